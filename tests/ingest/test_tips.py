@@ -55,7 +55,7 @@ def test_tips_of_one_minute_are_added_up(database, tmp_path):
 
 
 def test_chunks_of_a_file_do_not_part_tips_of_one_minute(database, tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "CHUNK", 7)
+    monkeypatch.setattr(reading, "CHUNK_ROWS", 7)
     gauge = Gauge(database, "event")
     gauge.read_file(tmp_path / "tips.csv", STORM)
     assert sum(gauge.list_rain()) == pytest.approx(0.2 * len(STORM))

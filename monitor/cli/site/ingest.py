@@ -20,7 +20,14 @@ from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions, add_places, is_companion
 from monitor.ingest.files.readers import list_readers, open_points, open_readings
-from monitor.ingest.files.reading import FileImport, FileResult, insist, record_file, record_units, renew_known_flags
+from monitor.ingest.files.reading import (
+    FileImport,
+    FileResult,
+    record_file,
+    record_units,
+    renew_known_flags,
+    retry_while_busy,
+)
 from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_converted
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
@@ -192,7 +199,7 @@ def ingest(given: IngestArguments) -> None:
             pipeline = Pipeline(database, _find_sites(needed=True), _now, session.read_service().limits)
             result = replay_rejected(pipeline, _now, dry_run=given.dry_run)
             if result.stored and not given.dry_run:
-                insist(pipeline.complete)
+                retry_while_busy(pipeline.complete)
         facts = {
             "read": result.read,
             "accepted": result.accepted,

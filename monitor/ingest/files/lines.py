@@ -1,4 +1,4 @@
-"""Lines of tables of readings: the neutral long form, and any other form that a mapping explains."""
+"""Readers of tables of readings: the neutral long form, and any wide table with a mapping."""
 
 import shlex
 from collections.abc import Collection, Iterator
@@ -18,12 +18,12 @@ from monitor.ingest.text.cells import normalise_number
 _NEEDED: Final = ("time", "station", "quantity", "value")
 _OFFERED: Final = (*_NEEDED, "sigma", "site", "solution", "unit")
 _NUMBERS: Final = ("value", "sigma")
-# as `slopeward export SITE observations` calls them; its other columns are made of these, or anew where they come in
+# Names in the output of `slopeward export SITE observations`. Its other columns are derived when they are imported.
 _EXPORTED: Final = {"observed_at": "time", "value_raw": "value"}
 
 
 def is_long(names: Collection[str]) -> bool:
-    """Whether columns are those of the neutral form, or of an export of observations.
+    """Return whether columns are those of the neutral form, or of an export of observations.
 
     >>> is_long(["time", "station", "quantity", "value"]), is_long(["time", "station", "value"])
     (True, False)
@@ -37,10 +37,10 @@ def is_long(names: Collection[str]) -> bool:
 def open_long(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
     """Open the neutral form `time,station,quantity,value[,sigma][,site][,solution][,unit]`, CSV or Parquet.
 
-    An export of observations is of this form too: its raw values come in, revision by revision.
+    An export of observations has this form, too: its raw values are imported, one revision after the other.
 
     Raises:
-        ConfigError: the file is no such table.
+        ConfigError: The file does not have this form.
     """
     with open_rows(path) as (names, rows):
         name = shlex.quote(str(path))
@@ -53,26 +53,30 @@ def open_long(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLi
 
 
 def _read_long(row: Row) -> ReadingLine:
-    if error := find_fault(row):
-        return ReadingLine(((format_fault(row), error),))
+    fault = find_fault(row)
+    if fault is not None:
+        return ReadingLine(((format_fault(row), fault),))
     if is_missing(row.get("value")):
         return ReadingLine(missing=1)
-    given = {k: v for k, v in row.items() if k in _OFFERED and v is not None and v != ""}
-    return ReadingLine(((given | {k: normalise_number(given[k]) for k in _NUMBERS if k in given}, None),))
+    reading = {name: cell for name, cell in row.items() if name in _OFFERED and cell is not None and cell != ""}
+    for name in _NUMBERS:
+        if name in reading:
+            reading[name] = normalise_number(reading[name])
+    return ReadingLine(((reading, None),))
 
 
 @contextmanager
 def open_wide(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
-    """Open a table whose columns `said.mapping` explains.
+    """Open a wide table whose columns `options.mapping` explains.
 
     Raises:
-        ConfigError: the file is no such table, or there is no mapping.
+        ConfigError: The table lacks a column of the mapping, or there is no mapping.
     """
     mapping = options.mapping
     if mapping is None:
         raise ConfigError(f"{path}: a wide table needs a --mapping")
-    if mapping.time.format == EXCEL and mapping.time.since is None and (begin := find_day_zero(path)) is not None:
-        mapping = replace(mapping, time=replace(mapping.time, since=begin))
+    if mapping.time.format == EXCEL and mapping.time.since is None:
+        mapping = replace(mapping, time=replace(mapping.time, since=find_day_zero(path)))
     with open_rows(path, mapping.layout) as (names, rows):
         check_columns(names, mapping, str(path))
         check_positions(str(path), [rule.quantity for rule in mapping.columns], options)
@@ -80,13 +84,16 @@ def open_wide(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLi
 
 
 def _read_wide(row: Row, mapping: TableMapping) -> ReadingLine:
-    if error := find_fault(row):
-        return ReadingLine(((format_fault(row), error),))
-    found = split_row(row, mapping)
-    count = sum(rule.reads(row) for rule in mapping.columns)
-    if not count and not any(rule.only and row.get(rule.only[0]) for rule in mapping.columns):
-        try:  # neither a kind nor a time: no row of the table, such as the words of a query that failed
+    fault = find_fault(row)
+    if fault is not None:
+        return ReadingLine(((format_fault(row), fault),))
+    rows = split_row(row, mapping)
+    expected = sum(rule.reads(row) for rule in mapping.columns)
+    has_kind = any(rule.only and row.get(rule.only[0]) for rule in mapping.columns)
+    if not expected and not has_kind:
+        # Without a kind and a time it is not a row of the table, but for example the error message of a query.
+        try:
             mapping.time.read_row(row)
         except PayloadError as error:
             return ReadingLine(((format_fault(row), error),))
-    return ReadingLine(tuple(found), count - len(found))
+    return ReadingLine(tuple(rows), expected - len(rows))

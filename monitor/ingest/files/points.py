@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from monitor.errors import PayloadError, RefusedError, StoreBusyError
 from monitor.ingest.decoders.rows import describe_first
 from monitor.ingest.files.reader import BadRow, PointLine, ValueMeaning
-from monitor.ingest.files.reading import FileResult, insist
+from monitor.ingest.files.reading import FileResult, retry_while_busy
 from monitor.ingest.message import POINTS_TOPIC
 from monitor.ingest.pipeline import Clock
 from monitor.ingest.queries.messages import RejectedMessage, add_rejected
@@ -172,7 +172,7 @@ def _store(
         return added
 
     # another process may have stored the same keys
-    return insist(store, (StoreBusyError, IntegrityError))
+    return retry_while_busy(store, (StoreBusyError, IntegrityError))
 
 
 def _open_set(c: Connection, file: PointsFile, declared: ValueMeaning) -> int:

@@ -1,4 +1,4 @@
-"""What a reader of files is: which files it takes, what must be said of them, and what a line of one says."""
+"""Types of the readers of files: options, lines, and the description of a reader."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,15 +19,15 @@ from monitor.text.message import LABELLED_TEXT
 
 DIRECTIONS: Final = ("los-towards", "los-away", "east", "north", "up")
 UNITS: Final = ("mm", "cm", "m")
-LARGEST_MM: Final = 100_000.0  # 100 m: no ground that radar still recognises
+LARGEST_MM: Final = 100_000.0  # radar does not recognise ground that moved 100 m
 NAME_LIMIT: Final = 64
 _IN_MM: Final = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 CheckedRow = tuple[Row, PayloadError | None]
-"""A row in the neutral long form, and why it is refused where that is known already."""
+"""A row in the neutral long form, and the error for which it is rejected, or None."""
 
 
 class Content(Enum):
-    """What a file holds."""
+    """What a file contains."""
 
     READINGS = "readings of stations"
     POINTS = "InSAR points"
@@ -35,72 +35,118 @@ class Content(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StationPlace:
-    """Where the site file says that a station stands."""
+    """Place of a station in the site file.
+
+    Attributes:
+        station: The id of the station.
+        latitude: Degrees.
+        longitude: Degrees.
+        height_m: Metres; None if the site file does not contain it.
+        rain: How its rain is declared: interval_end, counter or event; "" if it has no rain.
+    """
 
     station: str
     latitude: float
     longitude: float
     height_m: float | None = None
-    rain: str = ""  # what its rain is declared as: interval_end, counter or event; "" where it has none
+    rain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What a person says of a file beside its name; the options of `slopeward ingest`, and places of the site file."""
+    """Options of the import of a file, and what the site file contains about its stations.
 
-    mapping: TableMapping | None = None  # what the columns of a wide table mean
-    point_set: str | None = None  # name of a set of points
-    direction: str | None = None  # what a positive value of a point means
-    unit: str | None = None  # of points, or of the values of a grid that does not say it
-    station: str | None = None  # whose positions a file holds
-    quantity: str | None = None  # what the values of a grid are
-    variable: str | None = None  # which one of a file of several grids
-    mask: str | None = None  # which quality layer masks a grid: NAME, NAME=VALUE, NAME>=VALUE or none
-    window_m: float | None = None  # cells within so many metres of a station are averaged; None: the nearest cell
-    within_m: float | None = None  # pixels farther from every station are left out; None: none is
-    time: str | None = None  # gpst or utc, where a file of solutions does not say it
-    places: tuple[StationPlace, ...] = ()  # stations of the site that have a place
-    origins: tuple[tuple[str, Origin], ...] = ()  # stations of the site whose positions count from somewhere
-    total_stations: tuple[TotalStation, ...] = ()  # instruments of the site that send distances and angles
-    name: str = ""  # what its owner calls the file, where it lies under another name
-    site_file: str = ""  # the text of that of the site, for readers of plugins
-    stamp: str | None = None  # interval_end or counter: what the rain of a grid is, where its values leave it open
-    companions: tuple[Path, ...] | None = None  # files of `list_companions`; None: list the folder
+    Attributes:
+        mapping: The meaning of the columns of a wide table.
+        point_set: The name of a set of points.
+        direction: The meaning of a positive value of a point.
+        unit: The unit of points, or of a grid that does not contain it.
+        station: The station whose positions a file contains.
+        quantity: The quantity of a grid.
+        variable: The variable to read from a file of several grids.
+        mask: The quality layer that masks a grid: NAME, NAME=VALUE, NAME>=VALUE or none.
+        window_m: Cells within so many metres of a station are averaged; None: the nearest cell.
+        within_m: Pixels farther from every station are left out; None: no pixel is left out.
+        time: `gpst` or `utc`, for a file of solutions that does not contain it.
+        places: The stations of the site that have a place.
+        origins: The stations of the site whose positions count from an origin.
+        total_stations: The instruments of the site that send distances and angles.
+        name: The name that the owner gave to the file, if it is stored under another name.
+        site_file: The text of the site file, for readers of plugins.
+        stamp: `interval_end` or `counter`: the meaning of rain in a grid that leaves it open.
+        companions: The files of `list_companions`; None: list the folder.
+    """
+
+    mapping: TableMapping | None = None
+    point_set: str | None = None
+    direction: str | None = None
+    unit: str | None = None
+    station: str | None = None
+    quantity: str | None = None
+    variable: str | None = None
+    mask: str | None = None
+    window_m: float | None = None
+    within_m: float | None = None
+    time: str | None = None
+    places: tuple[StationPlace, ...] = ()
+    origins: tuple[tuple[str, Origin], ...] = ()
+    total_stations: tuple[TotalStation, ...] = ()
+    name: str = ""
+    site_file: str = ""
+    stamp: str | None = None
+    companions: tuple[Path, ...] | None = None
 
     @property
     def is_motion(self) -> bool:
-        """Whether a grid holds displacement or velocity: points always do."""
+        """Return whether a grid contains displacement or velocity; points always do."""
         return self.quantity is None or self.quantity.startswith(("displacement", "velocity"))
 
     def call(self, path: Path) -> Path:
-        """The file by the name that its owner gave it: some forms say there what their values are."""
+        """Return the path with the name that the owner gave to the file: in some forms it contains the meaning."""
         return path.with_name(self.name) if self.name else path
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingLine:
-    """What one line of a file of readings says: its rows, and how many cells say "no measurement"."""
+    """Content of one line of a file of readings.
+
+    Attributes:
+        rows: The rows of the line.
+        missing: The number of cells without a measurement.
+        mask: The quality layers that were applied.
+        masked: How many of the missing values the quality layers removed.
+    """
 
     rows: tuple[CheckedRow, ...] = ()
     missing: int = 0
-    mask: str = ""  # the quality layers that were applied
-    masked: int = 0  # how many of the missing values they took away
+    mask: str = ""
+    masked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ValueMeaning:
-    """What the values of a set mean; never guessed."""
+    """Meaning of the values of a set of points. It is never guessed.
+
+    Attributes:
+        name: The name of the set.
+        direction: One of `DIRECTIONS`: the meaning of a positive value.
+        unit: One of `UNITS`.
+        wavelength_mm: The wavelength of the radar, if the file contains it.
+        reference_at: The instant from which displacements count, if the file contains it.
+        reference_point: The point against which they count, if the file contains it.
+        mask: The quality layers that were applied to the values.
+    """
 
     name: str
-    direction: str  # one of DIRECTIONS: what a positive value means
-    unit: str  # one of UNITS
-    wavelength_mm: float | None = None  # of the radar, where the form of the file says it
-    reference_at: datetime | None = None  # from which displacements count, where the file says it
-    reference_point: str | None = None  # against which they count, where the file says it
-    mask: str = ""  # the quality layers that were applied to them
+    direction: str
+    unit: str
+    wavelength_mm: float | None = None
+    reference_at: datetime | None = None
+    reference_point: str | None = None
+    mask: str = ""
 
     def check(self, value: PointValue, now: datetime) -> PayloadError | None:
-        """Why a value cannot be one, or None; nobody can be asked about one of many points."""
+        """Return why a value is rejected, or None. A person cannot be asked about one of many points."""
         if (doubt := doubt_span(value.observed_at, value.observed_at, now)) is not None:
             return PayloadError("bad_time", LABELLED_TEXT(name=f"point {value.pid}", text=doubt))
         if abs(value.value) * _IN_MM[self.unit] > LARGEST_MM:
@@ -110,7 +156,7 @@ class ValueMeaning:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row, or a cell with what names it, and why it was refused; `count` values are lost with it."""
+    """A rejected row, or cell with its name; `count` values are lost with it."""
 
     row: Mapping[str, Any]
     error: PayloadError
@@ -119,34 +165,52 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class PointLine:
-    """What one line says: a point with values, or what is wrong."""
+    """Content of one line of a file of points.
+
+    Attributes:
+        point: The point; None if it is rejected.
+        values: Its values.
+        missing: The number of missing values.
+        bad: What is rejected.
+        masked: How many of the missing values a quality layer removed.
+    """
 
     point: Point | None
     values: tuple[PointValue, ...] = ()
     missing: int = 0
     bad: tuple[BadRow, ...] = ()
-    masked: int = 0  # how many of the missing values a quality layer took away
+    masked: int = 0
 
 
 OpenReadings = Callable[[Path, ImportOptions], AbstractContextManager[Iterator[ReadingLine]]]
-"""Opens a file of readings; raises ConfigError where it is none of this form."""
+"""Opens a file of readings; raises ConfigError if it does not have this form."""
 OpenPoints = Callable[[Path, ImportOptions, datetime], AbstractContextManager[tuple[ValueMeaning, Iterator[PointLine]]]]
-"""Opens a file of points, with the present instant; raises ConfigError where it is none of this form."""
+"""Opens a file of points, with the present instant; raises ConfigError if it does not have this form."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileReader:
-    """One form of files."""
+    """Description of one form of files.
 
-    open: OpenReadings | OpenPoints  # by its content
-    help: str  # what a file of this form holds, for `slopeward ingest --help` and docs/how-to/import-files.md
-    content: Content = Content.READINGS  # readings or points
-    # which files of a folder are its own. Whether a file has the form, its columns say when it is opened.
+    Attributes:
+        open: Opens a file: an `OpenReadings` or an `OpenPoints`, by the content.
+        help: What a file of this form contains, for `slopeward ingest --help` and docs/how-to/import-files.md.
+        content: Readings or points.
+        suffixes: The suffixes of its files in a folder. Whether a file has the form is checked when it is opened.
+        needs: Options that must be given.
+        takes: Options that may be given.
+        recognises: Returns whether a text that begins like its argument has the form.
+        in_worker: Whether a large library written in C reads the file, which runs only in a sandboxed worker.
+    """
+
+    open: OpenReadings | OpenPoints
+    help: str
+    content: Content = Content.READINGS
     suffixes: tuple[str, ...] = SUFFIXES
-    needs: tuple[str, ...] = ()  # options that must be given
-    takes: tuple[str, ...] = ()  # options that may be given
-    recognises: Callable[[str], bool] | None = None  # whether a text that begins like this has the format
-    in_worker: bool = False  # read by a large library written in C: never here (`sandboxed_conversion`)
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    recognises: Callable[[str], bool] | None = None
+    in_worker: bool = False
 
 
 _COMPANION_OF_MINTPY: Final = re.compile(r"mask|temporal_?coh|quality", re.IGNORECASE)
@@ -159,7 +223,7 @@ _GRIDS: Final = frozenset({".nc", ".nc4", ".cdf", ".tif", ".tiff"})
 
 
 def list_companions(path: Path) -> tuple[Path, ...]:
-    """List the masks and quality layers in the folder of a grid: of MintPy and LiCSBAS, netCDF files and GeoTIFFs."""
+    """Return the masks and quality layers in the folder of a grid: of MintPy and LiCSBAS, netCDF files and GeoTIFFs."""
     if is_licsbas(path):
         mask = path.parent / "results" / "mask"
         return (mask,) if mask.is_file() else ()
@@ -190,7 +254,7 @@ def is_companion(path: Path) -> bool:
 
 
 def find_by_name(file: str, names: Iterable[str]) -> str | None:
-    """Which of the names a file's name begins with, the longest where several fit; G1 is none of G10_x.csv.
+    """Return the longest of the names with which the name of a file begins; G1 does not fit G10_x.csv.
 
     >>> [find_by_name(f, ("G1", "G1_a")) for f in ("G1_2026.pos", "G1_a.csv", "G1", "G10_2026.pos", "G1-b.pos")]
     ['G1', 'G1_a', 'G1', None, None]
@@ -200,7 +264,7 @@ def find_by_name(file: str, names: Iterable[str]) -> str | None:
 
 
 def add_places(options: ImportOptions, site: Site | None) -> ImportOptions:
-    """With what the site file says of the places of its stations."""
+    """Return the options with the places, origins and instruments of the site file."""
     stations = () if site is None else site.stations
     places = tuple(
         StationPlace(

@@ -1,4 +1,4 @@
-"""A file of observations through the same gate as messages: same units, flags, revisions, quarantine."""
+"""Import of a file of readings, with the units, flags, revisions and quarantine of messages."""
 
 from array import array
 from collections import Counter
@@ -7,14 +7,12 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import Connection
-
-from monitor.errors import ConfigError, PayloadError, StoreBusyError, UnitDoubtError
+from monitor.errors import PayloadError, StoreBusyError, UnitDoubtError
 from monitor.ingest.decoders.rows import EPOCH0, FRAME, join_bad_rows, read_row
+from monitor.ingest.files.file_frames import FileFrames, has_frames
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.reader import CheckedRow, ImportOptions, ReadingLine, add_places
 from monitor.ingest.files.readers import LONG, WIDE, open_readings
@@ -24,7 +22,6 @@ from monitor.ingest.files.value_ranges import RangeCheck
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import UNKNOWN_SITE, Clock, Pipeline
 from monitor.ingest.queries.messages import RejectedMessage
-from monitor.ingest.references import PREFIX, Reference
 from monitor.ingest.text.counts import SECONDS_PER_UNIT
 from monitor.ingest.text.plausible_times import (
     CENTURY_MOST,
@@ -45,63 +42,11 @@ from monitor.sites.records import Site
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.engine import Database
-from monitor.storage.service_state import find_heartbeat, write_heartbeat
-from monitor.text.instants import from_epoch_s, parse_time
+from monitor.text.instants import from_epoch_s
 from monitor.text.message import Message, Template, join
 
-PEEKED: Final = 100  # rows: a file says with each of its positions what they count from, or with none
-_TWO: Final = Template("frame.two", "{file}: positions of {station} in two frames: {one}; {other}. One file for each")
-_OTHER: Final = Template(
-    "frame.other",
-    "{file}: {station} counts {kept}, the file {given}: nothing of it was stored. Give it another --station, or, where "
-    "the new one holds from now on, say slopeward ingest --forget-epoch0 {place} before",
-)
-
-
-@dataclass(slots=True)
-class FileFrames:
-    """What a file says that its stations count from, by site and station."""
-
-    file: str
-    references: dict[tuple[str, str], Reference] = field(default_factory=dict)
-
-    def add(self, item: Observation, frame: object, epoch0: object) -> None:
-        """One position; raises ConfigError where the station has another frame in the same file."""
-        place = (item.site, item.station)
-        reference = Reference(str(frame), parse_time(epoch0) if isinstance(epoch0, str) else None)
-        known = self.references.get(place, reference)
-        joined = known.join(reference)
-        if joined is None:
-            raise ConfigError(
-                _TWO(file=self.file, station=item.station, one=known.describe(), other=reference.describe())
-            )
-        self.references[place] = joined
-
-    def check(self, c: Connection) -> None:
-        """Raise ConfigError where a station counts from something else."""
-        for (site, station), reference in self.references.items():
-            row = find_heartbeat(c, f"{PREFIX}{site}/{station}")
-            kept = reference if row is None else Reference.read(row[1])
-            if kept.join(reference) is None:
-                names = {"file": self.file, "station": station, "place": f"{site}/{station}"}
-                raise ConfigError(_OTHER(**names, kept=kept.describe(), given=reference.describe()))
-
-    def save(self, c: Connection, now: datetime) -> None:
-        """Keep what stations count from now, in a write transaction."""
-        for (site, station), reference in self.references.items():
-            row = find_heartbeat(c, f"{PREFIX}{site}/{station}")
-            joined = reference if row is None else Reference.read(row[1]).join(reference)
-            if joined is not None:
-                write_heartbeat(c, f"{PREFIX}{site}/{station}", {**(row[1] if row else {}), **joined.to_json()}, now)
-
-
-def has_frames(rows: Iterable[tuple[object, object]]) -> bool:
-    """Whether the first rows of a file say what their positions count from."""
-    return any(isinstance(row, Mapping) and row.get(FRAME) for row, _ in islice(rows, PEEKED))
-
-
-CHUNK: Final = 5000
-ATTEMPTS: Final = 12  # each waits as long as the database's own limit: a minute on SQLite
+CHUNK_ROWS: Final = 5000
+ATTEMPTS: Final = 12  # each waits as long as the busy timeout of the database: a minute in total on SQLite
 _DOUBT: Final = Template("file.unit", "{file}: is the unit right? {details}")
 _DOUBTED: Final = Template(
     "file.unit.refused",
@@ -117,13 +62,38 @@ _DOUBTED_SUMS: Final = Template(
     "file.sums.refused", "{doubt}. Nothing of the file was stored: correct `stamp` in the site file"
 )
 _NO_SITE: Final = Template("file.site", "the row names no site; give --site")
-Added = TypeVar("Added")
+Result = TypeVar("Result")
 OpenLines = Callable[[], AbstractContextManager[Iterator[ReadingLine]]]
+"""Opens the lines of a file; called more than once."""
 
 
 @dataclass(slots=True)
 class FileResult:
-    """What became of a file."""
+    """Result of the import of a file.
+
+    Attributes:
+        file: The name of the file.
+        rows: Rows of the file.
+        valid: Values that were accepted.
+        stored: Values that were stored.
+        duplicates: Values that were stored before.
+        revisions: Values that replace stored ones.
+        rejected: Values that were rejected.
+        joined: Tips that were added to another tip of their instant.
+        missing: Cells without a measurement.
+        masked: How many of them a quality layer removed.
+        mask: The quality layers.
+        fills: Numbers that stand for "no value", with their count.
+        reasons: The number of rejected values by reason.
+        first_reason: The message of the first rejected value.
+        from_at: The first instant.
+        to_at: The last instant.
+        sites: The sites of the values.
+        points: The points of a file of InSAR points.
+        flags: The number of values by flag.
+        undeclared: Series that the site file does not contain, as STATION.quantity.
+        unknown: Stations among them that the site file does not contain.
+    """
 
     file: str
     rows: int = 0
@@ -132,21 +102,20 @@ class FileResult:
     duplicates: int = 0
     revisions: int = 0
     rejected: int = 0
-    joined: int = 0  # tips that were added to another tip of their instant
-    missing: int = 0  # cells that say "no measurement"
-    masked: int = 0  # how many of them a quality layer took away
-    mask: str = ""  # that quality layer
-    fills: dict[float, int] = field(default_factory=dict)  # numbers that stand for "no value", with their count
+    joined: int = 0
+    missing: int = 0
+    masked: int = 0
+    mask: str = ""
+    fills: dict[float, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
-    first_reason: str = ""  # a message
+    first_reason: str = ""
     from_at: datetime | None = None
     to_at: datetime | None = None
     sites: set[str] = field(default_factory=set)
-    points: int = 0  # of a file of InSAR points
-    flags: dict[str, int] = field(default_factory=dict)  # values that bear each flag
-    undeclared: set[str] = field(default_factory=set)  # series that the site file does not name, STATION.quantity
-
-    unknown: set[str] = field(default_factory=set)  # stations among them that the site file does not name at all
+    points: int = 0
+    flags: dict[str, int] = field(default_factory=dict)
+    undeclared: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
 
     def add_stored(self, added: AddResult | PointsAdded) -> None:
         """Count what was stored."""
@@ -155,51 +124,69 @@ class FileResult:
         self.revisions += added.revisions
 
     def reject(self, code: str, reason: str, count: int) -> None:
-        """Count values that are refused for one reason."""
+        """Count values that are rejected for one reason."""
         self.rejected += count
         self.reasons[code] = self.reasons.get(code, 0) + count
         self.first_reason = self.first_reason or reason
 
     def reach(self, at: datetime) -> None:
-        """Note the instant of a value."""
+        """Extend the time span to the instant of a value."""
         self.from_at = min(self.from_at or at, at)
         self.to_at = max(self.to_at or at, at)
 
 
 def find_doubted(error: UnitDoubtError) -> str:
-    """What is doubtful of a file, without what to do about it on the command line."""
+    """Return what is doubtful in a file, without the remedy on the command line."""
     text = error.message
     return text if not isinstance(text, Message) else cast("str", text.values["doubt"])
 
 
 @dataclass(frozen=True, slots=True)
 class FileImport:
-    """A file that is read in chunks through the gate and stored, or only looked at."""
+    """Import of one file of readings in chunks, or a check without storing.
 
-    path: Path  # `-` is CSV from stdin
-    pipeline: Pipeline  # that of a dry run may have no database
-    site: Site | None  # where rows without a `site` column belong
-    clock: Clock  # when the rows come in: a file read now was not known before
-    form: str | None = None  # a name in `list_readers()`; None: the neutral long form, or wide where there is a mapping
-    mapping: TableMapping | None = None  # what the columns of a wide table mean
+    Attributes:
+        path: The file; `-` is CSV from standard input.
+        pipeline: The pipeline that stores the rows; that of a dry run may have no database.
+        site: The site of rows without a `site` column.
+        clock: Returns the instant of reception: a file imported now was not known before.
+        form: A name in `list_readers()`; None: the neutral long form, or wide if there is a mapping.
+        mapping: The meaning of the columns of a wide table.
+        dry_run: Whether nothing is stored.
+        accept_units: Whether a person confirmed doubtful units.
+        accept_times: Whether a person confirmed times in the future or before 1950.
+        accept_ranges: Whether values out of range are stored and flagged, as for live data: the evaluation then raises
+            an urgent alert.
+        on_progress: Called after each chunk.
+        by: The person who imports the file; stored with the values that it changes.
+        name: The name of the file for people; "" for its path.
+        open_lines: Opens lines that were read elsewhere, in place of the file.
+        before_storing: Called once, when nothing of the file is doubtful.
+    """
+
+    path: Path
+    pipeline: Pipeline
+    site: Site | None
+    clock: Clock
+    form: str | None = None
+    mapping: TableMapping | None = None
     dry_run: bool = False
-    accept_units: bool = False  # a person has said that they are right, however doubtful they look
-    accept_times: bool = False  # the same of times ahead of now or before 1950
-    # Live data: values out of range are stored and flagged, and the evaluation raises an urgent alert.
+    accept_units: bool = False
+    accept_times: bool = False
     accept_ranges: bool = False
-    on_progress: Callable[[FileResult], None] = lambda _: None  # called after each chunk
-    by: str | None = None  # who reads it in; it stands with the values that it changes
-    name: str = ""  # what people call the file; else its path
-    open_lines: OpenLines | None = None  # opens what was read of the file elsewhere, in place of the file
-    before_storing: Callable[[], None] = lambda: None  # called once, when nothing of it is doubtful
+    on_progress: Callable[[FileResult], None] = lambda _: None
+    by: str | None = None
+    name: str = ""
+    open_lines: OpenLines | None = None
+    before_storing: Callable[[], None] = lambda: None
 
     def run(self) -> FileResult:
-        """Read the file.
+        """Import the file.
 
         Raises:
-            ConfigError: it is no such table.
-            UnitDoubtError: its units or its times are doubtful; nothing of it was stored.
-            StoreBusyError: the database did not answer; what came before is stored, reading again is harmless.
+            ConfigError: The file does not have its form.
+            UnitDoubtError: Its units or times are doubtful; nothing was stored.
+            StoreBusyError: The database did not respond. Earlier chunks are stored; a second import is harmless.
         """
         result = FileResult(self._title)
         who = None if self.by is None else f"{self.by} ({self.name or self.path.name})"
@@ -208,20 +195,20 @@ class FileImport:
         frames = self._read_frames()
         self.before_storing()
         if frames.references and not self.dry_run:
-            insist(partial(self.pipeline.database.do, frames.save, self.clock()))
+            retry_while_busy(partial(self.pipeline.database.do, frames.save, self.clock()))
         with self._open() as lines:
-            judged = _check_lines(lines, result)
-            for chunk in _split_rows(judged):
+            for chunk in _split_rows(_list_rows(lines, result)):
                 observations, rejected = self._sort(chunk)
                 _count(result, observations, rejected, self.pipeline.sites)
                 if not self.dry_run:
                     joined = join_tips(observations, self.pipeline.sites)
                     result.joined += len(observations) - len(joined)
-                    added = insist(partial(self.pipeline.store_rows, joined, [r for r, _ in rejected], who))
+                    messages = [message for message, _ in rejected]
+                    added = retry_while_busy(partial(self.pipeline.store_rows, joined, messages, who))
                     result.add_stored(added)
                 self.on_progress(result)
         if result.stored:
-            insist(self.pipeline.complete)
+            retry_while_busy(self.pipeline.complete)
         return result
 
     @property
@@ -235,84 +222,95 @@ class FileImport:
         return open_readings(form)(self.path, add_places(ImportOptions(self.mapping), self.site))
 
     def _read_frames(self) -> FileFrames:
-        seen = FileFrames(self._title)
+        """Return the reference frames of the file, after comparing them with the stored ones."""
+        frames = FileFrames(self._title)
         with self._open() as lines:
-            if not has_frames(_check_lines(lines, FileResult(self._title))):
-                return seen
+            if not has_frames(_list_rows(lines, FileResult(self._title))):
+                return frames
         with self._open() as lines:
-            for row, error in _check_lines(lines, FileResult(self._title)):
-                if error is None and row.get(FRAME):
-                    with suppress(PayloadError):  # it goes to the quarantine
-                        place = _find_site(row, self.pipeline.sites, self.site)
-                        item = read_row(row, place, self.pipeline.vocabulary, self.clock())
-                        seen.add(item, row[FRAME], row.get(EPOCH0))
+            for row, error in _list_rows(lines, FileResult(self._title)):
+                if error is not None or not row.get(FRAME):
+                    continue
+                with suppress(PayloadError):  # a bad row goes to the quarantine later
+                    site = _find_site(row, self.pipeline.sites, self.site)
+                    position = read_row(row, site, self.pipeline.vocabulary, self.clock())
+                    frames.add(position, row[FRAME], row.get(EPOCH0))
         if not self.dry_run:
-            self.pipeline.database.run_read(seen.check)
-        return seen
+            self.pipeline.database.run_read(frames.check)
+        return frames
 
     def _check(self) -> None:
-        """Look at the whole file before anything of it is stored.
+        """Check the whole file before any of it is stored.
 
         Raises:
-            UnitDoubtError: what is doubtful of its units and times, all of it.
+            UnitDoubtError: Units, times or sums are doubtful; the message contains all doubts.
         """
-        title, database = self._title, None if self.dry_run else self.pipeline.database
-        scales, looked, read_at_s = ScaleCheck(), FileResult(title), array("d")
+        title = self._title
+        database = None if self.dry_run else self.pipeline.database
+        scales = ScaleCheck()
         ranges = RangeCheck()
+        span = FileResult(title)
+        read_at_s = array("d")
         with self._open() as lines:
-            judged = _check_lines(lines, looked)
-            for chunk in _split_rows(judged):
-                good = self._sort(chunk)[0]
-                measured = [one for one in good if FILL not in one.flags]
+            for chunk in _split_rows(_list_rows(lines, FileResult(title))):
+                observations = self._sort(chunk)[0]
+                measured = [item for item in observations if FILL not in item.flags]
                 scales.add(measured)
                 ranges.add(measured)
-                read_at_s.extend(item.observed_at.timestamp() for item in good)
-                placed = (row.get("time") for row, error in chunk if error is None)
-                placed_at = (at for at in placed if isinstance(at, datetime) and at.tzinfo is not None)
-                for at in (*(item.observed_at for item in good), *placed_at):
-                    looked.reach(at)
+                read_at_s.extend(item.observed_at.timestamp() for item in observations)
+                for item in observations:
+                    span.reach(item.observed_at)
+                # rows that are rejected for another reason have a time, too
+                for row, error in chunk:
+                    at = row.get("time")
+                    if error is None and isinstance(at, datetime) and at.tzinfo is not None:
+                        span.reach(at)
         units = [
             *(find_header_doubts(self.mapping.columns) if self.mapping else ()),
             *scales.find_doubts(self.pipeline.sites, database),
             *(() if self.accept_ranges else ranges.find_doubts(self.pipeline.sites)),
         ]
-        times = [] if self.accept_times else _doubt_times(looked, read_at_s, self.mapping, self.clock())
+        times = [] if self.accept_times else _doubt_times(span, read_at_s, self.mapping, self.clock())
         sums = [text for text, is_sure in scales.find_sums(self.pipeline.sites) if is_sure or not self.accept_units]
         doubts = [_DOUBT_TIMES(file=title, details=join(times))] if times else []
         doubts += [_DOUBT(file=title, details=join(units))] if units and not self.accept_units else []
         doubts += [_DOUBT_SUMS(file=title, details=join(sums))] if sums else []
         if doubts:
-            refused = _DOUBTED_TIMES if times else _DOUBTED if units or not sums else _DOUBTED_SUMS
-            raise UnitDoubtError(refused(doubt=join(doubts)))
+            template = _DOUBTED_TIMES if times else _DOUBTED if units or not sums else _DOUBTED_SUMS
+            raise UnitDoubtError(template(doubt=join(doubts)))
 
     def _sort(self, chunk: list[CheckedRow]) -> tuple[list[Observation], list[tuple[RejectedMessage, int]]]:
-        received_at, source = self.clock(), f"file:{self.name or self.path.name}"
+        """Return the observations of a chunk, and messages for the quarantine with the number of rows of each."""
+        received_at = self.clock()
+        source = f"file:{self.name or self.path.name}"
         good: list[Observation] = []
         bad: dict[str, list[tuple[Any, PayloadError]]] = {}
-        for row, known_error in chunk:
-            place = self.site
+        for row, row_error in chunk:
+            site = self.site
             try:
-                if known_error is not None:
-                    raise known_error
-                place = _find_site(row, self.pipeline.sites, self.site)
-                good.append(read_row(row, place, self.pipeline.vocabulary, received_at))
+                if row_error is not None:
+                    raise row_error
+                site = _find_site(row, self.pipeline.sites, self.site)
+                good.append(read_row(row, site, self.pipeline.vocabulary, received_at))
             except PayloadError as error:
-                bad.setdefault(place.id if place else str(row.get("site", "")), []).append((row, error))
+                bad.setdefault(site.id if site else str(row.get("site", "")), []).append((row, error))
         rejected: list[tuple[RejectedMessage, int]] = []
         for site_id, rows in bad.items():
-            counts = Counter(cause.code for _, cause in rows)
-            rejected += [
-                (
-                    RejectedMessage(received_at, FILE_TOPIC + site_id, f.payload, f.code, f.reason, source),
-                    counts[f.code],
+            counts = Counter(error.code for _, error in rows)
+            for group in join_bad_rows(rows):
+                message = RejectedMessage(
+                    received_at, FILE_TOPIC + site_id, group.payload, group.code, group.reason, source
                 )
-                for f in join_bad_rows(rows)
-            ]
+                rejected.append((message, counts[group.code]))
         return list(self.pipeline.flag(good)), rejected
 
 
 def store_rows(rows: Iterable[Row], pipeline: Pipeline, site: Site, now: datetime, by: str, name: str) -> FileResult:
-    """Store rows that are no file: a person typed them, or a map gave them; raises StoreBusyError."""
+    """Store rows that do not come from a file, such as readings that a person typed.
+
+    Raises:
+        StoreBusyError: The database did not respond.
+    """
     lines = [ReadingLine(((row, None),)) for row in rows]
     return FileImport(
         Path(name),
@@ -328,27 +326,27 @@ def store_rows(rows: Iterable[Row], pipeline: Pipeline, site: Site, now: datetim
 
 
 def _doubt_times(
-    looked: FileResult, read_at_s: Iterable[float], mapping: TableMapping | None, now: datetime
+    span: FileResult, read_at_s: Iterable[float], mapping: TableMapping | None, now: datetime
 ) -> list[Message]:
-    if looked.from_at is None or looked.to_at is None:
+    """Return why the times of a file are doubtful."""
+    if span.from_at is None or span.to_at is None:
         return []
-    span = looked.from_at, looked.to_at
-    found = [doubt_span(*span, now)]
-    if find_unset(span[0]) is not None:
-        found.append(doubt_unset([from_epoch_s(at_s) for at_s in sorted(read_at_s)]))
-    if mapping is not None and now - looked.to_at >= CENTURY_MOST:
-        found.append(doubt_century(mapping.time.format, looked.to_at))
+    doubts = [doubt_span(span.from_at, span.to_at, now)]
+    if find_unset(span.from_at) is not None:
+        doubts.append(doubt_unset([from_epoch_s(at_s) for at_s in sorted(read_at_s)]))
+    if mapping is not None and now - span.to_at >= CENTURY_MOST:
+        doubts.append(doubt_century(mapping.time.format, span.to_at))
     if mapping is not None and mapping.time.format in SECONDS_PER_UNIT:
-        found.append(doubt_count(mapping.time.column, mapping.time.since, *span, now))
-    return [one for one in found if one is not None]
+        doubts.append(doubt_count(mapping.time.column, mapping.time.since, span.from_at, span.to_at, now))
+    return [doubt for doubt in doubts if doubt is not None]
 
 
 def _split_rows(rows: Iterable[CheckedRow]) -> Iterator[list[CheckedRow]]:
-    """Split rows into chunks, if possible not between rows of one instant: tips of one instant are added up."""
+    """Split rows into chunks, if possible not between rows of one instant, because tips of one instant are added up."""
     chunk: list[CheckedRow] = []
     for row in rows:
-        is_full = len(chunk) >= CHUNK and row[0].get("time") != chunk[-1][0].get("time")
-        if is_full or len(chunk) >= 2 * CHUNK:
+        is_full = len(chunk) >= CHUNK_ROWS and row[0].get("time") != chunk[-1][0].get("time")
+        if is_full or len(chunk) >= 2 * CHUNK_ROWS:
             yield chunk
             chunk = []
         chunk.append(row)
@@ -356,7 +354,8 @@ def _split_rows(rows: Iterable[CheckedRow]) -> Iterator[list[CheckedRow]]:
         yield chunk
 
 
-def _check_lines(lines: Iterable[ReadingLine], result: FileResult) -> Iterator[CheckedRow]:
+def _list_rows(lines: Iterable[ReadingLine], result: FileResult) -> Iterator[CheckedRow]:
+    """Yield the rows with a value; count the others."""
     for line in lines:
         result.rows += 1
         result.missing += line.missing
@@ -382,12 +381,16 @@ def _find_site(row: Mapping[str, Any], sites: Mapping[str, Site], default: Site 
     return sites[str(name)]
 
 
-def insist(act: Callable[[], Added], refusals: tuple[type[Exception], ...] = (StoreBusyError,)) -> Added:
-    """Do it until the database takes it; raises what stood in the way the last time."""
+def retry_while_busy(action: Callable[[], Result], errors: tuple[type[Exception], ...] = (StoreBusyError,)) -> Result:
+    """Return the result of an action; repeat it up to `ATTEMPTS` times while the database is busy.
+
+    Raises:
+        Exception: The error of the last attempt.
+    """
     for _ in range(ATTEMPTS - 1):
-        with suppress(*refusals):
-            return act()
-    return act()
+        with suppress(*errors):
+            return action()
+    return action()
 
 
 def _count(
@@ -410,15 +413,17 @@ def _count(
         result.reach(item.observed_at)
 
 
-# ---- what follows a file that was read in ---------------------------------------------------------------------------
+# ---- after the import ------------------------------------------------------------------------------------------------
+
+
 def record_file(database: Database, who: Actor, result: FileResult, now: datetime) -> None:
-    """Who brought readings in; a file that brought nothing leaves no entry."""
+    """Add an audit entry for an import that stored readings."""
     if result.stored:
         _record(database, who, "ingest.file", result.file, result, now)
 
 
 def record_units(database: Database, who: Actor, file: str, result: FileResult, now: datetime) -> None:
-    """Who said that the units of a file are right; what follows from it can be traced back."""
+    """Add an audit entry for the person who confirmed the units of a file."""
     _record(database, who, "ingest.accept_units", file, result, now)
 
 
@@ -431,9 +436,10 @@ def _record(database: Database, who: Actor, action: str, file: str, result: File
 def renew_known_flags(
     database: Database, sites: Mapping[str, Site], touched: Iterable[str], now: datetime
 ) -> list[str]:
-    """Judge again what is stored already: a station may have been declared since it was read.
+    """Renew the flags of stored readings, whose station may have been declared since they were stored.
 
-    Returns the sites whose file is not in force yet: their flags follow it from then on.
+    Returns:
+        The sites whose file is not in force yet. Their flags are renewed when it comes into force.
     """
     waiting = []
     for site in (sites[name] for name in sorted(touched) if name in sites):

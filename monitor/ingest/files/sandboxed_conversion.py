@@ -1,4 +1,4 @@
-"""Files from outside are read in a sandboxed worker: it turns any form into plain lines, which nobody trusts."""
+"""Conversion of foreign files in a sandboxed worker into lines of JSON, which are validated when they are read."""
 
 import json
 import math
@@ -40,9 +40,9 @@ _UNREADABLE: Final = Template("file.lines", "the rows cannot be read: {problem}"
 
 
 def write_lines(lines: Iterable[ReadingLine], write: Callable[[str], object]) -> int:
-    """Write the lines of a file of readings, as `open_plain` reads them; returns how many."""
+    """Write the lines of a file of readings as `open_plain` reads them; return their number."""
     count = 0
-    for count, line in enumerate(lines, 1):  # noqa: B007  the last one is the answer
+    for count, line in enumerate(lines, 1):  # noqa: B007 - the last number is returned
         rows = [
             [row, None if error is None else [error.code, messages_to_plain(error.message)]] for row, error in line.rows
         ]
@@ -51,16 +51,16 @@ def write_lines(lines: Iterable[ReadingLine], write: Callable[[str], object]) ->
 
 
 def format_line(value: Any) -> str:
-    """One line of JSON; instants as ISO 8601."""
+    """Return a line of JSON; instants are ISO 8601."""
     return json.dumps(value, default=value_to_json) + "\n"
 
 
 @contextmanager
 def open_plain(path: Path) -> Iterator[Iterator[ReadingLine]]:
-    """The lines that `write_lines` wrote: one that is none of the form ends the file.
+    """Open the lines that `write_lines` wrote.
 
     Raises:
-        ConfigError: the file is none that a worker wrote.
+        ConfigError: A line does not have this form.
     """
     with open_raw(path) as lines:
         yield (_read_line(raw) for raw in lines)
@@ -68,43 +68,47 @@ def open_plain(path: Path) -> Iterator[Iterator[ReadingLine]]:
 
 @contextmanager
 def open_raw(path: Path, most: int = LINE_BYTES) -> Iterator[Iterator[bytes]]:
-    """Lines of at most so many octets, of a file and of no link to another; raises ConfigError."""
+    """Open a file as lines of at most `most` bytes.
+
+    Raises:
+        ConfigError: The file cannot be opened, or it is a symbolic link.
+    """
     try:
-        place = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise ConfigError(_UNREADABLE(problem=error.strerror or "")) from None
-    with os.fdopen(place, "rb") as file:
+    with os.fdopen(descriptor, "rb") as file:
         yield iter(lambda: file.readline(most), b"")
 
 
 def _read_line(raw: bytes) -> ReadingLine:
     try:
         rows, missing, mask, masked = json.loads(raw)
-        judged = tuple(_read_judged(*pair) for pair in rows)
-        return ReadingLine(judged, _read_count(missing), read_text(mask)[:REASON_MOST], _read_count(masked))
+        checked = tuple(_read_checked_row(*pair) for pair in rows)
+        return ReadingLine(checked, _read_count(missing), read_text(mask)[:REASON_MOST], _read_count(masked))
     except (ValueError, TypeError, RecursionError):
         raise ConfigError(NOT_OF_THEIR_FORM()) from None
 
 
-def _read_judged(row: Any, error: Any) -> CheckedRow:
+def _read_checked_row(row: Any, error: Any) -> CheckedRow:
     if not isinstance(row, dict) or not all(isinstance(v, str | int | float | None) for v in row.values()):
         raise TypeError
     return row, None if error is None else read_error(*error)
 
 
 def read_error(code: Any, reason: Any) -> PayloadError:
-    """Why a row is refused, cut to what people read."""
+    """Return the error for which a row is rejected, with a text of at most `REASON_MOST` characters."""
     text = read_text(reason)
     return PayloadError(str(code)[:40], text if len(text) <= REASON_MOST else text[:REASON_MOST])
 
 
 _OTHER: Final = Template("file.answer", "the worker answered something else")
-POINT_BYTES: Final = 64 << 20  # octets of one line: a point with all its acquisitions
+POINT_BYTES: Final = 64 << 20  # of one line: a point with all its acquisitions
 
 
 @dataclass(frozen=True, slots=True)
 class ConversionRequest:
-    """A file to read, and where its lines go."""
+    """A file to read, and the file for its lines."""
 
     path: Path
     form: str
@@ -115,7 +119,16 @@ class ConversionRequest:
 
 @dataclass(frozen=True, slots=True)
 class ConversionResult:
-    """How many lines there are; what a set of points is; or why the file is none of its form."""
+    """Result of a conversion.
+
+    Attributes:
+        lines: The number of lines.
+        declared: Name, direction and unit of a set of points.
+        wavelength_mm: Its wavelength.
+        reference: The instant and the point from which its values count.
+        mask: Its quality layers.
+        refused: Why the file could not be read; "" if it was read.
+    """
 
     lines: int = 0
     declared: tuple[str, str, str] | None = None
@@ -127,48 +140,48 @@ class ConversionResult:
 
 @dataclass(frozen=True, slots=True)
 class ConvertedFile:
-    """A file that was read behind the walls; its lines can be read again and again."""
+    """A file that a sandboxed worker converted; its lines can be read repeatedly."""
 
     lines: Path
     answer: ConversionResult
 
     @contextmanager
     def readings(self) -> Iterator[Iterator[ReadingLine]]:
-        """The lines of a file of readings: an `OpenLines`."""
+        """Open the lines of a file of readings: an `OpenLines`."""
         with open_plain(self.lines) as lines:
             yield lines
 
     @contextmanager
     def points(self, now: datetime) -> Iterator[tuple[ValueMeaning, Iterator[PointLine]]]:
-        """What a file of points declares, and its points."""
-        found = self.answer
-        assert found.declared is not None
+        """Open the points of a file, with the meaning of their values."""
+        result = self.answer
+        assert result.declared is not None
         with open_raw(self.lines, POINT_BYTES) as lines:
-            meaning = ValueMeaning(*found.declared, found.wavelength_mm, *found.reference, found.mask[:REASON_MOST])
-            yield meaning, (_read_piece(raw, now) for raw in lines)
+            meaning = ValueMeaning(*result.declared, result.wavelength_mm, *result.reference, result.mask[:REASON_MOST])
+            yield meaning, (_read_point_line(raw, now) for raw in lines)
 
 
 @contextmanager
 def open_converted(
     path: Path, form: str, options: ImportOptions, plan: ComputeSection, now: datetime
 ) -> Iterator[ConvertedFile]:
-    """Read a file in a sandboxed worker that can open this file (and the masks beside it) and nothing else.
+    """Convert a file in a sandboxed worker that can open only this file and the masks beside it.
 
     Raises:
-        ConfigError: the file is none of its form, or cannot be read within the bounds of `[compute]`; one line.
+        ConfigError: The file does not have its form, or cannot be read within the limits of `[compute]`; one line.
     """
     with compute.own_folder() as folder:
         out = folder / "lines"
         source = path.absolute()
-        # the worker cannot list the folder
+        # The worker cannot list the folder.
         companions = list_companions(source) if "--mask" in list_readers()[form].takes else ()
-        room_gib = shutil.disk_usage(folder).free / 2 / GIB  # readings, and the database, need the rest meanwhile
-        terms = SandboxLimits.bound(
+        room_gib = shutil.disk_usage(folder).free / 2 / GIB  # the database needs the rest meanwhile
+        limits = SandboxLimits.bound(
             plan.job_memory_gib, min(plan.job_file_gib, room_gib), (source, *companions), (folder,)
         )
         request = ConversionRequest(source, form, replace(options, companions=companions), out, now)
         try:
-            answer = compute.run(CONVERT, request, plan.job_limit_s, terms=terms)
+            answer = compute.run(CONVERT, request, plan.job_limit_s, terms=limits)
         except JobError as error:
             text = error.problem
             if room_gib < plan.job_file_gib:
@@ -184,7 +197,7 @@ def open_converted(
 
 
 def convert(request: ConversionRequest) -> ConversionResult:
-    """The job: read a file by its reader and write its lines as JSON."""
+    """Read a file by its reader and write its lines as JSON. This function runs in the worker."""
     try:
         with request.out.open("w", encoding="utf-8") as out:
             return _convert(request, out.write)
@@ -221,10 +234,10 @@ def _convert(request: ConversionRequest, write: Callable[[str], object]) -> Conv
     return ConversionResult(lines, meant, declared.wavelength_mm, reference, declared.mask)
 
 
-# ---- points that the worker wrote, which are not trusted ----------------------------------------------------------
+# ---- validation of points that the worker wrote ----------------------------------------------------------------------
 
 
-def _read_piece(raw: bytes, now: datetime) -> PointLine:
+def _read_point_line(raw: bytes, now: datetime) -> PointLine:
     try:
         place, values, missing, bad, masked = json.loads(raw)
         if not all(isinstance(row, dict) for row, *_ in bad):

@@ -1,4 +1,4 @@
-"""Chosen series of a neutral table as plain numbers, for commands that calculate and store nothing."""
+"""Selected series of a neutral table as numbers, for commands that compute and store nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from monitor.text.instants import epoch_s
 
 @dataclass(frozen=True, slots=True)
 class SelectedSeries:
-    """One series: epoch seconds rising, values in the canonical unit (`index` where the file says so)."""
+    """One series: rising epoch seconds, and values in the canonical unit, or in `index` if the file contains it."""
 
     name: str
     unit: str
@@ -26,40 +26,43 @@ def read_selected(path: Path, names: Sequence[str]) -> list[SelectedSeries]:
     """Read series named `STATION.quantity` from a neutral long table; quantities carry their unit as a suffix.
 
     Raises:
-        ConfigError: the file is no such table, or a row of a series cannot be read (with its number).
-        RefusedError: a series is not in the file; those that are, are named.
+        ConfigError: The file does not have this form, or a row of a series cannot be read.
+        RefusedError: A series is missing; the message lists the series of the file.
     """
-    found: dict[str, dict[float, float]] = {n: {} for n in names}
+    series: dict[str, dict[float, float]] = {name: {} for name in names}
     units: dict[str, str] = {}
-    seen: dict[str, None] = {}
+    file_series: dict[str, None] = {}
     with open_rows(path) as (columns, rows):
-        absent = [c for c in ("time", "station", "quantity", "value") if c not in columns]
+        absent = [column for column in ("time", "station", "quantity", "value") if column not in columns]
         if absent:
             raise ConfigError(f"{path}: column {absent[0]!r} is missing; expected time, station, quantity, value")
-        for number, row in enumerate(rows, 2):
+        for row_number, row in enumerate(rows, 2):
             quantity, unit = split_suffix(str(row["quantity"])) or (str(row["quantity"]), str(row.get("unit") or ""))
             name = f"{row['station']}.{quantity}"
-            seen[name] = None
-            if name not in found or is_missing(row["value"]):
+            file_series[name] = None
+            if name not in series or is_missing(row["value"]):
                 continue
             try:
                 at = row["time"] if not isinstance(row["time"], str) else read_time(row["time"], live=False)
                 trace = read_trace(row["value"], quantity)
-                read = read_cell(row["value"], "value") if trace is None else trace
-                value, units[name] = _canonical(read, quantity, unit)
+                number = read_cell(row["value"], "value") if trace is None else trace
+                value, units[name] = _convert_to_canonical(number, quantity, unit)
             except (PayloadError, ValueError) as error:
-                raise ConfigError(f"{path}: row {number}: {error}") from None
-            found[name][epoch_s(at)] = value
-    missing = [n for n in names if not found[n]]
+                raise ConfigError(f"{path}: row {row_number}: {error}") from None
+            series[name][epoch_s(at)] = value
+    missing = [name for name in names if not series[name]]
     if missing:
-        raise RefusedError(f"{path}: no series {missing[0]!r}; there are: {', '.join(list(seen)[:20]) or 'none'}")
-    return [
-        SelectedSeries(n, units[n], tuple(sorted(found[n])), tuple(found[n][t] for t in sorted(found[n])))
-        for n in names
-    ]
+        others = ", ".join(list(file_series)[:20]) or "none"
+        raise RefusedError(f"{path}: no series {missing[0]!r}; there are: {others}")
+    return [_sort_series(name, units[name], series[name]) for name in names]
 
 
-def _canonical(value: float, quantity: str, unit: str) -> tuple[float, str]:
+def _sort_series(name: str, unit: str, values: dict[float, float]) -> SelectedSeries:
+    times_s = sorted(values)
+    return SelectedSeries(name, unit, tuple(times_s), tuple(values[at_s] for at_s in times_s))
+
+
+def _convert_to_canonical(value: float, quantity: str, unit: str) -> tuple[float, str]:
     if unit == "index":
         return value, "index"
     known = QUANTITIES.get(quantity)
