@@ -36,6 +36,7 @@ from monitor.ingest.files.tables import (
 from monitor.ingest.files.time_rule import (
     DATENUM,  # time format: MATLAB day number, such as 739651.25
     EXCEL,  # time format: spreadsheet days since 1899-12-30, such as 45352.25
+    JD,  # time format: Julian day, such as 2460709.75
     MJD,  # time format: modified Julian day, such as 60709.25
     WEEKDAY,  # beginning of a time pattern with a weekday, as in "Mo, 3.2.2025"
     YEAR,  # time format: decimal year in UTC, such as 2011.4548
@@ -104,6 +105,7 @@ __all__ = [
     "GPS",
     "GPS_BEGIN",
     "J2000",
+    "JD",
     "LINE_LIMIT",
     "MISSING",
     "MJD",

@@ -153,7 +153,9 @@ def test_every_form_of_months_is_read(tmp_path, form):
 
 SHORT = tuple(datetime(2026, 3, 1) + timedelta(days=k) for k in range(10))
 DAY_OF_DIGITS = tuple(datetime(2026, 3, 1) + timedelta(minutes=10 * k) for k in range(144))
-AMBIGUOUS = [write(form, SHORT, "Date") for form in ("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%d.%m.%y", "%y.%m.%d")]
+AMBIGUOUS = [
+    write(form, SHORT, "Date") for form in ("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%d.%m.%y", "%y.%m.%d", "%m-%d-%y")
+]
 AMBIGUOUS += [write_number("hhmm", DAY_OF_DIGITS), write_number("mjd", SHORT), write_number("excel", SHORT)]
 
 

@@ -28,6 +28,7 @@ from monitor.text.message import Template, Term
 ISO: Final = "iso"
 EXCEL: Final = "excel"  # 45352.25: days since 1899-12-30, as spreadsheets count
 MJD: Final = "mjd"  # 60709.25: the modified Julian day
+JD: Final = "jd"  # 2460709.75: the Julian day, which begins at noon
 DATENUM: Final = "datenum"  # 739651.25: the day number of MATLAB
 YEAR: Final = "year"  # 2011.4548: the year and the share of it that has passed, in UTC
 YEAR_DAY_HHMM: Final = "year_day_hhmm"  # 2014, 203, 41: three columns of array-ID loggers, 41 is 00:41
@@ -199,7 +200,7 @@ class DayNumber:
     most: float
     name: str
     has_dates: bool = False
-    number_of_zero: int = 0
+    number_of_zero: float = 0.0
 
     def count_from(self, since: datetime) -> "DayNumber":
         """Return the same days, counted from another day zero."""
@@ -238,6 +239,13 @@ _DAY_NUMBERS: Final = {
         "day numbers of a spreadsheet",
         has_dates=True,
     ),
+    JD: DayNumber(
+        datetime(1858, 11, 17),  # noqa: DTZ001
+        2_415_020.0,
+        5_373_484.5,
+        "Julian days",
+        number_of_zero=2_400_000.5,
+    ),
     MJD: DayNumber(datetime(1858, 11, 17), 15_020.0, 2_973_484.0, "modified Julian days"),  # noqa: DTZ001
     DATENUM: DayNumber(datetime(1, 1, 1), 693_962.0, 3_652_425.0, "day numbers of MATLAB", number_of_zero=367),  # noqa: DTZ001
 }
@@ -267,7 +275,7 @@ class TimeRule:
     Attributes:
         columns: One column, or date and clock apart: their texts are joined by a blank.
         format: `iso`, a pattern of `strptime`, a key of `SECONDS_PER_UNIT` (numbers that count), `excel`, `mjd`,
-            `datenum`, `year` or `year_day_hhmm`.
+            `jd`, `datenum`, `year` or `year_day_hhmm`.
         zone: The zone of times that contain none.
         since: The instant from which numbers count, in UTC; None: 1970, or the day zero of the format.
         clock: `gps` if the times are GPS time, which is up to 18 s ahead of UTC.

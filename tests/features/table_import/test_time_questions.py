@@ -155,3 +155,42 @@ def test_only_the_order_of_dates_that_ends_before_now_is_a_choice(tmp_path):
     found = guess(read_raw_table(path), {"zone": "UTC"}, NOW)
     assert not found.questions
     assert found.mapping.time.format == "%m/%d/%Y"
+
+
+# ---- day numbers, days of rain, begin and end ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Julian day", "jd", "time"])
+@pytest.mark.parametrize(
+    ("zero", "number_of_zero", "answer"),
+    [
+        (datetime(1858, 11, 17), 2_400_000.5, "Julian days"),
+        (datetime(1, 1, 1), 367.0, "day numbers of MATLAB"),
+    ],
+)
+def test_large_day_numbers_are_read_or_asked_about(tmp_path, name, zero, number_of_zero, answer):
+    instants = [datetime(2026, 3, 1) + timedelta(hours=6 * k) for k in range(40)]
+    rows = [f"{(at - zero) / timedelta(days=1) + number_of_zero:.6f};{k % 7}.5" for k, at in enumerate(instants)]
+    head = "datenum" if answer.endswith("MATLAB") and name != "time" else name
+    path = lay_rows(tmp_path / "table.csv", f"{head};Crack 1 (mm)", rows)
+    found = guess(read_raw_table(path), {"zone": "UTC"}, NOW)
+    assert [question.choices for question in found.questions] == ([(answer,)] if name == "time" else [])
+    found = guess(read_raw_table(path), {"zone": "UTC", "times": answer}, NOW)
+    read = [row["time"].astimezone(UTC).replace(tzinfo=None) for row in read_good(path, keep(found.mapping, path))]
+    assert all(abs(a - b) < timedelta(seconds=1) for a, b in zip(read, instants, strict=True))
+
+
+def test_midnights_of_rain_are_asked_about_like_dates(tmp_path):
+    rows = write_rows("%Y-%m-%d %H:%M", datetime(2026, 3, 1), timedelta(days=1), 31)
+    question = ask(tmp_path, "Date;Rain 1 (mm)", rows, zone="UTC")["day"]
+    assert "midnights" in question.text
+    rows = write_rows("%Y-%m-%d %H:%M", datetime(2026, 3, 1, 9), timedelta(days=1), 31)
+    assert "day" not in ask(tmp_path, "Date;Rain 1 (mm)", rows, zone="UTC")
+
+
+def test_the_end_of_an_interval_counts_also_beside_a_date(tmp_path):
+    instants = [datetime(2026, 3, 1) + timedelta(hours=k) for k in range(60)]
+    rows = [f"{at:%Y-%m-%d;%H:%M};{at + timedelta(minutes=50):%H:%M};{k % 7}.5" for k, at in enumerate(instants)]
+    path = lay_rows(tmp_path / "table.csv", "Date;Start time;End time;Crack 1 (mm)", rows)
+    found = guess(read_raw_table(path), {"zone": "UTC"}, NOW)
+    assert found.mapping.time.columns == ("Date", "End time")

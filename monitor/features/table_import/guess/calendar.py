@@ -10,11 +10,13 @@ from typing import Any, Final
 from monitor.api.errors import PayloadError
 from monitor.api.ingest import (
     BUDDHIST,
+    DATENUM,
     EARLIEST_TIME,
     EXCEL,
     GPS,
     GPS_BEGIN,
     J2000,
+    JD,
     MJD,
     SECONDS_PER_UNIT,
     YEAR,
@@ -29,7 +31,7 @@ from monitor.features.table_import.guess.questions import Interview
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.time_columns import reread
 from monitor.features.table_import.guess.time_examples import show_readings
-from monitor.features.table_import.guess.time_forms import YEAR_DAY
+from monitor.features.table_import.guess.time_forms import YEAR_DAY, is_titled
 from monitor.features.table_import.guess.times import Times
 
 INSTANTS: Final = "times"
@@ -67,6 +69,11 @@ _UNIT_NAMES: Final = {
     "us": "microseconds",
     "ns": "nanoseconds",
 }
+_SIZED_DAY_NUMBERS: Final = {JD: "Julian days", DATENUM: "day numbers of MATLAB"}
+_ARE_DAYS: Final = Template(
+    "guess.ask.times.days_by_size",
+    "the numbers of '{column}' have the size of {way}, and end on {at} as such: are they {way}?",
+)
 _WHICH_UNIT: Final = Template(
     "guess.ask.times.unit", "the heading of '{column}' names no unit: what do its numbers count since {at}?"
 )
@@ -186,6 +193,11 @@ def _settle_rivals(
         text = _YEAR_POINT_DAY(column=table.title(times.rule.column), at=last_at)
         talk.request(INSTANTS, text, (AS_THEY_ARE,), examples=examples)
         return times
+    if times.rule.format in {DATENUM, JD} and not _names_day_number(table, times):
+        name = _SIZED_DAY_NUMBERS[times.rule.format]
+        text = _ARE_DAYS(column=table.title(times.rule.column), way=Term(name), at=last_at)
+        talk.request(INSTANTS, text, (name,), examples=show_readings(table, {name: times.rule}))
+        return times
     question = _doubt_day_numbers(table, times, last_at, now)
     if question is not None:
         name = _name_day_number(times.rule.format)
@@ -194,9 +206,15 @@ def _settle_rivals(
         answer = talk.request(INSTANTS, question, tuple(ways), examples=shown)
         return times if answer is None else ways[answer]
     doubt = doubt_century(times.rule.format, instants[-1])
-    if doubt is not None:
+    if doubt is not None and not times.rivals:  # the order of day, month and year is asked about first
         talk.request(INSTANTS, _RIGHT(doubt=doubt), (AS_THEY_ARE,), examples=examples)
     return times
+
+
+def _names_day_number(table: RawTable, times: Times) -> bool:
+    """Return whether the name of the column contains the kind of its day numbers."""
+    title = table.title(times.rule.column)
+    return is_titled(title, "julian_day") or is_titled(title, "matlab_day")
 
 
 def _name_day_number(form: str) -> str:

@@ -49,6 +49,7 @@ def join_clock(table: RawTable, day: Times) -> Times | None:
     """Return the readings of a date together with the first column that is its clock; None if there is none."""
     date = day.rule.columns[0]
     forms = {"%Y-%m-%d" if reading.rule.format == "iso" else reading.rule.format for reading in day.readings}
+    found: list[Times] = []
     days = sorted(form for form in {_MIDNIGHT_FORM.sub("", form) for form in forms} if "%H" not in form)
     for name in table.names:
         cells = [str(cell) for cell in table.list_cells(name)]
@@ -71,8 +72,25 @@ def join_clock(table: RawTable, day: Times) -> Times | None:
             joined = choose_form(rule, texts, [f"{form} {clock}" for form in days for clock in clocks])
         # a number that never changes is a clock only if its column is named after one: 9.00 on each morning
         if joined is not None and (not is_numeric or is_clock_title(table.title(name)) or _changes(joined)):
-            return joined
-    return None
+            found.append(joined)
+    return _prefer_end(table, found)
+
+
+def _prefer_end(table: RawTable, found: Sequence[Times]) -> Times | None:
+    """Return the first clock; the end of each interval, if it is the begin: a sum counts at the end of its interval."""
+    if not found:
+        return None
+    first, *others = found
+    if not has_word(table.title(first.rule.columns[1]), "begin"):
+        return first
+    ends = [
+        times
+        for times in others
+        if has_word(table.title(times.rule.columns[1]), "end")
+        and len(times.parsed) == len(first.parsed)
+        and all(begin < end for begin, end in zip(first.parsed, times.parsed, strict=True))
+    ]
+    return ends[0] if len(ends) == 1 else first
 
 
 def _changes(times: Times) -> bool:

@@ -13,6 +13,7 @@ from monitor.api.ingest import (
     EARLIEST_TIME,
     EXCEL,
     GPS,
+    JD,
     MJD,
     SECONDS_PER_UNIT,
     TIME_COLUMN_NAME,
@@ -30,6 +31,7 @@ from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.time_forms import (
     COUNTS_SINCE_1970,
     DATE_FORMS,
+    DAY_NUMBER_SIZES,
     DIGIT_FORMS,
     MONTH_FORMS,
     TIMED_FORMS,
@@ -221,6 +223,8 @@ def _list_number_forms(title: str, numbers: Sequence[float], texts: Sequence[str
         return [MJD]
     if is_titled(title, "matlab_day"):
         return [DATENUM]
+    if is_titled(title, "julian_day") and min(numbers) > 1e6:
+        return [JD]
     is_named = TIME_COLUMN_NAME.search(title) is not None
     is_year_and_day = is_titled(title, "year_and_day")
     low = min(numbers)
@@ -233,6 +237,8 @@ def _list_number_forms(title: str, numbers: Sequence[float], texts: Sequence[str
         forms = _list_digit_forms(texts) or forms
         if is_year_and_day and forms == [YEAR_DAY]:
             return forms
+    if is_named:
+        forms += [form for form, least, most in DAY_NUMBER_SIZES if least <= low and high <= most]
     return [*forms, EXCEL] if low >= 20_000 and high <= 80_000 and is_named else forms
 
 

@@ -33,6 +33,9 @@ DIGIT_FORMS: Final = {int(digits): tuple(forms) for digits, forms in _FILE["digi
 COUNTS_SINCE_1970: Final = tuple((unit, least, most) for unit, (least, most) in _FILE["counts_since_1970"].items())
 """Units of counts since 1970, each with its smallest and largest number."""
 
+DAY_NUMBER_SIZES: Final = tuple((form, least, most) for form, (least, most) in _FILE["day_numbers"].items())
+"""Formats of day numbers, each with its smallest and largest number."""
+
 YEAR_DAY: Final = "%y%j"  # 26060: the first of March 2026
 _WORKBOOK_DATE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}$")
 _DIRECTIVE: Final = re.compile(r"%(.)")

@@ -16,7 +16,7 @@ from monitor.features.table_import.guess.questions import FileQuestion, Intervie
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.time_examples import show_readings
 from monitor.features.table_import.guess.time_forms import DIGIT_CLOCKS
-from monitor.features.table_import.guess.times import Times, names_dates_alone, names_months
+from monitor.features.table_import.guess.times import Times, are_days, names_dates_alone, names_months
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
 CLOCK: Final = "clock"
@@ -53,6 +53,7 @@ _FORMAT_NAMES: Final = {
     "d": "days since 1970",
     "excel": "day numbers of a spreadsheet",
     "mjd": "modified Julian days",
+    "jd": "Julian days",
     "datenum": "day numbers of MATLAB",
     "year_day_hhmm": "year, day of the year, hhmm",
 }
@@ -64,6 +65,11 @@ _DAY_OR_MONTH: Final = Template("guess.ask.dates", "is '{at}' written with the d
 _WHICH_DAY: Final = Template(
     "guess.ask.day",
     "'{column}' has dates without a time, and '{rain}' is rain: does the amount of a date fall on that date (answer "
+    "24:00), on the day before (00:00), or until a time of that date (such as 07:00)?",
+)
+_WHICH_MIDNIGHT: Final = Template(
+    "guess.ask.day.midnight",
+    "all times of '{column}' are midnights, and '{rain}' is rain: does the amount of a date fall on that date (answer "
     "24:00), on the day before (00:00), or until a time of that date (such as 07:00)?",
 )
 _MONTH_SUMS: Final = Template(
@@ -106,19 +112,22 @@ def settle_day(table: RawTable, times: Times, rain: str | None, talk: Interview)
 
     Args:
         table: The table.
-        times: Its times. Nothing is asked if they have a time of the day.
+        times: Its times. Nothing is asked if they have a time of the day other than midnight.
         rain: The name of a column of rain; None if the table has none.
         talk: Answers and open questions.
 
     Raises:
         ConfigError: The answer is not a time of the day, or the times are months.
     """
-    if rain is None or not names_dates_alone(table, times):
+    has_dates_alone = names_dates_alone(table, times)
+    are_midnights = are_days(times) and not times.has_zone and not times.rule.clock
+    if rain is None or not (has_dates_alone or are_midnights):
         return times
     if names_months(times):
         raise ConfigError(LABELLED_TEXT(name=str(table.path), text=_MONTH_SUMS(rain=rain)))
     ends = {text: replace(times.rule, date_counts_at=read_time_of_day(text)) for text in _EXAMPLE_TIMES_OF_DAY}
-    question = _WHICH_DAY(column=times.rule.column, rain=rain)
+    template = _WHICH_DAY if has_dates_alone else _WHICH_MIDNIGHT
+    question = template(column=times.rule.column, rain=rain)
     answer = talk.request(DAY, question, examples=show_readings(table, ends))
     if answer is None:
         return times
