@@ -202,7 +202,7 @@ class _BrokerProcess(ABC):
 
     @property
     def _last_line(self) -> str:
-        return self.log.last_line or "it said nothing"
+        return self.log.last_line or "no output"
 
     @property
     def _pid_file(self) -> Path:

@@ -73,8 +73,8 @@ class Connected:
 def list_subscriptions(session: BrokerSession, *, send_retained: bool = True) -> list[tuple[str, SubscribeOptions]]:
     """Return the topics of a session with their MQTT 5 subscription options.
 
-    The broker does not return our own messages, and marks retained messages. Topics without a time of measurement use
-    QoS 0: a message that waited would get a wrong time.
+    The broker does not return messages of this client, and marks retained messages. Topics without a time of
+    measurement use QoS 0, because a message that waited would get a wrong time.
 
     Args:
         session: Session to subscribe.

@@ -76,7 +76,7 @@ class BatchResult:
         unvoted: Those of `sites` whose new readings cannot change a level.
         lost: Messages that could not be written at all. They must not be acknowledged.
         unkept: Number of rejected messages that were only counted, because the quarantine is full.
-        asks: Topics and payloads of messages that ask senders for what is missing.
+        requests: Topics and payloads of messages that ask senders for what is missing.
         waiting: Rejected messages that are not stored yet. Store them with `Pipeline.keep`.
         brings_history: Whether a site got old readings only, so that its present readings are still to come.
     """
@@ -88,7 +88,7 @@ class BatchResult:
     unvoted: frozenset[str] = frozenset()
     lost: tuple[BrokerMessage, ...] = ()
     unkept: int = 0
-    asks: tuple[tuple[str, bytes], ...] = ()
+    requests: tuple[tuple[str, bytes], ...] = ()
     waiting: tuple[Refusal, ...] = ()
     brings_history: bool = False
 
@@ -363,7 +363,7 @@ class Pipeline:
             added.sites | reported,
             added.sites - reported - with_votes,
             unkept=unkept,
-            asks=tuple(requests.values()),
+            requests=tuple(requests.values()),
             waiting=waiting,
             brings_history=any(age_s > HISTORY_S for age_s in ages_s),
         )
@@ -471,7 +471,7 @@ class Pipeline:
             sites=sites,
             revised=tuple(item for result in results for item in result.added.revised),
         )
-        requests = {topic: (topic, payload) for result in results for topic, payload in result.asks}
+        requests = {topic: (topic, payload) for result in results for topic, payload in result.requests}
         return BatchResult(
             added,
             rejected=sum(result.rejected for result in results),
@@ -479,7 +479,7 @@ class Pipeline:
             sites=sites,
             lost=tuple(lost),
             unkept=sum(result.unkept for result in results),
-            asks=tuple(requests.values()),
+            requests=tuple(requests.values()),
         )
 
     def _store_one(self, message: BrokerMessage) -> BatchResult:

@@ -84,7 +84,7 @@ class QueueSaver:
             self._stop.wait(max(0.0, started + self._period_s - time.monotonic()))
 
     def _save(self) -> bool:
-        """Request a save and wait until it is complete. Return False if the thread was told to stop."""
+        """Request a save and wait until it is complete. Return False if the thread must stop."""
         before = self._identify_file()
         repeat_after_s = max(REPEAT_AFTER_S, 2 * self._save_s)
         while not self._stop.is_set():

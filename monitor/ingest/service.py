@@ -332,7 +332,7 @@ class Ingest:
         self._in_hand = []
         if result.gaps:
             self._request_at_s = min(self._request_at_s, time.monotonic() + _REQUEST_AFTER_S)
-        for topic, payload in result.asks:
+        for topic, payload in result.requests:
             self._ask_sender(topic, payload)
 
     def _ask_sender(self, topic: str, payload: bytes) -> None:

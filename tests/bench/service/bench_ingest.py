@@ -1,17 +1,21 @@
-"""Acknowledged-after-commit messages per second, as a ratio to a bare paho subscriber in the same run.
+"""Messages per second that ingest acknowledges after their commit, as a ratio to a bare paho subscriber.
 
     pytest -q -s --timeout=600 tests/bench/service/bench_ingest.py        # BENCH_MESSAGES=50000 for a longer one
 
-`live`: the publisher sends as fast as it can while the subscriber listens. `drain`: the broker holds the queue, the
-subscriber comes and empties it. Publisher, subscriber and broker are processes of their own. The bare subscriber is
-paho with the same session, Receive Maximum and automatic acknowledgement; its callback counts and does nothing else.
-It is what one gets who takes paho as it comes, and no upper bound: it makes eight system calls for each message (five
-to read it, two to answer, one to wait). Ours reads many at once and acknowledges many at once: 0.03 calls of the
-network a message (strace, 4,000 messages). So a ratio above 1 is possible. The upper bound is the third subscriber:
-our own session, which acknowledges what came every 50 ms and stores nothing. What is missing to it is what decoding
-and storing take.
-Live, the publisher may be slower than any of them: then all ratios are about 1, and processor time tells them apart.
-The broker is the managed one, with a login for each side and its access lists; both subscribers come by the same door.
+`live`: the publisher sends as fast as it can while the subscriber is connected. `drain`: the subscriber connects when
+the broker holds the queue. Publisher, subscriber and broker are processes of their own. The broker is the managed one,
+with a login for each side and its access lists, and all subscribers connect by its socket.
+
+Three subscribers take turns:
+
+* The bare subscriber is paho with the session and Receive Maximum of the service and automatic acknowledgements. Its
+  callback counts and does nothing else. It makes eight system calls for each message.
+* Ingest reads many messages at once and acknowledges many at once, so that a ratio above 1 is possible.
+* The session of ingest alone acknowledges what arrived every 50 ms and stores nothing. It is the upper bound: the
+  difference to ingest is the cost of decoding and storing.
+
+On a machine with other load, compare the processor time of each message instead of the rate. If the publisher is
+slower than the subscribers, all rates of `live` are about the same.
 """
 
 import json
@@ -45,14 +49,14 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 count = 0
-def heard(c, u, m):
+def count_message(c, u, m):
     global count
     count += 1
 door = json.loads(sys.argv[1])
 v5 = MQTTProtocolVersion.MQTTv5
 client = Client(CallbackAPIVersion.VERSION2, client_id="bare", protocol=v5, transport=door["by"])
 client.username_pw_set(door["username"], door["password"])
-client.on_message = heard
+client.on_message = count_message
 client.on_connect = lambda c, *_: c.subscribe([("slopeward/v1/+/+/obs", 1)])
 p = Properties(PacketTypes.CONNECT); p.SessionExpiryInterval = 0xFFFFFFFF; p.ReceiveMaximum = 4000
 client.connect(*door["target"], clean_start=False, properties=p)
@@ -208,7 +212,7 @@ def test_ratio(kind, mode, broker, request, tmp_path):
         "bare_messages_per_s": round(bare),
         "rounds": [round(r, 2) for r in ratios],
         "messages": MESSAGES,
-        # processor time says the same on a machine that others load
+        # comparable on a machine with other load
         "cpu_ratio_to_bare_subscriber": [round(c[0], 2) for c in sorted(costs)],
         "cpu_us_per_message": round(statistics.median(c[1] for c in costs), 1),
         "bare_cpu_us_per_message": round(statistics.median(c[2] for c in costs), 1),
