@@ -136,23 +136,30 @@ class MessageSocket:
         return part
 
     def _receive(self) -> None:
-        """Read from the network and handle the bytes.
+        """Read from the network and handle the bytes. Read nothing if there is no room for messages.
 
         Raises:
-            BlockingIOError: Nothing has arrived, or there is no room for messages.
+            BlockingIOError: Nothing has arrived.
         """
         if not self._has_room():
             # Paho calls again at once because the socket is readable. It sends what is queued in between.
             time.sleep(FULL_PAUSE_S)
             if not self._has_room():
-                raise BlockingIOError
+                self._give_sign_of_life()
+                return
         count = self._wrapped.recv_into(self._received)
         if not count:
             self._has_ended = True
             return
         self._take(bytes(self._received[:count]))
-        # Paho ends the connection if the answer to its PINGREQ is late. The answer waits behind a large message that
-        # arrives over a slow link, although the connection is alive.
+        self._give_sign_of_life()
+
+    def _give_sign_of_life(self) -> None:
+        """Give paho an answer to its PINGREQ from time to time.
+
+        Paho ends the connection if the answer is late. The answer waits behind a large message that arrives over a slow
+        link, or behind messages for which there is no room, although the connection is alive.
+        """
         now_s = time.monotonic()
         if not self._for_paho and now_s - self._sign_of_life_at_s >= SIGN_OF_LIFE_S:
             self._for_paho += _PINGRESP

@@ -119,7 +119,7 @@ class MqttSession:
     ) -> None:
         self.name = session.name
         self.connected = False
-        self.listening = False  # connected, and the broker has confirmed the subscriptions
+        self.listening = False  # connected, and the broker has confirmed the subscriptions or sent a message
         self.problem: str = _NOT_YET()  # a message; empty if there is no problem
         self.refused = ""  # message about a refused subscription; stays until the broker grants it
         self.epoch = 0  # number of connections and disconnections
@@ -248,6 +248,10 @@ class MqttSession:
         self.listening = self.connected and not any(reason.is_failure for reason in reasons)
 
     def _on_publish(self, received: ReceivedPublish) -> None:
+        if not self.listening and self.connected and not self.refused:
+            # The broker kept the session with its subscriptions. It confirms them after the messages that waited, which
+            # may take an hour after a long outage.
+            self.listening = True
         is_retained = received.retain
         try:
             topic = received.topic.decode()

@@ -204,8 +204,12 @@ def test_nothing_is_read_while_there_is_no_room():
     has_room = [False]
     network = Network(publish(TOPIC, b"1") + SUBACK)
     made = MessageSocket(network, events.append, has_properties=True, limits=LIMITS, has_room=lambda: has_room[0])
+    made._sign_of_life_at_s = float("inf")
     with pytest.raises(BlockingIOError):
         made.recv(1)
+    assert events == []
+    made._sign_of_life_at_s = 0.0
+    assert made.recv(2) == PINGRESP, "the answer to a PINGREQ waits behind the messages"
     assert events == []
     has_room[0] = True
     assert made.recv(100) == SUBACK
