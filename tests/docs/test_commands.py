@@ -107,19 +107,6 @@ SITE = (
     + table("[[recipient]]", name="A. Rossi", channels=["log"])
     + table("[[team]]", name="geologists", members=["R. Mori", "A. Rossi"], lead="A. Rossi")
     + station("T1", MOVED, latitude=46.2, longitude=8.9)
-    + station("I1")
-    + table(
-        "[[profile]]",
-        station="I1",
-        kind="probe",
-        unit="digit",
-        constant=25000,
-        axes=2,
-        first_m=0.5,
-        last_m=5.0,
-        every_m=0.5,
-        interval="14d",
-    )
 )
 FIRST = {  # what a line takes for done
     "slopeward sites reject": "slopeward sites propose north-bench newer.toml --by mori --reason lower",
@@ -175,8 +162,6 @@ def make_readings() -> None:
     lines = [f"2026-03-{1 + k // 24:02}T{k % 24:02}:00:00Z,E1,crack_opening_mm,12.{k}" for k in range(10, 72)]
     put("readings.csv", "time,station,quantity,value", *lines)
     put("folder/march.csv", "time,station,quantity,value", *lines)
-    depths = [f"{k / 2},{k},{-k},{k},{-k}" for k in range(1, 11)]
-    put("survey.csv", "Date,2026-03-01 09:00", "Depth,A0,A180,B0,B180", *depths)
 
 
 def make_tables() -> None:
