@@ -305,5 +305,5 @@ def test_help_and_the_page_name_it(name, capsys):
     words = "".join(c for c in capsys.readouterr().out if c.isalnum())
     for part in (name, list_readers()[name].help):
         assert "".join(c for c in part if c.isalnum()) in words
-    page = (ROOT / "docs/how-to/import-files.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/reference/file-formats.md").read_text(encoding="utf-8")
     assert f"| `{name}` | {list_readers()[name].help} |" in page

@@ -352,7 +352,7 @@ def read_study_of(path):
 @pytest.mark.parametrize(
     ("page", "start", "name", "read"),
     [
-        ("how-to/import-files.md", "[table]", "any.mapping.toml", load_mapping),
+        ("reference/file-formats.md", "[table]", "any.mapping.toml", load_mapping),
         ("explanation/surveys.md", "wavelength_m", "stack.toml", read_stack_of),
         ("how-to/susceptibility.md", "grid =", "study.toml", read_study_of),
         ("how-to/radar.md", "acquired_at", "scene.toml", lambda path: read_scene(path.parent)),

@@ -64,7 +64,7 @@ def list_(site: Annotated[str | None, typer.Option("--site", help="Only this sit
         }
         show(facts, _describe(name, place, table, state))
     require_any(
-        shown, "no source: write a [[source]] into the service file (how: /help/how-to/import-files on the page)"
+        shown, "no source: write a [[source]] into the service file (how: /help/how-to/fetch-files on the page)"
     )
 
 

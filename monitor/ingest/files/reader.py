@@ -194,7 +194,7 @@ class FileReader:
 
     Attributes:
         open: Opens a file: an `OpenReadings` or an `OpenPoints`, by the content.
-        help: What a file of this form contains, for `slopeward ingest --help` and docs/how-to/import-files.md.
+        help: What a file of this form contains, for `slopeward ingest --help` and docs/reference/file-formats.md.
         content: Readings or points.
         suffixes: The suffixes of its files in a folder. Whether a file has the form is checked when it is opened.
         needs: Options that must be given.
