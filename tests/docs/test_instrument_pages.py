@@ -25,6 +25,7 @@ from tests.fixtures.waiting import REPOSITORY
 
 PAGES = sorted((REPOSITORY / "docs/how-to").glob("connect-*.md"))
 EXAMPLES = [page.name for page in PAGES if "\n## Example" in page.read_text(encoding="utf-8")]
+# The first page lists the others. tests/docs/test_total_stations_page.py runs the example of the second one.
 WITHOUT_EXAMPLE = ["connect-instruments.md", "connect-total-stations.md"]
 # Commands that the test replaces: it needs no folder of its own and starts no service.
 SKIPPED = ("mkdir ", "slopeward run")
@@ -98,7 +99,9 @@ def publish(command: str, at: datetime) -> None:
 
 
 @pytest.mark.parametrize("page", EXAMPLES)
-def test_a_page_works_as_printed(page, tmp_path, monkeypatch, capsys):
+def test_a_page_works_as_printed(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     text = (REPOSITORY / "docs/how-to" / page).read_text(encoding="utf-8")
     received_at = datetime.now(UTC) - timedelta(minutes=2)
@@ -127,5 +130,5 @@ def test_a_page_works_as_printed(page, tmp_path, monkeypatch, capsys):
         assert [line for line in step.shown if AGE.sub("AGE", line).strip() not in printed] == [], printed
 
 
-def test_each_page_about_a_kind_of_instrument_has_an_example():
-    assert sorted(page.name for page in PAGES) == sorted({*EXAMPLES, *WITHOUT_EXAMPLE} & {p.name for p in PAGES})
+def test_each_page_about_a_kind_of_instrument_has_an_example() -> None:
+    assert [page.name for page in PAGES if page.name not in EXAMPLES] == WITHOUT_EXAMPLE
