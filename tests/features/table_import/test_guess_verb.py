@@ -178,6 +178,14 @@ def test_bounds_that_a_person_gives_lead_to_levels_without_an_editor(here, capsy
     assert [one["level_name"] for one in run["level_history"]] == ["green", "yellow", "orange", "red"]
 
 
+def test_bounds_in_both_directions_are_one_criterion(here, capsys):
+    assert run_verb([*lay_tilt(), "--bound", "tilt_x=over 2 5; under -3 -6"]) == 0
+    (path,) = [path for path in Path().rglob("*.toml") if "[site]" in path.read_text(encoding="utf-8")]
+    text = path.read_text(encoding="utf-8")
+    assert "yellow = {over = 2.0, under = -3.0}  # mrad\norange = {over = 5.0, under = -6.0}  # mrad\n" in text
+    assert text.count('.tilt_x"') == 1
+
+
 def test_bounds_go_with_stations_that_a_site_lacks(here, capsys):
     assert run_verb(["sites", "init", "bench"]) == 0
     command = [*lay_tilt(), "--site", "bench"]

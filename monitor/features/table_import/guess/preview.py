@@ -1,7 +1,7 @@
-"""What the page asks of a worker about a file from outside: what it says, and its first rows.
+"""Preview a file: its meaning, the open questions, and its first and last rows.
 
-Nothing else reads such a file: the libraries that open workbooks and Parquet stay behind the walls of the worker. What
-comes back is text and numbers.
+For the page, a sandboxed worker previews uploaded files, so that the libraries that open workbooks and Parquet never
+run in the service. Only text and numbers come back.
 """
 
 from collections import deque
@@ -27,21 +27,31 @@ from monitor.features.table_import.guess.toml_writer import format_mapping
 from monitor.features.table_import.guess.values import CheckedValue, list_values
 
 HEAD: Final = ("time", "station", "quantity", "value", "unit")
-VALUES_MOST: Final = 5_000_000  # looked at
+# Values of a file that are read for the preview.
+VALUES_MOST: Final = 5_000_000
 ROWS_SHOWN: Final = 8
 COLUMNS_SHOWN: Final = 12
-CELL_MOST: Final = 60  # characters
+# Characters of a cell that are shown.
+CELL_MOST: Final = 60
 _POINTS: Final = Template("upload.points", "satellite points come in by `slopeward ingest FILE --site SITE`")
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewRequest:
-    """A file, the name its owner gave it, what was answered so far, and the stations of the site where it belongs."""
+    """A request to preview an uploaded file.
+
+    Attributes:
+        table: Path of the file.
+        name: Name that its owner gave it.
+        answers: Answers so far, by key of the question.
+        is_new: Whether the site is new, so that its position must be known.
+        known: Positions and origins of the stations of the site.
+    """
 
     table: str
     name: str
     answers: Mapping[str, str]
-    is_new: bool  # the site is: its place must be asked
+    is_new: bool
     known: ImportOptions = ImportOptions()  # noqa: RUF009 - frozen
 
 
@@ -92,7 +102,7 @@ def preview_values(path: Path, found: TableGuess) -> tuple[tuple[SensorGuess, ..
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """Facts of a file besides its columns: the part of `ImportOptions` that crosses from the worker."""
+    """Facts of a file besides its columns: the part of `ImportOptions` that the worker returns."""
 
     station: str | None = None
     time: str | None = None
@@ -102,33 +112,47 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True)
 class PreviewResult:
-    """What a table says; `trouble`: the one line why it says nothing."""
+    """The preview of a file.
+
+    Attributes:
+        trouble: Why the file cannot be read; empty if it can.
+        facts: What was understood, as names and texts.
+        questions: The open questions.
+        sensors: The series of the file.
+        mapping: The mapping as TOML; empty while a question is open and for known forms.
+        head: Headings of `rows`.
+        rows: The first rows: cells of the file while a question is open, then values as they would be stored.
+        last_rows: The last values as they would be stored.
+        form: The reader of the file.
+        told: Positions and origins that the file or an answer states.
+        zone: Time zone of a new site.
+    """
 
     trouble: str = ""
     facts: tuple[tuple[str, str], ...] = ()
     questions: tuple[FileQuestion, ...] = ()
     sensors: tuple[SensorGuess, ...] = ()
-    mapping: str = ""  # as TOML; "" while a question is open, and where the form of the file is known
+    mapping: str = ""
     head: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()  # the first: as cells while a question is open, then as they are read
-    last_rows: tuple[tuple[str, ...], ...] = ()  # as they are read
-    form: str = WIDE  # the reader of the file
+    rows: tuple[tuple[str, ...], ...] = ()
+    last_rows: tuple[tuple[str, ...], ...] = ()
+    form: str = WIDE
     told: FileFacts = FileFacts()
-    zone: str = "UTC"  # of the site that it would make
+    zone: str = "UTC"
 
     @property
     def known(self) -> ImportOptions:
-        """What is said of it, but for the mapping."""
+        """Return the options of the import except for the mapping."""
         return ImportOptions(**{one.name: getattr(self.told, one.name) for one in fields(self.told)})
 
     @property
     def is_settled(self) -> bool:
-        """Whether it can be accepted."""
+        """Whether the file can be accepted: no question is open."""
         return bool(self.facts) and not self.questions and not self.trouble
 
 
 def understand(request: PreviewRequest) -> PreviewResult:
-    """The job: what a table says, and its first rows."""
+    """Preview a file; the task of the worker."""
     path = Path(request.table)
     head: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()

@@ -1,4 +1,4 @@
-"""Rows that share an instant and differ: other instruments or depths, which a column names, or corrections."""
+"""Ask about rows with the same time and different values: several instruments or depths, or corrections."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -17,10 +17,14 @@ from monitor.features.table_import.guess.times import Times
 
 ROWS: Final = "rows"
 NONE: Final = "none of them"
-ROWS_LEAST: Final = 3  # that share an instant: an hour that comes twice in autumn is no other instrument
-SHARE_LEAST: Final = 0.2  # of all rows: two instruments make half of them; a logger that wrote no seconds, .06
-APART_LEAST: Final = 0.95  # share of the rows that a column tells apart
-KINDS_MOST: Final = 2000
+# Fewer rows with the time of another row are no second instrument, but the hour that comes twice in autumn.
+ROWS_LEAST: Final = 3
+# Share of such rows. Two instruments make half of all rows; a logger that writes no seconds made 6 %.
+SHARE_LEAST: Final = 0.2
+# Share of the rows that a column must tell apart.
+APART_LEAST: Final = 0.95
+# More different names in a column do not name instruments.
+NAMES_MOST: Final = 2000
 _OF_PART: Final = re.compile(r"depth|tiefe|profon|anchor|anker|channel|kanal|canal", re.IGNORECASE)
 _WHOSE_ROW: Final = Template(
     "guess.ask.row", "{n} rows have the time of another row and other values: which column says whose row it is?"
@@ -49,9 +53,19 @@ _TWO_FILES: Final = Template(
 def find_owner(
     table: RawTable, times: Times, numbers: Sequence[str], talk: Interview, station: str | None = None
 ) -> str | None:
-    """The column that tells rows of one instant apart, as a person says; None where rows need none.
+    """Return the column that tells rows with the same time apart, or None if they need none.
 
-    Raises ConfigError where `station` names whose rows they are, and another column parts those of one station.
+    A person chooses the column. Until then the question is open.
+
+    Args:
+        table: The table of the file.
+        times: The times of its rows.
+        numbers: The columns of values.
+        talk: The answers and open questions.
+        station: The column that names the station of a row, if there is one.
+
+    Raises:
+        ConfigError: Rows of one station have the same time, and another column tells them apart.
     """
     if len(times.parsed) != table.rows:
         return None
@@ -79,30 +93,33 @@ def find_owner(
 
 
 def request_files(series: str, files: Sequence[tuple[str, Iterable[tuple[datetime, float]]]], talk: Interview) -> None:
-    """Ask where files of one series claim the same instants with other values, which may be two instruments.
+    """Ask if files have different values of a series at the same times, because they may be two instruments.
 
-    `files`: the name of each, and the instants and values of the series STATION.QUANTITY in it.
+    Args:
+        series: Name of the series, `STATION.QUANTITY`.
+        files: The name of each file, with the times and values of the series in it.
+        talk: The answers and open questions.
     """
-    before: dict[datetime, tuple[float, str]] = {}
+    earlier: dict[datetime, tuple[float, str]] = {}
     for name, values in files:
         own = dict(values)
-        both = [at for at in own if at in before]
-        other = [at for at in both if not isclose(before[at][0], own[at], rel_tol=1e-9)]
+        both = [at for at in own if at in earlier]
+        other = [at for at in both if not isclose(earlier[at][0], own[at], rel_tol=1e-9)]
         if len(other) >= ROWS_LEAST and len(other) >= SHARE_LEAST * len(both):
             text = _TWO_FILES(
                 series=series,
                 name=name,
-                other=before[other[0]][1],
+                other=earlier[other[0]][1],
                 n=Figure(len(other), "d"),
                 total=Figure(len(both), "d"),
             )
             talk.request(f"{RECORD}:{series}", text, (ONE_RECORD,))
             return
-        before |= {at: (value, name) for at, value in own.items()}
+        earlier |= {at: (value, name) for at, value in own.items()}
 
 
 def _find_nameless(table: RawTable, keys: Sequence[Any]) -> str | None:
-    """The column of stations that separates the rows, and in which some names cannot be the id of a station."""
+    """Return the column of stations that tells the rows apart, though some of its names cannot be station ids."""
     for name in table.names:
         if not is_station_column(table.title(name)):
             continue
@@ -114,8 +131,8 @@ def _find_nameless(table: RawTable, keys: Sequence[Any]) -> str | None:
 
 def _separates_rows(table: RawTable, keys: Sequence[Any], column: str) -> bool:
     cells = list_names(table.columns[column])
-    kinds = set(cells)
-    ids = {name_station(kind) for kind in kinds}
-    if not 2 <= len(kinds) <= min(KINDS_MOST, table.rows // 2) or "" in ids or len(ids) < len(kinds):
+    names = set(cells)
+    ids = {name_station(name) for name in names}
+    if not 2 <= len(names) <= min(NAMES_MOST, table.rows // 2) or "" in ids or len(ids) < len(names):
         return False
     return len(set(zip(keys, cells, strict=True))) >= APART_LEAST * table.rows

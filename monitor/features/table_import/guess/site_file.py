@@ -1,4 +1,4 @@
-"""The stations of a table as a site file declares them: a first file of a new site, or stations that one lacks."""
+"""Write the stations of a table into a site file: a new file, or the stations that an existing file lacks."""
 
 import math
 import re
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import pairwise, repeat
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
 
@@ -41,18 +41,23 @@ from monitor.features.table_import.guess.toml_writer import format_stations, quo
 PLACE: Final = "place"
 DISPLACEMENT: Final = "displacement"
 HOLD_DAYS: Final = 3
-# measured beside a slope: a bound on it warns of no landslide by itself
+# Conditions beside the slope. A bound on one of them does not warn of a landslide by itself.
 AUXILIARY: Final = frozenset(
     {"rain", "snow_depth", "temperature", "air_pressure", "coherence", BATTERY_VOLTAGE, BATTERY_LEVEL, SIGNAL_STRENGTH}
 )
-_NAMED: Final = 20  # series or stations in one sentence
-_KEPT_READINGS: Final = 3  # a level is kept for so many of them
+# Series or stations that are named in one sentence.
+_NAMED: Final = 20
+# Number of usual intervals for which a level stays valid.
+_KEPT_READINGS: Final = 3
 
-LEVELS: Final = ("yellow", "orange", "red")  # of a first site file, above the one that it begins with
-WITHIN: Final = ("30d", "10d", "3d")  # time left until a failure window, for the same levels
+# Levels of a new site file above the lowest one.
+LEVELS: Final = ("yellow", "orange", "red")
+# Time left until the failure window at which each of these levels is raised.
+WITHIN: Final = ("30d", "10d", "3d")
 DAILY_S: Final = 1.1 * 86400.0
 SIDES: Final = ("over", "under")
-_SPEED: Final = "velocity"  # whose units speeds are given in
+# The quantity whose units bounds on speeds have.
+_SPEED: Final = "velocity"
 _NUMBERS_WANTED: Final = Template(
     "bound.numbers", "bound of {quantity}: expected numbers parted by blanks, such as '5 10 20 {unit}', got '{answer}'"
 )
@@ -100,19 +105,27 @@ _NUMBERS: Final = re.compile(r"((?:[+-]?\d+(?:\.\d+)?(?:\s+|$|(?=[^\s\d.,+-])))+
 
 @dataclass(frozen=True, slots=True)
 class LevelBounds:
-    """From which values on the levels of a quantity count, as a person set them."""
+    """Bounds of a quantity for all stations that measure it, as a person set them.
 
-    quantity: str  # of all stations that measure it
-    side: str  # over or under
-    # of the levels above the first one, as many as were given; in the unit that the quantity is stored in
+    Attributes:
+        side: `over` or `under`.
+        values: Bounds of the levels above the lowest one, as many as were given, in the unit in which the quantity is
+            stored.
+        author: Who set them.
+        reason: Why.
+        is_speed: Whether the values are speeds in mm/day, for the criteria on rates.
+    """
+
+    quantity: str
+    side: str
     values: tuple[float, ...]
-    author: str = ""  # who set them
-    reason: str = ""  # on what grounds
-    is_speed: bool = False  # the values are speeds in mm/day, for the criteria on rates
+    author: str = ""
+    reason: str = ""
+    is_speed: bool = False
 
 
 def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") -> tuple[LevelBounds, ...]:
-    """What a person wrote as the bounds of a quantity; who and why stand in the site file beside them.
+    """Read the text of a person about the bounds of a quantity, at most one part for each side.
 
     >>> [(b.side, b.values) for b in read_bounds("tilt_x", "5 10 mrad; under -5 -10")]
     [('over', (5.0, 10.0)), ('under', (-5.0, -10.0))]
@@ -121,7 +134,8 @@ def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") ->
     >>> [(b.is_speed, b.values) for b in read_bounds("displacement", "0.5 1 2 cm/day")]
     [(True, (5.0, 10.0, 20.0))]
 
-    Raises ConfigError: it is no such text; nothing of it is guessed.
+    Raises:
+        ConfigError: The text has another form. Nothing of it is guessed.
     """
     if quantity not in QUANTITIES:
         raise ConfigError(ONE_OF(key="bound", names=NameList(tuple(sorted(QUANTITIES))), answer=quantity))
@@ -179,7 +193,11 @@ def needs_place(found: TableGuess, answers: Iterable[str]) -> bool:
 
 
 def read_place(text: str) -> tuple[float, float]:
-    """Latitude and longitude in degrees; raises ConfigError where a text is no such pair."""
+    """Read latitude and longitude in degrees.
+
+    Raises:
+        ConfigError: The text has another form.
+    """
     parts = text.split(",")
     with suppress(ValueError):
         latitude, longitude = (float(part) for part in parts)
@@ -189,14 +207,18 @@ def read_place(text: str) -> tuple[float, float]:
 
 
 def find_place(known: ImportOptions, answers: Mapping[str, str]) -> tuple[float, float]:
-    """Where a new site is: as a person says, else where the first station stands; raises ConfigError."""
+    """Return the position of a new site: the answer of a person, else the position of the first station.
+
+    Raises:
+        ConfigError: The answer is no position.
+    """
     if PLACE not in answers and known.places:
         return round(known.places[0].latitude, 6), round(known.places[0].longitude, 6)
     return read_place(answers.get(PLACE, ""))
 
 
 def name_site(stem: str) -> str:
-    """A site id made of the name of a file.
+    """Return a site id made from the name of a file.
 
     >>> name_site("Messung_Hang Süd"), name_site("监测")
     ('messung-hang-sud', 'slope')
@@ -216,11 +238,11 @@ def write_site(
     """Return a first site file for the stations of a table, with bounds that fit their records.
 
     Args:
-        bounds: What a person set; it stands beside the bounds from the record.
+        bounds: Bounds that a person set, in addition to those from the record.
         days: On how many days of the record each level was reached; known only after a replay of the file.
 
     Raises:
-        ConfigError: the name cannot be that of a site, or a bound is of nothing that the table has.
+        ConfigError: The name cannot be that of a site, or a bound is for a quantity that the table does not have.
     """
     if re.fullmatch(SITE_ID, name) is None:
         raise ConfigError(_NO_NAME(answer=repr(name)))
@@ -244,7 +266,7 @@ def write_site(
 
 
 def find_absent(site: Site, sensors: Iterable[SensorGuess]) -> list[SensorGuess]:
-    """The series of stations that a site file does not name."""
+    """Return the series whose station is not in the site file."""
     return [s for s in sensors if site.station(s.station) is None]
 
 
@@ -256,14 +278,14 @@ def _find_unjudged(site: Site, sensors: Iterable[SensorGuess]) -> list[SensorGue
 
 @dataclass(frozen=True, slots=True)
 class UnusedQuantities:
-    """What no criterion hears: its quantities, and a criterion for the first series that lacks only its bounds."""
+    """Quantities that no criterion judges, and the text of a criterion for the first series without its bounds."""
 
     quantities: tuple[str, ...]
     criterion: str
 
 
 def describe_unused(site: Site, sensors: Iterable[SensorGuess]) -> UnusedQuantities | None:
-    """What nothing judges of a table at a site, and how it would be; None where all of it is."""
+    """Return the quantities of a table that no criterion of a site judges; None if all are judged."""
     unjudged = _find_unjudged(site, sensors)
     if not unjudged:
         return None
@@ -272,7 +294,7 @@ def describe_unused(site: Site, sensors: Iterable[SensorGuess]) -> UnusedQuantit
 
 
 def list_notes(warnings: WarningSummary, sensors: Sequence[SensorGuess]) -> list[Message]:
-    """List what the summary of a new site file says about the whole site, what nothing judges, and fixed bounds."""
+    """Return notes on a new site file: about the whole site, series without a judgement, and fixed bounds."""
     notes = list(warnings.notes)
     auxiliary = [name for name in warnings.unjudged if name.rpartition(".")[2] in AUXILIARY]
     unjudged = [name for name in warnings.unjudged if name not in auxiliary]
@@ -298,18 +320,24 @@ def _list_names(names: Iterable[str]) -> NameList:
     return NameList(listed[:_NAMED], max(0, len(listed) - _NAMED))
 
 
-def format_criterion(sensor: SensorGuess, levels: Iterable[str], bounds: LevelBounds | None = None) -> str:
-    """A criterion for a series; without bounds BOUND stands where a person puts a number."""
+def format_criterion(sensor: SensorGuess, levels: Sequence[str], bounds: Sequence[LevelBounds] = ()) -> str:
+    """Return the text of a criterion for a series.
+
+    Args:
+        sensor: The series.
+        levels: Names of the levels above the lowest one.
+        bounds: One entry for each side. Without an entry, the text has the word BOUND in place of each number.
+    """
     unit = QUANTITIES[sensor.quantity].unit
-    side = SIDES[0] if bounds is None else bounds.side
-    values = repeat("BOUND") if bounds is None else map(repr, bounds.values)
     lines = ["[[criterion]]", 'kind = "level"', f'series = "{sensor.station}.{sensor.quantity}"']
     days = math.ceil(_KEPT_READINGS * (sensor.interval_s or 0.0) / 86400.0)
-    lines += [f'valid_for = "{days}d"'] if bounds is not None and days > 1 else []
-    pairs = zip(levels, values, strict=False)
-    lines += [f"{level} = {{{side} = {value}}}  # {unit}" for level, value in pairs]
-    if bounds is not None and bounds.author:
-        lines += [f"author = {quote(bounds.author)}", f"reason = {quote(bounds.reason)}"]
+    lines += [f'valid_for = "{days}d"'] if bounds and days > 1 else []
+    for number, level in enumerate(levels):
+        sides = [f"{one.side} = {one.values[number]!r}" for one in bounds if number < len(one.values)]
+        if sides or not bounds:
+            lines.append(f"{level} = {{{', '.join(sides) or f'{SIDES[0]} = BOUND'}}}  # {unit}")
+    if bounds and bounds[0].author:
+        lines += [f"author = {quote(bounds[0].author)}", f"reason = {quote(bounds[0].reason)}"]
     return "\n".join(lines)
 
 
@@ -321,6 +349,7 @@ def _format_bounds(
         replace(next(iter(parts.values())), quantity=DISPLACEMENT) for parts in list_in_space(known).values() if parts
     ]
     judged = [*known, *vectors]
+    values: dict[str, list[LevelBounds]] = {}
     for one in bounds:
         own = [s for s in judged if s.quantity == one.quantity]
         if not own:
@@ -329,7 +358,11 @@ def _format_bounds(
         if len(one.values) > len(levels):
             raise ConfigError(_TOO_MANY(quantity=Term(one.quantity), n=len(one.values), levels=len(levels)))
         if not one.is_speed:
-            yield from (f"{format_criterion(sensor, levels, one)}\n" for sensor in own)
+            values.setdefault(one.quantity, []).append(one)
+    for quantity, sides in values.items():
+        for sensor in judged:
+            if sensor.quantity == quantity:
+                yield f"{format_criterion(sensor, levels, sides)}\n"
 
 
 def format_additions(
@@ -338,9 +371,9 @@ def format_additions(
     bounds: Sequence[LevelBounds] = (),
     known: ImportOptions = ImportOptions(),  # noqa: B008 - frozen
 ) -> str:
-    """Stations that a site file lacks, with criteria: by bounds that a person set, and examples for motion not judged.
+    """Return the text of stations that a site file lacks, with their criteria.
 
-    A station of motion that falls under no criterion of the file gets one, whatever it is called.
+    Criteria have the bounds that a person set. Motion that no criterion of the file judges gets one as in a new file.
     """
     levels = [level.name for level in site.levels[1:]]
     bases = find_bases(sensors, others=any(q.startswith(MOTION_PREFIXES) for _, q in find_voting_series(site)))
@@ -357,15 +390,15 @@ def add_stations(
     bounds: Sequence[LevelBounds] = (),
     known: ImportOptions = ImportOptions(),  # noqa: B008 - frozen
 ) -> str:
-    """A site file with stations that it lacks, at its end; what stands there stays as it is."""
+    """Return a site file with the stations that it lacks at its end. The rest of the file is unchanged."""
     return f"{site.source.rstrip()}\n\n{format_additions(site, sensors, bounds, known)}"
 
 
 def _list_ways(sensors: Sequence[SensorGuess]) -> Iterator[tuple[str, str, str, list[SensorGuess]]]:
-    """Kind, side and quantity of the criteria for series of motion, and the series that each is for.
+    """Return kind, side and quantity of the criteria for series of motion, and the series of each.
 
-    A line may be read from either end, so it is watched towards both sides. Height is watched by itself where it is all
-    that a station says, or all that surely moves.
+    A single component is judged in both directions. The height is judged by itself if a station has nothing else, or if
+    only the height certainly moves.
     """
     in_space = list_in_space(sensors)
     lines: dict[str, list[SensorGuess]] = {}
@@ -410,7 +443,7 @@ def _format_motion(
         if given is not None:
             # Levels from the lowest one up; one that was not given is at least as high as those below.
             windows = {station: _set_speeds(proposed, given.values) for station, proposed in windows.items()}
-        # a glob takes every station that declares a displacement for a part of it
+        # A pattern also matches stations that declare a displacement of which the quantity is a component.
         glob = {quantity, DISPLACEMENT} if quantity in PARTS else {quantity}
         matched = {s.station for s in sensors if s.quantity in glob}
         matched |= in_space.keys() if quantity.startswith(DISPLACEMENT) else set()
@@ -524,7 +557,7 @@ def _describe_bound(windows: Sequence[LevelWindow], days: int | None) -> str:
 
 
 def _format_rain(sensors: Iterable[SensorGuess]) -> Iterator[str]:
-    """A bound to begin with for rain that is read each day."""
+    """Return a criterion with an example bound for rain with daily or more frequent readings."""
     for s in sensors:
         if s.quantity == "rain" and (s.interval_s or 0.0) <= 86400.0:
             lines = ("[[criterion]]", 'kind = "rain_sum"', f'series = "{s.station}.rain"')
