@@ -228,13 +228,13 @@ def test_each_figure_of_the_file_is_repeated_by_a_replay_of_it(tmp_path):
     found, sensors = understand(path)
     plain = write_site("s", (46.0, 8.0), "UTC", sensors)
     files = [(path, found)]
-    record = count_days(parse_site(plain, "s.toml"), files)
+    record = count_days(parse_site(plain, "s.toml"), files, values=1000)
     days = record.days
     assert record.total == 120
     assert record.judged["velocity-1"] == 117, "a line takes four readings"
     assert not record.uncounted
     text = write_site("s", (46.0, 8.0), "UTC", sensors, days=days)
-    again = count_days(parse_site(text, "s.toml"), files)
+    again = count_days(parse_site(text, "s.toml"), files, values=1000)
     assert replace(again, end=None) == replace(record, end=None)  # the age of the newest reading grows with the clock
     written = [int(number) for number in re.findall(r"reached on (\d+) days? of this record", text)]
     assert sorted(written) == sorted(n for (c, _), n in days.items() if c.startswith(("velocity", "survey_rate")))
@@ -260,7 +260,7 @@ def test_what_the_last_reading_shows_is_counted(tmp_path):
     found, sensors = understand(path)
     site = parse_site(write_site("s", (46.0, 8.0), "UTC", sensors), "s.toml")
     assert replay(path, site, found) == "orange"
-    days = count_days(site, [(path, found)]).days
+    days = count_days(site, [(path, found)], values=1000).days
     assert {level: n for (criterion, level), n in days.items() if criterion == "survey_rate-1"} == {
         "yellow": 1,
         "orange": 1,
@@ -274,6 +274,6 @@ def test_days_of_a_long_gap_are_not_judged(tmp_path):
     path.write_text("\n".join((head, *lines[:60], *lines[100:], "")))
     found, sensors = understand(path)
     site = parse_site(write_site("s", (46.0, 8.0), "UTC", sensors), "s.toml")
-    record = count_days(site, [(path, found)])
+    record = count_days(site, [(path, found)], values=1000)
     assert record.total == 160
     assert 110 <= record.judged["velocity-1"] <= 120
