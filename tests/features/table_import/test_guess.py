@@ -219,7 +219,10 @@ def test_a_number_of_another_convention_is_refused_and_not_read_otherwise(tmp_pa
 def test_columns_of_fixed_width_are_cut_at_their_starts(tmp_path):
     path = tmp_path / "f.txt"
     path.write_text("".join(f"2025-01-{d:02d} 00:00   {d:5.1f}{'' if d % 3 else '   1.5'}\n" for d in range(1, 29)))
-    found = guess(read_raw_table(path), {"zone": "UTC", "quantity": "rain", "unit": "mm"})
+    found = guess(
+        read_raw_table(path),
+        {"zone": "UTC", "quantity": "rain", "unit": "mm", "day": "00:00", "count": "rain of each interval"},
+    )
     assert found.mapping.layout.starts
     assert len(read_all(path, found.mapping)) == 28 + 9
 

@@ -120,7 +120,8 @@ def settle_day(table: RawTable, times: Times, rain: str | None, talk: Interview)
         ConfigError: The answer is not a time of the day, or the times are months.
     """
     has_dates_alone = names_dates_alone(table, times)
-    are_midnights = are_days(times) and not times.has_zone and not times.rule.clock
+    is_each_hour_open = any(question.key == "hours" for question in talk.questions)
+    are_midnights = are_days(times) and not times.has_zone and not times.rule.clock and not is_each_hour_open
     if rain is None or not (has_dates_alone or are_midnights):
         return times
     if names_months(times):
