@@ -165,7 +165,7 @@ def make_readings() -> None:
 
 
 def make_tables() -> None:
-    rows = [f"2026-03-{1 + k // 24:02} {k % 24:02}:00;{1 + k % 7 / 10:.1f};0.02{k % 5}" for k in range(7, 120)]
+    rows = [f"2026-03-{1 + k // 24:02} {k % 24:02}:00;{1 + k % 7 / 10:.1f};0.02{k * 3 % 5}" for k in range(7, 120)]
     put("monitoring.csv", "time;displacement (mm);rain (mm)", *rows)
     for name in ("tilt.csv", "folder/march.csv"):
         put(name, "time UTC;tilt_x (mrad);pore_pressure (MPa)", *rows)
