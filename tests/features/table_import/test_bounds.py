@@ -71,6 +71,14 @@ def test_a_record_that_accelerates_keeps_the_bounds_of_its_quiet_time():
     assert propose_bounds([record], DAY_S)[0].over_mm_per_day <= FIXED[0]
 
 
+def test_a_short_record_that_accelerates_does_not_raise_its_own_bounds():
+    moved_mm = [0.02 * day + 0.5 * max(0, day - 12) ** 2 + 0.03 * (-1) ** day for day in range(22)]
+    points = [(day * 86400.0, value) for day, value in enumerate(moved_mm)]
+    bounds = {(one.level, one.is_survey): one.over_mm_per_day for one in propose_bounds([points], 86400.0)}
+    assert bounds[1, False] == LOWEST[1]
+    assert bounds[2, True] == LOWEST_BETWEEN_SURVEYS[2]
+
+
 def test_a_record_that_is_too_short_gets_the_fixed_bounds():
     windows = propose_bounds([make_record(0.1, 3600.0, 1.0, 1.0)], 3600.0)
     assert tuple(window.over_mm_per_day for window in windows) == FIXED

@@ -11,7 +11,7 @@ slope moves fast must not make this speed normal.
   times the mean rate.
 * Usual largest speed: the record is cut into up to twelve parts, and the median of the largest speed of each part is
   taken. It contains what white noise does not explain, such as snow on an antenna, and neither a few bad days nor an
-  acceleration in less than half of the record changes it much.
+  acceleration in less than half of the record changes it much. Of a record with two parts the slower one is taken.
 * Lowest bounds: 1, 2 and 5 mm/day are the lowest that slopes have been warned with (Crosta and Agliardi 2003). Lines
   over a few days start at 5 for orange, and every red bound starts at 8 mm/day. Lower bounds were reached on quiet
   GNSS stations and on slopes that came to rest. `make bench-warning BENCH_FLAGS=--curve` shows the trade-off.
@@ -262,10 +262,20 @@ def _pick_steady(speeds: Sequence[float]) -> float:
 
 
 def _pick_largest(speeds: Sequence[float]) -> float:
-    """Return the median over the parts of a record of the largest speed in each part."""
+    """Return the median over the parts of a record of the largest speed in each part.
+
+    Half of a short record may be an acceleration, which must not raise its own bounds: of two parts the slower one
+    counts, and of a single part the median of its speeds.
+
+    >>> _pick_largest([0.1, 0.2, 0.1, 0.2, 2.0, 4.0, 6.0, 8.0])
+    0.2
+    """
     parts = max(1, min(RECORD_PARTS, len(speeds) // LEAST_SPEEDS_IN_PART))
+    if parts == 1:
+        return median(speeds)
     begins = [len(speeds) * part // parts for part in range(parts + 1)]
-    return median(max(speeds[begin:end]) for begin, end in pairwise(begins))
+    largest = [max(speeds[begin:end]) for begin, end in pairwise(begins)]
+    return min(largest) if parts == 2 else median(largest)
 
 
 def _round(bound: float) -> float:
