@@ -63,7 +63,7 @@ def test_one_table_in_three_formats_of_a_logger(tmp_path, measured):
                 for column in ("Batt_Min", "Rain_Tot", "AirT_Max", "WaterLvl_Min", "RH_Max"):
                     assert float(row[column]) == pytest.approx(float(plain[column]), rel=2e-4, nan_ok=True), column
                 assert str(row["AirT_TMx"]) == plain["AirT_TMx"].replace(" ", "T")
-        assert {q.key for q in guess(read_raw_table(measured(f"{folder}/{name}")), {}).questions} == {"zone"}
+        assert {q.key for q in guess(read_raw_table(measured(f"{folder}/{name}")), {}).questions} == {"zone", "day"}
 
 
 def test_array_id_of_a_logger_without_leading_zeros(tmp_path, measured):
@@ -83,14 +83,14 @@ def test_array_id_of_a_logger_without_leading_zeros(tmp_path, measured):
 
 # file, what its README says: rows, first and last day, step; what is asked; below, what must be among the facts
 UNDERSTOOD = """
-outang/monitoring_data.csv|1461|2016-07-01|2020-06-30|every 1 d|quantity:mm, zone, day
+outang/monitoring_data.csv|1461|2016-07-01|2020-06-30|every 1 d|pattern:ATU#/mm, pattern:MJ#/mm, zone, day
 bazimen-baijiabao/source_sample.xlsx|300|2017-10-14|2018-08-09|every 1 d|quantity, unit:rain, unit:reservoir_level, zone
 lamosano/df.csv|161|2015-04-10|2020-02-03|every 11 d|quantity, unit:rain, zone
 failure-curves/pftf_synthetic-6h.csv|397|2023-05-01|2023-08-08|every 6 h|unit:displacement
 gnss-japan-18/G001neu9818.csv|3390|2009-01-02|2018-04-14|every 1 d|quantity, zone
 gnss-cascadia-pbo-csv/P816.pbo.nam08.csv|1154|2013-09-06|2017-03-25|every 1 d|zone
 bowdoin-loggers/drucksens094419_final_storage_1.dat|1517|2014-03-14|2015-07-26|every 30 min|quantity, zone
-logger-formats/Station_Daily.dat|57|2014-04-11|2014-06-06|every 1 d|zone
+logger-formats/Station_Daily.dat|57|2014-04-11|2014-06-06|every 1 d|zone, day
 usgs-mukilteo-rain-piezo/waMLP_rain.txt|11575|2015-09-02|2015-12-31|every 15 min|quantity, zone
 usgs-mukilteo-rain-piezo/waMLP_14d.txt|1344|2015-12-18|2015-12-31|every 15 min|quantity, zone
 tailings-pond-rain/envcanada_rainfall.csv|366|2020-01-01|2020-12-31|every 1 d|zone, day

@@ -82,11 +82,14 @@ def evaluate_now(db: Database, site: Site, now: datetime, *, dry_run: bool = Fal
     return site, decision
 
 
-def describe_decision(site: Site, decision: Decision, zone: str) -> Iterator[str]:
+def describe_decision(site: Site, decision: Decision, zone: str, *, only_with_data: bool = False) -> Iterator[str]:
     """Return the lines that explain a decision: level and observability, the sentence, and each criterion.
 
     Args:
+        site: The site as it is in force.
+        decision: The decision.
         zone: Time zone in which instants are shown.
+        only_with_data: Leave out criteria without data.
     """
     reasons = summarize_reasons(decision.memory.incomplete)
     missing = "" if reasons is None else f" ({session.translate_in_zone(reasons, zone)})"
@@ -98,6 +101,8 @@ def describe_decision(site: Site, decision: Decision, zone: str) -> Iterator[str
     )
     yield session.translate_in_zone(decision.evidence["sentence"], zone)
     for entry in decision.evidence["words"]:
+        if only_with_data and not entry["heard"]:
+            continue
         level = site.levels[entry["raise_level"]].name if entry["heard"] else "no data"
         reason = session.translate_in_zone(entry["reason"], zone)
         yield f"  {entry['criterion']} {entry['station']}: {level}; {reason}"

@@ -1,5 +1,6 @@
 """Write what was understood of files: a mapping for each table, and the site file or the stations that it lacks."""
 
+import hashlib
 import json
 import shlex
 import tomllib
@@ -106,7 +107,7 @@ def name_mapping(folder: Path, file: Path) -> Path:
     return folder / f"{file.stem}.mapping.toml"
 
 
-def write_mapping(folder: Path, file: FileGuess) -> Path | None:
+def write_new_mapping(folder: Path, file: FileGuess) -> Path | None:
     """Write the mapping of a table and return its path; None for a known form, which needs no mapping.
 
     Raises:
@@ -116,6 +117,35 @@ def write_mapping(folder: Path, file: FileGuess) -> Path | None:
         return None
     text = format_mapping(file.guess.mapping, file.path.name)
     return write_new(name_mapping(folder, file.path), text)
+
+
+def write_mapping(folder: Path, file: FileGuess) -> Path | None:
+    """Write the mapping of a table, or replace the one that an earlier import wrote; None for a known form.
+
+    The first line contains a checksum of the rest, so that a mapping that a person changed is not replaced.
+
+    Raises:
+        ConfigError: A person changed the mapping.
+    """
+    if file.guess.mapping is None:
+        return None
+    text = format_mapping(file.guess.mapping, file.path.name)
+    path = name_mapping(folder, file.path)
+    if path.is_file():
+        first, _, rest = path.read_text(encoding="utf-8").partition("\n")
+        if first != _checksum(rest):
+            raise ConfigError(
+                f"{path} was changed by hand and is kept; to use it: slopeward ingest {quote_path(file.path)} "
+                f"--mapping {quote_path(path)}. To let the import write a new one, remove it"
+            )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{_checksum(text)}\n{text}", encoding="utf-8")
+    return path
+
+
+def _checksum(text: str) -> str:
+    """Return the first line of a mapping that an import wrote."""
+    return f"# Written by slopeward import, checksum {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def load_answers(folder: Path) -> dict[str, str]:

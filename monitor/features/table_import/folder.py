@@ -1,13 +1,14 @@
 """Understand several files of one site together, and put each question once for all files that leave it open."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from monitor.api.errors import ConfigError
 from monitor.api.files import Content, ImportOptions
@@ -30,6 +31,9 @@ TABLES_KEPT: Final = 16
 EACH_FILE: Final = "each file on its own"
 _POINTS: Final = Template("import.points", "satellite points are imported by `slopeward ingest {file} --site SITE`")
 _NO_TABLE: Final = Template("import.no_table", "{path}: no file in it is a table of readings")
+_OTHER_FOLDER: Final = Template("import.folder", "a folder; name it as well to import its files")
+_NO_TABLE_NAME: Final = Template("import.other_file", "no table by its name")
+_COPY: Final = Template("import.copy", "a copy of {file}")
 _SAME_NAME: Final = Template(
     "import.same_name", "{file} and {other} have the same name, which names their mapping: rename one of them"
 )
@@ -121,24 +125,58 @@ class FolderGuess:
         return {key: files for key, files in found.items() if len(files) > 1}
 
 
-def list_import_files(paths: Sequence[Path]) -> list[Path]:
+class ListedFiles(NamedTuple):
+    """The files of an import, and what is left out of its folders, with the reasons."""
+
+    files: Sequence[Path]
+    left_out: Sequence[tuple[Path, str]]
+
+
+def list_import_files(paths: Sequence[Path]) -> ListedFiles:
     """Return the files to import: those that are named, and the tables in folders that are named.
+
+    Folders inside of a folder, files that are no tables by their names, and copies of other files are left out.
 
     Raises:
         ConfigError: There is no such file, a folder has no table, or two files have the same name.
     """
     suffixes = {s for reader in list_readers().values() if reader.content is Content.READINGS for s in reader.suffixes}
     found: dict[str, Path] = {}
+    left_out: list[tuple[Path, str]] = []
+    contents: dict[tuple[int, str], Path] = {}
     for path in paths:
-        for file in list_files(path, tuple(sorted(suffixes))):
+        files = list_files(path, tuple(sorted(suffixes)))
+        if path.is_dir():
+            left_out += [(other, _OTHER_FOLDER()) for other in sorted(path.iterdir()) if other.is_dir()]
+            left_out += [(other, _NO_TABLE_NAME()) for other in sorted(path.iterdir()) if _is_other(other, files)]
+        for file in files:
             other = found.setdefault(file.name, file)
             if other.resolve() != file.resolve():
                 raise ConfigError(_SAME_NAME(file=str(file), other=str(other)))
-    return list(found.values())
+            original = contents.setdefault(_identify(file), file)
+            if original.resolve() != file.resolve():
+                del found[file.name]
+                left_out.append((file, _COPY(file=original.name)))
+    return ListedFiles(list(found.values()), left_out)
+
+
+def _is_other(path: Path, files: Sequence[Path]) -> bool:
+    return path.is_file() and path not in files and not path.name.startswith(".")
+
+
+def _identify(path: Path) -> tuple[int, str]:
+    """Return size and checksum of a file."""
+    if str(path) == "-":
+        return 0, "-"
+    with path.open("rb") as file:
+        return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class FolderReader:
     """Reads the files of an import as often as their questions require.
+
+    Attributes:
+        used_answers: Keys of the answers that some file needed.
 
     Args:
         files: As from `list_import_files`.
@@ -161,6 +199,7 @@ class FolderReader:
         self._asks_place = asks_place
         self._read_table = lru_cache(TABLES_KEPT)(read_raw_table)
         self._settled: dict[Path, tuple[Mapping[str, str], FileGuess]] = {}
+        self.used_answers: set[str] = set()
 
     def understand(self, answers: Mapping[str, str]) -> FolderGuess:
         """Return what all files mean with these answers, and the questions that remain.
@@ -195,11 +234,12 @@ class FolderReader:
         settled = self._settled.get(path)
         if settled is not None and settled[0] == answers:
             return settled[1]
-        own = dict(answers)
+        own = _UsedAnswers(answers)
         guessed = self._guess(path, own)
         while recalled := self._recall(path, guessed, own):
-            own |= recalled
+            own.add(recalled)
             guessed = self._guess(path, own)
+        self.used_answers |= own.used | {f"{path.name}/{key}" for key in own.used}
         if guessed.questions:
             return FileGuess(path, guessed)
         sensors, preview = preview_values(path, guessed)
@@ -230,6 +270,27 @@ class FolderReader:
 
     def _read(self, path: Path, answers: Mapping[str, str]) -> RawTable:
         return self._read_table(path, answers.get(SHEET, ""))
+
+
+class _UsedAnswers(Mapping[str, str]):
+    """Answers that note which of them were looked up."""
+
+    def __init__(self, answers: Mapping[str, str]) -> None:
+        self._answers = dict(answers)
+        self.used: set[str] = set()
+
+    def add(self, answers: Mapping[str, str]) -> None:
+        self._answers |= answers
+
+    def __getitem__(self, key: str) -> str:
+        self.used.add(key)
+        return self._answers[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._answers)
+
+    def __len__(self) -> int:
+        return len(self._answers)
 
 
 def select_answers(answers: Mapping[str, str], file: str) -> dict[str, str]:

@@ -55,6 +55,24 @@ def open_file(
     return open_converted(path, form, options, target.compute, target.clock())
 
 
+def check_file(path: Path, form: str, options: ImportOptions, site: Site, clock: Clock) -> None:
+    """Check units, times and ranges of a whole file without storing it.
+
+    Raises:
+        UnitDoubtError: Units or times are doubtful, or most values of a series are out of range.
+        ConfigError: The file cannot be read.
+    """
+    FileImport(
+        path,
+        Pipeline(None, {site.id: site}, clock),
+        site,
+        clock,
+        mapping=options.mapping,
+        dry_run=True,
+        open_lines=partial(open_readings(form), path, options),
+    ).run()
+
+
 def store_file(
     path: Path,
     form: str,

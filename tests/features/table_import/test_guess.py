@@ -383,7 +383,8 @@ def test_letters_are_names_of_instruments_but_where_a_full_set_or_a_word_says_ot
     expected = {name: error or None for name, _, error in pairs}
     errors = {*expected.values()}
     path = write(tmp_path / "f.csv", head, *(SMALL if name in errors else MOVES for name in names))
-    found = understand(path, {"zone": "UTC", "day": "24:00", "error": "standard deviations"})
+    answers = {"zone": "UTC", "day": "24:00", "error": "standard deviations", "count": "rain of each interval"}
+    found = understand(path, answers)
     assert {f"{c.station}.{c.quantity}": c.sigma for c in found.mapping.columns} == expected
 
 
@@ -511,7 +512,7 @@ def test_words_and_far_numbers_that_mean_no_measurement_are_no_values(tmp_path):
     words = [("#N/A", "NA", "error")[k % 3] if k % 5 == 0 else v for k, v in enumerate(MOVES)]
     rain = ["<0.1" if k % 3 == 0 else v for k, v in enumerate(SMALL)]
     path = write(tmp_path / "f.csv", "Date,Crack 1 (mm),Crack 2 (mm),Rain (mm)", cracks, words, rain)
-    found = understand(path, {"zone": "UTC", "day": "24:00"})
+    found = understand(path, {"zone": "UTC", "day": "24:00", "count": "rain of each interval"})
     assert {"-999", "#N/A", "NA", "error", "<0.1"} <= set(found.mapping.missing)
     rows = read_all(path, found.mapping)
     assert len(rows) == 180 - 7 - 12 - 20

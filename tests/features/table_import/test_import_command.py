@@ -125,6 +125,62 @@ def test_an_import_that_was_killed_is_completed_by_the_same_command(piezometers,
     assert count_readings() == 3 * HOURS
 
 
+def test_a_refused_unit_leaves_no_site_file_and_the_corrected_file_is_imported(here, begin, capsys):
+    rows = [f"{begin + timedelta(hours=hour):%Y-%m-%d %H:%M};{hour * 2.0:.1f}" for hour in range(HOURS)]
+    Path("u.csv").write_text("\n".join(["Time UTC;Displacement P1 [m]", *rows, ""]))
+    assert run_verb(["import", "u.csv", *ANSWERS[2:4]]) == 1
+    assert "is the unit right?" in capsys.readouterr().err
+    assert not list(Path().rglob("*.toml"))
+    Path("u.csv").write_text(Path("u.csv").read_text().replace("[m]", "[mm]"))
+    assert run_verb(["import", "u.csv", *ANSWERS[2:4]]) == 0
+    assert "\norange" in capsys.readouterr().out
+
+
+def test_what_a_folder_holds_besides_tables_is_named(piezometers, begin, capsys):
+    write_piezometer(piezometers / "inner", "P5", begin)
+    (piezometers / "report.pdf").write_bytes(b"%PDF-1.7")
+    (piezometers / "P1 (1).csv").write_bytes((piezometers / "P1.csv").read_bytes())
+    assert run_verb(["import", "dam", *ANSWERS]) == 3
+    said = capsys.readouterr().err
+    assert "inner is left out: a folder; name it as well" in said
+    assert "report.pdf is left out: no table by its name" in said
+    assert "is left out: a copy of" in said
+    assert count_readings() == 3 * HOURS
+
+
+def test_two_files_that_differ_in_three_values_are_asked_about(piezometers, begin, capsys):
+    lines = (piezometers / "P1.csv").read_text().splitlines()
+    changed = [
+        f"{line.rpartition(';')[0]};70.0" if number in {50, 60, 70} else line for number, line in enumerate(lines)
+    ]
+    (piezometers / "P1.csv").rename(piezometers / "P1_old.csv")
+    (piezometers / "P1_new.csv").write_text("\n".join(["Datum;Zeit;P9 Porenwasserdruck", *changed[1:], ""]))
+    (piezometers / "P1_old.csv").write_text("\n".join(["Datum;Zeit;P9 Porenwasserdruck", *lines[1:], ""]))
+    assert run_verb(["import", "dam", *ANSWERS]) == 1
+    assert "--answer 'record:P9.pore_pressure=...'" in capsys.readouterr().err
+
+
+def test_an_answer_that_no_file_needs_is_named(piezometers, capsys):
+    assert run_verb(["import", "dam", *ANSWERS, "--answer", "unit:rain=mm"]) == 0
+    assert "no file asked for these answers, so they changed nothing: unit:rain" in capsys.readouterr().err
+
+
+def test_a_mapping_that_a_person_changed_is_kept(piezometers, capsys):
+    assert run_verb(["import", "dam/P1.csv", *ANSWERS]) == 0
+    path = Path("configs/mappings/p1/P1.mapping.toml")
+    path.write_text(path.read_text() + "# checked by Ada\n")
+    assert run_verb(["import", "dam/P1.csv"]) == 1
+    assert "was changed by hand and is kept" in capsys.readouterr().err
+    assert "checked by Ada" in path.read_text()
+
+
+def test_a_program_reads_the_open_questions_as_json(piezometers, capsys):
+    assert run_verb(["import", "dam", "--json"]) == 1
+    questions = json.loads(capsys.readouterr().out)["questions"]
+    assert [question["key"] for question in questions] == ["zone", "unit:pore_pressure", "place"]
+    assert questions[0]["files"] == ["P1.csv", "P2.csv", "P3.csv"]
+
+
 def test_files_beside_other_sites_are_put_into_none_without_an_answer(piezometers, capsys):
     assert run_verb(["sites", "init", "north"]) == 0
     assert run_verb(["import", "dam", *ANSWERS]) == 1

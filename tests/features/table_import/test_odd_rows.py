@@ -223,7 +223,7 @@ def test_24_columns_of_rain_in_rows_of_days_may_be_the_hours(tmp_path, name, fir
     assert list_keys(lay(tmp_path / "f.csv", head, lines(cells, days))) == ["hours"]
     assert len(guess(read_raw_table(tmp_path / "f.csv"), UTC | {"hours": "24 instruments"}).sensors) == 24
     assert not list_keys(lay(tmp_path / "g.csv", head.replace("Rain", "Crack"), lines(cells, days)))
-    assert not list_keys(lay(tmp_path / "h.csv", head, lines(cells)))
+    assert "hours" not in list_keys(lay(tmp_path / "h.csv", head, lines(cells)))
 
 
 @pytest.mark.parametrize("head", ["Received", "Upload time", "server_time", "Empfangen am", "Ora ricezione"])

@@ -7,7 +7,7 @@ from typing import Final
 
 import typer
 
-from monitor.api.cli import options, print_note
+from monitor.api.cli import options, print_json, print_note
 from monitor.api.text import list_names
 from monitor.features.table_import.folder import FileGuess, FolderGuess, FolderReader, SharedQuestion
 from monitor.features.table_import.guess.preview import HEAD
@@ -69,6 +69,9 @@ def ask_until_settled(reader: FolderReader, answers: dict[str, str]) -> FolderGu
         for file in found.files:
             print_facts(file, is_titled=len(found.files) > 1)
     while found.questions:
+        if options().as_json:
+            print_json({"questions": [_question_to_json(shared) for shared in found.questions]})
+            raise typer.Exit(1)
         if not can_ask():
             print_note("the files leave questions open; repeat the command with these answers:")
             for shared in found.questions:
@@ -79,6 +82,18 @@ def ask_until_settled(reader: FolderReader, answers: dict[str, str]) -> FolderGu
             answers[shared.key] = _prompt(shared)
         found = reader.understand(answers)
     return found
+
+
+def _question_to_json(shared: SharedQuestion) -> Mapping[str, object]:
+    question = shared.question
+    return {
+        "key": shared.key,
+        "text": str(question.text),
+        "choices": list(question.choices),
+        "default": question.default,
+        "examples": {choice: str(example) for choice, example in question.examples.items()},
+        "files": list(shared.files),
+    }
 
 
 def print_question(shared: SharedQuestion) -> None:

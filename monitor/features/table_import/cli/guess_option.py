@@ -1,7 +1,7 @@
 """`slopeward ingest --guess`: write mappings and a site file for files of unknown layout, and print what follows."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from monitor.api.cli import options, print_json, print_note, read_service
@@ -22,8 +22,8 @@ from monitor.features.table_import.drafts import (
     is_own_site_file,
     name_mapping,
     quote_path,
-    write_mapping,
     write_new,
+    write_new_mapping,
 )
 from monitor.features.table_import.folder import FolderGuess, FolderReader, SharedQuestion, list_import_files
 from monitor.features.table_import.guess import site_file
@@ -55,8 +55,10 @@ def guess_file(
     folder = _find_sites_folder()
     known = scan_sites(folder)[0] if folder is not None and folder.is_dir() else ()
     site = next((one for one in known if one.id == site_id), None)
-    reader = FolderReader(list_import_files([path]), site, asks_place=site is None and not dry_run)
+    listed = list_import_files([path])
+    reader = FolderReader(listed.files, site, asks_place=site is None and not dry_run)
     found = ask_until_settled(reader, answers)
+    found = replace(found, left_out=(*listed.left_out, *found.left_out))
     print_understood(found)
     if dry_run:
         count = len(found.files)
@@ -67,7 +69,7 @@ def guess_file(
             print_json({"files": [preview_to_json(file) for file in found.files]})
         return
     here = out or Path()
-    written = [mapping for file in found.files if (mapping := write_mapping(here, file)) is not None]
+    written = [mapping for file in found.files if (mapping := write_new_mapping(here, file)) is not None]
     name = site_id or site_file.name_site(path.resolve().stem)
     if site is None:
         draft, target, commands = _write_new_site(name, site_id, out, folder, found, answers, set_bounds)

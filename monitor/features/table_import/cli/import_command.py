@@ -1,7 +1,7 @@
 """`slopeward import`: from files of unknown layout to stored readings and a judged level."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -50,7 +50,7 @@ from monitor.features.table_import.drafts import (
 )
 from monitor.features.table_import.folder import FileGuess, FolderGuess, FolderReader, list_import_files
 from monitor.features.table_import.guess import site_file
-from monitor.features.table_import.storing import ImportTarget, open_file, store_file
+from monitor.features.table_import.storing import ImportTarget, check_file, open_file, store_file
 
 app = Commands(help="Import tables of readings with any layout.")
 # Exit status when some rows or files could not be stored.
@@ -99,9 +99,13 @@ def import_(
     remembered = load_answers(mappings)
     # The place belongs to no file. An interrupted import may have stored it before the site file was written.
     given = {key: remembered[key] for key in remembered if key == site_file.PLACE} | read_answers(answers or ())
-    reader = FolderReader(list_import_files(paths), site, asks_place=site is None, remembered=remembered)
+    listed = list_import_files(paths)
+    reader = FolderReader(listed.files, site, asks_place=site is None, remembered=remembered)
     found = ask_until_settled(reader, given)
+    found = replace(found, left_out=(*listed.left_out, *found.left_out))
     print_understood(found)
+    _print_unused(reader, given)
+    found, confirmed = _check_files(found, site, accept_units=accept_units)
     set_bounds = read_given_bounds(bounds or (), by)
     draft = _draft_site(site_id, site, found, given, set_bounds)
     if not set_bounds and can_ask() and draft.find_unjudged() is not None:
@@ -117,20 +121,22 @@ def import_(
         return
     if can_ask() and not is_confirmed and not confirm(_describe_plan(found, site, draft, service.paths.sites)):
         raise typer.Exit(1)
-    written = [path for file in found.files if (path := write_mapping(mappings, file)) is not None]
     save_answers(mappings, remembered | given)
     path = service.paths.sites / f"{site_id}.toml"
-    if draft.text is not None:
-        written.append(_write_site_file(path, draft.text, is_new=site is None))
     with open_database(service, any_revision=True) as db:
         _prepare_database(db)
-        results = _store_files(db, found, draft.site, service, is_confirmed=accept_units)
+        results = _store_files(db, found, draft.site, service, confirmed)
+        _require_stored(results)
+        written = [mapping for file in found.files if (mapping := write_mapping(mappings, file)) is not None]
+        if draft.text is not None:
+            written.append(_write_site_file(path, draft.text, is_new=site is None))
         in_force, decision = evaluate_now(db, draft.site, _now())
     if options().as_json:
         print_json(_describe_import(found, draft, warnings, results) | {"level": in_force.levels[decision.level].name})
     else:
-        for line in describe_decision(in_force, decision, in_force.timezone):
+        for line in describe_decision(in_force, decision, in_force.timezone, only_with_data=True):
             print(line)
+        _print_record_end(draft, is_blind=decision.observability == "blind")
     for file in written:
         print_note(f"{file} written")
     explain_unjudged(draft, set_bounds, path)
@@ -175,6 +181,47 @@ def _ask_site(new: str, sites: Collection[str]) -> str:
     while (typed := str(typer.prompt(text, err=True)).strip()) not in choices:
         print_note(f"one of: {', '.join(choices)}; for another new site repeat the command with --site NAME")
     return typed
+
+
+def _print_unused(reader: FolderReader, given: Mapping[str, str]) -> None:
+    """Print which answers no file needed, so that nobody believes that they changed something."""
+    unused = [key for key in given if key not in reader.used_answers and key != site_file.PLACE]
+    if unused:
+        print_note(f"no file asked for these answers, so they changed nothing: {', '.join(unused)}")
+
+
+def _check_files(found: FolderGuess, site: Site | None, *, accept_units: bool) -> tuple[FolderGuess, Collection[Path]]:
+    """Check units, times and ranges of all files before anything is derived from them or stored.
+
+    Returns:
+        The files without those that are refused, and the files whose units and times a person confirmed.
+
+    Raises:
+        ConfigError: The only file is refused.
+    """
+    checked = site or Site("import", "import", 0.0, 0.0, "UTC", (), (), ())
+    kept: list[FileGuess] = []
+    confirmed: set[Path] = set()
+    left_out = list(found.left_out)
+    for file in found.files:
+        try:
+            if not accept_units:
+                check_file(file.path, file.guess.form, add_places(file.guess.options, site), checked, _now)
+        except UnitDoubtError as doubt:
+            if can_ask() and typer.confirm(f"{doubt}\nStore it as it is?", err=True):
+                confirmed.add(file.path)
+            elif len(found.files) == 1:
+                raise
+            else:
+                print_note(f"{file.path.name} is left out: {doubt.message}")
+                left_out.append((file.path, doubt.message))
+                continue
+        kept.append(file)
+    if not kept:
+        raise ConfigError("all files are refused; nothing was stored")
+    if accept_units:
+        confirmed |= {file.path for file in kept}
+    return replace(found, files=tuple(kept), left_out=tuple(left_out)), confirmed
 
 
 def _draft_site(
@@ -239,9 +286,16 @@ def _prepare_database(db: Database) -> None:
 
 
 def _store_files(
-    db: Database, found: FolderGuess, site: Site, service: ServiceConfig, *, is_confirmed: bool
+    db: Database, found: FolderGuess, site: Site, service: ServiceConfig, confirmed: Collection[Path]
 ) -> list[tuple[FileGuess, FileResult | str]]:
     """Store the readings of each file. A file that cannot be stored does not keep the others out.
+
+    Args:
+        db: The database, whose schema is current.
+        found: The files without open questions.
+        site: The site as its file will declare it.
+        service: The service file.
+        confirmed: Files whose units and times a person confirmed.
 
     Returns:
         Each file with its result, or with the reason why it was not stored.
@@ -252,7 +306,7 @@ def _store_files(
     results: list[tuple[FileGuess, FileResult | str]] = []
     for file in found.files:
         try:
-            result = _store_one(file, target, is_confirmed=is_confirmed)
+            result = _store_one(file, target, is_confirmed=file.path in confirmed)
         except ConfigError as error:
             print_note(f"{file.path.name} was not stored: {error.message}")
             results.append((file, error.message))
@@ -335,12 +389,29 @@ def _print_next(draft: SiteDraft, path: Path) -> None:
     print_note(f"  slopeward run{more}      # the service with its page, new readings over MQTT, and messages")
 
 
-def _exit_by(results: Sequence[tuple[FileGuess, FileResult | str]], found: FolderGuess) -> None:
+def _require_stored(results: Sequence[tuple[FileGuess, FileResult | str]]) -> None:
+    """End the command before it writes a site file if no file has a valid reading.
+
+    Raises:
+        Exit: No reading is valid.
+    """
     stored = [result for _, result in results if isinstance(result, FileResult)]
     if not any(result.valid for result in stored):
         reason = next((result.first_reason for result in stored if result.first_reason), "")
         print_note("nothing valid was found" + (f"; the first reason: {reason}" if reason else ""))
         raise typer.Exit(EXIT_NOTHING)
+
+
+def _print_record_end(draft: SiteDraft, *, is_blind: bool) -> None:
+    """Print the level after the newest reading of an old record, which the level of today does not show."""
+    if is_blind and draft.record is not None and draft.record.end is not None:
+        end = draft.record.end
+        level = draft.site.levels[end.level].name
+        print(f"after the newest reading of this record, of {end.newest}, the level was {level}, since {end.since}")
+
+
+def _exit_by(results: Sequence[tuple[FileGuess, FileResult | str]], found: FolderGuess) -> None:
+    stored = [result for _, result in results if isinstance(result, FileResult)]
     if any(result.rejected for result in stored) or len(stored) < len(results) or found.left_out:
         raise typer.Exit(PARTLY)
 

@@ -89,13 +89,14 @@ class _SharedQuestion:
     columns: list[str] = field(default_factory=list)
 
     def to_question(self, table: RawTable, read_numbers: together.Numbers) -> FileQuestion:
-        """Return the question, with what each answer means for the first value of the first column."""
+        """Return the question. One about the unit has what each answer means for the largest value of a column."""
         names = together.name_some([table.title(column) for column in self.columns])
         is_about_each = self.key.startswith(QUANTITY) and len(self.columns) > 1
         choices = (*self.choices, LEAVE_OUT, *((EACH,) if is_about_each else ()))
         column = self.columns[0]
         examples = {}
-        for value in read_numbers(column)[:1]:
+        values = sorted(read_numbers(column), key=abs) if self.quantity else []
+        for value in values[-1:]:
             for choice in self.choices:
                 if (example := self._describe(table.title(column), value, choice)) is not None:
                     examples[choice] = example

@@ -50,10 +50,12 @@ def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]], values: int
     criteria = {criterion.id: criterion for criterion in site.criteria}
     with open_empty_database(site) as db:
         pipeline = Pipeline(db, {site.id: site}, _now)
+        ends: list[datetime] = []
         for path, table_guess in files:
             lines = partial(open_readings(table_guess.form), path, table_guess.options)
             file = FileImport(path, pipeline, site, _now, accept_units=True, accept_times=True, open_lines=lines)
-            file.run()
+            result = file.run()
+            ends += [] if result.to_at is None else [result.to_at]
         span = db.run_read(find_span, site.id)
         uncounted: dict[str, tuple[str, ...]] = {}
         for series in db.run_read(find_uncounted, site, _now()):
@@ -84,7 +86,7 @@ def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]], values: int
         judged=judged,
         uncounted=uncounted,
         by_station=find_station_days(run, site),
-        end=find_record_end(run, site, span[1], _now()),
+        end=find_record_end(run, site, max(ends), _now()),
     )
 
 

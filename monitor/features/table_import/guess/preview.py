@@ -202,5 +202,6 @@ def _cut(text: str) -> str:
 
 def _to_cells(one: CheckedValue) -> tuple[str, ...]:
     when = one.when if one.at is None else f"{one.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    value = f"{one.value}: {one.error}" if one.error else str(one.value)
+    number = f"{one.value:.10g}" if isinstance(one.value, float) else str(one.value)
+    value = f"{number}: {one.error}" if one.error else number
     return tuple(map(_cut, (when, one.station, one.quantity, value, one.unit)))

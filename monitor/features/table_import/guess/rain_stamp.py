@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from forecasting.hydrology.rain_amounts import adds_up, are_tips, share_instants
 from monitor.api.text import Figure, Template
 from monitor.features.table_import.guess.questions import Interview
+from monitor.features.table_import.guess.together import HOURS
 
 RAIN: Final = "rain"
 COUNTER: Final = "counter"
@@ -17,6 +18,9 @@ INTERVALS: Final = "rain of each interval"
 TOTAL: Final = "running total"
 # With fewer rises, sums of intervals and running totals look alike, and both readings give about the same rain.
 RISES_LEAST: Final = 8
+# A running total falls only where it restarts. Sums of intervals fall about as often as they rise; smoothed daily rain
+# rose three times as often. A total that restarts after fewer rows is read as sums: too much rain, never too little.
+RISES_PER_FALL: Final = 4
 
 # Tips have no interval. The site file needs one to compare durations of rain with a curve.
 TIPS_INTERVAL_S: Final = 600.0
@@ -53,9 +57,11 @@ def settle_rain_stamp(station: str, rows: Iterable[tuple[float, float]], talk: I
     stamp = find_rain_stamp(ordered)
     values = [value for _, value in ordered]
     rises = sum(after > before for before, after in pairwise(values))
-    if stamp.stamp or rises < RISES_LEAST or adds_up(ordered) is not None:
+    falls = sum(after < before for before, after in pairwise(values))
+    may_be_total = rises >= RISES_LEAST and rises >= RISES_PER_FALL * falls
+    if stamp.stamp or not may_be_total or adds_up(ordered) is not None:
         return stamp
-    if all(question.key != COUNT for question in talk.questions):
+    if {question.key for question in talk.questions}.isdisjoint({COUNT, HOURS}):
         examples = {
             INTERVALS: _RAIN_OF(station=station, rain=Figure(sum(values), ".4g", "mm")),
             TOTAL: _RAIN_OF(station=station, rain=Figure(_sum_rises(values), ".4g", "mm")),

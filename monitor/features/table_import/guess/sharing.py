@@ -45,8 +45,7 @@ ONE_RECORD: Final = "one record"
 _TWO_FILES: Final = Template(
     "guess.ask.files",
     "{series} has other values in {name} than in {other} at {n} of {total} instants that both have: two instruments "
-    "need names of their own, in the heads of their columns or by folders of their own; does the later file correct "
-    "the earlier one?",
+    "need different names in the headings of their columns; does the later file correct the earlier one?",
 )
 
 
@@ -105,7 +104,7 @@ def request_files(series: str, files: Sequence[tuple[str, Iterable[tuple[datetim
         own = dict(values)
         both = [at for at in own if at in earlier]
         other = [at for at in both if not isclose(earlier[at][0], own[at], rel_tol=1e-9)]
-        if len(other) >= ROWS_LEAST and len(other) >= SHARE_LEAST * len(both):
+        if len(other) >= ROWS_LEAST:
             text = _TWO_FILES(
                 series=series,
                 name=name,

@@ -515,7 +515,7 @@ def _format_speeds(
         lines.append(f'valid_for = "{valid_days}d"')
         has_record = any(window.speeds is not None for _, windows in bounds for window in windows)
         grounds = "from the usual speeds of the record" if has_record else "fixed bounds of a first site file"
-        author = "slopeward ingest --guess" if given is None else given.author or "slopeward ingest --guess"
+        author = "slopeward import" if given is None else given.author or "slopeward import"
         grounds = grounds if given is None else given.reason or "given speeds"
         lines += [f"author = {quote(author)}", f"reason = {quote(grounds)}"]
         yield "\n".join(lines) + "\n"
@@ -537,7 +537,7 @@ def _format_failure_windows(sensors: Sequence[SensorGuess]) -> Iterator[str]:
         lines += ['role = "witness"  # two independent stations must agree'] if len(names) > 1 else []
         lines += [f"stations = [{', '.join(map(quote, sorted(names)))}]", f'quantity = "{quantity}"']
         lines += [f'{level} = {{within = "{within}"}}' for level, within in zip(LEVELS, WITHIN, strict=True)]
-        lines += ['author = "slopeward ingest --guess"', 'reason = "time left until the middle of the failure window"']
+        lines += ['author = "slopeward import"', 'reason = "time left until the middle of the failure window"']
         yield "\n".join(lines) + "\n"
 
 

@@ -24,6 +24,11 @@ NAMED_LEAST: Final = 0.9
 _STATIONS: Final = Template("guess.stations", "{n} of them, named by column '{column}'")
 _KINDS: Final = Template("guess.kinds", "column '{column}' says what a row measures")
 _NO_NUMBERS: Final = Template("guess.no_numbers", "no column of numbers beside the time; the columns are: {names}")
+_UNNAMED_ROWS: Final = Template(
+    "guess.stations.unnamed",
+    "column '{column}' names no station in {n} of {total} rows: give each station a name with a letter or digit, and "
+    "import the file again",
+)
 _NO_LETTER: Final = Template(
     "guess.no_letter", "a name in column '{column}' has no letter or digit that a station id can have (a-z, 0-9)"
 )
@@ -84,6 +89,9 @@ def _find_station_column(table: RawTable, times: Times, talk: Interview) -> str 
             continue
         names = [name for name in list_names(table.columns[column]) if name]
         distinct = set(names)
+        # Headings that are merged over several rows leave most rows without a name; they are asked about elsewhere.
+        if table.rows / 2 <= len(names) < NAMED_LEAST * table.rows and len(distinct) > 1:
+            raise _refuse(table, _UNNAMED_ROWS(column=table.title(column), n=table.rows - len(names), total=table.rows))
         if len(names) < NAMED_LEAST * table.rows or len(distinct) > min(STATIONS_MOST, max(1, len(names) // 2)):
             continue
         ids = {name: name_station(name) for name in sorted(distinct)}
