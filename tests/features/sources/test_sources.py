@@ -702,7 +702,7 @@ def test_a_sensorthings_server_is_read_page_by_page_from_the_newest_known_on(her
     source = source_of(server, **WELLS, url=f"{server.url}/v1.1/")
     # the record itself says of its levels that they are degrees
     doubted = poll.poll_source(source, here, {})
-    assert (doubted.rows, len(doubted.errors), "counts in degC, series says m" in doubted.errors[0]) == (0, 1, True)
+    assert (doubted.rows, len(doubted.errors), "is in degC, series declares m" in doubted.errors[0]) == (0, 1, True)
     things.stream["unitOfMeasurement"]["symbol"] = "m"
     first = poll.poll_source(source, here, {})
     assert (first.rows, first.errors) == (1500, [])
