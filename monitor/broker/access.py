@@ -102,7 +102,7 @@ def find_access(broker: Any) -> Access:
     """Return how clients of the service reach the broker of a `[broker]` section.
 
     The managed broker has a Unix socket and a secret for the service in its folder, which only the account of the
-    service can read. If the folder has no secret, the URL is used.
+    service can read. If the folder has no secret, host and port of the section are used.
     """
     mode = getattr(broker, "mode", "external")
     if mode == "managed":

@@ -13,7 +13,7 @@ The size of a message is limited here, and not by the property Maximum Packet Si
 
 Therefore a message that is too large is received, and its beginning, its size and its digest are handed over for the
 quarantine. It is never held in memory as a whole. The managed broker limits the size of messages in addition
-(`max_packet_size`), and `BrokerLog` counts the messages that it drops.
+(`max_packet_size`), and `BrokerLog` counts the packets for which it drops a message or disconnects a client.
 """
 
 import hashlib
@@ -145,20 +145,21 @@ class MessageSocket:
             # Paho calls again at once because the socket is readable. It sends what is queued in between.
             time.sleep(FULL_PAUSE_S)
             if not self._has_room():
-                self._give_sign_of_life()
+                self._simulate_pingresp()
                 return
         count = self._wrapped.recv_into(self._received)
         if not count:
             self._has_ended = True
             return
         self._take(bytes(self._received[:count]))
-        self._give_sign_of_life()
+        self._simulate_pingresp()
 
-    def _give_sign_of_life(self) -> None:
-        """Give paho an answer to its PINGREQ from time to time.
+    def _simulate_pingresp(self) -> None:
+        """Pass an invented PINGRESP to paho.
 
-        Paho ends the connection if the answer is late. The answer waits behind a large message that arrives over a slow
-        link, or behind messages for which there is no room, although the connection is alive.
+        Paho ends the connection if the answer of the broker is late. That answer waits behind a large message that
+        arrives over a slow link, or behind messages for which there is no room. A dead connection is noticed only when
+        there is room again.
         """
         now_s = time.monotonic()
         if not self._for_paho and now_s - self._sign_of_life_at_s >= SIGN_OF_LIFE_S:
@@ -261,7 +262,9 @@ class MessageSocket:
     def _hand_over(self, message: ReceivedPublish) -> None:
         try:
             self._on_publish(message)
-        except Exception:  # the thread of the connection must go on; the message remains with the broker
+        except (
+            Exception
+        ):  # the network thread must go on; a QoS 1 message stays unacknowledged, a QoS 0 message is lost
             log.exception("a message on topic %r was not accepted", message.topic[:200])
 
 

@@ -25,13 +25,13 @@ _TOO_FAST: Final = Template(
 )
 _TOO_DENSE: Final = Template(
     "admission.dense",
-    "{station} brings more readings than the windows of its site hold; correct its interval in the site file or slow "
-    "it down, then `slopeward ingest --rejected`",
+    "{station} sends more readings than an evaluation of its site can read; correct its interval in the site file or "
+    "slow it down, then `slopeward ingest --rejected`",
 )
 _STRANGER: Final = Template(
     "admission.stranger",
-    "station '{station}' stands in no site file, and {n} such are stored already; declare it, or raise "
-    "limits.undeclared_stations, then `slopeward ingest --rejected`",
+    "no site file declares station '{station}', and readings of {n} undeclared stations are stored already; declare it, "
+    "or raise limits.undeclared_stations, then `slopeward ingest --rejected`",
 )
 
 
@@ -46,7 +46,8 @@ class _TokenBucket:
 class Admission:
     """Accepts the readings of messages or refuses them. A refused message goes to the quarantine.
 
-    Limits are counted for each batch. Call `settle` when the batch is stored, or `revert` if it was not.
+    Limits are numbers of readings over time. What a batch takes from them is provisional: call `settle` when the batch
+    is stored, or `revert` if it was not.
 
     Args:
         limits: Limits of the service file.

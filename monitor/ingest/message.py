@@ -20,19 +20,20 @@ BATCH_MESSAGES: Final = 500
 # needed for them.
 BATCH_MOST: Final = 2000
 BATCH_BYTES: Final = 4 << 20
-# How long the first message of a batch waits for others. A reading becomes an alert row within 100 ms.
+# How long the first message of a batch waits for others. It is short, because an alert must be stored within 100 ms of
+# its reading.
 BATCH_WAIT_S: Final = 0.015
 # Pause between two batches, however slow commits are, so that other writers can write.
 PAUSE_S: Final = 0.01
-# The same if a full batch waits.
+# Pause between two batches if a full batch waits.
 _SHORT_PAUSE_S: Final = 0.005
 # Messages of backfill that a batch takes however many live messages wait, so that backfill always makes progress.
 _BACKFILL_SHARE: Final = 200
-# A batch without live messages ends after this number of bytes, which are two large messages.
+# A batch without live messages takes no further message after this number of bytes, so it has at most two of 1 MiB.
 _BACKFILL_BYTES: Final = 5 << 18
-# The same for a batch with live messages, which takes at least one message of backfill.
+# Bytes of backfill after which a batch with live messages takes no further message of backfill.
 _BACKFILL_SHARE_BYTES: Final = 1 << 18
-# Messages of QoS 0 that may wait. A message of QoS 0 that does not fit is lost.
+# A message of QoS 0 is dropped if its queue already holds this number of messages of any QoS.
 UNBOUNDED_MOST: Final = 20_000
 # A session stops reading from its connection while this much of it waits. Receive Maximum alone does not limit what
 # the broker sends: Mosquitto 2.0 ignores it for messages that waited for the connection, and it does not count bytes.
@@ -74,7 +75,8 @@ class BrokerMessage:
         client: Session that received it (`live`, `backfill`), or `file:` and a name.
         mid: Packet identifier for the acknowledgement.
         epoch: Number of the connection that received it. An acknowledgement is valid for this connection only.
-        retained: Whether the broker had kept the message, so that the time of its publication is unknown.
+        retained: With MQTT 3.1.1, whether the broker had stored the message, so that the time of its publication is
+            unknown. Always False with MQTT 5, whose flag shows only what the publisher asked for.
         first_at: When it arrived first, if it was in the quarantine.
         whole: Size and digest of the payload if `payload` is only its beginning.
     """

@@ -22,7 +22,7 @@ from monitor.ingest.queries.messages import BEGINNING_BYTES, KEPT_BYTES
 from monitor.text.message import Template
 
 log: Final = logging.getLogger(__name__)
-RECEIVE_MAXIMUM: Final = 4000  # unacknowledged messages that the broker may send: eight batches
+RECEIVE_MAXIMUM: Final = 4000  # unacknowledged messages that the broker may send
 KEEPALIVE_S: Final = 30
 NEVER_EXPIRES: Final = 0xFFFFFFFF
 NEVER_RETAINED: Final = SubscribeOptions.RETAIN_DO_NOT_SEND
@@ -73,8 +73,8 @@ class Connected:
 def list_subscriptions(session: BrokerSession, *, send_retained: bool = True) -> list[tuple[str, SubscribeOptions]]:
     """Return the topics of a session with their MQTT 5 subscription options.
 
-    The broker does not return messages of this client, and marks retained messages. Topics without a time of
-    measurement use QoS 0, because a message that waited would get a wrong time.
+    The broker does not return messages of this client, and passes on the retain flag of the publisher. Topics without a
+    time of measurement use QoS 0, because a message that waited would get a wrong time.
 
     Args:
         session: Session to subscribe.
@@ -259,7 +259,7 @@ class MqttSession:
             topic = repr(received.topic)
         else:
             if is_retained and not received.payload and not received.qos:
-                return  # the other session of the service has removed the retained message
+                return  # it deletes a retained message and contains no reading
             if is_retained and received.payload and not self._may_retain(topic):
                 self._client.publish(topic, b"", qos=0, retain=True)
                 self.cleared += 1

@@ -70,15 +70,18 @@ class BatchResult:
 
     Attributes:
         added: Result of storing the observations.
-        rejected: Number of messages, or parts of messages, that could not be read.
+        rejected: Number of messages, or parts of messages, that were not stored as readings.
         gaps: Number of gaps that opened in the sequence numbers of publishers.
         sites: Sites with new readings, reports or events.
         unvoted: Those of `sites` whose new readings cannot change a level.
-        lost: Messages that could not be written at all. They must not be acknowledged.
-        unkept: Number of rejected messages that were only counted, because the quarantine is full.
+        lost: Messages that could not be written at all. They are not acknowledged, so that the broker sends them again
+            at the next connection.
+        unkept: Number of rejected messages that were counted and acknowledged without storing their payload, because
+            the quarantine is full.
         requests: Topics and payloads of messages that ask senders for what is missing.
         waiting: Rejected messages that are not stored yet. Store them with `Pipeline.keep`.
-        brings_history: Whether a site got old readings only, so that its present readings are still to come.
+        brings_history: Whether the newest reading that this process stored for a site of the batch is more than an hour
+            old, so that its present readings are still to come.
     """
 
     added: AddResult
@@ -99,8 +102,8 @@ class Refusals:
 
     Attributes:
         waiting: Not stored yet.
-        unkept: Number of those that were only counted, because the quarantine is full.
-        lost: Messages that could not be written at all. They must not be acknowledged.
+        unkept: Number of those whose payload was not stored, because the quarantine is full.
+        lost: Messages that could not be written at all. They are not acknowledged.
     """
 
     waiting: list[Refusal]
@@ -249,7 +252,7 @@ class Pipeline:
         """Decode and store a batch. It is committed when this method returns.
 
         If the transaction fails because of a message, the messages are stored one by one, and that message goes to the
-        quarantine.
+        quarantine. If that fails too, it is returned in `lost`.
 
         Args:
             messages: In the order of their reception.

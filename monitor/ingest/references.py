@@ -114,7 +114,7 @@ class ReferenceAnswer(StrEnum):
     NEW = "new"
     """The reference of the new messages is in force."""
     KEPT = "kept"
-    """The stored reference stays in force. Nobody is asked about the other one again."""
+    """The stored reference stays in force. The other one is not asked about again while it is stored as refused."""
     NETWORK = "network"
     """The reference of the new messages is in force, and all base stations of the stream are one network."""
 
@@ -277,7 +277,7 @@ class References:
         self._new_heads: set[tuple[str, str]] = set()
 
     def check(self, site: str, station: str, frame: str, epoch0: datetime | None) -> None:
-        """Set the first reference of a station. Reject any other one, and note it for a question.
+        """Set or complete the reference of a station. Reject one that contradicts it, and note it for a question.
 
         Raises:
             PayloadError: other_epoch0, other_frame or other_device.

@@ -1,8 +1,9 @@
 """Receive messages by two sessions of the broker and store them.
 
 The network threads of the sessions put messages into an `Inbox`. One writer thread takes batches from it, stores the
-readings, writes rejected messages into the quarantine, and then acknowledges the messages in the order of reception. A
-message that is not acknowledged stays at the broker, so that a crash loses nothing.
+readings, writes rejected messages into the quarantine, and then acknowledges the messages in the order of reception.
+After a crash the broker sends QoS 1 messages that were not acknowledged again. QoS 0 messages that waited in memory are
+lost then.
 """
 
 import json
@@ -59,11 +60,11 @@ _DRAINED_AFTER_S: Final = 1.0
 # A message that waited this long before it was stored was part of a backlog.
 _WAITED_S: Final = 2.0
 # Pause after a failure of the writer, doubled with each failure in succession.
-_STUMBLE_S: Final = 0.2
-_LONGEST_STUMBLE_S: Final = 5.0
+_FAILURE_PAUSE_S: Final = 0.2
+_LONGEST_FAILURE_PAUSE_S: Final = 5.0
 _NOTE_AGAIN_S: Final = 2.0
 # Pause between two portions of the quarantine, so that other writers can write.
-_OTHERS_S: Final = 0.002
+_QUARANTINE_PAUSE_S: Final = 0.002
 # Bytes of rejected payloads that may wait. Beyond them the quarantine is written before further readings.
 _UNSETTLED_BYTES: Final = 8 << 20
 _RETRY_S: Final = 0.1
@@ -74,11 +75,11 @@ _UNREADABLE: Final = Template(
 _USABLE: Final = Template("decoder.usable", "the decoders of {site} can be used")
 _FORGOTTEN: Final = Template(
     "session.lost",
-    "The broker forgot the {name} session: messages sent since {at} may be lost. {n} sources got a request to send "
-    "them again; let all other loggers send again what they keep.",
+    "The broker forgot the {name} session: messages sent since {at} may be lost. {n} sources are asked to send "
+    "them again. Make all other loggers send their stored readings again.",
 )
 _KEPT_AGAIN: Final = Template(
-    "session.kept", "The broker kept the session at the next connection; what was lost before it was asked for."
+    "session.kept", "This loss is over: the messages before it were requested from their senders."
 )
 
 
@@ -156,7 +157,7 @@ class Ingest:
         # Messages that were taken and are not stored. They stay here after a failure, so that their order is kept.
         self._in_hand: list[BrokerMessage] = []
         self._stored: deque[_StoredBatch] = deque()  # not acknowledged yet, in order of reception
-        self._stumbles = 0  # failures of the writer in succession
+        self._failures = 0  # failures of the writer in succession
         access = find_access(self._broker)
         self._sessions = {
             session.name: MqttSession(
@@ -210,7 +211,7 @@ class Ingest:
             session.stop()
 
     def progress(self) -> dict[str, datetime]:
-        """Return when each thread of ingest last made a round. A writer that waits for the database does so too."""
+        """Return when the writer thread last ran its loop, or tried again to write to the database."""
         return {"ingest.writer": self._stamp}
 
     def status(self) -> dict[str, Any]:
@@ -221,7 +222,7 @@ class Ingest:
             "problems": {name: s.problem for name, s in self._sessions.items() if s.problem},
             "refused": {name: s.refused for name, s in self._sessions.items() if s.refused},
             "queued": len(self._inbox) + len(self._in_hand) + unacknowledged,
-            "stumbles": self._stumbles,
+            "stumbles": self._failures,
             "drained": self.drained(),
             "database_busy_since": None if self._busy_since is None else format_iso(self._busy_since),
             "newest_received_at": None if self._newest is None else format_iso(self._newest),
@@ -270,23 +271,23 @@ class Ingest:
             try:
                 if not self._in_hand and self._may_take():
                     self._in_hand = self._inbox.take(0.5)
-                self._note_news()
+                self._write_alarms_and_connections()
                 if self._in_hand:
                     self._store_batch(self._in_hand)
                 if self._stored:
                     self._settle()
                 if time.monotonic() >= self._request_at_s and self._live.connected:
                     self._request_gaps()
-                self._stumbles = 0
+                self._failures = 0
             except _StoppedError:
                 return
             except Exception:  # the writer must go on; it starts again with the batch in hand
-                self._stumbles += 1
+                self._failures += 1
                 log.exception("the ingest writer failed and goes on")
                 if self._stop.is_set():
                     return
-                pause_s = _STUMBLE_S * 2 ** min(self._stumbles - 1, 5)
-                self._stop.wait(min(pause_s, _LONGEST_STUMBLE_S))
+                pause_s = _FAILURE_PAUSE_S * 2 ** min(self._failures - 1, 5)
+                self._stop.wait(min(pause_s, _LONGEST_FAILURE_PAUSE_S))
 
     def _may_take(self) -> bool:
         """Return whether to take messages before the quarantine is written.
@@ -300,8 +301,8 @@ class Ingest:
         waiting = sum(len(stored.refusals.waiting) for stored in self._stored)
         return self._count_unsettled_bytes() < _UNSETTLED_BYTES and waiting < BATCH_MOST
 
-    def _note_news(self) -> None:
-        """Write waiting alarms and connections. A failure does not delay messages."""
+    def _write_alarms_and_connections(self) -> None:
+        """Write waiting alarms and connections. A failure other than a busy database does not delay messages."""
         if time.monotonic() < self._note_at_s:
             return
         for write, queue in ((self._on_alarm, self._unwritten_alarms), (self._note_connection, self._connections)):
@@ -353,7 +354,7 @@ class Ingest:
             self._acknowledge(self._stored[0])
             self._stored.popleft()
         if self._stored:
-            self._stop.wait(_OTHERS_S)
+            self._stop.wait(_QUARANTINE_PAUSE_S)
 
     def _acknowledge(self, stored: _StoredBatch) -> None:
         batch = stored.batch
@@ -410,7 +411,7 @@ class Ingest:
                 wait_s = min(wait_s * 2, _LONGEST_RETRY_S)
                 continue
             if self._busy_since is not None:
-                log.warning("the database answers again")
+                log.warning("readings are stored again")
                 self._busy_since = None
                 self._full_at_s = time.monotonic()  # messages waited meanwhile
             return result
@@ -431,7 +432,7 @@ class Ingest:
         is_present = event.session_present and (before is None or before[1].get("identity", "") == identity)
         if before is not None and not is_present:
             if not before[1].get("session_present", True):
-                # The session was lost at the connection before too, and nobody has closed that alarm.
+                # End the alarm of the connection before, so that this loss opens a new one.
                 self._on_alarm(_end_session_lost(alarm_key))
             since = newest or before[0]
             log.error("%s: the broker forgot the session; messages since %s may be lost", event.name, format_iso(since))
@@ -496,7 +497,7 @@ def _describe_decoders(site: str, problem: str | None) -> AlertChange:
 
 
 def _end_session_lost(key: str) -> AlertChange:
-    """Return the end of an alarm about a lost session. It notifies nobody: a person closes what happened."""
+    """Return the end of an alarm about a lost session. Nobody is notified, because an operator closes the alarm."""
     return health_alarm(key, 0, _KEPT_AGAIN(), is_open=False, notify=False)
 
 

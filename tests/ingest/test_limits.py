@@ -115,7 +115,7 @@ def test_a_station_fills_the_windows_of_its_site_to_a_bound_and_takes_none_of_th
     assert pipeline.store([crack(n, days=60.0) for n in range(300)]).rejected == 0  # no window reaches so far back
     with database.read() as c:
         [reason] = c.execute(text("SELECT DISTINCT reason FROM rejected_messages")).scalars()
-    assert reason.startswith("north-bench/E1 brings more readings than the windows of its site hold")
+    assert reason.startswith("north-bench/E1 sends more readings than an evaluation of its site can read")
 
 
 def test_senders_under_ever_new_names_take_no_declared_station_its_bound(pipeline, monkeypatch):
@@ -178,7 +178,7 @@ def test_invented_stations_end_at_a_number_and_declared_ones_always_come_in(pipe
     with database.read() as c:
         reason = c.execute(text("SELECT reason FROM rejected_messages WHERE code = 'too_many_stations'")).scalar()
         stations = c.execute(text("SELECT count(DISTINCT station) FROM series")).scalar()
-    assert "stands in no site file" in reason
+    assert "no site file declares station" in reason
     assert stations == 5
     more = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (declared("G1"), declared("X39")), ())
     clock.now = NOW + timedelta(minutes=1)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shlex
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ class SiteDraft:
 
     Attributes:
         text: Text of the site file; None if the file stays as it is.
-        added: Series that the site gains; empty if it has all of them.
+        added: Series of the stations that the site file lacks. A new quantity of a declared station is not added.
         record: Days of the record that reached each level; None for stations that are added to a site.
     """
 
@@ -52,7 +52,7 @@ class SiteDraft:
         return summarise_warnings(self.site, self.record, stations)
 
     def find_unjudged(self, bounds: Sequence[site_file.LevelBounds] = ()) -> site_file.UnusedQuantities | None:
-        """Return the quantities of the added series that no criterion judges, besides those of given bounds."""
+        """Return the quantities of the added series that no criterion judges, except quantities with given bounds."""
         given = {bound.quantity for bound in bounds}
         return site_file.describe_unused(self.site, [s for s in self.added if s.quantity not in given])
 
@@ -91,7 +91,7 @@ def draft_additions(site: Site, found: FolderGuess, bounds: Sequence[site_file.L
 
 
 def is_own_site_file(path: Path, found: TableGuess, answers: Mapping[str, str]) -> bool:
-    """Return whether a site file is as an import wrote it without bounds, so that nothing of a person is lost."""
+    """Return whether a site file has the content that an import wrote without bounds. Comments are not compared."""
     if not path.is_file() or (site_file.PLACE not in answers and not found.known.places):
         return False
     place = site_file.find_place(found.known, answers)
@@ -122,25 +122,33 @@ def write_new_mapping(folder: Path, file: FileGuess) -> Path | None:
 def write_mapping(folder: Path, file: FileGuess) -> Path | None:
     """Write the mapping of a table, or replace the one that an earlier import wrote; None for a known form.
 
-    The first line contains a checksum of the rest, so that a mapping that a person changed is not replaced.
-
-    Raises:
-        ConfigError: A person changed the mapping.
+    The first line contains a checksum of the rest, by which `require_own_mappings` notices changes.
     """
     if file.guess.mapping is None:
         return None
     text = format_mapping(file.guess.mapping, file.path.name)
     path = name_mapping(folder, file.path)
-    if path.is_file():
-        first, _, rest = path.read_text(encoding="utf-8").partition("\n")
-        if first != _checksum(rest):
-            raise ConfigError(
-                f"{path} was changed by hand and is kept; to use it: slopeward ingest {quote_path(file.path)} "
-                f"--mapping {quote_path(path)}. To let the import write a new one, remove it"
-            )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{_checksum(text)}\n{text}", encoding="utf-8")
     return path
+
+
+def require_own_mappings(folder: Path, files: Iterable[FileGuess]) -> None:
+    """Require that the mappings of files are as earlier imports wrote them, before anything is stored.
+
+    Raises:
+        ConfigError: A mapping was changed by hand.
+    """
+    for file in files:
+        path = name_mapping(folder, file.path)
+        if file.guess.mapping is None or not path.is_file():
+            continue
+        first, _, rest = path.read_text(encoding="utf-8").partition("\n")
+        if first != _checksum(rest):
+            raise ConfigError(
+                f"{path} was changed by hand, so nothing was stored; to use it: slopeward ingest "
+                f"{quote_path(file.path)} --mapping {quote_path(path)}. To let the import write a new one, remove it"
+            )
 
 
 def _checksum(text: str) -> str:
@@ -187,7 +195,7 @@ def write_new(path: Path, text: str) -> Path:
             file.write(text)
     except FileExistsError:
         if path.read_text(encoding="utf-8") != text:
-            raise ConfigError(f"{path} exists already and says something else; move it away, or give --out") from None
+            raise ConfigError(f"{path} exists already with other content; move it away, or give --out") from None
     return path
 
 

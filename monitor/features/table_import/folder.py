@@ -1,4 +1,4 @@
-"""Understand several files of one site together, and put each question once for all files that leave it open."""
+"""Understand several files of one site together, and ask each question once for all files that need it."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +25,8 @@ from monitor.features.table_import.guess.raw_table import SHEET, RawTable, read_
 from monitor.features.table_import.guess.sharing import request_files
 from monitor.features.table_import.guess.values import list_values
 
-# Tables that stay in memory while questions are open. A folder of more files is read again after each answer.
+# Tables that stay in memory while questions are open. If there are more, files with open questions are read again
+# after each round of answers.
 TABLES_KEPT: Final = 16
 # An answer to a question about several files. The question is then put for each of them.
 EACH_FILE: Final = "each file on its own"
@@ -88,7 +89,7 @@ class FolderGuess:
 
     Attributes:
         questions: Open questions. The files cannot be stored before they are answered.
-        left_out: Files that are no table of readings, each with the reason.
+        left_out: Files and folders that are not imported, each with the reason.
     """
 
     files: tuple[FileGuess, ...]
@@ -101,7 +102,7 @@ class FolderGuess:
         return sum(file.preview.values for file in self.files if file.preview is not None)
 
     def merge(self) -> TableGuess:
-        """Return what the files state together. A series that stands in several files is listed once."""
+        """Return all files as one: zone and form of the first file, and each series once."""
         if len(self.files) == 1:
             return self.files[0].guess
         guesses = [file.guess for file in self.files]
@@ -176,13 +177,13 @@ class FolderReader:
     """Reads the files of an import as often as their questions require.
 
     Attributes:
-        used_answers: Keys of the answers that some file needed.
+        used_answers: Keys of answers that were looked up for at least one file.
 
     Args:
         files: As from `list_import_files`.
         site: The site to which the files belong; None for a new site.
         asks_place: Whether the position of the slope is asked for unless a file states it.
-        remembered: Answers of earlier imports. They answer questions that are open, and contradict no file.
+        remembered: Answers of earlier imports. They are used only for questions that remain open and offer this choice.
     """
 
     def __init__(
@@ -224,7 +225,9 @@ class FolderReader:
         questions = share_questions(((file.path.name, file.guess.questions) for file in files), answers)
         found = FolderGuess(tuple(files), tuple(questions), tuple(left_out))
         if not found.questions:
-            found = replace(found, questions=_compare_files(found, answers))
+            compared = _UsedAnswers({**self._remembered, **answers})
+            found = replace(found, questions=_compare_files(found, compared))
+            self.used_answers |= compared.used
         if self._asks_place and all(site_file.needs_place(file.guess, answers) for file in files):
             place = SharedQuestion(site_file.PLACE_QUESTION, site_file.PLACE)
             found = replace(found, questions=(*found.questions, place))
@@ -294,7 +297,9 @@ class _UsedAnswers(Mapping[str, str]):
 
 
 def select_answers(answers: Mapping[str, str], file: str) -> dict[str, str]:
-    """Return the answers for one file: those for all files, and those that begin with its name.
+    """Return the answers for one file: `FILE/KEY` of this file overrides KEY.
+
+    Answers for other files stay, because a key may contain a slash. An `EACH_FILE` answer is dropped.
 
     >>> select_answers({"zone": "UTC", "a.csv/zone": "Europe/Rome", "b.csv/unit": "mm"}, "a.csv")
     {'zone': 'Europe/Rome', 'b.csv/unit': 'mm'}
@@ -336,7 +341,7 @@ def _have_same_choices(one: FileQuestion, other: FileQuestion) -> bool:
 
 
 def _compare_files(found: FolderGuess, answers: Mapping[str, str]) -> tuple[SharedQuestion, ...]:
-    """Return questions about series for which several files state other values at the same instants."""
+    """Return questions about series for which several files contain different values at the same times."""
     shared = found.find_shared_series()
     values: dict[tuple[str, str], dict[str, list[tuple[datetime, float]]]] = {key: {} for key in shared}
     for file in dict.fromkeys(file.path for files in shared.values() for file in files):

@@ -47,11 +47,11 @@ from monitor.features.table_import.upload_store import Upload, UploadStore
 _LOG = logging.getLogger(__name__)
 _HERE: Final = "monitor.features.table_import"
 INSPECTION_LIMIT_S: Final = 90.0
-_BUSY: Final = Template("upload.busy", "another file is being looked at; try again in a minute")
-_TORN: Final = Template("upload.torn", "the file is torn: not all of it came; send it again")
+_BUSY: Final = Template("upload.busy", "another file is being previewed; try again in a minute")
+_TORN: Final = Template("upload.torn", "the file is torn: its upload is incomplete; send it again")
 _ACCEPTED: Final = Template("upload.accepted", "this file was accepted already")
 _NO_TABLE: Final = Template("upload.no_table", "it cannot be read as a table: {problem}")
-_OPEN: Final = Template("upload.open", "questions about this file are open")
+_OPEN: Final = Template("upload.open", "questions about this file are open; answer them first")
 _SITE_THERE: Final = Template(
     "upload.site.there", "there is a site '{site}' already: choose it where the file is sent, or another name"
 )
@@ -62,7 +62,7 @@ _LOOSENS: Final = Template(
 )
 _WAITS: Final = Template("upload.waits", "{problem}. It waits as change No. {number}: slopeward sites approve {number}")
 _AT_WORK: Final = Template("upload.at_work", "this file is being read in already")
-NOT_READY: Final = Template("upload.not_ready", "this file is not at the point where it can be accepted")
+NOT_READY: Final = Template("upload.not_ready", "this file cannot be accepted at this stage")
 _BROKEN: Final = Template("upload.broken", "something went wrong inside; the log says what")
 _NOTHING: Final = Template("upload.nothing", "nothing valid was found: {reason}")
 _NO_ROWS: Final = Template("upload.no_rows", "no rows")
@@ -103,7 +103,7 @@ class UploadProcessor:
         self.progress: dict[str, float] = {}
         self._previews, self._imports = threading.Semaphore(1), threading.Semaphore(1)
         self._lock = threading.Lock()
-        # A cluster has neither the file nor the sandbox of this machine.
+        # Always on this machine: workers of a cluster cannot read the upload.
         self._plan = config.compute.model_copy(update={"dask": ""})
 
     def preview(self, upload: Upload, answers: dict[str, str]) -> tuple[Upload, PreviewResult]:
@@ -144,7 +144,7 @@ class UploadProcessor:
         return self.store.load(upload, UNDERSTOOD, PreviewResult)
 
     def list_open(self, upload: Upload) -> list[Upload]:
-        """Return the files of a batch that wait for answers or acceptance; the file alone once it was accepted."""
+        """Return the files of a batch that wait for answers or acceptance; the file alone at any other stage."""
         if upload.stage != upload_store.LOOKED:
             return [upload]
         return [one for one in self.store.list_batch(upload) if one.stage == upload_store.LOOKED]

@@ -22,8 +22,8 @@ from monitor.features.table_import.upload_store import Upload, answered
 router = APIRouter(include_in_schema=False)
 _MAKING: Final = threading.Lock()
 UploadId = Annotated[str, Path(max_length=32)]
-_NOT_YOURS: Final = Template("file.not_your_site", "'{site}' is no site of yours")
-_TAKES_ADMIN: Final = Template("file.takes_admin", "a new site takes an admin of all sites")
+_NOT_YOURS: Final = Template("file.not_your_site", "you may not store readings at '{site}'")
+_TAKES_ADMIN: Final = Template("file.takes_admin", "only an admin of all sites can create a site")
 _NO_NAME: Final = Template("file.no_name", "a new site needs a name")
 _IS_READ: Final = Template("file.is_read", "this file is being read in; wait until it is done")
 _DISCARDED: Final = Template("file.discarded", "{file} is discarded")

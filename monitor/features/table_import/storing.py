@@ -84,7 +84,7 @@ def store_file(
     name: str = "",
     on_progress: Callable[[FileResult], None] = lambda _: None,
 ) -> FileResult:
-    """Store the readings of a file, and note the import in the audit trail.
+    """Store the readings of a file, note the import in the audit trail, and renew flags of stored readings.
 
     Args:
         converted: The file as a worker read it, from `open_file`.

@@ -1,7 +1,7 @@
 """JSON format of Slopeward: one sample or several, with values by unit suffix or unit, and GNSS positions.
 
-A bad value does not affect other values. Samples with bad values go to the quarantine as a payload that can be decoded
-again: values of them that were stored are then duplicates. A value of null, NaN, infinity or "nan" means that there is
+A bad value does not affect other values; a bad time or a repeated quantity rejects the whole sample. Samples with bad
+values go to the quarantine as a payload that can be decoded again: values of them that were stored are then duplicates. A value of null, NaN, infinity or "nan" means that there is
 no measurement. An invalid standard deviation counts as not stated.
 """
 
@@ -39,7 +39,7 @@ _META_LIMIT: Final = 4096
 _NO_STATION: Final = Template("sample.station", "the topic names no station")
 _NO_SAMPLES: Final = Template("sample.none", "samples: expected a list of at least one sample")
 _TOO_MANY: Final = Template("sample.many", "samples: {n}; at most {most} are read")
-_NO_SOURCE: Final = Template("sample.source", "seq counts only together with source and boot_id")
+_NO_SOURCE: Final = Template("sample.source", "seq needs source and boot_id; send all three, or none")
 _ALL_SAMPLES: Final = Template("sample.all", "all {n} samples, the first: {reason}")
 _SOME_SAMPLES: Final = Template("sample.some", "{n} of {total} samples, the first: {reason}")
 _SAMPLE: Final = Template("sample.object", "a sample must be an object, got {type}")
@@ -51,7 +51,7 @@ _VALUES_OBJECT: Final = Template("sample.values", "values: expected an object of
 ODD_SOLUTION: Final = Template("sample.solution", "solution: expected one of {names}")
 _META_LONG: Final = Template("sample.meta.long", "meta: at most {n} characters")
 _GNSS_OBJECT: Final = Template("sample.gnss", "gnss: expected an object")
-_NO_EPOCH0: Final = Template("sample.epoch0", "gnss.epoch0 is missing: displacement since when?")
+_NO_EPOCH0: Final = Template("sample.epoch0", "gnss.epoch0 is missing; give the instant at which displacement is zero")
 _VECTOR: Final = Template("sample.vector", "{name}: expected a list of {n} numbers")
 
 
@@ -139,9 +139,11 @@ def _read_sample(sample: Any, body: Mapping[str, Any], received: ReceivedMessage
         sigma = strict_json.read_sigma(sigmas.get(name, sigma))
         field = received.field(station, name, unit)
         number = strict_json.read_number(value, name)
+        observation = received.observe(station, field, number, at, ReadingDetails(sigma, solution, extra))
+        # After everything else: a bad value must not set the reference.
         if base and field.quantity.startswith(DISPLACEMENT):
             received.references.check(received.site.id, station, PART.join([UNNAMED, base]), None)
-        yield received.observe(station, field, number, at, ReadingDetails(sigma, solution, extra))
+        yield observation
 
     found, bad = gather(_values(sample), read)
     gnss = sample.get("gnss")
@@ -224,7 +226,7 @@ def _read_gnss(
         found = [replace(one, flags=(*one.flags, NO_FIX)) for one in found]
     # After everything else: a bad sample must not set the reference.
     if found:
-        # A position that is accurate to metres has no vote. Its corrections often come from a satellite.
+        # The base is not checked: such a position cannot vote, and its corrections often come from a satellite (SBAS).
         base = "" if is_coarse else _read_base(gnss) or base
         received.references.check(received.site.id, station, PART.join([frame, base]) if base else frame, epoch0)
     return found

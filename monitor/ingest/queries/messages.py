@@ -1,6 +1,7 @@
 """SQL of the quarantine and of sequence numbers.
 
-The quarantine holds messages that could not be read. Sequence numbers of publishers show which messages are missing.
+The quarantine holds messages that were not stored as readings: unreadable ones, ones over a limit, and ones that the
+database refused. Sequence numbers of publishers show which messages are missing.
 Senders choose topics, names and numbers, so everything that is stored of them is limited.
 """
 
@@ -31,7 +32,7 @@ ROW_BYTES: Final = 512
 # The quarantine counts this number of senders apart, and all others together.
 MOST_SOURCES: Final = 1000
 OTHERS: Final = "(all others)"
-# Codes of messages that the broker itself refused. Their client is the login.
+# Codes of refusals in the log of the broker, whose client is the login. Ingest uses TOO_LARGE as well.
 DENIED_BY_BROKER: Final = "denied"
 TOO_LARGE: Final = "too_large"
 LOGIN: Final = "login:"
@@ -89,7 +90,7 @@ class _Usage:
 
     kept_bytes: int = 0
     kept_rows: int = 0
-    unkept: int = 0  # messages that were only counted
+    unkept: int = 0  # messages that were counted without storing their payload
 
 
 class QuarantineSpace:
@@ -508,7 +509,7 @@ def load_open_gaps(connection: Connection, *, not_requested_since: datetime | No
 
 
 def load_sequence_ends(connection: Connection) -> list[SequenceMark]:
-    """Return the newest sequence number of each source.
+    """Return the last sequence number of each source, of its boot with the highest id.
 
     If the broker lost its queue, the messages after these numbers are requested.
     """

@@ -162,7 +162,7 @@ def test_two_files_that_differ_in_three_values_are_asked_about(piezometers, begi
 
 def test_an_answer_that_no_file_needs_is_named(piezometers, capsys):
     assert run_verb(["import", "dam", *ANSWERS, "--answer", "unit:rain=mm"]) == 0
-    assert "no file asked for these answers, so they changed nothing: unit:rain" in capsys.readouterr().err
+    assert "no file needed these answers, so they changed nothing: unit:rain" in capsys.readouterr().err
 
 
 def test_a_mapping_that_a_person_changed_is_kept(piezometers, capsys):
@@ -170,7 +170,7 @@ def test_a_mapping_that_a_person_changed_is_kept(piezometers, capsys):
     path = Path("configs/mappings/p1/P1.mapping.toml")
     path.write_text(path.read_text() + "# checked by Ada\n")
     assert run_verb(["import", "dam/P1.csv"]) == 1
-    assert "was changed by hand and is kept" in capsys.readouterr().err
+    assert "was changed by hand, so nothing was stored" in capsys.readouterr().err
     assert "checked by Ada" in path.read_text()
 
 

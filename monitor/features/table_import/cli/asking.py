@@ -50,7 +50,7 @@ def read_answers(given: Sequence[str]) -> dict[str, str]:
 
 
 def can_ask() -> bool:
-    """Return whether a person sits at the terminal."""
+    """Return whether questions can be asked: standard input is a terminal, and `--json` is not given."""
     return sys.stdin.isatty() and not options().as_json
 
 

@@ -44,7 +44,7 @@ def guess_file(
     Args:
         site_id: Site of the files. An existing one gets the stations that it lacks in a file of their own.
         out: Folder for what is written. If it is None, this is the working directory, and a new site file goes to the
-            other site files where it cannot change what a running service does.
+            folder of the site files if a site is named, or if this folder does not exist yet.
 
     Raises:
         Exit: A question is open and no person is at the terminal. Each was printed with the option that answers it.
@@ -188,7 +188,7 @@ def _print_place_question(found: FolderGuess, answers: Mapping[str, str]) -> Non
 
 
 def _find_sites_folder() -> Path | None:
-    """Return the folder of the site files; None if the service file is wrong, which no table needs to be understood."""
+    """Return the folder of the site files; None if the service file is invalid, which no table needs."""
     try:
         return read_service().paths.sites
     except ConfigError:

@@ -27,7 +27,7 @@ from monitor.api.database import Database, current, require_current, upgrade
 from monitor.api.decision import WarningSummary
 from monitor.api.decoders import Pipeline
 from monitor.api.errors import ConfigError, UnitDoubtError
-from monitor.api.queries.ingest import FileResult, add_places
+from monitor.api.queries.ingest import FileResult, add_places, find_doubted
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import QUANTITIES, Site, scan_sites
 from monitor.features.table_import.cli.asking import ask_until_settled, can_ask, confirm, preview_to_json, read_answers
@@ -44,6 +44,7 @@ from monitor.features.table_import.drafts import (
     draft_new_site,
     load_answers,
     quote_path,
+    require_own_mappings,
     save_answers,
     write_mapping,
     write_new,
@@ -63,7 +64,9 @@ def import_(
     paths: Annotated[list[Path], typer.Argument(help="Files, or folders of files")],
     site_id: Annotated[
         str | None,
-        typer.Option("--site", help="Site of the readings; else named after the file or folder. A new one is created"),
+        typer.Option(
+            "--site", help="Default: the name of the file or folder. Required in scripts if other sites exist"
+        ),
     ] = None,
     answers: Annotated[
         list[str] | None,
@@ -119,6 +122,7 @@ def import_(
         if options().as_json:
             print_json(_describe_import(found, draft, warnings, []))
         return
+    require_own_mappings(mappings, found.files)
     if can_ask() and not is_confirmed and not confirm(_describe_plan(found, site, draft, service.paths.sites)):
         raise typer.Exit(1)
     save_answers(mappings, remembered | given)
@@ -156,8 +160,9 @@ def _choose_site(paths: Sequence[Path], site_id: str | None, folder: Path) -> tu
     """
     known, failures = scan_sites(folder) if folder.is_dir() else ((), {})
     sites = {site.id: site for site in known}
+    named = site_id or site_file.name_site(paths[0].resolve().stem)
     for path, error in failures.items():
-        if path.stem == site_id:
+        if path.stem == named:
             raise error
     if site_id is None:
         name = site_file.name_site(paths[0].resolve().stem)
@@ -187,11 +192,16 @@ def _print_unused(reader: FolderReader, given: Mapping[str, str]) -> None:
     """Print which answers no file needed, so that nobody believes that they changed something."""
     unused = [key for key in given if key not in reader.used_answers and key != site_file.PLACE]
     if unused:
-        print_note(f"no file asked for these answers, so they changed nothing: {', '.join(unused)}")
+        print_note(f"no file needed these answers, so they changed nothing: {', '.join(unused)}")
 
 
 def _check_files(found: FolderGuess, site: Site | None, *, accept_units: bool) -> tuple[FolderGuess, Collection[Path]]:
     """Check units, times and ranges of all files before anything is derived from them or stored.
+
+    Args:
+        found: The files without open questions.
+        site: The site; None for a new one.
+        accept_units: Skip the check, because a person confirmed all units and times.
 
     Returns:
         The files without those that are refused, and the files whose units and times a person confirmed.
@@ -206,9 +216,10 @@ def _check_files(found: FolderGuess, site: Site | None, *, accept_units: bool) -
     for file in found.files:
         try:
             if not accept_units:
-                check_file(file.path, file.guess.form, add_places(file.guess.options, site), checked, _now)
+                given = file.guess.options if site is None else add_places(file.guess.options, site)
+                check_file(file.path, file.guess.form, given, checked, _now)
         except UnitDoubtError as doubt:
-            if can_ask() and typer.confirm(f"{doubt}\nStore it as it is?", err=True):
+            if can_ask() and typer.confirm(f"{find_doubted(doubt)}\nStore the file anyway?", err=True):
                 confirmed.add(file.path)
             elif len(found.files) == 1:
                 raise
@@ -257,7 +268,7 @@ def _ask_bounds(draft: SiteDraft, by: str | None) -> list[site_file.LevelBounds]
 
 
 def _describe_plan(found: FolderGuess, site: Site | None, draft: SiteDraft, folder: Path) -> str:
-    """Return the question whether the files are stored, with what is written."""
+    """Return the text of the confirmation: what is stored, and which file is written."""
     values = sum(file.preview.values - file.preview.refused for file in found.files if file.preview is not None)
     files = f"{len(found.files)} {'file' if len(found.files) == 1 else 'files'}"
     path = folder / f"{draft.site.id}.toml"
@@ -279,7 +290,7 @@ def _write_site_file(path: Path, text: str, *, is_new: bool) -> Path:
 
 
 def _prepare_database(db: Database) -> None:
-    """Create the tables of a new database; an older one is upgraded by a person, who decides about the copy before."""
+    """Create the tables of a new database. An operator upgrades an older one, because a backup may be needed first."""
     if not current(db):
         upgrade(db)
     require_current(db)
@@ -335,7 +346,7 @@ def _store_one(file: FileGuess, target: ImportTarget, *, is_confirmed: bool) -> 
         try:
             return store(is_confirmed=is_confirmed)
         except UnitDoubtError as doubt:
-            if not can_ask() or not typer.confirm(f"{doubt}\nStore it as it is?", err=True):
+            if not can_ask() or not typer.confirm(f"{find_doubted(doubt)}\nStore the file anyway?", err=True):
                 raise
             return store(is_confirmed=True)
 
@@ -403,7 +414,7 @@ def _require_stored(results: Sequence[tuple[FileGuess, FileResult | str]]) -> No
 
 
 def _print_record_end(draft: SiteDraft, *, is_blind: bool) -> None:
-    """Print the level after the newest reading of an old record, which the level of today does not show."""
+    """Print the level at the end of a record that is too old to count today."""
     if is_blind and draft.record is not None and draft.record.end is not None:
         end = draft.record.end
         level = draft.site.levels[end.level].name

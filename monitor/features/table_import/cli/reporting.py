@@ -21,9 +21,8 @@ def print_understood(found: FolderGuess) -> None:
     for path, reason in found.left_out:
         print_note(f"{path.name} is left out: {reason}")
     for (station, quantity), files in found.find_shared_series().items():
-        print_note(
-            f"{station}.{quantity} stands in {', '.join(f.path.name for f in files)}: they are read as one record"
-        )
+        names = ", ".join(file.path.name for file in files)
+        print_note(f"{station}.{quantity} is in several files ({names}); they are stored as one series")
 
 
 def read_given_bounds(given: Sequence[str], by: str | None) -> list[site_file.LevelBounds]:

@@ -63,7 +63,8 @@ _NUMBERS_WANTED: Final = Template(
 )
 _OTHER_UNIT: Final = Template("bound.unit", "bound of {quantity}: '{unit}' is no unit of it; {units}")
 _NOT_FARTHER: Final = Template(
-    "bound.order", "bound of {quantity}: each level lies farther out than the one before, got '{answer}'"
+    "bound.order",
+    "bound of {quantity}: each level needs a bound that is not nearer than that of the level before, got '{answer}'",
 )
 _HEADER: Final = """\
 # The bounds below were derived from a record, or are fixed bounds where their comments say so.
