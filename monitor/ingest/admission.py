@@ -30,8 +30,8 @@ _TOO_DENSE: Final = Template(
 )
 _STRANGER: Final = Template(
     "admission.stranger",
-    "no site file declares station '{station}', and readings of {n} undeclared stations are stored already; declare it, "
-    "or raise limits.undeclared_stations, then `slopeward ingest --rejected`",
+    "no site file declares station '{station}', and readings of {n} undeclared stations are stored already; declare "
+    "it, or raise limits.undeclared_stations, then `slopeward ingest --rejected`",
 )
 
 

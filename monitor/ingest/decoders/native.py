@@ -1,8 +1,9 @@
 """JSON format of Slopeward: one sample or several, with values by unit suffix or unit, and GNSS positions.
 
 A bad value does not affect other values; a bad time or a repeated quantity rejects the whole sample. Samples with bad
-values go to the quarantine as a payload that can be decoded again: values of them that were stored are then duplicates. A value of null, NaN, infinity or "nan" means that there is
-no measurement. An invalid standard deviation counts as not stated.
+values go to the quarantine as a payload that can be decoded again: values of them that were stored are then duplicates.
+A value of null, NaN, infinity or "nan" means that there is no measurement. An invalid standard deviation counts as not
+stated.
 """
 
 import json

@@ -35,7 +35,7 @@ class Content(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StationPlace:
-    """Place of a station in the site file.
+    """Place of a station.
 
     Attributes:
         station: The id of the station.
@@ -68,7 +68,7 @@ class ImportOptions:
         window_m: Cells within so many metres of a station are averaged; None: the nearest cell.
         within_m: Pixels farther from every station are left out; None: no pixel is left out.
         time: `gpst` or `utc`, for a file of solutions that does not contain it.
-        places: The stations of the site that have a place.
+        places: Places of stations, from the site file or from the file itself.
         origins: The stations of the site whose positions count from an origin.
         total_stations: The instruments of the site that send distances and angles.
         name: The name that the owner gave to the file, if it is stored under another name.
@@ -264,7 +264,7 @@ def find_by_name(file: str, names: Iterable[str]) -> str | None:
 
 
 def add_places(options: ImportOptions, site: Site | None) -> ImportOptions:
-    """Return the options with the places, origins and instruments of the site file."""
+    """Replace places, origins and instruments by those of the site file. Without a site all of them become empty."""
     stations = () if site is None else site.stations
     places = tuple(
         StationPlace(

@@ -55,7 +55,8 @@ _DOUBTED: Final = Template(
 _DOUBT_TIMES: Final = Template("file.times", "{file}: can the times be right? {details}")
 _DOUBTED_TIMES: Final = Template(
     "file.times.refused",
-    "{doubt}. Nothing of the file was stored: correct them, or say --accept-times when they are right",
+    "{doubt}. Nothing of the file was stored: correct them, or confirm them: --accept-times (slopeward ingest), "
+    "--accept-units (slopeward import)",
 )
 _DOUBT_SUMS: Final = Template("file.sums", "{file}: is its rain what the site file says? {details}")
 _DOUBTED_SUMS: Final = Template(

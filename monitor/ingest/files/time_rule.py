@@ -48,7 +48,7 @@ _NO_DAY: Final = Template("cell.time.day", "{column}: '{value}' is no year, day 
 _NO_DAY_NUMBER: Final = Template("cell.time.day_number", "{column}: '{value}' cannot be read as {numbers}")
 _NO_ERA: Final = Template("cell.time.era", "{column}: {at} is not a day of the common calendar")
 _NO_ZONE: Final = Template("cell.time.zone", "{column}: {at} has no zone; give time.zone in the mapping")
-_AMBIGUOUS: Final = Template("cell.time.twice", "{column}: {at} comes twice or never in {zone}")
+_AMBIGUOUS: Final = Template("cell.time.twice", "{column}: {at} is ambiguous or skipped at a clock change in {zone}")
 
 
 class TimeFormat(Protocol):
@@ -273,14 +273,16 @@ class TimeRule:
     """Which columns contain the time, and how it is written.
 
     Attributes:
-        columns: One column, or date and clock apart: their texts are joined by a blank.
+        columns: One column, or date and clock apart, whose texts are joined by a blank; three numeric columns for
+            `year_day_hhmm`.
         format: `iso`, a pattern of `strptime`, a key of `SECONDS_PER_UNIT` (numbers that count), `excel`, `mjd`,
             `jd`, `datenum`, `year` or `year_day_hhmm`.
         zone: The zone of times that contain none.
         since: The instant from which numbers count, in UTC; None: 1970, or the day zero of the format.
         clock: `gps` if the times are GPS time, which is up to 18 s ahead of UTC.
         era: `buddhist` if the years of dates are those of the Buddhist era.
-        date_counts_at: The time of the day at which a date without a time counts; 24 h for the end of the day.
+        date_counts_at: The time of the day at which a date without a time, or with 0:00, counts; 24 h for the end of
+            the day.
     """
 
     columns: tuple[str, ...]

@@ -257,7 +257,11 @@ def test_what_a_file_leaves_open_is_asked_and_nothing_of_it_is_read(content, sai
         (SURVEY.replace("\n1,0;", "\nx,0;"), 8, "could not convert"),
         (rpp(AT, GOOD)[:-20], 8, "and more is missing"),
         (SURVEY.replace("24.03.2026", "31.04.2026"), 0, "is not of the form"),
-        (SURVEY.replace("24.03.2026", "29.03.2026").replace("08:30", "02:30"), 0, "comes twice or never"),
+        (
+            SURVEY.replace("24.03.2026", "29.03.2026").replace("08:30", "02:30"),
+            0,
+            "is ambiguous or skipped at a clock change",
+        ),
         (SURVEY.replace("110;-80", ";"), 10, ""),
         (rpp(AT, GOOD).replace("12.5     A0 120        B0 9       \n", ""), 8, "could not convert"),
     ],

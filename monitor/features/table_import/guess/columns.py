@@ -55,12 +55,12 @@ _UNIT_LINE: Final = re.compile(
 _NO_UNIT_OF: Final = Template("guess.unit.other", "'{unit}' is no unit of {quantity}")
 _WHAT: Final = Template("guess.ask.quantity", "what do these columns measure: {names}?")
 _WHAT_IN: Final = Template("guess.ask.quantity.unit", "what do these columns measure in {unit}: {names}?")
-_WHICH_UNIT: Final = Template("guess.ask.unit", "which unit has {quantity}: {names}?")
+_WHICH_UNIT: Final = Template("guess.ask.unit", "what is the unit of {quantity} in {names}?")
 _FOREIGN: Final = Template("guess.ask.unit.foreign", "the header says '{unit}', which is no unit known here")
 _WHICH_COLUMN: Final = Template("guess.ask.column", "which of these columns is {quantity}?")
 _BEYOND: Final = Template(
     "guess.ask.quantity.beyond",
-    "most values of '{column}' are about {value}, which no {quantity} is: are columns exchanged, or the unit?",
+    "the median of '{column}' is {value}, outside the range of {quantity}: is this column {quantity} in this unit?",
 )
 _DOWNWARD: Final = Template("guess.ask.downward", "do larger values of '{column}' mean lower ground or water?")
 _IS_OF: Final = Template("guess.example.quantity.unit", "'{column}': {value} is {quantity} of {converted}")
@@ -276,7 +276,7 @@ def _ask_quantity(column: str, name: ColumnMeaning, answers: Mapping[str, str]) 
 def _is_possible(column: str, quantity: str, unit: str, values: Sequence[float], talk: Interview) -> bool:
     """Return whether a column is read; its owner is asked if most values are outside the range of its quantity.
 
-    Components of displacement are no exception for their range: coordinates have a question of their own.
+    Displacements are not compared with a range: coordinates, which are large, have a question of their own.
     """
     limits = QUANTITIES[quantity]
     if not values or quantity.startswith("displacement"):
@@ -312,7 +312,7 @@ def _counts_downward(title: str, quantity: str, values: Sequence[float], talk: I
 def _settle_twins(
     found: Mapping[str, tuple[str, str]], names: Mapping[str, ColumnMeaning], talk: Interview
 ) -> dict[str, tuple[str, str]]:
-    """Return one column for each quantity of a station.
+    """Ask which of several treated columns of one quantity and station to read. All are kept until it is answered.
 
     Columns whose headings differ only in words for the treatment of values, such as "raw" and "corrected", are one
     sensor. Two of them would be two values of one instant, or two witnesses.

@@ -35,7 +35,8 @@ POSITIONS: Final = {
 """The quantity of a coordinate for each component of a displacement."""
 DISPLACEMENT_OF: Final = {position: displacement for displacement, position in POSITIONS.items()}
 
-# Units of coordinates. Displacements of slopes are also written in them, so the values decide whether to ask.
+# Units of coordinates. Displacements of slopes are also written in them, so the values and the words of the heading
+# decide whether to ask. In other units only values far from zero are asked about.
 LENGTHS_OF_COORDINATES: Final = ("m", "ft")
 # A record of displacements starts near zero. Coordinates start at any distance from the origin of their grid.
 FAR_FROM_ZERO_M: Final = 10.0
@@ -172,7 +173,7 @@ def find_origins(
     answer: str,
     site_origins: Mapping[str, Origin],
 ) -> tuple[tuple[str, Origin], ...]:
-    """Return the origin of each station whose coordinates a table holds.
+    """Return the origin of each station whose coordinates a table holds; with `SITE` those of the site file.
 
     Args:
         table: The table of the file.

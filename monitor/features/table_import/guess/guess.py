@@ -72,9 +72,7 @@ _LONG_FORM: Final = Template(
 _SUMMARIES: Final = Template("guess.left.summaries", "{n} rows left out, as they are no readings: {labels}")
 _RUNNING_SUM: Final = Template("guess.left.sum", "left out: the running sum of '{column}'")
 _SAME_SENSOR: Final = Template("guess.left.sensor", "left out: of the same sensor as '{column}'")
-_RAIN_TWICE: Final = Template(
-    "guess.left.rain", "left out: the rain of more than one row, so it is there more than once"
-)
+_RAIN_TWICE: Final = Template("guess.left.rain", "left out: a sum over several rows, which would count rain twice")
 _OTHER_UNIT: Final = Template("guess.left.unit", "left out: the same as '{column}' in another unit")
 _ALL_LEFT: Final = Template("guess.all_left", "every column of numbers was left out ({names}): nothing to store")
 _WHICH_SHEET: Final = Template("guess.ask.sheet", "which sheet of the workbook counts?")
@@ -110,7 +108,8 @@ class SensorGuess:
         stamp: How rain is counted: `counter` or `event`. Sums of intervals need no stamp.
         motion: The motion of the station in the record.
         silence_s: `max_silence`, if it does not follow from the interval.
-        noise_mm: Standard deviation of the noise of a series of motion; of components, that on the map. 0 if unknown.
+        noise_mm: Standard deviation of the noise of a series of motion; for components, the horizontal noise. 0 if
+            unknown.
         windows: Window and bound of each level, derived from the motion in the record.
     """
 

@@ -50,7 +50,7 @@ class HeadingPattern:
 
     @property
     def has_axes(self) -> bool:
-        """Whether the headings end with two letters or more for axes."""
+        """Whether the headings end with at least two different axis letters."""
         return len(set(self.axes.values()) - {""}) > 1
 
     @property
@@ -68,7 +68,7 @@ class HeadingPattern:
 def settle_patterns(
     names: Mapping[str, ColumnMeaning], title: Callable[[str], str], talk: Interview
 ) -> tuple[dict[str, ColumnMeaning], list[str]]:
-    """Return the meaning of the columns that are read, and the columns whose question is open.
+    """Return the meaning of the columns except those that are left out, and the columns whose question is open.
 
     Args:
         names: The meaning of each column.
@@ -98,9 +98,9 @@ def settle_patterns(
 def find_patterns(names: Mapping[str, ColumnMeaning], title: Callable[[str], str]) -> list[HeadingPattern]:
     """Return the patterns of columns whose heading names no quantity.
 
-    A pattern counts if its headings end with axes, or if columns of other patterns share its unit: one answer would not
-    do for all columns of this unit. Lengths along X and Y are components of a displacement, which have a question of
-    their own.
+    A pattern counts if it has at least three columns, and if its headings end with axes or columns of other patterns
+    share its unit, so that one answer would not fit all columns of this unit. Lengths along X and Y are components of a
+    displacement, which have a question of their own.
     """
     groups: dict[tuple[str, str | None], dict[str, str]] = {}
     for column, name in names.items():

@@ -295,7 +295,7 @@ def describe_unused(site: Site, sensors: Iterable[SensorGuess]) -> UnusedQuantit
 
 
 def list_notes(warnings: WarningSummary, sensors: Sequence[SensorGuess]) -> list[Message]:
-    """Return notes on a new site file: about the whole site, series without a judgement, and fixed bounds."""
+    """Return notes on new stations: about the whole site, series without a judgement, and fixed bounds."""
     notes = list(warnings.notes)
     auxiliary = [name for name in warnings.unjudged if name.rpartition(".")[2] in AUXILIARY]
     unjudged = [name for name in warnings.unjudged if name not in auxiliary]

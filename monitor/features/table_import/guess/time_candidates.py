@@ -1,4 +1,4 @@
-"""Candidates for the meaning of a column of times: each form that reads its cells, with a score."""
+"""Candidates for the meaning of a column of times: the forms that read its cells, ranked by the number of breaks."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -46,7 +46,7 @@ FITS: Final = 0.98  # share of the cells that a form must read
 FITS_TIMED: Final = 0.8  # share of the times that have a clock if the others are midnights without one
 STRAY_MOST: Final = 3  # cells of a short table that may be something else: a source, a mean below the last row
 FIRST_CELLS: Final = 12  # after which most forms are excluded
-TRIED_CELLS: Final = 500  # by which forms are chosen; the chosen ones must read all cells
+TRIED_CELLS: Final = 500  # by which forms are chosen; the chosen ones must read nearly all cells
 _SPAN_MOST: Final = 50  # times the shortest record that a form makes; days read as months make 30
 _COUNT_UNITS: Final = ("d", "h", "min", "s", "ms", "us", "ns")
 _SECOND_UNITS: Final = ("s", "ms", "us", "ns")
@@ -149,7 +149,7 @@ def _find_ending(texts: Sequence[str]) -> tuple[str, str | None] | None:
 
 
 def choose_form(rule: TimeRule, texts: Sequence[str], forms: Iterable[str]) -> Times | None:
-    """Return the reading by the form with the best score, with each rival that it does not clearly lead.
+    """Return the interpretation with the fewest breaks, with each rival that it does not clearly lead.
 
     A form is a candidate if it reads nearly all cells, and no other form reads more.
     """

@@ -253,7 +253,11 @@ def _settle_zone(table: RawTable, times: Times, talk: Interview) -> Times:
 
 
 def _choose_zone(table: RawTable, times: Times, zone: ZoneInfo, talk: Interview) -> ZoneInfo | None:
-    """Return the zone that counts; None while that is an open question."""
+    """Return the zone of the times.
+
+    While a question is open: None if the file names another zone than the answer, and the answered zone if only its
+    summer time is in doubt.
+    """
     if times.zone is not None and _differs(times.parsed, zone, ZoneInfo(times.zone)):
         choices = (times.zone, zone.key)
         text = _ZONE_CLASH(own=times.zone, answer=zone.key)

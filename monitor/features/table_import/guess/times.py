@@ -11,14 +11,14 @@ from monitor.api.ingest import SECONDS_PER_UNIT, WEEKDAY, YEAR, YEAR_DAY_HHMM, T
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.time_forms import MONTH_FORMS, is_workbook_date
 
-_LEAD_LEAST: Final = 2  # breaks that a reading has more than one that clearly leads it
+_LEAD_LEAST: Final = 2  # breaks that an interpretation has more than one that clearly leads it
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """A reading of the time column of a table: a candidate, or the best one with its rivals.
+    """An interpretation of the time column of a table: a candidate, or the best one with its rivals.
 
-    The score of a reading is its number of breaks. The readings of an instrument run forward in even steps. In a
+    Interpretations are ranked by their number of breaks. The times of an instrument run forward in even steps. In a
     wrong order of day and month, or as digits of another clock, they jump.
 
     Attributes:
@@ -27,7 +27,7 @@ class Times:
         has_zone: Whether each cell contains its zone.
         zone: The zone that the file itself names; None if it names none.
         breaks: Steps back, and steps that are much longer than usual.
-        rivals: Other readings that are as plausible. A question must decide.
+        rivals: Other interpretations that are as plausible. A question must decide.
         repeats: Other columns that contain the same times, such as seconds since 1970 beside a date.
     """
 
