@@ -56,7 +56,7 @@ def test_two_answers_lead_from_a_table_to_levels_and_stored_readings(here, capsy
     Path("configs/sites/hang.toml").write_text(text.replace("min_sigma = 3.0", "min_sigma = 3.5"))
     Path("hang.mapping.toml").write_text("# mine\n")
     assert run_verb([*command, "place=47.5,10.2"]) == 1  # what somebody wrote is never written over
-    assert "says something else" in capsys.readouterr().err
+    assert "exists already with other content" in capsys.readouterr().err
     Path("hang.mapping.toml").unlink()
     assert run_verb([*command, "place=47.5,10.2"]) == 0  # the site exists now, and its file is left alone
     assert "min_sigma = 3.5" in Path("configs/sites/hang.toml").read_text()

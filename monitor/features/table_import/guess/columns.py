@@ -89,13 +89,13 @@ class _SharedQuestion:
     columns: list[str] = field(default_factory=list)
 
     def to_question(self, table: RawTable, read_numbers: together.Numbers) -> FileQuestion:
-        """Return the question. One about the unit has what each answer means for the largest value of a column."""
+        """Return the question, with what each answer means for the largest value of a column, if a unit is involved."""
         names = together.name_some([table.title(column) for column in self.columns])
         is_about_each = self.key.startswith(QUANTITY) and len(self.columns) > 1
         choices = (*self.choices, LEAVE_OUT, *((EACH,) if is_about_each else ()))
         column = self.columns[0]
         examples = {}
-        values = sorted(read_numbers(column), key=abs) if self.quantity else []
+        values = sorted(read_numbers(column), key=abs) if self.quantity or self.unit else []
         for value in values[-1:]:
             for choice in self.choices:
                 if (example := self._describe(table.title(column), value, choice)) is not None:
