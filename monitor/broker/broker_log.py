@@ -30,7 +30,7 @@ _PIPE_BYTES: Final = 1 << 20
 # Pause between two reads of the pipe. The broker writes several lines for each message.
 _PAUSE_S: Final = 0.05
 # How long `close` waits for the reader, which ends with the broker. A busy machine may need seconds for the last lines.
-_LEAVES_S: Final = 10.0
+_READER_JOIN_S: Final = 10.0
 # An instrument that lost its connection takes over its own old one now and then. Two instruments with one client id end
 # each other's connection again and again.
 TAKEOVERS_LEAST: Final = 4
@@ -130,7 +130,7 @@ class BrokerLog:
 
     Args:
         path: Log file. With the one before, `path.1`, it takes twice `LOG_BYTES` at most.
-        on_change: Called when the broker has received something that it keeps. Must return quickly.
+        on_change: Called when the broker has received a subscription or message that it persists. Must return quickly.
     """
 
     def __init__(self, path: Path, on_change: Callable[[], None] = lambda: None) -> None:
@@ -162,7 +162,7 @@ class BrokerLog:
     def close(self) -> None:
         """Wait for the last lines of a broker that has ended."""
         if self._thread is not None:
-            self._thread.join(_LEAVES_S)
+            self._thread.join(_READER_JOIN_S)
 
     def list_denied(self) -> list[DeniedTopic]:
         """Return copies of what was refused, newest first."""

@@ -1,4 +1,4 @@
-"""MQTT client of paho that closes its sockets and can read published messages by itself."""
+"""MQTT client of paho with its own parser of published messages, which closes sockets that could not be connected."""
 
 import socket
 import ssl
@@ -22,7 +22,7 @@ class ServiceClient(paho.Client):
 
     * `_create_socket` wraps the socket in a `MessageSocket` for a client that calls `read_messages`.
     * `_create_unix_socket_connection` and `_ssl_wrap_socket` close a socket that could not be connected. Paho 2.2
-      leaves it to the garbage collector, and a service that retries for days would run out of sockets.
+      leaves them to the garbage collector, and a service that retries for days would run out of sockets.
     """
 
     _on_publish_received: Callable[[ReceivedPublish], None] | None = None
@@ -39,7 +39,7 @@ class ServiceClient(paho.Client):
 
         Args:
             on_publish: Called in the network thread. Nothing is acknowledged.
-            limits: Which payloads are cut.
+            limits: Larger payloads are truncated.
             has_room: Whether more messages can be handed over. While it returns False nothing is read.
         """
         self._on_publish_received = on_publish

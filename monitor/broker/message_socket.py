@@ -27,7 +27,7 @@ from monitor.readings.records import PayloadSize
 
 log: Final = logging.getLogger(__name__)
 RECEIVE_BYTES: Final = 1 << 20  # bytes that are read from the network at once
-# A topic and the length of the properties are complete after this number of bytes of a packet.
+# A topic and the length of the properties are complete this number of bytes after the fixed header.
 HEAD_BYTES: Final = (1 << 16) + 16
 SIGN_OF_LIFE_S: Final = 5.0
 FULL_PAUSE_S: Final = 0.01
@@ -78,7 +78,7 @@ class MessageSocket:
         wrapped: Connected socket.
         on_publish: Called for each message in the thread that reads. Must return quickly.
         has_properties: Whether packets contain properties, as in MQTT 5.
-        limits: Which payloads are cut.
+        limits: Larger payloads are truncated.
         has_room: Whether more messages can be handed over. While it returns False nothing is read from the network.
     """
 
@@ -115,7 +115,7 @@ class MessageSocket:
         return in_memory + (0 if pending_in_tls is None else pending_in_tls())
 
     def recv(self, size: int) -> bytes:
-        """Return bytes of a packet other than PUBLISH. Nothing at the end of the connection.
+        """Return bytes of a packet other than PUBLISH; b"" after the connection ended.
 
         Messages in front of that packet are handed over before this method returns.
 
@@ -275,7 +275,7 @@ class _LargeMessage:
         head: The message without its payload.
         payload_bytes: Size of the payload.
         skipped_bytes: Bytes of properties that arrive before the payload.
-        limits: Which payloads are cut.
+        limits: Larger payloads are truncated.
     """
 
     def __init__(self, head: ReceivedPublish, payload_bytes: int, skipped_bytes: int, limits: PayloadLimits) -> None:

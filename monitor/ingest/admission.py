@@ -164,7 +164,9 @@ class Admission:
 
     def _is_declared(self, source: str) -> bool:
         """Return whether a sender is a station of a site file. It keeps its own bucket however many senders exist."""
-        *_, site, station = ("", *source.split("/"))
+        if source.count("/") < 1:
+            return False
+        site, station = source.split("/")[-2:]
         return source == f"{TOPIC_ROOT}/{site}/{station}" and station in self._declared.get(site, ())
 
     def _limit_undeclared(self, message: BrokerMessage, decoded: DecodedMessage) -> DecodedMessage:

@@ -183,7 +183,7 @@ class MqttSession:
             self._client.acknowledge(current)
 
     def publish(self, topic: str, payload: str | bytes, qos: int = 1) -> None:
-        """Send a message. With QoS 1 it waits in memory while there is no connection."""
+        """Send a message. With QoS 1, paho queues it while there is no connection."""
         self._client.publish(topic, payload, qos=qos)
 
     # The following methods are called in the network thread.

@@ -1,4 +1,7 @@
-"""Resolve names and units of values at a site, make observations, and flag doubtful values. No value is altered."""
+"""Resolve names and units of values at a site, make observations, and flag doubtful values.
+
+Values are converted to the canonical unit and not corrected.
+"""
 
 import json
 import re
@@ -47,8 +50,9 @@ _COUNTED: Final = "rain"
 Key = tuple[str, str, str]  # site, station, quantity
 Dated = tuple[datetime, float]
 DAY_S: Final = 86400.0
-# A last digit is stored if it is worth more than this share of the motion at a bound within its window.
-NOTED: Final = 0.1
+# The rounding step of a reading is stored if it exceeds this share of the motion that reaches a threshold within its
+# window.
+STEP_SHARE: Final = 0.1
 _NUMERAL: Final = re.compile(r"\s*[+-]?\d*(?:\.(\d*))?(?:[eE]([+-]?\d{1,3}))?\s*")
 _NO_UNIT: Final = Template("value.unit.missing", "'{name}' has no unit; write {name}_<unit> or give value and unit")
 _NO_KEY: Final = Template("value.key", "'{name}' is neither a quantity with its unit nor a known key")
@@ -170,7 +174,7 @@ def _find_coarse_digit(site: Site, station: str, quantity: str) -> float:
         for threshold in criterion.thresholds
         if threshold.bound is not None
     ]
-    return NOTED * min(distances, default=inf)
+    return STEP_SHARE * min(distances, default=inf)
 
 
 def _describe_position(name: str, quantity: str, unit: str) -> StationField:

@@ -45,30 +45,33 @@ _IN_FRAME: Final = Template("epoch0.frame", "in frame '{frame}'")
 _PARTS: Final = Template("epoch0.parts", "{frame}")
 _OTHER: Final = Template(
     "epoch0.other",
-    "readings of {station} have another reference ({given}) than the one in force ({kept}), so they are set aside. "
-    "Confirm one of the two: slopeward instruments reference {site} {station} new, or kept",
+    "readings of {station} have another reference ({given}) than the one in force ({kept}), so they wait in the "
+    "quarantine. Confirm one of the two: slopeward instruments reference {site} {station} new, or kept",
 )
 _OTHER_DEVICE: Final = Template(
     "epoch0.other_device",
-    "{given} sends under the name {station}, which belongs to {kept}, so its readings are set aside. Rename one of the "
-    "two on the network server, or after a replacement: slopeward instruments reference {site} {station} new",
+    "{given} sends under the name {station}, which belongs to {kept}, so its readings wait in the quarantine. "
+    "Rename one of the two on the network server, or after a replacement: slopeward instruments reference {site} "
+    "{station} new",
 )
 _VERIFY: Final = Template(
     "epoch0.verify",
-    "verify now: readings of {station} ({site}) have another reference ({given}) than the one in force ({kept}), so "
-    "they are set aside. Which is right? slopeward instruments reference {site} {station} new --reason WHY, or kept",
+    "verify now: readings of {station} ({site}) have another reference ({given}) than the one in force ({kept}), so"
+    " they wait in the quarantine. Which is right? slopeward instruments reference {site} {station} new --reason "
+    "WHY, or kept",
 )
 _VERIFY_DEVICE: Final = Template(
     "epoch0.verify_device",
-    "verify now: two devices send as {station} ({site}): {kept} and {given}; readings of the second are set aside. "
-    "Rename one of them, or, if the instrument was replaced: slopeward instruments reference {site} {station} new "
-    "--reason WHY",
+    "verify now: two devices send as {station} ({site}): {kept} and {given}; readings of the second wait in the "
+    "quarantine. Rename one of them, or, if the instrument was replaced: slopeward instruments reference {site} "
+    "{station} new --reason WHY",
 )
 _VERIFY_BASE: Final = Template(
     "epoch0.verify_base",
     "verify now: readings of {station} ({site}) have another reference ({given}) than the one in force ({kept}), so "
-    "they are set aside. Which is right? slopeward instruments reference {site} {station} new --reason WHY, or kept, "
-    "or network: then all base stations of this stream are one network (VRS, i-MAX, MAC) and are not asked about again",
+    "they wait in the quarantine. Which is right? slopeward instruments reference {site} {station} new --reason WHY, "
+    "or kept, or network: then all base stations of this stream are one network (VRS, i-MAX, MAC) and are not asked "
+    "about again",
 )
 _ANSWERED: Final = Template("epoch0.answered", "reference of {place}: {reference}; confirmed by {name}: {reason}")
 _ANSWERED_BY_TWO: Final = Template(
@@ -198,7 +201,12 @@ def _fold(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What displacement is measured from. Files of geodetic networks contain a frame and no instant."""
+    """What displacement is measured from.
+
+    Attributes:
+        frame: The frame of coordinates, with what else identifies the reference, such as the base station.
+        epoch0: The instant at which displacement is zero. None in files of geodetic networks, which contain none.
+    """
 
     frame: str
     epoch0: datetime | None = None

@@ -176,7 +176,7 @@ class Ingest:
         self._thread = threading.Thread(target=self._run, name="ingest-writer", daemon=True)
         self._stamp = self._clock()
         self._request_at_s = time.monotonic()  # gaps that were never requested are requested at the start
-        self._full_at_s = time.monotonic()  # when a batch last belonged to a backlog
+        self._backlog_at_s = time.monotonic()  # when a batch last belonged to a backlog
         self._expects_until_s = time.monotonic()
         self._busy_since: datetime | None = None
         self._newest: datetime | None = None
@@ -252,14 +252,14 @@ class Ingest:
         now_s = time.monotonic()
         is_current = (
             len(self._inbox) < BATCH_MESSAGES
-            and now_s - self._full_at_s > _DRAINED_AFTER_S
+            and now_s - self._backlog_at_s > _DRAINED_AFTER_S
             and now_s > self._expects_until_s
         )
         return self._live.listening and self._busy_since is None and is_current
 
     def _note_connected(self, event: Connected) -> None:
         """Queue a connection for the writer. Called in a network thread."""
-        self._full_at_s = time.monotonic()
+        self._backlog_at_s = time.monotonic()
         self._connections.append((event, self._newest))
         self._inbox.wake()
 
@@ -292,7 +292,7 @@ class Ingest:
     def _may_take(self) -> bool:
         """Return whether to take messages before the quarantine is written.
 
-        A batch must be due, and not too many rejected messages may wait.
+        That is so if no stored batch is unacknowledged, or if a batch is due and few rejected messages wait.
         """
         if not self._stored:
             return True
@@ -312,7 +312,7 @@ class Ingest:
                 except _StoppedError:
                     raise
                 except Exception:
-                    log.exception("ingest cannot note %r yet; again in %g s", queue[0], _NOTE_AGAIN_S)
+                    log.exception("ingest cannot store %r yet; retrying in %g s", queue[0], _NOTE_AGAIN_S)
                     self._note_at_s = time.monotonic() + _NOTE_AGAIN_S
                     break
                 queue.pop(0)
@@ -321,11 +321,11 @@ class Ingest:
         """Store the readings of a batch and send requests for what is missing."""
         waited_s = (self._clock() - batch[0].received_at).total_seconds()
         if len(batch) >= BATCH_MESSAGES or waited_s > _WAITED_S:
-            self._full_at_s = time.monotonic()
+            self._backlog_at_s = time.monotonic()
         result: BatchResult = self._retry_until_available(self._store, batch)
         if result.brings_history:
             # A site that is being filled with its past must not count as silent since its first reading.
-            self._full_at_s = time.monotonic()
+            self._backlog_at_s = time.monotonic()
         if result.sites:
             self._on_stored(StoredSites(result.sites, result.unvoted))
         refusals = Refusals(list(result.waiting), result.unkept, list(result.lost))
@@ -337,7 +337,7 @@ class Ingest:
             self._ask_sender(topic, payload)
 
     def _ask_sender(self, topic: str, payload: bytes) -> None:
-        """Ask a sender for what is missing, at most once in a minute."""
+        """Ask a sender for what is missing, at most once a minute for a topic."""
         now_s = time.monotonic()
         recent = {name: at_s for name, at_s in self._requested_s.items() if now_s - at_s < _REQUEST_EVERY_S}
         if topic not in recent and len(recent) < _REQUESTS_MOST:
@@ -346,7 +346,7 @@ class Ingest:
         self._requested_s = recent
 
     def _settle(self) -> None:
-        """Write a portion of the oldest batch into the quarantine, and acknowledge the batches that are complete."""
+        """Write a portion of the rejected messages of the oldest batch, and acknowledge batches that are complete."""
         oldest = self._stored[0].refusals
         if oldest.waiting:
             self._retry_until_available(self._keep, oldest)
@@ -381,7 +381,7 @@ class Ingest:
 
     def _keep(self, refusals: Refusals) -> None:
         self._check_hold()
-        # The more waits, the larger are the portions.
+        # The portions grow with what waits.
         self._pipeline.keep(refusals, PORTION_BYTES + self._count_unsettled_bytes() // 4)
 
     def _count_unsettled_bytes(self) -> int:
@@ -413,7 +413,7 @@ class Ingest:
             if self._busy_since is not None:
                 log.warning("readings are stored again")
                 self._busy_since = None
-                self._full_at_s = time.monotonic()  # messages waited meanwhile
+                self._backlog_at_s = time.monotonic()  # messages waited meanwhile
             return result
 
     def _note_connection(self, noted: tuple[Connected, datetime | None]) -> None:
@@ -458,7 +458,7 @@ class Ingest:
         return load_identity(Path(self._broker.data), client_id)
 
     def _request_gaps(self) -> None:
-        """Request messages that are missing by their sequence numbers, at most once an hour."""
+        """Request messages that are missing by their sequence numbers, each gap at most once an hour."""
         now = self._clock()
         self._request_at_s = time.monotonic() + _REQUEST_EVERY_S
         try:

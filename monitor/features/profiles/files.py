@@ -72,7 +72,7 @@ class _ProfileFile:
     """A file on its way to the series of profiles."""
 
     def __init__(self, path: Path, options: ImportOptions) -> None:
-        self.options, self.name, lines = options, options.call(path).name, _read_lines(path)
+        self.options, self.name, lines = options, options.restore_name(path).name, _read_lines(path)
         mark, self.blocks = surveys.list_blocks(lines)
         if not self.blocks:
             raise ConfigError("no column of depths; expected Depth, A0, A180, ..., or names such as A0_12.5 and a time")

@@ -51,10 +51,10 @@ class SiteDraft:
         stations = {sensor.station for sensor in self.added} if self.added else None
         return summarise_warnings(self.site, self.record, stations)
 
-    def find_unjudged(self, bounds: Sequence[site_file.LevelBounds] = ()) -> site_file.UnusedQuantities | None:
+    def find_unjudged(self, bounds: Sequence[site_file.LevelBounds] = ()) -> site_file.UnjudgedQuantities | None:
         """Return the quantities of the added series that no criterion judges, except quantities with given bounds."""
         given = {bound.quantity for bound in bounds}
-        return site_file.describe_unused(self.site, [s for s in self.added if s.quantity not in given])
+        return site_file.describe_unjudged(self.site, [s for s in self.added if s.quantity not in given])
 
 
 def draft_new_site(

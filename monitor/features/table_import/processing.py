@@ -63,7 +63,9 @@ _LOOSENS: Final = Template(
 _WAITS: Final = Template("upload.waits", "{problem}. It waits as change No. {number}: slopeward sites approve {number}")
 _AT_WORK: Final = Template("upload.at_work", "this file is being read in already")
 NOT_READY: Final = Template("upload.not_ready", "this file cannot be accepted at this stage")
-_BROKEN: Final = Template("upload.broken", "something went wrong inside; the log says what")
+_BROKEN: Final = Template(
+    "upload.broken", "the file could not be stored because of an internal error; see the log of the service"
+)
 _NOTHING: Final = Template("upload.nothing", "nothing valid was found: {reason}")
 _NO_ROWS: Final = Template("upload.no_rows", "no rows")
 _FIRST_REFUSED: Final = Template("upload.refused", "first refused: {reason}")
@@ -195,11 +197,11 @@ class UploadProcessor:
         version = find_version(c, site_id) if site_id else None
         return None if version is None else find_declaration(c, version)
 
-    def find_unjudged(self, upload: Upload) -> site_file.UnusedQuantities | None:
+    def find_unjudged(self, upload: Upload) -> site_file.UnjudgedQuantities | None:
         """Return the quantities of a batch that no criterion would judge; None while a question is open."""
         found = self.merge_results(upload)
         site = self._draft_site(upload, found)
-        return None if found is None or site is None else site_file.describe_unused(site, found.sensors)
+        return None if found is None or site is None else site_file.describe_unjudged(site, found.sensors)
 
     def summarise_warnings(self, upload: Upload) -> WarningText | None:
         """Return what would raise which level at the stations of a batch; None while a question is open.

@@ -154,7 +154,8 @@ def _preview_first(act: FormAct, upload: Upload) -> Response:
 def show_file(request: Request, upload: UploadId) -> HTMLResponse:
     """Show a file of a batch: its preview, the open questions, how it is accepted, and what was stored."""
     found, processor = _find(request, upload), processor_of(request)
-    # The share is read before the record: a file that is finished meanwhile is shown as finished by the next request.
+    # The share is read before the record. If the file is finished in between, this page still shows it at work, and the
+    # next request shows it as finished.
     share = processor.progress.get(found.id)
     preview = processor.load_result(found) or PreviewResult()
     merged = processor.merge_results(found)

@@ -23,7 +23,7 @@ from monitor.text.names import is_station
 RECEPTION: Final = "reception"
 ROLLOVER: Final = timedelta(weeks=1024)  # GPS counts weeks in ten bits
 ROLLED_MOST: Final = 2
-# Readings of this age may come from a clock that was never set. Younger ones may be late readings.
+# Readings of this age may come from a clock that was never set. Younger ones are taken as late readings.
 UNSET_LEAST: Final = timedelta(days=365)
 REASONS_NAMED: Final = 5  # different reasons that one quarantine row lists
 _AND_MORE: Final = Template("payload.more_reasons", "{text} and {n} more")
@@ -37,7 +37,7 @@ class ReceivedMessage:
     Attributes:
         place: Site and station by the topic or the site file. The station is empty if neither names one.
         vocabulary: Names of quantities that stations may use.
-        references: References from which the displacement of stations counts.
+        references: References from which displacement of stations is measured.
         zone: Time zone of times without an offset, from the site file.
     """
 

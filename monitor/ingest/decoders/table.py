@@ -40,7 +40,10 @@ def find_decoder(name: str, binding: Binding | None = None) -> Decoder:
 
 
 def is_known_value(binding: Binding, site: Site, topic: str) -> bool:
-    """Return whether a topic is a value of a declared station: devices of Homie retain all their values."""
+    """Return whether a topic is a value of a declared station.
+
+    Homie devices publish all values as retained messages, so the broker may keep these.
+    """
     if binding.name != "plain" or not matches(binding.topic, topic):
         return False
     name = binding.read("{quantity}", topic)

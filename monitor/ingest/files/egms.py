@@ -77,9 +77,9 @@ def open_egms(path: Path, options: ImportOptions, now: datetime) -> Opened:
 
     def declare(header: Sequence[str]) -> tuple[ValueMeaning, dict[int, datetime]]:
         dates = _find_dates(header, path)
-        direction = _find_direction(options.call(path), header, options.direction)
+        direction = _find_direction(options.restore_name(path), header, options.direction)
         wavelength_mm = _SENTINEL_1_MM if direction == _TOWARDS else None
-        return ValueMeaning(options.point_set or options.call(path).stem, direction, "mm", wavelength_mm), dates
+        return ValueMeaning(options.point_set or options.restore_name(path).stem, direction, "mm", wavelength_mm), dates
 
     return _open(path, now, declare, _place, options)
 

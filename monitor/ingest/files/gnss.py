@@ -80,7 +80,7 @@ def open_gnss(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLi
     Raises:
         ConfigError: the file has none of these formats.
     """
-    with _open(path, options.call(path).name) as lines:
+    with _open(path, options.restore_name(path).name) as lines:
         yield (_to_line(line) for line in lines)
 
 

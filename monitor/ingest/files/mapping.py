@@ -25,8 +25,10 @@ _LENGTH_MOST: Final = 60  # characters of a cell in a message
 _NUMBER: Final = re.compile(r"[+-]?[\d.,'\u2019  ]*\d(?:[eE][+-]?\d+)?")
 _NO_NUMBER: Final = Template("cell.number", "'{value}' is no number with '{sign}' as decimal mark")
 _NO_STATION: Final = Template("cell.station", "column '{column}' names no station")
-_OTHER_UNIT: Final = Template("cell.unit", "column '{column}' says '{unit}', not '{expected}'")
-_ABSENT: Final = Template("mapping.column", "column '{column}' of the mapping is not there; there are: {names}")
+_OTHER_UNIT: Final = Template("cell.unit", "column '{column}' contains '{unit}' instead of '{expected}'")
+_ABSENT: Final = Template(
+    "mapping.column", "the file has no column '{column}', which the mapping names; it has: {names}"
+)
 
 
 @dataclass(frozen=True, slots=True)

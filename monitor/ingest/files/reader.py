@@ -101,8 +101,8 @@ class ImportOptions:
         """Return whether a grid contains displacement or velocity; points always do."""
         return self.quantity is None or self.quantity.startswith(("displacement", "velocity"))
 
-    def call(self, path: Path) -> Path:
-        """Return the path with the name that the owner gave to the file: in some forms it contains the meaning."""
+    def restore_name(self, path: Path) -> Path:
+        """Return the path with the name that its owner gave the file. Some forms have the station in it."""
         return path.with_name(self.name) if self.name else path
 
 
@@ -199,7 +199,7 @@ class FileReader:
         suffixes: The suffixes of its files in a folder. Whether a file has the form is checked when it is opened.
         needs: Options that must be given.
         takes: Options that may be given.
-        recognises: Returns whether a text that begins like its argument has the form.
+        recognises: Returns whether a file that starts with this text has the form.
         in_worker: Whether a large library written in C reads the file, which runs only in a sandboxed worker.
     """
 

@@ -82,7 +82,7 @@ class FileResult:
         rejected: Values that were rejected.
         joined: Tips that were added to another tip of their instant.
         missing: Cells without a measurement.
-        masked: How many of them a quality layer removed.
+        masked: Number of missing cells that a quality layer removed.
         mask: The quality layers.
         fills: Numbers that stand for "no value", with their count.
         reasons: The number of rejected values by reason.
@@ -150,7 +150,7 @@ class FileImport:
         path: The file; `-` is CSV from standard input.
         pipeline: The pipeline that stores the rows; that of a dry run may have no database.
         site: The site of rows without a `site` column.
-        clock: Returns the instant of reception: a file imported now was not known before.
+        clock: Returns the instant at which the readings count as received.
         form: A name in `list_readers()`; None: the neutral long form, or wide if there is a mapping.
         mapping: The meaning of the columns of a wide table.
         dry_run: Whether nothing is stored.

@@ -110,7 +110,7 @@ def _is_complete(origin: Origin) -> bool:
 
 def _find_station(path: Path, options: ImportOptions) -> tuple[str, Origin]:
     origins = dict(options.origins)
-    station = options.station or find_by_name(options.call(path).name, origins)
+    station = options.station or find_by_name(options.restore_name(path).name, origins)
     if station is None:
         raise ConfigError(f"{path}: whose positions are these? give --station (one with an origin in the site file)")
     if station not in origins:

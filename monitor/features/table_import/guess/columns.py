@@ -175,7 +175,10 @@ def read_heading(table: RawTable, column: str) -> ColumnMeaning:
 
 
 def find_column_units(table: RawTable) -> dict[str, str]:
-    """Return the units of columns that lines above the headings give: the heading, and below it `UNIT: m`."""
+    """Return the units of columns that lines above the table give.
+
+    An example are the two lines `Level` and `UNIT: m` above a table with the heading `Level`.
+    """
     columns = {table.title(name).casefold(): name for name in table.names}
     return {
         columns[name.casefold()]: unit

@@ -145,7 +145,7 @@ def _describe(
 
 def _settle_solutions(path: Path, options: ImportOptions, talk: Interview) -> ImportOptions:
     """Return options with the station of a file of positions, and the origin of a station that is new."""
-    name = options.call(path).name
+    name = options.restore_name(path).name
     station = talk.answers.get(STATION) or options.station or find_by_name(name, dict(options.origins))
     if station is None:
         likely = name_station(re.split(r"[_.]", name)[0])

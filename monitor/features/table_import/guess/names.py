@@ -49,7 +49,7 @@ class Candidate:
     """A quantity that a heading may name.
 
     Attributes:
-        meaning: The quantity.
+        meaning: Name of the quantity.
         score: How much of the heading supports it.
         reason: The words or the unit that support it.
     """
@@ -68,9 +68,9 @@ class ColumnMeaning:
         unit: The unit. None if the heading names none.
         station: The name of the station. Empty if no word is left for it.
         foreign: The text in the place of a unit that is not known.
-        sign: The component e, n, u, x or y, if the other components of the station stand in other columns.
-        base: The name of the station without the sign.
-        is_side: Whether the sign is a word such as North rather than a letter.
+        sign: The letter of the component (e, n, u, x or y), if other columns contain the other components.
+        base: The name of the station without that letter.
+        is_side: Whether the component is a word such as North instead of a letter.
         error_of: Columns whose standard deviation this may be, as read from its heading; the likeliest first.
         is_error: Whether the heading calls the column a standard deviation.
         is_part: Whether the column is a part of a motion: along an axis that only the owner knows, or since the last

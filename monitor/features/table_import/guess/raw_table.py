@@ -74,20 +74,20 @@ class RawTable:
     Attributes:
         path: The file.
         layout: How its lines are divided into cells.
-        names: The keys of the columns, in order.
+        names: The keys of the columns, in order. A heading may need another key, see `titles`.
         units: The units of columns that have them in a row of their own, or behind each number.
         above: The lines before the names, and those between the names and the first row.
         columns: The cells of each column, of at most `SAMPLE_ROWS` rows.
         rows: The number of these rows.
         is_whole: Whether the file has no more rows.
-        titles: The names of columns whose name has two lines or cannot be their key.
+        titles: The headings of columns whose heading has two lines or cannot be their key.
         tails: The text behind each number of a column, such as %.
         kinds: For a column that contains one of several quantities: the whole column, the column of kinds, the kind.
         written: For a column with a unit in each row: the column of units, and the unit.
         sheets: The sheets of a workbook that contain a table.
         joins: Whether all of these sheets have the same columns.
         notes: Texts below the names of columns.
-        day_zero: The day from which a workbook counts plain numbers, if it is not 1899-12-30.
+        day_zero: The day zero of the dates of a workbook, if it is not 1899-12-30.
         early: The number of rows of data before the names.
     """
 
@@ -126,7 +126,7 @@ def read_raw_table(path: Path, sheet: str = "") -> RawTable:
         sheet: The worksheet of a workbook, or `ALL_SHEETS`; "" for the first that contains a table.
 
     Raises:
-        ConfigError: The file is not a table that can be recognised; one line.
+        ConfigError: The file is not a table that can be recognised.
     """
     suffix = path.suffix.lower()
     if suffix in {".parquet", ".pq"}:

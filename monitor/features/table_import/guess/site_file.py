@@ -69,7 +69,7 @@ _NOT_FARTHER: Final = Template(
 _HEADER: Final = """\
 # The bounds below were derived from a record, or are fixed bounds where their comments say so.
 # A geologist must confirm them: they prove nothing about this slope.
-# The comment above a bound gives, of the least quiet of its stations:
+# The comment above a bound gives, for the station with the largest values:
 #   steady speed: four fifths of the speeds of the record are higher, in windows of up to 30 days;
 #   usual largest speed: the median, over up to twelve parts of the record, of the largest speed in each part;
 #   noise between two readings: one standard deviation, from second differences of the readings.
@@ -278,20 +278,20 @@ def _find_unjudged(site: Site, sensors: Iterable[SensorGuess]) -> list[SensorGue
 
 
 @dataclass(frozen=True, slots=True)
-class UnusedQuantities:
+class UnjudgedQuantities:
     """Quantities that no criterion judges, and the text of a criterion for the first series without its bounds."""
 
     quantities: tuple[str, ...]
     criterion: str
 
 
-def describe_unused(site: Site, sensors: Iterable[SensorGuess]) -> UnusedQuantities | None:
+def describe_unjudged(site: Site, sensors: Iterable[SensorGuess]) -> UnjudgedQuantities | None:
     """Return the quantities of a table that no criterion of a site judges; None if all are judged."""
     unjudged = _find_unjudged(site, sensors)
     if not unjudged:
         return None
     quantities = tuple(dict.fromkeys(s.quantity for s in unjudged))
-    return UnusedQuantities(quantities, format_criterion(unjudged[0], [level.name for level in site.levels[1:]]))
+    return UnjudgedQuantities(quantities, format_criterion(unjudged[0], [level.name for level in site.levels[1:]]))
 
 
 def list_notes(warnings: WarningSummary, sensors: Sequence[SensorGuess]) -> list[Message]:

@@ -284,7 +284,7 @@ def _is_plausible(times: Times, since: datetime) -> bool:
 
 
 def to_number(text: str) -> float | None:
-    """Return the finite number that a text is; None if it is not one. Python reads 1_0 as 10, which it is not here."""
+    """Parse a finite number; None if the text is none. A comma is a decimal mark, and underscores are refused."""
     try:
         number = float(text.replace(",", ".").replace("_", "x"))
     except ValueError:

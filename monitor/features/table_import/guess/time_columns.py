@@ -102,7 +102,7 @@ def reread(table: RawTable, times: Times, **changes: Any) -> Times | None:
 def _list_candidates(table: RawTable) -> list[Times]:
     """Return the columns that can be read as times.
 
-    If there is none, the dates of another era are tried: days that no common year has.
+    If there is none, dates of the Buddhist era are tried, whose leap days the common calendar does not have.
     """
     ranges = [name for name in table.names if contains_ranges(table, name)]
     candidates = [
@@ -129,7 +129,7 @@ class _ColumnScore(NamedTuple):
     """Score of a column, most important first."""
 
     is_filled: bool
-    changes: bool  # the day on which an instrument was installed does not
+    changes: bool  # False for a constant, such as the day on which an instrument was installed
     is_reading: bool  # it is not named after the reception or the export of a reading
     is_named: bool  # it is named after a time
     has_clock: bool
@@ -198,7 +198,7 @@ def _is_same_record(times: Times, other: Times) -> bool:
 
 
 def _is_begin_of(table: RawTable, times: Times, end: Times) -> bool:
-    """Return whether a column contains the begin of the intervals whose end another column contains."""
+    """Return whether a column contains the start of the intervals whose end another column contains."""
     return has_word(table.title(times.rule.column), "begin") and has_word(table.title(end.rule.column), "end")
 
 
@@ -240,7 +240,7 @@ def _strip_number(title: str) -> str:
 
 
 def describe_untimed(table: RawTable) -> Message:
-    """Return that no column contains a time, with a cell of the column that is named after one."""
+    """Return the message for a table without times, with a cell of the column that is named after a time."""
     for name in table.names:
         cells = [str(cell) for cell in table.list_cells(name)]
         if cells and _is_named(table, name):

@@ -108,7 +108,7 @@ def settle_times(table: RawTable, times: Times, talk: Interview, now: datetime) 
 
 
 def settle_day(table: RawTable, times: Times, rain: str | None, talk: Interview) -> Times:
-    """Ask at which time of its date the amount of rain of a date ends.
+    """Ask when the 24 hours of a daily rain total end.
 
     Args:
         table: The table.

@@ -164,7 +164,7 @@ def load_quantities() -> dict[str, WordList]:
 
 
 def load_special_quantities() -> Mapping[str, Sequence[str]]:
-    """Return the quantities that a heading means rather than a general quantity, by the general quantity."""
+    """Return for each general quantity the specific ones that take precedence if a heading names both."""
     return {name: table["yields_to"] for name, table in load_file()["quantities"].items() if "yields_to" in table}
 
 
