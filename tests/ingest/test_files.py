@@ -249,7 +249,7 @@ def test_a_wide_table_by_mapping(place, run):
     ]
     Path("m.toml").write_text(WIDE.replace('"t"', '"absent"'))
     status, _, err = run("ingest", "w.csv", "--mapping", "m.toml")
-    assert (status, "column 'absent' of the mapping is not there" in err) == (1, True)
+    assert (status, "the file has no column 'absent', which the mapping names" in err) == (1, True)
 
 
 RUSHING = SITE + criterion("rate", quantity="displacement", stations=["G*"], red={"over": 20.0, "window": "1d"})
