@@ -139,7 +139,7 @@ def test_of_quantities_without_a_criterion_it_is_said_how_one_is_written(here, c
     example = "\n".join(lines[begin : begin + 6])
     assert 'series = "T1.tilt_x"' in example
     assert follow(said) == NEXT[1:], "a check of it is not among the commands that are to work"
-    assert "until then `slopeward check` exits 1" in said
+    assert "`slopeward check` exits 1 until" in said
     assert run_verb(["check"]) == 1
     with Path("configs/sites/tilt.toml").open("a") as file:
         for number in (3, 5, 9):
@@ -162,7 +162,7 @@ def lay_tilt():
 
 def test_bounds_that_a_person_gives_lead_to_levels_without_an_editor(here, capsys):
     command = lay_tilt()
-    assert (run_verb(command), "until then `slopeward check` exits 1" in capsys.readouterr().err) == (0, True)
+    assert (run_verb(command), "`slopeward check` exits 1 until" in capsys.readouterr().err) == (0, True)
     given = ["--bound", "tilt_x=under -2 -4", "--bound", "pore_pressure=0.01 0.02 0.05 MPa"]
     assert run_verb([*command, *given]) == 0  # the file is as this command wrote it: nobody's words are lost
     said = capsys.readouterr()

@@ -80,4 +80,4 @@ def explain_unjudged(draft: SiteDraft, bounds: Sequence[site_file.LevelBounds], 
     for line in unjudged.criterion.splitlines():
         print_note(f"  {line}")
     if draft.is_weak:
-        print_note(f"  until then {refused}")
+        print_note(f"  {refused}")
