@@ -25,6 +25,7 @@ from monitor.cli.main import (
 )
 from monitor.cli.session import (
     EXIT_NOTHING,  # exit status when there is nothing to do or nothing valid, 4
+    EXIT_PARTLY,  # exit status when only a part was done, 3
     LARGEST_SEED,  # largest seed of a random number generator, 2**32 - 1
     Commands,  # commands with the options `--config` and `--json`
     SiteOption,  # type of the option `--site`
@@ -64,6 +65,7 @@ from monitor.cli.training import (
 
 __all__ = [
     "EXIT_NOTHING",
+    "EXIT_PARTLY",
     "LARGEST_SEED",
     "AlertId",
     "By",

@@ -94,12 +94,18 @@ from monitor.ingest.text.units import (
     read_unit,  # return the unit that a cell contains, or None
     unit_of_header,  # return the unit stated in a column name, or None
 )
+from monitor.ingest.total_stations import (
+    DISPLACEMENT_OF,  # displacement by coordinate: `position_east` to `displacement_east`, and so on
+    POLAR,  # quantities that a total station measures: slope distance, horizontal angle, zenith angle
+    SLOPE_DISTANCE,  # quantity of the slope distance of a total station, `slope_distance`
+)
 
 __all__ = [
     "BEFORE_HEADER",
     "BUDDHIST",
     "DATENUM",
     "DIGITS",
+    "DISPLACEMENT_OF",
     "EARLIEST_TIME",
     "EXCEL",
     "GPS",
@@ -110,7 +116,9 @@ __all__ = [
     "MISSING",
     "MJD",
     "PAYLOAD_LIMIT",
+    "POLAR",
     "SECONDS_PER_UNIT",
+    "SLOPE_DISTANCE",
     "TIME_COLUMN_NAME",
     "WEEKDAY",
     "WHITESPACE",

@@ -262,9 +262,8 @@ class MessageSocket:
     def _hand_over(self, message: ReceivedPublish) -> None:
         try:
             self._on_publish(message)
-        except (
-            Exception
-        ):  # the network thread must go on; a QoS 1 message stays unacknowledged, a QoS 0 message is lost
+        except Exception:
+            # The network thread must go on. A QoS 1 message stays unacknowledged, a QoS 0 message is lost.
             log.exception("a message on topic %r was not accepted", message.topic[:200])
 
 

@@ -38,6 +38,7 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At
 UtcOption = Annotated[bool, typer.Option("--utc", help="Times in UTC; else each in the zone of its site.")]
 PROGRESS_EVERY_S = 2.0  # a person who waits wants a word at least so often
 OLD_RECORD_S = 30 * 86400.0  # without a reading for so long, a site is a record and not a watch
+EXIT_PARTLY = 3  # exit status: done in part, for example some rows went to the quarantine
 EXIT_NOTHING = 4  # exit status: nothing to do, or nothing valid
 
 

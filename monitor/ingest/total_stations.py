@@ -12,6 +12,7 @@ from typing import Final
 
 from monitor.errors import PayloadError
 from monitor.ingest.references import PART
+from monitor.sites.ground import EARTH_RADIUS_M
 from monitor.sites.records import Origin, TotalStation
 from monitor.text.message import Figure, NameList, Template, Term
 
@@ -32,7 +33,6 @@ POSITION_UNITS: Final[Mapping[str, str]] = {
     HORIZONTAL_ANGLE: "mrad",
     ZENITH_ANGLE: "mrad",
 }
-_EARTH_RADIUS_M: Final = 6_371_000.0
 _MM_PER_M: Final = 1000.0
 # A number that may stand for a missing measurement is a coordinate if it is nearer to the origin.
 _FARTHEST_FROM_ORIGIN_MM: Final = 5_000.0
@@ -191,7 +191,7 @@ def compute_coordinates_m(
     horizontal_m = distance_m * math.sin(zenith_rad)
     up_m = distance_m * math.cos(zenith_rad)
     if total_station.refraction is not None:
-        up_m += (1.0 - total_station.refraction) * horizontal_m**2 / (2.0 * _EARTH_RADIUS_M)
+        up_m += (1.0 - total_station.refraction) * horizontal_m**2 / (2.0 * EARTH_RADIUS_M)
     return (
         total_station.east_m + horizontal_m * math.sin(bearing_rad),
         total_station.north_m + horizontal_m * math.cos(bearing_rad),

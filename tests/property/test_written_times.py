@@ -176,8 +176,8 @@ def swap_examples(monkeypatch):
         shown = right(table, rules)
         return dict(zip(shown, reversed(shown.values()), strict=True))
 
-    right = time_questions.show_readings
-    monkeypatch.setattr(time_questions, "show_readings", show)
+    right = time_questions.show_instants
+    monkeypatch.setattr(time_questions, "show_instants", show)
 
 
 @pytest.mark.parametrize("mutate", [take_first_in_silence, read_digits_as_seconds, swap_examples])

@@ -44,7 +44,6 @@ from monitor.text.names import list_names
 
 app = session.Commands(help=__doc__)
 _FORMS: Final = "; ".join(f"{name}: {reader.help}" for name, reader in list_readers().items())
-PARTLY: Final = 3
 
 
 class AcceptedDoubts(NamedTuple):
@@ -217,7 +216,7 @@ def ingest(given: IngestArguments) -> None:
         if not result.accepted:
             raise typer.Exit(session.EXIT_NOTHING)
         if result.waiting:
-            raise typer.Exit(PARTLY)
+            raise typer.Exit(session.EXIT_PARTLY)
     else:
         assert given.path is not None
         _read(given.path, given)
@@ -307,7 +306,7 @@ def _conclude(results: Sequence[FileResult], *, unread: int, has_points: bool, d
         again = "read it again: slopeward ingest --rejected" if not has_points else "mend the file and import it again"
         session.print_note(f"what could not be read waits in the view rejected_messages; {again}")
     if bad or unread:
-        raise typer.Exit(PARTLY)
+        raise typer.Exit(session.EXIT_PARTLY)
 
 
 def _read_grids(

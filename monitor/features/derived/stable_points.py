@@ -13,6 +13,7 @@ from math import fsum, hypot, sqrt
 from typing import Any, Final
 
 from monitor.api.readings import HARMLESS
+from monitor.api.sites import EARTH_RADIUS_M
 from monitor.features.derived.samples import InputSamples, Sample, Series, Used, Value
 
 SCALE: Final = "scale"
@@ -21,7 +22,6 @@ REFRACTION: Final = "refraction"
 AXES: Final = ("east", "north", "up")
 # One reference alone cannot show that it is stable.
 MIN_REFERENCES: Final = 2
-_EARTH_RADIUS_M: Final = 6_371_000.0
 # Usual change of each parameter. A value that cannot be corrected has at least the error that they cause.
 _USUAL: Final = {SCALE: 30e-6, ORIENTATION: 5e-5, REFRACTION: 0.3}
 # Smallest determinant, relative to the product of the diagonal, of references that determine the parameters.
@@ -139,7 +139,7 @@ def compute_effects_m(place_m: Vector, parameters: Sequence[str]) -> tuple[Vecto
         # The bearing grows clockwise.
         ORIENTATION: (north, -east, 0.0),
         # A larger coefficient of refraction makes the zenith angle too small.
-        REFRACTION: (0.0, 0.0, (east**2 + north**2) / (2.0 * _EARTH_RADIUS_M)),
+        REFRACTION: (0.0, 0.0, (east**2 + north**2) / (2.0 * EARTH_RADIUS_M)),
     }
     return tuple(effects[name] for name in parameters)
 
@@ -176,7 +176,7 @@ def estimate_parameters(correction: Correction, readings: Sequence[_Reading]) ->
     for size in range(len(readings), MIN_REFERENCES - 1, -1):
         estimates = [_fit(correction.parameters, group) for group in combinations(readings, size)]
         agreeing = [one for one in estimates if one is not None and one.residual_m <= correction.tolerance_m]
-        # A group of more than half of the references. Of two halves, nobody knows which one moves.
+        # More than half of the references must agree. Of two halves that contradict each other, either may have moved.
         if agreeing and 2 * size > len(readings):
             return min(agreeing, key=lambda one: one.residual_m)
     return None
@@ -221,7 +221,10 @@ def _multiply(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def _invert(matrix: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...] | None:
-    """Invert a symmetric matrix of at most three rows by Gauss-Jordan elimination; None if it is nearly singular."""
+    """Invert a symmetric matrix of at most three rows by Gauss-Jordan elimination; None if it is nearly singular.
+
+    The result must not depend on the linear algebra library of the machine, because stored values are recomputed.
+    """
     size = len(matrix)
     scales = [sqrt(matrix[k][k]) for k in range(size)]
     if not all(scales):

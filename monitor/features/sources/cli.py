@@ -8,6 +8,7 @@ import typer
 
 from monitor.api.cli import (
     EXIT_NOTHING,
+    EXIT_PARTLY,
     Commands,
     find_readable_sites,
     open_service,
@@ -25,7 +26,6 @@ from monitor.features.sources.queries import PollState, load_files, load_polls
 from monitor.features.sources.take import SourceTarget
 
 app = Commands(no_args_is_help=True, help=__doc__)
-PARTLY = 3
 
 
 @app.command("list")
@@ -103,7 +103,7 @@ def poll(
         raise RefusedError("; ".join(found.errors))
     show(facts, found.describe())
     if found.errors:
-        raise typer.Exit(PARTLY)
+        raise typer.Exit(EXIT_PARTLY)
     if not found.new:
         raise typer.Exit(EXIT_NOTHING)
 

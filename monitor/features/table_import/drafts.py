@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from forecasting.whole_file import replacing
 from monitor.api.decision import PreparedSite, RecordDays, WarningSummary, find_unreached, summarise_warnings
 from monitor.api.errors import ConfigError
 from monitor.api.sites import Site, find_weaknesses, parse_site
@@ -128,9 +129,7 @@ def write_mapping(folder: Path, file: FileGuess) -> Path | None:
         return None
     text = format_mapping(file.guess.mapping, file.path.name)
     path = name_mapping(folder, file.path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{_checksum(text)}\n{text}", encoding="utf-8")
-    return path
+    return replace_file(path, f"{_checksum(text)}\n{text}")
 
 
 def require_own_mappings(folder: Path, files: Iterable[FileGuess]) -> None:
@@ -176,11 +175,18 @@ def save_answers(folder: Path, answers: Mapping[str, str]) -> None:
     """Store the answers of an import for the next one of the same site."""
     if not answers:
         return
-    folder.mkdir(parents=True, exist_ok=True)
     lines = [
         f"{json.dumps(key, ensure_ascii=False)} = {json.dumps(answers[key], ensure_ascii=False)}" for key in answers
     ]
-    (folder / _ANSWERS_FILE).write_text(_ANSWERS_HEADER + "\n".join(lines) + "\n", encoding="utf-8")
+    replace_file(folder / _ANSWERS_FILE, _ANSWERS_HEADER + "\n".join(lines) + "\n")
+
+
+def replace_file(path: Path, text: str) -> Path:
+    """Write a file so that a reader finds either the old or the whole new text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, flush=True) as partial_file:
+        partial_file.write_text(text, encoding="utf-8")
+    return path
 
 
 def write_new(path: Path, text: str) -> Path:

@@ -28,7 +28,7 @@ from monitor.features.table_import.guess.values import list_values
 # Tables that stay in memory while questions are open. If there are more, files with open questions are read again
 # after each round of answers.
 TABLES_KEPT: Final = 16
-# An answer to a question about several files. The question is then put for each of them.
+# An answer to a question about several files. The question is then asked for each of them.
 EACH_FILE: Final = "each file on its own"
 _POINTS: Final = Template("import.points", "satellite points are imported by `slopeward ingest {file} --site SITE`")
 _NO_TABLE: Final = Template("import.no_table", "{path}: no file in it is a table of readings")
@@ -316,7 +316,7 @@ def share_questions(
 
     Args:
         files: The name of each file and its open questions.
-        answers: A question with the answer `EACH_FILE` is put for each file on its own.
+        answers: A question with the answer `EACH_FILE` is asked for each file on its own.
     """
     shared: dict[str, SharedQuestion] = {}
     for name, questions in files:

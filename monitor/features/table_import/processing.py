@@ -91,8 +91,8 @@ class WarningText(NamedTuple):
 class UploadProcessor:
     """Previews uploaded files one at a time, and stores those that were accepted.
 
-    Files that were sent together form a batch. Each question is put once for the batch, and the batch is accepted as a
-    whole.
+    Files that were sent together form a batch. Each question is asked once for the batch, and the batch is accepted as
+    a whole.
 
     Attributes:
         progress: For each file that is being stored, the share that is done, by id of the upload.

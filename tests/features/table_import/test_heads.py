@@ -128,7 +128,10 @@ def test_rows_before_the_names_are_counted_and_wait_in_the_quarantine(tmp_path):
     rows = [f"{at},{k}.5,2{k % 7}.1,0.{k * 3 % 5}" for k, at in enumerate(times(60, 100))]
     (tmp_path / "f.csv").write_text("\n".join(["Time,Crack", *early, ",".join(NAMES), *rows, ""]))
     found = guess(read_raw_table(tmp_path / "f.csv"), {})
-    assert ("left out", "12 rows of data stand before the names of the columns: they are put aside") in found.facts
+    assert (
+        "left out",
+        "12 rows of data stand before the names of the columns: they go to the quarantine",
+    ) in found.facts
     read = read_all(tmp_path / "f.csv", found.mapping)
     assert [error.code for _, error in read if error is not None] == ["before_names"] * 12
     assert sum(error is None for _, error in read) == 180

@@ -12,7 +12,7 @@ import typer
 
 from forecasting.hydrology import threshold_learning
 from forecasting.hydrology.rain_amounts import adds_up, find_interval, most_mm
-from monitor.api.cli import Commands, print_note, read_duration_s, show
+from monitor.api.cli import EXIT_PARTLY, Commands, print_note, read_duration_s, show
 from monitor.api.decision import make_gauge
 from monitor.api.errors import RefusedError
 from monitor.api.ingest import SelectedSeries, read_selected
@@ -27,7 +27,6 @@ StampOption = Annotated[
     str | None,
     typer.Option("--stamp", help="What a reading of rain is: interval_end, its own sum; or counter, a running sum"),
 ]
-PARTLY: Final = 3
 FAST_SHARE: Final = 0.95
 DAY_S: Final = 86_400.0
 
@@ -93,7 +92,7 @@ def learn(given: ThresholdArguments) -> None:
         print_note("cross-validated skill is not above chance: this threshold is no better than none")
     if fell.unit == "index":
         print_note(f"{given.rain} is an index without unit: no criterion may use it")
-        raise typer.Exit(PARTLY)
+        raise typer.Exit(EXIT_PARTLY)
 
 
 @app.command("maxima", takes_config=False)

@@ -15,6 +15,7 @@ import typer
 from detection.imagery.footprints.records import INDEX, DetectionPlan, SceneDetection
 from monitor.api.cli import (
     EXIT_NOTHING,
+    EXIT_PARTLY,
     LocalGridOption,
     make_progress_printer,
     print_note,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from detection.imagery.footprints.options import DetectionOptions
     from detection.reasons import Explanation
 
-PARTLY = 3  # exit status: done, but a part of a scene could not be read
 EPILOG = "Example: slopeward scenes detect post.tif --model landslide4sense --dem dem.tif --out ./found --json"
 # options that go on as they are, where they are given
 SAME: Final = (
@@ -168,9 +168,12 @@ def detect(given: DetectArguments) -> None:
     if instances is not None and given.coco is not None and instances.images:
         instances.write(given.coco)
         print_note(f"{given.coco}: {len(instances.annotations)} instances on {len(instances.images)} images")
-    code = 1 if 1 in codes else PARTLY if PARTLY in codes else EXIT_NOTHING if set(codes) == {EXIT_NOTHING} else 0
-    if code:
-        raise typer.Exit(code)
+    if 1 in codes:
+        raise typer.Exit(1)
+    if EXIT_PARTLY in codes:
+        raise typer.Exit(EXIT_PARTLY)
+    if set(codes) == {EXIT_NOTHING}:
+        raise typer.Exit(EXIT_NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +253,7 @@ def _detect_one(
             is_same = earlier["model_hash"] == answer["model_hash"]
             compared = list_dates(answer, earlier, options, before) if is_same else None
             answer, answer["change"], since = compare_with(answer, earlier, options, before)
-        codes = [EXIT_NOTHING] if earlier is None else [PARTLY] if earlier["unreadable_share"] else []
+        codes = [EXIT_NOTHING] if earlier is None else [EXIT_PARTLY] if earlier["unreadable_share"] else []
     if instances is not None:
         from detection.imagery.footprints.coco import read_own_grid
 
@@ -264,7 +267,7 @@ def _detect_one(
         facts = dict(cracks.facts)
         lines = f"{lines}\n{cracks.line}"
     show_in_order({"scene": str(named.scene), **described, **facts}, lines)
-    return max([*codes, PARTLY if answer["unreadable_share"] else 0])
+    return max([*codes, EXIT_PARTLY if answer["unreadable_share"] else 0])
 
 
 def _guard(named: _NamedScene, work: Callable[[], int]) -> int:

@@ -113,7 +113,7 @@ def describe_question(shared: SharedQuestion) -> str:
 
 
 def _print_details(shared: SharedQuestion) -> None:
-    """Print the question as other files put it, and what each answer means for the first rows."""
+    """Print the question in the words of other files, and what each answer means for the first rows."""
     for text in shared.other_texts:
         print_note(f"      also: {text}")
     for choice, example in shared.question.examples.items():
@@ -135,11 +135,6 @@ def _prompt(shared: SharedQuestion) -> str:
         if len(near) == 1:
             return near[0]
         print_note(f"one of: {', '.join(choices)}")
-
-
-def confirm(text: str) -> bool:
-    """Ask a yes-or-no question at the terminal."""
-    return bool(typer.confirm(text, default=True, err=True))
 
 
 def print_facts(file: FileGuess, *, is_titled: bool) -> None:

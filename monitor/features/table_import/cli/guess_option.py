@@ -48,7 +48,7 @@ def guess_file(
 
     Raises:
         Exit: A question is open and no person is at the terminal. Each was printed with the option that answers it.
-        ConfigError: No file is a table of readings, or another file stands where one would be written.
+        ConfigError: No file is a table of readings, or another file is where one would be written.
     """
     answers = read_answers(given)
     set_bounds = read_given_bounds(bounds, by)
@@ -123,7 +123,7 @@ def _write_new_site(
     is_renewed = (
         bool(bounds) and folder is not None and is_own_site_file(folder / f"{name}.toml", found.merge(), answers)
     )
-    # Among the files of a running service, only a file that the person named is put by this command.
+    # Into the folder of a running service, this command writes only a file that the person named.
     is_first = folder is not None and not folder.is_dir()
     if folder is None or is_renewed or (out is None and (bool(site_id) or is_first)):
         target = (folder or out or Path()) / f"{name}.toml"

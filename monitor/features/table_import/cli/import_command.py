@@ -11,6 +11,7 @@ import typer
 
 from monitor.api.cli import (
     EXIT_NOTHING,
+    EXIT_PARTLY,
     By,
     Commands,
     describe_decision,
@@ -30,7 +31,7 @@ from monitor.api.errors import ConfigError, UnitDoubtError
 from monitor.api.queries.ingest import FileResult, add_places, find_doubted
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import QUANTITIES, Site, scan_sites
-from monitor.features.table_import.cli.asking import ask_until_settled, can_ask, confirm, preview_to_json, read_answers
+from monitor.features.table_import.cli.asking import ask_until_settled, can_ask, preview_to_json, read_answers
 from monitor.features.table_import.cli.reporting import (
     describe_count,
     explain_unjudged,
@@ -44,6 +45,7 @@ from monitor.features.table_import.drafts import (
     draft_new_site,
     load_answers,
     quote_path,
+    replace_file,
     require_own_mappings,
     save_answers,
     write_mapping,
@@ -54,8 +56,6 @@ from monitor.features.table_import.guess import site_file
 from monitor.features.table_import.storing import ImportTarget, check_file, open_file, store_file
 
 app = Commands(help="Import tables of readings with any layout.")
-# Exit status when some rows or files could not be stored.
-PARTLY: Final = 3
 _MAPPINGS: Final = "mappings"
 
 
@@ -123,8 +123,10 @@ def import_(
             print_json(_describe_import(found, draft, warnings, []))
         return
     require_own_mappings(mappings, found.files)
-    if can_ask() and not is_confirmed and not confirm(_describe_plan(found, site, draft, service.paths.sites)):
-        raise typer.Exit(1)
+    if can_ask() and not is_confirmed:
+        plan = _describe_plan(found, site, draft, service.paths.sites)
+        if not typer.confirm(plan, default=True, err=True):
+            raise typer.Exit(1)
     save_answers(mappings, remembered | given)
     path = service.paths.sites / f"{site_id}.toml"
     with open_database(service, any_revision=True) as db:
@@ -133,7 +135,7 @@ def import_(
         _require_stored(results)
         written = [mapping for file in found.files if (mapping := write_mapping(mappings, file)) is not None]
         if draft.text is not None:
-            written.append(_write_site_file(path, draft.text, is_new=site is None))
+            written.append(write_new(path, draft.text) if site is None else replace_file(path, draft.text))
         in_force, decision = evaluate_now(db, draft.site, _now())
     if options().as_json:
         print_json(_describe_import(found, draft, warnings, results) | {"level": in_force.levels[decision.level].name})
@@ -160,16 +162,13 @@ def _choose_site(paths: Sequence[Path], site_id: str | None, folder: Path) -> tu
     """
     known, failures = scan_sites(folder) if folder.is_dir() else ((), {})
     sites = {site.id: site for site in known}
-    named = site_id or site_file.name_site(paths[0].resolve().stem)
+    name = site_id or site_file.name_site(paths[0].resolve().stem)
     for path, error in failures.items():
-        if path.stem == named:
+        if path.stem == name:
             raise error
-    if site_id is None:
-        name = site_file.name_site(paths[0].resolve().stem)
-        if sites and name not in sites:
-            name = _ask_site(name, sites)
-        site_id = name
-    return site_id, sites.get(site_id)
+    if site_id is None and sites and name not in sites:
+        name = _ask_site(name, sites)
+    return name, sites.get(name)
 
 
 def _ask_site(new: str, sites: Collection[str]) -> str:
@@ -216,8 +215,8 @@ def _check_files(found: FolderGuess, site: Site | None, *, accept_units: bool) -
     for file in found.files:
         try:
             if not accept_units:
-                given = file.guess.options if site is None else add_places(file.guess.options, site)
-                check_file(file.path, file.guess.form, given, checked, _now)
+                stated = file.guess.options if site is None else add_places(file.guess.options, site)
+                check_file(file.path, file.guess.form, stated, checked, _now)
         except UnitDoubtError as doubt:
             if can_ask() and typer.confirm(f"{find_doubted(doubt)}\nStore the file anyway?", err=True):
                 confirmed.add(file.path)
@@ -280,13 +279,6 @@ def _describe_plan(found: FolderGuess, site: Site | None, draft: SiteDraft, fold
     else:
         plan = f"at the site {draft.site.id}"
     return f"Store {values:,} values of {files} {plan}?"
-
-
-def _write_site_file(path: Path, text: str, *, is_new: bool) -> Path:
-    if is_new:
-        return write_new(path, text)
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def _prepare_database(db: Database) -> None:
@@ -424,7 +416,7 @@ def _print_record_end(draft: SiteDraft, *, is_blind: bool) -> None:
 def _exit_by(results: Sequence[tuple[FileGuess, FileResult | str]], found: FolderGuess) -> None:
     stored = [result for _, result in results if isinstance(result, FileResult)]
     if any(result.rejected for result in stored) or len(stored) < len(results) or found.left_out:
-        raise typer.Exit(PARTLY)
+        raise typer.Exit(EXIT_PARTLY)
 
 
 def _now() -> datetime:

@@ -30,7 +30,7 @@ from monitor.api.text import EPOCH, Message, Template, Term, Timestamp
 from monitor.features.table_import.guess.questions import Interview
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.time_columns import reread
-from monitor.features.table_import.guess.time_examples import show_readings
+from monitor.features.table_import.guess.time_examples import show_instants
 from monitor.features.table_import.guess.time_forms import YEAR_DAY, is_titled
 from monitor.features.table_import.guess.times import Times
 
@@ -108,7 +108,7 @@ def settle_instants(table: RawTable, times: Times, talk: Interview, now: datetim
     """
     if times.rule.era and not _names_era(table, times):
         era = next(name for name, changes in _ERAS.items() if changes["era"] == times.rule.era)
-        talk.request(INSTANTS, _NO_DAYS(), (era,), era, show_readings(table, {era: times.rule}))
+        talk.request(INSTANTS, _NO_DAYS(), (era,), era, show_instants(table, {era: times.rule}))
         return times
     times = _settle_unit(table, times, talk)
     answered = _DAY_NUMBERS.get(talk.answers.get(INSTANTS, ""))
@@ -121,7 +121,7 @@ def settle_instants(table: RawTable, times: Times, talk: Interview, now: datetim
         return _settle_rivals(table, times, instants, talk, now)
     ways = dict(_list_plausible(table, times, now))
     choices = {name: way.rule for name, way in ways.items()} | {AS_THEY_ARE: times.rule}
-    answer = request_instants(instants, talk, now, tuple(ways), late, show_readings(table, choices))
+    answer = request_instants(instants, talk, now, tuple(ways), late, show_instants(table, choices))
     return times if answer is None else ways.get(answer, times)
 
 
@@ -155,8 +155,10 @@ def _doubt(instants: Sequence[datetime], late: timedelta, now: datetime) -> Mess
 
 
 def _drop_implausible(times: Times, late: timedelta, now: datetime) -> Times:
-    """Return the plausible readings; all of them if none is plausible."""
-    plausible = [reading for reading in times.readings if _doubt(_place(reading), late, now) is None]
+    """Return the plausible interpretations; all of them if none is plausible."""
+    plausible = [
+        interpretation for interpretation in times.interpretations if _doubt(_place(interpretation), late, now) is None
+    ]
     if not plausible:
         return times
     best, *rivals = plausible
@@ -170,17 +172,17 @@ def _names_era(table: RawTable, times: Times) -> bool:
 
 def _settle_unit(table: RawTable, times: Times, talk: Interview) -> Times:
     """Ask for the unit of numbers whose heading names an origin alone, if several units are plausible."""
-    readings = {
-        _UNIT_NAMES[reading.rule.format]: reading
-        for reading in times.readings
-        if reading.rule.format in SECONDS_PER_UNIT
+    interpretations = {
+        _UNIT_NAMES[interpretation.rule.format]: interpretation
+        for interpretation in times.interpretations
+        if interpretation.rule.format in SECONDS_PER_UNIT
     }
-    if len(readings) < 2 or times.rule.since is None:
+    if len(interpretations) < 2 or times.rule.since is None:
         return times
     text = _WHICH_UNIT(column=table.title(times.rule.column), at=Timestamp.of(times.rule.since, "minute"))
-    examples = show_readings(table, {name: reading.rule for name, reading in readings.items()})
-    answer = talk.request(TIME_UNIT, text, tuple(readings), examples=examples)
-    return replace(times if answer is None else readings[answer], rivals=())
+    examples = show_instants(table, {name: interpretation.rule for name, interpretation in interpretations.items()})
+    answer = talk.request(TIME_UNIT, text, tuple(interpretations), examples=examples)
+    return replace(times if answer is None else interpretations[answer], rivals=())
 
 
 def _settle_rivals(
@@ -188,7 +190,7 @@ def _settle_rivals(
 ) -> Times:
     """Ask about plausible instants that may be others: numbers of days, decimal years, years of two digits."""
     last_at = Timestamp.of(instants[-1], "day")
-    examples = show_readings(table, {AS_THEY_ARE: times.rule})
+    examples = show_instants(table, {AS_THEY_ARE: times.rule})
     if times.rule.format == YEAR and _may_be_year_and_day(table, times):
         text = _YEAR_POINT_DAY(column=table.title(times.rule.column), at=last_at)
         talk.request(INSTANTS, text, (AS_THEY_ARE,), examples=examples)
@@ -196,13 +198,13 @@ def _settle_rivals(
     if times.rule.format in {DATENUM, JD} and not _names_day_number(table, times):
         name = _SIZED_DAY_NUMBERS[times.rule.format]
         text = _ARE_DAYS(column=table.title(times.rule.column), way=Term(name), at=last_at)
-        talk.request(INSTANTS, text, (name,), examples=show_readings(table, {name: times.rule}))
+        talk.request(INSTANTS, text, (name,), examples=show_instants(table, {name: times.rule}))
         return times
     question = _doubt_day_numbers(table, times, last_at, now)
     if question is not None:
         name = _name_day_number(times.rule.format)
         ways = {name: times} | dict(_list_plausible(table, times, now))
-        shown = show_readings(table, {way: reading.rule for way, reading in ways.items()})
+        shown = show_instants(table, {way: interpretation.rule for way, interpretation in ways.items()})
         answer = talk.request(INSTANTS, question, tuple(ways), examples=shown)
         return times if answer is None else ways[answer]
     doubt = doubt_century(times.rule.format, instants[-1])
@@ -257,12 +259,16 @@ def _list_plausible(table: RawTable, times: Times, now: datetime) -> Iterator[tu
     for name, changes in ways.items():
         if all(getattr(times.rule, key) == value for key, value in changes.items()):
             continue
-        reading = reread(table, times, **changes)
-        if reading is None or len(reading.parsed) < _READ_LEAST * len(times.parsed) or reading.parsed == times.parsed:
+        interpretation = reread(table, times, **changes)
+        if (
+            interpretation is None
+            or len(interpretation.parsed) < _READ_LEAST * len(times.parsed)
+            or interpretation.parsed == times.parsed
+        ):
             continue
-        instants = _place(reading)
+        instants = _place(interpretation)
         if instants[0] >= EARLIEST_TIME and instants[-1] <= now + _AHEAD_MOST:
-            yield name, reading
+            yield name, interpretation
 
 
 def _place(times: Times) -> list[datetime]:

@@ -46,9 +46,12 @@ _CLOCK_CELL: Final = re.compile(r"\d{1,2} ?[:hH] ?\d{2}(?!\d)")
 
 
 def join_clock(table: RawTable, day: Times) -> Times | None:
-    """Return the readings of a date together with the first column that is its clock; None if there is none."""
+    """Return the interpretations of a date together with the first column that is its clock; None if there is none."""
     date = day.rule.columns[0]
-    forms = {"%Y-%m-%d" if reading.rule.format == "iso" else reading.rule.format for reading in day.readings}
+    forms = {
+        "%Y-%m-%d" if interpretation.rule.format == "iso" else interpretation.rule.format
+        for interpretation in day.interpretations
+    }
     found: list[Times] = []
     days = sorted(form for form in {_MIDNIGHT_FORM.sub("", form) for form in forms} if "%H" not in form)
     for name in table.names:
@@ -131,31 +134,31 @@ def _list_one_day_clocks(title: str, cells: Sequence[str], clocks: Sequence[str]
 
 
 def _choose_on_one_day(how: TimeRule, texts: Sequence[str], days: Sequence[str], clocks: Sequence[str]) -> Times | None:
-    """Return the readings of a date and a clock of digits; clocks with as few steps back are rivals."""
+    """Return the interpretations of a date and a clock of digits; clocks with as few steps back are rivals."""
     chosen = [times for clock in clocks if (times := choose_form(how, texts, [f"{day} {clock}" for day in days]))]
     if not chosen:
         return None
     fewest_back = min(measure_disorder(times.parsed)[0] for times in chosen)
     best, *others = [times for times in chosen if measure_disorder(times.parsed)[0] == fewest_back]
-    rivals = [reading for other in others for reading in other.readings]
+    rivals = [interpretation for other in others for interpretation in other.interpretations]
     return replace(best, rivals=(*best.rivals, *rivals))
 
 
 def join_half_day(table: RawTable, times: Times) -> Times:
-    """Return the readings of a date and a clock together with a column of AM and PM, if there is one."""
+    """Return the interpretations of a date and a clock together with a column of AM and PM, if there is one."""
     if len(times.rule.columns) != 2 or "%H:" not in times.rule.format:
         return times
     for name in table.names:
         cells = [str(cell) for cell in table.columns[name]]
         if cells and all(cell.upper() in {"AM", "PM"} for cell in cells):
             rule = replace(times.rule, columns=(*times.rule.columns, name))
-            forms = [f"{reading.rule.format.replace('%H', '%I')} %p" for reading in times.readings]
+            forms = [f"{interpretation.rule.format.replace('%H', '%I')} %p" for interpretation in times.interpretations]
             return choose_form(rule, _list_texts(table, rule), forms) or times
     return times
 
 
 def join_zone(table: RawTable, times: Times) -> Times:
-    """Return the readings together with a column that names the zone of each row, if they lack a zone."""
+    """Return the interpretations together with a column that names the zone of each row, if they lack a zone."""
     if times.has_zone or times.zone or are_days(times):
         return times
     for name in table.names:
@@ -207,7 +210,7 @@ def _find_clock(table: RawTable, day: Times) -> str | None:
 
 
 def join_parts_of_time(table: RawTable) -> Times | None:
-    """Return the reading of year, month, day and clock in columns of their own; None if there are no such columns.
+    """Return the interpretation of year, month, day and clock in a column each; None if there are no such columns.
 
     Loggers also write the year, the day of the year and hhmm.
     """
@@ -226,7 +229,7 @@ def join_parts_of_time(table: RawTable) -> Times | None:
 def _join_named_parts(
     table: RawTable, year: str, ahead: Sequence[str], numbers: Mapping[str, Sequence[int]]
 ) -> Times | None:
-    """Return the reading with the most parts that runs forward."""
+    """Return the interpretation with the most parts that runs forward."""
     parts = _DAY_OF_YEAR_PARTS if ahead and is_titled(table.title(ahead[0]), "day_of_year") else _PARTS
     for count in range(min(len(ahead), len(parts) - 1), 1, -1):
         columns = (year, *ahead[:count])
@@ -242,7 +245,7 @@ def _join_named_parts(
 
 
 def _join_day_and_hhmm(table: RawTable, year: str, ahead: Sequence[str]) -> Times | None:
-    """Return the reading of year, day of the year and hhmm."""
+    """Return the interpretation of year, day of the year and hhmm."""
     if len(ahead) < 2:
         return None
     rule = TimeRule((year, *ahead[:2]), YEAR_DAY_HHMM)

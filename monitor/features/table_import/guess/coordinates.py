@@ -12,7 +12,7 @@ from math import hypot
 from typing import Final
 
 from monitor.api.errors import ConfigError, PayloadError
-from monitor.api.ingest import ColumnRule, TableMapping, name_station
+from monitor.api.ingest import DISPLACEMENT_OF, ColumnRule, TableMapping, name_station
 from monitor.api.sites import Origin, convert
 from monitor.api.text import LABELLED_TEXT, Figure, Message, Template
 from monitor.features.table_import.guess.numerals import Numerals, is_empty, list_names, read_number
@@ -27,13 +27,8 @@ REFERENCE: Final = "reference"
 FIRST: Final = "first"
 SITE: Final = "site"
 
-POSITIONS: Final = {
-    "displacement_east": "position_east",
-    "displacement_north": "position_north",
-    "displacement_up": "position_up",
-}
+POSITIONS: Final = {displacement: position for position, displacement in DISPLACEMENT_OF.items()}
 """The quantity of a coordinate for each component of a displacement."""
-DISPLACEMENT_OF: Final = {position: displacement for displacement, position in POSITIONS.items()}
 
 # Units of coordinates. Displacements of slopes are also written in them, so the values and the words of the heading
 # decide whether to ask. In other units only values far from zero are asked about.

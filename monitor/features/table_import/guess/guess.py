@@ -10,7 +10,17 @@ from typing import Final
 from forecasting.hydrology.rain_amounts import adds_up
 from monitor.api.errors import ConfigError
 from monitor.api.files import ImportOptions
-from monitor.api.ingest import MISSING, ColumnRule, Layout, TableMapping, format_time_of_day, name_station
+from monitor.api.ingest import (
+    DISPLACEMENT_OF,
+    MISSING,
+    POLAR,
+    SLOPE_DISTANCE,
+    ColumnRule,
+    Layout,
+    TableMapping,
+    format_time_of_day,
+    name_station,
+)
 from monitor.api.queries.ingest import WIDE
 from monitor.api.sites import QUANTITIES, Origin, TotalStation
 from monitor.api.text import LABELLED_TEXT, Figure, Message, Template
@@ -18,7 +28,6 @@ from monitor.features.table_import.guess import together
 from monitor.features.table_import.guess.bounds import LevelWindow
 from monitor.features.table_import.guess.columns import find_column_units, read_heading, settle_columns
 from monitor.features.table_import.guess.coordinates import (
-    DISPLACEMENT_OF,
     REFERENCE,
     find_origins,
     settle_coordinates,
@@ -49,7 +58,7 @@ from monitor.features.table_import.guess.odd_rows import (
     request_parts,
     settle_flags,
 )
-from monitor.features.table_import.guess.polar import POLAR, POLAR_QUANTITIES, SLOPE_DISTANCE, settle_polar
+from monitor.features.table_import.guess.polar import POLAR_KEY, settle_polar
 from monitor.features.table_import.guess.questions import FileQuestion, Interview
 from monitor.features.table_import.guess.rain_stamp import COUNTER, RAIN, RainStamp, settle_rain_stamp
 from monitor.features.table_import.guess.raw_table import ALL_SHEETS, SHEET, RawTable
@@ -273,7 +282,7 @@ def _require_some(
 ) -> None:
     """Raise ConfigError if no column is read and no question could change this."""
     # The units of distances and angles are asked after the columns.
-    is_polar_open = any(question.key == POLAR or question.key.startswith("unit:") for question in talk.questions)
+    is_polar_open = any(question.key == POLAR_KEY or question.key.startswith("unit:") for question in talk.questions)
     if not rules and not open_columns and not is_polar_open:
         others = [table.title(name) for name in table.names if name not in times.rule.columns]
         raise _refuse(table, _ALL_LEFT(names=together.name_some(others)))
@@ -330,7 +339,7 @@ def _describe_intervals(
 
 def _list_stored(rules: Sequence[ColumnRule]) -> list[ColumnRule]:
     """Return the rules of what is stored: a distance and two angles become three components of a displacement."""
-    stored = [rule for rule in rules if rule.quantity not in POLAR_QUANTITIES]
+    stored = [rule for rule in rules if rule.quantity not in POLAR]
     for rule in rules:
         if rule.quantity == SLOPE_DISTANCE:
             stored += [replace(rule, quantity=position, unit="m") for position in DISPLACEMENT_OF]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from monitor.api.ingest import ColumnRule
+from monitor.api.ingest import POLAR, SLOPE_DISTANCE, ColumnRule
 from monitor.api.text import Figure, Message, NameList, Template, Term, join
 from monitor.features.table_import.guess.names import read_name
 from monitor.features.table_import.guess.questions import LEAVE_OUT, Interview
@@ -11,10 +11,8 @@ from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.together import Numbers
 from monitor.features.table_import.guess.words import load_words
 
-POLAR: Final = "polar"
+POLAR_KEY: Final = "polar"
 TOTAL_STATION: Final = "total station"
-SLOPE_DISTANCE: Final = "slope_distance"
-POLAR_QUANTITIES: Final = (SLOPE_DISTANCE, "horizontal_angle", "zenith_angle")
 _UNITS: Final = {SLOPE_DISTANCE: ("m", "ft", "mm")}
 _ANGLES: Final = ("gon", "deg", "mrad", "rad")
 
@@ -29,7 +27,7 @@ _IN_COORDINATES: Final = Template(
 def find_polar(table: RawTable, numbers: Sequence[str]) -> dict[str, str]:
     """Return the quantity of each polar reading of a table, by its column; empty unless all three are there once."""
     found: dict[str, str] = {}
-    for quantity in POLAR_QUANTITIES:
+    for quantity in POLAR:
         words = load_words("polar", quantity)
         columns = [column for column in numbers if words.is_whole(_strip_unit(table.title(column)))]
         if len(columns) != 1:
@@ -61,7 +59,7 @@ def settle_polar(
     names = NameList(tuple(table.title(column) for column in found))
     means = join([_describe(table, column, quantity, read_numbers) for column, quantity in found.items()])
     answer = talk.request(
-        POLAR, _ARE_POLAR(names=names), (TOTAL_STATION, LEAVE_OUT), TOTAL_STATION, {TOTAL_STATION: means}
+        POLAR_KEY, _ARE_POLAR(names=names), (TOTAL_STATION, LEAVE_OUT), TOTAL_STATION, {TOTAL_STATION: means}
     )
     if answer != TOTAL_STATION:
         return [], list(found), {}

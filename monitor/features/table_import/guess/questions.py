@@ -107,7 +107,7 @@ class Interview:
     def find(self, key: str, column: str, *groups: str) -> str | None:
         """Return the answer about a column, about one of its groups, or about all columns.
 
-        The answer "each on its own" ends the search: the question is put again for the column alone.
+        The answer "each on its own" ends the search: the question is asked again for the column alone.
         """
         for name in (name_own(key, column), *(f"{key}:{group}" for group in groups), key):
             if (answer := self.answers.get(name)) is not None:

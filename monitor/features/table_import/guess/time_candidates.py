@@ -59,7 +59,7 @@ _NEXT_YEAR: Final = timedelta(days=366)
 
 
 def read_column(table: RawTable, name: str, rule: TimeRule | None = None) -> Times | None:
-    """Return the readings of a column as times; None if its cells are not times.
+    """Return the interpretations of a column as times; None if its cells are not times.
 
     Args:
         table: The table.
@@ -82,7 +82,7 @@ def read_column(table: RawTable, name: str, rule: TimeRule | None = None) -> Tim
     times = read_texts(rule, without_weekday)
     if times is None:
         return None
-    best, *rivals = (_add_weekday(reading) for reading in times.readings)
+    best, *rivals = (_add_weekday(interpretation) for interpretation in times.interpretations)
     return replace(best, rivals=tuple(rivals))
 
 
@@ -104,7 +104,7 @@ def _read_headings(table: RawTable, name: str) -> TimeRule:
 
 
 def read_texts(rule: TimeRule, texts: Sequence[str]) -> Times | None:
-    """Return the readings of dates with or without a clock, an offset or a zone; None if no form reads them."""
+    """Return the interpretations of dates with or without a clock, an offset or a zone; None if no form reads them."""
     rule = replace(rule, since=None)
     texts = _complete_midnights(texts)
     ending = _find_ending(texts)
@@ -116,7 +116,7 @@ def read_texts(rule: TimeRule, texts: Sequence[str]) -> Times | None:
 
 
 def set_zone(times: Times, zone: str | None) -> Times:
-    """Return the readings with the zone that the file names."""
+    """Return the interpretations with the zone that the file names."""
     return replace(times, zone=zone, rivals=tuple(replace(rival, zone=zone) for rival in times.rivals))
 
 
@@ -177,7 +177,7 @@ def rank(candidates: Sequence[Times]) -> Times | None:
     best, *others = [candidate for candidate in close if _measure_span(candidate) <= _SPAN_MOST * shortest]
     rivals: list[Times] = []
     for other in others:
-        if all(other.parsed != reading.parsed for reading in (best, *rivals)):
+        if all(other.parsed != interpretation.parsed for interpretation in (best, *rivals)):
             rivals.append(other)
     return replace(best, rivals=tuple(rivals))
 
@@ -196,7 +196,7 @@ def _is_most(parsed: Sequence[datetime], texts: Sequence[str]) -> bool:
 
 
 def _read_numbers(table: RawTable, rule: TimeRule, texts: Sequence[str]) -> Times | None:
-    """Return the readings of numbers that rise: decimal years, counts, day numbers, digits of a date."""
+    """Return the interpretations of numbers that rise: decimal years, counts, day numbers, digits of a date."""
     numbers = [number for text in texts if (number := to_number(text)) is not None]
     steps_back = sum(after < before for before, after in pairwise(numbers))
     if len(numbers) < FITS * len(texts) or steps_back > 0.02 * len(numbers) or _lacks_digits(texts):
@@ -252,7 +252,7 @@ def _list_digit_forms(texts: Sequence[str]) -> list[str]:
 
 
 def _read_counts(table: RawTable, rule: TimeRule, texts: Sequence[str]) -> Times | None:
-    """Return the readings of numbers whose headings name an origin: `s since 2000-01-01`, `gps_seconds`.
+    """Return the interpretations of numbers whose headings name an origin: `s since 2000-01-01`, `gps_seconds`.
 
     If the headings name no unit, each unit with plausible times is a candidate.
     """

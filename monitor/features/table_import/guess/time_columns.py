@@ -20,7 +20,7 @@ from monitor.features.table_import.guess.clock_columns import (
 from monitor.features.table_import.guess.questions import LEAVE_OUT, Interview
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.time_candidates import read_column, set_zone, to_number
-from monitor.features.table_import.guess.time_examples import show_readings
+from monitor.features.table_import.guess.time_examples import show_instants
 from monitor.features.table_import.guess.time_forms import find_shape, has_word, is_titled, is_workbook_date
 from monitor.features.table_import.guess.time_ranges import contains_ranges
 from monitor.features.table_import.guess.time_zones import find_zone
@@ -62,7 +62,7 @@ _FILLED_LEAST: Final = 0.9  # share of the cells of the fullest column of times
 
 
 def find_times(table: RawTable, talk: Interview) -> Times | None:
-    """Return the readings of the time of a table; None if no column contains one.
+    """Return the interpretations of the time of a table; None if no column contains one.
 
     Raises:
         ConfigError: The times are written in a form that is refused with its remedy, or an answer is not a choice.
@@ -175,7 +175,7 @@ def _request_column(table: RawTable, chosen: Times, candidates: Sequence[Times],
         return chosen
     choices = {title: chosen} | {table.title(times.rule.column): times for times in rivals}
     text = _WHICH_COLUMN(names=NameList(tuple(choices))) if rivals else _ARE_COUNTS(column=title)
-    examples = show_readings(table, {name: times.rule for name, times in choices.items()})
+    examples = show_instants(table, {name: times.rule for name, times in choices.items()})
     more = () if rivals else (LEAVE_OUT,)
     answer = talk.request(TIME_COLUMN, text, (*choices, *more), examples=examples)
     if answer == LEAVE_OUT:

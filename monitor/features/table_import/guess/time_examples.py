@@ -16,7 +16,7 @@ _UNREADABLE: Final = Template("guess.example.unreadable", "{first} cannot be rea
 _LENGTH_MOST: Final = 40  # characters of a cell
 
 
-def show_readings(table: RawTable, rules: Mapping[str, TimeRule]) -> dict[str, Message]:
+def show_instants(table: RawTable, rules: Mapping[str, TimeRule]) -> dict[str, Message]:
     """Describe for each choice how its rule reads two rows of the table.
 
     The rows are the first and the last row for which the choices differ. If all choices agree on every row, they are

@@ -14,7 +14,7 @@ from monitor.features.table_import.guess.calendar import INSTANTS, settle_instan
 from monitor.features.table_import.guess.odd_clocks import MIXED_ORDERS, doubt_turning, find_exchanged
 from monitor.features.table_import.guess.questions import FileQuestion, Interview
 from monitor.features.table_import.guess.raw_table import RawTable
-from monitor.features.table_import.guess.time_examples import show_readings
+from monitor.features.table_import.guess.time_examples import show_instants
 from monitor.features.table_import.guess.time_forms import DIGIT_CLOCKS
 from monitor.features.table_import.guess.times import Times, are_days, names_dates_alone, names_months
 
@@ -129,7 +129,7 @@ def settle_day(table: RawTable, times: Times, rain: str | None, talk: Interview)
     ends = {text: replace(times.rule, date_counts_at=read_time_of_day(text)) for text in _EXAMPLE_TIMES_OF_DAY}
     template = _WHICH_DAY if has_dates_alone else _WHICH_MIDNIGHT
     question = template(column=times.rule.column, rain=rain)
-    answer = talk.request(DAY, question, examples=show_readings(table, ends))
+    answer = talk.request(DAY, question, examples=show_instants(table, ends))
     if answer is None:
         return times
     try:
@@ -179,38 +179,38 @@ def format_pattern(form: str) -> str:
 def _settle_clock(table: RawTable, times: Times, talk: Interview) -> Times:
     """Ask whether the digits beside one single date are hours, hhmm or hhmmss, if several fit."""
     clocks: dict[str, list[Times]] = {}
-    for reading in times.readings:
-        name = DIGIT_CLOCKS.get(reading.rule.format.rpartition(" ")[2])
+    for interpretation in times.interpretations:
+        name = DIGIT_CLOCKS.get(interpretation.rule.format.rpartition(" ")[2])
         if name is not None:
-            clocks.setdefault(name, []).append(reading)
+            clocks.setdefault(name, []).append(interpretation)
     if len(clocks) < 2:
         return times
     column = times.rule.columns[-1]
     cells = table.list_cells(column)
     text = _WHICH_CLOCK(column=table.title(column), first=str(cells[0]), last=str(cells[-1]))
-    examples = show_readings(table, {name: readings[0].rule for name, readings in clocks.items()})
+    examples = show_instants(table, {name: interpretations[0].rule for name, interpretations in clocks.items()})
     answer = talk.request(CLOCK, text, tuple(clocks), examples=examples)
     return times if answer is None else _keep(clocks[answer])
 
 
 def _settle_dates(table: RawTable, times: Times, talk: Interview) -> Times:
     """Ask whether day, month or year is first in a date, if the record fits several orders."""
-    readings: dict[str, Times] = {}
-    for reading in times.readings:
-        readings.setdefault(_find_order(reading.rule.format), reading)
-    if len(readings) < 2:
+    interpretations: dict[str, Times] = {}
+    for interpretation in times.interpretations:
+        interpretations.setdefault(_find_order(interpretation.rule.format), interpretation)
+    if len(interpretations) < 2:
         return times
-    orders = [order for order in (DAY_FIRST, MONTH_FIRST, YEAR_FIRST) if order in readings]
+    orders = [order for order in (DAY_FIRST, MONTH_FIRST, YEAR_FIRST) if order in interpretations]
     template = _WHAT_FIRST if YEAR_FIRST in orders else _DAY_OR_MONTH
     text = template(at=min(times.parsed).strftime(times.rule.format))
-    examples = show_readings(table, {order: readings[order].rule for order in orders})
+    examples = show_instants(table, {order: interpretations[order].rule for order in orders})
     answer = talk.request(DATES, text, tuple(orders), examples=examples)
-    return times if answer is None else readings[answer]
+    return times if answer is None else interpretations[answer]
 
 
-def _keep(readings: Sequence[Times]) -> Times:
-    """Return the first of the readings with the others as its rivals."""
-    best, *rivals = readings
+def _keep(interpretations: Sequence[Times]) -> Times:
+    """Return the first interpretation with the others as its rivals."""
+    best, *rivals = interpretations
     return replace(best, rivals=tuple(rivals))
 
 
@@ -222,7 +222,7 @@ def _request_order(table: RawTable, times: Times, talk: Interview) -> None:
     if example is not None:
         text = MIXED_ORDERS(column=table.title(times.rule.columns[0]), value=example)
         order = _find_order(times.rule.format)
-        talk.request(DATES, text, (order,), examples=show_readings(table, {order: times.rule}))
+        talk.request(DATES, text, (order,), examples=show_instants(table, {order: times.rule}))
 
 
 def _find_order(form: str) -> str:
@@ -242,7 +242,7 @@ def _settle_zone(table: RawTable, times: Times, talk: Interview) -> Times:
         return times
     zone_name = talk.answers.get(ZONE) or times.zone
     if zone_name is None:
-        examples = show_readings(table, _set_zones(times, _EXAMPLE_ZONES))
+        examples = show_instants(table, _set_zones(times, _EXAMPLE_ZONES))
         talk.questions.append(FileQuestion(ZONE, _WHICH_ZONE(), examples=examples))
         return times
     try:
@@ -261,14 +261,14 @@ def _choose_zone(table: RawTable, times: Times, zone: ZoneInfo, talk: Interview)
     if times.zone is not None and _differs(times.parsed, zone, ZoneInfo(times.zone)):
         choices = (times.zone, zone.key)
         text = _ZONE_CLASH(own=times.zone, answer=zone.key)
-        answer = talk.request(CLASH, text, choices, examples=show_readings(table, _set_zones(times, choices)))
+        answer = talk.request(CLASH, text, choices, examples=show_instants(table, _set_zones(times, choices)))
         return None if answer is None else ZoneInfo(answer)
     doubt = doubt_turning(times.parsed, zone)
     if doubt is None:
         return zone
     text, fixed = doubt
     choices = (fixed, zone.key)
-    answer = talk.request(CLASH, text, choices, examples=show_readings(table, _set_zones(times, choices)))
+    answer = talk.request(CLASH, text, choices, examples=show_instants(table, _set_zones(times, choices)))
     return zone if answer is None else ZoneInfo(answer)
 
 

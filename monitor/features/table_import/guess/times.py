@@ -1,4 +1,4 @@
-"""How the time of a table is read, with the other readings that are as plausible."""
+"""The interpretation of the times of a table, with others that are as plausible."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,21 +40,21 @@ class Times:
     repeats: tuple[str, ...] = ()
 
     @property
-    def readings(self) -> tuple["Times", ...]:
-        """This reading and its rivals."""
+    def interpretations(self) -> tuple["Times", ...]:
+        """This interpretation and its rivals."""
         return (replace(self, rivals=()), *self.rivals)
 
     def clearly_leads(self, other: "Times") -> bool:
-        """Return whether this reading is so much better than another one that no question is needed.
+        """Return whether this interpretation is so much better than another one that no question is needed.
 
-        One break more is enough if all steps of this reading are equal: no wrong reading makes an even record.
+        One break more is enough if all steps of this interpretation are equal: no wrong one makes an even record.
         """
         lead = other.breaks - self.breaks
         return lead >= _LEAD_LEAST or (lead > 0 and _is_even(self.parsed))
 
 
 def make_times(rule: TimeRule, parsed: Sequence[datetime]) -> Times:
-    """Return a reading with its score.
+    """Return an interpretation with its number of breaks.
 
     If only some cells contain their offset, the zone of the others is open: all are compared by their clock.
     """

@@ -31,7 +31,7 @@ Text = Annotated[str, Form(max_length=130, pattern=WITHOUT_NUL)]
 
 
 @router.get("/sites/{site}/readings", response_class=HTMLResponse)
-def show_readings(request: Request, site: str, series: str = "") -> HTMLResponse:
+def show_instants(request: Request, site: str, series: str = "") -> HTMLResponse:
     """The form."""
     with read_site(request, site) as seen:
         return _form(request, seen, {"series": series[:130]})
