@@ -130,7 +130,7 @@ def test_rows_before_the_names_are_counted_and_wait_in_the_quarantine(tmp_path):
     found = guess(read_raw_table(tmp_path / "f.csv"), {})
     assert (
         "left out",
-        "12 rows of data stand before the names of the columns: they go to the quarantine",
+        "12 rows of data are above the headings of the columns: they go to the quarantine",
     ) in found.facts
     read = read_all(tmp_path / "f.csv", found.mapping)
     assert [error.code for _, error in read if error is not None] == ["before_names"] * 12
