@@ -30,6 +30,8 @@ from tests.data.store_rows import ask, tell
 from tests.fixtures.waiting import skip_missing, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+# A busy machine is slow, not wrong.
+ACTION_TIMEOUT_MS = 120_000
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -37,8 +39,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 def chromium():
     if CHROMIUM is None:
         skip_missing("Chromium")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=ACTION_TIMEOUT_MS)
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield browser
@@ -64,6 +67,7 @@ class Watch:
 
     def __init__(self, chromium, width=1360, height=900, scheme="dark"):
         self.context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        self.context.set_default_timeout(ACTION_TIMEOUT_MS)
         self.page = self.context.new_page()
         self.complaints, self.hosts = [], set()
         self.page.on("console", self._hear)
