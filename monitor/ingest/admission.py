@@ -46,8 +46,8 @@ class _TokenBucket:
 class Admission:
     """Accepts the readings of messages or refuses them. A refused message goes to the quarantine.
 
-    Limits are numbers of readings over time. What a batch takes from them is provisional: call `settle` when the batch
-    is stored, or `revert` if it was not.
+    Limits are numbers of readings over time. What a batch takes from them is provisional: call `commit` when the batch
+    is stored, or `roll_back` if it was not.
 
     Args:
         limits: Limits of the service file.
@@ -90,11 +90,11 @@ class Admission:
         # The sequence numbers of a station without readings are not stored: its sender may have invented the name.
         return decoded if mark.station in self._undeclared.get(mark.site, ()) else replace(decoded, mark=None)
 
-    def settle(self) -> None:
+    def commit(self) -> None:
         """Note that the batch is stored."""
         self._before_batch.clear()
 
-    def revert(self) -> None:
+    def roll_back(self) -> None:
         """Note that the batch is not stored. The same messages will be admitted again and must not count twice."""
         for source, (left, at) in self._before_batch.items():
             self._buckets[source] = _TokenBucket(left, at)

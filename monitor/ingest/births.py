@@ -28,14 +28,14 @@ class Node:
     """An edge node since its birth.
 
     Attributes:
-        epoch: Number of the connection by which its birth was received.
+        connection_number: Number of the connection by which its birth was received.
         born: Its count of connections (bdSeq).
         seq: Sequence number of its newest message.
         aliases: Metrics by device and alias. The node itself is the device with the empty name.
         stations: Stations whose readings a device sends, by device.
     """
 
-    epoch: int
+    connection_number: int
     born: int | None
     seq: int
     aliases: dict[str, dict[int, Metric]] = field(default_factory=dict)
@@ -49,10 +49,10 @@ class Births:
         self._nodes: dict[str, Node] = {}
         self._before_batch: dict[str, Node | None] = {}  # state of the nodes that this batch has changed
 
-    def find(self, key: str, epoch: int) -> Node | None:
+    def find(self, key: str, connection_number: int) -> Node | None:
         """Return a node; None if no birth was received by this connection."""
         node = self._nodes.get(key)
-        return node if node is not None and node.epoch == epoch else None
+        return node if node is not None and node.connection_number == connection_number else None
 
     def bear(self, key: str, node: Node) -> None:
         """Store a node after its birth. The oldest node is forgotten if there are too many."""
@@ -93,11 +93,11 @@ class Births:
         self._before_batch.setdefault(key, self._nodes.get(key))
         self._nodes.pop(key, None)
 
-    def settle(self) -> None:
+    def commit(self) -> None:
         """Note that the batch is stored."""
         self._before_batch.clear()
 
-    def revert(self) -> None:
+    def roll_back(self) -> None:
         """Undo the changes of a batch that was not stored. The same messages will be read again."""
         for key, node in self._before_batch.items():
             if node is None:

@@ -73,8 +73,9 @@ class BrokerMessage:
 
     Attributes:
         client: Session that received it (`live`, `backfill`), or `file:` and a name.
-        mid: Packet identifier for the acknowledgement.
-        epoch: Number of the connection that received it. An acknowledgement is valid for this connection only.
+        packet_id: Packet identifier for the acknowledgement.
+        connection_number: Number of the connection that received it. An acknowledgement is valid for this connection
+            only.
         retained: With MQTT 3.1.1, whether the broker had stored the message, so that the time of its publication is
             unknown. Always False with MQTT 5, whose flag shows only what the publisher asked for.
         first_at: When it arrived first, if it was in the quarantine.
@@ -85,9 +86,9 @@ class BrokerMessage:
     payload: bytes
     received_at: datetime
     client: str
-    mid: int = 0
+    packet_id: int = 0
     qos: int = 0
-    epoch: int = 0
+    connection_number: int = 0
     retained: bool = False
     first_at: datetime | None = None
     whole: PayloadSize | None = None

@@ -122,7 +122,7 @@ class MqttSession:
         self.listening = False  # connected, and the broker has confirmed the subscriptions or sent a message
         self.problem: str = _NOT_YET()  # a message; empty if there is no problem
         self.refused = ""  # message about a refused subscription; stays until the broker grants it
-        self.epoch = 0  # number of connections and disconnections
+        self.connection_number = 0  # number of connections and disconnections
         self.dropped_acknowledgements = 0
         self.cleared = 0  # retained messages that were removed from the broker
         self._session = session
@@ -133,7 +133,7 @@ class MqttSession:
         self._on_message = on_message
         self._on_connected_event = on_connected
         self._clock = clock
-        self._lock = threading.Lock()  # the epoch does not change while an acknowledgement is queued
+        self._lock = threading.Lock()  # the number does not change while an acknowledgement is queued
         self._client = self._make_client()
 
     def _make_client(self) -> ServiceClient:
@@ -178,7 +178,11 @@ class MqttSession:
         """
         with self._lock:
             with_qos = [message for message in messages if message.qos]
-            current = [message.mid for message in with_qos if message.epoch == self.epoch and self.connected]
+            current = [
+                message.packet_id
+                for message in with_qos
+                if message.connection_number == self.connection_number and self.connected
+            ]
             self.dropped_acknowledgements += len(with_qos) - len(current)
             self._client.acknowledge(current)
 
@@ -201,7 +205,7 @@ class MqttSession:
             log.error("%s: %s", self.name, self.problem)
             return
         with self._lock:
-            self.epoch += 1
+            self.connection_number += 1
             self.connected = True
         self.problem = ""
         log.info("%s: connected, session %s", self.name, "present" if flags.session_present else "new")
@@ -225,7 +229,7 @@ class MqttSession:
         with self._lock:
             # Paho empties its queue of outgoing packets after this call, so no acknowledgement of this connection is
             # sent on the next connection.
-            self.epoch += 1
+            self.connection_number += 1
             was_connected = self.connected
             self.connected = False
             self.listening = False
@@ -271,7 +275,7 @@ class MqttSession:
                 self.name,
                 received.packet_id,
                 received.qos,
-                self.epoch,
+                self.connection_number,
                 # With MQTT 5 the flag is the one that the publisher set, and does not mean that the broker kept the
                 # message.
                 is_retained and not self._access.mqtt5,

@@ -267,21 +267,21 @@ class Pipeline:
                 pairs = [(message, self.decode(message)) for message in messages]
                 if self.references.is_asking and self.database.run_read(self.references.load):
                     # A person has answered which reference holds, so decode again.
-                    self._admission.revert()
-                    self.vocabulary.births.revert()
+                    self._admission.roll_back()
+                    self.vocabulary.births.roll_back()
                     pairs = [(message, self.decode(message)) for message in messages]
                 return self._commit(pairs, readings_first=readings_first)
             except StoreBusyError:
-                self._forget()
+                self._discard_changes()
                 raise
             except IntegrityError:
                 # Another process has stored the same keys meanwhile, so try again with fresh ids.
-                self._forget()
+                self._discard_changes()
                 if attempt == 2:
                     log.warning("a batch of %d messages was refused twice; storing one by one", len(messages))
             except Exception:
                 log.exception("a batch of %d messages was refused; storing one by one", len(messages))
-                self._forget()
+                self._discard_changes()
                 break
         return self._store_one_by_one(messages)
 
@@ -291,7 +291,7 @@ class Pipeline:
         The database is locked no longer than one large payload takes.
 
         Args:
-            refusals: Messages that are settled are removed from `waiting`.
+            refusals: Messages that were written, or that cannot be written, are removed from `waiting`.
             portion_bytes: Bytes to write. The first message is written even if it is larger.
 
         Raises:
@@ -323,12 +323,12 @@ class Pipeline:
         refusals.unkept += unkept
         del refusals.waiting[:count]
 
-    def _forget(self) -> None:
+    def _discard_changes(self) -> None:
         """Drop what a transaction that failed has left in memory."""
         self._ids.clear()
-        self.references.revert()
-        self._admission.revert()
-        self.vocabulary.births.revert()
+        self.references.roll_back()
+        self._admission.roll_back()
+        self.vocabulary.births.roll_back()
 
     def _commit(self, pairs: Sequence[Pair], *, readings_first: bool = False) -> BatchResult:
         now = self._clock()
@@ -350,7 +350,7 @@ class Pipeline:
             save_links(connection, links)
             opened = self.references.save(connection, now)
             request_references(connection, opened, gather_recipients(self.sites.values()), now)
-        self._settle(observations, corrected)
+        self._note_commit(observations, corrected)
         with_votes: set[str] = set()
         for item in observations:
             if item.site not in with_votes and self._may_vote(item):
@@ -393,12 +393,12 @@ class Pipeline:
             return
         hooks().import_finished(database=self._database, sites=self.sites, clock=self._clock)
 
-    def _settle(self, observations: Sequence[Observation], corrected: Mapping[tuple[str, str], datetime]) -> None:
+    def _note_commit(self, observations: Sequence[Observation], corrected: Mapping[tuple[str, str], datetime]) -> None:
         """Update what is held in memory after a commit."""
         self._corrected |= corrected
-        self.references.settle()
-        self._admission.settle()
-        self.vocabulary.births.settle()
+        self.references.commit()
+        self._admission.commit()
+        self.vocabulary.births.commit()
         for item in observations:
             ahead_s = (item.observed_at - item.received_at).total_seconds()
             self._newest_at[item.site] = max(item.observed_at, self._newest_at.get(item.site, item.observed_at))
@@ -490,10 +490,10 @@ class Pipeline:
         try:
             return self._commit([(message, self.decode(message))])
         except StoreBusyError:
-            self._forget()
+            self._discard_changes()
             raise
         except Exception as error:
-            self._forget()
+            self._discard_changes()
             cause = str(getattr(error, "orig", None) or error).splitlines()[0][:500]
             fault = MessageFault("store_refused", _STORE_REFUSED(problem=cause), message.payload)
             return self._commit([(message, DecodedMessage(faults=(fault,)))])

@@ -341,7 +341,7 @@ class References:
         if stored == self._stored:
             return False
         self._stored = stored
-        self.revert()
+        self.roll_back()
         return True
 
     def save(self, connection: Connection, now: datetime) -> tuple[ReferenceQuestion, ...]:
@@ -367,12 +367,12 @@ class References:
             opened.append(ReferenceQuestion(site, station, Reference.read(row[1]), reference))
         return tuple(opened)
 
-    def revert(self) -> None:
+    def roll_back(self) -> None:
         """Discard new references after a rollback."""
         self._known = dict(self._stored)
         self._changed.clear()
 
-    def settle(self) -> None:
+    def commit(self) -> None:
         """Note that new references are committed."""
         self._stored = dict(self._known)
         self._changed.clear()

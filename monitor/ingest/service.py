@@ -66,7 +66,7 @@ _NOTE_AGAIN_S: Final = 2.0
 # Pause between two portions of the quarantine, so that other writers can write.
 _QUARANTINE_PAUSE_S: Final = 0.002
 # Bytes of rejected payloads that may wait. Beyond them the quarantine is written before further readings.
-_UNSETTLED_BYTES: Final = 8 << 20
+_MOST_WAITING_BYTES: Final = 8 << 20
 _RETRY_S: Final = 0.1
 _LONGEST_RETRY_S: Final = 2.0
 _UNREADABLE: Final = Template(
@@ -275,7 +275,7 @@ class Ingest:
                 if self._in_hand:
                     self._store_batch(self._in_hand)
                 if self._stored:
-                    self._settle()
+                    self._finish_batches()
                 if time.monotonic() >= self._request_at_s and self._live.connected:
                     self._request_gaps()
                 self._failures = 0
@@ -299,7 +299,7 @@ class Ingest:
         if self._stop.is_set() or not self._inbox.is_due():
             return False
         waiting = sum(len(stored.refusals.waiting) for stored in self._stored)
-        return self._count_unsettled_bytes() < _UNSETTLED_BYTES and waiting < BATCH_MOST
+        return self._count_waiting_bytes() < _MOST_WAITING_BYTES and waiting < BATCH_MOST
 
     def _write_alarms_and_connections(self) -> None:
         """Write waiting alarms and connections. A failure other than a busy database does not delay messages."""
@@ -345,7 +345,7 @@ class Ingest:
             self._live.publish(topic, payload, qos=0)
         self._requested_s = recent
 
-    def _settle(self) -> None:
+    def _finish_batches(self) -> None:
         """Write a portion of the rejected messages of the oldest batch, and acknowledge batches that are complete."""
         oldest = self._stored[0].refusals
         if oldest.waiting:
@@ -382,9 +382,9 @@ class Ingest:
     def _keep(self, refusals: Refusals) -> None:
         self._check_hold()
         # The portions grow with what waits.
-        self._pipeline.keep(refusals, PORTION_BYTES + self._count_unsettled_bytes() // 4)
+        self._pipeline.keep(refusals, PORTION_BYTES + self._count_waiting_bytes() // 4)
 
-    def _count_unsettled_bytes(self) -> int:
+    def _count_waiting_bytes(self) -> int:
         return sum(stored.waiting_bytes for stored in self._stored)
 
     def _check_hold(self) -> None:

@@ -135,7 +135,7 @@ def writer(db):
     told, acknowledged = [], []
     ingest = make_ingest(db, told.append)
     for session in ingest._sessions.values():
-        session.acknowledge = lambda messages: acknowledged.extend(m.mid for m in messages)
+        session.acknowledge = lambda messages: acknowledged.extend(m.packet_id for m in messages)
     ingest.told, ingest.acknowledged = told, acknowledged
     yield ingest
     ingest._stop.set()

@@ -116,7 +116,7 @@ def test_a_listener_hears_its_site_and_says_nothing(house):
 
 
 def test_nobody_takes_the_sessions_of_the_service_or_of_another_instrument(house):
-    before = [one.epoch for one in house.ingest._sessions.values()]
+    before = [one.connection_number for one in house.ingest._sessions.values()]
     gateway = house.enter("south")
     with calling(gateway) as kept:
         for victim in ("slopeward", "slopeward-backfill", "south"):
@@ -125,7 +125,7 @@ def test_nobody_takes_the_sessions_of_the_service_or_of_another_instrument(house
                 assert thief.publish("slopeward/v1/north/G1/obs", READING) == "Success"
         assert kept.ends == []
     wait_for(lambda: house.ingest.status()["messages"] == 3, description="the messages")
-    assert [one.epoch for one in house.ingest._sessions.values()] == before
+    assert [one.connection_number for one in house.ingest._sessions.values()] == before
 
 
 def test_no_login_bears_a_name_of_the_service_and_none_is_given_twice(house):

@@ -120,7 +120,7 @@ def test_what_cannot_be_read_is_let_go_at_once():
     gc.disable()
     try:
         for topic, raw in rows:
-            pipeline.decode(BrokerMessage(topic, raw, NOW, "live", epoch=1))
+            pipeline.decode(BrokerMessage(topic, raw, NOW, "live", connection_number=1))
         gc.set_debug(gc.DEBUG_SAVEALL)
         gc.collect()
         left = Counter(  # a thread that an earlier test left behind has its own frames

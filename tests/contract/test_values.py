@@ -34,7 +34,7 @@ def pipeline():
 
 def read(pipeline, name, token="4.5", sigma="0.5", time=t.TIME, payload=None):
     raw = t.WALKED[name].spell(token, sigma, time) if payload is None else payload
-    return pipeline.decode(BrokerMessage(t.topic_of(name), raw, NOW, "live", epoch=1))
+    return pipeline.decode(BrokerMessage(t.topic_of(name), raw, NOW, "live", connection_number=1))
 
 
 def named(decoded):
@@ -181,7 +181,7 @@ def test_a_fill_is_flagged_by_every_road_and_what_comes_beside_it_counts(name):
         for k, token in enumerate([*[sound(name)] * 6, "7999", sound(name)]):
             now[0] = AT + timedelta(hours=k)
             raw = count_anew(told.spell(token, "0.5", f"{now[0]:%Y-%m-%dT%H:%M:%SZ}"), now[0])
-            outcome = pipeline.store([BrokerMessage(t.topic_of(name), raw, now[0], "live", epoch=1)])
+            outcome = pipeline.store([BrokerMessage(t.topic_of(name), raw, now[0], "live", connection_number=1)])
             assert outcome.rejected == 0
         with db.read() as c:
             rows = c.exec_driver_sql(

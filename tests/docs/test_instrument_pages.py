@@ -92,7 +92,7 @@ def publish(command: str, at: datetime) -> None:
     assert not failures
     database = Database("sqlite:///slopeward.db")
     pipeline = Pipeline(database, {site.id: site for site in sites}, lambda: at)
-    result = pipeline.store([BrokerMessage(options["-t"], options["-m"].encode(), at, "live", epoch=1)])
+    result = pipeline.store([BrokerMessage(options["-t"], options["-m"].encode(), at, "live", connection_number=1)])
     pipeline.complete()
     database.close()
     assert (result.added.stored > 0, result.rejected, result.waiting) == (True, 0, ()), command

@@ -94,7 +94,7 @@ def test_the_first_epoch0_holds_and_a_change_is_refused_with_what_to_do(pipeline
     other = read(pipeline, gnss(epoch0="2026-01-01T00:00:00Z"))
     assert refusal(other) == "other_epoch0"
     assert "instruments reference north G1 new" in other.faults[0].reason
-    pipeline.references.revert()  # the transaction that would have stored the first one failed
+    pipeline.references.roll_back()  # the transaction that would have stored the first one failed
     values(read(pipeline, gnss(epoch0="2026-01-01T00:00:00Z")))
 
 

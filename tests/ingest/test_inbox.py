@@ -28,8 +28,8 @@ def test_live_goes_first_in_order_and_backfill_never_stands_still():
     for n in range(3000):
         inbox.put(message(n))
     batch = inbox.take(0.1)
-    live = [m.mid for m in batch if m.client == "live"]
-    back = [m.mid for m in batch if m.client == "backfill"]
+    live = [m.packet_id for m in batch if m.client == "live"]
+    back = [m.packet_id for m in batch if m.client == "backfill"]
     assert (len(batch), batch[0].client, live) == (BATCH_MOST, "live", list(range(len(live))))
     assert back == list(range(200))
 
@@ -41,7 +41,7 @@ def test_batches_are_bounded_in_bytes_and_nothing_is_forgotten_between_them():
         inbox.put(message(n))
     got = []
     while batch := inbox.take(0.01):
-        got += [m.mid for m in batch]
+        got += [m.packet_id for m in batch]
     assert got == list(range(5000))
     inbox = Inbox()
     for n in range(20):
@@ -70,12 +70,12 @@ def test_live_data_wait_for_one_large_message_of_backfill_at_most():
         inbox.put(message(n, "backfill", size=600_000))
     for n in range(2):
         inbox.put(message(n, size=700_000))
-    assert [(m.client, m.mid) for m in inbox.take(0.1)] == [("live", 0), ("live", 1), ("backfill", 0)]
+    assert [(m.client, m.packet_id) for m in inbox.take(0.1)] == [("live", 0), ("live", 1), ("backfill", 0)]
     inbox.put(message(2))
-    assert [(m.client, m.mid) for m in inbox.take(0.1)] == [("live", 2), ("backfill", 1)]
+    assert [(m.client, m.packet_id) for m in inbox.take(0.1)] == [("live", 2), ("backfill", 1)]
     for n in range(3, 6):
         inbox.put(message(n, "backfill", size=800_000))
-    assert [m.mid for m in inbox.take(0.1)] == [2, 3], "alone it is 1.25 MiB"
+    assert [m.packet_id for m in inbox.take(0.1)] == [2, 3], "alone it is 1.25 MiB"
 
 
 def test_qos_0_is_bounded_and_counted_and_qos_1_is_never_dropped(monkeypatch):
@@ -91,7 +91,7 @@ def test_what_came_while_the_last_batch_was_written_waits_for_other_writers_alon
 
     def take():
         began_s = time.monotonic()
-        return [m.mid for m in inbox.take(0.1)], time.monotonic() - began_s
+        return [m.packet_id for m in inbox.take(0.1)], time.monotonic() - began_s
 
     inbox.put(message(1))
     time.sleep(2 * BATCH_WAIT_S)  # the writer is busy

@@ -333,7 +333,7 @@ def test_an_acknowledgement_of_an_earlier_connection_is_dropped(
     wait_for(lambda: len(ingest._inbox) or not ingest._inbox._waiting.is_set())
     time.sleep(0.3)
     mosquitto.restart()
-    wait_for(lambda: not ingest.status()["connected"]["live"] or ingest._live.epoch > 1)
+    wait_for(lambda: not ingest.status()["connected"]["live"] or ingest._live.connection_number > 1)
     wait_for(lambda: all(ingest.status()["connected"].values()))
     release.set()
     wait_for(lambda: ingest.status()["messages"] >= 200)

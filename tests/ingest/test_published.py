@@ -35,7 +35,9 @@ def pipeline():
 def read(pipeline, topic, payload, **more):
     text = payload if isinstance(payload, bytes | str) else json.dumps(payload)
     raw = text.encode() if isinstance(text, str) else text
-    return pipeline.decode(BrokerMessage(topic, raw, NOW, "live", epoch=more.pop("epoch", 1), **more))
+    return pipeline.decode(
+        BrokerMessage(topic, raw, NOW, "live", connection_number=more.pop("connection_number", 1), **more)
+    )
 
 
 def values(decoded):
@@ -159,7 +161,7 @@ def test_a_birth_names_what_data_bring_by_alias(pipeline):
     assert refusal(lost) == "no_birth"
     assert "Node Control/Rebirth" in lost.faults[0].reason
     assert lost.request == ("spBv1.0/tedge/NCMD/sim-cnc01", encode_rebirth(NOW))
-    pipeline.vocabulary.births.revert()
+    pipeline.vocabulary.births.roll_back()
     read(pipeline, NODE.format("NBIRTH"), p.NBIRTH[:-1] + b"\x0d")  # the same birth at a count of 13
     found = read(pipeline, NODE.format("NDATA"), p.NDATA)
     assert [o.value for o in found.observations] == pytest.approx([424.703, 22.26272, 15109.2937])
@@ -172,15 +174,15 @@ def test_what_is_known_of_a_birth_ends_with_the_connection_and_with_a_batch_that
     birth = p.NBIRTH[:-1] + b"\x0d"
     memory = pipeline.vocabulary.births
     read(pipeline, NODE.format("NBIRTH"), birth)
-    memory.revert()
+    memory.roll_back()
     assert refusal(read(pipeline, NODE.format("NDATA"), p.NDATA)) == "no_birth"
     read(pipeline, NODE.format("NBIRTH"), birth)
-    memory.settle()
+    memory.commit()
     assert read(pipeline, NODE.format("NDATA"), p.NDATA).observations
-    memory.revert()  # the batch comes again: the count stands where it stood
+    memory.roll_back()  # the batch comes again: the count stands where it stood
     assert read(pipeline, NODE.format("NDATA"), p.NDATA).observations
-    memory.revert()
-    assert refusal(read(pipeline, NODE.format("NDATA"), p.NDATA, epoch=2)) == "no_birth"
+    memory.roll_back()
+    assert refusal(read(pipeline, NODE.format("NDATA"), p.NDATA, connection_number=2)) == "no_birth"
 
 
 def test_births_without_end_fill_no_memory(monkeypatch):

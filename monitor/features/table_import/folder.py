@@ -18,7 +18,7 @@ from monitor.api.sites import QUANTITIES, Site, convert
 from monitor.api.text import Template
 from monitor.features.table_import.guess import site_file
 from monitor.features.table_import.guess.guess import SensorGuess, TableGuess, guess
-from monitor.features.table_import.guess.known import understand_known
+from monitor.features.table_import.guess.known import guess_known
 from monitor.features.table_import.guess.preview import FilePreview, preview_values
 from monitor.features.table_import.guess.questions import EACH, FileQuestion, Interview
 from monitor.features.table_import.guess.raw_table import SHEET, RawTable, read_raw_table
@@ -199,10 +199,10 @@ class FolderReader:
         self._known = add_places(ImportOptions(), site)
         self._asks_place = asks_place
         self._read_table = lru_cache(TABLES_KEPT)(read_raw_table)
-        self._settled: dict[Path, tuple[Mapping[str, str], FileGuess]] = {}
+        self._answered: dict[Path, tuple[Mapping[str, str], FileGuess]] = {}
         self.used_answers: set[str] = set()
 
-    def understand(self, answers: Mapping[str, str]) -> FolderGuess:
+    def guess(self, answers: Mapping[str, str]) -> FolderGuess:
         """Return what all files mean with these answers, and the questions that remain.
 
         Args:
@@ -215,7 +215,7 @@ class FolderReader:
         left_out: list[tuple[Path, str]] = []
         for path in self._files:
             try:
-                files.append(self._understand_file(path, select_answers(answers, path.name)))
+                files.append(self._guess_file(path, select_answers(answers, path.name)))
             except ConfigError as error:
                 if len(self._files) == 1:
                     raise
@@ -233,21 +233,21 @@ class FolderReader:
             found = replace(found, questions=(*found.questions, place))
         return found
 
-    def _understand_file(self, path: Path, answers: Mapping[str, str]) -> FileGuess:
-        settled = self._settled.get(path)
-        if settled is not None and settled[0] == answers:
-            return settled[1]
+    def _guess_file(self, path: Path, answers: Mapping[str, str]) -> FileGuess:
+        answered = self._answered.get(path)
+        if answered is not None and answered[0] == answers:
+            return answered[1]
         own = _UsedAnswers(answers)
-        guessed = self._guess(path, own)
+        guessed = self._guess_table(path, own)
         while recalled := self._recall(path, guessed, own):
             own.add(recalled)
-            guessed = self._guess(path, own)
+            guessed = self._guess_table(path, own)
         self.used_answers |= own.used | {f"{path.name}/{key}" for key in own.used}
         if guessed.questions:
             return FileGuess(path, guessed)
         sensors, preview = preview_values(path, guessed)
         found = FileGuess(path, replace(guessed, sensors=sensors), preview)
-        self._settled[path] = dict(answers), found
+        self._answered[path] = dict(answers), found
         return found
 
     def _recall(self, path: Path, guessed: TableGuess, answers: Mapping[str, str]) -> dict[str, str]:
@@ -261,7 +261,7 @@ class FolderReader:
                 found[question.key] = answer
         return found
 
-    def _guess(self, path: Path, answers: Mapping[str, str]) -> TableGuess:
+    def _guess_table(self, path: Path, answers: Mapping[str, str]) -> TableGuess:
         form = find_form(path)
         if list_readers()[form].content is Content.POINTS:
             raise ConfigError(_POINTS(file=str(path)))
@@ -269,7 +269,7 @@ class FolderReader:
             table = self._read(path, answers)
             origins = dict(self._known.origins)
             return guess(table, answers, site_origins=origins, total_stations=self._known.total_stations)
-        return understand_known(path, form, answers, self._known)
+        return guess_known(path, form, answers, self._known)
 
     def _read(self, path: Path, answers: Mapping[str, str]) -> RawTable:
         return self._read_table(path, answers.get(SHEET, ""))

@@ -78,7 +78,7 @@ _UNNAMED: Final = Template(
     "upload.undeclared", "the site file does not name these series, no criterion uses them: {names}"
 )
 UNDERSTOOD: Final = "understood.json"
-UNDERSTAND: Final = WorkerTask(f"{_HERE}.guess.preview:understand", PreviewRequest, PreviewResult)
+PREVIEW_FILE: Final = WorkerTask(f"{_HERE}.guess.preview:preview_file", PreviewRequest, PreviewResult)
 
 
 class WarningText(NamedTuple):
@@ -129,7 +129,7 @@ class UploadProcessor:
         request = PreviewRequest(str(table), upload.name, answers, upload.is_new, known)
         with acquire_or_refuse(self._previews, _BUSY()):
             try:
-                found = run_in_worker(plan, UNDERSTAND, request, reads=[table])
+                found = run_in_worker(plan, PREVIEW_FILE, request, reads=[table])
             except JobError as error:
                 found = PreviewResult(LABELLED_TEXT(name=upload.name, text=_NO_TABLE(problem=_describe_error(error))))
         if found.trouble:
@@ -159,7 +159,7 @@ class UploadProcessor:
     def merge_results(self, upload: Upload) -> PreviewResult | None:
         """Return the previews of a batch as one: the series of all its files; None while a question is open."""
         results = [self.load_result(one) for one in self.list_open(upload)]
-        settled = [found for found in results if found is not None and found.is_settled]
+        settled = [found for found in results if found is not None and found.is_answered]
         if not settled or len(settled) < len(results):
             return None
         sensors = {(sensor.station, sensor.quantity): sensor for found in settled for sensor in found.sensors}

@@ -171,7 +171,7 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
         is_at_work=share is not None,
         was_cut=found.stage == upload_store.READING and share is None,
         share=share,
-        is_settled=merged is not None,
+        is_answered=merged is not None,
         absent=[] if merged is None else list_absent(site, merged.sensors),
         new_name=processor.suggest_name(found),
         unjudged=unjudged,

@@ -93,11 +93,11 @@ class _SparkplugMessage:
 
     def decode(self, message_type: str, payload: SparkplugPayload) -> DecodedMessage:
         """Decode the payload and update the births of the node."""
-        node = self.births.find(self.key, self.received.message.epoch)
+        node = self.births.find(self.key, self.received.message.connection_number)
         if message_type == "NDEATH":
             return self._end_node(node, payload)
         if message_type == "NBIRTH":
-            node = Node(self.received.message.epoch, _find_bd_seq(payload), payload.seq or 0)
+            node = Node(self.received.message.connection_number, _find_bd_seq(payload), payload.seq or 0)
             self.births.bear(self.key, node)
         elif node is not None and payload.seq is not None and not self.births.count(self.key, payload.seq):
             node = None

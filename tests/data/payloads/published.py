@@ -323,7 +323,9 @@ SITE = parse_site(SITE_FILE, "north.toml")
 
 def message(one: Published, payload: bytes | None = None, **more) -> BrokerMessage:
     """The payload, or a damaged one, as the broker brings it."""
-    return BrokerMessage(one.topic, one.payload if payload is None else payload, NOW, "live", epoch=1, **more)
+    return BrokerMessage(
+        one.topic, one.payload if payload is None else payload, NOW, "live", connection_number=1, **more
+    )
 
 
 _STRAY = {one.decoder for one in PUBLISHED} ^ set(list_decoders())

@@ -13,7 +13,7 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.features.forecasts.cli.curve_file import read_curve
 from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.preview import PreviewRequest
-from monitor.features.table_import.guess.preview import understand as understand_in_worker
+from monitor.features.table_import.guess.preview import preview_file as understand_in_worker
 from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.time_rule import TimeRule

@@ -16,7 +16,7 @@ from monitor.features.table_import.guess import time_forms
 from monitor.features.table_import.guess.guess import SensorGuess, guess
 from monitor.features.table_import.guess.names import read_name
 from monitor.features.table_import.guess.preview import PreviewRequest, PreviewResult
-from monitor.features.table_import.guess.preview import understand as understand_in_worker
+from monitor.features.table_import.guess.preview import preview_file as understand_in_worker
 from monitor.features.table_import.guess.questions import EACH, LEAVE_OUT
 from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.features.table_import.guess.site_file import write_site

@@ -15,7 +15,7 @@ from monitor.alerts.replay.history import VisibilityRule
 from monitor.features.table_import.guess.guess import SensorGuess, guess
 from monitor.features.table_import.guess.lookback import count_days
 from monitor.features.table_import.guess.preview import PreviewRequest, PreviewResult
-from monitor.features.table_import.guess.preview import understand as understand_in_worker
+from monitor.features.table_import.guess.preview import preview_file as understand_in_worker
 from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.features.table_import.guess.record import BASE, MotionRecord
 from monitor.features.table_import.guess.site_file import add_stations, write_site

@@ -54,7 +54,7 @@ def can_ask() -> bool:
     return sys.stdin.isatty() and not options().as_json
 
 
-def ask_until_settled(reader: FolderReader, answers: dict[str, str]) -> FolderGuess:
+def ask_until_answered(reader: FolderReader, answers: dict[str, str]) -> FolderGuess:
     """Understand the files, ask what they leave open, and repeat until no question is open.
 
     Args:
@@ -64,7 +64,7 @@ def ask_until_settled(reader: FolderReader, answers: dict[str, str]) -> FolderGu
         Exit: A question is open and no person is at the terminal. Each was printed with the option that answers it.
         ConfigError: No file is a table of readings, or an answer is none of the choices.
     """
-    found = reader.understand(answers)
+    found = reader.guess(answers)
     if found.questions:
         for file in found.files:
             print_facts(file, is_titled=len(found.files) > 1)
@@ -80,7 +80,7 @@ def ask_until_settled(reader: FolderReader, answers: dict[str, str]) -> FolderGu
         for number, shared in enumerate(found.questions, 1):
             print_note(f"Question {number} of {len(found.questions)}")
             answers[shared.key] = _prompt(shared)
-        found = reader.understand(answers)
+        found = reader.guess(answers)
     return found
 
 

@@ -7,7 +7,12 @@ from pathlib import Path
 from monitor.api.cli import options, print_json, print_note, read_service
 from monitor.api.errors import ConfigError
 from monitor.api.sites import Site, scan_sites
-from monitor.features.table_import.cli.asking import ask_until_settled, describe_question, preview_to_json, read_answers
+from monitor.features.table_import.cli.asking import (
+    ask_until_answered,
+    describe_question,
+    preview_to_json,
+    read_answers,
+)
 from monitor.features.table_import.cli.reporting import (
     describe_count,
     explain_unjudged,
@@ -57,7 +62,7 @@ def guess_file(
     site = next((one for one in known if one.id == site_id), None)
     listed = list_import_files([path])
     reader = FolderReader(listed.files, site, asks_place=site is None and not dry_run)
-    found = ask_until_settled(reader, answers)
+    found = ask_until_answered(reader, answers)
     found = replace(found, left_out=(*listed.left_out, *found.left_out))
     print_understood(found)
     if dry_run:

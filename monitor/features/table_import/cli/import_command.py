@@ -31,7 +31,7 @@ from monitor.api.errors import ConfigError, UnitDoubtError
 from monitor.api.queries.ingest import FileResult, add_places, find_doubted
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import QUANTITIES, Site, scan_sites
-from monitor.features.table_import.cli.asking import ask_until_settled, can_ask, preview_to_json, read_answers
+from monitor.features.table_import.cli.asking import ask_until_answered, can_ask, preview_to_json, read_answers
 from monitor.features.table_import.cli.reporting import (
     describe_count,
     explain_unjudged,
@@ -104,7 +104,7 @@ def import_(
     given = {key: remembered[key] for key in remembered if key == site_file.PLACE} | read_answers(answers or ())
     listed = list_import_files(paths)
     reader = FolderReader(listed.files, site, asks_place=site is None, remembered=remembered)
-    found = ask_until_settled(reader, given)
+    found = ask_until_answered(reader, given)
     found = replace(found, left_out=(*listed.left_out, *found.left_out))
     print_understood(found)
     _print_unused(reader, given)

@@ -68,7 +68,7 @@ _BECOMES: Final = Template("guess.example.unit", "'{column}': {value} becomes {c
 
 
 @dataclass(frozen=True, slots=True)
-class _SharedQuestion:
+class _ColumnQuestion:
     """A question about several columns that one answer settles.
 
     Attributes:
@@ -150,7 +150,7 @@ def settle_columns(
     open_columns += undecided
     errors = together.pair_errors(names, read_numbers, talk)
     values = {n: name for n, name in names.items() if n not in errors and n not in open_columns}
-    found, questions = _settle_quantities(values, _find_table_unit(table), talk)
+    found, questions = _resolve_quantities(values, _find_table_unit(table), talk)
     talk.questions.extend(question.to_question(table, read_numbers) for question in questions)
     found = {
         column: (quantity, unit)
@@ -213,11 +213,11 @@ def _is_measured(title: str, values: Sequence[float]) -> bool:
 # ---- quantity and unit -----------------------------------------------------------------------------------------
 
 
-def _settle_quantities(
+def _resolve_quantities(
     names: Mapping[str, ColumnMeaning], table_unit: str, talk: Interview
-) -> tuple[dict[str, tuple[str, str]], list[_SharedQuestion]]:
+) -> tuple[dict[str, tuple[str, str]], list[_ColumnQuestion]]:
     """Return quantity and unit of each column, by its heading or an answer, and the open questions."""
-    questions: dict[str, _SharedQuestion] = {}
+    questions: dict[str, _ColumnQuestion] = {}
     found: dict[str, tuple[str, str]] = {}
     for column, name in names.items():
         quantity = name.quantity or _find_quantity_answer(column, name, talk)
@@ -251,14 +251,14 @@ def _find_quantity_answer(column: str, name: ColumnMeaning, talk: Interview) -> 
     return talk.find(QUANTITY, column, name.unit or "")
 
 
-def _ask_unit(quantity: str, foreign: str) -> _SharedQuestion:
+def _ask_unit(quantity: str, foreign: str) -> _ColumnQuestion:
     """Return the question about the unit of a quantity; the unit nearest to a text that is no unit is the first."""
     whole = _COMPONENT.sub("", quantity)
     key = f"{UNIT}:{whole} [{foreign}]" if foreign else f"{UNIT}:{whole}"
-    return _SharedQuestion(key, list_units(quantity, foreign), quantity=whole, unit=foreign)
+    return _ColumnQuestion(key, list_units(quantity, foreign), quantity=whole, unit=foreign)
 
 
-def _ask_quantity(column: str, name: ColumnMeaning, answers: Mapping[str, str]) -> _SharedQuestion:
+def _ask_quantity(column: str, name: ColumnMeaning, answers: Mapping[str, str]) -> _ColumnQuestion:
     """Return the question about the quantity of all columns of a unit, or of one column if its owner prefers this.
 
     Quantities that the heading names are the first choices.
@@ -273,7 +273,7 @@ def _ask_quantity(column: str, name: ColumnMeaning, answers: Mapping[str, str]) 
     choices = tuple(dict.fromkeys((*likely, *fitting)))
     group_key = f"{QUANTITY}:{unit}" if unit else QUANTITY
     key = name_own(QUANTITY, column) if is_alone else group_key
-    return _SharedQuestion(key, choices, unit=unit, default=LEAVE_OUT if is_alone else None)
+    return _ColumnQuestion(key, choices, unit=unit, default=LEAVE_OUT if is_alone else None)
 
 
 def _is_possible(column: str, quantity: str, unit: str, values: Sequence[float], talk: Interview) -> bool:

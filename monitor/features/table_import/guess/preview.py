@@ -18,7 +18,7 @@ from monitor.api.queries.ingest import WIDE, StationPlace, find_form, list_reade
 from monitor.api.sites import Origin
 from monitor.api.text import Template, rename_file
 from monitor.features.table_import.guess.guess import SensorGuess, TableGuess, guess
-from monitor.features.table_import.guess.known import understand_known
+from monitor.features.table_import.guess.known import guess_known
 from monitor.features.table_import.guess.questions import FileQuestion
 from monitor.features.table_import.guess.raw_table import SHEET, read_raw_table
 from monitor.features.table_import.guess.record import MotionRecord
@@ -146,12 +146,12 @@ class PreviewResult:
         return ImportOptions(**{one.name: getattr(self.told, one.name) for one in fields(self.told)})
 
     @property
-    def is_settled(self) -> bool:
+    def is_answered(self) -> bool:
         """Whether the file can be accepted: no question is open."""
         return bool(self.facts) and not self.questions and not self.trouble
 
 
-def understand(request: PreviewRequest) -> PreviewResult:
+def preview_file(request: PreviewRequest) -> PreviewResult:
     """Preview a file; the task of the worker."""
     path = Path(request.table)
     head: tuple[str, ...] = ()
@@ -162,7 +162,7 @@ def understand(request: PreviewRequest) -> PreviewResult:
             raise ConfigError(_POINTS())
         if form != WIDE:
             options = replace(request.known, name=request.name)
-            found = _request_place(understand_known(path, form, request.answers, options), request)
+            found = _request_place(guess_known(path, form, request.answers, options), request)
         else:
             table = read_raw_table(path, request.answers.get(SHEET, ""))
             table_guess = guess(
