@@ -87,6 +87,9 @@ AGAIN_S: Final = 1.0  # after a duty that failed
 READERS_EVERY_S: Final = 2.0
 CLOCK_EVERY_S: Final = 5.0
 FIRST_RUNS_EVERY_S: Final = 2.0
+# A job that computes holds the interpreter this long while a reading or an evaluation waits for it. Each of them waits
+# after every SQL statement, so the 5 ms of Python would add up to more than a tenth of a second.
+SWITCH_INTERVAL_S: Final = 0.0005
 STOP_S: Final = 3.0
 LAST_S: Final = 7.0  # the supervisor would wait a little longer; where it is gone, nobody else ends us
 BROKER_S: Final = 3.0
@@ -599,6 +602,7 @@ def _plain(value: Any) -> Any:
 
 def main(config_path: str | None = None) -> int:
     """Life of the core process; returns its exit status."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     spare_what_stays()  # it may stand by for days
     hide_memory()  # it holds secrets
     config = load_service(config_path)
