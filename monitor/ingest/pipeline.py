@@ -134,7 +134,7 @@ class Pipeline:
         is_sure: Whether a person has confirmed values that look like typing errors or fill values.
 
     Attributes:
-        unusable: Why a decoder of a site cannot be used, by site id. Its messages go to the quarantine.
+        unusable: Why decoders of a site cannot be used, by site id. Their messages go to the quarantine.
         last_readings: Newest readings by site and station.
     """
 
@@ -190,7 +190,8 @@ class Pipeline:
             decoder = find_decoder(binding.name, binding)
         except ConfigError as error:
             log.error("site %s: messages on %s go to the quarantine: %s", site, binding.pattern, error)  # noqa: TRY400
-            self.unusable[site] = error.message
+            earlier = self.unusable.get(site)
+            self.unusable[site] = f"{earlier}; {error.message}" if earlier else error.message
             decoder = _refuse("decoder_unusable", error.message)
         self._bound.append((binding.topic, decoder, site, binding))
 
@@ -272,16 +273,16 @@ class Pipeline:
                     pairs = [(message, self.decode(message)) for message in messages]
                 return self._commit(pairs, readings_first=readings_first)
             except StoreBusyError:
-                self._discard_changes()
+                self.discard_changes()
                 raise
             except IntegrityError:
                 # Another process has stored the same keys meanwhile, so try again with fresh ids.
-                self._discard_changes()
+                self.discard_changes()
                 if attempt == 2:
                     log.warning("a batch of %d messages was refused twice; storing one by one", len(messages))
             except Exception:
                 log.exception("a batch of %d messages was refused; storing one by one", len(messages))
-                self._discard_changes()
+                self.discard_changes()
                 break
         return self._store_one_by_one(messages)
 
@@ -323,8 +324,8 @@ class Pipeline:
         refusals.unkept += unkept
         del refusals.waiting[:count]
 
-    def _discard_changes(self) -> None:
-        """Drop what a transaction that failed has left in memory."""
+    def discard_changes(self) -> None:
+        """Restore the memory of the last commit: references, limits and births as before the messages since then."""
         self._ids.clear()
         self.references.roll_back()
         self._admission.roll_back()
@@ -490,10 +491,10 @@ class Pipeline:
         try:
             return self._commit([(message, self.decode(message))])
         except StoreBusyError:
-            self._discard_changes()
+            self.discard_changes()
             raise
         except Exception as error:
-            self._discard_changes()
+            self.discard_changes()
             cause = str(getattr(error, "orig", None) or error).splitlines()[0][:500]
             fault = MessageFault("store_refused", _STORE_REFUSED(problem=cause), message.payload)
             return self._commit([(message, DecodedMessage(faults=(fault,)))])

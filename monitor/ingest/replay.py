@@ -84,6 +84,8 @@ def _replay_one(
     if dry_run:
         result.stored += len(decoded.observations)
         return
+    # `store` decodes the message again. Its number in the sequence of a Sparkplug node must not count twice.
+    pipeline.discard_changes()
     outcome = pipeline.store([message])
     result.stored += outcome.added.stored
     result.duplicates += outcome.added.duplicates

@@ -70,7 +70,7 @@ _MOST_WAITING_BYTES: Final = 8 << 20
 _RETRY_S: Final = 0.1
 _LONGEST_RETRY_S: Final = 2.0
 _UNREADABLE: Final = Template(
-    "decoder.unusable", "messages of {site} cannot be read and wait in the quarantine: {problem}"
+    "decoder.unusable", "decoders of {site} cannot be used, and their messages wait in the quarantine: {problem}"
 )
 _USABLE: Final = Template("decoder.usable", "the decoders of {site} can be used")
 _FORGOTTEN: Final = Template(

@@ -37,7 +37,7 @@ def create_sessions(access: Access, sessions: Iterable[BrokerSession], folder: P
         folder: Folder of the broker. The identity of each new session is stored there.
 
     Raises:
-        BrokerError: The broker does not answer, or refuses a connection or a subscription.
+        BrokerError: The broker does not answer, or refuses a connection or all subscriptions of a session.
     """
     for session in sessions:
         _create_session(access, session, folder)
@@ -107,6 +107,8 @@ def _create_session(access: Access, session: BrokerSession, folder: Path) -> Non
         client.subscribe(list_subscriptions(session, send_retained=False))
         if not subscribed.wait(TIMEOUT_S):
             raise BrokerError(f"session {session.client_id}: the broker did not confirm the subscriptions")
+        if all(result.is_failure for result in granted):
+            raise BrokerError(f"session {session.client_id}: the broker refused all subscriptions: {granted[0]}")
         for topic, result in zip(session.filters, granted, strict=False):
             if result.is_failure:
                 log.error("session %s: the broker refused the subscription to %s: %s", session.client_id, topic, result)

@@ -205,9 +205,10 @@ def test_reports_and_events(pipeline):
 
 
 def test_what_comes_for_a_decoder_that_is_none_waits():
-    site = make_site(decoders=(Binding("x", "nonsense"),))
+    site = make_site(decoders=(Binding("x", "nonsense"), Binding("y", "rubbish")))
     pipeline = Pipeline(None, {"north": site}, lambda: NOW)
     assert "'nonsense' is unknown" in pipeline.unusable["north"]
+    assert "'rubbish' is unknown" in pipeline.unusable["north"]
     assert refusal(read(pipeline, {}, "x")) == "decoder_unusable"
 
 

@@ -220,6 +220,17 @@ def test_shuffled_and_doubled_messages_leave_no_gap_and_no_double(pipeline, data
     assert ask(database, "select last_seq from sequence_state") == [(9,)]
 
 
+def test_data_of_a_sparkplug_node_are_read_after_its_birth_when_the_quarantine_is_read_again(database):
+    node = "spBv1.0/tedge/{}/sim-cnc01"
+    undeclared = Pipeline(database, {}, lambda: NOW)
+    birth = published.NBIRTH[:-1] + b"\x0d"  # the number before that of the data
+    messages = [(node.format("NBIRTH"), birth), (node.format("NDATA"), published.NDATA)]
+    assert undeclared.store([BrokerMessage(topic, payload, NOW, "live") for topic, payload in messages]).rejected == 2
+    pipeline = Pipeline(database, {"north": published.SITE}, lambda: NOW + timedelta(days=1))
+    again = replay_rejected(pipeline, lambda: NOW + timedelta(days=1))
+    assert (again.accepted, again.stored, again.waiting) == (2, 6, 0)
+
+
 def test_what_the_broker_had_kept_is_not_fresh_when_the_quarantine_is_read_again(database):
     pipeline = Pipeline(database, {"north": published.SITE}, lambda: NOW)
     kept = BrokerMessage("homie/super-car/engine/temperature", b"21.5", NOW, "live", retained=True)
