@@ -60,6 +60,8 @@ class InputSamples:
     within_s: float  # how far away the nearest may lie
     hold_s: float = 0.0  # instead the last one up to the instant counts, so old at most; 0 = the nearest
     columns: dict[Series, Any] = field(default_factory=dict)  # `SampleColumns`, filled when a window needs them
+    # Parameters of total stations by round, filled when a prism is corrected; see `stable_points`.
+    estimates: dict[Any, Any] = field(default_factory=dict)
     silences_s: Mapping[Series, float] = field(default_factory=dict)  # how long each series may be silent
     _stale: dict[Sample, Sample] = field(default_factory=dict)
 

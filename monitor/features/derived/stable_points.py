@@ -6,7 +6,7 @@ estimated from the reference prisms and subtracted from the others. To first ord
 of the references, so the error of a corrected value follows from the errors of its inputs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from math import fsum, hypot, sqrt
@@ -154,7 +154,7 @@ def correct(correction: Correction, axis: str, samples: InputSamples, at_s: floa
     if own is None:
         return None
     readings = [reading for prism in correction.references if (reading := _read(prism, samples, at_s)) is not None]
-    estimate = estimate_parameters(correction, readings)
+    estimate = _find_estimate(correction, readings, samples)
     missing = sorted({prism.station for prism in correction.references} - {one.prism.station for one in readings})
     if estimate is None:
         return _keep(correction, axis, own, [one.prism.station for one in readings], missing)
@@ -172,14 +172,74 @@ def correct(correction: Correction, axis: str, samples: InputSamples, at_s: floa
 
 
 def estimate_parameters(correction: Correction, readings: Sequence[_Reading]) -> _Estimate | None:
-    """Estimate the parameters from the largest group of references that agree; None if no two of them agree."""
-    for size in range(len(readings), MIN_REFERENCES - 1, -1):
-        estimates = [_fit(correction.parameters, group) for group in combinations(readings, size)]
-        agreeing = [one for one in estimates if one is not None and one.residual_m <= correction.tolerance_m]
-        # More than half of the references must agree. Of two halves that contradict each other, either may have moved.
-        if agreeing and 2 * size > len(readings):
-            return min(agreeing, key=lambda one: one.residual_m)
-    return None
+    """Estimate the parameters from the largest group of references that agree; None if no majority of them agrees.
+
+    References agree if the least-squares fit to all of them puts none of them farther than the tolerance from where it
+    was measured. The number of groups doubles with each reference, so only some are fitted: all references, and the
+    groups that grow from each pair of references. A group that differs from others by a reference near the tolerance
+    may be missed. Then fewer references count, or none.
+    """
+    everything = tuple(range(len(readings)))
+    fitted: set[tuple[int, ...]] = set()
+    best: _Estimate | None = None
+    for start in (everything, *combinations(everything, MIN_REFERENCES)):
+        for estimate in _grow(correction, readings, start, fitted):
+            if best is None or _is_better(estimate, best):
+                best = estimate
+        if best is not None and len(best.readings) == len(readings):
+            return best
+    # More than half of the references must agree. Of two halves that contradict each other, either may have moved.
+    return best if best is not None and 2 * len(best.readings) > len(readings) else None
+
+
+def _grow(
+    correction: Correction, readings: Sequence[_Reading], start: tuple[int, ...], fitted: set[tuple[int, ...]]
+) -> Iterator[_Estimate]:
+    """Yield the estimates of groups of references that agree.
+
+    A group that agrees takes in the nearest of the other references. A group that does not agree drops the reference
+    with the largest residual.
+
+    Args:
+        start: indices of the references of the first group.
+        fitted: groups that were fitted before. The search ends at such a group.
+    """
+    group = start
+    # The limit bounds the time of a search. Most searches end long before, at a group that was fitted before.
+    for _ in range(2 * len(readings)):
+        if group in fitted or len(group) < MIN_REFERENCES:
+            return
+        fitted.add(group)
+        estimate = _fit(correction.parameters, [readings[k] for k in group])
+        if estimate is None:
+            return
+        residuals_m = _compute_residuals_m(correction.parameters, estimate.parameters, readings)
+        if estimate.residual_m <= correction.tolerance_m:
+            yield estimate
+            others = [k for k in range(len(readings)) if k not in group]
+            if not others:
+                return
+            nearest = min(others, key=residuals_m.__getitem__)
+            group = tuple(sorted((*group, nearest)))
+        else:
+            worst = max(group, key=residuals_m.__getitem__)
+            group = tuple(k for k in group if k != worst)
+
+
+def _is_better(estimate: _Estimate, other: _Estimate) -> bool:
+    """Return whether an estimate has more references than another, or as many and a smaller residual."""
+    count, other_count = len(estimate.readings), len(other.readings)
+    return count > other_count or (count == other_count and estimate.residual_m < other.residual_m)
+
+
+def _find_estimate(correction: Correction, readings: Sequence[_Reading], samples: InputSamples) -> _Estimate | None:
+    """Return the estimate of a round; all prisms and axes that use the same readings of references share it."""
+    measured = tuple(reading.samples for reading in readings)
+    key = (correction.references, correction.parameters, correction.tolerance_m, measured)
+    if key not in samples.estimates:
+        samples.estimates[key] = estimate_parameters(correction, readings)
+    estimate: _Estimate | None = samples.estimates[key]
+    return estimate
 
 
 def _read(prism: Prism, samples: InputSamples, at_s: float) -> _Reading | None:
@@ -206,14 +266,23 @@ def _fit(parameters: Sequence[str], readings: Sequence[_Reading]) -> _Estimate |
     if inverse is None:
         return None
     values = tuple(_multiply(row, right) for row in inverse)
-    residuals = []
-    for effect, reading in zip(effects, readings, strict=True):
+    residuals_m = _compute_residuals_m(parameters, values, readings)
+    return _Estimate(tuple(readings), values, inverse, max(residuals_m))
+
+
+def _compute_residuals_m(
+    parameters: Sequence[str], values: Sequence[float], readings: Sequence[_Reading]
+) -> list[float]:
+    """Return the distance of each reference from the place that the estimated parameters give it."""
+    residuals_m = []
+    for reading in readings:
+        effects = compute_effects_m(reading.prism.place_m, parameters)
         differences = [
-            displacement_m - _multiply(values, [of_parameter[axis] for of_parameter in effect])
+            displacement_m - _multiply(values, [effect[axis] for effect in effects])
             for axis, displacement_m in enumerate(reading.displacement_m)
         ]
-        residuals.append(hypot(*differences))
-    return _Estimate(tuple(readings), values, inverse, max(residuals))
+        residuals_m.append(hypot(*differences))
+    return residuals_m
 
 
 def _multiply(first: Sequence[float], second: Sequence[float]) -> float:

@@ -170,7 +170,12 @@ def compute_values(
     """Return the value at each instant; None where an input is missing or nothing can be computed."""
     calculation = plan.calculation
     mine = InputSamples(
-        samples.by_series, calculation.within_s, calculation.hold_s, samples.columns, silences_s=plan.silences_s
+        samples.by_series,
+        calculation.within_s,
+        calculation.hold_s,
+        samples.columns,
+        samples.estimates,
+        silences_s=plan.silences_s,
     )
     return {from_epoch_s(at_s): _compute_value(site_id, plan, mine, at_s, now) for at_s in instants_s}
 

@@ -4,13 +4,16 @@ import json
 import math
 import random
 from datetime import timedelta
+from itertools import combinations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.decision.prepared_site import PreparedSite
 from monitor.errors import ConfigError
+from monitor.features.derived import stable_points
 from monitor.features.derived.calculator import compute_pending
 from monitor.features.derived.checks import CHECKS, AgreementStatus, read_agreement
 from monitor.features.derived.plans import plan_site
@@ -205,6 +208,102 @@ def test_slopes_are_those_of_the_value():
             changed, _ = correct(correction, "north", make_samples(moved), 0.0)
             expected = slopes.get((name, f"displacement_{axis}"), 0.0)
             assert (changed - value) / 1e-4 == pytest.approx(expected, abs=1e-6)
+
+
+# ---- many references ---------------------------------------------------------------------------------------------
+TOLERANCE_M = 0.01
+
+
+def draw_round(rng, count, moving):
+    """Return references around the instrument and what it measures of them.
+
+    Args:
+        rng: source of random numbers.
+        count: how many references there are.
+        moving: numbers of the references that have moved, by 50 mm to 1 m; the error of each component is 1 mm.
+    """
+    parameters = [rng.gauss(0.0, usual) for usual in USUAL]
+    references, observed = [], {"PR03": apply(PRISM.place_m, parameters)}
+    for number in range(count):
+        bearing, distance_m, slope = rng.uniform(0.0, 2.0 * math.pi), rng.uniform(50.0, 1500.0), rng.uniform(-0.3, 0.3)
+        place_m = (distance_m * math.sin(bearing), distance_m * math.cos(bearing), slope * distance_m)
+        direction = np.array([rng.gauss(0.0, 1.0) for _ in AXES])
+        size_m = rng.uniform(0.05, 1.0) if number in moving else 0.0
+        motion_m = size_m * direction / np.linalg.norm(direction)
+        references.append(Prism(f"REF{number}", place_m))
+        observed[f"REF{number}"] = [
+            apparent + motion + rng.gauss(0.0, 0.001)
+            for apparent, motion in zip(apply(place_m, parameters), motion_m, strict=True)
+        ]
+    return tuple(references), observed
+
+
+def find_agreeing_references(references, observed):
+    """Return the largest group of references that agree, by trying all groups; none if no majority agrees."""
+    effects = [np.array(compute_effects_m(reference.place_m, ALL)).T for reference in references]
+    displacements_m = [np.array(observed[reference.station]) for reference in references]
+    for size in range(len(references), len(references) // 2, -1):
+        residuals_m = {}
+        for group in combinations(range(len(references)), size):
+            design = np.vstack([effects[k] for k in group])
+            scales = np.linalg.norm(design, axis=0)
+            measured = np.concatenate([displacements_m[k] for k in group])
+            parameters = np.linalg.lstsq(design / scales, measured, rcond=None)[0] / scales
+            residuals_m[group] = max(np.linalg.norm(displacements_m[k] - effects[k] @ parameters) for k in group)
+        best = min(residuals_m, key=residuals_m.get)
+        if residuals_m[best] <= TOLERANCE_M:
+            return [references[k].station for k in best]
+    return []
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 10**9), count=st.integers(2, 7), moving=st.sets(st.integers(0, 6)))
+def test_the_references_that_agree_are_those_of_a_search_of_all_groups(seed, count, moving):
+    references, observed = draw_round(random.Random(seed), count, moving)
+    _, facts = correct_all(observed, references=references, tolerance_m=TOLERANCE_M)
+    assert facts["references"] == find_agreeing_references(references, observed)
+    left_out = [one.station for one in references if one.station not in facts["references"]]
+    assert facts.get("moving", facts.get("disagreeing", [])) == left_out
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fourteen_of_thirty_references_that_move_leave_the_correction(seed):
+    moving = set(range(3, 17))
+    references, observed = draw_round(random.Random(seed), 30, moving)
+    corrected, facts = correct_all(observed, references=references, tolerance_m=TOLERANCE_M)
+    assert facts["moving"] == [f"REF{number}" for number in sorted(moving)]
+    assert facts["references"] == [f"REF{number}" for number in range(30) if number not in moving]
+    assert corrected == pytest.approx([0.0, 0.0, 0.0], abs=0.003)
+
+
+def test_thirty_references_of_which_half_move_correct_nothing():
+    references, observed = draw_round(random.Random(4), 30, set(range(15)))
+    corrected, facts = correct_all(observed, references=references, tolerance_m=TOLERANCE_M)
+    assert facts == {"references": [], "disagreeing": [reference.station for reference in references]}
+    assert corrected == pytest.approx(observed["PR03"])
+
+
+def test_prisms_of_a_round_share_one_estimate(monkeypatch):
+    rounds = []
+    estimate_parameters = stable_points.estimate_parameters
+
+    def record(correction, readings):
+        rounds.append([reading.samples[0].at_s for reading in readings])
+        return estimate_parameters(correction, readings)
+
+    monkeypatch.setattr(stable_points, "estimate_parameters", record)
+    by_series = {}
+    for hour in range(2):
+        for station, values in {**observe(), "PR04": [0.0, 0.0, 0.0]}.items():
+            for axis, value in zip(AXES, values, strict=True):
+                series = (station, f"displacement_{axis}")
+                by_series.setdefault(series, []).append(Sample(series, 3600.0 * hour, value, None))
+    samples = InputSamples(by_series, within_s=600.0)
+    for hour in range(2):
+        for prism in (PRISM, Prism("PR04", (610.0, 520.0, 40.0))):
+            for axis in AXES:
+                assert correct(Correction(prism, REFERENCES, ALL, 0.01), axis, samples, 3600.0 * hour) is not None
+    assert rounds == [[0.0] * 3, [3600.0] * 3]
 
 
 # ---- site file -------------------------------------------------------------------------------------------------
