@@ -42,6 +42,7 @@ from monitor.features.table_import.guess.facts import (
     describe_seldom,
     describe_series_sampling,
 )
+from monitor.features.table_import.guess.instruments import find_instruments
 from monitor.features.table_import.guess.numerals import (
     Numerals,
     is_empty,
@@ -120,6 +121,7 @@ class SensorGuess:
         noise_mm: Standard deviation of the noise of a series of motion; for components, the horizontal noise. 0 if
             unknown.
         windows: Window and bound of each level, derived from the motion in the record.
+        instrument: Name of the instrument, if it has several stations. They are one witness.
     """
 
     station: str
@@ -131,6 +133,7 @@ class SensorGuess:
     silence_s: float | None = None
     noise_mm: float = 0.0
     windows: tuple[LevelWindow, ...] = ()
+    instrument: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +257,9 @@ def guess(
     )
     sensors = _list_sensors(table, _list_stored(rules), mapping, times, talk)
     facts += _describe_intervals(table, rules, station_column, times, sensors)
+    instruments = find_instruments(table, rules, mapping, times, talk)
+    sensors = tuple(replace(sensor, instrument=instruments.names.get(sensor.station, "")) for sensor in sensors)
+    facts += instruments.facts
     if talk.questions:
         return TableGuess(None, tuple(facts), tuple(talk.questions), sensors)
     known = ImportOptions()

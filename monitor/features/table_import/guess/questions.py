@@ -28,6 +28,7 @@ KEYS: Final = (
     "factor",
     "flag",
     "hours",
+    "instrument",
     "part",
     "pattern",
     "place",

@@ -378,11 +378,32 @@ def format_additions(
     """
     levels = [level.name for level in site.levels[1:]]
     bases = find_bases(sensors, others=any(q.startswith(MOTION_PREFIXES) for _, q in find_voting_series(site)))
-    given = "\n".join((format_stations(sensors, known, bases), *_format_bounds(sensors, levels, bounds)))
+    sensors, copied = _share_loggers(site, sensors)
+    given = "\n".join((format_stations(sensors, known, bases, copied), *_format_bounds(sensors, levels, bounds)))
     whole = parse_site(f"{site.source}\n{given}", site.id)
     motion = [s for s in _find_unjudged(whole, sensors) if s.quantity.startswith(MOTION_PREFIXES)]
     speeds = [one for one in bounds if one.is_speed]
     return "\n".join((given, *_format_motion(motion, levels, {}, speeds, is_first=False)))
+
+
+def _share_loggers(site: Site, sensors: Iterable[SensorGuess]) -> tuple[list[SensorGuess], dict[str, str]]:
+    """Return new series with the logger of the declared station that has the same values.
+
+    Returns:
+        The series, and the declared stations without a logger, by the new station that has the same values.
+    """
+    shared: list[SensorGuess] = []
+    copied: dict[str, str] = {}
+    for sensor in sensors:
+        # The instrument of copies has the name of the first of them.
+        declared = site.station(sensor.instrument) if sensor.instrument else None
+        if declared is not None and declared.logger is not None:
+            shared.append(replace(sensor, instrument=declared.logger))
+            continue
+        if declared is not None:
+            copied[sensor.station] = declared.id
+        shared.append(sensor)
+    return shared, copied
 
 
 def add_stations(
@@ -535,7 +556,8 @@ def _format_failure_windows(sensors: Sequence[SensorGuess]) -> Iterator[str]:
             stations.setdefault(DISPLACEMENT if is_part else sensor.quantity, set()).add(sensor.station)
     for quantity, names in stations.items():
         lines = ["[[criterion]]", 'kind = "inverse_velocity"']
-        lines += ['role = "witness"  # two independent stations must agree'] if len(names) > 1 else []
+        instruments = {sensor.instrument or sensor.station for sensor in sensors if sensor.station in names}
+        lines += ['role = "witness"  # two independent stations must agree'] if len(instruments) > 1 else []
         lines += [f"stations = [{', '.join(map(quote, sorted(names)))}]", f'quantity = "{quantity}"']
         lines += [f'{level} = {{within = "{within}"}}' for level, within in zip(LEVELS, WITHIN, strict=True)]
         lines += ['author = "slopeward import"', 'reason = "time left until the middle of the failure window"']

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from types import MappingProxyType
 from typing import Any, Final
 
 from monitor.api.files import ImportOptions
@@ -70,6 +71,7 @@ def format_stations(
     sensors: Sequence[SensorGuess],
     known: ImportOptions = ImportOptions(),  # noqa: B008 - frozen
     bases: Collection[str] = (),
+    copied: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Return the stations as tables of a site file.
 
@@ -77,6 +79,7 @@ def format_stations(
         sensors: The series of the stations.
         known: Places and origins of stations that the file or an answer gives.
         bases: Stations on stable ground.
+        copied: Stations of the site file without a logger, by the new station that has the same values.
     """
     blocks = []
     places, origins = {place.station: place for place in known.places}, dict(known.origins)
@@ -88,6 +91,11 @@ def format_stations(
             lines += [f"latitude = {place.latitude:.8f}", f"longitude = {place.longitude:.8f}"]
             lines += [] if place.height_m is None else [f"height_m = {place.height_m:.4f}"]
         lines += [_format_origin(origins[station])] if station in origins else []
+        instrument = own[0].instrument
+        if station in copied:
+            lines.append(f"reference = {quote(copied[station])}  # it has the same values: both are one witness")
+        elif instrument:
+            lines.append(f"logger = {quote(instrument)}  # all stations of this instrument are one witness")
         if station in bases:
             lines.append("on_slope = false  # stable ground: its name says so, and its record shows no sure motion")
         else:
