@@ -86,7 +86,9 @@ from monitor.ingest.text.plausible_times import (
     doubt_unset,  # return a text that the first times come from an unset clock, or None
 )
 from monitor.ingest.text.time_words import (
+    COUNT_UNITS,  # units of `SECONDS_PER_UNIT`, by the words for them in several languages
     TIME_COLUMN_NAME,  # regular expression for names of time columns
+    compile_alternatives,  # return a regular expression for any of several words, the longest first
 )
 from monitor.ingest.text.units import (
     is_sure_unit,  # return whether a word is a unit wherever it occurs in a name
@@ -103,6 +105,7 @@ from monitor.ingest.total_stations import (
 __all__ = [
     "BEFORE_HEADER",
     "BUDDHIST",
+    "COUNT_UNITS",
     "DATENUM",
     "DIGITS",
     "DISPLACEMENT_OF",
@@ -131,6 +134,7 @@ __all__ = [
     "SelectedSeries",
     "TableMapping",
     "TimeRule",
+    "compile_alternatives",
     "doubt_century",
     "doubt_span",
     "doubt_unset",

@@ -47,10 +47,7 @@ ONE_SIGN: Final = 0.9
 # The components of one instrument have one unit, so one question is about all of them.
 _COMPONENT: Final = re.compile(r"(?<=displacement)_(?:east|north|up)|(?<=tilt)_[xy]")
 _STATION_LONGEST: Final = 60
-_UNIT_LINE: Final = re.compile(
-    r"(?<!\w)(?:units?|einheit(?:en)?|unit[àa](?: di misura)?|unit[ée]s?|unidad(?:es)?|单位)\s*[:：=]\s*([^,;]+)",
-    re.IGNORECASE,
-)
+_UNIT_LINE: Final = re.compile(r"\s*[:：=]\s*([^,;]+)")
 
 _NO_UNIT_OF: Final = Template("guess.unit.other", "'{unit}' is no unit of {quantity}")
 _WHAT: Final = Template("guess.ask.quantity", "what do these columns measure: {names}?")
@@ -195,11 +192,13 @@ def _find_table_unit(table: RawTable) -> str:
 
 def _read_unit_line(line: str) -> str | None:
     """Return the unit in a line such as `UNIT: Deg C` or `UNIT: m  Offset: 0`; an empty text if it is not known."""
-    if (match := _UNIT_LINE.search(line)) is None:
+    matches = [_UNIT_LINE.match(line, end) for _, end in load_words("kinds", "units").find_spans(line)]
+    texts = [match[1] for match in matches if match is not None]
+    if not texts:
         return None
-    words = match[1].split()
-    for end in (len(words), 2, 1):
-        if (unit := read_unit(" ".join(words[:end]))) is not None:
+    words = texts[0].split()
+    for count in (len(words), 2, 1):
+        if (unit := read_unit(" ".join(words[:count]))) is not None:
             return unit
     return ""
 

@@ -10,7 +10,14 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
-from monitor.api.ingest import is_sure_unit, join_depths, name_station, read_unit, unit_of_header
+from monitor.api.ingest import (
+    compile_alternatives,
+    is_sure_unit,
+    join_depths,
+    name_station,
+    read_unit,
+    unit_of_header,
+)
 from monitor.api.sites import QUANTITIES, is_raw, is_unit_of, split_suffix
 from monitor.features.table_import.guess.words import (
     Heading,
@@ -37,7 +44,9 @@ _OTHER_UNITS: Final = {("battery_voltage", "%"): "battery_level", ("crack_openin
 _BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
 _BRACKETED_NUMBER: Final = re.compile(r"[\[(](\d+)[\])](?=\s*\S)")  # an index inside a heading
 _REPEATED: Final = re.compile(r"#\d+$")  # a second column of the same name
-_DOUBTFUL_ERROR: Final = re.compile(r"(?<![^\W_])(?:sd|se|s|s\.[de]\.)(?![^\W_])", re.IGNORECASE)
+_DOUBTFUL_ERROR: Final = re.compile(
+    rf"(?<![^\W_])(?:{compile_alternatives(load_file()['errors']['doubtful'])})(?![^\W_])", re.IGNORECASE
+)
 _DOUBTFUL_ERROR_SIGN: Final = re.compile(r"(?<![^\W_])sd?[_]?(?=[enuhxyz]\d*(?![^\W_]))", re.IGNORECASE)
 _SIGN: Final = re.compile(r"(?:[dΔ]|delta)?([enuhzxy])(\d*)", re.IGNORECASE)
 _AXIS: Final = re.compile(r"(?:([xy])(\d*)|([ab]))[+]?", re.IGNORECASE)

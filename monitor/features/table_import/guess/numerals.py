@@ -14,6 +14,7 @@ from monitor.api.text import Figure, Template
 from monitor.features.table_import.guess.names import read_name
 from monitor.features.table_import.guess.questions import Interview
 from monitor.features.table_import.guess.raw_table import RawTable
+from monitor.features.table_import.guess.words import load_words
 
 DECIMAL: Final = "decimal"
 COMMA: Final = "comma"
@@ -28,21 +29,8 @@ CLEAR: Final = 0.9
 _WHICH_MARK: Final = Template("guess.ask.decimal", "which is the decimal mark? some numbers are like '{value}'")
 _BECOMES: Final = Template("guess.ask.decimal.becomes", "'{text}' becomes {value}")
 _THOUSANDS_MARKS: Final = ("'", "\u2019", "\u00a0", "\u202f", " ")
-# A line above the headings may declare the number for a gap: "NoData value: -9999". A count or share is no such number.
-_FILL_WORDS: Final = (
-    "rinval",
-    "nodata(?:[ _-]?value)?",
-    "no[ _-]data[ _-]value",
-    "missing[ _-]?value",
-    "fill[ _-]?value",
-    "fehlwert",
-    "lückenwert",
-    r"(?:dato|valore|valeur|valor)[ _](?:mancant|manquant|ausent)\w*",
-    r"(?:no|missing)[ _-](?:data|values)(?=\W*-)",
-)
-_DECLARED_FILL: Final = re.compile(
-    rf"(?:{'|'.join(_FILL_WORDS)})[\s=:;,\"']*([-+]?\d+(?:[.,]\d+)?)(?!\s*%|[\d.,]*\d)", re.IGNORECASE
-)
+# The number behind the words for a missing value. A share is no such number.
+_DECLARED_FILL: Final = re.compile(r"[\s=:;,\"']*([-+]?\d+(?:[.,]\d+)?)(?!\s*%|[\d.,]*\d)")
 _BELOW_DETECTION: Final = re.compile(r"[<>≤≥]\s*\d[\d.,]*")
 
 
@@ -188,7 +176,7 @@ def list_numbers(table: RawTable, column: str, numerals: Numerals) -> list[float
 def _find_missing(table: RawTable, numbers: Sequence[str], numerals: Numerals) -> dict[str, int]:
     """Return the words and far-off numbers for a missing measurement as they are written, with their count."""
     found: Counter[str] = Counter()
-    declared = {float(match[1].replace(",", ".")) for line in table.above for match in _DECLARED_FILL.finditer(line)}
+    declared = {number for line in table.above for number in _list_declared_fills(line)}
     for column in numbers:
         texts = Counter(
             cell for cell in table.columns[column] if isinstance(cell, str) and cell and not is_number(cell)
@@ -204,6 +192,22 @@ def _find_missing(table: RawTable, numbers: Sequence[str], numerals: Numerals) -
         fills |= {number for number in declared if others and not min(others) <= number <= max(others)}
         found.update(text for text, number in written if number in fills)
     return dict(found)
+
+
+def _list_declared_fills(line: str) -> list[float]:
+    """Return the numbers that a line above the headings declares for missing values.
+
+    >>> _list_declared_fills("NoData value: -9999"), _list_declared_fills("missing values: 3 %, no data: 12")
+    ([-9999.0], [])
+    """
+    text = line.lower()  # "NoData" is one word of the list
+    fills = []
+    for key in ("words", "before_negative"):
+        for _, end in load_words("missing_values", key).find_spans(text):
+            match = _DECLARED_FILL.match(text, end)
+            if match is not None and (key == "words" or match[1].startswith("-")):
+                fills.append(float(match[1].replace(",", ".")))
+    return fills
 
 
 def _has_digit(text: str) -> bool:

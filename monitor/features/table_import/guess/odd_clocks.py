@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from monitor.api.errors import ConfigError
 from monitor.api.text import LABELLED_TEXT, Figure, Message, Template
 from monitor.features.table_import.guess.raw_table import RawTable
+from monitor.features.table_import.guess.time_forms import is_titled
 from monitor.features.table_import.guess.times import Times, are_days, measure_disorder
 
 _HALF_DAYS: Final = Template(
@@ -55,9 +56,6 @@ NOT_TURNED_IN_AUTUMN: Final = Template(
 _WEEK_S: Final = 604_800
 _DAY_S: Final = 86_400
 _DAY_MIN: Final = 1_440
-_GPS_WEEK: Final = re.compile(r"gps[ _.-]*w(?:ee)?k|w(?:ee)?k[ _.-]*(?:no|nr|num\w*)?", re.IGNORECASE)
-_OF_WEEK: Final = re.compile(r"tow|sow|.*of[ _.-]*w(?:ee)?k.*|gps[ _.-]*(?:s(?:ec\w*)?|time)|sec\w*", re.IGNORECASE)
-_OF_DAY: Final = re.compile(r"(?<![a-z])(sec|min)(?:ond|ute)?s?(?:[ _.-]*of[ _.-]*(?:the[ _.-]*)?day)?", re.IGNORECASE)
 _POINT_CLOCK: Final = "%H.%M"
 _CHANGE_MOST: Final = timedelta(hours=2)  # by which clocks are changed in any zone
 
@@ -80,10 +78,10 @@ def refuse_gps_weeks(table: RawTable) -> None:
     Raises:
         ConfigError: The table contains them.
     """
-    weeks = [name for name in table.names if _GPS_WEEK.fullmatch(table.title(name))]
+    weeks = [name for name in table.names if is_titled(table.title(name), "week")]
     for name in table.names:
         title = table.title(name)
-        if not _OF_WEEK.fullmatch(title) or name in weeks:
+        if not is_titled(title, "seconds_of_week") or name in weeks:
             continue
         numbers = _list_numbers(table, name)
         is_sure = bool(weeks) or "week" in title.lower()
@@ -148,14 +146,11 @@ def _find_part_of_day(table: RawTable, times: Times) -> Message | None:
     if not are_days(times) or 2 * len(set(times.parsed)) > len(times.parsed):
         return None
     for name in table.names:
-        match = _OF_DAY.fullmatch(table.title(name))
-        if match is None:
-            continue
+        title = table.title(name)
         numbers = _list_numbers(table, name)
-        is_seconds = match[1].lower() == "sec"
-        if numbers and min(numbers) >= 0 and max(numbers) <= (_DAY_S if is_seconds else _DAY_MIN):
-            unit = "seconds" if is_seconds else "minutes"
-            return _PARTS_OF_DAY(column=table.title(name), unit=unit, date=table.title(times.rule.columns[0]))
+        for kind, unit, most in (("second_of_day", "seconds", _DAY_S), ("minute_of_day", "minutes", _DAY_MIN)):
+            if is_titled(title, kind) and numbers and min(numbers) >= 0 and max(numbers) <= most:
+                return _PARTS_OF_DAY(column=title, unit=unit, date=table.title(times.rule.columns[0]))
     return None
 
 

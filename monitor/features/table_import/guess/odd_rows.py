@@ -35,11 +35,7 @@ _WHICH_ROWS: Final = Template(
     "guess.ask.flag", "column '{column}' says of rows: {labels}. Which of these labels have the readings that count?"
 )
 _ROWS_WITH: Final = Template("guess.ask.flag.rows", "{n} rows are stored")
-_FACTOR: Final = re.compile(
-    r"(?<![^\W\d_])(?:scal\w*|multiplier|factor|faktor|fattore|facteur|skalierung)(?:[ _]factor)?"
-    r"[\s:=]*([-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?)(?![\w.])",
-    re.IGNORECASE,
-)
+_FACTOR: Final = re.compile(r"[\s:=]*([-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?)(?![\w.])")
 _SCALED: Final = Template(
     "guess.ask.factor", "beside the names stands '{text}': are the values of the table scaled already?"
 )
@@ -191,10 +187,12 @@ def request_factor(table: RawTable, column: str, talk: Interview) -> None:
     """
     label = table.notes.get(column, "")
     lines = (*table.above, *(f"{label} {note}" for name, note in table.notes.items() if name != column))
-    found = [match for line in lines if (match := _FACTOR.search(line))]
-    odd = next((match[0] for match in found if float(match[1].replace(",", ".")) not in {0.0, 1.0}), None)
-    if odd is not None:
-        talk.request(FACTOR, _SCALED(text=odd), (AS_THEY_ARE,))
+    for line in lines:
+        for begin, end in load_words("scale_factors").find_spans(line):
+            match = _FACTOR.match(line, end)
+            if match is not None and float(match[1].replace(",", ".")) not in {0.0, 1.0}:
+                talk.request(FACTOR, _SCALED(text=line[begin : match.end()]), (AS_THEY_ARE,))
+                return
 
 
 def request_parts(table: RawTable, times: Times, talk: Interview) -> None:

@@ -1,6 +1,5 @@
 """Ask about rows with the same time and different values: several instruments or depths, or corrections."""
 
-import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from math import isclose
@@ -14,6 +13,7 @@ from monitor.features.table_import.guess.numerals import is_empty, list_names
 from monitor.features.table_import.guess.questions import Interview
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.times import Times
+from monitor.features.table_import.guess.words import load_words
 
 ROWS: Final = "rows"
 NONE: Final = "none of them"
@@ -25,7 +25,6 @@ SHARE_LEAST: Final = 0.2
 APART_LEAST: Final = 0.95
 # More different names in a column do not name instruments.
 NAMES_MOST: Final = 2000
-_OF_PART: Final = re.compile(r"depth|tiefe|profon|anchor|anker|channel|kanal|canal", re.IGNORECASE)
 _WHOSE_ROW: Final = Template(
     "guess.ask.row", "{n} rows have the time of another row and other values: which column says whose row it is?"
 )
@@ -78,7 +77,8 @@ def find_owner(
     count = len(rows)
     if count < max(ROWS_LEAST, SHARE_LEAST * table.rows):
         return None
-    others = [n for n in table.names if n != station and (n not in numbers or _OF_PART.search(table.title(n)))]
+    parts = load_words("parts_of_station")
+    others = [n for n in table.names if n != station and (n not in numbers or parts.is_in(table.title(n)))]
     columns = {table.title(n): n for n in (others if station else table.names) if _separates_rows(table, keys, n)}
     columns = {title: n for title, n in columns.items() if n not in times.rule.columns}
     if station is not None:

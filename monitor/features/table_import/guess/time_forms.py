@@ -64,6 +64,11 @@ def has_word(text: str, kind: str) -> bool:
     return any(map(_compile("words", kind).fullmatch, list_words(text)))
 
 
+def list_patterns(kind: str) -> list[str]:
+    """Return the words of a kind, a key of `[words]`, as they are in `time_forms.toml`."""
+    return list(_FILE["words"][kind])
+
+
 def list_words(text: str) -> list[str]:
     """Return the words of a text in lower case."""
     return [word.casefold() for word in re.findall(r"[^\W\d_]+", text)]

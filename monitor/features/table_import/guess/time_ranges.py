@@ -3,12 +3,14 @@
 import re
 from typing import Final
 
-from monitor.api.ingest import is_time
+from monitor.api.ingest import compile_alternatives, is_time
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.time_candidates import FITS_TIMED, TRIED_CELLS
-from monitor.features.table_import.guess.time_forms import has_word
+from monitor.features.table_import.guess.time_forms import has_word, list_patterns
 
-_BETWEEN: Final = re.compile(r"(?<=\d)\s*(?:[-\u2013\u2014/~]|\b(?:to|until|till|bis|a|à|al|hasta)\b)\s*(?=\d)")
+_BETWEEN: Final = re.compile(
+    rf"(?<=\d)\s*(?:[-\u2013\u2014/~]|\b(?:{compile_alternatives(list_patterns('between'))})\b)\s*(?=\d)"
+)
 _CLOCKS: Final = re.compile(
     r"(.*?)(\d{1,2})(?:[:.h](\d\d))?(?::\d\d)?\s*[-\u2013]\s*(\d{1,2})(?:[:.h](\d\d))?(?::\d\d)?"
 )

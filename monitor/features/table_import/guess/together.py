@@ -8,6 +8,7 @@ from itertools import islice, pairwise
 from typing import Final
 
 from forecasting.hydrology.rain_amounts import adds_up
+from monitor.api.ingest import COUNT_UNITS, SECONDS_PER_UNIT, compile_alternatives
 from monitor.api.sites import QUANTITIES, convert, is_unit_of
 from monitor.api.text import Figure, NameList, Template, Term, join
 from monitor.features.table_import.guess.names import COMPONENTS, ColumnMeaning, read_name
@@ -22,6 +23,7 @@ from monitor.features.table_import.guess.questions import (
     require,
 )
 from monitor.features.table_import.guess.raw_table import RawTable
+from monitor.features.table_import.guess.time_forms import has_word
 from monitor.features.table_import.guess.words import load_words
 
 AXES: Final = "axes"
@@ -54,29 +56,12 @@ SUM_ERROR: Final = 0.05  # rounding, in the unit of the rain
 SAME_MOST: Final = 0.02
 # Rain over a window longer than this many intervals of the rows is in several rows.
 WINDOW_MOST: Final = 1.5
-_LENGTHS: Final = (
-    ("min mins minutes minuti", timedelta(minutes=1)),
-    ("h hr hrs hour hours std ore", timedelta(hours=1)),
-    ("d day days tage giorni jours", timedelta(days=1)),
+_WINDOW: Final = re.compile(
+    rf"(?<![\w.,])(\d{{1,4}}(?:[.,]\d+)?)[ _-]?({compile_alternatives(COUNT_UNITS)})(?![^\W_])", re.IGNORECASE
 )
-_WORDS: Final = "|".join(words.replace(" ", "|") for words, _ in _LENGTHS)
-_WINDOW: Final = re.compile(rf"(?<![\w.,])(\d{{1,4}}(?:[.,]\d+)?)[ _-]?({_WORDS})(?![^\W_])", re.IGNORECASE)
-
-# Words for a window without a number.
-_BY_TERM: Final = tuple(
-    (re.compile(rf"(?<![^\W\d_])(?:{words})(?![^\W\d_])", re.IGNORECASE), length)
-    for words, length in (
-        (
-            r"hourly|(?:last|past) hour|stündlich\w*|letzte\w* stunde|ultima ora|orari[ao]|derni[eè]re heure",
-            timedelta(hours=1),
-        ),
-        (
-            r"daily|(?:last|past) day|täglich\w*|letzte\w* tag\w*|giornalier[ao]|journali\w*|diari[ao]",
-            timedelta(days=1),
-        ),
-    )
-)
-_OF_HOUR: Final = re.compile(r"(\d{1,2})(?:[:.h]00|\W?(?:h|hr|uhr))?\W*$", re.IGNORECASE)
+# Keys of the words in `words.toml` for a window without a number.
+_WINDOWS: Final = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
+_OF_HOUR: Final = re.compile(r"(\d{1,2})(?:[:.h]00|\W?([^\W\d_]+))?\W*$", re.IGNORECASE)
 _HOURS_OF_DAY: Final = Template(
     "guess.ask.hours",
     "are {names} the 24 hours of a day? Then write a row for each hour, for the rows here are of days; or is each an "
@@ -176,8 +161,8 @@ def _is_set(columns: Mapping[str, str], names: Mapping[str, ColumnMeaning]) -> b
     """
     base = names[columns["e"]].base
     words = names[columns["e"]].is_side and names[columns["n"]].is_side
-    sides = {name.station.casefold() for name in names.values()} & {"s", "w", "o", "south", "west"}
-    moves = all(names[columns[sign]].quantity == "displacement" for sign in "en") and not sides
+    has_other_sides = any(load_words("components", "other_sides").is_whole(name.station) for name in names.values())
+    moves = all(names[columns[sign]].quantity == "displacement" for sign in "en") and not has_other_sides
     return words or "u" in columns or (not base.isdigit() if base else moves)
 
 
@@ -376,25 +361,31 @@ def find_windows(
         step, text = steps[column], title(column).replace("_", " ")
         if name.quantity != "rain" or step is None:
             continue
-        length = next((length for words, length in _BY_TERM if words.search(text)), timedelta(0))
-        adds = bool(length) and adds_up([*enumerate(numbers(column))])
-        if (window := _WINDOW.search(title(column))) is not None:
-            unit = next(length for words, length in _LENGTHS if window[2].lower() in words.split())
-            length, adds = float(window[1].replace(",", ".")) * unit, False
-        if length > WINDOW_MOST * step and not adds:
+        window = _WINDOW.search(title(column))
+        if window is not None:
+            length_s = float(window[1].replace(",", ".")) * SECONDS_PER_UNIT[COUNT_UNITS[window[2].lower()]]
+            length = timedelta(seconds=length_s)
+            is_counter = False
+        else:
+            lengths = [length for key, length in _WINDOWS.items() if load_words("rain_windows", key).is_in(text)]
+            length = lengths[0] if lengths else timedelta(0)
+            is_counter = bool(lengths and adds_up([*enumerate(numbers(column))]))
+        if length > WINDOW_MOST * step and not is_counter:
             found.append(column)
     return found
 
 
 def request_hours(names: Mapping[str, ColumnMeaning], title: Callable[[str], str], talk: Interview) -> None:
     """Ask whether 24 columns in rows of days are the hours of the day."""
-    numbers = [
-        (int(found[1]), column)
-        for column, name in names.items()
-        if name.quantity in {"rain", None} and (found := _OF_HOUR.search(re.sub(r"[(\[].*", "", title(column)).strip()))
-    ]
-    if [number - numbers[0][0] for number, _ in numbers] == [*range(24)]:
-        talk.request(HOURS, _HOURS_OF_DAY(names=name_some([title(c) for _, c in numbers])), (MANY_INSTRUMENTS,))
+    hours: dict[str, int] = {}
+    for column, name in names.items():
+        match = _OF_HOUR.search(re.sub(r"[(\[].*", "", title(column)).strip())
+        if name.quantity not in {"rain", None} or match is None:
+            continue
+        if match[2] is None or has_word(match[2], "hour_of_day"):
+            hours[title(column)] = int(match[1])
+    if [hour - min(hours.values()) for hour in hours.values()] == [*range(24)]:
+        talk.request(HOURS, _HOURS_OF_DAY(names=name_some([*hours])), (MANY_INSTRUMENTS,))
 
 
 def find_extremes(names: Mapping[str, ColumnMeaning], title: Callable[[str], str]) -> dict[str, str]:

@@ -112,10 +112,18 @@ class WordList:
         words = split_heading(text).words
         return any(regex.match(words) for regex, _ in self._patterns)
 
+    def find_spans(self, text: str) -> list[tuple[int, int]]:
+        """Return begin and end of each part of a text that one or more patterns match.
+
+        >>> WordList(["no data", "no data value"]).find_spans("No data value: -9999")
+        [(0, 13)]
+        """
+        heading = split_heading(text)
+        return list(_merge(heading.to_span(match.begin, match.end) for match in self.find_all(heading)))
+
     def remove(self, text: str) -> str:
         """Return a text with a blank in place of each pattern."""
-        heading = split_heading(text)
-        return _cut(text, [heading.to_span(match.begin, match.end) for match in self.find_all(heading)])
+        return _cut(text, self.find_spans(text))
 
 
 def remove_words(heading: Heading, matches: Iterable[WordMatch]) -> str:
