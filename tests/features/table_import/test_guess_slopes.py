@@ -17,10 +17,11 @@ from monitor.features.table_import.guess.lookback import count_days
 from monitor.features.table_import.guess.preview import PreviewRequest, PreviewResult
 from monitor.features.table_import.guess.preview import preview_file as understand_in_worker
 from monitor.features.table_import.guess.raw_table import read_raw_table
-from monitor.features.table_import.guess.record import BASE, MotionRecord
+from monitor.features.table_import.guess.record import MotionRecord
 from monitor.features.table_import.guess.site_file import add_stations, write_site
 from monitor.features.table_import.guess.toml_writer import format_mapping
 from monitor.features.table_import.guess.values import list_values
+from monitor.features.table_import.guess.words import names_stable_ground
 from monitor.ingest.files.temporary import open_imported_files
 from monitor.sites.parsing import find_weaknesses, parse_site
 from monitor.worker.records import read_record, record_to_plain
@@ -251,7 +252,7 @@ def test_the_page_gets_the_motion_of_a_table_from_its_worker(tmp_path):
 
 def test_a_name_of_stable_ground_is_a_whole_word():
     names = ("BASE", "ref-01", "GNSS_Base2", "Basel", "REFUGE", "G1", "fixed_3", "base-a")
-    assert [BASE.search(name) is not None for name in names] == [True, True, True, False, False, False, True, True]
+    assert list(map(names_stable_ground, names)) == [True, True, True, False, False, False, True, True]
 
 
 def test_what_the_last_reading_shows_is_counted(tmp_path):

@@ -1,6 +1,5 @@
 """Whether each station of a record moves, and in which direction, for the comments and bounds of a first site file."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -13,6 +12,7 @@ from monitor.api.sites import MOTION_PREFIXES, convert
 from monitor.features.table_import.guess.bounds import LevelWindow, measure_noise, merge_bounds, propose_bounds
 from monitor.features.table_import.guess.guess import MotionGuess, SensorGuess
 from monitor.features.table_import.guess.values import CheckedValue
+from monitor.features.table_import.guess.words import names_stable_ground
 
 PARTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 # Largest standard error of a plunge in degrees.
@@ -26,12 +26,6 @@ KEPT_MOST: Final = 8192
 LARGEST_MM: Final = 1e9
 # No instrument measures less motion over a record.
 NOTHING_MM: Final = 1e-3
-# Names of stations on stable ground.
-BASE: Final = re.compile(
-    r"(?:^|[-_])(?:BASE|BASIS|BASES?STATION|REF|REFERENCE|REFERENZ|RIFERIMENTO|REFERENCIA|CTRL|CONTROL|KONTROLLE|"
-    r"STABLE|STABIL|FIX|FIXPUNKT|FIXED)[-_]?\d*(?=$|[-_])",
-    re.IGNORECASE,
-)
 
 
 class MotionRecord:
@@ -179,5 +173,9 @@ def find_bases(sensors: Iterable[SensorGuess], *, others: bool = False) -> froze
     """
     motion = [s for s in sensors if s.quantity.startswith(MOTION_PREFIXES)]
     stations = {s.station for s in motion}
-    still = {name for name in stations if BASE.search(name) and not moves(s for s in motion if s.station == name)}
+    still = {
+        name
+        for name in stations
+        if names_stable_ground(name) and not moves(sensor for sensor in motion if sensor.station == name)
+    }
     return frozenset(still) if others or stations - still else frozenset()

@@ -11,7 +11,8 @@ from monitor.api.ingest import TableMapping, format_time_of_day
 from monitor.api.sites import ELLIPSOID, QUANTITIES, Origin
 from monitor.api.text import format_duration, format_iso
 from monitor.features.table_import.guess.guess import SensorGuess
-from monitor.features.table_import.guess.record import BASE, PARTS, STEEP_MOST, list_in_space, moves
+from monitor.features.table_import.guess.record import PARTS, STEEP_MOST, list_in_space, moves
+from monitor.features.table_import.guess.words import names_stable_ground
 
 # Motion of the fastest tectonic plates: 150 mm a year.
 DRIFT_MM_PER_DAY: Final = 0.4
@@ -104,7 +105,7 @@ def format_stations(
                 for base in sorted(bases)
                 if station in in_space
             ]
-            if BASE.search(station):
+            if names_stable_ground(station):
                 why = "its record surely moves" if moves(own) else "no other station is there to be watched"
                 lines.append(f"# on_slope = false  # its name says stable ground; {why}")
             in_frame = place is not None and station not in origins  # of the earth: plates drift in it

@@ -155,6 +155,15 @@ def names_coordinates(text: str) -> bool:
     return load_words("coordinates").is_in(text)
 
 
+def names_stable_ground(station: str) -> bool:
+    """Return whether the name of a station says that it is on stable ground.
+
+    >>> [names_stable_ground(name) for name in ("BASE", "GNSS_Base2", "Basel", "REFUGE")]
+    [True, True, False, False]
+    """
+    return load_words("stable_ground").is_in(station)
+
+
 @cache
 def load_words(section: str, key: str = "words") -> WordList:
     """Return a word list by its section and key in `words.toml`."""
