@@ -9,7 +9,10 @@ from monitor.ingest.text.cells import write_digits
 from monitor.ingest.text.time_words import (
     BUDDHIST_WORDS,
     BUDDHIST_YEARS_AHEAD,
+    WORDS_AFTER_CLOCK,
+    WORDS_BEFORE_CLOCK,
     ZONES,
+    compile_alternatives,
     compile_half_day,
     find_month,
     is_weekday,
@@ -40,11 +43,14 @@ _EAST_ASIAN_CLOCK: Final = re.compile(r"(\d{1,2}) ?[時时点點시](?: ?(\d{1,2
 _FRACTION: Final = re.compile(r"(:\d\d)[.,](\d{1,6})\d*")
 _MAY_BE_HALF: Final = re.compile(r"(?<![^\W\d_])[ap]\.? ?m", re.IGNORECASE)
 _BETWEEN_DATE_AND_CLOCK: Final = re.compile(
-    r"(?<=\d)(?:, ?| - | (?:um|at|alle|a las|à) |_)(?=\d{1,2}[:.h]\d)|(?<=[-./]\d{4}):(?=\d\d:\d\d:)"
+    rf"(?<=\d)(?:, ?| - | (?:{compile_alternatives(WORDS_BEFORE_CLOCK)}) |_)(?=\d{{1,2}}[:.h]\d)"
+    r"|(?<=[-./]\d{4}):(?=\d\d:\d\d:)"
 )
 _CLOCK_FIRST: Final = re.compile(r"^(\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?),? (\d{1,4}[-./]\d{1,2}[-./]\d{1,4})$")
 _OFFSET: Final = re.compile(r"(?<=\d) ?(?:UTC|GMT) ?([+-])(\d{1,2})(?::?(\d\d))?$")
-_WORD_FOR_CLOCK: Final = re.compile(r"(?<=[:.h]\d\d) ?(?:uhr|h|hrs?|hs)\.?$", re.IGNORECASE)
+_WORD_AFTER_CLOCK: Final = re.compile(
+    rf"(?<=[:.h]\d\d) ?(?:{compile_alternatives(WORDS_AFTER_CLOCK)})\.?$", re.IGNORECASE
+)
 
 
 # ---- months, weekdays, zones -----------------------------------------------------------------------------------------
@@ -173,7 +179,7 @@ def normalise_time(text: str) -> str:
     if text[10:11] == "t" or text.endswith("z"):
         text = re.sub(r"(?<=\d)t(?=\d)|(?<=\d)z$", lambda letter: letter[0].upper(), text)
     if not (text[-1:].isdigit() and text.isascii()) or _MAY_BE_HALF.search(text) is not None:
-        text = _move_half_day(_WORD_FOR_CLOCK.sub("", text))
+        text = _move_half_day(_WORD_AFTER_CLOCK.sub("", text))
     text = _BETWEEN_DATE_AND_CLOCK.sub(" ", text)
     text = _OFFSET.sub(lambda offset: f"{offset[1]}{offset[2]:0>2}:{offset[3] or '00'}", text)
     text = _CLOCK_FIRST.sub(r"\2 \1", text)

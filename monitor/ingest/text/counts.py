@@ -8,6 +8,7 @@ from monitor.ingest.text.time_words import (
     BARE_ORIGIN_YEARS,
     COUNT_ORIGINS,
     COUNT_UNITS,
+    WORDS_BEFORE_ORIGIN,
     compile_alternatives,
 )
 
@@ -23,7 +24,7 @@ _MOMENT: Final = (
 )
 _UNITS_SINCE: Final = re.compile(r"\s*([A-Za-z]+)\s+since\s+(.*)", re.IGNORECASE)
 _WHOLE_MOMENT: Final = re.compile(_MOMENT, re.IGNORECASE)
-_SINCE_MOMENT: Final = re.compile(rf"(?:since|after|seit|depuis|desde|dal|from)\W{{1,2}}{_MOMENT}", re.IGNORECASE)
+_SINCE_MOMENT: Final = re.compile(rf"(?:{compile_alternatives(WORDS_BEFORE_ORIGIN)})\W{{1,2}}{_MOMENT}", re.IGNORECASE)
 _BARE_ORIGIN: Final = re.compile(
     rf"(?<!\d)({'|'.join(map(str, BARE_ORIGIN_YEARS))})(?:[-/.](\d{{1,2}})[-/.](\d{{1,2}}))?(?![\d:])"
 )

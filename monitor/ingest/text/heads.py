@@ -5,12 +5,15 @@ or with its columns in another order, is rejected with the number of its line.
 """
 
 import re
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final
 
 from monitor.errors import ConfigError
 from monitor.ingest.text.cells import is_number, is_plain, is_time
+from monitor.ingest.text.time_words import compile_alternatives
 from monitor.text.message import LABELLED_TEXT, Figure, NameList, Template
 
 Cells = Sequence[Any]
@@ -24,8 +27,9 @@ WORDS_LEAST: Final = 3
 # A line resembles the header if this share of its cells are names of columns.
 RESEMBLE: Final = 0.5
 ANNOTATION: Final = re.compile(r"#(?:group|datatype|default|constant|timezone|dateTime|concat)\b", re.IGNORECASE)
+_WORDS: Final = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 _SUM: Final = re.compile(
-    r"(?:daily |day )?(?:totals?|sum|mean|average|avg|max|min|summe|mittel|totale|somma|media|somme|moyenne|suma)",
+    rf"(?:(?:{compile_alternatives(_WORDS['sums']['prefixes'])}) )?(?:{compile_alternatives(_WORDS['sums']['words'])})",
     re.IGNORECASE,
 )
 _TOA5: Final = "TOA5"

@@ -27,6 +27,15 @@ COUNT_ORIGINS: Final = tuple(
 
 BARE_ORIGIN_YEARS: Final[tuple[int, ...]] = tuple(_WORDS["bare_origins"]["years"])
 
+WORDS_BEFORE_ORIGIN: Final = tuple(_WORDS["count_origins_after"]["words"])
+"""Words before the instant from which a number counts."""
+
+WORDS_BEFORE_CLOCK: Final = tuple(_WORDS["clocks"]["before"])
+"""Words between a date and its time of the day."""
+
+WORDS_AFTER_CLOCK: Final = tuple(_WORDS["clocks"]["after"])
+"""Words behind a time of the day."""
+
 UNSET_CLOCKS: Final = tuple(datetime.combine(day, time(), UTC) for day in _WORDS["unset_clocks"]["days"])
 """Instants from which clocks count that nobody set."""
 
