@@ -14,6 +14,7 @@ from monitor.api.text import Template
 from monitor.api.web import LARGEST_PART_BYTES, WITHOUT_NUL, Caller, FormAct, Name, actor_of, context_of, require_caller
 from monitor.api.web import render_page as render
 from monitor.features.table_import import upload_store
+from monitor.features.table_import.folder import select_answers
 from monitor.features.table_import.guess.preview import PreviewResult
 from monitor.features.table_import.guess.site_file import read_bounds
 from monitor.features.table_import.processing import NOT_READY, UploadProcessor, list_absent
@@ -133,7 +134,7 @@ def answer_questions(
     for one in processor.list_open(found):
         before = processor.load_result(one)
         open_keys = set() if before is None else {question.key for question in before.questions}
-        own = {key: text for key, text in given.items() if key in open_keys}
+        own = {key: text for key, text in select_answers(given, one.name).items() if key in open_keys}
         if own or again:
             _, previewed = processor.preview(one, {} if again else answered(one, own))
             trouble = trouble or previewed.trouble

@@ -166,6 +166,28 @@ def test_files_that_are_sent_together_are_asked_about_once_and_make_one_site(ben
 
 
 @pytest.mark.usefixtures("jobs_in_process")
+def test_an_answer_for_one_file_of_a_batch_counts_for_this_file(page, ada):
+    """The choices of the question are columns, which differ between the files."""
+    first = ""
+    uploads = []
+    for name in ("a", "b"):
+        lines = [f"Time one {name},Time two {name},Crack {name} (mm)"]
+        for hour in range(48):
+            one = BEGIN + timedelta(hours=hour)
+            two = BEGIN + timedelta(hours=hour, minutes=7 * (hour % 5) + 1)
+            lines.append(f"{one:%Y-%m-%dT%H:%M:%SZ},{two:%Y-%m-%dT%H:%M:%SZ},{hour}.5")
+        content = "\n".join(lines).encode()
+        upload = ada.post("/files", name=f"{name}.csv", size=str(len(content)), site="bench", batch=first).json()["id"]
+        ada.part(upload, 0, content)
+        ada.post(f"/files/{upload}/answers")
+        first = first or upload
+        uploads.append(upload)
+    ada.post(f"/files/{first}/answers", answer=["Time two a", "Time two b"])
+    assert "Time two a (" in ada.show(f"/files/{uploads[0]}")
+    assert "Time two b (" in ada.show(f"/files/{uploads[1]}")
+
+
+@pytest.mark.usefixtures("jobs_in_process")
 def test_a_site_that_exists_gets_the_stations_it_lacks_and_doubtful_units_wait_for_a_word(bench, page, ada, tmp_path):
     with enter(page, "bo") as browser:
         bo = Person(browser)
