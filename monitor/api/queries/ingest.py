@@ -21,7 +21,7 @@ from monitor.ingest.files.points import (
 from monitor.ingest.files.reader import (
     CheckedRow,  # type: a row in the long format, with the reason if it is rejected
     StationPlace,  # position of a station from the site file
-    add_places,  # return the import options with station positions of a site added
+    add_places,  # return the import options with what a site file states: places, origins, instruments
     find_by_name,  # return the longest name that a file name begins with, or None
 )
 from monitor.ingest.files.readers import (

@@ -264,24 +264,28 @@ def find_by_name(file: str, names: Iterable[str]) -> str | None:
 
 
 def add_places(options: ImportOptions, site: Site | None) -> ImportOptions:
-    """Replace places, origins and instruments by those of the site file. Without a site all of them become empty."""
-    stations = () if site is None else site.stations
-    places = tuple(
-        StationPlace(
-            one.id, one.latitude, one.longitude, one.height_m, rain.stamp if (rain := one.find_series("rain")) else ""
-        )
-        for one in stations
-        if one.latitude is not None and one.longitude is not None
-    )
-    origins = tuple((one.id, one.origin) for one in stations if one.origin is not None)
-    station = options.station if site is None or options.station is None else site.find_current_id(options.station)
-    text = "" if site is None else site.source
-    total_stations = () if site is None else site.total_stations
+    """Return the options with everything that the site file states; without a site they are unchanged.
+
+    The site file states places, origins, instruments, the current id of the station, and its own text. Places and
+    origins that the options have for other stations are kept, because a file may state them for a new station.
+    """
+    if site is None:
+        return options
+    places = [place for place in options.places if site.station(place.station) is None]
+    origins = [(name, origin) for name, origin in options.origins if site.station(name) is None]
+    for station in site.stations:
+        if station.latitude is not None and station.longitude is not None:
+            rain = station.find_series("rain")
+            stamp = "" if rain is None else rain.stamp
+            place = StationPlace(station.id, station.latitude, station.longitude, station.height_m, stamp)
+            places.append(place)
+        if station.origin is not None:
+            origins.append((station.id, station.origin))
     return replace(
         options,
-        places=places,
-        origins=origins,
-        station=station,
-        site_file=text,
-        total_stations=total_stations,
+        places=tuple(places),
+        origins=tuple(origins),
+        station=None if options.station is None else site.find_current_id(options.station),
+        site_file=site.source,
+        total_stations=site.total_stations,
     )

@@ -129,6 +129,25 @@ def test_coordinates_become_displacement_and_a_level(begin, capsys):
     assert "over" in said
 
 
+def test_coordinates_of_a_new_station_are_checked_and_stored_at_a_site_without_origins(begin, capsys):
+    Path("configs/sites").mkdir(parents=True)
+    stations = """
+[[station]]
+id = "E1"
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1h"
+"""
+    site = SITE.partition("[[total_station]]")[0].replace('"PR*"', '"*"')
+    Path("configs/sites/cut.toml").write_text(site.format(stations=stations))
+    write_coordinates(begin)
+    answers = ("zone=UTC", "coordinates=coordinates", "reference=first")
+    answered = [word for answer in answers for word in ("--answer", answer)]
+    assert run_verb(["import", "prisms.csv", "--site", "cut", "--yes", *answered]) == 0, capsys.readouterr().err
+    assert list_newest()["PR2", "displacement_east"] == pytest.approx(0.8 * (240 + 480), abs=15)
+
+
 def test_distances_and_angles_use_the_instrument_of_the_site_file(begin, capsys):
     write_polar(begin)
     answers = ("zone=UTC", "polar=total station", "unit:angle=gon", "unit:slope_distance=m")
