@@ -93,7 +93,7 @@ def store_file(
 
     Raises:
         ConfigError: The file cannot be read.
-        UnitDoubtError: Units or times are doubtful; nothing of the file was stored.
+        UnitDoubtError: Units, times, ranges or sums of rain are doubtful; nothing of the file was stored.
         StoreBusyError: The database did not answer. What came before is stored; reading again is harmless.
     """
     lines = partial(open_readings(form), path, options) if converted is None else converted.readings

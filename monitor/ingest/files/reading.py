@@ -74,7 +74,7 @@ class FileResult:
 
     Attributes:
         file: The name of the file.
-        rows: Rows of the file.
+        rows: Lines of the file. A line of a wide table contains a value for each of its columns.
         valid: Values that were accepted.
         stored: Values that were stored.
         duplicates: Values that were stored before.
@@ -154,14 +154,15 @@ class FileImport:
         form: A name in `list_readers()`; None: the neutral long form, or wide if there is a mapping.
         mapping: The meaning of the columns of a wide table.
         dry_run: Whether nothing is stored.
-        accept_units: Whether a person confirmed doubtful units.
+        accept_units: Whether a person confirmed doubtful units, values out of range, and sums of rain that are not
+            certainly wrong.
         accept_times: Whether a person confirmed times in the future or before 1950.
         accept_ranges: Whether values out of range are stored and flagged, as for live data: the evaluation then raises
             an urgent alert.
         on_progress: Called after each chunk.
         by: The person who imports the file; stored with the values that it changes.
         name: The name of the file for people; "" for its path.
-        open_lines: Opens lines that were read elsewhere, in place of the file.
+        open_lines: Opens the lines of the file; None: the reader of `form` or of `mapping` opens them.
         before_storing: Called once, when nothing of the file is doubtful.
     """
 
@@ -186,13 +187,12 @@ class FileImport:
 
         Raises:
             ConfigError: The file does not have its form.
-            UnitDoubtError: Its units or times are doubtful; nothing was stored.
+            UnitDoubtError: Its units, times, ranges or sums of rain are doubtful; nothing was stored.
             StoreBusyError: The database did not respond. Earlier chunks are stored; a second import is harmless.
         """
         result = FileResult(self._title)
         who = None if self.by is None else f"{self.by} ({self.name or self.path.name})"
-        if not (self.accept_units and self.accept_times):
-            self._check()
+        self._check()
         frames = self._read_frames()
         self.before_storing()
         if frames.references and not self.dry_run:
