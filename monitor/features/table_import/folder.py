@@ -33,10 +33,11 @@ EACH_FILE: Final = "each file on its own"
 _POINTS: Final = Template("import.points", "satellite points are imported by `slopeward ingest {file} --site SITE`")
 _NO_TABLE: Final = Template("import.no_table", "{path}: no file in it is a table of readings")
 _OTHER_FOLDER: Final = Template("import.folder", "a folder; name it as well to import its files")
-_NO_TABLE_NAME: Final = Template("import.other_file", "no table by its name")
+_NO_TABLE_NAME: Final = Template("import.other_file", "its suffix is not one of a table")
 _COPY: Final = Template("import.copy", "a copy of {file}")
 _SAME_NAME: Final = Template(
-    "import.same_name", "{file} and {other} have the same name, which names their mapping: rename one of them"
+    "import.same_name",
+    "{file} and {other} have the same name, and a mapping is named after its file: rename one of them",
 )
 
 
@@ -70,7 +71,7 @@ class SharedQuestion:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The choices of the question. If it is about several files, one is to answer for each file on its own."""
+        """The choices of the question, and `EACH_FILE` if it is about several files."""
         question = self.question
         return (*question.choices, EACH_FILE) if question.choices and len(self.files) > 1 else question.choices
 
@@ -183,7 +184,7 @@ class FolderReader:
         files: As from `list_import_files`.
         site: The site to which the files belong; None for a new site.
         asks_place: Whether the position of the slope is asked for unless a file states it.
-        remembered: Answers of earlier imports. They are used only for questions that remain open and offer this choice.
+        remembered: Answers of earlier imports. They are used for questions that remain open and accept this answer.
     """
 
     def __init__(
@@ -225,9 +226,7 @@ class FolderReader:
         questions = share_questions(((file.path.name, file.guess.questions) for file in files), answers)
         found = FolderGuess(tuple(files), tuple(questions), tuple(left_out))
         if not found.questions:
-            compared = _UsedAnswers({**self._remembered, **answers})
-            found = replace(found, questions=_compare_files(found, compared))
-            self.used_answers |= compared.used
+            found = replace(found, questions=self._compare_files(found, answers))
         if self._asks_place and all(site_file.needs_place(file.guess, answers) for file in files):
             place = SharedQuestion(site_file.PLACE_QUESTION, site_file.PLACE)
             found = replace(found, questions=(*found.questions, place))
@@ -239,7 +238,8 @@ class FolderReader:
             return answered[1]
         own = _UsedAnswers(answers)
         guessed = self._guess_table(path, own)
-        while recalled := self._recall(path, guessed, own):
+        remembered = select_answers(self._remembered, path.name)
+        while recalled := _recall(guessed.questions, remembered, own):
             own.add(recalled)
             guessed = self._guess_table(path, own)
         self.used_answers |= own.used | {f"{path.name}/{key}" for key in own.used}
@@ -250,16 +250,15 @@ class FolderReader:
         self._answered[path] = dict(answers), found
         return found
 
-    def _recall(self, path: Path, guessed: TableGuess, answers: Mapping[str, str]) -> dict[str, str]:
-        """Return earlier answers to the open questions of a file, as far as they are possible here."""
-        remembered = select_answers(self._remembered, path.name)
-        found = {}
-        for question in guessed.questions:
-            answer = remembered.get(question.key)
-            is_possible = answer is not None and (not question.choices or answer in question.choices)
-            if answer is not None and is_possible and question.key not in answers:
-                found[question.key] = answer
-        return found
+    def _compare_files(self, found: FolderGuess, answers: Mapping[str, str]) -> tuple[SharedQuestion, ...]:
+        """Return questions about series for which several files contain different values at the same times."""
+        values = _load_shared_values(found)
+        own = _UsedAnswers(answers)
+        questions = _request_records(values, own)
+        own.add(_recall(questions, self._remembered, own))
+        questions = _request_records(values, own)
+        self.used_answers |= own.used
+        return tuple(SharedQuestion(question, question.key) for question in questions)
 
     def _guess_table(self, path: Path, answers: Mapping[str, str]) -> TableGuess:
         form = find_form(path)
@@ -273,6 +272,20 @@ class FolderReader:
 
     def _read(self, path: Path, answers: Mapping[str, str]) -> RawTable:
         return self._read_table(path, answers.get(SHEET, ""))
+
+
+def _recall(
+    questions: Iterable[FileQuestion], remembered: Mapping[str, str], answers: Mapping[str, str]
+) -> dict[str, str]:
+    """Return earlier answers to open questions, as far as they are possible here."""
+    recalled = {}
+    for question in questions:
+        answer = remembered.get(question.key)
+        if answer is None or question.key in answers:
+            continue
+        if not question.choices or answer in question.choices:
+            recalled[question.key] = answer
+    return recalled
 
 
 class _UsedAnswers(Mapping[str, str]):
@@ -336,12 +349,12 @@ def share_questions(
 
 
 def _have_same_choices(one: FileQuestion, other: FileQuestion) -> bool:
-    """Return whether two questions offer the same answers, apart from the one to answer for each column."""
+    """Return whether two questions offer the same choices, apart from `EACH`."""
     return {*one.choices} - {EACH} == {*other.choices} - {EACH}
 
 
-def _compare_files(found: FolderGuess, answers: Mapping[str, str]) -> tuple[SharedQuestion, ...]:
-    """Return questions about series for which several files contain different values at the same times."""
+def _load_shared_values(found: FolderGuess) -> dict[tuple[str, str], dict[str, list[tuple[datetime, float]]]]:
+    """Return times and values of the series that several files contain, by series and by the name of the file."""
     shared = found.find_shared_series()
     values: dict[tuple[str, str], dict[str, list[tuple[datetime, float]]]] = {key: {} for key in shared}
     for file in dict.fromkeys(file.path for files in shared.values() for file in files):
@@ -353,7 +366,14 @@ def _compare_files(found: FolderGuess, answers: Mapping[str, str]) -> tuple[Shar
             with suppress(ValueError, TypeError):  # the value is no number
                 number = convert(float(one.value), one.unit, QUANTITIES[one.quantity].unit)
                 values[key].setdefault(file.name, []).append((one.at, number))
-    talk = Interview(answers)
+    return values
+
+
+def _request_records(
+    values: Mapping[tuple[str, str], Mapping[str, Sequence[tuple[datetime, float]]]], answers: Mapping[str, str]
+) -> list[FileQuestion]:
+    """Return the open questions about series with different values in several files."""
+    interview = Interview(answers)
     for (station, quantity), files in values.items():
-        request_files(f"{station}.{quantity}", [*files.items()], talk)
-    return tuple(SharedQuestion(question, question.key) for question in talk.questions)
+        request_files(f"{station}.{quantity}", [*files.items()], interview)
+    return interview.questions

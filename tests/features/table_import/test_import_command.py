@@ -143,7 +143,7 @@ def test_what_a_folder_holds_besides_tables_is_named(piezometers, begin, capsys)
     assert run_verb(["import", "dam", *ANSWERS]) == 3
     said = capsys.readouterr().err
     assert "inner is left out: a folder; name it as well" in said
-    assert "report.pdf is left out: no table by its name" in said
+    assert "report.pdf is left out: its suffix is not one of a table" in said
     assert "is left out: a copy of" in said
     assert count_readings() == 3 * HOURS
 
