@@ -1,4 +1,4 @@
-"""Import of tables with an unknown layout, on the page and by `ingest --guess`, with a few questions."""
+"""Import of tables with an unknown layout: `slopeward import`, `ingest --guess`, `sites init --from` and the page."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ _LOG = logging.getLogger(__name__)
 _HERE: Final = "monitor.features.table_import"
 INSPECTION_LIMIT_S: Final = 90.0
 _BUSY: Final = Template("upload.busy", "another file is being previewed; try again in a minute")
-_TORN: Final = Template("upload.torn", "the file is torn: its upload is incomplete; send it again")
+_TORN: Final = Template("upload.torn", "the upload is incomplete: send the file again")
 _ACCEPTED: Final = Template("upload.accepted", "this file was accepted already")
 _NO_TABLE: Final = Template("upload.no_table", "it cannot be read as a table: {problem}")
 _OPEN: Final = Template("upload.open", "questions about this file are open; answer them first")
@@ -75,7 +75,7 @@ _DAYS_NOT_COUNTED: Final = Template(
     "is read in, `slopeward backtest --site {site}` counts them",
 )
 _UNNAMED: Final = Template(
-    "upload.undeclared", "the site file does not name these series, no criterion uses them: {names}"
+    "upload.undeclared", "the site file does not name these series, so no criterion uses them: {names}"
 )
 UNDERSTOOD: Final = "understood.json"
 PREVIEW_FILE: Final = WorkerTask(f"{_HERE}.guess.preview:preview_file", PreviewRequest, PreviewResult)
@@ -92,7 +92,8 @@ class UploadProcessor:
     """Previews uploaded files one at a time, and stores those that were accepted.
 
     Files that were sent together form a batch. Each question is asked once for the batch, and the batch is accepted as
-    a whole.
+    a whole. The values of the files are not compared with each other, as `slopeward import` does: values that differ
+    are stored as one series, the later file as a revision.
 
     Attributes:
         progress: For each file that is being stored, the share that is done, by id of the upload.

@@ -26,12 +26,17 @@ MOST_OF_ONE: Final = 40  # folders of an account
 MOST_OF_ALL: Final = 120
 KEPT_S: Final = 86400.0
 NAME_MOST: Final = 80
-ROOM_TIMES: Final = 20  # a file as plain lines and its replay in a database take up to this many times its size
+# The lines that a worker writes and the stored readings take up to this many times the size of the file.
+ROOM_TIMES: Final = 20
 ID: Final = r"^[0-9a-f]{16}$"
-# Stages of a file, in this order. DOUBT and FAILED wait for a person.
+# Stages of a file: it is sent (COMING), previewed (LOOKED) and stored (READING). In the end it is DONE, or it waits for
+# a person (DOUBT, FAILED).
 COMING, LOOKED, READING, DOUBT, DONE, FAILED = "coming", "looked", "reading", "doubt", "done", "failed"
 _LARGE: Final = Template("upload.large", "the file is larger than {n} MiB (limits.upload_mb)")
 _WAITING: Final = Template("upload.waiting", "{n} of your files wait here already: finish or discard one first")
+_FULL: Final = Template(
+    "upload.full", "{n} uploaded files of all accounts wait here: try again after they are finished or removed"
+)
 _NO_ROOM: Final = Template("upload.room", "the disk has no room for this file")
 _GAP: Final = Template("upload.part", "this part does not continue the file; send it again from its beginning")
 _LONGER: Final = Template("upload.longer", "the file is larger than was announced")
@@ -84,9 +89,12 @@ class UploadStore:
             raise RefusedError(EMPTY_FILE() if size <= 0 else _LARGE(n=Figure(self.most_bytes >> 20, "d")))
         with _lock:
             self.sweep()
-            mine = [one.owner == owner for one in self.list_all()]
-            if len(mine) >= MOST_OF_ALL or sum(mine) >= MOST_OF_ONE:
-                raise RefusedError(_WAITING(n=sum(mine)))
+            waiting = self.list_all()
+            own_count = sum(upload.owner == owner for upload in waiting)
+            if own_count >= MOST_OF_ONE:
+                raise RefusedError(_WAITING(n=own_count))
+            if len(waiting) >= MOST_OF_ALL:
+                raise RefusedError(_FULL(n=len(waiting)))
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             if shutil.disk_usage(self.root).free < ROOM_TIMES * size + self.reserve_bytes:
                 raise RefusedError(_NO_ROOM())
@@ -176,7 +184,7 @@ class UploadStore:
         shutil.rmtree(self.folder(upload.id), ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove uploads that were not used for a day."""
+        """Remove uploads that have not changed for a day."""
         for path in self.root.glob("*") if self.root.is_dir() else ():
             if self._age_s(path.name) > KEPT_S:
                 shutil.rmtree(path, ignore_errors=True)
@@ -198,10 +206,6 @@ class UploadStore:
     def mapping(self, upload: Upload) -> Path:
         """Return the path of the mapping of an upload."""
         return self.folder(upload.id) / "mapping.toml"
-
-    def out(self, upload: Upload) -> Path:
-        """Return the only folder of an upload that a worker may write to."""
-        return self.folder(upload.id) / "out"
 
 
 def format_name(name: str) -> str:

@@ -151,7 +151,7 @@ def test_of_quantities_without_a_criterion_it_is_said_how_one_is_written(here, c
     assert run_verb(["ingest", "rain.csv", "--guess", "--site", "wet", "--answer", "place=47.5,10.2"]) == 0
     said = capsys.readouterr().err
     assert "nothing judges" not in said
-    assert "`slopeward check` exits 1 until something can reach 'red'" in said
+    assert "`slopeward check` exits 1 until a criterion can raise 'red'" in said
 
 
 def lay_tilt():

@@ -87,9 +87,10 @@ def import_(
     """Import tables: recognise them, ask what they leave open, store the readings and evaluate the site.
 
     The command asks each question once for all files, and shows the first and last rows before it stores anything.
-    Without a terminal it stores without asking, and refuses files that leave a question open. It can be repeated:
-    stored readings are not stored twice, and answers are kept with the mappings, in `mappings/SITE` beside the folder
-    of the site files.
+    It asks for bounds of quantities that nothing judges yet. Without a terminal it asks nothing: if a file leaves a
+    question open, it prints the questions and stores nothing, and a file with doubtful units is left out. The command
+    can be repeated: stored readings are not stored twice, and answers are kept with the mappings, in `mappings/SITE`
+    beside the folder of the site files.
 
     Exit 0 all stored, 3 some rows or files could not be stored, 4 nothing valid, 1 a known error.
 
@@ -197,6 +198,8 @@ def _print_unused(reader: FolderReader, given: Mapping[str, str]) -> None:
 def _check_files(found: FolderGuess, site: Site | None, *, accept_units: bool) -> tuple[FolderGuess, Collection[Path]]:
     """Check units, times and ranges of all files before anything is derived from them or stored.
 
+    The origins of stations are those of the site file, and for new stations those that a file states.
+
     Args:
         found: The files without open questions.
         site: The site; None for a new one.
@@ -206,7 +209,8 @@ def _check_files(found: FolderGuess, site: Site | None, *, accept_units: bool) -
         The files without those that are refused, and the files whose units and times a person confirmed.
 
     Raises:
-        ConfigError: The only file is refused.
+        UnitDoubtError: The only file is doubtful.
+        ConfigError: All files are doubtful, or a file cannot be read.
     """
     checked = site or Site("import", "import", 0.0, 0.0, "UTC", (), (), ())
     kept: list[FileGuess] = []
@@ -259,7 +263,7 @@ def _ask_bounds(draft: SiteDraft, by: str | None) -> list[site_file.LevelBounds]
             if typed == "none":
                 break
             try:
-                bounds += read_given_bounds([f"{quantity}={typed}"], by)
+                bounds += read_given_bounds([f"{quantity}={typed}"], by, source="at the prompt of slopeward import")
                 break
             except ConfigError as error:
                 print_note(error.message)
@@ -331,7 +335,7 @@ def _store_one(file: FileGuess, target: ImportTarget, *, is_confirmed: bool) -> 
     values = max(1, 0 if file.preview is None else file.preview.values)
 
     def report(result: FileResult) -> None:
-        show_progress(file.path.name, min(1.0, result.rows / values))
+        show_progress(file.path.name, min(1.0, (result.valid + result.rejected) / values))
 
     with open_file(file.path, form, stated, target) as converted:
         store = partial(store_file, file.path, form, stated, target, converted=converted, on_progress=report)

@@ -25,9 +25,17 @@ def print_understood(found: FolderGuess) -> None:
         print_note(f"{station}.{quantity} is in several files ({names}); they are stored as one series")
 
 
-def read_given_bounds(given: Sequence[str], by: str | None) -> list[site_file.LevelBounds]:
-    """Return the bounds of `--bound`, each with the person who sets it and the reason."""
-    reason = f"given with --bound on {datetime.now(UTC):%Y-%m-%d}"
+def read_given_bounds(
+    given: Sequence[str], by: str | None, source: str = "with --bound"
+) -> list[site_file.LevelBounds]:
+    """Return the bounds that a person gives as `QUANTITY=NUMBERS`, each with the person and the reason.
+
+    Args:
+        given: The bounds.
+        by: The person; None for the account of the operating system.
+        source: Where they were given; stands in the reason.
+    """
+    reason = f"given {source} on {datetime.now(UTC):%Y-%m-%d}"
     read = partial(site_file.read_bounds, author=by or name_os_actor().name, reason=reason)
     pairs = read_pairs("--bound", "tilt_x=5", given)
     return [bound for quantity, text in pairs.items() for bound in read(quantity, text)]
@@ -62,10 +70,10 @@ def print_warnings(warnings: WarningSummary, draft: SiteDraft) -> None:
 
 
 def explain_unjudged(draft: SiteDraft, bounds: Sequence[site_file.LevelBounds], path: Path) -> None:
-    """Print which quantities no criterion judges, and how a criterion would."""
+    """Print the quantities that no criterion judges, and a criterion to copy into the site file."""
     site = draft.site
     top = site.levels[-1].name
-    refused = f"`slopeward check` exits 1 until something can reach {top!r}"
+    refused = f"`slopeward check` exits 1 until a criterion can raise {top!r}"
     unjudged = draft.find_unjudged(bounds)
     if unjudged is None:
         if draft.is_weak:
