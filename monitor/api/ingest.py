@@ -100,6 +100,7 @@ from monitor.ingest.total_stations import (
     DISPLACEMENT_OF,  # displacement by coordinate: `position_east` to `displacement_east`, and so on
     POLAR,  # quantities that a total station measures: slope distance, horizontal angle, zenith angle
     SLOPE_DISTANCE,  # quantity of the slope distance of a total station, `slope_distance`
+    compute_coordinates_m,  # compute east, north and up of a prism from the distance and angles of a total station
 )
 
 __all__ = [
@@ -135,6 +136,7 @@ __all__ = [
     "TableMapping",
     "TimeRule",
     "compile_alternatives",
+    "compute_coordinates_m",
     "doubt_century",
     "doubt_span",
     "doubt_unset",

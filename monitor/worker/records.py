@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import datetime
-from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Final, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from detection.reasons import Reason as DetectionReason
 from detection.reasons import reasons_from_json as read_detection_reason
@@ -128,6 +128,8 @@ def _reader(kind: Any, describe: Describe) -> Read:
         return _record_reader(kind, describe)
     if kind is datetime:
         return _read_instant
+    if origin is Literal:
+        return functools.partial(_read_choice, parts)
     return read_text if kind is str else _plain_reader(kind)
 
 
@@ -159,6 +161,13 @@ def _read_reason(kind: type, describe: Describe, value: Any) -> SupportsReason:
     except Exception:  # values of somebody else can fail in any way
         raise RecordError("expected a reason") from None
     return reason
+
+
+def _read_choice(choices: tuple[Any, ...], value: Any) -> Any:
+    """Read one of a few values; `RecordError` for anything else."""
+    if value not in choices:
+        raise RecordError(f"expected one of {', '.join(map(str, choices))}")
+    return value
 
 
 def _plain_reader(kind: type) -> Read:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -52,6 +52,20 @@ def test_what_is_spelled_is_read_and_what_is_no_plain_data_is_not_spelled():
     assert read_record(Whole, PLAIN) == WHOLE
     with pytest.raises(TypeError, match="set is no plain data"):
         json.dumps({"a": {1}}, default=record_to_plain)
+
+
+@dataclass(frozen=True)
+class Choice:
+    unit: Literal["deg", "gon"] = "deg"
+    units: tuple[Literal["deg", "gon"], ...] = ()
+
+
+def test_a_value_of_a_few_is_read_and_any_other_is_refused():
+    chosen = Choice("gon", ("deg", "gon"))
+    assert read_record(Choice, json.loads(json.dumps(chosen, default=record_to_plain))) == chosen
+    for value in ("rad", 1, None, {"code": "gon"}):
+        with pytest.raises(RecordError, match="unit: expected one of deg, gon"):
+            read_record(Choice, {"unit": value})
 
 
 @tabulated(

@@ -14,7 +14,7 @@ from monitor.api.errors import ConfigError
 from monitor.api.files import Content, ImportOptions
 from monitor.api.ingest import list_files
 from monitor.api.queries.ingest import WIDE, add_places, find_form, list_readers
-from monitor.api.sites import QUANTITIES, Site, convert
+from monitor.api.sites import QUANTITIES, Origin, Site, convert
 from monitor.api.text import Template
 from monitor.features.table_import.guess import site_file
 from monitor.features.table_import.guess.guess import SensorGuess, TableGuess, guess
@@ -113,7 +113,8 @@ class FolderGuess:
                 sensors.setdefault((sensor.station, sensor.quantity), sensor)
         known = ImportOptions(
             places=tuple({place.station: place for found in guesses for place in found.known.places}.values()),
-            origins=tuple(dict(origin for found in guesses for origin in found.known.origins).items()),
+            origins=_merge_origins(origin for found in guesses for origin in found.known.origins),
+            total_stations=next((found.known.total_stations for found in guesses if found.known.total_stations), ()),
         )
         facts = tuple((f.path.name, text) for f in self.files for name, text in f.guess.facts if name == "file")
         return replace(guesses[0], facts=facts, questions=(), sensors=tuple(sensors.values()), known=known)
@@ -125,6 +126,16 @@ class FolderGuess:
             for sensor in file.guess.sensors:
                 found.setdefault((sensor.station, sensor.quantity), []).append(file)
         return {key: files for key, files in found.items() if len(files) > 1}
+
+
+def _merge_origins(origins: Iterable[tuple[str, Origin]]) -> tuple[tuple[str, Origin], ...]:
+    """Return the earliest origin of each station."""
+    found: dict[str, Origin] = {}
+    for station, origin in origins:
+        known = found.setdefault(station, origin)
+        if origin.since < known.since:
+            found[station] = origin
+    return tuple(found.items())
 
 
 class ListedFiles(NamedTuple):

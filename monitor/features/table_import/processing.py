@@ -166,7 +166,13 @@ class UploadProcessor:
         sensors = {(sensor.station, sensor.quantity): sensor for found in settled for sensor in found.sensors}
         places = {place.station: place for found in settled for place in found.told.places}
         origins = dict(origin for found in settled for origin in found.told.origins)
-        told = replace(settled[0].told, places=tuple(places.values()), origins=tuple(origins.items()))
+        instruments = next((found.told.total_stations for found in settled if found.told.total_stations), ())
+        told = replace(
+            settled[0].told,
+            places=tuple(places.values()),
+            origins=tuple(origins.items()),
+            total_stations=instruments,
+        )
         return replace(settled[0], sensors=tuple(sensors.values()), told=told)
 
     def declare(

@@ -337,6 +337,26 @@ def test_positions_of_a_network_make_a_site_by_the_page(page, ada, tmp_path, mon
     assert "height_m = 273.2581" in (tmp_path / "sites/chan.toml").read_text()
 
 
+@pytest.mark.usefixtures("jobs_in_process")
+def test_distances_and_angles_make_a_site_with_a_total_station_by_the_page(page, ada, tmp_path):
+    rows = [
+        f"P{n};{day:02}.03.2025 08:00;{100 + 5 * n + day / 500:.4f};{100 + n:.4f};95.0000"
+        for day in range(1, 29)
+        for n in (1, 2)
+    ]
+    content = "\n".join(["Point;Date;Slope distance [m];Hz [gon];V [gon]", *rows, ""]).encode()
+    upload, text = ada.look("prisms.csv", content)
+    assert "the slope distance and the angles of a total station?" in text
+    ada.post(f"/files/{upload}/answers", answer=["UTC", "total station", "46.2,8.9"])
+    ada.post(f"/files/{upload}/answers", answer=["first"])
+    assert "origin of a local grid" in ada.show(f"/files/{upload}")
+    assert ada.post(f"/files/{upload}/accept", site="prisms", reason="as surveyed").status_code == 303
+    assert "could not" not in ada.wait(upload)
+    site = (tmp_path / "sites/prisms.toml").read_text()
+    assert "[[total_station]]" in site
+    assert site.count("origin = {east_m") == 2
+
+
 def test_an_upload_whose_folder_is_empty_stops_no_sweep(tmp_path):
     store = UploadStore(tmp_path, 1, 0)
     store.folder("torn").mkdir(parents=True)

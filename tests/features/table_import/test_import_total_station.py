@@ -76,7 +76,7 @@ def write_coordinates(begin):
     Path("prisms.csv").write_text("\n".join(lines) + "\n")
 
 
-def write_polar(begin):
+def write_polar(begin, *, has_site=True):
     lines = ["Point;Time;SD;Hz;V"]
     gon = 200 / math.pi
     for at, name, place in simulate(begin):
@@ -85,6 +85,8 @@ def write_polar(begin):
         circle, zenith = math.atan2(east, north) * gon, math.atan2(level, up) * gon
         lines.append(f"{name};{at:%d.%m.%Y %H:%M};{math.hypot(level, up):.4f};{circle:.5f};{zenith:.5f}")
     Path("polar.csv").write_text("\n".join(lines) + "\n")
+    if not has_site:
+        return
     stations = [
         STATION.format(
             name=name,
@@ -163,4 +165,55 @@ def test_distances_and_angles_use_the_instrument_of_the_site_file(begin, capsys)
 def test_units_are_asked_after_the_readings_are_known(begin):
     write_polar(begin)
     questions = guess(read_raw_table(Path("polar.csv")), {"zone": "UTC", "polar": "total station"}).questions
-    assert {question.key for question in questions} == {"unit:angle", "unit:slope_distance"}
+    assert {question.key for question in questions} == {"unit:angle", "unit:slope_distance", "reference"}
+
+
+POLAR_ANSWERS = ("zone=UTC", "polar=total station", "unit:angle=gon", "unit:slope_distance=m", "reference=first")
+
+
+def test_distances_and_angles_of_a_new_site_become_displacement_and_a_level(begin, capsys):
+    write_polar(begin, has_site=False)
+    assert import_file("polar.csv", "place=46,9", *POLAR_ANSWERS) == 0
+    newest = list_newest()
+    assert newest["PR2", "displacement_east"] == pytest.approx(0.8 * (240 + 480), abs=15)
+    assert newest["PR2", "displacement_north"] == pytest.approx(-0.5 * (240 + 480), abs=15)
+    assert newest["REF1", "displacement_east"] == pytest.approx(0.0, abs=15)
+    said = capsys.readouterr().out
+    assert "PR2: velocity" in said
+    assert "origin of a local grid" in said
+
+
+EMPTY_SITE = """
+[site]
+id = "cut"
+name = "Cut"
+latitude = 46.0
+longitude = 9.0
+[[station]]
+id = "E1"
+[[station.series]]
+quantity = "crack_opening"
+unit = "mm"
+interval = "1h"
+"""
+
+
+@pytest.mark.parametrize("is_polar", [True, False])
+def test_prisms_are_added_to_a_site_without_prisms(begin, is_polar):
+    Path("configs/sites").mkdir(parents=True)
+    Path("configs/sites/cut.toml").write_text(EMPTY_SITE)
+    if is_polar:
+        write_polar(begin, has_site=False)
+    else:
+        write_coordinates(begin)
+    file, answers = (
+        ("polar.csv", POLAR_ANSWERS)
+        if is_polar
+        else ("prisms.csv", ("zone=UTC", "coordinates=coordinates", "reference=first"))
+    )
+    answered = [word for answer in answers for word in ("--answer", answer)]
+    assert run_verb(["import", file, "--site", "cut", "--yes", *answered]) == 0
+    assert list_newest()["PR2", "displacement_east"] == pytest.approx(0.8 * (240 + 480), abs=15)
+    text = Path("configs/sites/cut.toml").read_text()
+    assert ("[[total_station]]" in text) == is_polar
+    assert run_verb(["import", file, "--site", "cut", "--yes"]) == 0

@@ -149,7 +149,7 @@ def settle_coordinates(
     if answer != COORDINATES:
         return list(rules), {}
     _refuse_cartesian(table, axes)
-    _request_reference(talk, site_origins)
+    request_reference(talk, site_origins)
     left_out = {
         rule.name: _IN_COORDINATES()
         for rule in rules
@@ -181,8 +181,7 @@ def find_origins(
     Raises:
         ConfigError: A station has no reading on or after the date, or no origin in the site file.
     """
-    begin = None if answer in {FIRST, SITE} else datetime.fromisoformat(answer)
-    clocks = _list_clocks(table, mapping, times)
+    readings = ReferenceReadings(table, mapping, times, answer)
     found: dict[str, dict[str, float]] = {}
     since: dict[str, datetime] = {}
     for rule in mapping.columns:
@@ -193,23 +192,48 @@ def find_origins(
                 if axis.station not in site_origins:
                     raise ConfigError(_NO_ORIGIN(station=axis.station))
                 continue
-            later = sorted((clocks[row], row) for row in axis.values_m if row in clocks)
-            if begin is not None:
-                later = [(clock, row) for clock, row in later if clock >= begin]
-            reading = next(_read_instants(table, mapping, [row for _, row in later]), None)
-            if reading is None:
-                raise ConfigError(_NOT_ON(station=axis.station, column=table.title(rule.name), answer=answer))
-            at, row = reading
+            at, row = readings.find(axis.station, rule.name, axis.values_m)
             found.setdefault(axis.station, {})[rule.quantity] = axis.values_m[row]
             since[axis.station] = min(at, since.get(axis.station, at))
     if answer == SITE:
         return tuple(site_origins.items())
     return tuple(
-        (station, Origin(since[station], baseline_m=_make_baseline(axes_m))) for station, axes_m in found.items()
+        (station, Origin(since[station], baseline_m=make_baseline(axes_m))) for station, axes_m in found.items()
     )
 
 
-def _make_baseline(axes_m: Mapping[str, float]) -> tuple[float | None, float | None, float | None]:
+class ReferenceReadings:
+    """The readings of a table that displacement may count from.
+
+    Args:
+        table: The table.
+        mapping: The complete mapping of the table.
+        times: The times of the rows.
+        answer: `FIRST`, or a date in ISO form before which readings are left out.
+    """
+
+    def __init__(self, table: RawTable, mapping: TableMapping, times: Times, answer: str) -> None:
+        self._table = table
+        self._mapping = mapping
+        self._answer = answer
+        self._begin = None if answer in {FIRST, SITE} else datetime.fromisoformat(answer)
+        self._clocks = _list_clocks(table, mapping, times)
+
+    def find(self, station: str, column: str, rows: Iterable[int]) -> tuple[datetime, int]:
+        """Return the instant and the row of the first reading among some rows of a station.
+
+        Raises:
+            ConfigError: No reading is on or after the date.
+        """
+        timed = sorted((self._clocks[row], row) for row in rows if row in self._clocks)
+        later = [row for clock, row in timed if self._begin is None or clock >= self._begin]
+        reading = next(_read_instants(self._table, self._mapping, later), None)
+        if reading is None:
+            raise ConfigError(_NOT_ON(station=station, column=self._table.title(column), answer=self._answer))
+        return reading
+
+
+def make_baseline(axes_m: Mapping[str, float]) -> tuple[float | None, float | None, float | None]:
     """Return east, north and up as a site file stores them, with four decimals."""
     east_m, north_m, up_m = (
         None if axes_m.get(position) is None else round(axes_m[position], 4) for position in DISPLACEMENT_OF
@@ -238,7 +262,8 @@ def _refuse_cartesian(table: RawTable, axes: Sequence[_Axis]) -> None:
             raise ConfigError(LABELLED_TEXT(name=str(table.path), text=_CARTESIAN(station=station)))
 
 
-def _request_reference(talk: Interview, site_origins: Mapping[str, Origin]) -> None:
+def request_reference(talk: Interview, site_origins: Mapping[str, Origin]) -> None:
+    """Ask from which reading displacement counts."""
     today = datetime.now(UTC).date()
     template = _WHICH_REFERENCE_OR_SITE if site_origins else _WHICH_REFERENCE
     answer = talk.request(REFERENCE, template(date=today.isoformat()), (), FIRST)

@@ -159,8 +159,10 @@ def describe_seldom(times: Times, intervals_s: Mapping[str, float | None]) -> Fa
 
 
 def describe_reference(origins: Sequence[tuple[str, Origin]]) -> Facts:
-    """Return the readings that displacement counts from."""
+    """Return the readings that displacement counts from; nothing if no station has an origin."""
     since = sorted(origin.since for _, origin in origins)
+    if not since:
+        return []
     first, last = f"{since[0]:%Y-%m-%d %H:%M}", f"{since[-1]:%Y-%m-%d %H:%M}"
     if first == last:
         return [("reference", _REFERENCE(n=len(origins), at=first))]

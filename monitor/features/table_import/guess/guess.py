@@ -28,6 +28,7 @@ from monitor.features.table_import.guess import together
 from monitor.features.table_import.guess.bounds import LevelWindow
 from monitor.features.table_import.guess.columns import find_column_units, read_heading, settle_columns
 from monitor.features.table_import.guess.coordinates import (
+    FIRST,
     REFERENCE,
     find_origins,
     settle_coordinates,
@@ -59,7 +60,13 @@ from monitor.features.table_import.guess.odd_rows import (
     request_parts,
     settle_flags,
 )
-from monitor.features.table_import.guess.polar import POLAR_KEY, settle_polar
+from monitor.features.table_import.guess.polar import (
+    LOCAL_INSTRUMENT,
+    POLAR_KEY,
+    describe_local_instrument,
+    find_polar_origins,
+    settle_polar,
+)
 from monitor.features.table_import.guess.questions import FileQuestion, Interview
 from monitor.features.table_import.guess.rain_stamp import COUNTER, RAIN, RainStamp, settle_rain_stamp
 from monitor.features.table_import.guess.raw_table import ALL_SHEETS, SHEET, RawTable
@@ -224,7 +231,9 @@ def guess(
     reasons = _find_repeated(table, numbers, numerals, steps)
     numbers = [name for name in numbers if name not in reasons]
     read_numbers = partial(list_numbers, table, numerals=numerals)
-    polar_rules, polar_columns, polar_reasons = settle_polar(table, numbers, read_numbers, station_column, talk)
+    polar_rules, polar_columns, polar_reasons = settle_polar(
+        table, numbers, read_numbers, station_column, talk, site_origins or {}
+    )
     others = [name for name in numbers if name not in polar_columns]
     rules, open_columns = settle_columns(table, others, read_numbers, station_column, talk)
     rules = [*polar_rules, *rules]
@@ -257,15 +266,20 @@ def guess(
     )
     sensors = _list_sensors(table, _list_stored(rules), mapping, times, talk)
     facts += _describe_intervals(table, rules, station_column, times, sensors)
-    instruments = find_instruments(table, rules, mapping, times, talk)
-    sensors = tuple(replace(sensor, instrument=instruments.names.get(sensor.station, "")) for sensor in sensors)
-    facts += instruments.facts
+    shared = find_instruments(table, rules, mapping, times, talk)
+    sensors = tuple(replace(sensor, instrument=shared.names.get(sensor.station, "")) for sensor in sensors)
+    facts += shared.facts
     if talk.questions:
         return TableGuess(None, tuple(facts), tuple(talk.questions), sensors)
     known = ImportOptions()
     if polar_rules:
-        origins = tuple((site_origins or {}).items())
-        known = ImportOptions(origins=origins, total_stations=tuple(total_stations))
+        instruments = tuple(total_stations) or (LOCAL_INSTRUMENT,)
+        answer = answers.get(REFERENCE, FIRST)
+        polar_origins = find_polar_origins(table, mapping, times, numerals, answer, site_origins or {}, instruments)
+        known = ImportOptions(origins=polar_origins, total_stations=instruments)
+        measured = {sensor.station for sensor in sensors}
+        facts += describe_reference([origin for origin in polar_origins if origin[0] in measured])
+        facts += [] if total_stations else describe_local_instrument()
     elif any(rule.quantity in DISPLACEMENT_OF for rule in rules):
         origins = find_origins(table, mapping, times, numerals, answers[REFERENCE], site_origins or {})
         known = ImportOptions(origins=origins)

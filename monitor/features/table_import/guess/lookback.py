@@ -18,7 +18,7 @@ from monitor.api.queries.alerts import (
     find_station_days,
     run_backtest,
 )
-from monitor.api.queries.ingest import FileImport, open_empty_database, open_readings
+from monitor.api.queries.ingest import FileImport, add_places, open_empty_database, open_readings
 from monitor.api.queries.readings import find_uncounted
 from monitor.api.sites import Site
 from monitor.api.text import Template
@@ -52,7 +52,9 @@ def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]], values: int
         pipeline = Pipeline(db, {site.id: site}, _now)
         ends: list[datetime] = []
         for path, table_guess in files:
-            lines = partial(open_readings(table_guess.form), path, table_guess.options)
+            # Several files of a point count from one origin, that of the site file.
+            options = add_places(table_guess.options, site)
+            lines = partial(open_readings(table_guess.form), path, options)
             file = FileImport(path, pipeline, site, _now, accept_units=True, accept_times=True, open_lines=lines)
             result = file.run()
             ends += [] if result.to_at is None else [result.to_at]

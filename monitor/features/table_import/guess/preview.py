@@ -15,7 +15,7 @@ from typing import Final
 from monitor.api.errors import ConfigError
 from monitor.api.files import Content, ImportOptions
 from monitor.api.queries.ingest import WIDE, StationPlace, find_form, list_readers
-from monitor.api.sites import Origin
+from monitor.api.sites import Origin, TotalStation
 from monitor.api.text import Template, rename_file
 from monitor.features.table_import.guess.guess import SensorGuess, TableGuess, guess
 from monitor.features.table_import.guess.known import guess_known
@@ -108,6 +108,7 @@ class FileFacts:
     time: str | None = None
     places: tuple[StationPlace, ...] = ()
     origins: tuple[tuple[str, Origin], ...] = ()
+    total_stations: tuple[TotalStation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

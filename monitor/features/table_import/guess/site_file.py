@@ -36,7 +36,7 @@ from monitor.features.table_import.guess.bounds import LevelWindow, choose_dwell
 from monitor.features.table_import.guess.guess import SensorGuess, TableGuess
 from monitor.features.table_import.guess.questions import ONE_OF, FileQuestion
 from monitor.features.table_import.guess.record import PARTS, find_bases, list_in_space
-from monitor.features.table_import.guess.toml_writer import format_stations, quote
+from monitor.features.table_import.guess.toml_writer import format_stations, format_total_stations, quote
 
 PLACE: Final = "place"
 DISPLACEMENT: Final = "displacement"
@@ -263,7 +263,10 @@ def write_site(
     speeds = [one for one in bounds if one.is_speed]
     proposed = (*_format_motion(moving, LEVELS, days, speeds), *_format_failure_windows(moving), *_format_rain(sensors))
     criteria = "\n".join((*proposed, *_format_bounds(sensors, LEVELS, bounds)))
-    return f"{head}{format_stations(sensors, known, bases)}\n{criteria}\n{tail}"
+    stations = "\n".join(
+        filter(None, (format_stations(sensors, known, bases), format_total_stations(known.total_stations)))
+    )
+    return f"{head}{stations}\n{criteria}\n{tail}"
 
 
 def find_absent(site: Site, sensors: Iterable[SensorGuess]) -> list[SensorGuess]:
@@ -379,7 +382,10 @@ def format_additions(
     levels = [level.name for level in site.levels[1:]]
     bases = find_bases(sensors, others=any(q.startswith(MOTION_PREFIXES) for _, q in find_voting_series(site)))
     sensors, copied = _share_loggers(site, sensors)
-    given = "\n".join((format_stations(sensors, known, bases, copied), *_format_bounds(sensors, levels, bounds)))
+    stations = format_stations(sensors, known, bases, copied)
+    if known.total_stations and not site.total_stations:
+        stations = f"{stations}\n{format_total_stations(known.total_stations)}"
+    given = "\n".join((stations, *_format_bounds(sensors, levels, bounds)))
     whole = parse_site(f"{site.source}\n{given}", site.id)
     motion = [s for s in _find_unjudged(whole, sensors) if s.quantity.startswith(MOTION_PREFIXES)]
     speeds = [one for one in bounds if one.is_speed]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from monitor.api.files import ImportOptions
 from monitor.api.ingest import TableMapping, format_time_of_day
-from monitor.api.sites import ELLIPSOID, QUANTITIES, Origin
+from monitor.api.sites import ELLIPSOID, QUANTITIES, Origin, TotalStation
 from monitor.api.text import format_duration, format_iso
 from monitor.features.table_import.guess.guess import SensorGuess
 from monitor.features.table_import.guess.record import PARTS, STEEP_MOST, list_in_space, moves
@@ -124,6 +124,17 @@ def format_stations(
                 lines.append(
                     f"noise_floor_mm = {sensor.noise_mm:.2g}  # one standard deviation of the noise in its record"
                 )
+        blocks.append("\n".join(lines) + "\n")
+    return "\n".join(blocks)
+
+
+def format_total_stations(total_stations: Iterable[TotalStation]) -> str:
+    """Return total stations as tables of a site file."""
+    blocks = []
+    for one in total_stations:
+        place = (f"{name} = {getattr(one, name):.4f}" for name in ("east_m", "north_m", "up_m"))
+        lines = ["[[total_station]]", f"id = {quote(one.id)}", *place]
+        lines.append("# orientation = 0.0  # bearing from north at which the horizontal circle reads 0, in degrees")
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
 
