@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
+from monitor.features.table_import.guess.guess import guess
+from monitor.features.table_import.guess.raw_table import read_raw_table
+from monitor.features.table_import.guess.values import list_values
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reading import FileImport
 from monitor.ingest.message import BrokerMessage
@@ -37,7 +40,7 @@ def list_stored(database, station):
 
 
 def test_table_of_the_page_is_imported_as_displacement(database, site, tmp_path):
-    (table,) = list_blocks("csv")
+    table, _ = list_blocks("csv")
     (mapping,) = [block for block in list_blocks("toml") if block.startswith("[table]")]
     (tmp_path / "prisms.csv").write_text(table)
     (tmp_path / "prisms.toml").write_text(mapping)
@@ -50,6 +53,22 @@ def test_table_of_the_page_is_imported_as_displacement(database, site, tmp_path)
         ("displacement_north", -13.9),
         ("displacement_up", -4.5),
     ]
+
+
+def test_distances_and_angles_of_the_page_become_displacement_of_a_new_site(tmp_path):
+    _, table = list_blocks("csv")
+    path = tmp_path / "polar.csv"
+    path.write_text(table)
+    found = guess(read_raw_table(path), {"zone": "UTC", "polar": "total station", "reference": "first"})
+    assert not found.questions
+    last_mm = {
+        value.quantity: round(value.value, 1)
+        for value in list_values(path, found.form, found.options)
+        if value.station == "PR03" and not value.error
+    }
+    # From the first reading to the second one, as in the table of coordinates.
+    expected = {"displacement_east": 20.9, "displacement_north": -14.2, "displacement_up": -7.2}
+    assert last_mm == pytest.approx(expected, abs=0.3)
 
 
 def test_messages_of_the_page_are_one_displacement(database, site):
