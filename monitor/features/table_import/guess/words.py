@@ -83,14 +83,18 @@ class WordList:
     """Patterns of `words.toml`."""
 
     def __init__(self, patterns: Iterable[str], exceptions: Iterable[str] = ()) -> None:
-        self._patterns = [_compile(pattern) for pattern in patterns]
-        self._exceptions = [_compile(pattern) for pattern in exceptions]
+        self._patterns = tuple(patterns)
+        self._exceptions = tuple(exceptions)
 
     def find_all(self, heading: Heading) -> list[WordMatch]:
         """Return the matches of all patterns that overlap no exception."""
-        exceptions = [match.span() for regex, _ in self._exceptions for match in regex.finditer(heading.words)]
+        exceptions = [
+            match.span()
+            for regex, _ in _list_possible(self._exceptions, heading.words)
+            for match in regex.finditer(heading.words)
+        ]
         found = []
-        for regex, letters in self._patterns:
+        for regex, letters in _list_possible(self._patterns, heading.words):
             for match in regex.finditer(heading.words):
                 begin, end = match.span()
                 if begin < end and not any(begin < last and first < end for first, last in exceptions):
@@ -105,12 +109,12 @@ class WordList:
     def is_whole(self, text: str) -> bool:
         """Return whether a text is a pattern and nothing else."""
         words = split_heading(text).words
-        return any(regex.fullmatch(words) for regex, _ in self._patterns)
+        return any(regex.fullmatch(words) for regex, _ in _list_possible(self._patterns, words))
 
     def starts(self, text: str) -> bool:
         """Return whether a text starts with a pattern."""
         words = split_heading(text).words
-        return any(regex.match(words) for regex, _ in self._patterns)
+        return any(regex.match(words) for regex, _ in _list_possible(self._patterns, words))
 
     def find_spans(self, text: str) -> list[tuple[int, int]]:
         """Return begin and end of each part of a text that one or more patterns match.
@@ -210,6 +214,23 @@ def _continues_word(char: str) -> bool:
 def _strip_accents(char: str) -> str:
     plain = "".join(part for part in unicodedata.normalize("NFKD", char) if not unicodedata.combining(part))
     return plain.casefold()
+
+
+def _list_possible(patterns: Iterable[str], words: str) -> list[tuple[re.Pattern[str], int]]:
+    """Return the compiled patterns that may match. Compiling all of `words.toml` would take seconds."""
+    return [_compile(pattern) for pattern in patterns if all(part in words for part in _list_literals(pattern))]
+
+
+@cache
+def _list_literals(pattern: str) -> tuple[str, ...]:
+    """Return the texts that each match of a pattern contains.
+
+    >>> _list_literals("dist* to ... Höhe #")
+    ('dist', 'to', 'hohe')
+    """
+    words = [word for word in pattern.split() if word != _GAP]
+    plain = "".join(map(_strip_accents, " ".join(words)))
+    return tuple(re.split(r"[*# ]+", plain.strip("*# ")))
 
 
 @cache
