@@ -1,10 +1,13 @@
 """Bounds of a first site file: windows and speeds for each level, from how often a station is read and how it moved.
 
 The bound of a level is the largest of three speeds: the lowest bound of the level, a multiple of the steady speed of
-the station, and a multiple of the usual largest speed of its record in windows of the same length. Between two
-readings, where one error makes the whole speed, ten standard deviations of the noise take the place of the usual
-largest speed. No speed of the record raises a bound above the fixed bounds of `FIXED`: a record that starts while the
-slope moves fast must not make this speed normal.
+the station, and a multiple of the usual largest speed of its record in windows of the same length. No speed of the
+record raises a bound above the fixed bounds of `FIXED`: a record that starts while the slope moves fast must not make
+this speed normal.
+
+Between two readings, where one error makes the whole speed, ten standard deviations of the noise are added to the
+multiple of the steady speed, and the usual largest speed does not count. The bound is never below these ten standard
+deviations, even above `FIXED`.
 
 * Steady speed: four fifths of the speeds of the record are higher. A record that already accelerates must not raise
   its own bounds. The multiples are 1.5, 7.5 and 15: at Outang landslide the alarm values were 1, 5 and 10 times 1.5

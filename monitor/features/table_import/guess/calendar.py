@@ -101,7 +101,8 @@ _NO_DAYS: Final = Template(
 def settle_instants(table: RawTable, times: Times, talk: Interview, now: datetime) -> Times:
     """Return the times as they count; ask if they are implausible or can be counted in another way.
 
-    A record is implausible if it ends after `now` or begins before 1950.
+    A record is implausible if it ends after `now`, begins before 1950, or begins with instants of a clock that was not
+    set.
 
     Raises:
         ConfigError: An answer is not among the choices.
@@ -252,7 +253,7 @@ def _may_be_year_and_day(table: RawTable, times: Times) -> bool:
 
 
 def _list_plausible(table: RawTable, times: Times, now: datetime) -> Iterator[tuple[str, Times]]:
-    """Yield other ways to count by which all instants are between 1950 and now."""
+    """Yield other ways to count by which all instants are between 1950 and 14 hours after `now`."""
     ways = _ORIGINS if times.rule.format in SECONDS_PER_UNIT else _ERAS
     if times.rule.format in {changes["format"] for changes in _DAY_NUMBERS.values()}:
         ways = _DAY_NUMBERS

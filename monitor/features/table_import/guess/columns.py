@@ -74,7 +74,7 @@ class _ColumnQuestion:
         quantity: The quantity of the columns, if the question is about their unit.
         unit: The unit of the columns, if the question is about their quantity; a text that is no unit, if the headings
             have one and the question is about the unit.
-        default: The answer that most files need.
+        default: The likely answer; None if none is likely.
         columns: The columns.
     """
 

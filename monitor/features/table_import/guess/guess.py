@@ -22,7 +22,7 @@ from monitor.api.ingest import (
     name_station,
 )
 from monitor.api.queries.ingest import WIDE
-from monitor.api.sites import QUANTITIES, Origin, TotalStation
+from monitor.api.sites import QUANTITIES, Origin, TotalStation, convert
 from monitor.api.text import LABELLED_TEXT, Figure, Message, Template
 from monitor.features.table_import.guess import together
 from monitor.features.table_import.guess.bounds import LevelWindow
@@ -119,9 +119,10 @@ class MotionGuess:
 
 @dataclass(frozen=True, slots=True)
 class SensorGuess:
-    """A series of a file, as the site file declares it.
+    """A series of a file.
 
     Attributes:
+        unit: Its unit in the file. The site file declares the canonical unit of the quantity.
         stamp: How rain is counted: `counter` or `event`. Sums of intervals need no stamp.
         motion: The motion of the station in the record.
         silence_s: `max_silence`, if it does not follow from the interval.
@@ -153,7 +154,8 @@ class TableGuess:
         questions: Open questions.
         sensors: The series.
         form: The reader of the file.
-        known: Options that an answer or the file itself gives beside the columns, such as origins of coordinates.
+        known: Import options except for the mapping, from the file, an answer or the site file. An example are the
+            origins of coordinates.
     """
 
     mapping: TableMapping | None
@@ -238,10 +240,10 @@ def guess(
     rules, open_columns = settle_columns(table, others, read_numbers, station_column, talk)
     rules = [*polar_rules, *rules]
     reasons |= polar_reasons
-    _require_some(table, rules, open_columns, talk, times)
+    _require_some(table, rules, open_columns, talk, rows.numbers)
     rules, distances = settle_coordinates(table, rules, station_column, numerals, talk, site_origins or {})
     reasons |= distances
-    _require_some(table, rules, open_columns, talk, times)
+    _require_some(table, rules, open_columns, talk, rows.numbers)
     rain = next((table.title(rule.name) for rule in rules if rule.quantity == RAIN), None)
     times = settle_day(table, times, rain, talk)
     if names_dates_alone(table, times) and all(question.key != DAY for question in talk.questions):
@@ -298,14 +300,13 @@ def _refuse(table: RawTable, text: str) -> ConfigError:
 
 
 def _require_some(
-    table: RawTable, rules: Sequence[ColumnRule], open_columns: set[str], talk: Interview, times: Times
+    table: RawTable, rules: Sequence[ColumnRule], open_columns: set[str], talk: Interview, numbers: Sequence[str]
 ) -> None:
     """Raise ConfigError if no column is read and no question could change this."""
     # The units of distances and angles are asked after the columns.
     is_polar_open = any(question.key == POLAR_KEY or question.key.startswith("unit:") for question in talk.questions)
     if not rules and not open_columns and not is_polar_open:
-        others = [table.title(name) for name in table.names if name not in times.rule.columns]
-        raise _refuse(table, _ALL_LEFT(names=together.name_some(others)))
+        raise _refuse(table, _ALL_LEFT(names=together.name_some(list(map(table.title, numbers)))))
 
 
 def _find_repeated(
@@ -438,5 +439,6 @@ def _find_stamps(
             continue
         value = read_number(cell, numerals)
         if value is not None:
-            rows.setdefault(name_station(name), []).append((at.replace(tzinfo=UTC).timestamp(), value))
+            amount_mm = convert(value, rule.unit, "mm")
+            rows.setdefault(name_station(name), []).append((at.replace(tzinfo=UTC).timestamp(), amount_mm))
     return {station: settle_rain_stamp(station or rule.name, own, talk) for station, own in rows.items()}

@@ -12,7 +12,7 @@ from monitor.api.errors import ConfigError, PayloadError
 from monitor.api.files import ImportOptions
 from monitor.api.ingest import name_station
 from monitor.api.queries.ingest import StationPlace, find_by_name, find_origin, find_place
-from monitor.api.sites import QUANTITIES
+from monitor.api.sites import QUANTITIES, convert
 from monitor.api.text import LABELLED_TEXT, Duration, Figure, Template, Term, join
 from monitor.features.table_import.guess.calendar import request_instants
 from monitor.features.table_import.guess.facts import EVERY, GAPS, IN_COLUMN, Facts
@@ -95,14 +95,14 @@ def _gather(
         if len(times) >= TIMES_KEPT:
             continue
         times.append(value.at)
-        if value.quantity == RAIN and (amount := _to_amount(value.value)) is not None:
-            rain.setdefault(key, []).append((value.at.timestamp(), amount))
+        if value.quantity == RAIN and (amount_mm := _to_amount_mm(value)) is not None:
+            rain.setdefault(key, []).append((value.at.timestamp(), amount_mm))
     return series, rain, count, refused
 
 
-def _to_amount(value: object) -> float | None:
+def _to_amount_mm(rain: CheckedValue) -> float | None:
     try:
-        return float(str(value))
+        return convert(float(str(rain.value)), rain.unit, "mm")
     except ValueError:
         return None
 

@@ -58,14 +58,12 @@ class Candidate:
     """A quantity that a heading may name.
 
     Attributes:
-        meaning: Name of the quantity.
-        score: How much of the heading supports it.
-        reason: The words or the unit that support it.
+        quantity: Name of the quantity.
+        score: How well words and unit of the heading support it.
     """
 
-    meaning: str
+    quantity: str
     score: float
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +128,9 @@ def list_candidates(heading: str, unit: str | None) -> tuple[Candidate, ...]:
     A unit that does not fit a quantity excludes it. A quantity whose words are a part of the words of another one is
     no candidate: in "groundwater level" the words "water level" do not count.
 
-    >>> [c.meaning for c in list_candidates("Crack gauge temperature", "degC")]
+    >>> [candidate.quantity for candidate in list_candidates("Crack gauge temperature", "degC")]
     ['temperature']
-    >>> [c.meaning for c in list_candidates("Lake road crack", "mm")]
+    >>> [candidate.quantity for candidate in list_candidates("Lake road crack", "mm")]
     ['reservoir_level', 'crack_opening']
     """
     found = []
@@ -144,11 +142,10 @@ def list_candidates(heading: str, unit: str | None) -> tuple[Candidate, ...]:
             if not is_unit_of(unit, fitting):
                 continue
             score += UNIT_SCORE
-        words = split_heading(heading).words[best.begin : best.end]
-        found.append(Candidate(fitting, score, words))
-    named = {candidate.meaning for candidate in found}
+        found.append(Candidate(fitting, score))
+    named = {candidate.quantity for candidate in found}
     general = {name for name, special in load_special_quantities().items() if named.intersection(special)}
-    special = [candidate for candidate in found if candidate.meaning not in general]
+    special = [candidate for candidate in found if candidate.quantity not in general]
     return tuple(sorted(special, key=lambda candidate: -candidate.score))
 
 
@@ -246,9 +243,9 @@ def _choose_quantity(bare: str, unit: str | None) -> tuple[str | None, tuple[str
     candidates = list_candidates(bare, unit)
     best = choose_candidate(candidates)
     if best is not None:
-        return best.meaning, (), _remove_quantity(bare, best.meaning)
+        return best.quantity, (), _remove_quantity(bare, best.quantity)
     if candidates:
-        return None, tuple(candidate.meaning for candidate in candidates), bare
+        return None, tuple(candidate.quantity for candidate in candidates), bare
     # The unit fits no quantity that the words name. These words are no part of the name of the station.
     rest = bare
     for quantity in _find_words(split_heading(bare)):
@@ -343,7 +340,7 @@ def is_term_of_field(text: str) -> bool:
     candidates = list_candidates(plain, None)
     if not candidates:
         return False
-    rest = load_words("filler").remove(_remove_quantity(plain, candidates[0].meaning))
+    rest = load_words("filler").remove(_remove_quantity(plain, candidates[0].quantity))
     return not any(sign.isalnum() for sign in rest)
 
 
@@ -399,7 +396,7 @@ def strip_treatment(station: str) -> tuple[str, bool]:
     """
     bare = load_words("treatment").remove(station)
     candidates = list_candidates(bare, None)
-    rest = _remove_quantity(bare, candidates[0].meaning) if candidates else bare  # "Crack-3" is station 3
+    rest = _remove_quantity(bare, candidates[0].quantity) if candidates else bare  # "Crack-3" is station 3
     return rest.strip("-_ "), bare != station
 
 

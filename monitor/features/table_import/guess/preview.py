@@ -102,7 +102,7 @@ def preview_values(path: Path, found: TableGuess) -> tuple[tuple[SensorGuess, ..
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """Facts of a file besides its columns: the part of `ImportOptions` that the worker returns."""
+    """Import options that a file or an answer states: the part of `ImportOptions` that the worker returns."""
 
     station: str | None = None
     time: str | None = None
@@ -125,7 +125,7 @@ class PreviewResult:
         rows: The first rows: cells of the file while a question is open, then values as they would be stored.
         last_rows: The last values as they would be stored.
         form: The reader of the file.
-        told: Positions and origins that the file or an answer states.
+        told: Import options that the file or an answer states.
         zone: Time zone of a new site.
     """
 

@@ -22,7 +22,6 @@ KEYS: Final = (
     "dates",
     "day",
     "decimal",
-    "direction",
     "downward",
     "error",
     "factor",
@@ -38,7 +37,6 @@ KEYS: Final = (
     "reference",
     "rows",
     "same",
-    "set",
     "sheet",
     "station",
     "tilt",
@@ -60,10 +58,10 @@ class FileQuestion:
     """A question about a file that only its owner can answer.
 
     Attributes:
-        key: Name under which the answer is given, such as `quantity:column A`.
+        key: Name under which the answer is given, such as `quantity:Crack 1 (mm)`.
         text: The question.
         choices: The possible answers; empty if any text is an answer.
-        default: The answer that most files need.
+        default: The likely answer for this file; None if none is likely.
         examples: For a choice, what it means for the first rows of the file, such as "12,5 becomes 12.5 mm".
     """
 

@@ -32,7 +32,7 @@ TIPS_SILENCE_FACTOR: Final = 2.0
 _HOW: Final = Template(
     "guess.ask.count",
     "the rain of {station} rises from row to row: is each value the rain of one interval, or a running total that "
-    "restarts?",
+    "restarts? The answer counts for all rain gauges of the file",
 )
 _RAIN_OF: Final = Template("guess.ask.count.rain", "{station}: {rain} in this file")
 
@@ -50,7 +50,7 @@ def settle_rain_stamp(station: str, rows: Iterable[tuple[float, float]], talk: I
 
     Args:
         station: Name of the gauge.
-        rows: Instant in seconds and value, in any order.
+        rows: Instant in seconds and rain in mm, in any order.
         talk: The answers and open questions.
     """
     ordered = sorted(rows)
@@ -79,7 +79,7 @@ def find_rain_stamp(rows: Iterable[tuple[float, float]]) -> RainStamp:
     """Return how a gauge counts by its readings; no stamp if they are sums of intervals or too few.
 
     Args:
-        rows: Instant in seconds and value, in any order.
+        rows: Instant in seconds and rain in mm, in any order.
     """
     ordered = sorted(rows)
     if adds_up(ordered):

@@ -75,7 +75,8 @@ class RawTable:
         path: The file.
         layout: How its lines are divided into cells.
         names: The keys of the columns, in order. A heading may need another key, see `titles`.
-        units: The units of columns that have them in a row of their own, or behind each number.
+        units: The unit of each column that has one outside its heading: in a row, a line or a column of units, behind
+            each number, or in the header of a logger.
         above: The lines before the names, and those between the names and the first row.
         columns: The cells of each column, of at most `SAMPLE_ROWS` rows.
         rows: The number of these rows.

@@ -469,7 +469,7 @@ def _format_motion(
             windows[sensor.station] = mine if known is None else merge_bounds(known, mine)
         given = next((one for one in speeds if one.quantity == quantity), None)
         if given is not None:
-            # Levels from the lowest one up; one that was not given is at least as high as those below.
+            # The first speed is that of yellow. A level without one keeps at least the last of them.
             windows = {station: _set_speeds(proposed, given.values) for station, proposed in windows.items()}
         # A pattern also matches stations that declare a displacement of which the quantity is a component.
         glob = {quantity, DISPLACEMENT} if quantity in PARTS else {quantity}
@@ -487,8 +487,9 @@ def _format_motion(
 
 
 def _set_speeds(windows: Sequence[LevelWindow], speeds: Sequence[float]) -> tuple[LevelWindow, ...]:
-    """Return windows whose bounds are given speeds in mm/day, one for each level from the lowest one.
+    """Return windows whose bounds are given speeds in mm/day, for yellow first, as in `LevelBounds.values`.
 
+    A level without a speed of its own gets at least the last speed.
     Where a line through several readings judges a level at its speed, the rate between two readings, which is less
     certain, keeps its own bound if that is higher.
     """

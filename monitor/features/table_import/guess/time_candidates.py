@@ -47,7 +47,9 @@ FITS_TIMED: Final = 0.8  # share of the times that have a clock if the others ar
 STRAY_MOST: Final = 3  # cells of a short table that may be something else: a source, a mean below the last row
 FIRST_CELLS: Final = 12  # after which most forms are excluded
 TRIED_CELLS: Final = 500  # by which forms are chosen; the chosen ones must read nearly all cells
-_SPAN_MOST: Final = 50  # times the shortest record that a form makes; days read as months make 30
+# A form is dropped if its record is this many times longer than the shortest one. A record of days that is read as
+# months is 30 times longer.
+_SPAN_MOST: Final = 50
 _COUNT_UNITS: Final = ("d", "h", "min", "s", "ms", "us", "ns")
 _SECOND_UNITS: Final = ("s", "ms", "us", "ns")
 _POWER: Final = re.compile(r"\d[.,]?(\d*)[eE]\+?\d+")
@@ -172,7 +174,7 @@ def rank(candidates: Sequence[Times]) -> Times | None:
         return None
     ordered = sorted(candidates, key=lambda candidate: candidate.breaks)
     close = [candidate for candidate in ordered if not ordered[0].clearly_leads(candidate)]
-    # Where years of two digits rise from row to row and the days do not, days were read as years.
+    # A form that reads the day as the year spreads a record over decades, because the days differ from row to row.
     shortest = min(map(_measure_span, close))
     best, *others = [candidate for candidate in close if _measure_span(candidate) <= _SPAN_MOST * shortest]
     rivals: list[Times] = []

@@ -146,7 +146,7 @@ def find_shape(text: str) -> str:
 
 
 def is_workbook_date(text: str) -> bool:
-    """Return whether a text is a date as workbooks are read: midnight with microseconds."""
+    """Return whether a text is a time as workbooks are read: ISO 8601 with six decimals of a second."""
     return _WORKBOOK_DATE.match(text) is not None
 
 

@@ -60,7 +60,7 @@ def make_times(rule: TimeRule, parsed: Sequence[datetime]) -> Times:
     """
     has_zone = all(at.tzinfo is not None for at in parsed)
     clocks = tuple(parsed) if has_zone else tuple(at.replace(tzinfo=None) for at in parsed)
-    return Times(replace(rule, clock="") if has_zone else rule, clocks, has_zone, None, count_breaks(parsed))
+    return Times(replace(rule, clock="") if has_zone else rule, clocks, has_zone, None, count_breaks(clocks))
 
 
 def _is_even(times: Sequence[datetime]) -> bool:
@@ -77,13 +77,9 @@ def count_breaks(times: Sequence[datetime]) -> int:
 def measure_disorder(times: Sequence[datetime]) -> tuple[int, int]:
     """Return how many steps go back, and how many are over three times as long as usual.
 
-    A record whose newest row is first is turned. Times of which only some have a zone cannot be compared: each counts
-    as a step back.
+    A record whose newest row is first is turned.
     """
-    try:
-        steps = [(after - before).total_seconds() for before, after in pairwise(times)]
-    except TypeError:
-        return len(times), 0
+    steps = [(after - before).total_seconds() for before, after in pairwise(times)]
     if 2 * sum(step < 0 for step in steps) > len(steps):
         steps = [-step for step in steps]
     ahead = [step for step in steps if step > 0]

@@ -13,7 +13,7 @@ from monitor.api.sites import split_suffix
 
 
 class CheckedValue(NamedTuple):
-    """A value of a station or of a point.
+    """A value of a file of readings, with the reason why it would be refused.
 
     Attributes:
         at: The instant. None if it cannot be read.
