@@ -40,23 +40,24 @@ _IN_EFFECT: Final = Template("warning.in_effect", "in effect from {rate} on, bec
 _ABOVE: Final = Template("warning.above", "above {value}")
 _BELOW: Final = Template("warning.below", "below {value}")
 _AT_ONCE: Final = Template("warning.at_once", "raised by the next reading (within {to})")
-_DECIDED: Final = Template("warning.decided", "raised within {to} of the start of the motion (by reading {n})")
+_DECIDED: Final = Template("warning.decided", "such motion raises it within {to} (at reading {n})")
 _VALUE_DECIDED: Final = Template(
-    "warning.value_decided", "raised within {to} after its values pass the bound (by reading {n})"
+    "warning.value_decided", "values beyond the bound raise it within {to} (at reading {n})"
 )
 _DECIDED_BETWEEN: Final = Template(
     "warning.decided_between",
-    "raised within {since} of the start of very fast motion (by reading {n}), within {to} of the start of the slowest "
-    "motion that raises it (by reading {most})",
+    "very fast motion raises it within {since} (at reading {n}), "
+    "the slowest such motion within {to} (at reading {most})",
 )
-_REACHED: Final = Template("warning.reached", "reached on {n} of {days} days of this record")
+_REACHED: Final = Template("warning.reached", "the condition was met on {n} of the {days} days of this record")
 _OF_JUDGED: Final = Template("warning.of_judged", "{text}; only {judged} of these days could be judged")
 _JUDGED_NEVER: Final = Template("warning.judged_never", "could not be judged on any of the {days} days of this record")
 _REACHED_TOGETHER: Final = Template(
-    "warning.reached_together", "reached on {n} of {days} days of this record, by any station of its criterion"
+    "warning.reached_together",
+    "any station of its criterion met the condition on {n} of the {days} days of this record",
 )
-_NOT_REACHED: Final = Template("warning.not_reached", "not reached on any of {days} days of this record")
-_REACHED_BY: Final = Template("warning.reached_by", "of {days} days of this record reached {parts}")
+_NOT_REACHED: Final = Template("warning.not_reached", "the condition was met on none of the {days} days of this record")
+_REACHED_BY: Final = Template("warning.reached_by", "of the {days} days of this record, the condition was met {parts}")
 _REACHED_ONCE: Final = Template("warning.reached_once", "at {station} on {n} day ({first})")
 _REACHED_AT: Final = Template("warning.reached_at", "at {station} on {n} days (the first {first}, the last {last})")
 _NEVER_AT: Final = Template("warning.never_at", "at {stations} on none")

@@ -50,14 +50,14 @@ def test_rate_of_daily_readings_is_described_with_its_delay_and_what_is_missed()
     heading, yellow, orange, red, missed, jumps = list_sentences(summary)
     assert heading == "E1.crack_opening (a reading every 1 d)"
     assert yellow == (
-        "yellow: faster than 2 mm/day over 14 d; raised within 3 d of the start of very fast motion (by reading 3), "
-        "within 15 d of the start of the slowest motion that raises it (by reading 15); reached on 12 "
-        "of 240 days of this record"
+        "yellow: faster than 2 mm/day over 14 d; very fast motion raises it within 3 d (at reading 3), "
+        "the slowest such motion within 15 d (at reading 15); the condition was met on 12 "
+        "of the 240 days of this record"
     )
     assert orange == (
-        "orange: faster than 10 mm/day over 7 d; raised within 3 d of the start of very fast motion (by reading 3), "
-        "within 8 d of the start of the slowest motion that raises it (by reading 8); not reached on "
-        "any of 240 days of this record"
+        "orange: faster than 10 mm/day over 7 d; very fast motion raises it within 3 d (at reading 3), "
+        "the slowest such motion within 8 d (at reading 8); the condition was met on none of "
+        "the 240 days of this record"
     )
     assert red == "red: never raised by these series alone"
     assert missed == (
@@ -74,7 +74,9 @@ def test_days_without_judgement_do_not_count_as_days_without_alarm():
     site = make_site(station("E1", DAILY), FOR_CRACK)
     days = {("r", "yellow"): 12, ("r", "orange"): 0}
     some = list_sentences(summarise_warnings(site, RecordDays(days, 240, judged={"r": 200})))
-    assert some[1].endswith("reached on 12 of 240 days of this record; only 200 of these days could be judged")
+    assert some[1].endswith(
+        "the condition was met on 12 of the 240 days of this record; only 200 of these days could be judged"
+    )
     none = RecordDays({("r", "yellow"): 0, ("r", "orange"): 0}, 240, judged={"r": 0})
     assert list_sentences(summarise_warnings(site, none))[2].endswith(
         "could not be judged on any of the 240 days of this record"
@@ -87,7 +89,8 @@ def test_survey_rate_is_raised_by_one_survey_even_if_it_is_wrong():
     sentences = list_sentences(summarise_warnings(site))
     assert sentences[0] == "P1.displacement_downslope, P2.displacement_downslope (a reading every 31 d)"
     assert sentences[1].startswith(
-        "yellow: faster than 2 mm/day in any direction from one reading to the next; raised within 31 d"
+        "yellow: faster than 2 mm/day in any direction from one reading to the next; very fast motion raises it within "
+        "31 d"
     )
     assert "a collapse that is complete before the next reading (up to 31 d after its start)" in sentences[-2]
     assert sentences[-2].endswith("; a change during a gap of more than 1116 d between readings")
@@ -160,9 +163,12 @@ def test_reached_days_are_named_by_station():
     (group,) = summary.groups
     yellow, _, red = [level.text for level in group.levels]
     assert yellow.endswith(
-        "of 881 days of this record reached at P1 on 2 days (the first 2026-06-02, the last 2026-07-01), at P2 on none"
+        "of the 881 days of this record, the condition was met at P1 on 2 days (the first 2026-06-02, the last "
+        "2026-07-01), at P2 on none"
     )
-    assert red.endswith("of 881 days of this record reached at P2 on 1 day (2026-07-01), at P1 on none")
+    assert red.endswith(
+        "of the 881 days of this record, the condition was met at P2 on 1 day (2026-07-01), at P1 on none"
+    )
     assert (
         "the newest reading is of 2026-07-31 (120 d ago); the level after it is yellow, since 2026-06-02"
         in summary.notes
@@ -172,7 +178,9 @@ def test_reached_days_are_named_by_station():
 def test_days_of_a_whole_criterion_are_not_those_of_one_station():
     site = make_site(station("P1", SURVEYED), station("P2", SURVEYED), FOR_SURVEY)
     (group,) = summarise_warnings(site, RecordDays({("s", "yellow"): 8}, 400)).groups
-    assert group.levels[0].text.endswith("reached on 8 of 400 days of this record, by any station of its criterion")
+    assert group.levels[0].text.endswith(
+        "any station of its criterion met the condition on 8 of the 400 days of this record"
+    )
 
 
 def test_bound_raised_by_noise_is_shown_with_the_effective_rate():

@@ -9,7 +9,7 @@ from monitor.text.message import Duration, Figure, Message, Template, Term, Valu
 
 TOO_FEW: Final = Template("criterion.too_few", "too few readings in the window")()
 AGAINST: Final = Template(
-    "dwell.opposite_direction", "which is against the declared direction and so not {side} {bound}"
+    "dwell.opposite_direction", "but in the direction opposite to that of the site file, so not {side} {bound}"
 )
 _SIGN: Final = Template("criterion.velocity.sign", "the sign of the series")()
 _DIRECTION: Final = Template("criterion.velocity.direction", "the direction of the station (azimuth_deg)")()
@@ -42,7 +42,7 @@ def describe_dwell(fact: Mapping[str, Any], bound: Value, side: str = "over", op
     'over 10 mm/day in the newest reading'
     >>> newest = {"hits": 0, "looked": 4, "needs": 3, "bound": 10.0, "error": 0.3}
     >>> [describe_dwell(newest | {"margin": value - 10.0}, Figure(10.0, "g", "mm/day")) for value in (2.0, -24.0)]
-    ['not over 10 mm/day', 'which is against the declared direction and so not over 10 mm/day']
+    ['not over 10 mm/day', 'but in the direction opposite to that of the site file, so not over 10 mm/day']
     >>> describe_dwell(newest | {"margin": 0.2}, Figure(10.0, "g", "mm/day"))
     'over 10 mm/day, but the errors of the last 4 readings are too large to be certain'
     """

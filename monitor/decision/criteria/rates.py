@@ -61,9 +61,10 @@ _ACROSS: Final = Template(
 )
 _FAST_TRACK: Final = Template("criterion.fast_track", "more than {n} times the bound, so a single reading is enough")
 _FORWARD: Final = Template(
-    "dwell.downslope", "which is along the declared direction; the bound ({side} {bound}) is for motion against it"
+    "dwell.downslope",
+    "but in the direction of the site file, and the bound ({side} {bound}) is for motion in the opposite direction",
 )
-_OPPOSITE_SIGN: Final = Template("dwell.opposite_sign", "which has the opposite sign and so is not {side} {bound}")
+_OPPOSITE_SIGN: Final = Template("dwell.opposite_sign", "but this bound is only for values {side} {bound}")
 
 
 class WindowVerdict(NamedTuple):

@@ -237,7 +237,7 @@ def test_each_figure_of_the_file_is_repeated_by_a_replay_of_it(tmp_path):
     text = write_site("s", (46.0, 8.0), "UTC", sensors, days=days)
     again = count_days(parse_site(text, "s.toml"), files, values=1000)
     assert replace(again, end=None) == replace(record, end=None)  # the age of the newest reading grows with the clock
-    written = [int(number) for number in re.findall(r"reached on (\d+) days? of this record", text)]
+    written = [int(number) for number in re.findall(r"condition met on (\d+) days? of this record", text)]
     assert sorted(written) == sorted(n for (c, _), n in days.items() if c.startswith(("velocity", "survey_rate")))
     assert max(written) > 0
 

@@ -161,9 +161,9 @@ def test_a_record_of_which_no_reading_counts_does_not_look_fine(here, capsys):
         "criterion judges this motion. Check the columns, units and --answer values above, correct them and run this "
         "command again."
     )
-    assert "reached on" not in printed
+    assert "condition was met" not in printed
     assert "could not be judged on any of the 60 days of this record" in printed
-    assert "reached on" not in file.read_text(encoding="utf-8")
+    assert "condition met on" not in file.read_text(encoding="utf-8")
     assert run_verb(["db", "upgrade"]) == 0
     run_verb(["ingest", "gnss.csv", "--site", "gnss", "--accept-units"])
     capsys.readouterr()
@@ -198,7 +198,7 @@ def test_a_bound_on_positions_joins_the_speeds_of_a_vector(here, capsys):
     write_daily_gnss()
     assert run_verb(["ingest", "gnss.csv", "--guess", *PLACE, "--bound", "displacement=20 40 80 mm"]) == 0
     printed = read_summary(capsys.readouterr().out)
-    assert "yellow: above 20 mm; raised within 2 d after its values pass the bound" in printed
+    assert "yellow: above 20 mm; values beyond the bound raise it within 2 d" in printed
     assert "steady motion of 1 mm/day or less (365 mm in a year), as long as its values do not reach" in printed
 
 

@@ -582,7 +582,7 @@ def _describe_bound(windows: Sequence[LevelWindow], days: int | None) -> str:
         grounds = f"noise between two readings {max(noises):.2g} mm/day"
     else:
         grounds = f"usual largest speed in this window {max(statistics.largest for statistics in speeds):.2g} mm/day"
-    reached = "" if days is None else f"; reached on {days} {'day' if days == 1 else 'days'} of this record"
+    reached = "" if days is None else f"; condition met on {days} {'day' if days == 1 else 'days'} of this record"
     return f"steady speed {steady:.2g} mm/day, {grounds}{reached}"
 
 
