@@ -234,7 +234,7 @@ def test_a_column_of_dates_and_texts_is_refused(tmp_path):
     days = [datetime(2025, 2, 3) + timedelta(days=k) for k in range(40)]
     cells = [at.replace(day=at.month, month=at.day) if at.day <= 12 else f"{at:%d/%m/%Y}" for at in days]
     save_book(path, Data=[["Date", "Crack 1 [mm]"], *([at, k + 0.5] for k, at in enumerate(cells))]).save(path)
-    with pytest.raises(ConfigError, match="no form of a time"):
+    with pytest.raises(ConfigError, match="mixes two forms of a time"):
         guess(read_raw_table(path), {"zone": "UTC"})
 
 

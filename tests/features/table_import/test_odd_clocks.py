@@ -199,6 +199,16 @@ def test_the_cell_that_is_no_time_is_shown(tmp_path):
         understand(write(tmp_path, "Date,Crack 1 (mm)", rows))
 
 
+def test_two_forms_of_dates_in_one_column_are_named_with_a_row_of_each(tmp_path):
+    rows = [f"2026-03-{day:02} 08:30,{day}.5" for day in range(1, 29)]
+    rows += [f"{day:02}.04.2026 08:30,{day}.5" for day in range(1, 29)]
+    with pytest.raises(ConfigError) as refused:
+        understand(write(tmp_path, "Date,Crack 1 (mm)", rows))
+    assert "mixes two forms of a time, such as '2026-03-01 08:30' in row 1 and '01.04.2026 08:30' in row 29" in str(
+        refused.value
+    )
+
+
 @pytest.mark.parametrize("text", [b"%b" + b"\0" * 300, b"\0\0%b", "utf-16-le", "utf-16-be"])
 def test_zeros_of_a_power_failure_and_bare_utf_16_are_read(tmp_path, text):
     instants = [BEGIN + timedelta(hours=k) for k in range(48)]

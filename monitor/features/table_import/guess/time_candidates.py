@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from math import isfinite
-from typing import Final
+from typing import Any, Final
 
 from monitor.api.ingest import (
     DATENUM,
@@ -27,6 +27,7 @@ from monitor.api.ingest import (
     name_zone,
     normalise_time,
 )
+from monitor.api.readings import is_no_value
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.time_forms import (
     COUNTS_SINCE_1970,
@@ -57,6 +58,7 @@ _POWER_DIGITS_LEAST: Final = 7  # behind the mark; fewer leave hours of a count 
 _ISO_BEGIN: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]")
 _OFFSET_END: Final = re.compile(r":\d\d(?:[.,]\d+)?( ?)[+-]\d\d:?\d\d$")
 _ZONE_END: Final = re.compile(r"(?<=\d) ?(UTC|GMT|Z|MEZ|CET)$")
+_ALL_FORMS: Final = ("iso", *DATE_FORMS, *TIMED_FORMS, *MONTH_FORMS)
 _NEXT_YEAR: Final = timedelta(days=366)
 
 
@@ -111,7 +113,7 @@ def read_texts(rule: TimeRule, texts: Sequence[str]) -> Times | None:
     texts = _complete_midnights(texts)
     ending = _find_ending(texts)
     if ending is None:
-        return choose_form(rule, texts, ["iso", *DATE_FORMS, *TIMED_FORMS, *MONTH_FORMS])
+        return choose_form(rule, texts, _ALL_FORMS)
     suffix, zone = ending
     times = choose_form(rule, texts, [f"{form}{suffix}" for form in TIMED_FORMS])
     return None if times is None else set_zone(times, zone)
@@ -192,6 +194,30 @@ def _measure_span(times: Times) -> timedelta:
 def _is_most(parsed: Sequence[datetime], texts: Sequence[str]) -> bool:
     """Return whether a form reads nearly all cells."""
     return len(parsed) >= min(FITS * len(texts), max(len(texts) - STRAY_MOST, 0.8 * len(texts)))
+
+
+def find_mixed_forms(cells: Sequence[Any]) -> tuple[int, int] | None:
+    """Return a row of each of the two forms that a column of times mixes; None if it does not mix two forms.
+
+    Two forms are mixed if one reads many cells, the other one reads nearly all others, and neither reads all.
+    """
+    texts = [drop_weekday(normalise_time("" if cell is None else str(cell))) for cell in cells[:TRIED_CELLS]]
+    filled = [row for row, text in enumerate(texts) if not is_no_value(text)]
+    first_rows: list[int] = []
+    unread = filled
+    for _ in range(2):
+        read = max((_list_read_rows(texts, unread, form) for form in _ALL_FORMS), key=len)
+        if not read:
+            return None
+        first_rows.append(read[0])
+        unread = [row for row in unread if row not in set(read)]
+    is_mixed = len(unread) <= (1 - FITS) * len(filled)
+    return (min(first_rows), max(first_rows)) if is_mixed else None
+
+
+def _list_read_rows(texts: Sequence[str], rows: Sequence[int], form: str) -> list[int]:
+    """Return the rows whose cell a form reads."""
+    return [row for row in rows if read_cells([texts[row]], form)]
 
 
 # ---- numbers ---------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from monitor.features.table_import.guess.clock_columns import (
 )
 from monitor.features.table_import.guess.questions import LEAVE_OUT, Interview
 from monitor.features.table_import.guess.raw_table import RawTable
-from monitor.features.table_import.guess.time_candidates import read_column, set_zone, to_number
+from monitor.features.table_import.guess.time_candidates import find_mixed_forms, read_column, set_zone, to_number
 from monitor.features.table_import.guess.time_examples import show_instants
 from monitor.features.table_import.guess.time_forms import find_shape, has_word, is_titled, is_workbook_date
 from monitor.features.table_import.guess.time_ranges import contains_ranges
@@ -31,6 +31,11 @@ _UNKNOWN_FORM: Final = Template(
     "guess.times.form",
     "no column holds a time that can be read; the cells of '{column}' are like '{value}', which is no form of a time "
     "known here: write dates such as 2026-03-01 08:30, and import the file again",
+)
+_MIXED_FORMS: Final = Template(
+    "guess.times.mixed_forms",
+    "column '{column}' mixes two forms of a time, such as '{first}' in row {first_row} and '{second}' in row "
+    "{second_row} of the data: write all times in one form, such as 2026-03-01 08:30, and import the file again",
 )
 _NO_TIME: Final = Template(
     "guess.times.none",
@@ -243,8 +248,19 @@ def describe_untimed(table: RawTable) -> Message:
     """Return the message for a table without times, with a cell of the column that is named after a time."""
     for name in table.names:
         cells = [str(cell) for cell in table.list_cells(name)]
-        if cells and _is_named(table, name):
+        if not cells or not _is_named(table, name):
+            continue
+        mixed_rows = find_mixed_forms(table.columns[name])
+        if mixed_rows is None:
             return _UNKNOWN_FORM(column=table.title(name), value=_find_odd_cell(cells)[:40])
+        first, second = (str(table.columns[name][row])[:40] for row in mixed_rows)
+        return _MIXED_FORMS(
+            column=table.title(name),
+            first=first,
+            first_row=mixed_rows[0] + 1,
+            second=second,
+            second_row=mixed_rows[1] + 1,
+        )
     return _NO_TIME(names=NameList(table.names))
 
 
