@@ -266,8 +266,9 @@ def find_by_name(file: str, names: Iterable[str]) -> str | None:
 def add_places(options: ImportOptions, site: Site | None) -> ImportOptions:
     """Return the options with everything that the site file states; without a site they are unchanged.
 
-    The site file states places, origins, instruments, the current id of the station, and its own text. Places and
-    origins that the options have for other stations are kept, because a file may state them for a new station.
+    The site file states places, origins, total stations, the current id of the station, and its own text. Places and
+    origins that the options have for other stations are kept, because a file may state them for a new station, and so
+    are total stations if the site file has none.
     """
     if site is None:
         return options
@@ -287,5 +288,5 @@ def add_places(options: ImportOptions, site: Site | None) -> ImportOptions:
         origins=tuple(origins),
         station=None if options.station is None else site.find_current_id(options.station),
         site_file=site.source,
-        total_stations=site.total_stations,
+        total_stations=site.total_stations or options.total_stations,
     )

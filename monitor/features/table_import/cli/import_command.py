@@ -28,7 +28,6 @@ from monitor.api.database import Database, current, require_current, upgrade
 from monitor.api.decision import WarningSummary
 from monitor.api.decoders import Pipeline
 from monitor.api.errors import ConfigError, UnitDoubtError
-from monitor.api.files import ImportOptions
 from monitor.api.queries.ingest import FileResult, add_places, find_doubted
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import QUANTITIES, Site, scan_sites
@@ -220,7 +219,7 @@ def _check_files(found: FolderGuess, site: Site | None, *, accept_units: bool) -
     for file in found.files:
         try:
             if not accept_units:
-                stated = file.guess.options if site is None else _add_site_places(file.guess.options, site)
+                stated = add_places(file.guess.options, site)
                 check_file(file.path, file.guess.form, stated, checked, _now)
         except UnitDoubtError as doubt:
             if can_ask() and typer.confirm(f"{find_doubted(doubt)}\nStore the file anyway?", err=True):
@@ -237,17 +236,6 @@ def _check_files(found: FolderGuess, site: Site | None, *, accept_units: bool) -
     if accept_units:
         confirmed |= {file.path for file in kept}
     return replace(found, files=tuple(kept), left_out=tuple(left_out)), confirmed
-
-
-def _add_site_places(stated: ImportOptions, site: Site) -> ImportOptions:
-    """Return options with the places of a site, and with the origins of the stations that it lacks."""
-    declared = add_places(stated, site)
-    new = {station: origin for station, origin in stated.origins if site.station(station) is None}
-    return replace(
-        declared,
-        origins=(*declared.origins, *new.items()),
-        total_stations=declared.total_stations or stated.total_stations,
-    )
 
 
 def _draft_site(
