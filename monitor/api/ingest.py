@@ -1,7 +1,6 @@
 """Reading of messages and files: decoders, units, times, columns."""
 
 from monitor.ingest.decoders.strict_json import (
-    PAYLOAD_LIMIT,  # largest payload of a message, bytes
     read_time,  # parse an instant from RFC 3339 text or from a number with its unit
 )
 from monitor.ingest.files.campbell import (
@@ -45,6 +44,9 @@ from monitor.ingest.files.time_rule import (
     format_time_of_day,  # format a time of day as `HH:MM`, up to 24:00
     join_parts,  # join the date and time cells of a row into one text
     read_time_of_day,  # parse a time of day from 00:00 to 24:00; raises ValueError
+)
+from monitor.ingest.payload_limits import (
+    PAYLOAD_LIMIT,  # largest payload of a message, bytes
 )
 from monitor.ingest.text.cells import (
     DIGITS,  # regular expression for a number in any convention, without exponent

@@ -13,11 +13,12 @@ from typing import Final, Protocol
 
 from monitor.app.checks import health
 from monitor.broker.access import HOW_TO_INSTALL
-from monitor.broker.broker_log import ContestedClient, DeniedTopic, OversizedClient
+from monitor.broker.broker_log import ContestedClient, OversizedClient, RefusedTopic
 from monitor.broker.logins import Login, LoginBook
 from monitor.canonical import digest_text
 from monitor.errors import SlopewardError
-from monitor.ingest.broker import MESSAGE_BYTES, ManagedBroker, find_mosquitto, open_broker
+from monitor.ingest.broker_process import ManagedBroker, find_mosquitto, open_broker
+from monitor.ingest.payload_limits import PAYLOAD_LIMIT
 from monitor.ingest.queries.messages import DENIED_BY_BROKER, LOGIN, TOO_LARGE, RejectedMessage
 from monitor.ingest.service import list_sessions
 from monitor.readings.records import PayloadSize
@@ -278,9 +279,9 @@ class BrokerChild:
         """How many seconds of acknowledged messages a crash of the broker can lose; None if it saves nothing."""
         return self._broker.saver.risk_s if isinstance(self._broker, ManagedBroker) else None
 
-    def list_denied(self) -> list[DeniedTopic]:
+    def list_refused(self) -> list[RefusedTopic]:
         """What the broker refused to its clients, newest first."""
-        return self._broker.log.list_denied()
+        return self._broker.log.list_refused()
 
     def list_contested(self, now: datetime) -> list[ContestedClient]:
         """List client ids under which several clients seem to connect."""
@@ -290,11 +291,11 @@ class BrokerChild:
         """Return clients whose messages the broker dropped within the last hour because of their size."""
         return self._broker.log.list_oversized(now)
 
-    def note_stored(self, denied: Iterable[DeniedTopic]) -> None:
+    def note_stored(self, denied: Iterable[RefusedTopic]) -> None:
         """These are in the database."""
         self._broker.log.note_stored(denied)
 
-    def describe_denied(self, denied: Iterable[DeniedTopic]) -> list[DeniedMessages]:
+    def describe_denied(self, denied: Iterable[RefusedTopic]) -> list[DeniedMessages]:
         """Return the first of those that a login has no right to, with the site and station of the login.
 
         The check of the broker and the page of instruments report them. Messages that are too large have an alarm.
@@ -323,15 +324,15 @@ class BrokerChild:
         self._broker.stop()
 
 
-def reject_denied(denied: Iterable[DeniedTopic]) -> list[RejectedMessage]:
+def reject_denied(denied: Iterable[RefusedTopic]) -> list[RejectedMessage]:
     """Return the rows of the quarantine for refused messages that are not stored yet."""
     return [_reject_denied(one) for one in denied if one.times > one.stored]
 
 
-def _reject_denied(denied: DeniedTopic) -> RejectedMessage:
+def _reject_denied(denied: RefusedTopic) -> RejectedMessage:
     if denied.is_too_large:
         code = TOO_LARGE
-        reason = _OVERSIZED(login=denied.login, most=Figure(MESSAGE_BYTES, "d"))
+        reason = _OVERSIZED(login=denied.login, most=Figure(PAYLOAD_LIMIT, "d"))
     else:
         code = DENIED_BY_BROKER
         reason = _DENIED(login=denied.login)
@@ -343,7 +344,7 @@ def _reject_denied(denied: DeniedTopic) -> RejectedMessage:
         reason,
         f"{LOGIN}{denied.login}",
         times=denied.times - denied.stored,
-        whole=PayloadSize(denied.payload_bytes, digest_text(f"{code}\0{denied.login}\0{denied.topic}")),
+        full_size=PayloadSize(denied.payload_bytes, digest_text(f"{code}\0{denied.login}\0{denied.topic}")),
     )
 
 

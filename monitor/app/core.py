@@ -403,7 +403,7 @@ class Core:
     # ---- what the parts tell each other ------------------------------------------------------------------------
     def _on_stored(self, stored: StoredSites) -> None:
         """Have the sites evaluated whose readings were stored, and let parts of plugins process these readings."""
-        self.evaluation.mark(stored.sites, stored.unvoted)
+        self.evaluation.mark(stored.sites, stored.without_votes)
         self.schedule.first_runs.mark(stored.sites)
         for part in self.parts:
             part.on_readings()

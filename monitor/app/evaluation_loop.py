@@ -112,15 +112,15 @@ class EvaluationLoop:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
-    def mark(self, sites: frozenset[str], unvoted: frozenset[str] = frozenset()) -> None:
+    def mark(self, sites: frozenset[str], without_votes: frozenset[str] = frozenset()) -> None:
         """Note that data of these sites was stored; returns at once.
 
-        `unvoted`: those of them where nothing came on which a vote may rest.
+        `without_votes`: those of them where nothing came on which a vote may rest.
         """
         now = time.monotonic()
         with self._condition:
             for site in sites:
-                if site not in unvoted:
+                if site not in without_votes:
                     if site in self._unvoted:  # its turn comes no later than it would have without
                         self._dirty[site] = min(now, self._dirty[site] + UNVOTED_LATER_S)
                     self._unvoted.discard(site)

@@ -33,12 +33,13 @@ from monitor.app.clock import ServiceClock
 from monitor.app.emergency_notice import EmergencyNotifier, list_addresses
 from monitor.app.monitoring_gap import MonitoringGap
 from monitor.app.notice_record import ChannelAddress, NoticeStateFile
-from monitor.broker.broker_log import DeniedTopic
+from monitor.broker.broker_log import RefusedTopic
 from monitor.canonical import code_version
 from monitor.decision.changes import RESOLVED, AlertChange, health_alarm
 from monitor.delivery.notifier import channel_settings
 from monitor.errors import BrokerError
-from monitor.ingest.broker import MESSAGE_BYTES, hold_folder
+from monitor.ingest.broker_process import hold_folder
+from monitor.ingest.payload_limits import PAYLOAD_LIMIT
 from monitor.ingest.queries.messages import Quota, add_rejected
 from monitor.settings.service import ServiceConfig, load_service
 from monitor.sites.records import Site, gather_recipients
@@ -329,7 +330,7 @@ class Supervisor:
                 facts = {"client": contested.client, "times": contested.times}
                 found[f"{CONTESTED_KEY}{contested.client[:LONGEST]}"] = text, facts
             for oversized in self.broker.list_oversized(now):
-                most = Figure(MESSAGE_BYTES, "d")
+                most = Figure(PAYLOAD_LIMIT, "d")
                 text = _OVERSIZED(client=oversized.client, n=Figure(oversized.times, "d"), most=most)
                 facts = {"client": oversized.client, "times": oversized.times}
                 found[f"{OVERSIZED_KEY}{oversized.client[:LONGEST]}"] = text, facts
@@ -348,7 +349,7 @@ class Supervisor:
         """Write alarms and what the children do into the database; what cannot be written now is written later."""
         self._check_broker_clients()
         lines, self._lines = self._lines, []
-        denied = [] if self.broker is None else self.broker.list_denied()
+        denied = [] if self.broker is None else self.broker.list_refused()
         stands_by = self.core.stands_by
         now = datetime.now(UTC)
         try:
@@ -386,7 +387,7 @@ class Supervisor:
             self._lines = [*lines, *self._lines]
             log.warning("stamp not written: %s", error)
 
-    def _describe_broker(self, denied: Sequence[DeniedTopic]) -> BrokerStamp:
+    def _describe_broker(self, denied: Sequence[RefusedTopic]) -> BrokerStamp:
         if self.broker is None:
             return {"mode": "external", "url": self.config.broker.url}
         return {

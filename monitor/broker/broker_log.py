@@ -81,10 +81,11 @@ class OversizedClient(NamedTuple):
 
 
 @dataclass(slots=True)
-class DeniedTopic:
+class RefusedTopic:
     """Messages of one login on one topic that the broker refused since the service started.
 
     Attributes:
+        login: Client id in the log. It is the name of the login, unless clients can connect without a login.
         times: How many.
         at: When the newest was refused.
         payload_bytes: Size of the newest; 0 if unknown.
@@ -137,7 +138,7 @@ class BrokerLog:
         self.path = path
         self.last_line = ""
         self._on_change = on_change
-        self._denied: dict[tuple[str, str, bool], DeniedTopic] = {}  # by login, topic and whether it is too large
+        self._refused: dict[tuple[str, str, bool], RefusedTopic] = {}  # by login, topic and whether it is too large
         self._topics: Counter[str] = Counter()  # number of entries by login
         self._takeovers = _RecentEvents()
         self._oversized = _RecentEvents()
@@ -164,17 +165,17 @@ class BrokerLog:
         if self._thread is not None:
             self._thread.join(_READER_JOIN_S)
 
-    def list_denied(self) -> list[DeniedTopic]:
+    def list_refused(self) -> list[RefusedTopic]:
         """Return copies of what was refused, newest first."""
         with self._lock:
-            copies = [replace(denied) for denied in self._denied.values()]
-        return sorted(copies, key=lambda denied: denied.at, reverse=True)
+            copies = [replace(refused) for refused in self._refused.values()]
+        return sorted(copies, key=lambda refused: refused.at, reverse=True)
 
-    def note_stored(self, stored: Iterable[DeniedTopic]) -> None:
-        """Remember that entries of `list_denied` are in the database."""
+    def note_stored(self, stored: Iterable[RefusedTopic]) -> None:
+        """Remember that entries of `list_refused` are in the database."""
         with self._lock:
             for one in stored:
-                self._denied[one.login, one.topic, one.is_too_large].stored = one.times
+                self._refused[one.login, one.topic, one.is_too_large].stored = one.times
 
     def list_contested(self, now: datetime) -> list[ContestedClient]:
         """Return client ids whose connections were taken over again and again within the last minutes."""
@@ -200,12 +201,12 @@ class BrokerLog:
                 try:
                     if _CHANGE.search(whole):
                         self._on_change()
-                    self._take(_TRAFFIC.sub(b"", whole + end))
+                    self._handle_lines(_TRAFFIC.sub(b"", whole + end))
                 except Exception:  # the loop must go on: lines that do not fit into the pipe are lost
                     log.exception("the log of the broker cannot be read")
                 time.sleep(_PAUSE_S)
 
-    def _take(self, lines: bytes) -> None:
+    def _handle_lines(self, lines: bytes) -> None:
         """Count what lines report, and write those that an operator may need."""
         now = datetime.now(UTC)
         kept: list[bytes] = []
@@ -236,11 +237,11 @@ class BrokerLog:
             with open(self.path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as out:
                 out.write(lines)
 
-    def _count_refusal(self, client: bytes, topic_and_size: bytes, now: datetime, *, is_too_large: bool) -> None:
+    def _count_refusal(self, login: bytes, topic_and_size: bytes, now: datetime, *, is_too_large: bool) -> None:
         size = _SIZE.search(topic_and_size)
         topic = topic_and_size if size is None else topic_and_size[: size.start()]
         payload_bytes = 0 if size is None else int(size[1])
-        self._count(_decode_name(client), _decode_name(topic), payload_bytes, now, is_too_large=is_too_large)
+        self._count(_decode_name(login), _decode_name(topic), payload_bytes, now, is_too_large=is_too_large)
 
     def _count(self, login: str, topic: str, payload_bytes: int, now: datetime, *, is_too_large: bool) -> None:
         if login.startswith(DOCTOR):  # `slopeward doctor` tries what it has no right to
@@ -248,22 +249,22 @@ class BrokerLog:
         with self._lock:
             if is_too_large:
                 self._oversized.add(login, now)
-            if (login, topic, is_too_large) not in self._denied:
+            if (login, topic, is_too_large) not in self._refused:
                 if login not in self._topics and len(self._topics) >= MOST_LOGINS:
                     login = OTHERS
                 if login == OTHERS or self._topics[login] >= MOST_TOPICS:
                     topic = OTHERS
             key = (login, topic, is_too_large)
-            denied = self._denied.get(key)
-            if denied is None:
-                denied = DeniedTopic(login, topic, 0, now, 0, is_too_large=is_too_large)
-                self._denied[key] = denied
+            refused = self._refused.get(key)
+            if refused is None:
+                refused = RefusedTopic(login, topic, 0, now, 0, is_too_large=is_too_large)
+                self._refused[key] = refused
                 self._topics[login] += 1
                 why = "is too large" if is_too_large else "is not allowed"
                 log.warning("the broker refuses a message of %s on %r: it %s", login, topic, why)
-            denied.times += 1
-            denied.at = now
-            denied.payload_bytes = payload_bytes
+            refused.times += 1
+            refused.at = now
+            refused.payload_bytes = payload_bytes
 
 
 def _decode_name(name: bytes) -> str:

@@ -1,4 +1,4 @@
-"""MQTT client of paho with its own parser of published messages, which closes sockets that could not be connected."""
+"""Client of paho that parses published messages itself and closes sockets whose connection failed."""
 
 import socket
 import ssl
@@ -39,7 +39,7 @@ class ServiceClient(paho.Client):
 
         Args:
             on_publish: Called in the network thread. Nothing is acknowledged.
-            limits: Larger payloads are truncated.
+            limits: Of a larger payload only the beginning is kept.
             has_room: Whether more messages can be handed over. While it returns False nothing is read.
         """
         self._on_publish_received = on_publish

@@ -1,4 +1,4 @@
-"""Logins of the managed broker for instruments, gateways and listeners, and the files in which Mosquitto reads them."""
+"""Logins of the managed broker for instruments, gateways and receivers of alerts, in the files of Mosquitto."""
 
 import base64
 import contextlib
@@ -83,7 +83,8 @@ class LoginBook:
         Args:
             site: Id of the site.
             station: Station for which it publishes; empty for all.
-            name: Name of the login. The default is `SITE` or `SITE.STATION`, followed by `.listener` for a listener.
+            name: Name of the login. The default is `SITE` or `SITE.STATION`, followed by `.listener` for a receiver of
+                alerts.
             listens: Whether it receives levels and alerts instead of publishing.
             replaces: Whether an existing login of that name gets a new password.
             reserved: Client ids of the service, which no login may have.

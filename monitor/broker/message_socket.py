@@ -13,7 +13,8 @@ The size of a message is limited here, and not by the property Maximum Packet Si
 
 Therefore a message that is too large is received, and its beginning, its size and its digest are handed over for the
 quarantine. It is never held in memory as a whole. The managed broker limits the size of messages in addition
-(`max_packet_size`), and `BrokerLog` counts the packets for which it drops a message or disconnects a client.
+(`max_packet_size`), and `BrokerLog` counts the messages that the broker drops and the clients that it disconnects for
+that reason.
 """
 
 import hashlib
@@ -44,7 +45,7 @@ _MALFORMED: Final = "the broker sent a malformed PUBLISH packet"
 
 @dataclass(frozen=True, slots=True)
 class PayloadLimits:
-    """Payloads that are not kept as a whole.
+    """Size above which a payload is cut, and how much of it is kept.
 
     Attributes:
         above_bytes: A larger payload is cut.
@@ -60,7 +61,7 @@ class ReceivedPublish(NamedTuple):
 
     Attributes:
         packet_id: Identifier for the acknowledgement; 0 with QoS 0.
-        size: Size and digest of a payload that was cut. `payload` is then its beginning.
+        full_size: Size and digest of a payload that was cut. `payload` is then its beginning.
     """
 
     topic: bytes
@@ -68,7 +69,7 @@ class ReceivedPublish(NamedTuple):
     packet_id: int
     qos: int
     retain: bool
-    size: PayloadSize | None = None
+    full_size: PayloadSize | None = None
 
 
 class MessageSocket:
@@ -78,7 +79,7 @@ class MessageSocket:
         wrapped: Connected socket.
         on_publish: Called for each message in the thread that reads. Must return quickly.
         has_properties: Whether packets contain properties, as in MQTT 5.
-        limits: Larger payloads are truncated.
+        limits: Of a larger payload only the beginning is kept.
         has_room: Whether more messages can be handed over. While it returns False nothing is read from the network.
     """
 
@@ -126,7 +127,7 @@ class MessageSocket:
         if not self._for_paho and self._behind:
             data = self._behind
             self._behind = b""
-            self._take(data)
+            self._handle_bytes(data)
         if not self._for_paho and not self._has_ended:
             self._receive()
         if not self._for_paho and not self._has_ended:
@@ -151,7 +152,7 @@ class MessageSocket:
         if not count:
             self._has_ended = True
             return
-        self._take(bytes(self._received[:count]))
+        self._handle_bytes(bytes(self._received[:count]))
         self._simulate_pingresp()
 
     def _simulate_pingresp(self) -> None:
@@ -166,7 +167,7 @@ class MessageSocket:
             self._for_paho += _PINGRESP
             self._sign_of_life_at_s = now_s
 
-    def _take(self, data: bytes) -> None:
+    def _handle_bytes(self, data: bytes) -> None:
         """Handle bytes of the network in their order."""
         while data:
             if self._large is not None:
@@ -201,13 +202,13 @@ class MessageSocket:
         while end - start >= _SHORTEST_PACKET:
             first = data[start]
             length = data[start + 1]
-            body = start + 2
+            body_start = start + 2
             if length & _CONTINUES:
                 decoded = _decode_length(data, start + 1)
                 if decoded is None:
                     break
-                length, body = decoded
-            packet_end = body + length
+                length, body_start = decoded
+            packet_end = body_start + length
             if first & _TYPE_BITS != _PUBLISH or first & _QOS_2:  # ingest does not subscribe with QoS 2
                 if packet_end > end:
                     self._needed_bytes = packet_end - start
@@ -215,30 +216,30 @@ class MessageSocket:
                 self._for_paho += data[start:packet_end]
                 return packet_end
             if length > self._limits.above_bytes:
-                head_end = body + min(length, HEAD_BYTES)
+                head_end = body_start + min(length, HEAD_BYTES)
                 if head_end > end:
                     self._needed_bytes = head_end - start
                     break
-                head, payload = self._decode_head(first, data, body, packet_end)
-                self._large = _LargeMessage(head, packet_end - payload, max(0, payload - end), self._limits)
-                return min(payload, end)
+                head, payload_start = self._decode_head(first, data, body_start, packet_end)
+                self._large = _LargeMessage(head, packet_end - payload_start, max(0, payload_start - end), self._limits)
+                return min(payload_start, end)
             if packet_end > end:
                 self._needed_bytes = packet_end - start
                 break
-            head, payload = self._decode_head(first, data, body, packet_end)
-            self._hand_over(head._replace(payload=data[payload:packet_end]))
+            head, payload_start = self._decode_head(first, data, body_start, packet_end)
+            self._hand_over(head._replace(payload=data[payload_start:packet_end]))
             start = packet_end
         return start
 
-    def _decode_head(self, first: int, data: bytes, body: int, packet_end: int) -> tuple[ReceivedPublish, int]:
+    def _decode_head(self, first: int, data: bytes, body_start: int, packet_end: int) -> tuple[ReceivedPublish, int]:
         """Return the message without its payload, and where the payload starts.
 
         Raises:
             ConnectionError: The packet is malformed.
         """
         try:
-            start = body + 2 + (data[body] << 8 | data[body + 1])
-            topic = data[body + 2 : start]
+            start = body_start + 2 + (data[body_start] << 8 | data[body_start + 1])
+            topic = data[body_start + 2 : start]
             qos = first >> 1 & 3
             packet_id = 0
             if qos:
@@ -274,7 +275,7 @@ class _LargeMessage:
         head: The message without its payload.
         payload_bytes: Size of the payload.
         skipped_bytes: Bytes of properties that arrive before the payload.
-        limits: Larger payloads are truncated.
+        limits: Of a larger payload only the beginning is kept.
     """
 
     def __init__(self, head: ReceivedPublish, payload_bytes: int, skipped_bytes: int, limits: PayloadLimits) -> None:
@@ -306,8 +307,8 @@ class _LargeMessage:
 
     def finish(self) -> ReceivedPublish:
         """Return the message with its payload, or with the beginning of its payload and its size."""
-        size = PayloadSize(self._payload_bytes, self._digest.hexdigest()) if self._is_cut else None
-        return self._head._replace(payload=bytes(self._payload), size=size)
+        full_size = PayloadSize(self._payload_bytes, self._digest.hexdigest()) if self._is_cut else None
+        return self._head._replace(payload=bytes(self._payload), full_size=full_size)
 
 
 def _decode_length(data: bytes, start: int) -> tuple[int, int] | None:

@@ -1,1 +1,1 @@
-"""From a message or file to observations, nothing lost and nothing altered."""
+"""Receive messages and files, decode them, and store readings and rejected messages."""

@@ -1,4 +1,4 @@
-"""Act of a person: choose the GNSS reference of a station."""
+"""Act of a person: choose the reference from which the displacement of a station is measured."""
 
 from typing import Annotated, Final
 
@@ -13,8 +13,8 @@ from monitor.storage.actor import Actor
 from monitor.text.catalogue import N_
 from monitor.text.message import Template
 
-_NEW: Final = Template("epoch0.counts_new", "{place} counts {holds}, no more {other}")
-_KEPT: Final = Template("epoch0.counts_kept", "{place} goes on {holds}")
+_NEW: Final = Template("epoch0.counts_new", "displacement of {place} is now measured {holds}, no longer {other}")
+_KEPT: Final = Template("epoch0.counts_kept", "displacement of {place} is still measured {holds}")
 HOLDS: Final = tuple(map(str, ReferenceAnswer))
 
 
@@ -25,7 +25,7 @@ def choose(
     holds: Annotated[
         str,
         Argument(
-            "new: the receiver or its processing was changed; kept: what counts otherwise is wrong; network: all base "
+            "new: the instrument or its processing was changed; kept: the new messages are wrong; network: all base "
             "stations of this stream are one network (VRS, i-MAX, MAC)",
             metavar="new|kept|network",
             longest=8,
@@ -35,10 +35,10 @@ def choose(
     ],
     reason: Annotated[str, Argument(N_("How you know"), "--reason")],
 ) -> ActResult:
-    """Say which GNSS reference of a station holds: the one that messages tell now, or the kept one.
+    """Choose which reference of a station is in force: that of its new messages, or the stored one.
 
-    Where accounts exist and one of the two highest levels stands or is asked for, it takes two people. With the new
-    one values jump where the zero changed: declare an offset then. `network` covers later ids of base stations too.
+    If accounts exist, and one of the two highest levels is in force or requested, a second person must sign. If the
+    new reference has another zero, values jump: declare an offset. `network` also covers later ids of base stations.
 
     Example: slopeward instruments reference north-bench G1 new --by ada --reason "log book of the receiver"
     """

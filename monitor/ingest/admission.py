@@ -10,7 +10,7 @@ from typing import Final
 
 from monitor.decision.cost import StationReadingLimit, compute_reading_limits
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault
-from monitor.ingest.queries.messages import MOST_SOURCES, OTHERS, find_source
+from monitor.ingest.queries.messages import MOST_SENDERS, OTHERS, find_sender
 from monitor.readings.records import Observation
 from monitor.settings.service import LimitsSection
 from monitor.sites.records import Site
@@ -79,8 +79,8 @@ class Admission:
         readings = len(decoded.observations)
         is_replayed = message.first_at is not None
         if not is_replayed and self._is_too_fast(message, decoded):
-            source, limit = find_source(message.topic, message.client), self._limits.readings_per_s
-            reason = _TOO_FAST(sender=source, n=limit)
+            sender, limit = find_sender(message.topic, message.client), self._limits.readings_per_s
+            reason = _TOO_FAST(sender=sender, n=limit)
             # The sequence number counts as received, so that the sender is not asked to send the message again.
             decoded = DecodedMessage(faults=(MessageFault("rate_limited", reason, message.payload),), mark=decoded.mark)
         elif too_dense := self._find_too_dense(message, decoded):
@@ -100,17 +100,17 @@ class Admission:
 
     def roll_back(self) -> None:
         """Note that the batch is not stored. The same messages will be admitted again and must not count twice."""
-        for source, (left, at) in self._before_batch.items():
-            self._buckets[source] = _TokenBucket(left, at)
+        for sender, (left, at) in self._before_batch.items():
+            self._buckets[sender] = _TokenBucket(left, at)
         self._before_batch.clear()
 
     def _is_too_fast(self, message: BrokerMessage, decoded: DecodedMessage) -> bool:
-        source = find_source(message.topic, message.client)
-        if source not in self._buckets and len(self._buckets) >= MOST_SOURCES and not self._is_declared(source):
-            source = self._find_shared_bucket(decoded)
+        sender = find_sender(message.topic, message.client)
+        if sender not in self._buckets and len(self._buckets) >= MOST_SENDERS and not self._is_declared(sender):
+            sender = self._find_shared_bucket(decoded)
         readings = max(len(decoded.observations), 1)
         limits = self._limits
-        return not self._take(source, readings, limits.readings_per_s, limits.readings_at_once, message.received_at)
+        return not self._take(sender, readings, limits.readings_per_s, limits.readings_at_once, message.received_at)
 
     def _find_too_dense(self, message: BrokerMessage, decoded: DecodedMessage) -> str:
         """Return a station that has more readings in the windows of its site than an evaluation should read.
@@ -141,11 +141,11 @@ class Admission:
             self._window_lengths[key] = length
         return length
 
-    def _take(self, source: str, readings: int, per_s: float, most: float, at: datetime) -> bool:
+    def _take(self, sender: str, readings: int, per_s: float, most: float, at: datetime) -> bool:
         """Take readings from the bucket of a sender, or return False if it has too few left."""
-        bucket = self._buckets.setdefault(source, _TokenBucket(most, at))
-        if source not in self._before_batch:
-            self._before_batch[source] = (bucket.left, bucket.at)
+        bucket = self._buckets.setdefault(sender, _TokenBucket(most, at))
+        if sender not in self._before_batch:
+            self._before_batch[sender] = (bucket.left, bucket.at)
         if at > bucket.at:  # a clock that was set back refills nothing
             bucket.left = min(bucket.left + (at - bucket.at).total_seconds() * per_s, most)
         bucket.at = at
@@ -155,7 +155,7 @@ class Admission:
         return True
 
     def _find_shared_bucket(self, decoded: DecodedMessage) -> str:
-        """Return the bucket of a sender beyond `MOST_SOURCES` that no site file declares.
+        """Return the bucket of a sender beyond `MOST_SENDERS` that no site file declares.
 
         Messages of decoders for a declared station have one bucket for that station. It is not the bucket of the
         station's own topic, so that another sender cannot use that up. All other senders share one bucket.
@@ -166,12 +166,12 @@ class Admission:
         site, name = min(stations)
         return f"{site}/{name} by {OTHERS}"
 
-    def _is_declared(self, source: str) -> bool:
+    def _is_declared(self, sender: str) -> bool:
         """Return whether a sender is a station of a site file. It keeps its own bucket however many senders exist."""
-        if source.count("/") < 1:
+        if sender.count("/") < 1:
             return False
-        site, station = source.split("/")[-2:]
-        return source == f"{TOPIC_ROOT}/{site}/{station}" and station in self._declared.get(site, ())
+        site, station = sender.split("/")[-2:]
+        return sender == f"{TOPIC_ROOT}/{site}/{station}" and station in self._declared.get(site, ())
 
     def _limit_undeclared(self, message: BrokerMessage, decoded: DecodedMessage) -> DecodedMessage:
         """Return a decoded message without readings of undeclared stations beyond the limit of the site."""

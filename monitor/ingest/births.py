@@ -1,8 +1,8 @@
 """Names of the metrics of Sparkplug nodes, which a node sends in its birth messages. Later messages use aliases.
 
 The names are held in memory and are valid for one connection. A node numbers its messages. A missing message may have
-been a birth that gave an alias another meaning, so that nothing of the node is read before its next birth. Changes by a
-batch that is not stored are reverted.
+been a birth that gave an alias another meaning, so the node is forgotten: metrics that are sent by alias only cannot be
+read before its next birth. Changes by a batch that is not stored are reverted.
 """
 
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An edge node since its birth.
+    """State of an edge node since its birth.
 
     Attributes:
         connection_number: Number of the connection by which its birth was received.
@@ -54,8 +54,8 @@ class Births:
         node = self._nodes.get(key)
         return node if node is not None and node.connection_number == connection_number else None
 
-    def bear(self, key: str, node: Node) -> None:
-        """Store a node after its birth. The oldest node is forgotten if there are too many."""
+    def store(self, key: str, node: Node) -> None:
+        """Store the state of a node. The oldest node is forgotten if there are too many."""
         self._before_batch.setdefault(key, self._nodes.get(key))
         if key not in self._nodes and len(self._nodes) >= NODES_MOST:
             self._nodes.pop(next(iter(self._nodes)))
@@ -64,7 +64,8 @@ class Births:
     def add_device(self, key: str, device: str, aliases: dict[int, Metric], stations: frozenset[str]) -> None:
         """Store the metrics and stations of a device of a node after its birth.
 
-        The oldest other nodes are forgotten if there are too many aliases. They will be asked for a new birth.
+        A device beyond `DEVICES_MOST` is ignored. The oldest other nodes are forgotten if there are too many aliases.
+        Their next message by alias causes a request for a new birth.
         """
         node = self._nodes[key]
         if device not in node.aliases and len(node.aliases) >= DEVICES_MOST:
@@ -77,7 +78,7 @@ class Births:
                 count -= _count_aliases(self._nodes.pop(other_key))
         aliases_by_device = {**node.aliases, device: aliases}
         stations_by_device = {**node.stations, device: stations}
-        self.bear(key, replace(node, aliases=aliases_by_device, stations=stations_by_device))
+        self.store(key, replace(node, aliases=aliases_by_device, stations=stations_by_device))
 
     def count(self, key: str, seq: int) -> bool:
         """Return whether a sequence number follows the last one of its node. If it does not, forget the node."""
@@ -85,11 +86,11 @@ class Births:
         if seq != (node.seq + 1) % COUNTS:
             self.forget(key)
             return False
-        self.bear(key, replace(node, seq=seq))
+        self.store(key, replace(node, seq=seq))
         return True
 
     def forget(self, key: str) -> None:
-        """Forget a node, so that nothing of it is read before its next birth."""
+        """Forget a node, so that its aliases are unknown until its next birth."""
         self._before_batch.setdefault(key, self._nodes.get(key))
         self._nodes.pop(key, None)
 

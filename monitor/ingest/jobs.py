@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from monitor.ingest.queries.gaps import count_readings, list_open, save_count
+from monitor.ingest.queries.gaps import count_readings, load_open_outages, save_count
 from monitor.settings.service import ServiceConfig
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
@@ -10,7 +10,7 @@ from monitor.storage.engine import Database
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
     """Count the readings of each outage for which late readings may still arrive, and return a line for the log."""
-    outages = db.run_read(list_open)
+    outages = db.run_read(load_open_outages)
     for outage_id, outage in outages.items():
         # Counting takes long. Readings can be stored meanwhile, because it does not hold the write lock.
         with db.read() as c:

@@ -34,7 +34,7 @@ _BACKFILL_BYTES: Final = 5 << 18
 # Bytes of backfill after which a batch with live messages takes no further message of backfill.
 _BACKFILL_SHARE_BYTES: Final = 1 << 18
 # A message of QoS 0 is dropped if its queue already holds this number of messages of any QoS.
-UNBOUNDED_MOST: Final = 20_000
+QOS0_QUEUE_MESSAGES: Final = 20_000
 # A session stops reading from its connection while this much of it waits. Receive Maximum alone does not limit what
 # the broker sends: Mosquitto 2.0 ignores it for messages that waited for the connection, and it does not count bytes.
 QUEUE_MESSAGES: Final = 8000
@@ -60,11 +60,11 @@ class StoredSites:
 
     Attributes:
         sites: Ids of the sites.
-        unvoted: Those of `sites` whose new readings cannot change a level.
+        without_votes: Those of `sites` whose new readings cannot change a level.
     """
 
     sites: frozenset[str]
-    unvoted: frozenset[str] = frozenset()
+    without_votes: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -72,14 +72,14 @@ class BrokerMessage:
     """A message of the broker, or a part of a file or of the quarantine that is read like one.
 
     Attributes:
-        client: Session that received it (`live`, `backfill`), or `file:` and a name.
+        client: How it was received: session (`live`, `backfill`), `file:` and a name, or `login:` and a name.
         packet_id: Packet identifier for the acknowledgement.
         connection_number: Number of the connection that received it. An acknowledgement is valid for this connection
             only.
         retained: With MQTT 3.1.1, whether the broker had stored the message, so that the time of its publication is
             unknown. Always False with MQTT 5, whose flag shows only what the publisher asked for.
         first_at: When it arrived first, if it was in the quarantine.
-        whole: Size and digest of the payload if `payload` is only its beginning.
+        full_size: True size and digest of the payload if `payload` is only its beginning.
     """
 
     topic: str
@@ -91,7 +91,7 @@ class BrokerMessage:
     connection_number: int = 0
     retained: bool = False
     first_at: datetime | None = None
-    whole: PayloadSize | None = None
+    full_size: PayloadSize | None = None
 
     @property
     def came_at(self) -> datetime:
@@ -101,7 +101,7 @@ class BrokerMessage:
 
 @dataclass(frozen=True, slots=True)
 class MessageFault:
-    """A message, or a bad part of one, that goes to the quarantine.
+    """A message, or a part of one, that is rejected and goes to the quarantine.
 
     Attributes:
         code: Stable code of the reason.
@@ -116,10 +116,10 @@ class MessageFault:
 
 @dataclass(frozen=True, slots=True)
 class DecodedMessage:
-    """What a decoder returns for a message. At least one part is not empty.
+    """What a decoder returns for a message. All parts are empty if the message contains nothing to store.
 
     Attributes:
-        request: Topic and payload of a message that asks the sender for what is missing.
+        request: Topic and payload to publish, such as the request for a new Sparkplug birth.
     """
 
     observations: tuple[Observation, ...] = ()
@@ -133,25 +133,25 @@ class DecodedMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class TopicTarget:
-    """Site and station of a topic, and the name of the decoder for it. The station is empty if the topic has none."""
+class TopicPlace:
+    """Site and station of a topic, and the name of its decoder. The station is empty if the topic has none."""
 
-    kind: str
+    decoder_name: str
     site: str
     station: str
 
 
 @lru_cache(maxsize=4096)
-def locate(topic: str) -> TopicTarget | None:
-    """Return decoder, site and station for a topic of Slopeward; None for any other topic.
+def locate(topic: str) -> TopicPlace | None:
+    """Return decoder, site and station for a valid topic of Slopeward or of rejected rows of a file; else None.
 
     >>> locate("slopeward/v1/north/G1/backfill/obs")
-    TopicTarget(kind='native', site='north', station='G1')
-    >>> locate("slopeward/v1/north/report").kind, locate("slopeward/v1/North/G1/obs")
+    TopicPlace(decoder_name='native', site='north', station='G1')
+    >>> locate("slopeward/v1/north/report").decoder_name, locate("slopeward/v1/North/G1/obs")
     ('report', None)
     """
     if topic.startswith(FILE_TOPIC):
-        return TopicTarget("rows", topic[len(FILE_TOPIC) :], "")
+        return TopicPlace("rows", topic[len(FILE_TOPIC) :], "")
     if not topic.startswith(ROOT):
         return None
     parts = topic[len(ROOT) :].split("/")
@@ -159,11 +159,11 @@ def locate(topic: str) -> TopicTarget | None:
         return None
     match parts[1:]:
         case [station, "obs"] | [station, "backfill", "obs"] if is_station(station):
-            return TopicTarget("native", parts[0], station)
+            return TopicPlace("native", parts[0], station)
         case ["report"]:
-            return TopicTarget("report", parts[0], "")
+            return TopicPlace("report", parts[0], "")
         case ["event"]:
-            return TopicTarget("event", parts[0], "")
+            return TopicPlace("event", parts[0], "")
     return None
 
 
@@ -236,7 +236,7 @@ class Inbox:
     def put(self, message: BrokerMessage) -> None:
         """Add a message and wake the writer."""
         queue = self._find_queue(message.client)
-        if message.qos == 0 and len(queue) >= UNBOUNDED_MOST:
+        if message.qos == 0 and len(queue) >= QOS0_QUEUE_MESSAGES:
             self.dropped_qos0 += 1
             return
         queue.put(message)
@@ -259,7 +259,7 @@ class Inbox:
         return self._waiting.is_set() and (len(self) >= BATCH_MESSAGES or time.monotonic() >= due_at_s)
 
     def take(self, timeout_s: float) -> list[BrokerMessage]:
-        """Wait for messages and return a batch in the order of reception, live messages first.
+        """Wait for messages and return a batch: live messages, then backfill, each in the order of reception.
 
         The batch is complete when `BATCH_MESSAGES` wait, or `BATCH_WAIT_S` after the first of them arrived. It may
         arrive while the last batch is written. There is a pause after the last batch for other writers.

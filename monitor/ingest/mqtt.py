@@ -18,7 +18,7 @@ from monitor.broker.access import Access
 from monitor.broker.client import ServiceClient
 from monitor.broker.message_socket import PayloadLimits, ReceivedPublish
 from monitor.ingest.message import BrokerMessage
-from monitor.ingest.queries.messages import BEGINNING_BYTES, KEPT_BYTES
+from monitor.ingest.payload_limits import BEGINNING_BYTES, PAYLOAD_LIMIT
 from monitor.text.message import Template
 
 log: Final = logging.getLogger(__name__)
@@ -89,9 +89,9 @@ def list_subscriptions(session: BrokerSession, *, send_retained: bool = True) ->
 class MqttSession:
     """Client with a fixed id and a session that never expires.
 
-    The client id belongs to the service and not to a machine. A client that connects with it takes over the session and
-    its waiting messages, and the broker disconnects the client before. Therefore this class connects only while
-    `may_connect` returns True.
+    The client id belongs to the service and not to a machine. A client that connects with the same id takes over the
+    session and its waiting messages, and the broker disconnects the client that used the id until then. Therefore this
+    class connects only while `may_connect` returns True.
 
     Args:
         session: Session to connect to.
@@ -122,7 +122,7 @@ class MqttSession:
         self.listening = False  # connected, and the broker has confirmed the subscriptions or sent a message
         self.problem: str = _NOT_YET()  # a message; empty if there is no problem
         self.refused = ""  # message about a refused subscription; stays until the broker grants it
-        self.connection_number = 0  # number of connections and disconnections
+        self.connection_number = 0  # increases with each connection and each disconnection
         self.dropped_acknowledgements = 0
         self.cleared = 0  # retained messages that were removed from the broker
         self._session = session
@@ -144,7 +144,7 @@ class MqttSession:
             manual_ack=True,
             clean_session=None if access.mqtt5 else False,
         )
-        client.read_messages(self._on_publish, PayloadLimits(KEPT_BYTES, BEGINNING_BYTES), self._has_room)
+        client.read_messages(self._on_publish, PayloadLimits(PAYLOAD_LIMIT, BEGINNING_BYTES), self._has_room)
         client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
@@ -279,6 +279,6 @@ class MqttSession:
                 # With MQTT 5 the flag is the one that the publisher set, and does not mean that the broker kept the
                 # message.
                 is_retained and not self._access.mqtt5,
-                whole=received.size,
+                full_size=received.full_size,
             )
         )

@@ -26,10 +26,10 @@ from monitor.ingest.decoders.coordinates import replace_positions
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage
 from monitor.ingest.decoders.strict_json import too_large
 from monitor.ingest.decoders.table import find_decoder
-from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault, TopicTarget, locate, matches
+from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault, TopicPlace, locate, matches
 from monitor.ingest.quality import Vocabulary, flag_fills, is_suspect
 from monitor.ingest.queries.messages import ROW_BYTES, Quota, RejectedMessage, add_rejected, note_sequences
-from monitor.ingest.references import References, request_references
+from monitor.ingest.references import References, open_reference_questions
 from monitor.ingest.tips import join_tips
 from monitor.ingest.typing_errors import TypingErrors
 from monitor.plugins import hooks, implementations
@@ -61,7 +61,7 @@ _NO_DECODER: Final = Template("quarantine.topic", "no decoder is bound to topic 
 UNKNOWN_SITE: Final = Template("quarantine.site", "site '{site}' is not configured")
 Clock = Callable[[], datetime]
 Pair = tuple[BrokerMessage, DecodedMessage]
-Refusal = tuple[BrokerMessage, RejectedMessage]
+PendingRejection = tuple[BrokerMessage, RejectedMessage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,13 @@ class BatchResult:
         rejected: Number of messages, or parts of messages, that were not stored as readings.
         gaps: Number of gaps that opened in the sequence numbers of publishers.
         sites: Sites with new readings, reports or events.
-        unvoted: Those of `sites` whose new readings cannot change a level.
-        lost: Messages that could not be written at all. They are not acknowledged, so that the broker sends them again
-            at the next connection.
+        without_votes: Those of `sites` whose new readings cannot change a level.
+        unwritten: Messages that could not be written at all. They are not acknowledged, so that the broker sends them
+            again at the next connection.
         unkept: Number of rejected messages that were counted and acknowledged without storing their payload, because
             the quarantine is full.
-        requests: Topics and payloads of messages that ask senders for what is missing.
-        waiting: Rejected messages that are not stored yet. Store them with `Pipeline.keep`.
+        requests: Topics and payloads to publish, such as requests for a new Sparkplug birth.
+        waiting: Rejected messages that are not stored yet. Store them with `Pipeline.store_rejected`.
         brings_history: Whether the newest reading that this process stored for a site of the batch is more than an hour
             old, so that its present readings are still to come.
     """
@@ -88,27 +88,28 @@ class BatchResult:
     rejected: int
     gaps: int
     sites: frozenset[str]
-    unvoted: frozenset[str] = frozenset()
-    lost: tuple[BrokerMessage, ...] = ()
+    without_votes: frozenset[str] = frozenset()
+    unwritten: tuple[BrokerMessage, ...] = ()
     unkept: int = 0
     requests: tuple[tuple[str, bytes], ...] = ()
-    waiting: tuple[Refusal, ...] = ()
+    waiting: tuple[PendingRejection, ...] = ()
     brings_history: bool = False
 
 
 @dataclass(slots=True)
-class Refusals:
+class PendingRejections:
     """Rejected messages of a batch on their way to the quarantine.
 
     Attributes:
         waiting: Not stored yet.
-        unkept: Number of those whose payload was not stored, because the quarantine is full.
-        lost: Messages that could not be written at all. They are not acknowledged.
+        unkept: Number of messages that were removed from `waiting` without storing their payload, because the
+            quarantine is full.
+        unwritten: Messages that could not be written at all. They are not acknowledged.
     """
 
-    waiting: list[Refusal]
+    waiting: list[PendingRejection]
     unkept: int = 0
-    lost: list[BrokerMessage] = field(default_factory=list)
+    unwritten: list[BrokerMessage] = field(default_factory=list)
 
 
 class LastReading(NamedTuple):
@@ -192,11 +193,15 @@ class Pipeline:
             log.error("site %s: messages on %s go to the quarantine: %s", site, binding.pattern, error)  # noqa: TRY400
             earlier = self.unusable.get(site)
             self.unusable[site] = f"{earlier}; {error.message}" if earlier else error.message
-            decoder = _refuse("decoder_unusable", error.message)
+            decoder = _make_rejecting_decoder("decoder_unusable", error.message)
         self._bound.append((binding.topic, decoder, site, binding))
 
     def decode(self, message: BrokerMessage) -> DecodedMessage:
-        """Decode a message. Never raises: a message that cannot be read becomes a fault with its reason."""
+        """Decode a message and apply the limits of its sender.
+
+        Never raises: a message that cannot be read becomes a fault with its reason. References, births of Sparkplug
+        nodes and limits change in memory until `store` commits or reverts them.
+        """
         try:
             decoded = self._decode(message)
             if len(decoded.observations) > 1:
@@ -212,29 +217,29 @@ class Pipeline:
             return DecodedMessage(faults=(MessageFault("decoder_failed", reason, message.payload),))
 
     def _decode(self, message: BrokerMessage) -> DecodedMessage:
-        target = locate(message.topic)
+        place = locate(message.topic)
         decoder = None
         zone = None
-        if target is None or target.site not in self.sites:
+        if place is None or place.site not in self.sites:
             for topic_filter, bound_decoder, site_id, binding in self._bound:
                 if matches(topic_filter, message.topic):
                     station = binding.station or binding.read("{station}", message.topic)
-                    target = TopicTarget(binding.name, site_id, station)
+                    place = TopicPlace(binding.name, site_id, station)
                     decoder = bound_decoder
                     zone = binding.zone
                     break
-        if target is None:
+        if place is None:
             raise PayloadError("unknown_topic", _NO_DECODER(topic=message.topic[:200]))
-        site = self.sites.get(target.site)
+        site = self.sites.get(place.site)
         if site is None:
-            raise PayloadError("unknown_site", UNKNOWN_SITE(site=target.site))
-        station_id = site.find_current_id(target.station)
-        if station_id != target.station:
-            target = replace(target, station=station_id)
-        if message.whole is not None:
-            raise too_large(message.whole.payload_bytes)
-        decoder = decoder or find_decoder(target.kind)
-        received = ReceivedMessage(message, target, site, self.vocabulary, self.references, zone)
+            raise PayloadError("unknown_site", UNKNOWN_SITE(site=place.site))
+        station_id = site.find_current_id(place.station)
+        if station_id != place.station:
+            place = replace(place, station=station_id)
+        if message.full_size is not None:
+            raise too_large(message.full_size.payload_bytes)
+        decoder = decoder or find_decoder(place.decoder_name)
+        received = ReceivedMessage(message, place, site, self.vocabulary, self.references, zone)
         return replace_positions(decoder(received), received)
 
     def flag(self, observations: Sequence[Observation]) -> Sequence[Observation]:
@@ -253,12 +258,12 @@ class Pipeline:
         """Decode and store a batch. It is committed when this method returns.
 
         If the transaction fails because of a message, the messages are stored one by one, and that message goes to the
-        quarantine. If that fails too, it is returned in `lost`.
+        quarantine. If that fails too, it is returned in `unwritten`.
 
         Args:
-            messages: In the order of their reception.
-            readings_first: Whether to leave rejected messages to the caller, who stores them with `keep`. No message of
-                the batch may be acknowledged before that.
+            messages: Those of each session in the order of their reception.
+            readings_first: Whether to leave rejected messages to the caller, who stores them with `store_rejected`. No
+                message of the batch may be acknowledged before that.
 
         Raises:
             StoreBusyError: The database is locked or unreachable. Nothing was written. Call again with the same batch.
@@ -286,43 +291,43 @@ class Pipeline:
                 break
         return self._store_one_by_one(messages)
 
-    def keep(self, refusals: Refusals, portion_bytes: int = PORTION_BYTES) -> None:
+    def store_rejected(self, rejections: PendingRejections, portion_bytes: int = PORTION_BYTES) -> None:
         """Write the next rejected messages into the quarantine. If that fails, write them one by one.
 
-        The database is locked no longer than one large payload takes.
+        The database is locked while `portion_bytes` are written, or one message that is larger.
 
         Args:
-            refusals: Messages that were written, or that cannot be written, are removed from `waiting`.
+            rejections: Messages that were written, or that cannot be written, are removed from `waiting`.
             portion_bytes: Bytes to write. The first message is written even if it is larger.
 
         Raises:
             StoreBusyError: The messages that are left were not written. Call again.
         """
-        ends = accumulate(ROW_BYTES + len(rejected.payload) for _, rejected in refusals.waiting)
+        ends = accumulate(ROW_BYTES + len(rejected.payload) for _, rejected in rejections.waiting)
         count = max(1, sum(1 for _ in takewhile(lambda end: end <= portion_bytes, ends)))
         try:
-            self._keep_first(refusals, count)
+            self._store_first_rejected(rejections, count)
         except StoreBusyError:
             raise
         except Exception:
             log.exception("%d rows of the quarantine were refused; storing one by one", count)
             for _ in range(count):
-                message = refusals.waiting[0][0]
+                message = rejections.waiting[0][0]
                 try:
-                    self._keep_first(refusals, 1)
+                    self._store_first_rejected(rejections, 1)
                 except StoreBusyError:
                     raise
                 except Exception:
                     log.exception("a rejected message on %s cannot be written", message.topic[:200])
-                    if all(lost is not message for lost in refusals.lost):
-                        refusals.lost.append(message)
-                    del refusals.waiting[0]
+                    if all(other is not message for other in rejections.unwritten):
+                        rejections.unwritten.append(message)
+                    del rejections.waiting[0]
 
-    def _keep_first(self, refusals: Refusals, count: int) -> None:
+    def _store_first_rejected(self, rejections: PendingRejections, count: int) -> None:
         with self.database.write(urgent=True) as connection:
-            unkept = add_rejected(connection, [rejected for _, rejected in refusals.waiting[:count]], self._quota)
-        refusals.unkept += unkept
-        del refusals.waiting[:count]
+            unkept = add_rejected(connection, [rejected for _, rejected in rejections.waiting[:count]], self._quota)
+        rejections.unkept += unkept
+        del rejections.waiting[:count]
 
     def discard_changes(self) -> None:
         """Restore the memory of the last commit: references, limits and births as before the messages since then."""
@@ -334,7 +339,7 @@ class Pipeline:
     def _commit(self, pairs: Sequence[Pair], *, readings_first: bool = False) -> BatchResult:
         now = self._clock()
         observations: Sequence[Observation] = [o for _, decoded in pairs for o in decoded.observations]
-        refused = [(message, _reject(message, fault)) for message, decoded in pairs for fault in decoded.faults]
+        rejections = [(message, _reject(message, fault)) for message, decoded in pairs for fault in decoded.faults]
         marks = [decoded.mark for _, decoded in pairs if decoded.mark is not None]
         links = [link for _, decoded in pairs for link in decoded.links if self._is_declared(link)]
         requests = {decoded.request[0]: decoded.request for _, decoded in pairs if decoded.request is not None}
@@ -345,24 +350,24 @@ class Pipeline:
             corrected = self._log_corrections(connection, added.revised, now) if added.revised else {}
             unkept = 0
             if not readings_first:
-                unkept = add_rejected(connection, [rejected for _, rejected in refused], self._quota)
+                unkept = add_rejected(connection, [rejected for _, rejected in rejections], self._quota)
             gaps = note_sequences(connection, marks, now) if marks else []
             reported = _add_reports(connection, pairs)
             save_links(connection, links)
             opened = self.references.save(connection, now)
-            request_references(connection, opened, gather_recipients(self.sites.values()), now)
+            open_reference_questions(connection, opened, gather_recipients(self.sites.values()), now)
         self._note_commit(observations, corrected)
         with_votes: set[str] = set()
         for item in observations:
             if item.site not in with_votes and self._may_vote(item):
                 with_votes.add(item.site)
-        waiting: tuple[Refusal, ...] = ()
+        waiting: tuple[PendingRejection, ...] = ()
         if readings_first:
-            waiting = tuple(sorted(refused, key=lambda refusal: len(refusal[1].payload) > LARGE_BYTES))
+            waiting = tuple(sorted(rejections, key=lambda rejection: len(rejection[1].payload) > LARGE_BYTES))
         ages_s = [(now - self._newest_at.get(site, now)).total_seconds() for site in added.sites]
         return BatchResult(
             added,
-            len(refused),
+            len(rejections),
             len(gaps),
             added.sites | reported,
             added.sites - reported - with_votes,
@@ -459,7 +464,7 @@ class Pipeline:
             StoreBusyError: Call again with the whole batch. Messages that were stored are duplicates then.
         """
         results: list[BatchResult] = []
-        lost: list[BrokerMessage] = []
+        unwritten: list[BrokerMessage] = []
         for message in messages:
             try:
                 results.append(self._store_one(message))
@@ -467,7 +472,7 @@ class Pipeline:
                 raise
             except Exception:
                 log.exception("a message on %s cannot be written and stays at the broker", message.topic[:200])
-                lost.append(message)
+                unwritten.append(message)
         sites = frozenset[str]().union(*(result.sites for result in results))
         added = AddResult(
             stored=sum(result.added.stored for result in results),
@@ -481,7 +486,7 @@ class Pipeline:
             rejected=sum(result.rejected for result in results),
             gaps=sum(result.gaps for result in results),
             sites=sites,
-            lost=tuple(lost),
+            unwritten=tuple(unwritten),
             unkept=sum(result.unkept for result in results),
             requests=tuple(requests.values()),
         )
@@ -552,7 +557,7 @@ def _add_reports(connection: Connection, pairs: Sequence[Pair]) -> frozenset[str
     return frozenset(sites)
 
 
-def _refuse(code: str, reason: str) -> Decoder:
+def _make_rejecting_decoder(code: str, reason: str) -> Decoder:
     def decode(_: object) -> DecodedMessage:
         raise PayloadError(code, reason)
 
@@ -568,5 +573,5 @@ def _reject(message: BrokerMessage, fault: MessageFault) -> RejectedMessage:
         fault.reason,
         message.client,
         retained=message.retained,
-        whole=message.whole,
+        full_size=message.full_size,
     )

@@ -1,4 +1,4 @@
-"""Decoders of MQTT messages, readers of grids, and the act on the GNSS reference of a station.
+"""Decoders of MQTT messages, readers of grids, and the act that chooses the reference of a station.
 
 Readers of grids are registered by a hook and not named in the table of readers, because `monitor.ingest.grids` uses
 `monitor.ingest.files`.
@@ -33,7 +33,7 @@ _HDF5_SUFFIXES: Final = (".h5", ".he5", ".hdf5")
 
 @hookimpl
 def register_acts() -> Iterable[Act]:
-    """Return the act that chooses the GNSS reference of a station."""
+    """Return the act that chooses the reference of a station."""
     from monitor.alerts.acts.table import make_act_factory
 
     station = make_act_factory("/sites/{site}/stations/{station}", "instruments", "/sites/{site}/instruments")

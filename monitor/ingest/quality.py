@@ -112,11 +112,14 @@ class StationField:
 
 
 class Vocabulary:
-    """The names of values that the stations of all sites may use. Results are cached, because sites do not change."""
+    """The names of values that the stations of all sites may use, and the state of Sparkplug nodes (`births`).
+
+    Names are cached, because sites do not change.
+    """
 
     def __init__(self, sites: Mapping[str, Site]) -> None:
         self.sites = sites
-        # Aliases of Sparkplug metrics.
+        # Metrics of Sparkplug nodes by alias.
         self.births = Births()
         self._known: dict[tuple[str, str, str, str | None], StationField] = {}
 

@@ -293,7 +293,9 @@ class References:
         self._known[site, station] = self.join(site, station, frame, epoch0)
 
     def join(self, site: str, station: str, frame: str, epoch0: datetime | None) -> Reference:
-        """Return the reference of a station joined with a given one, without setting it.
+        """Return the reference of a station joined with a given one.
+
+        This stores no reference, but a contradiction is noted for a question.
 
         Raises:
             PayloadError: other_epoch0, other_frame or other_device.
@@ -329,7 +331,7 @@ class References:
         return bool(self._changed)
 
     def load(self, connection: Connection) -> bool:
-        """Read the stored references. Return whether they have changed, for example by the answer of a person."""
+        """Read the stored references. If they have changed, discard those that are not committed, and return True."""
         stored = {}
         for name, (_, detail) in load_heartbeats(connection).items():
             if name.startswith(PREFIX):
@@ -379,10 +381,10 @@ class References:
         self._new_heads.clear()
 
 
-def request_references(
+def open_reference_questions(
     connection: Connection, questions: Sequence[ReferenceQuestion], recipients: Sequence[Recipient], now: datetime
 ) -> None:
-    """Open urgent questions, in the transaction that stores them. Each is open until somebody answers."""
+    """Raise an alarm for each question, in the transaction that stores it. It stays open until somebody answers."""
     if questions:
         apply_changes(
             connection,

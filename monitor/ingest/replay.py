@@ -15,7 +15,7 @@ class ReplayResult:
     """Result of reading the quarantine again.
 
     Attributes:
-        read: Number of messages that were read again.
+        examined: Number of rows of the quarantine that were examined.
         stored: Number of stored readings.
         duplicates: Number of readings that were stored already.
         accepted: Number of messages that could be read.
@@ -23,7 +23,7 @@ class ReplayResult:
         reasons: How many messages still cannot be read, by code.
     """
 
-    read: int = 0
+    examined: int = 0
     stored: int = 0
     duplicates: int = 0
     accepted: int = 0
@@ -64,7 +64,7 @@ def replay_rejected(pipeline: Pipeline, clock: Clock, *, dry_run: bool = False) 
 def _replay_one(
     rejected: RejectedMessage, pipeline: Pipeline, clock: Clock, result: ReplayResult, *, dry_run: bool
 ) -> None:
-    result.read += 1
+    result.examined += 1
     if rejected.is_cut or rejected.topic.startswith(POINTS_TOPIC):
         result.count_waiting(rejected.code)
         return

@@ -1,7 +1,8 @@
 """Receive messages by two sessions of the broker and store them.
 
 The network threads of the sessions put messages into an `Inbox`. One writer thread takes batches from it, stores the
-readings, writes rejected messages into the quarantine, and then acknowledges the messages in the order of reception.
+readings, writes rejected messages into the quarantine, and then acknowledges the messages of each session in
+the order of reception.
 After a crash the broker sends QoS 1 messages that were not acknowledged again. QoS 0 messages that waited in memory are
 lost then.
 """
@@ -35,7 +36,7 @@ from monitor.ingest.message import (
     locate,
 )
 from monitor.ingest.mqtt import BrokerSession, Connected, MqttSession
-from monitor.ingest.pipeline import PORTION_BYTES, BatchResult, Clock, LastReading, Pipeline, Refusals
+from monitor.ingest.pipeline import PORTION_BYTES, BatchResult, Clock, LastReading, PendingRejections, Pipeline
 from monitor.ingest.queries.messages import SequenceGap, load_open_gaps, load_sequence_ends, mark_requested
 from monitor.ingest.session_setup import load_identity
 from monitor.sites.records import Site
@@ -79,21 +80,25 @@ _FORGOTTEN: Final = Template(
     "them again. Make all other loggers send their stored readings again.",
 )
 _KEPT_AGAIN: Final = Template(
-    "session.kept", "This loss is over: the messages before it were requested from their senders."
+    "session.kept",
+    "The broker keeps the session again. The messages that may be lost were requested from their senders.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class _StoredBatch:
-    """A batch whose readings are stored. It is acknowledged when its rejected messages are stored too."""
+    """A batch whose readings are stored.
+
+    It is acknowledged when its rejected messages are stored too, after all earlier batches.
+    """
 
     batch: list[BrokerMessage]
     result: BatchResult
-    refusals: Refusals
+    rejections: PendingRejections
 
     @property
     def waiting_bytes(self) -> int:
-        return sum(len(rejected.payload) for _, rejected in self.refusals.waiting)
+        return sum(len(rejected.payload) for _, rejected in self.rejections.waiting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +161,7 @@ class Ingest:
         self._requested_s: dict[str, float] = {}  # monotonic time of the last request by topic
         # Messages that were taken and are not stored. They stay here after a failure, so that their order is kept.
         self._in_hand: list[BrokerMessage] = []
-        self._stored: deque[_StoredBatch] = deque()  # not acknowledged yet, in order of reception
+        self._unacknowledged_batches: deque[_StoredBatch] = deque()  # oldest first
         self._failures = 0  # failures of the writer in succession
         access = find_access(self._broker)
         self._sessions = {
@@ -185,12 +190,12 @@ class Ingest:
     def _may_retain(self, topic: str) -> bool:
         """Return whether the broker may keep the retained message of a topic. The number of such topics is limited."""
         sites = self._pipeline.sites
-        target = locate(topic)
-        if target is None:
+        place = locate(topic)
+        if place is None:
             bound = ((site, binding) for site in sites.values() for binding in site.decoders)
             return any(binding.topic == topic or is_known_value(binding, site, topic) for site, binding in bound)
-        site = sites.get(target.site)
-        return site is not None and (target.kind != "native" or site.station(target.station) is not None)
+        site = sites.get(place.site)
+        return site is not None and (place.decoder_name != "native" or site.station(place.station) is not None)
 
     def start(self) -> None:
         """Start the writer and both sessions. Return at once."""
@@ -202,7 +207,10 @@ class Ingest:
             session.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Finish and acknowledge the batch in hand, then disconnect. Queued messages stay at the broker."""
+        """Finish and acknowledge the batch in hand, then disconnect.
+
+        Queued messages of QoS 1 stay at the broker. Queued messages of QoS 0 are lost.
+        """
         self._stop.set()
         self._inbox.wake()
         if self._thread.is_alive():
@@ -216,8 +224,9 @@ class Ingest:
 
     def status(self) -> dict[str, Any]:
         """Return the state of ingest as plain values."""
-        unacknowledged = sum(len(stored.batch) for stored in list(self._stored))
+        unacknowledged = sum(len(stored.batch) for stored in list(self._unacknowledged_batches))
         return {
+            # A session counts as connected once its subscriptions are confirmed.
             "connected": {name: s.listening for name, s in self._sessions.items()},
             "problems": {name: s.problem for name, s in self._sessions.items() if s.problem},
             "refused": {name: s.refused for name, s in self._sessions.items() if s.refused},
@@ -266,7 +275,7 @@ class Ingest:
     # The following methods run in the writer thread.
 
     def _run(self) -> None:
-        while self._stored or not self._stop.is_set():
+        while self._unacknowledged_batches or not self._stop.is_set():
             self._stamp = self._clock()
             try:
                 if not self._in_hand and self._may_take():
@@ -274,7 +283,7 @@ class Ingest:
                 self._write_alarms_and_connections()
                 if self._in_hand:
                     self._store_batch(self._in_hand)
-                if self._stored:
+                if self._unacknowledged_batches:
                     self._finish_batches()
                 if time.monotonic() >= self._request_at_s and self._live.connected:
                     self._request_gaps()
@@ -294,11 +303,11 @@ class Ingest:
 
         That is so if no stored batch is unacknowledged, or if a batch is due and few rejected messages wait.
         """
-        if not self._stored:
+        if not self._unacknowledged_batches:
             return True
         if self._stop.is_set() or not self._inbox.is_due():
             return False
-        waiting = sum(len(stored.refusals.waiting) for stored in self._stored)
+        waiting = sum(len(stored.rejections.waiting) for stored in self._unacknowledged_batches)
         return self._count_waiting_bytes() < _MOST_WAITING_BYTES and waiting < BATCH_MOST
 
     def _write_alarms_and_connections(self) -> None:
@@ -318,7 +327,7 @@ class Ingest:
                 queue.pop(0)
 
     def _store_batch(self, batch: list[BrokerMessage]) -> None:
-        """Store the readings of a batch and send requests for what is missing."""
+        """Store the readings of a batch and publish the requests of decoders."""
         waited_s = (self._clock() - batch[0].received_at).total_seconds()
         if len(batch) >= BATCH_MESSAGES or waited_s > _WAITED_S:
             self._backlog_at_s = time.monotonic()
@@ -327,17 +336,17 @@ class Ingest:
             # A site that is being filled with its past must not count as silent since its first reading.
             self._backlog_at_s = time.monotonic()
         if result.sites:
-            self._on_stored(StoredSites(result.sites, result.unvoted))
-        refusals = Refusals(list(result.waiting), result.unkept, list(result.lost))
-        self._stored.append(_StoredBatch(batch, result, refusals))
+            self._on_stored(StoredSites(result.sites, result.without_votes))
+        rejections = PendingRejections(list(result.waiting), result.unkept, list(result.unwritten))
+        self._unacknowledged_batches.append(_StoredBatch(batch, result, rejections))
         self._in_hand = []
         if result.gaps:
             self._request_at_s = min(self._request_at_s, time.monotonic() + _REQUEST_AFTER_S)
         for topic, payload in result.requests:
-            self._ask_sender(topic, payload)
+            self._publish_decoder_request(topic, payload)
 
-    def _ask_sender(self, topic: str, payload: bytes) -> None:
-        """Ask a sender for what is missing, at most once a minute for a topic."""
+    def _publish_decoder_request(self, topic: str, payload: bytes) -> None:
+        """Publish the request of a decoder, such as for a new Sparkplug birth, at most once a minute on a topic."""
         now_s = time.monotonic()
         recent = {name: at_s for name, at_s in self._requested_s.items() if now_s - at_s < _REQUEST_EVERY_S}
         if topic not in recent and len(recent) < _REQUESTS_MOST:
@@ -347,19 +356,19 @@ class Ingest:
 
     def _finish_batches(self) -> None:
         """Write a portion of the rejected messages of the oldest batch, and acknowledge batches that are complete."""
-        oldest = self._stored[0].refusals
+        oldest = self._unacknowledged_batches[0].rejections
         if oldest.waiting:
-            self._retry_until_available(self._keep, oldest)
-        while self._stored and not self._stored[0].refusals.waiting:
-            self._acknowledge(self._stored[0])
-            self._stored.popleft()
-        if self._stored:
+            self._retry_until_available(self._store_rejected, oldest)
+        while self._unacknowledged_batches and not self._unacknowledged_batches[0].rejections.waiting:
+            self._acknowledge(self._unacknowledged_batches[0])
+            self._unacknowledged_batches.popleft()
+        if self._unacknowledged_batches:
             self._stop.wait(_QUARANTINE_PAUSE_S)
 
     def _acknowledge(self, stored: _StoredBatch) -> None:
         batch = stored.batch
-        lost = stored.refusals.lost
-        done = [message for message in batch if all(message is not one for one in lost)] if lost else batch
+        unwritten_ids = {id(message) for message in stored.rejections.unwritten}
+        done = [message for message in batch if id(message) not in unwritten_ids]
         for name, session in self._sessions.items():
             session.acknowledge([message for message in done if message.client == name])
         self._newest = batch[-1].received_at
@@ -370,22 +379,22 @@ class Ingest:
             duplicates=added.duplicates,
             revisions=added.revisions,
             rejected=stored.result.rejected,
-            unkept=stored.refusals.unkept,
+            unkept=stored.rejections.unkept,
             gaps=stored.result.gaps,
-            lost=len(lost),
+            lost=len(unwritten_ids),  # the name in the published status
         )
 
     def _store(self, batch: list[BrokerMessage]) -> BatchResult:
         self._check_hold()
         return self._pipeline.store(batch, readings_first=True)
 
-    def _keep(self, refusals: Refusals) -> None:
+    def _store_rejected(self, rejections: PendingRejections) -> None:
         self._check_hold()
-        # The portions grow with what waits.
-        self._pipeline.keep(refusals, PORTION_BYTES + self._count_waiting_bytes() // 4)
+        # Larger portions, if much waits, so that the quarantine keeps up.
+        self._pipeline.store_rejected(rejections, PORTION_BYTES + self._count_waiting_bytes() // 4)
 
     def _count_waiting_bytes(self) -> int:
-        return sum(stored.waiting_bytes for stored in self._stored)
+        return sum(stored.waiting_bytes for stored in self._unacknowledged_batches)
 
     def _check_hold(self) -> None:
         if reason := self._hold():
@@ -497,7 +506,10 @@ def _describe_decoders(site: str, problem: str | None) -> AlertChange:
 
 
 def _end_session_lost(key: str) -> AlertChange:
-    """Return the end of an alarm about a lost session. Nobody is notified, because an operator closes the alarm."""
+    """Return the change that ends the condition of an alarm about a lost session.
+
+    Nobody is notified. An operator still has to close the alarm.
+    """
     return health_alarm(key, 0, _KEPT_AGAIN(), is_open=False, notify=False)
 
 

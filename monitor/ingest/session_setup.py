@@ -37,7 +37,8 @@ def create_sessions(access: Access, sessions: Iterable[BrokerSession], folder: P
         folder: Folder of the broker. The identity of each new session is stored there.
 
     Raises:
-        BrokerError: The broker does not answer, or refuses a connection or all subscriptions of a session.
+        BrokerError: The broker does not answer, or refuses a connection or all subscriptions of a session. A single
+            refused subscription is logged.
     """
     for session in sessions:
         _create_session(access, session, folder)

@@ -12,7 +12,12 @@ rejected_message = Table(
     Column("received_at", Instant, nullable=False),
     Column("topic", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
-    Column("payload_bytes", BigId, nullable=False, comment="true size; the payload kept is cut at the limit"),
+    Column(
+        "payload_bytes",
+        BigId,
+        nullable=False,
+        comment="true size; of a payload above 1 MiB only the first 64 KiB are stored",
+    ),
     Column("code", Text, nullable=False),
     *translatable_text("reason", nullable=False),
     Column("client", Text, nullable=False),

@@ -12,25 +12,31 @@ rejected_messages = Table(
     Column("received_at", Text, comment="when it reached the service", info={"unit": "time"}),
     Column("topic", Text, comment="MQTT topic or file"),
     Column("code", Text, comment="stable code of the cause"),
-    Column("reason", Text, comment="why, in one sentence"),
+    Column("reason", Text, comment="the reason in one sentence"),
     Column("reason_id", Text, comment="id of the message in `reason`"),
     Column("reason_values", Text, comment="values of that message, JSON"),
     Column(
-        "client", Text, comment="session it came by; of what our own broker refused `login:` and the name of the login"
+        "client",
+        Text,
+        comment="session by which it was received, `file:` and a name, or `login:` and the name of the login if the "
+        "managed broker refused it",
     ),
-    Column("payload_bytes", BigInteger, comment="true size", info={"unit": "B"}),
-    Column("payload_start_hex", Text, comment="its first 256 bytes", info={"unit": "hex"}),
-    Column("digest", Text, comment="SHA-256 that makes repeats one row"),
-    Column("times", Integer, comment="how often it came"),
+    Column("payload_bytes", BigInteger, comment="true size of the payload", info={"unit": "B"}),
+    Column("payload_start_hex", Text, comment="first 256 bytes of the payload", info={"unit": "hex"}),
+    Column(
+        "digest", Text, comment="SHA-256 of topic and payload; a message with a stored digest is counted in `times`"
+    ),
+    Column("times", Integer, comment="how often it was received"),
     Column("replayed_at", Text, comment="when it was read again", info={"unit": "time"}),
-    Column("replay_result", Text, comment="what became of it"),
-    Column("retained", Boolean, comment="the broker had kept it: when it was sent nobody knows"),
+    Column("replay_result", Text, comment="result of reading it again"),
+    Column("retained", Boolean, comment="the broker had retained it, so the time of its publication is unknown"),
     Column(
         "cut",
         Boolean,
-        comment="only its first 64 KiB are kept, of what the broker refused nothing; so it is not read again",
+        comment="only the first 64 KiB of the payload are stored, or nothing if the broker refused the message; it "
+        "cannot be read again",
     ),
-    comment="What could not be read, and why.",
+    comment="Messages that were not stored as readings, and why.",
     info={"question": "What could not be read, or came late?"},
 )
 
@@ -40,18 +46,23 @@ quarantine_sources = Table(
     Column(
         "source",
         Text,
-        comment="first four parts of the topic, or the file's site; `(all others)` behind a thousand senders",
+        comment="first four parts of the topic, `file/SITE`, or `login:` and a name; `(all others)` for senders beyond "
+        "1,000",
     ),
     Column(
         "kept_bytes",
         BigInteger,
-        comment="room that its messages take in `rejected_messages`, 512 bytes for each row included",
+        comment="space that its messages take in `rejected_messages`, with 512 bytes for each row",
         info={"unit": "B"},
     ),
-    Column("kept_rows", BigInteger, comment="its rows there"),
-    Column("unkept", BigInteger, comment="messages beyond its share: counted, not kept"),
-    Column("unkept_at", Text, comment="when the last of those came", info={"unit": "time"}),
-    comment="How much of the quarantine each sender takes, and what was only counted.",
+    Column("kept_rows", BigInteger, comment="number of its rows there"),
+    Column(
+        "unkept",
+        BigInteger,
+        comment="messages that were counted without storing their payload, because its share was used up",
+    ),
+    Column("unkept_at", Text, comment="when the last of these was received", info={"unit": "time"}),
+    comment="Space of each sender in the quarantine, and messages that were only counted.",
     info={"question": "What could not be read, or came late?"},
 )
 
@@ -60,15 +71,15 @@ outages = Table(
     view_metadata,
     Column("outage_id", BigInteger, comment="number"),
     Column("cause", Text, comment="`service` (it did not run), `broker` (no connection), `database` (took no rows)"),
-    Column("from_at", Text, comment="the last instant at which all was read", info={"unit": "time"}),
-    Column("back_at", Text, comment="when readings came in again", info={"unit": "time"}),
-    Column("drained_at", Text, comment="when what had waited was read", info={"unit": "time"}),
-    Column("counted_at", Text, comment="when the rows were counted last; null: not yet", info={"unit": "time"}),
+    Column("from_at", Text, comment="last instant at which all messages were read", info={"unit": "time"}),
+    Column("back_at", Text, comment="when messages were read again", info={"unit": "time"}),
+    Column("drained_at", Text, comment="when the messages that had waited were read", info={"unit": "time"}),
+    Column("counted_at", Text, comment="when the readings were last counted; null if never", info={"unit": "time"}),
     Column("counts_until", Text, comment="late readings are counted until then", info={"unit": "time"}),
-    Column("stations", BigInteger, comment="stations that should have reported"),
-    Column("late", BigInteger, comment="epochs that came late"),
-    Column("missing", BigInteger, comment="epochs that never came, by the cadence of each station"),
-    comment="Times in which readings did not come in, and what came of them.",
+    Column("stations", BigInteger, comment="stations that were expected to report"),
+    Column("late", BigInteger, comment="epochs that were received after `back_at`"),
+    Column("missing", BigInteger, comment="epochs that were not received, by the interval of each station"),
+    comment="Times in which messages were not read, and the readings that were late or missing.",
     info={"question": "What could not be read, or came late?"},
 )
 
@@ -78,14 +89,14 @@ outage_stations = Table(
     Column("outage_id", BigInteger, comment="number of the outage"),
     Column("site", Text, comment="site id"),
     Column("station", Text, comment="station id"),
-    Column("from_at", Text, comment="beginning of the outage", info={"unit": "time"}),
+    Column("from_at", Text, comment="start of the outage", info={"unit": "time"}),
     Column("back_at", Text, comment="when readings came in again", info={"unit": "time"}),
-    Column("expected", Integer, comment="epochs by the cadence of the station; null: it has none"),
-    Column("received", Integer, comment="epochs there are"),
-    Column("late", Integer, comment="of them: received after `back_at`"),
-    Column("missing", Integer, comment="expected and not there"),
+    Column("expected", Integer, comment="epochs by the interval of the station; null if it has none"),
+    Column("received", Integer, comment="epochs that are stored"),
+    Column("late", Integer, comment="stored epochs that were received after `back_at`"),
+    Column("missing", Integer, comment="expected epochs that are not stored"),
     Column("last_late_at", Text, comment="when the last late one was received", info={"unit": "time"}),
-    comment="The same by station.",
+    comment="Outages by station.",
     info={"question": "What could not be read, or came late?"},
 )
 

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from monitor.broker.access import Access
-from monitor.ingest.broker import find_mosquitto
+from monitor.ingest.broker_process import find_mosquitto
 from monitor.settings.service import load_service
 from tests.data.servers.mqtt_client import calling
 from tests.end_to_end.test_never_lower import site_file

@@ -13,7 +13,8 @@ import pytest
 from monitor.broker.access import Access, find_access
 from monitor.broker.logins import DOCTOR, issue_temporary_login
 from monitor.errors import NotFoundError, RefusedError
-from monitor.ingest.broker import MESSAGE_BYTES, ManagedBroker, find_mosquitto
+from monitor.ingest.broker_process import ManagedBroker, find_mosquitto
+from monitor.ingest.payload_limits import PAYLOAD_LIMIT
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.settings.service import parse_service
 from monitor.sites.records import Binding, Level, Recipient, Site, Station
@@ -163,7 +164,7 @@ def test_who_was_revoked_is_out_at_once_and_the_others_stay(house):
 
 def test_what_no_decoder_would_read_does_not_come_in(house):
     with calling(house.site) as one:
-        one.client.publish("slopeward/v1/north/G1/obs", b"x" * (MESSAGE_BYTES + 1), qos=1)
+        one.client.publish("slopeward/v1/north/G1/obs", b"x" * (PAYLOAD_LIMIT + 1), qos=1)
         time.sleep(0.5)
     with calling(house.site) as one:
         assert one.publish("slopeward/v1/north/G1/obs", READING) == "Success"

@@ -20,7 +20,8 @@ from monitor.broker import broker_log
 from monitor.broker.access import Access, find_access
 from monitor.broker.access_probe import try_anonymous, try_foreign
 from monitor.broker.broker_log import MOST_CLIENTS, MOST_LOGINS, MOST_TOPICS, OTHERS, UNKNOWN_TOPIC, BrokerLog
-from monitor.ingest.broker import MESSAGE_BYTES, ManagedBroker, find_mosquitto
+from monitor.ingest.broker_process import ManagedBroker, find_mosquitto
+from monitor.ingest.payload_limits import PAYLOAD_LIMIT
 from monitor.ingest.queries.messages import add_rejected
 from tests.data.servers.mqtt_client import calling
 from tests.data.store_rows import tell
@@ -65,7 +66,7 @@ def test_what_the_broker_refuses_is_counted_by_login_and_topic(broker, caplog):
     assert set(send(broker, password, topics)) == {"Success"}, "by MQTT 3.1.1 nobody learns it"
     assert send(broker, password, WRONG[:1], MQTTProtocolVersion.MQTTv5) == ["Not authorized"]
     broker.stop()
-    counted = {(one.login, one.topic): one.times for one in broker.log.list_denied()}
+    counted = {(one.login, one.topic): one.times for one in broker.log.list_refused()}
     expected = dict.fromkeys((("north.G1", topic[:200]) for topic in topics[1:]), 1) | {("north.G1", WRONG[0]): 3}
     assert counted == expected
     shown = (broker.folder / "broker.log").read_text()
@@ -81,9 +82,9 @@ def test_what_doctor_tries_is_not_counted(broker, tmp_path, anonymous):
     broker.start()
     own, door = find_access(SimpleNamespace(mode="managed", data=broker.folder)), Access(port=broker.port)
     try_anonymous(own, door, ["north"], "slopeward")
-    assert try_foreign(own, door, broker.book.doctor_password(), ["north"], "slopeward").came_in
+    assert try_foreign(own, door, broker.book.doctor_password(), ["north"], "slopeward").could_connect
     broker.stop()
-    assert broker.log.list_denied() == []
+    assert broker.log.list_refused() == []
 
 
 @pytest.mark.server
@@ -128,7 +129,7 @@ def test_a_disk_without_room_costs_the_log_alone(tmp_path):
     with log.open_pipe() as out:
         os.write(out, b"1: New connection\n1: Denied PUBLISH from a (d0, q1, r0, m1, 't', ... (1 bytes))\n")
     log.close()
-    assert [one.topic for one in log.list_denied()] == ["t"]
+    assert [one.topic for one in log.list_refused()] == ["t"]
 
 
 LINES = st.one_of(
@@ -145,8 +146,8 @@ LINES = st.one_of(
 def test_whatever_senders_choose_is_read(lines):
     log = BrokerLog(None)
     log._write = lambda _: None
-    log._take(b"\n".join([*lines, b""]))
-    for one in log.list_denied():
+    log._handle_lines(b"\n".join([*lines, b""]))
+    for one in log.list_refused():
         assert len(one.login) <= 200
         assert len(one.topic) <= 200
         assert one.times >= 1
@@ -157,8 +158,8 @@ def test_topics_and_logins_beyond_a_bound_are_counted_together(tmp_path, caplog)
     log = BrokerLog(tmp_path / "broker.log")
     for login in range(MOST_LOGINS + 50):
         for topic in range(MOST_TOPICS + 20):
-            log._take(b"1: Denied PUBLISH from L%d (d0, q1, r0, m1, 't/%d', ... (7 bytes))\n" % (login, topic))
-    found = log.list_denied()
+            log._handle_lines(b"1: Denied PUBLISH from L%d (d0, q1, r0, m1, 't/%d', ... (7 bytes))\n" % (login, topic))
+    found = log.list_refused()
     assert len(found) == MOST_LOGINS * (MOST_TOPICS + 1) + 1 == len(caplog.records)
     assert sum(one.times for one in found) == (MOST_LOGINS + 50) * (MOST_TOPICS + 20)
     assert [one.times for one in found if one.login == OTHERS] == [50 * (MOST_TOPICS + 20)]
@@ -169,12 +170,12 @@ def test_rows_of_the_quarantine_are_of_the_login_and_count_on(database):
     log._write = lambda _: None
     hostile = "slopeward/v1/north/G1/\udcff\0\u202e'; DROP TABLE x; --".encode("utf-8", "surrogateescape")
     for _ in range(2):
-        log._take(b"1: Denied PUBLISH from s.G1 (d0, q1, r0, m1, '%s', ... (7 bytes))\n" % hostile)
-        log._take(b"1: Denied PUBLISH from s.G2 (d0, q1, r0, m1, '%s', ... (7 bytes))\n" % hostile)
-        denied = log.list_denied()
+        log._handle_lines(b"1: Denied PUBLISH from s.G1 (d0, q1, r0, m1, '%s', ... (7 bytes))\n" % hostile)
+        log._handle_lines(b"1: Denied PUBLISH from s.G2 (d0, q1, r0, m1, '%s', ... (7 bytes))\n" % hostile)
+        denied = log.list_refused()
         tell(database, add_rejected, reject_denied(denied))
         log.note_stored(denied)
-        assert not [one for one in log.list_denied() if one.times > one.stored]
+        assert not [one for one in log.list_refused() if one.times > one.stored]
     with database.read() as c:
         rows = c.execute(
             text("SELECT client, code, times, payload_bytes, reason FROM rejected_messages ORDER BY client")
@@ -186,7 +187,7 @@ def test_rows_of_the_quarantine_are_of_the_login_and_count_on(database):
 
 
 def write_log(log, lines):
-    log._take("".join(f"{at}: {line}\n" for at, line in enumerate(lines, 1_772_000_000)).encode())
+    log._handle_lines("".join(f"{at}: {line}\n" for at, line in enumerate(lines, 1_772_000_000)).encode())
 
 
 def test_client_id_that_is_taken_over_again_and_again_is_contested(tmp_path):
@@ -222,7 +223,7 @@ def test_messages_that_are_too_large_are_counted_apart_from_forbidden_ones(tmp_p
             "Client G2 disconnected due to oversize packet.",
         ],
     )
-    denied = {(one.login, one.topic, one.is_too_large): one.payload_bytes for one in log.list_denied()}
+    denied = {(one.login, one.topic, one.is_too_large): one.payload_bytes for one in log.list_refused()}
     assert denied == {
         ("G1", "a/b", False): 5,
         ("G1", "a/b", True): 1048577,
@@ -238,7 +239,7 @@ def test_a_message_that_is_too_large_is_a_row_of_the_quarantine(database):
     log = BrokerLog(None)
     log._write = lambda _: None
     write_log(log, ["Dropped too large PUBLISH from s.G1 (d0, q1, r0, m1, 'a/b', ... (1048577 bytes))"] * 2)
-    tell(database, add_rejected, reject_denied(log.list_denied()))
+    tell(database, add_rejected, reject_denied(log.list_refused()))
     with database.read() as c:
         query = text("SELECT client, code, times, payload_bytes, topic, reason FROM rejected_messages")
         [row] = c.execute(query).all()
@@ -248,7 +249,7 @@ def test_a_message_that_is_too_large_is_a_row_of_the_quarantine(database):
 
 @pytest.mark.server
 @pytest.mark.parametrize("protocol", [MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5])
-@pytest.mark.parametrize("payload_bytes", [MESSAGE_BYTES + 1, 2 * MESSAGE_BYTES])
+@pytest.mark.parametrize("payload_bytes", [PAYLOAD_LIMIT + 1, 2 * PAYLOAD_LIMIT])
 def test_the_broker_reports_who_sends_messages_that_are_too_large(broker, protocol, payload_bytes):
     _, password = broker.book.issue("north", "G1")
     broker.start()
@@ -256,7 +257,7 @@ def test_the_broker_reports_who_sends_messages_that_are_too_large(broker, protoc
     client.username_pw_set("north.G1", password)
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
-    client.publish(OWN, b"x" * MESSAGE_BYTES, qos=1).wait_for_publish(60)
+    client.publish(OWN, b"x" * PAYLOAD_LIMIT, qos=1).wait_for_publish(60)
     assert broker.log.list_oversized(datetime.now(UTC)) == []
     client.publish(OWN, b"x" * payload_bytes, qos=1)
     [oversized] = wait_for(lambda: broker.log.list_oversized(datetime.now(UTC)), description="the dropped message")

@@ -113,7 +113,7 @@ def test_a_large_payload_is_cut_and_the_next_message_is_read(payload_bytes, qos,
     size = PayloadSize(payload_bytes, hashlib.sha256(TOPIC.encode() + b"\0" + payload).hexdigest())
     packet_id = 7 if qos else 0
     if payload_bytes > LIMITS.above_bytes:
-        first = ReceivedPublish(TOPIC.encode(), payload[:1_000], packet_id, qos, retain=False, size=size)
+        first = ReceivedPublish(TOPIC.encode(), payload[:1_000], packet_id, qos, retain=False, full_size=size)
     else:
         first = ReceivedPublish(TOPIC.encode(), payload, packet_id, qos, retain=False)
     assert events == [first, SUBACK, ReceivedPublish(TOPIC.encode(), b"1", packet_id, qos, retain=False)]
@@ -131,7 +131,7 @@ def test_a_payload_that_is_cut_takes_no_memory():
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert events[0].size.payload_bytes == 8 << 20
+    assert events[0].full_size.payload_bytes == 8 << 20
     assert peak < 1 << 20
 
 

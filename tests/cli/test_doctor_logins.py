@@ -13,7 +13,7 @@ from monitor.app.checks.table import run_checks
 from monitor.broker.access import Access, find_access
 from monitor.broker.logins import ACL, PASSWORDS
 from monitor.cli.main import run_verb
-from monitor.ingest.broker import ManagedBroker, find_mosquitto
+from monitor.ingest.broker_process import ManagedBroker, find_mosquitto
 from monitor.settings.service import ServiceConfig, load_service
 from monitor.sites.files import load_site
 from monitor.sites.first_site import write_first_site

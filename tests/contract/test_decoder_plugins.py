@@ -141,7 +141,7 @@ def test_messages_of_a_failing_decoder_are_rejected_with_the_reason_and_others_a
     by_payload = {name.encode(): failing for name, (failing, _) in FAULTS.items()} | {b"works": decode}
     add_decoder(DecoderSpec(lambda _binding: lambda received: by_payload[received.message.payload](received)))
     result = open_pipeline(database).store([message(payload) for payload in by_payload])
-    assert (result.rejected, result.added.stored, result.lost) == (len(FAULTS), 1, ())
+    assert (result.rejected, result.added.stored, result.unwritten) == (len(FAULTS), 1, ())
     with database.read() as connection:
         rows = load_view(connection, "rejected_messages")
         (reading,) = load_view(connection, "latest_observation", site="bench")

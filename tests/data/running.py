@@ -36,7 +36,7 @@ exec "$@"
 
 def hide_mosquitto() -> list[str]:
     """Words before a command, so that it finds no Mosquitto: in a mount namespace of its own, which ends with it."""
-    look = [sys.executable, "-c", "from monitor.ingest.broker import find_mosquitto; print(find_mosquitto())"]
+    look = [sys.executable, "-c", "from monitor.ingest.broker_process import find_mosquitto; print(find_mosquitto())"]
     for unshare in (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"]):
         words = [*unshare, "sh", "-c", HIDE, "sh"]
         with contextlib.suppress(FileNotFoundError):

@@ -125,7 +125,7 @@ class SimulatedSlope:
         ]
         self.now = at
         outcome = self.pipeline.store(messages)
-        assert not outcome.lost
+        assert not outcome.unwritten
         result = evaluate_site(self.database, self.site, at, "data")
         update_movement(self.database, self.site, at)
         with self.database.write() as c:

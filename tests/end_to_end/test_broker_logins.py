@@ -14,7 +14,7 @@ import pytest
 
 from monitor.broker.access import Access, find_access
 from monitor.broker.signing import KEYS_FILE, Keyring, is_signed
-from monitor.ingest.broker import find_mosquitto
+from monitor.ingest.broker_process import find_mosquitto
 from monitor.settings.service import load_service
 from tests.data.running import Service
 from tests.data.servers.mqtt_client import calling

@@ -8,7 +8,7 @@ import pytest
 
 from monitor.app.child_environment import CORE_ALONE, SHARED
 from monitor.broker.logins import CONFIG, PID_FILE, is_process
-from monitor.ingest.broker import find_mosquitto
+from monitor.ingest.broker_process import find_mosquitto
 from monitor.settings.service import SECRETS
 from tests.data.running import Service
 from tests.end_to_end.test_never_lower import site_file

@@ -18,7 +18,7 @@ from monitor.alerts.acts.operator_acts import set_level
 from monitor.broker.logins import issue_temporary_login
 from monitor.cli.site.sites import write_first_site
 from monitor.features.demo.publish import Publisher
-from monitor.ingest.broker import find_mosquitto
+from monitor.ingest.broker_process import find_mosquitto
 from monitor.settings.service import load_service
 from monitor.sites.parsing import parse_site
 from monitor.storage.actor import Actor

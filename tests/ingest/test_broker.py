@@ -18,7 +18,7 @@ from paho.mqtt.properties import Properties
 
 from monitor.broker.access import Access, find_access
 from monitor.errors import BrokerError
-from monitor.ingest.broker import DemoBroker, ManagedBroker, find_mosquitto, hold_folder, open_broker
+from monitor.ingest.broker_process import DemoBroker, ManagedBroker, find_mosquitto, hold_folder, open_broker
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.settings.service import parse_service
 from monitor.sites.records import Level, Site
@@ -90,7 +90,7 @@ def test_the_managed_broker_keeps_3000_messages_over_a_restart(managed, port):
 
 
 def test_the_managed_broker_keeps_what_it_saved_when_it_is_killed(managed, port, monkeypatch):
-    monkeypatch.setattr("monitor.ingest.broker.AUTOSAVE_S", 1)  # shorter than the timeout of `wait_for`
+    monkeypatch.setattr("monitor.ingest.broker_process.AUTOSAVE_S", 1)  # shorter than the timeout of `wait_for`
     managed.start()
     subscribe(service_access(managed), 0)
     publish(service_access(managed), 100)
@@ -119,7 +119,7 @@ def test_a_broker_left_behind_by_a_killed_service_is_taken_over(managed, port):
 
 
 def test_a_second_service_on_the_folder_is_refused_and_leaves_the_broker_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr("monitor.ingest.broker._PREDECESSOR_S", 0.3)
+    monkeypatch.setattr("monitor.ingest.broker_process._PREDECESSOR_S", 0.3)
     with hold_folder(tmp_path / "broker"):
         with (
             pytest.raises(BrokerError, match=rf"another service runs with this broker \(pid {os.getpid()}\)"),

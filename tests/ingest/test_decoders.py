@@ -13,7 +13,7 @@ from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.lorawan import read_uplink
 from monitor.ingest.decoders.native import AXES
 from monitor.ingest.decoders.table import find_decoder, is_undated
-from monitor.ingest.message import BrokerMessage, TopicTarget, locate, matches
+from monitor.ingest.message import BrokerMessage, TopicPlace, locate, matches
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References
@@ -252,7 +252,7 @@ def decode(name, payload, topic="gateway/up/W1", **more):
 def decode_whole(name, payload, topic="gateway/up/W1", told=(), **more):
     raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     message, vocabulary = BrokerMessage(topic, raw, NOW, "live", **more), Vocabulary({"north": SITE})
-    received = ReceivedMessage(message, TopicTarget(name, "north", ""), SITE, vocabulary, References())
+    received = ReceivedMessage(message, TopicPlace(name, "north", ""), SITE, vocabulary, References())
     return find_decoder(name, Binding("gateway/#", name, settings=told))(received)
 
 

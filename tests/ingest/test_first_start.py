@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from monitor.broker.access import Access
-from monitor.ingest.broker import DATABASE, ManagedBroker, find_mosquitto
+from monitor.ingest.broker_process import DATABASE, ManagedBroker, find_mosquitto
 from monitor.ingest.queue_saver import QueueSaver
 from monitor.ingest.service import SESSION_LOST, Ingest, IngestContext, list_sessions
 from monitor.ingest.session_setup import SESSIONS_FILE

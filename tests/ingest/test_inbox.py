@@ -9,7 +9,7 @@ from monitor.broker.access import Access
 from monitor.broker.message_socket import MessageSocket, PayloadLimits
 from monitor.ingest.message import BATCH_MESSAGES, BATCH_MOST, BATCH_WAIT_S, PAUSE_S, BrokerMessage, Inbox
 from monitor.ingest.mqtt import BrokerSession, MqttSession
-from monitor.ingest.queries.messages import BEGINNING_BYTES, KEPT_BYTES
+from monitor.ingest.payload_limits import BEGINNING_BYTES, PAYLOAD_LIMIT
 from monitor.readings.records import PayloadSize
 from tests.data.payloads.packets import publish
 
@@ -79,7 +79,7 @@ def test_live_data_wait_for_one_large_message_of_backfill_at_most():
 
 
 def test_qos_0_is_bounded_and_counted_and_qos_1_is_never_dropped(monkeypatch):
-    monkeypatch.setattr("monitor.ingest.message.UNBOUNDED_MOST", 10)
+    monkeypatch.setattr("monitor.ingest.message.QOS0_QUEUE_MESSAGES", 10)
     inbox = Inbox()
     for n in range(30):
         inbox.put(message(n, qos=n % 2))
@@ -110,13 +110,13 @@ def test_what_came_while_the_last_batch_was_written_waits_for_other_writers_alon
 def test_a_message_that_is_too_large_arrives_with_its_beginning_size_and_digest():
     received = []
     session = MqttSession(BrokerSession("live", "x", (TOPIC,)), Access(), received.append, lambda _: None, lambda: NOW)
-    payload = b"x" * (KEPT_BYTES + 1)
+    payload = b"x" * (PAYLOAD_LIMIT + 1)
     digest = hashlib.sha256(TOPIC.encode() + b"\0" + payload).hexdigest()
     reader, writer = socket.socketpair()
     with reader, writer:
         reader.setblocking(False)
         messages = MessageSocket(
-            reader, session._on_publish, has_properties=True, limits=PayloadLimits(KEPT_BYTES, BEGINNING_BYTES)
+            reader, session._on_publish, has_properties=True, limits=PayloadLimits(PAYLOAD_LIMIT, BEGINNING_BYTES)
         )
         sender = threading.Thread(target=writer.sendall, args=(publish(TOPIC, payload[:-1]) + publish(TOPIC, payload),))
         sender.start()
@@ -124,9 +124,9 @@ def test_a_message_that_is_too_large_arrives_with_its_beginning_size_and_digest(
             with contextlib.suppress(BlockingIOError):
                 messages.recv(1)
         sender.join()
-    assert [(len(message.payload), message.whole) for message in received] == [
-        (KEPT_BYTES, None),
-        (BEGINNING_BYTES, PayloadSize(KEPT_BYTES + 1, digest)),
+    assert [(len(message.payload), message.full_size) for message in received] == [
+        (PAYLOAD_LIMIT, None),
+        (BEGINNING_BYTES, PayloadSize(PAYLOAD_LIMIT + 1, digest)),
     ]
 
 

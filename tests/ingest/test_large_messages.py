@@ -12,10 +12,10 @@ from sqlalchemy import text
 
 from monitor.broker.access import Access
 from monitor.ingest import message as message_module
-from monitor.ingest.broker import MESSAGE_BYTES, DemoBroker
+from monitor.ingest.broker_process import DemoBroker
 from monitor.ingest.message import Inbox
 from monitor.ingest.mqtt import BrokerSession, MqttSession
-from monitor.ingest.queries.messages import BEGINNING_BYTES
+from monitor.ingest.payload_limits import BEGINNING_BYTES, PAYLOAD_LIMIT
 from monitor.ingest.service import Ingest, IngestContext
 from tests.data.store_rows import ask
 from tests.fixtures.waiting import free_port, wait_for
@@ -23,7 +23,7 @@ from tests.ingest.test_mosquitto import OBS, make_site
 
 pytestmark = pytest.mark.server
 READING = b'{"time": "2026-03-01T06:00:00Z", "rain_mm": 1}'
-LARGE = READING + b" " * (4 * MESSAGE_BYTES)
+LARGE = READING + b" " * (4 * PAYLOAD_LIMIT)
 
 
 @pytest.fixture

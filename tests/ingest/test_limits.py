@@ -15,7 +15,7 @@ from monitor.ingest import pipeline as module
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.queries import messages
-from monitor.ingest.queries.messages import MOST_BOOTS, MOST_SOURCES, OTHERS
+from monitor.ingest.queries.messages import MOST_BOOTS, MOST_SENDERS, OTHERS
 from monitor.ingest.replay import replay_rejected
 from monitor.ingest.tables import rejected_message, sequence_state
 from monitor.readings.queries.storing import add_observations
@@ -117,7 +117,7 @@ def test_a_station_fills_the_windows_of_its_site_to_a_bound_and_takes_none_of_th
 
 
 def test_senders_under_ever_new_names_take_no_declared_station_its_bound(pipeline, monkeypatch):
-    monkeypatch.setattr(admission, "MOST_SOURCES", 3)
+    monkeypatch.setattr(admission, "MOST_SENDERS", 3)
     pipeline.store([reading(n, f"X{n}") for n in range(300)])  # what all others have together is used up
     outcome = pipeline.store([reading(n) for n in range(50)])
     assert (outcome.added.stored, outcome.rejected) == (50, 0)
@@ -126,7 +126,7 @@ def test_senders_under_ever_new_names_take_no_declared_station_its_bound(pipelin
 
 def test_senders_on_ever_new_topics_of_a_decoder_take_no_declared_station_its_bound(database, clock, monkeypatch):
     """Who floods for invented stations, or for one that is declared, is bounded apart from the devices of another."""
-    monkeypatch.setattr(admission, "MOST_SOURCES", 3)
+    monkeypatch.setattr(admission, "MOST_SENDERS", 3)
     site = replace(SITE, decoders=(Binding("app/+/up", "rows"),))
     pipeline = Pipeline(database, {"north": site}, clock, parse_service(LIMITS, "test").limits)
 
@@ -258,7 +258,7 @@ def test_rubbish_under_ever_new_names_ends_at_the_quota_of_all(pipeline, databas
     for start in range(0, 3000, 500):
         pipeline.store([rubbish(n, f"slopeward/v1/s{n}/g/obs", 400) for n in range(start, start + 500)])
     found = sources(database)
-    assert len(found) == MOST_SOURCES + 1
+    assert len(found) == MOST_SENDERS + 1
     assert found[OTHERS]["unkept"] > 0
     with database.read() as c:
         size = c.execute(text("SELECT sum(length(payload)), count(*) FROM rejected_message")).one()

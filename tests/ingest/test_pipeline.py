@@ -11,10 +11,9 @@ from sqlalchemy import event, text
 from monitor.errors import StoreBusyError
 from monitor.ingest import pipeline as module
 from monitor.ingest.message import BrokerMessage
+from monitor.ingest.payload_limits import BEGINNING_BYTES, PAYLOAD_LIMIT
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.queries.messages import (
-    BEGINNING_BYTES,
-    KEPT_BYTES,
     Quota,
     RejectedMessage,
     SequenceMark,
@@ -58,22 +57,22 @@ def test_one_message_that_the_database_refuses_does_not_stop_the_others(pipeline
 
     monkeypatch.setattr(module, "add_observations", refuse_seven)
     outcome = pipeline.store([message(n) for n in range(10)])
-    assert (outcome.added.stored, outcome.rejected, outcome.lost) == (9, 1, ())
+    assert (outcome.added.stored, outcome.rejected, outcome.unwritten) == (9, 1, ())
     refused = ("store_refused", "the database refused it: seven is poison")
     assert ask(database, "select code, reason from rejected_message") == [refused]
     assert sorted(v for (v,) in ask(database, "select value_raw from observation")) == [0, 1, 2, 3, 4, 5, 6, 8, 9]
 
 
 def test_news_on_which_no_vote_may_rest_is_set_apart(pipeline):
-    assert pipeline.store([message(1)]).unvoted == {"north"}
-    assert not pipeline.store([message(2), message(3, displacement_east_mm=1.0)]).unvoted
+    assert pipeline.store([message(1)]).without_votes == {"north"}
+    assert not pipeline.store([message(2), message(3, displacement_east_mm=1.0)]).without_votes
 
 
 def test_a_message_that_fits_nowhere_is_not_acknowledged(pipeline, database, monkeypatch):
     poison = message(7)
     monkeypatch.setattr(module, "add_observations", lambda *_: (_ for _ in ()).throw(ValueError("no")))
     monkeypatch.setattr(module, "add_rejected", lambda *_: (_ for _ in ()).throw(ValueError("no either")))
-    assert pipeline.store([poison]).lost == (poison,)
+    assert pipeline.store([poison]).unwritten == (poison,)
 
 
 def test_a_busy_database_writes_nothing_and_the_batch_comes_again(pipeline, database, monkeypatch):
@@ -98,11 +97,11 @@ def test_readings_are_there_before_the_quarantine_is_written(pipeline, database,
     assert ask(database, counts) == [(1, 0)]
     with monkeypatch.context() as patch:
         patch.setattr(module, "add_rejected", lambda *_: (_ for _ in ()).throw(StoreBusyError("locked")))
-        refusals = module.Refusals(list(outcome.waiting))
+        rejections = module.PendingRejections(list(outcome.waiting))
         with pytest.raises(StoreBusyError):
-            pipeline.keep(refusals)
-    pipeline.keep(refusals)
-    assert refusals == module.Refusals([])
+            pipeline.store_rejected(rejections)
+    pipeline.store_rejected(rejections)
+    assert rejections == module.PendingRejections([])
     assert ask(database, "select topic, times from rejected_message") == [("slopeward/v1/north/G2/obs", 2)]
     assert not pipeline.store([rubbish]).waiting, "who does not ask for it has all in one transaction"
 
@@ -112,9 +111,9 @@ def test_a_large_payload_is_a_portion_of_its_own(pipeline, monkeypatch):
     monkeypatch.setattr(module, "add_rejected", lambda _c, some, _q: sizes.append([len(m.payload) for m in some]) or 0)
     lengths = (5, 6, 1 << 20, 7, 100_000, 150_000, 8)
     rubbish = [BrokerMessage("slopeward/v1/north/G2/obs", b"x" * n, NOW, "live") for n in lengths]
-    refusals = module.Refusals(list(pipeline.store(rubbish, readings_first=True).waiting))
-    while refusals.waiting:
-        pipeline.keep(refusals)
+    rejections = module.PendingRejections(list(pipeline.store(rubbish, readings_first=True).waiting))
+    while rejections.waiting:
+        pipeline.store_rejected(rejections)
     assert sizes == [[5, 6, 7, 8], [1 << 20], [100_000, 150_000]], "the small ones first, in one portion"
 
 
@@ -134,12 +133,12 @@ def test_rubbish_that_the_quarantine_cannot_take_leaves_the_other_rubbish_and_is
     poison = BrokerMessage("slopeward/v1/north/G2/obs", b"poison", NOW, "live")
     others = [BrokerMessage("slopeward/v1/north/G3/obs", b"{" * n, NOW, "live") for n in (1, 2)]
     outcome = pipeline.store([message(1), others[0], poison, others[1]], readings_first=True)
-    refusals = module.Refusals([*outcome.waiting[:2], *outcome.waiting[1:]])  # two parts of one message
+    rejections = module.PendingRejections([*outcome.waiting[:2], *outcome.waiting[1:]])  # two parts of one message
     with pytest.raises(StoreBusyError):
-        pipeline.keep(refusals)
-    assert refusals.waiting == [outcome.waiting[2]], "what is settled does not come again"
-    pipeline.keep(refusals)
-    assert refusals == module.Refusals([], 0, [poison])
+        pipeline.store_rejected(rejections)
+    assert rejections.waiting == [outcome.waiting[2]], "what is settled does not come again"
+    pipeline.store_rejected(rejections)
+    assert rejections == module.PendingRejections([], 0, [poison])
     assert ask(database, "select times from rejected_message") == [(1,), (1,)]
 
 
@@ -177,11 +176,11 @@ def test_more_refused_messages_are_no_more_statements(database, quota):
 @ON_BOTH
 def test_of_what_is_too_large_only_the_beginning_is_kept_and_never_read_again(pipeline, database):
     whole = message(1).payload
-    for size in (KEPT_BYTES, KEPT_BYTES + 1):  # the beginning alone would be a reading
+    for size in (PAYLOAD_LIMIT, PAYLOAD_LIMIT + 1):  # the beginning alone would be a reading
         text = BrokerMessage("slopeward/v1/nowhere/G1/obs", whole + b" " * (size - len(whole)), NOW, "live")
         assert pipeline.store([text]).rejected == 1
     rows = ask(database, "select payload_bytes, length(payload) from rejected_message order by id")
-    assert rows == [(KEPT_BYTES, KEPT_BYTES), (KEPT_BYTES + 1, BEGINNING_BYTES)]
+    assert rows == [(PAYLOAD_LIMIT, PAYLOAD_LIMIT), (PAYLOAD_LIMIT + 1, BEGINNING_BYTES)]
     mended = Pipeline(database, {"nowhere": replace(SITE, id="nowhere")}, lambda: NOW + timedelta(days=1))
     result = replay_rejected(mended, lambda: NOW + timedelta(days=1))
     assert (result.accepted, result.waiting) == (1, 1)

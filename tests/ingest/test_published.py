@@ -189,7 +189,7 @@ def test_births_without_end_fill_no_memory(monkeypatch):
     monkeypatch.setattr(births, "ALIASES_MOST", 10)
     known = births.Births()
     for number in range(20):
-        known.bear(f"n{number}", births.Node(1, None, 0))
+        known.store(f"n{number}", births.Node(1, None, 0))
         known.add_device(f"n{number}", "", {k: births.Metric("x", 10) for k in range(4)}, frozenset())
     held = [number for number in range(20) if known.find(f"n{number}", 1) is not None]
     assert held == [18, 19]

@@ -81,7 +81,7 @@ def test_the_real_reference_is_asked_about_and_taken_on_the_word_of_a_person(pip
     assert len(alarms(database)) == 1, "one question, told once"
     assert console("instruments", "reference", "north", "G1", "new", "--by", "Ada") == 2, "a reason is needed"
     words = ("instruments", "reference", "north", "G1", "new", "--by", "Ada", "--reason", "log book of the receiver")
-    assert (console(*words), "no more since 2020-01-01 00:00 UTC" in capsys.readouterr().out) == (0, True)
+    assert (console(*words), "no longer since 2020-01-01 00:00 UTC" in capsys.readouterr().out) == (0, True)
     assert alarms(database)[0][1] == "returned_unacknowledged"
     assert say(pipeline, REAL, 7) == (3, 0), "the running service takes it without a restart"
     assert say(pipeline, FORGED, 8) == (0, 1)
@@ -149,7 +149,7 @@ def test_the_question_is_answered_on_the_page(pipeline, database, two_people):
         assert send(browser, "/sites/north/stations/G9/reference", **answer).status_code == 404
         done = send(browser, "/sites/north/stations/G1/reference", **answer)
         assert done.headers["location"].startswith("/sites/north/instruments?told=")
-        assert "north%2FG1%20counts" in done.headers["location"] or "north/G1%20counts" in done.headers["location"]
+        assert "G1%20is%20now%20measured" in done.headers["location"]
         assert "Which reference" not in browser.get(f"/alerts/{two_people}").text
     assert say(pipeline, REAL, 7) == (3, 0)
     (told,) = ask(database, load_view, "audit_log", action="epoch0.accept")

@@ -20,7 +20,7 @@ from monitor.errors import PayloadError, RefusedError
 from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.observer import decode_event, decode_report
 from monitor.ingest.decoders.strict_json import read_person
-from monitor.ingest.message import BrokerMessage, TopicTarget
+from monitor.ingest.message import BrokerMessage, TopicPlace
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References
 from monitor.people.queries import users
@@ -100,7 +100,7 @@ def test_an_account_is_not_opened_twice_under_another_spelling(database):
 def say(body):
     message = BrokerMessage("slopeward/v1/north-bench/report", json.dumps(body).encode(), NOW, "live")
     site = Site("north-bench", "North bench", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
-    return ReceivedMessage(message, TopicTarget("report", site.id, ""), site, Vocabulary({}), References())
+    return ReceivedMessage(message, TopicPlace("report", site.id, ""), site, Vocabulary({}), References())
 
 
 def test_words_of_an_observer_begin_no_line_of_a_message():

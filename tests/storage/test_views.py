@@ -15,7 +15,8 @@ from monitor.errors import NotFoundError
 from monitor.features.forecasts.queries.score_sums import find_spans, sum_up
 from monitor.features.forecasts.tables import forecast_score
 from monitor.features.help.reference import QUESTIONS
-from monitor.ingest.queries.messages import KEPT_BYTES, RejectedMessage, add_rejected
+from monitor.ingest.payload_limits import PAYLOAD_LIMIT
+from monitor.ingest.queries.messages import RejectedMessage, add_rejected
 from monitor.readings.queries import observations
 from monitor.sites.tables import site, station
 from monitor.storage import views
@@ -237,7 +238,7 @@ def test_advice_waits_for_nobody(database):
 
 
 def test_the_quarantine_says_what_the_broker_had_kept_and_what_is_cut(database):
-    sent = {"whole": b"{", "kept": b"{{", "cut": b"{" * (KEPT_BYTES + 1)}
+    sent = {"whole": b"{", "kept": b"{{", "cut": b"{" * (PAYLOAD_LIMIT + 1)}
     rows = [RejectedMessage(NOW, name, body, "x", "x", "live", retained=name == "kept") for name, body in sent.items()]
     tell(database, add_rejected, rows)
     with database.read() as c:

@@ -9,7 +9,7 @@ from monitor import extras
 from monitor.errors import BrokerError, ConfigError, RefusedError, SlopewardError, StoreError
 from monitor.features.cap.signature import sign_cap
 from monitor.features.exports.tables import write_table
-from monitor.ingest.broker import open_broker
+from monitor.ingest.broker_process import open_broker
 from monitor.ingest.files.tables import open_rows
 from monitor.storage.engine import Database
 

@@ -12,7 +12,7 @@ from monitor.broker.access_probe import BrokerProbeResult, try_anonymous, try_fo
 from monitor.broker.audit import OutageLimit
 from monitor.broker.logins import LoginBook
 from monitor.broker.probe import KEEPS, BrokerFacts, probe_broker
-from monitor.ingest.broker import find_mosquitto
+from monitor.ingest.broker_process import find_mosquitto
 from monitor.settings.service import ServiceConfig
 from monitor.sites.files import scan_sites
 from monitor.storage.check import BAD, OK, WARN, Check, SubjectState, make_state
@@ -178,7 +178,7 @@ def _logins(broker: RunningBroker) -> Iterator[SubjectState]:
     sites = [site.id for site in scan_sites(broker.service.paths.sites)[0]]
     try:
         nobody = try_anonymous(own, door, sites, section.client_id)
-        if nobody.came_in:
+        if nobody.could_connect:
             yield make_state(text=_OPEN(url=door.url), todo=todo)
             yield from _list_breaches(_ANONYMOUS, nobody, section.client_id, todo)
         else:
@@ -192,7 +192,7 @@ def _logins(broker: RunningBroker) -> Iterator[SubjectState]:
         text = _UNTRIED(url=door.url, own=own.url, problem=error_text(error))
         yield make_state(level=WARN, text=text, todo=_SEE_ABOVE)
         return
-    if foreign.came_in:
+    if foreign.could_connect:
         yield from _list_breaches(_FOREIGN, foreign, section.client_id, todo)
     else:
         yield make_state(level=WARN, text=_UNKNOWN_LOGIN, todo=_LET_KNOW)
@@ -200,9 +200,9 @@ def _logins(broker: RunningBroker) -> Iterator[SubjectState]:
 
 def _list_breaches(who: Message, one: BrokerProbeResult, client_id: str, todo: str) -> Iterator[SubjectState]:
     what = [
-        *([_PUBLISH(names=NameList(tuple(one.spoke_for)))] if one.spoke_for else []),
-        *([_PUBLISH_OWN(names=NameList(tuple(one.spoke_as_service)))] if one.spoke_as_service else []),
-        *([_TAKE_SESSION(name=client_id)] if one.took_session else []),
+        *([_PUBLISH(names=NameList(tuple(one.writable_sites)))] if one.writable_sites else []),
+        *([_PUBLISH_OWN(names=NameList(tuple(one.writable_service_topics)))] if one.writable_service_topics else []),
+        *([_TAKE_SESSION(name=client_id)] if one.could_take_session else []),
     ]
     for act in what:
         yield make_state(text=_CAN(who=who, act=act), todo=todo)

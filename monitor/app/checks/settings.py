@@ -60,7 +60,7 @@ def _reach(host: str, port: int) -> Message:
 
 def _find_broker() -> Message:
     from monitor.broker.access import HOW_TO_INSTALL
-    from monitor.ingest.broker import find_mosquitto
+    from monitor.ingest.broker_process import find_mosquitto
 
     path = find_mosquitto()
     if path is None:

@@ -200,7 +200,7 @@ def ingest(given: IngestArguments) -> None:
             if result.stored and not given.dry_run:
                 retry_while_busy(pipeline.complete)
         facts = {
-            "read": result.read,
+            "read": result.examined,
             "accepted": result.accepted,
             "stored": result.stored,
             "duplicates": result.duplicates,
@@ -210,7 +210,7 @@ def ingest(given: IngestArguments) -> None:
         }
         session.show(
             facts,
-            f"{result.read} messages read again: {result.accepted} accepted ({result.stored} readings stored), "
+            f"{result.examined} messages read again: {result.accepted} accepted ({result.stored} readings stored), "
             f"{result.waiting} still wait",
         )
         if not result.accepted:

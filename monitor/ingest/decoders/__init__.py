@@ -1,1 +1,1 @@
-"""One file per payload format: Message -> list[Observation]."""
+"""Decoders of payload formats: each one converts a `ReceivedMessage` into a `DecodedMessage`, see `decoder`."""

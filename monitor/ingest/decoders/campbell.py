@@ -15,8 +15,8 @@ from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import (
     Decoder,
     ReceivedMessage,
-    Target,
-    find_target,
+    SeriesTarget,
+    find_series_target,
     gather,
     join_fault,
     read_each,
@@ -79,7 +79,9 @@ def open_campbell(binding: Binding) -> Decoder:
     return decode
 
 
-def _read_state(body: Mapping[str, Any], received: ReceivedMessage, series: Mapping[str, Target]) -> DecodedMessage:
+def _read_state(
+    body: Mapping[str, Any], received: ReceivedMessage, series: Mapping[str, SeriesTarget]
+) -> DecodedMessage:
     """Return the connection state of a logger. Its client id is the station if neither series nor topic names one."""
     stations = {target.station for target in series.values() if target.station} | {received.place.station} - {""}
     own = str(body.get("clientId", ""))
@@ -100,7 +102,7 @@ def _read_state(body: Mapping[str, Any], received: ReceivedMessage, series: Mapp
 
 
 def _find_field(
-    series: Mapping[str, Target], name: str, station: str, received: ReceivedMessage
+    series: Mapping[str, SeriesTarget], name: str, station: str, received: ReceivedMessage
 ) -> tuple[str, StationField] | None:
     """Return station and field of a column; None if the site file does not use it.
 
@@ -108,7 +110,7 @@ def _find_field(
     """
     if name in series:
         return series[name].find(received, station)
-    target = find_target({}, name)
+    target = find_series_target({}, name)
     if target is None or received.site.find_expected_range(station, target.name_alone) is None:
         return None
     return target.find(received, station)

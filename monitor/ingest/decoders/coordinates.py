@@ -28,8 +28,8 @@ from monitor.text.instants import format_iso
 def replace_positions(decoded: DecodedMessage, received: ReceivedMessage) -> DecodedMessage:
     """Return a decoded message with displacement instead of coordinates, distances and angles.
 
-    Readings of one station and instant belong together. If they cannot be converted, the message is rejected with the
-    reason, and its other readings are kept.
+    Readings of one station and instant belong together. If such a group cannot be converted, the message also goes to
+    the quarantine with the reason. Its other readings are stored.
     """
     if not any(is_position(observation.quantity) for observation in decoded.observations):
         return decoded

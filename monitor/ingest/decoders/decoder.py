@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_cell, read_time
-from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault, TopicTarget
+from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault, TopicPlace
 from monitor.ingest.quality import NO_DETAILS, ReadingDetails, StationField, Vocabulary, observe, read_digit
 from monitor.ingest.references import References
 from monitor.ingest.text.plausible_times import find_unset
@@ -42,7 +42,7 @@ class ReceivedMessage:
     """
 
     message: BrokerMessage
-    place: TopicTarget
+    place: TopicPlace
     site: Site
     vocabulary: Vocabulary
     references: References
@@ -160,8 +160,8 @@ def join_fault(
     return (MessageFault(error.code, reason, payload),)
 
 
-def counts_from_reception(binding: Binding) -> bool:
-    """Return whether the site file gives the time of reception to data without a time or date (`date = "reception"`).
+def read_date_setting(binding: Binding) -> bool:
+    """Check the key `date` and return whether readings get the time of their reception (`date = "reception"`).
 
     Raises:
         ConfigError: `date` has another value.
@@ -173,7 +173,7 @@ def counts_from_reception(binding: Binding) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class SeriesTarget:
     """Quantity, unit and station of a name that a device uses.
 
     Attributes:
@@ -208,11 +208,11 @@ class Target:
         return target_station, received.field(target_station, self.name, self.unit)
 
 
-def read_series(binding: Binding) -> dict[str, Target]:
+def read_series(binding: Binding) -> dict[str, SeriesTarget]:
     """Return the targets in `series` of a site file by the names of a device.
 
     >>> read_series(Binding("a", "plain", series=(("t", "T1.tilt_x_deg"), ("flow", "pumping m3/h"))))["flow"]
-    Target(station='', name='pumping', unit='m3/h')
+    SeriesTarget(station='', name='pumping', unit='m3/h')
 
     Raises:
         ConfigError: a target has no unit, or its station is no station id.
@@ -220,7 +220,7 @@ def read_series(binding: Binding) -> dict[str, Target]:
     return {name: _read_target(name, text) for name, text in binding.series}
 
 
-def _read_target(name: str, text: str) -> Target:
+def _read_target(name: str, text: str) -> SeriesTarget:
     station, dot, quantity = text.rpartition(".")
     quantity, _, unit = quantity.partition(" ")
     if (dot and not is_station(station)) or not (unit.strip() or split_suffix(quantity)):
@@ -228,14 +228,14 @@ def _read_target(name: str, text: str) -> Target:
             f"series: {name!r} = {text!r}: expected QUANTITY_UNIT, STATION.QUANTITY_UNIT or 'QUANTITY UNIT', "
             "such as T1.tilt_x_deg"
         )
-    return Target(station, quantity, unit.strip() or None)
+    return SeriesTarget(station, quantity, unit.strip() or None)
 
 
-def find_target(series: dict[str, Target], name: str) -> Target | None:
+def find_series_target(series: dict[str, SeriesTarget], name: str) -> SeriesTarget | None:
     """Return the target of a name: from `series`, or by a unit suffix such as `tilt_x_deg`; None without either."""
     target = series.get(name)
     if target is None and split_suffix(name) is not None:
-        return Target("", name)
+        return SeriesTarget("", name)
     return target
 
 

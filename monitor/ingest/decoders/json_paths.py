@@ -19,10 +19,10 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import (
     Decoder,
     ReceivedMessage,
-    Target,
+    SeriesTarget,
     check_unit,
     combine_errors,
-    find_target,
+    find_series_target,
     gather,
     join_fault,
     read_each,
@@ -98,7 +98,7 @@ def open_json(binding: Binding) -> Decoder:
 
 def _read_named(
     paths: dict[str, ParsedResult],
-    values: dict[str, tuple[ParsedResult, Target]],
+    values: dict[str, tuple[ParsedResult, SeriesTarget]],
     time_unit: str | None,
     received: ReceivedMessage,
     item: Any,
@@ -122,7 +122,7 @@ def _read_named(
 
 def _read_listed(
     paths: dict[str, ParsedResult],
-    series: dict[str, Target],
+    series: dict[str, SeriesTarget],
     time_unit: str | None,
     received: ReceivedMessage,
     item: Any,
@@ -133,7 +133,7 @@ def _read_listed(
     unit = _search(paths["unit"], item, "unit") if "unit" in paths else None
     if not isinstance(name, str) or not name or not isinstance(unit, str | None):
         raise PayloadError("unknown_quantity", "quantity or unit: expected a text")
-    target = series.get(name) or (Target("", name, read_symbol(unit)) if unit else find_target({}, name))
+    target = series.get(name) or (SeriesTarget("", name, read_symbol(unit)) if unit else find_series_target({}, name))
     if target is None:
         raise PayloadError("unknown_quantity", f"{name[:64]!r} is not in series and has no unit")
     if is_no_value(value):

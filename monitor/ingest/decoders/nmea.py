@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import pynmea2
 
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, counts_from_reception, join_fault
+from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, join_fault, read_date_setting
 from monitor.ingest.decoders.fixes import Covariance, Fix, observe_fix
 from monitor.ingest.decoders.rtklib import split_lines
 from monitor.ingest.decoders.strict_json import read_cell, read_time
@@ -38,7 +38,7 @@ _DAY: Final = timedelta(days=1)
 
 def open_nmea(binding: Binding) -> Decoder:
     """Return the decoder of a `[[decoder]]` section; raises ConfigError."""
-    of_reception = counts_from_reception(binding)
+    of_reception = read_date_setting(binding)
     network = dict(binding.settings).get("network", "")
 
     def decode(received: ReceivedMessage) -> DecodedMessage:

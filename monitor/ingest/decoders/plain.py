@@ -7,7 +7,7 @@ topic `$state` of Homie reports whether a device is connected.
 from typing import Final
 
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, find_target, read_series
+from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, find_series_target, read_series
 from monitor.ingest.decoders.strict_json import read_cell, read_payload
 from monitor.ingest.message import DecodedMessage
 from monitor.ingest.quality import ReadingDetails, read_digit
@@ -40,7 +40,7 @@ def open_plain(binding: Binding) -> Decoder:
         if is_state:
             return _read_state(text, received)
         name = binding.read("{quantity}", message.topic) or next(iter(series))
-        target = find_target(series, name)
+        target = find_series_target(series, name)
         if target is None:
             raise PayloadError("unknown_quantity", f"{name[:64]!r} is not in series and has no unit")
         if is_no_value(text):

@@ -14,9 +14,9 @@ from monitor.ingest.decoders.decoder import (
     RECEPTION,
     Decoder,
     ReceivedMessage,
-    counts_from_reception,
     gather,
     join_fault,
+    read_date_setting,
 )
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, read_array, read_number
 from monitor.ingest.message import DecodedMessage
@@ -36,7 +36,7 @@ _OWN: Final = frozenset({"n", "t", "u", "v"})
 
 def open_senml(binding: Binding) -> Decoder:
     """Return the decoder of a `[[decoder]]` section; raises ConfigError."""
-    of_reception = counts_from_reception(binding)
+    of_reception = read_date_setting(binding)
 
     def decode(received: ReceivedMessage) -> DecodedMessage:
         resolved = _resolve(read_array(received.message.payload))

@@ -15,7 +15,7 @@ from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import (
     Decoder,
     ReceivedMessage,
-    Target,
+    SeriesTarget,
     check_unit,
     gather,
     join_fault,
@@ -70,7 +70,7 @@ def find_newest(payload: bytes, until: datetime) -> datetime | None:
     return max((at for at in times if at <= until), default=None)
 
 
-def _read(one: Any, received: ReceivedMessage, series: Mapping[str, Target]) -> Iterator[Observation]:
+def _read(one: Any, received: ReceivedMessage, series: Mapping[str, SeriesTarget]) -> Iterator[Observation]:
     if not isinstance(one, dict):
         raise PayloadError("not_object", "an Observation must be an object")
     stream = one.get("Datastream")

@@ -1,7 +1,8 @@
 """Decoder of Sparkplug B 2.2 and 3.0.
 
 A birth message lists the metrics of a node or device with names and aliases. Data messages may name a metric by its
-alias only. If the birth of the current connection is missing, the message is rejected and the decoder requests a new
+alias only. If the birth of the node on the current connection is missing, metrics that state their name are still read.
+A message with unknown aliases, or the birth of a device, also goes to the quarantine, and the decoder requests a new
 birth from the node, as the specification requires. A death message reports that a node or device went offline.
 """
 
@@ -14,9 +15,9 @@ from monitor.ingest.births import Births, Metric, Node
 from monitor.ingest.decoders.decoder import (
     Decoder,
     ReceivedMessage,
-    Target,
+    SeriesTarget,
     combine_errors,
-    find_target,
+    find_series_target,
     gather,
     read_series,
 )
@@ -67,7 +68,7 @@ class _SparkplugMessage:
     """One message of a node, or of a device of the node (`device` is then not empty)."""
 
     received: ReceivedMessage
-    series: dict[str, Target]
+    series: dict[str, SeriesTarget]
     group: str
     node: str
     device: str
@@ -98,7 +99,7 @@ class _SparkplugMessage:
             return self._end_node(node, payload)
         if message_type == "NBIRTH":
             node = Node(self.received.message.connection_number, _find_bd_seq(payload), payload.seq or 0)
-            self.births.bear(self.key, node)
+            self.births.store(self.key, node)
         elif node is not None and payload.seq is not None and not self.births.count(self.key, payload.seq):
             node = None
         if message_type in {"NBIRTH", "DBIRTH"}:
@@ -185,7 +186,7 @@ class _SparkplugMessage:
         """
         target = self.series.get(f"{self.device or self.node}:{name}") or self.series.get(name)
         if target is None:
-            target = find_target({}, name.rpartition("/")[2])
+            target = find_series_target({}, name.rpartition("/")[2])
             if target is None or self.received.site.find_expected_range(self.station, target.name_alone) is None:
                 return None
         return target.find(self.received, self.station)

@@ -16,7 +16,8 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT, check_text
+from monitor.ingest.decoders.strict_json import check_text
+from monitor.ingest.payload_limits import PAYLOAD_LIMIT
 from monitor.text.instants import epoch_s
 
 METRIC_LIMIT: Final = 5000

@@ -8,12 +8,12 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from monitor.errors import PayloadError
+from monitor.ingest.payload_limits import PAYLOAD_LIMIT
 from monitor.readings.no_value import LARGEST, is_no_value
 from monitor.text.instants import LATEST, from_epoch_s, parse_time, read_iso
 from monitor.text.message import Figure, NameList, Template
 from monitor.text.names import fold_name, tidy_name, tidy_text
 
-PAYLOAD_LIMIT: Final = 1 << 20
 SAMPLE_LIMIT: Final = 10_000
 _DEPTH_LIMIT: Final = 16
 _OLDEST_CLOCK: Final = datetime(1981, 1, 1, tzinfo=UTC)  # GPS clocks without a fix start at 1980-01-06

@@ -146,7 +146,7 @@ def add_outage(c: Connection, ended: Outage) -> None:
     c.execute(insert(outage).values(**ended._asdict(), counts_until=ended.drained_at + LATE_FOR))
 
 
-def list_open(c: Connection) -> dict[int, Outage]:
+def load_open_outages(c: Connection) -> dict[int, Outage]:
     """Return the outages for which late readings may still arrive, or whose readings were never counted, by id."""
     o = outage.c
     is_due = o.counted_at.is_(None) | (o.counted_at < o.counts_until)

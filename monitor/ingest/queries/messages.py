@@ -1,7 +1,7 @@
 """SQL of the quarantine and of sequence numbers.
 
-The quarantine holds messages that were not stored as readings: unreadable ones, ones over a limit, and ones that the
-database refused. Sequence numbers of publishers show which messages are missing.
+The quarantine holds messages that were not stored as readings: unreadable messages, messages over a limit, and messages
+that the database or the managed broker refused. Sequence numbers of publishers show which messages are missing.
 Senders choose topics, names and numbers, so everything that is stored of them is limited.
 """
 
@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, select, tuple_, update
 
+from monitor.ingest.payload_limits import BEGINNING_BYTES, PAYLOAD_LIMIT
 from monitor.ingest.tables import quarantine_source, rejected_message, sequence_gap, sequence_state
 from monitor.readings.queries.observations import in_chunks
 from monitor.readings.records import PayloadSize
@@ -23,14 +24,10 @@ from monitor.storage.engine import insert
 from monitor.storage.retention import Deleted, RetentionRule, Sweep
 from monitor.storage.rows import fill_row, load_records, read_record, record_to_dict, save_rows
 
-# A rejected payload up to this size is stored as a whole. No decoder reads a larger one.
-KEPT_BYTES: Final = 1 << 20
-# Bytes that are stored of a larger payload, beside its true size.
-BEGINNING_BYTES: Final = 1 << 16
 # Bytes of a row without its payload, so that small messages count too.
 ROW_BYTES: Final = 512
 # The quarantine counts this number of senders apart, and all others together.
-MOST_SOURCES: Final = 1000
+MOST_SENDERS: Final = 1000
 OTHERS: Final = "(all others)"
 # Codes of refusals in the log of the broker, whose client is the login. Ingest uses TOO_LARGE as well.
 DENIED_BY_BROKER: Final = "denied"
@@ -55,16 +52,16 @@ class Quota:
     """Bytes that the quarantine may store, of all senders and of one sender."""
 
     total_bytes: int = 256 * _MEGABYTE
-    source_bytes: int = 32 * _MEGABYTE
+    sender_bytes: int = 32 * _MEGABYTE
 
     @classmethod
-    def of_megabytes(cls, total: int, source: int) -> "Quota":
+    def of_megabytes(cls, total: int, sender: int) -> "Quota":
         """Return a quota for all senders and for one sender."""
-        return cls(total * _MEGABYTE, source * _MEGABYTE)
+        return cls(total * _MEGABYTE, sender * _MEGABYTE)
 
 
 @lru_cache(4096)
-def find_source(topic: str, client: str) -> str:
+def find_sender(topic: str, client: str) -> str:
     """Return the sender of a message: the part of its topic that a broker can bind to a login.
 
     Args:
@@ -72,9 +69,9 @@ def find_source(topic: str, client: str) -> str:
         client: Session, file or login by which it was received. A message that the broker refused counts for its login,
             because its topic may belong to another sender.
 
-    >>> find_source("slopeward/v1/north/G1/obs", "live"), find_source("app/7/device/3/up", "live")
+    >>> find_sender("slopeward/v1/north/G1/obs", "live"), find_sender("app/7/device/3/up", "live")
     ('slopeward/v1/north/G1', 'app/7/device/3')
-    >>> find_source("file/north", "file:a.csv"), find_source("slopeward/v1/other/G1/obs", "login:north.G1")
+    >>> find_sender("file/north", "file:a.csv"), find_sender("slopeward/v1/other/G1/obs", "login:north.G1")
     ('file/north', 'login:north.G1')
     """
     if client.startswith(LOGIN):
@@ -105,18 +102,18 @@ class QuarantineSpace:
         self._total_bytes = sum(self._kept_bytes.values())
         self._added: dict[str, _Usage] = defaultdict(_Usage)
 
-    def take(self, source: str, payload_bytes: int, times: int) -> bool:
+    def take(self, sender: str, payload_bytes: int, times: int) -> bool:
         """Take space for a message and return True, or count it and return False if there is no space."""
-        if source not in self._kept_bytes:
-            source = source if len(self._kept_bytes) < MOST_SOURCES else OTHERS
-            self._kept_bytes.setdefault(source, 0)
+        if sender not in self._kept_bytes:
+            sender = sender if len(self._kept_bytes) < MOST_SENDERS else OTHERS
+            self._kept_bytes.setdefault(sender, 0)
         size = ROW_BYTES + payload_bytes
-        added = self._added[source]
-        exceeds_source = self._kept_bytes[source] + size > self._quota.source_bytes
-        if exceeds_source or self._total_bytes + size > self._quota.total_bytes:
+        added = self._added[sender]
+        exceeds_sender = self._kept_bytes[sender] + size > self._quota.sender_bytes
+        if exceeds_sender or self._total_bytes + size > self._quota.total_bytes:
             added.unkept += times
             return False
-        self._kept_bytes[source] += size
+        self._kept_bytes[sender] += size
         self._total_bytes += size
         added.kept_bytes += size
         added.kept_rows += 1
@@ -127,13 +124,13 @@ class QuarantineSpace:
         # All writers use one order, so that two of them cannot wait for each other.
         rows = [
             {
-                "source": source,
+                "source": sender,
                 "kept_bytes": added.kept_bytes,
                 "kept_rows": added.kept_rows,
                 "unkept": added.unkept,
                 "unkept_at": now if added.unkept else None,
             }
-            for source, added in sorted(self._added.items())
+            for sender, added in sorted(self._added.items())
         ]
         if rows:
             statement = insert(self._connection, quarantine_source)
@@ -173,18 +170,18 @@ def _delete_rejected(connection: Connection, condition: ColumnElement[bool], mos
         select(r.id, r.topic, r.client, func.length(r.payload).label("size")).where(condition).limit(most)
     ).all()
     freed: dict[str, _Usage] = defaultdict(_Usage)
-    stored_sources = set(connection.execute(select(q.source)).scalars())
+    stored_senders = set(connection.execute(select(q.source)).scalars())
     for row in doomed:
-        source = find_source(row.topic, row.client)
-        usage = freed[source if source in stored_sources else OTHERS]
+        sender = find_sender(row.topic, row.client)
+        usage = freed[sender if sender in stored_senders else OTHERS]
         usage.kept_bytes += ROW_BYTES + row.size
         usage.kept_rows += 1
-    for source, usage in freed.items():
+    for sender, usage in freed.items():
         values = {
             "kept_bytes": case((q.kept_bytes > usage.kept_bytes, q.kept_bytes - usage.kept_bytes), else_=0),
             "kept_rows": case((q.kept_rows > usage.kept_rows, q.kept_rows - usage.kept_rows), else_=0),
         }
-        connection.execute(update(quarantine_source).where(q.source == source).values(values))
+        connection.execute(update(quarantine_source).where(q.source == sender).values(values))
     for chunk in in_chunks(doomed, _FEW):
         connection.execute(delete(rejected_message).where(r.id.in_([row.id for row in chunk])))
     return len(doomed)
@@ -192,16 +189,16 @@ def _delete_rejected(connection: Connection, condition: ColumnElement[bool], mos
 
 @dataclass(frozen=True, slots=True)
 class RejectedMessage:
-    """A message, or the bad part of one, that could not be read.
+    """A message, or a part of one, that is unreadable, over a limit, or refused by the database or the broker.
 
     Attributes:
         code: Stable code of the reason.
         reason: The reason for people.
-        client: Session (`live`, `backfill`), `file:` and a name, or `login:` and a name.
+        client: How it was received: session (`live`, `backfill`), `file:` and a name, or `login:` and a name.
         times: How often it was received.
         retained: Whether the broker had kept the message, so that the time of its publication is unknown.
         is_cut: Whether only the beginning of the payload is stored.
-        whole: Size and digest of a payload of which only the beginning was received.
+        full_size: True size and digest of a payload of which only the beginning is stored; None if all of it is stored.
     """
 
     received_at: datetime
@@ -214,18 +211,18 @@ class RejectedMessage:
     times: int = 1
     retained: bool = False
     is_cut: bool = False
-    whole: PayloadSize | None = None
+    full_size: PayloadSize | None = None
 
     @property
     def payload_bytes(self) -> int:
         """True size of the payload."""
-        return len(self.payload) if self.whole is None else self.whole.payload_bytes
+        return len(self.payload) if self.full_size is None else self.full_size.payload_bytes
 
     @property
     def digest(self) -> str:
         """SHA-256 of topic and payload. A message with a stored digest is counted and not stored again."""
-        if self.whole is not None:
-            return self.whole.digest
+        if self.full_size is not None:
+            return self.full_size.digest
         digest = hashlib.sha256(self.topic.encode("utf-8", "replace") + b"\0")
         digest.update(self.payload)
         return digest.hexdigest()
@@ -296,7 +293,7 @@ def add_rejected(connection: Connection, messages: Sequence[RejectedMessage], qu
     kept = {
         digest: message
         for digest, message in first.items()
-        if space.take(find_source(_clean(message.topic), message.client), len(_cut(message.payload)), times[digest])
+        if space.take(find_sender(_clean(message.topic), message.client), len(_cut(message.payload)), times[digest])
     }
     if kept:
         connection.execute(
@@ -333,7 +330,7 @@ def _count_again(connection: Connection, first: dict[str, RejectedMessage], time
 
 
 def _cut(payload: bytes) -> bytes:
-    return payload if len(payload) <= KEPT_BYTES else payload[:BEGINNING_BYTES]
+    return payload if len(payload) <= PAYLOAD_LIMIT else payload[:BEGINNING_BYTES]
 
 
 def _clean(text: str) -> str:
@@ -540,4 +537,4 @@ def _sweep_quarantine(sweep: Sweep, before_at: datetime) -> None:
         pass
 
 
-RETENTION_RULES: Final = (RetentionRule("quarantine", "messages that could not be read", _sweep_quarantine),)
+RETENTION_RULES: Final = (RetentionRule("quarantine", "rejected messages", _sweep_quarantine),)

@@ -33,7 +33,7 @@ from types import SimpleNamespace
 import pytest
 
 from monitor.broker.access import Access, find_access
-from monitor.ingest.broker import ManagedBroker, find_mosquitto
+from monitor.ingest.broker_process import ManagedBroker, find_mosquitto
 from tests.bench.record import SERVICE_RESULTS
 from tests.data.servers.mqtt_client import calling
 from tests.fixtures.waiting import free_port, skip_missing

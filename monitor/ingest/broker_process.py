@@ -22,6 +22,7 @@ from monitor.broker.broker_log import BrokerLog
 from monitor.errors import BrokerError
 from monitor.extras import require
 from monitor.ingest.mqtt import BrokerSession
+from monitor.ingest.payload_limits import PAYLOAD_LIMIT
 from monitor.ingest.queue_saver import QueueSaver
 from monitor.ingest.session_setup import create_sessions
 from monitor.sites.records import Site
@@ -29,15 +30,13 @@ from monitor.worker.kernel import end_with_parent
 from monitor.worker.sandbox import clean_environment
 
 log: Final = logging.getLogger(__name__)
-# `QueueSaver` saves the queue within a second. Mosquitto saves it by itself too, in case that fails.
+# `QueueSaver` saves the queue soon after a change. Mosquitto also saves it at this interval, in case that fails.
 AUTOSAVE_S: Final = 60
 SETUP_SOCKET: Final = "setup.sock"  # in `broker.data`, while sessions are created
 DATABASE: Final = "mosquitto.db"  # Mosquitto's default name
 MOSQUITTO: Final = "SLOPEWARD_MOSQUITTO"
-# Largest payload. No decoder reads a larger one.
-MESSAGE_BYTES: Final = 1 << 20
 # Largest packet, with topic and properties. Mosquitto ends the connection of a client that sends a larger one.
-_PACKET_BYTES: Final = MESSAGE_BYTES + (1 << 17)
+_PACKET_BYTES: Final = PAYLOAD_LIMIT + (1 << 17)
 _START_S: Final = 15.0
 _STOP_S: Final = 15.0
 # How long a service waits for another one that is just ending.
@@ -99,7 +98,7 @@ def format_config(
         "max_queued_messages 0\n"
         "max_queued_bytes 0\n"
         "max_inflight_messages 0\n"  # the session's Receive Maximum decides
-        f"message_size_limit {MESSAGE_BYTES}\n"
+        f"message_size_limit {PAYLOAD_LIMIT}\n"
         f"max_packet_size {_PACKET_BYTES}\n"
         "set_tcp_nodelay true\n"
         "log_dest stderr\n"
