@@ -44,7 +44,7 @@ from monitor.storage.engine import Database
 from monitor.storage.service_state import find_heartbeat
 from monitor.storage.slow_writes import write_part
 from monitor.text.instants import EPOCH, format_iso, is_silent
-from monitor.text.message import Template
+from monitor.text.message import Template, join
 
 log: Final = logging.getLogger(__name__)
 # Bytes of the quarantine that are written in one transaction. Batches of readings are written in between.
@@ -191,8 +191,8 @@ class Pipeline:
             decoder = find_decoder(binding.name, binding)
         except ConfigError as error:
             log.error("site %s: messages on %s go to the quarantine: %s", site, binding.pattern, error)  # noqa: TRY400
-            earlier = self.unusable.get(site)
-            self.unusable[site] = f"{earlier}; {error.message}" if earlier else error.message
+            problems = [self.unusable[site]] if site in self.unusable else []
+            self.unusable[site] = join([*problems, error.message])
             decoder = _make_rejecting_decoder("decoder_unusable", error.message)
         self._bound.append((binding.topic, decoder, site, binding))
 

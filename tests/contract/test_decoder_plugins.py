@@ -211,6 +211,13 @@ def test_a_decoder_that_cannot_be_opened_is_unusable_at_its_site_only(add_decode
     assert problem in fault.reason
 
 
+def test_each_decoder_of_a_site_that_cannot_be_used_is_named():
+    decoders = (Binding("a/+", "nowhere"), Binding("b/+", "senml", settings=(("date", "tomorrow"),)))
+    pipeline = Pipeline(None, {SITE.id: replace(SITE, decoders=decoders)}, lambda: NOW)
+    assert "'nowhere' is unknown" in pipeline.unusable["bench"]
+    assert "'tomorrow'" in pipeline.unusable["bench"]
+
+
 def test_wrong_settings_of_a_site_file_are_no_fault_of_the_plugin(add_decoder):
     def open_box(binding):
         raise ConfigError(f"decoder {binding.name!r}: expected a station")
