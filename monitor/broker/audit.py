@@ -77,7 +77,11 @@ def find_limit(
     if not facts.session_present:
         return OutageLimit(0.0, "it keeps no session for an absent client", "persistent sessions (persistence true)")
     expiry_s = requested_expiry_s if facts.session_expiry_s is None else facts.session_expiry_s
-    limits = [OutageLimit(expiry_s, "it forgets a client that is away for longer", "persistent_client_expiration")]
+    limits = [
+        OutageLimit(
+            expiry_s, "it deletes the session of a client that is away for longer", "persistent_client_expiration"
+        )
+    ]
     rate = max(rate_per_s, 1e-9)
     if facts.kept < KEEPS:
         why = f"it kept {facts.kept} of {KEEPS} messages"

@@ -174,8 +174,8 @@ class BrokerLog:
     def note_stored(self, stored: Iterable[RefusedTopic]) -> None:
         """Remember that entries of `list_refused` are in the database."""
         with self._lock:
-            for one in stored:
-                self._refused[one.login, one.topic, one.is_too_large].stored = one.times
+            for entry in stored:
+                self._refused[entry.login, entry.topic, entry.is_too_large].stored = entry.times
 
     def list_contested(self, now: datetime) -> list[ContestedClient]:
         """Return client ids whose connections were taken over again and again within the last minutes."""
@@ -209,7 +209,7 @@ class BrokerLog:
     def _handle_lines(self, lines: bytes) -> None:
         """Count what lines report, and write those that an operator may need."""
         now = datetime.now(UTC)
-        kept: list[bytes] = []
+        log_lines: list[bytes] = []
         for line in lines.splitlines(keepends=True):
             refusal = _REFUSAL.match(line.rstrip(b"\n"))
             if refusal is not None:
@@ -222,10 +222,10 @@ class BrokerLog:
             oversized = _OVERSIZED_PACKET.match(line)
             if oversized is not None:
                 self._count(_decode_name(oversized[1]), UNKNOWN_TOPIC, 0, now, is_too_large=True)
-            kept.append(line)
-        if kept:
-            self.last_line = kept[-1].decode("utf-8", "replace").strip()
-            self._write(b"".join(kept))
+            log_lines.append(line)
+        if log_lines:
+            self.last_line = log_lines[-1].decode("utf-8", "replace").strip()
+            self._write(b"".join(log_lines))
 
     def _write(self, lines: bytes) -> None:
         with contextlib.suppress(OSError):  # the disk is full

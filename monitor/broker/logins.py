@@ -264,8 +264,8 @@ def format_acl(
     lines = ["# written by slopeward: slopeward broker add|revoke|acl"]
     if anonymous:
         inward = [f"{TOPIC_ROOT}/+/{kind}" for kind in ("+/obs/#", "+/backfill/obs/#", "report/#", "event/#", "obs")]
-        own = [topic for site in topics.values() for topic in site["write"]]
-        lines += [f"topic write {topic}" for topic in (*inward, f"/{TOPIC_ROOT}/#", *own)] + ["topic read #"]
+        decoder_topics = [topic for site in topics.values() for topic in site["write"]]
+        lines += [f"topic write {topic}" for topic in (*inward, f"/{TOPIC_ROOT}/#", *decoder_topics)] + ["topic read #"]
     for login in logins:
         lines += ["", f"user {login.name}", *(f"topic {rule}" for rule in _list_rules(login, topics))]
     lines += ["", f"user {DOCTOR}", "topic write slopeward/doctor/#"]
@@ -276,18 +276,20 @@ def format_acl(
 
 def _list_rules(login: Login, topics: Mapping[str, Mapping[str, Sequence[str]]]) -> list[str]:
     site = f"{TOPIC_ROOT}/{login.site}"
-    own = topics.get(login.site, {"write": (), "read": ()})
+    site_topics = topics.get(login.site, {"write": (), "read": ()})
     readable = [f"read {site}/state", f"read {site}/alert", f"read {TOPIC_ROOT}/status"]
     if login.listens:
-        confirms = [f"write {topic}" for topic in own.get("confirm", ())]
-        return [*readable, *(f"read {topic}" for topic in own["read"]), *confirms]
+        confirms = [f"write {topic}" for topic in site_topics.get("confirm", ())]
+        return [*readable, *(f"read {topic}" for topic in site_topics["read"]), *confirms]
     station = login.station or "+"
     rules = [f"write {site}/{station}/obs", f"write {site}/{station}/backfill/obs", f"read {site}/{station}/backfill"]
     if login.station:
         return rules
     rules += [f"write {site}/report", f"write {site}/event", *readable]
     # A node of Sparkplug B receives requests for a new birth on its own topics.
-    return rules + [f"{'readwrite' if topic.startswith('spBv1.0/') else 'write'} {topic}" for topic in own["write"]]
+    return rules + [
+        f"{'readwrite' if topic.startswith('spBv1.0/') else 'write'} {topic}" for topic in site_topics["write"]
+    ]
 
 
 def _list_topics(site: Site) -> dict[str, list[str]]:

@@ -20,7 +20,7 @@ _LINE: Final = re.compile(r"([A-Za-z0-9._-]{1,64})[: ]([0-9a-f]{32,128})")
 
 
 class SigningKey(NamedTuple):
-    """Secret that the service shares with receivers of its messages. The id tells them which key to use."""
+    """Secret that the service shares with receivers of its messages. They choose the key by its id."""
 
     id: str
     secret: bytes
@@ -108,15 +108,15 @@ def parse_keys(text: str, name: str) -> tuple[SigningKey, ...]:
     >>> parse_keys("a:00112233445566778899aabbccddeeff", "x")[0].id
     'a'
     """
-    found = []
+    keys = []
     for line in filter(None, (part.strip() for part in re.split(r"[\n,]", text))):
         match = _LINE.fullmatch(line)
         if match is None:
             raise ConfigError(f"{name}: expected lines of a key id and at least 32 hexadecimal digits")
-        found.append(SigningKey(match[1], bytes.fromhex(match[2])))
-    if not found:
+        keys.append(SigningKey(match[1], bytes.fromhex(match[2])))
+    if not keys:
         raise ConfigError(f"{name}: expected at least one key")
-    return tuple(found)
+    return tuple(keys)
 
 
 def sign(topic: str, content: str, keys: Sequence[SigningKey], at: datetime) -> str:

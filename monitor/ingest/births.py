@@ -12,7 +12,7 @@ from typing import Final
 NODES_MOST: Final = 1000
 DEVICES_MOST: Final = 1000  # of one node
 ALIASES_MOST: Final = 100_000  # of all nodes
-COUNTS: Final = 256  # the sequence number after 255 is 0
+SEQUENCE_NUMBERS: Final = 256  # the sequence number after 255 is 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,14 @@ class Node:
 
     Attributes:
         connection_number: Number of the connection by which its birth was received.
-        born: Its count of connections (bdSeq).
+        bd_seq: Its count of connections (bdSeq).
         seq: Sequence number of its newest message.
         aliases: Metrics by device and alias. The node itself is the device with the empty name.
         stations: Stations whose readings a device sends, by device.
     """
 
     connection_number: int
-    born: int | None
+    bd_seq: int | None
     seq: int
     aliases: dict[str, dict[int, Metric]] = field(default_factory=dict)
     stations: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -80,10 +80,10 @@ class Births:
         stations_by_device = {**node.stations, device: stations}
         self.store(key, replace(node, aliases=aliases_by_device, stations=stations_by_device))
 
-    def count(self, key: str, seq: int) -> bool:
+    def advance(self, key: str, seq: int) -> bool:
         """Return whether a sequence number follows the last one of its node. If it does not, forget the node."""
         node = self._nodes[key]
-        if seq != (node.seq + 1) % COUNTS:
+        if seq != (node.seq + 1) % SEQUENCE_NUMBERS:
             self.forget(key)
             return False
         self.store(key, replace(node, seq=seq))

@@ -18,25 +18,25 @@ from monitor.registration import ServicePart
 log: Final = logging.getLogger(__name__)
 # Readings that arrive within this time are computed together.
 COALESCE_S: Final = 0.1
-# Notes that other processes write (imports on the command line) are found by looking.
+# Notes of other processes, such as imports on the command line, are read at this interval.
 POLL_S: Final = 2.0
 BUSY_PAUSE_S: Final = 1.0
 # A site whose present values wait longer than this is behind: its evaluation lowers nothing.
 BEHIND_S: Final = 5.0
-# After this time the evaluation goes on with what there is. The waiting series count as silent then.
+# After this time the evaluation continues with the stored values. The waiting series count as silent then.
 BEHIND_LIMIT_S: Final = 300.0
 
 
 class WaitingValues(NamedTuple):
     """Values of one site that still have to be computed. Times are those of the monotonic clock."""
 
-    since_s: float  # since when the longest waiting value waits
-    present_since_s: float | None  # the same for values of the present; None where only the past waits
-    dearest: str  # the waiting series or borehole whose values take longest
+    since_s: float  # start of the longest wait of a value
+    present_since_s: float | None  # the same among values of the present; None if only values of the past wait
+    dearest: str  # the waiting series or borehole whose values take longest to compute
 
 
 class Calculation(Protocol):
-    """What computes the values of all sites. Used by one thread at a time."""
+    """Computes the values of all sites. Used by one thread at a time."""
 
     def load(self) -> None:
         """Read new notes."""
@@ -52,14 +52,14 @@ class Calculation(Protocol):
         """
 
     def list_waiting(self) -> Mapping[str, WaitingValues]:
-        """Return by site which values wait."""
+        """Return the waiting values by site."""
 
 
 class CalculationThread:
     """Call a `Calculation` inside the service.
 
     Args:
-        what: what is computed, for the log.
+        what: name of the computed values in the log.
         share: largest share of the time of one processor that the thread uses.
         on_stored: called after values were stored, so that the sites are evaluated.
     """
@@ -84,7 +84,7 @@ class CalculationThread:
         """Return the thread as a part of the service.
 
         Args:
-            status: what the health checks of the feature read.
+            status: state that the health checks of the feature read.
         """
         return ServicePart(
             start=self.start, stop=self.stop, on_readings=self.wake, is_behind=self.is_behind, subjects=(status,)
@@ -95,7 +95,7 @@ class CalculationThread:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """End after the piece in hand; what waits is computed after the next start."""
+        """End after the current piece. Waiting values are computed after the next start."""
         with self._condition:
             self._stopping = True
             self._condition.notify_all()
@@ -103,7 +103,7 @@ class CalculationThread:
             self._thread.join(timeout_s)
 
     def wake(self) -> None:
-        """Note that readings were stored; returns at once."""
+        """Note that readings were stored. Return at once."""
         with self._condition:
             self._is_woken = True
             self._condition.notify_all()

@@ -271,7 +271,7 @@ class Pipeline:
         for attempt in (1, 2):
             try:
                 pairs = [(message, self.decode(message)) for message in messages]
-                if self.references.is_asking and self.database.run_read(self.references.load):
+                if self.references.has_contradiction and self.database.run_read(self.references.load):
                     # A person has answered which reference holds, so decode again.
                     self._admission.roll_back()
                     self.vocabulary.births.roll_back()

@@ -195,13 +195,15 @@ def _inspect_text(path: Path, text: str) -> ReaderCandidates:
         return ReaderCandidates(("gnss",))
     if is_cartesian(lines):
         return ReaderCandidates((), CARTESIAN())
-    return _find_own(text) or _table(path)
+    return _find_plugin_reader(text) or _table(path)
 
 
-def _find_own(text: str) -> ReaderCandidates | None:
+def _find_plugin_reader(text: str) -> ReaderCandidates | None:
     """Return the reader of a plugin that recognises a text."""
-    own = (name for name, reader in list_readers().items() if reader.recognises is not None and reader.recognises(text))
-    return next((ReaderCandidates((name,)) for name in own), None)
+    names = (
+        name for name, reader in list_readers().items() if reader.recognises is not None and reader.recognises(text)
+    )
+    return next((ReaderCandidates((name,)) for name in names), None)
 
 
 _POINT_ROWS: Final = ReaderCandidates(("insar-points",), _POINTS_NEED())

@@ -93,7 +93,7 @@ _NO_QUESTION: Final = Template(
 )
 _NOT_KEPT: Final = Template("epoch0.not_kept", "no reference of {place} is stored; stored references: {names}")
 # Refused references of a station that are stored, so that nobody is asked about them again.
-REFUSED_KEPT: Final = 20
+MOST_REFUSED: Final = 20
 
 # Keys of the parts of a frame: the device that sends under the name of a station, and the base station from which a
 # position was corrected.
@@ -277,9 +277,9 @@ class References:
     def __init__(self) -> None:
         self._stored: dict[tuple[str, str], Reference] = {}
         # The stored references and those of messages that are not committed yet.
-        self._known: dict[tuple[str, str], Reference] = {}
+        self._current: dict[tuple[str, str], Reference] = {}
         # Other references in messages since the last commit.
-        self._changed: dict[tuple[str, str], Reference] = {}
+        self._contradicting: dict[tuple[str, str], Reference] = {}
         # Frame in the newest header of a stream, and the streams of which it is not stored yet.
         self._heads: dict[tuple[str, str], str] = {}
         self._new_heads: set[tuple[str, str]] = set()
@@ -290,7 +290,7 @@ class References:
         Raises:
             PayloadError: other_epoch0, other_frame or other_device.
         """
-        self._known[site, station] = self.join(site, station, frame, epoch0)
+        self._current[site, station] = self.join(site, station, frame, epoch0)
 
     def join(self, site: str, station: str, frame: str, epoch0: datetime | None) -> Reference:
         """Return the reference of a station joined with a given one.
@@ -300,19 +300,19 @@ class References:
         Raises:
             PayloadError: other_epoch0, other_frame or other_device.
         """
-        known = self._known.get((site, station))
+        current = self._current.get((site, station))
         given = Reference(frame, epoch0)
-        joined = given if known is None else known.join(given)
-        if known is not None and joined is None:
-            self._changed.setdefault((site, station), given)
-            facts = {"station": station, "site": site, "kept": known.describe(), "given": given.describe()}
-            if given.device != known.device and given.device and known.device:
+        joined = given if current is None else current.join(given)
+        if current is not None and joined is None:
+            self._contradicting.setdefault((site, station), given)
+            facts = {"station": station, "site": site, "kept": current.describe(), "given": given.describe()}
+            if given.device != current.device and given.device and current.device:
                 raise PayloadError("other_device", _OTHER_DEVICE(**facts))
-            code = "other_epoch0" if join_frames(known.frame, frame) else "other_frame"
+            code = "other_epoch0" if join_frames(current.frame, frame) else "other_frame"
             raise PayloadError(code, _OTHER(**facts))
         return joined or given
 
-    def keep_head(self, site: str, station: str, frame: str) -> None:
+    def note_head(self, site: str, station: str, frame: str) -> None:
         """Note the frame in the header of a stream. It applies to later messages without a header.
 
         It is stored with the next commit, so that it also applies after a restart of the service.
@@ -326,9 +326,9 @@ class References:
         return self._heads.get((site, station), "")
 
     @property
-    def is_asking(self) -> bool:
-        """Whether a message since the last commit has another reference than the known one."""
-        return bool(self._changed)
+    def has_contradiction(self) -> bool:
+        """Whether a message since the last commit has another reference than the current one."""
+        return bool(self._contradicting)
 
     def load(self, connection: Connection) -> bool:
         """Read the stored references. If they have changed, discard those that are not committed, and return True."""
@@ -348,19 +348,19 @@ class References:
 
     def save(self, connection: Connection, now: datetime) -> tuple[ReferenceQuestion, ...]:
         """Store new references in the transaction of the readings, and return the questions that were opened."""
-        for key in sorted(k for k, known in self._known.items() if self._stored.get(k) != known):
+        for key in sorted(k for k, current in self._current.items() if self._stored.get(k) != current):
             # Another process may have stored a reference in the meantime. That one is in force.
             row = find_heartbeat(connection, _name(*key))
-            reference = self._known[key] if row is None else Reference.read(row[1]).join(self._known[key])
+            reference = self._current[key] if row is None else Reference.read(row[1]).join(self._current[key])
             if reference is None:
-                self._known[key] = Reference.read(row[1]) if row else self._known[key]
+                self._current[key] = Reference.read(row[1]) if row else self._current[key]
             else:
                 write_heartbeat(connection, _name(*key), {**(row[1] if row else {}), **reference.to_json()}, now)
-                self._known[key] = reference
+                self._current[key] = reference
         for site, station in sorted(self._new_heads):
             write_heartbeat(connection, f"{HEAD_PREFIX}{site}/{station}", {"frame": self._heads[site, station]}, now)
         opened = []
-        for (site, station), reference in sorted(self._changed.items()):
+        for (site, station), reference in sorted(self._contradicting.items()):
             row = find_heartbeat(connection, _name(site, station))
             if row is None or "asked" in row[1] or reference.to_json() in row[1].get("refused", ()):
                 # There is an open question already, or this one was answered.
@@ -371,13 +371,13 @@ class References:
 
     def roll_back(self) -> None:
         """Discard new references after a rollback."""
-        self._known = dict(self._stored)
-        self._changed.clear()
+        self._current = dict(self._stored)
+        self._contradicting.clear()
 
     def commit(self) -> None:
         """Note that new references are committed."""
-        self._stored = dict(self._known)
-        self._changed.clear()
+        self._stored = dict(self._current)
+        self._contradicting.clear()
         self._new_heads.clear()
 
 
@@ -452,7 +452,7 @@ def answer_reference(
             raise RefusedError(_NO_NETWORK(place=place, given=given.describe(), kept=kept.describe()))
         in_force = given.cover_network()
     refused = [r for r in row.get("refused", []) if r != in_force.to_json()]
-    refused = refused if accept else [*refused, given.to_json()][-REFUSED_KEPT:]
+    refused = refused if accept else [*refused, given.to_json()][-MOST_REFUSED:]
     write_heartbeat(
         connection, f"{PREFIX}{place}", {**in_force.to_json(), **({"refused": refused} if refused else {})}, now
     )

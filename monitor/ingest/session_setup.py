@@ -48,7 +48,7 @@ def load_identity(folder: Path, client_id: str) -> str:
     """Return the random identity of a session, which changes when the session had to be created again.
 
     A broker that lost its files answers the first connection of the core as if the session had always existed, because
-    `create_sessions` has just created it. The identity tells the core that messages may be lost. It is empty if this
+    `create_sessions` has just created it. A new identity shows the core that messages may be lost. It is empty if this
     module did not create the session.
     """
     return str(_load_identities(folder).get(client_id, ""))

@@ -21,28 +21,28 @@ def join_tips(observations: Sequence[Observation], sites: Mapping[str, Site]) ->
         observations: Of one message or of one part of a file, in their order.
         sites: Site files by site id.
     """
-    if len(observations) < 2 or not any(one.quantity == RAIN for one in observations):
+    if len(observations) < 2 or not any(observation.quantity == RAIN for observation in observations):
         return observations
     joined: list[Observation] = []
     newest: dict[tuple[str, str], int] = {}  # place in `joined` of the newest tip, by site and station
-    for one in observations:
-        if one.quantity == RAIN and _counts_tips(one, sites):
-            place = newest.get((one.site, one.station))
-            before = None if place is None else joined[place]
-            if place is not None and before is not None and _is_same_instant(before, one):
-                flags = (*before.flags, *(flag for flag in one.flags if flag not in before.flags))
-                joined[place] = replace(before, value=before.value + one.value, flags=flags)
+    for observation in observations:
+        if observation.quantity == RAIN and _counts_tips(observation, sites):
+            place = newest.get((observation.site, observation.station))
+            previous = None if place is None else joined[place]
+            if place is not None and previous is not None and _is_same_instant(previous, observation):
+                flags = (*previous.flags, *(flag for flag in observation.flags if flag not in previous.flags))
+                joined[place] = replace(previous, value=previous.value + observation.value, flags=flags)
                 continue
-            newest[one.site, one.station] = len(joined)
-        joined.append(one)
+            newest[observation.site, observation.station] = len(joined)
+        joined.append(observation)
     return joined
 
 
-def _counts_tips(one: Observation, sites: Mapping[str, Site]) -> bool:
-    site = sites.get(one.site)
-    spec = None if site is None else site.series(one.station, one.quantity)
+def _counts_tips(observation: Observation, sites: Mapping[str, Site]) -> bool:
+    site = sites.get(observation.site)
+    spec = None if site is None else site.series(observation.station, observation.quantity)
     return spec is not None and spec.stamp == EVENT
 
 
-def _is_same_instant(before: Observation, one: Observation) -> bool:
-    return before.observed_at == one.observed_at and before.solution == one.solution
+def _is_same_instant(previous: Observation, observation: Observation) -> bool:
+    return previous.observed_at == observation.observed_at and previous.solution == observation.solution

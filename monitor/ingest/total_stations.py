@@ -139,7 +139,7 @@ def compute_displacements(
         text = format_origin({quantity: reading.value for quantity, reading in coordinates.items()}, at)
         names = NameList(tuple(missing))
         raise PayloadError("no_origin", _NO_ORIGIN(station=station, names=names, origin=text))
-    found = []
+    displacements = []
     for quantity, reading in coordinates.items():
         value_mm = (reading.value - (zero_m[quantity] or 0.0)) * _MM_PER_M
         if reading.may_be_fill and abs(value_mm) > _FARTHEST_FROM_ORIGIN_MM:
@@ -148,8 +148,8 @@ def compute_displacements(
             )
         sigma_mm = None if reading.sigma is None else reading.sigma * _MM_PER_M
         step_mm = None if reading.step is None else reading.step * _MM_PER_M
-        found.append(DisplacementReading(DISPLACEMENT_OF[quantity], value_mm, sigma_mm, step_mm))
-    return found
+        displacements.append(DisplacementReading(DISPLACEMENT_OF[quantity], value_mm, sigma_mm, step_mm))
+    return displacements
 
 
 def format_origin(coordinates_m: Mapping[str, float], at: datetime) -> str:

@@ -66,15 +66,15 @@ def open_campbell(binding: Binding) -> Decoder:
             if not isinstance(values, list) or len(values) != len(names):
                 raise PayloadError("cell_count", f"{time}: expected {len(names)} values, as there are names")
             yield from read_each(
-                (one for one in wanted if not is_no_value(values[one[0]])),
-                lambda one: [received.observe_cell(one[2], one[3], values[one[0]], one[1], at)],
+                (column for column in wanted if not is_no_value(values[column[0]])),
+                lambda column: [received.observe_cell(column[2], column[3], values[column[0]], column[1], at)],
             )
 
-        found, bad = gather(rows.items(), read)
-        if not bad and not found:
+        observations, bad = gather(rows.items(), read)
+        if not bad and not observations:
             raise PayloadError("empty", "no column in use has a value")
-        kept = {"properties": {**table, "observations": dict(row for row, _ in bad)}}
-        return DecodedMessage(tuple(found), join_fault(bad, len(rows), "rows", json.dumps(kept).encode()))
+        bad_body = {"properties": {**table, "observations": dict(row for row, _ in bad)}}
+        return DecodedMessage(tuple(observations), join_fault(bad, len(rows), "rows", json.dumps(bad_body).encode()))
 
     return decode
 
@@ -84,10 +84,10 @@ def _read_state(
 ) -> DecodedMessage:
     """Return the connection state of a logger. Its client id is the station if neither series nor topic names one."""
     stations = {target.station for target in series.values() if target.station} | {received.place.station} - {""}
-    own = str(body.get("clientId", ""))
-    if not stations and received.site.station(own) is not None:
-        stations = {own}
-    stations = {one for one in stations if is_station(one)}
+    client_id = str(body.get("clientId", ""))
+    if not stations and received.site.station(client_id) is not None:
+        stations = {client_id}
+    stations = {station for station in stations if is_station(station)}
     if not stations:
         raise PayloadError(
             "no_station", "the state of a logger without a station; set station or series of the decoder"
@@ -97,7 +97,7 @@ def _read_state(
     text = f"state {body['state']}{why}"
     check_text(text, "reason")
     return DecodedMessage(
-        links=tuple(received.link(one, text, online=_STATES[body["state"]]) for one in sorted(stations))
+        links=tuple(received.link(station, text, online=_STATES[body["state"]]) for station in sorted(stations))
     )
 
 

@@ -33,7 +33,7 @@ def replace_positions(decoded: DecodedMessage, received: ReceivedMessage) -> Dec
     """
     if not any(is_position(observation.quantity) for observation in decoded.observations):
         return decoded
-    kept = [observation for observation in decoded.observations if not is_position(observation.quantity)]
+    others = [observation for observation in decoded.observations if not is_position(observation.quantity)]
     groups: dict[tuple[str, datetime], list[Observation]] = {}
     for observation in decoded.observations:
         if is_position(observation.quantity):
@@ -41,13 +41,17 @@ def replace_positions(decoded: DecodedMessage, received: ReceivedMessage) -> Dec
     converted: list[Observation] = []
     failed: list[tuple[object, PayloadError]] = []
     for (station, at), group in groups.items():
-        given = [one.quantity for one in kept if one.station == station and one.observed_at == at]
+        given = [
+            observation.quantity
+            for observation in others
+            if observation.station == station and observation.observed_at == at
+        ]
         try:
             converted += _convert(station, at, group, given, received)
         except PayloadError as error:
             failed.append((group, error.bare()))
     faults = join_fault(failed, len(groups), "positions", received.message.payload)
-    return replace(decoded, observations=(*kept, *converted), faults=(*decoded.faults, *faults))
+    return replace(decoded, observations=(*others, *converted), faults=(*decoded.faults, *faults))
 
 
 def _convert(
@@ -67,7 +71,7 @@ def _convert(
     # A message that is rejected must not set what displacement is measured from.
     received.references.join(site.id, station, frame, origin.since)
     facts = {"epoch0": format_iso(origin.since), "frame": frame}
-    observations = [_observe(one, group[0], facts, received) for one in computed]
+    observations = [_observe(reading, group[0], facts, received) for reading in computed]
     received.references.check(site.id, station, frame, origin.since)
     return observations
 

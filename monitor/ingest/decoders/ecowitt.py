@@ -64,13 +64,13 @@ def _decode(counters: Sequence[str], is_metric: bool, received: ReceivedMessage)
     units = ("hPa", "degC", "mm") if is_metric else ("inHg", "degF", "in")
     wanted = zip((_PRESSURES[0], "tempf", counter), ("air_pressure", "temperature", "rain"), units, strict=True)
 
-    def read(one: tuple[str, str, str]) -> Iterator[Observation]:
-        key, quantity, unit = one
+    def read(field: tuple[str, str, str]) -> Iterator[Observation]:
+        key, quantity, unit = field
         if not is_no_value(value := body.get(key)):
             yield received.observe_cell(station, received.field(station, quantity, unit), value, key, at)
 
-    found, bad = gather(wanted, read)
-    if not found:
+    observations, bad = gather(wanted, read)
+    if not observations:
         raise (
             combine_errors(bad)
             if bad
@@ -78,7 +78,7 @@ def _decode(counters: Sequence[str], is_metric: bool, received: ReceivedMessage)
         )
     error = combine_errors(bad) if bad else None
     faults = () if error is None else (MessageFault(error.code, error.message, received.message.payload),)
-    return DecodedMessage(tuple(found), faults)
+    return DecodedMessage(tuple(observations), faults)
 
 
 def read_known(body: Mapping[str, object], key: str) -> float | None:

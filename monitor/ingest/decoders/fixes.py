@@ -141,14 +141,16 @@ def observe_fix(fix: Fix, received: ReceivedMessage) -> list[Observation]:
         DIGIT: None if steps_mm is None else list(steps_mm),
     }
     extra = canonical_json({key: value for key, value in facts.items() if value is not None})
-    found = []
+    observations = []
     for k, axis in enumerate(AXES):
         sigma = None if cov is None else cov[k] ** 0.5
         details = ReadingDetails(sigma, extra=extra)
-        one = received.observe(station, received.field(station, axis, "mm"), enu_mm[k], fix.at, details)
-        found.append(one if fix.kind in GOOD else replace(one, flags=(*one.flags, NO_FIX)))
+        observation = received.observe(station, received.field(station, axis, "mm"), enu_mm[k], fix.at, details)
+        observations.append(
+            observation if fix.kind in GOOD else replace(observation, flags=(*observation.flags, NO_FIX))
+        )
     received.references.check(site.id, station, frame, origin.since)
-    return found
+    return observations
 
 
 def add_parts(frame: str, parts: str) -> str:

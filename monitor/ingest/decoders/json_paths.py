@@ -79,19 +79,19 @@ def open_json(binding: Binding) -> Decoder:
         if not isinstance(items, list) or not items or len(items) > ITEMS_MOST:
             raise PayloadError("no_samples", f"each: expected a list of 1 to {ITEMS_MOST} items")
         _check_quality(body)
-        found, bad = gather(items, partial(read, received))
-        if not found and len(bad) == len(items):
+        observations, bad = gather(items, partial(read, received))
+        if not observations and len(bad) == len(items):
             raise combine_errors(bad)
         if device := find_device(body):  # another device under the name of a station is another instrument
-            for station in sorted({observation.station for observation in found}):
+            for station in sorted({observation.station for observation in observations}):
                 received.references.check(received.site.id, station, name_device(device), None)
         if not bad:
-            if not found:
+            if not observations:
                 raise PayloadError("empty", "the message contains none of the values")
-            return DecodedMessage(tuple(found))
+            return DecodedMessage(tuple(observations))
         # The part of the message that an item came from is not known, so the fault contains all of it. Readings that
         # are stored now are duplicates when it is decoded again.
-        return DecodedMessage(tuple(found), join_fault(bad, len(items), "items", message.payload))
+        return DecodedMessage(tuple(observations), join_fault(bad, len(items), "items", message.payload))
 
     return decode
 

@@ -85,9 +85,9 @@ def _decode(read: Callable[[bytes], Payload], received: ReceivedMessage) -> Deco
         quantity, unit, number, at = value
         yield received.observe(station, received.field(station, quantity, unit), number, at or uplink.at)
 
-    found, bad = gather(measured, observe)
+    observations, bad = gather(measured, observe)
     wrong = [*bad, *((None, error) for error in payload.unknown)]
-    if not found:
+    if not observations:
         raise (
             combine_errors(wrong)
             if wrong
@@ -97,12 +97,14 @@ def _decode(read: Callable[[bytes], Payload], received: ReceivedMessage) -> Deco
         signal_dbm, snr_db = uplink.radio
         extra = None if snr_db is None else canonical_json({"snr_db": snr_db})
         field = received.field(station, SIGNAL_STRENGTH, "dBm")
-        found.append(received.observe(station, field, signal_dbm, uplink.at, ReadingDetails(extra=extra)))
+        observations.append(received.observe(station, field, signal_dbm, uplink.at, ReadingDetails(extra=extra)))
     # After everything else: an uplink of which nothing is stored must not determine the device of a station.
     if uplink.device:
         received.references.check(received.site.id, received.site.find_current_id(station), uplink.device_frame, None)
     parts = len(measured) + len(payload.unknown)
-    return DecodedMessage(tuple(found), join_fault(wrong, parts, "items of the uplink", received.message.payload))
+    return DecodedMessage(
+        tuple(observations), join_fault(wrong, parts, "items of the uplink", received.message.payload)
+    )
 
 
 def name_device(device: str) -> str:

@@ -80,7 +80,7 @@ def decode(received: ReceivedMessage) -> DecodedMessage:
     observations, bad = gather(samples, lambda sample: _read_sample(sample, body, received))
     mark = None
     if counted is not None:
-        newest = max((one.observed_at for one in observations), default=message.received_at)
+        newest = max((observation.observed_at for observation in observations), default=message.received_at)
         mark = SequenceMark(received.site.id, station, *counted, newest)
     faults = (_join_faults(message, body, bad, len(samples), many=many),) if bad else ()
     return DecodedMessage(tuple(observations), faults, mark=mark)
@@ -107,9 +107,9 @@ def _join_faults(
     if not many or len(bad) == total:
         reason = _ALL_SAMPLES(n=Figure(total, "d"), reason=first.message) if many else first.message
         return MessageFault(first.code, reason, message.payload)
-    kept = {**body, "samples": [sample for sample, _ in bad]}
+    bad_body = {**body, "samples": [sample for sample, _ in bad]}
     reason = _SOME_SAMPLES(n=Figure(len(bad), "d"), total=Figure(total, "d"), reason=first.message)
-    return MessageFault(first.code, reason, json.dumps(kept).encode())
+    return MessageFault(first.code, reason, json.dumps(bad_body).encode())
 
 
 def _read_sample(sample: Any, body: Mapping[str, Any], received: ReceivedMessage) -> Iterator[Observation]:
@@ -146,18 +146,18 @@ def _read_sample(sample: Any, body: Mapping[str, Any], received: ReceivedMessage
             received.references.check(received.site.id, station, PART.join([UNNAMED, base]), None)
         yield observation
 
-    found, bad = gather(_values(sample), read)
+    observations, bad = gather(_values(sample), read)
     gnss = sample.get("gnss")
-    names = [o.quantity for o in found] + ([] if gnss is None else list(AXES))
+    names = [observation.quantity for observation in observations] + ([] if gnss is None else list(AXES))
     if len(set(names)) != len(names):
         raise PayloadError("double_value", _DOUBLE())
     if gnss is not None:
-        position, of_position = gather([gnss], lambda one: _read_gnss(one, solution, at, extra, base, received))
-        found, bad = [*found, *position], [*bad, *of_position]
-    yield from found
+        position, of_position = gather([gnss], lambda given: _read_gnss(given, solution, at, extra, base, received))
+        observations, bad = [*observations, *position], [*bad, *of_position]
+    yield from observations
     if bad:
         raise combine_errors(bad)
-    if not found:
+    if not observations:
         raise PayloadError("empty", _EMPTY())
     if sigmas and (stray := sorted(set(sigmas) - {name for name, _ in _values(sample)})):
         raise PayloadError("bad_sigma", _STRAY_SIGMA(names=", ".join(stray)[:100]))
@@ -217,20 +217,20 @@ def _read_gnss(
     extra = canonical_json({k: v for k, v in facts.items() if v is not None})
     final = _read_solution(gnss.get("solution")) or solution
     station = received.place.station
-    found = [
+    observations = [
         received.observe(station, received.field(station, axis, "mm"), value, at, ReadingDetails(sigma, final, extra))
         for axis, value, sigma in zip(AXES, enu, sigmas, strict=True)
         if value is not None
     ]
     is_coarse = str(facts.get("fix", "")).lower() in _COARSE_FIXES
     if is_coarse:
-        found = [replace(one, flags=(*one.flags, NO_FIX)) for one in found]
+        observations = [replace(observation, flags=(*observation.flags, NO_FIX)) for observation in observations]
     # After everything else: a bad sample must not set the reference.
-    if found:
+    if observations:
         # The base is not checked: such a position cannot vote, and its corrections often come from a satellite (SBAS).
         base = "" if is_coarse else _read_base(gnss) or base
         received.references.check(received.site.id, station, PART.join([frame, base]) if base else frame, epoch0)
-    return found
+    return observations
 
 
 def _read_base(*objects: Mapping[str, Any]) -> str:

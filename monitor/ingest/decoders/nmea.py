@@ -51,7 +51,7 @@ def open_nmea(binding: Binding) -> Decoder:
         kinds = [line[3:6] if line.startswith("$") else "" for line in lines]
         if "GGA" not in kinds:
             raise PayloadError("empty", "no GGA sentence in the message")
-        found: list[Observation] = []
+        observations: list[Observation] = []
         days, errors, datum, bad = _read_context(lines, kinds)
         clock = message.came_at.astimezone(received.zone or UTC).replace(tzinfo=UTC)  # in the zone of the receiver
         near = next(iter(days.values()), clock if of_reception else None)
@@ -63,12 +63,13 @@ def open_nmea(binding: Binding) -> Decoder:
                 fix = _read_fix(_parse(line), near, errors, datum, network)
                 if received.zone is not None:
                     fix = replace(fix, at=received.read_time(fix.at.replace(tzinfo=None).isoformat()))
-                found += observe_fix(fix, received)
+                observations += observe_fix(fix, received)
             except PayloadError as error:
                 bad[k] = error.bare()
-        kept = "\n".join(line for k, line in enumerate(lines) if k in bad or k in days)
+        # With the sentences of the date, so that the lines can be decoded again.
+        bad_lines = "\n".join(line for k, line in enumerate(lines) if k in bad or k in days)
         total = sum(kind in _READ for kind in kinds)
-        return DecodedMessage(tuple(found), join_fault([*bad.items()], total, "lines", kept.encode()))
+        return DecodedMessage(tuple(observations), join_fault([*bad.items()], total, "lines", bad_lines.encode()))
 
     return decode
 

@@ -54,10 +54,10 @@ def decode(received: ReceivedMessage) -> DecodedMessage:
             return []
         return [read_row(row, received.site, received.vocabulary, received.message.received_at, received.zone)]
 
-    found, bad = gather(rows, read)
-    if not found and not bad:
+    observations, bad = gather(rows, read)
+    if not observations and not bad:
         raise PayloadError("empty", _NO_VALUE())
-    return DecodedMessage(tuple(found), join_bad_rows(bad))
+    return DecodedMessage(tuple(observations), join_bad_rows(bad))
 
 
 def read_row(
@@ -126,12 +126,12 @@ def join_bad_rows(bad: list[tuple[Any, PayloadError]]) -> tuple[MessageFault, ..
     by_code: dict[str, list[tuple[Any, PayloadError]]] = {}
     for row, error in bad:
         by_code.setdefault(error.code, []).append((row, error))
-    kept = {
+    payloads = {
         code: json.dumps({"rows": [row for row, _ in rows]}, default=value_to_json) for code, rows in by_code.items()
     }
     return tuple(
-        MessageFault(code, describe_first(len(by_code[code]), by_code[code][0][1]), kept[code].encode())
-        for code in kept
+        MessageFault(code, describe_first(len(by_code[code]), by_code[code][0][1]), payloads[code].encode())
+        for code in payloads
     )
 
 

@@ -74,7 +74,7 @@ def open_rtklib(binding: Binding) -> Decoder:
         place = received.site.id, received.place.station
         frame = read_frame(head)
         if frame and received.site.station(received.place.station) is not None:
-            received.references.keep_head(*place, frame)
+            received.references.note_head(*place, frame)
         frame = frame or received.references.find_head(*place)
         if network := settings.get("network"):
             frame = set_network(frame, network)
@@ -89,11 +89,12 @@ def open_rtklib(binding: Binding) -> Decoder:
                 fix = replace(fix, at=received.read_time(fix.at.replace(tzinfo=None).isoformat()))
             yield from observe_fix(fix, received)
 
-        found, bad = gather(solutions, observe)
-        if not bad and not found:
+        observations, bad = gather(solutions, observe)
+        if not bad and not observations:
             raise PayloadError("empty", "no line of a solution")
-        kept = "\n".join([*head, *(line for line, _ in bad)])
-        return DecodedMessage(tuple(found), join_fault(bad, len(solutions), "lines", kept.encode()))
+        # With the header, so that the lines can be decoded again.
+        bad_lines = "\n".join([*head, *(line for line, _ in bad)])
+        return DecodedMessage(tuple(observations), join_fault(bad, len(solutions), "lines", bad_lines.encode()))
 
     return decode
 
@@ -144,11 +145,13 @@ def read_frame(head: Sequence[str]) -> str:
     """
     parts: dict[str, str] = {}
     for line in head:
-        if (found := _HEIGHT.search(line)) is not None:
-            parts |= {"datum": found[1], "heights": found[2].lower()}
-        if (found := _BASE.search(line)) is not None:
+        height = _HEIGHT.search(line)
+        if height is not None:
+            parts |= {"datum": height[1], "heights": height[2].lower()}
+        base = _BASE.search(line)
+        if base is not None:
             with suppress(ValueError):
-                parts["base"] = "{:.9f} {:.9f} {:.4f}".format(*map(float, found[1].replace(",", " ").split()[:3]))
+                parts["base"] = "{:.9f} {:.9f} {:.4f}".format(*map(float, base[1].replace(",", " ").split()[:3]))
     return PART.join(f"{key} {value}" for key, value in parts.items())
 
 
@@ -158,7 +161,7 @@ def read_height(head: Sequence[str]) -> str:
     >>> read_height(["% (lat/lon/height=WGS84/geodetic,Q=1:fix,2:float)"]), read_height(["%  GPST  latitude(deg)"])
     ('geoid', '')
     """
-    height = next((found for line in head if (found := _HEIGHT.search(line))), None)
+    height = next(filter(None, map(_HEIGHT.search, head)), None)
     if height is None:
         return ""
     if height[1].strip() != _DATUM:

@@ -40,11 +40,11 @@ def open_senml(binding: Binding) -> Decoder:
 
     def decode(received: ReceivedMessage) -> DecodedMessage:
         resolved = _resolve(read_array(received.message.payload))
-        found, bad = gather(resolved, lambda record: _read(record, received, of_reception=of_reception))
-        if not found:
+        observations, bad = gather(resolved, lambda record: _read(record, received, of_reception=of_reception))
+        if not observations:
             raise bad[0][1] if bad else PayloadError("empty", "no record contains a value")
-        kept = json.dumps([record for record, _ in bad]).encode()
-        return DecodedMessage(tuple(found), join_fault(bad, len(resolved), "records", kept))
+        bad_records = json.dumps([record for record, _ in bad]).encode()
+        return DecodedMessage(tuple(observations), join_fault(bad, len(resolved), "records", bad_records))
 
     return decode
 
@@ -54,7 +54,7 @@ def _resolve(records: list[Any]) -> list[dict[str, Any]]:
     if not records or len(records) > SAMPLE_LIMIT:
         raise PayloadError("no_samples", f"a pack has 1 to {SAMPLE_LIMIT} records, this one {len(records)}")
     base: dict[str, Any] = {}
-    found = []
+    resolved = []
     for record in records:
         if not isinstance(record, dict):
             raise PayloadError("not_object", "a record must be an object")
@@ -66,11 +66,11 @@ def _resolve(records: list[Any]) -> list[dict[str, Any]]:
         if base.get("bver", _VERSION_MOST) != _VERSION_MOST and read_number(base["bver"], "bver") > _VERSION_MOST:
             raise PayloadError("bad_version", f"SenML of version {base['bver']}; at most {_VERSION_MOST} is read")
         if "v" in record:
-            own = {key: record[key] for key in _OWN & record.keys()}
-            found.append({**{key: base[key] for key in base if key != "bver"}, **own})
-    if not found:
+            fields = {key: record[key] for key in _OWN & record.keys()}
+            resolved.append({**{key: base[key] for key in base if key != "bver"}, **fields})
+    if not resolved:
         raise PayloadError("empty", "no record contains a number")
-    return found
+    return resolved
 
 
 def _read(record: Mapping[str, Any], received: ReceivedMessage, *, of_reception: bool) -> Iterator[Observation]:

@@ -39,13 +39,13 @@ def open_sensorthings(binding: Binding) -> Decoder:
         many = body.get("value") if "value" in body and "result" not in body else [body]
         if not isinstance(many, list) or not many or len(many) > SAMPLE_LIMIT:
             raise PayloadError("no_samples", f"expected an Observation, or a list value of 1 to {SAMPLE_LIMIT}")
-        found, bad = gather(many, lambda one: _read(one, received, series))
+        observations, bad = gather(many, lambda observation: _read(observation, received, series))
         if bad and len(many) == 1:
             raise bad[0][1]
-        if not found and not bad:
+        if not observations and not bad:
             raise PayloadError("empty", "no Observation has a result")
-        kept = json.dumps({"value": [one for one, _ in bad]}).encode()
-        return DecodedMessage(tuple(found), join_fault(bad, len(many), "Observations", kept))
+        bad_page = json.dumps({"value": [observation for observation, _ in bad]}).encode()
+        return DecodedMessage(tuple(observations), join_fault(bad, len(many), "Observations", bad_page))
 
     return decode
 
@@ -70,10 +70,10 @@ def find_newest(payload: bytes, until: datetime) -> datetime | None:
     return max((at for at in times if at <= until), default=None)
 
 
-def _read(one: Any, received: ReceivedMessage, series: Mapping[str, SeriesTarget]) -> Iterator[Observation]:
-    if not isinstance(one, dict):
+def _read(observation: Any, received: ReceivedMessage, series: Mapping[str, SeriesTarget]) -> Iterator[Observation]:
+    if not isinstance(observation, dict):
         raise PayloadError("not_object", "an Observation must be an object")
-    stream = one.get("Datastream")
+    stream = observation.get("Datastream")
     stream = stream if isinstance(stream, dict) else {}
     in_topic = _IN_TOPIC.search(received.message.topic)
     names = [str(stream[key]) for key in ("@iot.id", "name") if key in stream] or [in_topic[1] if in_topic else ""]
@@ -90,10 +90,12 @@ def _read(one: Any, received: ReceivedMessage, series: Mapping[str, SeriesTarget
     unit = stream.get("unitOfMeasurement")
     for written in (unit.get("symbol"), unit.get("name")) if isinstance(unit, dict) else ():
         check_unit(written, field.given_unit, "the Datastream")
-    if is_no_value(one.get("result")) or is_marked_bad(one.get("resultQuality")):
+    if is_no_value(observation.get("result")) or is_marked_bad(observation.get("resultQuality")):
         return
-    at = received.read_time(_find_end(one.get("phenomenonTime") or one.get("resultTime")), None, "phenomenonTime")
-    yield received.observe_cell(station, field, one["result"], "result", at)
+    at = received.read_time(
+        _find_end(observation.get("phenomenonTime") or observation.get("resultTime")), None, "phenomenonTime"
+    )
+    yield received.observe_cell(station, field, observation["result"], "result", at)
 
 
 def _find_end(time: Any) -> Any:

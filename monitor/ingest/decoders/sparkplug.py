@@ -100,7 +100,7 @@ class _SparkplugMessage:
         if message_type == "NBIRTH":
             node = Node(self.received.message.connection_number, _find_bd_seq(payload), payload.seq or 0)
             self.births.store(self.key, node)
-        elif node is not None and payload.seq is not None and not self.births.count(self.key, payload.seq):
+        elif node is not None and payload.seq is not None and not self.births.advance(self.key, payload.seq):
             node = None
         if message_type in {"NBIRTH", "DBIRTH"}:
             return self._decode_birth(node, payload)
@@ -194,8 +194,8 @@ class _SparkplugMessage:
     def _end_node(self, node: Node | None, payload: SparkplugPayload) -> DecodedMessage:
         # The broker may deliver the death of an earlier connection after the birth of the current one.
         ended = _find_bd_seq(payload)
-        if node is not None and ended is not None and node.born is not None and ended != node.born:
-            raise PayloadError("stale_death", f"the death of connection {ended}; connection {node.born} is current")
+        if node is not None and ended is not None and node.bd_seq is not None and ended != node.bd_seq:
+            raise PayloadError("stale_death", f"the death of connection {ended}; connection {node.bd_seq} is current")
         stations = self._find_stations(node, "")
         for device in () if node is None else node.stations:
             stations |= self._find_stations(node, device)

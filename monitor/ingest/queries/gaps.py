@@ -107,7 +107,7 @@ def fill_gaps(c: Connection, candidates: Sequence[GapCandidate], now: datetime) 
     """
     g = reading_gap.c
     is_gap = (g.series_id == bindparam("id"), g.from_at == bindparam("begin"), g.to_at == bindparam("end"))
-    keys = [{"id": one.series_id, "begin": one.from_at, "end": one.to_at} for one in candidates]
+    keys = [{"id": gap.series_id, "begin": gap.from_at, "end": gap.to_at} for gap in candidates]
     c.execute(update(reading_gap).where(*is_gap).values(filled_at=now), keys)
     add_gaps(c, candidates, now)
 

@@ -290,12 +290,12 @@ def add_rejected(connection: Connection, messages: Sequence[RejectedMessage], qu
             first[digest] = message
     _count_again(connection, first, times)
     space = QuarantineSpace(connection, quota or Quota())
-    kept = {
+    new_messages = {
         digest: message
         for digest, message in first.items()
         if space.take(find_sender(_clean(message.topic), message.client), len(_cut(message.payload)), times[digest])
     }
-    if kept:
+    if new_messages:
         connection.execute(
             rejected_message.insert(),
             [
@@ -305,7 +305,7 @@ def add_rejected(connection: Connection, messages: Sequence[RejectedMessage], qu
                     "payload": _cut(message.payload),
                     "reason": _clean(message.reason),
                 }
-                for digest, message in kept.items()
+                for digest, message in new_messages.items()
             ],
         )
     return space.close(max(message.received_at for message in messages))
@@ -460,7 +460,7 @@ def _limit_gaps(connection: Connection, gaps: Sequence[SequenceGap]) -> list[Seq
     """Return the first of new gaps, so that no station has more than `MOST_GAPS` open gaps."""
     g = sequence_gap.c
     room: dict[tuple[str, str], int] = {}
-    kept: list[SequenceGap] = []
+    accepted: list[SequenceGap] = []
     for gap in gaps:
         place = (gap.site, gap.station)
         if place not in room:
@@ -468,8 +468,8 @@ def _limit_gaps(connection: Connection, gaps: Sequence[SequenceGap]) -> list[Seq
             room[place] = MOST_GAPS - connection.execute(query).scalar_one()
         room[place] -= 1
         if room[place] >= 0:
-            kept.append(gap)
-    return kept
+            accepted.append(gap)
+    return accepted
 
 
 def _fill_gaps(connection: Connection, site: str, source: str, boot_id: int, late: list[int], now: datetime) -> None:
