@@ -209,6 +209,7 @@ class FolderReader:
         self._files = files
         self._remembered = remembered
         self._known = add_places(ImportOptions(), site)
+        self._place = None if site is None else (site.latitude, site.longitude)
         self._asks_place = asks_place
         self._read_table = lru_cache(TABLES_KEPT)(read_raw_table)
         self._answered: dict[Path, tuple[Mapping[str, str], FileGuess]] = {}
@@ -278,7 +279,13 @@ class FolderReader:
         if form == WIDE:
             table = self._read(path, answers)
             origins = dict(self._known.origins)
-            return guess(table, answers, site_origins=origins, total_stations=self._known.total_stations)
+            return guess(
+                table,
+                answers,
+                site_origins=origins,
+                total_stations=self._known.total_stations,
+                site_place=self._place,
+            )
         return guess_known(path, form, answers, self._known)
 
     def _read(self, path: Path, answers: Mapping[str, str]) -> RawTable:

@@ -126,8 +126,10 @@ class UploadProcessor:
         plan = self._plan.model_copy(update={"job_limit_s": min(INSPECTION_LIMIT_S, self._plan.job_limit_s)})
         table = self.store.table(upload).resolve()
         with self.context.db.read() as c:
-            known = add_places(ImportOptions(), self.find_site(c, upload.site))
-        request = PreviewRequest(str(table), upload.name, answers, upload.is_new, known)
+            site = self.find_site(c, upload.site)
+        known = add_places(ImportOptions(), site)
+        place = None if site is None else (site.latitude, site.longitude)
+        request = PreviewRequest(str(table), upload.name, answers, upload.is_new, known, place)
         with acquire_or_refuse(self._previews, _BUSY()):
             try:
                 found = run_in_worker(plan, PREVIEW_FILE, request, reads=[table])

@@ -198,6 +198,52 @@ def test_coordinates_from_the_centre_of_the_earth_are_refused(tmp_path, place):
         understand(path, ACCEPT | {"axes": "x east, y north"})
 
 
+BERNE = "46.95,7.45"
+GRIDS = {
+    # Position of the site, and a point near it in a grid of the area.
+    "Swiss": ("46.95,7.45", SWISS),
+    "UTM": ("46.2,8.9", (492_300.0, 5_116_400.0, 480.0)),
+    "Gauss-Krüger": ("31.0,110.5", (37_452_000.0, 3_431_000.0, 210.0)),
+    "British": ("54.6,-3.0", (335_000.0, 524_000.0, 300.0)),
+}
+EAST_NORTH = "Point;Date;Easting [m];Northing [m];Height [m]"
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_exchanged_coordinates_of_a_grid_are_asked_about(tmp_path, grid):
+    position, place = GRIDS[grid]
+    answers = ACCEPT | {"place": position}
+    usual = write_points(tmp_path / "usual.csv", EAST_NORTH, place)
+    assert not understand(usual, answers).questions
+    exchanged = write_points(tmp_path / "exchanged.csv", EAST_NORTH, place, order=(1, 0, 2))
+    question = find_question(understand(exchanged, answers), "exchanged")
+    assert "Easting [m]" in question.text
+    assert f"easting {place[0]:,.1f} m" in question.examples["yes"]
+    corrected = read_values(exchanged, understand(exchanged, answers | {"exchanged": "yes"}))
+    assert corrected["P1", "displacement_east", DAYS - 1] == pytest.approx(2.0 * (DAYS - 1), abs=0.11)
+    as_written = read_values(exchanged, understand(exchanged, answers | {"exchanged": "no"}))
+    assert as_written["P1", "displacement_north", DAYS - 1] == pytest.approx(2.0 * (DAYS - 1), abs=0.11)
+
+
+@pytest.mark.parametrize("place", [LOCAL, BESIDE_INSTRUMENT, MINE, (5_000.0, 10_000.0, 90.0)])
+def test_coordinates_of_a_local_grid_are_not_compared_with_the_position_of_the_site(tmp_path, place):
+    path = write_points(tmp_path / "t.csv", EAST_NORTH, place, order=(1, 0, 2))
+    assert not understand(path, ACCEPT | {"place": BERNE}).questions
+
+
+def test_the_position_of_an_existing_site_shows_exchanged_coordinates(tmp_path):
+    path = write_points(tmp_path / "t.csv", EAST_NORTH, SWISS, order=(1, 0, 2))
+    found = guess(read_raw_table(path), ACCEPT, site_place=(46.95, 7.45))
+    assert [question.key for question in found.questions] == ["exchanged"]
+
+
+def test_a_wrong_answer_about_x_and_y_is_noticed(tmp_path):
+    path = write_points(tmp_path / "t.csv", "Point;Date;X [m];Y [m];Z [m]", SWISS, order=(1, 0, 2))
+    answers = ACCEPT | {"place": BERNE}
+    assert not understand(path, answers | {"axes": "x north, y east"}).questions
+    assert find_question(understand(path, answers | {"axes": "x east, y north"}), "exchanged")
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     place=st.tuples(*([st.floats(-9e5, 9e5)] * 3)),

@@ -15,8 +15,9 @@ from monitor.api.errors import ConfigError, PayloadError
 from monitor.api.ingest import DISPLACEMENT_OF, ColumnRule, TableMapping, name_station
 from monitor.api.sites import Origin, convert
 from monitor.api.text import LABELLED_TEXT, Figure, Message, Template
+from monitor.features.table_import.guess.grids import Place, find_exchanged_grid
 from monitor.features.table_import.guess.numerals import Numerals, is_empty, list_names, read_number
-from monitor.features.table_import.guess.questions import LEAVE_OUT, Interview
+from monitor.features.table_import.guess.questions import LEAVE_OUT, NO, YES, Interview
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.times import Times
 from monitor.features.table_import.guess.words import names_coordinates
@@ -24,11 +25,17 @@ from monitor.features.table_import.guess.words import names_coordinates
 COORDINATES: Final = "coordinates"
 DISPLACEMENTS: Final = "displacements"
 REFERENCE: Final = "reference"
+EXCHANGED: Final = "exchanged"
 FIRST: Final = "first"
 SITE: Final = "site"
 
 POSITIONS: Final = {displacement: position for position, displacement in DISPLACEMENT_OF.items()}
 """The quantity of a coordinate for each component of a displacement."""
+
+EAST: Final = "displacement_east"
+NORTH: Final = "displacement_north"
+# Points that are compared with the position of the slope.
+POINTS_MOST: Final = 20
 
 # Units of coordinates. Displacements of slopes are also written in them, so the values and the words of the heading
 # decide whether to ask. In other units only values far from zero are asked about.
@@ -73,6 +80,12 @@ _AS_DISPLACEMENTS: Final = Template(
 _IN_COORDINATES: Final = Template(
     "guess.left.distance", "left out: a distance from the instrument, which the coordinates contain"
 )
+_ARE_EXCHANGED: Final = Template(
+    "guess.ask.exchanged",
+    "as they are, the coordinates of {station} lie near the position of the slope in no grid; with easting and "
+    "northing exchanged, they lie near it in {grid}. Are '{east}' and '{north}' exchanged?",
+)
+_EXCHANGED_MEANS: Final = Template("guess.ask.exchanged.means", "{station}: easting {east}, northing {north}")
 _ODD_REFERENCE: Final = Template(
     "guess.reference.odd", "reference: expected 'first', 'site' or a date such as {date}, got '{answer}'"
 )
@@ -117,6 +130,7 @@ def settle_coordinates(
     numerals: Numerals,
     talk: Interview,
     site_origins: Mapping[str, Origin],
+    site_place: Place | None = None,
 ) -> tuple[list[ColumnRule], dict[str, Message]]:
     """Return the rules of the columns, and why columns are left out.
 
@@ -130,6 +144,7 @@ def settle_coordinates(
         numerals: How the numbers of the table are written.
         talk: The answers and open questions.
         site_origins: Origins of the stations in the site file.
+        site_place: Position of the slope.
     """
     components = [rule for rule in rules if rule.quantity in POSITIONS]
     axes = [axis for rule in components for axis in _list_axes(table, rule, station_column, numerals)]
@@ -150,6 +165,9 @@ def settle_coordinates(
         return list(rules), {}
     _refuse_cartesian(table, axes)
     request_reference(talk, site_origins)
+    positions = dict(POSITIONS)
+    if site_place is not None and _are_exchanged(table, axes, site_place, talk):
+        positions |= {EAST: POSITIONS[NORTH], NORTH: POSITIONS[EAST]}
     left_out = {
         rule.name: _IN_COORDINATES()
         for rule in rules
@@ -157,7 +175,31 @@ def settle_coordinates(
         if any(axis.is_far_from_zero for axis in _list_axes(table, rule, station_column, numerals))
     }
     kept = [rule for rule in rules if rule.name not in left_out]
-    return [replace(rule, quantity=POSITIONS.get(rule.quantity, rule.quantity)) for rule in kept], left_out
+    return [replace(rule, quantity=positions.get(rule.quantity, rule.quantity)) for rule in kept], left_out
+
+
+def _are_exchanged(table: RawTable, axes: Sequence[_Axis], site_place: Place, talk: Interview) -> bool:
+    """Return whether easting and northing are exchanged, as an answer states it.
+
+    The question is asked only if all points lie near the slope with them exchanged, and none as they are.
+    """
+    points: dict[str, dict[str, _Axis]] = {}
+    for axis in axes:
+        points.setdefault(axis.station, {})[axis.rule.quantity] = axis
+    pairs = [(own[EAST], own[NORTH]) for own in points.values() if EAST in own and NORTH in own]
+    grids = [find_exchanged_grid(site_place, east.first_m, north.first_m) for east, north in pairs[:POINTS_MOST]]
+    if not grids or grids[0] is None or None in grids:
+        return False
+    east, north = pairs[0]
+    text = _ARE_EXCHANGED(
+        station=east.station, grid=grids[0], east=table.title(east.rule.name), north=table.title(north.rule.name)
+    )
+    first_m, second_m = Figure(east.first_m, ",.1f", "m"), Figure(north.first_m, ",.1f", "m")
+    examples = {
+        YES: _EXCHANGED_MEANS(station=east.station, east=second_m, north=first_m),
+        NO: _EXCHANGED_MEANS(station=east.station, east=first_m, north=second_m),
+    }
+    return talk.request(EXCHANGED, text, (YES, NO), YES, examples) == YES
 
 
 def find_origins(

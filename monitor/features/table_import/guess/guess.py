@@ -43,6 +43,7 @@ from monitor.features.table_import.guess.facts import (
     describe_seldom,
     describe_series_sampling,
 )
+from monitor.features.table_import.guess.grids import Place, parse_place
 from monitor.features.table_import.guess.instruments import find_instruments
 from monitor.features.table_import.guess.numerals import (
     Numerals,
@@ -82,6 +83,9 @@ from monitor.features.table_import.guess.time_questions import (
 )
 from monitor.features.table_import.guess.times import Times, describe_gaps, names_dates_alone
 from monitor.features.table_import.guess.unfold import fold
+
+# The answer about the position of a new site.
+PLACE: Final = "place"
 
 _LONG_FORM: Final = Template(
     "guess.long_form", "this is the neutral long form, nothing to guess: slopeward ingest {file}"
@@ -183,6 +187,7 @@ def guess(
     now: datetime | None = None,
     site_origins: Mapping[str, Origin] | None = None,
     total_stations: Sequence[TotalStation] = (),
+    site_place: Place | None = None,
 ) -> TableGuess:
     """Find the meaning of a table, and the questions that only its owner can answer.
 
@@ -192,6 +197,7 @@ def guess(
         now: The current time; by default that of the clock.
         site_origins: Origins of stations in the site file, which coordinates may count from.
         total_stations: Total stations of the site file, which measure distances and angles.
+        site_place: Position of the site. None for a new site, whose position is an answer.
 
     Raises:
         ConfigError: The table has no time or no measurement, or an answer is not possible.
@@ -241,7 +247,8 @@ def guess(
     rules = [*polar_rules, *rules]
     reasons |= polar_reasons
     _require_some(table, rules, open_columns, talk, rows.numbers)
-    rules, distances = settle_coordinates(table, rules, station_column, numerals, talk, site_origins or {})
+    place = site_place or parse_place(answers.get(PLACE, ""))
+    rules, distances = settle_coordinates(table, rules, station_column, numerals, talk, site_origins or {}, place)
     reasons |= distances
     _require_some(table, rules, open_columns, talk, rows.numbers)
     rain = next((table.title(rule.name) for rule in rules if rule.quantity == RAIN), None)

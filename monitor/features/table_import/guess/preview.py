@@ -46,6 +46,7 @@ class PreviewRequest:
         answers: Answers so far, by key of the question.
         is_new: Whether the site is new, so that its position must be known.
         known: Positions and origins of the stations of the site.
+        place: Latitude and longitude of an existing site.
     """
 
     table: str
@@ -53,6 +54,7 @@ class PreviewRequest:
     answers: Mapping[str, str]
     is_new: bool
     known: ImportOptions = ImportOptions()  # noqa: RUF009 - frozen
+    place: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,7 @@ def preview_file(request: PreviewRequest) -> PreviewResult:
                 request.answers,
                 site_origins=dict(request.known.origins),
                 total_stations=request.known.total_stations,
+                site_place=request.place,
             )
             found = _request_place(table_guess, request)
             shown = [table.columns[name][:ROWS_SHOWN] for name in table.names[:COLUMNS_SHOWN]]

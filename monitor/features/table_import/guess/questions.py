@@ -24,6 +24,7 @@ KEYS: Final = (
     "decimal",
     "downward",
     "error",
+    "exchanged",
     "factor",
     "flag",
     "hours",

@@ -4,7 +4,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import MappingProxyType
@@ -33,6 +32,7 @@ from monitor.api.sites import (
 )
 from monitor.api.text import Message, NameList, Template, Term, format_duration
 from monitor.features.table_import.guess.bounds import LevelWindow, choose_dwell, merge_bounds, propose_bounds
+from monitor.features.table_import.guess.grids import parse_place
 from monitor.features.table_import.guess.guess import SensorGuess, TableGuess
 from monitor.features.table_import.guess.questions import ONE_OF, FileQuestion
 from monitor.features.table_import.guess.record import PARTS, find_bases, list_in_space
@@ -199,12 +199,10 @@ def read_place(text: str) -> tuple[float, float]:
     Raises:
         ConfigError: The text has another form.
     """
-    parts = text.split(",")
-    with suppress(ValueError):
-        latitude, longitude = (float(part) for part in parts)
-        if abs(latitude) <= 90 and abs(longitude) <= 180:
-            return latitude, longitude
-    raise ConfigError(_NO_PLACE(answer=text))
+    place = parse_place(text)
+    if place is None:
+        raise ConfigError(_NO_PLACE(answer=text))
+    return place
 
 
 def find_place(known: ImportOptions, answers: Mapping[str, str]) -> tuple[float, float]:
