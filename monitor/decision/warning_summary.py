@@ -239,6 +239,7 @@ class RecordDays:
     Attributes:
         days: Days with the level or a higher one, by criterion id and name of the level; empty if not counted.
         total: Days from the first reading of the record to the last, both included.
+        part: That only the newest days of the record were counted; None if all were. `total` is their number.
         judged: By criterion id, days on which it had enough recent readings to judge. Without an entry, all days.
         reason: Why the days were not counted; None if they were.
         uncounted: By flag, the judged series without any reading that counts, as `STATION.quantity`.
@@ -249,6 +250,7 @@ class RecordDays:
 
     days: DaysAtLevel = field(default_factory=lambda: MappingProxyType({}))
     total: int = 0
+    part: Message | None = None
     reason: Message | None = None
     judged: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     uncounted: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shlex
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -59,9 +59,20 @@ class SiteDraft:
 
 
 def draft_new_site(
-    name: str, found: FolderGuess, answers: Mapping[str, str], bounds: Sequence[site_file.LevelBounds]
+    name: str,
+    found: FolderGuess,
+    answers: Mapping[str, str],
+    bounds: Sequence[site_file.LevelBounds],
+    on_progress: Callable[[float], None] = lambda _: None,
 ) -> SiteDraft:
     """Return a new site for the files, with bounds that fit their records.
+
+    Args:
+        name: The id of the site.
+        found: The files.
+        answers: Answers to questions, for the place of the site.
+        bounds: Bounds that a person gave.
+        on_progress: Called with the share of the record that is replayed.
 
     Raises:
         ConfigError: The name cannot be that of a site, or a bound is for a quantity that no file has.
@@ -70,8 +81,9 @@ def draft_new_site(
     place = site_file.find_place(merged.known, answers)
     write = partial(site_file.write_site, name, place, merged.zone, merged.sensors, bounds, merged.known)
     files = [(file.path, file.guess) for file in found.files]
-    record = count_days(parse_site(write(), name), files, found.values)
-    text = write(days=record.list_judged())
+    record = count_days(parse_site(write(), name), files, found.values, found.lines, on_progress)
+    # The comments of a site file are about the whole record.
+    text = write(days=record.list_judged() if record.part is None else {})
     return SiteDraft(parse_site(text, name), text, merged.sensors, record)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from monitor.features.table_import.guess.preview import FilePreview, preview_val
 from monitor.features.table_import.guess.questions import EACH, FileQuestion, Interview
 from monitor.features.table_import.guess.raw_table import SHEET, RawTable, read_raw_table
 from monitor.features.table_import.guess.sharing import request_files
-from monitor.features.table_import.guess.values import list_values
+from monitor.features.table_import.guess.values import LineReader, list_values
 
 # Tables that stay in memory while questions are open. If there are more, files with open questions are read again
 # after each round of answers.
@@ -91,11 +91,13 @@ class FolderGuess:
     Attributes:
         questions: Open questions. The files cannot be stored before they are answered.
         left_out: Files and folders that are not imported, each with the reason.
+        lines: Reads the lines of the files.
     """
 
     files: tuple[FileGuess, ...]
     questions: tuple[SharedQuestion, ...] = ()
     left_out: tuple[tuple[Path, str], ...] = ()
+    lines: LineReader = field(default_factory=LineReader, compare=False)
 
     @property
     def values(self) -> int:
@@ -212,6 +214,7 @@ class FolderReader:
         self._place = None if site is None else (site.latitude, site.longitude)
         self._asks_place = asks_place
         self._read_table = lru_cache(TABLES_KEPT)(read_raw_table)
+        self._lines = LineReader()
         self._answered: dict[Path, tuple[Mapping[str, str], FileGuess]] = {}
         self.used_answers: set[str] = set()
 
@@ -236,7 +239,7 @@ class FolderReader:
         if not files:
             raise ConfigError(_NO_TABLE(path=str(self._files[0].parent)))
         questions = share_questions(((file.path.name, file.guess.questions) for file in files), answers)
-        found = FolderGuess(tuple(files), tuple(questions), tuple(left_out))
+        found = FolderGuess(tuple(files), tuple(questions), tuple(left_out), self._lines)
         if not found.questions:
             found = replace(found, questions=self._compare_files(found, answers))
         if self._asks_place and all(site_file.needs_place(file.guess, answers) for file in files):
@@ -257,7 +260,7 @@ class FolderReader:
         self.used_answers |= own.used | {f"{path.name}/{key}" for key in own.used}
         if guessed.questions:
             return FileGuess(path, guessed)
-        sensors, preview = preview_values(path, guessed)
+        sensors, preview = preview_values(path, guessed, self._lines)
         found = FileGuess(path, replace(guessed, sensors=sensors), preview)
         self._answered[path] = dict(answers), found
         return found
@@ -377,7 +380,7 @@ def _load_shared_values(found: FolderGuess) -> dict[tuple[str, str], dict[str, l
     values: dict[tuple[str, str], dict[str, list[tuple[datetime, float]]]] = {key: {} for key in shared}
     for file in dict.fromkeys(file.path for files in shared.values() for file in files):
         guessed = next(one.guess for one in found.files if one.path == file)
-        for one in list_values(file, guessed.form, guessed.options):
+        for one in list_values(file, guessed.form, guessed.options, found.lines):
             key = one.station, one.quantity
             if one.at is None or one.error or key not in shared:
                 continue

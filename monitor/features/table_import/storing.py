@@ -16,13 +16,13 @@ from monitor.api.queries.ingest import (
     FileResult,
     list_readers,
     open_converted,
-    open_readings,
     record_file,
     record_units,
     renew_known_flags,
 )
 from monitor.api.settings import ComputeSection
 from monitor.api.sites import Site
+from monitor.features.table_import.guess.values import LineReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,15 @@ def open_file(
     return open_converted(path, form, options, target.compute, target.clock())
 
 
-def check_file(path: Path, form: str, options: ImportOptions, site: Site, clock: Clock) -> None:
+def check_file(
+    path: Path,
+    form: str,
+    options: ImportOptions,
+    site: Site,
+    clock: Clock,
+    reader: LineReader,
+    on_progress: Callable[[FileResult], None] = lambda _: None,
+) -> None:
     """Check units, times and ranges of a whole file without storing it.
 
     Raises:
@@ -69,8 +77,9 @@ def check_file(path: Path, form: str, options: ImportOptions, site: Site, clock:
         clock,
         mapping=options.mapping,
         dry_run=True,
-        open_lines=partial(open_readings(form), path, options),
-    ).run()
+        on_checked=on_progress,
+        open_lines=partial(reader.open, path, form, options),
+    ).check()
 
 
 def store_file(
@@ -79,6 +88,7 @@ def store_file(
     options: ImportOptions,
     target: ImportTarget,
     *,
+    reader: LineReader | None = None,
     converted: ConvertedFile | None = None,
     is_confirmed: bool = False,
     name: str = "",
@@ -87,6 +97,7 @@ def store_file(
     """Store the readings of a file, note the import in the audit trail, and renew flags of stored readings.
 
     Args:
+        reader: Reads the lines; it may have those of the file in memory.
         converted: The file as a worker read it, from `open_file`.
         is_confirmed: A person confirmed that units and times are right though they look doubtful.
         name: What people call the file; its path if empty.
@@ -96,7 +107,7 @@ def store_file(
         UnitDoubtError: Units, times, ranges or sums of rain are doubtful; nothing of the file was stored.
         StoreBusyError: The database did not answer. What came before is stored; reading again is harmless.
     """
-    lines = partial(open_readings(form), path, options) if converted is None else converted.readings
+    lines = partial((reader or LineReader()).open, path, form, options) if converted is None else converted.readings
     result = FileImport(
         path,
         target.pipeline,

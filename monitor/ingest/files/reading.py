@@ -159,7 +159,8 @@ class FileImport:
         accept_times: Whether a person confirmed times in the future or before 1950.
         accept_ranges: Whether values out of range are stored and flagged, as for live data: the evaluation then raises
             an urgent alert.
-        on_progress: Called after each chunk.
+        on_progress: Called after each chunk that is stored.
+        on_checked: Called after each chunk that is checked.
         by: The person who imports the file; stored with the values that it changes.
         name: The name of the file for people; "" for its path.
         open_lines: Opens the lines of the file; None: the reader of `form` or of `mapping` opens them.
@@ -177,6 +178,7 @@ class FileImport:
     accept_times: bool = False
     accept_ranges: bool = False
     on_progress: Callable[[FileResult], None] = lambda _: None
+    on_checked: Callable[[FileResult], None] = lambda _: None
     by: str | None = None
     name: str = ""
     open_lines: OpenLines | None = None
@@ -192,7 +194,7 @@ class FileImport:
         """
         result = FileResult(self._title)
         who = None if self.by is None else f"{self.by} ({self.name or self.path.name})"
-        self._check()
+        self.check()
         frames = self._read_frames()
         self.before_storing()
         if frames.references and not self.dry_run:
@@ -240,8 +242,8 @@ class FileImport:
             self.pipeline.database.run_read(frames.check)
         return frames
 
-    def _check(self) -> None:
-        """Check the whole file before any of it is stored.
+    def check(self) -> None:
+        """Check the whole file without storing any of it.
 
         Raises:
             UnitDoubtError: Units, times or sums are doubtful; the message contains all doubts.
@@ -253,7 +255,7 @@ class FileImport:
         span = FileResult(title)
         read_at_s = array("d")
         with self._open() as lines:
-            for chunk in _split_rows(_list_rows(lines, FileResult(title))):
+            for chunk in _split_rows(_list_rows(lines, span)):
                 observations = self._sort(chunk)[0]
                 measured = [item for item in observations if FILL not in item.flags]
                 scales.add(measured)
@@ -266,6 +268,7 @@ class FileImport:
                     at = row.get("time")
                     if error is None and isinstance(at, datetime) and at.tzinfo is not None:
                         span.reach(at)
+                self.on_checked(span)
         units = [
             *(find_header_doubts(self.mapping.columns) if self.mapping else ()),
             *scales.find_doubts(self.pipeline.sites, database),

@@ -242,6 +242,20 @@ def test_each_figure_of_the_file_is_repeated_by_a_replay_of_it(tmp_path):
     assert max(written) > 0
 
 
+def test_of_a_long_record_the_newest_days_are_counted(tmp_path, monkeypatch):
+    path = lay(tmp_path / "a.csv", in_space(G1=go(180, 30, 40), G2=STILL), days=120, every_h=24)
+    found, sensors = understand(path)
+    site = parse_site(write_site("s", (46.0, 8.0), "UTC", sensors), "s.toml")
+    whole = count_days(site, [(path, found)], values=1000)
+    assert whole.part is None
+    readings_a_day = len(sensors)
+    monkeypatch.setattr("monitor.features.table_import.guess.lookback.REPLAY_MS", 30.0 * 5.0 * readings_a_day)
+    newest = count_days(site, [(path, found)], values=1000)
+    assert newest.total == 31
+    assert "from 2025" in str(newest.part)
+    assert newest.end is None, "the level may have been raised earlier"
+
+
 def test_the_page_gets_the_motion_of_a_table_from_its_worker(tmp_path):
     path = lay(tmp_path / "a.csv", in_space(G1=go(180, 30, 40)))
     told = understand_in_worker(PreviewRequest(str(path), "a.csv", {"place": "46,8"}, is_new=True))

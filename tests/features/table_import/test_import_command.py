@@ -14,6 +14,7 @@ import pytest
 from monitor.cli.main import run_verb
 from monitor.features.table_import.folder import share_questions
 from monitor.features.table_import.guess.questions import FileQuestion
+from monitor.ingest.files import lines
 
 HOURS = 300
 ANSWERS = ["--answer", "zone=UTC", "--answer", "place=46,9", "--answer", "unit:pore_pressure=kPa"]
@@ -232,3 +233,18 @@ def test_files_with_other_choices_for_one_question_are_asked_about_separately():
         ("b.csv/dates", ("b.csv",)),
     ]
     assert shared[1].other_texts == ("which unit has column B?",)
+
+
+def test_a_table_is_parsed_once_for_its_columns_and_once_for_its_values(piezometers, monkeypatch):
+    opened = []
+    open_rows = lines.open_rows
+    monkeypatch.setattr(lines, "open_rows", lambda path, *layout: opened.append(path.name) or open_rows(path, *layout))
+    assert run_verb(["import", "dam/P1.csv", *ANSWERS, "--bound", "pore_pressure=55 60 65 kPa"]) == 0
+    assert opened == ["P1.csv"]
+    assert count_readings() == HOURS
+
+
+def test_a_table_that_is_too_long_to_be_kept_is_read_again(piezometers, monkeypatch):
+    monkeypatch.setattr("monitor.features.table_import.guess.values.KEPT_LINES", HOURS - 1)
+    assert run_verb(["import", "dam/P1.csv", *ANSWERS, "--bound", "pore_pressure=55 60 65 kPa"]) == 0
+    assert count_readings() == HOURS

@@ -53,6 +53,7 @@ from monitor.features.table_import.drafts import (
 )
 from monitor.features.table_import.folder import FileGuess, FolderGuess, FolderReader, list_import_files
 from monitor.features.table_import.guess import site_file
+from monitor.features.table_import.guess.values import LineReader
 from monitor.features.table_import.storing import ImportTarget, check_file, open_file, store_file
 
 app = Commands(help="Import tables of readings with any layout.")
@@ -220,7 +221,7 @@ def _check_files(found: FolderGuess, site: Site | None, *, accept_units: bool) -
         try:
             if not accept_units:
                 stated = add_places(file.guess.options, site)
-                check_file(file.path, file.guess.form, stated, checked, _now)
+                check_file(file.path, file.guess.form, stated, checked, _now, found.lines)
         except UnitDoubtError as doubt:
             if can_ask() and typer.confirm(f"{find_doubted(doubt)}\nStore the file anyway?", err=True):
                 confirmed.add(file.path)
@@ -313,7 +314,7 @@ def _store_files(
     results: list[tuple[FileGuess, FileResult | str]] = []
     for file in found.files:
         try:
-            result = _store_one(file, target, is_confirmed=file.path in confirmed)
+            result = _store_one(file, found.lines, target, is_confirmed=file.path in confirmed)
         except ConfigError as error:
             print_note(f"{file.path.name} was not stored: {error.message}")
             results.append((file, error.message))
@@ -324,7 +325,7 @@ def _store_files(
     return results
 
 
-def _store_one(file: FileGuess, target: ImportTarget, *, is_confirmed: bool) -> FileResult:
+def _store_one(file: FileGuess, reader: LineReader, target: ImportTarget, *, is_confirmed: bool) -> FileResult:
     """Store a file. If its units or times look doubtful, a person at the terminal confirms them.
 
     Raises:
@@ -338,7 +339,9 @@ def _store_one(file: FileGuess, target: ImportTarget, *, is_confirmed: bool) -> 
         show_progress(file.path.name, min(1.0, (result.valid + result.rejected) / values))
 
     with open_file(file.path, form, stated, target) as converted:
-        store = partial(store_file, file.path, form, stated, target, converted=converted, on_progress=report)
+        store = partial(
+            store_file, file.path, form, stated, target, reader=reader, converted=converted, on_progress=report
+        )
         try:
             return store(is_confirmed=is_confirmed)
         except UnitDoubtError as doubt:

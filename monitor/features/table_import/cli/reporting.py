@@ -49,6 +49,8 @@ def describe_count(record: RecordDays | None) -> dict[str, object]:
     found: dict[str, object] = {"no_reading_counts": warnings} if warnings else {}
     if record.reason is not None:
         return found | {"days_not_counted": str(record.reason)}
+    if record.part is not None:
+        found["part_of_record"] = str(record.part)
     return found | {"record_days": record.total, "days_judged": dict(record.judged)}
 
 
@@ -67,6 +69,8 @@ def print_warnings(warnings: WarningSummary, draft: SiteDraft) -> None:
         print(f"  {line}")
     if draft.record is not None and draft.record.reason is not None:
         print(f"  days of this record at each level were not counted: {draft.record.reason}")
+    if draft.site.criteria and draft.record is not None and draft.record.part is not None:
+        print(f"  days of this record at each level: {draft.record.part}")
 
 
 def explain_unjudged(draft: SiteDraft, bounds: Sequence[site_file.LevelBounds], path: Path) -> None:

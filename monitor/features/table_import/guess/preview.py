@@ -24,7 +24,7 @@ from monitor.features.table_import.guess.raw_table import SHEET, read_raw_table
 from monitor.features.table_import.guess.record import MotionRecord
 from monitor.features.table_import.guess.site_file import request_place
 from monitor.features.table_import.guess.toml_writer import format_mapping
-from monitor.features.table_import.guess.values import CheckedValue, list_values
+from monitor.features.table_import.guess.values import CheckedValue, LineReader, list_values
 
 HEAD: Final = ("time", "station", "quantity", "value", "unit")
 # Values of a file that are read for the preview.
@@ -74,7 +74,9 @@ class FilePreview:
     first_refused: str = ""
 
 
-def preview_values(path: Path, found: TableGuess) -> tuple[tuple[SensorGuess, ...], FilePreview]:
+def preview_values(
+    path: Path, found: TableGuess, reader: LineReader | None = None
+) -> tuple[tuple[SensorGuess, ...], FilePreview]:
     """Read the values of a file without open questions, at most `VALUES_MOST` of them.
 
     Returns:
@@ -88,7 +90,7 @@ def preview_values(path: Path, found: TableGuess) -> tuple[tuple[SensorGuess, ..
     last: deque[CheckedValue] = deque(maxlen=ROWS_SHOWN)
     values = refused = 0
     first_refused = ""
-    for value in islice(list_values(path, found.form, found.options), VALUES_MOST):
+    for value in islice(list_values(path, found.form, found.options, reader), VALUES_MOST):
         values += 1
         record.add(value)
         if value.error:

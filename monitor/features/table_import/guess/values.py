@@ -1,15 +1,19 @@
 """The values of a file of any form, as the preview shows them before anything is stored."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from monitor.api.errors import PayloadError
-from monitor.api.files import ImportOptions
+from monitor.api.files import ImportOptions, ReadingLine
 from monitor.api.ingest import read_time
-from monitor.api.queries.ingest import open_readings
+from monitor.api.queries.ingest import LONG, WIDE, open_readings
 from monitor.api.sites import split_suffix
+
+# Lines of all files of an import that stay in memory, about 150 MB.
+KEPT_LINES: Final = 250_000
 
 
 class CheckedValue(NamedTuple):
@@ -30,9 +34,45 @@ class CheckedValue(NamedTuple):
     error: str = ""
 
 
-def list_values(path: Path, form: str, options: ImportOptions) -> Iterator[CheckedValue]:
+class LineReader:
+    """Reads the lines of files. Lines of tables stay in memory, because an import goes through its files repeatedly."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Path, ImportOptions], list[ReadingLine]] = {}
+        self._free = KEPT_LINES
+
+    @contextmanager
+    def open(self, path: Path, form: str, options: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
+        """Open a file of a form in `list_readers()`.
+
+        Raises:
+            ConfigError: The file has another form.
+        """
+        # The reader of a table uses no other options.
+        key = path, ImportOptions(options.mapping, origins=options.origins, total_stations=options.total_stations)
+        if key in self._kept:
+            yield iter(self._kept[key])
+            return
+        with open_readings(form)(path, options) as lines:
+            yield self._keep(key, lines) if form in {LONG, WIDE} else lines
+
+    def _keep(self, key: tuple[Path, ImportOptions], lines: Iterator[ReadingLine]) -> Iterator[ReadingLine]:
+        """Yield the lines, and keep them once all of them were read if there is room for them."""
+        kept: list[ReadingLine] = []
+        for line in lines:
+            if len(kept) <= self._free:
+                kept.append(line)
+            yield line
+        if len(kept) <= self._free:
+            self._kept[key] = kept
+            self._free -= len(kept)
+
+
+def list_values(
+    path: Path, form: str, options: ImportOptions, reader: LineReader | None = None
+) -> Iterator[CheckedValue]:
     """Yield the values of a file of a form in `list_readers()`; raises ConfigError if the file has another form."""
-    with open_readings(form)(path, options) as lines:
+    with (reader or LineReader()).open(path, form, options) as lines:
         for row, error in (judged for line in lines for judged in line.rows):
             yield _read(row, error)
 
