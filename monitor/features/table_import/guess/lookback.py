@@ -27,7 +27,7 @@ from monitor.features.table_import.guess.values import LineReader, list_values
 
 LONGEST_ROWS: Final = 200_000  # a longer record is not replayed
 # Computing time of a replay, and of each reading in it: failure windows take most of it.
-REPLAY_MS: Final = 20_000.0
+REPLAY_MS: Final = 60_000.0
 READING_MS: Final = 1.0
 WINDOWED_READING_MS: Final = 5.0
 _NEWEST: Final = Template(
