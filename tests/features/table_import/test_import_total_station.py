@@ -198,22 +198,12 @@ interval = "1h"
 """
 
 
-@pytest.mark.parametrize("is_polar", [True, False])
-def test_prisms_are_added_to_a_site_without_prisms(begin, is_polar):
+def test_a_total_station_is_added_to_a_site_without_prisms(begin):
+    write_polar(begin, has_site=False)
     Path("configs/sites").mkdir(parents=True)
     Path("configs/sites/cut.toml").write_text(EMPTY_SITE)
-    if is_polar:
-        write_polar(begin, has_site=False)
-    else:
-        write_coordinates(begin)
-    file, answers = (
-        ("polar.csv", POLAR_ANSWERS)
-        if is_polar
-        else ("prisms.csv", ("zone=UTC", "coordinates=coordinates", "reference=first"))
-    )
-    answered = [word for answer in answers for word in ("--answer", answer)]
-    assert run_verb(["import", file, "--site", "cut", "--yes", *answered]) == 0
+    answered = [word for answer in POLAR_ANSWERS for word in ("--answer", answer)]
+    assert run_verb(["import", "polar.csv", "--site", "cut", "--yes", *answered]) == 0
     assert list_newest()["PR2", "displacement_east"] == pytest.approx(0.8 * (240 + 480), abs=15)
-    text = Path("configs/sites/cut.toml").read_text()
-    assert ("[[total_station]]" in text) == is_polar
-    assert run_verb(["import", file, "--site", "cut", "--yes"]) == 0
+    assert "[[total_station]]" in Path("configs/sites/cut.toml").read_text()
+    assert run_verb(["import", "polar.csv", "--site", "cut", "--yes"]) == 0
