@@ -18,6 +18,12 @@ from monitor.api.sites import QUANTITIES, Origin, Site, convert
 from monitor.api.text import Template
 from monitor.features.table_import.guess import site_file
 from monitor.features.table_import.guess.guess import SensorGuess, TableGuess, guess
+from monitor.features.table_import.guess.instruments import (
+    Instruments,
+    SampledSeries,
+    SeriesSampler,
+    join_instruments,
+)
 from monitor.features.table_import.guess.known import guess_known
 from monitor.features.table_import.guess.preview import FilePreview, preview_values
 from monitor.features.table_import.guess.questions import EACH, FileQuestion, Interview
@@ -47,11 +53,13 @@ class FileGuess:
 
     Attributes:
         preview: Its first and last values as they would be stored; None while a question is open.
+        samples: Values to compare with those of other files; empty for a single file.
     """
 
     path: Path
     guess: TableGuess
     preview: FilePreview | None = None
+    samples: tuple[SampledSeries, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +127,18 @@ class FolderGuess:
             total_stations=next((found.known.total_stations for found in guesses if found.known.total_stations), ()),
         )
         facts = tuple((f.path.name, text) for f in self.files for name, text in f.guess.facts if name == "file")
-        return replace(guesses[0], facts=facts, questions=(), sensors=tuple(sensors.values()), known=known)
+        instruments = self.find_instruments().names
+        joined = tuple(replace(one, instrument=instruments.get(one.station, "")) for one in sensors.values())
+        return replace(guesses[0], facts=facts, questions=(), sensors=joined, known=known)
+
+    def find_instruments(self) -> Instruments:
+        """Return the stations of all files that share an instrument."""
+        sensors = [sensor for file in self.files for sensor in file.guess.sensors]
+        known: dict[str, str] = {}
+        for sensor in sensors:
+            known[sensor.station] = known.get(sensor.station) or sensor.instrument
+        measured = dict.fromkeys((sensor.station, sensor.quantity) for sensor in sensors)
+        return join_instruments(known, measured, [series for file in self.files for series in file.samples])
 
     def find_shared_series(self) -> dict[tuple[str, str], list[FileGuess]]:
         """Return the series that stand in several files, by station and quantity, with their files."""
@@ -260,8 +279,10 @@ class FolderReader:
         self.used_answers |= own.used | {f"{path.name}/{key}" for key in own.used}
         if guessed.questions:
             return FileGuess(path, guessed)
-        sensors, preview = preview_values(path, guessed, self._lines)
-        found = FileGuess(path, replace(guessed, sensors=sensors), preview)
+        sampler = SeriesSampler() if len(self._files) > 1 else None
+        sensors, preview = preview_values(path, guessed, self._lines, sampler)
+        samples = () if sampler is None else tuple(sampler.list_series())
+        found = FileGuess(path, replace(guessed, sensors=sensors), preview, samples)
         self._answered[path] = dict(answers), found
         return found
 

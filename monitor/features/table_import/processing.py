@@ -40,6 +40,7 @@ from monitor.features.table_import import upload_store
 from monitor.features.table_import.folder import SharedQuestion, share_questions
 from monitor.features.table_import.guess import site_file
 from monitor.features.table_import.guess.guess import SensorGuess
+from monitor.features.table_import.guess.instruments import join_instruments
 from monitor.features.table_import.guess.preview import PreviewRequest, PreviewResult
 from monitor.features.table_import.storing import ImportTarget, store_file
 from monitor.features.table_import.upload_store import Upload, UploadStore
@@ -175,7 +176,10 @@ class UploadProcessor:
             origins=tuple(origins.items()),
             total_stations=instruments,
         )
-        return replace(settled[0], sensors=tuple(sensors.values()), told=told)
+        known = {sensor.station: sensor.instrument for sensor in sensors.values()}
+        shared = join_instruments(known, sensors, ()).names
+        joined = tuple(replace(one, instrument=shared.get(one.station, "")) for one in sensors.values())
+        return replace(settled[0], sensors=joined, told=told)
 
     def declare(
         self, upload: Upload, site_id: str, actor: Actor, reason: str, bounds: Sequence[site_file.LevelBounds] = ()

@@ -2,15 +2,18 @@
 
 import random
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.features.table_import.folder import FolderReader, list_import_files
 from monitor.features.table_import.guess.guess import guess
+from monitor.features.table_import.guess.instruments import SeriesSampler
 from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.features.table_import.guess.site_file import add_stations, find_absent, write_site
+from monitor.features.table_import.guess.values import CheckedValue
 from monitor.sites.parsing import parse_site
 from monitor.sites.witnesses import find_groups
 from tests.data.payloads.guessed import lay_rows
@@ -184,6 +187,61 @@ interval = "1h"
     whole = parse_site(add_stations(declared, find_absent(declared, found.sensors)), "slope")
     groups = find_groups(whole)
     assert groups["Crack-1"] == groups["Riss-9"]
+
+
+# ---- several files ---------------------------------------------------------------------------------------------
+
+
+def write_folder(folder, columns):
+    """Write a file for each series, named after its station."""
+    for name, (heading, cells) in columns.items():
+        write(folder / f"{name}.csv", {heading: cells})
+
+
+def understand_folder(folder):
+    reader = FolderReader(list_import_files([folder]).files, None, asks_place=False)
+    return reader.guess({"zone": "UTC"})
+
+
+def test_axes_in_files_of_their_own_are_one_witness(tmp_path):
+    names = [f"IPI_5_{node}_{axis}" for node in (1, 2) for axis in "XY"]
+    write_folder(tmp_path, {name: ("Displacement (mm)", simulate(k)) for k, name in enumerate(names)})
+    found = understand_folder(tmp_path)
+    assert count_groups(found.merge()) == 1
+    assert "IPI_5_1_X + IPI_5_1_Y + ... + IPI_5_2_Y" in str(found.find_instruments().facts)
+
+
+def test_a_copy_in_another_file_is_no_second_witness(tmp_path):
+    values = simulate(1)
+    columns = {
+        "north": ("Crack (mm)", values),
+        "south": ("Crack (mm)", simulate(2)),
+        "crest": ("Riss (cm)", [f"{float(value) / 10:.2f}" for value in values]),
+    }
+    write_folder(tmp_path, columns)
+    found = understand_folder(tmp_path)
+    assert count_groups(found.merge()) == 2
+    assert "crest + north" in str(found.find_instruments().facts)
+
+
+def test_instruments_in_files_of_their_own_are_witnesses(tmp_path):
+    write_folder(tmp_path, {f"E{k}": ("Crack (mm)", simulate(k)) for k in range(1, 5)})
+    found = understand_folder(tmp_path)
+    assert count_groups(found.merge()) == 4
+    assert not found.find_instruments().facts
+
+
+def test_a_long_record_is_sampled_at_the_same_instants():
+    sampler = SeriesSampler()
+    for row in range(9000):
+        at = BEGIN.replace(tzinfo=UTC) + timedelta(minutes=10 * row + 5)
+        sampler.add(CheckedValue(at, "", "A", "crack_opening", f"{row / 100:.2f}", "mm"))
+        if row % 7:
+            sampler.add(CheckedValue(at, "", "B", "crack_opening", f"{row / 1000:.2f}", "cm"))
+    one, other = sampler.list_series()
+    assert len(one.values) <= 2000
+    assert len(one.values.keys() & other.values.keys()) > 500
+    assert (one.step, other.step) == (pytest.approx(0.01), pytest.approx(0.1))
 
 
 # ---- the law ---------------------------------------------------------------------------------------------------

@@ -23,6 +23,9 @@ def print_understood(found: FolderGuess) -> None:
     for (station, quantity), files in found.find_shared_series().items():
         names = ", ".join(file.path.name for file in files)
         print_note(f"{station}.{quantity} is in several files ({names}); they are stored as one series")
+    if len(found.files) > 1:
+        for _, text in found.find_instruments().facts:
+            print_note(text)
 
 
 def read_given_bounds(

@@ -5,11 +5,13 @@ Series of one instrument are one witness. The site file says so by a common `log
 
 import math
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from itertools import combinations
 from os.path import commonprefix
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from monitor.api.ingest import DISPLACEMENT_OF, ColumnRule, TableMapping, name_station
 from monitor.api.sites import GROUND_MOTION_PREFIXES, QUANTITIES, convert
@@ -20,6 +22,7 @@ from monitor.features.table_import.guess.numerals import Numerals, is_empty, lis
 from monitor.features.table_import.guess.questions import Interview
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.times import Times
+from monitor.features.table_import.guess.values import CheckedValue
 from monitor.features.table_import.guess.words import load_words
 
 INSTRUMENT: Final = "instrument"
@@ -79,6 +82,15 @@ class Instruments(NamedTuple):
     facts: Facts
 
 
+class SampledSeries(NamedTuple):
+    """The values of a series in its canonical unit, by the instant or row, and the step of its last digit."""
+
+    station: str
+    unit: str
+    values: Mapping[Any, float]
+    step: float
+
+
 class _Label(NamedTuple):
     """A heading or the name of a station with one letter for an axis cut out."""
 
@@ -124,22 +136,56 @@ def find_instruments(
     """
     groups = _Groups()
     names: dict[str, str] = {}
-    facts: Facts = []
     labels = _list_labels(table, rules, mapping.station)
     for name, stations in [*_find_axes(labels), *_find_nodes(labels, talk)]:
         groups.join(stations)
         names |= dict.fromkeys(stations, name)
+    facts: Facts = []
     if instruments := groups.list_groups():
         facts.append(("instrument", _ONE(names=_name_some([_name_stations(group) for group in instruments]))))
     if not talk.questions:
-        copies = []
-        for one, other in _find_copies(_list_series(table, rules, mapping, times)):
-            if not groups.are_joined(one, other):
-                copies.append(_name_stations([one, other]))
-            groups.join((one, other))
-        if copies:
-            facts.append(("instrument", _COPIES(names=_name_some(copies))))
+        facts += _join_copies(groups, _list_series(table, rules, mapping, times))
     return Instruments(_name_groups(groups.list_groups(), names), facts)
+
+
+def join_instruments(
+    known: Mapping[str, str], measured: Iterable[tuple[str, str]], series: Sequence[SampledSeries]
+) -> Instruments:
+    """Find the stations of several files that share an instrument, by names of stations and equal values.
+
+    Args:
+        known: The name of the instrument of each station, as far as its own file shows it; else an empty text.
+        measured: Station and quantity of each series.
+        series: Values of the series.
+    """
+    groups = _Groups()
+    names = {station: name for station, name in known.items() if name}
+    for name in dict.fromkeys(names.values()):
+        groups.join(station for station, other in names.items() if other == name)
+    before = groups.list_groups()
+    labels = [
+        _LabelledStation(station, station, is_heading=False, is_named=True, quantity=quantity)
+        for station, quantity in measured
+        if quantity in _AXIAL
+    ]
+    for name, stations in [*_find_axes(labels), *_find_nodes(labels, Interview({}))]:
+        groups.join(stations)
+        names = dict.fromkeys(stations, name) | names
+    facts: Facts = []
+    if found := [group for group in groups.list_groups() if group not in before]:
+        facts.append(("instrument", _ONE(names=_name_some([_name_stations(group) for group in found]))))
+    facts += _join_copies(groups, series)
+    return Instruments(_name_groups(groups.list_groups(), names), facts)
+
+
+def _join_copies(groups: _Groups, series: Sequence[SampledSeries]) -> Facts:
+    """Join stations with the same values, and return which ones were not joined before."""
+    copies = []
+    for one, other in _find_copies(series):
+        if not groups.are_joined(one, other):
+            copies.append(_name_stations([one, other]))
+        groups.join((one, other))
+    return [("instrument", _COPIES(names=_name_some(copies)))] if copies else []
 
 
 def _name_groups(groups: Iterable[Sequence[str]], names: Mapping[str, str]) -> dict[str, str]:
@@ -316,16 +362,9 @@ def _name_chain(key: str, labels: Iterable[_LabelledStation]) -> str:
 # ---- equal values ----------------------------------------------------------------------------------------------
 
 
-class _Series(NamedTuple):
-    """The values of a series in its canonical unit, by the instant or row, and the step of its last digit."""
-
-    station: str
-    unit: str
-    values: Mapping[object, float]
-    step: float
-
-
-def _list_series(table: RawTable, rules: Sequence[ColumnRule], mapping: TableMapping, times: Times) -> list[_Series]:
+def _list_series(
+    table: RawTable, rules: Sequence[ColumnRule], mapping: TableMapping, times: Times
+) -> list[SampledSeries]:
     """Return the series that show the state of the slope."""
     numerals = Numerals(mapping.decimal, mapping.thousands, dict.fromkeys(mapping.missing, 0))
     has_instants = len(times.parsed) == table.rows
@@ -340,7 +379,7 @@ def _list_series(table: RawTable, rules: Sequence[ColumnRule], mapping: TableMap
     found = []
     for rule in rules:
         quantity = DISPLACEMENT_OF.get(rule.quantity, rule.quantity)
-        if not quantity.startswith((*GROUND_MOTION_PREFIXES, *_PRESSURES)):
+        if not _shows_slope(quantity):
             continue
         unit = QUANTITIES[quantity].unit
         sign = -1.0 if rule.downward else 1.0
@@ -355,13 +394,70 @@ def _list_series(table: RawTable, rules: Sequence[ColumnRule], mapping: TableMap
             if number is None or not name:
                 continue
             values.setdefault(name, {})[instant] = sign * convert(number, rule.unit, unit)
-            decimals[name] = max(decimals[name], len(f"{number:.9f}".rstrip("0").partition(".")[2]))
+            decimals[name] = max(decimals[name], _count_decimals(number))
         for name, own in values.items():
-            found.append(_Series(name, unit, own, size * 10.0 ** -decimals[name]))
+            found.append(SampledSeries(name, unit, own, size * 10.0 ** -decimals[name]))
     return found
 
 
-def _find_copies(series: Sequence[_Series]) -> list[tuple[str, str]]:
+class SeriesSampler:
+    """Collects values of each series of a file, at the same instants in all files."""
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, str], dict[datetime, float]] = {}
+        self._steps: dict[tuple[str, str], float] = {}
+        # Of each series, one of so many instants is kept.
+        self._every: dict[tuple[str, str], int] = {}
+
+    def add(self, reading: CheckedValue) -> None:
+        """Add a reading if it shows the state of the slope."""
+        if reading.error or reading.at is None or not _shows_slope(reading.quantity):
+            return
+        key = reading.station, reading.quantity
+        every = self._every.setdefault(key, 1)
+        if not _is_sampled(reading.at, every):
+            return
+        unit = QUANTITIES[reading.quantity].unit
+        try:
+            number = float(reading.value)
+            value = convert(number, reading.unit, unit)
+            size = abs(convert(1.0, reading.unit, unit) - convert(0.0, reading.unit, unit))
+        except (ValueError, TypeError):
+            return
+        values = self._values.setdefault(key, {})
+        values[reading.at] = value
+        step = size * 10.0 ** -_count_decimals(number)
+        self._steps[key] = min(step, self._steps.get(key, step))
+        if len(values) > INSTANTS_MOST:
+            every *= 2
+            self._every[key] = every
+            self._values[key] = {at: one for at, one in values.items() if _is_sampled(at, every)}
+
+    def list_series(self) -> list[SampledSeries]:
+        """Return the collected series."""
+        return [
+            SampledSeries(station, QUANTITIES[quantity].unit, values, self._steps[station, quantity])
+            for (station, quantity), values in self._values.items()
+        ]
+
+
+def _is_sampled(at: datetime, every: int) -> bool:
+    """Return whether an instant is among one of so many, the same ones for all series.
+
+    A checksum chooses them, so that no interval between readings leaves out all of a series.
+    """
+    return zlib.crc32(str(at.timestamp()).encode()) % every == 0
+
+
+def _shows_slope(quantity: str) -> bool:
+    return quantity.startswith((*GROUND_MOTION_PREFIXES, *_PRESSURES)) and quantity in QUANTITIES
+
+
+def _count_decimals(number: float) -> int:
+    return len(f"{number:.9f}".rstrip("0").partition(".")[2])
+
+
+def _find_copies(series: Sequence[SampledSeries]) -> list[tuple[str, str]]:
     """Return the stations of series with the same values up to rounding or a constant."""
     return [
         (one.station, other.station)
@@ -370,7 +466,7 @@ def _find_copies(series: Sequence[_Series]) -> list[tuple[str, str]]:
     ]
 
 
-def _is_copy(one: _Series, other: _Series) -> bool:
+def _is_copy(one: SampledSeries, other: SampledSeries) -> bool:
     """Return whether the differences of two series stay within the rounding, while the series change by much more."""
     coarse, fine = max(one.step, other.step), min(one.step, other.step)
     largest = max(map(abs, (*one.values.values(), *other.values.values())), default=0.0)

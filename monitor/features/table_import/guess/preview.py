@@ -18,6 +18,7 @@ from monitor.api.queries.ingest import WIDE, StationPlace, find_form, list_reade
 from monitor.api.sites import Origin, TotalStation
 from monitor.api.text import Template, rename_file
 from monitor.features.table_import.guess.guess import SensorGuess, TableGuess, guess
+from monitor.features.table_import.guess.instruments import SeriesSampler
 from monitor.features.table_import.guess.known import guess_known
 from monitor.features.table_import.guess.questions import FileQuestion
 from monitor.features.table_import.guess.raw_table import SHEET, read_raw_table
@@ -75,9 +76,15 @@ class FilePreview:
 
 
 def preview_values(
-    path: Path, found: TableGuess, reader: LineReader | None = None
+    path: Path, found: TableGuess, reader: LineReader | None = None, sampler: SeriesSampler | None = None
 ) -> tuple[tuple[SensorGuess, ...], FilePreview]:
     """Read the values of a file without open questions, at most `VALUES_MOST` of them.
+
+    Args:
+        path: The file.
+        found: Its meaning.
+        reader: Reads the lines of the file.
+        sampler: Collects the values, to compare them with those of other files.
 
     Returns:
         The series of the file, each with the motion in its record, and the first and last values.
@@ -93,6 +100,8 @@ def preview_values(
     for value in islice(list_values(path, found.form, found.options, reader), VALUES_MOST):
         values += 1
         record.add(value)
+        if sampler is not None:
+            sampler.add(value)
         if value.error:
             refused += 1
             first_refused = first_refused or f"{value.when} {value.station}: {value.error}"
