@@ -4,7 +4,7 @@ import hashlib
 import json
 import shlex
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -115,12 +115,17 @@ def is_own_site_file(path: Path, found: TableGuess, answers: Mapping[str, str]) 
 # ---- mappings --------------------------------------------------------------------------------------------------------
 
 
-def name_mapping(folder: Path, file: Path) -> Path:
-    """Return the path of the mapping of a file."""
-    return folder / f"{file.stem}.mapping.toml"
+def name_mapping(folder: Path, file: Path, found: FolderGuess) -> Path:
+    """Return the path of the mapping of a file.
+
+    The mapping has the name of the file without its suffix, but with it if another file of the import has the same name
+    apart from the suffix.
+    """
+    is_shared = any(other.path.stem == file.stem and other.path.name != file.name for other in found.files)
+    return folder / f"{file.name if is_shared else file.stem}.mapping.toml"
 
 
-def write_new_mapping(folder: Path, file: FileGuess) -> Path | None:
+def write_new_mapping(folder: Path, file: FileGuess, found: FolderGuess) -> Path | None:
     """Write the mapping of a table and return its path; None for a known form, which needs no mapping.
 
     Raises:
@@ -129,10 +134,10 @@ def write_new_mapping(folder: Path, file: FileGuess) -> Path | None:
     if file.guess.mapping is None:
         return None
     text = format_mapping(file.guess.mapping, file.path.name)
-    return write_new(name_mapping(folder, file.path), text)
+    return write_new(name_mapping(folder, file.path, found), text)
 
 
-def write_mapping(folder: Path, file: FileGuess) -> Path | None:
+def write_mapping(folder: Path, file: FileGuess, found: FolderGuess) -> Path | None:
     """Write the mapping of a table, or replace the one that an earlier import wrote; None for a known form.
 
     The first line contains a checksum of the rest, by which `require_own_mappings` notices changes.
@@ -140,18 +145,18 @@ def write_mapping(folder: Path, file: FileGuess) -> Path | None:
     if file.guess.mapping is None:
         return None
     text = format_mapping(file.guess.mapping, file.path.name)
-    path = name_mapping(folder, file.path)
+    path = name_mapping(folder, file.path, found)
     return replace_file(path, f"{_checksum(text)}\n{text}")
 
 
-def require_own_mappings(folder: Path, files: Iterable[FileGuess]) -> None:
+def require_own_mappings(folder: Path, found: FolderGuess) -> None:
     """Require that the mappings of files are as earlier imports wrote them, before anything is stored.
 
     Raises:
         ConfigError: A mapping was changed by hand.
     """
-    for file in files:
-        path = name_mapping(folder, file.path)
+    for file in found.files:
+        path = name_mapping(folder, file.path, found)
         if file.guess.mapping is None or not path.is_file():
             continue
         first, _, rest = path.read_text(encoding="utf-8").partition("\n")

@@ -117,18 +117,10 @@ class FolderGuess:
         if len(self.files) == 1:
             return self.files[0].guess
         guesses = [file.guess for file in self.files]
-        sensors: dict[tuple[str, str], SensorGuess] = {}
-        for found in guesses:
-            for sensor in found.sensors:
-                sensors.setdefault((sensor.station, sensor.quantity), sensor)
-        known = ImportOptions(
-            places=tuple({place.station: place for found in guesses for place in found.known.places}.values()),
-            origins=_merge_origins(origin for found in guesses for origin in found.known.origins),
-            total_stations=next((found.known.total_stations for found in guesses if found.known.total_stations), ()),
-        )
+        sensors, known = merge_series((found.sensors, found.known) for found in guesses)
         facts = tuple((f.path.name, text) for f in self.files for name, text in f.guess.facts if name == "file")
         instruments = self.find_instruments().names
-        joined = tuple(replace(one, instrument=instruments.get(one.station, "")) for one in sensors.values())
+        joined = tuple(replace(one, instrument=instruments.get(one.station, "")) for one in sensors)
         return replace(guesses[0], facts=facts, questions=(), sensors=joined, known=known)
 
     def find_instruments(self) -> Instruments:
@@ -147,6 +139,24 @@ class FolderGuess:
             for sensor in file.guess.sensors:
                 found.setdefault((sensor.station, sensor.quantity), []).append(file)
         return {key: files for key, files in found.items() if len(files) > 1}
+
+
+def merge_series(
+    files: Iterable[tuple[Iterable[SensorGuess], ImportOptions]],
+) -> tuple[tuple[SensorGuess, ...], ImportOptions]:
+    """Return the series of several files, each once, and what the files state about stations and instruments."""
+    sensors: dict[tuple[str, str], SensorGuess] = {}
+    options: list[ImportOptions] = []
+    for of_file, known in files:
+        options.append(known)
+        for sensor in of_file:
+            sensors.setdefault((sensor.station, sensor.quantity), sensor)
+    merged = ImportOptions(
+        places=tuple({place.station: place for known in options for place in known.places}.values()),
+        origins=_merge_origins(origin for known in options for origin in known.origins),
+        total_stations=next((known.total_stations for known in options if known.total_stations), ()),
+    )
+    return tuple(sensors.values()), merged
 
 
 def _merge_origins(origins: Iterable[tuple[str, Origin]]) -> tuple[tuple[str, Origin], ...]:

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -37,11 +37,11 @@ from monitor.api.text import LABELLED_TEXT, Figure, Message, NameList, Template,
 from monitor.api.web import UNKNOWN_SITE, Context
 from monitor.api.worker import WorkerTask, run_in_worker
 from monitor.features.table_import import upload_store
-from monitor.features.table_import.folder import SharedQuestion, share_questions
+from monitor.features.table_import.folder import SharedQuestion, merge_series, share_questions
 from monitor.features.table_import.guess import site_file
 from monitor.features.table_import.guess.guess import SensorGuess
 from monitor.features.table_import.guess.instruments import join_instruments
-from monitor.features.table_import.guess.preview import PreviewRequest, PreviewResult
+from monitor.features.table_import.guess.preview import FileFacts, PreviewRequest, PreviewResult
 from monitor.features.table_import.storing import ImportTarget, store_file
 from monitor.features.table_import.upload_store import Upload, UploadStore
 
@@ -166,20 +166,12 @@ class UploadProcessor:
         settled = [found for found in results if found is not None and found.is_answered]
         if not settled or len(settled) < len(results):
             return None
-        sensors = {(sensor.station, sensor.quantity): sensor for found in settled for sensor in found.sensors}
-        places = {place.station: place for found in settled for place in found.told.places}
-        origins = dict(origin for found in settled for origin in found.told.origins)
-        instruments = next((found.told.total_stations for found in settled if found.told.total_stations), ())
-        told = replace(
-            settled[0].told,
-            places=tuple(places.values()),
-            origins=tuple(origins.items()),
-            total_stations=instruments,
-        )
-        known = {sensor.station: sensor.instrument for sensor in sensors.values()}
-        shared = join_instruments(known, sensors, ()).names
-        joined = tuple(replace(one, instrument=shared.get(one.station, "")) for one in sensors.values())
-        return replace(settled[0], sensors=joined, told=told)
+        sensors, known = merge_series((found.sensors, found.known) for found in settled)
+        stated = {one.name: getattr(known, one.name) for one in fields(FileFacts)}
+        instruments = {sensor.station: sensor.instrument for sensor in sensors}
+        shared = join_instruments(instruments, [(one.station, one.quantity) for one in sensors], ()).names
+        joined = tuple(replace(one, instrument=shared.get(one.station, "")) for one in sensors)
+        return replace(settled[0], sensors=joined, told=FileFacts(**stated))
 
     def declare(
         self, upload: Upload, site_id: str, actor: Actor, reason: str, bounds: Sequence[site_file.LevelBounds] = ()

@@ -92,6 +92,7 @@ def store_file(
     converted: ConvertedFile | None = None,
     is_confirmed: bool = False,
     name: str = "",
+    on_checked: Callable[[FileResult], None] = lambda _: None,
     on_progress: Callable[[FileResult], None] = lambda _: None,
 ) -> FileResult:
     """Store the readings of a file, note the import in the audit trail, and renew flags of stored readings.
@@ -116,6 +117,7 @@ def store_file(
         mapping=options.mapping,
         accept_units=is_confirmed,
         accept_times=is_confirmed,
+        on_checked=on_checked,
         on_progress=on_progress,
         by=target.actor.name,
         name=name,

@@ -256,7 +256,9 @@ class FileImport:
         read_at_s = array("d")
         with self._open() as lines:
             for chunk in _split_rows(_list_rows(lines, span)):
-                observations = self._sort(chunk)[0]
+                observations, rejected = self._sort(chunk)
+                span.valid += len(observations)
+                span.rejected += sum(count for _, count in rejected)
                 measured = [item for item in observations if FILL not in item.flags]
                 scales.add(measured)
                 ranges.add(measured)

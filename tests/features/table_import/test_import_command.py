@@ -248,3 +248,42 @@ def test_a_table_that_is_too_long_to_be_kept_is_read_again(piezometers, monkeypa
     monkeypatch.setattr("monitor.features.table_import.guess.values.KEPT_LINES", HOURS - 1)
     assert run_verb(["import", "dam/P1.csv", *ANSWERS, "--bound", "pore_pressure=55 60 65 kPa"]) == 0
     assert count_readings() == HOURS
+
+
+def test_a_file_that_is_refused_beside_stored_values_changes_nothing(here, begin, capsys):
+    times = [f"{begin + timedelta(hours=hour):%Y-%m-%d %H:%M}" for hour in range(100)]
+    rng = random.Random(1)
+    depths_m = [10.0 + rng.gauss(0, 0.05) for _ in times]
+    rows = [f"{at},{depth_m:.3f}" for at, depth_m in zip(times, depths_m, strict=True)]
+    Path("bench.csv").write_text("\n".join(["Time,P1 water_level [m]", *rows, ""]))
+    given = ["--answer", "zone=UTC", "--answer", "place=46,9", "--site", "bench"]
+    assert run_verb(["import", "bench.csv", *given]) == 0
+    site_file = Path("configs/sites/bench.toml")
+    before = site_file.read_text()
+    # The same epochs with values in centimetres, beside a station that the site file lacks.
+    rows = [f"{at},{100 * depth_m:.1f},{depth_m:.3f}" for at, depth_m in zip(times, depths_m, strict=True)]
+    Path("wrong.csv").write_text("\n".join(["Time,P1 water_level [m],P2 water_level [m]", *rows, ""]))
+    rows = [f"{at},{depth_m + 1:.3f}" for at, depth_m in zip(times, depths_m, strict=True)]
+    Path("right.csv").write_text("\n".join(["Time,P3 water_level [m]", *rows, ""]))
+    capsys.readouterr()
+    assert run_verb(["import", "wrong.csv", "right.csv", *given]) == 3
+    assert "wrong.csv was not stored" in capsys.readouterr().err
+    after = site_file.read_text()
+    assert after.startswith(before.rstrip())
+    assert '"P3"' in after
+    assert '"P2"' not in after
+    assert {path.name for path in Path("configs/mappings/bench").glob("*.mapping.toml")} == {
+        "bench.mapping.toml",
+        "right.mapping.toml",
+    }
+
+
+def test_mappings_of_files_that_differ_in_their_suffix_have_different_names(piezometers):
+    Path("dam/P2.csv").rename("dam/P1.txt")
+    given = [*ANSWERS, "--answer", "record:P1.pore_pressure=one record", "--bound", "pore_pressure=55 60 65 kPa"]
+    assert run_verb(["import", "dam", *given]) == 0
+    assert {path.name for path in Path("configs/mappings/dam").glob("*.mapping.toml")} == {
+        "P1.csv.mapping.toml",
+        "P1.txt.mapping.toml",
+        "P3.mapping.toml",
+    }

@@ -74,7 +74,7 @@ def guess_file(
             print_json({"files": [preview_to_json(file) for file in found.files]})
         return
     here = out or Path()
-    written = [mapping for file in found.files if (mapping := write_new_mapping(here, file)) is not None]
+    written = [mapping for file in found.files if (mapping := write_new_mapping(here, file, found)) is not None]
     name = site_id or site_file.name_site(path.resolve().stem)
     if site is None:
         draft, target, commands = _write_new_site(name, site_id, out, folder, found, answers, set_bounds)
@@ -171,7 +171,7 @@ def _list_commands(found: FolderGuess, here: Path, draft: SiteDraft) -> Iterator
     yield f"slopeward db upgrade{more}"
     for file in found.files:
         if file.guess.mapping is not None:
-            reading = f"--mapping {quote_path(name_mapping(here, file.path))}"
+            reading = f"--mapping {quote_path(name_mapping(here, file.path, found))}"
         else:
             stated = file.guess.known
             given = {

@@ -1,6 +1,6 @@
 """`slopeward import`: from files of unknown layout to stored readings and a judged level."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -124,7 +124,7 @@ def import_(
         if options().as_json:
             print_json(_describe_import(found, draft, warnings, []))
         return
-    require_own_mappings(mappings, found.files)
+    require_own_mappings(mappings, found)
     if can_ask() and not is_confirmed:
         plan = _describe_plan(found, site, draft, service.paths.sites)
         if not typer.confirm(plan, default=True, err=True):
@@ -134,8 +134,10 @@ def import_(
     with open_database(service, any_revision=True) as db:
         _prepare_database(db)
         results = _store_files(db, found, draft.site, service, confirmed)
-        _require_stored(results)
-        written = [mapping for file in found.files if (mapping := write_mapping(mappings, file)) is not None]
+        stored = _select_stored(found, results)
+        if len(stored.files) < len(found.files):
+            draft = _draft_stored(site_id, site, stored, given, set_bounds)
+        written = [mapping for file in stored.files if (mapping := write_mapping(mappings, file, found)) is not None]
         if draft.text is not None:
             written.append(write_new(path, draft.text) if site is None else replace_file(path, draft.text))
         in_force, decision = evaluate_now(db, draft.site, _now())
@@ -221,7 +223,9 @@ def _check_files(found: FolderGuess, site: Site | None, *, accept_units: bool) -
         try:
             if not accept_units:
                 stated = add_places(file.guess.options, site)
-                check_file(file.path, file.guess.form, stated, checked, _now, found.lines)
+                check_file(
+                    file.path, file.guess.form, stated, checked, _now, found.lines, _report_share("checking", file)
+                )
         except UnitDoubtError as doubt:
             if can_ask() and typer.confirm(f"{find_doubted(doubt)}\nStore the file anyway?", err=True):
                 confirmed.add(file.path)
@@ -239,6 +243,17 @@ def _check_files(found: FolderGuess, site: Site | None, *, accept_units: bool) -
     return replace(found, files=tuple(kept), left_out=tuple(left_out)), confirmed
 
 
+def _report_share(stage: str, file: FileGuess) -> Callable[[FileResult], None]:
+    """Return a function that prints the share of the values of a file that have passed a stage."""
+    show_progress = make_progress_printer()
+    values = max(1, 0 if file.preview is None else file.preview.values)
+
+    def report(result: FileResult) -> None:
+        show_progress(f"{stage} {file.path.name}", min(1.0, (result.valid + result.rejected) / values))
+
+    return report
+
+
 def _draft_site(
     site_id: str,
     site: Site | None,
@@ -246,7 +261,9 @@ def _draft_site(
     answers: Mapping[str, str],
     bounds: Sequence[site_file.LevelBounds],
 ) -> SiteDraft:
-    return draft_new_site(site_id, found, answers, bounds) if site is None else draft_additions(site, found, bounds)
+    if site is not None:
+        return draft_additions(site, found, bounds)
+    return draft_new_site(site_id, found, answers, bounds, partial(make_progress_printer(), "replaying the record"))
 
 
 def _ask_bounds(draft: SiteDraft, by: str | None) -> list[site_file.LevelBounds]:
@@ -331,16 +348,18 @@ def _store_one(file: FileGuess, reader: LineReader, target: ImportTarget, *, is_
     Raises:
         UnitDoubtError: Nobody confirmed them.
     """
-    show_progress = make_progress_printer()
     form, stated = file.guess.form, add_places(file.guess.options, target.site)
-    values = max(1, 0 if file.preview is None else file.preview.values)
-
-    def report(result: FileResult) -> None:
-        show_progress(file.path.name, min(1.0, (result.valid + result.rejected) / values))
-
     with open_file(file.path, form, stated, target) as converted:
         store = partial(
-            store_file, file.path, form, stated, target, reader=reader, converted=converted, on_progress=report
+            store_file,
+            file.path,
+            form,
+            stated,
+            target,
+            reader=reader,
+            converted=converted,
+            on_checked=_report_share("checking", file),
+            on_progress=_report_share("storing", file),
         )
         try:
             return store(is_confirmed=is_confirmed)
@@ -399,17 +418,34 @@ def _print_next(draft: SiteDraft, path: Path) -> None:
     print_note(f"  slopeward run{more}      # the service with its page, new readings over MQTT, and messages")
 
 
-def _require_stored(results: Sequence[tuple[FileGuess, FileResult | str]]) -> None:
-    """End the command before it writes a site file if no file has a valid reading.
+def _select_stored(found: FolderGuess, results: Sequence[tuple[FileGuess, FileResult | str]]) -> FolderGuess:
+    """Return the files that have a valid reading. The others change neither the site file nor the mappings.
 
     Raises:
         Exit: No reading is valid.
     """
-    stored = [result for _, result in results if isinstance(result, FileResult)]
-    if not any(result.valid for result in stored):
-        reason = next((result.first_reason for result in stored if result.first_reason), "")
+    stored = [file for file, result in results if isinstance(result, FileResult) and result.valid]
+    if not stored:
+        reasons = (result.first_reason for _, result in results if isinstance(result, FileResult))
+        reason = next(filter(None, reasons), "")
         print_note("nothing valid was found" + (f"; the first reason: {reason}" if reason else ""))
         raise typer.Exit(EXIT_NOTHING)
+    return replace(found, files=tuple(stored))
+
+
+def _draft_stored(
+    site_id: str,
+    site: Site | None,
+    stored: FolderGuess,
+    answers: Mapping[str, str],
+    bounds: Sequence[site_file.LevelBounds],
+) -> SiteDraft:
+    """Return the site with the stations of stored files alone, without bounds of quantities that these lack."""
+    sensors = stored.merge().sensors
+    if site is not None and not site_file.find_absent(site, sensors):
+        return SiteDraft(site, None)
+    fitting = [bound for bound in bounds if any(s.quantity.startswith(bound.quantity) for s in sensors)]
+    return _draft_site(site_id, site, stored, answers, fitting)
 
 
 def _print_record_end(draft: SiteDraft, *, is_blind: bool) -> None:
