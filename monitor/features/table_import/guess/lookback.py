@@ -120,7 +120,8 @@ def count_days(
 
 def _find_start(site: Site, files: Sequence[tuple[Path, TableGuess]], reader: LineReader) -> datetime | None:
     """Return the midnight from which on a replay takes about `REPLAY_MS`; None if all of the record takes less."""
-    windowed = {station for criterion in site.criteria if criterion.kind.facts for station in criterion.stations}
+    windowing = [criterion for criterion in site.criteria if criterion.kind.facts == "failures"]
+    windowed = {station for criterion in windowing for station in criterion.stations}
     readings = (
         (value.at, value.station)
         for path, table_guess in files
