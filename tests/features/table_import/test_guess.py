@@ -14,7 +14,7 @@ import pytest
 from monitor.errors import ConfigError, PayloadError
 from monitor.features.table_import.guess import time_forms
 from monitor.features.table_import.guess.guess import SensorGuess, guess
-from monitor.features.table_import.guess.names import read_name
+from monitor.features.table_import.guess.names import read_heading
 from monitor.features.table_import.guess.preview import PreviewRequest, PreviewResult
 from monitor.features.table_import.guess.preview import preview_file as understand_in_worker
 from monitor.features.table_import.guess.questions import EACH, LEAVE_OUT
@@ -272,7 +272,7 @@ WRITTEN = {
 )
 def test_units_as_loggers_write_them(quantity, written, one):
     unit = read_unit(f"[{written}]")
-    assert read_name(f"{quantity} A [{written}]").unit == unit
+    assert read_heading(f"{quantity} A [{written}]").unit == unit
     assert convert(1.0, unit, QUANTITIES[quantity].unit) == pytest.approx(one, rel=1e-6)
 
 

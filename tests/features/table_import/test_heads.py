@@ -176,7 +176,7 @@ def test_names_that_are_rising_numbers_are_names(tmp_path, names):
     rows = [f"{at};{k}{mark}1;{k}{mark}2;{k}{mark}3" for k, at in enumerate(times(20))]
     path.write_text("\n".join([names, *rows, ""]))
     look = read_raw_table(path)
-    assert (look.names, look.rows) == (tuple(names.split(";")), 20)
+    assert (look.keys, look.rows) == (tuple(names.split(";")), 20)
     found = guess(look, {"zone": "UTC", "quantity": "displacement", "unit": "mm"})
     assert len({s.station for s in found.sensors}) == 3
 
@@ -189,6 +189,6 @@ def test_rows_before_the_names_of_a_file_that_begins_in_the_middle_are_counted(t
     names = "Time;Crack 1;Temp" if units else "Time;Crack 1 (mm);Temp (degC)"
     path.write_text("\n".join([*rows[:early], names, *filter(None, [units]), *rows[early:]]) + "\n")
     look = read_raw_table(path)
-    assert [name.split(" (")[0] for name in look.names] == ["Time", "Crack 1", "Temp"]
+    assert [name.split(" (")[0] for name in look.keys] == ["Time", "Crack 1", "Temp"]
     assert (look.early, look.rows) == (early, len(rows) - early)
     assert guess(look, {"zone": "UTC"}).questions == ()

@@ -11,7 +11,7 @@ from monitor.features.table_import.guess.names import (
     is_no_measurement,
     is_term_of_field,
     may_count_downward,
-    read_name,
+    read_heading,
 )
 from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.ingest.files.lines import open_long
@@ -72,17 +72,17 @@ def rise(k):
     ],
 )
 def test_a_word_within_another_word_and_a_place_are_no_water(header, quantity):
-    assert read_name(header).quantity == quantity
+    assert read_heading(header).quantity == quantity
 
 
 def test_a_pressure_that_counts_from_a_vacuum_is_asked_about():
-    name = read_name("Pore pressure P1 (psia)")
+    name = read_heading("Pore pressure P1 (psia)")
     assert (name.quantity, name.unit, name.foreign) == ("pore_pressure", None, "psia")
 
 
 @pytest.mark.parametrize("header", ["Piezo abs. P1 (kPa)", "Total pore pressure (kPa)", "Piezo uncorrected (kPa)"])
 def test_a_pressure_with_that_of_the_air_in_it_is_asked_about(header):
-    assert (read_name(header).quantity, read_name(header).unit) == (None, "kPa")
+    assert (read_heading(header).quantity, read_heading(header).unit) == (None, "kPa")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_pressure_with_that_of_the_air_in_it_is_asked_about(header):
     ],
 )
 def test_a_unit_of_pressure_does_not_settle_whose_pressure_it_is(header, quantity):
-    assert read_name(header).quantity == quantity
+    assert read_heading(header).quantity == quantity
 
 
 @tabulated(
@@ -117,7 +117,7 @@ def test_a_unit_of_pressure_does_not_settle_whose_pressure_it_is(header, quantit
     ],
 )
 def test_words_for_below_a_mark_count_downward_in_any_language(header, is_depth):
-    assert may_count_downward(header, read_name(header).quantity) is is_depth
+    assert may_count_downward(header, read_heading(header).quantity) is is_depth
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -129,7 +129,7 @@ def test_a_unit_counts_where_units_stand_and_says_nothing_else(tmp_path, word, u
     for place in PLACES:
         if unit == "%" and "_" in place:
             continue
-        name = read_name(place.format(name=f"{word} B7", unit=unit))
+        name = read_heading(place.format(name=f"{word} B7", unit=unit))
         assert (name.quantity, name.unit, name.station[-2:]) == (quantity, unit, "B7"), place
     found = guess(lay(tmp_path / "f.csv", f"Time (UTC),{word} B7\n-,{unit}", rise), {})
     assert [(s.quantity, s.unit) for s in found.sensors] == [(quantity, unit)]
@@ -173,7 +173,7 @@ def test_a_unit_counts_where_units_stand_and_says_nothing_else(tmp_path, word, u
     ],
 )
 def test_a_name_says_quantity_unit_and_station_and_a_length_behind_a_number_is_a_depth(header, said):
-    name = read_name(header)
+    name = read_heading(header)
     assert (name.quantity, name.unit, name.station) == said
 
 
@@ -181,13 +181,13 @@ def test_a_name_says_quantity_unit_and_station_and_a_length_behind_a_number_is_a
 @tabulated("unit", ["mm", "kPa", "mm/h"])
 @tabulated("form", ["Crack 2 {}", "Crack 2 ({})", "Crack_{}", "Crack 2 [{}]", "{} crack", "Riss in {}"])
 def test_a_share_of_a_unit_is_another_unit_and_asked_about(form, unit, share):
-    name = read_name(form.format(f"{share} {unit}"))
+    name = read_heading(form.format(f"{share} {unit}"))
     assert (name.unit, unit in name.foreign) == (None, True)
-    assert read_name(form.format(unit)).unit == unit  # whole, it is read
+    assert read_heading(form.format(unit)).unit == unit  # whole, it is read
 
 
 def test_a_small_depth_is_no_share_of_a_unit():
-    assert (read_name("Soil moisture 0.1 m [%]").unit, read_name("Rain 0.01 in tips (in)").unit) == ("%", "in")
+    assert (read_heading("Soil moisture 0.1 m [%]").unit, read_heading("Rain 0.01 in tips (in)").unit) == ("%", "in")
 
 
 def test_a_depth_is_no_unit_that_gainsays_a_mapping(tmp_path):
@@ -258,7 +258,7 @@ def test_a_part_of_a_motion_is_asked_about_alone_and_never_the_motion(tmp_path, 
 
 @pytest.mark.parametrize("header", ["Daily(mm)", "Hourly (mm)", "Increment (mm)", "Monthly rain (mm)", "24 h [mm]"])
 def test_words_of_a_time_alone_are_no_part_of_a_motion(header):
-    assert not read_name(header).is_part
+    assert not read_heading(header).is_part
 
 
 SETTINGS = ("Antenna height (m)", "Instrument height [m]", "Displacement limit (mm)", "Alarm level (mm)", "Soglia [mm]")
@@ -275,7 +275,7 @@ Distanza dall'acqua (m); Distance de l'eau (m)"""
 
 @pytest.mark.parametrize("header", re.split(r";\s+", WATER))
 def test_a_distance_to_water_counts_downward(tmp_path, header):
-    name = read_name(header)
+    name = read_heading(header)
     assert name.quantity == "groundwater_level"
     assert may_count_downward(header, name.quantity)
     assert not may_count_downward("Distance to prism (m)", "displacement_distance")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.features.table_import.guess.guess import guess
-from monitor.features.table_import.guess.names import read_name
+from monitor.features.table_import.guess.names import read_heading
 from monitor.features.table_import.guess.raw_table import read_raw_table
 from tests.data.payloads.guessed import keep, lay_rows, read_good
 
@@ -97,7 +97,7 @@ def test_columns_that_name_their_quantity_are_not_asked_about(tmp_path):
 
 @pytest.mark.parametrize("heading", ["Ink_[5][1]_dA", "Press[2](1) raw", "Node (3) A"])
 def test_a_number_in_brackets_inside_a_heading_is_no_unit(heading):
-    assert read_name(heading).unit is None
+    assert read_heading(heading).unit is None
 
 
 @settings(max_examples=30, deadline=None)

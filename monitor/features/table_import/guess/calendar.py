@@ -31,7 +31,7 @@ from monitor.features.table_import.guess.questions import Interview
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.time_columns import reread
 from monitor.features.table_import.guess.time_examples import show_instants
-from monitor.features.table_import.guess.time_forms import YEAR_DAY, is_titled
+from monitor.features.table_import.guess.time_forms import YEAR_DAY, is_heading
 from monitor.features.table_import.guess.times import Times
 
 INSTANTS: Final = "times"
@@ -98,7 +98,7 @@ _NO_DAYS: Final = Template(
 )
 
 
-def settle_instants(table: RawTable, times: Times, talk: Interview, now: datetime) -> Times:
+def settle_instants(table: RawTable, times: Times, interview: Interview, now: datetime) -> Times:
     """Return the times as they count; ask if they are implausible or can be counted in another way.
 
     A record is implausible if it ends after `now`, begins before 1950, or begins with instants of a clock that was not
@@ -109,26 +109,26 @@ def settle_instants(table: RawTable, times: Times, talk: Interview, now: datetim
     """
     if times.rule.era and not _names_era(table, times):
         era = next(name for name, changes in _ERAS.items() if changes["era"] == times.rule.era)
-        talk.request(INSTANTS, _NO_DAYS(), (era,), era, show_instants(table, {era: times.rule}))
+        interview.request(INSTANTS, _NO_DAYS(), (era,), era, show_instants(table, {era: times.rule}))
         return times
-    times = _settle_unit(table, times, talk)
-    answered = _DAY_NUMBERS.get(talk.answers.get(INSTANTS, ""))
+    times = _settle_unit(table, times, interview)
+    answered = _DAY_NUMBERS.get(interview.answers.get(INSTANTS, ""))
     if answered is not None and times.rule.format == answered["format"]:
         return times
     late = _AHEAD_MOST if times.rule.zone is None and not times.has_zone else timedelta(0)
     times = _drop_implausible(times, late, now)
     instants = _place(times)
     if _doubt(instants, late, now) is None:
-        return _settle_rivals(table, times, instants, talk, now)
+        return _settle_rivals(table, times, instants, interview, now)
     ways = dict(_list_plausible(table, times, now))
     choices = {name: way.rule for name, way in ways.items()} | {AS_THEY_ARE: times.rule}
-    answer = request_instants(instants, talk, now, tuple(ways), late, show_instants(table, choices))
+    answer = request_instants(instants, interview, now, tuple(ways), late, show_instants(table, choices))
     return times if answer is None else ways.get(answer, times)
 
 
 def request_instants(
     instants: Sequence[datetime],
-    talk: Interview,
+    interview: Interview,
     now: datetime,
     choices: tuple[str, ...] = (),
     late: timedelta = timedelta(0),
@@ -138,7 +138,7 @@ def request_instants(
 
     Args:
         instants: The instants of a record, in order.
-        talk: Answers and open questions.
+        interview: Answers and open questions.
         now: The present instant.
         choices: Other ways to count; the first is the default.
         late: How much earlier the instants may be, because their zone is open.
@@ -148,7 +148,7 @@ def request_instants(
     if doubt is None or _doubt(instants, late, now) is None:
         return None
     default = choices[0] if choices else None
-    return talk.request(INSTANTS, _RIGHT(doubt=doubt), (*choices, AS_THEY_ARE), default, examples)
+    return interview.request(INSTANTS, _RIGHT(doubt=doubt), (*choices, AS_THEY_ARE), default, examples)
 
 
 def _doubt(instants: Sequence[datetime], late: timedelta, now: datetime) -> Message | None:
@@ -168,10 +168,10 @@ def _drop_implausible(times: Times, late: timedelta, now: datetime) -> Times:
 
 def _names_era(table: RawTable, times: Times) -> bool:
     """Return whether the headings name the era of the times."""
-    return bool(find_era((table.title(times.rule.columns[0]), *table.notes.values(), *table.above)))
+    return bool(find_era((table.heading(times.rule.columns[0]), *table.notes.values(), *table.above)))
 
 
-def _settle_unit(table: RawTable, times: Times, talk: Interview) -> Times:
+def _settle_unit(table: RawTable, times: Times, interview: Interview) -> Times:
     """Ask for the unit of numbers whose heading names an origin alone, if several units are plausible."""
     interpretations = {
         _UNIT_NAMES[interpretation.rule.format]: interpretation
@@ -180,44 +180,44 @@ def _settle_unit(table: RawTable, times: Times, talk: Interview) -> Times:
     }
     if len(interpretations) < 2 or times.rule.since is None:
         return times
-    text = _WHICH_UNIT(column=table.title(times.rule.column), at=Timestamp.of(times.rule.since, "minute"))
+    text = _WHICH_UNIT(column=table.heading(times.rule.column), at=Timestamp.of(times.rule.since, "minute"))
     examples = show_instants(table, {name: interpretation.rule for name, interpretation in interpretations.items()})
-    answer = talk.request(TIME_UNIT, text, tuple(interpretations), examples=examples)
+    answer = interview.request(TIME_UNIT, text, tuple(interpretations), examples=examples)
     return replace(times if answer is None else interpretations[answer], rivals=())
 
 
 def _settle_rivals(
-    table: RawTable, times: Times, instants: Sequence[datetime], talk: Interview, now: datetime
+    table: RawTable, times: Times, instants: Sequence[datetime], interview: Interview, now: datetime
 ) -> Times:
     """Ask about plausible instants that may be others: numbers of days, decimal years, years of two digits."""
     last_at = Timestamp.of(instants[-1], "day")
     examples = show_instants(table, {AS_THEY_ARE: times.rule})
     if times.rule.format == YEAR and _may_be_year_and_day(table, times):
-        text = _YEAR_POINT_DAY(column=table.title(times.rule.column), at=last_at)
-        talk.request(INSTANTS, text, (AS_THEY_ARE,), examples=examples)
+        text = _YEAR_POINT_DAY(column=table.heading(times.rule.column), at=last_at)
+        interview.request(INSTANTS, text, (AS_THEY_ARE,), examples=examples)
         return times
     if times.rule.format in {DATENUM, JD} and not _names_day_number(table, times):
         name = _SIZED_DAY_NUMBERS[times.rule.format]
-        text = _ARE_DAYS(column=table.title(times.rule.column), way=Term(name), at=last_at)
-        talk.request(INSTANTS, text, (name,), examples=show_instants(table, {name: times.rule}))
+        text = _ARE_DAYS(column=table.heading(times.rule.column), way=Term(name), at=last_at)
+        interview.request(INSTANTS, text, (name,), examples=show_instants(table, {name: times.rule}))
         return times
     question = _doubt_day_numbers(table, times, last_at, now)
     if question is not None:
         name = _name_day_number(times.rule.format)
         ways = {name: times} | dict(_list_plausible(table, times, now))
         shown = show_instants(table, {way: interpretation.rule for way, interpretation in ways.items()})
-        answer = talk.request(INSTANTS, question, tuple(ways), examples=shown)
+        answer = interview.request(INSTANTS, question, tuple(ways), examples=shown)
         return times if answer is None else ways[answer]
     doubt = doubt_century(times.rule.format, instants[-1])
     if doubt is not None and not times.rivals:  # the order of day, month and year is asked about first
-        talk.request(INSTANTS, _RIGHT(doubt=doubt), (AS_THEY_ARE,), examples=examples)
+        interview.request(INSTANTS, _RIGHT(doubt=doubt), (AS_THEY_ARE,), examples=examples)
     return times
 
 
 def _names_day_number(table: RawTable, times: Times) -> bool:
     """Return whether the name of the column contains the kind of its day numbers."""
-    title = table.title(times.rule.column)
-    return is_titled(title, "julian_day") or is_titled(title, "matlab_day")
+    heading = table.heading(times.rule.column)
+    return is_heading(heading, "julian_day") or is_heading(heading, "matlab_day")
 
 
 def _name_day_number(form: str) -> str:
@@ -227,7 +227,7 @@ def _name_day_number(form: str) -> str:
 def _doubt_day_numbers(table: RawTable, times: Times, last_at: Timestamp, now: datetime) -> Message | None:
     """Return why day numbers of five digits may be a year and a day of the year or the reverse; None if not."""
     form = times.rule.format
-    column = table.title(times.rule.column)
+    column = table.heading(times.rule.column)
     if form in {EXCEL, YEAR_DAY} and any(rival.rule.format in {EXCEL, YEAR_DAY} for rival in times.rivals):
         return _WHICH_DAYS(column=column, way=Term(_name_day_number(form)), at=last_at)
     if form != EXCEL or len(times.rule.columns) > 1:

@@ -17,8 +17,8 @@ from monitor.features.table_import.guess.time_forms import (
     DIGIT_CLOCKS,
     NUMERIC_CLOCK_FORMS,
     has_word,
-    is_clock_title,
-    is_titled,
+    is_clock_heading,
+    is_heading,
     join_cells,
 )
 from monitor.features.table_import.guess.time_zones import is_zone_cell
@@ -54,13 +54,13 @@ def join_clock(table: RawTable, day: Times) -> Times | None:
     }
     found: list[Times] = []
     days = sorted(form for form in {_MIDNIGHT_FORM.sub("", form) for form in forms} if "%H" not in form)
-    for name in table.names:
+    for name in table.keys:
         cells = [str(cell) for cell in table.list_cells(name)]
         if name == date or len(cells) < FITS * len(day.parsed):
             continue
         first_cells = cells[:50]
         is_numeric = sum(to_number(cell) is not None for cell in first_cells) >= FITS * len(first_cells)
-        clocks = _list_numeric_clocks(table.title(name), cells) if is_numeric else CLOCK_FORMS
+        clocks = _list_numeric_clocks(table.heading(name), cells) if is_numeric else CLOCK_FORMS
         if not clocks:
             continue
         texts = [
@@ -70,11 +70,11 @@ def join_clock(table: RawTable, day: Times) -> Times | None:
         ]
         rule = replace(day.rule, columns=(date, name))
         if is_numeric and len(set(day.parsed)) == 1:
-            joined = _choose_on_one_day(rule, texts, days, _list_one_day_clocks(table.title(name), cells, clocks))
+            joined = _choose_on_one_day(rule, texts, days, _list_one_day_clocks(table.heading(name), cells, clocks))
         else:
             joined = choose_form(rule, texts, [f"{form} {clock}" for form in days for clock in clocks])
         # a number that never changes is a clock only if its column is named after one: 9.00 on each morning
-        if joined is not None and (not is_numeric or is_clock_title(table.title(name)) or _changes(joined)):
+        if joined is not None and (not is_numeric or is_clock_heading(table.heading(name)) or _changes(joined)):
             found.append(joined)
     return _prefer_end(table, found)
 
@@ -84,12 +84,12 @@ def _prefer_end(table: RawTable, found: Sequence[Times]) -> Times | None:
     if not found:
         return None
     first, *others = found
-    if not has_word(table.title(first.rule.columns[1]), "begin"):
+    if not has_word(table.heading(first.rule.columns[1]), "begin"):
         return first
     ends = [
         times
         for times in others
-        if has_word(table.title(times.rule.columns[1]), "end")
+        if has_word(table.heading(times.rule.columns[1]), "end")
         and len(times.parsed) == len(first.parsed)
         and all(begin < end for begin, end in zip(first.parsed, times.parsed, strict=True))
     ]
@@ -101,17 +101,17 @@ def _changes(times: Times) -> bool:
     return len({at.time() for at in times.parsed}) > 1
 
 
-def _list_numeric_clocks(title: str, cells: Sequence[str]) -> tuple[str, ...]:
+def _list_numeric_clocks(heading: str, cells: Sequence[str]) -> tuple[str, ...]:
     """Return the forms that numbers beside a date may have as a clock; none if the column is not named after one."""
-    if not has_word(title, "clock") and not has_word(title, "hour"):
+    if not has_word(heading, "clock") and not has_word(heading, "hour"):
         return ()
     if all(cell.isdigit() and len(cell) <= len("hh") and int(cell) <= _HOURS_MOST for cell in cells):
-        return ("%H",) if has_word(title, "hour") else ("%H", "%H%M")
+        return ("%H",) if has_word(heading, "hour") else ("%H", "%H%M")
     # 13.50 in a column of hours is half past one
-    return NUMERIC_CLOCK_FORMS[1:] if has_word(title, "decimal_hours") else NUMERIC_CLOCK_FORMS
+    return NUMERIC_CLOCK_FORMS[1:] if has_word(heading, "decimal_hours") else NUMERIC_CLOCK_FORMS
 
 
-def _list_one_day_clocks(title: str, cells: Sequence[str], clocks: Sequence[str]) -> list[str]:
+def _list_one_day_clocks(heading: str, cells: Sequence[str], clocks: Sequence[str]) -> list[str]:
     """Return the clocks that the digits beside one single date may be.
 
     Several dates distinguish hhmm from hhmmss, because the nights must fit. On one date 0, 10, ... 50, 100 fits both.
@@ -119,7 +119,7 @@ def _list_one_day_clocks(title: str, cells: Sequence[str], clocks: Sequence[str]
     """
     if not all(cell.isdigit() for cell in cells):
         return list(clocks)
-    named = [form for form, name in DIGIT_CLOCKS.items() if name in title.casefold()]
+    named = [form for form, name in DIGIT_CLOCKS.items() if name in heading.casefold()]
     longest = max(len(cell) for cell in cells)
     if longest > len("hhmm") or "%H%M%S" in named:
         return ["%H%M%S"]
@@ -130,7 +130,7 @@ def _list_one_day_clocks(title: str, cells: Sequence[str], clocks: Sequence[str]
         return ["%H%M", "%H%M%S"]
     steps = {int(after) - int(before) for before, after in pairwise(cells)}
     is_whole_day = steps == {1} and int(cells[-1]) >= _HOURS_MOST - 1
-    return ["%H"] if has_word(title, "hour") or is_whole_day or len(cells) == 1 else ["%H", "%H%M"]
+    return ["%H"] if has_word(heading, "hour") or is_whole_day or len(cells) == 1 else ["%H", "%H%M"]
 
 
 def _choose_on_one_day(how: TimeRule, texts: Sequence[str], days: Sequence[str], clocks: Sequence[str]) -> Times | None:
@@ -148,7 +148,7 @@ def join_half_day(table: RawTable, times: Times) -> Times:
     """Return the interpretations of a date and a clock together with a column of AM and PM, if there is one."""
     if len(times.rule.columns) != 2 or "%H:" not in times.rule.format:
         return times
-    for name in table.names:
+    for name in table.keys:
         cells = [str(cell) for cell in table.columns[name]]
         if cells and all(cell.upper() in {"AM", "PM"} for cell in cells):
             rule = replace(times.rule, columns=(*times.rule.columns, name))
@@ -161,9 +161,9 @@ def join_zone(table: RawTable, times: Times) -> Times:
     """Return the interpretations together with a column that names the zone of each row, if they lack a zone."""
     if times.has_zone or times.zone or are_days(times):
         return times
-    for name in table.names:
+    for name in table.keys:
         texts = {str(cell).strip() for cell in table.columns[name]}
-        is_zone_column = has_word(table.title(name), "zone")
+        is_zone_column = has_word(table.heading(name), "zone")
         if len(texts) > _ZONES_MOST or not all(is_zone_cell(text, is_zone_column=is_zone_column) for text in texts):
             continue
         rule = replace(times.rule, columns=(*times.rule.columns, name))
@@ -188,19 +188,19 @@ def require_clock(table: RawTable, times: Times) -> Times:
     if clock is None:
         return times
     if len(times.parsed) < FITS * len(table.list_cells(clock)):
-        text = _LEFT_BLANK(column=table.title(times.rule.columns[0]), clock=table.title(clock))
+        text = _LEFT_BLANK(column=table.heading(times.rule.columns[0]), clock=table.heading(clock))
     else:
-        text = _ODD_CLOCK(column=table.title(clock))
+        text = _ODD_CLOCK(column=table.heading(clock))
     raise ConfigError(LABELLED_TEXT(name=str(table.path), text=text))
 
 
 def _find_clock(table: RawTable, day: Times) -> str | None:
     """Return a column of clocks that could not be read together with the dates; None if there is none."""
-    for name in table.names:
+    for name in table.keys:
         cells = [str(cell) for cell in table.list_cells(name)]
         if name in day.rule.columns or not cells:
             continue
-        is_clock = is_clock_title(table.title(name)) and len(set(cells)) > 1
+        is_clock = is_clock_heading(table.heading(name)) and len(set(cells)) > 1
         if is_clock or sum(bool(_CLOCK_CELL.match(cell)) for cell in cells) >= 0.8 * len(cells):
             return name
     return None
@@ -214,8 +214,8 @@ def join_parts_of_time(table: RawTable) -> Times | None:
 
     Loggers also write the year, the day of the year and hhmm.
     """
-    numbers = {name: _read_whole(table, name) for name in table.names}
-    for place, year in enumerate(table.names):
+    numbers = {name: _read_whole(table, name) for name in table.keys}
+    for place, year in enumerate(table.keys):
         years = numbers[year]
         if not years or not all(1950 <= number <= 2100 for number in years) or years != sorted(years):
             continue
@@ -230,7 +230,7 @@ def _join_named_parts(
     table: RawTable, year: str, ahead: Sequence[str], numbers: Mapping[str, Sequence[int]]
 ) -> Times | None:
     """Return the interpretation with the most parts that runs forward."""
-    parts = _DAY_OF_YEAR_PARTS if ahead and is_titled(table.title(ahead[0]), "day_of_year") else _PARTS
+    parts = _DAY_OF_YEAR_PARTS if ahead and is_heading(table.heading(ahead[0]), "day_of_year") else _PARTS
     for count in range(min(len(ahead), len(parts) - 1), 1, -1):
         columns = (year, *ahead[:count])
         if parts is _DAY_OF_YEAR_PARTS and count == 2 and max(numbers[ahead[1]]) > _HOURS_MOST:
@@ -262,13 +262,13 @@ def _join_day_and_hhmm(table: RawTable, year: str, ahead: Sequence[str]) -> Time
 
 def _list_parts(table: RawTable, place: int, numbers: Mapping[str, Sequence[int]]) -> list[str]:
     """Return the columns behind the year that may be parts of the time: whole numbers, or seconds with a fraction."""
-    rows = len(numbers[table.names[place]])
+    rows = len(numbers[table.keys[place]])
     parts: list[str] = []
-    for name in table.names[place + 1 : place + 6]:
-        title = table.title(name)
-        is_whole = is_titled(title, "seconds") or len(numbers[name]) == rows
+    for name in table.keys[place + 1 : place + 6]:
+        heading = table.heading(name)
+        is_whole = is_heading(heading, "seconds") or len(numbers[name]) == rows
         # behind a date, a small number is a measurement unless its column is named after a part of a clock
-        is_clock_part = title.isdigit() or is_titled(title, "clock_part")
+        is_clock_part = heading.isdigit() or is_heading(heading, "clock_part")
         if not is_whole or (len(parts) > 1 and not is_clock_part):
             break
         parts.append(name)

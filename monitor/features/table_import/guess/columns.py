@@ -20,7 +20,7 @@ from monitor.features.table_import.guess.names import (
     is_no_measurement,
     list_measured_quantities,
     may_count_downward,
-    read_name,
+    read_heading,
     strip_treatment,
 )
 from monitor.features.table_import.guess.patterns import settle_patterns
@@ -87,7 +87,7 @@ class _ColumnQuestion:
 
     def to_question(self, table: RawTable, read_numbers: together.Numbers) -> FileQuestion:
         """Return the question, with what each answer means for the largest value of a column, if a unit is involved."""
-        names = together.name_some([table.title(column) for column in self.columns])
+        names = together.name_some([table.heading(column) for column in self.columns])
         is_about_each = self.key.startswith(QUANTITY) and len(self.columns) > 1
         choices = (*self.choices, LEAVE_OUT, *((EACH,) if is_about_each else ()))
         column = self.columns[0]
@@ -95,7 +95,7 @@ class _ColumnQuestion:
         values = sorted(read_numbers(column), key=abs) if self.quantity or self.unit else []
         for value in values[-1:]:
             for choice in self.choices:
-                if (example := self._describe(table.title(column), value, choice)) is not None:
+                if (example := self._describe(table.heading(column), value, choice)) is not None:
                     examples[choice] = example
         return FileQuestion(self.key, self._ask(names), choices, self.default, examples)
 
@@ -105,13 +105,13 @@ class _ColumnQuestion:
             return join([_FOREIGN(unit=self.unit), question]) if self.unit else question
         return _WHAT_IN(unit=self.unit, names=names) if self.unit else _WHAT(names=names)
 
-    def _describe(self, title: str, value: float, choice: str) -> Message | None:
+    def _describe(self, heading: str, value: float, choice: str) -> Message | None:
         """Return what an answer means for a value; None if the columns have no unit that can be converted."""
         if self.quantity:
             unit, canonical = choice, QUANTITIES[self.quantity].unit
             with suppress(ValueError):
                 converted = Figure(convert(value, unit, canonical), ".6g", canonical)
-                return _BECOMES(column=title, value=Figure(value, ".6g", unit), converted=converted)
+                return _BECOMES(column=heading, value=Figure(value, ".6g", unit), converted=converted)
             return None
         if not self.unit:
             return None
@@ -119,7 +119,7 @@ class _ColumnQuestion:
         with suppress(ValueError):
             converted = Figure(convert(value, self.unit, canonical), ".6g", canonical)
             measured = Figure(value, ".6g", self.unit)
-            return _IS_OF(column=title, value=measured, quantity=Term(choice), converted=converted)
+            return _IS_OF(column=heading, value=measured, quantity=Term(choice), converted=converted)
         return None
 
 
@@ -128,7 +128,7 @@ def settle_columns(
     numbers: Sequence[str],
     read_numbers: together.Numbers,
     station_column: str | None,
-    talk: Interview,
+    interview: Interview,
 ) -> tuple[list[ColumnRule], set[str]]:
     """Return a rule for each column that is settled, and the columns whose question is open.
 
@@ -137,38 +137,38 @@ def settle_columns(
         numbers: The columns of numbers.
         read_numbers: Returns the numbers of a column.
         station_column: The column that names the station of each row, if there is one.
-        talk: The answers and open questions.
+        interview: The answers and open questions.
     """
-    names = {n: read_heading(table, n) for n in numbers if _is_measured(table.title(n), read_numbers(n))}
+    names = {n: read_column_heading(table, n) for n in numbers if _is_measured(table.heading(n), read_numbers(n))}
     names = {column: name for column, name in names.items() if not is_raw(name.foreign)}
-    names, undecided = settle_patterns(names, table.title, talk)
+    names, undecided = settle_patterns(names, table.heading, interview)
     decided = {column: name for column, name in names.items() if column not in undecided}
-    names, open_columns = together.settle_components(decided, talk)
+    names, open_columns = together.settle_components(decided, interview)
     open_columns += undecided
-    errors = together.pair_errors(names, read_numbers, talk)
+    errors = together.pair_errors(names, read_numbers, interview)
     values = {n: name for n, name in names.items() if n not in errors and n not in open_columns}
-    found, questions = _resolve_quantities(values, _find_table_unit(table), talk)
-    talk.questions.extend(question.to_question(table, read_numbers) for question in questions)
+    found, questions = _resolve_quantities(values, _find_table_unit(table), interview)
+    interview.questions.extend(question.to_question(table, read_numbers) for question in questions)
     found = {
         column: (quantity, unit)
         for column, (quantity, unit) in found.items()
-        if _is_possible(column, quantity, unit, read_numbers(column), talk)
+        if _is_possible(column, quantity, unit, read_numbers(column), interview)
     }
-    found = _settle_twins(found, {} if station_column is not None else values, talk)
+    found = _settle_twins(found, {} if station_column is not None else values, interview)
     stations = _name_stations(table, {column: values[column] for column in found}, found, station_column)
     sigmas = {value: error for error, value in reversed(errors.items())}
     rules = []
     for column, (quantity, unit) in found.items():
-        downward = _counts_downward(table.title(column), quantity, read_numbers(column), talk)
+        downward = _counts_downward(table.heading(column), quantity, read_numbers(column), interview)
         rules.append(ColumnRule(column, stations[column], quantity, unit, sigmas.get(column), downward=downward))
     open_columns += [column for question in questions for column in question.columns]
     open_errors = [error for error, value in errors.items() if value in open_columns]
     return rules, {*open_columns, *open_errors}
 
 
-def read_heading(table: RawTable, column: str) -> ColumnMeaning:
+def read_column_heading(table: RawTable, column: str) -> ColumnMeaning:
     """Return the meaning of the heading of a column and of the unit below it."""
-    return read_name(table.title(column), table.units.get(column))
+    return read_heading(table.heading(column), table.units.get(column))
 
 
 def find_column_units(table: RawTable) -> dict[str, str]:
@@ -176,7 +176,7 @@ def find_column_units(table: RawTable) -> dict[str, str]:
 
     An example are the two lines `Level` and `UNIT: m` above a table with the heading `Level`.
     """
-    columns = {table.title(name).casefold(): name for name in table.names}
+    columns = {table.heading(name).casefold(): name for name in table.keys}
     return {
         columns[name.casefold()]: unit
         for name, line in pairwise(table.above)
@@ -203,33 +203,33 @@ def _read_unit_line(line: str) -> str | None:
     return ""
 
 
-def _is_measured(title: str, values: Sequence[float]) -> bool:
+def _is_measured(heading: str, values: Sequence[float]) -> bool:
     """Return whether a column of numbers holds measurements; an elevation does if it changes."""
-    is_height = load_words("places", "elevations").is_in(title) and len(set(values)) > 1
-    return is_height or not is_no_measurement(title)
+    is_height = load_words("places", "elevations").is_in(heading) and len(set(values)) > 1
+    return is_height or not is_no_measurement(heading)
 
 
 # ---- quantity and unit -----------------------------------------------------------------------------------------
 
 
 def _resolve_quantities(
-    names: Mapping[str, ColumnMeaning], table_unit: str, talk: Interview
+    names: Mapping[str, ColumnMeaning], table_unit: str, interview: Interview
 ) -> tuple[dict[str, tuple[str, str]], list[_ColumnQuestion]]:
     """Return quantity and unit of each column, by its heading or an answer, and the open questions."""
     questions: dict[str, _ColumnQuestion] = {}
     found: dict[str, tuple[str, str]] = {}
     for column, name in names.items():
-        quantity = name.quantity or _find_quantity_answer(column, name, talk)
+        quantity = name.quantity or _find_quantity_answer(column, name, interview)
         unit = name.unit
         if unit is None and not name.foreign and quantity and is_unit_of(table_unit, quantity):
             unit = table_unit
         elif unit is None:
             whole = _COMPONENT.sub("", quantity or "")
-            unit = talk.find(UNIT, column, quantity or "", whole, f"{whole} [{name.foreign}]")
+            unit = interview.find(UNIT, column, quantity or "", whole, f"{whole} [{name.foreign}]")
         if LEAVE_OUT in {quantity, unit}:
             continue
         if quantity is None:
-            question = _ask_quantity(column, name, talk.answers)
+            question = _ask_quantity(column, name, interview.answers)
         elif quantity not in QUANTITIES:
             raise ConfigError(ONE_OF(key=QUANTITY, names=NameList(tuple(sorted(QUANTITIES))), answer=quantity))
         elif unit is None:
@@ -243,11 +243,11 @@ def _resolve_quantities(
     return found, list(questions.values())
 
 
-def _find_quantity_answer(column: str, name: ColumnMeaning, talk: Interview) -> str | None:
+def _find_quantity_answer(column: str, name: ColumnMeaning, interview: Interview) -> str | None:
     """Return the quantity that an answer gives a column; a part of a motion needs an answer of its own."""
     if name.is_part:
-        return talk.answers.get(name_own(QUANTITY, column))
-    return talk.find(QUANTITY, column, name.unit or "")
+        return interview.answers.get(name_own(QUANTITY, column))
+    return interview.find(QUANTITY, column, name.unit or "")
 
 
 def _ask_unit(quantity: str, foreign: str) -> _ColumnQuestion:
@@ -275,7 +275,7 @@ def _ask_quantity(column: str, name: ColumnMeaning, answers: Mapping[str, str]) 
     return _ColumnQuestion(key, choices, unit=unit, default=LEAVE_OUT if is_alone else None)
 
 
-def _is_possible(column: str, quantity: str, unit: str, values: Sequence[float], talk: Interview) -> bool:
+def _is_possible(column: str, quantity: str, unit: str, values: Sequence[float], interview: Interview) -> bool:
     """Return whether a column is read; its owner is asked if most values are outside the range of its quantity.
 
     Displacements are not compared with a range: coordinates, which are large, have a question of their own.
@@ -287,32 +287,32 @@ def _is_possible(column: str, quantity: str, unit: str, values: Sequence[float],
     if limits.low <= middle <= limits.high:
         return True
     text = _BEYOND(column=column, value=Figure(middle, ".4g", limits.unit), quantity=Term(quantity))
-    return talk.request(name_own(QUANTITY, column), text, (quantity, LEAVE_OUT)) != LEAVE_OUT
+    return interview.request(name_own(QUANTITY, column), text, (quantity, LEAVE_OUT)) != LEAVE_OUT
 
 
-def _counts_downward(title: str, quantity: str, values: Sequence[float], talk: Interview) -> bool:
+def _counts_downward(heading: str, quantity: str, values: Sequence[float], interview: Interview) -> bool:
     """Return whether the sign of a column is turned, because larger values are lower ground or water.
 
     A heading such as "depth to water" counts downward. Values below zero under such a heading count upward already.
     """
-    if not may_count_downward(title, quantity):
+    if not may_count_downward(heading, quantity):
         return False
     nonzero = [value for value in values if value]
     above = sum(value > 0 for value in nonzero)
     if nonzero and not 1 - ONE_SIGN < above / len(nonzero) < ONE_SIGN:
         return 2 * above > len(nonzero)
-    answer = talk.find(DOWNWARD, title, quantity)
+    answer = interview.find(DOWNWARD, heading, quantity)
     if answer is None:
         key = f"{DOWNWARD}:{quantity}"
-        if all(question.key != key for question in talk.questions):
-            talk.questions.append(FileQuestion(key, _DOWNWARD(column=title), (YES, NO)))
+        if all(question.key != key for question in interview.questions):
+            interview.questions.append(FileQuestion(key, _DOWNWARD(column=heading), (YES, NO)))
         return False
-    require(f"{DOWNWARD}:{title}", answer, (YES, NO))
+    require(f"{DOWNWARD}:{heading}", answer, (YES, NO))
     return answer == YES
 
 
 def _settle_twins(
-    found: Mapping[str, tuple[str, str]], names: Mapping[str, ColumnMeaning], talk: Interview
+    found: Mapping[str, tuple[str, str]], names: Mapping[str, ColumnMeaning], interview: Interview
 ) -> dict[str, tuple[str, str]]:
     """Ask which of several treated columns of one quantity and station to read. All are kept until it is answered.
 
@@ -322,7 +322,7 @@ def _settle_twins(
     Args:
         found: Quantity and unit of each column.
         names: Headings of columns that name stations; empty if a column names the station of each row.
-        talk: The answers and open questions.
+        interview: The answers and open questions.
     """
     kept: dict[str, tuple[str, str]] = {}
     bases = {column: strip_treatment(names[column].station) if column in names else ("", True) for column in found}
@@ -332,7 +332,7 @@ def _settle_twins(
     for (quantity, base), columns in groups.items():
         if len(columns) > 1 and any(bases[column][1] for column in columns):
             key = f"{COLUMN}:{base}.{quantity}" if base else f"{COLUMN}:{quantity}"
-            answer = talk.request(key, _WHICH_COLUMN(quantity=Term(quantity)), (*columns, LEAVE_OUT))
+            answer = interview.request(key, _WHICH_COLUMN(quantity=Term(quantity)), (*columns, LEAVE_OUT))
             kept |= {column: found[column] for column in columns if answer in {None, column}}
         else:
             kept |= {column: found[column] for column in columns}
@@ -377,8 +377,8 @@ def _name_stations(
     counts = Counter((chosen[column], found[column][0]) for column in names)
     for column in names:
         if counts[chosen[column], found[column][0]] > 1:
-            number = table.names.index(column) + 1
-            chosen[column] = name_station(table.title(column)) or f"{usual}-{number}"
+            number = table.keys.index(column) + 1
+            chosen[column] = name_station(table.heading(column)) or f"{usual}-{number}"
     taken: set[tuple[str, str]] = set()
     for column in names:
         base = chosen[column]

@@ -128,7 +128,7 @@ def settle_coordinates(
     rules: Sequence[ColumnRule],
     station_column: str | None,
     numerals: Numerals,
-    talk: Interview,
+    interview: Interview,
     site_origins: Mapping[str, Origin],
     site_place: Place | None = None,
 ) -> tuple[list[ColumnRule], dict[str, Message]]:
@@ -142,7 +142,7 @@ def settle_coordinates(
         rules: One rule for each column of values.
         station_column: The column that names the station of a row. None if each rule has a station.
         numerals: How the numbers of the table are written.
-        talk: The answers and open questions.
+        interview: The answers and open questions.
         site_origins: Origins of the stations in the site file.
         site_place: Position of the slope.
     """
@@ -152,9 +152,9 @@ def settle_coordinates(
     if not doubtful:
         return list(rules), {}
     example = max(doubtful, key=lambda axis: abs(axis.last_m - axis.first_m))
-    answer = talk.request(
+    answer = interview.request(
         COORDINATES,
-        _WHICH(column=table.title(example.rule.name)),
+        _WHICH(column=table.heading(example.rule.name)),
         (COORDINATES, DISPLACEMENTS, LEAVE_OUT),
         COORDINATES,
         _describe_choices(example),
@@ -164,9 +164,9 @@ def settle_coordinates(
     if answer != COORDINATES:
         return list(rules), {}
     _refuse_cartesian(table, axes)
-    request_reference(talk, site_origins)
+    request_reference(interview, site_origins)
     positions = dict(POSITIONS)
-    if site_place is not None and _are_exchanged(table, axes, site_place, talk):
+    if site_place is not None and _are_exchanged(table, axes, site_place, interview):
         positions |= {EAST: POSITIONS[NORTH], NORTH: POSITIONS[EAST]}
     left_out = {
         rule.name: _IN_COORDINATES()
@@ -178,7 +178,7 @@ def settle_coordinates(
     return [replace(rule, quantity=positions.get(rule.quantity, rule.quantity)) for rule in kept], left_out
 
 
-def _are_exchanged(table: RawTable, axes: Sequence[_Axis], site_place: Place, talk: Interview) -> bool:
+def _are_exchanged(table: RawTable, axes: Sequence[_Axis], site_place: Place, interview: Interview) -> bool:
     """Return whether easting and northing are exchanged, as an answer states it.
 
     The question is asked only if all points lie near the slope with them exchanged, and none as they are.
@@ -192,14 +192,14 @@ def _are_exchanged(table: RawTable, axes: Sequence[_Axis], site_place: Place, ta
         return False
     east, north = pairs[0]
     text = _ARE_EXCHANGED(
-        station=east.station, grid=grids[0], east=table.title(east.rule.name), north=table.title(north.rule.name)
+        station=east.station, grid=grids[0], east=table.heading(east.rule.name), north=table.heading(north.rule.name)
     )
     first_m, second_m = Figure(east.first_m, ",.1f", "m"), Figure(north.first_m, ",.1f", "m")
     examples = {
         YES: _EXCHANGED_MEANS(station=east.station, east=second_m, north=first_m),
         NO: _EXCHANGED_MEANS(station=east.station, east=first_m, north=second_m),
     }
-    return talk.request(EXCHANGED, text, (YES, NO), YES, examples) == YES
+    return interview.request(EXCHANGED, text, (YES, NO), YES, examples) == YES
 
 
 def find_origins(
@@ -271,7 +271,7 @@ class ReferenceReadings:
         later = [row for clock, row in timed if self._begin is None or clock >= self._begin]
         reading = next(_read_instants(self._table, self._mapping, later), None)
         if reading is None:
-            raise ConfigError(_NOT_ON(station=station, column=self._table.title(column), answer=self._answer))
+            raise ConfigError(_NOT_ON(station=station, column=self._table.heading(column), answer=self._answer))
         return reading
 
 
@@ -304,11 +304,11 @@ def _refuse_cartesian(table: RawTable, axes: Sequence[_Axis]) -> None:
             raise ConfigError(LABELLED_TEXT(name=str(table.path), text=_CARTESIAN(station=station)))
 
 
-def request_reference(talk: Interview, site_origins: Mapping[str, Origin]) -> None:
+def request_reference(interview: Interview, site_origins: Mapping[str, Origin]) -> None:
     """Ask from which reading displacement counts."""
     today = datetime.now(UTC).date()
     template = _WHICH_REFERENCE_OR_SITE if site_origins else _WHICH_REFERENCE
-    answer = talk.request(REFERENCE, template(date=today.isoformat()), (), FIRST)
+    answer = interview.request(REFERENCE, template(date=today.isoformat()), (), FIRST)
     if answer is not None:
         read_reference(answer, today)
 
@@ -328,7 +328,7 @@ def _describe_choices(axis: _Axis) -> dict[str, Message]:
 def _may_be_coordinate(table: RawTable, axis: _Axis) -> bool:
     if axis.rule.unit not in LENGTHS_OF_COORDINATES:
         return min(abs(value) for value in axis.values_m.values()) >= FAR_FROM_ZERO_M
-    return axis.is_far_from_zero or names_coordinates(table.title(axis.rule.name))
+    return axis.is_far_from_zero or names_coordinates(table.heading(axis.rule.name))
 
 
 def _list_axes(table: RawTable, rule: ColumnRule, station_column: str | None, numerals: Numerals) -> Iterator[_Axis]:

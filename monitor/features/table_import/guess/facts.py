@@ -7,7 +7,7 @@ from typing import Final
 from monitor.api.ingest import ColumnRule
 from monitor.api.sites import Origin, is_raw
 from monitor.api.text import Figure, Message, Template, Term, Value, join
-from monitor.features.table_import.guess.columns import read_heading
+from monitor.features.table_import.guess.columns import read_column_heading
 from monitor.features.table_import.guess.numerals import COMMA, POINT, Numerals
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.times import Times, describe_gaps
@@ -54,7 +54,7 @@ _REFERENCES: Final = Template(
 def describe_layout(table: RawTable) -> Facts:
     """Return how many rows a table has, its sheets, and how its cells are separated."""
     template = _ROWS if table.is_whole else _ROWS_MORE
-    facts: Facts = [("file", template(n=Figure(table.rows, ","), columns=len(table.names)))]
+    facts: Facts = [("file", template(n=Figure(table.rows, ","), columns=len(table.keys)))]
     if len(table.sheets) > 1:
         read = table.layout.sheets or table.sheets[:1]
         others = [name for name in table.sheets if name not in read]
@@ -97,15 +97,15 @@ def describe_columns(
     """
     parts: list[Value] = [_EARLY(n=Figure(table.early, ","))] if table.early else []
     if left_out:
-        parts.append(join(map(table.title, left_out), ", "))
+        parts.append(join(map(table.heading, left_out), ", "))
     facts: Facts = [("left out", join(parts))] if parts else []
     for column in left_out:
-        foreign = read_heading(table, column).foreign
+        foreign = read_column_heading(table, column).foreign
         if is_raw(foreign):
             facts.append((column, _RAW(unit=foreign)))
-    facts += [(table.title(column), reason) for column, reason in reasons.items()]
-    facts += [(table.title(rule.name), _describe_column(table, rule, station_column)) for rule in rules]
-    turned = [table.title(rule.name) for rule in rules if rule.downward]
+    facts += [(table.heading(column), reason) for column, reason in reasons.items()]
+    facts += [(table.heading(rule.name), _describe_column(table, rule, station_column)) for rule in rules]
+    turned = [table.heading(rule.name) for rule in rules if rule.downward]
     if turned:
         facts.append(("sign turned", join([name_some(turned)])))
     return facts
@@ -114,7 +114,7 @@ def describe_columns(
 def _describe_column(table: RawTable, rule: ColumnRule, station_column: str | None) -> Message:
     values: dict[str, Value] = {"quantity": Term(rule.quantity), "unit": rule.unit}
     if rule.sigma:
-        values["column"] = table.title(rule.sigma)
+        values["column"] = table.heading(rule.sigma)
     if rule.station:
         template = _COLUMN_ERROR if rule.sigma else IN_COLUMN
         return template(station=rule.station, **values)
@@ -149,12 +149,12 @@ def describe_seldom(times: Times, intervals_s: Mapping[str, float | None]) -> Fa
     if usual is None:
         return []
     seldom: dict[float, list[str]] = {}
-    for title, interval_s in intervals_s.items():
+    for heading, interval_s in intervals_s.items():
         if interval_s and interval_s > _SELDOM * usual.total_seconds():
-            seldom.setdefault(interval_s, []).append(title)
+            seldom.setdefault(interval_s, []).append(heading)
     return [
-        ("sampling", _EVERY_OF(step=_format_step(timedelta(seconds=interval_s)), columns=name_some(titles)))
-        for interval_s, titles in seldom.items()
+        ("sampling", _EVERY_OF(step=_format_step(timedelta(seconds=interval_s)), columns=name_some(headings)))
+        for interval_s, headings in seldom.items()
     ]
 
 

@@ -26,7 +26,7 @@ from monitor.api.sites import QUANTITIES, Origin, TotalStation, convert
 from monitor.api.text import LABELLED_TEXT, Figure, Message, Template
 from monitor.features.table_import.guess import together
 from monitor.features.table_import.guess.bounds import LevelWindow
-from monitor.features.table_import.guess.columns import find_column_units, read_heading, settle_columns
+from monitor.features.table_import.guess.columns import find_column_units, read_column_heading, settle_columns
 from monitor.features.table_import.guess.coordinates import (
     FIRST,
     REFERENCE,
@@ -207,21 +207,21 @@ def guess(
     table = replace(table, units=find_column_units(table) | table.units)
     table, summaries = set_aside_summaries(table)
     refuse_gps_weeks(table)
-    talk = Interview(answers)
-    times = find_times(table, talk)
+    interview = Interview(answers)
+    times = find_times(table, interview)
     if times is None:
         raise _refuse(table, describe_untimed(table))
     refuse_odd_clocks(table, times)
-    if len(table.sheets) > 1 and SHEET not in talk.answers:
-        talk.request(SHEET, _WHICH_SHEET(), (*table.sheets, ALL_SHEETS) if table.joins else table.sheets)
+    if len(table.sheets) > 1 and SHEET not in interview.answers:
+        interview.request(SHEET, _WHICH_SHEET(), (*table.sheets, ALL_SHEETS) if table.joins else table.sheets)
     facts = describe_layout(table)
-    times = settle_times(table, times, talk, now or datetime.now(UTC))
+    times = settle_times(table, times, interview, now or datetime.now(UTC))
     facts.append(("time", describe_times(times)))
     refuse_readable(table, times, summaries)
-    request_factor(table, times.rule.columns[0], talk)
-    rows = settle_rows(table, times, talk)
+    request_factor(table, times.rule.columns[0], interview)
+    rows = settle_rows(table, times, interview)
     table, numbers, station_column = rows.table, rows.numbers, rows.station_column
-    if all(question.key != DATES for question in talk.questions):
+    if all(question.key != DATES for question in interview.questions):
         refuse_sums(table, times, station_column, rows.kind_column)
         refuse_midnights(table, times, station_column, rows.kind_column)
     facts += rows.facts
@@ -229,10 +229,10 @@ def guess(
         count = Figure(len(summaries.labels), "d")
         facts.append(("totals", _SUMMARIES(n=count, labels=summaries.list_some())))
     if station_column is None and not rows.kind_column:
-        request_parts(table, times, talk)
+        request_parts(table, times, interview)
     if describe_gaps(times.parsed)[0] == timedelta(days=1):
-        together.request_hours({name: read_heading(table, name) for name in numbers}, table.title, talk)
-    numerals = settle_numerals(table, numbers, talk)
+        together.request_hours({name: read_column_heading(table, name) for name in numbers}, table.heading, interview)
+    numerals = settle_numerals(table, numbers, interview)
     facts += describe_numerals(numerals)
     is_one_series_a_column = station_column is None and not rows.kind_column
     steps = {name: _list_steps(table, None, times, name)[""] for name in numbers} if is_one_series_a_column else {}
@@ -240,28 +240,28 @@ def guess(
     numbers = [name for name in numbers if name not in reasons]
     read_numbers = partial(list_numbers, table, numerals=numerals)
     polar_rules, polar_columns, polar_reasons = settle_polar(
-        table, numbers, read_numbers, station_column, talk, site_origins or {}
+        table, numbers, read_numbers, station_column, interview, site_origins or {}
     )
     others = [name for name in numbers if name not in polar_columns]
-    rules, open_columns = settle_columns(table, others, read_numbers, station_column, talk)
+    rules, open_columns = settle_columns(table, others, read_numbers, station_column, interview)
     rules = [*polar_rules, *rules]
     reasons |= polar_reasons
-    _require_some(table, rules, open_columns, talk, rows.numbers)
+    _require_some(table, rules, open_columns, interview, rows.numbers)
     place = site_place or parse_place(answers.get(PLACE, ""))
-    rules, distances = settle_coordinates(table, rules, station_column, numerals, talk, site_origins or {}, place)
+    rules, distances = settle_coordinates(table, rules, station_column, numerals, interview, site_origins or {}, place)
     reasons |= distances
-    _require_some(table, rules, open_columns, talk, rows.numbers)
-    rain = next((table.title(rule.name) for rule in rules if rule.quantity == RAIN), None)
-    times = settle_day(table, times, rain, talk)
-    if names_dates_alone(table, times) and all(question.key != DAY for question in talk.questions):
+    _require_some(table, rules, open_columns, interview, rows.numbers)
+    rain = next((table.heading(rule.name) for rule in rules if rule.quantity == RAIN), None)
+    times = settle_day(table, times, rain, interview)
+    if names_dates_alone(table, times) and all(question.key != DAY for question in interview.questions):
         facts.append(("date", _DAY_COUNTS(time=format_time_of_day(times.rule.date_counts_at))))
     if not table.kinds:
-        flags = settle_flags(table, [rule.name for rule in rules], talk)
+        flags = settle_flags(table, [rule.name for rule in rules], interview)
         rules = [replace(rule, only=flags.get(rule.name)) for rule in rules]
     used = {*numbers, *times.rule.columns, station_column, rows.kind_column}
     used |= {pair[0] for pair in table.written.values()}
     read = {*open_columns, *(rule.name for rule in rules), *(rule.sigma for rule in rules)}
-    left_out = [name for name in table.names if name not in used]
+    left_out = [name for name in table.keys if name not in used]
     left_out += [name for name in numbers if name not in read and name not in reasons]
     facts += describe_columns(table, rules, station_column, left_out, reasons)
     mapping = TableMapping(
@@ -273,13 +273,13 @@ def guess(
         numerals.thousands,
         station_column,
     )
-    sensors = _list_sensors(table, _list_stored(rules), mapping, times, talk)
+    sensors = _list_sensors(table, _list_stored(rules), mapping, times, interview)
     facts += _describe_intervals(table, rules, station_column, times, sensors)
-    shared = find_instruments(table, rules, mapping, times, talk)
+    shared = find_instruments(table, rules, mapping, times, interview)
     sensors = tuple(replace(sensor, instrument=shared.names.get(sensor.station, "")) for sensor in sensors)
     facts += shared.facts
-    if talk.questions:
-        return TableGuess(None, tuple(facts), tuple(talk.questions), sensors)
+    if interview.questions:
+        return TableGuess(None, tuple(facts), tuple(interview.questions), sensors)
     known = ImportOptions()
     if polar_rules:
         instruments = tuple(total_stations) or (LOCAL_INSTRUMENT,)
@@ -299,7 +299,7 @@ def guess(
 def _is_long_form(table: RawTable) -> bool:
     """Return whether a table has the columns of the neutral long form, which needs no mapping."""
     is_plain = table.layout == Layout(encoding=table.layout.encoding) and table.layout.encoding.startswith("utf-8")
-    return is_plain and {"time", "station", "quantity", "value"} <= set(table.names)
+    return is_plain and {"time", "station", "quantity", "value"} <= set(table.keys)
 
 
 def _refuse(table: RawTable, text: str) -> ConfigError:
@@ -307,13 +307,15 @@ def _refuse(table: RawTable, text: str) -> ConfigError:
 
 
 def _require_some(
-    table: RawTable, rules: Sequence[ColumnRule], open_columns: set[str], talk: Interview, numbers: Sequence[str]
+    table: RawTable, rules: Sequence[ColumnRule], open_columns: set[str], interview: Interview, numbers: Sequence[str]
 ) -> None:
     """Raise ConfigError if no column is read and no question could change this."""
     # The units of distances and angles are asked after the columns.
-    is_polar_open = any(question.key == POLAR_KEY or question.key.startswith("unit:") for question in talk.questions)
+    is_polar_open = any(
+        question.key == POLAR_KEY or question.key.startswith("unit:") for question in interview.questions
+    )
     if not rules and not open_columns and not is_polar_open:
-        raise _refuse(table, _ALL_LEFT(names=together.name_some(list(map(table.title, numbers)))))
+        raise _refuse(table, _ALL_LEFT(names=together.name_some(list(map(table.heading, numbers)))))
 
 
 def _find_repeated(
@@ -327,18 +329,18 @@ def _find_repeated(
     Two columns of one sensor are not two independent witnesses.
     """
     read_numbers = partial(list_numbers, table, numerals=numerals)
-    names = {column: read_heading(table, column) for column in numbers}
+    names = {column: read_column_heading(table, column) for column in numbers}
     reasons: dict[str, Message] = {}
     for total, part in together.find_totals(table, numbers, numerals).items():
-        reasons[total] = _RUNNING_SUM(column=table.title(part))
-    for extreme, usual in together.find_extremes(names, table.title).items():
-        reasons[extreme] = _SAME_SENSOR(column=table.title(usual))
+        reasons[total] = _RUNNING_SUM(column=table.heading(part))
+    for extreme, usual in together.find_extremes(names, table.heading).items():
+        reasons[extreme] = _SAME_SENSOR(column=table.heading(usual))
     single = {column: names[column] for column in steps}
-    for column in together.find_windows(single, table.title, steps, read_numbers):
+    for column in together.find_windows(single, table.heading, steps, read_numbers):
         reasons[column] = _RAIN_TWICE()
     others = {column: name for column, name in names.items() if column not in reasons}
     for repeat, first in together.find_repeats(others, read_numbers).items():
-        reasons[repeat] = _OTHER_UNIT(column=table.title(first))
+        reasons[repeat] = _OTHER_UNIT(column=table.heading(first))
     return reasons
 
 
@@ -361,7 +363,7 @@ def _describe_intervals(
         facts = describe_sampling(times)
     if table.kinds or len(rules) != len(sensors) or any(rule.station is None for rule in rules):
         return facts
-    intervals_s = {table.title(rule.name): sensor.interval_s for rule, sensor in zip(rules, sensors, strict=True)}
+    intervals_s = {table.heading(rule.name): sensor.interval_s for rule, sensor in zip(rules, sensors, strict=True)}
     return facts + describe_seldom(times, intervals_s)
 
 
@@ -375,14 +377,14 @@ def _list_stored(rules: Sequence[ColumnRule]) -> list[ColumnRule]:
 
 
 def _list_sensors(
-    table: RawTable, rules: Sequence[ColumnRule], mapping: TableMapping, times: Times, talk: Interview
+    table: RawTable, rules: Sequence[ColumnRule], mapping: TableMapping, times: Times, interview: Interview
 ) -> tuple[SensorGuess, ...]:
     """Return the series of a table with their usual interval."""
     usual = describe_gaps(times.parsed)[0]
     found = []
     for rule in rules:
         steps = _list_steps(table, mapping.station, times, rule.name)
-        stamps = _find_stamps(table, rule, mapping, times, talk)
+        stamps = _find_stamps(table, rule, mapping, times, interview)
         for name, own_step in steps.items():
             step = own_step or usual
             rain = stamps.get(name, RainStamp())
@@ -428,7 +430,7 @@ def _list_steps(
 
 
 def _find_stamps(
-    table: RawTable, rule: ColumnRule, mapping: TableMapping, times: Times, talk: Interview
+    table: RawTable, rule: ColumnRule, mapping: TableMapping, times: Times, interview: Interview
 ) -> dict[str, RainStamp]:
     """Return how the rain of a column is counted, by station; an empty name if each column has its station."""
     if rule.quantity != RAIN:
@@ -448,4 +450,4 @@ def _find_stamps(
         if value is not None:
             amount_mm = convert(value, rule.unit, "mm")
             rows.setdefault(name_station(name), []).append((at.replace(tzinfo=UTC).timestamp(), amount_mm))
-    return {station: settle_rain_stamp(station or rule.name, own, talk) for station, own in rows.items()}
+    return {station: settle_rain_stamp(station or rule.name, own, interview) for station, own in rows.items()}

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from monitor.api.ingest import DISPLACEMENT_OF, ColumnRule, TableMapping, name_station
 from monitor.api.sites import GROUND_MOTION_PREFIXES, QUANTITIES, convert
 from monitor.api.text import NameList, Template
-from monitor.features.table_import.guess.columns import read_heading
+from monitor.features.table_import.guess.columns import read_column_heading
 from monitor.features.table_import.guess.facts import Facts
 from monitor.features.table_import.guess.numerals import Numerals, is_empty, list_names, read_number
 from monitor.features.table_import.guess.questions import Interview
@@ -123,7 +123,7 @@ class _Groups:
 
 
 def find_instruments(
-    table: RawTable, rules: Sequence[ColumnRule], mapping: TableMapping, times: Times, talk: Interview
+    table: RawTable, rules: Sequence[ColumnRule], mapping: TableMapping, times: Times, interview: Interview
 ) -> Instruments:
     """Find the stations that share an instrument, by headings, names of stations and equal values.
 
@@ -132,18 +132,18 @@ def find_instruments(
         rules: The rules of its columns of values.
         mapping: The mapping with these rules.
         times: The times of the rows.
-        talk: The answers and open questions.
+        interview: The answers and open questions.
     """
     groups = _Groups()
     names: dict[str, str] = {}
     labels = _list_labels(table, rules, mapping.station)
-    for name, stations in [*_find_axes(labels), *_find_nodes(labels, talk)]:
+    for name, stations in [*_find_axes(labels), *_find_nodes(labels, interview)]:
         groups.join(stations)
         names |= dict.fromkeys(stations, name)
     facts: Facts = []
     if instruments := groups.list_groups():
         facts.append(("instrument", _ONE(names=_name_some([_name_stations(group) for group in instruments]))))
-    if not talk.questions:
+    if not interview.questions:
         facts += _join_copies(groups, _list_series(table, rules, mapping, times))
     return Instruments(_name_groups(groups.list_groups(), names), facts)
 
@@ -246,9 +246,9 @@ def _list_labels(table: RawTable, rules: Sequence[ColumnRule], station_column: s
         ]
     labels = []
     for rule in axial:
-        is_named = read_heading(table, rule.name).quantity is not None
-        title = _UNIT_IN_BRACKETS.sub("", table.title(rule.name)).strip()
-        labels.append(_LabelledStation(str(rule.station), title, True, is_named, rule.quantity))
+        is_named = read_column_heading(table, rule.name).quantity is not None
+        heading = _UNIT_IN_BRACKETS.sub("", table.heading(rule.name)).strip()
+        labels.append(_LabelledStation(str(rule.station), heading, True, is_named, rule.quantity))
     return labels
 
 
@@ -304,7 +304,7 @@ def _are_axes(axes: Mapping[str, Sequence[_LabelledStation]], rest: str) -> bool
     return has_both and any(letters <= known for known in _AXES)
 
 
-def _find_nodes(labels: Sequence[_LabelledStation], talk: Interview) -> list[tuple[str, list[str]]]:
+def _find_nodes(labels: Sequence[_LabelledStation], interview: Interview) -> list[tuple[str, list[str]]]:
     """Return the name and the stations of chains: their headings differ in the number of the node.
 
     A chain has axes, or headings that name no quantity and have a number for the chain and one for the node.
@@ -326,9 +326,9 @@ def _find_nodes(labels: Sequence[_LabelledStation], talk: Interview) -> list[tup
         stations = list(dict.fromkeys(label.station for label in own))
         if len({label.text for label in own}) <= 2 or len(stations) < 2:
             continue
-        titles = list(dict.fromkeys(label.text for label in own))
-        answer = talk.request(
-            f"{INSTRUMENT}:{key}", _WHICH(names=_name_some(titles)), (ONE_INSTRUMENT, ONE_A_NUMBER), ONE_INSTRUMENT
+        headings = list(dict.fromkeys(label.text for label in own))
+        answer = interview.request(
+            f"{INSTRUMENT}:{key}", _WHICH(names=_name_some(headings)), (ONE_INSTRUMENT, ONE_A_NUMBER), ONE_INSTRUMENT
         )
         if answer != ONE_A_NUMBER:
             chains[key] = stations

@@ -46,19 +46,19 @@ _Sampling = tuple[timedelta | None, int, timedelta | None]  # as `describe_gaps`
 
 def guess_known(path: Path, form: str, answers: Mapping[str, str], options: ImportOptions) -> TableGuess:
     """Return the meaning of a file of a known form, by answers and by options of the site file; raises ConfigError."""
-    talk = Interview(answers)
+    interview = Interview(answers)
     if form == "rtklib":
-        options = _settle_solutions(path, options, talk)
-    if talk.questions:
-        return TableGuess(None, (("layout", form),), tuple(talk.questions), (), form, options)
+        options = _settle_solutions(path, options, interview)
+    if interview.questions:
+        return TableGuess(None, (("layout", form),), tuple(interview.questions), (), form, options)
     series, rain, count, refused = _gather(list_values(path, form, options))
     if form == "gnss" and (place := find_place(path)) is not None:
         stations = dict.fromkeys(station for station, _, _ in series)
         options = replace(options, places=tuple(StationPlace(station, *place) for station in stations))
-    request_instants(sorted(at for times in series.values() for at in times), talk, datetime.now(UTC))
+    request_instants(sorted(at for times in series.values() for at in times), interview, datetime.now(UTC))
     sampled = {key: describe_gaps(times) for key, times in series.items()}
     sensors = tuple(
-        _describe_sensor(key, step, rain.get(key, ()), talk)
+        _describe_sensor(key, step, rain.get(key, ()), interview)
         for key, (step, _, _) in sampled.items()
         if key[1] in QUANTITIES
     )
@@ -67,14 +67,14 @@ def guess_known(path: Path, form: str, answers: Mapping[str, str], options: Impo
     if foreign and not sensors:
         raise ConfigError(LABELLED_TEXT(name=str(path), text=_FOREIGN(names=name_some(foreign))))
     facts += [("left out", _FOREIGN(names=name_some(foreign)))] if foreign else []
-    return TableGuess(None, tuple(facts), tuple(talk.questions), sensors, form, options)
+    return TableGuess(None, tuple(facts), tuple(interview.questions), sensors, form, options)
 
 
 def _describe_sensor(
-    key: _Key, step: timedelta | None, rain: Iterable[tuple[float, float]], talk: Interview
+    key: _Key, step: timedelta | None, rain: Iterable[tuple[float, float]], interview: Interview
 ) -> SensorGuess:
     usual_s = None if step is None else step.total_seconds()
-    stamp = settle_rain_stamp(key[0], rain, talk)
+    stamp = settle_rain_stamp(key[0], rain, interview)
     return SensorGuess(*key, stamp.interval_s or usual_s, stamp=stamp.stamp, silence_s=stamp.silence_s)
 
 
@@ -143,20 +143,20 @@ def _describe(
 # ---- solutions of a receiver ------------------------------------------------------------------------------------
 
 
-def _settle_solutions(path: Path, options: ImportOptions, talk: Interview) -> ImportOptions:
+def _settle_solutions(path: Path, options: ImportOptions, interview: Interview) -> ImportOptions:
     """Return options with the station of a file of positions, and the origin of a station that is new."""
     name = options.restore_name(path).name
-    station = talk.answers.get(STATION) or options.station or find_by_name(name, dict(options.origins))
+    station = interview.answers.get(STATION) or options.station or find_by_name(name, dict(options.origins))
     if station is None:
         likely = name_station(re.split(r"[_.]", name)[0])
-        talk.questions.append(FileQuestion(STATION, _WHOSE(), (), likely or None))
-    time = talk.answers.get(TIME) or options.time
+        interview.questions.append(FileQuestion(STATION, _WHOSE(), (), likely or None))
+    time = interview.answers.get(TIME) or options.time
     try:
         origin = find_origin(path, time)
     except PayloadError as error:
         if error.code != "no_zone":
             raise ConfigError(LABELLED_TEXT(name=str(path), text=error.message)) from None
-        talk.questions.append(FileQuestion(TIME, _WHICH_TIME(), TIMES))
+        interview.questions.append(FileQuestion(TIME, _WHICH_TIME(), TIMES))
         return options
     options = replace(options, station=None if station is None else name_station(station), time=time)
     if options.station is None or options.station in dict(options.origins):

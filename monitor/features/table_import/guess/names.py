@@ -1,6 +1,6 @@
 """What the heading of a column means: quantity, unit, station, component, and whose error it is.
 
-`list_candidates` scores each quantity that a heading may name. `read_name` takes the best one if it leads clearly;
+`list_candidates` scores each quantity that a heading may name. `read_heading` takes the best one if it leads clearly;
 else the quantity is None and the owner of the file is asked.
 """
 
@@ -99,16 +99,16 @@ class ColumnMeaning:
 
 
 @lru_cache(maxsize=4096)
-def read_name(header: str, unit: str | None = None) -> ColumnMeaning:
+def read_heading(header: str, unit: str | None = None) -> ColumnMeaning:
     """Read a heading; `unit` is the unit in a row below it.
 
-    >>> read_name("Crack 3 [mm]")
+    >>> read_heading("Crack 3 [mm]")
     ColumnMeaning(quantity='crack_opening', unit='mm', station='Crack-3', foreign='')
-    >>> read_name("GNSS1_displacement_east_mm")
+    >>> read_heading("GNSS1_displacement_east_mm")
     ColumnMeaning(quantity='displacement_east', unit='mm', station='GNSS1', foreign='')
-    >>> read_name("Niederschlag (mm)"), read_name("ATU1/mm").station
+    >>> read_heading("Niederschlag (mm)"), read_heading("ATU1/mm").station
     (ColumnMeaning(quantity='rain', unit='mm', station='', foreign=''), 'ATU1')
-    >>> read_name("Sigma R1 [mm]").error_of, read_name("Crack S1 [mm]").error_of
+    >>> read_heading("Sigma R1 [mm]").error_of, read_heading("Crack S1 [mm]").error_of
     ((ColumnMeaning(quantity=None, unit='mm', station='R1', foreign=''),), ())
     """
     plain = _read_plain(header, unit)

@@ -11,7 +11,7 @@ from monitor.api.ingest import is_nameless, is_number, normalise_number
 from monitor.api.readings import find_fills, is_no_value
 from monitor.api.sites import read_trace
 from monitor.api.text import Figure, Template
-from monitor.features.table_import.guess.names import read_name
+from monitor.features.table_import.guess.names import read_heading
 from monitor.features.table_import.guess.questions import Interview
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.words import load_words
@@ -88,27 +88,27 @@ def is_numeric(cells: Sequence[Any]) -> bool:
     return numbers + below >= least * len(filled)
 
 
-def settle_numerals(table: RawTable, numbers: Sequence[str], talk: Interview) -> Numerals:
+def settle_numerals(table: RawTable, numbers: Sequence[str], interview: Interview) -> Numerals:
     """Return how the columns of numbers are written, by most of their cells or by an answer."""
-    numerals = Numerals(*_settle_marks(table, numbers, talk))
+    numerals = Numerals(*_settle_marks(table, numbers, interview))
     missing = _find_missing(table, numbers, numerals)
     for text in list(missing):
         if read_trace(text, "rain") is None:
             continue
         columns = [column for column in numbers if text in table.columns[column]]
-        meanings = [read_name(table.title(column), table.units.get(column)) for column in columns]
+        meanings = [read_heading(table.heading(column), table.units.get(column)) for column in columns]
         if all(meaning.quantity == "rain" for meaning in meanings):
             del missing[text]  # a trace of rain is a measurement
     return replace(numerals, missing=missing)
 
 
-def _settle_marks(table: RawTable, numbers: Sequence[str], talk: Interview) -> tuple[str, str]:
+def _settle_marks(table: RawTable, numbers: Sequence[str], interview: Interview) -> tuple[str, str]:
     """Return the decimal mark and the mark of thousands."""
     texts = [cell for name in numbers for cell in table.columns[name] if isinstance(cell, str) and is_number(cell)]
     thousands = next((mark for mark in _THOUSANDS_MARKS if any(mark in text.strip() for text in texts)), "")
     counts = Counter(mark for text in texts if (mark := _find_mark(text)))
     if counts:
-        mark = _choose_mark(texts, counts, talk)
+        mark = _choose_mark(texts, counts, interview)
         other = "." if mark == "," else ","
         has_other = any(other in text for text in texts if _find_mark(text) in {"", mark})
         return mark, other if has_other else thousands
@@ -118,16 +118,16 @@ def _settle_marks(table: RawTable, numbers: Sequence[str], talk: Interview) -> t
     if grouped is None:
         return ".", thousands
     shown = "," if "," in grouped else "."
-    mark = _request_decimal(grouped, shown, talk)
+    mark = _request_decimal(grouped, shown, interview)
     return mark, thousands if mark == shown else shown
 
 
-def _choose_mark(texts: Sequence[str], counts: Counter[str], talk: Interview) -> str:
+def _choose_mark(texts: Sequence[str], counts: Counter[str], interview: Interview) -> str:
     """Return the decimal mark that most numbers show; ask if too many show the other one."""
     mark, count = counts.most_common(1)[0]
     if count >= CLEAR * counts.total():
         return mark
-    return _request_decimal(next(text for text in texts if _find_mark(text) not in {"", mark}), mark, talk)
+    return _request_decimal(next(text for text in texts if _find_mark(text) not in {"", mark}), mark, interview)
 
 
 def _find_mark(text: str) -> str:
@@ -143,7 +143,7 @@ def _find_mark(text: str) -> str:
     return mark if count and not may_be_thousands else ""
 
 
-def _request_decimal(example: str, usual: str, talk: Interview) -> str:
+def _request_decimal(example: str, usual: str, interview: Interview) -> str:
     """Ask for the decimal mark; `usual` is the likely one."""
     examples = {}
     for name, mark, other in ((COMMA, ",", "."), (POINT, ".", ",")):
@@ -151,7 +151,7 @@ def _request_decimal(example: str, usual: str, talk: Interview) -> str:
         if value is not None:
             examples[name] = _BECOMES(text=example, value=Figure(value, ".10g"))
     default = COMMA if usual == "," else POINT
-    answer = talk.request(DECIMAL, _WHICH_MARK(value=example), (COMMA, POINT), default, examples)
+    answer = interview.request(DECIMAL, _WHICH_MARK(value=example), (COMMA, POINT), default, examples)
     if answer is None:
         return usual
     return "," if answer == COMMA else "."

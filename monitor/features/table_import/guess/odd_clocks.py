@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from monitor.api.errors import ConfigError
 from monitor.api.text import LABELLED_TEXT, Figure, Message, Template
 from monitor.features.table_import.guess.raw_table import RawTable
-from monitor.features.table_import.guess.time_forms import is_titled
+from monitor.features.table_import.guess.time_forms import is_heading
 from monitor.features.table_import.guess.times import Times, are_days, measure_disorder
 
 _HALF_DAYS: Final = Template(
@@ -78,15 +78,15 @@ def refuse_gps_weeks(table: RawTable) -> None:
     Raises:
         ConfigError: The table contains them.
     """
-    weeks = [name for name in table.names if is_titled(table.title(name), "week")]
-    for name in table.names:
-        title = table.title(name)
-        if not is_titled(title, "seconds_of_week") or name in weeks:
+    weeks = [name for name in table.keys if is_heading(table.heading(name), "week")]
+    for name in table.keys:
+        heading = table.heading(name)
+        if not is_heading(heading, "seconds_of_week") or name in weeks:
             continue
         numbers = _list_numbers(table, name)
-        is_sure = bool(weeks) or "week" in title.lower()
+        is_sure = bool(weeks) or "week" in heading.lower()
         if is_sure and numbers and min(numbers) >= 0 and max(numbers) <= _WEEK_S:
-            raise ConfigError(LABELLED_TEXT(name=str(table.path), text=_GPS_WEEKS(column=title)))
+            raise ConfigError(LABELLED_TEXT(name=str(table.path), text=_GPS_WEEKS(column=heading)))
 
 
 def _list_numbers(table: RawTable, name: str) -> list[float]:
@@ -109,7 +109,7 @@ def _find_half_days(table: RawTable, times: Times) -> Message | None:
     days = {at.date() for at in times.parsed}
     if sum(before.hour == 12 and after.hour == 1 for before, after in back) < max(1, len(days) // 2):
         return None
-    return _HALF_DAYS(column=table.title(times.rule.columns[-1]))
+    return _HALF_DAYS(column=table.heading(times.rule.columns[-1]))
 
 
 def _find_decimal_hours(table: RawTable, times: Times) -> Message | None:
@@ -130,7 +130,7 @@ def _find_decimal_hours(table: RawTable, times: Times) -> Message | None:
         if len(hundredths) < len(texts) or _count_steps(hundredths) >= _count_steps(minutes):
             return None
         doubtful = [text for text in texts if not text.endswith(".00")] or texts
-    return _DECIMAL_HOURS(column=table.title(column), value=doubtful[0])
+    return _DECIMAL_HOURS(column=table.heading(column), value=doubtful[0])
 
 
 def _count_steps(minutes: Sequence[int]) -> int:
@@ -145,12 +145,12 @@ def _find_part_of_day(table: RawTable, times: Times) -> Message | None:
     """
     if not are_days(times) or 2 * len(set(times.parsed)) > len(times.parsed):
         return None
-    for name in table.names:
-        title = table.title(name)
+    for name in table.keys:
+        heading = table.heading(name)
         numbers = _list_numbers(table, name)
         for kind, unit, most in (("second_of_day", "seconds", _DAY_S), ("minute_of_day", "minutes", _DAY_MIN)):
-            if is_titled(title, kind) and numbers and min(numbers) >= 0 and max(numbers) <= most:
-                return _PARTS_OF_DAY(column=title, unit=unit, date=table.title(times.rule.columns[0]))
+            if is_heading(heading, kind) and numbers and min(numbers) >= 0 and max(numbers) <= most:
+                return _PARTS_OF_DAY(column=heading, unit=unit, date=table.heading(times.rule.columns[0]))
     return None
 
 

@@ -53,35 +53,35 @@ _WHOSE_PART: Final = Template(
 )
 
 
-def settle_flags(table: RawTable, values: Sequence[str], talk: Interview) -> dict[str, tuple[str, str]]:
+def settle_flags(table: RawTable, values: Sequence[str], interview: Interview) -> dict[str, tuple[str, str]]:
     """Return the column of flags of each column of values, and the label of the rows that count."""
-    texts = [name for name in table.names if name not in values]
+    texts = [name for name in table.keys if name not in values]
     flag_words = load_words("flags")
-    flags = [name for name in texts if flag_words.is_in(table.title(name)) or _names_model(table.columns[name])]
+    flags = [name for name in texts if flag_words.is_in(table.heading(name)) or _names_model(table.columns[name])]
     found: dict[str, tuple[str, str]] = {}
     for flag in flags:
-        title = table.title(flag)
+        heading = table.heading(flag)
         labels = Counter("" if cell is None else str(cell).strip() for cell in table.columns[flag])
-        bad = {label for label in labels if _is_bad(title, label, labels)}
+        bad = {label for label in labels if _is_bad(heading, label, labels)}
         if not 2 <= len(labels) <= LABELS_MOST or not bad:
             continue
         choices = {label or NO_LABEL: label for label, _ in labels.most_common()}
         usual = next((name for name, label in choices.items() if label not in bad), None)
         examples = {name: _ROWS_WITH(n=Figure(labels[label], ",")) for name, label in choices.items()}
         examples[EVERY_ROW] = _ROWS_WITH(n=Figure(labels.total(), ","))
-        text = _WHICH_ROWS(column=title, labels=NameList(tuple(choices)))
-        answer = talk.request(name_own(FLAG, title), text, (*choices, EVERY_ROW), usual, examples)
+        text = _WHICH_ROWS(column=heading, labels=NameList(tuple(choices)))
+        answer = interview.request(name_own(FLAG, heading), text, (*choices, EVERY_ROW), usual, examples)
         if answer in choices:
             flagged = _list_flagged(table, flag, values, is_only_flag=len(flags) == 1)
             found |= dict.fromkeys(flagged, (flag, choices[answer]))
     return found
 
 
-def _is_bad(title: str, label: str, labels: Collection[str]) -> bool:
+def _is_bad(heading: str, label: str, labels: Collection[str]) -> bool:
     """Return whether a flag means that a row has no reading, by its word, its truth value or its code."""
-    if load_words("flags", "truths").is_in(title) and load_words("flags", "false").is_whole(label):
+    if load_words("flags", "truths").is_in(heading) and load_words("flags", "false").is_whole(label):
         return True
-    if _strip(title) == "q" and "1" in labels and set(labels) <= _SOLUTIONS:
+    if _strip(heading) == "q" and "1" in labels and set(labels) <= _SOLUTIONS:
         return label != "1"
     if is_marked_bad(label) or load_words("not_measured").is_in(label):
         return True
@@ -98,16 +98,16 @@ def _names_model(cells: Sequence[object]) -> bool:
 
 def _list_flagged(table: RawTable, flag: str, values: Sequence[str], *, is_only_flag: bool) -> Sequence[str]:
     """Return the columns of values that share the name of a column of flags; else all, or the one before it."""
-    base = _strip(load_words("flags").remove(table.title(flag)))
-    alike = [name for name in values if base and _strip(table.title(name)).startswith(base)]
+    base = _strip(load_words("flags").remove(table.heading(flag)))
+    alike = [name for name in values if base and _strip(table.heading(name)).startswith(base)]
     if alike:
         return alike
-    before = [name for name in values if table.names.index(name) < table.names.index(flag)]
+    before = [name for name in values if table.keys.index(name) < table.keys.index(flag)]
     return values if is_only_flag else before[-1:]
 
 
-def _strip(title: str) -> str:
-    return re.sub(r"[\W_]+", "", title).casefold()
+def _strip(heading: str) -> str:
+    return re.sub(r"[\W_]+", "", heading).casefold()
 
 
 def refuse_sums(table: RawTable, times: Times, station: str | None, kinds: str | None) -> None:
@@ -177,13 +177,13 @@ def _count_midnights(clocks: Sequence[datetime]) -> int:
     return count
 
 
-def request_factor(table: RawTable, column: str, talk: Interview) -> None:
+def request_factor(table: RawTable, column: str, interview: Interview) -> None:
     """Ask whether the values are scaled already if a line above or below the headings names a factor.
 
     Args:
         table: The table.
         column: The column of times; the text below it is the label of its line.
-        talk: The answers and open questions.
+        interview: The answers and open questions.
     """
     label = table.notes.get(column, "")
     lines = (*table.above, *(f"{label} {note}" for name, note in table.notes.items() if name != column))
@@ -191,14 +191,14 @@ def request_factor(table: RawTable, column: str, talk: Interview) -> None:
         for begin, end in load_words("scale_factors").find_spans(line):
             match = _FACTOR.match(line, end)
             if match is not None and float(match[1].replace(",", ".")) not in {0.0, 1.0}:
-                talk.request(FACTOR, _SCALED(text=line[begin : match.end()]), (AS_THEY_ARE,))
+                interview.request(FACTOR, _SCALED(text=line[begin : match.end()]), (AS_THEY_ARE,))
                 return
 
 
-def request_parts(table: RawTable, times: Times, talk: Interview) -> None:
+def request_parts(table: RawTable, times: Times, interview: Interview) -> None:
     """Ask whether all rows belong to one instrument if a line of text, a serial number or a name divides them."""
     column, *_ = times.rule.columns
-    others = [name for name in table.names if name != column]
+    others = [name for name in table.keys if name != column]
     filled = [any(not is_empty(table.columns[name][k]) for name in others) for k in range(table.rows)]
     last = max((k for k, is_row in enumerate(filled) if is_row), default=0)
     ahead = enumerate(table.columns[column][:last])
@@ -206,9 +206,9 @@ def request_parts(table: RawTable, times: Times, talk: Interview) -> None:
     for name in others:
         cells = [str(cell) for cell in table.columns[name] if not is_empty(cell)]
         runs = [cell for cell, _ in groupby(cells)]
-        is_part = is_serial(table.title(name)) and len(runs) <= LABELS_MOST
-        is_merged = is_station_column(table.title(name)) and 2 * len(cells) <= table.rows and filled[:1] == [True]
+        is_part = is_serial(table.heading(name)) and len(runs) <= LABELS_MOST
+        is_merged = is_station_column(table.heading(name)) and 2 * len(cells) <= table.rows and filled[:1] == [True]
         if (is_part or is_merged) and 2 <= len(runs) == len(set(runs)):
             found += runs[1:]
     if found:
-        talk.request(PART, _WHOSE_PART(text=found[0][:60]), (ONE_INSTRUMENT,))
+        interview.request(PART, _WHOSE_PART(text=found[0][:60]), (ONE_INSTRUMENT,))

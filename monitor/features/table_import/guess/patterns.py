@@ -66,24 +66,24 @@ class HeadingPattern:
 
 
 def settle_patterns(
-    names: Mapping[str, ColumnMeaning], title: Callable[[str], str], talk: Interview
+    names: Mapping[str, ColumnMeaning], find_heading: Callable[[str], str], interview: Interview
 ) -> tuple[dict[str, ColumnMeaning], list[str]]:
     """Return the meaning of the columns except those that are left out, and the columns whose question is open.
 
     Args:
         names: The meaning of each column.
-        title: Returns the heading of a column.
-        talk: The answers and open questions.
+        find_heading: Returns the heading of a column.
+        interview: The answers and open questions.
     """
     found = dict(names)
     open_columns: list[str] = []
-    for pattern in find_patterns(names, title):
-        if all(talk.find(QUANTITY, column, pattern.unit or "") is not None for column in pattern.columns):
+    for pattern in find_patterns(names, find_heading):
+        if all(interview.find(QUANTITY, column, pattern.unit or "") is not None for column in pattern.columns):
             continue
         choices = _list_choices(pattern)
-        answer = talk.answers.get(pattern.key)
+        answer = interview.answers.get(pattern.key)
         if answer is None:
-            talk.questions.append(_make_question(pattern, choices, title))
+            interview.questions.append(_make_question(pattern, choices, find_heading))
             open_columns += pattern.columns
             continue
         require(pattern.key, answer, (*choices, LEAVE_OUT, EACH))
@@ -91,11 +91,11 @@ def settle_patterns(
             if answer == LEAVE_OUT:
                 del found[column]
             else:
-                found[column] = _apply(found[column], pattern, column, title(column), answer)
+                found[column] = _apply(found[column], pattern, column, find_heading(column), answer)
     return found, open_columns
 
 
-def find_patterns(names: Mapping[str, ColumnMeaning], title: Callable[[str], str]) -> list[HeadingPattern]:
+def find_patterns(names: Mapping[str, ColumnMeaning], find_heading: Callable[[str], str]) -> list[HeadingPattern]:
     """Return the patterns of columns whose heading names no quantity.
 
     A pattern counts if it has at least three columns, and if its headings end with axes or columns of other patterns
@@ -105,7 +105,7 @@ def find_patterns(names: Mapping[str, ColumnMeaning], title: Callable[[str], str
     groups: dict[tuple[str, str | None], dict[str, str]] = {}
     for column, name in names.items():
         if name.quantity is None and not name.is_part and not name.is_error:
-            text, axis = split_pattern(title(column))
+            text, axis = split_pattern(find_heading(column))
             groups.setdefault((text, name.unit), {})[column] = axis
     patterns = [HeadingPattern(text, unit, axes) for (text, unit), axes in groups.items() if "#" in text]
     units = [unit for _, unit in groups]
@@ -136,23 +136,23 @@ def _list_choices(pattern: HeadingPattern) -> tuple[str, ...]:
     return tuple(name for name in offered if pattern.unit is None or is_unit_of(pattern.unit, name))
 
 
-def _make_question(pattern: HeadingPattern, choices: Sequence[str], title: Callable[[str], str]) -> FileQuestion:
-    titles = [title(column) for column in pattern.columns]
-    names = NameList(tuple(titles[:COLUMNS_NAMED]), max(0, len(titles) - COLUMNS_NAMED))
-    text = _WHAT(n=len(titles), names=names)
+def _make_question(pattern: HeadingPattern, choices: Sequence[str], find_heading: Callable[[str], str]) -> FileQuestion:
+    headings = [find_heading(column) for column in pattern.columns]
+    names = NameList(tuple(headings[:COLUMNS_NAMED]), max(0, len(headings) - COLUMNS_NAMED))
+    text = _WHAT(n=len(headings), names=names)
     if pattern.unit is not None:
-        text = _WHAT_IN(n=len(titles), unit=pattern.unit, names=names)
-    examples = {choice: _describe(pattern, choice, title) for choice in choices} if pattern.has_axes else {}
+        text = _WHAT_IN(n=len(headings), unit=pattern.unit, names=names)
+    examples = {choice: _describe(pattern, choice, find_heading) for choice in choices} if pattern.has_axes else {}
     return FileQuestion(pattern.key, text, (*choices, LEAVE_OUT, EACH), None, examples)
 
 
-def _describe(pattern: HeadingPattern, quantity: str, title: Callable[[str], str]) -> Message:
+def _describe(pattern: HeadingPattern, quantity: str, find_heading: Callable[[str], str]) -> Message:
     """Return what a quantity means for the first columns."""
     shown = []
     for column in pattern.columns[:COLUMNS_SHOWN]:
-        meaning = _apply(ColumnMeaning(None, None, ""), pattern, column, title(column), quantity)
+        meaning = _apply(ColumnMeaning(None, None, ""), pattern, column, find_heading(column), quantity)
         described = Term(str(meaning.quantity))
-        shown.append(_MEANS(column=title(column), quantity=described, station=meaning.station))
+        shown.append(_MEANS(column=find_heading(column), quantity=described, station=meaning.station))
     return join(shown)
 
 

@@ -17,7 +17,7 @@ from monitor.api.sites import Origin, TotalStation, convert
 from monitor.api.text import Figure, Message, NameList, Template, Term, join
 from monitor.features.table_import.guess.coordinates import SITE, ReferenceReadings, make_baseline, request_reference
 from monitor.features.table_import.guess.facts import Facts
-from monitor.features.table_import.guess.names import read_name
+from monitor.features.table_import.guess.names import read_heading
 from monitor.features.table_import.guess.numerals import Numerals, is_empty, list_names, read_number
 from monitor.features.table_import.guess.questions import LEAVE_OUT, Interview
 from monitor.features.table_import.guess.raw_table import RawTable
@@ -58,7 +58,7 @@ def find_polar(table: RawTable, numbers: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for quantity in POLAR:
         words = load_words("polar", quantity)
-        columns = [column for column in numbers if words.is_whole(_strip_unit(table.title(column)))]
+        columns = [column for column in numbers if words.is_whole(_strip_unit(table.heading(column)))]
         if len(columns) != 1:
             return {}
         found[columns[0]] = quantity
@@ -70,7 +70,7 @@ def settle_polar(
     numbers: Sequence[str],
     read_numbers: Numbers,
     station_column: str | None,
-    talk: Interview,
+    interview: Interview,
     site_origins: Mapping[str, Origin],
 ) -> tuple[list[ColumnRule], list[str], dict[str, Message]]:
     """Return the rules of polar readings, their columns, and why they are left out.
@@ -83,7 +83,7 @@ def settle_polar(
         numbers: The columns of numbers.
         read_numbers: Returns the numbers of a column.
         station_column: The column that names the prism of each row.
-        talk: The answers and open questions.
+        interview: The answers and open questions.
         site_origins: Origins of the stations in the site file. The others need a reading to count from.
     """
     found = find_polar(table, numbers) if station_column is not None else {}
@@ -91,16 +91,18 @@ def settle_polar(
         return [], [], {}
     if _has_coordinates(table, [column for column in numbers if column not in found]):
         return [], list(found), dict.fromkeys(found, _IN_COORDINATES())
-    names = NameList(tuple(table.title(column) for column in found))
+    names = NameList(tuple(table.heading(column) for column in found))
     means = join([_describe(table, column, quantity, read_numbers) for column, quantity in found.items()])
-    answer = talk.request(
+    answer = interview.request(
         POLAR_KEY, _ARE_POLAR(names=names), (TOTAL_STATION, LEAVE_OUT), TOTAL_STATION, {TOTAL_STATION: means}
     )
     if answer != TOTAL_STATION:
         return [], list(found), {}
-    units = {column: _settle_unit(table, column, quantity, read_numbers, talk) for column, quantity in found.items()}
+    units = {
+        column: _settle_unit(table, column, quantity, read_numbers, interview) for column, quantity in found.items()
+    }
     if any(prism and prism not in site_origins for prism in _list_prisms(table, station_column)):
-        request_reference(talk, site_origins)
+        request_reference(interview, site_origins)
     rules = [
         ColumnRule(column, None, quantity, unit)
         for column, quantity in found.items()
@@ -177,23 +179,25 @@ def _read_value(table: RawTable, rule: ColumnRule, row: int, numerals: Numerals)
     return None if number is None else convert(number, rule.unit, unit)
 
 
-def _settle_unit(table: RawTable, column: str, quantity: str, read_numbers: Numbers, talk: Interview) -> str | None:
+def _settle_unit(
+    table: RawTable, column: str, quantity: str, read_numbers: Numbers, interview: Interview
+) -> str | None:
     """Return the unit in a heading, or the unit that an answer gives; None while the question is open."""
     units = _UNITS.get(quantity, _ANGLES)
-    unit = read_name(table.title(column), table.units.get(column)).unit
+    unit = read_heading(table.heading(column), table.units.get(column)).unit
     if unit in units:
         return unit
     value = Figure(read_numbers(column)[0], ".6g")
     key = f"unit:{quantity}" if quantity in _UNITS else "unit:angle"
-    known = next((question for question in talk.questions if question.key == key), None)
+    known = next((question for question in interview.questions if question.key == key), None)
     if known is not None:
         return None
-    return talk.request(key, _WHICH_UNIT(column=table.title(column), value=value), units)
+    return interview.request(key, _WHICH_UNIT(column=table.heading(column), value=value), units)
 
 
 def _has_coordinates(table: RawTable, numbers: Sequence[str]) -> bool:
     """Return whether columns name an east and a north coordinate."""
-    meanings = [read_name(table.title(column), table.units.get(column)) for column in numbers]
+    meanings = [read_heading(table.heading(column), table.units.get(column)) for column in numbers]
     sides = {meaning.sign for meaning in meanings}
     quantities = {meaning.quantity for meaning in meanings}
     return {"e", "n"} <= sides or {"x", "y"} <= sides or {"displacement_east", "displacement_north"} <= quantities
@@ -201,7 +205,7 @@ def _has_coordinates(table: RawTable, numbers: Sequence[str]) -> bool:
 
 def _describe(table: RawTable, column: str, quantity: str, read_numbers: Numbers) -> Message:
     value: Figure = Figure(read_numbers(column)[0], ".6g")
-    return _MEANS(column=table.title(column), value=value, quantity=Term(quantity.replace("_", " ")))
+    return _MEANS(column=table.heading(column), value=value, quantity=Term(quantity.replace("_", " ")))
 
 
 def _strip_unit(heading: str) -> str:

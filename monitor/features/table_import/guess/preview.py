@@ -187,9 +187,9 @@ def preview_file(request: PreviewRequest) -> PreviewResult:
                 site_place=request.place,
             )
             found = _request_place(table_guess, request)
-            shown = [table.columns[name][:ROWS_SHOWN] for name in table.names[:COLUMNS_SHOWN]]
+            shown = [table.columns[name][:ROWS_SHOWN] for name in table.keys[:COLUMNS_SHOWN]]
             rows = tuple(tuple("" if c is None else _cut(str(c)) for c in row) for row in zip(*shown, strict=True))
-            head = tuple(map(_cut, table.names[:COLUMNS_SHOWN]))
+            head = tuple(map(_cut, table.keys[:COLUMNS_SHOWN]))
         known = PreviewResult(
             facts=found.facts,
             questions=found.questions,

@@ -45,13 +45,13 @@ class RainStamp(NamedTuple):
     silence_s: float | None = None
 
 
-def settle_rain_stamp(station: str, rows: Iterable[tuple[float, float]], talk: Interview) -> RainStamp:
+def settle_rain_stamp(station: str, rows: Iterable[tuple[float, float]], interview: Interview) -> RainStamp:
     """Return how a gauge counts by its readings, or by an answer if they can be read in both ways.
 
     Args:
         station: Name of the gauge.
         rows: Instant in seconds and rain in mm, in any order.
-        talk: The answers and open questions.
+        interview: The answers and open questions.
     """
     ordered = sorted(rows)
     stamp = find_rain_stamp(ordered)
@@ -61,13 +61,13 @@ def settle_rain_stamp(station: str, rows: Iterable[tuple[float, float]], talk: I
     may_be_total = rises >= RISES_LEAST and rises >= RISES_PER_FALL * falls
     if stamp.stamp or not may_be_total or adds_up(ordered) is not None:
         return stamp
-    if {question.key for question in talk.questions}.isdisjoint({COUNT, HOURS}):
+    if {question.key for question in interview.questions}.isdisjoint({COUNT, HOURS}):
         examples = {
             INTERVALS: _RAIN_OF(station=station, rain=Figure(sum(values), ".4g", "mm")),
             TOTAL: _RAIN_OF(station=station, rain=Figure(_sum_rises(values), ".4g", "mm")),
         }
-        talk.request(COUNT, _HOW(station=station), (INTERVALS, TOTAL), examples=examples)
-    return RainStamp(COUNTER) if talk.answers.get(COUNT) == TOTAL else stamp
+        interview.request(COUNT, _HOW(station=station), (INTERVALS, TOTAL), examples=examples)
+    return RainStamp(COUNTER) if interview.answers.get(COUNT) == TOTAL else stamp
 
 
 def _sum_rises(totals: Sequence[float]) -> float:

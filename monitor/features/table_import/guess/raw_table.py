@@ -71,17 +71,21 @@ _STRAY_LINE: Final = Template(
 class RawTable:
     """An unknown table as cells.
 
+    A column has a key and a heading. The key is the name by which the mapping and the reader find the column. It is the
+    line of names in the file, or a number if that line does not name every column. The heading is the text that people
+    wrote above the column, which may have two lines. `heading` returns it for a key; most keys are their own heading.
+
     Attributes:
         path: The file.
         layout: How its lines are divided into cells.
-        names: The keys of the columns, in order. A heading may need another key, see `titles`.
+        keys: The keys of the columns, in order.
         units: The unit of each column that has one outside its heading: in a row, a line or a column of units, behind
             each number, or in the header of a logger.
         above: The lines before the names, and those between the names and the first row.
-        columns: The cells of each column, of at most `SAMPLE_ROWS` rows.
+        columns: The cells of each column by its key, of at most `SAMPLE_ROWS` rows.
         rows: The number of these rows.
         is_whole: Whether the file has no more rows.
-        titles: The headings of columns whose heading has two lines or cannot be their key.
+        headings: The headings of columns whose heading differs from their key.
         tails: The text behind each number of a column, such as %.
         kinds: For a column that contains one of several quantities: the whole column, the column of kinds, the kind.
         written: For a column with a unit in each row: the column of units, and the unit.
@@ -94,13 +98,13 @@ class RawTable:
 
     path: Path
     layout: Layout
-    names: tuple[str, ...]
+    keys: tuple[str, ...]
     units: dict[str, str]
     above: tuple[str, ...]
     columns: dict[str, list[Any]]
     rows: int
     is_whole: bool
-    titles: dict[str, str]
+    headings: dict[str, str]
     tails: dict[str, str]
     kinds: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     written: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -110,9 +114,9 @@ class RawTable:
     day_zero: datetime | None = None
     early: int = 0
 
-    def title(self, column: str) -> str:
-        """Return the name of a column."""
-        return self.titles.get(column, column)
+    def heading(self, column: str) -> str:
+        """Return the heading of a column."""
+        return self.headings.get(column, column)
 
     def list_cells(self, column: str) -> list[Any]:
         """Return the cells of a column that contain a value."""
@@ -184,15 +188,15 @@ def _place(path: Path, cells: Cells, layout: Layout) -> RawTable:
         layout = replace(layout, skip_rows=header, skip_after=first - header - 1)
     else:
         layout = replace(layout, header=False, skip_rows=first, skip_after=0)
-    titles = _find_titles(cells, block, header, keys, has_keys=has_keys)
+    headings = _find_headings(cells, block, header, keys, has_keys=has_keys)
     below = [cells[line] for line in block if line > header]
     aligned = [row for row in below if layout.delimiter != WHITESPACE or len(row) >= len(keys)]
     units, notes = read_lines_below_names(aligned, keys)
     above = _join_lines([*cells[:header], *cells[header + 1 : first]])
-    return replace(_read_columns(path, layout, above, units, titles), notes=notes)
+    return replace(_read_columns(path, layout, above, units, headings), notes=notes)
 
 
-def _find_titles(
+def _find_headings(
     cells: Cells, block: Sequence[int], header: int, keys: Sequence[str], *, has_keys: bool
 ) -> dict[str, str]:
     """Return the names of columns that differ from their keys."""
@@ -248,10 +252,10 @@ def _join_lines(cells: Cells) -> tuple[str, ...]:
 
 
 def _read_columns(
-    path: Path, layout: Layout, above: tuple[str, ...], units: dict[str, str], titles: dict[str, str] | None = None
+    path: Path, layout: Layout, above: tuple[str, ...], units: dict[str, str], headings: dict[str, str] | None = None
 ) -> RawTable:
     """Read the columns by the reader that stores them later."""
-    titles = titles or {}
+    headings = headings or {}
     with open_rows(path, layout) as (names, rows):
         columns: dict[str, list[Any]] = {name: [] for name in names}
         count = 0
@@ -269,12 +273,12 @@ def _read_columns(
     for name in names:
         tail = _find_common_tail(columns[name])
         unit = read_unit(tail) if tail else None
-        if unit is None or (units.get(name) or unit_of_header(titles.get(name, name)) or unit) != unit:
+        if unit is None or (units.get(name) or unit_of_header(headings.get(name, name)) or unit) != unit:
             continue
         tails[name] = tail
         units[name] = unit
         columns[name] = [c.removesuffix(tail).rstrip() if isinstance(c, str) else c for c in columns[name]]
-    return RawTable(path, layout, tuple(names), units, above, columns, count, is_whole, titles, tails, early=early)
+    return RawTable(path, layout, tuple(names), units, above, columns, count, is_whole, headings, tails, early=early)
 
 
 def _find_common_tail(cells: Sequence[Any]) -> str:

@@ -49,7 +49,7 @@ _TWO_FILES: Final = Template(
 
 
 def find_owner(
-    table: RawTable, times: Times, numbers: Sequence[str], talk: Interview, station: str | None = None
+    table: RawTable, times: Times, numbers: Sequence[str], interview: Interview, station: str | None = None
 ) -> str | None:
     """Return the column that tells rows with the same time apart, or None if they need none.
 
@@ -59,7 +59,7 @@ def find_owner(
         table: The table of the file.
         times: The times of its rows.
         numbers: The columns of values.
-        talk: The answers and open questions.
+        interview: The answers and open questions.
         station: The column that names the station of a row, if there is one.
 
     Raises:
@@ -78,26 +78,28 @@ def find_owner(
     if count < max(ROWS_LEAST, SHARE_LEAST * table.rows):
         return None
     parts = load_words("parts_of_station")
-    others = [n for n in table.names if n != station and (n not in numbers or parts.is_in(table.title(n)))]
-    columns = {table.title(n): n for n in (others if station else table.names) if _separates_rows(table, keys, n)}
-    columns = {title: n for title, n in columns.items() if n not in times.rule.columns}
+    others = [n for n in table.keys if n != station and (n not in numbers or parts.is_in(table.heading(n)))]
+    columns = {table.heading(n): n for n in (others if station else table.keys) if _separates_rows(table, keys, n)}
+    columns = {heading: n for heading, n in columns.items() if n not in times.rule.columns}
     if station is not None:
-        for title in columns:
-            text = _PARTED(n=Figure(count, "d"), column=title)
+        for heading in columns:
+            text = _PARTED(n=Figure(count, "d"), column=heading)
             raise ConfigError(LABELLED_TEXT(name=str(table.path), text=text))
         return None
     if not columns and (nameless := _find_nameless(table, keys)) is not None:
-        raise ConfigError(LABELLED_TEXT(name=str(table.path), text=_NAMELESS(column=table.title(nameless))))
-    return columns.get(talk.request(ROWS, _WHOSE_ROW(n=Figure(count, "d")), (*columns, NONE)) or NONE)
+        raise ConfigError(LABELLED_TEXT(name=str(table.path), text=_NAMELESS(column=table.heading(nameless))))
+    return columns.get(interview.request(ROWS, _WHOSE_ROW(n=Figure(count, "d")), (*columns, NONE)) or NONE)
 
 
-def request_files(series: str, files: Sequence[tuple[str, Iterable[tuple[datetime, float]]]], talk: Interview) -> None:
+def request_files(
+    series: str, files: Sequence[tuple[str, Iterable[tuple[datetime, float]]]], interview: Interview
+) -> None:
     """Ask if files have different values of a series at the same times, because they may be two instruments.
 
     Args:
         series: Name of the series, `STATION.QUANTITY`.
         files: The name of each file, with the times and values of the series in it.
-        talk: The answers and open questions.
+        interview: The answers and open questions.
     """
     earlier: dict[datetime, tuple[float, str]] = {}
     for name, values in files:
@@ -112,15 +114,15 @@ def request_files(series: str, files: Sequence[tuple[str, Iterable[tuple[datetim
                 n=Figure(len(other), "d"),
                 total=Figure(len(both), "d"),
             )
-            talk.request(f"{RECORD}:{series}", text, (ONE_RECORD,))
+            interview.request(f"{RECORD}:{series}", text, (ONE_RECORD,))
             return
         earlier |= {at: (value, name) for at, value in own.items()}
 
 
 def _find_nameless(table: RawTable, keys: Sequence[Any]) -> str | None:
     """Return the column of stations that tells the rows apart, though some of its names cannot be station ids."""
-    for name in table.names:
-        if not is_station_column(table.title(name)):
+    for name in table.keys:
+        if not is_station_column(table.heading(name)):
             continue
         texts = [str(cell) for cell in table.columns[name]]
         if len(set(zip(keys, texts, strict=True))) >= APART_LEAST * table.rows:

@@ -54,61 +54,62 @@ class SettledRows(NamedTuple):
     facts: Facts
 
 
-def settle_rows(table: RawTable, times: Times, talk: Interview) -> SettledRows:
+def settle_rows(table: RawTable, times: Times, interview: Interview) -> SettledRows:
     """Find the columns that name the station and the kind of each row; raises ConfigError if no column has numbers."""
-    station = _find_station_column(table, times, talk)
+    station = _find_station_column(table, times, interview)
     named = station
     table, numbers, station, kinds = unfold(table, _find_numbers(table, times, station), station, times.rule.columns)
     if station is not None and all(not name or is_term_of_field(name) for name in list_names(table.columns[station])):
         # The column names quantities or units.
         named = station = None
     is_one_name = station is None or len({str(cell) for cell in table.columns[station]}) == 1
-    values = [column for column in numbers if not is_no_measurement(table.title(column))]
-    owner = find_owner(table, times, values, talk, None if is_one_name else station)
+    values = [column for column in numbers if not is_no_measurement(table.heading(column))]
+    owner = find_owner(table, times, values, interview, None if is_one_name else station)
     if owner is not None:
         named = station = owner
         numbers = [column for column in numbers if column != owner]
     facts: Facts = []
     if named is not None:
         count = len(set(filter(None, list_names(table.columns[named]))))
-        facts.append(("stations", _STATIONS(n=Figure(count, "d"), column=table.title(named))))
+        facts.append(("stations", _STATIONS(n=Figure(count, "d"), column=table.heading(named))))
     if kinds:
         facts.append(("kinds", _KINDS(column=kinds)))
     # A column that may name the stations is not asked about a second time, as a measurement.
-    offered = {choice for question in talk.questions if question.key == ROWS for choice in question.choices}
-    numbers = [column for column in numbers if table.title(column) not in offered] or numbers
+    offered = {choice for question in interview.questions if question.key == ROWS for choice in question.choices}
+    numbers = [column for column in numbers if table.heading(column) not in offered] or numbers
     if not numbers:
-        raise _refuse(table, _NO_NUMBERS(names=NameList(table.names)))
+        raise _refuse(table, _NO_NUMBERS(names=NameList(tuple(map(table.heading, table.keys)))))
     return SettledRows(table, numbers, station, kinds, facts)
 
 
-def _find_station_column(table: RawTable, times: Times, talk: Interview) -> str | None:
+def _find_station_column(table: RawTable, times: Times, interview: Interview) -> str | None:
     """Return the column whose heading is one of stations and in which a few names recur; raises ConfigError."""
-    for column in table.names:
-        if column in times.rule.columns or not is_station_column(table.title(column)):
+    for column in table.keys:
+        if column in times.rule.columns or not is_station_column(table.heading(column)):
             continue
         names = [name for name in list_names(table.columns[column]) if name]
         distinct = set(names)
         # Headings that are merged over several rows leave most rows without a name; they are asked about elsewhere.
         if table.rows / 2 <= len(names) < NAMED_LEAST * table.rows and len(distinct) > 1:
-            raise _refuse(table, _UNNAMED_ROWS(column=table.title(column), n=table.rows - len(names), total=table.rows))
+            unnamed = table.rows - len(names)
+            raise _refuse(table, _UNNAMED_ROWS(column=table.heading(column), n=unnamed, total=table.rows))
         if len(names) < NAMED_LEAST * table.rows or len(distinct) > min(STATIONS_MOST, max(1, len(names) // 2)):
             continue
         ids = {name: name_station(name) for name in sorted(distinct)}
         if "" in ids.values():
             raise _refuse(table, _NO_LETTER(column=column))
         twins = [name for name, station in ids.items() if list(ids.values()).count(station) > 1]
-        if twins and talk.answers.get(SAME, YES) != YES:
+        if twins and interview.answers.get(SAME, YES) != YES:
             raise _refuse(table, _TWINS(names=name_some(twins)))
         if twins:
-            talk.request(SAME, _SAME(names=name_some(twins)), (YES, NO))
+            interview.request(SAME, _SAME(names=name_some(twins)), (YES, NO))
         return column
     return None
 
 
 def _find_numbers(table: RawTable, times: Times, station_column: str | None) -> list[str]:
     found = []
-    for column in table.names:
+    for column in table.keys:
         if column in {*times.rule.columns, *times.repeats, station_column}:
             continue
         cells = [cell for cell in table.columns[column] if not is_empty(cell)]

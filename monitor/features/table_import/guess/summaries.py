@@ -43,7 +43,7 @@ def set_aside_summaries(table: RawTable) -> tuple[RawTable, Summaries | None]:
 
     A word such as "total" without a number in its row is a remark, and no label.
     """
-    for name in table.names:
+    for name in table.keys:
         cells = table.columns[name]
         filled = [text for cell in cells if (text := _read_text(cell))]
         dated = sum(map(_is_whole_date, filled))
@@ -85,7 +85,7 @@ def _is_whole_date(text: str) -> bool:
 
 def _has_number(table: RawTable, column: str, row: int) -> bool:
     """Return whether another column of a row has a number."""
-    cells = [table.columns[name][row] for name in table.names if name != column]
+    cells = [table.columns[name][row] for name in table.keys if name != column]
     return any(is_number(str(cell).strip()) for cell in cells if cell is not None)
 
 

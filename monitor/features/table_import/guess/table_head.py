@@ -17,7 +17,7 @@ from monitor.api.ingest import (
     unit_of_header,
 )
 from monitor.api.sites import is_raw
-from monitor.features.table_import.guess.names import is_station_column, read_name
+from monitor.features.table_import.guess.names import is_station_column, read_heading
 
 Cells = Sequence[Sequence[str]]
 _HEAD_MOST: Final = 30  # lines that are not considered when the usual width is determined
@@ -211,7 +211,7 @@ def is_unit_row(row: Sequence[str]) -> bool:
 def extends_names(row: Sequence[str]) -> bool:
     """Return whether a line below the names contains more than units: a quantity, a name with its unit, an error."""
     words = [cell for cell in row[1:] if cell and find_unit(cell) is None]
-    meanings = [read_name(cell, None) for cell in words]
+    meanings = [read_heading(cell, None) for cell in words]
     has_units = any(unit_of_header(cell) is not None for cell in words)
     return has_units or any(meaning.quantity is not None or meaning.is_error for meaning in meanings)
 

@@ -37,7 +37,7 @@ from monitor.features.table_import.guess.time_forms import (
     MONTH_FORMS,
     TIMED_FORMS,
     YEAR_DAY,
-    is_titled,
+    is_heading,
     read_cells,
 )
 from monitor.features.table_import.guess.time_zones import find_zone
@@ -96,9 +96,9 @@ def _add_weekday(times: Times) -> Times:
 
 def _read_headings(table: RawTable, name: str) -> TimeRule:
     """Return what the words beside a column say about its times, and a workbook about its day numbers."""
-    title = table.title(name)
-    texts = [title, table.notes.get(name, "")]
-    is_gps_time = any(map(is_gps, texts)) and (TIME_COLUMN_NAME.search(title) or "gpst" in title.lower())
+    heading = table.heading(name)
+    texts = [heading, table.notes.get(name, "")]
+    is_gps_time = any(map(is_gps, texts)) and (TIME_COLUMN_NAME.search(heading) or "gpst" in heading.lower())
     return TimeRule(
         (name,), since=table.day_zero, clock=GPS if is_gps_time else "", era=find_era((*texts, *table.above))
     )
@@ -234,7 +234,7 @@ def _read_numbers(table: RawTable, rule: TimeRule, texts: Sequence[str]) -> Time
     counted = _read_counts(table, rule, texts)
     if counted is not None:
         return counted
-    forms = _list_number_forms(table.title(rule.column), numbers, texts)
+    forms = _list_number_forms(table.heading(rule.column), numbers, texts)
     since = rule.since if forms == [EXCEL] else None
     return choose_form(replace(rule, since=since, clock=""), texts, forms)
 
@@ -245,16 +245,16 @@ def _lacks_digits(texts: Sequence[str]) -> bool:
     return bool(powers) and max(len(power[1]) for power in powers) < _POWER_DIGITS_LEAST
 
 
-def _list_number_forms(title: str, numbers: Sequence[float], texts: Sequence[str]) -> list[str]:
+def _list_number_forms(heading: str, numbers: Sequence[float], texts: Sequence[str]) -> list[str]:
     """Return the forms that numbers may have by their size, their digits and the name of their column."""
-    if is_titled(title, "modified_julian_day"):
+    if is_heading(heading, "modified_julian_day"):
         return [MJD]
-    if is_titled(title, "matlab_day"):
+    if is_heading(heading, "matlab_day"):
         return [DATENUM]
-    if is_titled(title, "julian_day") and min(numbers) > 1e6:
+    if is_heading(heading, "julian_day") and min(numbers) > 1e6:
         return [JD]
-    is_named = TIME_COLUMN_NAME.search(title) is not None
-    is_year_and_day = is_titled(title, "year_and_day")
+    is_named = TIME_COLUMN_NAME.search(heading) is not None
+    is_year_and_day = is_heading(heading, "year_and_day")
     low = min(numbers)
     high = max(numbers)
     are_whole = all(number == int(number) for number in numbers)
@@ -284,11 +284,11 @@ def _read_counts(table: RawTable, rule: TimeRule, texts: Sequence[str]) -> Times
 
     If the headings name no unit, each unit with plausible times is a candidate.
     """
-    title = table.title(rule.column)
-    count = find_time_count(title) or find_time_count(table.notes.get(rule.column, ""))
+    heading = table.heading(rule.column)
+    count = find_time_count(heading) or find_time_count(table.notes.get(rule.column, ""))
     if count is None:
         return None
-    is_time = TIME_COLUMN_NAME.search(title) or count.unit in _SECOND_UNITS or "since" in title.lower()
+    is_time = TIME_COLUMN_NAME.search(heading) or count.unit in _SECOND_UNITS or "since" in heading.lower()
     if not is_time:  # the number of satellites, or a height above a datum that is named after a year
         return None
     rule = replace(rule, since=count.since, clock=count.clock, era="")

@@ -21,7 +21,7 @@ from monitor.features.table_import.guess.questions import LEAVE_OUT, Interview
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.time_candidates import find_mixed_forms, read_column, set_zone, to_number
 from monitor.features.table_import.guess.time_examples import show_instants
-from monitor.features.table_import.guess.time_forms import find_shape, has_word, is_titled, is_workbook_date
+from monitor.features.table_import.guess.time_forms import find_shape, has_word, is_heading, is_workbook_date
 from monitor.features.table_import.guess.time_ranges import contains_ranges
 from monitor.features.table_import.guess.time_zones import find_zone
 from monitor.features.table_import.guess.times import Times, are_days
@@ -66,7 +66,7 @@ _FITS: Final = 0.98  # share of the rows whose times differ by an offset
 _FILLED_LEAST: Final = 0.9  # share of the cells of the fullest column of times
 
 
-def find_times(table: RawTable, talk: Interview) -> Times | None:
+def find_times(table: RawTable, interview: Interview) -> Times | None:
     """Return the interpretations of the time of a table; None if no column contains one.
 
     Raises:
@@ -78,7 +78,7 @@ def find_times(table: RawTable, talk: Interview) -> Times | None:
         return None if joined is None else require_clock(table, joined)
     chosen = _prefer_end(table, _choose_column(table, candidates), candidates)
     _refuse_own_times(table, chosen, candidates)
-    chosen = _request_column(table, chosen, candidates, talk)
+    chosen = _request_column(table, chosen, candidates, interview)
     repeats = tuple(times.rule.column for times in candidates if times is not chosen and _is_same_record(times, chosen))
     if are_days(chosen):
         joined = require_clock(table, join_clock(table, chosen) or chosen)
@@ -87,8 +87,8 @@ def find_times(table: RawTable, talk: Interview) -> Times | None:
     if chosen.zone:
         return chosen
     # the zone in the name of another column of times is the zone of that column
-    others = [name for name in table.names if name not in {candidate.rule.column for candidate in candidates}]
-    texts = (*map(table.title, chosen.rule.columns), *table.above, *map(table.title, others))
+    others = [name for name in table.keys if name not in {candidate.rule.column for candidate in candidates}]
+    texts = (*map(table.heading, chosen.rule.columns), *table.above, *map(table.heading, others))
     return set_zone(chosen, find_zone(texts))
 
 
@@ -109,16 +109,16 @@ def _list_candidates(table: RawTable) -> list[Times]:
 
     If there is none, dates of the Buddhist era are tried, whose leap days the common calendar does not have.
     """
-    ranges = [name for name in table.names if contains_ranges(table, name)]
+    ranges = [name for name in table.keys if contains_ranges(table, name)]
     candidates = [
-        times for name in table.names if name not in ranges and (times := read_column(table, name)) is not None
+        times for name in table.keys if name not in ranges and (times := read_column(table, name)) is not None
     ]
     if ranges and all(map(are_days, candidates)):
         value = str(table.list_cells(ranges[0])[0])[:60]
-        raise _refuse(table, _FROM_TO(column=table.title(ranges[0]), value=value))
+        raise _refuse(table, _FROM_TO(column=table.heading(ranges[0]), value=value))
     if candidates:
         return candidates
-    buddhist = (read_column(table, name, TimeRule((name,), era=BUDDHIST)) for name in table.names)
+    buddhist = (read_column(table, name, TimeRule((name,), era=BUDDHIST)) for name in table.keys)
     return [
         times for times in buddhist if times is not None and (times.rule.format == "iso" or "%" in times.rule.format)
     ]
@@ -147,18 +147,18 @@ class _ColumnScore(NamedTuple):
 
 
 def _score_column(table: RawTable, times: Times, most: int) -> _ColumnScore:
-    title = table.title(times.rule.column)
+    heading = table.heading(times.rule.column)
     return _ColumnScore(
         is_filled=len(times.parsed) >= _FILLED_LEAST * most,
         changes=len(set(times.parsed)) > 1,
-        is_reading=not is_titled(title, "reception"),
+        is_reading=not is_heading(heading, "reception"),
         is_named=_is_named(table, times.rule.column),
         has_clock=not are_days(times),
-        has_zone=find_zone([title]) is not None,
+        has_zone=find_zone([heading]) is not None,
     )
 
 
-def _request_column(table: RawTable, chosen: Times, candidates: Sequence[Times], talk: Interview) -> Times:
+def _request_column(table: RawTable, chosen: Times, candidates: Sequence[Times], interview: Interview) -> Times:
     """Ask which column contains the time of the readings, if other columns may as well be it.
 
     Raises:
@@ -174,15 +174,15 @@ def _request_column(table: RawTable, chosen: Times, candidates: Sequence[Times],
         and not _is_same_record(times, chosen)
         and not _is_begin_of(table, times, chosen)
     ]
-    title = table.title(chosen.rule.column)
+    heading = table.heading(chosen.rule.column)
     is_bare_count = chosen.rule.format in SECONDS_PER_UNIT and chosen.rule.since is None
     if not rivals and (score.is_named or not is_bare_count or not table.layout.header):
         return chosen
-    choices = {title: chosen} | {table.title(times.rule.column): times for times in rivals}
-    text = _WHICH_COLUMN(names=NameList(tuple(choices))) if rivals else _ARE_COUNTS(column=title)
+    choices = {heading: chosen} | {table.heading(times.rule.column): times for times in rivals}
+    text = _WHICH_COLUMN(names=NameList(tuple(choices))) if rivals else _ARE_COUNTS(column=heading)
     examples = show_instants(table, {name: times.rule for name, times in choices.items()})
     more = () if rivals else (LEAVE_OUT,)
-    answer = talk.request(TIME_COLUMN, text, (*choices, *more), examples=examples)
+    answer = interview.request(TIME_COLUMN, text, (*choices, *more), examples=examples)
     if answer == LEAVE_OUT:
         raise _refuse(table, describe_untimed(table))
     return chosen if answer is None else choices[answer]
@@ -204,18 +204,18 @@ def _is_same_record(times: Times, other: Times) -> bool:
 
 def _is_begin_of(table: RawTable, times: Times, end: Times) -> bool:
     """Return whether a column contains the start of the intervals whose end another column contains."""
-    return has_word(table.title(times.rule.column), "begin") and has_word(table.title(end.rule.column), "end")
+    return has_word(table.heading(times.rule.column), "begin") and has_word(table.heading(end.rule.column), "end")
 
 
 def _prefer_end(table: RawTable, chosen: Times, candidates: Sequence[Times]) -> Times:
     """Return the end of each interval if the table contains begin and end: a sum counts at the end of its interval."""
-    if not has_word(table.title(chosen.rule.column), "begin"):
+    if not has_word(table.heading(chosen.rule.column), "begin"):
         return chosen
     ends = [
         times
         for times in candidates
         if times is not chosen
-        and has_word(table.title(times.rule.column), "end")
+        and has_word(table.heading(times.rule.column), "end")
         and len(times.parsed) == len(chosen.parsed)
         and times.has_zone == chosen.has_zone
         and all(begin < end for begin, end in zip(chosen.parsed, times.parsed, strict=True))
@@ -225,20 +225,20 @@ def _prefer_end(table: RawTable, chosen: Times, candidates: Sequence[Times]) -> 
 
 def _refuse_own_times(table: RawTable, chosen: Times, candidates: Sequence[Times]) -> None:
     """Raise ConfigError if columns of values have times of their own beside them, named like the first times."""
-    first = table.names.index(chosen.rule.column)
-    chosen_name = _strip_number(table.title(chosen.rule.column))
+    first = table.keys.index(chosen.rule.column)
+    chosen_name = _strip_number(table.heading(chosen.rule.column))
     for times in candidates:
         column = times.rule.column
-        between = table.names[first + 1 : table.names.index(column)]
+        between = table.keys[first + 1 : table.keys.index(column)]
         has_values = any(to_number(str(cell)) for name in between for cell in table.columns[name][:1])
-        is_alike = _strip_number(table.title(column)) == chosen_name
+        is_alike = _strip_number(table.heading(column)) == chosen_name
         if is_alike and has_values and times.parsed != chosen.parsed:
-            raise _refuse(table, _OWN_TIMES(column=table.title(column)))
+            raise _refuse(table, _OWN_TIMES(column=table.heading(column)))
 
 
-def _strip_number(title: str) -> str:
+def _strip_number(heading: str) -> str:
     """Return a name without the number, the letter or the brackets that distinguish it from others of its kind."""
-    return re.sub(r"(?:[\W_]+\w{0,2}|\d+)$", "", _BRACKETED.sub("", title).strip()).casefold()
+    return re.sub(r"(?:[\W_]+\w{0,2}|\d+)$", "", _BRACKETED.sub("", heading).strip()).casefold()
 
 
 # ---- tables without times --------------------------------------------------------------------------------------------
@@ -246,22 +246,22 @@ def _strip_number(title: str) -> str:
 
 def describe_untimed(table: RawTable) -> Message:
     """Return the message for a table without times, with a cell of the column that is named after a time."""
-    for name in table.names:
+    for name in table.keys:
         cells = [str(cell) for cell in table.list_cells(name)]
         if not cells or not _is_named(table, name):
             continue
         mixed_rows = find_mixed_forms(table.columns[name])
         if mixed_rows is None:
-            return _UNKNOWN_FORM(column=table.title(name), value=_find_odd_cell(cells)[:40])
+            return _UNKNOWN_FORM(column=table.heading(name), value=_find_odd_cell(cells)[:40])
         first, second = (str(table.columns[name][row])[:40] for row in mixed_rows)
         return _MIXED_FORMS(
-            column=table.title(name),
+            column=table.heading(name),
             first=first,
             first_row=mixed_rows[0] + 1,
             second=second,
             second_row=mixed_rows[1] + 1,
         )
-    return _NO_TIME(names=NameList(table.names))
+    return _NO_TIME(names=NameList(tuple(map(table.heading, table.keys))))
 
 
 def _find_odd_cell(cells: Sequence[str]) -> str:
@@ -278,7 +278,7 @@ def _find_odd_cell(cells: Sequence[str]) -> str:
 
 
 def _is_named(table: RawTable, column: str) -> bool:
-    return TIME_COLUMN_NAME.search(table.title(column)) is not None
+    return TIME_COLUMN_NAME.search(table.heading(column)) is not None
 
 
 def _refuse(table: RawTable, text: Message) -> ConfigError:

@@ -46,13 +46,13 @@ _PLAIN: Final = TimeRule(("time",))
 # ---- names of columns ------------------------------------------------------------------------------------------------
 
 
-def is_titled(title: str, kind: str) -> bool:
-    """Return whether the whole title of a column is a name of a kind, a key of `[titles]`.
+def is_heading(heading: str, kind: str) -> bool:
+    """Return whether the whole heading of a column is a name of a kind, a key of `[headings]`.
 
-    >>> is_titled("Julian_day", "day_of_year"), is_titled("m (mm)", "clock_part"), is_titled("MM", "clock_part")
+    >>> is_heading("Julian_day", "day_of_year"), is_heading("m (mm)", "clock_part"), is_heading("MM", "clock_part")
     (True, False, True)
     """
-    return _compile("titles", kind).fullmatch(title.casefold().replace("_", " ").strip()) is not None
+    return _compile("headings", kind).fullmatch(heading.casefold().replace("_", " ").strip()) is not None
 
 
 def has_word(text: str, kind: str) -> bool:
@@ -74,16 +74,16 @@ def list_words(text: str) -> list[str]:
     return [word.casefold() for word in re.findall(r"[^\W\d_]+", text)]
 
 
-def is_clock_title(title: str) -> bool:
+def is_clock_heading(heading: str) -> bool:
     """Return whether a column is named after the time of the day and nothing else.
 
-    >>> [is_clock_title(title) for title in ("Time", "Uhrzeit (hhmm)", "Time UTC", "Time of flight")]
+    >>> [is_clock_heading(heading) for heading in ("Time", "Uhrzeit (hhmm)", "Time UTC", "Time of flight")]
     [True, True, True, False]
     """
-    words = list_words(title)
+    words = list_words(heading)
     if len(words) > 1 and has_word(words[-1], "clock_unit"):
         words.pop()
-    return is_titled(" ".join(words), "clock_alone")
+    return is_heading(" ".join(words), "clock_alone")
 
 
 @lru_cache(maxsize=64)

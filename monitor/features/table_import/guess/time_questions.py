@@ -92,7 +92,7 @@ _ZONE_CLASH: Final = Template(
 )
 
 
-def settle_times(table: RawTable, times: Times, talk: Interview, now: datetime) -> Times:
+def settle_times(table: RawTable, times: Times, interview: Interview, now: datetime) -> Times:
     """Apply the answers about times, and add a question for each that is open.
 
     The plausibility of the instants is checked twice, because only the zone can show that a record ends after `now`.
@@ -100,27 +100,27 @@ def settle_times(table: RawTable, times: Times, talk: Interview, now: datetime) 
     Raises:
         ConfigError: An answer is not among the choices.
     """
-    times = _settle_clock(table, settle_instants(table, times, talk, now), talk)
-    _request_order(table, times, talk)
-    times = _settle_zone(table, _settle_dates(table, times, talk), talk)
-    is_open = any(question.key == INSTANTS for question in talk.questions)
-    return times if is_open or times.rule.zone is None else settle_instants(table, times, talk, now)
+    times = _settle_clock(table, settle_instants(table, times, interview, now), interview)
+    _request_order(table, times, interview)
+    times = _settle_zone(table, _settle_dates(table, times, interview), interview)
+    is_open = any(question.key == INSTANTS for question in interview.questions)
+    return times if is_open or times.rule.zone is None else settle_instants(table, times, interview, now)
 
 
-def settle_day(table: RawTable, times: Times, rain: str | None, talk: Interview) -> Times:
+def settle_day(table: RawTable, times: Times, rain: str | None, interview: Interview) -> Times:
     """Ask when the 24 hours of a daily rain total end.
 
     Args:
         table: The table.
         times: Its times. Nothing is asked if they have a time of the day other than midnight.
         rain: The name of a column of rain; None if the table has none.
-        talk: Answers and open questions.
+        interview: Answers and open questions.
 
     Raises:
         ConfigError: The answer is not a time of the day, or the times are months.
     """
     has_dates_alone = names_dates_alone(table, times)
-    is_each_hour_open = any(question.key == "hours" for question in talk.questions)
+    is_each_hour_open = any(question.key == "hours" for question in interview.questions)
     are_midnights = are_days(times) and not times.has_zone and not times.rule.clock and not is_each_hour_open
     if rain is None or not (has_dates_alone or are_midnights):
         return times
@@ -129,7 +129,7 @@ def settle_day(table: RawTable, times: Times, rain: str | None, talk: Interview)
     ends = {text: replace(times.rule, date_counts_at=read_time_of_day(text)) for text in _EXAMPLE_TIMES_OF_DAY}
     template = _WHICH_DAY if has_dates_alone else _WHICH_MIDNIGHT
     question = template(column=times.rule.column, rain=rain)
-    answer = talk.request(DAY, question, examples=show_instants(table, ends))
+    answer = interview.request(DAY, question, examples=show_instants(table, ends))
     if answer is None:
         return times
     try:
@@ -176,7 +176,7 @@ def format_pattern(form: str) -> str:
 # ---- order of day, month and year; clocks of digits ------------------------------------------------------------------
 
 
-def _settle_clock(table: RawTable, times: Times, talk: Interview) -> Times:
+def _settle_clock(table: RawTable, times: Times, interview: Interview) -> Times:
     """Ask whether the digits beside one single date are hours, hhmm or hhmmss, if several fit."""
     clocks: dict[str, list[Times]] = {}
     for interpretation in times.interpretations:
@@ -187,13 +187,13 @@ def _settle_clock(table: RawTable, times: Times, talk: Interview) -> Times:
         return times
     column = times.rule.columns[-1]
     cells = table.list_cells(column)
-    text = _WHICH_CLOCK(column=table.title(column), first=str(cells[0]), last=str(cells[-1]))
+    text = _WHICH_CLOCK(column=table.heading(column), first=str(cells[0]), last=str(cells[-1]))
     examples = show_instants(table, {name: interpretations[0].rule for name, interpretations in clocks.items()})
-    answer = talk.request(CLOCK, text, tuple(clocks), examples=examples)
+    answer = interview.request(CLOCK, text, tuple(clocks), examples=examples)
     return times if answer is None else _keep(clocks[answer])
 
 
-def _settle_dates(table: RawTable, times: Times, talk: Interview) -> Times:
+def _settle_dates(table: RawTable, times: Times, interview: Interview) -> Times:
     """Ask whether day, month or year is first in a date, if the record fits several orders."""
     interpretations: dict[str, Times] = {}
     for interpretation in times.interpretations:
@@ -204,7 +204,7 @@ def _settle_dates(table: RawTable, times: Times, talk: Interview) -> Times:
     template = _WHAT_FIRST if YEAR_FIRST in orders else _DAY_OR_MONTH
     text = template(at=min(times.parsed).strftime(times.rule.format))
     examples = show_instants(table, {order: interpretations[order].rule for order in orders})
-    answer = talk.request(DATES, text, tuple(orders), examples=examples)
+    answer = interview.request(DATES, text, tuple(orders), examples=examples)
     return times if answer is None else interpretations[answer]
 
 
@@ -214,15 +214,15 @@ def _keep(interpretations: Sequence[Times]) -> Times:
     return replace(best, rivals=tuple(rivals))
 
 
-def _request_order(table: RawTable, times: Times, talk: Interview) -> None:
+def _request_order(table: RawTable, times: Times, interview: Interview) -> None:
     """Ask whether all dates have one order, if day and month of some seem to be exchanged."""
     if times.rivals:
         return
     example = find_exchanged(times)
     if example is not None:
-        text = MIXED_ORDERS(column=table.title(times.rule.columns[0]), value=example)
+        text = MIXED_ORDERS(column=table.heading(times.rule.columns[0]), value=example)
         order = _find_order(times.rule.format)
-        talk.request(DATES, text, (order,), examples=show_instants(table, {order: times.rule}))
+        interview.request(DATES, text, (order,), examples=show_instants(table, {order: times.rule}))
 
 
 def _find_order(form: str) -> str:
@@ -236,23 +236,23 @@ def _find_order(form: str) -> str:
 # ---- zone ------------------------------------------------------------------------------------------------------------
 
 
-def _settle_zone(table: RawTable, times: Times, talk: Interview) -> Times:
+def _settle_zone(table: RawTable, times: Times, interview: Interview) -> Times:
     """Ask for the zone if neither the cells nor the file contain it, and which zone counts if two are given."""
     if times.has_zone or times.rule.format in {"year", *SECONDS_PER_UNIT} or times.rule.clock:
         return times
-    zone_name = talk.answers.get(ZONE) or times.zone
+    zone_name = interview.answers.get(ZONE) or times.zone
     if zone_name is None:
         examples = show_instants(table, _set_zones(times, _EXAMPLE_ZONES))
-        talk.questions.append(FileQuestion(ZONE, _WHICH_ZONE(), examples=examples))
+        interview.questions.append(FileQuestion(ZONE, _WHICH_ZONE(), examples=examples))
         return times
     try:
         zone = ZoneInfo(zone_name)
     except (ZoneInfoNotFoundError, ValueError):
         raise ConfigError(_ODD_ZONE(answer=zone_name)) from None
-    return replace(times, rule=replace(times.rule, zone=_choose_zone(table, times, zone, talk)))
+    return replace(times, rule=replace(times.rule, zone=_choose_zone(table, times, zone, interview)))
 
 
-def _choose_zone(table: RawTable, times: Times, zone: ZoneInfo, talk: Interview) -> ZoneInfo | None:
+def _choose_zone(table: RawTable, times: Times, zone: ZoneInfo, interview: Interview) -> ZoneInfo | None:
     """Return the zone of the times.
 
     While a question is open: None if the file names another zone than the answer, and the answered zone if only its
@@ -261,14 +261,14 @@ def _choose_zone(table: RawTable, times: Times, zone: ZoneInfo, talk: Interview)
     if times.zone is not None and _differs(times.parsed, zone, ZoneInfo(times.zone)):
         choices = (times.zone, zone.key)
         text = _ZONE_CLASH(own=times.zone, answer=zone.key)
-        answer = talk.request(CLASH, text, choices, examples=show_instants(table, _set_zones(times, choices)))
+        answer = interview.request(CLASH, text, choices, examples=show_instants(table, _set_zones(times, choices)))
         return None if answer is None else ZoneInfo(answer)
     doubt = doubt_turning(times.parsed, zone)
     if doubt is None:
         return zone
     text, fixed = doubt
     choices = (fixed, zone.key)
-    answer = talk.request(CLASH, text, choices, examples=show_instants(table, _set_zones(times, choices)))
+    answer = interview.request(CLASH, text, choices, examples=show_instants(table, _set_zones(times, choices)))
     return zone if answer is None else ZoneInfo(answer)
 
 

@@ -29,7 +29,7 @@ def contains_ranges(table: RawTable, name: str) -> bool:
         return False
     if sum(map(_contains_two_dates, texts)) >= FITS_TIMED * len(texts):
         return True
-    is_clock = has_word(table.title(name), "clock") or has_word(table.title(name), "hour")
+    is_clock = has_word(table.heading(name), "clock") or has_word(table.heading(name), "hour")
     matches = [_CLOCKS.fullmatch(text) for text in texts]
     clocks = [match for match in matches if match is not None and _are_clocks(match, is_clock=is_clock)]
     if len(clocks) < FITS_TIMED * len(texts):

@@ -11,7 +11,7 @@ from forecasting.hydrology.rain_amounts import adds_up
 from monitor.api.ingest import COUNT_UNITS, SECONDS_PER_UNIT, compile_alternatives
 from monitor.api.sites import QUANTITIES, convert, is_unit_of
 from monitor.api.text import Figure, NameList, Template, Term, join
-from monitor.features.table_import.guess.names import COMPONENTS, ColumnMeaning, read_name
+from monitor.features.table_import.guess.names import COMPONENTS, ColumnMeaning, read_heading
 from monitor.features.table_import.guess.numerals import Numerals, read_number
 from monitor.features.table_import.guess.questions import (
     EACH,
@@ -83,7 +83,7 @@ Numbers = Callable[[str], Sequence[float]]
 
 
 def settle_components(
-    names: Mapping[str, ColumnMeaning], talk: Interview
+    names: Mapping[str, ColumnMeaning], interview: Interview
 ) -> tuple[dict[str, ColumnMeaning], list[str]]:
     """Return the meaning of the columns with the components of motion, and the columns whose question is open.
 
@@ -97,20 +97,20 @@ def settle_components(
     open_columns: list[str] = []
     for base, signs in groups.items():
         columns = {sign: own[0] for sign, own in signs.items() if len(own) == 1}
-        components = _choose_components(columns, names, talk.answers.get(AXES))
+        components = _choose_components(columns, names, interview.answers.get(AXES))
         if components is None:
             open_columns += columns.values()
         chosen = {sign: quantity for sign, quantity in (components or {}).items() if sign in columns}
         for column in names if chosen else ():
             found[column] = _place(found[column], base, chosen if column in columns.values() else {}, chosen)
-    if open_columns or AXES in talk.answers:
+    if open_columns or AXES in interview.answers:
         examples = {}
         for answer, sides in ((X_EAST, ("east", "north")), (X_NORTH, ("north", "east"))):
             shown = open_columns[:2]
             parts = [_COUNTS(column=column, side=Term(side)) for column, side in zip(shown, sides, strict=False)]
             examples[answer] = join(parts)
-        talk.request(AXES, _WHICH_WAY(names=name_some(open_columns)), (X_EAST, X_NORTH, EACH), examples=examples)
-    return found, [*open_columns, *_settle_letters(found, talk)]
+        interview.request(AXES, _WHICH_WAY(names=name_some(open_columns)), (X_EAST, X_NORTH, EACH), examples=examples)
+    return found, [*open_columns, *_settle_letters(found, interview)]
 
 
 def _choose_components(
@@ -129,7 +129,7 @@ def _choose_components(
     return None if way is None else {**_DIRECTIONS[way], "u": COMPONENTS["u"]} if way in _DIRECTIONS else {}
 
 
-def _settle_letters(found: dict[str, ColumnMeaning], talk: Interview) -> list[str]:
+def _settle_letters(found: dict[str, ColumnMeaning], interview: Interview) -> list[str]:
     """Settle columns A and B of tilt: the axes of one tiltmeter or two instruments. Beside C they are instruments."""
     lettered = {
         name.station.upper(): c
@@ -138,7 +138,7 @@ def _settle_letters(found: dict[str, ColumnMeaning], talk: Interview) -> list[st
     }
     if set(lettered) != set(_LETTERS):
         return []
-    answer = talk.request(TILT, _WHICH_TILT(names=name_some([*lettered.values()])), (TWO_AXES, TWO_INSTRUMENTS))
+    answer = interview.request(TILT, _WHICH_TILT(names=name_some([*lettered.values()])), (TWO_AXES, TWO_INSTRUMENTS))
     if answer is None:
         return [*lettered.values()]
     if answer == TWO_AXES:
@@ -186,7 +186,7 @@ def _format_base(base: str) -> str:
 # ---- errors ----------------------------------------------------------------------------------------------------
 
 
-def pair_errors(names: Mapping[str, ColumnMeaning], numbers: Numbers, talk: Interview) -> dict[str, str | None]:
+def pair_errors(names: Mapping[str, ColumnMeaning], numbers: Numbers, interview: Interview) -> dict[str, str | None]:
     """Return the columns that hold the standard deviation of another column, each with this column.
 
     A column is one if its heading calls it a standard deviation and names one other column. A heading such as "sd" or
@@ -208,8 +208,8 @@ def pair_errors(names: Mapping[str, ColumnMeaning], numbers: Numbers, talk: Inte
             doubtful[column] = fitting[0]
         elif values and name.is_error:
             offered = [value for value in values if _may_share_unit(names[value], name)]
-            found |= _ask_partner(column, offered, None, talk)
-    return found | _settle_doubtful(doubtful, names, values, numbers, talk)
+            found |= _ask_partner(column, offered, None, interview)
+    return found | _settle_doubtful(doubtful, names, values, numbers, interview)
 
 
 def _settle_doubtful(
@@ -217,18 +217,18 @@ def _settle_doubtful(
     names: Mapping[str, ColumnMeaning],
     values: Sequence[str],
     numbers: Numbers,
-    talk: Interview,
+    interview: Interview,
 ) -> dict[str, str | None]:
     """Ask in one question whether columns hold the standard deviations of others, or in one question for each."""
     if not doubtful:
         return {}
-    answer = talk.answers.get(ERROR)
-    has_own_answer = any(name_own(ERROR, column) in talk.answers for column in doubtful)
+    answer = interview.answers.get(ERROR)
+    has_own_answer = any(name_own(ERROR, column) in interview.answers for column in doubtful)
     if answer == EACH or (answer is None and (len(doubtful) == 1 or has_own_answer)):
         found: dict[str, str | None] = {}
         for column, partner in doubtful.items():
             offered = [value for value in values if _may_share_unit(names[value], names[column])]
-            found |= _ask_partner(column, offered, partner, talk)
+            found |= _ask_partner(column, offered, partner, interview)
         return found
     column, partner = next(iter(doubtful.items()))
     examples = {
@@ -236,18 +236,20 @@ def _settle_doubtful(
         MEASUREMENTS: _MEASURED(column=column, value=Figure(numbers(column)[0], ".6g")),
     }
     text = _ARE_ERRORS(names=name_some([*doubtful]))
-    answer = talk.request(ERROR, text, (DEVIATIONS, MEASUREMENTS, LEAVE_OUT, EACH), examples=examples)
+    answer = interview.request(ERROR, text, (DEVIATIONS, MEASUREMENTS, LEAVE_OUT, EACH), examples=examples)
     if answer == MEASUREMENTS:
         return {}
     return {column: None if answer == LEAVE_OUT else partner for column, partner in doubtful.items()}
 
 
-def _ask_partner(column: str, offered: Sequence[str], likely: str | None, talk: Interview) -> dict[str, str | None]:
+def _ask_partner(
+    column: str, offered: Sequence[str], likely: str | None, interview: Interview
+) -> dict[str, str | None]:
     """Ask whose standard deviation a column is; an empty result if it is a measurement."""
     key, choices = name_own(ERROR, column), (*offered[:_OFFERED_MOST], NO, LEAVE_OUT)
-    answer = talk.answers.get(key)
+    answer = interview.answers.get(key)
     if answer is None:
-        talk.questions.append(FileQuestion(key, _WHOSE_ERROR(column=column), choices, likely))
+        interview.questions.append(FileQuestion(key, _WHOSE_ERROR(column=column), choices, likely))
         return {column: likely}
     require(key, answer, choices)
     return {} if answer == NO else {column: None if answer == LEAVE_OUT else answer}
@@ -307,7 +309,7 @@ def _can_be_errors(values: Sequence[float]) -> bool:
 
 def find_totals(table: RawTable, numbers: Sequence[str], numerals: Numerals) -> dict[str, str]:
     """Return the columns of rain that are the running sum of another column, each with this column."""
-    names = {n: read_name(table.title(n), table.units.get(n)) for n in numbers}
+    names = {n: read_heading(table.heading(n), table.units.get(n)) for n in numbers}
     found: dict[str, str] = {}
     for part in [n for n, name in names.items() if name.quantity == "rain"]:
         for total in [n for n, name in names.items() if name.quantity in {"rain", None} and n not in {part, *found}]:
@@ -347,7 +349,7 @@ def find_repeats(names: Mapping[str, ColumnMeaning], numbers: Numbers) -> dict[s
 
 def find_windows(
     names: Mapping[str, ColumnMeaning],
-    title: Callable[[str], str],
+    find_heading: Callable[[str], str],
     steps: Mapping[str, timedelta | None],
     numbers: Numbers,
 ) -> list[str]:
@@ -358,10 +360,10 @@ def find_windows(
     """
     found = []
     for column, name in names.items():
-        step, text = steps[column], title(column).replace("_", " ")
+        step, text = steps[column], find_heading(column).replace("_", " ")
         if name.quantity != "rain" or step is None:
             continue
-        window = _WINDOW.search(title(column))
+        window = _WINDOW.search(find_heading(column))
         if window is not None:
             length_s = float(window[1].replace(",", ".")) * SECONDS_PER_UNIT[COUNT_UNITS[window[2].lower()]]
             length = timedelta(seconds=length_s)
@@ -375,20 +377,20 @@ def find_windows(
     return found
 
 
-def request_hours(names: Mapping[str, ColumnMeaning], title: Callable[[str], str], talk: Interview) -> None:
+def request_hours(names: Mapping[str, ColumnMeaning], find_heading: Callable[[str], str], interview: Interview) -> None:
     """Ask whether 24 columns in rows of days are the hours of the day."""
     hours: dict[str, int] = {}
     for column, name in names.items():
-        match = _OF_HOUR.search(re.sub(r"[(\[].*", "", title(column)).strip())
+        match = _OF_HOUR.search(re.sub(r"[(\[].*", "", find_heading(column)).strip())
         if name.quantity not in {"rain", None} or match is None:
             continue
         if match[2] is None or has_word(match[2], "hour_of_day"):
-            hours[title(column)] = int(match[1])
+            hours[find_heading(column)] = int(match[1])
     if [hour - min(hours.values()) for hour in hours.values()] == [*range(24)]:
-        talk.request(HOURS, _HOURS_OF_DAY(names=name_some([*hours])), (MANY_INSTRUMENTS,))
+        interview.request(HOURS, _HOURS_OF_DAY(names=name_some([*hours])), (MANY_INSTRUMENTS,))
 
 
-def find_extremes(names: Mapping[str, ColumnMeaning], title: Callable[[str], str]) -> dict[str, str]:
+def find_extremes(names: Mapping[str, ColumnMeaning], find_heading: Callable[[str], str]) -> dict[str, str]:
     """Return the columns of least and largest values, each with the column of the usual values of the same sensor."""
     extremes = load_words("errors", "extremes")
     groups: dict[tuple[str, str | None], list[str]] = {}
@@ -397,7 +399,7 @@ def find_extremes(names: Mapping[str, ColumnMeaning], title: Callable[[str], str
             groups.setdefault((name.quantity, extremes.remove(name.station)), []).append(column)
     found: dict[str, str] = {}
     for columns in groups.values():
-        usual = [c for c in columns if not extremes.is_in(title(c))]
+        usual = [c for c in columns if not extremes.is_in(find_heading(c))]
         if len(usual) == 1:
             found |= {c: usual[0] for c in columns if c not in usual}
     return found

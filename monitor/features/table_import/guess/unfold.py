@@ -8,7 +8,7 @@ from typing import Final
 from monitor.api.errors import ConfigError
 from monitor.api.ingest import ColumnRule, read_unit
 from monitor.api.text import LABELLED_TEXT, NameList, Template
-from monitor.features.table_import.guess.names import is_no_measurement, read_name
+from monitor.features.table_import.guess.names import is_no_measurement, read_heading
 from monitor.features.table_import.guess.numerals import is_empty
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.words import load_words
@@ -32,15 +32,15 @@ def unfold(
     Raises:
         ConfigError: Rows of one kind have several units.
     """
-    values = [column for column in numbers if not is_no_measurement(table.title(column))]
+    values = [column for column in numbers if not is_no_measurement(table.heading(column))]
     if len(values) != 1:
         return table, list(numbers), station_column, None
     value = values[0]
-    words = [column for column in table.names if column not in {*numbers, *time_columns}]
-    is_open = read_name(table.title(value), table.units.get(value)).quantity is None
+    words = [column for column in table.keys if column not in {*numbers, *time_columns}]
+    is_open = read_heading(table.heading(value), table.units.get(value)).quantity is None
     kind_column = _find_kind_column(table, words, station_column) if is_open else None
     unit_words = load_words("kinds", "units")
-    unit_column = next((column for column in words if unit_words.is_whole(table.title(column))), None)
+    unit_column = next((column for column in words if unit_words.is_whole(table.heading(column))), None)
     if kind_column is None:
         if unit_column is not None:
             written = _find_unit(table, unit_column, [True] * table.rows, value)
@@ -66,17 +66,17 @@ def _split_kinds(table: RawTable, value: str, kind_column: str, unit_column: str
         kinds[name] = value, kind_column, kind
         if unit_column is not None:
             written[name] = _find_unit(table, unit_column, is_kind, kind)
-    others = [name for name in table.names if name != value]
+    others = [name for name in table.keys if name != value]
     tails = dict.fromkeys(columns, table.tails[value]) if value in table.tails else {}
     units = dict.fromkeys(columns, table.units[value]) if value in table.units else {}
     table = replace(
         table,
-        names=(*columns, *others),
+        keys=(*columns, *others),
         columns=columns | {name: table.columns[name] for name in others},
         kinds=kinds,
         tails=table.tails | tails,
         units=table.units | units,
-        titles=table.titles | {name: kind for name, (_, _, kind) in kinds.items()},
+        headings=table.headings | {name: kind for name, (_, _, kind) in kinds.items()},
     )
     return _add_units(table, written), [*columns]
 
@@ -93,15 +93,15 @@ def fold(table: RawTable, rule: ColumnRule) -> ColumnRule:
 def _find_kind_column(table: RawTable, columns: Sequence[str], station_column: str | None) -> str | None:
     """Return the column of words that names what a row measures."""
     for column in columns:
-        is_sure = load_words("kinds").starts(table.title(column))
+        is_sure = load_words("kinds").starts(table.heading(column))
         if (
             not is_sure
-            and not load_words("kinds", "doubtful").is_whole(table.title(column))
+            and not load_words("kinds", "doubtful").is_whole(table.heading(column))
             and column != station_column
         ):
             continue
         kinds = {str(cell) for cell in table.columns[column] if not is_empty(cell)}
-        names_quantity = is_sure or any(read_name(kind).quantity is not None for kind in kinds)
+        names_quantity = is_sure or any(read_heading(kind).quantity is not None for kind in kinds)
         if names_quantity and 1 <= len(kinds) <= min(KINDS_MOST, max(1, table.rows // 2)):
             return column
     return None
