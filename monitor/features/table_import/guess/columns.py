@@ -66,7 +66,9 @@ _BECOMES: Final = Template("guess.example.unit", "'{column}': {value} becomes {c
 
 @dataclass(frozen=True, slots=True)
 class _ColumnQuestion:
-    """A question about several columns that one answer settles.
+    """A question about several columns of one table that one answer settles.
+
+    `SharedQuestion` later joins the questions of several files.
 
     Attributes:
         key: The key of the answer.
@@ -139,14 +141,14 @@ def settle_columns(
         station_column: The column that names the station of each row, if there is one.
         interview: The answers and open questions.
     """
-    names = {n: read_column_heading(table, n) for n in numbers if _is_measured(table.heading(n), read_numbers(n))}
-    names = {column: name for column, name in names.items() if not is_raw(name.foreign)}
-    names, undecided = settle_patterns(names, table.heading, interview)
-    decided = {column: name for column, name in names.items() if column not in undecided}
-    names, open_columns = together.settle_components(decided, interview)
+    meanings = {n: read_column_heading(table, n) for n in numbers if _is_measured(table.heading(n), read_numbers(n))}
+    meanings = {column: meaning for column, meaning in meanings.items() if not is_raw(meaning.foreign)}
+    meanings, undecided = settle_patterns(meanings, table.heading, interview)
+    decided = {column: meaning for column, meaning in meanings.items() if column not in undecided}
+    meanings, open_columns = together.settle_components(decided, interview)
     open_columns += undecided
-    errors = together.pair_errors(names, read_numbers, interview)
-    values = {n: name for n, name in names.items() if n not in errors and n not in open_columns}
+    errors = together.pair_errors(meanings, read_numbers, interview)
+    values = {n: meaning for n, meaning in meanings.items() if n not in errors and n not in open_columns}
     found, questions = _resolve_quantities(values, _find_table_unit(table), interview)
     interview.questions.extend(question.to_question(table, read_numbers) for question in questions)
     found = {
@@ -213,27 +215,27 @@ def _is_measured(heading: str, values: Sequence[float]) -> bool:
 
 
 def _resolve_quantities(
-    names: Mapping[str, ColumnMeaning], table_unit: str, interview: Interview
+    meanings: Mapping[str, ColumnMeaning], table_unit: str, interview: Interview
 ) -> tuple[dict[str, tuple[str, str]], list[_ColumnQuestion]]:
     """Return quantity and unit of each column, by its heading or an answer, and the open questions."""
     questions: dict[str, _ColumnQuestion] = {}
     found: dict[str, tuple[str, str]] = {}
-    for column, name in names.items():
-        quantity = name.quantity or _find_quantity_answer(column, name, interview)
-        unit = name.unit
-        if unit is None and not name.foreign and quantity and is_unit_of(table_unit, quantity):
+    for column, meaning in meanings.items():
+        quantity = meaning.quantity or _find_quantity_answer(column, meaning, interview)
+        unit = meaning.unit
+        if unit is None and not meaning.foreign and quantity and is_unit_of(table_unit, quantity):
             unit = table_unit
         elif unit is None:
             whole = _COMPONENT.sub("", quantity or "")
-            unit = interview.find(UNIT, column, quantity or "", whole, f"{whole} [{name.foreign}]")
+            unit = interview.find(UNIT, column, quantity or "", whole, f"{whole} [{meaning.foreign}]")
         if LEAVE_OUT in {quantity, unit}:
             continue
         if quantity is None:
-            question = _ask_quantity(column, name, interview.answers)
+            question = _ask_quantity(column, meaning, interview.answers)
         elif quantity not in QUANTITIES:
             raise ConfigError(ONE_OF(key=QUANTITY, names=NameList(tuple(sorted(QUANTITIES))), answer=quantity))
         elif unit is None:
-            question = _ask_unit(quantity, name.foreign)
+            question = _ask_unit(quantity, meaning.foreign)
         elif not is_unit_of(unit, quantity):
             raise ConfigError(LABELLED_TEXT(name=column, text=_NO_UNIT_OF(unit=unit, quantity=Term(quantity))))
         else:
@@ -243,11 +245,11 @@ def _resolve_quantities(
     return found, list(questions.values())
 
 
-def _find_quantity_answer(column: str, name: ColumnMeaning, interview: Interview) -> str | None:
+def _find_quantity_answer(column: str, meaning: ColumnMeaning, interview: Interview) -> str | None:
     """Return the quantity that an answer gives a column; a part of a motion needs an answer of its own."""
-    if name.is_part:
+    if meaning.is_part:
         return interview.answers.get(name_own(QUANTITY, column))
-    return interview.find(QUANTITY, column, name.unit or "")
+    return interview.find(QUANTITY, column, meaning.unit or "")
 
 
 def _ask_unit(quantity: str, foreign: str) -> _ColumnQuestion:
@@ -257,18 +259,18 @@ def _ask_unit(quantity: str, foreign: str) -> _ColumnQuestion:
     return _ColumnQuestion(key, list_units(quantity, foreign), quantity=whole, unit=foreign)
 
 
-def _ask_quantity(column: str, name: ColumnMeaning, answers: Mapping[str, str]) -> _ColumnQuestion:
+def _ask_quantity(column: str, meaning: ColumnMeaning, answers: Mapping[str, str]) -> _ColumnQuestion:
     """Return the question about the quantity of all columns of a unit, or of one column if its owner prefers this.
 
     Quantities that the heading names are the first choices.
     """
-    unit = name.unit or ""
-    is_alone = name.is_part or EACH in {answers.get(f"{QUANTITY}:{unit}"), answers.get(QUANTITY)}
+    unit = meaning.unit or ""
+    is_alone = meaning.is_part or EACH in {answers.get(f"{QUANTITY}:{unit}"), answers.get(QUANTITY)}
     measured = list_measured_quantities()
-    fitting = [quantity for quantity in measured if name.unit is None or is_unit_of(name.unit, quantity)]
-    if name.is_part:
+    fitting = [quantity for quantity in measured if meaning.unit is None or is_unit_of(meaning.unit, quantity)]
+    if meaning.is_part:
         fitting = [quantity for quantity in fitting if quantity.startswith("displacement_")]
-    likely = [quantity for quantity in name.rivals if quantity in fitting]
+    likely = [quantity for quantity in meaning.rivals if quantity in fitting]
     choices = tuple(dict.fromkeys((*likely, *fitting)))
     group_key = f"{QUANTITY}:{unit}" if unit else QUANTITY
     key = name_own(QUANTITY, column) if is_alone else group_key
@@ -312,7 +314,7 @@ def _counts_downward(heading: str, quantity: str, values: Sequence[float], inter
 
 
 def _settle_twins(
-    found: Mapping[str, tuple[str, str]], names: Mapping[str, ColumnMeaning], interview: Interview
+    found: Mapping[str, tuple[str, str]], meanings: Mapping[str, ColumnMeaning], interview: Interview
 ) -> dict[str, tuple[str, str]]:
     """Ask which of several treated columns of one quantity and station to read. All are kept until it is answered.
 
@@ -321,11 +323,13 @@ def _settle_twins(
 
     Args:
         found: Quantity and unit of each column.
-        names: Headings of columns that name stations; empty if a column names the station of each row.
+        meanings: Meanings of columns that name stations; empty if a column names the station of each row.
         interview: The answers and open questions.
     """
     kept: dict[str, tuple[str, str]] = {}
-    bases = {column: strip_treatment(names[column].station) if column in names else ("", True) for column in found}
+    bases = {
+        column: strip_treatment(meanings[column].station) if column in meanings else ("", True) for column in found
+    }
     groups: dict[tuple[str, str], list[str]] = {}
     for column, (quantity, _) in found.items():
         groups.setdefault((quantity, bases[column][0]), []).append(column)
@@ -343,7 +347,7 @@ def _settle_twins(
 
 
 def _choose_stations(
-    table: RawTable, names: Mapping[str, ColumnMeaning], found: Mapping[str, tuple[str, str]]
+    table: RawTable, meanings: Mapping[str, ColumnMeaning], found: Mapping[str, tuple[str, str]]
 ) -> tuple[dict[str, str], str]:
     """Return the station that each column names, or the usual one, which is named by the sheet or the file."""
     sheets = table.layout.sheets or table.sheets[:1]
@@ -352,35 +356,42 @@ def _choose_stations(
     counts = Counter(quantity for quantity, _ in found.values())
     # Words without a number name an instrument only if they distinguish it from another instrument of its quantity.
     named = {
-        name.station
-        for column, name in names.items()
-        if counts[found[column][0]] > 1 or any(map(str.isdigit, name.station))
+        meaning.station
+        for column, meaning in meanings.items()
+        if counts[found[column][0]] > 1 or any(map(str.isdigit, meaning.station))
     }
-    chosen = {column: (name.station if name.station in named else "") or usual for column, name in names.items()}
-    for column, name in names.items():
+    chosen = {
+        column: (meaning.station if meaning.station in named else "") or usual for column, meaning in meanings.items()
+    }
+    for column, meaning in meanings.items():
         # Components that an answer names belong to one instrument.
-        if found[column][0] in COMPONENTS.values() and name.sign and name.base and not name.base.isdigit():
-            chosen[column] = name_station(name.base)
+        if (
+            found[column][0] in COMPONENTS.values()
+            and meaning.component
+            and meaning.base
+            and not meaning.base.isdigit()
+        ):
+            chosen[column] = name_station(meaning.base)
     return chosen, usual
 
 
 def _name_stations(
     table: RawTable,
-    names: Mapping[str, ColumnMeaning],
+    meanings: Mapping[str, ColumnMeaning],
     found: Mapping[str, tuple[str, str]],
     station_column: str | None,
 ) -> dict[str, str | None]:
     """Return a station for each column, which no other column of its quantity has."""
     if station_column is not None:
-        return dict.fromkeys(names)
-    chosen, usual = _choose_stations(table, names, found)
-    counts = Counter((chosen[column], found[column][0]) for column in names)
-    for column in names:
+        return dict.fromkeys(meanings)
+    chosen, usual = _choose_stations(table, meanings, found)
+    counts = Counter((chosen[column], found[column][0]) for column in meanings)
+    for column in meanings:
         if counts[chosen[column], found[column][0]] > 1:
             number = table.keys.index(column) + 1
             chosen[column] = name_station(table.heading(column)) or f"{usual}-{number}"
     taken: set[tuple[str, str]] = set()
-    for column in names:
+    for column in meanings:
         base = chosen[column]
         number = 1
         while (chosen[column], found[column][0]) in taken:

@@ -66,8 +66,8 @@ def describe_layout(table: RawTable) -> Facts:
     encoding = table.layout.encoding.removesuffix("-sig")
     if table.layout.starts:
         return [*facts, ("layout", _FIXED(encoding=encoding))]
-    sign = Term(_DELIMITERS[table.layout.delimiter])
-    return [*facts, ("layout", _PARTED(sign=sign, encoding=encoding))]
+    delimiter = Term(_DELIMITERS[table.layout.delimiter])
+    return [*facts, ("layout", _PARTED(sign=delimiter, encoding=encoding))]
 
 
 def describe_numerals(numerals: Numerals) -> Facts:

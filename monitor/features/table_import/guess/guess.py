@@ -329,16 +329,16 @@ def _find_repeated(
     Two columns of one sensor are not two independent witnesses.
     """
     read_numbers = partial(list_numbers, table, numerals=numerals)
-    names = {column: read_column_heading(table, column) for column in numbers}
+    meanings = {column: read_column_heading(table, column) for column in numbers}
     reasons: dict[str, Message] = {}
     for total, part in together.find_totals(table, numbers, numerals).items():
         reasons[total] = _RUNNING_SUM(column=table.heading(part))
-    for extreme, usual in together.find_extremes(names, table.heading).items():
+    for extreme, usual in together.find_extremes(meanings, table.heading).items():
         reasons[extreme] = _SAME_SENSOR(column=table.heading(usual))
-    single = {column: names[column] for column in steps}
-    for column in together.find_windows(single, table.heading, steps, read_numbers):
+    single = {column: meanings[column] for column in steps}
+    for column in together.find_overlapping_rain(single, table.heading, steps, read_numbers):
         reasons[column] = _RAIN_TWICE()
-    others = {column: name for column, name in names.items() if column not in reasons}
+    others = {column: meaning for column, meaning in meanings.items() if column not in reasons}
     for repeat, first in together.find_repeats(others, read_numbers).items():
         reasons[repeat] = _OTHER_UNIT(column=table.heading(first))
     return reasons

@@ -47,8 +47,8 @@ _REPEATED: Final = re.compile(r"#\d+$")  # a second column of the same name
 _DOUBTFUL_ERROR: Final = re.compile(
     rf"(?<![^\W_])(?:{compile_alternatives(load_file()['errors']['doubtful'])})(?![^\W_])", re.IGNORECASE
 )
-_DOUBTFUL_ERROR_SIGN: Final = re.compile(r"(?<![^\W_])sd?[_]?(?=[enuhxyz]\d*(?![^\W_]))", re.IGNORECASE)
-_SIGN: Final = re.compile(r"(?:[dΔ]|delta)?([enuhzxy])(\d*)", re.IGNORECASE)
+_DOUBTFUL_ERROR_OF_COMPONENT: Final = re.compile(r"(?<![^\W_])sd?[_]?(?=[enuhxyz]\d*(?![^\W_]))", re.IGNORECASE)
+_COMPONENT: Final = re.compile(r"(?:[dΔ]|delta)?([enuhzxy])(\d*)", re.IGNORECASE)
 _AXIS: Final = re.compile(r"(?:([xy])(\d*)|([ab]))[+]?", re.IGNORECASE)
 _ID_COLUMN: Final = re.compile(r"\w+[ _]id", re.IGNORECASE)
 
@@ -75,7 +75,7 @@ class ColumnMeaning:
         unit: The unit. None if the heading names none.
         station: The name of the station. Empty if no word is left for it.
         foreign: The text in the place of a unit that is not known.
-        sign: The letter of the component (e, n, u, x or y), if other columns contain the other components.
+        component: The letter of the component (e, n, u, x or y), if other columns contain the other components.
         base: The name of the station without that letter.
         is_side: Whether the component is a word such as North instead of a letter.
         error_of: Columns whose standard deviation this may be, as read from its heading; the likeliest first.
@@ -89,7 +89,7 @@ class ColumnMeaning:
     unit: str | None
     station: str
     foreign: str = ""
-    sign: str = field(default="", repr=False)
+    component: str = field(default="", repr=False)
     base: str = field(default="", repr=False)
     is_side: bool = field(default=False, repr=False)
     error_of: "tuple[ColumnMeaning, ...]" = field(default=(), repr=False)
@@ -117,7 +117,9 @@ def read_heading(header: str, unit: str | None = None) -> ColumnMeaning:
     if errors.is_in(first):
         return replace(plain, error_of=(_read_plain(errors.remove(first), unit),), is_error=True)
     bare = _BRACKETS.sub(" ", first)
-    doubtful = [pattern for pattern in (_DOUBTFUL_ERROR_SIGN, _DOUBTFUL_ERROR) if pattern.search(bare) is not None]
+    doubtful = [
+        pattern for pattern in (_DOUBTFUL_ERROR_OF_COMPONENT, _DOUBTFUL_ERROR) if pattern.search(bare) is not None
+    ]
     error_of = tuple(_read_plain(pattern.sub(" ", bare, count=1), plain.unit) for pattern in doubtful)
     return replace(plain, error_of=error_of)
 
@@ -220,9 +222,9 @@ def _read_plain(header: str, unit: str | None) -> ColumnMeaning:
         known = known or "1"
     if quantity == "tilt":
         quantity, tokens, bare = _find_axis(tokens, bare)
-    sign, base, is_side = _find_sign(tokens)
-    if quantity == "displacement" and is_side and sign in COMPONENTS:
-        quantity, tokens = COMPONENTS[sign], base
+    component, base, is_side = _find_component(tokens)
+    if quantity == "displacement" and is_side and component in COMPONENTS:
+        quantity, tokens = COMPONENTS[component], base
     if known is not None and not (unit and is_raw(unit)):
         foreign = ""
     return ColumnMeaning(
@@ -230,7 +232,7 @@ def _read_plain(header: str, unit: str | None) -> ColumnMeaning:
         known,
         _name(tokens, bare),
         foreign,
-        sign,
+        component,
         _name(base, ""),
         is_side,
         is_part=is_part,
@@ -341,7 +343,7 @@ def is_term_of_field(text: str) -> bool:
     if not candidates:
         return False
     rest = load_words("filler").remove(_remove_quantity(plain, candidates[0].quantity))
-    return not any(sign.isalnum() for sign in rest)
+    return not any(character.isalnum() for character in rest)
 
 
 def _name(tokens: Sequence[str], bare: str) -> str:
@@ -373,18 +375,18 @@ def _find_axis(tokens: Sequence[str], bare: str) -> tuple[str, list[str], str]:
     return "tilt", list(tokens), bare
 
 
-def _find_sign(tokens: Sequence[str]) -> tuple[str, list[str], bool]:
+def _find_component(tokens: Sequence[str]) -> tuple[str, list[str], bool]:
     """Return the component that a word names, the other words, and whether the word is a side of the compass."""
     for k, token in enumerate(tokens):
         lower = token.lower().strip(".-")
-        for sign, side in (("e", "east"), ("n", "north")):
+        for component, side in (("e", "east"), ("n", "north")):
             if load_words("components", side).is_whole(lower):
-                return sign, [*tokens[:k], *tokens[k + 1 :]], True
-        letter = _SIGN.fullmatch(lower)
+                return component, [*tokens[:k], *tokens[k + 1 :]], True
+        letter = _COMPONENT.fullmatch(lower)
         if letter is not None:
-            sign = "u" if letter[1] in "hz" else letter[1]
+            component = "u" if letter[1] in "hz" else letter[1]
             number = [letter[2]] if letter[2] else []
-            return sign, [*tokens[:k], *number, *tokens[k + 1 :]], False
+            return component, [*tokens[:k], *number, *tokens[k + 1 :]], False
     return "", list(tokens), False
 
 

@@ -211,4 +211,4 @@ def _list_declared_fills(line: str) -> list[float]:
 
 
 def _has_digit(text: str) -> bool:
-    return any(sign.isdigit() for sign in text)
+    return any(character.isdigit() for character in text)

@@ -66,18 +66,18 @@ class HeadingPattern:
 
 
 def settle_patterns(
-    names: Mapping[str, ColumnMeaning], find_heading: Callable[[str], str], interview: Interview
+    meanings: Mapping[str, ColumnMeaning], find_heading: Callable[[str], str], interview: Interview
 ) -> tuple[dict[str, ColumnMeaning], list[str]]:
     """Return the meaning of the columns except those that are left out, and the columns whose question is open.
 
     Args:
-        names: The meaning of each column.
+        meanings: The meaning of each column.
         find_heading: Returns the heading of a column.
         interview: The answers and open questions.
     """
-    found = dict(names)
+    found = dict(meanings)
     open_columns: list[str] = []
-    for pattern in find_patterns(names, find_heading):
+    for pattern in find_patterns(meanings, find_heading):
         if all(interview.find(QUANTITY, column, pattern.unit or "") is not None for column in pattern.columns):
             continue
         choices = _list_choices(pattern)
@@ -95,7 +95,7 @@ def settle_patterns(
     return found, open_columns
 
 
-def find_patterns(names: Mapping[str, ColumnMeaning], find_heading: Callable[[str], str]) -> list[HeadingPattern]:
+def find_patterns(meanings: Mapping[str, ColumnMeaning], find_heading: Callable[[str], str]) -> list[HeadingPattern]:
     """Return the patterns of columns whose heading names no quantity.
 
     A pattern counts if it has at least three columns, and if its headings end with axes or columns of other patterns
@@ -103,10 +103,10 @@ def find_patterns(names: Mapping[str, ColumnMeaning], find_heading: Callable[[st
     displacement, which have a question of their own.
     """
     groups: dict[tuple[str, str | None], dict[str, str]] = {}
-    for column, name in names.items():
-        if name.quantity is None and not name.is_part and not name.is_error:
+    for column, meaning in meanings.items():
+        if meaning.quantity is None and not meaning.is_part and not meaning.is_error:
             text, axis = split_pattern(find_heading(column))
-            groups.setdefault((text, name.unit), {})[column] = axis
+            groups.setdefault((text, meaning.unit), {})[column] = axis
     patterns = [HeadingPattern(text, unit, axes) for (text, unit), axes in groups.items() if "#" in text]
     units = [unit for _, unit in groups]
     return [
@@ -156,13 +156,13 @@ def _describe(pattern: HeadingPattern, quantity: str, find_heading: Callable[[st
     return join(shown)
 
 
-def _apply(name: ColumnMeaning, pattern: HeadingPattern, column: str, heading: str, quantity: str) -> ColumnMeaning:
+def _apply(meaning: ColumnMeaning, pattern: HeadingPattern, column: str, heading: str, quantity: str) -> ColumnMeaning:
     """Return the meaning of a column of a pattern: an axis of the tilt of a station, or a station of its own."""
     bare = _BRACKETED_UNIT.sub("", heading).strip()
     axis = _TILT_AXES.get(pattern.axes[column])
     if quantity == _TILT and pattern.has_axes and axis is not None:
-        return replace(name, quantity=axis, station=_name_station(_AXIS.sub("", bare)))
-    return replace(name, quantity=quantity, station=_name_station(bare))
+        return replace(meaning, quantity=axis, station=_name_station(_AXIS.sub("", bare)))
+    return replace(meaning, quantity=quantity, station=_name_station(bare))
 
 
 def _name_station(heading: str) -> str:

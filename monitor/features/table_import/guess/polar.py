@@ -198,7 +198,7 @@ def _settle_unit(
 def _has_coordinates(table: RawTable, numbers: Sequence[str]) -> bool:
     """Return whether columns name an east and a north coordinate."""
     meanings = [read_heading(table.heading(column), table.units.get(column)) for column in numbers]
-    sides = {meaning.sign for meaning in meanings}
+    sides = {meaning.component for meaning in meanings}
     quantities = {meaning.quantity for meaning in meanings}
     return {"e", "n"} <= sides or {"x", "y"} <= sides or {"displacement_east", "displacement_north"} <= quantities
 

@@ -233,7 +233,7 @@ def join_names(cells: Cells, lines: Sequence[int], header: int) -> list[str]:
         group = ""
         for place, cell in enumerate(cells[line][: len(joined)]):
             group = cell or (group if line < header else "")
-            if group and (line == header or any(sign.isalpha() for sign in group)):
+            if group and (line == header or any(character.isalpha() for character in group)):
                 joined[place].append(group)
     return [" ".join(dict.fromkeys(parts)) for parts in joined]
 

@@ -128,7 +128,7 @@ def _find_form_shape(form: str) -> str | None:
     """
     if "%" not in form or "%z" in form:
         return None
-    return find_shape(_DIRECTIVE.sub(lambda sign: "a" if sign[1] in _DIRECTIVES_OF_LETTERS else "0", form))
+    return find_shape(_DIRECTIVE.sub(lambda directive: "a" if directive[1] in _DIRECTIVES_OF_LETTERS else "0", form))
 
 
 @lru_cache(maxsize=4096)

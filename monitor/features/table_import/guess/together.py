@@ -83,26 +83,27 @@ Numbers = Callable[[str], Sequence[float]]
 
 
 def settle_components(
-    names: Mapping[str, ColumnMeaning], interview: Interview
+    meanings: Mapping[str, ColumnMeaning], interview: Interview
 ) -> tuple[dict[str, ColumnMeaning], list[str]]:
     """Return the meaning of the columns with the components of motion, and the columns whose question is open.
 
     Letters and sides of the compass are components if a station has a full set; else they are part of its name.
     """
-    found = dict(names)
+    settled = dict(meanings)
     groups: dict[str, dict[str, list[str]]] = {}
-    for column, name in names.items():
-        if name.sign and name.quantity in {None, "displacement"} and not name.is_error:
-            groups.setdefault(name.base, {}).setdefault(name.sign, []).append(column)
+    for column, meaning in meanings.items():
+        if meaning.component and meaning.quantity in {None, "displacement"} and not meaning.is_error:
+            groups.setdefault(meaning.base, {}).setdefault(meaning.component, []).append(column)
     open_columns: list[str] = []
-    for base, signs in groups.items():
-        columns = {sign: own[0] for sign, own in signs.items() if len(own) == 1}
-        components = _choose_components(columns, names, interview.answers.get(AXES))
-        if components is None:
+    for base, group in groups.items():
+        columns = {component: same[0] for component, same in group.items() if len(same) == 1}
+        quantities = _choose_components(columns, meanings, interview.answers.get(AXES))
+        if quantities is None:
             open_columns += columns.values()
-        chosen = {sign: quantity for sign, quantity in (components or {}).items() if sign in columns}
-        for column in names if chosen else ():
-            found[column] = _place(found[column], base, chosen if column in columns.values() else {}, chosen)
+        chosen = {component: quantity for component, quantity in (quantities or {}).items() if component in columns}
+        for column in meanings if chosen else ():
+            own = chosen if column in columns.values() else {}
+            settled[column] = _set_component(settled[column], base, own, chosen)
     if open_columns or AXES in interview.answers:
         examples = {}
         for answer, sides in ((X_EAST, ("east", "north")), (X_NORTH, ("north", "east"))):
@@ -110,31 +111,37 @@ def settle_components(
             parts = [_COUNTS(column=column, side=Term(side)) for column, side in zip(shown, sides, strict=False)]
             examples[answer] = join(parts)
         interview.request(AXES, _WHICH_WAY(names=name_some(open_columns)), (X_EAST, X_NORTH, EACH), examples=examples)
-    return found, [*open_columns, *_settle_letters(found, interview)]
+    return settled, [*open_columns, *_settle_letters(settled, interview)]
 
 
 def _choose_components(
-    columns: Mapping[str, str], names: Mapping[str, ColumnMeaning], way: str | None
+    columns: Mapping[str, str], meanings: Mapping[str, ColumnMeaning], way: str | None
 ) -> Mapping[str, str] | None:
-    """Return the quantity of each sign of one station; none if the signs are names; None if the question is open."""
-    signs = set(columns)
-    if signs >= {"x", "y"} and _are(columns.values(), names, "tilt"):
+    """Return the quantity of each component of one station.
+
+    Returns:
+        Nothing if the letters are names of instruments; None if the question is open.
+    """
+    components = set(columns)
+    if components >= {"x", "y"} and _are(columns.values(), meanings, "tilt"):
         return _ANGLES
-    if not _are(columns.values(), names, "displacement"):
+    if not _are(columns.values(), meanings, "displacement"):
         return {}
-    if signs >= {"e", "n"} and _is_set(columns, names):
+    if components >= {"e", "n"} and _is_set(columns, meanings):
         return COMPONENTS
-    if not signs >= {"x", "y"}:
+    if not components >= {"x", "y"}:
         return {}
-    return None if way is None else {**_DIRECTIONS[way], "u": COMPONENTS["u"]} if way in _DIRECTIONS else {}
+    if way is None:
+        return None
+    return {**_DIRECTIONS[way], "u": COMPONENTS["u"]} if way in _DIRECTIONS else {}
 
 
 def _settle_letters(found: dict[str, ColumnMeaning], interview: Interview) -> list[str]:
     """Settle columns A and B of tilt: the axes of one tiltmeter or two instruments. Beside C they are instruments."""
     lettered = {
-        name.station.upper(): c
-        for c, name in found.items()
-        if name.quantity == "tilt" and len(name.station) == 1 and name.station.isalpha()
+        meaning.station.upper(): c
+        for c, meaning in found.items()
+        if meaning.quantity == "tilt" and len(meaning.station) == 1 and meaning.station.isalpha()
     }
     if set(lettered) != set(_LETTERS):
         return []
@@ -147,36 +154,41 @@ def _settle_letters(found: dict[str, ColumnMeaning], interview: Interview) -> li
     return []
 
 
-def _are(columns: Iterable[str], names: Mapping[str, ColumnMeaning], quantity: str) -> bool:
+def _are(columns: Iterable[str], meanings: Mapping[str, ColumnMeaning], quantity: str) -> bool:
     """Return whether columns have units of a quantity; a length may have no unit, and an angle must have one."""
-    units = [names[column].unit for column in columns]
+    units = [meanings[column].unit for column in columns]
     return all((unit is None and quantity != "tilt") or (unit and is_unit_of(unit, quantity)) for unit in units)
 
 
-def _is_set(columns: Mapping[str, str], names: Mapping[str, ColumnMeaning]) -> bool:
+def _is_set(columns: Mapping[str, str], meanings: Mapping[str, ColumnMeaning]) -> bool:
     """Return whether east and north are components rather than two instruments.
 
     They are if they are words, if up is beside them, or if they are letters behind the name of a station. E1 and N1 may
     be two instruments, and so may E and N of displacement if the other sides of the compass are beside them.
     """
-    base = names[columns["e"]].base
-    words = names[columns["e"]].is_side and names[columns["n"]].is_side
-    has_other_sides = any(load_words("components", "other_sides").is_whole(name.station) for name in names.values())
-    moves = all(names[columns[sign]].quantity == "displacement" for sign in "en") and not has_other_sides
+    base = meanings[columns["e"]].base
+    words = meanings[columns["e"]].is_side and meanings[columns["n"]].is_side
+    has_other_sides = any(
+        load_words("components", "other_sides").is_whole(meaning.station) for meaning in meanings.values()
+    )
+    measure_motion = all(meanings[columns[component]].quantity == "displacement" for component in "en")
+    moves = measure_motion and not has_other_sides
     return words or "u" in columns or (not base.isdigit() if base else moves)
 
 
-def _place(name: ColumnMeaning, base: str, own: Mapping[str, str], all_of: Mapping[str, str]) -> ColumnMeaning:
+def _set_component(
+    meaning: ColumnMeaning, base: str, own: Mapping[str, str], all_of: Mapping[str, str]
+) -> ColumnMeaning:
     """Return the meaning of a column with its component, or of an error with the component that it belongs to."""
     errors = tuple(
-        replace(e, quantity=all_of[e.sign], station=_format_base(base))
-        if e.base == base and e.sign in all_of and e.quantity is None
+        replace(e, quantity=all_of[e.component], station=_format_base(base))
+        if e.base == base and e.component in all_of and e.quantity is None
         else e
-        for e in name.error_of
+        for e in meaning.error_of
     )
-    if name.sign in own and name.base == base:
-        return replace(name, quantity=own[name.sign], station=_format_base(base), error_of=errors)
-    return replace(name, error_of=errors)
+    if meaning.component in own and meaning.base == base:
+        return replace(meaning, quantity=own[meaning.component], station=_format_base(base), error_of=errors)
+    return replace(meaning, error_of=errors)
 
 
 def _format_base(base: str) -> str:
@@ -186,37 +198,39 @@ def _format_base(base: str) -> str:
 # ---- errors ----------------------------------------------------------------------------------------------------
 
 
-def pair_errors(names: Mapping[str, ColumnMeaning], numbers: Numbers, interview: Interview) -> dict[str, str | None]:
+def pair_errors(
+    meanings: Mapping[str, ColumnMeaning], read_numbers: Numbers, interview: Interview
+) -> dict[str, str | None]:
     """Return the columns that hold the standard deviation of another column, each with this column.
 
     A column is one if its heading calls it a standard deviation and names one other column. A heading such as "sd" or
     "SE" may also name an instrument, so its owner is asked. None instead of the other column: it is left out.
     """
-    may_be = [column for column in names if _may_be_error(column, names)]
-    values = [column for column in names if column not in may_be]
+    may_be = [column for column in meanings if _may_be_error(column, meanings)]
+    values = [column for column in meanings if column not in may_be]
     found: dict[str, str | None] = {}
     doubtful: dict[str, str] = {}
     for column in may_be:
-        name = names[column]
-        partners = _find_partner(column, names, may_be)
-        if len(values) == 1 and _is_bare(name):
+        meaning = meanings[column]
+        partners = _find_partner(column, meanings, may_be)
+        if len(values) == 1 and _is_bare(meaning):
             partners = [*partners, values[0]]
-        fitting = [partner for partner in partners if _can_be_errors(numbers(column))]
-        if fitting and name.is_error:
+        fitting = [partner for partner in partners if _can_be_errors(read_numbers(column))]
+        if fitting and meaning.is_error:
             found[column] = fitting[0]
         elif fitting:
             doubtful[column] = fitting[0]
-        elif values and name.is_error:
-            offered = [value for value in values if _may_share_unit(names[value], name)]
+        elif values and meaning.is_error:
+            offered = [value for value in values if _may_share_unit(meanings[value], meaning)]
             found |= _ask_partner(column, offered, None, interview)
-    return found | _settle_doubtful(doubtful, names, values, numbers, interview)
+    return found | _settle_doubtful(doubtful, meanings, values, read_numbers, interview)
 
 
 def _settle_doubtful(
     doubtful: Mapping[str, str],
-    names: Mapping[str, ColumnMeaning],
+    meanings: Mapping[str, ColumnMeaning],
     values: Sequence[str],
-    numbers: Numbers,
+    read_numbers: Numbers,
     interview: Interview,
 ) -> dict[str, str | None]:
     """Ask in one question whether columns hold the standard deviations of others, or in one question for each."""
@@ -227,13 +241,13 @@ def _settle_doubtful(
     if answer == EACH or (answer is None and (len(doubtful) == 1 or has_own_answer)):
         found: dict[str, str | None] = {}
         for column, partner in doubtful.items():
-            offered = [value for value in values if _may_share_unit(names[value], names[column])]
+            offered = [value for value in values if _may_share_unit(meanings[value], meanings[column])]
             found |= _ask_partner(column, offered, partner, interview)
         return found
     column, partner = next(iter(doubtful.items()))
     examples = {
-        DEVIATIONS: _DEVIATION_OF(column=column, value=Figure(numbers(column)[0], ".6g"), other=partner),
-        MEASUREMENTS: _MEASURED(column=column, value=Figure(numbers(column)[0], ".6g")),
+        DEVIATIONS: _DEVIATION_OF(column=column, value=Figure(read_numbers(column)[0], ".6g"), other=partner),
+        MEASUREMENTS: _MEASURED(column=column, value=Figure(read_numbers(column)[0], ".6g")),
     }
     text = _ARE_ERRORS(names=name_some([*doubtful]))
     answer = interview.request(ERROR, text, (DEVIATIONS, MEASUREMENTS, LEAVE_OUT, EACH), examples=examples)
@@ -255,44 +269,46 @@ def _ask_partner(
     return {} if answer == NO else {column: None if answer == LEAVE_OUT else answer}
 
 
-def _may_be_error(column: str, names: Mapping[str, ColumnMeaning]) -> bool:
+def _may_be_error(column: str, meanings: Mapping[str, ColumnMeaning]) -> bool:
     """Return whether a heading names, or may name, the standard deviation of another column."""
-    name = names[column]
-    return bool(name.error_of) and (name.is_error or bool(_find_partner(column, names, ())) or _is_bare(name))
+    meaning = meanings[column]
+    return bool(meaning.error_of) and (
+        meaning.is_error or bool(_find_partner(column, meanings, ())) or _is_bare(meaning)
+    )
 
 
 def _may_share_unit(one: ColumnMeaning, other: ColumnMeaning) -> bool:
     return other.unit is None or one.unit in {None, other.unit}
 
 
-def _is_bare(name: ColumnMeaning) -> bool:
+def _is_bare(meaning: ColumnMeaning) -> bool:
     """Return whether a heading has no other word than the one for an error."""
-    return any(not error.station and error.quantity is None and not error.sign for error in name.error_of)
+    return any(not error.station and error.quantity is None and not error.component for error in meaning.error_of)
 
 
-def _find_partner(column: str, names: Mapping[str, ColumnMeaning], errors: Container[str]) -> list[str]:
+def _find_partner(column: str, meanings: Mapping[str, ColumnMeaning], errors: Container[str]) -> list[str]:
     """Return the one column that is called like an error without the word for it; else the column before it."""
-    for error in names[column].error_of:
+    for error in meanings[column].error_of:
         if not error.station and error.quantity is None:
             continue
         fitting = [
             other
-            for other, name in names.items()
+            for other, meaning in meanings.items()
             if other != column
             and other not in errors
-            and name.station == error.station
-            and (error.quantity == name.quantity or (error.quantity is None and names[column].is_error))
-            and error.unit in {None, name.unit}
+            and meaning.station == error.station
+            and (error.quantity == meaning.quantity or (error.quantity is None and meanings[column].is_error))
+            and error.unit in {None, meaning.unit}
         ]
         if len(fitting) == 1:
             return fitting
-    return _find_column_before(column, names, errors)
+    return _find_column_before(column, meanings, errors)
 
 
-def _find_column_before(column: str, names: Mapping[str, ColumnMeaning], errors: Container[str]) -> list[str]:
+def _find_column_before(column: str, meanings: Mapping[str, ColumnMeaning], errors: Container[str]) -> list[str]:
     """Return the column before an error if values and errors alternate throughout the table."""
-    columns = list(names)
-    bare = [other for other in columns if other in errors and names[other].is_error and _is_bare(names[other])]
+    columns = list(meanings)
+    bare = [other for other in columns if other in errors and meanings[other].is_error and _is_bare(meanings[other])]
     places = [columns.index(other) for other in bare]
     if len(bare) < 2 or column not in bare or any(k == 0 or columns[k - 1] in errors for k in places):
         return []
@@ -307,13 +323,15 @@ def _can_be_errors(values: Sequence[float]) -> bool:
 # ---- sums ------------------------------------------------------------------------------------------------------
 
 
-def find_totals(table: RawTable, numbers: Sequence[str], numerals: Numerals) -> dict[str, str]:
+def find_totals(table: RawTable, number_columns: Sequence[str], numerals: Numerals) -> dict[str, str]:
     """Return the columns of rain that are the running sum of another column, each with this column."""
-    names = {n: read_heading(table.heading(n), table.units.get(n)) for n in numbers}
+    meanings = {n: read_heading(table.heading(n), table.units.get(n)) for n in number_columns}
     found: dict[str, str] = {}
-    for part in [n for n, name in names.items() if name.quantity == "rain"]:
-        for total in [n for n, name in names.items() if name.quantity in {"rain", None} and n not in {part, *found}]:
-            if names[total].unit not in {None, names[part].unit}:
+    for part in [n for n, meaning in meanings.items() if meaning.quantity == "rain"]:
+        for total in [
+            n for n, meaning in meanings.items() if meaning.quantity in {"rain", None} and n not in {part, *found}
+        ]:
+            if meanings[total].unit not in {None, meanings[part].unit}:
                 continue
             pairs = islice(zip(table.columns[part], table.columns[total], strict=True), SUM_ROWS_READ)
             rows = [(read_number(a, numerals), read_number(b, numerals)) for a, b in pairs]
@@ -325,20 +343,26 @@ def find_totals(table: RawTable, numbers: Sequence[str], numerals: Numerals) -> 
     return found
 
 
-def find_repeats(names: Mapping[str, ColumnMeaning], numbers: Numbers) -> dict[str, str]:
+def find_repeats(meanings: Mapping[str, ColumnMeaning], read_numbers: Numbers) -> dict[str, str]:
     """Return the columns that repeat an earlier column in another unit, each with the earlier one."""
     found: dict[str, str] = {}
-    for column, name in names.items():
-        for first, other in names.items():
+    for column, meaning in meanings.items():
+        for first, other in meanings.items():
             if first == column:
                 break
-            same = (name.quantity, name.station) == (other.quantity, other.station) and name.quantity is not None
-            if not same or first in found or name.unit is None or other.unit in {None, name.unit}:
+            measures_same = meaning.quantity == other.quantity and meaning.station == other.station
+            if (
+                meaning.quantity is None
+                or not measures_same
+                or first in found
+                or meaning.unit is None
+                or other.unit in {None, meaning.unit}
+            ):
                 continue
-            here, there = numbers(column), numbers(first)
-            unit = QUANTITIES[str(name.quantity)].unit
+            here, there = read_numbers(column), read_numbers(first)
+            unit = QUANTITIES[meaning.quantity].unit
             pairs = [
-                (convert(a, name.unit, unit), convert(b, str(other.unit), unit))
+                (convert(a, meaning.unit, unit), convert(b, str(other.unit), unit))
                 for a, b in zip(here, there, strict=False)
             ]
             spread = max((b for _, b in pairs), default=0.0) - min((b for _, b in pairs), default=0.0)
@@ -347,11 +371,11 @@ def find_repeats(names: Mapping[str, ColumnMeaning], numbers: Numbers) -> dict[s
     return found
 
 
-def find_windows(
-    names: Mapping[str, ColumnMeaning],
+def find_overlapping_rain(
+    meanings: Mapping[str, ColumnMeaning],
     find_heading: Callable[[str], str],
     steps: Mapping[str, timedelta | None],
-    numbers: Numbers,
+    read_numbers: Numbers,
 ) -> list[str]:
     """Return the columns of rain over a window that is longer than the interval of the rows.
 
@@ -359,9 +383,9 @@ def find_windows(
     since the start of the hour or the day; its values rise, and it is read as a counter.
     """
     found = []
-    for column, name in names.items():
+    for column, meaning in meanings.items():
         step, text = steps[column], find_heading(column).replace("_", " ")
-        if name.quantity != "rain" or step is None:
+        if meaning.quantity != "rain" or step is None:
             continue
         window = _WINDOW.search(find_heading(column))
         if window is not None:
@@ -371,18 +395,20 @@ def find_windows(
         else:
             lengths = [length for key, length in _WINDOWS.items() if load_words("rain_windows", key).is_in(text)]
             length = lengths[0] if lengths else timedelta(0)
-            is_counter = bool(lengths and adds_up([*enumerate(numbers(column))]))
+            is_counter = bool(lengths and adds_up([*enumerate(read_numbers(column))]))
         if length > WINDOW_MOST * step and not is_counter:
             found.append(column)
     return found
 
 
-def request_hours(names: Mapping[str, ColumnMeaning], find_heading: Callable[[str], str], interview: Interview) -> None:
+def request_hours(
+    meanings: Mapping[str, ColumnMeaning], find_heading: Callable[[str], str], interview: Interview
+) -> None:
     """Ask whether 24 columns in rows of days are the hours of the day."""
     hours: dict[str, int] = {}
-    for column, name in names.items():
+    for column, meaning in meanings.items():
         match = _OF_HOUR.search(re.sub(r"[(\[].*", "", find_heading(column)).strip())
-        if name.quantity not in {"rain", None} or match is None:
+        if meaning.quantity not in {"rain", None} or match is None:
             continue
         if match[2] is None or has_word(match[2], "hour_of_day"):
             hours[find_heading(column)] = int(match[1])
@@ -390,13 +416,13 @@ def request_hours(names: Mapping[str, ColumnMeaning], find_heading: Callable[[st
         interview.request(HOURS, _HOURS_OF_DAY(names=name_some([*hours])), (MANY_INSTRUMENTS,))
 
 
-def find_extremes(names: Mapping[str, ColumnMeaning], find_heading: Callable[[str], str]) -> dict[str, str]:
+def find_extremes(meanings: Mapping[str, ColumnMeaning], find_heading: Callable[[str], str]) -> dict[str, str]:
     """Return the columns of least and largest values, each with the column of the usual values of the same sensor."""
     extremes = load_words("errors", "extremes")
     groups: dict[tuple[str, str | None], list[str]] = {}
-    for column, name in names.items():
-        if name.quantity is not None and not name.is_error:
-            groups.setdefault((name.quantity, extremes.remove(name.station)), []).append(column)
+    for column, meaning in meanings.items():
+        if meaning.quantity is not None and not meaning.is_error:
+            groups.setdefault((meaning.quantity, extremes.remove(meaning.station)), []).append(column)
     found: dict[str, str] = {}
     for columns in groups.values():
         usual = [c for c in columns if not extremes.is_in(find_heading(c))]

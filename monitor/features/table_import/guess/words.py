@@ -243,10 +243,10 @@ def _compile(pattern: str) -> tuple[re.Pattern[str], int]:
             continue
         plain = "".join(map(_strip_accents, word))
         is_unseparated = plain.strip("*#")[:1] >= _FIRST_UNSEPARATED
-        body = "".join({"*": rf"{_WORD}*", "#": r"\d+"}.get(sign, re.escape(sign)) for sign in plain)
+        body = "".join({"*": rf"{_WORD}*", "#": r"\d+"}.get(character, re.escape(character)) for character in plain)
         parts.append(body if is_unseparated else rf"(?<![^ \u2e80-\uffff]){body}(?![^ \u2e80-\uffff])")
     joined = ""
     for k, part in enumerate(parts):
         joined += part if k == 0 or part.startswith("(?: ") else f" {part}"
-    letters = sum(sign.isalnum() or sign in "σ±°" for sign in pattern)
+    letters = sum(character.isalnum() or character in "σ±°" for character in pattern)
     return re.compile(joined), letters
