@@ -51,7 +51,7 @@ def test_rain_is_held_against_what_its_site_file_says(seed, kind, stamp, found):
     check = ScaleCheck()
     at = [START + timedelta(minutes=10 * k) for k in range(len(shown))]
     check.add([Observation("slope", "R1", "rain", "mm", one, one, v) for one, v in zip(at, shown, strict=True)])
-    asked = [is_sure for _, is_sure in check.find_sums({"slope": site})]
+    asked = [is_sure for _, is_sure in check.find_stamp_doubts({"slope": site})]
     assert len(asked) == 1 if found is None else asked == found
 
 
@@ -62,4 +62,4 @@ def test_a_counter_of_the_hour_is_never_beyond_doubt_taken_for_sums(seed):
     check = ScaleCheck()
     at = [START + timedelta(minutes=10 * k) for k in range(len(shown))]
     check.add([Observation("slope", "R1", "rain", "mm", one, one, v) for one, v in zip(at, shown, strict=True)])
-    assert not any(is_sure for _, is_sure in check.find_sums({"slope": site}))
+    assert not any(is_sure for _, is_sure in check.find_stamp_doubts({"slope": site}))

@@ -277,7 +277,9 @@ class FileImport:
             *(() if self.accept_ranges else ranges.find_doubts(self.pipeline.sites)),
         ]
         times = [] if self.accept_times else _doubt_times(span, read_at_s, self.mapping, self.clock())
-        sums = [text for text, is_sure in scales.find_sums(self.pipeline.sites) if is_sure or not self.accept_units]
+        sums = [
+            text for text, is_sure in scales.find_stamp_doubts(self.pipeline.sites) if is_sure or not self.accept_units
+        ]
         doubts = [_DOUBT_TIMES(file=title, details=join(times))] if times else []
         doubts += [_DOUBT(file=title, details=join(units))] if units and not self.accept_units else []
         doubts += [_DOUBT_SUMS(file=title, details=join(sums))] if sums else []

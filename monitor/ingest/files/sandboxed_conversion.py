@@ -102,7 +102,7 @@ def read_error(code: Any, reason: Any) -> PayloadError:
     return PayloadError(str(code)[:40], text if len(text) <= REASON_MOST else text[:REASON_MOST])
 
 
-_OTHER: Final = Template("file.answer", "the worker answered something else")
+_OTHER: Final = Template("file.answer", "the worker returned points instead of readings, or readings instead of points")
 POINT_BYTES: Final = 64 << 20  # of one line: a point with all its acquisitions
 
 
@@ -143,7 +143,7 @@ class ConvertedFile:
     """A file that a sandboxed worker converted; its lines can be read repeatedly."""
 
     lines: Path
-    answer: ConversionResult
+    result: ConversionResult
 
     @contextmanager
     def readings(self) -> Iterator[Iterator[ReadingLine]]:
@@ -154,7 +154,7 @@ class ConvertedFile:
     @contextmanager
     def points(self, now: datetime) -> Iterator[tuple[ValueMeaning, Iterator[PointLine]]]:
         """Open the points of a file, with the meaning of their values."""
-        result = self.answer
+        result = self.result
         assert result.declared is not None
         with open_raw(self.lines, POINT_BYTES) as lines:
             meaning = ValueMeaning(*result.declared, result.wavelength_mm, *result.reference, result.mask[:REASON_MOST])
@@ -181,7 +181,7 @@ def open_converted(
         )
         request = ConversionRequest(source, form, replace(options, companions=companions), out, now)
         try:
-            answer = compute.run(CONVERT, request, plan.job_limit_s, terms=limits)
+            result = compute.run(CONVERT, request, plan.job_limit_s, terms=limits)
         except JobError as error:
             text = error.problem
             if room_gib < plan.job_file_gib:
@@ -189,11 +189,11 @@ def open_converted(
                     text, "compute.job_file_gib", "half of what is free on the disk: make room, or cut it"
                 )
             raise ConfigError(LABELLED_TEXT(name=str(path), text=UNREADABLE_FILE(problem=text))) from None
-        if answer.refused:
-            raise ConfigError(rename_file(answer.refused, str(source), str(path)))
-        if (answer.declared is not None) != (list_readers()[form].content is Content.POINTS) or out.is_symlink():
+        if result.refused:
+            raise ConfigError(rename_file(result.refused, str(source), str(path)))
+        if (result.declared is not None) != (list_readers()[form].content is Content.POINTS) or out.is_symlink():
             raise ConfigError(LABELLED_TEXT(name=str(path), text=UNREADABLE_FILE(problem=_OTHER())))
-        yield ConvertedFile(out, answer)
+        yield ConvertedFile(out, result)
 
 
 def convert(request: ConversionRequest) -> ConversionResult:

@@ -309,7 +309,7 @@ class TimeRule:
         Raises:
             PayloadError: As for `read`.
         """
-        return self._place(self._read_cells(row))
+        return self._to_instant(self._read_cells(row))
 
     def read_row_naive(self, row: Mapping[str, Any]) -> datetime:
         """Return the time of a row, without a zone if its cells contain none.
@@ -335,7 +335,7 @@ class TimeRule:
         Raises:
             PayloadError: no_time, bad_time, no_zone, ambiguous_time (the zone has the hour twice or never).
         """
-        return self._place(self.read_naive(value))
+        return self._to_instant(self.read_naive(value))
 
     def read_naive(self, value: object) -> datetime:
         """Return the time of a cell, without a zone if the cell contains none.
@@ -377,7 +377,7 @@ class TimeRule:
         """Move a date without a time to the time of the day at which it counts."""
         return at + self.date_counts_at if self.date_counts_at and at.time() == time() else at
 
-    def _place(self, at: datetime) -> datetime:
+    def _to_instant(self, at: datetime) -> datetime:
         """Return the instant of a time in the zone of the table."""
         at = self._count_date(at)
         if at.tzinfo is not None:

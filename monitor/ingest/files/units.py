@@ -168,7 +168,7 @@ class ScaleCheck:
                 scale.times_s.append(o.observed_at.timestamp())
                 scale.values.append(o.value)
 
-    def find_sums(self, sites: Mapping[str, Site]) -> Iterator[tuple[Message, bool]]:
+    def find_stamp_doubts(self, sites: Mapping[str, Site]) -> Iterator[tuple[Message, bool]]:
         """Yield messages for rain that is not what the site file declares, and whether this is certain.
 
         It is certain if the rain would exceed the record of rain for its duration.
@@ -275,9 +275,9 @@ def _ratio(before: float, after: float) -> float | None:
         return None
     ratio = after / before
     for factor in FACTORS:
-        for signed in (factor, 1 / factor):
-            if abs(log(ratio / signed)) < FACTOR_ERROR:
-                return signed
+        for candidate in (factor, 1 / factor):
+            if abs(log(ratio / candidate)) < FACTOR_ERROR:
+                return candidate
     return None
 
 

@@ -17,7 +17,7 @@ _OUT_OF_RANGE: Final = Template(
     "{n} of {total} values of {series} are out of range ({low} to {high}), for example {value}; coordinates, another "
     "unit, or another quantity? If the values are right, set low and high of the series in the site file",
 )
-_Place = tuple[str, str, str]
+_SeriesKey = tuple[str, str, str]
 
 
 @dataclass(slots=True)
@@ -31,13 +31,13 @@ class _RangeCount:
 class RangeCheck:
     """Counts the values of a file that are out of range, by site, station and quantity."""
 
-    counts: dict[_Place, _RangeCount] = field(default_factory=dict)
+    counts: dict[_SeriesKey, _RangeCount] = field(default_factory=dict)
 
     def add(self, observations: Iterable[Observation]) -> None:
         """Count observations. Their flags must be set."""
         for observation in observations:
-            place = (observation.site, observation.station, observation.quantity)
-            count = self.counts.setdefault(place, _RangeCount())
+            key = (observation.site, observation.station, observation.quantity)
+            count = self.counts.setdefault(key, _RangeCount())
             count.total += 1
             if OUT_OF_RANGE in observation.flags:
                 count.example = count.example if count.out_of_range else observation.value
