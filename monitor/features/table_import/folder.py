@@ -28,7 +28,7 @@ from monitor.features.table_import.guess.known import guess_known
 from monitor.features.table_import.guess.preview import FilePreview, preview_values
 from monitor.features.table_import.guess.questions import EACH, FileQuestion, Interview
 from monitor.features.table_import.guess.raw_table import SHEET, RawTable, read_raw_table
-from monitor.features.table_import.guess.sharing import request_files
+from monitor.features.table_import.guess.same_times import request_one_record
 from monitor.features.table_import.guess.values import LineReader, list_values
 
 # Tables that stay in memory while questions are open. If there are more, files with open questions are read again
@@ -427,5 +427,5 @@ def _request_records(
     """Return the open questions about series with different values in several files."""
     interview = Interview(answers)
     for (station, quantity), files in values.items():
-        request_files(f"{station}.{quantity}", [*files.items()], interview)
+        request_one_record(f"{station}.{quantity}", [*files.items()], interview)
     return interview.questions

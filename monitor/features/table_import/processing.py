@@ -47,7 +47,7 @@ from monitor.features.table_import.upload_store import Upload, UploadStore
 
 _LOG = logging.getLogger(__name__)
 _HERE: Final = "monitor.features.table_import"
-INSPECTION_LIMIT_S: Final = 90.0
+PREVIEW_LIMIT_S: Final = 90.0
 _BUSY: Final = Template("upload.busy", "another file is being previewed; try again in a minute")
 _TORN: Final = Template("upload.torn", "the upload is incomplete: send the file again")
 _ACCEPTED: Final = Template("upload.accepted", "this file was accepted already")
@@ -62,7 +62,7 @@ _LOOSENS: Final = Template(
     "it by `slopeward sites propose`",
 )
 _WAITS: Final = Template("upload.waits", "{problem}. It waits as change No. {number}: slopeward sites approve {number}")
-_AT_WORK: Final = Template("upload.at_work", "this file is being read in already")
+_AT_WORK: Final = Template("upload.at_work", "this file is being stored already")
 NOT_READY: Final = Template("upload.not_ready", "this file cannot be accepted at this stage")
 _BROKEN: Final = Template(
     "upload.broken", "the file could not be stored because of an internal error; see the log of the service"
@@ -73,7 +73,7 @@ _FIRST_REFUSED: Final = Template("upload.refused", "first refused: {reason}")
 _DAYS_NOT_COUNTED: Final = Template(
     "upload.days_not_counted",
     "This page does not count the days of the record at each level, because a replay can take minutes. Once the file "
-    "is read in, `slopeward backtest --site {site}` counts them",
+    "is stored, `slopeward backtest --site {site}` counts them",
 )
 _UNNAMED: Final = Template(
     "upload.undeclared", "the site file does not name these series, so no criterion uses them: {names}"
@@ -120,11 +120,11 @@ class UploadProcessor:
         if not self.store.is_whole(upload):
             raise RefusedError(_TORN())
         if (
-            upload.stage not in {upload_store.COMING, upload_store.LOOKED, upload_store.FAILED}
+            upload.stage not in {upload_store.COMING, upload_store.PREVIEWED, upload_store.FAILED}
             or upload.id in self.progress
         ):
             raise RefusedError(_ACCEPTED())
-        plan = self._plan.model_copy(update={"job_limit_s": min(INSPECTION_LIMIT_S, self._plan.job_limit_s)})
+        plan = self._plan.model_copy(update={"job_limit_s": min(PREVIEW_LIMIT_S, self._plan.job_limit_s)})
         table = self.store.table(upload).resolve()
         with self.context.db.read() as c:
             site = self.find_site(c, upload.site)
@@ -138,7 +138,7 @@ class UploadProcessor:
                 found = PreviewResult(LABELLED_TEXT(name=upload.name, text=_NO_TABLE(problem=_describe_error(error))))
         if found.trouble:
             return upload, found
-        previewed = replace(upload, answers=answers, stage=upload_store.LOOKED, trouble="")
+        previewed = replace(upload, answers=answers, stage=upload_store.PREVIEWED, trouble="")
         if found.mapping:
             self.store.mapping(upload).write_text(found.mapping, encoding="utf-8")
         self.store.keep(previewed, UNDERSTOOD, found)
@@ -151,9 +151,9 @@ class UploadProcessor:
 
     def list_open(self, upload: Upload) -> list[Upload]:
         """Return the files of a batch that wait for answers or acceptance; the file alone at any other stage."""
-        if upload.stage != upload_store.LOOKED:
+        if upload.stage != upload_store.PREVIEWED:
             return [upload]
-        return [one for one in self.store.list_batch(upload) if one.stage == upload_store.LOOKED]
+        return [one for one in self.store.list_batch(upload) if one.stage == upload_store.PREVIEWED]
 
     def list_questions(self, upload: Upload) -> list[SharedQuestion]:
         """Return the open questions of a batch. A question that several files leave open is listed once."""
@@ -291,7 +291,7 @@ class UploadProcessor:
             if upload.id in self.progress:
                 raise RefusedError(_AT_WORK())
             self.progress[upload.id] = 0.0
-        begun = replace(upload, stage=upload_store.READING, trouble="")
+        begun = replace(upload, stage=upload_store.STORING, trouble="")
         self.store.save(begun)
         work = partial(self._work, begun, site, actor, accept_units=accept_units)
         threading.Thread(target=work, name=f"upload-{upload.id}", daemon=True).start()
@@ -318,7 +318,7 @@ class UploadProcessor:
         target = ImportTarget(db, site, pipeline, actor, self._plan, clock)
         try:
             with self._imports, open_converted(table, found.form, options, self._plan, clock()) as converted:
-                lines = max(1, converted.answer.lines)
+                lines = max(1, converted.result.lines)
 
                 def report(result: FileResult) -> None:
                     self.progress[upload.id] = min(1.0, result.rows / lines)
@@ -329,7 +329,7 @@ class UploadProcessor:
                     options,
                     target,
                     converted=converted,
-                    is_confirmed=accept_units,
+                    are_units_confirmed=accept_units,
                     name=upload.name,
                     on_progress=report,
                 )

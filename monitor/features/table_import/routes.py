@@ -26,7 +26,7 @@ UploadId = Annotated[str, Path(max_length=32)]
 _NOT_YOURS: Final = Template("file.not_your_site", "you may not store readings at '{site}'")
 _TAKES_ADMIN: Final = Template("file.takes_admin", "only an admin of all sites can create a site")
 _NO_NAME: Final = Template("file.no_name", "a new site needs a name")
-_IS_READ: Final = Template("file.is_read", "this file is being read in; wait until it is done")
+_IS_READ: Final = Template("file.is_read", "this file is being stored; wait until it is done")
 _DISCARDED: Final = Template("file.discarded", "{file} is discarded")
 ZONES = (
     *("UTC", "Etc/GMT-1", "Europe/Rome", "Europe/Zurich", "Europe/Berlin", "Europe/Vienna", "Europe/Paris"),
@@ -170,7 +170,7 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
         batch=processor.store.list_batch(found),
         understood=preview,
         is_at_work=share is not None,
-        was_cut=found.stage == upload_store.READING and share is None,
+        was_cut=found.stage == upload_store.STORING and share is None,
         share=share,
         is_answered=merged is not None,
         absent=[] if merged is None else list_absent(site, merged.sensors),

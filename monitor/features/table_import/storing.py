@@ -90,7 +90,7 @@ def store_file(
     *,
     reader: LineReader | None = None,
     converted: ConvertedFile | None = None,
-    is_confirmed: bool = False,
+    are_units_confirmed: bool = False,
     name: str = "",
     on_checked: Callable[[FileResult], None] = lambda _: None,
     on_progress: Callable[[FileResult], None] = lambda _: None,
@@ -100,7 +100,7 @@ def store_file(
     Args:
         reader: Reads the lines; it may have those of the file in memory.
         converted: The file as a worker read it, from `open_file`.
-        is_confirmed: A person confirmed that units and times are right though they look doubtful.
+        are_units_confirmed: A person confirmed that units and times are right though they look doubtful.
         name: What people call the file; its path if empty.
 
     Raises:
@@ -115,8 +115,8 @@ def store_file(
         target.site,
         target.clock,
         mapping=options.mapping,
-        accept_units=is_confirmed,
-        accept_times=is_confirmed,
+        accept_units=are_units_confirmed,
+        accept_times=are_units_confirmed,
         on_checked=on_checked,
         on_progress=on_progress,
         by=target.actor.name,
@@ -124,7 +124,7 @@ def store_file(
         open_lines=lines,
     ).run()
     record_file(target.db, target.actor, result, target.clock())
-    if is_confirmed:
+    if are_units_confirmed:
         record_units(target.db, target.actor, name or str(path), result, target.clock())
     renew_known_flags(target.db, {target.site.id: target.site}, result.sites, target.clock())
     return result

@@ -29,9 +29,9 @@ NAME_MOST: Final = 80
 # The lines that a worker writes and the stored readings take up to this many times the size of the file.
 ROOM_TIMES: Final = 20
 ID: Final = r"^[0-9a-f]{16}$"
-# Stages of a file: it is sent (COMING), previewed (LOOKED) and stored (READING). In the end it is DONE, or it waits for
-# a person (DOUBT, FAILED).
-COMING, LOOKED, READING, DOUBT, DONE, FAILED = "coming", "looked", "reading", "doubt", "done", "failed"
+# Stages of a file: COMING while it is sent, then PREVIEWED, then STORING.
+# In the end it is DONE, or it waits for a person (DOUBT, FAILED).
+COMING, PREVIEWED, STORING, DOUBT, DONE, FAILED = "coming", "looked", "reading", "doubt", "done", "failed"
 _LARGE: Final = Template("upload.large", "the file is larger than {n} MiB (limits.upload_mb)")
 _WAITING: Final = Template("upload.waiting", "{n} of your files wait here already: finish or discard one first")
 _FULL: Final = Template(

@@ -204,7 +204,7 @@ def test_a_site_that_exists_gets_the_stations_it_lacks_and_doubtful_units_wait_f
         record.write_text(record.read_text().replace('"stage": "doubt"', '"stage": "reading"'))
         assert "Reading was cut off" in bo.show(f"/files/{upload}"), "as a page that is killed leaves it"
         assert bo.post(f"/files/{upload}/accept", units="yes").status_code == 303
-        assert "What was read in" in bo.wait(upload)
+        assert "What was stored" in bo.wait(upload)
     assert (tmp_path / "sites/bench.toml").read_text().startswith(SITE_TEXT.rstrip())
     with bench.database.read() as c:
         assert load_view(c, "latest_observation", site="bench", station="Riss-1")

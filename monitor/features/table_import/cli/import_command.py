@@ -78,7 +78,7 @@ def import_(
         typer.Option("--bound", help="QUANTITY=NUMBERS, such as 'tilt_x=5 10 20 mrad', one for each level"),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be stored; write nothing")] = False,
-    is_confirmed: Annotated[bool, typer.Option("--yes", help="Do not ask before storing")] = False,
+    is_yes_given: Annotated[bool, typer.Option("--yes", help="Do not ask before storing")] = False,
     accept_units: Annotated[
         bool,
         typer.Option("--accept-units", help="Units and times are right, however doubtful they look; it is recorded"),
@@ -125,7 +125,7 @@ def import_(
             print_json(_describe_import(found, draft, warnings, []))
         return
     require_own_mappings(mappings, found)
-    if can_ask() and not is_confirmed:
+    if can_ask() and not is_yes_given:
         plan = _describe_plan(found, site, draft, service.paths.sites)
         if not typer.confirm(plan, default=True, err=True):
             raise typer.Exit(1)
@@ -331,7 +331,7 @@ def _store_files(
     results: list[tuple[FileGuess, FileResult | str]] = []
     for file in found.files:
         try:
-            result = _store_one(file, found.lines, target, is_confirmed=file.path in confirmed)
+            result = _store_one(file, found.lines, target, are_units_confirmed=file.path in confirmed)
         except ConfigError as error:
             print_note(f"{file.path.name} was not stored: {error.message}")
             results.append((file, error.message))
@@ -342,7 +342,7 @@ def _store_files(
     return results
 
 
-def _store_one(file: FileGuess, reader: LineReader, target: ImportTarget, *, is_confirmed: bool) -> FileResult:
+def _store_one(file: FileGuess, reader: LineReader, target: ImportTarget, *, are_units_confirmed: bool) -> FileResult:
     """Store a file. If its units or times look doubtful, a person at the terminal confirms them.
 
     Raises:
@@ -362,11 +362,11 @@ def _store_one(file: FileGuess, reader: LineReader, target: ImportTarget, *, is_
             on_progress=_report_share("storing", file),
         )
         try:
-            return store(is_confirmed=is_confirmed)
+            return store(are_units_confirmed=are_units_confirmed)
         except UnitDoubtError as doubt:
             if not can_ask() or not typer.confirm(f"{find_doubted(doubt)}\nStore the file anyway?", err=True):
                 raise
-            return store(is_confirmed=True)
+            return store(are_units_confirmed=True)
 
 
 def _describe_result(path: Path, result: FileResult) -> str:

@@ -117,7 +117,7 @@ def settle_instants(table: RawTable, times: Times, interview: Interview, now: da
         return times
     late = _AHEAD_MOST if times.rule.zone is None and not times.has_zone else timedelta(0)
     times = _drop_implausible(times, late, now)
-    instants = _place(times)
+    instants = _to_instants(times)
     if _doubt(instants, late, now) is None:
         return _settle_rivals(table, times, instants, interview, now)
     ways = dict(_list_plausible(table, times, now))
@@ -158,7 +158,9 @@ def _doubt(instants: Sequence[datetime], late: timedelta, now: datetime) -> Mess
 def _drop_implausible(times: Times, late: timedelta, now: datetime) -> Times:
     """Return the plausible interpretations; all of them if none is plausible."""
     plausible = [
-        interpretation for interpretation in times.interpretations if _doubt(_place(interpretation), late, now) is None
+        interpretation
+        for interpretation in times.interpretations
+        if _doubt(_to_instants(interpretation), late, now) is None
     ]
     if not plausible:
         return times
@@ -267,12 +269,12 @@ def _list_plausible(table: RawTable, times: Times, now: datetime) -> Iterator[tu
             or interpretation.parsed == times.parsed
         ):
             continue
-        instants = _place(interpretation)
+        instants = _to_instants(interpretation)
         if instants[0] >= EARLIEST_TIME and instants[-1] <= now + _AHEAD_MOST:
             yield name, interpretation
 
 
-def _place(times: Times) -> list[datetime]:
+def _to_instants(times: Times) -> list[datetime]:
     """Return the instants in order, in the zone of the times; as if they were UTC while it is open."""
     zone = times.rule.zone or UTC
     return sorted(at if at.tzinfo is not None else at.replace(tzinfo=zone) for at in times.parsed)

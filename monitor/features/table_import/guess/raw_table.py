@@ -142,7 +142,7 @@ def read_raw_table(path: Path, sheet: str = "") -> RawTable:
         units = {name: unit for name, text in read_units(path).items() if (unit := find_unit(text))}
         return _read_columns(path, Layout(), (), units)
     layout, cells = read_cells(path)
-    return _place(path, cells, layout)
+    return _locate_data(path, cells, layout)
 
 
 def _read_workbook(path: Path, sheet: str) -> RawTable:
@@ -159,13 +159,13 @@ def _read_workbook(path: Path, sheet: str) -> RawTable:
         raise _refuse(path, _ODD_SHEET(names=NameList(tuple(tables)), answer=sheet))
     sheets = tuple(tables) if sheet == ALL_SHEETS else (sheet or next(iter(tables)),)
     is_first = len(sheets) == 1 and sheets[0] == next(iter(heads))
-    table = _place(path, heads[sheets[0]], Layout(sheets=() if is_first else sheets))
+    table = _locate_data(path, heads[sheets[0]], Layout(sheets=() if is_first else sheets))
     names = {tuple(heads[name][max(0, first - 1)]) for name, first in tables.items()}
     have_same_names = len(tables) > 1 and len(names) == 1
     return replace(table, sheets=tuple(tables), joins=have_same_names, day_zero=find_day_zero(path))
 
 
-def _place(path: Path, cells: Cells, layout: Layout) -> RawTable:
+def _locate_data(path: Path, cells: Cells, layout: Layout) -> RawTable:
     """Find the names and the data, and read the columns."""
     first = find_first_row(cells)
     if first is None:

@@ -69,7 +69,7 @@ class MotionRecord:
             if key not in motions:
                 components = [sorted(self._points.get((sensor.station, quantity), ())) for quantity in key[1:]]
                 motions[key] = _find_motion(components)
-                windows[key] = _find_windows(components, sensor.interval_s)
+                windows[key] = _propose_level_windows(components, sensor.interval_s)
                 noises[key] = max((measure_noise(points) or 0.0 for points in components[:2]), default=0.0)
         return tuple(
             replace(sensor, motion=motions[key], windows=windows[key], noise_mm=noises[key])
@@ -78,7 +78,7 @@ class MotionRecord:
         )
 
 
-def _find_windows(
+def _propose_level_windows(
     components: Sequence[Sequence[tuple[float, float]]], interval_s: float | None
 ) -> tuple[LevelWindow, ...]:
     """Return the windows and bounds of a station; of its horizontal and its vertical motion the less sensitive ones."""

@@ -48,10 +48,10 @@ _TWO_FILES: Final = Template(
 )
 
 
-def find_owner(
+def request_station_column(
     table: RawTable, times: Times, numbers: Sequence[str], interview: Interview, station: str | None = None
 ) -> str | None:
-    """Return the column that tells rows with the same time apart, or None if they need none.
+    """Return the column that names the station of rows with the same time, or None if they need none.
 
     A person chooses the column. Until then the question is open.
 
@@ -91,7 +91,7 @@ def find_owner(
     return columns.get(interview.request(ROWS, _WHOSE_ROW(n=Figure(count, "d")), (*columns, NONE)) or NONE)
 
 
-def request_files(
+def request_one_record(
     series: str, files: Sequence[tuple[str, Iterable[tuple[datetime, float]]]], interview: Interview
 ) -> None:
     """Ask if files have different values of a series at the same times, because they may be two instruments.

@@ -11,7 +11,7 @@ from monitor.features.table_import.guess.names import is_no_measurement, is_stat
 from monitor.features.table_import.guess.numerals import is_empty, is_numeric, list_names
 from monitor.features.table_import.guess.questions import NO, YES, Interview
 from monitor.features.table_import.guess.raw_table import RawTable
-from monitor.features.table_import.guess.sharing import ROWS, find_owner
+from monitor.features.table_import.guess.same_times import ROWS, request_station_column
 from monitor.features.table_import.guess.times import Times
 from monitor.features.table_import.guess.together import name_some
 from monitor.features.table_import.guess.unfold import unfold
@@ -64,10 +64,10 @@ def settle_rows(table: RawTable, times: Times, interview: Interview) -> SettledR
         named = station = None
     is_one_name = station is None or len({str(cell) for cell in table.columns[station]}) == 1
     values = [column for column in numbers if not is_no_measurement(table.heading(column))]
-    owner = find_owner(table, times, values, interview, None if is_one_name else station)
-    if owner is not None:
-        named = station = owner
-        numbers = [column for column in numbers if column != owner]
+    chosen_column = request_station_column(table, times, values, interview, None if is_one_name else station)
+    if chosen_column is not None:
+        named = station = chosen_column
+        numbers = [column for column in numbers if column != chosen_column]
     facts: Facts = []
     if named is not None:
         count = len(set(filter(None, list_names(table.columns[named]))))

@@ -38,7 +38,7 @@ from monitor.features.table_import.guess.time_forms import (
     TIMED_FORMS,
     YEAR_DAY,
     is_heading,
-    read_cells,
+    parse_times,
 )
 from monitor.features.table_import.guess.time_zones import find_zone
 from monitor.features.table_import.guess.times import Times, make_times
@@ -161,9 +161,11 @@ def choose_form(rule: TimeRule, texts: Sequence[str], forms: Iterable[str]) -> T
     first = sample[:: max(1, len(sample) // FIRST_CELLS)]
     candidates: list[Times] = []
     for form in forms:
-        if 2 * len(read_cells(first, form, rule)) < len(first) or not _is_most(read_cells(sample, form, rule), sample):
+        if 2 * len(parse_times(first, form, rule)) < len(first) or not _is_most(
+            parse_times(sample, form, rule), sample
+        ):
             continue
-        parsed = read_cells(texts, form, rule)
+        parsed = parse_times(texts, form, rule)
         if _is_most(parsed, texts):
             candidates.append(make_times(replace(rule, format=form), parsed))
     most = max((len(candidate.parsed) for candidate in candidates), default=0)
@@ -217,7 +219,7 @@ def find_mixed_forms(cells: Sequence[Any]) -> tuple[int, int] | None:
 
 def _list_read_rows(texts: Sequence[str], rows: Sequence[int], form: str) -> list[int]:
     """Return the rows whose cell a form reads."""
-    return [row for row in rows if read_cells([texts[row]], form)]
+    return [row for row in rows if parse_times([texts[row]], form)]
 
 
 # ---- numbers ---------------------------------------------------------------------------------------------------------
@@ -272,7 +274,7 @@ def _list_number_forms(heading: str, numbers: Sequence[float], texts: Sequence[s
 
 def _list_digit_forms(texts: Sequence[str]) -> list[str]:
     """Return the forms by which nearly all texts of digits are days of the calendar."""
-    times = {form: read_cells(texts, form) for form in DIGIT_FORMS.get(len(texts[0]), ())}
+    times = {form: parse_times(texts, form) for form in DIGIT_FORMS.get(len(texts[0]), ())}
     fitting = [form for form, at in times.items() if len(at) >= FITS * len(texts) and min(at).year >= 1950]
     latest = datetime.now(UTC).replace(tzinfo=None) + _NEXT_YEAR
     # Five digits are mostly day numbers. Years of two digits in the future show that they are.

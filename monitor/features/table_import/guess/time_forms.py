@@ -95,7 +95,7 @@ def _compile(section: str, kind: str) -> re.Pattern[str]:
 # ---- cells -----------------------------------------------------------------------------------------------------------
 
 
-def read_cells(texts: Iterable[str], form: str, rule: TimeRule = _PLAIN) -> list[datetime]:
+def parse_times(texts: Iterable[str], form: str, rule: TimeRule = _PLAIN) -> list[datetime]:
     """Return the times of the cells that a form reads.
 
     `strptime` is slow, so cells of another shape than the form are not tried.
