@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from monitor.errors import ConfigError
-from monitor.features.table_import.guess.known import guess_known
+from monitor.features.table_import.guess.known_format import guess_known_format
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.rtklib import find_origin, open_rtklib
 from monitor.ingest.message import BrokerMessage
@@ -129,7 +129,7 @@ def test_solutions_in_another_form_are_refused_and_never_taken_for_a_table(tmp_p
     path = tmp_path / "B1501_a.pos"
     path.write_text(head + SOLUTION)
     with pytest.raises(ConfigError, match="set out-"):
-        guess_known(path, find_form(path), {"station": "B1501"}, ImportOptions())
+        guess_known_format(path, find_form(path), {"station": "B1501"}, ImportOptions())
 
 
 @pytest.mark.parametrize("mark", [",", ";", "  "])

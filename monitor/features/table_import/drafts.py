@@ -14,7 +14,7 @@ from forecasting.whole_file import replacing
 from monitor.api.decision import PreparedSite, RecordDays, WarningSummary, find_unreached, summarise_warnings
 from monitor.api.errors import ConfigError
 from monitor.api.sites import Site, find_weaknesses, parse_site
-from monitor.features.table_import.folder import FileGuess, FolderGuess
+from monitor.features.table_import.folder import FileGuess, ImportGuess
 from monitor.features.table_import.guess import site_file
 from monitor.features.table_import.guess.guess import SensorGuess, TableGuess
 from monitor.features.table_import.guess.lookback import count_days
@@ -60,7 +60,7 @@ class SiteDraft:
 
 def draft_new_site(
     name: str,
-    found: FolderGuess,
+    found: ImportGuess,
     answers: Mapping[str, str],
     bounds: Sequence[site_file.LevelBounds],
     on_progress: Callable[[float], None] = lambda _: None,
@@ -78,8 +78,8 @@ def draft_new_site(
         ConfigError: The name cannot be that of a site, or a bound is for a quantity that no file has.
     """
     merged = found.merge()
-    place = site_file.find_place(merged.known, answers)
-    write = partial(site_file.write_site, name, place, merged.zone, merged.sensors, bounds, merged.known)
+    place = site_file.find_place(merged.file_options, answers)
+    write = partial(site_file.write_site, name, place, merged.zone, merged.sensors, bounds, merged.file_options)
     files = [(file.path, file.guess) for file in found.files]
     record = count_days(parse_site(write(), name), files, found.values, found.lines, on_progress)
     # The comments of a site file are about the whole record.
@@ -87,7 +87,7 @@ def draft_new_site(
     return SiteDraft(parse_site(text, name), text, merged.sensors, record)
 
 
-def draft_additions(site: Site, found: FolderGuess, bounds: Sequence[site_file.LevelBounds]) -> SiteDraft:
+def draft_additions(site: Site, found: ImportGuess, bounds: Sequence[site_file.LevelBounds]) -> SiteDraft:
     """Return an existing site with the stations that it lacks at the end of its file.
 
     Raises:
@@ -99,23 +99,23 @@ def draft_additions(site: Site, found: FolderGuess, bounds: Sequence[site_file.L
         if bounds:
             raise ConfigError(f"{site.id} has all stations of these files: change its bounds in its own file")
         return SiteDraft(site, None)
-    text = site_file.add_stations(site, absent, bounds, merged.known)
+    text = site_file.add_stations(site, absent, bounds, merged.file_options)
     return SiteDraft(parse_site(text, site.id), text, absent)
 
 
 def is_own_site_file(path: Path, found: TableGuess, answers: Mapping[str, str]) -> bool:
     """Return whether a site file has the content that an import wrote without bounds. Comments are not compared."""
-    if not path.is_file() or (site_file.PLACE not in answers and not found.known.places):
+    if not path.is_file() or (site_file.PLACE not in answers and not found.file_options.places):
         return False
-    place = site_file.find_place(found.known, answers)
-    text = site_file.write_site(path.stem, place, found.zone, found.sensors, known=found.known)
+    place = site_file.find_place(found.file_options, answers)
+    text = site_file.write_site(path.stem, place, found.zone, found.sensors, known=found.file_options)
     return tomllib.loads(path.read_text(encoding="utf-8")) == tomllib.loads(text)
 
 
 # ---- mappings --------------------------------------------------------------------------------------------------------
 
 
-def name_mapping(folder: Path, file: Path, found: FolderGuess) -> Path:
+def name_mapping(folder: Path, file: Path, found: ImportGuess) -> Path:
     """Return the path of the mapping of a file.
 
     The mapping has the name of the file without its suffix, but with it if another file of the import has the same name
@@ -125,7 +125,7 @@ def name_mapping(folder: Path, file: Path, found: FolderGuess) -> Path:
     return folder / f"{file.name if is_shared else file.stem}.mapping.toml"
 
 
-def write_new_mapping(folder: Path, file: FileGuess, found: FolderGuess) -> Path | None:
+def write_new_mapping(folder: Path, file: FileGuess, found: ImportGuess) -> Path | None:
     """Write the mapping of a table and return its path; None for a known form, which needs no mapping.
 
     Raises:
@@ -137,7 +137,7 @@ def write_new_mapping(folder: Path, file: FileGuess, found: FolderGuess) -> Path
     return write_new(name_mapping(folder, file.path, found), text)
 
 
-def write_mapping(folder: Path, file: FileGuess, found: FolderGuess) -> Path | None:
+def write_mapping(folder: Path, file: FileGuess, found: ImportGuess) -> Path | None:
     """Write the mapping of a table, or replace the one that an earlier import wrote; None for a known form.
 
     The first line contains a checksum of the rest, by which `require_own_mappings` notices changes.
@@ -149,7 +149,7 @@ def write_mapping(folder: Path, file: FileGuess, found: FolderGuess) -> Path | N
     return replace_file(path, f"{_checksum(text)}\n{text}")
 
 
-def require_own_mappings(folder: Path, found: FolderGuess) -> None:
+def require_own_mappings(folder: Path, found: ImportGuess) -> None:
     """Require that the mappings of files are as earlier imports wrote them, before anything is stored.
 
     Raises:

@@ -24,7 +24,7 @@ from monitor.features.table_import.guess.instruments import (
     SeriesSampler,
     join_instruments,
 )
-from monitor.features.table_import.guess.known import guess_known
+from monitor.features.table_import.guess.known_format import guess_known_format
 from monitor.features.table_import.guess.preview import FilePreview, preview_values
 from monitor.features.table_import.guess.questions import EACH, FileQuestion, Interview
 from monitor.features.table_import.guess.raw_table import SHEET, RawTable, read_raw_table
@@ -93,7 +93,7 @@ class SharedQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class FolderGuess:
+class ImportGuess:
     """What is known about all files of an import.
 
     Attributes:
@@ -117,11 +117,11 @@ class FolderGuess:
         if len(self.files) == 1:
             return self.files[0].guess
         guesses = [file.guess for file in self.files]
-        sensors, known = merge_series((found.sensors, found.known) for found in guesses)
+        sensors, file_options = merge_series((guess.sensors, guess.file_options) for guess in guesses)
         facts = tuple((f.path.name, text) for f in self.files for name, text in f.guess.facts if name == "file")
         instruments = self.find_instruments().names
         joined = tuple(replace(one, instrument=instruments.get(one.station, "")) for one in sensors)
-        return replace(guesses[0], facts=facts, questions=(), sensors=joined, known=known)
+        return replace(guesses[0], facts=facts, questions=(), sensors=joined, file_options=file_options)
 
     def find_instruments(self) -> Instruments:
         """Return the stations of all files that share an instrument."""
@@ -163,8 +163,8 @@ def _merge_origins(origins: Iterable[tuple[str, Origin]]) -> tuple[tuple[str, Or
     """Return the earliest origin of each station."""
     found: dict[str, Origin] = {}
     for station, origin in origins:
-        known = found.setdefault(station, origin)
-        if origin.since < known.since:
+        earliest = found.setdefault(station, origin)
+        if origin.since < earliest.since:
             found[station] = origin
     return tuple(found.items())
 
@@ -216,7 +216,7 @@ def _identify(path: Path) -> tuple[int, str]:
         return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class FolderReader:
+class ImportReader:
     """Reads the files of an import as often as their questions require.
 
     Attributes:
@@ -239,7 +239,7 @@ class FolderReader:
     ) -> None:
         self._files = files
         self._remembered = remembered
-        self._known = add_places(ImportOptions(), site)
+        self._site_options = add_places(ImportOptions(), site)
         self._place = None if site is None else (site.latitude, site.longitude)
         self._asks_place = asks_place
         self._read_table = lru_cache(TABLES_KEPT)(read_raw_table)
@@ -247,7 +247,7 @@ class FolderReader:
         self._answered: dict[Path, tuple[Mapping[str, str], FileGuess]] = {}
         self.used_answers: set[str] = set()
 
-    def guess(self, answers: Mapping[str, str]) -> FolderGuess:
+    def guess(self, answers: Mapping[str, str]) -> ImportGuess:
         """Return what all files mean with these answers, and the questions that remain.
 
         Args:
@@ -268,7 +268,7 @@ class FolderReader:
         if not files:
             raise ConfigError(_NO_TABLE(path=str(self._files[0].parent)))
         questions = share_questions(((file.path.name, file.guess.questions) for file in files), answers)
-        found = FolderGuess(tuple(files), tuple(questions), tuple(left_out), self._lines)
+        found = ImportGuess(tuple(files), tuple(questions), tuple(left_out), self._lines)
         if not found.questions:
             found = replace(found, questions=self._compare_files(found, answers))
         if self._asks_place and all(site_file.needs_place(file.guess, answers) for file in files):
@@ -296,7 +296,7 @@ class FolderReader:
         self._answered[path] = dict(answers), found
         return found
 
-    def _compare_files(self, found: FolderGuess, answers: Mapping[str, str]) -> tuple[SharedQuestion, ...]:
+    def _compare_files(self, found: ImportGuess, answers: Mapping[str, str]) -> tuple[SharedQuestion, ...]:
         """Return questions about series for which several files contain different values at the same times."""
         values = _load_shared_values(found)
         own = _UsedAnswers(answers)
@@ -312,15 +312,15 @@ class FolderReader:
             raise ConfigError(_POINTS(file=str(path)))
         if form == WIDE:
             table = self._read(path, answers)
-            origins = dict(self._known.origins)
+            origins = dict(self._site_options.origins)
             return guess(
                 table,
                 answers,
                 site_origins=origins,
-                total_stations=self._known.total_stations,
+                total_stations=self._site_options.total_stations,
                 site_place=self._place,
             )
-        return guess_known(path, form, answers, self._known)
+        return guess_known_format(path, form, answers, self._site_options)
 
     def _read(self, path: Path, answers: Mapping[str, str]) -> RawTable:
         return self._read_table(path, answers.get(SHEET, ""))
@@ -386,17 +386,17 @@ def share_questions(
     shared: dict[str, SharedQuestion] = {}
     for name, questions in files:
         for question in questions:
-            known = shared.get(question.key)
+            earlier = shared.get(question.key)
             is_separate = answers.get(question.key) == EACH_FILE or (
-                known is not None and not _have_same_choices(known.question, question)
+                earlier is not None and not _have_same_choices(earlier.question, question)
             )
             if is_separate:
                 key = f"{name}/{question.key}"
                 shared[key] = SharedQuestion(question, key, (name,))
-            elif known is None:
+            elif earlier is None:
                 shared[question.key] = SharedQuestion(question, question.key, (name,))
             else:
-                shared[question.key] = known.add(name, question)
+                shared[question.key] = earlier.add(name, question)
     return list(shared.values())
 
 
@@ -405,7 +405,7 @@ def _have_same_choices(one: FileQuestion, other: FileQuestion) -> bool:
     return {*one.choices} - {EACH} == {*other.choices} - {EACH}
 
 
-def _load_shared_values(found: FolderGuess) -> dict[tuple[str, str], dict[str, list[tuple[datetime, float]]]]:
+def _load_shared_values(found: ImportGuess) -> dict[tuple[str, str], dict[str, list[tuple[datetime, float]]]]:
     """Return times and values of the series that several files contain, by series and by the name of the file."""
     shared = found.find_shared_series()
     values: dict[tuple[str, str], dict[str, list[tuple[datetime, float]]]] = {key: {} for key in shared}

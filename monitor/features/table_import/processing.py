@@ -41,7 +41,7 @@ from monitor.features.table_import.folder import SharedQuestion, merge_series, s
 from monitor.features.table_import.guess import site_file
 from monitor.features.table_import.guess.guess import SensorGuess
 from monitor.features.table_import.guess.instruments import join_instruments
-from monitor.features.table_import.guess.preview import FileFacts, PreviewRequest, PreviewResult
+from monitor.features.table_import.guess.preview import FileOptions, PreviewRequest, PreviewResult
 from monitor.features.table_import.storing import ImportTarget, store_file
 from monitor.features.table_import.upload_store import Upload, UploadStore
 
@@ -163,15 +163,15 @@ class UploadProcessor:
     def merge_results(self, upload: Upload) -> PreviewResult | None:
         """Return the previews of a batch as one: the series of all its files; None while a question is open."""
         results = [self.load_result(one) for one in self.list_open(upload)]
-        settled = [found for found in results if found is not None and found.is_answered]
-        if not settled or len(settled) < len(results):
+        answered = [found for found in results if found is not None and found.is_answered]
+        if not answered or len(answered) < len(results):
             return None
-        sensors, known = merge_series((found.sensors, found.known) for found in settled)
-        stated = {one.name: getattr(known, one.name) for one in fields(FileFacts)}
+        sensors, options = merge_series((found.sensors, found.file_options) for found in answered)
+        stated = {one.name: getattr(options, one.name) for one in fields(FileOptions)}
         instruments = {sensor.station: sensor.instrument for sensor in sensors}
         shared = join_instruments(instruments, [(one.station, one.quantity) for one in sensors], ()).names
         joined = tuple(replace(one, instrument=shared.get(one.station, "")) for one in sensors)
-        return replace(settled[0], sensors=joined, told=FileFacts(**stated))
+        return replace(answered[0], sensors=joined, told=FileOptions(**stated))
 
     def declare(
         self, upload: Upload, site_id: str, actor: Actor, reason: str, bounds: Sequence[site_file.LevelBounds] = ()
@@ -251,13 +251,13 @@ class UploadProcessor:
         with self.context.db.read() as c:
             version = find_version(c, site_id)
         if version is None:
-            place = site_file.find_place(found.known, upload.answers)
-            return site_file.write_site(site_id, place, found.zone, found.sensors, bounds, found.known)
+            place = site_file.find_place(found.file_options, upload.answers)
+            return site_file.write_site(site_id, place, found.zone, found.sensors, bounds, found.file_options)
         if upload.is_new and upload.site != site_id:
             raise RefusedError(_SITE_THERE(site=site_id))
         site = self._load_site(site_id)
         absent = site_file.find_absent(site, found.sensors)
-        return site_file.add_stations(site, absent, bounds, found.known) if absent else None
+        return site_file.add_stations(site, absent, bounds, found.file_options) if absent else None
 
     def _put_in_force(self, text: str, site_id: str, actor: Actor, reason: str) -> None:
         """Change the site file by the same acts as any other change of it, with versions and audit entries."""
@@ -310,7 +310,7 @@ class UploadProcessor:
         table, found = self.store.table(upload).resolve(), self.load_result(upload)
         if found is None:
             raise RefusedError(NOT_READY())
-        options = add_places(replace(found.known, name=upload.name), site)
+        options = add_places(replace(found.file_options, name=upload.name), site)
         if found.mapping:
             options = replace(options, mapping=load_mapping(self.store.mapping(upload)))
         db, clock = self.context.db, self.context.clock

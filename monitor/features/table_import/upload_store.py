@@ -101,9 +101,9 @@ class UploadStore:
             shown = format_name(name)
             suffix = PurePosixPath(shown).suffix.lower()
             is_known = any(suffix in reader.suffixes for reader in list_readers().values())
-            known = suffix if is_known else PLAIN_SUFFIX
+            stored_suffix = suffix if is_known else PLAIN_SUFFIX
             upload_id = secrets.token_hex(8)
-            made = Upload(upload_id, owner, shown, size, known, site, is_new=not site, batch=batch or upload_id)
+            made = Upload(upload_id, owner, shown, size, stored_suffix, site, is_new=not site, batch=batch or upload_id)
             self.folder(made.id).mkdir(mode=0o700)
             self.table(made).touch(mode=0o600)
             self.save(made)
@@ -117,14 +117,14 @@ class UploadStore:
         """
         with _lock:
             path = self.table(upload)
-            known = path.stat().st_size
-            if upload.stage != COMING or at != known:
+            received_bytes = path.stat().st_size
+            if upload.stage != COMING or at != received_bytes:
                 raise RefusedError(_GAP())
-            if known + len(content) > upload.size:
+            if received_bytes + len(content) > upload.size:
                 raise RefusedError(_LONGER())
             with path.open("ab") as file:
                 file.write(content)
-        return known + len(content)
+        return received_bytes + len(content)
 
     def is_whole(self, upload: Upload) -> bool:
         """Return whether all announced bytes have been received."""

@@ -79,7 +79,7 @@ def test_coordinates_are_read_as_displacement_since_the_first_survey(tmp_path, p
     assert values["P1", "displacement_up", DAYS - 1] == pytest.approx(-0.5 * (DAYS - 1), abs=0.11)
     assert values["P2", "displacement_east", DAYS - 1] == pytest.approx(0.0, abs=0.11)
     assert {(sensor.station, sensor.unit) for sensor in found.sensors} == {("P1", "mm"), ("P2", "mm")}
-    assert "origin = {east_m" in format_stations(found.sensors, found.known)
+    assert "origin = {east_m" in format_stations(found.sensors, found.file_options)
 
 
 def test_names_of_coordinates_are_asked_about_also_near_the_origin_of_the_grid(tmp_path):
@@ -112,7 +112,7 @@ def test_feet_and_levelled_heights_alone_have_an_origin_of_their_axes(tmp_path):
     rows = [f"{BEGIN + timedelta(days=k):%d.%m.%Y %H:%M};{1700.0 - k / 304.8:.5f}" for k in range(DAYS)]
     path = lay_rows(tmp_path / "bolt.csv", "Date;Height [ft]", rows)
     found = understand(path, ACCEPT)
-    ((station, origin),) = found.known.origins
+    ((station, origin),) = found.file_options.origins
     assert (station, origin.baseline_m) == ("bolt", (None, None, 518.16))
     assert read_values(path, found)["bolt", "displacement_up", 30] == pytest.approx(-30.0, abs=0.11)
 
@@ -124,7 +124,7 @@ def test_a_column_for_each_axis_of_each_point_has_an_origin_for_each_point(tmp_p
     ]
     path = lay_rows(tmp_path / "t.csv", "Date;P1 E [m];P1 N [m];P2 E [m];P2 N [m]", rows)
     found = understand(path, ACCEPT)
-    assert {station: origin.baseline_m for station, origin in found.known.origins} == {
+    assert {station: origin.baseline_m for station, origin in found.file_options.origins} == {
         "P1": (700.0, 300.0, None),
         "P2": (710.0, 310.0, None),
     }

@@ -14,10 +14,10 @@ from monitor.alerts.replay.backtest import BacktestOptions, find_record_span, ru
 from monitor.alerts.replay.history import VisibilityRule
 from monitor.features.table_import.guess.guess import SensorGuess, guess
 from monitor.features.table_import.guess.lookback import count_days
+from monitor.features.table_import.guess.motion import MotionReadings
 from monitor.features.table_import.guess.preview import PreviewRequest, PreviewResult
 from monitor.features.table_import.guess.preview import preview_file as understand_in_worker
 from monitor.features.table_import.guess.raw_table import read_raw_table
-from monitor.features.table_import.guess.record import MotionRecord
 from monitor.features.table_import.guess.site_file import add_stations, write_site
 from monitor.features.table_import.guess.toml_writer import format_mapping
 from monitor.features.table_import.guess.values import list_values
@@ -62,7 +62,7 @@ def in_space(**stations):
 def understand(path, answers=MappingProxyType({})):
     found = guess(read_raw_table(path), answers)
     assert not found.questions, found.questions
-    record = MotionRecord()
+    record = MotionReadings()
     for value in list_values(path, found.form, found.options):
         record.add(value)
     return found, record.estimate_motion(found.sensors)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.features.table_import.folder import FolderReader, list_import_files
+from monitor.features.table_import.folder import ImportReader, list_import_files
 from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.instruments import SeriesSampler
 from monitor.features.table_import.guess.raw_table import read_raw_table
@@ -199,7 +199,7 @@ def write_folder(folder, columns):
 
 
 def understand_folder(folder):
-    reader = FolderReader(list_import_files([folder]).files, None, asks_place=False)
+    reader = ImportReader(list_import_files([folder]).files, None, asks_place=False)
     return reader.guess({"zone": "UTC"})
 
 

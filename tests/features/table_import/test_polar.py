@@ -72,8 +72,8 @@ def test_polar_readings_of_a_new_site_count_from_the_first_one(tmp_path, heading
     assert moved_mm["east"][0] == pytest.approx(0.0, abs=0.06)
     assert moved_mm["east"][-1] == pytest.approx(78.0, abs=0.2)
     assert moved_mm["north"][-1] == pytest.approx(0.0, abs=0.06)
-    site = parse_site(write_site("cut", (46.0, 9.0), "UTC", found.sensors, known=found.known), "cut")
-    assert site.station("P1").origin == dict(found.known.origins)["P1"]
+    site = parse_site(write_site("cut", (46.0, 9.0), "UTC", found.sensors, known=found.file_options), "cut")
+    assert site.station("P1").origin == dict(found.file_options.origins)["P1"]
     assert [one.id for one in site.total_stations] == ["TS1"]
 
 
@@ -89,7 +89,7 @@ def test_a_reading_that_lacks_an_angle_is_no_reference(tmp_path):
     path = write(tmp_path / "t.csv", HEADINGS[0])
     path.write_text(path.read_text().replace(";100.0000;100.0000;100.0000", ";100.0000;;100.0000", 1))
     found = guess(read_raw_table(path), ANSWERS | {"reference": "first"})
-    ((_, origin),) = found.known.origins
+    ((_, origin),) = found.file_options.origins
     assert origin.since == datetime(2025, 3, 5, tzinfo=UTC)
 
 
@@ -107,7 +107,7 @@ def test_a_new_prism_of_a_declared_total_station_gets_an_origin(tmp_path):
     path.write_text(path.read_text().replace("P1;", "P2;"))
     answers = ANSWERS | {"reference": "first"}
     found = guess(read_raw_table(path), answers, site_origins=ORIGINS, total_stations=[INSTRUMENT])
-    origins = dict(found.known.origins)
+    origins = dict(found.file_options.origins)
     assert origins["P1"] == ORIGINS["P1"]
     assert origins["P2"].baseline_m == (1100.0, 2000.0, 500.0)
     assert "total station" not in dict(found.facts)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitor.features.table_import.guess.guess import guess
-from monitor.features.table_import.guess.known import guess_known
+from monitor.features.table_import.guess.known_format import guess_known_format
 from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.features.table_import.guess.toml_writer import format_stations
 from monitor.ingest.files.reader import ImportOptions
@@ -43,7 +43,7 @@ def write_table(path, rows):
 
 def understand(path, form):
     if form == "long":
-        return guess_known(path, "long", {}, ImportOptions()).sensors
+        return guess_known_format(path, "long", {}, ImportOptions()).sensors
     return guess(read_raw_table(path), {"zone": "UTC"}).sensors
 
 
@@ -105,7 +105,7 @@ def test_a_counter_that_restarts_each_hour_is_asked_about(tmp_path, form, write,
 
     def read(answers):
         if form == "long":
-            return guess_known(tmp_path / "rain.csv", "long", answers, ImportOptions())
+            return guess_known_format(tmp_path / "rain.csv", "long", answers, ImportOptions())
         return guess(read_raw_table(tmp_path / "rain.csv"), {"zone": "UTC"} | answers)
 
     (question,) = read({}).questions

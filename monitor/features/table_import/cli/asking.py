@@ -9,7 +9,7 @@ import typer
 
 from monitor.api.cli import options, print_json, print_note
 from monitor.api.text import list_names
-from monitor.features.table_import.folder import FileGuess, FolderGuess, FolderReader, SharedQuestion
+from monitor.features.table_import.folder import FileGuess, ImportGuess, ImportReader, SharedQuestion
 from monitor.features.table_import.guess.preview import HEAD
 from monitor.features.table_import.guess.questions import KEYS
 
@@ -54,7 +54,7 @@ def can_ask() -> bool:
     return sys.stdin.isatty() and not options().as_json
 
 
-def ask_until_answered(reader: FolderReader, answers: dict[str, str]) -> FolderGuess:
+def ask_until_answered(reader: ImportReader, answers: dict[str, str]) -> ImportGuess:
     """Understand the files, ask what they leave open, and repeat until no question is open.
 
     Args:

@@ -30,7 +30,7 @@ from monitor.features.table_import.drafts import (
     write_new,
     write_new_mapping,
 )
-from monitor.features.table_import.folder import FolderGuess, FolderReader, SharedQuestion, list_import_files
+from monitor.features.table_import.folder import ImportGuess, ImportReader, SharedQuestion, list_import_files
 from monitor.features.table_import.guess import site_file
 
 
@@ -61,7 +61,7 @@ def guess_file(
     known = scan_sites(folder)[0] if folder is not None and folder.is_dir() else ()
     site = next((one for one in known if one.id == site_id), None)
     listed = list_import_files([path])
-    reader = FolderReader(listed.files, site, asks_place=site is None and not dry_run)
+    reader = ImportReader(listed.files, site, asks_place=site is None and not dry_run)
     found = ask_until_answered(reader, answers)
     found = replace(found, left_out=(*listed.left_out, *found.left_out))
     print_understood(found)
@@ -118,7 +118,7 @@ def _write_new_site(
     site_id: str | None,
     out: Path | None,
     folder: Path | None,
-    found: FolderGuess,
+    found: ImportGuess,
     answers: Mapping[str, str],
     bounds: Sequence[site_file.LevelBounds],
 ) -> tuple[SiteDraft, Path | None, Sequence[str]]:
@@ -148,7 +148,7 @@ def _write_new_site(
 
 
 def _write_additions(
-    site: Site, target: Path, folder: Path | None, found: FolderGuess, bounds: Sequence[site_file.LevelBounds]
+    site: Site, target: Path, folder: Path | None, found: ImportGuess, bounds: Sequence[site_file.LevelBounds]
 ) -> tuple[SiteDraft, Path | None, Sequence[str]]:
     """Write the stations that a site lacks into a file of their own."""
     draft = draft_additions(site, found, bounds)
@@ -161,7 +161,7 @@ def _write_additions(
     return draft, target, (command,)
 
 
-def _list_commands(found: FolderGuess, here: Path, draft: SiteDraft) -> Iterator[str]:
+def _list_commands(found: ImportGuess, here: Path, draft: SiteDraft) -> Iterator[str]:
     """Return the commands from a site file to stored readings, the levels of the record and a forecast."""
     config = options().config
     more = "" if config is None else f" --config {quote_path(config)}"
@@ -173,7 +173,7 @@ def _list_commands(found: FolderGuess, here: Path, draft: SiteDraft) -> Iterator
         if file.guess.mapping is not None:
             reading = f"--mapping {quote_path(name_mapping(here, file.path, found))}"
         else:
-            stated = file.guess.known
+            stated = file.guess.file_options
             given = {
                 "--format": file.guess.form if stated.station else None,
                 "--station": stated.station,
@@ -185,7 +185,7 @@ def _list_commands(found: FolderGuess, here: Path, draft: SiteDraft) -> Iterator
     yield f"slopeward forecast run --site {site}{more}"
 
 
-def _print_place_question(found: FolderGuess, answers: Mapping[str, str]) -> None:
+def _print_place_question(found: ImportGuess, answers: Mapping[str, str]) -> None:
     """Print the question about the place of a new site, which a run without `--dry-run` asks as well."""
     if all(site_file.needs_place(file.guess, answers) for file in found.files):
         question = describe_question(SharedQuestion(site_file.PLACE_QUESTION, site_file.PLACE))

@@ -51,7 +51,7 @@ from monitor.features.table_import.drafts import (
     write_mapping,
     write_new,
 )
-from monitor.features.table_import.folder import FileGuess, FolderGuess, FolderReader, list_import_files
+from monitor.features.table_import.folder import FileGuess, ImportGuess, ImportReader, list_import_files
 from monitor.features.table_import.guess import site_file
 from monitor.features.table_import.guess.values import LineReader
 from monitor.features.table_import.storing import ImportTarget, check_file, open_file, store_file
@@ -105,7 +105,7 @@ def import_(
     # The place belongs to no file. An interrupted import may have stored it before the site file was written.
     given = {key: remembered[key] for key in remembered if key == site_file.PLACE} | read_answers(answers or ())
     listed = list_import_files(paths)
-    reader = FolderReader(listed.files, site, asks_place=site is None, remembered=remembered)
+    reader = ImportReader(listed.files, site, asks_place=site is None, remembered=remembered)
     found = ask_until_answered(reader, given)
     found = replace(found, left_out=(*listed.left_out, *found.left_out))
     print_understood(found)
@@ -191,14 +191,14 @@ def _ask_site(new: str, sites: Collection[str]) -> str:
     return typed
 
 
-def _print_unused(reader: FolderReader, given: Mapping[str, str]) -> None:
+def _print_unused(reader: ImportReader, given: Mapping[str, str]) -> None:
     """Print which answers no file needed, so that nobody believes that they changed something."""
     unused = [key for key in given if key not in reader.used_answers and key != site_file.PLACE]
     if unused:
         print_note(f"no file needed these answers, so they changed nothing: {', '.join(unused)}")
 
 
-def _check_files(found: FolderGuess, site: Site | None, *, accept_units: bool) -> tuple[FolderGuess, Collection[Path]]:
+def _check_files(found: ImportGuess, site: Site | None, *, accept_units: bool) -> tuple[ImportGuess, Collection[Path]]:
     """Check units, times and ranges of all files before anything is derived from them or stored.
 
     The origins of stations are those of the site file, and for new stations those that a file states.
@@ -257,7 +257,7 @@ def _report_share(stage: str, file: FileGuess) -> Callable[[FileResult], None]:
 def _draft_site(
     site_id: str,
     site: Site | None,
-    found: FolderGuess,
+    found: ImportGuess,
     answers: Mapping[str, str],
     bounds: Sequence[site_file.LevelBounds],
 ) -> SiteDraft:
@@ -288,7 +288,7 @@ def _ask_bounds(draft: SiteDraft, by: str | None) -> list[site_file.LevelBounds]
     return bounds
 
 
-def _describe_plan(found: FolderGuess, site: Site | None, draft: SiteDraft, folder: Path) -> str:
+def _describe_plan(found: ImportGuess, site: Site | None, draft: SiteDraft, folder: Path) -> str:
     """Return the text of the confirmation: what is stored, and which file is written."""
     values = sum(file.preview.values - file.preview.refused for file in found.files if file.preview is not None)
     files = f"{len(found.files)} {'file' if len(found.files) == 1 else 'files'}"
@@ -311,7 +311,7 @@ def _prepare_database(db: Database) -> None:
 
 
 def _store_files(
-    db: Database, found: FolderGuess, site: Site, service: ServiceConfig, confirmed: Collection[Path]
+    db: Database, found: ImportGuess, site: Site, service: ServiceConfig, confirmed: Collection[Path]
 ) -> list[tuple[FileGuess, FileResult | str]]:
     """Store the readings of each file. A file that cannot be stored does not keep the others out.
 
@@ -381,7 +381,7 @@ def _describe_result(path: Path, result: FileResult) -> str:
 
 
 def _describe_import(
-    found: FolderGuess,
+    found: ImportGuess,
     draft: SiteDraft,
     warnings: WarningSummary,
     results: Sequence[tuple[FileGuess, FileResult | str]],
@@ -418,7 +418,7 @@ def _print_next(draft: SiteDraft, path: Path) -> None:
     print_note(f"  slopeward run{more}      # the service with its page, new readings over MQTT, and messages")
 
 
-def _select_stored(found: FolderGuess, results: Sequence[tuple[FileGuess, FileResult | str]]) -> FolderGuess:
+def _select_stored(found: ImportGuess, results: Sequence[tuple[FileGuess, FileResult | str]]) -> ImportGuess:
     """Return the files that have a valid reading. The others change neither the site file nor the mappings.
 
     Raises:
@@ -436,7 +436,7 @@ def _select_stored(found: FolderGuess, results: Sequence[tuple[FileGuess, FileRe
 def _draft_stored(
     site_id: str,
     site: Site | None,
-    stored: FolderGuess,
+    stored: ImportGuess,
     answers: Mapping[str, str],
     bounds: Sequence[site_file.LevelBounds],
 ) -> SiteDraft:
@@ -456,7 +456,7 @@ def _print_record_end(draft: SiteDraft, *, is_blind: bool) -> None:
         print(f"after the newest reading of this record, of {end.newest}, the level was {level}, since {end.since}")
 
 
-def _exit_by(results: Sequence[tuple[FileGuess, FileResult | str]], found: FolderGuess) -> None:
+def _exit_by(results: Sequence[tuple[FileGuess, FileResult | str]], found: ImportGuess) -> None:
     stored = [result for _, result in results if isinstance(result, FileResult)]
     if any(result.rejected for result in stored) or len(stored) < len(results) or found.left_out:
         raise typer.Exit(EXIT_PARTLY)

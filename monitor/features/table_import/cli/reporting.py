@@ -10,11 +10,11 @@ from monitor.api.decision import RecordDays, WarningSummary
 from monitor.api.sites import QUANTITIES
 from monitor.features.table_import.cli.asking import print_facts, read_pairs
 from monitor.features.table_import.drafts import SiteDraft
-from monitor.features.table_import.folder import FolderGuess
+from monitor.features.table_import.folder import ImportGuess
 from monitor.features.table_import.guess import site_file
 
 
-def print_understood(found: FolderGuess) -> None:
+def print_understood(found: ImportGuess) -> None:
     """Print what was understood of each file, which files are left out, and which series stand in several files."""
     for file in found.files:
         print_facts(file, is_titled=len(found.files) > 1)

@@ -158,8 +158,8 @@ class TableGuess:
         questions: Open questions.
         sensors: The series.
         form: The reader of the file.
-        known: Import options except for the mapping, from the file, an answer or the site file. An example are the
-            origins of coordinates.
+        file_options: Import options except for the mapping, such as the origins of coordinates. They come from the
+            file, an answer or the site file.
     """
 
     mapping: TableMapping | None
@@ -167,12 +167,12 @@ class TableGuess:
     questions: tuple[FileQuestion, ...]
     sensors: tuple[SensorGuess, ...] = ()
     form: str = WIDE
-    known: ImportOptions = ImportOptions()  # noqa: RUF009 - frozen
+    file_options: ImportOptions = ImportOptions()  # noqa: RUF009 - frozen
 
     @property
     def options(self) -> ImportOptions:
         """The options to read the file with, once no question is open."""
-        return replace(self.known, mapping=self.mapping)
+        return replace(self.file_options, mapping=self.mapping)
 
     @property
     def zone(self) -> str:
@@ -280,20 +280,20 @@ def guess(
     facts += shared.facts
     if interview.questions:
         return TableGuess(None, tuple(facts), tuple(interview.questions), sensors)
-    known = ImportOptions()
+    file_options = ImportOptions()
     if polar_rules:
         instruments = tuple(total_stations) or (LOCAL_INSTRUMENT,)
         answer = answers.get(REFERENCE, FIRST)
         polar_origins = find_polar_origins(table, mapping, times, numerals, answer, site_origins or {}, instruments)
-        known = ImportOptions(origins=polar_origins, total_stations=instruments)
+        file_options = ImportOptions(origins=polar_origins, total_stations=instruments)
         measured = {sensor.station for sensor in sensors}
         facts += describe_reference([origin for origin in polar_origins if origin[0] in measured])
         facts += [] if total_stations else describe_local_instrument()
     elif any(rule.quantity in DISPLACEMENT_OF for rule in rules):
         origins = find_origins(table, mapping, times, numerals, answers[REFERENCE], site_origins or {})
-        known = ImportOptions(origins=origins)
+        file_options = ImportOptions(origins=origins)
         facts += describe_reference(origins)
-    return TableGuess(mapping, tuple(facts), (), sensors, known=known)
+    return TableGuess(mapping, tuple(facts), (), sensors, file_options=file_options)
 
 
 def _is_long_form(table: RawTable) -> bool:

@@ -189,8 +189,8 @@ def _settle_unit(
         return unit
     value = Figure(read_numbers(column)[0], ".6g")
     key = f"unit:{quantity}" if quantity in _UNITS else "unit:angle"
-    known = next((question for question in interview.questions if question.key == key), None)
-    if known is not None:
+    open_question = next((question for question in interview.questions if question.key == key), None)
+    if open_question is not None:
         return None
     return interview.request(key, _WHICH_UNIT(column=table.heading(column), value=value), units)
 

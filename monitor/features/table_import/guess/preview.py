@@ -19,10 +19,10 @@ from monitor.api.sites import Origin, TotalStation
 from monitor.api.text import Template, rename_file
 from monitor.features.table_import.guess.guess import SensorGuess, TableGuess, guess
 from monitor.features.table_import.guess.instruments import SeriesSampler
-from monitor.features.table_import.guess.known import guess_known
+from monitor.features.table_import.guess.known_format import guess_known_format
+from monitor.features.table_import.guess.motion import MotionReadings
 from monitor.features.table_import.guess.questions import FileQuestion
 from monitor.features.table_import.guess.raw_table import SHEET, read_raw_table
-from monitor.features.table_import.guess.record import MotionRecord
 from monitor.features.table_import.guess.site_file import request_place
 from monitor.features.table_import.guess.toml_writer import format_mapping
 from monitor.features.table_import.guess.values import CheckedValue, LineReader, list_values
@@ -46,7 +46,7 @@ class PreviewRequest:
         name: Name that its owner gave it.
         answers: Answers so far, by key of the question.
         is_new: Whether the site is new, so that its position must be known.
-        known: Positions and origins of the stations of the site.
+        site_options: Import options of the site file, such as origins of stations.
         place: Latitude and longitude of an existing site.
     """
 
@@ -54,7 +54,7 @@ class PreviewRequest:
     name: str
     answers: Mapping[str, str]
     is_new: bool
-    known: ImportOptions = ImportOptions()  # noqa: RUF009 - frozen
+    site_options: ImportOptions = ImportOptions()  # noqa: RUF009 - frozen
     place: tuple[float, float] | None = None
 
 
@@ -92,7 +92,7 @@ def preview_values(
     Raises:
         ConfigError: The file cannot be read.
     """
-    record = MotionRecord()
+    record = MotionReadings()
     first: list[tuple[str, ...]] = []
     last: deque[CheckedValue] = deque(maxlen=ROWS_SHOWN)
     values = refused = 0
@@ -114,7 +114,7 @@ def preview_values(
 
 
 @dataclass(frozen=True, slots=True)
-class FileFacts:
+class FileOptions:
     """Import options that a file or an answer states: the part of `ImportOptions` that the worker returns."""
 
     station: str | None = None
@@ -151,11 +151,11 @@ class PreviewResult:
     rows: tuple[tuple[str, ...], ...] = ()
     last_rows: tuple[tuple[str, ...], ...] = ()
     form: str = WIDE
-    told: FileFacts = FileFacts()
+    told: FileOptions = FileOptions()
     zone: str = "UTC"
 
     @property
-    def known(self) -> ImportOptions:
+    def file_options(self) -> ImportOptions:
         """Return the options of the import except for the mapping."""
         return ImportOptions(**{one.name: getattr(self.told, one.name) for one in fields(self.told)})
 
@@ -175,36 +175,36 @@ def preview_file(request: PreviewRequest) -> PreviewResult:
         if list_readers()[form].content is Content.POINTS:
             raise ConfigError(_POINTS())
         if form != WIDE:
-            options = replace(request.known, name=request.name)
-            found = _request_place(guess_known(path, form, request.answers, options), request)
+            options = replace(request.site_options, name=request.name)
+            found = _request_place(guess_known_format(path, form, request.answers, options), request)
         else:
             table = read_raw_table(path, request.answers.get(SHEET, ""))
             table_guess = guess(
                 replace(table, path=Path(request.name)),
                 request.answers,
-                site_origins=dict(request.known.origins),
-                total_stations=request.known.total_stations,
+                site_origins=dict(request.site_options.origins),
+                total_stations=request.site_options.total_stations,
                 site_place=request.place,
             )
             found = _request_place(table_guess, request)
             shown = [table.columns[name][:ROWS_SHOWN] for name in table.keys[:COLUMNS_SHOWN]]
             rows = tuple(tuple("" if c is None else _cut(str(c)) for c in row) for row in zip(*shown, strict=True))
             head = tuple(map(_cut, table.keys[:COLUMNS_SHOWN]))
-        known = PreviewResult(
+        result = PreviewResult(
             facts=found.facts,
             questions=found.questions,
             sensors=found.sensors,
             form=form,
-            told=FileFacts(**{one.name: getattr(found.known, one.name) for one in fields(FileFacts)}),
+            told=FileOptions(**{one.name: getattr(found.file_options, one.name) for one in fields(FileOptions)}),
             zone=found.zone,
         )
         if found.questions:
-            return replace(known, head=head, rows=rows)
+            return replace(result, head=head, rows=rows)
         sensors, preview = preview_values(path, found)
     except ConfigError as error:
         return PreviewResult(rename_file(error.message, str(path), request.name))
     mapping = "" if found.mapping is None else format_mapping(found.mapping, request.name)
-    return replace(known, mapping=mapping, head=HEAD, rows=preview.first, last_rows=preview.last, sensors=sensors)
+    return replace(result, mapping=mapping, head=HEAD, rows=preview.first, last_rows=preview.last, sensors=sensors)
 
 
 def _request_place(found: TableGuess, request: PreviewRequest) -> TableGuess:

@@ -34,8 +34,8 @@ from monitor.api.text import Message, NameList, Template, Term, format_duration
 from monitor.features.table_import.guess.bounds import LevelWindow, choose_dwell, merge_bounds, propose_bounds
 from monitor.features.table_import.guess.grids import parse_place
 from monitor.features.table_import.guess.guess import SensorGuess, TableGuess
+from monitor.features.table_import.guess.motion import PARTS, find_bases, list_in_space
 from monitor.features.table_import.guess.questions import ONE_OF, FileQuestion
-from monitor.features.table_import.guess.record import PARTS, find_bases, list_in_space
 from monitor.features.table_import.guess.toml_writer import format_stations, format_total_stations, quote
 
 PLACE: Final = "place"
@@ -189,7 +189,7 @@ def needs_place(found: TableGuess, answers: Iterable[str]) -> bool:
 
     A file of a known form may state it once its own questions are answered.
     """
-    is_known = found.form != WIDE and bool(found.known.places or found.questions)
+    is_known = found.form != WIDE and bool(found.file_options.places or found.questions)
     return PLACE not in answers and not is_known
 
 

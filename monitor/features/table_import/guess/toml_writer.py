@@ -11,7 +11,7 @@ from monitor.api.ingest import TableMapping, format_time_of_day
 from monitor.api.sites import ELLIPSOID, QUANTITIES, Origin, TotalStation
 from monitor.api.text import format_duration, format_iso
 from monitor.features.table_import.guess.guess import SensorGuess
-from monitor.features.table_import.guess.record import PARTS, STEEP_MOST, list_in_space, moves
+from monitor.features.table_import.guess.motion import PARTS, STEEP_MOST, list_in_space, moves
 from monitor.features.table_import.guess.words import names_stable_ground
 
 # Motion of the fastest tectonic plates: 150 mm a year.

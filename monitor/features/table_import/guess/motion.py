@@ -28,7 +28,7 @@ LARGEST_MM: Final = 1e9
 NOTHING_MM: Final = 1e-3
 
 
-class MotionRecord:
+class MotionReadings:
     """The readings of motion of a file; a part of them if a series has many."""
 
     def __init__(self) -> None:

@@ -44,7 +44,7 @@ _Key = tuple[str, str, str]  # station, quantity, unit
 _Sampling = tuple[timedelta | None, int, timedelta | None]  # as `describe_gaps` has it
 
 
-def guess_known(path: Path, form: str, answers: Mapping[str, str], options: ImportOptions) -> TableGuess:
+def guess_known_format(path: Path, form: str, answers: Mapping[str, str], options: ImportOptions) -> TableGuess:
     """Return the meaning of a file of a known form, by answers and by options of the site file; raises ConfigError."""
     interview = Interview(answers)
     if form == "rtklib":
