@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from monitor.errors import ConfigError, PayloadError
-from monitor.features.table_import.guess.preview import FileFacts
+from monitor.features.table_import.guess.preview import FileOptions
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions, add_places
 from monitor.ingest.files.readers import open_readings
@@ -425,7 +425,7 @@ def test_sandboxed_worker_converts_a_table(tmp_path, mapping):
 
 @pytest.mark.parametrize("baseline_m", [(1.0, 2.0, 3.0), (None, None, 490.0)])
 def test_origin_crosses_from_a_worker(baseline_m):
-    facts = FileFacts(origins=(("PR03", Origin(SINCE, baseline_m=baseline_m)),))
+    stated = FileOptions(origins=(("PR03", Origin(SINCE, baseline_m=baseline_m)),))
     origin = {"since": SINCE.isoformat(), "place": None, "baseline_m": list(baseline_m), "height": "ellipsoid"}
     plain = {"station": None, "time": None, "places": [], "origins": [["PR03", origin]]}
-    assert read_record(FileFacts, plain) == facts
+    assert read_record(FileOptions, plain) == stated

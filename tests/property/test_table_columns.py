@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from monitor.errors import ConfigError
 from monitor.features.table_import.guess.guess import guess
-from monitor.features.table_import.guess.names import LEAD, Candidate, choose_candidate, list_candidates, read_name
+from monitor.features.table_import.guess.names import LEAD, Candidate, choose_candidate, list_candidates, read_heading
 from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.sites.quantities import QUANTITIES, convert, is_unit_of
 from tests.data.payloads.guessed import keep, lay_rows, read_good
@@ -136,7 +136,7 @@ def test_headings_with_one_meaning_need_no_question(quantity):
         for place in PLACES:
             if place not in {"Lake road", "Stage 3"}:  # words for a level of water
                 heading = " ".join(form.format(words=word, place=place, number=3, unit=unit).split())
-                assert read_name(heading).quantity == quantity, heading
+                assert read_heading(heading).quantity == quantity, heading
 
 
 @settings(max_examples=60, deadline=None)
@@ -160,14 +160,14 @@ def test_words_of_two_quantities_are_settled_by_the_unit_or_not_at_all(first, se
     if len(fitting) == 2:
         # A displacement is the general term for the opening of a crack, a tilt and a strain.
         general = {"displacement"} if fitting & {"crack_opening", "tilt", "strain"} else set()
-        assert best is None or {best.meaning} == fitting - general
+        assert best is None or {best.quantity} == fitting - general
     elif best is not None:
-        assert {best.meaning} == fitting
+        assert {best.quantity} == fitting
 
 
 def test_a_candidate_that_leads_by_less_than_the_lead_is_not_taken():
-    close = (Candidate("rain", 4.0, "rain"), Candidate("snow_depth", 4.0 - LEAD / 2, "snow"))
-    clear = (Candidate("rain", 4.0, "rain"), Candidate("snow_depth", 4.0 - LEAD, "snow"))
+    close = (Candidate("rain", 4.0), Candidate("snow_depth", 4.0 - LEAD / 2))
+    clear = (Candidate("rain", 4.0), Candidate("snow_depth", 4.0 - LEAD))
     assert choose_candidate(close) is None
     assert choose_candidate(clear) == clear[0]
 
@@ -188,9 +188,9 @@ def test_the_law_fails_if_the_rules_of_headings_are_broken(tmp_path, monkeypatch
         Column("Crack 3/cm", "crack_opening", "cm", tuple(1 + k / 200 for k in range(ROWS))),
     ]
     path = write(tmp_path, columns)
-    read_name.cache_clear()
+    read_heading.cache_clear()
     assert find_misread(path, columns) == []
-    read_name.cache_clear()
+    read_heading.cache_clear()
     monkeypatch.setattr(f"monitor.features.table_import.guess.{module}.{name}", mutant)
     answers = {"quantity:mm": "crack_opening", "unit:crack_opening": "mm", "quantity": "leave out"}
     try:
@@ -198,4 +198,4 @@ def test_the_law_fails_if_the_rules_of_headings_are_broken(tmp_path, monkeypatch
     except ConfigError:
         pass
     finally:
-        read_name.cache_clear()
+        read_heading.cache_clear()
