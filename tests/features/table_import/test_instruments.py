@@ -124,6 +124,10 @@ def test_a_number_before_the_axis_is_asked_about(tmp_path):
     answers = {"pattern__T#_@": "displacement", "unit": "mm"}
     (question,) = understand(path, **answers).questions
     assert question.key == "instrument:t#_@"
+    assert question.examples == {
+        "one instrument": "witnesses: T1_A + T1_B + ... + T3_B",
+        "one for each number": "witnesses: T1_A + T1_B, T2_A + T2_B, T3_A + T3_B",
+    }
     assert count_groups(understand(path, **answers, **{question.key: "one instrument"})) == 1
     assert count_groups(understand(path, **answers, **{question.key: "one for each number"})) == 3
 

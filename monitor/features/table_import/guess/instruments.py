@@ -70,6 +70,9 @@ _WHICH: Final = Template(
 )
 
 
+_WITNESSES: Final = Template("guess.ask.instrument.means", "witnesses: {names}")
+
+
 class Instruments(NamedTuple):
     """The stations of a table that share an instrument.
 
@@ -327,8 +330,14 @@ def _find_nodes(labels: Sequence[_LabelledStation], interview: Interview) -> lis
         if len({label.text for label in own}) <= 2 or len(stations) < 2:
             continue
         headings = list(dict.fromkeys(label.text for label in own))
+        by_number = [sensors for _, sensors in _find_axes(own)] or [[station] for station in stations]
+        examples = {
+            ONE_INSTRUMENT: _WITNESSES(names=_name_some([_name_stations(stations)])),
+            ONE_A_NUMBER: _WITNESSES(names=_name_some([_name_stations(sensors) for sensors in by_number])),
+        }
+        text = _WHICH(names=_name_some(headings))
         answer = interview.request(
-            f"{INSTRUMENT}:{key}", _WHICH(names=_name_some(headings)), (ONE_INSTRUMENT, ONE_A_NUMBER), ONE_INSTRUMENT
+            f"{INSTRUMENT}:{key}", text, (ONE_INSTRUMENT, ONE_A_NUMBER), ONE_INSTRUMENT, examples
         )
         if answer != ONE_A_NUMBER:
             chains[key] = stations
