@@ -1,7 +1,7 @@
 """How the time of a row of a table is written, and how it is read."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
@@ -130,9 +130,15 @@ class PatternText:
         return datetime.strptime(write_offset(text) if "%z" in form else text, form)  # noqa: DTZ007
 
 
-def _list_spellings(text: str) -> Iterable[str]:
-    """Return the text as it is, and normalised if that is a different text."""
-    return dict.fromkeys((text, normalise_time(text)))
+def _list_spellings(text: str) -> Iterator[str]:
+    """Yield the text as it is, and normalised if that is a different text.
+
+    The text is normalised only if a caller asks for it: most cells can be read as they are.
+    """
+    yield text
+    normalised = normalise_time(text)
+    if normalised != text:
+        yield normalised
 
 
 # ---- numbers ---------------------------------------------------------------------------------------------------------
