@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from monitor.api.decision import RecordDays
+from monitor.api.decision import PreparedSite, RecordDays
 from monitor.api.decoders import Pipeline
 from monitor.api.queries.alerts import (
     BacktestOptions,
@@ -38,6 +38,7 @@ _NEWEST: Final = Template(
 _TOO_LONG: Final = Template(
     "guess.days.too_long", "the record has {n} values, more than {most}; `slopeward backtest --site {site}` counts them"
 )
+_NOTHING_JUDGED: Final = Template("guess.days.nothing_judged", "no criterion judges these series yet")
 _TOO_SHORT: Final = Template("guess.days.too_short", "the record has readings of one instant alone")
 
 
@@ -62,10 +63,13 @@ def count_days(
         on_progress: Called with the share of the replay that is done.
 
     Returns:
-        The days; only a reason if the record is longer than `LONGEST_ROWS` values or has a single instant.
+        The days; only a reason if no criterion judges a series, if the record is longer than `LONGEST_ROWS` values, or
+        if it has a single instant.
     """
     if values > LONGEST_ROWS:
         return RecordDays(reason=_TOO_LONG(n=values, most=LONGEST_ROWS, site=site.id))
+    if not any(series.is_judged for series in PreparedSite(site).judgements):
+        return RecordDays(reason=_NOTHING_JUDGED())
     criteria = {criterion.id: criterion for criterion in site.criteria}
     reader = reader or LineReader()
     zone = ZoneInfo(site.timezone)
