@@ -33,13 +33,15 @@ class SiteDraft:
 
     Attributes:
         text: Text of the site file; None if the file stays as it is.
-        added: Series of the stations that the site file lacks. A new quantity of a declared station is not added.
+        added: Series of the stations that the site file lacks.
+        undeclared: New quantities of declared stations. They are not added to the site file.
         record: Days of the record that reached each level; None for stations that are added to a site.
     """
 
     site: Site
     text: str | None
     added: Sequence[SensorGuess] = ()
+    undeclared: Sequence[SensorGuess] = ()
     record: RecordDays | None = None
 
     @property
@@ -84,7 +86,7 @@ def draft_new_site(
     record = count_days(parse_site(write(), name), files, found.values, found.lines, on_progress)
     # The comments of a site file are about the whole record.
     text = write(days=record.list_judged() if record.part is None else {})
-    return SiteDraft(parse_site(text, name), text, merged.sensors, record)
+    return SiteDraft(parse_site(text, name), text, merged.sensors, record=record)
 
 
 def draft_additions(site: Site, found: ImportGuess, bounds: Sequence[site_file.LevelBounds]) -> SiteDraft:
@@ -95,12 +97,17 @@ def draft_additions(site: Site, found: ImportGuess, bounds: Sequence[site_file.L
     """
     merged = found.merge()
     absent = site_file.find_absent(site, merged.sensors)
+    undeclared = [
+        sensor
+        for sensor in merged.sensors
+        if sensor not in absent and site.series(sensor.station, sensor.quantity) is None
+    ]
     if not absent:
         if bounds:
             raise ConfigError(f"{site.id} has all stations of these files: change its bounds in its own file")
-        return SiteDraft(site, None)
+        return SiteDraft(site, None, undeclared=undeclared)
     text = site_file.add_stations(site, absent, bounds, merged.file_options)
-    return SiteDraft(parse_site(text, site.id), text, absent)
+    return SiteDraft(parse_site(text, site.id), text, absent, undeclared)
 
 
 def is_own_site_file(path: Path, found: TableGuess, answers: Mapping[str, str]) -> bool:

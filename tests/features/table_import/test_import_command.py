@@ -287,3 +287,12 @@ def test_mappings_of_files_that_differ_in_their_suffix_have_different_names(piez
         "P1.txt.mapping.toml",
         "P3.mapping.toml",
     }
+
+
+def test_the_preview_names_new_quantities_of_declared_stations(piezometers, begin, capsys):
+    assert run_verb(["import", "dam", *ANSWERS, "--bound", "pore_pressure=55 60 65 kPa"]) == 0
+    rows = [f"{begin + timedelta(hours=hour):%Y-%m-%d %H:%M},{8.0 + 0.01 * (hour % 24):.2f}" for hour in range(100)]
+    Path("P1.csv").write_text("\n".join(["Time,P1 temperature [°C]", *rows, ""]))
+    capsys.readouterr()
+    assert run_verb(["import", "P1.csv", "--site", "dam", "--answer", "zone=UTC", "--dry-run"]) == 0
+    assert "the site file does not declare P1.temperature" in capsys.readouterr().out

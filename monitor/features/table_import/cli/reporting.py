@@ -8,6 +8,7 @@ from pathlib import Path
 from monitor.api.cli import name_os_actor, print_note
 from monitor.api.decision import RecordDays, WarningSummary
 from monitor.api.sites import QUANTITIES
+from monitor.api.text import list_names
 from monitor.features.table_import.cli.asking import print_facts, read_pairs
 from monitor.features.table_import.drafts import SiteDraft
 from monitor.features.table_import.folder import ImportGuess
@@ -70,6 +71,12 @@ def print_warnings(warnings: WarningSummary, draft: SiteDraft) -> None:
         print("  no motion raises a level")
     for line in site_file.list_notes(warnings, draft.added):
         print(f"  {line}")
+    if draft.undeclared:
+        names = list_names([f"{sensor.station}.{sensor.quantity}" for sensor in draft.undeclared])
+        print(
+            f"  the site file does not declare {names}: the readings are stored and raise no level. Declare these "
+            "series under their stations; the stored readings count from then on"
+        )
     if draft.record is not None and draft.record.reason is not None:
         print(f"  days of this record at each level were not counted: {draft.record.reason}")
     if draft.site.criteria and draft.record is not None and draft.record.part is not None:
