@@ -15,7 +15,7 @@ from monitor.storage.engine import Database
 log = logging.getLogger(__name__)
 # between two evaluations of one site on data: a burst is one evaluation, and an alert row is there within a second
 SHORTEST_GAP_S: Final = 0.25
-# the same where nothing came on which a vote may rest, and by how much later such news count as arrived
+# the same where nothing came on which a vote may rest, and by how much later such news and ticks count as arrived
 UNVOTED_GAP_S: Final = 2.0
 UNVOTED_LATER_S: Final = 10.0
 # after an outage, silence is judged and levels may fall when the queue is drained, at the latest after this
@@ -41,7 +41,7 @@ class EvaluationLoop:
     """Evaluates each site when it is dirty or due, one after the other.
 
     1. `mark(sites)` makes sites dirty; many marks before its turn are one evaluation. Who waits longest comes first;
-       a site where nothing came on which a vote may rest waits for the others.
+       readings on which a vote may rest come before all else that waits for less than ten seconds.
     2. Without data a site is due after the tick, or earlier where its stage of movement or its last evaluation said so
        (a dwell, an expiry).
     3. While a backlog is being read, at most five minutes, evaluations are `draining`: levels rise, nothing falls.
@@ -216,14 +216,18 @@ class EvaluationLoop:
             return taken
 
     def _find_first(self, now: float) -> tuple[str, str] | None:
-        """The site whose turn it is; who has nothing on which a vote may rest counts as come later."""
+        """Return the site to evaluate next, and why; None if none is due.
+
+        Readings that may vote come first. All sites are often due at once, because they were first evaluated at once,
+        and such readings do not wait for all of them.
+        """
         ready = []
         for site_id in self._sites:
             since = self._dirty.get(site_id)
             if since is not None and now >= self._open_at(site_id):
                 ready.append((since + UNVOTED_LATER_S * (site_id in self._unvoted), site_id, "data"))
             elif now >= (due := self._due.get(site_id, 0.0)):
-                ready.append((due, site_id, "tick"))
+                ready.append((due + UNVOTED_LATER_S, site_id, "tick"))
         return min(ready)[1:] if ready else None
 
     def _open_at(self, site_id: str) -> float:

@@ -150,6 +150,18 @@ def test_who_has_waited_for_long_is_not_put_back_by_news_that_may_vote():
     assert loop._take_due() == ("b", "data")
 
 
+def test_readings_that_may_vote_do_not_wait_for_the_ticks_of_all_sites():
+    calls = {"on_changed": lambda _: None, "on_poisoned": lambda *_: None}
+    loop = EvaluationLoop(None, dict.fromkeys("abc"), 60.0, is_drained=lambda: True, clock=clock, **calls)
+    now_s = time.monotonic()
+    loop._due = {"a": now_s - 20.0, "b": now_s - 5.0, "c": now_s + 60.0}
+    loop.mark(frozenset("c"))
+    assert loop._take_due() == ("a", "tick"), "it has waited for more than ten seconds"
+    loop._due["a"] = now_s + 60.0
+    assert loop._take_due() == ("c", "data")
+    assert loop._take_due() == ("b", "tick")
+
+
 def test_a_site_whose_calculated_series_are_behind_is_evaluated_as_while_draining(make_loop):
     decide, behind = Decisions(), {"a"}
     loop, _ = make_loop(decide, is_behind=lambda site: site in behind)
