@@ -53,8 +53,12 @@ def answer_all(path, choose):
     raise AssertionError([question.key for question in found.questions])
 
 
+def parse_written_site(found):
+    return parse_site(write_site("slope", (46.0, 9.0), "UTC", found.sensors), "slope")
+
+
 def count_groups(found):
-    site = parse_site(write_site("slope", (46.0, 9.0), "UTC", found.sensors), "slope")
+    site = parse_written_site(found)
     groups = find_groups(site)
     return len({groups[station.id] for station in site.stations})
 
@@ -74,6 +78,7 @@ def test_two_axes_of_a_sensor_are_one_witness(tmp_path):
     assert {sensor.station for sensor in found.sensors} == {"Ink-5-1-dA", "Ink-5-1-dB"}
     assert count_groups(found) == 1
     assert "Ink-5-1-dA + Ink-5-1-dB" in str(dict(found.facts)["instrument"])
+    assert parse_written_site(found).fusion.top_needs == 1, "the only witness is enough"
 
 
 @pytest.mark.parametrize("quantity", ["tilt", "displacement"])
@@ -85,6 +90,8 @@ def test_nodes_of_a_chain_are_one_witness_and_two_chains_are_two(tmp_path, quant
     assert not found.questions
     assert {sensor.instrument for sensor in found.sensors} == {"Ink-5", "Ink-6"}
     assert count_groups(found) == 2
+    if quantity == "displacement":
+        assert parse_written_site(found).fusion.top_needs == 2
 
 
 @pytest.mark.parametrize(

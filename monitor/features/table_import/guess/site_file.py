@@ -253,7 +253,7 @@ def write_site(
     head = head.replace("longitude = 8.9 ", f"longitude = {place[1]} ", 1).replace('"UTC"', f'"{zone}"', 1)
     bases = find_bases(sensors)
     moving = [s for s in sensors if s.quantity.startswith(MOTION_PREFIXES) and s.station not in bases]
-    if len({s.station for s in moving}) < 2:
+    if len({s.instrument or s.station for s in moving}) < 2:  # there is one witness, so one is enough
         tail = tail.replace("top_needs = 2 ", "top_needs = 1 ", 1)
     slowest_days = max((s.interval_s or 0.0 for s in sensors), default=0.0) / 86400.0
     hold = f'hold_when_missing = "{max(HOLD_DAYS, math.ceil(HOLD_DAYS * slowest_days))}d"'
