@@ -1032,7 +1032,12 @@ def upgrade() -> None:
         sa.Column("received_at", Instant, nullable=False),
         sa.Column("topic", sa.Text(), nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
-        sa.Column("payload_bytes", BigId, nullable=False, comment="true size; the payload kept is cut at the limit"),
+        sa.Column(
+            "payload_bytes",
+            BigId,
+            nullable=False,
+            comment="true size; of a payload above 1 MiB only the first 64 KiB are stored",
+        ),
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("reason_id", sa.Text(), nullable=True),
