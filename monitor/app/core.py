@@ -87,8 +87,8 @@ AGAIN_S: Final = 1.0  # after a duty that failed
 READERS_EVERY_S: Final = 2.0
 CLOCK_EVERY_S: Final = 5.0
 FIRST_RUNS_EVERY_S: Final = 2.0
-# A job that computes holds the interpreter this long while a reading or an evaluation waits for it. Each of them waits
-# after every SQL statement, so the 5 ms of Python would add up to more than a tenth of a second.
+# How long a thread that computes may keep the interpreter while another one waits for it. An evaluation can wait after
+# each of its SQL statements, so Python's default of 5 ms adds up to a tenth of a second and more.
 SWITCH_INTERVAL_S: Final = 0.0005
 STOP_S: Final = 3.0
 LAST_S: Final = 7.0  # the supervisor would wait a little longer; where it is gone, nobody else ends us

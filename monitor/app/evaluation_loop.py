@@ -40,8 +40,8 @@ class Evaluate(Protocol):
 class EvaluationLoop:
     """Evaluates each site when it is dirty or due, one after the other.
 
-    1. `mark(sites)` makes sites dirty; many marks before its turn are one evaluation. Who waits longest comes first;
-       readings on which a vote may rest come before all else that waits for less than ten seconds.
+    1. `mark(sites)` makes sites dirty; many marks before its turn are one evaluation. The site that has waited longest
+       comes first. New readings that may vote count as if they had waited `UNVOTED_LATER_S` longer than all else.
     2. Without data a site is due after the tick, or earlier where its stage of movement or its last evaluation said so
        (a dwell, an expiry).
     3. While a backlog is being read, at most five minutes, evaluations are `draining`: levels rise, nothing falls.
@@ -218,8 +218,8 @@ class EvaluationLoop:
     def _find_first(self, now: float) -> tuple[str, str] | None:
         """Return the site to evaluate next, and why; None if none is due.
 
-        Readings that may vote come first. All sites are often due at once, because they were first evaluated at once,
-        and such readings do not wait for all of them.
+        After a start, all sites become due at once again and again. Readings that may vote do not wait for all of
+        these evaluations, unless one of them has already waited for `UNVOTED_LATER_S`.
         """
         ready = []
         for site_id in self._sites:

@@ -117,20 +117,18 @@ class ImportGuess:
         if len(self.files) == 1:
             return self.files[0].guess
         guesses = [file.guess for file in self.files]
-        sensors, file_options = merge_series((guess.sensors, guess.file_options) for guess in guesses)
+        sensors, file_options = merge_series(
+            [(guess.sensors, guess.file_options) for guess in guesses], self._list_samples()
+        )
         facts = tuple((f.path.name, text) for f in self.files for name, text in f.guess.facts if name == "file")
-        instruments = self.find_instruments().names
-        joined = tuple(replace(one, instrument=instruments.get(one.station, "")) for one in sensors)
-        return replace(guesses[0], facts=facts, questions=(), sensors=joined, file_options=file_options)
+        return replace(guesses[0], facts=facts, questions=(), sensors=sensors, file_options=file_options)
 
     def find_instruments(self) -> Instruments:
         """Return the stations of all files that share an instrument."""
-        sensors = [sensor for file in self.files for sensor in file.guess.sensors]
-        known: dict[str, str] = {}
-        for sensor in sensors:
-            known[sensor.station] = known.get(sensor.station) or sensor.instrument
-        measured = dict.fromkeys((sensor.station, sensor.quantity) for sensor in sensors)
-        return join_instruments(known, measured, [series for file in self.files for series in file.samples])
+        return _find_shared_instruments([s for file in self.files for s in file.guess.sensors], self._list_samples())
+
+    def _list_samples(self) -> list[SampledSeries]:
+        return [series for file in self.files for series in file.samples]
 
     def find_shared_series(self) -> dict[tuple[str, str], list[FileGuess]]:
         """Return the series that stand in several files, by station and quantity, with their files."""
@@ -142,21 +140,40 @@ class ImportGuess:
 
 
 def merge_series(
-    files: Iterable[tuple[Iterable[SensorGuess], ImportOptions]],
+    files: Iterable[tuple[Iterable[SensorGuess], ImportOptions]], samples: Sequence[SampledSeries] = ()
 ) -> tuple[tuple[SensorGuess, ...], ImportOptions]:
-    """Return the series of several files, each once, and what the files state about stations and instruments."""
+    """Return the series of several files, each once and with its instrument, and what the files state about stations.
+
+    Args:
+        files: The series and the options of each file.
+        samples: Values of the series, by which copies in other files are found.
+    """
+    measured: list[SensorGuess] = []
     sensors: dict[tuple[str, str], SensorGuess] = {}
     options: list[ImportOptions] = []
     for of_file, known in files:
         options.append(known)
         for sensor in of_file:
+            measured.append(sensor)
             sensors.setdefault((sensor.station, sensor.quantity), sensor)
+    instruments = _find_shared_instruments(measured, samples).names
     merged = ImportOptions(
         places=tuple({place.station: place for known in options for place in known.places}.values()),
         origins=_merge_origins(origin for known in options for origin in known.origins),
         total_stations=next((known.total_stations for known in options if known.total_stations), ()),
     )
-    return tuple(sensors.values()), merged
+    joined = tuple(replace(one, instrument=instruments.get(one.station, "")) for one in sensors.values())
+    return joined, merged
+
+
+def _find_shared_instruments(sensors: Iterable[SensorGuess], samples: Sequence[SampledSeries]) -> Instruments:
+    """Return the stations that share an instrument, by what each file shows and by names and values across files."""
+    known: dict[str, str] = {}
+    measured: dict[tuple[str, str], None] = {}
+    for sensor in sensors:
+        known[sensor.station] = known.get(sensor.station) or sensor.instrument
+        measured[sensor.station, sensor.quantity] = None
+    return join_instruments(known, measured, samples)
 
 
 def _merge_origins(origins: Iterable[tuple[str, Origin]]) -> tuple[tuple[str, Origin], ...]:

@@ -40,7 +40,6 @@ from monitor.features.table_import import upload_store
 from monitor.features.table_import.folder import SharedQuestion, merge_series, share_questions
 from monitor.features.table_import.guess import site_file
 from monitor.features.table_import.guess.guess import SensorGuess
-from monitor.features.table_import.guess.instruments import join_instruments
 from monitor.features.table_import.guess.preview import FileOptions, PreviewRequest, PreviewResult
 from monitor.features.table_import.storing import ImportTarget, store_file
 from monitor.features.table_import.upload_store import Upload, UploadStore
@@ -168,10 +167,7 @@ class UploadProcessor:
             return None
         sensors, options = merge_series((found.sensors, found.file_options) for found in answered)
         stated = {one.name: getattr(options, one.name) for one in fields(FileOptions)}
-        instruments = {sensor.station: sensor.instrument for sensor in sensors}
-        shared = join_instruments(instruments, [(one.station, one.quantity) for one in sensors], ()).names
-        joined = tuple(replace(one, instrument=shared.get(one.station, "")) for one in sensors)
-        return replace(answered[0], sensors=joined, told=FileOptions(**stated))
+        return replace(answered[0], sensors=sensors, told=FileOptions(**stated))
 
     def declare(
         self, upload: Upload, site_id: str, actor: Actor, reason: str, bounds: Sequence[site_file.LevelBounds] = ()

@@ -68,8 +68,6 @@ _COPIES: Final = Template(
 _WHICH: Final = Template(
     "guess.ask.instrument", "are these columns axes of one instrument, or has each number an instrument: {names}?"
 )
-
-
 _WITNESSES: Final = Template("guess.ask.instrument.means", "witnesses: {names}")
 
 
