@@ -13,7 +13,7 @@ from itertools import combinations
 from os.path import commonprefix
 from typing import Any, Final, NamedTuple
 
-from monitor.api.ingest import DISPLACEMENT_OF, ColumnRule, TableMapping, name_station
+from monitor.api.ingest import DISPLACEMENT_OF, ColumnRule, TableMapping, compile_alternatives, name_station
 from monitor.api.sites import GROUND_MOTION_PREFIXES, QUANTITIES, convert
 from monitor.api.text import NameList, Template
 from monitor.features.table_import.guess.columns import read_column_heading
@@ -23,7 +23,7 @@ from monitor.features.table_import.guess.questions import Interview
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.times import Times
 from monitor.features.table_import.guess.values import CheckedValue
-from monitor.features.table_import.guess.words import load_words
+from monitor.features.table_import.guess.words import load_file, load_words
 
 INSTRUMENT: Final = "instrument"
 ONE_INSTRUMENT: Final = "one instrument"
@@ -48,7 +48,7 @@ _LETTERS: Final = frozenset("ab")
 _AXES: Final = (frozenset("xyzhu"), frozenset("enuhz"), frozenset("hv"))
 _AXIS: Final = re.compile(
     r"(?<![^\W\d_])(?:[dΔ]?([A-Z])(?![^\W_])|[dΔ]?([XY])(?=\d+(?![^\W_]))|[dΔ]([AB])(?=\d+(?![^\W_])))"
-    r"|(?:axis|axes|achse|asse|axe|eje)\W*([12])(?!\d)",
+    rf"|(?:{compile_alternatives(load_file()['axis_numbers']['words'])})\W*([12])(?!\d)",
     re.IGNORECASE,
 )
 _UNIT_IN_BRACKETS: Final = re.compile(r"\s*[\[(（［][^\])）］\d]*[\])）］]\s*$")
@@ -345,7 +345,7 @@ def _find_nodes(labels: Sequence[_LabelledStation], interview: Interview) -> lis
 def _add_node(
     text: str, label: _LabelledStation, chains: dict[str, list[str]], doubtful: dict[str, list[_LabelledStation]]
 ) -> None:
-    """Add a label to its chain, or to those whose number may be that of a node or that of an instrument."""
+    """Add a label to its chain, or to `doubtful` if its number may be that of a node or that of an instrument."""
     numbers = list(_NUMBER.finditer(text))
     if not numbers:
         return
@@ -372,7 +372,7 @@ def _name_chain(key: str, labels: Iterable[_LabelledStation]) -> str:
 def _list_series(
     table: RawTable, rules: Sequence[ColumnRule], mapping: TableMapping, times: Times
 ) -> list[SampledSeries]:
-    """Return the series that show the state of the slope."""
+    """Return the series of motion and pressure: rain or temperature may well be equal at two stations."""
     numerals = Numerals(mapping.decimal, mapping.thousands, dict.fromkeys(mapping.missing, 0))
     has_instants = len(times.parsed) == table.rows
     instants: Sequence[object] = times.parsed if has_instants else range(table.rows)
@@ -386,7 +386,7 @@ def _list_series(
     found = []
     for rule in rules:
         quantity = DISPLACEMENT_OF.get(rule.quantity, rule.quantity)
-        if not _shows_slope(quantity):
+        if not _is_compared(quantity):
             continue
         unit = QUANTITIES[quantity].unit
         sign = -1.0 if rule.downward else 1.0
@@ -413,12 +413,12 @@ class SeriesSampler:
     def __init__(self) -> None:
         self._values: dict[tuple[str, str], dict[datetime, float]] = {}
         self._steps: dict[tuple[str, str], float] = {}
-        # Of each series, one of so many instants is kept.
+        # By series: one instant out of this number is kept.
         self._every: dict[tuple[str, str], int] = {}
 
     def add(self, reading: CheckedValue) -> None:
-        """Add a reading if it shows the state of the slope."""
-        if reading.error or reading.at is None or not _shows_slope(reading.quantity):
+        """Add a reading of motion or pressure; leave out all others."""
+        if reading.error or reading.at is None or not _is_compared(reading.quantity):
             return
         key = reading.station, reading.quantity
         every = self._every.setdefault(key, 1)
@@ -449,14 +449,16 @@ class SeriesSampler:
 
 
 def _is_sampled(at: datetime, every: int) -> bool:
-    """Return whether an instant is among one of so many, the same ones for all series.
+    """Return whether an instant is kept if one out of `every` instants is kept; the same ones for all series.
 
-    A checksum chooses them, so that no interval between readings leaves out all of a series.
+    A checksum of the instant decides. A choice by its place in a series would differ from file to file, and one by the
+    clock could leave out all readings of a regular series.
     """
     return zlib.crc32(str(at.timestamp()).encode()) % every == 0
 
 
-def _shows_slope(quantity: str) -> bool:
+def _is_compared(quantity: str) -> bool:
+    """Return whether equal values of two stations show a copy, as for motion and pressure."""
     return quantity.startswith((*GROUND_MOTION_PREFIXES, *_PRESSURES)) and quantity in QUANTITIES
 
 
