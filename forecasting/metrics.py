@@ -8,11 +8,6 @@ from numpy.typing import NDArray
 
 from forecasting.data.series import Floats
 
-CAUTION = 0.5
-"""One forecast counts as better than another only when its error is lower by half a standard error of the difference.
-A calibration block holds a handful of independent months: a seasonal forecast that won there by 2 % lost by 33 %
-afterwards (benchmark K, 30 d)."""
-
 
 def or_none(value: float) -> float | None:
     """A number as records keep it: None where it is none."""
@@ -88,26 +83,6 @@ def mape(error: Floats, moved: Floats, noise_mm: Floats) -> float:
     if not use.any() or large.sum() < 0.9 * use.sum():
         return float("nan")
     return float((np.abs(error[large]) / np.abs(moved[large])).mean())
-
-
-def cautious_gap(error: Floats, other: Floats, steps: int) -> float:
-    """Mean excess of one |error| over another plus half a standard error of that mean, as a share of the other.
-
-    Errors `steps` rows ahead overlap, so the spread of the mean is summed over so many rows, stations averaged first.
-
-    Args:
-        error: |error| of the candidate, shape (N, S), NaN where unknown.
-        other: The same of the one that it must beat.
-    """
-    both = np.isfinite(error) & np.isfinite(other)
-    count = both.sum(axis=1)
-    rows = count > 0
-    against = float(other[both].mean()) if rows.any() else 0.0
-    if against <= 0.0:
-        return 0.0
-    gaps = (np.where(both, error - other, 0.0).sum(axis=1)[rows]) / count[rows]
-    spread = sum_lags(gaps - gaps.mean(), min(steps - 1, gaps.size - 1))
-    return float((gaps.mean() + CAUTION * np.sqrt(max(spread, 0.0)) / gaps.size) / against)
 
 
 def sum_lags(centred: Floats, reach: int) -> float:

@@ -59,8 +59,6 @@ SHORT_RECORD, SHORTEST_RECORD = 200, 40
 
 TRAINING_ROWS = 2000  # A network learns from so many rows at most, the newest
 
-_BLEND = "auto+"  # begins the id of a blend: the part of a network that its gate takes, laid beside `auto`
-
 
 @cache
 def _load_installed() -> Mapping[str, NetworkEntry]:
@@ -81,7 +79,7 @@ def find_entry(name: str) -> NetworkEntry | None:
 
 
 def is_network(model: str) -> bool:
-    """Whether a model passes a gate and is shown only after its time in the shadow."""
+    """Return whether a model is a network: it is trained, and its own forecast is never shown."""
     return find_entry(model) is not None
 
 
@@ -115,29 +113,18 @@ def count_needed(network: str) -> int:
     return SHORTEST_RECORD if is_short(network) else SHORT_RECORD
 
 
-def name_blend(network: str) -> str:
-    """The id of what the gate makes of a network and `auto`.
-
-    >>> name_blend("gru"), find_network("auto+gru"), find_network("gru"), find_network("lld")
-    ('auto+gru', 'gru', 'gru', None)
-    """
-    return _BLEND + network
-
-
-def is_blend(model: str) -> bool:
-    """Whether a model is the blend of a network with `auto`, and not the network itself."""
-    return model.startswith(_BLEND)
-
-
-def find_network(model: str) -> str | None:
-    """The network behind a model, alone or in a blend; None of a simple forecast, or of a name that nobody has."""
-    name = model.removeprefix(_BLEND)
-    return name if is_network(name) else None
-
-
 def model_ids() -> tuple[str, ...]:
-    """Every id that can be compared; `gated` stands for what the service would have shown."""
-    return (*BASELINES, *list_networks(), "gated")
+    """Return the id of every model that can be compared."""
+    return (*BASELINES, *list_networks())
+
+
+def is_removed(name: str) -> bool:
+    """Return whether a name is that of a former forecast, of which a network was a part.
+
+    >>> is_removed("gated"), is_removed("auto+gru"), is_removed("auto")
+    (True, True, False)
+    """
+    return name == "gated" or name.startswith("auto+")
 
 
 def describe_unknown_model(name: str, kind: str = "model") -> str:
@@ -146,6 +133,8 @@ def describe_unknown_model(name: str, kind: str = "model") -> str:
     Args:
         kind: `model`, or `network` where simple forecasts are not accepted.
     """
+    if is_removed(name):
+        return f"{name!r} was removed: auto is the forecast that is shown, and networks have a share in it; name auto"
     usable = [*(BASELINES if kind == "model" else ()), *list_networks()]
     line = f"no {kind} is called {name!r}; there are {', '.join(usable)}"
     return line if _load_installed() else f"{line}; more networks: pip install 'slopeward[lab]'"

@@ -428,12 +428,7 @@ def upgrade() -> None:
         sa.Column(
             "replaces", sa.String(length=64), nullable=True, comment="of a kinematic forecast: what would be shown"
         ),
-        sa.Column(
-            "weight",
-            sa.Double(),
-            nullable=True,
-            comment="of the network in a blend, of networks in auto; of a kinematic forecast its own",
-        ),
+        sa.Column("weight", sa.Double(), nullable=True, comment="of networks in auto; of a kinematic forecast its own"),
         sa.Column(
             "hindcast",
             sa.Boolean(),
@@ -678,7 +673,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=64), nullable=False),
         sa.Column("task", sa.String(length=32), nullable=False, comment="forecast, anomaly, scene"),
         sa.Column("site", sa.String(length=64), nullable=True),
-        sa.Column("state", sa.String(length=16), nullable=False, comment="candidate, shadow, active, retired"),
+        sa.Column("state", sa.String(length=16), nullable=False, comment="candidate (scene only), active, retired"),
         sa.Column("path", sa.Text(), nullable=False),
         sa.Column("card", sa.Text(), nullable=False),
         sa.Column("created_at", Instant, nullable=False),
@@ -688,46 +683,6 @@ def upgrade() -> None:
         sa.Column("reason_id", sa.Text(), nullable=True),
         sa.Column("reason_values", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("model_hash"),
-    )
-    op.create_table(
-        "model_gate",
-        sa.Column("model_hash", sa.String(length=64), nullable=False),
-        sa.Column("horizon_s", sa.Double(), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False, comment="shadow, active"),
-        sa.Column(
-            "since",
-            Instant,
-            nullable=False,
-            comment="forecasts issued before its last coming into the shadow say nothing",
-        ),
-        sa.Column(
-            "counts_from",
-            Instant,
-            nullable=False,
-            comment="forecasts issued before its last coming into the shadow say nothing",
-        ),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("reason_id", sa.Text(), nullable=True),
-        sa.Column("reason_values", sa.Text(), nullable=True),
-        sa.Column("issues", sa.Integer(), nullable=False),
-        sa.Column("mae", sa.Double(), nullable=True),
-        sa.Column("baseline_mae", sa.Double(), nullable=True),
-        sa.Column("skill", sa.Double(), nullable=True),
-        sa.Column("coverage_80", sa.Double(), nullable=True),
-        sa.Column("worst_80", sa.Double(), nullable=True),
-        sa.Column("worst_station", sa.Text(), nullable=True),
-        sa.Column("coverage_95", sa.Double(), nullable=True),
-        sa.Column("crps", sa.Double(), nullable=True),
-        sa.Column("baseline_crps", sa.Double(), nullable=True),
-        sa.Column("judged_at", Instant, nullable=False),
-        sa.Column("lacking", sa.Text(), nullable=True),
-        sa.Column("lacking_id", sa.Text(), nullable=True),
-        sa.Column("lacking_values", sa.Text(), nullable=True),
-        sa.Column(
-            "earliest_at", Instant, nullable=True, comment="in the shadow: what it lacks, and when it can be shown"
-        ),
-        sa.PrimaryKeyConstraint("model_hash", "horizon_s"),
-        comment="how a checkpoint stands at each horizon; changes are rows of model_transition",
     )
     op.create_table(
         "model_proof",
@@ -762,7 +717,6 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=64), nullable=False),
         sa.Column("task", sa.String(length=32), nullable=False),
         sa.Column("site", sa.String(length=64), nullable=True),
-        sa.Column("horizon_s", sa.Double(), nullable=True, comment="null: the checkpoint as a whole"),
         sa.Column("at", Instant, nullable=False),
         sa.Column("from_state", sa.String(length=16), nullable=True),
         sa.Column("to_state", sa.String(length=16), nullable=False),
@@ -771,7 +725,6 @@ def upgrade() -> None:
         sa.Column("reason_values", sa.Text(), nullable=True),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("by_kind", sa.Text(), nullable=False),
-        sa.Column("second_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         comment="append only",
     )

@@ -65,7 +65,7 @@ def split(rows: int, test_first: int | None = None, test_end: int | None = None)
 
 
 def taught_blocks(parts: Split, *, short: bool) -> tuple[Block, ...]:
-    """Blocks that must hold targets; with shipped weights (`short`) calibration alone: without it there is no gate."""
+    """Blocks that must hold targets; with shipped weights (`short`) the calibration block alone."""
     return (parts.calibration,) if short else (parts.fit, parts.early_stop, parts.calibration)
 
 

@@ -12,10 +12,10 @@ from forecasting.data.splits import Split, rolling_folds
 from forecasting.data.windows import last_value
 from forecasting.errors import NotEnoughDataError
 from forecasting.evaluation.distribution import find_stages
-from forecasting.evaluation.scoring import Answer, GateVerdict, Trial, format_horizon, rows_of, scale_of
+from forecasting.evaluation.scoring import Answer, Trial, format_horizon, rows_of, scale_of
 from forecasting.reasons import Reason
 from forecasting.registry import PRETRAINED, is_network, load
-from forecasting.serving.calibration import calibrate
+from forecasting.serving.issue import OWN
 from forecasting.serving.jobs import drop_horizons
 from forecasting.serving.quantiles import conform, simple_fans, widen
 from forecasting.simple.auto import Auto, fit_auto
@@ -23,7 +23,7 @@ from forecasting.simple.averaging import WARM_UP_ROWS
 from forecasting.simple.baselines import Baseline, fit_baseline
 from forecasting.simple.least_squares import ROUNDS, count_unsettled
 
-ALWAYS = ("persistence", "drift", "lld")
+ALWAYS = ("persistence", "drift", "lld", "auto")
 Progress = Callable[[str], None]
 
 
@@ -43,7 +43,7 @@ def run_trials(
     Args:
         last: Score this many last rows in place of a share (divided among the folds).
     """
-    wanted = [name for name in dict.fromkeys([*ALWAYS, *models]) if name != "gated"]
+    wanted = list(dict.fromkeys([*ALWAYS, *models]))
     for name in wanted:
         load(name)  # a name that is unknown, or needs a package that is not there, ends it before the work
     # as in the service: networks read the drivers that are named, and no others
@@ -78,19 +78,15 @@ def _run_fold(
             for horizon_s, reason in dropped.items():
                 on_progress(f"fold {fold + 1}: {name}: {format_horizon(horizon_s)} dropped: {reason}")
             kept = tuple(h for h in horizons_s if h not in dropped)
-            best = auto if not dropped else fit_auto(known, parts.calibration, tuple(known.steps(h) for h in kept))
-            fans = [simple[horizons_s.index(h)] for h in kept]
-            by_horizon: dict[float, list[Answer]] = {}
             try:
-                learnt = (
-                    [] if not kept else _network_answers(name, known, parts, best, kept, simple=fans, training=training)
-                )
-                by_horizon = dict(zip(kept, learnt, strict=True))
+                learnt = _network_answers(name, known, parts, kept, training=training) if kept else []
             except NotEnoughDataError as error:  # the simple forecasts answer all the same
                 on_progress(f"fold {fold + 1}: {name} left out: {error}")
-            made = [by_horizon.get(h, []) for h in horizons_s]
+                continue
+            for horizon_s, answer in zip(kept, learnt, strict=True):
+                answers[horizons_s.index(horizon_s)].append(answer)
         else:
-            made = _simple_answers(
+            plain = _simple_answers(
                 name,
                 known,
                 parts,
@@ -100,8 +96,8 @@ def _run_fold(
                 simple=simple,
                 on_progress=lambda text: on_progress(f"fold {fold + 1}: {name}: {text}"),  # noqa: B023 - called within
             )
-        for i, one in enumerate(made):
-            answers[i] += one
+            for i, answer in enumerate(plain):
+                answers[i].append(answer)
     values = known.values
     level, _ = last_value(values, parts.test.origins)
     before = values[: parts.test.first]
@@ -119,19 +115,9 @@ def _run_fold(
             chosen=auto.chosen[i],
             scale_mm=scale_of(before),
             noise_mm=noise_floor(before),
-            answers=(*answers[i], _served(answers[i], simple[i], auto.explain(i), cost)),
+            answers=tuple(answers[i]),
             stages=stages,
         )
-
-
-def _served(answers: Sequence[Answer], simple: Floats, reason: Reason, cost: float) -> Answer:
-    """What the service would have shown: of the networks whose gate is open the one most skilled on calibration."""
-    open_ones = [a for a in answers if a.variant == "gated" and a.verdict.shown and a.quantiles is not None]
-    if not open_ones:
-        verdict = GateVerdict(None, shown=True, reason=reason, seconds=cost)
-        return Answer("gated", "gated", simple[..., 2], simple, verdict)
-    best = max(open_ones, key=lambda a: a.verdict.skill or 0.0)
-    return Answer("gated", "gated", best.point, best.quantiles, best.verdict)
 
 
 def _simple_answers(
@@ -144,7 +130,7 @@ def _simple_answers(
     cost: float,
     simple: Sequence[Floats],
     on_progress: Progress,
-) -> list[list[Answer]]:
+) -> list[Answer]:
     fitted: Baseline = auto
     if name == "auto":
         reasons: list[Reason | str] = [auto.explain(i) for i in range(len(auto.steps))]
@@ -159,10 +145,9 @@ def _simple_answers(
     if count := count_unsettled(fitted):
         one, was = ("fit", "was") if count == 1 else ("fits", "were")
         on_progress(f"{count} {one} (of a station by a model) {was} ended after {ROUNDS} rounds, before its best")
-    verdicts = [GateVerdict(None, shown=True, reason=reason, seconds=seconds) for reason in reasons]
     return [
-        [Answer(name, "plain", quantiles[..., 2], quantiles, verdict)]
-        for quantiles, verdict in zip(fans, verdicts, strict=True)
+        Answer(name, quantiles[..., 2], quantiles, reason, seconds)
+        for quantiles, reason in zip(fans, reasons, strict=True)
     ]
 
 
@@ -180,37 +165,21 @@ def _fans(panel: Panel, parts: Split, fitted: Baseline, horizons_s: tuple[float,
 
 
 def _network_answers(
-    name: str,
-    panel: Panel,
-    parts: Split,
-    auto: Auto,
-    horizons_s: tuple[float, ...],
-    *,
-    simple: Sequence[Floats],
-    training: Mapping[str, Any],
-) -> list[list[Answer]]:
+    name: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...], *, training: Mapping[str, Any]
+) -> list[Answer]:
+    """Train a network and forecast the test origins, with intervals adapted from the early-stop block on."""
     from forecasting.neural.learner import Settings
     from forecasting.neural.pretrained import learn
 
     begun = time.monotonic()
     trained, _ = learn(name, panel, parts, horizons_s, Settings(**training))
     seconds = time.monotonic() - begun
-    base = trained.forecaster.recipe.base
-    origins, judged = calibrate(
-        trained.forecaster, base, auto, panel, parts, horizons_s=horizons_s, last=parts.test.end
-    )
-    test = origins >= parts.test.first
+    first = parts.early_stop.first
+    origins = np.arange(first, parts.test.end, dtype=np.int64)
+    fans = trained.forecaster.quantiles(panel.values, origins, drivers=panel.drivers)
     out = []
-    for i, one in enumerate(judged):
-        gate = one.gate
-        verdict = GateVerdict(gate.weight, shown=gate.shown, reason=gate.reason, seconds=seconds, skill=gate.skill)
-        own, quantiles = one.own[test], one.quantiles[test]
-        shown = quantiles if gate.shown else simple[i]
-        out.append(
-            [
-                Answer(name, "ungated", own[..., 2], own, verdict),
-                Answer(name, "blend", quantiles[..., 2], quantiles, verdict),
-                Answer(name, "gated", shown[..., 2], shown, verdict),
-            ]
-        )
+    for i, horizon_s in enumerate(horizons_s):
+        conformed = conform(fans[:, :, i], panel.values, origins, panel.steps(horizon_s))
+        quantiles = widen(fans[:, :, i], conformed.margins)[parts.test.first - first :]
+        out.append(Answer(name, quantiles[..., 2], quantiles, OWN, seconds))
     return out

@@ -14,7 +14,7 @@ import numpy as np
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block, rolling_folds
 from forecasting.evaluation.backtest import Progress, run_trials
-from forecasting.evaluation.scoring import Answer, GateVerdict, Score, pooled, score_all
+from forecasting.evaluation.scoring import Answer, Score, pooled, score_all
 from forecasting.metrics import or_none
 
 LIBRARY: Final = "statsforecast"
@@ -23,7 +23,7 @@ OTHERS: Final = {"neuralforecast": ("PatchTST", "NHITS")}
 """Known peers that are not asked: each is trained for hours, in an environment of its own."""
 MOST_ROWS: Final = 500  # that a peer is fitted on: the newest; more cost minutes and change little
 FEWEST_ROWS: Final = 20
-_OF_OTHERS: Final = GateVerdict(None, shown=False, reason="a forecast of another library", seconds=0.0)
+_OF_OTHERS: Final = "a forecast of another library"
 _QUANTILE_KEYS: Final = ("lo-95", "lo-80", "mean", "hi-80", "hi-95")
 
 
@@ -59,11 +59,10 @@ def score_with_peers(
             if (trial.fold, name) not in fans:
                 on_progress(f"fold {trial.fold + 1}: {name}, {at.size} origins of {len(panel.stations)} stations")
                 fans[trial.fold, name] = forecast_by_peer(name, panel.values, at, longest)
-        own = [one for one in trial.answers if one.variant in {"plain", "ungated"}]
         theirs = [(name, fans[trial.fold, name][:, :, trial.steps - 1]) for name in peers]
-        answers = [Answer(name, "plain", quantiles[..., 2], quantiles, _OF_OTHERS) for name, quantiles in theirs]
-        for score in score_all(trial.at(at - blocks[trial.fold].first, own, answers)):
-            found[trial.horizon_s, score.label].append(score)
+        answers = [Answer(name, quantiles[..., 2], quantiles, _OF_OTHERS, 0.0) for name, quantiles in theirs]
+        for score in score_all(trial.at(at - blocks[trial.fold].first, trial.answers, answers)):
+            found[trial.horizon_s, score.model].append(score)
     return [
         PeerScore(
             name,

@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 
 from forecasting.data.series import DAY_S, MONTH_S, Floats, Ints
-from forecasting.evaluation.challenge import diebold_mariano
 from forecasting.evaluation.distribution import STAGES
+from forecasting.evaluation.significance import diebold_mariano
 from forecasting.metrics import coverage, mae, mape, pinball, rmse, skill, winkler
 from forecasting.reasons import Reason
-from forecasting.registry import name_blend
 from forecasting.serving.quantiles import QUANTILES, bounds
 
 REFERENCES = ("persistence", "drift", "lld")
 _JSON_NAMES = {
-    "label": "model",
     "mae_mm": "mae",
     "rmse_mm": "rmse",
     "bias_mm": "bias",
@@ -30,34 +28,14 @@ _JSON_NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class GateVerdict:
-    """What the gate said about a network, and what training it cost."""
-
-    weight: float | None
-    shown: bool
-    reason: Reason | str
-    seconds: float
-    skill: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """One model's answer on the test origins of a fold at one horizon."""
 
     model: str
-    # `plain` (simple forecasts); for networks `ungated` (its own), `blend` (with `auto`, weight chosen on calibration),
-    # `gated` (the blend, or the best simple forecast where its gate is closed)
-    variant: str
     point: Floats  # median in mm, shape (N, S)
     quantiles: Floats | None  # quantiles, shape (N, S, 5), or None where the model gives no interval
-    verdict: GateVerdict  # gate and cost
-
-    @property
-    def label(self) -> str:
-        """The name of a row: a network's own forecast bears its id, its blend that of the service."""
-        if self.variant == "blend":
-            return name_blend(self.model)
-        return f"{self.model}-gated" if self.variant == "gated" and self.model != "gated" else self.model
+    reason: Reason | str  # what it is
+    seconds: float  # to fit or train it
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +89,6 @@ class Score:
     """One model on one fold at one horizon. Attributes without a comment are explained in `Trial` and `Answer`."""
 
     model: str
-    variant: str
-    label: str
     station: str | None
     month: str | None
     fold: int
@@ -136,8 +112,6 @@ class Score:
     dm_best: float  # Diebold-Mariano statistic against the best simple forecast (negative = better than it)
     dm_p: float
     baseline: str
-    weight: float | None
-    shown: bool
     reason: Reason | str
     seconds: float
     stage: str | None = None  # how the station moved at the issue, `quiet`, `steady` or `rushing`, or None over all
@@ -146,7 +120,7 @@ class Score:
 
     def to_json(self) -> dict[str, Any]:
         """One line of the report; numbers that do not exist are None."""
-        kept = {key: value for key, value in asdict(self).items() if key not in {"model", "variant", "reference_mm"}}
+        kept = {key: value for key, value in asdict(self).items() if key != "reference_mm"}
         row: dict[str, Any] = {}
         for key, value in kept.items():
             is_float = isinstance(value, float)
@@ -210,7 +184,7 @@ def _score(
         return
     observed, best = trial.observed[:, columns][rows], trial.best[:, columns][rows]
     points = [answer.point[:, columns][rows] for answer in trial.answers]
-    plain = {a.model: p for a, p in zip(trial.answers, points, strict=True) if a.variant == "plain"}
+    by_name = {a.model: p for a, p in zip(trial.answers, points, strict=True)}
     of_best = np.where(common, np.abs(observed - best), np.nan)
     moved = observed - trial.level[:, columns][rows]
     for answer, point in zip(trial.answers, points, strict=True):
@@ -219,14 +193,13 @@ def _score(
         own = mae(error)
         quantiles = None if answer.quantiles is None else answer.quantiles[:, columns][rows]
         references = {
-            f"skill_{key}": mae((observed - plain[key])[use]) if key in plain else float("nan") for key in REFERENCES
+            f"skill_{key}": mae((observed - by_name[key])[use]) if key in by_name else float("nan")
+            for key in REFERENCES
         } | {"skill_best": mae(of_best[use])}
         statistic, p = diebold_mariano(np.abs(error), of_best, trial.steps)
         scored = _intervals(quantiles, np.where(use, observed, np.nan))
         yield Score(
             model=answer.model,
-            variant=answer.variant,
-            label=answer.label,
             station=station,
             month=month,
             stage=stage,
@@ -244,10 +217,8 @@ def _score(
             dm_best=statistic,
             dm_p=p,
             baseline=trial.chosen,
-            weight=answer.verdict.weight,
-            shown=answer.verdict.shown,
-            reason=answer.verdict.reason,
-            seconds=answer.verdict.seconds,
+            reason=answer.reason,
+            seconds=answer.seconds,
         )
 
 

@@ -101,7 +101,7 @@ def exchange(batch: Batch, kinds: tuple[str, ...], group: str, order: Ints, stat
 
 
 def correct(forecaster: NeuralForecaster, batch: Batch) -> Floats:
-    """What the network adds to the simple forecast in mm (median, before the gate's weight), shape (N, S, H)."""
+    """What the network adds to the simple forecast in mm (median), shape (N, S, H)."""
     forecaster.network.eval()
     with torch.inference_mode():
         made = forecaster.network(*batch.tensors)[..., 2].numpy().astype(np.float64)
@@ -210,7 +210,7 @@ def integrate(answer: Callable[..., Tensor], inputs: Sequence[Tensor], baselines
     return Attribution(tuple(part.numpy() for part in parts), difference, error, error < COMPLETENESS)
 
 
-OF = "what the network adds to the simple forecast in mm (median, before the gate's weight)"
+OF = "what the network adds to the simple forecast in mm (median)"
 BUDGET = 12_000  # windows that one explanation may pass through the network: a second or two for a small one
 MOST_TARGETS = 4
 MOST_ORIGINS = 48

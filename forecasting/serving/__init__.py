@@ -1,1 +1,1 @@
-"""Forecasts that are issued: training jobs, the gate, intervals, promotion and withdrawal."""
+"""Forecasts that are issued: training, intervals, networks in the average, kinematic forecasts, what is shown."""

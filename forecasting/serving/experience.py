@@ -15,7 +15,7 @@ from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import DAY_S, Floats, Ints, Panel
 from forecasting.data.windows import known_median
 from forecasting.kinematics.noise import MAD_TO_SIGMA
-from forecasting.reasons import Reason, split_reason
+from forecasting.reasons import Reason
 
 SEEN: Final = 400  # rows that calibration looks back: as many as adaptive intervals keep
 FEWEST_SEEN: Final = 60  # rows without which nothing is said
@@ -31,7 +31,6 @@ USUAL_SHARE: Final = 0.9  # of the rows before, which moved no faster than the u
 MOST_STRETCH: Final = 4.0  # times by which a margin is stretched at most; far beyond lies what calibration never saw
 PACE_EVERY: Final = 30  # rows after which what is usual is looked up again
 RESOLUTION: Final = 1e-3  # change of a level that no instrument resolves, mm: below it no scatter is believed
-_OUTSIDE: Final = "forecast.outside."  # begin of the codes
 FAILING: Final = Reason("forecast.outside.failing")
 LATELY: Final = Reason("forecast.outside.lately")
 
@@ -43,13 +42,6 @@ class Experience:
     # the score as a share of the limit: above 1 lies outside. None where too little was seen.
     novelty: float | None = None
     reason: Reason | None = None  # why it lies outside; None inside
-
-
-def is_outside(reason: Reason) -> bool:
-    """Return whether a forecast is not shown because the present lies outside what calibration saw."""
-    first = split_reason(reason)[0]
-    cause = first.values["text"] if first.code == "forecast.not_shown" else None
-    return isinstance(cause, Reason) and cause.code.startswith(_OUTSIDE)
 
 
 def compare_motion(panel: Panel, longest: int) -> list[Experience]:

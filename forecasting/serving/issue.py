@@ -12,8 +12,8 @@ from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import DAY_S, Floats, Ints, Panel, horizon_key
 from forecasting.data.splits import Block, count_rows
 from forecasting.errors import CheckpointError, UnknownModelError
-from forecasting.reasons import Reason, Value, join_reasons, reason_from_json
-from forecasting.registry import BASELINES, TRAINING_ROWS, describe_unknown_model, find_network, is_blend, is_short
+from forecasting.reasons import Reason, Value, join_reasons
+from forecasting.registry import BASELINES, TRAINING_ROWS, describe_unknown_model, is_network, is_short
 from forecasting.serving.conformal import (
     MINIMUM_SCORES,
     ConformalState,
@@ -23,10 +23,8 @@ from forecasting.serving.conformal import (
     stretch_margin,
 )
 from forecasting.serving.experience import Pace, see_pace
-from forecasting.serving.gate import weight_of
 from forecasting.serving.kinematic import Motion
-from forecasting.serving.promotion import explain_own
-from forecasting.serving.quantiles import LEVELS, blend_quantiles, conform, repeat_point, simple_fans, widen
+from forecasting.serving.quantiles import LEVELS, conform, simple_fans, widen
 from forecasting.serving.records import SHORT, Forecast, Lack, Withheld, name_quantiles
 from forecasting.simple.auto import Auto, fit_auto
 from forecasting.simple.baselines import fit_baseline
@@ -43,6 +41,8 @@ FEWEST_ROWS = MINIMUM_SCORES + 1
 """Observations that a simple forecast needs: so many rows leave the errors that an interval is made of."""
 WIDER_FROM = 1.25  # stretch of the interval from which the reason says so
 WIDER: Final = Reason("forecast.wider")
+OWN: Final = Reason("forecast.own")
+"""Reason of a network's own forecast, which is stored and never shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,6 @@ class Issue:
     fans: list[Floats]  # per horizon, (N, S, 5), before conformal correction
     auto: Auto
     best: Floats  # (N, S, H); of the last origin alone where only that is asked
-    gates: Mapping[str, Any]  # by horizon, what calibration said of a network; empty of a simple forecast
     silent: Mapping[str, Reason]
     lacks: Mapping[str, Lack]
     pace: Pace  # at the origins
@@ -91,17 +90,16 @@ def open_issue(
 
 
 def load_network(model: str, checkpoint: str | None) -> "tuple[NeuralForecaster, dict[str, Any]]":
-    """The network behind a model, from its checkpoint, and its card."""
-    network = find_network(model)
-    if network is None:
+    """Load a network from its checkpoint, with its card."""
+    if not is_network(model):
         raise UnknownModelError(describe_unknown_model(model))
     if not checkpoint:
         raise CheckpointError(f"{model} needs a checkpoint")
     from forecasting.neural.checkpoint import read
 
     forecaster, card = read(checkpoint)
-    if forecaster.recipe.model != network:
-        raise CheckpointError(f"the checkpoint holds {forecaster.recipe.model}, not {network}")
+    if forecaster.recipe.model != model:
+        raise CheckpointError(f"the checkpoint holds {forecaster.recipe.model}, not {model}")
     return forecaster, card
 
 
@@ -152,7 +150,7 @@ def _open_simple(
         else:
             lacking = Reason("forecast.lack.reading")
         lacks[name] = Lack(lacking, panel.end_s + max(1, FEWEST_ROWS - seen) * panel.step_s)
-    return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, {}, silent, lacks, pace, waited_s)
+    return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, silent, lacks, pace, waited_s)
 
 
 def _open_network(
@@ -165,27 +163,18 @@ def _open_network(
     forecaster: "NeuralForecaster",
     card: Mapping[str, Any],
 ) -> Issue:
-    """The fans of a network, or of what its gate makes of it and `auto`: there only horizons of which it takes part."""
-    recipe, gates = forecaster.recipe, card["gates"]
+    """The network's own fans at the horizons that it was trained for."""
+    recipe = forecaster.recipe
     reached = tuple(h for h in horizons_s if h in recipe.horizons_s)
-    if is_blend(model):
-        refused = dict[float, tuple[Reason, Lack | None]]()
-        reached = tuple(h for h in reached if weight_of(gates, h))
-    else:
-        refused = {h: _refuse_horizon(panel, model, h, card) for h in horizons_s if h not in reached}
+    refused = {h: _refuse_horizon(panel, model, h, card) for h in horizons_s if h not in reached}
     silent, lacks = find_silent(panel, recipe.window)
     made = read_network(forecaster, panel, origins)
     absent = [] if recipe.supports is None else [name for name in panel.stations if name not in recipe.stations]
     silent |= dict.fromkeys(absent, Reason("forecast.not_trained_at", {"model": model}))
     auto, waited_s = _choose_auto(known, reached)
-    rows = origins if is_blend(model) or known is not panel else origins[-1:]
+    rows = origins if known is not panel else origins[-1:]
     best = auto.predict(panel.values, rows) if reached else np.empty((0, 0, 0))
     fans = [made[:, :, recipe.horizons_s.index(h)] for h in reached]
-    if is_blend(model):
-        fans = [
-            blend_quantiles(repeat_point(best[:, :, k]), quantiles, weight_of(gates, h))
-            for k, (h, quantiles) in enumerate(zip(reached, fans, strict=True))
-        ]
     reads = panel.drivers and panel.drivers.only(recipe.sources.names if recipe.sources else ())
     return Issue(
         panel,
@@ -197,7 +186,6 @@ def _open_network(
         fans,
         auto,
         best,
-        gates,
         silent,
         lacks,
         pace,
@@ -223,7 +211,7 @@ def _refuse_horizon(panel: Panel, model: str, horizon_s: float, card: Mapping[st
     else:
         lacking = Reason("forecast.lack.training")
     earliest_s = float(card["data"]["end_s"]) + max(0, needed - rows) * panel.step_s
-    return why, Lack(lacking, earliest_s, is_training=True)
+    return why, Lack(lacking, earliest_s)
 
 
 def read_network(forecaster: "NeuralForecaster", panel: Panel, origins: Ints) -> Floats:
@@ -318,9 +306,8 @@ def make_row(
     newest: float,
     notes: Sequence[Reason] = (),
 ) -> Forecast:
-    """One forecast, of the origin that stands `at` in the issue; its reason is why it may be shown, then `notes`."""
-    panel, blend, horizon_s = issue.panel, is_blend(issue.model), issue.horizons_s[index]
-    verdict = issue.gates.get(horizon_key(horizon_s), {})
+    """One forecast, of the origin that stands `at` in the issue; its reason says what it is, then `notes`."""
+    panel, horizon_s = issue.panel, issue.horizons_s[index]
     issued_s = panel.start_s + panel.step_s * int(issue.origins[at])
     return Forecast(
         station=panel.stations[column],
@@ -335,22 +322,17 @@ def make_row(
         margins={str(level): float(value) for level, value in margins.items()},
         baseline=issue.auto.chosen[index],
         baseline_q50=float(issue.best[at, column, index]),
-        skill=verdict.get("skill") if blend else None,
-        weight=weight_of(issue.gates, horizon_s) if blend else None,
-        shown=not issue.gates or (blend and bool(verdict["shown"])),
-        reason=join_reasons([_explain(issue, index, column, horizon_s), *notes]),
+        shown=not is_network(issue.model),
+        reason=join_reasons([_explain(issue, index, column), *notes]),
     )
 
 
-def _explain(issue: Issue, index: int, column: int, horizon_s: float) -> Reason:
-    if not issue.gates:
-        if issue.model == "auto":
-            return issue.auto.explain(index, column)
-        return Reason("forecast.simple", {"model": issue.model})
-    verdict = issue.gates[horizon_key(horizon_s)]
-    if verdict["shown"] and not is_blend(issue.model):
-        return explain_own(issue.model, weight_of(issue.gates, horizon_s))
-    return reason_from_json(verdict["reason"])
+def _explain(issue: Issue, index: int, column: int) -> Reason:
+    if is_network(issue.model):
+        return OWN
+    if issue.model == "auto":
+        return issue.auto.explain(index, column)
+    return Reason("forecast.simple", {"model": issue.model})
 
 
 def few_errors(horizon_s: float) -> Reason:

@@ -15,25 +15,21 @@ from forecasting.data.series import Ints, Panel, horizon_key
 from forecasting.data.splits import MINIMUM_TARGETS, Split, split, taught_blocks
 from forecasting.data.windows import last_value
 from forecasting.errors import ForecastingError, HorizonError, NotEnoughDataError, UnknownModelError
-from forecasting.metrics import or_none
 from forecasting.reasons import Reason, reason_to_json
 from forecasting.registry import (
     PRETRAINED,
     SHORTEST_RECORD,
     count_needed,
     describe_unknown_model,
-    is_blend,
     is_network,
     is_short,
 )
-from forecasting.serving import calibration
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.issue import STALE_STEPS, WINDOW, forecast_horizon, make_row, open_issue
 from forecasting.serving.kinematic import Motion, see_motion, step_in
 from forecasting.serving.path import hold_rows, lay_paths
 from forecasting.serving.quantiles import conform, widen
 from forecasting.serving.records import Forecast, Forecasts, Limits, Trained, TrainingRequest, Withheld
-from forecasting.simple.auto import fit_auto
 
 _FINER: Final = Reason("forecast.finer")
 
@@ -43,7 +39,7 @@ Progress = Callable[[int, int, float], None]
 def train(
     panel: Panel, request: TrainingRequest, progress: Progress | None = None, replay: Sequence[Panel] = ()
 ) -> Trained:
-    """Train one network, judge it on its calibration block, write its checkpoint.
+    """Train one network and write its checkpoint.
 
     Args:
         progress: Called after each epoch with (epoch, epochs, validation loss).
@@ -51,8 +47,8 @@ def train(
             short is left out.
 
     Returns:
-        Its hash, place and card; the card's `gates` hold one verdict per horizon in seconds, its `dropped_horizons` the
-        reason for each that the record is too short for.
+        Its hash, place and card; the card's `dropped_horizons` hold the reason for each horizon, by its seconds, that
+        the record is too short for.
     """
     from forecasting.explanation.record import explain
     from forecasting.neural.checkpoint import model_hash, to_bytes, write
@@ -86,9 +82,6 @@ def train(
     recipe = training.forecaster.recipe
     unknown = {*horizons_s} - {*recipe.horizons_s}
     dropped |= dict.fromkeys(sorted(unknown), "the network to begin with was not trained for it")
-    horizons_s = recipe.horizons_s
-    auto = fit_auto(panel, parts.calibration, recipe.steps)
-    _, judged = calibration.calibrate(training.forecaster, recipe.base, auto, panel, parts, horizons_s=horizons_s)
     digest = data_hash(panel)
     content = to_bytes(training.forecaster, digest)
     card = {
@@ -118,14 +111,6 @@ def train(
             "begun_from": reason_to_json(begun_from) if isinstance(begun_from, Reason) else begun_from,
             "replayed": 0 if isinstance(begun_from, Reason) or not begun_from else len(others),
         },
-        "baselines": {
-            "calibration_mae_mm": {
-                name: {horizon_key(h): or_none(e) for h, e in zip(horizons_s, errors, strict=True)}
-                for name, errors in auto.errors_mm.items()
-            },
-            "auto": {horizon_key(h): name for h, name in zip(horizons_s, auto.chosen, strict=True)},
-        },
-        "gates": {horizon_key(h): one.gate.to_json() for h, one in zip(horizons_s, judged, strict=True)},
         "explanation": explain(training.forecaster, panel, parts),
     }
     path = write(request.folder, content, card)
@@ -144,10 +129,9 @@ def forecast(
 ) -> Forecasts:
     """Forecast every station and horizon from the last row of the panel.
 
-    The rows of a network are its own: its quantiles with its own interval, moved by nothing but declared limits. What
-    its gate makes of it and `auto` is a model of its own (`name_blend`), at the horizons of which the gate takes part.
-    Where the present of a station lies outside what calibration saw, the rows of the model are closed, and kinematic
-    ones stand beside them (`step_in`).
+    The rows of a network are its own: its quantiles with its own interval, moved by nothing but declared limits. They
+    are never shown. Where the present of a station lies outside what calibration saw, the rows of the model are closed,
+    and kinematic ones stand beside them (`step_in`).
 
     Args:
         conformal: `station|horizon|level` to state; where it is absent or younger than 20 scores the adaptation is run
@@ -180,9 +164,7 @@ def forecast(
         ]
         withheld += without
     latency_ms = (time.perf_counter() - begun - shared_s) * 1000.0
-    # what keeps a network from forecasting is said once, of the network
-    own_withheld = tuple(one for one in withheld if not is_blend(one.model))
-    return Forecasts(tuple(replace(row, latency_ms=latency_ms) for row in rows), own_withheld, states)
+    return Forecasts(tuple(replace(row, latency_ms=latency_ms) for row in rows), tuple(withheld), states)
 
 
 def measure_motion(panel: Panel, horizons_s: Sequence[float]) -> Motion | None:
@@ -291,5 +273,5 @@ def forecast_past(
             until_s = panel.start_s + panel.step_s * float(origins[n] - age[n, s])
             mine = {level: float(one[at[n], s]) for level, one in margins.items()}
             row = make_row(issue, i, s, made[n, s], mine, at[n], until_s=until_s, newest=float(value[n, s]))
-            out.append(replace(row, shown=False, skill=None, reason=_MADE_AFTER))
+            out.append(replace(row, shown=False, reason=_MADE_AFTER))
     return out

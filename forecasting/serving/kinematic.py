@@ -176,7 +176,6 @@ def _extrapolate(
                 model=KINEMATIC,
                 model_hash=None,
                 margins={},
-                skill=None,
                 weight=share,
                 shown=True,
                 reason=reason,

@@ -34,23 +34,6 @@ def simple_fans(fitted: Baseline, values: Floats, origins: Ints) -> list[Floats]
     return [repeat_point(points[:, :, i]) for i in range(points.shape[2])]
 
 
-def blend_quantiles(simple: Floats, network: Floats, weight: float) -> Floats:
-    """`weight` of a network's own quantiles and the rest of a simple one, quantile by quantile, shapes (N, S, 5)."""
-    return network if weight == 1.0 else weight * network + (1.0 - weight) * simple
-
-
-def quantile_loss(quantiles: Floats, observed: Floats) -> Floats:
-    """Twice the mean quantile loss, a CRPS of five quantiles: error and interval in one, lower is better.
-
-    >>> two = np.array([[-2.0, -1.0, 0.0, 1.0, 2.0], [-9.0, -7.0, 0.0, 7.0, 9.0]])
-    >>> quantile_loss(two, np.zeros(2)).round(2).tolist()
-    [0.12, 0.74]
-    """
-    error = observed[..., None] - quantiles
-    out: Floats = 2.0 * np.maximum(np.array(QUANTILES) * error, (np.array(QUANTILES) - 1.0) * error).mean(axis=-1)
-    return out
-
-
 def conform(quantiles: Floats, values: Floats, origins: Ints, steps: int, pace: Pace | None = None) -> Conformed:
     """Run adaptive conformal intervals over consecutive past origins, feedback delayed by the horizon.
 

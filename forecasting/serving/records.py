@@ -12,8 +12,6 @@ if TYPE_CHECKING:  # who reads forecasts needs no numpy
     from forecasting.serving.conformal import ConformalState
 
 SHORT: Final = Reason("forecast.short")
-JUDGED: Final = Reason("forecast.judged")
-"""Reason of a forecast that the caller shows or withholds; the caller has the text."""
 KINEMATIC: Final = "kinematic"  # model of a forecast that steps in where the present lies outside what calibration saw
 QUANTILE_NAMES: Final = ("q025", "q10", "q50", "q90", "q975")
 
@@ -39,9 +37,7 @@ class Forecast:
     stretch: float = 1.0  # times that of the usual pace, at least 1
     baseline: str  # the best simple forecast
     baseline_q50: float
-    skill: float | None = None  # over it, of a blend
-    # of a blend: the share of the network in it, the rest is `auto`; of `auto`: that of all networks in it; of a
-    # kinematic forecast: its own, the rest is the model that it replaces
+    # of `auto`: the share of all networks in it; of a kinematic forecast: its own, the rest is what it replaces
     weight: float | None = None
     shown: bool  # whether it may be the forecast that people see
     reason: Reason  # why, or why not
@@ -94,14 +90,10 @@ class ScoredError:
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """What is lacking for a forecast, and the earliest instant at which it can be given, epoch seconds.
-
-    A network that can be trained then (`is_training`) is shown after its time in the shadow.
-    """
+    """What is lacking for a forecast, and the earliest instant at which it can be given, epoch seconds."""
 
     reason: Reason
     earliest_s: float
-    is_training: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,7 +158,7 @@ def fit_local_trend(panel: Panel, calibration: Block, steps: Sequence[int]) -> T
 
 
 def recall(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]] | None) -> Followed:
-    """What `follow` answers; the newest are kept, for networks, their gate and `auto` read one record in turn.
+    """What `follow` answers; the newest are kept, for networks and `auto` read one record in turn.
 
     `groups`: columns that are believed together; None believes each by itself.
     """

@@ -27,10 +27,6 @@ from monitor.text.figures import (
     format_number,  # format a number with a number of significant digits
     level_class,  # return the colour class of a level, `0` to `3`, or `u` if unknown
 )
-from monitor.text.forecasting import (
-    IN_SHADOW,  # text for people: a model runs in shadow, with the reason
-    NOT_SHOWN,  # text for people: a forecast is not shown, with the reason
-)
 from monitor.text.formats import (
     ReasonText,  # text of one reason code with the format of each value
     figure,  # return a format for a number with digits and unit
@@ -110,10 +106,8 @@ __all__ = [
     "ENGLISH",
     "EPOCH",
     "FUTURE_TOLERANCE",
-    "IN_SHADOW",
     "LABELLED_TEXT",
     "MINUTES_PER_DAY",
-    "NOT_SHOWN",
     "N_",
     "UNREADABLE_FILE",
     "Duration",

@@ -3,9 +3,6 @@
 from monitor.alerts.views import (
     AlertRow,  # row of the SQL views `active_alerts` and `alert_history`
 )
-from monitor.models.views import (
-    ModelGateRow,  # a row of `model_gates`: the release state of a model at one horizon
-)
 from monitor.readings.instrument_views import (
     AvailabilityRow,  # row of the SQL view `instrument_availability`
     FindingRow,  # row of the SQL view `instrument_findings`
@@ -23,7 +20,6 @@ __all__ = [
     "AvailabilityRow",
     "FindingRow",
     "InstrumentRow",
-    "ModelGateRow",
     "ReadingRow",
     "SiteStatusRow",
 ]

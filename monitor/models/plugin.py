@@ -1,4 +1,4 @@
-"""Models, their gates and proofs."""
+"""Models, their changes of state and their proofs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def register_tables() -> Iterable[Table]:
     """Return the tables of models."""
     from monitor.models import tables
 
-    return [tables.model, tables.model_gate, tables.model_transition, tables.model_proof]
+    return [tables.model, tables.model_transition, tables.model_proof]
 
 
 @hookimpl

@@ -1,6 +1,6 @@
-"""Registry of trained models: versions, release gates, transitions and validation results."""
+"""Registry of trained models: versions, transitions and validation results."""
 
-from sqlalchemy import Boolean, Column, Double, Index, Integer, String, Table, Text
+from sqlalchemy import Boolean, Column, Index, Integer, String, Table, Text
 
 from monitor.storage.column_types import BigId, Instant, Json, translatable_text
 from monitor.storage.metadata import metadata
@@ -13,45 +13,13 @@ model = Table(
     Column("kind", String(64), nullable=False),
     Column("task", String(32), nullable=False, comment="forecast, anomaly, scene"),
     Column("site", String(64), nullable=True),
-    Column("state", String(16), nullable=False, comment="candidate, shadow, active, retired"),
+    Column("state", String(16), nullable=False, comment="candidate (scene only), active, retired"),
     Column("path", Text, nullable=False),
     Column("card", Json, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("promoted_at", Instant, nullable=True),
     Column("retired_at", Instant, nullable=True),
     *translatable_text("reason", nullable=True),
-)
-
-model_gate = Table(
-    "model_gate",
-    metadata,
-    Column("model_hash", String(64), primary_key=True),
-    Column("horizon_s", Double, primary_key=True),
-    Column("state", String(16), nullable=False, comment="shadow, active"),
-    Column(
-        "since", Instant, nullable=False, comment="forecasts issued before its last coming into the shadow say nothing"
-    ),
-    Column(
-        "counts_from",
-        Instant,
-        nullable=False,
-        comment="forecasts issued before its last coming into the shadow say nothing",
-    ),
-    *translatable_text("reason", nullable=False),
-    Column("issues", Integer, nullable=False),
-    Column("mae", Double, nullable=True),
-    Column("baseline_mae", Double, nullable=True),
-    Column("skill", Double, nullable=True),
-    Column("coverage_80", Double, nullable=True),
-    Column("worst_80", Double, nullable=True),
-    Column("worst_station", Text, nullable=True),
-    Column("coverage_95", Double, nullable=True),
-    Column("crps", Double, nullable=True),
-    Column("baseline_crps", Double, nullable=True),
-    Column("judged_at", Instant, nullable=False),
-    *translatable_text("lacking", nullable=True),
-    Column("earliest_at", Instant, nullable=True, comment="in the shadow: what it lacks, and when it can be shown"),
-    comment="how a checkpoint stands at each horizon; changes are rows of model_transition",
 )
 
 model_transition = Table(
@@ -62,14 +30,12 @@ model_transition = Table(
     Column("kind", String(64), nullable=False),
     Column("task", String(32), nullable=False),
     Column("site", String(64), nullable=True),
-    Column("horizon_s", Double, nullable=True, comment="null: the checkpoint as a whole"),
     Column("at", Instant, nullable=False),
     Column("from_state", String(16), nullable=True),
     Column("to_state", String(16), nullable=False),
     *translatable_text("reason", nullable=False),
     Column("by", Text, nullable=False),
     Column("by_kind", Text, nullable=False),
-    Column("second_by", Text, nullable=True),
     Index("ix_model_transition_hash", "model_hash", "id"),
     comment="append only",
     info={"sealed": SealedColumns(only_added=True)},

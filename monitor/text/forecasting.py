@@ -158,10 +158,6 @@ _DATA: Final = (
     ),
 )
 
-# Templates that the service uses too.
-NOT_SHOWN: Final = Template("forecast.not_shown", "not shown: {text}")
-IN_SHADOW: Final = Template("promotion.shadow", "in shadow: {text}")
-
 
 def _shares(value: Iterable[tuple[str, int]]) -> Value:
     """Show names with their shares in percent."""
@@ -179,9 +175,9 @@ def _motion_or_driver(value: str) -> Value:
 
 
 _FORECASTS: Final = (
-    reason_text(NOT_SHOWN),
+    reason_text(Template("forecast.not_shown", "not shown: {text}")),
     reason_text(Template("forecast.short", "the record is too short for this model")),
-    reason_text(Template("forecast.judged", "judged by its scored forecasts")),
+    reason_text(Template("forecast.another", "{model} is the forecast of this horizon")),
     reason_text(Template("forecast.simple", "simple forecast {model}")),
     reason_text(
         Template("forecast.average", "average of simple forecasts, weights by past errors: {weights}"),
@@ -260,7 +256,7 @@ _FORECASTS: Final = (
         )
     ),
     reason_text(
-        Template("forecast.own", "the network alone; its gate takes {share} of it, in {blend}"), share=figure(".0%")
+        Template("forecast.own", "the network alone, never shown; auto takes a share of it by its past errors")
     ),
     reason_text(Template("training.anew", "anew: {text}")),
 )
@@ -281,152 +277,6 @@ _LACKING: Final = (
     ),
     reason_text(Template("forecast.lack.few", "{n} observations; {needed} are needed")),
     reason_text(Template("forecast.lack.reading", "a new reading")),
-    reason_text(Template("lack.training", "a training whose calibration is better than the simple forecast")),
-    reason_text(Template("lack.issues", "{n} scored issue times; {needed} are needed, or {fewest} in two weeks")),
-    reason_text(Template("lack.score", "a score below that of the simple forecast")),
-    reason_text(Template("lack.width", "intervals that hold as often as they say")),
-    reason_text(Template("lack.speed", "an issue within its time")),
-)
-
-_PROMOTION: Final = (
-    reason_text(IN_SHADOW),
-    reason_text(Template("promotion.shown", "shown: {text}")),
-    reason_text(
-        Template("promotion.undecided", "{n} scored issue times at {horizon} decide nothing yet"),
-        horizon=format_span,
-    ),
-    reason_text(
-        Template("promotion.worse", "over the newest {n} scored issue times at {horizon} {text}"), horizon=format_span
-    ),
-    reason_text(
-        Template("promotion.high_score", "its score {score} (CRPS) is not below {other} of the simple forecast"),
-        score=figure_or_term(".3g"),
-        other=figure_or_term(".3g"),
-    ),
-    reason_text(
-        Template("promotion.high_error", "its error {error} is not below {other} of the simple forecast"),
-        error=figure_or_term(".3g"),
-        other=figure_or_term(".3g"),
-    ),
-    reason_text(
-        Template(
-            "promotion.narrow", "over the newest {n} scored issue times at {horizon} its 80 % interval held {share}"
-        ),
-        horizon=format_span,
-        share=figure(".0%"),
-    ),
-    reason_text(
-        Template(
-            "promotion.better",
-            "over the newest {n} scored issue times at {horizon} {gain} better than the best simple forecast, "
-            "80 % interval held {share}",
-        ),
-        horizon=format_span,
-        gain=figure(".1%"),
-        share=figure(".0%"),
-    ),
-    reason_text(Template("promotion.no_verdict", "training has no verdict at {horizon}"), horizon=format_span),
-    reason_text(
-        Template(
-            "promotion.too_young",
-            "{n} scored issue times at {horizon} in {days} d; {needed} are needed, or {days_needed} d with {fewest}",
-        ),
-        horizon=format_span,
-    ),
-    reason_text(
-        Template("promotion.held_80", "80 % interval held only {share} of values at {horizon}"),
-        share=figure(".0%"),
-        horizon=format_span,
-    ),
-    reason_text(
-        Template("promotion.held_newest", "80 % interval held {share} of the newest values at {horizon}"),
-        share=figure(".0%"),
-        horizon=format_span,
-    ),
-    reason_text(
-        Template("promotion.held_worst", "80 % interval held only {share} of values at {station} at {horizon}"),
-        share=figure(".0%"),
-        horizon=format_span,
-    ),
-    reason_text(
-        Template("promotion.held_95", "95 % interval held only {share} of values at {horizon}"),
-        share=figure(".0%"),
-        horizon=format_span,
-    ),
-    reason_text(
-        Template("promotion.slow", "one issue took {seconds} s, {limit} s are allowed"),
-        seconds=figure(".0f"),
-        limit=figure(".0f"),
-    ),
-)
-
-_GATE: Final = (
-    reason_text(Template("gate.another", "{model} is the forecast of this horizon")),
-    reason_text(
-        Template("gate.few", "not enough data: {n} scored issue times at {horizon}, {needed} are needed"),
-        horizon=format_span,
-    ),
-    reason_text(
-        Template("gate.nothing", "the network adds nothing to {baseline} at {horizon} on calibration"),
-        horizon=format_span,
-    ),
-    reason_text(
-        Template(
-            "gate.not_below", "calibration score {score} mm (CRPS) at {horizon} is not below {other} mm of {baseline}"
-        ),
-        score=figure(".3f"),
-        horizon=format_span,
-        other=figure(".3f"),
-    ),
-    reason_text(
-        Template(
-            "gate.not_clear",
-            "calibration score {score} mm (CRPS) at {horizon} is below {other} mm of {baseline} by less than half its "
-            "standard error",
-        ),
-        score=figure(".3f"),
-        horizon=format_span,
-        other=figure(".3f"),
-    ),
-    reason_text(
-        Template("gate.small", "beats {baseline} by {gain} (CRPS) at {horizon} on calibration; {needed} are needed"),
-        gain=figure(".1%"),
-        horizon=format_span,
-        needed=figure(".0%"),
-    ),
-    reason_text(
-        Template("gate.few_blocks", "beats {baseline} at {horizon} on {n} of {blocks} calibration blocks only"),
-        horizon=format_span,
-    ),
-    reason_text(
-        Template("gate.bad_block", "worse than {baseline} by {share} at {horizon} on one calibration block"),
-        share=figure(".1%"),
-        horizon=format_span,
-    ),
-    reason_text(
-        Template("gate.cover_80", "80 % interval holds only {share} of values at {horizon}"),
-        share=figure(".0%"),
-        horizon=format_span,
-    ),
-    reason_text(
-        Template("gate.worst_80", "80 % interval holds only {share} of values at the worst station at {horizon}"),
-        share=figure(".0%"),
-        horizon=format_span,
-    ),
-    reason_text(
-        Template("gate.cover_95", "95 % interval holds only {share} of values at {horizon}"),
-        share=figure(".0%"),
-        horizon=format_span,
-    ),
-    reason_text(
-        Template(
-            "gate.shown",
-            "shown: beats {baseline} by {gain} (CRPS) at {horizon} on calibration, 80 % interval holds {share}",
-        ),
-        gain=figure(".1%"),
-        horizon=format_span,
-        share=figure(".0%"),
-    ),
 )
 
 TEXTS: Final[dict[str, ReasonText]] = index_by_code(
@@ -437,6 +287,4 @@ TEXTS: Final[dict[str, ReasonText]] = index_by_code(
     *_DATA,
     *_FORECASTS,
     *_LACKING,
-    *_PROMOTION,
-    *_GATE,
 )

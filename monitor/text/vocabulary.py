@@ -46,7 +46,7 @@ WORDS: Final = QUANTITIES.union(
     split_table("""
         unacknowledged; acknowledged; returned unacknowledged; shelved; suppressed; out of service; closed;
         queued; claimed; sending; retrying; sent; delivered; failed retry; failed final; superseded;
-        proposed; approved; rejected; withdrawn; waiting; done; failed; active; shadow; retired; withheld
+        proposed; approved; rejected; withdrawn; waiting; done; failed; active; retired; withheld
     """),
     # states of instruments, flags of readings
     split_table("""

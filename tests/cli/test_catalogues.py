@@ -35,7 +35,7 @@ def listed():
 def test_every_model_is_listed(listed):
     kinds = {row.kind for row in listed.values()}
     assert kinds == {"simple forecast", "network", "decomposition", "curve", "anomaly detector", "check of readings"}
-    assert set(model_ids()) - {"gated"} <= set(listed)
+    assert set(model_ids()) <= set(listed)
     assert set(list_methods()) <= set(listed)
     assert {name.removeprefix("check ") for name in listed} >= set(list_served())
     assert all(row.what for row in listed.values())

@@ -49,7 +49,6 @@ CALLS = {
         ("events", "confirm withdraw", BY_NUMBER),
         ("offsets", "confirm revoke", BY_NUMBER),
         ("sites", "approve reject", BY_NUMBER),
-        ("forecast", "promote retire", OF_MODEL),
         ("scenes", "promote retire", OF_MODEL),
         ("people users", "disable sign-out passwd totp totp-off oidc unbind", ("Ada",)),
     )

@@ -447,10 +447,8 @@ model model_hash=$ae kind=lstm-ae task=anomaly site=north-bench state=active pat
     card='{"kind": "lstm-ae"}' created_at=-59.25d promoted_at=-59.25d
 model model_hash=$unet kind=unet task=scene state=active path=models/unet.safetensors
     card='{"kind": "unet"}' created_at=-59.25d promoted_at=-59.25d
-model_gate model_hash=$gru horizon_s=86400 state=shadow since=-3d counts_from=-3d issues=3 mae=1.25 baseline_mae=1
-    reason='in shadow: 3 scored issue times at 1 d in 3 d' skill=-0.25 coverage_80=0.75 coverage_95=1 judged_at=+0s
-model_transition model_hash=$gru kind=gru task=forecast site=north-bench horizon_s=86400 at=-3d from_state=active
-    to_state=shadow reason='not shown: its error is not below that of lld' by=slopeward by_kind=service
+model_transition model_hash=$gru kind=gru task=forecast site=north-bench at=-59.25d
+    to_state=active reason='first training' by=slopeward by_kind=service
 """
     insert_rows(c, NOW, rows, HASHES)
 

@@ -38,7 +38,6 @@ def test_networks_of_an_installed_package_are_found(install):
     assert registry.is_network("late-mean")
     assert registry.is_model("late-mean")
     assert registry.reads_stations_together("late-mean")
-    assert registry.find_network("auto+late-mean") == "late-mean"
     assert "late-mean" in registry.model_ids()
     assert "pip install" not in registry.describe_unknown_model("oracle")
 

@@ -31,7 +31,6 @@ from monitor.features.drills.queries import add_drill
 from monitor.features.drills.tables import drill
 from monitor.features.duty import queries as duty
 from monitor.features.duty.acts import pick_team
-from monitor.features.forecasts import model_acts as forecast_acts
 from monitor.features.scenes import model_acts as scene_acts
 from monitor.features.scenes.tables import scene_outline
 from monitor.features.telephony import by_telephone
@@ -251,7 +250,6 @@ def desk(database, tmp_path, monkeypatch):
     paths = f'[paths]\nsites = "{tmp_path}/sites"\nstate = "{tmp_path}"\n'
     (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{url}"\n{paths}{LOGIN}')
     # what they do to models has tests of its own
-    monkeypatch.setattr(forecast_acts, "promote", lambda *_a, **_k: ["it is shown at 1 d"])
     monkeypatch.setattr(scene_acts, "promote", lambda *_: "it is in use")
     monkeypatch.setattr(scene_acts, "try_weights", lambda *_: None)
     start_no_child(monkeypatch)

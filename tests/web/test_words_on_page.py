@@ -98,7 +98,6 @@ ACTS = (
     TwoPersonAct("site.retire", "north-bench", {}),
     TwoPersonAct("maintenance.add", "station:north-bench/G1", {"until": "noon"}),
     TwoPersonAct("epoch0.keep", "north-bench/G1", {"asked": "since 2025"}),
-    TwoPersonAct("model.promote", "model:3fa1", {"site": "north-bench", "horizon_s": None}),
     TwoPersonAct("alert.close", "alert:ALERT", {}),
 )
 

@@ -7,33 +7,26 @@ from monitor.models.lacking import (
     await_model,  # Yield a model that does not exist yet; nothing if its series have no readings
     list_awaited,  # return the models that do not exist yet of several sites, each with the id of its site
 )
-from monitor.models.queries import (
-    registry,  # module: the registry of trained models and their state changes
-)
 from monitor.models.queries.proofs import (
     OUTLINES,  # name of the tested subject for scene outlines, `outlines`
     ModelTest,  # a test of a model that a criterion uses: result, reasons, time span
     add_proof,  # store a test of a model for a criterion, with an audit entry
-    find_shown_since,  # return since when the shown forecast models of a horizon are unchanged, or None
     list_subjects,  # return what must be tested for a criterion: stored subject to display name
     load_proof_facts,  # load the newest model test of each criterion that needs one, as known at `now`
-    weights_in_use,  # return the hash of the model in use for a tested subject, or None
 )
 from monitor.models.queries.registry import (
     SHORT_HASH_LENGTH,  # length of an abbreviated model hash, characters
-    GateRow,  # state of a model at one horizon with its rolling forecast scores
     ModelRow,  # a registered model: hash, kind, task, site, state, path and card
-    Transition,  # one state change of a model, as a whole or at one horizon
+    Transition,  # one state change of a model
     add_model,  # register a model; returns whether it was new
-    change_gate,  # change the state of a model at one horizon; False if it changed meanwhile
     change_state,  # change the state of a model; False if it changed meanwhile
     find_active,  # return the active model of a task, kind and site, or None
     find_model,  # return the model whose hash starts with a text; raises NotFoundError, RefusedError
     load_explanations,  # load forecast models of a site whose card has an explanation, newest first
-    load_gates,  # load the states of models by hash and horizon
     load_models,  # load registered models, newest first, filtered by task, site and kind
     load_transitions,  # load the state changes of a model, oldest first
     needs_torch,  # return whether a forecaster or detector requires PyTorch
+    retire_replaced,  # retire an active model because a newer one takes its place
 )
 from monitor.models.queries.shown_forecasts import (
     ShownForecast,  # the newest forecast of a series that is shown: quantiles by target
@@ -69,7 +62,6 @@ __all__ = [
     "SEED",
     "SHORT_HASH_LENGTH",
     "AwaitedModel",
-    "GateRow",
     "LackingModels",
     "ModelRow",
     "ModelTest",
@@ -83,12 +75,10 @@ __all__ = [
     "add_proof",
     "average_cells",
     "await_model",
-    "change_gate",
     "change_state",
     "find_active",
     "find_history_start",
     "find_model",
-    "find_shown_since",
     "keep_checkpoint",
     "list_awaited",
     "list_horizons",
@@ -96,7 +86,6 @@ __all__ = [
     "list_subjects",
     "load_driver",
     "load_explanations",
-    "load_gates",
     "load_models",
     "load_proof_facts",
     "load_samples",
@@ -108,6 +97,5 @@ __all__ = [
     "make_folder",
     "needs_torch",
     "plan_xy_m",
-    "registry",
-    "weights_in_use",
+    "retire_replaced",
 ]

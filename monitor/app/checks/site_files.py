@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from forecasting.data.cadence import list_cadences
-from forecasting.registry import BASELINES, list_networks, reads_drivers
+from forecasting.registry import BASELINES, is_removed, list_networks, reads_drivers
 from monitor.decision.alert_texts import CRITERION_NAMED, RULE_NAMED
 from monitor.decision.changes import AlertCategory
 from monitor.decision.judgements import (
@@ -188,8 +188,15 @@ def _unknown_models(files: SiteFolder) -> Iterator[SubjectState]:
             ("anomaly.detectors", site.anomaly.detectors, list_served()),
         ):
             for name in names:
-                if name not in known:
+                if name not in known and not is_removed(name):
                     yield make_state(site.id, key=key, name=name, known=NameList(tuple(sorted(known))))
+
+
+def _removed_models(files: SiteFolder) -> Iterator[SubjectState]:
+    """Find names of former forecasts that a network was part of."""
+    for site in files.sites:
+        for name in filter(is_removed, site.forecast.models):
+            yield make_state(site.id, name=name)
 
 
 def find_unread(site: Site) -> Iterator[str]:
@@ -528,6 +535,15 @@ CHECKS: Final = (
         "{key}: unknown model '{name}'; expected one of: {known}",
         _unknown_models,
         _MEND,
+    ),
+    Check(
+        "forecasts.removed",
+        SiteFolder,
+        BAD,
+        "forecast.models: '{name}' was removed: auto is the forecast that is shown, and networks have a share in it by "
+        "their past errors",
+        _removed_models,
+        "write auto, and the network by its own name, such as gru",
     ),
     Check("forecasts.covariates", SiteFolder, BAD, "forecast.covariates: {line}", _lines(find_unread), _MEND),
     Check(

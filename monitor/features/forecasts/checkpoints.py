@@ -1,17 +1,35 @@
-"""Training of networks in a worker, for the present and for tests on the past."""
+"""Checkpoints of networks: those that issue forecasts, and the training of new ones in a worker."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from sqlalchemy import Connection
+
+from forecasting.registry import is_network
 from forecasting.serving.records import TrainingRequest
+from monitor.api.database import SERVICE_ACTOR
 from monitor.api.models import TrainingResult
-from monitor.api.queries.models import SEED, make_folder
+from monitor.api.queries.models import SEED, ModelRow, load_models, make_folder, retire_replaced
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
 from monitor.api.text import format_iso
 from monitor.api.worker import list_checkpoint, run_in_worker
 from monitor.features.forecasts.tasks import TRAIN_FORECASTER, NetworkTrainingRequest, SiteRecord
+
+
+def load_checkpoints(c: Connection, site: Site) -> list[ModelRow]:
+    """Return the active checkpoints of the networks that a site asks for, oldest first."""
+    kinds = [model for model in site.forecast.models if is_network(model)]
+    rows = load_models(c, task="forecast", site=site.id, kinds=kinds)
+    return [row for row in reversed(rows) if row.state == "active"]
+
+
+def retire_older(c: Connection, checkpoints: Sequence[ModelRow], newer: ModelRow, now: datetime) -> None:
+    """Retire the checkpoints that a newer one replaces: older ones of the same network and series."""
+    for row in checkpoints:
+        if row.rivals(newer) and row.created_at <= newer.created_at:
+            retire_replaced(c, row, newer, SERVICE_ACTOR, now)
 
 
 def train_network(

@@ -2,23 +2,23 @@
 
 Each network is trained on the older part of the record, as if it ended there, and issued with the simple forecasts over
 what came after, at issues spread over it. No row knows what came after its issue. Rows are marked `hindcast`: they tell
-how good a model is on the day it starts, nothing shows them, and no gate counts them.
+how good a model is on the day it starts, and give its networks a share in `auto` from the first day on. Nothing shows
+them.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from forecasting.registry import is_network, name_blend
+from forecasting.registry import is_network
 from monitor.api.database import SERVICE_ACTOR, Database
 from monitor.api.queries.models import change_state, find_model, keep_checkpoint
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
-from monitor.api.text import Template, Timestamp, convert_reason, epoch_s, format_iso, from_epoch_s
+from monitor.api.text import Template, Timestamp, epoch_s, format_iso, from_epoch_s
 from monitor.api.worker import list_models, refuse_unrequested, run_in_worker
-from monitor.features.forecasts.checkpoints import train_network
+from monitor.features.forecasts.checkpoints import load_checkpoints, train_network
 from monitor.features.forecasts.issue import name_models, to_row
-from monitor.features.forecasts.promotion import load_standings
 from monitor.features.forecasts.queries import forecasts
 from monitor.features.forecasts.read_site import PanelRead, read_site
 from monitor.features.forecasts.score import score_targets
@@ -48,13 +48,13 @@ def run_hindcast(db: Database, config: ServiceConfig, site: Site, now: datetime,
     that the record has doubled. One that `gives_way` lets all other work of the machine come first.
     """
     with db.read() as c:
-        standings = load_standings(c, site, now)
+        checkpoints = load_checkpoints(c, site)
         found = read_site(c, site, now, site.forecast.models)
         done = [forecasts.load_hindcasts(c, [s.series_id for s in one.samples]) for one in found]
     panels, lines = [one.panel for one in found], list[str]()
     simple = _list_simple(site)
     for one, newest in zip(found, done, strict=True):
-        kinds = dict.fromkeys(s.row.kind for s in standings if one.panel.may_use(s.row, panels))
+        kinds = dict.fromkeys(row.kind for row in checkpoints if one.panel.may_use(row, panels))
         if one.record is None:
             continue
         half_s = one.record.begin_s + (one.record.end_s - one.record.begin_s) / GROWTH
@@ -97,7 +97,7 @@ def _score_past(
         with db.write() as c:
             if keep_checkpoint(c, site, "forecast", kind, made, now, reason):
                 change_state(c, find_model(c, made.model_hash), "retired", reason, SERVICE_ACTOR, now)
-        models += [ModelRequest(m, m, made.path) for m in (kind, name_blend(kind))]
+        models.append(ModelRequest(kind, kind, made.path))
     issues = min(ISSUES, MOST_ROWS // (len(models) * len(found.samples) * len(horizons_s)))
     if issues < FEWEST_ISSUES:
         return [*lines, "too many series to score their past"]
@@ -113,7 +113,6 @@ def _score_past(
             from_epoch_s(one.issued_s),
             now,
             None,
-            reason=convert_reason(one.reason),
             hindcast=True,
         )
         for one in answer.rows

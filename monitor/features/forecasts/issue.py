@@ -1,40 +1,30 @@
-"""Issues forecasts of a site: every simple forecast it asks for, every living checkpoint, one of them shown."""
+"""Issues forecasts of a site: every simple forecast it asks for, `auto`, which is shown, and each network's own."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.registry import count_needed, is_network, name_blend
+from forecasting.registry import count_needed, is_network
 from forecasting.serving.conformal import ConformalState, conformal_key
-from forecasting.serving.promotion import explain_own, find_earliest_s
-from forecasting.serving.records import JUDGED, Forecast, Lack, ScoredError, Withheld
+from forecasting.serving.records import Forecast, ScoredError, Withheld
 from forecasting.simple.auto import MANY_STATIONS
 from monitor.api.database import SERVICE_ACTOR, Database
 from monitor.api.extras import describe_missing, is_installed
-from monitor.api.queries.models import SeriesSamples, SitePanel, find_history_start
+from monitor.api.queries.models import ModelRow, SeriesSamples, SitePanel, change_state, find_history_start
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
-from monitor.api.text import IN_SHADOW, Figure, Template, convert_reason, epoch_s, from_epoch_s
+from monitor.api.text import Template, convert_reason, epoch_s, from_epoch_s
 from monitor.api.worker import list_models, refuse_unrequested, run_all_in_workers
-from monitor.features.forecasts.promotion import (
-    ModelStatus,
-    PromotionRefusal,
-    enter_shadow,
-    find_refusals,
-    load_standings,
-    retire,
-)
+from monitor.features.forecasts.checkpoints import load_checkpoints, retire_older
 from monitor.features.forecasts.queries import forecasts
 from monitor.features.forecasts.queries.scores import load_errors
 from monitor.features.forecasts.read_site import HISTORY_STEPS, PROBE_STEPS, PanelRead, read_site
 from monitor.features.forecasts.tasks import (
     FORECAST_SITE,
-    UNSCORED,
     ModelRequest,
-    Permit,
     SiteForecast,
     SiteForecastRequest,
     join_points,
@@ -46,8 +36,8 @@ _NO_TORCH: Final = Template("forecast.no_torch", "not trained: {problem}")
 _LACK_RECORD: Final = Template("lack.record", "{n} of {needed} observations of a station")
 _LACK_FIRST: Final = Template("lack.first", "its first training")()
 _SILENT: Final = Template("forecast.silent", "no series of this interval has a reading of the last {n} intervals")
-_STORED: Final = Template("shadow.stored", "its first {n} forecasts are stored, computed in {ms} ms")
-ALWAYS = ("persistence", "drift", "lld")  # whatever a site asks for, these run and are scored: what to be better than
+ALWAYS: Final = ("persistence", "drift", "lld", "auto")
+"""Whatever a site asks for, `auto` is what it shows, and the others are scored beside it."""
 MOST_ERRORS: Final = 200_000  # of the networks of a panel that are read at an issue
 Key = tuple[int, str, float, float]
 
@@ -55,7 +45,7 @@ Key = tuple[int, str, float, float]
 @dataclass(frozen=True, slots=True)
 class _IssueInputs:
     found: list[PanelRead]
-    standings: list[ModelStatus]
+    checkpoints: list[ModelRow]
     states: Mapping[Key, ConformalState]
     stages: Mapping[str, str]  # by station
     scored: list[tuple[ScoredError, ...]]  # of the networks of each panel
@@ -65,46 +55,47 @@ class _IssueInputs:
         """The series by the name that a worker gives them."""
         return {s.label: s for one in self.found for s in one.samples}
 
-    def of(self, panel: SitePanel) -> list[ModelStatus]:
-        """The checkpoints that speak of a panel."""
+    def of(self, panel: SitePanel) -> list[ModelRow]:
+        """Return the checkpoints that may forecast a panel."""
         panels = [one.panel for one in self.found]
-        return [s for s in self.standings if panel.may_use(s.row, panels)]
+        return [row for row in self.checkpoints if panel.may_use(row, panels)]
 
 
 def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Issue from what is known at `now`; returns one line that says what was done.
 
-    A network is issued as it is, which is never shown, and as the blend that its gate makes of it. A checkpoint in the
-    shadow is issued and stored like any other. A candidate whose first forecasts are stored goes into the shadow. One
-    with the weights of an earlier version is retired: its training is then due.
+    A checkpoint whose first forecasts are stored replaces older ones of the same network. One with the weights of an
+    earlier version is retired: its training is then due.
     """
     models = name_models(site)
     with db.read() as c:
         known = _load_known(c, site, now, models)
     if not known.by_label:
         return "no recent displacement readings"
-    answer, permits = _run_workers(config, site, known, [m for m in models if not is_network(m)], now)
+    answer, issued = _run_workers(config, site, known, [m for m in models if not is_network(m)])
     # a Dask worker may have what this machine lacks
     able = bool(config.compute.dask) or is_installed("torch")
     why_untrained = _NOT_TRAINED if able else _NO_TORCH(problem=describe_missing("torch"))
-    withheld = _list_withheld(answer, known, site)
-    held, names = {(one.series_id, one.model) for one in withheld}, dict[str, None]()
+    withheld = _list_withheld(answer, known)
+    names = dict[str, None]()
     waiting = list[forecasts.WithheldRow]()
     for one in known.found:
-        mine = known.of(one.panel)
-        untrained = [m for m in models if is_network(m) and m not in {s.row.kind for s in mine}]
+        trained = {row.kind for row in known.of(one.panel)}
+        untrained = [m for m in models if is_network(m) and m not in trained]
         names |= dict.fromkeys(untrained)
-        waits = [_wait_for_training(m, why_untrained, one, site, now) for m in untrained]
-        waits = waits if able else [replace(r, lacking=None, earliest_at=None) for r in waits]
-        waiting += _list_waiting(one, [*find_refusals(mine, site, now), *waits], models, held)
-    rows = _rows(answer, known, permits, now)
+        for model in untrained:
+            waiting += _list_untrained(model, why_untrained, one, now, can_train=able)
+        if not one.samples:
+            silent = _SILENT(n=PROBE_STEPS)
+            waiting += [forecasts.WithheldRow(s.series_id, m, silent) for s in one.panel.series for m in models]
+    rows = _rows(answer, known, now)
     with db.write() as c:
         added = forecasts.add_forecasts(c, rows)
         # the page tells the last: what keeps a simple forecast back comes after what keeps a network back
         forecasts.add_withheld(c, [*waiting, *withheld], now)
         forecasts.save_conformal(c, _flat(answer.conformal, known.by_label, known.states), now)
-        _move_on(c, site, known.standings, answer, rows, now)
-    parts = [f"{added} rows by {len(permits)} models", f"{len(withheld)} withheld"]
+        _retire_checkpoints(c, known.checkpoints, answer, rows, now)
+    parts = [f"{added} rows by {issued} models", f"{len(withheld)} withheld"]
     parts += [f"{name} failed: {reason}" for name, reason in answer.failed.items()]
     parts += [
         f"{names_of_kind} {why_untrained}" for names_of_kind in (names if able else filter(None, [", ".join(names)]))
@@ -113,18 +104,17 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
 
 
 def name_models(site: Site) -> tuple[str, ...]:
-    """Every model that runs at a site: what it asks for, and what this is judged beside, `auto` of a network."""
-    switch = ("auto",) if any(map(is_network, site.forecast.models)) else ()
-    return tuple(dict.fromkeys((*ALWAYS, *switch, *site.forecast.models)))
+    """Return every model that runs at a site."""
+    return tuple(dict.fromkeys((*ALWAYS, *site.forecast.models)))
 
 
 def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str]) -> _IssueInputs:
     """What is known of a site and its models."""
-    standings = load_standings(c, site, now)
-    found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
+    checkpoints = load_checkpoints(c, site)
+    found = read_site(c, site, now, models)
     states = forecasts.load_conformal(c, [s.series_id for one in found for s in one.samples])
-    scored = [_load_errors(c, one, {s.row.kind for s in standings}, now) for one in found]
-    return _IssueInputs(found, standings, states, forecasts.load_stages(c, site.id, now), scored)
+    scored = [_load_errors(c, one, {row.kind for row in checkpoints}, now) for one in found]
+    return _IssueInputs(found, checkpoints, states, forecasts.load_stages(c, site.id, now), scored)
 
 
 def _load_errors(c: Connection, found: PanelRead, networks: Collection[str], now: datetime) -> tuple[ScoredError, ...]:
@@ -135,7 +125,7 @@ def _load_errors(c: Connection, found: PanelRead, networks: Collection[str], now
     return tuple(load_errors(c, labels, networks, now, find_history_start(now, cadence.step_s, rows)))
 
 
-def _list_withheld(answer: SiteForecast, known: _IssueInputs, site: Site) -> list[forecasts.WithheldRow]:
+def _list_withheld(answer: SiteForecast, known: _IssueInputs) -> list[forecasts.WithheldRow]:
     found: dict[tuple[int, str, str], list[Withheld]] = {}
     by_label = known.by_label
     for one in answer.withheld:
@@ -148,78 +138,45 @@ def _list_withheld(answer: SiteForecast, known: _IssueInputs, site: Site) -> lis
             reason,
             one.horizon_s if len(every) == 1 else None,
             None if one.lack is None else convert_reason(one.lack.reason),
-            None if one.lack is None else from_epoch_s(_find_shown_s(one, one.lack, site)),
+            None if one.lack is None else from_epoch_s(one.lack.earliest_s),
         )
         for (series_id, model, reason), every in ordered
         for one in every[:1]
     ]
 
 
-def _find_shown_s(withheld: Withheld, lack: Lack, site: Site) -> float:
-    """When what is withheld can be shown at the earliest: a network is in the shadow first once it was trained."""
-    if not lack.is_training:
-        return lack.earliest_s
-    return find_earliest_s(withheld.horizon_s, begin_s=lack.earliest_s, every_s=site.forecast.every_s)
-
-
-def _list_waiting(
-    found: PanelRead, refused: Sequence[PromotionRefusal], models: Sequence[str], held: Collection[tuple[int, str]]
+def _list_untrained(
+    model: str, reason: str, found: PanelRead, now: datetime, *, can_train: bool
 ) -> Iterator[forecasts.WithheldRow]:
-    for r in refused:
-        for s in found.samples:
-            if (s.series_id, r.model) not in held:
-                yield forecasts.WithheldRow(s.series_id, r.model, r.reason, r.horizon_s, r.lacking, r.earliest_at)
-    for one in () if found.samples else found.panel.series:
-        yield from (forecasts.WithheldRow(one.series_id, m, _SILENT(n=PROBE_STEPS)) for m in models)
-
-
-def _wait_for_training(model: str, reason: str, found: PanelRead, site: Site, now: datetime) -> PromotionRefusal:
-    """What a network lacks that was never trained here, and when it could be shown at the earliest."""
-    step_s, horizon_s = found.panel.cadence.step_s, found.panel.cadence.horizons_s[0]
+    """Yield for each series of a panel what a network lacks that was never trained, and when it can be trained."""
+    step_s = found.panel.cadence.step_s
     needed = count_needed(model)
     seen = max((len({t // step_s for t in s.times_s}) for s in found.samples), default=0)
-    lacking = _LACK_RECORD(n=seen, needed=needed) if seen < needed else _LACK_FIRST
-    begin_s = epoch_s(now) + max(0, needed - seen) * step_s
-    earliest_s = find_earliest_s(horizon_s, begin_s=begin_s, every_s=site.forecast.every_s)
-    return PromotionRefusal(model, horizon_s, reason, lacking, from_epoch_s(earliest_s))
+    lacking, earliest_at = None, None
+    if can_train:
+        lacking = _LACK_RECORD(n=seen, needed=needed) if seen < needed else _LACK_FIRST
+        earliest_at = from_epoch_s(epoch_s(now) + max(0, needed - seen) * step_s)
+    for sample in found.samples:
+        yield forecasts.WithheldRow(sample.series_id, model, reason, lacking=lacking, earliest_at=earliest_at)
 
 
-def list_requests(
-    simple: Sequence[str], standings: Sequence[ModelStatus], site: Site, now: datetime
-) -> list[ModelRequest]:
-    """What the workers are asked for: simple forecasts, then of each checkpoint its own forecast and its blend."""
-    requests = [ModelRequest(model, forecasts.name_intervals(model, "")) for model in simple]
-    for standing in standings:
-        row = standing.row
-        own: dict[float, Permit] = {}
-        blend: dict[float, Permit] = {}
-        for h in standing.horizons_s:
-            gate = standing.gates.get(h)
-            if gate is not None and gate.state == "active":
-                own[h] = Permit(False, convert_reason(explain_own(row.kind, standing.weight(h))), None)
-                blend[h] = Permit(True, gate.reason, gate.skill)
-            else:
-                own[h] = blend[h] = Permit(False, standing.refuse(h, site, now).reason, None)
-        requests.append(_make_request(row.kind, standing, own))
-        if any(standing.weight(h) for h in standing.horizons_s):
-            requests.append(_make_request(name_blend(row.kind), standing, blend))
-    return requests
-
-
-def _make_request(model: str, standing: ModelStatus, permits: Mapping[float, Permit]) -> ModelRequest:
-    name = forecasts.name_intervals(model, standing.row.model_hash)
-    return ModelRequest(model, name, standing.row.path, permits)
+def list_requests(simple: Sequence[str], checkpoints: Sequence[ModelRow]) -> list[ModelRequest]:
+    """Return what the workers are asked for: the simple forecasts, then each checkpoint's own."""
+    return [
+        *(ModelRequest(model, forecasts.name_intervals(model, "")) for model in simple),
+        *(ModelRequest(row.kind, _name(row), row.path) for row in checkpoints),
+    ]
 
 
 def _run_workers(
-    config: ServiceConfig, site: Site, known: _IssueInputs, simple: Sequence[str], now: datetime
-) -> tuple[SiteForecast, dict[str, Mapping[float, Permit]]]:
-    """Return the answer, and of every model by its name the permits that it was asked for with."""
+    config: ServiceConfig, site: Site, known: _IssueInputs, simple: Sequence[str]
+) -> tuple[SiteForecast, int]:
+    """Return the answer, and how many models were asked."""
     questions = [
         SiteForecastRequest(
             one.record,
             one.panel.cadence.horizons_s,
-            tuple(list_requests(simple, known.of(one.panel), site, now)),
+            tuple(list_requests(simple, known.of(one.panel))),
             _grouped(known.states, one.samples),
             scored,
         )
@@ -232,17 +189,12 @@ def _run_workers(
     answer = join_points(run_all_in_workers(config.compute, FORECAST_SITE, pieces, reads=files))
     named = [*(row.station for row in answer.rows), *(one.station for one in answer.withheld)]
     refuse_unrequested(named, known.by_label)
-    return answer, {one.name: one.permits or {} for question in questions for one in question.models}
+    return answer, len(checkpoints)
 
 
-def _rows(
-    answer: SiteForecast, known: _IssueInputs, permits: Mapping[str, Mapping[float, Permit]], now: datetime
-) -> list[forecasts.ForecastRow]:
-    unfit = {
-        s.row.model_hash
-        for s in known.standings
-        if s.row.state == "candidate" and forecasts.name_intervals(s.row.kind, s.row.model_hash) in answer.failed
-    }
+def _rows(answer: SiteForecast, known: _IssueInputs, now: datetime) -> list[forecasts.ForecastRow]:
+    # A checkpoint that failed in one part of a large site is left out as a whole.
+    failed = {row.model_hash for row in known.checkpoints if _name(row) in answer.failed}
     by_label = known.by_label
     as_of = {s.label: max(x.newest_received_at for x in one.samples) for one in known.found for s in one.samples}
     return [
@@ -252,19 +204,14 @@ def _rows(
             now,
             as_of[one.station],
             known.stages.get(by_label[one.station].station.id),
-            reason=_describe_shown(one, permits),
         )
         for one in answer.rows
-        if one.model_hash not in unfit
+        if one.model_hash not in failed
     ]
 
 
-def _describe_shown(one: Forecast, permits: Mapping[str, Mapping[float, Permit]]) -> str:
-    """Return why a forecast is shown, or is not."""
-    if one.reason != JUDGED:
-        return convert_reason(one.reason)
-    name = forecasts.name_intervals(one.model, one.model_hash or "")
-    return permits.get(name, {}).get(one.horizon_s, UNSCORED).reason
+def _name(row: ModelRow) -> str:
+    return forecasts.name_intervals(row.kind, row.model_hash)
 
 
 def to_row(
@@ -274,7 +221,6 @@ def to_row(
     as_of: datetime,
     stage: str | None,
     *,
-    reason: str,
     hindcast: bool = False,
 ) -> forecasts.ForecastRow:
     """A forecast as it is stored, of readings that had been received by `as_of`."""
@@ -296,7 +242,7 @@ def to_row(
         one.baseline_q50,
         one.data_value,
         one.shown,
-        reason,
+        convert_reason(one.reason),
         one.latency_ms,
         one.margins.get("0.8"),
         one.margins.get("0.95"),
@@ -309,23 +255,20 @@ def to_row(
     )
 
 
-def _move_on(
+def _retire_checkpoints(
     c: Connection,
-    site: Site,
-    standings: Sequence[ModelStatus],
+    checkpoints: Sequence[ModelRow],
     answer: SiteForecast,
     rows: Sequence[forecasts.ForecastRow],
     now: datetime,
 ) -> None:
-    """Retire what only a new training can serve; a candidate whose first forecasts are stored goes into the shadow."""
-    for standing in standings:
-        mine = [row for row in rows if row.model_hash == standing.row.model_hash]
-        name = forecasts.name_intervals(standing.row.kind, standing.row.model_hash)
-        if name in answer.outdated:
-            retire(c, site, standing.row, answer.failed[name], SERVICE_ACTOR, now)
-        elif standing.row.state == "candidate" and mine:
-            took = Figure(mine[0].latency_ms or 0.0, ".0f")
-            enter_shadow(c, standing.row, IN_SHADOW(text=_STORED(n=len(mine), ms=took)), now)
+    """Retire what only a new training can serve, and what a newer checkpoint that issued replaces."""
+    issued = {row.model_hash for row in rows}
+    for row in checkpoints:
+        if _name(row) in answer.outdated:
+            change_state(c, row, "retired", answer.failed[_name(row)], SERVICE_ACTOR, now)
+        elif row.model_hash in issued:
+            retire_older(c, checkpoints, row, now)
 
 
 def _grouped(

@@ -9,12 +9,10 @@ from monitor.api.hooks import AccessRule, Command, Job, Panel, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
-    from types import ModuleType
 
     from fastapi import APIRouter
     from sqlalchemy import Connection, Table
 
-    from monitor.api.acts import Act
     from monitor.api.database import RetentionRule
     from monitor.api.decision import FactRequest
     from monitor.api.hooks import CurveAddition
@@ -54,24 +52,6 @@ def _load_failure_time() -> Any:
     from monitor.features.forecasts.cli.failure_time import app
 
     return app
-
-
-@hookimpl
-def register_acts() -> Iterable[Act]:
-    """Return the acts on forecasting models."""
-    from monitor.api.alerts import make_act_factory
-
-    model = make_act_factory("/sites/{site}/models/{model_hash}", "forecast", "/sites/{site}/acts#models")
-    return [
-        model("model.promote", "promote", "/promote", lambda: _acts().promote, second="Second person, of --force"),
-        model("model.retire", "retire", "/retire", lambda: _acts().retire),
-    ]
-
-
-def _acts() -> ModuleType:
-    from monitor.features.forecasts import acts
-
-    return acts
 
 
 @hookimpl

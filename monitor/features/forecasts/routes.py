@@ -11,7 +11,6 @@ from monitor.api.database import load_view
 from monitor.api.queries.models import list_awaited, load_explanations
 from monitor.api.queries.readings import load_series
 from monitor.api.text import translate_all
-from monitor.api.views import ModelGateRow
 from monitor.api.web import Limit, context_of, find_series, read_site, require_station
 from monitor.api.web import render_page as render
 from monitor.features.forecasts.queries.seasons import load_season
@@ -120,10 +119,8 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
         lacks = load_view(
             c, "why_not_shown", WhyNotShownRow, order_by=("station", "quantity", "model"), limit=1000, site=site
         )
-        gates = load_view(c, "model_gates", ModelGateRow, order_by=("horizon_s", "model", "model_hash"), site=site)
-        gates = [row for row in gates if row["model_state"] != "retired"]
         rolled, explained = load_rolled(c, site), load_explanations(c, site)
-    values = {"units": units, "gates": gates, "explained": explained}
+    values = {"units": units, "explained": explained}
     named = {row["model"] for row in lacks}  # networks that an issue looked for are listed there
     values |= {"rolled": rolled, "lacks": gather_lacks(lacks)}
     controls = () if declared is None else {s.id for s in declared.stations if not s.on_slope}

@@ -39,7 +39,7 @@ forecast = Table(
         "weight",
         Double,
         nullable=True,
-        comment="of the network in a blend, of networks in auto; of a kinematic forecast its own",
+        comment="of networks in auto; of a kinematic forecast its own",
     ),
     Column(
         "hindcast",

@@ -11,7 +11,6 @@ from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import Forecast, Limits, ScoredError, TrainingRequest, Withheld
 from monitor.api.models import TrainingResult
 from monitor.api.readings import Timed
-from monitor.api.text import NOT_SHOWN, Template
 from monitor.api.worker import WorkerTask
 
 _T = TypeVar("_T")
@@ -41,29 +40,12 @@ class SiteRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Permit:
-    """Whether a checkpoint may be shown at one horizon, as its own forecasts have shown."""
-
-    shown: bool
-    reason: str
-    skill: float | None
-
-
-UNSCORED: Final = Permit(
-    shown=False,
-    reason=NOT_SHOWN(text=Template("forecast.no_score", "no forecast of it has been scored yet")()),
-    skill=None,
-)
-
-
-@dataclass(frozen=True, slots=True)
 class ModelRequest:
     """One model of a site."""
 
     model: str
     name: str  # under which its intervals are kept
     checkpoint: str | None = None  # path, of a network
-    permits: Mapping[float, Permit] | None = None  # of a network, by horizon in seconds; None for a simple forecast
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,9 @@ from monitor.api.queries.sites import find_version, load_site_source
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site, find_motion, parse_site
 from monitor.api.text import convert_reason, start_clock
-from monitor.features.forecasts.checkpoints import train_network
+from monitor.features.forecasts.checkpoints import load_checkpoints, train_network
 from monitor.features.forecasts.drivers import Driving
 from monitor.features.forecasts.hindcast import run_hindcast
-from monitor.features.forecasts.promotion import load_standings, retire_older
 from monitor.features.forecasts.read_site import make_record, read_panel
 from monitor.features.forecasts.tasks import SiteRecord
 
@@ -84,12 +83,12 @@ def _describe_panel(panel: SitePanel, panels: Sequence[SitePanel]) -> str:
 def _why_train(
     c: Connection, site: Site, kind: str, panel: SitePanel, panels: Sequence[SitePanel], now: datetime
 ) -> str | None:
-    """Why a network is to be trained now; None where the newest is young or a challenger has still to be given time."""
-    mine = [s for s in load_standings(c, site, now) if s.row.kind == kind and panel.may_use(s.row, panels)]
+    """Return why a network is to be trained now; None where the newest is young."""
+    mine = [row for row in load_checkpoints(c, site) if row.kind == kind and panel.may_use(row, panels)]
     if not mine:
         return "first training"
-    newest = max(s.row.created_at for s in mine)
-    if now - newest <= MAXIMUM_AGE or any(s.is_waiting(now) for s in mine if not s.is_shown()):
+    newest = max(row.created_at for row in mine)
+    if now - newest <= MAXIMUM_AGE:
         return None
     return f"the newest before it is {(now - newest).days} days old"
 
@@ -106,8 +105,8 @@ def train_one(
 ) -> TrainingOutcome:
     """Train one network in a worker and register it.
 
-    It becomes a candidate beside those that are there; nothing is replaced in place. It reads what was known
-    at `now`, and is itself known from the instant at which it is written. Without a `panel` it is trained in each.
+    It replaces its predecessor when its first forecasts are stored. It reads what was known at `now`, and is itself
+    known from the instant at which it is written. Without a `panel` it is trained in each.
     """
     clock = clock or start_clock(now)
     if not site.modelled_motion_series:
@@ -146,9 +145,7 @@ def _train_forecaster(
     if answer.refused:
         return TrainingOutcome(answer.refused)
     with db.write() as c:
-        known_at = clock()
-        keep_checkpoint(c, site, "forecast", kind, answer, known_at, order.reason, order.actor)
-        retire_older(c, site, answer.model_hash, known_at)
+        keep_checkpoint(c, site, "forecast", kind, answer, clock(), order.reason, order.actor)
     return TrainingOutcome(_describe(answer), True)
 
 
@@ -163,8 +160,8 @@ def _describe(answer: TrainingResult) -> str:
 def _find_start(c: Connection, site: Site, kind: str, panel: SitePanel) -> tuple[Path | None, str]:
     """The checkpoint that `start_from` asks for, and why there is none; of the site itself the first begins anew.
 
-    The one of this step, of these the one that looks the most horizons ahead, then the one that is shown, else the
-    newest. Of the site itself one of other series is none.
+    The one of this step, of these the one that looks the most horizons ahead, then the newest. Of the site itself one
+    of other series is none.
     """
     start_from, cadence = site.forecast.start_from, panel.cadence
     if not start_from or not is_network(kind) or kind in PRETRAINED:
@@ -179,9 +176,9 @@ def _find_start(c: Connection, site: Site, kind: str, panel: SitePanel) -> tuple
     if not alive:
         return None, "" if start_from == site.id else f"{start_from} has no {kind} of these horizons to start from"
 
-    def rank(m: ModelRow) -> tuple[bool, int, bool]:
+    def rank(m: ModelRow) -> tuple[bool, int]:
         config = m.card["config"]
-        return config.get("step_s") == cadence.step_s, len(config["horizons_s"]), m.state == "active"
+        return config.get("step_s") == cadence.step_s, len(config["horizons_s"])
 
     return Path(max(alive, key=rank).path), ""
 

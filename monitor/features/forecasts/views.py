@@ -90,9 +90,8 @@ latest_forecast = Table(
         "weight",
         Double,
         comment=(
-            "of a blend `auto+NETWORK`: the share of the network, the rest is the simple average; of `auto`: "
-            "that of networks in it; of `kinematic`: its own share, the rest is the model that it replaces; "
-            "null of others"
+            "of `auto`: the share of networks in it; of `kinematic`: its own share, the rest is the model that it "
+            "replaces; null of others"
         ),
         info={"unit": "1"},
     ),
@@ -100,8 +99,8 @@ latest_forecast = Table(
     comment=(
         "All targets of the last issue of each model for each series. `WHERE shown` = the forecast; the "
         "others are kept for comparison. Rows of a network (`gru`) are its own quantiles with its own "
-        "interval. What its gate makes of it and `auto` has rows of its own (`auto+gru`): these alone may "
-        "be shown. When the data end, the last issue stays: look at `data_until`. Rows of `kinematic` are "
+        "interval, and are never shown; the networks have a share in `auto` by their past errors. "
+        "When the data end, the last issue stays: look at `data_until`. Rows of `kinematic` are "
         "there only while the newest issue has them."
     ),
     info={"question": "What will it do next, and how likely is a bound to be crossed?", "row": IssuedForecastRow},
@@ -151,9 +150,8 @@ forecast_history = Table(
         "weight",
         Double,
         comment=(
-            "of a blend `auto+NETWORK`: the share of the network, the rest is the simple average; of `auto`: "
-            "that of networks in it; of `kinematic`: its own share, the rest is the model that it replaces; "
-            "null of others"
+            "of `auto`: the share of networks in it; of `kinematic`: its own share, the rest is the model that it "
+            "replaces; null of others"
         ),
         info={"unit": "1"},
     ),
@@ -212,7 +210,7 @@ why_not_shown = Table(
     Column(
         "horizon_s",
         Double,
-        comment="the horizon that is meant, the soonest of a network; null where it is every one",
+        comment="the horizon that is meant; null where it is every one",
         info={"unit": "s"},
     ),
     Column("issued_at", Text, comment="the issue", info={"unit": "time"}),
@@ -233,8 +231,8 @@ why_not_shown = Table(
         info={"unit": "time"},
     ),
     comment=(
-        "Of the newest issue every series and model that has no shown forecast: forecasts that were "
-        "withheld, networks that are not trained, or not let through."
+        "Of the newest issue every series and model that has no forecast: forecasts that were withheld, "
+        "and networks that are not trained."
     ),
     info={"question": "Why is there no forecast, and from when on?", "row": WhyNotShownRow},
 )
@@ -292,9 +290,8 @@ forecast_vs_observed = Table(
         "weight",
         Double,
         comment=(
-            "of a blend `auto+NETWORK`: the share of the network, the rest is the simple average; of `auto`: "
-            "that of networks in it; of `kinematic`: its own share, the rest is the model that it replaces; "
-            "null of others"
+            "of `auto`: the share of networks in it; of `kinematic`: its own share, the rest is the model that it "
+            "replaces; null of others"
         ),
         info={"unit": "1"},
     ),
@@ -329,10 +326,7 @@ forecast_skill = Table(
         comment="`1 - mae / mae_best_baseline`; null where the baseline made no error",
         info={"unit": "1"},
     ),
-    comment=(
-        "Scores by month of the target, all checkpoints of a model together (`model_gates` keeps them "
-        "apart). Rounded to 1e-6."
-    ),
+    comment=("Scores by month of the target, all checkpoints of a model together. Rounded to 1e-6."),
     info={"question": "Was the forecast right?"},
 )
 

@@ -1,6 +1,5 @@
 """What runs inside a spawned worker: a record of a site in, forecasts out. Nothing here opens the database."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from forecasting.data.covariates import covariates_from_samples, join_facts, make_season, rows_from_covariates
@@ -9,7 +8,7 @@ from forecasting.data.series import Panel, panel_from_samples
 from forecasting.decomposition.season import split_season
 from forecasting.errors import ForecastingError, OutdatedCheckpointError
 from forecasting.serving.conformal import ConformalState
-from forecasting.serving.records import JUDGED, KINEMATIC, Forecast, Withheld
+from forecasting.serving.records import Forecast, Withheld
 from monitor.api.extras import explain_missing
 from monitor.api.models import TrainingResult
 from monitor.api.text import describe_error
@@ -18,9 +17,9 @@ from monitor.features.forecasts import tasks
 
 def forecast_site(request: tasks.SiteForecastRequest) -> tasks.SiteForecast:
     """Run every model of a site on one panel; a model that fails does not stop the others."""
-    from forecasting.serving.gate import choose_shown
     from forecasting.serving.jobs import forecast, measure_motion
     from forecasting.serving.members import join_networks
+    from forecasting.serving.shown import choose_shown
 
     panel = lay_panel(request.record)
     motion = measure_motion(panel, request.horizons_s)
@@ -48,7 +47,7 @@ def forecast_site(request: tasks.SiteForecastRequest) -> tasks.SiteForecast:
         except ModuleNotFoundError as error:  # a network without its extra: baselines forecast all the same
             failed[one.name] = explain_missing(error) or str(error)
             continue
-        rows += made.rows if one.permits is None else [_apply_permit(row, one.permits) for row in made.rows]
+        rows += made.rows
         withheld += made.withheld
         states[one.name] = made.conformal
     rows = join_networks(panel, rows, request.scored, request.record.limits)
@@ -91,15 +90,6 @@ def train_forecaster(request: tasks.NetworkTrainingRequest) -> TrainingResult:
     except ForecastingError as error:
         return TrainingResult(refused=describe_error(error))
     return TrainingResult(made.model_hash, made.path, made.card)
-
-
-def _apply_permit(row: Forecast, permits: Mapping[float, tasks.Permit]) -> Forecast:
-    permit = permits.get(row.horizon_s, tasks.UNSCORED)
-    if row.model == KINEMATIC:
-        return row
-    if permit.shown and row.outside:
-        return replace(row, skill=permit.skill)
-    return replace(row, shown=permit.shown, reason=JUDGED, skill=permit.skill)  # the core has the text
 
 
 def lay_panel(record: tasks.SiteRecord) -> Panel:

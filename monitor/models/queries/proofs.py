@@ -6,12 +6,12 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from detection.anomaly.registry import CHECKS
-from monitor.canonical import canonical_json, digest_text
+from monitor.canonical import canonical_json
 from monitor.decision.records import ProofFact
-from monitor.models.tables import model, model_proof, model_transition
+from monitor.models.tables import model, model_proof
 from monitor.plugins import hooks
 from monitor.sites.records import Criterion, ForecastPlan, Site
 from monitor.sites.witnesses import list_criteria_needing_proof
@@ -146,57 +146,16 @@ def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFac
     return tuple(found)
 
 
-def digest_forecasters(c: Connection, site: str, now: datetime) -> str:
-    """A digest of the checkpoints whose forecasts are shown as known at `now`, by horizon; simple models have none."""
-    x = model_transition.c
-    last = (
-        select(func.max(x.id).label("id"))
-        .where(x.task == "forecast", x.site == site, x.at <= now)
-        .group_by(x.model_hash, x.horizon_s)
-        .subquery()
-    )
-    rows = c.execute(
-        select(x.model_hash, x.horizon_s, x.to_state).join(last, x.id == last.c.id).order_by(x.model_hash, x.horizon_s)
-    ).all()
-    gone = {r.model_hash for r in rows if r.horizon_s is None and r.to_state == "retired"}
-    shown = [
-        f"{r.model_hash} {r.horizon_s:g}"
-        for r in rows
-        if r.horizon_s is not None and r.to_state == "active" and r.model_hash not in gone
-    ]
-    return digest_text("\n".join(sorted(shown))) if shown else ""
-
-
 def weights_in_use(c: Connection, site: Site, criterion: Criterion, subject: str, now: datetime) -> str:
-    """What a criterion on forecasts or anomalies rests on as known at `now`, as a hash; empty without a checkpoint.
+    """Return the hash of the checkpoint that a criterion on anomalies rests on at `now`; empty without one.
 
-    Of forecasts it is a digest of the checkpoints that are shown.
+    A criterion on forecasts rests on no checkpoint: the forecast that is shown weighs its models by their past errors,
+    so that a newly trained network needs no new test.
     """
     if criterion.kind.facts == "forecasts":
-        return digest_forecasters(c, site.id, now)
+        return ""
     m = model.c
     mine = (m.task == "anomaly", m.kind == subject, m.site == site.id, m.state.in_(("active", "retired")))
     stood = (m.created_at <= now, (m.retired_at.is_(None)) | (m.retired_at > now))
     served = select(m.model_hash).where(*mine, *stood).order_by(m.created_at.desc())
     return c.execute(served.limit(1)).scalar() or ""
-
-
-def find_shown_since(c: Connection, site: str, horizon_s: float, now: datetime) -> datetime | None:
-    """Since when the checkpoints that are shown at a horizon are the same ones; None where no other was ever shown."""
-    x = model_transition.c
-    rows = c.execute(
-        select(x.model_hash, x.horizon_s, x.to_state, x.at)
-        .where(x.task == "forecast", x.site == site, x.at <= now, (x.horizon_s.is_(None)) | (x.horizon_s == horizon_s))
-        .order_by(x.id)
-    )
-    shown: set[str] = set()
-    since = None
-    for row in rows:
-        before = set(shown)
-        if row.horizon_s is not None and row.to_state == "active":
-            shown.add(row.model_hash)
-        elif row.horizon_s is not None or row.to_state == "retired":
-            shown.discard(row.model_hash)
-        if shown != before:
-            since = row.at
-    return since

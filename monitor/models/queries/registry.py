@@ -1,7 +1,7 @@
 """The registry of trained models: what serves which task of which site, and every change of its state."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, update
 from detection.anomaly.registry import is_network as is_autoencoder
 from forecasting.registry import is_network
 from monitor.errors import NotFoundError, RefusedError
-from monitor.models.tables import model, model_gate, model_transition
+from monitor.models.tables import model, model_transition
 from monitor.storage.actor import SERVICE_ACTOR, Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.engine import add_if_absent
@@ -28,7 +28,7 @@ def needs_torch(kind: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A checkpoint on disk (`path`) with its card; `state` is candidate, shadow, active or retired."""
+    """A checkpoint on disk (`path`) with its card; `state` is candidate, active or retired."""
 
     model_hash: str
     kind: str  # gru, lstm-ae, unet, ...
@@ -51,52 +51,25 @@ class ModelRow:
         return frozenset(self.card.get("config", {}).get("stations", ()))
 
     def rivals(self, other: "ModelRow") -> bool:
-        """Whether both forecast a series with the same network: then at most one of them is shown there."""
+        """Whether both forecast a series with the same network: then the newer one replaces the other."""
         apart = self.series and other.series and self.series.isdisjoint(other.series)
         return self.kind == other.kind and self.model_hash != other.model_hash and not apart
 
 
 @dataclass(frozen=True, slots=True)
-class GateRow:
-    """How a checkpoint stands at one horizon, with the rolling record of its newest scored issue times."""
-
-    model_hash: str
-    horizon_s: float
-    state: str  # shadow or active
-    since: datetime
-    counts_from: datetime
-    reason: str
-    issues: int = 0
-    mae: float | None = None
-    baseline_mae: float | None = None
-    skill: float | None = None
-    coverage_80: float | None = None
-    worst_80: float | None = None
-    worst_station: str | None = None
-    coverage_95: float | None = None
-    judged_at: datetime | None = None
-    crps: float | None = None
-    baseline_crps: float | None = None
-    lacking: str | None = None
-    earliest_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Transition:
-    """One change of state; `horizon_s` None speaks of the checkpoint as a whole."""
+    """One change of the state of a checkpoint."""
 
     model_hash: str
     kind: str
     task: str
     site: str | None
-    horizon_s: float | None
     at: datetime
     from_state: str | None
     to_state: str
     reason: str
     by: str
     by_kind: str
-    second_by: str | None = None
 
 
 def add_model(
@@ -112,30 +85,35 @@ def add_model(
     reason: str,
     actor: Actor = SERVICE_ACTOR,
 ) -> bool:
-    """Register a checkpoint: a forecaster, and a network learnt for the scenes of a site, as candidate.
+    """Register a checkpoint. It is active at once, except a network learnt for the scenes of a site.
 
-    A candidate stands beside those that are there; a network of scenes serves when it is promoted, or the site file
-    names its path. Any other is active.
-    What becomes active at once retires its predecessor of the same kind, task and site. Returns False when the same
-    checkpoint was registered before (nothing is changed).
+    Such a network is a candidate: it serves when a person takes it into use, or the site file names its path. What is
+    active retires its predecessor of the same kind, task and site, except a forecaster: its predecessor is retired when
+    the new one has issued a forecast. Returns False when the same checkpoint was registered before (nothing is
+    changed).
     """
-    state = "candidate" if task == "forecast" or (task == "scene" and site is not None) else "active"
+    state = "candidate" if task == "scene" and site is not None else "active"
     facts = {"model_hash": model_hash, "kind": kind, "task": task, "site": site, "state": state, "path": path}
     instants = {"created_at": now, "promoted_at": now if state == "active" else None}
     if not add_if_absent(c, model, facts | instants | {"card": dict(card), "reason": reason}):
         return False
     new = find_model(c, model_hash)
-    _record(c, new, None, (None, state), reason, actor, now)
-    for row in load_models(c, task=task, site=site, kinds=(kind,)) if state == "active" else ():
-        if row.state == "active" and row.site == site and row.model_hash != model_hash:
-            change_state(c, row, "retired", _REPLACED(model=model_hash[:SHORT_HASH_LENGTH]), actor, now)
+    _record(c, new, (None, state), reason, actor, now)
+    if state == "active" and task != "forecast":
+        for row in load_models(c, task=task, site=site, kinds=(kind,)):
+            if row.site == site:
+                retire_replaced(c, row, new, actor, now)
     return True
 
 
-def change_state(
-    c: Connection, row: ModelRow, state: str, reason: str, actor: Actor, now: datetime, *, second: Actor | None = None
-) -> bool:
-    """Move a checkpoint as a whole to another state; False when somebody else moved it first."""
+def retire_replaced(c: Connection, row: ModelRow, newer: ModelRow, actor: Actor, now: datetime) -> None:
+    """Retire an active checkpoint because a newer one takes its place."""
+    if row.state == "active" and row.model_hash != newer.model_hash:
+        change_state(c, row, "retired", _REPLACED(model=newer.model_hash[:SHORT_HASH_LENGTH]), actor, now)
+
+
+def change_state(c: Connection, row: ModelRow, state: str, reason: str, actor: Actor, now: datetime) -> bool:
+    """Move a checkpoint to another state; False when somebody else moved it first."""
     moved: dict[str, Any] = {"state": state, **message_columns("reason", reason)}
     moved |= {"active": {"promoted_at": now}, "retired": {"retired_at": now}}.get(state, {})
     done = c.execute(
@@ -143,37 +121,8 @@ def change_state(
     )
     if done.rowcount != 1:
         return False
-    _record(c, row, None, (row.state, state), reason, actor, now, second)
+    _record(c, row, (row.state, state), reason, actor, now)
     return True
-
-
-def change_gate(
-    c: Connection,
-    row: ModelRow,
-    before: GateRow | None,
-    after: GateRow,
-    actor: Actor,
-    now: datetime,
-    *,
-    second: Actor | None = None,
-) -> bool:
-    """Move a checkpoint at one horizon to another state, or enter it there; False when somebody else was first."""
-    if before is None:
-        if not add_if_absent(c, model_gate, asdict(after)):
-            return False
-    elif not save_record(c, after, before.state):
-        return False
-    was = None if before is None else before.state
-    _record(c, row, after.horizon_s, (was, after.state), after.reason, actor, now, second)
-    return True
-
-
-def save_record(c: Connection, gate: GateRow, before: str) -> bool:
-    """Keep the newest figures and reason of a horizon; False when it was not in the state of before any more."""
-    g = model_gate.c
-    mine = (g.model_hash == gate.model_hash, g.horizon_s == gate.horizon_s, g.state == before)
-    values = asdict(gate) | message_columns("reason", gate.reason) | message_columns("lacking", gate.lacking)
-    return c.execute(update(model_gate).where(*mine).values(**values)).rowcount == 1
 
 
 def find_active(c: Connection, *, task: str, kind: str, site: str | None) -> ModelRow | None:
@@ -209,19 +158,10 @@ def load_models(
 
 
 def load_explanations(c: Connection, site: str) -> list[ModelRow]:
-    """Forecasters of a site that may still be shown and whose card says what they look at, newest first."""
+    """Forecasters of a site that are not retired and whose card says what they use, newest first."""
     query = select(model).where(model.c.task == "forecast", model.c.site == site, model.c.state != "retired")
     rows = load_records(c, ModelRow, query.order_by(model.c.created_at.desc(), model.c.model_hash))
     return [row for row in rows if isinstance(row.card.get("explanation"), Mapping)]
-
-
-def load_gates(c: Connection, hashes: Iterable[str]) -> dict[str, dict[float, GateRow]]:
-    """How checkpoints stand: hash to horizon to row, horizons rising."""
-    query = select(model_gate).where(model_gate.c.model_hash.in_(list(hashes)))
-    found: dict[str, dict[float, GateRow]] = {}
-    for row in load_records(c, GateRow, query.order_by(model_gate.c.model_hash, model_gate.c.horizon_s)):
-        found.setdefault(row.model_hash, {})[row.horizon_s] = row
-    return found
 
 
 def load_transitions(c: Connection, model_hash: str) -> list[Transition]:
@@ -233,16 +173,13 @@ def load_transitions(c: Connection, model_hash: str) -> list[Transition]:
 def _record(
     c: Connection,
     row: ModelRow,
-    horizon_s: float | None,
     states: tuple[str | None, str],
     reason: str,
     actor: Actor,
     now: datetime,
-    second: Actor | None = None,
 ) -> None:
     before, after = states
-    second_by = second.name if second else None
-    facts = {"task": row.task, "site": row.site, "horizon_s": horizon_s, "reason": reason, "second_by": second_by}
+    facts = {"task": row.task, "site": row.site, "reason": reason}
     change = {"model_hash": row.model_hash, "kind": row.kind, "at": now, "by": actor.name, "by_kind": actor.kind}
     add_row(c, model_transition, facts, change, from_state=before, to_state=after)
     detail = facts | {"model": row.kind, "from": before, "to": after}

@@ -88,14 +88,9 @@ class ShownRecord:
 
 
 def load_shown_record(
-    connection: Connection,
-    site_id: str,
-    criterion: Criterion,
-    horizon_s: float,
-    now: datetime,
-    since: datetime | None = None,
+    connection: Connection, site_id: str, criterion: Criterion, horizon_s: float, now: datetime
 ) -> ShownRecord:
-    """Return error and coverage of the shown forecasts that a criterion reads, issued from `since` on.
+    """Return error and coverage of the shown forecasts that a criterion reads.
 
     Scores written after `now` are left out.
     """
@@ -118,5 +113,5 @@ def load_shown_record(
         f.scored_at <= now,
         is_read,
     )
-    row = connection.execute(query if since is None else query.where(f.issued_at >= since)).one()
+    row = connection.execute(query).one()
     return ShownRecord(int(row[0]), *(None if value is None else float(value) for value in row[1:]))

@@ -13,18 +13,14 @@ import pytest
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import count_rows, split
 from forecasting.errors import CheckpointError, HorizonError, NotEnoughDataError, UnknownModelError
-from forecasting.neural.checkpoint import read, write
-from forecasting.reasons import Reason, reason_from_json, reason_to_json, split_reason
-from forecasting.registry import BASELINES, name_blend
+from forecasting.neural.checkpoint import read
 from forecasting.serving import jobs
-from forecasting.serving.gate import choose_shown
+from forecasting.serving.issue import OWN
 from forecasting.serving.jobs import forecast_past
-from forecasting.serving.path import MOVED, find_reach
 from forecasting.serving.records import TrainingRequest
 from monitor.text.reasons import convert_reason
 
 H = [DAY_S, 7 * DAY_S]
-BY_HAND = Reason("forecast.simple", {"model": "by hand"})
 
 
 def draw(rows=420, stations=("A", "B", "C"), seed=0):
@@ -65,12 +61,8 @@ def test_training_writes_a_checkpoint_that_describes_itself(model):
     assert card == json.loads(json.dumps(made.card))
     assert (folder / f"{made.model_hash}.safetensors").exists()
     assert sorted(p.suffix for p in folder.iterdir()) == [".json", ".safetensors"]
-    assert set(card["gates"]) == {"86400", "604800"}
-    for gate in card["gates"].values():
-        assert gate["reason"]
-        assert gate["weight"] in (0.0, 0.25, 0.5, 0.75, 1.0)
+    assert card["config"]["horizons_s"] == H
     assert card["config"]["stations"] == ["A", "B", "C"]
-    assert set(card["baselines"]["calibration_mae_mm"]) == set(BASELINES) - {"auto"}
     assert len(told) == card["training"]["epochs"] == 2
     assert set(card["explanation"]["forecast"]["stations"]) == {"A", "B", "C"}
     assert "not a cause" in card["explanation"]["note"]
@@ -86,9 +78,7 @@ def test_a_network_forecasts_every_station(model):
     for row in out.rows:
         assert row.q025 <= row.q10 <= row.q50 <= row.q90 <= row.q975
         assert (row.target_s, row.data_until_s) == (1.6e9 + 419 * DAY_S + row.horizon_s, 1.6e9 + 419 * DAY_S)
-        gate = made.card["gates"][str(int(row.horizon_s))]
-        assert not row.shown, "the network alone is never what is served"
-        assert row.reason == reason_from_json(gate["reason"]) or gate["shown"]
+        assert (row.shown, row.reason) == (False, OWN), "the network alone is never what is served"
     # with the states at hand nothing is replayed and the answer is the same
     again = jobs.forecast(panel, made.model, H, checkpoint=made.path, conformal=out.conformal)
     for a, b in zip(out.rows, again.rows, strict=True):
@@ -129,53 +119,15 @@ def test_the_row_of_a_network_is_a_forward_pass_of_its_checkpoint_with_its_inter
     assert any(simple[r.station, r.horizon_s] != r.q50 for r in rows)
 
 
-def with_weight(made, folder, weight, *, shown=True):
-    _, card = read(made.path)
-    for gate in card["gates"].values():
-        gate |= {"weight": weight, "shown": shown, "reason": reason_to_json(BY_HAND), "skill": 0.1}
-    return str(write(folder, Path(made.path).read_bytes(), card))
-
-
-@pytest.mark.parametrize("weight", [0.25, 1.0])
-def test_a_blend_is_a_row_of_its_own_of_the_network_and_auto(model, tmp_path, weight):
-    made, _, _ = model
-    path, panel = with_weight(made, tmp_path, weight), draw()
-    name = name_blend(made.model)
-    rows = jobs.forecast(panel, name, H, checkpoint=path).rows
-    own = {(r.station, r.horizon_s): r.q50 for r in jobs.forecast(panel, made.model, H, checkpoint=path).rows}
-    auto = {(r.station, r.horizon_s): r for r in jobs.forecast(panel, "auto", H).rows}
-    assert {r.model for r in rows} == {name}
-    unmoved = [r for r in rows if not {MOVED} & {*split_reason(r.reason)}]
-    assert len(unmoved) > len(rows) / 2
-    for row in rows:
-        assert (row.shown, row.weight, row.skill) == (True, weight, 0.1)
-        assert row.q025 <= row.q10 <= row.q50 <= row.q90 <= row.q975
-    for row in unmoved:
-        key = row.station, row.horizon_s
-        assert row.q50 == pytest.approx(weight * own[key] + (1.0 - weight) * auto[key].q50, abs=auto_noise(panel))
-        assert row.baseline_q50 == pytest.approx(auto[key].q50, abs=auto_noise(panel))
-    shown = choose_shown([*rows, *auto.values(), *jobs.forecast(panel, made.model, H, checkpoint=path).rows])
-    assert {r.model for r in shown if r.shown} == {name}
-    own_rows = [r for r in shown if r.model == made.model]
-    assert {convert_reason(r.reason) for r in own_rows} == {
-        f"the network alone; its gate takes {weight:.0%} of it, in {name}"
-    }
-
-
-def auto_noise(panel):
-    """What a path may move without saying so."""
-    return float(find_reach(panel.values, [1]).noise.max())
-
-
 def test_a_past_made_afterwards_reads_nothing_that_came_after_its_issue(tmp_path):
-    """Bit for bit, of simple forecasts, a network and its blend; the checkpoint ends before the first issue."""
+    """Bit for bit, of `auto` and a network; the checkpoint ends before the first issue."""
     panel, cut, last = draw(), 315, 370
     trained = train(tmp_path / "past", panel=panel.head(cut), epochs=1, stride=8)
     assert trained.card["data"]["end_s"] < panel.start_s + cut * panel.step_s
-    path, other = with_weight(trained, tmp_path, 0.5), draw()
+    path, other = trained.path, draw()
     other.values[last + 1 :] = np.random.default_rng(5).normal(0.0, 1e4, other.values[last + 1 :].shape)
     origins = np.arange(cut, 400, 5)
-    for name in ("gru", "auto+gru"):  # a blend has `auto` in it
+    for name in ("gru", "auto"):
         one, two = (forecast_past(p, name, H, cut, origins, path) for p in (panel, other))
         until_s = panel.start_s + last * panel.step_s
         before = [[r for r in rows if r.issued_s <= until_s] for rows in (one, two)]
@@ -183,19 +135,10 @@ def test_a_past_made_afterwards_reads_nothing_that_came_after_its_issue(tmp_path
         assert len(before[0]) > 50
         assert one != two, "what is changed is read by later issues"
         assert not any(r.shown for r in one)
-        assert {r.weight for r in one} == ({0.5} if name == "auto+gru" else {None})
     own = {(r.station, r.horizon_s, r.issued_s): r.q50 for r in forecast_past(panel, "gru", H, cut, origins, path)}
     at = panel.head(351)
     for (station, horizon_s), fan in read_own(path, at, H).items():
         assert own[station, horizon_s, at.end_s] == pytest.approx(fan[2], rel=1e-7)
-
-
-def test_a_gate_that_takes_nothing_makes_no_blend(model, tmp_path):
-    made, _, _ = model
-    path = with_weight(made, tmp_path, 0.0, shown=False)
-    out = jobs.forecast(draw(), name_blend(made.model), H, checkpoint=path)
-    assert (out.rows, out.withheld) == ((), ())
-    assert {r.reason for r in jobs.forecast(draw(), made.model, H, checkpoint=path).rows} == {BY_HAND}
 
 
 def test_a_stale_station_is_withheld_with_its_reason():
@@ -264,7 +207,7 @@ def test_a_young_state_gives_way_to_the_past_of_the_panel():
 
 def test_a_horizon_the_record_cannot_teach_does_not_stop_the_others(tmp_path):
     made = train(tmp_path, horizons_s=[3600.0, DAY_S, 60 * DAY_S], epochs=1, stride=4)
-    assert set(made.card["gates"]) == {"86400"}
+    assert made.card["config"]["horizons_s"] == [DAY_S]
     assert made.card["dropped_horizons"] == {
         "3600": "the horizon is shorter than the sampling interval",
         "5184000": "a block of 63 d holds 3 targets 60 d ahead",
@@ -297,7 +240,7 @@ def test_simple_forecasts_load_no_heavy_library():
     code = (
         "import sys, numpy as np; from forecasting import registry; "
         "from forecasting.evaluation import backtest, screening; "
-        "from forecasting.serving import gate, jobs; "
+        "from forecasting.serving import jobs, shown; "
         "v = np.cumsum(np.ones((300, 2)), axis=0); "
         "from forecasting.data.series import Panel; p = Panel(0.0, 86400.0, ('A', 'B'), v); "
         "assert jobs.forecast(p, 'auto', [86400.0]).rows; "

@@ -1,7 +1,6 @@
 """Forecast, train and anomaly jobs: a first answer and a first training of a real worker process, the others here."""
 
 import json
-import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,7 +28,7 @@ from monitor.features.forecasts.tasks import SiteForecast
 from monitor.features.forecasts.worker import lay_panel
 from monitor.features.movement.queries import MovementRow, add_update
 from monitor.models.queries.registry import add_model, find_model, load_models, load_transitions
-from monitor.models.tables import model, model_gate
+from monitor.models.tables import model
 from monitor.readings.queries.observations import find_series_id
 from monitor.readings.tables import observation
 from monitor.settings.service import ServiceConfig
@@ -212,7 +211,6 @@ def check_past(database: Database, now: datetime, said: str) -> None:
         rows = c.execute(select(forecast)).all()
         skill = {(r["model"], r["horizon_s"]): r for r in load_view(c, "forecast_skill") if r["hindcast"]}
         latest = load_view(c, "latest_forecast")
-        gates = c.execute(select(func.count()).select_from(model_gate)).scalar()
         fed = c.execute(select(func.count()).select_from(conformal_state)).scalar()
         ends = {m.model_hash: m.card["data"]["end_s"] for m in load_models(c, task="forecast")}
         unscored = c.execute(select(func.count()).where(f.id.not_in(select(forecast_score.c.forecast_id)))).scalar()
@@ -224,7 +222,7 @@ def check_past(database: Database, now: datetime, said: str) -> None:
     assert unscored == 0, "history is scored at once"
     assert {("gru", 86400.0), ("auto", 86400.0), ("drift", 604800.0)} <= set(skill)
     assert all(r["mae"] > 0 for r in skill.values())
-    assert (latest, gates, fed) == ([], 0, 0), "nothing of it is served, judged or learnt from"
+    assert (latest, fed) == ([], 0), "nothing of it is served, and no interval learns from it"
 
 
 def test_the_past_is_scored_again_when_the_record_has_doubled(database, config, site):
@@ -280,7 +278,7 @@ def test_networks_are_trained_registered_and_used(database, config, site, monkey
     assert set(kinds) == {"gru", "ae", "persistence-z"}, said
     check_past(database, now, said)
     assert all(Path(r.path).is_file() for r in kinds.values())
-    assert {k: r.state for k, r in kinds.items()} == {"gru": "candidate", "ae": "active", "persistence-z": "active"}
+    assert {k: r.state for k, r in kinds.items()} == {"gru": "active", "ae": "active", "persistence-z": "active"}
     for job in (train, training):
         assert job.run(database, config, site, now + timedelta(hours=1)) == "nothing to train"
     run.run(database, config, site, now)
@@ -291,12 +289,11 @@ def test_networks_are_trained_registered_and_used(database, config, site, monkey
         reasons = c.execute(select(f.reason, f.shown).where(*live)).all()
         mine = (model.c.kind == "gru", model.c.state != "retired")
         states = c.execute(select(model.c.state).where(*mine)).scalars().all()
-    assert (hashes, states, {shown for _, shown in reasons}) == ([kinds["gru"].model_hash], ["shadow"], {False})
-    told = r"in shadow: no forecast of it has been scored yet; shown on 20\d\d-\d\d-\d\d at the earliest"
-    assert all(re.fullmatch(told, why) for why, _ in reasons)
-    why = ask(database, load_view, "why_not_shown", site=site.id)
-    assert {(r["station"], r["model"]) for r in why} == {(f"G{i}", "gru") for i in range(3)}
-    assert all(r["lacking"] and r["earliest_at"] > r["issued_at"] for r in why)
+    assert (hashes, states, {shown for _, shown in reasons}) == ([kinds["gru"].model_hash], ["active"], {False})
+    assert {why for why, _ in reasons} == {
+        "the network alone, never shown; auto takes a share of it by its past errors"
+    }
+    assert ask(database, load_view, "why_not_shown", site=site.id) == []
     check_shares(database, config, site, now)
     anomaly.run(database, config, site, now)
     with database.read() as c:

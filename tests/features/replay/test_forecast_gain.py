@@ -17,8 +17,8 @@ from monitor.features.forecasts.queries.forecasts import add_forecasts
 from monitor.features.forecasts.tables import forecast, forecast_score
 from monitor.features.replay.cli.backtest import keep_proof, pick_criterion
 from monitor.features.replay.cli.scorecard import describe_gain
-from monitor.models.queries.proofs import load_proof_facts
-from monitor.models.queries.registry import GateRow, add_model, change_gate, find_model
+from monitor.models.queries.proofs import ModelTest, add_proof, load_proof_facts
+from monitor.models.queries.registry import add_model
 from monitor.models.tables import model_proof
 from monitor.readings.queries.observations import find_series_id
 from monitor.readings.queries.storing import add_observations
@@ -86,19 +86,16 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url, tmp_path, m
     assert "other settings" in find_unproven([other], epoch_s(now))["f"], "another bound is another question"
     with pytest.raises(RefusedError, match="no criterion of kind forecast; the site has: f"):
         pick_criterion(voting, "v")
-    # forecasts of checkpoints that are shown no more say nothing of those that are
+    # a newly trained network is no other question: its share in what is shown follows its errors
     with database.write() as c:
         who = {"kind": "gru", "task": "forecast", "site": "slope", "path": "x", "card": {}, "reason": ""}
         add_model(c, "a" * 64, **who, now=START, actor=Actor("ada"))
-        at = START + timedelta(days=45)
-        shown = GateRow("a" * 64, DAY, "active", at, at, "", 40, 1.0, 2.0, 0.5, 0.8, 0.8, "G1", 0.95, at)
-        change_gate(c, find_model(c, "a" * 64), None, shown, Actor("ada"), at)
-    fact = prove()
-    assert fact.why == "forecasts for 1 d were scored at 7 issue times, 30 are needed"
+        (fact,) = load_proof_facts(c, voting, now)
+    assert find_unproven([fact], epoch_s(now)) == {}
+    # the command itself: by a backtest that says who keeps it; the newest test before it was not passed
     with database.write() as c:
-        hidden = replace(shown, state="shadow")
-        change_gate(c, find_model(c, "a" * 64), shown, hidden, Actor("ada"), START + timedelta(days=10))
-    # the command itself: by a backtest that says who keeps it
+        failed = ModelTest("forecast", "f", "", "", ("too wide",), {}, 1)
+        add_proof(c, voting, votes, failed, Actor("ada"), datetime.now(UTC))
     text = SITE.source.replace('id = "f"', 'id = "f"\nrole = "witness"')
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database, text)))
     labels = tmp_path / "events.csv"

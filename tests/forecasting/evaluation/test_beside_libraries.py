@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from forecasting.evaluation.challenge import diebold_mariano
+from forecasting.evaluation.significance import diebold_mariano
 from forecasting.hydrology.return_period import Extremes, fit_extremes
 from forecasting.simple import lad
 from forecasting.simple.lad import solve

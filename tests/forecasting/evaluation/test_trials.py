@@ -144,19 +144,17 @@ def trials():
 def test_every_trial_holds_the_models_that_are_always_there(trials):
     assert [(t.fold, t.horizon_s / DAY_S) for t in trials] == [(0, 1), (0, 7), (1, 1), (1, 7)]
     for trial in trials:
-        assert [a.label for a in trial.answers] == ["persistence", "drift", "lld", "ridge", "auto", "gated"]
-        gated, auto = trial.answers[-1], trial.answers[-2]
-        np.testing.assert_array_equal(gated.point, auto.point)
+        assert [a.model for a in trial.answers] == ["persistence", "drift", "lld", "auto", "ridge"]
         row = json.loads(json.dumps(score_all(trial)[0].to_json(), allow_nan=False))
         assert set(WANTED.split()) <= set(row)
 
 
 def test_scores_by_station_and_month_add_up_to_those_over_all(trials):
     for trial in trials[:2]:
-        every = {s.label: s for s in score_all(trial)}
+        every = {s.model: s for s in score_all(trial)}
         for parts in (score_stations(trial), score_months(trial), score_stages(trial)):
-            for label, whole in every.items():
-                mine = [s for s in parts if s.label == label]
+            for model, whole in every.items():
+                mine = [s for s in parts if s.model == model]
                 assert sum(s.n for s in mine) == whole.n
                 assert sum(s.n * s.mae_mm for s in mine) == pytest.approx(whole.n * whole.mae_mm)
                 assert sum(s.n * s.bias_mm for s in mine) == pytest.approx(whole.n * whole.bias_mm, abs=1e-9)
@@ -356,7 +354,7 @@ def test_the_command_prints_rows_and_known_errors(tmp_path, capsys):
     assert run_verb(told) == 0
     out = capsys.readouterr()
     rows = [json.loads(line) for line in out.out.splitlines()]
-    assert {r["model"] for r in rows} == {"persistence", "drift", "lld", "auto", "gated"}
+    assert {r["model"] for r in rows} == {"persistence", "drift", "lld", "auto"}
     assert ({r["station"] for r in rows}, {r["horizon"] for r in rows}) == ({"all", "G0", "G1"}, {"1d", "7d"})
     assert "fold 1: lld" in out.err
     named = tmp_path / "named.toml"
@@ -367,6 +365,7 @@ def test_the_command_prints_rows_and_known_errors(tmp_path, capsys):
     for words, text in (
         (["backtest", "--data", "nowhere.csv"], "no such file"),
         (["backtest", "--data", str(path), "--models", "oracle"], "no model is called 'oracle'"),
+        (["backtest", "--data", str(path), "--models", "auto+gru"], "'auto+gru' was removed: auto is the forecast"),
         (["backtest", "--data", str(path), "--horizons", "1m"], "shorter than the sampling interval"),
         (["backtest", "--data", str(path), "--config", str(named)], "no driver is called 'R9.rain_mm'; there are R1"),
         (["backtest"], "name a record"),
@@ -402,13 +401,9 @@ def test_a_horizon_too_long_for_a_network_is_dropped_and_the_others_are_scored()
     said = []
     ahead, quick = [DAY_S, 40 * DAY_S], {"epochs": 1}
     trials = list(run_trials(slope(), ["gru"], ahead, folds=1, training=quick, on_progress=said.append))
-    labels = [{answer.label for answer in trial.answers} for trial in trials]
-    assert ["gru" in of for of in labels] == [True, False]
-    assert {"persistence", "drift", "lld", "gated"} <= labels[1]
+    models = [[answer.model for answer in trial.answers] for trial in trials]
+    assert models == [["persistence", "drift", "lld", "auto", "gru"], ["persistence", "drift", "lld", "auto"]]
     assert any("gru: 40d dropped: a block of" in line for line in said)
-    answers = {answer.label: answer for answer in trials[0].answers}
-    if not next(a for a in trials[0].answers if (a.model, a.variant) == ("gru", "gated")).verdict.shown:
-        np.testing.assert_array_equal(answers["gated"].point, trials[0].best)
 
 
 def test_a_record_too_short_for_a_network_is_scored_without_it():
@@ -417,7 +412,7 @@ def test_a_record_too_short_for_a_network_is_scored_without_it():
     short = slope().head(260)
     long = {"epochs": 1, "window": 150}
     (trial,) = run_trials(short, ["gru"], [DAY_S], folds=1, training=long, on_progress=said.append)
-    assert {answer.label for answer in trial.answers} == {"persistence", "drift", "lld", "gated"}
+    assert {answer.model for answer in trial.answers} == {"persistence", "drift", "lld", "auto"}
     assert any("gru left out: 0 issue times see a window of 150" in line for line in said), said
 
 

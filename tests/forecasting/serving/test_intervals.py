@@ -1,4 +1,4 @@
-"""Scores, adaptive conformal intervals, fans and the gate.
+"""Scores, adaptive conformal intervals, fans, and the forecast that is shown.
 Networks in the average: a share comes of scored errors that were known, and a bad network costs next to nothing.
 """
 
@@ -9,19 +9,14 @@ import numpy as np
 import pytest
 
 from forecasting.data.series import DAY_S, Panel
-from forecasting.data.splits import split
 from forecasting.metrics import coverage, mae, pinball, rmse, skill, winkler
-from forecasting.serving.calibration import calibrate
 from forecasting.serving.conformal import WINDOW, ConformalState, margin, replay, score, update
-from forecasting.serving.gate import blend_weight, choose_shown, decide
 from forecasting.serving.members import compute_network_weights, join_networks
-from forecasting.serving.quantiles import NORMAL, blend_quantiles, conform, repeat_point, widen
+from forecasting.serving.quantiles import conform, repeat_point, widen
 from forecasting.serving.records import Limits, ScoredError
-from forecasting.simple.auto import fit_auto
-from forecasting.simple.baselines import fit_lld
+from forecasting.serving.shown import choose_shown
 from monitor.text.reasons import convert_reason
 from tests.data.forecast_rows import REASON, row
-from tests.tables import tabulated
 
 
 def test_scores_on_small_numbers():
@@ -135,89 +130,7 @@ def test_fans_never_cross():
     assert ready.sum() > 400
     assert (np.diff(out[ready], axis=-1) >= 0).all()
     np.testing.assert_array_equal(out[..., 2], fan[..., 2])
-    mixed = blend_quantiles(repeat_point(values), fan, 0.25)
-    np.testing.assert_allclose(mixed, 0.75 * values[..., None] + 0.25 * fan)
     assert np.ptp(repeat_point(values), axis=-1).max() == 0
-
-
-def fan_of(point, sigma):
-    return point[..., None] + sigma * NORMAL
-
-
-def gate_of(network_noise, base_noise=1.0, rows=300, widen_by=1.0, seed=1):
-    rng = np.random.default_rng(seed)
-    observed = rng.normal(0, 5, (rows, 4))
-    shared = rng.normal(0, 1, (rows, 4))
-    base = observed + base_noise * shared
-    network = observed + network_noise * shared
-    weight = blend_weight(observed, base, network)
-    blend = weight * network + (1.0 - weight) * base
-    fans = fan_of(blend, widen_by * np.nanstd(observed - blend)), fan_of(base, base_noise)
-    return decide(observed, *fans, weight=weight, baseline="lld", horizon_s=7 * DAY_S)
-
-
-@tabulated(
-    ("noise", "facts", "is_shown", "reason"),
-    [
-        (0.7, {}, True, "shown: beats lld by 30"),
-        (0.7, {"widen_by": 1.25}, True, "shown: "),  # too wide costs in the score, and the next errors narrow it
-        (0.95, {}, True, "shown: "),
-        (0.98, {}, False, "beats lld by 2."),
-        (1.5, {}, False, "the network adds nothing to lld at 7 d on calibration"),
-        (0.7, {"widen_by": 0.6}, False, "80 % interval holds only"),
-        (0.7, {"widen_by": 4.0}, False, "(CRPS)"),
-        (0.7, {"rows": 20}, False, "not enough data: 20 scored"),
-    ],
-)
-def test_the_gate_opens_for_a_network_that_is_better_by_enough_covers_and_has_data(noise, facts, is_shown, reason):
-    gate = gate_of(noise, **facts)
-    text = convert_reason(gate.reason)
-    assert (gate.shown, reason in text) == (is_shown, True), text
-    json.dumps(gate.to_json(), allow_nan=False)
-    if text.startswith("shown: beats lld by 30"):
-        assert (gate.weight, gate.skill) == (1.0, pytest.approx(0.3, abs=0.02))
-        assert gate.skill == pytest.approx(1.0 - gate.mae_mm / gate.baseline_mae_mm)
-    elif noise > 1.0:
-        assert gate.weight == 0.0
-    elif noise == 0.98:
-        assert text.endswith("3% are needed")
-
-
-class Lld:
-    """A network that learnt nothing: what it corrects, with an interval."""
-
-    def __init__(self, lld):
-        self.lld = lld
-
-    def quantiles(self, values, origins, noise_mm=None, drivers=None):
-        del noise_mm, drivers
-        return self.lld.predict(values, origins)[..., None] + NORMAL
-
-
-def test_a_network_is_judged_on_a_base_that_has_not_seen_what_it_is_judged_on():
-    """Else a network that learnt nothing would win by the choice of `lld` on the very block."""
-    rng = np.random.default_rng(4)
-    turn = np.where(np.arange(400) < 360, 1.0, -1.0)
-    panel = Panel(0.0, DAY_S, ("A", "B"), np.cumsum(turn[:, None] + rng.normal(0, 0.8, (400, 2)), axis=0))
-    parts, steps = split(400), (1, 7)
-    auto, lld = fit_auto(panel, parts.calibration, steps), fit_lld(panel, parts.calibration, steps)
-    origins, judged = calibrate(Lld(lld), lld, auto, panel, parts, horizons_s=(DAY_S, 7 * DAY_S))
-    unseen = next(one for one in auto.judged if one.name == "lld").predict(panel.values, origins)
-    for i, one in enumerate(judged):
-        np.testing.assert_allclose(one.own[..., 2], unseen[:, :, i], atol=1e-9)
-    assert not np.allclose(unseen, lld.predict(panel.values, origins)), "the two choices differ, or this shows nothing"
-
-
-def test_a_gain_in_one_third_only_is_refused():
-    rng = np.random.default_rng(0)
-    observed = rng.normal(0, 1, (900, 2))
-    base = observed + rng.choice([-1.0, 1.0], (900, 2))
-    network = base.copy()
-    network[600:] = observed[600:]
-    network[:600] += 0.04 * (base - observed)[:600]
-    gate = decide(observed, fan_of(network, 0.8), fan_of(base, 0.8), weight=1.0, baseline="lld", horizon_s=DAY_S)
-    assert not gate.shown
-    assert "1 of 3" in convert_reason(gate.reason)
 
 
 def shown(rows):
@@ -225,30 +138,19 @@ def shown(rows):
 
 
 def test_exactly_one_row_is_shown():
-    rows = [
-        row("persistence"),
-        row("auto"),
-        row("lld"),
-        row("auto+gru", skill=0.05),
-        row("auto+lstm", skill=0.08),
-        row("auto+graph-gru", shown=False, skill=0.5),
-        row("lstm", shown=False),
-    ]
+    rows = [row("persistence"), row("auto"), row("lld"), row("lstm", shown=False)]
     out = choose_shown(rows)
-    assert shown(out) == [("A", 86400.0, "auto+lstm")]
-    assert (convert_reason(out[3].reason), out[5].reason) == (
-        "not shown: auto+lstm is the forecast of this horizon",
-        REASON,
-    )
+    assert shown(out) == [("A", 86400.0, "auto")]
+    assert (convert_reason(out[2].reason), out[3].reason) == ("not shown: auto is the forecast of this horizon", REASON)
     assert rows[0].shown, "the input is left alone"
 
 
 def test_baselines_take_over_in_their_order():
-    closed = row("gru", shown=False)
-    assert shown(choose_shown([closed, row("persistence"), row("lld"), row("auto")])) == [("A", 86400.0, "auto")]
-    assert shown(choose_shown([closed, row("persistence"), row("lld")])) == [("A", 86400.0, "lld")]
+    own = row("gru", shown=False)
+    assert shown(choose_shown([own, row("persistence"), row("lld"), row("auto")])) == [("A", 86400.0, "auto")]
+    assert shown(choose_shown([own, row("persistence"), row("lld")])) == [("A", 86400.0, "lld")]
     assert shown(choose_shown([row("seasonal"), row("persistence")])) == [("A", 86400.0, "persistence")]
-    assert shown(choose_shown([row("seasonal"), closed])) == [("A", 86400.0, "seasonal")]
+    assert shown(choose_shown([row("seasonal"), own])) == [("A", 86400.0, "seasonal")]
     two = choose_shown([row("lld"), row("lld", station="B"), row("lld", horizon_s=60.0), row("auto", station="B")])
     assert sorted(shown(two)) == [("A", 60.0, "lld"), ("A", 86400.0, "lld"), ("B", 86400.0, "auto")]
 

@@ -17,12 +17,12 @@ from forecasting.kinematics.extrapolation import extrapolate, normal_below
 from forecasting.reasons import Reason, split_reason
 from forecasting.serving.conformal import ConformalState, feedback, margin, relax_score, replay, stretch_margin, update
 from forecasting.serving.experience import PACE_FEWEST, compare_drivers, compare_motion, see_pace
-from forecasting.serving.gate import choose_shown
 from forecasting.serving.issue import FEWEST_ROWS, OBSERVED_SHARE, WIDER, WINDOW, find_silent
 from forecasting.serving.jobs import forecast
 from forecasting.serving.kinematic import TAKES_OVER, see_motion, step_in
 from forecasting.serving.path import MOVED, lay_paths
 from forecasting.serving.quantiles import conform, repeat_point
+from forecasting.serving.shown import choose_shown
 from forecasting.simple.auto import fit_auto
 from monitor.text.reasons import convert_reason
 from tests.data.forecast_rows import row as make_row
@@ -241,15 +241,14 @@ def test_record_rain_closes_the_models_that_read_it_and_no_other():
 
 def test_it_stands_in_for_every_model_once_and_says_for_which():
     panel = lay(sudden(3))
-    network = row(panel, "gru", model_hash="f" * 64, skill=0.2)
+    network = row(panel, "gru", model_hash="f" * 64, shown=False)
     made = (row(panel), row(panel, "auto"), network)
     chosen = choose_shown([one for each in made for one in step_in(panel, None, [each], 7)[0]])
-    assert [one.model for one in chosen] == ["lld", "auto", "gru", "kinematic"]
+    assert [one.model for one in chosen] == ["lld", "auto", "kinematic", "gru"]
     (shown,) = [one for one in chosen if one.shown]
-    assert (shown.model, shown.replaces, shown.model_hash) == ("kinematic", "gru", None)
-    assert all(
-        convert_reason(one.reason).startswith("not shown: outside experience: ") for one in chosen if not one.shown
-    )
+    assert (shown.model, shown.replaces, shown.model_hash) == ("kinematic", "auto", None)
+    closed = [one for one in chosen if one.model in {"lld", "auto"}]
+    assert all(convert_reason(one.reason).startswith("not shown: outside experience: ") for one in closed)
 
 
 def test_inside_nothing_changes_but_that_it_is_said():

@@ -15,9 +15,9 @@ from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import Block
 from forecasting.kinematics.velocity import fit_velocity
 from forecasting.reasons import Reason
-from forecasting.serving.gate import choose_shown
 from forecasting.serving.issue import find_calibration
 from forecasting.serving.jobs import forecast
+from forecasting.serving.shown import choose_shown
 from forecasting.simple import trend
 from forecasting.simple.auto import Auto, fit_auto, fit_season
 from forecasting.simple.baselines import fit_baseline

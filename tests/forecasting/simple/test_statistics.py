@@ -13,7 +13,6 @@ from forecasting.data.splits import Block
 from forecasting.data.windows import last_value, trailing
 from forecasting.errors import UnknownModelError
 from forecasting.evaluation.backtest import run_trials
-from forecasting.metrics import CAUTION, cautious_gap
 from forecasting.registry import BASELINES, list_networks
 from forecasting.simple import ets
 from forecasting.simple.arima import fit_arima
@@ -312,21 +311,6 @@ def test_a_member_that_runs_away_or_is_silent_moves_the_median_by_a_rank():
     assert (median(zero, line, wild), median(wild, silent, zero, line)) == (55.0, 55.0)
     assert (median(zero, silent, line), median(silent, zero)) == (52.5, 50.0)
     assert np.isnan(median(silent, silent))
-
-
-def test_half_a_standard_error_is_asked_of_a_rival():
-    rng = np.random.default_rng(8)
-    other = np.abs(rng.normal(0, 1, (400, 3)))
-    gaps = rng.normal(-0.02, 0.5, (400, 3))
-    got = cautious_gap(other + gaps, other, 1)
-    spread = gaps.mean(axis=1).std() / np.sqrt(400)
-    assert got == pytest.approx((gaps.mean() + CAUTION * spread) / other.mean())
-    # a month ahead neighbouring errors are nearly one: the same gaps, held for thirty rows, are worth a thirtieth
-    held = np.repeat(gaps[:14], 30, axis=0)[:400]
-    assert cautious_gap(other + held, other, 30) > cautious_gap(other + held, other, 1)
-    other[::2], gaps[1::4] = np.nan, np.nan
-    assert np.isfinite(cautious_gap(other + gaps, other, 7))
-    assert cautious_gap(other * np.nan, other, 7) == 0.0
 
 
 def test_the_expert_average_is_its_formula():

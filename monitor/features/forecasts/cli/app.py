@@ -1,11 +1,11 @@
-"""`slopeward forecast`: run and train; trials on files and the life of models stand beside it."""
+"""`slopeward forecast`: run, train, list, compare and test forecasts."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.api.cli import add_acts, name_os_actor, session
+from monitor.api.cli import name_os_actor, session
 from monitor.features.forecasts.cli import explain, models, trials
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def run(site: session.SiteOption) -> None:
 def hindcast(site: session.SiteOption) -> None:
     """Score the past at once: issue from moments of the newest quarter of the record, by networks that end before it.
 
-    The service does it after each first training. Rows are marked `hindcast`: never shown, and no gate counts them.
+    The service does it after each first training. Rows are marked `hindcast` and never shown. Networks have a share in
+    `auto` by them until their own forecasts are scored.
     """
     from monitor.features.forecasts.hindcast import run_hindcast
 
@@ -71,7 +72,7 @@ def train(
         int, typer.Option(min=0, max=session.LARGEST_SEED, help="Same seed and data give the same checkpoint.")
     ] = 7,
 ) -> None:
-    """Train one network of a site now: a new candidate beside the others; its record will say whether it is shown."""
+    """Train one network of a site now; from its first forecasts on it replaces its predecessor."""
     from forecasting.registry import describe_unknown_model, is_network
     from monitor.api.queries.models import TrainingOrder
     from monitor.features.forecasts.train import train_one
@@ -86,6 +87,24 @@ def train(
         raise typer.Exit(4)
 
 
+def _explain_removed() -> None:
+    """Name what replaces this command, which was removed."""
+    session.print_note(
+        "networks take part in the forecast by their past errors; to stop one, remove it from forecast.models of the "
+        "site file"
+    )
+    raise typer.Exit(2)
+
+
+for removed in ("promote", "retire"):
+    app.command(
+        removed,
+        hidden=True,
+        epilog="Example: slopeward forecast compare --site north-bench",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )(_explain_removed)
+
+
 for verb, example in (
     (explain.explain, "slopeward forecast explain --site north-bench --station G1 --json"),
     (models.models, "slopeward forecast models --site north-bench --history"),
@@ -95,4 +114,3 @@ for verb, example in (
     (trials.leak_test, "slopeward forecast leak-test --data SK --models baselines --count 1000"),
 ):
     app.command(epilog=f"Example: {example}")(verb)
-add_acts(app, "forecast")

@@ -1,4 +1,4 @@
-"""`slopeward forecast models|compare|promote|retire`: what the trained forecasters are worth, and who is shown."""
+"""`slopeward forecast models|compare`: the trained models, and what the forecasts of each model were worth."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,15 +11,15 @@ import typer
 from monitor.api.cli import session
 from monitor.api.errors import RefusedError, SlopewardError
 from monitor.api.extras import describe_missing, is_installed
-from monitor.api.text import describe_error, format_duration, format_iso, list_names, record_to_json
+from monitor.api.text import describe_error, format_duration, format_iso, list_names
 from monitor.features.forecasts.cli.trials import fit_horizons, model_list, open_records, refuse_interpolated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from forecasting.evaluation.peers import PeerScore
-    from forecasting.serving.promotion import Scored
-    from monitor.api.queries.models import GateRow, ModelRow, Transition
+    from monitor.api.queries.models import ModelRow, Transition
+    from monitor.features.forecasts.scored import Scored
 
 NAMES = {"drift": "straight line"}
 
@@ -93,7 +93,7 @@ def models(
     ] = False,
     history: Annotated[bool, typer.Option("--history", help="Every change of state with its reason.")] = False,
 ) -> None:
-    """List trained models with their state, forecasters with gate, skill and coverage, and what waits for readings.
+    """List trained models with their state, and the models that wait for readings.
 
     Exit 4 when there is none.
     """
@@ -115,7 +115,7 @@ def models(
 
 
 def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
-    from monitor.api.queries.models import list_awaited, load_gates, load_models, load_transitions
+    from monitor.api.queries.models import list_awaited, load_models, load_transitions
     from monitor.api.sites import scan_sites
 
     sites = [one for one in scan_sites(session.read_service().paths.sites)[0] if site in {None, one.id}]
@@ -123,14 +123,12 @@ def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
     with session.open_database() as db, db.read() as c:
         rows = [r for r in load_models(c, site=site) if everything or r.state != "retired"]
         session.check_site(c, site, rows)
-        gates = load_gates(c, [r.model_hash for r in rows])
         changes = {r.model_hash: load_transitions(c, r.model_hash) if history else [] for r in rows}
         awaited = list_awaited(c, sites, now)
     for row in rows:
-        mine = list(gates.get(row.model_hash, {}).values())
         session.show_in_order(
-            _model_facts(row, mine, changes[row.model_hash] if history else None),
-            "\n".join(_model_lines(row, mine, changes[row.model_hash])),
+            _model_facts(row, changes[row.model_hash] if history else None),
+            "\n".join(_model_lines(row, changes[row.model_hash])),
         )
     for name, what in awaited:
         line = f"{'-':12}  {what.task:9} {what.what:14} {name:20} {'awaited':9} {what.describe()}"
@@ -171,7 +169,7 @@ class CompareArguments:
 
 
 def compare(given: CompareArguments) -> None:
-    """Set every forecaster beside the one that is shown, on the same scored targets; exit 4 when nothing is scored.
+    """Compare every model with what is shown, on the same scored targets; exit 4 when nothing is scored.
 
     With --peers a file is scored in place of a site: persistence, the straight line, our models and those of
     statsforecast, from the same origins.
@@ -185,7 +183,6 @@ def compare(given: CompareArguments) -> None:
 
 
 def _compare_site(site: str, given: CompareArguments) -> None:
-    from forecasting.evaluation.challenge import challenge
     from monitor.api.queries.models import load_models
     from monitor.api.queries.readings import load_series
     from monitor.features.forecasts.queries.scores import load_forecasters, load_scored
@@ -197,24 +194,16 @@ def _compare_site(site: str, given: CompareArguments) -> None:
         names = {one.id: one.name for one in load_series(c, site)}
         states = {r.model_hash: r.state for r in load_models(c, task="forecast", site=site)}
         for horizon_s in _horizons(one.forecast.horizons_s, given.horizon):
-            forecasters, champion = load_forecasters(c, names, horizon_s, now, since, hindcast=given.hindcast)
-            if champion is None:
+            forecasters, shown = load_forecasters(c, names, horizon_s, now, since, hindcast=given.hindcast)
+            if shown is None:
                 continue
             scored = {
                 w: load_scored(
-                    c,
-                    names,
-                    horizon_s,
-                    now,
-                    model=w[0],
-                    model_hash=w[1],
-                    since=since,
-                    newest=None,
-                    hindcast=given.hindcast,
+                    c, names, horizon_s, now, model=w[0], model_hash=w[1], since=since, hindcast=given.hindcast
                 )
                 for w in forecasters
             }
-            for who in sorted(forecasters, key=lambda w: (w != champion, w)):
+            for who in sorted(forecasters, key=lambda w: (w != shown, w)):
                 if not scored[who]:
                     continue
                 found += 1
@@ -228,12 +217,12 @@ def _compare_site(site: str, given: CompareArguments) -> None:
                         "model": who[0],
                         "model_hash": who[1],
                         "state": state,
-                        "shown": who == champion,
-                        "champion": champion[0],
+                        "shown": who == shown,
+                        "reference": shown[0],
                         "stage": _stated(stage),
                         "situation": _stated(situation),
                         "latency_ms": _usual_ms(rows),
-                        **_flat(challenge(rows, scored[champion], horizon_s)),
+                        **_compare(rows, scored[shown]),
                     }
                     session.show(facts, _compare_line(facts))
     session.require_any(found, "nothing is scored yet")
@@ -248,13 +237,16 @@ def _horizons(known: tuple[float, ...], given: str | None) -> tuple[float, ...]:
     return (horizon_s,)
 
 
-def _flat(found: Any) -> dict[str, Any]:
-    facts = asdict(found)
-    record: dict[str, Any] = facts.pop("record")
-    return record | facts
+def _compare(rows: "Sequence[Scored]", reference: "Sequence[Scored]") -> dict[str, Any]:
+    """Add up the forecasts that have one of the reference for the same target, and those of the reference."""
+    from monitor.features.forecasts.scored import pair_up, summarise
+
+    rows, reference = pair_up(rows, reference)
+    other = summarise(reference)
+    return {**asdict(summarise(rows)), "reference_mae": other.mae, "reference_crps": other.crps}
 
 
-def _model_facts(row: "ModelRow", gates: "Sequence[GateRow]", changes: "Sequence[Transition] | None") -> dict[str, Any]:
+def _model_facts(row: "ModelRow", changes: "Sequence[Transition] | None") -> dict[str, Any]:
     transitions = [{k: v for k, v in asdict(t).items() if k != "model_hash"} for t in changes or ()]
     return {
         "model_hash": row.model_hash,
@@ -265,45 +257,28 @@ def _model_facts(row: "ModelRow", gates: "Sequence[GateRow]", changes: "Sequence
         "reason": row.reason,
         "path": row.path,
         "created_at": format_iso(row.created_at),
-        "horizons": [record_to_json(g, "model_hash") for g in gates],
         **({} if changes is None else {"history": transitions}),
     }
 
 
-def _model_lines(row: "ModelRow", gates: "Sequence[GateRow]", changes: "Sequence[Transition]") -> "Iterator[str]":
+def _model_lines(row: "ModelRow", changes: "Sequence[Transition]") -> "Iterator[str]":
     yield f"{row.model_hash[:12]}  {row.task:9} {row.kind:14} {row.site or '-':20} {row.state:9} {row.reason or ''}"
-    for gate in gates:
-        worst = "" if gate.worst_80 is None else f" (worst {gate.worst_station} {gate.worst_80:.0%})"
-        yield (
-            f"    {_words(gate.horizon_s):>6} {gate.state:7} n {gate.issues:>3}  skill {_share(gate.skill)}  80 % held "
-            f"{_share(gate.coverage_80)}{worst}  {gate.reason}"
-        )
     for t in changes:
-        at = "" if t.horizon_s is None else f" at {_words(t.horizon_s)}"
-        who = t.by + (f" with {t.second_by}" if t.second_by else "")
-        yield f"    {format_iso(t.at)[:16]}Z{at} {t.from_state or 'new'} -> {t.to_state}, {who}: {t.reason}"
+        yield f"    {format_iso(t.at)[:16]}Z {t.from_state or 'new'} -> {t.to_state}, {t.by}: {t.reason}"
 
 
 def _compare_line(facts: dict[str, Any]) -> str:
-    p = "" if facts["p"] is None else f"  p {facts['p']:.2f}"
     worst = "" if facts["worst_80"] is None else f" (worst {facts['worst_station']} {facts['worst_80']:.0%})"
     mark = "*" if facts["shown"] else " "
     who = f"{facts['model']:14} {facts['model_hash'][:12]:12} {facts['state']:9}"
     unit = facts["unit"]
-    errors = f"mae {_figure(facts['mae'])} {unit} ({facts['champion']} {_figure(facts['reference_mae'])} {unit})"
-    errors += _between(facts["mae_95"])
+    errors = f"mae {_figure(facts['mae'])} {unit} ({facts['reference']} {_figure(facts['reference_mae'])} {unit})"
     held = f"80 % held {_share(facts['coverage_80'])}{worst}, 95 % {_share(facts['coverage_95'])}"
-    skill = _share(facts["skill"])
-    stage = "".join(f"{facts[key]}: " for key in ("stage", "situation") if facts[key] is not None)
-    spread = "" if facts["crps"] is None else f"  crps {_figure(facts['crps'])}{_between(facts['crps_95'])}"
-    if facts["pit_below_10"] is not None:
-        spread += f"  below 10 % {_share(facts['pit_below_10'])}, above 90 % {_share(facts['pit_above_90'])}"
-    spread += "" if facts["lowest_30"] is None else f"  lowest 30 {_share(facts['lowest_30'])}"
+    part = "".join(f"{facts[key]}: " for key in ("stage", "situation") if facts[key] is not None)
+    spread = "" if facts["crps"] is None else f"  crps {_figure(facts['crps'])} ({_figure(facts['reference_crps'])})"
     time = "" if facts["latency_ms"] is None else f"  {facts['latency_ms'] / 1000:.2f} s"
-    return (
-        f"{_words(facts['horizon_s']):>6} {mark} {who} {stage}n {facts['n']:>4}  {errors}  skill {skill}{p}  {held}"
-        f"{spread}{time}"
-    )
+    errors += f"  skill {_share(facts['skill'])}"
+    return f"{_words(facts['horizon_s']):>6} {mark} {who} {part}n {facts['n']:>4}  {errors}  {held}{spread}{time}"
 
 
 def _parts(rows: "Sequence[Scored]", *, by_stage: bool, by_situation: bool) -> list[tuple[str | None, str | None]]:
@@ -323,10 +298,6 @@ def _usual_ms(rows: "Sequence[Scored]") -> float | None:
 
 def _share(value: float | None) -> str:
     return "   -" if value is None else f"{value:4.0%}"
-
-
-def _between(ends: tuple[float, float] | None) -> str:
-    return "" if ends is None else f" [{_figure(ends[0])}, {_figure(ends[1])}]"
 
 
 def _figure(value: float | None) -> str:

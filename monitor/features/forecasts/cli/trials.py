@@ -66,7 +66,7 @@ class TrialArguments:
 
 
 def backtest(given: TrialArguments) -> None:
-    """Score models on the past by rolling origin with embargo; persistence, drift, lld and gated always among them.
+    """Score models on the past by rolling origin with embargo; persistence, drift, lld and auto always among them.
 
     Stations of other intervals are scored apart. With --json one line per model, station, horizon and fold; station
     `all` is over all stations of an interval.
@@ -342,11 +342,11 @@ def summary(scores: "Sequence[Score]") -> list[str]:
     heads = ("horizon", "n", "MAE mm", "skill", "best", "cover80", "cover95", "fit s")
     lines = [f"{'model':22}" + "".join(f"{head:>9}" for head in heads)]
     for horizon_s in dict.fromkeys(s.horizon_s for s in every):
-        for label in dict.fromkeys(s.label for s in every):
-            mine = [s for s in every if s.label == label and s.horizon_s == horizon_s]
+        for model in dict.fromkeys(s.model for s in every):
+            mine = [s for s in every if s.model == model and s.horizon_s == horizon_s]
             if mine:
                 cells = "".join(f"{_number(pooled(mine, field), form):>9}" for field, form in COLUMNS)
-                lines.append(f"{label:22}{format_horizon(horizon_s):>9}{sum(s.n for s in mine):9}{cells}")
+                lines.append(f"{model:22}{format_horizon(horizon_s):>9}{sum(s.n for s in mine):9}{cells}")
     picked = {(s.fold, s.horizon_s): s.baseline for s in every}
     for horizon_s in dict.fromkeys(h for _, h in picked):
         names = [picked[k] for k in sorted(picked) if k[1] == horizon_s]

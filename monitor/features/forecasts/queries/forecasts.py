@@ -61,7 +61,7 @@ class ForecastRow:
     stage: str | None = None  # how the station moved as known at the issue; None before its first update
     novelty: float | None = None  # above 1 the motion lies outside what calibration saw
     replaces: str | None = None  # of a kinematic forecast: what would be shown
-    weight: float | None = None  # of networks in a blend or in `auto`; of a kinematic forecast its own
+    weight: float | None = None  # of networks in `auto`; of a kinematic forecast its own
     hindcast: bool = False  # made afterwards, from what was known when it says that it was issued
 
 

@@ -1,21 +1,16 @@
-"""What stored forecasts were worth, as the life cycle of models counts it: one row per scored forecast.
-
-A hindcast tells how good a model would have been; no verdict counts it.
-"""
+"""What stored forecasts were worth: one row per scored forecast."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, select
 
-from forecasting.serving.promotion import Scored
 from forecasting.serving.records import ScoredError
 from monitor.api.database import match_given
 from monitor.api.tables import series
 from monitor.api.text import epoch_s
+from monitor.features.forecasts.scored import Scored
 from monitor.features.forecasts.tables import forecast, forecast_score
-
-NEWEST = 250  # issue times per series: more than any verdict looks back, and a bound on what is read
 
 
 def load_scored(
@@ -27,31 +22,25 @@ def load_scored(
     model: str | None = None,
     model_hash: str | None = None,
     since: datetime | None = None,
-    newest: int | None = NEWEST,
+    newest: int | None = None,
     hindcast: bool = False,
 ) -> list[Scored]:
-    """Scored forecasts of some series at one horizon as known at `now`, newest `newest` of each series.
+    """Return scored forecasts of some series at one horizon as known at `now`.
 
     Args:
         names: series id to the name that the rows bear as station.
         now: scores written later are left out.
         model: only of this model; None: what was shown, whichever model it was.
         model_hash: only of this checkpoint.
-        newest: rows per series; None reads all.
+        newest: only so many of each series, the newest; None: all.
         hindcast: what was made afterwards, in place of what was issued.
     """
     f, k = forecast.c, forecast_score.c
-    auto, auto_score = forecast.alias(), forecast_score.alias()
-    a = auto.c
-    is_same_issue = (a.series_id == f.series_id, a.issued_at == f.issued_at, a.horizon_s == f.horizon_s)
-    is_auto = (a.model == "auto", a.model_hash == "")
     query = (
-        select(f.issued_at, k.error, k.baseline_error, k.inside_80, k.inside_95, f.latency_ms, k.winkler_80, f.stage)
-        .add_columns(series.c.unit, k.pinball, k.crps, k.pit, k.situation, auto_score.c.crps)  # as `Scored` has them
+        select(f.issued_at, k.error, k.baseline_error, k.inside_80, k.inside_95, f.latency_ms, f.stage)
+        .add_columns(series.c.unit, k.crps, k.situation)  # in the order of `Scored`
         .join(forecast_score, k.forecast_id == f.id)
         .join(series, series.c.id == f.series_id)
-        .join(auto, and_(*is_same_issue, *is_auto), isouter=True)
-        .join(auto_score, auto_score.c.forecast_id == a.id, isouter=True)
         .where(f.horizon_s == horizon_s, k.scored_at <= now, f.hindcast.is_(hindcast))
         .order_by(f.issued_at.desc())
         .limit(newest)
@@ -93,9 +82,9 @@ def load_errors(
 def load_forecasters(
     c: Connection, names: Mapping[int, str], horizon_s: float, now: datetime, since: datetime, *, hindcast: bool = False
 ) -> tuple[list[tuple[str, str]], tuple[str, str] | None]:
-    """Who forecast at a horizon in a span, as (model, hash), and who was shown last (the champion), or None.
+    """Return who forecast at a horizon in a span, as (model, hash), and who was shown last, or None.
 
-    Nothing of a `hindcast` was shown: there `auto` is the champion.
+    Nothing of a `hindcast` was shown: there `auto` takes its place.
     """
     f = forecast.c
     of = (f.series_id.in_(list(names)), f.horizon_s == horizon_s, f.hindcast.is_(hindcast))

@@ -37,7 +37,7 @@ from monitor.api.queries.alerts import (
     run_backtest,
 )
 from monitor.api.queries.ingest import open_imported_files
-from monitor.api.queries.models import ModelTest, add_proof, find_shown_since, load_shown_record, weights_in_use
+from monitor.api.queries.models import ModelTest, add_proof, load_shown_record
 from monitor.api.settings import read_text, read_toml
 from monitor.api.sites import Criterion, Site, load_site, parse_site
 from monitor.api.text import canonical_json, format_duration, list_names, parse_time
@@ -191,10 +191,7 @@ def keep_proof(db: Database, site: Site, card: Scorecard, keeper: Actor, criteri
     labels = canonical_json([label.to_json() for label in card.labels])
     with db.write() as c:
         now = datetime.now(UTC)  # a test is known from the instant at which it is written
-        records = {
-            h: load_shown_record(c, site.id, criterion, h, now, find_shown_since(c, site.id, h, now))
-            for h in sorted(horizons)
-        }
+        records = {h: load_shown_record(c, site.id, criterion, h, now) for h in sorted(horizons)}
         gained = [] if gain is None else [g or 0.0 for g in gain.gained_s]
         figures = {h: (r.issues, r.mae_mm, r.mae_persistence_mm, r.coverage_80) for h, r in records.items()}
         reasons = check_forecasts(figures, gained)
@@ -209,13 +206,12 @@ def keep_proof(db: Database, site: Site, card: Scorecard, keeper: Actor, criteri
                 "labels_sha256": hashlib.sha256(labels.encode()).hexdigest(),
             },
         }
-        weights = weights_in_use(c, site, criterion, criterion.id, now) or ""
         made_by = f"slopeward backtest --site {site.id} --prove {criterion.id}"
         proof = ModelTest(
             "forecast",
             criterion.id,
             made_by,
-            weights,
+            "",
             tuple(reasons),
             result,
             int(card.known["rows"]),

@@ -13,15 +13,14 @@ from monitor.web.parts.collect import read_site
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
-ACTS_ON = {"forecast": "model", "scene": "network"}  # by the task of a model
 SHOWN = 30  # newest of each
 
 
 @router.get("/sites/{site}/acts", response_class=HTMLResponse)
 def show_declared(request: Request, site: str) -> HTMLResponse:
     """What stands declared on a site, and the forms that declare, confirm and end."""
-    # Models of features that are not installed are left out, because there are no acts on them.
-    subjects = {act.name.partition(".")[0] for act in list_acts()}
+    # Without the feature of scenes there are no acts on its networks.
+    has_networks = any(act.name.startswith("network.") for act in list_acts())
     with read_site(request, site) as seen:
         choices = list_choices(seen.c, site)
         waiting = [one for one in load_waiting(seen.c, seen.now) if one.site == site]
@@ -29,11 +28,7 @@ def show_declared(request: Request, site: str) -> HTMLResponse:
         work = load_maintenance(seen.c, site, now)
         events = load_view(seen.c, "site_events", order_by=("-from_at", "-event_id"), limit=SHOWN, site=site)
         offsets = load_view(seen.c, "offsets", order_by=("-offset_id",), limit=SHOWN, site=site)
-        models = [
-            model
-            for model in load_models(seen.c, site=site)
-            if ACTS_ON.get(model.task) in subjects and model.state != "retired"
-        ]
+        networks = load_models(seen.c, task="scene", site=site) if has_networks else []
     return render(
         request,
         "declared.html",
@@ -43,5 +38,5 @@ def show_declared(request: Request, site: str) -> HTMLResponse:
         maintenance=work,
         events=events,
         offsets=offsets,
-        models=[(model, ACTS_ON[model.task]) for model in models],
+        networks=[network for network in networks if network.state != "retired"],
     )

@@ -13,7 +13,7 @@ Lamosano, Cascadia, the cracks.
 """
 
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -32,7 +32,7 @@ from tests.data.records import read_records
 RIVALS = ("persistence", "drift", "lld")
 MODELS = (*RIVALS, "trend", "auto")
 NETWORKS = ("gru", "lstm", "graph-gru")
-"""Each by itself, on the named and the measured records; `shown` counts the tests in which its gate was open."""
+"""Each by itself, on the named and the measured records."""
 SEED = 100
 SEEDS = {"hourly": range(200, 203), "daily": range(200, 206), "monthly": range(200, 210)}
 AGAIN = 300  # draws of seeds for a standard error
@@ -46,19 +46,14 @@ def judge(
 ) -> list[Told]:
     """Per horizon model to its figures, over all tests in which these networks answer."""
     found: list[dict[str, list[tuple[float, float, float, int]]]] = [defaultdict(list) for _ in horizons_s]
-    shown: list[Counter[str]] = [Counter() for _ in horizons_s]
     for trial in run_trials(panel, (*MODELS, *networks), horizons_s, last=last):
         i = horizons_s.index(trial.horizon_s)
-        scores = {one.label: one for one in score_all(trial) if one.n}
+        scores = {one.model: one for one in score_all(trial) if one.n}
         if scores.keys() >= {*networks}:  # a test in which a network has too little to learn from compares nothing
             for name in (*MODELS, *networks):
                 if (one := scores.get(name)) is not None:
                     found[i][name].append((one.mae_mm, 2.0 * one.pinball, one.coverage_80, one.n))
-                    shown[i][name] += bool(one.shown)
-    return [
-        {model: pool(parts) | ({"shown": shown[i][model]} if model in networks else {}) for model, parts in own.items()}
-        for i, own in enumerate(found)
-    ]
+    return [{model: pool(parts) for model, parts in own.items()} for own in found]
 
 
 def pool(parts: list[tuple[float, float, float, int]]) -> dict[str, float]:

@@ -5,9 +5,9 @@
 
 The three served networks are trained with every seed on the records of --core, and every other network with the first
 seed on the records of --rest. Models that appear only in tables run if --only names them. The result has the MAE in mm
-per horizon: mean of three folds, median and range of the seeds. `gated` is the forecast that the service would have
-shown. Each (record, model, seed) is stored in build/, so that an interrupted run continues where it stopped. A row of
-the result stays, with the day on which it was measured, until as many seeds of it have run again.
+per horizon: mean of three folds, median and range of the seeds. Each (record, model, seed) is stored in build/, so that
+an interrupted run continues where it stopped. A row of the result stays, with the day on which it was measured, until
+as many seeds of it have run again.
 """
 
 import json
@@ -57,14 +57,14 @@ def run(job: Job) -> list[dict[str, Any]]:
     scores = [
         s for trial in run_trials(panel, models, HORIZONS_S, seed=seed, training=training) for s in score_all(trial)
     ]
-    kept = ("mae_mm", "pinball", "skill_lld", "skill_best", "coverage_80", "worst_80", "seconds", "weight", "shown")
+    kept = ("mae_mm", "pinball", "skill_lld", "skill_best", "coverage_80", "worst_80", "seconds")
     facts = [
-        {"label": s.label, "horizon": format_horizon(s.horizon_s), "fold": s.fold} | {k: getattr(s, k) for k in kept}
+        {"label": s.model, "horizon": format_horizon(s.horizon_s), "fold": s.fold} | {k: getattr(s, k) for k in kept}
         for s in scores
     ]
     if model == "more":
         return [f for f in facts if f["label"] in MORE]
-    return [f for f in facts if model == "simple" or f["label"].startswith(model) or f["label"] == "gated"]
+    return [f for f in facts if model == "simple" or f["label"] == model]
 
 
 def path_of(job: Job) -> Path:
@@ -76,8 +76,7 @@ def collect(jobs: list[Job]) -> dict[str, Any]:
     for name, model, seed in jobs:
         if path_of((name, model, seed)).exists():
             for row in json.loads(path_of((name, model, seed)).read_text()):
-                label = f"gated {model}" if row["label"] == "gated" and model != "simple" else row["label"]
-                cells[name, label, row["horizon"]][seed].append(row)
+                cells[name, row["label"], row["horizon"]][seed].append(row)
     out: dict[str, Any] = {}
     for (name, label, horizon), by_seed in cells.items():
         means = [statistics.fmean(r["mae_mm"] for r in rows) for rows in by_seed.values()]

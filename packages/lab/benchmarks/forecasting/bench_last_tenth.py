@@ -32,9 +32,9 @@ from forecasting.data.workbook import read_sheet
 from forecasting.kinematics.failure import FailureSpec, Watch
 from forecasting.kinematics.failure_scores import draw_collapse
 from forecasting.metrics import winkler
-from forecasting.serving.gate import choose_shown
 from forecasting.serving.jobs import forecast
 from forecasting.serving.records import Forecast, Withheld
+from forecasting.serving.shown import choose_shown
 from monitor.features.forecasts.cli.curve_file import read_curve
 from monitor.text.reasons import convert_reason
 from tests.bench.record import DATA, LAB_RESULTS, parse_options
