@@ -1,4 +1,13 @@
-"""Run the jobs of a site as soon as its first readings suffice, without waiting for their next turn."""
+"""Run the jobs of a site as soon as its first readings suffice, without waiting for their next turn.
+
+A job runs early for two reasons only:
+
+* A forecast that needs no training has enough readings for the first time, or `GROWTH` times as many as at the last
+  attempt. The same factor separates two attempts at one training.
+* A training is over: every network or detector that it was started for exists, or `TRAINED_S` have passed. The job
+  that uses them then runs once. It does not run after each of them, because it would issue all forecasts of the site
+  again, from the same readings.
+"""
 
 import logging
 import threading
@@ -6,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from monitor.models.lacking import AwaitedModel, LackingModels, find_lacking
 from monitor.readings.queries.observations import load_newest_receptions
@@ -20,9 +29,16 @@ TRAINING_S: Final = 20.0  # between two checks during a training
 TRAINED_S: Final = 900.0  # a training is expected to end within this time
 LATER_S: Final = 300.0  # between two checks of a site that has forecasts and lacks something else
 AT_ONCE_S: Final = 0.5  # longest time for one round of checks, because the calling thread has other duties
-GROWTH: Final = 1.25  # how much a record must grow after a refused training before the next one
+GROWTH: Final = 1.25  # how much a record must grow after an attempt before the next one
 SETTLED: Final = 1.02  # a record that grows by more between two checks is still being imported
 WORTH_A_TRY: Final = 30  # rows before the first training of a model that does not say how many it needs
+
+
+class _ModelKey(NamedTuple):
+    """A model that does not exist yet, told apart from the same kind of model of other series."""
+
+    what: str
+    every_s: float
 
 
 @dataclass(slots=True)
@@ -34,9 +50,12 @@ class _FollowedSite:
     is_first: bool = True  # a series has no forecast yet, or no reading
     known: frozenset[int] = frozenset()
     newest: Mapping[int, datetime] = field(default_factory=dict)  # of series without a forecast
-    missing: frozenset[tuple[str, float]] | None = None  # networks and detectors that do not exist
-    tried: dict[tuple[str, float], int] = field(default_factory=dict)  # rows at the last attempt
-    rows: dict[tuple[str, float], int] = field(default_factory=dict)  # rows at the check before
+    # networks and detectors that did not exist at the check before, with the job that uses each
+    missing: Mapping[_ModelKey, str] = field(default_factory=dict)
+    in_training: frozenset[_ModelKey] = frozenset()
+    awaiting_run: frozenset[str] = frozenset()  # jobs that have not run yet with what was trained for them
+    tried: dict[_ModelKey, int] = field(default_factory=dict)  # rows at the last attempt
+    rows: dict[_ModelKey, int] = field(default_factory=dict)  # rows at the check before
     grows: bool = False  # readings for a training are still being imported
 
 
@@ -117,32 +136,41 @@ class FirstRuns:
 
 
 def _choose_jobs(site: _FollowedSite, lacking: LackingModels) -> list[str]:
+    """Return the jobs to run now, by the rules of this module."""
     site.grows = False
     ready = [model for model in lacking.awaited if _is_ready(site, model)]
-    site.tried |= {(model.what, model.every_s): model.rows for model in ready}
-    before = site.missing
-    site.missing = frozenset((model.what, model.every_s) for model in lacking.awaited if model.is_trained)
-    jobs = {model.job for model in ready if model.is_trained}
-    if jobs:
+    site.tried |= {_key(model): model.rows for model in ready}
+    jobs = {model.job for model in ready}
+    missing = {_key(model): model.used_by for model in lacking.awaited if model.is_trained}
+    trained = {used_by for key, used_by in site.missing.items() if key not in missing}
+    site.missing = missing
+    if site.fully_checked_s >= site.trains_until_s:
+        site.in_training = frozenset()
+    started = frozenset(_key(model) for model in ready if model.is_trained)
+    if started:
         site.trains_until_s = site.fully_checked_s + TRAINED_S
-    was_trained = before is not None and bool(before - site.missing)
-    if was_trained or any(not model.is_trained for model in ready):
-        jobs |= lacking.jobs
-    return sorted(jobs)
+    site.in_training = (site.in_training | started) & missing.keys()
+    busy = {missing[key] for key in site.in_training}
+    awaiting_run = site.awaiting_run | trained
+    site.awaiting_run = awaiting_run & busy
+    return sorted(jobs | (awaiting_run - busy))
+
+
+def _key(model: AwaitedModel) -> _ModelKey:
+    return _ModelKey(model.what, model.every_s)
 
 
 def _is_ready(site: _FollowedSite, model: AwaitedModel) -> bool:
-    """Return whether an attempt makes sense: there are enough rows, and more than at the last attempt.
+    """Return whether an attempt makes sense: there are enough rows, and `GROWTH` times those of the last attempt.
 
     A training waits until an import has ended, because a model trained on a part of the record would be used for a
     week.
     """
-    key = (model.what, model.every_s)
-    tried, before = site.tried.get(key, 0), site.rows.get(key, 0)
+    key = _key(model)
+    rows_before = site.rows.get(key, 0)
     site.rows[key] = model.rows
-    growth = GROWTH if model.is_trained else 1.0
-    if model.rows < (model.needed or WORTH_A_TRY) or model.rows <= tried * growth:
+    if model.rows < (model.needed or WORTH_A_TRY) or model.rows <= GROWTH * site.tried.get(key, 0):
         return False
-    grows = model.is_trained and model.rows > SETTLED * before
+    grows = model.is_trained and model.rows > SETTLED * rows_before
     site.grows = site.grows or grows
     return not grows

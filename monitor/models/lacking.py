@@ -34,6 +34,7 @@ class AwaitedModel:
     what: str  # `forecast` for the forecasts that need no training, otherwise the name of a network or detector
     task: str  # `forecast` or `anomaly`
     job: str  # the job that makes it
+    used_by: str  # the job that runs it once it exists
     is_trained: bool  # whether it results from a training, which takes minutes of processor time
     every_s: float  # interval of its series
     step_s: float  # step of the grid on which it is computed
@@ -71,7 +72,6 @@ class LackingModels(NamedTuple):
     """What a site lacks."""
 
     awaited: tuple[AwaitedModel, ...]
-    jobs: frozenset[str]  # the jobs that run the models
     without: frozenset[int] = frozenset()  # series that have no forecast yet
     known: frozenset[int] = frozenset()  # all series that have readings
     is_whole: bool = True  # whether each station that declares motion has had a reading of it
@@ -82,7 +82,6 @@ def find_lacking(connection: Connection, site: Site, now: datetime) -> LackingMo
     found: list[LackingModels] = hooks().lacking_models(connection=connection, site=site, now=now)
     return LackingModels(
         tuple(model for lacking in found for model in lacking.awaited),
-        frozenset().union(*(lacking.jobs for lacking in found)),
         frozenset().union(*(lacking.without for lacking in found)),
         frozenset().union(*(lacking.known for lacking in found)),
         all(lacking.is_whole for lacking in found),
@@ -98,6 +97,7 @@ def await_model(
     what: str,
     task: str,
     job: str,
+    used_by: str,
     extents: Mapping[int, Extent],
     now: datetime,
     *,
@@ -125,4 +125,4 @@ def await_model(
     newest = max(extent.last for extent in extents.values())
     is_arriving = epoch_s(newest) >= epoch_s(now) - FRESH_STEPS * step_s
     at = now + timedelta(seconds=(needed - rows) * step_s) if is_arriving and rows < needed else None
-    yield AwaitedModel(what, task, job, is_trained, every_s, step_s, rows, needed, at)
+    yield AwaitedModel(what, task, job, used_by, is_trained, every_s, step_s, rows, needed, at)

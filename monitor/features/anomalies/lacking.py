@@ -11,8 +11,6 @@ from monitor.api.queries.models import LackingModels, await_model, find_history_
 from monitor.api.queries.readings import load_extents, load_ids
 from monitor.api.sites import Site, find_watched_motion
 
-_JOBS = frozenset({"anomaly"})
-
 
 def find_lacking_detectors(connection: Connection, site: Site, now: datetime) -> LackingModels:
     """Return the detectors of a site that are not trained yet and whose series have readings."""
@@ -26,7 +24,7 @@ def find_lacking_detectors(connection: Connection, site: Site, now: datetime) ->
     ]
     watched = find_watched_motion(site, load_ids(connection, site.id))
     if not missing or not watched:
-        return LackingModels((), _JOBS)
+        return LackingModels(())
     step_s = site.watched_step_s or 0.0
     since = find_history_start(now, step_s, TRAINING_ROWS)
     extents = load_extents(connection, [series.series_id for series in watched], since, now)
@@ -34,7 +32,15 @@ def find_lacking_detectors(connection: Connection, site: Site, now: datetime) ->
         model
         for detector in missing
         for model in await_model(
-            detector, "anomaly", "train-detectors", extents, now, is_trained=True, every_s=step_s, step_s=step_s
+            detector,
+            "anomaly",
+            "train-detectors",
+            "anomaly",
+            extents,
+            now,
+            is_trained=True,
+            every_s=step_s,
+            step_s=step_s,
         )
     ]
-    return LackingModels(tuple(awaited), _JOBS)
+    return LackingModels(tuple(awaited))

@@ -48,7 +48,7 @@ def find_lacking_forecasts(connection: Connection, site: Site, now: datetime) ->
     is_whole = {series.station.id for series in motion} >= {
         spec.station for spec in site.modelled_motion_series if is_forecast(spec)
     }
-    return LackingModels(tuple(awaited), frozenset({"forecast"}), frozenset(without), frozenset(ids.values()), is_whole)
+    return LackingModels(tuple(awaited), frozenset(without), frozenset(ids.values()), is_whole)
 
 
 def _list_awaited(
@@ -67,6 +67,7 @@ def _list_awaited(
             FORECAST,
             "forecast",
             "forecast",
+            "forecast",
             current,
             now,
             is_trained=False,
@@ -79,6 +80,7 @@ def _list_awaited(
             kind,
             "forecast",
             "train",
+            "forecast",
             extents,
             now,
             is_trained=True,

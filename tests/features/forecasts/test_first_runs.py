@@ -9,11 +9,12 @@ from monitor.cli.main import run_verb
 from monitor.features.forecasts import run
 from monitor.models import first_runs
 from monitor.models.first_runs import FirstRuns
-from monitor.models.lacking import LackingModels, find_lacking
-from monitor.models.queries.registry import add_model
+from monitor.models.lacking import AwaitedModel, LackingModels, find_lacking
+from monitor.models.queries.registry import add_model, change_state, find_model
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
+from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.engine import Database
 from monitor.text.instants import format_iso
 from monitor.worker import compute
@@ -76,7 +77,7 @@ def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: 
     assert awaited["gru"].at == NOW + timedelta(hours=192 * 6)
     assert awaited["gru"].describe() == "8 of 200 rows of 6 h, of series every 1 h; all on 2026-04-18 06:05 UTC"
     fill(database, site, {HOUR: 24 * 30})
-    assert one.after(60.0, marked=True) == {"anomaly", "forecast"}, "120 rows"
+    assert one.after(60.0, marked=True) == {"forecast"}, "120 rows"
     assert one.after(10.0) >= {"train-detectors"}, "rules are tried again when the record stands"
     config = ServiceConfig.model_validate({"paths": {"models": str(tmp_path), "inbox": str(tmp_path)}})
     run.run(database, config, site, NOW)
@@ -94,6 +95,66 @@ def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: 
     assert one.asked == [], "nothing is lacking: nobody looks any more"
     other = Clocked(database, replace(site, forecast=replace(site.forecast, models=("auto", "gru", "lstm"))))
     assert [other.after(0.0), other.after(10.0)] == [set(), {"train"}], "another site file comes with another core"
+
+
+def add_trained(database: Database, site, kind: str, task: str) -> None:
+    """Register a model as a training does."""
+    facts = {"kind": kind, "task": task, "site": site.id, "path": "x", "card": {}, "now": NOW, "reason": "test"}
+    with database.write() as c:
+        model_hash = f"{kind:0<64}"
+        add_model(c, model_hash, **facts)
+        if task == "anomaly":
+            change_state(c, find_model(c, model_hash), "active", "test", SERVICE_ACTOR, NOW)
+
+
+def test_jobs_run_once_after_all_their_models_are_trained(database: Database) -> None:
+    site = declare_first(database, models=("auto", "gru", "lstm"))
+    site = replace(site, anomaly=replace(site.anomaly, detectors=("rules", "persistence-z")))
+    fill(database, site, {HOUR: 24 * 60})
+    one = Clocked(database, site)
+    assert one.after(0.0) == {"forecast"}, "240 rows"
+    assert one.after(10.0) == {"train", "train-detectors"}
+    trained = [("rules", "anomaly"), ("gru", "forecast"), ("persistence-z", "anomaly"), ("lstm", "forecast")]
+    jobs = []
+    for kind, task in trained:
+        assert one.after(first_runs.TRAINING_S) == set()
+        add_trained(database, site, kind, task)
+        jobs.append(one.after(first_runs.TRAINING_S))
+    assert jobs == [set(), set(), {"anomaly"}, {"forecast"}]
+
+
+def test_a_training_that_takes_too_long_does_not_hold_up_what_was_trained(database: Database) -> None:
+    site = declare_first(database, models=("auto", "gru", "lstm"))
+    site = replace(site, anomaly=replace(site.anomaly, detectors=()))
+    fill(database, site, {HOUR: 24 * 60})
+    one = Clocked(database, site)
+    one.after(0.0)
+    assert one.after(10.0) == {"train"}
+    add_trained(database, site, "gru", "forecast")
+    assert one.after(first_runs.TRAINING_S) == set(), "lstm is being trained"
+    assert one.after(first_runs.TRAINED_S) == {"forecast"}
+    assert one.after(first_runs.LATER_S) == set()
+
+
+def test_a_growing_record_without_forecast_is_not_tried_at_every_check(database: Database) -> None:
+    """Each attempt issues the forecasts of all series of the site."""
+    site = declare("first", GNSS)
+    rows = [0]
+
+    def read(query, *_):
+        if query.__name__ == "load_newest_receptions":
+            return {1: END + timedelta(hours=rows[0])}
+        waiting = AwaitedModel("forecast", "forecast", "forecast", "forecast", False, HOUR, 6 * HOUR, rows[0], 25)
+        return LackingModels((waiting,), frozenset({1}), frozenset({1}))
+
+    one = Clocked(database, site)
+    database.run_read = read  # type: ignore[method-assign]
+    tried = []
+    for count in range(20, 101):
+        rows[0] = count
+        if one.after(10.0, marked=True) == {"forecast"}:
+            tried.append(count)
+    assert tried == [25, 32, 41, 52, 66, 83]
 
 
 def test_status_and_forecast_models_say_the_same_of_what_is_awaited(database, tmp_path, monkeypatch, capsys):
@@ -140,7 +201,7 @@ def test_a_thousand_sites_that_lack_nothing_cost_nothing(database: Database) -> 
 
     def ask(what, *_):
         asked.append(what)
-        return {} if what.__name__ == "load_newest_receptions" else LackingModels((), frozenset())
+        return {} if what.__name__ == "load_newest_receptions" else LackingModels(())
 
     database.run_read = ask  # type: ignore[method-assign]
     sites = frozenset(f"s{k}" for k in range(1000))
