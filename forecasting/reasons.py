@@ -90,7 +90,7 @@ def _value_to_json(value: Value) -> Any:
 def reason_from_json(plain: Mapping[str, Any]) -> Reason:
     """Read what `reason_to_json` returned.
 
-    >>> reason = join_reasons([Reason("forecast.short"), Reason("forecast.held_above", {"bound": 2.5})])
+    >>> reason = join_reasons([Reason("forecast.short"), Reason("forecast.held_above", {"bound": (2.5, "mm")})])
     >>> reason_from_json(reason_to_json(reason)) == reason
     True
     """

@@ -47,6 +47,7 @@ class Panel:
     values: Floats  # displacement in mm since a stated zero, shape (T, S), NaN where nothing was observed
     xy_m: Floats | None = None  # plan coordinates in metres, shape (S, 2), or None where unknown
     drivers: "DriverRows | None" = None  # what may drive the slope, on the same rows, or None
+    unit: str = "mm"  # of all values; only a panel in mm is motion
 
     def __post_init__(self) -> None:
         """Refuse shapes and numbers that no model could read."""
@@ -95,6 +96,7 @@ def panel_from_samples(
     *,
     end_s: float | None = None,
     xy_m: Mapping[str, Sequence[float]] | None = None,
+    unit: str = "mm",
 ) -> Panel:
     """Lay irregular samples on a regular grid without inventing a value.
 
@@ -102,7 +104,7 @@ def panel_from_samples(
     Of several samples with the same time the last one given wins (the newest revision). Nothing is interpolated.
 
     Args:
-        samples: Station to (times in epoch seconds, values in mm), in any order.
+        samples: Station to (times in epoch seconds, values in `unit`), in any order.
         end_s: Last instant the grid must reach (the moment of issue); default is the newest sample.
         xy_m: Station to plan coordinates in metres; used only where every station has one.
     """
@@ -135,7 +137,7 @@ def panel_from_samples(
     places = None
     if xy_m is not None and all(name in xy_m for name in stations):
         places = np.array([list(xy_m[name]) for name in stations], dtype=np.float64)
-    return Panel(start, float(step_s), stations, values, places)
+    return Panel(start, float(step_s), stations, values, places, unit=unit)
 
 
 def read_long_csv(

@@ -58,7 +58,11 @@ def compare_motion(panel: Panel, longest: int) -> list[Experience]:
             continue
         per_day = DAY_S / panel.step_s
         f = int(which[s])
-        kind, unit, scale = ("acceleration", "mm/day²", per_day**2) if f % 2 else ("velocity", "mm/day", per_day)
+        is_motion, is_second = panel.unit == "mm", bool(f % 2)
+        if is_second:
+            kind, unit, scale = "acceleration" if is_motion else "change of the rate", f"{panel.unit}/day²", per_day**2
+        else:
+            kind, unit, scale = "velocity" if is_motion else "rate", f"{panel.unit}/day", per_day
         seen = np.abs(features[:-new][-SEEN:, s, f])
         now, most = float(features[-1, s, f]), float(np.nanmax(seen))
         out.append(_outside(float(score), kind, now, most, unit, float(scale)))

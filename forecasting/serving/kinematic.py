@@ -200,7 +200,8 @@ def _see(panel: Panel, values: Floats, judged: Sequence[Experience]) -> _Present
     found = judged[0]
     seen = np.flatnonzero(np.isfinite(values))[-SEEN:]
     still = all(one.novelty is not None and one.novelty < NEAR for one in judged)
-    if seen.size < 2 or is_boundless(values[seen]) or still:
+    # only displacement leads to a failure
+    if seen.size < 2 or is_boundless(values[seen]) or still or panel.unit != "mm":
         return _last(judged)
     moved = values[seen[-1]] - values[seen[max(0, seen.size - PACE_ROWS)]]
     times = (panel.start_s + panel.step_s * seen).tolist()

@@ -177,8 +177,8 @@ def hold_rows(panel: Panel, rows: Sequence[Forecast], limits: Mapping[str, Limit
         held = hold(quantiles, row.data_value, noise[row.station], own)
         reasons = [*split_reason(row.reason)]
         if (held > quantiles).any():
-            reasons.append(Reason("forecast.held_above", {"bound": float(held[0])}))
+            reasons.append(Reason("forecast.held_above", {"bound": (float(held[0]), panel.unit)}))
         if (held < quantiles).any():
-            reasons.append(Reason("forecast.held_below", {"bound": float(held[-1])}))
+            reasons.append(Reason("forecast.held_below", {"bound": (float(held[-1]), panel.unit)}))
         out.append(replace(row, **name_quantiles(held), reason=join_reasons(reasons)))
     return out

@@ -101,14 +101,16 @@ from monitor.sites.watched import (
     MOTION_GROUP,  # name of the group of all motion series of a site, `motion`
     OTHER_QUANTITIES_FACTOR,  # factor on detector thresholds for quantities that are not site motion
     SCALARS,  # quantities of motion as a single value, in order of preference
+    STATE_GROUPS,  # quantities that describe the state of the slope beside motion, by the group they are forecast in
     VERDICTS,  # verdicts of people on an anomaly
     WITHDRAWN,  # verdict of a person: an earlier verdict is withdrawn
     SeriesGroup,  # series that detectors compare with each other, on one interval
     WatchedSeries,  # a stored series that detectors process, with its station and declaration
     find_motion,  # return the motion series of all stations: one scalar each, or east and north
     find_watched_motion,  # return the motion series that detectors process together
-    is_forecast,  # return whether a declared series may be forecast as motion
+    group_forecast_series,  # return the stored series that are forecast, by kind and unit, motion first
     list_groups,  # return the series groups that detectors process, motion first
+    number_declared_series,  # return a number for each declared series, in place of ids of stored series
 )
 from monitor.sites.witnesses import (
     find_voting_series,  # return (station, quantity) of all series that a vote can be based on
@@ -141,6 +143,7 @@ __all__ = [
     "SCALARS",
     "SIGNAL_STRENGTH",
     "SITE_ID",
+    "STATE_GROUPS",
     "TOPIC_ROOT",
     "UNITS",
     "UNKNOWN_STAGE",
@@ -180,7 +183,7 @@ __all__ = [
     "find_voting_series",
     "find_watched_motion",
     "find_weaknesses",
-    "is_forecast",
+    "group_forecast_series",
     "is_raw",
     "is_unit_of",
     "list_children",
@@ -192,6 +195,7 @@ __all__ = [
     "make_site_file_model",
     "measure_area_m2",
     "measure_ground_distance_m",
+    "number_declared_series",
     "parse_site",
     "read_trace",
     "scan_sites",

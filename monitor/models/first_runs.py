@@ -38,6 +38,7 @@ class _ModelKey(NamedTuple):
     """A model that does not exist yet, told apart from the same kind of model of other series."""
 
     what: str
+    quantity: str
     every_s: float
 
 
@@ -157,7 +158,7 @@ def _choose_jobs(site: _FollowedSite, lacking: LackingModels) -> list[str]:
 
 
 def _key(model: AwaitedModel) -> _ModelKey:
-    return _ModelKey(model.what, model.every_s)
+    return _ModelKey(model.what, model.quantity, model.every_s)
 
 
 def _is_ready(site: _FollowedSite, model: AwaitedModel) -> bool:

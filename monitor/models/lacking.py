@@ -12,18 +12,18 @@ from monitor.plugins import hooks
 from monitor.readings.queries.observations import Extent
 from monitor.sites.records import Site
 from monitor.text.instants import epoch_s, format_iso
-from monitor.text.message import Message, Template, Timestamp, messages_to_plain
+from monitor.text.message import Message, Template, Term, Timestamp, Value, messages_to_plain
 
 FRESH_STEPS: Final = 4  # a series without readings for more grid steps gets no forecast
-_ROWS: Final = Template("awaited.rows", "{n} of {needed} rows of {step}, of series every {every}")
+_ROWS: Final = Template("awaited.rows", "{n} of {needed} rows of {step}, of {quantity} every {every}")
 _COMES: Final = Template("awaited.comes", "{text}; all on {at}")
 _SOON: Final = Template(
-    "awaited.soon", "{n} rows of {step} are enough, of series every {every}: it comes within minutes"
+    "awaited.soon", "{n} rows of {step} are enough, of {quantity} every {every}: it comes within minutes"
 )
 _TRIED: Final = Template(
     "awaited.tried",
-    "it is trained once the record suffices, which is tried each day; {n} rows of {step} are there, of series every "
-    "{every}",
+    "it is trained once the record suffices, which is tried each day; {n} rows of {step} are there, of {quantity} "
+    "every {every}",
 )
 
 
@@ -35,6 +35,7 @@ class AwaitedModel:
     task: str  # `forecast` or `anomaly`
     job: str  # the job that makes it
     used_by: str  # the job that runs it once it exists
+    quantity: str  # of its series; `displacement` for all motion
     is_trained: bool  # whether it results from a training, which takes minutes of processor time
     every_s: float  # interval of its series
     step_s: float  # step of the grid on which it is computed
@@ -45,8 +46,12 @@ class AwaitedModel:
 
     def describe(self) -> Message:
         """Return what it waits for."""
-        step, every = format_span(self.step_s), format_span(self.every_s)
-        named: dict[str, str | int] = {"n": self.rows, "step": step, "every": every}
+        named: dict[str, Value] = {
+            "n": self.rows,
+            "step": format_span(self.step_s),
+            "quantity": Term(self.quantity),
+            "every": format_span(self.every_s),
+        }
         if self.rows < self.needed:
             text = _ROWS(**named, needed=self.needed)
             return text if self.at is None else _COMES(text=text, at=Timestamp.of(self.at, "minute"))
@@ -74,7 +79,7 @@ class LackingModels(NamedTuple):
     awaited: tuple[AwaitedModel, ...]
     without: frozenset[int] = frozenset()  # series that have no forecast yet
     known: frozenset[int] = frozenset()  # all series that have readings
-    is_whole: bool = True  # whether each station that declares motion has had a reading of it
+    is_whole: bool = True  # whether each declared series that is to be forecast has had a reading
 
 
 def find_lacking(connection: Connection, site: Site, now: datetime) -> LackingModels:
@@ -101,6 +106,7 @@ def await_model(
     extents: Mapping[int, Extent],
     now: datetime,
     *,
+    quantity: str,
     is_trained: bool,
     every_s: float,
     step_s: float,
@@ -125,4 +131,4 @@ def await_model(
     newest = max(extent.last for extent in extents.values())
     is_arriving = epoch_s(newest) >= epoch_s(now) - FRESH_STEPS * step_s
     at = now + timedelta(seconds=(needed - rows) * step_s) if is_arriving and rows < needed else None
-    yield AwaitedModel(what, task, job, used_by, is_trained, every_s, step_s, rows, needed, at)
+    yield AwaitedModel(what, task, job, used_by, quantity, is_trained, every_s, step_s, rows, needed, at)

@@ -17,7 +17,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.data.cadence import Cadence, choose_horizons, list_cadences
+from forecasting.data.cadence import Cadence, list_cadences
 from forecasting.hydrology.rain_counters import count_up
 from forecasting.hydrology.rain_sums import drop_totals, resolve_sums
 from monitor.models.queries.registry import ModelRow
@@ -26,7 +26,14 @@ from monitor.readings.cleaned.tracks import COMPONENTS, Track, make_motion_track
 from monitor.readings.queries.observations import load_ids, stream_readings
 from monitor.readings.records import Reading, Timed, is_fit
 from monitor.sites.records import SeriesSpec, Site, Station
-from monitor.sites.watched import SCALARS, WatchedSeries, find_watched_motion, is_forecast
+from monitor.sites.watched import (
+    MOTION_GROUP,
+    SCALARS,
+    WatchedSeries,
+    find_watched_motion,
+    group_forecast_series,
+    number_declared_series,
+)
 from monitor.text.instants import epoch_s, from_epoch_s
 
 EARTH_M_PER_DEG = 111_320.0
@@ -37,19 +44,39 @@ GRID_PARTS: Final = 36
 
 @dataclass(frozen=True, slots=True)
 class SitePanel:
-    """Series of a site that are forecast together."""
+    """Series of a site that are forecast together.
 
+    Attributes:
+        group: Name of a `ForecastGroup`.
+        unit: Unit of all series.
+    """
+
+    group: str
+    unit: str
     series: tuple[WatchedSeries, ...]
     cadence: Cadence
+
+    @property
+    def is_motion(self) -> bool:
+        """Whether the series are the motion of their stations. Networks and failure windows are for motion only."""
+        return self.group == MOTION_GROUP
+
+    @property
+    def quantity(self) -> str:
+        """The quantity of the series in texts: `displacement` for all motion."""
+        return "displacement" if self.is_motion else self.group
 
     def may_use(self, model: ModelRow, panels: Iterable["SitePanel"]) -> bool:
         """Return whether a checkpoint may forecast this panel.
 
-        It may if it was trained on a series of this panel, or on no series of any panel of the site.
+        It may if the panel is motion, and it was trained on a series of this panel or on no series of any panel of the
+        site.
 
         Args:
             panels: All panels of the site.
         """
+        if not self.is_motion:
+            return False
         labels = {series.label for panel in panels for series in panel.series}
         return model.series.isdisjoint(labels) or any(series.label in model.series for series in self.series)
 
@@ -266,28 +293,25 @@ def _average(cell: Sequence[Reading]) -> Reading:
     )
 
 
-def list_panels(site: Site, motion: Sequence[WatchedSeries]) -> list[SitePanel]:
-    """Return the panels of a site, the fastest first: which series are forecast together, how far and on which grid."""
-    cadences = list_cadences({series.label: series.spec.interval_s for series in motion}, site.forecast.horizons_s)
-    return [SitePanel(_select_series(motion, cadence), cadence) for cadence in cadences]
+def list_panels(site: Site, ids: Mapping[tuple[str, str], int]) -> list[SitePanel]:
+    """Return which series are forecast together, how far and on which grid: motion first, of each group the fastest.
 
-
-def _select_series(motion: Sequence[WatchedSeries], cadence: Cadence) -> tuple[WatchedSeries, ...]:
-    return tuple(series for series in motion if series.label in cadence.names)
+    Args:
+        ids: Ids of the stored series by station and quantity, or `number_declared_series`.
+    """
+    panels = []
+    for group in group_forecast_series(site, ids):
+        intervals_s = {series.label: series.spec.interval_s for series in group.series}
+        for cadence in list_cadences(intervals_s, site.forecast.horizons_s):
+            members = tuple(series for series in group.series if series.label in cadence.names)
+            panels.append(SitePanel(group.name, group.unit, members, cadence))
+    return panels
 
 
 def list_horizons(site: Site) -> list[float]:
     """Return all horizons at which declared series of a site are forecast, seconds, ascending."""
-    horizons = site.forecast.horizons_s
-    return sorted(
-        {
-            h
-            for spec in site.modelled_motion_series
-            if is_forecast(spec)
-            for h in choose_horizons(spec.interval_s, horizons)
-        }
-        or {*horizons}
-    )
+    panels = list_panels(site, number_declared_series(site))
+    return sorted({h for panel in panels for h in panel.cadence.horizons_s} or {*site.forecast.horizons_s})
 
 
 def plan_xy_m(site: Site, samples: list[SeriesSamples]) -> dict[str, tuple[float, float]] | None:

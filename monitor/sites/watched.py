@@ -39,6 +39,17 @@ SCALARS: Final = (
 COMPONENTS: Final = ("displacement_east", "displacement_north")
 # Name of the group of motion series. Their thresholds are calibrated on the record of the site.
 MOTION_GROUP: Final = "motion"
+# Groups of other quantities that describe the state of the slope. The series of a group are forecast together.
+STATE_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "crack_opening": ("crack_opening",),
+    "tilt": ("tilt", "tilt_x", "tilt_y"),
+    "strain": ("strain",),
+    "pore_pressure": ("pore_pressure",),
+    "earth_pressure": ("earth_pressure",),
+    "water_level": ("water_level",),
+    "groundwater_level": ("groundwater_level",),
+    "reservoir_level": ("reservoir_level",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +128,21 @@ class WatchedSeries:
 
 
 @dataclass(frozen=True, slots=True)
+class ForecastGroup:
+    """Series of one kind and one unit that are forecast.
+
+    Attributes:
+        name: `MOTION_GROUP` or a key of `STATE_GROUPS`.
+        unit: the unit of the series.
+        series: at least one series.
+    """
+
+    name: str
+    unit: str
+    series: tuple[WatchedSeries, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SeriesGroup:
     """Series that detectors compare with each other: the motion of all stations, or one quantity at one interval.
 
@@ -133,9 +159,40 @@ class SeriesGroup:
     series: tuple[WatchedSeries, ...]
 
 
-def is_forecast(spec: SeriesSpec) -> bool:
-    """Return whether `find_motion` may select a series as the motion of its station."""
-    return spec.quantity in (*SCALARS, *COMPONENTS)
+def group_forecast_series(site: Site, ids: Mapping[tuple[str, str], int]) -> list[ForecastGroup]:
+    """Return the stored series that are forecast: motion first, then the groups of `STATE_GROUPS`.
+
+    A series that is the motion of its station is in the group of motion only. Of a series with a corrected copy, only
+    the copy is forecast. The arguments are those of `find_motion`.
+    """
+    motion = find_motion(site, ids)
+    motion_ids = {series.series_id for series in motion}
+    groups = {MOTION_GROUP: motion}
+    for name, quantities in STATE_GROUPS.items():
+        groups[name] = [
+            WatchedSeries(ids[station.id, spec.quantity], station, spec, spec.quantity)
+            for station in site.stations
+            for spec in station.series
+            if spec.quantity in quantities
+            and not spec.corrected_as
+            and ids.get((station.id, spec.quantity)) not in {None, *motion_ids}
+        ]
+    found = []
+    for name, members in groups.items():
+        for unit in dict.fromkeys(series.spec.unit for series in members):
+            same_unit = tuple(series for series in members if series.spec.unit == unit)
+            found.append(ForecastGroup(name, unit, same_unit))
+    return found
+
+
+def number_declared_series(site: Site) -> dict[tuple[str, str], int]:
+    """Return a number for each declared series, by station and quantity.
+
+    The functions of this module accept the numbers in place of ids of stored series, and then return what they will
+    return once every declared series has readings.
+    """
+    declared = [(station.id, spec.quantity) for station in site.stations for spec in station.series]
+    return {place: number for number, place in enumerate(declared)}
 
 
 def find_motion(site: Site, ids: Mapping[tuple[str, str], int]) -> list[WatchedSeries]:

@@ -170,8 +170,8 @@ def _times(value: float) -> Value:
 
 
 def _motion_or_driver(value: str) -> Value:
-    """Show the name of what is outside experience: a kind of motion is a term, a driver has its own name."""
-    return Term(value) if value in {"velocity", "acceleration"} else value
+    """Show the name of what is outside experience: a kind of change is a term, a driver has its own name."""
+    return Term(value) if value in {"velocity", "acceleration", "rate", "change of the rate"} else value
 
 
 _FORECASTS: Final = (
@@ -195,11 +195,11 @@ _FORECASTS: Final = (
         weights=_shares,
     ),
     reason_text(Template("forecast.moved", "moved onto one path with the last reading and the nearer horizons")),
-    reason_text(Template("forecast.held_above", "held above {bound} mm, a physical bound"), bound=figure(".6g")),
-    reason_text(Template("forecast.held_below", "held below {bound} mm, a physical bound"), bound=figure(".6g")),
+    reason_text(Template("forecast.held_above", "held above {bound}, a physical bound"), bound=figure_or_term(".6g")),
+    reason_text(Template("forecast.held_below", "held below {bound}, a physical bound"), bound=figure_or_term(".6g")),
     reason_text(
         Template(
-            "forecast.wider", "interval wider than usual: the station moves faster than in nine of ten rows before"
+            "forecast.wider", "interval wider than usual: the series changes faster than in nine of ten rows before"
         )
     ),
     reason_text(Template("forecast.borrowed", "interval from the errors of all stations")),

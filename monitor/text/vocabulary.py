@@ -58,7 +58,7 @@ WORDS: Final = QUANTITIES.union(
     # what instruments hang on; what anomalies are found to be, and turned out to be
     split_table("""
         logger; base; gateway; power supply; confirmed; dismissed; withdrawn; spike; noise; gap; unit;
-        common mode; replay; shape; timing; phase jump; acceleration
+        common mode; replay; shape; timing; phase jump; acceleration; rate; change of the rate
     """),
     # what detectors compared a reading with, those of slopeward-lab included
     split_table("""

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from forecasting.data.cadence import list_cadences
 from forecasting.registry import BASELINES, is_removed, list_networks, reads_drivers
 from monitor.decision.alert_texts import CRITERION_NAMED, RULE_NAMED
 from monitor.decision.changes import AlertCategory
@@ -19,6 +18,7 @@ from monitor.decision.judgements import (
 from monitor.decision.prepared_site import PreparedSite
 from monitor.errors import ConfigError, MissingSettingError, SlopewardError
 from monitor.extras import is_installed
+from monitor.models.samples import list_panels
 from monitor.plugins import implementations
 from monitor.readings.cleaned.noise import ACCEPTANCE_EPOCHS, MIN_USUAL_EPOCHS, PRESENT_EPOCHS
 from monitor.settings.service import ServiceConfig
@@ -29,7 +29,7 @@ from monitor.sites.parsing import find_cautions, find_weaknesses
 from monitor.sites.quantities import VELOCITY_MAP_QUANTITIES
 from monitor.sites.records import VELOCITY_MAP, Level, Site, Station
 from monitor.sites.units import UNITS
-from monitor.sites.watched import is_forecast
+from monitor.sites.watched import number_declared_series
 from monitor.sites.witnesses import find_voting_series
 from monitor.storage.check import BAD, WARN, Check, SubjectState, make_state
 from monitor.text.instants import epoch_s
@@ -327,21 +327,16 @@ def _forecast_apart(files: SiteFolder) -> Iterator[SubjectState]:
     """Report which series are forecast together, and their horizons, unless all series have all horizons."""
     for site in files.sites:
         horizons_s = site.forecast.horizons_s
-        moving = {
-            f"{spec.station}.{spec.quantity}": spec.interval_s
-            for spec in site.modelled_motion_series
-            if is_forecast(spec)
-        }
-        panels = list_cadences(moving, horizons_s)
-        if len(panels) == 1 and panels[0].horizons_s == horizons_s:
+        cadences = [panel.cadence for panel in list_panels(site, number_declared_series(site))]
+        if len(cadences) == 1 and cadences[0].horizons_s == horizons_s:
             continue
-        for panel in panels:
-            spans = [Duration(h, "about") for h in panel.horizons_s]
+        for cadence in cadences:
+            spans = [Duration(h, "about") for h in cadence.horizons_s]
             yield make_state(
                 site.id,
-                is_wrong=not {*panel.horizons_s} & {*horizons_s},
-                names=NameList(panel.names),
-                every=Duration(panel.interval_s, "about"),
+                is_wrong=not {*cadence.horizons_s} & {*horizons_s},
+                names=NameList(cadence.names),
+                every=Duration(cadence.interval_s, "about"),
                 horizons=MessageList(tuple(spans), ", "),
             )
 

@@ -38,6 +38,7 @@ def find_lacking_detectors(connection: Connection, site: Site, now: datetime) ->
             "anomaly",
             extents,
             now,
+            quantity="displacement",
             is_trained=True,
             every_s=step_s,
             step_s=step_s,

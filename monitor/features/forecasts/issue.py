@@ -71,7 +71,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     with db.read() as c:
         known = _load_known(c, site, now, models)
     if not known.by_label:
-        return "no recent displacement readings"
+        return "no recent readings of what is forecast"
     answer, issued = _run_workers(config, site, known, [m for m in models if not is_network(m)])
     # a Dask worker may have what this machine lacks
     able = bool(config.compute.dask) or is_installed("torch")
@@ -81,7 +81,8 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     waiting = list[forecasts.WithheldRow]()
     for one in known.found:
         trained = {row.kind for row in known.of(one.panel)}
-        untrained = [m for m in models if is_network(m) and m not in trained]
+        networks = [m for m in models if is_network(m)] if one.panel.is_motion else []
+        untrained = [m for m in networks if m not in trained]
         names |= dict.fromkeys(untrained)
         for model in untrained:
             waiting += _list_untrained(model, why_untrained, one, now, can_train=able)

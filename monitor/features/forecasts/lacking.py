@@ -1,6 +1,6 @@
 """Forecasts and networks that a site file asks for and that do not exist yet."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Final
@@ -21,7 +21,7 @@ from monitor.api.queries.models import (
     load_models,
 )
 from monitor.api.queries.readings import load_extents, load_ids
-from monitor.api.sites import Site, find_motion, is_forecast
+from monitor.api.sites import Site, number_declared_series
 from monitor.api.text import epoch_s
 from monitor.features.forecasts.queries.forecasts import find_forecast
 
@@ -31,24 +31,27 @@ FORECAST: Final = "forecast"  # the forecasts that need no training
 def find_lacking_forecasts(connection: Connection, site: Site, now: datetime) -> LackingModels:
     """Return the forecasts and networks of a site that do not exist yet and whose series have readings."""
     ids = load_ids(connection, site.id)
-    motion = find_motion(site, ids)
     models = load_models(connection, site=site.id, kinds={*site.forecast.models})
     living = [model for model in models if model.state != "retired"]
     has_torch = is_installed("torch")
     awaited: list[AwaitedModel] = []
     without: set[int] = set()
-    panels = list_panels(site, motion)
+    panels = list_panels(site, ids)
     for panel in panels:
         existing = {model.kind for model in living if panel.may_use(model, panels)}
-        missing = [kind for kind in site.forecast.models if is_network(kind) and has_torch and kind not in existing]
+        networks = [kind for kind in site.forecast.models if is_network(kind) and has_torch and panel.is_motion]
+        missing = [kind for kind in networks if kind not in existing]
         series_ids = [series.series_id for series in panel.series]
         unforecast = {*series_ids} - find_forecast(connection, series_ids)
         without |= unforecast
         awaited += _list_awaited(connection, panel, missing, unforecast, now)
-    is_whole = {series.station.id for series in motion} >= {
-        spec.station for spec in site.modelled_motion_series if is_forecast(spec)
-    }
+    is_whole = _list_places(panels) >= _list_places(list_panels(site, number_declared_series(site)))
     return LackingModels(tuple(awaited), frozenset(without), frozenset(ids.values()), is_whole)
+
+
+def _list_places(panels: Iterable[SitePanel]) -> set[tuple[str, str]]:
+    """Return station and group of each series."""
+    return {(series.station.id, panel.group) for panel in panels for series in panel.series}
 
 
 def _list_awaited(
@@ -70,6 +73,7 @@ def _list_awaited(
             "forecast",
             current,
             now,
+            quantity=panel.quantity,
             is_trained=False,
             every_s=interval_s,
             step_s=step_s,
@@ -83,6 +87,7 @@ def _list_awaited(
             "forecast",
             extents,
             now,
+            quantity=panel.quantity,
             is_trained=True,
             every_s=interval_s,
             step_s=step_s,

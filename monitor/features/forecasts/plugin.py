@@ -1,4 +1,4 @@
-"""Forecasts of displacement: models, their training, their record, and the split of series into trend and season."""
+"""Forecasts: models, their training, their record, and the split of series into trend and season."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from monitor.api.hooks import AccessRule, Command, Job, Panel, hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from fastapi import APIRouter
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from monitor.api.database import RetentionRule
     from monitor.api.decision import FactRequest
-    from monitor.api.hooks import CurveAddition
+    from monitor.api.hooks import CurveAddition, StatusSection
     from monitor.api.queries.models import LackingModels
     from monitor.api.queries.readings import SeriesRow
     from monitor.api.sites import Site
@@ -123,6 +123,14 @@ def lacking_models(connection: Connection, site: Site, now: datetime) -> Lacking
     from monitor.features.forecasts.lacking import find_lacking_forecasts
 
     return find_lacking_forecasts(connection, site, now)
+
+
+@hookimpl
+def status_sections(sites: Sequence[Site], zones: Callable[[str], str]) -> Iterable[StatusSection]:
+    """Return which series are not forecast."""
+    from monitor.features.forecasts.status import describe_series_left_out
+
+    return [describe_series_left_out(sites, zones)]
 
 
 @hookimpl

@@ -17,7 +17,7 @@ from monitor.api.queries.models import (
     plan_xy_m,
 )
 from monitor.api.queries.readings import load_ids
-from monitor.api.sites import Site, find_motion
+from monitor.api.sites import Site
 from monitor.api.text import epoch_s
 from monitor.features.forecasts.drivers import Driving, describe_stations, load_driving
 from monitor.features.forecasts.tasks import SiteRecord
@@ -36,12 +36,12 @@ class PanelRead:
 
 
 def read_site(c: Connection, site: Site, now: datetime, models: Collection[str]) -> list[PanelRead]:
-    """Displacements of each panel of a site as known at `now`, and what these models read beside."""
+    """Load the series of each panel of a site as known at `now`, and the drivers that these models read."""
     return [
         read_panel(c, site, panel, now, models, HISTORY_STEPS)
         if load_samples(c, site, panel.series, find_history_start(now, panel.cadence.step_s, PROBE_STEPS), now)
         else PanelRead(panel, [], None)
-        for panel in list_panels(site, find_motion(site, load_ids(c, site.id)))
+        for panel in list_panels(site, load_ids(c, site.id))
     ]
 
 
@@ -64,6 +64,7 @@ def make_record(site: Site, samples: list[SeriesSamples], step_s: float, now: da
         {s.label: s.timed for s in samples},
         step_s,
         epoch_s(now),
+        samples[0].spec.unit,
         plan_xy_m(site, samples),
         driving.measured,
         driving.expected,

@@ -15,6 +15,7 @@ from monitor.api.web import Limit, context_of, find_series, read_site, require_s
 from monitor.api.web import render_page as render
 from monitor.features.forecasts.queries.seasons import load_season
 from monitor.features.forecasts.queries.shown import load_rolled
+from monitor.features.forecasts.series_text import describe_not_forecast, name_series
 from monitor.features.forecasts.views import IssuedForecastRow, WhyNotShownRow
 
 pages = APIRouter(include_in_schema=False)
@@ -87,7 +88,7 @@ def gather_lacks(rows: Iterable[WhyNotShownRow]) -> list[Mapping[str, Any]]:
     return [
         {
             "models": list(dict.fromkeys(row["model"] for row in group)),
-            "series": list(dict.fromkeys(row["station"] for row in group)),
+            "series": list(dict.fromkeys(name_series(row["station"], row["quantity"]) for row in group)),
             "horizon_s": group[0]["horizon_s"],
             "lacking": group[0]["lacking"],
             "reason": group[0]["reason"],
@@ -120,10 +121,11 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
             c, "why_not_shown", WhyNotShownRow, order_by=("station", "quantity", "model"), limit=1000, site=site
         )
         rolled, explained = load_rolled(c, site), load_explanations(c, site)
-    values = {"units": units, "explained": explained}
+    values: dict[str, Any] = {"units": units, "explained": explained}
     named = {row["model"] for row in lacks}  # networks that an issue looked for are listed there
     values |= {"rolled": rolled, "lacks": gather_lacks(lacks)}
     controls = () if declared is None else {s.id for s in declared.stations if not s.on_slope}
+    values["not_forecast"] = None if declared is None else describe_not_forecast(declared)
     values["shown"] = list_shown(newest, worth, controls)
     values["awaited"] = [(one.what, one.describe()) for _, one in awaited if one.what not in named]
     return render(request, "forecasts.html", card=card, **values)

@@ -23,6 +23,7 @@ class SiteRecord:
     samples: Mapping[str, Timed]  # label to times and values
     step_s: float  # of the grid
     end_s: float  # the moment of issue
+    unit: str = "mm"  # of the values of all series
     # label to metres east and north; None where a place is not known
     xy_m: Mapping[str, tuple[float, float]] | None = None
     # `station.quantity` to times and values of what may drive the slope

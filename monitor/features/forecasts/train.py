@@ -31,7 +31,7 @@ from monitor.api.queries.models import (
 from monitor.api.queries.readings import load_ids
 from monitor.api.queries.sites import find_version, load_site_source
 from monitor.api.settings import ServiceConfig
-from monitor.api.sites import Site, find_motion, parse_site
+from monitor.api.sites import Site, parse_site
 from monitor.api.text import convert_reason, start_clock
 from monitor.features.forecasts.checkpoints import load_checkpoints, train_network
 from monitor.features.forecasts.drivers import Driving
@@ -73,7 +73,8 @@ def _list_trainings(
 
 
 def _list_panels(c: Connection, site: Site) -> list[SitePanel]:
-    return list_panels(site, find_motion(site, load_ids(c, site.id)))
+    """Return the panels that networks are trained on."""
+    return [panel for panel in list_panels(site, load_ids(c, site.id)) if panel.is_motion]
 
 
 def _describe_panel(panel: SitePanel, panels: Sequence[SitePanel]) -> str:
@@ -192,7 +193,7 @@ def _read_others(c: Connection, site: Site, kind: str, cadence: Cadence, now: da
             other = None if version is None else parse_site(load_site_source(c, version), name)
         if other is None:
             continue
-        for panel in list_panels(other, find_motion(other, load_ids(c, other.id))):
+        for panel in _list_panels(c, other):
             if panel.cadence.interval_s > LIKE * cadence.interval_s:
                 continue
             step_s = max(cadence.step_s, panel.cadence.interval_s)

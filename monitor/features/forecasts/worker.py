@@ -94,7 +94,7 @@ def train_forecaster(request: tasks.NetworkTrainingRequest) -> TrainingResult:
 
 def lay_panel(record: tasks.SiteRecord) -> Panel:
     """The record on its grid, with what drives it."""
-    panel = panel_from_samples(record.samples, record.step_s, end_s=record.end_s, xy_m=record.xy_m)
+    panel = panel_from_samples(record.samples, record.step_s, end_s=record.end_s, xy_m=record.xy_m, unit=record.unit)
     season = make_season(panel) if record.season else ()
     covariates = (*covariates_from_samples(record.drivers, panel), *lay_outlooks(record.expected, panel), *season)
     return replace(panel, drivers=join_facts(rows_from_covariates(covariates, panel.step_s), record.facts, panel))

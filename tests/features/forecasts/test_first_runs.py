@@ -75,7 +75,7 @@ def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: 
     counted = {what: (x.rows, x.needed) for what, x in awaited.items()}
     assert counted == {"forecast": (8, 25), "gru": (8, 200), "rules": (48, 0)}
     assert awaited["gru"].at == NOW + timedelta(hours=192 * 6)
-    assert awaited["gru"].describe() == "8 of 200 rows of 6 h, of series every 1 h; all on 2026-04-18 06:05 UTC"
+    assert awaited["gru"].describe() == "8 of 200 rows of 6 h, of displacement every 1 h; all on 2026-04-18 06:05 UTC"
     fill(database, site, {HOUR: 24 * 30})
     assert one.after(60.0, marked=True) == {"forecast"}, "120 rows"
     assert one.after(10.0) >= {"train-detectors"}, "rules are tried again when the record stands"
@@ -144,7 +144,9 @@ def test_a_growing_record_without_forecast_is_not_tried_at_every_check(database:
     def read(query, *_):
         if query.__name__ == "load_newest_receptions":
             return {1: END + timedelta(hours=rows[0])}
-        waiting = AwaitedModel("forecast", "forecast", "forecast", "forecast", False, HOUR, 6 * HOUR, rows[0], 25)
+        waiting = AwaitedModel(
+            "forecast", "forecast", "forecast", "forecast", "displacement", False, HOUR, 6 * HOUR, rows[0], 25
+        )
         return LackingModels((waiting,), frozenset({1}), frozenset({1}))
 
     one = Clocked(database, site)
@@ -171,14 +173,14 @@ def test_status_and_forecast_models_say_the_same_of_what_is_awaited(database, tm
     assert {one["site"] for one in told} == {"first"}
     kinds = {(one["kind"], one["task"]) for one in told}
     assert kinds == {("forecast", "forecast"), ("gru", "forecast"), ("ae", "anomaly")}
-    rows = {"8 of 200 rows of 6 h, of series every 1 h", "30 of 200 rows of 7 d, of series every 7 d"}
+    rows = {"8 of 200 rows of 6 h, of displacement every 1 h", "30 of 200 rows of 7 d, of displacement every 7 d"}
     assert {one["reason"].partition("; all on ")[0] for one in told if one["kind"] == "gru"} == rows
     assert all(one["at"] > format_iso(test_cadences.END) for one in told if one["kind"] == "gru")
     listed = [json.loads(line) for line in call("forecast", "models", "--json").splitlines()]
     for one in (*told, *listed):  # the two are asked at two instants
         one["at"], one["reason"], one["reason_values"] = bool(one["at"]), one["reason"].partition("; all on ")[0], None
     assert told == listed
-    assert "first: gru is awaited: 8 of 200 rows of 6 h, of series every 1 h; all on " in call("status")
+    assert "first: gru is awaited: 8 of 200 rows of 6 h, of displacement every 1 h; all on " in call("status")
 
 
 def test_a_look_that_finds_nothing_new_asks_once(database: Database, monkeypatch) -> None:

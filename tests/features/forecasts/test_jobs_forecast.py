@@ -170,7 +170,7 @@ def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(datab
 
 def test_a_silent_site_gets_no_forecast_and_the_reason_is_kept(database, config, site):
     now = fill(database, site, 100)
-    assert run.run(database, config, site, now + timedelta(days=30)) == "no recent displacement readings"
+    assert run.run(database, config, site, now + timedelta(days=30)) == "no recent readings of what is forecast"
     run.run(database, config, site, now + timedelta(days=4, hours=1))
     assert ask(database, lambda c: c.execute(select(func.count()).select_from(forecast)).scalar()) == 0
     # a datum that the lane takes for fresh is found, however its upload is late: three steps are allowed

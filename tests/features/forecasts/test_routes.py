@@ -14,7 +14,15 @@ from monitor.features.forecasts.routes import gather_lacks
 )
 def test_what_lacks_the_same_is_one_line_and_nothing_is_left_out(drawn):
     rows = [
-        {"station": s, "model": m, "horizon_s": None, "lacking": k, "reason": "r", "earliest_at": day}
+        {
+            "station": s,
+            "quantity": "displacement",
+            "model": m,
+            "horizon_s": None,
+            "lacking": k,
+            "reason": "r",
+            "earliest_at": day,
+        }
         for s, m, k, day in drawn
     ]
     lines = gather_lacks(rows)

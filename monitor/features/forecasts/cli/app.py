@@ -19,12 +19,15 @@ app = session.Commands(help="Run, train, test and list forecasts.", no_args_is_h
 def run(site: session.SiteOption) -> None:
     """Issue forecasts of a site from what is known now, and score those whose targets have come."""
     from monitor.features.forecasts import run
+    from monitor.features.forecasts.series_text import describe_not_forecast
 
     (service, db, one), now = session.open_site(site), datetime.now(UTC)
     for job, outcome in (("issue", run.run(db, service, one, now)), ("score", run.rescore(db, service, one, now))):
         session.show({"site": one.id, "job": job, "said": outcome}, outcome)
     for facts, line in list_why_not(db, one.id):
         session.show(facts, line)
+    if (left_out := describe_not_forecast(one)) is not None:
+        session.show({"site": one.id, "not_forecast": str(left_out)}, str(left_out))
     session.point_to_the_past(db, one, now)
 
 
@@ -45,6 +48,7 @@ def hindcast(site: session.SiteOption) -> None:
 def list_why_not(db: "Database", site: str) -> list[tuple[dict[str, Any], str]]:
     """Why series and models have no forecast that is shown: those that lack the same in one line."""
     from monitor.api.database import load_view
+    from monitor.features.forecasts.series_text import name_series
     from monitor.features.forecasts.views import WhyNotShownRow
 
     with db.read() as c:
@@ -54,7 +58,8 @@ def list_why_not(db: "Database", site: str) -> list[tuple[dict[str, Any], str]]:
         same.setdefault((row["lacking"] or row["reason"], (row["earliest_at"] or "")[:10]), []).append(row)
     out = []
     for (text, day), mine in same.items():
-        stations, models = (list(dict.fromkeys(row[key] for row in mine)) for key in ("station", "model"))
+        stations = list(dict.fromkeys(name_series(row["station"], row["quantity"]) for row in mine))
+        models = list(dict.fromkeys(row["model"] for row in mine))
         lacking = f"{', '.join(stations[:MOST_NAMED])}{' ...' if len(stations) > MOST_NAMED else ''}: {text}"
         facts = {"site": site, "stations": stations, "models": models, "reason": mine[0]["reason"], "lacking": text}
         at = f", at the earliest {day}" if day else ""
