@@ -18,6 +18,7 @@ from monitor.readings.queries.flags import (
     flag_readings,  # append a flag to stored readings, such as `bad` for a value that is no measurement
 )
 from monitor.readings.queries.observations import (
+    Extent,  # epoch count, first and last epoch of a series in a span
     SeriesIds,  # type of a cache of series ids and units by (site, station, quantity)
     SeriesRow,  # a stored series: id, site, station, quantity and unit
     count_epochs,  # count the epochs of a series in [from_at, until) that have a value that counts
@@ -53,6 +54,7 @@ from monitor.readings.queries.uncounted import (
 __all__ = [
     "METRES_PER_DEGREE",
     "AddResult",
+    "Extent",
     "PointSetRequest",
     "SeriesIds",
     "SeriesRow",

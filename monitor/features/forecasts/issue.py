@@ -3,11 +3,13 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.registry import count_needed, is_network
+from forecasting.data.kinds import format_span
+from forecasting.registry import is_network
 from forecasting.serving.conformal import ConformalState, conformal_key
 from forecasting.serving.records import Forecast, ScoredError, Withheld
 from forecasting.simple.auto import MANY_STATIONS
@@ -16,9 +18,10 @@ from monitor.api.extras import describe_missing, is_installed
 from monitor.api.queries.models import ModelRow, SeriesSamples, SitePanel, change_state, find_history_start
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
-from monitor.api.text import Template, convert_reason, epoch_s, from_epoch_s
+from monitor.api.text import Template, convert_reason, from_epoch_s
 from monitor.api.worker import list_models, refuse_unrequested, run_all_in_workers
 from monitor.features.forecasts.checkpoints import load_checkpoints, retire_older
+from monitor.features.forecasts.first_forecast import LACKS_ROWS, expect_forecast, expect_training, find_expectation
 from monitor.features.forecasts.queries import forecasts
 from monitor.features.forecasts.queries.scores import load_errors
 from monitor.features.forecasts.read_site import HISTORY_STEPS, PROBE_STEPS, PanelRead, read_site
@@ -33,7 +36,8 @@ from monitor.features.forecasts.tasks import (
 
 _NOT_TRAINED: Final = Template("forecast.not_trained", "not trained yet")()
 _NO_TORCH: Final = Template("forecast.no_torch", "not trained: {problem}")
-_LACK_RECORD: Final = Template("lack.record", "{n} of {needed} observations of a station")
+_LACK_RECORD: Final = Template("lack.record", "{n} of {needed} rows of a station")
+_LACK_ROWS: Final = Template("lack.rows", "{n} of {needed} rows of {step}")
 _LACK_FIRST: Final = Template("lack.first", "its first training")()
 _SILENT: Final = Template("forecast.silent", "no series of this interval has a reading of the last {n} intervals")
 ALWAYS: Final = ("persistence", "drift", "lld", "auto")
@@ -76,19 +80,18 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     # a Dask worker may have what this machine lacks
     able = bool(config.compute.dask) or is_installed("torch")
     why_untrained = _NOT_TRAINED if able else _NO_TORCH(problem=describe_missing("torch"))
-    withheld = _list_withheld(answer, known)
     names = dict[str, None]()
     waiting = list[forecasts.WithheldRow]()
-    for one in known.found:
-        trained = {row.kind for row in known.of(one.panel)}
-        networks = [m for m in models if is_network(m)] if one.panel.is_motion else []
-        untrained = [m for m in networks if m not in trained]
-        names |= dict.fromkeys(untrained)
-        for model in untrained:
-            waiting += _list_untrained(model, why_untrained, one, now, can_train=able)
-        if not one.samples:
-            silent = _SILENT(n=PROBE_STEPS)
-            waiting += [forecasts.WithheldRow(s.series_id, m, silent) for s in one.panel.series for m in models]
+    with db.read() as c:
+        withheld = _list_withheld(c, answer, known, now)
+        for one in known.found:
+            untrained = _find_untrained(models, known, one.panel)
+            names |= dict.fromkeys(untrained)
+            for model in untrained:
+                waiting += _list_untrained(c, model, why_untrained, one, now, can_train=able)
+            if not one.samples:
+                silent = _SILENT(n=PROBE_STEPS)
+                waiting += [forecasts.WithheldRow(s.series_id, m, silent) for s in one.panel.series for m in models]
     rows = _rows(answer, known, now)
     with db.write() as c:
         added = forecasts.add_forecasts(c, rows)
@@ -102,6 +105,14 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         f"{names_of_kind} {why_untrained}" for names_of_kind in (names if able else filter(None, [", ".join(names)]))
     ]
     return "; ".join(parts)
+
+
+def _find_untrained(models: Sequence[str], known: _IssueInputs, panel: SitePanel) -> list[str]:
+    """Return the networks that are to forecast a panel and have no checkpoint for it."""
+    if not panel.is_motion:
+        return []
+    trained = {row.kind for row in known.of(panel)}
+    return [model for model in models if is_network(model) and model not in trained]
 
 
 def name_models(site: Site) -> tuple[str, ...]:
@@ -126,9 +137,12 @@ def _load_errors(c: Connection, found: PanelRead, networks: Collection[str], now
     return tuple(load_errors(c, labels, networks, now, find_history_start(now, cadence.step_s, rows)))
 
 
-def _list_withheld(answer: SiteForecast, known: _IssueInputs) -> list[forecasts.WithheldRow]:
+def _list_withheld(
+    c: Connection, answer: SiteForecast, known: _IssueInputs, now: datetime
+) -> list[forecasts.WithheldRow]:
     found: dict[tuple[int, str, str], list[Withheld]] = {}
     by_label = known.by_label
+    panel_by_label = {s.label: one.panel for one in known.found for s in one.samples}
     for one in answer.withheld:
         found.setdefault((by_label[one.station].series_id, one.model, convert_reason(one.reason)), []).append(one)
     ordered = sorted(found.items(), key=lambda item: (item[0][0], not is_network(item[0][1]), item[0][1:]))
@@ -138,25 +152,43 @@ def _list_withheld(answer: SiteForecast, known: _IssueInputs) -> list[forecasts.
             model,
             reason,
             one.horizon_s if len(every) == 1 else None,
-            None if one.lack is None else convert_reason(one.lack.reason),
-            None if one.lack is None else from_epoch_s(one.lack.earliest_s),
+            *_describe_lack(c, one, panel_by_label[one.station], now),
         )
         for (series_id, model, reason), every in ordered
         for one in every[:1]
     ]
 
 
+def _describe_lack(
+    c: Connection, withheld: Withheld, panel: SitePanel, now: datetime
+) -> tuple[str | None, datetime | None]:
+    """Return what a withheld forecast lacks, and when it is expected."""
+    if withheld.lack is None:
+        return None, None
+    if withheld.lack.reason.code not in LACKS_ROWS:
+        return convert_reason(withheld.lack.reason), from_epoch_s(withheld.lack.earliest_s)
+    steps = round(withheld.horizon_s / panel.cadence.step_s)
+    series = [watched for watched in panel.series if watched.label == withheld.station]
+    expectation = find_expectation(c, series, panel.cadence.step_s, now, partial(expect_forecast, steps=steps))
+    if expectation is None:
+        return None, None
+    step = format_span(panel.cadence.step_s)
+    return _LACK_ROWS(n=expectation.rows, needed=expectation.needed, step=step), expectation.at
+
+
 def _list_untrained(
-    model: str, reason: str, found: PanelRead, now: datetime, *, can_train: bool
+    c: Connection, model: str, reason: str, found: PanelRead, now: datetime, *, can_train: bool
 ) -> Iterator[forecasts.WithheldRow]:
     """Yield for each series of a panel what a network lacks that was never trained, and when it can be trained."""
-    step_s = found.panel.cadence.step_s
-    needed = count_needed(model)
-    seen = max((len({t // step_s for t in s.times_s}) for s in found.samples), default=0)
     lacking, earliest_at = None, None
     if can_train:
-        lacking = _LACK_RECORD(n=seen, needed=needed) if seen < needed else _LACK_FIRST
-        earliest_at = from_epoch_s(epoch_s(now) + max(0, needed - seen) * step_s)
+        expectation = find_expectation(
+            c, found.panel.series, found.panel.cadence.step_s, now, partial(expect_training, network=model)
+        )
+        if expectation is not None:
+            is_short = expectation.rows < expectation.needed
+            lacking = _LACK_RECORD(n=expectation.rows, needed=expectation.needed) if is_short else _LACK_FIRST
+            earliest_at = expectation.at
     for sample in found.samples:
         yield forecasts.WithheldRow(sample.series_id, model, reason, lacking=lacking, earliest_at=earliest_at)
 

@@ -3,26 +3,22 @@
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.registry import TRAINING_ROWS, count_needed, is_network
-from forecasting.serving.conformal import MINIMUM_SCORES
+from forecasting.registry import is_network
 from monitor.api.extras import is_installed
-from monitor.api.queries.models import (
-    FRESH_STEPS,
-    AwaitedModel,
-    LackingModels,
-    SitePanel,
-    await_model,
-    find_history_start,
-    list_panels,
-    load_models,
-)
-from monitor.api.queries.readings import load_extents, load_ids
+from monitor.api.queries.models import AwaitedModel, LackingModels, SitePanel, list_panels, load_models
+from monitor.api.queries.readings import load_ids
 from monitor.api.sites import Site, number_declared_series
-from monitor.api.text import epoch_s
+from monitor.features.forecasts.first_forecast import (
+    Expectation,
+    expect_forecast,
+    expect_training,
+    find_expectation,
+)
 from monitor.features.forecasts.queries.forecasts import find_forecast
 
 FORECAST: Final = "forecast"  # the forecasts that need no training
@@ -57,39 +53,37 @@ def _list_places(panels: Iterable[SitePanel]) -> set[tuple[str, str]]:
 def _list_awaited(
     connection: Connection, panel: SitePanel, missing: Sequence[str], unforecast: AbstractSet[int], now: datetime
 ) -> Iterator[AwaitedModel]:
-    if not missing and not unforecast:
-        return
-    step_s, interval_s = panel.cadence.step_s, panel.cadence.interval_s
-    series_ids = [series.series_id for series in panel.series] if missing else sorted(unforecast)
-    extents = load_extents(connection, series_ids, find_history_start(now, step_s, TRAINING_ROWS), now)
+    step_s = panel.cadence.step_s
     if unforecast:
-        fresh_s = epoch_s(now) - FRESH_STEPS * step_s
-        current = {i: extent for i, extent in extents.items() if i in unforecast and epoch_s(extent.last) >= fresh_s}
-        needed = MINIMUM_SCORES + round(panel.cadence.horizons_s[0] / step_s) + 1
-        yield from await_model(
-            FORECAST,
-            "forecast",
-            "forecast",
-            "forecast",
-            current,
+        steps = round(panel.cadence.horizons_s[0] / step_s)
+        expectation = find_expectation(
+            connection,
+            [series for series in panel.series if series.series_id in unforecast],
+            step_s,
             now,
-            quantity=panel.quantity,
-            is_trained=False,
-            every_s=interval_s,
-            step_s=step_s,
-            needed=needed,
+            partial(expect_forecast, steps=steps),
         )
+        # A series whose readings have stopped is stale, which the self-monitoring reports.
+        if expectation is not None and not expectation.has_stopped:
+            yield _await(panel, FORECAST, expectation)
     for kind in missing:
-        yield from await_model(
-            kind,
-            "forecast",
-            "train",
-            "forecast",
-            extents,
-            now,
-            quantity=panel.quantity,
-            is_trained=True,
-            every_s=interval_s,
-            step_s=step_s,
-            needed=count_needed(kind),
-        )
+        expectation = find_expectation(connection, panel.series, step_s, now, partial(expect_training, network=kind))
+        if expectation is not None:
+            yield _await(panel, kind, expectation)
+
+
+def _await(panel: SitePanel, what: str, expectation: Expectation) -> AwaitedModel:
+    is_trained = what != FORECAST
+    return AwaitedModel(
+        what=what,
+        task="forecast",
+        job="train" if is_trained else "forecast",
+        used_by="forecast",
+        quantity=panel.quantity,
+        is_trained=is_trained,
+        every_s=panel.cadence.interval_s,
+        step_s=panel.cadence.step_s,
+        rows=expectation.rows,
+        needed=expectation.needed,
+        at=expectation.at,
+    )

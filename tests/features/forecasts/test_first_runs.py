@@ -69,13 +69,15 @@ def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: 
     fill(database, site, {HOUR: 24 * 2})
     assert one.after(1.0, marked=True) == set(), "two looks are ten seconds apart"
     assert one.after(10.0) == set(), "it may be the beginning of an import"
-    assert one.after(10.0) == {"train-detectors"}, "rules are tried from 30 rows on; a forecast needs 25 of 6 h"
+    assert one.after(10.0) == {"train-detectors"}, "rules are tried from 30 rows on; a forecast needs 24 of 6 h"
     with database.read() as c:
         awaited = {x.what: x for x in find_lacking(c, site, NOW).awaited}
     counted = {what: (x.rows, x.needed) for what, x in awaited.items()}
-    assert counted == {"forecast": (8, 25), "gru": (8, 200), "rules": (48, 0)}
-    assert awaited["gru"].at == NOW + timedelta(hours=192 * 6)
-    assert awaited["gru"].describe() == "8 of 200 rows of 6 h, of displacement every 1 h; all on 2026-04-18 06:05 UTC"
+    assert counted == {"forecast": (9, 24), "gru": (9, 200), "rules": (48, 0)}
+    assert awaited["gru"].at == END - timedelta(hours=47) + timedelta(hours=199 * 6 - 3), (
+        "the first reading in the cell"
+    )
+    assert awaited["gru"].describe() == "9 of 200 rows of 6 h, of displacement every 1 h; all on 2026-04-17 22:00 UTC"
     fill(database, site, {HOUR: 24 * 30})
     assert one.after(60.0, marked=True) == {"forecast"}, "120 rows"
     assert one.after(10.0) >= {"train-detectors"}, "rules are tried again when the record stands"
@@ -160,7 +162,7 @@ def test_a_growing_record_without_forecast_is_not_tried_at_every_check(database:
 
 
 def test_status_and_forecast_models_say_the_same_of_what_is_awaited(database, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(test_cadences, "END", datetime.now(UTC).replace(microsecond=0))
+    monkeypatch.setattr(test_cadences, "END", datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5))
     text = spell_site("first", GNSS | SLOW, models=("auto", "gru")) + '[anomaly]\ndetectors = ["ae"]\n'
     config = write_service(tmp_path, database, text)
     fill(database, parse_site(text, "first.toml"), {HOUR: 48, 6 * DAY: 30, 7 * DAY: 30})
@@ -173,14 +175,14 @@ def test_status_and_forecast_models_say_the_same_of_what_is_awaited(database, tm
     assert {one["site"] for one in told} == {"first"}
     kinds = {(one["kind"], one["task"]) for one in told}
     assert kinds == {("forecast", "forecast"), ("gru", "forecast"), ("ae", "anomaly")}
-    rows = {"8 of 200 rows of 6 h, of displacement every 1 h", "30 of 200 rows of 7 d, of displacement every 7 d"}
+    rows = {"9 of 200 rows of 6 h, of displacement every 1 h", "30 of 200 rows of 7 d, of displacement every 7 d"}
     assert {one["reason"].partition("; all on ")[0] for one in told if one["kind"] == "gru"} == rows
     assert all(one["at"] > format_iso(test_cadences.END) for one in told if one["kind"] == "gru")
     listed = [json.loads(line) for line in call("forecast", "models", "--json").splitlines()]
     for one in (*told, *listed):  # the two are asked at two instants
         one["at"], one["reason"], one["reason_values"] = bool(one["at"]), one["reason"].partition("; all on ")[0], None
     assert told == listed
-    assert "first: gru is awaited: 8 of 200 rows of 6 h, of displacement every 1 h; all on " in call("status")
+    assert "first: gru is awaited: 9 of 200 rows of 6 h, of displacement every 1 h; all on " in call("status")
 
 
 def test_a_look_that_finds_nothing_new_asks_once(database: Database, monkeypatch) -> None:
