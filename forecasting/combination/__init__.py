@@ -1,0 +1,1 @@
+"""Online combination of forecasts: experts, their weights, and intervals from past errors."""

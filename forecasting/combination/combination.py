@@ -1,0 +1,413 @@
+"""One combination of experts for the stations of a panel, updated row by row.
+
+The order of work at each row is:
+
+1. Forecasts whose target is this row are scored, and intervals learn from their errors.
+2. The experts take the readings of the row and forecast every lead time.
+3. The weights follow from the scores. The forecast is the weighted mean of the experts.
+4. The interval is the forecast plus and minus a margin that follows from the past errors of the combination.
+
+Forecasts of a row use this row and those before it only. A combination that is stored after any row and restored gives
+the same forecasts, bit for bit, as one that was never stored.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.combination import restarts
+from forecasting.combination.intervals import LEVELS, Intervals, Pace, make_fans
+from forecasting.combination.polynomials import (
+    MEMORIES,
+    Polynomials,
+    extend_fading_lines,
+    extend_lines,
+    extend_means,
+    extend_newest,
+    extend_parabolas,
+)
+from forecasting.combination.regressions import Regressions
+from forecasting.combination.restarts import RestartingLines
+from forecasting.combination.seasons import Seasons
+from forecasting.combination.state import Arrays, add_prefix, take_prefix
+from forecasting.combination.weights import ExpertWeights, Groups, list_lead_times
+from forecasting.data.series import Floats
+
+# Memories of the polynomials that are experts. The others are computed for the regressions only.
+MEAN_MEMORIES: Final = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+LINE_MEMORIES: Final = MEMORIES
+LEVEL_SLOPE_MEMORIES: Final = (8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+PARABOLA_MEMORIES: Final = (4.0, 8.0, 16.0, 32.0, 64.0)
+SEASONAL_MEMORIES: Final = (4.0, 16.0, 64.0)  # of the readings without harmonics
+
+PRIOR: Final = 1.0
+# Weight before any error of the last value and of the restarting lines beside that of every other expert.
+ROBUST_PRIOR: Final = 10.0
+
+# Rows for which the newest reading of a station may be missing before it has no forecast.
+HOLD_ROWS: Final = 3
+
+# Above this many stations the regressions and seasons are left out, so that a row of satellite points fits in memory.
+MANY_STATIONS: Final = 500
+
+MEDIAN: Final = 2  # position in a fan
+LAST_VALUE: Final = "last-value"
+PERSISTENCE: Final = "persistence"
+LINE: Final = "line"
+OWN_MODELS: Final = 3  # models with intervals besides the outside experts: combination, last value, straight line
+DEFAULT_LINE_MEMORY: Final = 64.0  # of the straight line among the peers before any error is known
+
+
+class DriverExperts(Protocol):
+    """Experts that read drivers such as rain and water levels."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the experts."""
+
+    def advance(self, values_mm: Floats, drivers: Floats) -> None:
+        """Add one row of readings, shape (S,), and of driver channels, shape (C,), NaN where unknown."""
+
+    def forecast(self) -> dict[str, Floats]:
+        """Return forecasts in mm by name, shape (S, H), NaN where there is none."""
+
+    def to_arrays(self) -> Arrays:
+        """Return the state as plain arrays."""
+
+
+@dataclass(frozen=True, slots=True)
+class CombinedForecast:
+    """Forecasts of stations S at horizons H made at one row; fans are quantiles .025, .1, .5, .9, .975 in mm."""
+
+    fans: Floats  # combination, shape (S, H, 5); NaN where there is no forecast, NaN without median before an interval
+    margins: Floats  # half widths of the 80 % and the 95 % interval, mm (S, H, 2)
+    stretch: Floats  # times by which intervals are widened because the slope moves faster than usual, shape (S, H)
+    experts: tuple[str, ...]
+    weights: Floats  # shape (E, S, H), sum 1 over the experts where there is a forecast
+    medians: Floats  # forecasts of the experts, shape (E, S, H), NaN where an expert makes none
+    outside_fans: Mapping[str, Floats]  # outside experts with intervals of their own errors, shape (S, H, 5)
+    peers: Mapping[str, Floats]  # last value and straight line, likewise
+    errors_mm: Floats  # discounted mean absolute errors of the experts so far, shape (E, S, H), NaN before any
+    counts: Floats  # forecasts of the combination scored so far, shape (S, H)
+
+
+class Combination:
+    """State of the combination for one panel."""
+
+    def __init__(
+        self,
+        stations: Sequence[str],
+        step_s: float,
+        steps: Sequence[int],
+        groups: Sequence[Sequence[int]] | None,
+        driver_names: Sequence[str],
+        driver_experts: DriverExperts | None,
+    ) -> None:
+        if list(steps) != sorted(set(steps)) or not steps or min(steps) < 1:
+            raise ValueError(f"steps must rise and be at least 1, not {tuple(steps)}")
+        self.stations = tuple(stations)
+        self.step_s = float(step_s)
+        self.steps = tuple(int(h) for h in steps)
+        columns = [[column] for column in range(len(stations))] if groups is None else groups
+        self.groups = tuple(tuple(sorted(group)) for group in columns)
+        self.driver_names = tuple(driver_names)
+        self.outside: tuple[str, ...] = ()
+        self.rows = 0  # advanced so far
+        count = len(self.stations)
+        lead_times = list_lead_times(self.steps)
+        self._lead_times = np.array(lead_times, dtype=np.float64)
+        self._restarts = RestartingLines(count)
+        is_small = count <= MANY_STATIONS
+        self._seasons = Seasons(count, self.step_s, self.steps, lead_times) if is_small else None
+        self._regressions = Regressions(count, lead_times) if is_small else None
+        # Columns of the polynomials: the readings, then the readings without each of the harmonics.
+        harmonics = 0 if self._seasons is None else len(self._seasons.harmonics)
+        self._polynomials = Polynomials(count * (1 + harmonics))
+        self._drivers = driver_experts
+        self._inside = self._list_inside()
+        priors = [ROBUST_PRIOR if name == LAST_VALUE or name in restarts.NAMES else PRIOR for name in self._inside]
+        self._weights = ExpertWeights(priors, self.steps, Groups(self.groups, count), count)
+        self._pace = Pace(count)
+        self._intervals = Intervals(OWN_MODELS, count, self.steps)
+        shape = (count, len(self.steps))
+        self._last_weights = np.zeros((len(self._inside), *shape))
+        self._last_medians = np.full((len(self._inside), *shape), np.nan)
+        self._last_stretch = np.ones(shape)
+        self._last_models = np.full((OWN_MODELS, *shape), np.nan)
+        self._last_margins = np.full((len(LEVELS), OWN_MODELS, *shape), np.nan)
+
+    @classmethod
+    def start(
+        cls,
+        stations: Sequence[str],
+        step_s: float,
+        steps: Sequence[int],
+        *,
+        groups: Sequence[Sequence[int]] | None = None,
+        driver_names: Sequence[str] = (),
+        driver_experts: DriverExperts | None = None,
+    ) -> Self:
+        """Create a combination without readings.
+
+        Args:
+            stations: Names, one per column.
+            step_s: Seconds between rows.
+            steps: Horizons in rows, rising.
+            groups: Columns that are components of one motion; they share their weights. Default: none are.
+            driver_names: Names of the driver channels.
+            driver_experts: Experts that read the driver channels.
+        """
+        return cls(stations, step_s, steps, groups, driver_names, driver_experts)
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Return the names of all experts, those outside last."""
+        return (*self._inside, *self.outside)
+
+    def advance(
+        self,
+        values_mm: Floats,
+        *,
+        outside: Mapping[str, Floats] | None = None,
+        drivers: Floats | None = None,
+    ) -> None:
+        """Add one row of readings.
+
+        Args:
+            values_mm: Readings, shape (S,), NaN where nothing was observed.
+            outside: Fans (S, H, 5) that outside experts forecast at this row, by name; NaN where they make none.
+                An expert with a new name is added, and an expert that is not named makes no forecast at this row.
+            drivers: Driver channels at this row, shape (C,), NaN where unknown.
+        """
+        values_mm = np.asarray(values_mm, dtype=np.float64)
+        if values_mm.shape != (len(self.stations),) or np.isinf(values_mm).any():
+            raise ValueError(f"a row needs {len(self.stations)} finite values or NaN")
+        outside = outside or {}
+        for name in outside:
+            self._add_outside(name)
+        row = self.rows
+        self._weights.score(row, values_mm)
+        self._intervals.score(row, values_mm)
+        self._advance_experts(row, values_mm)
+        self._pace.advance(row, values_mm)
+        forecasts_mm = self._forecast_experts(row, values_mm, drivers)
+        horizons = self._weights.horizons
+        for position, name in enumerate(self.outside, start=len(self._inside)):
+            if name in outside:
+                fan = np.asarray(outside[name], dtype=np.float64)
+                forecasts_mm[horizons, position] = fan[..., MEDIAN].T
+        weights, combined_mm = self._weights.combine(row, forecasts_mm, len(self._inside))
+        self._last_weights = weights[horizons].transpose(1, 2, 0)
+        self._last_medians = forecasts_mm[horizons].transpose(1, 2, 0)
+        self._last_stretch = self._pace.compute_stretch(np.array(self.steps, dtype=np.float64))
+        models = [combined_mm[horizons].T, *self._find_peers(), *self._last_medians[len(self._inside) :]]
+        self._last_models = np.stack(models)
+        newest_mm = self._polynomials.newest_mm[: len(self.stations)]
+        self._last_margins = self._intervals.issue(row, self._last_models, newest_mm, self._last_stretch)
+        self.rows = row + 1
+
+    def forecast(self) -> CombinedForecast:
+        """Return the forecasts made at the last row that was added."""
+        fans = make_fans(self._last_models, self._last_margins)
+        return CombinedForecast(
+            fans=fans[0],
+            margins=np.moveaxis(self._last_margins[:, 0], 0, -1),
+            stretch=self._last_stretch,
+            experts=self.experts,
+            weights=self._last_weights,
+            medians=self._last_medians,
+            outside_fans=dict(zip(self.outside, fans[OWN_MODELS:], strict=True)),
+            peers={PERSISTENCE: fans[1], LINE: fans[2]},
+            errors_mm=self._weights.compute_errors(),
+            counts=self._intervals.margins.count[:, 0].T.astype(np.float64),
+        )
+
+    def to_arrays(self) -> Arrays:
+        """Return everything as plain arrays, which `from_arrays` restores exactly."""
+        arrays: Arrays = {
+            "stations": np.array(self.stations, dtype=np.str_),
+            "step_s": np.array(self.step_s),
+            "steps": np.array(self.steps, dtype=np.int64),
+            "groups": _number_groups(self.groups, len(self.stations)),
+            "driver_names": np.array(self.driver_names, dtype=np.str_),
+            "outside": np.array(self.outside, dtype=np.str_),
+            "rows": np.array(self.rows),
+            "last_weights": self._last_weights.copy(),
+            "last_medians": self._last_medians.copy(),
+            "last_stretch": self._last_stretch.copy(),
+            "last_models": self._last_models.copy(),
+            "last_margins": self._last_margins.copy(),
+        }
+        for name, part in self._list_parts().items():
+            arrays |= add_prefix(name, part.to_arrays())
+        if self._drivers is not None:
+            arrays |= add_prefix("drivers", self._drivers.to_arrays())
+        return arrays
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Mapping[str, NDArray[Any]],
+        *,
+        restore_drivers: Callable[[Arrays], DriverExperts] | None = None,
+    ) -> Self:
+        """Restore a combination from the arrays of `to_arrays`.
+
+        Args:
+            arrays: As returned by `to_arrays`.
+            restore_drivers: Restores the experts that read drivers from their own arrays; needed if there were any.
+        """
+        numbers = arrays["groups"]
+        groups = [np.flatnonzero(numbers == number).tolist() for number in range(int(numbers.max()) + 1)]
+        drivers = take_prefix("drivers", arrays)
+        out = cls(
+            [str(name) for name in arrays["stations"]],
+            float(arrays["step_s"]),
+            [int(h) for h in arrays["steps"]],
+            groups,
+            [str(name) for name in arrays["driver_names"]],
+            restore_drivers(drivers) if restore_drivers is not None and drivers else None,
+        )
+        for name in arrays["outside"]:
+            out._add_outside(str(name))
+        out.rows = int(arrays["rows"])
+        for name, part in out._list_parts().items():
+            part.restore(take_prefix(name, arrays))
+        out._last_weights = np.array(arrays["last_weights"])
+        out._last_medians = np.array(arrays["last_medians"])
+        out._last_stretch = np.array(arrays["last_stretch"])
+        out._last_models = np.array(arrays["last_models"])
+        out._last_margins = np.array(arrays["last_margins"])
+        return out
+
+    def _list_inside(self) -> tuple[str, ...]:
+        names = [
+            LAST_VALUE,
+            *(f"mean-{memory:g}" for memory in MEAN_MEMORIES),
+            *(f"line-{memory:g}" for memory in LINE_MEMORIES),
+            *(f"fading-line-{memory:g}" for memory in LINE_MEMORIES),
+            *(f"level-slope-{memory:g}" for memory in LEVEL_SLOPE_MEMORIES),
+            *(f"parabola-{memory:g}" for memory in PARABOLA_MEMORIES),
+            *restarts.NAMES,
+        ]
+        if self._seasons is not None:
+            names += self._seasons.names
+            for harmonics in self._seasons.harmonics:
+                names.append(f"{harmonics.name}-{LAST_VALUE}")
+                for curve in ("mean", "line", "fading-line", "level-slope"):
+                    names += [f"{harmonics.name}-{curve}-{memory:g}" for memory in SEASONAL_MEMORIES]
+        if self._regressions is not None:
+            names += self._regressions.names
+        if self._drivers is not None:
+            names += self._drivers.names
+        return tuple(names)
+
+    def _list_parts(self) -> dict[str, Any]:
+        parts = {
+            "polynomials": self._polynomials,
+            "restarts": self._restarts,
+            "seasons": self._seasons,
+            "regressions": self._regressions,
+            "weights": self._weights,
+            "pace": self._pace,
+            "intervals": self._intervals,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def _add_outside(self, name: str) -> None:
+        if name in self.outside:
+            return
+        if name in self._inside:
+            raise ValueError(f"an outside expert must not have the name of an expert of the combination: {name}")
+        self.outside = (*self.outside, name)
+        self._weights.add_expert(PRIOR)
+        self._intervals.add_model()
+
+    def _advance_experts(self, row: int, values_mm: Floats) -> None:
+        columns = [values_mm]
+        if self._seasons is not None:
+            is_held = self._polynomials.age[: len(self.stations)] + 1.0 <= HOLD_ROWS
+            newest_mm = self._polynomials.newest_mm[: len(self.stations)]
+            held_mm = np.where(np.isnan(values_mm) & is_held, newest_mm, values_mm)
+            columns += self._seasons.advance(row, values_mm, held_mm)
+        self._polynomials.advance(np.concatenate(columns))
+        self._restarts.advance(values_mm)
+        if self._regressions is not None:
+            self._regressions.learn(row, values_mm)
+
+    def _forecast_experts(self, row: int, values_mm: Floats, drivers: Floats | None) -> Floats:
+        """Return forecasts of all experts at all lead times in mm (R, E, S), NaN for experts outside."""
+        stations = len(self.stations)
+        curves = self._polynomials.fit()
+        own_curves = curves.take(0, stations)
+        is_fresh = own_curves.age <= HOLD_ROWS
+        held_mm = np.where(is_fresh, own_curves.newest_mm, np.nan)
+        ahead = self._lead_times[:, None, None] + curves.age
+        newest = np.broadcast_to(curves.newest_mm, (ahead.shape[0], 1, curves.newest_mm.size))
+        means = extend_means(curves, ahead)
+        lines = extend_lines(curves, ahead)
+        fading = extend_fading_lines(curves, ahead)
+        slopes = extend_newest(curves, ahead)
+        own = slice(0, stations)
+        parts = [
+            newest[..., own],
+            means[:, _MEANS, own],
+            lines[..., own],
+            fading[..., own],
+            slopes[:, _LEVEL_SLOPES, own],
+            extend_parabolas(own_curves, ahead[..., own])[:, _PARABOLAS],
+            self._restarts.forecast(self._lead_times[:, None, None]),
+        ]
+        if self._seasons is not None:
+            parts += [made[:, None] for made in self._seasons.forecast(row, held_mm)]
+            for number, waves in enumerate(self._seasons.forecast_harmonics(row), start=1):
+                block = slice(number * stations, (number + 1) * stations)
+                continued = [newest[..., block]]
+                continued += [made[:, _SEASONAL, block] for made in (means, lines, fading, slopes)]
+                parts += [made + waves[:, None] for made in continued]
+        if self._regressions is not None:
+            parts.append(self._regressions.forecast(row, values_mm, own_curves))
+        inside = np.concatenate(parts, axis=1)
+        out = np.full((inside.shape[0], len(self.experts), inside.shape[2]), np.nan)
+        out[:, : inside.shape[1]] = np.where(is_fresh, inside, np.nan)
+        if self._drivers is not None:
+            channels = np.full(len(self.driver_names), np.nan) if drivers is None else np.asarray(drivers, dtype=float)
+            self._drivers.advance(values_mm, channels)
+            forecasts = self._drivers.forecast()
+            for position, name in enumerate(self._drivers.names, start=inside.shape[1]):
+                out[self._weights.horizons, position] = forecasts[name].T
+        return out
+
+    def _find_peers(self) -> tuple[Floats, Floats]:
+        """Return last value and straight line in mm, each (S, H).
+
+        The straight line starts at the newest reading. Its slope is the one with the smallest error so far.
+        """
+        first = self._inside.index(f"level-slope-{LEVEL_SLOPE_MEMORIES[0]:g}")
+        lines = slice(first, first + len(LEVEL_SLOPE_MEMORIES))
+        errors_mm = self._weights.compute_errors()[lines]
+        errors_mm = np.where(np.isfinite(errors_mm), errors_mm, np.inf)
+        best = np.where(
+            np.isfinite(errors_mm).any(axis=0),
+            errors_mm.argmin(axis=0),
+            LEVEL_SLOPE_MEMORIES.index(DEFAULT_LINE_MEMORY),
+        )
+        line = np.take_along_axis(self._last_medians[lines], best[None], axis=0)[0]
+        return self._last_medians[self._inside.index(LAST_VALUE)], line
+
+
+_MEANS: Final = [MEMORIES.index(memory) for memory in MEAN_MEMORIES]
+_LEVEL_SLOPES: Final = [MEMORIES.index(memory) for memory in LEVEL_SLOPE_MEMORIES]
+_SEASONAL: Final = [MEMORIES.index(memory) for memory in SEASONAL_MEMORIES]
+_PARABOLAS: Final = [MEMORIES.index(memory) for memory in PARABOLA_MEMORIES]
+
+
+def _number_groups(groups: Sequence[Sequence[int]], stations: int) -> NDArray[np.int64]:
+    """Return the number of the group of every column."""
+    numbers = np.zeros(stations, dtype=np.int64)
+    for number, columns in enumerate(groups):
+        numbers[list(columns)] = number
+    return numbers

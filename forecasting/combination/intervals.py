@@ -1,0 +1,238 @@
+"""Intervals from past errors: adaptive conformal inference with delayed feedback, stretched with the velocity.
+
+Gibbs and Candès (2021). The interval of a forecast is the forecast plus and minus a margin. The margin is a quantile
+of the absolute errors so far, and the rank of the quantile follows how often the intervals held. Errors become known
+one horizon late. Where the rank runs out, the margin is widened additively by the spread of the errors, and by one
+spread at most: feedback on a horizon of a month is a month late, and the rank would still fall long after an event.
+
+Slopes that move faster than usual have larger errors. Margins are therefore stretched with the velocity, and errors are
+divided by the stretch of their forecast before they are ranked.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+import numpy as np
+
+from forecasting.combination.state import ArrayState
+from forecasting.combination.weights import DelayedRows
+from forecasting.data.series import Floats, Ints
+
+LEVELS: Final = (0.8, 0.95)  # coverage of the two intervals of a fan
+WINDOW: Final = 400  # errors that are ranked
+FEWEST_ERRORS: Final = 20  # errors before there is an interval
+# Errors of forecasts that overlap are not independent: among few a larger one is taken, as if each span gave one.
+LONGEST_SPAN: Final = 7
+
+VELOCITY_ROWS: Final = 8  # rows that the present velocity is taken over
+LEVEL_ROWS: Final = 3  # a level is a median of so many rows: a single outlier is no motion
+USUAL_ROWS: Final = 400  # rows that the usual velocity is taken from
+FEWEST_ROWS: Final = 40  # rows before there is a usual velocity
+USUAL_SHARE: Final = 0.9  # share of these rows that did not move faster than the usual velocity
+LARGEST_STRETCH: Final = 4.0
+REFRESH_ROWS: Final = 10  # rows after which the usual velocity is computed again
+
+
+def choose_step_size(steps: int) -> float:
+    """Return the learning rate of the miss rate for a horizon in rows.
+
+    One event is missed many times over at a long horizon, so that the rate is smaller there.
+    """
+    return 0.03 if steps <= 2 else 0.01
+
+
+class AdaptiveMargins(ArrayState):
+    """Ranked errors and target miss rates of horizons H, models M and stations S."""
+
+    state_names: ClassVar = ("ranked_mm", "newest_mm", "count", "miss_rate")
+
+    def __init__(self, models: int, stations: int, steps: Sequence[int]) -> None:
+        shape = (len(steps), models, stations)
+        self._steps = np.array(steps)
+        self._step_sizes = np.array([choose_step_size(h) for h in steps])
+        self._targets = 1.0 - np.array(LEVELS)[:, None, None, None]
+        self.ranked_mm = np.full((WINDOW, *shape), np.inf)  # rising; infinite where not yet filled
+        self.newest_mm = np.full((WINDOW, *shape), np.inf)  # ring in order of arrival
+        self.count = np.zeros(shape, dtype=np.int64)  # errors so far
+        self.miss_rate = np.broadcast_to(self._targets, (len(LEVELS), *shape)).copy()
+
+    def add_model(self) -> None:
+        """Add a model without errors behind the last one."""
+        stations = self.count.shape[2]
+        fresh = AdaptiveMargins(1, stations, self._steps.tolist())
+        self.ranked_mm = np.append(self.ranked_mm, fresh.ranked_mm, axis=2)
+        self.newest_mm = np.append(self.newest_mm, fresh.newest_mm, axis=2)
+        self.count = np.append(self.count, fresh.count, axis=1)
+        self.miss_rate = np.append(self.miss_rate, fresh.miss_rate, axis=2)
+
+    def compute(self) -> Floats:
+        """Return the margins at the usual velocity in mm, shape (levels, H, M, S); NaN before 20 errors."""
+        filled = np.minimum(self.count, WINDOW)
+        shares = np.empty((len(LEVELS) + 2, *self.count.shape))
+        shares[:-2] = 1.0 - self.miss_rate
+        shares[-2] = 0.9
+        shares[-1] = 0.1
+        span = np.ones((shares.shape[0], self._steps.size, 1, 1), dtype=np.int64)
+        span[:-2, :, 0, 0] = np.minimum(self._steps, LONGEST_SPAN)
+        ranks = np.clip(np.ceil(shares * (filled + span)).astype(np.int64), 1, np.maximum(filled, 1)) - 1
+        ranked = np.take_along_axis(self.ranked_mm, ranks, axis=0)
+        with np.errstate(invalid="ignore"):
+            spread = ranked[-2] - ranked[-1]
+            widened = ranked[:-2] + spread * np.maximum(-self.miss_rate, 0.0) / (1.0 - self._targets)
+        return np.where(self.count >= FEWEST_ERRORS, widened, np.nan)
+
+    def add(self, chosen: Ints, errors_mm: Floats, held: Floats) -> None:
+        """Add one error per model and station at some horizons, relaxed to the usual velocity.
+
+        Args:
+            chosen: Positions of the horizons, shape (C,).
+            errors_mm: Absolute errors, shape (C, M, S), NaN where unknown.
+            held: Whether the interval that was issued held, as 1 and 0, NaN where there was none, (levels, C, M, S).
+        """
+        known = np.isfinite(errors_mm)
+        rate = self.miss_rate[:, chosen]
+        step_sizes = self._step_sizes[chosen, None, None]
+        moved = np.maximum(rate + step_sizes * (self._targets - (1.0 - held)), -self._targets)
+        self.miss_rate[:, chosen] = np.where(known & np.isfinite(held), moved, rate)
+        count = self.count[chosen]
+        horizon, model, station = np.nonzero(known)
+        slot = count[known] % WINDOW
+        leaving = np.full(known.shape, np.inf)
+        leaving[known] = self.newest_mm[slot, chosen[horizon], model, station]
+        self.newest_mm[slot, chosen[horizon], model, station] = errors_mm[known]
+        filled = min(int(count.max(initial=0)) + 1, WINDOW)
+        entering = np.where(known, errors_mm, np.inf)
+        self.ranked_mm[:filled, chosen] = _replace(self.ranked_mm[:filled, chosen], leaving, entering)
+        self.count[chosen] = count + known
+
+
+def _replace(ranked: Floats, leaving: Floats, entering: Floats) -> Floats:
+    """Return rising columns (W, ...) without one value and with another; infinity stands for none."""
+    out = ranked.copy()
+    if np.isfinite(leaving).any():
+        behind = ranked >= leaving
+        np.copyto(out[:-1], ranked[1:], where=behind[:-1])
+        out[-1, behind[-1]] = np.inf
+    shifted = np.maximum(out[:-1], entering)
+    np.minimum(out[0], entering, out=out[0])
+    np.minimum(out[1:], shifted, out=out[1:])
+    return out
+
+
+class Pace(ArrayState):
+    """The velocity of every station beside its usual one."""
+
+    state_names: ClassVar = ("recent_mm", "levels_mm", "speeds", "changes_mm", "usual", "usual_change_mm")
+
+    def __init__(self, stations: int) -> None:
+        self.recent_mm = np.full((LEVEL_ROWS, stations), np.nan)  # newest rows, newest last
+        self.levels_mm = np.full((VELOCITY_ROWS + 1, stations), np.nan)  # levels at the newest rows, newest last
+        self.speeds = np.full((USUAL_ROWS, stations), np.nan)  # ring, mm per row
+        self.changes_mm = np.full((USUAL_ROWS, stations), np.nan)  # ring, |change| from row to row
+        self.usual = np.full(stations, np.nan)  # mm per row
+        self.usual_change_mm = np.full(stations, np.nan)
+        self._speed = np.full(stations, np.nan)  # at the newest row, mm per row
+
+    def advance(self, row: int, values_mm: Floats) -> None:
+        """Add one row of readings, shape (S,)."""
+        if row % REFRESH_ROWS == 0:
+            self.usual = _find_quantile(self.speeds, USUAL_SHARE)
+            self.usual_change_mm = _find_quantile(self.changes_mm, 0.5)
+        slot = row % USUAL_ROWS
+        self.changes_mm[slot] = np.abs(values_mm - self.recent_mm[-1])
+        self.recent_mm = np.concatenate([self.recent_mm[1:], values_mm[None]])
+        self.levels_mm = np.concatenate([self.levels_mm[1:], _find_level(self.recent_mm)[None]])
+        self.speeds[slot] = np.abs(self.levels_mm[-1] - self.levels_mm[0]) / VELOCITY_ROWS
+        self._speed = self.speeds[slot]
+
+    def compute_stretch(self, steps: Floats) -> Floats:
+        """Return how many times errors over so many rows are larger than usual, 1 to 4, shape (S, H)."""
+        usual = self.usual[:, None]
+        velocity = np.maximum(self._speed[:, None], usual)
+        change = self.usual_change_mm[:, None]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            square = (change**2 + (steps * velocity) ** 2) / (change**2 + (steps * usual) ** 2)
+        return np.clip(np.where(np.isfinite(square), np.sqrt(square), 1.0), 1.0, LARGEST_STRETCH)
+
+
+def _find_level(rows: Floats) -> Floats:
+    """Return the median of three rows (3, S), the mean of two, NaN of fewer."""
+    ranked = np.sort(rows, axis=0)  # NaN is last
+    known = np.isfinite(rows).sum(axis=0)
+    return np.where(known == LEVEL_ROWS, ranked[1], np.where(known == 2, 0.5 * (ranked[0] + ranked[1]), np.nan))
+
+
+def _find_quantile(rows: Floats, share: float) -> Floats:
+    """Return the value that this share of the known rows keeps below, shape (S,); NaN where fewer than 40 are known."""
+    count = np.isfinite(rows).sum(axis=0)
+    ranked = np.sort(rows, axis=0)  # NaN is last
+    rank = np.minimum((share * count).astype(np.int64), rows.shape[0] - 1)
+    return np.where(count >= FEWEST_ROWS, ranked[rank, np.arange(rows.shape[1])], np.nan)
+
+
+class Intervals(ArrayState):
+    """Margins of several models, each from its own errors."""
+
+    state_names: ClassVar = ("pending",)
+
+    def __init__(self, models: int, stations: int, steps: Sequence[int]) -> None:
+        self._steps = np.array(steps, dtype=np.float64)
+        self._delayed = DelayedRows(steps, [1] * len(steps))
+        self.margins = AdaptiveMargins(models, stations, steps)
+        # Median, margins of the levels, and stretch of every forecast until its target.
+        self.pending = np.full((self._delayed.slots, 2 + len(LEVELS), models, stations), np.nan)
+
+    def add_model(self) -> None:
+        """Add a model without errors behind the last one."""
+        self.margins.add_model()
+        self.pending = np.append(self.pending, np.full_like(self.pending[:, :, :1], np.nan), axis=2)
+
+    def score(self, row: int, values_mm: Floats) -> None:
+        """Take the errors of the forecasts whose target is this row, readings of shape (S,)."""
+        chosen, slots = self._delayed.find_due(row)
+        if not chosen.size:
+            return
+        pending = self.pending[slots]
+        errors_mm = np.abs(values_mm - pending[:, 0])
+        issued_mm = pending[:, 1:-1].swapaxes(0, 1)
+        held = np.where(np.isfinite(issued_mm), errors_mm <= issued_mm, np.nan)
+        self.margins.add(chosen, errors_mm / pending[:, -1], held)
+
+    def issue(self, row: int, medians_mm: Floats, newest_mm: Floats, stretch: Floats) -> Floats:
+        """Return the margins of the forecasts made at this row, mm (levels, M, S, H).
+
+        Each half of an interval is at least `1 - 1 / stretch` times the predicted movement: where a slope moves faster
+        than ever, its past errors are too small to cover what an acceleration or a stop would change.
+
+        Args:
+            row: Number of the row.
+            medians_mm: Forecasts, shape (M, S, H), NaN where there is none.
+            newest_mm: Newest readings, shape (S,).
+            stretch: Shape (S, H).
+        """
+        movement_mm = np.abs(medians_mm - newest_mm[:, None])
+        usual_mm = self.margins.compute().transpose(0, 2, 3, 1)
+        margins_mm = np.maximum(usual_mm * stretch, (1.0 - 1.0 / stretch) * movement_mm)
+        chosen, slots = self._delayed.find_written(row)
+        self.pending[slots, 0] = medians_mm.transpose(2, 0, 1)[chosen]
+        self.pending[slots, 1:-1] = margins_mm.transpose(3, 0, 1, 2)[chosen]
+        self.pending[slots, -1] = stretch.T[chosen, None]
+        return margins_mm
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return copies of the arrays, those of the margins among them."""
+        return {**super().to_arrays(), **self.margins.to_arrays()}
+
+    def restore(self, arrays: "dict[str, np.ndarray]") -> None:  # type: ignore[override]
+        """Replace the state by arrays that `to_arrays` returned."""
+        super().restore(arrays)
+        self.margins.restore(arrays)
+
+
+def make_fans(medians_mm: Floats, margins_mm: Floats) -> Floats:
+    """Return quantiles .025, .1, .5, .9, .975 from medians (...) and margins (levels, ...), shape (..., 5)."""
+    inner, outer = margins_mm
+    outer = np.maximum(inner, outer)
+    return np.stack(
+        [medians_mm - outer, medians_mm - inner, medians_mm, medians_mm + inner, medians_mm + outer], axis=-1
+    )

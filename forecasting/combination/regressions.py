@@ -1,0 +1,157 @@
+"""Two ridge regressions that learn online: from the station's own increments, and from those of all stations.
+
+Both regress what a station moves over a lead time on slopes and on differences between its newest reading and trailing
+means, in units of its usual change from reading to reading. The second one shares its coefficients between stations and
+also uses the mean of the panel.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+import numpy as np
+
+from forecasting.combination.least_squares import solve_ridge, weigh_misses
+from forecasting.combination.polynomials import MEMORIES, Curves
+from forecasting.combination.state import ArrayState
+from forecasting.combination.weights import DelayedRows
+from forecasting.data.series import Floats
+
+MEAN_MEMORIES: Final = (2.0, 8.0, 32.0)
+SLOPE_MEMORIES: Final = (1.1, 4.0, 16.0, 64.0)
+FEATURES: Final = 1 + len(MEAN_MEMORIES) + len(SLOPE_MEMORIES)
+SHARED: Final = 4  # features whose mean over the panel is used too
+PENALTY: Final = 3.0  # observations of a unit feature that speak for a coefficient of 0
+MEMORY: Final = 400.0  # increments that a fit effectively uses, at least
+MEMORY_PER_ROW: Final = 20.0  # the same, per row of the lead time
+FEWEST_READINGS: Final = 8
+USUAL_CHANGES: Final = 100.0  # readings that the usual change is averaged over
+LEAST_CHANGE_MM: Final = 1e-6
+
+
+class Regressions(ArrayState):
+    """Normal equations by lead time R; those of a station's own regression also by station S."""
+
+    state_names: ClassVar = (
+        "pending",
+        "usual_change_mm",
+        "changes",
+        "previous_mm",
+        "own_square",
+        "own_product",
+        "own_coefficients",
+        "own_miss",
+        "own_count",
+        "shared_square",
+        "shared_product",
+        "shared_coefficients",
+        "shared_miss",
+        "shared_count",
+    )
+
+    def __init__(self, stations: int, lead_times: Sequence[int]) -> None:
+        self._lead_times = np.array(lead_times)
+        self._delayed = DelayedRows(lead_times, [1] * len(lead_times))
+        self._mean_positions = [MEMORIES.index(memory) for memory in MEAN_MEMORIES]
+        self._slope_positions = [MEMORIES.index(memory) for memory in SLOPE_MEMORIES]
+        self._slope_rows = np.array(SLOPE_MEMORIES)[:, None]
+        self.has_shared = stations > 1
+        self.names = ("own-regression", "panel-regression") if self.has_shared else ("own-regression",)
+        memories = np.maximum(MEMORY, MEMORY_PER_ROW * self._lead_times)
+        self._keep = (1.0 - 1.0 / memories)[:, None]
+        reaches, own, shared = len(lead_times), FEATURES, FEATURES + SHARED
+        # Features, newest reading and usual change at each row until the longest lead time has passed.
+        self.pending = np.full((max(lead_times) + 1, shared + 2, stations), np.nan)
+        self.usual_change_mm = np.full(stations, np.nan)
+        self.changes = np.zeros(stations)
+        self.previous_mm = np.full(stations, np.nan)
+        self.own_square = np.zeros((reaches, stations, own, own))
+        self.own_product = np.zeros((reaches, stations, own))
+        self.own_coefficients = np.zeros((reaches, stations, own))
+        self.own_miss = np.full((reaches, stations), np.nan)
+        self.own_count = np.zeros((reaches, stations))
+        self.shared_square = np.zeros((reaches, shared, shared))
+        self.shared_product = np.zeros((reaches, shared))
+        self.shared_coefficients = np.zeros((reaches, shared))
+        self.shared_miss = np.full((reaches, stations), np.nan)
+        self.shared_count = np.zeros(reaches)
+
+    def learn(self, row: int, values_mm: Floats) -> None:
+        """Learn from the readings of a row, shape (S,), whose forecasts were possible one lead time before."""
+        made = row - self._lead_times
+        pending = self.pending[made % self.pending.shape[0]]
+        pending = np.where((made >= 0)[:, None, None], pending, np.nan)
+        features = np.moveaxis(pending[:, :-2], 1, 2)  # (R, S, features)
+        moved = (values_mm - pending[:, -2]) / pending[:, -1]
+        known = np.isfinite(moved) & np.isfinite(features).all(axis=2)
+        features = np.where(known[..., None], features, 0.0)
+        moved = np.where(known, moved, 0.0)
+        self._learn_own(features[..., :FEATURES], moved, known)
+        if self.has_shared:
+            self._learn_shared(features, moved, known)
+
+    def forecast(self, row: int, values_mm: Floats, curves: Curves) -> Floats:
+        """Return forecasts in mm, shape (R, 1 or 2, S), and store what is needed to learn from them."""
+        self._average_changes(values_mm)
+        features = self._compute_features(curves)
+        slot = row % self.pending.shape[0]
+        self.pending[slot, :-2] = features.T
+        self.pending[slot, -2] = curves.newest_mm
+        self.pending[slot, -1] = self.usual_change_mm
+        own = (self.own_coefficients * features[:, :FEATURES]).sum(axis=2)
+        own = np.where(self.own_count >= 2 * FEATURES, own, np.nan)
+        moves = [own]
+        if self.has_shared:
+            shared = (self.shared_coefficients[:, None] * features).sum(axis=2)
+            moves.append(np.where(self.shared_count[:, None] >= 4 * FEATURES, shared, np.nan))
+        return np.asarray(curves.newest_mm + self.usual_change_mm * np.stack(moves, axis=1))
+
+    def _average_changes(self, values_mm: Floats) -> None:
+        change_mm = np.abs(values_mm - self.previous_mm)
+        known = np.isfinite(change_mm) & (change_mm > LEAST_CHANGE_MM)
+        share = known / np.minimum(self.changes + 1.0, USUAL_CHANGES)
+        usual_mm = np.where(np.isfinite(self.usual_change_mm), self.usual_change_mm, 0.0)
+        limited_mm = np.where(self.changes >= FEWEST_READINGS, np.minimum(change_mm, 5.0 * usual_mm), change_mm)
+        self.usual_change_mm = np.where(
+            known, usual_mm + share * (np.where(known, limited_mm, 0.0) - usual_mm), self.usual_change_mm
+        )
+        self.changes = self.changes + known
+        self.previous_mm = np.where(np.isfinite(values_mm), values_mm, self.previous_mm)
+
+    def _compute_features(self, curves: Curves) -> Floats:
+        """Return features (S, features) without a unit, NaN where too few readings are known."""
+        off = curves.newest_mm - curves.mean_mm[self._mean_positions]
+        rises = curves.slope[self._slope_positions] * self._slope_rows
+        own = np.concatenate([off, rises]) / self.usual_change_mm
+        own[:, curves.readings < FEWEST_READINGS] = np.nan
+        # A single jump must not dominate the fit.
+        own = np.clip(own, -100.0, 100.0)
+        shared = np.repeat(_average_known(own[:SHARED])[:, None], own.shape[1], axis=1)
+        one = np.ones((1, own.shape[1]))
+        return np.asarray(np.concatenate([one, own, shared]).T)
+
+    def _learn_own(self, features: Floats, moved: Floats, known: np.ndarray) -> None:
+        miss = np.abs(moved - (self.own_coefficients * features).sum(axis=2))
+        weight, self.own_miss = weigh_misses(miss, self.own_miss, known, self._keep)
+        keep = np.where(known, self._keep, 1.0)
+        weighted = weight[..., None] * features
+        self.own_square *= keep[..., None, None]
+        self.own_square += weighted[..., :, None] * features[..., None, :]
+        self.own_product = keep[..., None] * self.own_product + moved[..., None] * weighted
+        self.own_coefficients = solve_ridge(self.own_square, self.own_product, PENALTY)
+        self.own_count = self.own_count + known
+
+    def _learn_shared(self, features: Floats, moved: Floats, known: np.ndarray) -> None:
+        miss = np.abs(moved - (self.shared_coefficients[:, None] * features).sum(axis=2))
+        weight, self.shared_miss = weigh_misses(miss, self.shared_miss, known, self._keep)
+        keep = np.where(known.any(axis=1), self._keep[:, 0], 1.0)
+        weighted = np.moveaxis(weight[..., None] * features, 1, 2)
+        self.shared_square = keep[:, None, None] * self.shared_square + weighted @ features
+        self.shared_product = keep[:, None] * self.shared_product + (weighted @ moved[..., None])[..., 0]
+        self.shared_coefficients = solve_ridge(self.shared_square, self.shared_product, PENALTY)
+        self.shared_count = self.shared_count + known.sum(axis=1)
+
+
+def _average_known(rows: Floats) -> Floats:
+    """Return the mean of each row (N, S) over the stations that are known, 0 where none is."""
+    known = np.isfinite(rows)
+    return np.asarray(np.where(known, rows, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1))

@@ -1,0 +1,72 @@
+"""Run the combination over all rows of a panel."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecasting.combination.combination import Combination
+from forecasting.data.series import Floats, Panel
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Forecasts made at every row of a panel: T rows, S stations, H horizons."""
+
+    horizons_s: tuple[float, ...]
+    fans: Floats  # combination, shape (T, S, H, 5), quantiles in mm
+    medians: Mapping[str, Floats]  # forecasts of the requested experts in mm, shape (T, S, H)
+    peers: Mapping[str, Floats]  # last value and straight line, shape (T, S, H, 5)
+    outside_fans: Mapping[str, Floats]  # outside experts with intervals of their own errors, shape (T, S, H, 5)
+    state: Combination  # after the last row
+
+
+def run(
+    panel: Panel,
+    horizons_s: Sequence[float],
+    *,
+    outside: Mapping[str, Floats] | None = None,
+    state: Combination | None = None,
+    experts: Sequence[str] = (),
+    groups: Sequence[Sequence[int]] | None = None,
+) -> Run:
+    """Advance a combination over the rows of a panel and return the forecasts made at each of them.
+
+    Args:
+        panel: Readings. With a state, only the rows that the state has not seen.
+        horizons_s: Horizons in seconds, rising.
+        outside: Fans of outside experts made at each row, by name, shape (T, S, H, 5).
+        state: Combination to continue, which is changed; a new one by default.
+        experts: Names of the experts whose forecasts are returned.
+        groups: Columns that are components of one motion, for a new combination.
+
+    Raises:
+        ValueError: The state belongs to other stations or horizons.
+    """
+    steps = tuple(panel.steps(horizon_s) for horizon_s in horizons_s)
+    if state is None:
+        state = Combination.start(panel.stations, panel.step_s, steps, groups=groups)
+    if state.stations != panel.stations or state.steps != steps or state.step_s != panel.step_s:
+        raise ValueError("the state belongs to other stations, horizons or another interval between rows")
+    outside = outside or {}
+    rows, stations = panel.values.shape
+    shape = (rows, stations, len(steps))
+    fans = np.empty((*shape, 5))
+    medians = {name: np.empty(shape) for name in experts}
+    peers: dict[str, Floats] = {}
+    outside_fans: dict[str, Floats] = {}
+    drivers = None if panel.drivers is None or not state.driver_names else panel.drivers.values
+    for row in range(rows):
+        state.advance(
+            panel.values[row],
+            outside={name: made[row] for name, made in outside.items()},
+            drivers=None if drivers is None else drivers[row],
+        )
+        forecast = state.forecast()
+        fans[row] = forecast.fans
+        for name, made in medians.items():
+            made[row] = forecast.medians[forecast.experts.index(name)]
+        for target, source in ((peers, forecast.peers), (outside_fans, forecast.outside_fans)):
+            for name, fan in source.items():
+                target.setdefault(name, np.full((*shape, 5), np.nan))[row] = fan
+    return Run(tuple(horizons_s), fans, medians, peers, outside_fans, state)
