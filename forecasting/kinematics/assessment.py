@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from forecasting.kinematics.acceleration import fit_acceleration
-from forecasting.kinematics.noise import choose_window_s, measure_sigma, median, velocity_error
+from forecasting.kinematics.noise import FEWEST, choose_window_s, measure_sigma, median, velocity_error
 from forecasting.kinematics.stages import Exceeded, MovementFacts
 from forecasting.kinematics.velocity import DAY_S, Velocity, fit_velocity
 
@@ -76,8 +76,9 @@ def classify_movement(
     known = _Series(times_s, values, sigmas, bisect_right(times_s, now_s))
     if known.last == 0:
         return MovementFacts(now_s, None, None, v_eq=v_eq, stale=True, failing=failing), None
-    # noise of one epoch: measured over the last month, or what the instrument states where that is more
-    first = bisect_right(known.times_s, known.newest_s - LONGEST_S, 0, known.last)
+    # noise of one epoch: measured over the longest window, or what the instrument states where that is more
+    longest_s = find_longest_window_s(interval_s)
+    first = bisect_right(known.times_s, known.newest_s - longest_s, 0, known.last)
     tail = slice(max(first, known.last - MOST_EPOCHS), known.last)
     stated = median(known.sigmas[tail]) if known.last > first else 0.0
     sigma = max(measure_sigma(known.times_s[tail], known.values[tail]), stated)
@@ -135,11 +136,31 @@ def _find_exceeded_bound(known: _Series, bounds: Sequence[Bound]) -> Exceeded | 
 
 
 def _window_s(known: _Series, sigma: float, interval_s: float) -> float:
-    rough = known.fit(known.newest_s, SHORTEST_S) or known.fit(known.newest_s, LONGEST_S)
+    longest_s = find_longest_window_s(interval_s)
+    shortest_s = find_shortest_window_s(interval_s)
+    rough = known.fit(known.newest_s, shortest_s) or known.fit(known.newest_s, longest_s)
     if rough is None:
-        return LONGEST_S
-    wanted = choose_window_s(sigma, interval_s, rough.rate, longest_s=LONGEST_S)
-    return min(LONGEST_S, max(SHORTEST_S, wanted))
+        return longest_s
+    wanted = choose_window_s(sigma, interval_s, rough.rate, longest_s=longest_s)
+    return min(longest_s, max(shortest_s, wanted))
+
+
+def find_shortest_window_s(interval_s: float) -> float:
+    """Return the shortest velocity window of a steady motion: 7 days, or four intervals of a slow instrument.
+
+    >>> find_shortest_window_s(3600.0) / DAY_S, find_shortest_window_s(14.0 * DAY_S) / DAY_S
+    (7.0, 56.0)
+    """
+    return max(SHORTEST_S, FEWEST * interval_s)
+
+
+def find_longest_window_s(interval_s: float) -> float:
+    """Return the longest velocity window of a steady motion: 30 days, or eight intervals of a slow instrument.
+
+    >>> find_longest_window_s(3600.0) / DAY_S, find_longest_window_s(14.0 * DAY_S) / DAY_S
+    (30.0, 112.0)
+    """
+    return max(LONGEST_S, LEAST_EPOCHS * interval_s)
 
 
 def _narrow(known: _Series, sigma: float, long_s: float, interval_s: float) -> tuple[float, float]:

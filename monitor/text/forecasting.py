@@ -14,7 +14,7 @@ def _velocity(value: Any) -> Value:
 
 
 _MOVEMENT: Final = (
-    reason_text(Template("movement.too_few", "too few data for a velocity")),
+    reason_text(Template("movement.too_few", "too few readings so far for a velocity")),
     reason_text(Template("movement.stale", "stale: no fresh data to judge by")),
     reason_text(Template("movement.no_news", "no new datum since the last look")),
     reason_text(Template("movement.failing", "a trusted failure window stands")),

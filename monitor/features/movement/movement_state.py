@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
-from forecasting.kinematics.assessment import Bound, classify_movement
+from forecasting.kinematics.assessment import Bound, classify_movement, find_shortest_window_s
 from forecasting.kinematics.chance import cross_velocity
 from forecasting.kinematics.direction import norm
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, Watch, watch_failure
@@ -81,7 +81,10 @@ _NOT_REACHED: Final = Template("failure.not_reached", "the shown forecast no lon
 _REACHES: Final = Template("failure.reaches", "forecast by {model} reaches {velocity} mm/day")
 _OPEN_END: Final = Template("failure.open_end", "in its slow quantile it does not within the horizon")()
 KINDS: Final = ("displacement", "crack_opening")  # what moves in mm
-MOST_READ: Final = 20_000  # of history: an update must cost the same whatever the rate of an instrument
+# Readings of history. Velocities of seven windows of eight readings show what is usual for a slow instrument, and an
+# update must cost the same whatever the rate of a fast one.
+FEWEST_READ: Final = 64
+MOST_READ: Final = 20_000
 ORIGIN_EPOCHS: Final = 10  # from which the length of a movement without a declared direction is counted
 
 
@@ -169,8 +172,11 @@ def list_window_spans(site: Site) -> dict[tuple[str, str], float]:
 
 
 def find_history_s(site: Site, spec: SeriesSpec) -> float:
-    """Return how far back the movement of a series is read, in seconds."""
-    return min(site.movement.history_s, MOST_READ * spec.interval_s)
+    """Return how far back the movement of a series is read, in seconds.
+
+    It is the history of the site file, but at least `FEWEST_READ` and at most `MOST_READ` intervals of the instrument.
+    """
+    return min(max(site.movement.history_s, FEWEST_READ * spec.interval_s), MOST_READ * spec.interval_s)
 
 
 def is_movement(station: Station, spec: SeriesSpec) -> bool:
@@ -388,7 +394,7 @@ def assess_movement(
                 v_eq=v_eq_of(moving),
                 bounds=bounds_of(site, moving),
                 failing=issue.trusted,
-                history_s=site.movement.history_s,
+                history_s=max(site.movement.history_s, FEWEST_READ * moving.spec.interval_s),
             )
             movement, state["stage"] = classify_stage(state.get("stage"), facts)
             window_s = facts.window_s
@@ -400,6 +406,7 @@ def assess_movement(
     if movement is None:
         return None
     state["silent"] = False
+    state["is_new"] = newest_s - path.times_s[0] < find_shortest_window_s(moving.spec.interval_s)
     _cross(site, moving, forecast, state, velocity, found, withdrawn)
     v_eq = v_eq_of(moving)
     angle = None if velocity is None or v_eq is None else tangential_angle_deg(velocity.rate, v_eq)
@@ -622,6 +629,7 @@ def _assess_silent(path: Path, state: MovementMemory, newest_s: float | None) ->
     blind = MovementFacts(newest_s or 0.0, None, None, stale=True)
     movement, state["stage"] = classify_stage(state.get("stage"), blind)
     state["silent"] = True
+    state["is_new"] = False
     return MovementAssessment(replace(movement, probability=None, reasons=()), (why,), newest_s, state)
 
 

@@ -34,6 +34,7 @@ class MovementMemory(TypedDict, total=False):
     mark: str  # what people said of the series
     window: dict[str, Any] | None  # the `BelievedWindow` that stands
     silent: bool
+    is_new: bool  # the record is shorter than the shortest velocity window of the instrument
     forecast_issued_s: float  # of the newest issue that was asked
 
 

@@ -141,18 +141,20 @@ def _load_inputs(db: Database, site: Site, now: datetime) -> _MovementInputs:
 
 
 def find_worst(rows: Iterable[movement.MovementRow]) -> tuple[str, str]:
-    """Stage and trend of the worst station; one that fell silent counts with the stage it was last seen in.
+    """Return the stage and trend of the worst station.
 
-    Silence is no calm: a station that accelerated until it stopped speaking keeps the site's cadence where it was, and
-    one of which nothing is known yet is looked at as often as `unknown` asks for, whatever calm ones stand beside it.
+    * A station that fell silent counts with its last stage: missing data do not show rest.
+    * A station without any stage so far counts as `unknown`, but not while its record is too short for a first
+      velocity and another station has a stage. The record of a new inclinometer that people read every 14 days is too
+      short for two months.
     """
     worst: tuple[int, str, str] = (-1, UNKNOWN_STAGE, "none")
     for row in rows:
-        stage = (
-            row.stage
-            if row.stage != UNKNOWN_STAGE
-            else str((row.state.get("stage") or {}).get("stage") or UNKNOWN_STAGE)
-        )
+        stage = row.stage
+        if stage == UNKNOWN_STAGE:
+            stage = str((row.state.get("stage") or {}).get("stage") or UNKNOWN_STAGE)
+        if stage == UNKNOWN_STAGE and row.state.get("is_new", False):
+            continue
         worst = max(worst, (RANK.get(stage, -1), stage, row.trend), key=lambda w: w[0])
     return worst[1], worst[2]
 

@@ -151,8 +151,8 @@ def test_without_a_direction_the_length_is_taken_and_noise_alone_has_none():
         assert all(s > 0.0 for s in sigmas)
 
 
-def row(stage, trend, last=None):
-    state = {} if last is None else {"stage": {"stage": last}}
+def row(stage, trend, last=None, **state):
+    state |= {} if last is None else {"stage": {"stage": last}}
     return MovementRow(1, None, None, stage, trend, None, None, None, None, None, None, None, None, None, "", state)
 
 
@@ -163,3 +163,11 @@ def test_the_site_is_its_worst_station_and_silence_is_no_calm():
     assert find_worst([row("creep", "none"), lost]) == ("progressive", "progressive")
     assert find_worst([row("unknown", "none"), row("creep", "none")]) == ("unknown", "none")
     assert find_worst([row("unknown", "none"), row("step", "linear")]) == ("step", "linear")
+
+
+def test_new_instrument_counts_only_while_no_other_station_has_a_stage():
+    new = row("unknown", "none", is_new=True)
+    assert find_worst([new]) == ("unknown", "none")
+    assert find_worst([new, row("creep", "linear")]) == ("creep", "linear")
+    seen_before = row("unknown", "progressive", "progressive", is_new=True)
+    assert find_worst([seen_before, row("creep", "linear")]) == ("progressive", "progressive")

@@ -9,7 +9,7 @@ import pytest
 
 from forecasting.errors import NotEnoughDataError
 from forecasting.kinematics.acceleration import fit_acceleration
-from forecasting.kinematics.assessment import Bound, classify_movement
+from forecasting.kinematics.assessment import Bound, classify_movement, find_shortest_window_s
 from forecasting.kinematics.chance import cross_velocity
 from forecasting.kinematics.direction import norm
 from forecasting.kinematics.noise import choose_window_s, measure_sigma, velocity_error
@@ -285,3 +285,20 @@ def test_daily_data_are_judged_over_a_week_or_more() -> None:
     noisy = [y + rng.gauss(0.0, 0.5) for y in values]
     facts, _ = classify_movement(days(100), noisy, [0.5] * 100, now_s=99 * DAY, interval_s=DAY)
     assert facts.window_s == 7 * DAY, "eight epochs are a week"
+
+
+@tabulated("interval_s", [600.0, HOUR, DAY, 7 * DAY, 14 * DAY, 30.4 * DAY])
+def test_velocity_is_known_whatever_the_pace_of_the_instrument(interval_s: float) -> None:
+    rng = random.Random(6)
+    drift = 0.5 * DAY / interval_s  # half a unit from reading to reading
+    # people read an instrument up to a fifth of an interval early or late
+    times = [(i + rng.uniform(-0.2, 0.2)) * interval_s for i in range(max(12, int(10 * DAY / interval_s)))]
+    values = [drift * t / DAY + rng.gauss(0.0, 0.3) for t in times]
+    for count in range(6, len(times), max(1, len(times) // 20)):
+        facts, _ = classify_movement(times, values, [0.3] * len(times), now_s=times[count], interval_s=interval_s)
+        assert not facts.stale
+        if times[count] - times[0] < find_shortest_window_s(interval_s):
+            continue
+        assert facts.velocity is not None
+        assert facts.velocity_error is not None
+        assert facts.velocity == pytest.approx(drift, abs=4.0 * facts.velocity_error)
