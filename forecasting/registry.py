@@ -27,22 +27,17 @@ class NetworkEntry:
 ENTRY_POINTS: Final = "slopeward.forecasters"
 """Entry point group of further networks: each entry point names a mapping from model name to `NetworkEntry`."""
 
-BASELINES = {
-    "persistence": "forecasting.simple.baselines:fit_persistence",
-    "drift": "forecasting.simple.baselines:fit_drift",
-    "lld": "forecasting.simple.baselines:fit_lld",
-    "seasonal": "forecasting.simple.baselines:fit_seasonal",
-    "climatology": "forecasting.simple.baselines:fit_climatology",
-    "ets": "forecasting.simple.ets:fit_ets",
-    "arima": "forecasting.simple.arima:fit_arima",
-    "ridge": "forecasting.simple.ridge:fit_ridge",
-    "lad": "forecasting.simple.lad:fit_lad",
-    "median5": "forecasting.simple.averaging:fit_median5",
-    "ewa": "forecasting.simple.averaging:fit_ewa",
-    "trend": "forecasting.simple.trend:fit_trend",
-    "local-trend": "forecasting.simple.trend:fit_local_trend",
-    "auto": "forecasting.simple.auto:fit_auto",
-}
+SIMPLE_FORECASTS: Final = ("persistence", "line")
+"""The last value, and a straight line through the newest readings: every forecast is compared with them."""
+COMBINED: Final = "combined"
+"""The forecast that people see: the weighted mean of all experts, networks among them."""
+REMOVED_MODELS: Final = frozenset(
+    {
+        *("auto", "gated", "drift", "lld", "seasonal", "climatology", "ets", "arima", "ridge", "lad", "median5", "ewa"),
+        *("trend", "local-trend"),
+    }
+)
+"""Models of earlier versions that the combined forecast replaces."""
 NETWORKS: Final[Mapping[str, NetworkEntry]] = {
     "gru": NetworkEntry("forecasting.neural.networks.recurrent:Gru"),
     "lstm": NetworkEntry("forecasting.neural.networks.recurrent:Lstm"),
@@ -63,7 +58,7 @@ TRAINING_ROWS = 2000  # A network learns from so many rows at most, the newest
 @cache
 def _load_installed() -> Mapping[str, NetworkEntry]:
     installed = load_entries(ENTRY_POINTS, NetworkEntry)
-    return {name: entry for name, entry in installed.items() if name not in BASELINES and name not in NETWORKS}
+    return {name: entry for name, entry in installed.items() if name not in NETWORKS}
 
 
 def list_networks() -> Mapping[str, NetworkEntry]:
@@ -72,20 +67,17 @@ def list_networks() -> Mapping[str, NetworkEntry]:
 
 
 def find_entry(name: str) -> NetworkEntry | None:
-    """Return the registry entry of a network; None for a simple forecast and for an unknown name."""
+    """Return the registry entry of a network; None for any other name."""
     if name in NETWORKS:
         return NETWORKS[name]
-    return None if name in BASELINES else _load_installed().get(name)
+    if name == COMBINED or name in SIMPLE_FORECASTS or is_removed(name):
+        return None
+    return _load_installed().get(name)
 
 
 def is_network(model: str) -> bool:
-    """Return whether a model is a network: it is trained, and its own forecast is never shown."""
+    """Return whether a model is a network, built in or installed."""
     return find_entry(model) is not None
-
-
-def is_model(name: str) -> bool:
-    """Whether a site may use a model: a simple forecast, or a network that is built in or installed."""
-    return name in BASELINES or is_network(name)
 
 
 def is_short(model: str) -> bool:
@@ -113,38 +105,42 @@ def count_needed(network: str) -> int:
     return SHORTEST_RECORD if is_short(network) else SHORT_RECORD
 
 
-def model_ids() -> tuple[str, ...]:
-    """Return the id of every model that can be compared."""
-    return (*BASELINES, *list_networks())
+def list_models() -> tuple[str, ...]:
+    """Return the name of every model that can be compared."""
+    return (COMBINED, *SIMPLE_FORECASTS, *list_networks())
 
 
 def is_removed(name: str) -> bool:
-    """Return whether a name is that of a former forecast, of which a network was a part.
+    """Return whether a name is that of a model of an earlier version.
 
-    >>> is_removed("gated"), is_removed("auto+gru"), is_removed("auto")
+    >>> is_removed("auto+gru"), is_removed("ets"), is_removed("gru")
     (True, True, False)
     """
-    return name == "gated" or name.startswith("auto+")
+    return name in REMOVED_MODELS or name.startswith("auto+")
 
 
-def describe_unknown_model(name: str, kind: str = "model") -> str:
-    """Return one line: the name is unknown, which models can be used, and how to install more.
-
-    Args:
-        kind: `model`, or `network` where simple forecasts are not accepted.
-    """
+def describe_unknown_model(name: str) -> str:
+    """Return one line that says why a name is no network, and which networks there are."""
+    usable = ", ".join(list_networks())
     if is_removed(name):
-        return f"{name!r} was removed: auto is the forecast that is shown, and networks have a share in it; name auto"
-    usable = [*(BASELINES if kind == "model" else ()), *list_networks()]
-    line = f"no {kind} is called {name!r}; there are {', '.join(usable)}"
+        return (
+            f"{name!r} was removed: the forecast {COMBINED!r}, which every site has, replaces it; remove it from the "
+            f"list, which names networks only: {usable}"
+        )
+    if name == COMBINED or name in SIMPLE_FORECASTS:
+        return f"{name!r} is always forecast; remove it from the list, which names networks only: {usable}"
+    line = f"no network is called {name!r}; there are {usable}"
     return line if _load_installed() else f"{line}; more networks: pip install 'slopeward[lab]'"
 
 
 def load(name: str) -> Any:
-    """The object behind a model id: a fitting function of a simple forecast or the class of a network."""
+    """Return the class of a network.
+
+    Raises:
+        UnknownModelError: There is no network of this name.
+    """
     entry = find_entry(name)
-    path = BASELINES.get(name) if entry is None else entry.target
-    if path is None:
+    if entry is None:
         raise UnknownModelError(describe_unknown_model(name))
-    module, _, attribute = path.partition(":")
+    module, _, attribute = entry.target.partition(":")
     return getattr(import_module(module), attribute)

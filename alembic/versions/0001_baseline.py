@@ -185,18 +185,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("site", "sha256", "loaded_at", name="uq_config_version"),
     )
     op.create_table(
-        "conformal_state",
-        sa.Column("series_id", BigId, nullable=False),
-        sa.Column("model", sa.String(length=64), nullable=False),
-        sa.Column("horizon_s", sa.Double(), nullable=False),
-        sa.Column("nominal", sa.Double(), nullable=False),
-        sa.Column("alpha_t", sa.Double(), nullable=False),
-        sa.Column("n", sa.Integer(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("updated_at", Instant, nullable=False),
-        sa.PrimaryKeyConstraint("series_id", "model", "horizon_s", "nominal"),
-    )
-    op.create_table(
         "decision",
         sa.Column("id", BigId, nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
@@ -407,28 +395,14 @@ def upgrade() -> None:
         sa.Column("stage", sa.Text(), nullable=True),
         sa.Column("latency_ms", sa.Double(), nullable=True),
         sa.Column(
-            "margin_80",
-            sa.Double(),
-            nullable=True,
-            comment="added to both ends by adaptive intervals: feedback needs it",
+            "novelty", sa.Double(), nullable=True, comment="of the present motion: above 1 it was outside experience"
         ),
         sa.Column(
-            "margin_95",
+            "weight",
             sa.Double(),
             nullable=True,
-            comment="added to both ends by adaptive intervals: feedback needs it",
+            comment="share of the model in the combined forecast of the same issue, 0 to 1",
         ),
-        sa.Column("stretch", sa.Double(), nullable=True, comment="times that those of the usual pace were widened"),
-        sa.Column(
-            "novelty",
-            sa.Double(),
-            nullable=True,
-            comment="of the present against what calibration saw: above 1 it lay outside",
-        ),
-        sa.Column(
-            "replaces", sa.String(length=64), nullable=True, comment="of a kinematic forecast: what would be shown"
-        ),
-        sa.Column("weight", sa.Double(), nullable=True, comment="of networks in auto; of a kinematic forecast its own"),
         sa.Column(
             "hindcast",
             sa.Boolean(),

@@ -55,6 +55,7 @@ MANY_STATIONS: Final = 500
 
 MEDIAN: Final = 2  # position in a fan
 LAST_VALUE: Final = "last-value"
+FAILURE_WINDOW: Final = "failure-window"  # expert whose forecasts the caller computes from a failure window
 PERSISTENCE: Final = "persistence"
 LINE: Final = "line"
 OWN_MODELS: Final = 3  # models with intervals besides the outside experts: combination, last value, straight line
@@ -172,6 +173,7 @@ class Combination:
         values_mm: Floats,
         *,
         outside: Mapping[str, Floats] | None = None,
+        failure_mm: Floats | None = None,
         drivers: Floats | None = None,
     ) -> None:
         """Add one row of readings.
@@ -180,6 +182,7 @@ class Combination:
             values_mm: Readings, shape (S,), NaN where nothing was observed.
             outside: Fans (S, H, 5) that outside experts forecast at this row, by name; NaN where they make none.
                 An expert with a new name is added, and an expert that is not named makes no forecast at this row.
+            failure_mm: Displacement that a failure window predicts, shape (S, H), NaN where there is no window.
             drivers: Driver channels at this row, shape (C,), NaN where unknown.
         """
         values_mm = np.asarray(values_mm, dtype=np.float64)
@@ -195,6 +198,8 @@ class Combination:
         self._pace.advance(row, values_mm)
         forecasts_mm = self._forecast_experts(row, values_mm, drivers)
         horizons = self._weights.horizons
+        if failure_mm is not None:
+            forecasts_mm[horizons, self._inside.index(FAILURE_WINDOW)] = failure_mm.T
         for position, name in enumerate(self.outside, start=len(self._inside)):
             if name in outside:
                 fan = np.asarray(outside[name], dtype=np.float64)
@@ -303,7 +308,7 @@ class Combination:
             names += self._regressions.names
         if self._drivers is not None:
             names += self._drivers.names
-        return tuple(names)
+        return (*names, FAILURE_WINDOW)
 
     def _list_parts(self) -> dict[str, Any]:
         parts = {

@@ -26,6 +26,7 @@ def run(
     horizons_s: Sequence[float],
     *,
     outside: Mapping[str, Floats] | None = None,
+    failure: Floats | None = None,
     state: Combination | None = None,
     experts: Sequence[str] = (),
     groups: Sequence[Sequence[int]] | None = None,
@@ -36,6 +37,7 @@ def run(
         panel: Readings. With a state, only the rows that the state has not seen.
         horizons_s: Horizons in seconds, rising.
         outside: Fans of outside experts made at each row, by name, shape (T, S, H, 5).
+        failure: Displacement that failure windows predict at each row in mm, shape (T, S, H), NaN where there is none.
         state: Combination to continue, which is changed; a new one by default.
         experts: Names of the experts whose forecasts are returned.
         groups: Columns that are components of one motion, for a new combination.
@@ -60,6 +62,7 @@ def run(
         state.advance(
             panel.values[row],
             outside={name: made[row] for name, made in outside.items()},
+            failure_mm=None if failure is None else failure[row],
             drivers=None if drivers is None else drivers[row],
         )
         forecast = state.forecast()

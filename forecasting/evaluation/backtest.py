@@ -1,4 +1,4 @@
-"""Rolling-origin comparison of models on one record: expanding training, an embargo, tests that never overlap."""
+"""Compare models on one record by rolling origin: expanding training, an embargo, tests that never overlap."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from forecasting.combination.combination import LINE, PERSISTENCE
+from forecasting.combination.run import Run, run
 from forecasting.data.features import noise_floor
 from forecasting.data.series import Floats, Panel
 from forecasting.data.splits import Split, rolling_folds
@@ -13,17 +15,12 @@ from forecasting.data.windows import last_value
 from forecasting.errors import NotEnoughDataError
 from forecasting.evaluation.distribution import find_stages
 from forecasting.evaluation.scoring import Answer, Trial, format_horizon, rows_of, scale_of
-from forecasting.reasons import Reason
-from forecasting.registry import PRETRAINED, is_network, load
-from forecasting.serving.issue import OWN
-from forecasting.serving.jobs import drop_horizons
-from forecasting.serving.quantiles import conform, simple_fans, widen
-from forecasting.simple.auto import Auto, fit_auto
-from forecasting.simple.averaging import WARM_UP_ROWS
-from forecasting.simple.baselines import Baseline, fit_baseline
-from forecasting.simple.least_squares import ROUNDS, count_unsettled
+from forecasting.metrics import mae
+from forecasting.registry import COMBINED, PRETRAINED, load
+from forecasting.serving.training import drop_horizons
 
-ALWAYS = ("persistence", "drift", "lld", "auto")
+ALWAYS = (PERSISTENCE, LINE, COMBINED)
+"""Models that are part of every comparison."""
 Progress = Callable[[str], None]
 
 
@@ -38,148 +35,120 @@ def run_trials(
     training: Mapping[str, Any] | None = None,
     on_progress: Progress | None = None,
 ) -> Iterator[Trial]:
-    """What every model answers, fold by fold and horizon by horizon; arguments as in `backtest`.
+    """Yield what every model forecasts, fold by fold and horizon by horizon.
+
+    The networks among `models` are experts of the combined forecast, as in the service.
 
     Args:
-        last: Score this many last rows in place of a share (divided among the folds).
+        panel: The record.
+        models: Names of networks; `persistence`, `line` and `combined` are always included.
+        horizons_s: Horizons in seconds.
+        folds: Number of tests.
+        seed: Seed of every network.
+        last: Score this many of the last rows, divided among the folds, instead of a share of the record.
+        training: Further arguments of `forecasting.neural.learner.Settings`.
+        on_progress: Called with one line before each longer step.
+
+    Raises:
+        UnknownModelError: A name is neither a network nor one of `ALWAYS`.
     """
-    wanted = list(dict.fromkeys([*ALWAYS, *models]))
-    for name in wanted:
-        load(name)  # a name that is unknown, or needs a package that is not there, ends it before the work
-    # as in the service: networks read the drivers that are named, and no others
+    report = on_progress or (lambda _: None)
+    networks = [name for name in dict.fromkeys(models) if name not in ALWAYS]
+    for name in networks:
+        load(name)  # an unknown name, or one whose package is not installed, is reported before the work starts
+    # as in the service, networks read only the drivers that are named
     settings = {"covariates": (), **(training or {}), "seed": seed}
     for fold, parts in enumerate(rolling_folds(panel.values.shape[0], folds, last=last)):
-        report = on_progress or (lambda _: None)
-        yield from _run_fold(panel, parts, fold, wanted, tuple(horizons_s), training=settings, on_progress=report)
+        yield from _run_fold(panel, parts, fold, networks, tuple(horizons_s), training=settings, on_progress=report)
 
 
 def _run_fold(
     panel: Panel,
     parts: Split,
     fold: int,
-    models: Sequence[str],
+    networks: Sequence[str],
     horizons_s: tuple[float, ...],
     *,
     training: Mapping[str, Any],
     on_progress: Progress,
 ) -> Iterator[Trial]:
-    # no model sees a row after the test, and none is fitted on a row inside it
+    # no model reads a row after the test, and no network is trained on a row inside it
     known = panel.head(parts.test.end)
-    steps = tuple(known.steps(h) for h in horizons_s)
-    begun = time.perf_counter()
-    auto = fit_auto(known, parts.calibration, steps)
-    cost = time.perf_counter() - begun
-    answers: list[list[Answer]] = [[] for _ in horizons_s]
-    simple = _fans(known, parts, auto, horizons_s)
-    for name in models:
+    fans: dict[str, Floats] = {}
+    seconds: dict[str, float] = {}
+    for name in networks:
         on_progress(f"fold {fold + 1}: {name}")
-        if is_network(name):
-            dropped = drop_horizons(known, parts, horizons_s, least=1, short=name in PRETRAINED)
-            for horizon_s, reason in dropped.items():
-                on_progress(f"fold {fold + 1}: {name}: {format_horizon(horizon_s)} dropped: {reason}")
-            kept = tuple(h for h in horizons_s if h not in dropped)
-            try:
-                learnt = _network_answers(name, known, parts, kept, training=training) if kept else []
-            except NotEnoughDataError as error:  # the simple forecasts answer all the same
-                on_progress(f"fold {fold + 1}: {name} left out: {error}")
-                continue
-            for horizon_s, answer in zip(kept, learnt, strict=True):
-                answers[horizons_s.index(horizon_s)].append(answer)
-        else:
-            plain = _simple_answers(
-                name,
-                known,
-                parts,
-                auto,
-                horizons_s,
-                cost=cost,
-                simple=simple,
-                on_progress=lambda text: on_progress(f"fold {fold + 1}: {name}: {text}"),  # noqa: B023 - called within
-            )
-            for i, answer in enumerate(plain):
-                answers[i].append(answer)
+        started = time.perf_counter()
+        try:
+            fans[name] = _train_and_run(name, known, parts, horizons_s, training, on_progress)
+        except NotEnoughDataError as error:  # everything else is scored anyway
+            on_progress(f"fold {fold + 1}: {name} left out: {error}")
+            continue
+        seconds[name] = time.perf_counter() - started
+    on_progress(f"fold {fold + 1}: {COMBINED}")
+    started = time.perf_counter()
+    combined = run(known, horizons_s, outside=fans)
+    seconds[COMBINED] = time.perf_counter() - started
+    by_model = {**combined.peers, COMBINED: combined.fans, **combined.outside_fans}
     values = known.values
-    level, _ = last_value(values, parts.test.origins)
+    origins = parts.test.origins
+    level, _ = last_value(values, origins)
     before = values[: parts.test.first]
-    stages = find_stages(values, parts.test.origins, noise_floor(before), known.step_s)
-    for i, horizon_s in enumerate(horizons_s):
+    stages = find_stages(values, origins, noise_floor(before), known.step_s)
+    for index, horizon_s in enumerate(horizons_s):
+        steps = known.steps(horizon_s)
+        chosen = _choose_simple(combined, parts, values, index, steps)
+        answers = []
+        for name, model_fans in by_model.items():
+            quantiles = model_fans[origins, :, index]
+            answers.append(Answer(name, quantiles[..., 2], quantiles, seconds.get(name, seconds[COMBINED])))
         yield Trial(
             fold=fold,
             horizon_s=horizon_s,
-            steps=steps[i],
+            steps=steps,
             stations=known.stations,
-            target_s=rows_of(parts.test.origins, steps[i], known.start_s, known.step_s),
+            target_s=rows_of(origins, steps, known.start_s, known.step_s),
             level=level,
-            observed=parts.test.targets(values, parts.test.origins, steps[i]),
-            best=simple[i][..., 2],
-            chosen=auto.chosen[i],
+            observed=parts.test.targets(values, origins, steps),
+            best=combined.peers[chosen][origins, :, index, 2],
+            chosen=chosen,
             scale_mm=scale_of(before),
             noise_mm=noise_floor(before),
-            answers=tuple(answers[i]),
+            answers=tuple(answers),
             stages=stages,
         )
 
 
-def _simple_answers(
+def _train_and_run(
     name: str,
     panel: Panel,
     parts: Split,
-    auto: Auto,
     horizons_s: tuple[float, ...],
-    *,
-    cost: float,
-    simple: Sequence[Floats],
+    training: Mapping[str, Any],
     on_progress: Progress,
-) -> list[Answer]:
-    fitted: Baseline = auto
-    if name == "auto":
-        reasons: list[Reason | str] = [auto.explain(i) for i in range(len(auto.steps))]
-        fans, seconds = simple, cost
-    else:
-        reasons = ["simple forecast"] * len(horizons_s)
-        begun = time.perf_counter()
-        steps = tuple(panel.steps(h) for h in horizons_s)
-        fitted = fit_baseline(name, panel, parts.calibration, steps)
-        seconds = time.perf_counter() - begun
-        fans = _fans(panel, parts, fitted, horizons_s)
-    if count := count_unsettled(fitted):
-        one, was = ("fit", "was") if count == 1 else ("fits", "were")
-        on_progress(f"{count} {one} (of a station by a model) {was} ended after {ROUNDS} rounds, before its best")
-    return [
-        Answer(name, quantiles[..., 2], quantiles, reason, seconds)
-        for quantiles, reason in zip(fans, reasons, strict=True)
-    ]
-
-
-def _fans(panel: Panel, parts: Split, fitted: Baseline, horizons_s: tuple[float, ...]) -> list[Floats]:
-    """Fans of a simple forecast on the test origins, adapted from 150 rows before calibration on."""
-    begin = max(0, parts.calibration.first - WARM_UP_ROWS)
-    origins = np.arange(begin, parts.test.end, dtype=np.int64)
-    fans = simple_fans(fitted, panel.values, origins)
-    first = parts.test.first - begin
-    out = []
-    for quantiles, horizon_s in zip(fans, horizons_s, strict=True):
-        conformed = conform(quantiles, panel.values, origins, panel.steps(horizon_s))
-        out.append(widen(quantiles, conformed.margins)[first:])
-    return out
-
-
-def _network_answers(
-    name: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...], *, training: Mapping[str, Any]
-) -> list[Answer]:
-    """Train a network and forecast the test origins, with intervals adapted from the early-stop block on."""
+) -> Floats:
+    """Train a network and return its quantiles at every row from the calibration block on, shape (T, S, H, 5)."""
     from forecasting.neural.learner import Settings
     from forecasting.neural.pretrained import learn
 
-    begun = time.monotonic()
-    trained, _ = learn(name, panel, parts, horizons_s, Settings(**training))
-    seconds = time.monotonic() - begun
-    first = parts.early_stop.first
-    origins = np.arange(first, parts.test.end, dtype=np.int64)
-    fans = trained.forecaster.quantiles(panel.values, origins, drivers=panel.drivers)
-    out = []
-    for i, horizon_s in enumerate(horizons_s):
-        conformed = conform(fans[:, :, i], panel.values, origins, panel.steps(horizon_s))
-        quantiles = widen(fans[:, :, i], conformed.margins)[parts.test.first - first :]
-        out.append(Answer(name, quantiles[..., 2], quantiles, OWN, seconds))
-    return out
+    dropped = drop_horizons(panel, parts, horizons_s, least=1, short=name in PRETRAINED)
+    for horizon_s, reason in dropped.items():
+        on_progress(f"{name}: {format_horizon(horizon_s)} dropped: {reason}")
+    learned_s = tuple(h for h in horizons_s if h not in dropped)
+    if not learned_s:
+        raise NotEnoughDataError("no horizon can be learned")
+    trained, _ = learn(name, panel, parts, learned_s, Settings(**training))
+    origins = np.arange(parts.calibration.first, panel.values.shape[0], dtype=np.int64)
+    quantiles = trained.forecaster.quantiles(panel.values, origins, drivers=panel.drivers)
+    fans = np.full((*panel.values.shape, len(horizons_s), quantiles.shape[-1]), np.nan)
+    for position, horizon_s in enumerate(trained.forecaster.recipe.horizons_s):
+        fans[origins, :, horizons_s.index(horizon_s)] = quantiles[:, :, position]
+    return fans
+
+
+def _choose_simple(combined: Run, parts: Split, values: Floats, index: int, steps: int) -> str:
+    """Return the simple forecast with the smaller error on the calibration block, which is before the test."""
+    origins = parts.calibration.origins
+    observed = parts.calibration.targets(values, origins, steps)
+    errors = {name: mae(observed - fans[origins, :, index, 2]) for name, fans in combined.peers.items()}
+    return min(errors, key=lambda name: errors[name] if np.isfinite(errors[name]) else np.inf)

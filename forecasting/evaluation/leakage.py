@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from forecasting.combination.run import run
+from forecasting.data.components import group_components
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import split
@@ -20,11 +22,11 @@ from forecasting.decomposition.components import (
     sum_of_parts,
 )
 from forecasting.errors import NotEnoughDataError, UnknownModelError
-from forecasting.registry import BASELINES, describe_unknown_model, is_network
-from forecasting.simple.baselines import fit_baseline
+from forecasting.registry import COMBINED, SIMPLE_FORECASTS, describe_unknown_model, is_network
 
 SIZES = {"cheap": 1000, "network": 20, "decomposition": 5}
 TEST_SHARE = 0.3
+MOST_RUNS = 10  # of the combined forecast over the whole record
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +60,13 @@ def run_leak_test(
     """
     rows = panel.values.shape[0]
     first = rows - int(rows * TEST_SHARE)
-    steps = tuple(panel.steps(h) for h in horizons_s)
     for name in models:
-        if name in BASELINES:
-            wanted = SIZES["cheap"] if count is None else count
-            yield _test_simple(name, panel, first, steps, count=wanted, seed=seed)
-        elif is_network(name):
+        if is_network(name):
             wanted = SIZES["network"] if count is None else count
             yield _test_network(name, panel, first, tuple(horizons_s), count=wanted, seed=seed)
+        elif name == COMBINED or name in SIMPLE_FORECASTS:
+            wanted = SIZES["cheap"] if count is None else count
+            yield _test_combined(name, panel, first, tuple(horizons_s), count=wanted, seed=seed)
         else:
             raise UnknownModelError(describe_unknown_model(name))
 
@@ -139,31 +140,31 @@ def _worth_of_leak(
     }
 
 
-def _test_simple(name: str, panel: Panel, first: int, steps: tuple[int, ...], *, count: int, seed: int) -> LeakResult:
+def _test_combined(
+    name: str, panel: Panel, first: int, horizons_s: tuple[float, ...], *, count: int, seed: int
+) -> LeakResult:
+    """Change everything after a row, run again, and compare the forecasts from all rows up to it."""
     rng = np.random.default_rng(seed)
-    rows, stations = panel.values.shape
-    calibration = split(rows, first).calibration
-    fitted = fit_baseline(name, panel, calibration, steps)
-    issues = max(1, -(-count // (stations * len(steps))))
-    origins = rng.choice(np.arange(first, rows), min(issues, rows - first), replace=False)
-    compared, changed = 0, 0
-    while compared < count and origins.size:
-        some = 0
-        for t in origins:
-            at = np.array([t], dtype=np.int64)
-            before, after = (fitted.predict(seen, at) for seen in (panel.values, _disturb(panel.values, int(t), rng)))
-            found = int(np.isfinite(before).sum())
-            compared, changed, some = compared + found, changed + _differ(before, after), some + found
-        if some == 0:
+    rows = panel.values.shape[0]
+    before = _run_combined(name, panel, horizons_s)
+    compared = changed = 0
+    for last in np.sort(rng.integers(first, rows - 1, MOST_RUNS)):
+        disturbed = replace(
+            panel, values=_disturb(panel.values, int(last), rng), drivers=_disturb_drivers(panel, int(last), rng)
+        )
+        after = _run_combined(name, disturbed, horizons_s)[first : last + 1]
+        compared += int(np.isfinite(before[first : last + 1]).sum())
+        changed += _differ(before[first : last + 1], after)
+        if compared >= count:
             break
-        origins = rng.choice(np.arange(first, rows), max(1, min(8, rows - first)), replace=False)
-    values, drivers = _disturb(panel.values, first - 1, rng), _disturb_drivers(panel, first - 1, rng)
-    again = fit_baseline(name, replace(panel, values=values, drivers=drivers), calibration, steps)
-    at = np.arange(max(0, first - 5), first)
-    same = repr(again) == repr(fitted) and np.array_equal(
-        again.predict(panel.values, at), fitted.predict(panel.values, at), equal_nan=True
-    )
-    return LeakResult(name, compared, changed, 1, int(not same))
+    return LeakResult(name, compared, changed, 0, 0)
+
+
+def _run_combined(name: str, panel: Panel, horizons_s: tuple[float, ...]) -> Floats:
+    """Return the medians of the combined or of a simple forecast at every row, shape (T, S, H)."""
+    combined = run(panel, horizons_s, groups=group_components(panel.stations))
+    fans = combined.fans if name == COMBINED else combined.peers[name]
+    return fans[..., 2]
 
 
 def _test_network(

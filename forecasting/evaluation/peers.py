@@ -23,7 +23,6 @@ OTHERS: Final = {"neuralforecast": ("PatchTST", "NHITS")}
 """Known peers that are not asked: each is trained for hours, in an environment of its own."""
 MOST_ROWS: Final = 500  # that a peer is fitted on: the newest; more cost minutes and change little
 FEWEST_ROWS: Final = 20
-_OF_OTHERS: Final = "a forecast of another library"
 _QUANTILE_KEYS: Final = ("lo-95", "lo-80", "mean", "hi-80", "hi-95")
 
 
@@ -60,7 +59,7 @@ def score_with_peers(
                 on_progress(f"fold {trial.fold + 1}: {name}, {at.size} origins of {len(panel.stations)} stations")
                 fans[trial.fold, name] = forecast_by_peer(name, panel.values, at, longest)
         theirs = [(name, fans[trial.fold, name][:, :, trial.steps - 1]) for name in peers]
-        answers = [Answer(name, quantiles[..., 2], quantiles, _OF_OTHERS, 0.0) for name, quantiles in theirs]
+        answers = [Answer(name, quantiles[..., 2], quantiles, 0.0) for name, quantiles in theirs]
         for score in score_all(trial.at(at - blocks[trial.fold].first, trial.answers, answers)):
             found[trial.horizon_s, score.model].append(score)
     return [
@@ -70,7 +69,7 @@ def score_with_peers(
             sum(s.n for s in scores),
             pooled(scores, "mae_mm"),
             or_none(2.0 * pooled(scores, "pinball")),
-            or_none(pooled(scores, "skill_drift")),
+            or_none(pooled(scores, "skill_line")),
         )
         for (horizon_s, name), scores in sorted(found.items(), key=lambda one: one[0][0])
         if any(s.n for s in scores)

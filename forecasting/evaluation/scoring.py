@@ -12,10 +12,10 @@ from forecasting.data.series import DAY_S, MONTH_S, Floats, Ints
 from forecasting.evaluation.distribution import STAGES
 from forecasting.evaluation.significance import diebold_mariano
 from forecasting.metrics import coverage, mae, mape, pinball, rmse, skill, winkler
-from forecasting.reasons import Reason
-from forecasting.serving.quantiles import QUANTILES, bounds
+from forecasting.registry import SIMPLE_FORECASTS
+from forecasting.serving.quantiles import QUANTILES, select_interval
 
-REFERENCES = ("persistence", "drift", "lld")
+REFERENCES = SIMPLE_FORECASTS
 _JSON_NAMES = {
     "mae_mm": "mae",
     "rmse_mm": "rmse",
@@ -34,8 +34,7 @@ class Answer:
     model: str
     point: Floats  # median in mm, shape (N, S)
     quantiles: Floats | None  # quantiles, shape (N, S, 5), or None where the model gives no interval
-    reason: Reason | str  # what it is
-    seconds: float  # to fit or train it
+    seconds: float  # processor time of the training or of the whole forecast
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +99,7 @@ class Score:
     mape: float  # mean |error| / |movement|, NaN where movements are too small for it to mean anything
     bias_mm: float  # mean of forecast - observed
     skill_persistence: float  # 1 - MAE / MAE of persistence
-    skill_drift: float
-    skill_lld: float
+    skill_line: float  # 1 - MAE / MAE of the straight line
     skill_best: float
     coverage_80: float  # share inside the 80 % interval (NaN without one)
     worst_80: float  # the same of the worst station
@@ -112,7 +110,6 @@ class Score:
     dm_best: float  # Diebold-Mariano statistic against the best simple forecast (negative = better than it)
     dm_p: float
     baseline: str
-    reason: Reason | str
     seconds: float
     stage: str | None = None  # how the station moved at the issue, `quiet`, `steady` or `rushing`, or None over all
     # by the name of a skill the MAE that it compares with, on the same pairs
@@ -217,7 +214,6 @@ def _score(
             dm_best=statistic,
             dm_p=p,
             baseline=trial.chosen,
-            reason=answer.reason,
             seconds=answer.seconds,
         )
 
@@ -227,9 +223,9 @@ def _intervals(quantiles: Floats | None, seen: Floats) -> dict[str, float]:
     names = ("coverage_80", "worst_80", "coverage_95", "width_80", "winkler_80", "pinball")
     if quantiles is None or not np.isfinite(seen).any():
         return dict.fromkeys(names, float("nan"))
-    low, high = bounds(quantiles, 0.8)
+    low, high = select_interval(quantiles, 0.8)
     cover, worst = coverage(low, high, seen)
-    cover_95, _ = coverage(*bounds(quantiles, 0.95), seen)
+    cover_95, _ = coverage(*select_interval(quantiles, 0.95), seen)
     width = mae(np.where(np.isfinite(seen), high - low, np.nan))
     losses = [pinball(seen - quantiles[..., i], q) for i, q in enumerate(QUANTILES)]
     return dict(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from forecasting.combination.combination import MANY_STATIONS
 from forecasting.data.features import noise_floor, scale_lag, windows
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block, Split
@@ -16,7 +17,6 @@ from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_networ
 from forecasting.neural.learner import Learner, Member, Progress, Settings
 from forecasting.neural.source_scale import fit_scale, measure
 from forecasting.registry import load
-from forecasting.simple.auto import MANY_STATIONS
 from forecasting.simple.baselines import fit_lld
 from forecasting.simple.trend import ROOM_BYTES, count_bytes, recall
 

@@ -1,9 +1,11 @@
-"""Whether the present lies within what calibration saw: beyond it no average and no network is believed.
+"""How unusual the present is: whether velocity, acceleration, rain or water are outside what the record has shown.
 
-A conformal novelty score (Laxhammar and Falkman 2010). Each feature of the present, from trailing rows alone, is its
-distance from the median of the rows before, in their own median absolute deviations; the largest of them is the score.
-Were the days exchangeable, the present would exceed the scores of n days once in n + 1. It must exceed them by a
-quarter to count as outside, which makes false alarms rarer still.
+The novelty is a conformal score (Laxhammar and Falkman 2010). Each feature of the present, computed from trailing rows,
+is compared with its median over the rows before, in median absolute deviations. The largest of these distances is the
+score. If the days were exchangeable, the present would exceed the scores of n past days once in n + 1. It counts as
+outside experience only if it exceeds them by a quarter, so that false alarms are rarer.
+
+A forecast outside experience is shown all the same. Its reason says so, because past errors say less about it.
 """
 
 from dataclasses import dataclass
@@ -12,167 +14,139 @@ from typing import Final
 import numpy as np
 
 from forecasting.data.driver_rows import DriverRows
+from forecasting.data.kinds import SEASON
 from forecasting.data.series import DAY_S, Floats, Ints, Panel
 from forecasting.data.windows import known_median
 from forecasting.kinematics.noise import MAD_TO_SIGMA
 from forecasting.reasons import Reason
 
-SEEN: Final = 400  # rows that calibration looks back: as many as adaptive intervals keep
-FEWEST_SEEN: Final = 60  # rows without which nothing is said
-TOO_NEW: Final = 30  # newest rows that are no experience yet, at least: what was forecast from them has not been scored
-BEYOND: Final = 1.25  # times the largest score of the past
-LEAST_TOP: Final = 3.0  # deviations that any past holds, however short or still
-SPANS: Final = (4, 8, 16, 32)  # rows over which velocity and acceleration are taken
+SEEN: Final = 400  # past rows that the present is compared with
+FEWEST_SEEN: Final = 60  # with fewer past rows the novelty is unknown
+NEWEST_ROWS: Final = 30  # newest rows, at least, that do not count as past: forecasts from them have no score yet
+MARGIN: Final = 1.25  # factor by which the present must exceed the largest score of the past
+LEAST_SCORE: Final = 3.0  # deviations that are never unusual, however short or still the past is
+SPANS: Final = (4, 8, 16, 32)  # rows over which velocity and acceleration are computed
 LEVEL_ROWS: Final = 3
-"""A level is the median of so many rows, or of a quarter of the span: one wild reading is no motion."""
-PACE_ROWS: Final = 8  # rows over which the present velocity is taken
-PACE_FEWEST: Final = 40  # rows without which every pace is the usual one
-USUAL_SHARE: Final = 0.9  # of the rows before, which moved no faster than the usual pace: nothing is stretched up to it
-MOST_STRETCH: Final = 4.0  # times by which a margin is stretched at most; far beyond lies what calibration never saw
-PACE_EVERY: Final = 30  # rows after which what is usual is looked up again
-RESOLUTION: Final = 1e-3  # change of a level that no instrument resolves, mm: below it no scatter is believed
-FAILING: Final = Reason("forecast.outside.failing")
-LATELY: Final = Reason("forecast.outside.lately")
+"""A level is the median of this many rows, or of a quarter of the span, so that a single outlier is no motion."""
+RESOLUTION: Final = 1e-3  # smallest scatter of a level, in the unit of the panel; no instrument resolves less
 
 
 @dataclass(frozen=True, slots=True)
 class Experience:
-    """The present of one station beside its past."""
+    """How unusual the present of one station is."""
 
-    # the score as a share of the limit: above 1 lies outside. None where too little was seen.
-    novelty: float | None = None
-    reason: Reason | None = None  # why it lies outside; None inside
+    novelty: float | None = None  # score as a share of the limit, above 1 outside experience; None: record too short
+    reason: Reason | None = None  # what is unusual; None inside experience
 
 
-def compare_motion(panel: Panel, longest: int) -> list[Experience]:
-    """Velocity and acceleration of every station in the last row beside the rows before."""
-    new = max(longest, TOO_NEW)
-    values = panel.values[-(SEEN + new + 3 * max(SPANS)) :]
+def compare_motion(panel: Panel, longest_rows: int) -> list[Experience]:
+    """Compare velocity and acceleration of every station in the last row with the rows before.
+
+    Args:
+        panel: The record.
+        longest_rows: Longest horizon in rows. The rows of one horizon before the last row do not count as past.
+    """
+    newest_rows = max(longest_rows, NEWEST_ROWS)
+    values = panel.values[-(SEEN + newest_rows + 3 * max(SPANS)) :]
     features = np.concatenate([find_rates(values, span) for span in SPANS], axis=2)  # (T, S, 2 per span)
-    floor = np.array([RESOLUTION / span**power for span in SPANS for power in (1, 2)])
-    scores, which = _score(features[:-new][-SEEN:], features[-1], floor)
-    out = []
-    for s, score in enumerate(scores):
+    smallest = np.array([RESOLUTION / span**power for span in SPANS for power in (1, 2)])
+    past, present = features[:-newest_rows][-SEEN:], features[-1]
+    scores, most_unusual = _score(past, present, smallest)
+    experiences = []
+    for column, score in enumerate(scores.tolist()):
         if not score > 1.0:
-            out.append(Experience(float(score) if np.isfinite(score) else None))
+            experiences.append(Experience(score if np.isfinite(score) else None))
             continue
-        per_day = DAY_S / panel.step_s
-        f = int(which[s])
-        is_motion, is_second = panel.unit == "mm", bool(f % 2)
-        if is_second:
-            kind, unit, scale = "acceleration" if is_motion else "change of the rate", f"{panel.unit}/day²", per_day**2
-        else:
-            kind, unit, scale = "velocity" if is_motion else "rate", f"{panel.unit}/day", per_day
-        seen = np.abs(features[:-new][-SEEN:, s, f])
-        now, most = float(features[-1, s, f]), float(np.nanmax(seen))
-        out.append(_outside(float(score), kind, now, most, unit, float(scale)))
-    return out
+        feature = int(most_unusual[column])
+        largest = float(np.nanmax(np.abs(past[:, column, feature])))
+        name, unit, factor = _describe_feature(panel, is_second_order=feature % 2 == 1)
+        value = float(present[column, feature])
+        experiences.append(_make_unusual(score, name, value, largest, unit, factor))
+    return experiences
 
 
-def compare_drivers(drivers: DriverRows | None, longest: int) -> Experience:
-    """Rain and water in the last row beside the rows before; the season comes as it must."""
-    drivers = drivers and drivers.without(("season",))
-    if drivers is None or not drivers.names:
+def compare_drivers(drivers: DriverRows | None, longest_rows: int) -> Experience:
+    """Compare rain and water in the last row with the rows before; the season is never unusual."""
+    channels = drivers and drivers.without((SEASON,))
+    if channels is None or not channels.names:
         return Experience()
-    new = max(longest, TOO_NEW)
-    seen, now = drivers.values[:-new][-SEEN:], drivers.values[-1]
-    scores = [_score(seen[:, c, None, None], now[c, None, None], np.zeros(1))[0][0] for c in range(now.size)]
+    newest_rows = max(longest_rows, NEWEST_ROWS)
+    past, present = channels.values[:-newest_rows][-SEEN:], channels.values[-1]
+    scores = np.array(
+        [
+            _score(past[:, channel, None, None], present[channel, None, None], np.zeros(1))[0][0]
+            for channel in range(present.size)
+        ]
+    )
     if not np.isfinite(scores).any():
         return Experience()
-    c = int(np.nanargmax(scores))
-    if not scores[c] > 1.0:
-        return Experience(float(scores[c]))
-    return _outside(float(scores[c]), drivers.names[c], float(now[c]), float(np.nanmax(np.abs(seen[:, c]))), "", 1.0)
+    channel = int(np.nanargmax(scores))
+    if not scores[channel] > 1.0:
+        return Experience(float(scores[channel]))
+    largest = float(np.nanmax(np.abs(past[:, channel])))
+    return _make_unusual(float(scores[channel]), channels.names[channel], float(present[channel]), largest, "", 1.0)
 
 
-def _outside(novelty: float, what: str, now: float, largest: float, unit: str, scale: float) -> Experience:
-    """Return how many times the largest value the present is, or, for a stop, the value that was not seen."""
-    if abs(now) > largest > 0.0:
-        return Experience(novelty, Reason("forecast.outside.larger", {"what": what, "times": abs(now) / largest}))
-    return Experience(novelty, Reason("forecast.outside.unseen", {"what": what, "value": (now * scale, unit)}))
+def _describe_feature(panel: Panel, *, is_second_order: bool) -> tuple[str, str, float]:
+    """Return the name of a feature, its unit, and the factor from its value per row to this unit."""
+    is_motion = panel.unit == "mm"
+    rows_per_day = DAY_S / panel.step_s
+    if is_second_order:
+        name = "acceleration" if is_motion else "change of the rate"
+        return name, f"{panel.unit}/day²", rows_per_day**2
+    return "velocity" if is_motion else "rate", f"{panel.unit}/day", rows_per_day
 
 
-def _score(seen: Floats, now: Floats, floor: Floats) -> tuple[Floats, Ints]:
-    """Score of the present as a share of the limit, NaN where not known, and which feature has it; each (S,)."""
-    stations = now.shape[0]
-    if seen.shape[0] < FEWEST_SEEN:
+def _make_unusual(novelty: float, name: str, value: float, largest: float, unit: str, factor: float) -> Experience:
+    """Describe an unusual feature by its multiple of the largest past value, or by its value if that is smaller."""
+    if abs(value) > largest > 0.0:
+        return Experience(novelty, Reason("forecast.outside.larger", {"what": name, "times": abs(value) / largest}))
+    return Experience(novelty, Reason("forecast.outside.unseen", {"what": name, "value": (value * factor, unit)}))
+
+
+def _score(past: Floats, present: Floats, smallest: Floats) -> tuple[Floats, Ints]:
+    """Return the score of each station as a share of the limit, NaN where unknown, and its most unusual feature.
+
+    Args:
+        past: Features of past rows, shape (T, S, F).
+        present: Features of the last row, shape (S, F).
+        smallest: Smallest possible scatter of each feature, shape (F,).
+    """
+    stations = present.shape[0]
+    if past.shape[0] < FEWEST_SEEN:
         return np.full(stations, np.nan), np.zeros(stations, dtype=np.int64)
-    middle = known_median(seen)
-    off = np.abs(seen - middle)
-    count = np.maximum(np.isfinite(off).sum(axis=0), 1)
-    spread = MAD_TO_SIGMA * known_median(off)
-    # more than half of the rows alike: rain, or a logger that rounds
-    spread = np.where(spread > floor, spread, np.maximum(np.nansum(off, axis=0) / count, floor))
-    spread = np.where(spread > 0.0, spread, np.nan)
-    past, present = off / spread, np.abs(now - middle) / spread
-    past = np.where(np.isfinite(past), past, -np.inf).max(axis=2)
-    present = np.where(np.isfinite(present), present, -np.inf)
-    known = (np.isfinite(past).sum(axis=0) >= FEWEST_SEEN) & np.isfinite(present.max(axis=1))
-    top = np.maximum(past.max(axis=0), LEAST_TOP)
-    score = np.where(known, np.where(known, present.max(axis=1), 0.0) / (BEYOND * top), np.nan)
-    return score, present.argmax(axis=1)
+    median = known_median(past)
+    deviations = np.abs(past - median)
+    count = np.maximum(np.isfinite(deviations).sum(axis=0), 1)
+    scatter = MAD_TO_SIGMA * known_median(deviations)
+    # if more than half of the rows are equal (rain, or a logger that rounds), the mean deviation replaces the median
+    mean_deviation = np.nansum(deviations, axis=0) / count
+    scatter = np.where(scatter > smallest, scatter, np.maximum(mean_deviation, smallest))
+    scatter = np.where(scatter > 0.0, scatter, np.nan)
+    past_scores, scores = deviations / scatter, np.abs(present - median) / scatter
+    largest_by_row = np.where(np.isfinite(past_scores), past_scores, -np.inf).max(axis=2)
+    scores = np.where(np.isfinite(scores), scores, -np.inf)
+    largest = scores.max(axis=1)
+    is_known = (np.isfinite(largest_by_row).sum(axis=0) >= FEWEST_SEEN) & np.isfinite(largest)
+    limit = MARGIN * np.maximum(largest_by_row.max(axis=0), LEAST_SCORE)
+    return np.where(is_known, np.where(is_known, largest, 0.0) / limit, np.nan), scores.argmax(axis=1)
 
 
 def find_rates(values: Floats, span: int) -> Floats:
-    """Velocity and acceleration per row over a span, at every row, shape (T, S, 2); NaN where not known."""
+    """Return velocity and acceleration per row over a span, at every row, shape (T, S, 2); NaN where unknown.
+
+    Args:
+        values: Shape (T, S).
+        span: Number of rows.
+    """
     rows, stations = values.shape
-    out = np.full((rows, stations, 2), np.nan)
+    rates = np.full((rows, stations, 2), np.nan)
     width = max(LEVEL_ROWS, span // 4)
     if rows < width:
-        return out
-    level = np.full((rows, stations), np.nan)
+        return rates
+    levels = np.full((rows, stations), np.nan)
     windows = np.moveaxis(np.lib.stride_tricks.sliding_window_view(values, width, axis=0), 2, 0)
-    level[width - 1 :] = np.where(2 * np.isfinite(windows).sum(axis=0) > width, known_median(windows), np.nan)
-    out[span:, :, 0] = (level[span:] - level[:-span]) / span
-    out[span:, :, 1] = (out[span:, :, 0] - out[:-span, :, 0]) / span
-    return out
-
-
-# ---- pace -----------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Motion at some origins beside what was usual before them, mm per row, each (N, S)."""
-
-    velocity: Floats  # over the newest rows, without its sign, at least the usual one; NaN where not known
-    usual: Floats  # velocity that 90 % of the rows before kept below; NaN where too few are known
-    step: Floats  # median change from one row to the next: motion and noise of a reading
-
-    def stretch_over(self, steps: int) -> Floats:
-        """Times by which errors over so many rows are larger than usual, 1 to 4, shape (N, S)."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            square = (self.step**2 + (steps * self.velocity) ** 2) / (self.step**2 + (steps * self.usual) ** 2)
-        return np.clip(np.where(np.isfinite(square), np.sqrt(square), 1.0), 1.0, MOST_STRETCH)
-
-
-def see_pace(values: Floats, origins: Ints) -> Pace:
-    """The pace at consecutive origins; nothing after an origin is read.
-
-    >>> rows = np.concatenate([np.zeros(60), np.arange(1.0, 9.0) * 5.0]) + np.arange(68) % 2
-    >>> see_pace(rows[:, None], np.array([59, 67])).stretch_over(7)[:, 0].round(1).tolist()
-    [1.0, 4.0]
-    """
-    if not origins.size:
-        return Pace(*(np.empty((0, values.shape[1])) for _ in range(3)))
-    begin = max(0, int(origins[0]) - SEEN - PACE_ROWS - LEVEL_ROWS)
-    seen = values[begin : int(origins[-1]) + 1]
-    speed = np.abs(find_rates(seen, PACE_ROWS)[:, :, 0])
-    change = np.abs(np.diff(seen, axis=0, prepend=np.nan))
-    velocity = speed[origins - begin]
-    usual, step = np.empty(velocity.shape), np.empty(velocity.shape)
-    # counted from the last origin, so that it has the same answer alone
-    for end in range(origins.size - 1 + PACE_EVERY, 0, -PACE_EVERY):
-        block = slice(max(0, end - PACE_EVERY), end)
-        at = int(origins[block][0]) - begin
-        usual[block] = _find_share(speed[max(0, at - SEEN) : at], USUAL_SHARE)
-        step[block] = _find_share(change[max(0, at - SEEN) : at], 0.5)
-    return Pace(np.maximum(velocity, usual), usual, step)
-
-
-def _find_share(rows: Floats, share: float) -> Floats:
-    """What so many of the known rows keep below, shape (S,); NaN where fewer than 40 are known."""
-    if rows.shape[0] < PACE_FEWEST:
-        return np.full(rows.shape[1], np.nan)
-    count = np.isfinite(rows).sum(axis=0)
-    ranked = np.sort(rows, axis=0)  # NaN comes last
-    found = ranked[np.minimum((share * count).astype(np.int64), ranked.shape[0] - 1), np.arange(rows.shape[1])]
-    return np.where(count >= PACE_FEWEST, found, np.nan)
+    levels[width - 1 :] = np.where(2 * np.isfinite(windows).sum(axis=0) > width, known_median(windows), np.nan)
+    rates[span:, :, 0] = (levels[span:] - levels[:-span]) / span
+    rates[span:, :, 1] = (rates[span:, :, 0] - rates[:-span, :, 0]) / span
+    return rates

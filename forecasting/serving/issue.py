@@ -1,406 +1,285 @@
-"""One moment of issue: past and present forecasts of one model on one panel, turned into rows or reasons."""
+"""Issue forecasts: one call makes all rows of a panel from its last row.
 
-import math
+1. Each network runs over the rows that it was not trained on (`networks`).
+2. The combination replays the panel row by row: every expert, the networks among them, is weighted by its past errors
+   at each station and horizon (`forecasting.combination`).
+3. Each station and horizon gets a row `combined`, one row per network, and the simple forecasts `persistence` and
+   `line` for comparison. Targets behind a failure window are withheld (`failure_limits`), and physical limits are
+   applied (`limits`).
+
+The state of the combination is not stored: it follows from the readings alone, so a restart, a late reading and a
+corrected reading all lead to the same forecast, and the rows in the database can be computed again from the readings.
+"""
+
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from forecasting.data.driver_rows import DriverRows
-from forecasting.data.series import DAY_S, Floats, Ints, Panel, horizon_key
-from forecasting.data.splits import Block, count_rows
-from forecasting.errors import CheckpointError, UnknownModelError
+from forecasting.combination.combination import LINE, PERSISTENCE, CombinedForecast
+from forecasting.combination.run import run
+from forecasting.data.components import group_components
+from forecasting.data.series import Panel
+from forecasting.errors import ForecastingError, HorizonError
 from forecasting.reasons import Reason, Value, join_reasons
-from forecasting.registry import BASELINES, TRAINING_ROWS, describe_unknown_model, is_network, is_short
-from forecasting.serving.conformal import (
-    MINIMUM_SCORES,
-    ConformalState,
-    conformal_key,
-    margin,
-    margins_of,
-    stretch_margin,
-)
-from forecasting.serving.experience import Pace, see_pace
-from forecasting.serving.kinematic import Motion
-from forecasting.serving.quantiles import LEVELS, conform, simple_fans, widen
-from forecasting.serving.records import SHORT, Forecast, Lack, Withheld, name_quantiles
-from forecasting.simple.auto import Auto, fit_auto
-from forecasting.simple.baselines import fit_baseline
+from forecasting.registry import COMBINED
+from forecasting.serving.experience import Experience, compare_drivers, compare_motion
+from forecasting.serving.failure_limits import FailureLimit, find_failure_limits, join_failure_forecasts
+from forecasting.serving.limits import hold_rows
+from forecasting.serving.networks import NetworkForecasts, run_network
+from forecasting.serving.readiness import Unready, find_newest_s, find_unready, lack_errors
+from forecasting.serving.records import Checkpoint, Forecast, Issue, Limits, Withheld, name_quantiles
 
-if TYPE_CHECKING:
-    from forecasting.neural.forecaster import NeuralForecaster
+LEAST_NAMED_SHARE = 0.05
+"""Share of the combined forecast from which its reason names an expert."""
+FINER = Reason("forecast.finer")
+FAILING = Reason("forecast.outside.failing")
+WIDER = Reason("forecast.wider")
+WIDER_FROM = 1.25  # factor of the interval from which the reason of a forecast mentions it
 
-WINDOW = 60
-HISTORY = 400
-STALE_STEPS = 3
-OBSERVED_SHARE = 0.7
-CALIBRATION_ROWS = 60
-FEWEST_ROWS = MINIMUM_SCORES + 1
-"""Observations that a simple forecast needs: so many rows leave the errors that an interval is made of."""
-WIDER_FROM = 1.25  # stretch of the interval from which the reason says so
-WIDER: Final = Reason("forecast.wider")
-OWN: Final = Reason("forecast.own")
-"""Reason of a network's own forecast, which is stored and never shown."""
+
+def issue_forecasts(
+    panel: Panel,
+    horizons_s: Sequence[float],
+    *,
+    checkpoints: Sequence[Checkpoint] = (),
+    limits: Mapping[str, Limits] | None = None,
+) -> Issue:
+    """Forecast every station of a panel at every horizon from the last row.
+
+    Args:
+        panel: The record up to the moment of issue, with its drivers.
+        horizons_s: Horizons in seconds. A horizon shorter than the interval of the panel is withheld.
+        checkpoints: Networks that take part; a network that cannot run is reported in `Issue.failed`.
+        limits: Physical limits by station.
+
+    Raises:
+        HorizonError: There is no positive horizon.
+    """
+    started = time.perf_counter()
+    requested_s = sort_horizons(horizons_s)
+    reachable_s = tuple(h for h in requested_s if round(h / panel.step_s) >= 1)
+    withheld = [
+        Withheld(COMBINED, name, h, FINER) for h in requested_s if h not in reachable_s for name in panel.stations
+    ]
+    if not reachable_s:
+        return Issue((), tuple(withheld), {})
+    # horizons that are the same number of rows have the same forecast
+    horizon_by_steps = {panel.steps(h): h for h in reversed(reachable_s)}
+    steps = tuple(sorted(horizon_by_steps))
+    distinct_s = tuple(horizon_by_steps[rows] for rows in steps)
+    networks, failed = _run_networks(panel, distinct_s, checkpoints)
+    experiences = compare_motion(panel, max(steps))
+    failure_limits = find_failure_limits(panel, steps, experiences)
+    combined = run(
+        _blank_boundless(panel, failure_limits),
+        distinct_s,
+        outside={network.checkpoint.model_hash: network.fans for network in networks},
+        failure=join_failure_forecasts(panel, steps, failure_limits),
+        groups=group_components(panel.stations),
+    )
+    panel_issue = _PanelIssue(
+        panel,
+        combined.state.forecast(),
+        networks,
+        find_unready(panel),
+        experiences,
+        _compare_drivers(panel, networks, max(steps)),
+        failure_limits,
+    )
+    rows: list[Forecast] = []
+    for horizon_s in reachable_s:
+        index = steps.index(panel.steps(horizon_s))
+        for column in range(len(panel.stations)):
+            for result in panel_issue.list_results(column, index, horizon_s):
+                if isinstance(result, Withheld):
+                    withheld.append(result)
+                else:
+                    rows.append(result)
+    rows = hold_rows(panel, rows, limits or {})
+    latency_ms = (time.perf_counter() - started) * 1000.0
+    rows = [replace(row, latency_ms=latency_ms) for row in rows]
+    return Issue(tuple(rows), tuple(withheld), failed)
+
+
+def sort_horizons(horizons_s: Sequence[float]) -> tuple[float, ...]:
+    """Return the horizons in ascending order, each once.
+
+    Raises:
+        HorizonError: There is no horizon, or one is not a positive number.
+    """
+    sorted_s = tuple(sorted({float(h) for h in horizons_s}))
+    if not sorted_s or not all(np.isfinite(h) and h > 0 for h in sorted_s):
+        raise HorizonError("horizons_s needs at least one positive number of seconds")
+    return sorted_s
+
+
+def name_family(expert: str) -> str:
+    """Return the kind of an expert of the combination, without its memory.
+
+    >>> name_family("fading-line-16"), name_family("last-value")
+    ('fading-line', 'last-value')
+    """
+    return re.sub(r"-[\d.]+$", "", expert)
+
+
+def _run_networks(
+    panel: Panel, horizons_s: tuple[float, ...], checkpoints: Sequence[Checkpoint]
+) -> tuple[list[NetworkForecasts], dict[str, Exception]]:
+    """Return what the networks forecast, and why others failed, by hash."""
+    networks: list[NetworkForecasts] = []
+    failed: dict[str, Exception] = {}
+    for checkpoint in checkpoints:
+        try:
+            networks.append(run_network(panel, horizons_s, checkpoint))
+        except (ForecastingError, ModuleNotFoundError) as error:  # everything else is forecast anyway
+            failed[checkpoint.model_hash] = error
+    return networks, failed
+
+
+def _blank_boundless(panel: Panel, limits: Mapping[str, FailureLimit]) -> Panel:
+    """Return the panel without the readings of stations that are too large to compute with."""
+    is_boundless = np.array([limits[name].is_boundless for name in panel.stations])
+    return replace(panel, values=np.where(is_boundless, np.nan, panel.values)) if is_boundless.any() else panel
+
+
+def _compare_drivers(panel: Panel, networks: Sequence[NetworkForecasts], longest_rows: int) -> Reason | None:
+    """Return why the rain or water that the networks read is outside experience; None if it is not."""
+    names = {name for network in networks for name in network.drivers}
+    drivers = panel.drivers and panel.drivers.only(sorted(names))
+    return compare_drivers(drivers, longest_rows).reason
 
 
 @dataclass(frozen=True, slots=True)
-class Issue:
-    """Everything about one moment of issue that the horizons share."""
+class _PanelIssue:
+    """What the rows of one panel have in common."""
 
     panel: Panel
-    model: str
-    model_hash: str | None
-    horizons_s: tuple[float, ...]
-    refused: Mapping[float, tuple[Reason, Lack | None]]  # by horizon: why, and what is lacking
-    origins: Ints
-    fans: list[Floats]  # per horizon, (N, S, 5), before conformal correction
-    auto: Auto
-    best: Floats  # (N, S, H); of the last origin alone where only that is asked
-    silent: Mapping[str, Reason]
-    lacks: Mapping[str, Lack]
-    pace: Pace  # at the origins
-    waited_s: float  # for the choice of `auto`, which all models share
-    drivers: DriverRows | None = None  # those that the model reads
+    forecast: CombinedForecast
+    networks: Sequence[NetworkForecasts]
+    unready: Mapping[str, Unready]  # by station
+    experiences: Sequence[Experience]  # how unusual the motion of each station is
+    driver_reason: Reason | None  # why rain or water is outside experience
+    failure_limits: Mapping[str, FailureLimit]  # by station
 
-
-def open_issue(
-    panel: Panel,
-    model: str,
-    horizons_s: tuple[float, ...],
-    *,
-    checkpoint: str | None,
-    conformal: Mapping[str, ConformalState],
-    motion: Motion | None = None,
-    cut: int | None = None,
-) -> Issue:
-    """Fit or load the model and forecast the past and present origins.
-
-    From a `cut` on nothing was known when simple forecasts were fitted: all origins since then, and those that
-    intervals learn from, are forecast.
-    """
-    rows = panel.values.shape[0]
-    known = panel if cut is None else panel.head(cut)
-    origins = _pick_origins(panel, horizons_s, conformal) if cut is None else np.arange(max(0, cut - HISTORY), rows)
-    pace = see_pace(panel.values, origins) if motion is None else motion.pace_from(int(origins[0]))
-    if model in BASELINES:
-        return _open_simple(panel, known, model, horizons_s, origins, pace)
-    return _open_network(panel, known, model, horizons_s, origins, pace, *load_network(model, checkpoint))
-
-
-def load_network(model: str, checkpoint: str | None) -> "tuple[NeuralForecaster, dict[str, Any]]":
-    """Load a network from its checkpoint, with its card."""
-    if not is_network(model):
-        raise UnknownModelError(describe_unknown_model(model))
-    if not checkpoint:
-        raise CheckpointError(f"{model} needs a checkpoint")
-    from forecasting.neural.checkpoint import read
-
-    forecaster, card = read(checkpoint)
-    if forecaster.recipe.model != model:
-        raise CheckpointError(f"the checkpoint holds {forecaster.recipe.model}, not {model}")
-    return forecaster, card
-
-
-def _pick_origins(panel: Panel, horizons_s: tuple[float, ...], conformal: Mapping[str, ConformalState]) -> Ints:
-    rows = panel.values.shape[0]
-    settled = all(
-        _is_ready(conformal.get(conformal_key(name, h, level)))
-        for name in panel.stations
-        for h in horizons_s
-        for level in LEVELS
-    )
-    reach = HISTORY + round(max(horizons_s) / panel.step_s)
-    return np.arange(rows - 1 if settled else max(0, rows - reach), rows, dtype=np.int64)
-
-
-def _choose_auto(known: Panel, horizons_s: tuple[float, ...]) -> tuple[Auto, float]:
-    if not horizons_s:
-        return Auto("auto", (), (), (), {}), 0.0
-    begun = time.perf_counter()
-    auto = fit_auto(known, find_calibration(known.values.shape[0]), tuple(known.steps(h) for h in horizons_s))
-    return auto, time.perf_counter() - begun
-
-
-def _open_simple(
-    panel: Panel, known: Panel, model: str, horizons_s: tuple[float, ...], origins: Ints, pace: Pace
-) -> Issue:
-    auto, waited_s = _choose_auto(known, horizons_s)
-    calibration = find_calibration(known.values.shape[0])
-    fitted = auto if model == "auto" else auto.member(model) or fit_baseline(model, known, calibration, auto.steps)
-    fans = simple_fans(fitted, panel.values, origins)
-    # `auto` is asked once, and where only the present counts for its last row alone
-    rows = origins[-1:] if known is panel else origins
-    best = np.stack([f[..., 2] for f in fans], 2) if fitted is auto else auto.predict(panel.values, rows)
-    # stations of which no simple forecast can be given now; gaps behind do not matter
-    silent: dict[str, Reason] = {}
-    lacks: dict[str, Lack] = {}
-    for s, name in enumerate(panel.stations):
-        quiet, seen = _find_quiet(panel, s), int(np.isfinite(panel.values[:, s]).sum())
-        if quiet is not None:
-            silent[name] = quiet
-        elif seen < FEWEST_ROWS:
-            few = {"n": seen, "needed": FEWEST_ROWS, "step": panel.step_s}
-            silent[name] = Reason("forecast.few_rows", few)
+    def list_results(self, column: int, index: int, horizon_s: float) -> Iterator[Forecast | Withheld]:
+        """Yield the forecasts of one station and horizon, or why they are withheld."""
+        station = self.panel.stations[column]
+        fan = self.forecast.fans[column, index]
+        if self.failure_limits[station].is_boundless:
+            yield Withheld(COMBINED, station, horizon_s, Reason("forecast.boundless"))
+            return
+        unready = self.unready.get(station)
+        if unready is None and not np.isfinite(fan).all():
+            unready = lack_errors(self.panel, horizon_s, int(self.forecast.counts[column, index]))
+        until_s = find_newest_s(self.panel, column)
+        if unready is not None or until_s is None:
+            assert unready is not None, "a station without any reading is not ready"
+            yield Withheld(COMBINED, station, horizon_s, unready.reason, until_s, unready.lack)
+            yield from self._refuse_networks(station, horizon_s, until_s)
+            return
+        combined = self._make_row(column, index, horizon_s, until_s)
+        refusal = self.failure_limits[station].refuse(horizon_s, combined.target_s, self.panel.end_s)
+        if refusal is None:
+            yield combined
         else:
-            continue
-        if seen < FEWEST_ROWS:
-            lacking = Reason("forecast.lack.few", {"n": seen, "needed": FEWEST_ROWS})
-        else:
-            lacking = Reason("forecast.lack.reading")
-        lacks[name] = Lack(lacking, panel.end_s + max(1, FEWEST_ROWS - seen) * panel.step_s)
-    return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, silent, lacks, pace, waited_s)
+            yield Withheld(COMBINED, station, horizon_s, refusal, until_s)
+        yield from self._list_simple(combined, column, index)
+        yield from self._list_networks(combined, column, index)
+        yield from self._refuse_networks(station, horizon_s, until_s)
 
+    def _make_row(self, column: int, index: int, horizon_s: float, until_s: float) -> Forecast:
+        panel = self.panel
+        station = panel.stations[column]
+        newest_row = round((until_s - panel.start_s) / panel.step_s)
+        baseline = self._choose_baseline(column, index)
+        return Forecast(
+            station=station,
+            model=COMBINED,
+            horizon_s=horizon_s,
+            issued_s=panel.end_s,
+            target_s=panel.end_s + panel.steps(horizon_s) * panel.step_s,
+            data_until_s=until_s,
+            data_value=float(panel.values[newest_row, column]),
+            **name_quantiles(self.forecast.fans[column, index]),
+            baseline=baseline,
+            baseline_q50=float(self.forecast.peers[baseline][column, index, 2]),
+            shown=True,
+            reason=join_reasons(self._explain(column, index)),
+            novelty=self.experiences[column].novelty,
+        )
 
-def _open_network(
-    panel: Panel,
-    known: Panel,
-    model: str,
-    horizons_s: tuple[float, ...],
-    origins: Ints,
-    pace: Pace,
-    forecaster: "NeuralForecaster",
-    card: Mapping[str, Any],
-) -> Issue:
-    """The network's own fans at the horizons that it was trained for."""
-    recipe = forecaster.recipe
-    reached = tuple(h for h in horizons_s if h in recipe.horizons_s)
-    refused = {h: _refuse_horizon(panel, model, h, card) for h in horizons_s if h not in reached}
-    silent, lacks = find_silent(panel, recipe.window)
-    made = read_network(forecaster, panel, origins)
-    absent = [] if recipe.supports is None else [name for name in panel.stations if name not in recipe.stations]
-    silent |= dict.fromkeys(absent, Reason("forecast.not_trained_at", {"model": model}))
-    auto, waited_s = _choose_auto(known, reached)
-    rows = origins if known is not panel else origins[-1:]
-    best = auto.predict(panel.values, rows) if reached else np.empty((0, 0, 0))
-    fans = [made[:, :, recipe.horizons_s.index(h)] for h in reached]
-    reads = panel.drivers and panel.drivers.only(recipe.sources.names if recipe.sources else ())
-    return Issue(
-        panel,
-        model,
-        str(card["model_hash"]),
-        reached,
-        refused,
-        origins,
-        fans,
-        auto,
-        best,
-        silent,
-        lacks,
-        pace,
-        waited_s,
-        drivers=reads,
-    )
+    def _choose_baseline(self, column: int, index: int) -> str:
+        """Return the simple forecast with the smaller past error."""
+        errors = self.forecast.errors_mm[:, column, index]
+        of_family = {PERSISTENCE: "last-value", LINE: "level-slope"}
+        families = np.array([name_family(expert) for expert in self.forecast.experts])
+        smallest = {}
+        for name, family in of_family.items():
+            known = errors[(families == family) & np.isfinite(errors)]
+            smallest[name] = float(known.min()) if known.size else np.inf
+        return min(smallest, key=lambda name: smallest[name])
 
+    def _explain(self, column: int, index: int) -> Iterator[Reason]:
+        """Yield how the combined forecast came about, then what is unusual."""
+        station = self.panel.stations[column]
+        yield Reason("forecast.combined", {"weights": self._name_shares(column, index)})
+        if self.failure_limits[station].is_expected:
+            yield FAILING
+        elif (unusual := self.experiences[column].reason or self.driver_reason) is not None:
+            yield unusual
+        if self.forecast.stretch[column, index] >= WIDER_FROM:
+            yield WIDER
 
-def _refuse_horizon(panel: Panel, model: str, horizon_s: float, card: Mapping[str, Any]) -> tuple[Reason, Lack | None]:
-    """Why a network with this card does not reach so far, and what it lacks where that can be known.
+    def _name_shares(self, column: int, index: int) -> tuple[Value, ...]:
+        """Return the groups of experts with their shares in percent, the largest first."""
+        models = {one.checkpoint.model_hash: one.checkpoint.model for one in self.networks}
+        shares: dict[str, float] = {}
+        for expert, weight in zip(self.forecast.experts, self.forecast.weights[:, column, index], strict=True):
+            group = models.get(expert) or name_family(expert)
+            shares[group] = shares.get(group, 0.0) + float(weight)
+        ordered = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
+        return tuple((group, round(100 * share)) for group, share in ordered if share >= LEAST_NAMED_SHARE)
 
-    A longer record is no help where gaps, or shipped weights, kept a horizon from it.
-    """
-    needed = count_rows(panel.steps(horizon_s), short=is_short(model))
-    asked: dict[str, Value] = {"model": model, "horizon": horizon_s}
-    if needed > TRAINING_ROWS:
-        return Reason("forecast.too_far", {**asked, "rows": TRAINING_ROWS, "step": panel.step_s}), None
-    why, rows = Reason("forecast.not_trained_for", asked), int(card["data"]["rows"])
-    if horizon_key(horizon_s) in card["dropped_horizons"] and (rows >= needed or is_short(model)):
-        return why, None
-    if rows < needed:
-        lacking = Reason("forecast.lack.record", {"n": rows, "needed": needed, "step": panel.step_s})
-    else:
-        lacking = Reason("forecast.lack.training")
-    earliest_s = float(card["data"]["end_s"]) + max(0, needed - rows) * panel.step_s
-    return why, Lack(lacking, earliest_s)
+    def _list_simple(self, combined: Forecast, column: int, index: int) -> Iterator[Forecast]:
+        for name, fans in self.forecast.peers.items():
+            if np.isfinite(fans[column, index]).all():
+                yield replace(
+                    combined,
+                    model=name,
+                    **name_quantiles(fans[column, index]),
+                    shown=False,
+                    reason=Reason("forecast.simple", {"model": name}),
+                )
 
+    def _list_networks(self, combined: Forecast, column: int, index: int) -> Iterator[Forecast]:
+        for network in self.networks:
+            checkpoint = network.checkpoint
+            fan = self.forecast.outside_fans[checkpoint.model_hash][column, index]
+            if not np.isfinite(fan).all():
+                continue
+            weight = self._weight_of(checkpoint.model_hash, column, index)
+            yield replace(
+                combined,
+                model=checkpoint.model,
+                model_hash=checkpoint.model_hash,
+                **name_quantiles(fan),
+                weight=weight,
+                shown=False,
+                reason=Reason("forecast.network", {"model": checkpoint.model, "share": weight}),
+            )
 
-def read_network(forecaster: "NeuralForecaster", panel: Panel, origins: Ints) -> Floats:
-    """A network's own quantiles at the stations of a panel, mm, shape (N, S, H, 5); NaN at one without a column."""
-    seen, floors = forecaster.on_panel(panel)
-    made = forecaster.quantiles(seen.values, origins, floors, seen.drivers)
-    if seen.stations == panel.stations:
-        return made
-    column = {name: i for i, name in enumerate(seen.stations)}
-    order = [column.get(name, -1) for name in panel.stations]
-    made = made[:, order]
-    made[:, np.array(order) < 0] = np.nan
-    return made
+    def _weight_of(self, expert: str, column: int, index: int) -> float:
+        return float(self.forecast.weights[self.forecast.experts.index(expert), column, index])
 
-
-def find_calibration(rows: int) -> Block:
-    """The newest fifth of a record, 60 rows at least: what simple forecasts are chosen and judged on."""
-    return Block(max(0, min(int(rows * 0.8), rows - CALIBRATION_ROWS)), rows)
-
-
-def forecast_horizon(
-    issue: Issue, index: int, horizon_s: float, given: Mapping[str, ConformalState], states: dict[str, ConformalState]
-) -> tuple[list[Forecast], list[Withheld]]:
-    """Rows and withheld entries of one horizon; adds the conformal states used to `states`."""
-    panel, quantiles = issue.panel, issue.fans[index]
-    steps = panel.steps(horizon_s)
-    stretch = issue.pace.stretch_over(steps)[-1]
-    used = _choose_states(issue, index, horizon_s, given)
-    usual = {level: margins_of(used[level], steps) for level in LEVELS}
-    rows: list[Forecast] = []
-    withheld: list[Withheld] = []
-    for s, name in enumerate(panel.stations):
-        reason, until_s = issue.silent.get(name), _newest_s(panel, s)
-        lack = None if reason is None else issue.lacks.get(name)
-        own = {level: float(usual[level][s]) for level in LEVELS}
-        missing = [level for level in LEVELS if not np.isfinite(own[level])]
-        margins = own | {level: _pooled(used[level], steps) for level in missing}
-        n, count = count_seen(panel, s)
-        # what is known of the pace comes of n rows in place of all: its error grows as the root of their share falls
-        gaps = math.sqrt(count / n) if 0 < n < math.ceil(OBSERVED_SHARE * count) else 1.0
-        times = float(stretch[s] * gaps)
-        for level in LEVELS:
-            states[conformal_key(name, horizon_s, level)] = used[level][s]
-            margins[level] = float(stretch_margin(margins[level], times))
-        last = widen(quantiles[-1:, s : s + 1], {level: np.array([[value]]) for level, value in margins.items()})[0, 0]
-        if reason is None and not np.isfinite(quantiles[-1, s, 2]):
-            reason = SHORT
-        if reason is None and not np.isfinite(last).all():
-            seen = len(used[min(LEVELS)][s].scores)
-            reason = few_errors(horizon_s)
-            more_s = max(1, MINIMUM_SCORES - seen) * panel.step_s
-            errors = {"n": seen, "horizon": horizon_s, "needed": MINIMUM_SCORES}
-            lack = Lack(Reason("forecast.lack.errors", errors), panel.end_s + more_s)
-        if reason is not None:
-            withheld.append(Withheld(issue.model, name, horizon_s, reason, until_s, lack))
-            continue
-        assert until_s is not None, "a station without any observation is silent"
-        notes = [WIDER] if stretch[s] >= WIDER_FROM else []
-        notes += [Reason("forecast.borrowed")] if missing else []
-        if gaps > 1.0:
-            notes.append(Reason("forecast.with_gaps", {"n": n, "rows": count, "step": panel.step_s}))
-        newest = float(panel.values[round((until_s - panel.start_s) / panel.step_s), s])
-        row = make_row(issue, index, s, last, margins, -1, until_s=until_s, newest=newest, notes=notes)
-        rows.append(replace(row, stretch=times))
-    return rows, withheld
-
-
-def _choose_states(
-    issue: Issue, index: int, horizon_s: float, given: Mapping[str, ConformalState]
-) -> dict[float, list[ConformalState]]:
-    """By level the state of each station: the one given where it is ready, else that of the panel's own past."""
-    panel = issue.panel
-    kept = {level: [given.get(conformal_key(name, horizon_s, level)) for name in panel.stations] for level in LEVELS}
-    past: dict[float, list[ConformalState]] = {}
-    if not all(_is_ready(state) for level in LEVELS for state in kept[level]):
-        past = conform(issue.fans[index], panel.values, issue.origins, panel.steps(horizon_s), issue.pace).states
-    return {
-        level: [k if k is not None and _is_ready(k) else past[level][s] for s, k in enumerate(kept[level])]
-        for level in LEVELS
-    }
-
-
-def make_row(
-    issue: Issue,
-    index: int,
-    column: int,
-    quantiles: Floats,
-    margins: Mapping[float, float],
-    at: int,
-    *,
-    until_s: float,
-    newest: float,
-    notes: Sequence[Reason] = (),
-) -> Forecast:
-    """One forecast, of the origin that stands `at` in the issue; its reason says what it is, then `notes`."""
-    panel, horizon_s = issue.panel, issue.horizons_s[index]
-    issued_s = panel.start_s + panel.step_s * int(issue.origins[at])
-    return Forecast(
-        station=panel.stations[column],
-        model=issue.model,
-        model_hash=issue.model_hash,
-        horizon_s=horizon_s,
-        issued_s=issued_s,
-        target_s=issued_s + panel.steps(horizon_s) * panel.step_s,
-        data_until_s=until_s,
-        data_value=newest,
-        **name_quantiles(quantiles),
-        margins={str(level): float(value) for level, value in margins.items()},
-        baseline=issue.auto.chosen[index],
-        baseline_q50=float(issue.best[at, column, index]),
-        shown=not is_network(issue.model),
-        reason=join_reasons([_explain(issue, index, column), *notes]),
-    )
-
-
-def _explain(issue: Issue, index: int, column: int) -> Reason:
-    if is_network(issue.model):
-        return OWN
-    if issue.model == "auto":
-        return issue.auto.explain(index, column)
-    return Reason("forecast.simple", {"model": issue.model})
-
-
-def few_errors(horizon_s: float) -> Reason:
-    """Return the reason of a forecast without an interval: too few past errors are known at the horizon."""
-    return Reason("forecast.few_errors", {"needed": MINIMUM_SCORES, "horizon": horizon_s})
-
-
-def find_silent(panel: Panel, window: int = WINDOW) -> tuple[dict[str, Reason], dict[str, Lack]]:
-    """Stations that a model which reads `window` rows without long gaps cannot forecast now: why, and what they lack.
-
-    It is there as soon as it can be if every coming row is observed.
-    """
-    silent: dict[str, Reason] = {}
-    lacks: dict[str, Lack] = {}
-    least = math.ceil(OBSERVED_SHARE * window)
-    for s, name in enumerate(panel.stations):
-        seen, quiet = np.isfinite(panel.values[-window:, s]), _find_quiet(panel, s)
-        now = int(seen.sum())
-        if now >= least and quiet is None:
-            continue
-        days: dict[str, Value] = {"n": now, "rows": window, "needed": least}
-        rows = {**days, "step": panel.step_s}
-        is_young = not np.isfinite(panel.values[:-window, s]).any()
-        if quiet is not None:
-            silent[name] = quiet
-        elif is_young:
-            silent[name] = Reason("forecast.few_rows", {"n": now, "needed": least, "step": panel.step_s})
-        else:
-            silent[name] = Reason("forecast.gaps", rows)
-        seen = np.concatenate([np.zeros(window - seen.size, dtype=bool), seen])
-        # each coming row enters the window as the oldest one leaves it
-        more = next(k for k in range(1, window + 1) if k + int(seen[k:].sum()) >= least)
-        is_daily = panel.step_s == DAY_S
-        lacking = Reason("forecast.lack.days", days) if is_daily else Reason("forecast.lack.rows", rows)
-        lacks[name] = Lack(lacking, panel.end_s + more * panel.step_s)
-    return silent, lacks
-
-
-def count_seen(panel: Panel, column: int, window: int = WINDOW) -> tuple[int, int]:
-    """Rows that were observed of the last `window`, and how many there are since the record began."""
-    seen = np.isfinite(panel.values[:, column])
-    rows = min(window, seen.size - int(np.argmax(seen)))
-    return int(seen[-rows:].sum()), rows
-
-
-def _find_quiet(panel: Panel, column: int) -> Reason | None:
-    """Why a station has no present: it never spoke, or not of late; None where it has one."""
-    newest = _newest_s(panel, column)
-    if newest is None:
-        return Reason("forecast.unseen")
-    is_stale = panel.end_s - newest > STALE_STEPS * panel.step_s * (1 + 1e-9)
-    return Reason("forecast.stale", {"n": STALE_STEPS}) if is_stale else None
-
-
-def _newest_s(panel: Panel, column: int) -> float | None:
-    seen = np.flatnonzero(np.isfinite(panel.values[:, column]))
-    return float(panel.start_s + panel.step_s * seen[-1]) if seen.size else None
-
-
-def _is_ready(state: ConformalState | None) -> bool:
-    """Whether a kept state knows enough to be used; until then the past of the panel knows more."""
-    return state is not None and len(state.scores) >= MINIMUM_SCORES
-
-
-def _pooled(states: Sequence[ConformalState], steps: int) -> float:
-    """The margin that the errors of all stations together ask for; NaN where even they are too few."""
-    scores = tuple(value for state in states for value in state.scores)
-    if len(scores) < MINIMUM_SCORES:
-        return float("nan")
-    nominal = states[0].nominal
-    return margin(ConformalState(nominal, states[0].gamma, 1.0 - nominal, scores, len(scores)), steps)
+    def _refuse_networks(self, station: str, horizon_s: float, until_s: float | None) -> Iterator[Withheld]:
+        for network in self.networks:
+            model = network.checkpoint.model
+            if station in network.unready:
+                unready = network.unready[station]
+                yield Withheld(model, station, horizon_s, unready.reason, until_s, unready.lack)
+            elif horizon_s in network.refused:
+                reason, lack = network.refused[horizon_s]
+                yield Withheld(model, station, horizon_s, reason, until_s, lack)

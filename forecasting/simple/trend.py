@@ -12,17 +12,15 @@ north of one station are one vector: their lanes are believed together.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Final
 
 import numpy as np
 
-from forecasting.data.series import Floats, Ints, Panel
-from forecasting.data.splits import Block
+from forecasting.data.series import Floats, Ints
 from forecasting.data.windows import last_value
-from forecasting.simple.averaging import fit_median5
-from forecasting.simple.baselines import Baseline
+from forecasting.simple.baselines import LevelDrift
 from forecasting.simple.rows import remember, sum_in_order
 
 NO_NOISE: Final = 1e3  # variance of a level that makes that of a reading nothing beside it: the newest value stands
@@ -73,7 +71,6 @@ SPANS: Final = 2.0
 WITHIN: Final = 1.5  # times its doubt from the path a robust forecast lies that is taken by three fifths
 LEAST_ERROR: Final = 1e-9
 AT_ONCE: Final = 24  # columns that are followed at a time: more do not stay in the nearest memory
-COMPONENTS: Final = ("east", "north")
 ROOM_BYTES: Final = 2**28  # answers that are kept, the newest ones
 
 
@@ -86,10 +83,6 @@ class Followed:
     surprise: Floats  # largest newest error at any reach, in usual ones, shape (T, S); 0 where too few are known
     scale: Floats  # the doubt and the motion that is forecast, mm, on average over the columns of a motion, as `path`
 
-    def since(self, first: int) -> "Followed":
-        """From a row on."""
-        return Followed(self.path[first:], self.doubt[first:], self.surprise[first:], self.scale[first:])
-
 
 @dataclass(frozen=True, slots=True)
 class Trend:
@@ -98,7 +91,7 @@ class Trend:
     name: str  # model id
     steps: tuple[int, ...]  # horizons in rows
     groups: tuple[tuple[int, ...], ...] | None  # columns of each station; None believes each column by itself
-    rest: Baseline | None = None  # what is taken where the motion is in doubt, None where nothing could be fitted
+    rest: LevelDrift | None = None  # what is taken where the motion is in doubt, None where nothing could be fitted
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H)."""
@@ -131,34 +124,8 @@ class Trend:
 _KEPT: Final[dict[tuple[object, ...], Followed]] = {}
 
 
-def group_components(stations: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-    """Columns that are components of one motion, by their names; every other column is a group of its own.
-
-    >>> group_components(("A.displacement_east", "A.displacement_north", "B.crack_width", "C.displacement_east"))
-    ((0, 1), (2,), (3,))
-    """
-    found: dict[str, list[int]] = {}
-    for column, name in enumerate(stations):
-        part = next((part for part in COMPONENTS if name.endswith(part)), None)
-        found.setdefault(f"{name.removesuffix(part)}*" if part else name, []).append(column)
-    return tuple(tuple(columns) for columns in found.values())
-
-
-def fit_trend(panel: Panel, calibration: Block, steps: Sequence[int]) -> Trend:
-    """Nothing is fitted but what the motion is drawn to where it is in doubt."""
-    return replace(
-        fit_local_trend(panel, calibration, steps), name="trend", rest=fit_median5(panel, calibration, steps)
-    )
-
-
-def fit_local_trend(panel: Panel, calibration: Block, steps: Sequence[int]) -> Trend:
-    """The path alone: nothing is fitted, and it is drawn nowhere."""
-    del calibration
-    return Trend("local-trend", tuple(steps), group_components(panel.stations))
-
-
 def recall(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]] | None) -> Followed:
-    """What `follow` answers; the newest are kept, for networks and `auto` read one record in turn.
+    """What `follow` answers; the newest are kept, because a training reads one record many times.
 
     `groups`: columns that are believed together; None believes each by itself.
     """

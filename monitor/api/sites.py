@@ -64,6 +64,7 @@ from monitor.sites.quantities import (
 from monitor.sites.records import (
     ELLIPSOID,  # height reference: above the ellipsoid, `ellipsoid`
     IMAGE_CORRELATION,  # source of a series: image correlation
+    MEASURED,  # word in `forecast.covariates` for all series that can drive motion, `measured`
     SITE_ID,  # regular expression for site ids
     VELOCITY_MAP,  # source of a series: velocity map
     AnomalyPlan,  # which anomaly detectors run at a site, how often, and the false alarm budget
@@ -134,6 +135,7 @@ __all__ = [
     "IMAGE_CORRELATION",
     "LANDSLIDE_PREFIX",
     "LONGEST_WAIT_S",
+    "MEASURED",
     "MODELLED_MOTION_PREFIXES",
     "MOTION_GROUP",
     "MOTION_PREFIXES",

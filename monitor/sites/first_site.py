@@ -163,8 +163,8 @@ action = "Look at the page of movement, every shift"
 top_needs = 2
 hold_when_missing = "3d"
 
-[forecast]                             # baselines at once, networks when they have 200 rows
-models = ["auto", "gru", "lstm", "graph-gru"]
+[forecast]                             # networks take part when they have 200 rows
+models = ["gru", "lstm", "graph-gru"]
 horizons = ["1d", "7d", "30d"]
 every = "6h"
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from forecasting.data.kinds import WORDS
-from forecasting.registry import describe_unknown_model, is_model
+from forecasting.registry import describe_unknown_model, is_network
 from monitor.canonical import digest_text
 from monitor.errors import ConfigError
 from monitor.plugins import has_plugin, hooks
@@ -193,16 +193,16 @@ def _check_forecast(table: Table, stations: Sequence[domain.Station] | None, nam
     where = f"{name}: forecast.covariates"
     for model in table.models:
         with faults.gathered():
-            if not is_model(model):
+            if not is_network(model):
                 raise ConfigError(f"{name}: forecast.models: {describe_unknown_model(model)}")
     if stations is None:
         return
-    for covariate in table.covariates:
-        if covariate in WORDS:
+    for covariate in (*table.covariates, *table.exclude_covariates):
+        if covariate in (domain.MEASURED, *WORDS):
             continue
         with faults.gathered():
             if "." not in covariate:
-                words = " or ".join(repr(word) for word in WORDS)
+                words = " or ".join(repr(word) for word in (domain.MEASURED, *WORDS))
                 raise ConfigError(f"{where}: expected 'STATION.quantity', {words}, got {covariate!r}")
             find_series(covariate, stations, where)
             reject_rain_forecast(covariate, where)

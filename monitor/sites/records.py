@@ -490,19 +490,28 @@ def _check_rising(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
+# Word in `forecast.covariates` for all series of a site that can drive its motion.
+MEASURED: Final = "measured"
+
+
 @dataclass(frozen=True, slots=True)
 class ForecastPlan:
     """Forecast models of a site, their horizons and their interval."""
 
-    models: Annotated[
-        tuple[str, ...], Key("`auto` or names; list them with `slopeward forecast models --all`", min_length=1)
-    ] = ("auto",)
+    models: Annotated[tuple[str, ...], Key("networks to train; list them with `slopeward forecast models --all`")] = ()
     horizons_s: Annotated[
         tuple[float, ...],
         AfterValidator(_check_rising),
         Key("rising; a series gets those beyond its sampling interval", tuple[Horizon, ...], min_length=1),
     ] = (86400.0, 604800.0, 2592000.0)
-    covariates: Annotated[tuple[str, ...], Key("inputs of networks: `STATION.quantity`, `season`, `station`")] = ()
+    covariates: Annotated[
+        tuple[str, ...],
+        Key(
+            "what drives the motion: `measured` (all rain, water levels and pore pressures of the site), "
+            "`STATION.quantity`, `season`, `station`"
+        ),
+    ] = (MEASURED,)
+    exclude_covariates: Annotated[tuple[str, ...], Key("series that `measured` leaves out: `STATION.quantity`")] = ()
     every_s: Annotated[float, Key("how often forecasts are issued")] = 21600.0
     expected_rain: Annotated[
         # (STATION.quantity of the weather forecast, how far it reaches in seconds)

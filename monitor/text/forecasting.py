@@ -175,26 +175,15 @@ def _motion_or_driver(value: str) -> Value:
 
 
 _FORECASTS: Final = (
-    reason_text(Template("forecast.not_shown", "not shown: {text}")),
-    reason_text(Template("forecast.short", "the record is too short for this model")),
-    reason_text(Template("forecast.another", "{model} is the forecast of this horizon")),
-    reason_text(Template("forecast.simple", "simple forecast {model}")),
     reason_text(
-        Template("forecast.average", "average of simple forecasts, weights by past errors: {weights}"),
+        Template("forecast.combined", "weighted mean of experts, weights by past errors: {weights}"),
         weights=_shares,
     ),
     reason_text(
-        Template(
-            "forecast.season",
-            "the season of the year, and an average of simple forecasts, weights by past errors: {weights}",
-        ),
-        weights=_shares,
+        Template("forecast.network", "output of the network {model}, which has {share} of the combined forecast"),
+        share=figure(".0%"),
     ),
-    reason_text(
-        Template("forecast.with_networks", "with networks, weights by their scored errors: {weights}"),
-        weights=_shares,
-    ),
-    reason_text(Template("forecast.moved", "moved onto one path with the last reading and the nearer horizons")),
+    reason_text(Template("forecast.simple", "simple forecast {model}, for comparison")),
     reason_text(Template("forecast.held_above", "held above {bound}, a physical bound"), bound=figure_or_term(".6g")),
     reason_text(Template("forecast.held_below", "held below {bound}, a physical bound"), bound=figure_or_term(".6g")),
     reason_text(
@@ -202,9 +191,8 @@ _FORECASTS: Final = (
             "forecast.wider", "interval wider than usual: the series changes faster than in nine of ten rows before"
         )
     ),
-    reason_text(Template("forecast.borrowed", "interval from the errors of all stations")),
     reason_text(
-        Template("forecast.few_errors", "fewer than {needed} past errors at {horizon}: no interval"),
+        Template("forecast.few_errors", "fewer than {needed} past errors at {horizon}, so that there is no interval"),
         horizon=format_span,
     ),
     reason_text(Template("forecast.not_trained_for", "{model} was not trained for {horizon}"), horizon=format_span),
@@ -216,47 +204,36 @@ _FORECASTS: Final = (
         step=format_span,
         horizon=format_span,
     ),
-    reason_text(Template("forecast.unseen", "stale: no observation at all")),
-    reason_text(Template("forecast.stale", "stale: newest observation is older than {n} intervals")),
+    reason_text(Template("forecast.unseen", "there is no reading")),
+    reason_text(Template("forecast.stale", "the newest reading is older than {n} intervals")),
     reason_text(Template("forecast.few_rows", "record too short: {n} of {needed} rows of {step}"), step=format_span),
-    reason_text(
-        Template(
-            "forecast.with_gaps",
-            "record with gaps: {n} of the last {rows} rows of {step} observed, so the interval is wider",
-        ),
-        step=format_span,
-    ),
     reason_text(
         Template("forecast.gaps", "gaps: {n} of the last {rows} rows of {step} observed, not {needed}"),
         step=format_span,
     ),
     reason_text(Template("forecast.finer", "the horizon is shorter than the sampling interval")),
-    reason_text(Template("forecast.made_after", "made afterwards from what came before, to be scored")),
-    reason_text(Template("forecast.window_passed", "the failure window has passed: the motion cannot be foretold")),
+    reason_text(Template("forecast.made_after", "made afterwards from earlier readings only, to be scored")),
     reason_text(
-        Template("forecast.window_ends", "the failure window ends before {horizon}: the motion cannot be foretold"),
+        Template("forecast.window_passed", "the failure window has passed, so that the motion cannot be forecast")
+    ),
+    reason_text(
+        Template(
+            "forecast.window_ends",
+            "the failure window ends before {horizon} ahead, so that the motion cannot be forecast",
+        ),
         horizon=format_span,
     ),
-    reason_text(Template("forecast.boundless", "a reading lies beyond all bounds")),
+    reason_text(Template("forecast.boundless", "a reading is too large to compute with")),
     reason_text(Template("forecast.outside.failing", "outside experience: the motion accelerates towards failure")),
     reason_text(
-        Template("forecast.outside.larger", "outside experience: {what} {times} times the largest in calibration"),
+        Template("forecast.outside.larger", "outside experience: {what} is {times} times the largest of the past"),
         what=_motion_or_driver,
         times=_times,
     ),
     reason_text(
-        Template("forecast.outside.unseen", "outside experience: {what} {value} was not seen in calibration"),
+        Template("forecast.outside.unseen", "outside experience: {what} {value} did not occur in the past"),
         what=_motion_or_driver,
         value=figure_or_term(".2g"),
-    ),
-    reason_text(
-        Template(
-            "forecast.outside.lately",
-            "outside experience: not now, but within the newest four rows; the models take over again",
-        )
-    ),
-    reason_text(
-        Template("forecast.own", "the network alone, never shown; auto takes a share of it by its past errors")
     ),
     reason_text(Template("training.anew", "anew: {text}")),
 )
@@ -275,7 +252,6 @@ _LACKING: Final = (
         Template("forecast.lack.rows", "{n} of the last {rows} intervals of {step}; {needed} are needed"),
         step=format_span,
     ),
-    reason_text(Template("forecast.lack.few", "{n} observations; {needed} are needed")),
     reason_text(Template("forecast.lack.reading", "a new reading")),
 )
 

@@ -95,7 +95,7 @@ every = "1h"
 weights = "generated"
 
 [forecast]
-models = ["auto", "gru"]
+models = ["gru"]
 horizons = ["1d", "7d", "30d"]
 every = "6h"
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forecasting.serving.jobs import forecast
+from forecasting.serving.path import APART, CHANCE, LEAST_WIDTH, MOVED, find_reach, hold, hold_rows, lay, lay_paths
+from forecasting.serving.shown import choose_shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,11 +25,8 @@ from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test
 from forecasting.evaluation.scoring import score_all
 from forecasting.reasons import split_reason
 from forecasting.registry import BASELINES, list_networks
-from forecasting.serving.jobs import forecast
-from forecasting.serving.path import APART, CHANCE, LEAST_WIDTH, MOVED, find_reach, hold, hold_rows, lay, lay_paths
 from forecasting.serving.quantiles import NORMAL
 from forecasting.serving.records import KINEMATIC, Limits
-from forecasting.serving.shown import choose_shown
 from monitor.errors import ConfigError
 from monitor.features.forecasts.drivers import Driving
 from monitor.features.forecasts.read_site import make_record

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from forecasting.registry import BASELINES, is_removed, list_networks, reads_drivers
 from monitor.decision.alert_texts import CRITERION_NAMED, RULE_NAMED
 from monitor.decision.changes import AlertCategory
 from monitor.decision.judgements import (
@@ -27,7 +26,7 @@ from monitor.sites.files import scan_sites
 from monitor.sites.first_site import FEWEST_INTERVALS, LONGEST_WAIT_S
 from monitor.sites.parsing import find_cautions, find_weaknesses
 from monitor.sites.quantities import VELOCITY_MAP_QUANTITIES
-from monitor.sites.records import VELOCITY_MAP, Level, Site, Station
+from monitor.sites.records import MEASURED, VELOCITY_MAP, Level, Site, Station
 from monitor.sites.units import UNITS
 from monitor.sites.watched import number_declared_series
 from monitor.sites.witnesses import find_voting_series
@@ -37,11 +36,6 @@ from monitor.text.message import Duration, MessageList, NameList, Template, Term
 from monitor.text.vocabulary import LEVELS
 
 _NO_PROOF: Final = Template("check.sites.no_proof", "no stored proof that these models may vote ({names}): {problem}")
-_UNREAD: Final = Template(
-    "check.covariates.unread",
-    "none of the chosen models reads {name}; add a model that does (a network, such as gru) to forecast.models, or "
-    "delete {name}",
-)
 _TIPS: Final = Template(
     "check.covariates.tips",
     '{name} only reports tips (stamp = "event"), so a fault cannot be distinguished from dry weather and no model '
@@ -178,36 +172,23 @@ def _other_sites(files: SiteFolder) -> Iterator[SubjectState]:
                 yield make_state(site.id, key=key, name=name, every=NameList(tuple(sorted(known))))
 
 
-def _unknown_models(files: SiteFolder) -> Iterator[SubjectState]:
+def _unknown_detectors(files: SiteFolder) -> Iterator[SubjectState]:
     from detection.anomaly.registry import list_served
 
     for site in files.sites:
-        usable = [*BASELINES, *list_networks()]
-        for key, names, known in (
-            ("forecast.models", site.forecast.models, usable),
-            ("anomaly.detectors", site.anomaly.detectors, list_served()),
-        ):
-            for name in names:
-                if name not in known and not is_removed(name):
-                    yield make_state(site.id, key=key, name=name, known=NameList(tuple(sorted(known))))
+        known = list_served()
+        for name in site.anomaly.detectors:
+            if name not in known:
+                yield make_state(site.id, key="anomaly.detectors", name=name, known=NameList(tuple(sorted(known))))
 
 
-def _removed_models(files: SiteFolder) -> Iterator[SubjectState]:
-    """Find names of former forecasts that a network was part of."""
-    for site in files.sites:
-        for name in filter(is_removed, site.forecast.models):
-            yield make_state(site.id, name=name)
-
-
-def find_unread(site: Site) -> Iterator[str]:
-    """Return a line for each covariate of forecasts that no model would use."""
+def find_unusable_drivers(site: Site) -> Iterator[str]:
+    """Return a line for each driver of forecasts that cannot be used."""
     from forecasting.data.kinds import WORDS
 
     given = (*site.forecast.covariates, *(name for name, _ in site.forecast.expected_rain))
-    if not reads_drivers(site.forecast.models):
-        yield from (_UNREAD(name=name) for name in given)
     for name in site.forecast.covariates:
-        spec = None if name in WORDS else site.series(*name.split(".", 1))
+        spec = None if name in (MEASURED, *WORDS) else site.series(*name.split(".", 1))
         if spec is not None and spec.quantity == "rain" and spec.stamp == "event":
             yield _TIPS(name=name)
         if spec is not None and spec.unit != "index" and spec.unit not in UNITS:
@@ -528,19 +509,10 @@ CHECKS: Final = (
         SiteFolder,
         BAD,
         "{key}: unknown model '{name}'; expected one of: {known}",
-        _unknown_models,
+        _unknown_detectors,
         _MEND,
     ),
-    Check(
-        "forecasts.removed",
-        SiteFolder,
-        BAD,
-        "forecast.models: '{name}' was removed: auto is the forecast that is shown, and networks have a share in it by "
-        "their past errors",
-        _removed_models,
-        "write auto, and the network by its own name, such as gru",
-    ),
-    Check("forecasts.covariates", SiteFolder, BAD, "forecast.covariates: {line}", _lines(find_unread), _MEND),
+    Check("forecasts.covariates", SiteFolder, BAD, "forecast.covariates: {line}", _lines(find_unusable_drivers), _MEND),
     Check(
         "forecasts.horizons",
         SiteFolder,

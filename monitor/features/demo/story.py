@@ -109,7 +109,7 @@ hold_when_missing = "3d"
 weights = "generated"
 
 [forecast]
-models = ["auto", "gru", "lstm", "graph-gru"]
+models = ["gru", "lstm", "graph-gru"]
 horizons = ["6h", "1d", "7d"]
 every = "10m"
 

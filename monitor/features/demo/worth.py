@@ -11,12 +11,12 @@ from monitor.api.text import format_duration, format_iso
 from monitor.features.demo.queries import load_hindcast_errors, load_newest_issues, summarize_anomalies
 
 NETWORKS: Final = ("gru", "lstm", "graph-gru")
-LINE: Final = "drift"
+LINE: Final = "line"
 """A straight line through the newest readings."""
-AUTO: Final = "auto"
-BASELINES: Final = (LINE, AUTO)
-STANDARDS: Final = ("persistence", LINE, "lld")  # to be better than, never shown while there is something else
-Skill = Literal["skill_straight_line", "skill_auto"]
+COMBINED: Final = "combined"
+BASELINES: Final = (LINE, COMBINED)
+STANDARDS: Final = ("persistence", LINE)  # simple forecasts, which are never shown
+Skill = Literal["skill_straight_line", "skill_combined"]
 SKILLS: Final[tuple[Skill, ...]] = get_args(Skill)
 NAMES: Final = {LINE: "straight line"}
 Errors = dict[tuple[float, tuple[str, str, str], Any], float]  # by horizon, series and moment of issue
@@ -35,9 +35,9 @@ class HorizonErrors(TypedDict):
     n: int
     mae_mm: float
     mae_straight_line_mm: float
-    mae_auto_mm: float
+    mae_combined_mm: float
     skill_straight_line: float | None
-    skill_auto: float | None
+    skill_combined: float | None
 
 
 class PastErrors(TypedDict):
@@ -45,7 +45,7 @@ class PastErrors(TypedDict):
 
     n: int
     skill_straight_line: float | None
-    skill_auto: float | None
+    skill_combined: float | None
     horizons: dict[str, HorizonErrors]
 
 
@@ -75,7 +75,9 @@ def assess_forecasters(c: Connection) -> dict[str, ForecasterWorth]:
     rows = load_newest_issues(c)
     found: dict[str, ForecasterWorth] = {}
     fastest = max(
-        (r for r in rows if r.model == AUTO and r.unit == "mm"), key=lambda r: abs(r.q50 - r.data_value), default=None
+        (row for row in rows if row.model == COMBINED and row.unit == "mm"),
+        key=lambda row: abs(row.q50 - row.data_value),
+        default=None,
     )
     for r in rows:
         one = found.setdefault(r.model, {"forecasts": 0, "shown": 0, "not_shown_because": None})
@@ -111,17 +113,17 @@ def _compare_past(mine: Errors, others: Sequence[Errors]) -> PastErrors:
     same, by = set(mine).intersection(*others), dict[str, HorizonErrors]()
     for horizon_s in sorted({key[0] for key in same}):
         keys = [key for key in same if key[0] == horizon_s]
-        own, line, auto = (fmean(one[key] for key in keys) for one in (mine, *others))
+        own, line, combined = (fmean(one[key] for key in keys) for one in (mine, *others))
         by[format_duration(round(horizon_s))] = {
             "n": len(keys),
             "mae_mm": own,
             "mae_straight_line_mm": line,
-            "mae_auto_mm": auto,
+            "mae_combined_mm": combined,
             "skill_straight_line": 1 - own / line if line else None,
-            "skill_auto": 1 - own / auto if auto else None,
+            "skill_combined": 1 - own / combined if combined else None,
         }
-    line_skill, auto_skill = (_average(one[name] for one in by.values()) for name in SKILLS)
-    return {"n": len(same), "skill_straight_line": line_skill, "skill_auto": auto_skill, "horizons": by}
+    line_skill, combined_skill = (_average(one[name] for one in by.values()) for name in SKILLS)
+    return {"n": len(same), "skill_straight_line": line_skill, "skill_combined": combined_skill, "horizons": by}
 
 
 def _average(values: Iterable[float | None]) -> float | None:

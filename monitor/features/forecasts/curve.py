@@ -21,12 +21,12 @@ _QUANTILES: Final[tuple[_Quantile, ...]] = get_args(_Quantile)
 def describe_forecasts(
     connection: Connection, series: Sequence[SeriesRow], from_at: datetime, to_at: datetime
 ) -> CurveAddition:
-    """Return the shown forecast of a stored series, the models that are not shown, and earlier forecasts.
+    """Return the forecast of a stored series, why it is withheld, and earlier forecasts.
 
     A curve that is computed from several series has no forecast.
     """
     if len(series) != 1:
-        nothing: dict[str, Any] = {"forecast": None, "others": [], "withheld": None}
+        nothing: dict[str, Any] = {"forecast": None, "withheld": None}
         return CurveAddition({**nothing, "past": {"horizon_s": None, "at": [], "q50": []}})
     (row,) = series
     which: dict[str, Any] = {"site": row.site, "station": row.station, "quantity": row.quantity}
@@ -38,7 +38,6 @@ def describe_forecasts(
     past = [] if horizon_s is None else load_past_forecasts(connection, row.id, horizon_s, from_at, to_at)
     texts = {
         "forecast": _describe_issue(shown),
-        "others": _list_others(issues),
         "withheld": load_withheld(connection, row.id),
     }
     values = {
@@ -66,20 +65,9 @@ def _describe_issue(shown: Sequence[IssuedForecastRow]) -> Mapping[str, Any] | N
         "reason": first["reason"],
         "baseline": first["baseline"],
         "model_hash": first["model_hash"],
-        "replaces": first["replaces"],
+        "is_unusual": any((row["novelty"] or 0.0) > 1.0 for row in rows),
         "targets": {
             "at": [parse_time(row["target_at"]).timestamp() for row in rows],
             **{quantile: [row[quantile] for row in rows] for quantile in _QUANTILES},
         },
     }
-
-
-def _list_others(issues: Sequence[IssuedForecastRow]) -> list[Mapping[str, Any]]:
-    """Return the models whose newest issue is not shown, each with the reason."""
-    hidden: dict[str, Mapping[str, Any]] = {
-        row["model"]: {"model": row["model"], "reason": row["reason"], "issued_at": row["issued_at"]}
-        for row in issues
-        if not row["shown"]
-    }
-    shown = {row["model"] for row in issues if row["shown"]}
-    return [hidden[model] for model in sorted(hidden) if model not in shown]

@@ -1,9 +1,10 @@
-"""What may drive a slope, read from the store as known at an instant, for the networks that read it."""
+"""Load what drives the motion of a slope (rain, water levels, pore pressures) as known at an instant."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from statistics import median
+from typing import Final
 
 import numpy as np
 from sqlalchemy import Connection
@@ -11,13 +12,13 @@ from sqlalchemy import Connection
 from forecasting.data.kinds import SEASON, STATION, WORDS
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.hydrology.wetness import PAST_S, SPAN_S, is_after_rain
-from forecasting.registry import reads_drivers
 from monitor.api.queries.models import SeriesSamples, load_driver, plan_xy_m
 from monitor.api.queries.readings import find_series_id, load_readings
 from monitor.api.readings import Timed, is_fit
-from monitor.api.sites import COMPONENTS, SCALARS, Site
+from monitor.api.sites import COMPONENTS, MEASURED, SCALARS, Site
 from monitor.api.text import epoch_s
 
+DRIVING_QUANTITIES: Final = ("rain", "reservoir_level", "groundwater_level", "water_level", "pore_pressure")
 WETTEST_OF = timedelta(seconds=PAST_S + SPAN_S)
 
 
@@ -31,17 +32,36 @@ class Driving:
     stations: bool = False  # whether what of each station does not change is read
 
 
-def load_driving(c: Connection, site: Site, since: datetime, now: datetime, models: Collection[str]) -> Driving:
-    """What these models read of a site in (since, now], as known at `now`: what its file names."""
-    if not reads_drivers(models):
-        return Driving()
+def load_driving(c: Connection, site: Site, since: datetime, now: datetime) -> Driving:
+    """Load what drives the motion of a site in (since, now] as known at `now`."""
     named = site.forecast.covariates
     return Driving(
-        load_drivers(c, site, since, now, named=named),
+        load_drivers(c, site, since, now, named=list_drivers(site)),
         load_expected(c, site, since, now),
         SEASON in named,
         STATION in named,
     )
+
+
+def list_drivers(site: Site) -> tuple[str, ...]:
+    """Return the series that drive the motion of a site, as `station.quantity`.
+
+    They are those that `forecast.covariates` names. The word `measured` means every series of rain, water level and
+    pore pressure except those in `forecast.exclude_covariates`.
+    """
+    plan = site.forecast
+    names: dict[str, None] = {}
+    for covariate in plan.covariates:
+        if covariate == MEASURED:
+            names |= dict.fromkeys(
+                f"{station.id}.{spec.quantity}"
+                for station in site.stations
+                for spec in station.series
+                if spec.quantity in DRIVING_QUANTITIES
+            )
+        elif covariate not in WORDS:
+            names[covariate] = None
+    return tuple(name for name in names if name not in plan.exclude_covariates)
 
 
 def describe_stations(site: Site, samples: Sequence[SeriesSamples]) -> dict[str, dict[str, float]]:
@@ -85,7 +105,7 @@ def load_drivers(
     out: dict[str, Timed] = {}
     expected = {name for name, _ in site.forecast.expected_rain}
     wanted = {f"{s.id}.{p.quantity}": None for s in site.stations for p in s.series if p.quantity in quantities}
-    wanted |= dict.fromkeys(name for name in named if name not in WORDS)
+    wanted |= dict.fromkeys(named)
     for name in wanted:
         station, _, quantity = name.partition(".")
         spec = site.series(station, quantity)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from forecasting.registry import TRAINING_ROWS, count_needed
-from forecasting.serving.conformal import MINIMUM_SCORES
+from forecasting.serving.readiness import MINIMUM_ERRORS
 from monitor.api.queries.models import FRESH_STEPS, find_history_start
 from monitor.api.queries.readings import Extent, load_extents, stream_readings
 from monitor.api.readings import is_fit
@@ -22,7 +22,7 @@ from monitor.api.sites import WatchedSeries
 from monitor.api.text import epoch_s, from_epoch_s
 
 # Codes of `Lack.reason` of a forecast for which the record is too short.
-LACKS_ROWS: Final = frozenset({"forecast.lack.few", "forecast.lack.errors"})
+LACKS_ROWS: Final = frozenset({"forecast.lack.errors"})
 # A record with more readings than this is taken to have no empty cell, so that a check of a site stays quick.
 MOST_COUNTED: Final = 20_000
 
@@ -71,7 +71,7 @@ class Expectation(NamedTuple):
 def expect_forecast(observed: ObservedCells, steps: int) -> Expectation:
     """Return when a series has its first forecast `steps` rows ahead.
 
-    Its interval needs `MINIMUM_SCORES` errors. A reading gives an error if the record began at least `steps` cells
+    Its interval needs `MINIMUM_ERRORS` errors. A reading gives an error if the record began at least `steps` cells
     before.
 
     >>> expectation = expect_forecast(ObservedCells(0.0, 32400.0, 3600.0, 3600.0, range(10)), 4)
@@ -82,7 +82,7 @@ def expect_forecast(observed: ObservedCells, steps: int) -> Expectation:
     """
     errors = sum(cell >= steps for cell in observed.cells)
     cells_without_error = max(0, steps - 1 - observed.cells[-1])
-    return _expect(observed, steps + MINIMUM_SCORES, cells_without_error + MINIMUM_SCORES - errors)
+    return _expect(observed, steps + MINIMUM_ERRORS, cells_without_error + MINIMUM_ERRORS - errors)
 
 
 def expect_training(observed: ObservedCells, network: str) -> Expectation:

@@ -8,7 +8,6 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.registry import is_network
 from monitor.api.extras import is_installed
 from monitor.api.queries.models import AwaitedModel, LackingModels, SitePanel, list_panels, load_models
 from monitor.api.queries.readings import load_ids
@@ -35,7 +34,7 @@ def find_lacking_forecasts(connection: Connection, site: Site, now: datetime) ->
     panels = list_panels(site, ids)
     for panel in panels:
         existing = {model.kind for model in living if panel.may_use(model, panels)}
-        networks = [kind for kind in site.forecast.models if is_network(kind) and has_torch and panel.is_motion]
+        networks = site.forecast.models if has_torch and panel.is_motion else ()
         missing = [kind for kind in networks if kind not in existing]
         series_ids = [series.series_id for series in panel.series]
         unforecast = {*series_ids} - find_forecast(connection, series_ids)

@@ -153,7 +153,6 @@ def register_tables() -> Iterable[Table]:
         tables.forecast_withheld,
         tables.forecast_score,
         tables.forecast_month,
-        tables.conformal_state,
         tables.season,
     ]
 

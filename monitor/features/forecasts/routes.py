@@ -18,9 +18,10 @@ from monitor.features.forecasts.queries.shown import load_rolled
 from monitor.features.forecasts.series_text import describe_not_forecast, name_series
 from monitor.features.forecasts.views import IssuedForecastRow, WhyNotShownRow
 
+STRAIGHT_LINE: Final = "line"  # model of the straight line through the newest readings
+
 pages = APIRouter(include_in_schema=False)
 api = APIRouter(prefix="/api/v1")
-LINE: Final = "drift"  # the model that extrapolates a straight line through the newest readings
 
 
 class ForecastWorth(NamedTuple):
@@ -59,7 +60,7 @@ def list_shown(
             "high": (row["q90"] or 0.0) - row["data_value"],
             "worth": _compare(
                 scored.get((row["station"], row["quantity"], str(row["horizon_s"]), row["model"])),
-                scored.get((row["station"], row["quantity"], str(row["horizon_s"]), LINE)),
+                scored.get((row["station"], row["quantity"], str(row["horizon_s"]), STRAIGHT_LINE)),
             ),
         }
         for row in shown
@@ -115,7 +116,7 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
         awaited = list_awaited(c, filter(None, [declared]), seen.now)
         units = {(s.station, s.quantity): s.unit for s in load_series(c, site)}
         newest = [row for row in load_view(c, "latest_forecast", IssuedForecastRow, site=site) if row["shown"]]
-        compared = frozenset({LINE, *(row["model"] for row in newest)})
+        compared = frozenset({STRAIGHT_LINE, *(row["model"] for row in newest)})
         worth = load_view(c, "forecast_skill", site=site, model=compared)
         lacks = load_view(
             c, "why_not_shown", WhyNotShownRow, order_by=("station", "quantity", "model"), limit=1000, site=site

@@ -1,4 +1,4 @@
-"""Scores forecasts whose targets have been observed, and feeds what was learnt back to the intervals."""
+"""Score the forecasts whose targets have been observed."""
 
 from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from forecasting.serving.conformal import ConformalState, feedback
 from monitor.api.database import Database
 from monitor.api.decision import MOVEMENT
 from monitor.api.queries.alerts import find_state
@@ -21,18 +20,15 @@ from monitor.api.text import epoch_s, parse_time
 from monitor.features.forecasts.drivers import find_wet
 from monitor.features.forecasts.queries import forecasts
 
-Key = tuple[int, str, float, float]
 SCORED_WITHIN_S = 90 * 86400.0  # a target observed later than this stays unscored
 SETTLING_EPOCHS: Final = 48  # epochs before a forecast from which the scatter of its series is measured
 
 
 def score_targets(db: Database, site: Site, now: datetime, *, hindcast: bool = False) -> str:
-    """Add a score row for every target that has been observed by now; returns one line.
+    """Add a score row for every target that has been observed by now. Return one line.
 
-    Of a `hindcast` the whole past is scored, and no interval learns from it: those of the service are of now.
-
-    Scores and the intervals that learn from them are one transaction: what is killed in between is done again, and
-    nothing is fed back twice.
+    Args:
+        hindcast: Score forecasts of the past, which were made afterwards, over the whole record.
     """
     with db.read() as c:
         since = datetime.min.replace(tzinfo=UTC) if hindcast else now - timedelta(seconds=SCORED_WITHIN_S)
@@ -63,15 +59,6 @@ def score_targets(db: Database, site: Site, now: datetime, *, hindcast: bool = F
             scores[one.id] = forecasts.score_forecast(one, nearest.observed_at, observed, situations[one.id])
     with db.write() as c:
         added = forecasts.add_scores(c, list(scores.values()), now)
-        learning = [one for one in waiting if one.id in added and not hindcast]
-        # read behind the new scores: whoever wrote some of them at the same time has been waited for
-        states = forecasts.load_conformal(c, sorted({one.series_id for one in learning}))
-        changed: set[Key] = set()
-        for one in learning:
-            spec = specs[one.series_id]
-            steps = 1 if spec is None else max(1, round(one.horizon_s / spec.interval_s))
-            changed |= _feed_back(states, one, scores[one.id].observed, steps)
-        forecasts.save_conformal(c, {key: states[key] for key in sorted(changed)}, now)
     return f"{len(added)} scored, {len(waiting) - len(scores)} targets not observed yet"
 
 
@@ -162,18 +149,3 @@ def nearest_reading(readings: list[Reading], target_at: datetime, within_s: floa
     if best is None or abs(epoch_s(best.observed_at) - epoch_s(target_at)) > within_s:
         return None
     return best
-
-
-def _feed_back(
-    states: dict[Key, ConformalState], one: forecasts.UnscoredForecast, observed: float, steps: int
-) -> set[Key]:
-    if one.margin_80 is None or one.margin_95 is None:
-        return set()
-    name = forecasts.name_intervals(one.model, one.model_hash)
-    keys = {n: (one.series_id, name, one.horizon_s, n) for n in (0.8, 0.95)}
-    before = {n: states.get(key) or ConformalState.fresh(n, steps) for n, key in keys.items()}
-    q025, q10, _, q90, q975 = one.quantiles
-    issued = {0.8: (q10, q90, one.margin_80), 0.95: (q025, q975, one.margin_95)}
-    after = feedback(issued, observed, before, one.stretch or 1.0)
-    states.update({keys[n]: state for n, state in after.items()})
-    return set(keys.values())

@@ -28,18 +28,12 @@ forecast = Table(
     *translatable_text("reason", nullable=False),
     Column("stage", Text, nullable=True),
     Column("latency_ms", Double, nullable=True),
-    Column("margin_80", Double, nullable=True, comment="added to both ends by adaptive intervals: feedback needs it"),
-    Column("margin_95", Double, nullable=True, comment="added to both ends by adaptive intervals: feedback needs it"),
-    Column("stretch", Double, nullable=True, comment="times that those of the usual pace were widened"),
-    Column(
-        "novelty", Double, nullable=True, comment="of the present against what calibration saw: above 1 it lay outside"
-    ),
-    Column("replaces", String(64), nullable=True, comment="of a kinematic forecast: what would be shown"),
+    Column("novelty", Double, nullable=True, comment="of the present motion: above 1 it was outside experience"),
     Column(
         "weight",
         Double,
         nullable=True,
-        comment="of networks in auto; of a kinematic forecast its own",
+        comment="share of the model in the combined forecast of the same issue, 0 to 1",
     ),
     Column(
         "hindcast",
@@ -144,19 +138,6 @@ forecast_month = Table(
     Column("crps", Double, nullable=False),
     comment="sums over the scored forecasts of a month, so that no view walks them all; errors without their sign",
     sqlite_with_rowid=False,
-)
-
-conformal_state = Table(
-    "conformal_state",
-    metadata,
-    Column("series_id", BigId, primary_key=True, info={"refers_to": "series.id"}),
-    Column("model", String(64), primary_key=True),
-    Column("horizon_s", Double, primary_key=True),
-    Column("nominal", Double, primary_key=True),
-    Column("alpha_t", Double, nullable=False),
-    Column("n", Integer, nullable=False),
-    Column("state", Json, nullable=False),
-    Column("updated_at", Instant, nullable=False),
 )
 
 season = Table(

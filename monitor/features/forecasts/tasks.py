@@ -1,4 +1,4 @@
-"""What the jobs of forecasts ask of their workers, and what these answer."""
+"""Requests that the jobs of forecasts send to worker processes, and the answers."""
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
@@ -7,8 +7,7 @@ from typing import Final, TypeVar
 
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.decomposition.season import Season
-from forecasting.serving.conformal import ConformalState
-from forecasting.serving.records import Forecast, Limits, ScoredError, TrainingRequest, Withheld
+from forecasting.serving.records import Checkpoint, Forecast, Limits, TrainingRequest, Withheld
 from monitor.api.models import TrainingResult
 from monitor.api.readings import Timed
 from monitor.api.worker import WorkerTask
@@ -18,77 +17,72 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class SiteRecord:
-    """Series of a site as they were read; the worker lays them on one grid."""
+    """Series of one panel of a site as they were read. The worker lays them on a grid."""
 
-    samples: Mapping[str, Timed]  # label to times and values
-    step_s: float  # of the grid
-    end_s: float  # the moment of issue
-    unit: str = "mm"  # of the values of all series
-    # label to metres east and north; None where a place is not known
+    samples: Mapping[str, Timed]  # label -> times and values
+    step_s: float  # interval of the grid
+    end_s: float  # moment of issue, epoch seconds
+    # label -> metres east and north; None if a place is unknown
     xy_m: Mapping[str, tuple[float, float]] | None = None
-    # `station.quantity` to times and values of what may drive the slope
+    # `station.quantity` -> times and values of what drives the motion
     drivers: Mapping[str, Timed] = field(default_factory=dict)
-    expected: tuple[Outlook, ...] = ()  # issues of expected rain
-    season: bool = False  # whether the time of the year is read
-    # label to what of its station does not change; empty where nobody asks for it
+    expected: tuple[Outlook, ...] = ()  # issues of rain forecasts
+    season: bool = False  # whether the time of the year is a driver
+    # label -> properties of its station that do not change; empty if they are not used
     facts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    limits: Mapping[str, Limits] = field(default_factory=dict)  # label to what the values of a series cannot pass
+    limits: Mapping[str, Limits] = field(default_factory=dict)  # label -> physical limits
+    unit: str = "mm"  # of all samples
 
     @property
     def begin_s(self) -> float:
-        """When its first reading was made."""
+        """Return the instant of the first reading, epoch seconds."""
         return min(timed[0][0] for timed in self.samples.values())
 
 
 @dataclass(frozen=True, slots=True)
-class ModelRequest:
-    """One model of a site."""
-
-    model: str
-    name: str  # under which its intervals are kept
-    checkpoint: str | None = None  # path, of a network
-
-
-@dataclass(frozen=True, slots=True)
-class SiteForecastRequest:
-    """The record of a site, the models that forecast it, and the states of their intervals by name and key.
-
-    Networks have a share in `auto` by what they erred, `scored`.
-    """
+class PanelForecastRequest:
+    """A record to forecast, and the networks that take part."""
 
     record: SiteRecord
     horizons_s: tuple[float, ...]
-    models: tuple[ModelRequest, ...]
-    conformal: Mapping[str, Mapping[str, ConformalState]]
-    scored: tuple[ScoredError, ...] = ()
+    checkpoints: tuple[Checkpoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class SiteForecast:
-    """Forecasts of all models, at most one shown per label and horizon; why some were withheld, or failed by name.
+class PanelForecast:
+    """The forecasts of one or several panels.
 
-    Of those that failed, `outdated` names the ones that only a new training can serve.
+    Attributes:
+        rows: Forecasts of all models.
+        withheld: Why other forecasts do not exist.
+        failed: Hash of a checkpoint -> why its network could not run.
+        outdated: Hashes of the failed checkpoints that only a new training can replace.
     """
 
     rows: tuple[Forecast, ...]
-    withheld: tuple[Withheld, ...]
-    conformal: dict[str, dict[str, ConformalState]]
-    failed: dict[str, str]
+    withheld: tuple[Withheld, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
     outdated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class HindcastRequest:
-    """A site and its models, none of which knew anything after `cut_s`, and how many issues of the past are wanted."""
+    """A request for forecasts of the past.
 
-    site: SiteForecastRequest
+    Attributes:
+        panel: The record, and networks that were trained on rows before `cut_s` only.
+        cut_s: Instant before the first forecast, epoch seconds.
+        issues: Number of moments to forecast from, spread over the record after `cut_s`.
+    """
+
+    panel: PanelForecastRequest
     cut_s: float
     issues: int
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkTrainingRequest:
-    """The record that a network shall learn from, how, and the records of other sites that it goes on learning from."""
+    """A record to train a network on, the settings, and records of other sites to keep learning from."""
 
     record: SiteRecord
     training: TrainingRequest
@@ -97,20 +91,20 @@ class NetworkTrainingRequest:
 
 @dataclass(frozen=True, slots=True)
 class SeasonsRequest:
-    """Series by label that shall be split into trend, season and remainder."""
+    """Series by label to split into trend, season and remainder."""
 
     series: Mapping[str, Timed]
 
 
 @dataclass(frozen=True, slots=True)
 class Seasons:
-    """The split of each by label, or why there is none."""
+    """The split of each series by label, or why there is none."""
 
     found: dict[str, Season]
 
 
 def cut_record(record: SiteRecord, end_s: float) -> SiteRecord:
-    """The record as it was at an instant: nothing that was observed, issued or measured after it."""
+    """Return the record as it was at an instant, without everything observed, issued or measured after it."""
 
     def cut(timed: Timed) -> Timed:
         until = bisect_right(timed[0], end_s)
@@ -119,63 +113,53 @@ def cut_record(record: SiteRecord, end_s: float) -> SiteRecord:
     return replace(
         record,
         end_s=end_s,
-        samples={name: cut(one) for name, one in record.samples.items()},
-        drivers={name: cut(one) for name, one in record.drivers.items()},
+        samples={name: cut(timed) for name, timed in record.samples.items()},
+        drivers={name: cut(timed) for name, timed in record.drivers.items()},
     )
 
 
-POINTS_AT_ONCE: Final = 5000  # series of a site in one record; a graph ties 2,000 at most
+POINTS_AT_ONCE: Final = 2000
+"""Series of a site in one request. More series are split, so that several workers share them in bounded memory."""
 
 
-def split_points(request: SiteForecastRequest) -> list[SiteForecastRequest]:
-    """The same question in pieces of `POINTS_AT_ONCE` series, so that many workers answer it in bounded memory."""
+def split_points(request: PanelForecastRequest) -> list[PanelForecastRequest]:
+    """Return the request in pieces of `POINTS_AT_ONCE` series."""
     labels = list(request.record.samples)
     if len(labels) <= POINTS_AT_ONCE:
         return [request]
-    of_label: dict[str, list[tuple[str, str, ConformalState]]] = {}
-    for name, known in request.conformal.items():
-        for key, state in known.items():
-            of_label.setdefault(key.rsplit("|", 2)[0], []).append((name, key, state))
     pieces = []
     for first in range(0, len(labels), POINTS_AT_ONCE):
-        mine = labels[first : first + POINTS_AT_ONCE]  # looked up one by one: pieces of a million points are many
+        chosen = labels[first : first + POINTS_AT_ONCE]
         record = replace(
             request.record,
-            samples=_pick(request.record.samples, mine),
-            xy_m=None if request.record.xy_m is None else _pick(request.record.xy_m, mine),
-            facts=_pick(request.record.facts, mine),
+            samples=_select(request.record.samples, chosen),
+            xy_m=None if request.record.xy_m is None else _select(request.record.xy_m, chosen),
+            facts=_select(request.record.facts, chosen),
         )
-        states: dict[str, dict[str, ConformalState]] = {name: {} for name in request.conformal}
-        for label in mine:
-            for name, key, state in of_label.get(label, ()):
-                states[name][key] = state
-        pieces.append(replace(request, record=record, conformal=states))
+        pieces.append(replace(request, record=record))
     return pieces
 
 
-def join_points(answers: Iterable[SiteForecast]) -> SiteForecast:
-    """One answer out of those of the pieces; a model that failed in one of them has failed."""
+def join_points(answers: Iterable[PanelForecast]) -> PanelForecast:
+    """Return one answer from those of the pieces; a network that failed in one piece has failed."""
     rows: list[Forecast] = []
     withheld: list[Withheld] = []
-    conformal: dict[str, dict[str, ConformalState]] = {}
     failed: dict[str, str] = {}
     outdated: set[str] = set()
-    for one in answers:
-        rows += one.rows
-        withheld += one.withheld
-        failed |= one.failed
-        outdated |= {*one.outdated}
-        for name, states in one.conformal.items():
-            conformal.setdefault(name, {}).update(states)
-    return SiteForecast(tuple(rows), tuple(withheld), conformal, failed, tuple(sorted(outdated)))
+    for answer in answers:
+        rows += answer.rows
+        withheld += answer.withheld
+        failed |= answer.failed
+        outdated |= {*answer.outdated}
+    return PanelForecast(tuple(rows), tuple(withheld), failed, tuple(sorted(outdated)))
 
 
-def _pick(known: Mapping[str, _T], names: Collection[str]) -> dict[str, _T]:
-    return {name: known[name] for name in names if name in known}
+def _select(values: Mapping[str, _T], names: Collection[str]) -> dict[str, _T]:
+    return {name: values[name] for name in names if name in values}
 
 
-_ROOM: Final = "monitor.features.forecasts.worker"
-FORECAST_SITE: Final = WorkerTask(f"{_ROOM}:forecast_site", SiteForecastRequest, SiteForecast)
-HINDCAST_SITE: Final = WorkerTask(f"{_ROOM}:hindcast_site", HindcastRequest, SiteForecast)
-SPLIT_SEASONS: Final = WorkerTask(f"{_ROOM}:split_seasons", SeasonsRequest, Seasons)
-TRAIN_FORECASTER: Final = WorkerTask(f"{_ROOM}:train_forecaster", NetworkTrainingRequest, TrainingResult)
+_WORKER: Final = "monitor.features.forecasts.worker"
+FORECAST_PANEL: Final = WorkerTask(f"{_WORKER}:forecast_panel", PanelForecastRequest, PanelForecast)
+HINDCAST_PANEL: Final = WorkerTask(f"{_WORKER}:hindcast_panel", HindcastRequest, PanelForecast)
+SPLIT_SEASONS: Final = WorkerTask(f"{_WORKER}:split_seasons", SeasonsRequest, Seasons)
+TRAIN_FORECASTER: Final = WorkerTask(f"{_WORKER}:train_forecaster", NetworkTrainingRequest, TrainingResult)

@@ -136,7 +136,7 @@ def _train_forecaster(
     if missing:
         return TrainingOutcome(missing)
     with db.read() as c:
-        record = read_panel(c, site, panel, now, (kind,), TRAINING_ROWS).record
+        record = read_panel(c, site, panel, now, TRAINING_ROWS).record
         replay = list(_read_others(c, site, kind, panel.cadence, now))
     if record is None:
         return TrainingOutcome("no readings")

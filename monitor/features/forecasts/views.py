@@ -26,7 +26,8 @@ class IssuedForecastRow(TypedDict):
     model_hash: str | None
     baseline: str | None
     baseline_q50: float | None
-    replaces: str | None
+    novelty: float | None
+    weight: float | None
     data_value: float
     shown: bool
     reason: str
@@ -64,11 +65,16 @@ latest_forecast = Table(
     Column("q90", Double, comment="90 % quantile", info={"unit": "`unit`"}),
     Column("q975", Double, comment="97.5 % quantile", info={"unit": "`unit`"}),
     Column("model", Text, comment="name of the model"),
-    Column("model_hash", Text, comment="SHA-256 of the checkpoint, or of the recipe of a baseline"),
-    Column("baseline", Text, comment="best simple baseline on the recent past of this series"),
+    Column("model_hash", Text, comment="SHA-256 of the checkpoint of a network, else empty"),
+    Column("baseline", Text, comment="`persistence` or `line`, whichever had the smaller error so far on this series"),
     Column("baseline_q50", Double, comment="its median for the same target", info={"unit": "`unit`"}),
-    Column("data_value", Double, comment="value at `data_until`: what persistence says", info={"unit": "`unit`"}),
-    Column("shown", Boolean, comment="this row is the forecast the page shows"),
+    Column(
+        "data_value",
+        Double,
+        comment="value at `data_until`, which is the forecast `persistence`",
+        info={"unit": "`unit`"},
+    ),
+    Column("shown", Boolean, comment="whether people see this forecast: only rows of `combined`"),
     Column("reason", Text, comment="why, in one sentence"),
     Column("reason_id", Text, comment="id of the message in `reason`"),
     Column("reason_values", Text, comment="values of that message, JSON"),
@@ -81,27 +87,23 @@ latest_forecast = Table(
         "novelty",
         Double,
         comment=(
-            "how far the motion lay from what calibration saw, as a share of the limit: above 1 is outside; "
-            "null where too little was seen"
+            "how far the present motion is from the past of the station, as a share of the limit: above 1 it is outside "
+            "experience; null where the record is too short"
         ),
     ),
-    Column("replaces", Text, comment="of a `kinematic` row: the model that would be shown; else null"),
     Column(
         "weight",
         Double,
-        comment=(
-            "of `auto`: the share of networks in it; of `kinematic`: its own share, the rest is the model that it "
-            "replaces; null of others"
-        ),
+        comment="share of this model in the forecast `combined` of the same issue, station and horizon; null of others",
         info={"unit": "1"},
     ),
     Column("hindcast", Boolean, comment="made afterwards from what came before `issued_at`, to be scored: never shown"),
     comment=(
-        "All targets of the last issue of each model for each series. `WHERE shown` = the forecast; the "
-        "others are kept for comparison. Rows of a network (`gru`) are its own quantiles with its own "
-        "interval, and are never shown; the networks have a share in `auto` by their past errors. "
-        "When the data end, the last issue stays: look at `data_until`. Rows of `kinematic` are "
-        "there only while the newest issue has them."
+        "The newest issue of each model for each series, one row per target. `WHERE shown` selects the forecast "
+        "that people see, `combined`: the weighted mean of simple forecasts and networks. Rows of a network (`gru`) are "
+        "its own output with an interval from its own errors; `weight` is its share in `combined`. When readings end, "
+        "the last issue remains: see `data_until`. A row of `combined` is valid only until the next issue, which may "
+        "withhold it."
     ),
     info={"question": "What will it do next, and how likely is a bound to be crossed?", "row": IssuedForecastRow},
 )
@@ -124,11 +126,16 @@ forecast_history = Table(
     Column("q90", Double, comment="90 % quantile", info={"unit": "`unit`"}),
     Column("q975", Double, comment="97.5 % quantile", info={"unit": "`unit`"}),
     Column("model", Text, comment="name of the model"),
-    Column("model_hash", Text, comment="SHA-256 of the checkpoint, or of the recipe of a baseline"),
-    Column("baseline", Text, comment="best simple baseline on the recent past of this series"),
+    Column("model_hash", Text, comment="SHA-256 of the checkpoint of a network, else empty"),
+    Column("baseline", Text, comment="`persistence` or `line`, whichever had the smaller error so far on this series"),
     Column("baseline_q50", Double, comment="its median for the same target", info={"unit": "`unit`"}),
-    Column("data_value", Double, comment="value at `data_until`: what persistence says", info={"unit": "`unit`"}),
-    Column("shown", Boolean, comment="this row is the forecast the page shows"),
+    Column(
+        "data_value",
+        Double,
+        comment="value at `data_until`, which is the forecast `persistence`",
+        info={"unit": "`unit`"},
+    ),
+    Column("shown", Boolean, comment="whether people see this forecast: only rows of `combined`"),
     Column("reason", Text, comment="why, in one sentence"),
     Column("reason_id", Text, comment="id of the message in `reason`"),
     Column("reason_values", Text, comment="values of that message, JSON"),
@@ -141,18 +148,14 @@ forecast_history = Table(
         "novelty",
         Double,
         comment=(
-            "how far the motion lay from what calibration saw, as a share of the limit: above 1 is outside; "
-            "null where too little was seen"
+            "how far the present motion is from the past of the station, as a share of the limit: above 1 it is outside "
+            "experience; null where the record is too short"
         ),
     ),
-    Column("replaces", Text, comment="of a `kinematic` row: the model that would be shown; else null"),
     Column(
         "weight",
         Double,
-        comment=(
-            "of `auto`: the share of networks in it; of `kinematic`: its own share, the rest is the model that it "
-            "replaces; null of others"
-        ),
+        comment="share of this model in the forecast `combined` of the same issue, station and horizon; null of others",
         info={"unit": "1"},
     ),
     Column("hindcast", Boolean, comment="made afterwards from what came before `issued_at`, to be scored: never shown"),
@@ -255,11 +258,16 @@ forecast_vs_observed = Table(
     Column("q90", Double, comment="90 % quantile", info={"unit": "`unit`"}),
     Column("q975", Double, comment="97.5 % quantile", info={"unit": "`unit`"}),
     Column("model", Text, comment="name of the model"),
-    Column("model_hash", Text, comment="SHA-256 of the checkpoint, or of the recipe of a baseline"),
-    Column("baseline", Text, comment="best simple baseline on the recent past of this series"),
+    Column("model_hash", Text, comment="SHA-256 of the checkpoint of a network, else empty"),
+    Column("baseline", Text, comment="`persistence` or `line`, whichever had the smaller error so far on this series"),
     Column("baseline_q50", Double, comment="its median for the same target", info={"unit": "`unit`"}),
-    Column("data_value", Double, comment="value at `data_until`: what persistence says", info={"unit": "`unit`"}),
-    Column("shown", Boolean, comment="this row is the forecast the page shows"),
+    Column(
+        "data_value",
+        Double,
+        comment="value at `data_until`, which is the forecast `persistence`",
+        info={"unit": "`unit`"},
+    ),
+    Column("shown", Boolean, comment="whether people see this forecast: only rows of `combined`"),
     Column("reason", Text, comment="why, in one sentence"),
     Column("reason_id", Text, comment="id of the message in `reason`"),
     Column("reason_values", Text, comment="values of that message, JSON"),
@@ -289,10 +297,7 @@ forecast_vs_observed = Table(
     Column(
         "weight",
         Double,
-        comment=(
-            "of `auto`: the share of networks in it; of `kinematic`: its own share, the rest is the model that it "
-            "replaces; null of others"
-        ),
+        comment="share of this model in the forecast `combined` of the same issue, station and horizon; null of others",
         info={"unit": "1"},
     ),
     Column("hindcast", Boolean, comment="made afterwards from what came before `issued_at`, to be scored: never shown"),
@@ -481,7 +486,7 @@ _FORECAST_COLUMNS: Final = f"""{SERIES_COLUMNS}, s.unit AS unit, f.issued_at, f.
   f.q025, f.q10, f.q50, f.q90, f.q975, f.model, f.model_hash, f.baseline, f.baseline_q50, f.data_value, f.shown,
   f.reason, f.reason_id, f.reason_values,
   f.stage"""
-_LEARNING_COLUMNS: Final = "f.novelty, f.replaces, f.weight, f.hindcast"
+_WEIGHT_COLUMNS: Final = "f.novelty, f.weight, f.hindcast"
 
 
 def select_views(dialect: Dialect) -> dict[str, str]:
@@ -498,10 +503,10 @@ def select_views(dialect: Dialect) -> dict[str, str]:
     skill = f"""CASE WHEN sum(g.baseline_error) > 0
     THEN {dialect.rounded("1 - (sum(g.error) / sum(g.n)) / (sum(g.baseline_error) / sum(g.n))", 6)} END AS skill"""
     return {
-        # A kinematic forecast is valid only until the next issue of the series, so an older one is left out.
-        "latest_forecast": f"""SELECT {_FORECAST_COLUMNS}, {_LEARNING_COLUMNS} FROM series s {_newest_issues(dialect)}
-  WHERE f.model <> 'kinematic' OR f.issued_at = (SELECT max(g.issued_at) FROM forecast g WHERE g.series_id = s.id AND NOT g.hindcast)""",
-        "forecast_history": f"SELECT {_FORECAST_COLUMNS}, {_LEARNING_COLUMNS} FROM series s JOIN forecast f ON f.series_id = s.id",
+        # The combined forecast is valid only until the next issue of the series, which may withhold it.
+        "latest_forecast": f"""SELECT {_FORECAST_COLUMNS}, {_WEIGHT_COLUMNS} FROM series s {_newest_issues(dialect)}
+  WHERE f.model <> 'combined' OR f.issued_at = (SELECT max(g.issued_at) FROM forecast g WHERE g.series_id = s.id AND NOT g.hindcast)""",
+        "forecast_history": f"SELECT {_FORECAST_COLUMNS}, {_WEIGHT_COLUMNS} FROM series s JOIN forecast f ON f.series_id = s.id",
         "forecast_vs_observed": f"""SELECT {_FORECAST_COLUMNS}, c.observed_at, c.observed, c.error, c.baseline_error, c.persistence_error,
   c.inside_80, c.inside_95, c.pinball, c.winkler_80, c.scored_at, c.crps, c.pit, c.situation, f.weight, f.hindcast {scored}""",
         "why_not_shown": f"""SELECT {SERIES_COLUMNS}, w.model, w.horizon_s, w.issued_at, w.reason, w.reason_id, w.reason_values,

@@ -74,7 +74,7 @@
       const t = f.forecast.targets;
       const x = [f.forecast.data_until, ...t.at];
       const from = (c) => [f.forecast.data_value, ...t[c]];
-      const hatched = f.forecast.replaces ? css("--forecast") : undefined;
+      const hatched = f.forecast.is_unusual ? css("--forecast") : undefined;
       layers.push({ band: [x, from("q025"), from("q975")], colour: css("--forecast"), alpha: 0.16, name: "95 %" });
       layers.push({
         band: [x, from("q10"), from("q90")],
@@ -309,13 +309,10 @@
         }),
       );
     }
-    if (f.forecast && f.withheld?.model === "kinematic") {
+    if (f.forecast && f.withheld?.model === "combined") {
       parts.push(tr("Further ahead no forecast: {reason}.", { reason: f.withheld.reason }));
     } else if (!f.forecast && f.withheld) {
       parts.push(tr("No forecast: {reason}.", { reason: f.withheld.reason }));
-    }
-    if (f.others?.length) {
-      parts.push(tr("Not shown: {models}.", { models: f.others.map((o) => `${o.model} (${o.reason})`).join("; ") }));
     }
     if (f.computed) {
       parts.push(tr("Computed from east, north and up along the station's azimuth and plunge."));

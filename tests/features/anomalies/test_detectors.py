@@ -174,7 +174,7 @@ def test_check_refuses_a_witness_without_a_proof_and_a_covariate_that_nobody_rea
     assert 'criterion strange: role = "witness" is not proven on this site: no test of rules is stored' in err
     assert "run `slopeward backtest --site a --prove soon-fast`" in err
     assert "run `slopeward scenes score --site a --layout folder --folder FOLDER`" in err
-    models = 'models = ["auto", "gru", "lstm", "graph-gru"]'
+    models = 'models = ["gru", "lstm", "graph-gru"]'
     path.write_text(text.replace(models, 'models = ["auto"]\ncovariates = ["R1.rain"]'))
     assert run_verb(["check"]) == 1
     unread = "none of the chosen models reads R1.rain; add a model that does (a network, such as gru)"

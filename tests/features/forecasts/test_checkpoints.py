@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from forecasting.serving.conformal import margin
 from sqlalchemy import func, insert, select
 
 from forecasting.registry import is_network
 from forecasting.serving import jobs
-from forecasting.serving.conformal import margin
 from monitor.alerts.tables import alert
 from monitor.cli.main import run_verb
 from monitor.features.forecasts import run, tasks, train

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forecasting.serving.jobs import forecast_past
 
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import count_rows, split
@@ -16,7 +17,6 @@ from forecasting.errors import CheckpointError, HorizonError, NotEnoughDataError
 from forecasting.neural.checkpoint import read
 from forecasting.serving import jobs
 from forecasting.serving.issue import OWN
-from forecasting.serving.jobs import forecast_past
 from forecasting.serving.records import TrainingRequest
 from monitor.text.reasons import convert_reason
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from forecasting.serving.members import compute_network_weights
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 from sqlalchemy import delete, func, select
@@ -13,7 +14,6 @@ from sqlalchemy import delete, func, select
 from detection.anomaly.records import ReadingScore, Scores
 from forecasting.neural.checkpoint import model_hash, write
 from forecasting.neural.pretrained import PLACE
-from forecasting.serving.members import compute_network_weights
 from monitor.errors import JobError
 from monitor.features.anomalies import jobs as anomaly
 from monitor.features.anomalies import training

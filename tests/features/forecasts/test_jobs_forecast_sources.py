@@ -163,9 +163,9 @@ MODELS = 'models = ["gru", "graph-gru"]'
 @pytest.mark.parametrize(
     ("written", "instead", "said"),
     [
-        (f"{COVARIATES}\n{MODELS}", 'covariates = ["R1.rain", "R1.greenness"]\nmodels = ["auto", "gru"]', None),
-        (MODELS, 'models = ["auto", "lld"]', "none of the chosen models reads R1.rain;"),
-        (MODELS, 'models = ["auto", "pretrained-lstm"]', "none of the chosen models reads season;"),
+        (f"{COVARIATES}\n{MODELS}", 'covariates = ["R1.rain", "R1.greenness"]\nmodels = ["gru"]', None),
+        (MODELS, 'models = ["lld"]', "none of the chosen models reads R1.rain;"),
+        (MODELS, 'models = ["pretrained-lstm"]', "none of the chosen models reads season;"),
         ('"R1.greenness", "season"', '"season", "G2.displacement"', None),
         (f"{COVARIATES}\n{MODELS}", 'covariates = ["season", "G2.displacement"]\nmodels = ["auto"]', "reads season;"),
         ('"R1.greenness", "season"', '"R1.rain", "season"', "R1.rain is listed twice"),

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from forecasting.simple.lad import solve
 
 from forecasting.evaluation.significance import diebold_mariano
 from forecasting.hydrology.return_period import Extremes, fit_extremes
 from forecasting.simple import lad
-from forecasting.simple.lad import solve
 
 
 @pytest.mark.parametrize("steps", [1, 4, 9])

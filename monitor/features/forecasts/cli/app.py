@@ -35,8 +35,7 @@ def run(site: session.SiteOption) -> None:
 def hindcast(site: session.SiteOption) -> None:
     """Score the past at once: issue from moments of the newest quarter of the record, by networks that end before it.
 
-    The service does it after each first training. Rows are marked `hindcast` and never shown. Networks have a share in
-    `auto` by them until their own forecasts are scored.
+    The service does it after each first training. Rows are marked `hindcast` and never shown.
     """
     from monitor.features.forecasts.hindcast import run_hindcast
 
@@ -83,7 +82,7 @@ def train(
     from monitor.features.forecasts.train import train_one
 
     if not is_network(model):
-        raise typer.BadParameter(describe_unknown_model(model, "network"))
+        raise typer.BadParameter(describe_unknown_model(model))
     service, db, one = session.open_site(site)
     order = TrainingOrder(model, seed, actor=name_os_actor())
     outcome = train_one(db, service, one, order, datetime.now(UTC))
@@ -114,8 +113,8 @@ for verb, example in (
     (explain.explain, "slopeward forecast explain --site north-bench --station G1 --json"),
     (models.models, "slopeward forecast models --site north-bench --history"),
     (models.compare, "slopeward forecast compare --site north-bench --horizon 7d (or --peers LONG.csv --horizon 7d)"),
-    (trials.backtest, "slopeward forecast backtest --data SK --horizons 1d,7d,30d --models auto,gru --json"),
+    (trials.backtest, "slopeward forecast backtest --data SK --horizons 1d,7d,30d --models gru,lstm --json"),
     (trials.audit, "slopeward forecast audit --data LONG.csv --horizons 1d,7d"),
-    (trials.leak_test, "slopeward forecast leak-test --data SK --models baselines --count 1000"),
+    (trials.leak_test, "slopeward forecast leak-test --data SK --models combined --count 1000"),
 ):
     app.command(epilog=f"Example: {example}")(verb)

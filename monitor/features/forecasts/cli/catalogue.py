@@ -8,6 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+SIMPLE = {
+    "persistence": "The newest reading.",
+    "line": "A straight line from the newest reading; its slope is the one with the smallest error so far.",
+}
 KINEMATIC = {
     "inverse-velocity": "forecasting.kinematics.ensemble",
     "tangential-angle": "forecasting.kinematics.stages:tangential_angle_deg",
@@ -32,10 +36,10 @@ def list_models() -> Iterator[CatalogueEntry]:
     from detection.anomaly.registry import CHECKS, COMPOSITES, list_rules
     from detection.anomaly.registry import list_networks as list_autoencoders
     from forecasting.decomposition.components import FOR_FORECASTS, list_methods
-    from forecasting.registry import BASELINES, list_networks
+    from forecasting.registry import COMBINED, SIMPLE_FORECASTS, list_networks
 
     networks = list_networks()
-    targets = [*BASELINES.values(), *(entry.target for entry in networks.values())]
+    targets = [entry.target for entry in networks.values()]
     models_per_module = Counter(target.partition(":")[0] for target in targets)
 
     def describe(path: str) -> str:
@@ -43,8 +47,9 @@ def list_models() -> Iterator[CatalogueEntry]:
         module = path.partition(":")[0]
         return _read_sentence(module if models_per_module[module] == 1 else path)
 
-    for name, path in BASELINES.items():
-        yield CatalogueEntry(id=name, kind="simple forecast", what=describe(path))
+    yield CatalogueEntry(id=COMBINED, kind="forecast", what=_read_sentence("forecasting.combination.weights"))
+    for name in SIMPLE_FORECASTS:
+        yield CatalogueEntry(id=name, kind="simple forecast", what=SIMPLE[name])
     for name, entry in networks.items():
         what = describe(entry.target)
         yield CatalogueEntry(id=name, kind="network", what=what, reads_drivers=entry.reads_drivers)

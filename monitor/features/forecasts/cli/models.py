@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from monitor.api.queries.models import ModelRow, Transition
     from monitor.features.forecasts.scored import Scored
 
-NAMES = {"drift": "straight line"}
+NAMES = {"line": "straight line"}
 
 
 def compare_files(files: Sequence[str], horizons: str | None, models: str, origins: int) -> None:
@@ -162,7 +162,7 @@ class CompareArguments:
             help="In place of a site a long CSV (or S, SK, G, K): models beside AutoETS, AutoARIMA and Theta.",
         ),
     ] = None
-    names: Annotated[str, typer.Option("--models", help="With --peers: ours.")] = "auto,gru,lstm,graph-gru"
+    names: Annotated[str, typer.Option("--models", help="With --peers: ours.")] = "gru,lstm,graph-gru"
     origins: Annotated[
         int, typer.Option(min=2, max=100_000, help="With --peers: per test; each peer is fitted anew at each.")
     ] = 10

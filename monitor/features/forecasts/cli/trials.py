@@ -10,7 +10,6 @@ import typer
 
 from monitor.api.cli import LARGEST_SEED, options, print_if_json, print_json, print_note, require_any, show_in_order
 from monitor.api.text import (
-    convert_reason,
     describe_error,
     format_duration,
     format_iso,
@@ -51,7 +50,7 @@ class TrialArguments:
     config: RecipeOption = None
     quantity: QuantityOption = None
     horizons: HorizonsOption = None
-    models: Annotated[str | None, typer.Option(help="Comma list, or auto, baselines, networks, all.")] = None
+    models: Annotated[str | None, typer.Option(help="Comma list of networks, or the word networks.")] = None
     folds: Annotated[int | None, typer.Option(min=1, max=1000)] = None
     last: Annotated[
         int | None, typer.Option(min=4, max=10_000_000, help="Score this many last rows, not a share of the record.")
@@ -66,7 +65,7 @@ class TrialArguments:
 
 
 def backtest(given: TrialArguments) -> None:
-    """Score models on the past by rolling origin with embargo; persistence, drift, lld and auto always among them.
+    """Score models on the past by rolling origin with embargo; persistence, line and combined always among them.
 
     Stations of other intervals are scored apart. With --json one line per model, station, horizon and fold; station
     `all` is over all stations of an interval.
@@ -82,7 +81,7 @@ def backtest(given: TrialArguments) -> None:
     chosen_seed = int(recipe.run.get("seed", 7)) if given.seed is None else given.seed
     scores: list[Score] = []
     summaries: list[str] = []
-    names = model_list(given.models or recipe.run.get("models", "auto"))
+    names = model_list(given.models or recipe.run.get("models", ""))
     chosen_folds = given.folds or int(recipe.run.get("folds", 3))
     last = last or recipe.run.get("last")
     for record in records:
@@ -135,7 +134,7 @@ def _score_trials(
             made = [*score_all(trial), *(score for way in WAYS if way in wanted for score in WAYS[way](trial))]
             if options().as_json:
                 for one in made:
-                    facts = one.to_json() | {"reason": convert_reason(one.reason), "interval_s": panel.step_s}
+                    facts = one.to_json() | {"interval_s": panel.step_s}
                     print_json(facts)
             scores += made
     except ForecastingError as error:
@@ -249,7 +248,7 @@ def leak_test(
     config: RecipeOption = None,
     quantity: QuantityOption = None,
     horizons: HorizonsOption = None,
-    models: Annotated[str, typer.Option(help="Comma list, or baselines, networks, all.")] = "baselines",
+    models: Annotated[str, typer.Option(help="Comma list of combined, persistence, line and networks.")] = "combined",
     count: Annotated[
         int | None, typer.Option(min=1, max=100_000, help="Forecasts per model (1000 cheap, 20 network, 5).")
     ] = None,
@@ -312,13 +311,12 @@ def horizons_of(text: str | None, recipe: "RecordRecipe") -> list[float]:
 
 
 def model_list(words: str | Sequence[str]) -> list[str]:
-    """Model ids; the words auto, baselines, networks and all stand for several."""
-    from forecasting.registry import BASELINES, list_networks
+    """Return the names of a comma list; the word `networks` stands for every network."""
+    from forecasting.registry import list_networks
 
-    networks = list_networks()
-    groups = {"baselines": [*BASELINES], "networks": [*networks], "all": [*BASELINES, *networks]}
     given = words.split(",") if isinstance(words, str) else list(words)
-    return [name for one in given for name in groups.get(one.strip(), [one.strip()])]
+    names = [word.strip() for word in given if word.strip()]
+    return [name for word in names for name in (list_networks() if word == "networks" else [word])]
 
 
 def refuse_interpolated(panel: "Panel", horizons_s: Sequence[float]) -> None:

@@ -11,12 +11,11 @@ from sqlalchemy import Boolean, Connection, Text, and_, column, func, or_, selec
 from forecasting.evaluation.distribution import crps, pit
 from forecasting.kinematics.chance import QUANTILES
 from forecasting.kinematics.stages import RANK, name_situation
-from forecasting.serving.conformal import ConformalState
-from monitor.api.database import add_all_absent, has_view, insert, read_record, record_to_dict, save_rows
+from monitor.api.database import add_all_absent, has_view, insert, read_record, record_to_dict
 from monitor.api.store import Instant
 from monitor.api.tables import series
 from monitor.features.forecasts.queries.score_sums import find_spans, sum_up
-from monitor.features.forecasts.tables import conformal_state, forecast, forecast_score, forecast_withheld
+from monitor.features.forecasts.tables import forecast, forecast_score, forecast_withheld
 
 # Public views of movement, with the columns that are read here.
 _MOVEMENT: Final = table(
@@ -55,13 +54,9 @@ class ForecastRow:
     shown: bool
     reason: str
     latency_ms: float | None = None
-    margin_80: float | None = None  # what adaptive intervals added to both ends
-    margin_95: float | None = None
-    stretch: float | None = None  # times those of the usual pace
     stage: str | None = None  # how the station moved as known at the issue; None before its first update
-    novelty: float | None = None  # above 1 the motion lies outside what calibration saw
-    replaces: str | None = None  # of a kinematic forecast: what would be shown
-    weight: float | None = None  # of networks in `auto`; of a kinematic forecast its own
+    novelty: float | None = None  # above 1 the motion is outside experience
+    weight: float | None = None  # share of the model in the combined forecast
     hindcast: bool = False  # made afterwards, from what was known when it says that it was issued
 
 
@@ -78,9 +73,6 @@ class UnscoredForecast:
     quantiles: tuple[float, float, float, float, float]
     baseline_q50: float
     data_value: float
-    margin_80: float | None
-    margin_95: float | None
-    stretch: float | None
     issued_at: datetime
     data_until: datetime
     stage: str | None
@@ -259,28 +251,3 @@ def add_scores(c: Connection, scores: Sequence[ForecastScore], now: datetime) ->
     added = set(c.execute(new, values).scalars()) if values else set()
     sum_up(c, find_spans(c, forecast_score.c.forecast_id.in_(added)))
     return added
-
-
-def name_intervals(model: str, model_hash: str) -> str:
-    """Under which name the adaptive intervals of a model are kept: those of each checkpoint apart.
-
-    >>> name_intervals("lld", ""), name_intervals("gru", "3fa1b2c4d5e6f7")
-    ('lld', 'gru@3fa1b2c4d5e6')
-    """
-    return f"{model}@{model_hash[:12]}" if model_hash else model
-
-
-def load_conformal(c: Connection, series_ids: Sequence[int]) -> dict[tuple[int, str, float, float], ConformalState]:
-    """States of adaptive intervals by (series_id, name of `name_intervals`, horizon_s, nominal)."""
-    query = select(conformal_state).where(conformal_state.c.series_id.in_(series_ids))
-    return {(r.series_id, r.model, r.horizon_s, r.nominal): ConformalState.from_json(r.state) for r in c.execute(query)}
-
-
-def save_conformal(
-    c: Connection, states: Mapping[tuple[int, str, float, float], ConformalState], now: datetime
-) -> None:
-    """Replace states of adaptive intervals."""
-    for (series_id, model, horizon_s, nominal), state in states.items():
-        key = {"series_id": series_id, "model": model, "horizon_s": horizon_s, "nominal": nominal}
-        values = {"alpha_t": state.alpha, "n": state.n, "state": state.to_json(), "updated_at": now}
-        save_rows(c, conformal_state, [key | values])

@@ -6,7 +6,7 @@ from typing import Any, Final, TypedDict
 
 from sqlalchemy import Connection, func, select
 
-from forecasting.serving.records import KINEMATIC
+from forecasting.registry import COMBINED
 from monitor.api.database import load_plain
 from monitor.api.tables import series
 from monitor.api.text import Message
@@ -52,13 +52,13 @@ class WithheldForecast(TypedDict):
 
 
 def load_withheld(c: Connection, series_id: int) -> WithheldForecast | None:
-    """Return why the newest forecast of a series was withheld; None if one was issued since.
+    """Return why the newest forecast of a series was withheld; None if every model was issued since.
 
-    Of several reasons, one that follows from the motion of the slope comes first.
+    The reason of the combined forecast comes first.
     """
     w, f = forecast_withheld.c, forecast.c
     query = select(w.issued_at, w.model, w.reason, w.reason_id, w.reason_values).where(w.series_id == series_id)
-    query = query.order_by(w.issued_at.desc(), w.model != KINEMATIC, w.id.desc()).limit(1)
+    query = query.order_by(w.issued_at.desc(), w.model != COMBINED, w.id.desc()).limit(1)
     rows = load_plain(c, WithheldForecast, query)
     newest = c.execute(select(func.max(f.issued_at)).where(f.series_id == series_id)).scalar()
     return next((row for row in rows if newest is None or newest <= row["issued_at"]), None)

@@ -11,13 +11,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from forecasting.combination.intervals import LONGEST_SPAN
 from forecasting.data.series import Floats, Panel, nominal_step
 from forecasting.data.splits import Block
 from forecasting.data.windows import last_value, targets
 from forecasting.metrics import or_none
 from forecasting.reasons import Reason
-from forecasting.serving.conformal import MINIMUM_SCORES, rank_margins
-from forecasting.serving.issue import few_errors, find_silent
+from forecasting.serving.readiness import MINIMUM_ERRORS, few_errors, find_gaps
 from forecasting.simple.baselines import LevelDrift, fit_lld
 
 STEPS: Final = (1, 5, 15)  # acquisitions ahead
@@ -163,7 +163,7 @@ def forecast_points(request: Forecasting) -> PointForecasts:
     values = lay_on_grid(request.record, request.end_s, request.step_s, request.rows)
     names = tuple(f"{k:09}" for k in range(values.shape[1]))
     panel = Panel(request.end_s - (values.shape[0] - 1) * request.step_s, request.step_s, names, values)
-    silent, _ = find_silent(panel)
+    silent = {name: unready.reason for name, unready in find_gaps(panel).items()}
     last = np.array([values.shape[0] - 1])
     newest = last_value(values, last)[0][0]
     middles, halves, lines = [], [], []
@@ -178,7 +178,7 @@ def forecast_points(request: Forecasting) -> PointForecasts:
         on_line = _find_lines(errors, line_errors)
         errors, ahead = np.where(on_line, line_errors, errors), np.where(on_line, line_ahead, ahead)
         lines.append(on_line)
-        half = rank_margins(errors, NOMINAL, tried.steps)
+        half = _rank_margins(errors, NOMINAL, tried.steps)
         middles.append(np.where(np.isfinite(half), ahead, np.nan))
         halves.append(np.where(np.isfinite(ahead), half, np.nan))
     middle, half = np.stack(middles, axis=1), np.stack(halves, axis=1)
@@ -233,6 +233,24 @@ def _forecast_past(values: Floats, steps: int, rule: tuple[int, int, float], row
     return np.abs(targets(values[:rows], origins, steps) - made), made[-1]
 
 
+def _rank_margins(errors: Floats, level: float, steps: int) -> Floats:
+    """Return the half width of an interval that holds this share of the past errors, shape (S,).
+
+    NaN for a point with fewer than 20 errors. Errors of forecasts that overlap are not independent, so that a slightly
+    larger one is taken for longer horizons.
+
+    Args:
+        errors: Absolute errors, shape (N, S), NaN where unknown.
+    """
+    count = np.isfinite(errors).sum(axis=0)
+    ranked = np.sort(errors, axis=0)  # NaN is last
+    rank = np.ceil(level * (count + min(steps, LONGEST_SPAN))).astype(np.int64)
+    position = np.clip(np.minimum(rank, count) - 1, 0, max(0, errors.shape[0] - 1))
+    if not errors.shape[0]:
+        return np.full(errors.shape[1], np.nan)
+    return np.where(count >= MINIMUM_ERRORS, ranked[position, np.arange(errors.shape[1])], np.nan)
+
+
 def _try(values: Floats, cut: int, steps: int, rule: tuple[int, int, float]) -> Tried:
     tried = Tried(steps, *rule)
     first = min(WARM_UP, values.shape[0] - 1)
@@ -243,7 +261,7 @@ def _try(values: Floats, cut: int, steps: int, rule: tuple[int, int, float]) -> 
     errors = np.where(_find_lines(errors[before], line_errors[before]), line_errors, errors)
     count = inside = 0
     for origin in range(cut, values.shape[0] - steps):
-        half = rank_margins(errors[: max(0, origin - steps - first + 1)], NOMINAL, steps)
+        half = _rank_margins(errors[: max(0, origin - steps - first + 1)], NOMINAL, steps)
         missed = errors[origin - first]
         judged = np.isfinite(half) & np.isfinite(missed)
         count += int(judged.sum())
@@ -271,7 +289,7 @@ def _find_lines(errors: Floats, line_errors: Floats) -> NDArray[np.bool_]:
     """Points whose past errors are clearly smaller on a line, by origins (N, S) at which both are known."""
     known = np.isfinite(errors) & np.isfinite(line_errors)
     by_rule, by_line = (np.where(known, one, 0.0).sum(axis=0) for one in (errors, line_errors))
-    found: NDArray[np.bool_] = (known.sum(axis=0) >= MINIMUM_SCORES) & (by_line < CLEARLY * by_rule)
+    found: NDArray[np.bool_] = (known.sum(axis=0) >= MINIMUM_ERRORS) & (by_line < CLEARLY * by_rule)
     return found
 
 

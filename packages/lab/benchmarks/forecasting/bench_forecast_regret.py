@@ -19,16 +19,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from forecasting.serving.path import Reach, find_reach, lay
+from forecasting.simple.auto import fit_auto, least_scored
+from forecasting.simple.regret import Rule, Shorter, compute_weights, mix
 
 from forecasting.data.series import Floats, Ints
 from forecasting.data.splits import Split, rolling_folds
 from forecasting.data.windows import targets
 from forecasting.serving.experience import see_pace
-from forecasting.serving.path import Reach, find_reach, lay
 from forecasting.serving.quantiles import bounds, conform, repeat_point, widen
-from forecasting.simple.auto import fit_auto, least_scored
 from forecasting.simple.baselines import fit_baseline
-from forecasting.simple.regret import Rule, Shorter, compute_weights, mix
 from forecasting.simple.trend import Trend, follow
 from tests.bench.record import LAB_RESULTS
 from tests.data.records import Measured, read_records

@@ -25,6 +25,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
+from forecasting.serving.jobs import forecast
+from forecasting.serving.shown import choose_shown
 
 from forecasting.data.kinds import format_span
 from forecasting.data.series import DAY_S, Floats, panel_from_samples, read_long_csv
@@ -32,9 +34,7 @@ from forecasting.data.workbook import read_sheet
 from forecasting.kinematics.failure import FailureSpec, Watch
 from forecasting.kinematics.failure_scores import draw_collapse
 from forecasting.metrics import winkler
-from forecasting.serving.jobs import forecast
 from forecasting.serving.records import Forecast, Withheld
-from forecasting.serving.shown import choose_shown
 from monitor.features.forecasts.cli.curve_file import read_curve
 from monitor.text.reasons import convert_reason
 from tests.bench.record import DATA, LAB_RESULTS, parse_options

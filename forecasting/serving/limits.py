@@ -1,0 +1,66 @@
+"""Physical limits on forecasts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from forecasting.data.series import Floats, Panel
+from forecasting.kinematics.extrapolation import measure_grid_noise
+from forecasting.reasons import Reason, join_reasons, split_reason
+from forecasting.serving.quantiles import NORMAL
+from forecasting.serving.records import Forecast, Limits, name_quantiles
+
+NOISE_SIGMAS: Final = 3.0  # a difference of two readings smaller than this many standard deviations is no motion
+LEAST_WIDTH: Final = 0.85  # share of the width that the noise of a reading requires; the noise is an estimate
+NOISE_ROWS: Final = 365  # newest rows from which the noise is measured
+_NO_LIMITS: Final = Limits()
+
+
+def hold(quantiles: Floats, value: float, noise: float, limits: Limits) -> Floats:
+    """Return the quantiles of one target, moved within the limits; their order is kept.
+
+    `may_fall` and `may_rise` count from the newest reading. Because that reading has noise, a fall or rise within
+    `NOISE_SIGMAS` is allowed, and no interval becomes narrower than the noise of a reading. If the newest reading is
+    itself beyond a limit, the limit or an offset is wrong, and the reading replaces the limit.
+
+    >>> quantiles = np.array([60.0, 70.0, 76.0, 82.0, 140.0])
+    >>> hold(quantiles, 138.0, 0.0, Limits(may_fall=50.0, high=139.0)).tolist()
+    [88.0, 88.0, 88.0, 88.0, 139.0]
+
+    Args:
+        quantiles: Shape (5,), ascending.
+        value: Newest reading.
+        noise: Standard deviation of one reading.
+    """
+    tolerance = NOISE_SIGMAS * np.sqrt(2.0) * noise
+    spread = LEAST_WIDTH * noise * NORMAL
+    lowest = value - limits.may_fall - tolerance + spread
+    highest = value + limits.may_rise + tolerance + spread
+    within = np.minimum(np.maximum(quantiles, lowest), highest)
+    held: Floats = np.clip(within, min(limits.low, value), max(limits.high, value))
+    return held
+
+
+def hold_rows(panel: Panel, rows: Sequence[Forecast], limits: Mapping[str, Limits]) -> list[Forecast]:
+    """Return the forecasts within the limits of their stations; the reason of a forecast says if it was held."""
+    noise_by_station: dict[str, float] = {}
+    held_rows = []
+    for row in rows:
+        station_limits = limits.get(row.station, _NO_LIMITS)
+        if station_limits == _NO_LIMITS:
+            held_rows.append(row)
+            continue
+        if row.station not in noise_by_station:
+            column = panel.values[:, panel.stations.index(row.station)]
+            noise_by_station[row.station] = measure_grid_noise(column, NOISE_ROWS)
+        quantiles = np.array(row.quantiles)
+        held = hold(quantiles, row.data_value, noise_by_station[row.station], station_limits)
+        reasons = [*split_reason(row.reason)]
+        if (held > quantiles).any():
+            reasons.append(Reason("forecast.held_above", {"bound": (float(held[0]), panel.unit)}))
+        if (held < quantiles).any():
+            reasons.append(Reason("forecast.held_below", {"bound": (float(held[-1]), panel.unit)}))
+        held_rows.append(replace(row, **name_quantiles(held), reason=join_reasons(reasons)))
+    return held_rows

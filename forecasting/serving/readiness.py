@@ -1,0 +1,111 @@
+"""Whether a station has the readings that a forecast needs, and when it will have them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecasting.data.series import DAY_S, Panel
+from forecasting.reasons import Reason, Value
+from forecasting.serving.records import Lack
+
+WINDOW_ROWS = 60
+"""Rows that a network reads before the moment of issue."""
+STALE_ROWS = 3
+"""A station whose newest reading is older than this many rows is not forecast."""
+OBSERVED_SHARE = 0.7
+"""Share of the window that must be observed for a network."""
+MINIMUM_ERRORS = 20
+"""Past errors without which no interval is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unready:
+    """Why a station cannot be forecast, and what is missing for it."""
+
+    reason: Reason
+    lack: Lack
+
+
+def count_needed_rows(steps: int) -> int:
+    """Return how many readings a station needs before a forecast `steps` rows ahead has an interval.
+
+    >>> count_needed_rows(1), count_needed_rows(30)
+    (21, 50)
+    """
+    return MINIMUM_ERRORS + steps
+
+
+def find_unready(panel: Panel) -> dict[str, Unready]:
+    """Return the stations without a current reading: those that have none at all, and stale ones."""
+    unready: dict[str, Unready] = {}
+    for column, name in enumerate(panel.stations):
+        reason = find_stale(panel, column)
+        if reason is not None:
+            lack = Lack(Reason("forecast.lack.reading"), panel.end_s + panel.step_s)
+            unready[name] = Unready(reason, lack)
+    return unready
+
+
+def lack_errors(panel: Panel, horizon_s: float, scored: int) -> Unready:
+    """Describe a station that has too few past errors at a horizon for an interval.
+
+    Args:
+        scored: Past errors that are known.
+    """
+    missing_rows = max(1, MINIMUM_ERRORS - scored)
+    values: dict[str, Value] = {"n": scored, "horizon": horizon_s, "needed": MINIMUM_ERRORS}
+    lack = Lack(Reason("forecast.lack.errors", values), panel.end_s + missing_rows * panel.step_s)
+    return Unready(few_errors(horizon_s), lack)
+
+
+def few_errors(horizon_s: float) -> Reason:
+    """Return the reason of a forecast without an interval."""
+    return Reason("forecast.few_errors", {"needed": MINIMUM_ERRORS, "horizon": horizon_s})
+
+
+def find_gaps(panel: Panel, window_rows: int = WINDOW_ROWS) -> dict[str, Unready]:
+    """Return the stations that a network cannot forecast now because its window has too few readings.
+
+    `Lack.earliest_s` assumes that every coming row is observed.
+    """
+    unready: dict[str, Unready] = {}
+    needed = math.ceil(OBSERVED_SHARE * window_rows)
+    for column, name in enumerate(panel.stations):
+        observed = np.isfinite(panel.values[-window_rows:, column])
+        count = int(observed.sum())
+        stale = find_stale(panel, column)
+        if count >= needed and stale is None:
+            continue
+        days: dict[str, Value] = {"n": count, "rows": window_rows, "needed": needed}
+        rows: Mapping[str, Value] = {**days, "step": panel.step_s}
+        is_young = not np.isfinite(panel.values[:-window_rows, column]).any()
+        if stale is not None:
+            reason = stale
+        elif is_young:
+            reason = Reason("forecast.few_rows", {"n": count, "needed": needed, "step": panel.step_s})
+        else:
+            reason = Reason("forecast.gaps", rows)
+        padded = np.concatenate([np.zeros(window_rows - observed.size, dtype=bool), observed])
+        # each coming row enters the window while the oldest row leaves it
+        coming = next(k for k in range(1, window_rows + 1) if k + int(padded[k:].sum()) >= needed)
+        is_daily = panel.step_s == DAY_S
+        lacking = Reason("forecast.lack.days", days) if is_daily else Reason("forecast.lack.rows", rows)
+        unready[name] = Unready(reason, Lack(lacking, panel.end_s + coming * panel.step_s))
+    return unready
+
+
+def find_stale(panel: Panel, column: int) -> Reason | None:
+    """Return why a station has no current reading; None if it has one."""
+    newest_s = find_newest_s(panel, column)
+    if newest_s is None:
+        return Reason("forecast.unseen")
+    is_stale = panel.end_s - newest_s > STALE_ROWS * panel.step_s * (1 + 1e-9)
+    return Reason("forecast.stale", {"n": STALE_ROWS}) if is_stale else None
+
+
+def find_newest_s(panel: Panel, column: int) -> float | None:
+    """Return the instant of the newest observation of a station, epoch seconds; None if there is none."""
+    observed = np.flatnonzero(np.isfinite(panel.values[:, column]))
+    return float(panel.start_s + panel.step_s * observed[-1]) if observed.size else None
