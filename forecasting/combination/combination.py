@@ -11,14 +11,15 @@ Forecasts of a row use this row and those before it only. A combination that is 
 the same forecasts, bit for bit, as one that was never stored.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.combination import restarts
+from forecasting.combination.drivers import DRIVER_EXPERTS, DriverRegressions
 from forecasting.combination.intervals import LEVELS, Intervals, Pace, make_fans
 from forecasting.combination.polynomials import (
     MEMORIES,
@@ -62,23 +63,6 @@ OWN_MODELS: Final = 3  # models with intervals besides the outside experts: comb
 DEFAULT_LINE_MEMORY: Final = 64.0  # of the straight line among the peers before any error is known
 
 
-class DriverExperts(Protocol):
-    """Experts that read drivers such as rain and water levels."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return the names of the experts."""
-
-    def advance(self, values_mm: Floats, drivers: Floats) -> None:
-        """Add one row of readings, shape (S,), and of driver channels, shape (C,), NaN where unknown."""
-
-    def forecast(self) -> dict[str, Floats]:
-        """Return forecasts in mm by name, shape (S, H), NaN where there is none."""
-
-    def to_arrays(self) -> Arrays:
-        """Return the state as plain arrays."""
-
-
 @dataclass(frozen=True, slots=True)
 class CombinedForecast:
     """Forecasts of stations S at horizons H made at one row; fans are quantiles .025, .1, .5, .9, .975 in mm."""
@@ -105,7 +89,6 @@ class Combination:
         steps: Sequence[int],
         groups: Sequence[Sequence[int]] | None,
         driver_names: Sequence[str],
-        driver_experts: DriverExperts | None,
     ) -> None:
         if list(steps) != sorted(set(steps)) or not steps or min(steps) < 1:
             raise ValueError(f"steps must rise and be at least 1, not {tuple(steps)}")
@@ -127,7 +110,8 @@ class Combination:
         # Columns of the polynomials: the readings, then the readings without each of the harmonics.
         harmonics = 0 if self._seasons is None else len(self._seasons.harmonics)
         self._polynomials = Polynomials(count * (1 + harmonics))
-        self._drivers = driver_experts
+        channels = len(self.driver_names)
+        self._drivers = DriverRegressions(count, self.steps, channels) if channels and is_small else None
         self._inside = self._list_inside()
         priors = [ROBUST_PRIOR if name == LAST_VALUE or name in restarts.NAMES else PRIOR for name in self._inside]
         self._weights = ExpertWeights(priors, self.steps, Groups(self.groups, count), count)
@@ -149,7 +133,6 @@ class Combination:
         *,
         groups: Sequence[Sequence[int]] | None = None,
         driver_names: Sequence[str] = (),
-        driver_experts: DriverExperts | None = None,
     ) -> Self:
         """Create a combination without readings.
 
@@ -158,10 +141,9 @@ class Combination:
             step_s: Seconds between rows.
             steps: Horizons in rows, rising.
             groups: Columns that are components of one motion; they share their weights. Default: none are.
-            driver_names: Names of the driver channels.
-            driver_experts: Experts that read the driver channels.
+            driver_names: Names of the driver channels; without any, no expert reads drivers.
         """
-        return cls(stations, step_s, steps, groups, driver_names, driver_experts)
+        return cls(stations, step_s, steps, groups, driver_names)
 
     @property
     def experts(self) -> tuple[str, ...]:
@@ -248,33 +230,19 @@ class Combination:
         }
         for name, part in self._list_parts().items():
             arrays |= add_prefix(name, part.to_arrays())
-        if self._drivers is not None:
-            arrays |= add_prefix("drivers", self._drivers.to_arrays())
         return arrays
 
     @classmethod
-    def from_arrays(
-        cls,
-        arrays: Mapping[str, NDArray[Any]],
-        *,
-        restore_drivers: Callable[[Arrays], DriverExperts] | None = None,
-    ) -> Self:
-        """Restore a combination from the arrays of `to_arrays`.
-
-        Args:
-            arrays: As returned by `to_arrays`.
-            restore_drivers: Restores the experts that read drivers from their own arrays; needed if there were any.
-        """
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Restore a combination from the arrays of `to_arrays`."""
         numbers = arrays["groups"]
         groups = [np.flatnonzero(numbers == number).tolist() for number in range(int(numbers.max()) + 1)]
-        drivers = take_prefix("drivers", arrays)
         out = cls(
             [str(name) for name in arrays["stations"]],
             float(arrays["step_s"]),
             [int(h) for h in arrays["steps"]],
             groups,
             [str(name) for name in arrays["driver_names"]],
-            restore_drivers(drivers) if restore_drivers is not None and drivers else None,
         )
         for name in arrays["outside"]:
             out._add_outside(str(name))
@@ -307,7 +275,7 @@ class Combination:
         if self._regressions is not None:
             names += self._regressions.names
         if self._drivers is not None:
-            names += self._drivers.names
+            names += DRIVER_EXPERTS
         return (*names, FAILURE_WINDOW)
 
     def _list_parts(self) -> dict[str, Any]:
@@ -316,6 +284,7 @@ class Combination:
             "restarts": self._restarts,
             "seasons": self._seasons,
             "regressions": self._regressions,
+            "drivers": self._drivers,
             "weights": self._weights,
             "pace": self._pace,
             "intervals": self._intervals,
@@ -380,10 +349,8 @@ class Combination:
         out[:, : inside.shape[1]] = np.where(is_fresh, inside, np.nan)
         if self._drivers is not None:
             channels = np.full(len(self.driver_names), np.nan) if drivers is None else np.asarray(drivers, dtype=float)
-            self._drivers.advance(values_mm, channels)
-            forecasts = self._drivers.forecast()
-            for position, name in enumerate(self._drivers.names, start=inside.shape[1]):
-                out[self._weights.horizons, position] = forecasts[name].T
+            made_mm = self._drivers.advance(values_mm, channels)
+            out[self._weights.horizons, inside.shape[1] : inside.shape[1] + len(DRIVER_EXPERTS)] = made_mm
         return out
 
     def _find_peers(self) -> tuple[Floats, Floats]:

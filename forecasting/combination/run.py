@@ -47,7 +47,8 @@ def run(
     """
     steps = tuple(panel.steps(horizon_s) for horizon_s in horizons_s)
     if state is None:
-        state = Combination.start(panel.stations, panel.step_s, steps, groups=groups)
+        driver_names = () if panel.drivers is None else panel.drivers.names
+        state = Combination.start(panel.stations, panel.step_s, steps, groups=groups, driver_names=driver_names)
     if state.stations != panel.stations or state.steps != steps or state.step_s != panel.step_s:
         raise ValueError("the state belongs to other stations, horizons or another interval between rows")
     outside = outside or {}
