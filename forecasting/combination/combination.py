@@ -26,6 +26,7 @@ from forecasting.combination.polynomials import (
     Polynomials,
     extend_fading_lines,
     extend_lines,
+    extend_mean,
     extend_means,
     extend_newest,
     extend_parabolas,
@@ -34,18 +35,20 @@ from forecasting.combination.regressions import Regressions
 from forecasting.combination.restarts import RestartingLines
 from forecasting.combination.seasons import Seasons
 from forecasting.combination.state import Arrays, add_prefix, take_prefix
-from forecasting.combination.weights import ExpertWeights, Groups, list_lead_times
+from forecasting.combination.weights import Expert, ExpertWeights, Groups, list_lead_times
 from forecasting.data.series import Floats
 
 # Memories of the polynomials that are experts. The others are computed for the regressions only.
 MEAN_MEMORIES: Final = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 LINE_MEMORIES: Final = MEMORIES
 LEVEL_SLOPE_MEMORIES: Final = (8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
-PARABOLA_MEMORIES: Final = (4.0, 8.0, 16.0, 32.0, 64.0)
+MEAN_SLOPE_MEMORIES: Final = (16.0, 32.0, 64.0, 128.0)  # slopes that continue a mean
+MEAN_SLOPE_MEAN: Final = 4.0  # memory of that mean
+MEAN_SLOPE_DAMPINGS: Final = (1.0, 0.5)  # share of the slope that lasts
+PARABOLA_MEMORIES: Final = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 SEASONAL_MEMORIES: Final = (4.0, 16.0, 64.0)  # of the readings without harmonics
 
-PRIOR: Final = 1.0
-# Weight before any error of the last value and of the restarting lines beside that of every other expert.
+# Weight before any error of the last value and of the restarting lines. Every other expert has 1.
 ROBUST_PRIOR: Final = 10.0
 
 # Rows for which the newest reading of a station may be missing before it has no forecast.
@@ -112,9 +115,9 @@ class Combination:
         self._polynomials = Polynomials(count * (1 + harmonics))
         channels = len(self.driver_names)
         self._drivers = DriverRegressions(count, self.steps, channels) if channels and is_small else None
-        self._inside = self._list_inside()
-        priors = [ROBUST_PRIOR if name == LAST_VALUE or name in restarts.NAMES else PRIOR for name in self._inside]
-        self._weights = ExpertWeights(priors, self.steps, Groups(self.groups, count), count)
+        experts = self._list_inside()
+        self._inside = tuple(expert.name for expert in experts)
+        self._weights = ExpertWeights(experts, self.steps, Groups(self.groups, count), count)
         self._pace = Pace(count)
         self._intervals = Intervals(OWN_MODELS, count, self.steps)
         shape = (count, len(self.steps))
@@ -256,27 +259,33 @@ class Combination:
         out._last_margins = np.array(arrays["last_margins"])
         return out
 
-    def _list_inside(self) -> tuple[str, ...]:
-        names = [
-            LAST_VALUE,
-            *(f"mean-{memory:g}" for memory in MEAN_MEMORIES),
-            *(f"line-{memory:g}" for memory in LINE_MEMORIES),
-            *(f"fading-line-{memory:g}" for memory in LINE_MEMORIES),
-            *(f"level-slope-{memory:g}" for memory in LEVEL_SLOPE_MEMORIES),
-            *(f"parabola-{memory:g}" for memory in PARABOLA_MEMORIES),
-            *restarts.NAMES,
+    def _list_inside(self) -> list[Expert]:
+        experts = [
+            Expert(LAST_VALUE, ROBUST_PRIOR),
+            *(Expert(f"mean-{memory:g}") for memory in MEAN_MEMORIES),
+            *(Expert(f"line-{memory:g}") for memory in LINE_MEMORIES),
+            *(Expert(f"fading-line-{memory:g}") for memory in LINE_MEMORIES),
+            *(Expert(f"level-slope-{memory:g}") for memory in LEVEL_SLOPE_MEMORIES),
+            *(
+                Expert(f"mean-slope-{memory:g}" if damping == 1.0 else f"damped-mean-slope-{memory:g}")
+                for damping in MEAN_SLOPE_DAMPINGS
+                for memory in MEAN_SLOPE_MEMORIES
+            ),
+            *(Expert(f"parabola-{memory:g}") for memory in PARABOLA_MEMORIES),
+            *(Expert(name, ROBUST_PRIOR) for name in restarts.NAMES),
         ]
         if self._seasons is not None:
-            names += self._seasons.names
+            experts += self._seasons.list_experts()
             for harmonics in self._seasons.harmonics:
-                names.append(f"{harmonics.name}-{LAST_VALUE}")
+                names = [LAST_VALUE]
                 for curve in ("mean", "line", "fading-line", "level-slope"):
-                    names += [f"{harmonics.name}-{curve}-{memory:g}" for memory in SEASONAL_MEMORIES]
+                    names += [f"{curve}-{memory:g}" for memory in SEASONAL_MEMORIES]
+                experts += [Expert(f"{harmonics.name}-{name}", trial=harmonics.trial) for name in names]
         if self._regressions is not None:
-            names += self._regressions.names
+            experts += [Expert(name) for name in self._regressions.names]
         if self._drivers is not None:
-            names += DRIVER_EXPERTS
-        return (*names, FAILURE_WINDOW)
+            experts += [Expert(name) for name in DRIVER_EXPERTS]
+        return [*experts, Expert(FAILURE_WINDOW)]
 
     def _list_parts(self) -> dict[str, Any]:
         parts = {
@@ -297,7 +306,7 @@ class Combination:
         if name in self._inside:
             raise ValueError(f"an outside expert must not have the name of an expert of the combination: {name}")
         self.outside = (*self.outside, name)
-        self._weights.add_expert(PRIOR)
+        self._weights.add_expert(Expert(name))
         self._intervals.add_model()
 
     def _advance_experts(self, row: int, values_mm: Floats) -> None:
@@ -332,6 +341,10 @@ class Combination:
             lines[..., own],
             fading[..., own],
             slopes[:, _LEVEL_SLOPES, own],
+            *(
+                extend_mean(own_curves, ahead[..., own], MEMORIES.index(MEAN_SLOPE_MEAN), damping)[:, _MEAN_SLOPES]
+                for damping in MEAN_SLOPE_DAMPINGS
+            ),
             extend_parabolas(own_curves, ahead[..., own])[:, _PARABOLAS],
             self._restarts.forecast(self._lead_times[:, None, None]),
         ]
@@ -374,6 +387,7 @@ class Combination:
 _MEANS: Final = [MEMORIES.index(memory) for memory in MEAN_MEMORIES]
 _LEVEL_SLOPES: Final = [MEMORIES.index(memory) for memory in LEVEL_SLOPE_MEMORIES]
 _SEASONAL: Final = [MEMORIES.index(memory) for memory in SEASONAL_MEMORIES]
+_MEAN_SLOPES: Final = [MEMORIES.index(memory) for memory in MEAN_SLOPE_MEMORIES]
 _PARABOLAS: Final = [MEMORIES.index(memory) for memory in PARABOLA_MEMORIES]
 
 

@@ -35,6 +35,7 @@ class Curves:
     readings: Floats  # readings so far, shape (S,)
     effective: Floats  # sum of the weights: readings that the fit effectively uses
     mean_mm: Floats
+    mean_age: Floats  # weighted mean age of the readings at the newest one, rows
     level_mm: Floats  # straight line at the newest reading
     slope: Floats  # of the straight line, mm per row
     bent_level_mm: Floats  # parabola at the newest reading
@@ -102,6 +103,7 @@ class Polynomials(ArrayState):
             readings=self.readings,
             effective=s0,
             mean_mm=np.where(has_mean, newest + y, np.nan),
+            mean_age=-x,
             level_mm=np.where(has_line, newest + y - slope * x, np.nan),
             slope=np.where(has_line, slope, np.nan),
             bent_level_mm=np.where(has_parabola, newest + y - steepness * x + curvature * (x * x - m2), np.nan),
@@ -143,6 +145,19 @@ def extend_lines(curves: Curves, ahead: Floats) -> Floats:
 def extend_newest(curves: Curves, ahead: Floats) -> Floats:
     """Continue from the newest reading with the slope of each straight line."""
     return np.asarray(curves.newest_mm + curves.slope * ahead)
+
+
+def extend_mean(curves: Curves, ahead: Floats, position: int, damping: float) -> Floats:
+    """Continue from one mean with a share of the slope of each straight line.
+
+    Args:
+        curves: The fits.
+        ahead: Rows from the newest reading to the target.
+        position: Position of the memory of the mean.
+        damping: Share of the slope that lasts behind the newest reading.
+    """
+    level_mm = curves.mean_mm[position] + curves.slope * curves.mean_age[position]
+    return np.asarray(level_mm + damping * curves.slope * ahead)
 
 
 def extend_fading_lines(curves: Curves, ahead: Floats) -> Floats:

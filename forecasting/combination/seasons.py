@@ -13,16 +13,20 @@ import numpy as np
 
 from forecasting.combination.least_squares import solve_ridge, weigh_misses
 from forecasting.combination.state import Arrays, ArrayState, add_prefix, take_prefix
+from forecasting.combination.weights import Expert
 from forecasting.data.series import DAY_S, Floats
 
 YEAR_S: Final = 365.25 * DAY_S
-TIDE_HOURS: Final = (12.4206, 12.0, 23.9345, 25.8193)  # M2, S2, K1, O1
+
+# M2, S2, the day and O1. The day stands for the tide K1 (23.93 h) too: months are needed to separate them.
+TIDE_HOURS: Final = (12.4206, 12.0, 24.0, 25.8193)
 PENALTY: Final = 1.0  # differences that speak for a harmonic of 0
 LEAST_ROWS_A_PERIOD: Final = 3.0
 
 # A season of a year matters only for forecasts over this time: within less it moves less than the noise of a reading.
 SHORTEST_FOR_YEAR_S: Final = 7.0 * DAY_S
 LEAST_ROWS_A_YEAR: Final = 8
+FEWEST_FORECASTS: Final = 24  # on trial before a season has a weight
 LONGEST_FOR_DAY_S: Final = 6.0 * 3600.0  # interval between readings
 LONGEST_MEMORY: Final = 5_000_000  # readings that are stored for earlier periods at most, over all stations
 
@@ -37,11 +41,12 @@ class EarlierPeriods(ArrayState):
 
         Args:
             stations: Number of stations.
-            lead_times: Rows ahead.
+            lead_times: Rows ahead at which it forecasts.
             period: Rows.
             cycles: Earlier periods that are averaged.
             halfwidth: Each earlier reading is averaged with so many before and behind it.
         """
+        self.trial = max(FEWEST_FORECASTS, period)
         # The first whole number of periods that lies before the target.
         whole = -(-(np.array(lead_times) + halfwidth) // period)
         back = (whole[:, None] + np.arange(cycles)) * period
@@ -75,6 +80,7 @@ class HarmonicSettings:
     difference: int  # rows between two readings of a difference
     memory: float  # differences that the fit effectively uses
     least_rows: int  # differences before the harmonics are used
+    trial: int  # forecasts on trial before an expert with them has a weight
 
 
 class Harmonics(ArrayState):
@@ -99,6 +105,11 @@ class Harmonics(ArrayState):
     def name(self) -> str:
         """Return what the harmonics stand for."""
         return self._settings.name
+
+    @property
+    def trial(self) -> int:
+        """Return how many forecasts are scored before an expert with these harmonics has a weight."""
+        return self._settings.trial
 
     def advance(self, row: int, values_mm: Floats) -> Floats:
         """Learn from one row of readings, shape (S,), and return the readings without the harmonics."""
@@ -163,7 +174,6 @@ class Seasons:
             periods = tuple(hours * 3600.0 / step_s for hours in TIDE_HOURS)
             periods = tuple(period for period in periods if period >= LEAST_ROWS_A_PERIOD)
             self.harmonics.append(Harmonics(stations, _describe_tides(periods, day)))
-        self.names = tuple(self._earlier)
 
     def advance(self, row: int, values_mm: Floats, held_mm: Floats) -> list[Floats]:
         """Add one row of readings and return the readings without each of the harmonics.
@@ -184,6 +194,10 @@ class Seasons:
     def forecast_harmonics(self, row: int) -> list[Floats]:
         """Return each of the harmonics at the lead times in mm, shape (R, S)."""
         return [part.forecast(row, self._lead_times) for part in self.harmonics]
+
+    def list_experts(self) -> list[Expert]:
+        """Return the experts of earlier periods."""
+        return [Expert(name, trial=part.trial) for name, part in self._earlier.items()]
 
     def to_arrays(self) -> Arrays:
         """Return copies of all arrays."""
@@ -209,6 +223,7 @@ def _describe_year(year: float) -> HarmonicSettings:
         difference=max(1, round(year / 4)),
         memory=3.0 * year,
         least_rows=round(year),
+        trial=max(FEWEST_FORECASTS, round(year / 4)),
     )
 
 
@@ -219,4 +234,5 @@ def _describe_tides(periods: tuple[float, ...], day: int) -> HarmonicSettings:
         difference=max(1, round(min(periods) / 4)),
         memory=30.0 * day,
         least_rows=2 * day,
+        trial=max(FEWEST_FORECASTS, day),
     )

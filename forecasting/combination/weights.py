@@ -2,15 +2,21 @@
 
     weight = prior * exp(-score)          score = n * log(mean absolute error)
 
-`n` is the number of independent errors that the mean rests on, at most `MOST_ERRORS`. Three sources of evidence are
-added: the errors at the horizon itself, those at shorter lead times (at most `MOST_EVIDENCE`, so that a change of
-velocity is followed within rows), and the mean score of the other stations of the panel.
+`n` is the number of independent errors that the mean rests on, at most `MOST_ERRORS`. Components of one motion add
+their scores, and half the mean score of the other stations of the panel is added.
+
+Errors at shorter lead times are evidence too: they show a change of velocity within rows, long before a forecast at the
+horizon can be scored. They mislead where an expert is good at the horizon alone, for instance one with the period of a
+tide. Two sets of weights are therefore computed, one with the evidence of all shorter lead times and one with that of
+the horizon alone. The same rule weighs the two resulting forecasts against each other by their own errors.
 
 A forecast that an expert does not make is replaced by the forecast of the combination. An expert without a record, such
-as a network that was trained today or a season in its first year, therefore counts like the combination.
+as a network that was trained today, therefore counts like the combination. An expert on trial is scored but has no
+weight: a season is judged over a whole period, because one event makes any memory of it look good or bad.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Final
 
 import numpy as np
@@ -18,14 +24,28 @@ import numpy as np
 from forecasting.combination.state import ArrayState
 from forecasting.data.series import Floats, Ints
 
-MOST_ERRORS: Final = 20  # independent errors that a score rests on: errors are discounted by 1 - 1 / (20 h) per row
-MOST_EVIDENCE: Final = 25.0  # what shorter lead times count against an expert at most
+MOST_ERRORS: Final = 14  # independent errors that a score rests on: errors are discounted by 1 - 1 / (14 h) per row
+POOLED_SHARE: Final = 0.5  # of the mean score of the other stations that is added to the score of a station
+
+# What shorter lead times count against an expert at most, in each of the two sets of weights.
+MOST_EVIDENCE: Final = (25.0, 0.0)
+# Weight of the two sets before any error. The first one is safer: it follows bends and stops.
+SET_PRIORS: Final = (10.0, 1.0)
 OUTSIDE_SHARE: Final = 0.5  # largest share of all outside experts together
 LEAST_ERROR_MM: Final = 1e-6  # smaller mean errors count as equal
 
 # Forecasts over many rows overlap. Of longer lead times only every second, third, ... forecast is scored, so that about
 # this many forecasts are stored until their targets.
 SCORED_PER_LEAD_TIME: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Expert:
+    """What the weights need of an expert besides its forecasts."""
+
+    name: str
+    prior: float = 1.0  # weight before any error, relative to the other experts
+    trial: int = 0  # forecasts that are scored before it has a weight
 
 
 def list_lead_times(steps: Sequence[int]) -> tuple[int, ...]:
@@ -100,46 +120,50 @@ class Groups:
 class ExpertWeights(ArrayState):
     """Errors of all experts at all lead times, and the weights that follow from them.
 
-    The last expert is the combination itself. Arrays have the axes lead time R, expert E + 1 and station S.
+    Forecasts and errors have the axes lead time R, forecaster F and station S. The forecasters are the experts, the
+    combinations by each set of weights, and the combination itself.
     """
 
-    state_names: ClassVar = ("pending_mm", "loss", "count", "has_forecast")
+    state_names: ClassVar = ("pending_mm", "loss", "count", "forecasts_made")
 
-    def __init__(self, priors: Sequence[float], steps: Sequence[int], groups: Groups, stations: int) -> None:
+    def __init__(self, experts: Sequence[Expert], steps: Sequence[int], groups: Groups, stations: int) -> None:
         self.lead_times = list_lead_times(steps)
         self.horizons = np.array([self.lead_times.index(h) for h in steps])  # positions of the horizons
         self._groups = groups
-        self._log_priors = np.log(np.array(priors))[:, None]
-        rows = np.array(self.lead_times)
-        strides = np.maximum(1, rows // SCORED_PER_LEAD_TIME)
-        self._delayed = DelayedRows(rows.tolist(), strides.tolist())
-        self._strides = strides.astype(np.float64)[:, None]
-        self._discount = (1.0 - 1.0 / (MOST_ERRORS * rows[:, None])) ** self._strides
-        shape = (len(rows), len(priors) + 1, stations)
-        self.pending_mm = np.full((self._delayed.slots, *shape[1:]), np.nan)  # forecasts until their targets
-        self.loss = np.zeros(shape)  # discounted sums of absolute errors, mm
-        self.count = np.zeros((shape[0], stations))  # discounted number of errors
-        self.has_forecast = np.zeros((len(priors), stations), dtype=bool)  # whether the expert ever made a forecast
+        self._log_priors = np.log([expert.prior for expert in experts])[:, None]
+        self._trials = np.array([expert.trial for expert in experts])[:, None]
+        self._rows = np.array(self.lead_times)[:, None]
+        strides = np.maximum(1, self._rows // SCORED_PER_LEAD_TIME)
+        self._delayed = DelayedRows(self.lead_times, strides[:, 0].tolist())
+        self._strides = strides.astype(np.float64)
+        self._discount = (1.0 - 1.0 / (MOST_ERRORS * self._rows)) ** self._strides
+        lead_times = len(self.lead_times)
+        forecasters = len(experts) + len(MOST_EVIDENCE) + 1
+        self.pending_mm = np.full((self._delayed.slots, forecasters, stations), np.nan)  # until the targets
+        self.loss = np.zeros((lead_times, forecasters, stations))  # discounted sums of absolute errors, mm
+        self.count = np.zeros((lead_times, stations))  # discounted number of errors
+        self.forecasts_made = np.zeros((len(experts), stations), dtype=np.int64)  # rows with a forecast, by expert
 
-    def add_expert(self, prior: float) -> None:
+    def add_expert(self, expert: Expert) -> None:
         """Add an expert behind the last one, with the record of the combination."""
-        self._log_priors = np.append(self._log_priors, [[np.log(prior)]], axis=0)
-        self.pending_mm = np.concatenate([self.pending_mm, self.pending_mm[:, -1:]], axis=1)
-        self.loss = np.concatenate([self.loss, self.loss[:, -1:]], axis=1)
-        self.has_forecast = np.append(self.has_forecast, np.zeros((1, self.has_forecast.shape[1]), dtype=bool), axis=0)
+        position = self._log_priors.size
+        self._log_priors = np.append(self._log_priors, [[np.log(expert.prior)]], axis=0)
+        self._trials = np.append(self._trials, [[expert.trial]], axis=0)
+        self.pending_mm = np.insert(self.pending_mm, position, self.pending_mm[:, -1], axis=1)
+        self.loss = np.insert(self.loss, position, self.loss[:, -1], axis=1)
+        self.forecasts_made = np.insert(self.forecasts_made, position, 0, axis=0)
 
     def score(self, row: int, values_mm: Floats) -> None:
         """Score the forecasts whose target is this row against its readings, shape (S,), NaN unknown."""
         chosen, slots = self._delayed.find_due(row)
         if not chosen.size:
             return
-        errors = np.abs(self.pending_mm[slots] - values_mm)
-        known = np.isfinite(errors[:, -1])
+        errors_mm = np.abs(self.pending_mm[slots] - values_mm)
+        known = np.isfinite(errors_mm[:, -1])
         stride = self._strides[chosen]
         discount = self._discount[chosen]
-        self.loss[chosen] = np.where(
-            known[:, None], discount[:, None] * self.loss[chosen] + stride[:, None] * errors, self.loss[chosen]
-        )
+        loss = discount[:, None] * self.loss[chosen] + stride[:, None] * errors_mm
+        self.loss[chosen] = np.where(known[:, None], loss, self.loss[chosen])
         self.count[chosen] = np.where(known, discount * self.count[chosen] + stride, self.count[chosen])
 
     def combine(self, row: int, forecasts_mm: Floats, first_outside: int) -> tuple[Floats, Floats]:
@@ -154,44 +178,82 @@ class ExpertWeights(ArrayState):
             Weights (R, E, S), which sum to one where there is a forecast and are 0 elsewhere, and the combination
             (R, S), NaN where no expert makes a forecast.
         """
+        experts = forecasts_mm.shape[1]
         makes = np.isfinite(forecasts_mm)
-        logits = np.where(makes, self._log_priors - self.compute_scores(), -np.inf)
-        best = logits.max(axis=1, keepdims=True)
-        weights = np.exp(logits - np.where(np.isfinite(best), best, 0.0))
-        total = weights.sum(axis=1, keepdims=True)
-        weights /= np.where(total > 0.0, total, 1.0)
-        weights = limit_share(weights, first_outside, OUTSIDE_SHARE)
-        combined = (weights * np.where(makes, forecasts_mm, 0.0)).sum(axis=1)
-        combined = np.where(total[:, 0] > 0.0, combined, np.nan)
-        filled = np.concatenate([np.where(makes, forecasts_mm, combined[:, None]), combined[:, None]], axis=1)
+        scored = self.forecasts_made - self._rows[:, None]
+        is_candidate = makes & ((self._trials == 0) | (scored >= self._trials))
+        has_forecast = is_candidate.any(axis=1)
+        candidates_mm = np.where(is_candidate, forecasts_mm, 0.0)
+        evidence = self._compute_evidence(self.loss[:, :experts])
+        sets = []
+        combined = []
+        for most in MOST_EVIDENCE:
+            scores = add_shorter_lead_times(evidence, most)
+            weights = normalise(np.where(is_candidate, self._log_priors - scores, -np.inf))
+            weights = limit_share(weights, first_outside, OUTSIDE_SHARE)
+            sets.append(weights)
+            combined.append(np.where(has_forecast, (weights * candidates_mm).sum(axis=1), np.nan))
+        evidence = self._compute_evidence(self.loss[:, experts:-1])
+        shares = normalise(_LOG_SET_PRIORS - add_shorter_lead_times(evidence, MOST_EVIDENCE[0]))
+        weights = sum_products(shares, sets)
+        combination = sum_products(shares, combined)
+        filled = np.where(makes, forecasts_mm, combination[:, None])
+        forecasters = np.concatenate([filled, np.stack([*combined, combination], axis=1)], axis=1)
         chosen, slots = self._delayed.find_written(row)
-        self.pending_mm[slots] = filled[chosen]
-        self.has_forecast |= makes.any(axis=0)
-        return weights, combined
-
-    def compute_scores(self) -> Floats:
-        """Return the scores (R, E, S), the lowest of each lead time and station being 0."""
-        rows = np.array(self.lead_times)[:, None]
-        independent = self.count / rows
-        mean = self.loss[:, :-1] / np.maximum(self.count, 1e-12)[:, None]
-        evidence = independent[:, None] * np.log(np.maximum(mean, LEAST_ERROR_MM))
-        evidence = self._groups.add(evidence)
-        active = self._groups.add((self.count > 0.0).astype(np.float64)) > 0.0
-        evidence = evidence - evidence.min(axis=1, keepdims=True)
-        evidence += self._groups.average_others(evidence, active[:, None].astype(np.float64))
-        scores = np.empty(evidence.shape)
-        shorter = np.zeros(evidence.shape[1:])
-        for position, own in enumerate(evidence):
-            score = own + np.minimum(shorter, MOST_EVIDENCE)
-            shorter = score - score.min(axis=0)
-            scores[position] = shorter
-        return scores
+        self.pending_mm[slots] = forecasters[chosen]
+        self.forecasts_made += makes.any(axis=0)
+        return weights, combination
 
     def compute_errors(self) -> Floats:
         """Return the discounted mean absolute error of each expert at each horizon, mm (E, S, H), NaN before any."""
+        experts = self._log_priors.size
         count = self.count[self.horizons]
-        mean = self.loss[self.horizons, :-1] / np.where(count > 0.0, count, np.nan)[:, None]
-        return np.moveaxis(np.where(self.has_forecast, mean, np.nan), 0, -1)
+        mean = self.loss[self.horizons, :experts] / np.where(count > 0.0, count, np.nan)[:, None]
+        return np.where(self.forecasts_made > 0, mean, np.nan).transpose(1, 2, 0)
+
+    def _compute_evidence(self, loss: Floats) -> Floats:
+        """Return the scores of some forecasters at every lead time by itself, shape (R, F, S)."""
+        independent = self.count / self._rows
+        mean = loss / np.maximum(self.count, 1e-12)[:, None]
+        evidence = self._groups.add(independent[:, None] * np.log(np.maximum(mean, LEAST_ERROR_MM)))
+        evidence = evidence - evidence.min(axis=1, keepdims=True)
+        is_active = self._groups.add((self.count > 0.0).astype(np.float64)) > 0.0
+        active = is_active[:, None].astype(np.float64)
+        return np.asarray(evidence + POOLED_SHARE * self._groups.average_others(evidence, active))
+
+
+_LOG_SET_PRIORS: Final = np.log(np.array(SET_PRIORS))[:, None]
+
+
+def add_shorter_lead_times(evidence: Floats, most: float) -> Floats:
+    """Return scores (R, F, S) in which each lead time adds the score of the shorter one, at most `most`.
+
+    The best forecaster of each lead time has the score 0.
+    """
+    scores = np.empty(evidence.shape)
+    shorter = np.zeros(evidence.shape[1:])
+    for position, own in enumerate(evidence):
+        score = own + np.minimum(shorter, most)
+        shorter = score - score.min(axis=0)
+        scores[position] = shorter
+    return scores
+
+
+def normalise(logits: Floats) -> Floats:
+    """Return weights (R, F, S) that sum to one over the forecasters, 0 where every logit is minus infinity."""
+    best = logits.max(axis=1, keepdims=True)
+    weights = np.exp(logits - np.where(np.isfinite(best), best, 0.0))
+    total = weights.sum(axis=1, keepdims=True)
+    return np.asarray(weights / np.where(total > 0.0, total, 1.0))
+
+
+def sum_products(shares: Floats, values: Sequence[Floats]) -> Floats:
+    """Return the mean of some arrays (R, ..., S) by their shares (R, arrays, S)."""
+    total = np.zeros(values[0].shape)
+    for position, value in enumerate(values):
+        share = shares[:, position]
+        total += (share if value.ndim == share.ndim else share[:, None]) * value
+    return total
 
 
 def limit_share(weights: Floats, first: int, most: float) -> Floats:
