@@ -529,6 +529,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("forecast_id"),
     )
     op.create_table(
+        "forecast_state",
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column(
+            "panel",
+            sa.String(length=96),
+            nullable=False,
+            comment="group of quantities, and interval of the grid in seconds",
+        ),
+        sa.Column("updated_at", Instant, nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False, comment="arrays of the combination, a NumPy archive"),
+        sa.PrimaryKeyConstraint("site", "panel"),
+        comment="state of the combined forecast after its newest issue; it can be computed again from the readings",
+    )
+    op.create_table(
         "forecast_withheld",
         sa.Column("id", BigId, nullable=False),
         sa.Column("series_id", BigId, nullable=False),

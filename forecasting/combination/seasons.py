@@ -54,6 +54,7 @@ class EarlierPeriods(ArrayState):
         self._origin_lags = (back[..., None] + around).reshape(len(lead_times), -1)
         self._target_lags = self._origin_lags - np.array(lead_times)[:, None]
         self._rows = int(self._origin_lags.max()) + 1
+        self._first_row = int(self._origin_lags.min())  # before it no earlier period is recorded
         self.history_mm = np.full((self._rows, stations), np.nan)
 
     def advance(self, row: int, held_mm: Floats) -> None:
@@ -62,6 +63,8 @@ class EarlierPeriods(ArrayState):
 
     def forecast(self, row: int, held_mm: Floats) -> Floats:
         """Return forecasts in mm, shape (R, S), NaN where no earlier period is recorded."""
+        if row < self._first_row:
+            return np.full((self._origin_lags.shape[0], held_mm.size), np.nan)
         later = self.history_mm[(row - self._target_lags) % self._rows]
         earlier = self.history_mm[(row - self._origin_lags) % self._rows]
         moved = later - earlier  # (R, cycles and readings around, S)

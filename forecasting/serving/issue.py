@@ -7,8 +7,8 @@
    `line` for comparison. Targets behind a failure window are withheld (`failure_limits`), and physical limits are
    applied (`limits`).
 
-The state of the combination is not stored: it follows from the readings alone, so a restart, a late reading and a
-corrected reading all lead to the same forecast, and the rows in the database can be computed again from the readings.
+The state of the combination is stored after each issue, so that the next one reads only new rows (`state`). It follows
+from the readings: after a restart, a late or a corrected reading the combination reads the panel again.
 """
 
 import re
@@ -19,9 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from forecasting.combination.combination import LINE, PERSISTENCE, CombinedForecast
-from forecasting.combination.run import run
-from forecasting.data.components import group_components
-from forecasting.data.series import Panel
+from forecasting.data.series import Floats, Panel
 from forecasting.errors import ForecastingError, HorizonError
 from forecasting.reasons import Reason, Value, join_reasons
 from forecasting.registry import COMBINED
@@ -31,6 +29,7 @@ from forecasting.serving.limits import hold_rows
 from forecasting.serving.networks import NetworkForecasts, run_network
 from forecasting.serving.readiness import Unready, find_newest_s, find_unready, lack_errors
 from forecasting.serving.records import Checkpoint, Forecast, Issue, Limits, Withheld, name_quantiles
+from forecasting.serving.state import PanelState, pack, resume, start
 
 LEAST_NAMED_SHARE = 0.05
 """Share of the combined forecast from which its reason names an expert."""
@@ -46,6 +45,7 @@ def issue_forecasts(
     *,
     checkpoints: Sequence[Checkpoint] = (),
     limits: Mapping[str, Limits] | None = None,
+    state: bytes | None = None,
 ) -> Issue:
     """Forecast every station of a panel at every horizon from the last row.
 
@@ -54,6 +54,7 @@ def issue_forecasts(
         horizons_s: Horizons in seconds. A horizon shorter than the interval of the panel is withheld.
         checkpoints: Networks that take part; a network that cannot run is reported in `Issue.failed`.
         limits: Physical limits by station.
+        state: `Issue.state` of the issue before, if there is one.
 
     Raises:
         HorizonError: There is no positive horizon.
@@ -70,19 +71,23 @@ def issue_forecasts(
     horizon_by_steps = {panel.steps(h): h for h in reversed(reachable_s)}
     steps = tuple(sorted(horizon_by_steps))
     distinct_s = tuple(horizon_by_steps[rows] for rows in steps)
-    networks, failed = _run_networks(panel, distinct_s, checkpoints)
     experiences = compare_motion(panel, max(steps))
     failure_limits = find_failure_limits(panel, steps, experiences)
-    combined = run(
-        _blank_boundless(panel, failure_limits),
-        distinct_s,
-        outside={network.checkpoint.model_hash: network.fans for network in networks},
-        failure=join_failure_forecasts(panel, steps, failure_limits),
-        groups=group_components(panel.stations),
-    )
+    readable = _blank_boundless(panel, failure_limits)
+    panel_state = resume(state, readable, steps) or start(readable, steps)
+    networks, failed = _run_networks(panel, distinct_s, checkpoints, panel_state.rows)
+    if panel_state.rows and {*panel_state.combination.outside} != {one.checkpoint.model_hash for one in networks}:
+        panel_state = start(readable, steps)
+        networks, failed = _run_networks(panel, distinct_s, checkpoints)
+    failure = join_failure_forecasts(panel, steps, failure_limits)
+    # readings of the interval of the last row may still come, so that the stored state ends one row before
+    settled = max(panel_state.rows, panel.values.shape[0] - 1)
+    panel_state = _advance(panel_state, readable, networks, failure, settled)
+    content = pack(panel_state, readable)
+    panel_state = _advance(panel_state, readable, networks, failure, panel.values.shape[0])
     panel_issue = _PanelIssue(
         panel,
-        combined.state.forecast(),
+        panel_state.combination.forecast(),
         networks,
         find_unready(panel),
         experiences,
@@ -101,7 +106,7 @@ def issue_forecasts(
     rows = hold_rows(panel, rows, limits or {})
     latency_ms = (time.perf_counter() - started) * 1000.0
     rows = [replace(row, latency_ms=latency_ms) for row in rows]
-    return Issue(tuple(rows), tuple(withheld), failed)
+    return Issue(tuple(rows), tuple(withheld), failed, content)
 
 
 def sort_horizons(horizons_s: Sequence[float]) -> tuple[float, ...]:
@@ -126,17 +131,39 @@ def name_family(expert: str) -> str:
 
 
 def _run_networks(
-    panel: Panel, horizons_s: tuple[float, ...], checkpoints: Sequence[Checkpoint]
+    panel: Panel, horizons_s: tuple[float, ...], checkpoints: Sequence[Checkpoint], first_row: int = 0
 ) -> tuple[list[NetworkForecasts], dict[str, Exception]]:
     """Return what the networks forecast, and why others failed, by hash."""
     networks: list[NetworkForecasts] = []
     failed: dict[str, Exception] = {}
     for checkpoint in checkpoints:
         try:
-            networks.append(run_network(panel, horizons_s, checkpoint))
+            networks.append(run_network(panel, horizons_s, checkpoint, first_row))
         except (ForecastingError, ModuleNotFoundError) as error:  # everything else is forecast anyway
             failed[checkpoint.model_hash] = error
     return networks, failed
+
+
+def _advance(
+    state: PanelState, panel: Panel, networks: Sequence[NetworkForecasts], failure: Floats | None, end: int
+) -> PanelState:
+    """Let the combination read the rows of a panel up to a row.
+
+    Args:
+        state: The combination, which is changed.
+        panel: Readings and drivers.
+        networks: Forecasts of the networks at every row.
+        failure: Forecasts of failure windows at every row, shape (T, S, H), or None.
+        end: Row after the last one that is read.
+    """
+    for row in range(state.rows, end):
+        state.combination.advance(
+            panel.values[row],
+            outside={network.checkpoint.model_hash: network.fans[row] for network in networks},
+            failure_mm=None if failure is None else failure[row],
+            drivers=None if panel.drivers is None else panel.drivers.values[row],
+        )
+    return PanelState(state.combination, end)
 
 
 def _blank_boundless(panel: Panel, limits: Mapping[str, FailureLimit]) -> Panel:

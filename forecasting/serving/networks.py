@@ -23,9 +23,8 @@ class NetworkForecasts:
     """What one network forecasts from every row of a panel that it was not trained on."""
 
     checkpoint: Checkpoint
-    # quantiles at the horizons of the issue, shape (T, S, H, 5); NaN before `first_row` and where there is no forecast
+    # quantiles at the horizons of the issue, shape (T, S, H, 5); NaN at rows of the training and without a forecast
     fans: Floats
-    first_row: int  # first row after the training data
     drivers: tuple[str, ...]  # driver channels that the network reads
     unready: Mapping[str, Unready] = field(default_factory=dict)  # by station
     refused: Mapping[float, tuple[Reason, Lack | None]] = field(default_factory=dict)  # by horizon in seconds
@@ -45,8 +44,16 @@ def load_network(checkpoint: Checkpoint) -> "tuple[NeuralForecaster, dict[str, A
     return forecaster, card
 
 
-def run_network(panel: Panel, horizons_s: tuple[float, ...], checkpoint: Checkpoint) -> NetworkForecasts:
+def run_network(
+    panel: Panel, horizons_s: tuple[float, ...], checkpoint: Checkpoint, first_row: int = 0
+) -> NetworkForecasts:
     """Run a network at every row from its calibration block on, which it has not seen in training.
+
+    Args:
+        panel: The record.
+        horizons_s: Horizons in seconds.
+        checkpoint: The network.
+        first_row: Row before which no forecast is needed.
 
     Raises:
         CheckpointError: The checkpoint cannot be used.
@@ -56,7 +63,8 @@ def run_network(panel: Panel, horizons_s: tuple[float, ...], checkpoint: Checkpo
     recipe = forecaster.recipe
     rows = panel.values.shape[0]
     unseen_from_s = float(card["bounds"]["calibration"][0])
-    first_row = int(np.clip(np.ceil((unseen_from_s - panel.start_s) / panel.step_s), 0, rows - 1))
+    first_unseen = int(np.ceil((unseen_from_s - panel.start_s) / panel.step_s))
+    first_row = min(max(first_row, first_unseen, 0), rows - 1)
     origins = np.arange(first_row, rows, dtype=np.int64)
     quantiles = read_quantiles(forecaster, panel, origins)
     fans = np.full((rows, len(panel.stations), len(horizons_s), quantiles.shape[-1]), np.nan)
@@ -72,7 +80,7 @@ def run_network(panel: Panel, horizons_s: tuple[float, ...], checkpoint: Checkpo
     fans[-1, silent_columns] = np.nan
     refused = {h: _refuse_horizon(panel, checkpoint.model, h, card) for h in horizons_s if h not in recipe.horizons_s}
     drivers = recipe.sources.names if recipe.sources else ()
-    return NetworkForecasts(checkpoint, fans, first_row, drivers, unready, refused)
+    return NetworkForecasts(checkpoint, fans, drivers, unready, refused)
 
 
 def read_quantiles(forecaster: "NeuralForecaster", panel: Panel, origins: Ints) -> Floats:

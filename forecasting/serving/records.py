@@ -101,6 +101,7 @@ class Issue:
     withheld: tuple[Withheld, ...]
     # hash of a checkpoint -> why its network could not run: a ForecastingError, or a ModuleNotFoundError without torch
     failed: dict[str, Exception]
+    state: bytes | None = None  # state of the combination, for the next issue; None: not stored
 
 
 @dataclass(frozen=True, slots=True)

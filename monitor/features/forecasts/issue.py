@@ -1,5 +1,6 @@
 """Issue the forecasts of a site: the combined forecast, which is shown, each network and the simple forecasts."""
 
+import base64
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,7 @@ from monitor.api.worker import list_models, refuse_unrequested, run_all_in_worke
 from monitor.features.forecasts.checkpoints import load_checkpoints, retire_older
 from monitor.features.forecasts.first_forecast import LACKS_ROWS, expect_forecast, expect_training, find_expectation
 from monitor.features.forecasts.queries import forecasts
+from monitor.features.forecasts.queries.states import load_states, save_states
 from monitor.features.forecasts.read_site import PROBE_STEPS, PanelRead, read_site
 from monitor.features.forecasts.tasks import (
     FORECAST_PANEL,
@@ -44,6 +46,7 @@ class _IssueInputs:
     panels: list[PanelRead]
     checkpoints: list[ModelRow]
     stages: dict[str, str]  # stage of movement by station
+    states: dict[str, bytes]  # state of the combination by name of the panel
 
     @property
     def samples_by_label(self) -> dict[str, SeriesSamples]:
@@ -66,7 +69,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         inputs = _load_inputs(c, site, now)
     if not inputs.samples_by_label:
         return "no recent readings of a series that is forecast"
-    answer = _run_workers(config, site, inputs)
+    answer, states = _run_workers(config, site, inputs)
     rows = _make_rows(answer, inputs, now)
     with db.read() as c:
         withheld = [
@@ -77,6 +80,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     with db.write() as c:
         added = forecasts.add_forecasts(c, rows)
         forecasts.add_withheld(c, withheld, now)
+        save_states(c, site.id, states, now)
         _retire_checkpoints(c, inputs.checkpoints, answer, rows, now)
     names = {row.model_hash: row.name for row in inputs.checkpoints}
     failures = [f"{names[model_hash]} failed: {reason}" for model_hash, reason in answer.failed.items()]
@@ -84,26 +88,42 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
 
 
 def _load_inputs(c: Connection, site: Site, now: datetime) -> _IssueInputs:
-    return _IssueInputs(read_site(c, site, now), load_checkpoints(c, site), forecasts.load_stages(c, site.id, now))
+    return _IssueInputs(
+        panels=read_site(c, site, now),
+        checkpoints=load_checkpoints(c, site),
+        stages=forecasts.load_stages(c, site.id, now),
+        states=load_states(c, site.id),
+    )
 
 
-def _run_workers(config: ServiceConfig, site: Site, inputs: _IssueInputs) -> PanelForecast:
-    requests = [
-        PanelForecastRequest(
+def _run_workers(config: ServiceConfig, site: Site, inputs: _IssueInputs) -> tuple[PanelForecast, dict[str, bytes]]:
+    """Return the forecasts of all panels, and the states of the combinations by name of the panel."""
+    requests = {
+        _name_panel(read.panel): PanelForecastRequest(
             read.record,
             read.panel.cadence.horizons_s,
             tuple(Checkpoint(row.kind, row.model_hash, row.path) for row in inputs.list_checkpoints(read.panel)),
+            base64.b64encode(inputs.states.get(_name_panel(read.panel), b"")).decode(),
         )
         for read in inputs.panels
         if read.record is not None
-    ]
-    paths = {checkpoint.path for request in requests for checkpoint in request.checkpoints}
+    }
+    paths = {checkpoint.path for request in requests.values() for checkpoint in request.checkpoints}
     files = list_models(config.paths.models, site.id, sorted(paths))
-    pieces = [piece for request in requests for piece in split_points(request)]
-    answer = join_points(run_all_in_workers(config.compute, FORECAST_PANEL, pieces, reads=files))
+    pieces = [(name, piece) for name, request in requests.items() for piece in split_points(request)]
+    requested = [piece for _, piece in pieces]
+    answers = list(run_all_in_workers(config.compute, FORECAST_PANEL, requested, reads=files))
+    states = {
+        name: base64.b64decode(answer.state) for (name, _), answer in zip(pieces, answers, strict=True) if answer.state
+    }
+    answer = join_points(answers)
     named = [*(row.station for row in answer.rows), *(entry.station for entry in answer.withheld)]
     refuse_unrequested(named, inputs.samples_by_label)
-    return answer
+    return answer, states
+
+
+def _name_panel(panel: SitePanel) -> str:
+    return f"{panel.group} every {panel.cadence.step_s:g} s"
 
 
 def _make_rows(answer: PanelForecast, inputs: _IssueInputs, now: datetime) -> list[forecasts.ForecastRow]:

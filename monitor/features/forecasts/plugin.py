@@ -153,6 +153,7 @@ def register_tables() -> Iterable[Table]:
         tables.forecast_withheld,
         tables.forecast_score,
         tables.forecast_month,
+        tables.forecast_state,
         tables.season,
     ]
 

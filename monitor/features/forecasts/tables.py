@@ -1,6 +1,18 @@
 """Forecasts, their scores and calibration, and the seasonal components of series."""
 
-from sqlalchemy import Boolean, Column, Double, Index, Integer, String, Table, Text, UniqueConstraint, false
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+)
 
 from monitor.api.store import BigId, Instant, Json, finite, metadata, translatable_text
 
@@ -138,6 +150,16 @@ forecast_month = Table(
     Column("crps", Double, nullable=False),
     comment="sums over the scored forecasts of a month, so that no view walks them all; errors without their sign",
     sqlite_with_rowid=False,
+)
+
+forecast_state = Table(
+    "forecast_state",
+    metadata,
+    Column("site", String(64), primary_key=True),
+    Column("panel", String(96), primary_key=True, comment="group of quantities, and interval of the grid in seconds"),
+    Column("updated_at", Instant, nullable=False),
+    Column("content", LargeBinary, nullable=False, comment="arrays of the combination, a NumPy archive"),
+    comment="state of the combined forecast after its newest issue; it can be computed again from the readings",
 )
 
 season = Table(

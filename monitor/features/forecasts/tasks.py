@@ -41,11 +41,19 @@ class SiteRecord:
 
 @dataclass(frozen=True, slots=True)
 class PanelForecastRequest:
-    """A record to forecast, and the networks that take part."""
+    """A record to forecast, and the networks that take part.
+
+    Attributes:
+        record: Readings and drivers.
+        horizons_s: Horizons in seconds.
+        checkpoints: Networks.
+        state: State of the combination after the issue before, base64; empty if there is none.
+    """
 
     record: SiteRecord
     horizons_s: tuple[float, ...]
     checkpoints: tuple[Checkpoint, ...] = ()
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +65,14 @@ class PanelForecast:
         withheld: Why other forecasts do not exist.
         failed: Hash of a checkpoint -> why its network could not run.
         outdated: Hashes of the failed checkpoints that only a new training can replace.
+        state: State of the combination for the next issue, base64; empty if it is not stored.
     """
 
     rows: tuple[Forecast, ...]
     withheld: tuple[Withheld, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     outdated: tuple[str, ...] = ()
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Functions that run in a worker process: a record of a site in, forecasts out. They do not open the database."""
 
+import base64
 from dataclasses import replace
 
 from forecasting.data.covariates import covariates_from_samples, join_facts, make_season, rows_from_covariates
@@ -18,10 +19,17 @@ def forecast_panel(request: tasks.PanelForecastRequest) -> tasks.PanelForecast:
     from forecasting.serving.issue import issue_forecasts
 
     panel = make_panel(request.record)
-    issue = issue_forecasts(panel, request.horizons_s, checkpoints=request.checkpoints, limits=request.record.limits)
+    issue = issue_forecasts(
+        panel,
+        request.horizons_s,
+        checkpoints=request.checkpoints,
+        limits=request.record.limits,
+        state=base64.b64decode(request.state),
+    )
     failed = {model_hash: _describe_failure(error) for model_hash, error in issue.failed.items()}
     outdated = [model_hash for model_hash, error in issue.failed.items() if isinstance(error, OutdatedCheckpointError)]
-    return tasks.PanelForecast(issue.rows, issue.withheld, failed, tuple(outdated))
+    state = base64.b64encode(issue.state or b"").decode()
+    return tasks.PanelForecast(issue.rows, issue.withheld, failed, tuple(outdated), state)
 
 
 def _describe_failure(error: Exception) -> str:

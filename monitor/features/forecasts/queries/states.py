@@ -1,0 +1,26 @@
+"""States of the combined forecasts between two issues."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select
+
+from monitor.api.database import save_rows
+from monitor.features.forecasts.tables import forecast_state
+
+
+def load_states(connection: Connection, site_id: str) -> dict[str, bytes]:
+    """Return the states of a site by name of the panel."""
+    t = forecast_state.c
+    query = select(t.panel, t.content).where(t.site == site_id)
+    return {row.panel: row.content for row in connection.execute(query)}
+
+
+def save_states(connection: Connection, site_id: str, states: Mapping[str, bytes], now: datetime) -> None:
+    """Replace the states of a site; states of panels that no longer exist are deleted."""
+    t = forecast_state.c
+    connection.execute(delete(forecast_state).where(t.site == site_id, t.panel.not_in(sorted(states))))
+    rows = [
+        {"site": site_id, "panel": panel, "content": content, "updated_at": now} for panel, content in states.items()
+    ]
+    save_rows(connection, forecast_state, rows)
