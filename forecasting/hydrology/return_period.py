@@ -1,7 +1,7 @@
-"""How rare a depth of rain is: extreme-value distributions from annual maxima, or between quantiles that were given.
+"""Return period of a depth of rain, from a distribution of annual maxima or from given quantiles.
 
-Ours because decisions recompute bit for bit without SciPy; it is `scipy.stats.genextreme` to 1e-9
-(`test_beside_libraries.py`).
+The module does not use SciPy, so that decisions can be recomputed bit for bit. It agrees with `scipy.stats.genextreme`
+to 1e-9 (`test_beside_libraries.py`).
 """
 
 import itertools
@@ -10,26 +10,35 @@ from dataclasses import dataclass
 from math import exp, expm1, fsum, gamma, inf, log, log1p
 from typing import Final
 
+# Annual maxima that a fit needs, by method.
 LEAST_YEARS: Final = {"gumbel": 10, "gev": 20}
 _EULER: Final = 0.577215664901532860
-BEYOND_RECORD: Final = 2.0  # no return period longer than so many times the record is read from it
+# Longest return period that a record supports, as a multiple of its length.
+BEYOND_RECORD: Final = 2.0
 
 
 class TooFewYearsError(ValueError):
-    """The record is too short for the distribution, or for the return period that is asked."""
+    """The record is too short for the distribution or for the requested return period."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extremes:
-    """Distribution of annual maxima, x(F) = location + scale * (1 - (-ln F)**shape) / shape; shape 0 is Gumbel's."""
+    """Distribution of annual maxima, x(F) = location + scale * (1 - (-ln F)**shape) / shape. Shape 0 is Gumbel.
 
-    location: float  # mm
-    scale: float  # mm, above zero
-    shape: float  # k in Hosking's sign: below zero has the heavy tail
-    years: int  # annual maxima behind it; 0 when it joins given quantiles
+    Attributes:
+        location: mm.
+        scale: mm, above zero.
+        shape: k with Hosking's sign: a negative shape has the heavy tail.
+        years: Number of annual maxima that were fitted.
+    """
+
+    location: float
+    scale: float
+    shape: float
+    years: int
 
     def depth(self, return_years: float) -> float:
-        """Depth (mm) that is exceeded once in so many years on average.
+        """Return the depth that is exceeded once in `return_years` on average, mm.
 
         >>> round(Extremes(50.0, 10.0, 0.0, 30).depth(10.0), 3)
         72.504
@@ -40,7 +49,9 @@ class Extremes:
         return self.location - self.scale * expm1(-self.shape * reduced) / self.shape
 
     def return_years(self, depth_mm: float) -> float:
-        """Years between exceedances of a depth on average, at least 1; infinite beyond the upper end of the tail.
+        """Return the average number of years between exceedances of a depth, at least 1.
+
+        It is infinite above the upper end of the distribution.
 
         >>> round(Extremes(50.0, 10.0, 0.0, 30).return_years(72.504), 2)
         10.0
@@ -50,24 +61,32 @@ class Extremes:
             if 1.0 - self.shape * z <= 0.0:
                 return inf if self.shape > 0.0 else 1.0
             z = -log1p(-self.shape * z) / self.shape
-        if z < -6.0:  # exp(-exp(6)) is nothing: exceeded every year
+        if z < -6.0:  # the probability of a smaller maximum, exp(-exp(6)), is negligible
             return 1.0
-        exceeded = -expm1(-exp(-z))
-        return inf if exceeded <= 0.0 else 1.0 / exceeded
+        probability = -expm1(-exp(-z))
+        return inf if probability <= 0.0 else 1.0 / probability
 
 
 def fit_extremes(maxima_mm: Sequence[float], method: str) -> Extremes:
     """Fit annual maxima by probability-weighted moments.
 
-    `method`: `gumbel` (Landwehr et al. 1979, Water Resour. Res. 15, 1055-1064) or `gev` (Hosking, Wallis and Wood 1985,
-    Technometrics 27, 251-261; the approximation of the shape is good for -0.5 < k < 0.5).
+    Args:
+        method: `gumbel` (Landwehr et al. 1979, Water Resour. Res. 15, 1055-1064) or `gev` (Hosking, Wallis and Wood
+            1985, Technometrics 27, 251-261; the approximation of the shape is good for -0.5 < k < 0.5).
+
+    Raises:
+        TooFewYearsError: There are fewer maxima than `LEAST_YEARS`.
+        ValueError: The maxima are all equal or not above zero, or their shape is outside -0.5 to 0.5.
     """
-    years, needed = len(maxima_mm), LEAST_YEARS[method]
+    years = len(maxima_mm)
+    needed = LEAST_YEARS[method]
     if years < needed:
         raise TooFewYearsError(f"{years} annual maxima are too few for {method}, which needs {needed}")
     if min(maxima_mm) <= 0.0 or min(maxima_mm) == max(maxima_mm):
         raise ValueError("annual maxima must be above zero and not all alike")
-    ordered, n = sorted(maxima_mm), years  # unbiased probability-weighted moments
+    # unbiased probability-weighted moments
+    ordered = sorted(maxima_mm)
+    n = years
     b0 = fsum(ordered) / n
     b1 = fsum(i * x for i, x in enumerate(ordered)) / (n * (n - 1))
     b2 = fsum(i * (i - 1) * x for i, x in enumerate(ordered)) / (n * (n - 1) * (n - 2))
@@ -85,26 +104,31 @@ def fit_extremes(maxima_mm: Sequence[float], method: str) -> Extremes:
 
 
 def join_quantiles(quantiles: Sequence[tuple[float, float]], return_years: float) -> float:
-    """Depth between given (return period in years, depth in mm), straight lines on Gumbel's reduced variate.
+    """Interpolate given quantiles linearly on Gumbel's reduced variate; return the depth of a return period, mm.
+
+    Args:
+        quantiles: Pairs of return period in years and depth in mm, in any order.
+
+    Raises:
+        TooFewYearsError: The return period is outside the given quantiles.
 
     >>> round(join_quantiles([(2.0, 50.0), (10.0, 80.0)], 5.0), 2)
     68.05
     """
-    known = sorted(quantiles)
-    if not known or not known[0][0] <= return_years <= known[-1][0]:
-        span = f"{known[0][0]:g} to {known[-1][0]:g} years" if known else "none"
+    ordered = sorted(quantiles)
+    if not ordered or not ordered[0][0] <= return_years <= ordered[-1][0]:
+        span = f"{ordered[0][0]:g} to {ordered[-1][0]:g} years" if ordered else "none"
         raise TooFewYearsError(f"a return period of {return_years:g} years lies outside the quantiles given ({span})")
-    for (t0, x0), (t1, x1) in itertools.pairwise(known):
+    for (t0, x0), (t1, x1) in itertools.pairwise(ordered):
         if t0 <= return_years <= t1:
             share = (_reduced(return_years) - _reduced(t0)) / (_reduced(t1) - _reduced(t0))
             return x0 + share * (x1 - x0)
-    return known[0][1]
+    return ordered[0][1]
 
 
 def years_of_depth(quantiles: Sequence[tuple[float, float]], depth_mm: float) -> float | None:
-    """Return period of a depth between given quantiles; None outside them."""
-    known = sorted(quantiles)
-    for (t0, x0), (t1, x1) in itertools.pairwise(known):
+    """Return the return period of a depth between given quantiles, years; None outside them."""
+    for (t0, x0), (t1, x1) in itertools.pairwise(sorted(quantiles)):
         if x0 <= depth_mm <= x1 and x1 > x0:
             reduced = _reduced(t0) + (depth_mm - x0) / (x1 - x0) * (_reduced(t1) - _reduced(t0))
             return 1.0 / -expm1(-exp(-reduced))
@@ -112,7 +136,7 @@ def years_of_depth(quantiles: Sequence[tuple[float, float]], depth_mm: float) ->
 
 
 def require_record(extremes: Extremes, return_years: float) -> None:
-    """Refuse a return period far beyond the record."""
+    """Raise TooFewYearsError if a return period is longer than `BEYOND_RECORD` times the record."""
     if return_years > BEYOND_RECORD * extremes.years:
         raise TooFewYearsError(
             f"a return period of {return_years:g} years is more than {BEYOND_RECORD:g} times the "
@@ -121,4 +145,5 @@ def require_record(extremes: Extremes, return_years: float) -> None:
 
 
 def _reduced(return_years: float) -> float:
+    """Return Gumbel's reduced variate of a return period."""
     return -log(-log1p(-1.0 / return_years))

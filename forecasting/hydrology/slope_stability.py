@@ -1,4 +1,4 @@
-"""Safety of an infinite slope: pore pressure from rain, factor of safety with its uncertainty, movement by shaking."""
+"""Stability of an infinite slope: pore pressure from rain, factor of safety, and displacement in an earthquake."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -6,12 +6,15 @@ from math import cos, erf, erfc, exp, log, log10, pi, radians, sin, sqrt, tan
 from typing import Final
 
 WATER_KN_M3: Final = 9.81
-_Z90: Final = 1.6448536269514722  # 5 % and 95 % of a normal distribution
+_Z90: Final = 1.6448536269514722  # 95 % quantile of the standard normal distribution
 
 
 @dataclass(frozen=True, slots=True)
 class InfiniteSlope:
-    """A planar slip surface parallel to the ground, with effective strength; standard deviations end in `_sd`."""
+    """A planar slip surface parallel to the ground, with effective strength parameters.
+
+    Standard deviations have `_sd` in their names.
+    """
 
     slope_deg: float  # angle of ground and slip surface
     depth_m: float  # vertical depth of the slip surface
@@ -27,9 +30,14 @@ class InfiniteSlope:
 
 @dataclass(frozen=True, slots=True)
 class Safety:
-    """Factor of safety: best estimate, standard deviation, 5 % and 95 % limits, and the share below 1.
+    """Factor of safety with its uncertainty.
 
-    `low`, `high` and `below_one` take the factor for lognormal.
+    Attributes:
+        best: Factor with the best estimate of each parameter.
+        sd: Standard deviation.
+        low: 5 % quantile of a lognormal distribution.
+        high: 95 % quantile of the same distribution.
+        below_one: Probability of a factor below 1, by the same distribution.
     """
 
     best: float
@@ -40,10 +48,11 @@ class Safety:
 
 
 def factor_of_safety(slope: InfiniteSlope, pressure_kpa: float) -> float:
-    """FS = [c' + (gamma z cos^2 b - u) tan phi'] / (gamma z sin b cos b), never below nothing.
+    """Return FS = [c' + (gamma z cos^2 b - u) tan phi'] / (gamma z sin b cos b).
 
-    `pressure_kpa`: pore pressure u at the slip surface; below zero is suction. Where it exceeds the normal stress the
-    frictional part is nothing (liquefied), not negative.
+    Args:
+        pressure_kpa: Pore pressure u at the slip surface; a negative pressure is suction. If it exceeds the normal
+            stress, the frictional part is 0 (liquefaction).
 
     Source: Skempton and DeLory 1957, 4th Int. Conf. Soil Mech. Found. Eng. 2, 378-381; in this form Iverson 2000.
 
@@ -61,12 +70,15 @@ def factor_of_safety(slope: InfiniteSlope, pressure_kpa: float) -> float:
 def compute_safety(
     slope: InfiniteSlope, pressure_kpa: float, pressure_of: Callable[[float], float] | None = None
 ) -> Safety:
-    """Factor of safety with its range by Taylor series: each parameter moved by one standard deviation to either side.
+    """Return the factor of safety with its uncertainty by the Taylor series method.
 
-    sd = sqrt(sum(((F+ - F-) / 2)**2)), parameters taken for independent; limits and share below 1 by the lognormal of
-    the same mean and variation.
+    Each parameter is changed by one standard deviation in both directions: sd = sqrt(sum(((F+ - F-) / 2)**2)). The
+    parameters are taken as independent. Quantiles are those of a lognormal distribution with the same mean and standard
+    deviation.
 
-    `pressure_of`: pressure by depth where the depth's own uncertainty changes it; None keeps it as it is.
+    Args:
+        pressure_of: Pore pressure in kPa as a function of depth in m, if the uncertainty of the depth changes the
+            pressure. None: the pressure does not depend on the depth.
 
     Source: Duncan 2000, J. Geotech. Geoenviron. Eng. 126, 307-316.
     """
@@ -79,24 +91,24 @@ def compute_safety(
         ("depth_m", slope.depth_sd_m),
     ):
         if sd > 0.0:
-            ends = []
+            factors = []
             for sign in (1.0, -1.0):
                 value = max(getattr(slope, name) + sign * sd, 0.0 if name == "cohesion_kpa" else 1e-6)
-                moved = replace(slope, **{name: value})
+                changed = replace(slope, **{name: value})
                 u = pressure_of(value) if name == "depth_m" and pressure_of is not None else pressure_kpa
-                ends.append(factor_of_safety(moved, u))
-            variance += ((ends[0] - ends[1]) / 2.0) ** 2
+                factors.append(factor_of_safety(changed, u))
+            variance += ((factors[0] - factors[1]) / 2.0) ** 2
     if slope.pressure_sd_kpa > 0.0:
-        over = factor_of_safety(slope, pressure_kpa + slope.pressure_sd_kpa)
-        under = factor_of_safety(slope, pressure_kpa - slope.pressure_sd_kpa)
-        variance += ((over - under) / 2.0) ** 2
-    return _spread(best, sqrt(variance))
+        at_high_pressure = factor_of_safety(slope, pressure_kpa + slope.pressure_sd_kpa)
+        at_low_pressure = factor_of_safety(slope, pressure_kpa - slope.pressure_sd_kpa)
+        variance += ((at_high_pressure - at_low_pressure) / 2.0) ** 2
+    return _make_safety(best, sqrt(variance))
 
 
 def pressure_below_table(depth_m: float, table_m: float, slope_deg: float) -> float:
-    """Pore pressure (kPa) at a vertical depth below ground, water flowing parallel to the slope.
+    """Return the pore pressure at a vertical depth below ground, kPa, for seepage parallel to the slope.
 
-    u = gamma_w (z - d) cos^2 b, negative above the water table at depth d.
+    u = gamma_w (z - d) cos^2 b, which is negative above the water table at depth d.
 
     >>> round(pressure_below_table(2.0, 0.0, 30.0), 3)
     14.715
@@ -104,28 +116,37 @@ def pressure_below_table(depth_m: float, table_m: float, slope_deg: float) -> fl
     return WATER_KN_M3 * (depth_m - table_m) * cos(radians(slope_deg)) ** 2
 
 
-def _spread(best: float, sd: float) -> Safety:
+def _make_safety(best: float, sd: float) -> Safety:
+    """Return a factor of safety with the quantiles of its lognormal distribution."""
     if sd <= 0.0 or best <= 0.0:
         return Safety(best, sd, best, best, 1.0 if best < 1.0 else 0.0)
-    spread = sqrt(log(1.0 + (sd / best) ** 2))
-    middle = log(best) - 0.5 * spread * spread
-    low, high = exp(middle - _Z90 * spread), exp(middle + _Z90 * spread)
-    return Safety(best, sd, low, high, 0.5 * (1.0 + erf(-middle / spread / sqrt(2.0))))
+    log_sd = sqrt(log(1.0 + (sd / best) ** 2))
+    log_mean = log(best) - 0.5 * log_sd * log_sd
+    return Safety(
+        best=best,
+        sd=sd,
+        low=exp(log_mean - _Z90 * log_sd),
+        high=exp(log_mean + _Z90 * log_sd),
+        below_one=0.5 * (1.0 + erf(-log_mean / log_sd / sqrt(2.0))),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What infiltration needs of the ground."""
+    """Properties of the ground that control infiltration."""
 
     slope_deg: float  # angle of the slope
-    conductivity_m_per_s: float  # saturated hydraulic conductivity in the vertical: no more than this infiltrates
+    conductivity_m_per_s: float  # saturated vertical hydraulic conductivity, the largest possible infiltration
     diffusivity_m2_per_s: float  # saturated hydraulic diffusivity D0
     water_table_m: float  # vertical depth of the steady water table before the rain
-    steady_flux_m_per_s: float = 0.0  # steady infiltration that keeps that water table
+    steady_flux_m_per_s: float = 0.0  # steady infiltration that maintains this water table
 
 
 def response(ratio: float) -> float:
-    """R(t*) = sqrt(t*/pi) exp(-1/t*) - erfc(1/sqrt(t*)), the response to constant infiltration; 0 at t* <= 0.
+    """Return the response to constant infiltration, R(t*) = sqrt(t*/pi) exp(-1/t*) - erfc(1/sqrt(t*)).
+
+    Args:
+        ratio: Dimensionless time t*; the response is 0 at t* <= 0.
 
     >>> response(0.0), round(response(1.0), 5), round(response(10.0), 4)
     (0.0, 0.05025, 0.9596)
@@ -136,18 +157,18 @@ def response(ratio: float) -> float:
 
 
 def pressure_head(ground: Ground, depth_m: float, rain: Sequence[tuple[float, float, float]], at_s: float) -> float:
-    """Pressure head (m of water) at a depth and an instant after rain that changes with time.
+    """Return the pressure head at a depth and an instant, m of water, for rain that varies with time.
 
     psi = (Z - d) beta + Z sum_i (I_i / K) [R(t_i*) - R(t_i* - T_i*)], t* = t 4 D0 cos^2 a / Z^2,
-    beta = cos^2 a - I_steady / K; I_i is at most K, and psi at most Z cos^2 a (the water table at the ground, flow
-    parallel to the slope).
+    beta = cos^2 a - I_steady / K. I_i is at most K, and psi at most Z cos^2 a (water table at the ground surface,
+    seepage parallel to the slope).
 
     Args:
-        rain: (begin in s, end in s, mm that fell) of each interval.
-        at_s: the instant, on the same clock; later rain does not count.
+        rain: Begin and end in seconds and rain in mm of each interval.
+        at_s: The instant in seconds. Later rain is ignored.
 
     Source: Iverson 2000, Water Resour. Res. 36, 1897-1910; superposed after Baum, Savage and Godt 2002, USGS
-    Open-File Report 02-424. Valid for ground near saturation, and times short against A / D0 of the catchment.
+    Open-File Report 02-424. Valid for ground near saturation, and for times much shorter than A / D0 of the catchment.
     """
     cosine2 = cos(radians(ground.slope_deg)) ** 2
     k = ground.conductivity_m_per_s
@@ -164,7 +185,7 @@ def pressure_head(ground: Ground, depth_m: float, rain: Sequence[tuple[float, fl
 
 
 def pore_pressure_kpa(head_m: float) -> float:
-    """Pressure of a head of water.
+    """Return the pressure of a head of water, kPa.
 
     >>> pore_pressure_kpa(2.0)
     19.62
@@ -172,15 +193,16 @@ def pore_pressure_kpa(head_m: float) -> float:
     return WATER_KN_M3 * head_m
 
 
+# Coefficients of the regression of `estimate_displacement`. `_EXPONENT_REMAINDER` is that of 1 - ac/amax.
 _CONSTANT: Final = 0.215
-_EXPONENT_REST: Final = 2.341
+_EXPONENT_REMAINDER: Final = 2.341
 _EXPONENT_RATIO: Final = -1.438
 _SIGMA_LOG10: Final = 0.510
 
 
 @dataclass(frozen=True, slots=True)
 class BlockDisplacement:
-    """Newmark displacement in cm: the median of the regression and one standard deviation to either side."""
+    """Newmark displacement in cm: the median of the regression, and one standard deviation below and above it."""
 
     median_cm: float
     low_cm: float
@@ -188,9 +210,13 @@ class BlockDisplacement:
 
 
 def critical_acceleration_g(factor_of_safety: float, slope_deg: float) -> float:
-    """Acceleration (g) at which a block begins to slide: a_c = (FS - 1) g sin(alpha).
+    """Return the acceleration at which a block begins to slide, in g: a_c = (FS - 1) g sin(alpha).
 
-    `factor_of_safety`: static factor of safety before the shaking, above 1.
+    Args:
+        factor_of_safety: Static factor of safety before the earthquake.
+
+    Raises:
+        ValueError: The factor of safety is not above 1, or the slope is not between 0 and 90 degrees.
 
     Source: Newmark 1965, Geotechnique 15, 139-160; in this form Jibson 1993, Transp. Res. Rec. 1411.
 
@@ -205,15 +231,16 @@ def critical_acceleration_g(factor_of_safety: float, slope_deg: float) -> float:
 
 
 def estimate_displacement(pga_g: float, critical_g: float) -> BlockDisplacement:
-    """Displacement of a rigid block from peak ground acceleration and critical acceleration, both in g.
+    """Return the displacement of a rigid block for a peak ground acceleration and a critical acceleration, both in g.
 
-    log10 D = 0.215 + log10[(1 - ac/amax)**2.341 (ac/amax)**-1.438] +- 0.510, D in cm; none where ac >= amax. Fitted to
-    2,270 records of 30 earthquakes; a regional index of damage, never a forecast of how far this slope moves.
+    log10 D = 0.215 + log10[(1 - ac/amax)**2.341 (ac/amax)**-1.438] +- 0.510, with D in cm; D is 0 if ac >= amax. The
+    regression was fitted to 2,270 records of 30 earthquakes. It is a regional index of damage and does not forecast how
+    far a certain slope moves.
 
     Source: Jibson 2007, Engineering Geology 91, 209-218, equation 6.
 
-    >>> found = estimate_displacement(0.4, 0.1)
-    >>> round(found.median_cm, 2), round(found.low_cm, 2), round(found.high_cm, 2)
+    >>> displacement = estimate_displacement(0.4, 0.1)
+    >>> round(displacement.median_cm, 2), round(displacement.low_cm, 2), round(displacement.high_cm, 2)
     (6.14, 1.9, 19.87)
     >>> estimate_displacement(0.1, 0.2).median_cm
     0.0
@@ -223,5 +250,5 @@ def estimate_displacement(pga_g: float, critical_g: float) -> BlockDisplacement:
     if pga_g <= critical_g:
         return BlockDisplacement(0.0, 0.0, 0.0)
     ratio = critical_g / pga_g
-    log = _CONSTANT + _EXPONENT_REST * log10(1.0 - ratio) + _EXPONENT_RATIO * log10(ratio)
-    return BlockDisplacement(10.0**log, 10.0 ** (log - _SIGMA_LOG10), 10.0 ** (log + _SIGMA_LOG10))
+    log_cm = _CONSTANT + _EXPONENT_REMAINDER * log10(1.0 - ratio) + _EXPONENT_RATIO * log10(ratio)
+    return BlockDisplacement(10.0**log_cm, 10.0 ** (log_cm - _SIGMA_LOG10), 10.0 ** (log_cm + _SIGMA_LOG10))

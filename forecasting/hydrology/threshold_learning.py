@@ -1,9 +1,9 @@
-"""The rain threshold of one slope, learned from its own rain and movement, with an honest account of its skill.
+"""Learn a rain threshold of one slope from its own rain and movement, and estimate its skill by cross-validation.
 
-The predictor at an instant is the largest rain sum over a window that ended within the last `lag`; an event is the
-beginning of a time of fast movement. Instants inside an event after its beginning are left out: they would count one
-event many times. Every instant without an event counts, rain without movement included (Leonarduzzi and Molnar 2020,
-Nat. Hazards Earth Syst. Sci. 20, 2905-2919).
+The predictor at an instant is the largest rain sum over a window that ended within the last `lag_s`. An event is the
+onset of fast movement. Instants within an event after its onset are left out, because they would count one event more
+than once. Every instant without an event counts, also one with rain and no movement (Leonarduzzi and Molnar 2020, Nat.
+Hazards Earth Syst. Sci. 20, 2905-2919).
 """
 
 from bisect import bisect_left, bisect_right
@@ -15,21 +15,29 @@ from itertools import accumulate, pairwise
 from math import fsum
 from typing import Final
 
+# Events, and calendar years with events, that learning needs.
 LEAST_EVENTS: Final = 5
 LEAST_YEARS: Final = 2
+# Share of the displacement of an event up to which movement has not begun.
 ONSET_SHARE: Final = 0.2
-_STEPS: Final = 60  # thresholds in the table at most
+# Largest number of thresholds in the table.
+_STEPS: Final = 60
 
 
 class TooFewEventsError(ValueError):
-    """There are too few events, or too few years with events, to learn anything."""
+    """There are too few events, or too few years with events, to learn a threshold."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdScore:
-    """One threshold held against all instants: hits and misses of events, false alarms and quiet instants.
+    """How one threshold separates instants with an event from those without.
 
-    `skill` is the true skill statistic, hit rate minus false-alarm rate (Peirce 1884).
+    Attributes:
+        over_mm: The threshold. A larger rain sum announces an event.
+        hits: Events that were announced.
+        misses: Events that were not.
+        false_alarms: Instants without an event that were announced.
+        quiet: Instants without an event that were not.
     """
 
     over_mm: float
@@ -40,49 +48,68 @@ class ThresholdScore:
 
     @property
     def hit_rate(self) -> float:
-        """Share of events that were announced."""
+        """The share of events that were announced."""
         return self.hits / (self.hits + self.misses) if self.hits + self.misses else 0.0
 
     @property
     def false_rate(self) -> float:
-        """Share of instants without an event that were announced."""
+        """The share of instants without an event that were announced."""
         return self.false_alarms / (self.false_alarms + self.quiet) if self.false_alarms + self.quiet else 0.0
 
     @property
     def skill(self) -> float:
-        """Hit rate minus false-alarm rate, -1 to 1; 0 is what chance gives."""
+        """The true skill statistic (Peirce 1884): hit rate minus false-alarm rate, -1 to 1. Chance gives 0."""
         return self.hit_rate - self.false_rate
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Instants with what rain said (mm; None where too little of the window was measured) and what the slope did."""
+    """Instants and whether an event begins at each.
+
+    Attributes:
+        times_s: Epoch seconds, ascending.
+        event: True at the onset of an event, False without an event, None for an instant that is left out.
+    """
 
     times_s: tuple[float, ...]
-    event: tuple[bool | None, ...]  # None inside an event after its beginning: left out
+    event: tuple[bool | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What was learned."""
+    """A learned threshold.
 
-    window_s: float  # of the rain sum
-    lag_s: float  # how long a crossing stands for movement
-    score: ThresholdScore  # in sample at the threshold chosen
-    cross: ThresholdScore  # the same by cross-validation: each year judged by what the other years taught
-    area: float  # area under the ROC curve, in sample
-    table: tuple[ThresholdScore, ...]  # ROC, one row per threshold, falling
-    events_s: tuple[float, ...]  # beginnings of the events that were used
-    lead_s: float | None  # of the hits: from the first crossing within the lag to the event, median; None without hits
-    years: tuple[int, ...]  # calendar years (UTC) with samples
+    Attributes:
+        window_s: Window of the rain sum.
+        lag_s: Time after a crossing of the threshold in which an event counts as announced.
+        score: Score of the threshold on the samples from which it was learned.
+        cross: Score by cross-validation: each year with the threshold that the other years give.
+        area: Area under the ROC curve, on the samples from which the threshold was learned.
+        table: Scores of all thresholds (ROC curve), the highest threshold first.
+        events_s: Onsets of the events that were used, epoch seconds.
+        lead_s: Median time from the first crossing within the lag to the event, of the hits; None without hits.
+        years: Calendar years (UTC) with samples.
+    """
+
+    window_s: float
+    lag_s: float
+    score: ThresholdScore
+    cross: ThresholdScore
+    area: float
+    table: tuple[ThresholdScore, ...]
+    events_s: tuple[float, ...]
+    lead_s: float | None
+    years: tuple[int, ...]
 
 
 def find_events(times_s: Sequence[float], rates: Sequence[float], over: float, apart_s: float) -> Samples:
-    """Label each instant: an event begins where the rate rises over a bound after it was below it for `apart_s`.
+    """Label each instant. An event begins when the rate exceeds a bound after not exceeding it for `apart_s`.
 
     Args:
-        times_s: instants, rising; each rate is the movement that begins there.
-        apart_s: fast times nearer to each other than this are one event.
+        times_s: Instants, epoch seconds, ascending.
+        rates: Rate of the movement that begins at each instant.
+        over: The bound, in the unit of the rates.
+        apart_s: Times of fast movement closer to each other than this are one event.
     """
     labels: list[bool | None] = []
     last_fast = float("-inf")
@@ -93,17 +120,22 @@ def find_events(times_s: Sequence[float], rates: Sequence[float], over: float, a
         else:
             labels.append(None if at_s - last_fast <= apart_s else False)
     if labels and labels[0]:
-        labels[0] = None  # it was moving when the record began: when that began nobody knows
+        labels[0] = None  # the slope moved already when the record began, so the onset is not known
     return Samples(tuple(times_s), tuple(labels))
 
 
 def date_onsets(samples: Samples, times_s: Sequence[float], values: Sequence[float], window_s: float) -> Samples:
-    """Move the beginning of each event to where its movement really begins within the window of its rate.
+    """Move the onset of each event to the instant at which its movement begins within the window of its rate.
 
-    The rate of a window that reaches forward is fast up to a whole window before anything moves, and rain that fell
-    meanwhile would come too late for it. The beginning is the last reading at which no more than ONSET_SHARE of the
-    window's displacement had happened; instants between are left out. `samples`: labels by the rate of the window that
-    begins at each instant.
+    The rate of a window that begins at an instant is high up to a whole window before the movement, and rain within the
+    window would come too late for it. The onset is the last reading at which at most `ONSET_SHARE` of the displacement
+    of the window has happened. Instants before it within the window are left out.
+
+    Args:
+        samples: Labels by the rate of the window that begins at each instant.
+        times_s: Epochs of the displacement, epoch seconds.
+        values: Displacement at these epochs.
+        window_s: Window of the rates.
     """
     labels = list(samples.event)
     index = {t: i for i, t in enumerate(samples.times_s)}
@@ -112,14 +144,14 @@ def date_onsets(samples: Samples, times_s: Sequence[float], values: Sequence[flo
             continue
         first = bisect_left(times_s, samples.times_s[i])
         last = min(bisect_left(times_s, samples.times_s[i] + window_s), len(times_s) - 1)
-        moved = values[last] - values[first]
-        begun = first
+        displacement = values[last] - values[first]
+        onset = first
         for k in range(first, last):
-            if values[k] - values[first] <= ONSET_SHARE * moved and times_s[k] in index:
-                begun = k
+            if values[k] - values[first] <= ONSET_SHARE * displacement and times_s[k] in index:
+                onset = k
         labels[i] = None
-        labels[index[times_s[begun]]] = True
-        for k in range(first + 1, begun):
+        labels[index[times_s[onset]]] = True
+        for k in range(first + 1, onset):
             if times_s[k] in index:
                 labels[index[times_s[k]]] = None
     return Samples(samples.times_s, tuple(labels))
@@ -134,31 +166,43 @@ def predict_rain(
     lag_s: float,
     least_share: float = 0.8,
 ) -> list[float | None]:
-    """Largest rain sum over `window_s` that ended within (t - lag, t] at each instant t; None where unknown.
+    """Return the largest rain sum over a window that ended within (t - lag, t], at each instant t, mm.
 
-    Known at t means interval ends up to t: nothing later is used.
+    Only intervals that end at t or before are used.
+
+    Args:
+        rain_s: Ends of the intervals of rain, epoch seconds, ascending.
+        rain_mm: Rain of each interval.
+        interval_s: Length of an interval.
+        at_s: The instants, epoch seconds, ascending.
+        window_s: Length of the window.
+        lag_s: The lag.
+        least_share: Share of a window that must be measured.
+
+    Returns:
+        A sum for each instant; None if no window is measured.
     """
     total = [0.0, *accumulate(rain_mm)]
-    ends: list[float | None] = []
+    sums: list[float | None] = []  # over the window that ends with each interval
     for i, end in enumerate(rain_s):
         first = bisect_right(rain_s, end - window_s + 0.5 * interval_s)
         share = (i + 1 - first) * interval_s / window_s
-        ends.append(total[i + 1] - total[first] if share >= least_share else None)
-    found: list[float | None] = []
-    best: deque[int] = deque()  # indices of falling sums inside the lag
+        sums.append(total[i + 1] - total[first] if share >= least_share else None)
+    largest_sums: list[float | None] = []
+    descending: deque[int] = deque()  # indices of descending sums within the lag, the largest first
     upcoming = 0
-    for at in at_s:
-        while upcoming < len(rain_s) and rain_s[upcoming] <= at:
-            value = ends[upcoming]
+    for instant_s in at_s:
+        while upcoming < len(rain_s) and rain_s[upcoming] <= instant_s:
+            value = sums[upcoming]
             if value is not None:
-                while best and (ends[best[-1]] or 0.0) <= value:
-                    best.pop()
-                best.append(upcoming)
+                while descending and (sums[descending[-1]] or 0.0) <= value:
+                    descending.pop()
+                descending.append(upcoming)
             upcoming += 1
-        while best and rain_s[best[0]] <= at - max(lag_s, interval_s):
-            best.popleft()
-        found.append(ends[best[0]] if best else None)
-    return found
+        while descending and rain_s[descending[0]] <= instant_s - max(lag_s, interval_s):
+            descending.popleft()
+        largest_sums.append(sums[descending[0]] if descending else None)
+    return largest_sums
 
 
 def learn_threshold(
@@ -170,39 +214,55 @@ def learn_threshold(
     lags_s: Sequence[float],
     least_events: int = LEAST_EVENTS,
 ) -> Learned:
-    """Choose window, lag and threshold by the true skill statistic, and judge the choice by years left out."""
+    """Choose window, lag and threshold with the highest skill, and estimate the skill by leaving out each year.
+
+    Args:
+        rain_s: Ends of the intervals of rain, epoch seconds, ascending.
+        rain_mm: Rain of each interval.
+        interval_s: Length of an interval.
+        samples: Instants with their labels.
+        windows_s: Windows to choose from.
+        lags_s: Lags to choose from.
+        least_events: Events that are needed.
+
+    Raises:
+        TooFewEventsError: There are too few events, or all lie in one year.
+    """
     years = [datetime.fromtimestamp(t, UTC).year for t in samples.times_s]
     series = {
         (w, lag): predict_rain(rain_s, rain_mm, interval_s, samples.times_s, w, lag)
         for w in windows_s
         for lag in lags_s
     }
-    # an instant counts when every window is known there: all choices are judged on the same instants
+    # All choices are compared on the same instants: those at which the sum over every window is known.
     used = [
         i
         for i, label in enumerate(samples.event)
         if label is not None and all(s[i] is not None for s in series.values())
     ]
-    beginnings = [i for i in used if samples.event[i]]
-    if len(beginnings) < least_events:
-        raise TooFewEventsError(f"{len(beginnings)} events with rain known before them; at least {least_events} needed")
-    if len(of := {years[i] for i in beginnings}) < LEAST_YEARS:
-        raise TooFewEventsError(f"all events lie in {min(of)}: cross-validation by year needs {LEAST_YEARS} years")
+    onsets = [i for i in used if samples.event[i]]
+    if len(onsets) < least_events:
+        raise TooFewEventsError(f"{len(onsets)} events with rain known before them; at least {least_events} needed")
+    event_years = {years[i] for i in onsets}
+    if len(event_years) < LEAST_YEARS:
+        raise TooFewEventsError(
+            f"all events lie in {min(event_years)}: cross-validation by year needs {LEAST_YEARS} years"
+        )
     (window_s, lag_s), over = _choose(series, samples, used)
     values = series[window_s, lag_s]
-    table = _table(values, samples, used)
-    curve = [(0.0, 0.0), *((r.false_rate, r.hit_rate) for r in table), (1.0, 1.0)]
-    short = predict_rain(rain_s, rain_mm, interval_s, samples.times_s, window_s, interval_s)
+    table = _make_table(values, samples, used)
+    curve = [(0.0, 0.0), *((row.false_rate, row.hit_rate) for row in table), (1.0, 1.0)]
+    without_lag = predict_rain(rain_s, rain_mm, interval_s, samples.times_s, window_s, interval_s)
     return Learned(
-        window_s,
-        lag_s,
-        _score(values, samples, used, over),
-        _cross_validate(series, samples, used, years, over),
-        fsum((x1 - x0) * (y0 + y1) / 2.0 for (x0, y0), (x1, y1) in pairwise(curve)),
-        tuple(table),
-        tuple(samples.times_s[i] for i in beginnings),
-        _lead(short, samples, beginnings, over, lag_s),
-        tuple(sorted({years[i] for i in used})),
+        window_s=window_s,
+        lag_s=lag_s,
+        score=_score(values, samples, used, over),
+        cross=_cross_validate(series, samples, used, years, over),
+        area=fsum((x1 - x0) * (y0 + y1) / 2.0 for (x0, y0), (x1, y1) in pairwise(curve)),
+        table=tuple(table),
+        events_s=tuple(samples.times_s[i] for i in onsets),
+        lead_s=_find_lead(without_lag, samples, onsets, over, lag_s),
+        years=tuple(sorted({years[i] for i in used})),
     )
 
 
@@ -217,17 +277,20 @@ def _cross_validate(
     for year in sorted({years[i] for i in used}):
         key, limit = _choose(series, samples, [i for i in used if years[i] != year])
         fold = _score(series[key], samples, [i for i in used if years[i] == year], limit)
-        hits, misses = hits + fold.hits, misses + fold.misses
-        false_alarms, quiet = false_alarms + fold.false_alarms, quiet + fold.quiet
+        hits += fold.hits
+        misses += fold.misses
+        false_alarms += fold.false_alarms
+        quiet += fold.quiet
     return ThresholdScore(over, hits, misses, false_alarms, quiet)
 
 
 def _choose(
     series: dict[tuple[float, float], list[float | None]], samples: Samples, used: Sequence[int]
 ) -> tuple[tuple[float, float], float]:
+    """Return window and lag, and the threshold, with the highest skill."""
     best = None
     for (window_s, lag_s), values in series.items():
-        for row in _table(values, samples, used):
+        for row in _make_table(values, samples, used):
             rank = (round(row.skill, 12), -lag_s, -window_s, row.over_mm)
             if best is None or rank > best[0]:
                 best = (rank, (window_s, lag_s), row.over_mm)
@@ -236,7 +299,8 @@ def _choose(
     return best[1], best[2]
 
 
-def _table(values: Sequence[float | None], samples: Samples, used: Sequence[int]) -> list[ThresholdScore]:
+def _make_table(values: Sequence[float | None], samples: Samples, used: Sequence[int]) -> list[ThresholdScore]:
+    """Return the score of each threshold between two values, the highest first."""
     ranked = sorted(((values[i] or 0.0, bool(samples.event[i])) for i in used), reverse=True)
     events = sum(1 for _, event in ranked if event)
     quiet = len(ranked) - events
@@ -249,11 +313,15 @@ def _table(values: Sequence[float | None], samples: Samples, used: Sequence[int]
             rows.append(ThresholdScore(0.5 * (value + below), hits, events - hits, false_alarms, quiet - false_alarms))
     if len(rows) <= _STEPS:
         return rows
-    # thin the table; where an event is gained or skill is greatest always stays
-    best = max(rows, key=lambda r: r.skill)
+    # Thin the table. The threshold with the highest skill, and those at which a hit is gained, remain.
+    best = max(rows, key=lambda row: row.skill)
     step = len(rows) / _STEPS
-    kept = {int(i * step) for i in range(_STEPS)} | {len(rows) - 1}
-    return [r for i, r in enumerate(rows) if i in kept or r is best or (i > 0 and r.hits > rows[i - 1].hits)]
+    evenly_spaced = {int(i * step) for i in range(_STEPS)} | {len(rows) - 1}
+    return [
+        row
+        for i, row in enumerate(rows)
+        if i in evenly_spaced or row is best or (i > 0 and row.hits > rows[i - 1].hits)
+    ]
 
 
 def _score(values: Sequence[float | None], samples: Samples, used: Sequence[int], over: float) -> ThresholdScore:
@@ -261,19 +329,24 @@ def _score(values: Sequence[float | None], samples: Samples, used: Sequence[int]
     for i in used:
         above = (values[i] or 0.0) > over
         if samples.event[i]:
-            hits, misses = hits + above, misses + (not above)
+            hits += above
+            misses += not above
         else:
-            false_alarms, quiet = false_alarms + above, quiet + (not above)
+            false_alarms += above
+            quiet += not above
     return ThresholdScore(over, hits, misses, false_alarms, quiet)
 
 
-def _lead(
-    values: Sequence[float | None], samples: Samples, beginnings: Sequence[int], over: float, lag_s: float
+def _find_lead(
+    values: Sequence[float | None], samples: Samples, onsets: Sequence[int], over: float, lag_s: float
 ) -> float | None:
-    leads = []
-    for i in beginnings:
-        at = samples.times_s[i]
-        first = bisect_right(samples.times_s, at - lag_s)
-        crossed = next((at - samples.times_s[j] for j in range(first, i + 1) if (values[j] or 0.0) > over), None)
-        leads += [] if crossed is None else [crossed]
-    return sorted(leads)[len(leads) // 2] if leads else None
+    """Return the median time from the first crossing within the lag to the onset, seconds; None without a crossing."""
+    leads_s = []
+    for i in onsets:
+        onset_s = samples.times_s[i]
+        first = bisect_right(samples.times_s, onset_s - lag_s)
+        crossings = (j for j in range(first, i + 1) if (values[j] or 0.0) > over)
+        crossing = next(crossings, None)
+        if crossing is not None:
+            leads_s.append(onset_s - samples.times_s[crossing])
+    return sorted(leads_s)[len(leads_s) // 2] if leads_s else None
