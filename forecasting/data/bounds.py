@@ -1,4 +1,4 @@
-"""How much of a file from outside is unpacked: a small archive may hold what no memory does."""
+"""Limits on the size of files that others wrote. A small archive may unpack to more than the memory holds."""
 
 import zipfile
 import zlib
@@ -8,35 +8,44 @@ from forecasting.errors import RecipeError
 
 TABLE_BYTES = 1 << 30  # of one table as text
 PACKED = frozenset({".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz"})
-# what a damaged or foreign zip raises while it is opened and unpacked
+# errors that a damaged zip raises when it is opened or unpacked
 DAMAGED = (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def read_part(archive: zipfile.ZipFile, name: str, most_bytes: int | None = None) -> bytes:
-    """One file of a zip, bounded before it is unpacked; no more is unpacked than the archive said."""
+    """Return the content of one file of a zip.
+
+    Raises:
+        RecipeError: The file unpacks to more than `most_bytes` (default `TABLE_BYTES`).
+    """
     check_part(archive, name, TABLE_BYTES if most_bytes is None else most_bytes)
     return archive.read(name)
 
 
 def check_part(archive: zipfile.ZipFile, name: str, most_bytes: int) -> None:
-    """Refuse one file of a zip that says that it unpacks to more than `most_bytes`."""
-    if (size := archive.getinfo(name).file_size) > most_bytes:
+    """Raise RecipeError if a file of a zip unpacks to more than `most_bytes`, by the size that the archive states."""
+    size = archive.getinfo(name).file_size
+    if size > most_bytes:
         raise RecipeError(
             f"{archive.filename}: {name} unpacks to {size >> 20} MiB; at most {most_bytes >> 20} MiB are read"
         )
 
 
 def check_size(path: Path, name: str | None = None) -> None:
-    """Refuse what is packed in a way that says nothing of its size, and what is too large.
+    """Check the size of a table before it is read.
+
+    Args:
+        name: Name of the file in messages; default is its path.
 
     Raises:
-        RecipeError: unpack it, or cut it; or it is a device, which has no end.
-        OSError: it is not there.
+        RecipeError: The file is too large, packed in a format that does not state its size, or a device.
+        OSError: The file does not exist.
     """
     called = name or path
     if path.is_char_device():
-        raise RecipeError(f"{called}: a device and no table")
+        raise RecipeError(f"{called}: is a device, expected a table")
     if path.suffix.lower() in PACKED:
         raise RecipeError(f"{called}: unpack it first (of packed tables, a recipe reads a .zip of one .csv)")
-    if (size := path.stat().st_size) > TABLE_BYTES:
+    size = path.stat().st_size
+    if size > TABLE_BYTES:
         raise RecipeError(f"{called}: {size >> 20} MiB; at most {TABLE_BYTES >> 20} MiB of one table are read")

@@ -1,15 +1,18 @@
-"""Which series share a panel, at which step, and how far ahead: one rule for the service and for files."""
+"""Which series share a panel, on which grid, and how far they are forecast. The service and files use the same rule."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+# Largest ratio of the intervals on one panel. On the grid of a much faster series, a daily series is mostly gaps.
 LIKE: Final = 3.0
-"""Intervals on one panel differ by this factor at most: on the grid of another a daily series is mostly gaps."""
-NEARLY: Final = 0.95  # of an interval: a horizon of 30 days reaches the next of monthly readings
-MOST_STEPS: Final = 4  # of the grid of the service in the shortest horizon
+# A horizon reaches the next reading if it is at least this share of the interval: 30 days for monthly readings.
+NEARLY: Final = 0.95
+# Steps of the grid of the service in the shortest horizon, at most.
+MOST_STEPS: Final = 4
 USUAL_HORIZONS_S: Final = (86_400.0, 604_800.0, 2_592_000.0)
-READINGS: Final = (1, 3)  # readings ahead that are forecast where no horizon reaches the next one
+# Readings ahead that are forecast if no horizon reaches the next reading.
+READINGS: Final = (1, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +20,12 @@ class Cadence:
     """Series that share a panel."""
 
     names: tuple[str, ...]  # sorted
-    interval_s: float  # of the slowest of them
-    horizons_s: tuple[float, ...]  # that make sense for them, rising
+    interval_s: float  # of the slowest series
+    horizons_s: tuple[float, ...]  # that reach the next reading, ascending
 
     @property
     def step_s(self) -> float:
-        """Of the grid that the service lays: a quarter of the shortest horizon where readings come that often.
-
-        Where they do not, it is their own interval, and each row has one reading.
+        """The step of the grid of the service: a quarter of the shortest horizon, but at least the interval.
 
         >>> [Cadence((), interval_s, (86400.0,)).step_s for interval_s in (3600.0, 28800.0, 86400.0)]
         [21600.0, 28800.0, 86400.0]
@@ -33,35 +34,38 @@ class Cadence:
 
 
 def list_cadences(intervals_s: Mapping[str, float], horizons_s: Sequence[float] = USUAL_HORIZONS_S) -> list[Cadence]:
-    """Panels of series by their intervals, the fastest first.
+    """Return which series share a panel, the fastest first.
 
-    Series share one where the slowest comes at most three times as seldom as the fastest, and the same horizons make
-    sense for them. So a slower series neither coarsens the panel of a faster one nor takes a horizon from it.
+    Series share a panel if the interval of the slowest is at most three times that of the fastest, and the same
+    horizons reach their next readings. A slower series therefore neither coarsens the panel of a faster series nor
+    removes a horizon.
 
-    >>> known = {"gnss": 3600.0, "insar": 518400.0, "crack": 604800.0, "total": 7200.0, "daily": 86400.0}
-    >>> [one.names for one in list_cadences(known)]
+    >>> intervals_s = {"gnss": 3600.0, "insar": 518400.0, "crack": 604800.0, "total": 7200.0, "daily": 86400.0}
+    >>> [cadence.names for cadence in list_cadences(intervals_s)]
     [('gnss', 'total'), ('daily',), ('crack', 'insar')]
     """
     groups: list[list[str]] = []
-    for name in sorted(intervals_s, key=lambda one: (intervals_s[one], one)):
-        own, first = intervals_s[name], intervals_s[groups[-1][0]] if groups else 0.0
-        if own > LIKE * first or keep_horizons(own, horizons_s) != keep_horizons(first, horizons_s):
+    for name in sorted(intervals_s, key=lambda series: (intervals_s[series], series)):
+        interval_s = intervals_s[name]
+        fastest_s = intervals_s[groups[-1][0]] if groups else 0.0
+        has_other_horizons = keep_horizons(interval_s, horizons_s) != keep_horizons(fastest_s, horizons_s)
+        if interval_s > LIKE * fastest_s or has_other_horizons:
             groups.append([])
         groups[-1].append(name)
-    slowest = [intervals_s[group[-1]] for group in groups]
-    return [
-        Cadence(tuple(sorted(group)), interval_s, choose_horizons(interval_s, horizons_s))
-        for group, interval_s in zip(groups, slowest, strict=True)
-    ]
+    cadences = []
+    for group in groups:
+        slowest_s = intervals_s[group[-1]]
+        cadences.append(Cadence(tuple(sorted(group)), slowest_s, choose_horizons(slowest_s, horizons_s)))
+    return cadences
 
 
 def keep_horizons(interval_s: float, horizons_s: Sequence[float]) -> tuple[float, ...]:
-    """Those that reach the next reading, rising."""
+    """Return the horizons that reach the next reading, ascending."""
     return tuple(sorted(h for h in horizons_s if h >= NEARLY * interval_s))
 
 
 def choose_horizons(interval_s: float, horizons_s: Sequence[float] = USUAL_HORIZONS_S) -> tuple[float, ...]:
-    """Horizons that make sense for a series; where none reaches its next reading, the next and the third one.
+    """Return the horizons of a series, seconds; if none reaches its next reading, the next and the third reading.
 
     >>> choose_horizons(3600.0), choose_horizons(950400.0), choose_horizons(3e6)
     ((86400.0, 604800.0, 2592000.0), (2592000.0,), (3000000.0, 9000000.0))

@@ -1,4 +1,4 @@
-"""Expected rain as it was known at each row of a panel: archived weather forecasts, never what fell afterwards."""
+"""Expected rain as it was known at each row of a panel, from archived weather forecasts."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,78 +12,92 @@ from forecasting.data.series import DAY_S, Floats, Panel
 from forecasting.errors import PanelError
 
 _UNIT_S = {"m": 60.0, "h": 3600.0, "d": DAY_S}
-_SLACK_S = 1e-3  # instants of rows are sums of floats
+_ROUNDING_S = 1e-3  # the instants of rows are sums of floats
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What one source said, issue by issue, of the time ahead."""
+    """The weather forecasts of one source.
 
-    name: str  # `station.quantity`
-    reach_s: float  # how far each issue looks ahead, seconds
-    issued_s: Floats  # instants of issue, epoch seconds, shape (N,), in any order
-    known_s: Floats  # when each could be read, not before its issue, shape (N,)
-    expected_mm: Floats  # rain expected in the reach after the issue, shape (N,)
+    Attributes:
+        name: `station.quantity`.
+        reach_s: Time after the issue in which the rain is expected, seconds.
+        issued_s: Instants of issue in any order, epoch seconds, shape (N,).
+        known_s: When each issue could be read, epoch seconds, shape (N,).
+        expected_mm: Rain expected within the reach, shape (N,).
+    """
+
+    name: str
+    reach_s: float
+    issued_s: Floats
+    known_s: Floats
+    expected_mm: Floats
 
     def __post_init__(self) -> None:
-        """Refuse issues that cannot be laid on a grid."""
+        """Raise PanelError if the shapes differ or the reach is not positive."""
         shapes = {self.issued_s.shape, self.known_s.shape, self.expected_mm.shape}
         if len(shapes) != 1 or self.issued_s.ndim != 1 or not self.reach_s > 0:
             raise PanelError(f"outlook {self.name}: one issue, one instant and one amount each, and a reach above 0")
 
 
 def find_reach_s(name: str) -> float | None:
-    """How far a quantity of a file looks ahead by its name, or None where it is no outlook.
+    """Return how far a quantity looks ahead by its name, seconds; None if it is no expected rain.
 
     >>> find_reach_s("R1.rain_next_24h_mm"), find_reach_s("R1.rain_next_3d"), find_reach_s("R1.rain_mm")
     (86400.0, 259200.0, None)
     """
-    found = re.search(r"_next_(\d+)([mhd])(?:_|$)", name)
-    return None if found is None or int(found[1]) == 0 else int(found[1]) * _UNIT_S[found[2]]
+    match = re.search(r"_next_(\d+)([mhd])(?:_|$)", name)
+    if match is None or int(match[1]) == 0:
+        return None
+    return int(match[1]) * _UNIT_S[match[2]]
 
 
 def lay_outlook(outlook: Outlook, panel: Panel) -> Covariate:
-    """The newest issue that could be read at each row and whose reach is not over; NaN where there is none.
+    """Return the newest forecast at each row of a panel: the last issue that could be read and whose reach is not over.
 
-    Row t rests on no issue that was known after t: what the weather office said later, and the rain that fell, are not
-    looked at. An amount below zero or without a value is left out.
+    Row t depends on no issue that was known after t, and not on the rain that fell. Negative and missing amounts are
+    left out. A row without a forecast is NaN.
     """
-    use = np.isfinite(outlook.expected_mm) & (outlook.expected_mm >= 0.0)
-    issued, expected = outlook.issued_s[use], outlook.expected_mm[use]
-    known = np.maximum(outlook.known_s[use], issued)
-    made = np.full(panel.values.shape[0], np.nan)
-    if not issued.size:
-        return Covariate(outlook.name, "outlook", made)
-    by_issue = np.lexsort((known, issued))
-    rank = np.empty(issued.size, dtype=np.int64)
-    rank[by_issue] = np.arange(issued.size)
-    by_known = np.lexsort((rank, known))
-    newest = by_issue[np.maximum.accumulate(rank[by_known])]
-    times = panel.times_s
-    place = np.searchsorted(known[by_known], times + _SLACK_S, side="right") - 1
-    spoken = newest[np.maximum(place, 0)]
-    valid = (place >= 0) & (issued[spoken] + outlook.reach_s > times + _SLACK_S)
-    made[valid] = expected[spoken[valid]]
-    return Covariate(outlook.name, "outlook", made)
+    is_usable = np.isfinite(outlook.expected_mm) & (outlook.expected_mm >= 0.0)
+    issued_s = outlook.issued_s[is_usable]
+    expected_mm = outlook.expected_mm[is_usable]
+    known_s = np.maximum(outlook.known_s[is_usable], issued_s)
+    values = np.full(panel.values.shape[0], np.nan)
+    if not issued_s.size:
+        return Covariate(outlook.name, "outlook", values)
+    by_issue = np.lexsort((known_s, issued_s))
+    rank_by_issue = np.empty(issued_s.size, dtype=np.int64)
+    rank_by_issue[by_issue] = np.arange(issued_s.size)
+    by_known = np.lexsort((rank_by_issue, known_s))
+    # the newest issue among those that are known, in the order in which they became known
+    newest = by_issue[np.maximum.accumulate(rank_by_issue[by_known])]
+    times_s = panel.times_s + _ROUNDING_S
+    known_count = np.searchsorted(known_s[by_known], times_s, side="right")
+    issue_of_row = newest[np.maximum(known_count - 1, 0)]
+    is_valid = (known_count > 0) & (issued_s[issue_of_row] + outlook.reach_s > times_s)
+    values[is_valid] = expected_mm[issue_of_row[is_valid]]
+    return Covariate(outlook.name, "outlook", values)
 
 
 def outlooks_from_samples(samples: Mapping[str, tuple[Any, Any]]) -> tuple[dict[str, tuple[Any, Any]], list[Outlook]]:
-    """Samples of a file parted into what was measured and what was expected, by the names of the quantities.
+    """Separate the samples of a file into measured series and expected rain, by the names of the quantities.
 
-    A file knows one time per value: that of the issue, at which it counts as known.
+    A file has one time for each value. For expected rain it is the issue, at which the value counts as known.
     """
-    measured, outlooks = {}, []
+    measured: dict[str, tuple[Any, Any]] = {}
+    outlooks = []
     for name, (times, values) in samples.items():
         reach_s = find_reach_s(name)
         if reach_s is None:
             measured[name] = (times, values)
             continue
-        issued, expected = (np.asarray(part, dtype=np.float64).ravel() for part in (times, values))
-        finite = np.isfinite(issued)
-        outlooks.append(Outlook(name, reach_s, issued[finite], issued[finite], expected[finite]))
+        issued_s = np.asarray(times, dtype=np.float64).ravel()
+        expected_mm = np.asarray(values, dtype=np.float64).ravel()
+        finite = np.isfinite(issued_s)
+        outlooks.append(Outlook(name, reach_s, issued_s[finite], issued_s[finite], expected_mm[finite]))
     return measured, outlooks
 
 
 def lay_outlooks(outlooks: Sequence[Outlook], panel: Panel) -> tuple[Covariate, ...]:
-    """Every outlook on the grid of a panel, by name."""
-    return tuple(lay_outlook(one, panel) for one in sorted(outlooks, key=lambda o: o.name))
+    """Return every outlook on the grid of a panel, by name."""
+    return tuple(lay_outlook(outlook, panel) for outlook in sorted(outlooks, key=lambda outlook: outlook.name))

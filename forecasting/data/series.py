@@ -1,10 +1,12 @@
-"""The regular panel that every model reads: stations on one UTC grid, gaps left as gaps.
+"""The regular panel that every model reads: stations on one UTC grid. Gaps stay gaps.
 
-In all of `forecasting`, where nothing else is said: `values` of a panel are in mm, shape (T, S), NaN where nothing was
-observed; its last row is the moment of issue; `origins` are row numbers, shape (N,); `steps` and `longest` are horizons
-in rows, `horizons_s` in seconds; fans have the quantiles .025, .1, .5, .9, .975 on their last axis, shape (N, S, 5),
-and what was observed is NaN where unknown. Of one series `times_s` are rising epoch seconds, `values` displacement in
-any unit and `sigmas` its standard deviations, 0 where unknown, each of shape (n,); velocities are per day.
+Conventions of the package `forecasting`, unless a docstring states otherwise:
+
+* Panel: `values` are in `Panel.unit`, shape (T, S), NaN without an observation. The last row is the moment of issue.
+* `origins` are row numbers, shape (N,). `steps` and `longest` are horizons in rows, `horizons_s` in seconds.
+* Fans: the quantiles .025, .1, .5, .9 and .975 on the last axis, shape (N, S, 5).
+* One series: `times_s` are ascending epoch seconds, `values` are in any unit, and `sigmas` are standard deviations, 0
+  if unknown, each of shape (n,). Velocities are per day.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,30 +29,32 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Samples = dict[str, tuple[ArrayLike, ArrayLike]]  # times in epoch seconds and values
+Samples = dict[str, tuple[ArrayLike, ArrayLike]]  # times in epoch seconds and values, by station
 
 DAY_S = 86_400.0
 MONTH_S = 365.25 / 12 * DAY_S
-LONG_TEXT: Final = dict.fromkeys(("station", "quantity", "time", "observed_at", "flags"), str)  # hold no numbers
-SAME: Final = 1.5  # intervals that differ by less are one interval of stations that miss readings now and then
+# Columns of a long table that contain text.
+LONG_TEXT: Final = dict.fromkeys(("station", "quantity", "time", "observed_at", "flags"), str)
+# Intervals of stations that differ by a smaller factor are one interval with missing readings.
+SAME: Final = 1.5
+# Flags of exported readings that count, as in the service. Readings with any other flag are left out.
 HARMLESS: Final = frozenset({"late", "backfill", "replayed", "revised", "resent", "step_confirmed"})
-"""Flags of exported readings that count all the same, as in the service; any other takes the reading out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Displacement of several stations on one regular grid."""
+    """One quantity of several stations on a regular grid, usually displacement."""
 
     start_s: float  # instant of the first row, epoch seconds UTC
     step_s: float  # interval between rows, seconds
     stations: tuple[str, ...]  # names, sorted, one per column
-    values: Floats  # displacement in mm since a stated zero, shape (T, S), NaN where nothing was observed
-    xy_m: Floats | None = None  # plan coordinates in metres, shape (S, 2), or None where unknown
-    drivers: "DriverRows | None" = None  # what may drive the slope, on the same rows, or None
+    values: Floats  # shape (T, S), NaN without an observation; the zero of displacement is arbitrary
+    xy_m: Floats | None = None  # plan coordinates in metres, shape (S, 2); None if unknown
+    drivers: "DriverRows | None" = None  # drivers of the slope on the same rows
     unit: str = "mm"  # of all values; only a panel in mm is motion
 
     def __post_init__(self) -> None:
-        """Refuse shapes and numbers that no model could read."""
+        """Raise PanelError if shapes do not fit or a number is infinite."""
         if not (np.isfinite(self.step_s) and self.step_s > 0) or not np.isfinite(self.start_s):
             raise PanelError("panel: start_s must be finite and step_s positive")
         if self.values.ndim != 2 or self.values.shape[1] != len(self.stations) or not self.stations:
@@ -65,7 +69,7 @@ class Panel:
             raise PanelError(f"panel: {self.drivers.rows} rows of drivers, {self.values.shape[0]} of values")
         facts = None if self.drivers is None else self.drivers.static
         if facts is not None and facts.shape[0] != len(self.stations):
-            raise PanelError(f"panel: fixed facts of {facts.shape[0]} stations, {len(self.stations)} are here")
+            raise PanelError(f"panel: properties of {facts.shape[0]} stations do not fit {len(self.stations)} stations")
 
     @property
     def times_s(self) -> Floats:
@@ -78,16 +82,20 @@ class Panel:
         return self.start_s + self.step_s * float(self.values.shape[0] - 1)
 
     def steps(self, horizon_s: float) -> int:
-        """Rows that a horizon spans."""
+        """Return how many rows a horizon spans.
+
+        Raises:
+            HorizonError: The horizon is shorter than half a row.
+        """
         count = round(horizon_s / self.step_s)
         if count < 1:
             raise HorizonError(f"a horizon of {horizon_s:g} s is shorter than the sampling interval {self.step_s:g} s")
         return count
 
     def head(self, rows: int) -> "Panel":
-        """The same panel as it was known after its first `rows` rows."""
-        known = None if self.drivers is None else self.drivers.head(rows)
-        return replace(self, values=self.values[:rows], drivers=known)
+        """Return the panel as it was known after its first `rows` rows."""
+        drivers = None if self.drivers is None else self.drivers.head(rows)
+        return replace(self, values=self.values[:rows], drivers=drivers)
 
 
 def panel_from_samples(
@@ -98,32 +106,38 @@ def panel_from_samples(
     xy_m: Mapping[str, Sequence[float]] | None = None,
     unit: str = "mm",
 ) -> Panel:
-    """Lay irregular samples on a regular grid without inventing a value.
+    """Return irregular samples on a regular grid.
 
-    A grid cell takes the mean of the samples within half a step of its instant; a cell without a sample is NaN.
-    Of several samples with the same time the last one given wins (the newest revision). Nothing is interpolated.
+    A cell is the mean of the samples within half a step of its instant, and NaN without a sample. Nothing is
+    interpolated. Of several samples with the same time, the last counts (the newest revision).
 
     Args:
         samples: Station to (times in epoch seconds, values in `unit`), in any order.
-        end_s: Last instant the grid must reach (the moment of issue); default is the newest sample.
-        xy_m: Station to plan coordinates in metres; used only where every station has one.
+        step_s: Length of a cell.
+        end_s: Last instant that the grid must reach (the moment of issue); default is the newest sample.
+        xy_m: Plan coordinates in metres by station; used only if every station has them.
+        unit: Unit of the values.
+
+    Raises:
+        PanelError: There is no finite sample, or a sample is newer than `end_s`.
     """
     if not step_s > 0:
         raise PanelError("panel: step_s must be positive")
     stations = tuple(sorted(samples))
     cleaned = {name: _clean(name, *samples[name]) for name in stations}
-    filled = [times for times, _ in cleaned.values() if times.size]
-    if not filled:
+    times_by_station = [times for times, _ in cleaned.values() if times.size]
+    if not times_by_station:
         raise PanelError("panel: there is no finite sample")
-    every = np.concatenate(filled)
-    first = float(every.min())
-    # the grid takes the samples' own phase, so that a jitter of a few minutes moves no sample to a neighbour cell
-    phase = float(np.median(np.mod(every - first + step_s / 2, step_s) - step_s / 2))
+    all_times = np.concatenate(times_by_station)
+    first = float(all_times.min())
+    # The grid has the phase of the samples, so that a jitter of a few minutes does not move a sample to another cell.
+    phase = float(np.median(np.mod(all_times - first + step_s / 2, step_s) - step_s / 2))
     start = first + phase
-    last = float(every.max()) if end_s is None else max(float(every.max()), end_s)
+    last = float(all_times.max()) if end_s is None else max(float(all_times.max()), end_s)
     rows = int(np.floor((last - start) / step_s + 0.5)) + 1
     offset = int(np.floor((first - start) / step_s + 0.5))
-    start, rows = start + offset * step_s, rows - offset
+    start += offset * step_s
+    rows -= offset
     if end_s is not None and start + (rows - 1) * step_s > end_s + step_s / 2:
         raise PanelError("panel: a sample is newer than the moment of issue")
     values = np.full((rows, len(stations)), np.nan)
@@ -132,31 +146,37 @@ def panel_from_samples(
         cells = np.floor((times - start) / step_s + 0.5).astype(np.int64)
         counts = np.bincount(cells, minlength=rows)[:rows]
         sums = np.bincount(cells, weights=readings, minlength=rows)[:rows]
-        seen = counts > 0
-        values[seen, column] = sums[seen] / counts[seen]
-    places = None
+        is_observed = counts > 0
+        values[is_observed, column] = sums[is_observed] / counts[is_observed]
+    coordinates = None
     if xy_m is not None and all(name in xy_m for name in stations):
-        places = np.array([list(xy_m[name]) for name in stations], dtype=np.float64)
-    return Panel(start, float(step_s), stations, values, places, unit=unit)
+        coordinates = np.array([list(xy_m[name]) for name in stations], dtype=np.float64)
+    return Panel(start, float(step_s), stations, values, coordinates, unit=unit)
 
 
 def read_long_csv(
     path: str | Path, *, quantity: str | None = None, step_s: float | None = None, name: str | None = None
 ) -> Panel:
-    """Read displacement from a long CSV `time,station,quantity,value` (header required, extra columns ignored).
+    """Read displacement from a long CSV `time,station,quantity,value`, with a header. Other columns are ignored.
 
-    What `slopeward export SITE observations` writes is one too; readings that bear a flag are left out,
-    except for `HARMLESS` ones.
+    The output of `slopeward export SITE observations` has this form. Readings with a flag that is not in `HARMLESS` are
+    left out. The unit of the values is that of a column `unit`, or else of the suffix of the quantity
+    (`displacement_m`). The panel is in mm.
 
-    A column `unit`, else the suffix of the quantity, states the unit of values (`displacement_m`); the panel is in mm.
-    `quantity`: which quantity to take; default is the only one whose name starts with `displacement`.
+    Args:
+        quantity: The quantity to read; default is the only one whose name starts with `displacement`.
+        step_s: Length of a cell; default is the usual interval of the series.
+        name: Name of the file in messages; default is its path.
+
+    Raises:
+        PanelError: The file is no such table, or there are several quantities of displacement.
     """
     samples = read_long_samples(path, quantity=quantity, name=name)
     return panel_from_samples(samples, find_step(samples, name or path) if step_s is None else step_s)
 
 
 def find_step(samples: Samples, name: str | Path) -> float:
-    """The usual interval of several series."""
+    """Return the usual interval of several series, seconds."""
     gaps = np.concatenate([np.diff(np.unique(np.asarray(times, dtype=float))) for times, _ in samples.values()])
     if not gaps.size:
         raise PanelError(f"{name}: one sample per station gives no interval")
@@ -164,34 +184,35 @@ def find_step(samples: Samples, name: str | Path) -> float:
 
 
 def split_by_interval(samples: Samples, horizons_s: Sequence[float] = USUAL_HORIZONS_S) -> list[tuple[Samples, float]]:
-    """Stations that share a grid with its step, the shortest first (`list_cadences`); one sample has no interval.
+    """Return the groups of stations that share a grid, with the step of each, the shortest first (`list_cadences`).
+
+    A station with one sample has no interval and is added to the largest group.
 
     >>> hours, days = range(0, 864000, 3600), range(0, 864000, 86400)
     >>> parts = split_by_interval({"A": (hours, hours), "B": (days, days), "C": (hours, hours), "D": ([0], [1])})
     >>> [(list(part), step_s) for part, step_s in parts]
     [(['A', 'C', 'D'], 3600.0), (['B'], 86400.0)]
     """
-    gaps = {}
+    gaps_s = {}
     for name, (times, values) in samples.items():
         finite = np.isfinite(np.asarray(values, dtype=float))
-        gaps[name] = np.diff(np.unique(np.asarray(times, dtype=float)[finite]))
-    own = {name: nominal_step(one) for name, one in gaps.items() if one.size}
-    cadences = list_cadences(own, horizons_s)
+        gaps_s[name] = np.diff(np.unique(np.asarray(times, dtype=float)[finite]))
+    intervals_s = {name: nominal_step(gaps) for name, gaps in gaps_s.items() if gaps.size}
+    cadences = list_cadences(intervals_s, horizons_s)
     if not cadences:
         raise PanelError("one sample per station gives no interval")
+    largest = max(cadences, key=lambda cadence: len(cadence.names))
     parts = []
-    for one in cadences:
-        lone = [*(samples.keys() - own)] if one is max(cadences, key=lambda c: len(c.names)) else []
-        # the usual gap of those that come as seldom as the slowest: one long pause of a station moves no grid
-        seldom = [gaps[name] for name in one.names if own[name] * SAME > one.interval_s]
-        parts.append(
-            ({name: samples[name] for name in sorted([*one.names, *lone])}, nominal_step(np.concatenate(seldom)))
-        )
+    for cadence in cadences:
+        names = [*cadence.names, *(samples.keys() - intervals_s if cadence is largest else ())]
+        # The step is the usual gap of the slowest stations, so that one long pause of a station does not change it.
+        slowest = [gaps_s[name] for name in cadence.names if intervals_s[name] * SAME > cadence.interval_s]
+        parts.append(({name: samples[name] for name in sorted(names)}, nominal_step(np.concatenate(slowest))))
     return parts
 
 
 def read_long_samples(path: str | Path, *, quantity: str | None = None, name: str | None = None) -> Samples:
-    """Times in epoch seconds and displacement in mm by station; arguments as those of `read_long_csv`."""
+    """Return times in epoch seconds and displacement in mm by station. The arguments are those of `read_long_csv`."""
     import pandas as pd
 
     called = name or path
@@ -200,10 +221,10 @@ def read_long_samples(path: str | Path, *, quantity: str | None = None, name: st
     if missing:
         raise PanelError(f"{called}: column {min(missing)} is missing")
     if quantity is None:
-        found = sorted(name for name in frame["quantity"].dropna().unique() if name.startswith("displacement"))
-        if len(found) != 1:
-            raise PanelError(f"{called}: name one quantity, displacement columns found: {', '.join(found) or 'none'}")
-        quantity = found[0]
+        names = sorted(name for name in frame["quantity"].dropna().unique() if name.startswith("displacement"))
+        if len(names) != 1:
+            raise PanelError(f"{called}: name one quantity, displacement columns found: {', '.join(names) or 'none'}")
+        quantity = names[0]
     frame = frame[frame["quantity"] == quantity]
     if frame.empty:
         raise PanelError(f"{called}: no row has quantity {quantity}")
@@ -222,46 +243,59 @@ def read_long_samples(path: str | Path, *, quantity: str | None = None, name: st
 
 
 def read_scales(rows: "pd.DataFrame", quantity: str) -> Any:
-    """How many millimetres one unit of each row of a displacement is: by its `unit`, else by the quantity's suffix.
+    """Return how many millimetres one unit of each row of a displacement is.
 
-    Raises PanelError: a unit is none of length.
+    The unit is that of the column `unit`, or else of the suffix of the quantity.
+
+    Raises:
+        PanelError: A unit is no unit of length.
     """
-    usual = read_scale(quantity)
+    scale_of_suffix = read_scale(quantity)
     if "unit" not in rows.columns:
-        return usual
+        return scale_of_suffix
     units = rows["unit"].fillna("").str.strip()
-    if unknown := sorted({*units} - {"", *LENGTHS}):
+    unknown = sorted({*units} - {"", *LENGTHS})
+    if unknown:
         raise PanelError(f"{quantity} in {unknown[0]!r}; expected {', '.join(LENGTHS)}")
-    return units.map(LENGTHS).fillna(usual)
+    return units.map(LENGTHS).fillna(scale_of_suffix)
 
 
 def read_long_table(path: Any, **options: Any) -> "pd.DataFrame":
-    """A long CSV as a frame, its instants in `time`; exported observations call them `observed_at`."""
+    """Read a long CSV. The column `observed_at` of exported observations is renamed to `time`."""
     frame = read_table(path, **options)
     return frame if "time" in frame.columns else frame.rename(columns={"observed_at": "time"})
 
 
 def read_sound_rows(path: Any, name: str | None = None) -> "pd.DataFrame":
-    """A long CSV without the rows whose `flags` say that their reading does not count; all rows where there are none.
+    """Read a long CSV without the readings that are flagged.
 
-    The last row of an epoch is the one that speaks: where it is flagged the rows before it do not count either.
+    The last row of an epoch counts. If it is flagged, the earlier rows of the epoch do not count either. A table
+    without flags is returned unchanged.
     """
     frame = read_long_table(path, name=name, dtype=LONG_TEXT)
     key = ["station", "quantity", "time"]
     if not {"flags", *key} <= set(frame.columns):
         return frame
-    speaking = frame[~frame.duplicated(key, keep="last")]
-    return speaking[~find_flagged(speaking)]
+    newest = frame[~frame.duplicated(key, keep="last")]
+    return newest[~find_flagged(newest)]
 
 
 def find_flagged(frame: "pd.DataFrame") -> "pd.Series[bool]":
-    """Which rows have a flag that takes their reading out; none where there is no column of flags."""
-    words = frame["flags"].fillna("") if "flags" in frame.columns else frame["station"].map(lambda _: "")
-    return words.map(lambda text: any(flag not in HARMLESS for flag in text.split(",") if flag)).astype(bool)
+    """Return for each row whether a flag excludes its reading. Without a column `flags`, no reading is excluded."""
+    flags = frame["flags"].fillna("") if "flags" in frame.columns else frame["station"].map(lambda _: "")
+    return flags.map(lambda text: any(flag not in HARMLESS for flag in text.split(",") if flag)).astype(bool)
 
 
 def read_table(path: Any, *, name: str | None = None, **options: Any) -> "pd.DataFrame":
-    """A CSV as a frame."""
+    """Read a CSV.
+
+    Args:
+        name: Name of the file in messages; default is its path.
+        options: Arguments of `pandas.read_csv`.
+
+    Raises:
+        PanelError: The file cannot be read.
+    """
     import pandas as pd
 
     try:
@@ -274,21 +308,21 @@ def read_table(path: Any, *, name: str | None = None, **options: Any) -> "pd.Dat
 
 
 def nominal_step(gaps_s: ArrayLike) -> float:
-    """The interval a set of sampling gaps stands for: their median, or a mean month where all are calendar months.
+    """Return the interval of a series: the median of its gaps, or the mean month if all gaps are calendar months.
 
-    On a grid of 31 days monthly readings would slip by a cell in five years.
+    On a grid of 31 days, monthly readings would be off by a cell after five years.
 
     >>> nominal_step([86400.0 * d for d in (31, 28, 31, 30)]) / 86400.0
     30.4375
     """
     gaps = np.asarray(gaps_s, dtype=np.float64)
-    middle = float(np.median(gaps))
-    monthly = 28 * DAY_S <= middle <= 31 * DAY_S and float(np.ptp(gaps[gaps <= 31 * DAY_S])) >= DAY_S
-    return MONTH_S if monthly else middle
+    median_s = float(np.median(gaps))
+    is_monthly = 28 * DAY_S <= median_s <= 31 * DAY_S and float(np.ptp(gaps[gaps <= 31 * DAY_S])) >= DAY_S
+    return MONTH_S if is_monthly else median_s
 
 
 def horizon_key(horizon_s: float) -> str:
-    """The text under which a horizon is filed in JSON.
+    """Return the key of a horizon in JSON documents.
 
     >>> horizon_key(604800.0)
     '604800'
@@ -297,15 +331,17 @@ def horizon_key(horizon_s: float) -> str:
 
 
 def _clean(name: str, times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
-    when = np.asarray(times, dtype=np.float64).ravel()
-    what = np.asarray(values, dtype=np.float64).ravel()
-    if when.shape != what.shape:
-        raise PanelError(f"station {name}: {when.size} times but {what.size} values")
-    finite = np.isfinite(when) & np.isfinite(what)
-    when, what = when[finite], what[finite]
-    order = np.argsort(when, kind="stable")
-    when, what = when[order], what[order]
-    if when.size:
-        newest = np.append(when[1:] != when[:-1], True)
-        when, what = when[newest], what[newest]
-    return when, what
+    """Return the finite samples in order of time. Of several with the same time, the last is kept."""
+    times_s = np.asarray(times, dtype=np.float64).ravel()
+    numbers = np.asarray(values, dtype=np.float64).ravel()
+    if times_s.shape != numbers.shape:
+        raise PanelError(f"station {name}: {times_s.size} times but {numbers.size} values")
+    finite = np.isfinite(times_s) & np.isfinite(numbers)
+    order = np.flatnonzero(finite)[np.argsort(times_s[finite], kind="stable")]
+    times_s = times_s[order]
+    numbers = numbers[order]
+    if times_s.size:
+        is_newest = np.append(times_s[1:] != times_s[:-1], True)
+        times_s = times_s[is_newest]
+        numbers = numbers[is_newest]
+    return times_s, numbers

@@ -1,4 +1,4 @@
-"""Trailing means and slopes over gaps: the two numbers every simple forecast is made of."""
+"""Trailing means and slopes of a panel with gaps, and values before and after given rows."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -7,115 +7,129 @@ import numpy as np
 
 from forecasting.data.series import Floats, Ints
 
-HOLD_STEPS = 3  # A last value is carried at most this many rows; beyond that the series is stale
+HOLD_STEPS = 3  # the last value is used for at most this many rows; after that the series is stale
+# Numbers of one intermediate array that fit into the processor cache. With larger arrays the sums take twice as long.
 IN_CACHE = 25_000
-"""Sums of windows that are worked on at a time: more do not stay in the nearest memory, and it takes twice as long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trailing:
-    """Moments of the last `length` rows at each origin, shapes (N, S)."""
+    """Moments of the last rows at each origin, shapes (N, S)."""
 
     count: Floats  # observed rows
     mean: Floats  # mean of the observed values, NaN where there is none
     age: Floats  # mean distance of the observed rows from the origin, in rows
-    slope: Floats  # least-squares slope per row, 0 where fewer than two rows are observed
+    slope: Floats  # least-squares slope per row, 0 if fewer than two rows are observed
 
 
 def trailing(values: Floats, origins: Ints, lengths: Iterable[int]) -> dict[int, Trailing]:
-    """Moments over the last m rows, origin included, for every m of `lengths` in one pass.
+    """Return the moments of the last m rows, including the origin, for every m of `lengths`.
 
-    Sums run lag by lag in a fixed order and read nothing after the origin, so a later value cannot change one bit.
+    All lengths are computed in one pass. The sums are added in a fixed order and read no row after the origin, so a
+    later value does not change any bit of the result.
     """
-    wanted = set(lengths)
+    length_set = set(lengths)
     width = max(1, IN_CACHE // max(1, origins.size))
     starts = range(0, max(1, values.shape[1]), width)
-    parts = [_trail(values[:, s : s + width], origins, wanted) for s in starts]
+    parts = [_sum_moments(values[:, first : first + width], origins, length_set) for first in starts]
     if len(parts) == 1:
         return parts[0]
 
     names = [field.name for field in fields(Trailing)]
-    return {
-        m: Trailing(*(np.concatenate([getattr(part[m], n) for part in parts], axis=1) for n in names)) for m in wanted
-    }
+    joined = {}
+    for length in length_set:
+        columns = [np.concatenate([getattr(part[length], name) for part in parts], axis=1) for name in names]
+        joined[length] = Trailing(*columns)
+    return joined
 
 
-def _trail(values: Floats, origins: Ints, wanted: set[int]) -> dict[int, Trailing]:
+def _sum_moments(values: Floats, origins: Ints, lengths: set[int]) -> dict[int, Trailing]:
     shape = (origins.size, values.shape[1])
-    first = max(0, int(origins.min(initial=values.shape[0])) - max(wanted) + 1)
-    values, origins = values[first:], origins - first
-    known = np.isfinite(values)
-    seen, plain = known.astype(np.float64), np.where(known, values, 0.0)
-    n, x, xx, y, xy, spare = (np.zeros(shape) for _ in range(6))
-    # consecutive origins, as a history asks for them, are read in place
+    first = max(0, int(origins.min(initial=values.shape[0])) - max(lengths) + 1)
+    values = values[first:]
+    origins = origins - first
+    is_observed = np.isfinite(values)
+    observed = is_observed.astype(np.float64)
+    filled = np.where(is_observed, values, 0.0)
+    # sums over the rows of a window, with x the lag of a row: 1, x, x², y and xy
+    n, x, xx, y, xy, scratch = (np.zeros(shape) for _ in range(6))
+    # consecutive origins are read as slices, without a copy
     begin = int(origins[0]) if origins.size and (np.diff(origins) == 1).all() else None
-    out: dict[int, Trailing] = {}
-    for lag in range(max(wanted)):
+    moments: dict[int, Trailing] = {}
+    for lag in range(max(lengths)):
         if begin is None:
             rows = np.maximum(origins - lag, 0)
-            there, value, before = seen[rows], plain[rows], 0
-            there[origins < lag] = value[origins < lag] = 0.0
+            row_observed = observed[rows]
+            row_values = filled[rows]
+            row_observed[origins < lag] = 0.0
+            row_values[origins < lag] = 0.0
+            skipped = 0
         else:
-            before = min(max(lag - begin, 0), origins.size)  # origins whose row lies before the record
-            own = slice(begin + before - lag, max(begin + origins.size - lag, 0))
-            there, value = seen[own], plain[own]
-        term = spare[before:]
-        n[before:] += there
-        y[before:] += value
+            skipped = min(max(lag - begin, 0), origins.size)  # origins whose row is before the record
+            span = slice(begin + skipped - lag, max(begin + origins.size - lag, 0))
+            row_observed = observed[span]
+            row_values = filled[span]
+        product = scratch[skipped:]
+        n[skipped:] += row_observed
+        y[skipped:] += row_values
         if lag:
-            x[before:] += np.multiply(there, lag, out=term)
-            xx[before:] += np.multiply(term, lag, out=term)
-            xy[before:] += np.multiply(value, lag, out=term)
-        if lag + 1 in wanted:
-            out[lag + 1] = _moments(n, x, xx, y, xy)
-    return out
+            x[skipped:] += np.multiply(row_observed, lag, out=product)
+            xx[skipped:] += np.multiply(product, lag, out=product)
+            xy[skipped:] += np.multiply(row_values, lag, out=product)
+        if lag + 1 in lengths:
+            moments[lag + 1] = _make_trailing(n, x, xx, y, xy)
+    return moments
 
 
 def lagged(values: Floats, origins: Ints, lag: int) -> Floats:
-    """Rows `origins - lag` as a fresh array (N, S), NaN before the beginning of the record."""
+    """Return a copy of the rows `origins - lag`, shape (N, S); NaN before the record begins."""
     rows = origins - lag
-    out: Floats = values[np.maximum(rows, 0)]  # fancy indexing copies
+    row_values: Floats = values[np.maximum(rows, 0)]
     if rows.size and rows.min() < 0:
-        out[rows < 0] = np.nan
-    return out
+        row_values[rows < 0] = np.nan
+    return row_values
 
 
 def last_value(values: Floats, origins: Ints) -> tuple[Floats, Floats]:
-    """The newest value not older than 3 rows and its age in rows, each (N, S), NaN where there is none."""
-    level = lagged(values, origins, 0)
-    age = np.where(np.isfinite(level), 0.0, np.nan)
+    """Return the newest value that is at most `HOLD_STEPS` rows old, and its age in rows, each (N, S).
+
+    Both are NaN if there is none.
+    """
+    newest = lagged(values, origins, 0)
+    age_rows = np.where(np.isfinite(newest), 0.0, np.nan)
     for lag in range(1, HOLD_STEPS + 1):
-        empty = np.isnan(level)
-        if not empty.any():
+        is_empty = np.isnan(newest)
+        if not is_empty.any():
             break
         older = lagged(values, origins, lag)
-        fill = empty & np.isfinite(older)
-        level[fill] = older[fill]
-        age[fill] = lag
-    return level, age
+        is_filled = is_empty & np.isfinite(older)
+        newest[is_filled] = older[is_filled]
+        age_rows[is_filled] = lag
+    return newest, age_rows
 
 
 def known_median(values: Floats) -> Floats:
-    """Median over the first axis of what is known; NaN where nothing is."""
-    ranked = np.sort(values, axis=0)  # NaN comes last
+    """Return the median of the finite values along the first axis; NaN if there is none."""
+    ranked = np.sort(values, axis=0)  # NaN is last
     count = np.isfinite(ranked).sum(axis=0, keepdims=True)
-    low, high = (np.take_along_axis(ranked, np.maximum(rank, 0), axis=0) for rank in ((count - 1) // 2, count // 2))
-    out: Floats = np.where(count % 2 == 1, low, (low + high) / 2.0)[0]
-    return out
+    low = np.take_along_axis(ranked, np.maximum((count - 1) // 2, 0), axis=0)
+    high = np.take_along_axis(ranked, np.maximum(count // 2, 0), axis=0)
+    median: Floats = np.where(count % 2 == 1, low, (low + high) / 2.0)[0]
+    return median
 
 
 def targets(values: Floats, origins: Ints, steps: int) -> Floats:
-    """What was observed `steps` rows after each origin, shape (N, S), NaN beyond the record."""
+    """Return the values `steps` rows after each origin, shape (N, S); NaN after the end of the record."""
     rows = origins + steps
-    inside = rows < values.shape[0]
-    out = np.full((origins.size, values.shape[1]), np.nan)
-    out[inside] = values[rows[inside]]
-    return out
+    is_inside = rows < values.shape[0]
+    target_values = np.full((origins.size, values.shape[1]), np.nan)
+    target_values[is_inside] = values[rows[is_inside]]
+    return target_values
 
 
-def _moments(n: Floats, x: Floats, xx: Floats, y: Floats, xy: Floats) -> Trailing:
+def _make_trailing(n: Floats, x: Floats, xx: Floats, y: Floats, xy: Floats) -> Trailing:
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = n * xx - x * x
-        # lags grow into the past, so the slope in time has the opposite sign
+        # lags increase into the past, so the slope in time has the opposite sign
         slope = np.where(spread > 0, -(n * xy - x * y) / spread, 0.0)
         return Trailing(n.copy(), np.where(n > 0, y / n, np.nan), np.where(n > 0, x / n, np.nan), slope)

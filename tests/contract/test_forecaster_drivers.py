@@ -198,9 +198,9 @@ def test_kinds_and_facts_that_nobody_could_read_are_refused():
     names = ("R1.rain_mm", "T1.soil_temperature", "G1.crack_opening", "P.ndvi", "X.any", "S1.strain", "rain.level")
     assert [find_kind(name) for name in names] == "rain temperature stations image water stations water".split()
     panel = wet()
-    with pytest.raises(PanelError, match="fixed facts of 1"):
+    with pytest.raises(PanelError, match="properties of 1 stations"):
         replace(panel, drivers=panel.drivers.of_stations([0]))
-    with pytest.raises(PanelError, match="fixed facts"):
+    with pytest.raises(PanelError, match="properties of stations"):
         replace(panel.drivers, static_names=("one",))
     alone = rows_from_covariates([Covariate("G2.tilt_x", "stations", np.arange(40.0))], DAY_S)
     assert alone.names == ("G2.tilt_x.change_1d", "G2.tilt_x.change_7d", "G2.tilt_x.change_30d")
