@@ -1,4 +1,4 @@
-"""Write files so that a reader finds either the old file or the whole new one, never a half."""
+"""Write files so that a reader finds either the old content or the complete new content."""
 
 import contextlib
 import glob
@@ -11,26 +11,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-LEFT_S: Final = 86400.0  # a half file that nobody wrote to for a day is of a process that was killed
+# A partial file that was not changed for this time belongs to a process that was killed.
+ABANDONED_AFTER_S: Final = 86400.0
 
 
 @contextmanager
 def replacing(path: Path, *, flush: bool = False, mode: int | None = None) -> Iterator[Path]:
-    """Give a name to write to; when the block ends, what lies there takes the place of `path`.
+    """Yield the path of a partial file, and rename it to `path` when the block ends.
 
-    Where the block fails, the file of before stays, and the half one is removed. The name is another one each time: of
-    two processes that write the same file, the last to end wins, with a whole file.
+    If the block fails, the old file stays and the partial file is removed. Every call has a partial file of its own: if
+    two processes write one file, the file of the process that ends last remains, and it is complete.
 
     Args:
-        flush: to the disk before it is renamed, for what a power cut must not empty: weights, keys, site files.
-        mode: rights of the file: it lies there empty from the start, and until it is whole only its owner may read it.
-            None: the block makes it, with the rights that a new file has.
+        flush: Whether to flush the file to the disk before it is renamed, so that a power failure does not leave it
+            empty. Use it for weights, keys and site files.
+        mode: Permissions of the file. The partial file is then created before the block and can be read by its owner
+            only. None: the block creates the file, with the default permissions.
     """
-    # remove what killed processes left of this file; SQLite lays a journal beside its half one
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part*"):
-        with contextlib.suppress(OSError):  # another one was quicker
-            if time.time() - left.stat().st_mtime > LEFT_S:
-                left.unlink()
+    # Remove partial files of killed processes. SQLite has a journal beside its partial file.
+    for old_partial in path.parent.glob(f".{glob.escape(path.name)}.*.part*"):
+        with contextlib.suppress(OSError):  # another process removed it first
+            if time.time() - old_partial.stat().st_mtime > ABANDONED_AFTER_S:
+                old_partial.unlink()
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         if mode is not None:
@@ -47,24 +49,28 @@ def replacing(path: Path, *, flush: bool = False, mode: int | None = None) -> It
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that nobody else can read, whole or not at all."""
+    """Write a complete file that only its owner can read, flushed to the disk."""
     with replacing(path, flush=True, mode=0o600) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file whole, flushed to the disk."""
+    """Write a complete file, flushed to the disk."""
     with replacing(path, flush=True) as partial:
         partial.write_bytes(content)
 
 
 def flush_file(path: Path) -> None:
-    """What was written to a file is on the disk when this returns: only then a rename may let it be found."""
+    """Flush a file to the disk. It must be called before a rename makes the file visible."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def write_json(path: Path, content: Any, default: Callable[[Any], Any] | None = None) -> None:
-    """A value as one line of JSON in a file that is replaced whole; `default` spells what JSON does not know."""
+    """Write a value as one line of JSON to a complete file.
+
+    Args:
+        default: Converts values that JSON does not support, as in `json.dumps`.
+    """
     with replacing(path) as partial:
         partial.write_text(json.dumps(content, default=default) + "\n", encoding="utf-8")

@@ -1,8 +1,8 @@
-"""What a decomposition returns, the one door to each, `decompose(series, until)`, and forecasts as sums of its parts.
+"""Registry of decompositions, and forecasts as sums of the parts of a decomposition.
 
-A decomposition of the whole record knows the future: split afterwards into training and test it makes any model look
-brilliant (reservoir slope, one month ahead: 13 mm where the same model refitted on the past alone has 32). So every
-method takes the row `until` which its data end, and cuts the series there before it does anything else.
+A decomposition of the whole record uses the future. If its parts are divided into training and test afterwards, every
+model seems better than it is (reservoir slope, one month ahead: error of 13 mm, but 32 mm for the same model refitted
+on the past only). `decompose` therefore cuts the series before it calls a method.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from forecasting.errors import NotEnoughDataError, UnknownModelError
 class MethodEntry:
     """One decomposition of the registry."""
 
-    # `module:function`, called with the values and the rows of a period; returns names and parts of shape (K, n)
+    # `module:function`, called with values and the period in rows; returns names and parts of shape (K, n)
     target: str
 
 
@@ -37,22 +37,23 @@ METHODS: Final[Mapping[str, MethodEntry]] = {
 }
 """The built-in decompositions. `list_methods` also returns those of installed packages."""
 
-FOR_FORECASTS = ("trailing", "stl")  # helped when refitted causally; the others are for comparison and display
+# Decompositions that improved forecasts. The others are for comparison and display.
+FOR_FORECASTS = ("trailing", "stl")
 MINIMUM_ROWS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """Parts that add up to the series."""
+    """Parts whose sum is the series."""
 
-    names: tuple[str, ...]  # one per part, slow ones first
-    parts: Floats  # shape (K, until); NaN before the first observation
-    causal: bool = True  # false where data after `until` were used, so that it must never feed a forecast
+    names: tuple[str, ...]  # one per part, the slowest first
+    parts: Floats  # shape (K, n); NaN before the first observation
+    causal: bool = True  # whether each row depends on earlier rows only; a forecast must not use other parts
 
     @property
     def label(self) -> str:
-        """What must stand beside a picture of it."""
-        return "from data known at the time" if self.causal else "whole series: for display only, it knows the future"
+        """The text beside a picture of the parts."""
+        return "from data known at the time" if self.causal else "whole series: for display only, it uses later data"
 
 
 @cache
@@ -75,69 +76,92 @@ def _find_entry(method: str) -> MethodEntry:
 
 
 def decompose(series: Floats, until: int, *, method: str, period: int) -> Components:
-    """Split the rows before `until`; a row from `until` on cannot change one bit of the answer."""
-    known = fill_forward(series[:until])
-    first = int(np.isfinite(known).argmax()) if np.isfinite(known).any() else known.size
+    """Decompose the rows before `until`. Later rows do not change any bit of the result.
+
+    Args:
+        series: Values, NaN if missing. Gaps are filled with the value before them.
+        until: Row after the last row that is used.
+        method: A name of `list_methods`.
+        period: Rows of the season.
+
+    Raises:
+        NotEnoughDataError: There are fewer than `MINIMUM_ROWS` observations.
+        UnknownModelError: There is no such method.
+    """
+    filled = fill_forward(series[:until])
+    first = int(np.isfinite(filled).argmax()) if np.isfinite(filled).any() else filled.size
     if np.isfinite(series[:until]).sum() < MINIMUM_ROWS:
         raise NotEnoughDataError(f"{method} needs {MINIMUM_ROWS} observations before its last row")
     module, _, attribute = _find_entry(method).target.partition(":")
-    found: Callable[[Floats, int], tuple[tuple[str, ...], Floats]] = getattr(import_module(module), attribute)
-    names, parts = found(known[first:], period)
-    out = np.full((len(names), known.size), np.nan)
-    out[:, first:] = parts
-    return Components(names, out)
+    split: Callable[[Floats, int], tuple[tuple[str, ...], Floats]] = getattr(import_module(module), attribute)
+    names, parts = split(filled[first:], period)
+    padded = np.full((len(names), filled.size), np.nan)
+    padded[:, first:] = parts
+    return Components(names, padded)
 
 
 def display_whole(series: Floats, *, method: str, period: int) -> Components:
-    """Split a whole record for a picture; marked so that nobody takes it for what was known at the time."""
-    made = decompose(series, series.size, method=method, period=period)
-    return Components(made.names, made.parts, causal=False)
+    """Decompose a whole record for display. The arguments are those of `decompose`."""
+    components = decompose(series, series.size, method=method, period=period)
+    return Components(components.names, components.parts, causal=False)
 
 
 def fill_forward(values: Floats) -> Floats:
-    """Gaps take the newest value before them: the past alone, no line towards the next reading."""
+    """Return the values with each gap filled by the value before it. Values before the first one stay NaN."""
     rows = np.where(np.isfinite(values), np.arange(values.size), -1)
     newest = np.maximum.accumulate(rows) if rows.size else rows
     return np.where(newest >= 0, values[np.maximum(newest, 0)], np.nan)
 
 
-LAGS = 6
-PENALTY = 1e-3
+LAGS = 6  # increments that the regression of each part reads
+PENALTY = 1e-3  # ridge penalty, as a share of the mean square of the increments
 
 
 def forecast_parts(series: Floats, origins: Ints, steps: Sequence[int], *, method: str, period: int) -> Floats:
-    """Forecasts in mm, shape (N, H); NaN where too little was known."""
-    out = np.full((origins.size, len(steps)), np.nan)
-    for i, t in enumerate(origins):
+    """Forecast a series from each origin, shape (N, H); NaN if too few rows are known.
+
+    The arguments are those of `decompose` and `sum_of_parts`.
+    """
+    forecasts = np.full((origins.size, len(steps)), np.nan)
+    for i, origin in enumerate(origins):
         try:
-            known = decompose(series, int(t) + 1, method=method, period=period)
+            components = decompose(series, int(origin) + 1, method=method, period=period)
         except NotEnoughDataError:
             continue
-        out[i] = sum_of_parts(known, int(t), steps)
-    return out
+        forecasts[i] = sum_of_parts(components, int(origin), steps)
+    return forecasts
 
 
-def sum_of_parts(known: Components, t: int, steps: Sequence[int]) -> Floats:
-    """Ridge on six lags of the steps of each part, learnt from rows up to t; shape (H,)."""
+def sum_of_parts(components: Components, origin: int, steps: Sequence[int]) -> Floats:
+    """Forecast each part by ridge regression on its last increments and return the sums, shape (H,).
+
+    Args:
+        components: Parts that were computed from rows up to the origin.
+        origin: Row of the forecast. The regression learns from rows up to it.
+        steps: Horizons in rows.
+    """
     total = np.zeros(len(steps))
-    for part in known.parts:
-        rows = part[: t + 1]
+    for part in components.parts:
+        rows = part[: origin + 1]
         rows = rows[np.isfinite(rows)]
-        moved = np.diff(rows)
-        if moved.size < 2 * LAGS:
+        increments = np.diff(rows)
+        if increments.size < 2 * LAGS:
             return np.full(len(steps), np.nan)
-        windows = np.lib.stride_tricks.sliding_window_view(moved, LAGS)
-        for i, h in enumerate(steps):
-            ahead = rows[LAGS + h :] - rows[LAGS : rows.size - h]
-            total[i] += rows[-1] + _regress(windows[: ahead.size], ahead, moved[-LAGS:])
+        windows = np.lib.stride_tricks.sliding_window_view(increments, LAGS)
+        for i, step in enumerate(steps):
+            changes = rows[LAGS + step :] - rows[LAGS : rows.size - step]
+            total[i] += rows[-1] + _regress(windows[: changes.size], changes, increments[-LAGS:])
     return total
 
 
-def _regress(inputs: Floats, wanted: Floats, newest: Floats) -> float:
-    if wanted.size < LAGS:
+def _regress(inputs: Floats, targets: Floats, newest: Floats) -> float:
+    """Return the ridge regression of the targets on the inputs, at the newest inputs."""
+    if targets.size < LAGS:
         return float(newest.mean())
-    middle, mean = inputs.mean(axis=0), wanted.mean()
-    x, y = inputs - middle, wanted - mean
-    size = float((x * x).sum()) / LAGS
-    weights = np.linalg.solve(x.T @ x + (PENALTY * size + 1e-12) * np.eye(LAGS), x.T @ y)
-    return float(mean + (newest - middle) @ weights)
+    input_means = inputs.mean(axis=0)
+    target_mean = targets.mean()
+    x = inputs - input_means
+    y = targets - target_mean
+    mean_square = float((x * x).sum()) / LAGS
+    weights = np.linalg.solve(x.T @ x + (PENALTY * mean_square + 1e-12) * np.eye(LAGS), x.T @ y)
+    return float(target_mean + (newest - input_means) @ weights)

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from forecasting.whole_file import LEFT_S
+from forecasting.whole_file import ABANDONED_AFTER_S
 from monitor.errors import StoreError
 from monitor.storage import audit, backup, proof
 from monitor.storage.backup_tables import backup_run
@@ -63,7 +63,7 @@ def make_copy(
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # what a killed process left of a copy or a proof: nobody wrote to it for a day
         for left in (*folder.glob(f".{PREFIX}*"), *folder.glob(f".{proof.SCRATCH}*")):
-            if time.time() - left.stat().st_mtime > LEFT_S:
+            if time.time() - left.stat().st_mtime > ABANDONED_AFTER_S:
                 left.unlink(missing_ok=True)
         backup.back_up(db, target, begin)
         try:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from forecasting.whole_file import LEFT_S, replacing
+from forecasting.whole_file import ABANDONED_AFTER_S, replacing
 
 
 def test_a_file_is_replaced_when_the_block_ends_and_not_before(tmp_path):
@@ -62,7 +62,7 @@ def test_what_a_killed_process_left_a_day_ago_is_swept(tmp_path):
     for left in (old, journal, young, other):
         left.write_text("half")
     for left in (old, journal, other):
-        os.utime(left, (time.time() - LEFT_S - 60,) * 2)
+        os.utime(left, (time.time() - ABANDONED_AFTER_S - 60,) * 2)
     with replacing(path) as partial:
         partial.write_text("new")
     assert {p.name for p in tmp_path.iterdir()} == {path.name, young.name, other.name}
