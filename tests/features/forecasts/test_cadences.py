@@ -11,7 +11,7 @@ from sqlalchemy import select
 from monitor.features.forecasts import run, train
 from monitor.features.forecasts.read_site import read_site
 from monitor.features.forecasts.tables import forecast, forecast_withheld
-from monitor.features.forecasts.worker import lay_panel
+from monitor.features.forecasts.worker import make_panel
 from monitor.models.queries.registry import load_models
 from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
@@ -33,7 +33,7 @@ GNSS = {"G1": HOUR, "G2": HOUR}
 SLOW = {"R1": 6 * DAY, "C1": 7 * DAY}
 
 
-def spell_site(name: str, intervals_s: dict[str, float], horizons=("1d", "7d", "30d"), models=("auto",)) -> str:
+def spell_site(name: str, intervals_s: dict[str, float], horizons=("1d", "7d", "30d"), models=()) -> str:
     plan = {"models": models, "horizons": horizons}
     text = site_text.head(name, "Drawn", timezone="UTC", levels=site_text.FOUR, forecast=plan)
     for i, (station, interval_s) in enumerate(intervals_s.items()):
@@ -90,7 +90,7 @@ def test_every_series_is_forecast_and_a_slow_one_changes_no_bit_of_a_fast_one(da
     apart = Database(f"sqlite:///{tmp_path}/alone.db")  # a checkpoint of the same weights is one checkpoint
     rows = {HOUR: 24 * 50, 6 * DAY: 60, 7 * DAY: 60}
     now = END + timedelta(minutes=5)
-    plan = (("1d", "7d"), ("auto", "gru"))
+    plan = (("1d", "7d"), ("gru",))
     alone, mixed = declare("alone", GNSS, *plan), declare("mixed", GNSS | SLOW, *plan)
     hashes, both = [], []
     for db, site in ((apart, alone), (database, mixed)):
@@ -105,8 +105,8 @@ def test_every_series_is_forecast_and_a_slow_one_changes_no_bit_of_a_fast_one(da
     assert fast.keys() == both[0].keys()
     changed = {(key, name) for key, row in both[0].items() for name in row if row[name] != fast[key][name]}
     assert not changed, "forecasts of a fast series are the same bit for bit"
-    assert {key[1] for key in fast} >= {"auto", "gru"}
-    days = {(key[0], key[3] / DAY) for key in both[1] if key[1] == "auto"}
+    assert {key[1] for key in fast} >= {"combined", "gru"}
+    days = {(key[0], key[3] / DAY) for key in both[1] if key[1] == "combined"}
     assert {d for station, d in days if station == "G1"} == {1, 7}
     assert {d for station, d in days if station == "R1"} == {7}, "six days do not reach the next day"
     assert ({d for station, d in days if station == "C1"}, len(hashes[0])) == ({7}, 1)
@@ -126,7 +126,7 @@ def test_a_panel_reads_the_same_beside_any_slower_series(database: Database, con
         fill(database, site, {fast_s: 150} | dict.fromkeys(slow.values(), 30), seed)
     now = END + timedelta(minutes=5)
     with database.read() as c:
-        (lone,), found = read_site(c, alone, now, ["auto"]), read_site(c, mixed, now, ["auto"])
+        (lone,), found = read_site(c, alone, now), read_site(c, mixed, now)
     assert asdict(lone.record) == asdict(found[0].record), "what a worker is given"
     assert lone.panel.cadence == found[0].panel.cadence
     read = {s.label.partition(".")[0]: one for one in found for s in one.samples}
@@ -144,18 +144,18 @@ def test_a_slow_series_is_stale_by_its_own_interval(database: Database, config: 
     w, s = forecast_withheld, series
     with database.read() as c:
         query = select(s.c.station, w.c.reason).join(s, s.c.id == w.c.series_id)
-        told = dict(c.execute(query.where(w.c.model == "auto")).all())
+        told = dict(c.execute(query.where(w.c.model == "combined")).all())
     assert ({key[0] for key in issued(database, site)}, set(told)) == ({"R1", "C1"}, {"G1", "G2"})
     assert "no series of this interval has a reading of the last 4 intervals" in told["G1"]
 
 
 def test_a_slow_series_drives_a_fast_one_where_the_site_names_it(database: Database) -> None:
-    text = spell_site("mixed", GNSS | SLOW, models=("auto", "gru"))
+    text = spell_site("mixed", GNSS | SLOW, models=("gru",))
     named = text.replace("models =", 'covariates = ["C1.crack_opening"]\nmodels =')
     fill(database, parse_site(text, "mixed.toml"), {HOUR: 24 * 60, 6 * DAY: 60, 7 * DAY: 60})
     read = []
     for one in (text, named):
-        fast, _ = ask(database, read_site, parse_site(one, "mixed.toml"), END + timedelta(minutes=5), ["auto", "gru"])
-        drivers = lay_panel(fast.record).drivers
+        fast, _ = ask(database, read_site, parse_site(one, "mixed.toml"), END + timedelta(minutes=5))
+        drivers = make_panel(fast.record).drivers
         read.append(None if drivers is None else {name.rpartition(".")[0] for name in drivers.names})
     assert read == [None, {"C1.crack_opening"}]

@@ -43,7 +43,7 @@ SERIES = {
 
 def write_site() -> str:
     text = site_text.head(
-        "first", timezone="UTC", levels=site_text.FOUR, forecast={"models": ["auto", "gru"], "horizons": ["1d", "7d"]}
+        "first", timezone="UTC", levels=site_text.FOUR, forecast={"models": ["gru"], "horizons": ["1d", "7d"]}
     )
     for number, (quantity, (interval, _)) in enumerate(SERIES.items()):
         unit = {"displacement_downslope": "mm", "pore_pressure": "kPa", "tilt_x": "mrad", "groundwater_level": "m"}
@@ -98,7 +98,7 @@ def test_page_status_sql_forecast_run_and_core_name_the_same_date(database, conf
             return await client.get("/sites/first/forecasts")
 
     page = flatten_html(asyncio.run(fetch()).text)
-    simple = {row["quantity"]: row["earliest_at"] for row in rows if row["model"] == "auto"}
+    simple = {row["quantity"]: row["earliest_at"] for row in rows if row["model"] == "combined"}
     network = {row["quantity"]: row["earliest_at"] for row in rows if row["model"] == "gru"}
     assert simple.keys() == SERIES.keys()
     assert network.keys() == {"displacement_downslope"}, "networks are for motion"
@@ -111,16 +111,16 @@ def test_page_status_sql_forecast_run_and_core_name_the_same_date(database, conf
     assert {one["at"] for one in status if one["kind"] == "forecast"} == {*dates.values()}
     assert listed == status
     counted = {f"{m.rows} of {m.needed} rows of {format_span(m.step_s)}" for m in lacking if m.what == "forecast"}
-    assert counted == {row["lacking"] for row in rows if row["model"] == "auto"}
+    assert counted == {row["lacking"] for row in rows if row["model"] == "combined"}
     printed = {station: one["earliest_at"] for one in said for station in one.get("stations", ())}
     for row in rows:
-        if row["model"] == "auto":
+        if row["model"] == "combined":
             name = row["station"] + (
                 "" if row["quantity"].startswith("disp") else f" {row['quantity'].replace('_', ' ')}"
             )
             assert name in printed
             day = row["earliest_at"][:10]
-            assert re.search(rf"auto[^;]*: {row['lacking']};\s*<b>at the earliest {day}</b>", page), row
+            assert re.search(rf"combined[^;]*: {row['lacking']};\s*<b>at the earliest {day}</b>", page), row
     assert {one["earliest_at"] for one in said if "earliest_at" in one} == {*simple.values(), *network.values()}
 
 
@@ -141,7 +141,9 @@ def test_a_forecast_comes_on_the_expected_date_and_not_before(database, config) 
         run.run(database, config, site, now)
         with database.read() as c:
             shown = [row for row in load_view(c, "latest_forecast", site="first") if row["shown"]]
-            why = [row["earliest_at"] for row in load_view(c, "why_not_shown", site="first") if row["model"] == "auto"]
+            why = [
+                row["earliest_at"] for row in load_view(c, "why_not_shown", site="first") if row["model"] == "combined"
+            ]
         if shown:
             first_at = now
             break

@@ -54,7 +54,7 @@ class Clocked:
         return set(self.hastened)
 
 
-def declare_first(database: Database, models=("auto", "gru"), intervals_s=GNSS):
+def declare_first(database: Database, models=("gru",), intervals_s=GNSS):
     site = declare("first", intervals_s, models=models)
     site = replace(site, anomaly=replace(site.anomaly, detectors=("rules",)))
     tell(database, save_site, site, "test", "test", END)
@@ -95,7 +95,7 @@ def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: 
     assert one.after(400.0) == {"anomaly", "forecast"}, "what was trained is asked at once"
     assert one.after(10_000.0, marked=True) == set()
     assert one.asked == [], "nothing is lacking: nobody looks any more"
-    other = Clocked(database, replace(site, forecast=replace(site.forecast, models=("auto", "gru", "lstm"))))
+    other = Clocked(database, replace(site, forecast=replace(site.forecast, models=("gru", "lstm"))))
     assert [other.after(0.0), other.after(10.0)] == [set(), {"train"}], "another site file comes with another core"
 
 
@@ -110,7 +110,7 @@ def add_trained(database: Database, site, kind: str, task: str) -> None:
 
 
 def test_jobs_run_once_after_all_their_models_are_trained(database: Database) -> None:
-    site = declare_first(database, models=("auto", "gru", "lstm"))
+    site = declare_first(database, models=("gru", "lstm"))
     site = replace(site, anomaly=replace(site.anomaly, detectors=("rules", "persistence-z")))
     fill(database, site, {HOUR: 24 * 60})
     one = Clocked(database, site)
@@ -126,7 +126,7 @@ def test_jobs_run_once_after_all_their_models_are_trained(database: Database) ->
 
 
 def test_a_training_that_takes_too_long_does_not_hold_up_what_was_trained(database: Database) -> None:
-    site = declare_first(database, models=("auto", "gru", "lstm"))
+    site = declare_first(database, models=("gru", "lstm"))
     site = replace(site, anomaly=replace(site.anomaly, detectors=()))
     fill(database, site, {HOUR: 24 * 60})
     one = Clocked(database, site)
@@ -163,7 +163,7 @@ def test_a_growing_record_without_forecast_is_not_tried_at_every_check(database:
 
 def test_status_and_forecast_models_say_the_same_of_what_is_awaited(database, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(test_cadences, "END", datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5))
-    text = spell_site("first", GNSS | SLOW, models=("auto", "gru")) + '[anomaly]\ndetectors = ["ae"]\n'
+    text = spell_site("first", GNSS | SLOW, models=("gru",)) + '[anomaly]\ndetectors = ["ae"]\n'
     config = write_service(tmp_path, database, text)
     fill(database, parse_site(text, "first.toml"), {HOUR: 48, 6 * DAY: 30, 7 * DAY: 30})
 

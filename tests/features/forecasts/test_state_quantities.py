@@ -15,7 +15,7 @@ from monitor.cli.main import run_verb
 from monitor.features.forecasts import run
 from monitor.features.forecasts.read_site import read_site
 from monitor.features.forecasts.series_text import describe_not_forecast
-from monitor.features.forecasts.worker import lay_panel
+from monitor.features.forecasts.worker import make_panel
 from monitor.models.samples import list_horizons, list_panels
 from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
@@ -46,7 +46,7 @@ STATES = {
 LEVEL = {"pore_pressure": (3.0, -0.5), "groundwater_level": (412.0, 0.02), "tilt_x": (5.0, 0.01)}
 
 
-def write_site(stations=STATES, interval="1d", models=("auto",)) -> str:
+def write_site(stations=STATES, interval="1d", models=()) -> str:
     text = site_text.head("states", timezone="UTC", levels=site_text.FOUR, forecast={"models": models})
     for number, (name, quantities) in enumerate(stations.items()):
         series = [site_text.series(quantity, QUANTITIES[quantity].unit, interval) for quantity in quantities]
@@ -128,14 +128,14 @@ def test_other_quantities_do_not_change_the_panel_of_motion(database, config) ->
     records = []
     for one in (alone, site):
         with database.read() as c:
-            reads = read_site(c, one, end + timedelta(minutes=5), ["auto"])
+            reads = read_site(c, one, end + timedelta(minutes=5))
         (motion,) = [read for read in reads if read.panel.is_motion]
         record = asdict(motion.record)
         record.pop("xy_m")
         records.append(record)
         for read in reads:
             assert read.record is not None
-            assert lay_panel(read.record).unit == read.panel.unit
+            assert make_panel(read.record).unit == read.panel.unit
     assert records[0]["samples"] == records[1]["samples"]
 
 
