@@ -1,4 +1,4 @@
-"""Reads measured records as they come (long or wide tables, GNSS solutions, satellite points) by a recipe in TOML."""
+"""Read measured records (long or wide tables, GNSS solutions, satellite points) as a recipe in TOML describes them."""
 
 import os
 import re
@@ -37,36 +37,44 @@ FORMATS = ("long", "wide", "solution", "points")
 
 @dataclass(frozen=True, slots=True)
 class RecordRecipe:
-    """What a configuration file says about a record and how to score it."""
+    """How to read a record and how to score forecasts of it.
 
-    data: Mapping[str, Any] = field(default_factory=dict)  # the table `[data]`
-    # the table `[backtest]`: `horizons`, `models`, `folds`, `last`, `seed`, `window`, `covariates`
+    Attributes:
+        data: Table `[data]` of the file, with keys of `DATA_KEYS`.
+        run: Table `[backtest]` of the file, with keys of `RUN_KEYS`.
+        name: Name of the file, for messages.
+    """
+
+    data: Mapping[str, Any] = field(default_factory=dict)
     run: Mapping[str, Any] = field(default_factory=dict)
-    name: str = "recipe"  # the file, for messages
+    name: str = "recipe"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Displacement and what may drive it, on one grid."""
+    """Displacement and its drivers on one grid."""
 
     panel: Panel
     covariates: tuple[Covariate, ...] = ()
 
 
+# Keys of the table `[data]`, by the value of its key `format`.
 DATA_KEYS = {
     "long": {"file", "format", "quantity", "step_s"},
     "wide": {"file", "format", "time", "displacement", "drivers", "step_s", "day_of_month"},
     "solution": {"file", "format", "files", "azimuth_deg", "clock_ahead_s", "step_s"},
     "points": {"file", "format", "every", "rows", "step_s"},
 }
+# Keys of the table `[backtest]`.
 RUN_KEYS = {"horizons", "models", "folds", "last", "seed", "window", "covariates"}
 
-
+# Types of a value, and the words for them in messages.
 _TEXT: tuple[tuple[type, ...], str] = ((str,), "text")
 _NUMBER: tuple[tuple[type, ...], str] = ((int, float), "a number")
 _COUNT: tuple[tuple[type, ...], str] = ((int,), "a whole number")
 _TABLE: tuple[tuple[type, ...], str] = ((dict,), "a table of station = column or file")
 _LIST: tuple[tuple[type, ...], str] = ((list, str), "a list")
+# Types of the values, by key. All other values are text.
 TYPES = {
     "step_s": _NUMBER,
     "azimuth_deg": _NUMBER,
@@ -87,42 +95,52 @@ TYPES = {
 
 
 def read_recipe(path: Path) -> RecordRecipe:
-    """Read a recipe; unknown keys are refused with what was expected."""
+    """Read a recipe.
+
+    Raises:
+        RecipeError: The file cannot be read, or a key or the type of a value is wrong. The message names what is
+            expected.
+    """
     try:
-        text = tomllib.loads(path.read_text())
+        document = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path}: {error}") from error
-    unknown = set(text) - {"data", "backtest"}
+    unknown = set(document) - {"data", "backtest"}
     if unknown:
         raise RecipeError(f"{path}: {min(unknown)}: expected [data] and [backtest]")
-    data, run = dict(text.get("data", {})), dict(text.get("backtest", {}))
+    data = dict(document.get("data", {}))
+    run = dict(document.get("backtest", {}))
     kind = data.get("format", "long")
     if kind not in FORMATS:
         raise RecipeError(f"{path}: data.format: expected one of {', '.join(FORMATS)}")
-    for table, given, known in (("data", data, DATA_KEYS[kind]), ("backtest", run, RUN_KEYS)):
-        for key in given:
-            if key not in known:
-                raise RecipeError(f"{path}: {table}.{key}: expected one of {', '.join(sorted(known))}")
-            kinds, words = TYPES.get(key, _TEXT)
-            if not isinstance(given[key], kinds) or isinstance(given[key], bool):
-                raise RecipeError(f"{path}: {table}.{key}: expected {words}")
+    for name, table, keys in (("data", data, DATA_KEYS[kind]), ("backtest", run, RUN_KEYS)):
+        for key, value in table.items():
+            if key not in keys:
+                raise RecipeError(f"{path}: {name}.{key}: expected one of {', '.join(sorted(keys))}")
+            types, words = TYPES.get(key, _TEXT)
+            if not isinstance(value, types) or isinstance(value, bool):
+                raise RecipeError(f"{path}: {name}.{key}: expected {words}")
     return RecordRecipe(data, run, str(path))
 
 
 def find_file(name: str | Path) -> Path:
-    """A path as given, below the data root, or the file of a benchmark (S, SK, G, K)."""
+    """Return an existing path: as given, below the data root (`SLOPEWARD_DATA`), or of a benchmark (S, SK, G, K).
+
+    Raises:
+        RecipeError: There is no such file.
+    """
     root = Path(os.environ.get("SLOPEWARD_DATA", "../shared/data"))
-    tries = [Path(name), root / name, root / "timeseries" / name]
+    candidates = [Path(name), root / name, root / "timeseries" / name]
     if str(name) in BENCHMARKS:
-        tries = [root / "timeseries" / "benchmarks" / f"{name}.csv"]
-    for path in tries:
+        candidates = [root / "timeseries" / "benchmarks" / f"{name}.csv"]
+    for path in candidates:
         if path.exists():
             return path
     raise RecipeError(f"{name}: no such file (also looked below {root}; set SLOPEWARD_DATA)")
 
 
 def read_record(data: str | Path | None, recipe: RecordRecipe, *, quantity: str | None = None) -> Record:
-    """The record that `--data` and `--config` name together, on one grid; see `read_records`."""
+    """Read a record on one grid. The arguments are those of `read_records`."""
     return read_records(data, recipe, quantity=quantity, apart=False)[0]
 
 
@@ -134,12 +152,20 @@ def read_records(
     apart: bool = True,
     horizons_s: Sequence[float] = USUAL_HORIZONS_S,
 ) -> list[Record]:
-    """The record that `--data` and `--config` name together, a part of it for each cadence of its stations.
+    """Read a record. Stations with different intervals are returned as several records.
 
     Args:
-        data: File, folder or benchmark; None takes `data.file` of the recipe.
-        apart: Whether stations of other intervals are on grids of their own; where the recipe names a step none is.
-        horizons_s: That are asked for: stations share a grid where the same ones make sense for them.
+        data: File, folder or benchmark; None for the `data.file` of the recipe.
+        recipe: How to read it.
+        quantity: The quantity of displacement in a long table; replaces that of the recipe.
+        apart: Whether stations with different intervals have grids of their own. If the recipe has a `step_s`, all
+            stations share a grid.
+        horizons_s: Horizons of the forecasts. Stations share a grid only if the same horizons reach their next
+        readings.
+
+    Raises:
+        RecipeError: The file does not exist or does not have the form that the recipe states.
+        PanelError: The table cannot be read.
     """
     name = recipe.data.get("file") if data is None else data
     if name is None:
@@ -149,19 +175,11 @@ def read_records(
     if path.is_dir() and kind != "solution":
         raise RecipeError(f"{path}: is a folder, expected a file")
     drivers: Samples = {}
+    samples: Samples
     if kind == "long":
         wanted = quantity or recipe.data.get("quantity")
-        samples: Samples = read_long_samples(path, quantity=wanted)
-        import pandas as pd
-
-        frame = read_sound_rows(path)
-        frame = frame[frame["quantity"].notna() & ~frame["quantity"].fillna("").str.startswith("displacement")]
-        out: Samples = {}
-        for (station, driver), rows in frame[frame["quantity"] != wanted].groupby(["station", "quantity"]):
-            at = pd.to_datetime(rows["time"], utc=True, format="ISO8601")
-            seconds = ((at - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(float)
-            out[f"{station}.{driver}"] = (seconds, pd.to_numeric(rows["value"], errors="coerce").to_numpy(float))
-        drivers = out
+        samples = read_long_samples(path, quantity=wanted)
+        drivers = _read_long_drivers(path, wanted)
     elif kind == "wide":
         samples, drivers = _read_wide(path, recipe)
     elif kind == "solution":
@@ -170,18 +188,34 @@ def read_records(
         samples = _read_points(path, recipe)
     step_s = recipe.data.get("step_s")
     parts = split_by_interval(samples, horizons_s) if apart and step_s is None else []
-    if len(parts) > 1:  # a column of a table is as long as the others, whatever its own interval
-        parts = [({name: _drop_empty(*pair) for name, pair in part.items()}, own_s) for part, own_s in parts]
+    if len(parts) > 1:
+        # in a table, the column of a slower station has empty cells
+        parts = [({name: _drop_empty(*pair) for name, pair in part.items()}, part_s) for part, part_s in parts]
     else:
         parts = [(samples, find_step(samples, path) if step_s is None else float(step_s))]
     return [_with_drivers(panel_from_samples(*part), drivers) for part in parts]
 
 
+def _read_long_drivers(path: Path, wanted: str | None) -> Samples:
+    """Return the series of a long table that are neither displacement nor the wanted quantity."""
+    import pandas as pd
+
+    frame = read_sound_rows(path)
+    frame = frame[frame["quantity"].notna() & ~frame["quantity"].fillna("").str.startswith("displacement")]
+    drivers: Samples = {}
+    for (station, quantity), rows in frame[frame["quantity"] != wanted].groupby(["station", "quantity"]):
+        instants = pd.to_datetime(rows["time"], utc=True, format="ISO8601")
+        times_s = ((instants - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(float)
+        drivers[f"{station}.{quantity}"] = (times_s, pd.to_numeric(rows["value"], errors="coerce").to_numpy(float))
+    return drivers
+
+
 def _count_rain(times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
-    at, kept = _drop_empty(times, values)
-    order = np.argsort(at, kind="stable")
-    rows = count_undeclared(list(zip(at[order].tolist(), kept[order].tolist(), strict=True)))
-    return np.array([t for t, _ in rows]), np.array([mm for _, mm in rows])
+    """Return the rain of a gauge, whatever its kind, as instants and amounts."""
+    times_s, readings = _drop_empty(times, values)
+    order = np.argsort(times_s, kind="stable")
+    rows = count_undeclared(list(zip(times_s[order].tolist(), readings[order].tolist(), strict=True)))
+    return np.array([at_s for at_s, _ in rows]), np.array([mm for _, mm in rows])
 
 
 def _drop_empty(times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
@@ -192,7 +226,9 @@ def _drop_empty(times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
 
 def _with_drivers(panel: Panel, samples: Samples) -> Record:
     measured, outlooks = outlooks_from_samples(samples)
-    measured = {name: _count_rain(*one) if find_kind(name) == "rain" else one for name, one in measured.items()}
+    measured = {
+        name: _count_rain(*series) if find_kind(name) == "rain" else series for name, series in measured.items()
+    }
     covariates = (*covariates_from_samples(measured, panel), *lay_outlooks(outlooks, panel))
     return Record(replace(panel, drivers=rows_from_covariates(covariates, panel.step_s)), covariates)
 
@@ -201,94 +237,113 @@ def _read_wide(path: Path, recipe: RecordRecipe) -> tuple[Samples, Samples]:
     import pandas as pd
 
     try:
-        time, moved = str(recipe.data["time"]), dict(recipe.data["displacement"])
+        time = str(recipe.data["time"])
+        displacement = dict(recipe.data["displacement"])
     except (KeyError, TypeError, ValueError) as error:
         raise RecipeError(f"{recipe.name}: a wide table needs data.time and [data.displacement]") from error
-    columns = {**moved, **dict(recipe.data.get("drivers", {}))}
+    columns = {**displacement, **dict(recipe.data.get("drivers", {}))}
     if path.suffix == ".xlsx":
         from forecasting.data.workbook import read_day_zero, read_sheet
 
-        frame, day_zero = read_sheet(path), read_day_zero(path)
+        frame = read_sheet(path)
+        day_zero = read_day_zero(path)
     else:
-        frame, day_zero = read_table(path, encoding="utf-8-sig"), "1899-12-30"
+        frame = read_table(path, encoding="utf-8-sig")
+        day_zero = "1899-12-30"
     for column in (time, *columns.values()):
         if column not in frame.columns:
             raise RecipeError(f"{path}: there is no column {column!r}; there are {', '.join(map(str, frame.columns))}")
         if (frame.columns == column).sum() > 1:
             raise RecipeError(f"{path}: two columns are named {column!r}; rename one of them")
     if pd.api.types.is_numeric_dtype(frame[time]):
-        # days as a spreadsheet counts them
+        # day numbers of a spreadsheet
         instants = pd.Timestamp(day_zero, tz="UTC") + pd.to_timedelta(frame[time], unit="D")
     else:
         instants = pd.to_datetime(frame[time], utc=True, errors="coerce")
     seconds = ((instants - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(float)
-    every = {
+    samples = {
         name: (seconds, pd.to_numeric(frame[column], errors="coerce").to_numpy(float))
         for name, column in columns.items()
     }
-    # readings of one day a month; what fell and stood on the other days still counts
+    # `day_of_month` selects readings of displacement only: the rain of all days counts
     day = recipe.data.get("day_of_month")
-    use = np.ones(seconds.size, dtype=bool) if day is None else (instants.dt.day == int(day)).to_numpy()
-    points = {name: (seconds[use], values[use]) for name, (_, values) in every.items() if name in moved}
-    return points, {name: pair for name, pair in every.items() if name not in moved}
+    is_used = np.ones(seconds.size, dtype=bool) if day is None else (instants.dt.day == int(day)).to_numpy()
+    stations = {
+        name: (seconds[is_used], values[is_used]) for name, (_, values) in samples.items() if name in displacement
+    }
+    return stations, {name: series for name, series in samples.items() if name not in displacement}
 
 
 def _read_solutions(path: Path, recipe: RecordRecipe) -> Samples:
     azimuth = np.radians(float(recipe.data.get("azimuth_deg", 0.0)))
-    ahead = float(recipe.data.get("clock_ahead_s", 0.0))
-    out: Samples = {}
+    clock_ahead_s = float(recipe.data.get("clock_ahead_s", 0.0))
+    samples: Samples = {}
     for station, name in dict(recipe.data.get("files", {})).items():
-        times, north, east = [], [], []
-        for words in _solution_lines(path / str(name)):
-            stamp = np.datetime64(f"{words[0].replace('/', '-')}T{words[1]}")
-            times.append(float((stamp - np.datetime64(0, "s")) / np.timedelta64(1, "s")) - ahead)
-            north.append(float(words[2]))
-            east.append(float(words[3]))
-        if not times:
-            raise RecipeError(f"{path / str(name)}: holds no solution line")
-        out[station] = (np.array(times), _along(np.array(north), np.array(east), float(azimuth)))
-    if not out:
+        times_s: list[float] = []
+        latitudes: list[float] = []
+        longitudes: list[float] = []
+        for words in _iter_solution_lines(path / str(name)):
+            instant = np.datetime64(f"{words[0].replace('/', '-')}T{words[1]}")
+            times_s.append(float((instant - np.datetime64(0, "s")) / np.timedelta64(1, "s")) - clock_ahead_s)
+            latitudes.append(float(words[2]))
+            longitudes.append(float(words[3]))
+        if not times_s:
+            raise RecipeError(f"{path / str(name)}: contains no solution line")
+        samples[station] = (
+            np.array(times_s),
+            _project(np.array(latitudes), np.array(longitudes), float(azimuth)),
+        )
+    if not samples:
         raise RecipeError(f"{recipe.name}: data.files: name one file per station")
-    return out
+    return samples
 
 
-def _solution_lines(path: Path) -> Iterator[Sequence[str]]:
-    found = find_file(path)
-    check_size(found)
-    for line in found.read_text().splitlines():
+def _iter_solution_lines(path: Path) -> Iterator[Sequence[str]]:
+    """Yield the words of each line of a solution file: date, time, latitude, longitude and others."""
+    existing = find_file(path)
+    check_size(existing)
+    for line in existing.read_text().splitlines():
         words = line.split()
         if len(words) >= 5 and re.fullmatch(r"\d{4}/\d\d/\d\d", words[0]):
             yield words
 
 
-def _along(latitude: Floats, longitude: Floats, azimuth: float) -> Floats:
-    """Metres on the WGS 84 ellipsoid about the first point, as mm along an azimuth."""
-    phi = np.radians(latitude[0])
-    bend = 1.0 - 0.00669437999014 * np.sin(phi) ** 2
-    meridian, normal = 6378137.0 * (1 - 0.00669437999014) / bend**1.5, 6378137.0 / np.sqrt(bend)
-    north = np.radians(latitude - latitude[0]) * meridian
-    east = np.radians(longitude - longitude[0]) * normal * np.cos(phi)
-    moved: Floats = 1000.0 * (north * np.cos(azimuth) + east * np.sin(azimuth))
-    return moved
+def _project(latitudes: Floats, longitudes: Floats, azimuth: float) -> Floats:
+    """Return displacement since the first point along an azimuth, mm, on the WGS 84 ellipsoid.
+
+    Args:
+        latitudes: Degrees, shape (n,).
+        longitudes: Degrees, shape (n,).
+        azimuth: Radians from north.
+    """
+    phi = np.radians(latitudes[0])
+    curvature = 1.0 - 0.00669437999014 * np.sin(phi) ** 2
+    meridian_radius_m = 6378137.0 * (1 - 0.00669437999014) / curvature**1.5
+    normal_radius_m = 6378137.0 / np.sqrt(curvature)
+    north_m = np.radians(latitudes - latitudes[0]) * meridian_radius_m
+    east_m = np.radians(longitudes - longitudes[0]) * normal_radius_m * np.cos(phi)
+    displacement_mm: Floats = 1000.0 * (north_m * np.cos(azimuth) + east_m * np.sin(azimuth))
+    return displacement_mm
 
 
 def _read_points(path: Path, recipe: RecordRecipe) -> Samples:
     import pandas as pd
 
-    frame = read_table(_member(path), name=str(path), dtype={"pid": str})
-    dates = [c for c in frame.columns if re.fullmatch(r"\d{8}", str(c))]
+    frame = read_table(_open_table(path), name=str(path), dtype={"pid": str})
+    dates = [column for column in frame.columns if re.fullmatch(r"\d{8}", str(column))]
     if not dates or "pid" not in frame.columns:
         raise RecipeError(f"{path}: expected a column pid and one column per date (YYYYMMDD)")
     instants = pd.to_datetime(dates, format="%Y%m%d", utc=True)
     seconds = ((instants - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(float)
     if recipe.data.get("rows", "grid") == "acquisitions":
         seconds = seconds[0] + float(recipe.data.get("step_s", 6 * DAY_S)) * np.arange(len(dates))
-    chosen = frame.iloc[:: max(1, int(recipe.data.get("every", 1)))]
-    values = chosen[dates].to_numpy(float)
-    return {name: (seconds, row) for name, row in zip(chosen["pid"], values, strict=True)}
+    selected = frame.iloc[:: max(1, int(recipe.data.get("every", 1)))]
+    values = selected[dates].to_numpy(float)
+    return {name: (seconds, row) for name, row in zip(selected["pid"], values, strict=True)}
 
 
-def _member(path: Path) -> Any:
+def _open_table(path: Path) -> Any:
+    """Return a table as a path, or the only table of a zip as a file in memory."""
     if path.suffix != ".zip":
         return path
     import io
