@@ -12,6 +12,7 @@ from os.path import relpath
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from forecasting.registry import is_removed
 from tests.bench.record import LAB_RESULTS, SERVICE_RESULTS
 
 FOLDER: Final = Path(__file__).resolve().parent
@@ -143,181 +144,10 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return {path: leaf for key, item in items for path, leaf in flatten(item, f"{prefix}{key} ").items()}
 
 
-def list_networks(figures: Any) -> Iterator[Table]:
-    """Yield the mean absolute error of each model by record and horizon, with the range over seeds."""
-    for record in ("S", "SK", "G", "K"):
-        names = dict.fromkeys(key.rpartition(" ")[0] for key in figures[record])
-        chosen = [one for one in names if not one.endswith(("-blend", "-gated")) and one != "gated"]
-        rows = []
-        for name in chosen:
-            cells = [figures[record].get(f"{name} {horizon}") for horizon in ("1d", "7d", "30d")]
-            rows.append((name, *map(format_error, cells)))
-        yield Table(f"{record}: MAE, mm", ("model", "1 d", "7 d", "30 d"), rows)
-
-
-def format_error(cell: Any) -> str:
-    """Format an error, with its range over seeds if the seeds differ."""
-    if cell is None or cell["mae"] is None:
-        return "-"
-    low, high = (f"{one:.3f}" for one in cell["range"])
-    return f"{cell['mae']:.3f}" + (f" ({low} to {high})" if low != high else "")
-
-
-def list_regret(figures: Any) -> Iterator[Table]:
-    """Yield the errors of the served forecast as ratios to the best of four simple forecasts."""
-    ways = {name: figures[name] for name in ("served", "without the path", "median5")}
-    yield make_table(
-        "Error to that of the best of four",
-        "way",
-        ways,
-        "cells=cells",
-        "within 1.10=share <= 1.10:3",
-        "beyond 1.25=cells > 1.25",
-        "worst=worst:2",
-        "geometric mean=geometric mean:3",
-    )
-    yield make_table(
-        "How much of it is chance",
-        "independent spans in the tests",
-        figures["by chance"],
-        "cells=cells",
-        "served beyond 1.25=served > 1.25",
-        "a constant choice, expected=constant choice > 1.25, expected",
-    )
-    worst = [(one["cell"], one) for one in figures["worst cells"][:5]]
-    yield make_table("The five worst cells", "cell", worst, "ratio=ratio:2", "95 %=ratio_95:2", "targets=targets")
-    horizons = {key: one for key, one in figures["coverage_80"].items() if isinstance(one, Mapping)}
-    yield make_table(
-        "Share that the 80 % interval held",
-        "horizon",
-        horizons,
-        "all=pooled:3",
-        "moving faster than usual=while faster than usual:3",
-        "worst station=worst station:3",
-        "stations=stations",
-        "below .70=of them below .70",
-    )
-
-
-def list_intervals(figures: Any) -> Iterator[Table]:
-    """Yield coverage and width of intervals, by record and forecast."""
-    rows = [(f"{r}, {name}", one) for r in ("SK", "K", "S", "G") for name, one in figures[r].items()]
-    yield make_table(
-        "Coverage of three tests",
-        "record, forecast",
-        rows,
-        "80 % held=coverage_80:3",
-        "worst station=worst_80:3",
-        "95 % held=coverage_95:3",
-        "lowest 60 in a row=lowest_60:3",
-        "Winkler to static=winkler_to_static:2",
-    )
-
-
-def list_last_tenth(figures: Any) -> Iterator[Table]:
-    """Yield the errors of the served forecast in the last tenth of a record, and in the tenth before."""
-    for part in ("last tenth", "tenth before"):
-        rows = [(f"{name}, {h}", one) for name, row in figures[part].items() for h, one in row.items()]
-        yield make_table(
-            f"The {part}",
-            "record, horizon",
-            rows,
-            "targets=targets",
-            "80 % held=coverage_80:2",
-            "error, mm=median_abs_error_mm/served:2",
-            "constant velocity=median_abs_error_mm/constant velocity:2",
-            "inverse velocity=median_abs_error_mm/inverse velocity:2",
-            "withheld=withheld_share:3",
-        )
-
-
-def list_lead_times(figures: Any) -> Iterator[Table]:
-    """Yield days of lead at equal days of false alarm."""
-    for share, one in figures["drawn"].items():
-        rows = {name: one["bounds with that share here"][name] for name in ("velocity", "median", "chance")}
-        yield make_table(
-            f"Drawn collapses, {share}",
-            "criterion",
-            rows,
-            "mean lead, d=lead_d:1",
-            "missed of 60=missed",
-            "gain on velocity, d=gain_d:1",
-            "95 %=gain_d_95:1",
-        )
-    for share, places in figures["measured"].items():
-        rows = {
-            f"{place}, {name}": one
-            for place, row in places.items()
-            for name, one in row.items()
-            if name in ("velocity", "median", "chance")
-        }
-        yield make_table(f"Measured records, {share}", "record, criterion", rows, "lead, d=lead_d:1", "missed=missed")
-
-
-def list_short(figures: Any) -> Iterator[Table]:
-    """Yield errors on short records as ratios to `auto`."""
-    ways = ("persistence", "lld", "ewa", "as shipped", "tuned", "blend", "served", "own")
-    rows = [
-        (length, str(one["records"]), *(format_value(get_first(one["ratio to auto"].get(way)), 3) for way in ways))
-        for length, one in figures["reported"].items()
-    ]
-    yield Table("MAE to that of `auto`", ("rows known", "records", *ways), rows)
-
-
-def get_first(value: Any) -> Any:
-    """Return the figure of a pair of figure and number of records."""
-    return value[0] if value else None
-
-
-def list_sources(figures: Any) -> Iterator[Table]:
-    """Yield errors of networks with and without drivers."""
-    for record in ("Drawn", "SK", "Baijiabao", "Lamosano"):
-        rows = {name: one for name, one in figures[record].items() if isinstance(one, Mapping)}
-        horizons = list(dict.fromkeys(h for one in rows.values() for h in one))
-        heads = ("network", *horizons)
-        cells = [(name, *(format_error(one.get(h)) for h in horizons)) for name, one in rows.items()]
-        yield Table(f"{record}: MAE, mm", heads, cells)
-
-
-def list_fast_motion(figures: Any) -> Iterator[Table]:
-    """Yield errors on fast motion, and the part of them that no forecast avoids."""
-    columns = ("cells=cells", "within 1.10=share <= 1.10:3", "worst=worst:2", "80 % held=coverage_80, mean:3")
-    yield make_table("Drawn motions", "kind", {"all": figures["drawn"]["all"], **figures["drawn"]["by kind"]}, *columns)
-    for part in ("named", "measured, last four weeks"):
-        rows = [(f"{name}, {h}", one) for name, row in figures[part].items() for h, one in row.items()]
-        yield make_table(
-            part.capitalize(),
-            "motion, horizon",
-            rows,
-            "error to the best of three=ratio:3",
-            "80 % held=coverage_80:2",
-        )
-    names = ("persistence", "drift", "auto", "gru", "lstm", "graph-gru")
-    cells = [
-        (f"{motion}, {h}", *(format_value(one[name]["mae_mm"], 2) for name in names))
-        for motion, row in figures["networks"].items()
-        for h, one in row.items()
-    ]
-    yield Table(
-        "Networks by themselves: MAE, mm, of the tests in which all of them answer", ("motion, horizon", *names), cells
-    )
-
-
-def list_peers(figures: Any) -> Iterator[Table]:
-    """Yield errors of `auto` and of other libraries."""
-    names = list(figures["groups"]["outang"]["1 d"]["mae_mm"])
-    rows = [
-        (f"{group}, {h}", *(format_value(one["mae_mm"].get(name), 2) for name in names))
-        for group, row in figures["groups"].items()
-        for h, one in row.items()
-    ]
-    yield Table("MAE, mm, means of each place", ("place, horizon", *names), rows)
-
-
-def list_replay(figures: Any) -> Iterator[Table]:
-    """Yield the forecasts that the service would have shown over a year of measured sites."""
-    columns = ("targets=targets", "shown=shown", "outside experience=outside_share:3", "80 % held=coverage_80:3")
-    yield make_table("", "site", figures["sites"], *columns)
+def list_network_costs(figures: Any) -> Iterator[Table]:
+    """Yield time and memory of networks. The other figures of this result are of forecasts that no longer exist."""
+    networks = {key: one for key, one in figures.items() if key.startswith(("P1", "P2", "P4", "D1"))}
+    yield from list_all_figures(networks)
 
 
 def list_points(figures: Any) -> Iterator[Table]:
@@ -609,6 +439,11 @@ def list_questions(figures: Any) -> Iterator[Table]:
     )
 
 
+def leave_out_removed(models: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the models that still exist. A name may end with a comma and how the model was used."""
+    return {name: one for name, one in models.items() if not is_removed(name.partition(",")[0])}
+
+
 def list_published(figures: Any) -> Iterator[Table]:
     """Yield scores of trivial rules and of tests without leakage on published records."""
     columns = (
@@ -620,13 +455,13 @@ def list_published(figures: Any) -> Iterator[Table]:
     outang, lamosano = figures["outang"], figures["lamosano"]
     yield make_table(f"Outang, {outang['published protocol']}: trivial", "rule", outang["trivial"], *columns)
     yield make_table("Outang, the same: network", "network", outang["network"], *columns)
-    yield make_table(f"Outang, {outang['honest protocol']}", "rule", outang["honest"], *columns)
-    both = {**lamosano["trivial"], **lamosano["network"]}
+    yield make_table(f"Outang, {outang['honest protocol']}", "rule", leave_out_removed(outang["honest"]), *columns)
+    both = leave_out_removed({**lamosano["trivial"], **lamosano["network"]})
     yield make_table(f"Lamosano, {lamosano['protocol']}", "rule or network", both, *columns)
     for place in ("bazimen", "baijiabao"):
         for horizon, rules in figures[place].items():
             if isinstance(rules, Mapping):
-                yield make_table(f"{place.capitalize()}, {horizon}", "rule", rules, *columns)
+                yield make_table(f"{place.capitalize()}, {horizon}", "rule", leave_out_removed(rules), *columns)
     for place in ("bazimen", "lamosano"):
         yield make_table(
             f"{place.capitalize()}: decomposition, RMSE, mm",
@@ -637,7 +472,7 @@ def list_published(figures: Any) -> Iterator[Table]:
             "without=rmse_without_mm:2",
             "its trend moves later by=trend_moves_mm:2",
         )
-    intervals = figures["intervals of vae-gru on SK"]
+    intervals = leave_out_removed(figures["intervals of vae-gru on SK"])
     rows = [(f"{kind}, {h}", one) for kind, row in intervals.items() for h, one in row.items()]
     winkler = "Winkler=winkler_80_mm:2"
     yield make_table(
@@ -657,94 +492,13 @@ def list_published(figures: Any) -> Iterator[Table]:
 PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
     "forecasts": (
         "Forecasts, measured",
-        "How good forecasts are on measured and drawn records, for readers who want more than one figure.",
+        "How good forecasts are on measured records. The combined forecast of stations is not measured yet.",
         [
-            Section(
-                "Networks and simple forecasts",
-                ("forecast",),
-                "Three rolling tests. S and SK have the motion of Outang with measured noise; G and K are "
-                "measured stations over five years. A plain name is the network's own median, `gated` what would "
-                "have been shown. Some rows of `gated` were measured on other days, beside an earlier average: "
-                "each row of the record has its day. The folds hold about ten independent months, so a percent or "
-                "two at 30 d is noise. No real acceleration to failure is in them. On G and K networks are "
-                "those of an earlier version, which corrected the simple forecast `lld` alone.",
-                list_networks,
-            ),
-            Section(
-                "The average beside the best choice",
-                ("forecast-regret",),
-                "29 measured records of 19 places; a cell is a station at a horizon. The ratio is the error "
-                "served to the lowest of persistence, `drift`, `lld` and `ewa`, which is known only afterwards. "
-                "With fewer than three independent spans no rule could promise a bound.",
-                list_regret,
-            ),
-            Section(
-                "Intervals",
-                ("forecast-intervals",),
-                "Coverage through a change of regime. Settings were chosen with all tests of S, SK, K and G in "
-                "sight, which flatters them a little. `lowest 60 in a row` is the worst stretch of any station, "
-                "one day ahead.",
-                list_intervals,
-            ),
-            Section(
-                "The last tenth of life",
-                ("forecast-last-tenth",),
-                "What is served shortly before failure or peak, at three moments of each record. Each measured "
-                "row is one event, and its stations move together: 24 targets are no 24 independent ones. Outang "
-                "and the failure curves are interpolated, which flatters forecasts.",
-                list_last_tenth,
-            ),
-            Section(
-                "Lead time at equal false alarms",
-                ("forecast-lead-time",),
-                "Days before failure, of at most 30, of 60 drawn collapses beside 60 drawn slopes that surge and "
-                "do not fail. The bounds give each criterion the same days of false alarm. Outang's curve was "
-                "interpolated, and that flatters forecasts.",
-                list_lead_times,
-            ),
-            Section(
-                "Fast motion",
-                ("forecast-fast-motion",),
-                "`auto` beside the best of persistence, straight line and `lld`. Motions are drawn, or measured in "
-                "their last weeks.",
-                list_fast_motion,
-            ),
-            Section(
-                "A year replayed",
-                ("forecast-replay-year",),
-                "Ten measured sites, week by week: what was shown, and what was called outside experience.",
-                list_replay,
-            ),
-            Section(
-                "Short records",
-                ("forecast-short",),
-                "`pretrained-lstm` on the first rows of 14 records that it never saw, with the next 30 rows as "
-                "the test; one seed. It learnt from no landslide: those at hand state no licence.",
-                list_short,
-            ),
-            Section(
-                "Drivers",
-                ("forecast-sources",),
-                "Networks that read rain and water beside the same that read motion alone; own median without the "
-                "gate, three seeds. `Drawn` moves with rain by construction. Not all of the gain is rain's: a "
-                "network with drivers reads the scale of its window too. These networks are of "
-                "an earlier version, which corrected `lld` alone.",
-                list_sources,
-            ),
             Section(
                 "Satellite points",
                 ("point-forecasts",),
                 "One of five acquisitions from the 110th on was held out. Errors are means without sign.",
                 list_points,
-            ),
-            Section(
-                "Forecasters of others",
-                ("forecast-peers-30d",),
-                "16 daily GNSS records. The season of `auto` was chosen on them. Others were fitted on the newest "
-                "500 rows before each test. Fracast-0 is a pretrained network as it is: the geometric mean of its "
-                "error to that of `auto` is 1.17, 1.11 and 1.16 at 1, 7 and 30 d. It is better on 1, 3 and 4 of 16 "
-                "records, by 6 % at most. At 1 d on S and SK persistence is better.",
-                list_peers,
             ),
         ],
     ),
@@ -966,7 +720,7 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
             Section("Decisions", ("decisions",), "A new sample, and many series.", list_all_figures),
             Section("Backtest", ("backtest",), "A year of ten hourly stations.", list_all_figures),
             Section("Anomalies", ("anomalies-scale",), "10,000 series.", list_all_figures),
-            Section("Forecasts", ("forecast-scale",), "Many points, and ten sites in a night.", list_all_figures),
+            Section("Networks", ("forecast-scale",), "Training, and many points.", list_network_costs),
             Section(
                 "Satellite points",
                 ("points", "points-many", "points-import", "points-dask"),
