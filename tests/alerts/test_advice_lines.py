@@ -78,7 +78,11 @@ def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_
     assert "Advice notice North bench, pit 4: G1: forecast of 12 mm/day in 1d, over 10 mm/day. 2" in sent[0].subject
     covered = [line for line in sent[0].body.splitlines() if line.startswith("- ")]
     told = "12 suggestions of anomaly: G1, G2, G3, G4, G5, G6, G7, G8 and 4 more"
-    assert [line.partition(": ")[2] for line in covered] == [f"Advice notice {site.name}: {told}. 2026-03-01 06:00 UTC"]
+    assert covered[0].partition(": ")[2] == f"Advice notice {site.name}: {told}. 2026-03-01 06:00 UTC"
+    reason = "displacement_downslope scores 7.10 over 6.26 (rules)"
+    described = [re.sub(r" \(alert \d+\)$", "", line) for line in covered[1:9]]
+    assert described == [f"- {name}: {reason}" for name in PLACES[:8]]
+    assert covered[9:] == ["- and 4 more; see slopeward alerts list"]
     with use_language("it"):
         assert "12 segnalazioni di anomalia: G1, G2, G3, G4, G5, G6, G7, G8 e altri 4" in translate(sent[0]).body
     # the list: hazard first

@@ -17,8 +17,8 @@ from monitor.alerts.records import UNCONFIRMED, URGENT_HEALTH, AlertState, is_ur
 from monitor.alerts.states import PUT_ASIDE
 from monitor.alerts.tables import alert, alert_event
 from monitor.canonical import digest_text
-from monitor.decision.alert_texts import DRILL, describe_delay, join_lines, list_covered, split_lines
-from monitor.decision.causes import describe_cause, group_by_cause
+from monitor.decision.alert_texts import DRILL, describe_delay, join_lines, list_covered, split_lines, unwrap
+from monitor.decision.causes import describe_cause, find_severity, group_by_cause, split_numbers
 from monitor.decision.changes import AlertCategory
 from monitor.decision.subjects import mark_delayed, mark_exercise, replace_essence
 from monitor.delivery.tables import digest
@@ -27,7 +27,7 @@ from monitor.sites.channels import find_channel_traits, list_ordering_prefixes
 from monitor.sites.tables import site
 from monitor.storage.engine import insert
 from monitor.storage.rows import columns_of, fill_row, load_records, read_record
-from monitor.text.message import Template, message_columns, read_columns
+from monitor.text.message import Template, Value, message_columns, read_columns
 
 TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
     DeliveryState.QUEUED: frozenset({DeliveryState.CLAIMED, DeliveryState.SUPERSEDED}),
@@ -280,12 +280,17 @@ def claim_due(
     return claimed
 
 
+# A message describes at most this many alerts of one cause.
+_MAX_DESCRIBED: Final = 8
+_DESCRIBED: Final = Template("body.described", "- {text} (alert {n})")
+_MORE_ALERTS: Final = Template("body.more_alerts", "- and {n} more; see slopeward alerts list")
+
+
 def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
-    """Subject and body, with what the recipient would otherwise never learn: messages this one stands for, its delay.
+    """Return subject and body of a message, and of how many other alerts it tells.
 
-    And of how many other alerts those messages are.
-
-    Suggestions of one cause are one line; a message that is one of them says so in its subject.
+    The body contains the messages that this message replaces, and its delay. Suggestions of one cause are described
+    together, the worst first.
     """
     n = notification
     subject, body = read_columns(row, "subject"), read_columns(row, "body")
@@ -307,23 +312,47 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
     covered = load_covered(c, row.id)
     if covered:
         key = c.execute(select(alert.c.key).where(alert.c.id == row.alert_id)).scalar_one()
-        own = read_record(SupersededMessage, row, key=key)
-        lines_covered = []
-        # what is open and what is over are two causes
-        for line in group_by_cause([own, *covered], lambda m: (str(m.level), m.ledger, m.key, False)):
-            cause = describe_cause([m.key for m in line])
-            together = replace_essence(line[-1].subject, cause)
-            if line[0] is not own:
-                lines_covered.append((line[-1].queued_at, line[-1].subject if len(line) == 1 else together))
-            elif len(line) > 1:
-                subject = together
-                parts[0] = [DRILL(text=cause) if row.exercise else cause, *parts[0]]
-        if lines_covered:
-            parts.append(list_covered(lines_covered))
-    others = {m.alert_id for m in covered} - {row.alert_id}
-    first, *more = parts
-    lines = [*first, *(line for part in more for line in ("", *part))]
+        own = read_record(SupersededMessage, row, key=key, body=body)
+        covered_lines: list[tuple[datetime, str]] = []
+        described: list[list[Value]] = []
+        # Alerts that are open and alerts that are over are separate groups.
+        for group in group_by_cause([own, *covered], lambda m: (str(m.level), m.ledger, m.key, False)):
+            if len(group) == 1:
+                if group[0] is not own:
+                    covered_lines.append((group[0].queued_at, group[0].subject))
+                continue
+            newest = group[-1]
+            worst_first = _sort_worst_first(group)
+            cause = describe_cause([message.key for message in worst_first], is_ordered=True)
+            lines = _describe_each(worst_first)
+            if own in group:
+                subject = replace_essence(subject, cause)
+                first = DRILL(text=cause) if row.exercise else cause
+                parts[0] = [first, *lines, *parts[0][1:]]
+            else:
+                covered_lines.append((newest.queued_at, replace_essence(newest.subject, cause)))
+                described.append(lines)
+        if covered_lines:
+            parts.append(list_covered(covered_lines))
+        parts += described
+    others = {message.alert_id for message in covered} - {row.alert_id}
+    first_part, *more = parts
+    lines = [*first_part, *(line for part in more for line in ("", *part))]
     return subject, join_lines(lines) if lines != [body] else body, len(others)
+
+
+def _sort_worst_first(group: Sequence["SupersededMessage"]) -> list["SupersededMessage"]:
+    """Return one message for each alert, its newest one, by severity."""
+    newest = {message.alert_id: message for message in sorted(group, key=lambda message: message.id)}
+    return sorted(newest.values(), key=lambda message: (-find_severity(message.reason), split_numbers(message.key)))
+
+
+def _describe_each(messages: Sequence["SupersededMessage"]) -> list[Value]:
+    """Return a line for each alert with its reason."""
+    lines: list[Value] = [_DESCRIBED(text=message.reason, n=message.alert_id) for message in messages[:_MAX_DESCRIBED]]
+    if len(messages) > _MAX_DESCRIBED:
+        lines.append(_MORE_ALERTS(n=len(messages) - _MAX_DESCRIBED))
+    return lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +366,13 @@ class SupersededMessage:
     ledger: str
     level: int
     key: str
+    body: str
+
+    @property
+    def reason(self) -> Value:
+        """The reason of the alert: the first line of the body, without the mark of a drill."""
+        first = split_lines(self.body)[0]
+        return unwrap(DRILL, first) if isinstance(first, str) else first
 
 
 def load_covered(c: Connection, notification_id: int) -> list[SupersededMessage]:
