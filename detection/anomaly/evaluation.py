@@ -1,4 +1,4 @@
-"""How good a detector is: events found, runs that were right, false alarms per sensor-month; no point adjustment."""
+"""Compare alarms with known events: events found, correct alarms, and false alarms per sensor-month."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,15 +13,25 @@ from detection.anomaly.windows import Series
 
 @dataclass(frozen=True, slots=True)
 class DetectionOutcome:
-    """What one detector did on labelled data."""
+    """What a detector found on a record with known events.
 
-    events: int  # events that were there
-    found: int  # events with an alarm inside them
-    runs: int  # alarm runs outside aftermaths
-    right: int  # runs that touch an event
-    months: float  # sensor-months outside events and aftermaths
-    by_kind: dict[str, tuple[int, int]]  # kind -> (found, events)
-    delays_days: tuple[float, ...]  # delay of the first alarm inside each found event
+    Attributes:
+        events: Number of events.
+        found: Events with an alarm inside them.
+        runs: Runs of alarms, without those in an aftermath alone.
+        correct_runs: Runs that touch an event.
+        months: Sensor-months outside events and aftermaths.
+        by_kind: Events found and events, by kind.
+        delays_days: Time from the begin of each event that was found to its first alarm, days.
+    """
+
+    events: int
+    found: int
+    runs: int
+    correct_runs: int
+    months: float
+    by_kind: dict[str, tuple[int, int]]
+    delays_days: tuple[float, ...]
 
     @property
     def recall(self) -> float:
@@ -31,7 +41,7 @@ class DetectionOutcome:
     @property
     def precision(self) -> float:
         """Share of the runs that touch an event; NaN without runs."""
-        return self.right / self.runs if self.runs else float("nan")
+        return self.correct_runs / self.runs if self.runs else float("nan")
 
     @property
     def f1(self) -> float:
@@ -41,53 +51,55 @@ class DetectionOutcome:
 
     @property
     def false_alarms_per_sensor_month(self) -> float:
-        """Runs that touch no event, per sensor-month; NaN where nothing was watched."""
-        return (self.runs - self.right) / self.months if self.months > 0 else float("nan")
+        """Runs that touch no event, per sensor-month; NaN without readings outside events."""
+        return (self.runs - self.correct_runs) / self.months if self.months > 0 else float("nan")
 
 
 def evaluate_alarms(
     samples: Mapping[str, Series], alarms: Mapping[str, Array], events: Sequence[Event], from_share: float
 ) -> DetectionOutcome:
-    """Count events, runs and false alarms.
+    """Count the events that were found, and the false alarms.
 
-    An event is found when a cell inside it raises an alarm. Alarms less than seven days apart are one run; a run that
-    touches an event is right, one that lies in an aftermath alone is not counted, any other is false.
+    An event is found if a cell inside it alarms. Alarms less than seven days apart are one run. A run that touches an
+    event is correct, a run that is only in an aftermath is not counted, and any other run is false. Alarms are not
+    moved to the event that they belong to (no point adjustment).
 
     Args:
-        alarms: boolean per cell, as float or bool, per station.
-        from_share: cells before this share of each record are not judged.
+        alarms: For each series, 1 in cells that alarm, else 0.
+        from_share: Cells before this share of each record are not evaluated.
     """
-    found, runs, right, cells = 0, 0, 0, 0
+    found, runs, correct_runs, cells = 0, 0, 0, 0
     by_kind: dict[str, tuple[int, int]] = {}
     delays: list[float] = []
     step_s = 1.0
-    for name in sorted(samples):
-        series = samples[name]
+    for label in sorted(samples):
+        series = samples[label]
         step_s = series.step_s
         start = int(len(series.values) * from_share)
-        raised = np.flatnonzero(np.asarray(alarms[name], dtype=bool))
-        raised = raised[raised >= start]
-        mine = [e for e in events if e.station == name]
-        quiet = np.zeros(len(series.values), dtype=bool)
-        quiet[:start] = True
-        for event in mine:
-            hits = raised[(raised >= event.first) & (raised <= event.last)]
+        alarm_cells = np.flatnonzero(np.asarray(alarms[label], dtype=bool))
+        alarm_cells = alarm_cells[alarm_cells >= start]
+        events_of_series = [event for event in events if event.station == label]
+        is_excluded = np.zeros(len(series.values), dtype=bool)
+        is_excluded[:start] = True
+        for event in events_of_series:
+            hits = alarm_cells[(alarm_cells >= event.first) & (alarm_cells <= event.last)]
             found += bool(hits.size)
             if hits.size:
                 delays.append(float((hits[0] - event.first) * step_s / 86400.0))
-            seen, count = by_kind.get(event.kind, (0, 0))
-            by_kind[event.kind] = (seen + bool(hits.size), count + 1)
-            quiet[event.first : event.quiet_until + 1] = True
-        cells += int((~quiet & series.observed).sum())
-        groups = (
-            np.split(raised, np.flatnonzero(np.diff(series.times_s[raised]) > RUN_GAP_S) + 1) if raised.size else []
-        )
+            found_of_kind, count = by_kind.get(event.kind, (0, 0))
+            by_kind[event.kind] = (found_of_kind + bool(hits.size), count + 1)
+            is_excluded[event.first : event.quiet_until + 1] = True
+        cells += int((~is_excluded & series.observed).sum())
+        groups = []
+        if alarm_cells.size:
+            pauses = np.flatnonzero(np.diff(series.times_s[alarm_cells]) > RUN_GAP_S)
+            groups = np.split(alarm_cells, pauses + 1)
         for group in groups:
-            touches = any(((group >= e.first) & (group <= e.last)).any() for e in mine)
-            if touches:
-                right += 1
-            elif quiet[group].all():
+            if any(((group >= event.first) & (group <= event.last)).any() for event in events_of_series):
+                correct_runs += 1
+            elif is_excluded[group].all():
                 continue
             runs += 1
     months = cells * step_s / MONTH_S
-    return DetectionOutcome(len(events), found, runs, right, months, dict(sorted(by_kind.items())), tuple(delays))
+    kinds = dict(sorted(by_kind.items()))
+    return DetectionOutcome(len(events), found, runs, correct_runs, months, kinds, tuple(delays))

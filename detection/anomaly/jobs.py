@@ -1,4 +1,4 @@
-"""The two calls a job makes: train a detector, score what is new; records in and out."""
+"""Tasks of worker processes: train a detector, and score new readings."""
 
 import hashlib
 import json
@@ -14,16 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from detection.anomaly.bench import SIMPLE, TEST_FROM, VOTE_GAIN, find_gain, run_bench
-from detection.anomaly.detector import (
-    TRAIN_UNTIL,
-    VALIDATE_UNTIL,
-    Detector,
-    start_without_history,
-    train_detector,
-)
+from detection.anomaly.detector import Detector, start_without_history, train_detector
 from detection.anomaly.evaluation import evaluate_alarms
 from detection.anomaly.kinds import name_kinds
-from detection.anomaly.parts import PARTS
+from detection.anomaly.networks import TRAIN_UNTIL, VALIDATE_UNTIL
+from detection.anomaly.parts import name_part_kind
 from detection.anomaly.records import (
     DetectorCheckpointError,
     DetectorTraining,
@@ -32,24 +27,20 @@ from detection.anomaly.records import (
     Scores,
     ScoringRequest,
     ThresholdError,
+    Timed,
     TrainedDetector,
 )
-from detection.anomaly.registry import (
-    CARRIED_OVER,
-    COMPOSITES,
-    compared_with,
-    is_network,
-)
+from detection.anomaly.registry import CARRIED_OVER, compared_with, is_network, list_parts
 from detection.anomaly.running.state import RUNNING, DetectorState
 from detection.anomaly.threshold import COUNTABLE, DetectorThreshold, count_runs
-from detection.anomaly.windows import Series, build_series, scaled_residuals
+from detection.anomaly.windows import Series, build_series, scaled_residuals, sum_cells
 from detection.reasons import Reason, reasons_to_json
 from detection.whole_file import replacing
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Weights, card and the sha256 of the file that holds both."""
+    """Weights, facts, and the SHA-256 of the file that contains both."""
 
     weights: dict[str, NDArray[Any]]
     card: dict[str, Any]
@@ -60,7 +51,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read and verify a checkpoint.
 
     Raises:
-        CheckpointError: the file is absent, no checkpoint, or its content is not what its name promises.
+        DetectorCheckpointError: The file is missing, is no checkpoint, or its content does not match its name.
     """
     try:
         content = path.read_bytes()
@@ -76,23 +67,24 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def train(request: DetectorTraining) -> TrainedDetector:
-    """Train one detector on a site's record and write its checkpoint: ``<hash>.safetensors`` and ``<hash>.json``.
+    """Train one detector on the record of a site and write its checkpoint: `<hash>.safetensors` and `<hash>.json`.
 
-    The card lies inside the safetensors file too, so that the hash covers thresholds and settings, not weights alone.
+    The facts are in the safetensors file too, so that the hash covers thresholds and settings as well as weights.
 
-    The record is split in time: 50 % to learn from, 17 % to count false alarms on, the rest to report what they really
-    were and, for a network, to compare it with `persistence-z` on injected faults.
+    The record is split in time: 50 % to train on, 17 % to count false alarms on, and the rest to measure the false
+    alarms and, for a network, to compare it with `rules` on injected faults.
 
     Raises:
-        InputError: there are too few windows to train on, or samples cannot be used.
-        ThresholdError: no threshold can be stated for this budget on this record.
+        InputError: There are too few windows to train on, or samples cannot be used.
+        ThresholdError: No threshold can be stated for this budget on this record.
     """
     name, budget, seed = request.detector, request.budget_per_sensor_month, request.seed
-    samples = {name: build_series(*timed, request.step_s) for name, timed in request.samples.items()}
-    detector = train_detector(name, samples, budget, seed)
-    card = _write_card(detector, samples, budget, seed)
-    weights = detector.weights or {"thresholds": np.array([t.value for t in detector.thresholds.values()])}
-    tensors = {name: np.ascontiguousarray(value) for name, value in sorted(weights.items())}
+    samples = {label: build_series(*timed, request.step_s) for label, timed in request.samples.items()}
+    rain = _read_rain(request.rain, request.step_s)
+    detector = train_detector(name, samples, budget, seed, rain)
+    card = _write_card(detector, samples, rain, budget, seed)
+    weights = detector.weights or {"thresholds": np.array([one.value for one in detector.thresholds.values()])}
+    tensors = {key: np.ascontiguousarray(value) for key, value in sorted(weights.items())}
     content = save(tensors, metadata={"card": json.dumps(card, sort_keys=True, allow_nan=False)})
     model_hash = hashlib.sha256(content).hexdigest()
     request.folder.mkdir(parents=True, exist_ok=True)
@@ -105,43 +97,62 @@ def train(request: DetectorTraining) -> TrainedDetector:
     return TrainedDetector(model_hash, name, str(path), card)
 
 
+def _read_rain(rain: Timed | None, step_s: float) -> Series | None:
+    return None if rain is None or not len(rain[0]) else sum_cells(*rain, step_s)
+
+
 def renew_card(request: ScoringRequest, budget: float) -> dict[str, Any]:
-    """The card of a detector that is trained already, written anew on a record as it is now.
+    """Return the facts on a trained detector, measured on a record as it is now.
 
     Raises:
-        InputError: the checkpoint is of another detector, or samples cannot be used.
+        InputError: The checkpoint is of another detector, or samples cannot be used.
     """
-    samples = {name: build_series(*timed, request.step_s) for name, timed in request.samples.items()}
-    return _write_card(_load_detector(request)[0], samples, budget, 0)
+    samples = {label: build_series(*timed, request.step_s) for label, timed in request.samples.items()}
+    rain = _read_rain(request.rain, request.step_s)
+    return _write_card(_load_detector(request)[0], samples, rain, budget, 0)
 
 
 def score(request: ScoringRequest) -> Scores:
-    """Score what is new with a trained detector, or with `persistence-z` or `rules` as they come.
+    """Score new readings with a trained detector, or with `rules` and the thresholds of other sites.
 
     Series that cannot be used, or whose past is too short, have no score.
 
     Raises:
-        InputError: the detector needs a checkpoint and none was given, or the checkpoint is of another one.
-        CheckpointError: the checkpoint cannot be read or was altered.
+        InputError: The detector needs a checkpoint and none was given, or the checkpoint is of another detector.
+        DetectorCheckpointError: The checkpoint cannot be read or was altered.
     """
     samples = dict[str, Series]()
-    for name, (times_s, values) in request.samples.items():
+    for label, (times_s, values) in request.samples.items():
         with suppress(InputError):
-            samples[name] = build_series(times_s, values, request.step_s)
+            samples[label] = build_series(times_s, values, request.step_s)
     since_s = -np.inf if request.since_s is None else request.since_s
     detector, model_hash = _load_detector(request)
     if not samples:
         return Scores((), model_hash)
     if detector.name in RUNNING:
         limits = {part: one.value for part, one in detector.thresholds.items()}
-        rows = DetectorState(samples, {detector.name: limits}, since_s).score()[0][detector.name]
-        return Scores(tuple(sorted(rows, key=lambda one: (one.station, one.at_s))), model_hash)
-    scored, rows = detector.score(samples), []
-    for name, series in sorted(samples.items()):
-        kinds, scores = name_kinds(scaled_residuals(series)), scored[name]
-        for k in np.flatnonzero(series.observed & (series.times_s > since_s) & np.isfinite(scores)).tolist():
-            at_s, one, against = float(series.times_s[k]), float(scores[k]), compared_with(detector.name, kinds[k])
-            rows.append(ReadingScore(name, at_s, one, detector.limit, kinds[k], one > detector.limit, against))
+        rows = DetectorState(samples, {detector.name: limits}, since_s).score_new()[0][detector.name]
+        return Scores(tuple(sorted(rows, key=lambda row: (row.station, row.at_s))), model_hash)
+    scored, strongest = detector.score_with_parts(samples, rain=_read_rain(request.rain, request.step_s))
+    parts = list(detector.thresholds)
+    rows = []
+    for label, series in sorted(samples.items()):
+        shapes, scores = name_kinds(scaled_residuals(series)), scored[label]
+        is_new = series.observed & (series.times_s > since_s) & np.isfinite(scores)
+        for cell in np.flatnonzero(is_new).tolist():
+            kind = name_part_kind(parts[strongest[label][cell]], shapes[cell])
+            value = float(scores[cell])
+            rows.append(
+                ReadingScore(
+                    station=label,
+                    at_s=float(series.times_s[cell]),
+                    score=value,
+                    threshold=detector.limit,
+                    kind=kind,
+                    alerted=value > detector.limit,
+                    compared_with=compared_with(detector.name, kind),
+                )
+            )
     return Scores(tuple(rows), model_hash)
 
 
@@ -161,25 +172,33 @@ def _load_detector(request: ScoringRequest) -> tuple[Detector, str | None]:
             f"the checkpoint was trained at {card['step_s']:g} s, the samples come at {request.step_s:g} s"
         )
     thresholds = {part: DetectorThreshold(**one) for part, one in card["thresholds"].items()}
-    if name in COMPOSITES and not set(thresholds) <= set(PARTS):
+    if not set(thresholds) <= set(list_parts(name)):
         raise InputError(f"the checkpoint of {name} is of an earlier version: train it again")
     weights = stored.weights if is_network(name) else {}
     return Detector(name, thresholds, weights, card["training"]), stored.model_hash
 
 
-def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float, seed: int) -> dict[str, Any]:
-    # as it would serve as a witness: nothing is held back
-    scored = detector.score(samples, holds=False)
-    alarms = {name: np.nan_to_num(row) > detector.limit for name, row in scored.items()}
-    heldout = evaluate_alarms(samples, {k: v.astype(np.float64) for k, v in alarms.items()}, [], TEST_FROM)
-    heldout_rate = heldout.false_alarms_per_sensor_month
-    months = max(t.months for t in detector.thresholds.values())
-    runs, digest = 0, hashlib.sha256()  # several rules that alarm at once are one run
-    for name, series in sorted(samples.items()):
+def _write_card(
+    detector: Detector, samples: Mapping[str, Series], rain: Series | None, budget: float, seed: int
+) -> dict[str, Any]:
+    """Return the facts on a detector: settings, thresholds, and the alarms in the parts of the record.
+
+    Scores are those of a witness, whose echoes are not suppressed.
+    """
+    scored = detector.score(samples, rain=rain, suppresses_echoes=False)
+    alarms = {label: np.nan_to_num(row) > detector.limit for label, row in scored.items()}
+    held_out = evaluate_alarms(samples, {k: row.astype(np.float64) for k, row in alarms.items()}, [], TEST_FROM)
+    held_out_rate = held_out.false_alarms_per_sensor_month
+    months = max(one.months for one in detector.thresholds.values())
+    runs, digest = 0, hashlib.sha256()  # simultaneous alarms of several parts are one run
+    for label, series in sorted(samples.items()):
         part = slice(int(len(series.values) * TRAIN_UNTIL), int(len(series.values) * VALIDATE_UNTIL))
-        runs += count_runs(series.times_s[part][alarms[name][part]])
-        for content in (name.encode(), series.times_s.tobytes(), series.values.tobytes()):
+        runs += count_runs(series.times_s[part][alarms[label][part]])
+        for content in (label.encode(), series.times_s.tobytes(), series.values.tobytes()):
             digest.update(content)
+    gain = None
+    if is_network(detector.name):
+        gain = _measure_gain(detector, samples, rain, budget, seed)
     card: dict[str, Any] = {
         "detector": detector.name,
         "seed": seed,
@@ -190,36 +209,41 @@ def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float
         "thresholds": {part: asdict(one) for part, one in sorted(detector.thresholds.items())},
         "validation_false_alarms_per_sensor_month": runs / months,
         "validation_months": months,
-        "heldout_alarms_per_sensor_month": heldout_rate if np.isfinite(heldout_rate) else None,
-        "heldout_months": heldout.months,
+        "heldout_alarms_per_sensor_month": held_out_rate if np.isfinite(held_out_rate) else None,
+        "heldout_months": held_out.months,
         "train_until_share": TRAIN_UNTIL,
         "validate_until_share": VALIDATE_UNTIL,
-        "readings": sum(int(s.observed.sum()) for s in samples.values()),
-        "from_s": min(float(s.times_s[0]) for s in samples.values()),
-        "to_s": max(float(s.times_s[-1]) for s in samples.values()),
+        "readings": sum(int(series.observed.sum()) for series in samples.values()),
+        "from_s": min(float(series.times_s[0]) for series in samples.values()),
+        "to_s": max(float(series.times_s[-1]) for series in samples.values()),
         "data_sha256": digest.hexdigest(),
         "training": dict(detector.notes),
         "role": "advice",
     }
-    gain: float | None = None
     if is_network(detector.name):
-        ready = {detector.name: detector}
-        for name in SIMPLE:
-            with suppress(ThresholdError):  # a record that is too short for one of them may do for the other
-                ready[name] = train_detector(name, samples, budget, seed)
-        rows = run_bench(samples, tuple(ready), budget, (seed,), ready)
-        gain = card["recall_gain_over_rules"] = find_gain(rows, detector.name)
+        card["recall_gain_over_rules"] = gain
     reasons = []
-    if not np.isfinite(heldout_rate) or heldout.months * budget < COUNTABLE:
+    if not np.isfinite(held_out_rate) or held_out.months * budget < COUNTABLE:
         needed = COUNTABLE / budget
-        reasons.append(Reason("vote.short", {"months": heldout.months, "needed": needed, "budget": budget}))
-    elif heldout_rate > budget:
-        reasons.append(Reason("vote.loud", {"rate": heldout_rate, "budget": budget}))
+        reasons.append(Reason("vote.short", {"months": held_out.months, "needed": needed, "budget": budget}))
+    elif held_out_rate > budget:
+        reasons.append(Reason("vote.loud", {"rate": held_out_rate, "budget": budget}))
     if is_network(detector.name) and (gain is None or gain < VOTE_GAIN):
         if gain is None:
-            reasons.append(Reason("vote.no_gain", {"names": SIMPLE, "needed": VOTE_GAIN}))
+            reasons.append(Reason("vote.no_gain", {"names": (SIMPLE,), "needed": VOTE_GAIN}))
         else:
-            reasons.append(Reason("vote.small_gain", {"gain": gain, "names": SIMPLE, "needed": VOTE_GAIN}))
+            reasons.append(Reason("vote.small_gain", {"gain": gain, "names": (SIMPLE,), "needed": VOTE_GAIN}))
     card["may_vote"] = not reasons
     card["may_not_vote_because"] = reasons_to_json(reasons)
     return card
+
+
+def _measure_gain(
+    detector: Detector, samples: Mapping[str, Series], rain: Series | None, budget: float, seed: int
+) -> float | None:
+    """Return the recall of a network above that of `rules` at equal false alarms; None if it cannot be measured."""
+    ready = {detector.name: detector}
+    with suppress(ThresholdError):
+        ready[SIMPLE] = train_detector(SIMPLE, samples, budget, seed)
+    rows = run_bench(samples, tuple(ready), budget, (seed,), ready, rain)
+    return find_gain(rows, detector.name)

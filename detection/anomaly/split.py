@@ -1,4 +1,4 @@
-"""One budget over several parts, split by what each finds: faults laid into the site's own past tell its worth."""
+"""Split one budget of false alarms over the parts of `rules`, by what each part finds of injected faults."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,122 +17,142 @@ from detection.anomaly.threshold import (
     DetectorThreshold,
     choose_threshold,
     count_runs,
-    descend,
-    descend_to_each,
+    find_threshold,
+    find_thresholds,
 )
 from detection.anomaly.windows import Series
 
-# Shares of the budget that a part may spend alone; those of several may add up to more, for their alarms fall together.
+# Shares of the budget that one part may spend. The shares of all parts may sum to more than 1, because their alarms
+# coincide.
 SHARES: Final = (0.0, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
 STEPS: Final = (1, 2, 3)
 INJECT_FROM: Final = 0.3
 SEEDS: Final = (101, 102, 103)
-# Stuck and replayed readings are found by checks: no part is to pay for them.
+# Checks find stuck and replayed readings, so no part spends budget on them.
 KINDS: Final = tuple(kind for kind in SCORED_KINDS if kind not in {"stuck", "replay"})
-FEWEST_TOGETHER: Final = 3
+MIN_COMMON_STATIONS: Final = 3
 COMMON_SHARE: Final = 0.4
-# One past holds few false alarms of a part, and maybe a real movement that makes its threshold deaf: what is counted on
-# it is drawn halfway to what was counted on other sites. That alone leaves a part of the budget unspent.
+# Thresholds between those of the own record and those of other sites leave a part of the budget unspent, so they are
+# lowered by this factor.
 SPENT: Final = 0.95
-# How much more recall weighs than precision.
+# Weight of recall relative to precision in the F score.
 BETA: Final = 1.2
 
 
 @dataclass(frozen=True, slots=True)
 class _Option:
+    """A threshold of a part, the cells that alarm on the record as measured, and the injected faults that it finds."""
+
     limit: float
     alarms: NDArray[np.int64]
     found: NDArray[np.bool_]
 
 
-Options = dict[str, list[_Option]]  # by part, one per share
-Choice = dict[str, int]  # part -> which of its options
+Options = dict[str, list[_Option]]  # by part, one for each share
+Choice = dict[str, int]  # by part, the index of an option
 
 
 def split_budget(
     samples: Mapping[str, Series], until: float, budget: float, carried: Mapping[str, float]
 ) -> dict[str, DetectorThreshold]:
-    """Thresholds of the parts of `rules`, chosen together on the first `until` of the record.
+    """Choose the thresholds of the parts of `rules` together, on the first `until` of the record.
 
-    Faults of five kinds are laid into that past. Those thresholds are taken that find the most of them (each kind
-    counts alike) for the fewest false alarms (F of beta 1.2), while all parts together stay within the budget. A part
-    that is not worth its false alarms gets none. Then each is drawn halfway to the threshold of other sites; a part
-    that one of both leaves out counts half. Where the record is too short to count three false alarms, each part gets
-    an equal share by the tail of its scores.
+    Faults of five kinds are injected into this part of the record. The chosen thresholds find most faults (each kind
+    has the same weight) with the fewest false alarms (F score with beta 1.2), while all parts together stay within the
+    budget. A part that is not worth its false alarms has no threshold. Then each threshold is moved halfway to that of
+    other sites, because one record contains few false alarms, and a real movement in it would make a part insensitive.
+
+    If the record is too short to count three false alarms, each part gets an equal share, by the tail of its scores.
 
     Args:
-        until: share of each record that may be looked at.
-        budget: false alarm runs per sensor-month of all parts together.
-        carried: thresholds of other sites; none: the own ones stay.
+        until: Share of each record that may be used.
+        budget: False alarms of all parts together per sensor-month.
+        carried: Thresholds of other sites; empty to keep those of this record.
 
     Raises:
-        ThresholdError: the budget is not positive, or the record is too short for any threshold.
+        ThresholdError: The budget is not positive, or the record is too short for any threshold.
     """
-    past = {name: _cut(series, until) for name, series in samples.items()}
-    names = sorted(past)
+    past = {label: _cut(series, until) for label, series in samples.items()}
+    labels = sorted(past)
     clean = score_parts(past)
-    times = [past[name].times_s for name in names]
-    step_s = past[names[0]].step_s
+    times = [past[label].times_s for label in labels]
+    step_s = past[labels[0]].step_s
     months = _count_months(clean, step_s)
     trials = [inject_many(past, INJECT_FROM, seed, KINDS) for seed in SEEDS]
-    events = [event for _, laid in trials for event in laid]
+    events = [event for _, injected in trials for event in injected]
     if not budget > 0 or budget * months < COUNTABLE or not events:
         share = budget / len(clean)
-        return {p: choose_threshold([by[n] for n in names], times, step_s, share) for p, by in clean.items()}
-    clean = _without_common(clean, past, budget * months)
+        return {
+            part: choose_threshold([rows[label] for label in labels], times, step_s, share)
+            for part, rows in clean.items()
+        }
+    clean = _remove_common(clean, past, budget * months)
     months = _count_months(clean, step_s)
-    far = np.concatenate([row + 1e12 * k for k, row in enumerate(times)])  # one axis on which stations never meet
+    # One time axis for all series, on which the alarms of two series are never close.
+    far_times = np.concatenate([row + 1e12 * k for k, row in enumerate(times)])
     allowed = [int(share * budget * months + 1e-9) for share in SHARES if share]
-    options = _list_options(clean, times, allowed, _find_worst(trials))
+    options = _list_options(clean, times, allowed, _find_largest(trials))
     watched = sum(
-        int(s.observed[int(len(s.values) * INJECT_FROM) :].sum()) for laid, _ in trials for s in laid.values()
+        int(series.observed[int(len(series.values) * INJECT_FROM) :].sum())
+        for altered, _ in trials
+        for series in altered.values()
     )
-    value = _Value(options, np.array([event.kind for event in events]), far, months, budget, watched * step_s / MONTH_S)
+    kinds = np.array([event.kind for event in events])
+    value = _Value(options, kinds, far_times, months, budget, watched * step_s / MONTH_S)
     chosen = _climb(options, value)
-    drawn = _draw_halfway({part: options[part][k].limit for part, k in chosen.items()}, carried)
+    limits = _move_halfway({part: options[part][k].limit for part, k in chosen.items()}, carried)
     return {
-        part: DetectorThreshold(limit, count_runs(far[_join(clean[part]) > limit]), months, "count")
-        for part, limit in drawn.items()
+        part: DetectorThreshold(limit, count_runs(far_times[_join(clean[part]) > limit]), months, "count")
+        for part, limit in limits.items()
     }
 
 
 def _join(rows: Mapping[str, Array]) -> Array:
-    return np.asarray(np.nan_to_num(np.concatenate([rows[name] for name in sorted(rows)]), nan=0.0))
+    """Return the scores of all series in one array, 0 where there is none."""
+    return np.asarray(np.nan_to_num(np.concatenate([rows[label] for label in sorted(rows)]), nan=0.0))
 
 
 def _list_options(
-    clean: Mapping[str, Mapping[str, Array]], times: Sequence[Array], allowed: Sequence[int], worst: Mapping[str, Array]
+    clean: Mapping[str, Mapping[str, Array]],
+    times: Sequence[Array],
+    allowed: Sequence[int],
+    largest: Mapping[str, Array],
 ) -> Options:
-    """Each part at each share of the budget, counted in runs; `worst`: its score in each injected fault."""
+    """List the thresholds of each part, one for each share of the budget.
+
+    Args:
+        allowed: Runs of alarms for each share.
+        largest: The largest score of each part within each injected fault.
+    """
     options: Options = {}
-    for part, by in clean.items():
-        joined = _join(by)
-        limits = [np.inf, *descend_to_each([by[name] for name in sorted(by)], times, allowed, RUN_GAP_S)]
-        options[part] = [_Option(limit, np.flatnonzero(joined > limit), worst[part] > limit) for limit in limits]
+    for part, rows in clean.items():
+        joined = _join(rows)
+        limits = [np.inf, *find_thresholds([rows[label] for label in sorted(rows)], times, allowed, RUN_GAP_S)]
+        options[part] = [_Option(limit, np.flatnonzero(joined > limit), largest[part] > limit) for limit in limits]
     return options
 
 
-def _draw_halfway(own: Mapping[str, float], carried: Mapping[str, float]) -> dict[str, float]:
-    """The thresholds halfway between the own ones and those of other sites, in their inverse, and 5 % lower.
+def _move_halfway(own: Mapping[str, float], carried: Mapping[str, float]) -> dict[str, float]:
+    """Return the thresholds halfway between those of the own record and of other sites, in their inverse, 5 % lower.
 
-    A part that one of both leaves out has an infinite threshold there, so that twice the other is halfway.
+    A part without a threshold in one of both has an infinite threshold there, so that halfway is twice the other one.
 
-    >>> {part: round(limit, 2) for part, limit in _draw_halfway({"level": 4.0, "drift": 6.0}, {"level": 6.0}).items()}
+    >>> {part: round(limit, 2) for part, limit in _move_halfway({"level": 4.0, "drift": 6.0}, {"level": 6.0}).items()}
     {'level': 4.56, 'drift': 11.4}
-    >>> _draw_halfway({"level": 4.0, "drift": np.inf}, {})
+    >>> _move_halfway({"level": 4.0, "drift": np.inf}, {})
     {'level': 4.0}
-    >>> _draw_halfway({"level": 0.0}, {}), _draw_halfway({"level": 0.0}, {"level": 6.0}).keys()
+    >>> _move_halfway({"level": 0.0}, {}), _move_halfway({"level": 0.0}, {"level": 6.0}).keys()
     ({'level': 1.0}, dict_keys(['level']))
     """
     own = {part: limit or LEAST for part, limit in own.items()}
     if not carried:
         return {part: limit for part, limit in own.items() if np.isfinite(limit)}
-    both = {part: 0.5 / limit + 0.5 / carried.get(part, np.inf) for part, limit in own.items()}
-    return {part: SPENT / share for part, share in both.items() if share}
+    inverse = {part: 0.5 / limit + 0.5 / carried.get(part, np.inf) for part, limit in own.items()}
+    return {part: SPENT / value for part, value in inverse.items() if value}
 
 
 def _count_months(clean: Mapping[str, Mapping[str, Array]], step_s: float) -> float:
-    return max(sum(int(np.isfinite(row).sum()) for row in by.values()) for by in clean.values()) * step_s / MONTH_S
+    return max(sum(int(np.isfinite(row).sum()) for row in rows.values()) for rows in clean.values()) * step_s / MONTH_S
 
 
 def _cut(series: Series, until: float) -> Series:
@@ -140,79 +160,93 @@ def _cut(series: Series, until: float) -> Series:
     return Series(series.times_s[:end], series.values[:end], series.step_s)
 
 
-def _without_common(
+def _remove_common(
     clean: Mapping[str, Mapping[str, Array]], past: Mapping[str, Series], allowed: float
 ) -> dict[str, dict[str, Array]]:
-    """The scores without the weeks in which a third of the stations, three at least, were strange together.
+    """Remove the scores of weeks in which a third of the stations, and at least three, alarmed together.
 
-    That is a movement of the slope, an earthquake or a fault of the reference, and no false alarm of single sensors:
-    counted as such, one event of the past would silence the rules that see movement.
+    Such alarms are a movement of the slope, an earthquake or a fault of the reference. If they were counted as false
+    alarms, one event in the past would make the parts that find movement insensitive.
+
+    Args:
+        allowed: Runs of alarms that the budget allows on this record.
     """
-    names = sorted(past)
-    times = [past[name].times_s for name in names]
-    strange = {name: np.zeros(len(past[name].values), dtype=bool) for name in names}
-    for by in clean.values():
-        limit = descend([by[name] for name in names], times, int(COMMON_SHARE * allowed), RUN_GAP_S)
-        for name in names:
-            strange[name] |= np.nan_to_num(by[name], nan=0.0) > limit
-    begin = min(float(row[0]) for row in times)
-    weeks = {name: np.floor((past[name].times_s - begin) / RUN_GAP_S).astype(np.int64) for name in names}
+    labels = sorted(past)
+    times = [past[label].times_s for label in labels]
+    is_unusual = {label: np.zeros(len(past[label].values), dtype=bool) for label in labels}
+    for rows in clean.values():
+        limit = find_threshold([rows[label] for label in labels], times, int(COMMON_SHARE * allowed), RUN_GAP_S)
+        for label in labels:
+            is_unusual[label] |= np.nan_to_num(rows[label], nan=0.0) > limit
+    begin_s = min(float(row[0]) for row in times)
+    weeks = {label: np.floor((past[label].times_s - begin_s) / RUN_GAP_S).astype(np.int64) for label in labels}
     count = np.zeros(max(int(row[-1]) for row in weeks.values()) + 3, dtype=np.int64)
-    for name in names:
-        there = np.unique(weeks[name][strange[name]])
-        count[np.unique(np.concatenate([there, there + 1]))] += 1  # a week, and the one after it
-    common = count >= max(FEWEST_TOGETHER, len(names) / 3.0)
-    common |= np.concatenate([common[1:], [False]])
+    for label in labels:
+        unusual_weeks = np.unique(weeks[label][is_unusual[label]])
+        count[np.unique(np.concatenate([unusual_weeks, unusual_weeks + 1]))] += 1  # a week and the next one
+    is_common = count >= max(MIN_COMMON_STATIONS, len(labels) / 3.0)
+    is_common |= np.concatenate([is_common[1:], [False]])
     return {
-        part: {name: np.where(common[weeks[name]], np.nan, row) for name, row in by.items()}
-        for part, by in clean.items()
+        part: {label: np.where(is_common[weeks[label]], np.nan, row) for label, row in rows.items()}
+        for part, rows in clean.items()
     }
 
 
-def _find_worst(trials: Sequence[tuple[Mapping[str, Series], Sequence[Event]]]) -> dict[str, Array]:
-    worst: dict[str, list[float]] = {}
-    for laid, events in trials:
-        for part, by in score_parts(laid).items():
-            inside = (np.nan_to_num(by[e.station][e.first : e.last + 1], nan=0.0) for e in events)
-            worst.setdefault(part, []).extend(float(row.max(initial=0.0)) for row in inside)
-    return {part: np.array(row) for part, row in worst.items()}
+def _find_largest(trials: Sequence[tuple[Mapping[str, Series], Sequence[Event]]]) -> dict[str, Array]:
+    """Return the largest score of each part within each injected fault."""
+    largest: dict[str, list[float]] = {}
+    for altered, events in trials:
+        for part, rows in score_parts(altered).items():
+            for event in events:
+                inside = np.nan_to_num(rows[event.station][event.first : event.last + 1], nan=0.0)
+                largest.setdefault(part, []).append(float(inside.max(initial=0.0)))
+    return {part: np.array(row) for part, row in largest.items()}
 
 
 class _Value:
-    """What a choice of one option per part is worth: F of found faults and false alarms; negative beyond the budget."""
+    """Value of a choice: the F score of found faults and false alarms, or a negative number beyond the budget."""
 
     def __init__(
-        self, options: Options, kinds: NDArray[np.str_], far: Array, months: float, budget: float, watched: float
+        self,
+        options: Options,
+        kinds: NDArray[np.str_],
+        far_times: Array,
+        months: float,
+        budget: float,
+        watched_months: float,
     ) -> None:
-        self.options, self.far, self.months, self.budget = options, far, months, budget
+        self.options, self.far_times, self.months, self.budget = options, far_times, months, budget
         counts = {kind: int((kinds == kind).sum()) for kind in set(kinds.tolist())}
         self.weights = np.array([1.0 / (counts[kind] * len(counts)) for kind in kinds.tolist()])
-        self.per_month = len(kinds) / watched
-        self.known: dict[tuple[int, ...], float] = {}
+        self.faults_per_month = len(kinds) / watched_months
+        self.values: dict[tuple[int, ...], float] = {}
 
     def __call__(self, choice: Choice) -> float:
         key = tuple(choice.values())
-        if key not in self.known:
-            taken = [self.options[part][k] for part, k in choice.items()]
-            rate = count_runs(self.far[np.unique(np.concatenate([one.alarms for one in taken]))]) / self.months
-            recall = float(self.weights[np.logical_or.reduce([one.found for one in taken])].sum())
-            hits, wrong = recall * self.per_month, rate
-            total = (1.0 + BETA**2) * hits + BETA**2 * (self.per_month - hits) + wrong
-            self.known[key] = -rate if rate > self.budget else (1.0 + BETA**2) * hits / total
-        return self.known[key]
+        if key not in self.values:
+            options = [self.options[part][k] for part, k in choice.items()]
+            alarms = np.unique(np.concatenate([option.alarms for option in options]))
+            rate = count_runs(self.far_times[alarms]) / self.months
+            recall = float(self.weights[np.logical_or.reduce([option.found for option in options])].sum())
+            found = recall * self.faults_per_month
+            missed = self.faults_per_month - found
+            total = (1.0 + BETA**2) * found + BETA**2 * missed + rate
+            self.values[key] = -rate if rate > self.budget else (1.0 + BETA**2) * found / total
+        return self.values[key]
 
 
 def _climb(options: Options, value: _Value) -> Choice:
+    """Return the best choice by hill climbing from several starts."""
     last = len(SHARES)
     moves: list[Choice] = [{part: by} for part in options for by in range(1 - last, last) if by]
     moves += [{up: a, down: -b} for up, down in permutations(options, 2) for a in STEPS for b in STEPS]
-    begins = [dict.fromkeys(options, k) for k in (0, 2, 4)]
-    begins += [{part: 8 if part == one else 0 for part in options} for one in options]
-    return max((_climb_from(begin, moves, value) for begin in begins), key=value)
+    starts = [dict.fromkeys(options, k) for k in (0, 2, 4)]
+    starts += [{part: 8 if part == single else 0 for part in options} for single in options]
+    return max((_climb_from(start, moves, value) for start in starts), key=value)
 
 
-def _climb_from(begin: Choice, moves: Sequence[Choice], value: _Value) -> Choice:
-    best = begin
+def _climb_from(start: Choice, moves: Sequence[Choice], value: _Value) -> Choice:
+    best = start
     while True:
         steps = ({part: k + move.get(part, 0) for part, k in best.items()} for move in moves)
         allowed = (step for step in steps if all(0 <= k < len(SHARES) for k in step.values()))

@@ -28,7 +28,6 @@ PASTS: Final[Mapping[str, str]] = {
     "last-7-to-10-days": "its last 7 to 10 days",
     "level-and-noise": "its level and noise before",
     "lines-of-30-and-60-days": "the lines of its last 30 and 60 days",
-    "median-of-7-days": "the median of its last 7 days",
     NETWORK_EXPECTATION: "what a network expects of its last 30 readings",
     "usual-interval": "its usual interval",
     "usual-resolution": "its usual resolution",
@@ -77,7 +76,8 @@ TEXTS: Final = index_by_code(
     ),
     reason_text(
         Template(
-            "vote.no_gain", "it cannot be compared with the best of {names} at equal false alarms; {needed} is needed"
+            "vote.no_gain",
+            "its recall at equal false alarms cannot be compared with that of {names}; {needed} is needed",
         ),
         names=names(conjunction=True),
         needed=figure("+g"),
@@ -85,7 +85,7 @@ TEXTS: Final = index_by_code(
     reason_text(
         Template(
             "vote.small_gain",
-            "it finds {gain} in recall against the best of {names} at equal false alarms; {needed} is needed",
+            "its recall at equal false alarms differs by {gain} from that of {names}; {needed} is needed",
         ),
         gain=figure("+.3f"),
         names=names(conjunction=True),

@@ -17,7 +17,7 @@ _PLAN = {
     "forecast": {"models": ["auto", "gru"], "horizons": ["1d", "7d"]},
     "scenes": {"weights": "generated"},
     "levels": {"names": ["green", "yellow", "orange", "red"]},
-    "anomaly": {"detectors": ["persistence-z", "ae"]},
+    "anomaly": {"detectors": ["rules", "ae"]},
 }
 _SERIES = site_text.series("displacement", "mm", "1d", max_silence="3d")
 _ALONG = {"longitude": 8.9, "azimuth_deg": 200.0, "plunge_deg": 20.0}

@@ -87,7 +87,7 @@ action = "Somebody looks at the page of movement all the time"
 every = "20s"
 
 [anomaly]
-detectors = ["persistence-z", "ae"]
+detectors = ["rules", "ae"]
 budget_per_sensor_month = 0.1
 every = "1h"
 

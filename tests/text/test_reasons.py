@@ -9,7 +9,7 @@ import pytest
 
 import detection
 import forecasting
-from detection.anomaly.registry import COMPARED, NETWORKS, RULES
+from detection.anomaly.registry import COMPARED, NETWORKS
 from forecasting.reasons import Reason
 from monitor.text import detection as detection_texts
 from monitor.text import forecasting as forecasting_texts
@@ -62,5 +62,5 @@ def test_values_other_than_those_of_the_sentence_are_refused(values):
 
 
 def test_every_past_of_a_detector_has_a_name():
-    entries = [*RULES.values(), *NETWORKS.values()]
+    entries = NETWORKS.values()
     assert {*detection_texts.PASTS} == {*COMPARED.values(), *(entry.compared_with for entry in entries)}

@@ -1,1 +1,1 @@
-"""What a budget of false alarms buys, and how it is kept while a detector is served."""
+"""Correction of thresholds while a detector is served."""

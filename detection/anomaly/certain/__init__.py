@@ -1,1 +1,1 @@
-"""Faults that need no score because they are certain."""
+"""Checks: they find faults for certain, without a score."""

@@ -1,4 +1,4 @@
-"""Readings that are another unit's from one reading to the next: level and noise grow by the same factor."""
+"""Find changes of the unit of a series: level and noise change by the same factor from one reading to the next."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,109 +11,126 @@ from detection.anomaly.records import LENGTHS, CertainFault
 from detection.anomaly.stages import Array
 from detection.anomaly.windows import Series
 
+# Largest error of the ratio of levels, as a logarithm.
 RATIO_ERROR: Final = 0.05
+# Readings before a change that are used.
 BEFORE: Final = 40
-CLEAR: Final = 20.0  # a jump is many times the usual difference of neighbours
-FEWEST: Final = 5  # readings that are judged by a known factor
-NOISE_ERROR: Final = 1.7  # the noise follows the factor this closely, either way
+# Smallest jump in multiples of the usual difference between readings.
+CLEAR: Final = 20.0
+# Readings that show whether a known change has ended.
+MIN_READINGS: Final = 5
+# The ratio of the noise may differ from the factor by this, either way.
+NOISE_ERROR: Final = 1.7
 
 
 @dataclass(frozen=True, slots=True)
 class UnitChange:
-    """A change of the unit."""
+    """A change of the unit.
 
-    begin_s: float  # its first reading
-    at_s: float  # the reading that made it certain
-    times: float  # so many times as large are readings after it
-    level: float  # of the readings before it
-    noise: float  # of them, see `find_noise`
+    Attributes:
+        begin_s: Time of the first reading in the other unit, epoch seconds.
+        at_s: Time of the reading that proved the change.
+        times: Factor of the readings after it.
+        level: Level of the readings before it.
+        noise: Noise of the readings before it (`find_noise`).
+    """
+
+    begin_s: float
+    at_s: float
+    times: float
+    level: float
+    noise: float
 
 
 def find_unit_jumps(series: Series, factors: Mapping[float, int] = LENGTHS) -> list[CertainFault]:
-    """One finding per change (`find_changes`), at the reading that made it certain."""
+    """Return a finding for each change of the unit, at the reading that proved it."""
     return [
-        CertainFault(one.at_s, "unit", f"level and noise are {one.times:g} times as large: another unit?")
-        for one in find_changes(series, factors)
+        CertainFault(change.at_s, "unit", f"level and noise are {change.times:g} times as large: another unit?")
+        for change in find_changes(series, factors)
     ]
 
 
 def find_changes(series: Series, factors: Mapping[float, int] = LENGTHS) -> list[UnitChange]:
-    """Readings whose level and noise became so many times as large, or as small, as units differ (`units`).
+    """Find readings from which on level and noise are larger or smaller by a factor between two units.
 
-    A series that stands at zero has no level to grow: there it is `noise` that alarms.
+    A series around zero has no level that could change. Its change of unit is found as noise by `rules`.
+
+    Args:
+        factors: Factors between units, with the readings that each needs (`FACTORS`).
     """
     index = np.flatnonzero(series.observed)
     values = series.values[index]
-    # median of the sizes of the differences before each reading, infinite where too few are known
+    # The median size of the differences before each reading; infinite if there are too few.
     steps = np.abs(np.diff(values))
-    out = np.full(len(values), np.inf)
+    usual = np.full(len(values), np.inf)
     if len(steps) >= BEFORE // 2:
         rows = np.lib.stride_tricks.sliding_window_view(steps, BEFORE // 2)
-        out[BEFORE // 2 + 1 :] = np.maximum(np.median(rows, axis=1)[:-1], 1e-12)
-    usual = out
+        usual[BEFORE // 2 + 1 :] = np.maximum(np.median(rows, axis=1)[:-1], 1e-12)
     jumps = np.abs(np.diff(values, prepend=np.nan))
-    found, last = list[UnitChange](), 0
+    changes, last = list[UnitChange](), 0
     for k in np.flatnonzero(jumps > CLEAR * usual).tolist():
         before = values[max(last, k - BEFORE) : k]
         if len(before) < BEFORE // 2:
             continue
-        for enough, factor in list_looks(factors):
-            after = values[k : k + enough]
-            if len(after) == enough and (times := _find_factor(before, after, factor)):
-                begin, certain = index[[k, k + enough - 1]]
-                found.append(
+        for count, factor in list_attempts(factors):
+            after = values[k : k + count]
+            times = _find_factor(before, after, factor) if len(after) == count else 0.0
+            if times:
+                changes.append(
                     UnitChange(
-                        float(series.times_s[begin]),
-                        float(series.times_s[certain]),
-                        times,
-                        float(np.median(before[-5:])),
-                        find_noise(before),
+                        begin_s=float(series.times_s[index[k]]),
+                        at_s=float(series.times_s[index[k + count - 1]]),
+                        times=times,
+                        level=float(np.median(before[-5:])),
+                        noise=find_noise(before),
                     )
                 )
                 last = k
                 break
-    return found
+    return changes
 
 
-def list_looks(factors: Mapping[float, int]) -> list[tuple[int, float]]:
-    """After how many readings each factor is looked for, the soonest first: once more at twice as many.
+def list_attempts(factors: Mapping[float, int]) -> list[tuple[int, float]]:
+    """Return after how many readings each factor is tested, the first test first.
 
-    The noise of five readings is off by more than a factor of three in one case of eight, by chance.
+    Each factor is tested again with twice as many readings, because by chance the noise of five readings is wrong by
+    more than a factor of three in one of eight cases.
 
-    >>> list_looks({3.28: 20, 100.0: 5})
+    >>> list_attempts({3.28: 20, 100.0: 5})
     [(5, 100.0), (10, 100.0), (20, 3.28), (40, 3.28)]
     """
-    return sorted((times * enough, factor) for factor, enough in factors.items() for times in (1, 2))
+    return sorted((times * count, factor) for factor, count in factors.items() for times in (1, 2))
 
 
 def _find_factor(before: Array, after: Array, factor: float) -> float:
-    """The factor, or one over it, by which both level and noise changed; 0 where neither fits."""
+    """Return the factor or its inverse if both level and noise changed by it, else 0."""
     old, new = float(np.median(before[-5:])), float(np.median(after[:5]))
-    was, now = find_noise(before), find_noise(after)
-    if old * new <= 0 or was <= 0 or now <= 0:
+    old_noise, new_noise = find_noise(before), find_noise(after)
+    if old * new <= 0 or old_noise <= 0 or new_noise <= 0:
         return 0.0
     for times in (factor, 1.0 / factor):
-        level, noise = abs(np.log(new / old / times)), abs(np.log(now / was / times))
-        # near zero the noise blurs the ratio of the levels; only a large factor leaves no doubt there
-        level_error = RATIO_ERROR if factor < 10.0 else float(np.clip(was / abs(old), RATIO_ERROR, 0.2))
+        level, noise = abs(np.log(new / old / times)), abs(np.log(new_noise / old_noise / times))
+        # Near zero the noise affects the ratio of the levels, so only a large factor is unambiguous there.
+        level_error = RATIO_ERROR if factor < 10.0 else float(np.clip(old_noise / abs(old), RATIO_ERROR, 0.2))
         if level < level_error and noise < np.log(NOISE_ERROR if factor < 25.0 else 3.0):
             return times
     return 0.0
 
 
 def is_as_before(values: Sequence[float], change: UnitChange) -> bool:
-    """Whether the level and noise of some readings are nearer to those before a change than to those after it.
+    """Return whether level and noise of some readings are closer to those before a change than to those after it.
 
-    The factor is known here: fewer signs tell than a check needs that knows nothing.
+    The factor is known here, so fewer readings are needed than to find a change.
     """
-    if len(values) < FEWEST:
+    if len(values) < MIN_READINGS:
         return False
-    known = np.array(values)
-    signs = [math.log(one) for one in (np.median(known) / change.level, find_noise(known) / change.noise) if one > 0]
+    readings = np.array(values)
+    ratios = (np.median(readings) / change.level, find_noise(readings) / change.noise)
+    logarithms = [math.log(ratio) for ratio in ratios if ratio > 0]
     factor = math.log(change.times)
-    return sum(abs(one) for one in signs) < sum(abs(one - factor) for one in signs)
+    return sum(abs(value) for value in logarithms) < sum(abs(value - factor) for value in logarithms)
 
 
 def find_noise(values: Array) -> float:
-    """The median size of second differences: motion is no noise. At least three values."""
+    """Return the median size of second differences, in which motion has no effect; of at least three values."""
     return float(np.median(np.abs(np.diff(values, 2))))

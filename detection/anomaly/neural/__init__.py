@@ -1,1 +1,1 @@
-"""Autoencoders in plain torch."""
+"""The autoencoder of stations, in PyTorch."""

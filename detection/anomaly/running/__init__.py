@@ -1,1 +1,1 @@
-"""What is kept of a site between two looks at its new readings."""
+"""State of a site between two scorings of its new readings."""

@@ -173,13 +173,23 @@ def _other_sites(files: SiteFolder) -> Iterator[SubjectState]:
 
 
 def _unknown_detectors(files: SiteFolder) -> Iterator[SubjectState]:
-    from detection.anomaly.registry import list_served
+    from detection.anomaly.registry import REPLACED, list_served
+
+    known = list_served()
+    for site in files.sites:
+        for name in site.anomaly.detectors:
+            if name not in known and name not in REPLACED:
+                yield make_state(site.id, key="anomaly.detectors", name=name, known=NameList(tuple(sorted(known))))
+
+
+def _replaced_detectors(files: SiteFolder) -> Iterator[SubjectState]:
+    """Find detectors of the package slopeward-lab, which is not installed."""
+    from detection.anomaly.registry import REPLACED, list_served
 
     for site in files.sites:
-        known = list_served()
         for name in site.anomaly.detectors:
-            if name not in known:
-                yield make_state(site.id, key="anomaly.detectors", name=name, known=NameList(tuple(sorted(known))))
+            if name in REPLACED and name not in list_served():
+                yield make_state(site.id, name=name, other=REPLACED[name])
 
 
 def find_unusable_drivers(site: Site) -> Iterator[str]:
@@ -511,6 +521,14 @@ CHECKS: Final = (
         "{key}: unknown model '{name}'; expected one of: {known}",
         _unknown_detectors,
         _MEND,
+    ),
+    Check(
+        "anomalies.replaced",
+        SiteFolder,
+        BAD,
+        "anomaly.detectors: '{name}' is in the package slopeward-lab; the built-in detector for it is '{other}'",
+        _replaced_detectors,
+        "write the built-in detector, or install the package: pip install 'slopeward[lab]'",
     ),
     Check("forecasts.covariates", SiteFolder, BAD, "forecast.covariates: {line}", _lines(find_unusable_drivers), _MEND),
     Check(

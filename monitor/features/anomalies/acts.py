@@ -22,7 +22,7 @@ def label(
     station: Annotated[str, Argument("Station", metavar="STATION", longest=64, label=N_("Station"))],
     at: Annotated[
         datetime,
-        Argument("An instant within it, see `slopeward anomalies list`", "--at", label=N_("An instant within it")),
+        Argument("A time within it, see `slopeward anomalies list`", "--at", label=N_("A time within it")),
     ],
     verdict: Annotated[
         str, Argument(f"One of: {', '.join(VERDICTS)}", "--as", longest=16, label=N_("What it was"), choices=VERDICTS)
@@ -34,24 +34,25 @@ def label(
         ),
     ] = "unknown",
     quantity: Annotated[
-        str | None, Argument("Where several have one at that time", "--quantity", longest=64, label=N_("Quantity"))
+        str | None,
+        Argument("Needed if several quantities have an anomaly then", "--quantity", longest=64, label=N_("Quantity")),
     ] = None,
     note: Annotated[str, Argument(N_("What was seen"), "--note")] = "",
     seen: Annotated[
-        int | None, Argument("Number of the newest label that you saw, 0 = none", "--seen", least=0, most=LARGEST_ID)
+        int | None, Argument("Id of the newest label that you saw, 0 = none", "--seen", least=0, most=LARGEST_ID)
     ] = None,
 ) -> ActResult:
-    """Say what an anomaly was: it is kept with who and when, and the newest word counts.
+    """Label what an anomaly was. The label is stored with your name and the time, and the newest label counts.
 
     Example: slopeward anomalies label north-bench G1 --at 2026-03-01T06:00Z --as dismissed --cause snow_ice
     """
     declared = call.find_site(site)
     with call.db.write() as c:
         run = find_run(load_runs(c, declared, at - timedelta(seconds=1), call.now), station, at, quantity)
-        number = add_label(c, site, run, verdict, cause, call.actor, note, call.now, seen=seen)
-    words = {"quantity": Term(run.quantity), "verdict": Term(verdict), "cause": Term(cause)}
-    text = _LABEL(station=station, at=Timestamp.of(run.from_at, "minute"), **words)
-    facts = {"label": number, "station": station, "quantity": run.quantity, "verdict": verdict, "cause": cause}
+        label_id = add_label(c, site, run, verdict, cause, call.actor, note, call.now, seen=seen)
+    terms = {"quantity": Term(run.quantity), "verdict": Term(verdict), "cause": Term(cause)}
+    text = _LABEL(station=station, at=Timestamp.of(run.from_at, "minute"), **terms)
+    facts = {"label": label_id, "station": station, "quantity": run.quantity, "verdict": verdict, "cause": cause}
     return ActResult(text, facts)
 
 
@@ -74,7 +75,7 @@ def set_factor(
         ),
     ] = 1.0,
 ) -> ActResult:
-    """Put the threshold of a detector back, or elsewhere within its bounds; ten new labels are needed to move it again.
+    """Set the factor on the threshold of a detector. It changes again by itself after ten new labels.
 
     Example: slopeward anomalies factor north-bench rules 1 --reason "the labels of March were a mistake"
     """

@@ -16,7 +16,7 @@ MAXIMUM_POINTS: Final = 400
 
 def describe_scores(c: Connection, series: Sequence[SeriesRow], from_at: datetime, to_at: datetime) -> CurveAddition:
     """Return the scores of a range as multiples of their thresholds, thinned out to `MAXIMUM_POINTS`."""
-    scores = load_scores(c, [one.id for one in series], from_at, to_at)
+    scores = load_scores(c, [row.id for row in series], from_at, to_at)
     ratios = [score.score / score.threshold for score in scores]
     kept = choose_plot_points(ratios, MAXIMUM_POINTS)
     values = {

@@ -1,4 +1,7 @@
-"""Score the newest epochs of a site with every detector of its plan; scores are stored, advice is the ladder's work."""
+"""Score the new readings of a site with each detector of its plan and with the checks, and store the results.
+
+Scores do not notify anybody. The evaluation reads them as advice, or as votes if the site file has such a criterion.
+"""
 
 import math
 from collections import Counter
@@ -10,26 +13,26 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from detection.anomaly.budget.correction import EVERY_S
 from detection.anomaly.detector import start_without_history
 from detection.anomaly.records import FaultFinding, ReadingScore, Scores, ScoringRequest
-from detection.anomaly.registry import CARRIED_OVER, COMPOSITES, compared_with
-from detection.anomaly.registry import CHECKS as CERTAIN
+from detection.anomaly.registry import CARRIED_OVER, CHECKS, compared_with
 from detection.anomaly.running.state import RUNNING
-from monitor.api.database import SERVICE_ACTOR, Database
+from monitor.api.database import Database
 from monitor.api.errors import JobError
 from monitor.api.queries.alerts import find_state, load_newest
 from monitor.api.queries.ingest import GAPS_PER_TRANSACTION, GapCandidate, add_gaps, fill_gaps, find_filled
-from monitor.api.queries.models import ModelRow, SeriesSamples, find_active, load_watched
+from monitor.api.queries.models import ModelRow
 from monitor.api.queries.readings import in_chunks, load_ids, load_later_entries
 from monitor.api.settings import ServiceConfig
-from monitor.api.sites import MOTION_GROUP, OTHER_QUANTITIES_FACTOR, AnomalyPlan, SeriesGroup, Site
-from monitor.api.text import Figure, Message, Template, convert_reason, epoch_s, format_about, from_epoch_s
+from monitor.api.sites import MOTION_GROUP, OTHER_QUANTITIES_FACTOR, SeriesGroup, Site
+from monitor.api.text import Template, convert_reason, epoch_s, from_epoch_s
 from monitor.api.worker import WorkerTask, list_models, refuse_unrequested, run_in_worker
-from monitor.features.anomalies.queries import budget as anomaly_budget
+from monitor.features.anomalies.budgets import correct_thresholds, find_budget_of_each
 from monitor.features.anomalies.queries.budget import load_factors
 from monitor.features.anomalies.queries.labels import load_dismissed
-from monitor.features.anomalies.queries.scores import ECHO, AnomalyRow, add_anomalies, latest_by_series
+from monitor.features.anomalies.queries.scores import ECHO, AnomalyRow, add_anomalies, load_newest_scored
+from monitor.features.anomalies.samples import DetectorRecord, load_record
+from monitor.features.anomalies.serving import find_fitting
 from monitor.features.anomalies.state import (
     HISTORY_STEPS,
     DetectionRequest,
@@ -41,108 +44,63 @@ from monitor.features.anomalies.state import (
 )
 
 SCORE: Final = WorkerTask("detection.anomaly.jobs:score", ScoringRequest, Scores)
-# faults that are certain, not scored: they are kept under the name of their check
-CHECK_OF = {kind: check for check, kind in CERTAIN.items()}
-SERIES_AT_ONCE: Final = 2000  # of several groups: what one statement takes
-FIRST_RUN_STEPS = 60  # epochs scored when a detector has never run on the site
-CHECKED_AGAIN: Final = timedelta(days=7)  # at least, where only checks look: the service may have stood still so long
+# The check that finds each kind of fault. Faults are stored under the name of their check.
+CHECK_OF: Final = {kind: check for check, kind in CHECKS.items()}
+# Series of several groups that one statement loads together.
+SERIES_AT_ONCE: Final = 2000
+# Steps before now that are scored when a detector runs on the site for the first time.
+FIRST_RUN_STEPS: Final = 60
+# If a group has checks only, readings of this time are checked again, because the service may have been stopped.
+CHECKED_AGAIN: Final = timedelta(days=7)
 LEFT_OUT: Final = "not scored"
 _CARRIED: Final = Template("compared.carried", "{past}, at three times the thresholds of displacement")
-_STAYS: Final = Template(
-    "budget.stays", "{rate} false alarms per sensor-month, {budget} false alarms are allowed: the threshold stays"
-)
-_STAYS_FOR_LEVEL: Final = Template(
-    "budget.stays_for_level",
-    "{rate} false alarms per sensor-month, {budget} false alarms are allowed: the threshold stays, for "
-    "anomalies count for the warning level here",
-)
-_CHANGES: Final = Template(
-    "budget.changes",
-    "{rate} false alarms per sensor-month, {budget} false alarms are allowed: the threshold is {factor} "
-    "times the counted one, it was {before} times",
-)
-EVERY: Final = timedelta(seconds=EVERY_S)
-
-
-def correct(db: Database, site: Site, now: datetime) -> list[str]:
-    """Measure and correct the detectors whose turn it is; returns a line for each factor that changed."""
-    due = db.run_read(_list_due, site, now)
-    if not due:
-        return []
-    lines = []
-    with db.write() as c:
-        for measured in due:
-            factor, reason = decide_factor(measured, is_witness=site.has_voting_anomalies)
-            anomaly_budget.add_budget(
-                c, site.id, measured, factor, reason, SERVICE_ACTOR, now, is_fixed=site.has_voting_anomalies
-            )
-            if factor != measured.factor:
-                lines.append(f"{measured.detector}: {reason}")
-    return lines
-
-
-def _list_due(c: Connection, site: Site, now: datetime) -> list[anomaly_budget.BudgetMeasurement]:
-    newest = anomaly_budget.load_newest(c, site.id)
-    due = {d for d in anomaly_budget.list_counted(site) if d not in newest or now - newest[d].at >= EVERY}
-    return [m for m in anomaly_budget.measure_detectors(c, site, now) if m.detector in due] if due else []
-
-
-def decide_factor(measured: anomaly_budget.BudgetMeasurement, *, is_witness: bool) -> tuple[float, Message]:
-    """The factor for the week to come, and why."""
-    before, rate = measured.factor, measured.rate
-    if rate is None:
-        return before, measured.describe()
-    against = {"rate": Figure(rate.value, ".2g"), "budget": Figure(measured.budget, ".2g")}
-    if is_witness:
-        return before, _STAYS_FOR_LEVEL(**against)
-    factor = anomaly_budget.next_factor(measured.alarms, measured.sensor_months, measured.budget, before)
-    if factor == before:
-        return before, _STAYS(**against)
-    return factor, _CHANGES(**against, factor=Figure(factor, ".3g"), before=Figure(before, ".3g"))
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
-    """Score what is new since the last run; returns one line that says what was done.
+    """Score the readings since the last run; return one line about what was done.
 
-    Rules and checks look at new readings of every quantity (`domain.instruments.watched`) and run here. Other detectors
-    see the whole window of the motion in a worker.
+    `rules` and the checks process new readings of every quantity in this process. Other detectors process the whole
+    window of the motion series in a worker.
     """
     plan = site.anomaly
     with db.read() as c:
         groups = find_groups(db, site, load_ids(c, site.id))
-        step = next((group.step_s for group in groups if group.name == MOTION_GROUP), None)
-        active = {d: None if step is None or d in CERTAIN else _find_fit(c, site, d, step) for d in plan.detectors}
+        step_s = next((group.step_s for group in groups if group.name == MOTION_GROUP), None)
+        checkpoints = {
+            detector: None if step_s is None or detector in CHECKS else find_fitting(c, site, detector, step_s)
+            for detector in plan.detectors
+        }
         factors = load_factors(c, site)
     forget_others(db, site.id, {group.name for group in groups})
-    parts, failed = correct(db, site, now), list[JobError]()
-    done: dict[str, str] | None = _score_all(db, site, groups, active, factors, now)
-    if done is None:
+    parts = correct_thresholds(db, site, now)
+    outcomes = _score_groups(db, site, groups, checkpoints, factors, now)
+    if outcomes is None:
         return "no readings"
-    if LEFT_OUT in done:
-        parts.append(f"{LEFT_OUT}: {done[LEFT_OUT]}")
-    samples: list[SeriesSamples] = []
+    if LEFT_OUT in outcomes:
+        parts.append(f"{LEFT_OUT}: {outcomes[LEFT_OUT]}")
+    failures: list[JobError] = []
     for detector in plan.detectors:
-        checkpoint = active[detector]
-        if step is None and detector not in done:
+        checkpoint = checkpoints[detector]
+        if detector in outcomes:
+            parts.append(f"{detector}: {outcomes[detector]}")
+        elif step_s is None:
             parts.append(f"{detector}: no readings of displacement")
-            continue
-        if _lacks_threshold(detector, checkpoint):
+        elif checkpoint is None and detector not in CARRIED_OVER:
             parts.append(f"{detector}: not trained yet; `slopeward anomalies train --site {site.id}` says why")
-            continue
-        if step is not None and detector not in done:
+        else:
+            since = now - timedelta(seconds=HISTORY_STEPS * step_s)
+            record = db.run_read(load_record, site, detector, since, now)
             try:
-                if not samples:
-                    samples = db.run_read(load_watched, site, now - timedelta(seconds=HISTORY_STEPS * step), now)
-                rows = _score_in_worker(db, config, site, detector, checkpoint, factors, samples, now)
-            except JobError as error:  # the detectors after it still have their turn
-                failed.append(error)
+                rows = _score_in_worker(db, config, site, detector, checkpoint, factors, record, now)
+            except JobError as error:  # the next detectors are still scored
+                failures.append(error)
                 parts.append(f"{detector}: {error}")
                 continue
             with db.write() as c:
-                done[detector] = _describe(add_anomalies(c, rows, now), sum(r.alerted for r in rows))
-        parts.append(f"{detector}: {done[detector]}")
-    if failed:
-        raise _find_common_kind(failed)("; ".join(parts))
+                added = add_anomalies(c, rows, now)
+            parts.append(f"{detector}: {_describe(added, sum(row.alerted for row in rows))}")
+    if failures:
+        raise _find_common_class(failures)("; ".join(parts))
     return "; ".join(parts)
 
 
@@ -164,129 +122,149 @@ def _load_confirmed_steps(c: Connection, site: Site, now: datetime) -> frozenset
     )
 
 
-def _find_common_kind(errors: Sequence[JobError]) -> type[JobError]:
-    kinds = {type(error) for error in errors}
-    return kinds.pop() if len(kinds) == 1 else JobError
+def _find_common_class(errors: Sequence[JobError]) -> type[JobError]:
+    classes = {type(error) for error in errors}
+    return classes.pop() if len(classes) == 1 else JobError
 
 
-def _lacks_threshold(detector: str, checkpoint: ModelRow | None) -> bool:
-    """Whether a detector cannot score before its threshold was counted on the site's own record."""
-    return checkpoint is None and detector not in CARRIED_OVER and detector not in CERTAIN
-
-
-def _find_fit(c: Connection, site: Site, detector: str, step_s: float) -> ModelRow | None:
-    """The checkpoint that serves, unless it does not fit what the site file asks for."""
-    found = find_active(c, task="anomaly", kind=detector, site=site.id)
-    return None if found is None or why_stale(found, site.anomaly, step_s) is not None else found
-
-
-def _score_all(
+def _score_groups(
     db: Database,
     site: Site,
     groups: Sequence[SeriesGroup],
-    active: Mapping[str, ModelRow | None],
+    checkpoints: Mapping[str, ModelRow | None],
     factors: Mapping[str, float],
     now: datetime,
 ) -> dict[str, str] | None:
-    """What the detectors that have a running state and the checks found and stored; None where there is no reading.
+    """Score all groups with the detectors of `RUNNING` and with all checks; store scores, faults and gaps.
 
-    A certain fault is kept whether or not the plan names its check.
+    Faults are stored whether or not the plan names their check.
+
+    Returns:
+        A description by detector; None if no group has readings.
     """
-    added, over, is_empty, left_out = Counter[str](), Counter[str](), True, 0
+    added, over = Counter[str](), Counter[str]()
+    has_readings, left_out = False, 0
     with db.read() as c:
-        words, entered = load_dismissed(c, site, now - ECHO, now), load_later_entries(c, site.id, now)
+        dismissed, entered = load_dismissed(c, site, now - ECHO, now), load_later_entries(c, site.id, now)
         steps = _load_confirmed_steps(c, site, now)
-    for together in _divide(groups):
-        # a checkpoint and the labels behind a factor were counted on motion, and speak of nothing else
-        behind = [(active, factors) if one.name == MOTION_GROUP else (dict.fromkeys(active), {}) for one in together]
-        wanted = [_make_request(site, one, *means, now) for one, means in zip(together, behind, strict=True)]
+    for batch in _divide(groups):
+        # Checkpoints and factors were counted on motion, so they are used for motion only.
+        settings = [
+            (checkpoints, factors) if group.name == MOTION_GROUP else (dict.fromkeys(checkpoints), {})
+            for group in batch
+        ]
+        requests = [_make_request(site, group, *means, now) for group, means in zip(batch, settings, strict=True)]
+        rows: dict[str, list[AnomalyRow]] = {}
+        holes: list[GapCandidate] = []
         try:
-            rows, holes = dict[str, list[AnomalyRow]](), list[GapCandidate]()
-            found_of = score_new(db, site, wanted, words, entered, steps, now)
-            for group, found, means in zip(together, found_of, behind, strict=True):
-                if found is None:
+            results = score_new(db, site, requests, dismissed, entered, steps, now)
+            for group, result, means in zip(batch, results, settings, strict=True):
+                if result is None:
                     continue
-                is_empty, left_out = False, left_out + found.left_out
-                for detector, ones in _make_rows(site, group, found, *means).items():
-                    rows.setdefault(detector, []).extend(ones)
+                has_readings = True
+                left_out += result.left_out
+                for detector, new_rows in _make_rows(site, group, result, *means).items():
+                    rows.setdefault(detector, []).extend(new_rows)
                 holes += (
-                    GapCandidate(one.series_id, from_epoch_s(begin_s), from_epoch_s(end_s), one.spec.interval_s)
-                    for one, begin_s, end_s in found.holes
+                    GapCandidate(hole.series_id, from_epoch_s(begin_s), from_epoch_s(end_s), hole.spec.interval_s)
+                    for hole, begin_s, end_s in result.holes
                 )
             if any(rows.values()):
                 with db.write() as c:
-                    for detector, ones in rows.items():
-                        added[detector] += add_anomalies(c, ones, now)
-                        over[detector] += sum(one.alerted for one in ones)
+                    for detector, new_rows in rows.items():
+                        added[detector] += add_anomalies(c, new_rows, now)
+                        over[detector] += sum(row.alerted for row in new_rows)
             for some in in_chunks(holes, GAPS_PER_TRANSACTION):
                 db.do(add_gaps, some, now)
         except BaseException:
-            forget(db, site.id)  # what it took for stored is not
+            forget(db, site.id)  # the states assume that their results are stored
             raise
     filled = db.run_read(find_filled, site, now)
     for some in in_chunks(filled, GAPS_PER_TRANSACTION):
         db.do(fill_gaps, some, now)
-    named = [*(d for d in active if d in RUNNING), *CERTAIN]
-    described = {d: _describe(added[d], over[d]) for d in named}
+    if not has_readings:
+        return None
+    detectors = [*(detector for detector in checkpoints if detector in RUNNING), *CHECKS]
+    outcomes = {detector: _describe(added[detector], over[detector]) for detector in detectors}
     if left_out:
-        described[LEFT_OUT] = f"{left_out} earlier readings; they were searched for what lasts: stuck, another unit"
-    return None if is_empty else described
+        outcomes[LEFT_OUT] = (
+            f"{left_out} earlier readings; they were searched for faults that last: stuck, another unit"
+        )
+    return outcomes
 
 
 def _divide(groups: Sequence[SeriesGroup]) -> Iterator[list[SeriesGroup]]:
-    """Groups that are read and stored together: the questions do not grow with their number, nor what is in memory."""
-    together: list[SeriesGroup] = []
+    """Yield batches of groups that are loaded and stored together, which bounds memory and the number of statements."""
+    batch: list[SeriesGroup] = []
     for group in groups:
-        if together and sum(len(one.series) for one in (*together, group)) > SERIES_AT_ONCE:
-            yield together
-            together = []
-        together.append(group)
-    if together:
-        yield together
+        if batch and sum(len(member.series) for member in (*batch, group)) > SERIES_AT_ONCE:
+            yield batch
+            batch = []
+        batch.append(group)
+    if batch:
+        yield batch
 
 
 def _make_request(
-    site: Site, group: SeriesGroup, serving: Mapping[str, ModelRow | None], factors: Mapping[str, float], now: datetime
+    site: Site,
+    group: SeriesGroup,
+    checkpoints: Mapping[str, ModelRow | None],
+    factors: Mapping[str, float],
+    now: datetime,
 ) -> DetectionRequest:
-    chosen = _choose_thresholds(group, serving)
-    shown_above = {d: None if site.has_voting_anomalies else factors.get(d, 1.0) for d in chosen}
-    return DetectionRequest(group, chosen, shown_above, partial(_find_first, group, now))
-
-
-def _choose_thresholds(group: SeriesGroup, serving: Mapping[str, ModelRow | None]) -> dict[str, dict[str, float]]:
-    found = {d: _thresholds(d, checkpoint, group.step_s) for d, checkpoint in serving.items() if d in RUNNING}
-    if group.name == MOTION_GROUP:
-        return found
-    # `persistence-z` scores what the part `level` begins with
-    parts = {*group.watch.parts, *({"persistence-z"} if "level" in group.watch.parts else ())}
-    chosen = {
-        d: {part: limit * OTHER_QUANTITIES_FACTOR for part, limit in limits.items() if part in parts}
-        for d, limits in found.items()
+    thresholds = _choose_thresholds(group, checkpoints)
+    notified_above = {
+        detector: None if site.has_voting_anomalies else factors.get(detector, 1.0) for detector in thresholds
     }
-    return {d: limits for d, limits in chosen.items() if limits}
+    return DetectionRequest(group, thresholds, notified_above, partial(_find_first, group, now))
+
+
+def _choose_thresholds(group: SeriesGroup, checkpoints: Mapping[str, ModelRow | None]) -> dict[str, dict[str, float]]:
+    """Return the thresholds of the detectors of `RUNNING` by part; those of other quantities are larger."""
+    thresholds = {
+        detector: _list_thresholds(detector, checkpoint, group.step_s)
+        for detector, checkpoint in checkpoints.items()
+        if detector in RUNNING
+    }
+    if group.name == MOTION_GROUP:
+        return thresholds
+    raised = {
+        detector: {part: limit * OTHER_QUANTITIES_FACTOR for part, limit in limits.items() if part in group.watch.parts}
+        for detector, limits in thresholds.items()
+    }
+    return {detector: limits for detector, limits in raised.items() if limits}
+
+
+def _list_thresholds(detector: str, checkpoint: ModelRow | None, step_s: float) -> dict[str, float]:
+    if checkpoint is not None:
+        return {part: float(one["value"]) for part, one in checkpoint.card["thresholds"].items()}
+    return {part: one.value for part, one in start_without_history(detector, step_s).thresholds.items()}
 
 
 def _make_rows(
     site: Site,
     group: SeriesGroup,
-    found: DetectionResult,
-    serving: Mapping[str, ModelRow | None],
+    result: DetectionResult,
+    checkpoints: Mapping[str, ModelRow | None],
     factors: Mapping[str, float],
 ) -> dict[str, list[AnomalyRow]]:
-    ids, budget = found.series_ids, budget_of_each(site.anomaly)
+    ids, budget = result.series_ids, find_budget_of_each(site.anomaly)
     rows = {
-        d: [_row(one, ids, d, budget, serving[d], factors.get(d, 1.0)) for one in scores]
-        for d, scores in found.scores.items()
+        detector: [
+            _make_row(score, ids, detector, budget, checkpoints[detector], factors.get(detector, 1.0))
+            for score in scores
+        ]
+        for detector, scores in result.scores.items()
     }
     if group.name != MOTION_GROUP:
-        rows = {d: [_mark_carried(one, group) for one in ones] for d, ones in rows.items()}
-    for check, kind in CERTAIN.items():
-        rows[check] = [_certain(fault, ids, budget) for fault in found.findings if fault.kind == kind]
+        rows = {detector: [_mark_carried(row, group) for row in some] for detector, some in rows.items()}
+    for check, kind in CHECKS.items():
+        rows[check] = [_make_fault_row(fault, ids, budget) for fault in result.findings if fault.kind == kind]
     return rows
 
 
 def _mark_carried(row: AnomalyRow, group: SeriesGroup) -> AnomalyRow:
-    """A score says where its threshold comes from; what is no motion is never called so."""
+    """Add to a score that its threshold is that of displacement. A quantity that is no motion has no movement."""
     kind = "unknown" if row.kind == "movement" and not group.watch.moves else row.kind
     return replace(row, kind=kind, compared_with=_CARRIED(past=row.compared_with or ""))
 
@@ -295,18 +273,17 @@ def _describe(added: int, over: int) -> str:
     return f"{added} scores, {over} over the threshold"
 
 
-def _thresholds(detector: str, checkpoint: ModelRow | None, step_s: float) -> dict[str, float]:
-    if checkpoint is not None:
-        return {part: float(t["value"]) for part, t in checkpoint.card["thresholds"].items()}
-    return {part: t.value for part, t in start_without_history(detector, step_s).thresholds.items()}
-
-
 def _find_first(group: SeriesGroup, now: datetime, scored: Sequence[Mapping[int, datetime]]) -> datetime:
+    """Return the time after which the readings of a group are new.
+
+    Args:
+        scored: For each detector, the newest reading of each series that was scored.
+    """
     first = now - timedelta(seconds=FIRST_RUN_STEPS * group.step_s)
     if not scored:
         return min(first, now - CHECKED_AGAIN)
-    ids = {one.series_id for one in group.series}
-    return min(max((at for i, at in of.items() if i in ids), default=first) for of in scored)
+    ids = {series.series_id for series in group.series}
+    return min(max((at for i, at in newest.items() if i in ids), default=first) for newest in scored)
 
 
 def _score_in_worker(
@@ -316,76 +293,62 @@ def _score_in_worker(
     detector: str,
     checkpoint: ModelRow | None,
     factors: Mapping[str, float],
-    samples: Sequence[SeriesSamples],
+    record: DetectorRecord,
     now: datetime,
 ) -> list[AnomalyRow]:
     step_s = site.watched_step_s
     assert step_s is not None
     with db.read() as c:
-        # readings after it are new to the detector
-        since = max(latest_by_series(c, site.id, detector).values(), default=None) or now - timedelta(
-            seconds=FIRST_RUN_STEPS * step_s
-        )
+        newest = load_newest_scored(c, site.id, detector)
+    since = max(newest.values(), default=None) or now - timedelta(seconds=FIRST_RUN_STEPS * step_s)
     path = None if checkpoint is None else checkpoint.path
-    request = ScoringRequest(detector, {s.label: s.timed for s in samples}, step_s, path, epoch_s(since))
-    answer = run_in_worker(config.compute, SCORE, request, reads=list_models(config.paths.models, site.id, [path]))
-    ids = {s.label: s.series_id for s in samples}
-    refuse_unrequested((s.station for s in answer.scores), ids, f"{detector}: the answer of the worker")
-    budget, factor = budget_of_each(site.anomaly), factors.get(detector, 1.0)
-    return [_row(one, ids, detector, budget, checkpoint, factor) for one in answer.scores]
+    request = ScoringRequest(detector, record.samples, step_s, path, epoch_s(since), record.rain)
+    result = run_in_worker(config.compute, SCORE, request, reads=list_models(config.paths.models, site.id, [path]))
+    ids = {series.label: series.series_id for series in record.series}
+    refuse_unrequested((score.station for score in result.scores), ids, f"{detector}: the answer of the worker")
+    budget, factor = find_budget_of_each(site.anomaly), factors.get(detector, 1.0)
+    return [_make_row(score, ids, detector, budget, checkpoint, factor) for score in result.scores]
 
 
-def budget_of_each(plan: AnomalyPlan) -> float:
-    """False alarms per sensor-month that each detector of a plan may spend; checks spend none."""
-    return plan.budget_per_sensor_month / max(1, sum(d not in CERTAIN for d in plan.detectors))
-
-
-def why_stale(checkpoint: ModelRow, plan: AnomalyPlan, step_s: float) -> str | None:
-    """Why a checkpoint does not fit what the site file asks for now; None where it does."""
-    trained_s, budget = float(checkpoint.card["step_s"]), float(checkpoint.card["budget_per_sensor_month"])
-    if trained_s != step_s:
-        return f"it was trained at {format_about(trained_s)}, the series come every {format_about(step_s)}"
-    if not set(checkpoint.card["thresholds"]) <= {checkpoint.kind, *COMPOSITES.get(checkpoint.kind, ())}:
-        return "its parts are those of an earlier version"
-    if not math.isclose(budget, budget_of_each(plan), rel_tol=1e-9):
-        now = f"{budget_of_each(plan):g} false alarms per sensor-month"
-        return f"its budget was {budget:g} false alarms per sensor-month, now it is {now}"
-    return None
-
-
-def _row(
-    one: ReadingScore, ids: Mapping[str, int], detector: str, budget: float, checkpoint: ModelRow | None, factor: float
+def _make_row(
+    score: ReadingScore,
+    ids: Mapping[str, int],
+    detector: str,
+    budget: float,
+    checkpoint: ModelRow | None,
+    factor: float,
 ) -> AnomalyRow:
-    """A score beside its threshold: the counted one, times the factor that labels put on it.
+    """Return the row of a score. Its threshold is the counted one times the factor from labels.
 
-    What is above it and not alerted is held back as an echo of what was reported.
+    A score above its threshold that is not alerted is an echo of an earlier alarm.
     """
-    threshold = one.threshold * factor
+    threshold = score.threshold * factor
     return AnomalyRow(
-        ids[one.station],
-        from_epoch_s(one.at_s),
-        detector,
-        one.score,
-        threshold,
-        budget,
-        one.kind,
-        one.alerted and one.score > threshold,
-        None if checkpoint is None else checkpoint.model_hash,
-        factor,
-        convert_reason(one.compared_with),
+        series_id=ids[score.station],
+        at=from_epoch_s(score.at_s),
+        detector=detector,
+        score=score.score,
+        threshold=threshold,
+        budget=budget,
+        kind=score.kind,
+        alerted=score.alerted and score.score > threshold,
+        model_hash=None if checkpoint is None else checkpoint.model_hash,
+        factor=factor,
+        compared_with=convert_reason(score.compared_with),
     )
 
 
-def _certain(one: FaultFinding, ids: Mapping[str, int], budget: float) -> AnomalyRow:
-    """A check either finds a fault or does not: score 1 at threshold 1."""
+def _make_fault_row(fault: FaultFinding, ids: Mapping[str, int], budget: float) -> AnomalyRow:
+    """Return the row of a fault that a check found. Score and threshold are 1."""
+    check = CHECK_OF[fault.kind]
     return AnomalyRow(
-        ids[one.station],
-        from_epoch_s(one.at_s),
-        CHECK_OF[one.kind],
-        1.0,
-        1.0,
-        budget,
-        one.kind,
+        series_id=ids[fault.station],
+        at=from_epoch_s(fault.at_s),
+        detector=check,
+        score=1.0,
+        threshold=1.0,
+        budget=budget,
+        kind=fault.kind,
         alerted=True,
-        compared_with=convert_reason(compared_with(CHECK_OF[one.kind], one.kind)),
+        compared_with=convert_reason(compared_with(check, fault.kind)),
     )

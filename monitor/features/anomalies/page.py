@@ -10,11 +10,11 @@ from monitor.api.sites import ANOMALY_CAUSES
 from monitor.api.web import SiteSnapshot
 from monitor.features.anomalies.queries.budget import describe_rate, load_newest, read_rate
 from monitor.features.anomalies.queries.labels import AnomalyRun, load_runs
-from monitor.features.anomalies.queries.scores import HeldAnomaly, load_held
+from monitor.features.anomalies.queries.scores import EchoOfAnomaly, load_echoes
 
 SHOWN_FOR: Final = timedelta(days=14)
 MAXIMUM_ROWS: Final = 60  # of each list
-Row = TypeVar("Row", AnomalyRun, Gap, HeldAnomaly)
+Row = TypeVar("Row", AnomalyRun, Gap, EchoOfAnomaly)
 
 
 def collect_anomalies(page: SiteSnapshot, instruments: Collection[str] | None) -> dict[str, Any]:
@@ -24,14 +24,14 @@ def collect_anomalies(page: SiteSnapshot, instruments: Collection[str] | None) -
     runs = [] if page.declared is None else load_runs(c, page.declared, since, now)
     runs = _filter(runs[::-1], instruments)
     gaps = _filter(load_gaps(c, site, since, now)[::-1], instruments)
-    held = _filter(load_held(c, site, since, now), instruments)
+    echoes = _filter(load_echoes(c, site, since, now), instruments)
     budgets = [(row, describe_rate(read_rate(row), row.labelled)) for _, row in sorted(load_newest(c, site).items())]
     return {
         "runs": runs[:MAXIMUM_ROWS],
-        "held": held[:MAXIMUM_ROWS],
+        "echoes": echoes[:MAXIMUM_ROWS],
         "gaps": gaps[:MAXIMUM_ROWS],
         "left_runs": len(runs) - MAXIMUM_ROWS,
-        "left_held": len(held) - MAXIMUM_ROWS,
+        "left_echoes": len(echoes) - MAXIMUM_ROWS,
         "left_gaps": len(gaps) - MAXIMUM_ROWS,
         "labelled": bool(load_view(c, "anomaly_labels", limit=1, site=site)),
         "causes": ANOMALY_CAUSES,

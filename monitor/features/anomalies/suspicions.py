@@ -1,4 +1,4 @@
-"""What detectors suspect of instruments, for the page of instruments."""
+"""Faults that detectors suspect, for the page of instruments."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from monitor.api.hooks import SuspectedFault
 from monitor.api.queries.readings import load_series
 from monitor.api.sites import DISMISSED, Site
-from monitor.features.anomalies.queries.labels import AnomalyRun, list_standing, load_runs
+from monitor.features.anomalies.queries.labels import AnomalyRun, list_lasting, load_runs
 
 
 def list_suspicions(
@@ -19,7 +19,7 @@ def list_suspicions(
     First those of faulty stations that began before `since` and continue, then those found at `since` or later.
     """
     series = {(row.station, row.quantity): row.id for row in load_series(c, site.id) if row.station in faulty_stations}
-    runs = [*list_standing(c, site, series, since, now), *load_runs(c, site, since, now)]
+    runs = [*list_lasting(c, site, series, since, now), *load_runs(c, site, since, now)]
     return [_to_fault(run) for run in runs if run.label is None or run.label.verdict != DISMISSED]
 
 

@@ -19,7 +19,6 @@ from monitor.api.queries.models import (
     find_active,
     find_history_start,
     keep_checkpoint,
-    load_watched,
     make_folder,
     needs_torch,
 )
@@ -27,8 +26,10 @@ from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
 from monitor.api.text import start_clock
 from monitor.api.worker import WorkerTask, run_in_worker
-from monitor.features.anomalies.jobs import budget_of_each, why_stale
-from monitor.features.anomalies.proof import is_untested, keep_test
+from monitor.features.anomalies.budgets import find_budget_of_each
+from monitor.features.anomalies.proof import is_untested, store_test
+from monitor.features.anomalies.samples import load_record
+from monitor.features.anomalies.serving import explain_mismatch
 
 TRAIN_DETECTOR: Final = WorkerTask("monitor.features.anomalies.worker:train_detector", DetectorTraining, TrainingResult)
 
@@ -67,8 +68,8 @@ def _find_reason(c: Connection, site: Site, detector: str, now: datetime) -> str
     if now - active.created_at > MAXIMUM_AGE:
         return f"the one before it is {(now - active.created_at).days} days old"
     if is_untested(c, site, detector, now):
-        return "no test of what serves is stored, and anomalies count for the level here"
-    return why_stale(active, site.anomaly, site.watched_step_s or 0.0)
+        return "no test of the active checkpoint is stored, and anomalies count for the level here"
+    return explain_mismatch(active, site.anomaly, site.watched_step_s or 0.0)
 
 
 def train_detector(
@@ -88,19 +89,26 @@ def train_detector(
     if not site.modelled_motion_series:
         return TrainingOutcome("no displacement series declared")
     step_s = site.watched_step_s or 0.0
-    samples = db.run_read(load_watched, site, find_history_start(now, step_s, TRAINING_ROWS), now)
-    if not samples:
+    record = db.run_read(load_record, site, order.kind, find_history_start(now, step_s, TRAINING_ROWS), now)
+    if not record.series:
         return TrainingOutcome("no readings")
-    series = {one.label: one.timed for one in samples}
     folder = make_folder(config, site)
-    request = DetectorTraining(order.kind, series, step_s, folder, budget_of_each(site.anomaly), order.seed)
+    request = DetectorTraining(
+        detector=order.kind,
+        samples=record.samples,
+        step_s=step_s,
+        folder=folder,
+        budget_per_sensor_month=find_budget_of_each(site.anomaly),
+        seed=order.seed,
+        rain=record.rain,
+    )
     result = run_in_worker(config.compute, TRAIN_DETECTOR, request, writes=(folder,))
     if result.refused:
         return TrainingOutcome(result.refused)
     made_by = f"slopeward anomalies train --site {site.id}"
     with db.write() as c:
         known_at = clock()
-        reason = f"trained on {len(samples)} series"
+        reason = f"trained on {len(record.series)} series"
         keep_checkpoint(c, site, "anomaly", order.kind, result, known_at, reason, order.actor)
-        keep_test(c, site, result.card, result.model_hash, made_by, order.actor, known_at)
+        store_test(c, site, result.card, result.model_hash, made_by, order.actor, known_at)
     return TrainingOutcome(result.model_hash[:12], True)

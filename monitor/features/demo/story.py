@@ -114,7 +114,7 @@ horizons = ["6h", "1d", "7d"]
 every = "10m"
 
 [anomaly]
-detectors = ["persistence-z", "ae"]
+detectors = ["rules", "ae"]
 budget_per_sensor_month = 0.5
 every = "2m"
 

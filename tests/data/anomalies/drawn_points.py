@@ -6,8 +6,7 @@ from typing import Final
 import numpy as np
 
 from detection.anomaly.bench import TEST_FROM
-from detection.anomaly.faults import Event
-from detection.anomaly.robust import noise_sigma
+from detection.anomaly.faults import Event, noise_sigma
 from detection.anomaly.stages import DAY_S
 from detection.anomaly.windows import Series
 

@@ -38,7 +38,7 @@ def install(monkeypatch, tmp_path):
 
 def test_detectors_of_an_installed_package_are_found(install):
     install(broken="absent_package:DETECTORS", good="some_detectors:DETECTORS")
-    assert registry.list_rules().keys() == {"persistence-z", "late-rule"}
+    assert registry.list_rules().keys() == {"late-rule"}
     assert registry.list_networks().keys() == {"ae", "late-ae"}
     assert registry.is_network("late-ae")
     assert not registry.is_network("late-rule")
@@ -48,11 +48,18 @@ def test_detectors_of_an_installed_package_are_found(install):
 def test_without_third_party_code_the_detectors_of_packages_are_left_out(install, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_PLUGINS", "none")
     install(good="some_detectors:DETECTORS")
-    assert registry.list_detectors() == ["persistence-z", "rules", "ae"]
+    assert registry.list_detectors() == ["rules", "ae"]
 
 
 def test_without_packages_an_unknown_detector_is_answered_with_what_to_install(install):
     install()
-    assert registry.list_detectors() == ["persistence-z", "rules", "ae"]
-    with pytest.raises(InputError, match=r"unknown detector 'vae'; .*pip install 'slopeward\[lab\]'$"):
-        train_detector("vae", {}, 0.1, 7)
+    assert registry.list_detectors() == ["rules", "ae"]
+    with pytest.raises(InputError, match=r"unknown detector 'oracle'; .*pip install 'slopeward\[lab\]'$"):
+        train_detector("oracle", {}, 0.1, 7)
+
+
+@pytest.mark.parametrize("name", sorted(registry.REPLACED))
+def test_without_the_lab_package_a_detector_of_it_is_answered_with_its_replacement(install, name):
+    install()
+    with pytest.raises(InputError, match=rf"'{name}' is in the package slopeward-lab: use '{registry.REPLACED[name]}'"):
+        train_detector(name, {}, 0.1, 7)

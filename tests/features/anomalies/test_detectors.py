@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
+from detection.anomaly import registry
 from detection.anomaly.registry import (
     CARRIED_OVER,
     CHECKS,
@@ -20,7 +21,7 @@ from monitor.cli.main import run_verb
 from monitor.decision.proof import describe_unproven
 from monitor.features.anomalies import jobs as anomaly
 from monitor.features.anomalies import training
-from monitor.features.anomalies.proof import is_untested, keep_test, prove_serving
+from monitor.features.anomalies.proof import is_untested, measure_active, store_test
 from monitor.features.anomalies.tables import anomaly as anomaly_table
 from monitor.models.queries.proofs import load_proof_facts
 from monitor.models.queries.registry import load_models
@@ -106,7 +107,7 @@ def test_every_detector_without_a_network_is_counted_and_served(database: Databa
         rows = c.execute(select(a.detector, func.count(), func.max(a.alerted)).group_by(a.detector)).all()
         hashes = dict(c.execute(select(a.detector, func.max(a.model_hash)).group_by(a.detector)).all())
     assert {r[0] for r in rows} == set(cards)
-    assert {r[0] for r in rows if r[2]} >= {"rules", "persistence-z"}
+    assert {r[0] for r in rows if r[2]} >= {"rules"}
     assert all(hashes.values())
     # another budget asks for other thresholds
     assert "rules" in training.run(database, service, with_plan(site, "rules", budget=2.0), later)
@@ -139,7 +140,7 @@ def test_detectors_are_witnesses_only_where_the_record_shows_it(database: Databa
         (serving,) = [m for m in load_models(c, task="anomaly", site=site.id) if m.state == "active"]
     later = now + timedelta(days=200)
     assert "was valid until" in said(later)["strange"]
-    proof = prove_serving(database, site, serving, now - timedelta(days=900), later, Actor("ada"), "by hand")
+    proof = measure_active(database, site, serving, now - timedelta(days=900), later, Actor("ada"), "by hand")
     assert proof is not None
     assert proof.passed
     later += soon
@@ -149,7 +150,7 @@ def test_detectors_are_witnesses_only_where_the_record_shows_it(database: Databa
     assert "was made with other weights" in said(later)["strange"]
     with database.write() as c:
         card = {**serving.card, "may_vote": False, "may_not_vote_because": ["too many alarms"]}
-        keep_test(c, site, card, "f" * 64, "by hand", Actor("ada"), later)
+        store_test(c, site, card, "f" * 64, "by hand", Actor("ada"), later)
     assert "was not passed: too many alarms" in said(later)["strange"]
     with database.read() as c:
         assert verify(c) == []
@@ -185,3 +186,19 @@ def test_check_refuses_a_witness_without_a_proof_and_a_covariate_that_nobody_rea
     err = capsys.readouterr().err
     assert "anomaly.detectors: unknown model 'oracle'" in err
     assert "covariates" not in err
+
+
+def test_check_names_the_replacement_of_a_detector_that_is_not_installed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SLOPEWARD_PLUGINS", "none")
+    registry._load_installed.cache_clear()
+    monkeypatch.chdir(tmp_path)
+    try:
+        assert run_verb(["sites", "init", "a"]) == 0
+        path = tmp_path / "configs/sites/a.toml"
+        path.write_text(path.read_text().replace('detectors = ["rules"', 'detectors = ["rules", "persistence-z"'))
+        capsys.readouterr()
+        assert run_verb(["check"]) == 1
+        err = capsys.readouterr().err
+        assert "'persistence-z' is in the package slopeward-lab; the built-in detector for it is 'rules'" in err
+    finally:
+        registry._load_installed.cache_clear()

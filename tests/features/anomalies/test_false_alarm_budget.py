@@ -14,8 +14,8 @@ from monitor.alerts.queries.maintenance import add_maintenance
 from monitor.cli.main import run_verb
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.errors import RefusedError
+from monitor.features.anomalies.budgets import correct_thresholds
 from monitor.features.anomalies.detector_scores import score_detectors
-from monitor.features.anomalies.jobs import correct
 from monitor.features.anomalies.queries.budget import load_factors, measure_detectors, set_factor
 from monitor.features.anomalies.queries.labels import add_label, load_runs
 from monitor.features.anomalies.queries.scores import AnomalyRow, add_anomalies
@@ -93,24 +93,24 @@ def test_labels_of_a_piezometer_move_no_threshold_of_the_motion(watched):
                 add_label(c, "bench", run, "dismissed", "unknown", ADA, "", NOW)
     (found,) = ask(watched, measure_detectors, site, NOW)
     assert (found.labelled, found.dismissed, found.sensor_months) == (before.labelled, 0, before.sensor_months)
-    correct(watched, site, NOW)
+    correct_thresholds(watched, site, NOW)
     assert ask(watched, load_factors, site) == {"rules": 1.0}
 
 
 @ON_BOTH
 def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowly(watched, tmp_path, capsys):
     number = say(watched, ["dismissed"] * 9)
-    assert (look(watched).describe(), correct(watched, SITE, NOW)) == ("not measured: 9 of 10 labels", [])
+    assert (look(watched).describe(), correct_thresholds(watched, SITE, NOW)) == ("not measured: 9 of 10 labels", [])
     say(watched, ["dismissed"] * (number - 10) + ["confirmed"] * 10)
     found = look(watched)
     assert (found.reported, found.labelled, found.known_cause) == (number, number, 0)
     assert found.sensor_months == pytest.approx(1500 / 30.4375, rel=0.01)
     assert found.rate.low < found.rate.value < found.rate.high
     assert found.rate.value == pytest.approx((number - 10) / found.sensor_months)
-    assert correct(watched, SITE, NOW + 6 * DAY) == [], "once a week"
+    assert correct_thresholds(watched, SITE, NOW + 6 * DAY) == [], "once a week"
     factors = []
     for week in range(1, 13):
-        correct(watched, SITE, NOW + week * 7 * DAY)
+        correct_thresholds(watched, SITE, NOW + week * 7 * DAY)
         factors.append(ask(watched, load_factors, SITE)["rules"])
     assert factors[0] == pytest.approx(1.0 + STEP)
     assert all(b <= a * (1.0 + STEP) + 1e-3 for a, b in zip([1.0, *factors], factors, strict=False))
@@ -134,7 +134,7 @@ def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowl
         with pytest.raises(RefusedError, match="a person"):
             set_factor(c, SITE, "rules", 1.0, SERVICE_ACTOR, "why not", NOW)
         set_factor(c, SITE, "rules", 1.0, ADA, "labels by mistake", NOW + 90 * DAY)
-    correct(watched, SITE, NOW + 98 * DAY)
+    correct_thresholds(watched, SITE, NOW + 98 * DAY)
     assert ask(watched, load_factors, SITE) == {"rules": 1.0}
     with watched.write() as c:
         row = anomaly_budget.c
@@ -168,9 +168,9 @@ def test_what_health_explains_is_neither_false_nor_watched(watched):
 def test_no_correction_where_anomalies_count_for_the_level(watched):
     voting = parse_site(TEXT.replace('level = "yellow"', 'level = "yellow"\nrole = "witness"'), "bench.toml")
     say(watched, ["dismissed"] * 99)
-    assert correct(watched, voting, NOW) == []
+    assert correct_thresholds(watched, voting, NOW) == []
     (row,) = ask(watched, lambda c: c.execute(select(anomaly_budget)).all())
-    assert row.reason.endswith("the threshold stays, for anomalies count for the warning level here")
+    assert row.reason.endswith("the threshold stays, because anomalies count for the warning level here")
     assert row.rate > 0.1
 
 
@@ -183,7 +183,7 @@ def test_the_bench_reads_the_record_of_a_site(watched, tmp_path, capsys):
     service = str(write_service(tmp_path, watched, TEXT))
     assert run_verb(["anomalies", "bench", "--site", "bench", "--budget", "0.3", "--json", "--config", service]) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
-    names = ["persistence-z", "persistence-z+checks", "rules", "rules+checks"]
+    names = ["rules", "rules+checks"]
     assert [row["detector"] for row in found] == [*names, "flatline", "replay", "gap", "unit-jump", "timing"]
-    assert all(row["events"] > 5 for row in found[:4])
+    assert all(row["events"] > 5 for row in found[:2])
     assert run_verb(["anomalies", "bench", "--config", service]) == 2

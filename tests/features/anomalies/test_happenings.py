@@ -126,11 +126,11 @@ def test_a_word_is_kept_once_withdrawn_and_never_overwritten_unseen(watched: Dat
     bo = Actor("Bo")
     first = say(ADA, "dismissed", "weather", seen=0)
     assert say(ADA, "dismissed", "weather", seen=0) == first, "a second tap"
-    with pytest.raises(RefusedError, match="Ada said meanwhile: dismissed; look again"):
+    with pytest.raises(RefusedError, match="Ada has labelled this anomaly meanwhile: dismissed; load the page again"):
         say(bo, "confirmed", "movement", seen=0)
     say(bo, "withdrawn", "unknown", seen=first)
     assert [r.label for r in look(watched, 1.0, 3 * DAY)] == [None]
-    with pytest.raises(RefusedError, match="nobody says anything of it now; look again"):
+    with pytest.raises(RefusedError, match="this anomaly has no label any more"):
         say(ADA, "withdrawn", "unknown", seen=first)
     report(watched, [0.75, 1.0], [2.0, 1.9], ["step"] * 2)
     say(bo, "dismissed", "snow_ice", seen=0)
@@ -181,7 +181,7 @@ def test_a_word_that_is_withdrawn_takes_no_word_on_the_happening_before_with_it(
     say(1, Actor("Bo"), "withdrawn", 1.5)
     assert [r.label and r.label.verdict for r in look(watched, 2.0, 3 * DAY)] == ["dismissed", None]
     say(1, Actor("Bo"), "withdrawn", 1.5)  # a second tap
-    with pytest.raises(RefusedError, match="nobody says anything of it now"):
+    with pytest.raises(RefusedError, match="this anomaly has no label any more"):
         say(1, ADA, "withdrawn", 1.5)
     say(0, ADA, "withdrawn", 1.6)
     assert [r.label for r in look(watched, 2.0, 3 * DAY)] == [None]
@@ -195,4 +195,4 @@ def test_a_dismissed_happening_forgives_no_other_one_before_it(watched: Database
             add_label(c, "bench", run, "dismissed", "snow_ice", ADA, "", BEGUN + 26 * DAY)
         (found,) = load_dismissed(c, SITE, BEGUN - DAY, BEGUN + 27 * DAY).values()
     assert (found.alarms, found.stuck) == (BEGUN + 25 * DAY, None)
-    assert found.standing == {"rules": BEGUN + 0.25 * DAY, "persistence-z": BEGUN + 0.5 * DAY}
+    assert found.valid == {"rules": BEGUN + 0.25 * DAY, "persistence-z": BEGUN + 0.5 * DAY}

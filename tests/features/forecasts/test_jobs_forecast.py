@@ -275,10 +275,10 @@ def test_networks_are_trained_registered_and_used(database, config, site, monkey
     said = train.run(database, config, site, now) + training.run(database, config, site, now)
     with database.read() as c:
         kinds = {r.kind: r for r in c.execute(select(model).where(model.c.state != "retired")).all()}
-    assert set(kinds) == {"gru", "ae", "persistence-z"}, said
+    assert set(kinds) == {"gru", "ae", "rules"}, said
     check_past(database, now, said)
     assert all(Path(r.path).is_file() for r in kinds.values())
-    assert {k: r.state for k, r in kinds.items()} == {"gru": "active", "ae": "active", "persistence-z": "active"}
+    assert {k: r.state for k, r in kinds.items()} == {"gru": "active", "ae": "active", "rules": "active"}
     for job in (train, training):
         assert job.run(database, config, site, now + timedelta(hours=1)) == "nothing to train"
     run.run(database, config, site, now)
@@ -299,6 +299,6 @@ def test_networks_are_trained_registered_and_used(database, config, site, monkey
     with database.read() as c:
         a = anomaly_table.c
         detectors = dict(c.execute(select(a.detector, func.count()).group_by(a.detector)).all())
-    assert set(detectors) == {"persistence-z", "ae"}
+    assert set(detectors) == {"rules", "ae"}
     assert min(detectors.values()) > 10
     assert "0 scores" in anomaly.run(database, config, site, now)

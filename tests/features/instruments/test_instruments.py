@@ -17,7 +17,7 @@ from monitor.cli.main import run_verb
 from monitor.errors import RefusedError
 from monitor.features.anomalies.detector_scores import score_detectors
 from monitor.features.anomalies.queries.labels import add_label, find_run, load_runs
-from monitor.features.anomalies.queries.scores import AnomalyRow, add_anomalies, load_held
+from monitor.features.anomalies.queries.scores import AnomalyRow, add_anomalies, load_echoes
 from monitor.features.anomalies.tables import anomaly_label
 from monitor.features.instruments.jobs import run
 from monitor.ingest.message import BrokerMessage
@@ -334,14 +334,14 @@ def test_what_is_held_back_as_an_echo_stands_on_the_board(filled_database):
     with filled_database.write() as c:
         series = find_series_id(c, "north-bench", "P1", "pore_pressure")
         add_anomalies(c, [score(40, 3.0, told=True), score(2, 1.4, told=False), score(1, 0.9, told=False)], STORY_NOW)
-    (held,) = ask(filled_database, load_held, "north-bench", STORY_NOW - 14 * DAY, STORY_NOW)
+    (held,) = ask(filled_database, load_echoes, "north-bench", STORY_NOW - 14 * DAY, STORY_NOW)
     assert (held.station, held.at, held.score) == ("P1", STORY_NOW - 2 * DAY, 1.4)
     with serving(filled_database, Clock()) as address, enter(address, "bo") as bo:
         page = bo.get("/sites/north-bench/instruments").text
-    assert "Still strange, not reported again" in page
+    assert "Still unusual, not reported again" in page
     assert "1.4 times the threshold; reported last" in page
     tell(filled_database, add_anomalies, [score(0.5, 2.1, told=True)], STORY_NOW)
-    assert ask(filled_database, load_held, "north-bench", STORY_NOW - 14 * DAY, STORY_NOW) == []
+    assert ask(filled_database, load_echoes, "north-bench", STORY_NOW - 14 * DAY, STORY_NOW) == []
 
 
 def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_database, tmp_path, capsys):
@@ -366,7 +366,10 @@ def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_
         assert "Withdraw</button>" in shown
         with enter(address, "ada") as ada:
             late = send(ada, "/sites/north-bench/anomalies/label", **tap, verdict="dismissed", seen=0)
-            assert (late.status_code, "bo said meanwhile: confirmed; look again" in late.text) == (409, True)
+            assert (
+                late.status_code,
+                "bo has labelled this anomaly meanwhile: confirmed; load the page again" in late.text,
+            ) == (409, True)
             assert 'href="/sites/north-bench/instruments#anomalies"' in late.text, "the way back"
             again = dict(re.findall(r'name="(\w+)" (?:maxlength="\d+" )?value="([^"]*)"', flatten_html(late.text)))
             assert again["at"] == tap["at"]

@@ -1,7 +1,8 @@
 """`slopeward anomalies`: train detectors, score a site now, compare detectors at one budget."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,7 @@ app.add_typer(labels.app)
 
 @app.command(epilog="Example: slopeward anomalies score --site north-bench")
 def score(site: session.SiteOption) -> None:
-    """Score what is new with every detector of the site's plan."""
+    """Score new readings with every detector of the site file."""
     from monitor.features.anomalies import jobs as anomaly
 
     (service, db, chosen), now = session.open_site(site), datetime.now(UTC)
@@ -36,7 +37,7 @@ def score(site: session.SiteOption) -> None:
 def train(
     site: session.SiteOption,
     detector: Annotated[list[str] | None, typer.Option(help="One or more; default: those of the site file.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=session.LARGEST_SEED, help="Of the networks.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, max=session.LARGEST_SEED, help="Seed of the networks.")] = 7,
 ) -> None:
     """Count the thresholds of detectors on the site's own record against its false-alarm budget; train networks."""
     from monitor.api.queries.models import TrainingOrder
@@ -90,121 +91,146 @@ def bench(
         typer.Option(min=0.0001, max=1000.0, help="False alarms per sensor-month; default .1, or that of the site."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=1000)] = 1,
-    detector: Annotated[list[str] | None, typer.Option(help="One or more instead of those that are usual.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="What a site without history is served, alone.")] = False,
+    detector: Annotated[list[str] | None, typer.Option(help="One or more; default: rules and ae.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Only what a site without history is served.")] = False,
 ) -> None:
-    """Compare detectors on injected faults at an equal budget: event recall, precision, real false alarms.
+    """Compare detectors on injected faults at an equal budget: events found, precision, false alarms.
 
-    Below stands what checks find of faults that are certain: stuck, replay, gap, another unit, a clock that is moved.
-    With `--site`, the detectors of the site on its own record, and whether a network adds to the rules there. Where
-    an anomaly criterion of the site is no advice, its detectors as they serve are tested, and the test is kept.
+    A second table shows what the checks find: stuck and replayed readings, gaps, another unit, a shifted clock. With
+    `--site`, the detectors of the site are compared on its own record, with the gain of each network over the rules.
+    If a criterion on anomalies is no advice, its detectors are tested as they are served, and the test is stored.
     """
     from detection.anomaly import bench as trials
     from detection.anomaly.detector import start_without_history
 
     if (data is None) == (site is None):
         raise typer.BadParameter("name a record: either --data or --site")
-    samples, step_s, wanted, allowed = _read_bench(data, site)
-    wanted = _check_detectors(detector) or wanted
-    budget = allowed if budget is None else budget
-    names = [f"{d}{checks}" for d in wanted for checks in ("", "+checks")]
+    record = _read_record(data) if data is not None else _load_site_record(site or "", detector or ())
+    wanted = _check_detectors(detector) or record.detectors
+    budget = record.budget if budget is None else budget
+    names = [f"{name}{checks}" for name in wanted for checks in ("", trials.WITH_CHECKS)]
+    ready = {}
     if fresh:
-        names = ["persistence-z", "rules", "rules+checks"]
-    ready = {d: start_without_history(d, step_s) for d in ("persistence-z", "rules")} if fresh else {}
-    rows = trials.run_bench(samples, names, budget, range(seeds), ready)
+        names = ["rules", f"rules{trials.WITH_CHECKS}"]
+        ready = {"rules": start_without_history("rules", record.step_s)}
+    rows = trials.run_bench(record.samples, names, budget, range(seeds), ready, record.rain)
     for row in rows:
         if is_network(row["detector"]):
             gain = row["recall_gain_over_rules"] = trials.find_gain(rows, row["detector"])
             row["adds"] = gain is not None and gain >= trials.VOTE_GAIN
-    certain = trials.run_certain_bench(samples, range(seeds))
-    judged = [row for row in rows if "adds" in row]
+    certain = trials.run_certain_bench(record.samples, range(seeds))
     verdicts = [
-        f"{row['detector']}: {_describe_gain(row['recall_gain_over_rules'], adds=row['adds'])}" for row in judged
+        f"{row['detector']}: {_describe_gain(row['recall_gain_over_rules'], adds=row['adds'])}"
+        for row in rows
+        if "adds" in row
     ]
-    if not session.options().as_json:
+    if session.options().as_json:
+        for result in [*rows, *certain]:
+            session.print_json(result)
+    else:
         print("\n".join([trials.format_table(rows), *verdicts, trials.format_certain(certain)]))
-    for found in [*rows, *certain] if session.options().as_json else ():
-        session.print_json(found)
     if site is not None:
-        _keep_proofs(site)
+        _store_tests(site)
 
 
-def _keep_proofs(site: str) -> None:
+@dataclass(frozen=True, slots=True)
+class BenchRecord:
+    """A record on which detectors are compared.
+
+    Attributes:
+        detectors: Detectors that are compared by default.
+        budget: False alarms per sensor-month.
+    """
+
+    samples: "dict[str, Series]"
+    step_s: float
+    detectors: list[str]
+    budget: float
+    rain: "Series | None" = None
+
+
+def _store_tests(site: str) -> None:
+    """Test the detectors of a site that a criterion needs tested, and store the results."""
     from forecasting.registry import TRAINING_ROWS
     from monitor.api.cli import name_os_actor
     from monitor.api.queries.models import TrainingOrder, find_history_start
-    from monitor.features.anomalies.jobs import why_stale
-    from monitor.features.anomalies.proof import find_asking, prove_serving
+    from monitor.features.anomalies.proof import find_criterion, measure_active
+    from monitor.features.anomalies.serving import explain_mismatch
     from monitor.features.anomalies.training import train_detector
 
     service, db, chosen = session.open_site(site)
     step_s = chosen.watched_step_s or 0.0
     for detector in chosen.anomaly.detectors:
-        if find_asking(chosen, detector) is None:
+        if find_criterion(chosen, detector) is None:
             continue
         now = datetime.now(UTC)
         made_by = f"slopeward anomalies bench --site {chosen.id}"
-        with db.read() as c:
-            serving = find_active(c, task="anomaly", kind=detector, site=chosen.id)
-        if serving is None or why_stale(serving, chosen.anomaly, step_s) is not None:
+        active = db.run_read(find_active, task="anomaly", kind=detector, site=chosen.id)
+        if active is None or explain_mismatch(active, chosen.anomaly, step_s) is not None:
             outcome = train_detector(db, service, chosen, TrainingOrder(detector, actor=name_os_actor()), now)
-            serving = db.run_read(find_active, task="anomaly", kind=detector, site=chosen.id)
-            if serving is None or not outcome.trained:
-                print(f"{detector}: no proof: {outcome.line}", file=sys.stderr)
+            active = db.run_read(find_active, task="anomaly", kind=detector, site=chosen.id)
+            if active is None or not outcome.trained:
+                print(f"{detector}: not tested: {outcome.line}", file=sys.stderr)
                 continue
             now = datetime.now(UTC)
-        proof = prove_serving(
-            db, chosen, serving, find_history_start(now, step_s, TRAINING_ROWS), now, name_os_actor(), made_by
-        )
-        if proof is None:
-            print(f"{detector}: no proof", file=sys.stderr)
+        since = find_history_start(now, step_s, TRAINING_ROWS)
+        test = measure_active(db, chosen, active, since, now, name_os_actor(), made_by)
+        if test is None:
+            print(f"{detector}: not tested", file=sys.stderr)
             continue
-        facts = {"proof": detector, "passed": proof.passed, "reasons": list(proof.reasons), **proof.result}
-        verdict = "may be a witness" if proof.passed else f"advice: {'; '.join(proof.reasons)}"
-        session.show_in_order(facts, f"{detector}: {verdict} (kept)")
+        facts = {"proof": detector, "passed": test.passed, "reasons": list(test.reasons), **test.result}
+        verdict = "may be a witness" if test.passed else f"advice: {'; '.join(test.reasons)}"
+        session.show_in_order(facts, f"{detector}: {verdict} (stored)")
 
 
 def _describe_gain(gain: float | None, *, adds: bool) -> str:
     if gain is None:
         return "advice: the record is too short to compare it at equal false alarms"
-    against = f"{100.0 * gain:+.1f} % recall against the better of persistence-z and rules at equal false alarms"
-    return f"{against}: {'it adds, `anomalies train` keeps the proof' if adds else 'advice, it adds nothing'}"
+    difference = f"{100.0 * gain:+.1f} % recall against rules at equal false alarms"
+    verdict = "it may vote, `anomalies train` stores the test" if adds else "advice"
+    return f"{difference}: {verdict}"
 
 
-def _read_bench(data: str | None, site: str | None) -> tuple["dict[str, Series]", float, list[str], float]:
-    from detection.anomaly.windows import build_series, fewest_readings
+def _read_record(data: str) -> BenchRecord:
+    """Read the record of a file or of a benchmark."""
+    from detection.anomaly.windows import build_series
+    from forecasting.data.sources import RecordRecipe, read_record
 
-    if data is not None:
-        from forecasting.data.sources import RecordRecipe, read_record
+    panel = read_record(data, RecordRecipe()).panel
+    times_s = panel.times_s.tolist()
+    values = {name: panel.values[:, column].tolist() for column, name in enumerate(panel.stations)}
+    samples = {name: build_series(times_s, row, panel.step_s) for name, row in values.items()}
+    return BenchRecord(samples, panel.step_s, ["rules", "ae"], 0.1)
 
-        panel = read_record(data, RecordRecipe()).panel
-        times_s = panel.times_s.tolist()
-        values = {name: panel.values[:, column].tolist() for column, name in enumerate(panel.stations)}
-        series = {name: build_series(times_s, row, panel.step_s) for name, row in values.items()}
-        usual = ["persistence-z", "ae", "rules"]
-        return series, panel.step_s, usual, 0.1
+
+def _load_site_record(site: str, detectors: Sequence[str]) -> BenchRecord:
+    """Load the record of a site, without series that are too short to count a threshold and to test it."""
     from detection.anomaly.records import InputError
+    from detection.anomaly.windows import build_series, count_needed_readings, sum_cells
     from forecasting.registry import TRAINING_ROWS
-    from monitor.api.queries.models import find_history_start, load_watched
+    from monitor.api.queries.models import find_history_start
+    from monitor.features.anomalies.samples import load_record
 
-    assert site is not None
     (_, db, chosen), now = session.open_site(site), datetime.now(UTC)
     session.point_to_the_past(db, chosen, now)
     step_s = chosen.watched_step_s
     if step_s is None:
         raise InputError(f"site {site} declares no series of displacement")
-    since = find_history_start(now, step_s, TRAINING_ROWS)
-    with db.read() as c:
-        moved = load_watched(c, chosen, since, now)
-    if not moved:
+    known = list_detectors()
+    wanted = list(dict.fromkeys(["rules", *(name for name in chosen.anomaly.detectors if name in known)]))
+    # A network reads more channels than the rules. Detectors that are compared read the same ones.
+    widest = next((name for name in detectors or wanted if name in known and is_network(name)), "rules")
+    record = db.run_read(load_record, chosen, widest, find_history_start(now, step_s, TRAINING_ROWS), now)
+    if not record.series:
         raise InputError(f"site {site} has no readings of displacement")
-    every = {one.label: build_series(*one.timed, step_s) for one in moved}
-    # a threshold is counted on a part of the record, and judged on another one
-    series = {name: one for name, one in every.items() if one.observed.sum() >= 5 * fewest_readings(one)}
-    if left := sorted(set(every) - set(series)):
+    every = {label: build_series(*timed, step_s) for label, timed in record.samples.items()}
+    samples = {
+        label: series for label, series in every.items() if series.observed.sum() >= 5 * count_needed_readings(series)
+    }
+    if left := sorted(set(every) - set(samples)):
         print(f"left out, the record is too short: {', '.join(left)}", file=sys.stderr)
-    if not series:
-        need = 5 * fewest_readings(next(iter(every.values())))
-        raise InputError(f"no series of site {site} has the {need} readings that are needed")
-    wanted = dict.fromkeys(["persistence-z", "rules", *(d for d in chosen.anomaly.detectors if d in list_detectors())])
-    return series, step_s, list(wanted), chosen.anomaly.budget_per_sensor_month
+    if not samples:
+        needed = 5 * count_needed_readings(next(iter(every.values())))
+        raise InputError(f"no series of site {site} has the {needed} readings that are needed")
+    rain = None if record.rain is None else sum_cells(*record.rain, step_s)
+    return BenchRecord(samples, step_s, wanted, chosen.anomaly.budget_per_sensor_month, rain)

@@ -1,4 +1,4 @@
-"""False alarms of each detector as people's words and the health of instruments show them, against the budget."""
+"""False alarms of each detector, measured from labels and the state of instruments, beside its budget."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -25,136 +25,153 @@ from monitor.features.anomalies.tables import anomaly, anomaly_budget
 _NOT_MEASURED: Final = Template("budget.not_measured", "not measured: {n} of {needed} labels")
 _RATE: Final = Template("budget.rate", "{value} ({low} to {high}) false alarms per sensor-month")
 MEASURED_SPAN: Final = timedelta(seconds=correction.LABEL_MEMORY_S)
-GAP: Final = timedelta(seconds=RUN_GAP_S)  # scores closer than that are one alarm, as the budget counts
+# Scores closer than this are one alarm, as in a budget.
+GAP: Final = timedelta(seconds=RUN_GAP_S)
 PERSON: Final = "person"
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetMeasurement:
-    """What one detector did in a time."""
+    """The alarms of one detector in a time.
 
-    detector: str  # its id
-    from_at: datetime  # begin of the time
-    to_at: datetime  # its end
-    sensor_months: float  # scored readings of instruments that were well, as time
-    # what it scored above its counted threshold, without those that health explains
+    Attributes:
+        sensor_months: Scored readings of instruments that worked, as time.
+        alarms: Alarms above the counted threshold, without those that the state of the instrument explains.
+        places: Series and first reading of each of them.
+        known_cause: Number of alarms that were shown and that the state of the instrument explains.
+        budget: False alarms per sensor-month that the detector may raise.
+        factor: Present factor on its counted threshold.
+    """
+
+    detector: str
+    from_at: datetime
+    to_at: datetime
+    sensor_months: float
     alarms: tuple[correction.Alarm, ...]
-    places: tuple[tuple[int, str], ...]  # series and first epoch of each of them
-    known_cause: int  # how many that were shown are explained by the state of the instrument
-    budget: float  # false alarms per sensor-month that it may spend
-    factor: float  # on its counted threshold now
+    places: tuple[tuple[int, str], ...]
+    known_cause: int
+    budget: float
+    factor: float
 
     @property
     def rate(self) -> correction.FalseAlarmRate | None:
-        """False alarms per sensor-month; None where too few were labelled."""
+        """False alarms per sensor-month; None if too few alarms have a label."""
         return correction.measure_rate(self.alarms, self.sensor_months)
 
     @property
     def reported(self) -> int:
-        """Alarms that were shown and have no known cause."""
-        return sum(a.shown for a in self.alarms)
+        """Number of alarms that were shown and have no known cause."""
+        return sum(alarm.shown for alarm in self.alarms)
 
     @property
     def labelled(self) -> int:
-        """How many of them somebody labelled."""
+        """Number of these alarms with a label."""
         return correction.count_labels(self.alarms)
 
     @property
     def dismissed(self) -> int:
-        """How many of them are false."""
-        return sum(a.shown and a.is_false is True for a in self.alarms)
+        """Number of these alarms that are false."""
+        return sum(alarm.shown and alarm.is_false is True for alarm in self.alarms)
 
     def describe(self) -> Message:
-        """The rate in words."""
+        """Return a text on the rate."""
         return describe_rate(self.rate, self.labelled)
 
     def evidence_to_json(self, *, is_fixed: bool) -> dict[str, Any]:
-        """What a factor is counted from, JSON-ready; `is_fixed` where it may not move."""
+        """Return the facts that a factor is computed from, JSON-ready.
+
+        Args:
+            is_fixed: Whether the factor was not computed: a person set it, or it must not change.
+        """
         alarms = [
-            [series_id, from_at, a.score, a.is_false, a.shown]
-            for (series_id, from_at), a in zip(self.places, self.alarms, strict=True)
+            [series_id, from_at, alarm.score, alarm.is_false, alarm.shown]
+            for (series_id, from_at), alarm in zip(self.places, self.alarms, strict=True)
         ]
         return {"alarms": alarms, "sensor_months": self.sensor_months, "budget": self.budget, "is_fixed": is_fixed}
 
 
 def describe_rate(rate: correction.FalseAlarmRate | None, labelled: int) -> Message:
-    """A rate in words, or why there is none."""
+    """Return a text on a rate, or on why there is none."""
     if rate is None:
-        return _NOT_MEASURED(n=labelled, needed=correction.FEWEST_LABELS)
+        return _NOT_MEASURED(n=labelled, needed=correction.MIN_LABELS)
     return _RATE(value=Figure(rate.value, ".2g"), low=Figure(rate.low, ".2g"), high=Figure(rate.high, ".2g"))
 
 
 def list_counted(site: Site) -> list[str]:
-    """Detectors of a site that have a threshold; a check has none."""
-    return [d for d in site.anomaly.detectors if d not in CHECKS]
+    """Return the detectors of a site that have a threshold. Checks have none."""
+    return [detector for detector in site.anomaly.detectors if detector not in CHECKS]
 
 
 def measure_detectors(
     c: Connection, site: Site, now: datetime, since: datetime | None = None
 ) -> list[BudgetMeasurement]:
-    """Every detector of the site that has a threshold, over the last 180 days or since an instant.
+    """Measure every detector of the site that has a threshold, over the last 180 days or since an instant.
 
-    What a person said of a factor begins the time anew: labels of before it are forgotten. Series of other groups than
-    the motion do not count: their thresholds have no factor.
+    If a person has set the factor of a detector, its time begins then: earlier labels are not used. Only motion series
+    count, because the thresholds of the others have no factor.
     """
     newest, b = load_newest(c, site.id), anomaly_budget.c
-    acts = select(b.detector, func.max(b.at)).where(b.site == site.id, b.by_kind == PERSON).group_by(b.detector)
-    acted = dict(c.execute(acts).all())
-    spans = load_impaired_spans(c, site, since or now - MEASURED_SPAN, now)
+    set_by_people = select(b.detector, func.max(b.at)).where(b.site == site.id, b.by_kind == PERSON)
+    set_at = dict(c.execute(set_by_people.group_by(b.detector)).all())
+    impaired = load_impaired_spans(c, site, since or now - MEASURED_SPAN, now)
     groups = list_groups(site, load_ids(c, site.id))
-    others = frozenset(one.series_id for group in groups if group.name != MOTION_GROUP for one in group.series)
-    found = []
+    others = frozenset(watched.series_id for group in groups if group.name != MOTION_GROUP for watched in group.series)
+    measurements = []
     for detector in list_counted(site):
         last = newest.get(detector)
         begin = now - MEASURED_SPAN
-        begin = since or max(begin, acted.get(detector, begin))
-        alarms, places, known = _load_alarms(c, site, detector, begin, now, spans, others)
-        counted = _count_epochs(c, site, detector, begin, now, spans)
-        epochs = sum(n for i, n in counted.items() if i not in others)
-        months = epochs * (site.watched_step_s or 0.0) / MONTH_S
+        begin = since or max(begin, set_at.get(detector, begin))
+        alarms, places, known_cause = _load_alarms(c, site, detector, begin, now, impaired, others)
+        counts = _count_readings(c, site, detector, begin, now, impaired)
+        count = sum(n for series_id, n in counts.items() if series_id not in others)
+        months = count * (site.watched_step_s or 0.0) / MONTH_S
         factor = 1.0 if last is None else float(last.factor)
-        found.append(BudgetMeasurement(detector, begin, now, months, alarms, places, known, 0.0, factor))
-    shares = correction.share_budget(site.anomaly.budget_per_sensor_month, {m.detector: m.alarms for m in found})
-    return [replace(m, budget=shares[m.detector]) for m in found]
+        measurements.append(BudgetMeasurement(detector, begin, now, months, alarms, places, known_cause, 0.0, factor))
+    alarms_of = {measured.detector: measured.alarms for measured in measurements}
+    shares = correction.share_budget(site.anomaly.budget_per_sensor_month, alarms_of)
+    return [replace(measured, budget=shares[measured.detector]) for measured in measurements]
 
 
 def load_newest(c: Connection, site: str) -> dict[str, Row[Any]]:
-    """The newest row of each detector."""
+    """Load the newest row of each detector."""
     b = anomaly_budget.c
     newest = select(func.max(b.id)).where(b.site == site).group_by(b.detector)
-    return {r.detector: r for r in c.execute(select(anomaly_budget).where(b.id.in_(newest)))}
+    return {row.detector: row for row in c.execute(select(anomaly_budget).where(b.id.in_(newest)))}
 
 
 def load_budgets(c: Connection, site: str) -> list[Any]:
-    """Everything that was kept of a site, oldest first, with its evidence."""
+    """Load all rows of a site with their evidence, oldest first."""
     b = anomaly_budget.c
     return list(c.execute(select(anomaly_budget).where(b.site == site).order_by(b.id)))
 
 
 def read_rate(row: Any) -> correction.FalseAlarmRate | None:
-    """The rate of a kept row; None = not measured."""
+    """Return the rate of a stored row; None if none was measured."""
     return None if row.rate is None else correction.FalseAlarmRate(row.rate, row.rate_low, row.rate_high)
 
 
-def counts_again(row: Any) -> bool:
-    """Whether a kept factor comes out of its evidence; what a person set has only itself."""
-    kept = row.evidence
-    alarms = [correction.Alarm(score, is_false, shown) for _, _, score, is_false, shown in kept["alarms"]]
-    months, budget = float(kept["sensor_months"]), float(kept["budget"])
+def is_reproduced(row: Any) -> bool:
+    """Return whether the rate and the factor of a stored row follow from its evidence.
+
+    A factor that a person set follows from nothing else.
+    """
+    evidence = row.evidence
+    alarms = [correction.Alarm(score, is_false, shown) for _, _, score, is_false, shown in evidence["alarms"]]
+    months, budget = float(evidence["sensor_months"]), float(evidence["budget"])
     if correction.measure_rate(alarms, months) != read_rate(row):
         return False
-    if row.evidence["is_fixed"]:
+    if evidence["is_fixed"]:
         return bool(row.by_kind == PERSON or row.factor == row.factor_before)
-    return bool(row.factor == next_factor(alarms, months, budget, row.factor_before))
+    return bool(row.factor == choose_next_factor(alarms, months, budget, row.factor_before))
 
 
-def next_factor(alarms: Sequence[correction.Alarm], months: float, budget: float, before: float) -> float:
-    """The factor for the week to come as it is kept."""
+def choose_next_factor(alarms: Sequence[correction.Alarm], months: float, budget: float, before: float) -> float:
+    """Return the factor for the next week as it is stored."""
     return round(correction.choose_factor(alarms, months, budget, before), 4)
 
 
 def load_factors(c: Connection, site: Site) -> dict[str, float]:
-    """The factor on the counted threshold of each detector for the motion; none where anomalies count for the level."""
+    """Load the factor on the counted threshold of each detector; empty if anomalies count for the level."""
     if site.has_voting_anomalies:
         return {}
     return {detector: float(row.factor) for detector, row in load_newest(c, site.id).items()}
@@ -171,7 +188,11 @@ def add_budget(
     *,
     is_fixed: bool,
 ) -> None:
-    """Keep what was measured and the factor from now on; a changed factor stands in the audit log."""
+    """Store a measurement and the factor from now on. A changed factor gets an audit entry.
+
+    Args:
+        is_fixed: See `BudgetMeasurement.evidence_to_json`.
+    """
     rate = measured.rate
     rates = {"rate": rate and rate.value, "rate_low": rate and rate.low, "rate_high": rate and rate.high}
     facts = {"site": site, "at": now, "factor_before": measured.factor, "factor": factor, "reason": reason}
@@ -185,13 +206,17 @@ def add_budget(
 def set_factor(
     c: Connection, site: Site, detector: str, factor: float, actor: Actor, reason: str, now: datetime
 ) -> BudgetMeasurement:
-    """A person puts a threshold back, or elsewhere within the bounds; what was said before it counts no more.
+    """Set the factor of a detector for a person. Labels from before are not used again.
+
+    Returns:
+        The measurement before the change.
 
     Raises:
-        RefusedError: no person, no reason, a detector without a threshold, or a factor out of bounds.
+        RefusedError: The actor is no person, there is no reason, the detector has no threshold, or the factor is out
+            of bounds.
     """
     require_person(actor, reason)
-    measured = next((m for m in measure_detectors(c, site, now) if m.detector == detector), None)
+    measured = next((one for one in measure_detectors(c, site, now) if one.detector == detector), None)
     if measured is None:
         raise RefusedError(f"{detector!r} has no threshold on this site; see `slopeward anomalies budget`")
     if not correction.LOWEST <= factor <= correction.HIGHEST:
@@ -206,17 +231,26 @@ def _load_alarms(
     detector: str,
     since: datetime,
     now: datetime,
-    sick: Mapping[str, Spans],
+    impaired: Mapping[str, Spans],
     others: Collection[int],
 ) -> tuple[tuple[correction.Alarm, ...], tuple[tuple[int, str], ...], int]:
-    """Alarms above the counted threshold with the place of each, and how many shown ones health explains."""
+    """Load the alarms above the counted threshold.
+
+    Args:
+        impaired: Times in which instruments did not work, by station.
+        others: Series that do not count.
+
+    Returns:
+        The alarms without a known cause, series and first reading of each, and the number of alarms that were shown
+        and have a known cause.
+    """
     a, s = anomaly.c, series.c
     factor = func.coalesce(a.factor, 1.0)
     rows = c.execute(
         select(a.series_id, s.station, a.at, a.score, a.threshold, factor.label("factor"), a.alerted)
         .join(series, s.id == a.series_id)
         .where(s.site == site.id, a.detector == detector, a.at > since, a.at <= now, a.score * factor > a.threshold)
-        .where(or_(a.alerted, a.score <= a.threshold))  # an echo belongs to what was shown before
+        .where(or_(a.alerted, a.score <= a.threshold))  # without echoes, which belong to an earlier alarm
         .order_by(a.series_id, a.at)
     ).all()
     runs: list[list[Any]] = []
@@ -228,43 +262,49 @@ def _load_alarms(
             runs.append([])
         runs[-1].append(row)
     labels = load_labels(c, {run[0].series_id for run in runs}, since)
-    alarms, places, known = [], [], 0
+    alarms, places, known_cause = [], [], 0
     for run in runs:
         first, last = run[0], run[-1]
-        label = _read_labels(labels.get(first.series_id, ()), first.at, last.at)
+        is_false = _find_verdict(labels.get(first.series_id, ()), first.at, last.at)
         shown = any(row.alerted for row in run)
-        if label is None and any(b <= last.at and e >= first.at for b, e in sick.get(first.station, ())):
-            known += shown
+        spans = impaired.get(first.station, ())
+        if is_false is None and any(begin <= last.at and end >= first.at for begin, end in spans):
+            known_cause += shown
             continue
-        alarms.append(correction.Alarm(max(r.score * r.factor / r.threshold for r in run if r.threshold), label, shown))
+        score = max(row.score * row.factor / row.threshold for row in run if row.threshold)
+        alarms.append(correction.Alarm(score, is_false, shown))
         places.append((int(first.series_id), format_iso(first.at)))
-    return tuple(alarms), tuple(places), known
+    return tuple(alarms), tuple(places), known_cause
 
 
-def _read_labels(labels: Iterable[Any], from_at: datetime, to_at: datetime) -> bool | None:
-    """Whether people call a time false; newest first: an older word on the same happening counts no more."""
-    kept: list[Any] = []
-    for one in labels:
-        is_answered = any(one.from_at <= k.to_at and one.to_at >= k.from_at for k in kept)
-        if one.from_at <= to_at and one.to_at >= from_at and not is_answered:
-            kept.append(one)
-    return all(k.verdict == DISMISSED for k in kept) if kept else None
+def _find_verdict(labels: Iterable[Any], from_at: datetime, to_at: datetime) -> bool | None:
+    """Return whether people call the alarms in a time false; None without a label.
+
+    Args:
+        labels: Labels of the series, newest first. A label that overlaps a newer one is not used.
+    """
+    used: list[Any] = []
+    for label in labels:
+        is_replaced = any(label.from_at <= newer.to_at and label.to_at >= newer.from_at for newer in used)
+        if label.from_at <= to_at and label.to_at >= from_at and not is_replaced:
+            used.append(label)
+    return all(label.verdict == DISMISSED for label in used) if used else None
 
 
-def _count_epochs(
-    c: Connection, site: Site, detector: str, since: datetime, now: datetime, sick: Mapping[str, Spans]
+def _count_readings(
+    c: Connection, site: Site, detector: str, since: datetime, now: datetime, impaired: Mapping[str, Spans]
 ) -> Counter[int]:
-    """Epochs of each series that were scored, without those in which the instrument was not well."""
+    """Count the scored readings of each series, without times in which the instrument did not work."""
     a, s = anomaly.c, series.c
 
     def count(*where: Any) -> Counter[int]:
         query = select(a.series_id, func.count()).join(series, s.id == a.series_id).group_by(a.series_id)
         rows = c.execute(query.where(s.site == site.id, a.detector == detector, *where))
-        return Counter({r[0]: int(r[1]) for r in rows})
+        return Counter({row[0]: int(row[1]) for row in rows})
 
-    counted = count(a.at > since, a.at <= now)
-    for station, spans in sick.items():
+    counts = count(a.at > since, a.at <= now)
+    for station, spans in impaired.items():
         for begin, end in spans:
             if end > since and begin < now:
-                counted.subtract(count(s.station == station, a.at > max(begin, since), a.at <= min(end, now)))
-    return counted
+                counts.subtract(count(s.station == station, a.at > max(begin, since), a.at <= min(end, now)))
+    return counts

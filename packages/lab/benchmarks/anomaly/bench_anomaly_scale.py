@@ -92,8 +92,8 @@ def measure_scoring() -> dict[str, Any]:
         made_s = time.process_time() - begun
 
         def cycle(column: int) -> None:
-            running.add(list(samples), [times[column]] * SERIES, values[:, column].tolist())  # noqa: B023 - called at once
-            found, _ = running.score()  # noqa: B023
+            running.add_readings(list(samples), [times[column]] * SERIES, values[:, column].tolist())  # noqa: B023 - called at once
+            found, _ = running.score_new()  # noqa: B023
             assert len(found["rules"]) == SERIES
 
         took = statistics.median(measure_cpu_s(lambda c=c: cycle(c)) for c in range(HISTORY, HISTORY + CYCLES))

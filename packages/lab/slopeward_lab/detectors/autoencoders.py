@@ -1,20 +1,36 @@
-"""Autoencoders of the windows of one series, trained and scored by `detection.anomaly.neural.training`."""
+"""Autoencoders of windows of one series, for `WindowNetwork`."""
 
 from collections.abc import Callable
+from typing import Final
 
 import torch
 from torch import nn
 
-from detection.anomaly.neural.autoencoders import CODE, HIDDEN
-from detection.anomaly.neural.training import WIDTH
+from slopeward_lab.detectors.window_network import WIDTH, WindowNetwork
 
-# Of the divergence from a standard normal law, beside the mean error over 30 cells. The paper's bound takes sums: there
-# it is a weight of 0.6, where 1 is the bound itself (Higgins et al. 2017 call it beta).
-WEIGHT = 0.02
+HIDDEN: Final = 16
+CODE: Final = 4
+# Weight of the divergence from a standard normal distribution, beside the mean error over 30 cells. The bound of the
+# paper is a sum, where this is a weight of 0.6. A weight of 1 is the bound itself (Higgins et al. 2017: beta).
+DIVERGENCE_WEIGHT: Final = 0.02
+
+
+class DenseAutoencoder(nn.Module):
+    """A dense network with a bottleneck (Hinton and Salakhutdinov 2006, without pretraining)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encode = nn.Sequential(nn.Linear(2 * WIDTH, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, CODE), nn.Tanh())
+        self.decode = nn.Sequential(nn.Linear(CODE, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, WIDTH))
+
+    def forward(self, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Reconstruct windows from values, with zero where unknown, and their mask; all of shape (batch, width)."""
+        reconstructed: torch.Tensor = self.decode(self.encode(torch.cat([values, mask], dim=1)))
+        return reconstructed
 
 
 class ConvAutoencoder(nn.Module):
-    """Two strided convolutions and their transposes (Masci et al. 2011), along time."""
+    """Two strided convolutions along time and their transposes (Masci et al. 2011)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,13 +48,13 @@ class ConvAutoencoder(nn.Module):
         )
 
     def forward(self, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Reconstruct, as the dense one."""
-        out: torch.Tensor = self.decode(self.encode(torch.stack([values, mask], dim=1)))
-        return out[:, 0, : values.shape[1]]
+        """Reconstruct windows, as `DenseAutoencoder`."""
+        reconstructed: torch.Tensor = self.decode(self.encode(torch.stack([values, mask], dim=1)))
+        return reconstructed[:, 0, : values.shape[1]]
 
 
 class LstmAutoencoder(nn.Module):
-    """LSTM encoder-decoder (Malhotra et al. 2016); the decoder reads the code at every step."""
+    """An LSTM encoder and decoder (Malhotra et al. 2016). The decoder reads the code at every step."""
 
     layer: Callable[..., nn.Module] = nn.LSTM
 
@@ -49,42 +65,51 @@ class LstmAutoencoder(nn.Module):
         self.head = nn.Linear(HIDDEN, 1)
 
     def forward(self, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Reconstruct, as the dense one."""
-        read, _ = self.encoder(torch.stack([values, mask], dim=2))
-        decoded, _ = self.decoder(read[:, -1:].expand(-1, values.shape[1], -1).contiguous())
-        out: torch.Tensor = self.head(decoded).squeeze(2)
-        return out
+        """Reconstruct windows, as `DenseAutoencoder`."""
+        encoded, _ = self.encoder(torch.stack([values, mask], dim=2))
+        decoded, _ = self.decoder(encoded[:, -1:].expand(-1, values.shape[1], -1).contiguous())
+        reconstructed: torch.Tensor = self.head(decoded).squeeze(2)
+        return reconstructed
 
 
 class GruAutoencoder(LstmAutoencoder):
-    """The same with gated recurrent units (Cho et al. 2014), which hold a quarter fewer numbers."""
+    """The same with gated recurrent units (Cho et al. 2014), which have a quarter fewer parameters."""
 
     layer = nn.GRU
 
 
 class VariationalAutoencoder(nn.Module):
-    """Kingma and Welling (2014), with Huber's loss in place of a normal law; scores take the middle of the cloud.
+    """A variational autoencoder (Kingma and Welling 2014) with Huber's loss instead of a normal distribution.
+
+    Scores use the mean of the code.
 
     Attributes:
-        penalty: of the newest batch: distance of its codes from a standard normal law.
+        penalty: Weighted divergence of the codes of the newest batch from a standard normal distribution.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.encode = nn.Sequential(nn.Linear(2 * WIDTH, HIDDEN), nn.Tanh())
-        self.middle = nn.Linear(HIDDEN, CODE)
-        self.spread = nn.Linear(HIDDEN, CODE)
+        self.mean = nn.Linear(HIDDEN, CODE)
+        self.log_variance = nn.Linear(HIDDEN, CODE)
         self.decode = nn.Sequential(nn.Linear(CODE, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, WIDTH))
         self.penalty = torch.zeros(())
 
     def forward(self, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Reconstruct, as the dense one."""
-        seen = self.encode(torch.cat([values, mask], dim=1))
-        middle, log_variance = self.middle(seen), self.spread(seen).clamp(-8.0, 8.0)
-        distance = 0.5 * (middle.square() + log_variance.exp() - 1.0 - log_variance)
-        self.penalty = WEIGHT * distance.sum(dim=1).mean()
-        code = middle
+        """Reconstruct windows, as `DenseAutoencoder`."""
+        encoded = self.encode(torch.cat([values, mask], dim=1))
+        mean, log_variance = self.mean(encoded), self.log_variance(encoded).clamp(-8.0, 8.0)
+        divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance)
+        self.penalty = DIVERGENCE_WEIGHT * divergence.sum(dim=1).mean()
+        code = mean
         if self.training:
-            code = middle + torch.randn_like(middle) * (0.5 * log_variance).exp()
-        out: torch.Tensor = self.decode(code)
-        return out
+            code = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+        reconstructed: torch.Tensor = self.decode(code)
+        return reconstructed
+
+
+DENSE: Final = WindowNetwork(DenseAutoencoder)
+CONV: Final = WindowNetwork(ConvAutoencoder)
+LSTM: Final = WindowNetwork(LstmAutoencoder)
+GRU: Final = WindowNetwork(GruAutoencoder)
+VARIATIONAL: Final = WindowNetwork(VariationalAutoencoder)

@@ -10,20 +10,22 @@ def _rule(function: str, compared_with: str) -> DetectorEntry:
     return DetectorEntry(f"slopeward_lab.detectors.rules:{function}", compared_with=compared_with)
 
 
-def _network(class_name: str) -> DetectorEntry:
-    target = f"slopeward_lab.detectors.autoencoders:{class_name}"
+def _network(name: str) -> DetectorEntry:
+    target = f"slopeward_lab.detectors.autoencoders:{name}"
     return DetectorEntry(target, is_network=True, compared_with=NETWORK_EXPECTATION)
 
 
 # The phrases of the rules are translated by the catalogues of the service, which list them in
 # `monitor.text.vocabulary`.
 DETECTORS: Final[Mapping[str, DetectorEntry]] = {
+    "persistence-z": _rule("persistence_z", "the median of its last 7 days"),
     "robust-z": _rule("robust_z", "its last reading"),
     "ewma": _rule("ewma", "the line of its last 60 days"),
     "slope-change": _rule("slope_change", "its slope of the 60 days before"),
     "variance": _rule("variance", USUAL_INCREMENTS),
-    "conv-ae": _network("ConvAutoencoder"),
-    "lstm-ae": _network("LstmAutoencoder"),
-    "gru-ae": _network("GruAutoencoder"),
-    "vae": _network("VariationalAutoencoder"),
+    "dense-ae": _network("DENSE"),
+    "conv-ae": _network("CONV"),
+    "lstm-ae": _network("LSTM"),
+    "gru-ae": _network("GRU"),
+    "vae": _network("VARIATIONAL"),
 }

@@ -1,4 +1,7 @@
-"""Rules that need no training: each maps a series to one causal score per cell, in robust standard deviations."""
+"""Rules without training. Each maps a series to one score for each cell, in robust standard deviations.
+
+A score depends only on cells up to its own. It is NaN where it is unknown.
+"""
 
 import numpy as np
 
@@ -12,26 +15,34 @@ from detection.anomaly.stages import (
     divide_by_scale,
     line_before,
 )
-from detection.anomaly.windows import Series, as_row, long_scale, pad
+from detection.anomaly.windows import Series, as_row, long_scale, pad, scaled_residuals
+
+
+def persistence_z(series: Series) -> Array:
+    """Return the distance from the median of the previous 7 days, in its robust scale of 90 days; shape (n,)."""
+    return np.abs(scaled_residuals(series))
 
 
 def robust_z(series: Series) -> Array:
-    """Increment since the last cell over its trailing MAD scale; shape (n,)."""
+    """Return the size of the increment since the last cell, in its robust scale; shape (n,)."""
     return np.abs(_standardise(as_row(beyond_last(pad(series.values, 1), len(series.values))), series))
 
 
 def ewma(series: Series) -> Array:
-    """Exponentially weighted mean of the residual to the line of sixty days, over its own under white noise; (n,)."""
+    """Return the exponentially weighted mean of the distance from the line of 60 days; shape (n,).
+
+    It is divided by its standard deviation for white noise.
+    """
     width = series.steps(60.0, at_least=15)
-    left = _standardise(as_row(beyond_line(pad(series.values, width), len(series.values), width)), series)
-    return as_row(SmoothedMean(1).feed(left[None], series.first_cell, 0))
+    residual = _standardise(as_row(beyond_line(pad(series.values, width), len(series.values), width)), series)
+    return as_row(SmoothedMean(1).feed(residual[None], series.first_cell, 0))
 
 
 def slope_change(series: Series) -> Array:
-    """Slope of the last 21 days minus that of the 60 before them, over its trailing robust scale; shape (n,)."""
+    """Return the slope of the last 21 days minus that of the 60 days before them, in its robust scale; shape (n,)."""
     short, long = series.steps(21.0, at_least=6), series.steps(60.0, at_least=15)
     n = len(series.values)
-    # The line "before" a cell ends one cell earlier: shift by one so that the newest sample counts.
+    # A line ends one cell before its cell. One more cell at the end makes it contain the newest reading.
     recent = line_before(pad(np.append(series.values, np.nan), short), n + 1, short)[0][0]
     before = line_before(pad(series.values, long), n, long)[0][0]
     older = np.full(n, np.nan)
@@ -41,9 +52,9 @@ def slope_change(series: Series) -> Array:
 
 
 def variance(series: Series) -> Array:
-    """Root mean square of the last eight days' increments over their trailing robust scale; shape (n,).
+    """Return the root mean square of the increments of the last 8 days, in their robust scale; shape (n,).
 
-    Increments are clipped at four scales: one spike is not a burst of noise.
+    Increments are clipped at four scales, so that one spike is no burst of noise.
     """
     steps = as_row(beyond_last(pad(series.values, 1), len(series.values)))
     width = series.steps(8.0, at_least=6)

@@ -12,7 +12,15 @@ def test_rules_see_no_future(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("robust-z", "spike"), ("ewma", "drift"), ("slope-change", "accel"), ("variance", "burst")]
+    ("name", "kind"),
+    [
+        ("robust-z", "spike"),
+        ("ewma", "drift"),
+        ("slope-change", "accel"),
+        ("variance", "burst"),
+        ("persistence-z", "spike"),
+        ("persistence-z", "step"),
+    ],
 )
 def test_each_rule_rises_on_the_fault_it_is_for(name, kind):
     check_rule_rises(name, kind)

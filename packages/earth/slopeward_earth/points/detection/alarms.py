@@ -109,7 +109,7 @@ def compared_with(part: str, step_s: float, others: int) -> Reason:
     compared.points: past=(compared.line: n=15), n=3999
     """
     definition = PARTS[part]
-    width = count_steps(step_s, definition.days, definition.at_least)
+    width = count_steps(step_s, definition.days, definition.min_cells)
     if definition.residual is beyond_line:
         past = Reason("compared.line", {"n": width})
     elif part == "noise":
@@ -138,17 +138,17 @@ def _score(values: Array, step_s: float, thresholds: Thresholds) -> _Scores:
         block = slice(first, min(first + width, columns))
         k = block.stop - block.start
         scored = running.feed(values[:, block], first, k)
-        out.looks[:, block] = running.looks
+        out.looks[:, block] = running.level_residuals
         ratio, which = strongest.feed({part: scored[part] for part in limits}, running.stuck, first, k)
         out.ratio[:, block], out.which[:, block] = ratio, which
-        others = running.known["level"].sum(axis=0) - 1
+        others = running.has_residual["level"].sum(axis=0) - 1
         out.others[block] = np.where(others >= FEWEST_OTHERS, others, 0)
     return out
 
 
 def _share(values: Array, looks: Array, step_s: float, since: int) -> list[AcquisitionCounts]:
     """What all points did at each acquisition from `since` on, and one before: a run may have begun there."""
-    width = count_steps(step_s, PARTS["level"].days, PARTS["level"].at_least)
+    width = count_steps(step_s, PARTS["level"].days, PARTS["level"].min_cells)
     padded = np.concatenate([np.full((len(values), width), np.nan), values], axis=1)
     found = []
     for column in range(max(0, since - 1), values.shape[1]):

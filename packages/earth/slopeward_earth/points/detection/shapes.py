@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.robust import noise_sigma
+from detection.anomaly.faults import noise_sigma
 from detection.anomaly.stages import Array
 
 WIDTH: Final = 36  # acquisitions that a shape is laid on
