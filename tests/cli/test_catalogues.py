@@ -17,7 +17,7 @@ from forecasting.data.features import FEATURES
 from forecasting.decomposition.components import list_methods
 from forecasting.neural.network import Shape
 from forecasting.neural.pretrained import PLACE
-from forecasting.registry import NETWORKS, list_networks, load, model_ids
+from forecasting.registry import NETWORKS, list_models, list_networks, load
 from monitor.cli.main import run_verb
 from monitor.features.forecasts.cli import catalogue
 from monitor.features.scenes.cli import models
@@ -34,8 +34,17 @@ def listed():
 
 def test_every_model_is_listed(listed):
     kinds = {row.kind for row in listed.values()}
-    assert kinds == {"simple forecast", "network", "decomposition", "curve", "anomaly detector", "check of readings"}
-    assert set(model_ids()) <= set(listed)
+    assert kinds == {
+        "forecast",
+        "simple forecast",
+        "network",
+        "decomposition",
+        "curve",
+        "anomaly detector",
+        "check of readings",
+    }
+    assert [name for name, row in listed.items() if row.kind == "forecast"] == ["combined"]
+    assert set(list_models()) <= set(listed)
     assert set(list_methods()) <= set(listed)
     assert {name.removeprefix("check ") for name in listed} >= set(list_served())
     assert all(row.what for row in listed.values())

@@ -17,7 +17,7 @@ from monitor.sites.parsing import find_weaknesses, parse_site
 from tests.data.site_text import criterion, head, series, station, table
 from tests.tables import tabulated
 
-MODELS = '["auto", "gru", "lstm", "graph-gru"]'  # of the first site file
+MODELS = '["gru", "lstm", "graph-gru"]'  # of the first site file
 
 
 @pytest.fixture(autouse=True)

@@ -257,7 +257,7 @@ def test_the_time_of_judging_is_kept_from_that_of_learning(monkeypatch):
 
 
 def pulsing(rows=500, stations=3, seed=5):
-    """A slope that creeps in pulses of 20 days: `lld` cannot see the next pulse, a window of 26 rows can."""
+    """A slope that creeps in pulses of 20 days: a straight line cannot see the next pulse, a window of 26 rows can."""
     rng = np.random.default_rng(seed)
     t = np.arange(rows)[:, None]
     rate = 1.0 + np.sin(2 * np.pi * (t + np.arange(stations)) / 20.0)

@@ -14,7 +14,7 @@ from tests.data.store_rows import tell
 START = datetime(2025, 1, 1, tzinfo=UTC)
 _PLACE = {"latitude": 46.2, "longitude": 8.9, "timezone": "Europe/Zurich"}
 _PLAN = {
-    "forecast": {"models": ["auto", "gru"], "horizons": ["1d", "7d"]},
+    "forecast": {"models": ["gru"], "horizons": ["1d", "7d"]},
     "scenes": {"weights": "generated"},
     "levels": {"names": ["green", "yellow", "orange", "red"]},
     "anomaly": {"detectors": ["rules", "ae"]},

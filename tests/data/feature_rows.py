@@ -16,7 +16,7 @@ def forecast_row(
         "data_until": issued_at,
         "as_of_received_at": issued_at,
         "target_at": issued_at + timedelta(seconds=horizon_s),
-        "model": "auto",
+        "model": "combined",
         "model_hash": "",
         "baseline": "persistence",
         "baseline_q50": 5.0,

@@ -12,7 +12,9 @@ import sys
 from forecasting.registry import NetworkEntry
 
 NETWORKS = {"late-mean": NetworkEntry("somewhere.networks:LateMean", reads_stations_together=True)}
-TAKEN = {"gru": NetworkEntry("somewhere.networks:Other"), "auto": NetworkEntry("somewhere.networks:Other")}
+TAKEN = {
+    name: NetworkEntry("somewhere.networks:Other") for name in ("gru", "combined", "line", "persistence", "auto")
+}
 WRONG = {"number": 3}
 """
 
@@ -36,16 +38,16 @@ def install(monkeypatch, tmp_path):
 def test_networks_of_an_installed_package_are_found(install):
     install(good="some_networks:NETWORKS")
     assert registry.is_network("late-mean")
-    assert registry.is_model("late-mean")
     assert registry.reads_stations_together("late-mean")
-    assert "late-mean" in registry.model_ids()
+    assert "late-mean" in registry.list_models()
     assert "pip install" not in registry.describe_unknown_model("oracle")
 
 
 def test_a_package_cannot_replace_a_built_in_model(install):
     install(taken="some_networks:TAKEN")
-    assert registry.list_networks() == registry.NETWORKS
-    assert not registry.is_network("auto")
+    assert registry.load("gru").__name__ == "Gru"
+    for name in ("combined", "line", "persistence", "auto"):
+        assert not registry.is_network(name), name
 
 
 @pytest.mark.parametrize("value", ["absent_package:NETWORKS", "some_networks:WRONG", "ends_the_program:NETWORKS"])
@@ -58,7 +60,7 @@ def test_a_package_that_registers_nothing_useful_is_logged_and_skipped(install, 
 def test_without_packages_an_unknown_model_is_answered_with_what_to_install(install):
     install()
     assert registry.list_networks() == registry.NETWORKS
-    with pytest.raises(UnknownModelError, match=r"no model is called 'tcn'; .*pip install 'slopeward\[lab\]'$"):
+    with pytest.raises(UnknownModelError, match=r"no network is called 'tcn'; .*pip install 'slopeward\[lab\]'$"):
         registry.load("tcn")
 
 
@@ -72,5 +74,14 @@ def test_built_in_models_are_found_without_looking_for_packages(install, monkeyp
     install()
     monkeypatch.setattr(entry_points, "entry_points", lambda group: pytest.fail("looked for packages"))
     assert registry.is_network("gru")
-    assert not registry.is_network("auto")
-    assert registry.load("lld").__name__ == "fit_lld"
+    assert not registry.is_network("combined")
+    assert registry.load("gru").__name__ == "Gru"
+
+
+@pytest.mark.parametrize("name", ["auto", "auto+gru", "gated", "lld", "drift", "seasonal", "ets", "arima", "ridge"])
+def test_a_model_of_an_earlier_version_is_answered_with_what_replaces_it(install, name):
+    install()
+    assert registry.is_removed(name)
+    with pytest.raises(UnknownModelError) as error:
+        registry.load(name)
+    assert str(error.value).startswith(f"{name!r} was removed: the forecast 'combined', which every site has, replaces")

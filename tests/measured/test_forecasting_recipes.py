@@ -64,9 +64,9 @@ def test_a_record_is_scored_with_its_recipe_alone(measured, capsys, name, file, 
     """What is shown beats no movement where there is something to know; the step of Baijiabao is not foreseen."""
     measured(file)
     rows = rows_of(capsys, "--config", str(RECIPES / f"{name}.toml"), "--horizons", horizon, *words)
-    assert {"persistence", "drift", "lld", "auto"} <= {r["model"] for r in rows}
+    assert {r["model"] for r in rows} == {"persistence", "line", "combined"}
     assert all(r["n"] > 0 and r["mae"] is not None for r in rows)
-    assert mean(rows, "skill_persistence", "auto", horizon) > gain
+    assert mean(rows, "skill_persistence", "combined", horizon) > gain
 
 
 def test_interpolated_days_are_refused_with_their_knots(measured, capsys):
@@ -85,8 +85,8 @@ def test_monthly_knots(measured, capsys):
     measured("outang/monitoring_data.csv")
     rows = rows_of(capsys, "--config", str(RECIPES / "outang-months.toml"))
     assert {r["n"] for r in rows} == {192}
-    assert mean(rows, "mae", "auto", "30d") <= 2.6
-    assert mean(rows, "mae", "auto", "30d") < 0.7 * mean(rows, "mae", "persistence", "30d")
+    assert mean(rows, "mae", "combined", "30d") <= 2.6
+    assert mean(rows, "mae", "combined", "30d") < 0.7 * mean(rows, "mae", "persistence", "30d")
 
 
 def test_a_season_is_chosen_from_the_past(measured, capsys):
@@ -94,7 +94,7 @@ def test_a_season_is_chosen_from_the_past(measured, capsys):
     measured("bazimen-baijiabao/target_sample.xlsx")
     rows = rows_of(capsys, "--config", str(RECIPES / "bazimen.toml"), "--horizons", "30d")
     assert {r["best_baseline"] for r in rows} <= {"seasonal", "climatology"}
-    assert mean(rows, "mae", "auto", "30d") <= 18.0
+    assert mean(rows, "mae", "combined", "30d") <= 18.0
     assert mean(rows, "mae", "persistence", "30d") == pytest.approx(26.35, abs=0.05)
 
 

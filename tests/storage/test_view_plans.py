@@ -19,7 +19,8 @@ SERIES = (
 FORECASTS = (
     "INSERT INTO forecast (series_id, issued_at, data_until, as_of_received_at, target_at, horizon_s, q025, q10, q50,"
     " q90, q975, model, model_hash, baseline, baseline_q50, data_value, shown, reason)"
-    " SELECT s.id, t.at, t.at, t.at, t.at, 86400.0, 1, 2, 3, 4, 5, 'lld', '', 'lld', 3, 2, 1 = 1, '' FROM series s"
+    " SELECT s.id, t.at, t.at, t.at, t.at, 86400.0, 1, 2, 3, 4, 5, 'combined', '', 'line', 3, 2, 1 = 1, ''"
+    " FROM series s"
     " CROSS JOIN LATERAL (SELECT to_char(timestamp '2026-03-01' - k * interval '6 hours',"
     """ 'YYYY-MM-DD"T"HH24:MI:SS') || '.000000Z' AS at"""
     " FROM generate_series(1, CASE s.station WHEN 'G7' THEN 4000 ELSE 3 END) AS g(k)) t"

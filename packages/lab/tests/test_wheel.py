@@ -18,12 +18,14 @@ DAYS = 420
 TRAIN_AND_FORECAST = """
 import json, sys
 from forecasting.data.sources import RecordRecipe, read_record
-from forecasting.serving import jobs
-from forecasting.serving.records import TrainingRequest
+from forecasting.serving.issue import issue_forecasts
+from forecasting.serving.records import Checkpoint, TrainingRequest
+from forecasting.serving.training import train
 
 panel = read_record(sys.argv[1], RecordRecipe()).panel
-trained = jobs.train(panel, TrainingRequest("tcn", (86400.0,), "models", epochs=1, stride=8))
-issue = jobs.forecast(panel, "tcn", (86400.0,), checkpoint=trained.path)
+trained = train(panel, TrainingRequest("tcn", (86400.0,), "models", epochs=1, stride=8))
+checkpoint = Checkpoint("tcn", trained.model_hash, trained.path)
+issue = issue_forecasts(panel, (86400.0,), checkpoints=[checkpoint])
 print(json.dumps([row.q50 for row in issue.rows if row.model == "tcn"]))
 """
 

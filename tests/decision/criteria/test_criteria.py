@@ -115,7 +115,7 @@ def test_forecast_is_advice_until_the_site_file_promotes_it():
     )
     place = site(c)
     fact = ForecastFact(
-        "P1", "water_level", T0, T0 + 86400.0, 86400.0, 1.0, 9.0, 12.0, 2.0, "lld", shown=True, q025=0.0, q975=14.0
+        "P1", "water_level", T0, T0 + 86400.0, 86400.0, 1.0, 9.0, 12.0, 2.0, "combined", shown=True, q025=0.0, q975=14.0
     )
     seen = replace(inputs([1.0] * 3), forecasts=(fact,))
     for role, level in (("advice", 0), ("witness", 1)):

@@ -158,7 +158,7 @@ def test_detectors_are_witnesses_only_where_the_record_shows_it(database: Databa
     assert (fact.criterion, fact.tested_s, fact.passed) == ("strange", None, False), "checks alone are no test"
 
 
-def test_check_refuses_a_witness_without_a_proof_and_a_covariate_that_nobody_reads(tmp_path, monkeypatch, capsys):
+def test_check_refuses_a_witness_without_a_proof_and_a_driver_that_cannot_be_used(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run_verb(["sites", "init", "a"]) == 0
     path = tmp_path / "configs/sites/a.toml"
@@ -176,10 +176,9 @@ def test_check_refuses_a_witness_without_a_proof_and_a_covariate_that_nobody_rea
     assert "run `slopeward backtest --site a --prove soon-fast`" in err
     assert "run `slopeward scenes score --site a --layout folder --folder FOLDER`" in err
     models = 'models = ["gru", "lstm", "graph-gru"]'
-    path.write_text(text.replace(models, 'models = ["auto"]\ncovariates = ["R1.rain"]'))
+    path.write_text(text.replace(models, f'{models}\ncovariates = ["R1.rain", "R1.rain"]'))
     assert run_verb(["check"]) == 1
-    unread = "none of the chosen models reads R1.rain; add a model that does (a network, such as gru)"
-    assert unread in capsys.readouterr().err
+    assert "forecast.covariates: R1.rain is listed twice" in capsys.readouterr().err
     named = text.replace(models, f'{models}\ncovariates = ["R1.rain"]')
     path.write_text(named.replace('detectors = ["rules"', 'detectors = ["oracle"'))
     assert run_verb(["check"]) == 1

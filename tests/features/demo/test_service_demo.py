@@ -74,7 +74,7 @@ def test_a_newcomer_sees_everything_on_a_machine_without_mosquitto(tmp_path, net
     status, counted, words = run_demo(tmp_path, networks, before=hide_mosquitto())
     assert status == 0, "\n".join([*map(str, counted["trouble"]), words])
     assert counted["observations"] > 12_000
-    assert {"auto", *networks, "lld", "persistence"} <= set(counted["forecasters"])
+    assert {"combined", *networks, "line", "persistence"} <= set(counted["forecasters"])
     assert all(one["shown"] or one["not_shown_because"] for one in counted["forecasters"].values())
     for name in networks:
         assert counted["forecasters"][name]["own"]["horizons"], "what it forecasts by itself"

@@ -10,10 +10,10 @@ from tests.data.rows import insert_rows
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-ERRORS = {"drift": 2.0, "auto": 1.0, "gru": 1.5}
+ERRORS = {"line": 2.0, "combined": 1.0, "gru": 1.5}
 
 
-FACTS = """data_until=$at as_of_received_at=$at model_hash= baseline=auto data_value=100
+FACTS = """data_until=$at as_of_received_at=$at model_hash= baseline=line data_value=100
     reason='not shown: no forecast of it has been scored yet'"""
 
 
@@ -38,12 +38,12 @@ anomaly series_id=1 at=-3h detector=ae score=1 threshold=1 budget=0.5 kind=drift
         insert_rows(c, NOW, rows)
         numbers = count(1)
         for model in ERRORS:
-            shown = f"shown={'yes' if model == 'auto' else 'no'} hindcast=no"
+            shown = f"shown={'yes' if model == 'combined' else 'no'} hindcast=no"
             for series_id, moved in ((1, 3.0), (2, -10.0)):
                 lay_forecast(c, next(numbers), model, NOW, series_id=series_id, moved=moved, more=shown)
         for model, error in ERRORS.items():
             for issue in range(4 if model == "gru" else 3):  # one issue of the network stands alone: it is no pair
-                for horizon_s, times in ((3600.0, 1.0), (86400.0, 10.0 if model == "drift" else 1.0)):
+                for horizon_s, times in ((3600.0, 1.0), (86400.0, 10.0 if model == "line" else 1.0)):
                     number, off = next(numbers), 99.0 if issue == 3 else times * error * (-1) ** issue
                     lay_forecast(c, number, model, NOW - (9 - issue) * HOUR, horizon_s)
                     row = f"""
@@ -65,7 +65,7 @@ def test_forecasts_errors_and_anomalies_are_told_as_they_are_stored(filled):
     assert past["n"] == 6, "the same targets alone"
     assert (past["horizons"]["1h"]["mae_mm"], past["horizons"]["1d"]["mae_straight_line_mm"]) == (1.5, 20.0)
     assert past["skill_straight_line"] == pytest.approx((0.25 + 0.925) / 2)
-    assert past["skill_auto"] == pytest.approx(-0.5)
+    assert past["skill_combined"] == pytest.approx(-0.5)
     assert detectors["ae"] == {
         "scores": 3,
         "over_threshold": 2,
@@ -77,7 +77,7 @@ def test_forecasts_errors_and_anomalies_are_told_as_they_are_stored(filled):
     said = []
     print_worth(forecasters, detectors, said.append)
     assert "  gru           1h -10.0 (-12.0 to -8.0)" in said
-    assert "  gru           1h 1.50, 1d 1.50; beside straight line +59%, auto -50%" in said
+    assert "  gru           1h 1.50, 1d 1.50; beside straight line +59%, combined -50%" in said
     assert "  gru: 0 of 2 forecasts shown: no forecast of it has been scored yet" in said
     assert any(
         line.startswith("  ae: 3 anomaly scores, 2 over the threshold at 1 of 1 series from 21:00") for line in said

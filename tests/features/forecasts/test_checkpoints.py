@@ -7,12 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
-from forecasting.serving.conformal import margin
 from sqlalchemy import func, insert, select
 
-from forecasting.registry import is_network
-from forecasting.serving import jobs
+from forecasting.data.series import Panel
+from forecasting.serving.networks import NetworkForecasts
+from forecasting.serving.quantiles import NORMAL
+from forecasting.serving.records import Checkpoint
 from monitor.alerts.tables import alert
 from monitor.cli.main import run_verb
 from monitor.features.forecasts import run, tasks, train
@@ -20,7 +22,7 @@ from monitor.features.forecasts import score as scoring
 from monitor.features.forecasts.issue import issue_forecasts
 from monitor.features.forecasts.model_alarms import check_coverage
 from monitor.features.forecasts.queries.facts import load_forecast_facts
-from monitor.features.forecasts.queries.forecasts import ForecastScore, add_forecasts, add_scores, load_conformal
+from monitor.features.forecasts.queries.forecasts import ForecastScore, add_forecasts, add_scores
 from monitor.features.forecasts.tables import forecast as forecast_table
 from monitor.features.forecasts.tables import forecast_score
 from monitor.models.queries.registry import add_model, find_model, load_transitions
@@ -46,8 +48,7 @@ DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 A, B = "a" * 64, "b" * 64
 FAN = (-2.0, -1.0, 0.0, 1.0, 2.0)
-LLD = {"baseline": "lld", "baseline_q50": 0.1, "data_value": 0.0, "reason": "test", "latency_ms": 5.0}
-LLD |= {"margin_80": 0.1, "margin_95": 0.2}
+FACTS = {"baseline": "line", "baseline_q50": 0.1, "data_value": 0.0, "reason": "test", "latency_ms": 5.0}
 
 
 class Slope:
@@ -75,7 +76,7 @@ class Slope:
         """One issue on a day since START, scored when its target came."""
         issued = START + day * DAY
         target = issued + timedelta(seconds=horizon_s)
-        facts = LLD | {"model": kind, "model_hash": model_hash, "shown": shown, "stage": "creep" if day % 2 else None}
+        facts = FACTS | {"model": kind, "model_hash": model_hash, "shown": shown, "stage": "creep" if day % 2 else None}
         rows = [forecast_row(series_id, issued, FAN, horizon_s, **facts) for series_id in self.series]
         with self.database.write() as c:
             assert add_forecasts(c, rows) == 3
@@ -152,88 +153,101 @@ def test_a_network_is_trained_again_when_the_newest_is_a_week_old(slope: Slope, 
 def test_intervals_that_do_not_hold_are_alarmed_whichever_model_is_shown(slope: Slope) -> None:
     key = "health:forecast.86400:coverage"
     for day in range(30):
-        slope.forecast("", day, error=1.0, inside=day % 2 == 0, shown=True, kind="auto")
+        slope.forecast("", day, error=1.0, inside=day % 2 == 0, shown=True, kind="combined")
     slope.check(31)
     with slope.database.read() as c:
         closed_at, reason = c.execute(select(alert.c.closed_at, alert.c.reason).where(alert.c.key == key)).one()
     assert closed_at is None
     assert reason == "80 % intervals shown at 1 d held 50% over 30 scored issue times, 50% at G0.displacement"
     for day in range(30, 60):
-        slope.forecast("", day, error=1.0, inside=day % 5 != 0, shown=True, kind="auto")
+        slope.forecast("", day, error=1.0, inside=day % 5 != 0, shown=True, kind="combined")
     slope.check(61)
     with slope.database.read() as c:
         assert c.execute(select(alert.c.state).where(alert.c.key == key)).scalar() == "returned_unacknowledged"
 
 
+def run_drawn(panel: Panel, horizons_s: tuple[float, ...], checkpoint: Checkpoint) -> NetworkForecasts:
+    """Stand in for a network: it forecasts the reading of each row, 1 mm wide."""
+    newest = np.repeat(panel.values[:, :, None, None], len(horizons_s), axis=2)
+    return NetworkForecasts(checkpoint, newest + NORMAL / NORMAL[-1], first_row=0, drivers=())
+
+
 @pytest.fixture
-def in_process(monkeypatch):
-    """Workers run here, and networks answer with what lld says."""
-    real = jobs.forecast
-
-    def forecast_as(panel, model, horizons_s, *, checkpoint, **more):
-        if not is_network(model):
-            return real(panel, model, horizons_s, checkpoint=checkpoint, **more)
-        answer = real(panel, "lld", horizons_s, **more)
-        rows = tuple(replace(r, model=model, model_hash=checkpoint, shown=False) for r in answer.rows)
-        return replace(answer, rows=rows)
-
-    monkeypatch.setattr(jobs, "forecast", forecast_as)
+def in_process(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Workers run in this process, and no checkpoint is read."""
+    monkeypatch.setattr("forecasting.serving.issue.run_network", run_drawn)
     monkeypatch.setattr(compute, "run", cross)
     return monkeypatch
 
 
-def test_auto_is_shown_and_a_network_is_stored_and_never_shown(slope: Slope, in_process) -> None:
+def test_combined_is_shown_and_a_network_is_stored_and_never_shown(slope: Slope, in_process) -> None:
     now = fill(slope.database, slope.site, 200)
     slope.register(A, now)
-    assert "rows by 5 models" in run.run(slope.database, slope.config, slope.site, now)
+    # three stations, two horizons: combined, persistence, line and the network
+    assert run.run(slope.database, slope.config, slope.site, now) == "24 forecasts; 0 withheld"
     rows = ask(slope.database, load_view, "latest_forecast", site="jobs")
-    assert {r["model"] for r in rows if r["shown"]} == {"auto"}
-    assert sum(r["model_hash"] == A for r in rows) == 6, "stored at every horizon and station"
+    assert {r["model"] for r in rows if r["shown"]} == {"combined"}
+    network = [r for r in rows if r["model_hash"] == A]
+    assert len(network) == 6, "stored at every horizon and station"
+    assert all(0.0 <= r["weight"] <= 0.5 for r in network)
+    assert {r["weight"] for r in rows if r["model_hash"] != A} == {None}
     facts = ask(slope.database, load_forecast_facts, "jobs", now, {"G0", "G1", "G2"}, {86400.0})
-    assert {x.model for x in facts} == {"auto"}, "criteria see what is shown"
+    assert {x.model for x in facts} == {"combined"}, "criteria see what is shown"
     assert all(x.q025 <= x.q10 <= x.q50 <= x.q90 <= x.q975 for x in facts)
 
 
-def test_each_checkpoint_has_intervals_of_its_own(slope: Slope, in_process) -> None:
-    now = fill(slope.database, slope.site, 200)
-    for model_hash in (A, B):
-        slope.register(model_hash, now)
-        run.run(slope.database, slope.config, slope.site, now)
-    names = {key[1] for key in ask(slope.database, load_conformal, slope.series)}
-    assert names == {"persistence", "drift", "lld", "auto", f"gru@{A[:12]}", f"gru@{B[:12]}"}
-
-
 @ON_BOTH
-def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice(slope: Slope, in_process) -> None:
+def test_a_kill_within_a_scoring_loses_nothing_and_scores_nothing_twice(slope: Slope, in_process) -> None:
     run.run(slope.database, slope.config, slope.site, fill(slope.database, slope.site, 200))
     later = fill(slope.database, slope.site, 2, first_day=200)
-    before = ask(slope.database, load_conformal, slope.series)
     url = slope.database.url.render_as_string(hide_password=False)
+    add_real = scoring.forecasts.add_scores
 
-    def die_before_the_intervals():
-        scoring.forecasts.save_conformal = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    def die_before_the_commit() -> None:
+        def add_and_die(*arguments) -> None:
+            assert len(add_real(*arguments)) == 9
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        scoring.forecasts.add_scores = add_and_die
         scoring.score_targets(Database(url), slope.site, later)
 
-    assert run_forked(die_before_the_intervals) == signal.SIGKILL
-    with slope.database.read() as c:
-        assert c.execute(select(func.count()).select_from(forecast_score)).scalar() == 0
-        assert load_conformal(c, slope.series) == before
-    assert run.rescore(slope.database, slope.config, slope.site, later).startswith("12 scored")
-    after = ask(slope.database, load_conformal, slope.series)
-    assert {k for k in after if after[k].n == before[k].n + 1} == {k for k in after if k[2] == 86400.0}
+    assert run_forked(die_before_the_commit) == signal.SIGKILL
+    assert ask(slope.database, lambda c: c.execute(select(func.count()).select_from(forecast_score)).scalar()) == 0
+    # 3 stations, and the forecasts of one day by combined, persistence and line
+    assert run.rescore(slope.database, slope.config, slope.site, later).startswith("9 scored")
     assert run.rescore(slope.database, slope.config, slope.site, later).startswith("0 scored")
-    # a new process goes on from the rows: the margin it issues with is that of the state that was kept
-    run.run(Database(url), slope.config, slope.site, later)
-    with slope.database.read() as c:
+
+
+def test_a_killed_issue_stores_nothing_and_the_next_process_issues_the_same(slope: Slope, in_process) -> None:
+    now = fill(slope.database, slope.site, 120)
+    url = slope.database.url.render_as_string(hide_password=False)
+
+    def die_before_the_commit() -> None:
+        from monitor.features.forecasts import issue
+
+        issue.forecasts.add_withheld = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        issue_forecasts(Database(url), slope.config, slope.site, now)
+
+    def read_rows() -> set[tuple]:
         f = forecast_table.c
-        for r in c.execute(select(forecast_table).where(f.issued_at == later, f.horizon_s == 86400.0)):
-            assert r.margin_80 == margin(after[r.series_id, r.model, 86400.0, 0.8])
+        query = select(f.series_id, f.model, f.horizon_s, f.q025, f.q10, f.q50, f.q90, f.q975, f.reason)
+        return {tuple(r) for r in ask(slope.database, lambda c: c.execute(query).all())}
+
+    assert run_forked(die_before_the_commit) == signal.SIGKILL
+    assert read_rows() == set()
+    issue_forecasts(slope.database, slope.config, slope.site, now)
+    issued = read_rows()
+    assert len(issued) == 18
+    with slope.database.write() as c:
+        c.execute(forecast_table.delete())
+    issue_forecasts(Database(url), slope.config, slope.site, now)
+    assert read_rows() == issued, "a forecast follows from the readings alone"
 
 
 @ON_BOTH
 def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: Path, capsys) -> None:
     config = write_service(tmp_path, slope.database, SITE)
-    rows = [forecast_row(slope.series[0], START + k * DAY / 4, FAN, **LLD) for k in range(260)]
+    rows = [forecast_row(slope.series[0], START + k * DAY / 4, FAN, **FACTS) for k in range(260)]
     with slope.database.write() as c:
         add_forecasts(c, rows)
         numbers = c.execute(select(forecast_table.c.id)).scalars().all()
@@ -260,7 +274,7 @@ def test_models_are_listed_and_compared_on_the_same_targets(slope: Slope, tmp_pa
     slope.register(A)
     for day in range(20):
         slope.forecast(A, day, error=0.5, inside=day % 5 != 4)
-        slope.forecast("", day, error=1.0 - 0.02 * (day % 4), kind="auto", shown=True)
+        slope.forecast("", day, error=1.0 - 0.02 * (day % 4), kind="combined", shown=True)
     slope.forecast(A, 20, error=9.0)  # without a shown forecast of the same issue it compares nothing
     code, out = call("models", "--site", "jobs", "--history")
     assert (code, "new -> active, slopeward: first training" in out) == (0, True)
@@ -271,7 +285,7 @@ def test_models_are_listed_and_compared_on_the_same_targets(slope: Slope, tmp_pa
     code, out = call("compare", "--site", "jobs", "--horizon", "1d", "--days", days, "--json")
     rows = {json.loads(line)["model_hash"]: json.loads(line) for line in out.splitlines()}
     assert [rows[h]["n"] for h in (A, "")] == [60, 60]
-    assert (rows[""]["shown"], rows[A]["shown"], rows[A]["reference"]) == (True, False, "auto")
+    assert (rows[""]["shown"], rows[A]["shown"], rows[A]["reference"]) == (True, False, "combined")
     assert (rows[A]["mae"], rows[A]["reference_mae"]) == (0.5, pytest.approx(0.97))
     assert rows[A]["worst_80"] == pytest.approx(0.8)
     code, out = call("compare", "--site", "jobs", "--horizon", "1d", "--days", days, "--by-stage", "--json")
@@ -281,7 +295,7 @@ def test_models_are_listed_and_compared_on_the_same_targets(slope: Slope, tmp_pa
     code, out = call("compare", "--site", "jobs", "--horizon", "1d", "--days", days, "--by-situation", "--json")
     assert {(r["model_hash"], r["situation"]): r["n"] for r in map(json.loads, out.splitlines())}[A, "not stated"] == 60
     code, out = call("compare", "--site", "jobs", "--days", days)
-    assert "mae 0.5 mm (auto 0.97 mm)" in out
+    assert "mae 0.5 mm (combined 0.97 mm)" in out
     assert call("compare", "--site", "jobs", "--horizon", "3d")[0] == 1
 
 
@@ -293,28 +307,33 @@ def test_a_removed_command_names_what_replaces_it(command, capsys) -> None:
     assert command not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("model", ["auto+gru", "gated"])
+@pytest.mark.parametrize("model", ["auto", "auto+gru", "gated", "ets", "ridge"])
 def test_check_names_what_replaces_a_removed_model(model, slope: Slope, tmp_path: Path, capsys) -> None:
     config = write_service(tmp_path, slope.database, SITE.replace('"gru"', f'"{model}"'))
     assert run_verb(["check", "--config", str(config)]) == 1
-    said = capsys.readouterr().err
-    assert f"forecast.models: '{model}' was removed: auto is the forecast that is shown" in said
-    assert "unknown model" not in said
+    error = capsys.readouterr().err
+    assert f"forecast.models: '{model}' was removed: the forecast 'combined', which every site has, replaces" in error
+
+
+def test_check_refuses_a_model_that_is_no_network(slope: Slope, tmp_path: Path, capsys) -> None:
+    config = write_service(tmp_path, slope.database, SITE.replace('"gru"', '"line", "grue"'))
+    assert run_verb(["check", "--config", str(config)]) == 1
+    error = capsys.readouterr().err
+    assert "forecast.models: 'line' is always forecast; remove it from the list" in error
+    assert "forecast.models: no network is called 'grue'" in error
 
 
 def test_a_checkpoint_that_failed_in_one_piece_of_a_large_site_leaves_no_rows(slope: Slope, monkeypatch) -> None:
     now = fill(slope.database, slope.site, 60)
     slope.register(A)
     slope.register(B, START + DAY)
-    why = {"it": "no memory"}
+    failures = {B: "no memory"}
 
     def answer(_compute, _task, pieces, **_more):
-        name = next(one.name for one in pieces[0].models if one.checkpoint == B)
         at, station = now.timestamp(), next(iter(pieces[0].record.samples))
         made = replace(row("gru", station, shown=False), model_hash=B)
         made = replace(made, issued_s=at, target_s=at + 86400.0, data_until_s=at)
-        failed = {name: why["it"]} if why else {}
-        return [tasks.SiteForecast((made,), (), {}, {}), tasks.SiteForecast((), (), {}, failed)]
+        return [tasks.PanelForecast((made,)), tasks.PanelForecast((), failed=dict(failures))]
 
     monkeypatch.setattr("monitor.features.forecasts.issue.run_all_in_workers", answer)
 
@@ -322,8 +341,8 @@ def test_a_checkpoint_that_failed_in_one_piece_of_a_large_site_leaves_no_rows(sl
         with slope.database.read() as c:
             return c.execute(select(func.count()).where(forecast_table.c.model_hash == B)).scalar_one()
 
-    assert "no memory" in issue_forecasts(slope.database, slope.config, slope.site, now)
+    assert "gru failed: no memory" in issue_forecasts(slope.database, slope.config, slope.site, now)
     assert (count(), slope.state(A)) == (0, "active")
-    why.clear()
+    failures.clear()
     issue_forecasts(slope.database, slope.config, slope.site, now)
     assert (count(), slope.state(A)) == (1, "retired")

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from forecasting.serving.members import compute_network_weights
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 from sqlalchemy import delete, func, select
@@ -14,6 +13,8 @@ from sqlalchemy import delete, func, select
 from detection.anomaly.records import ReadingScore, Scores
 from forecasting.neural.checkpoint import model_hash, write
 from forecasting.neural.pretrained import PLACE
+from forecasting.serving.issue import issue_forecasts
+from forecasting.serving.records import Checkpoint
 from monitor.errors import JobError
 from monitor.features.anomalies import jobs as anomaly
 from monitor.features.anomalies import training
@@ -21,11 +22,10 @@ from monitor.features.anomalies.tables import anomaly as anomaly_table
 from monitor.features.forecasts import hindcast, run, train
 from monitor.features.forecasts.cli.app import list_why_not
 from monitor.features.forecasts.hindcast import ISSUES, run_hindcast
-from monitor.features.forecasts.queries.scores import load_errors
 from monitor.features.forecasts.read_site import read_site
-from monitor.features.forecasts.tables import conformal_state, forecast, forecast_score, forecast_withheld
-from monitor.features.forecasts.tasks import SiteForecast
-from monitor.features.forecasts.worker import lay_panel
+from monitor.features.forecasts.tables import forecast, forecast_score, forecast_withheld
+from monitor.features.forecasts.tasks import PanelForecast
+from monitor.features.forecasts.worker import make_panel
 from monitor.features.movement.queries import MovementRow, add_update
 from monitor.models.queries.registry import add_model, find_model, load_models, load_transitions
 from monitor.models.tables import model
@@ -83,7 +83,7 @@ def test_an_answer_of_a_series_that_was_not_asked_for_is_refused(database, confi
     def answer(task: WorkerTask, _asked: object, *_args: object, **_more: object) -> object:
         if task is anomaly.SCORE:
             return Scores((ReadingScore("G9.displacement", 0.0, 9.0, 1.0, "spike", alerted=True),), None)
-        return SiteForecast((row("lld", station="G9.displacement"),), (), {}, {})
+        return PanelForecast((row("combined", station="G9.displacement"),))
 
     monkeypatch.setattr(compute, "run", answer)
     with pytest.raises(JobError, match=r"names 'G9\.displacement', which is no part of the question"):
@@ -101,31 +101,29 @@ def test_forecasts_are_issued_scored_and_shown_once(database, config, site, monk
     with monkeypatch.context() as real:
         real.setattr(compute, "run", IN_A_PROCESS)
         said = run.run(database, config, site, now)
-    assert "gru not trained yet" in said
+    assert said == "18 forecasts; 3 withheld"
     f = forecast.c
     with database.read() as c:
         rows = c.execute(select(forecast)).all()
         counted = select(f.series_id, f.horizon_s, func.count()).where(f.shown)
         shown = c.execute(counted.group_by(f.series_id, f.horizon_s)).all()
         withheld = c.execute(select(forecast_withheld.c.reason).distinct()).scalars().all()
-        before = {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()}
-    assert ({r.model for r in rows}, len(rows)) == ({"persistence", "drift", "lld", "auto"}, 4 * 3 * 2)
+    assert ({r.model for r in rows}, len(rows)) == ({"persistence", "line", "combined"}, 3 * 3 * 2)
+    assert {r.model for r in rows if r.shown} == {"combined"}
     stages = {(r["station"], r["stage"]) for r in ask(database, load_view, "forecast_history")}
     assert stages == {("G0", None), ("G1", "progressive"), ("G2", None)}, "the stage that was known at the issue"
     assert (sorted(n for *_, n in shown), withheld) == ([1] * 6, ["not trained yet"])
     for r in rows:
         assert r.q025 <= r.q10 <= r.q50 <= r.q90 <= r.q975
         assert r.data_until <= r.as_of_received_at <= now
-        assert r.margin_80 is not None
     # the same instant again adds nothing
-    assert run.run(database, config, site, now).startswith("0 rows")
+    assert run.run(database, config, site, now).startswith("0 forecasts")
     later = fill(database, site, 2, first_day=200)
-    assert run.rescore(database, config, site, later).startswith("12 scored")
+    assert run.rescore(database, config, site, later).startswith("9 scored")
     with database.read() as c:
         joined = select(forecast_score, f.q50, f.data_value).join(forecast, f.id == forecast_score.c.forecast_id)
         scores = c.execute(joined).all()
-        after = {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()}
-    assert len(scores) == 12
+    assert len(scores) == 9
     with database.read() as c:
         told = {(r["station"], r["stage"]): r["n"] for r in load_view(c, "forecast_skill_by_stage", horizon_s=86400.0)}
         fans = {(r["station"], r["situation"]): r for r in load_view(c, "forecast_scores", horizon_s=86400.0)}
@@ -136,11 +134,8 @@ def test_forecasts_are_issued_scored_and_shown_once(database, config, site, monk
         assert s.error == pytest.approx(s.observed - s.q50)
         assert s.persistence_error == pytest.approx(s.observed - s.data_value)
         assert s.winkler_80 > 0
-    grown = {k for k in after if after[k] == before[k] + 1}
-    assert len(grown) == 12 * 2, "each scored forecast feeds its two nominal levels once"
-    # a second scoring run finds nothing to do and feeds nothing back
+    # a second scoring run finds nothing to do
     assert run.rescore(database, config, site, later).startswith("0 scored")
-    assert {tuple(r[:4]): r.n for r in ask(database, lambda c: c.execute(select(conformal_state)).all())} == after
 
 
 def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(database, config, site, tmp_path):
@@ -151,7 +146,7 @@ def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(datab
     content = save(tensors, metadata=told)
     card = json.loads(shipped.with_suffix(".json").read_text()) | {"model_hash": model_hash(content)}
     path = write(tmp_path / "models" / site.id, content, card)
-    site = replace(site, forecast=replace(site.forecast, models=("auto", "pretrained-lstm")))
+    site = replace(site, forecast=replace(site.forecast, models=("pretrained-lstm",)))
     now = fill(database, site, 120)
     with database.write() as c:
         facts = {"kind": "pretrained-lstm", "task": "forecast", "site": site.id, "path": str(path), "card": card}
@@ -162,7 +157,7 @@ def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(datab
     assert "\n" not in said
     with database.read() as c:
         models = set(c.execute(select(forecast.c.model)).scalars())
-        assert models - {"kinematic"} == {"persistence", "drift", "lld", "auto"}
+        assert models == {"persistence", "line", "combined"}
         assert (find_model(c, path.stem).state, load_transitions(c, path.stem)[-1].reason) == ("retired", why)
         panels = train._list_panels(c, site)
         assert train._why_train(c, site, "pretrained-lstm", panels[0], panels, now) == "first training"
@@ -170,7 +165,9 @@ def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(datab
 
 def test_a_silent_site_gets_no_forecast_and_the_reason_is_kept(database, config, site):
     now = fill(database, site, 100)
-    assert run.run(database, config, site, now + timedelta(days=30)) == "no recent readings of what is forecast"
+    assert (
+        run.run(database, config, site, now + timedelta(days=30)) == "no recent readings of a series that is forecast"
+    )
     run.run(database, config, site, now + timedelta(days=4, hours=1))
     assert ask(database, lambda c: c.execute(select(func.count()).select_from(forecast)).scalar()) == 0
     # a datum that the lane takes for fresh is found, however its upload is late: three steps are allowed
@@ -191,17 +188,17 @@ def test_a_record_with_gaps_is_forecast_and_a_silent_one_says_what_it_lacks(data
     with database.read() as c:
         why = {r["model"]: r for r in load_view(c, "why_not_shown", site="jobs", station="G2")}
         gappy = {r["model"] for r in load_view(c, "why_not_shown", site="jobs", station="G1")}
-        shown = {r["station"]: r["reason"] for r in load_view(c, "latest_forecast", site="jobs") if r["shown"]}
+        shown = {r["station"] for r in load_view(c, "latest_forecast", site="jobs") if r["shown"]}
         others = {r["model"] for r in load_view(c, "why_not_shown", site="jobs", station="G0")}
-    assert shown.keys() == {"G0", "G1"}
-    assert ["record with gaps: 31 of the last 60 rows of 1 d" in shown[s] for s in ("G0", "G1")] == [False, True]
-    assert set(why) == {"persistence", "drift", "lld", "auto", "gru"}
+    assert shown == {"G0", "G1"}
+    assert set(why) == {"combined", "gru"}
     assert others == gappy == {"gru"}
-    assert why["lld"]["lacking"] == "a new reading"
-    assert why["lld"]["earliest_at"][:10] == f"{now + timedelta(days=1):%Y-%m-%d}"
+    assert why["combined"]["reason"] == "the newest reading is older than 3 intervals"
+    assert why["combined"]["lacking"] == "a new reading"
+    assert why["combined"]["earliest_at"][:10] == f"{now + timedelta(days=1):%Y-%m-%d}"
     assert why["gru"]["lacking"] == "its first training"
     lines = [line for _, line in list_why_not(database, "jobs")]
-    assert any(line.startswith("not shown: G2: a new reading (") for line in lines)
+    assert any(line.startswith("not shown: G2: a new reading (combined") for line in lines)
 
 
 def check_past(database: Database, now: datetime, said: str) -> None:
@@ -211,22 +208,21 @@ def check_past(database: Database, now: datetime, said: str) -> None:
         rows = c.execute(select(forecast)).all()
         skill = {(r["model"], r["horizon_s"]): r for r in load_view(c, "forecast_skill") if r["hindcast"]}
         latest = load_view(c, "latest_forecast")
-        fed = c.execute(select(func.count()).select_from(conformal_state)).scalar()
         ends = {m.model_hash: m.card["data"]["end_s"] for m in load_models(c, task="forecast")}
         unscored = c.execute(select(func.count()).where(f.id.not_in(select(forecast_score.c.forecast_id)))).scalar()
     assert rows, said
     assert all(r.hindcast and not r.shown for r in rows)
-    assert {r.model for r in rows} >= {"persistence", "drift", "lld", "auto", "gru"}
+    assert {r.model for r in rows} == {"persistence", "line", "combined", "gru"}
     assert all(r.data_until <= r.issued_at < r.target_at <= now for r in rows)
     assert all(r.issued_at.timestamp() > ends[r.model_hash] for r in rows if r.model_hash), "it was trained before"
     assert unscored == 0, "history is scored at once"
-    assert {("gru", 86400.0), ("auto", 86400.0), ("drift", 604800.0)} <= set(skill)
+    assert {("gru", 86400.0), ("combined", 86400.0), ("line", 604800.0)} <= set(skill)
     assert all(r["mae"] > 0 for r in skill.values())
-    assert (latest, fed) == ([], 0), "nothing of it is served, and no interval learns from it"
+    assert latest == [], "no forecast of the past is served"
 
 
 def test_the_past_is_scored_again_when_the_record_has_doubled(database, config, site):
-    site, f = replace(site, forecast=replace(site.forecast, models=("auto",))), forecast.c
+    site, f = replace(site, forecast=replace(site.forecast, models=())), forecast.c
     seen, before = list[datetime](), 0
     for days, is_scored in ((120, True), (121, False), (230, False), (240, True), (241, False)):
         if days == 121:  # a run was killed between its forecasts and their scores
@@ -245,24 +241,21 @@ def test_the_past_is_scored_again_when_the_record_has_doubled(database, config, 
         seen += issued
 
 
-def check_shares(database: Database, config: ServiceConfig, site: Site, now: datetime) -> None:
-    """The share of a network in `auto` can be counted again from the database, as it was known at the issue."""
-    since, later = START - timedelta(days=1), now + timedelta(hours=1)
-    run.run(database, config, site, later)
-    f, told = forecast.c, list[dict]()
-    for at in (now, later):
-        with database.read() as c:
-            (found,) = read_site(c, site, at, ["gru"])
-            errors = load_errors(c, {s.series_id: s.label for s in found.samples}, ["gru"], at, since)
-            labels = {s.series_id: s.label for s in found.samples}
-            rows = c.execute(select(forecast).where(f.issued_at == at, f.model.in_(["auto", "gru"]))).all()
-        answers = {(labels[r.series_id], r.horizon_s, "gru") for r in rows if r.model_hash}
-        horizons_s = sorted({h for _, h, _ in answers})
-        shares = compute_network_weights(lay_panel(found.record), errors, horizons_s, answers)
-        told.append({(labels[r.series_id], r.horizon_s): r.weight for r in rows if r.model == "auto"})
-        assert {key: shares.get(key, {}).get("gru") for key in told[-1]} == told[-1]
-    assert {*told[0].values()} == {None}, "its past was scored after that issue"
-    assert any(told[1].values())
+def check_shares(database: Database, site: Site, now: datetime) -> None:
+    """The combined forecast and the share of a network can be computed again from the readings and the checkpoint."""
+    f = forecast.c
+    with database.read() as c:
+        (read,) = read_site(c, site, now)
+        (network,) = [m for m in load_models(c, task="forecast") if m.state == "active"]
+        rows = c.execute(select(forecast).where(f.issued_at == now, f.hindcast.is_(False))).all()
+    labels = {samples.series_id: samples.label for samples in read.samples}
+    stored = {(labels[r.series_id], r.horizon_s, r.model): (r.q10, r.q50, r.q90, r.weight) for r in rows}
+    checkpoint = Checkpoint(network.kind, network.model_hash, network.path)
+    issue = issue_forecasts(make_panel(read.record), read.panel.cadence.horizons_s, checkpoints=[checkpoint])
+    assert {(r.station, r.horizon_s, r.model): (r.q10, r.q50, r.q90, r.weight) for r in issue.rows} == stored
+    weights = [weight for (_, _, model), (*_, weight) in stored.items() if model == "gru"]
+    assert len(weights) == 6
+    assert all(0.0 <= weight <= 0.5 for weight in weights)
 
 
 @pytest.mark.slow
@@ -290,11 +283,9 @@ def test_networks_are_trained_registered_and_used(database, config, site, monkey
         mine = (model.c.kind == "gru", model.c.state != "retired")
         states = c.execute(select(model.c.state).where(*mine)).scalars().all()
     assert (hashes, states, {shown for _, shown in reasons}) == ([kinds["gru"].model_hash], ["active"], {False})
-    assert {why for why, _ in reasons} == {
-        "the network alone, never shown; auto takes a share of it by its past errors"
-    }
+    assert all(why.startswith("output of the network gru, which has ") for why, _ in reasons)
     assert ask(database, load_view, "why_not_shown", site=site.id) == []
-    check_shares(database, config, site, now)
+    check_shares(database, site, now)
     anomaly.run(database, config, site, now)
     with database.read() as c:
         a = anomaly_table.c

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from forecasting.neural.checkpoint import read
-from monitor.app.checks.site_files import find_unread
+from monitor.app.checks.site_files import find_unusable_drivers
 from monitor.errors import ConfigError
 from monitor.features.forecasts import issue, train
-from monitor.features.forecasts.drivers import load_drivers, load_expected
+from monitor.features.forecasts.drivers import list_drivers, load_drivers, load_expected
 from monitor.models.samples import load_samples, plan_xy_m
 from monitor.readings.queries.observations import load_ids
 from monitor.readings.queries.storing import add_observations
@@ -164,21 +164,20 @@ MODELS = 'models = ["gru", "graph-gru"]'
     ("written", "instead", "said"),
     [
         (f"{COVARIATES}\n{MODELS}", 'covariates = ["R1.rain", "R1.greenness"]\nmodels = ["gru"]', None),
-        (MODELS, 'models = ["lld"]', "none of the chosen models reads R1.rain;"),
-        (MODELS, 'models = ["pretrained-lstm"]', "none of the chosen models reads season;"),
+        (MODELS, "models = []", None),
+        ('"R1.greenness", "season"', '"measured", "season"', None),
         ('"R1.greenness", "season"', '"season", "G2.displacement"', None),
-        (f"{COVARIATES}\n{MODELS}", 'covariates = ["season", "G2.displacement"]\nmodels = ["auto"]', "reads season;"),
         ('"R1.greenness", "season"', '"R1.rain", "season"', "R1.rain is listed twice"),
         ('quantity = "rain"\nunit', 'quantity = "rain"\nstamp = "event"\nunit', "R1.rain only reports tips"),
         ('name = "greenness"\nunit = "index"', 'name = "greenness"\nunit = "glow"', "the unit 'glow' of R1.greenness"),
     ],
 )
-def test_check_says_which_covariate_would_be_dropped_in_silence(written: str, instead: str, said: str | None) -> None:
+def test_check_says_which_covariate_cannot_be_used(written: str, instead: str, said: str | None) -> None:
     assert written in TEXT
     text = TEXT.replace(written, instead)
     if "glow" in instead:
         text = text.replace('quantity = "greenness"\nunit = "index"', 'quantity = "greenness"\nunit = "glow"')
-    found = list(find_unread(parse_site(text, "hill.toml")))
+    found = list(find_unusable_drivers(parse_site(text, "hill.toml")))
     assert (found == []) if said is None else (said in " ".join(found)), found
 
 
@@ -192,8 +191,29 @@ def test_the_site_file_is_refused_where_expected_rain_is_not_that() -> None:
             parse_site(TEXT.replace('{24h = "R1.rain_next_24h"}', wrong), "hill.toml")
     with pytest.raises(ConfigError, match="declares no series 'snow'"):
         parse_site(TEXT.replace('"R1.greenness", "season"', '"R1.snow", "season"'), "hill.toml")
-    with pytest.raises(ConfigError, match=r"'STATION\.quantity', 'season' or 'station', got 'sesaon'"):
+    with pytest.raises(ConfigError, match=r"'STATION\.quantity', 'measured' or 'season' or 'station', got 'sesaon'"):
         parse_site(TEXT.replace('"season", "station"', '"sesaon", "station"'), "hill.toml")
+
+
+@pytest.mark.parametrize(
+    ("plan", "drivers"),
+    [
+        ("", ["R1.rain", "R1.groundwater_level", "R2.rain", "R3.rain"]),
+        ('[forecast]\nexclude_covariates = ["R2.rain"]\n', ["R1.rain", "R1.groundwater_level", "R3.rain"]),
+        ('[forecast]\ncovariates = ["R2.rain", "season"]\n', ["R2.rain"]),
+        ('[forecast]\ncovariates = ["measured", "R2.rain"]\nexclude_covariates = ["R1.rain", "R3.rain"]\n', None),
+        ("[forecast]\ncovariates = []\n", []),
+    ],
+)
+def test_measured_rain_and_water_drive_a_site_unless_its_file_says_otherwise(plan: str, drivers) -> None:
+    expected = ["R1.groundwater_level", "R2.rain"] if drivers is None else drivers
+    site = parse_site(WET + site_text.station("G1", MOVES, **PLACES[0]) + plan, "wet.toml")
+    assert list(list_drivers(site)) == expected
+
+
+def test_an_excluded_series_must_exist() -> None:
+    with pytest.raises(ConfigError, match="declares no series 'snow'"):
+        parse_site(WET + '[forecast]\nexclude_covariates = ["R1.snow"]\n', "wet.toml")
 
 
 GAUGED = 330

@@ -72,25 +72,25 @@ def test_a_peer_sees_nothing_after_the_origin_and_no_gaps(library):
 def test_all_are_scored_on_the_same_pairs_as_the_newest_value_by_hand(library):
     panel = panel_of(draw())
     told = []
-    scores = peers.score_with_peers(panel, ["auto"], [DAY_S, 7 * DAY_S], origins=5, on_progress=told.append)
+    scores = peers.score_with_peers(panel, [], [DAY_S, 7 * DAY_S], origins=5, on_progress=told.append)
     by = {(one.model, one.horizon_s): one for one in scores}
-    assert {m for m, _ in by} == {"persistence", "drift", "lld", "auto", *peers.PEERS}
+    assert {m for m, _ in by} == {"persistence", "line", "combined", *peers.PEERS}
     for horizon_s in (DAY_S, 7 * DAY_S):
         assert len({one.n for (_, h), one in by.items() if h == horizon_s}) == 1
         newest, stand_in = by["persistence", horizon_s], by["AutoETS", horizon_s]
         assert stand_in.mae_mm == pytest.approx(newest.mae_mm, abs=1e-9), "it says what persistence says"
         assert stand_in.crps_mm is not None
-        assert by["drift", horizon_s].skill == 0.0
-        assert stand_in.skill == pytest.approx(1 - stand_in.mae_mm / by["drift", horizon_s].mae_mm)
+        assert by["line", horizon_s].skill == 0.0
+        assert stand_in.skill == pytest.approx(1 - stand_in.mae_mm / by["line", horizon_s].mae_mm)
     assert "fold 1: AutoETS, 5 origins of 2 stations" in told
 
 
 def test_what_a_peer_cannot_fit_is_left_out_and_the_rest_is_scored(library):
     values = draw()
     values[:, 1] -= 2e5  # the second station: it gives up there
-    scores = peers.score_with_peers(panel_of(values), ["auto"], [DAY_S], origins=5)
+    scores = peers.score_with_peers(panel_of(values), [], [DAY_S], origins=5)
     by = {one.model: one.n for one in scores}
-    assert 0 < by["AutoARIMA"] < by["auto"] <= 30
+    assert 0 < by["AutoARIMA"] < by["combined"] <= 30
     (row,) = [line for line in tabulate(scores) if line.startswith("AutoARIMA")]
     assert row.endswith(f"(n {by['AutoARIMA']})"), "that it is of fewer pairs is said"
 
@@ -117,25 +117,25 @@ def compare(capsys, *words):
 
 
 def test_the_verb_prints_a_row_for_each_model_and_peer(library, tmp_path, capsys):
-    words = ("--peers", write_long(tmp_path / "slope.csv"), "--horizon", "1d,7d", "--models", "auto", "--origins", "4")
+    words = ("--peers", write_long(tmp_path / "slope.csv"), "--horizon", "1d,7d", "--origins", "4")
     status, out, err = compare(capsys, *words)
     assert status == 0
     rows = {line[:16].strip() for line in out.splitlines()[2:]}
-    assert {"straight line", "persistence", "auto", *peers.PEERS} <= rows
+    assert {"straight line", "persistence", "combined", *peers.PEERS} <= rows
     assert "fold 3: Theta" in err
     status, out, _ = compare(capsys, *words, "--json")
     lines = [json.loads(line) for line in out.splitlines()]
     assert status == 0
-    assert {(one["model"], one["horizon"]) for one in lines} >= {("Theta", "7d"), ("auto", "1d"), ("drift", "1d")}
+    assert {(one["model"], one["horizon"]) for one in lines} >= {("Theta", "7d"), ("combined", "1d"), ("line", "1d")}
 
 
 def test_what_is_not_installed_is_one_line_and_the_rest_is_printed(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("monitor.features.forecasts.cli.models.is_installed", lambda _: False)
     assert extras.EXTRAS[peers.LIBRARY][1] == "compare"
-    words = ("--peers", write_long(tmp_path / "slope.csv"), "--horizon", "1d", "--models", "auto")
+    words = ("--peers", write_long(tmp_path / "slope.csv"), "--horizon", "1d")
     status, out, err = compare(capsys, *words)
     assert status == 0
-    assert "auto" in out
+    assert "combined" in out
     assert "Theta" not in out
     (line,) = [one for one in err.splitlines() if "statsforecast" in one]
     assert "AutoETS, AutoARIMA, Theta" in line

@@ -94,7 +94,7 @@ def assert_equal_rows(database):
 def draw_forecast(r, series_id):
     horizon_s = r.choice((3600.0, 86400.0))
     issued = NOW - r.choice((9, 70)) * DAY + r.randrange(60) * HOUR * (24 if r.random() < 0.3 else 1)
-    model, low = r.choice(("lld", "lld", "gru", "kinematic")), r.uniform(0, 9)
+    model, low = r.choice(("combined", "combined", "gru", "line")), r.uniform(0, 9)
     fan = (low, low + r.random(), low + 1.5, low + 2, low + 3 + r.random())
     facts = {"stage": r.choice((None, "creep", "steady")), "shown": r.random() < 0.5, "model_hash": r.choice("ab")}
     if r.random() < 0.2:  # two issues without a reading between them forecast the same instant

@@ -35,7 +35,7 @@ SITE = parse_site(
     head(
         "bench",
         levels={"names": ["green", "yellow", "orange", "red"]},
-        forecast={"models": ["persistence", "auto"], "horizons": ["3d"]},
+        forecast={"horizons": ["3d"]},
     )
     + station("G1", series("displacement", "mm", "1d", max_silence="3d", noise_floor_mm=1.0))
     + criterion("rate", stations=["G1"], quantity="displacement", **bounds(yellow="6 3d")),
@@ -81,7 +81,7 @@ def issued(database, tmp_path, monkeypatch):
     evaluate_site(database, SITE, now, "data")
     run.run(database, ServiceConfig.model_validate({"paths": {"models": f"{tmp_path}/models"}}), SITE, now)
     with database.read() as c:
-        assert set(c.execute(select(forecast.c.model)).scalars()) >= {"persistence", "auto"}
+        assert set(c.execute(select(forecast.c.model)).scalars()) == {"combined", "persistence", "line"}
     for day in range(STEP_DAY, STEP_DAY + 3):
         now = store(database, day, day)
         evaluate_site(database, SITE, now, "data")

@@ -403,7 +403,7 @@ def test_the_shown_forecast_is_the_second_estimator_and_a_newer_one_replaces_it(
 def issue(db, day, gains_mm):
     with db.write() as c:
         series_id = c.execute(select(series.c.id).where(series.c.station == "A")).scalar()
-        known = {"data_until": at(day), "as_of_received_at": at(day), "model": "lld", "baseline": "lld"}
+        known = {"data_until": at(day), "as_of_received_at": at(day), "model": "combined", "baseline": "line"}
         rows = []
         for days, gain in zip((1, 7, 30), gains_mm, strict=True):
             fan = [PATH[day] + share * gain for share in (0.8, 0.9, 1.0, 1.1, 1.2)]

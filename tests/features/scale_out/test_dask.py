@@ -56,11 +56,10 @@ def test_forecasts_of_a_site_in_pieces_are_the_same_to_the_last_bit(far, monkeyp
     monkeypatch.setattr(tasks, "POINTS_AT_ONCE", 3)
     pieces = tasks.split_points(draw_site(8))
     assert [len(one.record.samples) for one in pieces] == [3, 3, 2]
-    here = tasks.join_points(compute.run_all(tasks.FORECAST_SITE, pieces, 60))
-    there = tasks.join_points(compute.run_all(tasks.FORECAST_SITE, pieces, 60, far.where))
-    assert len(here.rows) == 8 * 2
+    here = tasks.join_points(compute.run_all(tasks.FORECAST_PANEL, pieces, 60))
+    there = tasks.join_points(compute.run_all(tasks.FORECAST_PANEL, pieces, 60, far.where))
+    assert len(here.rows) == 8 * 3
     assert list(map(bare, there.rows)) == list(map(bare, here.rows))
-    assert there.conformal == here.conformal
 
 
 def test_jobs_and_forecasts_run_on_a_local_cluster_of_dask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +67,7 @@ def test_jobs_and_forecasts_run_on_a_local_cluster_of_dask(tmp_path: Path, monke
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{REPOSITORY}")  # for the workers and their jobs
     monkeypatch.setattr(tasks, "POINTS_AT_ONCE", 2)
     pieces = tasks.split_points(draw_site(4))
-    here = tasks.join_points(compute.run_all(tasks.FORECAST_SITE, pieces, 60))
+    here = tasks.join_points(compute.run_all(tasks.FORECAST_PANEL, pieces, 60))
     with LocalCluster(
         n_workers=2,
         threads_per_worker=1,
@@ -80,12 +79,12 @@ def test_jobs_and_forecasts_run_on_a_local_cluster_of_dask(tmp_path: Path, monke
         try:
             assert where.count_threads() == 2
             answer = compute.run(DOUBLE, {"x": np.arange(3.0)}, 60, cluster=where)
-            there = tasks.join_points(compute.run_all(tasks.FORECAST_SITE, pieces, 60, where))
+            there = tasks.join_points(compute.run_all(tasks.FORECAST_PANEL, pieces, 60, where))
         finally:
             cluster._forget(where)
         assert answer["x"] == [0.0, 2.0, 4.0]
         assert answer["parent_pid"] in {worker.pid for worker in local.workers.values()}
-    assert len(here.rows) == 4 * 2
+    assert len(here.rows) == 4 * 3
     assert list(map(bare, there.rows)) == list(map(bare, here.rows))
 
 
@@ -121,15 +120,14 @@ def bare(row: Any) -> Any:
     return {k: v for k, v in record_to_plain(row).items() if k != "latency_ms"}
 
 
-def draw_site(points: int, days: int = 90) -> tasks.SiteForecastRequest:
+def draw_site(points: int, days: int = 90) -> tasks.PanelForecastRequest:
     from array import array
 
     day_s, walk = 86400.0, np.random.default_rng(7).normal(0.3, 1.0, (points, days)).cumsum(axis=1)
     times = array("d", (day_s * k for k in range(days)))
     samples = {f"P{k}": (times, array("d", walk[k])) for k in range(points)}
     record = tasks.SiteRecord(samples, day_s, (days - 1) * day_s)
-    models = tuple(tasks.ModelRequest(name, name) for name in ("persistence", "lld"))
-    return tasks.SiteForecastRequest(record, (day_s,), models, {})
+    return tasks.PanelForecastRequest(record, (day_s,))
 
 
 def test_a_job_is_ended_at_its_limit_there_too(far: FarCluster, tmp_path: Path) -> None:

@@ -2,11 +2,9 @@
 
 import numpy as np
 import pytest
-from forecasting.simple.lad import solve
 
 from forecasting.evaluation.significance import diebold_mariano
 from forecasting.hydrology.return_period import Extremes, fit_extremes
-from forecasting.simple import lad
 
 
 @pytest.mark.parametrize("steps", [1, 4, 9])
@@ -22,24 +20,6 @@ def test_diebold_mariano_is_the_t_of_a_mean_with_newey_west_errors(steps):
     small = (120 + 1 - 2 * steps + steps * (steps - 1) / 120) / 120
     assert ours == pytest.approx(float(fitted.tvalues[0]) * np.sqrt(small), rel=1e-12)
     assert np.isnan(diebold_mariano(apart[:, None], apart[:, None], steps)[1]), "the same errors differ by nothing"
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_least_absolute_weights_are_those_of_the_median_regression(seed, monkeypatch):
-    regression = pytest.importorskip("statsmodels.regression.quantile_regression")
-    rng = np.random.default_rng(seed)
-    columns = rng.normal(size=(400, 6))
-    wanted = columns @ rng.normal(size=6) + rng.standard_t(2, size=400)
-    theirs = regression.QuantReg(wanted, columns).fit(q=0.5).params
-    least = np.abs(wanted - columns @ theirs).mean()
-
-    def off(weights):
-        return np.abs(wanted - columns @ weights).mean() / least - 1.0
-
-    # ours draws them a little to zero, so that a rank that is missing does no harm
-    assert off(solve(columns, wanted)) < 0.02
-    monkeypatch.setattr(lad, "PENALTY", 1e-12)
-    assert off(solve(columns, wanted)) < 1e-3
 
 
 @pytest.mark.parametrize("shape", [-0.3, -0.05, 0.0, 0.2])
