@@ -1,4 +1,4 @@
-"""Forecasts, their scores and calibration, and the seasonal components of series."""
+"""Forecasts, their scores, the state of their intervals, and the seasonal components of series."""
 
 from sqlalchemy import (
     Boolean,
