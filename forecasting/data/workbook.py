@@ -157,7 +157,7 @@ def _show_percentages(cells: list[list[Any]], percentages: Sequence[tuple[int, i
 
 
 def _scan_cells(path: str, sheet: str, *, find_percentages: bool) -> tuple[list[str], list[tuple[int, int]]]:
-    """Return the cells with a formula without a result, which calamine reads as empty, and those shown as percentages."""
+    """Return the cells with a formula without a result, which calamine reads as empty, and those with percentages."""
     uncalculated: list[str] = []
     percentages: list[tuple[int, int]] = []
     with zipfile.ZipFile(path) as book:
