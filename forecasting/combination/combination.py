@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.combination import restarts
-from forecasting.combination.drivers import DRIVER_EXPERTS, DriverRegressions
+from forecasting.combination.drivers import DRIVER_EXPERTS, FEWEST_FORECASTS, DriverRegressions
 from forecasting.combination.intervals import LEVELS, Intervals, Pace, make_fans
 from forecasting.combination.polynomials import (
     MEMORIES,
@@ -284,7 +284,7 @@ class Combination:
         if self._regressions is not None:
             experts += [Expert(name) for name in self._regressions.names]
         if self._drivers is not None:
-            experts += [Expert(name) for name in DRIVER_EXPERTS]
+            experts += [Expert(name, trial=FEWEST_FORECASTS) for name in DRIVER_EXPERTS]
         return [*experts, Expert(FAILURE_WINDOW)]
 
     def _list_parts(self) -> dict[str, Any]:

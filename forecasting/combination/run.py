@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecasting.combination.combination import Combination
+from forecasting.combination.drivers import DRIVER_KINDS
+from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Panel
 
 
@@ -46,8 +48,9 @@ def run(
         ValueError: The state belongs to other stations or horizons.
     """
     steps = tuple(panel.steps(horizon_s) for horizon_s in horizons_s)
+    drivers = _choose_drivers(panel.drivers)
     if state is None:
-        driver_names = () if panel.drivers is None else panel.drivers.names
+        driver_names = () if drivers is None else drivers.names
         state = Combination.start(panel.stations, panel.step_s, steps, groups=groups, driver_names=driver_names)
     if state.stations != panel.stations or state.steps != steps or state.step_s != panel.step_s:
         raise ValueError("the state belongs to other stations, horizons or another interval between rows")
@@ -58,13 +61,13 @@ def run(
     medians = {name: np.empty(shape) for name in experts}
     peers: dict[str, Floats] = {}
     outside_fans: dict[str, Floats] = {}
-    drivers = None if panel.drivers is None or not state.driver_names else panel.drivers.values
+    channels = None if drivers is None else drivers.in_order(state.driver_names)
     for row in range(rows):
         state.advance(
             panel.values[row],
             outside={name: made[row] for name, made in outside.items()},
             failure_mm=None if failure is None else failure[row],
-            drivers=None if drivers is None else drivers[row],
+            drivers=None if channels is None else channels[row],
         )
         forecast = state.forecast()
         fans[row] = forecast.fans
@@ -74,3 +77,10 @@ def run(
             for name, fan in source.items():
                 target.setdefault(name, np.full((*shape, 5), np.nan))[row] = fan
     return Run(tuple(horizons_s), fans, medians, peers, outside_fans, state)
+
+
+def _choose_drivers(drivers: DriverRows | None) -> DriverRows | None:
+    """Return the channels that the experts read: rain, expected rain, water levels and pressures."""
+    if drivers is None:
+        return None
+    return drivers.only([name for name, kind in zip(drivers.names, drivers.kinds, strict=True) if kind in DRIVER_KINDS])

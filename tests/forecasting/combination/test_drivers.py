@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecasting.combination.combination import Combination
-from forecasting.combination.drivers import DRIVER_EXPERTS, DriverRegressions
+from forecasting.combination.drivers import DRIVER_EXPERTS, FEWEST_FORECASTS, DriverRegressions
 from forecasting.combination.run import run
 from forecasting.data.covariates import covariates_from_samples, rows_from_covariates
 from forecasting.data.series import DAY_S, Floats, Panel
@@ -146,3 +146,23 @@ def test_one_step_moves_later_forecasts_little():
     moves, plain = advance_all(stepped, channels)[260:] - stepped[260:, None, None], None
     plain = advance_all(values, channels)[260:] - values[260:, None, None]
     assert np.abs(moves - plain).max() < 5.0
+
+
+def test_channels_that_are_no_rain_and_no_water_are_not_read():
+    panel = draw_panel(11, 60)
+    season = replace(panel, drivers=replace(panel.drivers, kinds=("season",) * len(panel.drivers.kinds)))
+    assert not set(DRIVER_EXPERTS) & set(run(season, HORIZONS_S).state.experts)
+
+
+def test_an_expert_has_no_weight_before_its_trial():
+    panel = draw_panel(12, 60)
+    weights = []
+    state = Combination.start(panel.stations, DAY_S, STEPS, driver_names=panel.drivers.names)
+    for value, channels in zip(panel.values, panel.drivers.values, strict=True):
+        state.advance(value, drivers=channels)
+        chosen = [state.experts.index(name) for name in DRIVER_EXPERTS]
+        forecast = state.forecast()
+        weights.append((np.isfinite(forecast.medians[chosen]).any(), forecast.weights[chosen].sum()))
+    first = next(row for row, (makes, _) in enumerate(weights) if makes)
+    assert all(weight == 0.0 for _, weight in weights[: first + FEWEST_FORECASTS])
+    assert weights[-1][1] > 0.0
