@@ -1,6 +1,6 @@
-"""AdamW (Loshchilov and Hutter 2019) by torch's own function, step for step as `torch.optim.AdamW`.
+"""AdamW (Loshchilov and Hutter 2019) by the function of torch, with the same steps as `torch.optim.AdamW`.
 
-The class loads torch's compiler with its first object: a second of processor time and 100 MB in every training.
+The first object of `torch.optim.AdamW` loads the compiler of torch, which takes a second and 100 MB in each training.
 """
 
 from collections.abc import Iterable
@@ -15,41 +15,45 @@ EPSILON: Final = 1e-8
 
 
 class AdamW:
-    """Moves weights down their gradients, with decay beside them.
+    """Optimiser with decoupled weight decay.
 
     Args:
-        weights: What learns.
+        weights: Weights to train.
         rate: Learning rate.
-        decay: Share of each weight, times the rate, that a step takes away.
+        decay: Weight decay. A step reduces each weight by this share times the rate.
     """
 
     def __init__(self, weights: Iterable[Tensor], rate: float, decay: float = 0.01) -> None:
-        self._weights, self._rate, self._decay = list(weights), rate, decay
+        self._weights = list(weights)
+        self._rate = rate
+        self._decay = decay
+        # mean and square of the gradient, and number of steps, by number of the weight
         self._state: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Delete the gradients."""
         for weight in self._weights:
             weight.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
-        """One step of every weight that has a gradient."""
-        moved = [i for i, weight in enumerate(self._weights) if weight.grad is not None]
-        if not moved:
+        """Update every weight that has a gradient."""
+        numbers = [i for i, weight in enumerate(self._weights) if weight.grad is not None]
+        if not numbers:
             return
-        for i in moved:
+        for i in numbers:
             if i not in self._state:
-                mean, square = (torch.zeros_like(self._weights[i], memory_format=torch.preserve_format) for _ in "ms")
+                mean = torch.zeros_like(self._weights[i], memory_format=torch.preserve_format)
+                square = torch.zeros_like(self._weights[i], memory_format=torch.preserve_format)
                 self._state[i] = (mean, square, torch.tensor(0.0))
-        means, squares, counts = (list(part) for part in zip(*(self._state[i] for i in moved), strict=True))
+        gradients = [self._weights[i].grad for i in numbers]
         adamw(
-            [self._weights[i] for i in moved],
-            [grad for i in moved if (grad := self._weights[i].grad) is not None],
-            means,
-            squares,
+            [self._weights[i] for i in numbers],
+            [gradient for gradient in gradients if gradient is not None],
+            [self._state[i][0] for i in numbers],
+            [self._state[i][1] for i in numbers],
             [],
-            counts,
+            [self._state[i][2] for i in numbers],
             amsgrad=False,
             beta1=BETAS[0],
             beta2=BETAS[1],

@@ -1,4 +1,4 @@
-"""Checkpoints that describe themselves: safetensors with the recipe inside, and a JSON card beside it."""
+"""Checkpoints of networks: a safetensors file that contains the recipe, and a JSON card beside it."""
 
 import hashlib
 import json
@@ -15,24 +15,27 @@ from forecasting.whole_file import write_bytes
 
 
 def to_bytes(forecaster: NeuralForecaster, data_hash: str) -> bytes:
-    """Weights and recipe as safetensors; the same training gives the same bytes."""
-    # one metadata key only: the format does not promise an order of several
-    recipe = json.dumps({"recipe": forecaster.recipe.to_json(), "data_hash": data_hash}, sort_keys=True)
+    """Return weights and recipe as safetensors. The same training gives the same bytes."""
+    # A single metadata key, because the format does not define the order of several keys.
+    metadata = json.dumps({"recipe": forecaster.recipe.to_json(), "data_hash": data_hash}, sort_keys=True)
     tensors = {name: tensor.contiguous() for name, tensor in sorted(forecaster.network.state_dict().items())}
-    return bytes(save_tensors(tensors, metadata={"slopeward": recipe}))
+    return bytes(save_tensors(tensors, metadata={"slopeward": metadata}))
 
 
 def model_hash(content: bytes) -> str:
-    """The name of a checkpoint: sha256 of its safetensors bytes."""
+    """Return the name of a checkpoint, the sha256 of its safetensors file."""
     return hashlib.sha256(content).hexdigest()
 
 
 def write(folder: str | Path, content: bytes, card: dict[str, Any]) -> Path:
-    """Write `<model_hash>.safetensors` and `.json` into an existing or new folder; both appear whole or not at all."""
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    target = place / f"{model_hash(content)}.safetensors"
-    # the card first: whoever sees the weights finds their description
+    """Write a checkpoint as `<model_hash>.safetensors` and `.json` and return the path of the former.
+
+    The folder is created if it is missing. Each file is complete when it becomes visible.
+    """
+    folder_path = Path(folder)
+    folder_path.mkdir(parents=True, exist_ok=True)
+    target = folder_path / f"{model_hash(content)}.safetensors"
+    # The card is written first, so that weights always have a card.
     write_bytes(target.with_suffix(".json"), json.dumps(card, indent=1, sort_keys=True, allow_nan=False).encode())
     write_bytes(target, content)
     return target
@@ -42,8 +45,8 @@ def read(path: str | Path) -> tuple[NeuralForecaster, dict[str, Any]]:
     """Load a checkpoint by the path of its safetensors or JSON file.
 
     Raises:
-        CheckpointError: A file is absent, damaged, or not what its name says.
-        OutdatedCheckpointError: The network has other weights in this version.
+        CheckpointError: A file is missing or damaged, or does not match its card.
+        OutdatedCheckpointError: The network has other weights in this version of the program.
     """
     weights = Path(path).with_suffix(".safetensors")
     try:
@@ -57,7 +60,8 @@ def read(path: str | Path) -> tuple[NeuralForecaster, dict[str, Any]]:
     try:
         with safe_open(weights, framework="pt") as file:
             recipe = Recipe.from_json(json.loads(file.metadata()["slopeward"])["recipe"])
-        network, states = build_network(recipe), load_tensors(content)
+        network = build_network(recipe)
+        states = load_tensors(content)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, ForecastingError) as error:
         raise CheckpointError(f"checkpoint {weights}: not a forecaster ({error})") from error
     try:

@@ -1,4 +1,4 @@
-"""Where a network runs: the one place that chooses between the processor and an accelerator."""
+"""Choose the device of networks, and run them on it."""
 
 import os
 
@@ -12,30 +12,34 @@ CHOICES = ("cpu", "cuda", "auto")
 
 
 def pick_device() -> torch.device:
-    """What SLOPEWARD_DEVICE names: `cpu` (default), `cuda`, or `auto` = an accelerator where there is one.
+    """Return the device that SLOPEWARD_DEVICE names: `cpu` (default), `cuda`, or `auto` for `cuda` if available.
 
-    The same bytes for the same seed are promised on the processor; these networks are small and gain little elsewhere.
+    Results are reproducible bit for bit on the processor only. The networks are small and gain little on an
+    accelerator.
+
+    Raises:
+        ForecastingError: The name is unknown, or there is no accelerator for `cuda`.
     """
-    wanted = os.environ.get(VARIABLE, "cpu").strip().lower() or "cpu"
-    if wanted not in CHOICES:
-        raise ForecastingError(f"{VARIABLE}={wanted}: expected one of {', '.join(CHOICES)}")
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
+    name = os.environ.get(VARIABLE, "cpu").strip().lower() or "cpu"
+    if name not in CHOICES:
+        raise ForecastingError(f"{VARIABLE}={name}: expected one of {', '.join(CHOICES)}")
+    has_accelerator = torch.cuda.is_available()
+    if name == "cuda" and not has_accelerator:
         raise ForecastingError(f"{VARIABLE}=cuda: torch finds no accelerator")
-    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
+    return torch.device("cuda" if has_accelerator and name != "cpu" else "cpu")
 
 
 def run_network(network: nn.Module, *inputs: Tensor) -> Tensor:
-    """What a network answers, on the processor, wherever the network itself lies; by one thread.
+    """Run a network on its own device with one thread, and return its output on the processor.
 
-    These networks are small: a second thread is slower, and on a machine that others use they wait for each other.
+    The networks are so small that a second thread makes them slower.
     """
-    first = next(network.parameters(), None)
-    place = torch.device("cpu") if first is None else first.device
+    first_parameter = next(network.parameters(), None)
+    device = torch.device("cpu") if first_parameter is None else first_parameter.device
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        out: Tensor = network(*(one.to(place) for one in inputs))
+        output: Tensor = network(*(tensor.to(device) for tensor in inputs))
     finally:
         torch.set_num_threads(threads)
-    return out.cpu()
+    return output.cpu()

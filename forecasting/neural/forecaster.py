@@ -1,4 +1,4 @@
-"""A trained network with all it needs to forecast: stations, floors, the fitted simple forecast, its weights."""
+"""A trained network with its recipe: stations, noise, the simple forecast that it corrects, and scales."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,41 +22,44 @@ from forecasting.registry import load
 from forecasting.simple.baselines import LevelDrift
 from forecasting.simple.trend import Trend, recall
 
-CHUNK = 4096  # windows per pass: bounds the memory of a large set
-MOST_DOUBTS = 2.0  # times the usual share of doubt in a window's scale that the unit of a correction may hold
+# Windows of one forward pass, which limits the memory.
+CHUNK = 4096
+# Largest unit of a correction, as a multiple of the usual ratio between the scale of a window and the expected error.
+MOST_DOUBTS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything besides the weights that decides a forecast; part of the checkpoint and of its hash."""
+    """Everything except the weights that determines a forecast; part of the checkpoint and of its hash."""
 
     model: str  # id of the network
     stations: tuple[str, ...]  # names, sorted
     step_s: float  # interval of the grid
     steps: tuple[int, ...]  # horizons in rows
     horizons_s: tuple[float, ...]  # horizons in seconds
-    window: int  # rows a network sees
-    hidden: int  # width of its state
-    dropout: float  # share dropped in training
+    window: int  # rows of a window
+    hidden: int  # width of the state
+    dropout: float  # share of the state that is dropped in training
     seed: int  # seed of weights, order and dropout
-    noise_mm: tuple[float, ...]  # floor of each station's scale
-    spread: tuple[float, ...]  # median |residual of the base| in the unit of a correction, per horizon
-    lld: LevelDrift  # the simple forecast the network corrects, alone or where the path of the motion is in doubt
-    supports: Any = None  # graphs as nested lists (2, S, S), or None
-    sources: SourceScale | None = None  # driver channels, fixed facts and their scale, or None where it reads none
-    doubts: tuple[float, ...] | None = None  # median window scale over doubt of the path, per horizon; None: lld alone
+    noise_mm: tuple[float, ...]  # noise of each station, the smallest scale of its windows
+    spread: tuple[float, ...]  # median |residual of the simple forecast| in the unit of the correction, per horizon
+    lld: LevelDrift  # the simple forecast `lld`, which is corrected alone or blended with the trend
+    supports: Any = None  # graphs as nested lists (2, S, S); None without graphs
+    sources: SourceScale | None = None  # driver channels and station properties with their scale; None without drivers
+    # median ratio of window scale to expected error of the trend, per horizon; None if only `lld` is corrected
+    doubts: tuple[float, ...] | None = None
 
     @property
     def base(self) -> LevelDrift | Trend:
-        """The simple forecast that the network corrects: the path of each column by itself, in doubt `lld`."""
+        """The simple forecast that the network corrects: `lld`, or the trend of each station blended with `lld`."""
         return self.lld if self.doubts is None else Trend("trend", self.steps, None, self.lld)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        left = {"sources", "doubts"}
-        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in left}
+        """Return plain values."""
+        optional = {"sources", "doubts"}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in optional}
         return (
-            {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
+            {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
             | {
                 "lld": self.lld.to_json(),
                 "features": list(FEATURES),
@@ -70,7 +73,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`."""
+        """Read what `to_json` returned."""
         return cls(
             model=str(data["model"]),
             stations=tuple(data["stations"]),
@@ -92,7 +95,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class NeuralForecaster:
-    """A network ready to forecast."""
+    """A network that can forecast."""
 
     recipe: Recipe
     network: Network
@@ -100,121 +103,138 @@ class NeuralForecaster:
     def quantiles(
         self, values: Floats, origins: Ints, noise_mm: Floats | None = None, drivers: DriverRows | None = None
     ) -> Floats:
-        """Quantiles in mm, shape (N, S, H, 5); NaN where the base knows nothing. Reads no row after an origin.
+        """Return quantiles in mm, shape (N, S, H, 5); NaN if there is no simple forecast.
+
+        No row after an origin is read.
 
         Args:
-            values: Shape (T, S), columns as in the recipe (any columns for a network without graph).
-            noise_mm: Scale floors, shape (S,); default is the recipe's.
-            drivers: What may drive the slope, on the rows of `values`; a channel that is absent counts as silent.
+            values: Shape (T, S). A network with graphs needs the columns of the recipe.
+            origins: Issue times, shape (N,).
+            noise_mm: Smallest scale of each station, shape (S,); default is that of the recipe.
+            drivers: Drivers on the rows of `values`. A missing channel counts as unknown.
         """
         recipe = self.recipe
         floors = np.asarray(recipe.noise_mm) if noise_mm is None else noise_mm
-        # the simple forecast is made piece by piece too: its moments over every station at once would fill the memory
-        out = np.empty((origins.size, values.shape[1], len(recipe.steps), len(QUANTILES)))
-        parts = _parts(origins.size, values.shape[1], graph=recipe.supports is not None)
+        # The simple forecast is computed in parts too, because its sums over all stations would need too much memory.
+        quantiles = np.empty((origins.size, values.shape[1], len(recipe.steps), len(QUANTILES)))
+        parts = _split_windows(origins.size, values.shape[1], has_graph=recipe.supports is not None)
         self.network.eval()
         for rows, columns in parts:
-            piece = values[:, columns]
-            cut = cut_motion(recipe, piece, origins[rows], floors[columns])
+            motion = cut_motion(recipe, values[:, columns], origins[rows], floors[columns])
+            column_numbers = range(values.shape[1])[columns]
             with torch.inference_mode():
-                more = cut_drivers(recipe, drivers, origins[rows], range(values.shape[1])[columns], cut.scale_mm)
-                scaled = run_network(self.network, torch.from_numpy(cut.inputs), *more).numpy().astype(np.float64)
-            out[rows, columns] = cut.base[..., None] + scaled * cut.unit_mm[..., None]
-        return out
+                driver_inputs = cut_drivers(recipe, drivers, origins[rows], column_numbers, motion.scale_mm)
+                output = run_network(self.network, torch.from_numpy(motion.inputs), *driver_inputs)
+            corrections = output.numpy().astype(np.float64) * motion.unit_mm[..., None]
+            quantiles[rows, columns] = motion.base[..., None] + corrections
+        return quantiles
 
     def on_panel(self, panel: Panel) -> tuple[Panel, Floats]:
-        """The panel with the columns this network can read, and their scale floors.
+        """Return the panel with the columns that this network reads, and the noise of each.
 
-        A graph network reads exactly its own stations (absent ones are silent columns); the others read any station,
-        with the typical floor for one that training did not know.
+        A network with graphs reads the stations of its training. A missing station is a column without values. Other
+        networks read any station. A station that was not in the training has the median noise of the others.
+
+        Raises:
+            OtherIntervalError: The network was trained on another interval.
         """
         recipe = self.recipe
         if abs(panel.step_s - recipe.step_s) > 1e-6 * recipe.step_s:
             raise OtherIntervalError(f"trained on an interval of {recipe.step_s:g} s, the panel has {panel.step_s:g} s")
-        known = dict(zip(recipe.stations, recipe.noise_mm, strict=True))
+        noise_by_station = dict(zip(recipe.stations, recipe.noise_mm, strict=True))
         names = recipe.stations if recipe.supports is not None else panel.stations
-        typical = float(np.median(recipe.noise_mm))
-        floors = np.array([known.get(name, typical) for name in names])
+        median_noise = float(np.median(recipe.noise_mm))
+        floors = np.array([noise_by_station.get(name, median_noise) for name in names])
         if names == panel.stations:
             return panel, floors
-        column = {name: i for i, name in enumerate(panel.stations)}
+        column_by_station = {name: i for i, name in enumerate(panel.stations)}
         values = in_order(panel.values, panel.stations, names)
-        drivers = panel.drivers and panel.drivers.of_stations([column.get(name, -1) for name in names])
+        drivers = panel.drivers and panel.drivers.of_stations([column_by_station.get(name, -1) for name in names])
         return Panel(panel.start_s, panel.step_s, names, values, drivers=drivers), floors
 
 
 @dataclass(frozen=True, slots=True)
 class CorrectedMotion:
-    """What a network reads of a motion, and what it corrects, at some issue times."""
+    """Inputs of a network about the motion, and the simple forecast that it corrects, at some issue times."""
 
-    inputs: NDArray[np.float32]  # windows and, of a path, where it leads, shape (N, S, W, F)
+    inputs: NDArray[np.float32]  # windows, and the trend relative to `lld` if there is one, shape (N, S, W, F)
     scale_mm: Floats  # scale of each window, shape (N, S)
-    base: Floats  # the simple forecast that is corrected, mm, shape (N, S, H)
+    base: Floats  # the simple forecast, mm, shape (N, S, H)
     unit_mm: Floats  # unit of the correction, shape (N, S, H)
 
 
 def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) -> CorrectedMotion:
-    """Windows of the movement as a network reads them, with the simple forecast that it corrects.
+    """Return the windows of motion that a network reads, with the simple forecast that it corrects.
 
-    A path is read as well, in windows' scales from `lld`: it rests on more rows than a window has. The unit of the
-    correction is the scale of the window, and no more than `MOST_DOUBTS` usual shares of it in the error to expect of
-    the path: a motion faster than any that was learnt has a large scale, and its path is in no more doubt for that.
+    If the simple forecast contains a trend, the network also reads its difference from `lld` in units of the scale of
+    the window, because a trend uses more rows than a window has. The unit of the correction is the scale of the window,
+    limited by the expected error of the trend: a motion that is faster than any in the training has a large scale, but
+    its trend is not less certain.
     """
     cut = windows(values, origins, noise_mm, window=recipe.window, lag=scale_lag(recipe.step_s, recipe.window))
-    scale, spread = cut.scale_mm[..., None], np.asarray(recipe.spread)
-    lld, path = recipe.lld.predict(values, origins), recipe.base
-    if not isinstance(path, Trend):
+    scale = cut.scale_mm[..., None]
+    spread = np.asarray(recipe.spread)
+    lld = recipe.lld.predict(values, origins)
+    trend = recipe.base
+    if not isinstance(trend, Trend):
         return CorrectedMotion(cut.inputs, cut.scale_mm, lld, scale * spread)
-    found = recall(values, path.steps, path.groups)
-    doubt = found.doubt[origins]
-    base = path.lean(found.path[origins], doubt, lld)
-    leads = np.clip(np.nan_to_num((base - lld) / scale), -CLIP, CLIP).astype(np.float32)
-    rows = np.broadcast_to(leads[:, :, None], (*cut.inputs.shape[:3], leads.shape[-1]))
-    most = np.where(np.isfinite(doubt), MOST_DOUBTS * np.asarray(recipe.doubts) * doubt, np.inf)
-    unit_mm = np.maximum(np.minimum(scale, most), noise_mm[:, None]) * spread
-    return CorrectedMotion(np.concatenate([cut.inputs, rows], axis=-1), cut.scale_mm, base, unit_mm)
+    recalled = recall(values, trend.steps, trend.groups)
+    expected_error = recalled.doubt[origins]
+    base = trend.lean(recalled.path[origins], expected_error, lld)
+    difference = np.clip(np.nan_to_num((base - lld) / scale), -CLIP, CLIP).astype(np.float32)
+    difference_rows = np.broadcast_to(difference[:, :, None], (*cut.inputs.shape[:3], difference.shape[-1]))
+    largest_unit = np.where(
+        np.isfinite(expected_error), MOST_DOUBTS * np.asarray(recipe.doubts) * expected_error, np.inf
+    )
+    unit_mm = np.maximum(np.minimum(scale, largest_unit), noise_mm[:, None]) * spread
+    return CorrectedMotion(np.concatenate([cut.inputs, difference_rows], axis=-1), cut.scale_mm, base, unit_mm)
 
 
 def cut_drivers(
     recipe: Recipe, drivers: DriverRows | None, origins: Ints, columns: Sequence[int], scale_mm: Floats
 ) -> tuple[Tensor, ...]:
-    """Further inputs of a network: windows of its driver channels (N, W, C, 2), facts of stations (N, S, A, 2).
+    """Return the other inputs of a network: windows of its driver channels, and properties of stations.
 
-    Nothing for one that reads no drivers.
+    Args:
+        columns: Columns of the panel that the network reads.
+        scale_mm: Scale of each window, shape (N, S).
+
+    Returns:
+        Tensors of shape (N, W, C, 2) and (N, S, A, 2); none for a network without drivers.
     """
     sources = recipe.sources
     if sources is None:
         return ()
-    windows_of = torch.from_numpy(sources.cut(drivers, origins, recipe.window))
+    driver_windows = torch.from_numpy(sources.cut(drivers, origins, recipe.window))
     if not sources.facts:
-        return (windows_of,)
-    mine = None if drivers is None else drivers.of_stations(columns)
-    return windows_of, torch.from_numpy(sources.place(mine, scale_mm))
+        return (driver_windows,)
+    selected = None if drivers is None else drivers.of_stations(columns)
+    return driver_windows, torch.from_numpy(sources.place(selected, scale_mm))
 
 
 def build_network(recipe: Recipe) -> Network:
-    """An untrained network for a recipe; draws its first weights from torch's present generator."""
+    """Return an untrained network for a recipe. Its weights are drawn from the random generator of torch."""
     graph: Tensor | None = None if recipe.supports is None else torch.tensor(recipe.supports, dtype=torch.float32)
     sources = recipe.sources or SourceScale()
-    kind = load(recipe.model)
-    joined = len(sources.names) + len(sources.facts)
+    network_class = load(recipe.model)
+    added = len(sources.names) + len(sources.facts)
     shape = Shape(
-        features=len(FEATURES) + 2 * joined + (0 if recipe.doubts is None else len(recipe.steps)),
+        features=len(FEATURES) + 2 * added + (0 if recipe.doubts is None else len(recipe.steps)),
         window=recipe.window,
         horizons=len(recipe.steps),
         hidden=recipe.hidden,
         dropout=recipe.dropout,
         supports=graph,
         kinds=sources.kinds,
-        turns=tuple(2.0 * math.pi * h * recipe.step_s / YEAR_S for h in recipe.steps),
+        turns=tuple(2.0 * math.pi * step * recipe.step_s / YEAR_S for step in recipe.steps),
     )
-    network: Network = kind(shape)
+    network: Network = network_class(shape)
     return network
 
 
-def _parts(origins: int, stations: int, *, graph: bool) -> Sequence[tuple[slice, slice]]:
-    """Pieces of at most about `CHUNK` windows; a graph is never cut across stations."""
-    width = stations if graph else min(stations, CHUNK)
+def _split_windows(origins: int, stations: int, *, has_graph: bool) -> Sequence[tuple[slice, slice]]:
+    """Return slices of origins and stations with about `CHUNK` windows each. A graph needs all stations together."""
+    width = stations if has_graph else min(stations, CHUNK)
     height = max(1, CHUNK // max(width, 1))
     return [
         (slice(row, min(row + height, origins)), slice(column, min(column + width, stations)))

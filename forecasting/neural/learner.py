@@ -1,4 +1,4 @@
-"""Passes over the windows of one or many records, stopped early, with the best weights kept."""
+"""Train a network on the windows of one or several records, with early stopping. The best weights are kept."""
 
 import math
 import time
@@ -22,93 +22,104 @@ from forecasting.neural.network import QUANTILES, Network
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Examples of one record, one for each issue time."""
+    """Training examples of one record, one for each issue time.
 
-    # what the network reads, each (N, ...), float32: the windows, and the drivers where it reads them
+    Attributes:
+        inputs: Inputs of the network, each of shape (N, ...): windows of motion, and drivers if it reads them.
+        wanted: Targets: observed minus simple forecast in the unit of the correction, shape (N, S, H), NaN if unknown.
+    """
+
     inputs: tuple[Tensor, ...]
-    wanted: Tensor  # observed minus simple forecast in the unit of a correction, shape (N, S, H), NaN where unknown
+    wanted: Tensor
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
-        return sum(one.nbytes for one in (*self.inputs, self.wanted))
+        """Size of all tensors in bytes."""
+        return sum(tensor.nbytes for tensor in (*self.inputs, self.wanted))
 
     def take(self, rows: Ints) -> Self:
-        """Some of them."""
-        which = torch.from_numpy(rows)
-        inputs = tuple(one[which] for one in self.inputs)
-        return type(self)(inputs, self.wanted[which])
+        """Return the examples with these numbers."""
+        selection = torch.from_numpy(rows)
+        inputs = tuple(tensor[selection] for tensor in self.inputs)
+        return type(self)(inputs, self.wanted[selection])
 
 
 def make_examples(recipe: Recipe, values: Floats, drivers: DriverRows | None, block: Block, origins: Ints) -> Examples:
-    """The examples at some issue times of a block."""
-    cut = cut_motion(recipe, values, origins, np.asarray(recipe.noise_mm))
-    observed = np.stack([block.targets(values, origins, h) for h in recipe.steps], axis=2)
-    wanted = torch.from_numpy(((observed - cut.base) / cut.unit_mm).astype(np.float32))
-    more = cut_drivers(recipe, drivers, origins, range(values.shape[1]), cut.scale_mm)
-    return Examples((torch.from_numpy(cut.inputs), *more), wanted)
+    """Return the examples at issue times of a block. Targets outside the block are NaN."""
+    motion = cut_motion(recipe, values, origins, np.asarray(recipe.noise_mm))
+    observed = np.stack([block.targets(values, origins, step) for step in recipe.steps], axis=2)
+    wanted = torch.from_numpy(((observed - motion.base) / motion.unit_mm).astype(np.float32))
+    driver_inputs = cut_drivers(recipe, drivers, origins, range(values.shape[1]), motion.scale_mm)
+    return Examples((torch.from_numpy(motion.inputs), *driver_inputs), wanted)
 
 
-Progress = Callable[[int, int, float], None]  # called after each epoch with (epoch, epochs, validation loss)
+# Called after each epoch with the epoch, the number of epochs and the validation loss.
+Progress = Callable[[int, int, float], None]
 
+# Issue times that a training needs.
 MINIMUM_ORIGINS = 30
+# Windows (issue times x stations) of one step, which limits its memory.
 MOST_WINDOWS = 8192
-"""Issue times x stations of one step: the memory of a step grows with them, and not with the stations alone."""
-SAMPLE = 16  # issue times from which the time of judging is estimated
-ROOM_BYTES = 2**28  # examples of a training that are kept between its passes; what does not fit is made anew in each
+# Issue times from which the time of a validation is estimated.
+SAMPLE = 16
+# Memory for examples that are kept between epochs. Examples that do not fit are computed again in each epoch.
+ROOM_BYTES = 2**28
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a network is trained; the defaults are those measured."""
+    """Settings of a training. The defaults are the best of those that were tried."""
 
     seed: int = 7  # seed of weights, order and dropout
-    epochs: int = 30  # at most so many passes
-    patience: int = 5  # passes without a better early-stop loss before the end
-    time_limit_s: float = 300.0  # wall time after which the best weights so far are taken (then a repeat may differ)
-    window: int = 60  # rows a network sees
-    hidden: int = 32  # width of its state
-    dropout: float = 0.1  # share dropped before the head
+    epochs: int = 30  # largest number of epochs
+    patience: int = 5  # epochs without a lower early-stop loss after which the training ends
+    time_limit_s: float = 300.0  # elapsed time after which the training ends; a repeated training may then differ
+    window: int = 60  # rows of a window
+    hidden: int = 32  # width of the state
+    dropout: float = 0.1  # share of the state that is dropped
     learning_rate: float = 2e-3  # of AdamW
     weight_decay: float = 1e-3  # of AdamW
-    batch: int = 64  # issue times per step; fewer where a step would read more than `MOST_WINDOWS` windows
-    stride: int = 1  # every how many rows an issue time is taken for training
-    covariates: tuple[str, ...] | None = None  # drivers that it reads; None means every one there is
+    batch: int = 64  # issue times per step; fewer if a step would read more than `MOST_WINDOWS` windows
+    stride: int = 1  # rows between issue times
+    covariates: tuple[str, ...] | None = None  # drivers that the network reads; None for all drivers of the record
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One record that a network learns from."""
+    """A record from which a network learns."""
 
-    recipe: Recipe  # floors, spread and simple forecast of this record
-    values: Floats  # the record in mm, shape (T, S)
-    parts: Split  # its blocks
-    stride: int = 1  # every how many rows an issue time is taken
-    drivers: DriverRows | None = None  # what may drive it, or None
-    least: int | None = None  # rows that an issue time must see; a whole window where None
+    recipe: Recipe  # noise, spread and simple forecast of this record
+    values: Floats  # displacement in mm, shape (T, S)
+    parts: Split  # blocks of the record
+    stride: int = 1  # rows between issue times
+    drivers: DriverRows | None = None  # drivers of the record
+    least: int | None = None  # rows that an issue time needs before it; None for a full window
 
     def origins(self, block: Block) -> Ints:
-        """Issue times of a block that see enough: a whole window, or the least rows."""
-        every = block.origins
-        return every[every >= (self.least or self.recipe.window) - 1][:: self.stride]
+        """Return the issue times of a block that have enough rows before them."""
+        rows = block.origins
+        return rows[rows >= (self.least or self.recipe.window) - 1][:: self.stride]
 
     def require(self) -> None:
-        """Refuse a record that is too short, or without any target at some horizon."""
-        recipe, parts = self.recipe, self.parts
+        """Raise NotEnoughDataError if the record is too short or has no target at a horizon."""
+        recipe = self.recipe
+        parts = self.parts
         usable = parts.fit.end - max(parts.fit.first, recipe.window - 1)
         if usable < MINIMUM_ORIGINS or not self.origins(parts.early_stop).size:
             raise NotEnoughDataError(
-                f"{max(usable, 0)} issue times see a window of {recipe.window}, {MINIMUM_ORIGINS} are needed"
+                f"{max(usable, 0)} issue times have a window of {recipe.window}, {MINIMUM_ORIGINS} are needed"
             )
         for block in (parts.fit, parts.early_stop):
             origins = self.origins(block)
-            for h, seconds in zip(recipe.steps, recipe.horizons_s, strict=True):
-                if not np.isfinite(block.targets(self.values, origins, h)).any():
-                    raise NotEnoughDataError(f"no target {seconds:g} s ahead lies in rows {block.first} to {block.end}")
+            for step, horizon_s in zip(recipe.steps, recipe.horizons_s, strict=True):
+                if not np.isfinite(block.targets(self.values, origins, step)).any():
+                    raise NotEnoughDataError(
+                        f"rows {block.first} to {block.end} contain no target {horizon_s:g} s ahead"
+                    )
 
 
 class Learner:
-    """The moving parts of one training.
+    """Runs one training.
 
     Args:
         network: Network to train.
@@ -123,72 +134,89 @@ class Learner:
         self.settings = settings
         self.replayed = tuple(replayed)
         self.levels = torch.tensor(QUANTILES, dtype=torch.float32)
-        self._made: dict[tuple[int, Block], tuple[Ints, Examples] | None] = {}
-        self._room = ROOM_BYTES
-        self._judging_s = self._after_s = 0.0
+        # Issue times and examples by id of the member and block; None if they do not fit into the memory.
+        self._kept_examples: dict[tuple[int, Block], tuple[Ints, Examples] | None] = {}
+        self._free_bytes = ROOM_BYTES
+        # Time of a validation, and of reading early-stop and calibration block after the training.
+        self._validation_s = 0.0
+        self._final_s = 0.0
 
     def run(self, begun: float, progress: Progress | None) -> tuple[list[float], str]:
-        """Passes over the fit blocks; leaves the best weights in the network, on the processor.
+        """Train the network and leave the best weights in it, on the processor.
 
-        Returns the early-stop loss before training and after each pass, and why it ended.
+        Args:
+            begun: When the training began, seconds of the monotonic clock.
+            progress: Called after each epoch.
+
+        Returns:
+            The early-stop loss before the training and after each epoch, and why the training ended.
 
         Raises:
-            ForecastingError: Half of the time is over before the early-stop block is read once, or it will go into
-                judging what was learnt.
+            ForecastingError: Reading the early-stop block once, or reading it and the calibration block after the
+                training, takes more than half of the time limit.
         """
-        settings, network = self.settings, self.network
+        settings = self.settings
+        network = self.network
         network.to(pick_device())
-        learns = [p for p in network.parameters() if p.requires_grad]
-        optimiser = AdamW(learns, settings.learning_rate, settings.weight_decay)
-        order = np.random.default_rng(settings.seed)
-        losses, best, bad = [self.validate(begun + settings.time_limit_s / 2)], self._copy(), 0
-        self._after_s, late = self._time_judging(), False
-        while len(losses) <= settings.epochs and bad < settings.patience and not late:
-            late = self._pass(optimiser, learns, order, begun)
+        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        optimiser = AdamW(parameters, settings.learning_rate, settings.weight_decay)
+        random = np.random.default_rng(settings.seed)
+        losses = [self.validate(begun + settings.time_limit_s / 2)]
+        best_weights = self._copy_weights()
+        epochs_without_gain = 0
+        self._final_s = self._estimate_final_time()
+        is_late = False
+        while len(losses) <= settings.epochs and epochs_without_gain < settings.patience and not is_late:
+            is_late = self._run_epoch(optimiser, parameters, random, begun)
             losses.append(self.validate())
             if losses[-1] < min(losses[:-1]):
-                best, bad = self._copy(), 0
+                best_weights = self._copy_weights()
+                epochs_without_gain = 0
             else:
-                bad += 1
+                epochs_without_gain += 1
             if progress is not None:
                 progress(len(losses) - 1, settings.epochs, losses[-1])
-        network.load_state_dict(best)
+        network.load_state_dict(best_weights)
         network.to("cpu").eval()
-        return losses, "time limit" if late else "patience" if bad >= settings.patience else "epochs"
+        if is_late:
+            return losses, "time limit"
+        return losses, "patience" if epochs_without_gain >= settings.patience else "epochs"
 
-    def _pass(self, optimiser: AdamW, learns: list[nn.Parameter], order: np.random.Generator, begun: float) -> bool:
-        """One pass; True where the time is up before its end, less what judging it and the whole training takes."""
+    def _run_epoch(
+        self, optimiser: AdamW, parameters: list[nn.Parameter], random: np.random.Generator, begun: float
+    ) -> bool:
+        """Run one epoch. Return True if it ended early, because validation needs the remaining time."""
         self.network.train()
-        for member, origins in self._batches(order):
-            if time.monotonic() - begun > self.settings.time_limit_s - self._judging_s - self._after_s:
+        for member, origins in self._iter_batches(random):
+            if time.monotonic() - begun > self.settings.time_limit_s - self._validation_s - self._final_s:
                 return True
             loss = self.loss(member, member.parts.fit, origins)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(learns, 1.0)
+            nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
         return False
 
-    def _time_judging(self) -> float:
+    def _estimate_final_time(self) -> float:
+        """Return the estimated time for reading the early-stop and the calibration block, seconds."""
         self.network.eval()
         member = self.member
-        early = member.parts.early_stop
-        at = member.origins(early)[: _issues_at_once(SAMPLE, member)]
-        self._read(early, at[:1])  # the first call of a process finds its kernels and memory
+        early_stop = member.parts.early_stop
+        origins = member.origins(early_stop)[: _count_issues_at_once(SAMPLE, member)]
+        self._run_network(early_stop, origins[:1])  # the first call of a process is slower
         begun = time.monotonic()
-        self._read(early, at)
-        rows = early.origins.size + member.parts.calibration.origins.size
-        total_s = (time.monotonic() - begun) * rows / at.size
+        self._run_network(early_stop, origins)
+        rows = early_stop.origins.size + member.parts.calibration.origins.size
+        total_s = (time.monotonic() - begun) * rows / origins.size
         if total_s > max(self.settings.time_limit_s / 2, 1.0):
             self._refuse()
         return total_s
 
-    def _read(self, block: Block, origins: Ints) -> None:
+    def _run_network(self, block: Block, origins: Ints) -> None:
         member = self.member
+        examples = make_examples(member.recipe, member.values, member.drivers, block, origins)
         with torch.inference_mode():
-            run_network(
-                self.network, *make_examples(member.recipe, member.values, member.drivers, block, origins).inputs
-            )
+            run_network(self.network, *examples.inputs)
 
     def _refuse(self) -> NoReturn:
         member = self.member
@@ -198,63 +226,76 @@ class Learner:
         )
 
     def loss(self, member: Member, block: Block, origins: Ints) -> Tensor:
-        """Pinball loss in units of window scale x spread, over the targets inside the block."""
+        """Return the mean pinball loss over the targets within a block, in the unit of the correction."""
         examples = self._examples(member, block, origins)
-        known = torch.isfinite(examples.wanted)
-        made = run_network(self.network, *examples.inputs)
-        error = torch.where(known, examples.wanted, torch.zeros(()))[..., None] - made
-        each = torch.maximum(self.levels * error, (self.levels - 1.0) * error).mean(dim=-1)
-        loss: Tensor = (each * known).sum() / known.sum().clamp(min=1)
-        extra = self.network.penalty() if self.network.training else None
-        return loss if extra is None else loss + extra.cpu()
+        is_known = torch.isfinite(examples.wanted)
+        quantiles = run_network(self.network, *examples.inputs)
+        error = torch.where(is_known, examples.wanted, torch.zeros(()))[..., None] - quantiles
+        pinball = torch.maximum(self.levels * error, (self.levels - 1.0) * error).mean(dim=-1)
+        loss: Tensor = (pinball * is_known).sum() / is_known.sum().clamp(min=1)
+        penalty = self.network.penalty() if self.network.training else None
+        return loss if penalty is None else loss + penalty.cpu()
 
     def _examples(self, member: Member, block: Block, origins: Ints) -> Examples:
-        """The examples at some of the issue times of a block: made once for all passes while there is room."""
+        """Return the examples at issue times of a block. They are computed once for all epochs if the memory allows."""
+        key = (id(member), block)
+        if key not in self._kept_examples:
+            self._kept_examples[key] = self._keep_examples(member, block)
+        kept = self._kept_examples[key]
+        if kept is None:
+            return make_examples(member.recipe, member.values, member.drivers, block, origins)
+        kept_origins, examples = kept
+        return examples.take(np.searchsorted(kept_origins, origins))
 
-        def make(at: Ints) -> Examples:
-            return make_examples(member.recipe, member.values, member.drivers, block, at)
-
-        if (key := (id(member), block)) not in self._made:
-            every = member.origins(block)
-            sample = make(every[:1])
-            fits = sample.nbytes * every.size <= self._room
-            self._made[key] = (every, make(every)) if fits else None
-            self._room -= sample.nbytes * every.size if fits else 0
-        if (made := self._made[key]) is None:
-            return make(origins)
-        return made[1].take(np.searchsorted(made[0], origins))
+    def _keep_examples(self, member: Member, block: Block) -> tuple[Ints, Examples] | None:
+        """Return all issue times of a block with their examples; None if they do not fit into the memory."""
+        origins = member.origins(block)
+        sample = make_examples(member.recipe, member.values, member.drivers, block, origins[:1])
+        size = sample.nbytes * origins.size
+        if size > self._free_bytes:
+            return None
+        self._free_bytes -= size
+        return origins, make_examples(member.recipe, member.values, member.drivers, block, origins)
 
     def validate(self, until_s: float = math.inf) -> float:
-        """Mean loss on the early-stop block without learning; refused where it lasts beyond `until_s`, monotonic."""
+        """Return the mean loss on the early-stop block.
+
+        Args:
+            until_s: Time of the monotonic clock after which the training is refused.
+
+        Raises:
+            ForecastingError: The block was not read before `until_s`.
+        """
         self.network.eval()
         begun = time.monotonic()
         member = self.member
-        early = member.parts.early_stop
-        size = _issues_at_once(64, member)
-        parts = np.array_split(member.origins(early), max(1, member.origins(early).size // size))
+        early_stop = member.parts.early_stop
+        origins = member.origins(early_stop)
+        size = _count_issues_at_once(64, member)
+        parts = np.array_split(origins, max(1, origins.size // size))
         losses: list[float] = []
         with torch.inference_mode():
             for part in parts:
                 if losses and time.monotonic() > until_s:
                     self._refuse()
-                losses.append(float(self.loss(member, early, part)))
-        self._judging_s = time.monotonic() - begun
+                losses.append(float(self.loss(member, early_stop, part)))
+        self._validation_s = time.monotonic() - begun
         return float(np.mean(losses))
 
-    def _batches(self, order: np.random.Generator) -> Iterator[tuple[Member, Ints]]:
-        found = []
+    def _iter_batches(self, random: np.random.Generator) -> Iterator[tuple[Member, Ints]]:
+        batches = []
         for member in (self.member, *self.replayed):
-            size = _issues_at_once(self.settings.batch, member)
-            shuffled = order.permutation(member.origins(member.parts.fit))
-            found += [(member, np.sort(shuffled[i : i + size])) for i in range(0, shuffled.size, size)]
-        turns = order.permutation(len(found)) if self.replayed else range(len(found))
-        for turn in turns:
-            yield found[turn]
+            size = _count_issues_at_once(self.settings.batch, member)
+            shuffled = random.permutation(member.origins(member.parts.fit))
+            batches += [(member, np.sort(shuffled[i : i + size])) for i in range(0, shuffled.size, size)]
+        order = random.permutation(len(batches)) if self.replayed else range(len(batches))
+        for number in order:
+            yield batches[number]
 
-    def _copy(self) -> dict[str, Tensor]:
+    def _copy_weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
 
 
-def _issues_at_once(most: int, member: Member) -> int:
-    """Issue times of one step, so that its windows stay within `MOST_WINDOWS`."""
+def _count_issues_at_once(most: int, member: Member) -> int:
+    """Return how many issue times one step reads: at most `most`, and at most `MOST_WINDOWS` windows."""
     return max(1, min(most, MOST_WINDOWS // int(member.values.shape[1])))

@@ -227,14 +227,14 @@ def test_many_stations_are_read_in_small_steps_and_within_the_time():
     many = Member(prepare("gru", wide, parts, HORIZONS[:1], small), wide.values, parts)
     few = replace(many, values=wide.values[:, :128])
     learner = Learner(build_network(many.recipe), many, small, [few])
-    sizes = {(m.values.shape[1], at.size) for m, at in learner._batches(rng)}
+    sizes = {(m.values.shape[1], at.size) for m, at in learner._iter_batches(rng)}
     assert max(size for stations, size in sizes if stations == 900) == MOST_WINDOWS // 900
     assert max(size for stations, size in sizes if stations == 128) == small.batch, "no other steps up to 128 stations"
     with pytest.raises(ForecastingError, match=r"gru needs more than half of the 0 s to read 900 stations once"):
         learner.run(time.monotonic(), None)
 
 
-def test_the_time_of_judging_is_kept_from_that_of_learning(monkeypatch):
+def test_the_time_limit_includes_the_final_validation(monkeypatch):
     settings = replace(QUICK, time_limit_s=1000.0)
     made = Member(prepare("gru", PANEL, PARTS, HORIZONS, settings), PANEL.values, PARTS)
     learner = Learner(build_network(made.recipe), made, settings)
@@ -246,13 +246,13 @@ def test_the_time_of_judging_is_kept_from_that_of_learning(monkeypatch):
 
     monkeypatch.setattr("forecasting.neural.learner.make_examples", slow)
     monkeypatch.setattr("forecasting.neural.learner.time", SimpleNamespace(monotonic=lambda: clock_s[0]))
-    judged = PARTS.early_stop.origins.size + PARTS.calibration.origins.size
-    assert learner._time_judging() == pytest.approx(judged / 16)
+    final_issues = PARTS.early_stop.origins.size + PARTS.calibration.origins.size
+    assert learner._estimate_final_time() == pytest.approx(final_issues / 16)
     learner.settings = replace(settings, time_limit_s=1.0)
     with pytest.raises(ForecastingError, match="gru needs more than half of the 1 s"):
         learner.run(clock_s[0], None)
     learner.settings = settings
-    monkeypatch.setattr(learner, "_time_judging", lambda: 1000.0)
+    monkeypatch.setattr(learner, "_estimate_final_time", lambda: 1000.0)
     assert learner.run(clock_s[0], None)[1] == "time limit"
 
 

@@ -1,4 +1,4 @@
-"""GRU whose gates see the neighbours through two graphs (Seo et al. 2018 GConvGRU; Jiang et al. 2020 GC-GRU-N)."""
+"""GRU whose gates read the neighbours in two graphs (Seo et al. 2018 GConvGRU; Jiang et al. 2020 GC-GRU-N)."""
 
 import torch
 from torch import Tensor, nn
@@ -7,10 +7,11 @@ from forecasting.neural.network import Shape, SiteNetwork, find_alive, mix
 
 
 class GraphGru(SiteNetwork):
-    """(B, S, W, F) -> (B, S, H, 5). A gate is linear in [own, neighbours by graph 1, neighbours by graph 2].
+    """Graph GRU, (B, S, W, F) -> (B, S, H, 5).
 
-    `supports` has shape (2, S, S). A station that is silent in a row sends zeros and its mask in that row, and one that
-    is silent in the whole window sends no state at all: the others are forecast as if it did not stand there.
+    A gate is linear in the values of the station and of its neighbours in each of the two graphs. A station without a
+    reading in a row contributes zeros and its mask in this row. A station without any reading in its window does not
+    affect the others.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -22,13 +23,13 @@ class GraphGru(SiteNetwork):
         self.make_head(shape)
 
     def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
-        """Quantiles of the scaled residual to `lld`."""
+        """Return the quantiles of the scaled residual."""
         batch, stations = rows.shape[:2]
         alive = find_alive(rows)
-        # stations lead, so that a graph is one matrix product for the whole batch
-        pushed = self.from_input(self._mix(rows.permute(1, 0, 2, 3)))
+        # Stations are the first axis, so that a graph is one matrix product for the whole batch.
+        projected = self.from_input(self._mix(rows.permute(1, 0, 2, 3)))
         state = rows.new_zeros(stations, batch, self.hidden)
-        for row in pushed.unbind(2):
+        for row in projected.unbind(2):
             update_in, reset_in, candidate_in = row.chunk(3, dim=-1)
             update_state, reset_state, candidate_state = self.from_state(self._mix(state * alive)).chunk(3, dim=-1)
             update = torch.sigmoid(update_in + update_state)

@@ -9,7 +9,7 @@ from forecasting.neural.network import Shape, StationNetwork
 
 
 class Recurrent(StationNetwork):
-    """(N, W, F) -> state after the last row (N, hidden). Subclasses choose the recurrent layer."""
+    """Recurrent network, (N, W, F) -> (N, hidden). A subclass chooses the recurrent layer."""
 
     layer: Callable[..., nn.Module]
 
@@ -25,12 +25,12 @@ class Recurrent(StationNetwork):
 
 
 class Gru(Recurrent):
-    """GRU over one station's window, one set of weights for all stations (Cho et al. 2014, arXiv:1406.1078)."""
+    """GRU over the window of one station (Cho et al. 2014, arXiv:1406.1078)."""
 
     layer = nn.GRU
 
 
 class Lstm(Recurrent):
-    """LSTM over one station's window (Hochreiter and Schmidhuber 1997, Neural Computation 9)."""
+    """LSTM over the window of one station (Hochreiter and Schmidhuber 1997, Neural Computation 9)."""
 
     layer = nn.LSTM

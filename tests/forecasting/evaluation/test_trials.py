@@ -412,7 +412,7 @@ def test_a_record_too_short_for_a_network_is_scored_without_it():
     long = {"epochs": 1, "window": 150}
     (trial,) = run_trials(short, ["gru"], [DAY_S], folds=1, training=long, on_progress=said.append)
     assert {answer.model for answer in trial.answers} == {"persistence", "line", "combined"}
-    assert any("gru left out: 0 issue times see a window of 150" in line for line in said), said
+    assert any("gru left out: 0 issue times have a window of 150" in line for line in said), said
 
 
 def write_mixed(path, **steps_h):
