@@ -8,6 +8,7 @@ import numpy as np
 
 from forecasting.combination.combination import LINE, PERSISTENCE
 from forecasting.combination.run import Run, run
+from forecasting.data.components import group_components
 from forecasting.data.features import noise_floor
 from forecasting.data.series import Floats, Panel
 from forecasting.data.splits import Split, rolling_folds
@@ -51,11 +52,14 @@ def run_trials(
 
     Raises:
         UnknownModelError: A name is neither a network nor one of `ALWAYS`.
+        HorizonError: A horizon is shorter than the interval of the panel.
     """
     report = on_progress or (lambda _: None)
     networks = [name for name in dict.fromkeys(models) if name not in ALWAYS]
     for name in networks:
         load(name)  # an unknown name, or one whose package is not installed, is reported before the work starts
+    for horizon_s in horizons_s:
+        panel.steps(horizon_s)  # likewise a horizon that the panel cannot have
     # as in the service, networks read only the drivers that are named
     settings = {"covariates": (), **(training or {}), "seed": seed}
     for fold, parts in enumerate(rolling_folds(panel.values.shape[0], folds, last=last)):
@@ -87,7 +91,7 @@ def _run_fold(
         seconds[name] = time.perf_counter() - started
     on_progress(f"fold {fold + 1}: {COMBINED}")
     started = time.perf_counter()
-    combined = run(known, horizons_s, outside=fans)
+    combined = run(known, horizons_s, outside=fans, groups=group_components(known.stations))
     seconds[COMBINED] = time.perf_counter() - started
     by_model = {**combined.peers, COMBINED: combined.fans, **combined.outside_fans}
     values = known.values
@@ -101,6 +105,8 @@ def _run_fold(
         answers = []
         for name, model_fans in by_model.items():
             quantiles = model_fans[origins, :, index]
+            if name in fans and not np.isfinite(quantiles).any():
+                continue  # a network that was not trained for this horizon
             answers.append(Answer(name, quantiles[..., 2], quantiles, seconds.get(name, seconds[COMBINED])))
         yield Trial(
             fold=fold,

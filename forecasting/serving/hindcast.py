@@ -9,8 +9,10 @@ from forecasting.combination.run import run
 from forecasting.data.components import group_components
 from forecasting.data.series import Ints, Panel
 from forecasting.data.windows import last_value
+from forecasting.kinematics.extrapolation import measure_grid_noise
 from forecasting.reasons import Reason
 from forecasting.registry import COMBINED
+from forecasting.serving.limits import NOISE_ROWS, widen
 from forecasting.serving.networks import run_network
 from forecasting.serving.readiness import STALE_ROWS
 from forecasting.serving.records import Checkpoint, Forecast, name_quantiles
@@ -51,6 +53,7 @@ def forecast_past(
         for column, station in enumerate(panel.stations):
             if not age_rows[number, column] <= STALE_ROWS:
                 continue
+            noise = measure_grid_noise(panel.values[: origin + 1, column], NOISE_ROWS)
             for index, horizon_s in enumerate(horizons_s):
                 for model, model_fans in fans_by_model.items():
                     quantiles = model_fans[origin, column, index]
@@ -67,7 +70,7 @@ def forecast_past(
                             target_s=issued_s + panel.steps(horizon_s) * panel.step_s,
                             data_until_s=issued_s - panel.step_s * float(age_rows[number, column]),
                             data_value=float(newest[number, column]),
-                            **name_quantiles(quantiles),
+                            **name_quantiles(widen(quantiles, noise)),
                             baseline=LINE,
                             baseline_q50=baseline_q50,
                             shown=False,

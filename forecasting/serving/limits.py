@@ -1,4 +1,4 @@
-"""Physical limits on forecasts."""
+"""Physical limits on forecasts, and the least width of their intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +16,24 @@ NOISE_SIGMAS: Final = 3.0  # a difference of two readings smaller than this many
 LEAST_WIDTH: Final = 0.85  # share of the width that the noise of a reading requires; the noise is an estimate
 NOISE_ROWS: Final = 365  # newest rows from which the noise is measured
 _NO_LIMITS: Final = Limits()
+
+
+def widen(quantiles: Floats, noise: float) -> Floats:
+    """Return the quantiles of one target, with intervals that are not narrower than the noise of a reading.
+
+    Most readings of a logger that rounds are equal to the reading before, so that most past errors are 0.
+
+    >>> widen(np.array([0.0, 0.0, 0.0, 0.0, 5.0]), 1.0).round(2).tolist()
+    [-1.67, -1.09, 0.0, 1.09, 5.0]
+
+    Args:
+        quantiles: Shape (5,), ascending.
+        noise: Standard deviation of one reading.
+    """
+    least = quantiles[2] + LEAST_WIDTH * noise * NORMAL
+    widened: Floats = np.where(NORMAL < 0.0, np.minimum(quantiles, least), np.maximum(quantiles, least))
+    widened[2] = quantiles[2]
+    return widened
 
 
 def hold(quantiles: Floats, value: float, noise: float, limits: Limits) -> Floats:
@@ -44,19 +62,23 @@ def hold(quantiles: Floats, value: float, noise: float, limits: Limits) -> Float
 
 
 def hold_rows(panel: Panel, rows: Sequence[Forecast], limits: Mapping[str, Limits]) -> list[Forecast]:
-    """Return the forecasts within the limits of their stations; the reason of a forecast says if it was held."""
+    """Return the forecasts within the limits of their stations, with intervals of at least the noise of a reading.
+
+    The reason of a forecast says if a limit held it.
+    """
     noise_by_station: dict[str, float] = {}
     held_rows = []
     for row in rows:
-        station_limits = limits.get(row.station, _NO_LIMITS)
-        if station_limits == _NO_LIMITS:
-            held_rows.append(row)
-            continue
         if row.station not in noise_by_station:
             column = panel.values[:, panel.stations.index(row.station)]
             noise_by_station[row.station] = measure_grid_noise(column, NOISE_ROWS)
-        quantiles = np.array(row.quantiles)
-        held = hold(quantiles, row.data_value, noise_by_station[row.station], station_limits)
+        noise = noise_by_station[row.station]
+        quantiles = widen(np.array(row.quantiles), noise)
+        station_limits = limits.get(row.station, _NO_LIMITS)
+        if station_limits == _NO_LIMITS:
+            held_rows.append(replace(row, **name_quantiles(quantiles)))
+            continue
+        held = hold(quantiles, row.data_value, noise, station_limits)
         reasons = [*split_reason(row.reason)]
         if (held > quantiles).any():
             reasons.append(Reason("forecast.held_above", {"bound": (float(held[0]), panel.unit)}))

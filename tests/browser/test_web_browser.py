@@ -115,29 +115,29 @@ def find_bare(page):
     return [bare for text in texts for bare in bare_figures(text)]
 
 
-def add_kinematic(db):
-    """A kinematic issue of G2 after the newest of the others: what it replaces is drawn no more."""
+def add_unusual(db):
+    """Store an issue of G2 that is newer than the others and outside experience; it ends before a failure window."""
     with db.write() as c:
         key = next(one for one in load_series(c, "north-bench") if (one.station, one.quantity) == WITH_FAN)
         at = story.NOW + timedelta(minutes=1)
-        (last,) = (r for r in load_view(c, "latest_forecast", station="G2") if (r["model"], r["horizon_s"]) == LLD)
+        (last,) = (r for r in load_view(c, "latest_forecast", station="G2") if (r["model"], r["horizon_s"]) == SHOWN)
         value = last["data_value"]
         fan = {"q025": -2.0, "q10": -1.0, "q50": 0.0, "q90": 0.5, "q975": 1.0}
         same = {"series_id": key.id, "issued_at": at, "data_until": story.NOW, "as_of_received_at": at}
-        named = {"model": "kinematic", "model_hash": "", "baseline": "lld", "baseline_q50": value, "data_value": value}
-        told = {"shown": True, "reason": OUTSIDE, "novelty": 9.6, "replaces": "lld"}
+        named = {"model": "combined", "model_hash": "", "baseline": "line", "baseline_q50": value, "data_value": value}
+        told = {"shown": True, "reason": OUTSIDE, "novelty": 9.6}
         rows = []
         for day, width in ((1.0, 4.0), (7.0, 60.0)):
             aims = {"target_at": story.NOW + timedelta(days=day), "horizon_s": day * 86400.0}
             band = {name: value - 12.0 * day + widths * width for name, widths in fan.items()}
             rows.append(ForecastRow(**same, **aims, **band, **named, **told))
         add_forecasts(c, rows)
-        add_withheld(c, [WithheldRow(key.id, "kinematic", TOO_FAR), WithheldRow(key.id, "lstm", "not trained yet")], at)
+        add_withheld(c, [WithheldRow(key.id, "lstm", "not trained yet"), WithheldRow(key.id, "combined", TOO_FAR)], at)
 
 
-WITH_FAN, LLD = ("G2", "displacement_north"), ("lld", 86400.0)
-OUTSIDE = "outside experience: velocity 12 times the largest in calibration"
-TOO_FAR = "the failure window ends before 30 d: the motion cannot be foretold"
+WITH_FAN, SHOWN = ("G2", "displacement_north"), ("combined", 86400.0)
+OUTSIDE = "outside experience: velocity is 12 times the largest of the past"
+TOO_FAR = "the failure window ends before 30 d ahead, so that the motion cannot be forecast"
 
 
 def open_chart(w, base, query=""):
@@ -157,7 +157,7 @@ def wait_drawn(chart, act):
 
 def test_the_chart_of_a_site_holds_all_on_one_time_axis_in_silence(served, watch):
     base, db, *_ = served
-    add_kinematic(db)
+    add_unusual(db)
     w = watch()
     chart = open_chart(w, base)
     assert chart.locator("[data-span='2d']").get_attribute("aria-pressed") == "true", "an alert is open"
@@ -169,9 +169,9 @@ def test_the_chart_of_a_site_holds_all_on_one_time_axis_in_silence(served, watch
     assert "pore pressure P1, kPa" in titles
     assert chart.locator(".pane canvas").count() == len(titles)
     legend = chart.locator(".key").inner_text()
-    for word in ("forecast (lld)", "80 %", "95 %", "observed", "orange over 20 mm/day", "velocity in 2 d"):
+    for word in ("forecast (combined)", "80 %", "95 %", "observed", "orange over 20 mm/day", "velocity in 2 d"):
         assert word in legend
-    assert "does not beat lld" in chart.locator(".says").inner_text()
+    assert "weighted mean of experts, weights by past errors: line 80 %" in chart.locator(".says").inner_text()
     assert find_bare(w.page) == []
     # the level and marks along the foot, one of which opens its alert
     assert chart.locator(".foot .rb-2").count() >= 1

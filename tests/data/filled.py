@@ -48,7 +48,7 @@ from tests.data.rows import insert_rows
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PASSWORD = "correct horse battery"  # of ada (admin), bo (operator) and cy (viewer); dee is disabled
-HASHES = {name: (name[0] * 64) for name in ("lld", "persistence", "gru", "ae", "unet", "scene", "before")}
+HASHES = {name: (name[0] * 64) for name in ("combined", "persistence", "gru", "ae", "unet", "scene", "before")}
 ADA, BO = Actor("ada"), Actor("bo")
 STEP = timedelta(hours=6)
 
@@ -316,7 +316,7 @@ def _fill_forecasts(c: Connection, ids: dict[str, int], measured: dict[tuple[str
                 drift = (last - before) / 7.0 * horizon
                 for model, q50, shown in (
                     ("persistence", last, False),
-                    ("lld", last + drift, True),
+                    ("combined", last + drift, True),
                     ("gru", last + drift - bias, False),
                 ):
                     width = 1.5 + 2.0 * horizon
@@ -335,13 +335,15 @@ def _fill_forecasts(c: Connection, ids: dict[str, int], measured: dict[tuple[str
                             q975=q50 + 1.5 * width,
                             model=model,
                             model_hash=HASHES[model],
-                            baseline="lld",
+                            baseline="line",
                             baseline_q50=last + drift,
                             data_value=last,
                             shown=shown,
-                            reason={"gru": "does not beat lld on the last 30 days", "lld": "best baseline"}.get(
-                                model, "kept for comparison"
-                            ),
+                            reason={
+                                "combined": "weighted mean of experts, weights by past errors: line 80 %, gru 20 %",
+                                "gru": "output of the network gru, which has 20% of the combined forecast",
+                            }.get(model, f"simple forecast {model}, for comparison"),
+                            weight=0.2 if model == "gru" else None,
                             stage=None if k > 27 else "creep" if k > 10 else "progressive",
                         )
                     )
@@ -534,9 +536,9 @@ scene_unsure scene_hash=$scene tile=0 site=north-bench model_hash=$unet min_lon=
 def _fill_states(c: Connection, north: Site, lake: Site) -> None:
     rows = """
 forecast_chance site=north-bench criterion=forecast-1 station=G1 level=1 evaluated_at=+2m data_until=+0s window_s=86400
-    over_mm_per_day=5 chance_from=0.62 chance_to=0.62 probability=0.3 crossed=yes model=lld config_sha256=$north
+    over_mm_per_day=5 chance_from=0.62 chance_to=0.62 probability=0.3 crossed=yes model=combined config_sha256=$north
 forecast_chance site=north-bench criterion=forecast-1 station=G2 level=1 evaluated_at=+2m data_until=+0s window_s=86400
-    over_mm_per_day=5 chance_from=0 chance_to=0.025 probability=0.3 crossed=no model=lld config_sha256=$north
+    over_mm_per_day=5 chance_from=0 chance_to=0.025 probability=0.3 crossed=no model=combined config_sha256=$north
 rate_now site=north-bench criterion=velocity-1 station=G1 quantity=displacement unit=mm/day level=2 counted=yes
     newest_at=-7m rate=24.5 error=0.4 least=23.5 window_s=172800 bound=20 bound_level=2 next_level=3 next_bound=100
     next_rate=31 next_window_s=21600

@@ -163,7 +163,7 @@ def test_no_interval_is_narrower_than_what_a_logger_rounds_to():
     issue = issue_forecasts(Panel(0.0, DAY_S, ("A",), values), HORIZONS)
     shown = [row for row in issue.rows if row.shown]
     assert len(shown) == len(HORIZONS)
-    assert min(row.q90 - row.q10 for row in shown) > 0.3
+    assert min(row.q975 - row.q025 for row in shown) > 0.3
 
 
 HORIZONS_S = (DAY_S, 7 * DAY_S, 30 * DAY_S)

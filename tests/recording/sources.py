@@ -409,7 +409,7 @@ def forecasts(kind: str) -> Iterator[Row]:
     for life in lives():
         for now_s in moments(life, (0.8, 1.0), 2):
             rows, withheld = serve(life.samples, life.step_s, life.horizons_s, now_s)
-            names = ("q025", "q10", "q50", "q90", "q975", "shown", "model", "baseline_q50", "outside", "novelty")
+            names = ("q025", "q10", "q50", "q90", "q975", "shown", "model", "baseline_q50", "novelty")
             found: Figures = {f"{r.station} {r.horizon_s:g}": {k: getattr(r, k) for k in names} for r in rows}
             yield life.name, now_s, found | {"rows": len(rows), "withheld": len(withheld)}
 

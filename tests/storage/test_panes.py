@@ -51,7 +51,7 @@ def test_a_long_range_shows_the_extremes_and_the_newest_that_reading_one_by_one_
 def test_an_answer_holds_what_stands_beside_the_curve_and_marks_lead_to_their_alert(client, filled):  # noqa: F811
     found = client.get(f"{SITE}/panes/G1/displacement_north", params={"span": "60d"}).json()
     assert unfold(found["points"]["at"])[-1] == found["to"] == story.NOW.timestamp()
-    assert (found["points"]["value"][-1], found["forecast"]["model"]) == (pytest.approx(-111.4, abs=0.1), "lld")
+    assert (found["points"]["value"][-1], found["forecast"]["model"]) == (pytest.approx(-111.4, abs=0.1), "combined")
     assert found["forecast"]["targets"]["at"][0] > found["to"]
     assert {b["name"] for b in found["thresholds"]} == {"yellow", "orange", "red"}
     assert [b["value"] for b in found["velocity"]["bounds"]] == [2.0, 20.0, 100.0]

@@ -291,7 +291,7 @@ def spell_out(sql):
     values = {
         "$__timeFrom()": "'2025-12-01T00:00:00Z'",
         "$__timeTo()": "'2026-03-02T00:00:00Z'",
-        "($model)": "('lld', 'gru')",
+        "($model)": "('combined', 'gru')",
         "$site": "north-bench",
         "$station": "G1",
         "$quantity": "displacement_north",

@@ -55,11 +55,11 @@ def test_series_are_what_the_store_says_and_ranges_are_checked(client):
 def test_chart_holds_fan_thresholds_scores_flags_and_reasons(client):
     found = client.get("/api/v1/sites/north-bench/panes/G1/displacement_north", params={"span": "60d"}).json()
     fan = found["forecast"]
-    assert (fan["model"], fan["reason"]) == ("lld", "best baseline")
+    assert fan["model"] == "combined"
+    assert fan["reason"] == "weighted mean of experts, weights by past errors: line 80 %, gru 20 %"
     t = fan["targets"]
     rows = zip(t["q025"], t["q10"], t["q50"], t["q90"], t["q975"], strict=True)
     assert all(a < b < c < d < e for a, b, c, d, e in rows)
-    assert {"model": "gru", "reason": "does not beat lld on the last 30 days"}.items() <= found["others"][0].items()
     assert {row["name"] for row in found["thresholds"]} == {"yellow", "orange", "red"}
     assert set(found["scores"]["detector"]) == {"persistence-z", "lstm-ae"}
     assert {m["kind"] for m in found["marks"]} >= {"level", "event", "report"}
@@ -152,7 +152,7 @@ def test_api_lists(client, filled):
     assert ([s["footprints"] for s in scenes], "out_dir" in scenes[0]) == ([3, 1], False)
     polygons = client.get(f"/api/v1/sites/north-bench/scenes/{scenes[0]['scene_hash']}").json()
     assert polygons["features"][0]["geometry"]["type"] == "Polygon"
-    assert client.get("/api/v1/sites/north-bench/forecasts", params={"shown": True}).json()[0]["model"] == "lld"
+    assert client.get("/api/v1/sites/north-bench/forecasts", params={"shown": True}).json()[0]["model"] == "combined"
     history = client.get("/api/v1/sites/north-bench/forecasts/G1/displacement_north/history").json()
     assert history[0]["observed"] is None
     (anomaly, *_) = client.get("/api/v1/sites/north-bench/anomalies", params={"alerted": True}).json()

@@ -1,8 +1,8 @@
-"""Processor seconds of forecasts of satellite points as the service runs them: pieces of 5,000 series, a job each.
+"""Processor seconds of forecasts of satellite points as the service runs them: pieces of 2,000 series, a job each.
 
     python -m tests.bench.service.bench_points [--pieces 4]
 
-Persistence and `lld`, one horizon, 90 acquisitions. Reading the answer is the service's own part; all else can run on a cluster.
+The combined forecast and the simple ones, one horizon, 90 acquisitions. Reading the answer is the service's own part; all else can run on a cluster.
 """  # noqa: E501
 
 import resource
@@ -19,13 +19,12 @@ from tests.bench.record import SERVICE_RESULTS, parse_options
 ROWS, STEP_S = 90, 6 * 86400.0
 
 
-def draw(points: int) -> tasks.SiteForecastRequest:
+def draw(points: int) -> tasks.PanelForecastRequest:
     """Random walks with a drift."""
     chance, times = np.random.default_rng(7), array("d", (STEP_S * k for k in range(ROWS)))
     walks = {f"P{k:07d}": array("d", chance.normal(-0.2, 1.0, ROWS).cumsum().tobytes()) for k in range(points)}
     whole = tasks.SiteRecord({name: (times, walk) for name, walk in walks.items()}, STEP_S, (ROWS - 1) * STEP_S)
-    models = tuple(tasks.ModelRequest(name, name) for name in ("persistence", "lld"))
-    return tasks.SiteForecastRequest(whole, (STEP_S,), models, {})
+    return tasks.PanelForecastRequest(whole, (STEP_S,))
 
 
 def main() -> None:
@@ -39,7 +38,7 @@ def run_here(count: int) -> dict[str, Any]:
     """A few pieces, one after the other."""
     pieces = tasks.split_points(draw(tasks.POINTS_AT_ONCE * count))
     own_s, rows = time.process_time(), 0
-    for answer in compute.run_all(tasks.FORECAST_SITE, pieces, 600):
+    for answer in compute.run_all(tasks.FORECAST_PANEL, pieces, 600):
         rows += len(answer.rows)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {

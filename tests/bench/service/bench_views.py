@@ -117,9 +117,10 @@ def fill_forecasts(c: Connection) -> None:
             "INSERT INTO forecast (series_id, issued_at, data_until, as_of_received_at, target_at, horizon_s, q025, q10, q50, q90, q975,"  # noqa: E501
             " model, model_hash, baseline, baseline_q50, data_value, shown, reason)"
             f" SELECT s.id, {f.instant(issued)}, {f.instant(issued)}, {f.instant(issued)}, {f.instant(f'{issued} + h.h * 86400')}, h.h * 86400.0,"  # noqa: E501
-            f" 1, 2, 3, 4, 5, m.m, '{'a' * 64}', 'lld', 3.1, 2.5, m.m = 'lld', 'bench' FROM series s CROSS JOIN {f.numbers(issues)} n"  # noqa: E501
+            f" 1, 2, 3, 4, 5, m.m, '{'a' * 64}', 'line', 3.1, 2.5, m.m = 'combined', 'bench' FROM series s CROSS JOIN {f.numbers(issues)} n"  # noqa: E501
             " CROSS JOIN (SELECT 1 AS h UNION ALL SELECT 7 UNION ALL SELECT 30) h"
-            f" CROSS JOIN (SELECT 'lld' AS m UNION ALL SELECT 'gru' UNION ALL SELECT 'persistence') m WHERE {where}"
+            f" CROSS JOIN (SELECT 'combined' AS m UNION ALL SELECT 'gru' UNION ALL SELECT 'persistence') m"
+            f" WHERE {where}"
         )
         f.run(
             "INSERT INTO anomaly (series_id, at, detector, score, threshold, budget, kind, alerted, scored_at)"
@@ -238,7 +239,7 @@ def fill_network(c: Connection, stations: int, days: int = 365) -> None:
         "INSERT INTO forecast (series_id, issued_at, data_until, as_of_received_at, target_at, horizon_s, q025, q10, q50, q90, q975,"  # noqa: E501
         " model, model_hash, baseline, baseline_q50, data_value, shown, reason)"
         f" SELECT s.id, {f.instant(issued)}, {f.instant(issued)}, {f.instant(issued)}, {f.instant(f'{issued} + 86400')}, 86400.0,"  # noqa: E501
-        f" 1, 2, 3, 4, 5, 'lld', '', 'lld', 3.1, 2.5, 1 = 1, 'bench' FROM series s CROSS JOIN {f.numbers(30)} n WHERE s.site LIKE 'net%'"  # noqa: E501
+        f" 1, 2, 3, 4, 5, 'combined', '', 'line', 3.1, 2.5, 1 = 1, 'bench' FROM series s CROSS JOIN {f.numbers(30)} n WHERE s.site LIKE 'net%'"  # noqa: E501
     )
     f.run(
         "INSERT INTO movement (series_id, at, stage, trend, reasons, state)"

@@ -28,7 +28,7 @@ def fact(middle, half=6.0, quantity="displacement", days=1.0, **more):
     """A forecast of so much motion, even to both sides: `half` to the 10 and 90 % quantiles."""
     outer = half * 1.959964 / 1.281552
     values = {"q025": -outer, "q10": -half, "q50": 0.0, "q90": half, "q975": outer}
-    given = {"station": "A", "quantity": quantity, "data_value": 100.0, "model": "auto", "shown": True}
+    given = {"station": "A", "quantity": quantity, "data_value": 100.0, "model": "combined", "shown": True}
     given |= {"data_until_s": NOW_S - 3600.0, "target_s": NOW_S + days * DAY_S - 3600.0, "horizon_s": days * DAY_S}
     return ForecastFact(**given | {k: 100.0 + middle + v for k, v in values.items()} | more)
 

@@ -85,7 +85,7 @@ def test_every_detector_without_a_network_is_counted_and_served(database: Databa
     assert all(compared_with(name, "") for name in list_served())
     assert set(PASTS.values()) <= WORDS, "a phrase has no translation"
     site = declare(database, SITE, *CHEAP, budget=float(len(set(CHEAP) - set(CHECKS))))
-    site = replace(site, forecast=replace(site.forecast, models=("auto",)))
+    site = replace(site, forecast=replace(site.forecast, models=()))
     now = fill(database, site, 600)
     untrained = anomaly.run(database, service, site, now)
     for name in set(list_rules()) - set(CARRIED_OVER):

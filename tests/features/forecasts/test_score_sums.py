@@ -76,7 +76,7 @@ def write_plain(d):
         f" WINDOW newest AS ({order} ROWS BETWEEN 29 PRECEDING AND CURRENT ROW)",
         "latest_forecast": f"""SELECT {series}, f.model, f.issued_at, f.horizon_s, f.q50 FROM series s
 JOIN forecast f ON f.series_id = s.id WHERE NOT f.hindcast AND f.issued_at = (SELECT max(g.issued_at) FROM forecast g
-  WHERE g.series_id = s.id AND g.model = f.model AND NOT g.hindcast) AND (f.model <> 'kinematic' OR f.issued_at =
+  WHERE g.series_id = s.id AND g.model = f.model AND NOT g.hindcast) AND (f.model <> 'combined' OR f.issued_at =
   (SELECT max(g.issued_at) FROM forecast g WHERE g.series_id = s.id AND NOT g.hindcast))""",
     }
 

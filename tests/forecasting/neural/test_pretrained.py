@@ -17,8 +17,9 @@ from forecasting.neural.training import train_network
 from forecasting.neural.tuning import fine_tune
 from forecasting.reasons import reason_from_json
 from forecasting.registry import PRETRAINED, list_networks, load, reads_stations_together
-from forecasting.serving import jobs
-from forecasting.serving.records import TrainingRequest
+from forecasting.serving.issue import issue_forecasts
+from forecasting.serving.records import Checkpoint, TrainingRequest
+from forecasting.serving.training import train
 from monitor.text.reasons import convert_reason
 
 STEP_S = 11 * DAY_S
@@ -79,85 +80,88 @@ def test_forty_rows_are_enough_whatever_their_interval_and_the_future_changes_no
     np.testing.assert_allclose(double.quantiles(2 * panel.values, origins), 2 * found, rtol=1e-4, atol=1e-3)
 
 
-def test_training_serves_forty_rows_only_through_the_gate_and_others_name_the_way(tmp_path):
-    asked = TrainingRequest("pretrained-lstm", (*H, 30 * STEP_S), tmp_path)
-    made = jobs.train(creeping(40), asked)
-    assert made.card["training"]["begun_from"] == "shipped weights"
-    assert list(made.card["dropped_horizons"]) == [f"{30 * STEP_S:.0f}"]
-    for gate in made.card["gates"].values():
-        assert not gate["shown"]
-        assert "issue times" in convert_reason(reason_from_json(gate["reason"])), (
-            "fewer than 30 rows are judged: nothing is shown"
-        )
-    assert jobs.train(creeping(40), replace(asked, folder=tmp_path / "again")).model_hash == made.model_hash
+def test_shipped_weights_serve_forty_rows_and_others_name_the_way(tmp_path):
+    request = TrainingRequest("pretrained-lstm", (*H, 30 * STEP_S), tmp_path)
+    trained = train(creeping(40), request)
+    assert trained.card["training"]["begun_from"] == "shipped weights"
+    assert list(trained.card["dropped_horizons"]) == [f"{30 * STEP_S:.0f}"]
+    assert train(creeping(40), replace(request, folder=tmp_path / "again")).model_hash == trained.model_hash
     beside = [replace(creeping(50, seed=3, step_s=30 * DAY_S), start_s=-1500 * DAY_S), creeping(8)]
-    assert jobs.train(creeping(60), replace(asked, horizons_s=H), replay=beside).card["training"]["replayed"] == 1
-    out = jobs.forecast(creeping(60), "pretrained-lstm", H, checkpoint=made.path)
-    assert {(r.station, r.horizon_s, r.shown) for r in out.rows if r.model == "pretrained-lstm"} == {
-        (s, h, False) for s in "AB" for h in H
-    }
-    judged = jobs.train(creeping(161), replace(asked, horizons_s=H, folder=tmp_path / "longer")).card["gates"]
-    assert all(gate["origins"] >= 30 for gate in judged.values())
-    with pytest.raises(NotEnoughDataError, match=r"39 observations at most, 40 are needed: simple forecasts only$"):
-        jobs.train(creeping(39), asked)
+    assert train(creeping(60), replace(request, horizons_s=H), replay=beside).card["training"]["replayed"] == 1
+    checkpoint = Checkpoint("pretrained-lstm", trained.model_hash, trained.path)
+    issue = issue_forecasts(creeping(60), H, checkpoints=[checkpoint])
+    rows = [row for row in issue.rows if row.model == "pretrained-lstm"]
+    assert {(row.station, row.horizon_s, row.shown) for row in rows} == {(s, h, False) for s in "AB" for h in H}
+    assert {row.model for row in issue.rows if row.shown} == {"combined"}
+    with pytest.raises(NotEnoughDataError, match=r"39 observations at most, 40 are needed: no network can be trained$"):
+        train(creeping(39), request)
     with pytest.raises(NotEnoughDataError, match=r"161 .* 200 are needed: .* or pretrained-lstm from 40 on"):
-        jobs.train(creeping(161), replace(asked, model="lstm"))
+        train(creeping(161), replace(request, model="lstm"))
+
+
+def test_a_network_with_too_few_own_errors_has_no_row_and_moves_nothing_yet(tmp_path):
+    """After a training on 40 rows, 8 rows are unseen: they give the network a share, and no interval of its own."""
+    trained = train(creeping(40), TrainingRequest("pretrained-lstm", H, tmp_path))
+    checkpoint = Checkpoint("pretrained-lstm", trained.model_hash, trained.path)
+    issue = issue_forecasts(creeping(40), H, checkpoints=[checkpoint])
+    assert not issue.failed
+    assert {row.model for row in issue.rows} == {"combined", "persistence", "line"}
 
 
 def test_a_network_may_begin_with_the_weights_of_another_site(tmp_path):
     days, near = (DAY_S, 7 * DAY_S), creeping(300, seed=1, step_s=DAY_S)
     asked = TrainingRequest("gru", days, tmp_path, epochs=1, stride=8)
-    first = jobs.train(near, asked)
+    first = train(near, asked)
     other = creeping(260, seed=2, step_s=DAY_S, stations=3)
     earlier = replace(near, start_s=-300 * DAY_S)
     short, slow = creeping(8, step_s=DAY_S), creeping(300, step_s=30 * DAY_S)  # neither can teach these horizons
-    tuned = jobs.train(other, replace(asked, start=first.path), replay=[earlier, near, short, slow])
+    tuned = train(other, replace(asked, start=first.path), replay=[earlier, near, short, slow])
     assert (tuned.card["training"]["begun_from"], tuned.card["training"]["replayed"]) == (first.model_hash, 1)
-    alone = jobs.train(other, replace(asked, start=first.path))
+    alone = train(other, replace(asked, start=first.path))
     assert len({first.model_hash, tuned.model_hash, alone.model_hash}) == 3
     # rows of the time that judges the network here teach it nothing
     later = replace(near, start_s=near.start_s - 40 * DAY_S)
     ends = 40 + split(260).fit.end
     cut = replace(later, values=np.where(np.arange(300)[:, None] < ends, later.values, -1e4))
-    one, two = (jobs.train(other, replace(asked, start=first.path), replay=[each]) for each in (later, cut))
+    one, two = (train(other, replace(asked, start=first.path), replay=[each]) for each in (later, cut))
     assert (one.card["training"]["replayed"], one.model_hash) == (1, two.model_hash)
     with pytest.raises(ForecastingError, match="lstm cannot begin with the weights of gru"):
-        jobs.train(other, replace(asked, model="lstm", start=first.path))
+        train(other, replace(asked, model="lstm", start=first.path))
     with pytest.raises(ForecastingError, match="replay serves networks of motion alone"):
         rain = DriverRows(("R1.rain",), ("rain",), np.ones((300, 1)))
-        wet = jobs.train(replace(near, drivers=rain), replace(asked, folder=tmp_path / "wet"))
-        jobs.train(other, replace(asked, start=wet.path), replay=[earlier])
+        wet = train(replace(near, drivers=rain), replace(asked, folder=tmp_path / "wet"))
+        train(other, replace(asked, start=wet.path), replay=[earlier])
     with pytest.raises(ForecastingError, match="looks 1 d, 7 d ahead"):
-        jobs.train(other, replace(asked, horizons_s=days[:1], start=first.path))
+        train(other, replace(asked, horizons_s=days[:1], start=first.path))
 
 
 def test_a_network_that_goes_on_from_itself_begins_anew_where_it_no_more_fits(tmp_path):
     days, record = (DAY_S, 7 * DAY_S), creeping(240, seed=1, step_s=DAY_S)
     asked = TrainingRequest("gru", days, tmp_path, epochs=1, stride=8)
-    narrow = jobs.train(record, replace(asked, horizons_s=days[:1]))
+    narrow = train(record, replace(asked, horizons_s=days[:1]))
     on = replace(asked, start=narrow.path, own_start=True)
-    wider = jobs.train(record, on).card
+    wider = train(record, on).card
     assert (
         convert_reason(reason_from_json(wider["training"]["begun_from"]))
         == "anew: the gru to begin with looks 1 d ahead, 1 d, 7 d can be learnt here"
     )
-    assert list(wider["gates"]) == ["86400", "604800"]
-    other = jobs.train(record, replace(on, own_start=False)).card
+    assert wider["config"]["horizons_s"] == [DAY_S, 7 * DAY_S]
+    other = train(record, replace(on, own_start=False)).card
     assert other["training"]["begun_from"] == narrow.model_hash
     assert other["dropped_horizons"] == {"604800": "the network to begin with was not trained for it"}
     wet = replace(record, drivers=DriverRows(("R1.rain",), ("rain",), np.ones((240, 1))))
     on = replace(on, horizons_s=days[:1])
-    rained = jobs.train(wet, on)
+    rained = train(wet, on)
     assert (
         convert_reason(reason_from_json(rained.card["training"]["begun_from"]))
         == "anew: the gru to begin with was trained with other drivers"
     )
-    assert jobs.train(wet, replace(on, start=rained.path)).card["training"]["begun_from"] == rained.model_hash
-    dry = jobs.train(record, replace(on, start=rained.path)).card["training"]["begun_from"]
+    assert train(wet, replace(on, start=rained.path)).card["training"]["begun_from"] == rained.model_hash
+    dry = train(record, replace(on, start=rained.path)).card["training"]["begun_from"]
     assert convert_reason(reason_from_json(dry)) == "anew: the gru to begin with was trained with other drivers"
     coarse = creeping(240, seed=1, step_s=DAY_S / 2)
     with pytest.raises(ForecastingError, match=r"reads a row every 1 d, here is one every 12 h"):
-        jobs.train(coarse, replace(on, own_start=False))
+        train(coarse, replace(on, own_start=False))
 
 
 def test_networks_that_read_stations_together_are_listed():

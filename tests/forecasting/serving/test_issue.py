@@ -231,3 +231,39 @@ def test_unreadable_numbers_are_refused_by_name() -> None:
     issue = issue_forecasts(make_panel(values), (DAY_S,))
     assert not [row for row in issue.rows if row.shown]
     assert issue.withheld[0].reason == Reason("forecast.boundless")
+
+
+@pytest.mark.parametrize("rate_mm", [0.0, 0.1])
+@pytest.mark.parametrize("rows_since", [3, 10])
+def test_a_step_is_no_motion(rate_mm: float, rows_since: int) -> None:
+    """Three readings after a step of 50 noises, forecasts go on from the new level at the rate of before."""
+    rows = 240 + rows_since
+    values = rate_mm * np.arange(float(rows)) + np.random.default_rng(1).normal(0.0, 1.0, rows)
+    values[240:] += 50.0
+    issue = issue_forecasts(make_panel(values[:, None]), (DAY_S, 7 * DAY_S))
+    for row in issue.rows:
+        if row.shown:
+            expected = 50.0 + rate_mm * (rows - 1 + row.horizon_s / DAY_S)
+            assert row.q025 <= expected <= row.q975
+            assert abs(row.q50 - expected) < 4.0
+
+
+def test_a_station_is_forecast_from_a_reading_of_three_rows_ago() -> None:
+    values = make_creep(120, stations=2)
+    values[-3:, 1] = np.nan
+    issue = issue_forecasts(make_panel(values), (DAY_S,))
+    assert not issue.withheld
+    row = find_row(issue, COMBINED, DAY_S, "S1.displacement")
+    assert row.data_until_s == 116 * DAY_S
+    assert row.data_value == values[116, 1]
+    assert row.target_s == 120 * DAY_S
+
+
+def test_intervals_are_not_narrower_than_what_a_logger_rounds_to() -> None:
+    """Most readings are equal to the one before, so that most past errors are 0."""
+    values = np.round(0.05 * np.arange(300.0))[:, None]
+    issue = issue_forecasts(make_panel(values), (DAY_S, 7 * DAY_S))
+    past = forecast_past(make_panel(values), (DAY_S, 7 * DAY_S), np.array([299]))
+    for rows in (issue.rows, past):
+        assert len(rows) == 6
+        assert min(row.q975 - row.q025 for row in rows) > 0.3
