@@ -31,7 +31,7 @@ SITE = (
     + criterion("level", series="E1.crack_opening", red={"over": 500.0}, author="test", reason="red can be reached")
     # one reading may ask for it: rain that is missing can only add
     + criterion("rain_sum", series="R1.rain", **bounds(yellow="60 24h"), author="test", reason="one reading")
-    + table("[forecast]", models=["auto", "gru"], horizons=["6h"])
+    + table("[forecast]", models=["gru"], horizons=["6h"])
     + table("[fusion]", top_needs=1)
     + table("[[recipient]]", name="duty", channels=["log"], levels=["yellow", "orange", "red"])
 )
@@ -167,7 +167,7 @@ def without_models(service: Service, bare: Path, folder: Path) -> None:
     assert read[0] == 0, read
     assert issued[0] == 0, issued
     assert int(issued[1].split()[0]) >= 3, issued
-    assert "gru not trained: PyTorch is not installed" in issued[1]
+    assert "E1: not trained: PyTorch is not installed" in issued[1]
     assert "scene: no footprints" in added[1], added  # an index between dates serves where there are no weights
     assert "pip install 'slopeward[weights]'" in added[1]
     assert checked[0] == 0, checked

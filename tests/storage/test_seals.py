@@ -27,7 +27,7 @@ SEALED = load_sealed_tables()
 READINGS = "series observation observation_flag series_latest point_set point point_observation point_delivery"
 RECEIVED = "rejected_message quarantine_source sequence_state sequence_gap source_poll source_file outage"
 COMPUTED = (
-    "forecast forecast_withheld forecast_score forecast_month model conformal_state failure_time movement"
+    "forecast forecast_withheld forecast_score forecast_month model failure_time movement"
     " season anomaly reading_gap"
     " scene scene_footprint scene_change scene_unsure"
 )

@@ -342,4 +342,4 @@ def test_every_command_of_the_tutorial_does_what_it_says(tmp_path, monkeypatch, 
         shown = c.exec_driver_sql("SELECT count(*) > 3, min(horizon_s) FROM latest_forecast WHERE shown").one()
         assert shown == (1, 86400.0)
         withheld = c.exec_driver_sql("SELECT DISTINCT reason FROM forecast_withheld").scalars()
-        assert not [reason for reason in withheld if "stale" in reason]
+        assert not [reason for reason in withheld if "older than" in reason]
