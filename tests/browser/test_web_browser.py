@@ -169,7 +169,7 @@ def test_the_chart_of_a_site_holds_all_on_one_time_axis_in_silence(served, watch
     assert "pore pressure P1, kPa" in titles
     assert chart.locator(".pane canvas").count() == len(titles)
     legend = chart.locator(".key").inner_text()
-    for word in ("forecast (combined)", "80 %", "95 %", "observed", "orange over 20 mm/day", "velocity in 2 d"):
+    for word in ("forecast", "80 %", "95 %", "observed", "orange over 20 mm/day", "velocity in 2 d"):
         assert word in legend
     assert "weighted mean of experts, weights by past errors: line 80 %" in chart.locator(".says").inner_text()
     assert find_bare(w.page) == []

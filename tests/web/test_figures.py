@@ -162,7 +162,7 @@ def test_api_lists(client, filled):
 
 def test_forecasts_are_held_to_account(client):
     text = client.get("/sites/north-bench/forecasts").text
-    assert "Whether the fan keeps up" in text
+    assert "Whether the intervals hold" in text
     scores = client.get("/sites/north-bench/forecasts/scores").text
     assert "2026-02" in scores
     assert "95 %" in scores

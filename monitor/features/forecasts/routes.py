@@ -24,6 +24,13 @@ pages = APIRouter(include_in_schema=False)
 api = APIRouter(prefix="/api/v1")
 
 
+class NetworkShare(NamedTuple):
+    """What a network contributes to a forecast that is shown."""
+
+    model: str
+    weight: float  # 0 to 1
+
+
 class ForecastWorth(NamedTuple):
     """How good the forecasts of a model were, compared with a straight line: mean absolute errors."""
 
@@ -39,14 +46,20 @@ def list_shown(
     """Return the shown forecasts by series and horizon, control stations last.
 
     Args:
-        rows: rows of the view `latest_forecast` that are shown.
+        rows: rows of the view `latest_forecast`.
         skill: rows of the view `forecast_skill`.
         controls: stations on stable ground.
     """
     scored: dict[tuple[str, ...], list[Any]] = {}
     for row in skill:
         scored.setdefault((row["station"], row["quantity"], str(row["horizon_s"]), row["model"]), []).append(row)
-    shown = [row for row in rows if row["q10"] is not None and row["q90"] is not None]
+    shown: list[IssuedForecastRow] = []
+    shares: dict[tuple[str, str, str, str], list[NetworkShare]] = {}
+    for row in rows:
+        if row["shown"] and row["q10"] is not None and row["q90"] is not None:
+            shown.append(row)
+        if row["weight"] is not None:
+            shares.setdefault(_find_target(row), []).append(NetworkShare(row["model"], row["weight"]))
     found: list[Mapping[str, Any]] = [
         {
             "station": row["station"],
@@ -55,6 +68,7 @@ def list_shown(
             "horizon_s": row["horizon_s"],
             "target_at": row["target_at"],
             "model": row["model"],
+            "networks": shares.get(_find_target(row), []),
             "moved": (row["q50"] or 0.0) - row["data_value"],
             "low": (row["q10"] or 0.0) - row["data_value"],
             "high": (row["q90"] or 0.0) - row["data_value"],
@@ -66,6 +80,11 @@ def list_shown(
         for row in shown
     ]
     return sorted(found, key=lambda r: (r["station"] in controls, r["station"], r["quantity"], r["horizon_s"]))
+
+
+def _find_target(row: IssuedForecastRow) -> tuple[str, str, str, str]:
+    """Return what the rows of one issue for one target have in common."""
+    return row["station"], row["quantity"], row["issued_at"], row["target_at"]
 
 
 def _compare(model_rows: Sequence[Any] | None, line_rows: Sequence[Any] | None) -> ForecastWorth | None:
@@ -115,8 +134,8 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
         declared = seen.declared
         awaited = list_awaited(c, filter(None, [declared]), seen.now)
         units = {(s.station, s.quantity): s.unit for s in load_series(c, site)}
-        newest = [row for row in load_view(c, "latest_forecast", IssuedForecastRow, site=site) if row["shown"]]
-        compared = frozenset({STRAIGHT_LINE, *(row["model"] for row in newest)})
+        newest = load_view(c, "latest_forecast", IssuedForecastRow, site=site, order_by=("model",))
+        compared = frozenset({STRAIGHT_LINE, *(row["model"] for row in newest if row["shown"])})
         worth = load_view(c, "forecast_skill", site=site, model=compared)
         lacks = load_view(
             c, "why_not_shown", WhyNotShownRow, order_by=("station", "quantity", "model"), limit=1000, site=site
@@ -154,7 +173,7 @@ def show_scores(request: Request, site: str, of: Annotated[str, Query()] = "") -
 def list_forecasts(
     request: Request, site: str, station: str | None = None, shown: bool | None = None, limit: Limit = 200
 ) -> list[IssuedForecastRow]:
-    """Newest issue of every model; `shown` = what the service stands for, `reason` says why or why not."""
+    """Newest issue of every model. `shown` marks the combined forecast, `weight` is the share of a network in it."""
     which: dict[str, Any] = {"site": site} | ({"station": station} if station else {})
     order = ["station", "quantity", "model", "horizon_s"]
     with read_site(request, site) as seen:
@@ -164,7 +183,7 @@ def list_forecasts(
 
 @api.get("/sites/{site}/forecasts/why-not-shown", tags=["forecasts"], response_model=list[dict[str, Any]])
 def list_why_not_shown(request: Request, site: str) -> list[WhyNotShownRow]:
-    """Each series and model without a shown forecast: why, what is lacking, when it can be shown at the earliest."""
+    """Each series and model without a forecast: why, what is missing, and when it can exist at the earliest."""
     with read_site(request, site) as seen:
         return load_view(
             seen.c, "why_not_shown", WhyNotShownRow, order_by=("station", "quantity", "model"), limit=1000, site=site

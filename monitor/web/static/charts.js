@@ -89,7 +89,7 @@
         dash: "dash",
         dots: 2.5,
         width: 2,
-        name: tr("forecast ({model})", { model: f.forecast.model }),
+        name: tr("forecast"),
         text: (k) => {
           if (k === 0) {
             return `${show(f.forecast.data_value, unit)} ${unit}`;
@@ -302,8 +302,7 @@
     const parts = [];
     if (f.forecast) {
       parts.push(
-        tr("Forecast by {model}, issued {at}: {reason}.", {
-          model: f.forecast.model,
+        tr("Forecast, issued {at}: {reason}.", {
           at: Slopeward.minute(f.forecast.issued_at),
           reason: f.forecast.reason,
         }),
