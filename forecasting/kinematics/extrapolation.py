@@ -1,4 +1,4 @@
-"""The kinematic forecast: how the motion goes on if it keeps its velocity, its acceleration, or its law of failure.
+"""Extrapolate motion that keeps its velocity, its acceleration, or its law of failure.
 
 Every shape has two free numbers, level and rate, so that each fit is a closed form: constant velocity; constant
 acceleration; Voight's law dv/dt = A v^alpha with a failure ahead (Fukuzono 1985; Voight 1988); a decay after a step,
@@ -64,7 +64,7 @@ class _Fits:
 
 
 def extrapolate(values: Floats, steps: Sequence[int], window: Failure | None = None) -> Floats:
-    """The kinematic forecast of one series from its last row.
+    """Extrapolate the motion of one series from its last row.
 
     Args:
         values: Rows of an even grid, shape (T,), NaN where nothing was observed; any unit.

@@ -1,1 +1,1 @@
-"""Forecasts that are issued: training, intervals, networks in the average, kinematic forecasts, what is shown."""
+"""Forecasts that are issued: the combination, its networks, failure windows and physical limits; and training."""

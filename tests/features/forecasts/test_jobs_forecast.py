@@ -198,7 +198,7 @@ def test_a_record_with_gaps_is_forecast_and_a_silent_one_says_what_it_lacks(data
     assert why["combined"]["earliest_at"][:10] == f"{now + timedelta(days=1):%Y-%m-%d}"
     assert why["gru"]["lacking"] == "its first training"
     lines = [line for _, line in list_why_not(database, "jobs")]
-    assert any(line.startswith("not shown: G2: a new reading (combined") for line in lines)
+    assert any(line.startswith("no forecast: G2: a new reading (combined") for line in lines)
 
 
 def check_past(database: Database, now: datetime, said: str) -> None:

@@ -35,7 +35,7 @@ def run(site: session.SiteOption) -> None:
 def hindcast(site: session.SiteOption) -> None:
     """Score the past at once: issue from moments of the newest quarter of the record, by networks that end before it.
 
-    The service does it after each first training. Rows are marked `hindcast` and never shown.
+    The service does it after each first training. Rows are marked `hindcast` and are not shown as forecasts.
     """
     from monitor.features.forecasts.hindcast import run_hindcast
 
@@ -45,7 +45,7 @@ def hindcast(site: session.SiteOption) -> None:
 
 
 def list_why_not(db: "Database", site: str) -> list[tuple[dict[str, Any], str]]:
-    """Why series and models have no forecast that is shown: those that lack the same in one line."""
+    """Return why series and models have no forecast: one line for all that lack the same."""
     from monitor.api.database import load_view
     from monitor.features.forecasts.series_text import name_series
     from monitor.features.forecasts.views import WhyNotShownRow
@@ -63,7 +63,7 @@ def list_why_not(db: "Database", site: str) -> list[tuple[dict[str, Any], str]]:
         facts = {"site": site, "stations": stations, "models": models, "reason": mine[0]["reason"], "lacking": text}
         at = f", at the earliest {day}" if day else ""
         out.append(
-            ({**facts, "earliest_at": mine[0]["earliest_at"]}, f"not shown: {lacking} ({', '.join(models)}{at})")
+            ({**facts, "earliest_at": mine[0]["earliest_at"]}, f"no forecast: {lacking} ({', '.join(models)}{at})")
         )
     return out
 
@@ -76,7 +76,7 @@ def train(
         int, typer.Option(min=0, max=session.LARGEST_SEED, help="Same seed and data give the same checkpoint.")
     ] = 7,
 ) -> None:
-    """Train one network of a site now; from its first forecasts on it replaces its predecessor."""
+    """Train one network of a site now. From its first forecasts on it replaces the older checkpoint."""
     from forecasting.registry import describe_unknown_model, is_network
     from monitor.api.queries.models import TrainingOrder
     from monitor.features.forecasts.train import train_one

@@ -8,6 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+COMBINATION = (
+    "The forecast that is shown: weighted mean of simple forecasts, regressions on rain and water, and networks; the "
+    "weights follow from past errors."
+)
 SIMPLE = {
     "persistence": "The newest reading.",
     "line": "A straight line from the newest reading; its slope is the one with the smallest error so far.",
@@ -47,7 +51,7 @@ def list_models() -> Iterator[CatalogueEntry]:
         module = path.partition(":")[0]
         return _read_sentence(module if models_per_module[module] == 1 else path)
 
-    yield CatalogueEntry(id=COMBINED, kind="forecast", what=_read_sentence("forecasting.combination.weights"))
+    yield CatalogueEntry(id=COMBINED, kind="forecast", what=COMBINATION)
     for name in SIMPLE_FORECASTS:
         yield CatalogueEntry(id=name, kind="simple forecast", what=SIMPLE[name])
     for name, entry in networks.items():
