@@ -34,12 +34,9 @@ def upgrade() -> None:
         sa.Column("model_hash", sa.String(length=64), nullable=True),
         sa.Column("scored_at", Instant, nullable=False),
         sa.Column(
-            "factor",
-            sa.Double(),
-            nullable=True,
-            comment="by which the counted threshold was raised from what people said; null = 1",
+            "factor", sa.Double(), nullable=True, comment="factor from labels on the counted threshold; null = 1"
         ),
-        sa.Column("compared_with", sa.Text(), nullable=True, comment="what the score was compared with, in words"),
+        sa.Column("compared_with", sa.Text(), nullable=True, comment="what the score was compared with"),
         sa.Column("compared_with_id", sa.Text(), nullable=True),
         sa.Column("compared_with_values", sa.Text(), nullable=True),
         sa.CheckConstraint("score > -1e300 AND score < 1e300", name="ck_anomaly_score_finite"),
@@ -69,11 +66,9 @@ def upgrade() -> None:
         sa.Column("reason_values", sa.Text(), nullable=True),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("by_kind", sa.String(length=16), nullable=False),
-        sa.Column(
-            "evidence", sa.Text(), nullable=False, comment="what the factor was counted from: it can be counted again"
-        ),
+        sa.Column("evidence", sa.Text(), nullable=False, comment="facts that the factor was computed from"),
         sa.PrimaryKeyConstraint("id"),
-        comment="false alarms of a detector as measured, and the factor on its threshold; append only, the newest counts",
+        comment="measured false alarms of a detector, and the factor on its threshold; append only, the newest counts",
     )
     op.create_index("ix_anomaly_budget_site", "anomaly_budget", ["site", "detector", "id"], unique=False)
     op.create_table(
@@ -88,7 +83,7 @@ def upgrade() -> None:
         sa.Column("note", sa.Text(), nullable=False),
         sa.Column("at", Instant, nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        comment="what a person said of the anomalies of a series in a time; append only, the newest counts",
+        comment="labels of the anomalies of a series in a time; append only, the newest counts",
     )
     op.create_index("ix_anomaly_label_series", "anomaly_label", ["series_id", "from_at"], unique=False)
     op.create_table(

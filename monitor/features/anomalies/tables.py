@@ -21,9 +21,9 @@ anomaly = Table(
         "factor",
         Double,
         nullable=True,
-        comment="by which the counted threshold was raised from what people said; null = 1",
+        comment="factor from labels on the counted threshold; null = 1",
     ),
-    *translatable_text("compared_with", nullable=True, comment="what the score was compared with, in words"),
+    *translatable_text("compared_with", nullable=True, comment="what the score was compared with"),
     *finite("anomaly", "score", "threshold"),
 )
 
@@ -49,9 +49,9 @@ anomaly_budget = Table(
     *translatable_text("reason", nullable=False),
     Column("by", Text, nullable=False),
     Column("by_kind", String(16), nullable=False),
-    Column("evidence", Json, nullable=False, comment="what the factor was counted from: it can be counted again"),
+    Column("evidence", Json, nullable=False, comment="facts that the factor was computed from"),
     Index("ix_anomaly_budget_site", "site", "detector", "id"),
-    comment="false alarms of a detector as measured, and the factor on its threshold; append only, the newest counts",
+    comment="measured false alarms of a detector, and the factor on its threshold; append only, the newest counts",
     info={"sealed": SealedColumns(only_added=True)},
 )
 
@@ -68,6 +68,6 @@ anomaly_label = Table(
     Column("note", Text, nullable=False),
     Column("at", Instant, nullable=False),
     Index("ix_anomaly_label_series", "series_id", "from_at"),
-    comment="what a person said of the anomalies of a series in a time; append only, the newest counts",
+    comment="labels of the anomalies of a series in a time; append only, the newest counts",
     info={"sealed": SealedColumns(only_added=True)},
 )

@@ -10,21 +10,21 @@ anomalies = Table(
     Column("site", Text, comment="site id"),
     Column("station", Text, comment="station id"),
     Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
-    Column("at", Text, comment="epoch that was scored", info={"unit": "time"}),
+    Column("at", Text, comment="time of the reading that was scored", info={"unit": "time"}),
     Column("detector", Text, comment="name"),
-    Column("score", Double, comment="the higher the stranger", info={"unit": "1"}),
-    Column("threshold", Double, comment="bound at the time: the counted one times `factor`", info={"unit": "1"}),
+    Column("score", Double, comment="the higher, the more unusual", info={"unit": "1"}),
+    Column("threshold", Double, comment="threshold at that time: the counted one times `factor`", info={"unit": "1"}),
     Column(
         "budget",
         Double,
-        comment="false alarms per sensor and month the threshold was set for",
+        comment="false alarms per sensor and month that the threshold was counted for",
         info={"unit": "1/month"},
     ),
     Column(
         "kind",
         Text,
         comment=(
-            "what it looks like so far: spike, step, movement, drift, noise, unknown; of a check stuck, "
+            "shape of the readings so far: spike, step, movement, drift, noise, unknown; for a check stuck, "
             "replay, unit, timing"
         ),
     ),
@@ -32,23 +32,23 @@ anomalies = Table(
         "alerted",
         Boolean,
         comment=(
-            "score beyond the threshold, and no echo of what was alerted of the series before. An echo is "
-            "held back: its `score` is above its `threshold`, and this is false"
+            "whether the score is above the threshold and no echo of an earlier anomaly of the series. An echo has "
+            "a `score` above its `threshold`, and is not alerted"
         ),
     ),
     Column("model_hash", Text, comment="checkpoint, or null for rules"),
-    Column("factor", Double, comment="by which labels had raised the counted threshold", info={"unit": "1"}),
+    Column("factor", Double, comment="factor from labels on the counted threshold", info={"unit": "1"}),
     Column(
         "compared_with",
         Text,
         comment=(
-            "what the score was compared with, in words: its own past, and how many other series, by name "
-            "where it alarmed"
+            "what the score was compared with: the past of the series, and how many other series, with their "
+            "names for an alert"
         ),
     ),
     Column("compared_with_id", Text, comment="id of the message in `compared_with`"),
     Column("compared_with_values", Text, comment="values of that message, JSON"),
-    comment="Scores of the detectors, quiet ones too.",
+    comment="Scores of the detectors, including those below the threshold.",
     info={"question": "What looked odd, and how often was that right?"},
 )
 
@@ -59,8 +59,8 @@ anomaly_labels = Table(
     Column("site", Text, comment="site id"),
     Column("station", Text, comment="station id"),
     Column("quantity", Text, comment="canonical quantity"),
-    Column("from_at", Text, comment="first epoch that is meant", info={"unit": "time"}),
-    Column("to_at", Text, comment="last epoch", info={"unit": "time"}),
+    Column("from_at", Text, comment="first reading of the anomaly", info={"unit": "time"}),
+    Column("to_at", Text, comment="last reading", info={"unit": "time"}),
     Column("verdict", Text, comment="confirmed, dismissed, withdrawn"),
     Column(
         "cause",
@@ -70,10 +70,10 @@ anomaly_labels = Table(
             "weather, work, maintenance, common_mode"
         ),
     ),
-    Column("by", Text, comment="who said it"),
-    Column("note", Text, comment="in words"),
-    Column("at", Text, comment="when it was said", info={"unit": "time"}),
-    comment="What people said of anomalies. Rows are only added; of several the newest counts.",
+    Column("by", Text, comment="who labelled it"),
+    Column("note", Text, comment="note of the person"),
+    Column("at", Text, comment="when it was labelled", info={"unit": "time"}),
+    comment="Labels that people gave to anomalies. Rows are only added; the newest one counts.",
     info={"question": "What looked odd, and how often was that right?"},
 )
 
@@ -87,23 +87,23 @@ anomaly_budgets = Table(
     Column(
         "from_at",
         Text,
-        comment="begin of the time that was looked at: 180 days back, or the last act of a person",
+        comment="begin of the measured time: 180 days before, or the last time that a person set the factor",
         info={"unit": "time"},
     ),
     Column(
         "sensor_months",
         Double,
-        comment="scored readings of instruments that were well, as time",
+        comment="scored readings of instruments that worked, as time",
         info={"unit": "sensor-months"},
     ),
-    Column("reported", Integer, comment="alarms that were shown and that no state of the instrument explains"),
+    Column("reported", Integer, comment="alarms that were shown and have no known cause"),
     Column("labelled", Integer, comment="how many of them a person labelled"),
     Column("dismissed", Integer, comment="how many of them a person dismissed"),
     Column(
         "known_cause",
         Integer,
         comment=(
-            "alarms beside those, while the instrument was under work, silent, stuck, or had another notice of health"
+            "further alarms while the instrument was under work, silent, stuck, or had another health notice"
         ),
     ),
     Column(
@@ -114,16 +114,16 @@ anomaly_budgets = Table(
     ),
     Column("rate_low_per_sensor_month", Double, comment="lower end of its 80 % interval", info={"unit": "1/month"}),
     Column("rate_high_per_sensor_month", Double, comment="upper end", info={"unit": "1/month"}),
-    Column("budget_per_sensor_month", Double, comment="what the detector may spend", info={"unit": "1/month"}),
-    Column("factor_before", Double, comment="factor on the counted threshold until then"),
+    Column("budget_per_sensor_month", Double, comment="budget of the detector", info={"unit": "1/month"}),
+    Column("factor_before", Double, comment="factor on the counted threshold before"),
     Column("factor", Double, comment="factor from then on, 1 to 1.5"),
-    Column("reason", Text, comment="why, in words"),
+    Column("reason", Text, comment="reason of the factor"),
     Column("reason_id", Text, comment="id of the message in `reason`"),
     Column("reason_values", Text, comment="values of that message, JSON"),
     Column("by", Text, comment="the service, or who set it"),
     comment=(
-        "False alarms of each detector as measured once a week, and the factor on its threshold from then "
-        "on. Rows are only added; the newest of a detector counts."
+        "False alarms of each detector, measured once a week, and the factor on its threshold from then "
+        "on. Rows are only added; the newest one of a detector counts."
     ),
     info={"question": "What looked odd, and how often was that right?"},
 )

@@ -1,0 +1,195 @@
+"""Recall of the served anomaly detectors on faults injected into measured records, by kind of fault.
+
+    python -m packages.lab.benchmarks.anomaly.bench_anomaly [--record] [--seeds 3] [--only NAME]
+
+`as served` is what a new site file contains: `rules` and the autoencoder `ae`, each with half of the budget of 0.1
+false alarms per sensor-month, and the checks. Thresholds are counted on the first two thirds of each record; faults are
+injected into the last third. A record that is too short to count has the thresholds of other sites. Quantities that are
+no motion have these thresholds times three, as in the service.
+
+`dense-ae` is the former autoencoder, which read windows of single series. `ae without rain` and `ae of single channels`
+show what these inputs are worth; the latter trains one network for each quantity. The share of `ae` is the recall as
+served minus that of `rules and checks`.
+
+With `--record`, the figures are stored.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from detection.anomaly.certain.checks import check_series
+from detection.anomaly.detector import Detector, start_without_history, train_detector
+from detection.anomaly.records import FACTORS, AnomalyError, ThresholdError
+from detection.anomaly.registry import CHECKS
+from detection.anomaly.windows import Series
+from monitor.sites.watched import CHECKS_BY_QUANTITY, OTHER_QUANTITIES_FACTOR
+from packages.lab.benchmarks.anomaly.faults import Outcome, evaluate, inject_faults
+from packages.lab.benchmarks.anomaly.records import READERS, Record
+from tests.bench.record import LAB_RESULTS, measure_cpu_s, parse_options
+
+NAME: Final = "anomalies-served"
+COMMAND: Final = "python -m packages.lab.benchmarks.anomaly.bench_anomaly --record"
+BUDGET_OF_EACH: Final = 0.05
+MOTION: Final = ("displacement", "displacement_east", "displacement_north")
+# Seeds of a record with few faults are multiplied by this.
+MORE_SEEDS: Final[Mapping[str, int]] = {"glacier": 4, "reservoir slope": 2}
+Samples = Mapping[str, Series]
+Alarms = dict[str, list[float]]
+
+
+def find_quantity(label: str) -> str:
+    return label.partition(".")[2]
+
+
+def list_alarms(scores: Mapping[str, Any], samples: Samples, limit: float) -> Alarms:
+    return {label: samples[label].times_s[np.nan_to_num(row) > limit].tolist() for label, row in scores.items()}
+
+
+def prepare_rules(samples: Samples) -> list[tuple[list[str], Detector]]:
+    """Return the groups of series that `rules` compares, each with its detector."""
+    groups: dict[tuple[str, float], list[str]] = defaultdict(list)
+    for label, series in samples.items():
+        quantity = find_quantity(label)
+        groups["motion" if quantity in MOTION else quantity, series.step_s].append(label)
+    detectors = []
+    for (name, step_s), labels in groups.items():
+        detector = start_without_history("rules", step_s)
+        if name == "motion":
+            try:
+                detector = train_detector("rules", {label: samples[label] for label in labels}, BUDGET_OF_EACH, 0)
+            except ThresholdError as error:
+                print(f"  rules: thresholds of other sites: {error}")
+        else:
+            parts = CHECKS_BY_QUANTITY[name].parts
+            thresholds = {
+                part: replace(threshold, value=OTHER_QUANTITIES_FACTOR * threshold.value)
+                for part, threshold in detector.thresholds.items()
+                if part in parts
+            }
+            detector = Detector("rules", thresholds)
+        detectors.append((labels, detector))
+    return detectors
+
+
+def prepare_networks(
+    name: str, samples: Samples, rain: Series | None, *, single_channels: bool = False
+) -> list[tuple[list[str], Detector]]:
+    """Return the series of moving ground with a trained network; empty if the record is too short."""
+    moving = [label for label in samples if CHECKS_BY_QUANTITY[find_quantity(label)].moves]
+    groups = [moving] if moving else []
+    if single_channels:
+        by_quantity: dict[str, list[str]] = defaultdict(list)
+        for label in moving:
+            by_quantity[find_quantity(label)].append(label)
+        groups = list(by_quantity.values())
+    detectors = []
+    for labels in groups:
+        try:
+            detector = train_detector(name, {label: samples[label] for label in labels}, BUDGET_OF_EACH, 0, rain)
+        except AnomalyError as error:
+            print(f"  {name}: {error}")
+        else:
+            detectors.append((labels, detector))
+    return detectors
+
+
+def apply_detectors(detectors: Sequence[tuple[list[str], Detector]], samples: Samples, rain: Series | None) -> Alarms:
+    alarms: Alarms = {}
+    for labels, detector in detectors:
+        group = {label: samples[label] for label in labels}
+        alarms |= list_alarms(detector.score(group, rain=rain), group, detector.limit)
+    return alarms
+
+
+def apply_checks(samples: Samples) -> Alarms:
+    alarms = {}
+    for label, series in samples.items():
+        checks = CHECKS_BY_QUANTITY[find_quantity(label)]
+        kinds = {CHECKS[check] for check in checks.checks}
+        faults = check_series(series, series.times_s[series.observed].tolist(), FACTORS[checks.units])
+        alarms[label] = sorted({fault.at_s for fault in faults if fault.kind in kinds})
+    return alarms
+
+
+def merge(*several: Alarms) -> Alarms:
+    labels = {label for alarms in several for label in alarms}
+    return {label: sorted({at_s for alarms in several for at_s in alarms.get(label, ())}) for label in labels}
+
+
+def pool(outcomes: Sequence[Outcome]) -> Outcome:
+    found: dict[str, tuple[int, int]] = {}
+    for outcome in outcomes:
+        for kind, (hits, count) in outcome.found.items():
+            hits_before, count_before = found.get(kind, (0, 0))
+            found[kind] = hits_before + hits, count_before + count
+    false_alarms = sum(outcome.false_alarms for outcome in outcomes)
+    return Outcome(found, false_alarms, sum(outcome.series_days for outcome in outcomes))
+
+
+def measure(record: Record, seeds: int) -> list[dict[str, Any]]:
+    """Return a row for each detector and combination on one record."""
+    prepared: dict[str, list[tuple[list[str], Detector]]] = {}
+    training_s: dict[str, float] = {}
+
+    def prepare(name: str, make: Callable[[], list[tuple[list[str], Detector]]]) -> None:
+        training_s[name] = measure_cpu_s(lambda: prepared.update({name: make()}))
+
+    prepare("rules", lambda: prepare_rules(record.series))
+    prepare("ae", lambda: prepare_networks("ae", record.series, record.rain))
+    if prepared["ae"]:
+        prepare("dense-ae", lambda: prepare_networks("dense-ae", record.series, None))
+        prepare(
+            "ae of single channels", lambda: prepare_networks("ae", record.series, record.rain, single_channels=True)
+        )
+        if record.rain is not None:
+            prepare("ae without rain", lambda: prepare_networks("ae", record.series, None))
+    outcomes: dict[str, list[Outcome]] = defaultdict(list)
+    for seed in range(1, seeds + 1):
+        faulty, faults = inject_faults(record.series, seed)
+        alarms = {
+            name: apply_detectors(detectors, faulty, None if name == "ae without rain" else record.rain)
+            for name, detectors in prepared.items()
+            if detectors
+        }
+        alarms["checks"] = apply_checks(faulty)
+        alarms["rules and checks"] = merge(alarms["rules"], alarms["checks"])
+        alarms["as served"] = merge(alarms["rules"], alarms["checks"], alarms.get("ae", {}))
+        for name, some in alarms.items():
+            outcomes[name].append(evaluate(faulty, some, faults))
+    return [make_row(record, name, pool(some), training_s.get(name)) for name, some in outcomes.items()]
+
+
+def make_row(record: Record, name: str, outcome: Outcome, training_s: float | None) -> dict[str, Any]:
+    return {
+        "record": record.name,
+        "detector": name,
+        "series": len(record.series),
+        "faults": sum(count for _, count in outcome.found.values()),
+        "recall": round(outcome.recall, 3),
+        "false_per_series_day": round(outcome.false_per_series_day, 4),
+        "training_cpu_s": None if training_s is None else round(training_s, 1),
+        "recall_by_kind": {kind: round(hits / count, 3) for kind, (hits, count) in outcome.found.items()},
+    }
+
+
+def show(row: Mapping[str, Any]) -> None:
+    kinds = "  ".join(f"{kind} {share:.2f}" for kind, share in row["recall_by_kind"].items())
+    head = f"{row['record']:16} {row['detector']:22} {row['recall']:.3f} {row['false_per_series_day']:.4f}"
+    print(f"{head}  {kinds}", flush=True)
+
+
+if __name__ == "__main__":
+    options = parse_options(__doc__, seeds=3, only="", record=False)
+    figures = []
+    for name, read in READERS.items():
+        if options.only in name:
+            rows = measure(read(), options.seeds * MORE_SEEDS.get(name, 1))
+            figures += rows
+            for row in rows:
+                show(row)
+    if options.record:
+        LAB_RESULTS.store(NAME, COMMAND, figures)
