@@ -3,11 +3,20 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import fsum, prod, sqrt
+from functools import lru_cache
+from math import fsum, sqrt
+from operator import mul
+from typing import Final
 
 from forecasting.kinematics.velocity import DAY_S
 
-FEWEST = 5  # a parabola has three numbers; two more must be left to judge it by
+# A parabola has three parameters. Two more readings are needed to estimate its error.
+MIN_READINGS: Final = 5
+# Relative sizes below which a rounded number counts as zero.
+SMALLEST_SIGMA: Final = 1e-9
+SMALLEST_CURVATURE: Final = 1e-12
+SMALLEST_LEVERAGE: Final = 1e-9
+LARGEST_AUTOCORRELATION: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +27,38 @@ class Acceleration:
     error: float  # one standard error of it
     velocity: float  # velocity in the middle of the window, per day
     velocity_error: float  # one standard error of it
-    n: int  # epochs used
+    n: int  # readings used
     mid_s: float  # middle of the window, epoch seconds: the stamp of both
-    newest_s: float  # newest epoch used, epoch seconds
-    low: float  # smallest acceleration when any single epoch is left out: what no single reading can have made alone
+    newest_s: float  # newest reading used, epoch seconds
+    low: float  # smallest acceleration when any single reading is left out
     high: float  # largest such acceleration
 
     @property
     def z(self) -> float:
-        """Acceleration in standard errors; 0 where neither can be told."""
+        """Acceleration in standard errors; 0 if the error is 0."""
         return self.rate / self.error if self.error > 0.0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """Orthogonal polynomials of the first and second degree over the readings of a window."""
+
+    weights: Sequence[float]
+    total: float  # sum of the weights
+    first: Sequence[float]
+    second: Sequence[float]
+    first_square: float  # weighted sums of squares
+    second_square: float
+    second_slope: float  # derivative of the second polynomial in the middle of the window
+
+
+@dataclass(frozen=True, slots=True)
+class _Parabola:
+    basis: _Basis
+    slope: float  # coefficient of the first polynomial
+    curvature: float  # coefficient of the second polynomial, half of the acceleration
+    residuals: Sequence[float]
+    unit_error: float  # standard error of a reading of weight one
 
 
 def fit_acceleration(
@@ -35,10 +66,18 @@ def fit_acceleration(
 ) -> Acceleration | None:
     """Fit a parabola to the newest `window_s` seconds by weighted least squares.
 
-    Orthogonal polynomials (Forsythe 1957, J. SIAM 5) keep the three numbers apart, so that a long time axis costs no
+    Orthogonal polynomials (Forsythe 1957, J. SIAM 5) keep the three parameters apart, so that a long time axis costs no
     digits. The error comes from the residuals, widened by their lag-one autocorrelation as in `fit_velocity`, and is
-    never below what the stated sigmas imply. `sigmas`: one standard deviation each, shape (n,); all zero means that it
-    is unknown. Returns the fit, or None for fewer than 5 epochs in the window or no extent in time.
+    never below what the stated sigmas imply.
+
+    Args:
+        times_s: Instants of the readings in epoch seconds, ascending, shape (n,).
+        values: Readings, shape (n,).
+        sigmas: Standard deviation of each reading, shape (n,). All zero means that it is unknown.
+        window_s: Length of the window in seconds.
+
+    Returns:
+        The fit; None for fewer than 5 readings in the window or no extent in time.
 
     >>> fit = fit_acceleration([i * 86400.0 for i in range(9)], [0.5 * i * i for i in range(9)], [0.0] * 9, 9 * 86400.0)
     >>> round(fit.rate, 9), round(fit.velocity, 9), fit.mid_s / 86400.0
@@ -47,62 +86,118 @@ def fit_acceleration(
     if not times_s:
         return None
     first = bisect_right(times_s, times_s[-1] - window_s)
-    times, heights, spreads = times_s[first:], values[first:], sigmas[first:]
-    n = len(times)
-    if n < FEWEST or times[-1] <= times[0]:
+    times_s = times_s[first:]
+    parabola = _fit_parabola(times_s, values[first:], sigmas[first:])
+    if parabola is None:
         return None
-    mid_s = (times[0] + times[-1]) / 2.0
-    days = [(t - mid_s) / DAY_S for t in times]
-    known = max(spreads) > 0.0
-    weights = [1.0 / (s * s) if s > 1e-9 else 1e18 for s in spreads] if known else [1.0] * n
-    total = fsum(weights)
-    mean_t = _sum(weights, days) / total
-    line = [t - mean_t for t in days]
-    line2 = _sum(weights, line, line)
-    if line2 <= 0.0:
-        return None
-    cross = _sum(weights, days, line, line) / line2
-    bend = [(t - cross) * p - line2 / total for t, p in zip(days, line, strict=True)]
-    bend2 = _sum(weights, bend, bend)
-    if bend2 <= line2 * 1e-12:
-        return None
-    mean_y = _sum(weights, heights) / total
-    above = [y - mean_y for y in heights]
-    slope, curve = _sum(weights, line, above) / line2, _sum(weights, bend, above) / bend2
-    rest = [y - mean_y - slope * p - curve * q for y, p, q in zip(heights, line, bend, strict=True)]
-    unit = _unit_error(rest, weights, known=known)
-    low = high = curve
-    for w, e, p, q in zip(weights, rest, line, bend, strict=True):
-        # exact, as in `fit_velocity`: the columns are orthogonal, so the leverage is a plain sum
-        kept = 1.0 - w / total - w * p * p / line2 - w * q * q / bend2
-        without = curve - w * q * e / (bend2 * kept) if kept > 1e-9 else 0.0
-        low, high = min(low, without), max(high, without)
-    lean = -cross - mean_t  # d(bend)/dt at the middle of the window, where the velocity is stamped
+    basis = parabola.basis
+    low, high = _leave_out(parabola)
     return Acceleration(
-        2.0 * curve,
-        2.0 * unit / sqrt(bend2),
-        slope + curve * lean,
-        unit * sqrt(1.0 / line2 + lean * lean / bend2),
-        n,
-        mid_s,
-        times[-1],
+        2.0 * parabola.curvature,
+        2.0 * parabola.unit_error / sqrt(basis.second_square),
+        parabola.slope + parabola.curvature * basis.second_slope,
+        parabola.unit_error
+        * sqrt(1.0 / basis.first_square + basis.second_slope * basis.second_slope / basis.second_square),
+        len(times_s),
+        (times_s[0] + times_s[-1]) / 2.0,
+        times_s[-1],
         2.0 * low,
         2.0 * high,
     )
 
 
-def _sum(*columns: Sequence[float]) -> float:
-    return fsum(map(prod, zip(*columns, strict=True)))
+def measure_significance(times_s: Sequence[float], values: Sequence[float], sigmas: Sequence[float]) -> float | None:
+    """Return `Acceleration.z` of a fit to all readings, for half of the work; None as in `fit_acceleration`."""
+    parabola = _fit_parabola(times_s, values, sigmas)
+    if parabola is None:
+        return None
+    error = 2.0 * parabola.unit_error / sqrt(parabola.basis.second_square)
+    return 2.0 * parabola.curvature / error if error > 0.0 else 0.0
 
 
-def _unit_error(rest: Sequence[float], weights: Sequence[float], *, known: bool) -> float:
-    """Error of an epoch of weight one: residuals that go together are fewer facts than they look."""
-    chi = square = shared = before = 0.0
-    for w, e in zip(weights, rest, strict=True):
-        chi += w * e * e
-        square += e * e
-        shared += e * before
-        before = e
-    alike = min(0.9, max(0.0, shared / square)) if square > 0.0 else 0.0
-    unit = sqrt(chi / (len(rest) - 3) * (1.0 + alike) / (1.0 - alike)) if len(rest) > 3 else 0.0
-    return max(unit, 1.0) if known else unit
+def _fit_parabola(times_s: Sequence[float], values: Sequence[float], sigmas: Sequence[float]) -> _Parabola | None:
+    n = len(times_s)
+    if n < MIN_READINGS or times_s[-1] <= times_s[0]:
+        return None
+    mid_s = (times_s[0] + times_s[-1]) / 2.0
+    offsets_s = tuple([t - mid_s for t in times_s])
+    has_sigmas = max(sigmas) > 0.0
+    if not has_sigmas or sigmas.count(sigmas[0]) == n:
+        basis = _build_even_basis(offsets_s, _compute_weight(sigmas[0]) if has_sigmas else 1.0)
+    else:
+        basis = _build_basis(offsets_s, [_compute_weight(sigma) for sigma in sigmas])
+    if basis is None:
+        return None
+    weights = basis.weights
+    mean = fsum(map(mul, weights, values)) / basis.total
+    above = [y - mean for y in values]
+    slope = _sum_products(weights, basis.first, above) / basis.first_square
+    curvature = _sum_products(weights, basis.second, above) / basis.second_square
+    residuals = [
+        y - mean - slope * p - curvature * q for y, p, q in zip(values, basis.first, basis.second, strict=True)
+    ]
+    unit_error = _estimate_unit_error(residuals, weights)
+    return _Parabola(basis, slope, curvature, residuals, max(unit_error, 1.0) if has_sigmas else unit_error)
+
+
+def _compute_weight(sigma: float) -> float:
+    return 1.0 / (sigma * sigma) if sigma > SMALLEST_SIGMA else 1e18
+
+
+@lru_cache(maxsize=64)
+def _build_even_basis(offsets_s: tuple[float, ...], weight: float) -> _Basis | None:
+    """Build the basis of readings with one common weight. Series with a fixed interval use it again and again."""
+    return _build_basis(offsets_s, [weight] * len(offsets_s))
+
+
+def _build_basis(offsets_s: Sequence[float], weights: Sequence[float]) -> _Basis | None:
+    days = [offset_s / DAY_S for offset_s in offsets_s]
+    total = fsum(weights)
+    mean = fsum(map(mul, weights, days)) / total
+    first = [day - mean for day in days]
+    first_square = _sum_products(weights, first, first)
+    if first_square <= 0.0:
+        return None
+    shift = fsum(map(mul, map(mul, map(mul, weights, days), first), first)) / first_square
+    second = [(day - shift) * p - first_square / total for day, p in zip(days, first, strict=True)]
+    second_square = _sum_products(weights, second, second)
+    if second_square <= first_square * SMALLEST_CURVATURE:
+        return None
+    return _Basis(weights, total, first, second, first_square, second_square, -shift - mean)
+
+
+def _leave_out(parabola: _Parabola) -> tuple[float, float]:
+    """Return the smallest and the largest curvature when any single reading is left out.
+
+    The result is exact as in `fit_velocity`. The polynomials are orthogonal, so the leverage is a plain sum.
+    """
+    basis = parabola.basis
+    low = high = parabola.curvature
+    for weight, residual, p, q in zip(basis.weights, parabola.residuals, basis.first, basis.second, strict=True):
+        remaining = (
+            1.0 - weight / basis.total - weight * p * p / basis.first_square - weight * q * q / basis.second_square
+        )
+        without = 0.0
+        if remaining > SMALLEST_LEVERAGE:
+            without = parabola.curvature - weight * q * residual / (basis.second_square * remaining)
+        low = min(low, without)
+        high = max(high, without)
+    return low, high
+
+
+def _sum_products(weights: Sequence[float], left: Sequence[float], right: Sequence[float]) -> float:
+    return fsum(map(mul, map(mul, weights, left), right))
+
+
+def _estimate_unit_error(residuals: Sequence[float], weights: Sequence[float]) -> float:
+    """Return the standard error of a reading of weight one, widened by the autocorrelation of the residuals."""
+    chi_square = square = products = previous = 0.0
+    for weight, residual in zip(weights, residuals, strict=True):
+        chi_square += weight * residual * residual
+        square += residual * residual
+        products += residual * previous
+        previous = residual
+    correlation = min(LARGEST_AUTOCORRELATION, max(0.0, products / square)) if square > 0.0 else 0.0
+    if len(residuals) <= 3:
+        return 0.0
+    return sqrt(chi_square / (len(residuals) - 3) * (1.0 + correlation) / (1.0 - correlation))

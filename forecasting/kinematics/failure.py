@@ -1,97 +1,79 @@
-"""The failure window: when the slope would fail if its acceleration went on, and every reason for distrust."""
+"""Failure window: when a slope would fail if its acceleration continued, and why the window is or is not trusted.
+
+`Watch` applies the conditions to one series: the velocity is clear of the noise, has not slowed down, and is unusual.
+Then the ensemble of `failure_ensemble` gives a window, which is issued after three assessments in a row.
+"""
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from math import fsum
+from dataclasses import dataclass
+from math import inf
 from typing import Final
 
-from forecasting.kinematics.cells import Grains, Speed, Window
-from forecasting.kinematics.ensemble import (
-    ALPHAS,
-    PASSED,
-    STRAIGHT,
-    Fits,
-    InverseFit,
-    compute_exponent_weights,
-    describe_exponents,
-    find_onset,
-    fit_inverse,
-    is_unusual,
-    middle_lead_s,
-    scatter_of_best,
-    stretch_window,
-    weighted_quantile,
-    why_ended,
-)
-from forecasting.kinematics.noise import median
+from forecasting.kinematics.failure_ensemble import PASSED, EnsembleEstimate, combine_filters, fit_filters
+from forecasting.kinematics.onset import explain_usual, find_onset_s, list_recent_ends
 from forecasting.kinematics.stages import TOO_FEW
 from forecasting.kinematics.velocity import DAY_S
+from forecasting.kinematics.velocity_windows import VelocityWindow, WindowVelocities, WindowVelocity
 from forecasting.reasons import Reason
 
-# gates, each of which must hold
-SURE = 4.0  # standard errors that the velocity stands above nothing
-SLOWED = 0.7  # of the recent maximum: below it the acceleration is over
-GOOD_R2 = 0.8
-AGREE = 0.5  # of the filters
-FEWEST_FILTERS = 3  # that can be judged, and that agree
-IN_A_ROW = 3  # looks
-HELD = 3  # looks with a window, the newest at most this many ago, for one to stand
-# how the motion is looked at
-CLEAR = 8.0  # standard errors that choose the leading window
-MOST_WINDOWS = 6  # velocity windows that a fit may reach back
-STRIDE = 4  # velocities per window: closer ones say nothing new
-PAST = 48  # velocities that the past year is judged by
-LENGTHS, MOST_LENGTHS = 4, 10  # of windows in the ensemble, a factor of 1.4 apart; longer ones join up to the lead time
-NEVER = float("inf")
+# Conditions of the velocity: it exceeds zero by so many standard errors, and is at least this share of the recent
+# maximum.
+MIN_ERRORS: Final = 4.0
+MIN_SHARE_OF_MAXIMUM: Final = 0.7
+# Assessments in a row with a window until one is issued, and how many assessments later it still stands without one.
+MIN_IN_A_ROW: Final = 3
+MAX_AGE: Final = 3
+# The shortest window whose velocity exceeds zero by so many standard errors leads.
+LEADING_ERRORS: Final = 8.0
+# Velocities of the past that the present one is compared with, at most.
+MAX_PAST: Final = 48
+# Readings that come more often than this are trusted only if a window was found a day before.
+DAILY_CYCLE_INTERVAL_S: Final = DAY_S / 2.0
 TOO_YOUNG: Final = Reason("failure.too_young")
+NO_ESTIMATE: Final = EnsembleEstimate(0)
 
 
 @dataclass(frozen=True, slots=True)
 class FailureSpec:
-    """How a series is watched."""
+    """Settings for the failure windows of a series."""
 
     interval_s: float  # nominal sampling interval, seconds
-    sigma: float  # stated noise of one epoch, unit of the values; a floor under what is measured
-    history_s: float = 365.0 * DAY_S  # how far back the usual velocity is taken from
+    sigma: float  # stated noise of one reading, unit of the values: a lower bound of the measured noise
+    history_s: float = 365.0 * DAY_S  # how far back the usual velocity is measured
     longest_s: float = 30.0 * DAY_S  # longest velocity window that may lead
 
 
 @dataclass(frozen=True, slots=True)
 class FailureIssue:
-    """What is believed once a datum is known; times in epoch seconds, velocities per day."""
+    """The result once a reading is known; times in epoch seconds, velocities per day."""
 
-    data_until_s: float  # that datum
-    onset_s: float | None  # since when the motion accelerates; None where it does not
-    from_s: float | None  # early edge of the window, never before `data_until_s`; None where there is no window
+    data_until_s: float  # that reading
+    onset_s: float | None  # since when the motion accelerates; None if it does not
+    from_s: float | None  # early edge of the window, never before `data_until_s`; None if there is no window
     mid_s: float | None  # middle estimate
     to_s: float | None  # late edge
-    trusted: bool  # all gates hold, three issues in a row
-    reasons: tuple[Reason, ...]  # why not, or what to know
-    velocity: float | None  # velocity now; None where it could not be fitted
+    trusted: bool  # whether all conditions hold
+    reasons: tuple[Reason, ...]  # why there is no window, why it is not trusted, or other remarks
+    velocity: float | None  # present velocity; None if it could not be fitted
     velocity_error: float | None  # one standard error
-    r2: float | None  # median over the filters that agree
-    n_filters: int  # filters that could be judged
-    n_agree: int  # those that see a failure to come
-    withdrawn: Reason | None  # why the window that stood at the issue before no longer does
-    slowed: bool = False  # the motion itself has slowed down or turned, so that what was foretold of it is out of date
+    r2: float | None  # median of the filters that agree
+    n_filters: int  # velocity filters with a fit
+    n_agree: int  # of these, filters that predict a failure
+    withdrawn: Reason | None  # why the window of the previous issue does not stand any more
+    slowed: bool = False  # whether the motion has slowed down or turned, so that earlier predictions are obsolete
 
 
 @dataclass(frozen=True, slots=True)
-class _WindowFinding:
-    why: Reason | None
-    cell_s: float
-    speed: Speed | None = None
+class _Assessment:
+    """The result of one reading alone, before the conditions on several assessments in a row."""
+
+    reason: Reason | None  # why there is no window; None if there is one
+    cell_s: float  # cells of the leading window: between two cells nothing changes
+    velocity: WindowVelocity | None = None
     onset_s: float | None = None
-    from_s: float = NEVER
-    mid_s: float = NEVER
-    to_s: float = NEVER
-    r2: float | None = None
-    n_filters: int = 0
-    n_agree: int = 0
-    doubts: tuple[Reason, ...] = ()  # each takes the trust away
-    notes: tuple[Reason, ...] = ()
-    ended: Reason | None = None  # what withdraws a window that stands
+    estimate: EnsembleEstimate = NO_ESTIMATE
+    ended: Reason | None = None  # why a window that stands is withdrawn at once
     slowed: bool = False
 
 
@@ -101,241 +83,192 @@ def watch_failure(
     sigmas: Sequence[float],
     spec: FailureSpec,
     *,
-    from_s: float = -NEVER,
+    from_s: float = -inf,
 ) -> list[FailureIssue]:
-    """One issue per datum after `from_s`, each from data up to that datum alone.
+    """Return one issue for each reading after `from_s`, each from the readings up to it alone.
 
-    Cells of the series are filled when they are first needed and kept for the call, so a backlog of n data costs
-    O(n), and one issue with a year of hourly data before it a few milliseconds.
+    Averages are computed on demand and shared by all issues. So n issues take time in proportion to n, and a single
+    issue after a year of hourly readings takes a few milliseconds.
+
+    Args:
+        times_s: Instants of the readings in epoch seconds, ascending, shape (n,).
+        values: Readings along the movement, shape (n,).
+        sigmas: Standard deviation of each reading, 0 = unknown, shape (n,).
+        spec: Settings.
+        from_s: Instant in epoch seconds.
     """
     watch = Watch(times_s, values, sigmas, spec)
     first = bisect_right(times_s, from_s)
-    return [watch.issue(i) for i in range(first, len(times_s))]
+    return [watch.issue(index) for index in range(first, len(times_s))]
 
 
 class Watch:
-    """Looks at one series, each taken once and kept: `issue` costs by what is new to it."""
+    """Assess the readings of one series, each once.
+
+    The arguments are those of `watch_failure`. Readings may be appended to the sequences later.
+    """
 
     def __init__(
         self, times_s: Sequence[float], values: Sequence[float], sigmas: Sequence[float], spec: FailureSpec
     ) -> None:
-        self.times_s, self.spec = times_s, spec
-        self.grains = Grains(times_s, values, sigmas, spec.interval_s, spec.sigma)
-        # one octave beyond the longest that may lead, for the slower filters
-        self.windows = self.grains.windows(2.0 * spec.longest_s)
-        self.leads = [j for j, w in enumerate(self.windows) if w.length_s <= spec.longest_s * 1.001] or [0]
-        self.looks: dict[int, _WindowFinding] = {}
+        self.times_s = times_s
+        self.spec = spec
+        self.series = WindowVelocities(times_s, values, sigmas, spec.interval_s, spec.sigma)
+        # The slower filters of the ensemble use windows up to twice as long as the longest one that may lead.
+        self.windows = self.series.list_windows(2.0 * spec.longest_s)
+        leading = [k for k, window in enumerate(self.windows) if window.length_s <= spec.longest_s * 1.001]
+        self._leading = leading or [0]
+        self._assessments: dict[int, _Assessment] = {}
 
-    # ---- issues ---------------------------------------------------------------------------------------------
-    def issue(self, i: int) -> FailureIssue:
-        """A window stands after three looks in a row, and until something ends it."""
-        finding = self.find(i)
-        shown, row = self.standing(i)
-        before = self.standing(i - 1)[0] if i > 0 else None
+    def issue(self, index: int) -> FailureIssue:
+        """Return the issue once reading `index` is known."""
+        now_s = self.times_s[index]
+        assessment = self._assess(index)
+        standing, in_a_row = self._find_standing(index)
+        previous = self._find_standing(index - 1)[0] if index > 0 else None
         withdrawn = None
-        if before is not None and shown is None:
-            withdrawn = finding.ended or finding.why or PASSED
-        reasons = [] if finding.why is None else [finding.why]
+        if previous is not None and standing is None:
+            withdrawn = assessment.ended or assessment.reason or PASSED
+        reasons = [] if assessment.reason is None else [assessment.reason]
         doubts: tuple[Reason, ...] = ()
-        if shown is not None:
-            doubts = shown.doubts + (() if self._seen_a_day_ago(i) else (TOO_YOUNG,))
-            reasons += [*doubts, *shown.notes]
-        elif finding.why is None:
-            reasons.append(Reason("failure.in_a_row", {"n": row, "needed": IN_A_ROW}))
-        now_s, speed = self.times_s[i], finding.speed
-        edges = () if shown is None else (shown.from_s, shown.mid_s, shown.to_s)
-        early, mid, late = (max(now_s, edge) for edge in edges) if edges else (None, None, None)
+        early_s = mid_s = late_s = None
+        if standing is not None:
+            doubts = standing.doubts if self._was_found_a_day_before(index) else (*standing.doubts, TOO_YOUNG)
+            reasons += [*doubts, *standing.notes]
+            early_s, mid_s, late_s = (max(now_s, edge_s) for edge_s in (standing.from_s, standing.mid_s, standing.to_s))
+        elif assessment.reason is None:
+            reasons.append(Reason("failure.in_a_row", {"n": in_a_row, "needed": MIN_IN_A_ROW}))
+        velocity = assessment.velocity
         return FailureIssue(
-            now_s,
-            finding.onset_s,
-            early,
-            mid,
-            late,
-            shown is not None and not doubts,
-            tuple(reasons),
-            None if speed is None else speed.rate,
-            None if speed is None else speed.error,
-            finding.r2,
-            finding.n_filters,
-            finding.n_agree,
-            withdrawn,
-            finding.slowed,
+            data_until_s=now_s,
+            onset_s=assessment.onset_s,
+            from_s=early_s,
+            mid_s=mid_s,
+            to_s=late_s,
+            trusted=standing is not None and not doubts,
+            reasons=tuple(reasons),
+            velocity=None if velocity is None else velocity.rate,
+            velocity_error=None if velocity is None else velocity.error,
+            r2=assessment.estimate.r2,
+            n_filters=assessment.estimate.n_filters,
+            n_agree=assessment.estimate.n_agree,
+            withdrawn=withdrawn,
+            slowed=assessment.slowed,
         )
 
-    def _seen_a_day_ago(self, i: int) -> bool:
-        """Within a day temperature, tide and melt speed up motion too, and three looks are soon over."""
-        if self.spec.interval_s > DAY_S / 2.0:
-            return True
-        before = bisect_right(self.times_s, self.times_s[i] - DAY_S) - 1
-        return before >= 0 and self.find(before).why is None
+    # ---- several assessments in a row -----------------------------------------------------------------------
+    def _find_standing(self, index: int) -> tuple[EnsembleEstimate | None, int]:
+        """Return the window that stands at a reading, and how many assessments in a row found one.
 
-    def standing(self, i: int) -> tuple[_WindowFinding | None, int]:
-        """The look whose window stands at datum i, and how many looks in a row have one.
-
-        Looks count once per cell of the grain in use: between two cells nothing new was learnt.
+        A window stands after three assessments in a row, and for two more without one unless something ends it.
+        Assessments count once per cell of the leading window, because nothing new is known between two cells.
         """
-        finding = self.find(i)
-        if finding.ended is not None:
+        assessment = self._assess(index)
+        if assessment.ended is not None:
             return None, 0
-        chain: list[_WindowFinding] = []
-        at = i
-        while len(chain) < IN_A_ROW + HELD - 1 and at >= 0:
-            at = self.grains.first_with(finding.cell_s, at)
-            chain.append(self.find(at))
-            at -= 1
-        row = 0
-        while row < len(chain) and chain[row].why is None:
-            row += 1
-        for start in range(HELD):
-            three = chain[start : start + IN_A_ROW]
-            if len(three) == IN_A_ROW and all(x.why is None for x in three):
-                return three[0] if three[0].to_s > self.times_s[i] else None, row
-            if start < len(chain) and chain[start].ended is not None:
+        chain = self._list_newest_assessments(index, assessment.cell_s)
+        in_a_row = 0
+        while in_a_row < len(chain) and chain[in_a_row].reason is None:
+            in_a_row += 1
+        for age in range(MAX_AGE):
+            row = chain[age : age + MIN_IN_A_ROW]
+            if len(row) == MIN_IN_A_ROW and all(one.reason is None for one in row):
+                estimate = row[0].estimate
+                return (estimate if estimate.to_s > self.times_s[index] else None), in_a_row
+            if age < len(chain) and chain[age].ended is not None:
                 break
-        return None, row
+        return None, in_a_row
 
-    # ---- one look -------------------------------------------------------------------------------------------
-    def find(self, i: int) -> _WindowFinding:
-        """What datum i shows, before persistence."""
-        if i not in self.looks:
-            self.looks[i] = self._inspect(i)
-        return self.looks[i]
+    def _list_newest_assessments(self, index: int, cell_s: float) -> list[_Assessment]:
+        """Return the newest assessments, one per cell, the newest first."""
+        chain: list[_Assessment] = []
+        while len(chain) < MIN_IN_A_ROW + MAX_AGE - 1 and index >= 0:
+            index = self.series.find_first_reading(cell_s, index)
+            chain.append(self._assess(index))
+            index -= 1
+        return chain
 
-    def _inspect(self, i: int) -> _WindowFinding:
-        lead, speed = self._lead(i)
-        window = self.windows[lead]
-        if speed is None:
-            return _WindowFinding(TOO_FEW, window.cell_s)
-        if speed.rate <= SURE * speed.error:
-            why = Reason("failure.unsure", {"velocity": speed.rate, "errors": SURE, "error": speed.error})
-            return _WindowFinding(
-                why, window.cell_s, speed, ended=why if speed.rate <= 0.0 else None, slowed=speed.rate <= 0.0
-            )
-        k = self.grains.last_cell(window, i)
-        top = max(v for j in _trail(window, k) if (v := self.grains.rate(window, j)) is not None)
-        if speed.rate < SLOWED * top:
-            why = Reason("failure.slowed", {"velocity": speed.rate, "share": SLOWED, "top": top})
-            return _WindowFinding(why, window.cell_s, speed, ended=why, slowed=True)
-        onset_s = self._onset_s(window, k)
-        assert onset_s is not None, "the velocity of now is part of its own trail"
-        past = self._past(window, i, onset_s - window.length_s / 2.0)
-        usual = is_unusual(speed.rate, past)
-        if usual is not None:
-            return _WindowFinding(usual, window.cell_s, speed)
-        return self._assess(i, lead, speed, onset_s)
+    def _was_found_a_day_before(self, index: int) -> bool:
+        """Return whether a window was found a day before, or readings come too seldom to show a daily cycle.
 
-    def _lead(self, i: int) -> tuple[int, Speed | None]:
-        """The shortest window whose velocity is clear of the noise; else the one that is clearest."""
-        best, best_speed, best_ratio = self.leads[-1], None, -NEVER
-        for j in self.leads:
-            speed = self.grains.speed(self.windows[j], self.grains.last_cell(self.windows[j], i))
-            if speed is None:
-                continue
-            ratio = speed.rate / speed.error if speed.error > 0.0 else (NEVER if speed.rate > 0.0 else -NEVER)
-            if ratio > CLEAR:
-                return j, speed
-            if ratio > best_ratio or best_speed is None:
-                best, best_speed, best_ratio = j, speed, ratio
-        return best, best_speed
-
-    def _past(self, window: Window, i: int, until_s: float) -> list[float]:
-        begin_s = max(self.times_s[0], self.times_s[i] - self.spec.history_s)
-        low, high = int(begin_s // window.cell_s) + window.cells, int(until_s // window.cell_s)
-        step = window.cells
-        while (high - low) / step > PAST:
-            step *= 2
-        first = low + (-low) % step
-        return [v for j in range(first, high + 1, step) if (v := self.grains.rate(window, j)) is not None]
-
-    def _assess(self, i: int, lead: int, speed: Speed, onset_s: float) -> _WindowFinding:
-        now_s, window = self.times_s[i], self.windows[lead]
-        filters, scatters = self._filters(i, lead)
-        found = _WindowFinding(None, window.cell_s, speed, onset_s, n_filters=len(filters))
-        if len(filters) < FEWEST_FILTERS:
-            return replace(found, why=Reason("failure.too_short"))
-        weights = compute_exponent_weights(filters)
-        likely = max(range(len(ALPHAS)), key=weights.__getitem__)
-        good = [fits for fits in filters if _foresees(fits[likely], now_s)]
-        found = replace(found, n_agree=len(good))
-        if len(good) < max(FEWEST_FILTERS, AGREE * len(filters)):
-            ended = why_ended([f[likely] for f in filters], now_s, 1.0 - AGREE)
-            few = Reason("failure.few_agree", {"n": len(good), "count": len(filters)})
-            return replace(found, why=ended or few, ended=ended)
-        estimates = sorted(
-            (fit.failure_s, weight)
-            for fits in good
-            for fit, weight in zip(fits, weights, strict=True)
-            if fit is not None and now_s < fit.failure_s < NEVER
-        )
-        low, mid, high = (weighted_quantile(estimates, q) for q in (0.1, 0.5, 0.9))
-        # half the span of the filters, or one standard error of a line where the points scatter more than that
-        scatter_s = median([f.error_s for fits in good if (f := fits[likely]) is not None])
-        margin = max((high - low) / 2.0, scatter_s) + self.spec.interval_s + 0.05 * (mid - now_s)
-        doubts = []
-        if high - low > mid - now_s + 2.0 * self.spec.interval_s:
-            doubts.append(Reason("failure.scattered"))
-        notes = describe_exponents(good, weights, now_s)
-        stretch = stretch_window(median(scatters), low - now_s, high - now_s)
-        if stretch > 1.0:
-            notes += (Reason("failure.disturbed", {"times": stretch}),)
-        r2 = median([f.r2 for fits in good if (f := fits[likely]) is not None])
-        return replace(
-            found,
-            from_s=now_s + max(0.0, low - margin - now_s) / stretch,
-            mid_s=mid,
-            to_s=now_s + (high + margin - now_s) * stretch,
-            r2=r2,
-            doubts=tuple(doubts),
-            notes=notes,
-        )
-
-    def _filters(self, i: int, lead: int) -> tuple[list[Fits], list[float]]:
-        """Fits by exponent, for velocity windows from the leading one to longer ones, plain and smoothed.
-
-        The longer the lead, the longer the windows that have a say: hours of motion do not foretell weeks.
+        Within a day temperature, tide and melt accelerate motion too, and three assessments may last only hours.
         """
-        filters: list[Fits] = []
-        scatters: list[float] = []
-        for j, window in enumerate(self.windows[lead:]):
-            reach_s = middle_lead_s(filters, self.times_s[i]) if j >= LENGTHS else NEVER
-            if j >= MOST_LENGTHS or window.length_s > reach_s:
-                break
-            k = self.grains.last_cell(window, i)
-            onset_s = self._onset_s(window, k)
-            for smooth in (1, max(2, window.cells // 2)):
-                points = [] if onset_s is None else self._points(window, k, smooth, onset_s)
-                stamps, rates, errors = [p.stamp_s for p in points], [p.rate for p in points], [p.error for p in points]
-                fits = [fit_inverse(stamps, rates, errors, alpha) for alpha, _ in ALPHAS]
-                if fits[STRAIGHT] is not None:
-                    filters.append(fits)
-                    scatters.append(scatter_of_best(fits, stamps, rates, errors))
-        return filters, scatters
+        if self.spec.interval_s > DAILY_CYCLE_INTERVAL_S:
+            return True
+        before = bisect_right(self.times_s, self.times_s[index] - DAY_S) - 1
+        return before >= 0 and self._assess(before).reason is None
 
-    def _onset_s(self, window: Window, k: int) -> float | None:
-        onset = find_onset(s for j in _trail(window, k) if (s := self.grains.speed(window, j)) is not None)
-        return None if onset is None else onset.stamp_s
+    # ---- one assessment -------------------------------------------------------------------------------------
+    def _assess(self, index: int) -> _Assessment:
+        if index not in self._assessments:
+            self._assessments[index] = self._apply_conditions(index)
+        return self._assessments[index]
 
-    def _points(self, window: Window, k: int, smooth: int, onset_s: float) -> list[Speed]:
-        step = max(1, window.cells // STRIDE)
-        points: list[Speed] = []
-        for j in range(k, k - MOST_WINDOWS * window.cells - 1, -step):
-            some = [s for m in range(j - smooth + 1, j + 1) if (s := self.grains.speed(window, m)) is not None]
-            if not some:
+    def _apply_conditions(self, index: int) -> _Assessment:
+        number, velocity = self._choose_leading(index)
+        window = self.windows[number]
+        if velocity is None:
+            return _Assessment(TOO_FEW, window.cell_s)
+        if velocity.rate <= MIN_ERRORS * velocity.error:
+            values = {"velocity": velocity.rate, "errors": MIN_ERRORS, "error": velocity.error}
+            reason = Reason("failure.unsure", values)
+            is_backwards = velocity.rate <= 0.0
+            ended = reason if is_backwards else None
+            return _Assessment(reason, window.cell_s, velocity, ended=ended, slowed=is_backwards)
+        last_cell = self.series.find_last_cell(window, index)
+        rates = (self.series.find_rate(window, cell) for cell in list_recent_ends(window, last_cell))
+        maximum = max(rate for rate in rates if rate is not None)
+        if velocity.rate < MIN_SHARE_OF_MAXIMUM * maximum:
+            values = {"velocity": velocity.rate, "share": MIN_SHARE_OF_MAXIMUM, "top": maximum}
+            reason = Reason("failure.slowed", values)
+            return _Assessment(reason, window.cell_s, velocity, ended=reason, slowed=True)
+        onset_s = find_onset_s(self.series, window, last_cell)
+        assert onset_s is not None, "the present velocity is one of the velocities of the onset"
+        past = self._list_past(window, index, onset_s - window.length_s / 2.0)
+        usual = explain_usual(velocity.rate, past)
+        if usual is not None:
+            return _Assessment(usual, window.cell_s, velocity)
+        filters = fit_filters(self.series, self.windows[number:], index)
+        estimate = combine_filters(filters, self.times_s[index], self.spec.interval_s)
+        return _Assessment(estimate.reason, window.cell_s, velocity, onset_s, estimate, estimate.ended)
+
+    def _choose_leading(self, index: int) -> tuple[int, WindowVelocity | None]:
+        """Return the shortest window whose velocity is clear of the noise, or else the one whose velocity is clearest.
+
+        Returns:
+            Number of the window, and its velocity; None if no window has one.
+        """
+        clearest = self._leading[-1]
+        clearest_velocity: WindowVelocity | None = None
+        largest_ratio = -inf
+        for number in self._leading:
+            window = self.windows[number]
+            velocity = self.series.find_velocity(window, self.series.find_last_cell(window, index))
+            if velocity is None:
                 continue
-            rate = fsum(s.rate for s in some) / len(some)
-            error = fsum(s.error for s in some) / len(some)
-            stamp_s = fsum(s.stamp_s for s in some) / len(some)
-            if stamp_s < onset_s or rate <= error:
-                break
-            points.append(Speed(rate, error, stamp_s))
-        return points[::-1]
+            ratio = _compute_ratio(velocity)
+            if ratio > LEADING_ERRORS:
+                return number, velocity
+            if ratio > largest_ratio or clearest_velocity is None:
+                clearest, clearest_velocity, largest_ratio = number, velocity, ratio
+        return clearest, clearest_velocity
+
+    def _list_past(self, window: VelocityWindow, index: int, until_s: float) -> list[float]:
+        """Return velocities of windows of the past, evenly spaced and without overlap, up to an instant."""
+        begin_s = max(self.times_s[0], self.times_s[index] - self.spec.history_s)
+        low = int(begin_s // window.cell_s) + window.cells
+        high = int(until_s // window.cell_s)
+        stride = window.cells
+        while (high - low) / stride > MAX_PAST:
+            stride *= 2
+        # Multiples of the stride, so that a later assessment uses the same windows again.
+        first = low + (-low) % stride
+        rates = (self.series.find_rate(window, cell) for cell in range(first, high + 1, stride))
+        return [rate for rate in rates if rate is not None]
 
 
-def _foresees(fit: InverseFit | None, now_s: float) -> bool:
-    """Whether a filter shows a failure that is still to come."""
-    return fit is not None and fit.r2 >= GOOD_R2 and fit.slope < 0.0 and fit.failure_s > now_s
-
-
-def _trail(window: Window, k: int) -> range:
-    step = max(1, window.cells // STRIDE)
-    return range(k, k - MOST_WINDOWS * window.cells // step * step - 1, -step)
+def _compute_ratio(velocity: WindowVelocity) -> float:
+    """Return a velocity in its standard errors; infinite if it has none."""
+    if velocity.error > 0.0:
+        return velocity.rate / velocity.error
+    return inf if velocity.rate > 0.0 else -inf

@@ -1,32 +1,39 @@
-"""The stage a slope is in, and where it tends, as a state slow to change; the tangential angle, and words for both."""
+"""Stage of a movement and its trend, as a state that changes slowly, and the situation of a station."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import atan, degrees, erf, isfinite, sqrt
+from math import erf, sqrt
 from typing import Any, Final
 
-from forecasting.errors import NotEnoughDataError
 from forecasting.kinematics.velocity import DAY_S
 from forecasting.reasons import Reason, Value, join_reasons
 
-UP_ISSUES = 3
-DOWN_S = 14.0 * DAY_S
-QUIET_S = 14.0 * DAY_S  # |z| < 2 for so long is a constant rate
-BENT = 2.0  # standard errors from which an acceleration is believed
-SURE = 4.0  # standard errors from which a velocity is believed
-FASTER = 1.5  # times v_eq from which steady motion is no creep
-SLOWED = 0.7  # of the recent maximum: below it the acceleration is over
-WINDOWS = 3  # velocity windows that must agree on an acceleration
+# A higher stage is entered after so many assessments that request it, a lower one after so many days.
+ASSESSMENTS_UP: Final = 3
+DAYS_DOWN_S: Final = 14.0 * DAY_S
+# A rate is constant if all accelerations have been below two standard errors for so long.
+CONSTANT_RATE_S: Final = 14.0 * DAY_S
+# Standard errors from which an acceleration and a velocity count as real.
+ACCELERATION_ERRORS: Final = 2.0
+VELOCITY_ERRORS: Final = 4.0
+DISTINCT_ERRORS: Final = 2.0
+# Velocity windows in which an acceleration, and a deceleration, must be real.
+ACCELERATING_WINDOWS: Final = 3
+DECELERATING_WINDOWS: Final = 2
+# Times the velocity of uniform creep from which a motion is no creep.
+TIMES_UNIFORM_CREEP: Final = 1.5
+# Share of the recent maximum below which an acceleration is over.
+SLOWED_SHARE: Final = 0.7
 
-RANK = {"creep": 0, "step": 1, "intermediate": 1, "progressive": 2}
-StageState = dict[str, Any]  # JSON-ready; {} starts
+RANK: Final = {"creep": 0, "step": 1, "intermediate": 1, "progressive": 2}
+StageState = dict[str, Any]  # JSON-ready; {} at the start
 
 TOO_FEW: Final = Reason("movement.too_few")
 
 
 @dataclass(frozen=True, slots=True)
 class Exceeded:
-    """A velocity beyond a bound of the site file, in the bound's own window."""
+    """A velocity above a bound of the site file, in the window of that bound."""
 
     velocity: float  # units of the values per day
     error: float  # one standard error of it
@@ -36,25 +43,25 @@ class Exceeded:
 
 @dataclass(frozen=True, slots=True)
 class MovementFacts:
-    """What one look at a series knows, along the movement (positive = forwards), in units of the values and days."""
+    """What one assessment measures along the movement (positive = forwards), in units of the values and days."""
 
-    at_s: float  # newest datum used, epoch seconds: the clock of the hysteresis
-    # velocity over the window that the motion allows (`assessment`); None where it could not be fitted
+    at_s: float  # newest reading, epoch seconds: the clock of the stage
+    # velocity over the window that `stage_facts` chooses; None if it could not be fitted
     velocity: float | None
     velocity_error: float | None  # one standard error of it
-    accelerations_z: tuple[float, ...] = ()  # acceleration in standard errors, one per velocity window
-    window_s: float | None = None  # window of the velocity, seconds; None where nobody says
-    rising: bool = False  # the newest velocity is above the one before it
-    v_eq: float | None = None  # reviewed velocity of the steady stage; None where nobody set one
-    usual_velocity: float | None = None  # median of the past year: stands in for v_eq, said so in the reasons
-    # lowest velocity that the site file warns of; beyond it nothing is creep because it was always so. None where there
-    # is none. A reviewed v_eq stands above it.
+    accelerations_z: tuple[float, ...] = ()  # acceleration in standard errors, one per window
+    window_s: float | None = None  # window of the velocity, seconds; None if it is unknown
+    rising: bool = False  # whether the velocity is higher than in the window before
+    v_eq: float | None = None  # reviewed velocity of uniform creep; None if nobody has entered one
+    usual_velocity: float | None = None  # median of the past year, used if there is no `v_eq`
+    # Lowest velocity that the site file warns of; None if there is none. Above it no motion is creep, even if it was
+    # always as fast. A reviewed `v_eq` has priority.
     creep_most: float | None = None
-    # the highest velocity of the site file that is really exceeded in its own window: no creep, at once
+    # Highest bound of the site file that is exceeded in its own window. The motion is then no creep, at once.
     exceeded: Exceeded | None = None
     recent_max: float | None = None  # largest velocity of the same window in the recent past
-    stale: bool = False  # the series cannot be judged now
-    failing: bool = False  # a trusted failure window stands
+    stale: bool = False  # whether the series cannot be assessed now
+    failing: bool = False  # whether a trusted failure window stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,90 +70,120 @@ class Movement:
 
     stage: str  # creep, intermediate, progressive, step, unknown
     trend: str  # none, linear, regressive, progressive
-    probability: float | None  # of the stage from this look alone, 0 to 1; None for unknown
+    probability: float | None  # of the stage from this assessment alone, 0 to 1; None for unknown
     reasons: tuple[Reason, ...]  # the decisive one first
 
 
 def classify_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tuple[Movement, StageState]:
-    """Judge one look and carry the state on.
+    """Classify the movement from one assessment and the state before it.
 
-    Three movement stages (creep, constant rate, progressive) with `step` for an acceleration that died away, as rain
-    and reservoirs make it. A stage is entered upwards after three looks with new data that ask for it (creep is left at
-    once where a velocity of the site file is exceeded: its bound has a window and errors of its own), and left
-    downwards after fourteen days in which all do; a look that cannot see stands still and starts those days anew, so
-    missing data never lowers. The same look twice changes nothing.
+    The stages are creep, constant rate (`intermediate`) and `progressive`, and `step` for an acceleration that died
+    away, as rain and reservoirs cause it. A higher stage is entered after three assessments with new readings that
+    request it. Creep ends at once if a bound of the site file is exceeded, because the bound has a window and errors of
+    its own. A lower stage is entered after fourteen days in which all assessments request it. A stale assessment keeps
+    the stage and restarts these days, so missing data never lower a stage. The same facts twice change nothing.
 
-    `state` is what the last call returned, {} or None at the start; it may come from JSON.
+    Args:
+        state: What the previous call returned; {} or None at the start. It may have been stored as JSON.
+        facts: The assessment.
+
+    Returns:
+        The movement and the new state.
     """
-    kept: StageState = dict(state or {})
+    new_state: StageState = dict(state or {})
     if facts.stale or facts.velocity is None or facts.velocity_error is None:
-        kept["lower_since_s"], kept["up"], kept["up_to"] = None, 0, None
-        why = Reason("movement.stale") if facts.stale else TOO_FEW
-        return Movement("unknown", kept.get("trend", "none"), None, (why,)), kept
-    if kept.get("at_s") is not None and facts.at_s <= kept["at_s"] and kept.get("stage"):
-        share = _shares(facts)[_share_of(kept["stage"])]
-        return Movement(kept["stage"], kept["trend"], share, (Reason("movement.no_news"),)), kept
-    first = kept.get("stage") is None
-    requested, reasons = _find_stage(facts, kept)
-    is_loud = any(abs(z) >= BENT for z in facts.accelerations_z)
-    kept["quiet_since_s"] = None if is_loud else (kept.get("quiet_since_s") or facts.at_s)
-    if facts.exceeded is not None and kept.get("stage") == "creep":
-        kept["stage"] = "intermediate"
-    _climb_or_fall(kept, requested, facts.at_s, reasons)
-    bend = _bend(facts)
-    # as with the stage: the first look decides alone, but progressive waits for its three
-    if first or (facts.exceeded is not None and kept["trend"] == "none"):
-        kept["trend"] = "linear" if bend == "progressive" else bend
-    _turn(kept, bend)
-    kept["at_s"] = facts.at_s
-    stage = kept["stage"]
-    return Movement(stage, kept["trend"], _shares(facts)[_share_of(stage)], tuple(reasons)), kept
+        new_state["lower_since_s"], new_state["up"], new_state["up_to"] = None, 0, None
+        reason = Reason("movement.stale") if facts.stale else TOO_FEW
+        return Movement("unknown", new_state.get("trend", "none"), None, (reason,)), new_state
+    has_stage = new_state.get("stage") is not None
+    if new_state.get("at_s") is not None and facts.at_s <= new_state["at_s"] and has_stage:
+        movement = Movement(
+            new_state["stage"],
+            new_state["trend"],
+            _estimate_probability(facts, new_state["stage"]),
+            (Reason("movement.no_news"),),
+        )
+        return movement, new_state
+    requested, reasons = _find_requested_stage(facts, new_state)
+    has_acceleration = any(abs(z) >= ACCELERATION_ERRORS for z in facts.accelerations_z)
+    new_state["quiet_since_s"] = None if has_acceleration else (new_state.get("quiet_since_s") or facts.at_s)
+    if facts.exceeded is not None and new_state.get("stage") == "creep":
+        new_state["stage"] = "intermediate"
+    _change_stage(new_state, requested, facts.at_s, reasons)
+    trend = _find_requested_trend(facts)
+    if not has_stage or (facts.exceeded is not None and new_state["trend"] == "none"):
+        # The first assessment decides alone, but `progressive` needs three assessments, as a stage does.
+        new_state["trend"] = "linear" if trend == "progressive" else trend
+    _change_trend(new_state, trend)
+    new_state["at_s"] = facts.at_s
+    stage = new_state["stage"]
+    return Movement(stage, new_state["trend"], _estimate_probability(facts, stage), tuple(reasons)), new_state
 
 
-# ---- one look ---------------------------------------------------------------------------------------------------
-def _find_stage(facts: MovementFacts, kept: Mapping[str, Any]) -> tuple[str, list[Reason]]:
+# ---- one assessment ---------------------------------------------------------------------------------------------
+def _find_requested_stage(facts: MovementFacts, state: Mapping[str, Any]) -> tuple[str, list[Reason]]:
+    """Return the stage that an assessment requests, with the reason."""
     velocity, error = float(facts.velocity or 0.0), float(facts.velocity_error or 0.0)
-    speed = _in_window(velocity, facts.window_s)
-    bent = _bent_windows(facts, 1.0)
+    shown_velocity = _add_window(velocity, facts.window_s)
     if facts.failing:
         return "progressive", [Reason("movement.failing")]
-    if bent >= WINDOWS and velocity > SURE * error and facts.rising:
-        return "progressive", [Reason("movement.accelerates", {"count": bent, "velocity": speed, "errors": SURE})]
-    after_rise = kept.get("stage") in {"progressive", "step"}
-    slowed = facts.recent_max is not None and velocity < SLOWED * facts.recent_max
-    if (over := facts.exceeded) is not None:
-        exceeding = _in_window(over.velocity, over.window_s)
-        reason = Reason("movement.exceeds", {"velocity": exceeding, "bound": over.over})
-        return _steady(after_rise=after_rise, slowed=slowed), [reason]
-    if velocity <= 2.0 * error:
+    accelerating = _count_accelerating(facts)
+    if accelerating >= ACCELERATING_WINDOWS and velocity > VELOCITY_ERRORS * error and facts.rising:
+        values: dict[str, Value] = {"count": accelerating, "velocity": shown_velocity, "errors": VELOCITY_ERRORS}
+        return "progressive", [Reason("movement.accelerates", values)]
+    # Motion without acceleration is a step if it follows an acceleration and has slowed down.
+    is_after_acceleration = state.get("stage") in {"progressive", "step"}
+    moving = "step" if is_after_acceleration and _has_slowed(facts) else "intermediate"
+    if facts.exceeded is not None:
+        exceeding = _add_window(facts.exceeded.velocity, facts.exceeded.window_s)
+        return moving, [Reason("movement.exceeds", {"velocity": exceeding, "bound": facts.exceeded.over})]
+    if velocity <= DISTINCT_ERRORS * error:
         with_error = Reason("movement.with_error", {"velocity": velocity, "error": error})
-        return "creep", [Reason("movement.still", {"velocity": _in_window(with_error, facts.window_s)})]
-    reference = _reference(facts)
-    if (most := _creep_most(facts)) is not None and velocity > most:
-        reason = Reason("movement.over_lowest", {"velocity": speed, "bound": most})
-        return _steady(after_rise=after_rise, slowed=slowed), [reason]
+        return "creep", [Reason("movement.still", {"velocity": _add_window(with_error, facts.window_s)})]
+    fastest_creep = _find_fastest_creep(facts)
+    if fastest_creep is not None and velocity > fastest_creep:
+        return moving, [Reason("movement.over_lowest", {"velocity": shown_velocity, "bound": fastest_creep})]
+    reference = _find_reference(facts)
     if reference is None:
-        moves = join_reasons([Reason("movement.moves", {"velocity": speed}), Reason("movement.no_reference")])
-        return _steady(after_rise=after_rise, slowed=slowed), [moves]
+        moves = Reason("movement.moves", {"velocity": shown_velocity})
+        return moving, [join_reasons([moves, Reason("movement.no_reference")])]
+    code = "movement.v_eq" if _is_reviewed(facts) else "movement.usual"
     compared: dict[str, Value] = {
-        "velocity": speed,
-        "reference": Reason("movement.v_eq" if _is_reviewed(facts) else "movement.usual", {"velocity": reference}),
+        "velocity": shown_velocity,
+        "reference": Reason(code, {"velocity": reference}),
     }
     if velocity <= reference:
         return "creep", [Reason("movement.creep", compared)]
-    if velocity > FASTER * reference:
-        quiet = kept.get("quiet_since_s")
-        is_steady = quiet is not None and facts.at_s - quiet >= QUIET_S
-        reason = Reason("movement.steady" if is_steady else "movement.not_steady", {**compared, "times": FASTER})
-        return _steady(after_rise=after_rise, slowed=slowed), [reason]
-    # between 1 and 1.5 v_eq neither is said: stay
-    stays = kept.get("stage") or "creep"
-    stays = "step" if stays == "progressive" else stays
-    return stays, [Reason("movement.between", {**compared, "times": FASTER})]
+    compared["times"] = TIMES_UNIFORM_CREEP
+    if velocity > TIMES_UNIFORM_CREEP * reference:
+        quiet_since_s = state.get("quiet_since_s")
+        is_constant = quiet_since_s is not None and facts.at_s - quiet_since_s >= CONSTANT_RATE_S
+        return moving, [Reason("movement.steady" if is_constant else "movement.not_steady", compared)]
+    # Between the reference and 1.5 times the reference the stage does not change.
+    stage = state.get("stage") or "creep"
+    return "step" if stage == "progressive" else stage, [Reason("movement.between", compared)]
 
 
-def _steady(*, after_rise: bool, slowed: bool) -> str:
-    return "step" if after_rise and slowed else "intermediate"
+def _find_requested_trend(facts: MovementFacts) -> str:
+    velocity, error = float(facts.velocity or 0.0), float(facts.velocity_error or 0.0)
+    needed = min(ACCELERATING_WINDOWS, max(1, len(facts.accelerations_z)))
+    if _count_accelerating(facts) >= needed and facts.rising:
+        return "progressive"
+    if velocity <= DISTINCT_ERRORS * error and facts.exceeded is None:
+        return "none"
+    if _count_accelerating(facts, sign=-1.0) >= DECELERATING_WINDOWS or (_has_slowed(facts) and not facts.rising):
+        return "regressive"
+    return "linear"
+
+
+def _has_slowed(facts: MovementFacts) -> bool:
+    velocity = float(facts.velocity or 0.0)
+    return facts.recent_max is not None and velocity < SLOWED_SHARE * facts.recent_max
+
+
+def _count_accelerating(facts: MovementFacts, sign: float = 1.0) -> int:
+    """Return in how many windows the acceleration is real; with a sign of -1 the deceleration."""
+    return sum(sign * z >= ACCELERATION_ERRORS for z in facts.accelerations_z)
 
 
 def _is_reviewed(facts: MovementFacts) -> bool:
@@ -154,7 +191,7 @@ def _is_reviewed(facts: MovementFacts) -> bool:
     return facts.v_eq is not None and facts.v_eq > 0.0
 
 
-def _reference(facts: MovementFacts) -> float | None:
+def _find_reference(facts: MovementFacts) -> float | None:
     """Return the reviewed velocity of uniform creep, else the usual velocity; None if neither is positive."""
     if _is_reviewed(facts):
         return facts.v_eq
@@ -162,133 +199,114 @@ def _reference(facts: MovementFacts) -> float | None:
     return usual if usual is not None and usual > 0.0 else None
 
 
-def _creep_most(facts: MovementFacts) -> float | None:
-    """The bound of the site file; None where a person reviewed what creep is here."""
+def _find_fastest_creep(facts: MovementFacts) -> float | None:
+    """Return the lowest bound of the site file; None if a person has reviewed the velocity of uniform creep."""
     return None if _is_reviewed(facts) else facts.creep_most
 
 
-def _bent_windows(facts: MovementFacts, sign: float) -> int:
-    return sum(sign * z >= BENT for z in facts.accelerations_z)
-
-
-def _bend(facts: MovementFacts) -> str:
-    velocity, error = float(facts.velocity or 0.0), float(facts.velocity_error or 0.0)
-    slowed = facts.recent_max is not None and velocity < SLOWED * facts.recent_max
-    if _bent_windows(facts, 1.0) >= min(WINDOWS, max(1, len(facts.accelerations_z))) and facts.rising:
-        return "progressive"
-    if velocity <= 2.0 * error and facts.exceeded is None:
-        return "none"
-    if _bent_windows(facts, -1.0) >= 2 or (slowed and not facts.rising):
-        return "regressive"
-    return "linear"
-
-
-def _shares(facts: MovementFacts) -> tuple[float, float, float]:
-    """Chances of creep, constant rate and progressive, were the errors Gaussian and this look the only one."""
+def _estimate_probability(facts: MovementFacts, stage: str) -> float:
+    """Return the probability of a stage if the errors were Gaussian and this assessment the only one."""
     velocity, error = float(facts.velocity or 0.0), max(float(facts.velocity_error or 0.0), 1e-12)
-    reference = _reference(facts)
-    limit = FASTER * reference if reference is not None else 2.0 * error
-    if (most := _creep_most(facts)) is not None:
-        limit = min(limit, most)
-    moves = _normal((velocity - limit) / error)
-    if (over := facts.exceeded) is not None:
-        moves = max(moves, _normal((over.velocity - over.over) / max(over.error, 1e-12)))
+    reference = _find_reference(facts)
+    limit = TIMES_UNIFORM_CREEP * reference if reference is not None else DISTINCT_ERRORS * error
+    fastest_creep = _find_fastest_creep(facts)
+    if fastest_creep is not None:
+        limit = min(limit, fastest_creep)
+    moves = _compute_normal((velocity - limit) / error)
+    if facts.exceeded is not None:
+        excess = facts.exceeded.velocity - facts.exceeded.over
+        moves = max(moves, _compute_normal(excess / max(facts.exceeded.error, 1e-12)))
     ordered = sorted(facts.accelerations_z, reverse=True)
-    third = ordered[WINDOWS - 1] if len(ordered) >= WINDOWS else 0.0
-    bends = max(0.0, 2.0 * _normal(third) - 1.0)
-    return 1.0 - moves, moves * (1.0 - bends), moves * bends
+    third = ordered[ACCELERATING_WINDOWS - 1] if len(ordered) >= ACCELERATING_WINDOWS else 0.0
+    accelerates = max(0.0, 2.0 * _compute_normal(third) - 1.0)
+    if stage == "creep":
+        return 1.0 - moves
+    if stage == "progressive":
+        return moves * accelerates
+    return moves * (1.0 - accelerates)
 
 
-def _in_window(velocity: float | Reason, window_s: float | None) -> float | Reason:
+def _compute_normal(z: float) -> float:
+    """Return the share of the standard normal distribution below a value."""
+    return 0.5 * (1.0 + erf(z / sqrt(2.0)))
+
+
+def _add_window(velocity: float | Reason, window_s: float | None) -> float | Reason:
     """Add the window of a velocity, if it is known.
 
-    >>> print(_in_window(3.14159, 172800.0), _in_window(3.14159, None))
+    >>> print(_add_window(3.14159, 172800.0), _add_window(3.14159, None))
     movement.in_window: velocity=3.14159, window=172800.0 3.14159
     """
     return velocity if window_s is None else Reason("movement.in_window", {"velocity": velocity, "window": window_s})
 
 
-def _share_of(stage: str) -> int:
-    return {"creep": 0, "progressive": 2}.get(stage, 1)
-
-
-def _normal(z: float) -> float:
-    return 0.5 * (1.0 + erf(z / sqrt(2.0)))
-
-
 # ---- the state --------------------------------------------------------------------------------------------------
-def _climb_or_fall(kept: StageState, requested: str, at_s: float, reasons: list[Reason]) -> None:
-    stage = kept.get("stage")
+def _change_stage(state: StageState, requested: str, at_s: float, reasons: list[Reason]) -> None:
+    """Move the stage of a state towards the requested one, and add a reason if the stage stays."""
+    stage = state.get("stage")
     if stage is None:
-        # the first look decides alone, but progressive waits for its three
-        kept["stage"] = stage = "intermediate" if requested == "progressive" else requested
+        # The first assessment decides alone, but `progressive` needs three assessments.
+        state["stage"] = stage = "intermediate" if requested == "progressive" else requested
     if RANK[requested] > RANK[stage]:
-        kept["lower_since_s"] = None
-        kept["up"] = kept.get("up", 0) + 1
-        kept["up_to"] = min(kept.get("up_to") or requested, requested, key=RANK.__getitem__)
-        if kept["up"] >= UP_ISSUES:
-            kept["stage"], kept["up"], kept["up_to"] = kept["up_to"], 0, None
+        state["lower_since_s"] = None
+        state["up"] = state.get("up", 0) + 1
+        state["up_to"] = min(state.get("up_to") or requested, requested, key=RANK.__getitem__)
+        if state["up"] >= ASSESSMENTS_UP:
+            state["stage"], state["up"], state["up_to"] = state["up_to"], 0, None
         else:
-            looks = Reason("movement.looks", {"stage": requested, "n": kept["up"], "needed": UP_ISSUES})
-            reasons.append(join_reasons([looks, Reason("movement.stays", {"stage": stage})]))
+            values: dict[str, Value] = {"stage": requested, "n": state["up"], "needed": ASSESSMENTS_UP}
+            reasons.append(join_reasons([Reason("movement.looks", values), Reason("movement.stays", {"stage": stage})]))
         return
-    kept["up"], kept["up_to"] = 0, None
-    if RANK[requested] == RANK[stage]:  # a step stays labelled so until creep is seen
-        kept["lower_since_s"] = None
+    state["up"], state["up_to"] = 0, None
+    if RANK[requested] == RANK[stage]:
+        # A step remains a step until creep is requested.
+        state["lower_since_s"] = None
         return
-    since = kept.get("lower_since_s")
-    kept["lower_since_s"] = since = at_s if since is None else since
-    if at_s - since >= DOWN_S:
-        # progressive that ended without a failure is a step until creep is seen
-        kept["stage"] = "step" if stage == "progressive" else requested
-        kept["lower_since_s"] = at_s if kept["stage"] != requested else None
+    since_s = state.get("lower_since_s")
+    if since_s is None:
+        since_s = at_s
+    state["lower_since_s"] = since_s
+    if at_s - since_s >= DAYS_DOWN_S:
+        # A progressive stage that ended without a failure is a step until creep is requested.
+        state["stage"] = "step" if stage == "progressive" else requested
+        state["lower_since_s"] = at_s if state["stage"] != requested else None
     else:
-        days = Reason("movement.days", {"stage": requested, "days": (at_s - since) / DAY_S})
+        days = Reason("movement.days", {"stage": requested, "days": (at_s - since_s) / DAY_S})
         reasons.append(join_reasons([days, Reason("movement.stays", {"stage": stage})]))
 
 
-def _turn(kept: StageState, bend: str) -> None:
-    if bend == kept.get("trend"):
-        kept["turn"], kept["turn_to"] = 0, None
+def _change_trend(state: StageState, requested: str) -> None:
+    """Change the trend of a state after three assessments that request another one."""
+    if requested == state.get("trend"):
+        state["turn"], state["turn_to"] = 0, None
         return
-    kept["turn"] = kept.get("turn", 0) + 1 if kept.get("turn_to") == bend else 1
-    kept["turn_to"] = bend
-    if kept["turn"] >= UP_ISSUES:
-        kept["trend"], kept["turn"], kept["turn_to"] = bend, 0, None
+    state["turn"] = state.get("turn", 0) + 1 if state.get("turn_to") == requested else 1
+    state["turn_to"] = requested
+    if state["turn"] >= ASSESSMENTS_UP:
+        state["trend"], state["turn"], state["turn_to"] = requested, 0, None
 
 
+# ---- situations -------------------------------------------------------------------------------------------------
 SITUATIONS: Final = ("critical", "accelerating", "after a step", "after rain", "steady", "creep")
 
 
 def name_situation(stage: str | None, *, critical: bool, wet: bool) -> str | None:
-    """The word: the first of `SITUATIONS` that fits.
+    """Return the first of `SITUATIONS` that applies; None if none does.
 
-    `stage`: how the station moved: creep, intermediate, progressive, step, unknown; None where nobody looked.
+    Args:
+        stage: Stage of the station; None if its movement was not assessed.
+        critical: Whether the situation is critical.
+        wet: Whether there was rain.
 
     >>> name_situation("progressive", critical=True, wet=True), name_situation("creep", critical=False, wet=True)
     ('critical', 'after rain')
     """
     if critical:
         return "critical"
-    if stage in {"progressive", "step"}:
-        return "accelerating" if stage == "progressive" else "after a step"
+    if stage == "progressive":
+        return "accelerating"
+    if stage == "step":
+        return "after a step"
     if wet:
         return "after rain"
     return {"intermediate": "steady", "creep": "creep"}.get(stage or "")
-
-
-def tangential_angle_deg(velocity: float, v_eq: float) -> float:
-    """Angle of the displacement-time curve in degrees, atan(v / v_eq) (Xu, Tang, Li and others 2009).
-
-    The curve S(t) is drawn as T(t) with T = S / v_eq, so that steady creep stands at 45 degrees and the unit of the
-    axes no longer decides the angle. It is only as good as v_eq: a reviewed, dated parameter of the site. On a curve
-    that moves in steps (rain, reservoir) it shows "critical" without a failure to come.
-
-    Returns degrees in -90 to 90; negative for motion backwards.
-
-    >>> round(tangential_angle_deg(2.0, 2.0), 6), round(tangential_angle_deg(11.43, 1.0), 1)
-    (45.0, 85.0)
-    """
-    if not (isfinite(v_eq) and v_eq > 0.0):
-        raise NotEnoughDataError(f"tangential angle: v_eq must be a positive velocity, not {v_eq!r}")
-    return degrees(atan(velocity / v_eq))

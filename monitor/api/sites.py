@@ -71,6 +71,7 @@ from monitor.sites.records import (
     Binding,  # one `[[decoder]]` of a site file
     Calculation,  # how a series is computed from other series
     Criterion,  # one `[[criterion]]` of a site file
+    MovementPlan,  # settings of the movement assessment: history, failure velocity, and each stage
     Origin,  # reference position from which displacement of a station is measured
     Recipient,  # a person or team to be notified: channels, levels, escalation
     SeriesSpec,  # one series of a site file
@@ -159,6 +160,7 @@ __all__ = [
     "Criterion",
     "LevelTable",
     "LevelsTable",
+    "MovementPlan",
     "Origin",
     "Parent",
     "Place",

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from forecasting.kinematics.failure import FailureIssue, FailureSpec
-from forecasting.kinematics.failure_scores import watch_curve
+from forecasting.kinematics.failure import FailureIssue, FailureSpec, watch_failure
 from monitor.errors import NotFoundError
 from monitor.features.forecasts.cli.curve_file import DisplacementCurve, read_curve
 from monitor.features.forecasts.cli.failure_bench import DAY_S
@@ -27,15 +26,19 @@ def score_non_failing(data: Path) -> Iterator[dict[str, Any]]:
     outang = {}
     for name in OUTANG:
         curve = read_curve(find(data, "outang", "monitoring_data.csv"), "displacement", value=f"{name}/mm")
-        outang[name] = count_false(watch_curve(curve.times_s, curve.values, FailureSpec(DAY_S, 1.0)))
+        outang[name] = count_false(_watch(curve.times_s, curve.values, FailureSpec(DAY_S, 1.0)))
     yield {"curves": "non-failing", "set": "outang"} | pool_false(outang) | {"stations": outang}
-    stable = {name: count_false(watch_curve(c.times_s, c.values, FailureSpec(DAY_S, s))) for name, c, s in gnss(data)}
+    stable = {name: count_false(_watch(c.times_s, c.values, FailureSpec(DAY_S, s))) for name, c, s in gnss(data)}
     yield {"curves": "non-failing", "set": "gnss"} | pool_false(stable) | {"stations": stable}
     ice = {}
     for name in BOWDOIN:
         curve = _read_rtklib(find(data, "bowdoin-gnss15min", f"{name}_15min.dat"))
-        ice[name] = count_false(watch_curve(curve.times_s, curve.values, FailureSpec(900.0, 3.0)))
+        ice[name] = count_false(_watch(curve.times_s, curve.values, FailureSpec(900.0, 3.0)))
     yield {"curves": "non-failing", "set": "bowdoin, 15 min"} | pool_false(ice) | {"stations": ice}
+
+
+def _watch(times_s: Sequence[float], values: Sequence[float], spec: FailureSpec) -> list[FailureIssue]:
+    return watch_failure(times_s, values, [0.0] * len(times_s), spec)
 
 
 def gnss(data: Path) -> Iterator[tuple[str, DisplacementCurve, float]]:

@@ -10,7 +10,8 @@ from monitor.alerts.queries.offsets import add_offset, confirm_offset
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Memory
 from monitor.decision.series.assessment import DecisionContext
-from monitor.features.movement.movement_state import find_moving, load_path
+from monitor.features.movement.moving_series import find_moving
+from monitor.features.movement.path import load_path
 from monitor.models.samples import load_ids, load_samples
 from monitor.people.queries.users import add_user
 from monitor.readings.queries.extremes import load_first_usable, load_usable

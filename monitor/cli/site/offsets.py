@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 from sqlalchemy import Connection
 
-from forecasting.kinematics.replaced import ProposedOffset, propose_offset
+from forecasting.kinematics.sensor_replacement import ProposedOffset, propose_offset
 from forecasting.reasons import Reason
 from monitor.alerts.queries.maintenance import load_maintenance
 from monitor.alerts.queries.offsets import load_waiting_offsets

@@ -108,7 +108,7 @@ def evaluation_fact_instants(
 @hookimpl
 def update_facts(database: Database, site: Site, now: datetime) -> None:
     """Compute the failure windows that criteria of the site read."""
-    from monitor.features.movement.movement_state import list_window_stations
+    from monitor.features.movement.moving_series import list_window_stations
 
     if list_window_stations(site):
         from monitor.features.movement.update import update_movement
@@ -120,8 +120,8 @@ def update_facts(database: Database, site: Site, now: datetime) -> None:
 def failure_window_replay() -> WindowReplayFunctions:
     """Return the functions of the movement job that need no database."""
     from monitor.api.alerts import WindowReplayFunctions
-    from monitor.features.movement.failure_windows import FailureWindowReplay
-    from monitor.features.movement.movement_state import list_window_spans
+    from monitor.features.movement.moving_series import list_window_spans
+    from monitor.features.movement.replay import FailureWindowReplay
 
     return WindowReplayFunctions(list_window_spans, FailureWindowReplay)
 

@@ -1,4 +1,7 @@
-"""How stations move, update by update, and the failure windows that were believed: rows are added, never rewritten."""
+"""Load and store the movement of stations and their failure windows. Rows are added and never rewritten.
+
+The only change to a stored row is that a failure window is marked as withdrawn.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -6,8 +9,9 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final, TypedDict
 
-from sqlalchemy import Connection, Select, bindparam, func, or_, select, tuple_, update
+from sqlalchemy import Connection, Select, bindparam, case, func, or_, select, tuple_, update
 
+from forecasting.kinematics.failure_record import WindowRun
 from monitor.api.database import add_if_absent, insert, read_record
 from monitor.api.decision import FailureFact
 from monitor.api.queries.alerts import (
@@ -29,18 +33,18 @@ FORECAST = "forecast"
 class MovementMemory(TypedDict, total=False):
     """What the next update of a series starts from."""
 
-    looked_s: float  # newest datum that was looked at
-    stage: dict[str, Any]  # as `classify_stage` gives it
-    mark: str  # what people said of the series
-    window: dict[str, Any] | None  # the `BelievedWindow` that stands
-    silent: bool
+    looked_s: float  # newest reading that was assessed
+    stage: dict[str, Any]  # state of `classify_stage`
+    mark: str  # `entries_mark` of `assess_movement`
+    window: dict[str, Any] | None  # the failure window that stands: `FailureWindow` as JSON
+    silent: bool  # whether the previous update found the series silent or stuck
     is_new: bool  # the record is shorter than the shortest velocity window of the instrument
-    forecast_issued_s: float  # of the newest issue that was asked
+    forecast_issued_s: float  # of the newest forecast that was used
 
 
 @dataclass(frozen=True, slots=True)
 class MovementRow:
-    """One update of one series: what was believed at `at`, and what the next update starts from."""
+    """One update of one series: its result at `at`, and what the next update starts from."""
 
     series_id: int
     at: datetime
@@ -62,7 +66,7 @@ class MovementRow:
 
 @dataclass(frozen=True, slots=True)
 class FailureRow:
-    """One failure window, as issued; the window is nominal 90 %."""
+    """One failure window as issued, nominally with 90 % probability."""
 
     series_id: int
     issued_at: datetime
@@ -85,23 +89,31 @@ class FailureRow:
 def add_update(
     c: Connection, row: MovementRow, windows: Sequence[FailureRow], withdrawn: Mapping[str, str] | None = None
 ) -> tuple[str, ...] | None:
-    """Add an update with its windows; returns the methods of which windows were withdrawn.
+    """Store an update with its windows.
 
-    None when the update was there already: then nothing is written.
+    Args:
+        c: Connection with a write transaction, so that the row, its windows and withdrawals are stored together.
+        row: The update.
+        windows: Failure windows that it issues.
+        withdrawn: By method, why windows of earlier updates do not stand any more.
 
-    `c`: inside a write transaction: row, withdrawals and windows are there together or not at all; `windows`: what it
-    issues; `withdrawn`: method -> why what stood before no longer does.
+    Returns:
+        The methods whose windows were withdrawn; None if the update was stored already, and nothing was written.
     """
     if not add_if_absent(c, movement, {**asdict(row), "state": dict(row.state)}):
         return None
-    gone = tuple(m for m, why in (withdrawn or {}).items() if mark_withdrawn(c, row.series_id, m, row.at, why))
+    withdrawn_methods = tuple(
+        method
+        for method, reason in (withdrawn or {}).items()
+        if mark_withdrawn(c, row.series_id, method, row.at, reason)
+    )
     if windows:
-        c.execute(insert(c, failure_time), [asdict(w) for w in windows])
-    return gone
+        c.execute(insert(c, failure_time), [asdict(window) for window in windows])
+    return withdrawn_methods
 
 
 def latest_movement(c: Connection, site: str, now: datetime) -> dict[int, MovementRow]:
-    """The newest update of each series up to an instant, by series id."""
+    """Return the newest update of each series up to an instant, by series id."""
     m, s = movement.c, series.c
     newest = (
         select(m.series_id, func.max(m.at).label("at"))
@@ -117,7 +129,7 @@ def latest_movement(c: Connection, site: str, now: datetime) -> dict[int, Moveme
 
 
 def mark_withdrawn(c: Connection, series_id: int, method: str, now: datetime, reason: str) -> int:
-    """Withdraw what still stands of a series by one method; returns how many rows that were."""
+    """Withdraw the windows of a series by one method that still stand; return the number of rows."""
     f = failure_time.c
     done = c.execute(
         update(failure_time)
@@ -128,7 +140,7 @@ def mark_withdrawn(c: Connection, series_id: int, method: str, now: datetime, re
 
 
 def load_failure_facts(c: Connection, site: str, now: datetime) -> tuple[FailureFact, ...]:
-    """The newest window of each series and method that stood at an instant, as known then."""
+    """Return the newest window of each series and method that stood at an instant, as known then."""
     return tuple(
         FailureFact(
             r.station,
@@ -147,7 +159,7 @@ def load_failure_facts(c: Connection, site: str, now: datetime) -> tuple[Failure
     )
 
 
-@cache  # put together once: it is asked at every look
+@cache  # every evaluation uses this statement
 def _plan_failure_facts() -> Select[Any]:
     f, s = failure_time.c, series.c
     now: Any = bindparam("now")
@@ -171,35 +183,46 @@ def load_fact_instants(c: Connection, site: str, from_at: datetime, to_at: datet
     return load_series_instants(c, site, [failure_time.c.issued_at, failure_time.c.withdrawn_at], from_at, to_at)
 
 
-def load_marks(c: Connection, series_ids: Sequence[int], now: datetime) -> dict[int, str]:
-    """What people said of each series up to an instant, as one word that changes with every offset and flag."""
+def load_entries_marks(c: Connection, series_ids: Sequence[int], now: datetime) -> dict[int, str]:
+    """Return a text for each series that changes with every offset and flag that people entered up to an instant."""
     marks = dict.fromkeys(series_ids, "")
-    e, f = offset_entry.c, observation_flag.c
-    for of, at in ((e, e.known_from), (e, e.revoked_at), (e, e.counts_from), (f, f.known_from)):
-        query = select(of.series_id, func.max(of.id), func.count()).where(at <= now, of.series_id.in_(series_ids))
-        for series_id, newest, count in c.execute(query.group_by(of.series_id)):
+    offsets, flags = offset_entry.c, observation_flag.c
+    entries = (
+        (offsets, offsets.known_from),
+        (offsets, offsets.revoked_at),
+        (offsets, offsets.counts_from),
+        (flags, flags.known_from),
+    )
+    for columns, at in entries:
+        query = (
+            select(columns.series_id, func.max(columns.id), func.count())
+            .where(at <= now, columns.series_id.in_(series_ids))
+            .group_by(columns.series_id)
+        )
+        for series_id, newest, count in c.execute(query):
             marks[series_id] += f"{newest}:{count};"
     return marks
 
 
 def save_stage(c: Connection, site: str, stage: str, trend: str) -> None:
-    """Show the site's stage and trend; the first evaluation makes the row, until then there is nothing to show."""
+    """Store the stage and trend of a site. Before the first evaluation of the site there is no row to store them in."""
     c.execute(update(site_state).where(site_state.c.site == site).values(movement_stage=stage, trend=trend))
 
 
 def find_rise(c: Connection, site: str) -> datetime | None:
-    """Since when the site stands above its lowest level; None where it does not."""
+    """Return since when the site is above its lowest level; None if it is not."""
     s = site_state.c
     return c.execute(select(s.since).where(s.site == site, s.level > 0)).scalar()
 
 
 # ---- what pages show -------------------------------------------------------------------------------------------------
-ROWS_MOST: Final = 5000  # of one table in one answer, the newest
+# Rows of one table in one answer, the newest ones.
+MAX_ROWS: Final = 5000
 _MOVEMENT: Final = [k for k in movement.c if k.name not in {"id", "series_id", "state"}]
 
 
 class StageSegment(TypedDict):
-    """A time of equal stage and trend of a station."""
+    """A span of time in which stage and trend of a station do not change."""
 
     from_at: str
     to_at: str
@@ -207,8 +230,8 @@ class StageSegment(TypedDict):
     trend: str
 
 
-class IssuedWindow(StandingWindow):
-    """A row of `failure_windows`, instants as text."""
+class WindowHistoryRow(StandingWindow):
+    """A row of the view `failure_windows`, instants as text."""
 
     quantity: str
     issued_at: str
@@ -222,14 +245,14 @@ class IssuedWindow(StandingWindow):
 
 
 def load_stage_ribbon(c: Connection, site: str, from_at: datetime, to_at: datetime) -> dict[str, list[StageSegment]]:
-    """Segments of equal stage by station, oldest first."""
+    """Return the segments of equal stage by station, oldest first."""
     m, s = movement.c, series.c
     rows = c.execute(
         select(s.station, m.at, m.stage, m.trend)
         .join(series, s.id == m.series_id)
         .where(s.site == site, m.at > max(from_at, to_at - LONGEST_TIMELINE), m.at <= to_at)
         .order_by(m.at.desc())
-        .limit(10 * ROWS_MOST)
+        .limit(10 * MAX_ROWS)
     ).all()
     found: dict[str, list[StageSegment]] = {}
     for row in reversed(rows):
@@ -243,30 +266,30 @@ def load_stage_ribbon(c: Connection, site: str, from_at: datetime, to_at: dateti
     return dict(sorted(found.items()))
 
 
-def list_judged(c: Connection, site: str) -> set[str]:
-    """Stations whose movement was ever judged."""
+def list_assessed(c: Connection, site: str) -> set[str]:
+    """Return the stations whose movement has been assessed."""
     s = series.c
     query = select(s.station).where(s.site == site, select(movement.c.id).where(movement.c.series_id == s.id).exists())
     return set(c.execute(query).scalars())
 
 
 def load_movement(c: Connection, site: str, station: str, from_at: datetime, to_at: datetime) -> list[MovementUpdate]:
-    """How a station moved, update by update, oldest first."""
+    """Return the movement of a station, update by update, oldest first."""
     m, s = movement.c, series.c
     rows = c.execute(
         select(s.quantity, *_MOVEMENT)
         .join(series, s.id == m.series_id)
         .where(s.site == site, s.station == station, m.at > from_at, m.at <= to_at)
         .order_by(m.at.desc())
-        .limit(ROWS_MOST)
+        .limit(MAX_ROWS)
     ).all()
     return [_format_row(row) for row in reversed(rows)]
 
 
 def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, list[NewestMovement]]:
-    """By site the newest update of each series up to an instant with the failure window that stands."""
+    """Return the newest update of each series up to an instant, by site, with the failure window that stands."""
     m, s, w = movement.c, series.c, failure_time.c
-    # a seek for each series: over all their rows it took most of the time of a page
+    # One index search per series. A search over all rows took most of the time of a page.
     last = movement.alias().c
     newest = select(func.max(last.at)).where(last.series_id == s.id, last.at <= now).correlate(series).scalar_subquery()
     rows = c.execute(
@@ -285,7 +308,7 @@ def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) ->
     names = {f"{name}{end}" for name in StandingWindow.__annotations__ for end in ("", "_id", "_values")}
     columns = (k for k in w if k.name in names)
     windows: dict[int, StandingWindow] = {}
-    # the one by inverse velocity first: it is the one that may vote
+    # Inverse velocity comes first, because only its windows can vote.
     for row in c.execute(select(w.series_id, *columns).where(w.id.in_(standing)).order_by(w.method.desc())):
         windows.setdefault(row.series_id, _format_row(row, "series_id"))
     unknown = [(r.series_id, r.at) for r in rows if r.stage == UNKNOWN]
@@ -299,19 +322,44 @@ def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) ->
     return found
 
 
-def load_windows(c: Connection, site: str, station: str, from_at: datetime, to_at: datetime) -> list[IssuedWindow]:
-    """Failure windows of a station, issue by issue, oldest first, withdrawn ones included."""
+def load_windows(c: Connection, site: str, station: str, from_at: datetime, to_at: datetime) -> list[WindowHistoryRow]:
+    """Return the failure windows of a station as issued, oldest first, including withdrawn ones."""
     w, s = failure_time.c, series.c
     rows = c.execute(
         select(s.quantity, *(k for k in w if k.name not in {"id", "series_id"}))
         .join(series, s.id == w.series_id)
         .where(s.site == site, s.station == station, w.data_until > from_at, w.data_until <= to_at)
         .order_by(w.data_until.desc(), w.id.desc())
-        .limit(ROWS_MOST)
+        .limit(MAX_ROWS)
     ).all()
     return [_format_row(row) for row in reversed(rows)]
 
 
-def _format_row(row: Any, without: str = "") -> Any:
-    kept = ((k, v) for k, v in plain_to_messages(row._mapping).items() if k != without)  # noqa: SLF001
-    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in kept}
+def load_window_runs(c: Connection, site: str, now: datetime) -> list[WindowRun]:
+    """Return the failure windows by inverse velocity of a site up to an instant, by series and withdrawal."""
+    windows = failure_time.c
+    is_trusted = func.max(case((windows.trusted, 1), else_=0))
+    rows = c.execute(
+        select(is_trusted.label("is_trusted"), func.max(windows.window_to).label("window_to"), windows.withdrawn_at)
+        .join(series, series.c.id == windows.series_id)
+        .where(series.c.site == site, windows.method == INVERSE_VELOCITY, windows.issued_at <= now)
+        .group_by(windows.series_id, windows.withdrawn_at)
+    )
+    return [
+        WindowRun(
+            bool(row.is_trusted),
+            epoch_s(row.window_to),
+            None if row.withdrawn_at is None else epoch_s(row.withdrawn_at),
+        )
+        for row in rows
+    ]
+
+
+def _format_row(row: Any, omitted: str = "") -> Any:
+    """Return a row as a dictionary with instants as text, without the column `omitted`."""
+    columns = plain_to_messages(row._mapping)  # noqa: SLF001
+    return {
+        name: format_iso(value) if isinstance(value, datetime) else value
+        for name, value in columns.items()
+        if name != omitted
+    }

@@ -1,4 +1,4 @@
-"""How a slope moves, in what rain, and why its level is what it is: one page, and the figures behind its pictures."""
+"""Page on the movement of a site and its rain, and the HTTP API with the data of its charts."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection
 
+from forecasting.kinematics.failure_record import count_outcomes
 from monitor.api.database import load_optional_view, load_view
 from monitor.api.decision import DecisionInputs, Gauge, measure_curve, read_gauge
 from monitor.api.errors import NotFoundError
@@ -30,6 +31,7 @@ from monitor.api.web import (
 )
 from monitor.api.web import render_page as render
 from monitor.features.movement import queries as movement
+from monitor.features.movement.simulated_record import load_simulated_record
 
 router = APIRouter()
 MOVING: Final = (*GROUND_MOTION_PREFIXES, "velocity")
@@ -37,45 +39,59 @@ MOVING: Final = (*GROUND_MOTION_PREFIXES, "velocity")
 
 @router.get("/sites/{site}/movement", response_class=HTMLResponse, include_in_schema=False)
 def show_movement(request: Request, site: str) -> HTMLResponse:
-    """Stage, velocity, failure window and rain of one slope, and what each witness says now."""
+    """Show stage, velocity, failure window and rain of a slope, and the present vote of each witness."""
     with read_site(request, site) as seen:
         c, declared = seen.c, seen.declared
         on_slope = [s for s in pages.load_stations(c, site) if s.on_slope]
-        moving = [s.id for s in on_slope if any(str(row["quantity"]).startswith(MOVING) for row in s.latest)]
-        judged, with_day = movement.list_judged(c, site), _list_daily(c, site)
+        moving = [
+            station.id for station in on_slope if any(str(row["quantity"]).startswith(MOVING) for row in station.latest)
+        ]
+        assessed = movement.list_assessed(c, site)
+        outcomes = count_outcomes(movement.load_window_runs(c, site, seen.now), epoch_s(seen.now))
+        with_day = _list_with_daily_season(c, site)
         rates = sorted(
-            load_view(c, "movement_now", site=site), key=lambda r: (-(r["level"] or 0), -(r["bound_ratio"] or 0))
+            load_view(c, "movement_now", site=site),
+            key=lambda row: (-(row["level"] or 0), -(row["bound_ratio"] or 0)),
         )
-    fastest = {r["station"]: k for k, r in reversed([*enumerate(rates)])}
-    says = evaluate_now(seen.context, declared)
-    curves = declared is not None and any("curve" in k.kind.drawn for k in declared.criteria)
-    series = (one for s in (declared.stations if declared is not None else ()) for one in s.series)
-    less = {one.station for one in series if one.corrected_as}  # judged where they stand less a reference
-    actions = [] if declared is None else [(p.stage, p.action) for p in declared.movement.stages if p.action]
+    # Place of the first row of each station.
+    order = {row["station"]: place for place, row in reversed([*enumerate(rates)])}
+    now_says = evaluate_now(seen.context, declared)
+    has_curve = False
+    corrected: set[str] = set()
+    actions: list[tuple[str, str]] = []
+    if declared is not None:
+        has_curve = any("curve" in criterion.kind.drawn for criterion in declared.criteria)
+        # The movement of these stations is that of their reference-corrected series.
+        corrected = {spec.station for station in declared.stations for spec in station.series if spec.corrected_as}
+        actions = [(plan.stage, plan.action) for plan in declared.movement.stages if plan.action]
     return render(
         request,
         "movement.html",
         card=seen.card,
-        stations=sorted((s for s in moving if s in judged), key=lambda s: fastest.get(s, len(rates))),
+        stations=sorted(
+            (station for station in moving if station in assessed), key=lambda station: order.get(station, len(rates))
+        ),
         rates=rates,
-        others=[s for s in moving if s not in judged and s not in less],
-        now_says=says,
+        others=[station for station in moving if station not in assessed and station not in corrected],
+        now_says=now_says,
         actions=actions,
-        has_curve=curves,
-        rain_words=says.rain,
+        has_curve=has_curve,
+        rain_words=now_says.rain,
+        outcomes=outcomes,
+        simulated=load_simulated_record(),
         with_day=with_day,
     )
 
 
-def _list_daily(c: Connection, site: str) -> frozenset[str]:
-    """Return the stations with a series that has a season of the day."""
+def _list_with_daily_season(c: Connection, site: str) -> frozenset[str]:
+    """Return the stations with a series that has a daily season."""
     rows = load_optional_view(c, "series_seasons", site=site)
     return frozenset(row["station"] for row in rows if row["day_range"] is not None)
 
 
 @router.get("/api/v1/sites/{site}/ribbon", tags=["sites"])
 def get_ribbon(request: Request, site: str, requested: SeasonRange) -> dict[str, Any]:
-    """Level and observability over a range, and the stage of each station; at most 400 days."""
+    """Return level and observability over a range of at most 400 days, and the stage of each station."""
     with read_site(request, site) as seen:
         low, high = read_range(seen.now, requested)
         return {
@@ -90,7 +106,7 @@ def get_ribbon(request: Request, site: str, requested: SeasonRange) -> dict[str,
 
 @router.get("/api/v1/sites/{site}/movement/{station}", tags=["sites"])
 def get_movement(request: Request, site: str, station: str, requested: SeasonRange) -> dict[str, Any]:
-    """Velocity, acceleration, tangential angle, stage and failure windows of a station, update by update."""
+    """Return velocity, acceleration, tangential angle, stage and failure windows of a station, update by update."""
     with read_site(request, site) as seen:
         c, declared = seen.c, seen.declared
         require_station(c, site, station)
@@ -111,13 +127,15 @@ def get_movement(request: Request, site: str, station: str, requested: SeasonRan
         )
 
 
-MOST_READINGS: Final = 50_000  # of one gauge, newest: more is no work for a page
-RAIN_POINTS: Final = 24  # durations of one picture, evenly spaced on its logarithmic axis
+# Newest readings of a gauge that a page computes with.
+MAX_READINGS: Final = 50_000
+# Durations of a chart, evenly spaced on its logarithmic axis.
+RAIN_POINTS: Final = 24
 
 
 @router.get("/api/v1/sites/{site}/rain", tags=["sites"])
 def get_rain(request: Request, site: str, requested: MonthRange) -> dict[str, Any]:
-    """Each intensity-duration curve of the site with what fell at its gauge: now, and at most within the range."""
+    """Return each intensity-duration curve with the rain at its gauge: now, and at most within the range."""
     with read_site(request, site) as seen:
         low, high = read_range(seen.now, requested)
         declared = seen.declared
@@ -126,7 +144,7 @@ def get_rain(request: Request, site: str, requested: MonthRange) -> dict[str, An
             row
             for k in curves
             for station in k.stations
-            if declared is not None and (row := _describe(seen.c, declared, k, station, (low, high), seen.now))
+            if declared is not None and (row := _describe_rain(seen.c, declared, k, station, (low, high), seen.now))
         ]
         return {
             "site": site,
@@ -137,7 +155,7 @@ def get_rain(request: Request, site: str, requested: MonthRange) -> dict[str, An
         }
 
 
-def _describe(
+def _describe_rain(
     c: Connection, site: Site, criterion: Criterion, station: str, span: tuple[datetime, datetime], now: datetime
 ) -> dict[str, Any] | None:
     spec = site.series(station, criterion.quantity)
@@ -148,14 +166,14 @@ def _describe(
     try:
         series = find_series(c, site.id, station, criterion.quantity)
         readings = pages.load_range(c, series.id, span[0] - longest, span[1], now)
-    except NotFoundError:  # a gauge that never reported hides no other one
+    except NotFoundError:  # a gauge without readings must not hide the others
         readings = []
     view = DecisionInputs({f"{station}.{criterion.quantity}": tuple(readings)})
     gauge = read_gauge(view, spec, station, criterion.quantity, epoch_s(span[1]))
     recent = (
         None
         if gauge is None
-        else replace(gauge, times_s=gauge.times_s[-MOST_READINGS:], amounts_mm=gauge.amounts_mm[-MOST_READINGS:])
+        else replace(gauge, times_s=gauge.times_s[-MAX_READINGS:], amounts_mm=gauge.amounts_mm[-MAX_READINGS:])
     )
     facts = [] if gauge is None else cast("list[DurationSum]", list(measure_curve(criterion, gauge)))
     durations = spread(params["duration_from_s"], params["duration_to_s"], spec.interval_s)
@@ -180,7 +198,7 @@ def _describe(
 
 
 class DurationSum(TypedDict):
-    """What fell within a duration, against the curve."""
+    """Rain within a duration, compared with the curve."""
 
     duration_s: float
     sum_mm: float
@@ -190,7 +208,7 @@ class DurationSum(TypedDict):
 
 
 def _worst(facts: Sequence[DurationSum]) -> dict[str, float] | None:
-    """The sum that comes nearest to the curve, or lies farthest over it, in figures that make a sentence."""
+    """Return the sum that is nearest to the curve or farthest above it, with the figures of its sentence."""
     if not facts:
         return None
     worst = max(facts, key=lambda f: float(f["ratio"]))
@@ -209,7 +227,7 @@ def _point(duration_s: float, sum_mm: float) -> dict[str, float]:
 
 
 def spread(from_s: float, to_s: float, interval_s: float) -> list[float]:
-    """Durations of whole intervals, evenly spaced on a logarithmic axis.
+    """Return durations of whole intervals, evenly spaced on a logarithmic axis.
 
     >>> spread(3600.0, 14400.0, 3600.0)
     [3600.0, 7200.0, 10800.0, 14400.0]
@@ -220,7 +238,7 @@ def spread(from_s: float, to_s: float, interval_s: float) -> list[float]:
 
 
 def thin(facts: Sequence[DurationSum]) -> list[DurationSum]:
-    """At most about `POINTS` of the durations, the one nearest to the curve among them."""
+    """Return about `RAIN_POINTS` of the durations, including the one that is nearest to the curve."""
     if len(facts) <= RAIN_POINTS:
         return list(facts)
     wanted = {round((len(facts) - 1) ** (k / (RAIN_POINTS - 1))) for k in range(RAIN_POINTS)} | {0, len(facts) - 1}
@@ -229,16 +247,20 @@ def thin(facts: Sequence[DurationSum]) -> list[DurationSum]:
 
 
 def most_rain(gauge: Gauge, duration_s: float) -> float:
-    """The largest sum of any window of that length, mm; its edge is where the criterion puts it (`Gauge.total_at`).
+    """Return the largest sum of any window of a length in mm. The window is that of the criterion (`Gauge.total_at`).
 
-    `gauge`: amounts by interval end, counter step or tip.
+    Args:
+        gauge: Amounts by end of interval, counter step or tip.
+        duration_s: Length of the window in seconds.
     """
     late_s = 0.5 * gauge.interval_s if gauge.stamp == "interval_end" else 0.0
-    first, total, found = 0, 0.0, (0.0, 0, 0)
-    for last, at_s in enumerate(gauge.times_s):  # two hands: each reading comes in once and goes out once
+    first, total = 0, 0.0
+    largest = (0.0, 0, 0)  # sum, first reading, reading after the last one
+    # Each reading enters the window once and leaves it once.
+    for last, at_s in enumerate(gauge.times_s):
         total += gauge.amounts_mm[last]
         while gauge.times_s[first] <= at_s - duration_s + late_s:
             total -= gauge.amounts_mm[first]
             first += 1
-        found = max(found, (total, first, last + 1))
-    return fsum(gauge.amounts_mm[found[1] : found[2]])
+        largest = max(largest, (total, first, last + 1))
+    return fsum(gauge.amounts_mm[largest[1] : largest[2]])

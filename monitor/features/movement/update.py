@@ -1,4 +1,4 @@
-"""The movement update of a site: every series is judged by what is new, and the site shows its worst station."""
+"""The movement job: assess every series of a site for new readings, and store the stage of its worst station."""
 
 import logging
 import time
@@ -16,13 +16,20 @@ from monitor.api.queries.models import load_shown_forecasts
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import UNKNOWN_STAGE, Site, stage_cadence
 from monitor.api.text import epoch_s, from_epoch_s, join
-from monitor.features.movement import movement_state
-from monitor.features.movement import queries as movement
+from monitor.features.movement import assessment, cadence, queries
+from monitor.features.movement.assessment import IssuedWindow, MovementAssessment
+from monitor.features.movement.moving_series import MovementSeries, find_moving, find_steady_velocity
+from monitor.features.movement.path import load_path
+from monitor.features.movement.queries import FailureRow, MovementRow
 
 log = logging.getLogger(__name__)
-BUDGET_S: Final = 20.0  # of one update; series that were not reached come first in the next
-BUDGET_SHARE: Final = 0.25  # or of the pause between two, where that is more
-LOOKED_BACK: Final = 8.0  # longest silences declared: they hold readings enough to show that these come more seldom
+# An update takes at most so long, or this share of the pause between two updates if that is more. The series that it
+# did not reach are the first ones of the next update.
+BUDGET_S: Final = 20.0
+BUDGET_SHARE: Final = 0.25
+# A series is silent if this many times its allowed silence contain no usable reading. Shorter spans could contain too
+# few readings to show that they are less frequent than declared.
+SILENCE_SPANS: Final = 8.0
 RANK: Final[Mapping[str, int]] = {"creep": 0, "intermediate": 1, UNKNOWN_STAGE: 2, "step": 3, "progressive": 4}
 
 
@@ -30,117 +37,105 @@ RANK: Final[Mapping[str, int]] = {"creep": 0, "intermediate": 1, UNKNOWN_STAGE: 
 class MovementReport:
     """What an update did."""
 
-    stage: str  # of the site: that of its worst station; `unknown` when none is known
+    stage: str  # of the site: that of its worst station
     trend: str  # of that station
     updated: tuple[str, ...] = ()  # series with a new row
     windows: int = 0  # failure windows issued
     withdrawn: Mapping[str, str] = field(default_factory=dict)  # series and method whose window was withdrawn -> why
-    failed: Mapping[str, str] = field(default_factory=dict)  # series that could not be judged, with the reason
+    failed: Mapping[str, str] = field(default_factory=dict)  # series that could not be assessed -> why
     waiting: tuple[str, ...] = ()  # series left for the next update
 
 
 @dataclass(frozen=True, slots=True)
 class _MovementInputs:
-    rows: Mapping[int, movement.MovementRow]  # newest of each series
-    series: list[movement_state.MovementSeries]  # what was judged longest ago comes first
-    marks: Mapping[int, str]
-    risen: datetime | None
-    newest_s: Mapping[str, float]  # epochs by station.quantity
+    rows: Mapping[int, MovementRow]  # newest of each series
+    series: list[MovementSeries]  # the series that was assessed longest ago is the first one
+    entries_marks: Mapping[int, str]  # by series id
+    risen_at: datetime | None
+    newest_s: Mapping[str, float]  # newest reading by `STATION.quantity`
     memory: Memory
 
 
+@dataclass(slots=True)
+class _Progress:
+    """What the update has done so far."""
+
+    rows: dict[int, MovementRow]
+    updated: list[str] = field(default_factory=list)
+    windows: int = 0
+    withdrawn: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    waiting: list[str] = field(default_factory=list)
+
+
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:  # noqa: ARG001 - the shape of a job
-    """Update the movement of a site; returns one line.
+    """Update the movement of a site; return one line.
 
     Raises:
-        JobError: a series could not be judged; all others were.
+        JobError: A series could not be assessed. All others were.
     """
     report = update_movement(db, site, now)
     if report.failed:
-        raise JobError("; ".join(f"{label}: {why}" for label, why in report.failed.items()))
+        raise JobError("; ".join(f"{label}: {reason}" for label, reason in report.failed.items()))
     parts = [f"{report.stage}, {report.trend}", f"{len(report.updated)} series updated"]
-    parts += [f"{report.windows} failure windows"] if report.windows else []
-    parts += [f"window of {label} withdrawn: {why}" for label, why in report.withdrawn.items()]
-    parts += [f"{len(report.waiting)} wait"] if report.waiting else []
+    if report.windows:
+        parts.append(f"{report.windows} failure windows")
+    parts += [f"window of {label} withdrawn: {reason}" for label, reason in report.withdrawn.items()]
+    if report.waiting:
+        parts.append(f"{len(report.waiting)} wait")
     return "; ".join(parts)
 
 
 def update_movement(
     db: Database, site: Site, now: datetime, *, clock_s: Callable[[], float] = time.monotonic
 ) -> MovementReport:
-    """Judge every series of movement by what is new since its last row, and store what is believed at `now`.
+    """Assess every series of movement for readings that are new since its last row, and store the results.
 
-    Each series is a transaction of its own: a kill leaves whole rows, and the next update goes on from there. The same
-    `now` again writes nothing. A series that cannot be judged is reported; `clock_s` bounds what the update costs.
+    Each series is a transaction of its own. So an interrupted update leaves complete rows, and the next update
+    continues. A second update at the same instant writes nothing. A series that cannot be assessed is reported.
+
+    Args:
+        db: The database.
+        site: The site.
+        now: The instant of the update.
+        clock_s: Clock in seconds that limits the duration of the update.
 
     Raises:
-        StoreBusyError: the database is locked; what was written stays, the rest is done next time.
+        StoreBusyError: The database is locked. What was written remains, and the next update continues.
     """
     inputs = _load_inputs(db, site, now)
-    known, memory = inputs.rows, inputs.memory
-    began_s = clock_s()
-    rows: dict[int, movement.MovementRow] = dict(known)
-    updated: list[str] = []
-    withdrawn: dict[str, str] = {}
-    failed: dict[str, str] = {}
-    waiting: list[str] = []
-    windows = 0
-    budget_s = max(BUDGET_S, BUDGET_SHARE * stage_cadence(site, find_worst(known.values())[0])[0])
+    progress = _Progress(dict(inputs.rows))
+    started_s = clock_s()
+    pause_s = stage_cadence(site, find_worst(inputs.rows.values())[0])[0]
+    budget_s = max(BUDGET_S, BUDGET_SHARE * pause_s)
+
+    def is_over_budget() -> bool:
+        return clock_s() - started_s > budget_s
+
     for moving in inputs.series:
-        before = known.get(moving.series_id)
-        newest_s = max((inputs.newest_s[k] for k in inputs.newest_s.keys() & moving.keys), default=None)
-        mark = _make_mark(moving, inputs.marks)
-        rose = before is not None and inputs.risen is not None and before.at < inputs.risen
-        looked = None if before is None else before.state
-        has_news = movement_state.is_due(site, moving, looked, newest_s, epoch_s(now), mark, rose=rose)
-        if not has_news and not movement_state.may_be_silent(moving, looked, epoch_s(now)):
-            continue
         try:
-            # before the budget: what is well and has no news waits for nothing
-            if not has_news and _has_fresh_data(db, site, moving, now, memory):
-                continue
-            if clock_s() - began_s > budget_s:
-                waiting.append(moving.label)
-                continue
-            found = _assess(db, site, moving, before, now, mark, memory, rose=rose)
-            if found is None:
-                continue
-            row, issues = _row(moving, found, now), [_window(moving, i, now) for i in found.issues]
-            with db.write() as c:
-                gone = movement.add_update(c, row, issues, found.withdrawn)
+            _update_series(db, site, moving, inputs, now, progress, is_over_budget)
         except StoreBusyError:
             raise
-        except Exception as error:  # one poisoned series must not silence the others
+        except Exception as error:  # a series with a fault must not stop the others
             log.exception("movement of %s in %s", moving.label, site.id)
-            failed[moving.label] = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            continue
-        if gone is not None:
-            rows[moving.series_id] = row
-            updated.append(moving.label)
-            windows += len(issues)
-            withdrawn |= {f"{moving.label} by {method}": found.withdrawn[method] for method in gone}
-        if found.behind:
-            waiting.append(moving.label)
-    stage, trend = find_worst(rows[m.series_id] for m in inputs.series if m.series_id in rows)
+            progress.failed[moving.label] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    rows = progress.rows
+    stage, trend = find_worst(rows[moving.series_id] for moving in inputs.series if moving.series_id in rows)
     with db.write() as c:
-        movement.save_stage(c, site.id, stage, trend)
-    return MovementReport(stage, trend, tuple(sorted(updated)), windows, withdrawn, failed, tuple(waiting))
+        queries.save_stage(c, site.id, stage, trend)
+    return MovementReport(
+        stage,
+        trend,
+        tuple(sorted(progress.updated)),
+        progress.windows,
+        progress.withdrawn,
+        progress.failed,
+        tuple(progress.waiting),
+    )
 
 
-def _load_inputs(db: Database, site: Site, now: datetime) -> _MovementInputs:
-    with db.read() as c:
-        rows = movement.latest_movement(c, site.id, now)
-        series = movement_state.find_moving(c, site)
-        marks = movement.load_marks(c, sorted({i for m in series for i in m.ids}), now)
-        risen = movement.find_rise(c, site.id)
-        newest_s = {k: n.observed_s for k, n in load_newest(c, site.id, now).items()}
-        state = find_state(c, site.id)
-    memory = Memory() if state is None else Memory.read(state.state)
-    series.sort(key=lambda m: (epoch_s(rows[m.series_id].at) if m.series_id in rows else float("-inf"), m.label))
-    return _MovementInputs(rows, series, marks, risen, newest_s, memory)
-
-
-def find_worst(rows: Iterable[movement.MovementRow]) -> tuple[str, str]:
+def find_worst(rows: Iterable[MovementRow]) -> tuple[str, str]:
     """Return the stage and trend of the worst station.
 
     * A station that fell silent counts with its last stage: missing data do not show rest.
@@ -155,86 +150,125 @@ def find_worst(rows: Iterable[movement.MovementRow]) -> tuple[str, str]:
             stage = str((row.state.get("stage") or {}).get("stage") or UNKNOWN_STAGE)
         if stage == UNKNOWN_STAGE and row.state.get("is_new", False):
             continue
-        worst = max(worst, (RANK.get(stage, -1), stage, row.trend), key=lambda w: w[0])
+        worst = max(worst, (RANK.get(stage, -1), stage, row.trend), key=lambda candidate: candidate[0])
     return worst[1], worst[2]
 
 
-def _make_mark(moving: movement_state.MovementSeries, marks: Mapping[int, str]) -> str:
-    return "|".join(marks[i] for i in moving.ids).strip("|")
+def _load_inputs(db: Database, site: Site, now: datetime) -> _MovementInputs:
+    with db.read() as c:
+        rows = queries.latest_movement(c, site.id, now)
+        series = find_moving(c, site)
+        series_ids = sorted({series_id for moving in series for series_id in moving.ids})
+        entries_marks = queries.load_entries_marks(c, series_ids, now)
+        risen_at = queries.find_rise(c, site.id)
+        newest_s = {key: newest.observed_s for key, newest in load_newest(c, site.id, now).items()}
+        state = find_state(c, site.id)
+    memory = Memory() if state is None else Memory.read(state.state)
+
+    def find_updated_s(moving: MovementSeries) -> float:
+        row = rows.get(moving.series_id)
+        return float("-inf") if row is None else epoch_s(row.at)
+
+    series.sort(key=lambda moving: (find_updated_s(moving), moving.label))
+    return _MovementInputs(rows, series, entries_marks, risen_at, newest_s, memory)
 
 
-def _has_fresh_data(
-    db: Database, site: Site, moving: movement_state.MovementSeries, now: datetime, memory: Memory
-) -> bool:
-    """Whether data that count came within the silence that is allowed: the whole history is read for no less.
+def _update_series(
+    db: Database,
+    site: Site,
+    moving: MovementSeries,
+    inputs: _MovementInputs,
+    now: datetime,
+    progress: _Progress,
+    is_over_budget: Callable[[], bool],
+) -> None:
+    """Assess one series if an assessment is due, and store the result."""
+    before = inputs.rows.get(moving.series_id)
+    state = None if before is None else before.state
+    newest_s = max((inputs.newest_s[key] for key in inputs.newest_s.keys() & moving.keys), default=None)
+    entries_mark = "|".join(inputs.entries_marks[series_id] for series_id in moving.ids).strip("|")
+    has_risen = before is not None and inputs.risen_at is not None and before.at < inputs.risen_at
+    is_due = cadence.is_due(site, moving, state, newest_s, epoch_s(now), entries_mark, has_risen=has_risen)
+    if not is_due:
+        if not cadence.may_be_silent(moving, state, epoch_s(now)):
+            return
+        # This comes before the budget: a series without news that is not silent does not wait for its turn.
+        if _has_fresh_data(db, site, moving, now, inputs.memory):
+            return
+    if is_over_budget():
+        progress.waiting.append(moving.label)
+        return
+    with db.read() as c:
+        path = load_path(c, site, moving, now, inputs.memory)
+        forecast = load_shown_forecasts(c, [moving.series_id], now).get(moving.series_id)
+    result = assessment.assess_movement(
+        site, moving, path, state, forecast, epoch_s(now), entries_mark, has_risen=has_risen
+    )
+    if result is None:
+        return
+    row = _make_row(moving, result, now)
+    windows = [_make_window_row(moving, window, now) for window in result.issues]
+    with db.write() as c:
+        withdrawn_methods = queries.add_update(c, row, windows, result.withdrawn)
+    if withdrawn_methods is not None:
+        progress.rows[moving.series_id] = row
+        progress.updated.append(moving.label)
+        progress.windows += len(windows)
+        for method in withdrawn_methods:
+            progress.withdrawn[f"{moving.label} by {method}"] = result.withdrawn[method]
+    if result.behind:
+        progress.waiting.append(moving.label)
 
-    It is 20,000 epochs, and while they are cleaned live readings wait for the interpreter.
+
+def _has_fresh_data(db: Database, site: Site, moving: MovementSeries, now: datetime, memory: Memory) -> bool:
+    """Return whether usable readings were received within the allowed silence.
+
+    The answer does not need the whole history. It may contain 20,000 epochs, and while they are cleaned, live readings
+    wait for the interpreter.
     """
     with db.read() as c:
-        path = movement_state.load_path(c, site, moving, now, memory, LOOKED_BACK * moving.spec.max_silence_s)
+        path = load_path(c, site, moving, now, memory, SILENCE_SPANS * moving.spec.max_silence_s)
     return path.is_fresh(epoch_s(now)) and not path.stuck
 
 
-def _assess(
-    db: Database,
-    site: Site,
-    moving: movement_state.MovementSeries,
-    before: movement.MovementRow | None,
-    now: datetime,
-    mark: str,
-    memory: Memory,
-    *,
-    rose: bool,
-) -> movement_state.MovementAssessment | None:
-    with db.read() as c:
-        path = movement_state.load_path(c, site, moving, now, memory)
-        shown = load_shown_forecasts(c, [moving.series_id], now).get(moving.series_id)
-    state = None if before is None else before.state
-    return movement_state.assess_movement(site, moving, path, state, shown, epoch_s(now), mark, rose=rose)
-
-
-def _row(
-    moving: movement_state.MovementSeries, found: movement_state.MovementAssessment, now: datetime
-) -> movement.MovementRow:
-    velocity, bend, until_s = found.velocity, found.acceleration, found.data_until_s
-    return movement.MovementRow(
+def _make_row(moving: MovementSeries, result: MovementAssessment, now: datetime) -> MovementRow:
+    velocity, acceleration, until_s = result.velocity, result.acceleration, result.data_until_s
+    return MovementRow(
         series_id=moving.series_id,
         at=now,
         data_until=None if until_s is None else from_epoch_s(until_s),
-        stage=found.movement.stage,
-        trend=found.movement.trend,
+        stage=result.movement.stage,
+        trend=result.movement.trend,
         velocity_mm_per_day=None if velocity is None else velocity.rate,
         velocity_error_mm_per_day=None if velocity is None else velocity.error,
-        velocity_window_s=found.window_s,
-        acceleration_mm_per_day2=None if bend is None else bend.rate,
-        acceleration_error_mm_per_day2=None if bend is None else bend.error,
-        tangential_angle_deg=found.angle_deg,
-        v_eq_mm_per_day=movement_state.v_eq_of(moving),
+        velocity_window_s=result.window_s,
+        acceleration_mm_per_day2=None if acceleration is None else acceleration.rate,
+        acceleration_error_mm_per_day2=None if acceleration is None else acceleration.error,
+        tangential_angle_deg=result.angle_deg,
+        v_eq_mm_per_day=find_steady_velocity(moving),
         inverse_velocity_day_per_mm=find_inverse(velocity),
-        probability=found.movement.probability,
-        reasons=join(found.reasons),
-        state=found.state,
+        probability=result.movement.probability,
+        reasons=join(result.reasons),
+        state=result.state,
     )
 
 
-def _window(
-    moving: movement_state.MovementSeries, issue: movement_state.BelievedWindow, now: datetime
-) -> movement.FailureRow:
-    return movement.FailureRow(
+def _make_window_row(moving: MovementSeries, window: IssuedWindow, now: datetime) -> FailureRow:
+    return FailureRow(
         series_id=moving.series_id,
         issued_at=now,
-        data_until=from_epoch_s(issue.data_until_s),
-        window_from=from_epoch_s(issue.from_s),
-        window_mid=from_epoch_s(issue.mid_s),
-        window_to=from_epoch_s(issue.to_s),
-        n_filters=issue.n_filters,
-        n_agree=issue.n_agree,
-        r2=issue.r2,
-        velocity_mm_per_day=issue.velocity,
-        trusted=issue.trusted,
-        reasons=issue.reasons,
-        method=issue.method,
-        onset_at=None if issue.onset_s is None else from_epoch_s(issue.onset_s),
-        withdrawn_at=None if issue.withdrawn is None else now,
-        withdrawn_reason=issue.withdrawn,
+        data_until=from_epoch_s(window.data_until_s),
+        window_from=from_epoch_s(window.from_s),
+        window_mid=from_epoch_s(window.mid_s),
+        window_to=from_epoch_s(window.to_s),
+        n_filters=window.n_filters,
+        n_agree=window.n_agree,
+        r2=window.r2,
+        velocity_mm_per_day=window.velocity,
+        trusted=window.trusted,
+        reasons=window.reasons,
+        method=window.method,
+        onset_at=None if window.onset_s is None else from_epoch_s(window.onset_s),
+        withdrawn_at=None if window.withdrawn is None else now,
+        withdrawn_reason=window.withdrawn,
     )

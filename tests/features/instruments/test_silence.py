@@ -22,7 +22,7 @@ from monitor.features.instruments.jobs import list_changes, run
 from monitor.features.instruments.queries.board import load_board
 from monitor.features.instruments.queries.readings import InstrumentAssessment
 from monitor.features.instruments.states import RANKS
-from monitor.features.movement.movement_state import Path
+from monitor.features.movement.path import Path
 from monitor.ingest.quality import FUTURE_TOLERANCE
 from monitor.ingest.queries.messages import RejectedMessage, add_rejected
 from monitor.readings.queries.storing import add_observations

@@ -15,7 +15,7 @@ from monitor.alerts.replay.queries import load_stored_windows
 from monitor.cli.main import run_verb
 from monitor.decision.records import Memory
 from monitor.features.drills.hold import DrillOptions, rehearse
-from monitor.features.movement.failure_windows import FailureWindowReplay
+from monitor.features.movement.replay import FailureWindowReplay
 from monitor.features.movement.update import update_movement
 from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation

@@ -7,17 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from monitor.features.movement.movement_state import (
-    WARM_LOOKS,
-    WARM_S,
-    MovementSeries,
-    Path,
-    _lengths,
-    assess_movement,
-    is_due,
-    make_watch,
-    may_be_silent,
-)
+from monitor.features.movement.assessment import SeriesWatch, assess_movement
+from monitor.features.movement.cadence import FIRST_ASSESSMENTS, FIRST_SPAN_S, is_due, may_be_silent
+from monitor.features.movement.moving_series import MovementSeries
+from monitor.features.movement.path import Path, compute_lengths
 from monitor.features.movement.queries import MovementRow
 from monitor.features.movement.update import find_worst
 from monitor.readings.cleaned.tracks import Track
@@ -64,8 +57,8 @@ def test_minute_data_is_looked_at_as_often_as_the_stage_asks_and_at_once_where_a
     begun = judge(MOVING, first(2 * 1440, whole))
     assert not is_due(SITE, MOVING, begun.state, whole.times_s[-1], whole.times_s[-1] + 1.0)
     assert judge(MOVING, whole, begun.state) is None
-    assert is_due(SITE, MOVING, begun.state, whole.times_s[-1], whole.times_s[-1] + 1.0, rose=True)
-    found = assess_movement(SITE, MOVING, whole, begun.state, None, whole.times_s[-1] + 1.0, rose=True)
+    assert is_due(SITE, MOVING, begun.state, whole.times_s[-1], whole.times_s[-1] + 1.0, has_risen=True)
+    found = assess_movement(SITE, MOVING, whole, begun.state, None, whole.times_s[-1] + 1.0, has_risen=True)
     assert found.data_until_s == whole.times_s[-1]
 
 
@@ -78,12 +71,12 @@ def test_a_first_look_goes_a_month_back_and_ends_with_the_present(monkeypatch):
     whole = path(60 * 24, every_s=H)
     found = judge(hourly, whole)
     assert found.data_until_s == seen[-1] == whole.times_s[-1]
-    assert len(seen) <= WARM_LOOKS + 2
-    assert whole.times_s[-1] - seen[0] == pytest.approx(WARM_S, abs=H)
+    assert len(seen) <= FIRST_ASSESSMENTS + 2
+    assert whole.times_s[-1] - seen[0] == pytest.approx(FIRST_SPAN_S, abs=H)
 
 
 def test_a_backlog_is_worked_off_in_parts_with_the_same_end(monkeypatch):
-    monkeypatch.setitem(assess_movement.__globals__, "LOOKS_MOST", 20)
+    monkeypatch.setitem(assess_movement.__globals__, "MAX_ASSESSMENTS", 20)
     hourly = replace(MOVING, spec=replace(SPEC, interval_s=H, max_silence_s=6 * H))
     whole = path(12 * 24, 2.0, every_s=H)
     begun = judge(hourly, first(10 * 24, whole))
@@ -109,7 +102,7 @@ def test_what_is_kept_between_looks_changes_no_window():
     whole = Path(times, values, (0.3,) * len(times), 0, stuck=False, silence_s=6 * H)
     shifted = replace(whole, values=tuple(v + 7.0 for v in values))
     kept, fresh, seen = None, None, []
-    watch = make_watch(SITE, hourly)
+    watch = SeriesWatch(SITE, hourly)
     for part in range(20 * 24, len(times), 5):
         path = first(part, shifted if part > 22 * 24 else whole)
         now_s = path.times_s[-1] + 1.0
@@ -145,7 +138,7 @@ def test_without_a_direction_the_length_is_taken_and_noise_alone_has_none():
         truth = [(0.6 * rate * i, 0.8 * rate * i, 0.0) for i in range(n)]
         values = tuple(tuple(x + dice.gauss(0.0, 1.0) for x in v) for v in truth)
         track = Track("A", "d", tuple(map(float, range(n))), (0.0,) * n, values, ((1.0, 1.0, 1.0),) * n)
-        lengths, sigmas = _lengths(track)
+        lengths, sigmas = compute_lengths(track)
         expected = rate * (n - 25.5 - 4.5)  # the middle of the last fifty against that of the first ten
         assert sum(lengths[-50:]) / 50 == pytest.approx(expected, abs=1.0)
         assert all(s > 0.0 for s in sigmas)

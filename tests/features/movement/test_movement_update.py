@@ -20,7 +20,7 @@ from monitor.delivery.state import site_payload
 from monitor.errors import JobError
 from monitor.features.demo.slope import voight_displacement
 from monitor.features.forecasts.queries.forecasts import add_forecasts
-from monitor.features.movement import movement_state
+from monitor.features.movement import assessment, path
 from monitor.features.movement.queries import load_failure_facts
 from monitor.features.movement.update import run, update_movement
 from monitor.people.queries.users import add_user
@@ -180,14 +180,14 @@ def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(data
     dice = random.Random(5)
     store_b(database, range(100), lambda: dice.gauss(0.0, SIGMA))
     store(database, *(reading(d, 9.0 * d, "C") for d in range(100)))
-    healthy = movement_state.assess_movement
+    healthy = assessment.assess_movement
 
     def poisoned(site, moving, *rest, **more):
         if moving.station.id == "A":
             raise ZeroDivisionError("a poisoned\nseries")
         return healthy(site, moving, *rest, **more)
 
-    monkeypatch.setattr(movement_state, "assess_movement", poisoned)
+    monkeypatch.setattr(assessment, "assess_movement", poisoned)
     now = at(99) + DAY / 24
     with pytest.raises(JobError, match=r"A.displacement: ZeroDivisionError: a poisoned series"):
         run(database, None, PLACE, now)
@@ -228,8 +228,8 @@ def test_who_is_well_and_has_no_news_waits_for_nothing_though_the_budget_is_spen
     update_movement(database, PLACE, at(99) + DAY / 24)
     store(database, reading(99.5, PATH[99]))
     store_b(database, [99.5])
-    monkeypatch.setattr("monitor.features.movement.movement_state.is_due", lambda *_, **__: False)
-    monkeypatch.setattr("monitor.features.movement.movement_state.may_be_silent", lambda *_: True)
+    monkeypatch.setattr("monitor.features.movement.cadence.is_due", lambda *_, **__: False)
+    monkeypatch.setattr("monitor.features.movement.cadence.may_be_silent", lambda *_: True)
 
     def wait(now):
         ticks = iter([0.0, 9e9, 9e9])
@@ -272,7 +272,7 @@ def read_epochs(monkeypatch):
         found.append(load_readings(*args, **named))
         return found[-1]
 
-    monkeypatch.setattr(movement_state, "load_readings", load)
+    monkeypatch.setattr(path, "load_readings", load)
     return lambda: [len(some) for some in found]
 
 
@@ -309,7 +309,7 @@ def test_an_instrument_that_is_stuck_or_sends_what_does_not_count_is_told_before
 
 
 def test_an_instrument_faster_than_it_declares_costs_no_more_than_others(database, monkeypatch, read_epochs):
-    monkeypatch.setattr(movement_state, "MOST_READ", 100)
+    monkeypatch.setattr(path, "MAX_READINGS", 100)
     tell(database, save_site, FAST, "test", "test", T0)
     store_ticks(database, 0, 400)
     store_ticks(database, 0, 400, value=5.0, received_at=T0 + 400 * TICK)  # another revision of each is no epoch

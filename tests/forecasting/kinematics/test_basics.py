@@ -9,11 +9,12 @@ import pytest
 
 from forecasting.errors import NotEnoughDataError
 from forecasting.kinematics.acceleration import fit_acceleration
-from forecasting.kinematics.assessment import Bound, classify_movement, find_shortest_window_s
-from forecasting.kinematics.chance import cross_velocity
 from forecasting.kinematics.direction import norm
+from forecasting.kinematics.forecast_crossing import cross_velocity
 from forecasting.kinematics.noise import choose_window_s, measure_sigma, velocity_error
-from forecasting.kinematics.stages import MovementFacts, classify_stage, tangential_angle_deg
+from forecasting.kinematics.stage_facts import Bound, find_shortest_window_s, measure_stage_facts
+from forecasting.kinematics.stages import MovementFacts, classify_stage
+from forecasting.kinematics.tangential_angle import tangential_angle_deg
 from forecasting.kinematics.velocity import estimate_slopes, fit_slopes, fit_velocities, fit_velocity
 from forecasting.reasons import Reason, split_reason
 from tests.tables import tabulated
@@ -162,23 +163,23 @@ def test_a_failure_window_makes_it_progressive_and_no_velocity_unknown() -> None
 def test_looking_finds_a_growing_velocity_and_no_creep_in_noise() -> None:
     rng = random.Random(2)
     values = [40.0 * (1.0 / (1.0 - t / 210.0)) ** 0.5 + rng.gauss(0.0, 0.3) for t in range(200)]
-    facts, fit = classify_movement(days(200), values, [0.3] * 200, now_s=199 * DAY, interval_s=DAY, v_eq=0.2)
+    facts, fit = measure_stage_facts(days(200), values, [0.3] * 200, now_s=199 * DAY, interval_s=DAY, v_eq=0.2)
     assert fit is not None
     assert facts.rising
     assert sum(z >= 2 for z in facts.accelerations_z) >= 3
     flat = [rng.gauss(0.0, 2.0) for _ in range(200)]
-    facts, _ = classify_movement(days(200), flat, [2.0] * 200, now_s=199 * DAY, interval_s=DAY)
+    facts, _ = measure_stage_facts(days(200), flat, [2.0] * 200, now_s=199 * DAY, interval_s=DAY)
     assert sum(z >= 2 for z in facts.accelerations_z) < 3
     assert not facts.stale
 
 
 def test_looking_is_stale_without_fresh_data_and_blind_to_the_future() -> None:
     values = [0.1 * t for t in range(100)]
-    facts, _ = classify_movement(days(100), values, [0.1] * 100, now_s=104 * DAY, interval_s=DAY)
+    facts, _ = measure_stage_facts(days(100), values, [0.1] * 100, now_s=104 * DAY, interval_s=DAY)
     assert facts.stale
-    until, _ = classify_movement(days(100), values, [0.1] * 100, now_s=60 * DAY, interval_s=DAY)
+    until, _ = measure_stage_facts(days(100), values, [0.1] * 100, now_s=60 * DAY, interval_s=DAY)
     changed = [v if i <= 60 else 1e6 for i, v in enumerate(values)]
-    assert classify_movement(days(100), changed, [0.1] * 100, now_s=60 * DAY, interval_s=DAY)[0] == until
+    assert measure_stage_facts(days(100), changed, [0.1] * 100, now_s=60 * DAY, interval_s=DAY)[0] == until
 
 
 def test_a_trend_follows_after_three_looks_and_not_before() -> None:
@@ -219,10 +220,10 @@ def test_without_a_reviewed_v_eq_the_reason_says_so() -> None:
 def test_what_the_site_file_warns_of_is_no_creep_because_it_was_always_so() -> None:
     values = [30.0 * k for k in range(400)]
     always = {"now_s": 399 * DAY, "interval_s": DAY}
-    facts, _ = classify_movement(days(400), values, [0.3] * 400, **always)
+    facts, _ = measure_stage_facts(days(400), values, [0.3] * 400, **always)
     assert classify_stage({}, facts)[0].stage == "creep", "nothing but its own past says what is fast here"
     warned = [Bound(10.0, 7 * DAY, 3.0), Bound(40.0, 2 * DAY, 3.0)]
-    facts, _ = classify_movement(days(400), values, [0.3] * 400, bounds=warned, **always)
+    facts, _ = measure_stage_facts(days(400), values, [0.3] * 400, bounds=warned, **always)
     movement, _ = classify_stage({}, facts)
     assert movement.stage == "intermediate"
     assert movement.reasons[0].code == "movement.exceeds"
@@ -231,9 +232,9 @@ def test_what_the_site_file_warns_of_is_no_creep_because_it_was_always_so() -> N
     assert velocity.values == {"velocity": pytest.approx(30.0, rel=0.01), "window": 7 * DAY}
     assert movement.probability is not None
     assert movement.probability > 0.99
-    facts, _ = classify_movement(days(400), values, [0.3] * 400, bounds=warned[1:], **always)
+    facts, _ = measure_stage_facts(days(400), values, [0.3] * 400, bounds=warned[1:], **always)
     assert classify_stage({}, facts)[0].stage == "creep"
-    facts, _ = classify_movement(days(400), values, [0.3] * 400, bounds=warned, v_eq=29.0, **always)
+    facts, _ = measure_stage_facts(days(400), values, [0.3] * 400, bounds=warned, v_eq=29.0, **always)
     assert classify_stage({}, facts)[0].stage == "intermediate", "the level would be up, whatever was reviewed"
 
 
@@ -252,7 +253,7 @@ def hourly(seed: int, *, sigma: float, after_h: int = 0, daily: float = 0.0) -> 
 @tabulated(("sigma", "longest_h"), [(1.2, 64), (0.1, 32)])
 def test_the_window_follows_noise_and_sampling_when_the_motion_changes(seed, sigma, longest_h):
     times, values = hourly(seed, sigma=sigma, after_h=48)
-    facts, fit = classify_movement(times, values, [sigma] * len(times), now_s=times[-1], interval_s=HOUR)
+    facts, fit = measure_stage_facts(times, values, [sigma] * len(times), now_s=times[-1], interval_s=HOUR)
     assert fit is not None
     assert facts.window_s is not None
     assert 8 * HOUR <= facts.window_s <= longest_h * HOUR
@@ -261,7 +262,7 @@ def test_the_window_follows_noise_and_sampling_when_the_motion_changes(seed, sig
     assert facts.rising
     assert sum(z >= 2.0 for z in facts.accelerations_z) >= 3
     until = len(times) - 48  # blind to what comes later: at rest, it is a week or more
-    facts, _ = classify_movement(times, values, [sigma] * len(times), now_s=times[until - 1], interval_s=HOUR)
+    facts, _ = measure_stage_facts(times, values, [sigma] * len(times), now_s=times[until - 1], interval_s=HOUR)
     assert facts.window_s is not None
     assert facts.window_s >= 7 * DAY
 
@@ -271,7 +272,7 @@ def test_a_daily_cycle_is_no_change_of_motion(seed: int) -> None:
     times, values = hourly(seed, sigma=0.1, daily=1.0)
     for back_h in range(0, 24, 3):
         now_s = times[-1] - back_h * HOUR
-        facts, _ = classify_movement(times, values, [0.1] * len(times), now_s=now_s, interval_s=HOUR)
+        facts, _ = measure_stage_facts(times, values, [0.1] * len(times), now_s=now_s, interval_s=HOUR)
         assert facts.velocity is not None
         assert facts.velocity_error is not None
         assert facts.velocity <= 2.0 * facts.velocity_error + 0.1, (back_h, facts)
@@ -283,7 +284,7 @@ def test_daily_data_are_judged_over_a_week_or_more() -> None:
     rng = random.Random(4)
     values = [0.0 if k < 95 else 10.0 * (k - 94) for k in range(100)]
     noisy = [y + rng.gauss(0.0, 0.5) for y in values]
-    facts, _ = classify_movement(days(100), noisy, [0.5] * 100, now_s=99 * DAY, interval_s=DAY)
+    facts, _ = measure_stage_facts(days(100), noisy, [0.5] * 100, now_s=99 * DAY, interval_s=DAY)
     assert facts.window_s == 7 * DAY, "eight epochs are a week"
 
 
@@ -295,7 +296,7 @@ def test_velocity_is_known_whatever_the_pace_of_the_instrument(interval_s: float
     times = [(i + rng.uniform(-0.2, 0.2)) * interval_s for i in range(max(12, int(10 * DAY / interval_s)))]
     values = [drift * t / DAY + rng.gauss(0.0, 0.3) for t in times]
     for count in range(6, len(times), max(1, len(times) // 20)):
-        facts, _ = classify_movement(times, values, [0.3] * len(times), now_s=times[count], interval_s=interval_s)
+        facts, _ = measure_stage_facts(times, values, [0.3] * len(times), now_s=times[count], interval_s=interval_s)
         assert not facts.stale
         if times[count] - times[0] < find_shortest_window_s(interval_s):
             continue

@@ -11,12 +11,14 @@ import pytest
 from scipy.integrate import trapezoid
 
 from forecasting.evaluation.distribution import pit
-from forecasting.kinematics import ensemble
 from forecasting.kinematics.chance import QUANTILES, chance_over
-from forecasting.kinematics.ensemble import fit_inverse
 from forecasting.kinematics.failure import TOO_YOUNG, FailureIssue, FailureSpec, Watch, watch_failure
-from forecasting.kinematics.failure_scores import Mark, draw_collapse, mark_issues, sum_up
-from forecasting.kinematics.replaced import DAY_S, ProposedOffset, propose_offset
+from forecasting.kinematics.failure_ensemble import EXPONENTS, LARGEST_STRETCH, compute_stretch
+from forecasting.kinematics.failure_record import WindowScore, score_issues, summarize_scores
+from forecasting.kinematics.inverse_velocity import fit_inverse_velocity, measure_scatter
+from forecasting.kinematics.sensor_replacement import DAY_S, ProposedOffset, propose_offset
+from forecasting.kinematics.simulated_collapse import draw_collapse
+from forecasting.kinematics.velocity_windows import WindowVelocity
 from forecasting.reasons import Reason
 from tests.fixtures.soak import with_soak
 from tests.tables import tabulated
@@ -100,7 +102,7 @@ def test_one_update_touches_few_cells_and_a_backlog_costs_by_its_length() -> Non
         seen = Watch(times, values, sigmas, FailureSpec(HOUR, 1.0))
         for i in range(first, len(times)):
             seen.issue(i)
-        return len(seen.grains.cells_filled)
+        return len(seen.series.cells)
 
     one, some, more = touched(len(times) - 1), touched(len(times) - 60), touched(len(times) - 120)
     assert one < 4000  # of 9,600 epochs
@@ -110,7 +112,7 @@ def test_one_update_touches_few_cells_and_a_backlog_costs_by_its_length() -> Non
 LEADS = (14.0, 7.0, 5.0, 3.0)
 
 
-def marks_of(seed: int, sigma: float, **more: object) -> list[Mark | None]:
+def marks_of(seed: int, sigma: float, **more: object) -> list[WindowScore | None]:
     curve = draw_collapse(seed, sigma=sigma, **more)  # type: ignore[arg-type]
     interval_s = float(more.get("interval_s", DAY))  # type: ignore[arg-type]
     # an issue depends on no earlier one
@@ -118,12 +120,12 @@ def marks_of(seed: int, sigma: float, **more: object) -> list[Mark | None]:
     issues = watch(list(curve.times_s), list(curve.values), sigma, interval_s, from_s)
     for x in issues:
         assert x.from_s is None or x.data_until_s <= x.from_s
-    return mark_issues(issues, curve.failure_s, LEADS)
+    return score_issues(issues, curve.failure_s, LEADS)
 
 
 @CURVES
 def test_collapses_of_the_classical_law_meet_the_bars(curves: int) -> None:
-    table = sum_up([marks_of(s, n) for s in range(curves // 2) for n in (0.5, 2.0)], LEADS)
+    table = summarize_scores([marks_of(s, n) for s in range(curves // 2) for n in (0.5, 2.0)], LEADS)
     assert table["14d"]["issued"] >= 0.85
     assert table["7d"]["issued"] >= 0.95
     for lead in ("14d", "7d"):
@@ -134,14 +136,14 @@ def test_collapses_of_the_classical_law_meet_the_bars(curves: int) -> None:
 
 @CURVES
 def test_velocities_stamped_mid_window_leave_no_bias(curves: int) -> None:
-    table = sum_up([marks_of(s, 1.0) for s in range(curves)], LEADS)
+    table = summarize_scores([marks_of(s, 1.0) for s in range(curves)], LEADS)
     assert abs(table["5d"]["median_error_days"]) <= 1.0
 
 
 @CURVES
 def test_collapses_of_other_exponents_with_rain_and_gaps_stay_near(curves: int) -> None:
     drawn = [marks_of(s, 1.0, alpha=(1.5, 2.5), rain=True, gaps=True) for s in range(curves)]
-    table = sum_up(drawn, LEADS)
+    table = summarize_scores(drawn, LEADS)
     assert table["7d"]["issued"] >= 0.6
     for lead in ("14d", "7d", "5d", "3d"):
         assert table[lead]["inside"] >= (0.9 if curves > 20 else 0.75)  # twenty curves are few
@@ -149,8 +151,8 @@ def test_collapses_of_other_exponents_with_rain_and_gaps_stay_near(curves: int) 
 
 
 def test_hourly_data_narrow_the_window() -> None:
-    daily = sum_up([marks_of(s, 1.0) for s in range(2)], LEADS)["3d"]
-    hourly = sum_up([marks_of(s, 1.0, interval_s=HOUR) for s in range(2)], LEADS)["3d"]
+    daily = summarize_scores([marks_of(s, 1.0) for s in range(2)], LEADS)["3d"]
+    hourly = summarize_scores([marks_of(s, 1.0, interval_s=HOUR) for s in range(2)], LEADS)["3d"]
     assert hourly["issued"] == 1.0
     assert hourly["median_width_days"] < daily["median_width_days"]
     assert hourly["median_abs_error_days"] < 0.7
@@ -164,15 +166,16 @@ def test_velocities_that_scatter_beyond_their_noise_stretch_the_window() -> None
     stairs = [50.0 / x * (1.2 if int(x / 3.0) % 2 else 0.8) for x in lead]
 
     def scatter(rates: list[float]) -> float:
-        fits = [fit_inverse(stamps, rates, errors, a) for a, _ in ensemble.ALPHAS]
-        return ensemble.scatter_of_best(fits, stamps, rates, errors)
+        velocities = [WindowVelocity(*point) for point in zip(rates, errors, stamps, strict=True)]
+        fits = [fit_inverse_velocity(velocities, exponent) for exponent, _ in EXPONENTS]
+        return measure_scatter(min((fit for fit in fits if fit), key=lambda fit: fit.misfit), velocities)
 
     assert scatter(noisy) < 1.2
     assert scatter(stairs) > 4.0
-    assert ensemble.stretch_window(0.5, 10.0, 11.0) == 1.0
-    short, long = (ensemble.stretch_window(s, 10.0, 11.0) for s in (0.68, 4.0))
-    assert 1.0 < short < long == ensemble.STRETCH
-    assert ensemble.stretch_window(0.1, 0.0, 11.0) == ensemble.STRETCH
+    assert compute_stretch(0.5, 10.0, 11.0) == 1.0
+    short, long = (compute_stretch(s, 10.0, 11.0) for s in (0.68, 4.0))
+    assert 1.0 < short < long == LARGEST_STRETCH
+    assert compute_stretch(0.1, 0.0, 11.0) == LARGEST_STRETCH
 
 
 def test_an_acceleration_of_hours_is_shown_but_not_trusted() -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import Field
 
-from forecasting.kinematics.stages import tangential_angle_deg
+from forecasting.kinematics.tangential_angle import tangential_angle_deg
 from monitor.decision.criteria.dwell_texts import describe_dwell
 from monitor.decision.criteria.fits import MIN_LINE_EPOCHS
 from monitor.decision.criteria.history import longest_window

@@ -1,23 +1,36 @@
-"""`slopeward forecast failure-time`: the failure window of a curve at every instant, and how good such windows are."""
+"""`slopeward forecast failure-time`: the failure window of a curve at every reading, and scores of such windows."""
 
 import math
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from monitor.api.cli import Commands, options, print_if_json, print_json
+from monitor.api.sites import MovementPlan
 from monitor.api.text import convert_reason, format_iso, from_epoch_s, parse_duration_s
+
+if TYPE_CHECKING:
+    from forecasting.kinematics.failure import FailureIssue
+    from forecasting.kinematics.standing_window import FailureWindow
+    from forecasting.reasons import Reason
+    from monitor.features.forecasts.cli.curve_file import DisplacementCurve
+
+# Without `--interval`, the sampling interval is the median of the first steps between readings. Later readings must not
+# change earlier results.
+FIRST_STEPS = 100
 
 
 class FileOrVerb(TyperGroup):
-    """A group whose first word may be a file: anything that is no verb of it is read by `watch`."""
+    """A group of commands whose first argument may be a file. It is then read by `watch`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the verb in that a bare file leaves out."""
+        """Insert `watch` before the name of a file."""
         if args and args[0] not in {*self.commands, "--help"}:
             args = ["watch", *args]
         return super().parse_args(ctx, args)
@@ -31,6 +44,31 @@ app = Commands(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What is known once a reading of the curve is known."""
+
+    issue: "FailureIssue"
+    window: "FailureWindow | None"  # the window that stands
+    withdrawn: "Reason | None"  # why the window that stood before does not stand any more
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """The results of a curve whose values rise or fall along the movement."""
+
+    is_falling: bool
+    results: Sequence[_Result]
+
+    @property
+    def window_count(self) -> int:
+        return sum(result.window is not None for result in self.results)
+
+    @property
+    def trusted_count(self) -> int:
+        return sum(result.window is not None and result.window.trusted for result in self.results)
+
+
 @app.command(
     epilog="Example: slopeward forecast failure-time curve.csv --column displacement --json", takes_config=False
 )
@@ -39,25 +77,27 @@ def watch(
     column: Annotated[
         str, typer.Option(help="What the values are: displacement or velocity (mm/day).")
     ] = "displacement",
-    station: Annotated[str | None, typer.Option(help="In a long CSV: whose.")] = None,
+    station: Annotated[str | None, typer.Option(help="Station of a long CSV.")] = None,
     value: Annotated[str | None, typer.Option(help="Value column, or quantity of a long CSV.")] = None,
     interval: Annotated[
-        str | None, typer.Option(help="Nominal sampling interval; else the usual one of the start.")
+        str | None, typer.Option(help="Nominal sampling interval; by default the usual one at the start.")
     ] = None,
-    sigma: Annotated[float, typer.Option(min=0.0, max=1e6, help="Stated noise of one epoch, mm: a floor.")] = 0.0,
+    sigma: Annotated[
+        float, typer.Option(min=0.0, max=1e6, help="Stated noise of one reading in mm, a lower bound.")
+    ] = 0.0,
     backwards: Annotated[
         bool | None,
         typer.Option(
-            "--backwards/--forwards", help="The values fall along the movement, or rise; else both are tried."
+            "--backwards/--forwards",
+            help="Whether the values fall or rise along the movement; by default both are tried.",
         ),
     ] = None,
 ) -> None:
-    """Say at every instant what was known then: a window, trusted or not, and why. Never from later data.
+    """Print for every reading what was known then: a window, trusted or not, and why. Later readings are not used.
 
-    Where nobody says whether the values rise or fall along the movement, both are tried. The one with more trusted
-    windows is printed.
+    Windows are those that the service issues for the same readings. Without `--backwards` or `--forwards` both
+    directions are tried, and the one with more trusted windows is printed.
     """
-    from forecasting.kinematics.failure import FailureSpec, watch_failure
     from monitor.features.forecasts.cli.curve_file import COLUMNS, read_curve
 
     if column not in COLUMNS:
@@ -65,79 +105,95 @@ def watch(
     curve = read_curve(file, column, station=station, value=value)
     for note in curve.notes:
         print(f"{file}: {note}", file=sys.stderr)
-    spec = FailureSpec(_interval_s(interval, curve.times_s), sigma)
-    tried, counts = {}, {}
-    for falls in (False, True) if backwards is None else (backwards,):
-        values = [-v for v in curve.values] if falls else curve.values
-        tried[falls] = watch_failure(curve.times_s, values, [0.0] * len(values), spec)
-        windows = [issue for issue in tried[falls] if issue.from_s is not None]
-        counts[falls] = sum(issue.trusted for issue in windows), len(windows)
-    falls = max(tried, key=lambda way: (*counts[way], not way))
-    if len(tried) > 1 and counts[falls][1]:
-        print(f"{file}: {_describe_way(counts[not falls], falls=falls)}", file=sys.stderr)
-    for issue in tried[falls]:
+    interval_s = _read_interval_s(interval, curve.times_s)
+    directions = (False, True) if backwards is None else (backwards,)
+    tried = [_watch_curve(curve, interval_s, sigma, is_falling=is_falling) for is_falling in directions]
+    chosen = max(tried, key=lambda one: (one.trusted_count, one.window_count, not one.is_falling))
+    if len(tried) > 1 and chosen.window_count:
+        other = next(one for one in tried if one is not chosen)
+        print(f"{file}: {_describe_direction(chosen, other)}", file=sys.stderr)
+    for result in chosen.results:
         if options().as_json:
-            print_json({**_issue_to_json(issue), "backwards": falls})
-        elif issue.from_s is not None or issue.withdrawn is not None:
-            print(_line(issue))
-    if not options().as_json and not counts[falls][1]:
-        ways = ", whether the values rise or fall along the movement" if backwards is None else ""
-        print(f"no window at any instant{ways}", file=sys.stderr)
+            print_json({**_convert_to_json(result), "backwards": chosen.is_falling})
+        elif result.window is not None or result.withdrawn is not None:
+            print(_format_line(result))
+    if not options().as_json and not chosen.window_count:
+        directions_text = ", whether the values rise or fall along the movement" if backwards is None else ""
+        print(f"no window at any instant{directions_text}", file=sys.stderr)
 
 
 @app.command(
     epilog="Example: slopeward forecast failure-time bench --seeds 30 --noise 0.5,2 --json", takes_config=False
 )
 def bench(
-    seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Collapses to draw: seeds 0 to N-1.")] = 30,
-    noise: Annotated[str, typer.Option(help="White noise in mm, comma list.")] = "0.5,2",
-    alpha: Annotated[str, typer.Option(help="Exponent of Voight's law, or bounds LOW-HIGH.")] = "2",
-    interval: Annotated[str, typer.Option(help="Sampling interval of drawn curves.")] = "1d",
-    rain: Annotated[bool, typer.Option("--rain", help="Draw rain pulses.")] = False,
-    gaps: Annotated[bool, typer.Option("--gaps", help="Draw gaps.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Number of simulated collapses.")] = 30,
+    noise: Annotated[str, typer.Option(help="White noise in mm, separated by commas.")] = "0.5,2",
+    alpha: Annotated[str, typer.Option(help="Exponent of Voight's law, or LOWEST-HIGHEST.")] = "2",
+    interval: Annotated[str, typer.Option(help="Sampling interval of the simulated curves.")] = "1d",
+    rain: Annotated[bool, typer.Option("--rain", help="Add acceleration by rain.")] = False,
+    gaps: Annotated[bool, typer.Option("--gaps", help="Leave out readings.")] = False,
 ) -> None:
-    """Judge failure windows: error and width by lead time before drawn collapses."""
+    """Score failure windows by the time before simulated collapses: error, width, and whether they contain it."""
     from monitor.features.forecasts.cli import failure_bench
 
     low, _, high = alpha.partition("-")
-    first = _number(low, "--alpha")
-    last = _number(high, "--alpha") if high else first
+    first = _read_number(low, "--alpha")
+    last = _read_number(high, "--alpha") if high else first
     if not 1.01 <= first <= last:
         raise typer.BadParameter(f"{alpha!r}: at least 1.01, low before high", param_hint="--alpha")
     rows = failure_bench.score_voight(
         range(seeds),
-        [_number(n, "--noise") for n in noise.split(",")],
+        [_read_number(text, "--noise") for text in noise.split(",")],
         alpha=(first, last),
         rain=rain,
         gaps=gaps,
-        interval_s=_interval_s(interval, []),
+        interval_s=_read_interval_s(interval, []),
     )
     for row in rows:
         if not print_if_json(row):
-            print("  ".join(f"{k}={v}" for k, v in row.items() if not isinstance(v, dict)))
-            for name, cells in row["leads"].items():
-                print(f"  {name:12} " + "  ".join(f"{k}={v}" for k, v in cells.items()))
+            print("  ".join(f"{key}={text}" for key, text in row.items() if not isinstance(text, dict)))
+            for lead, scores in row["leads"].items():
+                print(f"  {lead:12} " + "  ".join(f"{key}={text}" for key, text in scores.items()))
 
 
-# ---- spelling ----------------------------------------------------------------------------------------------------
-def _describe_way(of_other: tuple[int, int], *, falls: bool) -> str:
-    """Which way the values were taken to run, and how many windows the other way gives: trusted ones, and all."""
-    verb, other = ("fall", "--forwards") if falls else ("rise", "--backwards")
-    trusted, count = of_other
-    also = f"; the other way gives {count} windows, {trusted} of them trusted: {other}" if count else ""
-    return f"read as values that {verb} along the movement{also}"
+def _watch_curve(curve: "DisplacementCurve", interval_s: float, sigma: float, *, is_falling: bool) -> _Watched:
+    """Return the windows of a curve, as the movement job of a site with the default settings issues them."""
+    from forecasting.kinematics.failure import FailureSpec, watch_failure
+    from forecasting.kinematics.standing_window import update_standing
+
+    values = [-value for value in curve.values] if is_falling else curve.values
+    spec = FailureSpec(interval_s, sigma, MovementPlan().history_s)
+    standing: FailureWindow | None = None
+    results = []
+    for issue in watch_failure(curve.times_s, values, [0.0] * len(values), spec):
+        update = update_standing(standing, issue)
+        withdrawn = update.withdrawn if standing is not None and update.issued is None else None
+        results.append(_Result(issue, update.issued, withdrawn))
+        standing = update.standing
+    return _Watched(is_falling, results)
 
 
-def _issue_to_json(issue: Any) -> dict[str, Any]:
+# ---- output ------------------------------------------------------------------------------------------------------
+def _describe_direction(chosen: _Watched, other: _Watched) -> str:
+    """Return which direction was chosen, and how many windows the other one has."""
+    verb, option = ("fall", "--forwards") if chosen.is_falling else ("rise", "--backwards")
+    text = f"read as values that {verb} along the movement"
+    if other.window_count:
+        text += f"; the other way gives {other.window_count} windows, {other.trusted_count} of them trusted: {option}"
+    return text
+
+
+def _convert_to_json(result: _Result) -> dict[str, Any]:
+    issue, window = result.issue, result.window
     return {
-        "time": _instant(issue.data_until_s),
-        "onset": _instant(issue.onset_s),
-        "window_from": _instant(issue.from_s),
-        "window_mid": _instant(issue.mid_s),
-        "window_to": _instant(issue.to_s),
-        "trusted": issue.trusted,
-        "reasons": [convert_reason(reason) for reason in issue.reasons],
-        "withdrawn": None if issue.withdrawn is None else convert_reason(issue.withdrawn),
+        "time": _format_instant(issue.data_until_s),
+        "onset": _format_instant(issue.onset_s),
+        "window_from": None if window is None else _format_instant(window.from_s),
+        "window_mid": None if window is None else _format_instant(window.mid_s),
+        "window_to": None if window is None else _format_instant(window.to_s),
+        "trusted": window is not None and window.trusted,
+        "reasons": [convert_reason(reason) for reason in _list_reasons(result)],
+        "withdrawn": None if result.withdrawn is None else convert_reason(result.withdrawn),
         "velocity_mm_per_day": issue.velocity,
         "velocity_error_mm_per_day": issue.velocity_error,
         "r2": issue.r2,
@@ -146,36 +202,40 @@ def _issue_to_json(issue: Any) -> dict[str, Any]:
     }
 
 
-def _line(issue: Any) -> str:
-    if issue.from_s is None:
-        return f"{_instant(issue.data_until_s)}  withdrawn: {convert_reason(issue.withdrawn)}"
-    mark = "trusted" if issue.trusted else "not trusted"
-    window = f"{_instant(issue.from_s)} .. {_instant(issue.to_s)}, middle {_instant(issue.mid_s)}"
-    return f"{_instant(issue.data_until_s)}  {window}  {mark}" + (
-        f": {'; '.join(map(convert_reason, issue.reasons))}" if issue.reasons else ""
-    )
+def _format_line(result: _Result) -> str:
+    at, window = _format_instant(result.issue.data_until_s), result.window
+    if window is None:
+        return f"{at}  withdrawn: {'' if result.withdrawn is None else convert_reason(result.withdrawn)}"
+    edges = f"{_format_instant(window.from_s)} .. {_format_instant(window.to_s)}"
+    line = f"{at}  {edges}, middle {_format_instant(window.mid_s)}  {'trusted' if window.trusted else 'not trusted'}"
+    reasons = _list_reasons(result)
+    return f"{line}: {'; '.join(map(convert_reason, reasons))}" if reasons else line
 
 
-def _instant(at_s: float | None) -> str | None:
+def _list_reasons(result: _Result) -> "Sequence[Reason]":
+    return result.issue.reasons if result.window is None else result.window.reasons
+
+
+def _format_instant(at_s: float | None) -> str | None:
     return None if at_s is None else format_iso(from_epoch_s(at_s))
 
 
-# ---- reading options ---------------------------------------------------------------------------------------------
-def _interval_s(given: str | None, times_s: list[float]) -> float:
-    if given is not None:
-        try:
-            interval_s = parse_duration_s(given)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--interval") from None
-        if interval_s <= 0.0:
-            raise typer.BadParameter(f"{given!r}: expected more than 0", param_hint="--interval")
-        return interval_s
-    # from the start alone: what comes later must not change what was said before
-    steps = sorted(b - a for a, b in pairwise(times_s[:100]))
-    return steps[len(steps) // 2]
+# ---- options -----------------------------------------------------------------------------------------------------
+def _read_interval_s(text: str | None, times_s: list[float]) -> float:
+    """Return the interval of an option in seconds; without the option, the median of the first steps."""
+    if text is None:
+        steps_s = sorted(after - before for before, after in pairwise(times_s[:FIRST_STEPS]))
+        return steps_s[len(steps_s) // 2]
+    try:
+        interval_s = parse_duration_s(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--interval") from None
+    if interval_s <= 0.0:
+        raise typer.BadParameter(f"{text!r}: expected more than 0", param_hint="--interval")
+    return interval_s
 
 
-def _number(text: str, option: str) -> float:
+def _read_number(text: str, option: str) -> float:
     try:
         number = float(text)
     except ValueError:

@@ -32,7 +32,7 @@ from forecasting.data.kinds import format_span
 from forecasting.data.series import DAY_S, Floats, panel_from_samples, read_long_csv
 from forecasting.data.workbook import read_sheet
 from forecasting.kinematics.failure import FailureSpec, Watch
-from forecasting.kinematics.failure_scores import draw_collapse
+from forecasting.kinematics.simulated_collapse import draw_collapse
 from forecasting.metrics import winkler
 from forecasting.serving.records import Forecast, Withheld
 from monitor.features.forecasts.cli.curve_file import read_curve
