@@ -21,7 +21,7 @@ def write(folder: Path, header: str, rows: list[str], name: str = "curve.csv") -
     return path
 
 
-def test_it_prints_one_line_per_instant_with_the_promised_keys(tmp_path, capsys):
+def test_command_prints_a_line_with_all_keys_per_reading(tmp_path, capsys):
     days = [f"{(100 / (60 - i)):.4f}" for i in range(58)]
     rows = [f"2026-{1 + i // 28:02}-{1 + i % 28:02},{sum(map(float, days[:i])):.4f}" for i in range(58)]
     path = write(tmp_path, "date,disp", rows)
@@ -67,7 +67,7 @@ def test_headers_units_and_separators(tmp_path: Path, header: str, row: str, sca
         (",", "decimal comma"),
     ],
 )
-def test_a_mark_within_a_number_is_read_or_refused_and_leaves_no_row_out(tmp_path, step, parts, cell):
+def test_separator_in_a_number_is_read_or_refused(tmp_path, step, parts, cell):
     spelled = [
         f"{k * step:.2f}".replace(".", ",") if cell == "decimal comma" else cell.format(k * step) for k in range(28)
     ]
@@ -81,7 +81,7 @@ def test_a_mark_within_a_number_is_read_or_refused_and_leaves_no_row_out(tmp_pat
         assert read_curve(path, "displacement").values == pytest.approx([k * step for k in range(28)])
 
 
-def test_velocity_is_added_up_and_dirt_is_told(tmp_path: Path) -> None:
+def test_velocity_is_integrated_and_unusable_rows_are_noted(tmp_path: Path) -> None:
     rows = [f"{t},{2.0}" for t in DAYS]
     rows[5] = f"{DAYS[5]},nan"
     rows += [f"{DAYS[3]},2.0", ""]
@@ -103,14 +103,14 @@ def test_velocity_is_added_up_and_dirt_is_told(tmp_path: Path) -> None:
         ("alone", ["1"], "holds no table"),
     ],
 )
-def test_what_cannot_be_read_is_one_line(tmp_path, capsys, header, rows, says):
+def test_unreadable_file_is_reported_in_one_line(tmp_path, capsys, header, rows, says):
     assert run_verb(["forecast", "failure-time", str(write(tmp_path, header, rows))]) == 1
     err = capsys.readouterr().err
     assert says in err
     assert len(err.splitlines()) == 1
 
 
-def test_what_no_curve_can_be_read_from_is_refused_and_the_choice_named(tmp_path: Path) -> None:
+def test_error_names_the_option_that_selects_a_curve(tmp_path: Path) -> None:
     path = write(tmp_path, "time,disp", [f"{t},1" for t in DAYS])
     with pytest.raises(PayloadError, match="leave --station away"):
         read_curve(path, "displacement", station="G1")
@@ -128,7 +128,7 @@ def test_what_no_curve_can_be_read_from_is_refused_and_the_choice_named(tmp_path
 
 
 @pytest.mark.parametrize("words", ["{} --column colour", "{} --interval soon", "{} --interval 0s"])
-def test_wrong_usage_is_two_and_names_the_option(tmp_path, capsys, words):
+def test_wrong_option_exits_with_two_and_is_named(tmp_path, capsys, words):
     path = write(tmp_path, "time,disp", [f"{t},1" for t in DAYS])
     assert run_verb(["forecast", "failure-time", *words.format(path).split()]) == 2
     assert words.split()[1].lstrip("-") in capsys.readouterr().err
@@ -138,7 +138,7 @@ def test_wrong_usage_is_two_and_names_the_option(tmp_path, capsys, words):
     ("option", "wrong"),
     [("--interval", "0s"), ("--noise", "nan"), ("--noise", "-1"), ("--noise", "loud"), ("--alpha", "1")],
 )
-def test_a_benchmark_that_cannot_be_drawn_is_wrong_usage(option, wrong, capsys):
+def test_wrong_option_of_the_benchmark_is_named(option, wrong, capsys):
     assert run_verb(["forecast", "failure-time", "bench", "--seeds", "1", f"{option}={wrong}"]) == 2
     told = capsys.readouterr()
     assert told.out == ""
@@ -153,7 +153,7 @@ def collapse(sign: float, noise: float = 0.2, days: int = 78) -> list[str]:
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_both_ways_of_a_collapse_are_tried_and_the_way_is_said(tmp_path, capsys, sign):
+def test_both_directions_are_tried_and_the_chosen_one_is_printed(tmp_path, capsys, sign):
     path = write(tmp_path, "date,displacement_mm", collapse(sign))
     assert run_verb(["forecast", "failure-time", str(path), "--json"]) == 0
     answer = capsys.readouterr()
@@ -171,7 +171,7 @@ def test_both_ways_of_a_collapse_are_tried_and_the_way_is_said(tmp_path, capsys,
     assert "no window at any instant" in capsys.readouterr().err
 
 
-def test_times_out_of_order_beside_a_curve_are_a_warning(tmp_path: Path) -> None:
+def test_day_and_month_exchanged_in_a_curve_are_a_warning(tmp_path: Path) -> None:
     rows = collapse(1.0)
     changed = [f"2024-{r[8:10]}-{r[5:7]}{r[10:]}" if int(r[8:10]) <= 12 else r for r in rows]
     curve = read_curve(write(tmp_path, "date,displacement_mm", changed), "displacement")
@@ -192,9 +192,7 @@ def test_times_out_of_order_beside_a_curve_are_a_warning(tmp_path: Path) -> None
     ("per", "times"), [("/day", 1.0), ("_per_day", 1.0), ("_day", 1.0), ("/h", 24.0), ("/a", 1 / 365.25)]
 )
 @pytest.mark.parametrize("name", ["velocity_{}", "speed ({})", "rate [{}]"])
-def test_a_velocity_counts_in_its_own_unit_and_is_never_taken_for_a_displacement(
-    tmp_path, name, unit, scale, per, times
-):
+def test_velocity_is_read_in_its_unit_and_refused_as_displacement(tmp_path, name, unit, scale, per, times):
     path = write(tmp_path, "date," + name.format(unit + per), [f"{t},2.0" for t in DAYS])
     assert read_curve(path, "velocity").values[1] == pytest.approx(2.0 * scale * times)
     with pytest.raises(PayloadError, match="--column velocity"):
@@ -202,14 +200,14 @@ def test_a_velocity_counts_in_its_own_unit_and_is_never_taken_for_a_displacement
 
 
 @pytest.mark.parametrize("name", ["inverse_velocity_d_mm", "1/v", "Inverse Velocity (h/mm)", "days/mm"])
-def test_inverse_velocity_is_neither(tmp_path, name):
+def test_inverse_velocity_is_refused(tmp_path, name):
     for column in ("displacement", "velocity"):
         with pytest.raises(PayloadError, match="inverse velocity"):
             read_curve(write(tmp_path, "date," + name, [f"{t},0.5" for t in DAYS]), column)
 
 
 @pytest.mark.parametrize("unit", ["mm", "cm", "m"])
-def test_rows_of_a_long_table_count_in_the_unit_that_they_say(tmp_path, unit):
+def test_rows_of_a_long_table_are_read_in_their_unit(tmp_path, unit):
     rows = [f"{t}T00:00:00Z,A,displacement,{k / 7},{unit}" for k, t in enumerate(DAYS)]
     found = read_curve(write(tmp_path, "time,station,quantity,value,unit", rows), "displacement")
     assert found.values == pytest.approx([k / 7 * {"mm": 1.0, "cm": 10.0, "m": 1000.0}[unit] for k in range(len(DAYS))])
@@ -221,7 +219,7 @@ def test_rows_of_a_long_table_count_in_the_unit_that_they_say(tmp_path, unit):
 
 
 @pytest.mark.parametrize("name", ["increment_mm", "Displacement increment (mm)", "displacement_incr_cm"])
-def test_what_came_each_time_is_no_displacement_so_far(tmp_path, name):
+def test_increments_are_refused_as_displacement(tmp_path, name):
     path = write(tmp_path, "date," + name, [f"{t},0.5" for t in DAYS])
     with pytest.raises(PayloadError, match="what came each time"):
         read_curve(path, "displacement")
@@ -230,7 +228,7 @@ def test_what_came_each_time_is_no_displacement_so_far(tmp_path, name):
 
 @pytest.mark.parametrize("fill", [-9999, 9999.0, -99.99, 7999, 65535, 1e37])
 @pytest.mark.parametrize("header", ["date,disp_mm", "date,disp_m"])
-def test_numbers_that_stand_for_no_measurement_are_left_out_and_said(tmp_path, fill, header):
+def test_fill_values_are_left_out_and_noted(tmp_path, fill, header):
     values = [0.1 * k for k in range(len(DAYS))]
     whole = read_curve(write(tmp_path, header, [f"{t},{v}" for t, v in zip(DAYS, values, strict=True)]), "displacement")
     values[7] = values[19] = fill

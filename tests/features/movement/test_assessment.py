@@ -1,4 +1,4 @@
-"""What one series says: looks at the stage's cadence, backlogs, stuck and silent instruments, directions, noise."""
+"""Assessment of one series: cadence of the stage, backlogs, stuck and silent instruments, direction, worst station."""
 
 import math
 import random
@@ -26,112 +26,114 @@ SITE = Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (STATION,), (), movement=PLAN)
 MOVING = MovementSeries(STATION, SPEC, 1, ("displacement",), (1,))
 
 
-def path(n, rate=0.0, every_s=MINUTE, *, stuck=False, seed=1):
-    dice = random.Random(seed)
+def make_path(n, rate=0.0, every_s=MINUTE, *, stuck=False, seed=1):
+    noise = random.Random(seed)
     times = tuple(1.7e9 + i * every_s for i in range(n))
-    values = tuple(rate * i * every_s / D + dice.gauss(0.0, 0.5) for i in range(n))
+    values = tuple(rate * i * every_s / D + noise.gauss(0.0, 0.5) for i in range(n))
     return Path(times, values, (0.5,) * n, 0, stuck, SPEC.max_silence_s)
 
 
-def first(part, whole):
-    return Path(whole.times_s[:part], whole.values[:part], whole.sigmas[:part], 0, whole.stuck, whole.silence_s)
+def cut_path(count, path):
+    return Path(path.times_s[:count], path.values[:count], path.sigmas[:count], 0, path.stuck, path.silence_s)
 
 
-def judge(where, seen, state=None, late_s=1.0):
-    return assess_movement(SITE, where, seen, state, None, seen.times_s[-1] + late_s)
+def assess(moving, path, state=None, late_s=1.0):
+    return assess_movement(SITE, moving, path, state, None, path.times_s[-1] + late_s)
 
 
-def test_minute_data_is_looked_at_as_often_as_the_stage_asks_and_at_once_where_a_level_rose():
-    whole = path(3 * 1440)
-    begun = judge(MOVING, first(2 * 1440, whole))
-    state, looked = begun.state, [begun.data_until_s]
-    for part in range(2 * 1440, 3 * 1440, 7):  # updates of the site come whenever they come
-        found = judge(MOVING, first(part, whole), state)
-        if found is not None:
-            state = found.state
-            looked.append(found.data_until_s)
-    gaps = {b - a for a, b in pairwise(looked)}
-    assert gaps == {H}
-    assert 20 <= len(looked) <= 25
-    whole = path(2 * 1440 + 5)
-    begun = judge(MOVING, first(2 * 1440, whole))
-    assert not is_due(SITE, MOVING, begun.state, whole.times_s[-1], whole.times_s[-1] + 1.0)
-    assert judge(MOVING, whole, begun.state) is None
-    assert is_due(SITE, MOVING, begun.state, whole.times_s[-1], whole.times_s[-1] + 1.0, has_risen=True)
-    found = assess_movement(SITE, MOVING, whole, begun.state, None, whole.times_s[-1] + 1.0, has_risen=True)
-    assert found.data_until_s == whole.times_s[-1]
+def test_readings_are_assessed_at_the_interval_of_the_stage_and_at_once_after_a_rise():
+    whole = make_path(3 * 1440)
+    result = assess(MOVING, cut_path(2 * 1440, whole))
+    state, assessed_s = result.state, [result.data_until_s]
+    for count in range(2 * 1440, 3 * 1440, 7):  # updates of the site at other instants than those of the stage
+        result = assess(MOVING, cut_path(count, whole), state)
+        if result is not None:
+            state = result.state
+            assessed_s.append(result.data_until_s)
+    assert {after - before for before, after in pairwise(assessed_s)} == {H}
+    assert 20 <= len(assessed_s) <= 25
+    whole = make_path(2 * 1440 + 5)
+    result = assess(MOVING, cut_path(2 * 1440, whole))
+    assert not is_due(SITE, MOVING, result.state, whole.times_s[-1], whole.times_s[-1] + 1.0)
+    assert assess(MOVING, whole, result.state) is None
+    assert is_due(SITE, MOVING, result.state, whole.times_s[-1], whole.times_s[-1] + 1.0, has_risen=True)
+    result = assess_movement(SITE, MOVING, whole, result.state, None, whole.times_s[-1] + 1.0, has_risen=True)
+    assert result.data_until_s == whole.times_s[-1]
 
 
-def test_a_first_look_goes_a_month_back_and_ends_with_the_present(monkeypatch):
-    seen = []
-    real = assess_movement.__globals__["classify_stage"]
-    note = lambda state, facts: seen.append(facts.at_s) or real(state, facts)  # noqa: E731
+def test_first_update_assesses_the_last_month(monkeypatch):
+    assessed_s = []
+    classify_stage = assess_movement.__globals__["classify_stage"]
+
+    def note(state, facts):
+        assessed_s.append(facts.at_s)
+        return classify_stage(state, facts)
+
     monkeypatch.setitem(assess_movement.__globals__, "classify_stage", note)
     hourly = replace(MOVING, spec=replace(SPEC, interval_s=H, max_silence_s=6 * H))
-    whole = path(60 * 24, every_s=H)
-    found = judge(hourly, whole)
-    assert found.data_until_s == seen[-1] == whole.times_s[-1]
-    assert len(seen) <= FIRST_ASSESSMENTS + 2
-    assert whole.times_s[-1] - seen[0] == pytest.approx(FIRST_SPAN_S, abs=H)
+    whole = make_path(60 * 24, every_s=H)
+    result = assess(hourly, whole)
+    assert result.data_until_s == assessed_s[-1] == whole.times_s[-1]
+    assert len(assessed_s) <= FIRST_ASSESSMENTS + 2
+    assert whole.times_s[-1] - assessed_s[0] == pytest.approx(FIRST_SPAN_S, abs=H)
 
 
-def test_a_backlog_is_worked_off_in_parts_with_the_same_end(monkeypatch):
+def test_backlog_in_parts_has_the_result_of_single_updates(monkeypatch):
     monkeypatch.setitem(assess_movement.__globals__, "MAX_ASSESSMENTS", 20)
     hourly = replace(MOVING, spec=replace(SPEC, interval_s=H, max_silence_s=6 * H))
-    whole = path(12 * 24, 2.0, every_s=H)
-    begun = judge(hourly, first(10 * 24, whole))
-    while begun.behind:
-        begun = judge(hourly, first(10 * 24, whole), begun.state)
-    parts, state, behind = 0, begun.state, True
+    whole = make_path(12 * 24, 2.0, every_s=H)
+    result = assess(hourly, cut_path(10 * 24, whole))
+    while result.behind:
+        result = assess(hourly, cut_path(10 * 24, whole), result.state)
+    parts, state, behind = 0, result.state, True
     while behind:
-        found = judge(hourly, whole, state)
-        parts, state, behind = parts + 1, found.state, found.behind
+        part = assess(hourly, whole, state)
+        parts, state, behind = parts + 1, part.state, part.behind
     assert parts == 3
-    one_by_one = begun.state
+    one_by_one = result.state
     for part in range(10 * 24 + 1, 12 * 24 + 1):
-        one_by_one = judge(hourly, first(part, whole), one_by_one).state
+        one_by_one = assess(hourly, cut_path(part, whole), one_by_one).state
     assert state == one_by_one
 
 
-def test_what_is_kept_between_looks_changes_no_window():
+def test_cache_changes_no_result():
     """Towards a failure, and after a correction of the whole path."""
     hourly = replace(MOVING, spec=replace(SPEC, interval_s=H, max_silence_s=6 * H))
-    dice = random.Random(5)
-    times = tuple(1.7e9 + i * H for i in range(24 * 24))
-    values = tuple(80.0 * math.log(25.0 / (25.0 - i / 24.0)) + dice.gauss(0.0, 0.3) for i in range(len(times)))
-    whole = Path(times, values, (0.3,) * len(times), 0, stuck=False, silence_s=6 * H)
-    shifted = replace(whole, values=tuple(v + 7.0 for v in values))
-    kept, fresh, seen = None, None, []
+    noise = random.Random(5)
+    times_s = tuple(1.7e9 + i * H for i in range(24 * 24))
+    values = tuple(80.0 * math.log(25.0 / (25.0 - i / 24.0)) + noise.gauss(0.0, 0.3) for i in range(len(times_s)))
+    path = Path(times_s, values, (0.3,) * len(times_s), 0, stuck=False, silence_s=6 * H)
+    corrected = replace(path, values=tuple(1.5 * value for value in values))
+    state, windows = None, []
     watch = SeriesWatch(SITE, hourly)
-    for part in range(20 * 24, len(times), 5):
-        path = first(part, shifted if part > 22 * 24 else whole)
-        now_s = path.times_s[-1] + 1.0
-        one = assess_movement(SITE, hourly, path, kept, None, now_s, watch=watch)
-        other = assess_movement(SITE, hourly, path, fresh, None, now_s)
-        assert (one.issues, one.withdrawn) == (other.issues, other.withdrawn)
-        kept, fresh = one.state, other.state
-        seen += one.issues
-    assert any(window.trusted for window in seen)
+    for count in range(20 * 24, len(times_s), 5):
+        known = cut_path(count, corrected if count > 22 * 24 else path)
+        now_s = known.times_s[-1] + 1.0
+        with_cache = assess_movement(SITE, hourly, known, state, None, now_s, watch=watch)
+        assert with_cache == assess_movement(SITE, hourly, known, state, None, now_s)
+        state = with_cache.state
+        windows += with_cache.issues
+    assert any(window.trusted for window in windows)
 
 
-def test_a_stuck_or_silent_instrument_is_unknown_once_and_recovers():
-    whole = path(10 * 1440)
-    state = judge(MOVING, whole).state
-    stuck = judge(MOVING, replace(whole, stuck=True), state)
+def test_stuck_or_silent_instrument_is_unknown_once_and_recovers():
+    whole = make_path(10 * 1440)
+    state = assess(MOVING, whole).state
+    stuck = assess(MOVING, replace(whole, stuck=True), state)
     assert (stuck.movement.stage, stuck.reasons) == ("unknown", ("the instrument repeats one value",))
-    assert judge(MOVING, replace(whole, stuck=True), stuck.state) is None
-    silent = judge(MOVING, whole, state, late_s=2 * H)
+    assert assess(MOVING, replace(whole, stuck=True), stuck.state) is None
+    silent = assess(MOVING, whole, state, late_s=2 * H)
     assert (silent.movement.stage, silent.withdrawn) == ("unknown", {})
     assert not is_due(SITE, MOVING, silent.state, whole.times_s[-1], whole.times_s[-1] + 3 * H)
     assert may_be_silent(MOVING, state, whole.times_s[-1] + 2 * H)
     assert not may_be_silent(MOVING, silent.state, whole.times_s[-1] + 3 * H), "it is said once"
-    back = path(10 * 1440 + 70)
-    assert judge(MOVING, back, silent.state).movement.stage != "unknown"
+    back = make_path(10 * 1440 + 70)
+    assert assess(MOVING, back, silent.state).movement.stage != "unknown"
     nothing = assess_movement(SITE, MOVING, Path((), (), (), 0, stuck=False, silence_s=H), None, None, 1.7e9)
     assert (nothing.movement.stage, nothing.data_until_s) == ("unknown", None)
 
 
-def test_without_a_direction_the_length_is_taken_and_noise_alone_has_none():
+def test_length_is_used_without_a_direction_and_noise_has_none():
     dice = random.Random(2)
     n = 400
     for rate in (0.05, 0.0):  # 3:4 in plan, with noise of 1 mm on every axis
@@ -149,7 +151,7 @@ def row(stage, trend, last=None, **state):
     return MovementRow(1, None, None, stage, trend, None, None, None, None, None, None, None, None, None, "", state)
 
 
-def test_the_site_is_its_worst_station_and_silence_is_no_calm():
+def test_site_has_the_stage_of_its_worst_station_and_silence_lowers_none():
     assert find_worst([]) == ("unknown", "none")
     assert find_worst([row("creep", "linear"), row("step", "regressive")]) == ("step", "regressive")
     lost = row("unknown", "progressive", "progressive")

@@ -110,7 +110,7 @@ def test_stations_of_one_logger_are_one_witness(light):
 
 
 @pytest.mark.parametrize("quantity", ["crack_opening", "displacement_distance", "displacement_downslope"])
-def test_series_of_one_dimension_vote_alone_and_beside_others(light, quantity):
+def test_scalar_series_vote_alone_and_together_with_others(light, quantity):
     along = {quantity: (1.0, 1.0)}
     site = slope(WITNESS, moving("A", quantity), moving("B"), station("R", series("rain", "mm", "1d")))
     store(light, site, readings("A", along), readings("B"))
@@ -142,7 +142,7 @@ def live(db, site, days):
 
 
 @pytest.mark.parametrize("until", [FAILS, 118])
-def test_a_replay_computes_the_windows_of_the_service(light, until):
+def test_replay_computes_the_windows_of_the_service(light, until):
     """Towards the failure, and where the slope stops before it."""
     site = slope(WITNESS, *THREE)
     store(light, site, readings("A", until=until), readings("B", until=until))
@@ -169,7 +169,7 @@ def test_a_replay_computes_the_windows_of_the_service(light, until):
     assert max(levels) >= 1
 
 
-def test_no_reading_of_the_future_is_used(light):
+def test_replay_uses_no_later_reading(light):
     site = slope(WITNESS, *THREE)
     store(light, site, readings("A"), readings("B"))
     whole = backtest(light, site).windows.periods
@@ -180,7 +180,7 @@ def test_no_reading_of_the_future_is_used(light):
     ]
 
 
-def test_what_the_service_stored_is_used_as_it_was_then(light):
+def test_stored_windows_are_used_as_known_then(light):
     site = slope(WITNESS, *THREE)
     store(light, site, readings("A"), readings("B"))
     score = find_score(backtest(light, site, as_then=True))
@@ -193,7 +193,7 @@ def test_what_the_service_stored_is_used_as_it_was_then(light):
     assert run.windows.looks == ()
 
 
-def test_a_site_without_such_a_criterion_computes_nothing(light):
+def test_site_without_a_criterion_on_windows_computes_none(light):
     site = slope(criterion("velocity", stations=["*"], yellow={"over": 500.0, "window": "7d"}), *THREE)
     store(light, site, readings("A"), readings("B"))
     with light.read() as c:
@@ -205,7 +205,7 @@ def test_a_site_without_such_a_criterion_computes_nothing(light):
     assert not windows.looks
 
 
-def test_stations_without_readings_of_motion_say_why(light):
+def test_stations_without_readings_of_motion_have_a_reason(light):
     site = slope(WITNESS, *THREE)
     rows = [Observation("slope", "X", "rain", "mm", START + k * DAY, START + k * DAY, 1.0) for k in range(9)]
     store(light, site, rows)
@@ -213,13 +213,13 @@ def test_stations_without_readings_of_motion_say_why(light):
     assert "was known in that time" in score.not_computed
 
 
-def test_a_drill_raises_the_levels_of_failure_windows():
+def test_drill_raises_the_levels_of_failure_windows():
     site = slope(WITNESS, *THREE)
     steps = rehearse(site, DrillOptions(), lambda: True)
     assert max(change.level for step in steps for change in step.changes if change.ledger == "hazard") == 3
 
 
-def test_the_backtest_prints_the_windows_and_the_lead_of_every_level(tmp_path, capsys):
+def test_backtest_prints_windows_and_lead_time_of_every_level(tmp_path, capsys):
     site, data, events = tmp_path / "slope.toml", tmp_path / "slope.csv", tmp_path / "events.csv"
     forecast = criterion("forecast", stations=["*"], yellow={"over": 5.0, "window": "1d", "probability": 0.3})
     text = head("slope", timezone="UTC", levels=FOUR, forecast={"horizons": ["1d"]}) + "".join(THREE) + WITNESS

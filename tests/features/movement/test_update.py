@@ -102,7 +102,7 @@ def rows(db, view, **where):
     return [dict(r) for r in found if all(r[k] == v for k, v in where.items())]
 
 
-def test_an_accelerating_slope_is_told_with_its_window_and_taken_back_when_it_stops(database):
+def test_window_is_issued_for_an_acceleration_and_withdrawn_when_it_stops(database):
     begin(database, 95)
     assert step(database, 95).updated == ("A.displacement",)
     assert find_shown_stage(database) is None  # nothing was evaluated yet: there is no row to show it in
@@ -150,7 +150,7 @@ def spell_day(day):
     return at(day).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def test_what_was_missed_while_nothing_ran_is_made_up_for(database, tmp_path, sqlite_template):
+def test_assessments_missed_during_an_interruption_are_made_later(database, tmp_path, sqlite_template):
     shutil.copy(sqlite_template, tmp_path / "other.db")
     steady = Database(f"sqlite:///{tmp_path}/other.db")
     for db in (database, steady):
@@ -175,7 +175,7 @@ def test_what_was_missed_while_nothing_ran_is_made_up_for(database, tmp_path, sq
 
 
 @ON_BOTH
-def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(database, monkeypatch):
+def test_faulty_series_and_interruption_leave_complete_rows(database, monkeypatch):
     begin(database, 100)
     dice = random.Random(5)
     store_b(database, range(100), lambda: dice.gauss(0.0, SIGMA))
@@ -210,7 +210,7 @@ def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(data
     assert update_movement(database, PLACE, at(100) + DAY / 24).updated == ("A.displacement",)
 
 
-def test_an_update_that_takes_too_long_goes_on_with_who_waited(database):
+def test_next_update_starts_with_the_series_that_waited(database):
     begin(database, 100)
     store_b(database, range(100))
     ticks = iter([0.0, 1.0, 9e9])
@@ -222,7 +222,7 @@ def test_an_update_that_takes_too_long_goes_on_with_who_waited(database):
     assert (second.updated, second.waiting) == (("B.displacement",), ("A.displacement",))
 
 
-def test_who_is_well_and_has_no_news_waits_for_nothing_though_the_budget_is_spent(database, monkeypatch):
+def test_series_without_news_does_not_wait_for_the_budget(database, monkeypatch):
     begin(database, 100)
     store_b(database, range(100))
     update_movement(database, PLACE, at(99) + DAY / 24)
@@ -240,7 +240,7 @@ def test_who_is_well_and_has_no_news_waits_for_nothing_though_the_budget_is_spen
     assert len(wait(at(114))) == 2
 
 
-def test_silence_makes_the_stage_unknown_once_and_lowers_nothing(database):
+def test_silence_makes_the_stage_unknown_once_and_lowers_no_stage(database):
     begin(database, 110)
     evaluate_site(database, PLACE, at(109), "tick")
     assert step(database, 110).stage == "progressive"
@@ -286,7 +286,7 @@ def store_ticks(db, first, last, value=None, received_at=None):
     store(db, *map(read, range(first, last)))
 
 
-def test_an_update_that_has_nothing_to_look_at_reads_no_history(database, read_epochs):
+def test_update_without_a_due_assessment_reads_no_history(database, read_epochs):
     """The level may change each second: each time movement is asked, and the history of a series is long."""
     tell(database, save_site, FAST, "test", "test", T0)
     store_ticks(database, 0, 400)
@@ -298,7 +298,7 @@ def test_an_update_that_has_nothing_to_look_at_reads_no_history(database, read_e
 
 
 @pytest.mark.parametrize("why", ["the instrument repeats one value", "no usable reading since"])
-def test_an_instrument_that_is_stuck_or_sends_what_does_not_count_is_told_before_its_next_look(database, why):
+def test_stuck_or_unusable_instrument_is_reported_before_its_next_assessment(database, why):
     tell(database, save_site, FAST, "test", "test", T0)
     store_ticks(database, 0, 400)
     update_movement(database, FAST, T0 + 400 * TICK)
@@ -308,7 +308,7 @@ def test_an_instrument_that_is_stuck_or_sends_what_does_not_count_is_told_before
     assert why in rows(database, "movement_history")[-1]["reasons"]
 
 
-def test_an_instrument_faster_than_it_declares_costs_no_more_than_others(database, monkeypatch, read_epochs):
+def test_readings_of_an_instrument_faster_than_declared_are_limited(database, monkeypatch, read_epochs):
     monkeypatch.setattr(path, "MAX_READINGS", 100)
     tell(database, save_site, FAST, "test", "test", T0)
     store_ticks(database, 0, 400)
@@ -317,7 +317,7 @@ def test_an_instrument_faster_than_it_declares_costs_no_more_than_others(databas
     assert read_epochs() == [100]
 
 
-def test_signed_corrections_are_used_and_rewrite_nothing(database):
+def test_signed_corrections_count_and_change_no_stored_row(database):
     begin(database, 90)
     step(database, 90)
     before = rows(database, "movement_history")
@@ -332,14 +332,12 @@ def test_signed_corrections_are_used_and_rewrite_nothing(database):
     assert after[-1]["velocity_mm_per_day"] > before[-1]["velocity_mm_per_day"] + 0.3
 
 
-def test_a_window_that_contains_the_present_stands_until_its_late_edge(database, monkeypatch):
+def test_window_that_contains_the_present_stands_until_its_late_edge(database, monkeypatch):
     # towards a failure on day 120, but from day 117 on the slope keeps its velocity: no look sees a failure any more
     days = np.arange(0.0, 200.0)
     moved, dice = voight_displacement(days, 0.4, 60.0, float(FAILS)), random.Random(3)
     moved = np.where(days > 117, moved[117] + (moved[117] - moved[116]) * (days - 117), moved)
-    monkeypatch.setattr(
-        "tests.features.movement.test_movement_update.PATH", [float(y) + dice.gauss(0, SIGMA) for y in moved]
-    )
+    monkeypatch.setattr("tests.features.movement.test_update.PATH", [float(y) + dice.gauss(0, SIGMA) for y in moved])
     begin(database, 95)
     told = {}
     for day in range(95, 170):
@@ -363,7 +361,7 @@ def two_people(database):
             add_user(c, name, None, "operator", T0)
 
 
-def test_an_offset_of_two_people_takes_the_window_back_before_the_next_datum(database, two_people):
+def test_confirmed_offset_withdraws_the_window_before_the_next_reading(database, two_people):
     begin(database, 114)
     step(database, 114)
     assert [w for w in rows(database, "failure_windows") if w["trusted"] and w["withdrawn_at"] is None]
@@ -386,7 +384,7 @@ def test_an_offset_of_two_people_takes_the_window_back_before_the_next_datum(dat
     assert moved[-1]["velocity_mm_per_day"] < 0.5 * moved[-2]["velocity_mm_per_day"]
 
 
-def test_the_shown_forecast_is_the_second_estimator_and_a_newer_one_replaces_it(database):
+def test_window_by_forecast_is_replaced_by_that_of_a_newer_forecast(database):
     begin(database, 100)
     issue(database, 99, [60.0, 400.0, 900.0])
     assert update_movement(database, PLACE, at(99) + DAY / 2).windows >= 1
@@ -412,7 +410,7 @@ def issue(db, day, gains_mm):
         add_forecasts(c, rows)
 
 
-def test_a_station_of_components_says_why_it_has_no_window_by_forecast(database):
+def test_station_with_components_has_a_reason_for_no_window_by_forecast(database):
     declared = '[[station.series]]\nquantity = "displacement"\nunit = "mm"\ninterval = "1d"\nmax_silence = "3d"\n'
     site = parse_site(SITE.replace("[[criterion]]", f'[[station]]\nid = "D"\n{declared}[[criterion]]', 1), "s.toml")
     tell(database, save_site, site, "test", "test", T0)
@@ -425,7 +423,7 @@ def test_a_station_of_components_says_why_it_has_no_window_by_forecast(database)
     assert "joined" not in said["A"]
 
 
-def test_corrections_that_no_two_people_confirmed_take_no_window_back(database, two_people):
+def test_unsigned_corrections_withdraw_no_window(database, two_people):
     site = parse_site(SITE + READ_BY, "s.toml")
     tell(database, save_site, site, "test", "test", T0)
     store(database, *(reading(d, PATH[d]) for d in range(115)))
