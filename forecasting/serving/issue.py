@@ -27,7 +27,7 @@ from forecasting.serving.experience import Experience, compare_drivers, compare_
 from forecasting.serving.failure_limits import FailureLimit, find_failure_limits, join_failure_forecasts
 from forecasting.serving.limits import hold_rows
 from forecasting.serving.networks import NetworkForecasts, run_network
-from forecasting.serving.readiness import Unready, find_newest_s, find_unready, lack_errors
+from forecasting.serving.readiness import Unready, few_errors, find_newest_s, find_unready, lack_errors
 from forecasting.serving.records import Checkpoint, Forecast, Issue, Limits, Withheld, name_quantiles
 from forecasting.serving.state import PanelState, pack, resume, start
 
@@ -205,7 +205,7 @@ class _PanelIssue:
         if unready is not None or until_s is None:
             assert unready is not None, "a station without any reading is not ready"
             yield Withheld(COMBINED, station, horizon_s, unready.reason, until_s, unready.lack)
-            yield from self._refuse_networks(station, horizon_s, until_s)
+            yield from self._refuse_networks(column, index, horizon_s, until_s)
             return
         combined = self._make_row(column, index, horizon_s, until_s)
         refusal = self.failure_limits[station].refuse(horizon_s, combined.target_s, self.panel.end_s)
@@ -215,7 +215,7 @@ class _PanelIssue:
             yield Withheld(COMBINED, station, horizon_s, refusal, until_s)
         yield from self._list_simple(combined, column, index)
         yield from self._list_networks(combined, column, index)
-        yield from self._refuse_networks(station, horizon_s, until_s)
+        yield from self._refuse_networks(column, index, horizon_s, until_s)
 
     def _make_row(self, column: int, index: int, horizon_s: float, until_s: float) -> Forecast:
         panel = self.panel
@@ -301,12 +301,20 @@ class _PanelIssue:
     def _weight_of(self, expert: str, column: int, index: int) -> float:
         return float(self.forecast.weights[self.forecast.experts.index(expert), column, index])
 
-    def _refuse_networks(self, station: str, horizon_s: float, until_s: float | None) -> Iterator[Withheld]:
+    def _refuse_networks(self, column: int, index: int, horizon_s: float, until_s: float | None) -> Iterator[Withheld]:
+        """Yield why networks have no row for a station and horizon."""
+        station = self.panel.stations[column]
         for network in self.networks:
             model = network.checkpoint.model
+            expert = self.forecast.experts.index(network.checkpoint.model_hash)
+            has_median = np.isfinite(self.forecast.medians[expert, column, index])
+            has_interval = np.isfinite(self.forecast.outside_fans[network.checkpoint.model_hash][column, index]).all()
             if station in network.unready:
                 unready = network.unready[station]
                 yield Withheld(model, station, horizon_s, unready.reason, until_s, unready.lack)
             elif horizon_s in network.refused:
                 reason, lack = network.refused[horizon_s]
                 yield Withheld(model, station, horizon_s, reason, until_s, lack)
+            elif has_median and not has_interval:
+                # the network was trained on most rows of the record, so that few errors are known
+                yield Withheld(model, station, horizon_s, few_errors(horizon_s), until_s)

@@ -154,7 +154,7 @@ def test_a_likely_crossing_is_advised_seen_in_sql_and_recomputed(database):
     assert (
         "level 1: 50 % chance of more than 2 mm/day within 1d; the bound is crossed above 30 %; mean velocity "
         "1.02 mm/day (2.5 %), 1.36 mm/day (10 %), 2.00 mm/day (50 %), 2.64 mm/day (90 %), 2.98 mm/day (97.5 %) "
-        "by auto; lines between the quantiles in normal scores, nothing beyond the outer ones"
+        "by combined; lines between the quantiles in normal scores, nothing beyond the outer ones"
     ) in told
     # its target has passed: nobody knows any more, and the row goes
     assert look(25) == []

@@ -99,13 +99,17 @@ def test_shipped_weights_serve_forty_rows_and_others_name_the_way(tmp_path):
         train(creeping(161), replace(request, model="lstm"))
 
 
-def test_a_network_with_too_few_own_errors_has_no_row_and_moves_nothing_yet(tmp_path):
-    """After a training on 40 rows, 8 rows are unseen: they give the network a share, and no interval of its own."""
+def test_a_network_with_too_few_own_errors_has_no_row_and_says_why(tmp_path):
+    """A training on 40 rows leaves 24 unseen. From the 35th row on 18 errors are known, and 20 are needed."""
     trained = train(creeping(40), TrainingRequest("pretrained-lstm", H, tmp_path))
     checkpoint = Checkpoint("pretrained-lstm", trained.model_hash, trained.path)
-    issue = issue_forecasts(creeping(40), H, checkpoints=[checkpoint])
-    assert not issue.failed
-    assert {row.model for row in issue.rows} == {"combined", "persistence", "line"}
+    early, late = (issue_forecasts(creeping(40).head(n), H[:1], checkpoints=[checkpoint]) for n in (35, 40))
+    assert {row.model for row in early.rows} == {"combined", "persistence", "line"}
+    assert {(one.model, one.station, convert_reason(one.reason)) for one in early.withheld} == {
+        ("pretrained-lstm", name, "fewer than 20 past errors at 11 d, so that there is no interval") for name in "AB"
+    }
+    assert {row.model for row in late.rows} == {"combined", "persistence", "line", "pretrained-lstm"}
+    assert not late.withheld
 
 
 def test_a_network_may_begin_with_the_weights_of_another_site(tmp_path):
