@@ -93,7 +93,7 @@ def test_a_network_is_never_the_forecast(seed, networks, error_mm):
     """One forecast per station and horizon is shown, and it is the combined one, however good the networks are."""
     panel = slopes(rows=90, stations=2, seed=seed)
 
-    def run_drawn(panel, horizons_s, checkpoint):
+    def run_drawn(panel, horizons_s, checkpoint, _first_row=0):
         steps = [panel.steps(horizon_s) for horizon_s in horizons_s]
         target = [np.roll(panel.values, -rows, axis=0) for rows in steps]
         medians = np.stack(target, axis=-1) + error_mm

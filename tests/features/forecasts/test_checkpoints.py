@@ -166,7 +166,9 @@ def test_intervals_that_do_not_hold_are_alarmed_whichever_model_is_shown(slope: 
         assert c.execute(select(alert.c.state).where(alert.c.key == key)).scalar() == "returned_unacknowledged"
 
 
-def run_drawn(panel: Panel, horizons_s: tuple[float, ...], checkpoint: Checkpoint) -> NetworkForecasts:
+def run_drawn(
+    panel: Panel, horizons_s: tuple[float, ...], checkpoint: Checkpoint, _first_row: int = 0
+) -> NetworkForecasts:
     """Stand in for a network: it forecasts the reading of each row, 1 mm wide."""
     newest = np.repeat(panel.values[:, :, None, None], len(horizons_s), axis=2)
     return NetworkForecasts(checkpoint, newest + NORMAL / NORMAL[-1], first_row=0, drivers=())

@@ -129,13 +129,13 @@ def test_a_network_may_begin_with_the_weights_of_another_site(tmp_path):
     cut = replace(later, values=np.where(np.arange(300)[:, None] < ends, later.values, -1e4))
     one, two = (train(other, replace(asked, start=first.path), replay=[each]) for each in (later, cut))
     assert (one.card["training"]["replayed"], one.model_hash) == (1, two.model_hash)
-    with pytest.raises(ForecastingError, match="lstm cannot begin with the weights of gru"):
+    with pytest.raises(ForecastingError, match="lstm cannot start from the weights of gru"):
         train(other, replace(asked, model="lstm", start=first.path))
     with pytest.raises(ForecastingError, match="replay serves networks of motion alone"):
         rain = DriverRows(("R1.rain",), ("rain",), np.ones((300, 1)))
         wet = train(replace(near, drivers=rain), replace(asked, folder=tmp_path / "wet"))
         train(other, replace(asked, start=wet.path), replay=[earlier])
-    with pytest.raises(ForecastingError, match="looks 1 d, 7 d ahead"):
+    with pytest.raises(ForecastingError, match="has the horizons 1 d, 7 d"):
         train(other, replace(asked, horizons_s=days[:1], start=first.path))
 
 
@@ -147,7 +147,7 @@ def test_a_network_that_goes_on_from_itself_begins_anew_where_it_no_more_fits(tm
     wider = train(record, on).card
     assert (
         convert_reason(reason_from_json(wider["training"]["begun_from"]))
-        == "anew: the gru to begin with looks 1 d ahead, 1 d, 7 d can be learnt here"
+        == "anew: the gru to start from has the horizons 1 d, here they are 1 d, 7 d"
     )
     assert wider["config"]["horizons_s"] == [DAY_S, 7 * DAY_S]
     other = train(record, replace(on, own_start=False)).card

@@ -89,7 +89,9 @@ def test_a_slope_that_moves_faster_than_usual_has_wider_intervals_and_says_so() 
 def test_each_checkpoint_has_intervals_of_its_own_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(7).normal(0.0, 1.0, (200, 1))
 
-    def run_drawn(panel: Panel, horizons_s: tuple[float, ...], checkpoint: Checkpoint) -> NetworkForecasts:
+    def run_drawn(
+        panel: Panel, horizons_s: tuple[float, ...], checkpoint: Checkpoint, _first_row: int = 0
+    ) -> NetworkForecasts:
         error_mm = np.random.default_rng(8).normal(0.0, 20.0 if checkpoint.model_hash == "bad" else 0.1, 200)
         medians = np.zeros((200, 1, len(horizons_s), 1)) + error_mm[:, None, None, None]
         return NetworkForecasts(checkpoint, medians + NORMAL, first_row=0, drivers=())
@@ -106,7 +108,9 @@ def test_networks_have_half_of_the_weight_at_most(monkeypatch: pytest.MonkeyPatc
     """Networks that know the future exactly do not displace what can be computed without them."""
     values = np.cumsum(np.random.default_rng(9).normal(0.0, 1.0, (150, 1)), axis=0)
 
-    def run_oracle(panel: Panel, horizons_s: tuple[float, ...], checkpoint: Checkpoint) -> NetworkForecasts:
+    def run_oracle(
+        panel: Panel, horizons_s: tuple[float, ...], checkpoint: Checkpoint, _first_row: int = 0
+    ) -> NetworkForecasts:
         following = np.append(panel.values[1:], panel.values[-1:], axis=0)
         return NetworkForecasts(checkpoint, following[..., None, None] + NORMAL, first_row=0, drivers=())
 
