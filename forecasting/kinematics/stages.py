@@ -147,10 +147,11 @@ def _find_requested_stage(facts: MovementFacts, state: Mapping[str, Any]) -> tup
     if reference is None:
         moves = Reason("movement.moves", {"velocity": shown_velocity})
         return moving, [join_reasons([moves, Reason("movement.no_reference")])]
-    code = "movement.v_eq" if _is_reviewed(facts) else "movement.usual"
+    reference_values: dict[str, Value] = {"velocity": reference}
+    is_reviewed = _is_reviewed(facts)
     compared: dict[str, Value] = {
         "velocity": shown_velocity,
-        "reference": Reason(code, {"velocity": reference}),
+        "reference": Reason("movement.v_eq" if is_reviewed else "movement.usual", reference_values),
     }
     if velocity <= reference:
         return "creep", [Reason("movement.creep", compared)]

@@ -176,7 +176,7 @@ def assess_movement(
     if newest_s is None or path.stuck or not path.is_fresh(now_s):
         return _assess_silent(path, state, newest_s)
     watch = SeriesWatch(site, moving) if watch is None else watch
-    previous_s = state.get("looked_s")
+    previous_s = state.get("assessed_s")
     is_first_update = previous_s is None
     index = find_first(site, moving, path.times_s, state, entries_mark, has_risen=has_risen)
     if state.get("mark", "") != entries_mark:
@@ -198,7 +198,7 @@ def assess_movement(
             window_s = facts.window_s
         else:
             movement = Movement(UNKNOWN_STAGE, "none", None, ())
-        state["looked_s"] = until_s if previous_s is None else max(until_s, previous_s)
+        state["assessed_s"] = until_s if previous_s is None else max(until_s, previous_s)
         count += 1
         index = find_next(site, moving, path.times_s, index, state, is_first_update=is_first_update)
     if movement is None:
@@ -280,7 +280,7 @@ class _WindowLog:
         """Return the window that stands as plain data; None if there is none."""
         if self._standing is None:
             return None
-        plain = {one.name: getattr(self._standing, one.name) for one in fields(self._standing)}
+        plain = {item.name: getattr(self._standing, item.name) for item in fields(self._standing)}
         return plain | {"reasons": [reason_to_json(reason) for reason in self._standing.reasons]}
 
 

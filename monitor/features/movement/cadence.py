@@ -42,14 +42,14 @@ def is_due(
         has_risen: See `assess_movement`.
     """
     state = before or {}
-    looked_s = state.get("looked_s")
-    if looked_s is None:
+    assessed_s = state.get("assessed_s")
+    if assessed_s is None:
         # A series that was never assessed and is silent stays unknown.
         return newest_s is not None and now_s - newest_s <= moving.spec.max_silence_s
     if newest_s is not None:
         if newest_s >= find_due_s(site, moving, state):
             return True
-        if has_risen and newest_s > looked_s:
+        if has_risen and newest_s > assessed_s:
             return True
     return state.get("mark", "") != entries_mark and not state.get("silent")
 
@@ -57,8 +57,8 @@ def is_due(
 def may_be_silent(moving: MovementSeries, before: MovementMemory | None, now_s: float) -> bool:
     """Return whether the last assessment is so old that the series may have become silent. It reads no history."""
     state = before or {}
-    looked_s = state.get("looked_s")
-    return looked_s is not None and not state.get("silent") and now_s - looked_s > moving.spec.max_silence_s
+    assessed_s = state.get("assessed_s")
+    return assessed_s is not None and not state.get("silent") and now_s - assessed_s > moving.spec.max_silence_s
 
 
 def has_stage_cadence(site: Site, moving: MovementSeries) -> bool:
@@ -72,7 +72,7 @@ def find_due_s(site: Site, moving: MovementSeries, state: MovementMemory, *, is_
     if is_first_update:
         every_s = max(every_s, FIRST_SPAN_S / FIRST_ASSESSMENTS)
     half_interval_s = 0.5 * moving.spec.interval_s
-    return float(state["looked_s"]) + max(half_interval_s, every_s - half_interval_s)
+    return float(state["assessed_s"]) + max(half_interval_s, every_s - half_interval_s)
 
 
 def find_first(
@@ -88,16 +88,16 @@ def find_first(
 
     At the first update it is a reading of a month ago.
     """
-    looked_s = state.get("looked_s")
-    if looked_s is None:
+    assessed_s = state.get("assessed_s")
+    if assessed_s is None:
         return bisect_left(times_s, times_s[-1] - FIRST_SPAN_S)
     count = len(times_s)
     first = bisect_left(times_s, find_due_s(site, moving, state))
     if first < count:
         return first
     if state.get("mark", "") != entries_mark:
-        return max(0, bisect_right(times_s, looked_s) - 1)
-    if has_risen and times_s[-1] > looked_s:
+        return max(0, bisect_right(times_s, assessed_s) - 1)
+    if has_risen and times_s[-1] > assessed_s:
         return count - 1
     return count
 

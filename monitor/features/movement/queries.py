@@ -33,7 +33,7 @@ FORECAST = "forecast"
 class MovementMemory(TypedDict, total=False):
     """What the next update of a series starts from."""
 
-    looked_s: float  # newest reading that was assessed
+    assessed_s: float  # newest reading that was assessed
     stage: dict[str, Any]  # state of `classify_stage`
     mark: str  # `entries_mark` of `assess_movement`
     window: dict[str, Any] | None  # the failure window that stands: `FailureWindow` as JSON
@@ -254,16 +254,16 @@ def load_stage_ribbon(c: Connection, site: str, from_at: datetime, to_at: dateti
         .order_by(m.at.desc())
         .limit(10 * MAX_ROWS)
     ).all()
-    found: dict[str, list[StageSegment]] = {}
+    ribbon: dict[str, list[StageSegment]] = {}
     for row in reversed(rows):
-        segments = found.setdefault(row.station, [])
+        segments = ribbon.setdefault(row.station, [])
         if segments:
             segments[-1]["to_at"] = format_iso(row.at)
         if not segments or (segments[-1]["stage"], segments[-1]["trend"]) != (row.stage, row.trend):
             segments.append({"from_at": format_iso(row.at), "to_at": "", "stage": row.stage, "trend": row.trend})
-    for segments in found.values():
+    for segments in ribbon.values():
         segments[-1]["to_at"] = format_iso(to_at)
-    return dict(sorted(found.items()))
+    return dict(sorted(ribbon.items()))
 
 
 def list_assessed(c: Connection, site: str) -> set[str]:
@@ -309,17 +309,17 @@ def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) ->
     columns = (k for k in w if k.name in names)
     windows: dict[int, StandingWindow] = {}
     # Inverse velocity comes first, because only its windows can vote.
-    for row in c.execute(select(w.series_id, *columns).where(w.id.in_(standing)).order_by(w.method.desc())):
-        windows.setdefault(row.series_id, _format_row(row, "series_id"))
+    for window in c.execute(select(w.series_id, *columns).where(w.id.in_(standing)).order_by(w.method.desc())):
+        windows.setdefault(window.series_id, _format_row(window, "series_id"))
     unknown = [(r.series_id, r.at) for r in rows if r.stage == UNKNOWN]
     states = c.execute(select(m.series_id, m.state).where(tuple_(m.series_id, m.at).in_(unknown))) if unknown else ()
     last_stages = {row.series_id: (row.state.get("stage") or {}).get("stage") for row in states}
-    found: dict[str, list[NewestMovement]] = {}
-    for r in rows:
-        stage = last_stages.get(r.series_id) if r.stage == UNKNOWN else r.stage
-        more = {"window": windows.get(r.series_id), "last_stage": stage}
-        found.setdefault(r.site, []).append(_format_row(r, "site") | more)
-    return found
+    movements: dict[str, list[NewestMovement]] = {}
+    for row in rows:
+        stage = last_stages.get(row.series_id) if row.stage == UNKNOWN else row.stage
+        more = {"window": windows.get(row.series_id), "last_stage": stage}
+        movements.setdefault(row.site, []).append(_format_row(row, "site") | more)
+    return movements
 
 
 def load_windows(c: Connection, site: str, station: str, from_at: datetime, to_at: datetime) -> list[WindowHistoryRow]:
