@@ -372,15 +372,15 @@ class Combination:
         The straight line starts at the newest reading. Its slope is the one with the smallest error so far.
         """
         first = self._inside.index(f"level-slope-{LEVEL_SLOPE_MEMORIES[0]:g}")
-        lines = slice(first, first + len(LEVEL_SLOPE_MEMORIES))
-        errors_mm = self._weights.compute_errors()[lines]
+        end = first + len(LEVEL_SLOPE_MEMORIES)
+        errors_mm = self._weights.compute_errors(first, end)
         errors_mm = np.where(np.isfinite(errors_mm), errors_mm, np.inf)
         best = np.where(
             np.isfinite(errors_mm).any(axis=0),
             errors_mm.argmin(axis=0),
             LEVEL_SLOPE_MEMORIES.index(DEFAULT_LINE_MEMORY),
         )
-        line = np.take_along_axis(self._last_medians[lines], best[None], axis=0)[0]
+        line = np.take_along_axis(self._last_medians[first:end], best[None], axis=0)[0]
         return self._last_medians[self._inside.index(LAST_VALUE)], line
 
 

@@ -102,20 +102,24 @@ class AdaptiveMargins(ArrayState):
         self.newest_mm[slot, chosen[horizon], model, station] = errors_mm[known]
         filled = min(int(count.max(initial=0)) + 1, WINDOW)
         entering = np.where(known, errors_mm, np.inf)
-        self.ranked_mm[:filled, chosen] = _replace(self.ranked_mm[:filled, chosen], leaving, entering)
+        # Nearly always every horizon has an error. A slice avoids copies of the ranked errors.
+        horizons = slice(None) if chosen.size == self._steps.size else chosen
+        self.ranked_mm[:filled, horizons] = _replace(self.ranked_mm[:filled, horizons], leaving, entering)
         self.count[chosen] = count + known
 
 
 def _replace(ranked: Floats, leaving: Floats, entering: Floats) -> Floats:
     """Return rising columns (W, ...) without one value and with another; infinity stands for none."""
-    out = ranked.copy()
     if np.isfinite(leaving).any():
-        behind = ranked >= leaving
-        np.copyto(out[:-1], ranked[1:], where=behind[:-1])
-        out[-1, behind[-1]] = np.inf
-    shifted = np.maximum(out[:-1], entering)
-    np.minimum(out[0], entering, out=out[0])
-    np.minimum(out[1:], shifted, out=out[1:])
+        remaining = np.empty(ranked.shape)
+        remaining[:-1] = np.where(ranked[:-1] >= leaving, ranked[1:], ranked[:-1])
+        remaining[-1] = np.where(ranked[-1] >= leaving, np.inf, ranked[-1])
+    else:
+        remaining = ranked
+    out = np.empty(ranked.shape)
+    out[0] = np.minimum(remaining[0], entering)
+    np.maximum(remaining[:-1], entering, out=out[1:])
+    np.minimum(out[1:], remaining[1:], out=out[1:])
     return out
 
 

@@ -28,6 +28,7 @@ SHORTEST_FOR_YEAR_S: Final = 7.0 * DAY_S
 LEAST_ROWS_A_YEAR: Final = 8
 FEWEST_FORECASTS: Final = 24  # on trial before a season has a weight
 LONGEST_FOR_DAY_S: Final = 6.0 * 3600.0  # interval between readings
+MOST_AROUND: Final = 13  # readings that an earlier one is averaged over, evenly taken
 LONGEST_MEMORY: Final = 5_000_000  # readings that are stored for earlier periods at most, over all stations
 
 
@@ -44,13 +45,14 @@ class EarlierPeriods(ArrayState):
             lead_times: Rows ahead at which it forecasts.
             period: Rows.
             cycles: Earlier periods that are averaged.
-            halfwidth: Each earlier reading is averaged with so many before and behind it.
+            halfwidth: Rows before and behind each earlier reading that it is averaged with.
         """
         self.trial = max(FEWEST_FORECASTS, period)
         # The first whole number of periods that lies before the target.
         whole = -(-(np.array(lead_times) + halfwidth) // period)
         back = (whole[:, None] + np.arange(cycles)) * period
-        around = np.arange(-halfwidth, halfwidth + 1)
+        count = min(2 * halfwidth + 1, MOST_AROUND)
+        around = np.linspace(-halfwidth, halfwidth, count).round().astype(np.int64)
         self._origin_lags = (back[..., None] + around).reshape(len(lead_times), -1)
         self._target_lags = self._origin_lags - np.array(lead_times)[:, None]
         self._rows = int(self._origin_lags.max()) + 1

@@ -111,7 +111,7 @@ class Groups:
             values: Equal within a group, 0 in groups that are not active, last axis stations.
             active: 1 for columns whose group is active, else 0, broadcastable to `values`.
         """
-        firsts = self.order[self._starts]
+        firsts = slice(None) if self.is_trivial else self.order[self._starts]
         total = values[..., firsts].sum(axis=-1, keepdims=True)
         others = active[..., firsts].sum(axis=-1, keepdims=True) - active
         return np.asarray((total - values) / np.maximum(others, 1.0))
@@ -204,12 +204,20 @@ class ExpertWeights(ArrayState):
         self.forecasts_made += makes.any(axis=0)
         return weights, combination
 
-    def compute_errors(self) -> Floats:
-        """Return the discounted mean absolute error of each expert at each horizon, mm (E, S, H), NaN before any."""
-        experts = self._log_priors.size
+    def compute_errors(self, first: int = 0, end: int | None = None) -> Floats:
+        """Return the discounted mean absolute errors of experts at each horizon in mm, NaN before any error.
+
+        Args:
+            first: Position of the first expert.
+            end: Position behind the last expert; that of the last one by default.
+
+        Returns:
+            Shape (experts, S, H).
+        """
+        experts = slice(first, self._log_priors.size if end is None else end)
         count = self.count[self.horizons]
-        mean = self.loss[self.horizons, :experts] / np.where(count > 0.0, count, np.nan)[:, None]
-        return np.where(self.forecasts_made > 0, mean, np.nan).transpose(1, 2, 0)
+        mean = self.loss[self.horizons, experts] / np.where(count > 0.0, count, np.nan)[:, None]
+        return np.where(self.forecasts_made[experts] > 0, mean, np.nan).transpose(1, 2, 0)
 
     def _compute_evidence(self, loss: Floats) -> Floats:
         """Return the scores of some forecasters at every lead time by itself, shape (R, F, S)."""
@@ -226,10 +234,9 @@ _LOG_SET_PRIORS: Final = np.log(np.array(SET_PRIORS))[:, None]
 
 
 def add_shorter_lead_times(evidence: Floats, most: float) -> Floats:
-    """Return scores (R, F, S) in which each lead time adds the score of the shorter one, at most `most`.
-
-    The best forecaster of each lead time has the score 0.
-    """
+    """Return scores (R, F, S) in which each lead time adds the score of the shorter one, at most `most`."""
+    if most == 0.0:
+        return evidence
     scores = np.empty(evidence.shape)
     shorter = np.zeros(evidence.shape[1:])
     for position, own in enumerate(evidence):
