@@ -30,7 +30,7 @@ POOLED_SHARE: Final = 0.5  # of the mean score of the other stations that is add
 # What shorter lead times count against an expert at most, in each of the two sets of weights.
 MOST_EVIDENCE: Final = (25.0, 0.0)
 # Weight of the two sets before any error. The first one is safer: it follows bends and stops.
-SET_PRIORS: Final = (10.0, 1.0)
+SET_PRIORS: Final = (5.0, 1.0)
 OUTSIDE_SHARE: Final = 0.5  # largest share of all outside experts together
 LEAST_ERROR_MM: Final = 1e-6  # smaller mean errors count as equal
 
