@@ -1,4 +1,4 @@
-"""Scores block by block or as readings come are those of one pass; thresholds keep their budget in any future."""
+"""Scores of blocks and of single readings equal those of the whole record; thresholds keep their budget."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def draw_site(rng, stations, step_s, cells):
     step_s=st.sampled_from([86400.0, 21600.0]),
     burst=st.sampled_from([1, 1, 4, 100]),
 )
-def test_scored_as_it_comes_is_scored_at_once(seed, stations, step_s, burst):
+def test_scores_of_single_readings_equal_those_of_the_whole_record(seed, stations, step_s, burst):
     rng = np.random.default_rng(seed)
     samples = draw_site(rng, stations, step_s, 330)
     from_s = max(t[-NEW] for t, _ in samples.values())
@@ -126,7 +126,7 @@ def draw_table(seed: int, rows: int, cells: int, holes: float) -> np.ndarray:
     holes=st.sampled_from([0.0, 0.05, 0.4]),
     data=st.data(),
 )
-def test_block_by_block_is_the_whole_pass(seed, rows, step_s, first, holes, data):
+def test_scores_block_by_block_equal_those_of_the_whole_record(seed, rows, step_s, first, holes, data):
     table = draw_table(seed, rows, 260, holes)
     whole = PartScores(rows, step_s, PARTS).feed(table, first, 0)
     running = PartScores(rows, step_s, PARTS)
@@ -150,7 +150,7 @@ def test_block_by_block_is_the_whole_pass(seed, rows, step_s, first, holes, data
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_median_of_others_is_that_of_the_rows_without_one(seed):
+def test_median_of_others_equals_a_simple_computation(seed):
     table = np.round(draw_table(seed, 5 + seed, 300, 0.3) / 1000.0)  # with ties
     found = median_of_others(table)
     for row in range(len(table)):
@@ -173,7 +173,7 @@ DAY = 86400.0
     holes=st.floats(0.0, 0.6),
     allowed=st.integers(int(COUNTABLE), 12),
 )
-def test_a_counted_threshold_keeps_the_budget_and_is_the_first_from_above(seed, stations, cells, ties, holes, allowed):
+def test_a_counted_threshold_keeps_the_budget_and_is_the_lowest_from_above(seed, stations, cells, ties, holes, allowed):
     rng = np.random.default_rng(seed)
     rows = [rng.exponential(1.0, cells) for _ in range(stations)]
     rows = [np.round(row, 1) if ties else row for row in rows]
@@ -195,7 +195,7 @@ def test_a_counted_threshold_keeps_the_budget_and_is_the_first_from_above(seed, 
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), cut=st.integers(60, 190), size=st.floats(-1e6, 1e6), holes=st.floats(0.0, 0.4))
-def test_residuals_and_stuck_checks_see_no_future(seed, cut, size, holes):
+def test_later_readings_change_no_residual_and_no_stuck_finding(seed, cut, size, holes):
     rng = np.random.default_rng(seed)
     values = np.where(rng.random(200) < holes, np.nan, np.round(np.cumsum(rng.normal(0, 1, 200)), 1))
     series = Series(np.arange(200) * DAY, values, DAY)
@@ -209,7 +209,7 @@ def test_residuals_and_stuck_checks_see_no_future(seed, cut, size, holes):
 @given(
     st.lists(st.tuples(st.integers(0, 5000), st.floats(-1e6, 1e6)), min_size=1, max_size=60, unique_by=lambda p: p[0])
 )
-def test_a_grid_holds_only_values_that_came(pairs):
+def test_a_grid_contains_only_received_values(pairs):
     series = build_series([t for t, _ in pairs], [v for _, v in pairs], 60.0)
     came = dict(pairs)
     known = np.flatnonzero(series.observed)

@@ -102,9 +102,7 @@ anomaly_budgets = Table(
     Column(
         "known_cause",
         Integer,
-        comment=(
-            "further alarms while the instrument was under work, silent, stuck, or had another health notice"
-        ),
+        comment="further alarms while the instrument was under work, silent, stuck, or had another health notice",
     ),
     Column(
         "rate_per_sensor_month",

@@ -1,8 +1,4 @@
-"""Windows, rules, checks and thresholds of the anomaly library: causal, exact, honest about what they cannot know.
-A threshold follows labels slowly, within bounds, and without seeing what comes.
-Training, scoring and comparing detectors: reproducible, causal, clear where they refuse.
-What an alarm or a stuck stretch leaves in the parts of `rules` is no new alarm; what is stronger or later is one.
-"""
+"""Windows, rules, checks and thresholds of the anomaly library."""
 
 import json
 import subprocess
@@ -57,7 +53,7 @@ def noisy(n=400, seed=0, step_s=DAY):
     return Series(np.arange(n) * step_s, np.round(0.05 * np.arange(n) + rng.normal(0, 1.5, n), 2), step_s)
 
 
-def test_series_keeps_gaps_takes_the_newest_of_a_cell_and_refuses_what_it_cannot_place():
+def test_series_keeps_gaps_and_the_newest_reading_of_a_cell_and_refuses_bad_times():
     series = build_series([0, 3600, 3700, 5 * 3600], [1.0, 2.0, 2.5, 6.0], 3600)
     assert series.values.tolist()[:2] == [1.0, 2.5]
     assert np.isnan(series.values[2:5]).all()
@@ -69,7 +65,7 @@ def test_series_keeps_gaps_takes_the_newest_of_a_cell_and_refuses_what_it_cannot
             build_series(*bad)
 
 
-def test_median_of_windows_ignores_unknown_and_demands_enough():
+def test_median_of_windows_needs_enough_known_values():
     rows = np.array([[1.0, np.nan, 3.0, np.nan], [np.nan, np.nan, 3.0, 5.0]])
     out = median_of_windows(rows, 3, 2, 2)
     assert out[0, 0] == 2.0
@@ -78,7 +74,7 @@ def test_median_of_windows_ignores_unknown_and_demands_enough():
     assert out[1, 1] == 4.0
 
 
-def test_residual_is_against_the_seven_days_before_and_a_flat_record_has_no_score():
+def test_residual_uses_the_seven_days_before_and_a_flat_record_has_no_score():
     assert residuals(Series(np.arange(30) * DAY, np.arange(30.0), DAY))[20] == 4.0  # the median of 13..19
     assert not np.isfinite(scaled_residuals(Series(np.arange(200) * DAY, np.ones(200), DAY))).any()
 
@@ -119,7 +115,7 @@ def noisy_but(cells, values):
     return Series(noisy().times_s, changed, DAY)
 
 
-def test_stuck_needs_the_run_that_chance_cannot_make_and_teaches_no_little_noise():
+def test_a_stuck_run_is_longer_than_chance_and_does_not_lower_the_scale():
     after = scaled_residuals(noisy_but(slice(300, 330), 300))[340:370]
     assert np.abs(after).max() < 1.15 * np.abs(scaled_residuals(noisy())[340:370]).max()
     found = find_stuck(noisy_but(slice(200, 212), 200))
@@ -132,7 +128,7 @@ def test_stuck_needs_the_run_that_chance_cannot_make_and_teaches_no_little_noise
     assert [find_stuck(one) for one in well] == [[], [], []]
 
 
-def test_replays_and_gaps_are_certain_and_nothing_is_scored_where_nothing_was_seen():
+def test_replays_and_gaps_are_found_and_gaps_have_no_scores():
     found = find_replay(noisy_but(slice(300, 312), slice(100, 112)))
     assert ([(f.kind, f.at_s) for f in found], find_replay(noisy())) == ([("replay", 307 * DAY)], [])
     found = find_empty_cells(noisy_but(slice(50, 54), np.nan))
@@ -141,7 +137,7 @@ def test_replays_and_gaps_are_certain_and_nothing_is_scored_where_nothing_was_se
     assert np.isnan(z[200:241]).all(), "nor where nothing is known in the seven days before"
 
 
-def test_a_record_that_is_cut_has_the_stuck_readings_and_the_scores_of_the_whole():
+def test_the_end_of_a_record_has_the_same_scores_as_the_whole():
     rng = np.random.default_rng(3)
     table = np.round(rng.normal(0, 1.5, (5, 1500)), 2)
     for row, resolution in enumerate([0.01, 0.3, 1.0, 2.0]):
@@ -168,7 +164,7 @@ def test_amounts_in_a_cell_are_summed_and_cells_without_a_reading_are_unknown():
     assert np.isnan(rain.values[1:3]).all()
 
 
-def test_tail_is_fitted_where_nothing_can_be_counted():
+def test_a_tail_is_fitted_if_the_budget_allows_too_few_alarms_to_count():
     rng = np.random.default_rng(1)
     times = np.arange(600) * DAY
     rows = [rng.exponential(1.0, 600) for _ in range(4)]
@@ -181,7 +177,7 @@ def test_tail_is_fitted_where_nothing_can_be_counted():
 @pytest.mark.parametrize(
     ("rows", "budget"), [([np.full(100, np.nan)], 0.1), ([np.arange(9.0)], 0.1), ([np.ones(9)], 0)]
 )
-def test_no_threshold_is_invented(rows, budget):
+def test_a_threshold_that_cannot_be_stated_is_refused(rows, budget):
     with pytest.raises(ThresholdError):
         choose_threshold(rows, [np.arange(len(rows[0])) * DAY], DAY, budget)
 
@@ -200,7 +196,7 @@ def test_injection_changes_its_cells_and_nothing_before(kind):
     assert np.array_equal(again.values, faulty.values, equal_nan=True)
 
 
-def test_events_lie_in_the_test_part_and_do_not_overlap():
+def test_events_are_in_the_test_part_and_do_not_overlap():
     samples = {f"S{i}": noisy(1800, i) for i in range(4)}
     _, events = inject_many(samples, 0.67, 1)
     assert len(events) >= 15
@@ -210,7 +206,7 @@ def test_events_lie_in_the_test_part_and_do_not_overlap():
         assert all(a.quiet_until < b.first for a, b in pairwise(mine))
 
 
-def test_judging_counts_events_runs_and_false_alarms_without_adjustment():
+def test_evaluation_counts_events_runs_and_false_alarms():
     series = noisy(400)
     events = [Event("A", "step", 300, 306, 350), Event("A", "spike", 380, 380, 380)]
     raised = np.zeros(400)
@@ -228,7 +224,7 @@ def network(stations=5, n=700, shared=6.0, at=500):
     return {f"G{k}": Series(np.arange(n) * DAY, common + rng.normal(0, 0.7, n), DAY) for k in range(stations)}
 
 
-def test_what_all_stations_do_is_explained_and_what_one_does_is_not():
+def test_a_common_change_is_explained_and_that_of_one_station_is_not():
     samples = network()
     values = samples["G2"].values.copy()
     values[600] += 6.0
@@ -241,7 +237,7 @@ def test_what_all_stations_do_is_explained_and_what_one_does_is_not():
     assert max(left[name][600] for name in left if name != "G2") < 3.0
 
 
-def test_two_stations_explain_nothing_and_a_later_one_is_laid_on_the_same_days():
+def test_two_stations_explain_nothing_and_series_share_one_grid():
     samples = network(2)
     together = score_parts(samples, {"level"})["level"]
     assert np.array_equal(together["G0"], score_parts({"G0": samples["G0"]})["level"]["G0"], equal_nan=True)
@@ -250,7 +246,7 @@ def test_two_stations_explain_nothing_and_a_later_one_is_laid_on_the_same_days()
 
 
 @pytest.mark.parametrize("part", sorted(PARTS))
-def test_parts_see_no_future(part):
+def test_later_readings_do_not_change_the_scores_of_parts(part):
     samples = network()
     before = score_parts(samples, {part})[part]
     late = np.arange(700) >= 450
@@ -260,7 +256,7 @@ def test_parts_see_no_future(part):
     assert np.isfinite(before["G0"][300:450]).all()
 
 
-def test_the_budget_goes_to_the_parts_that_are_worth_it_of_those_that_score():
+def test_the_budget_is_spent_on_parts_that_find_faults():
     assert COMPOSITES["rules"] == tuple(PARTS)
     assert not set(PARTS) & ({*list_detectors()} - {*COMPOSITES})
     samples = {f"S{k}": noisy(1500, k) for k in range(5)}
@@ -278,7 +274,7 @@ def test_the_budget_goes_to_the_parts_that_are_worth_it_of_those_that_score():
     assert "noise" in found  # nor a burst of noise
 
 
-def test_a_record_too_short_to_count_on_gives_each_part_an_equal_share_or_says_so():
+def test_a_short_record_gives_each_part_an_equal_share_or_is_refused():
     found = split_budget({f"S{k}": noisy(500, k) for k in range(3)}, 0.67, 0.05, {})
     assert {one.method for one in found.values()} == {"pot"}
     with pytest.raises(ThresholdError):
@@ -291,7 +287,7 @@ ALARMS = st.lists(st.builds(correction.Alarm, st.floats(1.0, 3.0), LABELS, st.bo
 
 @settings(max_examples=80, deadline=None)
 @given(ALARMS, st.floats(0.5, 200.0), st.floats(0.01, 1.0), st.floats(correction.LOWEST, correction.HIGHEST))
-def test_a_factor_moves_by_one_step_at_most_within_its_bounds(alarms, months, budget, before):
+def test_a_factor_changes_by_one_step_at_most_within_its_bounds(alarms, months, budget, before):
     after = correction.choose_factor(alarms, months, budget, before)
     assert correction.LOWEST <= after <= correction.HIGHEST
     assert before * (1.0 - correction.STEP) - 1e-9 <= after <= before * (1.0 + correction.STEP) + 1e-9
@@ -314,7 +310,7 @@ def make(seed, cells=500, stations=8):
     return samples, scored
 
 
-def test_labels_bring_false_alarms_towards_the_budget_and_see_no_future():
+def test_labels_bring_false_alarms_towards_the_budget():
     samples, scored = make(3)
     raised = follow_labels(scored, samples, [], 0.2, 0.1)
     late = {n: s.times_s >= 300 * DAY for n, s in samples.items()}
@@ -326,7 +322,7 @@ def test_labels_bring_false_alarms_towards_the_budget_and_see_no_future():
     assert all(np.array_equal(again[n][:350], raised[n][:350]) for n in samples)
 
 
-def test_alarms_that_are_right_raise_no_threshold():
+def test_confirmed_alarms_raise_no_threshold():
     samples, scored = make(4)
     events = [Event(n, "drift", 0, 499, 499) for n in samples]
     raised = follow_labels(scored, samples, events, 0.2, 0.1)
@@ -396,7 +392,7 @@ def test_networks_score_from_the_file(tmp_path, detector):
     assert hit.score > 2 * hit.threshold
 
 
-def test_stuck_and_gap_are_findings_without_a_score_and_what_cannot_be_scored_has_none():
+def test_checks_find_stuck_and_gaps_and_unusable_series_have_no_scores():
     samples = site(400, 2)
     samples["G0"][1][350:362] = [samples["G0"][1][350]] * 12
     del samples["G1"][1][300:310], samples["G1"][0][300:310]
@@ -410,7 +406,7 @@ def test_stuck_and_gap_are_findings_without_a_score_and_what_cannot_be_scored_ha
     assert {row.station for row in answer.scores} == {"G0"}
 
 
-def test_clear_refusals(tmp_path):
+def test_bad_requests_are_refused_with_a_reason(tmp_path):
     with pytest.raises(InputError, match="needs a checkpoint"):
         jobs.score(scoring("ae"))
     with pytest.raises(InputError, match="unknown detector"):
@@ -435,7 +431,7 @@ def test_an_altered_or_foreign_checkpoint_is_refused(tmp_path):
         load_checkpoint(tmp_path / "absent.safetensors")
 
 
-def test_kinds_tell_spike_step_and_growth_from_the_past():
+def test_kinds_follow_from_earlier_readings_alone():
     assert name_kinds(np.array([0, 8, 0, 0])) == ["unknown", "spike", "unknown", "unknown"]
     assert name_kinds(np.array([0, 8, 8.5, 12])) == ["unknown", "spike", "step", "movement"]
     assert name_kinds(np.array([6, -6, 6])) == ["spike", "unknown", "unknown"]
@@ -480,12 +476,12 @@ def alarms(level=(), creep=(), stuck=(), rows=1, step_s=DAY, cells=CELLS, notifi
     return np.flatnonzero(score[0] > 1.0).tolist()
 
 
-def test_what_an_alarm_leaves_in_the_long_lines_is_no_new_alarm():
+def test_an_echo_in_the_long_lines_is_no_new_alarm():
     assert alarms(level=[(50, 1.5)], creep=[(90, 1.4)]) == [50]
     assert alarms(level=[(50, 1.5)], creep=[(111, 1.4)]) == [50, 111]  # the lines of 60 days have passed it
 
 
-def test_what_a_person_dismissed_has_no_echo():
+def test_a_dismissed_alarm_has_no_echo():
     assert alarms(level=[(50, 1.5)], creep=[(90, 1.4)], dismissed=(50, LONG_AGO)) == [50, 90]
     assert alarms(level=[(50, 1.5), (60, 1.5)], creep=[(90, 1.4)], dismissed=(50, LONG_AGO)) == [50, 60]
     false = {"level": [(50, 1.5), (70, 1.5)], "creep": [(90, 1.4)]}
@@ -500,7 +496,7 @@ def test_what_a_person_dismissed_has_no_echo():
     assert alarms(creep=[(80, 1.5)], stuck=twice, dismissed=(57, 57)) == [80]
 
 
-def test_a_stronger_one_one_of_a_part_that_looks_back_less_and_one_that_goes_on_are_no_echo():
+def test_stronger_continuing_and_short_window_alarms_are_no_echoes():
     assert (alarms(level=[(50, 1.5)], creep=[(90, 2.1)]), alarms(level=[(50, 1.5), (90, 1.4)])) == ([50, 90], [50, 90])
     assert alarms(creep=[(90, 1.4)]) == [90]
     going_on = [(cell, 1.2) for cell in range(57, 99, 7)]
@@ -508,7 +504,7 @@ def test_a_stronger_one_one_of_a_part_that_looks_back_less_and_one_that_goes_on_
     assert alarms(level=[(50, 1.5)], creep=[(100, 1.4), (115, 1.4)]) == [50, 115]
 
 
-def test_the_jump_after_a_stuck_stretch_is_its_end_and_no_sensor_is_silent_for_ever():
+def test_the_jump_after_a_stuck_run_is_an_echo_for_a_limited_time():
     assert alarms(level=[(60, 1.5)], stuck=range(45, 58)) == []
     assert alarms(level=[(66, 1.5)], stuck=range(45, 58)) == [66]
     assert alarms(creep=[(80, 1.5)], stuck=range(45, 58)) == []
@@ -518,7 +514,7 @@ def test_the_jump_after_a_stuck_stretch_is_its_end_and_no_sensor_is_silent_for_e
     assert alarms(level=[(130, 1.5)], stuck=range(20, 125)) == []
 
 
-def test_other_series_alarm_as_before_and_what_is_held_back_keeps_its_score():
+def test_other_series_have_no_echoes_and_an_echo_keeps_its_score():
     table = {part: np.full((2, CELLS), 0.1) for part in LIMITS}
     table["level"][0, 50], table["creep"][1, 90] = 9.0, 30.0
     score, which = StrongestPart(2, DAY, LIMITS).feed(table, np.zeros((2, CELLS), dtype=bool), 0, CELLS)
@@ -531,7 +527,7 @@ def test_other_series_alarm_as_before_and_what_is_held_back_keeps_its_score():
     assert (strongest.echoes[0, 90], strongest.echo_parts[0, 90]) == (1.5, 1)
 
 
-def test_what_fast_and_slow_series_and_what_was_shown_to_nobody_hold_back():
+def test_echoes_of_fast_and_slow_series_and_of_alarms_that_were_not_shown():
     """Of readings each minute the long lines are a day: alarms of a week are one, so nothing is left to be hidden."""
     assert alarms(level=[(50, 1.5)], creep=[(1600, 1.4)], step_s=60.0, cells=2000) == [50, 1600]
     # Labels raised the threshold: a score below it is shown to nobody.
@@ -544,7 +540,7 @@ def test_what_fast_and_slow_series_and_what_was_shown_to_nobody_hold_back():
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
-def test_block_by_block_with_open_cells_is_the_whole(size):
+def test_blocks_with_open_cells_give_the_same_as_the_whole_record(size):
     rng = np.random.default_rng(size)
     table = {part: limit * rng.exponential(0.35, (4, CELLS)) for part, limit in LIMITS.items()}
     table["creep"][1, 20:40] = np.nan
@@ -558,7 +554,7 @@ def test_block_by_block_with_open_cells_is_the_whole(size):
         np.testing.assert_array_equal(part, which[:, cells])
 
 
-def test_a_step_alarms_once_and_not_again_when_it_leaves_the_lines():
+def test_a_step_alarms_once():
     detector = start_without_history("rules", DAY)
     limits = {part: one.value for part, one in detector.thresholds.items()}
     once, echoes = 0, 0
@@ -576,7 +572,7 @@ def test_a_step_alarms_once_and_not_again_when_it_leaves_the_lines():
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_part_whose_record_never_scored_alarms_beyond_one_and_divides_by_nothing():
+def test_a_threshold_of_zero_counts_as_one():
     strongest = StrongestPart(1, DAY, {"level": 0.0, "creep": 20.0}, None)
     table = {"level": np.array([[0.0, 0.4, 3.0]]), "creep": np.array([[0.0, 2.0, 10.0]])}
     score, which = strongest.feed(table, np.zeros((1, 3), dtype=bool), 0, 3)

@@ -1,4 +1,4 @@
-"""Faults and movements that really happened, as the detectors of a site without history see them."""
+"""Detectors of a site without history on measured faults and movements."""
 
 import csv
 from collections import defaultdict
@@ -52,7 +52,7 @@ def alarms(answer: Scores, from_at: str, to_at: str = "2030-01-01") -> list[Read
     return [row for row in answer.scores if row.alerted and day(from_at) <= row.at_s < day(to_at)]
 
 
-def test_wild_days_of_one_station_are_its_own(measured: Measured) -> None:
+def test_outliers_of_one_station_do_not_alarm_at_others(measured: Measured) -> None:
     """BLYN throws single days and weeks by 30 to 200 mm; its neighbours do not."""
     folder = measured("gnss-cascadia-pbo-csv")
     samples = read_pbo(folder, ("BLYN", "SEAT", "P401", "P402", "P403", "P436", "P437", "SC02"), "2010-06", "2014-01")
@@ -65,7 +65,7 @@ def test_wild_days_of_one_station_are_its_own(measured: Measured) -> None:
     assert len(others) <= 1  # one of seven has a drift of its own
 
 
-def test_slow_slip_is_movement_of_most_and_a_fault_of_few(measured: Measured) -> None:
+def test_slow_slip_is_a_movement_at_most_stations(measured: Measured) -> None:
     """Cascadia, August 2010: the stations go west by some millimetres within weeks, each by another amount."""
     folder = measured("gnss-cascadia-pbo-csv")
     names = "ALBH KTBW NEAH P064 P399 P401 P402 P403 P418 P424 P436 P437 P439 PABH SC02 SC03 SEAT SEDR".split()
@@ -77,7 +77,7 @@ def test_slow_slip_is_movement_of_most_and_a_fault_of_few(measured: Measured) ->
 
 
 @pytest.mark.parametrize("part", ["east", "north"])
-def test_gorkha_is_a_step_at_the_stations_that_stepped_and_nowhere_else(measured: Measured, part: str) -> None:
+def test_the_gorkha_earthquake_is_a_step_at_the_stations_that_moved(measured: Measured, part: str) -> None:
     from_at, to_at = datetime(2015, 1, 1, tzinfo=UTC), datetime(2015, 6, 1, tzinfo=UTC)
     samples: Samples = {}
     for path in measured("gnss-nepal2015-neu").glob("*.neu"):
@@ -102,7 +102,7 @@ def read_logger(path: Path) -> Iterator[tuple[float, float]]:
             yield (datetime(int(f[1]), 1, 1, tzinfo=UTC) + since).timestamp(), float(f[5])
 
 
-def test_a_pressure_sensor_under_a_glacier_that_dies(measured: Measured) -> None:
+def test_a_pressure_sensor_that_fails_alarms_and_is_stuck(measured: Measured) -> None:
     """Bowdoin: from 2017-02-04 00:30 on the logger writes -99999 for it."""
     path = measured("bowdoin-loggers/drucksens073303_final_storage_1.dat")
     rows = [row for row in read_logger(path) if day("2016-12-15") <= row[0] < day("2017-02-06")]
@@ -117,7 +117,7 @@ def test_a_pressure_sensor_under_a_glacier_that_dies(measured: Measured) -> None
 
 
 @pytest.mark.parametrize(("factor", "unit"), [(0.1, "cm"), (0.001, "m"), (1 / 25.4, "in")])
-def test_a_measured_record_that_goes_on_in_another_unit(measured: Measured, factor: float, unit: str) -> None:
+def test_a_measured_record_that_continues_in_another_unit(measured: Measured, factor: float, unit: str) -> None:
     """Baijiabao grows eightfold in June 2018 in its own unit, which is none; its last month in another one is."""
     values = read_sheet(measured("bazimen-baijiabao/source_sample.xlsx"))["Total"].to_numpy(dtype=np.float64)
     times = np.arange(len(values)) * DAY
@@ -127,7 +127,7 @@ def test_a_measured_record_that_goes_on_in_another_unit(measured: Measured, fact
     assert found[0].at_s <= times[280]
 
 
-def test_typing_errors_of_crack_markers_are_named_as_they_come_and_their_movement_is_not(measured: Measured) -> None:
+def test_typing_errors_of_crack_markers_are_found_and_their_movement_is_not(measured: Measured) -> None:
     """Dynaslope, 1,917 readings typed by hand: the check was chosen on A to C; D to F are unseen."""
     slips = name_slips(read_markers(measured("dynaslope-markers/surficialdata.csv")), "ABCDEF")
     found = {(n, f"{row.at:%Y-%m-%d}", slip.typed, slip.detail): row.is_doubted for n, row, slip in slips}
@@ -142,7 +142,7 @@ def test_typing_errors_of_crack_markers_are_named_as_they_come_and_their_movemen
     }
 
 
-def test_markers_that_were_set_anew_are_steps_and_what_was_typed_wrongly_comes_back(measured: Measured) -> None:
+def test_markers_that_were_reset_are_steps_and_typing_errors_return(measured: Measured) -> None:
     """What no slip explains is a step that waits for a person; the next reading takes those back that were errors."""
     steps, returned = {}, set()
     for name, rows in read_markers(measured("dynaslope-markers/surficialdata.csv")).items():
@@ -207,7 +207,7 @@ def test_a_site_without_history_finds_faults_within_the_budget(japan):
     assert row["false_alarms_per_sensor_month"] <= 0.1
 
 
-def test_baijiabao_2018_is_seen_in_time_and_not_before(baijiabao):
+def test_the_acceleration_of_baijiabao_in_2018_alarms_in_time(baijiabao):
     answer = jobs.score(ScoringRequest("rules", baijiabao, DAY))
     alarms = [datetime.fromtimestamp(row.at_s, UTC) for row in answer.scores if row.alerted]
     quiet_from, event_from = datetime(2018, 1, 12, tzinfo=UTC), datetime(2018, 6, 1, tzinfo=UTC)
@@ -233,7 +233,7 @@ def score(samples):
     return jobs.score(ScoringRequest("rules", samples, 3600.0))
 
 
-def test_faults_are_found_and_nothing_else():
+def test_faults_of_the_simulated_slope_are_found_without_false_alarms():
     faults = (
         InstrumentFault("spike", "G1", START + 1000 * HOUR, START + 1001 * HOUR, 400.0),
         InstrumentFault("rezero", "G2", START + 1050 * HOUR, START + timedelta(days=80), -35.0),

@@ -1,4 +1,4 @@
-"""Detectors that installed packages register, and what is said without such a package."""
+"""Detectors of installed packages, and the messages without such a package."""
 
 from importlib.metadata import EntryPoint
 

@@ -1,4 +1,4 @@
-"""Typing errors: a jump that one slip explains is named, and what may as well be movement is not."""
+"""A jump that one slip explains is a typing error. A jump that may be movement is not."""
 
 import math
 
@@ -29,11 +29,11 @@ def test_a_slip_is_named_with_what_was_meant(typed, kind):
 
 
 @tabulated("typed", [120.2, 120.5, 123.0, 160.3, 88.4, 95.0, math.nan, math.inf, 1e300])
-def test_movement_a_wrong_digit_and_what_cannot_be_typed_are_no_slip(typed):
+def test_movement_a_wrong_digit_and_untypable_values_are_no_slip(typed):
     assert find_slip(typed, STOOD, {"B": [250.0]}) is None
 
 
-def test_what_moves_far_stands_again_has_many_decimals_or_few_readings_is_not_judged():
+def test_fast_returning_precise_and_short_series_are_not_judged():
     moving = [100.0, 112.0, 131.0, 150.0, 171.0, 196.0, 220.0]
     assert find_slip(202.0, moving, {}) is None
     assert find_slip(250.2, moving, {}) is None

@@ -1,4 +1,4 @@
-"""Another unit and wrong instants: certain faults are found, and what only looks like them is none."""
+"""Checks of units and times find faults, and no other changes."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def series(values):
 
 
 @tabulated("factor", [*LENGTHS, *(1.0 / f for f in LENGTHS)])
-def test_another_unit_is_known_within_the_readings_that_it_takes(factor):
+def test_another_unit_is_found_after_the_stated_number_of_readings(factor):
     values = level()
     values[200:] *= factor
     found = find_unit_jumps(series(values))
@@ -32,7 +32,7 @@ def test_another_unit_is_known_within_the_readings_that_it_takes(factor):
     assert f"{factor:g} times" in found[0].detail
 
 
-def test_a_noise_that_is_unusual_at_first_hides_no_unit():
+def test_unusual_noise_after_the_change_does_not_hide_another_unit():
     """Five readings are few: by chance one record in eight has too much or too little noise in them."""
     found = []
     for seed in range(60):
@@ -44,7 +44,7 @@ def test_a_noise_that_is_unusual_at_first_hides_no_unit():
     assert found.count(204.0) < 57
 
 
-def test_the_way_back_is_a_change_too_and_one_wrong_reading_and_a_burst_are_none():
+def test_the_change_back_is_found_and_a_spike_or_a_burst_is_no_change():
     values = level()
     values[100:200] /= 1000.0
     assert [f.at_s / HOUR for f in find_unit_jumps(series(values))] == [104, 204]
@@ -55,7 +55,7 @@ def test_the_way_back_is_a_change_too_and_one_wrong_reading_and_a_burst_are_none
 
 
 @tabulated("factor", LENGTHS)
-def test_a_step_of_the_same_ratio_leaves_the_noise_and_is_none(factor):
+def test_a_step_of_the_same_ratio_is_no_change_of_unit(factor):
     values = level()
     values[200:] += 80.0 * (factor - 1.0)
     assert find_unit_jumps(series(values)) == []
@@ -70,12 +70,12 @@ def said(times):
 
 
 @pytest.mark.parametrize("jitter_s", [0.0, 60.0])
-def test_missing_readings_and_a_usual_jitter_are_none(jitter_s):
+def test_missing_readings_and_usual_jitter_are_no_timing_faults(jitter_s):
     times = np.delete(instants(jitter_s=jitter_s), [*range(40, 70), 90, 120, 121, 150])
     assert said(times) == []
 
 
-def test_instants_that_repeat_run_backwards_change_their_interval_or_begin_to_jitter():
+def test_times_that_repeat_run_backwards_or_begin_to_jitter_are_found():
     assert said([0, 1, 1, 5, 3, 4, 6]) == ["the same instant twice", "2 s before an earlier reading"]
     times = np.concatenate([instants(100), 99 * HOUR + 900.0 * np.arange(1, 60)])
     assert said(times) == ["readings come every 900 s, usual are 3600 s"]
@@ -88,7 +88,7 @@ def test_instants_that_repeat_run_backwards_change_their_interval_or_begin_to_ji
 
 
 @pytest.mark.parametrize("moved_s", [-900.0, 700.0])
-def test_a_clock_that_was_set_anew(moved_s):
+def test_a_shifted_clock_is_found(moved_s):
     times = instants()
     times[100:] += moved_s
     way = "later" if moved_s > 0 else "earlier"
@@ -97,7 +97,7 @@ def test_a_clock_that_was_set_anew(moved_s):
     assert found[0].at_s <= times[107]
 
 
-def test_certain_faults_that_are_injected_are_found_and_nothing_else():
+def test_injected_faults_are_found_by_checks_without_false_alarms():
     rng = np.random.default_rng(4)
     days = np.arange(1500) * 24 * HOUR
     samples = {f"G{k}": Series(days, np.round(400.0 + rng.normal(0, 1.0, 1500), 2), 24 * HOUR) for k in range(3)}

@@ -1,4 +1,4 @@
-"""The anomaly job looks at every series that a station declares: it finds and names each fault, and is quiet else."""
+"""The anomaly job finds and names faults in every series that a station declares, without false alarms."""
 
 import math
 import random
@@ -122,7 +122,7 @@ def site(database: Database) -> Site:
     return parsed
 
 
-def test_what_is_wrong_with_any_quantity_is_found_and_named_on_the_board(database: Database, site: Site) -> None:
+def test_faults_of_any_quantity_are_found_and_named_on_the_page(database: Database, site: Site) -> None:
     serve(database, site, STATIONS, range(FAULT), spoil)
     assert list_alarms(database) == {}, "nothing is wrong yet"
     for hour in range(FAULT, FAULT + 24, 3):
@@ -146,7 +146,7 @@ def test_what_is_wrong_with_any_quantity_is_found_and_named_on_the_board(databas
     assert {station: reasons for station, reasons in said.items() if reasons} == found_by
 
 
-def test_a_stuck_instrument_stays_on_the_board_as_long_as_it_stands_still(database: Database) -> None:
+def test_a_stuck_instrument_is_listed_while_its_readings_stay_equal(database: Database) -> None:
     """It is found once; three days later the board called it well, and it still stood."""
     ends = FAULT + 24 * 5
 
@@ -168,7 +168,7 @@ def list_findings(database: Database) -> list[tuple[str, str, str, str]]:
     return [(row["instrument"], f["state"], f["since"], f["reason"]) for row in board for f in row["findings"]]
 
 
-def test_a_wrong_unit_stays_on_the_board_until_the_readings_jump_back(database: Database) -> None:
+def test_a_wrong_unit_is_listed_until_the_readings_are_as_before(database: Database) -> None:
     """It was forgotten after three days; then alarms of the changed noise called it now a step, now movement."""
     ends = FAULT + 24 * 5
 
@@ -192,7 +192,7 @@ def test_a_wrong_unit_stays_on_the_board_until_the_readings_jump_back(database: 
 
 
 @pytest.mark.parametrize("word", ["dismissed", "work", "other cause", "unit"])
-def test_a_word_of_a_person_or_work_on_the_station_ends_a_wrong_unit(database: Database, word: str) -> None:
+def test_a_label_or_work_on_the_station_ends_a_wrong_unit(database: Database, word: str) -> None:
     """Who confirms that it is the unit leaves it on the board."""
 
     def change(series: str, hour: int, value: float) -> float:
@@ -213,7 +213,7 @@ def test_a_word_of_a_person_or_work_on_the_station_ends_a_wrong_unit(database: D
     assert any(state == "unusable" for _, state, *_ in list_findings(database)) == (word == "unit")
 
 
-def test_what_lasts_is_found_in_a_batch_that_comes_twenty_days_late(database: Database) -> None:
+def test_a_lasting_fault_is_found_in_a_batch_that_is_twenty_days_late(database: Database) -> None:
     """The first look went 60 intervals back; what began before was never found."""
     stations = TILTED | PRESSED
     site, ends = declare(stations), FAULT + 24 * 20
@@ -276,7 +276,7 @@ def test_other_quantities_leave_the_scores_of_the_motion_as_they_are(database: D
 
 
 @ON_BOTH
-def test_a_run_asks_as_many_questions_whatever_the_number_of_quantities(database: Database) -> None:
+def test_the_number_of_statements_does_not_grow_with_the_quantities(database: Database) -> None:
     asked: list[str] = []
     event.listen(database.engine, "before_cursor_execute", lambda _c, _cursor, sql, *_: asked.append(sql))
     counts = []

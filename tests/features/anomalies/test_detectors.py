@@ -1,4 +1,4 @@
-"""Every detector that a site file may name is trained and served; none counts before this site's record shows it."""
+"""Every detector of a site file is trained and served. None counts for the level before a test on this site."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""The live false-alarm rate of a detector against its budget, and the slow correction of its threshold."""
+"""The measured false alarms of a detector against its budget, and the slow correction of its threshold."""
 
 import json
 import random
@@ -146,7 +146,7 @@ def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowl
     assert json.loads(capsys.readouterr().out)["factor"] == 1.0
 
 
-def test_what_health_explains_is_neither_false_nor_watched(watched):
+def test_alarms_of_impaired_instruments_do_not_count(watched):
     quiet = look(watched)
     battery = AlertChange(AlertCategory.HEALTH, "health:instrument:G1:battery", 1, True, "low", None, "{}")
     with watched.write() as c:

@@ -1,4 +1,4 @@
-"""A hole in the record of a regular series is named, sends no notice, and is taken back when late readings fill it."""
+"""A gap in a regular series is stored, sends no notice, and is removed when late readings fill it."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -75,7 +75,7 @@ def findings(database: Database) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_a_hole_is_named_without_a_notice_and_a_late_backlog_takes_it_back(database, site, at_once):
+def test_a_gap_is_stored_without_a_notice_and_late_readings_remove_it(database, site, at_once):
     add(database, range(FROM))
     if not at_once:
         look(database, site, FROM - 1)
@@ -107,7 +107,7 @@ def test_a_hole_is_named_without_a_notice_and_a_late_backlog_takes_it_back(datab
 
 
 @ON_BOTH
-def test_many_holes_are_kept_in_parts_and_what_is_cut_off_loses_and_doubles_none(database, site, monkeypatch):
+def test_many_gaps_are_stored_in_parts_without_loss_after_an_interruption(database, site, monkeypatch):
     """Ingest may write between any two parts; the service may die between them too."""
     parts: list[int] = []
     cut_after = [2]
@@ -154,7 +154,7 @@ def test_many_holes_are_kept_in_parts_and_what_is_cut_off_loses_and_doubles_none
     assert named(database, 303) == []
 
 
-def test_the_command_lists_what_is_missing(database, tmp_path, capsys):
+def test_the_command_lists_missing_readings(database, tmp_path, capsys):
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     site = declare(STATIONS)
     with database.write() as c:
@@ -171,7 +171,7 @@ def test_the_command_lists_what_is_missing(database, tmp_path, capsys):
     assert "gap (9 readings missing)" in capsys.readouterr().out
 
 
-def test_readings_that_are_set_aside_are_there_and_what_comes_on_change_has_no_holes(database, site):
+def test_readings_that_are_set_aside_and_series_on_change_are_no_gaps(database, site):
     rows = [
         replace(one, flags=("out_of_range",) if one.station == "T1" and FROM <= hour < TO else one.flags)
         for one in draw(STATIONS, range(BACK), lambda _, __, value: value)
@@ -182,7 +182,7 @@ def test_readings_that_are_set_aside_are_there_and_what_comes_on_change_has_no_h
     assert ask(database, load_view, "reading_gaps", site="kinds") == []
 
 
-def test_typed_readings_have_no_holes(database: Database) -> None:
+def test_typed_readings_have_no_gaps(database: Database) -> None:
     plain = declare({"T1": ("tilt_x",)})
     (station,) = plain.stations
     typed = replace(station, series=tuple(replace(one, by_hand=True) for one in station.series))

@@ -1,4 +1,4 @@
-"""The anomaly job run after run on both databases: it reads what is new, and finds what one look would have found."""
+"""Many runs of the anomaly job read new readings only, and find the same as one run over the whole record."""
 
 import math
 import random
@@ -80,7 +80,7 @@ def begun(database: Database, site: Site) -> Site:
     return site
 
 
-def test_run_after_run_finds_what_one_look_finds(database, begun, monkeypatch):
+def test_many_runs_find_the_same_as_one_run(database, begun, monkeypatch):
     with monkeypatch.context() as warm:  # nothing but new readings is read
         warm.setattr(anomaly_state, "load_samples", lambda *_: pytest.fail("the whole window is read again"))
         for day in range(160, 190):
@@ -103,7 +103,7 @@ def test_run_after_run_finds_what_one_look_finds(database, begun, monkeypatch):
 
 
 @ON_BOTH
-def test_what_is_entered_later_makes_the_state_anew(database: Database, begun: Site) -> None:
+def test_a_later_entry_makes_the_state_again(database: Database, begun: Site) -> None:
     at = START + 160 * DAY
     add(database, [replace(one, value=one.value + 40.0) for one in draw([160])])
     look(database, begun, 160)
@@ -141,7 +141,7 @@ def test_a_step_is_no_anomaly_of_the_readings_after_it(database: Database, begun
     assert alerted_days[True] == {160}
 
 
-def test_a_reading_that_comes_late_is_scored_all_the_same(database: Database, begun: Site) -> None:
+def test_a_late_reading_is_scored(database: Database, begun: Site) -> None:
     *late, newest = draw(range(160, 166))
     missing = next(one for one in late if one.station == "G0" and one.observed_at == START + 161 * DAY)
     add(database, [one for one in (*late, newest) if one is not missing])
@@ -150,7 +150,7 @@ def test_a_reading_that_comes_late_is_scored_all_the_same(database: Database, be
     assert look(database, begun, 166).startswith("rules: 1 scores")
 
 
-def test_a_write_that_fails_loses_no_score(database: Database, begun: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_loses_no_score(database: Database, begun: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     add(database, draw([160]))
     with monkeypatch.context() as broken:
         broken.setattr(anomaly, "add_anomalies", lambda *_: 1 / 0)
@@ -183,7 +183,7 @@ def stepped(database: Database, site: Site, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("is_made_anew", [False, True])
-def test_what_is_held_back_keeps_its_score_and_is_the_same_after_a_restart(database, stepped, is_made_anew):
+def test_echoes_keep_their_scores_and_are_the_same_after_a_restart(database, stepped, is_made_anew):
     for day in range(178, 225, 3):
         if is_made_anew:
             anomaly_state.forget(database, stepped.id)
@@ -194,7 +194,7 @@ def test_what_is_held_back_keeps_its_score_and_is_the_same_after_a_restart(datab
     assert len(held) > 7
 
 
-def test_what_nobody_was_told_of_holds_nothing_back(database, stepped, monkeypatch):
+def test_an_alarm_without_a_notification_has_no_echoes(database, stepped, monkeypatch):
     """Thresholds were counted anew: what would have alarmed before by the new ones was told to nobody."""
     with monkeypatch.context() as before:
         before.setattr(anomaly, "_list_thresholds", lambda *_: {"level": 1e6})
@@ -204,7 +204,7 @@ def test_what_nobody_was_told_of_holds_nothing_back(database, stepped, monkeypat
     assert not list_over(database, alerted=False)
 
 
-def test_where_anomalies_count_for_the_level_nothing_is_held_back(database: Database, stepped: Site) -> None:
+def test_no_score_is_an_echo_where_anomalies_count_for_the_level(database: Database, stepped: Site) -> None:
     votes = next(one for one in stepped.criteria if one.kind.facts == "anomalies")
     others = tuple(one for one in stepped.criteria if one is not votes)
     witness = replace(stepped, criteria=(*others, replace(votes, role="witness")))
@@ -216,7 +216,7 @@ def test_where_anomalies_count_for_the_level_nothing_is_held_back(database: Data
 
 
 @pytest.mark.parametrize("is_made_anew", [False, True])
-def test_a_dismissed_alarm_holds_nothing_back_until_somebody_confirms_it(database, stepped, is_made_anew):
+def test_a_dismissed_alarm_has_no_echoes_until_it_is_confirmed(database, stepped, is_made_anew):
     """A false alarm must not hide a true one: somebody said snow, and what came weeks later was reported to nobody."""
     ada = Actor("Ada")
     for day in range(178, ECHO - 5, 3):

@@ -1,4 +1,4 @@
-"""A happening is the same from whatever day it is looked at: its begin, its kind, and what a person said of it."""
+"""Begin, kind and label of an anomaly are the same whatever time is loaded."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -65,7 +65,7 @@ def dismiss(database: Database, seen: AnomalyRun, at: datetime) -> None:
 
 
 @pytest.mark.parametrize("back", [SUSPECT_FOR, 14 * DAY, 400 * DAY])
-def test_a_long_happening_keeps_its_begin_its_kind_and_its_label(watched: Database, back: timedelta) -> None:
+def test_a_long_anomaly_keeps_its_begin_its_kind_and_its_label(watched: Database, back: timedelta) -> None:
     drift(watched)
     (seen,) = look(watched, 10, back)
     tell(watched, add_label, "bench", seen, "confirmed", "drift", ADA, "", BEGUN + 10 * DAY)
@@ -75,7 +75,7 @@ def test_a_long_happening_keeps_its_begin_its_kind_and_its_label(watched: Databa
 
 
 @ON_BOTH
-def test_the_board_says_since_when_a_long_happening_lasts(watched: Database) -> None:
+def test_the_page_shows_since_when_a_long_anomaly_lasts(watched: Database) -> None:
     drift(watched)
     for day in (10, 30, 50, 59):
         run(watched, ServiceConfig(), SITE, BEGUN + day * DAY)
@@ -83,13 +83,13 @@ def test_the_board_says_since_when_a_long_happening_lasts(watched: Database) -> 
         assert [(r["state"], r["since"]) for r in rows if r["state"] != "calibration"] == [("drift", format_iso(BEGUN))]
 
 
-def test_it_begins_where_the_pause_before_it_was_long(watched: Database) -> None:
+def test_an_anomaly_begins_after_a_long_pause(watched: Database) -> None:
     report(watched, [0.0, 0.25, 1.0, 1.5, 2.0, 2.5], [9.0, 9.0, 2.0, 2.0, 2.0, 2.0], ["spike"] * 2 + ["step"] * 4)
     (seen,) = look(watched, 3.0, 1.2 * DAY)
     assert (seen.from_at, seen.kind, seen.score) == (BEGUN + 1.0 * DAY, "step", 2.0)
 
 
-def test_a_well_that_is_read_once_a_month_joins_no_happenings_of_a_rover(watched: Database) -> None:
+def test_the_pause_follows_the_interval_of_the_series(watched: Database) -> None:
     first, *others = SITE.stations
     well = SeriesSpec("G2", "groundwater_level", "m", 30 * 86400.0, 90 * 86400.0, by_hand=True)
     site = replace(SITE, stations=(first, replace(others[0], series=(*others[0].series, well)), *others[1:]))
@@ -98,7 +98,7 @@ def test_a_well_that_is_read_once_a_month_joins_no_happenings_of_a_rover(watched
     assert [run.from_at - BEGUN for run in found] == [timedelta(0), 10 * DAY]
 
 
-def test_a_dismissed_happening_that_grows_to_twice_its_size_is_a_new_one(watched: Database) -> None:
+def test_a_dismissed_anomaly_that_becomes_twice_as_strong_is_a_new_one(watched: Database) -> None:
     """Snow was said of it; what is beyond twice as strong was seen by nobody."""
     report(watched, [0.0, 0.25, 0.5], [1.5, 2.0, 1.8], ["step"] * 3)
     (seen,) = look(watched, 0.6, DAY)
@@ -115,7 +115,7 @@ def test_a_dismissed_happening_that_grows_to_twice_its_size_is_a_new_one(watched
 
 
 @ON_BOTH
-def test_a_word_is_kept_once_withdrawn_and_never_overwritten_unseen(watched: Database) -> None:
+def test_a_label_is_stored_once_withdrawn_and_never_replaced_unseen(watched: Database) -> None:
     """Two taps are one word; of two people the second sees the first one's word before it counts no more."""
     report(watched, [0.0, 0.25, 0.5], [1.5, 2.0, 1.8], ["step"] * 3)
 
@@ -141,7 +141,7 @@ def test_a_word_is_kept_once_withdrawn_and_never_overwritten_unseen(watched: Dat
     assert [(k["verdict"], k["by"]) for k in kept] == [("dismissed", "Ada"), ("withdrawn", "Bo"), ("dismissed", "Bo")]
 
 
-def test_a_certain_fault_after_a_dismissal_is_a_new_one(watched: Database) -> None:
+def test_a_fault_found_by_a_check_after_a_dismissal_is_a_new_anomaly(watched: Database) -> None:
     report(watched, [0.0, 0.25], [2.0, 2.0], ["spike"] * 2)
     (seen,) = look(watched, 0.5, DAY)
     dismiss(watched, seen, BEGUN + 0.5 * DAY)
@@ -151,7 +151,7 @@ def test_a_certain_fault_after_a_dismissal_is_a_new_one(watched: Database) -> No
 
 
 @pytest.mark.parametrize(("day", "begin"), [(0.75, 0.75), (-0.2, -0.2)])
-def test_what_is_stronger_and_comes_late_into_a_dismissed_happening_is_no_part_of_it(watched, day, begin):
+def test_a_stronger_late_alert_is_no_part_of_a_dismissed_anomaly(watched, day, begin):
     """Nothing need follow: the person who said snow had not seen it."""
     report(watched, [0.0, 0.25, 0.5, 1.0], [1.5, 2.0, 1.8, 1.9], ["step"] * 4)
     (seen,) = look(watched, 1.1, 2 * DAY)
@@ -166,7 +166,7 @@ def test_what_is_stronger_and_comes_late_into_a_dismissed_happening_is_no_part_o
     assert {r.label.verdict for r in look(watched, 3.0, 4 * DAY)} == {"dismissed"}, "now it was seen"
 
 
-def test_a_word_that_is_withdrawn_takes_no_word_on_the_happening_before_with_it(watched: Database) -> None:
+def test_withdrawing_a_label_keeps_the_label_of_the_anomaly_before(watched: Database) -> None:
     report(watched, [0.0, 0.25, 0.5, 1.0], [1.5, 2.0, 1.8, 1.9], ["step"] * 4)
 
     def say(number: int, who: Actor, verdict: str, day: float) -> None:
@@ -187,7 +187,7 @@ def test_a_word_that_is_withdrawn_takes_no_word_on_the_happening_before_with_it(
     assert [r.label for r in look(watched, 2.0, 3 * DAY)] == [None]
 
 
-def test_a_dismissed_happening_forgives_no_other_one_before_it(watched: Database) -> None:
+def test_a_dismissed_anomaly_keeps_earlier_alarms_valid(watched: Database) -> None:
     report(watched, [0.0, 0.25, 20.0, 25.0], [3.0, 2.0, 2.0, 2.0], ["step", "step", "spike", "spike"])
     report(watched, [0.5], [2.0], ["spike"], "persistence-z")
     with watched.write() as c:
