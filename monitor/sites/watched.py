@@ -59,8 +59,7 @@ class QuantityCheck:
     Attributes:
         checks: ids of the checks.
         units: dimension of its units, for the check `unit-jump`. Empty if units are not checked.
-        parts: parts of the detector `rules`, with thresholds multiplied by `OTHER_QUANTITIES_FACTOR`. With `level`,
-            the detector `persistence-z` is used as well.
+        parts: parts of the detector `rules`, with thresholds multiplied by `OTHER_QUANTITIES_FACTOR`.
         moves: True for ground motion. Simultaneous anomalies of such series are called movement.
     """
 

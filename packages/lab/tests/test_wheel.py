@@ -79,7 +79,7 @@ def test_models_of_the_wheel_appear_beside_the_core_and_are_named_without_it(tmp
 
     write_record(tmp_path / "record.csv")
     install(environment, ".")
-    assert {"gru", "lstm", "graph-gru", "pretrained-lstm", "persistence-z", "ae"} <= list_models()
+    assert {"gru", "lstm", "graph-gru", "pretrained-lstm", "rules", "ae"} <= list_models()
     assert not {"tcn", "emd", "vae"} & list_models()
     assert not {"segnet", "siam-diff-unet"} & list_segmenters()
     for words in (
