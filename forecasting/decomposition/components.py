@@ -53,7 +53,7 @@ class Components:
     @property
     def label(self) -> str:
         """The text beside a picture of the parts."""
-        return "from data known at the time" if self.causal else "whole series: for display only, it uses later data"
+        return "from data known at the time" if self.causal else "whole series: for display only, it uses future values"
 
 
 @cache

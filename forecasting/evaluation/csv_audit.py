@@ -1,4 +1,4 @@
-"""Looks at the rows of a long CSV itself: a panel no longer shows what was left out, doubled or cannot be meant."""
+"""Audit the rows of a long CSV for flagged, missing, repeated and implausible values, which a panel does not show."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,75 +11,77 @@ from forecasting.evaluation.screening import Finding
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_MM: Final = 1e6  # a kilometre: no instrument on a slope follows it so far
+# Largest plausible displacement, a kilometre.
+MOST_MM: Final = 1e6
+# Rows that a finding names.
 _SHOWN: Final = 5
 
 
 def audit_rows(path: Path, horizons_s: Sequence[float]) -> list[Finding]:
-    """Rows without a number, doubled rows and displacements that cannot be meant, each by line and value.
+    """Return findings about rows, with their lines and values.
 
-    A row that repeats a time is used as the last of its kind; a row without a number is left out; an empty value is a
-    gap and no finding. A displacement beyond 1 km refuses every horizon: no score on such a record means anything.
-    Returns findings with the codes `flagged`, `no_number`, `doubled_row` and `implausible_value`; the station of a
-    quantity that is no displacement is written `station.quantity`.
+    The codes are `flagged`, `no_number`, `doubled_row` and `implausible_value`. Of rows with the same time, the last is
+    used. A row without a number is left out, and an empty value is a gap without a finding. With a displacement beyond
+    1 km, no horizon may be scored. The station of other quantities than displacement is written `station.quantity`.
     """
     import pandas as pd
 
-    # blank lines stay, so that a row's place is its line
+    # blank lines are kept, so that the number of a row gives its line
     frame = read_long_table(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
     frame["line"] = range(2, len(frame) + 2)
     frame = frame[frame["station"].fillna("") != ""]
     frame["value"] = frame["value"].fillna("").str.strip()
     frame["number"] = pd.to_numeric(frame["value"], errors="coerce")
-    frame["at"] = pd.to_datetime(frame["time"], utc=True, format="ISO8601", errors="coerce")
-    found: list[Finding] = []
-    for (station, quantity), every in frame.groupby(["station", "quantity"]):
-        moves = str(quantity).startswith("displacement")
-        name = str(station) if moves else f"{station}.{quantity}"
-        flagged = find_flagged(every)
-        bad, rows = every[flagged], every[~flagged]
-        found += _report(name, "flagged", "readings bear a flag and are left out", bad, "flags")
+    frame["instant"] = pd.to_datetime(frame["time"], utc=True, format="ISO8601", errors="coerce")
+    findings: list[Finding] = []
+    for (station, quantity), series_rows in frame.groupby(["station", "quantity"]):
+        is_displacement = str(quantity).startswith("displacement")
+        name = str(station) if is_displacement else f"{station}.{quantity}"
+        is_flagged = find_flagged(series_rows)
+        rows = series_rows[~is_flagged]
+        findings += _report(name, "flagged", "readings are flagged and left out", series_rows[is_flagged], "flags")
         is_number = rows["number"].between(float("-inf"), float("inf"), inclusive="neither")
-        bad = rows.assign(shown=rows["value"].map(repr))[(rows["value"] != "") & ~is_number]
-        found += _report(name, "no_number", "values are no number and left out", bad, "shown")
-        found += _find_doubles(name, rows)
-        if moves:
-            in_mm = rows["number"].abs() * read_scales(rows, str(quantity))
-            bad = rows[in_mm.between(MOST_MM, float("inf"), inclusive="neither")]
-            text = f"displacements beyond {MOST_MM:g} mm cannot be meant"
-            found += _report(name, "implausible_value", text, bad, "value", tuple(map(format_horizon, horizons_s)))
-    return found
+        without_number = rows.assign(shown=rows["value"].map(repr))[(rows["value"] != "") & ~is_number]
+        findings += _report(name, "no_number", "values are no number and left out", without_number, "shown")
+        findings += _find_repeated_times(name, rows)
+        if is_displacement:
+            size_mm = rows["number"].abs() * read_scales(rows, str(quantity))
+            implausible = rows[size_mm.between(MOST_MM, float("inf"), inclusive="neither")]
+            text = f"displacements beyond {MOST_MM:g} mm are implausible"
+            refused = tuple(format_horizon(h) for h in horizons_s)
+            findings += _report(name, "implausible_value", text, implausible, "value", refused)
+    return findings
 
 
 def _report(
-    name: str, code: str, text: str, bad: "pd.DataFrame", column: str, refused: tuple[str, ...] = ()
+    name: str, code: str, text: str, rows: "pd.DataFrame", column: str, refused: tuple[str, ...] = ()
 ) -> list[Finding]:
-    if bad.empty:
+    """Return a finding that names the first rows with the value of a column; none without rows."""
+    if rows.empty:
         return []
-    rows = [
-        f"line {line} ({time}): {one}" for line, time, one in zip(bad["line"], bad["time"], bad[column], strict=True)
-    ]
-    return [Finding(name, code, f"{len(bad)} {text}: {_list(rows)}", refused)]
+    cells = zip(rows["line"], rows["time"], rows[column], strict=True)
+    examples = [f"line {line} ({time}): {value}" for line, time, value in cells]
+    return [Finding(name, code, f"{len(rows)} {text}: {_join_examples(examples)}", refused)]
 
 
-def _find_doubles(name: str, rows: "pd.DataFrame") -> list[Finding]:
-    first: dict[Any, tuple[int, str, float]] = {}
-    again = []
-    known = rows[rows["at"].notna() & rows["number"].notna()]
-    columns = (known[name] for name in ("at", "time", "line", "value", "number"))
-    for at, time, line, value, number in zip(*columns, strict=True):
-        if at in first:
-            before = first[at]
-            differs = "" if before[2] == number else f", there {before[1]}"
-            again.append(f"line {line} ({time}): {value} (as line {before[0]}{differs})")
-        else:
-            first[at] = (line, value, number)
-    if not again:
+def _find_repeated_times(name: str, rows: "pd.DataFrame") -> list[Finding]:
+    first_rows: dict[Any, tuple[int, str, float]] = {}
+    examples = []
+    known = rows[rows["instant"].notna() & rows["number"].notna()]
+    columns = (known[column] for column in ("instant", "time", "line", "value", "number"))
+    for instant, time, line, value, number in zip(*columns, strict=True):
+        if instant not in first_rows:
+            first_rows[instant] = (line, value, number)
+            continue
+        first_line, first_value, first_number = first_rows[instant]
+        difference = "" if first_number == number else f", there {first_value}"
+        examples.append(f"line {line} ({time}): {value} (as line {first_line}{difference})")
+    if not examples:
         return []
-    text = f"{len(again)} rows repeat a time, the last of each is used: {_list(again)}"
+    text = f"{len(examples)} rows repeat a time, the last of each is used: {_join_examples(examples)}"
     return [Finding(name, "doubled_row", text)]
 
 
-def _list(words: Sequence[str]) -> str:
-    more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
-    return "; ".join(words[:_SHOWN]) + more
+def _join_examples(examples: Sequence[str]) -> str:
+    more = f" and {len(examples) - _SHOWN} more" if len(examples) > _SHOWN else ""
+    return "; ".join(examples[:_SHOWN]) + more

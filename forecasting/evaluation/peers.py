@@ -1,7 +1,7 @@
-"""Forecasts of another library (statsforecast) beside ours: on one record, from the same origins, for the same targets.
+"""Compare forecasts with those of the library statsforecast, at the same origins and targets of one record.
 
-A peer is fitted anew at each origin, on the newest rows up to it and on none after it. It takes no gaps: they are
-closed by straight lines between readings, and the last reading stands until the origin.
+A model of the library is fitted again at each origin, to the newest rows up to it. It does not accept gaps, which are
+interpolated linearly. The last reading is repeated until the origin.
 """
 
 from collections import defaultdict
@@ -19,19 +19,21 @@ from forecasting.metrics import or_none
 
 LIBRARY: Final = "statsforecast"
 PEERS: Final = ("AutoETS", "AutoARIMA", "Theta")
+# Models that are not compared, because their training takes hours.
 OTHERS: Final = {"neuralforecast": ("PatchTST", "NHITS")}
-"""Known peers that are not asked: each is trained for hours, in an environment of its own."""
-MOST_ROWS: Final = 500  # that a peer is fitted on: the newest; more cost minutes and change little
+# Newest rows to which a model is fitted. More rows take minutes and change little.
+MOST_ROWS: Final = 500
+# Observations that a model needs.
 FEWEST_ROWS: Final = 20
 _QUANTILE_KEYS: Final = ("lo-95", "lo-80", "mean", "hi-80", "hi-95")
 
 
 class PeerScore(NamedTuple):
-    """One model at one horizon over all folds and stations."""
+    """The score of one model at one horizon, over all folds and stations."""
 
     model: str
     horizon_s: float
-    n: int  # pairs: those that all answer; of a model that answers under half of them those that are left
+    n: int  # scored pairs: those with a forecast of every model, except models with fewer than half of them
     mae_mm: float
     crps_mm: float | None  # of the five quantiles
     skill: float | None  # 1 - error / error of the straight line
@@ -47,37 +49,48 @@ def score_with_peers(
     origins: int = 10,
     on_progress: Progress = lambda _: None,
 ) -> list[PeerScore]:
-    """Score models and peers on the origins of rolling folds, in order of horizon and model."""
+    """Score models and those of the library at origins of rolling folds, in order of horizon and model.
+
+    Args:
+        panel: The record.
+        models: Models of this package.
+        horizons_s: Horizons.
+        peers: Models of the library.
+        folds: Number of folds.
+        origins: Origins of each fold.
+        on_progress: Called with a line of text.
+    """
     longest = max(panel.steps(h) for h in horizons_s)
     blocks = [parts.test for parts in rolling_folds(panel.values.shape[0], folds)]
     fans: dict[tuple[int, str], Floats] = {}
-    found: dict[tuple[float, str], list[Score]] = defaultdict(list)
+    scores_by_model: dict[tuple[float, str], list[Score]] = defaultdict(list)
     for trial in run_trials(panel, models, horizons_s, folds=folds, on_progress=on_progress):
-        at = spread_origins(blocks[trial.fold], longest, origins)
+        rows = spread_origins(blocks[trial.fold], longest, origins)
+        answers = []
         for name in peers:
             if (trial.fold, name) not in fans:
-                on_progress(f"fold {trial.fold + 1}: {name}, {at.size} origins of {len(panel.stations)} stations")
-                fans[trial.fold, name] = forecast_by_peer(name, panel.values, at, longest)
-        theirs = [(name, fans[trial.fold, name][:, :, trial.steps - 1]) for name in peers]
-        answers = [Answer(name, quantiles[..., 2], quantiles, 0.0) for name, quantiles in theirs]
-        for score in score_all(trial.at(at - blocks[trial.fold].first, trial.answers, answers)):
-            found[trial.horizon_s, score.model].append(score)
+                on_progress(f"fold {trial.fold + 1}: {name}, {rows.size} origins of {len(panel.stations)} stations")
+                fans[trial.fold, name] = forecast_by_peer(name, panel.values, rows, longest)
+            quantiles = fans[trial.fold, name][:, :, trial.steps - 1]
+            answers.append(Answer(name, quantiles[..., 2], quantiles, 0.0))
+        for score in score_all(trial.at(rows - blocks[trial.fold].first, trial.answers, answers)):
+            scores_by_model[trial.horizon_s, score.model].append(score)
     return [
         PeerScore(
             name,
             horizon_s,
-            sum(s.n for s in scores),
+            sum(score.n for score in scores),
             pooled(scores, "mae_mm"),
             or_none(2.0 * pooled(scores, "pinball")),
             or_none(pooled(scores, "skill_line")),
         )
-        for (horizon_s, name), scores in sorted(found.items(), key=lambda one: one[0][0])
-        if any(s.n for s in scores)
+        for (horizon_s, name), scores in sorted(scores_by_model.items(), key=lambda item: item[0][0])
+        if any(score.n for score in scores)
     ]
 
 
 def spread_origins(block: Block, longest: int, count: int) -> Ints:
-    """Origins over a block; those whose farthest target lies in it, where there are such.
+    """Return evenly spaced origins of a block, if possible only those whose longest horizon ends in the block.
 
     >>> spread_origins(Block(10, 20), 4, 3).tolist()
     [10, 12, 15]
@@ -87,19 +100,23 @@ def spread_origins(block: Block, longest: int, count: int) -> Ints:
 
 
 def forecast_by_peer(name: str, values: Floats, origins: Ints, longest: int) -> Floats:
-    """Quantiles of a peer for each row ahead, shape (N, S, longest, 5); NaN where it has too few rows or gives up."""
-    make = getattr(import_module(f"{LIBRARY}.models"), name)
-    out = np.full((origins.size, values.shape[1], longest, len(_QUANTILE_KEYS)), np.nan)
+    """Return the quantiles of a model of the library for each row ahead, shape (N, S, longest, 5).
+
+    They are NaN if a series has too few rows or the model cannot be fitted.
+    """
+    model_class = getattr(import_module(f"{LIBRARY}.models"), name)
+    fans = np.full((origins.size, values.shape[1], longest, len(_QUANTILE_KEYS)), np.nan)
     for i, origin in enumerate(origins):
         for station in range(values.shape[1]):
             newest = values[: origin + 1, station][-MOST_ROWS:]
-            seen = np.flatnonzero(np.isfinite(newest))
-            if seen.size < FEWEST_ROWS:
+            observed = np.flatnonzero(np.isfinite(newest))
+            if observed.size < FEWEST_ROWS:
                 continue
-            whole = np.interp(np.arange(seen[0], newest.size), seen, newest[seen])
+            filled = np.interp(np.arange(observed[0], newest.size), observed, newest[observed])
             try:
-                made = make(season_length=1).forecast(whole, h=longest, level=[80, 95])
-            except Exception:  # noqa: S112 - what another library cannot fit has no forecast, and its pairs are left out
+                answer = model_class(season_length=1).forecast(filled, h=longest, level=[80, 95])
+            except Exception:  # noqa: S112 - a series that the library cannot fit has no forecast
                 continue
-            out[i, station] = np.stack([np.asarray(made[key], dtype=np.float64) for key in _QUANTILE_KEYS], axis=-1)
-    return out
+            columns = [np.asarray(answer[key], dtype=np.float64) for key in _QUANTILE_KEYS]
+            fans[i, station] = np.stack(columns, axis=-1)
+    return fans

@@ -295,7 +295,7 @@ def test_the_audit_names_rows_by_line_and_value(tmp_path, capsys):
     path.write_text("\n".join([f"{flagged[0]}flags", *flagged[1:]]))
     status, told, _ = audit()
     assert (status, set(told)) == (0, {"flagged", "no_number"})
-    assert told["flagged"] == f"1 readings bear a flag and are left out: {place(90)}: out_of_range"
+    assert told["flagged"] == f"1 readings are flagged and left out: {place(90)}: out_of_range"
 
 
 def test_rain_is_summed_to_the_row_and_levels_are_averaged():
