@@ -1,4 +1,7 @@
-"""One JSON-ready record per trained network: what it uses, and why it says what it says at the last row."""
+"""Explain a trained network: which inputs it uses, and how they contribute to the forecast from the last row.
+
+The explanation is a record of plain values that is stored with the card of the network.
+"""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -18,10 +21,12 @@ from forecasting.metrics import mae
 from forecasting.neural.forecaster import NeuralForecaster, cut_drivers, cut_motion
 from forecasting.neural.source_scale import SourceScale
 
-RECENT, EARLIER, NEIGHBOURS = "recent motion", "earlier motion", "neighbours"
+RECENT = "recent motion"
+EARLIER = "earlier motion"
+NEIGHBOURS = "neighbours"
 MOST_GROUPS = 6
+# Kinds of drivers that are merged into another kind if a network reads more than `MOST_GROUPS` groups.
 MERGED = (("outlook", "rain"), ("season", "temperature"), ("image", "water"), ("temperature", "water"))
-"""Which source is counted with which where a network reads more than six groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,67 +34,77 @@ class Batch:
     """Windows to explain."""
 
     inputs: NDArray[np.float32]  # motion of the stations, shape (N, S, W, F)
-    drivers: NDArray[np.float32] | None  # channels (N, W, C, 2), or None where the network reads none
-    unit_mm: Floats  # what one unit of the network's answer means, shape (N, S, H)
-    # mean window of each station on calibration, shape (S, W, F): what stands in for absent motion
+    drivers: NDArray[np.float32] | None  # channels, shape (N, W, C, 2); None without drivers
+    unit_mm: Floats  # unit of the output, shape (N, S, H)
+    # mean window of each station on the calibration block, shape (S, W, F); the baseline of integrated gradients
     usual: NDArray[np.float32]
-    recent: int  # rows that count as recent (7 days)
-    # fixed facts of the stations (N, S, A, 2), or None where the network reads none
+    recent: int  # newest rows that count as recent motion (7 days)
+    # properties of the stations, shape (N, S, A, 2); None without properties
     static: NDArray[np.float32] | None = None
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """What the network is asked with."""
+        """The inputs of the network."""
         parts = (self.inputs, self.drivers, self.static)
-        return tuple(torch.from_numpy(one) for one in parts if one is not None)
+        return tuple(torch.from_numpy(part) for part in parts if part is not None)
 
 
 def list_groups(forecaster: NeuralForecaster) -> tuple[str, ...]:
-    """The groups a network can look at, six at most: own motion of the last week and before, and its other sources."""
+    """Return the groups of inputs of a network, at most six.
+
+    They are the motion of the station in the last week and before, the motion of other stations, and kinds of drivers.
+    """
     recipe = forecaster.recipe
-    alone = recipe.supports is None or len(recipe.stations) < 2
-    return (RECENT, EARLIER, *(() if alone else (NEIGHBOURS,)), *sorted(set(name_kinds(forecaster))))
+    has_neighbours = recipe.supports is not None and len(recipe.stations) >= 2
+    neighbours = (NEIGHBOURS,) if has_neighbours else ()
+    return (RECENT, EARLIER, *neighbours, *sorted(set(name_kinds(forecaster))))
 
 
 def name_kinds(forecaster: NeuralForecaster) -> tuple[str, ...]:
-    """The group of each driver channel: its source; where there are too many, those of `MERGED` are told together."""
+    """Return the group of each driver channel: its kind, or a kind into which it is merged (`MERGED`)."""
     sources = forecaster.recipe.sources
     kinds = sources.kinds if sources else ()
     for kind, into in MERGED:
         if len(set(kinds)) + 3 <= MOST_GROUPS:
             break
-        kinds = tuple(into if one == kind else one for one in kinds)
+        kinds = tuple(into if channel_kind == kind else channel_kind for channel_kind in kinds)
     return kinds
 
 
 def make_batch(
     forecaster: NeuralForecaster, panel: Panel, origins: Ints, usual: NDArray[np.float32] | None = None
 ) -> Batch:
-    """Cut the windows that end at the origins.
+    """Return the windows that end at the origins.
 
-    `usual`: mean windows of calibration, shape (S, W, F); default is the mean of this batch.
+    Args:
+        usual: Mean windows of the calibration block, shape (S, W, F); default is the mean of this batch.
     """
     recipe = forecaster.recipe
     lag = scale_lag(recipe.step_s, recipe.window)
     _, floors = forecaster.on_panel(panel)
-    cut = cut_motion(recipe, panel.values, origins, floors)
-    more = [
-        one.numpy() for one in cut_drivers(recipe, panel.drivers, origins, range(len(panel.stations)), cut.scale_mm)
-    ]
-    drivers, static = (*more, None, None)[:2]
-    mean = cut.inputs.mean(axis=0) if usual is None else usual
-    return Batch(cut.inputs, drivers, cut.unit_mm, mean, lag, static)
+    motion = cut_motion(recipe, panel.values, origins, floors)
+    driver_inputs = cut_drivers(recipe, panel.drivers, origins, range(len(panel.stations)), motion.scale_mm)
+    drivers, static = (*(tensor.numpy() for tensor in driver_inputs), None, None)[:2]
+    mean = motion.inputs.mean(axis=0) if usual is None else usual
+    return Batch(motion.inputs, drivers, motion.unit_mm, mean, lag, static)
 
 
 def exchange(batch: Batch, kinds: tuple[str, ...], group: str, order: Ints, station: int | None) -> Batch:
-    """The batch with one group taken from other issue times, in the order given; all else stays."""
+    """Return the batch with one group of inputs taken from other issue times.
+
+    Args:
+        kinds: Group of each driver channel.
+        group: The group to exchange.
+        order: Number of the issue time from which each issue time gets the group, shape (N,).
+        station: Column of the station whose motion is exchanged; None for all.
+    """
     inputs = batch.inputs.copy()
-    mine = slice(None) if station is None else slice(station, station + 1)
+    columns = slice(None) if station is None else slice(station, station + 1)
     drivers = batch.drivers
     if group == RECENT:
-        inputs[:, mine, -batch.recent :] = batch.inputs[order][:, mine, -batch.recent :]
+        inputs[:, columns, -batch.recent :] = batch.inputs[order][:, columns, -batch.recent :]
     elif group == EARLIER:
-        inputs[:, mine, : -batch.recent] = batch.inputs[order][:, mine, : -batch.recent]
+        inputs[:, columns, : -batch.recent] = batch.inputs[order][:, columns, : -batch.recent]
     elif group == NEIGHBOURS and station is not None:
         others = np.arange(inputs.shape[1]) != station
         inputs[:, others] = batch.inputs[order][:, others]
@@ -101,150 +116,187 @@ def exchange(batch: Batch, kinds: tuple[str, ...], group: str, order: Ints, stat
 
 
 def correct(forecaster: NeuralForecaster, batch: Batch) -> Floats:
-    """What the network adds to the simple forecast in mm (median), shape (N, S, H)."""
+    """Return the correction of the simple forecast by the network (median), mm, shape (N, S, H)."""
     forecaster.network.eval()
     with torch.inference_mode():
-        made = forecaster.network(*batch.tensors)[..., 2].numpy().astype(np.float64)
-    return np.asarray(made * batch.unit_mm, dtype=np.float64)
+        medians = forecaster.network(*batch.tensors)[..., 2].numpy().astype(np.float64)
+    return np.asarray(medians * batch.unit_mm, dtype=np.float64)
 
 
 def permutation_importance(
     error: Callable[[str | None, Ints], Floats], groups: Sequence[str], count: int, *, repeats: int, seed: int
 ) -> dict[str, Floats]:
-    """Rise of the error when a group is exchanged between issue times, mean over repeats.
+    """Return by how much the error rises if a group is exchanged between issue times, the mean of several repeats.
 
-    Near 0: the group is not used, or another tells the same. Below 0: the forecast was better without it on these issue
-    times, which on few of them is chance. `error`: error with a group exchanged in the order given (None: nothing
-    exchanged), shape (H,).
+    A value near 0 means that the group is not used, or that another group has the same information. A value below 0
+    means that the forecast was better without it at these issue times. With few issue times this is chance.
+
+    Args:
+        error: Returns the error with a group exchanged in an order, shape (H,); without exchange for None.
+        groups: Names of the groups.
+        count: Number of issue times.
+        repeats: Number of orders.
+        seed: Seed of the orders.
     """
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(count) for _ in range(repeats)]
-    plain = error(None, np.arange(count))
-    return {
-        group: np.asarray(np.mean([error(group, order) - plain for order in orders], axis=0), dtype=np.float64)
-        for group in groups
-    }
+    error_without_exchange = error(None, np.arange(count))
+    importance = {}
+    for group in groups:
+        rises = [error(group, order) - error_without_exchange for order in orders]
+        importance[group] = np.asarray(np.mean(rises, axis=0), dtype=np.float64)
+    return importance
 
 
-NOT_A_CAUSE = "not a cause: where the network looks, not what moves the slope"
+NOT_A_CAUSE = "not a cause: what the network uses, not what moves the slope"
+# Largest number of stations of which maps are stored.
 MOST_STATIONS = 32
 
 
 def read_maps(forecaster: NeuralForecaster, batch: Batch) -> list[dict[str, Any]]:
-    """Every map of a network after one pass over a batch, means over its windows; an empty list for most networks."""
+    """Return the attention weights and graphs of a network, averaged over the windows of a batch.
+
+    Most networks have none.
+    """
     network: Any = forecaster.network.eval()
-    inputs, *more = batch.tensors
-    out: list[dict[str, Any]] = []
+    inputs, *driver_inputs = batch.tensors
+    maps: list[dict[str, Any]] = []
     with torch.inference_mode():
-        network(inputs, *more)
+        network(inputs, *driver_inputs)
         attention: Any = getattr(network, "attention", None)
         if isinstance(attention, nn.Module):
-            out.append(_map("attention over rows", attention.weights.mean(dim=0), "oldest row first"))  # type: ignore[operator]
+            maps.append(_make_map("attention over rows", attention.weights.mean(dim=0), "oldest row first"))  # type: ignore[operator]
         elif callable(attention):
-            drivers, static = (*more, None, None)[:2]
+            drivers, static = (*driver_inputs, None, None)[:2]
             rows = network.with_drivers(inputs, network.drop_sources(inputs, drivers), static)
-            looks = attention(rows.flatten(0, 1))[:, -1].mean(dim=0)
-            out.append(_map("attention of the newest patch over patches of rows", looks, "oldest first"))
+            newest = attention(rows.flatten(0, 1))[:, -1].mean(dim=0)
+            maps.append(_make_map("attention of the newest patch over patches of rows", newest, "oldest first"))
         names = ", ".join(forecaster.recipe.stations)
-        order = f"row looks at column, in the order {names}"
-        small = len(forecaster.recipe.stations) <= MOST_STATIONS
+        order = f"row uses column, in the order {names}"
+        is_small = len(forecaster.recipe.stations) <= MOST_STATIONS
         weights = getattr(network, "weights", None)
-        if isinstance(weights, Tensor) and weights.ndim == 4 and small:
-            out.append(_map("attention between stations", weights.mean(dim=(0, 1)), order))
-        learned: Any = getattr(network, "adjacency", None)
-        if callable(learned) and small:
-            out.append(_map("learned graph", learned(), order))
-        if forecaster.recipe.supports is not None and small:
-            given = torch.tensor(forecaster.recipe.supports, dtype=torch.float64).abs().sum(dim=0)
-            out.append(_map("given graphs, added", given, order))
-    return out
+        if isinstance(weights, Tensor) and weights.ndim == 4 and is_small:
+            maps.append(_make_map("attention between stations", weights.mean(dim=(0, 1)), order))
+        learned_graph: Any = getattr(network, "adjacency", None)
+        if callable(learned_graph) and is_small:
+            maps.append(_make_map("learned graph", learned_graph(), order))
+        if forecaster.recipe.supports is not None and is_small:
+            graph = torch.tensor(forecaster.recipe.supports, dtype=torch.float64).abs().sum(dim=0)
+            maps.append(_make_map("given graphs, added", graph, order))
+    return maps
 
 
-def _map(kind: str, values: Tensor, order: str) -> dict[str, Any]:
+def _make_map(kind: str, values: Tensor, order: str) -> dict[str, Any]:
     rounded = np.round(values.detach().numpy().astype(np.float64), 5).tolist()
     return {"kind": kind, "order": order, "values": rounded, "note": NOT_A_CAUSE}
 
 
+# Largest error of the sum of the parts, as a share of the difference.
 COMPLETENESS = 0.01
-NOTHING = 1e-9  # differences up to this count as none
+# Differences up to this are 0.
+NOTHING = 1e-9
+# Nodes of the integration. More are used if the error is too large.
 NODES = (16, 32, 64, 128, 256)
 
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """What each input adds on the way from the baseline to the window."""
+    """How much each input contributes to the difference between a window and a baseline.
 
-    parts: tuple[Floats, ...]  # one array per input, of its shape; they add up to `difference`
-    difference: float  # answer at the window minus answer at the baseline
-    completeness_error: float  # |sum of parts - difference| / |difference|; the absolute error where nothing differs
-    complete: bool  # whether that is below 1 %; where it is not, the parts must not be read
+    Attributes:
+        parts: One array per input, of its shape. Their sum is `difference`.
+        difference: Output at the window minus output at the baseline.
+        completeness_error: |sum of parts - difference| / |difference|; the absolute error if the difference is 0.
+        complete: Whether the error is below `COMPLETENESS`. Otherwise the parts must not be used.
+    """
+
+    parts: tuple[Floats, ...]
+    difference: float
+    completeness_error: float
+    complete: bool
 
 
 def integrate(answer: Callable[..., Tensor], inputs: Sequence[Tensor], baselines: Sequence[Tensor]) -> Attribution:
-    """Integrate the gradient by Gauss-Legendre, with more nodes until the parts add up within 1 %.
+    """Return integrated gradients by Gauss-Legendre integration (Sundararajan et al. 2017).
 
-    `answer`: takes batches (K, ...) of every input, gives (K,).
+    The number of nodes increases until the sum of the parts is within 1 % of the difference.
+
+    Args:
+        answer: Output (K,) for batches (K, ...) of every input.
+        inputs: The window.
+        baselines: The baseline of each input.
     """
     gaps = [end - start for end, start in zip(inputs, baselines, strict=True)]
     with torch.no_grad():
-        ends, starts = ([part.unsqueeze(0) for part in some] for some in (inputs, baselines))
-        difference = float(answer(*ends)[0] - answer(*starts)[0])
+        at_window = answer(*(part.unsqueeze(0) for part in inputs))[0]
+        at_baseline = answer(*(part.unsqueeze(0) for part in baselines))[0]
+        difference = float(at_window - at_baseline)
     parts: list[Tensor] = []
     error = float("inf")
     for count in NODES:
-        places, weights = np.polynomial.legendre.leggauss(count)
-        along, share = torch.from_numpy((places + 1.0) / 2.0), torch.from_numpy(weights / 2.0)
+        abscissas, node_weights = np.polynomial.legendre.leggauss(count)
+        positions = torch.from_numpy((abscissas + 1.0) / 2.0)
+        weights = torch.from_numpy(node_weights / 2.0)
         points = [
-            (start.unsqueeze(0) + along.reshape(-1, *[1] * gap.ndim) * gap).requires_grad_()
+            (start.unsqueeze(0) + positions.reshape(-1, *[1] * gap.ndim) * gap).requires_grad_()
             for start, gap in zip(baselines, gaps, strict=True)
         ]
-        slopes = torch.autograd.grad(answer(*points).sum(), points, allow_unused=True)
+        gradients = torch.autograd.grad(answer(*points).sum(), points, allow_unused=True)
         parts = [
-            torch.zeros_like(gap) if slope is None else gap * torch.tensordot(share, slope, dims=1)
-            for gap, slope in zip(gaps, slopes, strict=True)
+            torch.zeros_like(gap) if gradient is None else gap * torch.tensordot(weights, gradient, dims=1)
+            for gap, gradient in zip(gaps, gradients, strict=True)
         ]
-        missed = abs(float(sum(part.sum() for part in parts)) - difference)
-        error = missed / abs(difference) if abs(difference) > NOTHING else missed
+        absolute_error = abs(float(sum(part.sum() for part in parts)) - difference)
+        error = absolute_error / abs(difference) if abs(difference) > NOTHING else absolute_error
         if error < COMPLETENESS:
             break
     return Attribution(tuple(part.numpy() for part in parts), difference, error, error < COMPLETENESS)
 
 
 OF = "what the network adds to the simple forecast in mm (median)"
-BUDGET = 12_000  # windows that one explanation may pass through the network: a second or two for a small one
+# Windows of one explanation that the network reads, which takes a second or two for a small network.
+BUDGET = 12_000
+# Stations that are explained, issue times, and orders of the permutation.
 MOST_TARGETS = 4
 MOST_ORIGINS = 48
 REPEATS = 3
-_MASKS = slice(2, 4)  # the features that say what was observed; the others are values
+# Features that are masks of observed values.
+_MASKS = slice(2, 4)
 
 
-class Asking:
-    """One network with the windows it is asked about.
+class Explainer:
+    """Explains a network at the windows of a batch.
 
-    `targets`: columns of the stations that are explained.
+    Args:
+        targets: Columns of the stations that are explained.
     """
 
     def __init__(self, forecaster: NeuralForecaster, panel: Panel, batch: Batch, targets: list[int]) -> None:
-        self.forecaster, self.panel, self.batch, self.targets = forecaster, panel, batch, targets
+        self.forecaster = forecaster
+        self.panel = panel
+        self.batch = batch
+        self.targets = targets
         self.kinds = name_kinds(forecaster)
-        self.tied = forecaster.recipe.supports is not None
+        self.has_graph = forecaster.recipe.supports is not None
         self.groups = list_groups(forecaster)
 
-    def exchanged(self, group: str | None, order: Ints) -> Floats:
-        """The correction with one group from other issue times, shape (N, targets, H)."""
+    def correct_exchanged(self, group: str | None, order: Ints) -> Floats:
+        """Return the correction with one group from other issue times, shape (N, targets, H)."""
         if group is None:
             return correct(self.forecaster, self.batch)[:, self.targets]
-        return self._each(lambda station: exchange(self.batch, self.kinds, group, order, station))
-
-    def _each(self, change: Any) -> Floats:
-        if not self.tied:
-            return correct(self.forecaster, change(None))[:, self.targets]
-        return np.stack([correct(self.forecaster, change(s))[:, s] for s in self.targets], axis=1)
+        if not self.has_graph:
+            exchanged = exchange(self.batch, self.kinds, group, order, None)
+            return correct(self.forecaster, exchanged)[:, self.targets]
+        corrections = []
+        for station in self.targets:
+            exchanged = exchange(self.batch, self.kinds, group, order, station)
+            corrections.append(correct(self.forecaster, exchanged)[:, station])
+        return np.stack(corrections, axis=1)
 
     def gradients(self, station: int, horizon: int) -> dict[str, Any]:
-        """Integrated gradients of the newest window, by group and by row.
+        """Return integrated gradients of the newest window, by group and by row.
 
-        The way leads from the usual values, with the masks as they are: what is observed is not moved.
+        The baseline has the usual values and the same masks as the window.
         """
         network = copy.deepcopy(self.forecaster.network).double().eval()
         batch = self.batch
@@ -262,94 +314,98 @@ class Asking:
         unit = float(batch.unit_mm[-1, station, horizon])
 
         def answer(*inputs: Tensor) -> Tensor:
-            made: Tensor = network(*inputs)[:, station, horizon, 2]
-            return made * unit
+            median: Tensor = network(*inputs)[:, station, horizon, 2]
+            return median * unit
 
-        found = integrate(answer, ends, starts)
-        motion = found.parts[0].sum(axis=-1)
-        others = np.delete(motion, station, axis=0)
-        share = {RECENT: motion[station, -batch.recent :].sum(), EARLIER: motion[station, : -batch.recent].sum()}
+        attribution = integrate(answer, ends, starts)
+        motion = attribution.parts[0].sum(axis=-1)
+        by_group = {RECENT: motion[station, -batch.recent :].sum(), EARLIER: motion[station, : -batch.recent].sum()}
         if NEIGHBOURS in self.groups:
-            share[NEIGHBOURS] = others.sum()
-        rows = motion.sum(axis=0)
-        if len(found.parts) > 1:
-            channels = found.parts[1].sum(axis=-1)
-            rows = rows + channels.sum(axis=1)
-            share |= {kind: channels[:, [k == kind for k in self.kinds]].sum() for kind in sorted(set(self.kinds))}
+            by_group[NEIGHBOURS] = np.delete(motion, station, axis=0).sum()
+        by_row = motion.sum(axis=0)
+        if len(attribution.parts) > 1:
+            channels = attribution.parts[1].sum(axis=-1)
+            by_row = by_row + channels.sum(axis=1)
+            for kind in sorted(set(self.kinds)):
+                by_group[kind] = channels[:, [channel_kind == kind for channel_kind in self.kinds]].sum()
         return {
-            "difference_mm": _round(found.difference),
-            "by_group_mm": {name: _round(value) for name, value in share.items()},
-            "by_row_mm": [_round(value) for value in rows],
-            "completeness_error": float(f"{found.completeness_error:.2g}"),
-            "complete": found.complete,
+            "difference_mm": _round(attribution.difference),
+            "by_group_mm": {name: _round(value) for name, value in by_group.items()},
+            "by_row_mm": [_round(value) for value in by_row],
+            "completeness_error": float(f"{attribution.completeness_error:.2g}"),
+            "complete": attribution.complete,
         }
 
 
 def explain(forecaster: NeuralForecaster, panel: Panel, parts: Split, *, seed: int = 7) -> dict[str, Any]:
-    """The record that is stored with a model card.
+    """Return the explanation that is stored with the card of a network.
 
-    `parts`: its blocks; importance is taken on calibration, which it has not learnt from.
+    Args:
+        panel: The record of its training.
+        parts: Blocks of the record. Importance is computed on the calibration block, which the weights do not depend
+        on. seed: Seed of the permutations.
     """
     recipe = forecaster.recipe
-    read = list_drivers(recipe.sources, panel)
-    tied = recipe.supports is not None
-    wide = tied and len(panel.stations) > 4 * MOST_TARGETS
-    targets = _spread_out(np.arange(len(panel.stations)), 1 if wide else MOST_TARGETS)
-    if not tied:
-        # a network that reads each station by itself needs no other one
+    driver_list = list_drivers(recipe.sources, panel)
+    has_graph = recipe.supports is not None
+    has_many_stations = has_graph and len(panel.stations) > 4 * MOST_TARGETS
+    targets = _select_evenly(np.arange(len(panel.stations)), 1 if has_many_stations else MOST_TARGETS)
+    if not has_graph:
+        # a network that reads each station separately does not need the others
         names = tuple(panel.stations[s] for s in targets)
         drivers = panel.drivers and panel.drivers.of_stations(targets)
         panel = Panel(panel.start_s, panel.step_s, names, panel.values[:, targets], drivers=drivers)
         targets = np.arange(len(names))
     groups = list_groups(forecaster)
-    cost = len(targets) * (len(panel.stations) if tied else 1)
+    windows_of_issue = len(targets) * (len(panel.stations) if has_graph else 1)
     block = parts.calibration
     usable = block.origins[block.origins >= recipe.window - 1]
-    many = _spread_out(usable, max(8, min(4 * MOST_ORIGINS, BUDGET // (cost * REPEATS * max(1, len(groups))))))
-    columns = [int(s) for s in targets]
-    asking = Asking(forecaster, panel, make_batch(forecaster, panel, np.asarray(many)), columns)
-    base = recipe.base.predict(panel.values, np.asarray(many))[:, columns]
-    came = [block.targets(panel.values, np.asarray(many), h)[:, columns] for h in recipe.steps]
+    most_origins = min(4 * MOST_ORIGINS, BUDGET // (windows_of_issue * REPEATS * max(1, len(groups))))
+    origins = np.asarray(_select_evenly(usable, max(8, most_origins)))
+    columns = [int(column) for column in targets]
+    explainer = Explainer(forecaster, panel, make_batch(forecaster, panel, origins), columns)
+    base = recipe.base.predict(panel.values, origins)[:, columns]
+    observed = [block.targets(panel.values, origins, step)[:, columns] for step in recipe.steps]
 
     def error(group: str | None, order: Ints) -> Floats:
-        made = base + asking.exchanged(group, order)
-        return np.array([mae(came[i] - made[:, :, i]) for i in range(len(recipe.steps))])
+        forecasts = base + explainer.correct_exchanged(group, order)
+        return np.array([mae(observed[i] - forecasts[:, :, i]) for i in range(len(recipe.steps))])
 
-    rises = permutation_importance(error, groups, len(many), repeats=REPEATS, seed=seed)
-    keys = [horizon_key(h) for h in recipe.horizons_s]
+    importance = permutation_importance(error, groups, len(origins), repeats=REPEATS, seed=seed)
+    permutation_mm = {
+        horizon_key(horizon_s): {group: _round(importance[group][i]) for group in groups}
+        for i, horizon_s in enumerate(recipe.horizons_s)
+    }
     return {
         "of": OF,
         "note": f"importance is {NOT_A_CAUSE}",
-        "drivers": read,
+        "drivers": driver_list,
         "groups": list(groups),
-        "stations": [panel.stations[s] for s in columns],
-        "calibration": {
-            "issue_times": len(many),
-            "permutation_mm": {k: {g: _round(rises[g][i]) for g in groups} for i, k in enumerate(keys)},
-        },
-        "forecast": explain_forecast(forecaster, panel, panel.values.shape[0] - 1, asking.batch.usual, columns),
-        "maps": read_maps(forecaster, asking.batch),
+        "stations": [panel.stations[column] for column in columns],
+        "calibration": {"issue_times": len(origins), "permutation_mm": permutation_mm},
+        "forecast": explain_forecast(forecaster, panel, panel.values.shape[0] - 1, explainer.batch.usual, columns),
+        "maps": read_maps(forecaster, explainer.batch),
     }
 
 
 def list_drivers(sources: SourceScale | None, panel: Panel) -> list[dict[str, Any]]:
-    """What a network reads beside the movement, and the share of each that is missing in the record.
+    """Return the drivers of a network with the share of each that is missing in a record.
 
-    Of a series the share of rows, of a fixed fact (kind `station`) the share of stations.
+    It is the share of rows for a series, and the share of stations for a property of stations (kind `station`).
     """
     if sources is None:
         return []
     rows = sources.raw(panel.drivers, np.arange(panel.values.shape[0]), 1)[:, 0] if panel.drivers else None
-    first: dict[str, tuple[str, int]] = {}
+    first_channels: dict[str, tuple[str, int]] = {}
     for i, (name, kind) in enumerate(zip(sources.names, sources.kinds, strict=True)):
-        first.setdefault(find_covariate(name), (kind, i))
-    out = [
+        first_channels.setdefault(find_covariate(name), (kind, i))
+    series = [
         {"name": name, "kind": kind, "missing": 1.0 if rows is None else _round(float(np.isnan(rows[:, i]).mean()))}
-        for name, (kind, i) in first.items()
+        for name, (kind, i) in first_channels.items()
     ]
-    known = replace(sources, motion=None).place(panel.drivers, np.ones((1, len(panel.stations))))[0, ..., 1]
-    return out + [
-        {"name": name, "kind": STATION, "missing": _round(1.0 - float(known[:, i].mean()))}
+    mask = replace(sources, motion=None).place(panel.drivers, np.ones((1, len(panel.stations))))[0, ..., 1]
+    return series + [
+        {"name": name, "kind": STATION, "missing": _round(1.0 - float(mask[:, i].mean()))}
         for i, name in enumerate(sources.static)
     ]
 
@@ -357,24 +413,31 @@ def list_drivers(sources: SourceScale | None, panel: Panel) -> list[dict[str, An
 def explain_forecast(
     forecaster: NeuralForecaster, panel: Panel, origin: int, usual: NDArray[np.float32], columns: list[int]
 ) -> dict[str, Any]:
-    """Integrated gradients of the forecast from one row."""
+    """Return the correction and its integrated gradients for the forecast from one row, by station and horizon.
+
+    Args:
+        origin: The row.
+        usual: Mean windows of the calibration block, shape (S, W, F).
+        columns: Columns of the stations that are explained.
+    """
     recipe = forecaster.recipe
     batch = make_batch(forecaster, panel, np.array([origin], dtype=np.int64), usual)
-    asking = Asking(forecaster, panel, batch, columns)
-    every = correct(forecaster, batch)
-    out: dict[str, Any] = {"issued_s": panel.start_s + panel.step_s * origin, "stations": {}}
+    explainer = Explainer(forecaster, panel, batch, columns)
+    corrections = correct(forecaster, batch)
+    stations = {}
     for column in columns:
-        out["stations"][panel.stations[column]] = {
+        stations[panel.stations[column]] = {
             horizon_key(horizon_s): {
-                "correction_mm": _round(every[0, column, i]),
-                "gradients": asking.gradients(column, i),
+                "correction_mm": _round(corrections[0, column, i]),
+                "gradients": explainer.gradients(column, i),
             }
             for i, horizon_s in enumerate(recipe.horizons_s)
         }
-    return out
+    return {"issued_s": panel.start_s + panel.step_s * origin, "stations": stations}
 
 
-def _spread_out(rows: Ints, most: int) -> Ints:
+def _select_evenly(rows: Ints, most: int) -> Ints:
+    """Return at most `most` rows, evenly spaced."""
     if rows.size <= most:
         return rows
     return np.asarray(rows[np.unique(np.linspace(0, rows.size - 1, most).round().astype(np.int64))])
