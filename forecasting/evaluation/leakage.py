@@ -1,4 +1,4 @@
-"""Proves that no forecast knows the future: every value after the moment of issue is changed, and no bit may move."""
+"""Test that no forecast depends on later values: they are all changed, and no bit of the forecast may change."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,39 +24,56 @@ from forecasting.decomposition.components import (
 from forecasting.errors import NotEnoughDataError, UnknownModelError
 from forecasting.registry import COMBINED, SIMPLE_FORECASTS, describe_unknown_model, is_network
 
+# Forecasts that are compared, by kind of model.
 SIZES = {"cheap": 1000, "network": 20, "decomposition": 5}
+# Newest share of a record whose rows are moments of issue.
 TEST_SHARE = 0.3
-MOST_RUNS = 10  # of the combined forecast over the whole record
+# Runs of the combined forecast over the whole record.
+MOST_RUNS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class LeakResult:
-    """What became of one model."""
+    """The result of the test of one model.
 
-    model: str  # id, or `decomposition METHOD`
-    forecasts: int  # forecasts compared (issue time x station x horizon) that had a value
-    changed: int  # those that were not bit-equal after the future was changed: 0, or it leaks
-    refits: int  # fits repeated on a record whose rows after the fit were changed
-    refits_changed: int  # fits that came out different: 0, or it leaks
+    Attributes:
+        model: Name of the model, or `decomposition METHOD`.
+        forecasts: Compared forecasts (issue time x station x horizon) with a value.
+        changed: Forecasts of which a bit changed. The model leaks unless this is 0.
+        refits: Fits that were repeated with changed rows after the fit.
+        refits_changed: Fits that changed. The model leaks unless this is 0.
+    """
+
+    model: str
+    forecasts: int
+    changed: int
+    refits: int
+    refits_changed: int
 
     @property
     def leaks(self) -> bool:
-        """Whether anything moved."""
+        """Whether a forecast or a fit depends on later values."""
         return self.changed > 0 or self.refits_changed > 0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return asdict(self) | {"leaks": self.leaks}
 
 
 def run_leak_test(
     panel: Panel, models: Sequence[str], horizons_s: Sequence[float], *, count: int | None = None, seed: int = 7
 ) -> Iterator[LeakResult]:
-    """Test models one by one.
+    """Yield the result of each model.
 
     Args:
-        panel: The record; the last 30 % of its rows are moments of issue.
-        count: Forecasts per model; default 1,000 for cheap models, 20 for a network.
+        panel: The record. The last 30 % of its rows are moments of issue.
+        models: Names of models.
+        horizons_s: Horizons.
+        count: Forecasts per model; default 1,000, or 20 for a network.
+        seed: Seed of the changes.
+
+    Raises:
+        UnknownModelError: There is no such model.
     """
     rows = panel.values.shape[0]
     first = rows - int(rows * TEST_SHARE)
@@ -80,63 +97,73 @@ def run_decomposition_test(
     seed: int = 7,
     methods: Sequence[str] | None = None,
 ) -> Iterator[tuple[LeakResult, dict[str, Any]]]:
-    """Test decompositions: bit-equal when causal, and what the leak would have been worth.
+    """Test decompositions, and estimate how much better forecasts seem to be with a decomposition of the whole series.
 
     Args:
-        methods: Names of decompositions; all that are installed where None.
+        series: Values in mm, shape (T,).
+        steps: Horizons in rows.
+        period: Rows of the season.
+        count: Forecasts per method; default 5.
+        seed: Seed of the changes.
+        methods: Names of decompositions; None for all.
 
     Yields:
-        The result, and the root mean square errors in mm of the causal and of the whole-series forecast one horizon
-        ahead with how many of them differ: the second kind exists for this comparison alone. Beside them that of the
-        same regression on the series as it is, and how far the trend at the moments of issue moves (root mean square,
-        mm) once the rest of the series is known.
+        The result, and a comparison at the first horizon: root mean square errors in mm of the causal forecast, of the
+        forecast from a decomposition of the whole series and of the same regression without decomposition, the number
+        of different forecasts, and the root mean square difference of the trend at the moments of issue between the
+        causal decomposition and that of the whole series, mm.
+
+    Raises:
+        NotEnoughDataError: The series is too short.
     """
     wanted = SIZES["decomposition"] if count is None else count
     rows = series.size
-    first, last = rows - int(rows * TEST_SHARE), rows - 1 - min(steps)
+    first = rows - int(rows * TEST_SHARE)
+    last = rows - 1 - min(steps)
     if last <= first:
         raise NotEnoughDataError(f"{rows} rows are too few for a leak test of decompositions")
     for method in list_methods() if methods is None else methods:
         rng = np.random.default_rng(seed)
         origins = np.sort(rng.choice(np.arange(first, last + 1), min(wanted, last + 1 - first), replace=False))
         causal = forecast_parts(series, origins, steps, method=method, period=period)
-        changed = compared = 0
-        for i, t in enumerate(origins):
-            other = _disturb(series[:, None], int(t), rng)[:, 0]
-            again = forecast_parts(other, np.array([t]), steps, method=method, period=period)[0]
+        changed = 0
+        compared = 0
+        for i, origin in enumerate(origins):
+            disturbed = _disturb(series[:, None], int(origin), rng)[:, 0]
+            repeated = forecast_parts(disturbed, np.array([origin]), steps, method=method, period=period)[0]
             compared += int(np.isfinite(causal[i]).sum())
-            changed += int(not np.array_equal(causal[i], again, equal_nan=True))
+            changed += int(not np.array_equal(causal[i], repeated, equal_nan=True))
         yield (
             LeakResult(f"decomposition {method}", compared, changed, len(origins), 0),
-            _worth_of_leak(series, origins, steps, causal, method=method, period=period),
+            _compare_with_leak(series, origins, steps, causal, method=method, period=period),
         )
 
 
-def _worth_of_leak(
+def _compare_with_leak(
     series: Floats, origins: Ints, steps: Sequence[int], causal: Floats, *, method: str, period: int
 ) -> dict[str, Any]:
     whole = display_whole(series, method=method, period=period)
-    leaking = np.stack([sum_of_parts(whole, int(t), steps) for t in origins])
+    leaking = np.stack([sum_of_parts(whole, int(origin), steps) for origin in origins])
     undivided = Components(("series",), fill_forward(series)[None])
-    without = np.stack([sum_of_parts(undivided, int(t), steps) for t in origins])
+    without = np.stack([sum_of_parts(undivided, int(origin), steps) for origin in origins])
     observed = targets(series[:, None], origins, steps[0])[:, 0]
-    both = np.isfinite(observed) & np.isfinite(causal[:, 0]) & np.isfinite(leaking[:, 0])
-    rms = {
-        name: float(np.sqrt(np.mean((made[both, 0] - observed[both]) ** 2))) if both.any() else None
-        for name, made in (("causal", causal), ("whole", leaking), ("without", without))
+    is_known = np.isfinite(observed) & np.isfinite(causal[:, 0]) & np.isfinite(leaking[:, 0])
+    rmse_mm = {
+        name: float(np.sqrt(np.mean((forecasts[is_known, 0] - observed[is_known]) ** 2))) if is_known.any() else None
+        for name, forecasts in (("causal", causal), ("whole", leaking), ("without", without))
     }
-    moved = [
-        decompose(series, int(t) + 1, method=method, period=period).parts[0, -1] - whole.parts[0, t]
-        for t in origins[both]
+    trend_differences = [
+        decompose(series, int(origin) + 1, method=method, period=period).parts[0, -1] - whole.parts[0, origin]
+        for origin in origins[is_known]
     ]
     return {
         "method": method,
         "issues": int(origins.size),
-        "differ": int((causal[both, 0] != leaking[both, 0]).sum()),
-        "rmse_causal_mm": rms["causal"],
-        "rmse_whole_series_mm": rms["whole"],
-        "rmse_without_mm": rms["without"],
-        "trend_moves_mm": float(np.sqrt(np.mean(np.square(moved)))) if moved else None,
+        "differ": int((causal[is_known, 0] != leaking[is_known, 0]).sum()),
+        "rmse_causal_mm": rmse_mm["causal"],
+        "rmse_whole_series_mm": rmse_mm["whole"],
+        "rmse_without_mm": rmse_mm["without"],
+        "trend_moves_mm": float(np.sqrt(np.mean(np.square(trend_differences)))) if trend_differences else None,
     }
 
 
@@ -147,14 +174,15 @@ def _test_combined(
     rng = np.random.default_rng(seed)
     rows = panel.values.shape[0]
     before = _run_combined(name, panel, horizons_s)
-    compared = changed = 0
+    compared = 0
+    changed = 0
     for last in np.sort(rng.integers(first, rows - 1, MOST_RUNS)):
         disturbed = replace(
             panel, values=_disturb(panel.values, int(last), rng), drivers=_disturb_drivers(panel, int(last), rng)
         )
         after = _run_combined(name, disturbed, horizons_s)[first : last + 1]
         compared += int(np.isfinite(before[first : last + 1]).sum())
-        changed += _differ(before[first : last + 1], after)
+        changed += _count_changed(before[first : last + 1], after)
         if compared >= count:
             break
     return LeakResult(name, compared, changed, 0, 0)
@@ -170,33 +198,35 @@ def _run_combined(name: str, panel: Panel, horizons_s: tuple[float, ...]) -> Flo
 def _test_network(
     name: str, panel: Panel, first: int, horizons_s: tuple[float, ...], *, count: int, seed: int
 ) -> LeakResult:
-    """One short training on the rows before the first issue; weights and forecasts must not move."""
+    """Train a network for an epoch on the rows before the first issue, and compare its weights and forecasts."""
     from forecasting.neural.checkpoint import to_bytes
     from forecasting.neural.learner import Settings
     from forecasting.neural.pretrained import learn
 
     rng = np.random.default_rng(seed)
-    parts, settings = split(panel.values.shape[0], first), Settings(seed=seed, epochs=1, stride=4)
+    parts = split(panel.values.shape[0], first)
+    settings = Settings(seed=seed, epochs=1, stride=4)
     forecaster = learn(name, panel, parts, horizons_s, settings)[0].forecaster
-    other = replace(
+    disturbed = replace(
         panel, values=_disturb(panel.values, first - 1, rng), drivers=_disturb_drivers(panel, first - 1, rng)
     )
-    again = learn(name, other, parts, horizons_s, settings)[0].forecaster
+    repeated = learn(name, disturbed, parts, horizons_s, settings)[0].forecaster
     issues = max(1, -(-count // (len(panel.stations) * len(horizons_s))))
     rows = np.arange(first, panel.values.shape[0])
     origins = rng.choice(rows, min(max(issues, 2), rows.size), replace=False)
-    compared = changed = 0
-    for t in origins:
-        at = np.array([t], dtype=np.int64)
-        before = forecaster.quantiles(panel.values, at, drivers=panel.drivers)[..., 2]
-        unknown = _disturb_drivers(panel, int(t), rng)
-        after = forecaster.quantiles(_disturb(panel.values, int(t), rng), at, drivers=unknown)[..., 2]
+    compared = 0
+    changed = 0
+    for row in origins:
+        origin = np.array([row], dtype=np.int64)
+        before = forecaster.quantiles(panel.values, origin, drivers=panel.drivers)[..., 2]
+        drivers = _disturb_drivers(panel, int(row), rng)
+        after = forecaster.quantiles(_disturb(panel.values, int(row), rng), origin, drivers=drivers)[..., 2]
         compared += int(np.isfinite(before).sum())
-        changed += _differ(before, after)
-    return LeakResult(name, compared, changed, 1, int(to_bytes(forecaster, "") != to_bytes(again, "")))
+        changed += _count_changed(before, after)
+    return LeakResult(name, compared, changed, 1, int(to_bytes(forecaster, "") != to_bytes(repeated, "")))
 
 
-def _differ(before: Floats, after: Floats) -> int:
+def _count_changed(before: Floats, after: Floats) -> int:
     return int((~((before == after) | (np.isnan(before) & np.isnan(after)))).sum())
 
 
@@ -206,9 +236,9 @@ def _disturb_drivers(panel: Panel, last: int, rng: np.random.Generator) -> Drive
 
 
 def _disturb(values: Floats, last: int, rng: np.random.Generator) -> Floats:
-    """A copy whose every value after row `last` is another one; some are gaps, some gaps are values."""
-    out = values.copy()
-    future = out[last + 1 :]
+    """Return a copy with random values after row `last`. A fifth of them are gaps."""
+    disturbed = values.copy()
+    future = disturbed[last + 1 :]
     future[:] = rng.normal(0.0, 1e3, future.shape)
     future[rng.random(future.shape) < 0.2] = np.nan
-    return out
+    return disturbed

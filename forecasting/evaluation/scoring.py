@@ -1,4 +1,4 @@
-"""Turns what models answered on one test fold into scores: over all stations, station, month and stage."""
+"""Scores of models on a test fold: over all stations, by station, by month and by stage of motion."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,6 +16,7 @@ from forecasting.registry import SIMPLE_FORECASTS
 from forecasting.serving.quantiles import QUANTILES, select_interval
 
 REFERENCES = SIMPLE_FORECASTS
+# Names of attributes of `Score` in JSON, if they differ.
 _JSON_NAMES = {
     "mae_mm": "mae",
     "rmse_mm": "rmse",
@@ -29,12 +30,12 @@ _JSON_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One model's answer on the test origins of a fold at one horizon."""
+    """The forecasts of one model at the test origins of a fold, at one horizon."""
 
     model: str
     point: Floats  # median in mm, shape (N, S)
-    quantiles: Floats | None  # quantiles, shape (N, S, 5), or None where the model gives no interval
-    seconds: float  # processor time of the training or of the whole forecast
+    quantiles: Floats | None  # shape (N, S, 5); None for a model without intervals
+    seconds: float  # processor time of the training, or of all forecasts
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +47,31 @@ class Trial:
     steps: int
     stations: tuple[str, ...]
     target_s: Floats  # instants of the targets, epoch seconds, shape (N,)
-    level: Floats  # newest value known at each origin, mm, shape (N, S)
-    observed: Floats  # values at the targets, mm, NaN where unknown or outside the fold, shape (N, S)
-    best: Floats  # the best simple forecast, chosen on calibration, shape (N, S)
-    chosen: str  # its name
-    scale_mm: Floats  # mean |step| of each station before the test, the unit of MASE, shape (S,)
+    level: Floats  # newest value at each origin, mm, shape (N, S)
+    observed: Floats  # values at the targets, mm, NaN if unknown or outside the fold, shape (N, S)
+    best: Floats  # best simple forecast, chosen on the calibration block, shape (N, S)
+    chosen: str  # name of the best simple forecast
+    scale_mm: Floats  # mean |increment| of each station before the test, the unit of MASE, shape (S,)
     noise_mm: Floats  # noise of each station, shape (S,)
     answers: tuple[Answer, ...]
-    # how each station moved at the issue, a word of `STAGES` by its number, shape (N, S), or None
+    # stage of each station at the issue as a number of `STAGES`, shape (N, S); None if it is not known
     stages: Ints | None = None
 
     def at(self, rows: Ints, own: Sequence[Answer], others: Sequence[Answer]) -> "Trial":
-        """Some of its origins: of the first answers their rows, and those of others that have no more than these."""
-        few = [
-            replace(one, point=one.point[rows], quantiles=None if one.quantiles is None else one.quantiles[rows])
-            for one in own
+        """Return the trial at some of its origins.
+
+        Args:
+            rows: Numbers of the origins.
+            own: Answers at all origins.
+            others: Answers at the selected origins.
+        """
+        selected = [
+            replace(
+                answer,
+                point=answer.point[rows],
+                quantiles=None if answer.quantiles is None else answer.quantiles[rows],
+            )
+            for answer in own
         ]
         return replace(
             self,
@@ -68,65 +79,73 @@ class Trial:
             level=self.level[rows],
             observed=self.observed[rows],
             best=self.best[rows],
-            answers=(*few, *others),
+            answers=(*selected, *others),
             stages=None,
         )
 
     def common(self) -> Floats:
-        """Pairs that every model answers; one that answers under half of them stands aside. Shape (N, S), 0 or 1."""
-        known = np.isfinite(self.observed)
-        out = known.copy()
+        """Return 1 for the pairs of target and forecast that are scored, else 0, shape (N, S).
+
+        They are those with a forecast of every model. Models with a forecast for fewer than half of the targets do not
+        count.
+        """
+        is_observed = np.isfinite(self.observed)
+        is_common = is_observed.copy()
         for answer in self.answers:
-            pairs = np.isfinite(answer.point) & known
-            if pairs.sum() * 2 >= known.sum():
-                out &= pairs
-        return out.astype(np.float64)
+            has_forecast = np.isfinite(answer.point) & is_observed
+            if has_forecast.sum() * 2 >= is_observed.sum():
+                is_common &= has_forecast
+        return is_common.astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One model on one fold at one horizon. Attributes without a comment are explained in `Trial` and `Answer`."""
+    """The score of one model on one fold at one horizon. `Trial` and `Answer` explain attributes without a comment."""
 
     model: str
     station: str | None
     month: str | None
     fold: int
     horizon_s: float
-    n: int  # pairs scored: the same for every model of a fold and horizon
+    n: int  # scored pairs, the same for every model of a fold and horizon
     mae_mm: float
     rmse_mm: float
-    mase: float  # MAE in units of the station's mean |step| before the test (Hyndman and Koehler 2006)
-    mape: float  # mean |error| / |movement|, NaN where movements are too small for it to mean anything
+    mase: float  # MAE divided by the mean |increment| of the station before the test (Hyndman and Koehler 2006)
+    mape: float  # mean |error| / |movement|; NaN if the movements are too small
     bias_mm: float  # mean of forecast - observed
     skill_persistence: float  # 1 - MAE / MAE of persistence
     skill_line: float  # 1 - MAE / MAE of the straight line
     skill_best: float
-    coverage_80: float  # share inside the 80 % interval (NaN without one)
-    worst_80: float  # the same of the worst station
+    coverage_80: float  # share inside the 80 % interval; NaN without intervals
+    worst_80: float  # the same of the station with the lowest share
     coverage_95: float
     width_80: float
     winkler_80: float  # interval score, mm
     pinball: float  # mean quantile loss over the five quantiles, mm
-    dm_best: float  # Diebold-Mariano statistic against the best simple forecast (negative = better than it)
+    dm_best: float  # Diebold-Mariano statistic against the best simple forecast; negative if the model is better
     dm_p: float
     baseline: str
     seconds: float
-    stage: str | None = None  # how the station moved at the issue, `quiet`, `steady` or `rushing`, or None over all
-    # by the name of a skill the MAE that it compares with, on the same pairs
+    stage: str | None = None  # stage of motion at the issue, a word of `STAGES`; None for all stages
+    # MAE of the reference on the same pairs, by the name of the skill
     reference_mm: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """One line of the report; numbers that do not exist are None."""
-        kept = {key: value for key, value in asdict(self).items() if key != "reference_mm"}
+        """Return a line of the report. Numbers that are not known are None."""
         row: dict[str, Any] = {}
-        for key, value in kept.items():
-            is_float = isinstance(value, float)
-            row[_JSON_NAMES.get(key, key)] = value if not is_float else round(value, 6) if isfinite(value) else None
+        for key, value in asdict(self).items():
+            if key == "reference_mm":
+                continue
+            row[_JSON_NAMES.get(key, key)] = _round(value) if isinstance(value, float) else value
         return row | {"station": self.station or "all", "horizon": format_horizon(self.horizon_s)}
 
 
+def _round(value: float) -> float | None:
+    return round(value, 6) if isfinite(value) else None
+
+
 def format_horizon(horizon_s: float) -> str:
-    """A horizon as the command line writes it.
+    """Return a horizon as the command line writes it.
 
     >>> format_horizon(604800.0), format_horizon(21600.0), format_horizon(900.0)
     ('7d', '6h', '15m')
@@ -138,30 +157,40 @@ def format_horizon(horizon_s: float) -> str:
 
 
 def score_all(trial: Trial) -> list[Score]:
-    """One score per model over all stations."""
+    """Return a score of each model over all stations."""
     return list(_score(trial, slice(None), np.ones(trial.target_s.size, dtype=bool), None, None))
 
 
 def score_stations(trial: Trial) -> list[Score]:
-    """One score per model and station."""
-    every = np.ones(trial.target_s.size, dtype=bool)
-    return [s for i, name in enumerate(trial.stations) for s in _score(trial, slice(i, i + 1), every, name, None)]
+    """Return a score of each model at each station."""
+    all_rows = np.ones(trial.target_s.size, dtype=bool)
+    scores: list[Score] = []
+    for column, station in enumerate(trial.stations):
+        scores += _score(trial, slice(column, column + 1), all_rows, station, None)
+    return scores
 
 
 def score_months(trial: Trial) -> list[Score]:
-    """One score per model and month of the target, over all stations."""
-    months = np.array([datetime.fromtimestamp(t, tz=UTC).strftime("%Y-%m") for t in trial.target_s])
-    return [s for name in np.unique(months) for s in _score(trial, slice(None), months == name, None, str(name))]
+    """Return a score of each model in each month of the targets, over all stations."""
+    months = np.array([datetime.fromtimestamp(target_s, tz=UTC).strftime("%Y-%m") for target_s in trial.target_s])
+    scores: list[Score] = []
+    for month in np.unique(months):
+        scores += _score(trial, slice(None), months == month, None, str(month))
+    return scores
 
 
 def score_stages(trial: Trial) -> list[Score]:
-    """One score per model and way of moving at the issue, over all stations; none where nobody told the stages."""
-    every, stages = np.ones(trial.target_s.size, dtype=bool), trial.stages
-    if stages is None:
+    """Return a score of each model in each stage of motion at the issue, over all stations.
+
+    It is empty if the trial has no stages.
+    """
+    if trial.stages is None:
         return []
-    return [
-        s for k, name in enumerate(STAGES) for s in _score(trial, slice(None), every, None, None, name, stages == k)
-    ]
+    all_rows = np.ones(trial.target_s.size, dtype=bool)
+    scores: list[Score] = []
+    for number, stage in enumerate(STAGES):
+        scores += _score(trial, slice(None), all_rows, None, None, stage, trial.stages == number)
+    return scores
 
 
 def _score(
@@ -173,28 +202,31 @@ def _score(
     stage: str | None = None,
     cells: np.ndarray | None = None,
 ) -> Iterator[Score]:
-    """Scores of every model on some stations, rows and cells; silent where no pair is known."""
+    """Yield the scores of every model for a selection of columns, rows and cells; none without a scored pair."""
     common = trial.common()[:, columns][rows] > 0
     if cells is not None:
         common &= cells[:, columns][rows]
     if not common.any():
         return
-    observed, best = trial.observed[:, columns][rows], trial.best[:, columns][rows]
+    observed = trial.observed[:, columns][rows]
+    best = trial.best[:, columns][rows]
     points = [answer.point[:, columns][rows] for answer in trial.answers]
-    by_name = {a.model: p for a, p in zip(trial.answers, points, strict=True)}
-    of_best = np.where(common, np.abs(observed - best), np.nan)
-    moved = observed - trial.level[:, columns][rows]
+    point_by_model = {answer.model: point for answer, point in zip(trial.answers, points, strict=True)}
+    best_error = np.where(common, np.abs(observed - best), np.nan)
+    movement = observed - trial.level[:, columns][rows]
     for answer, point in zip(trial.answers, points, strict=True):
-        use = common & np.isfinite(point)
-        error = np.where(use, observed - point, np.nan)
-        own = mae(error)
+        is_scored = common & np.isfinite(point)
+        error = np.where(is_scored, observed - point, np.nan)
+        mean_error = mae(error)
         quantiles = None if answer.quantiles is None else answer.quantiles[:, columns][rows]
         references = {
-            f"skill_{key}": mae((observed - by_name[key])[use]) if key in by_name else float("nan")
-            for key in REFERENCES
-        } | {"skill_best": mae(of_best[use])}
-        statistic, p = diebold_mariano(np.abs(error), of_best, trial.steps)
-        scored = _intervals(quantiles, np.where(use, observed, np.nan))
+            f"skill_{name}": mae((observed - point_by_model[name])[is_scored])
+            if name in point_by_model
+            else float("nan")
+            for name in REFERENCES
+        } | {"skill_best": mae(best_error[is_scored])}
+        statistic, p = diebold_mariano(np.abs(error), best_error, trial.steps)
+        interval_scores = _score_intervals(quantiles, np.where(is_scored, observed, np.nan))
         yield Score(
             model=answer.model,
             station=station,
@@ -202,15 +234,15 @@ def _score(
             stage=stage,
             fold=trial.fold,
             horizon_s=trial.horizon_s,
-            n=int(use.sum()),
-            mae_mm=own,
+            n=int(is_scored.sum()),
+            mae_mm=mean_error,
             rmse_mm=rmse(error),
             mase=mae(error / trial.scale_mm[columns]),
-            mape=mape(error, moved, trial.noise_mm[columns]),
-            bias_mm=float(-error[use].mean()) if use.any() else float("nan"),
-            **{key: skill(own, value) for key, value in references.items()},
+            mape=mape(error, movement, trial.noise_mm[columns]),
+            bias_mm=float(-error[is_scored].mean()) if is_scored.any() else float("nan"),
+            **{name: skill(mean_error, reference) for name, reference in references.items()},
             reference_mm=references,
-            **scored,
+            **interval_scores,
             dm_best=statistic,
             dm_p=p,
             baseline=trial.chosen,
@@ -218,57 +250,67 @@ def _score(
         )
 
 
-def _intervals(quantiles: Floats | None, seen: Floats) -> dict[str, float]:
-    """The scores of a fan by their names in `Score`; NaN where there is none."""
+def _score_intervals(quantiles: Floats | None, observed: Floats) -> dict[str, float]:
+    """Return the scores of a fan by their names in `Score`; NaN without a fan."""
     names = ("coverage_80", "worst_80", "coverage_95", "width_80", "winkler_80", "pinball")
-    if quantiles is None or not np.isfinite(seen).any():
+    if quantiles is None or not np.isfinite(observed).any():
         return dict.fromkeys(names, float("nan"))
     low, high = select_interval(quantiles, 0.8)
-    cover, worst = coverage(low, high, seen)
-    cover_95, _ = coverage(*select_interval(quantiles, 0.95), seen)
-    width = mae(np.where(np.isfinite(seen), high - low, np.nan))
-    losses = [pinball(seen - quantiles[..., i], q) for i, q in enumerate(QUANTILES)]
-    return dict(
-        zip(names, (cover, worst, cover_95, width, winkler(low, high, seen, 0.8), float(np.mean(losses))), strict=True)
-    )
+    coverage_80, worst_80 = coverage(low, high, observed)
+    coverage_95, _ = coverage(*select_interval(quantiles, 0.95), observed)
+    losses = [pinball(observed - quantiles[..., i], level) for i, level in enumerate(QUANTILES)]
+    return {
+        "coverage_80": coverage_80,
+        "worst_80": worst_80,
+        "coverage_95": coverage_95,
+        "width_80": mae(np.where(np.isfinite(observed), high - low, np.nan)),
+        "winkler_80": winkler(low, high, observed, 0.8),
+        "pinball": float(np.mean(losses)),
+    }
 
 
 def scale_of(values: Floats) -> Floats:
-    """Mean |step| between neighbouring rows per station, the unit of MASE; NaN where nothing moved."""
-    moved = np.abs(np.diff(values, axis=0))
-    seen = np.isfinite(moved)
-    count = seen.sum(axis=0)
-    mean = np.where(seen, moved, 0.0).sum(axis=0) / np.maximum(count, 1)
+    """Return the mean |increment| of each station, the unit of MASE; NaN if it is 0."""
+    increments = np.abs(np.diff(values, axis=0))
+    is_known = np.isfinite(increments)
+    count = is_known.sum(axis=0)
+    mean = np.where(is_known, increments, 0.0).sum(axis=0) / np.maximum(count, 1)
     return np.where((count > 0) & (mean > 0), mean, np.nan)
 
 
 def pooled(scores: Sequence[Score], figure: str) -> float:
-    """A figure over folds, each counted by its pairs, so that all figures of a row speak of the same ones.
+    """Return a figure over all folds, weighted by their scored pairs.
 
-    A skill is 1 - the error of all pairs / that of the reference over the same; folds without a figure are left out.
+    A skill is 1 - MAE of all pairs / MAE of the reference on the same pairs. Folds without the figure are left out.
+
+    Args:
+        figure: Name of an attribute of `Score`.
+
+    Returns:
+        NaN if no fold has the figure, for example because the model has no forecast in a short record.
     """
-    # Scores without pairs weigh nothing. A model that never forecasts, such as climatology in a short record, has only
-    # these, and no mean.
-    found = [(s, float(getattr(s, figure))) for s in scores if s.n > 0 and np.isfinite(getattr(s, figure))]
-    if not found:
+    known = [score for score in scores if score.n > 0 and np.isfinite(getattr(score, figure))]
+    if not known:
         return float("nan")
-    if not figure.startswith("skill_"):
-        return float(np.average([value for _, value in found], weights=[s.n for s, _ in found]))
-    known = [s for s, _ in found]
-    return skill(sum(s.n * s.mae_mm for s in known), sum(s.n * s.reference_mm[figure] for s in known))
+    if figure.startswith("skill_"):
+        error = sum(score.n * score.mae_mm for score in known)
+        return skill(error, sum(score.n * score.reference_mm[figure] for score in known))
+    values = [float(getattr(score, figure)) for score in known]
+    return float(np.average(values, weights=[score.n for score in known]))
 
 
 def rows_of(origins: Ints, steps: int, start_s: float, step_s: float) -> Floats:
-    """Instants of the targets of some origins; rows of months count from the month they stand for."""
+    """Return the instants of the targets of some origins, epoch seconds; on a monthly grid, the begins of months."""
     instants: Floats = start_s + step_s * (origins + steps).astype(np.float64)
     if step_s != MONTH_S:
         return instants
-    # a grid of mean months wanders by a day or two about the first of the month
-    near = (instants + 3.0 * DAY_S).astype("datetime64[s]").astype("datetime64[M]").astype("datetime64[s]")
-    firsts = near.astype(np.float64)
-    return np.where(np.abs(firsts - instants) <= 3.0 * DAY_S, firsts, instants)
+    # The rows of a grid of mean months differ by up to two days from the begins of months.
+    months = (instants + 3.0 * DAY_S).astype("datetime64[s]").astype("datetime64[M]").astype("datetime64[s]")
+    begins = months.astype(np.float64)
+    return np.where(np.abs(begins - instants) <= 3.0 * DAY_S, begins, instants)
 
 
+# Functions that divide the scores of a trial, by the name in the command line.
 WAYS: Mapping[str, Callable[[Trial], list[Score]]] = {
     "station": score_stations,
     "month": score_months,
