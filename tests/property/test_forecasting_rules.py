@@ -97,7 +97,7 @@ def test_a_network_is_never_the_forecast(seed, networks, error_mm):
         steps = [panel.steps(horizon_s) for horizon_s in horizons_s]
         target = [np.roll(panel.values, -rows, axis=0) for rows in steps]
         medians = np.stack(target, axis=-1) + error_mm
-        return NetworkForecasts(checkpoint, medians[..., None] + NORMAL, first_row=0, drivers=())
+        return NetworkForecasts(checkpoint, medians[..., None] + NORMAL, drivers=())
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("forecasting.serving.issue.run_network", run_drawn)

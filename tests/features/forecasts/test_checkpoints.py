@@ -171,7 +171,7 @@ def run_drawn(
 ) -> NetworkForecasts:
     """Stand in for a network: it forecasts the reading of each row, 1 mm wide."""
     newest = np.repeat(panel.values[:, :, None, None], len(horizons_s), axis=2)
-    return NetworkForecasts(checkpoint, newest + NORMAL / NORMAL[-1], first_row=0, drivers=())
+    return NetworkForecasts(checkpoint, newest + NORMAL / NORMAL[-1], drivers=())
 
 
 @pytest.fixture
@@ -338,6 +338,7 @@ def test_a_checkpoint_that_failed_in_one_piece_of_a_large_site_leaves_no_rows(sl
         return [tasks.PanelForecast((made,)), tasks.PanelForecast((), failed=dict(failures))]
 
     monkeypatch.setattr("monitor.features.forecasts.issue.run_all_in_workers", answer)
+    monkeypatch.setattr("monitor.features.forecasts.issue.split_points", lambda request: [request, request])
 
     def count():
         with slope.database.read() as c:

@@ -131,7 +131,7 @@ def test_a_network_may_begin_with_the_weights_of_another_site(tmp_path):
     assert (one.card["training"]["replayed"], one.model_hash) == (1, two.model_hash)
     with pytest.raises(ForecastingError, match="lstm cannot start from the weights of gru"):
         train(other, replace(asked, model="lstm", start=first.path))
-    with pytest.raises(ForecastingError, match="replay serves networks of motion alone"):
+    with pytest.raises(ForecastingError, match="replay is for networks without drivers"):
         rain = DriverRows(("R1.rain",), ("rain",), np.ones((300, 1)))
         wet = train(replace(near, drivers=rain), replace(asked, folder=tmp_path / "wet"))
         train(other, replace(asked, start=wet.path), replay=[earlier])
@@ -158,11 +158,11 @@ def test_a_network_that_goes_on_from_itself_begins_anew_where_it_no_more_fits(tm
     rained = train(wet, on)
     assert (
         convert_reason(reason_from_json(rained.card["training"]["begun_from"]))
-        == "anew: the gru to begin with was trained with other drivers"
+        == "anew: the gru to start from was trained with other drivers"
     )
     assert train(wet, replace(on, start=rained.path)).card["training"]["begun_from"] == rained.model_hash
     dry = train(record, replace(on, start=rained.path)).card["training"]["begun_from"]
-    assert convert_reason(reason_from_json(dry)) == "anew: the gru to begin with was trained with other drivers"
+    assert convert_reason(reason_from_json(dry)) == "anew: the gru to start from was trained with other drivers"
     coarse = creeping(240, seed=1, step_s=DAY_S / 2)
     with pytest.raises(ForecastingError, match=r"reads a row every 1 d, here is one every 12 h"):
         train(coarse, replace(on, own_start=False))
