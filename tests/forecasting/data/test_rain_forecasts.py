@@ -1,4 +1,4 @@
-"""Expected rain: what was known of it at each row, that it is used, and that no later word and no fallen rain is."""
+"""Expected rain: the forecast that was known at each row is used, and later forecasts and later rain are not."""
 
 from dataclasses import replace
 
@@ -28,105 +28,110 @@ def outlook(issued, known, expected, reach_s=2 * DAY_S):
     return Outlook("R.next", reach_s, *(np.array(x, dtype=float) for x in (issued, known, expected)))
 
 
-def test_an_old_issue_that_comes_late_does_not_speak_over_a_newer_one():
-    made = lay_outlook(outlook(issued=[0.0, DAY_S], known=[2 * DAY_S, DAY_S], expected=[1.0, 7.0], reach_s=9e9), EMPTY)
-    np.testing.assert_array_equal(made.values, [np.nan, 7.0, 7.0, 7.0, 7.0, 7.0])
+def test_an_old_issue_that_arrives_late_does_not_replace_a_newer_one():
+    covariate = lay_outlook(
+        outlook(issued=[0.0, DAY_S], known=[2 * DAY_S, DAY_S], expected=[1.0, 7.0], reach_s=9e9), EMPTY
+    )
+    np.testing.assert_array_equal(covariate.values, [np.nan, 7.0, 7.0, 7.0, 7.0, 7.0])
 
 
-def test_nothing_said_is_nothing_known_and_bad_amounts_are_left_out():
+def test_rows_without_a_valid_issue_are_unknown():
     assert np.isnan(lay_outlook(outlook([], [], []), EMPTY).values).all()
     assert np.isnan(lay_outlook(outlook([0.0], [0.0], [-3.0]), EMPTY).values).all()
-    # a known instant before the issue is no prophecy
+    # an issue is not known before it is covariate
     assert np.isnan(lay_outlook(outlook([3 * DAY_S], [0.0], [4.0]), EMPTY).values[:3]).all()
     with pytest.raises(PanelError, match="reach"):
         outlook([0.0], [0.0], [1.0], reach_s=0.0)
 
 
-@given(seed=st.integers(0, 10_000), at=st.integers(0, 5), count=st.integers(1, 30))
+@given(seed=st.integers(0, 10_000), row=st.integers(0, 5), count=st.integers(1, 30))
 @settings(max_examples=25, deadline=None)
-def test_no_row_rests_on_a_word_that_came_after_it(seed, at, count):
+def test_no_row_depends_on_an_issue_that_arrived_after_it(seed, row, count):
     rng = np.random.default_rng(seed)
     issued = rng.uniform(-2, 7, count) * DAY_S
     known = issued + rng.exponential(0.5, count) * DAY_S
     first = outlook(issued, known, rng.gamma(1.0, 9.0, count))
-    after = known > at * DAY_S + 1.0
-    told = np.where(after, rng.uniform(0, 1e4, count), first.expected_mm)
+    after = known > row * DAY_S + 1.0
+    changed_amounts = np.where(after, rng.uniform(0, 1e4, count), first.expected_mm)
     later = np.where(after, known + rng.uniform(0, 2, count) * DAY_S, known)
-    other = lay_outlook(replace(first, expected_mm=told, known_s=later), EMPTY).values[: at + 1]
-    np.testing.assert_array_equal(other, lay_outlook(first, EMPTY).values[: at + 1])
+    other = lay_outlook(replace(first, expected_mm=changed_amounts, known_s=later), EMPTY).values[: row + 1]
+    np.testing.assert_array_equal(other, lay_outlook(first, EMPTY).values[: row + 1])
 
 
 @pytest.fixture(scope="module")
-def drawn():
+def simulated():
     return rain_to_come()
 
 
-def panel_of(drawn, *, fallen=None, outlooks=None):
-    """The panel as it is built from samples, so that leaks on the way there are seen too."""
-    panel, rain, expected = drawn
+def build_panel(simulated, *, fallen=None, outlooks=None):
+    """Return the panel as it is built from samples, so that leaks in building it are found too."""
+    panel, rain, expected = simulated
     measured = covariates_from_samples({"R.rain_mm": fallen or rain}, panel)
-    laid = lay_outlooks([expected if outlooks is None else outlooks], panel)
-    return replace(panel, drivers=rows_from_covariates((*measured, *laid), panel.step_s))
+    outlook_rows = lay_outlooks([expected if outlooks is None else outlooks], panel)
+    return replace(panel, drivers=rows_from_covariates((*measured, *outlook_rows), panel.step_s))
 
 
-def train(panel, **settings):
+def train(panel):
     parts = split(panel.values.shape[0])
-    return train_network("graph-gru", panel, parts, HORIZON, replace(QUICK, **settings)).forecaster
+    return train_network("graph-gru", panel, parts, HORIZON, QUICK).forecaster
 
 
 @pytest.fixture(scope="module")
-def taught(drawn):
-    return train(panel_of(drawn))
+def forecaster(simulated):
+    return train(build_panel(simulated))
 
 
-def error_of(forecaster, panel, drivers):
+def measure_error(forecaster, panel, drivers):
     parts = split(panel.values.shape[0])
-    came = parts.calibration.targets(panel.values, parts.calibration.origins, 2)
-    made = forecaster.quantiles(panel.values, parts.calibration.origins, drivers=drivers)[:, :, 0, 2]
-    return float(np.nanmean(np.abs(made - came)))
+    observed = parts.calibration.targets(panel.values, parts.calibration.origins, 2)
+    medians = forecaster.quantiles(panel.values, parts.calibration.origins, drivers=drivers)[:, :, 0, 2]
+    return float(np.nanmean(np.abs(medians - observed)))
 
 
-def test_expected_rain_is_used_and_can_be_missed(drawn, taught):
-    panel = panel_of(drawn)
-    deaf = train(replace(panel, drivers=panel.drivers.without(("outlook",))))
-    assert "outlook" not in deaf.recipe.sources.kinds
-    heard, without = error_of(taught, panel, panel.drivers), error_of(deaf, panel, panel.drivers)
-    assert heard < 0.8 * without
+def test_a_network_uses_expected_rain_and_works_without_it(simulated, forecaster):
+    panel = build_panel(simulated)
+    without_outlook = train(replace(panel, drivers=panel.drivers.without(("outlook",))))
+    assert "outlook" not in without_outlook.recipe.sources.kinds
+    error_with = measure_error(forecaster, panel, panel.drivers)
+    error_without = measure_error(without_outlook, panel, panel.drivers)
+    assert error_with < 0.8 * error_without
     silent = panel.drivers.without(("outlook",))
-    masked = error_of(taught, panel, silent)
+    masked = measure_error(forecaster, panel, silent)
     assert np.isfinite(masked)
-    assert masked > heard
-    never = panel_of(drawn, outlooks=outlook([], [], []))
-    assert error_of(taught, never, never.drivers) == masked, "no word is the same as no source"
-    assert "outlook" in list_groups(taught)
+    assert masked > error_with
+    never = build_panel(simulated, outlooks=outlook([], [], []))
+    assert measure_error(forecaster, never, never.drivers) == masked, "a source without forecasts is like no source"
+    assert "outlook" in list_groups(forecaster)
     kinds = ("rain", "water", "image", "outlook")
-    crowded = replace(taught, recipe=replace(taught.recipe, sources=replace(taught.recipe.sources, kinds=kinds)))
+    crowded = replace(
+        forecaster, recipe=replace(forecaster.recipe, sources=replace(forecaster.recipe.sources, kinds=kinds))
+    )
     assert name_kinds(crowded) == ("rain", "water", "image", "rain"), "six groups at most"
 
 
-def test_neither_rain_that_falls_later_nor_later_words_change_a_forecast(drawn, taught):
-    panel, (times, fallen), expected = drawn
+def test_neither_later_rain_nor_later_issues_change_a_forecast(simulated, forecaster):
+    panel, (times, fallen), expected = simulated
     t = 250
-    before = taught.quantiles(panel.values, np.array([t]), drivers=panel_of(drawn).drivers)
+    before = forecaster.quantiles(panel.values, np.array([t]), drivers=build_panel(simulated).drivers)
     late = times > panel.times_s[t] + 1.0
-    wetter = panel_of(drawn, fallen=(times, np.where(late, 1e4, fallen)))
-    np.testing.assert_array_equal(before, taught.quantiles(panel.values, np.array([t]), drivers=wetter.drivers))
+    wetter = build_panel(simulated, fallen=(times, np.where(late, 1e4, fallen)))
+    np.testing.assert_array_equal(before, forecaster.quantiles(panel.values, np.array([t]), drivers=wetter.drivers))
     unread = expected.known_s > panel.times_s[t]
     assert unread.any()
     changed = replace(expected, expected_mm=np.where(unread, 500.0, expected.expected_mm))
-    other = panel_of(drawn, outlooks=changed)
-    np.testing.assert_array_equal(before, taught.quantiles(panel.values, np.array([t]), drivers=other.drivers))
+    other = build_panel(simulated, outlooks=changed)
+    np.testing.assert_array_equal(before, forecaster.quantiles(panel.values, np.array([t]), drivers=other.drivers))
     newest = int(np.flatnonzero(~unread)[np.argmax(expected.issued_s[~unread])])
-    told = expected.expected_mm.copy()
-    told[newest] += 60.0
-    other = panel_of(drawn, outlooks=replace(expected, expected_mm=told))
-    assert np.abs(before - taught.quantiles(panel.values, np.array([t]), drivers=other.drivers)).max() > 1e-3
-    (result,) = run_leak_test(panel_of(drawn), ["graph-gru"], HORIZON, count=20)
+    changed_amounts = expected.expected_mm.copy()
+    changed_amounts[newest] += 60.0
+    other = build_panel(simulated, outlooks=replace(expected, expected_mm=changed_amounts))
+    assert np.abs(before - forecaster.quantiles(panel.values, np.array([t]), drivers=other.drivers)).max() > 1e-3
+    (result,) = run_leak_test(build_panel(simulated), ["graph-gru"], HORIZON, count=20)
     assert result.forecasts >= 20
     assert not result.leaks
 
 
-def test_a_file_says_by_the_name_of_a_quantity_what_is_expected(tmp_path):
+def test_expected_rain_is_recognised_by_the_name_of_its_quantity(tmp_path):
     assert find_reach_s("R1.rain_next_0h") is None
     measured, outlooks = outlooks_from_samples({"R.rain_mm": ([0.0], [1.0]), "R.rain_next_2d_mm": ([0.0], [1.0])})
     assert list(measured) == ["R.rain_mm"]

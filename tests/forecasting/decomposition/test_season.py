@@ -1,4 +1,4 @@
-"""Trend, season and remainder: found where two years are known, refused with the reason where not."""
+"""Split of a series into trend, season and remainder, and the reasons why there is none."""
 
 import numpy as np
 import pytest
@@ -16,26 +16,31 @@ def wave(times_s):
     return 3.0 * np.cos(2 * np.pi * times_s / (365.25 * DAY_S))
 
 
-def test_parts_add_up_and_are_those_that_were_drawn():
-    drawn = 0.5 * np.arange(60), wave(MIDDLES), np.random.default_rng(1).normal(0.0, 0.2, 60)
-    made = split_season(MIDDLES.tolist(), sum(drawn).tolist())
-    assert (made.grid, made.period_rows, made.rows, made.reason) == ("month", 12, 60, None)
-    parts = np.array([made.trend, made.season, made.remainder])
-    np.testing.assert_allclose(parts.sum(axis=0), made.value, atol=1e-9)
-    assert np.abs(parts[1] - drawn[1]).max() < 0.5
-    assert np.abs(parts[0] - drawn[0]).max() < 0.5
-    assert made.season_range == pytest.approx(6.0, rel=0.1)
-    assert made.season_strength > 0.95
-    assert made.method == made.parameters["method"] == "STL"
-    assert (made.day_parts, made.day_range, made.day_strength, made.parameters["robust"]) == ((), None, None, "True")
-    assert made.parameters["statsmodels"]
+def test_parts_add_up_and_equal_the_simulated_ones():
+    simulated = 0.5 * np.arange(60), wave(MIDDLES), np.random.default_rng(1).normal(0.0, 0.2, 60)
+    split = split_season(MIDDLES.tolist(), sum(simulated).tolist())
+    assert (split.grid, split.period_rows, split.rows, split.reason) == ("month", 12, 60, None)
+    parts = np.array([split.trend, split.season, split.remainder])
+    np.testing.assert_allclose(parts.sum(axis=0), split.value, atol=1e-9)
+    assert np.abs(parts[1] - simulated[1]).max() < 0.5
+    assert np.abs(parts[0] - simulated[0]).max() < 0.5
+    assert split.season_range == pytest.approx(6.0, rel=0.1)
+    assert split.season_strength > 0.95
+    assert split.method == split.parameters["method"] == "STL"
+    assert (split.day_parts, split.day_range, split.day_strength, split.parameters["robust"]) == (
+        (),
+        None,
+        None,
+        "True",
+    )
+    assert split.parameters["statsmodels"]
 
 
 def test_a_daily_series_with_gaps_is_split_on_days():
     times = np.arange(800.0)[np.random.default_rng(2).random(800) > 0.1] * DAY_S + 3600.0
-    made = split_season(times.tolist(), wave(times).tolist())
-    assert (made.grid, made.period_rows, made.reason, len(made.at_s)) == ("day", 365, None, times.size)
-    assert (made.at_s[0] % DAY_S, made.season_range) == (0.0, pytest.approx(6.0, rel=0.15))
+    split = split_season(times.tolist(), wave(times).tolist())
+    assert (split.grid, split.period_rows, split.reason, len(split.at_s)) == ("day", 365, None, times.size)
+    assert (split.at_s[0] % DAY_S, split.season_range) == (0.0, pytest.approx(6.0, rel=0.15))
 
 
 @pytest.mark.parametrize(
@@ -48,44 +53,55 @@ def test_a_daily_series_with_gaps_is_split_on_days():
         (np.empty(0), Reason("season.no_readings")),
     ],
 )
-def test_what_cannot_be_told_is_not_invented(times, reason):
-    made = split_season(times.tolist(), wave(times).tolist())
-    assert (made.reason, made.value, made.season, made.season_strength, made.parameters) == (reason, (), (), None, {})
+def test_a_record_without_two_full_years_has_no_season(times, reason):
+    split = split_season(times.tolist(), wave(times).tolist())
+    assert (split.reason, split.value, split.season, split.season_strength, split.parameters) == (
+        reason,
+        (),
+        (),
+        None,
+        {},
+    )
 
 
 def test_two_full_years_are_enough():
     assert split_season(MIDDLES[:24].tolist(), wave(MIDDLES[:24]).tolist()).season_range > 3.0
 
 
-def test_a_series_that_stands_still_has_no_season():
-    made = split_season(MIDDLES.tolist(), [4.2] * 60)
-    assert made.season_range == pytest.approx(0.0, abs=1e-9)
-    assert made.season_strength < 1e-3 or made.season_range < 1e-9
+def test_a_constant_series_has_no_season():
+    split = split_season(MIDDLES.tolist(), [4.2] * 60)
+    assert split.season_range == pytest.approx(0.0, abs=1e-9)
+    assert split.season_strength < 1e-3 or split.season_range < 1e-9
 
 
-def test_noise_alone_is_no_season_and_the_remainder_of_every_year_holds_it():
+def test_noise_is_remainder_and_not_season():
     noise = np.random.default_rng(3).normal(0.0, 1.0, 4 * 365)
-    made = split_season((np.arange(noise.size) * DAY_S).tolist(), noise.tolist())
-    assert made.season_strength < 0.1
-    years = np.array(made.remainder).reshape(4, 365).std(axis=1)
-    assert years.min() > 0.7, "no year is taken for season"
+    split = split_season((np.arange(noise.size) * DAY_S).tolist(), noise.tolist())
+    assert split.season_strength < 0.1
+    years = np.array(split.remainder).reshape(4, 365).std(axis=1)
+    assert years.min() > 0.7, "the season contains the noise of no year"
 
 
 def test_hours_have_a_season_of_the_day_and_one_of_the_year():
     times = np.arange(2.2 * 365 * 24.0) * 3600.0 + 1.7e9 // DAY_S * DAY_S
     values = 0.01 * (times - times[0]) / DAY_S + wave(times) + np.sin(2 * np.pi * times / DAY_S)
     values += np.random.default_rng(4).normal(0.0, 0.3, times.size)
-    kept = np.random.default_rng(5).random(times.size) > 0.05
-    made = split_season(times[kept].tolist(), values[kept].tolist())
-    assert (made.method, made.grid, made.period_rows, made.parameters["periods"]) == ("MSTL", "day", 365, "(8, 2922)")
-    parts = np.array([made.trend, made.season, made.remainder])
-    np.testing.assert_allclose(parts.sum(axis=0), made.value, atol=1e-9)
-    assert made.season_range == pytest.approx(6.0, rel=0.15)
-    usual = np.sin(2 * np.pi * (np.arange(PARTS) + 1 / 3) / PARTS)  # of the hours 0, 1, 2
-    assert np.abs(np.array(made.day_parts) - usual).max() < 0.1
-    assert made.day_range == pytest.approx(np.ptp(usual), rel=0.1)
-    assert made.day_strength > 0.9
-    assert np.std(made.remainder) < 0.3, "what the day does is no remainder"
+    is_kept = np.random.default_rng(5).random(times.size) > 0.05
+    split = split_season(times[is_kept].tolist(), values[is_kept].tolist())
+    assert (split.method, split.grid, split.period_rows, split.parameters["periods"]) == (
+        "MSTL",
+        "day",
+        365,
+        "(8, 2922)",
+    )
+    parts = np.array([split.trend, split.season, split.remainder])
+    np.testing.assert_allclose(parts.sum(axis=0), split.value, atol=1e-9)
+    assert split.season_range == pytest.approx(6.0, rel=0.15)
+    day_season = np.sin(2 * np.pi * (np.arange(PARTS) + 1 / 3) / PARTS)  # of the hours 0, 1, 2
+    assert np.abs(np.array(split.day_parts) - day_season).max() < 0.1
+    assert split.day_range == pytest.approx(np.ptp(day_season), rel=0.1)
+    assert split.day_strength > 0.9
+    assert np.std(split.remainder) < 0.3, "the remainder does not contain the season of the day"
 
 
 @pytest.mark.parametrize(
@@ -96,8 +112,8 @@ def test_hours_have_a_season_of_the_day_and_one_of_the_year():
         (800, 3 * 3600.0, 120, "", Reason("season.gap.day", {"n": 120, "most": 91})),
     ],
 )
-def test_one_season_or_none_where_two_cannot_be_told(days, step_s, gap, method, reason):
-    at = np.arange(days * DAY_S / step_s) * step_s
-    at = at[(at < 300 * DAY_S) | (at >= (300 + gap) * DAY_S)]
-    made = split_season(at.tolist(), wave(at).tolist())
-    assert (made.method, made.reason, made.day_parts) == (method, reason, ())
+def test_a_series_has_one_season_or_none_if_two_cannot_be_separated(days, step_s, gap, method, reason):
+    times_s = np.arange(days * DAY_S / step_s) * step_s
+    times_s = times_s[(times_s < 300 * DAY_S) | (times_s >= (300 + gap) * DAY_S)]
+    split = split_season(times_s.tolist(), wave(times_s).tolist())
+    assert (split.method, split.reason, split.day_parts) == (method, reason, ())

@@ -1,4 +1,4 @@
-"""Explanations add up, find what a toy model uses, repeat bit for bit, and say that they are no cause."""
+"""Explanations add up, find the inputs that a model uses, and are the same for the same network."""
 
 import json
 from dataclasses import replace
@@ -21,16 +21,16 @@ QUICK = Settings(epochs=5, learning_rate=1e-2, batch=16, dropout=0.0, window=14,
 
 
 @pytest.fixture(scope="module")
-def taught():
+def forecaster():
     return train_network("graph-gru", PANEL, PARTS, HORIZONS, QUICK).forecaster
 
 
 @pytest.fixture(scope="module")
-def told(taught):
-    return record.explain(taught, PANEL, PARTS)
+def explanation(forecaster):
+    return record.explain(forecaster, PANEL, PARTS)
 
 
-def test_permutation_finds_what_a_toy_model_uses():
+def test_permutation_importance_finds_the_input_that_is_used():
     rng = np.random.default_rng(1)
     used, idle = rng.normal(size=200), rng.normal(size=200)
 
@@ -39,11 +39,11 @@ def test_permutation_finds_what_a_toy_model_uses():
         _ = idle[order]
         return np.array([np.abs(2.0 * x - 2.0 * used).mean()])
 
-    made = record.permutation_importance(error, ["used", "idle"], 200, repeats=3, seed=4)
-    assert made["idle"][0] == 0.0
-    assert made["used"][0] == pytest.approx(2.0 * np.mean(np.abs(used[:, None] - used)), rel=0.1)
-    again = record.permutation_importance(error, ["idle", "used"], 200, repeats=3, seed=4)
-    assert again["used"] == made["used"], "each group sees the same orders"
+    importance = record.permutation_importance(error, ["used", "idle"], 200, repeats=3, seed=4)
+    assert importance["idle"][0] == 0.0
+    assert importance["used"][0] == pytest.approx(2.0 * np.mean(np.abs(used[:, None] - used)), rel=0.1)
+    reordered = record.permutation_importance(error, ["idle", "used"], 200, repeats=3, seed=4)
+    assert reordered["used"] == importance["used"], "each group has the same orders"
 
 
 def test_integrated_gradients_of_known_functions():
@@ -53,39 +53,39 @@ def test_integrated_gradients_of_known_functions():
     assert linear.complete
     product = record.integrate(lambda v: v[:, 0] * v[:, 1], [x], [start])
     np.testing.assert_allclose(product.parts[0], [1.0, 1.0])
-    still = record.integrate(lambda v: v.sum(dim=1), [x], [x])
-    assert still.difference == 0.0
-    assert still.complete
-    # a jump cannot be integrated: it is said, not hidden
+    no_difference = record.integrate(lambda v: v.sum(dim=1), [x], [x])
+    assert no_difference.difference == 0.0
+    assert no_difference.complete
+    # a jump cannot be integrated, so the result is marked as incomplete
     jump = record.integrate(lambda v: (v[:, 0] > 0.001).double() + 0.0 * v.sum(dim=1), [x], [start])
     assert not jump.complete
     assert jump.completeness_error > record.COMPLETENESS
 
 
-def test_the_record_adds_up_and_speaks_of_every_group(taught, told):
-    assert record.list_groups(taught) == ("recent motion", "earlier motion", "neighbours", "rain", "water")
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
-    for station, by_horizon in told["forecast"]["stations"].items():
+def test_gradients_add_up_by_group_and_by_row(forecaster, explanation):
+    assert record.list_groups(forecaster) == ("recent motion", "earlier motion", "neighbours", "rain", "water")
+    assert json.loads(json.dumps(explanation, allow_nan=False)) == explanation
+    for station, by_horizon in explanation["forecast"]["stations"].items():
         column = PANEL.stations.index(station)
-        served = taught.quantiles(PANEL.values, np.array([459]), drivers=PANEL.drivers)[0, column, :, 2]
-        base = taught.recipe.base.predict(PANEL.values, np.array([459]))[0, column]
-        for i, one in enumerate(by_horizon.values()):
-            assert one["correction_mm"] == pytest.approx(served[i] - base[i], abs=2e-3)
-            inner = one["gradients"]
-            assert inner["complete"]
-            assert inner["completeness_error"] < record.COMPLETENESS
-            slack = record.COMPLETENESS * abs(inner["difference_mm"]) + 1e-4
-            assert sum(inner["by_group_mm"].values()) == pytest.approx(inner["difference_mm"], abs=slack)
-            assert sum(inner["by_row_mm"]) == pytest.approx(sum(inner["by_group_mm"].values()), abs=1e-3)
+        served = forecaster.quantiles(PANEL.values, np.array([459]), drivers=PANEL.drivers)[0, column, :, 2]
+        base = forecaster.recipe.base.predict(PANEL.values, np.array([459]))[0, column]
+        for i, answer in enumerate(by_horizon.values()):
+            assert answer["correction_mm"] == pytest.approx(served[i] - base[i], abs=2e-3)
+            gradients = answer["gradients"]
+            assert gradients["complete"]
+            assert gradients["completeness_error"] < record.COMPLETENESS
+            tolerance = record.COMPLETENESS * abs(gradients["difference_mm"]) + 1e-4
+            assert sum(gradients["by_group_mm"].values()) == pytest.approx(gradients["difference_mm"], abs=tolerance)
+            assert sum(gradients["by_row_mm"]) == pytest.approx(sum(gradients["by_group_mm"].values()), abs=1e-3)
 
 
-def test_rain_matters_where_the_slope_moves_by_rain(told):
-    worth = told["calibration"]["permutation_mm"][str(int(HORIZONS[1]))]
-    assert max(worth, key=worth.get) == "rain", worth
+def test_rain_is_important_if_rain_drives_the_slope(explanation):
+    importance = explanation["calibration"]["permutation_mm"][str(int(HORIZONS[1]))]
+    assert max(importance, key=importance.get) == "rain", importance
 
 
-def test_the_same_network_gives_the_same_record(taught, told):
-    assert record.explain(taught, PANEL, PARTS) == told
+def test_the_same_network_has_the_same_explanation(forecaster, explanation):
+    assert record.explain(forecaster, PANEL, PARTS) == explanation
 
 
 def list_maps(model):
@@ -105,12 +105,12 @@ def list_maps(model):
 
 
 @pytest.mark.parametrize(("model", "maps"), [("gru", set()), ("graph-gru", {"given graphs, added"})])
-def test_every_map_says_that_it_is_no_cause(model, maps):
+def test_every_map_has_the_note_that_it_is_no_cause(model, maps):
     assert list_maps(model) == maps
 
 
-def test_a_gap_is_explained_without_invention(taught):
+def test_a_station_with_a_gap_is_explained(forecaster):
     values = PANEL.values.copy()
     values[-30:, 1] = np.nan
-    made = record.explain(taught, replace(PANEL, values=values), PARTS)["forecast"]["stations"]["B"]
-    assert made[str(int(HORIZONS[0]))]["gradients"]["by_group_mm"]["recent motion"] is not None
+    stations = record.explain(forecaster, replace(PANEL, values=values), PARTS)["forecast"]["stations"]["B"]
+    assert stations[str(int(HORIZONS[0]))]["gradients"]["by_group_mm"]["recent motion"] is not None

@@ -1,4 +1,4 @@
-"""Rain, water, strength and shaking by numbers that were worked out by hand."""
+"""Rain, pore pressure, strength and earthquakes: results that were calculated by hand."""
 
 import itertools
 from math import cos, erfc, exp, log, pi, radians, sqrt
@@ -31,20 +31,20 @@ H, DAY = 3600.0, 86400.0
 def test_antecedent_index_by_hand():
     # 20 mm today, 10 mm two days ago, k = 0.9: 20 + 10 * 0.81
     assert antecedent_index([0.0, 2 * DAY], [10.0, 20.0], 2 * DAY, 0.9) == pytest.approx(28.1)
-    assert antecedent_index([0.0, 3 * DAY], [10.0, 20.0], 2 * DAY, 0.9) == pytest.approx(8.1), "later rain is not known"
+    assert antecedent_index([0.0, 3 * DAY], [10.0, 20.0], 2 * DAY, 0.9) == pytest.approx(8.1), "later rain is ignored"
 
 
-def test_a_gap_in_the_data_does_not_end_an_event_and_a_dry_spell_does():
+def test_dry_time_ends_an_event_and_missing_data_does_not():
     hours = [H * i for i in range(10)]
     wet_then_dry = [0, 3, 0, 0, 0, 0, 0, 0, 0, 0]
     assert event_span_s(hours, wet_then_dry, H, "interval_end", 6 * H) == 0.0
     missing = [t for i, t in enumerate(hours) if i not in {3, 4, 5}]
     amounts = [a for i, a in enumerate(wet_then_dry) if i not in {3, 4, 5}]
     assert event_span_s(missing, amounts, H, "interval_end", 6 * H) == 9 * H
-    # between two tips it is dry; 5 h apart is less than the gap of 6 h, 7 h is more
+    # the time between two tips is dry: 5 h are shorter than the gap of 6 h, and 7 h are longer
     assert event_span_s([0.0, 5 * H], [0.2, 0.2], 60.0, "event", 6 * H) == 5 * H + 60.0
     assert event_span_s([0.0, 7 * H], [0.2, 0.2], 60.0, "event", 6 * H) == 60.0
-    # a counter that spoke after 7 h of silence measured all of it: dry
+    # the first reading of a counter after 7 h measures all of them as dry
     assert event_span_s([0.0, H, 8 * H], [0.0, 2.0, 0.0], H, "counter", 6 * H) == 0.0
 
 
@@ -61,10 +61,10 @@ def test_gumbel_by_moments_of_ten_years():
     # b0 = 51.7; b1 = sum(i x) / 90 = 2791 / 90; scale = (2 b1 - b0) / ln 2; location = b0 - 0.5772 scale
     assert sum(i * x for i, x in enumerate(maxima)) == 2791.0
     scale = (2 * 2791 / 90 - 51.7) / log(2)
-    found = fit_extremes(maxima, "gumbel")
-    assert (found.scale, found.location) == (pytest.approx(scale), pytest.approx(51.7 - 0.5772156649 * scale))
-    assert found.depth(10.0) == pytest.approx(found.location - scale * log(-log(0.9)))
-    assert found.return_years(found.depth(7.0)) == pytest.approx(7.0)
+    fitted = fit_extremes(maxima, "gumbel")
+    assert (fitted.scale, fitted.location) == (pytest.approx(scale), pytest.approx(51.7 - 0.5772156649 * scale))
+    assert fitted.depth(10.0) == pytest.approx(fitted.location - scale * log(-log(0.9)))
+    assert fitted.return_years(fitted.depth(7.0)) == pytest.approx(7.0)
 
 
 def test_short_records_and_far_return_periods_are_refused():
@@ -83,11 +83,11 @@ def test_short_records_and_far_return_periods_are_refused():
         fit_extremes([50.0] * 12, "gumbel")
 
 
-def test_given_quantiles_are_met_exactly_and_joined_between():
-    known = [(2.0, 50.0), (10.0, 80.0), (50.0, 105.0)]
-    assert [join_quantiles(known, t) for t, _ in known] == pytest.approx([50.0, 80.0, 105.0])
-    assert years_of_depth(known, join_quantiles(known, 5.0)) == pytest.approx(5.0)
-    assert years_of_depth(known, 200.0) is None
+def test_given_quantiles_are_exact_and_interpolated_between():
+    quantiles = [(2.0, 50.0), (10.0, 80.0), (50.0, 105.0)]
+    assert [join_quantiles(quantiles, t) for t, _ in quantiles] == pytest.approx([50.0, 80.0, 105.0])
+    assert years_of_depth(quantiles, join_quantiles(quantiles, 5.0)) == pytest.approx(5.0)
+    assert years_of_depth(quantiles, 200.0) is None
 
 
 SLOPE = InfiniteSlope(30.0, 2.0, 5.0, 30.0, 20.0)
@@ -99,14 +99,14 @@ def test_factor_of_safety_by_hand():
     # water at the ground: u = 9.81 * 2 * 0.75 = 14.715 kPa
     assert pressure_below_table(2.0, 0.0, 30.0) == pytest.approx(14.715)
     assert factor_of_safety(SLOPE, 14.715) == pytest.approx((5 + 15.285 * 0.5773502692) / 17.3205080757)
-    assert factor_of_safety(SLOPE, 1000.0) == pytest.approx(5 / 17.3205080757), "no friction is left, none is negative"
+    assert factor_of_safety(SLOPE, 1000.0) == pytest.approx(5 / 17.3205080757), "the frictional part is 0, not negative"
 
 
 def test_uncertain_cohesion_gives_the_range_by_hand():
-    found = compute_safety(InfiniteSlope(30.0, 2.0, 5.0, 30.0, 20.0, cohesion_sd_kpa=2.0), 0.0)
-    assert found.sd == pytest.approx(2.0 / 17.3205080757)
-    assert found.low < found.best < found.high
-    assert found.best - found.low == pytest.approx(1.645 * found.sd, rel=0.15)
+    safety = compute_safety(InfiniteSlope(30.0, 2.0, 5.0, 30.0, 20.0, cohesion_sd_kpa=2.0), 0.0)
+    assert safety.sd == pytest.approx(2.0 / 17.3205080757)
+    assert safety.low < safety.best < safety.high
+    assert safety.best - safety.low == pytest.approx(1.645 * safety.sd, rel=0.15)
     assert (compute_safety(SLOPE, 0.0).below_one, compute_safety(SLOPE, 1000.0).below_one) == (0.0, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""Learning a rain threshold: events by hand, a known threshold found again, honest refusals, and the command."""
+"""Learning a rain threshold: events, a known threshold, refusals, and the command."""
 
 import itertools
 import json
@@ -30,15 +30,15 @@ DAY = 86400.0
 START = datetime(2018, 1, 1, tzinfo=UTC).timestamp()
 
 
-def test_an_event_begins_once_and_what_follows_is_left_out():
+def test_instants_after_an_onset_are_left_out():
     rates = [0, 0, 5, 6, 0, 5, 0, 0, 0, 0, 5]
-    found = find_events([i * DAY for i in range(11)], rates, 1.0, 2.5 * DAY)
-    assert found.event == (False, False, True, None, None, None, None, None, False, False, True)
+    samples = find_events([i * DAY for i in range(11)], rates, 1.0, 2.5 * DAY)
+    assert samples.event == (False, False, True, None, None, None, None, None, False, False, True)
     moving = find_events([0.0, DAY], [5.0, 0.0], 1.0, 0.5 * DAY)
-    assert moving.event == (None, False), "when it began nobody knows"
+    assert moving.event == (None, False), "the onset is before the record"
 
 
-def test_the_predictor_is_the_largest_sum_of_the_lag_and_knows_no_future():
+def test_the_predictor_is_the_largest_sum_within_the_lag_and_uses_no_later_rain():
     days = [i * DAY for i in range(8)]
     rain = [0.0, 10.0, 20.0, 0.0, 0.0, 0.0, 50.0, 0.0]
     two_days = predict_rain(days, rain, DAY, days, 2 * DAY, 3 * DAY)
@@ -78,29 +78,31 @@ def history(years=6, seed=1, chance_event=1.0):
     return days, rain, moved
 
 
-def test_a_known_threshold_is_found_again_and_holds_in_years_left_out():
+def test_a_known_threshold_is_learned_and_has_skill_in_years_left_out():
     days, rain, moved = history()
     rates = [b - a for a, b in itertools.pairwise(moved)]
     samples = find_events(days[:-1], rates, 5.0, 5 * DAY)
-    found = learn_threshold(days, rain, DAY, samples, [DAY, 2 * DAY, 5 * DAY], [DAY, 3 * DAY])
-    assert (found.window_s, found.lag_s, found.score.over_mm) == (2 * DAY, DAY, pytest.approx(60.0, abs=8.0))
-    assert found.score.skill > 0.95
-    assert found.cross.skill > 0.9
-    assert found.area > 0.97
-    assert len(found.events_s) >= 10
-    assert all(a.over_mm > b.over_mm and a.hits <= b.hits for a, b in zip(found.table, found.table[1:], strict=False))
+    learned = learn_threshold(days, rain, DAY, samples, [DAY, 2 * DAY, 5 * DAY], [DAY, 3 * DAY])
+    assert (learned.window_s, learned.lag_s, learned.score.over_mm) == (2 * DAY, DAY, pytest.approx(60.0, abs=8.0))
+    assert learned.score.skill > 0.95
+    assert learned.cross.skill > 0.9
+    assert learned.area > 0.97
+    assert len(learned.events_s) >= 10
+    assert all(
+        a.over_mm > b.over_mm and a.hits <= b.hits for a, b in zip(learned.table, learned.table[1:], strict=False)
+    )
 
 
 def test_rain_that_does_not_matter_has_no_skill_in_years_left_out():
     days, rain, _ = history()
     chance = random.Random(5)
     labels = tuple(chance.random() < 0.01 for _ in days)
-    found = learn_threshold(days, rain, DAY, Samples(tuple(days), labels), [DAY, 5 * DAY], [DAY, 3 * DAY])
-    assert found.score.skill > found.cross.skill
-    assert found.cross.skill < 0.35
+    learned = learn_threshold(days, rain, DAY, Samples(tuple(days), labels), [DAY, 5 * DAY], [DAY, 3 * DAY])
+    assert learned.score.skill > learned.cross.skill
+    assert learned.cross.skill < 0.35
 
 
-def test_too_few_events_and_one_year_alone_are_refused():
+def test_too_few_events_and_events_in_one_year_are_refused():
     days, rain, moved = history(years=6)
     rates = [b - a for a, b in itertools.pairwise(moved)]
     with pytest.raises(TooFewEventsError, match="at least 50"):
@@ -125,51 +127,53 @@ def write(path, days, rain, moved, quantity="rain_mm"):
     return ["sites", "thresholds", "learn", "--data", str(path), *series, *choice]
 
 
-def test_the_command_prints_a_criterion_that_votes_as_it_was_learned(tmp_path, capsys):
+def test_the_command_prints_a_criterion_with_the_learned_predictor(tmp_path, capsys):
     days, rain, moved = history()
-    words = write(tmp_path / "slope.csv", days, rain, moved)
-    assert run_verb([*words, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["n_events"] == len(found["events"])
-    assert {"over_mm", "hits", "misses", "false_alarms", "quiet", "skill"} <= set(found["roc"][0])
-    site = parse_site(HEAD + found["criterion"], "s.toml")
+    command = write(tmp_path / "slope.csv", days, rain, moved)
+    assert run_verb([*command, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["n_events"] == len(document["events"])
+    assert {"over_mm", "hits", "misses", "false_alarms", "quiet", "skill"} <= set(document["roc"][0])
+    site = parse_site(HEAD + document["criterion"], "s.toml")
     (rule,) = site.criteria
     assert (rule.role, rule.author) == ("advice", "slopeward sites thresholds learn")
     assert "years left out" in rule.reason
-    # the criterion at each day says what the learner counted
+    # the criterion has the same sum as the learner on each day
     readings = [
         Reading(from_epoch_s(t), from_epoch_s(t), 0, v, 0.0, v, None, ()) for t, v in zip(days, rain, strict=True)
     ]
-    predicted = predict_rain(days, rain, DAY, days, found["window_s"], found["lag_s"])
+    predicted = predict_rain(days, rain, DAY, days, document["window_s"], document["lag_s"])
     for i in range(30, 600):
         view = DecisionInputs({"R1.rain": tuple(readings[i - 20 : i + 1])})
-        (word,) = CRITERIA["rain_learned"].rule(rule, DecisionContext(PreparedSite(site), view, Memory(), days[i]))
-        assert word.facts["worst"]["sum_mm"] == pytest.approx(predicted[i])
-    assert run_verb(words) == 0
+        (assessment,) = CRITERIA["rain_learned"].rule(
+            rule, DecisionContext(PreparedSite(site), view, Memory(), days[i])
+        )
+        assert assessment.facts["worst"]["sum_mm"] == pytest.approx(predicted[i])
+    assert run_verb(command) == 0
     assert "hit rate" in capsys.readouterr().out
 
 
-def test_the_command_refuses_what_it_cannot_answer_in_one_line(tmp_path, capsys):
+def test_the_command_refuses_wrong_arguments_in_one_line(tmp_path, capsys):
     days, rain, moved = history(years=4)
-    words = write(tmp_path / "index.csv", days, rain, moved, "rain_index")
-    assert run_verb([*words, "--json"]) == 3, "a table, but no criterion may use an index"
+    command = write(tmp_path / "index.csv", days, rain, moved, "rain_index")
+    assert run_verb([*command, "--json"]) == 3, "a table, but no criterion may use an index"
     answer = capsys.readouterr()
     assert json.loads(answer.out)["criterion"] is None
-    words = write(tmp_path / "slope.csv", days, rain, moved)
+    command = write(tmp_path / "slope.csv", days, rain, moved)
     for changed, text, code in (
-        (["R1.snow" if w == "R1.rain" else w for w in words], "no series 'R1.snow'; there are: R1.rain", 1),
-        (["2h" if w == "1d,2d,5d" else w for w in words], "--windows: none is as long", 1),
-        (["soon" if w == "5d" else w for w in words], "--apart", 1),
-        (["400" if w == "5" else w for w in words], "0 events", 1),
-        (["0" if w == "5" else w for w in words], "--fast", 1),
-        (["nan" if w == "5" else w for w in words], "--fast", 2),
+        (["R1.snow" if w == "R1.rain" else w for w in command], "no series 'R1.snow'; there are: R1.rain", 1),
+        (["2h" if w == "1d,2d,5d" else w for w in command], "--windows: none is as long", 1),
+        (["soon" if w == "5d" else w for w in command], "--apart", 1),
+        (["400" if w == "5" else w for w in command], "0 events", 1),
+        (["0" if w == "5" else w for w in command], "--fast", 1),
+        (["nan" if w == "5" else w for w in command], "--fast", 2),
     ):
         assert run_verb(changed) == code, changed
         answer = capsys.readouterr()
         assert text in answer.err
         assert code == 2 or answer.err.count("\n") == 1
     (tmp_path / "bad.csv").write_text("time,station,quantity,value\n2018-01-01T00:00:00Z,R1,rain_mm,much\n")
-    assert run_verb([str(tmp_path / "bad.csv") if w.endswith("slope.csv") else w for w in words]) == 1
+    assert run_verb([str(tmp_path / "bad.csv") if w.endswith("slope.csv") else w for w in command]) == 1
     assert "row 2" in capsys.readouterr().err
 
 
@@ -179,13 +183,13 @@ def test_annual_maxima_of_complete_years_only(tmp_path, capsys):
     write(path, days[:-200], rain[:-200], moved[:-200])
     command = ["sites", "thresholds", "maxima", "--data", str(path), "--rain", "R1.rain", "--windows", "1d,3d"]
     assert run_verb([*command, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    document = json.loads(capsys.readouterr().out)
     # a reading at midnight is the rain of the day before
-    assert found["years"] == [2018, 2019]
+    assert document["years"] == [2018, 2019]
     first = [r for t, r in zip(days, rain, strict=True) if datetime.fromtimestamp(t - DAY, UTC).year == 2018]
-    assert found["annual_maxima"]["1d"][0] == pytest.approx(max(first), abs=1e-6)
-    assert found["annual_maxima"]["3d"][0] >= found["annual_maxima"]["1d"][0]
-    assert '"1d" = [' in found["toml"]
+    assert document["annual_maxima"]["1d"][0] == pytest.approx(max(first), abs=1e-6)
+    assert document["annual_maxima"]["3d"][0] >= document["annual_maxima"]["1d"][0]
+    assert '"1d" = [' in document["toml"]
     assert run_verb([*command, "--min-coverage", "1.0"]) in {0, 4}
 
 
@@ -205,10 +209,10 @@ def test_maxima_leave_out_what_is_no_rain_and_say_so(tmp_path, capsys, fill):
     write_rain(path, [(k, fill if k in holes else v) for k, v in enumerate(rain)])
     assert run_verb(command) == 0
     answer = capsys.readouterr()
-    found = json.loads(answer.out)
+    document = json.loads(answer.out)
     assert f"{fill:g} mm is no amount of rain: 20 readings left out" in answer.err
-    assert found["left_out"] == {f"{fill:g} mm": 20}
-    assert max(found["annual_maxima"]["1d"]) <= max(rain)
+    assert document["left_out"] == {f"{fill:g} mm": 20}
+    assert max(document["annual_maxima"]["1d"]) <= max(rain)
     write_rain(path, [(k, "T" if k in holes else v) for k, v in enumerate(rain)])
     assert run_verb(command) == 0
     assert max(json.loads(capsys.readouterr().out)["annual_maxima"]["1d"]) <= max(rain)
@@ -226,9 +230,9 @@ def test_maxima_of_a_running_sum_are_those_of_what_it_rose_by(tmp_path, capsys):
     assert run_verb(command) == 1
     assert "--stamp counter" in capsys.readouterr().err
     assert run_verb([*command, "--stamp", "counter"]) == 0
-    found = json.loads(capsys.readouterr().out)["annual_maxima"]
+    document = json.loads(capsys.readouterr().out)["annual_maxima"]
     for window, maxima in right.items():
-        assert found[window] == pytest.approx(maxima, abs=1e-6)
+        assert document[window] == pytest.approx(maxima, abs=1e-6)
     twice = sorted([*enumerate(rain), *((k + 0.01, v) for k, v in enumerate(rain))])
     write_rain(path, twice)
     assert run_verb(command) == 0
