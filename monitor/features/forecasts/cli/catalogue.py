@@ -17,8 +17,8 @@ SIMPLE = {
     "line": "A straight line from the newest reading; its slope is the one with the smallest error so far.",
 }
 KINEMATIC = {
-    "inverse-velocity": "forecasting.kinematics.ensemble",
-    "tangential-angle": "forecasting.kinematics.stages:tangential_angle_deg",
+    "inverse-velocity": "forecasting.kinematics.inverse_velocity",
+    "tangential-angle": "forecasting.kinematics.tangential_angle",
     "stages": "forecasting.kinematics.stages",
 }
 """What is made of the curve alone; the service runs all of them."""
