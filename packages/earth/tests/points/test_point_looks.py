@@ -232,7 +232,7 @@ def test_what_is_too_short_stale_or_noisy_is_withheld_with_the_reason(bench, tmp
     assert f"{COUNT - 3} points forecast from {DATES[119]:%Y-%m-%d}; 3 points without" in issue(bench, AT)
     rows = ask(bench, load_view, "point_forecasts", order_by=("pid",), horizon=1)
     reasons = {r["pid"]: r["reason"] for r in rows if r["q50"] is None}
-    assert reasons["p007"] == "stale: newest observation is older than 3 intervals"
+    assert reasons["p007"] == "the newest reading is older than 3 intervals"
     assert reasons["p008"].startswith("record too short: ")
     assert reasons["p009"].startswith("noise: 80 % of past errors one acquisition ahead reach ")
     assert set(reasons) == {"p007", "p008", "p009"}
