@@ -35,7 +35,7 @@ def _fill_point_forecasts(c: Connection, ids: list[int]) -> None:
         [
             (-5.5, -5.75, -7.0, None, 3.5, 4.5, None, 0, ""),
             (-3.0, -3.0, -3.25, None, 3.0, 4.0, None, 2, ""),
-            (-2.0, *none, 0, "stale: newest observation is older than 3 intervals"),
+            (-2.0, *none, 0, "the newest reading is older than 3 intervals"),
         ],
     )
     point_looks.end_issue(c, issue_id, point_looks.IssueTotals(2, 1, "cd" * 32), NOW)
