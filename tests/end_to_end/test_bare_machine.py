@@ -167,7 +167,7 @@ def without_models(service: Service, bare: Path, folder: Path) -> None:
     assert read[0] == 0, read
     assert issued[0] == 0, issued
     assert int(issued[1].split()[0]) >= 3, issued
-    assert "E1: not trained: PyTorch is not installed" in issued[1]
+    assert "E1 crack opening: not trained: PyTorch is not installed" in issued[1]
     assert "scene: no footprints" in added[1], added  # an index between dates serves where there are no weights
     assert "pip install 'slopeward[weights]'" in added[1]
     assert checked[0] == 0, checked
