@@ -145,11 +145,8 @@ bench: setup servers ## Measure the performance of the service, as ratios
 	$(BIN)/python -m tests.bench.service.bench_views --rows 100000 --network 10000
 	$(BIN)/python -m tests.bench.service.bench_views --postgresql --rows 100000 --network 10000
 
-bench-forecast: setup ## Compare forecast models with the best simple forecast on measured series (needs SLOPEWARD_DATA)
-	$(BIN)/python -m packages.lab.benchmarks.forecasting.bench_forecast $(BENCH_FLAGS)
-	$(BIN)/python -m packages.lab.benchmarks.forecasting.bench_forecast_regret
-	$(BIN)/python -m packages.lab.benchmarks.forecasting.bench_fast_motion
-	$(BIN)/python -m packages.lab.benchmarks.forecasting.bench_last_tenth
+bench-forecast: setup ## Compare forecasts with those of other methods by kind of motion (needs SLOPEWARD_DATA; 25 minutes; BENCH_FLAGS=--quick)
+	$(BIN)/python -m packages.lab.benchmarks.forecasting.bench_acceptance $(BENCH_FLAGS)
 	$(BIN)/python -m packages.lab.benchmarks.forecasting.bench_replay_year
 
 bench-warning: setup ## Measure lead times and false days of a new site file beside a fixed bound (needs SLOPEWARD_DATA; 10 minutes; BENCH_FLAGS=--quick)

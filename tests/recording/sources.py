@@ -36,8 +36,8 @@ from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
 from monitor.text.instants import epoch_s
 from monitor.text.message import plain_to_messages
-from packages.lab.benchmarks.forecasting.bench_last_tenth import Life, draw_lives, moments, read_lives, serve
 from packages.lab.benchmarks.forecasting.bench_replay_year import sites
+from packages.lab.benchmarks.forecasting.lives import Life, draw_lives, moments, read_lives, serve
 from tests.data.asked_detection import detect
 from tests.data.measured import measured_site, read_baijiabao, read_cascadia, read_outang, replay
 from tests.data.readers.gnss import read_positions
