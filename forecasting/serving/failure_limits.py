@@ -5,8 +5,8 @@ combination a further expert, the displacement that it predicts (`forecasting.ki
 exists only while a window does, because the failure methods take most of the time of an issue.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
 
@@ -51,18 +51,29 @@ class FailureLimit:
 
 
 def find_failure_limits(
-    panel: Panel, steps: Sequence[int], experiences: Sequence[Experience]
+    panel: Panel,
+    steps: Sequence[int],
+    experiences: Sequence[Experience],
+    standing: Mapping[str, float] | None = None,
 ) -> dict[str, FailureLimit]:
-    """Return the failure limit of each station.
+    """Return the failure limit of each station: the earlier one of its own window and of the window that stands.
 
     Args:
         panel: The record up to the moment of issue.
         steps: Horizons in rows.
         experiences: How unusual the present motion of each station is, in the order of the panel. A station that moves
             as usual is not examined.
+        standing: Late edge of the failure window that the caller has already stated for a station, epoch seconds;
+            infinite if the window is not trusted. A coarse grid may not show the acceleration between its rows.
     """
-    columns = zip(panel.stations, panel.values.T, experiences, strict=True)
-    return {name: _find_limit(panel, values, steps, experience) for name, values, experience in columns}
+    limits: dict[str, FailureLimit] = {}
+    for name, values, experience in zip(panel.stations, panel.values.T, experiences, strict=True):
+        limit = _find_limit(panel, values, steps, experience)
+        latest_s = (standing or {}).get(name)
+        if latest_s is not None:
+            limit = replace(limit, is_expected=True, latest_s=min(limit.latest_s, latest_s))
+        limits[name] = limit
+    return limits
 
 
 def join_failure_forecasts(panel: Panel, steps: Sequence[int], limits: dict[str, FailureLimit]) -> Floats | None:

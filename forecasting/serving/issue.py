@@ -46,6 +46,7 @@ def issue_forecasts(
     checkpoints: Sequence[Checkpoint] = (),
     limits: Mapping[str, Limits] | None = None,
     state: bytes | None = None,
+    standing_windows: Mapping[str, float] | None = None,
 ) -> Issue:
     """Forecast every station of a panel at every horizon from the last row.
 
@@ -55,6 +56,8 @@ def issue_forecasts(
         checkpoints: Networks that take part; a network that cannot run is reported in `Issue.failed`.
         limits: Physical limits by station.
         state: `Issue.state` of the issue before, if there is one.
+        standing_windows: Late edge of the failure window that stands at a station, epoch seconds, infinite if it is not
+            trusted.
 
     Raises:
         HorizonError: There is no positive horizon.
@@ -72,7 +75,7 @@ def issue_forecasts(
     steps = tuple(sorted(horizon_by_steps))
     distinct_s = tuple(horizon_by_steps[rows] for rows in steps)
     experiences = compare_motion(panel, max(steps))
-    failure_limits = find_failure_limits(panel, steps, experiences)
+    failure_limits = find_failure_limits(panel, steps, experiences, standing_windows)
     readable = _blank_boundless(panel, failure_limits)
     panel_state = resume(state, readable, steps) or start(readable, steps)
     networks, failed = _run_networks(panel, distinct_s, checkpoints, panel_state.rows)

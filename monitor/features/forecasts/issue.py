@@ -18,7 +18,7 @@ from monitor.api.extras import describe_missing, is_installed
 from monitor.api.queries.models import ModelRow, SeriesSamples, SitePanel, change_state
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
-from monitor.api.text import Template, convert_reason, from_epoch_s
+from monitor.api.text import Template, convert_reason, epoch_s, from_epoch_s
 from monitor.api.worker import list_models, refuse_unrequested, run_all_in_workers
 from monitor.features.forecasts.checkpoints import load_checkpoints, retire_older
 from monitor.features.forecasts.first_forecast import LACKS_ROWS, expect_forecast, expect_training, find_expectation
@@ -47,11 +47,21 @@ class _IssueInputs:
     checkpoints: list[ModelRow]
     stages: dict[str, str]  # stage of movement by station
     states: dict[str, bytes]  # state of the combination by name of the panel
+    windows: dict[str, datetime | None]  # late edge of the failure window by station; None: not trusted
 
     @property
     def samples_by_label(self) -> dict[str, SeriesSamples]:
         """Return the series by the name that a worker uses."""
         return {samples.label: samples for panel in self.panels for samples in panel.samples}
+
+    def find_windows(self, read: PanelRead) -> dict[str, float | None]:
+        """Return the failure windows of the stations of a panel by label, as epoch seconds of their late edge."""
+        found: dict[str, float | None] = {}
+        for samples in read.samples:
+            if samples.station.id in self.windows:
+                latest_at = self.windows[samples.station.id]
+                found[samples.label] = None if latest_at is None else epoch_s(latest_at)
+        return found
 
     def list_checkpoints(self, panel: SitePanel) -> list[ModelRow]:
         """Return the checkpoints that forecast a panel."""
@@ -93,6 +103,7 @@ def _load_inputs(c: Connection, site: Site, now: datetime) -> _IssueInputs:
         checkpoints=load_checkpoints(c, site),
         stages=forecasts.load_stages(c, site.id, now),
         states=load_states(c, site.id),
+        windows=forecasts.load_standing_windows(c, site.id, now),
     )
 
 
@@ -104,6 +115,7 @@ def _run_workers(config: ServiceConfig, site: Site, inputs: _IssueInputs) -> tup
             read.panel.cadence.horizons_s,
             tuple(Checkpoint(row.kind, row.model_hash, row.path) for row in inputs.list_checkpoints(read.panel)),
             base64.b64encode(inputs.states.get(_name_panel(read.panel), b"")).decode(),
+            inputs.find_windows(read) if read.panel.is_motion else {},
         )
         for read in inputs.panels
         if read.record is not None

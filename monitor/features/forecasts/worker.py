@@ -1,6 +1,7 @@
 """Functions that run in a worker process: a record of a site in, forecasts out. They do not open the database."""
 
 import base64
+import math
 from dataclasses import replace
 
 from forecasting.data.covariates import covariates_from_samples, join_facts, make_season, rows_from_covariates
@@ -25,6 +26,9 @@ def forecast_panel(request: tasks.PanelForecastRequest) -> tasks.PanelForecast:
         checkpoints=request.checkpoints,
         limits=request.record.limits,
         state=base64.b64decode(request.state),
+        standing_windows={
+            label: math.inf if latest_s is None else latest_s for label, latest_s in request.standing_windows.items()
+        },
     )
     failed = {model_hash: _describe_failure(error) for model_hash, error in issue.failed.items()}
     outdated = [model_hash for model_hash, error in issue.failed.items() if isinstance(error, OutdatedCheckpointError)]

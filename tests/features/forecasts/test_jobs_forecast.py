@@ -26,7 +26,7 @@ from monitor.features.forecasts.read_site import read_site
 from monitor.features.forecasts.tables import forecast, forecast_score, forecast_withheld
 from monitor.features.forecasts.tasks import PanelForecast
 from monitor.features.forecasts.worker import make_panel
-from monitor.features.movement.queries import MovementRow, add_update
+from monitor.features.movement.queries import FailureRow, MovementRow, add_update
 from monitor.models.queries.registry import add_model, find_model, load_models, load_transitions
 from monitor.models.tables import model
 from monitor.readings.queries.observations import find_series_id
@@ -91,6 +91,32 @@ def test_an_answer_of_a_series_that_was_not_asked_for_is_refused(database, confi
     with database.read() as c:
         assert c.execute(select(func.count()).select_from(forecast)).scalar() == 0
         assert c.execute(select(func.count()).select_from(anomaly_table)).scalar() == 0
+
+
+def test_forecasts_behind_the_failure_window_of_the_movement_page_are_withheld(database, config, site):
+    now = fill(database, site, 120)
+    figures = dict.fromkeys(list(MovementRow.__slots__)[5:-2])
+    with database.write() as c:
+        series_id = find_series_id(c, "jobs", "G1", "displacement")
+        edges = [now + timedelta(days=days) for days in (1, 2, 3)]
+        fit = {"n_filters": 4, "n_agree": 4, "r2": 0.9, "velocity_mm_per_day": 5.0, "onset_at": None}
+        window = FailureRow(
+            series_id, now, now, *edges, **fit, trusted=True, reasons="drawn", method="inverse_velocity"
+        )
+        update = MovementRow(series_id, now, now, "progressive", "none", **figures, reasons="drawn", state={})
+        add_update(c, update, [window])
+    run.run(database, config, site, now)
+    with database.read() as c:
+        shown = {(r["station"], r["horizon_s"]): r["reason"] for r in load_view(c, "latest_forecast", shown=True)}
+        withheld = [r for r in load_view(c, "why_not_shown", station="G1") if r["model"] == "combined"]
+    week_s = 7 * 86400.0
+    assert ("G0", week_s) in shown
+    assert ("G1", week_s) not in shown
+    assert "accelerates towards failure" in shown["G1", 86400.0]
+    assert "accelerates towards failure" not in shown["G0", 86400.0]
+    assert [r["reason"] for r in withheld] == [
+        "the failure window ends before 7 d ahead, so that the motion cannot be forecast"
+    ]
 
 
 def test_forecasts_are_issued_scored_and_shown_once(database, config, site, monkeypatch):

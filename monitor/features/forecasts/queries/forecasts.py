@@ -213,6 +213,28 @@ def _is_failing(connection: Connection, series_id: int, at: datetime) -> bool:
     return connection.execute(query.limit(1)).first() is not None
 
 
+def load_standing_windows(c: Connection, site: str, now: datetime) -> dict[str, datetime | None]:
+    """Return the late edge of the failure window that stands at each station; None if no standing one is trusted.
+
+    Of several trusted windows of a station, the earliest late edge counts, because the slope fails as a whole.
+    """
+    if not has_view(_FAILURE_WINDOW.name):
+        return {}
+    w = _FAILURE_WINDOW.c
+    query = select(w.station, w.window_to, w.trusted).where(
+        w.site == site,
+        w.issued_at <= now,
+        w.window_to > now,
+        or_(w.withdrawn_at.is_(None), w.withdrawn_at > now),
+    )
+    edges: dict[str, datetime | None] = {}
+    for station, latest_at, is_trusted in c.execute(query):
+        known = edges.setdefault(station, None)
+        if is_trusted and (known is None or latest_at < known):
+            edges[station] = latest_at
+    return edges
+
+
 def score_forecast(
     unscored: UnscoredForecast, observed_at: datetime, observed: float, situation: str | None = None
 ) -> ForecastScore:
