@@ -18,10 +18,11 @@ from monitor.api.extras import describe_missing, is_installed
 from monitor.api.queries.models import ModelRow, SeriesSamples, SitePanel, change_state
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
-from monitor.api.text import Template, convert_reason, epoch_s, from_epoch_s
+from monitor.api.text import Message, Template, convert_reason, epoch_s, from_epoch_s, join
 from monitor.api.worker import list_models, refuse_unrequested, run_all_in_workers
 from monitor.features.forecasts.checkpoints import load_checkpoints, retire_older
 from monitor.features.forecasts.first_forecast import LACKS_ROWS, expect_forecast, expect_training, find_expectation
+from monitor.features.forecasts.open_steps import load_open_steps
 from monitor.features.forecasts.queries import forecasts
 from monitor.features.forecasts.queries.states import load_states, save_states
 from monitor.features.forecasts.read_site import PROBE_STEPS, PanelRead, read_site
@@ -48,6 +49,7 @@ class _IssueInputs:
     stages: dict[str, str]  # stage of movement by station
     states: dict[str, bytes]  # state of the combination by name of the panel
     windows: dict[str, datetime | None]  # late edge of the failure window by station; None: not trusted
+    open_steps: dict[str, Message]  # note on a jump that nobody has explained, by station
 
     @property
     def samples_by_label(self) -> dict[str, SeriesSamples]:
@@ -62,6 +64,10 @@ class _IssueInputs:
                 latest_at = self.windows[samples.station.id]
                 found[samples.label] = None if latest_at is None else epoch_s(latest_at)
         return found
+
+    def find_note(self, row: Forecast, samples: SeriesSamples) -> Message | None:
+        """Return what a shown forecast of a series with a jump must say about it."""
+        return self.open_steps.get(samples.station.id) if row.shown and samples.jumps else None
 
     def list_checkpoints(self, panel: SitePanel) -> list[ModelRow]:
         """Return the checkpoints that forecast a panel."""
@@ -104,6 +110,7 @@ def _load_inputs(c: Connection, site: Site, now: datetime) -> _IssueInputs:
         stages=forecasts.load_stages(c, site.id, now),
         states=load_states(c, site.id),
         windows=forecasts.load_standing_windows(c, site.id, now),
+        open_steps=load_open_steps(c, site.id),
     )
 
 
@@ -153,6 +160,7 @@ def _make_rows(answer: PanelForecast, inputs: _IssueInputs, now: datetime) -> li
             now,
             newest_received[row.station],
             inputs.stages.get(samples_by_label[row.station].station.id),
+            note=inputs.find_note(row, samples_by_label[row.station]),
         )
         for row in answer.rows
         if row.model_hash not in answer.failed
@@ -166,6 +174,7 @@ def to_row(
     as_of: datetime,
     stage: str | None,
     *,
+    note: Message | None = None,
     hindcast: bool = False,
 ) -> forecasts.ForecastRow:
     """Return a forecast as it is stored.
@@ -176,8 +185,10 @@ def to_row(
         issued_at: Moment of issue.
         as_of: When the newest reading that the forecast could use was received.
         stage: Stage of movement of the station.
+        note: A further reason.
         hindcast: Whether the forecast was made afterwards.
     """
+    reason = convert_reason(row.reason)
     return forecasts.ForecastRow(
         series_id=samples.series_id,
         issued_at=issued_at,
@@ -196,7 +207,7 @@ def to_row(
         baseline_q50=row.baseline_q50,
         data_value=row.data_value,
         shown=row.shown,
-        reason=convert_reason(row.reason),
+        reason=reason if note is None else join([reason, note]),
         latency_ms=row.latency_ms,
         stage=stage,
         novelty=row.novelty,
