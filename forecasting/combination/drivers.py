@@ -17,6 +17,7 @@ import numpy as np
 from forecasting.combination.least_squares import weigh_misses
 from forecasting.combination.state import ArrayState
 from forecasting.combination.weights import DelayedRows
+from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Ints
 
 MOTION_MEMORIES: Final = (2.0, 8.0)  # of the trailing means that describe the recent motion, in readings
@@ -27,6 +28,13 @@ LEAST_VARIANCE: Final = 1e-12  # a channel that varies less, relative to its mea
 FEWEST_INCREMENTS: Final = 4.0  # and half an increment per feature, before a regression forecasts
 FEWEST_FORECASTS: Final = 24  # on trial before an expert has a weight: few months follow any driver by chance
 FITS_PER_HORIZON: Final = 16  # a regression over many rows is solved only so often while they pass
+
+
+def choose_drivers(drivers: DriverRows | None) -> DriverRows | None:
+    """Return the channels that the experts read: rain, expected rain, water levels and pressures."""
+    if drivers is None:
+        return None
+    return drivers.only([name for name, kind in zip(drivers.names, drivers.kinds, strict=True) if kind in DRIVER_KINDS])
 
 
 @dataclass(frozen=True, slots=True)

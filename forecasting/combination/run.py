@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecasting.combination.combination import Combination
-from forecasting.combination.drivers import DRIVER_KINDS
-from forecasting.data.driver_rows import DriverRows
+from forecasting.combination.drivers import choose_drivers
 from forecasting.data.series import Floats, Panel
 
 
@@ -48,7 +47,7 @@ def run(
         ValueError: The state belongs to other stations or horizons.
     """
     steps = tuple(panel.steps(horizon_s) for horizon_s in horizons_s)
-    drivers = _choose_drivers(panel.drivers)
+    drivers = choose_drivers(panel.drivers)
     if state is None:
         driver_names = () if drivers is None else drivers.names
         state = Combination.start(panel.stations, panel.step_s, steps, groups=groups, driver_names=driver_names)
@@ -77,10 +76,3 @@ def run(
             for name, fan in source.items():
                 target.setdefault(name, np.full((*shape, 5), np.nan))[row] = fan
     return Run(tuple(horizons_s), fans, medians, peers, outside_fans, state)
-
-
-def _choose_drivers(drivers: DriverRows | None) -> DriverRows | None:
-    """Return the channels that the experts read: rain, expected rain, water levels and pressures."""
-    if drivers is None:
-        return None
-    return drivers.only([name for name, kind in zip(drivers.names, drivers.kinds, strict=True) if kind in DRIVER_KINDS])

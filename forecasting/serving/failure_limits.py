@@ -89,9 +89,9 @@ def join_failure_forecasts(panel: Panel, steps: Sequence[int], limits: dict[str,
 
 
 def _find_limit(panel: Panel, values: Floats, steps: Sequence[int], experience: Experience) -> FailureLimit:
-    observed = np.flatnonzero(np.isfinite(values))[-SEEN:]
-    if is_boundless(values[observed]):
+    if is_boundless(values[np.isfinite(values)]):
         return FailureLimit(is_boundless=True)
+    observed = np.flatnonzero(np.isfinite(values))[-SEEN:]
     is_usual = experience.novelty is not None and experience.novelty < NEAR_LIMIT
     # only displacement leads to a failure
     if observed.size < 2 or is_usual or panel.unit != "mm":

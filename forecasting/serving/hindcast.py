@@ -25,8 +25,8 @@ def forecast_past(
 ) -> list[Forecast]:
     """Return the forecasts of all models from past rows; none is shown.
 
-    The combined forecast of a row reads no later row, so it is the same as if it had been issued then, except that it
-    has no share of the failure window of that time.
+    No forecast reads a row after its own. Physical limits and failure windows, which need facts of that time, are not
+    applied, and the baseline is always the straight line.
 
     Args:
         panel: The record.

@@ -7,8 +7,9 @@
    `line` for comparison. Targets behind a failure window are withheld (`failure_limits`), and physical limits are
    applied (`limits`).
 
-The state of the combination is stored after each issue, so that the next one reads only new rows (`state`). It follows
-from the readings: after a restart, a late or a corrected reading the combination reads the panel again.
+The state of the combination is stored after each issue, so that the next one reads only new rows (`state`). After a
+late or a corrected reading the combination reads the panel again. A panel contains the newest rows of a record only, so
+that forecasts after such a new start can differ slightly from those of a combination that has read the whole record.
 """
 
 import re
@@ -19,6 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from forecasting.combination.combination import LINE, PERSISTENCE, CombinedForecast
+from forecasting.combination.drivers import choose_drivers
 from forecasting.data.series import Floats, Panel
 from forecasting.errors import ForecastingError, HorizonError
 from forecasting.reasons import Reason, Value, join_reasons
@@ -27,7 +29,7 @@ from forecasting.serving.experience import Experience, compare_drivers, compare_
 from forecasting.serving.failure_limits import FailureLimit, find_failure_limits, join_failure_forecasts
 from forecasting.serving.limits import hold_rows
 from forecasting.serving.networks import NetworkForecasts, run_network
-from forecasting.serving.readiness import Unready, few_errors, find_newest_s, find_unready, lack_errors
+from forecasting.serving.readiness import Unready, describe_missing_errors, few_errors, find_newest_s, find_unready
 from forecasting.serving.records import Checkpoint, Forecast, Issue, Limits, Withheld, name_quantiles
 from forecasting.serving.state import PanelState, pack, resume, start
 
@@ -78,10 +80,10 @@ def issue_forecasts(
     failure_limits = find_failure_limits(panel, steps, experiences, standing_windows)
     readable = _blank_boundless(panel, failure_limits)
     panel_state = resume(state, readable, steps) or start(readable, steps)
-    networks, failed = _run_networks(panel, distinct_s, checkpoints, panel_state.rows)
+    networks, failed = _run_networks(readable, distinct_s, checkpoints, panel_state.rows)
     if panel_state.rows and {*panel_state.combination.outside} != {one.checkpoint.model_hash for one in networks}:
         panel_state = start(readable, steps)
-        networks, failed = _run_networks(panel, distinct_s, checkpoints)
+        networks, failed = _run_networks(readable, distinct_s, checkpoints)
     failure = join_failure_forecasts(panel, steps, failure_limits)
     # readings of the interval of the last row may still come, so that the stored state ends one row before
     settled = max(panel_state.rows, panel.values.shape[0] - 1)
@@ -159,12 +161,14 @@ def _advance(
         failure: Forecasts of failure windows at every row, shape (T, S, H), or None.
         end: Row after the last one that is read.
     """
+    drivers = choose_drivers(panel.drivers)
+    channels = None if drivers is None else drivers.in_order(state.combination.driver_names)
     for row in range(state.rows, end):
         state.combination.advance(
             panel.values[row],
             outside={network.checkpoint.model_hash: network.fans[row] for network in networks},
             failure_mm=None if failure is None else failure[row],
-            drivers=None if panel.drivers is None else panel.drivers.values[row],
+            drivers=None if channels is None else channels[row],
         )
     return PanelState(state.combination, end)
 
@@ -203,7 +207,7 @@ class _PanelIssue:
             return
         unready = self.unready.get(station)
         if unready is None and not np.isfinite(fan).all():
-            unready = lack_errors(self.panel, horizon_s, int(self.forecast.counts[column, index]))
+            unready = describe_missing_errors(self.panel, horizon_s, int(self.forecast.counts[column, index]))
         until_s = find_newest_s(self.panel, column)
         if unready is not None or until_s is None:
             assert unready is not None, "a station without any reading is not ready"

@@ -81,8 +81,10 @@ def hold_rows(panel: Panel, rows: Sequence[Forecast], limits: Mapping[str, Limit
         held = hold(quantiles, row.data_value, noise, station_limits)
         reasons = [*split_reason(row.reason)]
         if (held > quantiles).any():
-            reasons.append(Reason("forecast.held_above", {"bound": (float(held[0]), panel.unit)}))
+            lowest = max(station_limits.low, row.data_value - station_limits.may_fall)
+            reasons.append(Reason("forecast.held_above", {"bound": (lowest, panel.unit)}))
         if (held < quantiles).any():
-            reasons.append(Reason("forecast.held_below", {"bound": (float(held[-1]), panel.unit)}))
+            highest = min(station_limits.high, row.data_value + station_limits.may_rise)
+            reasons.append(Reason("forecast.held_below", {"bound": (highest, panel.unit)}))
         held_rows.append(replace(row, **name_quantiles(held), reason=join_reasons(reasons)))
     return held_rows

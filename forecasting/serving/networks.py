@@ -69,8 +69,9 @@ def run_network(
     quantiles = read_quantiles(forecaster, panel, origins)
     fans = np.full((rows, len(panel.stations), len(horizons_s), quantiles.shape[-1]), np.nan)
     for index, horizon_s in enumerate(horizons_s):
-        if horizon_s in recipe.horizons_s:
-            fans[first_row:, :, index] = quantiles[:, :, recipe.horizons_s.index(horizon_s)]
+        steps = panel.steps(horizon_s)
+        if steps in recipe.steps:
+            fans[first_row:, :, index] = quantiles[:, :, recipe.steps.index(steps)]
     unready = find_gaps(panel, recipe.window)
     if recipe.supports is not None:
         reason = Reason("forecast.not_trained_at", {"model": checkpoint.model})
@@ -78,7 +79,8 @@ def run_network(
         unready |= {name: Unready(reason, lack) for name in panel.stations if name not in recipe.stations}
     silent_columns = [panel.stations.index(name) for name in unready]
     fans[-1, silent_columns] = np.nan
-    refused = {h: _refuse_horizon(panel, checkpoint.model, h, card) for h in horizons_s if h not in recipe.horizons_s}
+    missing_s = [h for h in horizons_s if panel.steps(h) not in recipe.steps]
+    refused = {h: _refuse_horizon(panel, checkpoint.model, h, card) for h in missing_s}
     drivers = recipe.sources.names if recipe.sources else ()
     return NetworkForecasts(checkpoint, fans, drivers, unready, refused)
 

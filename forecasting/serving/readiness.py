@@ -48,7 +48,7 @@ def find_unready(panel: Panel) -> dict[str, Unready]:
     return unready
 
 
-def lack_errors(panel: Panel, horizon_s: float, scored: int) -> Unready:
+def describe_missing_errors(panel: Panel, horizon_s: float, scored: int) -> Unready:
     """Describe a station that has too few past errors at a horizon for an interval.
 
     Args:
@@ -78,12 +78,14 @@ def find_gaps(panel: Panel, window_rows: int = WINDOW_ROWS) -> dict[str, Unready
         stale = find_stale(panel, column)
         if count >= needed and stale is None:
             continue
-        days: dict[str, Value] = {"n": count, "rows": window_rows, "needed": needed}
-        rows: Mapping[str, Value] = {**days, "step": panel.step_s}
-        is_young = not np.isfinite(panel.values[:-window_rows, column]).any()
         if stale is not None:
-            reason = stale
-        elif is_young:
+            lack = Lack(Reason("forecast.lack.reading"), panel.end_s + panel.step_s)
+            unready[name] = Unready(stale, lack)
+            continue
+        values: dict[str, Value] = {"n": count, "rows": window_rows, "needed": needed}
+        rows: Mapping[str, Value] = {**values, "step": panel.step_s}
+        is_young = not np.isfinite(panel.values[:-window_rows, column]).any()
+        if is_young:
             reason = Reason("forecast.few_rows", {"n": count, "needed": needed, "step": panel.step_s})
         else:
             reason = Reason("forecast.gaps", rows)
@@ -91,7 +93,7 @@ def find_gaps(panel: Panel, window_rows: int = WINDOW_ROWS) -> dict[str, Unready
         # each coming row enters the window while the oldest row leaves it
         coming = next(k for k in range(1, window_rows + 1) if k + int(padded[k:].sum()) >= needed)
         is_daily = panel.step_s == DAY_S
-        lacking = Reason("forecast.lack.days", days) if is_daily else Reason("forecast.lack.rows", rows)
+        lacking = Reason("forecast.lack.days", values) if is_daily else Reason("forecast.lack.rows", rows)
         unready[name] = Unready(reason, Lack(lacking, panel.end_s + coming * panel.step_s))
     return unready
 

@@ -1,8 +1,9 @@
 """The state of a combination between two issues.
 
 An issue that finds the stored state of the issue before reads only the rows since then. The state is used only if the
-rows that it has read are still the same: after a late or a corrected reading, for another set of stations, drivers or
-networks, and in another version of Slopeward, the combination reads the whole panel again.
+readings that it has read are still the same: after a late or a corrected reading, for another set of stations, drivers
+or networks, and in another version of Slopeward, the combination reads the whole panel again. A corrected reading of a
+driver counts from the next row on.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.combination.combination import MANY_STATIONS, Combination
+from forecasting.combination.drivers import choose_drivers
 from forecasting.data.components import group_components
 from forecasting.data.series import Panel
 
@@ -34,7 +36,8 @@ class PanelState:
 
 def start(panel: Panel, steps: Sequence[int]) -> PanelState:
     """Return a combination that has read no row of a panel."""
-    driver_names = () if panel.drivers is None else panel.drivers.names
+    drivers = choose_drivers(panel.drivers)
+    driver_names = () if drivers is None else drivers.names
     groups = group_components(panel.stations)
     combination = Combination.start(panel.stations, panel.step_s, steps, groups=groups, driver_names=driver_names)
     return PanelState(combination, 0)
@@ -71,7 +74,8 @@ def resume(content: bytes | None, panel: Panel, steps: Sequence[int]) -> PanelSt
         )
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
         return None
-    driver_names = () if panel.drivers is None else panel.drivers.names
+    drivers = choose_drivers(panel.drivers)
+    driver_names = () if drivers is None else drivers.names
     is_same_panel = (
         combination.stations == panel.stations
         and combination.step_s == panel.step_s
@@ -81,9 +85,11 @@ def resume(content: bytes | None, panel: Panel, steps: Sequence[int]) -> PanelSt
     if not is_same_code or not is_same_panel:
         return None
     rows = _find_end(end_s, panel)
-    if rows is None or rows > hashes.size or not np.array_equal(hashes[hashes.size - rows :], _hash_rows(panel)[:rows]):
+    if rows is None or rows > hashes.size:
         return None
-    return PanelState(combination, rows)
+    # the first cell of the grid may have lost readings that are older than the panel
+    is_unchanged = np.array_equal(hashes[hashes.size - rows + 1 :], _hash_rows(panel)[1:rows])
+    return PanelState(combination, rows) if is_unchanged else None
 
 
 def _find_end(end_s: float, panel: Panel) -> int | None:
@@ -96,8 +102,6 @@ def _find_end(end_s: float, panel: Panel) -> int | None:
 
 
 def _hash_rows(panel: Panel) -> NDArray[np.uint64]:
-    """Return a hash of the readings and drivers of each row, shape (T,)."""
-    parts = [panel.values] if panel.drivers is None else [panel.values, panel.drivers.values]
-    rows = np.ascontiguousarray(np.concatenate(parts, axis=1))
-    digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
+    """Return a hash of the readings of each row, shape (T,)."""
+    digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in np.ascontiguousarray(panel.values)]
     return np.frombuffer(b"".join(digests), dtype=np.uint64)

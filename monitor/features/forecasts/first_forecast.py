@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from forecasting.registry import TRAINING_ROWS, count_needed
-from forecasting.serving.readiness import MINIMUM_ERRORS
+from forecasting.serving.readiness import MINIMUM_ERRORS, STALE_ROWS
 from monitor.api.queries.models import FRESH_STEPS, find_history_start
 from monitor.api.queries.readings import Extent, load_extents, stream_readings
 from monitor.api.readings import is_fit
@@ -71,18 +71,29 @@ class Expectation(NamedTuple):
 def expect_forecast(observed: ObservedCells, steps: int) -> Expectation:
     """Return when a series has its first forecast `steps` rows ahead.
 
-    Its interval needs `MINIMUM_ERRORS` errors. A reading gives an error if the record began at least `steps` cells
-    before.
+    Its interval needs `MINIMUM_ERRORS` errors. A reading gives an error if a forecast for it was possible `steps` cells
+    before, that is, if a reading then was at most `STALE_ROWS` cells old.
 
     >>> expectation = expect_forecast(ObservedCells(0.0, 32400.0, 3600.0, 3600.0, range(10)), 4)
     >>> expectation.rows, expectation.needed, f"{expectation.at:%H:%M}"
     (10, 24, '23:00')
     >>> expect_forecast(ObservedCells(0.0, 68400.0, 3600.0, 3600.0, [0, *range(10, 20)]), 4).rows
-    14
+    10
     """
-    errors = sum(cell >= steps for cell in observed.cells)
-    cells_without_error = max(0, steps - 1 - observed.cells[-1])
-    return _expect(observed, steps + MINIMUM_ERRORS, cells_without_error + MINIMUM_ERRORS - errors)
+    cells = {*observed.cells}
+
+    def gives_error(cell: int) -> bool:
+        origin = cell - steps
+        return any(earlier in cells for earlier in range(origin, origin - STALE_ROWS - 1, -1))
+
+    errors = sum(gives_error(cell) for cell in observed.cells)
+    newest = observed.cells[-1]
+    missing = 0
+    while errors < MINIMUM_ERRORS:
+        missing += 1
+        cells.add(newest + missing)
+        errors += gives_error(newest + missing)
+    return _expect(observed, steps + MINIMUM_ERRORS, missing)
 
 
 def expect_training(observed: ObservedCells, network: str) -> Expectation:

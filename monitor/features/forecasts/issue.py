@@ -83,8 +83,6 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     """
     with db.read() as c:
         inputs = _load_inputs(c, site, now)
-    if not inputs.samples_by_label:
-        return "no recent readings of a series that is forecast"
     answer, states = _run_workers(config, site, inputs)
     rows = _make_rows(answer, inputs, now)
     with db.read() as c:
@@ -96,10 +94,12 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     with db.write() as c:
         added = forecasts.add_forecasts(c, rows)
         forecasts.add_withheld(c, withheld, now)
-        save_states(c, site.id, states, now)
+        save_states(c, site.id, states, [_name_panel(read.panel) for read in inputs.panels], now)
         _retire_checkpoints(c, inputs.checkpoints, answer, rows, now)
     names = {row.model_hash: row.name for row in inputs.checkpoints}
     failures = [f"{names[model_hash]} failed: {reason}" for model_hash, reason in answer.failed.items()]
+    if not inputs.samples_by_label:
+        return "no recent readings of a series that is forecast"
     return "; ".join([f"{added} forecasts", f"{len(withheld)} withheld", *failures])
 
 
@@ -224,7 +224,6 @@ def _list_withheld(
     panel_by_label = {samples.label: read.panel for read in inputs.panels for samples in read.samples}
 
     def key(entry: Withheld) -> tuple[int, bool, str, str]:
-        # networks first: of several reasons of a series, pages show the newest row, that of the combined forecast
         series_id = samples_by_label[entry.station].series_id
         return series_id, not is_network(entry.model), entry.model, convert_reason(entry.reason)
 

@@ -163,7 +163,8 @@ def test_the_expected_instant_stays_while_every_cell_has_a_reading(later_cells, 
     while expectations[-1].at is not None:
         cells.append(cells[-1] + 1)
         expectations.append(expect_forecast(observe(cells), steps))
-    errors = sum(cell >= steps for cell in cells)
+    # a reading that is at most three cells old stands for the origin of a forecast
+    errors = sum(any(cell - steps - age in cells for age in range(4)) for cell in cells)
     assert errors >= 20
     if len(expectations) > 1:
         assert errors == 20, "not a reading later than needed"

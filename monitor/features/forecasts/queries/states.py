@@ -1,6 +1,6 @@
 """States of the combined forecasts between two issues."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, select
@@ -16,10 +16,20 @@ def load_states(connection: Connection, site_id: str) -> dict[str, bytes]:
     return {row.panel: row.content for row in connection.execute(query)}
 
 
-def save_states(connection: Connection, site_id: str, states: Mapping[str, bytes], now: datetime) -> None:
-    """Replace the states of a site; states of panels that no longer exist are deleted."""
+def save_states(
+    connection: Connection, site_id: str, states: Mapping[str, bytes], panels: Iterable[str], now: datetime
+) -> None:
+    """Replace the states of a site.
+
+    Args:
+        connection: Connection with a write transaction.
+        site_id: Site.
+        states: State by name of the panel.
+        panels: Names of all panels of the site. The states of other panels are deleted.
+        now: Time of the issue.
+    """
     t = forecast_state.c
-    connection.execute(delete(forecast_state).where(t.site == site_id, t.panel.not_in(sorted(states))))
+    connection.execute(delete(forecast_state).where(t.site == site_id, t.panel.not_in(sorted(panels))))
     rows = [
         {"site": site_id, "panel": panel, "content": content, "updated_at": now} for panel, content in states.items()
     ]
