@@ -42,7 +42,7 @@ class DriverExpert:
     """One regression."""
 
     name: str
-    penalty: float  # increments that speak for a coefficient of 0, per row of the horizon
+    penalty: float  # ridge penalty as a number of increments, per row of the horizon
     has_motion: bool  # whether it reads the recent motion beside the drivers
 
 

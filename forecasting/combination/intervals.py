@@ -57,7 +57,7 @@ class AdaptiveMargins(ArrayState):
         self.miss_rate = np.broadcast_to(self._targets, (len(LEVELS), *shape)).copy()
 
     def add_model(self) -> None:
-        """Add a model without errors behind the last one."""
+        """Add a model without errors after the last one."""
         stations = self.count.shape[2]
         fresh = AdaptiveMargins(1, stations, self._steps.tolist())
         self.ranked_mm = np.append(self.ranked_mm, fresh.ranked_mm, axis=2)
@@ -187,7 +187,7 @@ class Intervals(ArrayState):
         self.pending = np.full((self._delayed.slots, 2 + len(LEVELS), models, stations), np.nan)
 
     def add_model(self) -> None:
-        """Add a model without errors behind the last one."""
+        """Add a model without errors after the last one."""
         self.margins.add_model()
         self.pending = np.append(self.pending, np.full_like(self.pending[:, :, :1], np.nan), axis=2)
 

@@ -16,7 +16,7 @@ def solve_ridge(square: Floats, product: Floats, penalty: float) -> Floats:
     Args:
         square: Weighted sums of the products of features, shape (..., features, features).
         product: Weighted sums of the products of features and targets, shape (..., features).
-        penalty: Observations of a unit feature that speak for a coefficient of 0.
+        penalty: Ridge penalty, as a number of observations of a unit feature.
     """
     ridge = penalty * np.eye(square.shape[-1])
     return np.asarray(np.linalg.solve(square + ridge, product[..., None])[..., 0], dtype=np.float64)

@@ -154,7 +154,7 @@ def extend_mean(curves: Curves, ahead: Floats, position: int, damping: float) ->
         curves: The fits.
         ahead: Rows from the newest reading to the target.
         position: Position of the memory of the mean.
-        damping: Share of the slope that lasts behind the newest reading.
+        damping: Share of the slope that lasts after the newest reading.
     """
     level_mm = curves.mean_mm[position] + curves.slope * curves.mean_age[position]
     return np.asarray(level_mm + damping * curves.slope * ahead)

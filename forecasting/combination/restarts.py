@@ -2,7 +2,7 @@
 
 Each line is a Kalman filter of level and slope (Harvey 1989). The misses of its forecasts one row ahead are added up
 in two cumulative sums, one per direction (Page 1954). Where a sum exceeds its limit, the motion has changed: the filter
-forgets its level or its slope, so that the line after a bend, a stop or a step uses only rows behind the change
+forgets its level or its slope, so that the line after a bend, a stop or a step uses only rows after the change
 (Gustafsson 2000).
 """
 

@@ -20,7 +20,7 @@ YEAR_S: Final = 365.25 * DAY_S
 
 # M2, S2, the day and O1. The day stands for the tide K1 (23.93 h) too: months are needed to separate them.
 TIDE_HOURS: Final = (12.4206, 12.0, 24.0, 25.8193)
-PENALTY: Final = 1.0  # differences that speak for a harmonic of 0
+PENALTY: Final = 1.0  # ridge penalty, as a number of differences
 LEAST_ROWS_A_PERIOD: Final = 3.0
 
 # A season of a year matters only for forecasts over this time: within less it moves less than the noise of a reading.
@@ -45,7 +45,7 @@ class EarlierPeriods(ArrayState):
             lead_times: Rows ahead at which it forecasts.
             period: Rows.
             cycles: Earlier periods that are averaged.
-            halfwidth: Rows before and behind each earlier reading that it is averaged with.
+            halfwidth: Rows before and after each earlier reading that it is averaged with.
         """
         self.trial = max(FEWEST_FORECASTS, period)
         # The first whole number of periods that lies before the target.

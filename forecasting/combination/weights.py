@@ -11,7 +11,7 @@ tide. Two sets of weights are therefore computed, one with the evidence of all s
 the horizon alone. The same rule weighs the two resulting forecasts against each other by their own errors.
 
 A forecast that an expert does not make is replaced by the forecast of the combination. An expert without a record, such
-as a network that was trained today, therefore counts like the combination. An expert on trial is scored but has no
+as a network that was trained today, therefore has the score of the combination. An expert on trial is scored but has no
 weight: a season is judged over a whole period, because one event makes any memory of it look good or bad.
 """
 
@@ -145,7 +145,7 @@ class ExpertWeights(ArrayState):
         self.forecasts_made = np.zeros((len(experts), stations), dtype=np.int64)  # rows with a forecast, by expert
 
     def add_expert(self, expert: Expert) -> None:
-        """Add an expert behind the last one, with the record of the combination."""
+        """Add an expert after the last one, with the record of the combination."""
         position = self._log_priors.size
         self._log_priors = np.append(self._log_priors, [[np.log(expert.prior)]], axis=0)
         self._trials = np.append(self._trials, [[expert.trial]], axis=0)
@@ -209,7 +209,7 @@ class ExpertWeights(ArrayState):
 
         Args:
             first: Position of the first expert.
-            end: Position behind the last expert; that of the last one by default.
+            end: Position after the last expert; that of the last one by default.
 
         Returns:
             Shape (experts, S, H).

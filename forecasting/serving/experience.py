@@ -2,7 +2,7 @@
 
 The novelty is a conformal score (Laxhammar and Falkman 2010). Each feature of the present, computed from trailing rows,
 is compared with its median over the rows before, in median absolute deviations. The largest of these distances is the
-score. If the days were exchangeable, the present would exceed the scores of n past days once in n + 1. It counts as
+score. If the rows were exchangeable, the present would exceed the scores of n past rows once in n + 1. It counts as
 outside experience only if it exceeds them by a quarter, so that false alarms are rarer.
 
 A forecast outside experience is shown all the same. Its reason says so, because past errors say less about it.
@@ -20,8 +20,8 @@ from forecasting.data.windows import known_median
 from forecasting.kinematics.noise import MAD_TO_SIGMA
 from forecasting.reasons import Reason
 
-SEEN: Final = 400  # past rows that the present is compared with
-FEWEST_SEEN: Final = 60  # with fewer past rows the novelty is unknown
+PAST_ROWS: Final = 400  # past rows that the present is compared with
+FEWEST_PAST_ROWS: Final = 60  # with fewer past rows the novelty is unknown
 NEWEST_ROWS: Final = 30  # newest rows, at least, that do not count as past: forecasts from them have no score yet
 MARGIN: Final = 1.25  # factor by which the present must exceed the largest score of the past
 LEAST_SCORE: Final = 3.0  # deviations that are never unusual, however short or still the past is
@@ -47,10 +47,10 @@ def compare_motion(panel: Panel, longest_rows: int) -> list[Experience]:
         longest_rows: Longest horizon in rows. The rows of one horizon before the last row do not count as past.
     """
     newest_rows = max(longest_rows, NEWEST_ROWS)
-    values = panel.values[-(SEEN + newest_rows + 3 * max(SPANS)) :]
+    values = panel.values[-(PAST_ROWS + newest_rows + 3 * max(SPANS)) :]
     features = np.concatenate([find_rates(values, span) for span in SPANS], axis=2)  # (T, S, 2 per span)
     smallest = np.array([RESOLUTION / span**power for span in SPANS for power in (1, 2)])
-    past, present = features[:-newest_rows][-SEEN:], features[-1]
+    past, present = features[:-newest_rows][-PAST_ROWS:], features[-1]
     scores, most_unusual = _score(past, present, smallest)
     experiences = []
     for column, score in enumerate(scores.tolist()):
@@ -71,7 +71,7 @@ def compare_drivers(drivers: DriverRows | None, longest_rows: int) -> Experience
     if channels is None or not channels.names:
         return Experience()
     newest_rows = max(longest_rows, NEWEST_ROWS)
-    past, present = channels.values[:-newest_rows][-SEEN:], channels.values[-1]
+    past, present = channels.values[:-newest_rows][-PAST_ROWS:], channels.values[-1]
     scores = np.array(
         [
             _score(past[:, channel, None, None], present[channel, None, None], np.zeros(1))[0][0]
@@ -113,7 +113,7 @@ def _score(past: Floats, present: Floats, smallest: Floats) -> tuple[Floats, Int
         smallest: Smallest possible scatter of each feature, shape (F,).
     """
     stations = present.shape[0]
-    if past.shape[0] < FEWEST_SEEN:
+    if past.shape[0] < FEWEST_PAST_ROWS:
         return np.full(stations, np.nan), np.zeros(stations, dtype=np.int64)
     median = known_median(past)
     deviations = np.abs(past - median)
@@ -127,7 +127,7 @@ def _score(past: Floats, present: Floats, smallest: Floats) -> tuple[Floats, Int
     largest_by_row = np.where(np.isfinite(past_scores), past_scores, -np.inf).max(axis=2)
     scores = np.where(np.isfinite(scores), scores, -np.inf)
     largest = scores.max(axis=1)
-    is_known = (np.isfinite(largest_by_row).sum(axis=0) >= FEWEST_SEEN) & np.isfinite(largest)
+    is_known = (np.isfinite(largest_by_row).sum(axis=0) >= FEWEST_PAST_ROWS) & np.isfinite(largest)
     limit = MARGIN * np.maximum(largest_by_row.max(axis=0), LEAST_SCORE)
     return np.where(is_known, np.where(is_known, largest, 0.0) / limit, np.nan), scores.argmax(axis=1)
 

@@ -1,6 +1,6 @@
 """Slopes that accelerate towards failure: how far ahead they can be forecast, and the forecast of their failure window.
 
-No target behind the late edge of a trusted failure window is forecast. Up to that edge the failure window gives the
+No target after the late edge of a trusted failure window is forecast. Up to that edge the failure window gives the
 combination a further expert, the displacement that it predicts (`forecasting.kinematics.extrapolation`). This expert
 exists only while a window does, because the failure methods take most of the time of an issue.
 """
@@ -16,10 +16,10 @@ from forecasting.data.series import Floats, Ints, Panel
 from forecasting.kinematics.extrapolation import extrapolate, is_boundless, measure_grid_noise
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, Watch
 from forecasting.reasons import Reason
-from forecasting.serving.experience import SEEN, Experience
+from forecasting.serving.experience import PAST_ROWS, Experience
 
 LOOK_BACK_ROWS: Final = 24
-"""Rows in which a failure window that has passed since then still counts, and over which the direction is measured."""
+"""Newest rows that are searched for an earlier failure window, and that give the direction of the motion."""
 SCORED_ROWS: Final = 48
 """Newest rows at which the forecast of the failure window is made, so that its past errors give it a weight."""
 NEAR_LIMIT: Final = 0.5  # a motion whose novelty is below this share of the limit has no failure window
@@ -30,7 +30,7 @@ class FailureLimit:
     """The failure window of one station now."""
 
     is_expected: bool = False  # whether a failure window exists, trusted or not
-    latest_s: float = inf  # late edge of the window if it is trusted, epoch seconds; targets behind it are withheld
+    latest_s: float = inf  # late edge of the window if it is trusted, epoch seconds; targets after it are withheld
     is_boundless: bool = False  # whether readings are too large to compute with
     # displacement predicted at the newest rows in the unit of the panel, shape (T, H), NaN elsewhere; None: no window
     forecasts: Floats | None = None
@@ -91,7 +91,7 @@ def join_failure_forecasts(panel: Panel, steps: Sequence[int], limits: dict[str,
 def _find_limit(panel: Panel, values: Floats, steps: Sequence[int], experience: Experience) -> FailureLimit:
     if is_boundless(values[np.isfinite(values)]):
         return FailureLimit(is_boundless=True)
-    observed = np.flatnonzero(np.isfinite(values))[-SEEN:]
+    observed = np.flatnonzero(np.isfinite(values))[-PAST_ROWS:]
     is_usual = experience.novelty is not None and experience.novelty < NEAR_LIMIT
     # only displacement leads to a failure
     if observed.size < 2 or is_usual or panel.unit != "mm":
@@ -125,7 +125,7 @@ def _forecast_windows(panel: Panel, values: Floats, steps: Sequence[int], observ
             continue
         row = int(observed[position])
         window = _count_rows_ahead(panel, issue, row)
-        forecasts[row] = extrapolate(values[max(0, row + 1 - SEEN) : row + 1], steps, window)[:, 2]
+        forecasts[row] = extrapolate(values[max(0, row + 1 - PAST_ROWS) : row + 1], steps, window)[:, 2]
     return forecasts
 
 

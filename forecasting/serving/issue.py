@@ -4,7 +4,7 @@
 2. The combination replays the panel row by row: every expert, the networks among them, is weighted by its past errors
    at each station and horizon (`forecasting.combination`).
 3. Each station and horizon gets a row `combined`, one row per network, and the simple forecasts `persistence` and
-   `line` for comparison. Targets behind a failure window are withheld (`failure_limits`), and physical limits are
+   `line` for comparison. Targets after a failure window are withheld (`failure_limits`), and physical limits are
    applied (`limits`).
 
 The state of the combination is stored after each issue, so that the next one reads only new rows (`state`). After a

@@ -34,7 +34,7 @@ class Forecast:
     q975: float
     baseline: str  # the simple forecast with the smaller past error at this station and horizon
     baseline_q50: float
-    # share of the model in the combined forecast of the same station and horizon, 0 to 1; None for `combined` itself
+    # share of a network in the combined forecast of the same station and horizon, 0 to 1; None for other models
     weight: float | None = None
     shown: bool  # whether people see it
     reason: Reason  # why, and what is unusual about it

@@ -247,7 +247,7 @@ _LACKING: Final = (
         Template("forecast.lack.record", "{n} intervals of {step} in its record; {needed} are needed"),
         step=format_span,
     ),
-    reason_text(Template("forecast.lack.training", "its next training")),
+    reason_text(Template("forecast.lack.training", "the next training of the network")),
     reason_text(
         Template("forecast.lack.errors", "{n} past errors at {horizon}; {needed} are needed"), horizon=format_span
     ),

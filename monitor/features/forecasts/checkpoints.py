@@ -45,7 +45,10 @@ def train_network(
     replay: Sequence[SiteRecord] = (),
     gives_way: bool = False,
 ) -> TrainingResult:
-    """Train one network on a record in a worker, or say why not; it begins from `start` where there is one."""
+    """Train one network on a record in a worker, or return the reason of the refusal.
+
+    The training continues from `start` if there is one.
+    """
     folder = make_folder(config, site)
     reads = list_checkpoint(None if start is None else str(start))
     training = TrainingRequest(

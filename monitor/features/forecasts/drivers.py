@@ -65,7 +65,7 @@ def list_drivers(site: Site) -> tuple[str, ...]:
 
 
 def describe_stations(site: Site, samples: Sequence[SeriesSamples]) -> dict[str, dict[str, float]]:
-    """By label what of a station does not change: height, plunge, distance from the middle, and what it measures."""
+    """Return the constant properties of each station by label: height, plunge, distance from the middle, quantity."""
     places = plan_xy_m(site, list(samples)) or {}
     middle = np.mean(list(places.values()), axis=0) if places else np.zeros(2)
     quantities = sorted({one.quantity for one in samples})
@@ -80,7 +80,7 @@ def describe_stations(site: Site, samples: Sequence[SeriesSamples]) -> dict[str,
 
 
 def find_wet(c: Connection, site: Site, instants: Iterable[datetime], now: datetime) -> dict[datetime, bool]:
-    """Whether much rain had fallen before each instant, at any gauge, as known at `now`; unknown counts as dry."""
+    """Return whether much rain had fallen before each instant at any gauge, as known at `now`; unknown counts as dry."""
     ordered = sorted(set(instants))
     if not ordered:
         return {}
@@ -97,10 +97,14 @@ def load_drivers(
     quantities: Sequence[str] = (),
     named: Collection[str] = (),
 ) -> dict[str, Timed]:
-    """Readings in (since, now] as known at `now` of some quantities and of the series named, by `station.quantity`.
+    """Return readings in (since, now] as known at `now`, by `station.quantity`.
 
-    A counter gives what it rose by. A gauge that reports tips alone is left out: its silence and a dry day look alike.
-    Displacement that is stored as components is read as these.
+    A counter is converted to increments. A gauge that only reports tips is left out, because no report and no rain
+    cannot be distinguished. Displacement that is stored as components is read as components.
+
+    Args:
+        quantities: Quantities of which all series are read.
+        named: Further series, as `station.quantity`.
     """
     out: dict[str, Timed] = {}
     expected = {name for name, _ in site.forecast.expected_rain}
@@ -120,11 +124,11 @@ def load_drivers(
 
 
 def load_expected(c: Connection, site: Site, since: datetime, now: datetime) -> tuple[Outlook, ...]:
-    """Issues of expected rain in (since, now] with when each could be read, in the order of `station.quantity`.
+    """Return the issues of expected rain in (since, now] with the instant at which each was available.
 
-    An issue that came while its reach was not over was read when it came. One that came later belongs to an archive:
-    it could have been read as long after its issue as the others took. A value that was changed after its reach was
-    over may have been changed by what fell: it is left out.
+    An issue that was received within its reach was available when it was received. A later one was imported from an
+    archive: it counts as available after the median delay of the others. A value that was changed after its reach is
+    left out, because the rain that fell may have changed it.
     """
     out = []
     for name, reach_s in site.forecast.expected_rain:

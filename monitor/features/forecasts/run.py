@@ -1,4 +1,4 @@
-"""Forecast every displacement series of a site with every model of its plan, and score past forecasts."""
+"""Score the forecasts whose targets were observed, then issue the forecasts of every forecast series of a site."""
 
 from datetime import datetime
 

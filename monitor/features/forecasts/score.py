@@ -64,7 +64,7 @@ def score_targets(db: Database, site: Site, now: datetime, *, hindcast: bool = F
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """What moved the level of a series without motion: an instrument was replaced, and somebody may have entered it.
+    """Jumps and offsets that changed the level of a series without motion.
 
     Attributes:
         jumps: Epoch, in epoch seconds, and size of each jump that nobody has answered to be movement.
@@ -129,7 +129,7 @@ def _load_offsets(c: Connection, series_id: int, known_at: datetime) -> tuple[tu
 def _load_near(
     c: Connection, series_id: int, targets: Sequence[datetime], within_s: float, now: datetime
 ) -> list[Reading]:
-    """Fit readings at most `within_s` from a target: what lies between targets is passed over as it is read."""
+    """Return the usable readings at most `within_s` from a target."""
     within = timedelta(seconds=within_s)
     at = sorted(set(targets))
     near = []
@@ -141,7 +141,7 @@ def _load_near(
 
 
 def nearest_reading(readings: list[Reading], target_at: datetime, within_s: float) -> Reading | None:
-    """The reading closest to a target, at most `within_s` away; the earlier one of two equally close."""
+    """Return the reading closest to a target, at most `within_s` away; the earlier one of two equally close."""
     at = [r.observed_at for r in readings]
     i = bisect_left(at, target_at)
     near = readings[max(0, i - 1) : i + 1]

@@ -1,4 +1,4 @@
-"""Train and test the networks of a site, if there is none yet or the newest is a week old."""
+"""Train the networks of a site that are missing or a week old, and score their past."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -106,8 +106,9 @@ def train_one(
 ) -> TrainingOutcome:
     """Train one network in a worker and register it.
 
-    It replaces its predecessor when its first forecasts are stored. It reads what was known at `now`, and is itself
-    known from the instant at which it is written. Without a `panel` it is trained in each.
+    It replaces its predecessor when its first forecasts are stored. The training reads readings that were
+    received up to `now`; the checkpoint is registered with the time at which it was written. Without a `panel`, a
+    network is trained for each panel.
     """
     clock = clock or start_clock(now)
     if not site.modelled_motion_series:
@@ -159,10 +160,10 @@ def _describe(answer: TrainingResult) -> str:
 
 
 def _find_start(c: Connection, site: Site, kind: str, panel: SitePanel) -> tuple[Path | None, str]:
-    """The checkpoint that `start_from` asks for, and why there is none; of the site itself the first begins anew.
+    """Return the checkpoint of `start_from` to continue from, or why there is none.
 
-    The one of this step, of these the one that looks the most horizons ahead, then the newest. Of the site itself one
-    of other series is none.
+    A checkpoint of the same interval comes first, then the one with the most horizons, then the newest. A site that
+    continues its own networks starts the first one with random weights.
     """
     start_from, cadence = site.forecast.start_from, panel.cadence
     if not start_from or not is_network(kind) or kind in PRETRAINED:

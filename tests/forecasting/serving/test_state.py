@@ -75,6 +75,15 @@ def test_a_panel_that_starts_later_continues_the_state() -> None:
     assert resumed.rows == 59
 
 
+def test_sums_of_rain_at_the_begin_of_a_later_panel_do_not_start_again() -> None:
+    whole = make_panel(make_values(90), with_rain=True)
+    rain = np.random.default_rng(1).gamma(0.2, 5.0, 90)
+    stored = issue_forecasts(whole.head(80), HORIZONS_S).state
+    drivers = rows_from_covariates((Covariate("R1.rain", "rain", rain[20:]),), DAY_S)
+    later = Panel(20 * DAY_S, DAY_S, whole.stations, whole.values[20:], drivers=drivers)
+    assert states.resume(stored, later, STEPS) is not None
+
+
 @pytest.mark.parametrize("column", [0, 1])
 def test_a_corrected_reading_starts_again(column: int) -> None:
     values = make_values(60)

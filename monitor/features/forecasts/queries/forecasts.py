@@ -1,4 +1,4 @@
-"""Forecast rows, why some were withheld, what came true, and the state of adaptive intervals."""
+"""Forecast rows, why some were withheld, and their scores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -103,7 +103,7 @@ def add_forecasts(c: Connection, rows: Sequence[ForecastRow]) -> int:
 
 
 def find_forecast(c: Connection, numbers: Sequence[int]) -> set[int]:
-    """Those of these series that have been forecast."""
+    """Return those of these series that have been forecast."""
     f = forecast.c
     any_of = select(f.id).where(f.series_id == series.c.id, f.hindcast.is_(False)).exists()
     return set(c.execute(select(series.c.id).where(series.c.id.in_(numbers), any_of)).scalars())
@@ -179,9 +179,9 @@ def load_unscored(
 def load_situations(
     c: Connection, waiting: Sequence[UnscoredForecast], wet: Mapping[datetime, bool]
 ) -> dict[int, str | None]:
-    """What each forecast was up against when it was issued, by its id.
+    """Return the situation of each forecast at its issue, by its id.
 
-    `wet`: issue time -> whether much rain had fallen; one that is not there was dry, or nobody knows.
+    `wet`: issue time -> whether much rain had fallen; a missing time was dry or is unknown.
     """
     found: dict[int, str | None] = {}
     known: dict[tuple[int, datetime], bool] = {}
