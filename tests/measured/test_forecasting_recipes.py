@@ -80,7 +80,6 @@ def test_interpolated_days_are_refused_with_their_knots(measured, capsys):
     assert run_verb(["forecast", "audit", "--config", config, "--horizons", "30d"]) == 0
 
 
-@pytest.mark.xfail(strict=True, reason="2.63 mm: above the bar since forecasts are one combination of experts")
 def test_monthly_knots(measured, capsys):
     """Bar F1: the combined forecast is at most 2.6 mm off over the last 24 knots."""
     measured("outang/monitoring_data.csv")

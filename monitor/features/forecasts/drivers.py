@@ -80,7 +80,7 @@ def describe_stations(site: Site, samples: Sequence[SeriesSamples]) -> dict[str,
 
 
 def find_wet(c: Connection, site: Site, instants: Iterable[datetime], now: datetime) -> dict[datetime, bool]:
-    """Return whether much rain had fallen before each instant at any gauge, as known at `now`; unknown counts as dry."""
+    """Return whether much rain had fallen before each instant at any gauge, as known at `now`; unknown means dry."""
     ordered = sorted(set(instants))
     if not ordered:
         return {}
