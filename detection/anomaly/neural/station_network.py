@@ -42,7 +42,7 @@ MAX_EPOCHS: Final = 30
 PATIENCE: Final = 4
 BATCH: Final = 128
 SCORED_AT_ONCE: Final = 4096
-# A window is used if at least this share of its residuals is known.
+# A window is used if at least this share of the residuals of the channels that its station measures is known.
 MIN_COVERAGE: Final = 0.5
 # Share of the channels that stay visible in training, and how much less their errors count.
 VISIBLE: Final = 0.5
@@ -285,7 +285,10 @@ def _collect(
         windows = _cut(channels, rain_scale, station, begin, end)
         if windows is None:
             continue
-        is_complete = windows.known.flatten(1).mean(dim=1) >= MIN_COVERAGE
+        measured = torch.from_numpy(np.isfinite(channels.own[station]).any(axis=(1, 2)))
+        if not measured.any():
+            continue
+        is_complete = windows.known[:, measured].flatten(1).mean(dim=1) >= MIN_COVERAGE
         rows = torch.nonzero(is_complete & windows.known[:, :, LEVEL, -1].any(dim=1)).squeeze(1)
         if len(rows) > count:
             rows = rows[torch.from_numpy(np.linspace(0, len(rows) - 1, count).astype(np.int64))]

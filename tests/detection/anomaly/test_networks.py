@@ -134,6 +134,16 @@ def test_a_series_of_another_quantity_and_a_silent_gauge_are_scored_without_an_e
     assert np.isnan(detector.score(tilt)["T1.tilt_x"]).all()
 
 
+def test_stations_that_measure_different_quantities_are_trained_together():
+    samples = make_site(stations=2)
+    times_s, rng = np.arange(CELLS) * DAY, np.random.default_rng(1)
+    for quantity in ("tilt_x", "tilt_y", "extension", "pore_pressure", "water_level", "strain", "settlement"):
+        samples[f"X.{quantity}"] = Series(times_s, rng.normal(0, 1, CELLS), DAY)
+    samples["crack.crack_width"] = Series(times_s, rng.normal(0, 1, CELLS), DAY)
+    scores = train_detector("ae", samples, 1.0, 0).score(samples)
+    assert all(np.isfinite(scores[label][200:]).all() for label in samples)
+
+
 def test_too_few_windows_are_refused_with_their_number():
     with pytest.raises(InputError, match=r"^\d+ complete windows of 30 readings: at least 100 are needed to train ae$"):
         train_detector("ae", make_site(stations=1, cells=80), 1.0, 0)
