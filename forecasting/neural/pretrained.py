@@ -108,8 +108,8 @@ def _describe_difference(
         is_own: Whether the network is of the same site. It must then have all horizons and drivers of the record.
     """
     if old.step_s != panel.step_s:
-        trained_on = format_span(old.step_s)
-        return f"the {old.model} to start from reads a row every {trained_on}, here it is {format_span(panel.step_s)}"
+        trained_on, given = format_span(old.step_s), format_span(panel.step_s)
+        return f"the {old.model} to start from reads a row every {trained_on}, this record has one every {given}"
     common = tuple(h for h in horizons_s if h in old.horizons_s)
     if common != old.horizons_s or (is_own and common != horizons_s):
         trained_for = ", ".join(format_span(h) for h in old.horizons_s)

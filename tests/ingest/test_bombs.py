@@ -290,7 +290,7 @@ WIDE = 'time = "time"\ndisplacement = {A = "a"}\n'
 RECORDS = {
     "long": ("a.csv", read_by_recipe("long", "")),
     "wide": ("a.csv", read_by_recipe("wide", WIDE)),
-    "solution": ("a.csv", lambda path: list(sources._solution_lines(path))),
+    "solution": ("a.csv", lambda path: list(sources._iter_solution_lines(path))),
     "points": ("a.zip", read_by_recipe("points", "")),
 }
 

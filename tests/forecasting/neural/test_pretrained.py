@@ -164,7 +164,7 @@ def test_a_network_that_goes_on_from_itself_begins_anew_where_it_no_more_fits(tm
     dry = train(record, replace(on, start=rained.path)).card["training"]["begun_from"]
     assert convert_reason(reason_from_json(dry)) == "anew: the gru to start from was trained with other drivers"
     coarse = creeping(240, seed=1, step_s=DAY_S / 2)
-    with pytest.raises(ForecastingError, match=r"reads a row every 1 d, here is one every 12 h"):
+    with pytest.raises(ForecastingError, match=r"reads a row every 1 d, this record has one every 12 h"):
         train(coarse, replace(on, own_start=False))
 
 
