@@ -214,7 +214,7 @@ def test_a_decomposition_adds_up_and_knows_nothing_after_until(method):
     series[48:] = rng.normal(0, 1e4, 12)
     np.testing.assert_array_equal(decompose(series, 48, method=method, period=12).parts, made.parts)
     assert not display_whole(series, method=method, period=12).causal
-    assert "later data" in display_whole(series, method=method, period=12).label
+    assert "future" in display_whole(series, method=method, period=12).label
     with pytest.raises(NotEnoughDataError):
         decompose(series, 8, method=method, period=12)
 
