@@ -31,7 +31,9 @@ COMPUTED = (
     " season anomaly reading_gap"
     " scene scene_footprint scene_change scene_unsure"
 )
-MADE_ANEW = "site station station_state forecast_chance rate_now instrument_finding instrument instrument_month"
+MADE_ANEW = (
+    "site station station_state forecast_state forecast_chance rate_now instrument_finding instrument instrument_month"
+)
 MOMENTARY = "web_session known_device password_guess service_state job_run service_check"
 # Why the other tables are not sealed: a new one is decided on.
 NOT_SEALED = {
