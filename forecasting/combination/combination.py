@@ -71,7 +71,6 @@ class CombinedForecast:
     """Forecasts of stations S at horizons H made at one row; fans are quantiles .025, .1, .5, .9, .975 in mm."""
 
     fans: Floats  # combination, shape (S, H, 5); NaN where there is no forecast, NaN without median before an interval
-    margins: Floats  # half widths of the 80 % and the 95 % interval, mm (S, H, 2)
     stretch: Floats  # times by which intervals are widened because the slope moves faster than usual, shape (S, H)
     experts: tuple[str, ...]
     weights: Floats  # shape (E, S, H), sum 1 over the experts where there is a forecast
@@ -204,7 +203,6 @@ class Combination:
         fans = make_fans(self._last_models, self._last_margins)
         return CombinedForecast(
             fans=fans[0],
-            margins=np.moveaxis(self._last_margins[:, 0], 0, -1),
             stretch=self._last_stretch,
             experts=self.experts,
             weights=self._last_weights,

@@ -13,7 +13,6 @@ import numpy as np
 from forecasting.combination.least_squares import solve_ridge, weigh_misses
 from forecasting.combination.polynomials import MEMORIES, Curves
 from forecasting.combination.state import ArrayState
-from forecasting.combination.weights import DelayedRows
 from forecasting.data.series import Floats
 
 MEAN_MEMORIES: Final = (2.0, 8.0, 32.0)
@@ -50,7 +49,6 @@ class Regressions(ArrayState):
 
     def __init__(self, stations: int, lead_times: Sequence[int]) -> None:
         self._lead_times = np.array(lead_times)
-        self._delayed = DelayedRows(lead_times, [1] * len(lead_times))
         self._mean_positions = [MEMORIES.index(memory) for memory in MEAN_MEMORIES]
         self._slope_positions = [MEMORIES.index(memory) for memory in SLOPE_MEMORIES]
         self._slope_rows = np.array(SLOPE_MEMORIES)[:, None]

@@ -28,15 +28,6 @@ class Unready:
     lack: Lack
 
 
-def count_needed_rows(steps: int) -> int:
-    """Return how many readings a station needs before a forecast `steps` rows ahead has an interval.
-
-    >>> count_needed_rows(1), count_needed_rows(30)
-    (21, 50)
-    """
-    return MINIMUM_ERRORS + steps
-
-
 def find_unready(panel: Panel) -> dict[str, Unready]:
     """Return the stations without a current reading: those that have none at all, and stale ones."""
     unready: dict[str, Unready] = {}

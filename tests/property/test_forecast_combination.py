@@ -33,7 +33,7 @@ def make_panel(values, step_s=DAY_S):
 
 
 def assert_same_forecast(first, second):
-    for name in ("fans", "margins", "stretch", "weights", "medians", "errors_mm", "counts"):
+    for name in ("fans", "stretch", "weights", "medians", "errors_mm", "counts"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
     for name in first.outside_fans:
         np.testing.assert_array_equal(first.outside_fans[name], second.outside_fans[name])
