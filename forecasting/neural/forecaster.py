@@ -43,25 +43,25 @@ class Recipe:
     seed: int  # seed of weights, order and dropout
     noise_mm: tuple[float, ...]  # noise of each station, the smallest scale of its windows
     spread: tuple[float, ...]  # median |residual of the simple forecast| in the unit of the correction, per horizon
-    lld: LevelDrift  # the simple forecast `lld`, which is corrected alone or blended with the trend
+    level_drift: LevelDrift  # the simple forecast that is corrected, alone or blended with the trend; `lld` in files
     supports: Any = None  # graphs as nested lists (2, S, S); None without graphs
     sources: SourceScale | None = None  # driver channels and station properties with their scale; None without drivers
-    # median ratio of window scale to expected error of the trend, per horizon; None if only `lld` is corrected
+    # median ratio of window scale to expected error of the trend, per horizon; None if no trend is blended in
     doubts: tuple[float, ...] | None = None
 
     @property
     def base(self) -> LevelDrift | Trend:
-        """The simple forecast that the network corrects: `lld`, or the trend of each station blended with `lld`."""
-        return self.lld if self.doubts is None else Trend("trend", self.steps, None, self.lld)
+        """The forecast that the network corrects: level and slope, or the trend of each station blended with them."""
+        return self.level_drift if self.doubts is None else Trend("trend", self.steps, None, self.level_drift)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        optional = {"sources", "doubts"}
-        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in optional}
+        added_below = {"level_drift", "sources", "doubts"}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in added_below}
         return (
             {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
             | {
-                "lld": self.lld.to_json(),
+                "lld": self.level_drift.to_json(),
                 "features": list(FEATURES),
                 "quantiles": list(QUANTILES),
                 "unit": "mm",
@@ -86,7 +86,7 @@ class Recipe:
             seed=int(data["seed"]),
             noise_mm=tuple(float(v) for v in data["noise_mm"]),
             spread=tuple(float(v) for v in data["spread"]),
-            lld=LevelDrift.from_json(data["lld"]),
+            level_drift=LevelDrift.from_json(data["lld"]),
             supports=data["supports"],
             sources=SourceScale.from_json(data["sources"]) if "sources" in data else None,
             doubts=tuple(float(v) for v in data["doubts"]) if "doubts" in data else None,
@@ -157,7 +157,7 @@ class NeuralForecaster:
 class CorrectedMotion:
     """Inputs of a network about the motion, and the simple forecast that it corrects, at some issue times."""
 
-    inputs: NDArray[np.float32]  # windows, and the trend relative to `lld` if there is one, shape (N, S, W, F)
+    inputs: NDArray[np.float32]  # windows, and the trend relative to `level_drift` if there is one; (N, S, W, F)
     scale_mm: Floats  # scale of each window, shape (N, S)
     base: Floats  # the simple forecast, mm, shape (N, S, H)
     unit_mm: Floats  # unit of the correction, shape (N, S, H)
@@ -166,22 +166,22 @@ class CorrectedMotion:
 def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) -> CorrectedMotion:
     """Return the windows of motion that a network reads, with the simple forecast that it corrects.
 
-    If the simple forecast contains a trend, the network also reads its difference from `lld` in units of the scale of
-    the window, because a trend uses more rows than a window has. The unit of the correction is the scale of the window,
-    limited by the expected error of the trend: a motion that is faster than any in the training has a large scale, but
-    its trend is not less certain.
+    If the simple forecast contains a trend, the network also reads its difference from level and slope, in units of the
+    scale of the window, because a trend uses more rows than a window has. The unit of the correction is the scale of
+    the window, limited by the expected error of the trend: a motion that is faster than any in the training has a large
+    scale, but its trend is not less certain.
     """
     cut = windows(values, origins, noise_mm, window=recipe.window, lag=scale_lag(recipe.step_s, recipe.window))
     scale = cut.scale_mm[..., None]
     spread = np.asarray(recipe.spread)
-    lld = recipe.lld.predict(values, origins)
+    level_drift = recipe.level_drift.predict(values, origins)
     trend = recipe.base
     if not isinstance(trend, Trend):
-        return CorrectedMotion(cut.inputs, cut.scale_mm, lld, scale * spread)
+        return CorrectedMotion(cut.inputs, cut.scale_mm, level_drift, scale * spread)
     recalled = recall(values, trend.steps, trend.groups)
     expected_error = recalled.doubt[origins]
-    base = trend.lean(recalled.path[origins], expected_error, lld)
-    difference = np.clip(np.nan_to_num((base - lld) / scale), -CLIP, CLIP).astype(np.float32)
+    base = trend.lean(recalled.path[origins], expected_error, level_drift)
+    difference = np.clip(np.nan_to_num((base - level_drift) / scale), -CLIP, CLIP).astype(np.float32)
     difference_rows = np.broadcast_to(difference[:, :, None], (*cut.inputs.shape[:3], difference.shape[-1]))
     largest_unit = np.where(
         np.isfinite(expected_error), MOST_DOUBTS * np.asarray(recipe.doubts) * expected_error, np.inf

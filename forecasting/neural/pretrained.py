@@ -28,7 +28,7 @@ from forecasting.neural.training import Training, prepare, train_network
 from forecasting.neural.tuning import fine_tune, tune
 from forecasting.reasons import Reason
 from forecasting.registry import PRETRAINED
-from forecasting.simple.baselines import fit_lld
+from forecasting.simple.baselines import fit_level_drift
 
 PLACE = find_weights(Path(__file__).resolve().parents[1] / "weights", "forecasts")
 # Horizons of the shipped networks in rows. Others are interpolated.
@@ -158,7 +158,7 @@ def settle(shipped: NeuralForecaster, panel: Panel, parts: Split, horizons_s: Se
         horizons_s=tuple(horizons_s),
         noise_mm=tuple(float(v) for v in noise_floor(panel.values[: parts.calibration.first])),
         spread=tuple(float(v) for v in np.exp(weights @ np.log(old.spread))),
-        lld=fit_lld(panel, parts.calibration, steps),
+        level_drift=fit_level_drift(panel, parts.calibration, steps),
     )
     network = build_network(recipe)
     states = dict(shipped.network.state_dict())

@@ -17,7 +17,7 @@ from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_networ
 from forecasting.neural.learner import Learner, Member, Progress, Settings
 from forecasting.neural.source_scale import fit_scale, measure
 from forecasting.registry import load
-from forecasting.simple.baselines import fit_lld
+from forecasting.simple.baselines import fit_level_drift
 from forecasting.simple.trend import ROOM_BYTES, count_bytes, recall
 
 # Correlation of increments above which two stations are connected.
@@ -156,7 +156,7 @@ def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...
     steps = tuple(panel.steps(h) for h in horizons_s)
     fit = panel.values[: parts.fit.end]
     lag = scale_lag(panel.step_s, settings.window)
-    lld = fit_lld(panel, parts.calibration, steps)
+    level_drift = fit_level_drift(panel, parts.calibration, steps)
     floors = noise_floor(fit)
     network_class = load(model)
     graphs = None
@@ -184,7 +184,7 @@ def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...
         seed=settings.seed,
         noise_mm=tuple(float(v) for v in floors),
         spread=(1.0,) * len(steps),
-        lld=lld,
+        level_drift=level_drift,
         supports=None if graphs is None else graphs.tolist(),
         sources=sources if reads_drivers else None,
         doubts=_compare_doubts(panel.values, origins, steps, cut.scale_mm),
@@ -242,7 +242,7 @@ def _compare_doubts(values: Floats, origins: Ints, steps: tuple[int, ...], scale
     """Return the median ratio of window scale to expected error of the trend, per horizon.
 
     Returns:
-        None if the network corrects `lld` only: there are too many stations or rows, or no error is known at a horizon.
+        None if no trend is blended in: there are too many stations or rows, or no error is known at a horizon.
     """
     if values.shape[1] > MANY_STATIONS or count_bytes((*values.shape, len(steps))) > ROOM_BYTES:
         return None

@@ -24,7 +24,7 @@ class LevelDrift:
     """Damped level-drift: `y(t+h) = mean(last m) + b * slope_k * (h + mean age of the level)`.
 
     Without gaps the mean age is (m - 1) / 2. `slope_k` is the least-squares slope over the last k intervals (k + 1
-    rows). `fit_lld` chooses all three numbers per horizon on the calibration block.
+    rows). `fit_level_drift` chooses all three numbers per horizon on the calibration block.
     Where none of the last m rows is observed, the newest value up to 3 rows old stands for the level.
     """
 
@@ -60,9 +60,11 @@ class LevelDrift:
         )
 
 
-def fit_lld(panel: Panel, calibration: Block, steps: Sequence[int]) -> LevelDrift:
-    """Damped level-drift, (m, k, b) chosen per horizon by MAE on the calibration block."""
-    return choose_level_drift("lld", panel, calibration, steps, levels=LEVEL_ROWS, dampings=DAMPING, default=DEFAULT)
+def fit_level_drift(panel: Panel, calibration: Block, steps: Sequence[int]) -> LevelDrift:
+    """Choose (m, k, b) of each horizon by the mean absolute error on the calibration block."""
+    return choose_level_drift(
+        "level-drift", panel, calibration, steps, levels=LEVEL_ROWS, dampings=DAMPING, default=DEFAULT
+    )
 
 
 def choose_level_drift(

@@ -18,7 +18,7 @@ from forecasting.data.windows import last_value, targets
 from forecasting.metrics import or_none
 from forecasting.reasons import Reason
 from forecasting.serving.readiness import MINIMUM_ERRORS, few_errors, find_gaps
-from forecasting.simple.baselines import LevelDrift, fit_lld
+from forecasting.simple.baselines import LevelDrift, fit_level_drift
 
 STEPS: Final = (1, 5, 15)  # acquisitions ahead
 NOMINAL: Final = 0.8
@@ -67,7 +67,7 @@ class Tried:
     @property
     def model(self) -> str:
         """Its name among the simple forecasts."""
-        return NAMES.get(self.rule, "lld")
+        return NAMES.get(self.rule, "level-drift")
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +218,7 @@ def _choose(values: Floats, step_s: float) -> list[tuple[int, int, float]]:
     known = Block(0, values.shape[0])
     panel = Panel(0.0, step_s, tuple(f"{k:09}" for k in range(values.shape[1])), values)
     best = []
-    for steps, params in zip(STEPS, fit_lld(panel, known, STEPS).params, strict=True):
+    for steps, params in zip(STEPS, fit_level_drift(panel, known, STEPS).params, strict=True):
         errors = {}
         for rule in (PERSISTENCE, params, TREND):
             errors[rule] = _mean(_forecast_past(values, steps, rule, values.shape[0])[0])
@@ -229,7 +229,7 @@ def _choose(values: Floats, step_s: float) -> list[tuple[int, int, float]]:
 def _forecast_past(values: Floats, steps: int, rule: tuple[int, int, float], rows: int) -> tuple[Floats, Floats]:
     """Errors without sign at past origins (N, S), and the forecast from the last of `rows` rows (S,)."""
     origins = np.arange(min(WARM_UP, rows - 1), rows, dtype=np.int64)
-    made = LevelDrift("lld", (steps,), (rule,)).predict(values[:rows], origins)[:, :, 0]
+    made = LevelDrift("level-drift", (steps,), (rule,)).predict(values[:rows], origins)[:, :, 0]
     return np.abs(targets(values[:rows], origins, steps) - made), made[-1]
 
 

@@ -263,7 +263,7 @@ point_forecast_issues = Table(
     Column("horizon", Integer, comment="1, 2 or 3; null where nothing was forecast"),
     Column("horizon_s", Double, comment="from `newest_at`", info={"unit": "s"}),
     Column("target_at", Text, comment="instant that is forecast", info={"unit": "time"}),
-    Column("model", Text, comment="persistence, lld or trend"),
+    Column("model", Text, comment="persistence, level-drift or trend"),
     Column("level_rows", Integer, comment="the rule: the mean of so many intervals"),
     Column("slope_rows", Integer, comment="and a slope over so many"),
     Column("damping", Double, comment="of which this share is carried on", info={"unit": "1"}),

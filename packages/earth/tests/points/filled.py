@@ -21,7 +21,7 @@ def _fill_point_forecasts(c: Connection, ids: list[int]) -> None:
     short = "the record is too short to try a forecast so far ahead"
     tried = (2400, 0.81, 2.5, 2.75, 2.6, "")
     horizons = tuple(
-        point_looks.IssueHorizon(number, steps, NOW - days(2 - 12 * steps), "lld", 5, 3, 0.25, *told)
+        point_looks.IssueHorizon(number, steps, NOW - days(2 - 12 * steps), "level-drift", 5, 3, 0.25, *told)
         for number, steps, told in ((1, 1, tried), (2, 5, tried), (3, 15, (0, None, None, None, None, short)))
     )
     found = point_looks.PointIssue(NOW - days(2), 12 * 86400.0, horizons)

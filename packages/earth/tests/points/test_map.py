@@ -123,7 +123,7 @@ def test_where_satellite_points_will_be_is_said_with_what_such_forecasts_did(fil
     assert words.count("81 % of forecasts lay inside the interval of 80 %, error 2.5 mm") == 2
     assert "the record is too short to try a forecast so far ahead" in words
     assert [(r["horizon"], r["model"], r["q10"]) for r in rows.json()] == [
-        (1, "lld", -6.0),
+        (1, "level-drift", -6.0),
         (2, "trend", -7.25),
-        (3, "lld", None),
+        (3, "level-drift", None),
     ]

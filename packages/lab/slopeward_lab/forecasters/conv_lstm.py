@@ -26,7 +26,7 @@ class ConvLstm(SiteNetwork):
         self.make_head(shape)
 
     def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
-        """Quantiles of the scaled residual to `lld`."""
+        """Quantiles of the scaled residual to the simple forecast."""
         alive = find_alive(rows).permute(1, 2, 0)[..., self.order]
         lined = rows[:, self.order].permute(2, 0, 3, 1)
         state = cell = rows.new_zeros(rows.shape[0], self.hidden, rows.shape[1])

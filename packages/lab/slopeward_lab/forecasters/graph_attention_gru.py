@@ -30,7 +30,7 @@ class GraphAttentionGru(SiteNetwork):
         self.make_head(shape)
 
     def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
-        """Quantiles of the scaled residual to `lld`."""
+        """Quantiles of the scaled residual to the simple forecast."""
         batch, stations = rows.shape[:2]
         _, last = self.encoder(rows.flatten(0, 1))
         state = last[-1].reshape(batch, stations, -1)

@@ -31,7 +31,7 @@ class GraphLstm(SiteNetwork):
         return torch.softmax(torch.relu(self.takes @ self.sends.T), dim=-1)
 
     def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
-        """Quantiles of the scaled residual to `lld`."""
+        """Quantiles of the scaled residual to the simple forecast."""
         batch, stations = rows.shape[:2]
         alive = find_alive(rows)
         graphs = torch.cat([self.supports, self.adjacency().unsqueeze(0)])

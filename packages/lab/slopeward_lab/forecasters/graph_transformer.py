@@ -35,7 +35,7 @@ class GraphTransformer(SiteNetwork):
         self.make_head(shape)
 
     def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
-        """Quantiles of the scaled residual to `lld`."""
+        """Quantiles of the scaled residual to the simple forecast."""
         batch, stations = rows.shape[:2]
         found = self.front(rows.flatten(0, 1))
         token = self.embed(torch.cat([found.mean(dim=1), found[:, -1]], dim=-1)).reshape(batch, stations, -1)

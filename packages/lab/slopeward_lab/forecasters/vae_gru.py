@@ -43,7 +43,8 @@ class DrawnHead(nn.Module):
     """A state (..., C) -> quantiles (..., H, 5) of what the draws of its code say.
 
     In training the draws are new at each step. Afterwards they are always the same ones, with each its opposite and the
-    mean among them: the same window gives the same forecast bit for bit, and an untrained network is `lld`.
+    mean among them: the same window gives the same forecast bit for bit, and an untrained network gives the simple
+    forecast.
     """
 
     draws: Tensor

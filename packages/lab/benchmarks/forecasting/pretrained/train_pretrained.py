@@ -28,7 +28,7 @@ from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_networ
 from forecasting.neural.learner import Learner, Member, Settings
 from forecasting.neural.pretrained import LEAST_SEEN, PLACE, STEPS
 from forecasting.neural.training import deterministic
-from forecasting.simple.baselines import DEFAULT, LevelDrift, fit_lld
+from forecasting.simple.baselines import DEFAULT, LevelDrift, fit_level_drift
 from tests.data.records import RECIPES, read_records
 
 MODEL: Final = "pretrained-lstm"
@@ -96,7 +96,7 @@ def cut(family: str, panel: Panel, seed: int) -> Iterator[Piece]:
 def fit_base(panel: Panel) -> LevelDrift:
     """The simple forecast of a piece, chosen on its newest rows, as a short record chooses its own."""
     rows = panel.values.shape[0]
-    return fit_lld(panel, Block(rows - round(rows * SHARE_OF_CALIBRATION), rows), STEPS)
+    return fit_level_drift(panel, Block(rows - round(rows * SHARE_OF_CALIBRATION), rows), STEPS)
 
 
 def find_spread(members: Sequence[Member], families: Sequence[str]) -> tuple[float, ...]:
@@ -109,18 +109,23 @@ def find_spread(members: Sequence[Member], families: Sequence[str]) -> tuple[flo
         scale = windows(values, rows, np.asarray(recipe.noise_mm), window=recipe.window, lag=lag).scale_mm
         observed = np.stack([Block(0, values.shape[0]).targets(values, rows, h) for h in STEPS], axis=2)
         found[family].append(
-            (np.abs(observed - recipe.lld.predict(values, rows)) / scale[..., None]).reshape(-1, len(STEPS))
+            (np.abs(observed - recipe.level_drift.predict(values, rows)) / scale[..., None]).reshape(-1, len(STEPS))
         )
     each = [np.log(np.nanmedian(np.concatenate(of), axis=0)) for of in found.values()]
     return tuple(float(v) for v in np.exp(np.mean(each, axis=0)))
 
 
 def make_recipe(
-    stations: Sequence[str], step_s: float, seed: int, noise: Sequence[float], spread: Sequence[float], lld: LevelDrift
+    stations: Sequence[str],
+    step_s: float,
+    seed: int,
+    noise: Sequence[float],
+    spread: Sequence[float],
+    level_drift: LevelDrift,
 ) -> Recipe:
     horizons_s = tuple(step_s * h for h in STEPS)
     size = (SETTINGS.window, SETTINGS.hidden, SETTINGS.dropout, seed)
-    return Recipe(MODEL, tuple(stations), step_s, STEPS, horizons_s, *size, tuple(noise), tuple(spread), lld)
+    return Recipe(MODEL, tuple(stations), step_s, STEPS, horizons_s, *size, tuple(noise), tuple(spread), level_drift)
 
 
 def make_members(pieces: Sequence[Piece], seed: int) -> list[Member]:
@@ -161,8 +166,8 @@ def train(seed: int) -> tuple[NeuralForecaster, dict[str, Any]]:
     ]
     members = make_members(pieces, seed)
     settings = replace(SETTINGS, seed=seed)
-    lld = LevelDrift("lld", STEPS, (DEFAULT,) * len(STEPS))
-    typical = make_recipe(("any",), DAY_S, seed, (1.0,), members[0].recipe.spread, lld)
+    level_drift = LevelDrift("level-drift", STEPS, (DEFAULT,) * len(STEPS))
+    typical = make_recipe(("any",), DAY_S, seed, (1.0,), members[0].recipe.spread, level_drift)
     with deterministic(seed):
         network = build_network(typical)
         losses, stopped = ManyJudges(network, members, settings).run(time.monotonic(), _tell)
