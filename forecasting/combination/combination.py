@@ -62,7 +62,7 @@ LAST_VALUE: Final = "last-value"
 FAILURE_WINDOW: Final = "failure-window"  # expert whose forecasts the caller computes from a failure window
 PERSISTENCE: Final = "persistence"
 LINE: Final = "line"
-OWN_MODELS: Final = 3  # models with intervals besides the outside experts: combination, last value, straight line
+OWN_MODELS: Final = 3  # models with intervals besides the networks: combination, last value, straight line
 DEFAULT_LINE_MEMORY: Final = 64.0  # of the straight line among the peers before any error is known
 
 
@@ -75,7 +75,7 @@ class CombinedForecast:
     experts: tuple[str, ...]
     weights: Floats  # shape (E, S, H), sum 1 over the experts where there is a forecast
     medians: Floats  # forecasts of the experts, shape (E, S, H), NaN where an expert makes none
-    outside_fans: Mapping[str, Floats]  # outside experts with intervals of their own errors, shape (S, H, 5)
+    network_fans: Mapping[str, Floats]  # networks with intervals of their own errors, shape (S, H, 5)
     peers: Mapping[str, Floats]  # last value and straight line, likewise
     errors_mm: Floats  # discounted mean absolute errors of the experts so far, shape (E, S, H), NaN before any
     counts: Floats  # forecasts of the combination scored so far, shape (S, H)
@@ -100,7 +100,7 @@ class Combination:
         columns = [[column] for column in range(len(stations))] if groups is None else groups
         self.groups = tuple(tuple(sorted(group)) for group in columns)
         self.driver_names = tuple(driver_names)
-        self.outside: tuple[str, ...] = ()
+        self.networks: tuple[str, ...] = ()
         self.rows = 0  # advanced so far
         count = len(self.stations)
         lead_times = list_lead_times(self.steps)
@@ -114,14 +114,14 @@ class Combination:
         self._polynomials = Polynomials(count * (1 + harmonics))
         channels = len(self.driver_names)
         self._drivers = DriverRegressions(count, self.steps, channels) if channels and is_small else None
-        experts = self._list_inside()
-        self._inside = tuple(expert.name for expert in experts)
+        experts = self._list_built_in()
+        self._built_in = tuple(expert.name for expert in experts)
         self._weights = ExpertWeights(experts, self.steps, Groups(self.groups, count), count)
         self._pace = Pace(count)
         self._intervals = Intervals(OWN_MODELS, count, self.steps)
         shape = (count, len(self.steps))
-        self._last_weights = np.zeros((len(self._inside), *shape))
-        self._last_medians = np.full((len(self._inside), *shape), np.nan)
+        self._last_weights = np.zeros((len(self._built_in), *shape))
+        self._last_medians = np.full((len(self._built_in), *shape), np.nan)
         self._last_stretch = np.ones(shape)
         self._last_models = np.full((OWN_MODELS, *shape), np.nan)
         self._last_margins = np.full((len(LEVELS), OWN_MODELS, *shape), np.nan)
@@ -149,14 +149,14 @@ class Combination:
 
     @property
     def experts(self) -> tuple[str, ...]:
-        """Return the names of all experts, those outside last."""
-        return (*self._inside, *self.outside)
+        """Return the names of all experts, networks last."""
+        return (*self._built_in, *self.networks)
 
     def advance(
         self,
         values_mm: Floats,
         *,
-        outside: Mapping[str, Floats] | None = None,
+        networks: Mapping[str, Floats] | None = None,
         failure_mm: Floats | None = None,
         drivers: Floats | None = None,
     ) -> None:
@@ -164,17 +164,17 @@ class Combination:
 
         Args:
             values_mm: Readings, shape (S,), NaN where nothing was observed.
-            outside: Fans (S, H, 5) that outside experts forecast at this row, by name; NaN where they make none.
-                An expert with a new name is added, and an expert that is not named makes no forecast at this row.
+            networks: Fans (S, H, 5) that networks forecast at this row, by name; NaN where they make none.
+                A network with a new name is added as an expert. One that is not named makes no forecast at this row.
             failure_mm: Displacement that a failure window predicts, shape (S, H), NaN where there is no window.
             drivers: Driver channels at this row, shape (C,), NaN where unknown.
         """
         values_mm = np.asarray(values_mm, dtype=np.float64)
         if values_mm.shape != (len(self.stations),) or np.isinf(values_mm).any():
             raise ValueError(f"a row needs {len(self.stations)} finite values or NaN")
-        outside = outside or {}
-        for name in outside:
-            self._add_outside(name)
+        networks = networks or {}
+        for name in networks:
+            self._add_network(name)
         row = self.rows
         self._weights.score(row, values_mm)
         self._intervals.score(row, values_mm)
@@ -183,16 +183,16 @@ class Combination:
         forecasts_mm = self._forecast_experts(row, values_mm, drivers)
         horizons = self._weights.horizons
         if failure_mm is not None:
-            forecasts_mm[horizons, self._inside.index(FAILURE_WINDOW)] = failure_mm.T
-        for position, name in enumerate(self.outside, start=len(self._inside)):
-            if name in outside:
-                fan = np.asarray(outside[name], dtype=np.float64)
+            forecasts_mm[horizons, self._built_in.index(FAILURE_WINDOW)] = failure_mm.T
+        for position, name in enumerate(self.networks, start=len(self._built_in)):
+            if name in networks:
+                fan = np.asarray(networks[name], dtype=np.float64)
                 forecasts_mm[horizons, position] = fan[..., MEDIAN].T
-        weights, combined_mm = self._weights.combine(row, forecasts_mm, len(self._inside))
+        weights, combined_mm = self._weights.combine(row, forecasts_mm, len(self._built_in))
         self._last_weights = weights[horizons].transpose(1, 2, 0)
         self._last_medians = forecasts_mm[horizons].transpose(1, 2, 0)
         self._last_stretch = self._pace.compute_stretch(np.array(self.steps, dtype=np.float64))
-        models = [combined_mm[horizons].T, *self._find_peers(), *self._last_medians[len(self._inside) :]]
+        models = [combined_mm[horizons].T, *self._find_peers(), *self._last_medians[len(self._built_in) :]]
         self._last_models = np.stack(models)
         newest_mm = self._polynomials.newest_mm[: len(self.stations)]
         self._last_margins = self._intervals.issue(row, self._last_models, newest_mm, self._last_stretch)
@@ -207,7 +207,7 @@ class Combination:
             experts=self.experts,
             weights=self._last_weights,
             medians=self._last_medians,
-            outside_fans=dict(zip(self.outside, fans[OWN_MODELS:], strict=True)),
+            network_fans=dict(zip(self.networks, fans[OWN_MODELS:], strict=True)),
             peers={PERSISTENCE: fans[1], LINE: fans[2]},
             errors_mm=self._weights.compute_errors(),
             counts=self._intervals.margins.count[:, 0].T.astype(np.float64),
@@ -221,7 +221,7 @@ class Combination:
             "steps": np.array(self.steps, dtype=np.int64),
             "groups": _number_groups(self.groups, len(self.stations)),
             "driver_names": np.array(self.driver_names, dtype=np.str_),
-            "outside": np.array(self.outside, dtype=np.str_),
+            "networks": np.array(self.networks, dtype=np.str_),
             "rows": np.array(self.rows),
             "last_weights": self._last_weights.copy(),
             "last_medians": self._last_medians.copy(),
@@ -245,8 +245,8 @@ class Combination:
             groups,
             [str(name) for name in arrays["driver_names"]],
         )
-        for name in arrays["outside"]:
-            out._add_outside(str(name))
+        for name in arrays["networks"]:
+            out._add_network(str(name))
         out.rows = int(arrays["rows"])
         for name, part in out._list_parts().items():
             part.restore(take_prefix(name, arrays))
@@ -257,7 +257,7 @@ class Combination:
         out._last_margins = np.array(arrays["last_margins"])
         return out
 
-    def _list_inside(self) -> list[Expert]:
+    def _list_built_in(self) -> list[Expert]:
         experts = [
             Expert(LAST_VALUE, ROBUST_PRIOR),
             *(Expert(f"mean-{memory:g}") for memory in MEAN_MEMORIES),
@@ -298,12 +298,12 @@ class Combination:
         }
         return {name: part for name, part in parts.items() if part is not None}
 
-    def _add_outside(self, name: str) -> None:
-        if name in self.outside:
+    def _add_network(self, name: str) -> None:
+        if name in self.networks:
             return
-        if name in self._inside:
-            raise ValueError(f"an outside expert must not have the name of an expert of the combination: {name}")
-        self.outside = (*self.outside, name)
+        if name in self._built_in:
+            raise ValueError(f"a network must not have the name of a built-in expert: {name}")
+        self.networks = (*self.networks, name)
         self._weights.add_expert(Expert(name))
         self._intervals.add_model()
 
@@ -320,7 +320,7 @@ class Combination:
             self._regressions.learn(row, values_mm)
 
     def _forecast_experts(self, row: int, values_mm: Floats, drivers: Floats | None) -> Floats:
-        """Return forecasts of all experts at all lead times in mm (R, E, S), NaN for experts outside."""
+        """Return forecasts of all experts at all lead times in mm (R, E, S), NaN for networks."""
         stations = len(self.stations)
         curves = self._polynomials.fit()
         own_curves = curves.take(0, stations)
@@ -355,13 +355,13 @@ class Combination:
                 parts += [made + waves[:, None] for made in continued]
         if self._regressions is not None:
             parts.append(self._regressions.forecast(row, values_mm, own_curves))
-        inside = np.concatenate(parts, axis=1)
-        out = np.full((inside.shape[0], len(self.experts), inside.shape[2]), np.nan)
-        out[:, : inside.shape[1]] = np.where(is_fresh, inside, np.nan)
+        built_in = np.concatenate(parts, axis=1)
+        out = np.full((built_in.shape[0], len(self.experts), built_in.shape[2]), np.nan)
+        out[:, : built_in.shape[1]] = np.where(is_fresh, built_in, np.nan)
         if self._drivers is not None:
             channels = np.full(len(self.driver_names), np.nan) if drivers is None else np.asarray(drivers, dtype=float)
             made_mm = self._drivers.advance(values_mm, channels)
-            out[self._weights.horizons, inside.shape[1] : inside.shape[1] + len(DRIVER_EXPERTS)] = made_mm
+            out[self._weights.horizons, built_in.shape[1] : built_in.shape[1] + len(DRIVER_EXPERTS)] = made_mm
         return out
 
     def _find_peers(self) -> tuple[Floats, Floats]:
@@ -369,7 +369,7 @@ class Combination:
 
         The straight line starts at the newest reading. Its slope is the one with the smallest error so far.
         """
-        first = self._inside.index(f"level-slope-{LEVEL_SLOPE_MEMORIES[0]:g}")
+        first = self._built_in.index(f"level-slope-{LEVEL_SLOPE_MEMORIES[0]:g}")
         end = first + len(LEVEL_SLOPE_MEMORIES)
         errors_mm = self._weights.compute_errors(first, end)
         errors_mm = np.where(np.isfinite(errors_mm), errors_mm, np.inf)
@@ -379,7 +379,7 @@ class Combination:
             LEVEL_SLOPE_MEMORIES.index(DEFAULT_LINE_MEMORY),
         )
         line = np.take_along_axis(self._last_medians[first:end], best[None], axis=0)[0]
-        return self._last_medians[self._inside.index(LAST_VALUE)], line
+        return self._last_medians[self._built_in.index(LAST_VALUE)], line
 
 
 _MEANS: Final = [MEMORIES.index(memory) for memory in MEAN_MEMORIES]

@@ -18,7 +18,7 @@ class Run:
     fans: Floats  # combination, shape (T, S, H, 5), quantiles in mm
     medians: Mapping[str, Floats]  # forecasts of the requested experts in mm, shape (T, S, H)
     peers: Mapping[str, Floats]  # last value and straight line, shape (T, S, H, 5)
-    outside_fans: Mapping[str, Floats]  # outside experts with intervals of their own errors, shape (T, S, H, 5)
+    network_fans: Mapping[str, Floats]  # networks with intervals of their own errors, shape (T, S, H, 5)
     state: Combination  # after the last row
 
 
@@ -26,7 +26,7 @@ def run(
     panel: Panel,
     horizons_s: Sequence[float],
     *,
-    outside: Mapping[str, Floats] | None = None,
+    networks: Mapping[str, Floats] | None = None,
     failure: Floats | None = None,
     state: Combination | None = None,
     experts: Sequence[str] = (),
@@ -37,7 +37,7 @@ def run(
     Args:
         panel: Readings. With a state, only the rows that the state has not seen.
         horizons_s: Horizons in seconds, rising.
-        outside: Fans of outside experts made at each row, by name, shape (T, S, H, 5).
+        networks: Fans of networks made at each row, by name, shape (T, S, H, 5).
         failure: Displacement that failure windows predict at each row in mm, shape (T, S, H), NaN where there is none.
         state: Combination to continue, which is changed; a new one by default.
         experts: Names of the experts whose forecasts are returned.
@@ -53,18 +53,18 @@ def run(
         state = Combination.start(panel.stations, panel.step_s, steps, groups=groups, driver_names=driver_names)
     if state.stations != panel.stations or state.steps != steps or state.step_s != panel.step_s:
         raise ValueError("the state belongs to other stations, horizons or another interval between rows")
-    outside = outside or {}
+    networks = networks or {}
     rows, stations = panel.values.shape
     shape = (rows, stations, len(steps))
     fans = np.empty((*shape, 5))
     medians = {name: np.empty(shape) for name in experts}
     peers: dict[str, Floats] = {}
-    outside_fans: dict[str, Floats] = {}
+    network_fans: dict[str, Floats] = {}
     channels = None if drivers is None else drivers.in_order(state.driver_names)
     for row in range(rows):
         state.advance(
             panel.values[row],
-            outside={name: made[row] for name, made in outside.items()},
+            networks={name: made[row] for name, made in networks.items()},
             failure_mm=None if failure is None else failure[row],
             drivers=None if channels is None else channels[row],
         )
@@ -72,7 +72,7 @@ def run(
         fans[row] = forecast.fans
         for name, made in medians.items():
             made[row] = forecast.medians[forecast.experts.index(name)]
-        for target, source in ((peers, forecast.peers), (outside_fans, forecast.outside_fans)):
+        for target, source in ((peers, forecast.peers), (network_fans, forecast.network_fans)):
             for name, fan in source.items():
                 target.setdefault(name, np.full((*shape, 5), np.nan))[row] = fan
-    return Run(tuple(horizons_s), fans, medians, peers, outside_fans, state)
+    return Run(tuple(horizons_s), fans, medians, peers, network_fans, state)

@@ -31,7 +31,7 @@ POOLED_SHARE: Final = 0.5  # of the mean score of the other stations that is add
 MOST_EVIDENCE: Final = (25.0, 0.0)
 # Weight of the two sets before any error. The first one is safer: it follows bends and stops.
 SET_PRIORS: Final = (5.0, 1.0)
-OUTSIDE_SHARE: Final = 0.5  # largest share of all outside experts together
+NETWORK_SHARE: Final = 0.5  # largest share of all networks together
 LEAST_ERROR_MM: Final = 1e-6  # smaller mean errors count as equal
 
 # Forecasts over many rows overlap. Of longer lead times only every second, third, ... forecast is scored, so that about
@@ -166,13 +166,13 @@ class ExpertWeights(ArrayState):
         self.loss[chosen] = np.where(known[:, None], loss, self.loss[chosen])
         self.count[chosen] = np.where(known, discount * self.count[chosen] + stride, self.count[chosen])
 
-    def combine(self, row: int, forecasts_mm: Floats, first_outside: int) -> tuple[Floats, Floats]:
+    def combine(self, row: int, forecasts_mm: Floats, first_network: int) -> tuple[Floats, Floats]:
         """Weigh the forecasts made at this row and store them until their targets.
 
         Args:
             row: Number of the row.
             forecasts_mm: Shape (R, E, S), NaN where an expert makes none.
-            first_outside: Position of the first outside expert.
+            first_network: Position of the first network.
 
         Returns:
             Weights (R, E, S), which sum to one where there is a forecast and are 0 elsewhere, and the combination
@@ -190,7 +190,7 @@ class ExpertWeights(ArrayState):
         for most in MOST_EVIDENCE:
             scores = add_shorter_lead_times(evidence, most)
             weights = normalise(np.where(is_candidate, self._log_priors - scores, -np.inf))
-            weights = limit_share(weights, first_outside, OUTSIDE_SHARE)
+            weights = limit_share(weights, first_network, NETWORK_SHARE)
             sets.append(weights)
             combined.append(np.where(has_forecast, (weights * candidates_mm).sum(axis=1), np.nan))
         evidence = self._compute_evidence(self.loss[:, experts:-1])
@@ -273,10 +273,10 @@ def limit_share(weights: Floats, first: int, most: float) -> Floats:
     """
     if first >= weights.shape[1]:
         return weights
-    outside = weights[:, first:].sum(axis=1, keepdims=True)
-    inside = weights[:, :first].sum(axis=1, keepdims=True)
-    limited = (outside > most) & (inside > 0.0)
+    limited = weights[:, first:].sum(axis=1, keepdims=True)
+    others = weights[:, :first].sum(axis=1, keepdims=True)
+    is_above = (limited > most) & (others > 0.0)
     out = weights.copy()
-    out[:, first:] *= np.where(limited, most / np.where(outside > 0.0, outside, 1.0), 1.0)
-    out[:, :first] *= np.where(limited, (1.0 - most) / np.where(inside > 0.0, inside, 1.0), 1.0)
+    out[:, first:] *= np.where(is_above, most / np.where(limited > 0.0, limited, 1.0), 1.0)
+    out[:, :first] *= np.where(is_above, (1.0 - most) / np.where(others > 0.0, others, 1.0), 1.0)
     return out

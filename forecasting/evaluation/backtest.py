@@ -91,9 +91,9 @@ def _run_fold(
         seconds[name] = time.perf_counter() - started
     on_progress(f"fold {fold + 1}: {COMBINED}")
     started = time.perf_counter()
-    combined = run(known, horizons_s, outside=fans, groups=group_components(known.stations))
+    combined = run(known, horizons_s, networks=fans, groups=group_components(known.stations))
     seconds[COMBINED] = time.perf_counter() - started
-    by_model = {**combined.peers, COMBINED: combined.fans, **combined.outside_fans}
+    by_model = {**combined.peers, COMBINED: combined.fans, **combined.network_fans}
     values = known.values
     origins = parts.test.origins
     level, _ = last_value(values, origins)

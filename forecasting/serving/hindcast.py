@@ -39,12 +39,12 @@ def forecast_past(
     """
     networks = [run_network(panel, tuple(horizons_s), checkpoint) for checkpoint in checkpoints]
     fans = {network.checkpoint.model_hash: network.fans for network in networks}
-    combined = run(panel, horizons_s, outside=fans, groups=group_components(panel.stations))
+    combined = run(panel, horizons_s, networks=fans, groups=group_components(panel.stations))
     hash_by_model = {network.checkpoint.model: network.checkpoint.model_hash for network in networks}
     fans_by_model = {
         COMBINED: combined.fans,
         **combined.peers,
-        **{model: combined.outside_fans[model_hash] for model, model_hash in hash_by_model.items()},
+        **{model: combined.network_fans[model_hash] for model, model_hash in hash_by_model.items()},
     }
     newest, age_rows = last_value(panel.values, origins)
     forecasts: list[Forecast] = []

@@ -81,7 +81,7 @@ def issue_forecasts(
     readable = _blank_boundless(panel, failure_limits)
     panel_state = resume(state, readable, steps) or start(readable, steps)
     networks, failed = _run_networks(readable, distinct_s, checkpoints, panel_state.rows)
-    if panel_state.rows and {*panel_state.combination.outside} != {one.checkpoint.model_hash for one in networks}:
+    if panel_state.rows and {*panel_state.combination.networks} != {one.checkpoint.model_hash for one in networks}:
         panel_state = start(readable, steps)
         networks, failed = _run_networks(readable, distinct_s, checkpoints)
     failure = join_failure_forecasts(panel, steps, failure_limits)
@@ -166,7 +166,7 @@ def _advance(
     for row in range(state.rows, end):
         state.combination.advance(
             panel.values[row],
-            outside={network.checkpoint.model_hash: network.fans[row] for network in networks},
+            networks={network.checkpoint.model_hash: network.fans[row] for network in networks},
             failure_mm=None if failure is None else failure[row],
             drivers=None if channels is None else channels[row],
         )
@@ -291,7 +291,7 @@ class _PanelIssue:
     def _list_networks(self, combined: Forecast, column: int, index: int) -> Iterator[Forecast]:
         for network in self.networks:
             checkpoint = network.checkpoint
-            fan = self.forecast.outside_fans[checkpoint.model_hash][column, index]
+            fan = self.forecast.network_fans[checkpoint.model_hash][column, index]
             if not np.isfinite(fan).all():
                 continue
             weight = self._weight_of(checkpoint.model_hash, column, index)
@@ -315,7 +315,7 @@ class _PanelIssue:
             model = network.checkpoint.model
             expert = self.forecast.experts.index(network.checkpoint.model_hash)
             has_median = np.isfinite(self.forecast.medians[expert, column, index])
-            has_interval = np.isfinite(self.forecast.outside_fans[network.checkpoint.model_hash][column, index]).all()
+            has_interval = np.isfinite(self.forecast.network_fans[network.checkpoint.model_hash][column, index]).all()
             if station in network.unready:
                 unready = network.unready[station]
                 yield Withheld(model, station, horizon_s, unready.reason, until_s, unready.lack)

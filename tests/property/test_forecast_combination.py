@@ -35,14 +35,14 @@ def make_panel(values, step_s=DAY_S):
 def assert_same_forecast(first, second):
     for name in ("fans", "stretch", "weights", "medians", "errors_mm", "counts"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
-    for name in first.outside_fans:
-        np.testing.assert_array_equal(first.outside_fans[name], second.outside_fans[name])
+    for name in first.network_fans:
+        np.testing.assert_array_equal(first.network_fans[name], second.network_fans[name])
     for name in first.peers:
         np.testing.assert_array_equal(first.peers[name], second.peers[name])
 
 
-def make_outside(values, seed=0):
-    """Forecasts of an outside expert that are made at some rows only, shape (T, S, H, 5)."""
+def make_network(values, seed=0):
+    """Forecasts of a network that are made at some rows only, shape (T, S, H, 5)."""
     rng = np.random.default_rng(seed)
     middle = np.nan_to_num(values)[:, :, None] + rng.normal(0.0, 1.0, (*values.shape, len(STEPS)))
     middle[rng.random(values.shape[0]) < 0.3] = np.nan
@@ -54,23 +54,23 @@ def make_outside(values, seed=0):
 def test_later_rows_do_not_change_earlier_forecasts(values, cut):
     changed = values.copy()
     changed[cut:] = 1e4 * np.sin(np.arange(values[cut:].size)).reshape(values[cut:].shape)
-    first = run(make_panel(values), HORIZONS_S, outside={"gru": make_outside(values)})
-    second = run(make_panel(changed), HORIZONS_S, outside={"gru": make_outside(values)})
+    first = run(make_panel(values), HORIZONS_S, networks={"gru": make_network(values)})
+    second = run(make_panel(changed), HORIZONS_S, networks={"gru": make_network(values)})
     np.testing.assert_array_equal(first.fans[:cut], second.fans[:cut])
-    np.testing.assert_array_equal(first.outside_fans["gru"][:cut], second.outside_fans["gru"][:cut])
+    np.testing.assert_array_equal(first.network_fans["gru"][:cut], second.network_fans["gru"][:cut])
 
 
 @FEW
 @given(records(), st.integers(1, 48), st.sampled_from((DAY_S, 6 * 3600.0)))
 def test_restored_state_continues_bit_for_bit(values, cut, step_s):
-    outside = make_outside(values)
+    networks = make_network(values)
     stations = [f"S{i}" for i in range(values.shape[1])]
     straight = Combination.start(stations, step_s, STEPS, groups=[range(values.shape[1])])
     stored = Combination.start(stations, step_s, STEPS, groups=[range(values.shape[1])])
     for row, readings in enumerate(values):
-        fans = {"gru": outside[row]} if row >= 20 else {}
-        straight.advance(readings, outside=fans)
-        stored.advance(readings, outside=fans)
+        fans = {"gru": networks[row]} if row >= 20 else {}
+        straight.advance(readings, networks=fans)
+        stored.advance(readings, networks=fans)
         if row == cut:
             stored = Combination.from_arrays(stored.to_arrays())
             assert_same_forecast(straight.forecast(), stored.forecast())
@@ -78,7 +78,7 @@ def test_restored_state_continues_bit_for_bit(values, cut, step_s):
 
 
 def test_arrays_are_stored_without_pickle(tmp_path):
-    state = run(make_panel(np.arange(40.0)[:, None] % 7), HORIZONS_S, outside={}).state
+    state = run(make_panel(np.arange(40.0)[:, None] % 7), HORIZONS_S, networks={}).state
     np.savez(tmp_path / "state.npz", **state.to_arrays())
     with np.load(tmp_path / "state.npz", allow_pickle=False) as arrays:
         restored = Combination.from_arrays(arrays)
@@ -87,12 +87,12 @@ def test_arrays_are_stored_without_pickle(tmp_path):
 
 @FEW
 @given(records())
-def test_weights_are_shares_and_outside_experts_have_at_most_half(values):
-    outside = {"gru": make_outside(values), "lstm": np.repeat(values[:, :, None, None], 3, axis=2) + np.zeros(5)}
+def test_weights_are_shares_and_networks_have_at_most_half(values):
+    networks = {"gru": make_network(values), "lstm": np.repeat(values[:, :, None, None], 3, axis=2) + np.zeros(5)}
     panel = make_panel(values)
     state = Combination.start(panel.stations, panel.step_s, STEPS)
     for row, readings in enumerate(values):
-        state.advance(readings, outside={name: made[row] for name, made in outside.items()})
+        state.advance(readings, networks={name: made[row] for name, made in networks.items()})
         forecast = state.forecast()
         assert (forecast.weights >= 0.0).all()
         total = forecast.weights.sum(axis=0)

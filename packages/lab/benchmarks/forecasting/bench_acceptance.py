@@ -192,8 +192,8 @@ def make_networks(names: Sequence[str]) -> Maker:
 
     def make(record: BenchRecord, origins: Ints) -> Iterable[tuple[str, Callable[[], Floats]]]:
         def forecast() -> Floats:
-            outside = {name: train(name, record) for name in names}
-            return combine(record.panel, record, origins, outside=outside)
+            networks = {name: train(name, record) for name in names}
+            return combine(record.panel, record, origins, networks=networks)
 
         if is_installed("torch"):
             yield NETWORKED, forecast
@@ -225,9 +225,9 @@ def train(name: str, record: BenchRecord) -> Floats:
     return out
 
 
-def combine(panel: Panel, record: BenchRecord, origins: Ints, outside: Mapping[str, Floats] | None = None) -> Floats:
+def combine(panel: Panel, record: BenchRecord, origins: Ints, networks: Mapping[str, Floats] | None = None) -> Floats:
     """Return the fans of the combination at every scored row, shape (N, C, H, 5)."""
-    made = run(panel, record.horizons_s, outside=outside, groups=group_components(panel.stations))
+    made = run(panel, record.horizons_s, networks=networks, groups=group_components(panel.stations))
     return np.asarray(made.fans[origins][:, record.scored], dtype=np.float64)
 
 
