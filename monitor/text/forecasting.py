@@ -21,7 +21,8 @@ _MOVEMENT: Final = (
     reason_text(Template("movement.in_window", "{velocity} in {window}"), velocity=_velocity, window=duration("span")),
     reason_text(
         Template(
-            "movement.accelerates", "accelerates in {count} windows, velocity {velocity} > {errors} standard errors"
+            "movement.accelerates",
+            "accelerates in {count} windows, and its velocity {velocity} exceeds {errors} standard errors",
         ),
         velocity=_velocity,
     ),
@@ -62,8 +63,8 @@ _MOVEMENT: Final = (
         Template("movement.between", "velocity {velocity} between {reference} and {times} times it"),
         velocity=_velocity,
     ),
-    reason_text(Template("movement.looks", "{stage} asked for in {n} of {needed} looks"), stage=Term),
-    reason_text(Template("movement.days", "{stage} asked for since {days} days"), stage=Term, days=figure(".1f")),
+    reason_text(Template("movement.looks", "{n} of the {needed} assessments that are needed find {stage}"), stage=Term),
+    reason_text(Template("movement.days", "found {stage} for {days} days so far"), stage=Term, days=figure(".1f")),
     reason_text(Template("movement.stays", "stays {stage}"), stage=Term),
 )
 
@@ -85,11 +86,16 @@ _FAILURE: Final = (
     reason_text(Template("failure.passed", "the predicted time has passed")),
     reason_text(Template("failure.edge_passed", "its late edge has passed")),
     reason_text(Template("failure.gone", "no window any more")),
-    reason_text(Template("failure.unseen", "no window at this look")),
-    reason_text(Template("failure.stands", "it contains the present and stands, although {text}")),
+    reason_text(Template("failure.unseen", "no window at this assessment")),
+    reason_text(Template("failure.stands", "the window contains the present and remains valid, although {text}")),
     reason_text(Template("failure.turned", "the fit turned: 1/v no longer falls")),
-    reason_text(Template("failure.curved", "1/v is curved: exponent {exponent} fits better than 2")),
-    reason_text(Template("failure.open", "the exponent is not settled: failure would be {leads}"), leads=joined(", ")),
+    reason_text(
+        Template("failure.curved", "1/v does not fall in a straight line: exponent {exponent} fits better than 2")
+    ),
+    reason_text(
+        Template("failure.open", "the readings do not determine the exponent: failure would be {leads}"),
+        leads=joined(", "),
+    ),
     reason_text(Template("failure.lead", "{days} days ahead with exponent {exponent}"), days=figure(".2g")),
     reason_text(
         Template(
@@ -97,7 +103,7 @@ _FAILURE: Final = (
             "no window was seen a day ago: what speeds up within a day may be the day's own cycle",
         )
     ),
-    reason_text(Template("failure.in_a_row", "{n} of {needed} looks in a row")),
+    reason_text(Template("failure.in_a_row", "{n} of {needed} assessments in a row")),
     reason_text(
         Template("failure.unsure", "velocity {velocity} mm/day <= {errors} standard errors of {error} mm/day"),
         velocity=figure(".3g"),
@@ -196,7 +202,7 @@ _FORECASTS: Final = (
         )
     ),
     reason_text(
-        Template("forecast.few_errors", "fewer than {needed} past errors at {horizon}, so that there is no interval"),
+        Template("forecast.few_errors", "an interval at {horizon} needs {needed} past errors, and there are fewer"),
         horizon=format_span,
     ),
     reason_text(Template("forecast.not_trained_for", "{model} was not trained for {horizon}"), horizon=format_span),
@@ -235,11 +241,11 @@ _FORECASTS: Final = (
         times=_times,
     ),
     reason_text(
-        Template("forecast.outside.unseen", "outside experience: {what} {value} did not occur in the past"),
+        Template("forecast.outside.unseen", "outside experience: {what} {value} did not occur before"),
         what=_motion_or_driver,
         value=figure_or_term(".2g"),
     ),
-    reason_text(Template("training.anew", "anew: {text}")),
+    reason_text(Template("training.anew", "from the start: {text}")),
 )
 
 _LACKING: Final = (

@@ -74,7 +74,7 @@ def test_decision_page_and_command_show_the_same_window(database, tmp_path, caps
     assert "a trusted window existed in 80 % of cases 7 days before the failure, and 96 % of these" in text
     assert len(decision) > 20
     assert any(trusted for _, _, _, trusted, _ in decision.values())
-    assert any("it contains the present and stands" in reasons for *_, reasons in decision.values())
+    assert any("the window contains the present and remains valid" in reasons for *_, reasons in decision.values())
     assert page == decision
     assert printed == decision
 

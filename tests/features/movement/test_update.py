@@ -348,7 +348,7 @@ def test_window_that_contains_the_present_stands_until_its_late_edge(database, m
         taken = [w for w in windows if w["withdrawn_at"] == windows[-1]["withdrawn_at"] is not None]
         if taken:  # the newest of those that stood had passed, or began in the future
             assert not taken[-1]["window_from"] <= spell_day(day) < taken[-1]["window_to"], day
-    held = [w for w in windows if "it contains the present and stands, although" in w["reasons"]]
+    held = [w for w in windows if "the window contains the present and remains valid, although" in w["reasons"]]
     assert len(held) > 20
     assert not any(w["trusted"] for w in held)  # it holds a level, and raises none
     assert list(told.values())[-1] == "its late edge has passed"

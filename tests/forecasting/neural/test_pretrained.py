@@ -106,7 +106,7 @@ def test_a_network_with_too_few_own_errors_has_no_row_and_says_why(tmp_path):
     early, late = (issue_forecasts(creeping(40).head(n), H[:1], checkpoints=[checkpoint]) for n in (35, 40))
     assert {row.model for row in early.rows} == {"combined", "persistence", "line"}
     assert {(one.model, one.station, convert_reason(one.reason)) for one in early.withheld} == {
-        ("pretrained-lstm", name, "fewer than 20 past errors at 11 d, so that there is no interval") for name in "AB"
+        ("pretrained-lstm", name, "an interval at 11 d needs 20 past errors, and there are fewer") for name in "AB"
     }
     assert {row.model for row in late.rows} == {"combined", "persistence", "line", "pretrained-lstm"}
     assert not late.withheld
@@ -147,7 +147,7 @@ def test_a_network_that_goes_on_from_itself_begins_anew_where_it_no_more_fits(tm
     wider = train(record, on).card
     assert (
         convert_reason(reason_from_json(wider["training"]["begun_from"]))
-        == "anew: the gru to start from has the horizons 1 d, here they are 1 d, 7 d"
+        == "from the start: the gru to start from has the horizons 1 d, here they are 1 d, 7 d"
     )
     assert wider["config"]["horizons_s"] == [DAY_S, 7 * DAY_S]
     other = train(record, replace(on, own_start=False)).card
@@ -158,11 +158,11 @@ def test_a_network_that_goes_on_from_itself_begins_anew_where_it_no_more_fits(tm
     rained = train(wet, on)
     assert (
         convert_reason(reason_from_json(rained.card["training"]["begun_from"]))
-        == "anew: the gru to start from was trained with other drivers"
+        == "from the start: the gru to start from was trained with other drivers"
     )
     assert train(wet, replace(on, start=rained.path)).card["training"]["begun_from"] == rained.model_hash
     dry = train(record, replace(on, start=rained.path)).card["training"]["begun_from"]
-    assert convert_reason(reason_from_json(dry)) == "anew: the gru to start from was trained with other drivers"
+    assert convert_reason(reason_from_json(dry)) == "from the start: the gru to start from was trained with other drivers"
     coarse = creeping(240, seed=1, step_s=DAY_S / 2)
     with pytest.raises(ForecastingError, match=r"reads a row every 1 d, this record has one every 12 h"):
         train(coarse, replace(on, own_start=False))
