@@ -1,6 +1,6 @@
 """Public views on forecasts and their scores."""
 
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table, Text
 
@@ -47,57 +47,68 @@ class WhyNotShownRow(TypedDict):
     earliest_at: str | None
 
 
+def _make_columns() -> list[Column[Any]]:
+    """Return new columns of a view with one row per forecast; a column belongs to one table."""
+    return [
+        Column("site", Text, comment="site id"),
+        Column("station", Text, comment="station id"),
+        Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
+        Column("unit", Text, comment="unit of the values of this row"),
+        Column("issued_at", Text, comment="when the forecast was made", info={"unit": "time"}),
+        Column("data_until", Text, comment="newest epoch it used", info={"unit": "time"}),
+        Column("as_of_received_at", Text, comment="newest arrival it could know", info={"unit": "time"}),
+        Column("target_at", Text, comment="the instant it is about", info={"unit": "time"}),
+        Column("horizon_s", Double, comment="`target_at - data_until`", info={"unit": "s"}),
+        Column("q025", Double, comment="2.5 % quantile at the target, absolute", info={"unit": "`unit`"}),
+        Column("q10", Double, comment="10 % quantile", info={"unit": "`unit`"}),
+        Column("q50", Double, comment="median", info={"unit": "`unit`"}),
+        Column("q90", Double, comment="90 % quantile", info={"unit": "`unit`"}),
+        Column("q975", Double, comment="97.5 % quantile", info={"unit": "`unit`"}),
+        Column("model", Text, comment="name of the model"),
+        Column("model_hash", Text, comment="SHA-256 of the checkpoint of a network, else empty"),
+        Column(
+            "baseline", Text, comment="`persistence` or `line`, whichever had the smaller error so far on this series"
+        ),
+        Column("baseline_q50", Double, comment="its median for the same target", info={"unit": "`unit`"}),
+        Column(
+            "data_value",
+            Double,
+            comment="value at `data_until`, which is the forecast `persistence`",
+            info={"unit": "`unit`"},
+        ),
+        Column("shown", Boolean, comment="whether people see this forecast: only rows of `combined`"),
+        Column("reason", Text, comment="why, in one sentence"),
+        Column("reason_id", Text, comment="id of the message in `reason`"),
+        Column("reason_values", Text, comment="values of that message, JSON"),
+        Column(
+            "stage",
+            Text,
+            comment="how the station moved as known at the issue (`movement_history`), null before its first update",
+        ),
+        Column(
+            "novelty",
+            Double,
+            comment=(
+                "how far the present motion is from the past of the station, as a share of the limit: above 1 it is outside "
+                "experience; null where the record is too short"
+            ),
+        ),
+        Column(
+            "weight",
+            Double,
+            comment="share of this model in the forecast `combined` of the same issue, station and horizon; null of others",
+            info={"unit": "1"},
+        ),
+        Column(
+            "hindcast", Boolean, comment="made afterwards from what came before `issued_at`, to be scored: never shown"
+        ),
+    ]
+
+
 latest_forecast = Table(
     "latest_forecast",
     view_metadata,
-    Column("site", Text, comment="site id"),
-    Column("station", Text, comment="station id"),
-    Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
-    Column("unit", Text, comment="unit of the values of this row"),
-    Column("issued_at", Text, comment="when the forecast was made", info={"unit": "time"}),
-    Column("data_until", Text, comment="newest epoch it used", info={"unit": "time"}),
-    Column("as_of_received_at", Text, comment="newest arrival it could know", info={"unit": "time"}),
-    Column("target_at", Text, comment="the instant it is about", info={"unit": "time"}),
-    Column("horizon_s", Double, comment="`target_at - data_until`", info={"unit": "s"}),
-    Column("q025", Double, comment="2.5 % quantile at the target, absolute", info={"unit": "`unit`"}),
-    Column("q10", Double, comment="10 % quantile", info={"unit": "`unit`"}),
-    Column("q50", Double, comment="median", info={"unit": "`unit`"}),
-    Column("q90", Double, comment="90 % quantile", info={"unit": "`unit`"}),
-    Column("q975", Double, comment="97.5 % quantile", info={"unit": "`unit`"}),
-    Column("model", Text, comment="name of the model"),
-    Column("model_hash", Text, comment="SHA-256 of the checkpoint of a network, else empty"),
-    Column("baseline", Text, comment="`persistence` or `line`, whichever had the smaller error so far on this series"),
-    Column("baseline_q50", Double, comment="its median for the same target", info={"unit": "`unit`"}),
-    Column(
-        "data_value",
-        Double,
-        comment="value at `data_until`, which is the forecast `persistence`",
-        info={"unit": "`unit`"},
-    ),
-    Column("shown", Boolean, comment="whether people see this forecast: only rows of `combined`"),
-    Column("reason", Text, comment="why, in one sentence"),
-    Column("reason_id", Text, comment="id of the message in `reason`"),
-    Column("reason_values", Text, comment="values of that message, JSON"),
-    Column(
-        "stage",
-        Text,
-        comment="how the station moved as known at the issue (`movement_history`), null before its first update",
-    ),
-    Column(
-        "novelty",
-        Double,
-        comment=(
-            "how far the present motion is from the past of the station, as a share of the limit: above 1 it is outside "
-            "experience; null where the record is too short"
-        ),
-    ),
-    Column(
-        "weight",
-        Double,
-        comment="share of this model in the forecast `combined` of the same issue, station and horizon; null of others",
-        info={"unit": "1"},
-    ),
-    Column("hindcast", Boolean, comment="made afterwards from what came before `issued_at`, to be scored: never shown"),
+    *_make_columns(),
     comment=(
         "The newest issue of each model for each series, one row per target. `WHERE shown` selects the forecast "
         "that people see, `combined`: the weighted mean of simple forecasts and networks. Rows of a network (`gru`) are "
@@ -111,54 +122,7 @@ latest_forecast = Table(
 forecast_history = Table(
     "forecast_history",
     view_metadata,
-    Column("site", Text, comment="site id"),
-    Column("station", Text, comment="station id"),
-    Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
-    Column("unit", Text, comment="unit of the values of this row"),
-    Column("issued_at", Text, comment="when the forecast was made", info={"unit": "time"}),
-    Column("data_until", Text, comment="newest epoch it used", info={"unit": "time"}),
-    Column("as_of_received_at", Text, comment="newest arrival it could know", info={"unit": "time"}),
-    Column("target_at", Text, comment="the instant it is about", info={"unit": "time"}),
-    Column("horizon_s", Double, comment="`target_at - data_until`", info={"unit": "s"}),
-    Column("q025", Double, comment="2.5 % quantile at the target, absolute", info={"unit": "`unit`"}),
-    Column("q10", Double, comment="10 % quantile", info={"unit": "`unit`"}),
-    Column("q50", Double, comment="median", info={"unit": "`unit`"}),
-    Column("q90", Double, comment="90 % quantile", info={"unit": "`unit`"}),
-    Column("q975", Double, comment="97.5 % quantile", info={"unit": "`unit`"}),
-    Column("model", Text, comment="name of the model"),
-    Column("model_hash", Text, comment="SHA-256 of the checkpoint of a network, else empty"),
-    Column("baseline", Text, comment="`persistence` or `line`, whichever had the smaller error so far on this series"),
-    Column("baseline_q50", Double, comment="its median for the same target", info={"unit": "`unit`"}),
-    Column(
-        "data_value",
-        Double,
-        comment="value at `data_until`, which is the forecast `persistence`",
-        info={"unit": "`unit`"},
-    ),
-    Column("shown", Boolean, comment="whether people see this forecast: only rows of `combined`"),
-    Column("reason", Text, comment="why, in one sentence"),
-    Column("reason_id", Text, comment="id of the message in `reason`"),
-    Column("reason_values", Text, comment="values of that message, JSON"),
-    Column(
-        "stage",
-        Text,
-        comment="how the station moved as known at the issue (`movement_history`), null before its first update",
-    ),
-    Column(
-        "novelty",
-        Double,
-        comment=(
-            "how far the present motion is from the past of the station, as a share of the limit: above 1 it is outside "
-            "experience; null where the record is too short"
-        ),
-    ),
-    Column(
-        "weight",
-        Double,
-        comment="share of this model in the forecast `combined` of the same issue, station and horizon; null of others",
-        info={"unit": "1"},
-    ),
-    Column("hindcast", Boolean, comment="made afterwards from what came before `issued_at`, to be scored: never shown"),
+    *_make_columns(),
     comment="The same for every issue: what was believed at any moment.",
     info={"question": "What will it do next, and how likely is a bound to be crossed?"},
 )
