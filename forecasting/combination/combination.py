@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.combination import restarts
-from forecasting.combination.drivers import DRIVER_EXPERTS, FEWEST_FORECASTS, DriverRegressions
+from forecasting.combination.drivers import DRIVER_EXPERTS, FEWEST_FORECASTS, HOLD_ROWS, DriverRegressions
 from forecasting.combination.intervals import LEVELS, Intervals, Pace, make_fans
 from forecasting.combination.polynomials import (
     MEMORIES,
@@ -50,9 +50,6 @@ SEASONAL_MEMORIES: Final = (4.0, 16.0, 64.0)  # of the readings without harmonic
 
 # Weight before any error of the last value and of the restarting lines. Every other expert has 1.
 ROBUST_PRIOR: Final = 10.0
-
-# Rows for which the newest reading of a station may be missing before it has no forecast.
-HOLD_ROWS: Final = 3
 
 # Above this many stations the regressions and seasons are left out, so that a row of satellite points fits in memory.
 MANY_STATIONS: Final = 500

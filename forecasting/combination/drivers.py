@@ -23,7 +23,7 @@ from forecasting.data.series import Floats, Ints
 MOTION_MEMORIES: Final = (2.0, 8.0)  # of the trailing means that describe the recent motion, in readings
 MEMORY: Final = 1000.0  # increments that a regression effectively uses
 DRIVER_KINDS: Final = ("rain", "water", "outlook")  # kinds of channels that are read, see `forecasting.data.kinds`
-HOLD_ROWS: Final = 3  # rows for which the newest reading of a station may be missing
+HOLD_ROWS: Final = 3  # rows for which the newest reading of a station may be missing before it has no forecast
 LEAST_VARIANCE: Final = 1e-12  # a channel that varies less, relative to its mean square, counts as constant
 FEWEST_INCREMENTS: Final = 4.0  # and half an increment per feature, before a regression forecasts
 FEWEST_FORECASTS: Final = 24  # on trial before an expert has a weight: few months follow any driver by chance

@@ -9,12 +9,13 @@ Slopes that move faster than usual have larger errors. Margins are therefore str
 divided by the stretch of their forecast before they are ranked.
 """
 
-from collections.abc import Sequence
-from typing import ClassVar, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from forecasting.combination.state import ArrayState
+from forecasting.combination.state import Arrays, ArrayState
 from forecasting.combination.weights import DelayedRows
 from forecasting.data.series import Floats, Ints
 
@@ -223,11 +224,11 @@ class Intervals(ArrayState):
         self.pending[slots, -1] = stretch.T[chosen, None]
         return margins_mm
 
-    def to_arrays(self) -> dict[str, np.ndarray]:
+    def to_arrays(self) -> Arrays:
         """Return copies of the arrays, those of the margins among them."""
         return {**super().to_arrays(), **self.margins.to_arrays()}
 
-    def restore(self, arrays: "dict[str, np.ndarray]") -> None:  # type: ignore[override]
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace the state by arrays that `to_arrays` returned."""
         super().restore(arrays)
         self.margins.restore(arrays)
