@@ -245,7 +245,7 @@ _FORECASTS: Final = (
         what=_motion_or_driver,
         value=figure_or_term(".2g"),
     ),
-    reason_text(Template("training.anew", "from the start: {text}")),
+    reason_text(Template("training.anew", "with random weights: {text}")),
 )
 
 _LACKING: Final = (

@@ -147,7 +147,7 @@ def test_a_network_that_goes_on_from_itself_begins_anew_where_it_no_more_fits(tm
     wider = train(record, on).card
     assert (
         convert_reason(reason_from_json(wider["training"]["begun_from"]))
-        == "from the start: the gru to start from has the horizons 1 d, here they are 1 d, 7 d"
+        == "with random weights: the gru to start from has the horizons 1 d, here they are 1 d, 7 d"
     )
     assert wider["config"]["horizons_s"] == [DAY_S, 7 * DAY_S]
     other = train(record, replace(on, own_start=False)).card
@@ -158,11 +158,14 @@ def test_a_network_that_goes_on_from_itself_begins_anew_where_it_no_more_fits(tm
     rained = train(wet, on)
     assert (
         convert_reason(reason_from_json(rained.card["training"]["begun_from"]))
-        == "from the start: the gru to start from was trained with other drivers"
+        == "with random weights: the gru to start from was trained with other drivers"
     )
     assert train(wet, replace(on, start=rained.path)).card["training"]["begun_from"] == rained.model_hash
     dry = train(record, replace(on, start=rained.path)).card["training"]["begun_from"]
-    assert convert_reason(reason_from_json(dry)) == "from the start: the gru to start from was trained with other drivers"
+    assert (
+        convert_reason(reason_from_json(dry))
+        == "with random weights: the gru to start from was trained with other drivers"
+    )
     coarse = creeping(240, seed=1, step_s=DAY_S / 2)
     with pytest.raises(ForecastingError, match=r"reads a row every 1 d, this record has one every 12 h"):
         train(coarse, replace(on, own_start=False))
