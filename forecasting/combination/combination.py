@@ -5,7 +5,8 @@ The order of work at each row is:
 1. Forecasts whose target is this row are scored, and intervals learn from their errors.
 2. The experts take the readings of the row and forecast every lead time.
 3. The weights follow from the scores. The forecast is the weighted mean of the experts.
-4. The interval is the forecast plus and minus a margin that follows from the past errors of the combination.
+4. The interval is the forecast plus and minus a margin that follows from the past errors of the combination. Where a
+   failure window stands, the interval contains that of the window, because past errors are those of slower motion.
 
 Forecasts of a row use this row and those before it only. A combination that is stored after any row and restored gives
 the same forecasts, bit for bit, as one that was never stored.
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from forecasting.combination import restarts
 from forecasting.combination.drivers import DRIVER_EXPERTS, FEWEST_FORECASTS, HOLD_ROWS, DriverRegressions
-from forecasting.combination.intervals import LEVELS, Intervals, Pace, make_fans
+from forecasting.combination.intervals import LEVELS, Intervals, Pace, make_fans, widen_to
 from forecasting.combination.polynomials import (
     MEMORIES,
     Polynomials,
@@ -154,7 +155,7 @@ class Combination:
         values_mm: Floats,
         *,
         networks: Mapping[str, Floats] | None = None,
-        failure_mm: Floats | None = None,
+        failure_fans: Floats | None = None,
         drivers: Floats | None = None,
     ) -> None:
         """Add one row of readings.
@@ -163,7 +164,8 @@ class Combination:
             values_mm: Readings, shape (S,), NaN where nothing was observed.
             networks: Fans (S, H, 5) that networks forecast at this row, by name; NaN where they make none.
                 A network with a new name is added as an expert. One that is not named makes no forecast at this row.
-            failure_mm: Displacement that a failure window predicts, shape (S, H), NaN where there is no window.
+            failure_fans: Quantiles of the displacement that a failure window predicts, shape (S, H, 5), NaN where there
+                is no window. Their median is an expert.
             drivers: Driver channels at this row, shape (C,), NaN where unknown.
         """
         values_mm = np.asarray(values_mm, dtype=np.float64)
@@ -179,8 +181,8 @@ class Combination:
         self._pace.advance(row, values_mm)
         forecasts_mm = self._forecast_experts(row, values_mm, drivers)
         horizons = self._weights.horizons
-        if failure_mm is not None:
-            forecasts_mm[horizons, self._built_in.index(FAILURE_WINDOW)] = failure_mm.T
+        if failure_fans is not None:
+            forecasts_mm[horizons, self._built_in.index(FAILURE_WINDOW)] = failure_fans[..., MEDIAN].T
         for position, name in enumerate(self.networks, start=len(self._built_in)):
             if name in networks:
                 fan = np.asarray(networks[name], dtype=np.float64)
@@ -193,6 +195,8 @@ class Combination:
         self._last_models = np.stack(models)
         newest_mm = self._polynomials.newest_mm[: len(self.stations)]
         self._last_margins = self._intervals.issue(row, self._last_models, newest_mm, self._last_stretch)
+        if failure_fans is not None:
+            self._last_margins[:, 0] = widen_to(failure_fans, self._last_models[0], self._last_margins[:, 0])
         self.rows = row + 1
 
     def forecast(self) -> CombinedForecast:

@@ -234,6 +234,23 @@ class Intervals(ArrayState):
         self.margins.restore(arrays)
 
 
+def widen_to(fans: Floats, medians_mm: Floats, margins_mm: Floats) -> Floats:
+    """Return margins with which each interval contains that of a fan.
+
+    >>> widen_to(np.array([1.0, 2.0, 5.0, 9.0, 11.0]), np.array(4.0), np.array([1.5, 8.0])).tolist()
+    [5.0, 8.0]
+
+    Args:
+        fans: Quantiles .025, .1, .5, .9, .975, shape (..., 5), NaN where there is no fan.
+        medians_mm: Shape (...).
+        margins_mm: Shape (levels, ...).
+    """
+    quantiles = np.moveaxis(fans, -1, 0)
+    below, above = medians_mm - quantiles[[1, 0]], quantiles[[3, 4]] - medians_mm
+    widened: Floats = np.where(np.isnan(below), margins_mm, np.maximum(margins_mm, np.maximum(below, above)))
+    return widened
+
+
 def make_fans(medians_mm: Floats, margins_mm: Floats) -> Floats:
     """Return quantiles .025, .1, .5, .9, .975 from medians (...) and margins (levels, ...), shape (..., 5)."""
     inner, outer = margins_mm

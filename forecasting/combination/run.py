@@ -38,7 +38,8 @@ def run(
         panel: Readings. With a state, only the rows that the state has not seen.
         horizons_s: Horizons in seconds, rising.
         networks: Fans of networks made at each row, by name, shape (T, S, H, 5).
-        failure: Displacement that failure windows predict at each row in mm, shape (T, S, H), NaN where there is none.
+        failure: Quantiles of the displacement that failure windows predict at each row in mm, shape (T, S, H, 5), NaN
+            where there is no window.
         state: Combination to continue, which is changed; a new one by default.
         experts: Names of the experts whose forecasts are returned.
         groups: Columns that are components of one motion, for a new combination.
@@ -65,7 +66,7 @@ def run(
         state.advance(
             panel.values[row],
             networks={name: made[row] for name, made in networks.items()},
-            failure_mm=None if failure is None else failure[row],
+            failure_fans=None if failure is None else failure[row],
             drivers=None if channels is None else channels[row],
         )
         forecast = state.forecast()

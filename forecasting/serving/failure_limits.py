@@ -1,8 +1,9 @@
 """Slopes that accelerate towards failure: how far ahead they can be forecast, and the forecast of their failure window.
 
 No target after the late edge of a trusted failure window is forecast. Up to that edge the failure window gives the
-combination a further expert, the displacement that it predicts (`forecasting.kinematics.extrapolation`). This expert
-exists only while a window does, because the failure methods take most of the time of an issue.
+combination a further expert, the displacement that it predicts (`forecasting.kinematics.extrapolation`), and the
+interval of the combination is at least as wide as that of this expert. It exists only while a window does, because the
+failure methods take most of the time of an issue.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,8 +33,8 @@ class FailureLimit:
     is_expected: bool = False  # whether a failure window exists, trusted or not
     latest_s: float = inf  # late edge of the window if it is trusted, epoch seconds; targets after it are withheld
     is_boundless: bool = False  # whether readings are too large to compute with
-    # displacement predicted at the newest rows in the unit of the panel, shape (T, H), NaN elsewhere; None: no window
-    forecasts: Floats | None = None
+    # fans predicted at the newest rows in the unit of the panel, shape (T, H, 5), NaN elsewhere; None: no window
+    fans: Floats | None = None
 
     def refuse(self, horizon_s: float, target_s: float, end_s: float) -> Reason | None:
         """Return why a target cannot be forecast; None if it can.
@@ -76,15 +77,15 @@ def find_failure_limits(
     return limits
 
 
-def join_failure_forecasts(panel: Panel, steps: Sequence[int], limits: dict[str, FailureLimit]) -> Floats | None:
-    """Return the forecasts of all failure windows, shape (T, S, H), NaN elsewhere; None if no station has a window."""
-    if all(limit.forecasts is None for limit in limits.values()):
+def join_failure_fans(panel: Panel, steps: Sequence[int], limits: dict[str, FailureLimit]) -> Floats | None:
+    """Return the fans of all failure windows, shape (T, S, H, 5), NaN elsewhere; None if no station has a window."""
+    if all(limit.fans is None for limit in limits.values()):
         return None
-    joined = np.full((*panel.values.shape, len(steps)), np.nan)
+    joined = np.full((*panel.values.shape, len(steps), 5), np.nan)
     for column, name in enumerate(panel.stations):
-        forecasts = limits[name].forecasts
-        if forecasts is not None:
-            joined[:, column] = forecasts
+        fans = limits[name].fans
+        if fans is not None:
+            joined[:, column] = fans
     return joined
 
 
@@ -102,8 +103,8 @@ def _find_limit(panel: Panel, values: Floats, steps: Sequence[int], experience: 
     watch = Watch(times_s, displacement, [0.0] * len(times_s), FailureSpec(panel.step_s, measure_grid_noise(values)))
     newest = watch.issue(len(times_s) - 1)
     if newest.to_s is not None:
-        forecasts = _forecast_windows(panel, values, steps, observed, watch)
-        return FailureLimit(is_expected=True, latest_s=newest.to_s if newest.trusted else inf, forecasts=forecasts)
+        fans = _forecast_windows(panel, values, steps, observed, watch)
+        return FailureLimit(is_expected=True, latest_s=newest.to_s if newest.trusted else inf, fans=fans)
     if experience.reason is None or newest.slowed:
         return FailureLimit()
     for rows_back in range(1, min(LOOK_BACK_ROWS, len(times_s))):
@@ -117,19 +118,19 @@ def _find_limit(panel: Panel, values: Floats, steps: Sequence[int], experience: 
 
 
 def _forecast_windows(panel: Panel, values: Floats, steps: Sequence[int], observed: Ints, watch: Watch) -> Floats:
-    """Return the displacement that the failure window of each of the newest rows predicts, shape (T, H)."""
-    forecasts = np.full((values.size, len(steps)), np.nan)
+    """Return the fans that the failure window of each of the newest rows predicts, shape (T, H, 5)."""
+    fans = np.full((values.size, len(steps), 5), np.nan)
     for position in range(max(0, observed.size - SCORED_ROWS), observed.size):
         issue = watch.issue(position)
         if issue.to_s is None:
             continue
         row = int(observed[position])
-        window = _count_rows_ahead(panel, issue, row)
-        forecasts[row] = extrapolate(values[max(0, row + 1 - PAST_ROWS) : row + 1], steps, window)[:, 2]
-    return forecasts
+        window = count_rows_ahead(panel, issue, row)
+        fans[row] = extrapolate(values[max(0, row + 1 - PAST_ROWS) : row + 1], steps, window)
+    return fans
 
 
-def _count_rows_ahead(panel: Panel, issue: FailureIssue, row: int) -> tuple[float, float, float]:
+def count_rows_ahead(panel: Panel, issue: FailureIssue, row: int) -> tuple[float, float, float]:
     """Return early edge, middle and late edge of a failure window in rows after a row."""
     row_s = panel.start_s + panel.step_s * row
     edges_s = (issue.from_s, issue.mid_s, issue.to_s)

@@ -26,7 +26,7 @@ from forecasting.errors import ForecastingError, HorizonError
 from forecasting.reasons import Reason, Value, join_reasons
 from forecasting.registry import COMBINED
 from forecasting.serving.experience import Experience, compare_drivers, compare_motion
-from forecasting.serving.failure_limits import FailureLimit, find_failure_limits, join_failure_forecasts
+from forecasting.serving.failure_limits import FailureLimit, find_failure_limits, join_failure_fans
 from forecasting.serving.limits import hold_rows
 from forecasting.serving.networks import NetworkForecasts, run_network
 from forecasting.serving.readiness import Unready, describe_missing_errors, few_errors, find_newest_s, find_unready
@@ -84,7 +84,7 @@ def issue_forecasts(
     if panel_state.rows and {*panel_state.combination.networks} != {one.checkpoint.model_hash for one in networks}:
         panel_state = start(readable, steps)
         networks, failed = _run_networks(readable, distinct_s, checkpoints)
-    failure = join_failure_forecasts(panel, steps, failure_limits)
+    failure = join_failure_fans(panel, steps, failure_limits)
     # readings of the interval of the last row may still come, so that the stored state ends one row before
     settled = max(panel_state.rows, panel.values.shape[0] - 1)
     panel_state = _advance(panel_state, readable, networks, failure, settled)
@@ -158,7 +158,7 @@ def _advance(
         state: The combination, which is changed.
         panel: Readings and drivers.
         networks: Forecasts of the networks at every row.
-        failure: Forecasts of failure windows at every row, shape (T, S, H), or None.
+        failure: Forecasts of failure windows at every row, shape (T, S, H, 5), or None.
         end: Row after the last one that is read.
     """
     drivers = choose_drivers(panel.drivers)
@@ -167,7 +167,7 @@ def _advance(
         state.combination.advance(
             panel.values[row],
             networks={network.checkpoint.model_hash: network.fans[row] for network in networks},
-            failure_mm=None if failure is None else failure[row],
+            failure_fans=None if failure is None else failure[row],
             drivers=None if channels is None else channels[row],
         )
     return PanelState(state.combination, end)

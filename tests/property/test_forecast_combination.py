@@ -112,6 +112,22 @@ def test_intervals_are_ordered_around_the_median(values):
 
 
 @FEW
+@given(records(), st.sampled_from((0.1, 10.0, 1000.0)))
+def test_intervals_contain_those_of_a_failure_window(values, width):
+    fans = make_network(values)
+    fans = fans[..., 2:3] + width * (fans - fans[..., 2:3])
+    made = run(make_panel(values), HORIZONS_S, failure=fans)
+    both = np.isfinite(made.fans).all(axis=-1) & np.isfinite(fans).all(axis=-1)
+    assert both.any()
+    assert (made.fans[both][:, :2] <= fans[both][:, :2] + 1e-9).all()
+    assert (made.fans[both][:, 3:] >= fans[both][:, 3:] - 1e-9).all()
+    # the width of a window changes no interval of a row without one
+    narrow = run(make_panel(values), HORIZONS_S, failure=fans[..., 2:3].repeat(5, axis=-1))
+    without = np.isnan(fans).all(axis=(1, 2, 3))
+    np.testing.assert_array_equal(made.fans[without], narrow.fans[without])
+
+
+@FEW
 @given(records(), st.floats(-1e4, 1e4))
 def test_shifted_readings_shift_forecasts(values, shift):
     shifted = run(make_panel(values + shift), HORIZONS_S).fans

@@ -35,6 +35,10 @@ from forecasting.data.splits import split
 from forecasting.data.windows import targets
 from forecasting.errors import ForecastingError
 from forecasting.evaluation.resampling import block_bootstrap
+from forecasting.kinematics.extrapolation import extrapolate, measure_grid_noise
+from forecasting.kinematics.failure import FailureSpec, Watch
+from forecasting.serving.experience import PAST_ROWS
+from forecasting.serving.failure_limits import count_rows_ahead
 from packages.lab.benchmarks.forecasting.peers import (
     draw_line,
     forecast_by_neuralforecast,
@@ -225,9 +229,15 @@ def train(name: str, record: BenchRecord) -> Floats:
     return out
 
 
-def combine(panel: Panel, record: BenchRecord, origins: Ints, networks: Mapping[str, Floats] | None = None) -> Floats:
+def combine(
+    panel: Panel,
+    record: BenchRecord,
+    origins: Ints,
+    networks: Mapping[str, Floats] | None = None,
+    failure: Floats | None = None,
+) -> Floats:
     """Return the fans of the combination at every scored row, shape (N, C, H, 5)."""
-    made = run(panel, record.horizons_s, networks=networks, groups=group_components(panel.stations))
+    made = run(panel, record.horizons_s, networks=networks, failure=failure, groups=group_components(panel.stations))
     return np.asarray(made.fans[origins][:, record.scored], dtype=np.float64)
 
 
@@ -437,15 +447,63 @@ def cover_by_horizon(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return out
 
 
+def find_failure_windows(record: BenchRecord, rows: Ints) -> tuple[Floats, Floats]:
+    """Return what failure windows predict for a record of one station, each from the readings up to its row alone.
+
+    Returns:
+        Fans by row, shape (T, 1, H, 5), and the instants after which nothing is forecast, shape (T,).
+    """
+    panel = record.panel
+    values = panel.values[:, 0]
+    fans = np.full((*panel.values.shape, len(record.steps), 5), np.nan)
+    latest_s = np.full(values.size, math.inf)
+    for row in rows.tolist():
+        known = np.flatnonzero(np.isfinite(values[: row + 1]))[-PAST_ROWS:]
+        spec = FailureSpec(panel.step_s, measure_grid_noise(values[: row + 1]))
+        watch = Watch(panel.times_s[known].tolist(), values[known].tolist(), [0.0] * known.size, spec)
+        issue = watch.issue(known.size - 1)
+        if issue.to_s is None:
+            continue
+        if issue.trusted:
+            latest_s[row] = issue.to_s
+        newest = values[max(0, row + 1 - PAST_ROWS) : row + 1]
+        fans[row, 0] = extrapolate(newest, record.steps, count_rows_ahead(panel, issue, row))
+    return fans, latest_s
+
+
+def make_failing(record: BenchRecord, origins: Ints) -> Iterable[tuple[str, Callable[[], Floats]]]:
+    """Yield the combination with the failure windows of the last fifth, NaN where a window withholds the target."""
+
+    def forecast() -> Floats:
+        times_s = record.panel.times_s
+        fans, latest_s = find_failure_windows(record, np.flatnonzero(find_life(record) >= 0.8))
+        combined = combine(record.panel, record, origins, failure=fans)
+        targets_s = times_s[origins, None] + np.array(record.horizons_s)
+        combined[(targets_s > latest_s[origins, None])[:, None].repeat(combined.shape[1], axis=1)] = np.nan
+        return combined
+
+    yield COMBINATION, forecast
+
+
+def find_life(record: BenchRecord) -> Floats:
+    """Return the share of the time until the failure that has passed at each row of a record."""
+    assert record.failure_s is not None
+    panel = record.panel
+    life: Floats = (panel.times_s - panel.start_s) / (record.failure_s - panel.start_s)
+    return life
+
+
 def score_last_tenth(count: int) -> dict[str, Any]:
-    """Return coverage and error of the combination in the last tenth before drawn failures, and in the tenth before."""
+    """Return coverage and error of the combination in the last tenth before drawn failures, and in the tenth before.
+
+    As in the service, failure windows are experts, and what they withhold is not counted.
+    """
     held: dict[tuple[str, str, str], list[Floats]] = defaultdict(list)
     errors: dict[tuple[str, str, str], list[Floats]] = defaultdict(list)
     for record in list_collapses(count):
-        assert record.failure_s is not None
         panel = record.panel
-        fans = forecast_once("collapses", record, np.arange(panel.values.shape[0]), make_combination).fans[COMBINATION]
-        life = (panel.times_s - panel.start_s) / (record.failure_s - panel.start_s)
+        fans = forecast_once("collapses", record, np.arange(panel.values.shape[0]), make_failing).fans[COMBINATION]
+        life = find_life(record)
         line = draw_line(panel, find_rows(record), record.steps)
         for part, (low, high) in {"last tenth": (0.9, 1.0), "tenth before": (0.8, 0.9)}.items():
             rows = np.flatnonzero((life >= low) & (life < high))
