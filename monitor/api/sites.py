@@ -101,7 +101,6 @@ from monitor.sites.watched import (
     CONFIRMED,  # verdict of a person: the anomaly is confirmed
     DISMISSED,  # verdict of a person: the anomaly is dismissed
     MOTION_GROUP,  # name of the group of all motion series of a site, `motion`
-    OTHER_QUANTITIES_FACTOR,  # factor on detector thresholds for quantities that are not site motion
     SCALARS,  # quantities of motion as a single value, in order of preference
     STATE_GROUPS,  # quantities that describe the state of the slope beside motion, by the group they are forecast in
     VERDICTS,  # verdicts of people on an anomaly
@@ -140,7 +139,6 @@ __all__ = [
     "MODELLED_MOTION_PREFIXES",
     "MOTION_GROUP",
     "MOTION_PREFIXES",
-    "OTHER_QUANTITIES_FACTOR",
     "PARENT_KINDS",
     "QUANTITIES",
     "SCALARS",

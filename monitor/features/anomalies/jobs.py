@@ -24,8 +24,8 @@ from monitor.api.queries.ingest import GAPS_PER_TRANSACTION, GapCandidate, add_g
 from monitor.api.queries.models import ModelRow
 from monitor.api.queries.readings import in_chunks, load_ids, load_later_entries
 from monitor.api.settings import ServiceConfig
-from monitor.api.sites import MOTION_GROUP, OTHER_QUANTITIES_FACTOR, SeriesGroup, Site
-from monitor.api.text import Template, convert_reason, epoch_s, from_epoch_s
+from monitor.api.sites import MOTION_GROUP, SeriesGroup, Site
+from monitor.api.text import Figure, Template, convert_reason, epoch_s, from_epoch_s
 from monitor.api.worker import WorkerTask, list_models, refuse_unrequested, run_in_worker
 from monitor.features.anomalies.budgets import correct_thresholds, find_budget_of_each
 from monitor.features.anomalies.queries.budget import load_factors
@@ -53,7 +53,7 @@ FIRST_RUN_STEPS: Final = 60
 # If a group has checks only, readings of this time are checked again, because the service may have been stopped.
 CHECKED_AGAIN: Final = timedelta(days=7)
 LEFT_OUT: Final = "not scored"
-_CARRIED: Final = Template("compared.carried", "{past}, at three times the thresholds of displacement")
+_CARRIED: Final = Template("compared.carried", "{past}, at {factor} times the thresholds of displacement")
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
@@ -220,7 +220,7 @@ def _make_request(
 
 
 def _choose_thresholds(group: SeriesGroup, checkpoints: Mapping[str, ModelRow | None]) -> dict[str, dict[str, float]]:
-    """Return the thresholds of the detectors of `RUNNING` by part; those of other quantities are larger."""
+    """Return the thresholds of the detectors of `RUNNING` by part; those of other quantities have a factor."""
     thresholds = {
         detector: _list_thresholds(detector, checkpoint, group.step_s)
         for detector, checkpoint in checkpoints.items()
@@ -228,11 +228,12 @@ def _choose_thresholds(group: SeriesGroup, checkpoints: Mapping[str, ModelRow | 
     }
     if group.name == MOTION_GROUP:
         return thresholds
-    raised = {
-        detector: {part: limit * OTHER_QUANTITIES_FACTOR for part, limit in limits.items() if part in group.watch.parts}
+    watch = group.watch
+    scaled = {
+        detector: {part: limit * watch.factor for part, limit in limits.items() if part in watch.parts}
         for detector, limits in thresholds.items()
     }
-    return {detector: limits for detector, limits in raised.items() if limits}
+    return {detector: limits for detector, limits in scaled.items() if limits}
 
 
 def _list_thresholds(detector: str, checkpoint: ModelRow | None, step_s: float) -> dict[str, float]:
@@ -264,9 +265,13 @@ def _make_rows(
 
 
 def _mark_carried(row: AnomalyRow, group: SeriesGroup) -> AnomalyRow:
-    """Add to a score that its threshold is that of displacement. A quantity that is no motion has no movement."""
+    """Add to a score the factor on its threshold. A quantity that is no motion has no movement."""
     kind = "unknown" if row.kind == "movement" and not group.watch.moves else row.kind
-    return replace(row, kind=kind, compared_with=_CARRIED(past=row.compared_with or ""))
+    if group.watch.factor == 1.0:
+        return replace(row, kind=kind)
+    return replace(
+        row, kind=kind, compared_with=_CARRIED(past=row.compared_with or "", factor=Figure(group.watch.factor))
+    )
 
 
 def _describe(added: int, over: int) -> str:
