@@ -4,12 +4,16 @@
 
 `as served` is what a new site file contains: `rules` and the autoencoder `ae`, each with half of the budget of 0.1
 false alarms per sensor-month, and the checks. Thresholds are counted on the first two thirds of each record; faults are
-injected into the last third. A record that is too short to count has the thresholds of other sites. Quantities that are
-no motion have these thresholds times three, as in the service.
+injected into the last third. A record that is too short to count has the thresholds of other sites. The thresholds of
+other quantities have the factor of the service.
 
 `dense-ae` is the former autoencoder, which read windows of single series. `ae without rain` and `ae of single channels`
 show what these inputs are worth; the latter trains one network for each quantity. The share of `ae` is the recall as
 served minus that of `rules and checks`.
+
+`autoregression, threshold known` is a reference that nobody could serve. It predicts each increment from the 12 before
+it, with coefficients of the first two thirds, and its threshold is counted on the last third without faults, for 0.025
+false alarms per series and day. Where it finds few faults, they are smaller than what the record does by itself.
 
 With `--record`, the figures are stored.
 """
@@ -23,20 +27,26 @@ import numpy as np
 
 from detection.anomaly.certain.checks import check_series
 from detection.anomaly.detector import Detector, start_without_history, train_detector
-from detection.anomaly.records import FACTORS, AnomalyError, ThresholdError
+from detection.anomaly.records import FACTORS, RUN_GAP_S, AnomalyError, ThresholdError
 from detection.anomaly.registry import CHECKS
+from detection.anomaly.stages import Array, Standardise
+from detection.anomaly.threshold import find_threshold
 from detection.anomaly.windows import Series
-from monitor.sites.watched import CHECKS_BY_QUANTITY, OTHER_QUANTITIES_FACTOR
-from packages.lab.benchmarks.anomaly.faults import Outcome, evaluate, inject_faults
-from packages.lab.benchmarks.anomaly.records import READERS, Record
+from monitor.sites.watched import CHECKS_BY_QUANTITY
+from packages.lab.benchmarks.anomaly.faults import TEST_FROM, Outcome, evaluate, inject_faults
+from packages.lab.benchmarks.anomaly.records import DAY_S, READERS, Record
 from tests.bench.record import LAB_RESULTS, measure_cpu_s, parse_options
 
 NAME: Final = "anomalies-served"
+ALL: Final = "all records"
 COMMAND: Final = "python -m packages.lab.benchmarks.anomaly.bench_anomaly --record"
 BUDGET_OF_EACH: Final = 0.05
 MOTION: Final = ("displacement", "displacement_east", "displacement_north")
 # Seeds of a record with few faults are multiplied by this.
 MORE_SEEDS: Final[Mapping[str, int]] = {"glacier": 4, "reservoir slope": 2}
+REFERENCE: Final = "autoregression, threshold known"
+REFERENCE_LAGS: Final = 12
+REFERENCE_FALSE_PER_DAY: Final = 0.025
 Samples = Mapping[str, Series]
 Alarms = dict[str, list[float]]
 
@@ -64,11 +74,11 @@ def prepare_rules(samples: Samples) -> list[tuple[list[str], Detector]]:
             except ThresholdError as error:
                 print(f"  rules: thresholds of other sites: {error}")
         else:
-            parts = CHECKS_BY_QUANTITY[name].parts
+            watch = CHECKS_BY_QUANTITY[name]
             thresholds = {
-                part: replace(threshold, value=OTHER_QUANTITIES_FACTOR * threshold.value)
+                part: replace(threshold, value=watch.factor * threshold.value)
                 for part, threshold in detector.thresholds.items()
-                if part in parts
+                if part in watch.parts
             }
             detector = Detector("rules", thresholds)
         detectors.append((labels, detector))
@@ -115,6 +125,47 @@ def apply_checks(samples: Samples) -> Alarms:
     return alarms
 
 
+def fit_increments(series: Series) -> Array:
+    """Return the coefficients of the increments before an increment, from the first two thirds of a record."""
+    inputs, increments = _pair_increments(series)
+    rows = np.flatnonzero(np.isfinite(inputs).all(axis=1) & np.isfinite(increments))
+    rows = rows[rows < int(len(series.values) * TEST_FROM)]
+    coefficients: Array = np.linalg.lstsq(inputs[rows], increments[rows], rcond=None)[0]
+    return coefficients
+
+
+def score_increments(series: Series, coefficients: Array) -> Array:
+    """Return the error of each predicted increment in its robust scale, NaN where a reading is missing."""
+    inputs, increments = _pair_increments(series)
+    errors = increments - inputs @ coefficients
+    scores: Array = np.abs(Standardise(1, series.step_s).feed(errors[None], 0, len(errors)))[0]
+    return scores
+
+
+def _pair_increments(series: Series) -> tuple[Array, Array]:
+    """Return the increments before each cell with a column of ones, (n, lags + 1), and the increment of each cell."""
+    increments = np.diff(series.values, prepend=np.nan)
+    padded = np.concatenate([np.full(REFERENCE_LAGS, np.nan), increments[:-1]])
+    before = np.lib.stride_tricks.sliding_window_view(padded, REFERENCE_LAGS)
+    return np.column_stack([before, np.ones(len(increments))]), increments
+
+
+def prepare_reference(samples: Samples) -> Callable[[Samples], Alarms]:
+    """Return a function from series with faults to the alarms of the reference."""
+    coefficients = {label: fit_increments(series) for label, series in samples.items()}
+    scores, times_s = [], []
+    days = 0.0
+    for label, series in samples.items():
+        test = slice(int(len(series.values) * TEST_FROM), None)
+        scores.append(score_increments(series, coefficients[label])[test])
+        times_s.append(series.times_s[test])
+        days += float(np.isfinite(scores[-1]).sum()) * series.step_s / DAY_S
+    limit = find_threshold(scores, times_s, int(REFERENCE_FALSE_PER_DAY * days), RUN_GAP_S)
+    return lambda faulty: list_alarms(
+        {label: score_increments(series, coefficients[label]) for label, series in faulty.items()}, faulty, limit
+    )
+
+
 def merge(*several: Alarms) -> Alarms:
     labels = {label for alarms in several for label in alarms}
     return {label: sorted({at_s for alarms in several for at_s in alarms.get(label, ())}) for label in labels}
@@ -130,8 +181,8 @@ def pool(outcomes: Sequence[Outcome]) -> Outcome:
     return Outcome(found, false_alarms, sum(outcome.series_days for outcome in outcomes))
 
 
-def measure(record: Record, seeds: int) -> list[dict[str, Any]]:
-    """Return a row for each detector and combination on one record."""
+def measure(record: Record, seeds: int) -> tuple[dict[str, Outcome], dict[str, float]]:
+    """Return what each detector and combination finds on one record, and the seconds that training took."""
     prepared: dict[str, list[tuple[list[str], Detector]]] = {}
     training_s: dict[str, float] = {}
 
@@ -147,6 +198,7 @@ def measure(record: Record, seeds: int) -> list[dict[str, Any]]:
         )
         if record.rain is not None:
             prepare("ae without rain", lambda: prepare_networks("ae", record.series, None))
+    find_by_reference = prepare_reference(record.series)
     outcomes: dict[str, list[Outcome]] = defaultdict(list)
     for seed in range(1, seeds + 1):
         faulty, faults = inject_faults(record.series, seed)
@@ -158,16 +210,17 @@ def measure(record: Record, seeds: int) -> list[dict[str, Any]]:
         alarms["checks"] = apply_checks(faulty)
         alarms["rules and checks"] = merge(alarms["rules"], alarms["checks"])
         alarms["as served"] = merge(alarms["rules"], alarms["checks"], alarms.get("ae", {}))
+        alarms[REFERENCE] = merge(find_by_reference(faulty), alarms["checks"])
         for name, some in alarms.items():
             outcomes[name].append(evaluate(faulty, some, faults))
-    return [make_row(record, name, pool(some), training_s.get(name)) for name, some in outcomes.items()]
+    return {name: pool(some) for name, some in outcomes.items()}, training_s
 
 
-def make_row(record: Record, name: str, outcome: Outcome, training_s: float | None) -> dict[str, Any]:
+def make_row(record: str, series: int, name: str, outcome: Outcome, training_s: float | None) -> dict[str, Any]:
     return {
-        "record": record.name,
+        "record": record,
         "detector": name,
-        "series": len(record.series),
+        "series": series,
         "faults": sum(count for _, count in outcome.found.values()),
         "recall": round(outcome.recall, 3),
         "false_per_series_day": round(outcome.false_per_series_day, 4),
@@ -185,11 +238,20 @@ def show(row: Mapping[str, Any]) -> None:
 if __name__ == "__main__":
     options = parse_options(__doc__, seeds=3, only="", record=False)
     figures = []
+    totals = []
+    everywhere: dict[str, list[Outcome]] = defaultdict(list)
+    series = 0
     for name, read in READERS.items():
         if options.only in name:
-            rows = measure(read(), options.seeds * MORE_SEEDS.get(name, 1))
-            figures += rows
-            for row in rows:
-                show(row)
+            record = read()
+            series += len(record.series)
+            outcomes, training_s = measure(record, options.seeds * MORE_SEEDS.get(name, 1))
+            for detector, outcome in outcomes.items():
+                everywhere[detector].append(outcome)
+                figures.append(make_row(name, len(record.series), detector, outcome, training_s.get(detector)))
+                show(figures[-1])
+    for detector in ("rules and checks", "as served", REFERENCE):
+        totals.append(make_row(ALL, series, detector, pool(everywhere[detector]), None))
+        show(totals[-1])
     if options.record:
-        LAB_RESULTS.store(NAME, COMMAND, figures)
+        LAB_RESULTS.store(NAME, COMMAND, [*totals, *figures])
