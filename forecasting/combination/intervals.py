@@ -88,7 +88,7 @@ class AdaptiveMargins(ArrayState):
         Args:
             chosen: Positions of the horizons, shape (C,).
             errors_mm: Absolute errors, shape (C, M, S), NaN where unknown.
-            held: Whether the interval that was issued held, as 1 and 0, NaN where there was none, (levels, C, M, S).
+            held: Whether the interval by past errors held, as 1 and 0, NaN where there was none, (levels, C, M, S).
         """
         known = np.isfinite(errors_mm)
         rate = self.miss_rate[:, chosen]
@@ -204,7 +204,7 @@ class Intervals(ArrayState):
         self.margins.add(chosen, errors_mm / pending[:, -1], held)
 
     def issue(self, row: int, medians_mm: Floats, newest_mm: Floats, stretch: Floats) -> Floats:
-        """Return the margins of the forecasts made at this row, mm (levels, M, S, H).
+        """Return the margins of the forecasts made at this row, mm (levels, M, S, H), and store them until the targets.
 
         Each half of an interval is at least `1 - 1 / stretch` times the predicted movement: where a slope moves faster
         than ever, its past errors are too small to cover what an acceleration or a stop would change.
@@ -218,6 +218,7 @@ class Intervals(ArrayState):
         movement_mm = np.abs(medians_mm - newest_mm[:, None])
         usual_mm = self.margins.compute().transpose(0, 2, 3, 1)
         margins_mm = np.maximum(usual_mm * stretch, (1.0 - 1.0 / stretch) * movement_mm)
+        margins_mm = np.maximum.accumulate(margins_mm, axis=0)  # the 95 % interval contains the 80 % interval
         chosen, slots = self._delayed.find_written(row)
         self.pending[slots, 0] = medians_mm.transpose(2, 0, 1)[chosen]
         self.pending[slots, 1:-1] = margins_mm.transpose(3, 0, 1, 2)[chosen]
@@ -254,7 +255,6 @@ def widen_to(fans: Floats, medians_mm: Floats, margins_mm: Floats) -> Floats:
 def make_fans(medians_mm: Floats, margins_mm: Floats) -> Floats:
     """Return quantiles .025, .1, .5, .9, .975 from medians (...) and margins (levels, ...), shape (..., 5)."""
     inner, outer = margins_mm
-    outer = np.maximum(inner, outer)
     return np.stack(
         [medians_mm - outer, medians_mm - inner, medians_mm, medians_mm + inner, medians_mm + outer], axis=-1
     )

@@ -25,21 +25,25 @@ def forecast_past(
 ) -> list[Forecast]:
     """Return the forecasts of all models from past rows; none is shown.
 
-    No forecast reads a row after its own. Physical limits and failure windows, which need facts of that time, are not
-    applied, and the baseline is always the straight line.
+    No forecast reads a row after its own. Physical limits and failure windows are not applied, and the baseline is
+    always the straight line.
 
     Args:
         panel: The record.
-        horizons_s: Horizons in seconds that reach at least one row, each another number of rows.
+        horizons_s: Horizons in seconds that reach at least one row.
         origins: Rows to forecast from, shape (N,).
         checkpoints: Networks that were trained on rows before the first origin only.
 
     Raises:
         ForecastingError: A network cannot run.
     """
-    networks = [run_network(panel, tuple(horizons_s), checkpoint) for checkpoint in checkpoints]
+    # horizons that are the same number of rows have the same forecast
+    horizon_by_steps = {panel.steps(h): h for h in sorted(horizons_s, reverse=True)}
+    steps = sorted(horizon_by_steps)
+    distinct_s = tuple(horizon_by_steps[rows] for rows in steps)
+    networks = [run_network(panel, distinct_s, checkpoint) for checkpoint in checkpoints]
     fans = {network.checkpoint.model_hash: network.fans for network in networks}
-    combined = run(panel, horizons_s, networks=fans, groups=group_components(panel.stations))
+    combined = run(panel, distinct_s, networks=fans, groups=group_components(panel.stations))
     hash_by_model = {network.checkpoint.model: network.checkpoint.model_hash for network in networks}
     fans_by_model = {
         COMBINED: combined.fans,
@@ -54,7 +58,8 @@ def forecast_past(
             if not age_rows[number, column] <= STALE_ROWS:
                 continue
             noise = measure_grid_noise(panel.values[: origin + 1, column], NOISE_ROWS)
-            for index, horizon_s in enumerate(horizons_s):
+            for horizon_s in horizons_s:
+                index = steps.index(panel.steps(horizon_s))
                 for model, model_fans in fans_by_model.items():
                     quantiles = model_fans[origin, column, index]
                     baseline_q50 = float(combined.peers[LINE][origin, column, index, 2])

@@ -40,8 +40,8 @@ def hold(quantiles: Floats, value: float, noise: float, limits: Limits) -> Float
     """Return the quantiles of one target, moved within the limits; their order is kept.
 
     `may_fall` and `may_rise` count from the newest reading. Because that reading has noise, a fall or rise within
-    `NOISE_SIGMAS` is allowed, and no interval becomes narrower than the noise of a reading. If the newest reading is
-    itself beyond a limit, the limit or an offset is wrong, and the reading replaces the limit.
+    `NOISE_SIGMAS` is allowed. If the newest reading is itself beyond a limit, the limit or an offset is wrong, and the
+    reading replaces the limit.
 
     >>> quantiles = np.array([60.0, 70.0, 76.0, 82.0, 140.0])
     >>> hold(quantiles, 138.0, 0.0, Limits(may_fall=50.0, high=139.0)).tolist()
@@ -81,10 +81,10 @@ def hold_rows(panel: Panel, rows: Sequence[Forecast], limits: Mapping[str, Limit
         held = hold(quantiles, row.data_value, noise, station_limits)
         reasons = [*split_reason(row.reason)]
         if (held > quantiles).any():
-            lowest = max(station_limits.low, row.data_value - station_limits.may_fall)
+            lowest = max(min(station_limits.low, row.data_value), row.data_value - station_limits.may_fall)
             reasons.append(Reason("forecast.held_above", {"bound": (lowest, panel.unit)}))
         if (held < quantiles).any():
-            highest = min(station_limits.high, row.data_value + station_limits.may_rise)
+            highest = min(max(station_limits.high, row.data_value), row.data_value + station_limits.may_rise)
             reasons.append(Reason("forecast.held_below", {"bound": (highest, panel.unit)}))
         held_rows.append(replace(row, **name_quantiles(held), reason=join_reasons(reasons)))
     return held_rows

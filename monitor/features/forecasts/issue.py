@@ -132,8 +132,11 @@ def _run_workers(config: ServiceConfig, site: Site, inputs: _IssueInputs) -> tup
     pieces = [(name, piece) for name, request in requests.items() for piece in split_points(request)]
     requested = [piece for _, piece in pieces]
     answers = list(run_all_in_workers(config.compute, FORECAST_PANEL, requested, reads=files))
+    # a panel has one state, so that pieces of a panel have none
     states = {
-        name: base64.b64decode(answer.state) for (name, _), answer in zip(pieces, answers, strict=True) if answer.state
+        name: base64.b64decode(answer.state)
+        for (name, piece), answer in zip(pieces, answers, strict=True)
+        if answer.state and piece is requests[name]
     }
     answer = join_points(answers)
     named = [*(row.station for row in answer.rows), *(entry.station for entry in answer.withheld)]

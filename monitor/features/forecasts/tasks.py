@@ -117,7 +117,7 @@ class Seasons:
 
 
 def cut_record(record: SiteRecord, end_s: float) -> SiteRecord:
-    """Return the record as it was at an instant, without everything observed, issued or measured after it."""
+    """Return the record without what was observed after an instant. Rain that is expected after it stays."""
 
     def cut(timed: Timed) -> Timed:
         until = bisect_right(timed[0], end_s)
@@ -149,7 +149,7 @@ def split_points(request: PanelForecastRequest) -> list[PanelForecastRequest]:
             xy_m=None if request.record.xy_m is None else _select(request.record.xy_m, chosen),
             facts=_select(request.record.facts, chosen),
         )
-        pieces.append(replace(request, record=record))
+        pieces.append(replace(request, record=record, state=""))
     return pieces
 
 

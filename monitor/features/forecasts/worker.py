@@ -50,15 +50,16 @@ def hindcast_panel(request: tasks.HindcastRequest) -> tasks.PanelForecast:
     from forecasting.serving.hindcast import forecast_past
 
     panel = make_panel(request.panel.record)
-    steps = {panel.steps(h): h for h in request.panel.horizons_s if round(h / panel.step_s) >= 1}
-    if not steps:
+    horizons_s = [h for h in request.panel.horizons_s if round(h / panel.step_s) >= 1]
+    if not horizons_s:
         return tasks.PanelForecast(())
     first = int((request.cut_s - panel.start_s) // panel.step_s) + 1
-    last = panel.values.shape[0] - 1 - min(steps)  # at least the nearest target must have been observed
+    last = (
+        panel.values.shape[0] - 1 - min(map(panel.steps, horizons_s))
+    )  # at least the nearest target must have been observed
     if last < first:
         return tasks.PanelForecast(())
     origins = np.unique(np.linspace(first, last, request.issues).round().astype(np.int64))
-    horizons_s = [steps[rows] for rows in sorted(steps)]
     return tasks.PanelForecast(tuple(forecast_past(panel, horizons_s, origins, request.panel.checkpoints)))
 
 

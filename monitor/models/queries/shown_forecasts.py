@@ -34,7 +34,7 @@ class ShownForecast:
     issued_at: datetime
     data_until: datetime
     data_value: float
-    horizons_s: tuple[float, ...]
+    horizons_s: tuple[float, ...]  # from `data_until` to the targets
     q10: tuple[float, ...]
     q50: tuple[float, ...]
     q90: tuple[float, ...]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from monitor.features.forecasts import run, train
+from monitor.features.forecasts import run, tasks, train
 from monitor.features.forecasts.read_site import read_site
-from monitor.features.forecasts.tables import forecast, forecast_withheld
+from monitor.features.forecasts.tables import forecast, forecast_state, forecast_withheld
 from monitor.features.forecasts.worker import make_panel
 from monitor.models.queries.registry import load_models
 from monitor.readings.queries.storing import add_observations
@@ -159,3 +159,20 @@ def test_a_slow_series_drives_a_fast_one_where_the_site_names_it(database: Datab
         drivers = make_panel(fast.record).drivers
         read.append(None if drivers is None else {name.rpartition(".")[0] for name in drivers.names})
     assert read == [None, {"C1.crack_opening"}]
+
+
+def test_a_panel_in_pieces_stores_no_state(database: Database, config: ServiceConfig, monkeypatch) -> None:
+    site = declare("pieces", {"G1": DAY, "G2": DAY, "G3": DAY}, ("1d",))
+    fill(database, site, {DAY: 60})
+    states = select(forecast_state.c.panel)
+    monkeypatch.setattr(tasks, "POINTS_AT_ONCE", 2)
+    for days in (0, 1):
+        run.run(database, config, site, END + timedelta(days=days, minutes=5))
+        with database.read() as c:
+            assert c.execute(states).all() == []
+    assert {key[0] for key in issued(database, site)} == {"G1", "G2", "G3"}
+    monkeypatch.undo()
+    monkeypatch.setattr(compute, "run", lambda task, asked, *_, **__: cross(task, hurry(asked)))
+    run.run(database, config, site, END + timedelta(days=1, minutes=10))
+    with database.read() as c:
+        assert len(c.execute(states).all()) == 1

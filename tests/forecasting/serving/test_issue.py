@@ -1,6 +1,7 @@
 """Rows of an issue: the combined forecast, networks and simple forecasts, and what is withheld."""
 
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,15 @@ def test_past_forecast_equals_the_one_that_was_issued() -> None:
         assert not row.shown
 
 
+def test_past_forecasts_have_every_horizon_that_is_issued() -> None:
+    values, step_s = make_creep(100), 6 * HOUR_S
+    horizons_s = (6 * HOUR_S, 7 * HOUR_S, DAY_S)  # the first two are one row
+    issued = issue_forecasts(make_panel(values, step_s), horizons_s)
+    past = forecast_past(make_panel(values, step_s), horizons_s, np.array([99]))
+    key = attrgetter("station", "model", "horizon_s")
+    assert {key(row): row.quantiles for row in past} == {key(row): row.quantiles for row in issued.rows}
+
+
 def test_network_row_is_the_forward_pass_of_its_checkpoint(trained: tuple[Panel, Checkpoint]) -> None:
     panel, checkpoint = trained
     issue = issue_forecasts(panel, (DAY_S, 7 * DAY_S), checkpoints=[checkpoint])
@@ -232,6 +242,15 @@ def test_physical_limits_hold_every_row() -> None:
     for row in issue.rows:
         assert row.q025 >= limits["S0.displacement"].low
     assert any(reason == "forecast.held_above" for row in issue.rows for reason in list_codes(row))
+
+
+def test_a_reading_beyond_a_limit_replaces_it_in_the_reason() -> None:
+    values = -20.0 + np.random.default_rng(0).normal(0.0, 0.2, (60, 1))
+    row = find_row(
+        issue_forecasts(make_panel(values), (DAY_S,), limits={"S0.displacement": Limits(low=0.0)}), COMBINED, DAY_S
+    )
+    (bound,) = (r.values["bound"] for r in split_reason(row.reason) if r.code == "forecast.held_above")
+    assert bound == (row.data_value, "mm")
 
 
 def test_components_of_one_motion_share_their_weights() -> None:

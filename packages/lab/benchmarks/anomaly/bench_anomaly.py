@@ -15,7 +15,7 @@ served minus that of `rules and checks`.
 it, with coefficients of the first two thirds, and its threshold is counted on the last third without faults, for 0.025
 false alarms per series and day. Where it finds few faults, they are smaller than what the record does by itself.
 
-With `--record`, the figures are stored.
+With `--record`, the figures are stored, unless `--only` leaves records out.
 """
 
 from collections import defaultdict
@@ -253,5 +253,5 @@ if __name__ == "__main__":
     for detector in ("rules and checks", "as served", REFERENCE):
         totals.append(make_row(ALL, series, detector, pool(everywhere[detector]), None))
         show(totals[-1])
-    if options.record:
+    if options.record and not options.only:
         LAB_RESULTS.store(NAME, COMMAND, [*totals, *figures])
