@@ -74,11 +74,11 @@ def prepare_rules(samples: Samples) -> list[tuple[list[str], Detector]]:
             except ThresholdError as error:
                 print(f"  rules: thresholds of other sites: {error}")
         else:
-            watch = CHECKS_BY_QUANTITY[name]
+            watched = CHECKS_BY_QUANTITY[name]
             thresholds = {
-                part: replace(threshold, value=watch.factor * threshold.value)
+                part: replace(threshold, value=watched.factor * threshold.value)
                 for part, threshold in detector.thresholds.items()
-                if part in watch.parts
+                if part in watched.parts
             }
             detector = Detector("rules", thresholds)
         detectors.append((labels, detector))
@@ -118,15 +118,15 @@ def apply_detectors(detectors: Sequence[tuple[list[str], Detector]], samples: Sa
 def apply_checks(samples: Samples) -> Alarms:
     alarms = {}
     for label, series in samples.items():
-        checks = CHECKS_BY_QUANTITY[find_quantity(label)]
-        kinds = {CHECKS[check] for check in checks.checks}
-        faults = check_series(series, series.times_s[series.observed].tolist(), FACTORS[checks.units])
+        watched = CHECKS_BY_QUANTITY[find_quantity(label)]
+        kinds = {CHECKS[check] for check in watched.checks}
+        faults = check_series(series, series.times_s[series.observed].tolist(), FACTORS[watched.units])
         alarms[label] = sorted({fault.at_s for fault in faults if fault.kind in kinds})
     return alarms
 
 
 def fit_increments(series: Series) -> Array:
-    """Return the coefficients of the increments before an increment, from the first two thirds of a record."""
+    """Fit the reference to the first two thirds of a record: each increment from the 12 increments before it."""
     inputs, increments = _pair_increments(series)
     rows = np.flatnonzero(np.isfinite(inputs).all(axis=1) & np.isfinite(increments))
     rows = rows[rows < int(len(series.values) * TEST_FROM)]
@@ -143,7 +143,11 @@ def score_increments(series: Series, coefficients: Array) -> Array:
 
 
 def _pair_increments(series: Series) -> tuple[Array, Array]:
-    """Return the increments before each cell with a column of ones, (n, lags + 1), and the increment of each cell."""
+    """Return the inputs and the output of the reference at each cell.
+
+    The inputs are the increments of the 12 cells before and a 1, shape (n, 13). The output is the increment to the
+    cell, shape (n,).
+    """
     increments = np.diff(series.values, prepend=np.nan)
     padded = np.concatenate([np.full(REFERENCE_LAGS, np.nan), increments[:-1]])
     before = np.lib.stride_tricks.sliding_window_view(padded, REFERENCE_LAGS)
@@ -211,16 +215,16 @@ def measure(record: Record, seeds: int) -> tuple[dict[str, Outcome], dict[str, f
         alarms["rules and checks"] = merge(alarms["rules"], alarms["checks"])
         alarms["as served"] = merge(alarms["rules"], alarms["checks"], alarms.get("ae", {}))
         alarms[REFERENCE] = merge(find_by_reference(faulty), alarms["checks"])
-        for name, some in alarms.items():
-            outcomes[name].append(evaluate(faulty, some, faults))
-    return {name: pool(some) for name, some in outcomes.items()}, training_s
+        for name, detector_alarms in alarms.items():
+            outcomes[name].append(evaluate(faulty, detector_alarms, faults))
+    return {name: pool(by_seed) for name, by_seed in outcomes.items()}, training_s
 
 
-def make_row(record: str, series: int, name: str, outcome: Outcome, training_s: float | None) -> dict[str, Any]:
+def make_row(record: str, series_count: int, name: str, outcome: Outcome, training_s: float | None) -> dict[str, Any]:
     return {
         "record": record,
         "detector": name,
-        "series": series,
+        "series": series_count,
         "faults": sum(count for _, count in outcome.found.values()),
         "recall": round(outcome.recall, 3),
         "false_per_series_day": round(outcome.false_per_series_day, 4),
@@ -240,18 +244,18 @@ if __name__ == "__main__":
     figures = []
     totals = []
     everywhere: dict[str, list[Outcome]] = defaultdict(list)
-    series = 0
+    series_count = 0
     for name, read in READERS.items():
         if options.only in name:
             record = read()
-            series += len(record.series)
+            series_count += len(record.series)
             outcomes, training_s = measure(record, options.seeds * MORE_SEEDS.get(name, 1))
             for detector, outcome in outcomes.items():
                 everywhere[detector].append(outcome)
                 figures.append(make_row(name, len(record.series), detector, outcome, training_s.get(detector)))
                 show(figures[-1])
     for detector in ("rules and checks", "as served", REFERENCE):
-        totals.append(make_row(ALL, series, detector, pool(everywhere[detector]), None))
+        totals.append(make_row(ALL, series_count, detector, pool(everywhere[detector]), None))
         show(totals[-1])
     if options.record and not options.only:
         LAB_RESULTS.store(NAME, COMMAND, [*totals, *figures])

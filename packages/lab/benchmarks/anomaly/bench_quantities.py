@@ -39,7 +39,8 @@ TOGETHER_QUANTITIES: Final = frozenset(
     {"pore_pressure", "water_level", "air_pressure", "groundwater_level", "reservoir_level"}
 )
 _FAILED: Final = datetime(2017, 2, 4, tzinfo=UTC)
-# Loggers of Mukilteo, and the column of their first moisture sensor. Five of them are followed by three tensiometers.
+# Loggers of Mukilteo, and the column of their first moisture sensor. The columns of five moisture sensors are followed
+# by those of three tensiometers.
 _LOGGERS: Final = {"MVD116": 6, "WatertonA": 7, "WatertonB": 6}
 # Frequency to kPa for the two piezometers, which are the columns -4 and -2. Only one logger has a published
 # calibration. For the others only the scale would differ.
@@ -59,7 +60,7 @@ class QuantityRecord:
     @property
     def months(self) -> float:
         """Sensor-months of readings."""
-        return sum(int(one.observed.sum()) for one in self.series.values()) * self.step_s / MONTH_S
+        return sum(int(series.observed.sum()) for series in self.series.values()) * self.step_s / MONTH_S
 
 
 def read_all() -> Iterator[QuantityRecord]:
@@ -125,8 +126,8 @@ def _read_columns(
 
 def _make_record(place: str, quantity: str, step_s: float, readings: Mapping[str, Sequence[Reading]]) -> QuantityRecord:
     series = {}
-    for sensor, some in readings.items():
-        ordered = sorted({at.timestamp(): value for at, value in some if math.isfinite(value)}.items())
+    for sensor, sensor_readings in readings.items():
+        ordered = sorted({at.timestamp(): value for at, value in sensor_readings if math.isfinite(value)}.items())
         times_s, values = [at_s for at_s, _ in ordered], [value for _, value in ordered]
         series[f"{sensor}.{quantity}"] = build_series(times_s, values, step_s)
     return QuantityRecord(place, quantity, step_s, series)
@@ -134,17 +135,17 @@ def _make_record(place: str, quantity: str, step_s: float, readings: Mapping[str
 
 def count_alarms(record: QuantityRecord) -> Counter[str]:
     """Return the number of alarms of each check, of the parts at each factor, and as served."""
-    watch = CHECKS_BY_QUANTITY[record.quantity]
+    watched = CHECKS_BY_QUANTITY[record.quantity]
     counts = Counter(dict.fromkeys((*CHECKS, "as served"), 0))
     for factor in THRESHOLD_FACTORS:
         counts[f"rules at {factor:g}"] = _count_rule_alarms(record, PARTS, factor)
-    if watch.parts:
-        counts["as served"] += _count_rule_alarms(record, watch.parts, watch.factor)
+    if watched.parts:
+        counts["as served"] += _count_rule_alarms(record, watched.parts, watched.factor)
     for series in record.series.values():
-        for fault in check_series(series, series.times_s[series.observed].tolist(), FACTORS[watch.units]):
+        for fault in check_series(series, series.times_s[series.observed].tolist(), FACTORS[watched.units]):
             check = next(name for name, kind in CHECKS.items() if kind == fault.kind)
             counts[check] += 1
-            counts["as served"] += check in watch.checks
+            counts["as served"] += check in watched.checks
     return counts
 
 
@@ -164,12 +165,13 @@ def main() -> None:
     alarms: dict[str, dict[str, float]] = {}
     months: Counter[str] = Counter()
     totals: dict[str, Counter[str]] = {}
-    for one in read_all():
-        counts = count_alarms(one)
-        alarms[f"{one.quantity}, {one.place}"] = {"months": round(one.months, 1), **counts}
-        print(f"{one.quantity}, {one.place}: {alarms[f'{one.quantity}, {one.place}']}", flush=True)
-        for name in (one.quantity, *((TOGETHER,) if one.quantity in TOGETHER_QUANTITIES else ())):
-            months[name] += one.months
+    for record in read_all():
+        counts = count_alarms(record)
+        place = f"{record.quantity}, {record.place}"
+        alarms[place] = {"months": round(record.months, 1), **counts}
+        print(f"{place}: {alarms[place]}", flush=True)
+        for name in (record.quantity, *((TOGETHER,) if record.quantity in TOGETHER_QUANTITIES else ())):
+            months[name] += record.months
             totals.setdefault(name, Counter()).update(counts)
     rates: dict[str, Any] = {
         name: {"months": round(months[name], 1)} | {key: round(n / months[name], 3) for key, n in counts.items()}

@@ -62,7 +62,7 @@ from tests.bench.record import LAB_RESULTS, ROOT, parse_options
 
 NAME: Final = "forecast-acceptance"
 COMMAND: Final = "make bench-forecast"
-KEPT: Final = ROOT / "build" / "bench_acceptance"
+STORED: Final = ROOT / "build" / "bench_acceptance"
 SHARE: Final = 0.196  # of a record that is a third of its scored rows
 ORIGINS: Final = 100  # of a record, the same for all methods
 QUICK_ORIGINS: Final = 20
@@ -189,8 +189,8 @@ def list_ablations(panel: Panel) -> list[tuple[str, Panel]]:
         return []
     out = []
     for quantity in quantities:
-        kept = [name for name in drivers.names if name.split(".")[1] != quantity]
-        out.append((quantity, replace(panel, drivers=drivers.only(kept))))
+        remaining = [name for name in drivers.names if name.split(".")[1] != quantity]
+        out.append((quantity, replace(panel, drivers=drivers.only(remaining))))
     return out
 
 
@@ -240,13 +240,15 @@ def combine(
     failure: Floats | None = None,
 ) -> Floats:
     """Return the fans of the combination at every scored row, shape (N, C, H, 5)."""
-    made = run(panel, record.horizons_s, networks=networks, failure=failure, groups=group_components(panel.stations))
-    return np.asarray(made.fans[origins][:, record.scored], dtype=np.float64)
+    forecasts = run(
+        panel, record.horizons_s, networks=networks, failure=failure, groups=group_components(panel.stations)
+    )
+    return np.asarray(forecasts.fans[origins][:, record.scored], dtype=np.float64)
 
 
 def forecast_once(group: str, record: BenchRecord, origins: Ints, make: Maker) -> Forecasts:
     """Return the forecasts of a group of methods. Compute and store them first if there is no file."""
-    path = KEPT / f"{group}-{origins.size}" / f"{record.name.replace(' ', '-').replace(',', '').replace('%', '')}.npz"
+    path = STORED / f"{group}-{origins.size}" / f"{record.name.replace(' ', '-').replace(',', '').replace('%', '')}.npz"
     if not path.exists():
         fans: dict[str, Floats] = {}
         seconds: dict[str, float] = {}
@@ -259,8 +261,8 @@ def forecast_once(group: str, record: BenchRecord, origins: Ints, make: Maker) -
         np.savez_compressed(part, seconds=json.dumps(seconds), **{f"fan {k}": v for k, v in fans.items()})
         part.replace(path)
     with np.load(path) as stored:
-        kept = {key.removeprefix("fan "): stored[key] for key in stored.files if key.startswith("fan ")}
-        return Forecasts(kept, json.loads(str(stored["seconds"])))
+        stored_fans = {key.removeprefix("fan "): stored[key] for key in stored.files if key.startswith("fan ")}
+        return Forecasts(stored_fans, json.loads(str(stored["seconds"])))
 
 
 def find_observed(record: BenchRecord, origins: Ints) -> Floats:
@@ -287,54 +289,65 @@ def measure_errors(record: BenchRecord, origins: Ints, fans: Mapping[str, Floats
     observed = find_observed(record, origins)
     errors = {name: np.abs(fan[..., fan.shape[-1] // 2] - observed) for name, fan in fans.items()}
     for h in range(observed.shape[2]):
-        known = np.isfinite(observed[:, :, h])
-        answering = [n for n, e in errors.items() if np.isfinite(e[:, :, h]).sum() * 2 >= known.sum()]
-        common = known & np.all([np.isfinite(errors[n][:, :, h]) for n in answering], axis=0)
-        for name, own in errors.items():
-            own[:, :, h] = np.where(common & (name in answering), own[:, :, h], np.nan)
+        is_observed = np.isfinite(observed[:, :, h])
+        answering = [n for n, e in errors.items() if np.isfinite(e[:, :, h]).sum() * 2 >= is_observed.sum()]
+        is_common = is_observed & np.all([np.isfinite(errors[n][:, :, h]) for n in answering], axis=0)
+        for name, method_errors in errors.items():
+            method_errors[:, :, h] = np.where(is_common & (name in answering), method_errors[:, :, h], np.nan)
     return errors
 
 
 def mean(values: Floats) -> float | None:
-    """Return the mean of what is known, None where there is nothing."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else None
+    """Return the mean of the finite values, None without any."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else None
 
 
-def score_record(record: BenchRecord, origins: Ints, found: Forecasts, dense: Forecasts) -> list[dict[str, Any]]:
-    """Return one row per horizon: errors of all methods, coverage, and the single stations."""
-    errors = measure_errors(record, origins, found.fans)
+def score_record(record: BenchRecord, origins: Ints, forecasts: Forecasts, dense: Forecasts) -> list[dict[str, Any]]:
+    """Return one row per horizon: errors of all methods, coverage, and the single stations.
+
+    Args:
+        record: The record.
+        origins: Rows from which all methods forecast.
+        forecasts: Forecasts of all methods at these rows.
+        dense: Forecasts of the combination at every scored row, for the coverage.
+    """
+    errors = measure_errors(record, origins, forecasts.fans)
     rows = find_rows(record)
     observed = find_observed(record, rows)
     out = []
     for i, horizon_s in enumerate(record.horizons_s):
-        known = errors[COMBINATION][:, :, i]
+        combination_errors = errors[COMBINATION][:, :, i]
         row: dict[str, Any] = {
             "record": record.name,
             "kind": record.kind,
             "horizon": format_span(horizon_s),
             "span": find_span(horizon_s),
-            "targets": int(np.isfinite(known).sum()),
-            "mae_mm": {name: mean(own[:, :, i]) for name, own in errors.items()},
+            "targets": int(np.isfinite(combination_errors).sum()),
+            "mae_mm": {name: mean(method_errors[:, :, i]) for name, method_errors in errors.items()},
             "stations": [],
         }
-        inside = hold(dense.fans[COMBINATION][:, :, i], observed[:, :, i])
-        row["held"] = [int(np.nansum(inside)), int(np.isfinite(inside).sum())]
+        covered = find_covered(dense.fans[COMBINATION][:, :, i], observed[:, :, i])
+        row["held"] = [int(np.nansum(covered)), int(np.isfinite(covered).sum())]
         for c, column in enumerate(record.scored):
-            counted = int(np.isfinite(inside[:, c]).sum())
-            own = {name: mean(e[:, c, i]) for name, e in errors.items() if name in (COMBINATION, *SIMPLE)}
+            counted = int(np.isfinite(covered[:, c]).sum())
             if counted >= LEAST_TARGETS:
-                place = {"station": record.panel.stations[column], "held": float(np.nanmean(inside[:, c]))}
-                row["stations"].append(place | {"targets": counted, "mae_mm": own})
+                station = {
+                    "station": record.panel.stations[column],
+                    "held": float(np.nanmean(covered[:, c])),
+                    "targets": counted,
+                    "mae_mm": {name: mean(errors[name][:, c, i]) for name in (COMBINATION, *SIMPLE) if name in errors},
+                }
+                row["stations"].append(station)
         out.append(row)
     return out
 
 
-def hold(fans: Floats, observed: Floats) -> Floats:
-    """Return 1 where the 80 % interval holds the observed value, 0 elsewhere, NaN where either is unknown."""
+def find_covered(fans: Floats, observed: Floats) -> Floats:
+    """Return 1 where the 80 % interval contains the observed value, 0 elsewhere, NaN where either is unknown."""
     low, high = fans[..., 1], fans[..., 3]
-    known = np.isfinite(observed) & np.isfinite(low) & np.isfinite(high)
-    return np.where(known, (low <= observed) & (observed <= high), np.nan)
+    is_known = np.isfinite(observed) & np.isfinite(low) & np.isfinite(high)
+    return np.where(is_known, (low <= observed) & (observed <= high), np.nan)
 
 
 def compare(record: BenchRecord, with_part: Floats, without: Floats) -> dict[str, dict[str, Any]]:
@@ -348,15 +361,15 @@ def compare(record: BenchRecord, with_part: Floats, without: Floats) -> dict[str
     for i, horizon_s in enumerate(record.horizons_s):
         better = np.abs(with_part[:, :, i, 2] - observed[:, :, i])
         worse = np.abs(without[:, :, i, 2] - observed[:, :, i])
-        known = np.isfinite(better) & np.isfinite(worse)
-        if known.sum() < LEAST_TARGETS:
+        is_known = np.isfinite(better) & np.isfinite(worse)
+        if is_known.sum() < LEAST_TARGETS:
             continue
-        base = float(worse[known].mean())
-        gain = np.where(known, better - worse, np.nan)
+        base = float(worse[is_known].mean())
+        gain = np.where(is_known, better - worse, np.nan)
         interval = block_bootstrap(gain, record.steps[i])
         out[format_span(horizon_s)] = {
-            "targets": int(known.sum()),
-            "change_percent": round(100.0 * float(gain[known].mean()) / max(base, 1e-9), 2),
+            "targets": int(is_known.sum()),
+            "change_percent": round(100.0 * float(gain[is_known].mean()) / max(base, 1e-9), 2),
             "interval_percent": None if interval is None else [round(100.0 * v / max(base, 1e-9), 2) for v in interval],
         }
     return out
@@ -381,14 +394,15 @@ def tabulate_cell(rows: Sequence[Mapping[str, Any]], kind: str) -> dict[str, Any
     peers = {name: logs[name] for name in PEERS if name in logs}
     best = min(peers, key=lambda name: peers[name])
     ratios = {name: round(math.exp(logs[COMBINATION] - value), 3) for name, value in peers.items()}
-    held, counted = (sum(r["held"][k] for r in rows) for k in (0, 1))
+    covered = sum(r["held"][0] for r in rows)
+    counted = sum(r["held"][1] for r in rows)
     cell: dict[str, Any] = {
         "records": len(rows),
         "targets": sum(r["targets"] for r in rows),
         "best peer": best,
         "combination to the best peer": ratios[best],
         "combination to each peer": ratios,
-        "coverage_80": round(held / counted, 3) if counted else None,
+        "coverage_80": round(covered / counted, 3) if counted else None,
     }
     if {LAST_VALUE, LINE} <= ratios.keys():
         cell["combination to the better simple one"] = max(ratios[LAST_VALUE], ratios[LINE])
@@ -411,28 +425,29 @@ def list_bad_cells(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the stations whose error is above 1.25 times that of the better simple forecast, the worst first."""
     out = []
     for row in rows:
-        for one in row["stations"]:
-            simple = [one["mae_mm"][name] for name in SIMPLE if one["mae_mm"].get(name) is not None]
-            own = one["mae_mm"].get(COMBINATION)
-            if simple and own is not None and own > BOUND_CELL * min(simple):
-                place = f"{row['record']} {one['station']} {row['horizon']}"
-                out.append({"cell": place, "kind": row["kind"], "ratio": round(own / max(min(simple), LEAST_MM), 2)})
+        for station in row["stations"]:
+            simple_mm = [station["mae_mm"][name] for name in SIMPLE if station["mae_mm"].get(name) is not None]
+            error_mm = station["mae_mm"].get(COMBINATION)
+            if simple_mm and error_mm is not None and error_mm > BOUND_CELL * min(simple_mm):
+                cell = f"{row['record']} {station['station']} {row['horizon']}"
+                ratio = round(error_mm / max(min(simple_mm), LEAST_MM), 2)
+                out.append({"cell": cell, "kind": row["kind"], "ratio": ratio})
     return sorted(out, key=lambda cell: -cell["ratio"])
 
 
 def list_narrow_stations(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the stations and horizons at which the 80 % interval holds less than 60 %, the worst first."""
+    """Return the stations and horizons at which the 80 % interval contains less than 60 %, the worst first."""
     out = [
         {
-            "cell": f"{row['record']} {one['station']} {row['horizon']}",
-            "held": round(one["held"], 3),
-            "targets": one["targets"],
+            "cell": f"{row['record']} {station['station']} {row['horizon']}",
+            "held": round(station["held"], 3),
+            "targets": station["targets"],
         }
         for row in rows
-        for one in row["stations"]
-        if one["held"] < BOUND_STATION
+        for station in row["stations"]
+        if station["held"] < BOUND_STATION
     ]
-    return sorted(out, key=lambda one: one["held"])
+    return sorted(out, key=lambda cell: cell["held"])
 
 
 def cover_by_horizon(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -441,15 +456,15 @@ def cover_by_horizon(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for span_s in SPANS_S:
         span = format_span(span_s)
         some = [r for r in rows if r["span"] == span]
-        stations = [one["held"] for r in some for one in r["stations"]]
+        coverages = [station["held"] for r in some for station in r["stations"]]
         counted = sum(r["held"][1] for r in some)
-        if counted and stations:
+        if counted and coverages:
             out[span] = {
                 "all": round(sum(r["held"][0] for r in some) / counted, 3),
-                "mean of stations": round(float(np.mean(stations)), 3),
-                "stations": len(stations),
-                "lowest": round(min(stations), 3),
-                "below .60": sum(one < BOUND_STATION for one in stations),
+                "mean of stations": round(float(np.mean(coverages)), 3),
+                "stations": len(coverages),
+                "lowest": round(min(coverages), 3),
+                "below .60": sum(coverage < BOUND_STATION for coverage in coverages),
             }
     return out
 
@@ -465,10 +480,10 @@ def find_failure_windows(record: BenchRecord, rows: Ints) -> tuple[Floats, Float
     fans = np.full((*panel.values.shape, len(record.steps), 5), np.nan)
     latest_s = np.full(values.size, math.inf)
     for row in rows.tolist():
-        known = np.flatnonzero(np.isfinite(values[: row + 1]))[-PAST_ROWS:]
+        observed = np.flatnonzero(np.isfinite(values[: row + 1]))[-PAST_ROWS:]
         spec = FailureSpec(panel.step_s, measure_grid_noise(values[: row + 1]))
-        watch = Watch(panel.times_s[known].tolist(), values[known].tolist(), [0.0] * known.size, spec)
-        issue = watch.issue(known.size - 1)
+        watch = Watch(panel.times_s[observed].tolist(), values[observed].tolist(), [0.0] * observed.size, spec)
+        issue = watch.issue(observed.size - 1)
         if issue.to_s is None:
             continue
         if issue.trusted:
@@ -506,7 +521,7 @@ def score_last_tenth(count: int) -> dict[str, Any]:
     Failure windows are experts, and what they withhold is not counted. The service computes them only where the motion
     is unusual, and for 48 rows.
     """
-    held: dict[tuple[str, str, str], list[Floats]] = defaultdict(list)
+    covered: dict[tuple[str, str, str], list[Floats]] = defaultdict(list)
     errors: dict[tuple[str, str, str], list[Floats]] = defaultdict(list)
     for record in list_collapses(count):
         panel = record.panel
@@ -519,20 +534,20 @@ def score_last_tenth(count: int) -> dict[str, Any]:
             often = "every 6 h" if panel.step_s < DAY_S else "daily"
             for i, horizon_s in enumerate(record.horizons_s):
                 key = part, often, format_span(horizon_s)
-                held[key].append(hold(fans[rows][:, :, i], observed[:, :, i]))
-                own = np.abs(fans[rows][:, :, i, 2] - observed[:, :, i])
+                covered[key].append(find_covered(fans[rows][:, :, i], observed[:, :, i]))
+                combined = np.abs(fans[rows][:, :, i, 2] - observed[:, :, i])
                 straight = np.abs(line[rows - find_rows(record)[0]][:, :, i] - observed[:, :, i])
-                errors[key].append(np.stack([own, straight], axis=-1).reshape(-1, 2))
+                errors[key].append(np.stack([combined, straight], axis=-1).reshape(-1, 2))
     out: dict[str, Any] = {}
-    for (part, often, horizon), every in held.items():
-        inside = np.concatenate([one.ravel() for one in every])
-        counted = int(np.isfinite(inside).sum())
+    for (part, often, horizon), by_record in covered.items():
+        shares = np.concatenate([record_covered.ravel() for record_covered in by_record])
+        counted = int(np.isfinite(shares).sum())
         if counted:
             table = np.concatenate(errors[part, often, horizon])
             table = table[np.isfinite(table).all(axis=1)]
             out.setdefault(f"{part}, {often}", {})[horizon] = {
                 "targets": counted,
-                "coverage_80": round(float(np.nanmean(inside)), 3),
+                "coverage_80": round(float(np.nanmean(shares)), 3),
                 "error to the straight line": round(float(table[:, 0].mean() / max(table[:, 1].mean(), 1e-9)), 3),
             }
     return out
@@ -550,7 +565,7 @@ def main() -> None:
     if COMBINATION in groups:
         groups |= CONTAINING_COMBINATION
     for group in sorted(groups):
-        for path in KEPT.glob(f"{group}-*/*.npz"):
+        for path in STORED.glob(f"{group}-*/*.npz"):
             path.unlink()
     previous = (LAB_RESULTS.load_figures(NAME) or {}).get(PREVIOUS, {})
     rows: list[dict[str, Any]] = []
@@ -573,14 +588,16 @@ def main() -> None:
         networked = Forecasts({}, {})
         if networks and record.name in NETWORK_RECORDS:
             networked = forecast_once(f"networks-{'-'.join(networks)}", record, every, make_networks(networks))
-        known = (*dense.fans.items(), *networked.fans.items())
-        thin = {name: fan[origins - every[0]] for name, fan in known}
-        fans = {name: fan for part in parts for name, fan in part.fans.items()} | thin
+        fans = {name: fan for part in parts for name, fan in part.fans.items()}
+        for name, fan in (*dense.fans.items(), *networked.fans.items()):
+            fans[name] = fan[origins - every[0]]
         scored = score_record(record, origins, Forecasts(fans, {}), dense)
-        for row in scored if origins.size == choose_origins(record, ORIGINS).size else ():
-            error_mm = previous.get(record.name, {}).get(row["horizon"])
-            if error_mm is not None:
-                row["mae_mm"][PREVIOUS] = error_mm
+        # The previous version was measured from this many origins only.
+        if origins.size == choose_origins(record, ORIGINS).size:
+            for row in scored:
+                error_mm = previous.get(record.name, {}).get(row["horizon"])
+                if error_mm is not None:
+                    row["mae_mm"][PREVIOUS] = error_mm
         rows += scored
         for part, size in (*((p, origins.size) for p in parts), (dense, record.panel.values.shape[0])):
             for name, spent in part.seconds.items():
