@@ -381,7 +381,7 @@ def upgrade() -> None:
         sa.Column("model", sa.String(length=64), nullable=False),
         sa.Column("model_hash", sa.String(length=64), nullable=False),
         sa.Column("baseline", sa.String(length=64), nullable=False),
-        sa.Column("baseline_q50", sa.Double(), nullable=False, comment="at data_until"),
+        sa.Column("baseline_q50", sa.Double(), nullable=False, comment="at target_at"),
         sa.Column("data_value", sa.Double(), nullable=False, comment="at data_until"),
         sa.Column("shown", sa.Boolean(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -496,19 +496,19 @@ def upgrade() -> None:
             "rolled",
             sa.Integer(),
             nullable=True,
-            comment="it and up to 29 before it, and how many of them lay inside: by score_sums",
+            comment="number of forecasts that rolled_80 and rolled_95 count: this one and up to 29 before it",
         ),
         sa.Column(
             "rolled_80",
             sa.Integer(),
             nullable=True,
-            comment="it and up to 29 before it, and how many of them lay inside: by score_sums",
+            comment="how many of these forecasts had the observed value inside the 80 % interval",
         ),
         sa.Column(
             "rolled_95",
             sa.Integer(),
             nullable=True,
-            comment="it and up to 29 before it, and how many of them lay inside: by score_sums",
+            comment="how many of these forecasts had the observed value inside the 95 % interval",
         ),
         sa.CheckConstraint(
             "baseline_error > -1e300 AND baseline_error < 1e300", name="ck_forecast_score_baseline_error_finite"

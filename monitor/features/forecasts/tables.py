@@ -1,4 +1,4 @@
-"""Forecasts, their scores, the state of their intervals, and the seasonal components of series."""
+"""Forecasts, their scores, the states of combined forecasts, and the seasonal components of series."""
 
 from sqlalchemy import (
     Boolean,
@@ -34,7 +34,7 @@ forecast = Table(
     Column("model", String(64), nullable=False),
     Column("model_hash", String(64), nullable=False),
     Column("baseline", String(64), nullable=False),
-    Column("baseline_q50", Double, nullable=False, comment="at data_until"),
+    Column("baseline_q50", Double, nullable=False, comment="at target_at"),
     Column("data_value", Double, nullable=False, comment="at data_until"),
     Column("shown", Boolean, nullable=False),
     *translatable_text("reason", nullable=False),
@@ -106,19 +106,19 @@ forecast_score = Table(
         "rolled",
         Integer,
         nullable=True,
-        comment="it and up to 29 before it, and how many of them lay inside: by score_sums",
+        comment="number of forecasts that rolled_80 and rolled_95 count: this one and up to 29 before it",
     ),
     Column(
         "rolled_80",
         Integer,
         nullable=True,
-        comment="it and up to 29 before it, and how many of them lay inside: by score_sums",
+        comment="how many of these forecasts had the observed value inside the 80 % interval",
     ),
     Column(
         "rolled_95",
         Integer,
         nullable=True,
-        comment="it and up to 29 before it, and how many of them lay inside: by score_sums",
+        comment="how many of these forecasts had the observed value inside the 95 % interval",
     ),
     *finite("forecast_score", "observed", "error", "baseline_error", "persistence_error", "pinball", "winkler_80"),
 )

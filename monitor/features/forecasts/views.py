@@ -6,6 +6,10 @@ from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table, Text
 
 from monitor.api.store import SERIES_COLUMNS, Dialect, view_metadata
 
+_HORIZON: Final = (
+    "requested horizon: `target_at` is the nearest grid row this long after the row nearest to `issued_at`"
+)
+
 
 class IssuedForecastRow(TypedDict):
     """A row of `latest_forecast`."""
@@ -55,10 +59,10 @@ def _make_columns() -> list[Column[Any]]:
         Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
         Column("unit", Text, comment="unit of the values of this row"),
         Column("issued_at", Text, comment="when the forecast was made", info={"unit": "time"}),
-        Column("data_until", Text, comment="newest epoch it used", info={"unit": "time"}),
+        Column("data_until", Text, comment="grid row of the newest reading it used", info={"unit": "time"}),
         Column("as_of_received_at", Text, comment="newest arrival it could know", info={"unit": "time"}),
         Column("target_at", Text, comment="the instant it is about", info={"unit": "time"}),
-        Column("horizon_s", Double, comment="`target_at - data_until`", info={"unit": "s"}),
+        Column("horizon_s", Double, comment=_HORIZON, info={"unit": "s"}),
         Column("q025", Double, comment="2.5 % quantile at the target, absolute", info={"unit": "`unit`"}),
         Column("q10", Double, comment="10 % quantile", info={"unit": "`unit`"}),
         Column("q50", Double, comment="median", info={"unit": "`unit`"}),
@@ -141,7 +145,7 @@ forecast_chances = Table(
         comment="the bound: mean velocity downslope until the horizon",
         info={"unit": "mm/day"},
     ),
-    Column("horizon_s", Double, comment="from the newest reading to the target", info={"unit": "s"}),
+    Column("horizon_s", Double, comment="requested horizon, see `forecast_history`", info={"unit": "s"}),
     Column(
         "chance_from",
         Double,
@@ -212,10 +216,10 @@ forecast_vs_observed = Table(
     Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
     Column("unit", Text, comment="unit of the values of this row"),
     Column("issued_at", Text, comment="when the forecast was made", info={"unit": "time"}),
-    Column("data_until", Text, comment="newest epoch it used", info={"unit": "time"}),
+    Column("data_until", Text, comment="grid row of the newest reading it used", info={"unit": "time"}),
     Column("as_of_received_at", Text, comment="newest arrival it could know", info={"unit": "time"}),
     Column("target_at", Text, comment="the instant it is about", info={"unit": "time"}),
-    Column("horizon_s", Double, comment="`target_at - data_until`", info={"unit": "s"}),
+    Column("horizon_s", Double, comment=_HORIZON, info={"unit": "s"}),
     Column("q025", Double, comment="2.5 % quantile at the target, absolute", info={"unit": "`unit`"}),
     Column("q10", Double, comment="10 % quantile", info={"unit": "`unit`"}),
     Column("q50", Double, comment="median", info={"unit": "`unit`"}),
@@ -276,7 +280,7 @@ forecast_skill = Table(
     Column("station", Text, comment="station id"),
     Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
     Column("model", Text, comment="name of the model"),
-    Column("horizon_s", Double, comment="`target_at - data_until`", info={"unit": "s"}),
+    Column("horizon_s", Double, comment="requested horizon, see `forecast_history`", info={"unit": "s"}),
     Column("month", Text, comment="`YYYY-MM` of `target_at`"),
     Column(
         "hindcast",
@@ -306,7 +310,7 @@ forecast_skill_by_stage = Table(
     Column("station", Text, comment="station id"),
     Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
     Column("model", Text, comment="name of the model"),
-    Column("horizon_s", Double, comment="`target_at - data_until`", info={"unit": "s"}),
+    Column("horizon_s", Double, comment="requested horizon, see `forecast_history`", info={"unit": "s"}),
     Column("month", Text, comment="`YYYY-MM` of `target_at`"),
     Column(
         "hindcast",
@@ -341,7 +345,7 @@ forecast_scores = Table(
     Column("station", Text, comment="station id"),
     Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
     Column("model", Text, comment="name of the model"),
-    Column("horizon_s", Double, comment="`target_at - data_until`", info={"unit": "s"}),
+    Column("horizon_s", Double, comment="requested horizon, see `forecast_history`", info={"unit": "s"}),
     Column("month", Text, comment="`YYYY-MM` of `target_at`"),
     Column(
         "hindcast",
@@ -400,7 +404,7 @@ forecast_coverage = Table(
     Column("station", Text, comment="station id"),
     Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
     Column("model", Text, comment="name of the model"),
-    Column("horizon_s", Double, comment="`target_at - data_until`", info={"unit": "s"}),
+    Column("horizon_s", Double, comment="requested horizon, see `forecast_history`", info={"unit": "s"}),
     Column("month", Text, comment="`YYYY-MM` of `target_at`"),
     Column(
         "hindcast",
@@ -425,7 +429,7 @@ forecast_coverage_rolling = Table(
     Column("station", Text, comment="station id"),
     Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
     Column("model", Text, comment="name of the model"),
-    Column("horizon_s", Double, comment="`target_at - data_until`", info={"unit": "s"}),
+    Column("horizon_s", Double, comment="requested horizon, see `forecast_history`", info={"unit": "s"}),
     Column("target_at", Text, comment="target of the newest of the 30", info={"unit": "time"}),
     Column("issued_at", Text, comment="its issue", info={"unit": "time"}),
     Column("shown", Boolean, comment="whether it was the one that people saw"),
