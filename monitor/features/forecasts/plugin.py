@@ -97,7 +97,7 @@ def register_jobs() -> Iterable[Job]:
             20.0,
             at_stage=lambda site, stage: stage_cadence(site, stage)[1],
         ),
-        Job("score", run.rescore, lambda _: _HOUR_S, 60.0),
+        Job("score", run.score_observed, lambda _: _HOUR_S, 60.0),
         Job("train", train.run, lambda _: _DAY_S, 300.0),
         Job("season", season.run, lambda _: _DAY_S, 900.0, hour=1),
     ]

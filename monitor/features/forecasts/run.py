@@ -1,4 +1,4 @@
-"""Score the forecasts whose targets were observed, then issue the forecasts of every forecast series of a site."""
+"""Score the forecasts whose targets were observed, and issue the forecasts of a site."""
 
 from datetime import datetime
 
@@ -11,13 +11,16 @@ from monitor.features.forecasts.score import score_targets
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
-    """Score what has come, then issue; returns one line that says what was done."""
-    rescore(db, config, site, now)
+    """Score the observed targets, then issue forecasts. Return one line that says what was issued."""
+    score_observed(db, config, site, now)
     return issue_forecasts(db, config, site, now)
 
 
-def rescore(db: Database, _config: ServiceConfig, site: Site, now: datetime) -> str:
-    """Score what has come, and check whether intervals hold; returns one line."""
+def score_observed(db: Database, _config: ServiceConfig, site: Site, now: datetime) -> str:
+    """Score the observed targets, and check how often intervals contain the observation. Return one line.
+
+    The scheduler calls every job with the configuration, which this job does not need.
+    """
     scored = score_targets(db, site, now)
     check_coverage(db, site, now)
     return scored

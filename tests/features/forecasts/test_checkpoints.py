@@ -216,8 +216,8 @@ def test_a_kill_within_a_scoring_loses_nothing_and_scores_nothing_twice(slope: S
     assert run_forked(die_before_the_commit) == signal.SIGKILL
     assert ask(slope.database, lambda c: c.execute(select(func.count()).select_from(forecast_score)).scalar()) == 0
     # 3 stations, and the forecasts of one day by combined, persistence and line
-    assert run.rescore(slope.database, slope.config, slope.site, later).startswith("9 scored")
-    assert run.rescore(slope.database, slope.config, slope.site, later).startswith("0 scored")
+    assert run.score_observed(slope.database, slope.config, slope.site, later).startswith("9 scored")
+    assert run.score_observed(slope.database, slope.config, slope.site, later).startswith("0 scored")
 
 
 def test_a_killed_issue_stores_nothing_and_the_next_process_issues_the_same(slope: Slope, in_process) -> None:

@@ -145,7 +145,7 @@ def test_forecasts_are_issued_scored_and_shown_once(database, config, site, monk
     # the same instant again adds nothing
     assert run.run(database, config, site, now).startswith("0 forecasts")
     later = fill(database, site, 2, first_day=200)
-    assert run.rescore(database, config, site, later).startswith("9 scored")
+    assert run.score_observed(database, config, site, later).startswith("9 scored")
     with database.read() as c:
         joined = select(forecast_score, f.q50, f.data_value).join(forecast, f.id == forecast_score.c.forecast_id)
         scores = c.execute(joined).all()
@@ -161,7 +161,7 @@ def test_forecasts_are_issued_scored_and_shown_once(database, config, site, monk
         assert s.persistence_error == pytest.approx(s.observed - s.data_value)
         assert s.winkler_80 > 0
     # a second scoring run finds nothing to do
-    assert run.rescore(database, config, site, later).startswith("0 scored")
+    assert run.score_observed(database, config, site, later).startswith("0 scored")
 
 
 def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(database, config, site, tmp_path):

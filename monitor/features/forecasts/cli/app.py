@@ -22,7 +22,10 @@ def run(site: session.SiteOption) -> None:
     from monitor.features.forecasts.series_text import describe_not_forecast
 
     (service, db, one), now = session.open_site(site), datetime.now(UTC)
-    for job, outcome in (("issue", run.run(db, service, one, now)), ("score", run.rescore(db, service, one, now))):
+    for job, outcome in (
+        ("issue", run.run(db, service, one, now)),
+        ("score", run.score_observed(db, service, one, now)),
+    ):
         session.show({"site": one.id, "job": job, "said": outcome}, outcome)
     for facts, line in list_why_not(db, one.id):
         session.show(facts, line)

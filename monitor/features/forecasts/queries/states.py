@@ -19,13 +19,13 @@ def load_states(connection: Connection, site_id: str) -> dict[str, bytes]:
 def save_states(
     connection: Connection, site_id: str, states: Mapping[str, bytes], panels: Iterable[str], now: datetime
 ) -> None:
-    """Replace the states of a site.
+    """Store the new states of a site. A panel without a new state keeps the state that it has.
 
     Args:
         connection: Connection with a write transaction.
         site_id: Site.
-        states: State by name of the panel.
-        panels: Names of all panels of the site. The states of other panels are deleted.
+        states: New state by name of the panel.
+        panels: Names of all panels of the site. The states of panels that the site no longer has are deleted.
         now: Time of the issue.
     """
     t = forecast_state.c
