@@ -60,7 +60,7 @@ def covariates_from_samples(samples: Mapping[str, tuple[ArrayLike, ArrayLike]], 
 
 
 def features(covariate: Covariate, step_s: float) -> dict[str, Floats]:
-    """Return the features of one driver by name, each of shape (T,). Row t depends on no row after t.
+    """Return the features of one driver by name, each of shape (T,). Row t depends on no later row.
 
     * Rain: sums over 1, 3, 7, 15 and 30 days, and the antecedent index `A(t) = k A(t-1) + r(t)`.
     * Levels and temperature: the value, and its change over 1, 7 and 30 days.
@@ -143,16 +143,18 @@ def rows_from_covariates(covariates: Sequence[Covariate], step_s: float) -> Driv
     return DriverRows(tuple(names), tuple(kinds), np.column_stack(columns)) if columns else None
 
 
-def join_facts(drivers: DriverRows | None, facts: Mapping[str, Mapping[str, float]], panel: Panel) -> DriverRows | None:
+def join_properties(
+    drivers: DriverRows | None, properties_by_station: Mapping[str, Mapping[str, float]], panel: Panel
+) -> DriverRows | None:
     """Return the drivers together with the constant properties of each station.
 
     Args:
-        facts: Values by name of the property, by station. A property that is not known is left out and becomes NaN.
-            Without any, the drivers are returned unchanged.
+        properties_by_station: Values by name of the property, by station. A property that is not known is left out and
+            becomes NaN. Without any, the drivers are returned unchanged.
     """
-    if not facts:
+    if not properties_by_station:
         return drivers
-    names = tuple(sorted({name for properties in facts.values() for name in properties}))
-    table = [[facts.get(station, {}).get(name, np.nan) for name in names] for station in panel.stations]
+    names = tuple(sorted({name for properties in properties_by_station.values() for name in properties}))
+    table = [[properties_by_station.get(station, {}).get(name, np.nan) for name in names] for station in panel.stations]
     empty = DriverRows((), (), np.empty((panel.values.shape[0], 0)))
-    return replace(drivers or empty, static_names=names, static=np.array(table, dtype=np.float64))
+    return replace(drivers or empty, property_names=names, properties=np.array(table, dtype=np.float64))

@@ -16,11 +16,12 @@ class DriverRows:
 
     names: tuple[str, ...]  # one per channel, such as `R1.rain_mm.sum_3d`
     kinds: tuple[str, ...]  # one of `KINDS` per channel
-    # shape (T, C), NaN if unknown; row t depends on no reading and on no weather forecast after t
+    # Shape (T, C), NaN if unknown. Row t depends on no reading of a later row and on no weather forecast that became
+    # known after row t. A single reading belongs to the nearest row, so that it can be half a row newer than row t.
     values: NDArray[np.float64]
-    static_names: tuple[str, ...] = ()  # one per property, such as `height_m`
+    property_names: tuple[str, ...] = ()  # one per property, such as `height_m`
     # shape (S, A) in the order of the stations of the panel, NaN if unknown; None if no property is used
-    static: NDArray[np.float64] | None = None
+    properties: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Raise PanelError if shapes do not fit, a name occurs twice, a kind is unknown or a value is infinite."""
@@ -31,9 +32,9 @@ class DriverRows:
             raise PanelError(f"drivers: no source is called {unknown[0]}; there are {', '.join(KINDS)}")
         if len(set(self.names)) != len(self.names) or np.isinf(self.values).any():
             raise PanelError("drivers: a name occurs twice or a value is infinite")
-        facts = self.static
-        fact_count = 0 if facts is None else facts.shape[1]
-        if fact_count != len(self.static_names) or (facts is not None and np.isinf(facts).any()):
+        properties = self.properties
+        property_count = 0 if properties is None else properties.shape[1]
+        if property_count != len(self.property_names) or (properties is not None and np.isinf(properties).any()):
             raise PanelError("drivers: properties of stations do not fit their names, or one is infinite")
 
     @property
@@ -44,8 +45,9 @@ class DriverRows:
     @property
     def content(self) -> bytes:
         """All values as bytes, for a hash."""
-        facts = b"" if self.static is None else repr(self.static_names).encode() + self.static.tobytes()
-        return self.values.tobytes() + facts
+        if self.properties is None:
+            return self.values.tobytes()
+        return self.values.tobytes() + repr(self.property_names).encode() + self.properties.tobytes()
 
     def head(self, rows: int) -> "DriverRows":
         """Return the first rows."""
@@ -57,11 +59,11 @@ class DriverRows:
         Args:
             columns: Columns of the panel; -1 for a station without properties.
         """
-        if self.static is None:
+        if self.properties is None:
             return self
-        selected = self.static[np.asarray(columns, dtype=np.int64)]
+        selected = self.properties[np.asarray(columns, dtype=np.int64)]
         selected[np.asarray(columns) < 0] = np.nan
-        return replace(self, static=selected)
+        return replace(self, properties=selected)
 
     def without(self, kinds: Sequence[str]) -> "DriverRows":
         """Return the channels of all other kinds."""
@@ -84,7 +86,7 @@ class DriverRows:
             if any(name == covariate or name.startswith(f"{covariate}.") for covariate in covariates)
         ]
         selected = self._select(columns)
-        return selected if STATION in covariates else replace(selected, static_names=(), static=None)
+        return selected if STATION in covariates else replace(selected, property_names=(), properties=None)
 
     def _select(self, columns: list[int]) -> "DriverRows":
         return replace(

@@ -2,9 +2,11 @@
 
 Conventions of the package `forecasting`, unless a docstring states otherwise:
 
-* Panel: `values` are in `Panel.unit`, shape (T, S), NaN without an observation. The last row is the moment of issue.
+* Panel: `values` are in `Panel.unit`, shape (T, S), NaN without an observation. The last row is the one nearest to the
+  moment of issue.
 * `origins` are row numbers, shape (N,). `steps` and `longest` are horizons in rows, `horizons_s` in seconds.
-* Fans: the quantiles .025, .1, .5, .9 and .975 on the last axis, shape (N, S, 5).
+* Fans: the quantiles .025, .1, .5, .9 and .975 on the last axis. Fans of every row at H horizons have shape
+  (T, S, H, 5), fans of some origins at one horizon have shape (N, S, 5).
 * One series: `times_s` are ascending epoch seconds, `values` are in any unit, and `sigmas` are standard deviations, 0
   if unknown, each of shape (n,). Velocities are per day.
 """
@@ -67,9 +69,11 @@ class Panel:
             raise PanelError(f"panel: xy_m of shape {self.xy_m.shape} does not fit {len(self.stations)} stations")
         if self.drivers is not None and self.drivers.rows != self.values.shape[0]:
             raise PanelError(f"panel: {self.drivers.rows} rows of drivers, {self.values.shape[0]} of values")
-        facts = None if self.drivers is None else self.drivers.static
-        if facts is not None and facts.shape[0] != len(self.stations):
-            raise PanelError(f"panel: properties of {facts.shape[0]} stations do not fit {len(self.stations)} stations")
+        properties = None if self.drivers is None else self.drivers.properties
+        if properties is not None and properties.shape[0] != len(self.stations):
+            raise PanelError(
+                f"panel: properties of {properties.shape[0]} stations do not fit {len(self.stations)} stations"
+            )
 
     @property
     def times_s(self) -> Floats:

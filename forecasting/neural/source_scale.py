@@ -85,8 +85,8 @@ class SourceScale:
             Shape (N, S, A, 2). Both numbers are 0 for an unknown property.
         """
         raw = np.full((scale_mm.shape[1], len(self.static)), np.nan)
-        if drivers is not None and drivers.static is not None:
-            raw = in_order(drivers.static, drivers.static_names, self.static)
+        if drivers is not None and drivers.properties is not None:
+            raw = in_order(drivers.properties, drivers.property_names, self.static)
         properties = _pair(raw, self.static_centre, self.static_scale)
         repeated = np.broadcast_to(properties, (scale_mm.shape[0], *properties.shape))
         if self.motion is None:
@@ -112,13 +112,13 @@ def fit_scale(drivers: DriverRows | None, rows: int) -> SourceScale:
         measure(column) if kind != SEASON else (0.0, 1.0)
         for column, kind in zip(drivers.values[:rows].T, drivers.kinds, strict=True)
     ]
-    properties = [] if drivers.static is None else [measure(column) for column in drivers.static.T]
+    properties = [] if drivers.properties is None else [measure(column) for column in drivers.properties.T]
     return SourceScale(
         names=drivers.names,
         kinds=drivers.kinds,
         centre=tuple(mean for mean, _ in channels),
         scale=tuple(deviation for _, deviation in channels),
-        static=drivers.static_names,
+        static=drivers.property_names,
         static_centre=tuple(mean for mean, _ in properties),
         static_scale=tuple(deviation for _, deviation in properties),
     )

@@ -13,7 +13,7 @@ import torch
 from forecasting.data.covariates import (
     Covariate,
     covariates_from_samples,
-    join_facts,
+    join_properties,
     make_season,
     rows_from_covariates,
 )
@@ -55,7 +55,7 @@ def wet():
     laid = (*covariates_from_samples(samples, panel), lay_outlook(expected, panel), *make_season(panel))
     drivers = rows_from_covariates(laid, panel.step_s)
     facts = {"A": {"height_m": 900.0, "plunge_deg": 20.0}, "B": {"height_m": 820.0}}
-    return replace(panel, drivers=join_facts(drivers, facts, panel))
+    return replace(panel, drivers=join_properties(drivers, facts, panel))
 
 
 @cache
@@ -87,9 +87,9 @@ def test_every_network_hears_each_driver_up_to_the_origin_and_none_after_it(mode
         other = panel.drivers.values.copy()
         other[: ORIGIN[0] + 1, [own == kind for own in panel.drivers.kinds]] *= -0.5
         assert np.abs(before - answer(forecaster, replace(panel.drivers, values=other))).max() > 1e-6, kind
-    facts = panel.drivers.static.copy()
+    facts = panel.drivers.properties.copy()
     facts[0, 0] -= 60.0
-    assert np.abs(before - answer(forecaster, replace(panel.drivers, static=facts))).max() > 1e-6
+    assert np.abs(before - answer(forecaster, replace(panel.drivers, properties=facts))).max() > 1e-6
 
 
 def test_a_driver_that_says_nothing_is_one_that_is_not_there(model):
@@ -101,10 +101,12 @@ def test_a_driver_that_says_nothing_is_one_that_is_not_there(model):
         made = answer(forecaster, replace(drivers, values=silent))
         np.testing.assert_array_equal(made, answer(forecaster, drivers.without((kind,))))
         assert np.isfinite(made).all()
-    nothing = replace(drivers, values=np.full_like(drivers.values, np.nan), static=np.full_like(drivers.static, np.nan))
+    nothing = replace(
+        drivers, values=np.full_like(drivers.values, np.nan), properties=np.full_like(drivers.properties, np.nan)
+    )
     np.testing.assert_array_equal(answer(forecaster, nothing), answer(forecaster, None))
     d = drivers
-    turned = DriverRows(d.names[::-1], d.kinds[::-1], d.values[:, ::-1], d.static_names[::-1], d.static[:, ::-1])
+    turned = DriverRows(d.names[::-1], d.kinds[::-1], d.values[:, ::-1], d.property_names[::-1], d.properties[:, ::-1])
     np.testing.assert_array_equal(answer(forecaster, turned), answer(forecaster, drivers))
 
 
@@ -125,13 +127,13 @@ def test_drivers_say_nothing_to_neighbours_through_a_station_that_is_silent(grap
     values = panel.values.copy()
     values[200:, 1] = np.nan
     made = forecaster.quantiles(values, ORIGIN, drivers=panel.drivers)
-    facts = panel.drivers.static.copy()
+    facts = panel.drivers.properties.copy()
     facts[1] *= 3.0
-    other = forecaster.quantiles(values, ORIGIN, drivers=replace(panel.drivers, static=facts))
+    other = forecaster.quantiles(values, ORIGIN, drivers=replace(panel.drivers, properties=facts))
     np.testing.assert_array_equal(made[:, 0], other[:, 0])
     seen, _ = forecaster.on_panel(Panel(0.0, DAY_S, ("A",), values[:, :1], drivers=panel.drivers.of_stations([0])))
     assert seen.stations == ("A", "B")
-    assert np.isnan(seen.drivers.static[1]).all()
+    assert np.isnan(seen.drivers.properties[1]).all()
 
 
 def test_a_checkpoint_keeps_what_was_read(tmp_path):
@@ -201,8 +203,8 @@ def test_kinds_and_facts_that_nobody_could_read_are_refused():
     with pytest.raises(PanelError, match="properties of 1 stations"):
         replace(panel, drivers=panel.drivers.of_stations([0]))
     with pytest.raises(PanelError, match="properties of stations"):
-        replace(panel.drivers, static_names=("one",))
+        replace(panel.drivers, property_names=("one",))
     alone = rows_from_covariates([Covariate("G2.tilt_x", "stations", np.arange(40.0))], DAY_S)
     assert alone.names == ("G2.tilt_x.change_1d", "G2.tilt_x.change_7d", "G2.tilt_x.change_30d")
-    assert join_facts(None, {}, panel) is None
-    assert join_facts(None, {"A": {"height_m": 1.0}}, panel).static.shape == (2, 1)
+    assert join_properties(None, {}, panel) is None
+    assert join_properties(None, {"A": {"height_m": 1.0}}, panel).properties.shape == (2, 1)

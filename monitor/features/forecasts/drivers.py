@@ -29,7 +29,7 @@ class Driving:
     measured: Mapping[str, Timed] = field(default_factory=dict)  # `station.quantity` to times and values
     expected: tuple[Outlook, ...] = ()  # issues of expected rain
     season: bool = False  # whether the time of the year is read
-    stations: bool = False  # whether what of each station does not change is read
+    stations: bool = False  # whether the constant properties of stations are read
 
 
 def load_driving(c: Connection, site: Site, since: datetime, now: datetime) -> Driving:
@@ -68,14 +68,14 @@ def describe_stations(site: Site, samples: Sequence[SeriesSamples]) -> dict[str,
     """Return the constant properties of each station by label: height, plunge, distance from the middle, quantity."""
     places = plan_xy_m(site, list(samples)) or {}
     middle = np.mean(list(places.values()), axis=0) if places else np.zeros(2)
-    quantities = sorted({one.quantity for one in samples})
+    quantities = sorted({series.quantity for series in samples})
     out: dict[str, dict[str, float]] = {}
-    for one in samples:
-        known = {"height_m": one.station.height_m, "plunge_deg": one.station.plunge_deg}
-        facts = {name: value for name, value in known.items() if value is not None}
-        if one.label in places:
-            facts["distance_m"] = float(np.hypot(*(np.array(places[one.label]) - middle)))
-        out[one.label] = facts | {f"measures.{q}": float(q == one.quantity) for q in quantities[1:]}
+    for series in samples:
+        declared = {"height_m": series.station.height_m, "plunge_deg": series.station.plunge_deg}
+        properties = {name: value for name, value in declared.items() if value is not None}
+        if series.label in places:
+            properties["distance_m"] = float(np.hypot(*(np.array(places[series.label]) - middle)))
+        out[series.label] = properties | {f"measures.{q}": float(q == series.quantity) for q in quantities[1:]}
     return out
 
 

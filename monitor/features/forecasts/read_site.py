@@ -31,7 +31,7 @@ PROBE_STEPS: Final = 4  # rows without a reading after which a panel is silent
 
 @dataclass(frozen=True, slots=True)
 class PanelRead:
-    """The series of a panel and the record for a worker; None if no series has a recent reading."""
+    """The series of a panel and their record for a worker; `record` is None if no series has a recent reading."""
 
     panel: SitePanel
     samples: list[SeriesSamples]
@@ -80,6 +80,6 @@ def make_record(site: Site, samples: list[SeriesSamples], step_s: float, now: da
         drivers={name: timed for name, timed in driving.measured.items() if name not in labels},
         expected=driving.expected,
         season=driving.season,
-        facts=describe_stations(site, samples) if driving.stations else {},
+        properties=describe_stations(site, samples) if driving.stations else {},
         limits={series.label: Limits(*series.spec.physical_limits) for series in samples},
     )

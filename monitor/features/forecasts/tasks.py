@@ -28,8 +28,8 @@ class SiteRecord:
     drivers: Mapping[str, Timed] = field(default_factory=dict)
     expected: tuple[Outlook, ...] = ()  # issues of rain forecasts
     season: bool = False  # whether the time of the year is a driver
-    # label -> properties of its station that do not change; empty if they are not used
-    facts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    # label -> constant properties of its station; empty if they are not used
+    properties: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     limits: Mapping[str, Limits] = field(default_factory=dict)  # label -> physical limits
     unit: str = "mm"  # of all samples
 
@@ -147,7 +147,7 @@ def split_points(request: PanelForecastRequest) -> list[PanelForecastRequest]:
             request.record,
             samples=_select(request.record.samples, chosen),
             xy_m=None if request.record.xy_m is None else _select(request.record.xy_m, chosen),
-            facts=_select(request.record.facts, chosen),
+            properties=_select(request.record.properties, chosen),
         )
         pieces.append(replace(request, record=record, state=""))
     return pieces

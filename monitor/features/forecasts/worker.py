@@ -4,7 +4,7 @@ import base64
 import math
 from dataclasses import replace
 
-from forecasting.data.covariates import covariates_from_samples, join_facts, make_season, rows_from_covariates
+from forecasting.data.covariates import covariates_from_samples, join_properties, make_season, rows_from_covariates
 from forecasting.data.rain_forecasts import lay_outlooks
 from forecasting.data.series import Panel, panel_from_samples
 from forecasting.decomposition.season import split_season
@@ -85,4 +85,5 @@ def make_panel(record: tasks.SiteRecord) -> Panel:
     panel = panel_from_samples(record.samples, record.step_s, end_s=record.end_s, xy_m=record.xy_m, unit=record.unit)
     season = make_season(panel) if record.season else ()
     covariates = (*covariates_from_samples(record.drivers, panel), *lay_outlooks(record.expected, panel), *season)
-    return replace(panel, drivers=join_facts(rows_from_covariates(covariates, panel.step_s), record.facts, panel))
+    drivers = rows_from_covariates(covariates, panel.step_s)
+    return replace(panel, drivers=join_properties(drivers, record.properties, panel))
