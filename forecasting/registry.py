@@ -28,7 +28,10 @@ ENTRY_POINTS: Final = "slopeward.forecasters"
 """Entry point group of further networks: each entry point names a mapping from model name to `NetworkEntry`."""
 
 SIMPLE_FORECASTS: Final = ("persistence", "line")
-"""The last value, and a straight line through the newest readings: every forecast is compared with them."""
+"""Every forecast is compared with these two: the last value, and a straight line from the newest reading.
+
+The slope of the line is the one of six fitted slopes that had the smallest error so far at the station and horizon.
+"""
 COMBINED: Final = "combined"
 """The forecast that people see: the weighted mean of all experts, networks among them."""
 REMOVED_MODELS: Final = frozenset(
@@ -52,7 +55,7 @@ PRETRAINED = ("pretrained-lstm",)
 SHORT_RECORD, SHORTEST_RECORD = 200, 40
 """Observations of a station that a network needs, and that one with shipped weights needs."""
 
-TRAINING_ROWS = 2000  # A network learns from so many rows at most, the newest
+TRAINING_ROWS = 2000  # A network learns from this many rows at most, the newest
 
 
 @cache

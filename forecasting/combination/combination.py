@@ -6,7 +6,7 @@ The order of work at each row is:
 2. The experts take the readings of the row and forecast every lead time.
 3. The weights follow from the scores. The forecast is the weighted mean of the experts.
 4. The interval is the forecast plus and minus a margin that follows from the past errors of the combination. Where a
-   failure window stands, the interval contains that of the window, because past errors are those of slower motion.
+   failure window exists, the interval contains that of the window, because past errors are those of slower motion.
 
 Forecasts of a row use this row and those before it only. A combination that is stored after any row and restored gives
 the same forecasts, bit for bit, as one that was never stored.
@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.combination import restarts
-from forecasting.combination.drivers import DRIVER_EXPERTS, FEWEST_FORECASTS, HOLD_ROWS, DriverRegressions
-from forecasting.combination.intervals import LEVELS, Intervals, Pace, make_fans, widen_to
+from forecasting.combination.drivers import DRIVER_EXPERTS, FEWEST_FORECASTS, DriverRegressions
+from forecasting.combination.intervals import COVERAGES, Intervals, Pace, make_fans, widen_to
 from forecasting.combination.polynomials import (
     MEMORIES,
+    Curves,
     Polynomials,
     extend_fading_lines,
     extend_lines,
@@ -38,6 +39,7 @@ from forecasting.combination.seasons import Seasons
 from forecasting.combination.state import Arrays, add_prefix, take_prefix
 from forecasting.combination.weights import Expert, ExpertWeights, Groups, list_lead_times
 from forecasting.data.series import Floats
+from forecasting.data.windows import STALE_ROWS
 
 # Memories of the polynomials that are experts. The others are computed for the regressions only.
 MEAN_MEMORIES: Final = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -60,21 +62,22 @@ LAST_VALUE: Final = "last-value"
 FAILURE_WINDOW: Final = "failure-window"  # expert whose forecasts the caller computes from a failure window
 PERSISTENCE: Final = "persistence"
 LINE: Final = "line"
-OWN_MODELS: Final = 3  # models with intervals besides the networks: combination, last value, straight line
-DEFAULT_LINE_MEMORY: Final = 64.0  # of the straight line among the peers before any error is known
+BUILT_IN_FANS: Final = 3  # fans besides those of the networks: combination, last value, straight line
+DEFAULT_LINE_MEMORY: Final = 64.0  # of the simple forecast `line` before any error is known
 
 
 @dataclass(frozen=True, slots=True)
 class CombinedForecast:
     """Forecasts of stations S at horizons H made at one row; fans are quantiles .025, .1, .5, .9, .975 in mm."""
 
-    fans: Floats  # combination, shape (S, H, 5); NaN where there is no forecast, NaN without median before an interval
-    stretch: Floats  # times by which intervals are widened because the slope moves faster than usual, shape (S, H)
+    # combination, shape (S, H, 5); NaN where there is no forecast; before 20 errors all but the median are NaN
+    fans: Floats
+    stretch: Floats  # factor by which intervals are wider because the station moves faster than usual, shape (S, H)
     experts: tuple[str, ...]
     weights: Floats  # shape (E, S, H), sum 1 over the experts where there is a forecast
     medians: Floats  # forecasts of the experts, shape (E, S, H), NaN where an expert makes none
     network_fans: Mapping[str, Floats]  # networks with intervals of their own errors, shape (S, H, 5)
-    peers: Mapping[str, Floats]  # last value and straight line, likewise
+    simple: Mapping[str, Floats]  # the simple forecasts `persistence` and `line`, likewise
     errors_mm: Floats  # discounted mean absolute errors of the experts so far, shape (E, S, H), NaN before any
     counts: Floats  # forecasts of the combination scored so far, shape (S, H)
 
@@ -116,13 +119,13 @@ class Combination:
         self._built_in = tuple(expert.name for expert in experts)
         self._weights = ExpertWeights(experts, self.steps, Groups(self.groups, count), count)
         self._pace = Pace(count)
-        self._intervals = Intervals(OWN_MODELS, count, self.steps)
+        self._intervals = Intervals(BUILT_IN_FANS, count, self.steps)
         shape = (count, len(self.steps))
         self._last_weights = np.zeros((len(self._built_in), *shape))
         self._last_medians = np.full((len(self._built_in), *shape), np.nan)
         self._last_stretch = np.ones(shape)
-        self._last_models = np.full((OWN_MODELS, *shape), np.nan)
-        self._last_margins = np.full((len(LEVELS), OWN_MODELS, *shape), np.nan)
+        self._last_models = np.full((BUILT_IN_FANS, *shape), np.nan)
+        self._last_margins = np.full((len(COVERAGES), BUILT_IN_FANS, *shape), np.nan)
 
     @classmethod
     def start(
@@ -162,8 +165,9 @@ class Combination:
 
         Args:
             values_mm: Readings, shape (S,), NaN where nothing was observed.
-            networks: Fans (S, H, 5) that networks forecast at this row, by name; NaN where they make none.
-                A network with a new name is added as an expert. One that is not named makes no forecast at this row.
+            networks: Fans (S, H, 5) that networks forecast at this row, by name; NaN where they make none. Only their
+                medians are read: the interval of a network follows from its past errors. A network with a new name is
+                added as an expert. A network that is not named makes no forecast at this row.
             failure_fans: Quantiles of the displacement that a failure window predicts, shape (S, H, 5), NaN where there
                 is no window. Their median is an expert.
             drivers: Driver channels at this row, shape (C,), NaN where unknown.
@@ -177,21 +181,25 @@ class Combination:
         row = self.rows
         self._weights.score(row, values_mm)
         self._intervals.score(row, values_mm)
-        self._advance_experts(row, values_mm)
+        curves = self._advance_experts(row, values_mm)
         self._pace.advance(row, values_mm)
-        forecasts_mm = self._forecast_experts(row, values_mm, drivers)
+        forecasts_mm = self._forecast_experts(row, curves)
         horizons = self._weights.horizons
+        if self._drivers is not None:
+            channels = np.full(len(self.driver_names), np.nan) if drivers is None else np.asarray(drivers, dtype=float)
+            first = self._built_in.index(DRIVER_EXPERTS[0])
+            forecasts_mm[horizons, first : first + len(DRIVER_EXPERTS)] = self._drivers.advance(values_mm, channels)
         if failure_fans is not None:
             forecasts_mm[horizons, self._built_in.index(FAILURE_WINDOW)] = failure_fans[..., MEDIAN].T
         for position, name in enumerate(self.networks, start=len(self._built_in)):
             if name in networks:
-                fan = np.asarray(networks[name], dtype=np.float64)
-                forecasts_mm[horizons, position] = fan[..., MEDIAN].T
+                network_fan = np.asarray(networks[name], dtype=np.float64)
+                forecasts_mm[horizons, position] = network_fan[..., MEDIAN].T
         weights, combined_mm = self._weights.combine(row, forecasts_mm, len(self._built_in))
         self._last_weights = weights[horizons].transpose(1, 2, 0)
         self._last_medians = forecasts_mm[horizons].transpose(1, 2, 0)
         self._last_stretch = self._pace.compute_stretch(np.array(self.steps, dtype=np.float64))
-        models = [combined_mm[horizons].T, *self._find_peers(), *self._last_medians[len(self._built_in) :]]
+        models = [combined_mm[horizons].T, *self._select_simple(), *self._last_medians[len(self._built_in) :]]
         self._last_models = np.stack(models)
         newest_mm = self._polynomials.newest_mm[: len(self.stations)]
         self._last_margins = self._intervals.issue(row, self._last_models, newest_mm, self._last_stretch)
@@ -209,8 +217,8 @@ class Combination:
             experts=self.experts,
             weights=self._last_weights,
             medians=self._last_medians,
-            network_fans=dict(zip(self.networks, fans[OWN_MODELS:], strict=True)),
-            peers={PERSISTENCE: fans[1], LINE: fans[2]},
+            network_fans=dict(zip(self.networks, fans[BUILT_IN_FANS:], strict=True)),
+            simple={PERSISTENCE: fans[1], LINE: fans[2]},
             errors_mm=self._weights.compute_errors(),
             counts=self._intervals.margins.count[:, 0].T.astype(np.float64),
         )
@@ -309,65 +317,71 @@ class Combination:
         self._weights.add_expert(Expert(name))
         self._intervals.add_model()
 
-    def _advance_experts(self, row: int, values_mm: Floats) -> None:
+    def _advance_experts(self, row: int, values_mm: Floats) -> Curves:
+        """Let all experts except the driver regressions read a row, and return the fits of the polynomials.
+
+        The columns of the fits are the readings, followed by the readings without each of the harmonics.
+        """
+        stations = len(self.stations)
         columns = [values_mm]
         if self._seasons is not None:
-            is_held = self._polynomials.age[: len(self.stations)] + 1.0 <= HOLD_ROWS
-            newest_mm = self._polynomials.newest_mm[: len(self.stations)]
-            held_mm = np.where(np.isnan(values_mm) & is_held, newest_mm, values_mm)
-            columns += self._seasons.advance(row, values_mm, held_mm)
+            is_current = self._polynomials.age[:stations] + 1.0 <= STALE_ROWS
+            newest_mm = self._polynomials.newest_mm[:stations]
+            carried_mm = np.where(np.isnan(values_mm) & is_current, newest_mm, values_mm)
+            columns += self._seasons.advance(row, values_mm, carried_mm)
         self._polynomials.advance(np.concatenate(columns))
         self._restarts.advance(values_mm)
-        if self._regressions is not None:
-            self._regressions.learn(row, values_mm)
-
-    def _forecast_experts(self, row: int, values_mm: Floats, drivers: Floats | None) -> Floats:
-        """Return forecasts of all experts at all lead times in mm (R, E, S), NaN for networks."""
-        stations = len(self.stations)
         curves = self._polynomials.fit()
-        own_curves = curves.take(0, stations)
-        is_fresh = own_curves.age <= HOLD_ROWS
-        held_mm = np.where(is_fresh, own_curves.newest_mm, np.nan)
+        if self._regressions is not None:
+            self._regressions.advance(row, values_mm, curves.take(0, stations))
+        return curves
+
+    def _forecast_experts(self, row: int, curves: Curves) -> Floats:
+        """Return forecasts of the experts at all lead times in mm (R, E, S).
+
+        NaN for the experts whose forecasts `advance` adds: driver regressions, failure windows and networks.
+        """
+        stations = len(self.stations)
+        reading_curves = curves.take(0, stations)
+        is_current = reading_curves.age <= STALE_ROWS
+        carried_mm = np.where(is_current, reading_curves.newest_mm, np.nan)
         ahead = self._lead_times[:, None, None] + curves.age
         newest = np.broadcast_to(curves.newest_mm, (ahead.shape[0], 1, curves.newest_mm.size))
         means = extend_means(curves, ahead)
         lines = extend_lines(curves, ahead)
         fading = extend_fading_lines(curves, ahead)
         slopes = extend_newest(curves, ahead)
-        own = slice(0, stations)
+        readings = slice(0, stations)
+        readings_ahead = ahead[..., readings]
         parts = [
-            newest[..., own],
-            means[:, _MEANS, own],
-            lines[..., own],
-            fading[..., own],
-            slopes[:, _LEVEL_SLOPES, own],
+            newest[..., readings],
+            means[:, _MEANS, readings],
+            lines[..., readings],
+            fading[..., readings],
+            slopes[:, _LEVEL_SLOPES, readings],
             *(
-                extend_mean(own_curves, ahead[..., own], MEMORIES.index(MEAN_SLOPE_MEAN), damping)[:, _MEAN_SLOPES]
+                extend_mean(reading_curves, readings_ahead, MEMORIES.index(MEAN_SLOPE_MEAN), damping)[:, _MEAN_SLOPES]
                 for damping in MEAN_SLOPE_DAMPINGS
             ),
-            extend_parabolas(own_curves, ahead[..., own])[:, _PARABOLAS],
+            extend_parabolas(reading_curves, readings_ahead)[:, _PARABOLAS],
             self._restarts.forecast(self._lead_times[:, None, None]),
         ]
         if self._seasons is not None:
-            parts += [made[:, None] for made in self._seasons.forecast(row, held_mm)]
+            parts += [forecasts_mm[:, None] for forecasts_mm in self._seasons.forecast(row, carried_mm)]
             for number, waves in enumerate(self._seasons.forecast_harmonics(row), start=1):
                 block = slice(number * stations, (number + 1) * stations)
                 continued = [newest[..., block]]
-                continued += [made[:, _SEASONAL, block] for made in (means, lines, fading, slopes)]
-                parts += [made + waves[:, None] for made in continued]
+                continued += [extended[:, _SEASONAL, block] for extended in (means, lines, fading, slopes)]
+                parts += [extended + waves[:, None] for extended in continued]
         if self._regressions is not None:
-            parts.append(self._regressions.forecast(row, values_mm, own_curves))
-        built_in = np.concatenate(parts, axis=1)
-        out = np.full((built_in.shape[0], len(self.experts), built_in.shape[2]), np.nan)
-        out[:, : built_in.shape[1]] = np.where(is_fresh, built_in, np.nan)
-        if self._drivers is not None:
-            channels = np.full(len(self.driver_names), np.nan) if drivers is None else np.asarray(drivers, dtype=float)
-            made_mm = self._drivers.advance(values_mm, channels)
-            out[self._weights.horizons, built_in.shape[1] : built_in.shape[1] + len(DRIVER_EXPERTS)] = made_mm
+            parts.append(self._regressions.forecast(row))
+        computed_mm = np.concatenate(parts, axis=1)
+        out = np.full((computed_mm.shape[0], len(self.experts), stations), np.nan)
+        out[:, : computed_mm.shape[1]] = np.where(is_current, computed_mm, np.nan)
         return out
 
-    def _find_peers(self) -> tuple[Floats, Floats]:
-        """Return last value and straight line in mm, each (S, H).
+    def _select_simple(self) -> tuple[Floats, Floats]:
+        """Return the medians of the simple forecasts, last value and straight line, in mm, each (S, H).
 
         The straight line starts at the newest reading. Its slope is the one with the smallest error so far.
         """

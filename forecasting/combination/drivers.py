@@ -19,15 +19,15 @@ from forecasting.combination.state import ArrayState
 from forecasting.combination.weights import DelayedRows
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Ints
+from forecasting.data.windows import STALE_ROWS
 
 MOTION_MEMORIES: Final = (2.0, 8.0)  # of the trailing means that describe the recent motion, in readings
 MEMORY: Final = 1000.0  # increments that a regression effectively uses
 DRIVER_KINDS: Final = ("rain", "water", "outlook")  # kinds of channels that are read, see `forecasting.data.kinds`
-HOLD_ROWS: Final = 3  # rows for which the newest reading of a station may be missing before it has no forecast
 LEAST_VARIANCE: Final = 1e-12  # a channel that varies less, relative to its mean square, counts as constant
 FEWEST_INCREMENTS: Final = 4.0  # and half an increment per feature, before a regression forecasts
 FEWEST_FORECASTS: Final = 24  # on trial before an expert has a weight: few months follow any driver by chance
-FITS_PER_HORIZON: Final = 16  # a regression over many rows is solved only so often while they pass
+FITS_PER_HORIZON: Final = 16  # a regression over many rows is solved only this often while they pass
 
 
 def choose_drivers(drivers: DriverRows | None) -> DriverRows | None:
@@ -109,7 +109,7 @@ class DriverRegressions(ArrayState):
             self._solve(chosen[row % self._strides[chosen] == 0])
         self._follow_motion(values_mm)
         self.origin = np.where(np.isfinite(self.origin), self.origin, drivers)
-        is_usable = (self.age <= HOLD_ROWS) & np.isfinite(drivers).any()
+        is_usable = (self.age <= STALE_ROWS) & np.isfinite(drivers).any()
         motion = len(MOTION_MEMORIES)
         features = np.empty(self.pending.shape[1:])
         features[:, :motion] = -(self.offsets_mm / np.maximum(self.effective, 1.0)).T
@@ -117,8 +117,8 @@ class DriverRegressions(ArrayState):
         features[:, -1] = np.where(is_usable, self.newest_mm, np.nan)
         _, slots = self._delayed.find_written(row)
         self.pending[slots] = features
-        known = _fill_unknown(np.repeat(features[None, :, :-1], self._steps.size, axis=0), self.moments)
-        moves_mm = self._predict(self.coefficients_mm, known)
+        filled = _fill_unknown(np.repeat(features[None, :, :-1], self._steps.size, axis=0), self.moments)
+        moves_mm = self._predict(self.coefficients_mm, filled)
         self.row = np.array(row + 1)
         return np.asarray(np.where(is_usable, self.newest_mm + moves_mm, np.nan).swapaxes(0, 1))
 
@@ -140,25 +140,25 @@ class DriverRegressions(ArrayState):
     def _learn(self, chosen: Ints, pending: Floats, values_mm: Floats) -> None:
         """Add the increments that end at this row to the normal equations of some horizons."""
         increment_mm = values_mm - pending[..., -1]
-        known = np.isfinite(increment_mm)
-        if not known.any():
+        is_known = np.isfinite(increment_mm)
+        if not is_known.any():
             return
         moments = self.moments[chosen]
         features = _fill_unknown(pending[..., :-1], moments)
         expected_mm = self._predict(self.coefficients_mm[:, chosen], features)
-        miss_mm = np.abs(np.where(known, increment_mm, 0.0) - expected_mm)
+        miss_mm = np.abs(np.where(is_known, increment_mm, 0.0) - expected_mm)
         # The smallest miss of all experts; before there are coefficients every increment counts in full.
         miss_mm = np.where(np.isfinite(miss_mm), miss_mm, np.inf).min(axis=0)
-        judged = known & np.isfinite(miss_mm)
+        is_judged = is_known & np.isfinite(miss_mm)
         usual = self.usual_miss_mm[chosen]
         weight, self.usual_miss_mm[chosen] = weigh_misses(
-            np.where(judged, miss_mm, 0.0), usual, judged, 1.0 - 1.0 / MEMORY
+            np.where(is_judged, miss_mm, 0.0), usual, is_judged, 1.0 - 1.0 / MEMORY
         )
-        weight = np.where(judged, weight, known)
+        weight = np.where(is_judged, weight, is_known)
         table = np.concatenate(
-            [np.ones((*known.shape, 1)), features, np.where(known, increment_mm, 0.0)[..., None]], axis=-1
+            [np.ones((*is_known.shape, 1)), features, np.where(is_known, increment_mm, 0.0)[..., None]], axis=-1
         )
-        keep = np.where(known, 1.0 - 1.0 / MEMORY, 1.0)[..., None, None]
+        keep = np.where(is_known, 1.0 - 1.0 / MEMORY, 1.0)[..., None, None]
         self.moments[chosen] = keep * moments + (weight[..., None] * table)[..., :, None] * table[..., None, :]
 
     def _solve(self, chosen: Ints) -> None:

@@ -1,12 +1,13 @@
 """Intervals from past errors: adaptive conformal inference with delayed feedback, stretched with the velocity.
 
 Gibbs and Candès (2021). The interval of a forecast is the forecast plus and minus a margin. The margin is a quantile
-of the absolute errors so far, and the rank of the quantile follows how often the intervals held. Errors become known
-one horizon late. Where the rank runs out, the margin is widened additively by the spread of the errors, and by one
-spread at most: feedback on a horizon of a month is a month late, and the rank would still fall long after an event.
+of the absolute errors so far, and the rank of the quantile follows how often intervals contained the observation.
+Errors become known one horizon late. Where the rank runs out, the margin is widened additively by the spread of the
+errors, and by one spread at most: feedback on a horizon of a month is a month late, and the miss rate would still fall
+long after an event.
 
-Slopes that move faster than usual have larger errors. Margins are therefore stretched with the velocity, and errors are
-divided by the stretch of their forecast before they are ranked.
+Stations that move faster than usual have larger errors. Margins are therefore stretched with the velocity, and errors
+are divided by the stretch of their forecast before they are ranked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,14 +20,14 @@ from forecasting.combination.state import Arrays, ArrayState
 from forecasting.combination.weights import DelayedRows
 from forecasting.data.series import Floats, Ints
 
-LEVELS: Final = (0.8, 0.95)  # coverage of the two intervals of a fan
-WINDOW: Final = 400  # errors that are ranked
+COVERAGES: Final = (0.8, 0.95)  # nominal coverage of the two intervals of a fan
+RANKED_ERRORS: Final = 400  # newest errors of a model, station and horizon, of which a margin is a quantile
 FEWEST_ERRORS: Final = 20  # errors before there is an interval
 # Errors of forecasts that overlap are not independent: among few a larger one is taken, as if each span gave one.
 LONGEST_SPAN: Final = 7
 
 VELOCITY_ROWS: Final = 8  # rows that the present velocity is taken over
-LEVEL_ROWS: Final = 3  # a level is a median of so many rows: a single outlier is no motion
+LEVEL_ROWS: Final = 3  # a level is a median of this many rows: a single outlier is no motion
 USUAL_ROWS: Final = 400  # rows that the usual velocity is taken from
 FEWEST_ROWS: Final = 40  # rows before there is a usual velocity
 USUAL_SHARE: Final = 0.9  # share of these rows that did not move faster than the usual velocity
@@ -43,7 +44,11 @@ def choose_step_size(steps: int) -> float:
 
 
 class AdaptiveMargins(ArrayState):
-    """Ranked errors and target miss rates of horizons H, models M and stations S."""
+    """Ranked errors and adapted miss rates of horizons H, models M and stations S.
+
+    `miss_rate` is the miss rate at which a margin is taken from the ranked errors. It starts at the nominal rate, .2 or
+    .05. It falls when intervals miss more observations than the nominal rate allows, and rises when they miss fewer.
+    """
 
     state_names: ClassVar = ("ranked_mm", "newest_mm", "count", "miss_rate")
 
@@ -51,11 +56,11 @@ class AdaptiveMargins(ArrayState):
         shape = (len(steps), models, stations)
         self._steps = np.array(steps)
         self._step_sizes = np.array([choose_step_size(h) for h in steps])
-        self._targets = 1.0 - np.array(LEVELS)[:, None, None, None]
-        self.ranked_mm = np.full((WINDOW, *shape), np.inf)  # rising; infinite where not yet filled
-        self.newest_mm = np.full((WINDOW, *shape), np.inf)  # ring in order of arrival
+        self._nominal_rates = 1.0 - np.array(COVERAGES)[:, None, None, None]
+        self.ranked_mm = np.full((RANKED_ERRORS, *shape), np.inf)  # rising; infinite where not yet filled
+        self.newest_mm = np.full((RANKED_ERRORS, *shape), np.inf)  # ring in order of arrival
         self.count = np.zeros(shape, dtype=np.int64)  # errors so far
-        self.miss_rate = np.broadcast_to(self._targets, (len(LEVELS), *shape)).copy()
+        self.miss_rate = np.broadcast_to(self._nominal_rates, (len(COVERAGES), *shape)).copy()
 
     def add_model(self) -> None:
         """Add a model without errors after the last one."""
@@ -67,9 +72,9 @@ class AdaptiveMargins(ArrayState):
         self.miss_rate = np.append(self.miss_rate, fresh.miss_rate, axis=2)
 
     def compute(self) -> Floats:
-        """Return the margins at the usual velocity in mm, shape (levels, H, M, S); NaN before 20 errors."""
-        filled = np.minimum(self.count, WINDOW)
-        shares = np.empty((len(LEVELS) + 2, *self.count.shape))
+        """Return the margins at the usual velocity in mm, shape (coverages, H, M, S); NaN before 20 errors."""
+        filled = np.minimum(self.count, RANKED_ERRORS)
+        shares = np.empty((len(COVERAGES) + 2, *self.count.shape))
         shares[:-2] = 1.0 - self.miss_rate
         shares[-2] = 0.9
         shares[-1] = 0.1
@@ -79,34 +84,35 @@ class AdaptiveMargins(ArrayState):
         ranked = np.take_along_axis(self.ranked_mm, ranks, axis=0)
         with np.errstate(invalid="ignore"):
             spread = ranked[-2] - ranked[-1]
-            widened = ranked[:-2] + spread * np.maximum(-self.miss_rate, 0.0) / (1.0 - self._targets)
+            widened = ranked[:-2] + spread * np.maximum(-self.miss_rate, 0.0) / (1.0 - self._nominal_rates)
         return np.where(self.count >= FEWEST_ERRORS, widened, np.nan)
 
-    def add(self, chosen: Ints, errors_mm: Floats, held: Floats) -> None:
+    def add(self, chosen: Ints, errors_mm: Floats, is_covered: Floats) -> None:
         """Add one error per model and station at some horizons, relaxed to the usual velocity.
 
         Args:
             chosen: Positions of the horizons, shape (C,).
             errors_mm: Absolute errors, shape (C, M, S), NaN where unknown.
-            held: Whether the interval by past errors held, as 1 and 0, NaN where there was none, (levels, C, M, S).
+            is_covered: 1 where the interval by past errors contained the observation, 0 elsewhere, NaN where there was
+                no interval; shape (coverages, C, M, S).
         """
-        known = np.isfinite(errors_mm)
+        is_known = np.isfinite(errors_mm)
         rate = self.miss_rate[:, chosen]
         step_sizes = self._step_sizes[chosen, None, None]
-        moved = np.maximum(rate + step_sizes * (self._targets - (1.0 - held)), -self._targets)
-        self.miss_rate[:, chosen] = np.where(known & np.isfinite(held), moved, rate)
+        moved = np.maximum(rate + step_sizes * (self._nominal_rates - (1.0 - is_covered)), -self._nominal_rates)
+        self.miss_rate[:, chosen] = np.where(is_known & np.isfinite(is_covered), moved, rate)
         count = self.count[chosen]
-        horizon, model, station = np.nonzero(known)
-        slot = count[known] % WINDOW
-        leaving = np.full(known.shape, np.inf)
-        leaving[known] = self.newest_mm[slot, chosen[horizon], model, station]
-        self.newest_mm[slot, chosen[horizon], model, station] = errors_mm[known]
-        filled = min(int(count.max(initial=0)) + 1, WINDOW)
-        entering = np.where(known, errors_mm, np.inf)
+        horizon, model, station = np.nonzero(is_known)
+        slot = count[is_known] % RANKED_ERRORS
+        leaving = np.full(is_known.shape, np.inf)
+        leaving[is_known] = self.newest_mm[slot, chosen[horizon], model, station]
+        self.newest_mm[slot, chosen[horizon], model, station] = errors_mm[is_known]
+        filled = min(int(count.max(initial=0)) + 1, RANKED_ERRORS)
+        entering = np.where(is_known, errors_mm, np.inf)
         # Nearly always every horizon has an error. A slice avoids copies of the ranked errors.
         horizons = slice(None) if chosen.size == self._steps.size else chosen
         self.ranked_mm[:filled, horizons] = _replace(self.ranked_mm[:filled, horizons], leaving, entering)
-        self.count[chosen] = count + known
+        self.count[chosen] = count + is_known
 
 
 def _replace(ranked: Floats, leaving: Floats, entering: Floats) -> Floats:
@@ -125,7 +131,7 @@ def _replace(ranked: Floats, leaving: Floats, entering: Floats) -> Floats:
 
 
 class Pace(ArrayState):
-    """The velocity of every station beside its usual one."""
+    """The velocity of every station, and its usual velocity."""
 
     state_names: ClassVar = ("recent_mm", "levels_mm", "speeds", "changes_mm", "usual", "usual_change_mm")
 
@@ -135,7 +141,7 @@ class Pace(ArrayState):
         self.speeds = np.full((USUAL_ROWS, stations), np.nan)  # ring, mm per row
         self.changes_mm = np.full((USUAL_ROWS, stations), np.nan)  # ring, |change| from row to row
         self.usual = np.full(stations, np.nan)  # mm per row
-        self.usual_change_mm = np.full(stations, np.nan)
+        self.usual_change_mm = np.full(stations, np.nan)  # median of `changes_mm`, those of 0 included
         self._speed = np.full(stations, np.nan)  # at the newest row, mm per row
 
     def advance(self, row: int, values_mm: Floats) -> None:
@@ -151,7 +157,7 @@ class Pace(ArrayState):
         self._speed = self.speeds[slot]
 
     def compute_stretch(self, steps: Floats) -> Floats:
-        """Return how many times errors over so many rows are larger than usual, 1 to 4, shape (S, H)."""
+        """Return by which factor errors over these numbers of rows are larger than usual, 1 to 4, shape (S, H)."""
         usual = self.usual[:, None]
         velocity = np.maximum(self._speed[:, None], usual)
         change = self.usual_change_mm[:, None]
@@ -163,8 +169,8 @@ class Pace(ArrayState):
 def _find_level(rows: Floats) -> Floats:
     """Return the median of three rows (3, S), the mean of two, NaN of fewer."""
     ranked = np.sort(rows, axis=0)  # NaN is last
-    known = np.isfinite(rows).sum(axis=0)
-    return np.where(known == LEVEL_ROWS, ranked[1], np.where(known == 2, 0.5 * (ranked[0] + ranked[1]), np.nan))
+    count = np.isfinite(rows).sum(axis=0)
+    return np.where(count == LEVEL_ROWS, ranked[1], np.where(count == 2, 0.5 * (ranked[0] + ranked[1]), np.nan))
 
 
 def _find_quantile(rows: Floats, share: float) -> Floats:
@@ -184,8 +190,8 @@ class Intervals(ArrayState):
         self._steps = np.array(steps, dtype=np.float64)
         self._delayed = DelayedRows(steps, [1] * len(steps))
         self.margins = AdaptiveMargins(models, stations, steps)
-        # Median, margins of the levels, and stretch of every forecast until its target.
-        self.pending = np.full((self._delayed.slots, 2 + len(LEVELS), models, stations), np.nan)
+        # Median, margins of both coverages, and stretch of every forecast until its target.
+        self.pending = np.full((self._delayed.slots, 2 + len(COVERAGES), models, stations), np.nan)
 
     def add_model(self) -> None:
         """Add a model without errors after the last one."""
@@ -200,20 +206,23 @@ class Intervals(ArrayState):
         pending = self.pending[slots]
         errors_mm = np.abs(values_mm - pending[:, 0])
         issued_mm = pending[:, 1:-1].swapaxes(0, 1)
-        held = np.where(np.isfinite(issued_mm), errors_mm <= issued_mm, np.nan)
-        self.margins.add(chosen, errors_mm / pending[:, -1], held)
+        is_covered = np.where(np.isfinite(issued_mm), errors_mm <= issued_mm, np.nan)
+        self.margins.add(chosen, errors_mm / pending[:, -1], is_covered)
 
     def issue(self, row: int, medians_mm: Floats, newest_mm: Floats, stretch: Floats) -> Floats:
-        """Return the margins of the forecasts made at this row, mm (levels, M, S, H), and store them until the targets.
+        """Return the margins of the forecasts made at this row in mm, and store them until the targets.
 
-        Each half of an interval is at least `1 - 1 / stretch` times the predicted movement: where a slope moves faster
-        than ever, its past errors are too small to cover what an acceleration or a stop would change.
+        Each half of an interval is at least `1 - 1 / stretch` times the predicted movement: where a station moves
+        faster than ever, its past errors are too small to cover what an acceleration or a stop would change.
 
         Args:
             row: Number of the row.
             medians_mm: Forecasts, shape (M, S, H), NaN where there is none.
             newest_mm: Newest readings, shape (S,).
             stretch: Shape (S, H).
+
+        Returns:
+            Shape (coverages, M, S, H).
         """
         movement_mm = np.abs(medians_mm - newest_mm[:, None])
         usual_mm = self.margins.compute().transpose(0, 2, 3, 1)
@@ -244,7 +253,7 @@ def widen_to(fans: Floats, medians_mm: Floats, margins_mm: Floats) -> Floats:
     Args:
         fans: Quantiles .025, .1, .5, .9, .975, shape (..., 5), NaN where there is no fan.
         medians_mm: Shape (...).
-        margins_mm: Shape (levels, ...).
+        margins_mm: Shape (coverages, ...).
     """
     quantiles = np.moveaxis(fans, -1, 0)
     below, above = medians_mm - quantiles[[1, 0]], quantiles[[3, 4]] - medians_mm
@@ -253,7 +262,7 @@ def widen_to(fans: Floats, medians_mm: Floats, margins_mm: Floats) -> Floats:
 
 
 def make_fans(medians_mm: Floats, margins_mm: Floats) -> Floats:
-    """Return quantiles .025, .1, .5, .9, .975 from medians (...) and margins (levels, ...), shape (..., 5)."""
+    """Return quantiles .025, .1, .5, .9, .975 from medians (...) and margins (coverages, ...), shape (..., 5)."""
     inner, outer = margins_mm
     return np.stack(
         [medians_mm - outer, medians_mm - inner, medians_mm, medians_mm + inner, medians_mm + outer], axis=-1

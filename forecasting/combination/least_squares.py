@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from forecasting.data.series import Floats
 
-USUAL_MISSES: Final = 3.0  # a miss above so many usual ones counts less in a fit (Huber)
+USUAL_MISSES: Final = 3.0  # a miss above this many usual ones counts less in a fit (Huber)
 
 
 def solve_ridge(square: Floats, product: Floats, penalty: float) -> Floats:
@@ -22,18 +22,20 @@ def solve_ridge(square: Floats, product: Floats, penalty: float) -> Floats:
     return np.asarray(np.linalg.solve(square + ridge, product[..., None])[..., 0], dtype=np.float64)
 
 
-def weigh_misses(miss: Floats, usual: Floats, known: NDArray[np.bool_], keep: Floats | float) -> tuple[Floats, Floats]:
-    """Return the weights of new observations and the usual misses with them.
+def weigh_misses(
+    miss: Floats, usual: Floats, is_known: NDArray[np.bool_], keep: Floats | float
+) -> tuple[Floats, Floats]:
+    """Return the weights of new observations, and the usual misses once these observations count.
 
     Args:
         miss: Absolute misses of the fit before the observation, any shape.
         usual: Usual misses, NaN before the first.
-        known: Where there is an observation; elsewhere the weight is 0 and the usual miss stays.
+        is_known: Where there is an observation; elsewhere the weight is 0 and the usual miss stays.
         keep: Share of the usual miss that a new observation leaves.
     """
     before = np.where(np.isfinite(usual), usual, miss)
     limit = USUAL_MISSES * before
     is_large = miss > limit
-    weight = known * np.where(is_large, limit / np.where(is_large, miss, 1.0), 1.0)
+    weight = is_known * np.where(is_large, limit / np.where(is_large, miss, 1.0), 1.0)
     after = before + (np.minimum(miss, limit) - before) * (1.0 - keep)
-    return np.asarray(weight), np.where(known, after, usual)
+    return np.asarray(weight), np.where(is_known, after, usual)

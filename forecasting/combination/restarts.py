@@ -76,10 +76,10 @@ class RestartingLines(ArrayState):
         started = self.readings > 0.0
         first = observed & ~started
         self._predict(started)
-        known = observed & started
-        miss_mm = np.where(known, values_mm - self.level_mm, 0.0)
-        self._detect_changes(miss_mm, known)
-        self._correct(miss_mm, known)
+        is_known = observed & started
+        miss_mm = np.where(is_known, values_mm - self.level_mm, 0.0)
+        self._detect_changes(miss_mm, is_known)
+        self._correct(miss_mm, is_known)
         self.level_mm = np.where(first, values_mm, self.level_mm)
         self.readings = self.readings + observed
 
@@ -98,13 +98,13 @@ class RestartingLines(ArrayState):
         self.covariance = np.where(started, covariance, self.covariance)
         self.slope_variance = self.slope_variance + np.where(started, _SLOPE_NOISE, 0.0)
 
-    def _detect_changes(self, miss_mm: Floats, known: np.ndarray) -> None:
+    def _detect_changes(self, miss_mm: Floats, is_known: np.ndarray) -> None:
         """Update the cumulative sums and raise the variances of the lines whose motion has changed."""
         spread = np.sqrt(self.level_variance + 1.0)
         relative = miss_mm / (spread * self.usual_miss_mm)
         # The first reading of a station is no miss.
         misses = np.maximum(self.readings - 1.0, 0.0)
-        judged = known & (misses >= FEWEST_MISSES)
+        judged = is_known & (misses >= FEWEST_MISSES)
         grown = np.maximum(self.sums + np.stack([relative, -relative]) - ALLOWANCE, 0.0)
         self.sums = np.where(judged, grown, self.sums)
         self.rows_in_sum = np.where(self.sums > 0.0, self.rows_in_sum + judged, 0.0)
@@ -114,7 +114,7 @@ class RestartingLines(ArrayState):
         jump = np.where(changed, np.minimum(np.abs(miss_mm) / self.usual_miss_mm, LARGEST_JUMP), 0.0)
         self.sums = np.where(changed, 0.0, self.sums)
         self.rows_in_sum = np.where(changed, 0.0, self.rows_in_sum)
-        self._average_misses(relative, known, judged, misses)
+        self._average_misses(relative, is_known, judged, misses)
         # A single large miss is a step or the first row of a new velocity. Only where the motion slows down is it taken
         # for a new velocity at once: a step taken for a velocity would be carried far ahead.
         slows = miss_mm * self.slope < 0.0
@@ -124,16 +124,16 @@ class RestartingLines(ArrayState):
         self.covariance = self.covariance + np.where(stops, np.square(jump), 0.0)
         self.slope_variance = self.slope_variance + np.where(_FORGETS_SLOPE, np.square(jump / rows), 0.0)
 
-    def _average_misses(self, relative: Floats, known: np.ndarray, judged: np.ndarray, misses: Floats) -> None:
-        share = known / np.minimum(misses + 1.0, USUAL_MISSES)
+    def _average_misses(self, relative: Floats, is_known: np.ndarray, judged: np.ndarray, misses: Floats) -> None:
+        share = is_known / np.minimum(misses + 1.0, USUAL_MISSES)
         # The mean |miss| of normal noise is sqrt(2 / pi) standard deviations. A change says nothing about the noise, so
         # a miss counts for three usual ones at most.
         newest = np.minimum(np.abs(relative), np.where(judged, 3.0, np.inf)) * self.usual_miss_mm * np.sqrt(np.pi / 2.0)
         self.usual_miss_mm = np.maximum((1.0 - share) * self.usual_miss_mm + share * newest, LEAST_MISS_MM)
 
-    def _correct(self, miss_mm: Floats, known: np.ndarray) -> None:
+    def _correct(self, miss_mm: Floats, is_known: np.ndarray) -> None:
         """Move level and slope towards the reading."""
-        gain = known / (self.level_variance + 1.0)
+        gain = is_known / (self.level_variance + 1.0)
         level_gain = self.level_variance * gain
         slope_gain = self.covariance * gain
         self.level_mm = self.level_mm + level_gain * miss_mm

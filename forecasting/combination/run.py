@@ -15,9 +15,9 @@ class Run:
     """Forecasts made at every row of a panel: T rows, S stations, H horizons."""
 
     horizons_s: tuple[float, ...]
-    fans: Floats  # combination, shape (T, S, H, 5), quantiles in mm
+    fans: Floats  # combination, shape (T, S, H, 5); before 20 errors all but the median are NaN
     medians: Mapping[str, Floats]  # forecasts of the requested experts in mm, shape (T, S, H)
-    peers: Mapping[str, Floats]  # last value and straight line, shape (T, S, H, 5)
+    simple: Mapping[str, Floats]  # last value and straight line, shape (T, S, H, 5)
     network_fans: Mapping[str, Floats]  # networks with intervals of their own errors, shape (T, S, H, 5)
     state: Combination  # after the last row
 
@@ -37,7 +37,7 @@ def run(
     Args:
         panel: Readings. With a state, only the rows that the state has not seen.
         horizons_s: Horizons in seconds, rising.
-        networks: Fans of networks made at each row, by name, shape (T, S, H, 5).
+        networks: Fans of networks made at each row, by name, shape (T, S, H, 5). Only their medians are read.
         failure: Quantiles of the displacement that failure windows predict at each row in mm, shape (T, S, H, 5), NaN
             where there is no window.
         state: Combination to continue, which is changed; a new one by default.
@@ -59,21 +59,21 @@ def run(
     shape = (rows, stations, len(steps))
     fans = np.empty((*shape, 5))
     medians = {name: np.empty(shape) for name in experts}
-    peers: dict[str, Floats] = {}
+    simple_fans: dict[str, Floats] = {}
     network_fans: dict[str, Floats] = {}
     channels = None if drivers is None else drivers.in_order(state.driver_names)
     for row in range(rows):
         state.advance(
             panel.values[row],
-            networks={name: made[row] for name, made in networks.items()},
+            networks={name: fans_by_row[row] for name, fans_by_row in networks.items()},
             failure_fans=None if failure is None else failure[row],
             drivers=None if channels is None else channels[row],
         )
         forecast = state.forecast()
         fans[row] = forecast.fans
-        for name, made in medians.items():
-            made[row] = forecast.medians[forecast.experts.index(name)]
-        for target, source in ((peers, forecast.peers), (network_fans, forecast.network_fans)):
+        for name, expert_medians in medians.items():
+            expert_medians[row] = forecast.medians[forecast.experts.index(name)]
+        for target, source in ((simple_fans, forecast.simple), (network_fans, forecast.network_fans)):
             for name, fan in source.items():
                 target.setdefault(name, np.full((*shape, 5), np.nan))[row] = fan
-    return Run(tuple(horizons_s), fans, medians, peers, network_fans, state)
+    return Run(tuple(horizons_s), fans, medians, simple_fans, network_fans, state)

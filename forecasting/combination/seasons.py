@@ -16,6 +16,8 @@ from forecasting.combination.state import Arrays, ArrayState, add_prefix, take_p
 from forecasting.combination.weights import Expert
 from forecasting.data.series import DAY_S, Floats
 
+# The season that networks read has 365.2425 days (`forecasting.data.covariates`). The difference of 11 minutes per year
+# does not matter here, and stored states and networks depend on both values.
 YEAR_S: Final = 365.25 * DAY_S
 
 # M2, S2, the day and O1. The day stands for the tide K1 (23.93 h) too: months are needed to separate them.
@@ -33,7 +35,12 @@ LONGEST_MEMORY: Final = 5_000_000  # readings that are stored for earlier period
 
 
 class EarlierPeriods(ArrayState):
-    """The same change as in earlier periods: `y(t + h) = y(t) + mean over k of (y(t + h - kP) - y(t - kP))`."""
+    """Expert that adds the mean change of earlier periods, such as years or days, to the newest reading.
+
+        y(t + h) = y(t) + mean over k of (y(t + h - k P) - y(t - k P))
+
+    `P` is the period in rows, and `k` counts the earlier periods whose change is known at the row `t`.
+    """
 
     state_names: ClassVar = ("history_mm",)
 
@@ -59,21 +66,21 @@ class EarlierPeriods(ArrayState):
         self._first_row = int(self._origin_lags.min())  # before it no earlier period is recorded
         self.history_mm = np.full((self._rows, stations), np.nan)
 
-    def advance(self, row: int, held_mm: Floats) -> None:
-        """Store one row of readings, shape (S,), in which the newest reading stands for a short gap."""
-        self.history_mm[row % self._rows] = held_mm
+    def advance(self, row: int, carried_mm: Floats) -> None:
+        """Store one row of readings, shape (S,), in which gaps of up to 3 rows are filled with the reading before."""
+        self.history_mm[row % self._rows] = carried_mm
 
-    def forecast(self, row: int, held_mm: Floats) -> Floats:
+    def forecast(self, row: int, carried_mm: Floats) -> Floats:
         """Return forecasts in mm, shape (R, S), NaN where no earlier period is recorded."""
         if row < self._first_row:
-            return np.full((self._origin_lags.shape[0], held_mm.size), np.nan)
+            return np.full((self._origin_lags.shape[0], carried_mm.size), np.nan)
         later = self.history_mm[(row - self._target_lags) % self._rows]
         earlier = self.history_mm[(row - self._origin_lags) % self._rows]
         moved = later - earlier  # (R, cycles and readings around, S)
-        known = np.isfinite(moved)
-        count = known.sum(axis=1)
-        total = np.where(known, moved, 0.0).sum(axis=1)
-        return np.asarray(held_mm + total / np.where(count > 0, count, np.nan))
+        is_known = np.isfinite(moved)
+        count = is_known.sum(axis=1)
+        total = np.where(is_known, moved, 0.0).sum(axis=1)
+        return np.asarray(carried_mm + total / np.where(count > 0, count, np.nan))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,22 +133,22 @@ class Harmonics(ArrayState):
         return np.asarray(values_mm - self._compute_waves(np.array([row]))[0])
 
     def forecast(self, row: int, lead_times: Floats) -> Floats:
-        """Return the harmonics in mm so many rows later, shape (R, S), NaN where too little is learnt."""
-        ready = self.differences >= self._settings.least_rows
-        return np.where(ready, self._compute_waves(row + lead_times), np.nan)
+        """Return the harmonics in mm at lead times after a row, shape (R, S), NaN where too little is learnt."""
+        is_ready = self.differences >= self._settings.least_rows
+        return np.where(is_ready, self._compute_waves(row + lead_times), np.nan)
 
     def _learn(self, row: int, moved_mm: Floats) -> None:
         lag = self._settings.difference
         terms = np.concatenate([[float(lag)], self._compute_terms(np.array([row, row - lag]))])
-        known = np.isfinite(moved_mm)
-        moved_mm = np.where(known, moved_mm, 0.0)
+        is_known = np.isfinite(moved_mm)
+        moved_mm = np.where(is_known, moved_mm, 0.0)
         miss_mm = np.abs(moved_mm - (self.coefficients * terms).sum(axis=1))
-        weight, self.usual_miss_mm = weigh_misses(miss_mm, self.usual_miss_mm, known, self._keep)
-        keep = np.where(known, self._keep, 1.0)
+        weight, self.usual_miss_mm = weigh_misses(miss_mm, self.usual_miss_mm, is_known, self._keep)
+        keep = np.where(is_known, self._keep, 1.0)
         self.square = keep[:, None, None] * self.square + weight[:, None, None] * (terms[:, None] * terms)
         self.product = keep[:, None] * self.product + (weight * moved_mm)[:, None] * terms
         self.coefficients = solve_ridge(self.square, self.product, PENALTY)
-        self.differences = self.differences + known
+        self.differences = self.differences + is_known
 
     def _compute_terms(self, rows: Floats) -> Floats:
         """Return what cosines and sines change between two rows."""
@@ -180,21 +187,21 @@ class Seasons:
             periods = tuple(period for period in periods if period >= LEAST_ROWS_A_PERIOD)
             self.harmonics.append(Harmonics(stations, _describe_tides(periods, day)))
 
-    def advance(self, row: int, values_mm: Floats, held_mm: Floats) -> list[Floats]:
+    def advance(self, row: int, values_mm: Floats, carried_mm: Floats) -> list[Floats]:
         """Add one row of readings and return the readings without each of the harmonics.
 
         Args:
             row: Number of the row.
             values_mm: Readings, shape (S,).
-            held_mm: Readings in which the newest one stands for a short gap after it, shape (S,).
+            carried_mm: Readings in which gaps of up to 3 rows are filled with the reading before, shape (S,).
         """
         for earlier in self._earlier.values():
-            earlier.advance(row, held_mm)
+            earlier.advance(row, carried_mm)
         return [harmonics.advance(row, values_mm) for harmonics in self.harmonics]
 
-    def forecast(self, row: int, held_mm: Floats) -> list[Floats]:
+    def forecast(self, row: int, carried_mm: Floats) -> list[Floats]:
         """Return what earlier periods forecast in mm, each of shape (R, S)."""
-        return [part.forecast(row, held_mm) for part in self._earlier.values()]
+        return [part.forecast(row, carried_mm) for part in self._earlier.values()]
 
     def forecast_harmonics(self, row: int) -> list[Floats]:
         """Return each of the harmonics at the lead times in mm, shape (R, S)."""

@@ -1,4 +1,4 @@
-"""Arrays that a part of the combination remembers between two rows, and how they are stored."""
+"""The state of a part of the combination between two rows, as arrays, and how it is stored."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -10,10 +10,12 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class ArrayState:
-    """Base of everything that is updated row by row.
+    """Base of the parts of a combination that are updated row by row and whose state is a fixed list of arrays.
 
     A subclass lists in `state_names` the attributes that change from row to row. All of them are arrays; everything
     else follows from the arguments of the constructor. Storing and restoring these arrays is exact.
+
+    `Seasons` and `Combination` are no subclasses: they consist of such parts and join their arrays under prefixes.
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()

@@ -2,8 +2,10 @@
 
     weight = prior * exp(-score)          score = n * log(mean absolute error)
 
-`n` is the number of independent errors that the mean rests on, at most `MOST_ERRORS`. Components of one motion add
-their scores, and half the mean score of the other stations of the panel is added.
+A score is the negative logarithm of a weight, without the prior. It has no unit: the smallest score is subtracted from
+all, so that only ratios between the errors of experts count. `n` is the number of independent errors that the mean
+rests on, at most `MOST_ERRORS`. Components of one motion add their scores, and half the mean score of the other
+stations of the panel is added.
 
 Errors at shorter lead times are evidence too: they show a change of velocity within rows, long before a forecast at the
 horizon can be scored. They mislead where an expert is good at the horizon alone, for instance one with the period of a
@@ -75,9 +77,9 @@ class DelayedRows:
 
     def find_due(self, row: int) -> tuple[Ints, Ints]:
         """Return the lead times (as positions) with a stored row whose target is this row, and their slots."""
-        made = row - self._lead_times
-        chosen = np.flatnonzero((made >= 0) & (made % self._strides == 0))
-        return chosen, self._find_slots(chosen, made[chosen])
+        issue_rows = row - self._lead_times
+        chosen = np.flatnonzero((issue_rows >= 0) & (issue_rows % self._strides == 0))
+        return chosen, self._find_slots(chosen, issue_rows[chosen])
 
     def _find_slots(self, chosen: Ints, rows: Ints) -> Ints:
         slots: Ints = self._starts[chosen] + rows // self._strides[chosen] % self._sizes[chosen]
@@ -159,12 +161,12 @@ class ExpertWeights(ArrayState):
         if not chosen.size:
             return
         errors_mm = np.abs(self.pending_mm[slots] - values_mm)
-        known = np.isfinite(errors_mm[:, -1])
+        is_known = np.isfinite(errors_mm[:, -1])
         stride = self._strides[chosen]
         discount = self._discount[chosen]
         loss = discount[:, None] * self.loss[chosen] + stride[:, None] * errors_mm
-        self.loss[chosen] = np.where(known[:, None], loss, self.loss[chosen])
-        self.count[chosen] = np.where(known, discount * self.count[chosen] + stride, self.count[chosen])
+        self.loss[chosen] = np.where(is_known[:, None], loss, self.loss[chosen])
+        self.count[chosen] = np.where(is_known, discount * self.count[chosen] + stride, self.count[chosen])
 
     def combine(self, row: int, forecasts_mm: Floats, first_network: int) -> tuple[Floats, Floats]:
         """Weigh the forecasts made at this row and store them until their targets.
@@ -179,9 +181,9 @@ class ExpertWeights(ArrayState):
             (R, S), NaN where no expert makes a forecast.
         """
         experts = forecasts_mm.shape[1]
-        makes = np.isfinite(forecasts_mm)
+        has_median = np.isfinite(forecasts_mm)
         scored = self.forecasts_made - self._rows[:, None]
-        is_candidate = makes & ((self._trials == 0) | (scored >= self._trials))
+        is_candidate = has_median & ((self._trials == 0) | (scored >= self._trials))
         has_forecast = is_candidate.any(axis=1)
         candidates_mm = np.where(is_candidate, forecasts_mm, 0.0)
         evidence = self._compute_evidence(self.loss[:, :experts])
@@ -197,11 +199,11 @@ class ExpertWeights(ArrayState):
         shares = normalise(_LOG_SET_PRIORS - add_shorter_lead_times(evidence, MOST_EVIDENCE[0]))
         weights = sum_products(shares, sets)
         combination = sum_products(shares, combined)
-        filled = np.where(makes, forecasts_mm, combination[:, None])
+        filled = np.where(has_median, forecasts_mm, combination[:, None])
         forecasters = np.concatenate([filled, np.stack([*combined, combination], axis=1)], axis=1)
         chosen, slots = self._delayed.find_written(row)
         self.pending_mm[slots] = forecasters[chosen]
-        self.forecasts_made += makes.any(axis=0)
+        self.forecasts_made += has_median.any(axis=0)
         return weights, combination
 
     def compute_errors(self, first: int = 0, end: int | None = None) -> Floats:
@@ -239,8 +241,8 @@ def add_shorter_lead_times(evidence: Floats, most: float) -> Floats:
         return evidence
     scores = np.empty(evidence.shape)
     shorter = np.zeros(evidence.shape[1:])
-    for position, own in enumerate(evidence):
-        score = own + np.minimum(shorter, most)
+    for position, lead_time_evidence in enumerate(evidence):
+        score = lead_time_evidence + np.minimum(shorter, most)
         shorter = score - score.min(axis=0)
         scores[position] = shorter
     return scores

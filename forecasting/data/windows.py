@@ -7,7 +7,8 @@ import numpy as np
 
 from forecasting.data.series import Floats, Ints
 
-HOLD_STEPS = 3  # the last value is used for at most this many rows; after that the series is stale
+STALE_ROWS = 3
+"""Rows without a reading for which the last one is carried forward. A station with an older one has no forecast."""
 # Numbers of one intermediate array that fit into the processor cache. With larger arrays the sums take twice as long.
 IN_CACHE = 25_000
 
@@ -91,13 +92,13 @@ def lagged(values: Floats, origins: Ints, lag: int) -> Floats:
 
 
 def last_value(values: Floats, origins: Ints) -> tuple[Floats, Floats]:
-    """Return the newest value that is at most `HOLD_STEPS` rows old, and its age in rows, each (N, S).
+    """Return the newest value that is at most `STALE_ROWS` rows old, and its age in rows, each (N, S).
 
     Both are NaN if there is none.
     """
     newest = lagged(values, origins, 0)
     age_rows = np.where(np.isfinite(newest), 0.0, np.nan)
-    for lag in range(1, HOLD_STEPS + 1):
+    for lag in range(1, STALE_ROWS + 1):
         is_empty = np.isnan(newest)
         if not is_empty.any():
             break

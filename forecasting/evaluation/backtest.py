@@ -93,7 +93,7 @@ def _run_fold(
     started = time.perf_counter()
     combined = run(known, horizons_s, networks=fans, groups=group_components(known.stations))
     seconds[COMBINED] = time.perf_counter() - started
-    by_model = {**combined.peers, COMBINED: combined.fans, **combined.network_fans}
+    by_model = {**combined.simple, COMBINED: combined.fans, **combined.network_fans}
     values = known.values
     origins = parts.test.origins
     level, _ = last_value(values, origins)
@@ -116,7 +116,7 @@ def _run_fold(
             target_s=rows_of(origins, steps, known.start_s, known.step_s),
             level=level,
             observed=parts.test.targets(values, origins, steps),
-            best=combined.peers[chosen][origins, :, index, 2],
+            best=combined.simple[chosen][origins, :, index, 2],
             chosen=chosen,
             scale_mm=scale_of(before),
             noise_mm=noise_floor(before),
@@ -156,5 +156,5 @@ def _choose_simple(combined: Run, parts: Split, values: Floats, index: int, step
     """Return the simple forecast with the smaller error on the calibration block, which is before the test."""
     origins = parts.calibration.origins
     observed = parts.calibration.targets(values, origins, steps)
-    errors = {name: mae(observed - fans[origins, :, index, 2]) for name, fans in combined.peers.items()}
+    errors = {name: mae(observed - fans[origins, :, index, 2]) for name, fans in combined.simple.items()}
     return min(errors, key=lambda name: errors[name] if np.isfinite(errors[name]) else np.inf)

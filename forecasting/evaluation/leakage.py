@@ -191,7 +191,7 @@ def _test_combined(
 def _run_combined(name: str, panel: Panel, horizons_s: tuple[float, ...]) -> Floats:
     """Return the medians of the combined or of a simple forecast at every row, shape (T, S, H)."""
     combined = run(panel, horizons_s, groups=group_components(panel.stations))
-    fans = combined.fans if name == COMBINED else combined.peers[name]
+    fans = combined.fans if name == COMBINED else combined.simple[name]
     return fans[..., 2]
 
 

@@ -8,13 +8,12 @@ from forecasting.combination.combination import LINE
 from forecasting.combination.run import run
 from forecasting.data.components import group_components
 from forecasting.data.series import Ints, Panel
-from forecasting.data.windows import last_value
+from forecasting.data.windows import STALE_ROWS, last_value
 from forecasting.kinematics.extrapolation import measure_grid_noise
 from forecasting.reasons import Reason
 from forecasting.registry import COMBINED
 from forecasting.serving.limits import NOISE_ROWS, widen
 from forecasting.serving.networks import run_network
-from forecasting.serving.readiness import STALE_ROWS
 from forecasting.serving.records import Checkpoint, Forecast, name_quantiles
 
 MADE_AFTERWARDS = Reason("forecast.made_after")
@@ -47,7 +46,7 @@ def forecast_past(
     hash_by_model = {network.checkpoint.model: network.checkpoint.model_hash for network in networks}
     fans_by_model = {
         COMBINED: combined.fans,
-        **combined.peers,
+        **combined.simple,
         **{model: combined.network_fans[model_hash] for model, model_hash in hash_by_model.items()},
     }
     newest, age_rows = last_value(panel.values, origins)
@@ -62,7 +61,7 @@ def forecast_past(
                 index = steps.index(panel.steps(horizon_s))
                 for model, model_fans in fans_by_model.items():
                     quantiles = model_fans[origin, column, index]
-                    baseline_q50 = float(combined.peers[LINE][origin, column, index, 2])
+                    baseline_q50 = float(combined.simple[LINE][origin, column, index, 2])
                     if not np.isfinite(quantiles).all() or not np.isfinite(baseline_q50):
                         continue
                     forecasts.append(

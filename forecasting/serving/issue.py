@@ -239,7 +239,7 @@ class _PanelIssue:
             data_value=float(panel.values[newest_row, column]),
             **name_quantiles(self.forecast.fans[column, index]),
             baseline=baseline,
-            baseline_q50=float(self.forecast.peers[baseline][column, index, 2]),
+            baseline_q50=float(self.forecast.simple[baseline][column, index, 2]),
             shown=True,
             reason=join_reasons(self._explain(column, index)),
             novelty=self.experiences[column].novelty,
@@ -278,7 +278,7 @@ class _PanelIssue:
         return tuple((group, round(100 * share)) for group, share in ordered if share >= LEAST_NAMED_SHARE)
 
     def _list_simple(self, combined: Forecast, column: int, index: int) -> Iterator[Forecast]:
-        for name, fans in self.forecast.peers.items():
+        for name, fans in self.forecast.simple.items():
             if np.isfinite(fans[column, index]).all():
                 yield replace(
                     combined,

@@ -6,18 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecasting.combination.intervals import FEWEST_ERRORS
 from forecasting.data.series import DAY_S, Panel
+from forecasting.data.windows import STALE_ROWS
 from forecasting.reasons import Reason, Value
 from forecasting.serving.records import Lack
 
 WINDOW_ROWS = 60
 """Rows that a network reads before the moment of issue."""
-STALE_ROWS = 3
-"""A station whose newest reading is older than this many rows is not forecast."""
 OBSERVED_SHARE = 0.7
 """Share of the window that must be observed for a network."""
-MINIMUM_ERRORS = 20
-"""Past errors without which no interval is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +43,15 @@ def describe_missing_errors(panel: Panel, horizon_s: float, scored: int) -> Unre
     Args:
         scored: Past errors that are known.
     """
-    missing_rows = max(1, MINIMUM_ERRORS - scored)
-    values: dict[str, Value] = {"n": scored, "horizon": horizon_s, "needed": MINIMUM_ERRORS}
+    missing_rows = max(1, FEWEST_ERRORS - scored)
+    values: dict[str, Value] = {"n": scored, "horizon": horizon_s, "needed": FEWEST_ERRORS}
     lack = Lack(Reason("forecast.lack.errors", values), panel.end_s + missing_rows * panel.step_s)
     return Unready(few_errors(horizon_s), lack)
 
 
 def few_errors(horizon_s: float) -> Reason:
     """Return the reason of a forecast without an interval."""
-    return Reason("forecast.few_errors", {"needed": MINIMUM_ERRORS, "horizon": horizon_s})
+    return Reason("forecast.few_errors", {"needed": FEWEST_ERRORS, "horizon": horizon_s})
 
 
 def find_gaps(panel: Panel, window_rows: int = WINDOW_ROWS) -> dict[str, Unready]:
@@ -99,6 +97,6 @@ def find_stale(panel: Panel, column: int) -> Reason | None:
 
 
 def find_newest_s(panel: Panel, column: int) -> float | None:
-    """Return the instant of the newest observation of a station, epoch seconds; None if there is none."""
+    """Return the instant of the grid row of the newest observation of a station, epoch seconds; None without one."""
     observed = np.flatnonzero(np.isfinite(panel.values[:, column]))
     return float(panel.start_s + panel.step_s * observed[-1]) if observed.size else None

@@ -37,8 +37,8 @@ def assert_same_forecast(first, second):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
     for name in first.network_fans:
         np.testing.assert_array_equal(first.network_fans[name], second.network_fans[name])
-    for name in first.peers:
-        np.testing.assert_array_equal(first.peers[name], second.peers[name])
+    for name in first.simple:
+        np.testing.assert_array_equal(first.simple[name], second.simple[name])
 
 
 def make_network(values, seed=0):
@@ -226,7 +226,7 @@ def test_tide_is_forecast_after_some_days():
     made = run(make_panel(values[:, None], 3600.0), (6 * 3600.0,))
     observed = values[-66:]
     errors = np.abs(made.fans[-72:-6, 0, 0, 2] - observed).mean()
-    line = np.abs(made.peers["line"][-72:-6, 0, 0, 2] - observed).mean()
+    line = np.abs(made.simple["line"][-72:-6, 0, 0, 2] - observed).mean()
     assert errors < 0.1 * line
 
 

@@ -13,8 +13,9 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
+from forecasting.combination.intervals import FEWEST_ERRORS
+from forecasting.data.windows import STALE_ROWS
 from forecasting.registry import TRAINING_ROWS, count_needed
-from forecasting.serving.readiness import MINIMUM_ERRORS, STALE_ROWS
 from monitor.api.queries.models import FRESH_STEPS, find_history_start
 from monitor.api.queries.readings import Extent, load_extents, stream_readings
 from monitor.api.readings import is_fit
@@ -71,7 +72,7 @@ class Expectation(NamedTuple):
 def expect_forecast(observed: ObservedCells, steps: int) -> Expectation:
     """Return when a series has its first forecast `steps` rows ahead.
 
-    Its interval needs `MINIMUM_ERRORS` errors. A reading gives an error if a forecast for it was possible `steps` cells
+    Its interval needs `FEWEST_ERRORS` errors. A reading gives an error if a forecast for it was possible `steps` cells
     before, that is, if a reading then was at most `STALE_ROWS` cells old.
 
     >>> expectation = expect_forecast(ObservedCells(0.0, 32400.0, 3600.0, 3600.0, range(10)), 4)
@@ -89,11 +90,11 @@ def expect_forecast(observed: ObservedCells, steps: int) -> Expectation:
     errors = sum(gives_error(cell) for cell in observed.cells)
     newest = observed.cells[-1]
     missing = 0
-    while errors < MINIMUM_ERRORS:
+    while errors < FEWEST_ERRORS:
         missing += 1
         cells.add(newest + missing)
         errors += gives_error(newest + missing)
-    return _expect(observed, steps + MINIMUM_ERRORS, missing)
+    return _expect(observed, steps + FEWEST_ERRORS, missing)
 
 
 def expect_training(observed: ObservedCells, network: str) -> Expectation:

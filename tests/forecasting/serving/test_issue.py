@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forecasting.combination.intervals import FEWEST_ERRORS
 from forecasting.data.series import DAY_S, Floats, Panel
 from forecasting.errors import CheckpointError, HorizonError
 from forecasting.reasons import Reason, split_reason
 from forecasting.registry import COMBINED
-from forecasting.serving import readiness
 from forecasting.serving.hindcast import forecast_past
 from forecasting.serving.issue import issue_forecasts
 from forecasting.serving.networks import load_network, read_quantiles
@@ -85,7 +85,7 @@ def test_reason_names_the_experts_with_their_shares() -> None:
 
 @pytest.mark.parametrize("steps", [1, 7])
 def test_first_forecast_comes_with_the_needed_number_of_readings(steps: int) -> None:
-    needed = readiness.MINIMUM_ERRORS + steps
+    needed = FEWEST_ERRORS + steps
     values = make_creep(needed, stations=1)
     early = issue_forecasts(make_panel(values[:-1]), (steps * DAY_S,))
     assert [(w.model, w.reason.code) for w in early.withheld] == [(COMBINED, "forecast.few_errors")]

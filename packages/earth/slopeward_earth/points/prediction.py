@@ -11,13 +11,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.combination.intervals import LONGEST_SPAN
+from forecasting.combination.intervals import FEWEST_ERRORS, LONGEST_SPAN
 from forecasting.data.series import Floats, Panel, nominal_step
 from forecasting.data.splits import Block
 from forecasting.data.windows import last_value, targets
 from forecasting.metrics import or_none
 from forecasting.reasons import Reason
-from forecasting.serving.readiness import MINIMUM_ERRORS, few_errors, find_gaps
+from forecasting.serving.readiness import few_errors, find_gaps
 from forecasting.simple.baselines import LevelDrift, fit_level_drift
 
 STEPS: Final = (1, 5, 15)  # acquisitions ahead
@@ -248,7 +248,7 @@ def _rank_margins(errors: Floats, level: float, steps: int) -> Floats:
     position = np.clip(np.minimum(rank, count) - 1, 0, max(0, errors.shape[0] - 1))
     if not errors.shape[0]:
         return np.full(errors.shape[1], np.nan)
-    return np.where(count >= MINIMUM_ERRORS, ranked[position, np.arange(errors.shape[1])], np.nan)
+    return np.where(count >= FEWEST_ERRORS, ranked[position, np.arange(errors.shape[1])], np.nan)
 
 
 def _try(values: Floats, cut: int, steps: int, rule: tuple[int, int, float]) -> Tried:
@@ -289,7 +289,7 @@ def _find_lines(errors: Floats, line_errors: Floats) -> NDArray[np.bool_]:
     """Points whose past errors are clearly smaller on a line, by origins (N, S) at which both are known."""
     known = np.isfinite(errors) & np.isfinite(line_errors)
     by_rule, by_line = (np.where(known, one, 0.0).sum(axis=0) for one in (errors, line_errors))
-    found: NDArray[np.bool_] = (known.sum(axis=0) >= MINIMUM_ERRORS) & (by_line < CLEARLY * by_rule)
+    found: NDArray[np.bool_] = (known.sum(axis=0) >= FEWEST_ERRORS) & (by_line < CLEARLY * by_rule)
     return found
 
 
