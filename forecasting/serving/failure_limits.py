@@ -1,4 +1,4 @@
-"""Slopes that accelerate towards failure: how far ahead they can be forecast, and the forecast of their failure window.
+"""Stations that accelerate towards failure: how far ahead they can be forecast, and what their failure window predicts.
 
 No target after the late edge of a trusted failure window is forecast. Up to that edge the failure window gives the
 combination a further expert, the displacement that it predicts (`forecasting.kinematics.extrapolation`), and the
@@ -28,10 +28,16 @@ NEAR_LIMIT: Final = 0.5  # a motion whose novelty is below this share of the lim
 
 @dataclass(frozen=True, slots=True)
 class FailureLimit:
-    """The failure window of one station now."""
+    """The failure window of one station now.
 
-    is_expected: bool = False  # whether a failure window exists, trusted or not
-    latest_s: float = inf  # late edge of the window if it is trusted, epoch seconds; targets after it are withheld
+    A trusted window of one of the newest rows that has passed, while the motion is still unusual and has not slowed
+    down, gives its late edge as `latest_s` with `is_expected=False`: every target is withheld, although no window
+    exists now.
+    """
+
+    is_expected: bool = False  # whether a failure window exists now, trusted or not
+    # late edge of the window if it is trusted, epoch seconds; targets after it are withheld. Infinite without one
+    latest_s: float = inf
     is_boundless: bool = False  # whether readings are too large to compute with
     # fans predicted at the newest rows in the unit of the panel, shape (T, H, 5), NaN elsewhere; None: no window
     fans: Floats | None = None
@@ -55,22 +61,23 @@ def find_failure_limits(
     panel: Panel,
     steps: Sequence[int],
     experiences: Sequence[Experience],
-    standing: Mapping[str, float] | None = None,
+    window_ends: Mapping[str, float] | None = None,
 ) -> dict[str, FailureLimit]:
-    """Return the failure limit of each station: the earlier one of its own window and of the window that stands.
+    """Return the failure limit of each station, by the window in the panel or by that of the caller, the earlier one.
 
     Args:
         panel: The record up to the moment of issue.
         steps: Horizons in rows.
         experiences: How unusual the present motion of each station is, in the order of the panel. A station that moves
             as usual is not examined.
-        standing: Late edge of the failure window that the caller has already stated for a station, epoch seconds;
-            infinite if the window is not trusted. A coarse grid may not show the acceleration between its rows.
+        window_ends: Late edge of the failure window that the caller has found at a station, epoch seconds; infinite if
+            that window is not trusted. A station without a window is absent. A coarse grid may not show the
+            acceleration between its rows, so that the caller can know of a window that the panel does not show.
     """
     limits: dict[str, FailureLimit] = {}
     for name, values, experience in zip(panel.stations, panel.values.T, experiences, strict=True):
         limit = _find_limit(panel, values, steps, experience)
-        latest_s = (standing or {}).get(name)
+        latest_s = (window_ends or {}).get(name)
         if latest_s is not None:
             limit = replace(limit, is_expected=True, latest_s=min(limit.latest_s, latest_s))
         limits[name] = limit
@@ -112,7 +119,7 @@ def _find_limit(panel: Panel, values: Floats, steps: Sequence[int], experience: 
         if earlier.slowed:
             break  # the motion ended, and the earlier window with it
         if earlier.to_s is not None and earlier.trusted:
-            # an earlier window counts only after its late edge: until then the newest assessment holds
+            # an earlier window counts only after its late edge: until then the newest assessment counts
             return FailureLimit(latest_s=earlier.to_s if earlier.to_s <= panel.end_s else inf)
     return FailureLimit()
 

@@ -27,7 +27,7 @@ from forecasting.reasons import Reason, Value, join_reasons
 from forecasting.registry import COMBINED
 from forecasting.serving.experience import Experience, compare_drivers, compare_motion
 from forecasting.serving.failure_limits import FailureLimit, find_failure_limits, join_failure_fans
-from forecasting.serving.limits import hold_rows
+from forecasting.serving.limits import apply_limits
 from forecasting.serving.networks import NetworkForecasts, run_network
 from forecasting.serving.readiness import Unready, describe_missing_errors, few_errors, find_newest_s, find_unready
 from forecasting.serving.records import Checkpoint, Forecast, Issue, Limits, Withheld, name_quantiles
@@ -48,7 +48,7 @@ def issue_forecasts(
     checkpoints: Sequence[Checkpoint] = (),
     limits: Mapping[str, Limits] | None = None,
     state: bytes | None = None,
-    standing_windows: Mapping[str, float] | None = None,
+    window_ends: Mapping[str, float] | None = None,
 ) -> Issue:
     """Forecast every station of a panel at every horizon from the last row.
 
@@ -58,8 +58,8 @@ def issue_forecasts(
         checkpoints: Networks that take part; a network that cannot run is reported in `Issue.failed`.
         limits: Physical limits by station.
         state: `Issue.state` of the issue before, if there is one.
-        standing_windows: Late edge of the failure window that stands at a station, epoch seconds, infinite if it is not
-            trusted.
+        window_ends: Late edge of the failure window that the caller has found at a station, epoch seconds; infinite if
+            that window is not trusted. A station without a window is absent.
 
     Raises:
         HorizonError: There is no positive horizon.
@@ -77,19 +77,11 @@ def issue_forecasts(
     steps = tuple(sorted(horizon_by_steps))
     distinct_s = tuple(horizon_by_steps[rows] for rows in steps)
     experiences = compare_motion(panel, max(steps))
-    failure_limits = find_failure_limits(panel, steps, experiences, standing_windows)
+    failure_limits = find_failure_limits(panel, steps, experiences, window_ends)
     readable = _blank_boundless(panel, failure_limits)
-    panel_state = resume(state, readable, steps) or start(readable, steps)
-    networks, failed = _run_networks(readable, distinct_s, checkpoints, panel_state.rows)
-    if panel_state.rows and {*panel_state.combination.networks} != {one.checkpoint.model_hash for one in networks}:
-        panel_state = start(readable, steps)
-        networks, failed = _run_networks(readable, distinct_s, checkpoints)
-    failure = join_failure_fans(panel, steps, failure_limits)
-    # readings of the interval of the last row may still come, so that the stored state ends one row before
-    settled = max(panel_state.rows, panel.values.shape[0] - 1)
-    panel_state = _advance(panel_state, readable, networks, failure, settled)
-    content = pack(panel_state, readable)
-    panel_state = _advance(panel_state, readable, networks, failure, panel.values.shape[0])
+    panel_state, networks, failed = _resume_or_start(state, readable, steps, distinct_s, checkpoints)
+    failure_fans = join_failure_fans(panel, steps, failure_limits)
+    panel_state, content = _read_panel(panel_state, readable, networks, failure_fans)
     panel_issue = _PanelIssue(
         panel,
         panel_state.combination.forecast(),
@@ -108,7 +100,7 @@ def issue_forecasts(
                     withheld.append(result)
                 else:
                     rows.append(result)
-    rows = hold_rows(panel, rows, limits or {})
+    rows = apply_limits(panel, rows, limits or {})
     latency_ms = (time.perf_counter() - started) * 1000.0
     rows = [replace(row, latency_ms=latency_ms) for row in rows]
     return Issue(tuple(rows), tuple(withheld), failed, content)
@@ -135,6 +127,48 @@ def name_family(expert: str) -> str:
     return re.sub(r"-[\d.]+$", "", expert)
 
 
+def _resume_or_start(
+    content: bytes | None,
+    panel: Panel,
+    steps: Sequence[int],
+    horizons_s: tuple[float, ...],
+    checkpoints: Sequence[Checkpoint],
+) -> tuple[PanelState, list[NetworkForecasts], dict[str, Exception]]:
+    """Return the stored state if it can be continued, else a new one, and run the networks over the rows to read.
+
+    Args:
+        content: `Issue.state` of the issue before, if there is one.
+        panel: Readings and drivers.
+        steps: Horizons in rows.
+        horizons_s: The same horizons in seconds.
+        checkpoints: Networks that take part. The stored state is used only if it has read the same ones.
+
+    Returns:
+        The state, the forecasts of the networks at the rows that it has not read, and why other networks failed, by
+        hash.
+    """
+    resumed = resume(content, panel, steps)
+    if resumed is not None:
+        networks, failed = _run_networks(panel, horizons_s, checkpoints, resumed.rows)
+        if {*resumed.combination.networks} == {network.checkpoint.model_hash for network in networks}:
+            return resumed, networks, failed
+    networks, failed = _run_networks(panel, horizons_s, checkpoints)
+    return start(panel, steps), networks, failed
+
+
+def _read_panel(
+    state: PanelState, panel: Panel, networks: Sequence[NetworkForecasts], failure_fans: Floats | None
+) -> tuple[PanelState, bytes | None]:
+    """Let the combination read the rest of a panel; return its state after the last row, and the state to store.
+
+    Readings of the interval of the last row may still arrive, so that the stored state ends one row before.
+    """
+    rows = panel.values.shape[0]
+    state = _advance(state, panel, networks, failure_fans, max(state.rows, rows - 1))
+    content = pack(state, panel)
+    return _advance(state, panel, networks, failure_fans, rows), content
+
+
 def _run_networks(
     panel: Panel, horizons_s: tuple[float, ...], checkpoints: Sequence[Checkpoint], first_row: int = 0
 ) -> tuple[list[NetworkForecasts], dict[str, Exception]]:
@@ -150,7 +184,7 @@ def _run_networks(
 
 
 def _advance(
-    state: PanelState, panel: Panel, networks: Sequence[NetworkForecasts], failure: Floats | None, end: int
+    state: PanelState, panel: Panel, networks: Sequence[NetworkForecasts], failure_fans: Floats | None, end: int
 ) -> PanelState:
     """Let the combination read the rows of a panel up to a row.
 
@@ -158,7 +192,7 @@ def _advance(
         state: The combination, which is changed.
         panel: Readings and drivers.
         networks: Forecasts of the networks at every row.
-        failure: Forecasts of failure windows at every row, shape (T, S, H, 5), or None.
+        failure_fans: Forecasts of failure windows at every row, shape (T, S, H, 5), or None.
         end: Row after the last one that is read.
     """
     drivers = choose_drivers(panel.drivers)
@@ -167,7 +201,7 @@ def _advance(
         state.combination.advance(
             panel.values[row],
             networks={network.checkpoint.model_hash: network.fans[row] for network in networks},
-            failure_fans=None if failure is None else failure[row],
+            failure_fans=None if failure_fans is None else failure_fans[row],
             drivers=None if channels is None else channels[row],
         )
     return PanelState(state.combination, end)
@@ -252,8 +286,8 @@ class _PanelIssue:
         families = np.array([name_family(expert) for expert in self.forecast.experts])
         smallest = {}
         for name, family in of_family.items():
-            known = errors[(families == family) & np.isfinite(errors)]
-            smallest[name] = float(known.min()) if known.size else np.inf
+            family_errors = errors[(families == family) & np.isfinite(errors)]
+            smallest[name] = float(family_errors.min()) if family_errors.size else np.inf
         return min(smallest, key=lambda name: smallest[name])
 
     def _explain(self, column: int, index: int) -> Iterator[Reason]:
@@ -262,14 +296,14 @@ class _PanelIssue:
         yield Reason("forecast.combined", {"weights": self._name_shares(column, index)})
         if self.failure_limits[station].is_expected:
             yield FAILING
-        elif (unusual := self.experiences[column].reason or self.driver_reason) is not None:
-            yield unusual
+        elif (unusual_reason := self.experiences[column].reason or self.driver_reason) is not None:
+            yield unusual_reason
         if self.forecast.stretch[column, index] >= WIDER_FROM:
             yield WIDER
 
     def _name_shares(self, column: int, index: int) -> tuple[Value, ...]:
         """Return the groups of experts with their shares in percent, the largest first."""
-        models = {one.checkpoint.model_hash: one.checkpoint.model for one in self.networks}
+        models = {network.checkpoint.model_hash: network.checkpoint.model for network in self.networks}
         shares: dict[str, float] = {}
         for expert, weight in zip(self.forecast.experts, self.forecast.weights[:, column, index], strict=True):
             group = models.get(expert) or name_family(expert)

@@ -36,15 +36,15 @@ def widen(quantiles: Floats, noise: float) -> Floats:
     return widened
 
 
-def hold(quantiles: Floats, value: float, noise: float, limits: Limits) -> Floats:
-    """Return the quantiles of one target, moved within the limits; their order is kept.
+def clip_to_limits(quantiles: Floats, value: float, noise: float, limits: Limits) -> Floats:
+    """Return the quantiles of one target, clipped to the limits; their order is kept.
 
     `may_fall` and `may_rise` count from the newest reading. Because that reading has noise, a fall or rise within
     `NOISE_SIGMAS` is allowed. If the newest reading is itself beyond a limit, the limit or an offset is wrong, and the
     reading replaces the limit.
 
     >>> quantiles = np.array([60.0, 70.0, 76.0, 82.0, 140.0])
-    >>> hold(quantiles, 138.0, 0.0, Limits(may_fall=50.0, high=139.0)).tolist()
+    >>> clip_to_limits(quantiles, 138.0, 0.0, Limits(may_fall=50.0, high=139.0)).tolist()
     [88.0, 88.0, 88.0, 88.0, 139.0]
 
     Args:
@@ -57,17 +57,17 @@ def hold(quantiles: Floats, value: float, noise: float, limits: Limits) -> Float
     lowest = value - limits.may_fall - tolerance + spread
     highest = value + limits.may_rise + tolerance + spread
     within = np.minimum(np.maximum(quantiles, lowest), highest)
-    held: Floats = np.clip(within, min(limits.low, value), max(limits.high, value))
-    return held
+    clipped: Floats = np.clip(within, min(limits.low, value), max(limits.high, value))
+    return clipped
 
 
-def hold_rows(panel: Panel, rows: Sequence[Forecast], limits: Mapping[str, Limits]) -> list[Forecast]:
-    """Return the forecasts within the limits of their stations, with intervals of at least the noise of a reading.
+def apply_limits(panel: Panel, rows: Sequence[Forecast], limits: Mapping[str, Limits]) -> list[Forecast]:
+    """Return the forecasts clipped to the limits of their stations, with intervals of at least the noise of a reading.
 
-    The reason of a forecast says if a limit held it.
+    The reason of a clipped forecast names the limit.
     """
     noise_by_station: dict[str, float] = {}
-    held_rows = []
+    limited_rows = []
     for row in rows:
         if row.station not in noise_by_station:
             column = panel.values[:, panel.stations.index(row.station)]
@@ -76,15 +76,15 @@ def hold_rows(panel: Panel, rows: Sequence[Forecast], limits: Mapping[str, Limit
         quantiles = widen(np.array(row.quantiles), noise)
         station_limits = limits.get(row.station, _NO_LIMITS)
         if station_limits == _NO_LIMITS:
-            held_rows.append(replace(row, **name_quantiles(quantiles)))
+            limited_rows.append(replace(row, **name_quantiles(quantiles)))
             continue
-        held = hold(quantiles, row.data_value, noise, station_limits)
+        clipped = clip_to_limits(quantiles, row.data_value, noise, station_limits)
         reasons = [*split_reason(row.reason)]
-        if (held > quantiles).any():
+        if (clipped > quantiles).any():
             lowest = max(min(station_limits.low, row.data_value), row.data_value - station_limits.may_fall)
             reasons.append(Reason("forecast.held_above", {"bound": (lowest, panel.unit)}))
-        if (held < quantiles).any():
+        if (clipped < quantiles).any():
             highest = min(max(station_limits.high, row.data_value), row.data_value + station_limits.may_rise)
             reasons.append(Reason("forecast.held_below", {"bound": (highest, panel.unit)}))
-        held_rows.append(replace(row, **name_quantiles(held), reason=join_reasons(reasons)))
-    return held_rows
+        limited_rows.append(replace(row, **name_quantiles(clipped), reason=join_reasons(reasons)))
+    return limited_rows

@@ -15,8 +15,9 @@ QUANTILE_NAMES: Final = ("q025", "q10", "q50", "q90", "q975")
 class Forecast:
     """The forecast of one model for one target of one station; quantiles are absolute values in the unit of the panel.
 
-    The rows of one issue are: `combined`, which people see; one row of each network, which is the network's own output;
-    and the simple forecasts `persistence` and `line`, with which the others are compared.
+    The rows of one issue are: `combined`, which people see; one row of each network; and the simple forecasts
+    `persistence` and `line`, with which the others are compared. The median of a network is its output. Its interval
+    follows from its past errors at this station and horizon.
     """
 
     station: str
@@ -25,8 +26,8 @@ class Forecast:
     horizon_s: float  # as requested
     issued_s: float  # instant of the last row of the panel, epoch seconds
     target_s: float  # instant of the target, epoch seconds
-    data_until_s: float  # instant of the newest observation of the station, epoch seconds
-    data_value: float  # the newest observation
+    data_until_s: float  # instant of the grid row of the newest observation of the station, epoch seconds
+    data_value: float  # value of this grid row: the mean of its observations
     q025: float
     q10: float
     q50: float

@@ -1,9 +1,9 @@
 """The state of a combination between two issues.
 
 An issue that finds the stored state of the issue before reads only the rows since then. The state is used only if the
-readings that it has read are still the same: after a late or a corrected reading, for another set of stations, drivers
-or networks, and in another version of Slopeward, the combination reads the whole panel again. A corrected reading of a
-driver counts from the next row on.
+readings that it has read are still the same: after a late or a corrected reading, for another set of stations or
+drivers, and in another version of Slopeward, the combination reads the whole panel again. So does a combination with
+other networks, which `forecasting.serving.issue` compares. A corrected reading of a driver counts from the next row on.
 """
 
 import hashlib

@@ -21,7 +21,7 @@ from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test
 from forecasting.evaluation.scoring import score_all
 from forecasting.registry import COMBINED, SIMPLE_FORECASTS, list_networks
 from forecasting.serving.issue import issue_forecasts
-from forecasting.serving.limits import LEAST_WIDTH, NOISE_SIGMAS, hold, hold_rows
+from forecasting.serving.limits import LEAST_WIDTH, NOISE_SIGMAS, apply_limits, clip_to_limits
 from forecasting.serving.networks import NetworkForecasts
 from forecasting.serving.quantiles import NORMAL
 from forecasting.serving.records import Checkpoint, Limits
@@ -199,22 +199,22 @@ def cases(draw):
 @settings(max_examples=80, deadline=None)
 def test_any_fan_keeps_to_any_limits(case):
     fan, value, noise, limits = case
-    held = hold(fan, value, noise, limits)
-    assert (np.diff(held) >= 0.0).all(), "quantiles stay in order"
-    assert held[0] >= min(limits.low, value)
-    assert held[-1] <= max(limits.high, value)
+    clipped = clip_to_limits(fan, value, noise, limits)
+    assert (np.diff(clipped) >= 0.0).all(), "quantiles stay in order"
+    assert clipped[0] >= min(limits.low, value)
+    assert clipped[-1] <= max(limits.high, value)
     chance = NOISE_SIGMAS * np.sqrt(2.0) * noise
     spread = LEAST_WIDTH * noise * NORMAL[-1]
-    assert held[2] >= value - limits.may_fall - chance or held[2] == limits.high
-    assert held[2] <= value + limits.may_rise + chance or held[2] == limits.low
-    assert held[0] >= value - limits.may_fall - chance - spread - 1e-9 or held[0] == limits.high
-    np.testing.assert_allclose(hold(held, value, noise, limits), held, atol=1e-9)
-    assert hold(fan, value, noise, Limits()).tolist() == fan.tolist()
-    moved = hold(fan + 7.0, value, noise, limits)
-    assert (np.abs(moved - held) <= 7.0 + 1e-9).all(), "what is near stays near: no jump is added to a path"
+    assert clipped[2] >= value - limits.may_fall - chance or clipped[2] == limits.high
+    assert clipped[2] <= value + limits.may_rise + chance or clipped[2] == limits.low
+    assert clipped[0] >= value - limits.may_fall - chance - spread - 1e-9 or clipped[0] == limits.high
+    np.testing.assert_allclose(clip_to_limits(clipped, value, noise, limits), clipped, atol=1e-9)
+    assert clip_to_limits(fan, value, noise, Limits()).tolist() == fan.tolist()
+    moved = clip_to_limits(fan + 7.0, value, noise, limits)
+    assert (np.abs(moved - clipped) <= 7.0 + 1e-9).all(), "what is near stays near: no jump is added to a path"
     if limits.low == -np.inf and limits.high == np.inf:
         asked = LEAST_WIDTH * noise * np.diff(NORMAL)
-        assert (np.diff(held) >= np.minimum(np.diff(fan), asked) - 1e-9).all(), "not narrower than a reading allows"
+        assert (np.diff(clipped) >= np.minimum(np.diff(fan), asked) - 1e-9).all(), "not narrower than a reading allows"
 
 
 def test_a_crack_that_opens_does_not_close_beyond_what_cracks_do():
@@ -225,11 +225,11 @@ def test_a_crack_that_opens_does_not_close_beyond_what_cracks_do():
     rows = issue_forecasts(panel, scene.horizons_s, limits=limits).rows
     assert COMBINED in {one.model for one in rows}
     fallen = [replace(one, q025=60.0, q10=70.0, q50=76.8, q90=80.0, q975=81.2) for one in rows]
-    for one in hold_rows(panel, fallen, limits):
+    for one in apply_limits(panel, fallen, limits):
         assert one.q025 > one.data_value - may_fall_mm - 2.0
         bound_mm = one.data_value - may_fall_mm
         assert convert_reason(one.reason).endswith(f"; held above {bound_mm:.6g} mm, a physical bound")
-    assert [one.q50 for one in hold_rows(panel, rows, limits)] == [one.q50 for one in rows]
+    assert [one.q50 for one in apply_limits(panel, rows, limits)] == [one.q50 for one in rows]
 
 
 def test_a_site_file_says_more_than_the_quantity():
@@ -273,9 +273,9 @@ def test_what_a_site_declares_reaches_its_forecasts():
     def issue(record):
         return forecast_panel(PanelForecastRequest(record, HORIZONS_S)).rows
 
-    held, free = issue(record), issue(replace(record, limits={}))
-    assert len(held) == len(free) == 9
-    for one, before in zip(held, free, strict=True):
+    limited, free = issue(record), issue(replace(record, limits={}))
+    assert len(limited) == len(free) == 9
+    for one, before in zip(limited, free, strict=True):
         assert before.q025 < one.q025
         assert one.q025 > one.data_value - 1.5
         assert "held above" in convert_reason(one.reason)

@@ -48,7 +48,8 @@ class _IssueInputs:
     checkpoints: list[ModelRow]
     stages: dict[str, str]  # stage of movement by station
     states: dict[str, bytes]  # state of the combination by name of the panel
-    windows: dict[str, datetime | None]  # late edge of the failure window by station; None: not trusted
+    # late edge of the failure window by station; None: the window is not trusted. Absent: there is no window
+    window_ends: dict[str, datetime | None]
     open_steps: dict[str, Message]  # note on a jump that nobody has explained, by station
 
     @property
@@ -56,17 +57,20 @@ class _IssueInputs:
         """Return the series by the name that a worker uses."""
         return {samples.label: samples for panel in self.panels for samples in panel.samples}
 
-    def find_windows(self, read: PanelRead) -> dict[str, float | None]:
-        """Return the failure windows of the stations of a panel by label, as epoch seconds of their late edge."""
-        found: dict[str, float | None] = {}
+    def find_window_ends(self, read: PanelRead) -> dict[str, float | None]:
+        """Return the late edges of the failure windows at the stations of a panel by label, epoch seconds.
+
+        None if the window is not trusted. A label whose station has no window is absent.
+        """
+        ends_s: dict[str, float | None] = {}
         for samples in read.samples:
-            if samples.station.id in self.windows:
-                latest_at = self.windows[samples.station.id]
-                found[samples.label] = None if latest_at is None else epoch_s(latest_at)
-        return found
+            if samples.station.id in self.window_ends:
+                latest_at = self.window_ends[samples.station.id]
+                ends_s[samples.label] = None if latest_at is None else epoch_s(latest_at)
+        return ends_s
 
     def find_note(self, row: Forecast, samples: SeriesSamples) -> Message | None:
-        """Return what a shown forecast of a series with a jump must say about it."""
+        """Return the note on an unexplained jump for a shown forecast of a series that has jumped, else None."""
         return self.open_steps.get(samples.station.id) if row.shown and samples.jumps else None
 
     def list_checkpoints(self, panel: SitePanel) -> list[ModelRow]:
@@ -109,7 +113,7 @@ def _load_inputs(c: Connection, site: Site, now: datetime) -> _IssueInputs:
         checkpoints=load_checkpoints(c, site),
         stages=forecasts.load_stages(c, site.id, now),
         states=load_states(c, site.id),
-        windows=forecasts.load_standing_windows(c, site.id, now),
+        window_ends=forecasts.load_window_ends(c, site.id, now),
         open_steps=load_open_steps(c, site.id),
     )
 
@@ -122,7 +126,7 @@ def _run_workers(config: ServiceConfig, site: Site, inputs: _IssueInputs) -> tup
             read.panel.cadence.horizons_s,
             tuple(Checkpoint(row.kind, row.model_hash, row.path) for row in inputs.list_checkpoints(read.panel)),
             base64.b64encode(inputs.states.get(_name_panel(read.panel), b"")).decode(),
-            inputs.find_windows(read) if read.panel.is_motion else {},
+            inputs.find_window_ends(read) if read.panel.is_motion else {},
         )
         for read in inputs.panels
         if read.record is not None

@@ -48,15 +48,15 @@ class PanelForecastRequest:
         horizons_s: Horizons in seconds.
         checkpoints: Networks.
         state: State of the combination after the issue before, base64; empty if there is none.
-        standing_windows: Label -> late edge of the trusted failure window that stands at its station, epoch seconds;
-            None if the window is not trusted.
+        window_ends: Label -> late edge of the failure window of its station, epoch seconds; None if that window is not
+            trusted. A label whose station has no failure window is absent.
     """
 
     record: SiteRecord
     horizons_s: tuple[float, ...]
     checkpoints: tuple[Checkpoint, ...] = ()
     state: str = ""
-    standing_windows: Mapping[str, float | None] = field(default_factory=dict)
+    window_ends: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

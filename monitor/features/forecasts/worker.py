@@ -26,8 +26,8 @@ def forecast_panel(request: tasks.PanelForecastRequest) -> tasks.PanelForecast:
         checkpoints=request.checkpoints,
         limits=request.record.limits,
         state=base64.b64decode(request.state),
-        standing_windows={
-            label: math.inf if latest_s is None else latest_s for label, latest_s in request.standing_windows.items()
+        window_ends={
+            label: math.inf if latest_s is None else latest_s for label, latest_s in request.window_ends.items()
         },
     )
     failed = {model_hash: _describe_failure(error) for model_hash, error in issue.failed.items()}
@@ -54,9 +54,8 @@ def hindcast_panel(request: tasks.HindcastRequest) -> tasks.PanelForecast:
     if not horizons_s:
         return tasks.PanelForecast(())
     first = int((request.cut_s - panel.start_s) // panel.step_s) + 1
-    last = (
-        panel.values.shape[0] - 1 - min(map(panel.steps, horizons_s))
-    )  # at least the nearest target must have been observed
+    # at least the nearest target must have been observed
+    last = panel.values.shape[0] - 1 - min(map(panel.steps, horizons_s))
     if last < first:
         return tasks.PanelForecast(())
     origins = np.unique(np.linspace(first, last, request.issues).round().astype(np.int64))

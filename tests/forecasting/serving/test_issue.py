@@ -202,7 +202,7 @@ def test_targets_behind_a_failure_window_are_withheld() -> None:
 def test_a_failure_window_that_stands_withholds_what_is_behind_it() -> None:
     panel = make_panel(make_creep(120))
     latest_s = panel.end_s + 2 * DAY_S
-    issue = issue_forecasts(panel, (DAY_S, 7 * DAY_S), standing_windows={"S0.displacement": latest_s})
+    issue = issue_forecasts(panel, (DAY_S, 7 * DAY_S), window_ends={"S0.displacement": latest_s})
     assert [(w.station, w.horizon_s, w.reason.code) for w in issue.withheld] == [
         ("S0.displacement", 7 * DAY_S, "forecast.window_ends")
     ]
@@ -211,7 +211,7 @@ def test_a_failure_window_that_stands_withholds_what_is_behind_it() -> None:
 
 
 def test_an_untrusted_failure_window_is_named_and_withholds_nothing() -> None:
-    issue = issue_forecasts(make_panel(make_creep(120)), (7 * DAY_S,), standing_windows={"S0.displacement": np.inf})
+    issue = issue_forecasts(make_panel(make_creep(120)), (7 * DAY_S,), window_ends={"S0.displacement": np.inf})
     assert not issue.withheld
     assert "forecast.outside.failing" in list_codes(find_row(issue, COMBINED, 7 * DAY_S))
 

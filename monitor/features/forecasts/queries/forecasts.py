@@ -50,7 +50,7 @@ class ForecastRow:
     model_hash: str
     baseline: str
     baseline_q50: float
-    data_value: float  # last value used, so that persistence can be scored
+    data_value: float  # value at `data_until`, so that persistence can be scored
     shown: bool
     reason: str
     latency_ms: float | None = None
@@ -132,12 +132,12 @@ def load_stages(c: Connection, site: str, now: datetime) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class WithheldRow:
-    """Why a model is not the forecast of a series, what is lacking, and when it can be shown at the earliest."""
+    """Why a model has no forecast of a series, what is lacking, and the earliest instant at which it can have one."""
 
     series_id: int
     model: str
     reason: str
-    horizon_s: float | None = None  # None: at every one
+    horizon_s: float | None = None  # the horizon without a forecast; None: every horizon
     lacking: str | None = None
     earliest_at: datetime | None = None
 
@@ -213,9 +213,10 @@ def _is_failing(connection: Connection, series_id: int, at: datetime) -> bool:
     return connection.execute(query.limit(1)).first() is not None
 
 
-def load_standing_windows(c: Connection, site: str, now: datetime) -> dict[str, datetime | None]:
-    """Return the late edge of the failure window that stands at each station; None if no standing one is trusted.
+def load_window_ends(c: Connection, site: str, now: datetime) -> dict[str, datetime | None]:
+    """Return the late edge of the failure window at each station, None if no window of the station is trusted.
 
+    A window counts from its issue until its late edge, unless it is withdrawn. A station without a window is absent.
     Of several trusted windows of a station, the earliest late edge counts, because the slope fails as a whole.
     """
     if not has_view(_FAILURE_WINDOW.name):
@@ -229,8 +230,8 @@ def load_standing_windows(c: Connection, site: str, now: datetime) -> dict[str, 
     )
     edges: dict[str, datetime | None] = {}
     for station, latest_at, is_trusted in c.execute(query):
-        known = edges.setdefault(station, None)
-        if is_trusted and (known is None or latest_at < known):
+        earliest_at = edges.setdefault(station, None)
+        if is_trusted and (earliest_at is None or latest_at < earliest_at):
             edges[station] = latest_at
     return edges
 
