@@ -605,7 +605,7 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 "Errors of the combination as ratios to those of other forecasts, from the same origins, by kind of "
                 "motion and horizon; below 1 the combination is better. Each record counts by its ratio. Rovers, "
                 "prisms and steady cracks are simulated, as are the slopes that pore pressure or rain drives. "
-                "A network of neuralforecast needs a minute per record and was not measured on all of them.",
+                "A network of neuralforecast needs two minutes per record and was measured on slow records only.",
                 list_acceptance,
             ),
             Section(

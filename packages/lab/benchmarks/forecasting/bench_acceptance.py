@@ -1,12 +1,13 @@
 """Acceptance of forecasts: the combination beside other forecasts, by kind of motion and horizon.
 
     python -m packages.lab.benchmarks.forecasting.bench_acceptance [--quick] [--only TEXT] [--again combination]
-        [--networks gru] [--others] [--collapses 40] [--store]
+        [--networks gru] [--others KINDS] [--collapses 40] [--store]
 
 All methods forecast the same targets from the same origins, which lie in the last 59 % of each record. Networks are
 trained once, on the rows before the first origin. Peers: last value, straight line, AutoETS and AutoARIMA of
-`statsforecast`, GRU and LSTM of `neuralforecast` (with --others), and on records with drivers SARIMAX of `statsmodels`
-with exogenous terms and a ridge regression. A peer whose library is not installed is "not measured".
+`statsforecast`, GRU and LSTM of `neuralforecast` on the kinds of --others (separated by commas; two minutes per
+record), and on records with drivers SARIMAX of `statsmodels` with exogenous terms and a ridge regression. A peer whose
+library is not installed is "not measured".
 
 Ratios: the mean absolute error of the combination / that of the best peer of the kind and horizon. The errors of a
 record are means over its stations and origins. Each record counts by its ratio, because sizes differ a hundredfold.
@@ -555,7 +556,7 @@ def score_last_tenth(count: int) -> dict[str, Any]:
 
 def main() -> None:
     given = parse_options(
-        __doc__, quick=False, only="", again="", networks="gru", others=False, collapses=COLLAPSES, store=False
+        __doc__, quick=False, only="", again="", networks="gru", others="", collapses=COLLAPSES, store=False
     )
     warnings.filterwarnings("ignore", category=RuntimeWarning)
     count = QUICK_ORIGINS if given.quick else ORIGINS
@@ -582,7 +583,7 @@ def main() -> None:
         peers = forecast_once("peers", record, origins, make_peers)
         dense = forecast_once(COMBINATION, record, every, make_combination)
         parts = [peers]
-        if given.others:
+        if record.kind in given.others.split(","):
             parts.append(forecast_once("others", record, origins, make_trained_peers))
         removed = forecast_once("drivers", record, every, make_ablation)
         networked = Forecasts({}, {})
