@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from detection.imagery.neural.networks.blocks import Residual, pad_to_stride
+from detection.imagery.neural.networks.blocks import pad_to_stride
 
 
 class RowLayer(Protocol):
@@ -21,43 +21,79 @@ class RowLayer(Protocol):
         """Rows in, rows out."""
 
 
-class Convolution:
-    """A 3 x 3 convolution and what stands behind it: the last two rows are kept; zeros lie above and below the map.
+class _Window:
+    """What slides over a map: it is given the rows that it needs, and the others wait.
 
-    `unit`: convolution, then parts that look at each pixel by itself.
+    Args:
+        kernel: rows that one row of the result depends on.
+        stride: rows between two of them.
+        padding: rows above and below the map.
+        fill: value of these rows.
+    """
+
+    def __init__(self, kernel: int, stride: int, padding: int, fill: float) -> None:
+        self._kernel, self._stride, self._padding, self._fill = kernel, stride, padding, fill
+        self._waiting: torch.Tensor | None = None
+        self._unused = 0  # next rows that no row of the result depends on
+
+    def take(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor | None:
+        """Return the rows from which the next rows of the result follow; None if there are too few."""
+        edge = rows.new_full((*rows.shape[:2], self._padding, rows.shape[3]), self._fill)
+        parts = [edge if self._waiting is None else self._waiting, rows]
+        if last:
+            parts.append(edge)
+        waiting = _join(parts)
+        unused = min(self._unused, waiting.shape[2])
+        waiting = waiting[:, :, unused:]
+        count = max(0, (waiting.shape[2] - self._kernel) // self._stride + 1)
+        following = count * self._stride
+        self._unused += max(following - waiting.shape[2], 0) - unused
+        self._waiting = waiting[:, :, following:].clone()
+        return waiting[:, :, : following - self._stride + self._kernel] if count else None
+
+
+class Convolution:
+    """A convolution and what stands behind it; zeros lie above and below the map.
+
+    Args:
+        unit: convolution, then parts that look at each pixel by itself.
     """
 
     def __init__(self, unit: nn.Module) -> None:
         self._convolution: Any
         self._convolution, *self._behind = unit.children()
-        self._kept: torch.Tensor | None = None
+        self._window = _Window(
+            self._convolution.kernel_size[0], self._convolution.stride[0], self._convolution.padding[0], 0.0
+        )
 
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
         """See `RowLayer`."""
-        parts = [torch.zeros_like(rows[:, :, :1]) if self._kept is None else self._kept, rows]
-        if last:
-            parts.append(torch.zeros_like(rows[:, :, :1]))
-        seen = _join(parts)
-        self._kept = seen[:, :, -2:].clone()
-        if seen.shape[2] < 3:
+        convolution = self._convolution
+        seen = self._window.take(rows, last=last)
+        if seen is None:
             return rows[:, :, :0]
-        made = functional.conv2d(seen, self._convolution.weight, self._convolution.bias, padding=(0, 1))
+        across = (0, convolution.padding[1])
+        made = functional.conv2d(
+            seen, convolution.weight, convolution.bias, convolution.stride, across, groups=convolution.groups
+        )
         for part in self._behind:
             made = part(made)
         return made
 
 
 class Pool:
-    """A 2 x 2 max pool: an odd row waits for the next."""
+    """A max pool; by default 2 x 2."""
 
-    def __init__(self) -> None:
-        self._waiting = DelayedRows()
+    def __init__(self, kernel: int = 2, stride: int = 2, padding: int = 0) -> None:
+        self._kernel, self._stride, self._padding = kernel, stride, padding
+        self._window = _Window(kernel, stride, padding, float("-inf"))
 
-    def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:  # noqa: ARG002
+    def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
         """See `RowLayer`."""
-        self._waiting.put(rows)
-        pairs = self._waiting.take(self._waiting.count // 2 * 2)
-        return functional.max_pool2d(pairs, 2) if pairs.shape[2] else pairs
+        seen = self._window.take(rows, last=last)
+        if seen is None:
+            return rows[:, :, :0]
+        return functional.max_pool2d(seen, self._kernel, self._stride, (0, self._padding))
 
 
 class Enlargement:
@@ -129,26 +165,36 @@ class Chain:
 
 
 class Shortcut:
-    """A block with a shortcut around it (`blocks.Residual`): the shortcut waits for the body."""
+    """Layers with a shortcut around them, which waits for them.
 
-    def __init__(self, block: Residual) -> None:
-        self._body = Chain([Convolution(unit) for unit in block.body])
-        self._shortcut, self._waiting = block.shortcut, DelayedRows()
+    Args:
+        body: the layers.
+        shortcut: the way around them.
+        is_active: whether a ReLU follows the sum.
+    """
+
+    def __init__(self, body: RowLayer, shortcut: RowLayer, *, is_active: bool) -> None:
+        self._body, self._shortcut, self._is_active = body, shortcut, is_active
+        self._waiting = DelayedRows()
 
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
         """See `RowLayer`."""
-        self._waiting.put(self._shortcut(rows))
+        self._waiting.put(self._shortcut(rows, last=last))
         made = self._body(rows, last=last)
-        return functional.relu(made + self._waiting.take(made.shape[2])) if made.shape[2] else made
+        if not made.shape[2]:
+            return made
+        made = made + self._waiting.take(made.shape[2])
+        return functional.relu(made) if self._is_active else made
 
 
 class RowStream:
     """An encoder and a decoder with skips between maps of one scale, shown an image band by band.
 
     Args:
-        encoder: by level; a 2 x 2 pool stands before each but the first.
+        encoder: by level, each with the pool before it.
         lifts: what enlarges the map below, from the bottom up.
-        decoder: by level from the bottom up; each is given the encoder's map and the enlarged one.
+        decoder: by level from the bottom up; each is given the encoder's map and the enlarged one. If there are as many
+            as levels of the encoder, the last one is given the enlarged map alone.
         stride: the sides of the image are filled up to multiples of it as `pad_to_stride` does.
     """
 
@@ -161,9 +207,10 @@ class RowStream:
         stride: int,
         least_px: int,
     ) -> None:
-        self._encoder = [level if number == 0 else Chain([Pool(), level]) for number, level in enumerate(encoder)]
+        self._encoder = list(encoder)
         self._lifts, self._decoder, self._head = lifts, decoder, head
         self._skips = [DelayedRows() for _ in decoder]
+        self._empty_skips = len(decoder) - len(encoder) + 1
         self._stride, self._least_px, self._awaited = stride, least_px, 0
 
     def draw(self, images: torch.Tensor, *, last: bool) -> torch.Tensor:
@@ -174,7 +221,9 @@ class RowStream:
         """
         self._awaited += images.shape[2]
         rows = pad_to_stride(images, self._stride, self._least_px)
-        for level, skips in zip(self._encoder, [*self._skips, None], strict=True):
+        for empty in self._skips[: self._empty_skips]:
+            empty.put(rows[:, :0])
+        for level, skips in zip(self._encoder, [*self._skips[self._empty_skips :], None], strict=True):
             rows = level(rows, last=last)
             if not rows.shape[2]:
                 return rows

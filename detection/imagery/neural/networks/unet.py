@@ -15,7 +15,16 @@ from detection.imagery.neural.networks.blocks import (
     initialise,
     scale_width,
 )
-from detection.imagery.neural.networks.row_stream import Chain, Convolution, Enlargement, RowStream, Shortcut, Straight
+from detection.imagery.neural.networks.row_stream import (
+    Chain,
+    Convolution,
+    Enlargement,
+    Pool,
+    RowLayer,
+    RowStream,
+    Shortcut,
+    Straight,
+)
 
 ENCODER_WIDTHS = (64, 128, 256, 512)
 UNITS = ("plain", "sru", "bru", "sbconv")
@@ -42,6 +51,15 @@ def encode(levels: nn.ModuleList, images: torch.Tensor) -> list[torch.Tensor]:
     for block in levels:
         maps.append(block(functional.max_pool2d(maps[-1], 2) if maps else images))
     return maps
+
+
+def decode(skips: list[torch.Tensor], lifts: nn.ModuleList, decoder: nn.ModuleList, head: nn.Module) -> torch.Tensor:
+    """Map what a decoder reads at each scale, the coarsest last, to logits; the list is emptied."""
+    features = skips.pop()
+    for lift, block in zip(lifts, decoder, strict=True):
+        features = block(torch.cat([skips.pop(), lift(features)], dim=1))
+    logits: torch.Tensor = head(features)
+    return logits
 
 
 class DoubleConv(nn.Sequential):
@@ -139,21 +157,24 @@ class Unet(SegmentationNetwork):
 
     def decode(self, skips: list[torch.Tensor]) -> torch.Tensor:
         """Map what the decoder reads at each scale, the coarsest last, to logits; the list is emptied."""
-        features = skips.pop()
-        for lift, block in zip(self.lifts, self.decoder, strict=True):
-            features = block(torch.cat([skips.pop(), lift(features)], dim=1))
-        logits: torch.Tensor = self.head(features)
-        return logits
+        return decode(skips, self.lifts, self.decoder, self.head)
 
     def open_stream(self) -> RowStream | None:
         """See `SegmentationNetwork.open_stream`; not with units that take means over all of the window."""
         levels = [*self.encoder, *self.decoder]
         if not all(isinstance(level, DoubleConv | ResidualDoubleConv) and level.sees_nearby for level in levels):
             return None
-        made = [
-            Shortcut(level) if isinstance(level, Residual) else Chain([Convolution(unit) for unit in level.children()])
-            for level in levels
-        ]
+        made = [_open_level(level) for level in levels]
+        depth = len(self.encoder)
+        encoder = [level if number == 0 else Chain([Pool(), level]) for number, level in enumerate(made[:depth])]
         lifts = [Enlargement() if isinstance(lift, nn.Upsample) else Straight(lift) for lift in self.lifts]
-        depth, least_px = len(self.encoder), LEAST_CELLS * self.stride
-        return RowStream(made[:depth], lifts, made[depth:], Straight(self.head), self.stride, least_px)
+        least_px = LEAST_CELLS * self.stride
+        return RowStream(encoder, lifts, made[depth:], Straight(self.head), self.stride, least_px)
+
+
+def _open_level(level: nn.Module) -> RowLayer:
+    """Return the row layer of a double convolution, with its shortcut if it has one."""
+    if not isinstance(level, Residual):
+        return Chain([Convolution(unit) for unit in level.children()])
+    body = Chain([Convolution(unit) for unit in level.body])
+    return Shortcut(body, Straight(level.shortcut), is_active=True)
