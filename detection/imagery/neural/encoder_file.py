@@ -3,7 +3,9 @@
 import math
 from dataclasses import replace
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from safetensors.torch import load as load_tensors
 
 from detection.imagery.errors import ModelError
 from detection.imagery.neural.learner import ImageryTrainingSettings
+from detection.imagery.neural.networks.public_names import name_as_timm
 from detection.imagery.registry import CLASSIFIERS, build
 
 Tensors = dict[str, torch.Tensor]
@@ -26,7 +29,9 @@ _HEAD_CHANNELS = 64  # of each head in all public sizes; the file does not say i
 def open_encoder(
     settings: ImageryTrainingSettings, bands: int
 ) -> tuple[ImageryTrainingSettings, torch.nn.Module, dict[str, str], str]:
-    """Build the network that begins with the encoder of `settings.encoder`, a .safetensors file.
+    """Build the network that begins with the encoder of `settings.encoder`, a file of weights.
+
+    The names of `timm`, of `torchvision` and of the published EfficientNet-lite are known (`public_names`).
 
     A vision transformer makes a `unet-vit` of its own size. All else is taken as weights of the network that the
     settings name: what agrees by name and shape is taken over, at least half of the encoder's weights.
@@ -35,7 +40,7 @@ def open_encoder(
     Returns the settings of that network, the network, what the card says of the origin, and one line for people.
 
     Raises:
-        ModelError: no such file, a pickle, another layout, or weights of another size; one line each.
+        ModelError: no such file, no weights, another layout, or weights of another size; one line each.
     """
     path = Path(settings.encoder)
     tensors, origin = _read(path)
@@ -55,6 +60,9 @@ def open_encoder(
         tensors = {VIT_STAGE + key: value for key, value in found.items()}
     torch.manual_seed(settings.seed)
     network = build(settings.network, bands, 2, settings.width, **settings.options)
+    if prefix is None and not any(key.startswith(ENCODERS) for key in tensors):
+        names_by_key = name_as_timm(list(tensors))
+        tensors = {f"encoder.{names_by_key[key]}": value for key, value in tensors.items()}
     names = ENCODERS if prefix is None else VIT_STAGE
     own = {key: value for key, value in network.state_dict().items() if key.startswith(names)}
     taken: Tensors = {}
@@ -81,13 +89,17 @@ def open_encoder(
 
 
 def _read(path: Path) -> tuple[Tensors, dict[str, str]]:
-    if path.suffix != ".safetensors":
-        raise ModelError(f"{path}: only .safetensors is read, a pickle could run anything")
+    if path.suffix not in {".safetensors", ".pth", ".pt"}:
+        raise ModelError(f"{path}: encoder weights are a .safetensors, .pth or .pt file")
     try:
         content = path.read_bytes()
-        tensors = {key: value.float() for key, value in load_tensors(content).items()}
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: no safetensors that can be read ({str(error).splitlines()[0]})") from None
+        if path.suffix == ".safetensors":
+            loaded = load_tensors(content)
+        else:  # `weights_only` reads tensors and refuses everything that could run
+            loaded = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+        tensors = {key: value.float() for key, value in loaded.items()}
+    except (OSError, SafetensorError, RuntimeError, UnpicklingError, EOFError, AttributeError, ValueError) as error:
+        raise ModelError(f"{path}: no weights that can be read ({(str(error) or 'empty').splitlines()[0]})") from None
     if not tensors:
         raise ModelError(f"{path}: holds no weights")
     return tensors, {"weights": str(path), "model_hash": sha256(content).hexdigest()}

@@ -163,6 +163,11 @@ def fold_norms(network: nn.Module) -> nn.Module:
     folded = copy.deepcopy(network).eval()
     if any(isinstance(module, Sru) for module in folded.modules()):
         return folded
+    for block in folded.modules():
+        for convolution, norm in getattr(block, "pairs", ()):  # of an encoder block
+            fused = fuse_conv_bn_eval(getattr(block, convolution), getattr(block, norm))
+            setattr(block, convolution, fused)
+            setattr(block, norm, nn.Identity())
     for unit in folded.modules():
         if isinstance(unit, ConvUnit) and isinstance(unit[0], nn.Conv2d) and isinstance(unit[1], nn.BatchNorm2d):
             unit[0], unit[1] = fuse_conv_bn_eval(unit[0], unit[1]), nn.Identity()

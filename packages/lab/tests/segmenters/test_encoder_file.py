@@ -164,9 +164,10 @@ def test_what_does_not_fit_is_one_line(tmp_path, tensors, said, message):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("dino.pth", b"\x80\x02", "only .safetensors is read, a pickle could run anything"),
-        ("none.safetensors", None, "no safetensors that can be read ([Errno 2] No such file"),
-        ("torn.safetensors", b"\x00" * 40, "no safetensors"),
+        ("dino.bin", b"\x80\x02", "encoder weights are a .safetensors, .pth or .pt file"),
+        ("dino.pth", b"\x80\x02", "no weights that can be read"),
+        ("none.safetensors", None, "no weights that can be read ([Errno 2] No such file"),
+        ("torn.safetensors", b"\x00" * 40, "no weights that can be read"),
     ],
 )
 def test_a_file_of_another_kind_is_one_line(tmp_path, name, content, message):
