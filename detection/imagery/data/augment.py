@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from detection.imagery.data.degrade import add_noise, blur, resample, save_as_jpeg
 from detection.imagery.data.patches import as_values
@@ -23,6 +24,10 @@ class Augmentation:
     shift: float = 0.04  # greatest shift of one band, in units of the image values
     blank_share: float = 0.0  # share of patches of which a half plane is blanked as nodata
     turns: bool = True  # whether patches are turned and flipped
+    # greatest change of scale, as a natural logarithm, and greatest move, as a share of the side; half of the patches
+    # change both
+    scale: float = 0.0
+    move: float = 0.0
     # share of patches that lose quality, see `degrade_patch`; the four that follow say how much
     degraded_share: float = 0.0
     noise_counts: float = 10.0  # greatest standard deviation of noise, in counts of 255
@@ -48,6 +53,8 @@ def vary(
         blank = across > rng.uniform(-0.1, 0.4)
         values[:, blank] = 0
         truth[blank] = 0
+    if (how.scale or how.move) and rng.random() < 0.5:
+        values, truth = zoom(values, truth, how, rng)
     turns, flip = int(rng.integers(4)), rng.random() < 0.5
     if how.turns:
         turns = turns if truth.shape[0] == truth.shape[1] else turns // 2 * 2
@@ -55,6 +62,20 @@ def vary(
         if flip:
             values, truth = values[:, :, ::-1], truth[:, ::-1]
     return np.ascontiguousarray(values), np.ascontiguousarray(truth)
+
+
+def zoom(
+    values: Values, truth: NDArray[np.int64], how: Augmentation, rng: np.random.Generator
+) -> tuple[Values, NDArray[np.int64]]:
+    """Return a patch of the same size on another scale and elsewhere; what lies beyond its edges is mirrored."""
+    factor = np.exp(rng.uniform(-how.scale, how.scale))
+    sides = np.array(truth.shape)
+    middle = (sides - 1) / 2 + rng.uniform(-how.move, how.move, 2) * sides
+    offset = middle - (sides - 1) / 2 / factor
+    bands = [
+        ndimage.affine_transform(band, [1 / factor, 1 / factor], offset, order=1, mode="reflect") for band in values
+    ]
+    return np.stack(bands), ndimage.affine_transform(truth, [1 / factor, 1 / factor], offset, order=0, mode="reflect")
 
 
 def degrade_patch(image: NDArray[Any], how: Augmentation, rng: np.random.Generator) -> NDArray[Any]:

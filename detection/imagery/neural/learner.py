@@ -1,5 +1,6 @@
 """One training run as a thing that can be put down and taken up again: its place is a file, its curve the same."""
 
+import copy
 import hashlib
 import json
 import time
@@ -15,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from detection.imagery.data.augment import Augmentation, degrade_patch, vary
-from detection.imagery.data.patches import Patches, hold_arrays
+from detection.imagery.data.patches import Patches, hold_arrays, resize_bands, resize_mask
 from detection.imagery.errors import OtherRunError, TrainingPausedError, TrainingRecipeError
 from detection.imagery.neural.device import PROCESSOR
 from detection.imagery.neural.losses import make_loss
@@ -30,6 +31,7 @@ NativePatches = tuple[Patches, Callable[[Patches], Patches]]
 # A run of default length: so many steps, within so many passes.
 STEPS_LEAST = 400
 EPOCHS_LEAST, EPOCHS_MOST = 13, 60
+SCHEDULES = ("cosine", "one-cycle", "constant")
 # The warm-up takes this part of a run, and no more steps than on Landslide4Sense.
 WARMUP_SHARE, WARMUP_MOST = 0.14, 100
 
@@ -76,7 +78,14 @@ class ImageryTrainingSettings(Augmentation):
     optimiser: str = "adamw"  # `adamw` or `adam`
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
-    schedule: str = "cosine"  # `cosine` (down to 2 % after the warm-up) or `constant`
+    schedule: str = "cosine"  # `cosine` (down to 2 % after the warm-up), `one-cycle` (to nothing) or `constant`
+    encoder_rate: float = 1.0  # learning rate of the encoder, as a share of that of the other layers
+    # share of the mean weights that each step keeps; 0: the weights themselves. The mean over many steps is judged and
+    # kept (Polyak and Juditsky 1992).
+    averaging: float = 0.0
+    # last passes in which patches are enlarged to this side, so that small landslides are learnt too
+    enlarged_epochs: int = 0
+    enlarged_px: int = 256
     warmup_steps: int | None = None  # steps over which the rate rises; None: a share of the run, see `fitted`
     loss: str = "ce+dice"  # terms of `losses.make_loss`, joined by `+`
     split: str = "seeded"  # how the held part is chosen, see `splits`
@@ -168,11 +177,12 @@ class ImageryLearner:
         kinds: dict[str, type[torch.optim.Adam]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
         if settings.optimiser not in kinds:
             raise TrainingRecipeError(f"unknown optimiser {settings.optimiser!r}; known: {', '.join(kinds)}")
-        if settings.schedule not in {"cosine", "constant"}:
-            raise TrainingRecipeError(f"unknown schedule {settings.schedule!r}; known: cosine, constant")
+        if settings.schedule not in SCHEDULES:
+            raise TrainingRecipeError(f"unknown schedule {settings.schedule!r}; known: {', '.join(SCHEDULES)}")
         self.optimiser = kinds[settings.optimiser](
-            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            group_parameters(self.network, settings), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
+        self.averaged = copy.deepcopy(self.network) if settings.averaging else None
         self.steps_per_epoch = len(self._cuts())
         if not self.steps_per_epoch:
             raise TrainingRecipeError(f"{len(fit)} patches to fit are too few")
@@ -184,6 +194,11 @@ class ImageryLearner:
         self.best: tuple[float, int, float, dict[str, torch.Tensor]] | None = None
         self.cpu_s = 0.0
         self._key: str | None = None
+
+    @property
+    def judged(self) -> torch.nn.Module:
+        """The network that is judged and kept: that of the mean weights where they are computed."""
+        return self.network if self.averaged is None else self.averaged
 
     def run(self, hooks: Hooks) -> None:
         """Train to the end, from wherever the run stands.
@@ -212,10 +227,10 @@ class ImageryLearner:
                     )
             held_score, judged = None, {}
             if self.scorer:
-                held_score, threshold = self.scorer(self.network)
+                held_score, threshold = self.scorer(self.judged)
                 judged = {"held_f1": round(held_score, 5)}
                 if self.best is None or held_score > self.best[0]:
-                    state = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
+                    state = {key: value.detach().clone() for key, value in self.judged.state_dict().items()}
                     self.best = held_score, self.epoch, threshold, state
             rate = self.settings.learning_rate * self._rate(self.epoch * self.steps_per_epoch - 1)
             loss = round(float(np.mean(self.losses)), 5)
@@ -231,6 +246,8 @@ class ImageryLearner:
     def put_down(self, path: Path) -> None:
         """Write the place: weights, best weights, optimiser, generator, curve; by temporary name, synced, renamed."""
         tensors = {f"network/{key}": value for key, value in self.network.state_dict().items()}
+        if self.averaged is not None:
+            tensors |= {f"averaged/{key}": value for key, value in self.averaged.state_dict().items()}
         if self.best:
             tensors |= {f"best/{key}": value for key, value in self.best[3].items()}
         for number, values in self.optimiser.state_dict()["state"].items():
@@ -264,6 +281,8 @@ class ImageryLearner:
                 f"{path}: an unfinished run of other data or settings ({place['epoch'] - 1} passes are done)"
             )
         self.network.load_state_dict(below(tensors, "network/"))
+        if self.averaged is not None:
+            self.averaged.load_state_dict(below(tensors, "averaged/"))
         state: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in below(tensors, "optimiser/").items():
             number, key = name.split("/")
@@ -293,9 +312,9 @@ class ImageryLearner:
         return [cut for cut in cuts if len(cut) > 1]
 
     def _learn(self, chosen: NDArray[np.int64]) -> float:
-        done = (self.epoch - 1) * self.steps_per_epoch + self.step
+        done = self._count_steps()
         for group in self.optimiser.param_groups:
-            group["lr"] = self.settings.learning_rate * self._rate(done)
+            group["lr"] = self.settings.learning_rate * group["share"] * self._rate(done)
         images, truth = (part.to(self.device) for part in self._batch(chosen))
         self.optimiser.zero_grad(set_to_none=True)
         logits = self.network(images)
@@ -305,11 +324,29 @@ class ImageryLearner:
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
+        if self.averaged is not None:
+            self._average(self.averaged)
         return float(loss.item())
+
+    @torch.no_grad()
+    def _average(self, averaged: torch.nn.Module) -> None:
+        """Move the mean weights towards the present ones. Statistics of normalisations are averages already."""
+        # the first steps count in full, so that the mean does not stay at the weights of the start
+        share = max(1 - self.settings.averaging, 1 / (self._count_steps() + 1))
+        for mean, weight in zip(averaged.parameters(), self.network.parameters(), strict=True):
+            mean.lerp_(weight, share)
+        for kept, present in zip(averaged.buffers(), self.network.buffers(), strict=True):
+            kept.copy_(present)
+
+    def _count_steps(self) -> int:
+        return (self.epoch - 1) * self.steps_per_epoch + self.step
 
     def _batch(self, chosen: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng([self.settings.seed, self.epoch, self.step])
         members = [self._read(int(position), rng) for position in chosen]
+        if self.epoch > self.epochs - self.settings.enlarged_epochs:
+            side = (self.settings.enlarged_px, self.settings.enlarged_px)
+            members = [(resize_bands(image, side), resize_mask(mask, side)) for image, mask in members]
         pairs = [vary(image, mask, self.normalisation, self.settings, rng) for image, mask in members]
         try:
             images, truth = (np.stack(values) for values in zip(*pairs, strict=True))
@@ -330,10 +367,11 @@ class ImageryLearner:
         if self.settings.schedule == "constant":
             return 1.0
         share = (step - warmup) / max(1, self.epochs * self.steps_per_epoch - warmup)
-        return 0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * min(1.0, share))))
+        least = 0.02 if self.settings.schedule == "cosine" else 0.0
+        return least + (1 - least) * 0.5 * (1 + float(np.cos(np.pi * min(1.0, share))))
 
     def _make_progress(self, held_score: float | None) -> Progress:
-        done = (self.epoch - 1) * self.steps_per_epoch + self.step
+        done = self._count_steps()
         left = self.epochs * self.steps_per_epoch - done
         return Progress(
             self.epoch,
@@ -345,6 +383,15 @@ class ImageryLearner:
             self.cpu_s,
             self.cpu_s / max(done, 1) * left,
         )
+
+
+def group_parameters(network: torch.nn.Module, settings: ImageryTrainingSettings) -> list[dict[str, Any]]:
+    """Return the parameters in groups with their share of the learning rate: the encoder, and all others."""
+    if settings.encoder_rate == 1.0:
+        return [{"params": list(network.parameters()), "share": 1.0}]
+    encoder = [value for name, value in network.named_parameters() if name.startswith("encoder.")]
+    others = [value for name, value in network.named_parameters() if not name.startswith("encoder.")]
+    return [{"params": encoder, "share": settings.encoder_rate}, {"params": others, "share": 1.0}]
 
 
 def read_degraded(

@@ -58,7 +58,7 @@ class TrainedNetwork:
         clipped: bool = False,
     ) -> "TrainedNetwork":
         """What a learner leaves, with the network as it stands there."""
-        network = learner.network.to(PROCESSOR, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        network = learner.judged.to(PROCESSOR, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         mean, std = (values.tolist() for values in learner.normalisation)
         return cls(
             network=network.eval(),
@@ -130,8 +130,8 @@ def train_patches(
         chosen = TemperatureCalibration(settings.temperature or 1.0)
         threshold, epoch = settings.threshold or 0.5, len(learner.history)
         return TrainedNetwork.of(learner, held, value_range, threshold, None, epoch, chosen, clipped=settings.clip)
-    learner.network.load_state_dict(learner.best[3])
-    trained = learner.network.to(PROCESSOR, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    learner.judged.load_state_dict(learner.best[3])
+    trained = learner.judged.to(PROCESSOR, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     calibration, threshold, held_f1 = calibrate(trained, judged, places, (mean, std))
     threshold = settings.threshold or threshold
     return TrainedNetwork.of(

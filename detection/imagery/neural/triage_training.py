@@ -40,8 +40,8 @@ def train_triage(patches: Patches, settings: ImageryTrainingSettings, hooks: Hoo
     share = float(labels(patches, fit).mean())
     learner = ImageryLearner(patches, fit, replace(settings, loss="weighted-ce"), (mean, std), share, score_held)
     learner.run(hooks or Hooks())
-    learner.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    specificity, threshold = score_held(learner.network)
+    learner.judged.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    specificity, threshold = score_held(learner.judged)
     return TrainedNetwork.of(learner, held, value_range, threshold, specificity, len(learner.history))
 
 

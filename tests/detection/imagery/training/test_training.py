@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from detection.imagery.data.augment import zoom
 from detection.imagery.data.generate import draw_patches
 from detection.imagery.data.patches import IGNORED, hold_arrays
 from detection.imagery.errors import ModelError, OtherRunError, TrainingPausedError, TrainingRecipeError
@@ -21,6 +22,7 @@ from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings, var
 from detection.imagery.neural.losses import TERMS, make_loss
 from detection.imagery.neural.training import evaluate, train_patches
 from detection.imagery.neural.triage_training import MOST, train_triage
+from detection.imagery.registry import build
 from detection.imagery.weights_file import WEIGHTS_FOLDER, list_shipped, weights_path
 from monitor.cli.training import catch_stop_signals
 from tests.tables import tabulated
@@ -43,12 +45,12 @@ def same(one, other):
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-def check_resumed_training(patches, tmp_path, network):
+def check_resumed_training(patches, tmp_path, network, **more):
     """Check that a training that is stopped and resumed ends with the weights of one without a stop.
 
     The last batch has one patch and is dropped.
     """
-    settings = replace(QUICK, network=network, epochs=2, held_share=4 / 21)
+    settings = replace(QUICK, network=network, epochs=2, held_share=4 / 21, **more)
     whole = train_patches(patches, settings)
     steps = []
     for stop in (1, 4, 3):  # within the first epoch, at its end, within the second
@@ -66,6 +68,45 @@ def check_resumed_training(patches, tmp_path, network):
 
 def test_a_run_stopped_anywhere_goes_on_to_the_same_curve(patches, tmp_path):
     check_resumed_training(patches, tmp_path, "unet")
+
+
+def test_a_run_with_mean_weights_and_enlarged_patches_goes_on_to_the_same_curve(patches, tmp_path):
+    more = {"averaging": 0.9, "encoder_rate": 0.4, "schedule": "one-cycle", "enlarged_epochs": 1, "enlarged_px": 48}
+    check_resumed_training(patches, tmp_path, "unet", **more, scale=0.3, move=0.1)
+
+
+def test_mean_weights_are_kept_and_the_encoder_learns_more_slowly(patches):
+    plain = train_patches(patches, replace(QUICK, learning_rate=0.02))
+    averaged = train_patches(patches, replace(QUICK, learning_rate=0.02, averaging=0.9))
+    slow = train_patches(patches, replace(QUICK, learning_rate=0.02, encoder_rate=1e-6))
+
+    def moved(trained, head):
+        torch.manual_seed(QUICK.seed)
+        fresh = build("unet", 3, 2, QUICK.width).state_dict()
+        return sum(
+            float((value.detach() - fresh[key]).abs().sum())
+            for key, value in trained.network.named_parameters()
+            if key.startswith(head)
+        )
+
+    assert not same(plain, averaged)
+    assert moved(slow, "encoder.") < 1e-3 * moved(plain, "encoder.")
+    assert moved(slow, "decoder.") > 0.1 * moved(plain, "decoder.")
+
+
+def test_a_patch_of_another_scale_keeps_its_truth_in_place():
+    rng = np.random.default_rng(4)
+    rows, columns = np.indices((64, 64))
+    inside = np.hypot(rows - 31.5, columns - 31.5) < 20
+    image = inside[None].astype(np.float32)
+    how = ImageryTrainingSettings(scale=0.35, move=0.1)
+    sizes = []
+    for _ in range(20):
+        values, truth = zoom(image, inside.astype(np.int64), how, rng)
+        assert values.shape == image.shape
+        assert np.mean((values[0] > 0.5) == (truth == 1)) > 0.98
+        sizes.append(int(truth.sum()))
+    assert min(sizes) < 0.7 * inside.sum() < 1.4 * inside.sum() < max(sizes)
 
 
 def test_a_place_of_another_run_is_refused(patches, tmp_path):
