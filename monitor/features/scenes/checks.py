@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Final
 
 from monitor.api.app import Installation, find_program
-from monitor.api.checks import BAD, WARN, Check, CurrentDatabase, SubjectState, make_state
+from monitor.api.checks import BAD, WARN, Check, CurrentDatabase, SiteFolder, SubjectState, make_state
 from monitor.api.errors import SlopewardError
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import scan_sites
-from monitor.api.text import Template
+from monitor.api.text import Duration, Template
 
 _BRING_BACK: Final = Template(
     "check.weights.bring_back", "bring the files back, or make the network again: slopeward scenes learn"
@@ -21,6 +21,8 @@ _COUNTS_FROM: Final = Template(
 _COUNTS_FROM_HERE: Final = Template(
     "check.weights.from_here", " ({name} counts from the folder where the service was started); from here"
 )
+# Images of satellites arrive up to two days after they were taken.
+LEAST_VALID_S: Final = 3.0 * 86400.0
 _WHOLE_PATH: Final = Template("check.weights.whole_path", "write the whole path in the site file")()
 
 
@@ -46,6 +48,20 @@ def _find_unreadable(seen: Installation) -> Iterator[SubjectState]:
             fault=fault,
             todo=_WHOLE_PATH if is_relative else _BRING_BACK,
         )
+
+
+def _find_validity(files: SiteFolder) -> Iterator[SubjectState]:
+    """State how long the footprints of an image count, and compare it with the time until an image arrives."""
+    for site in files.sites:
+        for criterion in site.criteria:
+            if criterion.kind.id == "scene" and not criterion.is_implied:
+                yield make_state(
+                    site.id,
+                    is_wrong=criterion.valid_for_s < LEAST_VALID_S,
+                    figure=(criterion.valid_for_s, "s"),
+                    name=criterion.id,
+                    duration=Duration(criterion.valid_for_s),
+                )
 
 
 def find_start(service: ServiceConfig) -> Path | None:
@@ -82,6 +98,15 @@ CHECKS: Final = (
         "the weights of its site file cannot be read{where}: {fault}",
         _find_unreadable,
         "{todo}",
+    ),
+    Check(
+        "scenes.valid_for",
+        SiteFolder,
+        WARN,
+        "{name}: a footprint counts for {duration} from when its image was taken; images arrive up to two days later",
+        _find_validity,
+        "set valid_for of {name} to 30d",
+        fine="{name}: a footprint counts for {duration} from when its image was taken",
     ),
     Check(
         "scenes.learnt",

@@ -356,6 +356,24 @@ def test_relative_weights_of_a_site_file_are_an_error_where_the_folder_of_the_co
         assert f"the folder where the service was started){here}: no weights at {place}/run-1/mine.safetensors" in out
 
 
+@pytest.mark.parametrize(
+    ("declared", "label", "line"),
+    [
+        ("", "ok   ", "scene-2: a footprint counts for 30d from when its image was taken\n"),
+        ('valid_for = "1d"\n', "warn ", "1d from when its image was taken; images arrive up to two days later"),
+    ],
+)
+def test_check_says_from_when_a_footprint_counts(config, tmp_path, monkeypatch, capsys, declared, label, line):
+    (tmp_path / "sites").mkdir()
+    criterion = f'[[criterion]]\nkind = "scene"\nlevel = "yellow"\n{declared}'
+    (tmp_path / "sites" / "bench.toml").write_text(f"{SITE}[scenes]\n{criterion}")
+    monkeypatch.chdir(tmp_path)
+    run_verb(["check"])
+    out, err = capsys.readouterr()
+    assert f"{label} bench: " in out + err
+    assert line in out + err
+
+
 def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, config, drawn, tmp_path, capsys):
     own, at = tmp_path / "run-1" / "mine.safetensors", may(12) + HOUR
     site = add_site(database, f'{SITE}[scenes]\nweights = "auto"\n')

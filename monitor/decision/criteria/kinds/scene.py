@@ -11,6 +11,7 @@ from pydantic import Field
 from monitor.decision.criteria.history import no_window
 from monitor.decision.records import FootprintFact
 from monitor.decision.series.assessment import Assessment, DecisionContext
+from monitor.sections import Duration
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.places import Places
 from monitor.sites.criteria.sections import AroundTable, LevelName, add_params
@@ -50,10 +51,16 @@ _ADVICE_ONLY: Final = Template("criterion.scene.advice_only", "{text} (advice on
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+VALID_FOR_S: Final = 30.0 * 86400.0
+
+
 class SceneTable(AroundTable):
     """kind = "scene"."""
 
     level: LevelName
+    valid_for: Duration = Field(
+        VALID_FOR_S, description="how long a footprint counts, from when its image was taken; default 30d"
+    )
     near_m: float | None = Field(None, gt=0.0, description="greatest distance of a footprint; default that of [scenes]")
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
@@ -205,7 +212,7 @@ ENTRY: Final = KindEntry(
     SceneTable,
     None,
     assess_scenes,
-    implied_s=lambda _: 30.0 * 86400.0,
+    implied_s=lambda _: VALID_FOR_S,
     history_s=no_window,
     fact_type=FootprintFact,
     example="""
