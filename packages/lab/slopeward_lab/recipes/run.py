@@ -107,7 +107,7 @@ def run_recipe(
         )
     card = make_card(recipe, settings, trained, facts)
     save_model(out, trained.network, card)
-    write_seen(out, native, None if start.origin is None else weights_path(start.origin["weights"]))
+    write_seen(out, native, weights_path(settings.start) if settings.start else None)
     if recipe.text:
         recipe_copy.write_text(recipe.text, encoding="utf-8")
     out.with_suffix(".md").write_text(render_card(card), encoding="utf-8")

@@ -7,11 +7,12 @@ import signal
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.learner import Hooks
-from detection.imagery.registry import CLASSIFIERS, list_segmenters
+from detection.imagery.registry import CLASSIFIERS, build, list_segmenters
 from detection.imagery.weights_file import list_shipped
 from monitor.cli.main import run_verb
 from packages.lab.tests.data.tiny_recipe import tiny
@@ -51,6 +52,21 @@ def test_a_killed_recipe_goes_on_to_the_same_bytes(tmp_path, capsys):
     assert not out.with_suffix(".place").exists()
     assert json.loads(answer.out)["history"][2]["held_f1"] == histories[0][2]["held_f1"]
     assert "epoch 3/3" in answer.err
+
+
+@pytest.mark.parametrize("name", ["encoder.safetensors", "encoder.pth"])
+def test_a_recipe_that_begins_with_a_file_of_weights_ends_with_a_card_that_names_it(tmp_path, capsys, name):
+    recipe, encoder, out = tmp_path / "tiny.toml", tmp_path / name, tmp_path / "mine.safetensors"
+    recipe.write_text(RECIPE.replace("epochs = 3", "epochs = 1"))
+    settings = read_recipe(recipe).settings()
+    weights = build(settings.network, 3, 2, settings.width).state_dict()
+    if name.endswith(".pth"):
+        torch.save(weights, encoder)
+    else:
+        save_file(weights, encoder)
+    assert run_verb(["scenes", "train", "--recipe", str(recipe), "--encoder", str(encoder), "--out", str(out)]) == 0
+    assert "100% of the encoder of unet begins from it" in capsys.readouterr().err
+    assert json.loads(out.with_suffix(".json").read_text())["begun_from"]["weights"] == str(encoder)
 
 
 def test_an_unfinished_run_of_something_else_is_neither_taken_up_nor_given_up_unasked(tmp_path, monkeypatch, capsys):
