@@ -705,6 +705,12 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
             ),
             Section("Networks that came later", ("imagery-added",), "By the same protocol.", list_maps),
             Section(
+                "Encoders of public weight files",
+                ("imagery-public",),
+                "By the same protocol: an eighth of the width, and random weights instead of public ones.",
+                list_maps,
+            ),
+            Section(
                 "Gates and encoders", ("imagery-encoders", "imagery-attention"), "By the same protocol.", list_maps
             ),
             Section(

@@ -31,7 +31,7 @@ def read_benchmark(name: str) -> dict[str, Any] | None:
 
 
 EXAMPLE = "Example: slopeward scenes models --all --json"
-RECORDS = ("imagery-attention", "imagery-encoders", "imagery-added", "imagery", "two-dates")
+RECORDS = ("imagery-attention", "imagery-encoders", "imagery-public", "imagery-added", "imagery", "two-dates")
 """Stored comparisons; where both measured a network, the first counts."""
 REBUILT = {"frrn-a": 274_126, "frrn-b": 384_158}
 """Weights at the width of the records when the last stage had 48 channels, where it has 96 now: another network."""
