@@ -19,8 +19,6 @@ from detection.imagery.change.guards import (
     Image,
     can_register,
     describe_registration,
-    describe_white,
-    describe_white_ground,
     find_season,
     find_white_ground,
     lay_together,
@@ -47,6 +45,7 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.overlay import Layer, shapes_of, strips, to_pixels
 from detection.imagery.raster.raster import ByteRaster, read_grid
 from detection.imagery.scene.registration import ImageShift
+from detection.imagery.scene.white_ground import describe_white, describe_white_ground
 from detection.reasons import Describe, Explanation, Reason, explain_error, join_explanations
 
 # Change of the index beyond the change of the whole scene: at least so much, and so many of its robust deviations.

@@ -19,8 +19,6 @@ from detection.imagery.change.guards import (
     Image,
     can_register,
     describe_registration,
-    describe_white,
-    describe_white_ground,
     find_season,
     find_white_ground,
     landslide_shares,
@@ -53,6 +51,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, join_windows, shapes_of, strips, to_pixels
 from detection.imagery.raster.raster import ByteRaster, read_grid, write_cog, write_png
 from detection.imagery.scene.border import list_doubtful
+from detection.imagery.scene.white_ground import describe_white, describe_white_ground
 from detection.reasons import Describe, Explanation, Reason
 from detection.whole_file import replacing
 

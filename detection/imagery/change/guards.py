@@ -6,19 +6,17 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from detection.imagery.change.dates import ground_m2
 from detection.imagery.change.records import DateComparison, StoredDate
 from detection.imagery.errors import ImageryError
 from detection.imagery.raster.areas import geodesic_pixel_m2
-from detection.imagery.raster.components import EIGHT, NODATA, Rows
+from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.overlay import Layer, burn, strips, window_around
+from detection.imagery.raster.overlay import Layer, strips
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.scene.registration import (
     Edges,
@@ -28,7 +26,8 @@ from detection.imagery.scene.registration import (
     median_ratios,
 )
 from detection.imagery.scene.scene import Scene, read_scene
-from detection.imagery.scene.white import COLOURS, PIXELS_M, SceneBrightness, find_white, holds_at, measure_light
+from detection.imagery.scene.white import COLOURS, PIXELS_M, holds_at, measure_light
+from detection.imagery.scene.white_ground import WhiteGround
 from detection.reasons import Explanation, Reason
 
 # Above this shift between two images, pixels, the older one is first moved onto the newer one.
@@ -49,13 +48,6 @@ MEDIAN_RATIO = 1.25
 # So many pixels give the medians, and so many bands.
 SAMPLE = 400_000
 BANDS_MOST = 4
-# An outline lies on or beside white ground that covers so much of it, or as much within so many pixels of it.
-SHARE_LEAST: Final = 0.1
-NEAR_PX: Final = 2
-# What is narrower, in pixels, is a road or noise.
-NARROWEST: Final = np.ones((2, 2), bool)
-# White ground is told from this share of an image on, also where no outline lies beside it.
-REPORTED_SHARE: Final = 0.05
 Block = tuple[NDArray[np.float32], NDArray[np.bool_]]  # values, and where they are valid
 
 
@@ -202,6 +194,10 @@ class Image(ExitStack):
         """Red, green and blue as `sample` gives them, 3 x rows x columns, and where all are valid."""
         return _stack([self.sample(name) for name in COLOURS])
 
+    def read_colours(self, column: int, row: int, width: int, height: int) -> Block:
+        """Red, green and blue of a window, 3 x height x width, and where all are valid."""
+        return _stack([self.layer(name).read(column, row, width, height) for name in COLOURS])
+
     def layer(self, name: str) -> Layer:
         """A band on the grid; nothing that is read of it is kept."""
         if name not in self._layers:
@@ -216,40 +212,6 @@ class Image(ExitStack):
 def _stack(blocks: Sequence[Block]) -> Block:
     values, valid = zip(*blocks, strict=True)
     return np.stack(values), np.logical_and.reduce(valid)
-
-
-class WhiteGround:
-    """The white ground of one image: its area, and its share of the grid of the comparison."""
-
-    def __init__(self, image: Image, light: SceneBrightness) -> None:
-        self._image, self._light, self._grid = image, light, image.grid
-        values, valid = image.sample_colours()
-        self.share = float(find_white(values, valid, light).mean())
-        grid = image.grid
-        self.area_m2 = self.share * grid.width * grid.height * ground_m2(grid, grid.width / 2, grid.height / 2)
-
-    def lies_at(self, outlines: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which outlines, in pixels of the grid, lie on or beside white ground."""
-        found = np.zeros(len(outlines), bool)
-        if not self.share:
-            return found
-        read = Rows(self._read, self._grid.width, self._grid.height)
-        boxes = [window_around(outline, self._grid, NEAR_PX + len(NARROWEST)) for outline in outlines]
-        for place in sorted(range(len(outlines)), key=lambda k: (boxes[k] or (0, 0))[1]):
-            if (box := boxes[place]) is None or not (body := burn(outlines[place], box)).any():
-                continue
-            near = ndimage.binary_dilation(body, EIGHT, iterations=NEAR_PX)
-            white = ndimage.binary_opening(read(*box), NARROWEST)
-            found[place] = np.count_nonzero(near & white) >= SHARE_LEAST * np.count_nonzero(body)
-        return found
-
-    def _read(self, *box: int) -> NDArray[np.bool_]:
-        return find_white(*_stack([self._image.layer(name).read(*box) for name in COLOURS]), self._light)
-
-
-def describe_white(day: str) -> Reason:
-    """Return the caution on an outline on or beside white ground of the image of a day."""
-    return Reason("caution.white", {"day": day})
 
 
 def find_white_ground(image: Image, day: str) -> tuple[WhiteGround | None, list[Reason]]:
@@ -268,14 +230,10 @@ def find_white_ground(image: Image, day: str) -> tuple[WhiteGround | None, list[
             return None, [why]
         values, valid = image.sample_colours()
         light = measure_light(values[:, valid])
-        return (None if light is None else WhiteGround(image, light)), []
+        if light is None:
+            return None, []
+        grid = image.grid
+        pixel_m2 = ground_m2(grid, grid.width / 2, grid.height / 2)
+        return WhiteGround(image.read_colours, (values, valid), grid, light, pixel_m2), []
     except ImageryError:
         return None, []
-
-
-def describe_white_ground(white: WhiteGround | None, day: str, outlines: int) -> list[Reason]:
-    """How much of an image is white, where that is much or takes outlines their vote."""
-    if white is None or not (outlines or white.share >= REPORTED_SHARE):
-        return []
-    area_km2, share = white.area_m2 / 1e6, 100 * white.share
-    return [Reason("change.white", {"area": area_km2, "share": share, "day": day, "outlines": outlines})]
