@@ -85,6 +85,7 @@ from detection.imagery.scene.reader import BandReader, ReaderOptions, open_scene
 from detection.imagery.scene.resized import ReadAt, find_pixels, fit_pixels
 from detection.imagery.scene.sampling import Sampler
 from detection.imagery.scene.scene import Scene, find_contradictions, hash_file, list_masks, read_scene, scene_hash
+from detection.imagery.scene.white_ground import WhiteGround, describe_white, describe_white_ground, open_white_ground
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
 from detection.imagery.weights_file import weights_path
 from detection.reasons import Explanation, Reason, explain_file, join_explanations
@@ -189,7 +190,8 @@ def _detect(scene: Scene, options: DetectionOptions, progress: Progress, attempt
             *cautions,
         ]
         result["doubts"] = [*doubts, *describe_coarser(result["resample_to_m"], result["coarser_than_m"])]
-        _add_cautions(result, grid)
+        white = None if isinstance(model, IndexModel) else open_white_ground(opened.reader)
+        _add_cautions(result, grid, white)
         _write(result, scene, opened, steps, work, options, partial(progress, FILES))
     log.info("%s: %d footprints", scene.path, len(footprints))
     return with_paths(result, options.out_dir)
@@ -241,16 +243,24 @@ def _describe_grid(grid: Grid, read_at: ReadAt | None) -> GridFacts:
     }
 
 
-def _add_cautions(result: SceneDetection, grid: Grid) -> None:
+def _add_cautions(result: SceneDetection, grid: Grid, white: WhiteGround | None) -> None:
+    """Add to each outline why it is advice, and to the result how much of the scene is white."""
     polygons = result["polygons"]
+    day = result["acquired_at"][:10]
     doubtful, cloudy = (
         join_windows(windows, grid, grid) for windows in (list_doubtful(result["borders"]), result["cloudy"])
     )
     outlines: Any = [None] * len(polygons)
-    if doubtful is not None or cloudy is not None:
+    if doubtful is not None or cloudy is not None or white is not None:
         drawn = shapes_of([one["geometry"] for one in polygons])
         outlines = to_pixels(drawn, grid) if grid.placed else drawn
     reasons = doubt_outlines(outlines, result["doubts"], [(BORDER, doubtful)], cloudy)
+    lying: list[int] = []
+    if white is not None and polygons:
+        lying = np.flatnonzero(white.lies_at(outlines)).tolist()
+    for place in lying:
+        reasons[place].append(describe_white(day))
+    result["warnings"] += describe_white_ground(white, day, len(lying))
     for polygon, why in zip(polygons, reasons, strict=True):
         polygon["caution"] = join_explanations(why) if why else None
 

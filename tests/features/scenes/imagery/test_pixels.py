@@ -255,7 +255,8 @@ def test_it_is_read_at_the_pixels_of_a_training_and_marked(tmp_path, capsys, pix
     assert "resampled to" not in said
     answer = detect({"scene_path": str(path), "out_dir": str(out), "threshold": 0.3})  # what was kept
     assert (answer["resample_to_m"], answer["named"], answer["doubts"]) == (10.0, False, [line])
-    assert [one["caution"] for one in answer["polygons"]] == [line] * len(answer["polygons"])
+    # the scene is a mosaic of patches that were stretched one by one, so that some of them are white
+    assert all(one["caution"].startswith(line) for one in answer["polygons"])
     assert answer["polygons"]
     # whoever names weights and pixels has asked for it: that is no doubt
     asked = {"weights": "landslide4sense-standard", "resample_to_m": 10.0, "threshold": 0.3}
