@@ -105,6 +105,10 @@ def test_forecasts_behind_the_failure_window_of_the_movement_page_are_withheld(d
         )
         update = MovementRow(series_id, now, now, "progressive", "none", **figures, reasons="drawn", state={})
         add_update(c, update, [window])
+        # a window that follows from a forecast withholds no forecast
+        calm_id = find_series_id(c, "jobs", "G0", "displacement")
+        by_forecast = replace(window, series_id=calm_id, method="forecast")
+        add_update(c, replace(update, series_id=calm_id), [by_forecast])
     run.run(database, config, site, now)
     with database.read() as c:
         shown = {(r["station"], r["horizon_s"]): r["reason"] for r in load_view(c, "latest_forecast", shown=True)}

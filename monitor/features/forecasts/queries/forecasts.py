@@ -25,10 +25,11 @@ _MOVEMENT: Final = table(
 )
 _FAILURE_WINDOW: Final = table(
     "failure_windows",
-    *(column(name, Text) for name in ("site", "station")),
+    *(column(name, Text) for name in ("site", "station", "method")),
     *(column(name, Instant) for name in ("issued_at", "window_to", "withdrawn_at")),
     column("trusted", Boolean),
 )
+BY_FORECAST: Final = "forecast"  # method of a window that follows from the quantiles of a forecast
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,14 +217,16 @@ def _is_failing(connection: Connection, series_id: int, at: datetime) -> bool:
 def load_window_ends(c: Connection, site: str, now: datetime) -> dict[str, datetime | None]:
     """Return the late edge of the failure window at each station, None if no window of the station is trusted.
 
-    A window counts from its issue until its late edge, unless it is withdrawn. A station without a window is absent.
-    Of several trusted windows of a station, the earliest late edge counts, because the slope fails as a whole.
+    A window counts from its issue until its late edge, unless it is withdrawn. A station without a window is absent. A
+    window that follows from a forecast does not count, because it would withhold the next forecast. Of several trusted
+    windows of a station, the earliest late edge counts, because the slope fails as a whole.
     """
     if not has_view(_FAILURE_WINDOW.name):
         return {}
     w = _FAILURE_WINDOW.c
     query = select(w.station, w.window_to, w.trusted).where(
         w.site == site,
+        w.method != BY_FORECAST,
         w.issued_at <= now,
         w.window_to > now,
         or_(w.withdrawn_at.is_(None), w.withdrawn_at > now),
