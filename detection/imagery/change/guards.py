@@ -26,7 +26,7 @@ from detection.imagery.scene.registration import (
     median_ratios,
 )
 from detection.imagery.scene.scene import Scene, read_scene
-from detection.imagery.scene.white import COLOURS, PIXELS_M, holds_at, measure_light
+from detection.imagery.scene.white import COLOURS, PIXELS_M, find_white, holds_at, measure_light
 from detection.imagery.scene.white_ground import WhiteGround
 from detection.reasons import Explanation, Reason
 
@@ -234,6 +234,7 @@ def find_white_ground(image: Image, day: str) -> tuple[WhiteGround | None, list[
             return None, []
         grid = image.grid
         pixel_m2 = ground_m2(grid, grid.width / 2, grid.height / 2)
-        return WhiteGround(image.read_colours, (values, valid), grid, light, pixel_m2), []
+        share = float(find_white(values, valid, light).mean())
+        return WhiteGround(image.read_colours, share, grid, light, pixel_m2), []
     except ImageryError:
         return None, []

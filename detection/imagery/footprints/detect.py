@@ -190,7 +190,7 @@ def _detect(scene: Scene, options: DetectionOptions, progress: Progress, attempt
             *cautions,
         ]
         result["doubts"] = [*doubts, *describe_coarser(result["resample_to_m"], result["coarser_than_m"])]
-        white = None if isinstance(model, IndexModel) else open_white_ground(opened.reader)
+        white = None if isinstance(model, IndexModel) else open_white_ground(opened.reader, result["valid_share"])
         _add_cautions(result, grid, white)
         _write(result, scene, opened, steps, work, options, partial(progress, FILES))
     log.info("%s: %d footprints", scene.path, len(footprints))

@@ -26,29 +26,28 @@ REPORTED_SHARE: Final = 0.05
 
 
 class WhiteGround:
-    """The white ground of one image."""
+    """The white ground of one image: its area, and its share of all pixels of the image."""
 
     def __init__(
         self,
         read: Callable[[int, int, int, int], Colours],
-        sample: Colours,
+        share: float,
         grid: Grid,
         light: SceneBrightness,
         pixel_m2: float,
     ) -> None:
-        """Measure how much of an image is white.
+        """Take what is known of an image.
 
         Args:
             read: from column, row, width and height of a window to its colours.
-            sample: colours of pixels that stand for the image.
+            share: share of the pixels of the grid that are white; pixels without a value are not white.
             grid: of the image.
             light: of the image.
             pixel_m2: area of a pixel.
         """
         self._read_colours, self._grid, self._light = read, grid, light
-        values, valid = sample
-        self.share = float(find_white(values, valid, light).mean())
-        self.area_m2 = self.share * grid.width * grid.height * pixel_m2
+        self.share = share
+        self.area_m2 = share * grid.width * grid.height * pixel_m2
 
     def lies_at(self, outlines: NDArray[Any]) -> NDArray[np.bool_]:
         """Return which outlines, in pixels of the grid, lie on or beside white ground."""
@@ -70,10 +69,14 @@ class WhiteGround:
         return find_white(*self._read_colours(column, row, width, height), self._light)
 
 
-def open_white_ground(reader: BandReader) -> WhiteGround | None:
-    """Return the white ground of a scene; None without its colours, or if its pixels have no known or another size.
+def open_white_ground(reader: BandReader, valid_share: float) -> WhiteGround | None:
+    """Return the white ground of a scene; None without red, green and blue, or if its pixels have another size.
 
     The rules for what is white were measured on pixels of the sizes `white.PIXELS_M`.
+
+    Args:
+        reader: the scene.
+        valid_share: share of its pixels that are valid.
     """
     pixel_m = find_pixel_m(reader.grid)
     if pixel_m is None or not holds_at(pixel_m) or not set(COLOURS) <= set(reader.names):
@@ -84,11 +87,12 @@ def open_white_ground(reader: BandReader) -> WhiteGround | None:
         values, valid = reader.read(column, row, width, height)
         return values[places], valid
 
-    sample = sample_pixels(reader)[places][:, None]
-    light = measure_light(sample[:, 0])
+    sample = sample_pixels(reader)[places]
+    light = measure_light(sample)
     if light is None:
         return None
-    return WhiteGround(read, (sample, np.ones(sample.shape[1:], bool)), reader.grid, light, pixel_m**2)
+    share = float(find_white(sample, np.ones(sample.shape[1], bool), light).mean())
+    return WhiteGround(read, share * valid_share, reader.grid, light, pixel_m**2)
 
 
 def describe_white(day: str) -> Reason:
