@@ -203,7 +203,7 @@ class Combination:
         self._last_models = np.stack(models)
         newest_mm = self._polynomials.newest_mm[: len(self.stations)]
         self._last_margins = self._intervals.issue(row, self._last_models, newest_mm, self._last_stretch)
-        # The miss rate learns from the margins without the failure window, so that it does not shrink them for later.
+        # Intervals learn from the margins without the failure window. Its width would make later intervals too narrow.
         if failure_fans is not None:
             self._last_margins[:, 0] = widen_to(failure_fans, self._last_models[0], self._last_margins[:, 0])
         self.rows = row + 1

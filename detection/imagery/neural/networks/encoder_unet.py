@@ -64,7 +64,7 @@ class EncoderUnet(SegmentationNetwork):
         self.head = nn.Conv2d(channels, classes, 1)
         self.apply(initialise)
         for module in self.encoder.modules():
-            if isinstance(module, SqueezeExcite):  # a gate begins where its slope is
+            if isinstance(module, SqueezeExcite):  # a gate that begins saturated would not learn
                 nn.init.normal_(module.conv_expand.weight, std=1e-3)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:

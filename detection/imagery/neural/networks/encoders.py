@@ -6,8 +6,9 @@ public file is read by name (`encoder_file`). The classification heads of these 
 Each encoder gives five maps, from 1/2 to 1/32 of the size of the image.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import ClassVar, Final
 
 import torch
@@ -16,7 +17,7 @@ from torch.nn import functional
 
 from detection.imagery.neural.networks.blocks import ThinnedConv, scale_width
 
-# Batch normalisation of the published EfficientNet-lite weights, which come from TensorFlow.
+# Epsilon of batch normalisation in the published EfficientNet-lite weights, which come from TensorFlow.
 LITE_EPSILON: Final = 1e-3
 CHANNEL_MULTIPLE: Final = 8
 SQUEEZED_SHARE: Final = 0.25  # channels of a squeeze, of those of its block
@@ -181,7 +182,7 @@ _MOBILE_LARGE: Final = (
     (_Layout(InvertedResidual, 5, 2, 6, 160, 3, nn.Hardswish, squeezes=True),),
     (_Layout(PlainConvolution, 1, 1, 1, 960, 1, nn.Hardswish),),
 )
-# Stages of `blocks` that end at each map after the first one, which is that of the stem.
+# Stages of `blocks` between one map and the next. The first map is that of the stem.
 _STAGES_BY_LEVEL: Final = ((0, 1), (2,), (3, 4), (5, 6))
 
 
@@ -254,7 +255,7 @@ class MobileEncoder(Encoder):
         """See `Encoder.list_levels`."""
         stem = nn.Sequential(self.conv_stem, self.bn1, self.act1)
         stages = list(self.blocks.children())
-        return [[stem], *([*_join(stages[number] for number in level)] for level in _STAGES_BY_LEVEL)]
+        return [[stem], *([*chain.from_iterable(stages[n].children() for n in level)] for level in _STAGES_BY_LEVEL)]
 
 
 class BasicBlock(EncoderBlock):
@@ -322,8 +323,3 @@ ENCODERS: Final[dict[str, Callable[[int, float], Encoder]]] = {
     "resnet18": lambda bands, width: ResNetEncoder(bands, width, (2, 2, 2, 2)),
     "resnet34": lambda bands, width: ResNetEncoder(bands, width, (3, 4, 6, 3)),
 }
-
-
-def _join(stages: Iterator[nn.Module]) -> Iterator[nn.Module]:
-    for stage in stages:
-        yield from stage.children()

@@ -21,7 +21,7 @@ _SQUEEZES: Final = {"fc1": "se.conv_reduce", "fc2": "se.conv_expand"}
 
 
 def name_as_timm(keys: list[str]) -> Mapping[str, str]:
-    """Return the name in `encoders` of each weight of a file, by its name there.
+    """Return for each weight of a file, by its name there, the name that `encoders` gives it.
 
     Files of `timm`, and ResNets of `torchvision`, have these names already. Others are known by their first
     convolution: `_conv_stem` of the published EfficientNet-lite, `features.0.0` of MobileNetV3 in `torchvision`.

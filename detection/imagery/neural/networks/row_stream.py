@@ -22,7 +22,7 @@ class RowLayer(Protocol):
 
 
 class _Window:
-    """What slides over a map: it is given the rows that it needs, and the others wait.
+    """The rows of a map that a convolution or a pool still needs, until its next rows can be computed.
 
     Args:
         kernel: rows that one row of the result depends on.
