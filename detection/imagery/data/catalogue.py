@@ -5,10 +5,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TypedDict
 
-from detection.imagery.data.patches import Patches, hold_arrays
+from detection.imagery.data.empty_ground import EmptyGround, check_empty_ground, read_empty_ground
+from detection.imagery.data.patches import Patches, hold_arrays, join_patches
 from detection.imagery.errors import TrainingRecipeError
 
-COMMON = ("source", "folder", "size_px", "test_part", "kind")
+COMMON = ("source", "folder", "size_px", "test_part", "kind", "empty_ground")
 
 
 class DataTable(TypedDict, total=False):
@@ -24,6 +25,7 @@ class DataTable(TypedDict, total=False):
     pixel_size_m: float
     landslide: int
     kind: str  # what the masks mark, in place of `landslide`; of a `crack` the width is the area over the length
+    empty_ground: list[EmptyGround]  # scenes without landslides that are added to the training
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,7 @@ def check_data(data: DataTable, where: str) -> LabelledDataSet:
     known = {*COMMON, *SOURCES[name].options}
     if unknown := sorted(set(data) - known):
         raise TrainingRecipeError(f"{where}: unknown key data.{unknown[0]}; expected: {', '.join(sorted(known))}")
+    check_empty_ground(data.get("empty_ground", []), where)
     return SOURCES[name]
 
 
@@ -158,3 +161,38 @@ def open_data(data: DataTable, bands: tuple[str, ...], seed: int, below: Path | 
     parts = "train", str(data.get("test_part", "validation"))
     train, test = (source.read(folder, part, data).choose(bands) for part in parts)
     return train, test
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyGroundPatches:
+    """The scenes without landslides of a recipe, as patches."""
+
+    train: Patches | None  # the tiles for training, of all scenes; None without such scenes
+    repeats: tuple[int, ...]  # how often each tile of `train` is shown in one epoch
+    evaluation: dict[str, Patches]  # the other tiles, by the name of the scene
+
+
+def open_empty_ground(data: DataTable, bands: tuple[str, ...], tile_px: int, below: Path | None) -> EmptyGroundPatches:
+    """Return the tiles of the scenes without landslides that a recipe names.
+
+    Args:
+        data: the table `[data]` of a recipe.
+        bands: names of the bands of the recipe, in the order of the files.
+        tile_px: side of the training patches.
+        below: the data folder.
+
+    Raises:
+        TrainingRecipeError: a file is absent.
+        DataError: a file is no raster, or its bands are not those of the recipe.
+    """
+    train: Patches | None = None
+    repeats: list[int] = []
+    evaluation: dict[str, Patches] = {}
+    is_rendered = data["source"] == "landslide4sense-rgb"
+    for entry in data.get("empty_ground", []):
+        tiles, evaluation[entry["name"]] = read_empty_ground(
+            entry, bands, tile_px, below or Path(), is_rendered=is_rendered
+        )
+        repeats += [int(entry.get("repeat", 1))] * len(tiles)
+        train = tiles if train is None else join_patches(train, tiles)
+    return EmptyGroundPatches(train, tuple(repeats), evaluation)

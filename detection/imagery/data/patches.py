@@ -160,6 +160,29 @@ def hold_arrays(
     )
 
 
+def join_patches(first: Patches, second: Patches) -> Patches:
+    """Return the patches of two sets with the same bands, those of the first before those of the second.
+
+    The pixel size and the months are those of the first.
+
+    Raises:
+        DataError: the sets have different bands.
+
+    >>> zeros = np.zeros((1, 3, 4, 4), np.float32), np.zeros((1, 4, 4), np.uint8)
+    >>> join_patches(hold_arrays(*zeros, names=("a",)), hold_arrays(*zeros, names=("b",))).names
+    ('a', 'b')
+    """
+    if first.bands != second.bands:
+        raise DataError(f"bands {', '.join(second.bands)} beside {', '.join(first.bands)}")
+
+    def load(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        if position < len(first):
+            return first.load(position)
+        return second.load(position - len(first))
+
+    return replace(first, names=first.names + second.names, load=load)
+
+
 def as_values(image: NDArray[Any]) -> NDArray[np.float32]:
     """Bring an image to float32; uint8 means value / 255."""
     values = image.astype(np.float32)

@@ -54,7 +54,8 @@ def make_card(
     Args:
         facts: entries of the card that follow from the data and the run: `domain`, `pixel_size_m`, `recipe_file`,
             `begun_from`, `train_patches`, `train_sha256`, `test_patches`, `test` (scores), `tile_px`, `resize_px`,
-            `doubts` about the run, and `steadiness` unless the network is a classifier.
+            `doubts` about the run, and unless the network is a classifier
+            `steadiness`, `empty_ground` and `logistic` (`run`).
     """
     source = SOURCES[recipe.data["source"]]
     held_score = "held_specificity" if settings.network in CLASSIFIERS else "held_f1"
@@ -70,6 +71,10 @@ def make_card(
         held_score: None if trained.held_f1 is None else round(trained.held_f1, 4),
         "chosen_on": chosen_on,
     }
+    if facts.get("logistic"):
+        metrics["logistic"] = facts["logistic"]
+    if facts.get("empty_ground"):
+        metrics["empty_ground"] = {name: _round(shares) for name, shares in facts["empty_ground"].items()}
     return {
         "name": recipe.name,
         "network": {"name": settings.network, "classes": 2, "width": settings.width, "options": dict(settings.options)},
@@ -143,6 +148,20 @@ def render_card(card: ModelCard) -> str:
         training_line,
         f"- {card['metrics']['test_patches']} test patches: {', '.join(shown)}{caution}.",
     ]
+    if logistic := card["metrics"].get("logistic"):
+        difference = logistic["less_logistic"]
+        if difference["interval"]:
+            low, high = difference["interval"]
+            lines.append(
+                f"- Logistic regression that learnt from the same patches: F1 {logistic['f1']}; the network less it "
+                f"{difference['difference']:+.3f} ({low:+.3f} to {high:+.3f}, 95 %)."
+            )
+    if empty_ground := card["metrics"].get("empty_ground"):
+        shares = [
+            f"{name} {ground['marked_share']:.2%} of {ground['pixels']:,} pixels"
+            for name, ground in empty_ground.items()
+        ]
+        lines.append(f"- Marked on ground without landslides, in tiles that were not trained on: {', '.join(shares)}.")
     if calibration and calibration["ece_before"]:
         lines.append(
             f"- Probabilities: temperature {calibration['temperature']}; expected calibration error of the held part "

@@ -1,23 +1,29 @@
 """Train a scene network by a recipe, and write its weights with their card."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 
-from detection.imagery.data.catalogue import SOURCES, find_pixel_size, open_data
-from detection.imagery.data.splits import ALL
+from detection.imagery.data.catalogue import SOURCES, find_pixel_size, open_data, open_empty_ground
+from detection.imagery.data.metrics import Confusion, score
+from detection.imagery.data.patches import IGNORED, Patches, join_patches
+from detection.imagery.data.splits import ALL, Parts, split
 from detection.imagery.errors import DataError, TrainingRecipeError
 from detection.imagery.neural.checkpoint import SegmentationModel, load_model, save_model
 from detection.imagery.neural.encoder_file import open_encoder
 from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings, Normalisation
-from detection.imagery.neural.training import evaluate, map_by, train_patches
+from detection.imagery.neural.training import TrainedNetwork, map_by, train_patches
 from detection.imagery.neural.triage_training import evaluate_triage, train_triage
 from detection.imagery.registry import CLASSIFIERS, find_doubts
 from detection.imagery.training.domain import describe
 from detection.imagery.training.network_input import choose_stretch, read_normalisation
+from detection.imagery.training.scoring import ScoringResult, compare, score_maps
 from detection.imagery.training.seen import write_seen
+from detection.imagery.training.simple_maps import fit_logistic, score_simple
 from detection.imagery.training.steadiness import measure_steadiness
 from detection.imagery.weights_file import ModelCard, weights_path
 from slopeward_lab.recipes.model_card import make_card, render_card
@@ -53,7 +59,10 @@ def run_recipe(
     """
     start = _open_start(recipe)
     settings = start.settings
-    native, test = open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
+    labelled, test = open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
+    tile_px = labelled.read(0).mask.shape[0]
+    empty_ground = open_empty_ground(recipe.data, recipe.bands, tile_px, data_folder)
+    native = labelled if empty_ground.train is None else join_patches(labelled, empty_ground.train)
     resize_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
     raw = (native.resize(int(resize_px)) if resize_px else native).remember()
     if not any((patch.mask == 1).any() for patch in raw):
@@ -75,8 +84,9 @@ def run_recipe(
         "tile_px": raw.read(0).mask.shape[0],
         "resize_px": resize_px,
         "pixel_size_m": pixel_size_m,
+        # scenes without landslides are left out: a scene like them is ground on which no landslide was learnt
         "domain": describe(
-            raw,
+            raw.take(range(len(labelled))),
             pixel_size_m,
             SOURCES[recipe.data["source"]].undated,
             reflectance=recipe.radiometry.get("stretch") == "reflectance",
@@ -91,6 +101,7 @@ def run_recipe(
         trained = train_triage(train, settings, hooks)
         facts["test"] = evaluate_triage(trained, stretch(test), facts["tile_px"])
     else:
+        parts = _split(train, settings, empty_ground.repeats)
         trained = train_patches(
             train,
             settings,
@@ -98,8 +109,16 @@ def run_recipe(
             network=start.network,
             normalisation=start.normalisation,
             native=(raw, stretch),
+            parts=parts,
         )
-        facts["test"] = evaluate(trained, test, resize_px, stretch)
+        scored = score_maps(map_by(trained, test, resize_px, stretch), trained.threshold, objects=False)
+        facts["test"] = score(Confusion(*(int(pixels) for pixels in scored.confusions.sum(axis=0))))
+        if len(trained.held) and len(recipe.bands) > 1:
+            facts["logistic"] = _compare_with_logistic(scored, raw, test, parts)
+        facts["empty_ground"] = {
+            name: _measure_empty_ground(trained, tiles, resize_px, stretch)
+            for name, tiles in empty_ground.evaluation.items()
+        }
         facts["steadiness"] = measure_steadiness(
             lambda patches: map_by(trained, patches, resize_px, stretch),
             native.take([native.names.index(name) for name in trained.held]),
@@ -113,6 +132,46 @@ def run_recipe(
     out.with_suffix(".md").write_text(render_card(card), encoding="utf-8")
     place.unlink(missing_ok=True)
     return card
+
+
+def _split(patches: Patches, settings: ImageryTrainingSettings, repeats: tuple[int, ...]) -> Parts:
+    """Return the positions that are fitted and held; tiles without landslides are fitted as often as they repeat.
+
+    Args:
+        repeats: of the last patches, which are the tiles without landslides.
+    """
+    fit, held = split(patches, settings.split, settings.held_share, settings.seed)
+    counts = np.ones(len(patches), np.int64)
+    counts[len(patches) - len(repeats) :] = repeats
+    return np.repeat(fit, counts[fit]), held
+
+
+def _compare_with_logistic(scored: ScoringResult, raw: Patches, test: Patches, parts: Parts) -> dict[str, Any]:
+    """Return F1 of logistic regression that learnt from the same patches, and how far the network is above it.
+
+    Args:
+        scored: the network on `test`.
+        raw: patches for training, at the size of the training.
+        test: patches at their native size.
+        parts: positions of `raw` that are fitted and held.
+    """
+    logistic = score_simple(fit_logistic(raw, *parts), test, objects=False)
+    return {
+        "f1": round(logistic.report["f1"] or 0.0, 4),
+        "less_logistic": compare(scored.confusions, logistic.confusions),
+    }
+
+
+def _measure_empty_ground(
+    trained: TrainedNetwork, tiles: Patches, resize_px: int | None, stretch: Callable[[Patches], Patches]
+) -> dict[str, float | int]:
+    """Return how much a network marks of tiles without landslides, at its own threshold."""
+    marked_px = valid_px = 0
+    for _, probabilities, mask in map_by(trained, tiles, resize_px, stretch):
+        valid = mask != IGNORED
+        valid_px += int(valid.sum())
+        marked_px += int((valid & (probabilities >= trained.threshold)).sum())
+    return {"tiles": len(tiles), "pixels": valid_px, "marked_share": marked_px / max(valid_px, 1)}
 
 
 def _open_start(recipe: TrainingRecipe) -> _StartingPoint:

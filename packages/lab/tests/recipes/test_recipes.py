@@ -5,6 +5,7 @@ import json
 import os
 import signal
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -12,6 +13,8 @@ from safetensors.torch import save_file
 from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.learner import Hooks
+from detection.imagery.raster.grid import grid_around
+from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.registry import CLASSIFIERS, build, list_segmenters
 from detection.imagery.weights_file import list_shipped
 from monitor.cli.main import run_verb
@@ -67,6 +70,28 @@ def test_a_recipe_that_begins_with_a_file_of_weights_ends_with_a_card_that_names
     assert run_verb(["scenes", "train", "--recipe", str(recipe), "--encoder", str(encoder), "--out", str(out)]) == 0
     assert "100% of the encoder of unet begins from it" in capsys.readouterr().err
     assert json.loads(out.with_suffix(".json").read_text())["begun_from"]["weights"] == str(encoder)
+
+
+def test_card_reports_ground_without_landslides_and_logistic_regression(tmp_path):
+    scene = np.random.default_rng(0).uniform(0.05, 0.3, (3, 96, 96)).astype(np.float32)
+    grid = grid_around(8.9, 46.2, 96, 10.0)
+    write_geotiff(tmp_path / "city.tif", scene, grid)
+    path = tmp_path / "tiny.toml"
+    path.write_text(
+        RECIPE.replace("[radiometry]", '[[data.empty_ground]]\nname = "city"\nfiles = ["city.tif"]\n[radiometry]')
+    )
+    card = run_recipe(read_recipe(path), tmp_path / "mine.safetensors", tmp_path)
+    assert card["data"]["train_patches"] == 24 + 2
+    ground = card["metrics"]["empty_ground"]["city"]
+    assert (ground["tiles"], ground["pixels"]) == (2, 2 * 48 * 48)
+    assert 0 <= ground["marked_share"] <= 1
+    logistic = card["metrics"]["logistic"]
+    assert logistic["less_logistic"]["difference"] == pytest.approx(
+        card["metrics"]["test"]["f1"] - logistic["f1"], abs=1e-3
+    )
+    page = (tmp_path / "mine.md").read_text()
+    assert "Marked on ground without landslides, in tiles that were not trained on: city " in page
+    assert f"Logistic regression that learnt from the same patches: F1 {logistic['f1']}" in page
 
 
 def test_an_unfinished_run_of_something_else_is_neither_taken_up_nor_given_up_unasked(tmp_path, monkeypatch, capsys):
