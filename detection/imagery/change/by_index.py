@@ -1,6 +1,9 @@
-"""Ground that became redder, and so barer, between two dates: without a network or beside one; advice, never a vote."""
+"""Compare a date with an earlier one by an index of red and green: ground that became redder became barer.
 
-from collections.abc import Iterable, Sequence
+The comparison needs no network, so it also serves dates that no network reads. It is advice, never a vote.
+"""
+
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,25 +14,21 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from detection.imagery.change.compare import OUTLINES, write_outlines
-from detection.imagery.change.dates import DATES_MOST
-from detection.imagery.change.guards import (
-    REGISTERED_PX,
-    Block,
-    Image,
-    can_register,
-    describe_registration,
+from detection.imagery.change.alignment import align, describe_correction
+from detection.imagery.change.cautions import (
+    add_white_cautions,
     find_season,
     find_white_ground,
-    lay_together,
-    list_before,
-    list_distortion,
-    make_date_comparison,
-    move_grid,
+    list_alignment_cautions,
+    list_pixels,
 )
+from detection.imagery.change.comparison import ClassifiedBlock, Comparison, PixelClass
+from detection.imagery.change.dates import DATES_MOST, list_before
+from detection.imagery.change.images import Block, DateImage, open_scene
+from detection.imagery.change.outputs import OUTLINES_FILE, write_outlines
 from detection.imagery.change.records import (
     ChangedAreas,
-    Comparison,
+    ComparisonResult,
     FootprintChange,
     KnownOutline,
     StoredDate,
@@ -39,48 +38,108 @@ from detection.imagery.change.records import (
 )
 from detection.imagery.errors import BandMissingError, ImageryError, hide_folder
 from detection.imagery.footprints.index_map import MODEL, measure_index
-from detection.imagery.footprints.polygons import STEPS, OutlineRule, find_footprints
+from detection.imagery.footprints.polygons import STEPS, OutlineRule
 from detection.imagery.footprints.records import INDEX
 from detection.imagery.raster.components import NODATA
-from detection.imagery.raster.overlay import Layer, shapes_of, strips, to_pixels
-from detection.imagery.raster.raster import ByteRaster, read_grid
-from detection.imagery.scene.registration import ImageShift
-from detection.imagery.scene.white_ground import describe_white, describe_white_ground
+from detection.imagery.raster.overlay import Layer, shapes_of, to_pixels
+from detection.imagery.raster.raster import read_grid
+from detection.imagery.scene.white_ground import describe_white_ground
 from detection.reasons import Describe, Explanation, Reason, explain_error, join_explanations
 
-# Change of the index beyond the change of the whole scene: at least so much, and so many of its robust deviations.
+# The limit of detection: the index must change beyond the change of the whole scene by this much, and by this many
+# robust standard deviations.
 LEAST_CHANGE: Final = 0.06
 DEVIATIONS: Final = 3.0
-# From green to bare ground the index rises by .1 (Hokkaido, through haze) to .4 (drawn, without): a limit beyond this
-# is out of reach, and finds nothing whatever lies there. No ground gets redder than so much beyond the usual ground of
-# its image, or than the reddest of it.
+# From green to bare ground the index rises by 0.1 (Hokkaido, through haze) to 0.4 (drawn, without haze). A limit of
+# detection beyond this finds nothing on any ground, and no ground is redder than this beyond the median of its image,
+# or than its reddest pixels.
 RISE_MOST: Final = 0.4
 REDDEST_SHARE: Final = 0.001
+# Strength of a change at the limit of detection.
 THRESHOLD: Final = 0.5
-INDEX_OUTLINES: Final = "change-index.geojson"
-RED_GREEN: Final = "B4", "B3"
+INDEX_OUTLINES_FILE: Final = "change-index.geojson"
+RED: Final = "B4"
+GREEN: Final = "B3"
 
 
-@dataclass(frozen=True, slots=True)
-class IndexLimits:
-    """How the index of a scene moved as a whole, from which change on a pixel counts, and how red ground can be."""
+class IndexMeasure:
+    """Index of red and green: (red - green) / (red + green), where it rose beyond the rise of the whole scene.
 
-    median: float
-    bound: float
-    reddest: float
+    Ground that is so red already that it could not rise by the limit of detection is out of reach.
+
+    Args:
+        newer: image of the newer date.
+        older: image of the older date.
+        stored: stored probabilities of both dates; what they set aside as cloud or nodata is not compared.
+        kind: name of the layer.
+
+    Raises:
+        BandMissingError: an image has no red or no green.
+        ImageryError: an image cannot be read, or no ground could become so much barer that it counts.
+        KeyError: the images show no ground in common.
+    """
+
+    name = "index of red and green"
+    unit = "1"
+    is_graded = True
+
+    def __init__(self, newer: DateImage, older: DateImage, stored: tuple[Layer, Layer], kind: str) -> None:
+        self._newer = newer
+        self._older = older
+        self._stored = stored
+        self.layers = (kind,)
+        newer_index, newer_valid = _measure_index(newer.sample(RED), newer.sample(GREEN))
+        older_index, older_valid = _measure_index(older.sample(RED), older.sample(GREEN))
+        valid = newer_valid & older_valid
+        rise = (newer_index - older_index)[valid]
+        if not rise.size:
+            raise KeyError("no ground in common")
+        self._median_rise = float(np.median(rise))
+        deviation = 1.4826 * float(np.median(np.abs(rise - self._median_rise)))
+        self.limit = max(LEAST_CHANGE, DEVIATIONS * deviation)
+        if self.limit > RISE_MOST:
+            raise ImageryError(Reason("change.out_of_reach", {"limit": self.limit, "most": RISE_MOST}))
+        usual, reddest = np.quantile(newer_index[valid], [0.5, 1 - REDDEST_SHARE])
+        self._reddest = float(max(usual + RISE_MOST, reddest))
+
+    def classify(self, column: int, row: int, width: int, height: int) -> ClassifiedBlock:
+        """Classify a window; see `Measure`."""
+        box = column, row, width, height
+        newer_index, newer_valid = _measure_index(self._newer.read(RED, *box), self._newer.read(GREEN, *box))
+        older_index, older_valid = _measure_index(self._older.read(RED, *box), self._older.read(GREEN, *box))
+        valid = newer_valid & older_valid
+        for layer in self._stored:
+            valid &= layer.read(*box)[1]
+        rise = newer_index - older_index - self._median_rise
+        steps = np.rint(np.clip(THRESHOLD * rise / self.limit, 0, 1) * STEPS)
+        strength = np.where(valid, steps, NODATA).astype(np.uint8)
+        can_rise = older_index + self._median_rise + self.limit <= self._reddest
+        classes = np.full(rise.shape, PixelClass.UNCHANGED, np.uint8)
+        classes[~can_rise] = PixelClass.OUT_OF_REACH
+        classes[rise >= self.limit] = PixelClass.GAINED
+        classes[~valid] = PixelClass.NODATA
+        return ClassifiedBlock(classes[None], strength)
+
+
+def _measure_index(red: Block, green: Block) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the index and where it exists: with positive values it lies between -1 and 1."""
+    red_values, red_valid = red
+    green_values, green_valid = green
+    values = np.stack([red_values, green_values])
+    return measure_index(values), red_valid & green_valid & (values > 0).all(axis=0)
 
 
 @dataclass(frozen=True, slots=True)
 class IndexComparison:
-    """Change by the index on a date that a network read, and what only one of the two found."""
+    """Change by the index on a date that a network read, beside the change by the network."""
 
     date: StoredDate  # the date with the outlines of the index
-    found: Comparison  # what became of them
+    found: ComparisonResult  # changes of these outlines
     shared: frozenset[str]  # polygon_ids of those that meet a new or grown outline of the network
-    alone: frozenset[str]  # polygon_ids of the new or grown outlines of the network that meet none of the index
+    alone: frozenset[str]  # polygon_ids of new or grown outlines of the network that meet none of the index
 
     def sum_up(self) -> Reason | None:
-        """What the index found, in one line beside what the network found; None where it compared nothing."""
+        """Return a line on the outlines of the index; None if nothing was compared."""
         if self.found.limit is None:
             return None
         outlines = self.date.outlines
@@ -89,42 +148,54 @@ class IndexComparison:
             {
                 "day": self.found.compared[0].acquired_at.date().isoformat(),
                 "outlines": len(outlines),
-                "area": sum(one.area_m2 for one in outlines),
+                "area": sum(outline.area_m2 for outline in outlines),
                 "alone": len(outlines) - len(self.shared),
             },
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it as plain data; reasons stay as they are."""
-        outlines = [
+        """Return the comparison as plain data; reasons stay as they are."""
+        footprints = [
             {
-                **outline_to_json(one),
-                **record_to_json(self.found.changes[one.polygon_id]),
-                "also_by_network": one.polygon_id in self.shared,
+                **outline_to_json(outline),
+                **record_to_json(self.found.changes[outline.polygon_id]),
+                "also_by_network": outline.polygon_id in self.shared,
             }
-            for one in self.date.outlines
+            for outline in self.date.outlines
         ]
-        return {"model": INDEX, "footprints": outlines, "network_alone": sorted(self.alone), **self.found.to_json()}
+        return {"model": INDEX, "footprints": footprints, "network_alone": sorted(self.alone), **self.found.to_json()}
 
 
 def add_index_comparison(
     newer: StoredDate,
-    by_network: Comparison,
+    by_network: ComparisonResult,
     earlier: Iterable[StoredDate],
     out_dir: Path | None = None,
     *,
     describe: Describe = str,
 ) -> IndexComparison:
-    """Say by the index too what ground became bare on a date that a network read, and what only one of them found."""
+    """Compare a date that a network read by the index too, and match the outlines of both.
+
+    Args:
+        newer: the date with the outlines of the network.
+        by_network: the changes of these outlines.
+        earlier: see `compare_by_index`.
+        out_dir: see `compare_by_index`.
+        describe: see `compare_by_index`.
+    """
     date, found = compare_by_index(newer, earlier, out_dir, with_network=True, describe=describe)
-    changed = [one for one in newer.outlines if by_network.changes[one.polygon_id].change in {"new", "grown"}]
-    own, others = (shapes_of([one.geometry for one in some]) for some in (date.outlines, changed))
-    theirs, ours = (set(met.tolist()) for met in shapely.STRtree(own).query(others, "intersects"))
+    changed = [
+        outline for outline in newer.outlines if by_network.changes[outline.polygon_id].change in {"new", "grown"}
+    ]
+    index_shapes = shapes_of([outline.geometry for outline in date.outlines])
+    network_shapes = shapes_of([outline.geometry for outline in changed])
+    network_places, index_places = shapely.STRtree(index_shapes).query(network_shapes, "intersects")
+    met_places = set(network_places.tolist())
     return IndexComparison(
         date,
         found,
-        frozenset(date.outlines[place].polygon_id for place in ours),
-        frozenset(one.polygon_id for place, one in enumerate(changed) if place not in theirs),
+        shared=frozenset(date.outlines[place].polygon_id for place in index_places.tolist()),
+        alone=frozenset(outline.polygon_id for place, outline in enumerate(changed) if place not in met_places),
     )
 
 
@@ -135,170 +206,119 @@ def compare_by_index(
     *,
     with_network: bool = False,
     describe: Describe = str,
-) -> tuple[StoredDate, Comparison]:
-    """Say what ground became bare since the newest earlier date whose image is there, whatever read that date.
+) -> tuple[StoredDate, ComparisonResult]:
+    """Outline ground that became barer since the newest earlier date whose image can be compared.
 
     Args:
-        newer: the date that is compared.
-        earlier: the dates before it, in any order.
-        out_dir: where `change.geojson` is written; None: nowhere.
-        with_network: a network read the newer date too, so the file is `change-index.geojson`.
-        describe: text of the cautions in the file.
+        newer: the date.
+        earlier: other dates, in any order, whatever network read them; only those before it count.
+        out_dir: folder for `change.geojson`. None: nothing is written.
+        with_network: a network read the newer date too; the file is `change-index.geojson`.
+        describe: returns the text of a caution, for the file.
 
-    Returns the date with the outlines of what became bare, and a word on each.
+    Returns:
+        The date with the outlines of ground that became barer, and their changes.
     """
     warnings: list[Explanation] = []
-    grid, file = read_grid(Path(newer.prob)), INDEX_OUTLINES if with_network else OUTLINES
-    with Image(newer, grid) as now:
+    grid = read_grid(Path(newer.prob))
+    with DateImage(newer, grid) as image:
         for older in list_before(newer, earlier)[:DATES_MOST]:
             try:
-                with Image(older, grid) as then:
-                    date, found = _compare(newer, older, now, then, with_network=with_network)
+                date, result = _compare_dates(newer, older, image, with_network=with_network)
             except (ImageryError, KeyError) as error:
-                why = hide_folder(explain_error(error), Path(older.scene_path).parent)
-                warnings.append(Reason("change.not_compared", {"scene": str(older.acquired_at.date()), "text": why}))
-            else:
-                found = replace(found, warnings=(*warnings, *found.warnings))
-                if out_dir is None:
-                    return date, found
-                write_outlines(date, found, out_dir / file, describe)
-                return date, replace(found, outputs={"outlines": str(out_dir / file)})
+                reason = hide_folder(explain_error(error), Path(older.scene_path).parent)
+                warnings.append(Reason("change.not_compared", {"scene": older.day, "text": reason}))
+                continue
+            result = replace(result, warnings=(*warnings, *result.warnings))
+            if out_dir is None:
+                return date, result
+            path = out_dir / (INDEX_OUTLINES_FILE if with_network else OUTLINES_FILE)
+            write_outlines(date, result, path, describe)
+            return date, replace(result, outputs={"outlines": str(path)})
     areas = {newer.classes[0]: ChangedAreas(0.0, 0.0, 0.0, 0.0)}
-    return replace(newer, polygons=()), Comparison({}, (), areas=areas, warnings=tuple(warnings))
+    return replace(newer, polygons=()), ComparisonResult({}, (), areas=areas, warnings=tuple(warnings))
 
 
-def _compare(
-    newer: StoredDate,
-    older: StoredDate,
-    now: Image,
-    then: Image,
-    *,
-    with_network: bool,
-    registered: ImageShift | None = None,
-) -> tuple[StoredDate, Comparison]:
-    day, grid = older.acquired_at.date().isoformat(), now.grid
-    if not all(set(RED_GREEN) <= set(image.scene.bands) for image in (now, then)):
-        raise BandMissingError(Reason("change.no_red_green"))
-    shift, ratios, distortion_px = lay_together(now, then)
-    if registered is None and shift is not None and can_register(shift):
-        with Image(older, move_grid(grid, shift)) as moved:
-            left, *_ = lay_together(now, moved)
-            if left is not None and left.px <= REGISTERED_PX:
-                date, found = _compare(newer, older, now, moved, with_network=with_network, registered=shift)
-                return date, replace(found, warnings=(describe_registration(day, shift), *found.warnings))
-    own_doubts = (Reason("caution.by_index"),) if with_network else newer.doubts
-    cautions: list[Explanation] = [*own_doubts, *find_season(ratios, 0.0, 0.0)]
-    if shift is None:
-        cautions.append("the shift between the images could not be measured")
-    cautions += list_distortion(distortion_px)
-    measured = make_date_comparison(older, shift, ratios, cautions, registered)
-    outlines: tuple[KnownOutline, ...] = ()
-    warnings: list[Explanation] = []
-    joint, limit = 0, None
-    if measured.claimed:
-        step = _measure_step(now, then)
-        limit = round(step.bound, 4)
-        outlines, joint = _find_bare(newer, older, now, then, step)
-    else:
-        assert shift is not None
-        warnings.append(Reason("change.shifted", {"day": day, "shift": shift.px}))
-    words = {
-        one.polygon_id: FootprintChange(
-            change="new",
-            parent_id=None,
-            grown_m2=None,
-            since_at=older.acquired_at,
-            root_id=one.polygon_id,
-            first_seen_at=newer.acquired_at,
-            anchor_scene=newer.scene_hash,
-            caution=join_explanations(cautions),
-        )
-        for one in outlines
-    }
-    drawn = to_pixels(shapes_of([one.geometry for one in outlines]), grid)
-    for date, image in ((newer, now), (older, then)) if measured.claimed else ():
-        seen = date.acquired_at.date().isoformat()
-        white, untold = find_white_ground(image, seen)
-        lying = (
-            []
-            if white is None
-            else [one.polygon_id for one, lies in zip(outlines, white.lies_at(drawn), strict=True) if lies]
-        )
-        words |= {name: words[name].doubted(describe_white(seen)) for name in lying}
-        warnings += untold if with_network else [*untold, *describe_white_ground(white, seen, len(lying))]
-    share = joint / (grid.width * grid.height)
-    areas = ChangedAreas(sum(one.area_m2 for one in outlines), 0.0, 0.0, round(share, 6))
-    comparison = Comparison(words, (), (measured,), {newer.classes[0]: areas}, tuple(warnings), limit=limit)
-    return replace(newer, polygons=outlines), comparison
+def _compare_dates(
+    newer: StoredDate, older: StoredDate, image: DateImage, *, with_network: bool
+) -> tuple[StoredDate, ComparisonResult]:
+    """Compare two dates; see `compare_by_index`.
 
-
-def _find_bare(
-    newer: StoredDate, older: StoredDate, now: Image, then: Image, step: IndexLimits
-) -> tuple[tuple[KnownOutline, ...], int]:
-    """Outlines of what became bare, and how many pixels both dates show that could have been found."""
-    grid = now.grid
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="index-change-")))
-        kept = [
-            stack.enter_context(Layer(Path(date.prob), image.grid, nodata=NODATA))
-            for date, image in ((newer, now), (older, then))
-        ]
-
-        def change(*box: int) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-            pairs = [[image.read(name, *box) for name in RED_GREEN] for image in (now, then)]
-            # what a date set aside as cloud or nodata proves nothing
-            known = np.logical_and.reduce([k.read(*box)[1] for k in kept])
-            one, other, seen = _measure_both(pairs)
-            moved, seen = one - other - step.median, seen & known
-            # what is so red already that it could not rise by the limit was not compared
-            return moved, seen, seen & ((moved >= step.bound) | (other + step.median + step.bound <= step.reddest))
-
-        steps, joint = ByteRaster(folder / "steps.tif", grid), 0
-        with steps.writing() as write:
-            for box in strips(grid):
-                moved, seen, compared = change(*box)
-                joint += int(np.count_nonzero(compared))
-                share = np.clip(THRESHOLD * moved / step.bound, 0, 1)
-                write(np.where(seen, np.rint(share * STEPS), NODATA).astype(np.uint8), box[0], box[1])
-        with steps.reading() as read:
-            found = find_footprints(
-                read,
-                grid,
-                OutlineRule(
-                    THRESHOLD,
-                    newer.minimum_area_m2,
-                    newer.minimum_area_m2,
-                    f"{newer.scene_hash}:{older.scene_hash}:{MODEL.model_hash}",
-                    newer.classes[0],
-                ),
-            )
-            rows = [one.to_json() for one in found if not one.hugs_nodata]
-    return read_outlines(rows), joint
-
-
-def _measure_both(
-    pairs: Sequence[Sequence[Block]],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """The index of the newer and the older image, and where both have one: it lies between -1 and 1 then."""
-    values = [np.stack([band for band, _ in pair]) for pair in pairs]
-    seen = np.logical_and.reduce([valid for pair in pairs for _, valid in pair])
-    one, other = map(measure_index, values)
-    return one, other, seen & (np.concatenate(values) > 0).all(axis=0)
-
-
-def _measure_step(now: Image, then: Image) -> IndexLimits:
-    """The median change of the index over both images, the bound above it, and how red ground can be.
-
-    Raises ImageryError: no ground that becomes bare could reach the bound.
+    Raises:
+        ImageryError: an image cannot be read, or the images differ too much.
+        KeyError: the images have no band or no ground in common.
     """
-    one, other, seen = _measure_both([[image.sample(name) for name in RED_GREEN] for image in (now, then)])
-    moved = (one - other)[seen]
-    if not moved.size:
-        raise KeyError("no ground in common")
-    median = float(np.median(moved))
-    deviation = 1.4826 * float(np.median(np.abs(moved - median)))
-    bound = max(LEAST_CHANGE, DEVIATIONS * deviation)
-    if bound > RISE_MOST:
-        raise ImageryError(Reason("change.out_of_reach", {"limit": bound, "most": RISE_MOST}))
-    usual, reddest = np.quantile(one[seen], [0.5, 1 - REDDEST_SHARE])
-    return IndexLimits(median, bound, float(max(usual + RISE_MOST, reddest)))
+    kind = newer.classes[0]
+    with ExitStack() as stack:
+        # open, check, and bring the images onto each other
+        for scene in (image.scene, open_scene(older)):
+            if not {RED, GREEN} <= set(scene.bands):
+                raise BandMissingError(Reason("change.no_red_green"))
+        alignment = align(image, older, image.grid, stack)
+        older_image = alignment.image
+        assert older_image is not None
+        cautions: list[Explanation] = [Reason("caution.by_index")] if with_network else list(newer.doubts)
+        cautions += list_alignment_cautions(alignment)
+        cautions += list_pixels(image.grid, read_grid(Path(older.prob)), older.day)
+        cautions += find_season(alignment.median_ratios, 0.0, 0.0)
+        record = alignment.to_record(older, tuple(cautions))
+        warnings: list[Explanation] = [*describe_correction(alignment, older.day)]
+        if not alignment.is_close:
+            assert alignment.shift is not None
+            warnings.append(Reason("change.shifted", {"day": older.day, "shift": alignment.shift.px}))
+            areas = {kind: ChangedAreas(0.0, 0.0, 0.0, 0.0)}
+            return replace(newer, polygons=()), ComparisonResult({}, (), (record,), areas, tuple(warnings))
+        # measure, classify and outline
+        newer_stored = stack.enter_context(Layer(Path(newer.prob), image.grid, nodata=NODATA))
+        older_stored = stack.enter_context(Layer(Path(older.prob), older_image.grid, nodata=NODATA))
+        measure = IndexMeasure(image, older_image, (newer_stored, older_stored), kind)
+        outlines, joint_share = _outline_barer_ground(measure, newer, older, image)
+        # add cautions
+        changes = [
+            FootprintChange(
+                change="new",
+                parent_id=None,
+                grown_m2=None,
+                since_at=older.acquired_at,
+                root_id=outline.polygon_id,
+                first_seen_at=newer.acquired_at,
+                anchor_scene=newer.scene_hash,
+                caution=join_explanations(cautions),
+            )
+            for outline in outlines
+        ]
+        shapes = to_pixels(shapes_of([outline.geometry for outline in outlines]), image.grid)
+        for date_image, since in ((image, None), (older_image, older.acquired_at)):
+            white, white_warnings = find_white_ground(date_image)
+            warnings += white_warnings
+            if white is None:
+                continue
+            day = date_image.date.day
+            changes, count = add_white_cautions(changes, shapes, white, day, since)
+            # Beside a network, the comparison by the network reports the white ground.
+            if not with_network:
+                warnings += describe_white_ground(white, day, count)
+    areas = {kind: ChangedAreas(sum(outline.area_m2 for outline in outlines), 0.0, 0.0, joint_share)}
+    by_id = {outline.polygon_id: change for outline, change in zip(outlines, changes, strict=True)}
+    limit = round(measure.limit, 4)
+    result = ComparisonResult(by_id, (), (record,), areas, tuple(warnings), limit=limit)
+    return replace(newer, polygons=outlines), result
+
+
+def _outline_barer_ground(
+    measure: IndexMeasure, newer: StoredDate, older: StoredDate, image: DateImage
+) -> tuple[tuple[KnownOutline, ...], float]:
+    """Return outlines of ground that became barer, and the share of the pixels on which it would have been found."""
+    rule = OutlineRule(
+        threshold=THRESHOLD,
+        minimum_area_m2=newer.minimum_area_m2,
+        minimum_hole_m2=newer.minimum_area_m2,
+        identity=f"{newer.scene_hash}:{older.scene_hash}:{MODEL.model_hash}",
+        kind=newer.classes[0],
+    )
+    with TemporaryDirectory(prefix="index-change-") as folder:
+        comparison = Comparison(image.grid, measure, Path(folder) / "pixels.tif")
+        comparison.classify_pixels()
+        footprints = comparison.find_outlines(PixelClass.GAINED, rule)
+        outlines = [footprint.to_json() for footprint in footprints if not footprint.hugs_nodata]
+    return read_outlines(outlines), comparison.compared_share()

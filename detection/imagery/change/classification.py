@@ -1,7 +1,7 @@
-"""What became of each footprint of a date, class by class: its change, its parent, and which of before are gone."""
+"""Classify each footprint of a date against earlier dates, and find footprints of earlier dates that are gone."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from shapely.geometry import shape as shape_of
 
-from detection.imagery.change.dates import DATES_MOST, Date, Near, ground_m2, lay_before
-from detection.imagery.change.guards import scene_of
+from detection.imagery.change.comparison import measure_pixel_m2
+from detection.imagery.change.dates import DATES_MOST, Neighbours, ProbabilityDate, merge_earlier
+from detection.imagery.change.images import open_scene
 from detection.imagery.change.records import (
     FootprintChange,
     KnownOutline,
@@ -30,53 +31,58 @@ from detection.imagery.raster.overlay import Box, Layer, burn, shapes_of, to_pix
 from detection.imagery.raster.reading.values import HEIGHT
 from detection.reasons import Explanation, Reason
 
-# Values of the change raster.
-NOTHING, NEW, KNOWN, GONE = 0, 1, 2, 3
-# A pixel this much below the threshold was nearly one: its rise over the threshold is no news (steps of 1/200).
+# A pixel this far below the threshold was nearly a landslide: its rise over the threshold is no change (steps of
+# 1/200).
 HYSTERESIS_STEPS = 20
-# Share of an outline that the other date must show before it can be called new by less than the minimum area, known
-# without a parent, or (VANISHED_SEEN) gone.
-SEEN_SHARE = 0.5
-VANISHED_SEEN = 0.8
-# A footprint that was seen earlier, then not, and lies again by this share in its old place, is the same one.
+# Share of an outline that the older date must show before the outline can be new by less than the minimum area, or
+# known without a parent.
+SHOWN_SHARE = 0.5
+# Share of an older outline that the newer date must show before it can be gone.
+VANISHED_SHOWN_SHARE = 0.8
+# A footprint of an older date that the newest date lacks is continued by an outline that covers it by this share.
 AGAIN_SHARE = 0.5
+# An outline of a scene that was delivered again continues one of the earlier delivery if they share this much of the
+# smaller one.
+SAME_SHARE = 0.5
+# Below this slope a new footprint is doubtful: hardly any landslide starts or stops there.
+FLAT_DEG = 5.0
+# Pixels around an outline that are read with it; more than the largest tolerance.
+MARGIN_PX = 6
+# A new outline of which more than this share was of another class before is doubtful.
+OTHER_CLASS_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the older date says of one outline, in pixels of the newer grid."""
+    """Pixels of an outline by what the older date shows there."""
 
     body: int  # pixels of the outline
-    # of those, valid at the older date, and farther than the tolerance from where more than specks were not: beside a
-    # landslide that nodata may have hidden, the outline wobbles as beside one that was seen
-    seen: int
-    fresh: int  # seen, and farther than the tolerance from all that was nearly a landslide
-    grown: int  # not a landslide at the older date, and near what is fresh: the best estimate of the growth
-
-
-def change_of(newer: NDArray[np.uint8], older: NDArray[np.uint8], least: int) -> NDArray[np.uint8]:
-    """Classify pixels of two dates by their probability steps on one grid; 255 wherever either of them is nodata.
-
-    >>> change_of(np.uint8([200, 200, 0, 0, 200, 255]), np.uint8([0, 200, 200, 0, 255, 0]), 100).tolist()
-    [1, 2, 3, 0, 255, 255]
-    """
-    now, then = newer >= least, older >= least
-    out = np.where(now, np.where(then, KNOWN, NEW), np.where(then, GONE, NOTHING)).astype(np.uint8)
-    out[(newer == NODATA) | (older == NODATA)] = NODATA
-    return out
+    # Valid on the older date, and farther than the tolerance from larger nodata: nodata may have hidden a landslide,
+    # and outlines differ by the tolerance beside a landslide.
+    shown: int
+    fresh: int  # shown, and farther than the tolerance from everything that was nearly a landslide
+    grown: int  # no landslide on the older date, and near fresh pixels: the best estimate of the growth
 
 
 def measure_evidence(body: NDArray[np.bool_], older: NDArray[np.uint8], least: int, tolerance_px: int) -> Evidence:
-    """Count pixels of one outline on the older date, in a window with a margin wider than the tolerance."""
-    seen = older != NODATA
-    nearly = seen & (older >= max(1, least - HYSTERESIS_STEPS))
-    hidden = body & ~seen
-    if hidden.any():  # specks of nodata are too narrow to have hidden a landslide
+    """Count pixels of an outline by what the older date shows there.
+
+    Args:
+        body: pixels of the outline, in a window with a margin wider than the tolerance.
+        older: probability steps of the older date in the window, 255 = nodata.
+        least: smallest step of a landslide.
+        tolerance_px: pixels by which outlines of unchanged ground may differ.
+    """
+    valid = older != NODATA
+    nearly = valid & (older >= max(1, least - HYSTERESIS_STEPS))
+    hidden = body & ~valid
+    if hidden.any():
+        # Specks of nodata are too narrow to have hidden a landslide.
         hidden = ndimage.binary_opening(hidden, EIGHT)
-    shown = body & seen & ~_widen(hidden, tolerance_px)
+    shown = body & valid & ~_widen(hidden, tolerance_px)
     fresh = shown & ~_widen(nearly, tolerance_px)
     grown = shown & (older < least) & _widen(fresh, tolerance_px)
-    return Evidence(*(int(np.count_nonzero(part)) for part in (body, shown, fresh, grown)))
+    return Evidence(*(int(np.count_nonzero(pixels)) for pixels in (body, shown, fresh, grown)))
 
 
 def _widen(pixels: NDArray[np.bool_], by_px: int) -> NDArray[np.bool_]:
@@ -86,293 +92,399 @@ def _widen(pixels: NDArray[np.bool_], by_px: int) -> NDArray[np.bool_]:
 
 
 def is_new(evidence: Evidence, pixel_m2: float, minimum_m2: float) -> bool | None:
-    """Whether an outline without a parent is new; None where the older date shows too little of it to say."""
+    """Return whether an outline without a parent is new; None if the older date shows too little of it."""
     if evidence.fresh * pixel_m2 >= minimum_m2 and evidence.fresh:
         return True
-    if evidence.seen < SEEN_SHARE * evidence.body or not evidence.seen:
+    if evidence.shown < SHOWN_SHARE * evidence.body or not evidence.shown:
         return None
-    return evidence.fresh * 2 >= evidence.seen
+    return evidence.fresh * 2 >= evidence.shown
 
 
 def has_grown(evidence: Evidence, pixel_m2: float, minimum_m2: float) -> bool:
-    """Whether an outline with a parent has grown beyond the wobble, by at least the minimum area."""
+    """Return whether an outline with a parent has grown beyond the tolerance by at least the minimum area."""
     return bool(evidence.fresh) and 2 * evidence.fresh * pixel_m2 >= minimum_m2 <= evidence.grown * pixel_m2
 
 
 def has_vanished(body: NDArray[np.bool_], newer: NDArray[np.uint8], least: int, tolerance_px: int) -> bool:
-    """Whether an older outline is gone: the newer date shows it, and nothing near it is nearly a landslide."""
+    """Return whether an older outline is gone: the newer date shows it, and nothing near it is nearly a landslide."""
     shown = body & (newer != NODATA)
-    if not body.any() or np.count_nonzero(shown) < VANISHED_SEEN * np.count_nonzero(body):
+    if not body.any() or np.count_nonzero(shown) < VANISHED_SHOWN_SHARE * np.count_nonzero(body):
         return False
     near = _widen(body, tolerance_px) & (newer != NODATA)
     return not bool((newer[near] >= max(1, least - HYSTERESIS_STEPS)).any())
 
 
-def choose_parent(outline: Any, candidates: list[Any], tolerance_px: float) -> int | None:
-    """Which older outline this one continues: the one with the largest common area, else the nearest in reach."""
-    near = [(float(outline.distance(one)), position, one) for position, one in enumerate(candidates)]
-    near = [one for one in near if one[0] <= tolerance_px]
-    if len(near) < 2:  # no common area is needed to choose
-        return near[0][1] if near else None
+def choose_parent(outline: Any, candidates: Sequence[Any], tolerance_px: float) -> int | None:
+    """Return the position of the older outline that an outline continues; None if none is within the tolerance.
 
-    def rank(one: tuple[float, int, Any]) -> tuple[float, float, int]:
-        away, position, candidate = one
-        return -float(outline.intersection(candidate).area) if away == 0 else 0.0, away, position
+    It is the one with the largest common area, else the nearest one.
+    """
+    reachable = []
+    for position, candidate in enumerate(candidates):
+        distance_px = float(outline.distance(candidate))
+        if distance_px <= tolerance_px:
+            reachable.append((position, distance_px))
+    if not reachable:
+        return None
+    if len(reachable) == 1:
+        return reachable[0][0]
 
-    return min(map(rank, near))[2]
+    def rank(item: tuple[int, float]) -> tuple[float, float, int]:
+        position, distance_px = item
+        common_area = float(outline.intersection(candidates[position]).area) if distance_px == 0 else 0.0
+        return -common_area, distance_px, position
 
-
-# An outline of a scene delivered again is that of the version before where they share so much of the smaller one.
-SAME_SHARE = 0.5
+    return min(reachable, key=rank)[0]
 
 
 def keep_lines(
-    outlines: Iterable[KnownOutline], changes: Mapping[str, FootprintChange], before: Iterable[KnownOutline]
+    outlines: Iterable[KnownOutline], changes: Mapping[str, FootprintChange], replaced: Iterable[KnownOutline]
 ) -> dict[str, FootprintChange]:
-    """What was judged, where outlines without a parent take the root of the outline that they replace.
+    """Continue the lines of a scene that was delivered again.
+
+    An outline without a parent gets the root of the outline that it replaces.
+
+    Args:
+        outlines: outlines of the new delivery.
+        changes: their changes by polygon_id.
+        replaced: outlines of the earlier delivery.
+
+    Returns:
+        All changes by polygon_id.
 
     >>> from datetime import UTC, datetime
     >>> square = {"type": "Polygon", "coordinates": [[[0, 0], [2, 0], [2, 2], [0, 2], [0, 0]]]}
     >>> old = KnownOutline("o", "landslide", square, (0, 0, 2, 2), 900.0, 0.8, root_id="r")
-    >>> own = KnownOutline("n", "landslide", square, (0, 0, 2, 2), 900.0, 0.8)
-    >>> word = FootprintChange("single", None, None, None, "n", datetime(2026, 5, 12, tzinfo=UTC), "s", None)
-    >>> keep_lines([own], {"n": word}, [old])["n"].root_id
+    >>> new = KnownOutline("n", "landslide", square, (0, 0, 2, 2), 900.0, 0.8)
+    >>> change = FootprintChange("single", None, None, None, "n", datetime(2026, 5, 12, tzinfo=UTC), "s", None)
+    >>> keep_lines([new], {"n": change}, [old])["n"].root_id
     'r'
     """
-    known = [(shape_of({**one.geometry}), one) for one in before if not one.is_gone]
-    found = dict(changes)
-    for own in outlines:
-        change = changes[own.polygon_id]
-        if change.parent_id is not None or not known:
+    predecessors = [(shape_of({**outline.geometry}), outline) for outline in replaced if not outline.is_gone]
+    kept = dict(changes)
+    for outline in outlines:
+        change = changes[outline.polygon_id]
+        if change.parent_id is not None or not predecessors:
             continue
-        outline = shape_of({**own.geometry})
-        shared = [
-            (outline.intersection(other).area / min(outline.area, other.area), one.polygon_id, one)
-            for other, one in known
-            if other.area and outline.area and one.kind == own.kind
-        ]
-        if not shared:
+        shape = shape_of({**outline.geometry})
+        candidates = []
+        for other_shape, other in predecessors:
+            if other_shape.area and shape.area and other.kind == outline.kind:
+                share = shape.intersection(other_shape).area / min(shape.area, other_shape.area)
+                candidates.append((share, other.polygon_id, other))
+        if not candidates:
             continue
-        share, _, one = max(shared, key=lambda item: item[:2])
+        share, _, predecessor = max(candidates, key=lambda candidate: candidate[:2])
         if share >= SAME_SHARE:
-            root, first = one.root_id or one.polygon_id, one.first_seen_at or change.first_seen_at
-            found[own.polygon_id] = replace(change, root_id=root, first_seen_at=first)
-    return found
+            kept[outline.polygon_id] = replace(
+                change,
+                root_id=predecessor.root_id or predecessor.polygon_id,
+                first_seen_at=predecessor.first_seen_at or change.first_seen_at,
+            )
+    return kept
 
 
-# Below this slope a new footprint is doubtful: hardly any landslide starts or stops there.
-FLAT_DEG = 5.0
-MARGIN_PX = 6
-# A new outline of which more than this share was of another class before is doubtful.
-OTHER_SHARE = 0.5
-
-
-def classify_dates(
-    own: Date, dates: list[Date], grid: Grid
+def classify_footprints(
+    newer: ProbabilityDate, dates: list[ProbabilityDate], grid: Grid
 ) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
-    """Classify each footprint of a date against earlier ones (new, grown, known, single), and find those that are gone.
+    """Classify each footprint of a date as new, grown, known or single, and find those that vanished.
 
-    Returns what became of each footprint by its polygon_id, and the footprints of before that are gone.
+    Args:
+        newer: the date.
+        dates: earlier dates, the newest first.
+        grid: grid of all dates.
+
+    Returns:
+        The changes by polygon_id, and the footprints of earlier dates that are gone.
     """
     changes: dict[str, FootprintChange] = {}
     vanished: list[VanishedFootprint] = []
     with ExitStack() as stack:
-        slope = None
-        with suppress(ImageryError):  # the files of the date are gone
-            dem = Path(own.facts.dem) if own.facts.dem else scene_of(own.facts).dem
-            slope = None if dem is None else stack.enter_context(Layer(dem, grid, quantity=HEIGHT))
-        for kind in dict.fromkeys((*own.facts.classes, *(p.kind for p in own.facts.outlines))):
-            words, gone = ChangeClassifier(own, dates, grid, kind, slope).classify()
-            changes |= words
-            vanished += gone
+        heights = None
+        # Without the files of the scene there are no heights, and flat ground is not recognised.
+        with suppress(ImageryError):
+            dem = Path(newer.record.dem) if newer.record.dem else open_scene(newer.record).dem
+            heights = None if dem is None else stack.enter_context(Layer(dem, grid, quantity=HEIGHT))
+        kinds = dict.fromkeys((*newer.record.classes, *(outline.kind for outline in newer.record.outlines)))
+        for kind in kinds:
+            class_changes, class_vanished = ChangeClassifier(newer, dates, grid, kind, heights).classify()
+            changes |= class_changes
+            vanished += class_vanished
     return changes, vanished
 
 
 class ChangeClassifier:
-    """The footprints of one class on one date against the earlier dates."""
+    """Classify the footprints of one class of a date against earlier dates.
 
-    def __init__(self, own: Date, dates: list[Date], grid: Grid, kind: str, slope: Layer | None) -> None:
-        self.own, self.dates, self.grid, self.kind, self._slope = own, dates, grid, kind, slope
-        self.least = threshold_steps(own.facts.threshold)
-        self.minimum_m2 = own.facts.minimum_area_m2
+    Args:
+        newer: the date.
+        dates: earlier dates, the newest first.
+        grid: grid of all dates.
+        kind: the class.
+        heights: elevation model on the grid. None: flat ground is not recognised.
+    """
 
-    def before(self, box: Box) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Steps of the newest earlier date that shows a pixel, and which date that is (255: none)."""
-        return lay_before(self.dates, box, self.kind)
+    def __init__(
+        self, newer: ProbabilityDate, dates: list[ProbabilityDate], grid: Grid, kind: str, heights: Layer | None
+    ) -> None:
+        self.newer = newer
+        self.dates = dates
+        self.grid = grid
+        self.kind = kind
+        self.least = threshold_steps(newer.record.threshold)
+        self.minimum_m2 = newer.record.minimum_area_m2
+        self._heights = heights
 
     def classify(self) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
-        """The change of each footprint of the class, by its id, and the footprints of before that are gone."""
-        words, children = {}, set()
-        polygons = [p for p in self.own.facts.outlines if p.kind == self.kind]
-        outlines = to_pixels(shapes_of([p.geometry for p in polygons]), self.grid)
-        of_dates = [date.list_near(outlines, self.kind) for date in self.dates]
+        """Return the changes of the footprints by polygon_id, and the footprints of earlier dates that are gone."""
+        changes: dict[str, FootprintChange] = {}
+        continued_ids: set[str] = set()
+        polygons = [outline for outline in self.newer.record.outlines if outline.kind == self.kind]
+        outlines = to_pixels(shapes_of([polygon.geometry for polygon in polygons]), self.grid)
+        neighbours_by_date = [date.list_neighbours(outlines, self.kind) for date in self.dates]
         for number, (polygon, outline) in enumerate(zip(polygons, outlines, strict=True)):
-            near = [of_date[number] for of_date in of_dates]
-            words[polygon.polygon_id], parents = self._classify_one(polygon, outline, near)
-            children |= parents
-        return words, list(self._find_vanished(children))
+            neighbours = [of_date[number] for of_date in neighbours_by_date]
+            changes[polygon.polygon_id], touched_ids = self._classify_footprint(polygon, outline, neighbours)
+            continued_ids |= touched_ids
+        return changes, list(self._find_vanished(continued_ids))
 
-    def _classify_one(self, polygon: KnownOutline, outline: Any, near: list[Near]) -> tuple[FootprintChange, set[str]]:
-        """The change of one footprint, and the ids of those that live on in it; `near`: neighbours, date by date."""
+    def _classify_footprint(
+        self, polygon: KnownOutline, outline: Any, neighbours: list[Neighbours]
+    ) -> tuple[FootprintChange, set[str]]:
+        """Classify one footprint.
+
+        Args:
+            polygon: the footprint.
+            outline: its outline in pixels.
+            neighbours: footprints within the tolerance, by earlier date.
+
+        Returns:
+            Its change, and the ids of the earlier footprints that are still there because of it.
+        """
         single = self._make_change("single", polygon, None, None)
         box = window_around(outline, self.grid, MARGIN_PX)
         if box is None or not self.dates:
             return single, set()
         body = burn(outline, box)
-        steps, source = self.before(box)
-        sources = np.bincount(source[body & (source != NODATA)], minlength=len(self.dates))
-        # Where the ground below it was not seen, an outline next to it proves nothing.
-        if not sources.any():
+        steps, sources = merge_earlier(self.dates, box, self.kind)
+        pixels_by_date = np.bincount(sources[body & (sources != NODATA)], minlength=len(self.dates))
+        # No earlier date shows the ground of the footprint, so a footprint next to it proves nothing.
+        if not pixels_by_date.any():
             return single, set()
-        date = self.dates[newest := int(np.argmax(sources))]
-        touched = {other.polygon_id for found in near for other, _ in found}
-        parent = self._parent(outline, near, newest)
+        newest = int(np.argmax(pixels_by_date))
+        touched_ids = {other.polygon_id for of_date in neighbours for other, _ in of_date}
+        parent = self._find_parent(outline, neighbours, newest)
         if parent is None:
-            return self._classify_orphan(polygon, body, box, date), touched
-        known_at, known = parent
-        again = known_at is not date
+            return self._classify_orphan(polygon, body, box, self.dates[newest]), touched_ids
+        change = self._classify_child(polygon, body, box, self.dates[newest], parent, steps, sources)
+        return change, touched_ids
+
+    def _classify_child(
+        self,
+        polygon: KnownOutline,
+        body: NDArray[np.bool_],
+        box: Box,
+        newest: ProbabilityDate,
+        dated_parent: tuple[ProbabilityDate, KnownOutline],
+        steps: NDArray[np.uint8],
+        sources: NDArray[np.uint8],
+    ) -> FootprintChange:
+        """Classify a footprint that continues an earlier one: grown or known.
+
+        Args:
+            polygon: the footprint.
+            body: its pixels in the window.
+            box: the window.
+            newest: the date that shows the ground of the footprint last.
+            dated_parent: the earlier footprint and its date.
+            steps: probability steps of the newest earlier date that shows each pixel of the window.
+            sources: positions of these dates.
+        """
+        parent_date, parent = dated_parent
         pixel_m2 = self._pixel_m2(box)
+        # The footprint was there, was missing on the newest date, and is there again.
+        is_back = parent_date is not newest
 
-        def claim(before: NDArray[np.uint8]) -> tuple[Evidence, bool]:
-            found = measure_evidence(body, before, self.least, known_at.tolerance_px)
-            return found, has_grown(found, pixel_m2, self.minimum_m2)
+        def measure_growth(older: NDArray[np.uint8]) -> tuple[Evidence, bool]:
+            evidence = measure_evidence(body, older, self.least, parent_date.alignment.tolerance_px)
+            return evidence, has_grown(evidence, pixel_m2, self.minimum_m2)
 
-        evidence, grown = claim(known_at.steps(box, self.kind) if again else steps)
-        since, cautions = known_at, list(known_at.cautions)
-        if grown and not again:
-            cautions += self._doubts(body, steps, source, lambda before: claim(before)[1])
-        # the date on which the outline was last declared, if it is another one and at hand
-        anchored = [d for d in self.dates if d.facts.scene_hash == known.anchor_scene and d is not known_at]
-        if not grown and anchored:
-            anchor = anchored[0]
-            older = measure_evidence(body, anchor.steps(box, self.kind), self.least, anchor.tolerance_px)
-            if has_grown(older, pixel_m2, self.minimum_m2):
-                since, grown, evidence, cautions = anchor, True, older, anchor.cautions
-        change = self._make_change("grown" if grown else "known", polygon, known, since, cautions)
-        if again and not grown:
-            change = change.doubted(Reason("caution.seen", {"day": known_at.day, "other": date.day}))
+        evidence, grown = measure_growth(parent_date.read_steps(box, self.kind) if is_back else steps)
+        since = parent_date
+        cautions = list(parent_date.cautions)
+        if grown and not is_back:
+            cautions += self._list_decisive_cautions(body, steps, sources, lambda older: measure_growth(older)[1])
+        # Growth that stays below the tolerance from date to date shows against the date on which the outline was last
+        # new or grown.
+        anchors = [
+            date for date in self.dates if date.record.scene_hash == parent.anchor_scene and date is not parent_date
+        ]
+        if not grown and anchors:
+            anchor = anchors[0]
+            anchor_evidence = measure_evidence(
+                body, anchor.read_steps(box, self.kind), self.least, anchor.alignment.tolerance_px
+            )
+            if has_grown(anchor_evidence, pixel_m2, self.minimum_m2):
+                since = anchor
+                grown = True
+                evidence = anchor_evidence
+                cautions = anchor.cautions
+        change = self._make_change("grown" if grown else "known", polygon, parent, since, cautions)
         if grown:
-            change = self._gate(replace(change, grown_m2=round(evidence.grown * pixel_m2, 1)), body, box)
-        return change, touched
+            return self._caution_flat(replace(change, grown_m2=round(evidence.grown * pixel_m2, 1)), body, box)
+        if is_back:
+            days = {"day": parent_date.record.day, "other": newest.record.day}
+            return change.with_cautions(Reason("caution.seen", days))
+        return change
 
-    def _classify_orphan(self, polygon: KnownOutline, body: NDArray[np.bool_], box: Box, date: Date) -> FootprintChange:
-        steps, source = self.before(box)
+    def _classify_orphan(
+        self, polygon: KnownOutline, body: NDArray[np.bool_], box: Box, date: ProbabilityDate
+    ) -> FootprintChange:
+        """Classify a footprint that continues none: new, single, or known if it was just below the threshold."""
+        steps, sources = merge_earlier(self.dates, box, self.kind)
 
-        def claim(before: NDArray[np.uint8]) -> bool | None:
-            found = measure_evidence(body, before, self.least, date.tolerance_px)
-            return is_new(found, self._pixel_m2(box), self.minimum_m2)
+        def measure_newness(older: NDArray[np.uint8]) -> bool | None:
+            evidence = measure_evidence(body, older, self.least, date.alignment.tolerance_px)
+            return is_new(evidence, self._pixel_m2(box), self.minimum_m2)
 
-        new = claim(steps)
+        new = measure_newness(steps)
         if new is None:
             return self._make_change("single", polygon, None, None)
-        doubts = list(date.cautions)
-        if new:
-            doubts += self._doubts(body, steps, source, claim)
-            # a word that flips between classes is no change of the ground
-            for other in (one for one in self.own.facts.classes if one != self.kind):
-                before = lay_before(self.dates, box, other)[0]
-                seen = np.count_nonzero(body & (before >= self.least) & (before != NODATA))
-                if seen > OTHER_SHARE * np.count_nonzero(body):
-                    doubts.append(Reason("caution.other_class", {"kind": other}))
-        change = self._make_change("new" if new else "known", polygon, None, date, doubts)
-        if new:
-            return self._gate(change, body, box)
-        return change.doubted(Reason("caution.below", {"day": date.day}))
+        if not new:
+            change = self._make_change("known", polygon, None, date, date.cautions)
+            return change.with_cautions(Reason("caution.below", {"day": date.record.day}))
+        cautions = list(date.cautions)
+        cautions += self._list_decisive_cautions(body, steps, sources, measure_newness)
+        # A network that changes its class for the same ground has found no change of the ground.
+        for other_kind in self.newer.record.classes:
+            if other_kind == self.kind:
+                continue
+            other_steps = merge_earlier(self.dates, box, other_kind)[0]
+            other_px = np.count_nonzero(body & (other_steps >= self.least) & (other_steps != NODATA))
+            if other_px > OTHER_CLASS_SHARE * np.count_nonzero(body):
+                cautions.append(Reason("caution.other_class", {"kind": other_kind}))
+        return self._caution_flat(self._make_change("new", polygon, None, date, cautions), body, box)
 
-    def _doubts(
+    def _list_decisive_cautions(
         self,
         body: NDArray[np.bool_],
         steps: NDArray[np.uint8],
-        source: NDArray[np.uint8],
-        claim: Callable[[NDArray[np.uint8]], bool | None],
+        sources: NDArray[np.uint8],
+        is_claimed: Callable[[NDArray[np.uint8]], bool | None],
     ) -> list[Explanation]:
-        """The cautions of dates without whose pixels a claim would not stand."""
-        numbers = [k for k, d in enumerate(self.dates[:DATES_MOST]) if d.cautions and (source[body] == k).any()]
-        if not numbers or claim(np.where(np.isin(source, numbers), np.uint8(NODATA), steps)):
+        """Return the cautions of doubtful dates, if the claim would fail without their pixels."""
+        doubtful = [
+            position
+            for position, date in enumerate(self.dates[:DATES_MOST])
+            if date.cautions and (sources[body] == position).any()
+        ]
+        if not doubtful:
             return []
-        return [caution for k in numbers for caution in self.dates[k].cautions]
+        undoubted_steps = np.where(np.isin(sources, doubtful), np.uint8(NODATA), steps)
+        if is_claimed(undoubted_steps):
+            return []
+        return [caution for position in doubtful for caution in self.dates[position].cautions]
 
     def _make_change(
         self,
         change: str,
         polygon: KnownOutline,
         parent: KnownOutline | None,
-        since: Date | None,
+        since: ProbabilityDate | None,
         cautions: Iterable[Explanation] = (),
     ) -> FootprintChange:
-        own = self.own.facts
-        first, root, anchor = own.acquired_at, polygon.polygon_id, own.scene_hash
+        newer = self.newer.record
+        first_seen_at = newer.acquired_at
+        root_id = polygon.polygon_id
+        anchor_scene = newer.scene_hash
         if parent is not None:
-            first, root = parent.first_seen_at or first, parent.root_id or parent.polygon_id
-            declared = change in {"new", "grown", "single"}
-            anchor = anchor if declared else parent.anchor_scene or anchor
+            first_seen_at = parent.first_seen_at or first_seen_at
+            root_id = parent.root_id or parent.polygon_id
+            if change not in {"new", "grown", "single"}:
+                anchor_scene = parent.anchor_scene or anchor_scene
         return FootprintChange(
             change=change,
             parent_id=None if parent is None else parent.polygon_id,
             grown_m2=None,
-            since_at=None if since is None else since.at,
-            root_id=root,
-            first_seen_at=first,
-            anchor_scene=anchor,
+            since_at=None if since is None else since.record.acquired_at,
+            root_id=root_id,
+            first_seen_at=first_seen_at,
+            anchor_scene=anchor_scene,
             caution=join_cautions(*cautions),
         )
 
-    def _parent(self, outline: Any, near: list[Near], newest: int) -> tuple[Date, KnownOutline] | None:
-        """The earlier footprint that this one continues: on the date that shows the place, else on an older one."""
-        at = self.dates[newest].at
-        for number in (newest, *(k for k, date in enumerate(self.dates) if k != newest and date.at < at)):
-            date = self.dates[number]
-            chosen = choose_parent(outline, [other for _, other in near[number]], date.tolerance_px)
+    def _find_parent(
+        self, outline: Any, neighbours: list[Neighbours], newest: int
+    ) -> tuple[ProbabilityDate, KnownOutline] | None:
+        """Return the earlier footprint that a footprint continues, and its date.
+
+        It is of the date that shows the ground last, else of an older one that it covers by `AGAIN_SHARE`.
+        """
+        newest_at = self.dates[newest].record.acquired_at
+        older = [
+            position
+            for position, date in enumerate(self.dates)
+            if position != newest and date.record.acquired_at < newest_at
+        ]
+        for position in (newest, *older):
+            date = self.dates[position]
+            outlines = [other for _, other in neighbours[position]]
+            chosen = choose_parent(outline, outlines, date.alignment.tolerance_px)
             if chosen is None:
                 continue
-            polygon, other = near[number][chosen]
-            if number == newest or outline.intersection(other).area >= AGAIN_SHARE * outline.area:
+            polygon, other = neighbours[position][chosen]
+            if position == newest or outline.intersection(other).area >= AGAIN_SHARE * outline.area:
                 return date, replace(
                     polygon,
-                    first_seen_at=polygon.first_seen_at or date.at,
+                    first_seen_at=polygon.first_seen_at or date.record.acquired_at,
                     root_id=polygon.root_id or polygon.polygon_id,
-                    anchor_scene=polygon.anchor_scene or date.facts.scene_hash,
+                    anchor_scene=polygon.anchor_scene or date.record.scene_hash,
                 )
         return None
 
-    def _find_vanished(self, children: set[str]) -> Iterable[VanishedFootprint]:
+    def _find_vanished(self, continued_ids: set[str]) -> Iterable[VanishedFootprint]:
+        """Yield footprints of the newest date that shows their ground, which the newer date shows without them."""
         for position, date in enumerate(self.dates[:DATES_MOST]):
-            for polygon, outline in date.footprints(self.kind):
+            for polygon, outline in date.list_footprints(self.kind):
                 box = window_around(outline, self.grid, MARGIN_PX)
-                if polygon.polygon_id in children or box is None:
+                if polygon.polygon_id in continued_ids or box is None:
                     continue
                 body = burn(outline, box)
-                source = self.before(box)[1]
-                if not body.any() or np.median(source[body]) != position:
+                sources = merge_earlier(self.dates, box, self.kind)[1]
+                if not body.any() or np.median(sources[body]) != position:
                     continue
-                newer = self.own.steps(box, self.kind)
-                if not has_vanished(body, newer, self.least, date.tolerance_px):
+                newer_steps = self.newer.read_steps(box, self.kind)
+                if not has_vanished(body, newer_steps, self.least, date.alignment.tolerance_px):
                     continue
-                shown = newer[body & (newer != NODATA)]
-                parent = replace(polygon, first_seen_at=polygon.first_seen_at or date.at)
+                shown_steps = newer_steps[body & (newer_steps != NODATA)]
+                parent = replace(polygon, first_seen_at=polygon.first_seen_at or date.record.acquired_at)
                 change = self._make_change("vanished", polygon, parent, date, date.cautions)
-                name = f"{self.own.facts.scene_hash}:vanished:{polygon.polygon_id}"
+                identity = f"{self.newer.record.scene_hash}:vanished:{polygon.polygon_id}"
                 yield VanishedFootprint(
                     PlacedOutline(
-                        hashlib.sha256(name.encode()).hexdigest()[:16],
-                        self.kind,
-                        polygon.geometry,
-                        polygon.bbox,
-                        polygon.area_m2,
-                        round(float(shown.mean(dtype=np.float64)) / STEPS, 4),
+                        polygon_id=hashlib.sha256(identity.encode()).hexdigest()[:16],
+                        kind=self.kind,
+                        geometry=polygon.geometry,
+                        bbox=polygon.bbox,
+                        area_m2=polygon.area_m2,
+                        mean_probability=round(float(shown_steps.mean(dtype=np.float64)) / STEPS, 4),
                     ),
                     change,
                 )
 
-    def _gate(self, change: FootprintChange, body: NDArray[np.bool_], box: Box) -> FootprintChange:
-        if self._slope is None:
+    def _caution_flat(self, change: FootprintChange, body: NDArray[np.bool_], box: Box) -> FootprintChange:
+        """Add a caution to a change on flat ground."""
+        if self._heights is None:
             return change
-        heights, valid = self._slope.read(*box)
+        heights, valid = self._heights.read(*box)
         slopes = slope_deg(heights, valid, spacing_m(self.grid, box[0] + box[2] / 2, box[1] + box[3] / 2))[body]
         slopes = slopes[np.isfinite(slopes)]
-        if slopes.size and (steepest := float(np.percentile(slopes, 90))) < FLAT_DEG:
-            return change.doubted(Reason("caution.flat", {"slope": steepest}))
-        return change
+        if not slopes.size:
+            return change
+        steepest_deg = float(np.percentile(slopes, 90))
+        if steepest_deg >= FLAT_DEG:
+            return change
+        return change.with_cautions(Reason("caution.flat", {"slope": steepest_deg}))
 
     def _pixel_m2(self, box: Box) -> float:
-        return ground_m2(self.grid, box[0] + box[2] / 2, box[1] + box[3] / 2)
+        return measure_pixel_m2(self.grid, box[0] + box[2] / 2, box[1] + box[3] / 2)

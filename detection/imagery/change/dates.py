@@ -1,113 +1,168 @@
-"""Dates of one ground beside each other: which earlier one shows a pixel last, class by class of the model."""
+"""Read the stored probabilities of several dates on the grid of the newest one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from detection.imagery.change.records import KnownOutline, StoredDate
-from detection.imagery.raster.areas import map_outline, pixel_at, true_area_m2
+from detection.imagery.change.alignment import Alignment
+from detection.imagery.change.records import KnownOutline, StoredDate, parse_geometry
 from detection.imagery.raster.components import NODATA, Rows
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.overlay import Box, Layer, burn
-from detection.imagery.scene.registration import ImageShift
+from detection.imagery.raster.overlay import Box, Layer, burn, join_windows, shapes_of, strips, to_pixels
+from detection.imagery.raster.raster import read_grid
+from detection.imagery.scene.white_ground import WhiteGround
 from detection.reasons import Explanation
 
-# So many earlier dates are looked at, the newest first.
+# A date is compared with this many earlier dates, the newest first.
 DATES_MOST = 5
-Near = list[tuple[KnownOutline, Any]]
+
+Neighbours = list[tuple[KnownOutline, Any]]
 """Footprints with their outlines in pixels."""
 
 
 @dataclass(slots=True)
-class Date:
-    """One date on the newer grid: its kept probabilities by class, its guards, its footprints in pixels."""
+class ProbabilityDate:
+    """Stored probabilities, footprints and doubtful ground of one date, on the grid of the newer date."""
 
-    facts: StoredDate
-    layers: dict[str, Layer]
-    shift: ImageShift | None = None
-    registered: ImageShift | None = None  # the shift that was corrected; `shift` is what is left
-    ratios: tuple[float, ...] | None = None
-    cautions: list[Explanation] = field(default_factory=list)
-    polygons: list[KnownOutline] = field(default_factory=list)
-    outlines: list[Any] = field(default_factory=list)
-    unseen: Any = None  # ground that proves nothing (rims of clouds), in pixels
-    doubtful: Any = None  # ground that may be a border, in pixels
-    cloudy: Any = None  # ground beside clouds, in pixels
-    white: Any = None  # snow, ice and cloud of its image (`guards.White`), where that was looked for
+    record: StoredDate
+    layers: dict[str, Layer]  # probabilities by class
+    alignment: Alignment = field(default_factory=lambda: Alignment(None))  # of its image on that of the newer date
+    cautions: list[Explanation] = field(default_factory=list)  # why change against this date is advice only
+    polygons: list[KnownOutline] = field(default_factory=list)  # its footprints
+    outlines: list[Any] = field(default_factory=list)  # the same in pixels
+    hidden: Any = None  # ground beside clouds that counts as nodata, in pixels; None: none
+    doubtful: Any = None  # ground that may be a border, in pixels; None: none
+    cloudy: Any = None  # ground beside clouds, in pixels; None: none
+    white: WhiteGround | None = None  # snow, ice and cloud of its image; None: not measured
     _rows: dict[str, Rows] = field(default_factory=dict)
 
-    @property
-    def at(self) -> datetime:
-        """When it was taken."""
-        return self.facts.acquired_at
+    @classmethod
+    def open(cls, record: StoredDate, own_grid: Grid, grid: Grid, stack: ExitStack) -> "ProbabilityDate":
+        """Open the stored probabilities of a date.
+
+        Args:
+            own_grid: grid of the probabilities, in whose pixels the windows of the record are given.
+            grid: grid on which they are read.
+            stack: closes the files.
+
+        Raises:
+            ImageryError: the file cannot be read.
+        """
+        doubtful = join_windows(record.doubtful, own_grid, grid)
+        cloudy = join_windows(record.cloudy, own_grid, grid)
+        layers = {
+            kind: stack.enter_context(Layer(Path(record.prob), grid, band, nodata=NODATA))
+            for band, kind in enumerate(record.classes, start=1)
+        }
+        return cls(record, layers, hidden=cloudy, doubtful=doubtful, cloudy=cloudy)
+
+    @classmethod
+    def open_earlier(cls, record: StoredDate, grid: Grid, stack: ExitStack) -> "ProbabilityDate":
+        """Open the stored probabilities of an earlier date and its footprints.
+
+        See `open`. Footprints beside clouds count as nodata as a whole.
+        """
+        date = cls.open(record, read_grid(Path(record.prob)), grid, stack)
+        date.cautions = list(record.doubts)
+        date.polygons = [parse_geometry(outline) for outline in record.outlines if not outline.is_gone]
+        date.outlines = list(to_pixels(shapes_of([polygon.geometry for polygon in date.polygons]), grid))
+        if date.cloudy is not None:
+            clouded = [outline for outline in date.outlines if outline.intersects(date.cloudy)]
+            date.hidden = shapely.union_all([date.hidden, *clouded])
+        return date
 
     @property
-    def day(self) -> str:
-        """The day it was taken."""
-        return self.at.date().isoformat()
+    def is_of_its_scene(self) -> bool:
+        """Whether the file still contains the probabilities of the scene of the record."""
+        expected = self.record.scene_hash
+        return all(layer.tags.get("SCENE_HASH", expected) == expected for layer in self.layers.values())
 
-    @property
-    def tolerance_px(self) -> int:
-        """Pixels by which an outline may wobble: one, and by how much the images are displaced."""
-        return 2 if self.shift is None else 1 + int(np.ceil(self.shift.px - 0.25))
+    def shows_ground(self, kind: str) -> bool:
+        """Whether any pixel of a class is valid on the grid."""
+        grid = self.layers[kind].grid if kind in self.layers else None
+        return grid is not None and any((self.read_steps(box, kind) != NODATA).any() for box in strips(grid))
 
-    def steps(self, box: Box, kind: str) -> NDArray[np.uint8]:
-        """Probability steps of a class in a window, 255 = nodata; all nodata where the date does not know the class.
+    def read_steps(self, box: Box, kind: str) -> NDArray[np.uint8]:
+        """Read probability steps of a class in a window; all 255 (nodata) if the date has no such class.
 
-        The array must not be changed: thousands of footprints ask from top to bottom, and each row is read about once.
+        The array must not be changed. Thousands of footprints are read from top to bottom, and each row of the file is
+        read about once.
         """
         if kind not in self.layers:
             return np.full((box[3], box[2]), NODATA, np.uint8)
         if kind not in self._rows:
             grid = self.layers[kind].grid
 
-            def read(*own: int) -> NDArray[np.uint8]:
-                steps = self.layers[kind].read_steps(*own)
-                if self.unseen is not None:
-                    part = shapely.clip_by_rect(self.unseen, own[0], own[1], own[0] + own[2], own[1] + own[3])
+            def read(column: int, row: int, width: int, height: int) -> NDArray[np.uint8]:
+                steps = self.layers[kind].read_steps(column, row, width, height)
+                if self.hidden is not None:
+                    part = shapely.clip_by_rect(self.hidden, column, row, column + width, row + height)
                     if not part.is_empty:
-                        steps[burn(part, (own[0], own[1], own[2], own[3]))] = NODATA
+                        steps[burn(part, (column, row, width, height))] = NODATA
                 return steps
 
             self._rows[kind] = Rows(read, grid.width, grid.height)
         return self._rows[kind](*box)
 
-    def footprints(self, kind: str) -> Near:
-        """Its footprints of a class with their outlines: a crack is not the parent of a landslide."""
-        return [pair for pair in zip(self.polygons, self.outlines, strict=True) if pair[0].kind == kind]
+    def list_footprints(self, kind: str) -> Neighbours:
+        """Return its footprints of a class, for a crack never continues a landslide."""
+        pairs = zip(self.polygons, self.outlines, strict=True)
+        return [(polygon, outline) for polygon, outline in pairs if polygon.kind == kind]
 
-    def list_near(self, outlines: Sequence[Any], kind: str) -> list[Near]:
-        """For each outline those that lie within the tolerance of it, in the same order.
+    def list_neighbours(self, outlines: Sequence[Any], kind: str) -> list[Neighbours]:
+        """Return for each outline the footprints of a class within the tolerance, in the order of the outlines.
 
-        Asked for all at once: thousands of footprints have thousands of neighbours.
+        One query for all outlines keeps this fast for thousands of them.
         """
-        pairs = self.footprints(kind)
-        found: list[Near] = [[] for _ in outlines]
-        tree = shapely.STRtree([outline for _, outline in pairs])
-        for one, other in sorted(tree.query(outlines, "dwithin", self.tolerance_px).T.tolist()):
-            found[one].append(pairs[other])
-        return found
+        footprints = self.list_footprints(kind)
+        neighbours: list[Neighbours] = [[] for _ in outlines]
+        tree = shapely.STRtree([outline for _, outline in footprints])
+        pairs = tree.query(outlines, "dwithin", self.alignment.tolerance_px).T.tolist()
+        for place, footprint in sorted(pairs):
+            neighbours[place].append(footprints[footprint])
+        return neighbours
 
 
-def lay_before(dates: Sequence[Date], box: Box, kind: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Steps of the newest earlier date that shows a pixel, and the number of that date (255: none)."""
+def list_before(newer: StoredDate, earlier: Iterable[StoredDate]) -> list[StoredDate]:
+    """Return the dates before another one, the newest first."""
+    before = [date for date in earlier if date.acquired_at < newer.acquired_at]
+    return sorted(before, key=lambda date: (date.acquired_at, date.scene_hash), reverse=True)
+
+
+def choose_before(newer: StoredDate, earlier: Iterable[StoredDate]) -> list[StoredDate]:
+    """Return the earlier dates that a date is compared with, the newest first.
+
+    These are the last `DATES_MOST` dates, and older ones on which their outlines were last new, grown or single.
+    """
+    before = list_before(newer, earlier)
+    recent = before[:DATES_MOST]
+    anchors = {outline.anchor_scene for date in recent for outline in date.outlines}
+    return recent + [date for date in before[DATES_MOST:] if date.scene_hash in anchors]
+
+
+def merge_earlier(dates: Sequence[ProbabilityDate], box: Box, kind: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Read for each pixel the newest earlier date that shows it.
+
+    Args:
+        dates: earlier dates, the newest first.
+
+    Returns:
+        Probability steps, and the position of the date that they are from; both 255 where no date shows the pixel.
+    """
     steps = np.full((box[3], box[2]), NODATA, np.uint8)
-    source = np.full_like(steps, NODATA)
+    sources = np.full_like(steps, NODATA)
     for position, date in enumerate(dates[:DATES_MOST]):
         missing = steps == NODATA
         if not missing.any():
             break
-        values = date.steps(box, kind)
-        fill = missing & (values != NODATA)
-        steps[fill], source[fill] = values[fill], position
-    return steps, source
-
-
-def ground_m2(grid: Grid, column: float, row: float) -> float:
-    """True area of the pixel around a place of the grid, m²."""
-    return true_area_m2(map_outline(pixel_at(column, row), grid.to_crs), grid)
+        date_steps = date.read_steps(box, kind)
+        fill = missing & (date_steps != NODATA)
+        steps[fill] = date_steps[fill]
+        sources[fill] = position
+    return steps, sources

@@ -1,4 +1,4 @@
-"""What change is judged from and what it answers: outlines with what is known of them, dates, words, areas."""
+"""Records of a comparison: stored dates with their outlines, and what changed between them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,11 @@ LANDSLIDE = "landslide"
 
 @dataclass(frozen=True, slots=True)
 class PlacedOutline:
-    """A footprint with a place on the ground: without one, change is not judged; `geometry` is GeoJSON."""
+    """A footprint with a place on the ground; without a place, change is not assessed."""
 
     polygon_id: str
-    kind: str
-    geometry: Geometry
+    kind: str  # class of the model
+    geometry: Geometry  # GeoJSON, longitude and latitude
     bbox: Box
     area_m2: float
     mean_probability: float
@@ -27,66 +27,74 @@ class PlacedOutline:
 
 @dataclass(frozen=True, slots=True)
 class KnownOutline(PlacedOutline):
-    """A footprint with what is known of its line; None where nothing was judged yet."""
+    """A footprint of a date that was compared before. The line of a footprint is itself and what it continues.
+
+    Fields are None where nothing was assessed yet.
+    """
 
     change: str | None = None  # new, grown, known, single, vanished or withdrawn
-    parent_id: str | None = None  # the footprint of an earlier date that it continues
-    root_id: str | None = None  # the first footprint of its line
-    anchor_scene: str | None = None  # the date on which its outline was last declared new, grown or single
-    first_seen_at: datetime | None = None  # when the first image of its line was taken
+    parent_id: str | None = None  # footprint of an earlier date that it continues
+    root_id: str | None = None  # first footprint of its line
+    anchor_scene: str | None = None  # hash of the scene on which the line was last new, grown or single
+    first_seen_at: datetime | None = None  # instant of the first image of its line
 
     @property
     def is_gone(self) -> bool:
-        """Whether it was not found on its date, but named as missing there."""
+        """Whether its date does not show it: it vanished since an earlier date, or was withdrawn."""
         return self.change in {"vanished", "withdrawn"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDate:
-    """What is kept of a scene that was read, as another is compared with it."""
+    """A scene that was read, as far as a comparison with it needs it."""
 
-    scene_hash: str  # its id
-    acquired_at: datetime  # when it was taken
-    prob: str  # path of its kept probabilities, a band per class
-    scene_path: str  # its raster or folder, for the guards and the slope
+    scene_hash: str
+    acquired_at: datetime
+    prob: str  # path of its stored probabilities, a band for each class
+    scene_path: str  # its raster or folder: for the image and the elevation model
     threshold: float  # of its footprints
     minimum_area_m2: float  # of its footprints
-    # of its probabilities, in the order of the bands; footprints are judged within their own
+    # Classes in the order of the bands. Footprints are compared within their class.
     classes: tuple[str, ...] = (LANDSLIDE,)
-    doubtful: tuple[Window, ...] = ()  # windows that may hold a border: what is found or compared there is advice
-    # windows beside clouds: what is found there is advice, and they prove nothing to other dates
+    doubtful: tuple[Window, ...] = ()  # windows that may contain a border: change there is advice only
+    # Windows beside clouds: footprints there are advice only, and the windows count as nodata for other dates.
     cloudy: tuple[Window, ...] = ()
-    doubts: tuple[Explanation, ...] = ()  # why it lies outside of what the network was trained on
-    dem: str | None = None  # heights in place of the scene's own
+    doubts: tuple[Explanation, ...] = ()  # why the scene is unlike those that the network was trained on
+    dem: str | None = None  # elevation model that replaces that of the scene
     polygons: tuple[KnownOutline, ...] | None = None  # its footprints; None: not given
 
     @property
     def outlines(self) -> tuple[KnownOutline, ...]:
-        """Its footprints; none where they were not given."""
+        """Its footprints; empty if they were not given."""
         return self.polygons or ()
+
+    @property
+    def day(self) -> str:
+        """The day on which it was taken, for texts."""
+        return self.acquired_at.date().isoformat()
 
 
 @dataclass(frozen=True, slots=True)
 class FootprintChange:
-    """What became of a footprint."""
+    """How a footprint changed since an earlier date."""
 
     change: str  # new, grown, known, single or vanished
-    parent_id: str | None  # the footprint of an earlier date that it continues
-    grown_m2: float | None  # by how much; None where it has not grown
-    since_at: datetime | None  # the date that it is compared with
-    root_id: str  # the first footprint of its line
-    first_seen_at: datetime | None  # when the first image of its line was taken
-    anchor_scene: str  # the date on which its outline was last declared
-    caution: Explanation | None  # why it is advice only
+    parent_id: str | None  # footprint of an earlier date that it continues
+    grown_m2: float | None  # None: it has not grown
+    since_at: datetime | None  # instant of the date that it was compared with
+    root_id: str  # first footprint of its line
+    first_seen_at: datetime | None  # instant of the first image of its line
+    anchor_scene: str  # hash of the scene on which its line was last new, grown or single
+    caution: Explanation | None  # why the change is advice only
 
-    def doubted(self, *cautions: Explanation) -> "FootprintChange":
-        """The same with more cautions, each said once."""
+    def with_cautions(self, *cautions: Explanation) -> "FootprintChange":
+        """Return the change with more cautions, without repetitions."""
         return replace(self, caution=join_cautions(self.caution, *cautions))
 
 
 @dataclass(frozen=True, slots=True)
 class VanishedFootprint:
-    """A footprint of before that is gone, under a name of its own; its probability is that of the newer date."""
+    """A footprint of an earlier date that is gone. It has an id of its own and the probability of the newer date."""
 
     outline: PlacedOutline
     change: FootprintChange
@@ -94,100 +102,112 @@ class VanishedFootprint:
 
 @dataclass(frozen=True, slots=True)
 class DateComparison:
-    """What was measured between the newer date and an earlier one."""
+    """Measurements between the newer date and an earlier one."""
 
-    scene_hash: str  # the earlier one
-    acquired_at: datetime  # when it was taken
+    scene_hash: str  # of the earlier date
+    acquired_at: datetime  # of the earlier date
     shift_px: Mapping[str, float] | None  # between the images; None: not measured
     median_ratios: tuple[float, ...] | None  # of the bands, newer over older; None: not measured
-    cautions: tuple[Explanation, ...]  # why change against it is advice only
-    claimed: bool  # whether change against it is claimed at all
-    registered_px: Mapping[str, float] | None = None  # by how much it was moved before; `shift_px` is what is left
+    cautions: tuple[Explanation, ...]  # why change against the date is advice only
+    claimed: bool  # whether change against the date is claimed at all
+    registered_px: Mapping[str, float] | None = None  # shift that was corrected; `shift_px` remains after it
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedAreas:
-    """Change pixel by pixel, true m², and the share of the pixels that two dates show."""
+    """Areas of changed pixels, true m²."""
 
     new_m2: float
     known_m2: float
     gone_m2: float
-    joint_share: float
+    joint_share: float  # share of the pixels that both dates show
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """What changed on one date against earlier ones."""
+class ComparisonResult:
+    """What changed on one date since earlier ones."""
 
-    changes: dict[str, FootprintChange]  # polygon_id of each footprint of the date to what became of it
-    vanished: tuple[VanishedFootprint, ...]  # footprints of before that are gone
-    compared: tuple[DateComparison, ...] = ()  # what was measured with each earlier date
+    changes: dict[str, FootprintChange]  # by polygon_id of each footprint of the date
+    vanished: tuple[VanishedFootprint, ...]  # footprints of earlier dates that are gone
+    compared: tuple[DateComparison, ...] = ()  # measurements with each earlier date
     areas: Mapping[str, ChangedAreas] = field(default_factory=dict)  # by class, the first class first
-    warnings: tuple[Explanation, ...] = ()  # one sentence each
-    outputs: Mapping[str, str] = field(default_factory=dict)  # name to path of what was written
-    # by the index, the change from which on a pixel counts, beyond that of the whole scene; else None
+    warnings: tuple[Explanation, ...] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)  # name to path of each file that was written
+    # Limit of detection of the index beyond the change of the whole scene; None: not compared by the index.
     limit: float | None = None
 
     @property
     def joint_share(self) -> float:
-        """Share of the pixels that two dates show, of the first class."""
+        """Share of the pixels that both dates show, of the first class."""
         return next(iter(self.areas.values())).joint_share
 
     def to_json(self) -> dict[str, Any]:
-        """Return what was measured as plain data; reasons stay as they are."""
+        """Return everything but the outlines as plain data; reasons stay as they are."""
         first, *others = self.areas.values()
-        more = {"classes": {kind: record_to_json(areas) for kind, areas in self.areas.items()}} if others else {}
-        return {
-            "compared": [record_to_json(one) for one in self.compared],
-            "pixels": {**record_to_json(first), **more},
+        pixels = record_to_json(first)
+        if others:
+            pixels["classes"] = {kind: record_to_json(areas) for kind, areas in self.areas.items()}
+        document: dict[str, Any] = {
+            "compared": [record_to_json(comparison) for comparison in self.compared],
+            "pixels": pixels,
             "warnings": list(self.warnings),
             "outputs": dict(self.outputs),
-            **({} if self.limit is None else {"limit": self.limit}),
         }
+        if self.limit is not None:
+            document["limit"] = self.limit
+        return document
 
 
-def comparison_to_json(found: Comparison) -> dict[str, Any]:
-    """Return all that changed as plain data; reasons stay as they are."""
+def comparison_to_json(result: ComparisonResult) -> dict[str, Any]:
+    """Return a result with its outlines as plain data; reasons stay as they are."""
     return {
-        "changes": {name: record_to_json(change) for name, change in found.changes.items()},
-        "vanished": [vanished_to_json(one) for one in found.vanished],
-        **found.to_json(),
+        "changes": {polygon_id: record_to_json(change) for polygon_id, change in result.changes.items()},
+        "vanished": [vanished_to_json(footprint) for footprint in result.vanished],
+        **result.to_json(),
     }
 
 
 def record_to_json(record: Any) -> dict[str, Any]:
     """Return a record as plain data, one level deep: instants in ISO, tuples as lists; reasons stay as they are."""
-    values = {one.name: getattr(record, one.name) for one in fields(record)}
+    document = {}
+    for attribute in fields(record):
+        value = getattr(record, attribute.name)
+        if isinstance(value, datetime):
+            value = value.isoformat()
+        elif isinstance(value, tuple):
+            value = list(value)
+        document[attribute.name] = value
+    return document
+
+
+def outline_to_json(outline: PlacedOutline) -> FootprintJson:
+    """Return an outline as plain data."""
     return {
-        name: value.isoformat() if isinstance(value, datetime) else list(value) if isinstance(value, tuple) else value
-        for name, value in values.items()
+        "polygon_id": outline.polygon_id,
+        "geometry": outline.geometry,
+        "bbox": list(outline.bbox),
+        "area_m2": outline.area_m2,
+        "mean_probability": outline.mean_probability,
+        "class": outline.kind,
     }
 
 
-def outline_to_json(one: PlacedOutline) -> FootprintJson:
-    """An outline, as JSON has it."""
-    return {
-        "polygon_id": one.polygon_id,
-        "geometry": one.geometry,
-        "bbox": list(one.bbox),
-        "area_m2": one.area_m2,
-        "mean_probability": one.mean_probability,
-        "class": one.kind,
-    }
+def vanished_to_json(footprint: VanishedFootprint) -> dict[str, Any]:
+    """Return a footprint that is gone as plain data."""
+    return {**record_to_json(footprint.change), **outline_to_json(footprint.outline)}
 
 
-def vanished_to_json(one: VanishedFootprint) -> dict[str, Any]:
-    """A footprint that is gone, as JSON has it."""
-    return {**record_to_json(one.change), **outline_to_json(one.outline)}
+def apply_changes(date: StoredDate, changes: Mapping[str, FootprintChange]) -> StoredDate:
+    """Return the date with the changes of its footprints, so that later dates can be compared with it.
 
+    Args:
+        changes: by polygon_id, for each footprint of the date.
+    """
 
-def remember(date: StoredDate, changes: Mapping[str, FootprintChange]) -> StoredDate:
-    """The date with what became of its footprints, for those that are judged after it."""
-
-    def learn(one: KnownOutline) -> KnownOutline:
-        change = changes[one.polygon_id]
+    def apply(outline: KnownOutline) -> KnownOutline:
+        change = changes[outline.polygon_id]
         return replace(
-            one,
+            outline,
             change=change.change,
             parent_id=change.parent_id,
             root_id=change.root_id,
@@ -195,31 +215,32 @@ def remember(date: StoredDate, changes: Mapping[str, FootprintChange]) -> Stored
             first_seen_at=change.first_seen_at,
         )
 
-    return replace(date, polygons=tuple(map(learn, date.outlines)))
+    return replace(date, polygons=tuple(apply(outline) for outline in date.outlines))
 
 
 def read_outlines(footprints: Sequence[FootprintJson]) -> tuple[KnownOutline, ...]:
-    """The footprints of a detection (JSON) as outlines of which nothing is known yet."""
+    """Return the footprints of a detection (JSON) as outlines that were not compared yet."""
     return tuple(
         KnownOutline(
-            one["polygon_id"],
-            one["class"],
-            one["geometry"],
-            (one["bbox"][0], one["bbox"][1], one["bbox"][2], one["bbox"][3]),
-            cast("float", one["area_m2"]),  # without a place there is none, and change is not judged
-            one["mean_probability"],
+            polygon_id=footprint["polygon_id"],
+            kind=footprint["class"],
+            geometry=footprint["geometry"],
+            bbox=(footprint["bbox"][0], footprint["bbox"][1], footprint["bbox"][2], footprint["bbox"][3]),
+            # None without a place on the ground, and then change is not assessed.
+            area_m2=cast("float", footprint["area_m2"]),
+            mean_probability=footprint["mean_probability"],
         )
-        for one in footprints
+        for footprint in footprints
     )
 
 
-def open_geometry(outline: KnownOutline) -> KnownOutline:
-    """The same with `geometry` as an object, where it is stored as text."""
-    given: Any = outline.geometry
-    return replace(outline, geometry=json.loads(given)) if isinstance(given, str) else outline
+def parse_geometry(outline: KnownOutline) -> KnownOutline:
+    """Return the outline with its geometry as an object; the database stores it as text."""
+    geometry: Any = outline.geometry
+    return replace(outline, geometry=json.loads(geometry)) if isinstance(geometry, str) else outline
 
 
 def join_cautions(*cautions: Explanation | None) -> Explanation | None:
-    """Combine cautions, each once; None if there is none."""
+    """Combine cautions without repetitions; None if there is none."""
     parts = dict.fromkeys(part for caution in cautions if caution for part in split_explanation(caution))
     return join_explanations(parts) if parts else None

@@ -10,7 +10,8 @@ from typing import Final
 from detection.imagery.change import records
 from detection.imagery.change.by_index import add_index_comparison, compare_by_index
 from detection.imagery.change.classification import keep_lines
-from detection.imagery.change.compare import as_date, choose_before, compare
+from detection.imagery.change.compare import as_date, compare
+from detection.imagery.change.dates import choose_before
 from detection.imagery.errors import CoverageError, HeightsError, ImageryError, IncompleteSceneError, ModelError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.doubt import find_doubtful
@@ -90,7 +91,7 @@ class _NetworkReading:
     same: Sequence[records.StoredDate]  # the other dates that the same network read
     replaced: Sequence[KnownVersion]
     notes: tuple[str, ...]
-    judgements: list[tuple[records.StoredDate, records.Comparison]]  # its own first
+    judgements: list[tuple[records.StoredDate, records.ComparisonResult]]  # its own first
 
 
 def _read_one(request: SceneRequest, work: Path) -> ReadScene:
@@ -183,8 +184,8 @@ def _list_optical(request: SceneRequest, gone: Collection[str]) -> list[KnownDat
 
 
 def _add_index(
-    own: records.StoredDate, found: records.Comparison, request: SceneRequest, gone: Collection[str]
-) -> records.Comparison:
+    own: records.StoredDate, found: records.ComparisonResult, request: SceneRequest, gone: Collection[str]
+) -> records.ComparisonResult:
     """What the network says, with a line on what the index of colours says beside it, and its file."""
     compared = add_index_comparison(own, found, _list_optical(request, gone), request.out_dir, describe=convert_reason)
     if (line := compared.sum_up()) is None:
@@ -329,7 +330,7 @@ def _outline(one: records.PlacedOutline) -> records.PlacedOutline:
     return records.PlacedOutline(one.polygon_id, one.kind, one.geometry, one.bbox, one.area_m2, one.mean_probability)
 
 
-def _judgement(date: records.StoredDate, found: records.Comparison) -> DateAssessment:
+def _judgement(date: records.StoredDate, found: records.ComparisonResult) -> DateAssessment:
     changes = {**found.changes, **{one.outline.polygon_id: one.change for one in found.vanished}}
     vanished = tuple(one.outline for one in found.vanished)
     return DateAssessment(
@@ -342,11 +343,11 @@ def _assess_dates(
     others: Sequence[KnownDate],
     request: SceneRequest,
     replaced: Sequence[records.KnownOutline],
-) -> list[tuple[records.StoredDate, records.Comparison]]:
+) -> list[tuple[records.StoredDate, records.ComparisonResult]]:
     first = compare(own, others, request.out_dir, describe=convert_reason)
-    first = replace(first, changes=keep_lines(own.outlines, first.changes, map(records.open_geometry, replaced)))
-    found: list[tuple[records.StoredDate, records.Comparison]] = [(own, first)]
-    dates: list[records.StoredDate] = [*others, records.remember(own, first.changes)]
+    first = replace(first, changes=keep_lines(own.outlines, first.changes, map(records.parse_geometry, replaced)))
+    found: list[tuple[records.StoredDate, records.ComparisonResult]] = [(own, first)]
+    dates: list[records.StoredDate] = [*others, records.apply_changes(own, first.changes)]
     for date in _list_later(own, others):
         # what was called vanished is judged anew: only outlines found on the date itself go in
         bare = replace(date, polygons=tuple(one for one in date.outlines if not one.is_gone))
@@ -356,13 +357,13 @@ def _assess_dates(
         except ImageryError:
             continue  # its kept files are gone: what was judged of it stands
         found.append((bare, judged))
-        dates = [*others_now, records.remember(bare, judged.changes)]
+        dates = [*others_now, records.apply_changes(bare, judged.changes)]
     return found
 
 
 def _list_series(
     own: records.StoredDate,
-    judged: records.Comparison,
+    judged: records.ComparisonResult,
     others: Sequence[records.StoredDate],
     request: SceneRequest,
 ) -> list[PlaceValue]:

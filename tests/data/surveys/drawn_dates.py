@@ -73,7 +73,7 @@ def detect_by_hand(monkeypatch) -> None:
     monkeypatch.setattr(worker, "detect", detect)
     monkeypatch.setattr(worker, "read_scene", read_drawn)
     monkeypatch.setattr(checkpoint, "load_model", lambda _: SimpleNamespace(card={"name": "drawn"}))
-    monkeypatch.setattr("detection.imagery.change.compare._guard", lambda *_: None)
+    monkeypatch.setattr("detection.imagery.change.compare._align_date", lambda date, *_: date)
 
 
 def watch_by_hand(monkeypatch, tmp_path: Path, database_url: str):

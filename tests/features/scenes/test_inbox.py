@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import func, select
 
 from detection.imagery.change import compare
+from detection.imagery.change.alignment import Alignment
+from detection.imagery.change.cautions import list_distortion
 from detection.imagery.change.dates import DATES_MOST
-from detection.imagery.change.guards import list_distortion
 from detection.imagery.scene.registration import ImageShift
 from monitor.alerts.tables import alert
 from monitor.api.scenes import DateAssessment, PlaceValue
@@ -326,10 +327,11 @@ def test_a_scene_stored_meanwhile_is_judged_with(database, config, site, inbox, 
 def test_images_that_are_rotated_against_each_other_are_in_the_database_and_in_the_log(
     database, config, site, inbox, monkeypatch, caplog
 ):
-    def measure(date, *_):
+    def align_date(date, *_):
         date.cautions += list_distortion(3.5)
+        return date
 
-    monkeypatch.setattr(compare, "_guard", measure)
+    monkeypatch.setattr(compare, "_align_date", align_date)
     write_date(inbox / "a", may(7), [])
     scene_inbox.run(database, config, site, may(7) + HOUR)
     write_date(inbox / "b", may(12), [SCAR])
@@ -346,10 +348,11 @@ def test_shift_that_cannot_be_corrected_is_in_the_database_in_the_log_and_in_the
 ):
     """The images of two dates are 33 px apart: nobody learns of a landslide as new, so everybody learns why."""
 
-    def measure(date, *_):
-        date.shift = ImageShift(33.0, 0.0, 4)
+    def align_date(date, *_):
+        date.alignment = Alignment(None, ImageShift(33.0, 0.0, 4))
+        return date
 
-    monkeypatch.setattr(compare, "_guard", measure)
+    monkeypatch.setattr(compare, "_align_date", align_date)
     write_date(inbox / "a", may(7), [])
     scene_inbox.run(database, config, site, may(7) + HOUR)
     write_date(inbox / "b", may(12), [SCAR])

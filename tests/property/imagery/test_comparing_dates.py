@@ -175,6 +175,17 @@ def test_the_index_claims_what_it_could_have_found_and_no_more(tmp_path, seed):
     assert shares == sorted(shares, reverse=True)
 
 
+def test_index_and_network_have_the_same_cautions_on_images(tmp_path):
+    """Pixels of another size make every change advice, whatever it was measured by."""
+    bands, scar = draw(80)
+    newer = keep(tmp_path / "new", 12, bands, scar)
+    older = keep(tmp_path / "old", 2, draw(80, scars=0)[0], np.zeros_like(scar), pixel_m=12.0)
+    by_network = compare(newer, [older]).compared[0].cautions
+    by_index = compare_by_index(newer, [older])[1].compared[0].cautions
+    assert any("pixels of different size" in convert_reason(caution) for caution in by_index)
+    assert [caution for caution in by_network if "landslide share" not in str(caution)] == list(by_index)
+
+
 def test_network_and_index_stand_beside_each_other(tmp_path):
     bands, scar = draw(80, scars=3)
     labels, count = ndimage.label(scar)

@@ -17,7 +17,7 @@ from monitor.features.scenes.cli.earlier import check_past, describe_change, des
 
 if TYPE_CHECKING:
     from detection.imagery.change.by_index import IndexComparison
-    from detection.imagery.change.records import Comparison, StoredDate
+    from detection.imagery.change.records import ComparisonResult, StoredDate
 
 EXAMPLE = "Example: slopeward scenes compare ./scene-2026-05-12 ./scene-2026-05-22 --out ./change --json"
 
@@ -53,7 +53,7 @@ class ComparedDate:
     """One date beside the earlier ones."""
 
     date: "StoredDate"
-    found: "Comparison"
+    found: "ComparisonResult"
     index_found: "IndexComparison | None"  # what the index says beside a network
     line: str  # in words, a line for each that read it
 
@@ -63,7 +63,7 @@ def _compare_dates(
 ) -> list[tuple[dict[str, Any], str]]:
     """One answer per date, oldest first: as JSON has it, and in one line for each that read it, network and index."""
     from detection.imagery.change.compare import as_date
-    from detection.imagery.change.records import StoredDate, remember
+    from detection.imagery.change.records import StoredDate, apply_changes
     from detection.imagery.footprints.detect import detect
     from detection.imagery.footprints.options import DetectionOptions
     from detection.imagery.scene.scene import read_scene
@@ -76,7 +76,7 @@ def _compare_dates(
         options = DetectionOptions(one.path, model, out_dir=target, threshold=limits[0], minimum_area_m2=limits[1])
         result = detect(options)
         compared = _compare_date(result, as_date(result, one.path), dates, target)
-        dates.append((result["model_hash"], remember(compared.date, compared.found.changes)))
+        dates.append((result["model_hash"], apply_changes(compared.date, compared.found.changes)))
         answers.append((_format_answer(one.path, result, compared), compared.line))
     return answers
 

@@ -13,7 +13,7 @@ from monitor.api.text import FUTURE_TOLERANCE, convert_reason, describe_error
 
 if TYPE_CHECKING:
     from detection.imagery.change.by_index import IndexComparison
-    from detection.imagery.change.records import Comparison, StoredDate
+    from detection.imagery.change.records import ComparisonResult, StoredDate
     from detection.imagery.footprints.options import DetectionOptions
     from detection.reasons import Explanation
 
@@ -128,7 +128,7 @@ def describe_index_comparison(comparison: "IndexComparison") -> str:
     )
 
 
-def describe_change(date: "StoredDate", found: "Comparison", *, by_index: bool = False) -> str:
+def describe_change(date: "StoredDate", found: "ComparisonResult", *, by_index: bool = False) -> str:
     """One line on what became of the footprints of a date; where nothing was compared, why."""
     parts = [*_count_changes(date, found)]
     if not parts and not found.joint_share:
@@ -139,7 +139,7 @@ def describe_change(date: "StoredDate", found: "Comparison", *, by_index: bool =
     return f"{', '.join(parts) or nothing}; {limit}{found.joint_share:.1%} compared"
 
 
-def _count_changes(date: "StoredDate", found: "Comparison") -> Iterator[str]:
+def _count_changes(date: "StoredDate", found: "ComparisonResult") -> Iterator[str]:
     for change in WORDS:
         rows = [(one, found.changes[one.polygon_id]) for one in date.outlines]
         rows = [(one, became) for one, became in rows if became.change == change]

@@ -11,7 +11,7 @@ import numpy as np
 from shapely import STRtree
 from shapely.geometry import shape as shape_of
 
-from detection.imagery.change.records import FootprintChange, PlacedOutline, join_cautions, open_geometry
+from detection.imagery.change.records import FootprintChange, PlacedOutline, join_cautions, parse_geometry
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.places import COHERENCE, measure_places
 from detection.imagery.footprints.preview import write_preview
@@ -217,7 +217,7 @@ def _classify_changes(
 ) -> dict[str, FootprintChange]:
     """New, or seen before on one of the images that it is compared with; always with a caution."""
     known = [(one, date) for date, _ in before for one in date.outlines if not one.is_gone]
-    shapes = [shape_of({**open_geometry(one).geometry}) for one, _ in known]
+    shapes = [shape_of({**parse_geometry(one).geometry}) for one, _ in known]
     tree = STRtree(shapes)
     changes = {}
     for outline in found.outlines:

@@ -14,17 +14,16 @@ from scipy import ndimage
 from shapely.geometry import mapping
 
 from detection.imagery.change.by_index import compare_by_index
+from detection.imagery.change.cautions import list_pixels
 from detection.imagery.change.classification import (
-    change_of,
     choose_parent,
     has_grown,
     has_vanished,
     is_new,
     measure_evidence,
 )
-from detection.imagery.change.compare import as_date, compare
-from detection.imagery.change.guards import list_pixels
-from detection.imagery.change.records import StoredDate, read_outlines, remember
+from detection.imagery.change.compare import as_date, classify_steps, compare
+from detection.imagery.change.records import StoredDate, apply_changes, read_outlines
 from detection.imagery.data.generate import draw_scene, write_scene
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.polygons import OutlineRule, find_footprints
@@ -76,7 +75,7 @@ def test_the_pixels_of_an_outline_are_the_same_whether_asked_one_by_one_or_drawn
 def test_nothing_is_said_where_either_date_is_nodata():
     newer, older = (part.ravel().astype(np.uint8) for part in np.meshgrid(*[[0, 80, 99, 100, 200, 255]] * 2))
     words = {(True, False): 1, (True, True): 2, (False, True): 3, (False, False): 0}
-    for now, then, word in zip(newer, older, change_of(newer, older, LEAST), strict=True):
+    for now, then, word in zip(newer, older, classify_steps(newer, older, LEAST), strict=True):
         assert word == (255 if 255 in (now, then) else words[now >= LEAST, then >= LEAST])
 
 
@@ -201,7 +200,7 @@ def make_date(folder, name, day, boxes, nodata=(), size=SIZE, geographic=False):
 
 def judged(date, earlier):
     found = compare(date, earlier, guards=False)
-    return remember(date, found.changes), found
+    return apply_changes(date, found.changes), found
 
 
 def place(outline):
@@ -345,11 +344,12 @@ def test_beside_what_the_earlier_date_hid_a_fringe_is_not_new(tmp_path):
 def test_growth_that_only_a_doubtful_date_shows_is_advice_only(tmp_path, monkeypatch, hidden_from, doubtful, expected):
     """The later of two dates shows the body down to a row, of which all from row 20 on is fresh; the older one all."""
 
-    def guard(date, _own, _image, _warnings):
-        if date.facts.scene_hash == "a" and doubtful:
+    def align_date(date, *_):
+        if date.record.scene_hash == "a" and doubtful:
             date.cautions.append("another season")
+        return date
 
-    monkeypatch.setattr("detection.imagery.change.compare._guard", guard)
+    monkeypatch.setattr("detection.imagery.change.compare._align_date", align_date)
     first = make_date(tmp_path, "a", 1, [])
     second = make_date(tmp_path, "b", 2, [(10, 10, 30, 20)], nodata=[(0, hidden_from, SIZE, SIZE)])
     last = make_date(tmp_path, "c", 3, [(10, 10, 30, 30)])

@@ -17,8 +17,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from detection.imagery import errors
+from detection.imagery.change.alignment import measure_alignment
 from detection.imagery.change.compare import compare
-from detection.imagery.change.guards import Image, lay_together
+from detection.imagery.change.images import DateImage
 from detection.imagery.change.records import StoredDate
 from detection.imagery.data.generate import draw_scene, write_scene
 from detection.imagery.data.patches import IGNORED, hold_arrays
@@ -334,9 +335,9 @@ def test_season_and_vegetation_index_are_of_what_the_counts_mean(pair, tmp_path)
         for path in pair
     )
     grid = read_grid(pair[0] / "B4.tif")
-    with Image(lifted, grid) as newer, Image(plain, grid) as older:
-        _, ratios, _ = lay_together(newer, older)
-    assert ratios == (1.0, 1.0, 1.0, 1.0)
+    with DateImage(lifted, grid) as newer, DateImage(plain, grid) as older:
+        alignment = measure_alignment(newer, older)
+    assert alignment.median_ratios == (1.0, 1.0, 1.0, 1.0)
     write_geotiff(tmp_path / "prob.tif", np.zeros((1, 64, 64), np.uint8), grid, nodata=255)
     lon, lat = (float(v[0]) for v in grid.to_lonlat(*grid.to_crs(np.array([32.0]), np.array([32.0]))))
     place = MeasuredPlace("G1", Circle(lon, lat, 200.0))

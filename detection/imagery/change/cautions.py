@@ -1,0 +1,154 @@
+"""Cautions of a comparison: why a change is advice only."""
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.change.alignment import Alignment
+from detection.imagery.change.comparison import measure_pixel_m2
+from detection.imagery.change.images import DateImage
+from detection.imagery.change.records import FootprintChange
+from detection.imagery.errors import ImageryError
+from detection.imagery.raster.areas import geodesic_pixel_m2
+from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.raster import read_grid
+from detection.imagery.scene.white import COLOURS, PIXELS_M, find_white, holds_at, measure_light
+from detection.imagery.scene.white_ground import WhiteGround, describe_white
+from detection.reasons import Explanation, Reason
+
+# Images whose corners are farther apart than this beyond their common shift, pixels, are rotated or distorted.
+DISTORTED_PX = 1.0
+# Outlines of one ground differ by more than a pixel where the pixels of two dates differ by more than this factor.
+PIXEL_RATIO = 1.1
+# Share of landslide pixels before over the share after beyond which the two dates do not compare.
+SHARE_RATIO = 5.0
+# Medians of a band may differ by this factor between two dates of one season. The medians of a measured pair of two
+# seasons differed by 1.26 to 1.44.
+MEDIAN_RATIO = 1.25
+
+
+def list_alignment_cautions(alignment: Alignment) -> list[Explanation]:
+    """Return what speaks against comparing two images: unknown season, unknown shift, or distortion."""
+    cautions: list[Explanation] = []
+    if alignment.median_ratios is None:
+        cautions.append("the season of the images could not be compared")
+    if alignment.shift is None:
+        cautions.append("the shift between the images could not be measured")
+    return [*cautions, *list_distortion(alignment.distortion_px)]
+
+
+def list_distortion(distortion_px: float | None) -> list[Reason]:
+    """Return the caution on images that no shift brings onto each other; none where they fit."""
+    if distortion_px is None or distortion_px <= DISTORTED_PX:
+        return []
+    return [Reason("caution.distorted", {"shift": distortion_px})]
+
+
+def list_pixels(newer: Grid, older: Grid, day: str) -> list[Reason]:
+    """Return the caution on two dates of different resolution; none where their pixels have about the same size.
+
+    Args:
+        newer: grid of the newer date.
+        older: grid of the older date, as its file has it.
+        day: of the older date.
+    """
+    newer_m, older_m = (math.sqrt(measure_pixel_m2(grid, grid.width / 2, grid.height / 2)) for grid in (newer, older))
+    if max(newer_m, older_m) <= PIXEL_RATIO * min(newer_m, older_m):
+        return []
+    return [Reason("caution.pixels", {"pixel": newer_m, "other": older_m, "day": day})]
+
+
+def find_season(ratios: tuple[float, ...] | None, share_before: float, share_after: float) -> list[str]:
+    """Return what speaks against one season.
+
+    Args:
+        ratios: medians of the bands, newer over older. None: not measured.
+        share_before: share of landslide pixels on the older date.
+        share_after: share of landslide pixels on the newer date.
+
+    >>> find_season((1.1, 0.9), 0.01, 0.004), find_season((1.4,), 0.06, 0.01)[1]
+    ([], 'season or radiometry differs (landslide share 6.00% before, 1.00% after)')
+    """
+    cautions = []
+    if ratios is not None and any(not 1 / MEDIAN_RATIO <= ratio <= MEDIAN_RATIO for ratio in ratios):
+        cautions.append(f"season or radiometry differs (medians of the bands by {', '.join(map(str, ratios))})")
+    if share_before > SHARE_RATIO * share_after and share_before > 0:
+        cautions.append(
+            f"season or radiometry differs (landslide share {share_before:.2%} before, {share_after:.2%} after)"
+        )
+    return cautions
+
+
+def measure_landslide_shares(
+    pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]], least: int
+) -> tuple[float, float]:
+    """Return the shares of landslide pixels before and after, among the pixels that both dates show.
+
+    Args:
+        pairs: probability steps of the newer and the older date, window by window.
+        least: smallest step of a landslide.
+    """
+    joint = before = after = 0
+    for newer, older in pairs:
+        both = (newer != NODATA) & (older != NODATA)
+        joint += int(np.count_nonzero(both))
+        before += int(np.count_nonzero(both & (older >= least)))
+        after += int(np.count_nonzero(both & (newer >= least)))
+    return before / max(1, joint), after / max(1, joint)
+
+
+def find_white_ground(image: DateImage) -> tuple[WhiteGround | None, list[Reason]]:
+    """Return the white ground of an image; None with a warning if white ground cannot be recognised in it.
+
+    An image that cannot be read has neither: `align` reports it.
+    """
+    day = image.date.day
+    try:
+        bands = image.scene.bands
+        if not set(COLOURS) <= set(bands):
+            return None, [Reason("change.white_bands", {"day": day})]
+        pixel_m = geodesic_pixel_m2(read_grid(bands[COLOURS[0]].path)) ** 0.5
+        if not holds_at(pixel_m):
+            least_m, most_m = PIXELS_M
+            values = {"day": day, "pixel": pixel_m, "least": least_m, "most": most_m}
+            return None, [Reason("change.white_pixels", values)]
+        colours, valid = image.sample_colours()
+        light = measure_light(colours[:, valid])
+        if light is None:
+            return None, []
+        share = float(find_white(colours, valid, light).mean())
+        grid = image.grid
+        pixel_m2 = measure_pixel_m2(grid, grid.width / 2, grid.height / 2)
+        return WhiteGround(image.read_colours, share, grid, light, pixel_m2), []
+    except ImageryError:
+        return None, []
+
+
+def add_white_cautions(
+    changes: Sequence[FootprintChange], outlines: NDArray[Any], white: WhiteGround, day: str, since: datetime | None
+) -> tuple[list[FootprintChange], int]:
+    """Add a caution to changes whose outlines lie on or beside white ground of an image.
+
+    Args:
+        changes: changes of the outlines.
+        outlines: outlines in pixels of the grid of `white`.
+        white: white ground of the image.
+        day: day of the image.
+        since: instant of the image, if it is the older one: only changes since then depend on it. None: the newer one.
+
+    Returns:
+        All changes, and how many of them have the caution.
+    """
+    places = [place for place, change in enumerate(changes) if since is None or change.since_at == since]
+    cautioned = list(changes)
+    count = 0
+    for place, is_white in zip(places, white.lies_at(outlines[places]), strict=True):
+        if is_white:
+            cautioned[place] = cautioned[place].with_cautions(describe_white(day))
+            count += 1
+    return cautioned, count
