@@ -20,7 +20,8 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat, same_grid
 from detection.imagery.raster.raster import inspect, read_grid, warp, window_of
 from detection.imagery.raster.reading.bands import choose_band
-from detection.imagery.raster.reading.values import EMPTY, BandQuantity, open_values
+from detection.imagery.raster.reading.values import BandQuantity, open_values
+from detection.imagery.raster.rewriting import EMPTY_VALUE
 from detection.imagery.raster.untrusted import open_raster
 
 STRIP = 512
@@ -75,7 +76,8 @@ class Layer(ExitStack):
                 else open_values(path, quantity, index, notes=self.notes, empty=nodata)
             )
             source = self.enter_context(reading)
-            self._stated_nodata = None if quantity is not None and source.nodatavals[index - 1] == EMPTY else nodata
+            is_rewritten = quantity is not None and source.nodatavals[index - 1] == EMPTY_VALUE
+            self._stated_nodata = None if is_rewritten else nodata
             if not 1 <= index <= source.count:
                 raise BandMissingError(f"{path}: band {index} was asked for, the file has {source.count}")
             self.tags: dict[str, str] = dict(source.tags())

@@ -1,21 +1,22 @@
-"""The door for rasters from outside: few formats, no network, no other folder, no file larger than the limits."""
+"""Opening of rasters from outside: few formats, no network, no other file, nothing larger than the limits."""
 
+import shlex
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from detection.imagery.errors import ForbiddenSourceError, NotARasterError, TooLargeError
 from detection.imagery.raster.local_grid import place_locally, turn_up
-from detection.imagery.raster.vrt import add_side_file, list_sources, read_vrt, rebuild
+from detection.imagery.raster.rewriting import add_side_file
 
-# What a file begins with -> the only driver that may read it.
-SIGNATURES = {
+# First bytes of a file -> the only driver that may read it.
+SIGNATURES: Final = {
     b"II*\0": "GTiff",
     b"MM\0*": "GTiff",
     b"II+\0": "GTiff",
@@ -23,11 +24,20 @@ SIGNATURES = {
     b"\0\0\0\x0cjP  ": "JP2OpenJPEG",
     b"\xffO\xffQ": "JP2OpenJPEG",
 }
-OTHERS = {b"\x89PNG": "a PNG", b"\xff\xd8\xff": "a JPEG", b"PK\3\4": "a ZIP archive", b"\x89HDF": "an HDF5 file"}
-VRT_BEGINS = (b"<vrtdataset", b"<?xml")
-# The block cache is bounded, whatever the machine has; nothing beside the named file is looked for.
-SETTINGS: dict[str, Any] = {
-    "GDAL_CACHEMAX": 48 << 20,  # bytes for rasterio
+# First bytes of other files -> their name in the message.
+OTHER_SIGNATURES: Final = {
+    b"\x89PNG": "a PNG",
+    b"\xff\xd8\xff": "a JPEG",
+    b"PK\3\4": "a ZIP archive",
+    b"\x89HDF": "an HDF5 file",
+    b"<?xml": "an XML file",
+}
+# GDAL looks for the element of a VRT in as many bytes.
+HEAD_BYTES: Final = 1024
+VRT_ELEMENT: Final = b"<vrtdataset"
+# The block cache has a fixed size, whatever memory the machine has. GDAL looks for no file beside the named one.
+SETTINGS: Final[dict[str, Any]] = {
+    "GDAL_CACHEMAX": 48 << 20,  # bytes, as rasterio expects it
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": False,
     "GDAL_VRT_ENABLE_PYTHON": False,
@@ -35,124 +45,102 @@ SETTINGS: dict[str, Any] = {
     "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",
     "GDAL_HTTP_MAX_RETRY": 0,
 }
+SAMPLE_BYTES: Final = {"int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "float32": 4, "int32": 4, "uint32": 4}
 
 
 @dataclass(frozen=True, slots=True)
 class RasterLimits:
-    """How much of a raster is taken."""
+    """The largest raster that is read."""
 
     pixels: int = 4_000_000_000  # of one file (an orthophoto of 3 cm over 3.6 km² has 4e9)
-    side: int = 500_000  # columns or rows of one file: work goes by strips of full width
+    side: int = 500_000  # columns or rows of one file, because strips of full width are held in memory
     bands: int = 256  # of one file
-    block_bytes: int = 1 << 29  # of one block over all bands, which is what the reader must hold at once
+    block_bytes: int = 1 << 29  # of one block over all bands, which GDAL holds in memory at once
 
 
-Through = Callable[[Any, ExitStack], Any]
+Prepare = Callable[[Any, ExitStack], Any]
 LIMITS = RasterLimits()
-# For a look at a header, and for what was let in before.
+# To read a header, and for files that were opened within the limits before.
 NO_LIMITS = RasterLimits(pixels=1 << 62, side=1 << 62, bands=1 << 16, block_bytes=1 << 62)
 
 
 @contextmanager
-def open_raster(path: Path, limits: RasterLimits = LIMITS, through: Through | None = None) -> Iterator[Any]:
-    """Open a raster for reading, with no more rights than reading needs.
+def open_raster(path: Path, limits: RasterLimits = LIMITS, prepare: Prepare | None = None) -> Iterator[Any]:
+    """Open a GeoTIFF or JPEG 2000 for reading, with no more rights than reading needs.
 
-    GeoTIFF, VRT (mosaics and stacks of files below its own folder) and JPEG 2000 are read, each by its own driver
-    alone; of files beside it (masks, statistics, overviews) nothing but what `vrt` takes. A raster of a local
-    system is given on the grid that the site says, one that runs from south to north or from east to west as images do
-    (`local_grid`).
+    Each format is read by its own driver alone. Of the files beside a raster only the band properties of an `.aux.xml`
+    file are read. The raster is given north up, and a raster of a local system on the grid that the site file declares
+    (see `local_grid`).
 
-    `through`: makes of the opened file what is placed and given; see `values`, the reader of numbers.
+    Args:
+        prepare: changes the opened file before it is turned and placed; see `reading.values`.
 
     Raises:
-        NotARasterError: absent, empty, an HTML page, or none of these formats.
-        ForbiddenSourceError: it would open something else.
+        NotARasterError: absent, empty, an HTML page, or in another format.
+        ForbiddenSourceError: a VRT, a virtual path, or a file that refers to another one.
         TooLargeError: beyond the limits.
     """
     driver = find_driver(path)
-    if driver == "VRT":
-        for file in check_vrt(path, path.parent.resolve()):
-            if find_driver(file) != "VRT":
-                with open_raster(file, limits):  # what it is made of keeps the same rules
-                    pass
     if path.with_name(f"{path.name}.msk").exists():
         raise ForbiddenSourceError(f"{path}: a mask file .msk beside a raster is not read; name it in scene.toml")
     with rasterio.Env(**SETTINGS), ExitStack() as stack:
         try:
-            name = str(path.resolve())
-            if driver == "VRT":  # nothing of the file itself reaches the driver
-                name = rebuild(path, path.parent.resolve(), stack, is_vrt)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                source = rasterio.open(name, driver=driver)
+                source = rasterio.open(str(path.resolve()), driver=driver)
         except (RasterioError, ValueError, OverflowError, MemoryError, UnicodeDecodeError):
             raise NotARasterError(f"{path}: not a raster that GDAL can read (damaged header?)") from None
         with source:
-            if kinds := [band for band, kind in enumerate(source.dtypes, start=1) if kind.startswith("complex")]:
-                raise NotARasterError(f"{path}: band {kinds[0]} holds complex values; give its amplitude or its phase")
+            complex_bands = [band for band, kind in enumerate(source.dtypes, start=1) if kind.startswith("complex")]
+            if complex_bands:
+                raise NotARasterError(
+                    f"{path}: band {complex_bands[0]} holds complex values; give its amplitude or its phase"
+                )
             _check_size(source, path, limits)
-            # Overviews named by a tag may be any file of the disk or the net; they would be read when warping.
+            # The tag could name any file or address as overviews, which GDAL would read when it warps.
             if source.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
                 raise ForbiddenSourceError(f"{path}: the tag OVERVIEW_FILE points to another file")
-            completed = source if driver == "VRT" else add_side_file(source, path, stack)
-            made = completed if through is None else through(completed, stack)
-            placed = place_locally(turn_up(made, stack), stack)
+            prepared = add_side_file(source, path, stack)
+            if prepare is not None:
+                prepared = prepare(prepared, stack)
+            placed = place_locally(turn_up(prepared, stack), stack)
             _check_size(placed, path, limits)
             yield placed
 
 
 def find_driver(path: Path) -> str:
-    """Return the driver for a file by what it begins with; refuse what no driver here reads."""
+    """Return the driver for a file by its first bytes, whatever its name is.
+
+    Raises:
+        NotARasterError: absent, empty, or in a format that is not read.
+        ForbiddenSourceError: a VRT, or a virtual path of GDAL.
+    """
+    if path.parts[:1] == ("/",) and path.parts[1:2] and path.parts[1].startswith("vsi"):
+        raise ForbiddenSourceError(f"{path}: a virtual path of GDAL is not read; unpack or download the file first")
     if not path.is_file():
         raise NotARasterError(f"{path}: no such file")
     try:
         with path.open("rb") as file:
-            head = file.read(256)
+            head = file.read(HEAD_BYTES)
     except OSError as error:
         raise NotARasterError(f"{path}: cannot be read ({error.strerror})") from None
     if not head:
         raise NotARasterError(f"{path}: the file is empty (0 bytes)")
-    text = head.lstrip().lower()
-    if text.startswith((b"<!doctype html", b"<html")):
-        raise NotARasterError(f"{path}: an HTML page, not a raster (a failed download?)")
     for signature, driver in SIGNATURES.items():
         if head.startswith(signature):
             return driver
-    if text.startswith(VRT_BEGINS):
-        return "VRT"
-    kind = next((name for signature, name in OTHERS.items() if head.startswith(signature)), "something else")
-    raise NotARasterError(f"{path}: not a raster in GeoTIFF, VRT or JPEG 2000 ({kind})")
-
-
-def is_vrt(path: Path) -> bool:
-    """Whether a file would be read as a VRT, whatever its name says."""
-    try:
-        with path.open("rb") as file:
-            return file.read(256).lstrip().lower().startswith(VRT_BEGINS)
-    except OSError:
-        return False
-
-
-def list_files(path: Path) -> tuple[Path, ...]:
-    """Return the file and, for a VRT, all files that it is made of."""
-    if find_driver(path) != "VRT":
-        return (path,)
-    return (path, *check_vrt(path, path.parent.resolve()))
-
-
-def check_vrt(path: Path, root: Path, depth: int = 0) -> tuple[Path, ...]:
-    """Return the files of a VRT, those of nested ones too.
-
-    Raises:
-        ForbiddenSourceError: it does more than put files of its folder together, see `vrt`.
-        NotARasterError: no XML, or a file of it is not there.
-    """
-    files: list[Path] = []
-    for _, file in list_sources(read_vrt(path, depth), path, root):
-        files.append(file)
-        if find_driver(file) == "VRT":
-            files.extend(check_vrt(file, root, depth + 1))
-    return tuple(dict.fromkeys(files))
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if VRT_ELEMENT in text or (path.suffix.lower() == ".vrt" and text.startswith(b"<")):
+        # Another name than that of the VRT: `B4.tif` beside `B4.vrt` may be one of its sources.
+        converted = path.with_name(f"{path.stem}-cog.tif")
+        command = shlex.join(["gdal_translate", "-of", "COG", str(path), str(converted)])
+        raise ForbiddenSourceError(
+            f"{path}: a VRT is not read, because it can name any other file or address; convert it: {command}"
+        )
+    if text.startswith((b"<!doctype html", b"<html")):
+        raise NotARasterError(f"{path}: an HTML page, not a raster (a failed download?)")
+    names = (name for signature, name in OTHER_SIGNATURES.items() if text.startswith(signature.lower()))
+    raise NotARasterError(f"{path}: not a raster in GeoTIFF or JPEG 2000 ({next(names, 'something else')})")
 
 
 def _check_size(source: Any, path: Path, limits: RasterLimits) -> None:
@@ -167,12 +155,12 @@ def _check_size(source: Any, path: Path, limits: RasterLimits) -> None:
         )
     if source.count > limits.bands:
         raise TooLargeError(f"{path}: {source.count} bands, the limit is {limits.bands}")
-    sizes = {"int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "float32": 4, "int32": 4, "uint32": 4}
-    high, wide = source.block_shapes[0] if source.block_shapes else (1, source.width)
-    # Interleaved by pixel, a block holds all bands.
-    bands = source.count if source.profile.get("interleave") == "pixel" else 1
-    if (block := high * wide * bands * sizes.get(source.dtypes[0], 8)) > limits.block_bytes:
+    block_height, block_width = source.block_shapes[0] if source.block_shapes else (1, source.width)
+    # A block holds all bands if they are interleaved by pixel.
+    block_bands = source.count if source.profile.get("interleave") == "pixel" else 1
+    block_bytes = block_height * block_width * block_bands * SAMPLE_BYTES.get(source.dtypes[0], 8)
+    if block_bytes > limits.block_bytes:
         raise TooLargeError(
-            f"{path}: blocks of {wide} x {high} pixels take {block >> 20} MiB, the limit is "
+            f"{path}: blocks of {block_width} x {block_height} pixels take {block_bytes >> 20} MiB, the limit is "
             f"{limits.block_bytes >> 20} MiB; write it in tiles"
         )

@@ -14,7 +14,6 @@ from typing import Any, cast
 
 from detection.imagery.errors import BandMissingError, IncompleteSceneError, ManifestError, NotARasterError, SceneError
 from detection.imagery.raster.masks import MASK_BANDS, UDM2_CLEAR, UDM2_SHADOW, Mask
-from detection.imagery.raster.untrusted import is_vrt, list_files
 from detection.imagery.scene.band_names import BAND_NAMES, ONLY_NUMBERS, is_numbered_otherwise, name_band
 from detection.imagery.scene.offsets import COUNT, SCALES, CountCalibration, read_calibration
 from detection.imagery.scene.products.product import READERS, describe_product, is_product
@@ -73,11 +72,9 @@ class Scene:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files of the scene, sorted, the manifest and those that a VRT names among them."""
+        """All files of the scene with its manifest, sorted."""
         companions = (*(getattr(self, name) for name in COMPANIONS), self.aoi)
         named = {band.path for band in self.bands.values()} | {path for path in companions if path}
-        for path in [path for path in named if is_vrt(path)]:
-            named |= set(list_files(path))
         manifest = self.path / MANIFEST
         return tuple(sorted(named | ({manifest} if manifest.is_file() else set())))
 

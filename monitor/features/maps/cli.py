@@ -21,7 +21,7 @@ DRAW: WorkerTask[ReliefRequest, Tiles] = WorkerTask("detection.imagery.tiles.rel
 @app.command("relief")
 def relief(
     site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
-    dem: Annotated[Path, typer.Argument(metavar="DEM", help="Heights in metres: GeoTIFF, VRT or JPEG 2000, any grid")],
+    dem: Annotated[Path, typer.Argument(metavar="DEM", help="Heights in metres: GeoTIFF or JPEG 2000, any grid")],
 ) -> None:
     """Draw the shaded relief of a site from an elevation model; a newer one takes its place.
 
@@ -32,7 +32,7 @@ def relief(
     _require(dem)
     out = _make_room(service.paths.relief_of(declared.id))
     request = ReliefRequest(dem.absolute(), out, *declared.scenes.placed)
-    # a VRT reads files beside it
+    # JPEG 2000 has nodata and scale in a file beside it.
     found = run_in_worker(service.compute, DRAW, request, reads=[dem.absolute().parent], writes=[out.parent])
     _print_tiles(out, found)
 

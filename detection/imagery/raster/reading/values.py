@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from xml.etree import ElementTree as ET
 
 import numpy as np
 import pyproj
@@ -26,10 +25,9 @@ from detection.imagery.raster.integrity import make_checker
 from detection.imagery.raster.raster import window_below
 from detection.imagery.raster.reading.bands import COLOURS
 from detection.imagery.raster.reading.fills import ValueStatistics
+from detection.imagery.raster.rewriting import rewrite_band, use_last_band_as_mask
 from detection.imagery.raster.untrusted import LIMITS, RasterLimits, open_raster
-from detection.imagery.raster.vrt import copy_tree, open_tree
 
-EMPTY: Final = -99_999.0  # of what is given where something had to be changed
 STRIP_PX: Final = 1 << 21  # looked at at once
 SEEN_MOST: Final = 256
 SLOPE_STRIPS: Final = 16
@@ -125,7 +123,7 @@ def open_values(
         TruncatedRasterError: a block cannot be read.
     """
 
-    def through(source: Any, stack: ExitStack) -> Any:
+    def prepare(source: Any, stack: ExitStack) -> Any:
         if not 1 <= index <= source.count:
             raise BandMissingError(f"{path}: band {index} was asked for, the file has {source.count}")
         colour = source.colorinterp[index - 1].name
@@ -138,10 +136,7 @@ def open_values(
         make_checker(source, path).check(index, left, top, right - left, bottom - top)
         if source.colorinterp[-1] is ColorInterp.alpha and MaskFlags.all_valid in source.mask_flag_enums[index - 1]:
             # the driver takes an alpha band of bytes for the mask of all others, and no other
-            tree = copy_tree(source, stack)
-            mask = ET.SubElement(ET.SubElement(tree, "MaskBand"), "VRTRasterBand", dataType="Byte")
-            _add_part(mask, "SimpleSource", source, source.count)
-            source = open_tree(tree, stack)
+            source = use_last_band_as_mask(source, stack)
         stat = path.stat()
         changed = stat.st_mtime_ns, stat.st_size, stat.st_ino
         lines, fills = _inspect_band(
@@ -155,12 +150,12 @@ def open_values(
         # what hides pixels becomes one nodata: neither all that warps nor what takes out fills asks for a mask
         flags = source.mask_flag_enums[index - 1]
         if MaskFlags.all_valid not in flags and (fills or MaskFlags.nodata not in flags):
-            source = _rewrite(source, index, stack)
+            source = rewrite_band(source, index, stack)
         for fill in fills:
-            source = _rewrite(source, index, stack, fill=fill)
-        return _rewrite(source, index, stack, scale=scale, offset=offset) if scaled else source
+            source = rewrite_band(source, index, stack, fill=fill)
+        return rewrite_band(source, index, stack, scale=scale, offset=offset) if scaled else source
 
-    with open_raster(path, limits, through) as source:
+    with open_raster(path, limits, prepare) as source:
         yield source
 
 
@@ -270,7 +265,7 @@ def _inspect_band(key: _InspectionKey, source: Any) -> tuple[list[str], tuple[fl
     ]
     # what is no number takes its neighbours along where a raster is warped, what is nodata does not
     found = lines, (*fills, np.nan) if holed else tuple(fills)
-    if source.driver != "VRT":  # whose own file says nothing of changes in those that it is made of
+    if source.driver != "VRT":  # a rewritten raster also depends on the file beside it
         if len(_SEEN) >= SEEN_MOST:
             _SEEN.pop(next(iter(_SEEN)))
         _SEEN[key] = found
@@ -314,37 +309,3 @@ def _slopes(source: Any, heights: NDArray[Any], valid: NDArray[np.bool_], box: t
         return np.empty(0)
     found = slope_deg(heights, valid, spacing)
     return np.asarray(found[np.isfinite(found)])
-
-
-def _add_part(band: ET.Element, kind: str, source: Any, number: int) -> ET.Element:
-    part = ET.SubElement(band, kind)
-    ET.SubElement(part, "SourceFilename", relativeToVRT="0").text = str(source.name)
-    ET.SubElement(part, "SourceBand").text = str(number)
-    return part
-
-
-_PARTS: Final = frozenset({"SimpleSource", "ComplexSource"})  # of a band as GDAL writes it
-_GIVEN: Final = _PARTS | {"Scale", "Offset", "UnitType", "NoDataValue", "ColorInterp"}
-
-
-def _rewrite(
-    source: Any, index: int, stack: ExitStack, *, scale: float = 1.0, offset: float = 0.0, fill: float | None = None
-) -> Any:
-    """The same raster with one band times a scale, plus an offset, and without a fill; `EMPTY` is its nodata."""
-    tree = copy_tree(source, stack)
-    for number, band in enumerate(tree.findall("VRTRasterBand"), start=1):
-        changed = number == index
-        gone = _GIVEN if changed else _PARTS
-        for one in [child for child in band if child.tag in gone]:
-            band.remove(one)
-        part = _add_part(band, "ComplexSource", source, number)
-        if changed:
-            wide = source.dtypes[index - 1] in {"float64", "int32", "uint32", "int64", "uint64"}
-            band.set("dataType", "Float64" if wide else "Float32")
-            ET.SubElement(band, "NoDataValue").text = repr(EMPTY)
-            elements = {"ScaleOffset": repr(offset), "ScaleRatio": repr(scale)}
-            # GDAL asks for one of the two alone
-            elements |= {"UseMaskBand": "true"} if fill is None else {"NODATA": repr(fill)}
-            for name, text in elements.items():
-                ET.SubElement(part, name).text = text
-    return open_tree(tree, stack)

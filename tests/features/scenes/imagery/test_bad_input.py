@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 import shutil
 import warnings
 from pathlib import Path
@@ -13,11 +14,11 @@ from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
 from detection.imagery.data.generate import draw_scene
-from detection.imagery.errors import TooLargeError, TruncatedRasterError
+from detection.imagery.errors import ForbiddenSourceError, NotARasterError, TooLargeError, TruncatedRasterError
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.overlay import strips
 from detection.imagery.raster.raster import write_geotiff
-from detection.imagery.raster.untrusted import RasterLimits, open_raster
+from detection.imagery.raster.untrusted import open_raster
 from detection.imagery.scene.reader import BandReader
 from monitor.cli.main import run_verb
 from tests.data.surveys import rasters
@@ -309,83 +310,60 @@ def test_a_dry_run_says_the_plan_and_writes_nothing(folder, tmp_path, capsys, mo
     assert not (tmp_path / "out").exists()
 
 
-VRT = """<VRTDataset rasterXSize="96" rasterYSize="96"><SRS>EPSG:32654</SRS>
-<GeoTransform>{place}</GeoTransform>
-<VRTRasterBand dataType="UInt16" band="1"{more}><NoDataValue>0</NoDataValue><ColorInterp>Gray</ColorInterp>{inside}
-</VRTRasterBand></VRTDataset>"""
-SOURCE = '<SimpleSource><SourceFilename relativeToVRT="{relative}">{name}</SourceFilename><SourceBand>1</SourceBand></SimpleSource>'  # noqa: E501
-
-
-def write_vrt(path: Path, inside: str, more: str = "") -> None:
-    a = PLACE.transform
-    path.write_text(VRT.format(place=f"{a.c}, {a.a}, 0, {a.f}, 0, {a.e}", inside=inside, more=more))
-
-
-@pytest.mark.parametrize("name", ["B4.vrt", "red.tif"])
-def test_a_vrt_of_files_in_its_folder_is_read(folder, tmp_path, capsys, name):
-    """It is one by its content; what it is made of counts in the hash, whatever its name."""
-    manifest = folder / "scene.toml"
-    _, _, plain = run_detect(folder, tmp_path / "plain", capsys)
-    write_vrt(folder / name, SOURCE.format(relative=1, name="B4.tif"))
-    manifest.write_text(manifest.read_text().replace('"B4.tif"', f'"{name}"'))
-    code, _, answer = run_detect(folder, tmp_path / "out", capsys)
-    assert (code, [p["area_m2"] for p in answer["polygons"]]) == (0, [p["area_m2"] for p in plain["polygons"]])
-    before = answer["scene_hash"]
-    with rasterio.open(folder / "B4.tif", "r+") as target:
-        target.write(target.read() + np.uint16(1))
-    assert run_detect(folder, tmp_path / "out", capsys)[2]["scene_hash"] != before
-
-
-@pytest.mark.parametrize("name", ["GTIFF_DIR:1:B4.tif", "&lt;VRTDataset/>", "../outside.tif"])
-def test_a_vrt_opens_nothing_outside_of_its_folder(folder, tmp_path, capsys, name):
-    """A thousand other ways: tests/property/imagery."""
-    shutil.copy(folder / "B4.tif", tmp_path / "outside.tif")
-    write_vrt(folder / "B4.tif", SOURCE.format(relative=1, name=name))
-    refused(folder, tmp_path / "out", capsys, 1, "B4.tif: ")
+VRT = '<VRTDataset rasterXSize="96" rasterYSize="96"><VRTRasterBand dataType="UInt16" band="1"/></VRTDataset>'
 
 
 @pytest.mark.parametrize(
-    ("inside", "more", "words"),
+    ("name", "start", "converted"),
     [
-        ("<PixelFunctionType>f</PixelFunctionType>", ' subClass="VRTDerivedRasterBand"', "VRTDerivedRasterBand"),
-        ('<SourceFilename relativeToVRT="1">B3.tif</SourceFilename>', ' subClass="VRTRawRasterBand"', "VRTRawRaster"),
-        ("<Overview><SourceFilename>/etc/passwd</SourceFilename></Overview>", "", "Overview is not allowed"),
-        (SOURCE.format(relative=1, name="B4.vrt").replace("Simple", "Kernel"), "", "KernelSource"),
-        ('<SimpleSource><OpenOptions><OOI key="X">1</OOI></OpenOptions></SimpleSource>', "", "OpenOptions"),
+        ("B4.vrt", "", "B4-cog.tif"),
+        ("B4.VRT", "", "B4-cog.tif"),
+        ("B4.tif", "", "B4-cog.tif"),
+        ("B4.jp2", "\ufeff<?xml version='1.0'?>\n", "B4-cog.tif"),
+        ("red band.vrt", f"<!-- {'x' * 2000} -->", "red band-cog.tif"),
     ],
 )
-def test_a_vrt_only_puts_files_together(folder, tmp_path, capsys, inside, more, words):
-    write_vrt(folder / "B4.tif", inside, more)
-    refused(folder, tmp_path / "out", capsys, 1, words)
+def test_a_vrt_is_refused_with_the_command_that_converts_it(folder, tmp_path, capsys, name, start, converted):
+    (folder / "B4.tif").unlink()
+    (folder / name).write_text(start + VRT)
+    manifest = folder / "scene.toml"
+    manifest.write_text(manifest.read_text().replace('"B4.tif"', f'"{name}"'))
+    command = shlex.join(["gdal_translate", "-of", "COG", str(folder / name), str(folder / converted)])
+    line = f"a VRT is not read, because it can name any other file or address; convert it: {command}"
+    refused(folder, tmp_path / "out", capsys, 1, line)
 
 
-def test_a_vrt_is_not_followed_for_ever(folder, tmp_path, capsys):
-    write_vrt(folder / "B4.tif", SOURCE.format(relative=1, name="B4.tif"))
-    refused(folder, tmp_path / "out", capsys, 1, "nested more than 3 deep")
-    (folder / "B4.tif").write_text('<!DOCTYPE a [<!ENTITY b "c">]><VRTDataset/>')
-    refused(folder, tmp_path / "entity", capsys, 1, "B4.tif: ")
+def test_a_vrt_in_an_archive_is_refused(folder, tmp_path, capsys):
+    (folder / "B4.tif").write_text(VRT)
+    archive = shutil.make_archive(str(tmp_path / "scene"), "zip", folder.parent, folder.name)
+    assert run_verb(["scenes", "detect", "--model", "generated", archive, "--out", str(tmp_path / "out")]) == 1
+    assert "B4.tif: a VRT is not read" in capsys.readouterr().err
+    with pytest.raises(NotARasterError, match="a ZIP archive"), open_raster(Path(archive)):
+        pass
 
 
-def test_overviews_and_masks_in_other_files_are_refused(folder, tmp_path, capsys):
+@pytest.mark.parametrize("name", ["/vsizip/a.zip/B4.vrt", "/vsicurl/http://127.0.0.1:9/B4.tif", "/vsimem/B4.tif"])
+def test_a_virtual_path_is_refused(name):
+    with pytest.raises(ForbiddenSourceError, match="a virtual path of GDAL is not read"), open_raster(Path(name)):
+        pass
+
+
+@pytest.mark.parametrize("name", ["vrt://B4.tif", "https://127.0.0.1/B4.vrt", "GTIFF_DIR:1:B4.tif"])
+def test_an_address_is_no_file(folder, monkeypatch, name):
+    monkeypatch.chdir(folder)
+    with pytest.raises(NotARasterError, match="no such file"), open_raster(Path(name)):
+        pass
+
+
+def test_overviews_in_other_files_are_refused(folder, tmp_path, capsys):
     with rasterio.open(folder / "B4.tif", "r+") as target:
         target.update_tags(ns="OVERVIEWS", OVERVIEW_FILE="/vsicurl/http://127.0.0.1:9/a.tif")
     refused(folder, tmp_path / "out", capsys, 1, "OVERVIEW_FILE")
-    write_vrt(folder / "B4.vrt", SOURCE.format(relative=1, name="B4.tif"))
-    manifest = folder / "scene.toml"
-    manifest.write_text(manifest.read_text().replace('"B4.tif"', '"B4.vrt"'))
-    refused(folder, tmp_path / "mosaic", capsys, 1, "B4.tif: the tag OVERVIEW_FILE")
 
 
-def test_what_a_vrt_is_made_of_keeps_the_limits_too(folder):
-    write_vrt(folder / "B4.vrt", SOURCE.format(relative=1, name="B4.tif"))
-    block = 512 * 512 * 2
-    with open_raster(folder / "B4.vrt", RasterLimits(block_bytes=block)) as source:
-        assert source.count == 1
-    with (
-        pytest.raises(TooLargeError, match=r"B4\.tif: blocks of"),
-        open_raster(folder / "B4.vrt", RasterLimits(block_bytes=block - 1)),
-    ):
-        pass
+def test_xml_that_is_no_vrt_is_no_raster(folder, tmp_path, capsys):
+    (folder / "B4.tif").write_text("<?xml version='1.0'?><gml/>")
+    refused(folder, tmp_path / "out", capsys, 1, "not a raster in GeoTIFF or JPEG 2000 (an XML file)")
 
 
 def test_a_mask_beside_a_raster_is_not_passed_over(folder, tmp_path, capsys):
@@ -410,52 +388,22 @@ def test_a_strip_of_land_round_the_earth(tmp_path):
     assert sum(height for *_, height in strips(wide)) == 1000
 
 
-HALF = 48
-MOSAIC = """<VRTDataset rasterXSize="{w}" rasterYSize="96"><SRS>EPSG:32654</SRS>
-<GeoTransform>{x}, 10, 0, {y}, 0, -10</GeoTransform>
-<VRTRasterBand dataType="UInt16" band="1"><NoDataValue>0</NoDataValue>{parts}</VRTRasterBand></VRTDataset>"""
-PART = """<SimpleSource><SourceFilename relativeToVRT="1">{file}</SourceFilename><SourceBand>1</SourceBand>
-<SrcRect xOff="0" yOff="0" xSize="48" ySize="96"/><DstRect xOff="{at}" yOff="0" xSize="48" ySize="96"/>
-</SimpleSource>"""
-
-
-def write_half(path, array, column: int) -> None:
-    """A deflated half of the scene in blocks of 16 px."""
-    place = Grid(PLACE.moved(column, 0), PLACE.crs_wkt, HALF, SIZE)
-    half = array[None, :, column : column + HALF].astype(np.uint16)
-    blocks = {"tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate"}
-    write_raster(path, half, crs=place.crs_wkt, transform=place.transform, nodata=0, **blocks)
-
-
-def write_mosaic(path, name: str, *, nested: bool = False) -> None:
-    """The two halves beside each other; the right one by a VRT of its own where that is wanted."""
-    a = PLACE.transform
-    right = f"{name}-right.tif"
-    if nested:
-        inner = MOSAIC.format(w=HALF, x=a.c + HALF * 10, y=a.f, parts=PART.format(file=right, at=0))
-        (path.parent / "inner.vrt").write_text(inner)
-        right = "inner.vrt"
-    parts = PART.format(file=f"{name}-left.tif", at=0) + PART.format(file=right, at=HALF)
-    path.write_text(MOSAIC.format(w=SIZE, x=a.c, y=a.f, parts=parts))
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mosaic") / "scene"
-    folder.mkdir()
-    drawn = draw_scene(5, SIZE, scars=1)
-    for name in NAMES:
-        write_half(folder / f"{name}-left.tif", drawn.bands[name], 0)
-        write_half(folder / f"{name}-right.tif", drawn.bands[name], HALF)
-        write_mosaic(folder / f"{name}.vrt", name)
-    bands = "".join(f'{name} = "{name}.vrt"\n' for name in NAMES)
-    (folder / "scene.toml").write_text(f"acquired_at = 2024-05-06T00:00:00Z\ncomplete = true\n[bands]\n{bands}")
-    return folder
+BLOCKS = {"tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate"}
 
 
 @pytest.fixture
-def scene(whole, tmp_path):
-    return shutil.copytree(whole, tmp_path / "scene")
+def scene(tmp_path):
+    """A scene whose bands are deflated in blocks of 16 pixels."""
+    folder = tmp_path / "scene"
+    folder.mkdir()
+    drawn = draw_scene(5, SIZE, scars=1)
+    for name in NAMES:
+        values = drawn.bands[name][None].astype(np.uint16)
+        place = {"crs": PLACE.crs_wkt, "transform": PLACE.transform}
+        write_raster(folder / f"{name}.tif", values, nodata=0, **place, **BLOCKS)
+    bands = "".join(f'{name} = "{name}.tif"\n' for name in NAMES)
+    (folder / "scene.toml").write_text(f"acquired_at = 2024-05-06T00:00:00Z\ncomplete = true\n[bands]\n{bands}")
+    return folder
 
 
 def spoil(path, column: int, row: int) -> None:
@@ -469,26 +417,40 @@ def spoil(path, column: int, row: int) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_a_damaged_block_is_known_where_the_mosaic_shows_it(scene, nested):
-    write_mosaic(scene / "B3.vrt", "B3", nested=nested)
-    spoil(scene / "B3-right.tif", 1, 2)
-    bands = {"B4": (scene / "B4.vrt", 1), "B3": (scene / "B3.vrt", 1)}
+def test_a_damaged_block_fails_only_the_windows_that_touch_it(scene):
+    spoil(scene / "B3.tif", 4, 2)
+    bands = {"B4": (scene / "B4.tif", 1), "B3": (scene / "B3.tif", 1)}
     with BandReader(bands) as reader:
         for beside in ((0, 0, 64, 96), (80, 0, 16, 96), (48, 0, 48, 32), (48, 48, 48, 48)):
             assert reader.read(*beside)[1].all()
-        with pytest.raises(TruncatedRasterError, match=r"B3\.vrt: a block of B3-right\.tif over row 32 is damaged"):
+        with pytest.raises(TruncatedRasterError, match=r"B3\.tif: a block from row 32 on is damaged"):
             reader.read(63, 31, 2, 2)
         with pytest.raises(TruncatedRasterError):
             reader.read(0, 0, SIZE, SIZE)
 
 
-def test_a_scene_of_a_damaged_mosaic(scene, tmp_path, capsys):
+def test_a_damaged_block_of_a_rewritten_raster_is_found(tmp_path):
+    """Heights in feet are read through a description in memory, whose blocks are not those of the file."""
+    heights = np.add.outer(np.arange(96.0), np.arange(96.0))[None].astype(np.float32)
+    path = write_raster(tmp_path / "dem.tif", heights, crs=PLACE.crs_wkt, transform=PLACE.transform, **BLOCKS)
+    with rasterio.open(path, "r+") as target:
+        target.set_band_unit(1, "ft")
+    bands = {"dem": (path, 1)}
+    with BandReader(bands) as reader:
+        assert reader.read(0, 0, 96, 96)[0].max() == pytest.approx(190 * 0.3048)
+        reader_of_good = reader.read(64, 32, 16, 16)[0]
+    assert reader_of_good.shape == (1, 16, 16)
+    spoil(path, 4, 2)
+    with pytest.raises(TruncatedRasterError, match=r"dem\.tif: a block from row 32 on is damaged"), BandReader(bands):
+        pass
+
+
+def test_a_scene_with_a_damaged_block(scene, tmp_path, capsys):
     """Refused in one line; with --partial the ground of the block is nodata, is said to be, and the exit is 3."""
-    spoil(scene / "B3-right.tif", 1, 2)
+    spoil(scene / "B3.tif", 4, 2)
     words = ["scenes", "detect", "--model", "generated", str(scene), "--out", str(tmp_path / "out"), "--json"]
     assert run_verb(words) == 1
-    assert "B3.vrt: a block of B3-right.tif over row 32 is damaged" in capsys.readouterr().err
+    assert "B3.tif: a block from row 32 on is damaged" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert run_verb([*words, "--partial"]) == 3
     answer = json.loads(capsys.readouterr().out)
