@@ -139,7 +139,7 @@ class BandOrderError(SceneError):
 
 
 class AoiError(SceneError):
-    """The area of interest is no polygon and no raster."""
+    """The area of interest is neither a raster nor a vector file with a polygon."""
 
 
 class ModelError(ImageryError):

@@ -1,6 +1,6 @@
 """Footprints, lines or points as a GeoPackage (OGC 12-128r18, version 1.3): an SQLite file for every GIS, reproducible.
 
-Ours because pyogrio brings a second GDAL (100 MB) and writes the time of day; it reads back what we write (a test).
+Not written by pyogrio, because GDAL stores the time of day in the file; a test reads it back by pyogrio.
 """
 
 import sqlite3

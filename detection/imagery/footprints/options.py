@@ -34,7 +34,7 @@ class DetectionOptions:
     # name and digest of each tile that `dem` was brought together from (`scene.heights`)
     dem_tiles: tuple[tuple[str, str], ...] = ()
     prior: Path | None = None  # susceptibility raster, instead of the scene's own
-    aoi: Path | None = None  # area of interest: raster (not 0), or GeoJSON polygons in longitude and latitude
+    aoi: Path | None = None  # area of interest: raster (not 0), or a vector file of polygons
     # side of the pixels that the scene is brought to before it is looked at; None: its own
     resample_to_m: float | None = None
     # footprints on ground less steep than this, on average, are left out; None: none are

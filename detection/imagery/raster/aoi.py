@@ -1,110 +1,115 @@
-"""An area of interest as a mask on the scene's grid, whether it comes as a raster or as GeoJSON polygons."""
+"""An area of interest as a mask on the grid of a scene, from a raster or from polygons of a vector file."""
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import rasterio.features
 import shapely
 from rasterio.errors import CRSError, RasterioError
-from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from detection.geojson import GeoJsonError
-from detection.imagery.errors import AoiError, ImpossibleCrsError, NoCrsError, NoValidPixelsError
+from detection.imagery.errors import AoiError, ImpossibleCrsError, NoCrsError, NoValidPixelsError, VectorError
 from detection.imagery.raster.areas import map_outline
-from detection.imagery.raster.geojson import read_features, to_lonlat
+from detection.imagery.raster.geojson import to_lonlat
 from detection.imagery.raster.grid import Grid, from_lonlat
 from detection.imagery.raster.masks import Mask
 from detection.imagery.raster.raster import ByteRaster, read_grid, window_below
 from detection.imagery.raster.reading.shapes import take_outlines
 from detection.imagery.raster.untrusted import open_raster
+from detection.imagery.raster.vectors import load_features
 from detection.reasons import explain_file
 
-SUFFIXES = (".geojson", ".json")
-STRIP = 512
-LOOKED_PX = 1024  # of a side, when the values of a raster are looked at
-ONE_SHARE = 0.9  # of the pixels above 0 that an area's own value has at least
-_ELSEWHERE = "{aoi}: does not meet the scene: no pixel of it lies in the area of interest"
+VECTOR_SUFFIXES: Final = frozenset({".geojson", ".json", ".gpkg", ".shp", ".fgb", ".kml"})
+MOST_BYTES: Final = 64 << 20  # of a vector file
+STRIP_ROWS: Final = 512  # of a mask that are drawn at a time
+SAMPLE_PX: Final = 1024  # of a side, when the values of a raster are counted
+# Share of the pixels above 0 that the most frequent value has at least; the others are the rim of a resampled area.
+MAIN_VALUE_SHARE: Final = 0.9
+_ELSEWHERE: Final = "{aoi}: does not meet the scene: no pixel of it lies in the area of interest"
 
 
 def make_mask(aoi: Path, grid: Grid, work: Path, notes: list[str] | None = None) -> Mask:
-    """Return the mask of an area of interest; GeoJSON is drawn into a temporary raster, strip by strip.
+    """Return the mask of an area of interest.
+
+    A raster is the mask itself, and its reader warps it onto the grid. Polygons are drawn into a raster in `work`.
 
     Args:
         notes: gets a sentence on each kind of geometry that is left out.
 
     Raises:
-        AoiError: neither a raster by name nor GeoJSON with a polygon, or the scene has no place.
-        NoValidPixelsError: no pixel of the scene lies in it.
+        AoiError: neither a raster nor a vector file with a polygon, or polygons for a scene without a place.
+        NoValidPixelsError: no pixel of the scene lies in the area.
     """
-    if aoi.suffix.lower() not in SUFFIXES:
-        # one without a place is left to whoever reads it
+    if aoi.suffix.lower() not in VECTOR_SUFFIXES:
+        # The reader of the mask refuses a raster without a place, unless the scene has none either.
         with suppress(NoCrsError, ImpossibleCrsError, RasterioError, CRSError):
-            own = read_grid(aoi)
-            box = window_below(own, grid, around=0) if grid.placed else (0, 0, 1, 1)
-            if box[0] >= box[2] or box[1] >= box[3]:
-                raise NoValidPixelsError(_ELSEWHERE.format(aoi=aoi))
+            aoi_grid = read_grid(aoi)
+            if grid.placed:
+                left, top, right, bottom = window_below(aoi_grid, grid, around=0)
+                if left >= right or top >= bottom:
+                    raise NoValidPixelsError(_ELSEWHERE.format(aoi=aoi))
             _refuse_classes(aoi)
         return Mask(aoi, "mask")
     if not grid.placed:
         raise AoiError(f"{aoi}: polygons in longitude and latitude do not fit a scene without a place")
-    whole = shapely.union_all([outline for _, outline in read_outlines(aoi, notes)])
-    outline = map_outline(whole, lambda x, y: from_lonlat(grid, x, y))
+    area = shapely.union_all([outline for _, outline in read_outlines(aoi, notes)])
+    outline = map_outline(area, lambda x, y: from_lonlat(grid, x, y))
     raster = ByteRaster(work / "aoi.tif", grid)
-    met = False
+    has_pixel = False
     with raster.writing() as write:
-        for row in range(0, grid.height, STRIP):
-            rows = min(STRIP, grid.height - row)
-            top = grid.moved(0, row)
+        for row in range(0, grid.height, STRIP_ROWS):
+            shape = min(STRIP_ROWS, grid.height - row), grid.width
             try:
-                inside = rasterio.features.geometry_mask([outline], (rows, grid.width), top, invert=True)
+                inside = rasterio.features.geometry_mask([outline], shape, grid.moved(0, row), invert=True)
             except (RasterioError, ValueError):
                 raise AoiError(f"{aoi}: cannot be drawn on the scene's grid") from None
-            met = met or bool(inside.any())
+            has_pixel = has_pixel or bool(inside.any())
             write(inside.astype(np.uint8), 0, row)
-    if not met:
+    if not has_pixel:
         raise NoValidPixelsError(_ELSEWHERE.format(aoi=aoi))
     return Mask(raster.path, "mask")
 
 
 def _refuse_classes(aoi: Path) -> None:
-    """An area has one value, but for the rim that resampling made; of several nobody knows which one is meant."""
+    """Refuse a raster of several values, because it does not say which of them is the area."""
     with open_raster(aoi) as source:
-        sides = min(source.height, LOOKED_PX), min(source.width, LOOKED_PX)
-        numbers = source.read(1, out_shape=sides, masked=True).compressed()
-    values, counts = np.unique(numbers[numbers > 0], return_counts=True)
-    if len(values) > 1 and counts.max() < ONE_SHARE * counts.sum():
+        shape = min(source.height, SAMPLE_PX), min(source.width, SAMPLE_PX)
+        sample = source.read(1, out_shape=shape, masked=True).compressed()
+    values, counts = np.unique(sample[sample > 0], return_counts=True)
+    if len(values) > 1 and counts.max() < MAIN_VALUE_SHARE * counts.sum():
         first = ", ".join(f"{value:g}" for value in values[:4])
         raise AoiError(f"{aoi}: {len(values)} values above 0 ({first}): an area of interest is 1 within, 0 elsewhere")
 
 
 def read_outlines(aoi: Path, notes: list[str] | None = None) -> list[tuple[str, BaseGeometry]]:
-    """Return the polygons of a GeoJSON file in longitude and latitude, each by its `name`, its `id`, or its number.
+    """Return the polygons of a vector file in longitude and latitude, each with a name.
 
-    `notes`: gets a sentence on each kind of geometry that is left out.
+    The name is the property `name`, else the property or member `id`, else the position in the file from 1.
+
+    Args:
+        notes: gets a sentence on each kind of geometry that is left out.
 
     Raises:
-        AoiError: no GeoJSON with a polygon.
+        AoiError: not a vector file with a polygon.
     """
     try:
-        features, crs = read_features(aoi)
-        given = np.array([None if one["geometry"] is None else shape(one["geometry"]) for one in features], object)
-        placed, lines = take_outlines(to_lonlat(given, crs))
-        held = [place for place, one in enumerate(placed) if one is not None]
-    except OSError as error:
-        raise AoiError(f"{aoi}: cannot be read ({error.strerror})") from None
+        features = load_features(aoi, ("name", "id"), MOST_BYTES)
+        outlines, kinds_left_out = take_outlines(to_lonlat(features.shapes, features.crs))
+    except VectorError as error:
+        raise AoiError(error.explanation) from None
     except GeoJsonError as error:
         raise AoiError(explain_file(aoi, error.explanation)) from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, shapely.errors.ShapelyError):
-        raise AoiError(f"{aoi}: not GeoJSON") from None
-    if not held:
-        raise AoiError(f"{aoi}: no polygon in it{f' ({lines[0]})' if lines else ''}")
+    named_outlines = []
+    for position, outline in enumerate(outlines):
+        if outline is not None:
+            properties = features.properties[position]
+            name = properties.get("name") or properties.get("id") or position + 1
+            named_outlines.append((str(name)[:100], outline))
+    if not named_outlines:
+        raise AoiError(f"{aoi}: no polygon in it{f' ({kinds_left_out[0]})' if kinds_left_out else ''}")
     if notes is not None:
-        notes += [f"{aoi.name}: {line}" for line in lines]
-    found = []
-    for place in held:
-        feature, properties = features[place], features[place].get("properties") or {}
-        name = properties.get("name") or properties.get("id") or feature.get("id") or place + 1
-        found.append((str(name)[:100], placed[place]))
-    return found
+        notes += [*features.notes, *(f"{aoi.name}: {line}" for line in kinds_left_out)]
+    return named_outlines

@@ -1,14 +1,20 @@
-"""Outlines, points and lines from outside: GeoJSON, GeoPackage and shapefile, each with a known place.
+"""Outlines, points and lines from outside: GeoJSON, GeoPackage, shapefile, FlatGeobuf and KML with a known position.
 
-Ours because pyogrio brings a second GDAL (100 MB); a test reads the same files by it.
+GeoJSON is parsed by `json` and shapely: GDAL downloads the address that a member `crs` of the type `link` names, and
+takes the coordinates as longitude and latitude if that fails. All other formats are read by pyogrio, from a copy in a
+folder of its own, so that GDAL finds no other file beside it.
 """
 
+import shutil
 import sqlite3
 import struct
+import warnings
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from tempfile import TemporaryDirectory
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyproj
@@ -21,173 +27,242 @@ from detection.geojson import GeoJsonError
 from detection.imagery.errors import VectorError
 from detection.imagery.raster.geojson import read_features
 from detection.imagery.raster.grid import Grid, apply_affine
-from detection.imagery.raster.reading.shapes import join_rings
 from detection.reasons import explain_file
 
 MOST_BYTES: Final = 512 << 20
 MOST_FEATURES: Final = 1_000_000
-GEOPACKAGE: Final = b"SQLite format 3\0"
-SHAPEFILE: Final = 9994
-# bytes of the envelope in the header of a geometry (GeoPackage 1.3, clause 2.1.3)
-ENVELOPE_BYTES: Final = (0, 32, 48, 48, 64)
-POINTS, LINES, POLYGONS, MULTIPOINTS = {1, 11, 21}, {3, 13, 23}, {5, 15, 25}, {8, 18, 28}
+MOST_VERTICES: Final = 10_000_000
+HEAD_BYTES: Final = 1024
+TEXT_LENGTH: Final = 100  # of a value or the name of a layer
+PROJECTION_BYTES: Final = 1 << 16  # of a .prj file
+
+
+class _Format(NamedTuple):
+    """A format that pyogrio reads."""
+
+    suffix: str  # by which GDAL recognises the copy
+    drivers: frozenset[str]  # that may read it
+
+
+_GEOPACKAGE: Final = _Format(".gpkg", frozenset({"GPKG"}))
+_SHAPEFILE: Final = _Format(".shp", frozenset({"ESRI Shapefile"}))
+_FLATGEOBUF: Final = _Format(".fgb", frozenset({"FlatGeobuf"}))
+_KML: Final = _Format(".kml", frozenset({"KML", "LIBKML"}))
+# Tables of a GeoPackage that GDAL reads when it opens the file.
+_GEOPACKAGE_TABLES: Final = frozenset({"gpkg_contents", "gpkg_geometry_columns", "gpkg_spatial_ref_sys"})
+# LIBKML downloads no styles. The index of a shapefile is rebuilt beside the copy. Which rings of a shapefile are holes
+# follows from their position, because many programs write them in the wrong direction.
+_GDAL_OPTIONS: Final = {
+    "LIBKML_EXTERNAL_STYLE": "NO",
+    "SHAPE_RESTORE_SHX": "YES",
+    "OGR_ORGANIZE_POLYGONS": "DEFAULT",
+    "GDAL_HTTP_MAX_RETRY": "0",
+}
+_DAMAGED: Final = (
+    struct.error,
+    sqlite3.Error,
+    CRSError,
+    shapely.errors.ShapelyError,
+    RuntimeError,  # all errors of pyogrio are subclasses; so is RecursionError
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+)
+
+
+class Features(NamedTuple):
+    """All features of a file, in its order."""
+
+    shapes: NDArray[Any]  # geometries; None for a feature without one
+    crs: pyproj.CRS  # of their coordinates
+    properties: tuple[Mapping[str, Any], ...]  # the requested properties of each feature, as far as it has them
+    notes: tuple[str, ...]  # one sentence for each kind of data that was left out
 
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """Features of one file."""
+    """Features of one file that have a geometry."""
 
     path: Path  # the file
     shapes: NDArray[Any]  # their geometries, none of them empty
-    crs: pyproj.CRS  # what their coordinates are
-    words: tuple[str | None, ...] = ()  # what the field that was asked for says of each; None where it says nothing
-    notes: tuple[str, ...] = ()  # what was left out, one sentence each
+    crs: pyproj.CRS  # of their coordinates
+    values: tuple[str | None, ...] = ()  # value of the requested property of each feature
+    notes: tuple[str, ...] = ()  # one sentence for each kind of data that was left out
 
-    def on(self, grid: Grid) -> NDArray[Any]:
-        """Return the shapes in (column, row) of a grid; what cannot be brought there is left out."""
-        into = pyproj.Transformer.from_crs(self.crs, grid.crs, always_xy=True)
+    def to_pixels(self, grid: Grid) -> NDArray[Any]:
+        """Return the geometries in (column, row) of a grid, without those that have no place in its system."""
+        transformer = pyproj.Transformer.from_crs(self.crs, grid.crs, always_xy=True)
 
-        def move(x: NDArray[Any], y: NDArray[Any]) -> tuple[Any, Any]:
-            return apply_affine(~grid.transform, *map(np.asarray, into.transform(x, y)))
+        def transform(x: NDArray[Any], y: NDArray[Any]) -> tuple[Any, Any]:
+            return apply_affine(~grid.transform, *map(np.asarray, transformer.transform(x, y)))
 
-        moved = np.asarray(shapely.transform(self.shapes, move, interleaved=False))  # type: ignore[arg-type]
-        return np.asarray(moved[np.isfinite(shapely.bounds(moved)).all(axis=1)])
+        shapes = np.asarray(shapely.transform(self.shapes, transform, interleaved=False))  # type: ignore[arg-type]
+        return np.asarray(shapes[np.isfinite(shapely.bounds(shapes)).all(axis=1)])
 
 
 def read_vectors(path: Path, field: str = "") -> Vectors:
-    """Read the features of a file; of a GeoPackage those of its first layer, which is named where there are more.
+    """Read the features of a file that have a geometry; see `load_features`.
 
-    `field`: the one property that is read with them; the table beside a shapefile is not looked at.
+    Args:
+        field: property whose values are read too.
 
-    Raises VectorError: it cannot be read, holds nothing, or does not say where its coordinates lie.
+    Raises:
+        VectorError: the file cannot be read, is too large, has no geometry, or has coordinates that its system does not
+            allow.
     """
-    notes: list[str] = []
+    features = load_features(path, (field,) if field else ())
+    is_usable = np.array([shape_ is not None and not shape_.is_empty for shape_ in features.shapes], bool)
+    shapes = features.shapes[is_usable]
+    notes = list(features.notes)
+    if len(shapes) < len(is_usable):
+        missing = len(is_usable) - len(shapes)
+        notes.append(f"{path.name}: {missing:,} of {len(is_usable):,} features have no geometry")
+    if not len(shapes):
+        raise VectorError("; ".join([f"{path}: no feature in it has a place", *notes[:1]]))
+    bounds = shapely.total_bounds(shapes)
+    if not np.isfinite(bounds).all():
+        raise VectorError(f"{path}: coordinates that are no numbers")
+    if features.crs.is_geographic and (np.abs(bounds[[0, 2]]).max() > 360 or np.abs(bounds[[1, 3]]).max() > 90):
+        raise VectorError(f"{path}: coordinates beyond longitude and latitude, which its system has")
+    values: list[str | None] = []
+    for position in np.flatnonzero(is_usable):
+        value = features.properties[position].get(field)
+        values.append(None if value is None else str(value)[:TEXT_LENGTH])
+    return Vectors(path, shapes, features.crs, tuple(values), tuple(notes))
+
+
+def load_features(path: Path, fields: Sequence[str] = (), most_bytes: int = MOST_BYTES) -> Features:
+    """Load all features of a file, with or without geometry; of several layers only the first, which a note names.
+
+    Args:
+        fields: names of the properties that are loaded, in any case. The table of a shapefile is not read.
+        most_bytes: limit for the size of the file.
+
+    Raises:
+        VectorError: the file cannot be read, is in another format or too large, or does not state its system.
+    """
     try:
+        size = path.stat().st_size
         with path.open("rb") as file:
-            head = file.read(100)
-        shapes, crs, words = _read_any(path, head, field, notes)
+            head = file.read(HEAD_BYTES)
+        if size > most_bytes:
+            raise VectorError(f"{path}: more than {most_bytes >> 20} MiB")
+        if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+            features = _load_geojson(path, fields, most_bytes)
+        else:
+            features = _load_by_pyogrio(path, head, fields)
+        vertices = int(shapely.get_num_coordinates(features.shapes).sum())
     except OSError as error:
         raise VectorError(f"{path}: cannot be read ({error.strerror})") from None
     except GeoJsonError as error:
         raise VectorError(explain_file(path, error.explanation)) from None
     except _DAMAGED as error:
         raise VectorError(f"{path}: damaged or not what it seems ({type(error).__name__})") from None
-    pairs = [pair for pair in zip(shapes, words, strict=True) if pair[0] is not None and not pair[0].is_empty]
-    found = np.array([one for one, _ in pairs], object)
-    if len(found) < len(shapes):
-        notes.append(f"{path.name}: {len(shapes) - len(found):,} of {len(shapes):,} features have no geometry")
-    if not len(found):
-        raise VectorError("; ".join([f"{path}: no feature in it has a place", *notes[:1]]))
-    bounds = shapely.total_bounds(found)
-    if not np.isfinite(bounds).all():
-        raise VectorError(f"{path}: coordinates that are no numbers")
-    if crs.is_geographic and (np.abs(bounds[[0, 2]]).max() > 360 or np.abs(bounds[[1, 3]]).max() > 90):
-        raise VectorError(f"{path}: coordinates beyond longitude and latitude, which its system has")
-    return Vectors(
-        path, found, crs, tuple(None if value is None else str(value)[:100] for _, value in pairs), tuple(notes)
-    )
+    if vertices > MOST_VERTICES:
+        raise VectorError(f"{path}: {vertices:,} vertices, the limit is {MOST_VERTICES:,}: simplify the outlines")
+    return features
 
 
-_DAMAGED: Final = (
-    struct.error,
-    sqlite3.Error,
-    CRSError,
-    shapely.errors.ShapelyError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    RecursionError,
-)
+def _load_geojson(path: Path, fields: Sequence[str], most_bytes: int) -> Features:
+    features, crs = read_features(path, most_bytes)
+    _check_count(path, len(features))
+    shapes = np.empty(len(features), object)
+    properties: list[Mapping[str, Any]] = []
+    for position, feature in enumerate(features):
+        if feature["geometry"]:
+            shapes[position] = shape(feature["geometry"])
+        values = {"id": feature.get("id")}
+        values.update({key: value for key, value in (feature.get("properties") or {}).items() if value is not None})
+        properties.append({field: values[field] for field in fields if values.get(field) is not None})
+    return Features(shapes, crs, tuple(properties), ())
 
 
-def _read_any(path: Path, head: bytes, field: str, notes: list[str]) -> tuple[list[Any], pyproj.CRS, list[Any]]:
-    if path.stat().st_size > MOST_BYTES:
-        raise VectorError(f"{path}: more than {MOST_BYTES >> 20} MiB")
-    if head.startswith(GEOPACKAGE):
-        return _read_geopackage(path, field, notes)
-    if len(head) == 100 and struct.unpack(">i", head[:4])[0] == SHAPEFILE:
-        shapes, crs = _read_shapefile(path)
-        return shapes, crs, [None] * len(shapes)
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-        features, crs = read_features(path, MOST_BYTES)
-        _check_count(path, len(features))
-        words = [(one.get("properties") or {}).get(field) for one in features]
-        return [shape(one["geometry"]) if one["geometry"] else None for one in features], crs, words
-    raise VectorError(f"{path}: neither GeoJSON, GeoPackage nor shapefile (.shp)")
+def _load_by_pyogrio(path: Path, head: bytes, fields: Sequence[str]) -> Features:
+    # Imported here because it takes 100 MB and a second, which GeoJSON does not need.
+    import pyogrio
+
+    file_format = _find_format(path, head)
+    pyogrio.set_gdal_config_options(_GDAL_OPTIONS)
+    # GDAL repeats in warnings what the errors and notes contain.
+    with TemporaryDirectory(prefix="vectors-") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        copy = Path(folder) / f"layer{file_format.suffix}"
+        shutil.copyfile(path, copy)
+        if file_format is _SHAPEFILE:
+            shutil.copyfile(_find_projection(path), copy.with_suffix(".prj"))
+        tables = _list_tables(copy) if file_format is _GEOPACKAGE else None
+        layers = [str(name) for name, geometry_type in pyogrio.list_layers(copy) if geometry_type is not None]
+        if tables is not None:
+            layers = [name for name in layers if name in tables]
+        if not layers:
+            raise VectorError(f"{path}: no layer with geometries in it")
+        info = pyogrio.read_info(copy, layer=layers[0], force_feature_count=True)
+        if info["driver"] not in file_format.drivers:
+            raise VectorError(f"{path}: its content is that of {info['driver']}, which is not read")
+        _check_count(path, int(info["features"]))
+        columns = [str(name) for name in info["fields"] if str(name).lower() in {field.lower() for field in fields}]
+        meta, _, geometries, table = pyogrio.raw.read(
+            copy, layer=layers[0], columns=columns, force_2d=True, max_features=MOST_FEATURES
+        )
+    if len(geometries) < int(info["features"]):
+        raise VectorError(f"{path}: cut off after {len(geometries)} of {info['features']} features")
+    notes = []
+    if len(layers) > 1:
+        others = ", ".join(name[:60] for name in layers[1:4])
+        notes.append(f"{path.name}: of {len(layers)} layers {layers[0][:60]} is read, not {others}")
+    # GDAL marks layers of a GeoPackage without a system by a system of this name.
+    crs = None if meta["crs"] is None else pyproj.CRS.from_user_input(meta["crs"])
+    if crs is None or crs.name.lower().startswith("undefined"):
+        raise VectorError(f"{path}: says no coordinate reference system")
+    names = {str(name).lower(): column for column, name in enumerate(meta["fields"])}
+    properties: list[Mapping[str, Any]] = []
+    for position in range(len(geometries)):
+        values: dict[str, Any] = {}
+        for field in fields:
+            column = names.get(field.lower())
+            if column is not None and table[column][position] is not None:
+                values[field] = table[column][position]
+        properties.append(values)
+    return Features(np.asarray(shapely.from_wkb(geometries), object), crs, tuple(properties), tuple(notes))
+
+
+def _find_format(path: Path, head: bytes) -> _Format:
+    if head.startswith(b"SQLite format 3\0"):
+        return _GEOPACKAGE
+    if head.startswith(b"fgb\x03fgb"):
+        return _FLATGEOBUF
+    if len(head) >= 100 and struct.unpack(">i", head[:4])[0] == 9994:
+        # GDAL would return features without geometry for the missing part.
+        if 2 * struct.unpack(">i", head[24:28])[0] > path.stat().st_size:
+            raise VectorError(f"{path}: cut off, its header states more bytes")
+        return _SHAPEFILE
+    if b"<kml" in head.lower():
+        content = path.read_bytes()
+        if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+            raise VectorError(f"{path}: a KML file must not declare a document type or entities")
+        return _KML
+    raise VectorError(f"{path}: neither GeoJSON, GeoPackage, shapefile (.shp), FlatGeobuf nor KML")
+
+
+def _find_projection(path: Path) -> Path:
+    files = (file for file in path.parent.iterdir() if file.stem == path.stem and file.suffix.lower() == ".prj")
+    projection = next(files, path.with_suffix(".prj"))
+    if not projection.is_file() or projection.stat().st_size > PROJECTION_BYTES:
+        raise VectorError(f"{path}: no {projection.name} beside it, which states the system of its coordinates")
+    return projection
+
+
+def _list_tables(copy: Path) -> set[str]:
+    """Return the tables of a GeoPackage without its views, which would run SQL of the file."""
+    with closing(sqlite3.connect(f"{copy.as_uri()}?mode=ro&immutable=1", uri=True)) as database:
+        tables = {str(name) for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables >= _GEOPACKAGE_TABLES:
+        raise ValueError("no GeoPackage")
+    return tables
 
 
 def _check_count(path: Path, count: int) -> None:
     if count > MOST_FEATURES:
         raise VectorError(f"{path}: more than {MOST_FEATURES:,} features")
-
-
-def _read_geopackage(path: Path, field: str, notes: list[str]) -> tuple[list[Any], pyproj.CRS, list[Any]]:
-    address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
-    with closing(sqlite3.connect(address, uri=True)) as db:
-        db.execute("PRAGMA trusted_schema = OFF")
-        layers = db.execute(
-            "SELECT g.table_name, g.column_name, s.organization, s.organization_coordsys_id, s.definition "
-            "FROM gpkg_geometry_columns g JOIN gpkg_spatial_ref_sys s USING (srs_id) "
-            "JOIN sqlite_master m ON m.name = g.table_name AND m.type = 'table' ORDER BY g.rowid LIMIT 1000"
-        ).fetchall()
-        if not layers:
-            raise VectorError(f"{path}: no layer with geometries in it")
-        layer = layers[0]
-        if len(layers) > 1:
-            others = ", ".join(str(one[0])[:60] for one in layers[1:4])
-            notes.append(f"{path.name}: of {len(layers)} layers {str(layer[0])[:60]} is read, not {others}")
-        table, column = (str(name).replace('"', '""') for name in layer[:2])
-        columns = {str(row[1]) for row in db.execute(f'PRAGMA table_info("{table}")')}
-        selected = f'"{field}"' if field in columns and field.isidentifier() else "NULL"
-        rows = db.execute(f'SELECT "{column}", {selected} FROM "{table}" LIMIT {MOST_FEATURES + 1}').fetchall()  # noqa: S608 - quoted names
-    _check_count(path, len(rows))
-    organization, code, definition = layer[2:]
-    known = str(organization).upper() == "EPSG"
-    if not known and str(definition).strip().lower() in {"", "undefined"}:
-        raise VectorError(f"{path}: says no coordinate reference system")
-    crs = pyproj.CRS.from_epsg(int(code)) if known else pyproj.CRS.from_user_input(str(definition))
-    if any(blob is not None and blob[:2] != b"GP" for blob, _ in rows):
-        raise ValueError("no geometry")
-    shapes = [
-        None if blob is None else shapely.from_wkb(blob[8 + ENVELOPE_BYTES[blob[3] >> 1 & 7] :]) for blob, _ in rows
-    ]
-    return shapes, crs, [value for _, value in rows]
-
-
-def _read_shapefile(path: Path) -> tuple[list[Any], pyproj.CRS]:
-    side_file = next(
-        (one for one in path.parent.glob(f"{path.stem}.*") if one.suffix.lower() == ".prj"), path.with_suffix(".prj")
-    )
-    if not side_file.is_file() or side_file.stat().st_size > 1 << 16:
-        raise VectorError(f"{path}: no {side_file.name} beside it, so nobody knows where its coordinates lie")
-    crs = pyproj.CRS.from_wkt(side_file.read_text(encoding="utf-8", errors="replace"))
-    content, place = path.read_bytes(), 100
-    found: list[Any] = []
-    while place + 12 <= len(content):
-        words = struct.unpack(">i", content[place + 4 : place + 8])[0]
-        if words < 2 or place + 8 + 2 * words > len(content):
-            raise VectorError(f"{path}: cut off after {len(found)} features")
-        found.append(_open_record(content[place + 8 : place + 8 + 2 * words]))
-        _check_count(path, len(found))
-        place += 8 + 2 * words
-    return found, crs
-
-
-def _open_record(record: bytes) -> Any:
-    kind = struct.unpack("<i", record[:4])[0]
-    if kind in POINTS:
-        return shapely.Point(*struct.unpack("<2d", record[4:20]))
-    if kind in MULTIPOINTS:
-        count = struct.unpack("<i", record[36:40])[0]
-        return shapely.MultiPoint(np.frombuffer(record, "<f8", 2 * count, 40).reshape(-1, 2))
-    if kind not in LINES | POLYGONS:
-        return None
-    parts, count = struct.unpack("<2i", record[36:44])
-    starts = np.frombuffer(record, "<i4", parts, 44)
-    points = np.frombuffer(record, "<f8", 2 * count, 44 + 4 * parts).reshape(-1, 2)
-    rings = [ring for ring in np.split(points, starts[1:]) if len(ring) >= (2 if kind in LINES else 4)]
-    if kind in LINES:
-        return shapely.MultiLineString(rings)
-    return join_rings(rings)

@@ -62,7 +62,7 @@ class Scene:
     # the value of spectral bands that means nothing, where the files themselves declare none
     nodata: float | None = None
     remarks: tuple[str, ...] = ()  # what whoever looks at the result must know of the product
-    # area of interest, a raster (not 0) or GeoJSON polygons in longitude and latitude; the caller's, not the manifest's
+    # area of interest, a raster (not 0) or a vector file of polygons; the caller's, not the manifest's
     aoi: Path | None = None
     # table [sar] of the manifest; empty for a scene that is no radar image
     sar: Mapping[str, Any] = field(default_factory=dict)

@@ -87,34 +87,3 @@ def _close(part: Any) -> Any:
 def _keep_areas(one: Any) -> Any:
     parts = [part for part in _flatten(one) if part.geom_type == "Polygon" and not part.is_empty]
     return shapely.union_all(parts) if parts else None
-
-
-def join_rings(rings: Sequence[NDArray[np.float64]]) -> Any:
-    """One geometry of the rings of a record, whichever way each of them runs: what lies within a ring is its hole.
-
-    Which way a ring runs counts only where two of them overlap and neither holds the other: then one that runs against
-    the clock is a hole that reaches over the rim.
-    """
-    areas = [shapely.make_valid(shapely.Polygon(ring), method="structure") for ring in rings]
-    if len(areas) == 1:
-        return areas[0]
-    size = shapely.area(np.array(areas, object))
-    tree = shapely.STRtree(areas)
-    inner, outer = tree.query(areas, predicate="covered_by")
-    larger = size[outer] > size[inner]  # the same ring twice is one, no hole
-    inner, outer = inner[larger], outer[larger]
-    depth = np.bincount(inner, minlength=len(areas))
-    cut: list[list[Any]] = [[] for _ in areas]
-    for hole in np.flatnonzero(depth % 2):
-        around = outer[inner == hole]
-        cut[int(around[np.argmin(size[around])])].append(areas[hole])
-    ground = set(np.flatnonzero(depth % 2 == 0).tolist())
-    against = np.array([bool(shapely.is_ccw(shapely.LinearRing(ring))) for ring in rings])
-    if not against.all():
-        for one, other in zip(*tree.query(areas, predicate="overlaps"), strict=True):
-            if against[one] and not against[other] and depth[one] == 0:
-                cut[int(other)].append(areas[one])
-                ground.discard(int(one))
-    return shapely.union_all(
-        [areas[k].difference(shapely.union_all(cut[k])) if cut[k] else areas[k] for k in sorted(ground)]
-    )

@@ -85,7 +85,7 @@ class DetectArguments:
     ] = None
     prior: Annotated[Path | None, typer.Option(help="Susceptibility raster, 0 to 1.", rich_help_panel=INPUT)] = None
     aoi: Annotated[
-        Path | None, typer.Option(help="Area of interest: raster or GeoJSON polygons.", rich_help_panel=INPUT)
+        Path | None, typer.Option(help="Area of interest: raster, or polygons of a vector file.", rich_help_panel=INPUT)
     ] = None
     site: LocalGridOption = None
     scale: Annotated[

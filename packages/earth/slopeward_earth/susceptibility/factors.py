@@ -113,7 +113,7 @@ class Distances:
 
     def __init__(self, factor: Factor, grid: Grid) -> None:
         found = read_vectors(factor.path)
-        self.notes, shapes = found.notes, found.on(grid)
+        self.notes, shapes = found.notes, found.to_pixels(grid)
         self._lines = shapely.get_parts(shapely.get_parts(shapes))
         self._tree = shapely.STRtree(self._lines)
         self._most_m = np.float32(factor.most_m)

@@ -176,7 +176,7 @@ def _refuse_fill(factor: Factor, values: NDArray[np.float32], weight: NDArray[np
 def _open_inventory(inventory: Inventory, factors: Factors) -> NDArray[Any]:
     grid = factors.grid
     found = read_vectors(inventory.path)
-    shapes, lines = take_outlines(found.on(grid), points=True)
+    shapes, lines = take_outlines(found.to_pixels(grid), points=True)
     held = np.array([one is not None for one in shapes], bool)
     if not held.all():
         raise InventoryError(

@@ -67,7 +67,7 @@ class Factor:
 class Inventory:
     """Where the landslides are written down."""
 
-    path: Path  # GeoJSON, GeoPackage or shapefile of outlines or points
+    path: Path  # vector file of outlines or points
     first: date | None = None  # day of the oldest landslide in it; None where nobody said
     last: date | None = None  # day of the newest
     source: str = ""  # who mapped it

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date
 
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 import shapely
@@ -125,7 +126,7 @@ def test_factors_that_teach_nothing_or_lie_elsewhere(study, landscape, tmp_path)
         ("from = 2018-09-06", 'from = "2018"', "a day without quotes"),
         ("[inventory]", "[stock]", "unknown key 'stock'"),
         ('classes = "rock.tif"', 'file = "river.geojson"', "not a raster"),
-        ('file = "slides.geojson"', 'file = "dem.tif"', "neither GeoJSON, GeoPackage nor shapefile"),
+        ('file = "slides.geojson"', 'file = "dem.tif"', "neither GeoJSON, GeoPackage, shapefile"),
     ],
 )
 def test_a_study_file_that_cannot_be_meant_is_one_line(study, landscape, old, new, line):
@@ -181,13 +182,12 @@ def test_nodata_stays_the_area_bounds_the_training_and_strange_ground_is_marked(
         make_map(MapRequest(folder / "strange.toml", tmp_path / "m.json", tmp_path / "none", DAY))
 
 
-def write_layer(pyogrio, path, shapes, **more):
+def write_layer(path, shapes, **more):
     numbers = [np.arange(len(shapes))]
     pyogrio.raw.write(path, shapely.to_wkb(np.array(shapes)), numbers, ["n"], crs="EPSG:4326", **more)
 
 
 def test_vectors_are_read_as_others_read_them(tmp_path):
-    pyogrio = pytest.importorskip("pyogrio", reason="pyogrio is for tests alone")
     hole = shapely.Polygon([(0, 0), (9, 0), (9, 9), (0, 9)], [[(2, 2), (2, 4), (4, 4), (4, 2)]])
     island = shapely.MultiPolygon(
         [shapely.box(0, 0, 9, 9) - shapely.box(2, 2, 7, 7), shapely.box(4, 4, 6, 6) - shapely.box(4.5, 4.5, 5, 5)]
@@ -199,7 +199,7 @@ def test_vectors_are_read_as_others_read_them(tmp_path):
         for driver, end in (("GPKG", "gpkg"), ("ESRI Shapefile", "shp"), ("GeoJSON", "geojson")):
             path = tmp_path / f"{kind}.{end}"
             more = {"driver": driver, "geometry_type": kind, "promote_to_multi": kind.startswith("Multi")}
-            write_layer(pyogrio, path, shapes, **more)
+            write_layer(path, shapes, **more)
             found = read_vectors(path)
             assert [a.equals(b) for a, b in zip(found.shapes, shapes, strict=True)] == [True] * len(shapes), path
             assert found.crs.to_epsg() == 4326 or found.crs == LONLAT or "WGS" in found.crs.name
@@ -236,12 +236,11 @@ def test_directions_in_radians_and_a_layer_that_was_not_meant_are_named(study, l
     write_geotiff(tmp_path / "way.tif", np.arctan2(rows - 45.0, columns - 45.5)[None].astype("float32"), landscape.grid)
     said = study(('aspect = { dem = "dem.tif" }', 'way = { degrees = "way.tif" }'))
     assert "way.tif: directions up to 3.14: radians? Degrees are expected (way)" in said
-    pyogrio = pytest.importorskip("pyogrio")
     for layer, shapes in (
         ("area", [shapely.box(12, 46, 12.1, 46.1)]),
         ("slides", [shapely.box(12, 46, 12.1, 46.1)] * 9),
     ):
-        write_layer(pyogrio, tmp_path / "two.gpkg", shapes, layer=layer, driver="GPKG", geometry_type="Polygon")
+        write_layer(tmp_path / "two.gpkg", shapes, layer=layer, driver="GPKG", geometry_type="Polygon")
     said = study(("slides.geojson", "two.gpkg"))
     assert "two.gpkg: of 2 layers area is read, not slides" in said
 
@@ -249,7 +248,7 @@ def test_directions_in_radians_and_a_layer_that_was_not_meant_are_named(study, l
 def test_distances_are_true_within_a_pixel_whatever_the_window(landscape):
     study = read_study(landscape.study)
     river = next(one for one in study.factors if one.name == "river")
-    line = shapely.union_all(read_vectors(river.path).on(landscape.grid))
+    line = shapely.union_all(read_vectors(river.path).to_pixels(landscape.grid))
     reader = Distances(river, landscape.grid)
     whole, known = reader.read(0, 0, 90, 90)
     assert known.all()

@@ -58,9 +58,9 @@ class LearnArguments:
     folder: Annotated[
         Path | None, typer.Argument(help="Scenes: GeoTIFFs, folders with scene.toml, products; else those of --site.")
     ] = None
-    outlines: Annotated[Path | None, typer.Option(help="Polygons of landslides: GeoJSON, GeoPackage or shapefile.")] = (
-        None
-    )
+    outlines: Annotated[
+        Path | None, typer.Option(help="Polygons of landslides: GeoJSON, GeoPackage, shapefile, FlatGeobuf or KML.")
+    ] = None
     looked: Annotated[
         Path | None, typer.Option(help="Polygons of all that was looked at; else the box around the outlines.")
     ] = None

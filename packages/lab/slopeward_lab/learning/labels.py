@@ -21,7 +21,7 @@ LEAST_SHARE: Final = 0.01
 
 
 def read_labels(outlines: Path, looked: Path | None = None) -> tuple[list[GroundLabel], list[str]]:
-    """Read outlines (GeoJSON, GeoPackage, shapefile) with the property `kind`, and polygons of what was looked at.
+    """Read outlines of a vector file with the property `kind`, and polygons of what was looked at.
 
     Returns the labels; and what was left out or looks wrong, a line each.
 
@@ -52,7 +52,7 @@ def find_least_m2(labels: Sequence[GroundLabel], windows: Sequence[SceneWindow])
 
 def _read(path: Path, usual: str) -> tuple[list[GroundLabel], list[str]]:
     found = read_vectors(path, FIELD)
-    kinds = [given or usual for given in found.words]
+    kinds = [given or usual for given in found.values]
     if unknown := sorted(set(kinds) - set(KINDS)):
         raise LearningError(f"{path}: kind {unknown[0]!r} of an outline; expected: {', '.join(KINDS)}")
     flat = shapely.force_2d(found.shapes)

@@ -5,13 +5,13 @@ Length and threshold come from images not learnt from, within the time given.
 import itertools
 import json
 import shutil
-import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyogrio
 import pytest
 import shapely
 import torch
@@ -100,19 +100,16 @@ def test_many_vertices_and_outlines_that_cross_themselves_are_read(tmp_path):
     angle = np.linspace(0, 2 * np.pi, 200_000)
     ring = np.stack([600_160 + 90 * np.cos(angle), 5_099_840 + 90 * np.sin(angle)], axis=1)
     bow = shapely.Polygon([(600_000, 5_100_000), (600_300, 5_099_700), (600_300, 5_100_000), (600_000, 5_099_700)])
-    blobs = [(shapely.to_wkb(shape), None) for shape in (shapely.Polygon(ring), bow)]
     path = tmp_path / "many.gpkg"
-    with closing(sqlite3.connect(path)) as db, db:
-        db.executescript(
-            "CREATE TABLE gpkg_spatial_ref_sys (srs_id, organization, organization_coordsys_id, definition);"
-            "INSERT INTO gpkg_spatial_ref_sys VALUES (32632, 'EPSG', 32632, '');"
-            "CREATE TABLE gpkg_geometry_columns (table_name, column_name, srs_id);"
-            "INSERT INTO gpkg_geometry_columns VALUES ('slides', 'geom', 32632);"
-            "CREATE TABLE slides (geom BLOB, kind TEXT);"
-        )
-        head = b"GP\0\1" + (32632).to_bytes(4, "little")
-        db.executemany("INSERT INTO slides VALUES (?, ?)", [(head + blob, kind) for blob, kind in blobs])
-        db.execute("UPDATE slides SET kind = 'not_landslide' WHERE rowid = 2")
+    pyogrio.raw.write(
+        path,
+        shapely.to_wkb(np.array([shapely.Polygon(ring), bow])),
+        [np.array([None, "not_landslide"], object)],
+        ["kind"],
+        crs="EPSG:32632",
+        geometry_type="Polygon",
+        driver="GPKG",
+    )
     labels, told = read_labels(path)
     assert [label.kind for label in labels] == ["landslide", "not_landslide"]
     assert told == ["many.gpkg: 1 outlines cross themselves; check them"]

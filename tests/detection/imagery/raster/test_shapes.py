@@ -1,20 +1,21 @@
 """Whatever geometry comes in: its ground is taken or named, rings keep their roles, and systems are honoured."""
 
 import json
+import struct
 
 import numpy as np
 import pyproj
 import pytest
 import shapely
 from affine import Affine
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import GeometryCollection, LineString, MultiPolygon, Point, box
 
 from detection.imagery.errors import AoiError
 from detection.imagery.raster.aoi import make_mask, read_outlines
 from detection.imagery.raster.grid import LONLAT, Grid
-from detection.imagery.raster.reading.shapes import join_rings, take_outlines
+from detection.imagery.raster.reading.shapes import take_outlines
 from detection.imagery.raster.vectors import read_vectors
 from tests.data.described_errors import raises_text
 from tests.data.surveys.rasters import write_raster
@@ -25,17 +26,38 @@ def ring(x0, y0, x1, y1, *, against=False):
     return np.array(points[::-1] if against else points, float)
 
 
+def write_shapefile(path, rings):
+    """One record with these rings as they come, which no library writes."""
+    points = np.concatenate(rings)
+    starts = np.cumsum([0, *(len(one) for one in rings[:-1])])
+    box = struct.pack("<4d", *points.min(axis=0), *points.max(axis=0))
+    record = struct.pack("<i", 5) + box + struct.pack("<2i", len(rings), len(points))
+    record += starts.astype("<i4").tobytes() + points.astype("<f8").tobytes()
+    words = 50 + 4 + len(record) // 2
+    header = struct.pack(">7i", 9994, 0, 0, 0, 0, 0, words) + struct.pack("<2i", 1000, 5) + box + bytes(32)
+    path.write_bytes(header + struct.pack(">2i", 1, len(record) // 2) + record)
+    path.with_suffix(".prj").write_text(pyproj.CRS.from_epsg(32632).to_wkt("WKT1_ESRI"))
+    return path
+
+
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.booleans(), min_size=4, max_size=4), st.permutations(range(4)))
-def test_rings_mean_the_same_whichever_way_and_in_which_order_they_come(ways, order):
+def test_rings_of_a_shapefile_mean_the_same_whichever_way_and_in_which_order_they_come(tmp_path_factory, ways, order):
     boxes = [(0, 0, 10, 10), (2, 2, 8, 8), (4, 4, 6, 6), (20, 20, 21, 21)]  # ground, hole, island, another part
-    rings = [ring(*boxes[k], against=ways[k]) for k in order]
-    assert join_rings(rings).area == 100 - 36 + 4 + 1
+    path = tmp_path_factory.mktemp("rings") / "a.shp"
+    write_shapefile(path, [ring(*boxes[k], against=ways[k]) for k in order])
+    assert read_vectors(path).shapes[0].area == 100 - 36 + 4 + 1
 
 
-def test_a_hole_at_the_rim_stays_a_hole():
-    for reaches in (0, -1):
-        assert join_rings([ring(0, 0, 10, 10), ring(reaches, 2, 4, 6, against=True)]).area == 84
-    assert join_rings([ring(0, 0, 10, 10), ring(0, 0, 10, 10)]).area == 100
+def test_a_hole_at_the_rim_stays_a_hole(tmp_path):
+    rings = [ring(0, 0, 10, 10), ring(0, 2, 4, 6, against=True)]
+    read = read_vectors(write_shapefile(tmp_path / "a.shp", rings)).shapes
+    assert take_outlines(read).shapes[0].area == 84
+    beyond = [ring(0, 0, 10, 10), ring(-1, 2, 4, 6, against=True)]
+    read = read_vectors(write_shapefile(tmp_path / "a.shp", beyond)).shapes
+    assert take_outlines(read).notes == ("1 outlines cross themselves; check them",)
+    twice = read_vectors(write_shapefile(tmp_path / "a.shp", [ring(0, 0, 10, 10)] * 2)).shapes
+    assert take_outlines(twice).shapes[0].area == 100
     rim = shapely.Polygon(ring(0, 0, 10, 10), [ring(0, 2, 4, 6)])
     assert not rim.is_valid
     assert take_outlines([rim]).shapes[0].area == 84
