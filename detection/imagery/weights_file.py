@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypedDict
 
 from detection.imagery.errors import ModelError
+from detection.imagery.optional_bands import UNITS as OPTIONAL_UNITS
 
 # The distribution with the weights that were trained on measured data. A checkout has them beside the code.
 DISTRIBUTION: Final = "slopeward_weights"
@@ -130,6 +131,7 @@ class ModelCard(TypedDict, total=False):
     network: NetworkSpec
     parameters: int
     bands: list[str]
+    optional_bands: list[str]  # read where they are known, see `optional_bands`; a missing field: none
     classes: list[str]
     linear_classes: list[str]
     pixel_size_m: float
@@ -347,6 +349,18 @@ FIELDS: Final[tuple[tuple[str, Fits, str], ...]] = (
         "a list of different names",
         lambda value, _: _are(_is_text, value) and len({*value}) == len(value),
         "bands",
+    ),
+    (
+        f"a list of bands that a network may do without ({', '.join(OPTIONAL_UNITS)}) and that bands does not name",
+        lambda value, card: (
+            value == []
+            or (
+                _are(_is_text, value)
+                and len({*value}) == len(value)
+                and {*value} <= {*OPTIONAL_UNITS} - {*card["bands"]}
+            )
+        ),
+        "optional_bands?",
     ),
     (
         "a list of bands of the card",

@@ -23,6 +23,7 @@ class Augmentation:
     brightness: tuple[float, float] = (0.85, 1.15)
     shift: float = 0.04  # greatest shift of one band, in units of the image values
     blank_share: float = 0.0  # share of patches of which a half plane is blanked as nodata
+    masked_share: float = 0.5  # share of patches whose optional bands are masked, so that a network learns both ways
     turns: bool = True  # whether patches are turned and flipped
     # greatest change of scale, as a natural logarithm, and greatest move, as a share of the side; half of the patches
     # change both
@@ -37,15 +38,26 @@ class Augmentation:
 
 
 def vary(
-    image: NDArray[Any], mask: Mask, normalisation: tuple[Values, Values], how: Augmentation, rng: np.random.Generator
+    image: NDArray[Any],
+    mask: Mask,
+    normalisation: tuple[Values, Values],
+    how: Augmentation,
+    rng: np.random.Generator,
+    channels: Values | None = None,
 ) -> tuple[Values, NDArray[np.int64]]:
-    """Return one varied, normalised patch and its truth; a quarter turn needs a square patch."""
+    """Return one varied, normalised patch and its truth; a quarter turn needs a square patch.
+
+    `channels`: of optional bands (`Patches.read_channels`), which follow those of the image in the result.
+    """
     mean, std = normalisation
     values = as_values(image)
     # as often half as bright as twice as bright, where the bounds allow it
     values = values * np.float32(np.exp(rng.uniform(*np.log(how.brightness))))
     values += rng.uniform(-how.shift, how.shift, (len(values), 1, 1)).astype(np.float32)
     values = (values - mean[:, None, None]) / std[:, None, None]
+    if channels is not None:
+        is_masked = rng.random() < how.masked_share
+        values = np.concatenate([values, np.zeros_like(channels) if is_masked else channels])
     truth = mask.astype(np.int64)
     if rng.random() < how.blank_share:
         angle, rows, columns = rng.uniform(0, 2 * np.pi), *np.indices(truth.shape)

@@ -172,7 +172,13 @@ class EmptyGroundPatches:
     evaluation: dict[str, Patches]  # the other tiles, by the name of the scene
 
 
-def open_empty_ground(data: DataTable, bands: tuple[str, ...], tile_px: int, below: Path | None) -> EmptyGroundPatches:
+def open_empty_ground(
+    data: DataTable,
+    bands: tuple[str, ...],
+    tile_px: int,
+    below: Path | None,
+    optional_bands: tuple[str, ...] = (),
+) -> EmptyGroundPatches:
     """Return the tiles of the scenes without landslides that a recipe names.
 
     Args:
@@ -180,6 +186,7 @@ def open_empty_ground(data: DataTable, bands: tuple[str, ...], tile_px: int, bel
         bands: names of the bands of the recipe, in the order of the files.
         tile_px: side of the training patches.
         below: the data folder.
+        optional_bands: of the recipe, which are known nowhere in these scenes.
 
     Raises:
         TrainingRecipeError: a file is absent.
@@ -190,8 +197,9 @@ def open_empty_ground(data: DataTable, bands: tuple[str, ...], tile_px: int, bel
     evaluation: dict[str, Patches] = {}
     is_rendered = data["source"] == "landslide4sense-rgb"
     for entry in data.get("empty_ground", []):
-        tiles, evaluation[entry["name"]] = read_empty_ground(
-            entry, bands, tile_px, below or Path(), is_rendered=is_rendered
+        tiles, evaluation[entry["name"]] = (
+            part.mask_optional(optional_bands)
+            for part in read_empty_ground(entry, bands, tile_px, below or Path(), is_rendered=is_rendered)
         )
         repeats += [int(entry.get("repeat", 1))] * len(tiles)
         train = tiles if train is None else join_patches(train, tiles)

@@ -111,13 +111,23 @@ def draw_scene(
 
 
 def draw_patches(seed: int, count: int, size_px: int, bands: tuple[str, ...]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Draw `count` scenes with 0 to 5 scars each: reflectance N x C x H x W float32, truth N x H x W uint8."""
+    """Draw `count` scenes with 0 to 5 scars each: reflectance N x C x H x W float32, truth N x H x W uint8.
+
+    `bands`: of `BANDS`, and `slope` in degrees.
+    """
+    from detection.imagery.raster.terrain import derive_terrain
+
     rng = np.random.default_rng(seed)
     images = np.empty((count, len(bands), size_px, size_px), np.float32)
     masks = np.empty((count, size_px, size_px), np.uint8)
     for number in range(count):
         scene = draw_scene(int(rng.integers(2**31)), size_px, scars=int(rng.integers(0, 6)), clouds=rng.random() < 0.25)
-        images[number] = np.stack([scene.bands[name] for name in bands]) / np.float32(REFLECTANCE_SCALE)
+        for position, name in enumerate(bands):
+            if name == "slope":
+                heights = np.pad(scene.dem_m.astype(np.float64), 1, mode="edge")
+                images[number, position] = derive_terrain(heights, PIXEL_M, PIXEL_M, ("slope",))["slope"]
+            else:
+                images[number, position] = scene.bands[name] / np.float32(REFLECTANCE_SCALE)
         masks[number] = scene.truth
     return images, masks
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from detection.imagery.errors import DataError
+from detection.imagery.optional_bands import encode_optional_bands
 from detection.imagery.scene.moments import standardise
 
 IGNORED = 255
@@ -34,6 +35,11 @@ class Patches:
     load: Callable[[int], tuple[NDArray[Any], NDArray[np.uint8]]]  # reads the patch of a position: image and mask
     pixel_size_m: float | None = None  # side of their pixels on the ground, as the files say; None where they do not
     months: tuple[int, ...] = ()  # in which they were taken (1 to 12), as the files say; empty where not all of them do
+    slope_unit_deg: float = 1.0  # degrees of one unit of the band `slope` in the files
+    # bands that a network may do without, see `optional_bands`; they are no bands of the images
+    optional_bands: tuple[str, ...] = ()
+    # reads their values at a position, K x H x W, in the units of `optional_bands.UNITS`, NaN where they are not known
+    load_optional: Callable[[int], NDArray[np.float32]] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -62,8 +68,13 @@ class Patches:
     def take(self, positions: Sequence[int] | NDArray[np.int64]) -> "Patches":
         """Return the patches at some positions, in that order."""
         chosen = [int(position) for position in positions]
-        load = self.load
-        return replace(self, names=tuple(self.names[p] for p in chosen), load=lambda i: load(chosen[i]))
+        load, load_optional = self.load, self.load_optional
+        return replace(
+            self,
+            names=tuple(self.names[p] for p in chosen),
+            load=lambda i: load(chosen[i]),
+            load_optional=None if load_optional is None else lambda i: load_optional(chosen[i]),
+        )
 
     def choose(self, bands: tuple[str, ...]) -> "Patches":
         """Return the patches with some of their bands only, in the order asked for.
@@ -78,6 +89,51 @@ class Patches:
         places = [self.bands.index(name) for name in bands]
         return replace(self.change(lambda image, _: image[places]), bands=bands)
 
+    def split_optional(self, names: tuple[str, ...]) -> "Patches":
+        """Return the patches with some of their bands as optional bands.
+
+        Raises:
+            DataError: a band is not among those of the set.
+        """
+        if not names:
+            return self
+        if missing := [name for name in names if name not in self.bands]:
+            raise DataError(f"bands {', '.join(missing)} are not in the data, which have {', '.join(self.bands)}")
+        places = [self.bands.index(name) for name in names]
+        units = np.array([self.slope_unit_deg if name == "slope" else 1.0 for name in names], np.float32)
+        load = self.load
+
+        def load_optional(position: int) -> NDArray[np.float32]:
+            return load(position)[0][places].astype(np.float32) * units[:, None, None]
+
+        remaining = self.choose(tuple(name for name in self.bands if name not in names))
+        return replace(remaining, optional_bands=names, load_optional=load_optional)
+
+    def mask_optional(self, names: tuple[str, ...] | None = None) -> "Patches":
+        """Return the patches with optional bands that are known nowhere.
+
+        `names`: of these bands; those of the patches when None.
+        """
+        names = self.optional_bands if names is None else names
+        load = self.load
+
+        def load_unknown(position: int) -> NDArray[np.float32]:
+            return np.full((len(names), *load(position)[1].shape), np.nan, np.float32)
+
+        return replace(self, optional_bands=names, load_optional=load_unknown if names else None)
+
+    def read_channels(self, position: int, size: tuple[int, int] | None = None) -> NDArray[np.float32] | None:
+        """Return the channels of the optional bands of one patch, 2K x H x W; None where there are no such bands.
+
+        `size`: rows and columns to which the bands are resized.
+        """
+        if self.load_optional is None:
+            return None
+        values = self.load_optional(position)
+        if size is not None:
+            values = resize_optional(values, size)
+        return encode_optional_bands(values, self.optional_bands)
+
     def change(self, how: Callable[[NDArray[Any], NDArray[np.uint8]], NDArray[Any]]) -> "Patches":
         """Return the same patches with every image changed; `how` is given image and mask."""
         load = self.load
@@ -90,13 +146,17 @@ class Patches:
 
     def resize(self, size_px: int) -> "Patches":
         """Return square patches of `size_px`: bands bilinear, masks by the nearest pixel."""
-        load = self.load
+        load, load_optional, size = self.load, self.load_optional, (size_px, size_px)
 
         def fit(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
             image, mask = load(position)
-            return resize_bands(image, (size_px, size_px)), resize_mask(mask, (size_px, size_px))
+            return resize_bands(image, size), resize_mask(mask, size)
 
-        return replace(self, load=fit)
+        return replace(
+            self,
+            load=fit,
+            load_optional=None if load_optional is None else lambda i: resize_optional(load_optional(i), size),
+        )
 
     def clip(self, ranges: Sequence[Sequence[float]]) -> "Patches":
         """Return the patches as float32 with every band held within its (low, high)."""
@@ -120,27 +180,42 @@ class Patches:
 
     def remember(self) -> "Patches":
         """Return the same patches, held in memory once read; a set of more than 1 GiB goes on streaming."""
-        kept: dict[int, tuple[NDArray[Any], NDArray[np.uint8]]] = {}
-        load, spent = self.load, [0]
+        cached_patches: dict[int, tuple[NDArray[Any], NDArray[np.uint8]]] = {}
+        cached_optional: dict[int, NDArray[np.float32]] = {}
+        load, load_optional, cached_bytes = self.load, self.load_optional, 0
 
         def recall(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-            if position in kept:
-                return kept[position]
+            nonlocal cached_bytes
+            if position in cached_patches:
+                return cached_patches[position]
             image, mask = load(position)
-            if spent[0] + image.nbytes + mask.nbytes <= HELD_BYTES:
-                kept[position] = image, mask
-                spent[0] += image.nbytes + mask.nbytes
+            if cached_bytes + image.nbytes + mask.nbytes <= HELD_BYTES:
+                cached_patches[position] = image, mask
+                cached_bytes += image.nbytes + mask.nbytes
             return image, mask
 
-        return replace(self, load=recall)
+        def recall_optional(position: int) -> NDArray[np.float32]:
+            nonlocal cached_bytes
+            assert load_optional is not None
+            if position in cached_optional:
+                return cached_optional[position]
+            values = load_optional(position)
+            if cached_bytes + values.nbytes <= HELD_BYTES:
+                cached_optional[position] = values
+                cached_bytes += values.nbytes
+            return values
+
+        return replace(self, load=recall, load_optional=None if load_optional is None else recall_optional)
 
     def fingerprint(self) -> str:
-        """Sha256 over names, bands, images and masks."""
-        digest = hashlib.sha256(",".join(self.bands).encode())
-        for patch in self:
+        """Sha256 over names, bands, images, masks and the values of optional bands."""
+        digest = hashlib.sha256(",".join((*self.bands, *self.optional_bands)).encode())
+        for position, patch in enumerate(self):
             digest.update(patch.name.encode())
             digest.update(np.ascontiguousarray(patch.image).tobytes())
             digest.update(np.ascontiguousarray(patch.mask).tobytes())
+            if self.load_optional is not None:
+                digest.update(np.ascontiguousarray(self.load_optional(position)).tobytes())
         return digest.hexdigest()
 
 
@@ -166,21 +241,34 @@ def join_patches(first: Patches, second: Patches) -> Patches:
     The pixel size and the months are those of the first.
 
     Raises:
-        DataError: the sets have different bands.
+        DataError: the sets have different bands or optional bands.
 
     >>> zeros = np.zeros((1, 3, 4, 4), np.float32), np.zeros((1, 4, 4), np.uint8)
     >>> join_patches(hold_arrays(*zeros, names=("a",)), hold_arrays(*zeros, names=("b",))).names
     ('a', 'b')
     """
-    if first.bands != second.bands:
+    if (first.bands, first.optional_bands) != (second.bands, second.optional_bands):
         raise DataError(f"bands {', '.join(second.bands)} beside {', '.join(first.bands)}")
+    first_load, second_load = first.load_optional, second.load_optional
 
     def load(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         if position < len(first):
             return first.load(position)
         return second.load(position - len(first))
 
-    return replace(first, names=first.names + second.names, load=load)
+    def load_optional(position: int) -> NDArray[np.float32]:
+        assert first_load is not None
+        assert second_load is not None
+        if position < len(first):
+            return first_load(position)
+        return second_load(position - len(first))
+
+    return replace(
+        first,
+        names=first.names + second.names,
+        load=load,
+        load_optional=None if first_load is None else load_optional,
+    )
 
 
 def as_values(image: NDArray[Any]) -> NDArray[np.float32]:
@@ -208,6 +296,17 @@ def resize_bands(image: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
         upper = np.minimum(lower + 1, source - 1)
         values = values.take(lower, axis) * (1 - share) + values.take(upper, axis) * share
     return np.rint(values).astype(np.uint8) if image.dtype == np.uint8 else values.astype(image.dtype)
+
+
+def resize_optional(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Resize bands x H x W with NaN where they are not known, by the known values alone.
+
+    A pixel is known where at least half of what makes it is.
+    """
+    is_known = np.isfinite(values)
+    share = resize_bands(is_known.astype(np.float32), shape)
+    sums = resize_bands(np.where(is_known, values, np.float32(0)), shape)
+    return np.where(share >= 0.5, sums / np.maximum(share, np.float32(0.5)), np.float32(np.nan))
 
 
 def resize_mask(mask: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:

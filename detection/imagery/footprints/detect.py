@@ -68,7 +68,9 @@ from detection.imagery.footprints.records import (
     Footprint,
     GridFacts,
     SceneDetection,
+    TerrainFacts,
 )
+from detection.imagery.optional_bands import list_optional_bands
 from detection.imagery.raster.aoi import make_mask
 from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_area_m2, resample_grid
 from detection.imagery.raster.components import NODATA
@@ -80,6 +82,7 @@ from detection.imagery.registry import find_entry
 from detection.imagery.scene.border import Border, list_doubtful, set_aside_borders
 from detection.imagery.scene.fill import read_rim, set_aside_fills
 from detection.imagery.scene.offsets import find_landsat
+from detection.imagery.scene.optional_reader import OptionalBandReader
 from detection.imagery.scene.radiometry import RadiometricStretch, measure_stretch, sample_pixels
 from detection.imagery.scene.reader import BandReader, ReaderOptions, open_scene
 from detection.imagery.scene.resized import ReadAt, find_pixels, fit_pixels
@@ -148,7 +151,8 @@ def _detect(scene: Scene, options: DetectionOptions, progress: Progress, attempt
         seen, read_at, fills, borders = _set_aside(opened, model, options, work)
         report = partial(progress, BRIGHTNESS)
         stretch, doubts = _measure(opened, seen, model, refused, options, report, doubted=doubted)
-        run = MappingRun(seen, _make_segmenter(model), stretch, plan, steps.count)
+        optional = _open_optional(opened, seen, model)
+        run = MappingRun(seen, _make_segmenter(model), stretch, plan, steps.count, optional)
         drawn = ByteRaster(work / "drawn.tif", seen.grid, steps.count) if read_at else steps
         with drawn.writing() as write:
             valid = map_scene(run, write, partial(progress, MAP))
@@ -171,7 +175,7 @@ def _detect(scene: Scene, options: DetectionOptions, progress: Progress, attempt
             "unreadable_share": round(opened.reader.unreadable_share, 6),
             "flip_rate": flip_rate,
             "flip_pixels": flip_pixels,
-            "terrain": {"covered_share": round(opened.terrain.covered_share, 4)} if opened.terrain else None,
+            "terrain": _describe_terrain(opened.terrain, list_optional_bands(model.card)),
             "qa": None,
             "doubts": doubts,
             "fills": list(fills),
@@ -280,6 +284,25 @@ def _make_segmenter(model: "SegmentationModel | IndexModel") -> Classifier:
     from detection.imagery.neural.inference import Segmenter
 
     return Segmenter(model)
+
+
+def _describe_terrain(terrain: TerrainReader | None, optional_bands: tuple[str, ...]) -> TerrainFacts | None:
+    if terrain is None:
+        return None
+    facts: TerrainFacts = {"covered_share": round(terrain.covered_share, 4)}
+    if optional_bands:
+        facts["optional_bands"] = list(optional_bands)
+    return facts
+
+
+def _open_optional(
+    opened: OpenScene, seen: BandReader, model: "SegmentationModel | IndexModel"
+) -> OptionalBandReader | None:
+    """Return the reader of the optional bands of a model; None where it has none, or the scene has no DEM."""
+    names = list_optional_bands(model.card)
+    if not names or opened.terrain is None:
+        return None
+    return OptionalBandReader(opened.terrain, names, opened.reader.grid, seen.grid)
 
 
 def _check_grid(

@@ -15,6 +15,7 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import ByteRaster
 from detection.imagery.raster.tiling import compute_blend_weights, cut
+from detection.imagery.scene.optional_reader import OptionalBandReader
 from detection.imagery.scene.radiometry import RadiometricStretch
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.resized import Pixels, resample
@@ -108,6 +109,7 @@ class MappingRun:
     stretch: RadiometricStretch  # counts to model values
     plan: TilingPlan
     classes: int  # how many maps the network gives
+    optional: OptionalBandReader | None = None  # None: the network has no optional bands, or all of them are masked
 
 
 def map_scene(run: MappingRun, write: Write, progress: Progress) -> int:
@@ -132,6 +134,7 @@ def map_scene(run: MappingRun, write: Write, progress: Progress) -> int:
         if owned.any():
             origin = tile.read_column, tile.read_row
             values, valid, shown = _stretch(run.stretch, values, valid, *origin, own=True)
+            values = _add_optional(run.optional, values, *origin)
             owned = shown[tile.crop]
             found = run.segmenter.class_probabilities(values, valid, again=again)[(slice(None), *tile.crop)]
             steps = _to_steps(found, owned)
@@ -176,7 +179,7 @@ def draw_rows(run: MappingRun) -> Iterator[StepBlock]:
         for is_seen, group in groupby(_flag_near_valid(read), key=lambda pair: pair[1]):
             strips = (strip for strip, _ in group)
             if is_seen:
-                drawn = _draw_run(run.segmenter, stretch, strips, left, again=plan.looks_again(reader.grid))
+                drawn = _draw_run(run, strips, left, again=plan.looks_again(reader.grid))
             else:
                 drawn = ((strip, np.full((run.classes, *strip.valid.shape), NODATA, np.uint8)) for strip in strips)
             for strip, steps in drawn:
@@ -206,17 +209,19 @@ def _flag_near_valid(strips: Iterable[Strip]) -> Iterator[tuple[Strip, bool]]:
 
 
 def _draw_run(
-    segmenter: Classifier, stretch: RadiometricStretch, strips: Iterable[Strip], left: int, *, again: bool
+    run: MappingRun, strips: Iterable[Strip], left: int, *, again: bool
 ) -> Iterator[tuple[Strip, NDArray[np.uint8]]]:
     shown: deque[tuple[Strip, NDArray[np.bool_]]] = deque()
 
     def prepare() -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
         for strip in strips:
-            values, valid, kept = _stretch(stretch, strip.values, strip.valid, left, strip.row - strip.above, own=True)
+            values, valid, kept = _stretch(
+                run.stretch, strip.values, strip.valid, left, strip.row - strip.above, own=True
+            )
             shown.append((strip._replace(values=values[:0, :0].copy()), kept[strip.own]))  # the counts may go
-            yield values[:, strip.own], valid[strip.own]
+            yield _add_optional(run.optional, values[:, strip.own], left, strip.row), valid[strip.own]
 
-    for found in segmenter.stream(prepare(), again=again):
+    for found in run.segmenter.stream(prepare(), again=again):
         strip, kept = shown.popleft()
         yield strip, _to_steps(found, kept)
 
@@ -240,6 +245,7 @@ def blend(run: MappingRun, region: tuple[int, int, int, int], shift: int = 0) ->
             if not valid.any():
                 continue
             values, valid, shown = _stretch(run.stretch, values, valid, column, row)
+            values = _add_optional(run.optional, values, column, row)
             first, last = max(column, left), min(column + wide, left + width)
             inner = slice(first - column, last - column)
             rows, columns = slice(row - origin, row - origin + high), slice(first - left, last - left)
@@ -326,6 +332,16 @@ def _stretch(
     valid = valid if plausible is None else valid & plausible
     clouds = stretch.find_clouds(values, counts, column, row)
     return values, valid, valid if clouds is None else valid & ~clouds
+
+
+def _add_optional(
+    reader: OptionalBandReader | None, values: NDArray[np.float32], column: int, row: int
+) -> NDArray[np.float32]:
+    """Add the channels of optional bands behind the bands of a part whose first pixel is (column, row)."""
+    if reader is None:
+        return values
+    height, width = values.shape[1:]
+    return np.concatenate([values, reader.read(column, row, width, height)])
 
 
 def _to_steps(probabilities: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -157,6 +157,13 @@ class DemFacts(TypedDict, total=False):
     tiles: list[dict[str, str]]
 
 
+class TerrainFacts(TypedDict, total=False):
+    """How much of a scene an elevation model covers, and what the weights read from it."""
+
+    covered_share: float
+    optional_bands: list[str]  # missing where the weights have none
+
+
 class QualityShare(TypedDict):
     """How wide the edge of a scene is whose probabilities rest on half of what the network needs, and its share."""
 
@@ -227,7 +234,7 @@ class SceneDetection(DetectionFacts, GridFacts):
     unreadable_share: float
     flip_rate: float | None
     flip_pixels: int
-    terrain: dict[str, float] | None
+    terrain: TerrainFacts | None
     qa: QualityShare | None  # None without `out_dir` and with `later`
     doubts: list[Explanation]  # why the scene lies outside of what the network was trained on
     fills: list[float]  # nodata that is declared nowhere

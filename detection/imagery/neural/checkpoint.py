@@ -14,6 +14,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from detection.imagery.errors import ModelError
+from detection.imagery.optional_bands import count_channels
 from detection.imagery.registry import build
 from detection.imagery.weights_file import FORMAT, ModelCard, read_weights
 from detection.whole_file import replacing
@@ -32,7 +33,7 @@ class SegmentationModel:
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """Names of the input bands, in order."""
+        """Names of the bands that every scene must have, in order."""
         return tuple(self.card["bands"])
 
 
@@ -63,7 +64,7 @@ def load_model(weights: str, *, ungated: bool = False) -> SegmentationModel:
     found = read_weights(weights, ungated=ungated)
     card = found.card
     options = card["network"]
-    network = build(options["name"], len(card["bands"]), options["classes"], options["width"], **options["options"])
+    network = build(options["name"], count_channels(card), options["classes"], options["width"], **options["options"])
     try:
         network.load_state_dict(load_tensors(found.content))
     except (RuntimeError, SafetensorError) as error:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
+from torch.nn import functional
 
 from detection.imagery.errors import ModelError
 from detection.imagery.neural.learner import ImageryTrainingSettings
@@ -27,7 +28,7 @@ _HEAD_CHANNELS = 64  # of each head in all public sizes; the file does not say i
 
 
 def open_encoder(
-    settings: ImageryTrainingSettings, bands: int
+    settings: ImageryTrainingSettings, bands: int, optional_channels: int = 0
 ) -> tuple[ImageryTrainingSettings, torch.nn.Module, dict[str, str], str]:
     """Build the network that begins with the encoder of `settings.encoder`, a file of weights.
 
@@ -35,7 +36,8 @@ def open_encoder(
 
     A vision transformer makes a `unet-vit` of its own size. All else is taken as weights of the network that the
     settings name: what agrees by name and shape is taken over, at least half of the encoder's weights.
-    A first convolution of other bands repeats its weights in their order, scaled so that their sum stays.
+    A first convolution of other bands repeats its weights in their order, scaled so that their sum stays. Its weights
+    for `optional_channels`, which follow the bands, start at 0: the encoder then starts as it does without them.
 
     Returns the settings of that network, the network, what the card says of the origin, and one line for people.
 
@@ -59,7 +61,8 @@ def open_encoder(
             raise ModelError(f"{path}: {dim} channels cannot be shared by {heads} heads")
         tensors = {VIT_STAGE + key: value for key, value in found.items()}
     torch.manual_seed(settings.seed)
-    network = build(settings.network, bands, 2, settings.width, **settings.options)
+    channels = bands + optional_channels
+    network = build(settings.network, channels, 2, settings.width, **settings.options)
     if prefix is None and not any(key.startswith(ENCODERS) for key in tensors):
         names_by_key = name_as_timm(list(tensors))
         tensors = {f"encoder.{names_by_key[key]}": value for key, value in tensors.items()}
@@ -68,8 +71,9 @@ def open_encoder(
     taken: Tensors = {}
     for key in (key for key in own if key in tensors):
         value, wanted = tensors[key], own[key].shape
-        if len(wanted) == value.dim() == 4 and wanted[1] == bands != value.shape[1]:  # a first convolution
+        if len(wanted) == value.dim() == 4 and wanted[1] == channels != value.shape[1]:  # a first convolution
             value = value[:, torch.arange(bands) % value.shape[1]] * (value.shape[1] / bands)
+            value = functional.pad(value, (0, 0, 0, 0, 0, optional_channels))
         if value.shape == wanted:
             taken[key] = value
     share = sum(own[key].numel() for key in taken) / max(1, sum(value.numel() for value in own.values()))
@@ -83,7 +87,7 @@ def open_encoder(
     network.load_state_dict(taken, strict=False)
     line = f"{path}: {share:.0%} of the encoder of {settings.network} begins from it"
     changed = next((tensors[key].shape[1] for key in taken if tensors[key].shape != own[key].shape), None)
-    if changed is not None:
+    if changed not in {None, bands}:
         line += f"; it was learnt on {changed} bands, which are repeated in their order for {bands}"
     return settings, network, origin, line
 

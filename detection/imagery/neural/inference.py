@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from detection.imagery.neural.checkpoint import SegmentationModel
 from detection.imagery.neural.networks.blocks import fold_norms
+from detection.imagery.optional_bands import CHANNELS_PER_BAND, list_optional_bands
 
 Part = tuple[NDArray[np.float32], NDArray[np.bool_]]
 """Bands x H x W in model values, and H x W where they are valid."""
@@ -29,14 +30,28 @@ class Segmenter:
         # Values that are no reflectance are held within the range of the training.
         ranges = normalisation["value_range"] if normalisation.get("clip") else None
         self._range = None if ranges is None else np.array(ranges, np.float32).T
+        self._channels = len(self._mean) + CHANNELS_PER_BAND * len(list_optional_bands(model.card))
         # Fitted on held data, so that a probability means what it says (Guo et al. 2017).
         self._temperature = float(model.card.get("temperature", 1.0))
 
     def prepare(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> torch.Tensor:
-        """Normalise bands x H x W in model values to 1 x C x H x W; pixels that are not valid enter as the mean."""
-        ready = torch.empty((1, *tile.shape), memory_format=torch.channels_last)
+        """Normalise a tile to 1 x C x H x W; pixels that are not valid enter as the mean.
+
+        Args:
+            tile: bands x H x W in model values. The channels of optional bands follow, as `encode_optional_bands`
+                returns them. Without them, all optional bands are masked.
+
+        Raises:
+            ValueError: a band or the channels are missing.
+        """
+        if len(tile) not in {len(self._mean), self._channels}:
+            raise ValueError(f"{len(tile)} channels; expected {len(self._mean)} or {self._channels}")
+        ready = torch.empty((1, self._channels, *tile.shape[1:]), memory_format=torch.channels_last)
         normal = ready.numpy()[0]
-        for band, values in enumerate(tile):  # band by band into its place: no pass to turn the axes
+        bands = len(self._mean)
+        normal[bands : len(tile)] = tile[bands:]
+        normal[len(tile) :] = 0
+        for band, values in enumerate(tile[:bands]):  # band by band into its place: no pass to turn the axes
             held = values if self._range is None else np.clip(values, *self._range[:, band])
             np.divide(held - self._mean[band], self._std[band], out=normal[band])
         if not valid.all():

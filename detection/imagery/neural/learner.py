@@ -20,6 +20,7 @@ from detection.imagery.data.patches import Patches, hold_arrays, resize_bands, r
 from detection.imagery.errors import OtherRunError, TrainingPausedError, TrainingRecipeError
 from detection.imagery.neural.device import PROCESSOR
 from detection.imagery.neural.losses import make_loss
+from detection.imagery.optional_bands import CHANNELS_PER_BAND
 from detection.imagery.registry import build
 from detection.whole_file import replacing
 
@@ -171,7 +172,8 @@ class ImageryLearner:
         self.scorer, self.device = scorer, device
         self.native = native or (patches, lambda shown: shown)
         self.epoch, self.step = 1, 0
-        self.network = network or build(settings.network, len(patches.bands), 2, settings.width, **settings.options)
+        channels = len(patches.bands) + CHANNELS_PER_BAND * len(patches.optional_bands)
+        self.network = network or build(settings.network, channels, 2, settings.width, **settings.options)
         self.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss = make_loss(settings.loss, landslide_share)
         kinds: dict[str, type[torch.optim.Adam]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
@@ -344,10 +346,21 @@ class ImageryLearner:
     def _batch(self, chosen: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng([self.settings.seed, self.epoch, self.step])
         members = [self._read(int(position), rng) for position in chosen]
+        side = None
         if self.epoch > self.epochs - self.settings.enlarged_epochs:
             side = (self.settings.enlarged_px, self.settings.enlarged_px)
             members = [(resize_bands(image, side), resize_mask(mask, side)) for image, mask in members]
-        pairs = [vary(image, mask, self.normalisation, self.settings, rng) for image, mask in members]
+        pairs = [
+            vary(
+                image,
+                mask,
+                self.normalisation,
+                self.settings,
+                rng,
+                self.patches.read_channels(int(position), side),
+            )
+            for position, (image, mask) in zip(chosen, members, strict=True)
+        ]
         try:
             images, truth = (np.stack(values) for values in zip(*pairs, strict=True))
         except ValueError:

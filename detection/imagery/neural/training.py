@@ -152,9 +152,31 @@ def calibrate(
 def _list_judged(
     patches: Patches, held: NDArray[np.int64], settings: ImageryTrainingSettings, native: NativePatches | None
 ) -> tuple[Patches, NDArray[np.int64]]:
-    if not settings.degraded_share:
-        return patches, held
-    raw = native or (patches, lambda shown: shown)
+    """Return the patches on which the held part is judged, and their positions.
+
+    They are the held patches; with `degraded_share` the same after a loss of quality; with optional bands all of these
+    once more with the bands masked, so that one threshold serves scenes with and without a DEM.
+    """
+    judged = _add_degraded(patches, held, settings, native) if settings.degraded_share else patches.take(held)
+    if not patches.optional_bands:
+        return (judged, np.arange(len(judged))) if settings.degraded_share else (patches, held)
+    masked, count = judged.mask_optional(), len(judged)
+    names = tuple(f"{part}/{name}" for part in ("known", "masked") for name in judged.names)
+
+    def load_optional(place: int) -> NDArray[np.float32]:
+        source = judged if place < count else masked
+        assert source.load_optional is not None
+        return source.load_optional(place % count)
+
+    every = replace(judged, names=names, load=lambda place: judged.load(place % count), load_optional=load_optional)
+    return every, np.arange(len(every))
+
+
+def _add_degraded(
+    patches: Patches, held: NDArray[np.int64], settings: ImageryTrainingSettings, native: NativePatches | None
+) -> Patches:
+    """Return the held patches, and the same after a loss of quality."""
+    raw, load_known = native or (patches, lambda shown: shown), patches.load_optional
 
     def load(place: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         position = int(held[place % len(held)])
@@ -163,7 +185,8 @@ def _list_judged(
         return read_degraded(raw, position, settings, np.random.default_rng([settings.seed, 0, position]))
 
     names = tuple(f"{part}/{patches.names[int(position)]}" for part in range(2) for position in held)
-    return replace(patches, names=names, load=load).remember(), np.arange(len(names))
+    load_optional = None if load_known is None else lambda place: load_known(int(held[place % len(held)]))
+    return replace(patches, names=names, load=load, load_optional=load_optional).remember()
 
 
 def held_odds(
@@ -194,9 +217,11 @@ def predict_odds(
 
     for position in positions:
         image = as_values(patches.read(int(position)).image)
-        if waiting and (len(waiting) == BATCH or waiting[0].shape != image.shape):
+        if waiting and (len(waiting) == BATCH or waiting[0].shape[1:] != image.shape[1:]):
             yield from flush()
-        waiting.append((image - mean[:, None, None]) / std[:, None, None])
+        normal = (image - mean[:, None, None]) / std[:, None, None]
+        channels = patches.read_channels(int(position))
+        waiting.append(normal if channels is None else np.concatenate([normal, channels]))
     yield from flush()
 
 
@@ -211,6 +236,7 @@ def predict_maps(
     """(name, calibrated probabilities H x W, mask) of every patch, at its native size.
 
     Args:
+        patches: with the optional bands of the network, if it has some.
         temperature: divides the log odds.
         resize_px: the network sees square images of this size; its answer is brought back to the patch's size.
         show: what becomes of the patches of that size before the network sees them.

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.data.splits import split
+from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.neural.learner import Hooks, ImageryLearner, ImageryTrainingSettings, Normalisation
 from detection.imagery.neural.training import TrainedNetwork, measure_statistics
 
@@ -26,7 +27,12 @@ def train_triage(patches: Patches, settings: ImageryTrainingSettings, hooks: Hoo
     The network is that of the last epoch: choosing among epochs by so few held tiles makes the threshold too bold. The
     score told after each epoch is the share of empty held tiles that is passed over when the threshold keeps `RECALL`
     of the others.
+
+    Raises:
+        TrainingRecipeError: the patches have optional bands.
     """
+    if patches.optional_bands:
+        raise TrainingRecipeError("a classifier of tiles reads no optional bands: leave out optional_bands")
     fit, held = split(patches, settings.split, settings.held_share, settings.seed)
     mean, std, value_range, _ = measure_statistics(patches, fit)
     truth = labels(patches, held)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from detection.imagery.data.catalogue import DataTable, open_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import ALL, Parts, split
-from detection.imagery.errors import TrainingRecipeError
+from detection.imagery.errors import DataError, TrainingRecipeError
+from detection.imagery.optional_bands import list_optional_bands
 from detection.imagery.training.network_input import choose_stretch, read_normalisation
 from detection.imagery.training.scoring import ScoringResult, compare, pool_blocks, score_maps
 from detection.imagery.training.seen import count_seen, digest_pictures
@@ -62,7 +63,7 @@ def score_weights(
         folder = weights_path(weights).parent  # weights learnt from outlines lie beside their tiles
         data_folder = folder if (folder / table.get("folder", "")).is_dir() else data_folder
     resize_px = card.get("resize_px")
-    train, test = open_data(table, model.bands, int(card["training"]["seed"]), data_folder)
+    train, test = _open_parts(table, card, data_folder)
     test = test.remember()
     at = float(card["threshold"] if threshold is None else threshold)
     facts = {
@@ -89,12 +90,31 @@ def score_weights(
     return answer
 
 
+def _open_parts(table: DataTable, card: ModelCard, folder: Path | None) -> tuple[Patches, Patches]:
+    """Return the train and test part of a set, with the optional bands of a card; masked where the set lacks one."""
+    bands, optional, seed = tuple(card["bands"]), list_optional_bands(card), int(card["training"]["seed"])
+    try:
+        train, test = open_data(table, (*bands, *optional), seed, folder)
+        return train.split_optional(optional), test.split_optional(optional)
+    except DataError:
+        if not optional:
+            raise
+    train, test = open_data(table, bands, seed, folder)
+    return train.mask_optional(optional), test.mask_optional(optional)
+
+
 def map_patches(model: Any, patches: Patches, resize_px: int | None = None) -> Maps:
-    """(name, calibrated probabilities, mask) of every patch by a loaded model, at native sizes."""
+    """(name, calibrated probabilities, mask) of every patch by a loaded model, at native sizes.
+
+    Optional bands of the model that the patches lack are masked.
+    """
     from detection.imagery.neural.training import predict_maps
 
     temperature, normalisation = float(model.card.get("temperature", 1.0)), model.card["normalisation"]
     stretch = choose_stretch(model.card["radiometry"])
+    optional = list_optional_bands(model.card)
+    if patches.optional_bands != optional:
+        patches = patches.mask_optional(optional)
 
     def prepare(patches: Patches) -> Patches:
         stretched = stretch(patches)
@@ -156,7 +176,10 @@ def _map_in_turn(patches: Patches, *, objects: bool) -> dict[str, ScoringResult]
         of_fold[held] = number
 
     def map_by(rules: list[SimpleMap]) -> Maps:
-        return ((one.name, rules[fold].map(one.image), one.mask) for fold, one in zip(of_fold, patches, strict=True))
+        return (
+            (patch.name, rules[fold].map(patch.image, patches.read_channels(position)), patch.mask)
+            for position, (fold, patch) in enumerate(zip(of_fold, patches, strict=True))
+        )
 
     return {name: score_maps(map_by(ones), ones[-1].threshold, objects=objects) for name, ones in rules.items()}
 

@@ -1,4 +1,8 @@
-"""The simple maps beside which every network is shown: an index threshold, and logistic regression on 25 features."""
+"""The simple maps beside which every network is shown: an index threshold, and logistic regression on 25 features.
+
+Of patches with optional bands, logistic regression also reads their channels (`optional_bands`), as a network does:
+they are masked in half of the patches on which it is fitted, so that it maps patches with and without them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +23,8 @@ PIXELS_PER_PATCH = 400
 PENALTY = 1e-4
 STEPS = 25
 SMALL = 1e-6
+# Share of the patches of the fit part whose optional bands are masked; as `Augmentation.masked_share` of networks.
+MASKED_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +41,17 @@ class SimpleMap:
     std: NDArray[np.float64]
     threshold: float
 
-    def map(self, image: NDArray[Any]) -> NDArray[np.float64]:
-        """Return H x W values between 0 and 1."""
+    def map(self, image: NDArray[Any], channels: NDArray[np.float32] | None = None) -> NDArray[np.float64]:
+        """Return H x W values between 0 and 1.
+
+        `channels`: of optional bands (`Patches.read_channels`), as the rule was fitted with them. A rule that was
+        fitted with them takes them for masked when None.
+        """
         if self.kind == "index":
             return red_less_green(image)
-        features = describe_pixels(image)
+        features = describe_pixels(image, channels)
+        if masked := len(self.mean) - len(features):
+            features = np.concatenate([features, np.zeros((masked, *features.shape[1:]))])
         return self.compute_values(features.reshape(len(features), -1)).reshape(features.shape[1:])
 
     def compute_values(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -54,11 +66,11 @@ def red_less_green(image: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray((values[0] - values[1] + 1) / 2)
 
 
-def describe_pixels(image: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the features F x H x W: for three bands 25.
+def describe_pixels(image: NDArray[Any], channels: NDArray[np.float32] | None = None) -> NDArray[np.float64]:
+    """Return the features F x H x W: for three bands 25, and the channels of optional bands.
 
-    The bands, the normalised difference of the first two, the bands under three Gaussians, the bands less their mean
-    over the patch, and their standard deviation around the pixel at three scales.
+    The 25 are the bands, the normalised difference of the first two, the bands under three Gaussians, the bands less
+    their mean over the patch, and their standard deviation around the pixel at three scales.
 
     >>> describe_pixels(np.zeros((3, 8, 8), np.uint8)).shape
     (25, 8, 8)
@@ -71,20 +83,27 @@ def describe_pixels(image: NDArray[Any]) -> NDArray[np.float64]:
         np.sqrt(np.maximum(ndimage.gaussian_filter(bands**2, (0, scale, scale)) - mean**2, 0))
         for scale, mean in zip(SCALES_PX, smooth, strict=True)
     ]
-    return np.concatenate([bands, ratio[None], *smooth, centred, *spread])
+    optional = [] if channels is None else [channels]
+    return np.concatenate([bands, ratio[None], *smooth, centred, *spread, *optional])
 
 
 def fit_index(patches: Patches, held: NDArray[np.int64]) -> SimpleMap:
     """Choose the threshold of red - green with the best F1 on the held part, in steps of .005."""
-    values, truth = _gather(patches, held, lambda image: red_less_green(image)[None])
+    values, truth = _gather(patches, held, lambda image, _: red_less_green(image)[None])
     threshold, _ = best_threshold(values[0], truth, np.arange(0.4, 0.75, 0.0025))
     return SimpleMap("index", np.empty(0), np.empty(0), np.empty(0), threshold)
 
 
 def fit_logistic(patches: Patches, fit: NDArray[np.int64], held: NDArray[np.int64], seed: int = 0) -> SimpleMap:
-    """Fit by Newton steps on pixels drawn from the fit part; threshold of .10(.05).90 on the held part."""
+    """Fit by Newton steps on pixels drawn from the fit part; threshold of .10(.05).90 on the held part.
+
+    With optional bands, the threshold is chosen on the held part with the bands and again without them.
+    """
     rule = _solve(*_gather(patches, fit, describe_pixels, np.random.default_rng(seed)))
-    values, truth = _gather(patches, held, lambda image: rule.map(image)[None])
+    values, truth = _gather(patches, held, lambda image, channels: rule.map(image, channels)[None])
+    if patches.optional_bands:
+        masked_values, masked_truth = _gather(patches, held, lambda image, _: rule.map(image)[None])
+        values, truth = np.concatenate([values, masked_values], axis=1), np.concatenate([truth, masked_truth])
     threshold, _ = best_threshold(values[0], truth)
     return replace(rule, threshold=threshold)
 
@@ -135,20 +154,30 @@ def _solve(features: NDArray[np.float64], truth: NDArray[np.bool_]) -> SimpleMap
 
 def score_simple(rule: SimpleMap, patches: Patches, *, objects: bool = True) -> ScoringResult:
     """Score a rule on patches, as `scoring.score_maps` does a network."""
-    maps = ((patch.name, rule.map(patch.image), patch.mask) for patch in patches)
+    maps = (
+        (patch.name, rule.map(patch.image, patches.read_channels(position)), patch.mask)
+        for position, patch in enumerate(patches)
+    )
     return score_maps(maps, rule.threshold, objects=objects)
 
 
 def _gather(
     patches: Patches, positions: NDArray[np.int64], describe: Any, rng: np.random.Generator | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return features x pixels and the truth of the known pixels.
+
+    `rng`: draws `PIXELS_PER_PATCH` pixels of each patch and masks optional bands in some patches; None takes all.
+    """
     columns, truths = [], []
     for position in positions:
         patch = patches.read(int(position))
         known = np.flatnonzero(patch.mask.ravel() != IGNORED)
         if rng is not None and len(known) > PIXELS_PER_PATCH:
             known = rng.choice(known, PIXELS_PER_PATCH, replace=False)
-        features = describe(patch.image)
+        channels = patches.read_channels(int(position))
+        if channels is not None and rng is not None and rng.random() < MASKED_SHARE:
+            channels = np.zeros_like(channels)
+        features = describe(patch.image, channels)
         columns.append(features.reshape(len(features), -1)[:, known])
         truths.append(patch.mask.ravel()[known] == 1)
     return np.concatenate(columns, axis=1), np.concatenate(truths)

@@ -81,7 +81,10 @@ class DetectArguments:
     ] = None
     dem: Annotated[
         Path | None,
-        typer.Option(help="Elevation model, metres, any grid; or a folder of its tiles.", rich_help_panel=INPUT),
+        typer.Option(
+            help="Elevation model, metres, any grid; or a folder of its tiles. Some weights also read its slope.",
+            rich_help_panel=INPUT,
+        ),
     ] = None
     prior: Annotated[Path | None, typer.Option(help="Susceptibility raster, 0 to 1.", rich_help_panel=INPUT)] = None
     aoi: Annotated[

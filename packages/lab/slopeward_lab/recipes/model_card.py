@@ -54,8 +54,8 @@ def make_card(
     Args:
         facts: entries of the card that follow from the data and the run: `domain`, `pixel_size_m`, `recipe_file`,
             `begun_from`, `train_patches`, `train_sha256`, `test_patches`, `test` (scores), `tile_px`, `resize_px`,
-            `doubts` about the run, and unless the network is a classifier
-            `steadiness`, `empty_ground` and `logistic` (`run`).
+            `doubts` about the run, unless the network is a classifier `steadiness`, `empty_ground` and `logistic`
+            (`run`), and `test_masked` (scores with the optional bands masked) if the recipe has such bands.
     """
     source = SOURCES[recipe.data["source"]]
     held_score = "held_specificity" if settings.network in CLASSIFIERS else "held_f1"
@@ -68,6 +68,7 @@ def make_card(
     metrics = {
         "test_patches": facts["test_patches"],
         "test": _round(facts["test"]),
+        **({"test_masked": _round(facts["test_masked"])} if "test_masked" in facts else {}),
         held_score: None if trained.held_f1 is None else round(trained.held_f1, 4),
         "chosen_on": chosen_on,
     }
@@ -80,6 +81,7 @@ def make_card(
         "network": {"name": settings.network, "classes": 2, "width": settings.width, "options": dict(settings.options)},
         "parameters": sum(parameter.numel() for parameter in trained.network.parameters()),
         "bands": list(recipe.bands),
+        **({"optional_bands": list(recipe.optional_bands)} if recipe.optional_bands else {}),
         "classes": [recipe.data.get("kind", "landslide")],
         "pixel_size_m": facts["pixel_size_m"],
         "minimum_area_m2": round(min(LARGEST_MINIMUM_M2, LEAST_PIXELS * facts["pixel_size_m"] ** 2), 4),
@@ -162,6 +164,12 @@ def render_card(card: ModelCard) -> str:
             for name, ground in empty_ground.items()
         ]
         lines.append(f"- Marked on ground without landslides, in tiles that were not trained on: {', '.join(shares)}.")
+    if optional := card.get("optional_bands"):
+        masked = card["metrics"]["test_masked"]["f1"]
+        lines.append(
+            f"- Optional bands: {', '.join(optional)}. Where they are not known, the network maps without them: F1 "
+            f"{masked} on the same test patches, instead of {test['f1']}."
+        )
     if calibration and calibration["ece_before"]:
         lines.append(
             f"- Probabilities: temperature {calibration['temperature']}; expected calibration error of the held part "

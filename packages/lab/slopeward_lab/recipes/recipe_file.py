@@ -8,6 +8,7 @@ from typing import Any, Final
 from detection.imagery.data.catalogue import DataTable, check_data
 from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.neural.learner import ImageryTrainingSettings
+from detection.imagery.optional_bands import UNITS
 from detection.imagery.scene.band_names import name_band
 from detection.imagery.weights_file import RadiometrySpec
 
@@ -25,6 +26,7 @@ class TrainingRecipe:
     data: DataTable
     radiometry: RadiometrySpec
     training: dict[str, Any]  # fields of `ImageryTrainingSettings`, without the seed
+    optional_bands: tuple[str, ...] = ()  # which the network may do without, see `detection.imagery.optional_bands`
     text: str = ""  # content of the file
 
     def settings(self) -> ImageryTrainingSettings:
@@ -77,7 +79,14 @@ def read_recipe(path: Path) -> TrainingRecipe:
     expected = [field.name for field in fields(TrainingRecipe) if field.name != "text"]
     if unknown := sorted(set(content) - set(expected)):
         raise TrainingRecipeError(f"{path}: unknown key {unknown[0]!r}; expected: {', '.join(expected)}")
+    optional_bands = tuple(content.get("optional_bands", ()))
+    content["optional_bands"] = optional_bands
     if missing := [key for key in expected if key not in content]:
         raise TrainingRecipeError(f"{path}: key {missing[0]!r} is missing")
+    if unknown := [band for band in optional_bands if band not in UNITS]:
+        raise TrainingRecipeError(f"{path}: {unknown[0]} cannot be an optional band; expected: {', '.join(UNITS)}")
+    bands = tuple(name_band(band) for band in content["bands"])
+    if doubled := sorted({*bands} & {*optional_bands}):
+        raise TrainingRecipeError(f"{path}: {doubled[0]} is named in bands and in optional_bands: leave it out of one")
     check_data(content["data"], str(path))
-    return TrainingRecipe(**{**content, "bands": tuple(name_band(band) for band in content["bands"])}, text=text)
+    return TrainingRecipe(**{**content, "bands": bands}, text=text)

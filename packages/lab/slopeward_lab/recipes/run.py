@@ -16,8 +16,9 @@ from detection.imagery.errors import DataError, TrainingRecipeError
 from detection.imagery.neural.checkpoint import SegmentationModel, load_model, save_model
 from detection.imagery.neural.encoder_file import open_encoder
 from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings, Normalisation
-from detection.imagery.neural.training import TrainedNetwork, map_by, train_patches
+from detection.imagery.neural.training import TrainedNetwork, evaluate, map_by, train_patches
 from detection.imagery.neural.triage_training import evaluate_triage, train_triage
+from detection.imagery.optional_bands import CHANNELS_PER_BAND, list_optional_bands
 from detection.imagery.registry import CLASSIFIERS, find_doubts
 from detection.imagery.training.domain import describe
 from detection.imagery.training.network_input import choose_stretch, read_normalisation
@@ -59,9 +60,13 @@ def run_recipe(
     """
     start = _open_start(recipe)
     settings = start.settings
-    labelled, test = open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
+    every_band = (*recipe.bands, *recipe.optional_bands)
+    labelled, test = (
+        part.split_optional(recipe.optional_bands)
+        for part in open_data(recipe.data, every_band, recipe.seed, data_folder)
+    )
     tile_px = labelled.read(0).mask.shape[0]
-    empty_ground = open_empty_ground(recipe.data, recipe.bands, tile_px, data_folder)
+    empty_ground = open_empty_ground(recipe.data, recipe.bands, tile_px, data_folder, recipe.optional_bands)
     native = labelled if empty_ground.train is None else join_patches(labelled, empty_ground.train)
     resize_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
     raw = (native.resize(int(resize_px)) if resize_px else native).remember()
@@ -119,6 +124,8 @@ def run_recipe(
             name: _measure_empty_ground(trained, tiles, resize_px, stretch)
             for name, tiles in empty_ground.evaluation.items()
         }
+        if recipe.optional_bands:
+            facts["test_masked"] = evaluate(trained, test.mask_optional(), resize_px, stretch)
         facts["steadiness"] = measure_steadiness(
             lambda patches: map_by(trained, patches, resize_px, stretch),
             native.take([native.names.index(name) for name in trained.held]),
@@ -185,7 +192,9 @@ def _open_start(recipe: TrainingRecipe) -> _StartingPoint:
         settings = _adopt_network(recipe, settings, model)
         return _StartingPoint(settings, model.network, read_normalisation(model.card), origin)
     if settings.encoder:
-        settings, network, encoder_origin, line = open_encoder(settings, len(recipe.bands))
+        settings, network, encoder_origin, line = open_encoder(
+            settings, len(recipe.bands), CHANNELS_PER_BAND * len(recipe.optional_bands)
+        )
         return _StartingPoint(settings, network, origin=encoder_origin, warnings=(line,))
     return _StartingPoint(settings)
 
@@ -203,6 +212,11 @@ def _adopt_network(
         raise TrainingRecipeError(
             f"recipe {recipe.name}: {settings.start} reads bands {', '.join(card['bands'])} by {card['radiometry']}, "
             f"the recipe {', '.join(recipe.bands)} by {recipe.radiometry}: training cannot go on from there"
+        )
+    if recipe.optional_bands != list_optional_bands(card):
+        raise TrainingRecipeError(
+            f"recipe {recipe.name}: the optional bands of {settings.start} are "
+            f"{', '.join(list_optional_bands(card)) or 'none'}: give optional_bands of the recipe the same value"
         )
     network = card["network"]
     if network["name"] in CLASSIFIERS or settings.network in CLASSIFIERS:

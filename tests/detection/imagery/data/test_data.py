@@ -78,6 +78,19 @@ def test_landslide4sense_hdf5_is_channel_last(tmp_path):
     assert np.array_equal(found.mask, mask)
 
 
+def test_slope_of_landslide4sense_is_in_whole_degrees_once_it_is_an_optional_band(measured, tmp_path):
+    with ZipFile(measured("landslide4sense-14band/patches.zip")) as archive:
+        archive.extractall(tmp_path)
+    patches = landslide4sense.read_hdf5(tmp_path / "labelled", "train").split_optional(("slope",))
+    assert "slope" not in patches.bands
+    assert len(patches) == 2
+    for position in range(len(patches)):
+        slope_deg = patches.load_optional(position)[0]
+        assert 0 <= slope_deg.min() < 5
+        assert 40 < slope_deg.max() < 90
+        np.testing.assert_allclose(slope_deg, np.rint(slope_deg), atol=0.01)
+
+
 @pytest.mark.parametrize(
     ("shape", "keys", "words"),
     [
