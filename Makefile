@@ -19,7 +19,7 @@ WEB_SOURCES := 'monitor/**/*.css' 'monitor/**/*.js'
 PACKAGES := $(wildcard packages/*/pyproject.toml)
 TEMPLATES := $(wildcard monitor/web/templates monitor/features/*/templates packages/*/*/templates)
 
-.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint format type audit docs site catalogues baseline-fixture recording recording-check bench bench-forecast bench-warning train-pretrained bench-imagery bench-recipes train-demo pictures cut release release-check
+.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint format type audit docs site catalogues baseline-fixture recording recording-check bench bench-forecast bench-warning train-pretrained bench-imagery bench-networks bench-recipes train-demo pictures cut release release-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -155,7 +155,10 @@ bench-warning: setup ## Measure lead times and false days of a new site file bes
 train-pretrained: setup ## Train the shipped forecast weights for short records again (needs SLOPEWARD_DATA; minutes)
 	$(BIN)/python -m packages.lab.benchmarks.forecasting.pretrained.train_pretrained
 
-bench-imagery: setup ## Compare image networks with each other and with simple methods (needs SLOPEWARD_DATA; hours, can be resumed)
+bench-imagery: setup ## Compare the default weights for images with logistic regression and their required scores (needs SLOPEWARD_DATA; 10 minutes)
+	$(BIN)/python -m packages.lab.benchmarks.imagery.bench_acceptance --store $(BENCH_FLAGS)
+
+bench-networks: setup ## Compare image networks with each other and with simple methods (needs SLOPEWARD_DATA; hours, can be resumed)
 	$(BIN)/python -m packages.lab.benchmarks.imagery.bench_imagery $(BENCH_FLAGS)
 
 bench-recipes: setup ## Compare the shipped training recipes with their required scores (needs SLOPEWARD_DATA; trains what is not in build/)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Final, TypedDict
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from detection.imagery.data.patches import IGNORED, Patches
-from detection.imagery.errors import DataError, TrainingRecipeError
+from detection.imagery.errors import DataError, ImageryError, TrainingRecipeError
+from detection.imagery.raster.untrusted import NO_LIMITS, open_raster
 
 LEAST_VALID_SHARE: Final = 0.5  # of the pixels of a tile
 KEYS: Final = {"name", "files", "repeat"}
@@ -93,11 +93,11 @@ def _read_bands(paths: Sequence[Path], count: int) -> tuple[NDArray[np.float32],
         if not path.is_file():
             raise TrainingRecipeError(f"{path}: no such file")
         try:
-            with rasterio.open(path) as raster:
+            with open_raster(path, NO_LIMITS) as raster:
                 bands += list(raster.read().astype(np.float32))
                 # 0 is nodata in Sentinel-2 products, also where the file does not declare it
                 masks += [band != 0 for band in raster.read_masks()]
-        except RasterioError as error:
+        except (ImageryError, RasterioError) as error:
             raise DataError(f"{path}: not readable as a raster ({error})") from None
     if len(bands) != count:
         raise DataError(f"{paths[0]}: {len(bands)} bands in all files, expected {count}")

@@ -106,7 +106,7 @@ def _read(path: Path) -> tuple[Tensors, dict[str, str]]:
         raise ModelError(f"{path}: no weights that can be read ({(str(error) or 'empty').splitlines()[0]})") from None
     if not tensors:
         raise ModelError(f"{path}: holds no weights")
-    return tensors, {"weights": str(path), "model_hash": sha256(content).hexdigest()}
+    return tensors, {"weights": path.name, "model_hash": sha256(content).hexdigest()}
 
 
 def _read_vit(path: Path, given: Tensors) -> tuple[dict[str, Any], Tensors]:

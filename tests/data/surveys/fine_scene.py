@@ -16,7 +16,7 @@ NAMES = ("B4", "B3", "B2")
 
 def write_fine(path: Path, pixel_m: float, *, oblong: float = 1.0, degrees: bool = False, size_px: int = SIZE) -> Path:
     """The drawn ground, `SIZE` x 10 m on each side, in pixels of another size; `oblong`: so many times as high."""
-    drawn = draw_scene(5, SIZE, scars=1)
+    drawn = draw_scene(5, SIZE, scars=3)
     wide, high = round(size_px * 10 / pixel_m), round(size_px * 10 / pixel_m / oblong)
     grid = grid_around(141.95, 42.73, wide, pixel_m, geographic=degrees)
     a, b, c, d, e, f = grid.transform[:6]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 from scipy import ndimage
 
 from detection.imagery.change.by_index import RISE_MOST, add_index_comparison, compare_by_index
@@ -22,8 +21,7 @@ from detection.imagery.raster.overlay import burn, shapes_of, to_pixels
 from detection.imagery.raster.raster import read_grid, write_geotiff
 from monitor.text.reasons import convert_reason
 from tests.data.asked_detection import detect
-from tests.data.surveys.radar_pictures import write_picture
-from tests.data.surveys.rasters import read_values, write_folder
+from tests.data.surveys.rasters import write_folder
 
 SIDE = 128
 COLOURS = ("B4", "B3", "B2")
@@ -236,47 +234,7 @@ def test_pale_debris_of_a_drone_picture_stays_ground_and_one_line_says_why(tmp_p
 
 
 WEIGHTS = "landslide4sense-standard"
-SEEDS, SIDE_PX, PIXEL_M = range(1), 256, 10.0
-MOST_APART = 0.08  # of the area of all scenes together
-LARGER = np.arange(0, SIDE_PX, 1.03).astype(int)
-
-Pixels = np.ndarray
-WAYS = {
-    "3, 5 px later": lambda pixels: pixels[..., 3:, 5:],
-    "a rim of 7 px": lambda pixels: np.pad(pixels, [(0, 0)] * (pixels.ndim - 2) + [(7, 7)] * 2),
-    "pixels of 103 %, each with the value of the nearest": lambda pixels: pixels[..., LARGER[:, None], LARGER],
-}
-
-
-def draw_ground(seed: int) -> Pixels:
-    """Drawn ground with scars, red, green and blue."""
-    scene = draw_scene(seed + 40, SIDE_PX, scars=6)
-    return np.stack([scene.bands[name] for name in ("B4", "B3", "B2")]).astype(np.uint16)
-
-
-def mark(path: Path, bands: Pixels) -> Pixels:
-    """What is marked of a picture whose nodata is 0."""
-    with rasterio.open(write_picture(path, np.ascontiguousarray(bands), PIXEL_M), "r+") as target:
-        target.nodata = 0
-    detect({"scene_path": str(path), "weights": WEIGHTS, "out_dir": str(path.parent / path.stem)})
-    return read_values(path.parent / path.stem / "mask.tif", 1) == 1
-
-
-def measure(folder: Path) -> dict[str, float]:
-    """By how much the marked area of all scenes differs, by the way in which their ground lies."""
-    ground = [draw_ground(seed) for seed in SEEDS]
-    marked = [mark(folder / f"as-it-lies-{seed}.tif", one) for seed, one in zip(SEEDS, ground, strict=True)]
-    assert all(one.sum() > 300 for one in marked)
-    apart = {}
-    for number, (name, way) in enumerate(WAYS.items()):
-        new = sum(int(mark(folder / f"{number}-{s}.tif", way(one)).sum()) for s, one in zip(SEEDS, ground, strict=True))
-        apart[name] = new / sum(int(way(one).sum()) for one in marked) - 1
-    return apart
-
-
-def test_the_same_ground_marks_the_same_area(tmp_path):
-    found = measure(tmp_path)
-    assert max(map(abs, found.values())) < MOST_APART, found
+PIXEL_M = 10.0
 
 
 def test_a_small_scene_is_the_mean_of_two_looks_and_a_large_one_is_looked_at_once():

@@ -205,7 +205,7 @@ def main() -> None:
     figures["done"] = f"{sum(path_of(job).exists() for job in jobs)} of {len(jobs)} jobs"
     options = f"--sets {given.sets} --seeds {given.seeds} --only {given.only} --record {given.record}"
     command = (
-        f"python -m packages.lab.benchmarks.imagery.bench_imagery {options}" if given.only else "make bench-imagery"
+        f"python -m packages.lab.benchmarks.imagery.bench_imagery {options}" if given.only else "make bench-networks"
     )
     print(LAB_RESULTS.store(given.record, command, figures | collect(jobs)))
 

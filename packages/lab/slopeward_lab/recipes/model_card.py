@@ -1,6 +1,7 @@
 """The card of trained weights: a JSON file that detectors read, and a markdown page for people."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 
 from detection.imagery.data.catalogue import SOURCES
@@ -106,7 +107,13 @@ def make_card(
             "train_sha256": facts["train_sha256"],
         },
         "metrics": metrics,
-        "training": {**asdict(settings), "best_epoch": trained.best_epoch, "cpu_s": round(trained.cpu_s, 1)},
+        # the folder of the encoder file says nothing elsewhere
+        "training": {
+            **asdict(settings),
+            "encoder": Path(settings.encoder).name,
+            "best_epoch": trained.best_epoch,
+            "cpu_s": round(trained.cpu_s, 1),
+        },
         "domain": facts["domain"],
         **({"steadiness": facts["steadiness"]} if "steadiness" in facts else {}),
         "recipe_file": facts["recipe_file"],
@@ -191,7 +198,8 @@ def render_card(card: ModelCard) -> str:
     lines += [f"- Limit: {limit}" for limit in card["limits"]]
     if recipe := card.get("recipe_file"):
         weights = f"{recipe.removesuffix('.recipe.toml')}.safetensors"
-        made = f"slopeward scenes train --recipe {recipe} --seed {training['seed']} --data DIR --out {weights}"
+        encoder = f" --encoder {training['encoder']}" if training.get("encoder") else ""
+        made = f"slopeward scenes train --recipe {recipe}{encoder} --seed {training['seed']} --data DIR --out {weights}"
         lines += ["", f"Made again by `{made}`."]
     return "\n".join([*lines, ""])
 
