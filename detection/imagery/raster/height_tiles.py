@@ -10,7 +10,6 @@ import numpy as np
 from affine import Affine
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
-from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
 from detection.imagery.errors import CoverageError, ImageryError, NotARasterError, TooLargeError, TruncatedRasterError
@@ -20,6 +19,7 @@ from detection.imagery.raster.raster import grid_of, inspect, window_of, writing
 from detection.imagery.raster.reading.values import HEIGHT, open_values
 from detection.imagery.raster.terrain import NODATA, STRIP
 from detection.imagery.raster.untrusted import LIMITS, NO_LIMITS, open_raster
+from detection.imagery.raster.warping import warp
 
 SUFFIXES: Final = (".tif", ".tiff")
 # What providers lay beside heights on the same ground: masks of editing, filling and water, errors, counts, dates.
@@ -178,13 +178,10 @@ def _open(
         atol=1e-15,
     )
     aligned = tile.grid.crs == grid.crs and same_step and all(abs(one - round(one)) < ALIGNED_PX for one in at)
-    warped = WarpedVRT(
+    warped = warp(
         source,
-        crs=grid.crs_wkt,
-        transform=grid.transform,
-        width=grid.width,
-        height=grid.height,
-        resampling=Resampling.nearest if aligned else Resampling.cubic,
+        grid,
+        Resampling.nearest if aligned else Resampling.cubic,
         src_nodata=source.nodata,
         nodata=NODATA,
         dtype="float32",

@@ -18,11 +18,12 @@ from detection.imagery.errors import BandMissingError, TruncatedRasterError
 from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat, same_grid
-from detection.imagery.raster.raster import inspect, read_grid, warp, window_of
+from detection.imagery.raster.raster import inspect, read_grid, window_of
 from detection.imagery.raster.reading.bands import choose_band
 from detection.imagery.raster.reading.values import BandQuantity, open_values
 from detection.imagery.raster.rewriting import EMPTY_VALUE
 from detection.imagery.raster.untrusted import open_raster
+from detection.imagery.raster.warping import warp
 
 STRIP = 512
 # no strip holds more pixels, however wide the grid is
@@ -86,7 +87,7 @@ class Layer(ExitStack):
             self.warped = not same_grid(grid, own)
             if self.warped:
                 resampling = Resampling.nearest if nearest else Resampling.bilinear
-                source = self.enter_context(warp(source, grid, resampling, empty))
+                source = self.enter_context(warp(source, grid, resampling, src_nodata=empty))
             # of an added alpha band the driver says nothing in its mask flags: it is read by itself
             self._alpha = source.count if self.warped and empty is None else 0
             self._source = source

@@ -16,10 +16,9 @@ import rasterio.shutil
 from numpy.typing import NDArray
 from pyproj.crs import CompoundCRS
 from pyproj.exceptions import CRSError as ProjectionError
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioIOError, WarpOperationError
 from rasterio.io import MemoryFile
-from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
@@ -117,26 +116,6 @@ def grid_of(source: Any, path: Path) -> Grid:
     except (CRSError, ProjectionError):
         raise ImpossibleCrsError(f"{path}: the coordinate reference system cannot be understood") from None
     return grid
-
-
-def warp(source: Any, grid: Grid, resampling: Resampling, empty: float | None) -> WarpedVRT:
-    """Warp a source onto a grid; what it does not cover is not valid, nor is what has the value `empty`."""
-    return WarpedVRT(
-        source,
-        crs=grid.crs_wkt,
-        transform=grid.transform,
-        width=grid.width,
-        height=grid.height,
-        resampling=resampling,
-        src_nodata=empty,
-        # An alpha band marks what the source does not cover when there is no nodata value to say so.
-        add_alpha=empty is None and not has_alpha(source),
-    )
-
-
-def has_alpha(source: Any) -> bool:
-    """Whether the last band of an open raster says where the others are valid; warping keeps it."""
-    return bool(source.colorinterp[-1] is ColorInterp.alpha)
 
 
 def write_geotiff(

@@ -25,11 +25,11 @@ from detection.imagery.errors import (
 from detection.imagery.raster.grid import Grid, corner_shift_px, same_grid
 from detection.imagery.raster.integrity import Checker, make_checker
 from detection.imagery.raster.masks import MASK_CODES, SHADOW_KINDS, Mask, apply_mask, find_shadow
-from detection.imagery.raster.raster import grid_of, has_alpha, warp, window_of
+from detection.imagery.raster.raster import grid_of, window_of
 from detection.imagery.raster.reading.values import HEIGHT, SHARE, open_values
-from detection.imagery.raster.reading.warped import keep_warped, read_warped_valid
 from detection.imagery.raster.terrain import TERRAIN, TerrainReader
 from detection.imagery.raster.untrusted import LIMITS, RasterLimits, open_raster
+from detection.imagery.raster.warping import has_alpha, read_warped_mask, store_warped, warp
 from detection.imagery.scene.scene import Scene, list_masks
 
 # Bands whose corners lie farther apart than this, in pixels of the coarser band, are not of one scene.
@@ -150,11 +150,11 @@ class BandReader(ExitStack):
         alike = *key, empty, mask
         if alike not in self._warped:
             warped = self.enter_context(
-                warp(source, self.grid, Resampling.nearest if mask else Resampling.bilinear, empty)
+                warp(source, self.grid, Resampling.nearest if mask else Resampling.bilinear, src_nodata=empty)
             )
             if self._options.keeping is not None:
                 path = self._options.keeping / f"warped-{len(self._warped)}.tif"
-                warped = self.enter_context(keep_warped(warped, path))
+                warped = self.enter_context(store_warped(warped, path))
             self._warped[alike] = warped
         return self._warped[alike]
 
@@ -334,7 +334,7 @@ def find_fill(source: Any, index: int) -> int | None:
 
 def _read_valid(source: Any, index: int, window: Window, path: Path) -> NDArray[np.bool_] | np.bool_:
     if isinstance(source, WarpedVRT):
-        return read_block(partial(read_warped_valid, source), index, window, path)
+        return read_block(partial(read_warped_mask, source), index, window, path)
     if MaskFlags.all_valid in source.mask_flag_enums[index - 1]:
         return np.True_
     return np.asarray(read_block(source.read_masks, index, window, path) > 0)

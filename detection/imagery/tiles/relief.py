@@ -7,25 +7,28 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pyproj
 from affine import Affine
 from numpy.typing import NDArray
 from pmtiles.tile import zxy_to_tileid
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
-from rasterio.vrt import WarpedVRT
 
 from detection.imagery.errors import ImageryError, NoValidPixelsError, TruncatedRasterError
+from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import grid_of
 from detection.imagery.raster.reading.values import HEIGHT, open_values
 from detection.imagery.raster.terrain import NODATA, derive_terrain
+from detection.imagery.raster.warping import warp
 from detection.imagery.tiles.archive import ArchiveFacts, write_archive
 from detection.imagery.tiles.records import ReliefRequest, Tiles
 from detection.imagery.tiles.web_grid import SIDE_PX, WEB, choose_zooms, find_extent, frame_tile, span_tiles, to_lonlat
 
 MOST_TILES: Final = 4096  # of the finest zoom: 32 km at 1 m
 FINEST: Final = 18
+WEB_WKT: Final = pyproj.CRS.from_user_input(WEB).to_wkt()
 AROUND: Final = 3  # zooms at which the model is a part of the view
 LIGHT_FROM_DEG: Final = 315.0  # the convention of maps: relief that is lit from below is read upside down
 LIGHT_ABOVE_DEG: Final = 45.0
@@ -70,20 +73,11 @@ def draw_relief(dem: Path, out: Path, most: int = MOST_TILES) -> Tiles:
 
 def _draw_tile(source: Any, path: Path, step_m: float, zoom: int, column: int, row: int) -> bytes | None:
     pixel_m, _, left, _, _, top = frame_tile(zoom, column, row)[:6]
-    frame = Affine(pixel_m, 0, left - pixel_m, 0, -pixel_m, top + pixel_m)
+    corner = Affine(pixel_m, 0, left - pixel_m, 0, -pixel_m, top + pixel_m)
+    frame = Grid(corner, WEB_WKT, SIDE_PX + 2, SIDE_PX + 2)
     way = Resampling.average if pixel_m > 2 * step_m else Resampling.cubic
     try:
-        with WarpedVRT(
-            source,
-            crs=WEB,
-            transform=frame,
-            width=SIDE_PX + 2,
-            height=SIDE_PX + 2,
-            dtype="float32",
-            src_nodata=source.nodata,
-            nodata=NODATA,
-            resampling=way,
-        ) as warped:
+        with warp(source, frame, way, src_nodata=source.nodata, nodata=NODATA, dtype="float32") as warped:
             heights = warped.read(1).astype(np.float64)
     except RasterioError:
         raise TruncatedRasterError(f"{path}: a block cannot be read (truncated or damaged file)") from None

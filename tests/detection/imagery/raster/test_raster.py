@@ -16,17 +16,16 @@ import shapely
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, Resampling
 from shapely.affinity import rotate
 
 from detection.imagery.data.generate import write_scene
 from detection.imagery.errors import CoverageError, NotARasterError, OutputError, TooLargeError, TruncatedRasterError
-from detection.imagery.raster import height_tiles
+from detection.imagery.raster import height_tiles, warping
 from detection.imagery.raster.areas import map_outline, measure_rectangles
 from detection.imagery.raster.grid import LONLAT, Grid, apply_affine, grid_around
 from detection.imagery.raster.height_tiles import join_tiles
 from detection.imagery.raster.raster import VERTICAL_TAG, is_cog, pack_cog, write_geotiff
-from detection.imagery.raster.reading import warped as module
 from detection.imagery.raster.reading.fills import NUMBERS, ValueStatistics, is_fill
 from detection.imagery.raster.terrain import derive_terrain, open_terrain
 from detection.imagery.raster.untrusted import open_raster
@@ -380,7 +379,7 @@ def scale(transform, step):
 @pytest.mark.parametrize("room", [True, False])
 def test_what_is_read_is_what_the_warper_gives(tmp_path, monkeypatch, dtype, hidden, step, turn, room):
     if not room:
-        monkeypatch.setattr(module, "KEPT_BYTES", 1)
+        monkeypatch.setattr(warping, "STORED_BYTES", 1)
     alpha = hidden == "alpha" and dtype in {"uint8", "uint16"}
     transform = write(tmp_path / "a.tif", dtype, 0 if hidden == "nodata" else None, alpha=alpha, turn=turn)
     side = round(SIDE / step)
@@ -493,3 +492,28 @@ def test_the_cache_of_blocks_holds_rows_of_tiles_of_a_wide_scene(tmp_path):
         kept = int(rasterio._env.get_gdal_config("GDAL_CACHEMAX"))
     assert kept >= 512 * 2048 * 13 * 2, "of thirteen bands of Sentinel-2"
     assert kept <= 64 << 20, "bounded, whatever the machine has"
+
+
+@pytest.mark.parametrize("src_nodata", [None, 0])
+@pytest.mark.parametrize("resampling", [Resampling.nearest, Resampling.bilinear])
+def test_windows_of_a_warped_raster_are_parts_of_the_whole_and_end_where_the_file_ends(
+    tmp_path, src_nodata, resampling
+):
+    values = np.random.default_rng(3).integers(1, 255, (1, 60, 60), dtype=np.uint8)
+    grid = grid_around(LON, LAT, 60, 10.0)
+    write_geotiff(tmp_path / "a.tif", values, grid)
+    larger = Grid(scale(grid.moved(-20, -20), 0.7), grid.crs_wkt, 140, 140)
+    with open_raster(tmp_path / "a.tif") as source:
+        with warping.warp(source, larger, resampling, src_nodata=src_nodata) as warped:
+            whole, mask = warped.read(1), warping.read_warped_mask(warped, 1, ((0, 140), (0, 140)))
+            for row, column in ((0, 0), (31, 47), (90, 100)):
+                window = ((row, row + 40), (column, column + 40))
+                part = whole[row : row + 40, column : column + 40]
+                assert np.array_equal(warped.read(1, window=window), part)
+                covered = warping.read_warped_mask(warped, 1, window)
+                assert np.array_equal(covered, mask[row : row + 40, column : column + 40])
+        with warping.warp(source, grid, resampling, src_nodata=src_nodata) as same:
+            assert np.array_equal(same.read(1), values[0])
+    rows, columns = (np.indices((140, 140)) + 0.5) * 0.7 - 20
+    inside = (rows > 0) & (rows < 60) & (columns > 0) & (columns < 60)
+    assert np.array_equal(mask, inside)
