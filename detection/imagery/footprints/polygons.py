@@ -247,7 +247,7 @@ def _gather_large(
 ) -> ComponentFacts:
     parts: list[BaseGeometry] = []
     body = ComponentFacts()
-    for row, pixels, _ in labelling.bodies(component):
+    for row, pixels, _ in labelling.read_component(component):
         if not pixels.any():
             continue
         left, top = max(0, component.left - NODATA_MARGIN_PX), max(0, row - NODATA_MARGIN_PX)

@@ -1,8 +1,9 @@
-"""Pixels that hang together, in a raster read strip by strip (labels joined by union-find), and their outlines."""
+"""Connected components of a raster that is read block by block, and the outlines of their pixels."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import rasterio.features
@@ -10,42 +11,48 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-EIGHT = np.ones((3, 3), bool)
-FOUR = ndimage.generate_binary_structure(2, 1)  # else it is made anew at every call
-NODATA = 255
-# Pixels held at a time; the strips of a wide scene are lower.
-STRIP_PX = 1 << 21
+EIGHT: Final = np.ones((3, 3), bool)  # neighbours by sides and corners
+FOUR: Final = ndimage.generate_binary_structure(2, 1)  # neighbours by sides; made once because that takes long
+NODATA: Final = 255
+# Pixels of a block. A block has the full width of the raster and at least `LEAST_BLOCK_ROWS` rows.
+BLOCK_PX: Final = 1 << 21
+LEAST_BLOCK_ROWS: Final = 64
 
 Read = Callable[[int, int, int, int], NDArray[np.uint8]]
+"""Reads the window (column, row, width, height) of a raster."""
 
 
 class Rows:
-    """Windows of a raster out of rows that are kept: those who ask from top to bottom read each row about once.
+    """Windows of a raster from a buffer of rows: windows from top to bottom read each row about once.
 
-    `read`: `read(column, row, width, height)`, an array whose last two axes are rows and columns.
+    Args:
+        read: `read(column, row, width, height)`, an array whose last two axes are rows and columns.
     """
 
     def __init__(self, read: Callable[[int, int, int, int], NDArray[Any]], width: int, height: int) -> None:
         self._read, self.width, self.height = read, width, height
-        self._most = max(1, STRIP_PX // max(width, 1))
-        self._top = 0
-        self._kept: NDArray[Any] | None = None
+        self._buffer_rows = max(1, BLOCK_PX // max(width, 1))
+        self._buffer_top = 0
+        self._buffer: NDArray[Any] | None = None
 
     def __call__(self, column: int, row: int, width: int, height: int) -> NDArray[Any]:
-        """Return a window; it must not be changed."""
-        if height > self._most:
+        """Return a window, which the caller must not change."""
+        if height > self._buffer_rows:
             return self._read(column, row, width, height)
-        kept = self._kept
-        if kept is None or row < self._top or row + height > self._top + kept.shape[-2]:
-            kept = self._read(0, row, self.width, min(self._most, self.height - row))
-            self._top, self._kept = row, kept
-        return kept[..., row - self._top : row - self._top + height, column : column + width]
+        buffer = self._buffer
+        if buffer is None or row < self._buffer_top or row + height > self._buffer_top + buffer.shape[-2]:
+            buffer = self._read(0, row, self.width, min(self._buffer_rows, self.height - row))
+            self._buffer_top, self._buffer = row, buffer
+        first = row - self._buffer_top
+        return buffer[..., first : first + height, column : column + width]
 
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """Pixels that hang together by sides or corners; rows and columns of the scene, right and bottom exclusive."""
+    """Pixels that are connected by sides or corners; rows and columns of the scene, right and bottom exclusive."""
 
     first_row: int
     first_column: int
@@ -56,138 +63,155 @@ class Component:
     bottom: int
 
     def list_sides(self, width: int, height: int) -> tuple[bool, bool, bool, bool]:
-        """Whether it reaches the left, upper, right and lower edge of a scene."""
+        """Return whether it reaches the left, upper, right and lower edge of a scene."""
         return self.left == 0, self.top == 0, self.right == width, self.bottom == height
 
     @property
     def box_px(self) -> int:
-        """Pixels of the box around it."""
+        """Number of pixels of its bounding box."""
         return (self.right - self.left) * (self.bottom - self.top)
 
 
 class Labelling:
-    """The components of `step >= least`, and their pixels again, strip by strip.
+    """The connected components of the pixels with `step >= least`.
+
+    Blocks are labelled one after the other, and labels that touch across the border of two blocks are merged. The
+    labels of a block are computed again when its pixels are read, so that memory depends on the size of a block and on
+    the number of components.
 
     Args:
-        read: `read(column, row, width, height)` of the stored probability steps.
-        least: smallest step that counts.
-        strip: rows held in memory at a time; by the width of the scene when None.
+        read: reads windows of the probability steps; `NODATA` belongs to no component.
+        least: smallest step of a component.
+        block_rows: rows of a block; None: as many as `BLOCK_PX` allows.
+
+    Attributes:
+        components: all components in the order of their first pixel.
     """
 
-    def __init__(self, read: Read, width: int, height: int, least: int, strip: int | None = None) -> None:
+    def __init__(self, read: Read, width: int, height: int, least: int, block_rows: int | None = None) -> None:
         self._read, self._width, self._height, self._least = read, width, height, least
-        self._strip = strip or max(64, STRIP_PX // max(width, 1) // 64 * 64)
-        self._parents: list[int] = [0]
+        self._block_rows = block_rows or max(
+            LEAST_BLOCK_ROWS, BLOCK_PX // max(width, 1) // LEAST_BLOCK_ROWS * LEAST_BLOCK_ROWS
+        )
+        # Labels of all blocks are numbered through; each block has the labels from its offset + 1 on.
         self._offsets: list[int] = []
-        self._places: dict[int, int] = {}
-        facts: list[NDArray[np.int64]] = []
-        above: tuple[NDArray[np.int32], int] | None = None
-        for top in range(0, height, self._strip):
-            offset = len(self._parents) - 1
-            labels, number, _ = self._label(top)
-            self._offsets.append(offset)
-            self._parents.extend(range(offset + 1, offset + number + 1))
-            facts.append(_measure(labels, number, top))
-            if above is not None:
-                self._join_rows(above, (labels[0], offset))
-            above = labels[-1].copy(), offset
-        self.components = self._merge(np.concatenate(facts) if facts else np.empty((0, 7), np.int64))
+        label_facts = [np.empty((0, 7), np.int64)]
+        touching = [np.empty((2, 0), np.int64)]
+        number_of_labels = 0
+        row_above: NDArray[np.int64] | None = None
+        for top in range(0, height, self._block_rows):
+            labels, count, _ = self._label_block(top)
+            self._offsets.append(number_of_labels)
+            label_facts.append(_measure(labels, count, top))
+            first_row, last_row = (
+                np.where(row > 0, row.astype(np.int64) + number_of_labels, 0) for row in (labels[0], labels[-1])
+            )
+            if row_above is not None:
+                touching.append(_find_touching(row_above, first_row))
+            row_above = last_row
+            number_of_labels += count
+        self.components, self._numbers = _merge(np.concatenate(label_facts), np.concatenate(touching, axis=1))
 
-    def bodies(self, component: Component) -> Iterator[tuple[int, NDArray[np.bool_], NDArray[np.uint8]]]:
-        """Yield a component by strips: first row, its pixels within left..right, the steps of that window."""
-        at, row = divmod(component.first_row, self._strip)
-        labels, _, _ = self._label(at * self._strip)
-        root = self._root(self._offsets[at] + int(labels[row, component.first_column]))
-        for number, top in enumerate(range(0, self._height, self._strip)):
-            if top >= component.bottom or top + self._strip <= component.top:
+    def read_component(self, component: Component) -> Iterator[tuple[int, NDArray[np.bool_], NDArray[np.uint8]]]:
+        """Yield a component block by block: first row, and the window left..right as its pixels and as steps."""
+        place = component.first_row, component.first_column
+        number = 1 + bisect_left(self.components, place, key=lambda one: (one.first_row, one.first_column))
+        columns = slice(component.left, component.right)
+        for block, top in enumerate(range(0, self._height, self._block_rows)):
+            if top >= component.bottom or top + self._block_rows <= component.top:
                 continue
-            labels, count, values = self._label(top)
-            offset = self._offsets[number]
-            own = np.array([False, *(self._root(offset + label) == root for label in range(1, count + 1))])
+            labels, count, values = self._label_block(top)
             rows = slice(max(0, component.top - top), component.bottom - top)
-            columns = slice(component.left, component.right)
-            yield max(top, component.top), own[labels[rows, columns]], values[rows, columns]
+            is_component = self._numbers_of_block(block, count) == number
+            yield max(top, component.top), is_component[labels[rows, columns]], values[rows, columns]
 
-    def places(self) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.uint8]]]:
-        """Yield the scene by strips: first row, the place of each pixel's component in `components` from 1 on, steps.
+    def read_labels(self) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.uint8]]]:
+        """Yield the scene block by block: first row, the labels of its pixels, their steps.
 
-        A pixel of no component has the place 0.
+        The label of a component is its position in `components` from 1; other pixels have the label 0.
         """
-        for number, top in enumerate(range(0, self._height, self._strip)):
-            labels, count, values = self._label(top)
-            offset = self._offsets[number]
-            own = np.array([0, *(self._places[self._root(offset + label)] for label in range(1, count + 1))], np.int64)
-            yield top, own[labels], values
+        for block, top in enumerate(range(0, self._height, self._block_rows)):
+            labels, count, values = self._label_block(top)
+            yield top, self._numbers_of_block(block, count)[labels], values
 
-    def _label(self, top: int) -> tuple[NDArray[np.int32], int, NDArray[np.uint8]]:
-        values = self._read(0, top, self._width, min(self._strip, self._height - top))
-        labels, number = ndimage.label((values >= self._least) & (values != NODATA), structure=EIGHT)
-        return labels, number, values
+    def _label_block(self, top: int) -> tuple[NDArray[np.int32], int, NDArray[np.uint8]]:
+        values = self._read(0, top, self._width, min(self._block_rows, self._height - top))
+        labels, count = ndimage.label((values >= self._least) & (values != NODATA), structure=EIGHT)
+        return labels, count, values
 
-    def _join_rows(self, above: tuple[NDArray[np.int32], int], below: tuple[NDArray[np.int32], int]) -> None:
-        width = self._width
-        for shift in (-1, 0, 1):
-            upper = above[0][max(0, -shift) : width - max(0, shift)]
-            lower = below[0][max(0, shift) : width + min(0, shift)]
-            touching = np.unique(np.stack([upper, lower])[:, (upper > 0) & (lower > 0)], axis=1)
-            for one, other in touching.T:
-                first, second = sorted((self._root(above[1] + int(one)), self._root(below[1] + int(other))))
-                self._parents[second] = first
-
-    def _root(self, label: int) -> int:
-        parents = self._parents
-        while parents[label] != label:
-            parents[label] = parents[parents[label]]
-            label = parents[label]
-        return label
-
-    def _merge(self, facts: NDArray[np.int64]) -> list[Component]:
-        merged: dict[int, Component] = {}
-        for label, row in enumerate(facts, start=1):
-            part = Component(*(int(value) for value in row))
-            root = self._root(label)
-            known = merged.get(root)
-            merged[root] = part if known is None else _unite(known, part)
-        ordered = sorted(merged.items(), key=lambda item: (item[1].first_row, item[1].first_column))
-        self._places = {root: place for place, (root, _) in enumerate(ordered, start=1)}
-        return [component for _, component in ordered]
+    def _numbers_of_block(self, block: int, count: int) -> NDArray[np.int64]:
+        """Return the number of the component of each label of a block, from label 0 (no component) on."""
+        first = self._offsets[block]
+        return np.concatenate([np.zeros(1, np.int64), self._numbers[first : first + count]])
 
 
-def _unite(one: Component, other: Component) -> Component:
-    first_row, first_column = min((one.first_row, one.first_column), (other.first_row, other.first_column))
-    return Component(
-        first_row,
-        first_column,
-        one.pixels + other.pixels,
-        min(one.left, other.left),
-        min(one.top, other.top),
-        max(one.right, other.right),
-        max(one.bottom, other.bottom),
-    )
+def _find_touching(above: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the pairs of labels of two neighbouring rows that touch by sides or corners, 2 x pairs."""
+    width = len(above)
+    pairs = []
+    for shift in (-1, 0, 1):
+        upper = above[max(0, -shift) : width - max(0, shift)]
+        lower = below[max(0, shift) : width + min(0, shift)]
+        pairs.append(np.stack([upper, lower])[:, (upper > 0) & (lower > 0)])
+    return np.unique(np.concatenate(pairs, axis=1), axis=1)
 
 
-def _measure(labels: NDArray[Any], number: int, top: int) -> NDArray[np.int64]:
-    """Per label: first row, first column, pixels, left, top, right, bottom."""
-    out = np.zeros((number, 7), np.int64)
-    if not number:
-        return out
-    out[:, 2] = np.bincount(labels[labels > 0], minlength=number + 1)[1:]
-    for index, box in enumerate(ndimage.find_objects(labels)):
-        rows, columns = box
-        first = columns.start + int(np.argmax(labels[rows.start, columns] == index + 1))
-        out[index, [0, 1]] = rows.start + top, first
-        out[index, 3:] = columns.start, rows.start + top, columns.stop, rows.stop + top
-    return out
+def _merge(facts: NDArray[np.int64], touching: NDArray[np.int64]) -> tuple[list[Component], NDArray[np.int64]]:
+    """Merge labels that touch.
+
+    Args:
+        facts: one row for each label; see `_measure`.
+        touching: 2 x pairs of labels from 1.
+
+    Returns the components in the order of their first pixel, and the number of the component of each label, from 1.
+    """
+    labels = len(facts)
+    if not labels:
+        return [], np.empty(0, np.int64)
+    edges = coo_array((np.ones(touching.shape[1], bool), tuple(touching - 1)), shape=(labels, labels))
+    count, group_of_label = connected_components(edges, directed=False)
+    # Labels in the order of their first pixel; the first label of a group has the first pixel of the component.
+    order = np.lexsort((facts[:, 1], facts[:, 0]))
+    _, first_positions = np.unique(group_of_label[order], return_index=True)
+    group_order = np.argsort(first_positions)
+    number_of_group = np.empty(count, np.int64)
+    number_of_group[group_order] = np.arange(count)
+    numbers = number_of_group[group_of_label]
+
+    merged = np.empty((count, 7), np.int64)
+    merged[:, :2] = facts[order[np.sort(first_positions)], :2]
+    merged[:, 2] = 0
+    np.add.at(merged[:, 2], numbers, facts[:, 2])
+    merged[:, 3:5] = np.iinfo(np.int64).max
+    merged[:, 5:] = 0
+    for column in (3, 4):
+        np.minimum.at(merged[:, column], numbers, facts[:, column])
+    for column in (5, 6):
+        np.maximum.at(merged[:, column], numbers, facts[:, column])
+    return [Component(*row) for row in merged.tolist()], numbers + 1
+
+
+def _measure(labels: NDArray[Any], count: int, top: int) -> NDArray[np.int64]:
+    """Return for each label of a block: first row, first column, pixels, left, top, right, bottom."""
+    facts = np.zeros((count, 7), np.int64)
+    if not count:
+        return facts
+    facts[:, 2] = np.bincount(labels[labels > 0], minlength=count + 1)[1:]
+    for index, (rows, columns) in enumerate(ndimage.find_objects(labels)):
+        first_column = columns.start + int(np.argmax(labels[rows.start, columns] == index + 1))
+        facts[index, :2] = rows.start + top, first_column
+        facts[index, 3:] = columns.start, rows.start + top, columns.stop, rows.stop + top
+    return facts
 
 
 def outline_pixels(mask: NDArray[np.bool_], origin: tuple[int, int] = (0, 0)) -> list[shapely.Polygon]:
-    """Outline the true pixels: a polygon in (column, row) for all that hang together by their sides.
+    """Return the outlines of the true pixels in (column, row): one polygon for all that are connected by their sides.
+
+    The polygons are valid, and in the order of their first pixel.
 
     Args:
-        origin: column and row of its first pixel.
-
-    Returns valid polygons, in the order of their first pixel.
+        origin: column and row of the first pixel of the mask.
     """
     shapes = rasterio.features.shapes(mask.astype(np.uint8), mask, 4, Affine.translation(*origin))
-    found: list[Any] = [shapely.geometry.shape(outline) for outline, _ in shapes]
-    return sorted(found, key=lambda one: min(place[::-1] for place in one.exterior.coords))
+    polygons: list[Any] = [shapely.geometry.shape(outline) for outline, _ in shapes]
+    return sorted(polygons, key=lambda polygon: min(vertex[::-1] for vertex in polygon.exterior.coords))

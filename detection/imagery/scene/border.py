@@ -149,7 +149,7 @@ def _add_up(labelling: Labelling) -> NDArray[np.int64]:
     """Pixels of each component by code, 4 x (1 + components); the first column is what belongs to none."""
     every = len(labelling.components) + 1
     sums = np.zeros((4, every), np.int64)
-    for _, places, codes in labelling.places():
+    for _, places, codes in labelling.read_labels():
         for row, code in enumerate((REACHED, FLAT, BOUND, EXACT)):
             sums[row] += np.bincount(places[(codes & code) > 0], minlength=every)
     return sums
@@ -158,7 +158,7 @@ def _add_up(labelling: Labelling) -> NDArray[np.int64]:
 def _list_windows(labelling: Labelling, chosen: NDArray[np.int64], reader: BandReader) -> list[list[int]]:
     width, height = reader.grid.width, reader.grid.height
     cells = np.zeros((-(-height // CELL_PX), -(-width // CELL_PX)), bool)
-    for top, places, _ in labelling.places():
+    for top, places, _ in labelling.read_labels():
         rows, columns = np.nonzero(np.isin(places, chosen))
         cells[(rows + top) // CELL_PX, columns // CELL_PX] = True
     return [list(window) for window in list_runs(cells, CELL_PX, width, height)]

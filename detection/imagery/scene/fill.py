@@ -95,7 +95,7 @@ def write_mask(labelling: Labelling, chosen: NDArray[np.int64], path: Path, read
     """Write 0 on the chosen components, by their places, and 1 elsewhere."""
     raster = ByteRaster(path, reader.grid, nodata=None)
     with raster.writing() as write:
-        for top, places, _ in labelling.places():
+        for top, places, _ in labelling.read_labels():
             write((~np.isin(places, chosen)).astype(np.uint8), 0, top)
     return Mask(path, "mask")
 
