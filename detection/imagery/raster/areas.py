@@ -1,4 +1,4 @@
-"""Outlines on the ground: true areas whatever the grid, perimeters, and the smallest rectangle around them."""
+"""True areas, perimeters and bounding rectangles of outlines on the ground, on any grid; slopes of heights."""
 
 import math
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from shapely.geometry.polygon import orient
 
 from detection.imagery.raster.grid import Grid
 
-# Up to here a projected CRS may be taken as true to area, which holds for UTM inside of its zone; beyond (another zone,
-# Web Mercator, feet) the geodesic area is used.
+# Up to this error of area a projected CRS is used for areas, as UTM within its zone. Otherwise (another zone, Web
+# Mercator, feet) areas are geodesic.
 AREA_TOLERANCE = 0.002
 GEOD = pyproj.Geod(ellps="WGS84")
 # WGS 84: equatorial radius, and the square of the first eccentricity.
@@ -24,15 +24,15 @@ EQUATOR_M = 6_378_137.0
 ECCENTRICITY_2 = 0.00669437999014
 
 Outlines = NDArray[np.object_]
-"""Geometries of shapely, in one dimension."""
-Some = TypeVar("Some", BaseGeometry, Outlines)
+"""One-dimensional array of shapely geometries."""
+OneOrMany = TypeVar("OneOrMany", BaseGeometry, Outlines)
 MapXy = Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]
 
 
-def map_outline(outline: Some, function: MapXy) -> Some:
+def map_outline(outline: OneOrMany, function: MapXy) -> OneOrMany:
     """Return one or many outlines with `function` applied to their x and y."""
-    moved: Some = shapely.transform(outline, function, interleaved=False)  # type: ignore[arg-type]
-    return moved
+    mapped: OneOrMany = shapely.transform(outline, function, interleaved=False)  # type: ignore[arg-type]
+    return mapped
 
 
 def pixel_area_m2(grid: Grid) -> float:
@@ -48,9 +48,8 @@ def geodesic_pixel_m2(grid: Grid) -> float:
 def true_area_m2(outline: BaseGeometry, grid: Grid) -> float:
     """Return the area on the ground of an outline in the grid's CRS, m²; nan for a grid without a place.
 
-    In a projected CRS in metres that is true to area within 0.2 % over the grid, the planar area (which is the
-    determinant of the affine times the pixels, whatever the rotation); else the geodesic area on WGS 84 (Karney 2013)
-    of the outline densified to steps of at most a pixel.
+    The area is planar in a projected CRS whose areas are true within 0.2 % over the grid. Otherwise it is the geodesic
+    area on WGS 84 (Karney 2013) of the outline, densified to steps of at most a pixel.
     """
     return float(measure_ground(np.array([outline]), grid)[0][0])
 
@@ -60,8 +59,8 @@ def measure_ground(outlines: Outlines, grid: Grid) -> tuple[NDArray[np.float64],
     if grid.placed and _is_true_to_area(grid):
         return shapely.area(outlines), shapely.length(outlines)
     unknown = float("nan"), float("nan")
-    found = [_measure_geodesic(one, grid) if grid.placed else unknown for one in outlines]
-    areas, perimeters = np.array(found, np.float64).reshape(-1, 2).T
+    measures = [_measure_geodesic(outline, grid) if grid.placed else unknown for outline in outlines]
+    areas, perimeters = np.array(measures, np.float64).reshape(-1, 2).T
     return areas, perimeters
 
 
@@ -72,27 +71,27 @@ def _is_true_to_area(grid: Grid) -> bool:
 
 @lru_cache(maxsize=64)
 def area_error(grid: Grid) -> float:
-    """Return by what share planar areas of the grid's CRS differ from those on the ground, where they differ most.
+    """Return the relative error of planar areas of the grid's CRS at the centre or the corner where it is largest.
 
-    Looked at in the centre and the corners; above 0 where the CRS makes them too large. 0 for a grid in degrees.
+    Positive if planar areas are too large; 0 for a grid in degrees.
     """
     if not grid.placed or not grid.crs.is_projected:
         return 0.0
     places = [(x * grid.width, y * grid.height) for x, y in ((0.5, 0.5), (0, 0), (1, 0), (1, 1), (0, 1))]
     planar = abs(grid.transform.determinant)
-    outlines = (map_outline(pixel_at(*place), grid.to_crs) for place in places)
-    return max((planar / _measure_geodesic(one, grid)[0] - 1 for one in outlines), key=abs)
+    pixels = (map_outline(pixel_at(*place), grid.to_crs) for place in places)
+    return max((planar / _measure_geodesic(pixel, grid)[0] - 1 for pixel in pixels), key=abs)
 
 
 def resample_grid(grid: Grid, pixel_m: float) -> Grid:
     """Return a grid over the same ground, from the same corner, with pixels of `pixel_m` metres on each side.
 
-    On the ground: degrees, and projections that are not true here, are measured geodesically at the grid's centre.
+    Pixels in degrees, or in a projection that is not true to area here, are measured geodesically at the centre.
     """
     a, b, c, d, e, f = grid.transform[:6]
     wide, high = pixel_sides_m(grid)
     right, down = pixel_m / wide, pixel_m / high
-    # a hair less than a pixel is none: 96 pixels of 5 m are 48 of 10 m
+    # 96 pixels of 5 m are 48 of 10 m, in spite of rounding errors.
     width, height = (max(1, int(np.ceil(side - 1e-6))) for side in (grid.width / right, grid.height / down))
     return Grid(Affine(a * right, b * down, c, d * right, e * down, f), grid.crs_wkt, width, height)
 
@@ -125,7 +124,7 @@ def _measure_geodesic(outline: BaseGeometry, grid: Grid) -> tuple[float, float]:
 
 
 def join_sides(lonlat: BaseGeometry) -> BaseGeometry:
-    """Return an outline in lon/lat in one piece where it crosses 180 degrees: longitudes run on beyond it.
+    """Return an outline in lon/lat without a jump at 180 degrees: longitudes continue beyond it.
 
     >>> join_sides(shapely.LineString([(179.5, 0), (-179.5, 0)])).bounds
     (179.5, 0.0, 180.5, 0.0)
@@ -138,18 +137,18 @@ def join_sides(lonlat: BaseGeometry) -> BaseGeometry:
 
 
 def into_metres(outlines: Outlines) -> Outlines:
-    """Return outlines in lon/lat, each as metres east and north of its own centre.
+    """Return outlines in lon/lat, each in metres east and north of its centre.
 
-    By the radii of curvature of the ellipsoid there; an outline of 10 km is true within about a thousandth.
+    Computed from the radii of curvature of the ellipsoid there; true within about 0.1 % for an outline of 10 km.
     """
-    places, owners = shapely.get_coordinates(outlines, return_index=True)
+    lonlat, owners = shapely.get_coordinates(outlines, return_index=True)
     left, bottom, right, top = shapely.bounds(outlines).T
     lon, lat = (left + right) / 2, (bottom + top) / 2
     sine = np.sin(np.radians(lat))
-    bend = 1 - ECCENTRICITY_2 * sine**2
-    north = EQUATOR_M * (1 - ECCENTRICITY_2) / bend**1.5
-    east = EQUATOR_M / np.sqrt(bend) * np.cos(np.radians(lat))
-    metres = np.radians(places - np.stack([lon, lat], axis=1)[owners]) * np.stack([east, north], axis=1)[owners]
+    curvature = 1 - ECCENTRICITY_2 * sine**2
+    north = EQUATOR_M * (1 - ECCENTRICITY_2) / curvature**1.5
+    east = EQUATOR_M / np.sqrt(curvature) * np.cos(np.radians(lat))
+    metres = np.radians(lonlat - np.stack([lon, lat], axis=1)[owners]) * np.stack([east, north], axis=1)[owners]
     return np.asarray(shapely.set_coordinates(outlines.copy(), metres))
 
 
@@ -159,37 +158,41 @@ def measure_rectangles(outlines: Outlines) -> list[tuple[float, float, float]]:
     >>> measure_rectangles(np.array([shapely.box(0, 0, 0.001, 0.003)]))
     [(331.72, 111.32, 0.0)]
     """
-    found = []
+    rectangles = []
     for rectangle in shapely.oriented_envelope(into_metres(outlines)):
         corners = shapely.get_coordinates(rectangle).tolist()
         if len(corners) < 4:
-            found.append((round(float(rectangle.length), 2), 0.0, 0.0))
+            rectangles.append((round(float(rectangle.length), 2), 0.0, 0.0))
             continue
         (x, y), (x_1, y_1), (x_2, y_2) = corners[:3]
         sides = (x_1 - x, y_1 - y), (x_2 - x_1, y_2 - y_1)
-        one, other = (math.hypot(*side) for side in sides)
-        azimuth = round(math.degrees(math.atan2(*sides[int(other > one)])) % 180, 1) % 180
-        found.append((round(max(one, other), 2), round(min(one, other), 2), azimuth))
-    return found
+        lengths = [math.hypot(*side) for side in sides]
+        longer = sides[int(lengths[1] > lengths[0])]
+        azimuth = round(math.degrees(math.atan2(*longer)) % 180, 1) % 180
+        rectangles.append((round(max(lengths), 2), round(min(lengths), 2), azimuth))
+    return rectangles
 
 
 def spacing_m(grid: Grid, column: float, row: float) -> tuple[float, float]:
-    """Return how far apart neighbouring columns and neighbouring rows are on the ground at a pixel, metres."""
+    """Return the distances on the ground of neighbouring columns and of neighbouring rows at a pixel, metres."""
     x, y = grid.to_crs(np.array([column, column + 1.0, column]), np.array([row, row, row + 1.0]))
     lon, lat = grid.to_lonlat(x, y)
-    geod = pyproj.Geod(ellps="WGS84")
-    _, _, away = geod.inv([lon[0], lon[0]], [lat[0], lat[0]], [lon[1], lon[2]], [lat[1], lat[2]])
-    return float(away[0]), float(away[1])
+    _, _, distances = GEOD.inv([lon[0], lon[0]], [lat[0], lat[0]], [lon[1], lon[2]], [lat[1], lat[2]])
+    return float(distances[0]), float(distances[1])
 
 
 def slope_deg(heights_m: NDArray[np.floating], valid: NDArray[np.bool_], spacing: tuple[float, float]) -> NDArray[Any]:
-    """Return the slope of a window of heights, degrees; NaN at and beside what is not valid (Horn 1981, 3 x 3)."""
+    """Return the slope of a window of heights, degrees; NaN at and beside invalid pixels (Horn 1981, 3 x 3)."""
     padded = np.pad(np.where(valid, heights_m, np.nan).astype(np.float64), 1, mode="edge")
     height, width = valid.shape
 
-    def at(down: int, across: int) -> NDArray[Any]:
+    def shift(down: int, across: int) -> NDArray[Any]:
         return padded[1 + down : 1 + down + height, 1 + across : 1 + across + width]
 
-    by_column = (at(-1, 1) + 2 * at(0, 1) + at(1, 1) - at(-1, -1) - 2 * at(0, -1) - at(1, -1)) / (8 * spacing[0])
-    by_row = (at(1, -1) + 2 * at(1, 0) + at(1, 1) - at(-1, -1) - 2 * at(-1, 0) - at(-1, 1)) / (8 * spacing[1])
+    by_column = (shift(-1, 1) + 2 * shift(0, 1) + shift(1, 1) - shift(-1, -1) - 2 * shift(0, -1) - shift(1, -1)) / (
+        8 * spacing[0]
+    )
+    by_row = (shift(1, -1) + 2 * shift(1, 0) + shift(1, 1) - shift(-1, -1) - 2 * shift(-1, 0) - shift(-1, 1)) / (
+        8 * spacing[1]
+    )
     return np.asarray(np.degrees(np.arctan(np.hypot(by_column, by_row))))

@@ -1,4 +1,4 @@
-"""GeoJSON from outside: features, what their coordinates are, and these in longitude and latitude."""
+"""GeoJSON from outside: its features, their coordinate system, and their coordinates in longitude and latitude."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -19,32 +19,37 @@ from detection.imagery.raster.grid import LONLAT
 from detection.reasons import Reason
 
 MOST_BYTES: Final = 64 << 20
-_LONGEST_NAME: Final = 100  # of a system; a longer one, or one with `=`, describes it: it could name files of ours
+# Longest name of a system. A longer name, or one with `=`, is a definition, which could name grid files of the machine.
+_NAME_LENGTH: Final = 100
 
 
 def list_features(records: Iterable[Any]) -> list[Feature]:
-    """Records that have a `geometry` as features; what else they hold is their properties."""
-    rows = [asdict(one) for one in records]
-    return [{"type": "Feature", "geometry": one.pop("geometry"), "properties": one} for one in rows]
+    """Return dataclass records as GeoJSON features: their field `geometry`, and all other fields as properties."""
+    features: list[Feature] = []
+    for record in records:
+        properties = asdict(record)
+        geometry = properties.pop("geometry")
+        features.append({"type": "Feature", "geometry": geometry, "properties": properties})
+    return features
 
 
 def read_features(path: Path, most_bytes: int = MOST_BYTES) -> tuple[list[dict[str, Any]], pyproj.CRS]:
-    """Features of a file, see `parse_features`, and what their coordinates are.
+    """Return the features of a file, see `parse_features`, and the system of their coordinates.
 
     Raises:
-        OSError: it cannot be opened.
-        GeoJsonError: it is larger, no GeoJSON, or names a system that nobody knows.
+        OSError: the file cannot be opened.
+        GeoJsonError: the file is too large, is not GeoJSON, or names an unknown system.
     """
     if path.stat().st_size > most_bytes:
         raise GeoJsonError(f"more than {most_bytes >> 20} MiB of GeoJSON")
-    features, name = parse_features(path.read_bytes())
-    return features, _find_crs(name)
+    features, crs_name = parse_features(path.read_bytes())
+    return features, _find_crs(crs_name)
 
 
 def _find_crs(name: Any) -> pyproj.CRS:
     if name is None:
         return LONLAT
-    if isinstance(name, int) or (isinstance(name, str) and len(name) <= _LONGEST_NAME and "=" not in name):
+    if isinstance(name, int) or (isinstance(name, str) and len(name) <= _NAME_LENGTH and "=" not in name):
         with suppress(ProjError):
             crs = pyproj.CRS.from_user_input(name)
             if crs.is_geographic or crs.is_projected:
@@ -53,9 +58,10 @@ def _find_crs(name: Any) -> pyproj.CRS:
 
 
 def move_to_lonlat(shapes: Outlines, crs: pyproj.CRS) -> Outlines:
-    """Bring geometries of a file to longitude and latitude; what has no place there has coordinates that are infinite.
+    """Transform geometries to longitude and latitude; coordinates that have no place there become infinite.
 
-    Raises GeoJsonError: no way leads there, as from another planet.
+    Raises:
+        GeoJsonError: no transform exists, for example from the system of another planet.
     """
     if crs == LONLAT:
         return shapes
@@ -66,19 +72,27 @@ def move_to_lonlat(shapes: Outlines, crs: pyproj.CRS) -> Outlines:
 
 
 def to_lonlat(shapes: Outlines, crs: pyproj.CRS) -> Outlines:
-    """The same, where all of them must have a place there; raises GeoJsonError: one of them lies beyond."""
-    placed = move_to_lonlat(shapes, crs)
-    bounds = np.abs(shapely.bounds(placed))  # of an empty one nan, which is not beyond
+    """Transform geometries to longitude and latitude, where all of them must have a place.
+
+    Raises:
+        GeoJsonError: no transform exists, or a geometry lies outside of longitude and latitude.
+    """
+    lonlat = move_to_lonlat(shapes, crs)
+    bounds = np.abs(shapely.bounds(lonlat))  # nan for an empty geometry, which no limit excludes
     if (bounds > (360.0, 90.0, 360.0, 90.0)).any():
         raise GeoJsonError(Reason("geojson.beyond"))
-    return placed
+    return lonlat
 
 
 def place_geometries(geometries: Sequence[Any], name: Any) -> list[Geometry]:
-    """GeoJSON whose coordinates are in a named system, in longitude and latitude; raises GeoJsonError, see above."""
+    """Return GeoJSON geometries of a named system in longitude and latitude.
+
+    Raises:
+        GeoJsonError: the system is unknown, a geometry is damaged, or it lies outside of longitude and latitude.
+    """
     try:
-        shapes = np.array([shape(one) for one in geometries], object)
-        return [json.loads(one) for one in shapely.to_geojson(to_lonlat(shapes, _find_crs(name)))]
+        shapes = np.array([shape(geometry) for geometry in geometries], object)
+        return [json.loads(text) for text in shapely.to_geojson(to_lonlat(shapes, _find_crs(name)))]
     except GeoJsonError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, shapely.errors.ShapelyError):

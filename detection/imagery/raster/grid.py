@@ -1,4 +1,4 @@
-"""Pixel grids on the ground: their place, whether it is possible, and whether two of them are one."""
+"""Pixel grids on the ground: their coordinates, checks of these, and comparison of grids."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,18 +14,18 @@ from pyproj.exceptions import ProjError
 from detection.imagery.errors import ImpossibleCrsError
 
 LONLAT = pyproj.CRS.from_epsg(4326)
-# Two grids are one when they differ by less than this, in pixels.
+# Two grids are the same if their corners differ by less than this, in pixels.
 SAME_GRID_PX = 1e-6
-# A projected system so far beside its zone is a mistake: scale errors are several per cent there.
+# A UTM zone that is used farther away is a mistake, because its scale is wrong by several per cent there.
 OFF_ZONE_DEG = 20.0
-# No UTM coordinate of a place that anybody maps lies this near to the origin of its zone.
+# UTM coordinates nearer to the origin of their zone are pixels: there is no land that anybody maps.
 PIXELS_M = 20_000.0
-# From the equator to a pole, m; southern zones count from there.
+# Distance from the equator to a pole, m; northings of southern zones are at most so large.
 POLE_M = 10_010_000.0
 
 
 def apply_affine(transform: Affine, x: Any, y: Any) -> tuple[Any, Any]:
-    """Map numbers or arrays through an affine (the operator for it changed between versions of its package)."""
+    """Apply an affine to numbers or arrays; its operator differs between versions of `affine`."""
     a, b, c, d, e, f = transform[:6]
     return a * x + b * y + c, d * x + e * y + f
 
@@ -41,7 +41,7 @@ class Grid:
 
     @property
     def crs(self) -> pyproj.CRS:
-        """The CRS as pyproj knows it."""
+        """The CRS as an object of pyproj."""
         return _read_crs(self.crs_wkt)
 
     @property
@@ -69,20 +69,20 @@ class Grid:
         return np.asarray(lon), np.asarray(lat)
 
     def moved(self, column: float, row: float) -> Affine:
-        """The transform of the part of the grid that begins at a pixel."""
+        """Return the transform of the part of the grid that starts at a pixel."""
         a, b, _, d, e = self.transform[:5]
         x, y = apply_affine(self.transform, column, row)
         return Affine(a, b, x, d, e, y)
 
     def pixel_of(self, lon: float, lat: float) -> tuple[float, float]:
-        """Return the (column, row) of a place, fractional, outside of the grid too."""
+        """Return the fractional (column, row) of a place, which may lie outside of the grid."""
         x, y = from_lonlat(self, lon, lat)
         column, row = apply_affine(~self.transform, x, y)
         return float(column), float(row)
 
 
 def flatten(wkt: str) -> str:
-    """Return the system of x and y of a compound one, as WKT; heights are no part of a grid."""
+    """Return the horizontal system of a compound system as WKT, and any other system unchanged."""
     if not wkt.startswith(("COMPD_CS", "COMPOUNDCRS")):
         return wkt
     return str(pyproj.CRS(wkt).sub_crs_list[0].to_wkt())
@@ -95,7 +95,7 @@ def _read_crs(wkt: str) -> pyproj.CRS:
 
 @lru_cache(maxsize=32)
 def into_lonlat(wkt: str) -> pyproj.Transformer:
-    """Return the transformer from a CRS to longitude and latitude; making one costs more than using it."""
+    """Return the transformer from a CRS to longitude and latitude, cached because it takes long to construct."""
     return pyproj.Transformer.from_crs(_read_crs(wkt), LONLAT, always_xy=True)
 
 
@@ -127,9 +127,12 @@ def utm_code(lon: float, lat: float) -> int:
 def check_place(grid: Grid, path: Path) -> None:
     """Refuse coordinates that the CRS cannot have.
 
-    Countries, and mosaics near a pole, use one UTM zone well beyond its six degrees, and scenes south of the equator
-    come with negative northings: what is refused is what nobody means. A mere lon/lat check is not enough: easting
-    5398 and northing -4658 in UTM 54N lie inside of the globe, but they are pixels and not metres.
+    A UTM zone may be used beyond its six degrees, as countries and mosaics near a pole do, and northings may be
+    negative. It is not enough that longitude and latitude are possible: easting 5398 and northing -4658 in UTM 54N
+    have a longitude and latitude, but they are pixels and not metres.
+
+    Raises:
+        ImpossibleCrsError: a corner has no place on the globe, the coordinates are pixels, or the system is local.
     """
     columns, rows = np.array([0, grid.width, grid.width, 0]), np.array([0, 0, grid.height, grid.height])
     x, y = grid.to_crs(columns, rows)
@@ -143,10 +146,10 @@ def check_place(grid: Grid, path: Path) -> None:
             "your grid into [crs] local of the site file (--site); or bring the raster to a projected system (gdalwarp "
             "-t_srs); or use --allow-ungeoreferenced for footprints in pixels"
         ) from None
-    good = np.isfinite(lon) & np.isfinite(lat) & (abs(lat) <= 90) & (abs(lon) <= 360)
+    is_on_globe = np.isfinite(lon) & np.isfinite(lat) & (abs(lat) <= 90) & (abs(lon) <= 360)
     if grid.crs.utm_zone is not None:
-        good &= abs(y) <= POLE_M  # beyond the pole the projection comes back on the other side
-    _refuse(grid, path, x, y, ~good, "not on the globe")
+        is_on_globe &= abs(y) <= POLE_M  # the projection maps larger northings to the other side of the pole
+    _refuse(grid, path, x, y, ~is_on_globe, "not on the globe")
     zone = grid.crs.utm_zone
     if zone is None:
         a, b, c, d, e, f = grid.transform[:6]
@@ -162,10 +165,11 @@ def check_place(grid: Grid, path: Path) -> None:
 
 
 def _refuse(grid: Grid, path: Path, x: NDArray[Any], y: NDArray[Any], wrong: NDArray[np.bool_], why: str) -> None:
-    for name, one in zip(("upper left", "upper right", "lower right", "lower left"), range(4), strict=True):
-        if wrong[one]:
+    """Refuse a grid with a wrong corner; corners run from upper left clockwise."""
+    for corner, name in enumerate(("upper left", "upper right", "lower right", "lower left")):
+        if wrong[corner]:
             raise ImpossibleCrsError(
-                f"{path}: {name} corner {x[one]:.1f}, {y[one]:.1f} is impossible in {grid.crs_name}: {why}"
+                f"{path}: {name} corner {x[corner]:.1f}, {y[corner]:.1f} is impossible in {grid.crs_name}: {why}"
             )
 
 
@@ -189,7 +193,7 @@ def turn_north_up(grid: Grid) -> Grid:
 
 
 def same_grid(first: Grid, second: Grid) -> bool:
-    """Whether two grids have one CRS, one shape and transforms that agree within a millionth of a pixel."""
+    """Return whether two grids have the same CRS, shape and transform, within a millionth of a pixel."""
     if (first.width, first.height, first.placed) != (second.width, second.height, second.placed):
         return False
     if not first.placed:
@@ -198,7 +202,7 @@ def same_grid(first: Grid, second: Grid) -> bool:
 
 
 def corner_shift_px(first: Grid, second: Grid) -> float:
-    """Greatest distance between the grids' corners, in pixels of the coarser one (infinite: not comparable)."""
+    """Return the largest distance between the corners of two grids, in pixels of the coarser; infinite if unknown."""
     if not (first.placed and second.placed):
         return float("inf")
     into_first = pyproj.Transformer.from_crs(second.crs, first.crs, always_xy=True)

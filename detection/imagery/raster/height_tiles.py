@@ -1,4 +1,4 @@
-"""Elevation models in tiles, as they are handed out: those below a scene are brought together into one raster."""
+"""Elevation models in tiles, as providers distribute them: the tiles below a scene are joined into one raster."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds
@@ -22,20 +23,24 @@ from detection.imagery.raster.untrusted import LIMITS, NO_LIMITS, open_raster
 from detection.imagery.raster.warping import warp
 
 SUFFIXES: Final = (".tif", ".tiff")
-# What providers lay beside heights on the same ground: masks of editing, filling and water, errors, counts, dates.
+# Rasters that providers put beside heights: masks of editing, filling and water, errors, counts and dates.
 COMPANION_FILES: Final = re.compile(
     r"_(ACM|EDM|FLM|HEM|WBM|MSK|STK|MAD|COUNT|MATCHTAG|DATAMASK|MAXDATE|MINDATE)\.TIFF?", re.IGNORECASE
 )
-MOST_FILES: Final = 30_000  # the whole earth in squares of a degree has 26,450
-# Ground around a scene that is taken too.
-AROUND, AROUND_DEG = 0.05, 0.02
+MOST_FILES: Final = 30_000  # the earth in tiles of one degree has 26,450
+# Ground around a scene that is joined too: a share of its extent, and degrees.
+MARGIN_SHARE: Final = 0.05
+MARGIN_DEG: Final = 0.02
+# Grids whose pixels differ by less are the same.
 ALIGNED_PX: Final = 1e-3
 Box = tuple[float, float, float, float]
 """West, south, east, north."""
+PixelBox = tuple[int, int, int, int]
+"""Left, top, right, bottom; right and bottom exclusive."""
 
 
 class JoinedTiles(NamedTuple):
-    """The tiles that a raster was made of, the finest first, and what was left out."""
+    """The tiles of a joined raster, the finest first, and a sentence on each that was left out."""
 
     tiles: tuple[Path, ...]
     notes: tuple[str, ...]
@@ -44,43 +49,52 @@ class JoinedTiles(NamedTuple):
 class _Tile(NamedTuple):
     path: Path
     grid: Grid
-    box: Box
     pixel_m: float
 
     @property
-    def size(self) -> float:
+    def pixel_area(self) -> float:
         """Area of a pixel in units of its system."""
         return abs(self.grid.transform.determinant)
 
 
+class _OpenTile(NamedTuple):
+    path: Path
+    source: Any  # its heights on the joined grid
+    box: PixelBox  # of the joined grid that it can cover
+
+
 def join_tiles(dem: Path, ground: Grid, out: Path) -> JoinedTiles:
-    """Write the heights below a grid as one raster; holes between tiles are nodata.
+    """Write the heights below a grid as one raster; gaps between tiles are nodata.
 
-    Tiles of one system are laid on the grid of the finest, those that share its pixels bit for bit. Tiles of several
-    systems are brought to the UTM zone of the ground (cubic). Where tiles overlap the finest counts, then the first by
-    name.
+    Tiles of one system are joined on the grid of the finest tile; tiles with the same pixels are copied bit for bit.
+    Tiles of several systems are warped to the UTM zone of the ground (cubic). Where tiles overlap, the finest counts,
+    then the first by name.
 
-    `dem`: a GeoTIFF, or a folder of them, at any depth and by any names.
+    Args:
+        dem: a GeoTIFF, or a folder that contains some, at any depth and with any names.
 
     Raises:
-        CoverageError: no tile lies there.
-        NotARasterError: heights above different zeros; or nothing there is an elevation model.
+        CoverageError: no tile lies on the ground.
+        NotARasterError: the heights are in several vertical systems.
         TooLargeError: too many files, or too many pixels.
         TruncatedRasterError: a block of a tile cannot be read.
     """
-    west, south, east, north = _box_of(ground)
-    more_x, more_y = (AROUND * extent + AROUND_DEG for extent in (east - west, north - south))
-    box = west - more_x, max(-90.0, south - more_y), east + more_x, min(90.0, north + more_y)
+    west, south, east, north = _find_lonlat_box(ground)
+    margin_x, margin_y = (MARGIN_SHARE * extent + MARGIN_DEG for extent in (east - west, north - south))
+    box = west - margin_x, max(-90.0, south - margin_y), east + margin_x, min(90.0, north + margin_y)
     notes: list[str] = []
-    tiles = list(_find(dem, box, notes))
-    one_system = all(tile.grid.crs == tiles[0].grid.crs for tile in tiles)  # else degrees and metres are compared
-    tiles.sort(key=lambda tile: (float(f"{tile.size if one_system else tile.pixel_m:.5g}"), tile.path.as_posix()))
+    tiles = list(_find_tiles(dem, box, notes))
     if not tiles:
         raise CoverageError(f"{dem}: no tile of heights lies on its ground{f'; {notes[0]}' if notes else ''}")
-    vertical = {inspect(tile.path).vertical: tile.path.name for tile in tiles}
-    vertical.pop("", None)
-    if len(vertical) > 1:
-        systems = ", ".join(f"{name} in {system}" for system, name in sorted(vertical.items()))
+    # Areas in units of the system are exact, but degrees and metres cannot be compared.
+    in_one_system = all(tile.grid.crs == tiles[0].grid.crs for tile in tiles)
+    tiles.sort(
+        key=lambda tile: (float(f"{tile.pixel_area if in_one_system else tile.pixel_m:.5g}"), tile.path.as_posix())
+    )
+    vertical_systems = {inspect(tile.path).vertical: tile.path.name for tile in tiles}
+    vertical_systems.pop("", None)
+    if len(vertical_systems) > 1:
+        systems = ", ".join(f"{name} in {system}" for system, name in sorted(vertical_systems.items()))
         raise NotARasterError(f"{dem}: heights of several systems ({systems}): their seams would be slopes; choose one")
     grid = _choose_grid(tiles, ground, box)
     if grid.width * grid.height > LIMITS.pixels:
@@ -89,20 +103,17 @@ def join_tiles(dem: Path, ground: Grid, out: Path) -> JoinedTiles:
             "give coarser ones"
         )
     with writing_geotiff(out, grid, "float32", nodata=NODATA) as write, ExitStack() as stack:
-        opened = [(tile.path, *_open(tile, grid, stack, ground, notes)) for tile in tiles]
+        open_tiles = [_open_tile(tile, grid, stack, ground, notes) for tile in tiles]
         for row in range(0, grid.height, STRIP):
-            rows = min(STRIP, grid.height - row)
-            values = np.full((rows, grid.width), NODATA, np.float32)
-            for path, source, (left, top, right, bottom) in opened:
-                first, last = max(row, top), min(row + rows, bottom)
-                if first < last:
-                    part = values[first - row : last - row, left:right]
-                    _fill(part, source, path, (left, first, right - left, last - first))
-            write(values, 0, row)
+            heights = np.full((min(STRIP, grid.height - row), grid.width), NODATA, np.float32)
+            for tile in open_tiles:
+                _fill(heights, row, tile)
+            write(heights, 0, row)
     return JoinedTiles(tuple(tile.path for tile in tiles), tuple(notes))
 
 
-def _find(dem: Path, box: Box, notes: list[str]) -> Iterator[_Tile]:
+def _find_tiles(dem: Path, box: Box, notes: list[str]) -> Iterator[_Tile]:
+    """Yield the tiles that overlap a box in longitude and latitude; `notes` names the files that cannot be used."""
     if dem.is_dir():
         paths = sorted(path for path in dem.rglob("*") if path.suffix.lower() in SUFFIXES)
         paths = [path for path in paths if path.is_file() and not COMPANION_FILES.search(path.name)]
@@ -119,18 +130,19 @@ def _find(dem: Path, box: Box, notes: list[str]) -> Iterator[_Tile]:
         except ImageryError as error:
             notes.append(f"left out: {error}")
             continue
-        west, south, east, north = found = _box_of(grid)
+        west, south, east, north = _find_lonlat_box(grid)
         if west < box[2] and box[0] < east and south < box[3] and box[1] < north:
-            yield _Tile(path, grid, found, geodesic_pixel_m2(grid) ** 0.5)
+            yield _Tile(path, grid, geodesic_pixel_m2(grid) ** 0.5)
 
 
-def _box_of(grid: Grid) -> Box:
+def _find_lonlat_box(grid: Grid) -> Box:
     frame = lonlat_frame(grid, 64)
     step_x, _, west, _, step_y, north = frame.transform[:6]
     return float(west), float(north + step_y * frame.height), float(west + step_x * frame.width), float(north)
 
 
 def _choose_grid(tiles: Sequence[_Tile], ground: Grid, box: Box) -> Grid:
+    """Return the grid of the finest tile, or one of its resolution in UTM, over the part of a box that tiles cover."""
     finest = tiles[0]
     a, b, c, d, e, f = finest.grid.transform[:6]
     crs = finest.grid.crs
@@ -139,14 +151,17 @@ def _choose_grid(tiles: Sequence[_Tile], ground: Grid, box: Box) -> Grid:
         a, c, e, f = finest.pixel_m, 0.0, -finest.pixel_m, 0.0
     anchor = Affine(abs(a), 0, c, 0, -abs(e), f)
     wkt = crs.to_wkt()
-    wanted = _pixels(anchor, transform_bounds(LONLAT.to_wkt(), wkt, *box, densify_pts=21))
-    covered = np.array([_pixels(anchor, _bounds_in(tile.grid, wkt)) for tile in tiles])
-    left, top = (max(wanted[k], int(covered[:, k].min())) for k in (0, 1))
-    right, bottom = (max(1 + start, min(wanted[k], int(covered[:, k].max()))) for k, start in ((2, left), (3, top)))
+    needed = _find_pixel_box(anchor, transform_bounds(LONLAT.to_wkt(), wkt, *box, densify_pts=21))
+    covered = np.array([_find_pixel_box(anchor, _find_bounds(tile.grid, wkt)) for tile in tiles])
+    left = max(needed[0], int(covered[:, 0].min()))
+    top = max(needed[1], int(covered[:, 1].min()))
+    right = max(left + 1, min(needed[2], int(covered[:, 2].max())))
+    bottom = max(top + 1, min(needed[3], int(covered[:, 3].max())))
     return Grid(Grid(anchor, "", 1, 1).moved(left, top), wkt, right - left, bottom - top)
 
 
-def _pixels(transform: Affine, bounds: Sequence[float]) -> tuple[int, int, int, int]:
+def _find_pixel_box(transform: Affine, bounds: Sequence[float]) -> PixelBox:
+    """Return the whole pixels that cover bounds in the units of a transform."""
     west, south, east, north = bounds
     left, top = apply_affine(~transform, west, north)
     right, bottom = apply_affine(~transform, east, south)
@@ -158,7 +173,8 @@ def _pixels(transform: Affine, bounds: Sequence[float]) -> tuple[int, int, int, 
     )
 
 
-def _bounds_in(grid: Grid, wkt: str) -> Box:
+def _find_bounds(grid: Grid, wkt: str) -> Box:
+    """Return the bounds of a grid in another system."""
     xs, ys = grid.to_crs(np.array([0, grid.width, grid.width, 0]), np.array([0, 0, grid.height, grid.height]))
     west, south, east, north = transform_bounds(
         grid.crs_wkt, wkt, float(min(xs)), float(min(ys)), float(max(xs)), float(max(ys)), densify_pts=21
@@ -166,37 +182,35 @@ def _bounds_in(grid: Grid, wkt: str) -> Box:
     return west, south, east, north
 
 
-def _open(
-    tile: _Tile, grid: Grid, stack: ExitStack, ground: Grid, notes: list[str]
-) -> tuple[Any, tuple[int, int, int, int]]:
+def _open_tile(tile: _Tile, grid: Grid, stack: ExitStack, ground: Grid, notes: list[str]) -> _OpenTile:
     source = stack.enter_context(open_values(tile.path, HEIGHT, ground=ground, notes=notes))
-    at = [round(float(one), 9) for one in apply_affine(~grid.transform, *tile.grid.transform[2:6:3])]
-    same_step = np.allclose(
-        np.array(tile.grid.transform[:6])[[0, 1, 3, 4]],
-        np.array(grid.transform[:6])[[0, 1, 3, 4]],
-        rtol=1e-9,
-        atol=1e-15,
-    )
-    aligned = tile.grid.crs == grid.crs and same_step and all(abs(one - round(one)) < ALIGNED_PX for one in at)
-    warped = warp(
-        source,
-        grid,
-        Resampling.nearest if aligned else Resampling.cubic,
-        src_nodata=source.nodata,
-        nodata=NODATA,
-        dtype="float32",
-    )
-    left, top, right, bottom = _pixels(grid.transform, _bounds_in(tile.grid, grid.crs_wkt))
-    inside = max(0, left), max(0, top), min(grid.width, right), min(grid.height, bottom)
-    return stack.enter_context(warped), inside
+    resampling = Resampling.nearest if _is_aligned(tile.grid, grid) else Resampling.cubic
+    warped = warp(source, grid, resampling, src_nodata=source.nodata, nodata=NODATA, dtype="float32")
+    left, top, right, bottom = _find_pixel_box(grid.transform, _find_bounds(tile.grid, grid.crs_wkt))
+    box = max(0, left), max(0, top), min(grid.width, right), min(grid.height, bottom)
+    return _OpenTile(tile.path, stack.enter_context(warped), box)
 
 
-def _fill(part: Any, source: Any, path: Path, box: tuple[int, int, int, int]) -> None:
-    if box[2] <= 0:
+def _is_aligned(tile_grid: Grid, grid: Grid) -> bool:
+    """Return whether the pixels of a tile are pixels of the joined grid."""
+    steps, grid_steps = (np.array(one.transform[:6])[[0, 1, 3, 4]] for one in (tile_grid, grid))
+    if tile_grid.crs != grid.crs or not np.allclose(steps, grid_steps, rtol=1e-9, atol=1e-15):
+        return False
+    corner = apply_affine(~grid.transform, tile_grid.transform.c, tile_grid.transform.f)
+    offsets = [round(float(offset), 9) for offset in corner]
+    return all(abs(offset - round(offset)) < ALIGNED_PX for offset in offsets)
+
+
+def _fill(heights: NDArray[np.float32], row: int, tile: _OpenTile) -> None:
+    """Fill the gaps in a strip of heights, which begins at a row of the joined grid, from a tile."""
+    left, top, right, bottom = tile.box
+    first, last = max(row, top), min(row + len(heights), bottom)
+    if first >= last or left >= right:
         return
     try:
-        values = source.read(1, window=window_of(*box))
+        values = tile.source.read(1, window=window_of(left, first, right - left, last - first))
     except RasterioError:
-        raise TruncatedRasterError(f"{path}: a block cannot be read (truncated or damaged file)") from None
-    known = np.isfinite(values) & (values != NODATA) & (part == NODATA)
-    part[known] = values[known]
+        raise TruncatedRasterError(f"{tile.path}: a block cannot be read (truncated or damaged file)") from None
+    part = heights[first - row : last - row, left:right]
+    is_new = np.isfinite(values) & (values != NODATA) & (part == NODATA)
+    part[is_new] = values[is_new]

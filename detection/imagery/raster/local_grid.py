@@ -1,4 +1,4 @@
-"""Rasters on another grid, pixel by pixel: turned north up, or in a system of a site's own, such as a mine's grid."""
+"""Rasters on another grid without resampling: turned north up, or in the local system of a site."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -17,42 +17,48 @@ from rasterio.vrt import WarpedVRT
 from detection.imagery.errors import ImpossibleCrsError
 from detection.imagery.raster.grid import Grid, apply_affine, turn_north_up
 
-SAYS: Final = "[crs] local of the site file"
+KEY: Final = "[crs] local of the site file"
 
 
 @dataclass(frozen=True, slots=True)
 class LocalGridTransform:
-    """How the coordinates of a local system become those of a known one."""
+    """Transform from the coordinates of a local system to a known one."""
 
     into: str  # the known system, such as `EPSG:32654`
     # a, b, c, d, e, f of x' = a x + b y + c and y' = d x + e y + f
     affine: tuple[float, float, float, float, float, float]
 
     def to_text(self) -> str:
-        """One line that differs where a place would."""
+        """Return one line that differs for different transforms."""
         return f"{self.into} {' '.join(map(repr, self.affine))}"
 
 
 class PlacedSource(WarpedVRT):  # type: ignore[misc,unused-ignore]
-    """An open raster on another grid; `src_dataset` is the raster as the file has it.
+    """An open raster on another grid; `src_dataset` is the raster on the grid of its file.
 
-    Pixels are taken by nearest neighbour: counts, flags and fill values stay what they are.
+    Pixels are taken by nearest neighbour, so that counts, flags and fill values stay as they are.
     """
 
-    def __init__(self, source: Any, **how: Any) -> None:
-        alpha = source.colorinterp[-1] is ColorInterp.alpha
+    def __init__(self, source: Any, **options: Any) -> None:
+        has_alpha = source.colorinterp[-1] is ColorInterp.alpha
         super().__init__(
             source,
             resampling=Resampling.nearest,
             src_nodata=source.nodata,
             nodata=source.nodata,
-            add_alpha=source.nodata is None and not alpha,
-            **how,
+            add_alpha=source.nodata is None and not has_alpha,
+            **options,
         )
 
 
+class LocalSource(PlacedSource):
+    """An open raster that the transform of a site has placed; `note` names system and transform for people."""
+
+    note = ""
+
+
 def original_of(source: Any) -> Any:
-    """The raster as its file has it."""
+    """Return an open raster on the grid of its file."""
     return source.src_dataset if isinstance(source, PlacedSource) else source
 
 
@@ -62,51 +68,48 @@ def turn_up(source: Any, stack: ExitStack) -> Any:
     turned = turn_north_up(grid)
     if turned == grid or source.crs is None or source.transform.is_identity:
         return source
-    size = {"transform": turned.transform, "width": grid.width, "height": grid.height}
-    return stack.enter_context(PlacedSource(source, src_crs=source.crs, crs=source.crs, **size))
+    target = {"transform": turned.transform, "width": grid.width, "height": grid.height}
+    return stack.enter_context(PlacedSource(source, src_crs=source.crs, crs=source.crs, **target))
 
 
-class LocalSource(PlacedSource):
-    """An open raster on the grid that the site's affine gives it; `note` says so."""
-
-    note = ""
-
-
-_used: ContextVar[LocalGridTransform | None] = ContextVar("local_grid", default=None)
+# A context variable and not a parameter, because every file of a scene and of its earlier dates is opened by
+# `untrusted.open_raster`, from many places.
+_local_grid: ContextVar[LocalGridTransform | None] = ContextVar("local_grid", default=None)
 
 
 @contextmanager
 def placing(local: Mapping[str, Any] | None) -> Iterator[None]:
-    """Give files in a local system a place by `into` and `affine`, for as long as the block lasts; None: none.
+    """Place all rasters in a local system that are opened within the block.
 
-    It stands beside the calls and not in them: every file of a scene, and of the dates that it is compared with, is
-    opened through one door (`untrusted.open_raster`).
+    Args:
+        local: `into`, the known system, and the six numbers of `affine`; None: rasters in a local system have no place.
 
     Raises:
-        ImpossibleCrsError: the system is not known, or the affine has no area.
+        ImpossibleCrsError: the system is unknown, or the affine maps all ground onto a line.
     """
-    grid = None if local is None else LocalGridTransform(str(local["into"]), tuple(local["affine"]))
-    if grid is not None:
+    transform = None if local is None else LocalGridTransform(str(local["into"]), tuple(local["affine"]))
+    if transform is not None:
         try:
-            pyproj.CRS.from_user_input(grid.into)
+            pyproj.CRS.from_user_input(transform.into)
         except ProjectionError:
-            raise ImpossibleCrsError(f"{SAYS}: {grid.into} is no coordinate reference system") from None
-        a, b, _, d, e, _ = grid.affine
-        if not all(map(math.isfinite, grid.affine)) or a * e == b * d:
-            raise ImpossibleCrsError(f"{SAYS}: the affine brings everything onto one line")
-    token = _used.set(grid)
+            raise ImpossibleCrsError(f"{KEY}: {transform.into} is no coordinate reference system") from None
+        a, b, _, d, e, _ = transform.affine
+        if not all(map(math.isfinite, transform.affine)) or a * e == b * d:
+            raise ImpossibleCrsError(f"{KEY}: the affine brings everything onto one line")
+    token = _local_grid.set(transform)
     try:
         yield
     finally:
-        _used.reset(token)
+        _local_grid.reset(token)
 
 
 def place_locally(source: Any, stack: ExitStack) -> Any:
-    """Return an open raster of a local system on the grid that the site's affine gives it; any other as it is."""
-    local = _used.get()
+    """Return an open raster of a local system on the grid that `placing` declares; any other raster unchanged."""
+    local = _local_grid.get()
     if local is None or not _is_local(source):
         return source
-    # first a geotransform, then the affine of the site (the operator for it changed between versions of `affine`)
+    # The geotransform is applied first, then the affine of the site. They are multiplied here because the operator for
+    # it changed between versions of `affine`.
     a, b, _, d, e, _ = local.affine
     x, y = apply_affine(Affine(*local.affine), source.transform.c, source.transform.f)
     transform = Affine(
@@ -118,7 +121,7 @@ def place_locally(source: Any, stack: ExitStack) -> Any:
         y,
     )
     try:
-        placed = LocalSource(  # pixel by pixel: nothing is moved
+        placed = LocalSource(
             source,
             src_crs=local.into,
             src_transform=transform,
@@ -129,13 +132,13 @@ def place_locally(source: Any, stack: ExitStack) -> Any:
         )
     except (RasterioError, CRSError, ValueError):
         return source
-    placed.note = f"in the local system {_read_crs(source).name}, placed in {local.into} by {SAYS}"
+    placed.note = f"in the local system {_read_crs(source).name}, placed in {local.into} by {KEY}"
     return stack.enter_context(placed)
 
 
 def describe_local_grid(source: Any) -> str:
-    """What the place of an open raster hangs on, for a hash; empty where it is not placed by a local grid."""
-    local = _used.get()
+    """Return the transform that has placed an open raster, for a hash; empty if none has."""
+    local = _local_grid.get()
     return local.to_text() if local is not None and isinstance(source, LocalSource) else ""
 
 

@@ -1,4 +1,4 @@
-"""Which pixels of a scene may be used and which lie in shadow, from the masks that satellites' products bring."""
+"""Usable pixels and shadow of a scene, from the masks of satellite products."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-# Scene classification of Sentinel-2 level 2A (Sen2Cor): what is no clear ground, and what is dark ground.
+# Scene classification of Sentinel-2 level 2A (Sen2Cor): classes other than clear ground, and dark ground.
 SCL_UNUSABLE = (0, 1, 3, 8, 9, 10, 11)  # no data, saturated, cloud shadow, clouds of two kinds, cirrus, snow
 SCL_SHADOW = (2,)  # dark area, mostly the shadow of the relief
 # Quality of pixels of Landsat Collection 2 (USGS LSDS-1619, table 6-3): fill, dilated cloud, cirrus, cloud, shadow of a
 # cloud, snow.
 QA_UNUSABLE = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5
 QA60_UNUSABLE = 1 << 10 | 1 << 11  # opaque cloud and cirrus in QA60 of Sentinel-2, as Earth Engine exports it
-# what a raster calls a band of its own that is a mask -> its kind; one called `mask` may hold labels just as well
+# Name of a band that is a mask -> kind of the mask. `mask` is not among them, because such a band can hold labels.
 MASK_BANDS = {
     "scl": "classification",
     "qa_pixel": "qa_pixel",
@@ -22,7 +22,7 @@ MASK_BANDS = {
     "data_mask": "mask",
     "alpha": "mask",
 }
-# What the values of each kind of mask mean, for the message about a mask that hides the whole scene.
+# Meaning of the values of each kind, for the message about a mask that hides the whole scene.
 MASK_CODES = {
     "mask": "usable above 0",
     "clouds": "usable at 0",
@@ -37,7 +37,7 @@ UDM2_CLEAR, UDM2_SHADOW = 1, 3
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """One raster of flags."""
+    """A raster of flags."""
 
     path: Path  # the file
     # `mask` (above 0 = usable), `clouds` (not 0 = not usable), `classification`, `qa_pixel`, `qa60`, `shadow` (above 0)
@@ -46,7 +46,7 @@ class Mask:
 
 
 def apply_mask(kind: str, values: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """Return where a mask lets the scene be used; what is no number, or below 0 as fills are, says nothing.
+    """Return which pixels a mask marks as usable; of the kind `mask`, NaN and negative values (fills) are not usable.
 
     >>> apply_mask("classification", np.array([4, 3, 2, 9, 5])).tolist()
     [True, False, True, False, True]
@@ -66,7 +66,7 @@ def apply_mask(kind: str, values: NDArray[np.generic]) -> NDArray[np.bool_]:
 
 
 def find_shadow(kind: str, values: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """Return where a mask says shadow."""
+    """Return which pixels a mask marks as shadow."""
     if kind == "shadow":
         return np.asarray(np.greater(values, 0))
     if kind == "classification":

@@ -1,4 +1,4 @@
-"""Rasters of other dates, sensors or surfaces, read by windows on one grid."""
+"""Rasters of other dates, sensors or surfaces that are read by windows on one grid."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -25,31 +25,32 @@ from detection.imagery.raster.rewriting import EMPTY_VALUE
 from detection.imagery.raster.untrusted import open_raster
 from detection.imagery.raster.warping import warp
 
-STRIP = 512
-# no strip holds more pixels, however wide the grid is
-STRIP_PX = 1 << 23
-# Up to so many pixels asking each one whether it lies inside costs less than setting up a raster.
+STRIP = 512  # rows
+STRIP_PX = 1 << 23  # most pixels of a strip, however wide the grid is
+# In windows of at most so many pixels, a test of each pixel is faster than drawing a raster.
 SAMPLED_PX = 1 << 14
-# Sides of windows are cut so fine before they are bent onto another grid.
+# Greatest distance of vertices along the sides of windows, before they are transformed to another grid.
 UNSEEN_STEP_PX = 64.0
 Box = tuple[int, int, int, int]  # column, row, width, height
 
 
 class Layer(ExitStack):
-    """One band read by windows of a grid that need not be its own; use as a context manager.
+    """A band that is read by windows of a grid; use as a context manager.
 
-    On its own grid it is read as it is, else warped. Where it does not reach, nothing is valid.
+    A band on another grid is warped. Pixels that the raster does not cover are not valid.
 
     Args:
-        index: number of the band; None: the band whose name says that it contains the quantity, or the only one.
-        nearest: warp by nearest neighbour (classes, masks) and not bilinear.
-        quantity: give values of it, as `values` reads them; None: numbers as they are stored, such as classes.
+        index: number of the band; None: the band that contains the quantity by its name, or the only one.
+        nearest: warp by nearest neighbour (classes, masks) instead of bilinearly.
+        nodata: stored number that means nodata, besides that of the file.
+        offset: added to the values.
+        quantity: quantity of the values; None: numbers as they are stored, such as classes.
 
     Attributes:
-        notes: what was left out of a quantity, one sentence each.
+        notes: one sentence for each kind of values that is left out.
 
     Raises:
-        RadiometryError: a scale, a unit or values that cannot be meant.
+        RadiometryError: an impossible scale, unit or value.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Layer(ExitStack):
         self._offset, self.notes = np.float32(offset), list[str]()
         super().__init__()
         try:
-            own = read_grid(path)
+            path_grid = read_grid(path)
             reading = (
                 open_raster(path)
                 if quantity is None
@@ -84,17 +85,19 @@ class Layer(ExitStack):
             self.tags: dict[str, str] = dict(source.tags())
             self.dtype = np.dtype(source.dtypes[index - 1])
             empty = source.nodata if source.nodata is not None else nodata
-            self.warped = not same_grid(grid, own)
+            self.warped = not same_grid(grid, path_grid)
             if self.warped:
                 resampling = Resampling.nearest if nearest else Resampling.bilinear
                 source = self.enter_context(warp(source, grid, resampling, src_nodata=empty))
-            # of an added alpha band the driver says nothing in its mask flags: it is read by itself
+            # The mask flags do not mention an added alpha band, so it is read explicitly.
             self._alpha = source.count if self.warped and empty is None else 0
             self._source = source
             self._flags = tuple(source.mask_flag_enums[index - 1])
-            # what the mask says, without reading the band again
-            by_value = self._flags == (MaskFlags.nodata,) and np.issubdtype(self.dtype, np.integer) and not self.warped
-            self._empty = source.nodatavals[index - 1] if by_value else None
+            # A comparison with this value gives the mask without reading the band again.
+            has_only_nodata = (
+                self._flags == (MaskFlags.nodata,) and np.issubdtype(self.dtype, np.integer) and not self.warped
+            )
+            self._empty = source.nodatavals[index - 1] if has_only_nodata else None
         except BaseException:
             self.close()
             raise
@@ -102,9 +105,10 @@ class Layer(ExitStack):
     def read(
         self, column: int, row: int, width: int, height: int, every: int = 1
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Read a window: values float32 (0 where nothing is valid) and where they are valid.
+        """Read a window: values float32, 0 where they are not valid, and where they are valid.
 
-        `every`: of its rows and columns only each n-th is given.
+        Args:
+            every: return only each n-th row and column.
 
         Raises:
             TruncatedRasterError: a block cannot be read.
@@ -129,7 +133,7 @@ class Layer(ExitStack):
         return np.where(valid, values, np.float32(0)), valid
 
     def read_steps(self, column: int, row: int, width: int, height: int) -> NDArray[np.uint8]:
-        """Read a window of kept probabilities as uint8, 255 where nothing is valid.
+        """Read a window of stored probability steps as uint8, 255 where they are not valid.
 
         Raises:
             TruncatedRasterError: a block cannot be read.
@@ -138,7 +142,7 @@ class Layer(ExitStack):
         return np.where(valid, np.rint(values), NODATA).astype(np.uint8)
 
     def read_values(self, column: int, row: int, width: int, height: int) -> NDArray[np.float32]:
-        """Read a window as it is stored, whatever is valid."""
+        """Read a window as it is stored, without its mask."""
         window = window_of(column, row, width, height)
         return np.asarray(self._source.read(self.index, window=window), np.float32)
 
@@ -164,8 +168,8 @@ def burn(outline: Any, box: Box) -> NDArray[np.bool_]:
         shapely.prepare(outline)
         x, y = np.arange(column, column + width) + 0.5, np.arange(row, row + height) + 0.5
         return np.asarray(shapely.contains_xy(outline, *np.meshgrid(x, y)))
-    moved = shapely.transform(outline, lambda points: points - np.array([column, row]))
-    return np.asarray(rasterio.features.rasterize([moved], out_shape=(height, width), dtype="uint8")).astype(bool)
+    shifted = shapely.transform(outline, lambda points: points - np.array([column, row]))
+    return np.asarray(rasterio.features.rasterize([shifted], out_shape=(height, width), dtype="uint8")).astype(bool)
 
 
 def to_pixels(geometry: Any, grid: Grid) -> Any:
@@ -179,7 +183,14 @@ def to_pixels(geometry: Any, grid: Grid) -> Any:
 
 
 def join_windows(windows: Iterable[Sequence[int]], own: Grid, grid: Grid) -> Any:
-    """Windows (column, row, width, height) of a date's own grid as one outline in pixels of another; None: none."""
+    """Return the union of windows (column, row, width, height) of one grid as an outline in pixels of another.
+
+    Args:
+        own: grid of the windows.
+        grid: grid of the outline.
+
+    Returns None if there are no windows.
+    """
     boxes = [shapely.box(c, r, c + w, r + h) for c, r, w, h in windows]
     if not boxes:
         return None
@@ -192,7 +203,7 @@ def join_windows(windows: Iterable[Sequence[int]], own: Grid, grid: Grid) -> Any
 
 def shapes_of(geometries: Sequence[Geometry]) -> NDArray[Any]:
     """Return GeoJSON geometries as an array of shapes."""
-    return np.array([shape_of({**one}) for one in geometries], object)
+    return np.array([shape_of({**geometry}) for geometry in geometries], object)
 
 
 def window_around(outline: Any, grid: Grid, margin: int) -> Box | None:

@@ -1,4 +1,4 @@
-"""Rasters in and out: what a header says, and files written whole or window by window."""
+"""Headers of rasters, and rasters that are written whole or window by window."""
 
 import contextlib
 import math
@@ -28,19 +28,20 @@ from detection.imagery.raster.local_grid import describe_local_grid, original_of
 from detection.imagery.raster.untrusted import NO_LIMITS, SETTINGS, open_raster
 from detection.whole_file import replacing
 
-# Runs alone cost a quarter of what deflate costs at its fastest, and hold a map of few marks as well.
-RUNS: Final = {"compress": "packbits"}
+# Run-length encoding takes a quarter of the time of the fastest deflate, and packs a map of few marks as well.
+RUN_LENGTHS: Final = {"compress": "packbits"}
 NO_ORTHO_IMAGE: Final = (
     "carries RPC beside its transform, so it may be no ortho image: on slopes places can be off by as much as the "
     "height differs from the mean; write an ortho image with gdalwarp -rpc -to RPC_DEM=dem.tif"
 )
-_WAYS: Final = {"-rpc": "RPC", "-tps": "control points"}  # what places a raster -> the option that brings it to a grid
-VERTICAL_TAG: Final = "VERTICAL_SYSTEM"  # of a raster of heights: the system that they are in
+# Option of gdalwarp that brings a raster to a grid -> what places that raster.
+_GDALWARP_OPTIONS: Final = {"-rpc": "RPC", "-tps": "control points"}
+VERTICAL_TAG: Final = "VERTICAL_SYSTEM"  # tag with the vertical system of a raster of heights
 
 
 @dataclass(frozen=True, slots=True)
 class RasterFacts:
-    """What a raster's header says."""
+    """Header of a raster."""
 
     width: int
     height: int
@@ -51,9 +52,9 @@ class RasterFacts:
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     units: tuple[str | None, ...] = ()  # of the bands
-    placing: tuple[str, ...] = ()  # what one must know of its place
-    placed_by: str = ""  # the affine of the site's local grid, where that places it
-    vertical: str = ""  # the system of its heights, from its tag or its compound system; empty where nobody says it
+    placing: tuple[str, ...] = ()  # sentences about its position, for the user
+    placed_by: str = ""  # the affine of the site's local grid; empty if that does not place the raster
+    vertical: str = ""  # its vertical system by tag or compound system; empty if it states none
 
 
 def inspect(path: Path) -> RasterFacts:
@@ -106,10 +107,12 @@ def read_grid(path: Path) -> Grid:
 def grid_of(source: Any, path: Path) -> Grid:
     """Return the grid of an open raster, checked as `read_grid` does."""
     if source.crs is None or source.transform.is_identity:
-        way = next((option for option, given in (("-rpc", source.rpcs), ("-tps", source.gcps[0])) if given), None)
-        if way is None:
+        option = "-rpc" if source.rpcs else "-tps" if source.gcps[0] else None
+        if option is None:
             raise NoCrsError(f"{path}: no coordinate reference system, so neither place nor area can be given")
-        raise NoCrsError(f"{path}: placed by {_WAYS[way]} alone; write an ortho image first (gdalwarp {way})")
+        raise NoCrsError(
+            f"{path}: placed by {_GDALWARP_OPTIONS[option]} alone; write an ortho image first (gdalwarp {option})"
+        )
     try:
         grid = Grid(source.transform, flatten(source.crs.to_wkt()), source.width, source.height)
         check_place(grid, path)
@@ -172,10 +175,7 @@ def _writer(
 
 
 class ByteRaster:
-    """A uint8 GeoTIFF on disk, written in any order by windows and read back by windows; 255 = nodata.
-
-    It lives for one run: it is packed as fast as can be, not as small.
-    """
+    """A temporary uint8 GeoTIFF that is written by windows in any order and read back by windows; 255 is nodata."""
 
     def __init__(self, path: Path, grid: Grid, count: int = 1, nodata: int | None = 255) -> None:
         self.path, self.grid, self.count, self._nodata = path, grid, count, nodata
@@ -183,7 +183,7 @@ class ByteRaster:
     @contextmanager
     def writing(self) -> Iterator[Any]:
         """Open for writing; gives `write(array h x w or bands x h x w, column, row)`."""
-        with _quiet(), _writer(self.path, self.grid, self.count, "uint8", self._nodata, RUNS) as target:
+        with _quiet(), _writer(self.path, self.grid, self.count, "uint8", self._nodata, RUN_LENGTHS) as target:
 
             def write(array: NDArray[np.uint8], column: int, row: int) -> None:
                 _write_part(target, array, column, row)
@@ -202,15 +202,18 @@ class ByteRaster:
 
 
 def window_of(column: int, row: int, width: int, height: int) -> Window:
-    """A window as rasterio takes it."""
+    """Return a window of rasterio."""
     return Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
 
 
 def window_below(source: Any, ground: Grid, around: int = 4) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the pixels of a raster below a grid, some pixels wider; empty where none are.
+    """Return left, top, right and bottom of the pixels of an open raster below a grid; empty if there are none.
+
+    Args:
+        around: additional pixels on each side, as far as the raster reaches.
 
     Raises:
-        RasterioError: its system cannot be brought into that of the grid.
+        RasterioError: the bounds of the grid cannot be transformed to the system of the raster.
     """
     xs, ys = ground.to_crs(np.array([0, ground.width, ground.width, 0]), np.array([0, 0, ground.height, ground.height]))
     bounds = transform_bounds(ground.crs_wkt, source.crs, min(xs), min(ys), max(xs), max(ys))
@@ -218,14 +221,16 @@ def window_below(source: Any, ground: Grid, around: int = 4) -> tuple[int, int, 
         raise WarpOperationError("no finite bounds")
     corners = [apply_affine(~source.transform, x, y) for x in bounds[::2] for y in bounds[1::2]]
     columns, rows = zip(*corners, strict=True)
-    left, top = (max(0, math.floor(min(at)) - around) for at in (columns, rows))
-    right, bottom = (math.ceil(max(at)) + around for at in (columns, rows))
+    left = max(0, math.floor(min(columns)) - around)
+    top = max(0, math.floor(min(rows)) - around)
+    right = math.ceil(max(columns)) + around
+    bottom = math.ceil(max(rows)) + around
     return left, top, min(source.width, right), min(source.height, bottom)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """A raster in pixel space has no geotransform, and is meant so."""
+    """Suppress the warning that a raster has no geotransform, which a raster in pixel space does not need."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
@@ -244,9 +249,9 @@ def write_cog(
     """Copy a GeoTIFF to a cloud-optimised one, without time stamp.
 
     Args:
-        source: the GeoTIFF; it gets the tags, descriptions and units too.
-        overviews: how they are made: `average`, `mode` or `nearest`.
-        vertical_wkt: the system of heights, in metres: that of the file becomes a compound one of both.
+        source: the GeoTIFF, which is labelled too.
+        overviews: resampling of the overviews: `average`, `mode` or `nearest`.
+        vertical_wkt: vertical system in metres, which is added to the horizontal system of the file.
     """
     label_geotiff(source, tags, descriptions, units, vertical_wkt)
     pack_cog(source, target, overviews=overviews, level=6)
@@ -259,12 +264,12 @@ def label_geotiff(
     units: tuple[str, ...] = (),
     vertical_wkt: str = "",
 ) -> None:
-    """Write into a GeoTIFF, as it lies there, what it says of itself; see `write_cog`."""
+    """Write tags, descriptions, units and vertical system into an existing GeoTIFF; see `write_cog`."""
     with rasterio.Env(**SETTINGS), _quiet(), rasterio.open(path, "r+", driver="GTiff") as edited:
         edited.update_tags(**tags)
         if vertical_wkt:
-            flat, heights = pyproj.CRS(edited.crs.to_wkt()), pyproj.CRS(vertical_wkt)
-            edited.crs = CompoundCRS(f"{flat.name} + {heights.name}", [flat, heights]).to_wkt()
+            horizontal, vertical = pyproj.CRS(edited.crs.to_wkt()), pyproj.CRS(vertical_wkt)
+            edited.crs = CompoundCRS(f"{horizontal.name} + {vertical.name}", [horizontal, vertical]).to_wkt()
         for index, name in enumerate(descriptions, start=1):
             edited.set_band_description(index, name)
         for index, unit in enumerate(units, start=1):
@@ -272,10 +277,10 @@ def label_geotiff(
 
 
 def pack_cog(source: Path, target: Path, *, overviews: str, level: int) -> None:
-    """Copy a GeoTIFF with all that it says of itself to a cloud-optimised one; see `write_cog`.
+    """Copy a GeoTIFF with its labels to a cloud-optimised one; see `write_cog`.
 
     Raises:
-        OutputError: the end of it is not there: a disk that is full then is no error of GDAL, which closes the file.
+        OutputError: the end of the copy cannot be read, because the disk is full, which GDAL does not report.
     """
     with rasterio.Env(**SETTINGS), _quiet(), rasterio.open(source, driver="GTiff") as finished:
         rasterio.shutil.copy(
@@ -297,20 +302,20 @@ def pack_cog(source: Path, target: Path, *, overviews: str, level: int) -> None:
 
 
 def is_cog(path: Path) -> bool:
-    """Whether a GeoTIFF says that it is a cloud-optimised one."""
+    """Return whether a GeoTIFF states that it is cloud-optimised."""
     with rasterio.Env(**SETTINGS), _quiet(), rasterio.open(path, driver="GTiff") as source:
         return bool(source.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG")
 
 
-PICTURE_PIXELS = 100_000_000  # of a picture that is read at once, whatever its file takes on the disk
+PICTURE_PIXELS = 100_000_000  # most pixels of a picture that is read at once, however small its file is
 
 
 def decode_png(content: bytes) -> NDArray[np.uint8]:
-    """Decode a PNG to bands x H x W, by the reader of PNG alone: a VRT under that name would open other files.
+    """Decode a PNG to bands x H x W. No other driver is tried, because a VRT would open other files.
 
     Raises:
         RasterioError: it is no PNG.
-        TooLargeError: more than `PICTURE_PIXELS`; nothing is decoded.
+        TooLargeError: it has more than `PICTURE_PIXELS`; nothing is decoded.
     """
     with rasterio.Env(**SETTINGS), _quiet(), MemoryFile(content) as memory, memory.open(driver="PNG") as source:
         if source.width * source.height > PICTURE_PIXELS:
@@ -326,7 +331,7 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
         with MemoryFile() as memory:
             bands, height, width = image.shape
             size = {"width": width, "height": height, "count": bands, "dtype": "uint8"}
-            # A picture shrinks hardly any further at the higher levels, which cost three times as much.
+            # Higher levels take three times as long, and the file is hardly smaller.
             with memory.open(driver="PNG", ZLEVEL=1, **size) as target:
                 target.write(image)
             partial.write_bytes(memory.read())

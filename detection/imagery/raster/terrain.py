@@ -1,4 +1,4 @@
-"""Elevation, slope, aspect, curvature and roughness on a scene's grid, computed in metres and warped, never indexed."""
+"""Elevation, slope, aspect, curvature and roughness on the grid of a scene, computed in metres and then warped."""
 
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,7 +20,7 @@ from detection.imagery.raster.reading.values import HEIGHT, open_values
 from detection.imagery.raster.untrusted import SETTINGS
 from detection.imagery.raster.warping import warp
 
-# Names by which models ask for terrain, and the bands that are stored to answer them.
+# Fields that models may use, and the bands that are stored to compute them.
 TERRAIN = ("dem", "slope", "aspect", "curvature", "roughness")
 STORED = ("dem", "slope", "northness", "eastness", "curvature", "roughness")
 NODATA = -99_999.0
@@ -37,19 +37,20 @@ def derive_terrain(
 ) -> dict[str, NDArray[np.float32]]:
     """Derive terrain from elevations with a rim of one pixel, first row north, first column west.
 
-    Slope in degrees and aspect (degrees clockwise from grid north, the way down; here as its cosine and sine, both 0
-    on flat ground) by Horn (1981); curvature in 1/m by Zevenbergen and Thorne (1987), minus the Laplacian, positive
-    on ridges; roughness in metres, the range of the 3 x 3 window (Wilson et al. 2007). NaN where a neighbour is NaN.
+    Slope in degrees and aspect by Horn (1981). Aspect is the downslope direction, clockwise from grid north, as its
+    cosine and sine, which are both 0 on flat ground. Curvature in 1/m by Zevenbergen and Thorne (1987): minus the
+    Laplacian, positive on ridges. Roughness in metres: the range of the 3 x 3 window (Wilson et al. 2007). All are NaN
+    where a neighbour is NaN.
 
     Args:
         dem: (rows + 2) x (columns + 2), metres.
-        names: what is wanted of `STORED`.
+        names: fields of `STORED` to derive.
 
     Returns the fields by their names; rows x columns each.
     """
     rows, columns = dem.shape[0] - 2, dem.shape[1] - 2
-    near = [[dem[i : i + rows, j : j + columns] for j in range(3)] for i in range(3)]
-    (_, n, _), (w, middle, e), (_, s, _) = near
+    shifted = [[dem[i : i + rows, j : j + columns] for j in range(3)] for i in range(3)]
+    (_, n, _), (w, middle, e), (_, s, _) = shifted
     down = dem[:-2] + 2 * dem[1:-1] + dem[2:]
     across = dem[:, :-2] + 2 * dem[:, 1:-1] + dem[:, 2:]
     to_east = (down[:, 2:] - down[:, :-2]) / (8 * pixel_x_m)
@@ -62,15 +63,15 @@ def derive_terrain(
     if "curvature" in names:
         fields["curvature"] = (2 * middle - w - e) / pixel_x_m**2 + (2 * middle - n - s) / pixel_y_m**2
     if "roughness" in names:
-        window = np.stack([cell for row in near for cell in row])
+        window = np.stack([cell for row in shifted for cell in row])
         fields["roughness"] = window.max(axis=0) - window.min(axis=0)
-    # The steepness is of the eight around, the others also of the middle.
+    # The steepness depends on the eight neighbours, the other fields also on the pixel itself.
     broken = np.isnan(steepness) | np.isnan(middle)
-    found = {name: np.asarray(fields[name], np.float32) for name in names}
+    derived = {name: np.asarray(fields[name], np.float32) for name in names}
     if broken.any():
-        for name in found.keys() - {"dem"}:
-            found[name][broken] = np.nan
-    return found
+        for name in derived.keys() - {"dem"}:
+            derived[name][broken] = np.nan
+    return derived
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +82,12 @@ class TerrainReader:
     stored: tuple[str, ...]  # their names, of `STORED`
     path: Path  # the elevation model, for messages
     covered_share: float  # share of the scene's pixels for which there is terrain
-    notes: tuple[str, ...] = ()  # what was left out of the elevation model
+    notes: tuple[str, ...] = ()  # a sentence on each kind of heights that was left out
 
     def read(
         self, column: int, row: int, width: int, height: int
     ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
-        """Read a window: fields by the names of `TERRAIN`, and where they are known; 0 elsewhere."""
+        """Read a window: fields by the names of `TERRAIN`, 0 where they are unknown, and where they are known."""
         bands = np.asarray(self.source.read(window=window_of(column, row, width, height)), np.float32)
         fields = dict(zip(self.stored, bands, strict=True))
         known = np.asarray((bands != NODATA).all(axis=0))
@@ -104,12 +105,12 @@ def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TER
     """Compute terrain from an elevation model and open it on a scene's grid.
 
     An elevation model in degrees, or in a CRS whose metres are not true here, is warped to the local UTM zone first
-    (cubic); the derivatives are taken there and warped to the scene's grid (bilinear). Only the ground of the
-    scene is computed, in strips, into temporary files.
+    (cubic). The derivatives are computed there, and warped to the scene's grid (bilinear). Only the ground of the scene
+    is computed, in strips, into temporary files.
 
     Args:
         dem: raster of elevations, band 1; unit and scale as the file says, else metres.
-        names: what is wanted of `TERRAIN`; elevation and slope always are.
+        names: fields of `TERRAIN` to compute, besides elevation and slope.
 
     Raises:
         CoverageError: less than half of the scene is covered.
@@ -117,19 +118,21 @@ def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TER
         NoCrsError: the elevation model has no place.
         TruncatedRasterError: a block of it cannot be read.
     """
-    wanted = {"dem", "slope", *names} | ({"northness", "eastness"} if "aspect" in names else set())
-    stored = tuple(name for name in STORED if name in wanted)
-    metres, here = work / "terrain-metres.tif", work / "terrain.tif"
+    needed = {"dem", "slope", *names} | ({"northness", "eastness"} if "aspect" in names else set())
+    stored = tuple(name for name in STORED if name in needed)
+    metric_path, path = work / "terrain-metres.tif", work / "terrain.tif"
     notes: list[str] = []
     with open_values(dem, HEIGHT, ground=grid, notes=notes) as source, ExitStack() as stack:
         dem_grid = grid_of(source, dem)
         metric: Any = source
-        turned, area = dem_grid.transform.b or dem_grid.transform.d, abs(dem_grid.transform.determinant)
-        upright = not turned and dem_grid.transform.e <= 0 and dem_grid.crs.is_projected
-        # distances may be taken on a grid where metres are true
-        if not upright or abs(geodesic_pixel_m2(dem_grid) - area) > TRUE_SCALE * area:
+        transform = dem_grid.transform
+        is_north_up = not transform.b and not transform.d and transform.e <= 0
+        # Slopes need a grid whose axes point east and north, and whose units are metres on the ground.
+        area = abs(transform.determinant)
+        has_true_metres = dem_grid.crs.is_projected and abs(geodesic_pixel_m2(dem_grid) - area) <= TRUE_SCALE * area
+        if not is_north_up or not has_true_metres:
             metric = stack.enter_context(
-                # bilinear takes 4 % off the slopes of a measured surface model, cubic nothing
+                # Bilinear resampling lowers the slopes of a measured surface model by 4 %, cubic does not.
                 warp(
                     source,
                     local_utm(grid),
@@ -139,35 +142,36 @@ def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TER
                     dtype="float32",
                 )
             )
-        share = _derive(metric, dem, grid, metres, stored)
+        share = _derive(metric, dem, grid, metric_path, stored)
         on_grid = metric is source and same_grid(dem_grid, grid)
     with rasterio.Env(**SETTINGS):
         if on_grid:
-            metres.replace(here)
+            metric_path.replace(path)
         else:
-            share = _bring(metres, grid, here)
-            metres.unlink()
+            share = _warp_fields(metric_path, grid, path)
+            metric_path.unlink()
         if share < LEAST_COVERED:
             raise CoverageError(f"{dem}: covers {share:.1%} of the ground, at least {LEAST_COVERED:.0%} are needed")
-        with rasterio.open(here, driver="GTiff") as source:
+        with rasterio.open(path, driver="GTiff") as source:
             yield TerrainReader(source, stored, dem, share, tuple(notes))
 
 
-def _bring(metres: Path, grid: Grid, here: Path) -> float:
-    known = 0
+def _warp_fields(metric_path: Path, grid: Grid, path: Path) -> float:
+    """Warp the stored fields to a grid; return the share of its pixels for which they are known."""
+    known_px = 0
     with (
-        rasterio.open(metres, driver="GTiff") as source,
+        rasterio.open(metric_path, driver="GTiff") as source,
         warp(source, grid, Resampling.bilinear, src_nodata=source.nodata) as warped,
-        _create(here, source.count, (grid.width, grid.height), grid.crs_wkt, grid.transform) as target,
+        _create(path, source.count, (grid.width, grid.height), grid.crs_wkt, grid.transform) as target,
     ):
         for row in range(0, grid.height, STRIP):
             window = window_of(0, row, grid.width, min(STRIP, grid.height - row))
             bands = np.asarray(warped.read(window=window), np.float32)
             broken = ((bands == NODATA) | ~np.isfinite(bands)).any(axis=0)
             bands[:, broken] = NODATA
-            known += int(np.count_nonzero(~broken))
+            known_px += int(np.count_nonzero(~broken))
             target.write(bands, window=window)
-    return known / (grid.width * grid.height)
+    return known_px / (grid.width * grid.height)
 
 
 def _create(path: Path, count: int, size: tuple[int, int], crs: Any, transform: Any) -> Any:
@@ -190,9 +194,10 @@ def _create(path: Path, count: int, size: tuple[int, int], crs: Any, transform: 
     )
 
 
-def _derive(source: Any, path: Path, grid: Grid, metres: Path, stored: tuple[str, ...]) -> float:
-    known = 0
-    try:  # 4 pixels wider than the scene
+def _derive(source: Any, path: Path, grid: Grid, metric_path: Path, stored: tuple[str, ...]) -> float:
+    """Write the fields of an elevation model below a grid; return the share of pixels for which they are known."""
+    known_px = 0
+    try:
         left, top, right, bottom = window_below(source, grid)
     except RasterioError:
         raise NoCrsError(f"{path}: cannot be brought onto the grid of the scene") from None
@@ -200,7 +205,7 @@ def _derive(source: Any, path: Path, grid: Grid, metres: Path, stored: tuple[str
     if width <= 0 or height <= 0:
         raise CoverageError(f"{path}: covers 0.0% of the ground, at least {LEAST_COVERED:.0%} are needed")
     transform = Grid(source.transform, "", source.width, source.height).moved(left, top)
-    with _create(metres, len(stored), (width, height), source.crs, transform) as target:
+    with _create(metric_path, len(stored), (width, height), source.crs, transform) as target:
         for row in range(0, height, STRIP):
             rows = min(STRIP, height - row)
             dem = np.full((rows + 2, width + 2), np.nan)
@@ -209,38 +214,38 @@ def _derive(source: Any, path: Path, grid: Grid, metres: Path, stored: tuple[str
             window = window_of(first_column, first_row, last_column - first_column, last_row - first_row)
             try:
                 values = source.read(1, window=window)
-                whole = MaskFlags.all_valid in source.mask_flag_enums[0]
-                empty = None if whole else source.read_masks(1, window=window) == 0
+                is_whole = MaskFlags.all_valid in source.mask_flag_enums[0]
+                invalid = None if is_whole else source.read_masks(1, window=window) == 0
             except RasterioError:
                 raise TruncatedRasterError(f"{path}: a block cannot be read (truncated or damaged file)") from None
             at_row, at_column = first_row - (top + row - 1), first_column - (left - 1)
             inner = dem[at_row : at_row + values.shape[0], at_column : at_column + values.shape[1]]
             inner[...] = values
-            if empty is not None:
-                inner[empty] = np.nan
+            if invalid is not None:
+                inner[invalid] = np.nan
             if values.dtype.kind == "f":
                 inner[~np.isfinite(values)] = np.nan
-            _continue(
+            _extrapolate_border(
                 dem,
                 rows=(top + row == 0, top + row + rows == source.height),
                 columns=(left == 0, left + width == source.width),
             )
             fields = derive_terrain(dem, abs(transform.a), abs(transform.e), stored)
             bands = np.stack([fields[name] for name in stored])
-            # All of a pixel or nothing: else the warp would blend the nodata value of one field with its neighbours.
+            # A pixel has all fields or none: otherwise the warp would blend nodata of one field with its neighbours.
             broken = np.isnan(bands).any(axis=0)
             if broken.any():
                 bands[:, broken] = NODATA
-            known += int(np.count_nonzero(~broken))
+            known_px += int(np.count_nonzero(~broken))
             target.write(bands, window=window_of(0, row, width, rows))
-    return known / (width * height)
+    return known_px / (width * height)
 
 
-def _continue(dem: NDArray[np.float64], rows: tuple[bool, bool], columns: tuple[bool, bool]) -> None:
-    """Continue elevations in a straight line over the source's own border, so that its outermost pixels slope too."""
-    for wanted, edge, first, second in zip(rows, (0, -1), (1, -2), (2, -3), strict=True):
-        if wanted and dem.shape[0] >= 4:
+def _extrapolate_border(dem: NDArray[np.float64], rows: tuple[bool, bool], columns: tuple[bool, bool]) -> None:
+    """Extrapolate elevations linearly beyond the border of the source, so that its outermost pixels have a slope."""
+    for is_border, edge, first, second in zip(rows, (0, -1), (1, -2), (2, -3), strict=True):
+        if is_border and dem.shape[0] >= 4:
             dem[edge] = 2 * dem[first] - dem[second]
-    for wanted, edge, first, second in zip(columns, (0, -1), (1, -2), (2, -3), strict=True):
-        if wanted and dem.shape[1] >= 4:
+    for is_border, edge, first, second in zip(columns, (0, -1), (1, -2), (2, -3), strict=True):
+        if is_border and dem.shape[1] >= 4:
             dem[:, edge] = 2 * dem[:, first] - dem[:, second]

@@ -1,4 +1,4 @@
-"""Cutting a scene into tiles so that each pixel has one owner and the joins leave no trace."""
+"""Division of a scene into tiles: each pixel is owned by one tile, and results do not depend on the tiles."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ STRIDE = 16
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One tile: the window that it owns, and the wider window that is read for it.
+    """The window that a tile owns, and the wider window that is read for it, in pixels of the scene.
 
-    All numbers are pixels of the scene; `own_*` lies inside of `read_*`, which lies inside of the scene.
+    The owned window lies within the read window, and the read window within the scene.
     """
 
     own_column: int
@@ -35,11 +35,12 @@ class Tile:
 def cut(width: int, height: int, tile: int = 512, halo: int = 144, stride: int = STRIDE) -> Iterator[Tile]:
     """Yield the tiles of a scene, row by row.
 
-    All origins, of owned and of read windows, are multiples of `stride`: then the network's poolings fall on the
-    same pixels as in one pass over the whole scene, and with a halo of its receptive field the answer is the same.
+    The origins of owned and read windows are multiples of `stride`, so that the network pools the same pixels as in one
+    pass over the whole scene. With a halo of the receptive field its results are the same, too.
 
     Args:
-        halo: pixels read around it, where the scene has them.
+        tile: side of the owned windows.
+        halo: pixels that are read around an owned window, as far as the scene has them.
         stride: the network's deepest down-sampling.
 
     >>> [(t.own_column, t.own_width, t.read_column, t.read_width) for t in cut(40, 16, tile=16, halo=16)]
@@ -56,21 +57,23 @@ def cut(width: int, height: int, tile: int = 512, halo: int = 144, stride: int =
 
 
 def list_runs(cells: NDArray[np.bool_], side: int, width: int, height: int) -> list[tuple[int, int, int, int]]:
-    """Return windows (column, row, width, height) over marked cells of a scene, those side by side as one.
+    """Return windows (column, row, width, height) over marked cells of a scene; neighbours in a row are one window.
 
     >>> list_runs(np.array([[True, True, False], [False, False, True]]), 16, 40, 30)
     [(0, 0, 32, 16), (32, 16, 8, 14)]
     """
-    found, framed = [], np.pad(cells.astype(np.int8), ((0, 0), (1, 1)))
+    windows = []
+    framed = np.pad(cells.astype(np.int8), ((0, 0), (1, 1)))
     for number, row in enumerate(framed):
-        top, ends = number * side, np.flatnonzero(np.diff(row)) * side
+        top = number * side
+        ends = np.flatnonzero(np.diff(row)) * side
         for left, right in zip(ends[::2].tolist(), ends[1::2].tolist(), strict=True):
-            found.append((left, top, min(right, width) - left, min(side, height - top)))
-    return found
+            windows.append((left, top, min(right, width) - left, min(side, height - top)))
+    return windows
 
 
 def compute_blend_weights(tile: int) -> NDArray[np.float32]:
-    """Return the weights tile x tile of a blend: of tiles half over each other they add up to one everywhere.
+    """Return the weights tile x tile of a blend; those of tiles that overlap by half add up to one everywhere.
 
     >>> weights = compute_blend_weights(8)
     >>> float((weights[:4, :4] + weights[4:, :4] + weights[:4, 4:] + weights[4:, 4:]).round(5).min())

@@ -1,4 +1,4 @@
-"""Which band of a raster holds a quantity: the file names it, or there is no other band that could."""
+"""Choice of the band that contains a quantity, by the names of the bands."""
 
 import re
 from pathlib import Path

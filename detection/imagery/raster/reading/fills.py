@@ -1,17 +1,19 @@
-"""Numbers that stand for no value although nobody says so: known by their look, and by standing alone.
+"""Fill values that a file does not declare: numbers that programs use for "no value", far from all other numbers.
 
-A number of the list is one only where it lies outside of all others of its raster or stack, and well away from them.
+A number with the form of a fill is one only if it lies outside of the range of all other numbers of its raster or
+stack, and far enough from them.
 """
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Ends of 16 and 32 bits, short nines, and other numbers that programs write for "no value".
+# Limits of 16 and 32 bits, short runs of nines, and other numbers that programs write for "no value".
 NUMBERS: Final = frozenset(
     {
         *(-99.99, -32767.0, 32767.0, -32768.0, 65535.0),
@@ -20,15 +22,22 @@ NUMBERS: Final = frozenset(
     }
 )
 _NINES: Final = re.compile(r"-?9{3,}(?:\.9*0*)?")  # -9999, 9999.9, 999.99
-HUGE: Final = 1e19  # 1e20, 9.97e36 and the ends of floating point: no quantity reaches them
-ENDS_MOST: Final = 8  # of whole numbers below 0: heights below the sea are many of them
-STEPS: Final = 5.0  # typical steps between neighbours that a fill lies away from all others
-STEPS_PX: Final = 1 << 18  # numbers of a part of which steps are taken: row for row among more
-RANGE_SHARE: Final = 0.25  # and of the range of all others, where the quantity says no distance of its own
+HUGE: Final = 1e19  # no quantity reaches it, but fills do: 1e20, 9.97e36 and the limits of floating point
+# Negative whole numbers count as candidates up to this number of candidates, because heights below the sea are many.
+MOST_CANDIDATES: Final = 8
+# A fill is at least this many typical steps between neighbours away from all other numbers.
+LEAST_STEPS: Final = 5.0
+STEPS_PX: Final = 1 << 18  # pixels of a part from which the typical step is computed; of larger parts only some rows
+# If the quantity states no distance, a fill is at least this share of the range away from all other numbers.
+LEAST_RANGE_SHARE: Final = 0.25
 
 
 def is_fill(value: float, *, zero: bool = False, below: bool = False) -> bool:
-    """Whether a number looks like a fill; one that was packed into 32 bits too.
+    """Return whether a number has the form of a fill, also after it was stored in 32 bits.
+
+    Args:
+        zero: 0 counts as a fill.
+        below: negative whole numbers count as fills.
 
     >>> is_fill(-9999.0), is_fill(float(np.float32(-3.4028234663852886e38))), is_fill(12.5), is_fill(0.0, zero=True)
     (True, True, False, True)
@@ -46,52 +55,54 @@ def is_fill(value: float, *, zero: bool = False, below: bool = False) -> bool:
 
 @dataclass(slots=True)
 class ValueStatistics:
-    """What the numbers of a raster or stack are, fed part by part."""
+    """Statistics of the numbers of a raster or stack, collected part by part."""
 
-    zero: bool = False  # whether 0 can be a fill, where all others lie on one side of it, or a whole number below it
-    low: float = np.inf  # the least of those that do not look like fills
-    high: float = -np.inf  # the greatest
-    steps: list[float] = field(default_factory=list)  # typical steps between neighbours of a row, one a part
-    ends: Counter[float] = field(default_factory=Counter)  # numbers at the ends that look like fills -> how many
+    zero: bool = False  # whether 0 and negative whole numbers can be fills
+    low: float = np.inf  # smallest number that is no candidate
+    high: float = -np.inf  # largest number that is no candidate
+    steps: list[float] = field(default_factory=list)  # median step between neighbours of a row, one for each part
+    candidates: Counter[float] = field(default_factory=Counter)  # outermost numbers with the form of a fill -> count
 
     def feed(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> None:
-        """Look at a part: numbers, and which of them are values."""
-        rest = values.ravel() if valid.all() else values[valid]
-        while rest.size:
-            low, high = float(rest.min()), float(rest.max())
-            below = self.zero and len(self.ends) < ENDS_MOST
-            end = next((one for one in (low, high) if is_fill(one, zero=self.zero, below=below)), None)
-            if end is None:
+        """Add a part: its numbers, and which of them are valid."""
+        numbers = values.ravel() if valid.all() else values[valid]
+        # Numbers with the form of a fill are removed from both ends, until the outermost numbers have another form.
+        while numbers.size:
+            low, high = float(numbers.min()), float(numbers.max())
+            below = self.zero and len(self.candidates) < MOST_CANDIDATES
+            candidate = next((end for end in (low, high) if is_fill(end, zero=self.zero, below=below)), None)
+            if candidate is None:
                 self.low, self.high = min(self.low, low), max(self.high, high)
                 break
-            same = rest == end
-            self.ends[end] += int(np.count_nonzero(same))
-            rest = rest[~same]
-        if values.ndim > 1 and values.shape[-1] > 1 and rest.size:
-            every = slice(None, None, max(1, values.size // STEPS_PX))
-            values, valid = values[every], valid[every]
+            is_candidate = numbers == candidate
+            self.candidates[candidate] += int(np.count_nonzero(is_candidate))
+            numbers = numbers[~is_candidate]
+        if values.ndim > 1 and values.shape[-1] > 1 and numbers.size:
+            rows = slice(None, None, max(1, values.size // STEPS_PX))
+            values, valid = values[rows], valid[rows]
             inside = valid & (values >= self.low) & (values <= self.high)
-            near = inside[..., 1:] & inside[..., :-1]
-            if near.any():
-                plain = values.astype(np.float64, copy=False)
-                self.steps.append(float(np.median(np.abs(np.diff(plain, axis=-1)[near]))))
+            both_inside = inside[..., 1:] & inside[..., :-1]
+            if both_inside.any():
+                steps = np.abs(np.diff(values.astype(np.float64, copy=False), axis=-1)[both_inside])
+                self.steps.append(float(np.median(steps)))
 
     def find_fills(self, apart: float | None = None) -> dict[float, int]:
-        """Fills -> how many; what looks like one and lies among the others counts among them from then on.
+        """Return the fills with their counts; all other candidates become part of the range of values.
 
-        `apart`: how far away from all others a fill lies at least; None: a share of their range.
+        Args:
+            apart: distance of a fill from all other numbers; None: a share of their range.
         """
-        if self.low > self.high:  # nothing but ends: nobody can say which of them are values
-            self._take(self.ends)
+        if self.low > self.high:  # only candidates, of which any can be a value
+            self._include(self.candidates)
             return {}
-        least = STEPS * float(np.median(self.steps)) if self.steps else 0.0
-        least = max(least, RANGE_SHARE * (self.high - self.low) if apart is None else apart)
-        for end in sorted(self.ends, key=lambda one: max(self.low - one, one - self.high)):
-            if max(self.low - end, end - self.high) <= least:
-                self._take((end,))
-                del self.ends[end]
-        return dict(self.ends)
+        distance = LEAST_STEPS * float(np.median(self.steps)) if self.steps else 0.0
+        distance = max(distance, LEAST_RANGE_SHARE * (self.high - self.low) if apart is None else apart)
+        for number in sorted(self.candidates, key=lambda number: max(self.low - number, number - self.high)):
+            if max(self.low - number, number - self.high) <= distance:
+                self._include((number,))
+                del self.candidates[number]
+        return dict(self.candidates)
 
-    def _take(self, ends: Any) -> None:
-        for end in ends:
-            self.low, self.high = min(self.low, end), max(self.high, end)
+    def _include(self, numbers: Iterable[float]) -> None:
+        for number in numbers:
+            self.low, self.high = min(self.low, number), max(self.high, number)

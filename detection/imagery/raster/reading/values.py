@@ -1,7 +1,7 @@
-"""What the numbers of a raster mean: the one reader of values of every verb, and what it leaves out.
+"""Values of a quantity from the numbers that a raster stores; all commands read quantities by this module.
 
-A value is what the file stores, times its scale, plus its offset, in the unit of the quantity; nothing where a mask,
-an alpha band, nodata or a fill that nobody declared says so. What cannot be meant is refused.
+A value is the stored number times its scale, plus its offset, in the unit of the quantity. A mask, an alpha band,
+nodata or an undeclared fill marks pixels without a value. Impossible values are refused.
 """
 
 import re
@@ -28,12 +28,13 @@ from detection.imagery.raster.reading.fills import ValueStatistics
 from detection.imagery.raster.rewriting import rewrite_band, use_last_band_as_mask
 from detection.imagery.raster.untrusted import LIMITS, RasterLimits, open_raster
 
-STRIP_PX: Final = 1 << 21  # looked at at once
-SEEN_MOST: Final = 256
+STRIP_PX: Final = 1 << 21  # pixels that are inspected at a time
+MOST_INSPECTIONS: Final = 256  # that are cached
+# Slopes are computed in so many strips, from at most so many rows and pixels of each.
 SLOPE_STRIPS: Final = 16
-SLOPE_ROWS: Final = 256  # of a strip, and no more pixels than
+SLOPE_ROWS: Final = 256
 SLOPE_PX: Final = 1 << 18
-STEEPEST_DEG: Final = 60.0
+STEEPEST_DEG: Final = 60.0  # median slope; steeper ground is no ground in metres
 _OF_HEIGHTS: Final = re.compile(r"(?<![a-z])(?:dem|dtm|dsm|elev\w*|heights?|altitude|z)(?![a-z])", re.IGNORECASE)
 _NO_HEIGHTS: Final = re.compile(
     r"(?<![a-z])(?:slopes?|aspect|hill_?shade|shaded|curvature|roughness|intensity|ndvi|coherence|density)(?![a-z])",
@@ -66,17 +67,17 @@ DEGREES: Final = {name: 180 / np.pi * factor for name, factor in RADIANS.items()
 
 @dataclass(frozen=True, slots=True)
 class BandQuantity:
-    """What a band holds."""
+    """Quantity of a band: its name, unit, and range."""
 
-    name: str  # for people, in the plural where that is how one speaks of it
-    low: float = -np.inf  # no value is less
-    high: float = np.inf  # no value is greater
-    # by which a number in a unit that a band says is multiplied; none: what it says is not looked at
+    name: str  # in messages, usually in the plural
+    low: float = -np.inf  # smallest possible value
+    high: float = np.inf  # largest possible value
+    # unit of a band -> factor to the unit of the quantity; empty: the unit of a band is ignored
     units: Mapping[str, float] = field(default_factory=dict, compare=False)
-    zero: bool = False  # 0, or a whole number below it, can be a fill that nobody declared
-    content: str = ""  # what `choose_band` looks for in the names of bands; "": band 1
-    apart: float | None = None  # how far away from all others such a fill lies at least; None: a share of their range
-    # what to do where values lie beyond low and high
+    zero: bool = False  # 0, or a negative whole number, can be an undeclared fill
+    content: str = ""  # content of the band for `choose_band`; "": band 1
+    apart: float | None = None  # distance of an undeclared fill from all other values; None: a share of their range
+    # remedy if values lie outside of low and high
     hint: str = "declare nodata, scale and unit: gdal_edit.py -a_nodata, -scale, -units"
 
 
@@ -110,16 +111,17 @@ def open_values(
     notes: list[str] | None = None,
     empty: float | None = None,
 ) -> Iterator[Any]:
-    """Open a raster of which one band is given as values of a quantity; where nothing must be changed, as it is.
+    """Open a raster with one band as values of a quantity; the raster is unchanged if its numbers are these values.
 
     Args:
-        ground: what is looked at for fills and impossible values; None: all of it.
-        notes: gets one sentence for each kind of what was left out.
-        empty: the number that means nothing, as it is stored, where the file declares none.
+        index: number of the band, from 1.
+        ground: grid over the part that is inspected for fills and impossible values; None: all of it.
+        notes: gets one sentence for each kind of values that is left out.
+        empty: stored number that means nodata, if the file declares none.
 
     Raises:
-        BandMissingError: no such band.
-        RadiometryError: a scale, a unit or values that cannot be meant.
+        BandMissingError: the raster has no such band.
+        RadiometryError: an impossible scale, unit or value.
         TruncatedRasterError: a block cannot be read.
     """
 
@@ -135,40 +137,40 @@ def open_values(
         window = left, top, right, bottom = _find_window(source, ground)
         make_checker(source, path).check(index, left, top, right - left, bottom - top)
         if source.colorinterp[-1] is ColorInterp.alpha and MaskFlags.all_valid in source.mask_flag_enums[index - 1]:
-            # the driver takes an alpha band of bytes for the mask of all others, and no other
             source = use_last_band_as_mask(source, stack)
         stat = path.stat()
-        changed = stat.st_mtime_ns, stat.st_size, stat.st_ino
-        lines, fills = _inspect_band(
-            _InspectionKey(path.resolve(), changed, index, quantity, window, scale, offset), source
+        version = stat.st_mtime_ns, stat.st_size, stat.st_ino
+        fill_notes, fills = _inspect_band(
+            _InspectionKey(path.resolve(), version, index, quantity, window, scale, offset), source
         )
         if notes is not None:
-            notes.extend(line for line in lines if line not in notes)
-        scaled = (scale, offset) != (1.0, 0.0)
-        if empty is not None and source.nodata is None and (scaled or fills):
+            notes.extend(note for note in fill_notes if note not in notes)
+        is_scaled = (scale, offset) != (1.0, 0.0)
+        if empty is not None and source.nodata is None and (is_scaled or fills):
             fills = (*fills, empty)
-        # what hides pixels becomes one nodata: neither all that warps nor what takes out fills asks for a mask
+        # A mask becomes a nodata value, because neither warping nor the removal of fills uses masks.
         flags = source.mask_flag_enums[index - 1]
         if MaskFlags.all_valid not in flags and (fills or MaskFlags.nodata not in flags):
             source = rewrite_band(source, index, stack)
         for fill in fills:
             source = rewrite_band(source, index, stack, fill=fill)
-        return rewrite_band(source, index, stack, scale=scale, offset=offset) if scaled else source
+        return rewrite_band(source, index, stack, scale=scale, offset=offset) if is_scaled else source
 
     with open_raster(path, limits, prepare) as source:
         yield source
 
 
 def _refuse_other_band(names: Sequence[str | None], path: Path, index: int) -> None:
-    """A band that its file calls something else, where another one is called so, or at all, is none of heights."""
-    own, heights = names[index - 1], [name for name in names if name and _OF_HEIGHTS.search(name)]
-    if own and heights and not _OF_HEIGHTS.search(own):
+    """Refuse a band whose name states another content than heights."""
+    name = names[index - 1]
+    heights = [other for other in names if other and _OF_HEIGHTS.search(other)]
+    if name and heights and not _OF_HEIGHTS.search(name):
         raise RadiometryError(
-            f"{path}: band {index} is called {own!r}, another one {heights[0]!r}: write the heights alone into a file: "
-            f"gdal_translate -b {names.index(heights[0]) + 1}"
+            f"{path}: band {index} is called {name!r}, another one {heights[0]!r}: write the heights alone into a "
+            f"file: gdal_translate -b {names.index(heights[0]) + 1}"
         )
-    if own and not heights and _NO_HEIGHTS.search(own):
-        raise RadiometryError(f"{path}: band {index} is called {own!r}: these are no heights")
+    if name and not heights and _NO_HEIGHTS.search(name):
+        raise RadiometryError(f"{path}: band {index} is called {name!r}: these are no heights")
 
 
 def _read_scale(source: Any, path: Path, quantity: BandQuantity, index: int) -> tuple[float, float]:
@@ -187,15 +189,15 @@ def _read_scale(source: Any, path: Path, quantity: BandQuantity, index: int) -> 
 
 
 def _find_factor(source: Any, path: Path, quantity: BandQuantity, index: int) -> tuple[float, str]:
-    """What the unit of a band is worth, as it says or its system of heights does; 1 where both are mute."""
+    """Return the factor and name of the unit of a band, or of its vertical system; 1 if neither states a unit."""
     unit = (source.units[index - 1] or "").strip()
     if unit:
         words = re.sub(r"[][().]", " ", unit.lower()).split()
         factor = quantity.units.get(" ".join(words), quantity.units.get(words[0]) if words else None)
         if factor is None:
-            known = {value: name for name, value in reversed(list(quantity.units.items()))}
+            names = {value: name for name, value in reversed(list(quantity.units.items()))}
             raise RadiometryError(
-                f"{path}: {quantity.name} in {unit!r}; expected {', '.join(reversed(known.values()))}"
+                f"{path}: {quantity.name} in {unit!r}; expected {', '.join(reversed(names.values()))}"
             )
         return factor, unit
     if source.crs is None or quantity.units is not METRES:
@@ -204,12 +206,12 @@ def _find_factor(source: Any, path: Path, quantity: BandQuantity, index: int) ->
         crs = pyproj.CRS(source.crs.to_wkt())
     except (CRSError, ProjError):
         return 1.0, ""
-    if len(crs.axis_info) == 3:  # of a compound system those of its parts
+    if len(crs.axis_info) == 3:  # the third axis is that of the heights
         return float(crs.axis_info[2].unit_conversion_factor), str(crs.axis_info[2].unit_name)
-    flat = crs.axis_info[0] if crs.is_projected and crs.axis_info else None
-    if flat is not None and abs(flat.unit_conversion_factor - 1) > 1e-9:
+    axis = crs.axis_info[0] if crs.is_projected and crs.axis_info else None
+    if axis is not None and abs(axis.unit_conversion_factor - 1) > 1e-9:
         raise RadiometryError(
-            f"{path}: x and y are in units of {flat.unit_conversion_factor:.4f} m, the unit of {quantity.name} is not "
+            f"{path}: x and y are in units of {axis.unit_conversion_factor:.4f} m, the unit of {quantity.name} is not "
             "said; write it into the file: gdal_edit.py -units m, ft or us-ft"
         )
     return 1.0, ""
@@ -228,7 +230,7 @@ def _find_window(source: Any, ground: Grid | None) -> tuple[int, int, int, int]:
 
 class _InspectionKey(NamedTuple):
     path: Path
-    changed: tuple[int, int, int]
+    version: tuple[int, int, int]  # time of change, size and inode
     band: int
     quantity: BandQuantity
     window: tuple[int, int, int, int]
@@ -236,19 +238,19 @@ class _InspectionKey(NamedTuple):
     offset: float
 
 
-_SEEN: Final[
-    dict[_InspectionKey, tuple[list[str], tuple[float, ...]]]
-] = {}  # in this process; a file is opened again and again
+# Notes and fills of the bands that this process has inspected, because it opens a file many times.
+_inspections: Final[dict[_InspectionKey, tuple[list[str], tuple[float, ...]]]] = {}
 
 
 def _inspect_band(key: _InspectionKey, source: Any) -> tuple[list[str], tuple[float, ...]]:
-    if key in _SEEN:
-        return _SEEN[key]
+    """Return the undeclared fills of a band with a note on each, and refuse impossible values."""
+    if key in _inspections:
+        return _inspections[key]
     path, quantity = key.path, key.quantity
-    record, slopes, holed = _read_statistics(key, source)
-    fills = record.find_fills(None if quantity.apart is None else quantity.apart / abs(key.scale))
-    low, high = sorted(one * key.scale + key.offset for one in (record.low, record.high))
-    if record.low <= record.high and (low < quantity.low or high > quantity.high):
+    statistics, slopes, has_nan = _read_statistics(key, source)
+    fills = statistics.find_fills(None if quantity.apart is None else quantity.apart / abs(key.scale))
+    low, high = sorted(number * key.scale + key.offset for number in (statistics.low, statistics.high))
+    if statistics.low <= statistics.high and (low < quantity.low or high > quantity.high):
         raise RadiometryError(
             f"{path}: {quantity.name} from {low:,.6g} to {high:,.6g}: possible are {quantity.low:,.3g} to "
             f"{quantity.high:,.3g}; {quantity.hint}"
@@ -258,26 +260,29 @@ def _inspect_band(key: _InspectionKey, source: Any) -> tuple[list[str], tuple[fl
             f"{path}: half of the ground is steeper than {np.median(slopes):.0f} degrees: are these heights in metres? "
             f"{quantity.hint}"
         )
-    lines = [
-        f"{path.name}: {many:,} pixels of band {key.band} have {fill:g}, which stands alone among its "
+    notes = [
+        f"{path.name}: {count:,} pixels of band {key.band} have {fill:g}, which stands alone among its "
         f"{quantity.name}: taken as nodata, which the file does not declare"
-        for fill, many in fills.items()
+        for fill, count in fills.items()
     ]
-    # what is no number takes its neighbours along where a raster is warped, what is nodata does not
-    found = lines, (*fills, np.nan) if holed else tuple(fills)
+    # NaN is replaced by nodata, because a warp would spread it to the neighbours.
+    inspection = notes, (*fills, np.nan) if has_nan else tuple(fills)
     if source.driver != "VRT":  # a rewritten raster also depends on the file beside it
-        if len(_SEEN) >= SEEN_MOST:
-            _SEEN.pop(next(iter(_SEEN)))
-        _SEEN[key] = found
-    return found
+        if len(_inspections) >= MOST_INSPECTIONS:
+            _inspections.pop(next(iter(_inspections)))
+        _inspections[key] = inspection
+    return inspection
 
 
 def _read_statistics(key: _InspectionKey, source: Any) -> tuple[ValueStatistics, NDArray[Any], bool]:
-    record, slopes, holed = ValueStatistics(zero=key.quantity.zero), [], False
-    left, first, right, end = key.window
-    step = max(1, STRIP_PX // (right - left))
-    boxes = [(left, row, right, min(end, row + step)) for row in range(first, end, step)]
-    sloping = set(np.linspace(0, len(boxes) - 1, min(SLOPE_STRIPS, len(boxes))).astype(int).tolist())
+    """Return statistics of a band, slopes of some of its ground in degrees, and whether it contains NaN."""
+    statistics = ValueStatistics(zero=key.quantity.zero)
+    slopes: list[NDArray[Any]] = []
+    has_nan = False
+    left, top, right, bottom = key.window
+    strip_rows = max(1, STRIP_PX // (right - left))
+    boxes = [(left, row, right, min(bottom, row + strip_rows)) for row in range(top, bottom, strip_rows)]
+    slope_strips = set(np.linspace(0, len(boxes) - 1, min(SLOPE_STRIPS, len(boxes))).astype(int).tolist())
     for number, box in enumerate(boxes):
         window = (box[1::2], box[::2])
         try:
@@ -286,26 +291,26 @@ def _read_statistics(key: _InspectionKey, source: Any) -> tuple[ValueStatistics,
             raise TruncatedRasterError(f"{key.path}: a block from row {box[1]} on cannot be read") from None
         if values.dtype.kind == "f":
             numbers = np.isfinite(values)
-            holed |= bool((valid & ~numbers).any())
+            has_nan |= bool((valid & ~numbers).any())
             valid &= numbers
-        record.feed(values, valid)
-        if key.quantity is HEIGHT and number in sloping and record.low <= record.high:
+        statistics.feed(values, valid)
+        if key.quantity is HEIGHT and number in slope_strips and statistics.low <= statistics.high:
             rows = slice(max(3, min(SLOPE_ROWS, SLOPE_PX // (right - left))))
             values, valid = values[rows].astype(np.float64), valid[rows]
-            valid &= (values >= record.low) & (values <= record.high)
-            slopes.append(_slopes(source, values * key.scale + key.offset, valid, box))
-    return record, np.concatenate(slopes) if slopes else np.empty(0), holed
+            valid &= (values >= statistics.low) & (values <= statistics.high)
+            slopes.append(_compute_slopes(source, values * key.scale + key.offset, valid, box))
+    return statistics, np.concatenate(slopes) if slopes else np.empty(0), has_nan
 
 
-def _slopes(source: Any, heights: NDArray[Any], valid: NDArray[np.bool_], box: tuple[int, ...]) -> NDArray[Any]:
+def _compute_slopes(source: Any, heights: NDArray[Any], valid: NDArray[np.bool_], box: tuple[int, ...]) -> NDArray[Any]:
     if source.crs is None or source.transform.is_identity or not valid.any():
         return np.empty(0)
     try:
         grid = Grid(source.transform, source.crs.to_wkt(), source.width, source.height)
         spacing = spacing_m(grid, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-    except (CRSError, ProjError):  # a local system, which only a site can place
+    except (CRSError, ProjError):  # a local system that no site places
         return np.empty(0)
     if not np.isfinite(spacing).all() or not min(spacing) > 0:
         return np.empty(0)
-    found = slope_deg(heights, valid, spacing)
-    return np.asarray(found[np.isfinite(found)])
+    slopes = slope_deg(heights, valid, spacing)
+    return np.asarray(slopes[np.isfinite(slopes)])
