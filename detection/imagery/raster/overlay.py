@@ -182,11 +182,11 @@ def to_pixels(geometry: Any, grid: Grid) -> Any:
     return shapely.transform(geometry, move, interleaved=False)  # type: ignore[arg-type]
 
 
-def join_windows(windows: Iterable[Sequence[int]], own: Grid, grid: Grid) -> Any:
+def join_windows(windows: Iterable[Sequence[int]], windows_grid: Grid, grid: Grid) -> Any:
     """Return the union of windows (column, row, width, height) of one grid as an outline in pixels of another.
 
     Args:
-        own: grid of the windows.
+        windows_grid: grid of the windows.
         grid: grid of the outline.
 
     Returns None if there are no windows.
@@ -195,10 +195,10 @@ def join_windows(windows: Iterable[Sequence[int]], own: Grid, grid: Grid) -> Any
     if not boxes:
         return None
     joined = shapely.union_all(boxes)
-    if same_grid(own, grid):
+    if same_grid(windows_grid, grid):
         return joined
-    ground = map_outline(shapely.segmentize(joined, UNSEEN_STEP_PX), own.to_crs)
-    return to_pixels(map_outline(ground, own.to_lonlat), grid)
+    ground = map_outline(shapely.segmentize(joined, UNSEEN_STEP_PX), windows_grid.to_crs)
+    return to_pixels(map_outline(ground, windows_grid.to_lonlat), grid)
 
 
 def shapes_of(geometries: Sequence[Geometry]) -> NDArray[Any]:

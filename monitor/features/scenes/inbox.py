@@ -145,7 +145,7 @@ def _read_entry(
     if not is_line(entry.name):
         reason = "its name is no text that can be stored; rename it"
     if reason is None and lacking is None and not usable:
-        reason = f"neither a raster ({', '.join(sorted(RASTERS))}) nor a folder with scene.toml or a product"
+        reason = "neither a raster (.jp2, .tif, .tiff) nor a folder with scene.toml or a product"
         if strip_suffix(entry.name):
             reason = ARCHIVED
         elif entry.suffix.lower() in CLOUDS:

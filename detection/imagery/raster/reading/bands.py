@@ -62,11 +62,11 @@ def choose_band(path: Path, facts: RasterFacts, content: str, remedy: str = "") 
         for number, (name, colour) in enumerate(zip(facts.descriptions, facts.colours, strict=True), start=1)
         if colour != "alpha"
     ]
-    named = [number for number, _, found in bands if found in accepted]
-    unknown = [number for number, _, found in bands if found is None]
-    plausible = named or unknown
+    matching = [number for number, _, band_content in bands if band_content in accepted]
+    unnamed = [number for number, _, band_content in bands if band_content is None]
+    plausible = matching or unnamed
     colour = facts.colours[plausible[0] - 1] if plausible else ""
-    if not named and len(plausible) > 1 and colour in COLOURS:
+    if not matching and len(plausible) > 1 and colour in COLOURS:
         raise RadiometryError(f"{path}: band {plausible[0]} is the {colour} of a picture: no {_PLURALS[content]}")
     if len(plausible) == 1:
         return plausible[0]

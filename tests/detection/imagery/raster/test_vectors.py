@@ -5,6 +5,7 @@ import sqlite3
 import struct
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 
 import numpy as np
@@ -195,6 +196,14 @@ def test_other_formats_are_refused(tmp_path, content, line):
             read_vectors(path)
         with pytest.raises(AoiError):
             read_outlines(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["/vsicurl/http://127.0.0.1:9/a.gpkg", "/vsizip/a.zip/a.shp", "http://127.0.0.1:9/a.kml"]
+)
+def test_a_virtual_path_is_no_file(path):
+    with raises_text(VectorError, r"cannot be read \(No such file"):
+        read_vectors(Path(path))
 
 
 def test_a_shapefile_reads_nothing_but_its_projection_beside_it(tmp_path):
