@@ -43,6 +43,35 @@ class NetworkEntry:
 ENTRY_POINTS: Final = "slopeward.segmenters"
 """Entry point group of further segmenters: each entry point names a mapping from name to `NetworkEntry`."""
 
+# Name of an encoder with the layout of public weight files; whether tiles are exact, which they are not with squeezes,
+# because these take means over the whole window; halo in pixels; paper; parameters.
+_ENCODERS: Final = (
+    (
+        "efficientnet-lite0",
+        True,
+        544,
+        "Tan and Le 2019, arXiv 1905.11946; lite variant of 2020",
+        (3_836_706, 3_839_874),
+    ),
+    ("resnet18", True, 320, "He et al. 2016, arXiv 1512.03385", (12_518_626, 12_553_122)),
+    ("resnet34", True, 576, "He et al. 2016, arXiv 1512.03385", (22_626_786, 22_661_282)),
+    ("mobilenetv3-large", False, 544, "Howard et al. 2019, arXiv 1905.02244", (4_582_482, 4_584_066)),
+)
+_ENCODER_UNETS: Final = {
+    f"unet-{encoder}": NetworkEntry(
+        "detection.imagery.neural.networks.encoder_unet:EncoderUnet",
+        tile_exact,
+        stride=32,
+        halo_px=halo_px,
+        paper=paper,
+        parameters=parameters,
+        least_px=64,
+        streams=tile_exact,
+        fixed={"encoder": encoder},
+    )
+    for encoder, tile_exact, halo_px, paper, parameters in _ENCODERS
+}
+
 SEGMENTERS: Final[Mapping[str, NetworkEntry]] = {
     "unet": NetworkEntry(
         "detection.imagery.neural.networks.unet:Unet",
@@ -54,49 +83,7 @@ SEGMENTERS: Final[Mapping[str, NetworkEntry]] = {
         streams=True,
         fixed={"unit": "plain", "residual": False, "gate": "hard"},
     ),
-    "unet-efficientnet-lite0": NetworkEntry(
-        "detection.imagery.neural.networks.encoder_unet:EncoderUnet",
-        True,
-        32,
-        544,
-        "Tan and Le 2019, arXiv 1905.11946; lite variant of 2020",
-        (3_836_706, 3_839_874),
-        least_px=64,
-        streams=True,
-        fixed={"encoder": "efficientnet-lite0"},
-    ),
-    "unet-resnet18": NetworkEntry(
-        "detection.imagery.neural.networks.encoder_unet:EncoderUnet",
-        True,
-        32,
-        320,
-        "He et al. 2016, arXiv 1512.03385",
-        (12_518_626, 12_553_122),
-        least_px=64,
-        streams=True,
-        fixed={"encoder": "resnet18"},
-    ),
-    "unet-resnet34": NetworkEntry(
-        "detection.imagery.neural.networks.encoder_unet:EncoderUnet",
-        True,
-        32,
-        576,
-        "He et al. 2016, arXiv 1512.03385",
-        (22_626_786, 22_661_282),
-        least_px=64,
-        streams=True,
-        fixed={"encoder": "resnet34"},
-    ),
-    "unet-mobilenetv3-large": NetworkEntry(
-        "detection.imagery.neural.networks.encoder_unet:EncoderUnet",
-        False,
-        32,
-        544,
-        "Howard et al. 2019, arXiv 1905.02244",
-        (4_582_482, 4_584_066),
-        least_px=64,
-        fixed={"encoder": "mobilenetv3-large"},
-    ),
+    **_ENCODER_UNETS,
     "drs-unet": NetworkEntry(
         "detection.imagery.neural.networks.drs_unet:DrsUnet",
         False,

@@ -777,7 +777,10 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 list_maps,
             ),
             Section(
-                "Gates and encoders", ("imagery-encoders", "imagery-attention"), "By the same protocol.", list_maps
+                "Gates and encoders",
+                ("imagery-encoders", "imagery-attention"),
+                "By the same protocol. `unet-efficientnet-b0` and `unet-mobilenetv3` were removed afterwards.",
+                list_maps,
             ),
             Section(
                 "Networks that read both dates",

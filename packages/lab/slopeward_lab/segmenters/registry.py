@@ -43,22 +43,6 @@ SEGMENTERS: Final[Mapping[str, NetworkEntry]] = {
         "Oktay et al. 2018, arXiv 1804.03999",
         (19_331_013, 19_337_349),
     ),
-    "unet-efficientnet-b0": NetworkEntry(
-        "slopeward_lab.segmenters.staged_unet:build_efficientnet",
-        False,
-        32,
-        128,
-        "Tan and Le 2019, arXiv 1905.11946",
-        (4_250_510, 4_255_262),
-    ),
-    "unet-mobilenetv3": NetworkEntry(
-        "slopeward_lab.segmenters.staged_unet:build_mobilenetv3",
-        False,
-        32,
-        128,
-        "Howard et al. 2019, arXiv 1905.02244",
-        (3_310_274, 3_313_442),
-    ),
     "unet-vit": NetworkEntry(
         "slopeward_lab.segmenters.vit_unet:VitUnet",
         False,

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from detection.imagery.neural.networks.blocks import ConvUnit, SegmentationNetwork, enlarge, initialise, scale_width
-from slopeward_lab.segmenters.efficient import make_efficientnet, make_mobilenetv3
 
 
 class StagedUnet(SegmentationNetwork):
@@ -55,13 +54,3 @@ class StagedUnet(SegmentationNetwork):
             features = block(torch.cat([skip, enlarge(features, skip)], dim=1))
         logits: torch.Tensor = self.head(features)
         return logits
-
-
-def build_efficientnet(in_channels: int, classes: int = 2, width: float = 1.0) -> StagedUnet:
-    """Build a U-Net on EfficientNet-B0."""
-    return StagedUnet(in_channels, classes, width, *make_efficientnet(in_channels, width))
-
-
-def build_mobilenetv3(in_channels: int, classes: int = 2, width: float = 1.0) -> StagedUnet:
-    """Build a U-Net on MobileNetV3-Large."""
-    return StagedUnet(in_channels, classes, width, *make_mobilenetv3(in_channels, width))
