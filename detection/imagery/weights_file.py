@@ -74,7 +74,7 @@ class Steadiness(TypedDict):
 
 
 class TrainingDomain(TypedDict, total=False):
-    """What the training tiles looked like: 1 % and 99 % points of what `training.domain.measure_window` measures."""
+    """What the training tiles looked like: 1 % and 99 % points of what `training.windows.measure_window` measures."""
 
     tiles: int
     bands: list[str]

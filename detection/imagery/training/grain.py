@@ -1,4 +1,9 @@
-"""The grain of an image: how even (speckle is, ground is not), how crisp, its noise, its detail, pixels that repeat."""
+"""Statistics of the texture of an image: evenness of the grain, noise, crispness, smear, detail, colour, repeats.
+
+All functions but `compare_colour` take spectral bands, bands x H x W, and the pixels H x W that are valid. "Grey" is
+the mean of the bands. A step is the difference between a pixel and the next one; a bend is the difference between a
+step and the next one.
+"""
 
 from typing import Final
 
@@ -7,33 +12,35 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 BLOCK_PX: Final = 8
-LEAST_BLOCKS: Final = 16  # fewer say nothing
-# Neighbours that correlate by more share grains that were smoothed; every second pixel has one of its own.
+LEAST_BLOCKS: Final = 16  # of fewer blocks, grain and noise are not measured
+# Smoothness above which the grain is measured on every second pixel, because neighbours share a smoothed grain.
 SMOOTHED: Final = 0.9
-# Of the blocks, how strong the steps of the calm ones are beside those of the rough ones.
+# Quantiles of the blocks that count as calm and as rough.
 CALM, ROUGH = 0.1, 0.9
-ROUNDS: Final = 5
-OUTLYING: Final = 0.3  # a block that far off the line hardly moves it
-FLOOR: Final = 0.2  # of the usual step: no line goes below it
-AROUND_PX: Final = 5  # side of what a pixel is compared with, to find whether bright or dark things are fine
+ROUNDS: Final = 5  # of the fit of the line of steps by brightness
+OUTLYING: Final = 0.3  # relative deviation from the line from which a block loses weight
+FLOOR: Final = 0.2  # least expected step, as a share of the median step
+AROUND_PX: Final = 5  # side of the mean that is taken off to find fine detail
 LEAST_DETAIL_PX: Final = 256
-# Of blocks that hold normal noise alone, the calmest tenth have so much of it.
+# Mean absolute bend of the calmest tenth of the blocks, as a share of that of all blocks, for normal noise alone.
 CALM_SHARE: Final = 0.81
-LEAST_COLOUR: Final = 1e-6  # share of the variation; less is next to one image
-# Steps down and to the right, each with the one across it: a smear lies near one of the eight.
+LEAST_COLOUR: Final = 1e-6  # least share of the variation that is colour; with less the image is grey
+# Directions in pixels (down, right), each with the direction across it. Any smear lies near one of the eight.
 ACROSS: Final = (((0, 1), (1, 0)), ((1, 1), (1, -1)), ((1, 2), (2, -1)), ((2, 1), (1, -2)))
 
 
 def measure_grain(values: NDArray[np.floating], valid: NDArray[np.bool_], smoothness: float) -> float:
-    """Measure calm blocks beside rough ones, 0 to 1, of bands x H x W; 0 where too little is valid.
+    """Return how even the grain of a window is: the steps of calm blocks over those of rough blocks, 0 to 1.
 
-    What counts is the usual step from a pixel to the next in blocks of 8 pixels, over what a straight line in the
-    brightness of the blocks expects. In amplitude and intensity speckle grows with the brightness, in decibels it does
-    not: the line holds all of them. Roofs, crowns and furrows lie here and not there, whatever the brightness.
+    The median step in blocks of 8 x 8 pixels is divided by the step that a straight line through the brightness of the
+    blocks gives. The result is the 10 % quantile of these ratios over their 90 % quantile. Ground has calm and rough
+    parts whatever their brightness. Speckle of radar is even: its steps grow with the brightness (amplitude, intensity)
+    or do not depend on it (decibels), and the line fits both.
 
     Args:
-        values: spectral bands; their mean is looked at, so that bands of one grain show it.
-        smoothness: correlation of a pixel with the next.
+        smoothness: correlation of a pixel with the next one.
+
+    Returns 0 if fewer than `LEAST_BLOCKS` blocks are valid.
 
     >>> draw, every = np.random.default_rng(1), np.ones((96, 96), bool)
     >>> bright = np.linspace(1, 3, 96) * np.ones((96, 1))
@@ -42,100 +49,111 @@ def measure_grain(values: NDArray[np.floating], valid: NDArray[np.bool_], smooth
     >>> measure_grain(speckle, every, 0.1) > 0.65, measure_grain(quarter, every, 0.1) < 0.1
     (True, True)
     """
-    grey, known = values.mean(axis=0, dtype=np.float64), valid
+    grey, is_valid = values.mean(axis=0, dtype=np.float64), valid
     if smoothness > SMOOTHED:
-        grey, known = grey[::2, ::2], known[::2, ::2]
-    here = grey[1:, 1:]
-    steps = [np.abs(here - grey[1:, :-1]), np.abs(here - grey[:-1, 1:])]
-    whole = _cut(known[1:, 1:] & known[1:, :-1] & known[:-1, 1:]).all(axis=1)
-    if whole.sum() < LEAST_BLOCKS:
+        grey, is_valid = grey[::2, ::2], is_valid[::2, ::2]
+    inner = grey[1:, 1:]
+    steps = [np.abs(inner - grey[1:, :-1]), np.abs(inner - grey[:-1, 1:])]
+    is_whole = _cut_blocks(is_valid[1:, 1:] & is_valid[1:, :-1] & is_valid[:-1, 1:]).all(axis=1)
+    if is_whole.sum() < LEAST_BLOCKS:
         return 0.0
-    usual = np.median(np.concatenate([_cut(step)[whole] for step in steps], axis=1), axis=1)
-    strength = usual / _expect(usual, _cut(here)[whole].mean(axis=1))
+    usual_step = np.median(np.concatenate([_cut_blocks(step)[is_whole] for step in steps], axis=1), axis=1)
+    strength = usual_step / _fit_steps(usual_step, _cut_blocks(inner)[is_whole].mean(axis=1))
     calm, rough = np.quantile(strength, [CALM, ROUGH])
     return float(calm / rough) if rough > 0 else 0.0
 
 
 def measure_noise(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Estimate the standard deviation of the noise of each band of bands x H x W; 0 where too little is valid.
+    """Estimate the standard deviation of the noise of each band, in the unit of the values.
 
-    Second differences down and across leave slopes and edges out (Immerkaer 1996). Of blocks of 8 pixels the calm ones
-    count: what the rough ones have beyond them is ground.
+    Second differences down and across remove slopes and edges (Immerkaer 1996). The calmest tenth of the blocks of
+    8 x 8 pixels counts, because rougher blocks hold ground.
+
+    Returns 0 if fewer than `LEAST_BLOCKS` blocks are valid.
 
     >>> draw, every = np.random.default_rng(1), np.ones((128, 128), bool)
     >>> ground = np.add.outer(np.linspace(0, 90, 128), 60 * (np.arange(128) > 64))[None]
     >>> [round(*measure_noise(ground + draw.normal(0, sigma, ground.shape), every), 1) for sigma in (0.0, 2.0, 10.0)]
     [np.float64(0.0), np.float64(1.9), np.float64(10.4)]
     """
-    bent = np.diff(np.diff(values.astype(np.float64), 2, axis=1), 2, axis=2)
+    bends = np.diff(np.diff(values.astype(np.float64), 2, axis=1), 2, axis=2)
     rows, columns = (side - 2 for side in valid.shape)
     if rows < BLOCK_PX or columns < BLOCK_PX:
         return np.zeros(len(values))
-    around = np.logical_and.reduce([valid[d : d + rows, r : r + columns] for d in range(3) for r in range(3)])
-    whole = _cut(around).all(axis=1)
-    if whole.sum() < LEAST_BLOCKS:
+    neighbours_valid = [valid[down : down + rows, right : right + columns] for down in range(3) for right in range(3)]
+    is_whole = _cut_blocks(np.logical_and.reduce(neighbours_valid)).all(axis=1)
+    if is_whole.sum() < LEAST_BLOCKS:
         return np.zeros(len(values))
-    calm = [np.quantile(_cut(np.abs(band))[whole].mean(axis=1), CALM) for band in bent]
+    calm = [np.quantile(_cut_blocks(np.abs(band))[is_whole].mean(axis=1), CALM) for band in bends]
     return np.asarray(np.array(calm) * np.sqrt(np.pi / 2) / 6 / CALM_SHARE)
 
 
 def measure_crispness(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
-    """Measure how much steps from pixel to pixel differ from the next ones, as a share of their size.
+    """Return the mean absolute bend over the mean absolute step of grey, of the direction in which it is less.
 
-    The lesser of both directions, of the mean of the bands. Noise has 1.7, a photograph about 1, and what was blurred
-    or drawn from a smooth field much less.
+    Noise has 1.7 and a photograph about 1. An image that was blurred, or drawn from a smooth field, has much less.
 
     >>> wave = np.sin(np.arange(64) / 4)[None, :, None] + np.sin(np.arange(64) / 4)
     >>> round(measure_crispness(wave, np.ones((64, 64), bool)), 2)
     0.25
     """
-    grey, found = values.mean(axis=0, dtype=np.float64), []
-    for here, known in ((grey, valid), (grey.T, valid.T)):
-        pairs, triples = known[1:] & known[:-1], known[2:] & known[1:-1] & known[:-2]
-        steps, bends = np.abs(np.diff(here, axis=0))[pairs], np.abs(np.diff(here, 2, axis=0))[triples]
-        found.append(float(bends.mean() / steps.mean()) if bends.size and steps.any() else 0.0)
-    return min(found)
+    grey = values.mean(axis=0, dtype=np.float64)
+    crispness = []
+    for along, is_valid in ((grey, valid), (grey.T, valid.T)):
+        pairs = is_valid[1:] & is_valid[:-1]
+        triples = is_valid[2:] & is_valid[1:-1] & is_valid[:-2]
+        steps = np.abs(np.diff(along, axis=0))[pairs]
+        bends = np.abs(np.diff(along, 2, axis=0))[triples]
+        crispness.append(float(bends.mean() / steps.mean()) if bends.size and steps.any() else 0.0)
+    return min(crispness)
 
 
 def measure_smear(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
-    """Measure how much crisper one direction is than the one across it, 1 and more, of the mean of the bands.
+    """Return how many times as crisp grey is in one direction as across it, 1 and more: the greatest of four pairs.
 
-    The greatest of four pairs. Ground is about as crisp both ways; what moved while it was taken is soft along its way.
+    Ground is about as crisp in all directions. An image that was taken while the camera moved is soft along the way.
 
     >>> noise = np.random.default_rng(1).normal(size=(1, 96, 96))
     >>> smeared = (noise[..., :-2] + noise[..., 1:-1] + noise[..., 2:]) / 3
-    >>> [bool(measure_smear(one, np.ones(one.shape[1:], bool)) > 1.1) for one in (noise, smeared)]
+    >>> [bool(measure_smear(image, np.ones(image.shape[1:], bool)) > 1.1) for image in (noise, smeared)]
     [False, True]
     """
-    grey, most = values.mean(axis=0, dtype=np.float64), 1.0
-    for pair in ACROSS:
-        one, other = (_bend(grey, valid, *way) for way in pair)
-        if one > 0 and other > 0:
-            most = max(most, one / other, other / one)
-    return most
+    grey, smear = values.mean(axis=0, dtype=np.float64), 1.0
+    for direction, across in ACROSS:
+        crispness = _measure_crispness_along(grey, valid, *direction)
+        crispness_across = _measure_crispness_along(grey, valid, *across)
+        if crispness > 0 and crispness_across > 0:
+            smear = max(smear, crispness / crispness_across, crispness_across / crispness)
+    return smear
 
 
-def _bend(grey: NDArray[np.float64], valid: NDArray[np.bool_], down: int, right: int) -> float:
-    """How much steps of one way differ from the next, as a share of their size; 0 where none is known."""
+def _measure_crispness_along(grey: NDArray[np.float64], valid: NDArray[np.bool_], down: int, right: int) -> float:
+    """Return the mean absolute bend over the mean absolute step in one direction; 0 if no three pixels are valid."""
     rows, columns = (side - 2 * abs(step) for side, step in zip(grey.shape, (down, right), strict=True))
     if rows <= 0 or columns <= 0:
         return 0.0
     top, left = max(0, -2 * down), max(0, -2 * right)
-    place = [
-        (slice(top + k * down, top + k * down + rows), slice(left + k * right, left + k * right + columns))
-        for k in range(3)
+    places = [
+        (
+            slice(top + number * down, top + number * down + rows),
+            slice(left + number * right, left + number * right + columns),
+        )
+        for number in range(3)
     ]
-    first, second, third = (grey[one] for one in place)
-    known = valid[place[0]] & valid[place[1]] & valid[place[2]]
-    steps, bends = np.abs(second - first)[known], np.abs(third - 2 * second + first)[known]
+    first, second, third = (grey[place] for place in places)
+    is_valid = valid[places[0]] & valid[places[1]] & valid[places[2]]
+    steps = np.abs(second - first)[is_valid]
+    bends = np.abs(third - 2 * second + first)[is_valid]
     return float(bends.mean() / steps.mean()) if bends.size and steps.any() else 0.0
 
 
 def measure_detail(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
-    """Measure whether fine detail is bright (above 0) or dark (below 0), of the mean of the bands.
+    """Return whether fine detail is bright (above 0) or dark (below 0).
 
-    The skewness of what each pixel has beyond the 5 x 5 pixels around it. Of a negative it has the other sign. Infinite
-    where too little is valid, which no limit is below.
+    It is the skewness of grey less its mean over 5 x 5 pixels. Nearly all training tiles have bright detail; a negative
+    has the other sign.
+
+    Returns infinity, which is below no limit, if fewer than `LEAST_DETAIL_PX` pixels have a valid neighbourhood.
 
     >>> spots = np.zeros((1, 48, 48))
     >>> spots[0, 4::8, 4::8] = 1
@@ -144,61 +162,74 @@ def measure_detail(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> fl
     (True, True, inf)
     """
     grey = np.where(valid, values.mean(axis=0, dtype=np.float64), 0.0)
-    whole = ndimage.minimum_filter(valid, AROUND_PX, mode="constant", cval=False)
-    if np.count_nonzero(whole) < LEAST_DETAIL_PX:
+    is_whole = ndimage.minimum_filter(valid, AROUND_PX, mode="constant", cval=False)
+    if np.count_nonzero(is_whole) < LEAST_DETAIL_PX:
         return np.inf
-    beyond = (grey - ndimage.uniform_filter(grey, AROUND_PX))[whole]
-    power = float(np.mean(beyond**2))
-    return float(np.mean(beyond**3) / power**1.5) if power > 0 else np.inf
+    detail = (grey - ndimage.uniform_filter(grey, AROUND_PX))[is_whole]
+    variance = float(np.mean(detail**2))
+    return float(np.mean(detail**3) / variance**1.5) if variance > 0 else np.inf
 
 
-def compare_colour(between: NDArray[np.float64], steps: NDArray[np.float64]) -> float:
-    """Compare how much of the steps from pixel to pixel is colour with how much of the whole window is.
+def compare_colour(correlations: NDArray[np.float64], step_covariance: NDArray[np.float64]) -> float:
+    """Return how much of the steps from pixel to pixel is colour, over how much of the whole window is.
 
-    Of each, the share that its one commonest mixture of the bands does not explain. No offset and no factor of a band
-    changes it. Infinite where that says nothing.
+    Colour is the share of the variation that the first principal component of the bands does not explain. On finer
+    pixels the steps are mostly of brightness, and the result is lower. No offset and no factor of a band changes it.
 
-    >>> one = np.array([[1.0, 0.9], [0.9, 1.0]])
-    >>> round(compare_colour(one, 4 * one), 3), compare_colour(np.ones((2, 2)), one)
+    Args:
+        correlations: between the bands of the window.
+        step_covariance: between their steps.
+
+    Returns infinity for one band, a constant band or a grey image.
+
+    >>> correlations = np.array([[1.0, 0.9], [0.9, 1.0]])
+    >>> round(compare_colour(correlations, 4 * correlations), 3), compare_colour(np.ones((2, 2)), correlations)
     (1.0, inf)
     """
-    size = np.sqrt(np.diag(steps))
-    if len(steps) < 2 or not size.all():
+    deviation = np.sqrt(np.diag(step_covariance))
+    if len(step_covariance) < 2 or not deviation.all():
         return np.inf
-    whole, fine = (
-        1.0 - float(np.linalg.eigvalsh(one)[-1]) / len(one) for one in (between, steps / np.outer(size, size))
+    colour_of_window, colour_of_steps = (
+        1.0 - float(np.linalg.eigvalsh(matrix)[-1]) / len(matrix)
+        for matrix in (correlations, step_covariance / np.outer(deviation, deviation))
     )
-    return fine / whole if whole > LEAST_COLOUR else np.inf
+    return colour_of_steps / colour_of_window if colour_of_window > LEAST_COLOUR else np.inf
 
 
 def measure_repeats(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
-    """Measure the share of the pixels that have the value of the one beside them in every band.
+    """Return the share of the pixels that have, in every band, the value of the pixel beside them.
 
-    The lesser of both directions: an image that was warped to narrower pixels repeats along one of them.
+    It is the share in the direction in which it is less, because an image that was warped to narrower pixels repeats
+    them along one direction.
 
     >>> measure_repeats(np.kron(np.arange(16.0).reshape(1, 4, 4), np.ones((4, 4))), np.ones((16, 16), bool))
     0.8
     """
-    found = []
-    for here, known in ((values, valid), (values.swapaxes(1, 2), valid.T)):
-        pairs = known[1:] & known[:-1]
-        found.append(float((here[:, 1:] == here[:, :-1]).all(axis=0)[pairs].mean()) if pairs.any() else 0.0)
-    return min(found)
+    shares = []
+    for along, is_valid in ((values, valid), (values.swapaxes(1, 2), valid.T)):
+        pairs = is_valid[1:] & is_valid[:-1]
+        is_repeated = (along[:, 1:] == along[:, :-1]).all(axis=0)
+        shares.append(float(is_repeated[pairs].mean()) if pairs.any() else 0.0)
+    return min(shares)
 
 
-def _cut(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+def _cut_blocks(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Cut H x W into whole blocks of 8 x 8 pixels: blocks x 64."""
     rows, columns = (side // BLOCK_PX for side in pixels.shape)
-    kept = pixels[: rows * BLOCK_PX, : columns * BLOCK_PX].reshape(rows, BLOCK_PX, columns, BLOCK_PX)
-    return np.asarray(kept.swapaxes(1, 2).reshape(rows * columns, BLOCK_PX**2))
+    whole = pixels[: rows * BLOCK_PX, : columns * BLOCK_PX].reshape(rows, BLOCK_PX, columns, BLOCK_PX)
+    return np.asarray(whole.swapaxes(1, 2).reshape(rows * columns, BLOCK_PX**2))
 
 
-def _expect(usual: NDArray[np.float64], brightness: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A straight line through the steps by brightness, fitted to ratios, in which outlying blocks hardly count."""
+def _fit_steps(steps: NDArray[np.float64], brightness: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the steps that a straight line by brightness expects of blocks.
+
+    Relative deviations are minimised by weighted least squares, in which blocks far off the line hardly count.
+    """
     terms = np.stack([np.ones_like(brightness), brightness], axis=1)
-    least = max(FLOOR * float(np.median(usual)), 1e-12)
-    weights = np.ones_like(usual)
+    least = max(FLOOR * float(np.median(steps)), 1e-12)
+    weights = np.ones_like(steps)
     for _ in range(ROUNDS):
-        line, *_ = np.linalg.lstsq(terms * weights[:, None], usual * weights, rcond=None)
+        line, *_ = np.linalg.lstsq(terms * weights[:, None], steps * weights, rcond=None)
         expected = np.maximum(terms @ line, least)
-        weights = 1 / (expected * np.sqrt(1 + ((usual / expected - 1) / OUTLYING) ** 2))
+        weights = 1 / (expected * np.sqrt(1 + ((steps / expected - 1) / OUTLYING) ** 2))
     return np.asarray(expected)

@@ -15,9 +15,10 @@ from detection.imagery.errors import DomainError, DoubtedError, FinerError, Unfi
 from detection.imagery.footprints.choose import SHIPPED, check_doubts, choose_weights
 from detection.imagery.footprints.records import INDEX
 from detection.imagery.neural.learner import ImageryTrainingSettings, degrade_patch
-from detection.imagery.training.domain import INTERPOLATED, NOISE_SLACK, READABLE, list_noisy, measure_window
+from detection.imagery.training.domain import INTERPOLATED, READABLE, list_noisy
 from detection.imagery.training.grain import measure_noise
 from detection.imagery.training.steadiness import PLAIN, degrade_patches, measure_steadiness
+from detection.imagery.training.windows import NOISE_SLACK, measure_window
 from detection.imagery.weights_file import read_weights
 from detection.reasons import Reason
 from tests.data.asked_detection import detect, read_options

@@ -16,8 +16,9 @@ from detection.imagery.data.splits import find_twins, split
 from detection.imagery.errors import DataError, ImageryError, ModelError, TrainingRecipeError
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_png
-from detection.imagery.training.domain import describe, measure_window
+from detection.imagery.training.domain import describe
 from detection.imagery.training.seen import count_seen, write_seen
+from detection.imagery.training.windows import measure_window
 from tests.data.surveys.rasters import write_raster
 
 RNG = np.random.default_rng(4)
@@ -322,42 +323,44 @@ def correlate(one, other):
 
 @pytest.mark.parametrize("valid_share", [1.0, 0.8])
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
-def test_a_look_measures_bands_neighbours_and_steps(valid_share, offset):
+def test_window_statistics_follow_their_definitions(valid_share, offset):
     rng = np.random.default_rng(3)
     ground = ndimage.gaussian_filter(rng.normal(0, 1, (90, 70)), 1.5)
     noise = rng.normal(0, 0.05, (3, 90, 70))
     values = (offset + ground * np.array([1, 2, -1])[:, None, None] + noise).astype(np.float32)
     valid = rng.random((90, 70)) < valid_share
-    look, exact = measure_window(values, valid), values.astype(np.float64)
-    kept = exact[:, valid]
-    low, middle, high = np.quantile(kept, [0.05, 0.5, 0.95], axis=1)
-    assert (look.median, look.spread) == (pytest.approx(middle), pytest.approx(high - low))
-    assert look.correlation == pytest.approx(min(correlate(kept[i], kept[j]) for i in range(3) for j in range(i)))
+    window, exact = measure_window(values, valid), values.astype(np.float64)
+    valid_values = exact[:, valid]
+    low, middle, high = np.quantile(valid_values, [0.05, 0.5, 0.95], axis=1)
+    assert (window.median, window.spread) == (pytest.approx(middle), pytest.approx(high - low))
+    assert window.correlation == pytest.approx(
+        min(correlate(valid_values[i], valid_values[j]) for i in range(3) for j in range(i))
+    )
     down, right = valid[1:] & valid[:-1], valid[:, 1:] & valid[:, :-1]
     along = [(correlate(b[1:][down], b[:-1][down]) + correlate(b[:, 1:][right], b[:, :-1][right])) / 2 for b in exact]
-    assert look.smoothness == pytest.approx(min(along))
+    assert window.smoothness == pytest.approx(min(along))
     steps = [np.diff(exact, axis=1)[:, down], np.diff(exact, axis=2)[:, right]]
-    assert look.steps == pytest.approx(sum(one @ one.T for one in steps))
+    assert window.step_covariance == pytest.approx(sum(direction @ direction.T for direction in steps))
 
 
 def test_a_band_that_does_not_vary_correlates_with_nothing():
     values = np.full((2, 32, 32), 0.1, np.float32)
     values[1] = np.linspace(0, 1, 32)
-    look = measure_window(values, np.ones((32, 32), bool))
-    assert (look.correlation, look.smoothness, look.spread[0]) == (0.0, 0.0, 0.0)
+    window = measure_window(values, np.ones((32, 32), bool))
+    assert (window.correlation, window.smoothness, window.spread[0]) == (0.0, 0.0, 0.0)
     assert measure_window(values[:1], np.eye(32, dtype=bool)).smoothness == 0.0  # no pixel has a neighbour
 
 
-def test_what_pictures_without_colour_say_nothing_of_is_no_limit_of_a_card():
+def test_the_card_of_grey_pictures_has_no_limit_of_colour():
     rng = np.random.default_rng(1)
 
     def load(_):
         grey = ndimage.gaussian_filter(rng.random((64, 64)), 1).astype(np.float32) + 1.0
         return np.stack([grey, grey, grey]), np.zeros((64, 64), np.uint8)
 
-    told = describe(Patches(tuple(map(str, range(100))), ("B4", "B3", "B2"), load), 1.0, "")
-    assert "colour_least" not in told
-    json.dumps(told, allow_nan=False)
+    description = describe(Patches(tuple(map(str, range(100))), ("B4", "B3", "B2"), load), 1.0, "")
+    assert "colour_least" not in description
+    json.dumps(description, allow_nan=False)
 
 
 def test_a_copy_of_a_picture_is_known_whatever_its_file_and_name(tmp_path):

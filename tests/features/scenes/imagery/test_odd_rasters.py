@@ -23,7 +23,7 @@ from scipy import ndimage
 from detection.imagery.data import bijie, landslide4sense
 from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.generate import draw_scene
-from detection.imagery.data.patches import resize_bands
+from detection.imagery.data.patches import as_values, resize_bands
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints import detect as detecting
 from detection.imagery.footprints.cautions import CLOUD
@@ -33,7 +33,8 @@ from detection.imagery.raster.overlay import shapes_of, to_pixels
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.scene.border import list_doubtful
-from detection.imagery.training.domain import ALIKE, as_values, measure_window
+from detection.imagery.training.domain import ALIKE
+from detection.imagery.training.windows import measure_window
 from detection.imagery.weights_file import list_shipped, weights_path
 from monitor.cli.main import run_verb
 from monitor.text.reasons import convert_reason
