@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: one temperature, fitted on the held part (Guo et al. 2017)."""
+"""Calibration of probabilities by one temperature that is fitted on the held part (Guo et al. 2017)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ BOUNDS = (0.2, 5.0)
 BINS = 15
 SAMPLE = 2_000_000
 Held = Iterable[tuple[NDArray[np.floating], NDArray[np.bool_]]]
-"""Pairs of log odds of landslide and truth, known pixels only, both flat."""
+"""Log odds of landslide and truth of each image, of its known pixels, both flat."""
 
 
 @dataclass(frozen=True, slots=True)
 class TemperatureCalibration:
-    """A temperature; negative log-likelihood and expected calibration error of the held part without and with it."""
+    """A temperature, and negative log-likelihood and calibration error of the held part without and with it."""
 
     temperature: float = 1.0
     nll_before: float = 0.0
@@ -29,7 +29,7 @@ class TemperatureCalibration:
 
 
 def fit_temperature(log_odds: NDArray[np.floating], truth: NDArray[np.bool_]) -> TemperatureCalibration:
-    """Find the temperature with the least negative log-likelihood, by golden section on its logarithm.
+    """Return the temperature with the least negative log-likelihood, by golden section on its logarithm.
 
     >>> odds = np.array([8.0, -8.0, 8.0, -8.0] * 25)
     >>> truth = np.array([True, False, True, True] * 25)
@@ -49,21 +49,21 @@ def fit_temperature(log_odds: NDArray[np.floating], truth: NDArray[np.bool_]) ->
         temperature=temperature,
         nll_before=round(_nll(log_odds, truth), 5),
         nll_after=round(_nll(log_odds / temperature, truth), 5),
-        ece_before=round(expected_error(expit(log_odds.astype(np.float64)), truth), 5),
-        ece_after=round(expected_error(expit((log_odds / temperature).astype(np.float64)), truth), 5),
+        ece_before=round(measure_calibration_error(expit(log_odds.astype(np.float64)), truth), 5),
+        ece_after=round(measure_calibration_error(expit((log_odds / temperature).astype(np.float64)), truth), 5),
     )
 
 
-def expected_error(probabilities: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
-    """Mean distance of probability and frequency over 15 equal bins, weighted by their pixels.
+def measure_calibration_error(probabilities: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
+    """Return the mean difference of probability and frequency over 15 equal bins, weighted by their pixels.
 
-    >>> expected_error(np.array([0.25, 0.25, 0.25, 0.25]), np.array([True, False, False, False]))
+    >>> measure_calibration_error(np.array([0.25, 0.25, 0.25, 0.25]), np.array([True, False, False, False]))
     0.0
     """
-    places = np.minimum((probabilities * BINS).astype(int), BINS - 1)
-    predicted = np.bincount(places, probabilities, BINS)
-    was = np.bincount(places, truth.astype(float), BINS)
-    return float(np.abs(predicted - was).sum() / max(len(truth), 1))
+    bins = np.minimum((probabilities * BINS).astype(int), BINS - 1)
+    predicted = np.bincount(bins, probabilities, BINS)
+    observed = np.bincount(bins, truth.astype(float), BINS)
+    return float(np.abs(predicted - observed).sum() / max(len(truth), 1))
 
 
 def choose_threshold(held: Held, temperature: float = 1.0) -> tuple[float, float]:
@@ -75,7 +75,7 @@ def choose_threshold(held: Held, temperature: float = 1.0) -> tuple[float, float
 
 
 def count_thresholds(held: Held, temperature: float = 1.0) -> list[Confusion]:
-    """Pooled counts at every threshold, image by image, so that the held part need not fit into memory."""
+    """Return pooled counts at every threshold, added up image by image so that memory is bounded."""
     edges = THRESHOLDS.astype(np.float32)
     sums = np.zeros((2, len(edges) + 1), np.int64)
     for log_odds, truth in held:
@@ -93,7 +93,7 @@ def count_thresholds(held: Held, temperature: float = 1.0) -> list[Confusion]:
 
 
 def gather(held: Held, pixels: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Join the held part for the temperature, thinned to about `SAMPLE` of its `pixels`."""
+    """Return log odds and truth of the held part, thinned to about `SAMPLE` of its `pixels`."""
     step = max(1, pixels // SAMPLE)
     odds, truths = zip(*((log_odds[::step], truth[::step]) for log_odds, truth in held), strict=True)
     return np.concatenate(odds).astype(np.float32), np.concatenate(truths)

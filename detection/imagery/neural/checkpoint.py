@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors plus a JSON card that says all that is needed to use them; never pickle."""
+"""Weights on disk: a safetensors file, never pickle, and a JSON card with everything that is needed to use them."""
 
 import ctypes
 import json
@@ -25,11 +25,11 @@ KEPT_BYTES: Final = 128 << 20
 
 @dataclass(frozen=True, slots=True)
 class SegmentationModel:
-    """A network with weights and everything its card says."""
+    """A network with its weights and card."""
 
     network: torch.nn.Module  # module in evaluation mode
     card: ModelCard  # the JSON card
-    model_hash: str  # sha256 over weights and card: what a stored footprint names as its origin
+    model_hash: str  # sha256 over weights and card, stored with each footprint
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ class SegmentationModel:
 
 
 def save_model(path: Path, network: torch.nn.Module, card: ModelCard) -> None:
-    """Write `path` (.safetensors) and the card beside it, each by temporary name, flushed to disk, renamed."""
+    """Write `path` (.safetensors) and the card beside it, each atomically."""
     tensors = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
     content = save_tensors(tensors)
     card = {"format": FORMAT, **card, "weights_sha256": sha256(content).hexdigest()}
@@ -52,22 +52,23 @@ def save_model(path: Path, network: torch.nn.Module, card: ModelCard) -> None:
 def load_model(weights: str, *, ungated: bool = False) -> SegmentationModel:
     """Load weights by shipped name or path.
 
-    `ungated`: also a candidate that did not pass its gate: to be scored, never to find footprints.
+    `ungated`: also load a candidate that did not pass its gate. It may be scored, but must find no footprints.
 
     Raises:
         ModelError: file or card missing, card incomplete, weights that are not the card's, or a gate not passed.
     """
-    with suppress(OSError, AttributeError):  # glibc keeps what a network frees: to clear pages anew takes half the time
+    # Let glibc keep the memory that a network frees. Clearing new pages would take half of the time.
+    with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
         library.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
         library.mallopt(M_TRIM_THRESHOLD, 2 * KEPT_BYTES)
-    found = read_weights(weights, ungated=ungated)
-    card = found.card
+    file = read_weights(weights, ungated=ungated)
+    card = file.card
     options = card["network"]
     network = build(options["name"], count_channels(card), options["classes"], options["width"], **options["options"])
     try:
-        network.load_state_dict(load_tensors(found.content))
+        network.load_state_dict(load_tensors(file.content))
     except (RuntimeError, SafetensorError) as error:
-        raise ModelError(f"{found.path}: does not fit the network of the card ({str(error).splitlines()[0]})") from None
+        raise ModelError(f"{file.path}: does not fit the network of the card ({str(error).splitlines()[0]})") from None
     network.eval()
-    return SegmentationModel(network, card, found.model_hash)
+    return SegmentationModel(network, card, file.model_hash)

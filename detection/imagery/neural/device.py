@@ -1,4 +1,4 @@
-"""Where a segmentation network learns: the processor, or the accelerator that SLOPEWARD_DEVICE names."""
+"""Device on which segmentation networks are trained: the processor, or the accelerator that SLOPEWARD_DEVICE names."""
 
 import os
 
@@ -12,17 +12,17 @@ PROCESSOR = torch.device("cpu")
 
 
 def pick_device() -> torch.device:
-    """What SLOPEWARD_DEVICE names: `cpu` (default), `cuda`, or `auto` = an accelerator where there is one.
+    """Return the device that SLOPEWARD_DEVICE names: `cpu` (default), `cuda`, or `auto` (an accelerator, if any).
 
-    The same bytes for the same seed are promised on the processor alone.
+    Only on the processor does the same seed give the same weights bit for bit.
 
     Raises:
-        TrainingRecipeError: another word, or `cuda` on a machine without.
+        TrainingRecipeError: another value, or `cuda` on a machine without an accelerator.
     """
-    wanted = os.environ.get(VARIABLE, "").strip().lower() or "cpu"
-    if wanted not in CHOICES:
-        raise TrainingRecipeError(f"{VARIABLE}={wanted}: expected one of {', '.join(CHOICES)}")
-    there = wanted != "cpu" and torch.cuda.is_available()
-    if wanted == "cuda" and not there:
+    name = os.environ.get(VARIABLE, "").strip().lower() or "cpu"
+    if name not in CHOICES:
+        raise TrainingRecipeError(f"{VARIABLE}={name}: expected one of {', '.join(CHOICES)}")
+    has_accelerator = name != "cpu" and torch.cuda.is_available()
+    if name == "cuda" and not has_accelerator:
         raise TrainingRecipeError(f"{VARIABLE}=cuda: torch finds no accelerator")
-    return torch.device("cuda") if there else PROCESSOR
+    return torch.device("cuda") if has_accelerator else PROCESSOR

@@ -1,4 +1,4 @@
-"""A trained network at work: on one tile, or on rows of a scene as they come."""
+"""Inference: probabilities of one tile, or of a scene that is read row by row."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -13,13 +13,14 @@ from detection.imagery.neural.networks.blocks import fold_norms
 from detection.imagery.optional_bands import CHANNELS_PER_BAND, list_optional_bands
 
 Part = tuple[NDArray[np.float32], NDArray[np.bool_]]
-"""Bands x H x W in model values, and H x W where they are valid."""
-# Rows of a band: its maps stay in the processor's cache, which is worth more than what the seams cost.
+"""Channels x H x W in model values (see `Segmenter.prepare`), and H x W where they are valid."""
+# Rows that go through the network at once. The maps of so few rows stay in the cache of the processor, which saves more
+# than the seams cost.
 BAND_ROWS: Final = 64
 
 
 class Segmenter:
-    """Class probabilities of tiles, by a loaded model."""
+    """Computes class probabilities of tiles with a loaded model."""
 
     def __init__(self, model: SegmentationModel) -> None:
         torch.set_num_threads(1)  # the same bytes everywhere
@@ -27,7 +28,7 @@ class Segmenter:
         self._network = fold_norms(model.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean = np.array(normalisation["mean"], np.float32)
         self._std = np.array(normalisation["std"], np.float32)
-        # Values that are no reflectance are held within the range of the training.
+        # Values that are no reflectance are clipped to the range of the training.
         ranges = normalisation["value_range"] if normalisation.get("clip") else None
         self._range = None if ranges is None else np.array(ranges, np.float32).T
         self._channels = len(self._mean) + CHANNELS_PER_BAND * len(list_optional_bands(model.card))
@@ -51,9 +52,9 @@ class Segmenter:
         bands = len(self._mean)
         normal[bands : len(tile)] = tile[bands:]
         normal[len(tile) :] = 0
-        for band, values in enumerate(tile[:bands]):  # band by band into its place: no pass to turn the axes
-            held = values if self._range is None else np.clip(values, *self._range[:, band])
-            np.divide(held - self._mean[band], self._std[band], out=normal[band])
+        for band, values in enumerate(tile[:bands]):  # writing band by band saves a pass that turns the axes
+            clipped = values if self._range is None else np.clip(values, *self._range[:, band])
+            np.divide(clipped - self._mean[band], self._std[band], out=normal[band])
         if not valid.all():
             normal[:, ~valid] = 0
         return ready
@@ -61,10 +62,13 @@ class Segmenter:
     def stream(self, parts: Iterable[Part], *, again: bool = False) -> Iterator[NDArray[np.float32]]:
         """Map parts of a scene, each below the one before, to K x H x W probabilities of the classes 1 to K.
 
-        One answer for each part, as soon as it is known: the network may have to see rows of the next ones. It is the
-        same as for all of them at once where the network can be shown rows as they come (`Entry.streams`), else each
-        part is a tile by itself. With `again` it is the mean of two looks: at all of them as they lie, and moved by
-        half the stride, so that what lay at the rim of a cell of the poolings lies in its middle.
+        Yields one map per part. The map of a part may need rows of later parts, and is yielded as soon as these are
+        read. If the network can read rows as they come (`NetworkEntry.streams`), the maps are those of all parts in one
+        pass; else each part is a tile by itself.
+
+        Args:
+            again: return the mean of two passes, the second moved by half the stride. Pixels at the edge of a pooling
+                cell in one pass lie in its middle in the other.
         """
         if again:
             yield from self._classify_twice(list(parts))
@@ -76,13 +80,13 @@ class Segmenter:
                 rows.append(len(valid))
                 yield self.prepare(values, valid)
 
-        known: NDArray[np.float32] | None = None
-        for found in self._draw(prepare()):
-            known = found if known is None else np.concatenate([known, found], axis=1)
-            while rows and known.shape[1] >= rows[0]:
+        ready: NDArray[np.float32] | None = None
+        for probabilities in self._map_rows(prepare()):
+            ready = probabilities if ready is None else np.concatenate([ready, probabilities], axis=1)
+            while rows and ready.shape[1] >= rows[0]:
                 count = rows.popleft()
-                yield known[:, :count]
-                known = known[:, count:]
+                yield ready[:, :count]
+                ready = ready[:, count:]
 
     def _classify_twice(self, parts: list[Part]) -> Iterator[NDArray[np.float32]]:
         left = self._network.stride // 2
@@ -94,31 +98,32 @@ class Segmenter:
         for top, first, second in zip(tops, self.stream(parts), self.stream(moved), strict=True):
             yield (first + second[:, top:, left:]) / np.float32(2)
 
-    def _draw(self, parts: Iterable[torch.Tensor]) -> Iterator[NDArray[np.float32]]:
+    def _map_rows(self, parts: Iterable[torch.Tensor]) -> Iterator[NDArray[np.float32]]:
+        """Yield probabilities of rows as soon as they are known, in their order."""
         stream, waiting = self._network.open_stream(), None
         if stream is None:
             yield from map(self.classify, parts)
             return
         for part in parts:
             waiting = part if waiting is None else torch.cat([waiting, part], dim=2)
-            # the last band must have more rows than the stride
+            # `RowStream.draw` needs more rows than the stride in its last call.
             while waiting.shape[2] > BAND_ROWS + self._network.stride:
                 with torch.inference_mode():
                     logits = stream.draw(waiting[:, :, :BAND_ROWS], last=False)
                 waiting = waiting[:, :, BAND_ROWS:]
                 if logits.shape[2]:
-                    yield self._spread(logits)
+                    yield self._compute_probabilities(logits)
         if waiting is not None:
             with torch.inference_mode():
                 logits = stream.draw(waiting, last=True)
-            yield self._spread(logits)
+            yield self._compute_probabilities(logits)
 
     def classify(self, tensor: torch.Tensor) -> NDArray[np.float32]:
         """Map a prepared tensor to K x H x W probabilities of the classes 1 to K, in one pass."""
         with torch.inference_mode():
-            return self._spread(self._network(tensor))
+            return self._compute_probabilities(self._network(tensor))
 
-    def _spread(self, logits: torch.Tensor) -> NDArray[np.float32]:
+    def _compute_probabilities(self, logits: torch.Tensor) -> NDArray[np.float32]:
         with torch.inference_mode():
             if self._temperature != 1.0:
                 logits = logits / self._temperature

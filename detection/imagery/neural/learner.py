@@ -1,4 +1,7 @@
-"""One training run as a thing that can be put down and taken up again: its place is a file, its curve the same."""
+"""A training run that can be stopped and resumed with the same result.
+
+Its state is stored in a file, the place of the run.
+"""
 
 import copy
 import hashlib
@@ -26,22 +29,23 @@ from detection.whole_file import replacing
 
 Normalisation = tuple[NDArray[np.float32], NDArray[np.float32]]
 Scorer = Callable[[torch.nn.Module], tuple[float, float]]
-"""From the network to (score on the held part, threshold)."""
+"""Takes the network; returns its score on the held part and the threshold of that score."""
 NativePatches = tuple[Patches, Callable[[Patches], Patches]]
-"""The patches in the unit of their files, where quality is lost, and what turns them into those that are shown."""
-# A run of default length: so many steps, within so many passes.
+"""Patches in the unit of their files, in which quality is degraded, and the function that converts them to network
+input."""
+# Default length of a run: at least so many steps, within these bounds of epochs.
 STEPS_LEAST = 400
 EPOCHS_LEAST, EPOCHS_MOST = 13, 60
 SCHEDULES = ("cosine", "one-cycle", "constant")
-# The warm-up takes this part of a run, and no more steps than on Landslide4Sense.
+# The warm-up takes this share of a run, and at most as many steps as on Landslide4Sense.
 WARMUP_SHARE, WARMUP_MOST = 0.14, 100
 
 
 def read_place(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Return the facts and tensors of a place.
+    """Read the facts and tensors of a place.
 
     Raises:
-        TrainingRecipeError: it is damaged, or something else.
+        TrainingRecipeError: the file is damaged or no place.
     """
     try:
         with safe_open(path, "pt") as source:
@@ -49,27 +53,27 @@ def read_place(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             return facts, {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, KeyError, TypeError, ValueError):
         raise TrainingRecipeError(
-            f"{path}: not the place of a training run; remove it, or begin anew (--anew)"
+            f"{path}: not the place of a training run; remove it, or start again (--anew)"
         ) from None
 
 
-def below(tensors: dict[str, torch.Tensor], head: str) -> dict[str, torch.Tensor]:
-    """Return the tensors whose names begin with `head`, without it."""
-    return {name.removeprefix(head): value for name, value in tensors.items() if name.startswith(head)}
+def select_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Return the tensors whose names start with a prefix, by their names without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 @dataclass(frozen=True, slots=True)
 class ImageryTrainingSettings(Augmentation):
-    """How to train and how patches vary; the defaults are those measured on Landslide4Sense patches."""
+    """How to train and how to vary patches. The defaults are the best values on Landslide4Sense patches."""
 
     seed: int = 0
     network: str = "unet"
     width: float = 0.125
     options: dict[str, Any] = field(default_factory=dict)  # options of the network's family
-    # weights (shipped name or path) of the same bands and stretch to go on from, with their network and normalisation;
-    # empty: fresh ones
+    # weights (shipped name or path) of the same bands and stretch to start from, with their network and normalisation;
+    # empty: random weights
     start: str = ""
-    encoder: str = ""  # .safetensors file of encoder weights to begin with, see `encoder_file`
+    encoder: str = ""  # file of encoder weights to start from, see `encoder_file`
     epochs: int | None = None  # passes over the fit part; None: as many as make `STEPS_LEAST` steps, see `fitted`
     steps: int = 0  # if not 0, this many steps instead of `epochs`, in whole passes
     # stop after the epoch in which this much CPU time is spent; 0 = none. A run that is cut short is not reproducible
@@ -81,10 +85,10 @@ class ImageryTrainingSettings(Augmentation):
     weight_decay: float = 1e-4
     schedule: str = "cosine"  # `cosine` (down to 2 % after the warm-up), `one-cycle` (to nothing) or `constant`
     encoder_rate: float = 1.0  # learning rate of the encoder, as a share of that of the other layers
-    # share of the mean weights that each step keeps; 0: the weights themselves. The mean over many steps is judged and
-    # kept (Polyak and Juditsky 1992).
+    # share of the mean weights that each step keeps; 0: no mean. The mean over many steps is scored and stored instead
+    # of the weights (Polyak and Juditsky 1992).
     averaging: float = 0.0
-    # last passes in which patches are enlarged to this side, so that small landslides are learnt too
+    # epochs at the end in which patches are enlarged to this side, so that small landslides are learnt too
     enlarged_epochs: int = 0
     enlarged_px: int = 256
     warmup_steps: int | None = None  # steps over which the rate rises; None: a share of the run, see `fitted`
@@ -97,16 +101,16 @@ class ImageryTrainingSettings(Augmentation):
     clip: bool = False
 
     def fitted(self, patches: int) -> "ImageryTrainingSettings":
-        """Return the settings with what depends on the size of the set filled in, where it was not given.
+        """Return the settings with `epochs` and `warmup_steps` filled in from the number of patches of the fit part.
 
-        Few patches need many passes: with the 13 passes that 900 patches need, 200 patches are left half learnt.
-
-        `patches`: of the fit part.
+        Few patches need many epochs: with the 13 epochs that 900 patches need, 200 patches are half learnt.
 
         >>> [ImageryTrainingSettings().fitted(n).epochs for n in (20, 184, 935, 40_000)]
         [60, 34, 13, 13]
-        >>> [one.fitted(184).warmup_steps for one in (ImageryTrainingSettings(), ImageryTrainingSettings(epochs=10))]
-        [57, 17]
+        >>> ImageryTrainingSettings().fitted(184).warmup_steps
+        57
+        >>> ImageryTrainingSettings(epochs=10).fitted(184).warmup_steps
+        17
         """
         per_epoch = max(1, -(-patches // self.batch))
         epochs = self.epochs
@@ -119,7 +123,7 @@ class ImageryTrainingSettings(Augmentation):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run stands: after a step, or with `held_score` after an epoch."""
+    """Progress of a run: after a step, or after an epoch if `held_score` is set."""
 
     epoch: int
     epochs: int
@@ -136,21 +140,27 @@ class Hooks:
     """Callbacks of a run, and where its state is stored."""
 
     on_progress: Callable[[Progress], None] = lambda _: None  # called after every step and every epoch
-    # asked after every step; true saves the place and raises TrainingPausedError
+    # called after every step; if it returns true, the run stores its place and raises TrainingPausedError
     should_stop: Callable[[], bool] = lambda: False
-    place: Path | None = None  # file of the place; None keeps nothing
-    resume: bool = False  # go on from that file where it exists
-    on_warning: Callable[[str], None] = lambda _: None  # told before the run what is doubtful about it
-    on_resume: Callable[[int], None] = lambda _: None  # told the epoch in which a kept run goes on
+    place: Path | None = None  # file of the state; None: the state is not stored
+    resume: bool = False  # resume from that file if it exists
+    on_warning: Callable[[str], None] = lambda _: None  # called before the run with what is doubtful about it
+    on_resume: Callable[[int], None] = lambda _: None  # called with the epoch in which a stored run resumes
     clock: Callable[[], float] = time.process_time  # seconds of processor time, as `time.process_time`
 
 
 class ImageryLearner:
     """A network in training.
 
-    Batches, their order and their variation follow from (seed, epoch, step) alone, so that a place needs no state of
-    them; the generator of torch (drop-out) is kept with the place. On an accelerator a few sums have no fixed order:
-    there the same seed gives nearly the same weights.
+    Batches, their order and their variation follow from (seed, epoch, step) alone, so the place does not store them. It
+    stores the random generator of torch (drop-out). On an accelerator some sums have no fixed order, and the same seed
+    gives nearly the same weights.
+
+    Args:
+        fit: positions of the patches to train on.
+        scorer: scores the network after each epoch; None keeps the network of the last epoch.
+        network: to start from; None builds one with random weights.
+        native: the patches whose quality is degraded (`degraded_share`); `patches` when None.
     """
 
     def __init__(
@@ -185,7 +195,7 @@ class ImageryLearner:
             group_parameters(self.network, settings), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.averaged = copy.deepcopy(self.network) if settings.averaging else None
-        self.steps_per_epoch = len(self._cuts())
+        self.steps_per_epoch = len(self._list_batches())
         if not self.steps_per_epoch:
             raise TrainingRecipeError(f"{len(fit)} patches to fit are too few")
         self.epochs = -(-settings.steps // self.steps_per_epoch) if settings.steps else settings.epochs or 0
@@ -198,55 +208,55 @@ class ImageryLearner:
         self._key: str | None = None
 
     @property
-    def judged(self) -> torch.nn.Module:
-        """The network that is judged and kept: that of the mean weights where they are computed."""
+    def scored_network(self) -> torch.nn.Module:
+        """Network that is scored and stored: the one with the mean weights if they are computed."""
         return self.network if self.averaged is None else self.averaged
 
     def run(self, hooks: Hooks) -> None:
-        """Train to the end, from wherever the run stands.
+        """Train to the end, or resume a stored run.
 
         Raises:
-            TrainingPausedError: it was asked to stop; the place is kept.
-            OtherRunError: the kept place is of another run.
+            TrainingPausedError: `Hooks.should_stop` returned true; the place is stored.
+            OtherRunError: the stored place is of another run.
         """
         if hooks.resume and hooks.place and hooks.place.exists():
-            self.take_up(hooks.place)
+            self.load_place(hooks.place)
             hooks.on_resume(self.epoch)
-        begun = hooks.clock() - self.cpu_s
+        started_s = hooks.clock() - self.cpu_s
         while self.epoch <= self.epochs:
             self.network.train()
-            cuts = self._cuts()
-            while self.step < len(cuts):
-                self.losses.append(self._learn(cuts[self.step]))
+            batches = self._list_batches()
+            while self.step < len(batches):
+                self.losses.append(self._train_on_batch(batches[self.step]))
                 self.step += 1
-                self.cpu_s = hooks.clock() - begun
+                self.cpu_s = hooks.clock() - started_s
                 hooks.on_progress(self._make_progress(None))
                 if hooks.should_stop():
                     if hooks.place:
-                        self.put_down(hooks.place)
+                        self.save_place(hooks.place)
                     raise TrainingPausedError(
                         f"stopped in epoch {self.epoch} of {self.epochs}; the same command goes on"
                     )
-            held_score, judged = None, {}
+            held_score, scores = None, {}
             if self.scorer:
-                held_score, threshold = self.scorer(self.judged)
-                judged = {"held_f1": round(held_score, 5)}
+                held_score, threshold = self.scorer(self.scored_network)
+                scores = {"held_f1": round(held_score, 5)}
                 if self.best is None or held_score > self.best[0]:
-                    state = {key: value.detach().clone() for key, value in self.judged.state_dict().items()}
+                    state = {key: value.detach().clone() for key, value in self.scored_network.state_dict().items()}
                     self.best = held_score, self.epoch, threshold, state
-            rate = self.settings.learning_rate * self._rate(self.epoch * self.steps_per_epoch - 1)
+            rate = self.settings.learning_rate * self._find_rate(self.epoch * self.steps_per_epoch - 1)
             loss = round(float(np.mean(self.losses)), 5)
-            self.history.append({"epoch": self.epoch, "loss": loss, **judged, "learning_rate": round(float(rate), 8)})
-            self.cpu_s = hooks.clock() - begun
+            self.history.append({"epoch": self.epoch, "loss": loss, **scores, "learning_rate": round(float(rate), 8)})
+            self.cpu_s = hooks.clock() - started_s
             hooks.on_progress(self._make_progress(held_score))
             self.epoch, self.step, self.losses = self.epoch + 1, 0, []
             if hooks.place:
-                self.put_down(hooks.place)
+                self.save_place(hooks.place)
             if self.settings.time_limit_cpu_s and self.cpu_s > self.settings.time_limit_cpu_s:
                 break
 
-    def put_down(self, path: Path) -> None:
-        """Write the place: weights, best weights, optimiser, generator, curve; by temporary name, synced, renamed."""
+    def save_place(self, path: Path) -> None:
+        """Write weights, best weights, optimiser, random generator and history to a file, atomically."""
         tensors = {f"network/{key}": value for key, value in self.network.state_dict().items()}
         if self.averaged is not None:
             tensors |= {f"averaged/{key}": value for key, value in self.averaged.state_dict().items()}
@@ -265,38 +275,38 @@ class ImageryLearner:
             "cpu_s": self.cpu_s,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        # cloned: safetensors refuses tensors that share memory, and wants them in rows
+        # Safetensors refuses tensors that share memory or are not contiguous.
         whole = {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
         with replacing(path, flush=True) as partial:
             save_file(whole, partial, metadata={"place": json.dumps(place)})
 
-    def take_up(self, path: Path) -> None:
-        """Go back to a place that was put down.
+    def load_place(self, path: Path) -> None:
+        """Restore the state that `save_place` wrote.
 
         Raises:
             OtherRunError: it is of other data or settings.
-            TrainingRecipeError: it is damaged.
+            TrainingRecipeError: the file is damaged.
         """
         place, tensors = read_place(path)
         if place["key"] != self.key():
             raise OtherRunError(
                 f"{path}: an unfinished run of other data or settings ({place['epoch'] - 1} passes are done)"
             )
-        self.network.load_state_dict(below(tensors, "network/"))
+        self.network.load_state_dict(select_prefix(tensors, "network/"))
         if self.averaged is not None:
-            self.averaged.load_state_dict(below(tensors, "averaged/"))
+            self.averaged.load_state_dict(select_prefix(tensors, "averaged/"))
         state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in below(tensors, "optimiser/").items():
+        for name, value in select_prefix(tensors, "optimiser/").items():
             number, key = name.split("/")
             state.setdefault(int(number), {})[key] = value
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
         torch.set_rng_state(tensors["torch_rng"])
         self.epoch, self.step, self.losses = place["epoch"], place["step"], place["losses"]
         self.history, self.cpu_s = place["history"], place["cpu_s"]
-        self.best = (*place["best"], below(tensors, "best/")) if place["best"] else None
+        self.best = (*place["best"], select_prefix(tensors, "best/")) if place["best"] else None
 
     def key(self) -> str:
-        """What a place must agree with: settings, patches, which are fitted, normalisation."""
+        """Return a digest of settings, patches, fit part and normalisation, which must match to resume a run."""
         if self._key is None:
             facts = [
                 asdict(self.settings),
@@ -308,19 +318,20 @@ class ImageryLearner:
             self._key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         return self._key
 
-    def _cuts(self) -> list[NDArray[np.int64]]:
+    def _list_batches(self) -> list[NDArray[np.int64]]:
         order = np.random.default_rng([self.settings.seed, self.epoch]).permutation(self.fit)
-        cuts = [order[start : start + self.settings.batch] for start in range(0, len(order), self.settings.batch)]
-        return [cut for cut in cuts if len(cut) > 1]
+        batches = [order[start : start + self.settings.batch] for start in range(0, len(order), self.settings.batch)]
+        # Batch normalisation needs more than one patch.
+        return [batch for batch in batches if len(batch) > 1]
 
-    def _learn(self, chosen: NDArray[np.int64]) -> float:
-        done = self._count_steps()
+    def _train_on_batch(self, chosen: NDArray[np.int64]) -> float:
+        steps_done = self._count_steps()
         for group in self.optimiser.param_groups:
-            group["lr"] = self.settings.learning_rate * group["share"] * self._rate(done)
-        images, truth = (part.to(self.device) for part in self._batch(chosen))
+            group["lr"] = self.settings.learning_rate * group["share"] * self._find_rate(steps_done)
+        images, truth = (part.to(self.device) for part in self._make_batch(chosen))
         self.optimiser.zero_grad(set_to_none=True)
         logits = self.network(images)
-        if logits.ndim == 2:  # a network that judges whole patches
+        if logits.ndim == 2:  # a classifier of whole patches
             truth = (truth == 1).flatten(1).any(dim=1).long()
         loss = self.loss(logits, truth)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -333,19 +344,19 @@ class ImageryLearner:
     @torch.no_grad()
     def _average(self, averaged: torch.nn.Module) -> None:
         """Move the mean weights towards the present ones. Statistics of normalisations are averages already."""
-        # the first steps count in full, so that the mean does not stay at the weights of the start
+        # The first steps have equal weights, so that the mean does not stay at the weights of the start.
         share = max(1 - self.settings.averaging, 1 / (self._count_steps() + 1))
         for mean, weight in zip(averaged.parameters(), self.network.parameters(), strict=True):
             mean.lerp_(weight, share)
-        for kept, present in zip(averaged.buffers(), self.network.buffers(), strict=True):
-            kept.copy_(present)
+        for buffer, present in zip(averaged.buffers(), self.network.buffers(), strict=True):
+            buffer.copy_(present)
 
     def _count_steps(self) -> int:
         return (self.epoch - 1) * self.steps_per_epoch + self.step
 
-    def _batch(self, chosen: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _make_batch(self, chosen: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng([self.settings.seed, self.epoch, self.step])
-        members = [self._read(int(position), rng) for position in chosen]
+        members = [self._read_patch(int(position), rng) for position in chosen]
         side = None
         if self.epoch > self.epochs - self.settings.enlarged_epochs:
             side = (self.settings.enlarged_px, self.settings.enlarged_px)
@@ -367,13 +378,14 @@ class ImageryLearner:
             raise TrainingRecipeError("the patches have different sizes; give data.size_px to resize them") from None
         return torch.from_numpy(images).contiguous(memory_format=torch.channels_last), torch.from_numpy(truth)
 
-    def _read(self, position: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        how = self.settings
-        if not how.degraded_share or rng.random() >= how.degraded_share:
+    def _read_patch(self, position: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Return image and mask of a patch, degraded in quality in a share of the cases."""
+        if not self.settings.degraded_share or rng.random() >= self.settings.degraded_share:
             return self.patches.read(position)[1:]
-        return read_degraded(self.native, position, how, rng)
+        return read_degraded(self.native, position, self.settings, rng)
 
-    def _rate(self, step: int) -> float:
+    def _find_rate(self, step: int) -> float:
+        """Return the learning rate of a step as a share of that of the settings."""
         warmup = self.settings.warmup_steps or 0
         if step < warmup:
             return (step + 1) / warmup
@@ -384,8 +396,8 @@ class ImageryLearner:
         return least + (1 - least) * 0.5 * (1 + float(np.cos(np.pi * min(1.0, share))))
 
     def _make_progress(self, held_score: float | None) -> Progress:
-        done = self._count_steps()
-        left = self.epochs * self.steps_per_epoch - done
+        steps_done = self._count_steps()
+        steps_left = self.epochs * self.steps_per_epoch - steps_done
         return Progress(
             self.epoch,
             self.epochs,
@@ -394,7 +406,7 @@ class ImageryLearner:
             float(np.mean(self.losses)),
             held_score,
             self.cpu_s,
-            self.cpu_s / max(done, 1) * left,
+            self.cpu_s / max(steps_done, 1) * steps_left,
         )
 
 
@@ -410,7 +422,7 @@ def group_parameters(network: torch.nn.Module, settings: ImageryTrainingSettings
 def read_degraded(
     native: NativePatches, position: int, how: Augmentation, rng: np.random.Generator
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """A patch as it would be shown had it lost quality, and its truth."""
-    patches, show = native
+    """Return a patch as the network reads it after a loss of quality, and its mask."""
+    patches, convert = native
     _, image, mask = patches.read(position)
-    return show(hold_arrays(degrade_patch(image, how, rng)[None], mask[None], patches.bands)).read(0)[1:]
+    return convert(hold_arrays(degrade_patch(image, how, rng)[None], mask[None], patches.bands)).read(0)[1:]

@@ -1,4 +1,4 @@
-"""Losses for a class that fills four pixels of a hundred; a recipe adds them up by name, as in `ce+dice`."""
+"""Losses for a rare class (about 4 % of the pixels). A recipe names their sum, for example `ce+dice`."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 SMOOTH = 1.0
 FOCUS = 2.0
 FALSE_ALARM, MISS = 0.3, 0.7
-THINNINGS = 4  # of the soft skeleton: what is wider than twice as many pixels is not thinned to its middle
+THINNINGS = 4  # of the soft skeleton: shapes wider than twice as many pixels are not thinned to their middle line
 TERMS = ("ce", "weighted-ce", "focal", "dice", "tversky", "cldice")
 
 
@@ -23,7 +23,7 @@ def make_loss(spelling: str, landslide_share: float = 0.5) -> Loss:
         spelling: terms joined by `+`: `ce`; `weighted-ce` (classes weigh by the inverse of the root of their share);
             `focal` (Lin et al. 2017, exponent 2); `dice` (Milletari et al. 2016, over the batch, smooth 1);
             `tversky` (Salehi et al. 2017: a miss weighs .7, a false alarm .3); `cldice` (Shit et al. 2021: dice of
-            middle lines, for what is thin).
+            middle lines, for thin shapes).
         landslide_share: share of landslide pixels in the fit part, for `weighted-ce`.
 
     Raises:
@@ -49,16 +49,16 @@ def _term(name: str, logits: torch.Tensor, truth: torch.Tensor, weights: torch.T
         return functional.cross_entropy(logits, truth, weight=weights.to(logits), ignore_index=IGNORED)
     if name == "focal":
         each = functional.cross_entropy(logits, truth, ignore_index=IGNORED, reduction="none")
-        known = (truth != IGNORED).sum().clamp_min(1)
-        return ((1 - torch.exp(-each)) ** FOCUS * each).sum() / known
+        known_count = (truth != IGNORED).sum().clamp_min(1)
+        return ((1 - torch.exp(-each)) ** FOCUS * each).sum() / known_count
     known_pixels = (truth != IGNORED).to(logits.dtype)
     probability = logits.softmax(dim=1)[:, 1] * known_pixels
     target = (truth == 1).to(logits.dtype)
     if name == "cldice":
-        lines, known_lines = (_thin(part * known_pixels) for part in (probability, target))
-        right = ((lines * target).sum() + SMOOTH) / (lines.sum() + SMOOTH)
-        found = ((known_lines * probability).sum() + SMOOTH) / (known_lines.sum() + SMOOTH)
-        return 1 - 2 * right * found / (right + found)
+        lines, true_lines = (_thin(part * known_pixels) for part in (probability, target))
+        precision = ((lines * target).sum() + SMOOTH) / (lines.sum() + SMOOTH)
+        recall = ((true_lines * probability).sum() + SMOOTH) / (true_lines.sum() + SMOOTH)
+        return 1 - 2 * precision * recall / (precision + recall)
     hit = (probability * target).sum()
     if name == "dice":
         return 1 - (2 * hit + SMOOTH) / (probability.sum() + target.sum() + SMOOTH)
@@ -67,6 +67,7 @@ def _term(name: str, logits: torch.Tensor, truth: torch.Tensor, weights: torch.T
 
 
 def _thin(shares: torch.Tensor) -> torch.Tensor:
+    """Return the soft skeleton of shares N x H x W (Shit et al. 2021)."""
 
     def erode(values: torch.Tensor) -> torch.Tensor:
         down, across = (
@@ -78,12 +79,12 @@ def _thin(shares: torch.Tensor) -> torch.Tensor:
     lines = torch.zeros_like(values)
     for _ in range(THINNINGS):
         narrower = erode(values)
-        rest = functional.relu(values - functional.max_pool2d(narrower, 3, 1, 1))
-        lines = lines + functional.relu(rest - lines * rest)
+        ridge = functional.relu(values - functional.max_pool2d(narrower, 3, 1, 1))
+        lines = lines + functional.relu(ridge - lines * ridge)
         values = narrower
     return lines[:, 0]
 
 
 def log_odds(logits: torch.Tensor) -> torch.Tensor:
-    """Of landslide against all other classes together: N x C x H x W -> N x H x W."""
+    """Return the log odds N x H x W of landslide against all other classes from logits N x C x H x W."""
     return logits[:, 1] - torch.cat([logits[:, :1], logits[:, 2:]], dim=1).logsumexp(dim=1)

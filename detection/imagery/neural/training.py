@@ -1,4 +1,4 @@
-"""Training of a segmentation network: seeded to the last bit, all choices made on a held part of train."""
+"""Training of a segmentation network: reproducible bit for bit, all choices made on a held part of the training set."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -29,20 +29,20 @@ BATCH = 16
 
 @dataclass(frozen=True, slots=True)
 class TrainedNetwork:
-    """What a training run leaves: the network of the best epoch, its card facts and the history."""
+    """Result of a training run: the network of the best epoch, the facts for its card and the history."""
 
     network: torch.nn.Module
     mean: list[float]
     std: list[float]
     value_range: list[list[float]]
     threshold: float  # on calibrated probabilities
-    calibration: TemperatureCalibration  # temperature and what it did on the held part
+    calibration: TemperatureCalibration  # temperature and its effect on the held part
     history: list[dict[str, float]]
     best_epoch: int
     held: tuple[str, ...]  # names of the patches that chose epoch, temperature and threshold
     held_f1: float | None  # pooled F1 of the held part at that threshold; None where nothing is held
     cpu_s: float
-    clipped: bool = False  # whether values are held within `value_range`
+    clipped: bool = False  # whether values are clipped to `value_range`
 
     @classmethod
     def of(
@@ -57,8 +57,8 @@ class TrainedNetwork:
         *,
         clipped: bool = False,
     ) -> "TrainedNetwork":
-        """What a learner leaves, with the network as it stands there."""
-        network = learner.judged.to(PROCESSOR, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        """Return the result of a run with the present weights of its network."""
+        network = learner.scored_network.to(PROCESSOR, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         mean, std = (values.tolist() for values in learner.normalisation)
         return cls(
             network=network.eval(),
@@ -92,16 +92,15 @@ def train_patches(
 ) -> TrainedNetwork:
     """Train on patches of one size, on the device that SLOPEWARD_DEVICE names.
 
-    Statistics for the normalisation come from the fit part; epoch, temperature and threshold from the held part.
-    Where none is held (split `all`) the last pass is kept, with the threshold and temperature of the settings.
-    Nothing else is looked at. The same input and settings give the same weights to the last bit on one machine, if it
-    is the processor that learns.
+    Statistics for the normalisation come from the fit part, and epoch, temperature and threshold from the held part.
+    With the split `all` there is no held part: the result is the last epoch with the threshold and temperature of the
+    settings. On a processor, the same input and settings give the same weights bit for bit.
 
     Args:
         parts: positions fitted and held; by `settings.split` when None.
-        network: weights to go on from; fresh ones when None.
+        network: with the weights to start from; random weights when None.
         normalisation: mean and std per band; measured on the fit part when None.
-        native: where quality is lost (`Settings.degraded_share`): the patches before they were made what is shown.
+        native: the patches in the unit of their files, for `degraded_share`; `patches` when None.
 
     Raises:
         TrainingRecipeError: too few patches, or no such device.
@@ -112,27 +111,27 @@ def train_patches(
     if settings.clip:
         patches = patches.clip(value_range)
         if native:
-            raw, show = native
-            native = raw, lambda found: show(found).clip(value_range)
+            raw, convert = native
+            native = raw, lambda raw_patches: convert(raw_patches).clip(value_range)
         mean, std, _, _ = measure_statistics(patches, fit)
     mean, std = normalisation or (mean, std)
 
-    judged, places = _list_judged(patches, held, settings, native)
+    scored_patches, positions = _list_scored(patches, held, settings, native)
 
     def score_held(network: torch.nn.Module) -> tuple[float, float]:
-        threshold, f1 = choose_threshold(held_odds(network, judged, places, (mean, std)))
+        threshold, f1 = choose_threshold(held_odds(network, scored_patches, positions, (mean, std)))
         return f1, threshold
 
     scorer = score_held if len(held) else None
     learner = ImageryLearner(patches, fit, settings, (mean, std), share, scorer, network, device=device, native=native)
     learner.run(hooks or Hooks())
-    if learner.best is None:  # nothing is held: the last pass, at the threshold that was chosen elsewhere
+    if learner.best is None:  # there is no held part
         chosen = TemperatureCalibration(settings.temperature or 1.0)
         threshold, epoch = settings.threshold or 0.5, len(learner.history)
         return TrainedNetwork.of(learner, held, value_range, threshold, None, epoch, chosen, clipped=settings.clip)
-    learner.judged.load_state_dict(learner.best[3])
-    trained = learner.judged.to(PROCESSOR, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    calibration, threshold, held_f1 = calibrate(trained, judged, places, (mean, std))
+    learner.scored_network.load_state_dict(learner.best[3])
+    trained = learner.scored_network.to(PROCESSOR, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    calibration, threshold, held_f1 = calibrate(trained, scored_patches, positions, (mean, std))
     threshold = settings.threshold or threshold
     return TrainedNetwork.of(
         learner, held, value_range, threshold, held_f1, learner.best[1], calibration, clipped=settings.clip
@@ -142,33 +141,33 @@ def train_patches(
 def calibrate(
     network: torch.nn.Module, patches: Patches, positions: NDArray[np.int64], normalisation: Normalisation
 ) -> tuple[TemperatureCalibration, float, float]:
-    """Temperature, the threshold of the best pooled F1 on calibrated probabilities, and that F1."""
+    """Return the temperature, the threshold with the best pooled F1 on calibrated probabilities, and that F1."""
     pixels = sum(patches.read(int(position)).mask.size for position in positions)
     calibration = fit_temperature(*gather(held_odds(network, patches, positions, normalisation), pixels))
     held = held_odds(network, patches, positions, normalisation)
     return calibration, *choose_threshold(held, calibration.temperature)
 
 
-def _list_judged(
+def _list_scored(
     patches: Patches, held: NDArray[np.int64], settings: ImageryTrainingSettings, native: NativePatches | None
 ) -> tuple[Patches, NDArray[np.int64]]:
-    """Return the patches on which the held part is judged, and their positions.
+    """Return the patches on which the network is scored for all choices, and their positions.
 
     They are the held patches; with `degraded_share` the same after a loss of quality; with optional bands all of these
     once more with the bands masked, so that one threshold serves scenes with and without a DEM.
     """
-    judged = _add_degraded(patches, held, settings, native) if settings.degraded_share else patches.take(held)
+    scored = _add_degraded(patches, held, settings, native) if settings.degraded_share else patches.take(held)
     if not patches.optional_bands:
-        return (judged, np.arange(len(judged))) if settings.degraded_share else (patches, held)
-    masked, count = judged.mask_optional(), len(judged)
-    names = tuple(f"{part}/{name}" for part in ("known", "masked") for name in judged.names)
+        return (scored, np.arange(len(scored))) if settings.degraded_share else (patches, held)
+    masked, count = scored.mask_optional(), len(scored)
+    names = tuple(f"{part}/{name}" for part in ("known", "masked") for name in scored.names)
 
     def load_optional(place: int) -> NDArray[np.float32]:
-        source = judged if place < count else masked
+        source = scored if place < count else masked
         assert source.load_optional is not None
         return source.load_optional(place % count)
 
-    every = replace(judged, names=names, load=lambda place: judged.load(place % count), load_optional=load_optional)
+    every = replace(scored, names=names, load=lambda place: scored.load(place % count), load_optional=load_optional)
     return every, np.arange(len(every))
 
 
@@ -176,7 +175,7 @@ def _add_degraded(
     patches: Patches, held: NDArray[np.int64], settings: ImageryTrainingSettings, native: NativePatches | None
 ) -> Patches:
     """Return the held patches, and the same after a loss of quality."""
-    raw, load_known = native or (patches, lambda shown: shown), patches.load_optional
+    raw, load_known = native or (patches, lambda converted: converted), patches.load_optional
 
     def load(place: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         position = int(held[place % len(held)])
@@ -192,7 +191,7 @@ def _add_degraded(
 def held_odds(
     network: torch.nn.Module, patches: Patches, positions: NDArray[np.int64], normalisation: Normalisation
 ) -> Iterator[tuple[NDArray[np.floating], NDArray[np.bool_]]]:
-    """Log odds of landslide and truth of the known pixels, patch by patch."""
+    """Yield log odds of landslide and truth of the known pixels, patch by patch."""
     for position, odds in zip(positions, predict_odds(network, patches, positions, normalisation), strict=True):
         mask = patches.read(int(position)).mask
         known = mask != IGNORED
@@ -202,9 +201,10 @@ def held_odds(
 def predict_odds(
     network: torch.nn.Module, patches: Patches, positions: NDArray[np.int64], normalisation: Normalisation
 ) -> Iterator[NDArray[np.float32]]:
-    """Log odds of landslide H x W, patch by patch; patches of one size go through the network together."""
-    (mean, std), first = normalisation, next(network.parameters(), None)
-    place = PROCESSOR if first is None else first.device
+    """Yield log odds of landslide H x W, patch by patch; patches of one size go through the network together."""
+    mean, std = normalisation
+    parameter = next(network.parameters(), None)
+    device = PROCESSOR if parameter is None else parameter.device
     network.eval()
     waiting: list[NDArray[np.float32]] = []
 
@@ -212,7 +212,7 @@ def predict_odds(
         if waiting:
             with torch.inference_mode():
                 tensor = torch.from_numpy(np.stack(waiting)).contiguous(memory_format=torch.channels_last)
-                yield from log_odds(network(tensor.to(place))).cpu().numpy()
+                yield from log_odds(network(tensor.to(device))).cpu().numpy()
             waiting.clear()
 
     for position in positions:
@@ -233,17 +233,17 @@ def predict_maps(
     resize_px: int | None = None,
     show: Callable[[Patches], Patches] = lambda patches: patches,
 ) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.uint8]]]:
-    """(name, calibrated probabilities H x W, mask) of every patch, at its native size.
+    """Yield name, calibrated probabilities H x W and mask of every patch, at its native size.
 
     Args:
         patches: with the optional bands of the network, if it has some.
         temperature: divides the log odds.
-        resize_px: the network sees square images of this size; its answer is brought back to the patch's size.
-        show: what becomes of the patches of that size before the network sees them.
+        resize_px: side to which images are resized for the network; its map is resized back to the size of the patch.
+        show: converts the patches of that size to the input of the network.
     """
     positions = np.arange(len(patches))
-    seen = show(patches.resize(resize_px) if resize_px else patches)
-    for position, odds in zip(positions, predict_odds(network, seen, positions, normalisation), strict=True):
+    network_input = show(patches.resize(resize_px) if resize_px else patches)
+    for position, odds in zip(positions, predict_odds(network, network_input, positions, normalisation), strict=True):
         patch = patches.read(int(position))
         probabilities = (1 / (1 + np.exp(-np.clip(odds / np.float32(temperature), -60, 60)))).astype(np.float32)
         yield patch.name, resize_bands(probabilities[None], patch.mask.shape)[0], patch.mask
@@ -255,7 +255,7 @@ def map_by(
     resize_px: int | None = None,
     show: Callable[[Patches], Patches] = lambda patches: patches,
 ) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.uint8]]]:
-    """What `predict_maps` gives, by a network that was just trained."""
+    """Yield the maps of a network that was just trained, as `predict_maps`."""
 
     def prepare(patches: Patches) -> Patches:
         return show(patches).clip(trained.value_range) if trained.clipped else show(patches)
@@ -270,7 +270,7 @@ def evaluate(
     resize_px: int | None = None,
     show: Callable[[Patches], Patches] = lambda patches: patches,
 ) -> dict[str, float | int | None]:
-    """Pooled pixel scores of a trained network at its own threshold, on data it has not seen, at native sizes."""
+    """Return pooled pixel scores of a trained network at its threshold, at native sizes of the patches."""
     total = Confusion()
     for _, probabilities, mask in map_by(trained, patches, resize_px, show):
         total += count(probabilities >= trained.threshold, mask == 1, mask != IGNORED)
@@ -280,7 +280,7 @@ def evaluate(
 def measure_statistics(
     patches: Patches, positions: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], list[list[float]], float]:
-    """Mean, standard deviation and .1 to 99.9 percentile per band, and the landslide share, patch by patch."""
+    """Return mean, standard deviation and .1 and 99.9 percentiles per band, and the share of landslide pixels."""
     sums = squares = 0.0
     pixels = landslides = known = 0
     samples = []

@@ -1,4 +1,4 @@
-"""Training of the tile judge: threshold on held tiles such that hardly a landslide tile is passed over."""
+"""Training of the classifier of tiles. Its threshold passes nearly all held tiles that hold a landslide."""
 
 from dataclasses import replace
 
@@ -13,20 +13,20 @@ from detection.imagery.neural.learner import Hooks, ImageryLearner, ImageryTrain
 from detection.imagery.neural.training import TrainedNetwork, measure_statistics
 
 RECALL = 0.975
-"""Share of the held landslide tiles that must pass; the bar on tiles never seen is .95."""
+"""Share of the held landslide tiles that must pass. On new tiles .95 is required."""
 MARGIN = 0.9
-"""The threshold is put at this share of the least probability that must pass."""
+"""The threshold is this share of the least probability that must pass."""
 MOST = 0.015
-"""The threshold is never above: held landslide tiles are few, and a network that knows them all puts it far too high.
-Of five folds of the Bijie train part the first gave .74, and 9 of the 40 landslide tiles left out were passed over."""
+"""Greatest threshold. Held landslide tiles are few, and a network that is sure of all of them would get a threshold far
+too high: one of five folds of the Bijie train part gave .74, and missed 9 of the 40 landslide tiles left out."""
 
 
 def train_triage(patches: Patches, settings: ImageryTrainingSettings, hooks: Hooks | None = None) -> TrainedNetwork:
     """Train a classifier of whole patches: does any pixel belong to a landslide?
 
-    The network is that of the last epoch: choosing among epochs by so few held tiles makes the threshold too bold. The
-    score told after each epoch is the share of empty held tiles that is passed over when the threshold keeps `RECALL`
-    of the others.
+    The result is the network of the last epoch, because a choice of the epoch by so few held tiles makes the threshold
+    too high. The score after each epoch is the share of the held tiles without a landslide that are below the threshold
+    that `RECALL` of the others pass.
 
     Raises:
         TrainingRecipeError: the patches have optional bands.
@@ -46,16 +46,16 @@ def train_triage(patches: Patches, settings: ImageryTrainingSettings, hooks: Hoo
     share = float(labels(patches, fit).mean())
     learner = ImageryLearner(patches, fit, replace(settings, loss="weighted-ce"), (mean, std), share, score_held)
     learner.run(hooks or Hooks())
-    learner.judged.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    specificity, threshold = score_held(learner.judged)
+    learner.scored_network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    specificity, threshold = score_held(learner.scored_network)
     return TrainedNetwork.of(learner, held, value_range, threshold, specificity, len(learner.history))
 
 
 def evaluate_triage(trained: TrainedNetwork, patches: Patches, size_px: int) -> dict[str, float | int | None]:
-    """Tiles that pass and tiles passed over, on data the network has not seen."""
+    """Return recall, specificity and counts on tiles that the network was not trained on."""
     positions = np.arange(len(patches))
-    seen = patches.resize(size_px)
-    passed = predict_tiles(trained.network, seen, positions, trained.normalisation) >= trained.threshold
+    resized = patches.resize(size_px)
+    passed = predict_tiles(trained.network, resized, positions, trained.normalisation) >= trained.threshold
     truth = labels(patches, positions)
     return {
         "recall": float(passed[truth].mean()) if truth.any() else None,
@@ -68,14 +68,14 @@ def evaluate_triage(trained: TrainedNetwork, patches: Patches, size_px: int) -> 
 
 
 def labels(patches: Patches, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each tile holds a landslide."""
+    """Return, per tile, whether it holds a landslide."""
     return np.array([bool((patches.read(int(position)).mask == 1).any()) for position in positions])
 
 
 def predict_tiles(
     network: torch.nn.Module, patches: Patches, positions: NDArray[np.int64], normalisation: Normalisation
 ) -> NDArray[np.float64]:
-    """Probability of each tile that it holds a landslide."""
+    """Return, per tile, the probability that it holds a landslide."""
     mean, std = normalisation
     network.eval()
     out = []
@@ -87,7 +87,7 @@ def predict_tiles(
 
 
 def choose_pass(probabilities: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
-    """Choose the probability from which a tile is looked at: below that of `RECALL` of the landslide tiles, and `MOST`.
+    """Return the threshold: `MARGIN` times the probability that `RECALL` of the landslide tiles have, at most `MOST`.
 
     >>> choose_pass(np.array([0.01, 0.9, 0.2]), np.array([True, True, False]))
     0.009
