@@ -1,1 +1,1 @@
-"""Labelled patches from elsewhere: one reader per published layout, one small record for all of them."""
+"""Labelled patches: one reader per published layout, and one class (`Patches`) for all of them."""

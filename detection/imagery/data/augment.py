@@ -1,4 +1,4 @@
-"""What may change about a patch without changing the truth: light, how it lies, quality."""
+"""Random variation of patches that leaves their masks true: brightness, orientation, scale, quality."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,25 +16,24 @@ Mask = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How much patches vary."""
+    """How much patches are varied."""
 
-    # range of the factor on a whole patch; (.5, 2) where scenes will be stretched as a whole but the patches were
-    # stretched one by one
+    # range of the factor on a whole patch; (.5, 2) if patches were stretched one by one but scenes are stretched as a
+    # whole
     brightness: tuple[float, float] = (0.85, 1.15)
     shift: float = 0.04  # greatest shift of one band, in units of the image values
     blank_share: float = 0.0  # share of patches of which a half plane is blanked as nodata
     masked_share: float = 0.5  # share of patches whose optional bands are masked, so that a network learns both ways
     turns: bool = True  # whether patches are turned and flipped
-    # greatest change of scale, as a natural logarithm, and greatest move, as a share of the side; half of the patches
-    # change both
+    # greatest change of scale (natural logarithm) and greatest shift (share of the side), for half of the patches
     scale: float = 0.0
     move: float = 0.0
-    # share of patches that lose quality, see `degrade_patch`; the four that follow say how much
+    # share of patches that lose quality, by at most what the following four fields say (see `degrade_patch`)
     degraded_share: float = 0.0
     noise_counts: float = 10.0  # greatest standard deviation of noise, in counts of 255
     blur_px: float = 0.9  # greatest standard deviation of a blur
-    between_px: float = 0.5  # greatest move between pixels, by bilinear interpolation
-    jpeg_least: int = 70  # least quality of JPEG; 100: none
+    between_px: float = 0.5  # greatest shift by bilinear interpolation
+    jpeg_least: int = 70  # least quality of JPEG; 100: no JPEG
 
 
 def vary(
@@ -51,7 +50,7 @@ def vary(
     """
     mean, std = normalisation
     values = as_values(image)
-    # as often half as bright as twice as bright, where the bounds allow it
+    # Drawn on a logarithmic scale, so that half as bright is as frequent as twice as bright.
     values = values * np.float32(np.exp(rng.uniform(*np.log(how.brightness))))
     values += rng.uniform(-how.shift, how.shift, (len(values), 1, 1)).astype(np.float32)
     values = (values - mean[:, None, None]) / std[:, None, None]
@@ -79,7 +78,7 @@ def vary(
 def zoom(
     values: Values, truth: NDArray[np.int64], how: Augmentation, rng: np.random.Generator
 ) -> tuple[Values, NDArray[np.int64]]:
-    """Return a patch of the same size on another scale and elsewhere; what lies beyond its edges is mirrored."""
+    """Return a patch of the same size at a random scale and shift, mirrored beyond its edges."""
     factor = np.exp(rng.uniform(-how.scale, how.scale))
     sides = np.array(truth.shape)
     middle = (sides - 1) / 2 + rng.uniform(-how.move, how.move, 2) * sides
@@ -91,17 +90,17 @@ def zoom(
 
 
 def degrade_patch(image: NDArray[Any], how: Augmentation, rng: np.random.Generator) -> NDArray[Any]:
-    """Return an image (bands x H x W, in the unit of its file) as it may come to a user: each loss half of the time.
+    """Return an image (bands x H x W, in the unit of its file) with random losses of quality.
 
-    Interpolated first, then blurred, then with noise, and at last saved as JPEG: as they come in life.
+    Each loss has a probability of one half. Their order is that of practice: interpolation, blur, noise, JPEG.
     """
-    between, blurred, noisy, saved = rng.random(4) < 0.5
-    if between:
+    is_shifted, is_blurred, is_noisy, is_compressed = rng.random(4) < 0.5
+    if is_shifted:
         image = resample(image, *rng.uniform(-how.between_px, how.between_px, 2))
-    if blurred:
+    if is_blurred:
         image = blur(image, rng.uniform(0, how.blur_px))
-    if noisy:
+    if is_noisy:
         image = add_noise(image, how.noise_counts * rng.random(), rng)
-    if saved and how.jpeg_least < 100:
+    if is_compressed and how.jpeg_least < 100:
         image = save_as_jpeg(image, int(rng.integers(how.jpeg_least, 100)))
     return image

@@ -1,4 +1,4 @@
-"""Bijie landslides (Ji et al. 2020): crops of every size, with and without a landslide."""
+"""Bijie landslides (Ji et al. 2020): crops of many sizes, with and without a landslide."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,10 +15,13 @@ BANDS = ("B4", "B3", "B2")
 
 
 def read(folder: Path, part: str) -> Patches:
-    """Read the layout of the origin or that of its copies, at native sizes.
+    """Read the original layout or that of copies, at native sizes.
 
-    Origin: `landslide/image|mask/*.png` and `non-landslide/image/*.png` (no mask: nothing there), which has no parts,
-    so that `part` is not looked at. Copies: `train|val/images|masks/{ls,nls}_NNNN.png`.
+    Original: `landslide/image|mask/*.png` and `non-landslide/image/*.png`. It has no parts, and `part` is ignored.
+    Crops without a mask have no landslide. Copies: `train|val/images|masks/{ls,nls}_NNNN.png`.
+
+    Raises:
+        TrainingRecipeError: there are no such images, or an image of a landslide has no mask.
     """
     archives = sorted(folder.glob("*.zip")) if folder.is_dir() else []
     files = open_files(archives[0] if len(archives) == 1 else folder)

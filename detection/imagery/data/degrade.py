@@ -1,4 +1,4 @@
-"""What pictures lose on their way to the user: noise, sharpness, what JPEG leaves out, what lies between pixels."""
+"""Losses of quality of pictures: noise, blur, JPEG compression, and interpolation between pixels."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 COUNTS: Final = 255.0
-# What weights are tried with: a level each, in the order in which tables show them.
+# Losses with which weights are tested, in the order of tables.
 NOISE_COUNTS: Final = (1.0, 2.0, 3.0, 5.0, 10.0)
 JPEG_QUALITY: Final = 85
 BLUR_PX: Final = 0.7
@@ -17,7 +17,7 @@ BETWEEN_PX: Final = 0.5
 
 
 def find_count(image: NDArray[Any]) -> float:
-    """One count of a picture of eight bits, in the unit of an image: a 255th of its brightest value.
+    """Return one count of a picture of eight bits in the unit of an image: a 255th of its brightest value.
 
     >>> find_count(np.array([[[7]]], np.uint8)), find_count(np.array([[[0.51]]], np.float32))
     (1.0, 0.002)
@@ -26,7 +26,7 @@ def find_count(image: NDArray[Any]) -> float:
 
 
 def add_noise(image: NDArray[Any], counts: float, rng: np.random.Generator) -> NDArray[Any]:
-    """Add normal noise of a standard deviation in counts of 255, another draw in every band and pixel."""
+    """Add normal noise, drawn for every band and pixel, of a standard deviation in counts of 255."""
     return _return(image, image + rng.normal(0.0, counts * find_count(image), image.shape))
 
 
@@ -36,7 +36,7 @@ def blur(image: NDArray[Any], sigma_px: float) -> NDArray[Any]:
 
 
 def resample(image: NDArray[Any], down_px: float, right_px: float) -> NDArray[Any]:
-    """Read bands x H x W between its pixels by bilinear interpolation, as a reprojection does; less than a pixel off.
+    """Shift bands x H x W by less than a pixel by bilinear interpolation, as a reprojection does.
 
     >>> resample(np.array([[[0, 100, 200]]], np.uint8), 0.0, 0.5).tolist()
     [[[50, 150, 200]]]
@@ -45,7 +45,7 @@ def resample(image: NDArray[Any], down_px: float, right_px: float) -> NDArray[An
 
 
 def save_as_jpeg(image: NDArray[Any], quality: int) -> NDArray[Any]:
-    """Save bands x H x W as JPEG and read them again: three bands as one picture in colour, others each in grey."""
+    """Save bands x H x W as JPEG and read them again: three bands as one colour picture, others as grey pictures."""
     from PIL import Image
 
     count = find_count(image)
@@ -53,16 +53,16 @@ def save_as_jpeg(image: NDArray[Any], quality: int) -> NDArray[Any]:
         return image
     counts = np.clip(np.rint(image / count), 0, COUNTS).astype(np.uint8)
     pictures = [counts.transpose(1, 2, 0)] if len(counts) == 3 else list(counts)
-    read = []
+    bands = []
     for picture in pictures:
         Image.fromarray(picture).save(file := BytesIO(), "JPEG", quality=quality)
-        found = np.asarray(Image.open(file))
-        read.append(found[None] if found.ndim == 2 else found.transpose(2, 0, 1))
-    return _return(image, np.concatenate(read) * count)
+        decoded = np.asarray(Image.open(file))
+        bands.append(decoded[None] if decoded.ndim == 2 else decoded.transpose(2, 0, 1))
+    return _return(image, np.concatenate(bands) * count)
 
 
 def list_losses() -> dict[str, Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]]:
-    """What weights are tried with, by the name that cards and tables give it."""
+    """Return the losses with which weights are tested, by their names in cards and tables."""
     noise = {
         f"noise of {counts:g}": lambda image, rng, counts=counts: add_noise(image, counts, rng)
         for counts in NOISE_COUNTS
@@ -75,6 +75,7 @@ def list_losses() -> dict[str, Callable[[NDArray[Any], np.random.Generator], NDA
 
 
 def _return(image: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+    """Return values in the type of an image, rounded and clipped if that is a type of whole numbers."""
     if np.issubdtype(image.dtype, np.integer):
         limits = np.iinfo(image.dtype)
         values = np.clip(np.rint(values), limits.min, limits.max)

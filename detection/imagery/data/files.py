@@ -1,4 +1,4 @@
-"""Files of a data set, whether they lie in a folder or in the zip it was handed over in."""
+"""Files of a data set in a folder or in a zip file."""
 
 import zlib
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from detection.imagery.errors import DataError, TooLargeError, TrainingRecipeError
 
-PART_BYTES = 1 << 29  # of one file of a zip: a patch has a megabyte
+PART_BYTES = 1 << 29  # largest file that is read from a zip; a patch has about a megabyte
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Names relative to the root, sorted, and a way to read one."""
+    """Names of files relative to a root, sorted, and a function that reads one."""
 
     root: Path
     names: tuple[str, ...]
@@ -26,7 +26,7 @@ class Files:
         """Decode a PNG to bands x H x W.
 
         Raises:
-            DataError: it is none.
+            DataError: the file is no picture that can be read.
         """
         from detection.imagery.raster.raster import decode_png
 
@@ -38,22 +38,25 @@ class Files:
             raise DataError(f"{self.root}: {name}: {error}") from None
 
     def below(self, *folders: str, suffix: str) -> dict[str, str]:
-        """Stem -> name of the files that lie directly in one of the folders (names of the last folders, any case)."""
-        wanted = tuple(tuple(folder.lower().split("/")) for folder in folders)
-        found = {}
+        """Return the files that are directly in one of the folders, by their names without suffix.
+
+        `folders`: the last parts of the paths of the folders, in any case.
+        """
+        endings = tuple(tuple(folder.lower().split("/")) for folder in folders)
+        names_by_stem = {}
         for name in self.names:
             path = PurePosixPath(name)
             parts = tuple(part.lower() for part in path.parent.parts)
-            if path.suffix.lower() == suffix and any(parts[-len(end) :] == end for end in wanted):
-                found[name.removesuffix(path.suffix)] = name
-        return found
+            if path.suffix.lower() == suffix and any(parts[-len(end) :] == end for end in endings):
+                names_by_stem[name.removesuffix(path.suffix)] = name
+        return names_by_stem
 
 
 def open_files(path: Path) -> Files:
     """Open a folder or a zip.
 
     Raises:
-        TrainingRecipeError: nothing is there, or it is no zip.
+        TrainingRecipeError: there is no such file, or it is no zip.
     """
     if path.is_dir():
         names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
@@ -66,7 +69,7 @@ def open_files(path: Path) -> Files:
         raise TrainingRecipeError(f"{path}: neither a folder nor a zip") from None
 
     def read_part(name: str) -> bytes:
-        """One file of the zip; what it unpacks to is bounded before it is unpacked, and no more than it said is."""
+        """Read one file of the zip. Its stated size is checked first, and no more than that is unpacked."""
         if (size := archive.getinfo(name).file_size) > PART_BYTES:
             raise DataError(f"{path}: {name} unpacks to {size >> 20} MiB; at most {PART_BYTES >> 20} are read")
         try:

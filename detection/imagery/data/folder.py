@@ -1,4 +1,4 @@
-"""A folder of GeoTIFFs with masks beside them: the layout for one's own data."""
+"""A folder of GeoTIFF tiles with masks beside them: the layout for tiles of the user."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -23,30 +23,30 @@ from detection.imagery.scene.band_names import name_band
 SUFFIXES = (".tif", ".tiff", ".png")
 
 
-# Tiles whose place is looked at, evenly spread; beyond this ratio they are not of one pixel size.
+# Tiles of which place and date are read, evenly spread over the set.
 PLACES_MOST = 100
-ONE_SIZE_RATIO = 1.5
-MISPLACED_PX = 0.5  # of a mask: from here on its edges are those of other pixels
+ONE_SIZE_RATIO = 1.5  # of pixel sizes; beyond it tiles do not have one pixel size
+MISPLACED_PX = 0.5  # a mask that is shifted by more marks other pixels
 COLOURS = ("red", "green", "blue")
-# By its format a PNG holds grey, grey and alpha, or colours in this order.
+# Channels of a PNG by their number; with one channel it is grey.
 PNG_CHANNELS = {2: ("grey", "alpha"), 3: COLOURS, 4: (*COLOURS, "alpha")}
 
 
 def read(
     folder: Path, part: str, *, bands: tuple[str, ...] = (), pixel_size_m: float | None = None, landslide: int = 1
 ) -> Patches:
-    """Read `<part>/images/*.tif` and `<part>/masks/*.tif|png`, or without the part's folder where there is none.
+    """Read `<part>/images/*.tif` and `<part>/masks/*.tif|png`, or `images` and `masks` if there is no folder `<part>`.
 
-    Masks: 0 background, `landslide` landslide, 255 not known where it is not that. Pixels that an image declares as
-    nodata are not known either.
+    Values of masks: 0 background, `landslide` landslide, 255 not known (unless `landslide` is 255). Pixels that an
+    image declares as nodata are not known either.
 
     Args:
         bands: names of the bands, in the order of the files; else their descriptions or colours, else `band1`, ...
-        pixel_size_m: side of a pixel on the ground; else as the tiles' own places say.
-        landslide: the value of landslides in the masks.
+        pixel_size_m: side of a pixel on the ground; else from the georeference of the tiles.
+        landslide: value of landslides in the masks.
 
     Raises:
-        DataError: masks that nobody can read: shares, colours, or 0 and 255 alone.
+        DataError: masks with shares, with colours, or with 0 and 255 alone.
         TrainingRecipeError: no pairs, tiles of several pixel sizes, or a size that the tiles contradict.
     """
     from detection.imagery.raster.raster import inspect
@@ -61,7 +61,7 @@ def read(
     patches = read_pairs(root, pairs, names, landslide=landslide)
     images = [image for image, _ in pairs][:: max(1, len(pairs) // PLACES_MOST)]
     dates = [find_date(image, {} if image.suffix.lower() == ".png" else inspect(image).tags) for image in images]
-    # none where one of the tiles does not say when it was taken
+    # The months are known only if all tiles have a date.
     months = tuple(sorted({date.month for date in dates if date})) if all(dates) else ()
     return replace(patches, pixel_size_m=_measure_pixels(root, images, pixel_size_m), months=months)
 
@@ -102,20 +102,20 @@ def _pair_files(root: Path) -> list[tuple[Path, Path]]:
 
 
 def read_pairs(root: Path, pairs: list[tuple[Path, Path]], bands: tuple[str, ...], landslide: int = 1) -> Patches:
-    """Patches of image and mask files, read when asked for."""
-    placed = set[int]()  # whose mask was seen to lie on its image
+    """Return patches that read their image and mask files when they are needed."""
+    checked = set[int]()  # positions of which the places of image and mask were compared
 
     def load(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        place, path = pairs[position]
-        image, valid = read_whole(place)
-        labels = _read_labels(path)
-        if position not in placed:
-            _check_place(place, path)
-            placed.add(position)
+        image_path, mask_path = pairs[position]
+        image, valid = read_whole(image_path)
+        labels = _read_labels(mask_path)
+        if position not in checked:
+            _check_place(image_path, mask_path)
+            checked.add(position)
         mask = labels.astype(np.uint8)
         if landslide != 1:
             if (labels == 1).any():
-                raise DataError(f"{pairs[position][1]}: mask value 1, where {landslide} is said to be landslide")
+                raise DataError(f"{mask_path}: mask value 1, where {landslide} is said to be landslide")
             mask[labels == landslide] = 1
         if valid.shape == mask.shape:
             mask[~valid] = IGNORED
@@ -129,7 +129,7 @@ def read_pairs(root: Path, pairs: list[tuple[Path, Path]], bands: tuple[str, ...
 
 
 def _check_place(image: Path, mask: Path) -> None:
-    """Refuse a mask that lies elsewhere on the ground than its image, where both say where they lie."""
+    """Refuse a mask whose georeference differs from that of its image, if both have one."""
     from detection.imagery.raster.raster import read_grid
 
     if ".png" in {image.suffix.lower(), mask.suffix.lower()}:
@@ -145,17 +145,17 @@ def _check_place(image: Path, mask: Path) -> None:
 
 
 def _read_labels(path: Path) -> NDArray[Any]:
-    """The one band of a mask; bands that say the same count as one."""
+    """Return the labels of a mask. Several bands must be equal; an alpha channel is ignored."""
     bands, valid = read_whole(path)
     if len(bands) in {2, 4}:  # the last is alpha
         bands = bands[:-1]
-    if any(not np.array_equal(bands[0], one) for one in bands[1:]):
+    if any(not np.array_equal(bands[0], band) for band in bands[1:]):
         raise DataError(
             f"{path}: a mask of {len(bands)} bands that differ (colours?); one band is needed: 0, 1 = landslide, "
             f"{IGNORED} = not known"
         )
     labels = bands[0]
-    # what a mask declares as nodata is not known; 0 is declared by many who mean ground
+    # Nodata is not known, unless it is a value of a mask: many masks declare 0 as nodata and mean background.
     labels = np.where(~valid & ~((labels >= 0) & (labels <= IGNORED)), IGNORED, labels)
     if labels.dtype.kind == "f" and not np.array_equal(labels, np.round(labels)):
         share = labels[labels != np.round(labels)][0]
@@ -166,16 +166,16 @@ def _read_labels(path: Path) -> NDArray[Any]:
 
 
 def _check_masks(root: Path, masks: list[Path], landslide: int) -> None:
-    """Refuse a part whose masks hold 0 and 255 alone: most programs write landslides so, here 255 is not known."""
+    """Refuse a part whose masks hold 0 and 255 alone, because many programs write landslides as 255."""
     if landslide == IGNORED:
         return
-    unknown = False
+    has_ignored = False
     for mask in masks:
         values = set(np.unique(_read_labels(mask)).tolist())
         if landslide in values:
             return
-        unknown |= IGNORED in values
-    if unknown:
+        has_ignored |= IGNORED in values
+    if has_ignored:
         raise DataError(
             f"{root}: the masks hold 0 and {IGNORED} alone. Is {IGNORED} landslide? Say `landslide = {IGNORED}` in "
             f"[data] of the recipe, or --landslide {IGNORED}; in masks with 1 for landslide it means not known"
@@ -183,7 +183,7 @@ def _check_masks(root: Path, masks: list[Path], landslide: int) -> None:
 
 
 def read_whole(path: Path) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Read a raster at once, whether it has a place on earth or not: bands x H x W, and H x W where all are valid."""
+    """Read a raster, georeferenced or not: bands x H x W, and H x W where all bands are valid."""
     from detection.imagery.raster.raster import PICTURE_PIXELS, decode_png
     from detection.imagery.raster.untrusted import RasterLimits, open_raster
 
@@ -206,7 +206,7 @@ def _describe(path: Path) -> tuple[str, ...]:
         colours = PNG_CHANNELS.get(len(read_whole(path)[0]), ())
         return colours or ("grey",)
     facts = inspect(path)
-    # what an image program says of its channels is worth as much as a description
+    # Bands without a description are named by the colours that the file states.
     names = [
         name or (colour if colour in COLOURS else None)
         for name, colour in zip(facts.descriptions, facts.colours, strict=True)

@@ -1,4 +1,4 @@
-"""Synthetic scenes with known scars, so that the whole lane can be proven without any real imagery."""
+"""Synthetic scenes with known scars, to test detection from file to outlines without real imagery."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from detection.whole_file import replacing
 BANDS = ("B2", "B3", "B4", "B8")
 PIXEL_M = 10.0
 REFLECTANCE_SCALE = 10_000
-# Surface reflectance by band, of the order that Sentinel-2 shows over forested hills.
+# Surface reflectance by band, of the order of Sentinel-2 over forested hills.
 FOREST = np.array([0.030, 0.055, 0.035, 0.300])
 GRASS = np.array([0.045, 0.085, 0.070, 0.270])
 FIELD = np.array([0.080, 0.105, 0.125, 0.200])

@@ -26,6 +26,9 @@ def read_png(folder: Path, part: str) -> Patches:
     The number N is the place of the patch among the original names sorted as text.
 
     `part`: `train` or `validation`.
+
+    Raises:
+        TrainingRecipeError: there are no pairs of image and mask.
     """
     files = open_files(_find_part(folder, part))
     images, masks = files.below("images", suffix=".png"), files.below("masks", suffix=".png")

@@ -1,6 +1,7 @@
-"""Scores of a landslide map, all from one pooled confusion matrix, undefined ones said to be so.
+"""Scores of a landslide map from one pooled confusion matrix.
 
-Ours because pixels may be nodata and scores undefined; else scikit-learn gives the same to 1e-12 (`test_scores.py`).
+scikit-learn has no pixels without data and no undefined scores. Elsewhere it gives the same to 1e-12
+(`test_scores.py`).
 """
 
 import math
@@ -25,7 +26,7 @@ class Confusion:
 
 
 def count(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], valid: NDArray[np.bool_] | None = None) -> Confusion:
-    """Count a prediction against the truth; pixels that are not valid are counted as nodata only.
+    """Compare a prediction with the truth; pixels that are not valid are counted as nodata only.
 
     >>> count(np.array([True, True, False]), np.array([True, False, False]))
     Confusion(tp=1, fp=1, fn=0, tn=1, nodata=0)
@@ -50,12 +51,12 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def score(confusion: Confusion) -> dict[str, float | int | None]:
-    """Return precision, recall, F1 and their kin; None where a score is 0/0 and so undefined.
+    """Return precision, recall, F1 and similar scores; None where a score is 0/0 and therefore undefined.
 
     `f1` is the landslide class, `mean_f1` the mean with the background, `miou` and `mpa` leave out a class
     that is absent from truth and prediction (`classes_used` says how many were averaged), `fwiou` weights IoU
     by the class's share of the truth, `kappa` is that of Cohen (1960), `mcc` the correlation of Matthews (1975).
-    `accuracy` and `fwiou` are high for a map that finds nothing: never gate on them.
+    `accuracy` and `fwiou` are high for a map that finds nothing: do not use them as a criterion.
 
     >>> scores = score(Confusion(tp=6, fp=2, fn=2, tn=90))
     >>> scores["f1"], scores["iou"], scores["accuracy"]
@@ -89,7 +90,7 @@ def score(confusion: Confusion) -> dict[str, float | int | None]:
 
 
 def why_undefined(confusion: Confusion) -> dict[str, str]:
-    """Say for each score that is 0/0 why it is.
+    """Return the reason for each score that is 0/0.
 
     >>> why_undefined(Confusion(fn=3, tn=5))["precision"]
     'no pixel was called landslide'
@@ -122,7 +123,11 @@ def best_threshold(
 
 
 def average_precision(ranked: list[tuple[float, bool]], truths: int) -> float | None:
-    """Area under precision over recall, precision made non-increasing (Everingham et al. 2015); None without truths.
+    """Return the area under precision over recall, with non-increasing precision (Everingham et al. 2015).
+
+    Args:
+        ranked: (probability, is a landslide) of each object of the map.
+        truths: number of landslides. With 0 the result is None.
 
     >>> average_precision([(0.9, True), (0.8, False), (0.7, True)], 2)
     0.8333333333333333

@@ -1,4 +1,4 @@
-"""Labelled patches as the trainer sees them: names, bands and a way to read one, so that big sets stream."""
+"""Labelled patches: names, bands and a function that reads one patch, so that sets need not fit into memory."""
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -14,7 +14,7 @@ from detection.imagery.optional_bands import encode_optional_bands
 from detection.imagery.scene.moments import standardise
 
 IGNORED = 255
-"""Mask value of pixels of which nothing is known; they count in no loss and no score."""
+"""Mask value of pixels that are not known; they count in no loss and no score."""
 HELD_BYTES = 1 << 30
 
 
@@ -33,8 +33,8 @@ class Patches:
     names: tuple[str, ...]  # one per patch, unique
     bands: tuple[str, ...]  # names of the image's bands, in order
     load: Callable[[int], tuple[NDArray[Any], NDArray[np.uint8]]]  # reads the patch of a position: image and mask
-    pixel_size_m: float | None = None  # side of their pixels on the ground, as the files say; None where they do not
-    months: tuple[int, ...] = ()  # in which they were taken (1 to 12), as the files say; empty where not all of them do
+    pixel_size_m: float | None = None  # side of a pixel on the ground by the files; None: not stated
+    months: tuple[int, ...] = ()  # months (1 to 12) of the images by the files; empty: not stated by all of them
     slope_unit_deg: float = 1.0  # degrees of one unit of the band `slope` in the files
     # bands that a network may do without, see `optional_bands`; they are no bands of the images
     optional_bands: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class Patches:
         """Read one patch.
 
         Raises:
-            DataError: bands or shape are not what the layout says.
+            DataError: image or mask have other bands, shapes or values than expected.
         """
         image, mask = self.load(position)
         if image.ndim != 3 or image.shape[0] != len(self.bands):
@@ -58,8 +58,8 @@ class Patches:
             )
         if mask.shape != image.shape[1:]:
             raise DataError(f"{self.names[position]}: mask of shape {mask.shape} on an image of {image.shape[1:]}")
-        if found := sorted(set(np.unique(mask).tolist()) - {0, 1, IGNORED}):
-            raise DataError(f"{self.names[position]}: mask value {found[0]}; expected 0, 1 and {IGNORED} = not known")
+        if unknown := sorted(set(np.unique(mask).tolist()) - {0, 1, IGNORED}):
+            raise DataError(f"{self.names[position]}: mask value {unknown[0]}; expected 0, 1 and {IGNORED} = not known")
         return Patch(self.names[position], image, mask)
 
     def __iter__(self) -> Iterator[Patch]:
@@ -77,7 +77,7 @@ class Patches:
         )
 
     def choose(self, bands: tuple[str, ...]) -> "Patches":
-        """Return the patches with some of their bands only, in the order asked for.
+        """Return the patches with some of their bands, in the given order.
 
         Raises:
             DataError: a band is not among those of the set.
@@ -135,7 +135,7 @@ class Patches:
         return encode_optional_bands(values, self.optional_bands)
 
     def change(self, how: Callable[[NDArray[Any], NDArray[np.uint8]], NDArray[Any]]) -> "Patches":
-        """Return the same patches with every image changed; `how` is given image and mask."""
+        """Return the same patches with every image changed by a function of image and mask."""
         load = self.load
 
         def changed(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
@@ -159,27 +159,27 @@ class Patches:
         )
 
     def clip(self, ranges: Sequence[Sequence[float]]) -> "Patches":
-        """Return the patches as float32 with every band held within its (low, high)."""
+        """Return the patches as float32 with every band clipped to its (low, high)."""
         low, high = (np.array([pair[side] for pair in ranges], np.float32)[:, None, None] for side in (0, 1))
         return self.change(lambda image, _: np.clip(as_values(image), low, high))
 
-    def standardise(self, kept: Collection[str]) -> "Patches":
-        """Return the patches as float32 with mean 0 and standard deviation 1 in every band but those `kept`.
+    def standardise(self, unchanged: Collection[str]) -> "Patches":
+        """Return the patches as float32 with mean 0 and standard deviation 1 in every band but those `unchanged`.
 
-        Pixels that are 0 in all bands and of which nothing is known are nodata, and become 0.
+        Pixels that are 0 in all bands and not known in the mask are nodata and become 0.
         """
-        chosen = [place for place, name in enumerate(self.bands) if name not in kept]
+        chosen = [position for position, name in enumerate(self.bands) if name not in unchanged]
 
-        def bring(image: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[Any]:
+        def change_image(image: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[Any]:
             values = as_values(image)
             nodata = (mask == IGNORED) & (image == 0).all(axis=0)
             values[chosen] = standardise(values[chosen], ~nodata)
             return values
 
-        return self.change(bring)
+        return self.change(change_image)
 
     def remember(self) -> "Patches":
-        """Return the same patches, held in memory once read; a set of more than 1 GiB goes on streaming."""
+        """Return the same patches, cached in memory up to 1 GiB when they are read."""
         cached_patches: dict[int, tuple[NDArray[Any], NDArray[np.uint8]]] = {}
         cached_optional: dict[int, NDArray[np.float32]] = {}
         load, load_optional, cached_bytes = self.load, self.load_optional, 0
@@ -222,7 +222,7 @@ class Patches:
 def hold_arrays(
     images: NDArray[Any], masks: NDArray[np.uint8], bands: tuple[str, ...] = (), names: tuple[str, ...] = ()
 ) -> Patches:
-    """Take N x C x H x W images and N x H x W masks as patches.
+    """Return N x C x H x W images and N x H x W masks as patches.
 
     >>> patches = hold_arrays(np.zeros((2, 3, 4, 4), np.float32), np.zeros((2, 4, 4), np.uint8))
     >>> patches.bands, patches.names
@@ -272,7 +272,7 @@ def join_patches(first: Patches, second: Patches) -> Patches:
 
 
 def as_values(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Bring an image to float32; uint8 means value / 255."""
+    """Return an image as float32; uint8 is divided by 255."""
     values = image.astype(np.float32)
     return values / np.float32(255) if image.dtype == np.uint8 else values
 
@@ -290,9 +290,9 @@ def resize_bands(image: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
             continue
         if source > target:
             values = ndimage.uniform_filter1d(values, max(1, round(source / target)), axis=axis, mode="nearest")
-        place = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
-        lower = np.minimum(place.astype(int), max(source - 2, 0))
-        share = (place - lower).reshape([-1 if number == axis else 1 for number in range(values.ndim)])
+        centre = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+        lower = np.minimum(centre.astype(int), max(source - 2, 0))
+        share = (centre - lower).reshape([-1 if number == axis else 1 for number in range(values.ndim)])
         upper = np.minimum(lower + 1, source - 1)
         values = values.take(lower, axis) * (1 - share) + values.take(upper, axis) * share
     return np.rint(values).astype(np.uint8) if image.dtype == np.uint8 else values.astype(image.dtype)
@@ -310,7 +310,7 @@ def resize_optional(values: NDArray[np.float32], shape: tuple[int, int]) -> NDAr
 
 
 def resize_mask(mask: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize H x W by the nearest pixel."""
+    """Resize a mask H x W by the nearest pixel."""
     rows, columns = (
         ((np.arange(target) + 0.5) * source / target).astype(int)
         for target, source in zip(shape, mask.shape, strict=True)
@@ -319,11 +319,13 @@ def resize_mask(mask: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.u
 
 
 def list_starts(length: int, side: int) -> list[int]:
-    """Where tiles of a scene begin that is learnt from; a rest of less than an eighth of a tile is left.
+    """Return where training tiles of a scene start along an axis.
+
+    A remainder of an eighth of a tile or less is left out.
 
     >>> list_starts(100, 128), list_starts(256, 128), list_starts(300, 128), list_starts(130, 128)
     ([0], [0, 128], [0, 128, 172], [0])
     """
     starts = list(range(0, max(1, length - side + 1), side))
-    rest = length - starts[-1] - side
-    return [*starts, length - side] if rest > side // 8 else starts
+    remainder = length - starts[-1] - side
+    return [*starts, length - side] if remainder > side // 8 else starts

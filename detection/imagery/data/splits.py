@@ -1,4 +1,4 @@
-"""Which patches are fitted and which are held: by chance or folder, and whether any leaked."""
+"""Split of patches into a fit part and a held part, by chance or by folder; search for patches that are in both."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,14 @@ from detection.imagery.errors import TrainingRecipeError
 ALL = "all"
 KINDS = ("seeded", "folders", ALL)
 SIDE_PX = 16
-"""Patches are compared on a picture of this size."""
+"""Side to which patches are shrunk for the comparison."""
 TWIN_CORRELATION = 0.99
 
 Parts = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def split_held(total: int, held_share: float, seed: int) -> Parts:
-    """Split 0..total-1 into (fit, held) by a seeded permutation.
+    """Split positions 0..total-1 into (fit, held) by a seeded permutation.
 
     >>> fit, held = split_held(1100, 0.15, 0)
     >>> len(fit), len(held)
@@ -30,17 +30,20 @@ def split_held(total: int, held_share: float, seed: int) -> Parts:
 
 
 def split_folders(names: Sequence[str], held_share: float, seed: int) -> Parts:
-    """Split positions into (fit, held) so that patches of one folder (`FOLDER/images/NAME`) are on one side.
+    """Split positions into (fit, held) so that all patches of a folder (`FOLDER/images/NAME`) are in one part.
+
+    Raises:
+        TrainingRecipeError: the patches are in one folder.
 
     >>> fit, held = split_folders(["a/images/1", "a/images/2", "b/images/3", "b/images/4"], 0.5, 0)
     >>> (held[1] - held[0], len(fit)) == (1, 2)
     True
     """
     folders = np.array([name.rpartition("/images/")[0] for name in names])
-    known = np.unique(folders)
-    if len(known) < 2:
+    distinct = np.unique(folders)
+    if len(distinct) < 2:
         raise TrainingRecipeError('split "folders" needs patches in two folders at least: FOLDER/images/NAME.tif')
-    order, held = np.random.default_rng(seed).permutation(known), np.zeros(len(names), bool)
+    order, held = np.random.default_rng(seed).permutation(distinct), np.zeros(len(names), bool)
     for folder in order[:-1]:
         if held.sum() >= max(1, round(len(names) * held_share)):
             break
@@ -60,24 +63,25 @@ def split(patches: Patches, kind: str, held_share: float, seed: int) -> Parts:
 
 
 def find_twins(one: Patches, other: Patches) -> list[tuple[str, str, float]]:
-    """Find patches of two sets that show the same, turned or flipped or not.
+    """Find patches of two sets that show the same ground, also if one is turned or flipped.
 
-    Both are shrunk to 16 x 16, brought to mean 0 and length 1 per band and compared by correlation.
+    Both are shrunk to 16 x 16 pixels, standardised and compared by correlation.
 
     Returns:
-        (name in `one`, name in `other`, correlation), the most alike first.
+        (name in `one`, name in `other`, correlation), the greatest correlation first.
     """
     pictures, others = _describe(one), _describe(other)
     best = np.full((len(one), len(other)), -1.0, np.float32)
     for turned in _turn(pictures):
         best = np.maximum(best, turned @ others.reshape(len(other), -1).T)
-    found = [
+    twins = [
         (one.names[i], other.names[j], round(float(best[i, j]), 4)) for i, j in np.argwhere(best >= TWIN_CORRELATION)
     ]
-    return sorted(found, key=lambda pair: (-pair[2], pair[0], pair[1]))
+    return sorted(twins, key=lambda pair: (-pair[2], pair[0], pair[1]))
 
 
 def _describe(patches: Patches) -> NDArray[np.float32]:
+    """Return small pictures N x bands x 16 x 16, each with mean 0 per band and length 1."""
     pictures = np.stack([resize_bands(as_values(patch.image), (SIDE_PX, SIDE_PX)) for patch in patches])
     pictures = pictures - pictures.mean(axis=(2, 3), keepdims=True)
     length = np.sqrt((pictures**2).sum(axis=(1, 2, 3), keepdims=True))
@@ -85,6 +89,7 @@ def _describe(patches: Patches) -> NDArray[np.float32]:
 
 
 def _turn(pictures: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    ways = [np.rot90(pictures, turns, (2, 3)) for turns in range(4)]
-    ways += [way[:, :, :, ::-1] for way in ways]
-    return [np.ascontiguousarray(way).reshape(len(pictures), -1) for way in ways]
+    """Return pictures in all eight orientations, each flattened to N x values."""
+    orientations = [np.rot90(pictures, turns, (2, 3)) for turns in range(4)]
+    orientations += [turned[:, :, :, ::-1] for turned in orientations]
+    return [np.ascontiguousarray(turned).reshape(len(pictures), -1) for turned in orientations]

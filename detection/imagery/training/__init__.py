@@ -1,1 +1,1 @@
-"""Training and its figures: recipes, searches, scores and cards."""
+"""Baselines, scores and descriptions of trained weights, and the check that a scene fits them."""

@@ -1,4 +1,4 @@
-"""Scoring trained weights on a labelled set, beside the simple maps when asked for."""
+"""Scores of trained weights on a labelled set, and of the simple maps for comparison."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -36,20 +36,21 @@ def score_weights(
     """Score weights on the test part of a set.
 
     Args:
-        data: table `[data]` as in a recipe; the one the weights were trained with when None.
-        threshold: replaces the card's, which was chosen on the held part of train.
+        data: table `[data]` as in a recipe; that of the training when None.
+        threshold: replaces that of the card, which was chosen on the held part of the training.
         simple: also score an index threshold and logistic regression, fitted on the train part of the same set, and
             compare them with the weights, image by image.
 
-    Returns the report of `scoring.score_maps`, with weights, model_hash, data, `training_seed`, and with `simple`:
-    index, logistic (their reports) and `beside` (paired differences of F1, by `blocks`: the folders of the patches,
-    or the patches where they lie in none), and next to it `simple_learnt_from` (in words), `patches_sha256` and
-    `fitted_on` (how many of the patches the weights or the simple maps were fitted on). Always `trained_on`: how
-    many of the pictures the weights were trained on; None where they keep no digests of these.
+    Returns the report of `scoring.score_maps`, with `weights`, `model_hash`, `data`, `seeds`, `note` and `trained_on`:
+    how many of the pictures the weights were trained on, None if they have no digests of them.
+    With `simple` also `simple` (reports of the index and of logistic regression, and paired differences of F1 under
+    `beside`), `simple_learnt_from` (text), `patches_sha256`, `fitted_on` (how many of the patches the weights or the
+    simple maps were fitted on) and `blocks` (number of folders and of patches without a folder).
 
     Raises:
-        ModelError: no such weights, or the set lacks one of their bands (both lists are named).
-        TrainingRecipeError: absent data.
+        ModelError: there are no such weights.
+        DataError: the set lacks one of their bands; the message lists both.
+        TrainingRecipeError: there are no data.
     """
     from detection.imagery.neural.checkpoint import load_model
     from detection.imagery.registry import find_entry
@@ -60,12 +61,12 @@ def score_weights(
     find_entry(card["network"]["name"])
     table = data or card["data"]["recipe"]
     if data is None and not ((data_folder or Path()) / table.get("folder", "")).is_dir():
-        folder = weights_path(weights).parent  # weights learnt from outlines lie beside their tiles
+        folder = weights_path(weights).parent  # `scenes learn` writes tiles beside the weights
         data_folder = folder if (folder / table.get("folder", "")).is_dir() else data_folder
     resize_px = card.get("resize_px")
     train, test = _open_parts(table, card, data_folder)
     test = test.remember()
-    at = float(card["threshold"] if threshold is None else threshold)
+    threshold = float(card["threshold"] if threshold is None else threshold)
     facts = {
         "weights": str(card["name"]),
         "model_hash": model.model_hash,
@@ -74,10 +75,10 @@ def score_weights(
         "note": card["data"]["note"],
         "trained_on": count_seen(weights_path(weights), test, int(card["tile_px"]) if "learnt" in card else 0),
     }
-    scored = score_maps(map_patches(model, test, resize_px), at, objects=objects)
+    scored = score_maps(map_patches(model, test, resize_px), threshold, objects=objects)
     answer: dict[str, Any] = facts | scored.report
     if simple:
-        # without a train part all parts are the whole set
+        # A set without a train part gives the whole set for both parts.
         in_turn = table.get("test_part") != "train" and train.names == test.names
         answer["simple"] = _score_simple_maps(scored, train, test, card, resize_px, in_turn=in_turn, objects=objects)
         answer["simple_learnt_from"] = IN_TURN if in_turn else TRAIN_PART
@@ -104,7 +105,7 @@ def _open_parts(table: DataTable, card: ModelCard, folder: Path | None) -> tuple
 
 
 def map_patches(model: Any, patches: Patches, resize_px: int | None = None) -> Maps:
-    """(name, calibrated probabilities, mask) of every patch by a loaded model, at native sizes.
+    """Yield name, calibrated probabilities and mask of every patch by a loaded model, at native sizes.
 
     Optional bands of the model that the patches lack are masked.
     """
@@ -133,25 +134,26 @@ def _score_simple_maps(
     in_turn: bool,
     objects: bool,
 ) -> dict[str, Any]:
-    """Reports of the simple maps, and the differences of F1.
+    """Return the reports of the simple maps and the differences of F1 between them and the weights.
 
-    They are fitted on the train part as the weights were; by cross-validation where the weights held nothing of theirs,
-    or where the set cannot be split so. With `in_turn` the two parts are one, and each picture is mapped by rules that
-    were fitted on others.
+    The simple maps are fitted on the train part with the split of the weights. They are fitted by cross-validation if
+    the weights had no held part or the set cannot be split that way. With `in_turn` both parts are the same set, and
+    each picture is mapped by rules that were fitted on other pictures.
     """
     if len(card["bands"]) < 2:
         raise TrainingRecipeError("the simple maps need two bands at least, red and green first")
     if in_turn:
-        found = _map_in_turn(test, objects=objects)
+        scored_by_name = _map_in_turn(test, objects=objects)
     else:
         train = (train.resize(int(resize_px)) if resize_px else train).remember()
         rules = _fit_simple(train, card["training"])
-        found = {name: score_simple(rule, test, objects=objects) for name, rule in rules.items()}
+        scored_by_name = {name: score_simple(rule, test, objects=objects) for name, rule in rules.items()}
     blocks = _list_blocks(scored.names)
-    own = pool_blocks(scored.confusions, blocks)
-    return {name: one.report for name, one in found.items()} | {
-        "beside": {name: compare(own, pool_blocks(one.confusions, blocks)) for name, one in found.items()}
+    counts = pool_blocks(scored.confusions, blocks)
+    differences = {
+        name: compare(counts, pool_blocks(simple.confusions, blocks)) for name, simple in scored_by_name.items()
     }
+    return {name: simple.report for name, simple in scored_by_name.items()} | {"beside": differences}
 
 
 IN_TURN, TRAIN_PART = "the other pictures of the set, in turn", "the train part of the set"
@@ -165,38 +167,43 @@ def _fit_simple(train: Patches, settings: dict[str, Any]) -> dict[str, SimpleMap
             return {"index": fit_index(train, held), "logistic": fit_logistic(train, fit, held)}
     except TrainingRecipeError:
         log.info("the set cannot be split by %s: cross-validation over its pictures instead", kind)
-    rules = fit_over(train, _deal(train))
-    return {name: ones[-1] for name, ones in rules.items()}
+    rules_by_name = fit_over(train, _make_folds(train))
+    return {name: rules[-1] for name, rules in rules_by_name.items()}
 
 
 def _map_in_turn(patches: Patches, *, objects: bool) -> dict[str, ScoringResult]:
-    folds = _deal(patches)
-    rules, of_fold = fit_over(patches, folds), np.zeros(len(patches), int)
+    """Return the scores of simple maps in which each patch is mapped by rules that were fitted without it."""
+    folds = _make_folds(patches)
+    rules_by_name, fold_of_patch = fit_over(patches, folds), np.zeros(len(patches), int)
     for number, (_, held) in enumerate(folds):
-        of_fold[held] = number
+        fold_of_patch[held] = number
 
     def map_by(rules: list[SimpleMap]) -> Maps:
         return (
             (patch.name, rules[fold].map(patch.image, patches.read_channels(position)), patch.mask)
-            for position, (fold, patch) in enumerate(zip(of_fold, patches, strict=True))
+            for position, (fold, patch) in enumerate(zip(fold_of_patch, patches, strict=True))
         )
 
-    return {name: score_maps(map_by(ones), ones[-1].threshold, objects=objects) for name, ones in rules.items()}
+    return {
+        name: score_maps(map_by(rules), rules[-1].threshold, objects=objects) for name, rules in rules_by_name.items()
+    }
 
 
-def _deal(patches: Patches) -> list[Parts]:
-    """Folds of whole blocks with pictures in each."""
+def _make_folds(patches: Patches) -> list[Parts]:
+    """Return folds of whole blocks (see `_list_blocks`)."""
     blocks = _list_blocks(patches.names)
     count = min(FOLDS, int(blocks.max()) + 1)
     if count < 2:
         raise TrainingRecipeError("one picture or folder alone: the simple maps need others to be fitted on")
-    of_block = np.random.default_rng(0).permutation(int(blocks.max()) + 1) % count
-    return [
-        (np.flatnonzero(of_block[blocks] != fold), np.flatnonzero(of_block[blocks] == fold)) for fold in range(count)
-    ]
+    fold_of_block = np.random.default_rng(0).permutation(int(blocks.max()) + 1) % count
+    fold_of_patch = fold_of_block[blocks]
+    return [(np.flatnonzero(fold_of_patch != fold), np.flatnonzero(fold_of_patch == fold)) for fold in range(count)]
 
 
 def _list_blocks(names: Sequence[str]) -> NDArray[np.int64]:
-    """Number the blocks of patches: those in one folder (`FOLDER/images/NAME`) are neighbours; else each is its own."""
+    """Return the number of the block of each patch.
+
+    Patches of one folder (`FOLDER/images/NAME`) are neighbours and form a block. Any other patch is a block of its own.
+    """
     folders = [name.rpartition("/images/")[0] or name for name in names]
     return np.asarray(np.unique(folders, return_inverse=True)[1])

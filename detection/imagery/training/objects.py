@@ -1,4 +1,4 @@
-"""Landslides as things, not pixels: how many were found by size, how sharp their edges are, average precision."""
+"""Scores by object: landslides found by size, accuracy of edges, and average precision."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from detection.imagery.data.metrics import average_precision
 from detection.imagery.raster.components import EIGHT
 
 BINS_PX = (10, 50, 200)
-"""Areas at which the size classes part: below 10, 10 to 50, 50 to 200, and more pixels."""
+"""Limits of the size classes: below 10, 10 to 50, 50 to 200, and more pixels."""
 LABELS = ("<10", "10-50", "50-200", ">=200")
 LEAST_IOU = (0.1, 0.5)
 EDGE_PX = (1, 2)
@@ -18,17 +18,17 @@ EDGE_PX = (1, 2)
 
 @dataclass(slots=True)
 class ObjectCount:
-    """Counts over images; add them up with `add`, read them with `report`."""
+    """Counts over images, which `add` adds up and `report` turns into scores."""
 
     # landslides in the truth, by size class
     truths: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LABELS, 0))
     # objects of the map, by size class
     predicted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LABELS, 0))
-    # (criterion, size class) -> how many of them; criteria: `iou_0.1`, `iou_0.5`, `covered_half`
+    # (criterion, size class) -> landslides that were found by it; criteria: `iou_0.1`, `iou_0.5`, `covered_half`
     found: dict[tuple[str, str], int] = field(default_factory=dict)
-    # (criterion, size class) -> how many of them overlap a landslide that much
+    # (criterion, size class) -> objects of the map that overlap a landslide by that IoU
     right: dict[tuple[str, str], int] = field(default_factory=dict)
-    # (mean probability, is right at IoU .5) of each object of the map
+    # (mean probability, overlaps a landslide by an IoU of .5) of each object of the map
     ranked: list[tuple[float, bool]] = field(default_factory=list)
     # tolerance in px -> [edge pixels of the map near the truth's, all, of the truth near the map's, all]
     edges: dict[int, list[int]] = field(default_factory=lambda: {px: [0, 0, 0, 0] for px in EDGE_PX})
@@ -40,7 +40,7 @@ class ObjectCount:
         truth: NDArray[np.bool_],
         valid: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Count one image; pixels that are not valid are neither landslide nor found."""
+        """Count one image; pixels that are not valid belong to no object."""
         if valid is not None:
             predicted, truth = predicted & valid, truth & valid
         true_labels, true_number = ndimage.label(truth, EIGHT)
@@ -77,6 +77,7 @@ class ObjectCount:
 
     @staticmethod
     def _rank(means: NDArray[np.floating], iou: NDArray[np.floating]) -> list[tuple[float, bool]]:
+        """Assign objects to landslides by falling probability; a landslide is assigned once."""
         taken = np.zeros(iou.shape[0], bool)
         ranked = []
         for number in np.argsort(-means, kind="stable"):
@@ -123,6 +124,7 @@ def size_class(area_px: int) -> str:
 
 
 def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the pixels of a mask beside pixels outside of it."""
     return np.asarray(mask & ~ndimage.binary_erosion(mask, border_value=1))
 
 
@@ -134,5 +136,5 @@ def _share(
     name: str, hits: dict[tuple[str, str], int], totals: dict[str, int], label: str | None = None
 ) -> float | None:
     labels = LABELS if label is None else (label,)
-    total = sum(totals[one] for one in labels)
-    return sum(hits.get((name, one), 0) for one in labels) / total if total else None
+    total = sum(totals[size] for size in labels)
+    return sum(hits.get((name, size), 0) for size in labels) / total if total else None

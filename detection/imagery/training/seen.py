@@ -1,4 +1,4 @@
-"""Digests of the pictures that weights were trained on, so that a copy of one elsewhere is known when it is scored."""
+"""Digests of the pictures that weights were trained on, to recognise copies of them when weights are scored."""
 
 from hashlib import blake2b
 from pathlib import Path
@@ -11,12 +11,13 @@ from detection.imagery.data.patches import Patches, as_values, list_starts
 from detection.imagery.errors import ModelError
 from detection.whole_file import replacing
 
-MOST: Final = 100_000  # digests of a file, 800 kB; of more pictures the smallest ones are kept, which is a fair sample
+# Digests in a file (800 kB). Of more pictures the smallest digests are stored, which is a random sample.
+MOST: Final = 100_000
 SUFFIX: Final = ".seen.npy"
 
 
 def digest_pictures(patches: Patches) -> NDArray[np.uint64]:
-    """Return eight bytes for the values of each picture, whatever its file and name."""
+    """Return a digest of eight bytes of the values of each picture, which does not depend on its file and name."""
     return np.array([_digest(patch.image) for patch in patches], np.uint64)
 
 
@@ -27,19 +28,22 @@ def _digest(image: NDArray[Any]) -> int:
 
 
 def write_seen(weights: Path, patches: Patches, begun_from: Path | None = None) -> None:
-    """Keep the digests of what weights were trained on beside them, and of what those were that they began from."""
-    before = None if begun_from is None else read_seen(begun_from)
-    seen = digest_pictures(patches)
-    every = np.unique(seen if before is None else np.concatenate([seen, before]))
+    """Store the digests of the training pictures beside weights.
+
+    `begun_from`: the weights from which the training started; their training pictures are added.
+    """
+    earlier = None if begun_from is None else read_seen(begun_from)
+    digests = digest_pictures(patches)
+    every = np.unique(digests if earlier is None else np.concatenate([digests, earlier]))
     with replacing(weights.with_suffix(SUFFIX)) as partial, partial.open("wb") as file:
         np.save(file, every[:MOST], allow_pickle=False)
 
 
 def read_seen(weights: Path) -> NDArray[np.uint64] | None:
-    """Return the digests beside weights, rising; None where they keep none.
+    """Return the sorted digests beside weights; None if there are none.
 
     Raises:
-        ModelError: the file is something else.
+        ModelError: the file holds no digests.
     """
     path = weights.with_suffix(SUFFIX)
     if not path.is_file():
@@ -48,27 +52,28 @@ def read_seen(weights: Path) -> NDArray[np.uint64] | None:
         if path.stat().st_size > 8 * MOST + 1024:
             raise ValueError("it is too large")
         with path.open("rb") as file:
-            seen: NDArray[np.uint64] = np.load(file, allow_pickle=False)
-        if seen.dtype != np.uint64 or seen.ndim != 1:
-            raise ValueError(f"{seen.dtype} of {seen.ndim} dimensions")
+            digests: NDArray[np.uint64] = np.load(file, allow_pickle=False)
+        if digests.dtype != np.uint64 or digests.ndim != 1:
+            raise ValueError(f"{digests.dtype} of {digests.ndim} dimensions")
     except (ValueError, EOFError, OSError) as error:
         raise ModelError(f"{path}: no digests of pictures ({error}); remove it to score without them") from None
-    return np.unique(seen)
+    return np.unique(digests)
 
 
 def count_seen(weights: Path, patches: Patches, tile_px: int = 0) -> int | None:
-    """Count the pictures that weights were trained on; None where they keep no digests.
+    """Return how many of the pictures weights were trained on; None if they have no digests.
 
-    `tile_px`: if not 0, a picture from which a tile of this side was cut counts too.
+    `tile_px`: if not 0, pictures from which a training tile of this side was cut count too.
     """
-    if (seen := read_seen(weights)) is None:
+    digests = read_seen(weights)
+    if digests is None:
         return None
-    known = np.isin(digest_pictures(patches), seen)
+    is_trained_on = np.isin(digest_pictures(patches), digests)
     if tile_px:
-        for position in np.flatnonzero(~known):
+        for position in np.flatnonzero(~is_trained_on):
             image = patches.read(int(position)).image
             if max(image.shape[1:]) > tile_px:
                 rows, columns = (list_starts(length, tile_px) for length in image.shape[1:])
                 tiles = [_digest(image[:, r : r + tile_px, c : c + tile_px]) for r in rows for c in columns]
-                known[position] = np.isin(tiles, seen).any()
-    return int(known.sum())
+                is_trained_on[position] = np.isin(tiles, digests).any()
+    return int(is_trained_on.sum())

@@ -29,17 +29,13 @@ MASKED_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class SimpleMap:
-    """A map by a rule fitted on the fit part: probabilities (or an index brought to 0..1) and a threshold.
-
-    mean, std: of the features.
-    threshold: best F1 on the held part.
-    """
+    """A rule that was fitted on the fit part: it maps images to probabilities, or to an index scaled to 0..1."""
 
     kind: str  # `index` or `logistic`
     weights: NDArray[np.float64]  # of the standardised features, the constant last; empty for the index
-    mean: NDArray[np.float64]
-    std: NDArray[np.float64]
-    threshold: float
+    mean: NDArray[np.float64]  # of the features
+    std: NDArray[np.float64]  # of the features
+    threshold: float  # with the best F1 on the held part
 
     def map(self, image: NDArray[Any], channels: NDArray[np.float32] | None = None) -> NDArray[np.float64]:
         """Return H x W values between 0 and 1.
@@ -61,7 +57,7 @@ class SimpleMap:
 
 
 def red_less_green(image: NDArray[Any]) -> NDArray[np.float64]:
-    """Return red - green of values 0 to 1, moved to 0..1; the first two bands are red and green."""
+    """Return (red - green + 1) / 2 for values 0 to 1; the first two bands are red and green."""
     values = as_values(image).astype(np.float64)
     return np.asarray((values[0] - values[1] + 1) / 2)
 
@@ -111,10 +107,10 @@ def fit_logistic(patches: Patches, fit: NDArray[np.int64], held: NDArray[np.int6
 def fit_over(patches: Patches, folds: Sequence[Parts], seed: int = 0) -> dict[str, list[SimpleMap]]:
     """Fit the index and logistic regression by cross-validation.
 
-    The last of each list is fitted on all patches; before it stand those of the folds, fitted without what these hold.
-    All have the threshold that is best for pixels drawn from what each fold holds, by the rule that did not see it.
+    Each list has one rule per fold, fitted without the held part of the fold, and then one fitted on all patches.
+    All have the threshold with the best F1 on pixels of the held parts, mapped by the rules of their folds.
 
-    `folds`: positions fitted and held, which hold every patch once.
+    `folds`: positions to fit and to hold. Every patch is held once.
     """
     rng = np.random.default_rng(seed)
     drawn = [_gather(patches, np.array([k]), describe_pixels, rng) for k in range(len(patches))]
@@ -136,6 +132,7 @@ def fit_over(patches: Patches, folds: Sequence[Parts], seed: int = 0) -> dict[st
 
 
 def _solve(features: NDArray[np.float64], truth: NDArray[np.bool_]) -> SimpleMap:
+    """Fit logistic regression to features x pixels by Newton steps, with a threshold of .5."""
     mean, std = features.mean(axis=1), np.maximum(features.std(axis=1), SMALL)
     x = np.vstack([(features - mean[:, None]) / std[:, None], np.ones(features.shape[1])])
     weights = np.zeros(len(x))
@@ -143,9 +140,9 @@ def _solve(features: NDArray[np.float64], truth: NDArray[np.bool_]) -> SimpleMap
     penalty[-1] = 0.0
     for _ in range(STEPS):
         probability = expit(weights @ x)
-        slope = x @ (probability - truth) + penalty * weights
-        curve = (x * (probability * (1 - probability))) @ x.T + np.diag(penalty + SMALL)
-        step = np.linalg.solve(curve, slope)
+        gradient = x @ (probability - truth) + penalty * weights
+        curvature = (x * (probability * (1 - probability))) @ x.T + np.diag(penalty + SMALL)
+        step = np.linalg.solve(curvature, gradient)
         weights -= step
         if np.abs(step).max() < 1e-6:
             break
@@ -153,7 +150,7 @@ def _solve(features: NDArray[np.float64], truth: NDArray[np.bool_]) -> SimpleMap
 
 
 def score_simple(rule: SimpleMap, patches: Patches, *, objects: bool = True) -> ScoringResult:
-    """Score a rule on patches, as `scoring.score_maps` does a network."""
+    """Score a rule on patches; see `scoring.score_maps`."""
     maps = (
         (patch.name, rule.map(patch.image, patches.read_channels(position)), patch.mask)
         for position, patch in enumerate(patches)

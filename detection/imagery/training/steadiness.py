@@ -1,4 +1,4 @@
-"""What trained weights lose where pictures lose quality: measured on the held part of their training, for the card."""
+"""Loss of accuracy of weights on pictures of lower quality, measured on the held part of their training."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,52 +15,55 @@ from detection.imagery.weights_file import ModelCard, Steadiness
 from detection.reasons import Explanation, Reason
 
 PLAIN: Final = "plain"
-# Noise that costs weights no more F1 than this is held by them.
+# Weights tolerate noise that costs at most this much F1.
 COST_MOST: Final = 0.05
 Maps = Callable[[Patches], Any]
-"""From patches to (name, probabilities, mask) of each."""
+"""Takes patches and yields name, probabilities and mask of each."""
 
 
 def degrade_patches(patches: Patches, loss: str) -> Patches:
-    """The same patches after one of `degrade.list_losses`, drawn by their position; `plain` leaves them."""
+    """Return the patches after one of `degrade.list_losses`, or unchanged for `plain`.
+
+    Random numbers depend on the position of a patch alone.
+    """
     if loss == PLAIN:
         return patches
-    how, load = list_losses()[loss], patches.load
+    degrade, load = list_losses()[loss], patches.load
 
-    def worsen(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def load_degraded(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         image, mask = load(position)
-        return how(image, np.random.default_rng(position)), mask
+        return degrade(image, np.random.default_rng(position)), mask
 
-    return replace(patches, load=worsen)
+    return replace(patches, load=load_degraded)
 
 
 def measure_steadiness(maps: Maps, held: Patches, threshold: float) -> Steadiness:
     """Measure F1 of weights on patches as they are, and after each loss of quality.
 
-    Args:
-        held: patches that the weights were not fitted on; never those of the test.
+    `noise_counts` of the result is the greatest noise that, like all lesser ones, costs at most `COST_MOST` of F1.
 
-    The noise that is held is the greatest one tried whose cost, as that of all lesser ones, is at most `COST_MOST`.
+    Args:
+        held: patches that the weights were not fitted on; never those of the test part.
     """
     held = held.remember()
-    found = {
+    f1_by_loss = {
         loss: score_maps(maps(degrade_patches(held, loss)), threshold, objects=False, draws=0).report["f1"] or 0.0
         for loss in (PLAIN, *list_losses())
     }
-    most = 0.0
+    tolerated = 0.0
     for counts in NOISE_COUNTS:
-        if found[f"noise of {counts:g}"] < found[PLAIN] - COST_MOST:
+        if f1_by_loss[f"noise of {counts:g}"] < f1_by_loss[PLAIN] - COST_MOST:
             break
-        most = counts
+        tolerated = counts
     return {
         "held_patches": len(held),
-        "f1": {loss: round(value, 4) for loss, value in found.items()},
-        "noise_counts": most,
+        "f1": {loss: round(value, 4) for loss, value in f1_by_loss.items()},
+        "noise_counts": tolerated,
     }
 
 
 def find_cost(doubts: Sequence[Explanation], card: ModelCard) -> float | None:
-    """What these doubts about the quality of a scene cost its weights in F1, by their card; None where none says so.
+    """Return how much F1 the loss of quality that doubts state costs weights, by their card; None if it does not say.
 
     >>> card = {"steadiness": {"f1": {"plain": 0.6, "bilinear": 0.5, "blur": 0.55}}}
     >>> round(find_cost([Reason(INTERPOLATED)], card), 3), find_cost([], card), find_cost([], {})
