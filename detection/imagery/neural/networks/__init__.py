@@ -1,1 +1,1 @@
-"""One file for each network: its layers and nothing else."""
+"""The layers of the networks, one module per family."""

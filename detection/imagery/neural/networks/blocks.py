@@ -1,4 +1,4 @@
-"""The parts that several segmentation networks share, written once."""
+"""Layers that several segmentation networks share."""
 
 import copy
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def norm_groups(channels: int) -> int:
 def pad_to_stride(images: torch.Tensor, stride: int, least_px: int = 0) -> torch.Tensor:
     """Pad N x C x H x W on the right and at the bottom to multiples of `stride`, and to `least_px` at least.
 
-    Reflection continues the texture; where an axis is too short to be reflected its edge is repeated.
+    Reflection continues the texture. The edge is repeated along an axis that is too short to be reflected.
     """
     height, width = images.shape[-2:]
     down, right = (max(-size % stride, least_px - size) for size in (height, width))
@@ -50,7 +50,7 @@ def pad_to_stride(images: torch.Tensor, stride: int, least_px: int = 0) -> torch
 
 
 def enlarge(features: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Bring a map to the height and width of another, bilinear."""
+    """Resize a map to the height and width of another, bilinear."""
     return functional.interpolate(features, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
@@ -59,7 +59,7 @@ def initialise(module: nn.Module) -> None:
     if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         return
     if isinstance(module, nn.ConvTranspose2d):
-        # each output of a transposed convolution reads but kernel / stride cells per axis of its input
+        # Each output of a transposed convolution reads only kernel / stride cells per axis of its input.
         inputs = (
             module.in_channels * module.kernel_size[0] * module.kernel_size[1] / (module.stride[0] * module.stride[1])
         )
@@ -71,7 +71,7 @@ def initialise(module: nn.Module) -> None:
 
 
 def initialise_bilinear(layer: nn.ConvTranspose2d) -> None:
-    """Let a transposed convolution begin as bilinear enlargement of each channel by itself."""
+    """Set the weights of a transposed convolution to a bilinear enlargement of each channel."""
     size, (rows, columns) = layer.stride[0], layer.kernel_size[:2]
     axes = [1 - (torch.arange(k) - (k - 1) / 2).abs() / size for k in (rows, columns)]
     kernel = axes[0].clamp(min=0)[:, None] * axes[1].clamp(min=0)[None, :]
@@ -84,17 +84,17 @@ def initialise_bilinear(layer: nn.ConvTranspose2d) -> None:
 
 
 class Rowwise(Protocol):
-    """What draws the logits of one image band of rows by band of rows (`row_stream.RowStream`)."""
+    """Computes the logits of an image from consecutive bands of rows; see `row_stream.RowStream`."""
 
     def draw(self, images: torch.Tensor, *, last: bool) -> torch.Tensor:
-        """Map the next rows to the logits that are known by now."""
+        """Map the next rows of the image to the next rows of logits, of which there may be none yet."""
 
 
 class SegmentationNetwork(nn.Module):
-    """Any segmentation network: pads its input to `stride`, cuts its logits back to the size of the input.
+    """Base of segmentation networks: pads images to multiples of `stride` and crops the logits to their size.
 
-    The padded image has at least two cells on the coarsest map, so that batch normalisation can be trained on one
-    image.
+    The padded image has at least two cells along each axis of the coarsest map, so that batch normalisation can be
+    trained on one image.
     """
 
     stride = 16
@@ -105,7 +105,7 @@ class SegmentationNetwork(nn.Module):
         return self.logits(pad_to_stride(images, self.stride, LEAST_CELLS * self.stride))[..., :height, :width]
 
     def open_stream(self) -> Rowwise | None:
-        """What draws the logits of one image band of rows by band of rows, each as `forward`; None: it cannot."""
+        """Return an object that computes the logits of `forward` row by row; None if the network cannot be used so."""
         return None
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
@@ -114,10 +114,10 @@ class SegmentationNetwork(nn.Module):
 
 
 class ThinnedConv(nn.Conv2d):
-    """A 1 x 1 convolution with a stride: the cells it reads are taken out first, then mixed without one.
+    """A 1 x 1 convolution with a stride, computed as a selection of cells and a convolution without stride.
 
-    The same numbers. The gradient of the strided form corrupts memory on processors where oneDNN handles it (seen with
-    torch 2.13, channels last, at most 12 input channels, 80 x 80 px and more).
+    The results are the same. The gradient of the strided form corrupts memory on processors where oneDNN computes it
+    (torch 2.13, channels last, at most 12 input channels, 80 x 80 px and more).
     """
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -127,7 +127,7 @@ class ThinnedConv(nn.Conv2d):
 
 
 class ConvUnit(nn.Sequential):
-    """Convolution without bias, an optional unit behind it, batch normalisation, ReLU or another if `active`."""
+    """Convolution without bias, optionally the module `behind`, batch normalisation, and an activation if `active`."""
 
     def __init__(
         self,
@@ -155,10 +155,10 @@ class ConvUnit(nn.Sequential):
 
 
 def fold_norms(network: nn.Module) -> nn.Module:
-    """Return a copy of a trained network whose units multiply by their normalisation within the convolution.
+    """Return a copy of a trained network with each batch normalisation merged into the convolution before it.
 
-    The same function within rounding; the pass over the map that each normalisation takes is spared. A network with an
-    SRU is left as it is: rounding turns its gates.
+    The results are the same within rounding, and inference is faster. A network with an SRU is copied unchanged,
+    because rounding changes the state of its gates.
     """
     folded = copy.deepcopy(network).eval()
     if any(isinstance(module, Sru) for module in folded.modules()):
@@ -175,9 +175,9 @@ def fold_norms(network: nn.Module) -> nn.Module:
 
 
 class Residual(nn.Module):
-    """A body added to its input, with a ReLU behind the sum.
+    """A body added to its input, then a ReLU.
 
-    Where size or channels change, a 1 x 1 convolution with normalisation brings the input to them.
+    If the body changes size or channels, a 1 x 1 convolution with normalisation adapts the input.
     """
 
     def __init__(self, body: nn.Sequential, in_channels: int, out_channels: int, stride: int = 1) -> None:
@@ -193,11 +193,11 @@ class Residual(nn.Module):
 class Sru(nn.Module):
     """Spatial reconstruction unit: N x C x H x W to the same (Li et al. 2023, eq. 1 to 5), C even.
 
-    A group normalisation weighs how much each value says; the image is parted into a strong and a weak half image,
-    and the halves of both are crossed.
+    A group normalisation weighs each value. The map is separated into one of strong and one of weak values, and the
+    halves of the channels of both are crossed.
 
-    `gate`: `hard` takes a value whole or not at all: the gate is a sign, so the normalisation is never trained;
-    `soft` leaves weak values their weight and trains it.
+    `gate`: with `hard` a value is in one of the two maps; the gate is a sign, and the normalisation is not trained.
+    With `soft` weak values also keep their weight in the strong map, and the normalisation is trained.
     """
 
     def __init__(self, channels: int, gate: str = "hard") -> None:
@@ -210,10 +210,10 @@ class Sru(nn.Module):
         self.gate = gate
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Part the map by the gate, a sigmoid above one half, and cross the halves."""
+        """Separate the map by the gate, a sigmoid above one half, and cross the halves."""
         if self.gate == "hard":
             with torch.no_grad():
-                # a sigmoid is above one half where its argument is above zero; numbers, for a mask multiplies slower
+                # A sigmoid is above one half where its argument is above zero. Multiplying by a mask would be slower.
                 strong = (self._weight(features) > 0).to(features.dtype)
             high = features * strong
             low = features - high
@@ -227,7 +227,7 @@ class Sru(nn.Module):
 
     def _weight(self, features: torch.Tensor) -> torch.Tensor:
         gamma = self.norm.weight
-        # the sum of the absolute values cannot reach zero while a weight is left, the paper's plain sum can
+        # The paper divides by the plain sum, which can be zero. The sum of absolute values is zero for no weights only.
         share = gamma / gamma.abs().sum().clamp_min(1e-12)
         weight: torch.Tensor = share[:, None, None] * self.norm(features)
         return weight
@@ -236,9 +236,9 @@ class Sru(nn.Module):
 class Bru(nn.Module):
     """Bottleneck reconstruction unit: N x C x H x W to the same, alpha 1/2, squeeze 2, 2 groups; C a multiple of 8.
 
-    One part of the channels is squeezed and seen by a grouped 3 x 3 and a 1 x 1 convolution, the other is squeezed,
-    repeated and completed by a 1 x 1 convolution; the two maps are mixed by weights that add to one per channel, from
-    their means over the whole window.
+    The first half of the channels is squeezed and passes a grouped 3 x 3 and a 1 x 1 convolution, which are added. The
+    second half is squeezed, and completed by a 1 x 1 convolution of itself. The two maps are mixed by weights per
+    channel that add up to one and follow from their means over the whole window.
     """
 
     def __init__(self, channels: int) -> None:
@@ -255,7 +255,7 @@ class Bru(nn.Module):
         self.point_lower = nn.Conv2d(lower // squeeze, channels - lower // squeeze, 1, bias=False)
 
     def parts(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the two maps before they are mixed, each N x C x H x W."""
+        """Return the two maps before mixing, each N x C x H x W."""
         upper, lower = torch.split(features, list(self.split), dim=1)
         upper, lower = self.squeeze_upper(upper), self.squeeze_lower(lower)
         return self.grouped(upper) + self.point_upper(upper), torch.cat([self.point_lower(lower), lower], dim=1)
@@ -268,7 +268,7 @@ class Bru(nn.Module):
 
     @staticmethod
     def share(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        """Weight of the first map, N x C x 1 x 1; the second has the rest.
+        """Return the weight of the first map, N x C x 1 x 1. The weight of the second is 1 less that.
 
         A softmax over two numbers is the sigmoid of their difference.
         """
@@ -285,8 +285,8 @@ class SBConv(nn.Sequential):
 class ImagePooling(nn.Module):
     """Means over a grid of `cells` x `cells` of the whole image, mixed by a 1 x 1 convolution and enlarged again.
 
-    Normalised over the channels of each image (one group) in place of the batch: a batch of one has but one value
-    per channel here.
+    They are normalised over the channels of each image (one group) instead of over the batch, because a batch of one
+    image has one value per channel here.
     """
 
     def __init__(self, in_channels: int, out_channels: int, cells: int = 1) -> None:
@@ -302,7 +302,7 @@ class ImagePooling(nn.Module):
 
 
 class AtrousPyramid(nn.Module):
-    """A 1 x 1 and 3 x 3 convolutions of several rates side by side, optionally the image's mean, mixed to one map.
+    """A 1 x 1 and parallel 3 x 3 convolutions of several rates, optionally the mean of the image, mixed to one map.
 
     The same as ASPP (Chen et al. 2018), and without the mean as the ASPC of SCDnn.
     """

@@ -1,4 +1,4 @@
-"""DRs-UNet: a U-Net whose encoder shrinks noise away, for interferograms."""
+"""DRs-UNet: a U-Net for interferograms whose encoder suppresses noise by soft thresholds."""
 
 import torch
 from torch import nn

@@ -64,7 +64,7 @@ class EncoderUnet(SegmentationNetwork):
         self.head = nn.Conv2d(channels, classes, 1)
         self.apply(initialise)
         for module in self.encoder.modules():
-            if isinstance(module, SqueezeExcite):  # a gate that begins saturated would not learn
+            if isinstance(module, SqueezeExcite):  # a gate that starts saturated has no gradient
                 nn.init.normal_(module.conv_expand.weight, std=1e-3)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
@@ -73,7 +73,7 @@ class EncoderUnet(SegmentationNetwork):
         return decode([without_skip, *self.encoder(images)], self.lifts, self.decoder, self.head)
 
     def open_stream(self) -> RowStream | None:
-        """See `SegmentationNetwork.open_stream`; not with squeezes, which take means over the whole window."""
+        """See `SegmentationNetwork.open_stream`. None with squeezes, which take means over the whole window."""
         if any(isinstance(module, SqueezeExcite) for module in self.encoder.modules()):
             return None
         levels = [Chain([_open_layer(module) for module in level]) for level in self.encoder.list_levels()]

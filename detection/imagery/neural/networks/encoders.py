@@ -56,7 +56,7 @@ class EncoderBlock(nn.Module):
 
     @property
     def squeeze(self) -> nn.Module | None:
-        """What weighs the channels before the last pair, if anything does."""
+        """Module that weighs the channels before the last pair; None if there is none."""
         return self._modules.get("se")
 
     def list_units(self) -> list[nn.Sequential]:

@@ -1,4 +1,4 @@
-"""The residual trunk (He et al. 2016) that DeepLabv3+, PSPNet, LinkNet and the triage stand on."""
+"""Residual network (He et al. 2016), the encoder of DeepLabv3+, PSPNet, LinkNet and the classifier of tiles."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
-"""Layers that are shown a map band of rows by band of rows: no pixel is computed twice, none differs from one pass.
+"""Layers that compute a map from consecutive bands of rows, with the results of one pass over the whole map.
 
-Each takes rows 1 x C x H x W that follow those before, and whether they are the last; it gives the rows that can be
-told by now, and keeps of its input what the next ones need. No rows in are no rows out.
+Each layer takes the next rows 1 x C x H x W and whether they are the last. It returns the rows of its result that can
+be computed so far, and stores the rows of its input that later results need. Without new rows it returns no rows.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from detection.imagery.neural.networks.blocks import pad_to_stride
 
 
 class RowLayer(Protocol):
-    """What stands in a stream."""
+    """A layer of a stream."""
 
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
-        """Rows in, rows out."""
+        """Map the next rows to the next rows of the result."""
 
 
 class _Window:
@@ -53,10 +53,10 @@ class _Window:
 
 
 class Convolution:
-    """A convolution and what stands behind it; zeros lie above and below the map.
+    """A convolution and the modules behind it, with zeros above and below the map.
 
     Args:
-        unit: convolution, then parts that look at each pixel by itself.
+        unit: its children are the convolution and then modules that work pixel by pixel.
     """
 
     def __init__(self, unit: nn.Module) -> None:
@@ -69,16 +69,16 @@ class Convolution:
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
         """See `RowLayer`."""
         convolution = self._convolution
-        seen = self._window.take(rows, last=last)
-        if seen is None:
+        needed = self._window.take(rows, last=last)
+        if needed is None:
             return rows[:, :, :0]
         across = (0, convolution.padding[1])
-        made = functional.conv2d(
-            seen, convolution.weight, convolution.bias, convolution.stride, across, groups=convolution.groups
+        result = functional.conv2d(
+            needed, convolution.weight, convolution.bias, convolution.stride, across, groups=convolution.groups
         )
-        for part in self._behind:
-            made = part(made)
-        return made
+        for module in self._behind:
+            result = module(result)
+        return result
 
 
 class Pool:
@@ -90,43 +90,43 @@ class Pool:
 
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
         """See `RowLayer`."""
-        seen = self._window.take(rows, last=last)
-        if seen is None:
+        needed = self._window.take(rows, last=last)
+        if needed is None:
             return rows[:, :, :0]
-        return functional.max_pool2d(seen, self._kernel, self._stride, (0, self._padding))
+        return functional.max_pool2d(needed, self._kernel, self._stride, (0, self._padding))
 
 
 class Enlargement:
-    """Bilinear enlargement to twice the size: the last row waits for the next, those of the edges are repeated."""
+    """Bilinear enlargement to twice the size. Rows beyond the edges repeat the first and the last row."""
 
     def __init__(self) -> None:
-        self._kept: torch.Tensor | None = None
+        self._last_row: torch.Tensor | None = None  # between it and the next row, rows of the result are interpolated
 
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
         """See `RowLayer`."""
-        seen = rows if self._kept is None else _join([self._kept, rows])
-        first, end = 0 if self._kept is None else 1, None if last else -1
-        self._kept = seen[:, :, -1:].clone()
-        return functional.interpolate(seen, scale_factor=2, mode="bilinear", align_corners=False)[:, :, first:end]
+        joined = rows if self._last_row is None else _join([self._last_row, rows])
+        first, end = 0 if self._last_row is None else 1, None if last else -1
+        self._last_row = joined[:, :, -1:].clone()
+        return functional.interpolate(joined, scale_factor=2, mode="bilinear", align_corners=False)[:, :, first:end]
 
 
 class DelayedRows:
-    """Rows in the order in which they came, until others have come so far."""
+    """A queue of rows that wait for the rows of another map."""
 
     def __init__(self) -> None:
         self._held: list[torch.Tensor] = []
 
     @property
     def count(self) -> int:
-        """How many wait."""
+        """Number of rows in the queue."""
         return sum(rows.shape[2] for rows in self._held)
 
     def put(self, rows: torch.Tensor) -> None:
-        """Let rows wait."""
+        """Append rows."""
         self._held.append(rows)
 
     def take(self, count: int) -> torch.Tensor:
-        """The first rows, so many."""
+        """Remove and return the first `count` rows."""
         taken: list[torch.Tensor] = []
         while count or not taken:
             rows = self._held.pop(0)
@@ -138,19 +138,19 @@ class DelayedRows:
 
 
 class Straight:
-    """What looks at each row by itself."""
+    """A module that works on each row alone."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
 
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:  # noqa: ARG002
         """See `RowLayer`."""
-        made: torch.Tensor = self._module(rows)
-        return made
+        result: torch.Tensor = self._module(rows)
+        return result
 
 
 class Chain:
-    """Layers one behind the other."""
+    """Consecutive layers."""
 
     def __init__(self, layers: Sequence[RowLayer]) -> None:
         self._layers = layers
@@ -165,11 +165,11 @@ class Chain:
 
 
 class Shortcut:
-    """Layers with a shortcut around them, which waits for them.
+    """Layers and a shortcut that is added to their result.
 
     Args:
         body: the layers.
-        shortcut: the way around them.
+        shortcut: maps the input to what is added.
         is_active: whether a ReLU follows the sum.
     """
 
@@ -180,22 +180,24 @@ class Shortcut:
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
         """See `RowLayer`."""
         self._waiting.put(self._shortcut(rows, last=last))
-        made = self._body(rows, last=last)
-        if not made.shape[2]:
-            return made
-        made = made + self._waiting.take(made.shape[2])
-        return functional.relu(made) if self._is_active else made
+        result = self._body(rows, last=last)
+        if not result.shape[2]:
+            return result
+        result = result + self._waiting.take(result.shape[2])
+        return functional.relu(result) if self._is_active else result
 
 
 class RowStream:
-    """An encoder and a decoder with skips between maps of one scale, shown an image band by band.
+    """An encoder and a decoder with skips between maps of one scale, which read an image in consecutive bands of rows.
 
     Args:
-        encoder: by level, each with the pool before it.
-        lifts: what enlarges the map below, from the bottom up.
-        decoder: by level from the bottom up; each is given the encoder's map and the enlarged one. If there are as many
-            as levels of the encoder, the last one is given the enlarged map alone.
-        stride: the sides of the image are filled up to multiples of it as `pad_to_stride` does.
+        encoder: levels, each with the pool before it.
+        lifts: enlarge the map of the level below, from the bottom up.
+        decoder: levels from the bottom up; each reads the map of the encoder and the enlarged one. If it has as many
+            levels as the encoder, the last one reads the enlarged map alone.
+        head: maps the result of the decoder to logits.
+        stride: the image is padded to multiples of it, as by `pad_to_stride`.
+        least_px: the image is padded to this side at least.
     """
 
     def __init__(
@@ -214,10 +216,10 @@ class RowStream:
         self._stride, self._least_px, self._awaited = stride, least_px, 0
 
     def draw(self, images: torch.Tensor, *, last: bool) -> torch.Tensor:
-        """Map the next rows 1 x bands x H x W to the logits 1 x classes x h x W that are known by now, maybe of no row.
+        """Map the next rows 1 x bands x H x W to the next rows of logits, 1 x classes x h x W; h may be 0.
 
-        The rows of all bands but the last are a multiple of the stride, and `least_px` at least; the last band has more
-        rows than the stride, or is the only one.
+        The number of rows of each call but the last is a multiple of the stride and at least `least_px`. The last call
+        has more rows than the stride, unless it is the only one.
         """
         self._awaited += images.shape[2]
         rows = pad_to_stride(images, self._stride, self._least_px)
@@ -236,9 +238,9 @@ class RowStream:
             rows = level(torch.cat([skips.take(lifted.shape[2]), lifted], dim=1), last=last)
             if not rows.shape[2]:
                 return rows
-        known = self._head(rows, last=last)[:, :, : self._awaited, : images.shape[3]]
-        self._awaited -= known.shape[2]
-        return known
+        logits = self._head(rows, last=last)[:, :, : self._awaited, : images.shape[3]]
+        self._awaited -= logits.shape[2]
+        return logits
 
 
 def _join(parts: Sequence[torch.Tensor]) -> torch.Tensor:

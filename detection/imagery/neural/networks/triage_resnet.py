@@ -1,4 +1,4 @@
-"""Triage: does a tile hold a landslide at all? A ResNet-18 that gives one pair of logits per tile."""
+"""Classifier of tiles with and without a landslide: a ResNet-18 with one pair of logits per tile."""
 
 import torch
 from torch import nn

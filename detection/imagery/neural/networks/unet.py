@@ -1,4 +1,4 @@
-"""The U-Net family: the plain network whose tiles agree with the whole scene, and its seven variants."""
+"""U-Nets: the plain network, whose tiles agree with the whole scene, and seven variants."""
 
 import torch
 from torch import nn
@@ -31,7 +31,7 @@ UNITS = ("plain", "sru", "bru", "sbconv")
 
 
 def unit_behind(unit: str, channels: int, gate: str) -> nn.Module | None:
-    """Make what stands between each convolution and its normalisation.
+    """Return the module between each convolution and its normalisation; None for `plain`.
 
     >>> unit_behind("plain", 8, "hard") is None
     True
@@ -46,7 +46,7 @@ def unit_behind(unit: str, channels: int, gate: str) -> nn.Module | None:
 
 
 def encode(levels: nn.ModuleList, images: torch.Tensor) -> list[torch.Tensor]:
-    """The map of each level of an encoder; before each but the first it is pooled 2 x 2."""
+    """Return the map of each level of an encoder. Each level but the first reads the map before it, pooled 2 x 2."""
     maps: list[torch.Tensor] = []
     for block in levels:
         maps.append(block(functional.max_pool2d(maps[-1], 2) if maps else images))
@@ -54,7 +54,7 @@ def encode(levels: nn.ModuleList, images: torch.Tensor) -> list[torch.Tensor]:
 
 
 def decode(skips: list[torch.Tensor], lifts: nn.ModuleList, decoder: nn.ModuleList, head: nn.Module) -> torch.Tensor:
-    """Map what a decoder reads at each scale, the coarsest last, to logits; the list is emptied."""
+    """Map the maps of the encoder, the coarsest last, to logits. The list is emptied to free memory."""
     features = skips.pop()
     for lift, block in zip(lifts, decoder, strict=True):
         features = block(torch.cat([skips.pop(), lift(features)], dim=1))
@@ -76,7 +76,7 @@ class DoubleConv(nn.Sequential):
 
 
 class ResidualDoubleConv(Residual):
-    """Two units and a shortcut around both; the last ReLU stands after the sum."""
+    """Two units and a shortcut around both, with the last ReLU after the sum."""
 
     def __init__(
         self, in_channels: int, out_channels: int, mid_channels: int, unit: str = "plain", gate: str = "hard"
@@ -102,7 +102,7 @@ class Unet(SegmentationNetwork):
         up: `bilinear`, or `transpose` (2 x 2 transposed convolutions that halve the channels).
     """
 
-    # maps of the encoder that each level of the decoder is fed with
+    # maps of the encoder that each level of the decoder reads
     skip_maps = 1
 
     def __init__(
@@ -148,7 +148,7 @@ class Unet(SegmentationNetwork):
     def make_level(
         in_channels: int, out_channels: int, block: type[DoubleConv | ResidualDoubleConv], unit: str, gate: str
     ) -> nn.Module:
-        """Make what the encoder has at one scale."""
+        """Return one level of the encoder."""
         return block(in_channels, out_channels, out_channels, unit, gate)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
@@ -156,11 +156,11 @@ class Unet(SegmentationNetwork):
         return self.decode(encode(self.encoder, images))
 
     def decode(self, skips: list[torch.Tensor]) -> torch.Tensor:
-        """Map what the decoder reads at each scale, the coarsest last, to logits; the list is emptied."""
+        """Map the maps of the encoder, the coarsest last, to logits. The list is emptied to free memory."""
         return decode(skips, self.lifts, self.decoder, self.head)
 
     def open_stream(self) -> RowStream | None:
-        """See `SegmentationNetwork.open_stream`; not with units that take means over all of the window."""
+        """See `SegmentationNetwork.open_stream`. None with units that take means over the whole window."""
         levels = [*self.encoder, *self.decoder]
         if not all(isinstance(level, DoubleConv | ResidualDoubleConv) and level.sees_nearby for level in levels):
             return None

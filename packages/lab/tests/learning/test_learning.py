@@ -530,13 +530,13 @@ def test_a_picture_is_never_mapped_by_a_rule_that_was_fitted_on_it(monkeypatch):
     mapped = []
     draw = SimpleMap.map
 
-    def look(rule, image):
+    def record_and_map(rule, image, channels=None):
         (number,) = (k for k in range(5) if np.array_equal(image, patches.read(k).image))
         mapped.append((rule, number))
-        return draw(rule, image)
+        return draw(rule, image, channels)
 
     monkeypatch.setattr(evaluation, "fit_over", note)
-    monkeypatch.setattr(SimpleMap, "map", look)
+    monkeypatch.setattr(SimpleMap, "map", record_and_map)
     evaluation._map_in_turn(patches, objects=False)
     seen = [number in fit for rule, number in mapped for one, fit in fitted if one is rule]
     assert (len(seen), any(seen)) == (5, False)
