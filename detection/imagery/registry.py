@@ -84,6 +84,15 @@ SEGMENTERS: Final[Mapping[str, NetworkEntry]] = {
         fixed={"unit": "plain", "residual": False, "gate": "hard"},
     ),
     **_ENCODER_UNETS,
+    "logistic-regression": NetworkEntry(
+        "detection.imagery.neural.networks.logistic:LogisticRegression",
+        True,
+        stride=1,
+        halo_px=24,
+        paper="Cox 1958, J. R. Stat. Soc. B 20, 215",
+        parameters=(44, 198),
+        least_px=48,
+    ),
     "drs-unet": NetworkEntry(
         "detection.imagery.neural.networks.drs_unet:DrsUnet",
         False,
