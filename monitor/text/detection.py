@@ -271,6 +271,15 @@ TEXTS: Final = index_by_code(
     ),
     reason_text(
         Template(
+            "change.built",
+            "{area} km² ({share} %) of the image of {day} has much bright grey ground around it (town, road, quarry, "
+            "gravel, snow or cloud): outlines there, {outlines} here, count for no warning level",
+        ),
+        area=figure(".2f"),
+        share=figure(".1f"),
+    ),
+    reason_text(
+        Template(
             "change.white_bands",
             "snow and cloud were not looked for on the image of {day}: it has no red, green and blue",
         )
@@ -288,6 +297,14 @@ TEXTS: Final = index_by_code(
     reason_text(Template("caution.by_index", "found by an index of red and green beside the network, as advice")),
     reason_text(
         Template("caution.white", "lies on or beside white ground of {day}: snow, ice or cloud, or pale bare ground")
+    ),
+    reason_text(
+        Template(
+            "caution.built",
+            "has much bright grey ground within {reach} m on the image of {day}: town, road, quarry, gravel, snow or "
+            "cloud",
+        ),
+        reach=figure(".0f"),
     ),
     reason_text(
         Template(

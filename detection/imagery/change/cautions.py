@@ -17,6 +17,7 @@ from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import read_grid
+from detection.imagery.scene.built_ground import BuiltGround, describe_built
 from detection.imagery.scene.white import COLOURS, PIXELS_M, find_white, holds_at, measure_light
 from detection.imagery.scene.white_ground import WhiteGround, describe_white
 from detection.reasons import Explanation, Reason
@@ -127,6 +128,50 @@ def find_white_ground(image: DateImage) -> tuple[WhiteGround | None, list[Reason
         return WhiteGround(image.read_colours, share, grid, light, pixel_m2), []
     except ImageryError:
         return None, []
+
+
+def find_built_ground(image: DateImage) -> BuiltGround | None:
+    """Return the built ground of an image; None if it cannot be recognised in it.
+
+    `find_white_ground` reports an image that lacks bands or has other pixels, and `align` one that cannot be read.
+    """
+    try:
+        bands = image.scene.bands
+        if not set(COLOURS) <= set(bands):
+            return None
+        if not holds_at(geodesic_pixel_m2(read_grid(bands[COLOURS[0]].path)) ** 0.5):
+            return None
+        colours, valid = image.sample_colours()
+        light = measure_light(colours[:, valid])
+        if light is None:
+            return None
+        grid = image.grid
+        pixel_m = measure_pixel_m2(grid, grid.width / 2, grid.height / 2) ** 0.5
+        return BuiltGround(image.read_colours, grid, light, pixel_m)
+    except ImageryError:
+        return None
+
+
+def add_built_cautions(
+    changes: Sequence[FootprintChange], outlines: NDArray[Any], built: BuiltGround, day: str
+) -> tuple[list[FootprintChange], int]:
+    """Add a caution to changes whose outlines lie on built ground of the newer image.
+
+    Args:
+        changes: changes of the outlines.
+        outlines: outlines in pixels of the grid of `built`.
+        built: built ground of the image.
+        day: day of the image.
+
+    Returns:
+        All changes, and how many of them have the caution.
+    """
+    is_built = built.contains(outlines)
+    cautioned = [
+        change.with_cautions(describe_built(day)) if is_on_built else change
+        for change, is_on_built in zip(changes, is_built, strict=True)
+    ]
+    return cautioned, int(np.count_nonzero(is_built))
 
 
 def add_white_cautions(

@@ -23,6 +23,7 @@ from detection.imagery.change.records import (
     join_cautions,
 )
 from detection.imagery.errors import ImageryError
+from detection.imagery.footprints.cautions import FLAT_DEG
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
 from detection.imagery.raster.areas import slope_deg, spacing_m
 from detection.imagery.raster.components import EIGHT, NODATA
@@ -44,8 +45,6 @@ AGAIN_SHARE = 0.5
 # An outline of a scene that was delivered again continues one of the earlier delivery if they share this much of the
 # smaller one.
 SAME_SHARE = 0.5
-# Below this slope a new footprint is doubtful: hardly any landslide starts or stops there.
-FLAT_DEG = 5.0
 # Pixels around an outline that are read with it; more than the largest tolerance.
 MARGIN_PX = 6
 # A new outline of which more than this share was of another class before is doubtful.

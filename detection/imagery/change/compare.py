@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from detection.imagery.change.alignment import align, describe_correction
 from detection.imagery.change.cautions import (
+    add_built_cautions,
     add_white_cautions,
+    find_built_ground,
     find_season,
     find_white_ground,
     list_alignment_cautions,
@@ -42,6 +44,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import shapes_of, strips, to_pixels
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.scene.border import list_doubtful
+from detection.imagery.scene.built_ground import describe_built_ground
 from detection.imagery.scene.white_ground import describe_white_ground
 from detection.reasons import Describe, Explanation, Reason
 
@@ -150,6 +153,7 @@ def compare(
         if guards:
             image = stack.enter_context(DateImage(newer, grid))
             newer_date.white, white_warnings = find_white_ground(image)
+            newer_date.built = find_built_ground(image)
             warnings += white_warnings
             dates = [_align_date(date, newer_date, image, grid, stack, warnings) for date in dates]
             for date in dates:
@@ -242,9 +246,10 @@ def _add_cautions(
     grid: Grid,
     warnings: list[Explanation],
 ) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
-    """Add cautions for a scene unlike the training data, and for outlines beside a border, a cloud or white ground.
+    """Add cautions for a scene unlike the training data, and for outlines at a border, cloud, white or built ground.
 
-    White ground counts on the newer date, and on the earlier date that an outline was compared with.
+    White ground counts on the newer date, and on the earlier date that an outline was compared with. Built ground
+    counts on the newer date.
     """
     polygon_ids = [outline.polygon_id for outline in newer.record.outlines]
     geometries = [outline.geometry for outline in newer.record.outlines]
@@ -261,6 +266,10 @@ def _add_cautions(
             since = None if date is newer else date.record.acquired_at
             all_changes, count = add_white_cautions(all_changes, outlines, date.white, date.record.day, since)
             warnings += describe_white_ground(date.white, date.record.day, count)
+    if newer.built is not None:
+        day = newer.record.day
+        all_changes, count = add_built_cautions(all_changes, outlines, newer.built, day)
+        warnings += describe_built_ground(newer.built, day, count)
     changes = dict(zip(polygon_ids, all_changes, strict=False))
     vanished = [
         replace(footprint, change=change)

@@ -16,6 +16,7 @@ from detection.imagery.raster.components import NODATA, Rows
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Box, Layer, burn, join_windows, shapes_of, strips, to_pixels
 from detection.imagery.raster.raster import read_grid
+from detection.imagery.scene.built_ground import BuiltGround
 from detection.imagery.scene.white_ground import WhiteGround
 from detection.reasons import Explanation
 
@@ -40,6 +41,7 @@ class ProbabilityDate:
     doubtful: Any = None  # ground that may be a border, in pixels; None: none
     cloudy: Any = None  # ground beside clouds, in pixels; None: none
     white: WhiteGround | None = None  # snow, ice and cloud of its image; None: not measured
+    built: BuiltGround | None = None  # built ground of its image, of the newer date only; None: not measured
     _rows: dict[str, Rows] = field(default_factory=dict)
 
     @classmethod

@@ -21,6 +21,9 @@ from detection.reasons import Explanation, Reason, join_explanations
 
 # A pixel size this many times the training pixel, or its inverse, is worth a warning.
 PIXEL_RATIO = 1.5
+# An outline on ground that is less steep on average is advice: hardly any landslide starts or stops there, while bare
+# fields and river bars do.
+FLAT_DEG: Final = 5.0
 BORDER: Final = Reason("caution.border")
 CLOUD: Final = Reason("caution.cloud")
 ONE_DATE: Final = Reason("caution.one_date")

@@ -22,7 +22,7 @@ from detection.imagery.errors import (
     TooLargeError,
     UnfitError,
 )
-from detection.imagery.footprints.cautions import BORDER, describe_coarser, doubt_outlines, list_cautions
+from detection.imagery.footprints.cautions import BORDER, FLAT_DEG, describe_coarser, doubt_outlines, list_cautions
 from detection.imagery.footprints.choose import (
     WeightsAttempt,
     WeightsRefusal,
@@ -80,6 +80,7 @@ from detection.imagery.raster.raster import ByteRaster, inspect
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
 from detection.imagery.scene.border import Border, list_doubtful, set_aside_borders
+from detection.imagery.scene.built_ground import BuiltGround, describe_built, describe_built_ground, open_built_ground
 from detection.imagery.scene.fill import read_rim, set_aside_fills
 from detection.imagery.scene.offsets import find_landsat
 from detection.imagery.scene.optional_reader import OptionalBandReader
@@ -194,8 +195,11 @@ def _detect(scene: Scene, options: DetectionOptions, progress: Progress, attempt
             *cautions,
         ]
         result["doubts"] = [*doubts, *describe_coarser(result["resample_to_m"], result["coarser_than_m"])]
-        white = None if isinstance(model, IndexModel) else open_white_ground(opened.reader, result["valid_share"])
-        _add_cautions(result, grid, white)
+        white = built = None
+        if not isinstance(model, IndexModel):
+            white = open_white_ground(opened.reader, result["valid_share"])
+            built = open_built_ground(opened.reader, sample_pixels(opened.reader))
+        _add_cautions(result, grid, white, built)
         _write(result, scene, opened, steps, work, options, partial(progress, FILES))
     log.info("%s: %d footprints", scene.path, len(footprints))
     return with_paths(result, options.out_dir)
@@ -247,15 +251,15 @@ def _describe_grid(grid: Grid, read_at: ReadAt | None) -> GridFacts:
     }
 
 
-def _add_cautions(result: SceneDetection, grid: Grid, white: WhiteGround | None) -> None:
-    """Add to each outline why it is advice, and to the result how much of the scene is white."""
+def _add_cautions(result: SceneDetection, grid: Grid, white: WhiteGround | None, built: BuiltGround | None) -> None:
+    """Add to each outline why it is advice, and to the result how much of the scene is white or built ground."""
     polygons = result["polygons"]
     day = result["acquired_at"][:10]
     doubtful, cloudy = (
         join_windows(windows, grid, grid) for windows in (list_doubtful(result["borders"]), result["cloudy"])
     )
     outlines: Any = [None] * len(polygons)
-    if doubtful is not None or cloudy is not None or white is not None:
+    if any(ground is not None for ground in (doubtful, cloudy, white, built)):
         drawn = shapes_of([one["geometry"] for one in polygons])
         outlines = to_pixels(drawn, grid) if grid.placed else drawn
     reasons = doubt_outlines(outlines, result["doubts"], [(BORDER, doubtful)], cloudy)
@@ -265,6 +269,16 @@ def _add_cautions(result: SceneDetection, grid: Grid, white: WhiteGround | None)
     for place in lying:
         reasons[place].append(describe_white(day))
     result["warnings"] += describe_white_ground(white, day, len(lying))
+    on_built_ground: list[int] = []
+    if built is not None and polygons:
+        on_built_ground = np.flatnonzero(built.contains(outlines)).tolist()
+    for place in on_built_ground:
+        reasons[place].append(describe_built(day))
+    result["warnings"] += describe_built_ground(built, day, len(on_built_ground))
+    for polygon, why_flat in zip(polygons, reasons, strict=True):
+        slope = polygon["mean_slope_deg"]
+        if slope is not None and slope < FLAT_DEG:
+            why_flat.append(Reason("caution.flat", {"slope": slope}))
     for polygon, why in zip(polygons, reasons, strict=True):
         polygon["caution"] = join_explanations(why) if why else None
 

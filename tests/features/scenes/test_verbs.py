@@ -157,6 +157,13 @@ def detect(stages, out, scene, pre, *more):
     return run_verb(["scenes", "detect", "--model", "generated", str(stages / scene), *words])
 
 
+@pytest.fixture
+def no_built_ground(monkeypatch):
+    """The generated ground has roads beside its scars, which would make every outline advice."""
+    monkeypatch.setattr("detection.imagery.scene.built_ground.SHARE_LEAST", 2.0)
+
+
+@pytest.mark.usefixtures("no_built_ground")
 @pytest.mark.parametrize(("scene", "pre", "words"), [("larger", "scar", "grown"), ("healed", "larger", "vanished")])
 def test_what_changed_is_told_and_written(stages, tmp_path, capsys, scene, pre, words):
     assert detect(stages, tmp_path, scene, pre) == 0
@@ -183,6 +190,7 @@ def test_what_changed_is_told_and_written(stages, tmp_path, capsys, scene, pre, 
         assert word["parent_id"] == before[0]["polygon_id"]
 
 
+@pytest.mark.usefixtures("no_built_ground")
 def test_the_given_elevation_gates_change_on_flat_ground(stages, tmp_path, capsys):
     bare = tmp_path / "scar"  # without heights of its own
     shutil.copytree(stages / "scar", bare)

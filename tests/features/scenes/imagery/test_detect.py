@@ -28,6 +28,8 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import decode_png, is_cog, read_grid
 from detection.imagery.registry import build
 from detection.imagery.scene.scene import read_scene
+from detection.reasons import reasons_from_json
+from monitor.text.reasons import convert_reasons_within
 from tests.data.asked_detection import detect
 from tests.data.forked import fork, run_forked
 from tests.data.surveys.rasters import read_values, write_folder, write_raster
@@ -170,7 +172,8 @@ def test_a_killed_run_is_mended_by_the_next(first, tmp_path):
 
 
 def test_files_that_are_made_later_have_the_same_bytes(first, tmp_path):
-    clean, out = json.loads((first[2] / "clean" / "run.json").read_text()), tmp_path / "later"
+    clean = convert_reasons_within(reasons_from_json(json.loads((first[2] / "clean" / "run.json").read_text())))
+    out = tmp_path / "later"
     later = {**first[0], "out_dir": str(out), "later": True}
     detect({**later, "threshold": 0.8, "later": False})  # an older result of other options goes
     found = detect(later)
