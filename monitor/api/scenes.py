@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from detection.imagery.change.records import FootprintChange, KnownOutline, PlacedOutline, StoredDate
 from detection.imagery.footprints.proximity import Place
@@ -74,6 +74,7 @@ class SceneRequest:
     prior_picture: Path | None = None  # file to which its picture for the page is written
     own: tuple[str, ...] = ()  # weights trained for this site, which `auto` tries first
     dem: Path | None = None  # elevation model of the site, a file or a folder of tiles, for scenes without one
+    quality: Literal["standard", "best"] = "standard"  # see `DetectionOptions`
 
 
 @dataclass(frozen=True, slots=True)

@@ -564,6 +564,9 @@ class ScenePlan:
     """Settings of satellite and aerial scenes of a site."""
 
     weights: Annotated[str, Key("`auto`, the name of shipped weights, a file, or `index` for no network")] = "auto"
+    quality: Annotated[
+        Literal["standard", "best"], Key("`best`: mean of eight flips and rotations, takes eight times as long")
+    ] = "standard"
     minimum_area_m2: Annotated[float, Key("smaller footprints are ignored", ge=0.0)] = 900.0
     near_m: Annotated[float, Key("a footprint counts for stations within this distance", gt=0.0)] = 500.0
     # Used for files in a local system, such as a mine grid.

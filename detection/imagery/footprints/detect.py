@@ -36,7 +36,7 @@ from detection.imagery.footprints.choose import (
 )
 from detection.imagery.footprints.index_map import MODEL as INDEX_MODEL
 from detection.imagery.footprints.index_map import IndexModel, NoNetwork
-from detection.imagery.footprints.options import FORMATS, DetectionOptions
+from detection.imagery.footprints.options import FORMATS, DetectionOptions, Quality
 from detection.imagery.footprints.outputs import (
     open_workplace,
     own_class,
@@ -51,6 +51,7 @@ from detection.imagery.footprints.probabilities import (
     COLUMNS,
     PART_ROWS,
     Classifier,
+    EightViews,
     MappingRun,
     TilingPlan,
     bring_back,
@@ -152,8 +153,9 @@ def _detect(scene: Scene, options: DetectionOptions, progress: Progress, attempt
         seen, read_at, fills, borders = _set_aside(opened, model, options, work)
         report = partial(progress, BRIGHTNESS)
         stretch, doubts = _measure(opened, seen, model, refused, options, report, doubted=doubted)
+        classifier = _make_classifier(model, plan, options.quality)
         optional = _open_optional(opened, seen, model)
-        run = MappingRun(seen, _make_segmenter(model), stretch, plan, steps.count, optional)
+        run = MappingRun(seen, classifier, stretch, plan, steps.count, optional)
         drawn = ByteRaster(work / "drawn.tif", seen.grid, steps.count) if read_at else steps
         with drawn.writing() as write:
             valid = map_scene(run, write, partial(progress, MAP))
@@ -319,6 +321,17 @@ def _open_optional(
     return OptionalBandReader(opened.terrain, names, opened.reader.grid, seen.grid)
 
 
+def _make_classifier(model: "SegmentationModel | IndexModel", plan: TilingPlan, quality: Quality) -> Classifier:
+    """Return what maps the tiles of a scene with a quality."""
+    segmenter = _make_segmenter(model)
+    return EightViews(segmenter, plan.stride) if _find_quality(model, quality) == "best" else segmenter
+
+
+def _find_quality(model: "SegmentationModel | IndexModel", quality: Quality) -> Quality:
+    """Return the quality that a model is used with: an index has only one."""
+    return "standard" if isinstance(model, IndexModel) else quality
+
+
 def _check_grid(
     model: "SegmentationModel | IndexModel", options: DetectionOptions, attempt: WeightsAttempt, grid: Grid
 ) -> None:
@@ -438,7 +451,7 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
         coarser = describe_coarser(attempt.coarser_m, opened.coarser_than_m if attempt.coarser_m else None)
         side = min(256, plan.tile)
         sample, valid = np.zeros((len(model.bands), side, side), np.float32), np.ones((side, side), bool)
-        segmenter = _make_segmenter(model)
+        segmenter = _make_classifier(model, plan, options.quality)
         segmenter.class_probabilities(sample, valid)
         begun = time.process_time()
         segmenter.class_probabilities(sample, valid)
@@ -460,6 +473,7 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
             **_describe_grid(grid, read_at),
             "bands": list(model.bands),
             "warped": opened.reader.warped,
+            "quality": _find_quality(model, options.quality),
             "blend": plan.blend,
             "tile": plan.tile,
             "halo": plan.halo,
@@ -488,7 +502,7 @@ def plan_tiles(model: "SegmentationModel | IndexModel", options: DetectionOption
     if isinstance(model, IndexModel):  # a pixel by itself
         return TilingPlan("rows", COLUMNS, 0, 1)
     entry = find_entry(model.card["network"]["name"])
-    return make_plan(model.card, entry, options.tile, options.halo)
+    return make_plan(model.card, entry, options.tile, options.halo, options.quality)
 
 
 def _facts(
@@ -511,6 +525,7 @@ def _facts(
         "acquired_at": scene.acquired_at.isoformat(),
         "role": scene.role,
         "classes": list(name_classes(model.card)),
+        "quality": _find_quality(model, options.quality),
         "threshold": float(model.card["threshold"] if threshold is None else threshold),
         "minimum_area_m2": float(model.card.get("minimum_area_m2", MINIMUM_AREA_M2) if least_m2 is None else least_m2),
         "blend": plan.blend,

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Literal, get_args
 
 from detection.imagery.raster.untrusted import LIMITS, RasterLimits
 from detection.reasons import Describe
 
 FORMATS = ("gpkg", "geojson")
+Quality = Literal["standard", "best"]
+QUALITIES: Final[tuple[Quality, ...]] = get_args(Quality)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,9 @@ class DetectionOptions:
     weights: str = "auto"
     own: tuple[str, ...] = ()  # paths of weights made for this ground, which `auto` tries before the shipped ones
     out_dir: Path | None = None  # where to write; None: nothing is kept
+    # `standard`: a network maps each tile once; `best`: it maps each tile in its eight flips and rotations and the mean
+    # counts, which takes eight times as long
+    quality: Quality = "standard"
     threshold: float | None = None  # probability from which a pixel counts; None: the card's
     # smallest footprint on the ground, and the limit below which holes are filled; None: the card's, else 900
     minimum_area_m2: float | None = None
@@ -53,6 +59,8 @@ class DetectionOptions:
         if not self.formats or set(self.formats) - set(FORMATS):
             named = ", ".join(sorted(set(self.formats) - set(FORMATS))) or "none"
             raise ValueError(f"format {named}; known: {', '.join(FORMATS)}")
+        if self.quality not in QUALITIES:
+            raise ValueError(f"quality {self.quality}; known: {', '.join(QUALITIES)}")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise ValueError("the threshold must lie between 0 and 1")
         if (self.minimum_area_m2 or 0) < 0 or min(self.max_pixels, self.max_bands) < 1:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.errors import ModelError
+from detection.imagery.footprints.options import Quality
 from detection.imagery.footprints.polygons import STEPS
+from detection.imagery.optional_bands import list_optional_bands
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import ByteRaster
@@ -26,6 +28,8 @@ from detection.imagery.weights_file import ModelCard
 PART_ROWS: Final = 256
 COLUMNS: Final = 2048
 TILE_PX: Final = 512  # owned side of exact tiles
+# Bands of terrain that are directions: rotating the image would have to change their values.
+DIRECTIONS: Final = frozenset({"aspect", "northness", "eastness"})
 # A scene of so few pixels is looked at twice: with few outlines, where their pixels lie on the network's poolings would
 # move the whole area by 5 to 10 %; of many outlines it evens out.
 LOOKED_AT_TWICE_PX: Final = 1 << 20
@@ -76,12 +80,80 @@ class TilingPlan:
         return self.blend != "hann" and self.stride > 1 and grid.width * grid.height <= LOOKED_AT_TWICE_PX
 
 
-def make_plan(card: ModelCard, entry: Any, tile: int | None, halo: int | None) -> TilingPlan:
+class EightViews:
+    """A classifier that maps each tile in its eight flips and rotations and returns the mean probabilities.
+
+    A network learns landslides of any direction, but its answer still depends a little on how the image is turned. The
+    mean of all eight views does not: turning the image turns the map.
+    """
+
+    def __init__(self, classifier: Classifier, stride: int) -> None:
+        """Wrap a classifier.
+
+        Args:
+            classifier: maps one view.
+            stride: deepest down-sampling of its network. Tiles are padded to a multiple of it, so that the cells of the
+                poolings cover the same pixels in every view and in every tile of a scene.
+        """
+        self._classifier = classifier
+        self._stride = stride
+
+    def class_probabilities(
+        self, tile: NDArray[np.float32], valid: NDArray[np.bool_], *, again: bool = False
+    ) -> NDArray[np.float32]:
+        """Map bands x H x W to the mean of eight maps, classes x H x W."""
+        height, width = valid.shape
+        padding = ((0, -height % self._stride), (0, -width % self._stride))
+        tile = np.pad(tile, ((0, 0), *padding))
+        valid = np.pad(valid, padding)
+        total: NDArray[np.float32] | None = None
+        for turns in range(4):
+            for is_flipped in (False, True):
+                view = _turn(tile, turns, is_flipped=is_flipped)
+                view_valid = _turn(valid, turns, is_flipped=is_flipped)
+                mapped = self._classifier.class_probabilities(view, view_valid, again=again)
+                turned_back = _turn_back(mapped, turns, is_flipped=is_flipped)
+                total = turned_back if total is None else total + turned_back
+        assert total is not None
+        return total[:, :height, :width] / np.float32(8)
+
+    def stream(
+        self, parts: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]], *, again: bool = False
+    ) -> Iterator[NDArray[np.float32]]:
+        """Map each part as a tile by itself."""
+        return (self.class_probabilities(*part, again=again) for part in parts)
+
+
+def _turn(values: NDArray[Any], turns: int, *, is_flipped: bool) -> NDArray[Any]:
+    """Rotate an array by quarter turns in its last two axes, after flipping its columns if `is_flipped`."""
+    return np.ascontiguousarray(np.rot90(values[..., ::-1] if is_flipped else values, turns, axes=(-2, -1)))
+
+
+def _turn_back(values: NDArray[Any], turns: int, *, is_flipped: bool) -> NDArray[Any]:
+    """Undo `_turn`."""
+    values = np.rot90(values, -turns, axes=(-2, -1))
+    return np.ascontiguousarray(values[..., ::-1] if is_flipped else values)
+
+
+def make_plan(
+    card: ModelCard, entry: Any, tile: int | None, halo: int | None, quality: Quality = "standard"
+) -> TilingPlan:
     """Return the plan of a network: in rows, else exact tiles with a halo where there is such a thing, else a blend.
 
-    `card`: the model's card; `tile_px` is the side of the training patches.
+    With quality `best` a scene is cut into tiles, because rows that come one after the other cannot be rotated.
+
+    Args:
+        card: card of the model; `tile_px` is the side of the training patches.
+        entry: the network in the registry.
+        tile: side of the tiles, pixels; None: by the plan.
+        halo: pixels read around a tile; None: as far as the network sees.
+        quality: see `DetectionOptions`.
+
+    Raises ModelError: the tile does not suit the network, or bands that are directions cannot be rotated.
     """
-    if entry.streams and tile is None and halo is None:
+    if quality == "best" and DIRECTIONS & {*card["bands"], *list_optional_bands(card)}:
+        raise ModelError(f"{card['name']}: quality best rotates the image, which bands of directions do not allow")
+    if entry.streams and tile is None and halo is None and quality == "standard":
         return TilingPlan("rows", COLUMNS, entry.halo_px, entry.stride)
     if entry.tile_exact:
         return TilingPlan("crop", tile or TILE_PX, entry.halo_px if halo is None else halo, entry.stride)

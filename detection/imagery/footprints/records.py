@@ -180,6 +180,7 @@ class DetectionFacts(TypedDict):
     acquired_at: str
     role: str
     classes: list[str]
+    quality: str  # see `options.DetectionOptions`; `standard` where no network is used
     threshold: float
     minimum_area_m2: float
     blend: str
@@ -217,6 +218,7 @@ class DetectionPlan(GridFacts):
     model: str
     bands: list[str]
     warped: list[str]
+    quality: str
     blend: str
     tile: int
     halo: int

@@ -298,6 +298,7 @@ def _run_worker(
         prior_picture=config.paths.susceptibility_of(site.id).absolute(),
         own=tuple(own_weights),
         dem=Path(plan.dem).absolute() if plan.dem else None,
+        quality=plan.quality,
     )
     own: tuple[str | Path, ...] = (
         entry.parent,

@@ -259,6 +259,7 @@ def _with_heights(
         request.weights,
         request.own,
         request.out_dir,
+        quality=request.quality,
         minimum_area_m2=request.minimum_area_m2,
         owner=request.owner,
         prior=prior,

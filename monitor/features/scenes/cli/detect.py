@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
@@ -45,7 +45,18 @@ if TYPE_CHECKING:
 EPILOG = "Example: slopeward scenes detect post.tif --model landslide4sense --dem dem.tif --out ./found --json"
 # options that go on as they are, where they are given
 SAME: Final = (
-    *("threshold", "minimum_area_m2", "slope_gate_deg", "tile", "halo", "scale", "force", "partial", "strict"),
+    *(
+        "quality",
+        "threshold",
+        "minimum_area_m2",
+        "slope_gate_deg",
+        "tile",
+        "halo",
+        "scale",
+        "force",
+        "partial",
+        "strict",
+    ),
     *("prior", "aoi", "resample_to_m", "offset", "allow_ungeoreferenced", "max_pixels", "max_bands"),
 )
 INPUT, OUTPUT, CARE = "What goes in", "What comes out", "How strict to be"
@@ -65,6 +76,10 @@ class DetectArguments:
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results; a folder of its own in it for each of several scenes.")
     ] = None
+    quality: Annotated[
+        Literal["standard", "best"],
+        typer.Option(help="best: mean of eight flips and rotations; takes eight times as long."),
+    ] = "standard"
     threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Probability from which a pixel counts; else the model's.")
     ] = None
