@@ -132,8 +132,22 @@ def reasons_to_json(value: Any, describe: Describe | None = None) -> Any:
     return value
 
 
+def explanation_to_json(explanation: Explanation, describe: Describe) -> dict[str, Any]:
+    """Return an explanation as an object with its code, text and values; the code of a line of English is None.
+
+    >>> explanation_to_json(Reason("caution.flat", {"slope": 3.2}), lambda _: "flat ground")
+    {'code': 'caution.flat', 'text': 'flat ground', 'values': {'slope': 3.2}}
+    >>> explanation_to_json("no season", str)
+    {'code': None, 'text': 'no season', 'values': {}}
+    """
+    text = str(describe(explanation))
+    if not isinstance(explanation, Reason):
+        return {"code": None, "text": text, "values": {}}
+    return {"code": explanation.code, "text": text, "values": reasons_to_json(explanation.values)}
+
+
 def reasons_from_json(value: Any) -> Any:
-    """Read what `reasons_to_json` returned.
+    """Read what `reasons_to_json` and `explanation_to_json` returned.
 
     >>> reason = join_explanations([Reason("caution.flat", {"slope": 3.2}), "no season"])
     >>> reasons_from_json(reasons_to_json({"caution": reason}))["caution"] == reason
@@ -141,6 +155,8 @@ def reasons_from_json(value: Any) -> Any:
     """
     if isinstance(value, Mapping):
         if value.keys() - {"text"} == {"code", "values"}:
+            if value["code"] is None:
+                return value["text"]
             values = {name: _to_tuple(reasons_from_json(one)) for name, one in value["values"].items()}
             return Reason(value["code"], values)
         return {key: reasons_from_json(one) for key, one in value.items()}

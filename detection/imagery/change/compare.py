@@ -36,7 +36,7 @@ from detection.imagery.change.records import (
     read_outlines,
 )
 from detection.imagery.errors import ImageryError, OutputError
-from detection.imagery.footprints.cautions import BORDER, doubt_outlines
+from detection.imagery.footprints.cautions import BORDER, doubt_outlines, list_doubts
 from detection.imagery.footprints.polygons import threshold_steps
 from detection.imagery.footprints.records import SceneDetection
 from detection.imagery.raster.components import NODATA
@@ -61,7 +61,7 @@ def as_date(result: SceneDetection, scene_path: str | Path, dem: str | Path | No
         classes=tuple(result["classes"]),
         doubtful=tuple(list_doubtful(result.get("borders") or ())),
         cloudy=tuple((left, top, width, height) for left, top, width, height in result.get("cloudy") or ()),
-        doubts=tuple(result.get("doubts") or ()),
+        doubts=tuple(list_doubts(result.get("warnings") or ())),
         dem=None if dem is None else str(dem),
         polygons=read_outlines(result["polygons"]),
     )

@@ -1,4 +1,4 @@
-"""What one must know of a result before one trusts it: the warnings that stand beside the footprints."""
+"""Warnings of a result, and cautions of outlines: why a result or an outline is advice only."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -9,17 +9,20 @@ import shapely
 from detection.imagery.footprints.records import COARSER, INDEX, SceneDetection
 from detection.imagery.raster.areas import AREA_TOLERANCE, area_error, pixel_sides_m
 from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.overlay import join_windows, shapes_of, to_pixels
 from detection.imagery.scene.border import NOISE, VALUES, list_doubtful
+from detection.imagery.scene.built_ground import BuiltGround, describe_built, describe_built_ground
 from detection.imagery.scene.radiometry import LOCAL, find_pixel_m
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.resized import describe_pixels
 from detection.imagery.scene.scene import Scene
 from detection.imagery.scene.white import PIXELS_M, holds_at
+from detection.imagery.scene.white_ground import WhiteGround, describe_white, describe_white_ground
 from detection.imagery.training.domain import find_season
 from detection.imagery.weights_file import ModelCard
-from detection.reasons import Explanation, Reason, join_explanations
+from detection.reasons import Explanation, Reason, join_explanations, split_explanation
 
-# A pixel size this many times the training pixel, or its inverse, is worth a warning.
+# If a pixel is this many times as large as a pixel of the training, or as small, a warning says so.
 PIXEL_RATIO = 1.5
 # An outline on ground that is less steep on average is advice: hardly any landslide starts or stops there, while bare
 # fields and river bars do.
@@ -27,14 +30,31 @@ FLAT_DEG: Final = 5.0
 BORDER: Final = Reason("caution.border")
 CLOUD: Final = Reason("caution.cloud")
 ONE_DATE: Final = Reason("caution.one_date")
+OUTSIDE: Final = "caution.outside"  # code of a warning that the scene lies outside of the training
+# Codes of warnings about weights that `auto` did not use. Where no network is used they are the doubts of a result.
+UNUSED_WEIGHTS: Final = frozenset({"weights.unused", "weights.none_fits", "weights.unfit", "weights.all_the_same"})
 
 
 def list_cautions(
-    scene: Scene, reader: BandReader, card: ModelCard, result: SceneDetection, left_out: Mapping[str, int]
+    scene: Scene,
+    reader: BandReader,
+    card: ModelCard,
+    result: SceneDetection,
+    doubts: Sequence[Explanation],
+    left_out: Mapping[str, int],
 ) -> list[Explanation]:
-    """Return the cautions of a result, one sentence each."""
+    """Return the warnings that follow from a result, one sentence each.
+
+    Args:
+        scene: the scene.
+        reader: the scene, open.
+        card: card of the model.
+        result: the result, all but its warnings.
+        doubts: why the scene lies outside of the training, or why no network was used.
+        left_out: how many outlines were left out, by the reason.
+    """
     return [
-        *_list_training(result, card),
+        *_list_training(doubts, card),
         *_list_edges(result),
         *_list_clouds(result, reader.grid, card),
         *_list_scene(scene, reader, result),
@@ -44,15 +64,30 @@ def list_cautions(
     ]
 
 
-def _list_training(result: SceneDetection, card: ModelCard) -> list[Explanation]:
+def list_doubts(warnings: Iterable[Explanation]) -> list[Explanation]:
+    """Return why everything on a scene is advice, from the warnings of its result.
+
+    These are: the scene lies outside of the training, it was read on larger pixels than its own, no network was used.
+    """
+    doubts: list[Explanation] = []
+    for warning in warnings:
+        for part in split_explanation(warning):
+            if not isinstance(part, Reason):
+                continue
+            if part.code == OUTSIDE:
+                doubts.append(part.values["text"])  # type: ignore[arg-type]  # the text is an explanation
+            elif part.code == COARSER or part.code in UNUSED_WEIGHTS:
+                doubts.append(part)
+    return doubts
+
+
+def _list_training(doubts: Sequence[Explanation], card: ModelCard) -> list[Explanation]:
     if card["name"] == INDEX:
-        return [join_explanations([*result["doubts"], Reason("caution.index_alone")])]
-    found: list[Explanation] = [
-        Reason("caution.outside", {"model": card["name"], "text": doubt}) for doubt in result["doubts"]
-    ]
+        return [join_explanations([*doubts, Reason("caution.index_alone")])]
+    warnings: list[Explanation] = [Reason(OUTSIDE, {"model": card["name"], "text": doubt}) for doubt in doubts]
     if card.get("domain") is None:
-        found.append(f"nobody knows whether {card['name']} was trained on scenes like this: its card does not say")
-    return found
+        warnings.append(f"nobody knows whether {card['name']} was trained on scenes like this: its card does not say")
+    return warnings
 
 
 def _list_edges(result: SceneDetection) -> Iterator[Explanation]:
@@ -139,6 +174,45 @@ def _list_left_out(result: SceneDetection, left_out: Mapping[str, int], *, place
         yield f"{left_out['hugging']} outlines left out that only follow the edge of nodata"
     if left_out["flat"]:
         yield f"{left_out['flat']} outlines left out on ground of less than {result['slope_gate_deg']:g} degrees"
+
+
+def add_outline_cautions(
+    result: SceneDetection,
+    grid: Grid,
+    doubts: Sequence[Explanation],
+    white: WhiteGround | None,
+    built: BuiltGround | None,
+) -> None:
+    """Add to each outline of a result why it is advice, and to the warnings how much white and built ground there is.
+
+    Args:
+        result: the result, with its warnings so far; it is changed.
+        grid: grid of the scene.
+        doubts: why everything on the scene is advice.
+        white: white ground of the scene; None if it is not measured.
+        built: built ground of the scene; None if it is not measured.
+    """
+    polygons = result["polygons"]
+    day = result["acquired_at"][:10]
+    doubtful_ground = join_windows(list_doubtful(result["borders"]), grid, grid)
+    cloudy_ground = join_windows(result["cloudy"], grid, grid)
+    outlines = shapes_of([polygon["geometry"] for polygon in polygons])
+    if grid.placed:
+        outlines = to_pixels(outlines, grid)
+    cautions = doubt_outlines(outlines, doubts, [(BORDER, doubtful_ground)], cloudy_ground)
+    on_white = np.zeros(len(polygons), bool) if white is None else white.lies_at(outlines)
+    on_built = np.zeros(len(polygons), bool) if built is None else built.contains(outlines)
+    for index, polygon in enumerate(polygons):
+        if on_white[index]:
+            cautions[index].append(describe_white(day))
+        if on_built[index]:
+            cautions[index].append(describe_built(day))
+        slope_deg = polygon["mean_slope_deg"]
+        if slope_deg is not None and slope_deg < FLAT_DEG:
+            cautions[index].append(Reason("caution.flat", {"slope": slope_deg}))
+        polygon["caution"] = join_explanations(cautions[index]) if cautions[index] else None
+    result["warnings"] += describe_white_ground(white, day, int(np.count_nonzero(on_white)))
+    result["warnings"] += describe_built_ground(built, day, int(np.count_nonzero(on_built)))
 
 
 def doubt_outlines(

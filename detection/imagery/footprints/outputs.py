@@ -43,7 +43,7 @@ from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import ByteRaster, is_cog, label_geotiff, pack_cog, write_cog
 from detection.imagery.scene.reader import CELL_PX
 from detection.imagery.scene.scene import Scene, read_scene
-from detection.reasons import Describe, explain_error, reasons_from_json, reasons_to_json
+from detection.reasons import Describe, explain_error, explanation_to_json, reasons_from_json, reasons_to_json
 from detection.whole_file import flush_file
 
 # Flags of a pixel, added up.
@@ -185,7 +185,7 @@ def write_outputs(
     _label_prob(result, steps)
     _pack_prob(steps.path, work)
     progress(0.2)
-    stored: SceneDetection = reasons_to_json(result, describe)
+    stored = _describe_result(result, describe)
     _write_others(stored, steps, work, unreadable, progress)
     write_preview(scene, stored["polygons"], work / FILES["preview"], steps.grid)
     _place(stored, steps.grid, work, out_dir)
@@ -212,7 +212,7 @@ def write_first(
     result["outputs"] = {key: name for key, name in FILES.items() if key in wanted} | {"bounds": find_bounds(grid)}
     place = {"transform": grid.transform[:6], "crs": grid.crs_wkt, "width": grid.width, "height": grid.height}
     making = {"grid": place, "unreadable": sorted(unreadable)}
-    _write_record(work / MAKING, {"making": making, **reasons_to_json(result, describe)})
+    _write_record(work / MAKING, {"making": making, **_describe_result(result, describe)})
     for name in (RUN, NOT_MADE, MAKING, *(name for key, name in FILES.items() if key != "prob")):
         (out_dir / name).unlink(missing_ok=True)
     _move((FILES["prob"], MAKING), work, out_dir)
@@ -261,6 +261,13 @@ def _make_files(request: SceneFilesRequest) -> SceneFilesResult:
                 (work / FILES["preview"]).unlink(missing_ok=True)
         _place(result, grid, work, out_dir)
     return SceneFilesResult()
+
+
+def _describe_result(result: SceneDetection, describe: Describe) -> SceneDetection:
+    """Return a result as the record contains it: each warning as an object, other reasons with their text."""
+    stored: SceneDetection = reasons_to_json(result, describe)
+    warnings: Any = [explanation_to_json(warning, describe) for warning in result["warnings"]]
+    return {**stored, "warnings": warnings}
 
 
 def _label_prob(result: SceneDetection, steps: ByteRaster) -> None:

@@ -238,7 +238,6 @@ class SceneDetection(DetectionFacts, GridFacts):
     flip_pixels: int
     terrain: TerrainFacts | None
     qa: QualityShare | None  # None without `out_dir` and with `later`
-    doubts: list[Explanation]  # why the scene lies outside of what the network was trained on
     fills: list[float]  # nodata that is declared nowhere
     borders: list[dict[str, Any]]  # see `border.Border`
     cloudy: list[list[int]]  # windows beside clouds

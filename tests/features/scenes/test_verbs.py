@@ -190,6 +190,27 @@ def test_what_changed_is_told_and_written(stages, tmp_path, capsys, scene, pre, 
         assert word["parent_id"] == before[0]["polygon_id"]
 
 
+def test_warnings_have_one_form_in_json_and_in_the_record(stages, tmp_path, capsys):
+    assert detect(stages, tmp_path, "larger", "scar", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    record = json.loads((tmp_path / "run.json").read_text())
+    (compared,) = answer["change"]["compared"]
+    lists = [answer["warnings"], record["warnings"], answer["change"]["warnings"], compared["cautions"]]
+    assert answer["warnings"]
+    for warning in (warning for warnings in lists for warning in warnings):
+        assert list(warning) == ["code", "text", "values"]
+        assert warning["text"]
+    assert answer["warnings"] == record["warnings"]
+    assert "doubts" not in answer
+    assert "doubts" not in record
+    dates = [str(stages / name) for name in ("scar", "larger")]
+    assert run_verb(["scenes", "compare", "--model", "generated", *dates, "--json"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(answers) == 2
+    for warning in (warning for one in answers for warning in one["warnings"]):
+        assert list(warning) == ["code", "text", "values"]
+
+
 @pytest.mark.usefixtures("no_built_ground")
 def test_the_given_elevation_gates_change_on_flat_ground(stages, tmp_path, capsys):
     bare = tmp_path / "scar"  # without heights of its own

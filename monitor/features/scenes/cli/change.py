@@ -11,9 +11,10 @@ import typer
 from detection.imagery.footprints.records import INDEX, SceneDetection
 from monitor.api.cli import LocalGridOption, exit_on, show_in_order, use_local_grid_file, warn
 from monitor.api.errors import SlopewardError
-from monitor.api.text import convert_reason, convert_reasons_within
+from monitor.api.text import convert_reason
 from monitor.features.scenes.cli.arguments import FootprintArea, Weights
 from monitor.features.scenes.cli.earlier import check_past, describe_change, describe_index_comparison, not_alone
+from monitor.features.scenes.remarks import result_to_json
 
 if TYPE_CHECKING:
     from detection.imagery.change.by_index import IndexComparison
@@ -44,7 +45,7 @@ def compare(
         answers = _compare_dates(scene, out or Path(folder), model, (threshold, minimum_area_m2))
     for answer, line in answers:
         day = answer["acquired_at"][:10]
-        warn(f"{day}: {warning}" for warning in answer["warnings"])
+        warn(f"{day}: {warning['text']}" for warning in answer["warnings"])
         show_in_order(answer, f"{day}: {line}")
 
 
@@ -126,5 +127,5 @@ def _format_answer(scene: Path, result: SceneDetection, compared: ComparedDate) 
         "warnings": not_alone(dict.fromkeys(warnings)),
         "outputs": outputs,
     }
-    described: dict[str, Any] = convert_reasons_within(answer)
+    described: dict[str, Any] = result_to_json(answer)
     return described

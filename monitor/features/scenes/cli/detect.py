@@ -25,7 +25,7 @@ from monitor.api.cli import (
 from monitor.api.errors import RefusedError
 from monitor.api.extras import describe_package
 from monitor.api.plugins import hooks, implementations
-from monitor.api.text import convert_reason, convert_reasons_within, describe_error
+from monitor.api.text import convert_reason, describe_error
 from monitor.features.scenes.cli.arguments import FootprintArea, Weights, unpacked
 from monitor.features.scenes.cli.earlier import (
     check_order,
@@ -35,7 +35,7 @@ from monitor.features.scenes.cli.earlier import (
     list_dates,
     not_alone,
 )
-from monitor.features.scenes.remarks import explain_unread, find_coarser
+from monitor.features.scenes.remarks import explain_unread, find_coarser, result_to_json
 
 if TYPE_CHECKING:
     from detection.imagery.footprints.coco import CocoInstances
@@ -252,9 +252,9 @@ def _detect_one(
     since, compared = "", None
     options = _make_options(chosen, scene, named, "heights")
     if dry_run:
-        plan: DetectionPlan = convert_reasons_within({**survey(options), "scene": str(named.scene)})
+        plan: DetectionPlan = {**survey(options), "scene": str(named.scene)}
         _warn(plan["warnings"], named)
-        show_in_order(plan, _format_plan(plan))
+        show_in_order(result_to_json(plan), _format_plan(plan))
         return 0
     if pre is None:
         answer = run_detect(options, make_progress_printer())
@@ -278,13 +278,13 @@ def _detect_one(
         instances.add(str(named.scene), answer, read_own_grid(scene, answer))
         if named.work in chosen["out_dir"].parents:
             answer["outputs"] = {}
-    facts, described = dict[str, object](), convert_reasons_within(answer)
-    lines = _format_answer(described, since)
+    facts = dict[str, object]()
+    lines = _format_answer(answer, since)
     if named.cracks:
         cracks = hooks().write_scene_cracks(detection=answer, folder=chosen["out_dir"], dates=compared)
         facts = dict(cracks.facts)
         lines = f"{lines}\n{cracks.line}"
-    show_in_order({"scene": str(named.scene), **described, **facts}, lines)
+    show_in_order({"scene": str(named.scene), **result_to_json(answer), **facts}, lines)
     return max([*codes, EXIT_PARTLY if answer["unreadable_share"] else 0])
 
 
@@ -317,16 +317,17 @@ def _warn(warnings: "Iterable[Explanation]", named: _NamedScene) -> None:
 
 
 def _format_answer(answer: SceneDetection, since: str) -> str:
+    warnings = [convert_reason(warning) for warning in answer["warnings"]]
     lines = [
         f"{answer['width']} x {answer['height']} px, {answer['crs']}, {answer['valid_share']:.1%} valid, "
         + ("read by no network" if answer["model"] == INDEX else f"read by {answer['model']}")
-        + (f", {coarser}" if (coarser := find_coarser(map(convert_reason, answer["doubts"]))) else "")
+        + (f", {coarser}" if (coarser := find_coarser(warnings)) else "")
     ]
     found = answer["polygons"]
     for kind in answer["classes"]:
         own = [footprint for footprint in found if footprint["class"] == kind]
         if not own and answer["model"] == INDEX:
-            lines.append(f"no footprints ({kind}): {explain_unread(map(convert_reason, answer['warnings']))}")
+            lines.append(f"no footprints ({kind}): {explain_unread(warnings)}")
         elif answer["pixel_area_m2"] is None:
             lines.append(f"{len(own)} footprints ({kind}); no area without a place on the ground")
         else:

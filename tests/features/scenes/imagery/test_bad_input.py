@@ -21,6 +21,7 @@ from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.raster.untrusted import open_raster
 from detection.imagery.scene.reader import BandReader
 from monitor.cli.main import run_verb
+from tests.data.asked_detection import list_texts
 from tests.data.surveys import rasters
 from tests.data.surveys.rasters import read_values, write_raster
 
@@ -88,7 +89,7 @@ def test_descriptions_that_contradict_the_order(folder, tmp_path, capsys):
     refused(folder, tmp_path / "out", capsys, 1, "used as B3, its description says B2", "--strict")
     code, _, answer = run_detect(folder, tmp_path / "loose", capsys)
     assert code == 0
-    assert any("used as B3, its description says B2" in warning for warning in answer["warnings"])
+    assert any("used as B3, its description says B2" in warning for warning in list_texts(answer))
 
 
 @pytest.mark.parametrize("kind", ["none", "impossible"])
@@ -125,7 +126,7 @@ def test_another_crs_of_one_band_is_warped_and_said(folder, tmp_path, capsys, dr
     )
     write_geotiff(folder / "B2.tif", drawn.bands["B2"][None], degrees, nodata=0)
     code, _, answer = run_detect(folder, tmp_path / "out", capsys)
-    assert (code, "warped onto the grid of the reference band: B2" in answer["warnings"]) == (0, True)
+    assert (code, "warped onto the grid of the reference band: B2" in list_texts(answer)) == (0, True)
     write_geotiff(folder / "B2.tif", drawn.bands["B2"][None], grid_around(141.96, 42.73, SIZE, 10.0), nodata=0)
     refused(folder, tmp_path / "far", capsys, 1, "px apart")
 
@@ -135,7 +136,7 @@ def test_an_elevation_model_that_does_not_cover_the_scene(folder, tmp_path, caps
     write_geotiff(tmp_path / "most.tif", drawn.dem_m[None, : SIZE * 3 // 4], half)
     code, _, answer = run_detect(folder, tmp_path / "out", capsys, "--dem", str(tmp_path / "most.tif"))
     assert (code, answer["terrain"]["covered_share"]) == (0, pytest.approx(0.75, abs=0.02))
-    assert any("the elevation model covers 7" in warning for warning in answer["warnings"])
+    assert any("the elevation model covers 7" in warning for warning in list_texts(answer))
     few = Grid(PLACE.transform, PLACE.crs_wkt, SIZE, SIZE // 3)
     write_geotiff(tmp_path / "few.tif", drawn.dem_m[None, : SIZE // 3], few)
     refused(folder, tmp_path / "few", capsys, 1, "at least 50% are needed", "--dem", str(tmp_path / "few.tif"))
@@ -191,7 +192,7 @@ def test_a_rotated_grid_is_taken_with_its_areas(tmp_path, capsys, drawn):
     turned = Grid(Affine(10 * cos, 10 * sin, a.c, 10 * sin, -10 * cos, a.f), PLACE.crs_wkt, SIZE, SIZE)
     code, _, answer = run_detect(write_folder(tmp_path / "scene", drawn, turned), tmp_path / "out", capsys)
     assert (code, answer["pixel_area_m2"]) == (0, pytest.approx(100.0, abs=1e-3))
-    assert any("rotated or sheared" in warning for warning in answer["warnings"])
+    assert any("rotated or sheared" in warning for warning in list_texts(answer))
     with rasterio.open(tmp_path / "out" / "prob.tif") as source:
         assert source.transform.almost_equals(turned.transform)
     _, _, same = run_detect(write_folder(tmp_path / "straight", drawn, PLACE), tmp_path / "other", capsys)
@@ -216,7 +217,7 @@ def test_a_truncated_file(tmp_path, capsys, share):
         return
     code, _, answer = run_detect(scene, tmp_path / "part", capsys, "--partial", "--threshold", "0.99")
     assert (code, answer["unreadable_share"]) == (3, pytest.approx(0.25))
-    assert any("25.0% of the scene cannot be read" in warning for warning in answer["warnings"])
+    assert any("25.0% of the scene cannot be read" in warning for warning in list_texts(answer))
     mask = read_values(tmp_path / "part" / "mask.tif", 1)
     assert (mask[128:, 128:] == 255).all()
     assert (mask[:128] != 255).all()

@@ -39,6 +39,7 @@ from detection.imagery.weights_file import list_shipped, weights_path
 from monitor.cli.main import run_verb
 from monitor.text.reasons import convert_reason
 from tests.data.asked_detection import detect as find
+from tests.data.asked_detection import list_texts, read_doubts
 from tests.data.surveys.radar_pictures import Radar, choose, draw_radar, write_picture
 from tests.data.surveys.rasters import COLOURS, read_values, write_raster
 
@@ -202,11 +203,11 @@ def test_pixels_far_from_those_of_the_training_are_refused(tmp_path, capsys, dra
 def test_a_scene_unlike_the_training_is_doubted_in_one_line(tmp_path, capsys, drawn):
     code, (answer,), err = detect(write(tmp_path / "a.tif", pictured(drawn), nodata=None), capsys)
     assert code == 0
-    assert any("trained on" in doubt for doubt in answer["doubts"])
+    assert any("trained on" in doubt for doubt in read_doubts(answer))
     assert "warning: " in err
     assert "outside of the training of generated: brightness" in err
     code, (answer,), err = detect(write(tmp_path / "b.tif", drawn), capsys)
-    assert (code, answer["doubts"]) == (0, [])
+    assert (code, read_doubts(answer)) == (0, [])
 
 
 # ---- offsets and scales ----------------------------------------------------------------------------------------
@@ -250,7 +251,7 @@ def test_an_offset_that_nobody_says_is_noticed(tmp_path, capsys, drawn):
     code, (answer,), err = detect(write(tmp_path / "a.tif", drawn * 3 // 4 + np.uint16(1000)), capsys)
     assert code == 0
     assert "offset of Sentinel-2 products since 2022 seems to be missing; give --offset -1000" in err
-    assert len(answer["doubts"]) >= 1
+    assert len(read_doubts(answer)) >= 1
 
 
 def test_an_older_baseline_has_no_offset(tmp_path, capsys, drawn):
@@ -410,9 +411,9 @@ def test_dark_ground_stays_ground_bit_for_bit_and_is_doubted_where_it_may_be_a_b
             outlines = [{key: one[key] for key in one if key != "caution"} for one in answer["polygons"]]
             found.append((source.read(1).tobytes(), outlines))
         if look:
-            assert any("of the scene, at its edge, is nearly black" in said for said in answer["warnings"]) == doubted
+            assert any("of the scene, at its edge, is nearly black" in said for said in list_texts(answer)) == doubted
             # only where it is, and not the whole scene
-            assert not any("black" in doubt for doubt in answer["doubts"])
+            assert not any("black" in doubt for doubt in read_doubts(answer))
             told = np.zeros((SIZE, SIZE), bool)
             for column, row, width, height in list_doubtful(answer["borders"]):
                 told[row : row + height, column : column + width] = True
