@@ -430,7 +430,7 @@ PLAIN = MappingProxyType(
         "packages/earth/slopeward_earth/radar/outputs.py": "a map of our own",
         "packages/earth/slopeward_earth/radar/change.py": "marks and masks; images by quantity",
         "packages/earth/slopeward_earth/tracking/tracking.py": "numbers of a picture, and a mask",
-        "packages/earth/slopeward_earth/surface/difference.py": "a mask of stable ground; heights by quantity",
+        "packages/earth/slopeward_earth/surface/measure.py": "a mask of stable ground; heights by quantity",
         "packages/earth/slopeward_earth/surface/grids.py": "only where a grid lies; heights by quantity",
         "packages/earth/slopeward_earth/insar/interferogram.py": "which phases are exactly 0; values by quantity",
         "detection/imagery/data/folder.py": "labelled patches",

@@ -31,7 +31,7 @@ from slopeward_earth.clouds.grid import NODATA, list_warnings, read_ground
 from slopeward_earth.clouds.gridding import choose_rule
 from slopeward_earth.clouds.header import CloudError, NoPointsError
 from slopeward_earth.clouds.spool import Points, Progress, Spool, cell_of, find_place, plan_grid, spooling
-from slopeward_earth.surface.difference import DOUBTED, warn_of_heights
+from slopeward_earth.surface.measure import DOUBTED, warn_of_heights
 
 SIZE_MOST_M: Final = 100.0  # of normals and cylinders: all points within lie in memory at once
 CORE_MOST: Final = 10_000_000

@@ -1,1 +1,1 @@
-"""Difference of two surfaces."""
+"""Difference of two surfaces: a comparison of two dates with heights as its measure."""

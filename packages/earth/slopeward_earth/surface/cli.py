@@ -1,4 +1,4 @@
-"""`slopeward scenes dod`: the difference of two surfaces, offline."""
+"""`slopeward scenes dod`: subtract two surfaces, without database and site."""
 
 from dataclasses import asdict
 from math import floor, inf, log10
@@ -27,7 +27,7 @@ def dod(
     from slopeward_earth.surface.difference import subtract
 
     with exit_on(NoValidPixelsError), use_local_grid_file(site):
-        found = subtract(
+        difference = subtract(
             older,
             newer,
             sigma_older_m=sigma_older_m,
@@ -36,21 +36,21 @@ def dod(
             minimum_area_m2=minimum_area_m2,
             out_dir=out,
         )
-    warn(found.warnings)
-    if print_if_json(asdict(found)):
+    warn(difference.warnings)
+    if print_if_json(asdict(difference)):
         return
-    print(f"offset {found.offset_m:+.3f} m, limit of detection {found.limit_of_detection_m:.3f} m (95 %)")
-    for kind, part in (("loss", found.loss), ("gain", found.gain)):
+    print(f"offset {difference.offset_m:+.3f} m, limit of detection {difference.limit_of_detection_m:.3f} m (95 %)")
+    for kind, total in (("loss", difference.loss), ("gain", difference.gain)):
         print(
-            f"{kind}: {_format_volume(part.volume_m3, part.volume_error_m3)} on {part.area_m2:,.0f} m² in "
-            f"{part.bodies} {'body' if part.bodies == 1 else 'bodies'}"
+            f"{kind}: {_format_volume(total.volume_m3, total.volume_error_m3)} on {total.area_m2:,.0f} m² in "
+            f"{total.bodies} {'body' if total.bodies == 1 else 'bodies'}"
         )
-    print(f"net: {_format_volume(found.net_volume_m3, found.net_volume_error_m3, sign='+')}")
+    print(f"net: {_format_volume(difference.net_volume_m3, difference.net_volume_error_m3, sign='+')}")
     print("errors are those of heights; how exactly the outlines are drawn is not in them")
 
 
 def _format_volume(value: float, error: float, sign: str = "") -> str:
-    """A volume with its error to two figures.
+    """Return a volume with its error, to two digits of the error.
 
     >>> _format_volume(695.21, 0.179), _format_volume(-12345.6, 1234.5, "+"), _format_volume(0.0, 0.0)
     ('695.21 ± 0.18 m³', '-12,300 ± 1,200 m³', '0 ± 0 m³')

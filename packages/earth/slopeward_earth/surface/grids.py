@@ -1,4 +1,7 @@
-"""One grid for two surfaces: the coarser one, so that interpolation between its cells is never taken for change."""
+"""Bring two surfaces onto the coarser of their grids.
+
+On curved ground, interpolation between coarse cells differs from finer cells, which would look like loss and gain.
+"""
 
 import math
 from dataclasses import dataclass, replace
@@ -19,28 +22,28 @@ from detection.imagery.raster.raster import read_grid, window_below
 from detection.imagery.raster.reading.values import BandQuantity
 from detection.imagery.raster.untrusted import open_raster
 
-# The surfaces and their difference are in memory: about 2 GB at this many pixels, 3 GB with errors by cell.
+# The surfaces and their difference are in memory, about 100 bytes for each cell.
 PIXELS_MOST: Final = 60_000_000
 # Cells whose sides differ by less than this factor have the same resolution: the older surface is interpolated.
 SAME_RESOLUTION: Final = 1.2
-# A coarse cell has a height only if fine cells cover this share of it. On a slope, the mean of a part is not the mean
-# of the cell.
+# A coarse cell has a height only if valid fine cells cover this share of it. On a slope, the mean of a part is not the
+# mean of the cell.
 COVERED_LEAST: Final = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class SurfaceHeights:
-    """Values of one surface on the common grid."""
+    """Heights of one surface, or their errors, on the common grid."""
 
     values: NDArray[np.float32]
     valid: NDArray[np.bool_]
-    notes: tuple[str, ...]  # one sentence each
+    notes: tuple[str, ...]  # warnings on how they were read
 
 
 def choose_grid(older: Path, newer: Path) -> Grid:
     """Return the grid on which two surfaces are compared: that of the newer one, or the coarser older one.
 
-    Of a coarser older surface only the part around the newer one is taken.
+    Only the part of a coarser older surface around the newer one is returned.
 
     Raises:
         SceneError: the grid has too many pixels.
@@ -53,40 +56,48 @@ def choose_grid(older: Path, newer: Path) -> Grid:
 
 
 def read_surface(path: Path, grid: Grid, quantity: BandQuantity, index: int | None = None) -> SurfaceHeights:
-    """Read a band on the common grid: as it is, interpolated, or as means of the finer cells.
+    """Read a band on the common grid: unchanged, interpolated, or as means of finer cells.
+
+    Args:
+        path: file of the surface.
+        grid: the common grid.
+        quantity: heights, or errors of heights.
+        index: number of the band. None: the band of the quantity.
 
     Raises:
         SceneError: the finer surface has too many pixels.
     """
-    own = read_grid(path)
-    if not (grid.placed and own.placed) or _cell_side_m(grid) <= SAME_RESOLUTION * _cell_side_m(own):
+    own_grid = read_grid(path)
+    is_placed = grid.placed and own_grid.placed
+    if not is_placed or _cell_side_m(grid) <= SAME_RESOLUTION * _cell_side_m(own_grid):
         with Layer(path, grid, index, quantity=quantity) as layer:
             values, valid = layer.read(0, 0, grid.width, grid.height)
             notes = layer.notes
             if layer.warped:
                 notes = [*notes, f"{path.name} was warped onto the grid of the other surface (bilinear)"]
         return SurfaceHeights(values, valid, tuple(notes))
-    return _read_means(path, own, grid, quantity, index)
+    return _read_means(path, own_grid, grid, quantity, index)
 
 
-def _read_means(path: Path, own: Grid, grid: Grid, quantity: BandQuantity, index: int | None) -> SurfaceHeights:
-    ratio = _cell_side_m(grid) / _cell_side_m(own)
-    part = _cut(path, own, grid)
+def _read_means(path: Path, own_grid: Grid, grid: Grid, quantity: BandQuantity, index: int | None) -> SurfaceHeights:
+    ratio = _cell_side_m(grid) / _cell_side_m(own_grid)
+    part = _cut(path, own_grid, grid)
     _check_size(path, part)
     with Layer(path, part, index, quantity=quantity) as layer:
-        fine, known = layer.read(0, 0, part.width, part.height)
+        fine, is_valid = layer.read(0, 0, part.width, part.height)
         notes = layer.notes
-    # beyond its edge the finer surface has no value: the share of a cell that it covers counts that too
+    # A rim without values makes cells at the edge of the finer surface count as covered in part.
     rim = math.ceil(ratio) + 1
     transform = part.moved(-rim, -rim)
-    fine = np.pad(np.where(known, fine, np.float32(np.nan)), rim, constant_values=np.nan)
-    known = np.pad(known, rim)
+    fine = np.pad(np.where(is_valid, fine, np.float32(np.nan)), rim, constant_values=np.nan)
+    is_valid = np.pad(is_valid, rim)
     values = _average(fine, transform, part, grid)
-    covered = _average(known.astype(np.float32), transform, part, grid)
-    valid = np.isfinite(values) & (np.nan_to_num(covered) >= COVERED_LEAST)
+    covered_share = _average(is_valid.astype(np.float32), transform, part, grid)
+    valid = np.isfinite(values) & (np.nan_to_num(covered_share) >= COVERED_LEAST)
+    fine_m, coarse_m = _cell_side_m(own_grid), _cell_side_m(grid)
     note = (
-        f"{path.name} has cells of {_cell_side_m(own):.3g} m, the other surface of {_cell_side_m(grid):.3g} m: they "
-        "are compared at the coarser cells, by the mean of the finer ones"
+        f"{path.name} has cells of {fine_m:.3g} m, the other surface of {coarse_m:.3g} m: they are compared at the "
+        "coarser cells, by the mean of the finer ones"
     )
     return SurfaceHeights(np.where(valid, values, np.float32(0)), valid, (*notes, note))
 
@@ -107,16 +118,16 @@ def _average(array: NDArray[np.float32], transform: object, part: Grid, grid: Gr
     return means
 
 
-def _cut(path: Path, own: Grid, around: Grid) -> Grid:
-    """Return the part of a grid below another one; all of it where there is none."""
+def _cut(path: Path, own_grid: Grid, other: Grid) -> Grid:
+    """Return the part of the grid of a file that another grid covers; the whole grid if they do not overlap."""
     try:
         with open_raster(path) as source:
-            left, top, right, bottom = window_below(source, around, 0)
+            left, top, right, bottom = window_below(source, other, 0)
     except RasterioError:
-        return own
+        return own_grid
     if left >= right or top >= bottom:
-        return own
-    return replace(own, transform=own.moved(left, top), width=right - left, height=bottom - top)
+        return own_grid
+    return replace(own_grid, transform=own_grid.moved(left, top), width=right - left, height=bottom - top)
 
 
 def _cell_side_m(grid: Grid) -> float:

@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from pyproj import Transformer
 
 from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
-from slopeward_earth.surface.difference import _mean_error, subtract
+from slopeward_earth.surface.difference import subtract
+from slopeward_earth.surface.measure import calculate_mean_error
 
 SIZE, PIXEL_M = 200, 2.0
 
@@ -73,7 +75,7 @@ def test_the_stated_error_covers_the_true_volume():
     for _ in range(200):
         noise = rng.normal(0, sigma, (size, size))
         means.append(noise[20:50, 20:50].mean())
-    stated = _mean_error(sigma, 30 * 30 * 4.0, 2.0)  # independent pixels of 2 m hang together over one pixel
+    stated = calculate_mean_error(sigma, 30 * 30 * 4.0, 2.0)  # independent pixels of 2 m hang together over one pixel
     assert 0.5 < stated / np.std(means) < 2.0
 
 
@@ -157,3 +159,26 @@ def test_a_displaced_surface_is_told_and_what_cannot_be_subtracted_is_one_clear_
         subtract(elsewhere, pair[1])
     with pytest.raises(SceneError, match="both surfaces"):
         subtract(*pair, sigma_older_m=0.1)
+
+
+def test_bodies_that_noise_explains_are_left_out_and_outlines_follow_the_others(tmp_path):
+    """A ring of loss around ground that stayed, one cell far out, and one just beyond the limit of detection."""
+    older = hill()
+    newer = older.copy()
+    newer[50:70, 50:70] -= 3.0
+    newer[56:64, 56:64] += 3.0
+    newer[120, 120] += 5.0
+    newer[150, 150] += 0.5
+    paths = write(tmp_path / "a.tif", older), write(tmp_path / "b.tif", newer)
+    still = write(tmp_path / "still.tif", (newer == older).astype(float), nodata=None)
+    found = subtract(*paths, sigma_older_m=0.1, sigma_newer_m=0.15, stable=still)
+    assert [body.kind for body in found.polygons] == ["loss", "gain"]
+    ring, cell = (shapely.geometry.shape(body.geometry) for body in found.polygons)
+    assert len(ring.interiors) == 1
+    assert found.loss.area_m2 == pytest.approx((20 * 20 - 8 * 8) * PIXEL_M**2, rel=1e-3)
+    assert found.loss.volume_m3 == pytest.approx(3.0 * found.loss.area_m2, rel=1e-3)
+    assert found.gain.volume_m3 == pytest.approx(5.0 * PIXEL_M**2, rel=1e-3)
+    assert len(cell.exterior.coords) == 5
+    (line,) = [warning for warning in found.warnings if "do not stand out of the noise" in warning]
+    assert line.startswith("1 bodies of less than 10 cells and 2.0 m³")
+    assert subtract(*paths, sigma_older_m=0.1, sigma_newer_m=0.15, stable=still, minimum_area_m2=10.0).gain.bodies == 0
