@@ -457,6 +457,8 @@ def list_default_weights(figures: Any) -> Iterator[Table]:
             "recall": landslides["object_recall_logistic"]["all"],
         },
     }
+    if "best" in figures:
+        rows[f"{figures['weights']}, quality best"] = {"f1": figures["best"]["f1"]}
     yield make_table(
         "Landslide4Sense",
         "map",
