@@ -220,7 +220,11 @@ def doubt_outlines(
 ) -> list[list[Explanation]]:
     """Return why each outline is advice: a scene unlike the training, a possible border, a cloud.
 
-    `outlines` and the ground of borders and clouds are in pixels; without such ground anything of their length will do.
+    Args:
+        outlines: outlines in pixels.
+        doubts: why everything on the scene is advice.
+        borders: cautions, each with the ground in pixels on which it counts; None: no such ground.
+        cloudy: ground at clouds, in pixels; None: there is none.
     """
     coarser = [doubt for doubt in doubts if isinstance(doubt, Reason) and doubt.code == COARSER]
     unlike = [doubt for doubt in doubts if doubt not in coarser]
@@ -236,7 +240,7 @@ def doubt_outlines(
 
 
 def _list_clouds(result: SceneDetection, grid: Grid, card: ModelCard) -> Iterator[Explanation]:
-    """White clouds; that none were looked for, where weights look for them and pixels have another size."""
+    """Yield how much of the scene is cloud, or why the weights, which need that, could not find clouds."""
     if result["cloudy"]:
         share = sum(width * height for *_, width, height in result["cloudy"]) / (grid.width * grid.height)
         yield (
@@ -253,7 +257,7 @@ def _list_clouds(result: SceneDetection, grid: Grid, card: ModelCard) -> Iterato
 
 
 def describe_coarser(at_m: float | None, pixel_m: float | None) -> list[Reason]:
-    """Return the doubt that `auto` read a scene on larger pixels than its own, of `pixel_m`; empty if it did not."""
+    """Return the doubt that `auto` read a scene on pixels of `at_m` in place of its own of `pixel_m`; else nothing."""
     return [Reason(COARSER, {"at": at_m, "pixel": pixel_m})] if at_m and pixel_m else []
 
 

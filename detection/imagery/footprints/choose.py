@@ -1,4 +1,4 @@
-"""Which weights read a scene: those named, or the first whose training looks like it, or that hold what it lacks."""
+"""Choose the weights that read a scene: those that are named or, with `auto`, the first that fit."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -26,60 +26,69 @@ from detection.imagery.weights_file import MEASURED_FOLDER, ModelCard, describe_
 from detection.reasons import OF, Explanation, Reason, ReasonedError, explain_file, join_explanations
 
 SHIPPED: Final = ("landslide4sense-standard", "bijie")
-# Sides of a scene that is read coarser without being asked to: smaller ones say too little of what it shows.
+"""Shipped weights that `auto` tries, in this order."""
+# `auto` does not read a scene coarser if a side would have fewer pixels: they show too little of the ground.
 COARSER_LEAST_PX: Final = 64
-
-UNKNOWN_COST: Final = 1.0  # more than any
+# Cost of an image quality that was not measured; more than any cost.
+UNKNOWN_COST: Final = 1.0
 
 Answer = TypeVar("Answer")
 
 
 class WeightsRefusal(NamedTuple):
-    """Weights that were not used, and why; `broken`: they are of one's own and cannot be read; `mend`: what serves."""
+    """Weights that were not used."""
 
-    weights: str
+    weights: str  # name or path
     why: Explanation
-    broken: bool = False
-    mend: Reason | None = None
+    broken: bool = False  # weights of the site that cannot be read
+    mend: Reason | None = None  # the commands that read the scene nevertheless
 
     def to_json(self) -> RefusalFacts:
-        """As JSON has it; what serves instead follows from it."""
+        """Return the refusal as plain data, without `mend`, which follows from it."""
         return {"weights": self.weights, "why": self.why, "broken": self.broken}
 
 
 class WeightsAttempt(NamedTuple):
-    """Weights that are tried, and how."""
+    """One attempt to read a scene."""
 
-    weights: str  # their name
-    refused: tuple[WeightsRefusal, ...] = ()  # those that were refused before
-    coarser_m: float | None = None  # the pixels that the scene is brought to for them; None: its own
-    doubted: bool = False  # though its quality lies outside of their training
+    weights: str  # name or path
+    refused: tuple[WeightsRefusal, ...] = ()  # weights that were refused before
+    coarser_m: float | None = None  # side of the pixels to which the scene is resampled; None: its own pixels
+    doubted: bool = False  # read the scene even if its quality lies outside of the training
 
     def apply_to(self, options: DetectionOptions) -> DetectionOptions:
-        """What is asked of the detection then."""
+        """Return the options of this attempt."""
         return options if self.coarser_m is None else replace(options, resample_to_m=self.coarser_m)
 
 
 def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt], Answer]) -> Answer:
-    """Return the answer of the weights that were named; of `auto`, that of the first that fit, else of the index.
+    """Read a scene with the weights that are named or, with `auto`, with the first that fit.
 
-    The weights of one's own come first, then the shipped ones: a better one for this ground than for all ground. Where
-    the scene is too fine for all of them it is read on the pixels of their training, the finest of these first. Where
-    none fit, but the scene is doubted for its quality alone (noise, blur, pixels between pixels), those read it as
-    advice that such a quality costs least.
+    `auto` tries, in this order:
+
+    1. the weights of the site, then the shipped ones, on the pixels of the scene;
+    2. if the scene is too fine for some of them, these on the pixels of their training, the finest first;
+    3. if only the quality of the image is doubtful (noise, blur, interpolated pixels), the weights to which such a
+       quality costs least. All outlines are advice then;
+    4. the index, which uses no network.
 
     Args:
-        options: `weights`, and `own` where that is `auto`.
-        attempt: reads the scene by weights; raises what `REFUSES` holds where they do not fit.
+        options: options of the detection, of which `weights`, `own`, `scene_path` and `resample_to_m` are used.
+        attempt: reads the scene; raises an error of `REFUSES` if the weights do not fit.
 
-    Raises DomainError: no weights fit and the values are no image of ground: one line that says why each was refused.
+    Returns:
+        What `attempt` returned.
+
+    Raises DomainError: no weights fit, and the values are no image of ground. The line says why each was refused.
     """
     if options.weights != AUTO:
         return attempt(WeightsAttempt(options.weights, doubted=True))
     refused: list[WeightsRefusal] = []
+    # side of the pixels of the training and index in `refused`
     finer: list[tuple[float, int]] = []
+    # cost, index in `refused`, and side of the pixels to which the scene was resampled
     doubted: list[tuple[float | None, int, float | None]] = []
-    # where none are installed the first says so for all
+    # If no measured weights are installed, the refusal of the first says so for all.
     for weights in (*options.own, *(SHIPPED if MEASURED_FOLDER.is_dir() else SHIPPED[:1])):
         try:
             return attempt(WeightsAttempt(weights, tuple(refused)))
@@ -90,28 +99,24 @@ def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt]
                 doubted.append((error.cost, len(refused), None))
             broken = weights in options.own and isinstance(error, ModelError)
             refused.append(WeightsRefusal(weights, strip_scene(error, options.scene_path), broken))
-    for coarser_m, place in () if doubted else sorted(finer):
-        one = refused[place]
+    for coarser_m, index in () if doubted else sorted(finer):
+        refusal = refused[index]
         try:
-            return attempt(WeightsAttempt(one.weights, tuple(refused), coarser_m))
+            return attempt(WeightsAttempt(refusal.weights, tuple(refused), coarser_m))
         except REFUSES as error:
             if isinstance(error, DoubtedError):
-                doubted.append((error.cost, place, coarser_m))
-            why = Reason(
-                "weights.nor_coarser",
-                {"text": one.why, "at": coarser_m, "text2": strip_scene(error, options.scene_path)},
-            )
-            refused[place] = one._replace(why=why)
-    for _, place, at_m in sorted(
-        doubted, key=lambda one: UNKNOWN_COST if one[0] is None else one[0]
-    ):  # the first of equal ones
-        rest = tuple(one for k, one in enumerate(refused) if k != place)
-        return attempt(WeightsAttempt(refused[place].weights, rest, at_m, doubted=True))
+                doubted.append((error.cost, index, coarser_m))
+            values = {"text": refusal.why, "at": coarser_m, "text2": strip_scene(error, options.scene_path)}
+            refused[index] = refusal._replace(why=Reason("weights.nor_coarser", values))
+    if doubted:
+        # Of equal costs the first one counts.
+        _, index, at_m = min(doubted, key=lambda entry: UNKNOWN_COST if entry[0] is None else entry[0])
+        others = tuple(refusal for k, refusal in enumerate(refused) if k != index)
+        return attempt(WeightsAttempt(refused[index].weights, others, at_m, doubted=True))
     if finer:
-        coarser_m, place = min(finer)
-        refused[place] = refused[place]._replace(
-            mend=describe_mend(options.scene_path, refused[place].weights, coarser_m)
-        )
+        coarser_m, index = min(finer)
+        mend = describe_mend(options.scene_path, refused[index].weights, coarser_m)
+        refused[index] = refused[index]._replace(mend=mend)
     try:
         return attempt(WeightsAttempt(INDEX, tuple(refused), doubted=True))
     except (BandMissingError, DomainError, RadiometryError) as error:
@@ -121,19 +126,20 @@ def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt]
 
 
 REFUSES: Final = (BandMissingError, DomainError, ModelError, RadiometryError)
+"""Errors with which weights are refused, so that `auto` tries the next ones."""
 
 
 def describe_refusals(refused: Sequence[WeightsRefusal]) -> list[Reason]:
-    """Return why no network was used, and why each does not fit."""
+    """Return why no network was used, why each does not fit, and what to do."""
     if not refused:
         return [Reason("weights.unused")]
-    unfit = [Reason("weights.unfit", {"model": one.weights, "text": one.why}) for one in refused]
-    mends = [one.mend for one in refused if one.mend is not None]
+    unfit = [Reason("weights.unfit", {"model": refusal.weights, "text": refusal.why}) for refusal in refused]
+    mends = [refusal.mend for refusal in refused if refusal.mend is not None]
     return [Reason("weights.none_fits"), *unfit, *mends]
 
 
 def describe_mend(scene: Path, weights: str, trained_m: float) -> Reason:
-    """Return the commands that read a scene of finer pixels all the same.
+    """Return the commands that read a scene whose pixels are finer than those of the training.
 
     >>> describe_mend(Path("drone/a b.tif"), "bijie", 1.2).values["command"]
     "slopeward scenes detect 'drone/a b.tif' --model bijie --resample-to 1.2"
@@ -144,21 +150,26 @@ def describe_mend(scene: Path, weights: str, trained_m: float) -> Reason:
 
 
 def describe_broken(refused: Sequence[WeightsRefusal], used: str) -> list[Reason]:
-    """Return which weights of one's own cannot be read, and which are `used` instead: a fault that needs repair."""
-    own = [describe_own(one.weights) for one in refused if one.broken]
+    """Return which weights of the site cannot be read, and which kind of weights is `used` instead."""
+    broken = [describe_own(refusal.weights) for refusal in refused if refusal.broken]
     if used == INDEX:
-        return [Reason("weights.none_serves", {"weights": name}) for name in own]
+        return [Reason("weights.none_serves", {"weights": name}) for name in broken]
     if used in SHIPPED:
-        return [Reason("weights.shipped_serve", {"weights": name}) for name in own]
-    return [Reason("weights.others_serve", {"weights": name}) for name in own]
+        return [Reason("weights.shipped_serve", {"weights": name}) for name in broken]
+    return [Reason("weights.others_serve", {"weights": name}) for name in broken]
 
 
 def check_pixels(grid: Grid, card: ModelCard, *, brought: bool) -> None:
-    """Refuse weights that nobody named for pixels of another size, which are not `brought` to those of their training.
+    """Check that the pixels of a grid have the size of those of the training.
+
+    Args:
+        grid: grid of the scene.
+        card: card of the weights.
+        brought: the scene is resampled to the pixels of the training.
 
     Raises:
         FinerError: the pixels are smaller.
-        UnfitError: they are larger, or nobody knows it.
+        UnfitError: the pixels are larger, or the grid has no georeference.
     """
     trained_m = float(card["pixel_size_m"])
     if not grid.placed:
@@ -170,21 +181,24 @@ def check_pixels(grid: Grid, card: ModelCard, *, brought: bool) -> None:
 
 
 def check_size(grid: Grid) -> None:
-    """Refuse to read a scene coarser, unasked, that has next to no pixels then; raises UnfitError: it has."""
+    """Check that a scene that `auto` resampled still has enough pixels.
+
+    Raises UnfitError: it has not.
+    """
     if min(grid.width, grid.height) < COARSER_LEAST_PX:
         raise UnfitError(Reason("weights.few_pixels", {"width": grid.width, "height": grid.height}))
 
 
 def check_doubts(doubts: Sequence[Explanation], card: ModelCard) -> None:
-    """Refuse weights that nobody named for a scene unlike their training.
+    """Refuse weights that `auto` tries for a scene unlike their training.
 
     Raises:
-        DoubtedError: all `doubts` are of its quality, and it can be read as advice.
-        UnfitError: there are others, or the card does not say what the training looked like.
+        DoubtedError: all doubts are about the quality of the image, so it can be read as advice.
+        UnfitError: there are other doubts, or the card does not describe the training.
     """
     if card.get("domain") is None:
         raise UnfitError("its card does not say what it was trained on")
-    if doubts and all(isinstance(one, Reason) and one.code in READABLE for one in doubts):
+    if doubts and all(isinstance(doubt, Reason) and doubt.code in READABLE for doubt in doubts):
         raise DoubtedError(join_explanations(doubts), find_cost(doubts, card))
     if doubts:
         raise UnfitError(join_explanations(doubts))
@@ -192,8 +206,9 @@ def check_doubts(doubts: Sequence[Explanation], card: ModelCard) -> None:
 
 def strip_scene(error: ReasonedError, scene_path: Path) -> Explanation:
     """Return the explanation of an error without the path of the scene before it."""
-    why = error.explanation
-    if isinstance(why, str):
-        return why.removeprefix(f"{scene_path}: ")
-    is_named = why.code == OF and why.values["name"] == str(scene_path)
-    return why.values["text"] if is_named else why  # type: ignore[return-value]  # the text is an explanation
+    explanation = error.explanation
+    if isinstance(explanation, str):
+        return explanation.removeprefix(f"{scene_path}: ")
+    if explanation.code == OF and explanation.values["name"] == str(scene_path):
+        return explanation.values["text"]  # type: ignore[return-value]  # the text is an explanation
+    return explanation

@@ -1,4 +1,4 @@
-"""Footprints as instances of COCO: boxes and outlines in pixels of their image, runs of pixels where one has holes."""
+"""Write footprints as COCO instances: boxes and outlines in pixels of the image, run lengths for those with holes."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -24,14 +24,14 @@ _DIGITS: Final = 13  # of a hash: whole numbers below 2^53 are the same in every
 
 @dataclass(slots=True)
 class CocoInstances:
-    """The instances of several images; ids depend on the content of the image, its name and the weights alone."""
+    """Instances of several images. Ids depend on the content and name of the image and the weights only."""
 
     images: list[dict[str, Any]] = field(default_factory=list)
     annotations: list[dict[str, Any]] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)  # category ids count from 1
 
     def add(self, name: str, found: SceneDetection, grid: Grid) -> None:
-        """Take the footprints of a scene, and give each its box as `box_px`; a scene that is there already stays."""
+        """Add the footprints of a scene, and set `box_px` of each. A scene that was added before is skipped."""
         number = _number(found["scene_hash"], name)
         if any(one["id"] == number for one in self.images):
             return
@@ -70,7 +70,10 @@ class CocoInstances:
         )
 
     def write(self, path: Path) -> None:
-        """Write the file, whole or not at all (OSError)."""
+        """Write the file atomically.
+
+        Raises OSError: it cannot be written.
+        """
         categories = [
             {"id": number, "name": name, "supercategory": "landslide"} for number, name in enumerate(self.classes, 1)
         ]
@@ -80,9 +83,9 @@ class CocoInstances:
 
 
 def read_own_grid(scene: Path, found: SceneDetection) -> Grid:
-    """The grid of a result whose rasters are on the disk.
+    """Return the grid of a result whose rasters are stored.
 
-    Raises SceneError: it is not that of the image.
+    Raises SceneError: it is not the grid of the image.
     """
     size = width, height = found["width"], found["height"]
     if scene.is_file():
@@ -100,7 +103,7 @@ def _number(*words: str) -> int:
 
 
 def _list_runs(pixels: NDArray[np.bool_], origin: tuple[int, int], grid: Grid) -> list[int]:
-    """Column by column, the numbers of pixels outside and inside in turn."""
+    """Return the numbers of pixels outside and inside in turn, column by column."""
     columns, rows = np.nonzero(pixels.T)
     places = (columns + origin[0]) * grid.height + rows + origin[1]
     ends = np.flatnonzero(np.diff(places) > 1)

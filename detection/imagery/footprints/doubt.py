@@ -1,4 +1,4 @@
-"""Tiles of a scene that its model is least sure of: there the look of a person teaches it most."""
+"""Find the tiles of a scene that its model is least certain of. Labels of these tiles improve the model most."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,18 +14,22 @@ from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import read_grid
 
 SIDE_PX: Final = 64
-MOST: Final = 20
-LEAST: Final = 0.02  # mean doubt of a tile; below it the model is sure
-SEEN_SHARE: Final = 0.5  # of a tile that must be valid
+MOST: Final = 20  # tiles of a scene
+LEAST: Final = 0.02  # mean doubt from which on a tile is doubtful
+VALID_SHARE: Final = 0.5  # a tile with fewer valid pixels is left out
 
 
 def find_doubtful(prob: Path, threshold: float, classes: int = 1, most: int = MOST) -> tuple[DoubtfulTile, ...]:
-    """The tiles of a scene with the greatest mean doubt, no two of them side by side, the least sure first.
+    """Return the tiles of a scene with the greatest mean doubt, the most doubtful first, without neighbours.
 
-    The doubt of a pixel is 1 at the threshold and falls in a straight line to 0 where the probability is 0 or 1
-    (margin sampling: Lewis and Gale 1994). With several classes the likeliest one counts.
+    The doubt of a pixel is 1 at the threshold and falls linearly to 0 at the probabilities 0 and 1 (margin sampling:
+    Lewis and Gale 1994). With several classes the likeliest one counts.
 
-    `prob`: kept probabilities (0 to 200, 255 nodata), one band a class.
+    Args:
+        prob: stored probabilities (0 to 200, 255 nodata), one band per class.
+        threshold: probability from which a pixel counts as landslide.
+        classes: how many bands the file has.
+        most: how many tiles are returned at most.
     """
     grid = read_grid(prob)
     doubts = np.zeros((-(-grid.height // SIDE_PX), -(-grid.width // SIDE_PX)))
@@ -39,19 +43,19 @@ def find_doubtful(prob: Path, threshold: float, classes: int = 1, most: int = MO
             doubt, valid = measure_doubt(likeliest, threshold), read[0][1]
             sums = np.add.reduceat(np.where(valid, doubt, 0.0).sum(axis=0, dtype=np.float64), starts)
             counts = np.add.reduceat(valid.sum(axis=0), starts)
-            doubts[down] = np.where(counts >= SEEN_SHARE * SIDE_PX**2, sums / np.maximum(counts, 1), 0.0)
-    found = []
-    for down, across in _spread(doubts, most):
+            doubts[down] = np.where(counts >= VALID_SHARE * SIDE_PX**2, sums / np.maximum(counts, 1), 0.0)
+    tiles = []
+    for down, across in _choose_apart(doubts, most):
         columns = np.minimum(np.array([across, across + 1, across + 1, across]) * SIDE_PX, grid.width)
         rows = np.minimum(np.array([down, down, down + 1, down + 1]) * SIDE_PX, grid.height)
         lon, lat = grid.to_lonlat(*grid.to_crs(columns, rows))
         west, south, east, north = (round(float(k), 7) for k in (lon.min(), lat.min(), lon.max(), lat.max()))
-        found.append(DoubtfulTile((west, south, east, north), round(float(doubts[down, across]), 4)))
-    return tuple(found)
+        tiles.append(DoubtfulTile((west, south, east, north), round(float(doubts[down, across]), 4)))
+    return tuple(tiles)
 
 
 def measure_doubt(probability: NDArray[Any], threshold: float) -> NDArray[np.floating]:
-    """How near each probability lies to the threshold, 0 to 1.
+    """Return how near each probability is to the threshold, 0 to 1.
 
     >>> measure_doubt(np.array([0.0, 0.2, 0.4, 0.7, 1.0]), 0.4).round(6).tolist()
     [0.0, 0.5, 1.0, 0.5, 0.0]
@@ -60,12 +64,14 @@ def measure_doubt(probability: NDArray[Any], threshold: float) -> NDArray[np.flo
     return np.clip(np.where(probability < threshold, probability / low, (1.0 - probability) / high), 0.0, 1.0)
 
 
-def _spread(doubts: NDArray[np.float64], most: int) -> list[tuple[int, int]]:
-    left, found = doubts.copy(), list[tuple[int, int]]()
-    while len(found) < most:
-        down, across = divmod(int(left.argmax()), left.shape[1])
-        if left[down, across] < LEAST:
+def _choose_apart(doubts: NDArray[np.float64], most: int) -> list[tuple[int, int]]:
+    """Return row and column of the greatest doubts; the neighbours of a chosen tile are left out."""
+    remaining = doubts.copy()
+    chosen: list[tuple[int, int]] = []
+    while len(chosen) < most:
+        down, across = divmod(int(remaining.argmax()), remaining.shape[1])
+        if remaining[down, across] < LEAST:
             break
-        found.append((down, across))
-        left[max(0, down - 1) : down + 2, max(0, across - 1) : across + 2] = 0.0
-    return found
+        chosen.append((down, across))
+        remaining[max(0, down - 1) : down + 2, max(0, across - 1) : across + 2] = 0.0
+    return chosen

@@ -1,4 +1,4 @@
-"""Where no network is used: which pixels of a scene can be compared with another date, by an index of its colours."""
+"""Index of red and green, which is used where no network fits: it compares dates and finds nothing on one alone."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ CARD: Final[ModelCard] = {
 
 @dataclass(frozen=True, slots=True)
 class IndexModel:
-    """Stands where a loaded network does (`neural.checkpoint.Model`); needs no PyTorch."""
+    """Model without a network, with the attributes of `neural.checkpoint.SegmentationModel`. It needs no PyTorch."""
 
     card: ModelCard
     model_hash: str
@@ -41,7 +41,7 @@ MODEL: Final = IndexModel(CARD, hashlib.sha256(json.dumps(CARD, sort_keys=True).
 
 
 class NoNetwork:
-    """Stands where a segmenter does: one date alone says nothing, so nothing is likely anywhere."""
+    """Classifier without a network: the probability is 0 everywhere, because an index needs two dates."""
 
     def class_probabilities(
         self,
@@ -50,7 +50,7 @@ class NoNetwork:
         *,
         again: bool = False,  # noqa: ARG002
     ) -> NDArray[np.float32]:
-        """Map bands x H x W to 1 x H x W of zeros; `valid` says where the scene can be compared."""
+        """Return zeros, 1 x H x W."""
         return np.zeros((1, *valid.shape), np.float32)
 
     def stream(
@@ -59,12 +59,15 @@ class NoNetwork:
         *,
         again: bool = False,  # noqa: ARG002
     ) -> Iterator[NDArray[np.float32]]:
-        """The same of parts, one by one."""
+        """Return zeros for each part."""
         return (self.class_probabilities(*part) for part in parts)
 
 
 def measure_index(bands: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return (red - green) / (red + green) of values whose first two bands these are; light and gain do not matter.
+    """Return (red - green) / (red + green). The index does not depend on the brightness of a scene.
+
+    Args:
+        bands: values whose first two bands are red and green.
 
     >>> measure_index(np.array([[300.0], [100.0], [90.0]])).tolist()
     [0.5]

@@ -1,4 +1,4 @@
-"""What one asks of a detection, with its defaults, checked once."""
+"""Options of a detection."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,50 +15,53 @@ QUALITIES: Final[tuple[Quality, ...]] = get_args(Quality)
 
 @dataclass(frozen=True, slots=True)
 class DetectionOptions:
-    """How to detect."""
+    """Options of one detection.
+
+    Raises ValueError: a value that no detection can have.
+    """
 
     scene_path: Path  # raster, or folder with `scene.toml`
-    # name of shipped weights, or path of a .safetensors file with its card beside it; `auto`: the first that fit the
-    # scene, see `choose`; `index`: no network
+    # name of shipped weights, or path of a .safetensors file with its card beside it; `auto`: the first weights that
+    # fit the scene, see `choose`; `index`: no network
     weights: str = "auto"
-    own: tuple[str, ...] = ()  # paths of weights made for this ground, which `auto` tries before the shipped ones
-    out_dir: Path | None = None  # where to write; None: nothing is kept
+    own: tuple[str, ...] = ()  # paths of weights trained for this ground, which `auto` tries before the shipped ones
+    out_dir: Path | None = None  # folder for the results; None: no files are written
     # `standard`: a network maps each tile once; `best`: it maps each tile in its eight flips and rotations and the mean
     # counts, which takes eight times as long
     quality: Quality = "standard"
     threshold: float | None = None  # probability from which a pixel counts; None: the card's
-    # smallest footprint on the ground, and the limit below which holes are filled; None: the card's, else 900
+    # area of the smallest footprint, and of the smallest hole that stays; None: the card's, else 900 m²
     minimum_area_m2: float | None = None
     # side of the owned tiles; None: 512 or, for a narrow network, 768; the training patch's where tiles are blended
     tile: int | None = None
-    halo: int | None = None  # pixels read around a tile; None: as far as the network sees, so that tiles leave no trace
-    scale: float | None = None  # factor from counts to the model's values, replaces the card's
+    halo: int | None = None  # pixels read around a tile; None: as far as the network sees, so that tiles are exact
+    scale: float | None = None  # factor from counts to the model's values; None: the card's
     offset: float | None = None  # added to the counts of the spectral bands; None: as the scene's files or manifest say
-    owner: str = ""  # whose scene it is: the same files of another owner are another scene, with hashes of its own
-    force: bool = False  # do it again although the same result is there
+    owner: str = ""  # site of the scene; it enters the hash, so the same files of another site are another scene
+    force: bool = False  # read the scene again even if the same result is stored
     dem: Path | None = None  # elevation model, instead of the scene's own
-    # name and digest of each tile that `dem` was brought together from (`scene.heights`)
+    # name and digest of each tile that `dem` was made of (`scene.heights`)
     dem_tiles: tuple[tuple[str, str], ...] = ()
     prior: Path | None = None  # susceptibility raster, instead of the scene's own
     aoi: Path | None = None  # area of interest: raster (not 0), or a vector file of polygons
-    # side of the pixels that the scene is brought to before it is looked at; None: its own
+    # side in metres of the pixels to which the scene is resampled before it is read; None: its own pixels
     resample_to_m: float | None = None
-    # footprints on ground less steep than this, on average, are left out; None: none are
+    # footprints on ground that is less steep on average are left out; None: no footprint is
     slope_gate_deg: float | None = None
-    partial: bool = False  # blocks that cannot be read become nodata
-    strict: bool = False  # band descriptions that contradict the names are refused, not warned of
-    allow_ungeoreferenced: bool = False  # a raster without a place is taken in pixels; no areas then
+    partial: bool = False  # blocks that cannot be read become nodata instead of an error
+    strict: bool = False  # band descriptions that contradict the names are an error instead of a warning
+    allow_ungeoreferenced: bool = False  # read a raster without georeference in pixels, without areas
     formats: Sequence[str] = FORMATS  # which vector files to write
-    later: bool = False  # only what the rows of a scene rest on is written; `outputs.make_files` makes the other files
-    max_pixels: int = LIMITS.pixels  # largest raster that is taken
-    max_bands: int = LIMITS.bands  # most bands of a raster
-    describe: Describe = str  # text of the cautions and warnings in the files
+    later: bool = False  # write only the files that the rows need; `outputs.make_files` makes the others
+    max_pixels: int = LIMITS.pixels  # largest raster that is read
+    max_bands: int = LIMITS.bands  # most bands of a raster that is read
+    describe: Describe = str  # returns the text of cautions and warnings for the files
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant (ValueError)."""
+        """Check the values."""
         if not self.formats or set(self.formats) - set(FORMATS):
-            named = ", ".join(sorted(set(self.formats) - set(FORMATS))) or "none"
-            raise ValueError(f"format {named}; known: {', '.join(FORMATS)}")
+            unknown = ", ".join(sorted(set(self.formats) - set(FORMATS))) or "none"
+            raise ValueError(f"format {unknown}; known: {', '.join(FORMATS)}")
         if self.quality not in QUALITIES:
             raise ValueError(f"quality {self.quality}; known: {', '.join(QUALITIES)}")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
@@ -66,10 +69,11 @@ class DetectionOptions:
         if (self.minimum_area_m2 or 0) < 0 or min(self.max_pixels, self.max_bands) < 1:
             raise ValueError("areas and limits must not be negative")
         for name in ("scale", "resample_to_m"):
-            if (value := getattr(self, name)) is not None and not 0 < value < float("inf"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"{name} must be a positive number")
 
     @property
     def limits(self) -> RasterLimits:
-        """What is too large."""
+        """Return the limits of rasters that are read."""
         return RasterLimits(pixels=self.max_pixels, bands=self.max_bands)

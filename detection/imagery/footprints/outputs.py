@@ -1,7 +1,7 @@
-"""The files that a detection leaves: rasters, vectors, a picture and the record, each renamed into place.
+"""Write the files of a detection: rasters, vectors, a picture and the record. Each is renamed into place.
 
-The probabilities come first: with them and the outlines the rows of a scene can be stored. The other files are made of
-them, at once or after the rows; until then `making.json` stands in the place of the record.
+The probabilities and the outlines are enough to store the rows of a scene. The other files are made of them, at once or
+later. Until they are made, `making.json` takes the place of the record `run.json`.
 """
 
 import fcntl
@@ -48,7 +48,7 @@ from detection.whole_file import flush_file
 
 # Flags of a pixel, added up.
 EDGE, EMPTY, UNREADABLE = 1, 2, 4
-# So near to nodata, or to the rim of the scene, a network sees half of what it needs.
+# Within this distance of nodata, or of the edge of the scene, a network sees half of the ground that it needs.
 EDGE_PX = 8
 STRIP = 256
 
@@ -59,7 +59,14 @@ def flag_pixels(
     unreadable: Collection[tuple[int, int]],
     tally: Counter[str],
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield (row, flags rows x width) strip by strip; `tally` gets how many pixels are `valid` and at an `edge`."""
+    """Yield first row and flags, rows x width, of each strip.
+
+    Args:
+        read: reads the stored probability steps: column, row, width, height.
+        grid: grid of the scene.
+        unreadable: cells of the scene that cannot be read: column, row.
+        tally: is increased by the number of pixels that are `valid` and at an `edge`.
+    """
     for row in range(0, grid.height, STRIP):
         rows = min(STRIP, grid.height - row)
         top, bottom = max(0, row - EDGE_PX), min(grid.height, row + rows + EDGE_PX)
@@ -132,17 +139,18 @@ COLUMNS = {
 
 @contextmanager
 def open_workplace(out_dir: Path | None) -> Iterator[Path]:
-    """A temporary folder, inside of `out_dir` so that renames stay on one disk; removed whatever happens.
+    """Create a temporary folder, and remove it at the end.
 
-    Its name is fixed, so that what a killed run left behind goes with the next one; of two processes one waits for the
-    other. A folder that was not there before is not there after a failure.
+    It is inside `out_dir`, so that files are renamed on one disk. Its name is fixed, so that the next run removes the
+    files of a killed one. A second process waits for the first. If `out_dir` did not exist before, it does not exist
+    after a failure.
     """
     work, lock, made = None, None, out_dir is not None and not out_dir.exists()
     try:
         if out_dir:
             out_dir.mkdir(parents=True, exist_ok=True)
             lock = os.open(out_dir, os.O_RDONLY)
-            with suppress(OSError):  # a disk of another machine may know no locks
+            with suppress(OSError):  # network file systems may not support locks
                 fcntl.flock(lock, fcntl.LOCK_EX)
             work = out_dir / WORK
             shutil.rmtree(work, ignore_errors=True)
@@ -159,7 +167,7 @@ def open_workplace(out_dir: Path | None) -> Iterator[Path]:
         if out_dir and made and out_dir.is_dir() and not any(out_dir.iterdir()):
             out_dir.rmdir()
         if lock is not None:
-            with suppress(OSError):  # by itself it would last as long as any child that was forked meanwhile
+            with suppress(OSError):  # a child that was forked meanwhile would hold the lock
                 fcntl.flock(lock, fcntl.LOCK_UN)
             os.close(lock)
 
@@ -201,10 +209,10 @@ def write_first(
     unreadable: Collection[tuple[int, int]],
     describe: Describe = str,
 ) -> None:
-    """Write what the rows of a scene rest on: the probabilities, and the record with what the other files need.
+    """Write the files that the rows of a scene need: the probabilities, and the record with the facts for the others.
 
-    Files of an older result go. `make_files` makes the others, and packs the probabilities, which lie there as they
-    were drawn: a plain GeoTIFF with every value and tag.
+    Files of an older result are removed. The probabilities are a plain GeoTIFF with every value and tag. `make_files`
+    packs it and makes the other files.
     """
     _label_prob(result, steps)
     steps.path.replace(work / FILES["prob"])
@@ -219,10 +227,13 @@ def write_first(
 
 
 def make_files(request: SceneFilesRequest) -> SceneFilesResult:
-    """What a worker does once the rows are stored: the files that were left for later, or why there are none.
+    """Make the files that `write_first` left for later; a worker calls this after the rows are stored.
 
-    They have the bytes that `write_outputs` would have written. Where they are there already nothing is done.
-    Without an image that can be read there is no picture.
+    The files have the same bytes as those of `write_outputs`. Files that exist are not made again. If the image cannot
+    be read there is no picture.
+
+    Returns:
+        The result; its error says why there are no files.
     """
     try:
         with placing({"into": request.into, "affine": request.affine} if request.into else None):
@@ -240,10 +251,10 @@ def _make_files(request: SceneFilesRequest) -> SceneFilesResult:
         if stored is None:
             if (out_dir / MAKING).exists():
                 raise OutputError(f"{out_dir / MAKING}: cannot be read; read the scene again")
-            return SceneFilesResult()  # another process made them meanwhile
+            return SceneFilesResult()  # another process made the files meanwhile
         making, result = stored.pop("making"), cast("SceneDetection", stored)
         if read_run(out_dir, {key: result[key] for key in SHARED}) is not None:
-            _end_making(out_dir)  # all that a killed run left undone
+            _end_making(out_dir)  # a run that was killed had made all files
             return SceneFilesResult()
         if not is_cog(prob := out_dir / FILES["prob"]):
             _pack_prob(prob, work)
@@ -303,7 +314,7 @@ def _write_others(
             write(np.where(values[0] == NODATA, NODATA, own_class(values, least)).astype(np.uint8), 0, row)
             write_flags(flagged, 0, row)
     result["qa"] = {"edge_px": EDGE_PX, "edge_share": round(tally["edge"] / max(1, tally["valid"]), 6)}
-    # of 0 and 1 the rounded mean is the commoner one, for half the time; flags are added up and have no mean
+    # The rounded mean of 0 and 1 is their mode and takes half of the time. Flags are sums and have no mean.
     write_cog(mask.path, work / FILES["mask"], overviews="average" if steps.count == 1 else "mode", tags=tags)
     progress(0.4)
     write_cog(flags.path, work / FILES["qa"], overviews="nearest", tags={**tags, **FLAGS}, descriptions=("flags",))
@@ -332,9 +343,9 @@ def _write_others(
 
 
 def _place(result: SceneDetection, grid: Grid, work: Path, out_dir: Path) -> None:
-    """Write the record and rename all files into their folder; probabilities may lie there already.
+    """Write the record and rename all files into their folder; the probabilities may be there already.
 
-    Raises OutputError: one lacks that is no picture.
+    Raises OutputError: a file is missing; the picture may be missing.
     """
     made = {key: name for key, name in FILES.items() if (work / name).is_file()}
     kept = {"prob": FILES["prob"]} if "prob" not in made and (out_dir / FILES["prob"]).is_file() else {}
@@ -343,31 +354,31 @@ def _place(result: SceneDetection, grid: Grid, work: Path, out_dir: Path) -> Non
         raise OutputError(f"{out_dir}: cannot write the results ({FILES[min(lacking)]} is gone)")
     result["outputs"] = {**written, "bounds": find_bounds(grid)}
     _write_record(work / RUN, {**result})
-    # The record goes first and comes last: where it is, everything it speaks of is.
+    # The record is removed first and written last, so that all files exist if the record exists.
     (out_dir / RUN).unlink(missing_ok=True)
-    if not kept:  # what was left for later was of an older result
+    if not kept:  # the files that were left for later belong to an older result
         _end_making(out_dir)
     for key, name in FILES.items():
-        if key not in written:  # of an older run that wrote more
+        if key not in written:  # an older run wrote more files
             (out_dir / name).unlink(missing_ok=True)
     _move((*made.values(), RUN), work, out_dir)
     _end_making(out_dir)
 
 
 def _move(names: Iterable[str], work: Path, out_dir: Path) -> None:
-    """Rename files into their folder, each when it is on the disk: a power cut leaves none with its name and empty."""
+    """Rename files into their folder, each after it was flushed, so that a power cut leaves no empty file."""
     for name in names:
         flush_file(work / name)
         (work / name).replace(out_dir / name)
 
 
 def _end_making(out_dir: Path) -> None:
-    for name in (NOT_MADE, MAKING):  # in this order: why nothing was made is not left alone
+    for name in (NOT_MADE, MAKING):  # in this order, so that `NOT_MADE` never remains without `MAKING`
         (out_dir / name).unlink(missing_ok=True)
 
 
 def own_class(steps: Any, least: int) -> Any:
-    """Number of the class that each pixel belongs to: 0 none, else the likeliest of those at the threshold.
+    """Return the number of the class of each pixel: 0 for none, else the likeliest class at or above the threshold.
 
     Args:
         steps: classes x H x W of stored probability steps.
@@ -408,7 +419,7 @@ def _write_record(path: Path, record: Mapping[str, object]) -> None:
 def read_run(out_dir: Path, facts: Mapping[str, object], *, later: bool = False) -> SceneDetection | None:
     """Return the stored result of the same scene, model and options, if all of its files are there.
 
-    With `later` also one whose other files are being made.
+    With `later` also a result whose other files are not made yet.
     """
     stored = _read_record(out_dir / RUN)
     if stored is None and later:
@@ -431,7 +442,7 @@ def _read_record(path: Path, key: str = "") -> dict[str, Any] | None:
 
 
 def _read_stored(path: Path, key: str = "") -> dict[str, Any] | None:
-    """Read a record as it was stored; None if it is missing, torn, or lacks the key that it must have."""
+    """Read a record as it was stored; None if it is missing or torn, or lacks the key."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What one scene says of places: mean probability, vegetation and coherence around a station or under an outline."""
+"""Measure a scene at places: mean probability, vegetation and coherence around a station or under an outline."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -21,9 +21,9 @@ from detection.imagery.raster.raster import read_grid
 from detection.imagery.raster.reading.values import COHERENCES
 from detection.imagery.scene.scene import Scene
 
-# Bands that carry an index of their own: scene band -> quantity.
+# Names of a band of coherence.
 COHERENCE = ("coherence", "cc", "coh")
-# Share of a place that must be valid, else nothing is said of it.
+# Share of a place that must be valid, else it is not measured.
 SEEN_SHARE = 0.5
 
 
@@ -84,7 +84,7 @@ def _open_bands(scene: Scene | None, grid: Grid, stack: ExitStack) -> dict[str, 
 
 
 def outline_of(place: MeasuredPlace, grid: Grid) -> Any:
-    """The outline of a place in (column, row)."""
+    """Return the outline of a place in (column, row)."""
     ground = place.ground
     if not isinstance(ground, Circle):
         return to_pixels(shape_of({**ground}), grid)

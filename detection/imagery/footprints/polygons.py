@@ -1,4 +1,4 @@
-"""From a probability raster to footprints: components joined across strips, true areas, lon/lat outlines."""
+"""Outline the footprints of a probability raster: components across strips, true areas, longitude and latitude."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ from detection.imagery.raster.components import EIGHT, FOUR, NODATA, Component, 
 from detection.imagery.raster.grid import Grid
 from detection.imagery.scene.sampling import NO_SAMPLER, Sampler, Sums
 
-# What never leaves this distance from nodata is most likely an edge effect, not a landslide.
+# An outline that lies within this distance of nodata is most likely an edge effect, not a landslide.
 NODATA_MARGIN_PX = 3
 # Probabilities are stored as whole steps of 1/200; 255 is nodata.
 STEPS = 200
@@ -34,16 +34,16 @@ STEPS = 200
 UNPLACED_MINIMUM_PX = 9.0
 # A component whose box is larger than this is outlined strip by strip.
 LARGE_PX = 1 << 22
-# So many outlines are measured at once.
+# This many outlines are measured at once.
 AT_ONCE = 256
-# Bodies whose window is no wider are outlined together, so many pixels at once.
+# Bodies in windows of at most `NARROW_PX` columns are outlined together, at most `STACK_PX` pixels at once.
 NARROW_PX, STACK_PX = 128, 1 << 20
 EMPTY = shapely.Polygon()
 
 
 @dataclass(slots=True)
 class ComponentFacts:
-    """What is known of a component's pixels once all of them were seen."""
+    """Sums over the pixels of a component, and its outline."""
 
     outline: BaseGeometry = EMPTY
     pixels: int = 0
@@ -55,12 +55,13 @@ class ComponentFacts:
 
 
 class OutlineQueue:
-    """Bodies that wait for their outlines: windows under each other, for one call that outlines all of them.
+    """Outline many bodies in one call, their windows below each other in one array.
 
-    One call for many takes a fifth of the time of many calls; a wide window would leave too much empty beside it and is
-    drawn by itself.
+    One call for many bodies takes a fifth of the time of many calls. A wide window is outlined by itself, because it
+    would leave too much of the array empty.
 
-    `hole_px`: holes of fewer pixels are filled, unless there is nodata in them.
+    Args:
+        hole_px: holes of fewer pixels are filled, unless they contain nodata.
     """
 
     def __init__(self, hole_px: float) -> None:
@@ -70,7 +71,14 @@ class OutlineQueue:
     def add(
         self, body: ComponentFacts, pixels: NDArray[np.bool_], nodata: NDArray[np.bool_], origin: tuple[int, int]
     ) -> None:
-        """Take a body, its pixels in a window, and column and row of the first of them."""
+        """Add a body.
+
+        Args:
+            body: gets its outline when the queue is drawn.
+            pixels: the pixels of the body in a window.
+            nodata: the nodata pixels of the window.
+            origin: column and row of the first pixel of the window.
+        """
         alone = pixels.shape[1] > NARROW_PX
         if alone or self._px + NARROW_PX * pixels.shape[0] > STACK_PX:
             self.draw()
@@ -80,7 +88,7 @@ class OutlineQueue:
             self.draw()
 
     def draw(self) -> None:
-        """Give every waiting body its outline."""
+        """Set the outline of every body in the queue."""
         waiting, self._waiting, self._px = self._waiting, [], 0
         if not waiting:
             return
@@ -112,15 +120,15 @@ def threshold_steps(threshold: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class OutlineRule:
-    """What becomes a footprint."""
+    """Which components become footprints."""
 
     threshold: float  # probability from which a pixel counts
-    # footprints smaller than this on the ground, holes filled, are left out; nine pixels on a grid without a place
+    # footprints with a smaller area, holes filled, are left out; on a grid without georeference nine pixels count
     minimum_area_m2: float
-    minimum_hole_m2: float  # holes smaller than this are filled, unless there is nodata in them
-    identity: str  # what the ids shall depend on (scene and model); an id is a hash of it and the first pixel
+    minimum_hole_m2: float  # smaller holes are filled, unless they contain nodata
+    identity: str  # scene and model; the id of a footprint is a hash of it and the first pixel
     kind: str = "landslide"  # the class
-    linear: bool = False  # the class is of lines (cracks): the width is the area over the length
+    linear: bool = False  # footprints of this class are lines (cracks), whose width is the area over the length
 
 
 def find_footprints(
@@ -132,19 +140,24 @@ def find_footprints(
 ) -> Iterator[Footprint]:
     """Yield the footprints of a stored probability raster, in the order of their first pixel.
 
-    Memory is bounded by a strip of the scene, and by the outlines of `AT_ONCE` components.
+    Memory is bounded by a strip of the scene and the outlines of `AT_ONCE` components.
 
-    `read(column, row, width, height)` gives the stored probability steps (0 to 200, 255 = nodata).
+    Args:
+        read: reads the stored probability steps (0 to 200, 255 = nodata): column, row, width, height.
+        grid: grid of the raster.
+        rule: which components become footprints.
+        sampler: samples terrain and susceptibility below footprints.
+        on_small: called for each component that is too small.
     """
     least = threshold_steps(rule.threshold)
-    # A hole can at most double what the minimum leaves: a rough bound spares the outlines of mere specks.
+    # Filled holes at most double the area, so components whose box is below half of the minimum need no outline.
     pixel_m2 = pixel_area_m2(grid) if grid.placed else 1.0
     smallest = rule.minimum_area_m2 if grid.placed else UNPLACED_MINIMUM_PX
     hole_px = (rule.minimum_hole_m2 if grid.placed else UNPLACED_MINIMUM_PX) / pixel_m2
     labelling = Labelling(read, grid.width, grid.height, least)
     rows = Rows(read, grid.width, grid.height)
-    found: list[tuple[Component, ComponentFacts]] = []
-    stack = OutlineQueue(hole_px)
+    bodies: list[tuple[Component, ComponentFacts]] = []
+    queue = OutlineQueue(hole_px)
     for component in labelling.components:
         if component.box_px * pixel_m2 < 0.5 * smallest:
             on_small()
@@ -152,33 +165,34 @@ def find_footprints(
         if component.box_px > LARGE_PX:
             body = _gather_large(read, grid, component, labelling, hole_px, sampler)
         else:
-            body = _gather(rows, grid, component, least, stack, sampler)
-        found.append((component, body))
-        if len(found) == AT_ONCE:
-            stack.draw()
-            yield from _describe(found, grid, smallest, rule, sampler, on_small)
-            found = []
-    stack.draw()
-    yield from _describe(found, grid, smallest, rule, sampler, on_small)
+            body = _gather(rows, grid, component, least, queue, sampler)
+        bodies.append((component, body))
+        if len(bodies) == AT_ONCE:
+            queue.draw()
+            yield from _describe(bodies, grid, smallest, rule, sampler, on_small)
+            bodies = []
+    queue.draw()
+    yield from _describe(bodies, grid, smallest, rule, sampler, on_small)
 
 
 def _describe(
-    found: list[tuple[Component, ComponentFacts]],
+    bodies: list[tuple[Component, ComponentFacts]],
     grid: Grid,
     smallest: float,
     rule: OutlineRule,
     sampler: Sampler,
     on_small: Callable[[], None],
 ) -> Iterator[Footprint]:
-    """Measure bodies on the ground, all of them in one call of each library, and yield those that are large enough."""
+    """Measure all bodies on the ground at once, and yield the footprints that are large enough."""
     placed = grid.placed
-    outlines = np.array([body.outline for _, body in found], object)
+    outlines = np.array([body.outline for _, body in bodies], object)
     on_ground = map_outline(outlines, grid.to_crs)
     areas, perimeters = measure_ground(on_ground, grid)
     large = (areas if placed else shapely.area(outlines)) >= smallest
     lonlat = _to_geojson(on_ground[large], grid)
-    drawn = ~shapely.is_empty(lonlat)  # one of millimetres has no area at seven decimals of a degree
-    lonlat, large[large] = lonlat[drawn], drawn
+    # An outline of millimetres has no area at seven decimals of a degree.
+    has_area = ~shapely.is_empty(lonlat)
+    lonlat, large[large] = lonlat[has_area], has_area
     for _ in range(np.count_nonzero(~large)):
         on_small()
     whole = lonlat.copy()
@@ -190,7 +204,7 @@ def _describe(
     for place, geometry, box, (x, y), (length, width, azimuth) in zip(
         np.flatnonzero(large), geometries, boxes, middles, rectangles, strict=True
     ):
-        component, body = found[place]
+        component, body = bodies[place]
         area, perimeter = float(areas[place]), float(perimeters[place])
         name = f"{rule.identity}:{component.first_row}:{component.first_column}"
         if rule.kind != "landslide":
@@ -216,9 +230,9 @@ def _describe(
 
 
 def _gather(
-    read: Read, grid: Grid, component: Component, least: int, stack: OutlineQueue, sampler: Sampler
+    read: Read, grid: Grid, component: Component, least: int, queue: OutlineQueue, sampler: Sampler
 ) -> ComponentFacts:
-    """Look at a component in one window; its outline is that of the stack, once it is drawn."""
+    """Read a component in one window. Its outline is set when the queue is drawn."""
     left, top = max(0, component.left - NODATA_MARGIN_PX), max(0, component.top - NODATA_MARGIN_PX)
     right = min(grid.width, component.right + NODATA_MARGIN_PX)
     bottom = min(grid.height, component.bottom + NODATA_MARGIN_PX)
@@ -226,7 +240,7 @@ def _gather(
     nodata = values == NODATA
     pixels = _find_pixels((values >= least) & ~nodata, component, left, top)
     body = ComponentFacts()
-    stack.add(body, pixels, nodata, (left, top))
+    queue.add(body, pixels, nodata, (left, top))
     _count(body, values, pixels, nodata)
     sampler.sample(body.samples, left, top, pixels)
     return body
@@ -234,7 +248,7 @@ def _gather(
 
 def _find_pixels(marked: NDArray[np.bool_], component: Component, left: int, top: int) -> NDArray[np.bool_]:
     box = slice(component.top - top, component.bottom - top), slice(component.left - left, component.right - left)
-    if np.count_nonzero(marked[box]) == component.pixels:  # no other reaches into it
+    if np.count_nonzero(marked[box]) == component.pixels:  # no other component reaches into its box
         pixels = np.zeros_like(marked)
         pixels[box] = marked[box]
         return pixels
@@ -280,21 +294,21 @@ def _count(
 
 
 def _fill_holes(body: NDArray[np.bool_], nodata: NDArray[np.bool_], limit_px: float) -> NDArray[np.bool_]:
-    """Fill the holes of fewer than `limit_px` pixels that hold no nodata."""
+    """Fill the holes of fewer than `limit_px` pixels that contain no nodata."""
     framed = np.ones((body.shape[0] + 2, body.shape[1] + 2), bool)
     framed[1:-1, 1:-1] = ~body
     around, number = ndimage.label(framed, structure=FOUR)
     if number == 1:
         return body
     fill = np.bincount(around.ravel()) < limit_px
-    fill[:2] = False  # the body itself, and what lies outside of it
+    fill[:2] = False  # the body itself, and the ground outside of it
     holes = around[1:-1, 1:-1]
     fill[np.unique(holes[nodata])] = False
     return np.asarray(body | fill[holes])
 
 
 def _fill_faces(outline: BaseGeometry, read: Read, limit_px: float) -> BaseGeometry:
-    """The same on outlines: faces between the rings, also those enclosed by pixels that touch at corners only."""
+    """Fill holes of an outline like `_fill_holes`, also those enclosed by pixels that touch at corners only."""
     fill = []
     for face in shapely.get_parts(shapely.polygonize(shapely.get_parts(shapely.node(outline.boundary)))):
         if face.area >= limit_px or outline.contains(face.representative_point()):
@@ -311,12 +325,15 @@ def _mend(outline: BaseGeometry) -> BaseGeometry:
 
 
 def _to_geojson(on_ground: Outlines, grid: Grid) -> Outlines:
-    """Lon/lat by RFC 7946: 7 decimals, exterior rings counter-clockwise, cut where they cross 180 degrees."""
+    """Return outlines in longitude and latitude by RFC 7946.
+
+    They have 7 decimals and counter-clockwise exterior rings, and are cut at 180 degrees.
+    """
     lonlat = map_outline(on_ground, lambda x, y: _round(*grid.to_lonlat(x, y)))
     left, _, right, _ = shapely.bounds(lonlat).T
     for place in np.flatnonzero((left <= -180) | (right >= 180) | (right - left > 180)) if grid.placed else ():
         whole = join_sides(map_outline(on_ground[place], grid.to_lonlat))
-        if whole.bounds[0] < -180 or whole.bounds[2] > 180:  # all parts are brought to -180..180 (section 3.1.9)
+        if whole.bounds[0] < -180 or whole.bounds[2] > 180:  # all parts are moved to -180..180 (section 3.1.9)
             cut = [
                 (whole.intersection(shapely.box(west, -90, west + 360, 90)), west + 180) for west in (-540, -180, 180)
             ]

@@ -21,12 +21,12 @@ from detection.imagery.raster.raster import write_png
 from detection.imagery.raster.untrusted import NO_LIMITS, open_raster
 from detection.imagery.scene.scene import Scene
 
-# Of each square of the picture so many rows and columns are taken: the driver's own means cost ten times as much.
+# Each pixel of the picture is the mean of this many rows and columns; means of GDAL take ten times as long.
 TAKEN = 4
 STRIP = 64  # rows of the picture that are read at once
 OUTLINE = np.array([255, 40, 40], np.uint8)
 LONGEST_PX = 1024
-# Colours of what lies above and below nothing: towards or brighter, away or darker.
+# Colours of positive, negative and zero values.
 _ABOVE, _BELOW, _STILL = np.array([40, 90, 200.0]), np.array([200, 40, 40.0]), np.array([245, 245, 245.0])
 
 
@@ -43,7 +43,7 @@ def write_preview(scene: Scene, footprints: Sequence[FootprintJson], path: Path,
 
 
 def find_bounds(scene_grid: Grid, longest_px: int = 1024) -> list[float]:
-    """Bounds of the picture of a scene, as `write_preview` returns them, without a look at the scene."""
+    """Return the bounds of the picture of a scene, as `write_preview` returns them, without reading the scene."""
     return bounds_of(_small_grid(scene_grid, longest_px))
 
 
@@ -62,13 +62,13 @@ def paint_scene(scene: Scene, scene_grid: Grid, longest_px: int) -> tuple[NDArra
 
 
 def show_bands(scene: Scene) -> tuple[str, ...]:
-    """The bands that a picture shows: red, green and blue; the first one, as grey, where one of them lacks."""
+    """Return the bands that a picture shows: red, green and blue, or the first band if one of these is missing."""
     names = ("B4", "B3", "B2")
     return names if set(names) <= set(scene.bands) else (next(iter(scene.bands)),)
 
 
 def measure_stretch(scene: Scene, scene_grid: Grid, longest_px: int = 1024) -> list[tuple[float, float]]:
-    """The 2nd and 98th percentile of each band that a picture shows, over the whole scene, as its preview has them."""
+    """Return the 2nd and 98th percentile of each band that a picture shows, over the whole scene."""
     places = tuple(scene.choose(show_bands(scene)).values())
     return _find_stretch(*_read_overview(places, _small_grid(scene_grid, longest_px)))
 
@@ -131,7 +131,7 @@ def _thin(source: Any, indexes: list[int], longest_px: int) -> NDArray[np.float3
                 indexes, window=window, out_shape=(len(indexes), rows * taken, width * taken), masked=True
             )
         except RasterioError:
-            continue  # only reached where unreadable blocks were allowed: they are not shown
+            continue  # with `partial`, blocks that cannot be read are not shown
         values = part.astype(np.float32).filled(np.nan).reshape(len(indexes), rows, taken, width, taken)
         seen = np.isfinite(values)
         counts = seen.sum(axis=(2, 4))
@@ -140,7 +140,7 @@ def _thin(source: Any, indexes: list[int], longest_px: int) -> NDArray[np.float3
 
 
 def _small_grid(grid: Grid, longest_px: int) -> Grid:
-    """The grid of the picture: longitude and latitude, or every n-th pixel of a grid without a place."""
+    """Return the grid of the picture: longitude and latitude, or every n-th pixel without a georeference."""
     if grid.placed:
         return lonlat_frame(grid, longest_px)
     step = max(1.0, max(grid.width, grid.height) / longest_px)

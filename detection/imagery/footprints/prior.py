@@ -1,4 +1,4 @@
-"""Which susceptibility map lies below footprints: its hash, and what a map of ours says of itself."""
+"""Facts of a susceptibility map: its hash, and the tags of maps that Slopeward made."""
 
 from pathlib import Path
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""The probability map of a scene into a raster: in rows as they come, else in tiles, cropped where exact or blended."""
+"""Map a scene to probabilities: in rows, in exact tiles, or in blended tiles."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -23,21 +23,23 @@ from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.resized import Pixels, resample
 from detection.imagery.weights_file import ModelCard
 
-# Rows that are read at a time for a network that is shown a scene in rows: more than it sees above and below, and half
-# a block of most files, whose other half GDAL keeps. So many columns at most, so that memory follows no scene's size.
+# Rows that are read at once for a network that maps rows: more than it sees above and below, and half a block of most
+# files; GDAL caches the other half.
 PART_ROWS: Final = 256
+# A network maps at most this many columns at once, so that memory does not grow with the width of a scene.
 COLUMNS: Final = 2048
 TILE_PX: Final = 512  # owned side of exact tiles
 # Bands of terrain that are directions: rotating the image would have to change their values.
 DIRECTIONS: Final = frozenset({"aspect", "northness", "eastness"})
-# A scene of so few pixels is looked at twice: with few outlines, where their pixels lie on the network's poolings would
-# move the whole area by 5 to 10 %; of many outlines it evens out.
+# A scene with at most this many pixels is mapped twice, the second time moved by half a cell of the poolings. With few
+# outlines the position of their pixels in these cells would change the whole area by 5 to 10 %; with many outlines it
+# averages out.
 LOOKED_AT_TWICE_PX: Final = 1 << 20
-# Side of the training patches where a card does not say it.
+# Side of the training patches if a card does not state it.
 PATCH_PX = 128
-# The second pass that measures the flip rate looks at no more than this side, in the middle of the scene.
+# The flip rate is measured in a square with this side, in the middle of the scene.
 FLIP_SIDE_PX = 2048
-# So wide and high are the windows in which probabilities drawn on other pixels are brought back.
+# Side of the windows in which probabilities on other pixels are resampled to those of the scene.
 BACK_PX = 512
 
 Write = Callable[[NDArray[np.uint8], int, int], None]
@@ -45,38 +47,44 @@ Progress = Callable[[float], None]
 
 
 class Classifier(Protocol):
-    """What maps tiles to probabilities (`neural.inference.Segmenter`)."""
+    """Interface of classes that map tiles to probabilities, such as `neural.inference.Segmenter`."""
 
     def class_probabilities(
         self, tile: NDArray[np.float32], valid: NDArray[np.bool_], *, again: bool = False
     ) -> NDArray[np.float32]:
-        """Map bands x H x W to classes x H x W; of two looks that lie otherwise on the poolings the mean (`again`)."""
+        """Map bands x H x W to classes x H x W.
+
+        Args:
+            tile: model values.
+            valid: H x W, where they are valid.
+            again: return the mean of two maps; the poolings of the second one are moved by half a cell.
+        """
 
     def stream(
         self, parts: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]], *, again: bool = False
     ) -> Iterator[NDArray[np.float32]]:
-        """The same of parts of a scene, each below the one before; an answer may come parts later."""
+        """Map parts of a scene, each below the one before. A part may be needed before an earlier one is mapped."""
 
 
 @dataclass(frozen=True, slots=True)
 class TilingPlan:
-    """How a scene is cut."""
+    """How a scene is cut into parts that a network maps one after the other."""
 
-    # `rows` (the network is shown the scene in rows as they come; exact), `crop` (a tile owns its middle; exact) or
-    # `hann` (tiles of the training patch's size, half over each other, faded by a Hann window)
+    # `rows`: the network maps rows as they are read (exact); `crop`: the middle of each tile is used (exact); `hann`:
+    # tiles of the size of the training patches overlap by half and are faded by a Hann window
     blend: str
-    tile: int  # columns at a time (`rows`), side of the owned window (`crop`) or of the whole tile (`hann`)
-    halo: int  # pixels read around an owned window, on the left and right of columns; 0 for `hann`
+    tile: int  # columns at once (`rows`), side of the used middle (`crop`) or of the whole tile (`hann`)
+    halo: int  # pixels read around the used middle (`crop`) or beside the columns (`rows`); 0 for `hann`
     stride: int  # all origins are multiples of it
 
     def count(self, width: int, height: int) -> int:
-        """How many tiles a scene has."""
+        """Return how many tiles a scene has."""
         if self.blend != "hann":
             return -(-width // self.tile) * (1 if self.blend == "rows" else -(-height // self.tile))
         return len(tile_origins(0, width, self.tile, 0)) * len(tile_origins(0, height, self.tile, 0))
 
     def looks_again(self, grid: Grid) -> bool:
-        """Whether a scene is so small that the network looks at it twice; a blend always does."""
+        """Return whether a scene is so small that it is mapped twice; a blend maps each pixel several times anyway."""
         return self.blend != "hann" and self.stride > 1 and grid.width * grid.height <= LOOKED_AT_TWICE_PX
 
 
@@ -174,18 +182,18 @@ def name_classes(card: ModelCard) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class MappingRun:
-    """What draws the map of a scene."""
+    """Everything that the map of a scene depends on."""
 
     reader: BandReader
     segmenter: Classifier
     stretch: RadiometricStretch  # counts to model values
     plan: TilingPlan
-    classes: int  # how many maps the network gives
+    classes: int  # how many maps the network returns
     optional: OptionalBandReader | None = None  # None: the network has no optional bands, or all of them are masked
 
 
 def map_scene(run: MappingRun, write: Write, progress: Progress) -> int:
-    """Write the probabilities of a scene as steps of 1/200 and return how many pixels are valid."""
+    """Write the probabilities of a scene in steps of 1/200 and return how many pixels are valid."""
     pixels = 0
     grid, plan = run.reader.grid, run.plan
     again = plan.looks_again(grid)
@@ -217,7 +225,7 @@ def map_scene(run: MappingRun, write: Write, progress: Progress) -> int:
 
 
 class StepBlock(NamedTuple):
-    """Steps classes x H x W whose first pixel is (column, row) of the scene."""
+    """Probability steps, classes x H x W, whose first pixel is (column, row) of the scene."""
 
     steps: NDArray[np.uint8]
     column: int
@@ -225,7 +233,7 @@ class StepBlock(NamedTuple):
 
 
 class Strip(NamedTuple):
-    """Rows that were read: counts and valid pixels, with `above` rows more above them and `below` under them."""
+    """Rows that were read: counts and valid pixels, with `above` further rows above them and some below them."""
 
     row: int
     height: int
@@ -235,14 +243,14 @@ class Strip(NamedTuple):
 
     @property
     def own(self) -> slice:
-        """Those rows without the others."""
+        """Return the rows of the strip without the further ones."""
         return slice(self.above, self.above + self.height)
 
 
 def draw_rows(run: MappingRun) -> Iterator[StepBlock]:
-    """Yield the map of a scene, part by part, by a network that is shown its rows as they come.
+    """Yield the map of a scene part by part, by a network that maps rows.
 
-    A part in whose reach there is no valid pixel is passed over.
+    Parts without a valid pixel in them or beside them are not mapped.
     """
     reader, plan, stretch = run.reader, run.plan, run.stretch
     for columns in cut(reader.grid.width, 1, plan.tile, plan.halo, plan.stride):
@@ -268,7 +276,7 @@ def _read_strips(reader: BandReader, around: int, left: int, width: int) -> Iter
 
 
 def _flag_near_valid(strips: Iterable[Strip]) -> Iterator[tuple[Strip, bool]]:
-    """Each strip, and whether it or one beside it holds a valid pixel."""
+    """Yield each strip, and whether it or a strip beside it has a valid pixel."""
     before, waiting = False, None
     for strip in strips:
         here = bool(strip.valid.any())
@@ -299,7 +307,7 @@ def _draw_run(
 
 
 def blend(run: MappingRun, region: tuple[int, int, int, int], shift: int = 0) -> Iterator["StepBlock"]:
-    """Yield the steps of a region row by row, from tiles that lie half over each other.
+    """Yield the steps of a region row by row, from tiles that overlap by half.
 
     Memory is bounded by two rows of tiles.
     """
@@ -338,9 +346,16 @@ def blend(run: MappingRun, region: tuple[int, int, int, int], shift: int = 0) ->
 
 
 def measure_flips(run: MappingRun, read: Any, least: int) -> tuple[float, int]:
-    """Compare a blended map with a second one of shifted tiles: which share of pixels changes sides.
+    """Compare a blended map with a second one of shifted tiles.
 
-    Returns that share, and how many pixels were compared, in the middle of the scene.
+    Args:
+        run: the run that wrote the map.
+        read: reads the map: column, row, width, height.
+        least: smallest step that counts as landslide.
+
+    Returns:
+        The share of pixels that are landslide on one map only, and how many pixels of the middle of the scene were
+        compared.
     """
     grid = run.reader.grid
     width, height = min(grid.width, FLIP_SIDE_PX), min(grid.height, FLIP_SIDE_PX)
@@ -348,38 +363,42 @@ def measure_flips(run: MappingRun, read: Any, least: int) -> tuple[float, int]:
     region = left, top, width, height
     flips = pixels = 0
     for steps, _, row in blend(run, region, run.plan.tile // 4):
-        known = read(left, row, width, steps.shape[1])
-        both = (known != NODATA) & (steps[0] != NODATA)
-        flips += int(np.count_nonzero(((known >= least) != (steps[0] >= least)) & both))
+        mapped = read(left, row, width, steps.shape[1])
+        both = (mapped != NODATA) & (steps[0] != NODATA)
+        flips += int(np.count_nonzero(((mapped >= least) != (steps[0] >= least)) & both))
         pixels += int(np.count_nonzero(both))
     return round(flips / pixels, 6) if pixels else 0.0, pixels
 
 
 def bring_back(drawn: ByteRaster, steps: ByteRaster, reader: BandReader) -> int:
-    """Write probabilities that were drawn on other pixels onto those of the scene; return how many are valid.
+    """Resample probabilities from the grid of the network to that of the scene; return how many pixels are valid.
 
     Args:
         drawn: steps of 1/200 on the grid of the network.
-        steps: the same on the grid of the scene, to be written.
+        steps: raster on the grid of the scene, which is written.
+        reader: the scene; pixels that are not valid become nodata.
     """
     grid, pixels = reader.grid, 0
     with drawn.reading() as read, steps.writing() as write:
 
         def read_steps(*window: int) -> Pixels:
-            found = np.stack([read(*window, band) for band in range(1, drawn.count + 1)])
-            return found.astype(np.float32), found[0] != NODATA
+            bands = np.stack([read(*window, band) for band in range(1, drawn.count + 1)])
+            return bands.astype(np.float32), bands[0] != NODATA
 
         for tile in cut(grid.width, grid.height, BACK_PX, 0):
             window = tile.own_column, tile.own_row, tile.own_width, tile.own_height
-            values, known = resample(read_steps, drawn.grid, grid, window)
-            known &= reader.read(*window)[1]
-            write(np.where(known, np.rint(values).clip(0, STEPS), NODATA).astype(np.uint8), *window[:2])
-            pixels += int(np.count_nonzero(known))
+            values, valid = resample(read_steps, drawn.grid, grid, window)
+            valid &= reader.read(*window)[1]
+            write(np.where(valid, np.rint(values).clip(0, STEPS), NODATA).astype(np.uint8), *window[:2])
+            pixels += int(np.count_nonzero(valid))
     return pixels
 
 
 def tile_origins(start: int, length: int, tile: int, shift: int) -> list[int]:
-    """Origins of the tiles over start..start+length, half a tile apart, moved by `shift`; the first covers `start`."""
+    """Return the origins of the tiles over start..start+length, half a tile apart and moved by `shift`.
+
+    The first tile contains `start`.
+    """
     half = tile // 2
     first = (start + shift) // half * half - shift
     # Two tiles lie over each place: the one before also reaches it, unless it would begin before the scene does.
@@ -398,7 +417,11 @@ def _stretch(
     *,
     own: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Counts to model values; where the network sees them (not what cannot be real), and where its word is kept."""
+    """Return model values, where they are plausible, and where the probabilities of the network are used.
+
+    Args:
+        own: the caller does not need the counts any more, so their memory may be reused.
+    """
     counts, values = values, stretch.apply(values, column, row, own=own)
     plausible = stretch.find_plausible(values)
     valid = valid if plausible is None else valid & plausible

@@ -1,4 +1,4 @@
-"""Footprints, places that a scene is asked about, doubtful tiles, boxes and windows; no library is loaded for them."""
+"""Records of a detection: footprints, measured places, doubtful tiles, results. Importing them loads no library."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,24 +11,30 @@ from detection.whole_file import write_json
 
 Box = tuple[float, float, float, float]  # least longitude and latitude, greatest longitude and latitude
 Window = tuple[int, int, int, int]  # column, row, width, height
-# In place of the name of weights: those that fit a scene (see `choose`), or none: change of an index between dates.
 AUTO: Final = "auto"
+"""In place of the name of weights: the weights that fit a scene, see `choose`."""
 INDEX: Final = "index"
-# Code of the doubt that `auto` read a scene on larger pixels than its own, since no network knows those.
+"""In place of the name of weights: no network, but change of an index between dates."""
 COARSER: Final = "pixels.coarser"
-RADAR: Final = "sar"  # name of the method that compares radar backscatter; it asks no network
-# Beside the results of a scene: what its files are made of that its rows do not need; why they could not be made.
+"""Code of the warning that `auto` read a scene on larger pixels than its own, because no network fits those."""
+RADAR: Final = "sar"
+"""Name of the method that compares radar backscatter; it uses no network."""
 MAKING: Final = "making.json"
+"""File beside the results of a scene: the facts from which its other files are made."""
 NOT_MADE: Final = "not-made.json"
+"""File beside the results of a scene: why its other files could not be made."""
 
 
 def is_making(folder: Path) -> bool:
-    """Whether files of a scene are being made, its picture among them; not where that failed."""
+    """Return whether files of a scene are being made; False if that failed."""
     return (folder / MAKING).is_file() and not (folder / NOT_MADE).is_file()
 
 
 def note_failure(folder: Path, error: Explanation) -> None:
-    """Say beside the results why files could not be made; an OSError where that cannot be written either."""
+    """Store beside the results why files could not be made.
+
+    Raises OSError: the note cannot be written.
+    """
     write_json(folder / NOT_MADE, {"error": str(error)})
 
 
@@ -43,7 +49,7 @@ class Circle:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredPlace:
-    """Ground that is measured: a circle, or an outline as GeoJSON."""
+    """A place that is measured: a circle, or an outline as GeoJSON."""
 
     name: str
     ground: Circle | Geometry
@@ -51,7 +57,7 @@ class MeasuredPlace:
 
 @dataclass(frozen=True, slots=True)
 class DoubtfulTile:
-    """Ground that a model is unsure of; `doubt` is 0 where it is sure and 1 at its threshold."""
+    """A tile that a model is uncertain of; `doubt` is 0 if it is certain and 1 at its threshold."""
 
     box: Box
     doubt: float
@@ -59,23 +65,23 @@ class DoubtfulTile:
 
 @dataclass(frozen=True, slots=True)
 class SceneFilesRequest:
-    """Whose files are made after its rows."""
+    """Request to make the files of a scene whose rows are stored."""
 
-    out_dir: Path  # where its results lie, `MAKING` among them
+    out_dir: Path  # folder of its results, with `MAKING`
     scene: Path | None  # the image that the picture shows; None: there is no picture
-    acquired_at: datetime  # when it was taken
-    into: str = ""  # system that `affine` brings a local one into; empty: it is in none
-    affine: tuple[float, ...] = ()  # of the local system
+    acquired_at: datetime
+    into: str = ""  # target system of a local grid; empty: the scene is in no local grid
+    affine: tuple[float, ...] = ()  # coefficients of the local grid
 
 
 @dataclass(frozen=True, slots=True)
 class SceneFilesResult:
-    """What came of it; `error` says in one line why they are not there."""
+    """Result of a `SceneFilesRequest`; `error` is empty if the files were made."""
 
     error: Explanation = ""
 
 
-# A footprint as JSON has it, see `Footprint`; of an outline that an index found only what is known of it.
+# A footprint in JSON, see `Footprint`. An outline of the index has fewer keys.
 FootprintJson = TypedDict(
     "FootprintJson",
     {
@@ -87,7 +93,7 @@ FootprintJson = TypedDict(
         "max_probability": float,
         "geometry": Geometry,
         "bbox": list[float],
-        "box_px": list[int],  # left, top, width, height; where COCO was asked for
+        "box_px": list[int],  # left, top, width, height; only with COCO
         "centroid": list[float],
         "length_m": float | None,
         "width_m": float | None,
@@ -108,35 +114,35 @@ FootprintJson = TypedDict(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
-    """A landslide as it was found; what a place on the ground is needed for is None without one."""
+    """A landslide that was found. Values that need a georeference are None without one."""
 
     polygon_id: str  # a hash of the scene, the model and the first pixel
     kind: str  # its class
-    area_m2: float | None  # true, as all lengths and areas
-    perimeter_m: float | None  # with the rims of holes
+    area_m2: float | None  # on the ellipsoid, as all lengths and areas
+    perimeter_m: float | None  # including the edges of holes
     mean_probability: float  # over its pixels
     max_probability: float  # over its pixels
-    # GeoJSON (RFC 7946): lon/lat, exterior rings counter-clockwise, 7 decimals; pixels (column, row) without a place on
-    # the ground, as bbox and centroid
+    # GeoJSON (RFC 7946): longitude and latitude, exterior rings counter-clockwise, 7 decimals; without a georeference
+    # pixels (column, row), as bbox and centroid
     geometry: Geometry
     bbox: Box  # around it
     centroid: tuple[float, float]  # longitude, latitude
     length_m: float | None  # of the smallest rectangle around it
-    width_m: float | None  # of this; of a line (a crack) the area over the length
-    azimuth_deg: float | None  # of this, 0 to 180, clockwise from north
+    width_m: float | None  # of that rectangle; of a line (a crack) the area over the length
+    azimuth_deg: float | None  # of that rectangle, 0 to 180, clockwise from north
     touches_edge: bool  # of the scene
     touches_nodata: bool  # anywhere
-    hugs_nodata: bool  # no pixel lies farther than 3 pixels from nodata
-    mean_slope_deg: float | None  # beneath it, as all that follow
+    hugs_nodata: bool  # all pixels are within 3 pixels of nodata
+    mean_slope_deg: float | None  # below the footprint, as the next four values
     min_elevation_m: float | None  # the lowest
     max_elevation_m: float | None  # the highest
     prior: float | None  # mean susceptibility
     shadow_share: float | None  # of its pixels
-    # why it proves nothing by itself, known once all of the scene is read (`cautions.doubt_outlines`)
+    # why the footprint is advice only; set after the whole scene is read (`cautions.add_outline_cautions`)
     caution: Explanation | None = None
 
     def to_json(self) -> FootprintJson:
-        """As JSON has it."""
+        """Return the footprint as plain data."""
         values = {"class" if name == "kind" else name: getattr(self, name) for name in self.__slots__}
         return {**cast("FootprintJson", values), "bbox": list(self.bbox), "centroid": list(self.centroid)}
 
@@ -150,7 +156,7 @@ class RefusalFacts(TypedDict):
 
 
 class DemFacts(TypedDict, total=False):
-    """Which elevation model lies below a scene: file and digest, or those of its tiles."""
+    """Elevation model of a scene: file and digest, or those of its tiles."""
 
     file: str
     sha256: str
@@ -165,14 +171,14 @@ class TerrainFacts(TypedDict, total=False):
 
 
 class QualityShare(TypedDict):
-    """How wide the edge of a scene is whose probabilities rest on half of what the network needs, and its share."""
+    """Edge of a scene in which the network sees half of the ground that it needs: width, and share of the pixels."""
 
     edge_px: int
     edge_share: float
 
 
 class DetectionFacts(TypedDict):
-    """Everything that a result depends on: a stored one with the same facts is this one."""
+    """Everything that a result depends on. A stored result with the same facts is read back."""
 
     scene_hash: str
     model: str
@@ -194,13 +200,13 @@ class DetectionFacts(TypedDict):
     slope_gate_deg: float | None
     partial: bool
     formats: list[str]
-    named: NotRequired[bool]  # whether somebody named the weights
-    refused: NotRequired[list[RefusalFacts]]  # `auto`: weights that do not fit, and why
+    named: NotRequired[bool]  # the weights were named; False with `auto`
+    refused: NotRequired[list[RefusalFacts]]  # weights that `auto` tried and that do not fit
     change: NotRequired[dict[str, Any] | None]  # since an earlier date
 
 
 class GridFacts(TypedDict):
-    """The grid of a result; `read_at`: that of the network (see `resized.ReadAt`), where it saw other pixels."""
+    """Grid of a result; `read_at` is the grid of the network (see `resized.ReadAt`) if that is another one."""
 
     crs: str
     width: int
@@ -210,7 +216,7 @@ class GridFacts(TypedDict):
 
 
 class DetectionPlan(GridFacts):
-    """What a detection would do."""
+    """What a detection would do, see `detect.survey`."""
 
     scene: str
     scene_hash: str
@@ -229,21 +235,21 @@ class DetectionPlan(GridFacts):
 
 
 class SceneDetection(DetectionFacts, GridFacts):
-    """What `detect` answers: the JSON of the record."""
+    """Result of `detect`, and the JSON of the record."""
 
-    weights: str  # those that were used
+    weights: str  # name or path of the weights that were used
     valid_share: float
     unreadable_share: float
     flip_rate: float | None
     flip_pixels: int
     terrain: TerrainFacts | None
     qa: QualityShare | None  # None without `out_dir` and with `later`
-    fills: list[float]  # nodata that is declared nowhere
+    fills: list[float]  # nodata values that the files do not declare
     borders: list[dict[str, Any]]  # see `border.Border`
     cloudy: list[list[int]]  # windows beside clouds
     calibration: dict[str, Any]  # gain, offset, source
-    # side of the scene's own pixels where `auto` read it on larger ones, since no network knows its own
+    # side of the pixels of the scene if `auto` read it on larger ones, because no network fits its own
     coarser_than_m: float | None
     warnings: list[Explanation]
     polygons: list[FootprintJson]
-    outputs: dict[str, Any]  # name -> path, and `bounds` of the preview
+    outputs: dict[str, Any]  # paths by name, and `bounds` of the preview

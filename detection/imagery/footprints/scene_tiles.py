@@ -1,4 +1,4 @@
-"""A scene at its own resolution, and its probabilities, as tiles of web maps: what a person zooms into."""
+"""Draw a scene at its own resolution, and its probabilities, as tiles of web maps."""
 
 import io
 import logging
@@ -47,7 +47,7 @@ from detection.reasons import Reason, explain_error, explain_file
 
 Tile = NDArray[np.uint8]  # bands x 512 x 512
 Draw = Callable[[int, int, int], Tile | None]
-"""The tile at a zoom, column and row; None where there is nothing."""
+"""Returns the tile at a zoom, column and row; None if it is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class TileEncoding:
 
 @dataclass(slots=True)
 class _Pyramid:
-    """Tiles as far as they are drawn: encoded ones in a file, of coarser zooms what the finer rows have filled."""
+    """Tiles while they are drawn: encoded ones in a file, and those of coarser zooms that are not complete."""
 
     encoding: TileEncoding
     lowest: int
@@ -84,7 +84,7 @@ class _Pyramid:
         above[column // 2][:, top : top + half, left : left + half] = self.encoding.fold(tile)
 
     def end_row(self, zoom: int, row: int, last: int) -> None:
-        """After the last tile of a row: the coarser row above is whole when it has all of its rows."""
+        """Add the coarser tiles that are complete after the last tile of a row."""
         if zoom == self.lowest or not (row % 2 or row == last):
             return
         for column, tile in sorted(self.begun.pop((zoom - 1, row // 2), {}).items()):
@@ -109,7 +109,7 @@ def write_pyramid(
 
     Args:
         zooms: lowest, highest.
-        draw: asked for the tiles of the highest zoom alone, row by row from west to east.
+        draw: draws the tiles of the highest zoom; it is called row by row from west to east.
     """
     lowest, highest = zooms
     columns, rows = span_tiles(highest, extent)
@@ -128,31 +128,34 @@ def write_pyramid(
 log = logging.getLogger(__name__)
 
 FINEST: Final = 21
-AROUND: Final = 3  # zooms at which the scene is a part of the view, as on a telephone
+AROUND: Final = 3  # zooms at which the scene is smaller than the view, for example on a telephone
 MOST_TILES: Final = 4096  # of the highest zoom: a gigapixel
-EDGE_POINTS: Final = 21  # of each side of a tile, where it is looked for in the scene
+EDGE_POINTS: Final = 21  # points on each side of a tile with which its window in the scene is found
 MARGIN_PX: Final = 3
 QUALITY: Final = 80
-# The colour of each stored step, of which every fifth is drawn as those before it: that packs well.
+# Colour of each stored step. Five steps share a colour, so that the tiles compress well.
 _SHARES: Final = np.minimum(np.arange(256) // 5 * 5 / STEPS, 1.0)
 _RAMP: Final = [np.interp(_SHARES, np.linspace(0, 1, len(RAMP)), band) for band in zip(*RAMP, strict=True)]
 _COLOURS: Final = np.stack([*_RAMP, np.where(_SHARES >= SHOWN_FROM, 255, 0)], axis=1).astype(np.uint8)
 
 Read = Callable[[int, int, int, int], NDArray[np.uint8]]
-"""Pixels of a window (column, row, width, height): bands x height x width, 0 where there is nothing."""
+"""Reads a window (column, row, width, height): bands x height x width, 0 for nodata."""
 
 
 def make_tiles(request: SceneTilesRequest) -> Tiles:
-    """What a worker does: tiles of a scene and of its probabilities, or one line that says why there are none.
+    """Make the tiles of a scene and of its probabilities; a worker calls this.
 
-    Files of its results that its rows did not wait for are made first: so they cost no worker of their own.
+    The files of its results that were left for later are made first, so that they need no worker of their own.
+
+    Returns:
+        The tiles; their error says why there are none.
     """
     made = make_files(
         SceneFilesRequest(request.out_dir, request.scene, request.acquired_at, request.into, request.affine)
     )
     if made.error:
         log.warning("%s: files are not made: %s", request.out_dir, made.error)
-        with suppress(OSError):  # on a full disk the job tries it once more, and knows then
+        with suppress(OSError):  # on a full disk the job tries again later
             note_failure(request.out_dir, made.error)
     local = {"into": request.into, "affine": request.affine} if request.into else None
     try:
@@ -168,9 +171,9 @@ def make_tiles(request: SceneTilesRequest) -> Tiles:
 
 
 def draw_scene(request: SceneTilesRequest) -> Tiles:
-    """Write the tiles of a scene: red, green and blue or grey, stretched as its preview is, nodata transparent.
+    """Write the tiles of a scene: red, green and blue or grey, stretched like its preview, nodata transparent.
 
-    Clouds and shadows are shown: whoever looks wants to see why nothing was found there.
+    Clouds and shadows are shown, so that people can see why nothing was found there.
 
     Raises:
         NoCrsError: the scene has no place on the grid of web maps.
@@ -198,9 +201,9 @@ def draw_scene(request: SceneTilesRequest) -> Tiles:
 
 
 def draw_probability(prob: Path, out: Path) -> Tiles:
-    """Write the tiles of kept probabilities, of several classes the highest; a coarser tile has the highest of four.
+    """Write the tiles of stored probabilities; of several classes the highest counts.
 
-    So a small landslide is seen from afar too.
+    A pixel of a coarser tile is the highest of four pixels, so that small landslides stay visible.
     """
     with open_raster(prob, NO_LIMITS) as raster:
 
@@ -219,7 +222,7 @@ def _write(read: Read, grid: Grid, path: Path, out: Path, encoding: TileEncoding
     zooms = choose_zooms(extent, MOST_TILES, finest=FINEST, around=AROUND)
 
     def draw(zoom: int, column: int, row: int) -> Tile | None:
-        """One tile: bands x 512 x 512; None where the raster has nothing."""
+        """Return a tile, bands x 512 x 512; None if the raster is empty there."""
         frame = frame_tile(zoom, column, row)
         window = _find_window(grid, frame)
         pixels = None if window is None else read(*window)
@@ -246,7 +249,7 @@ def _write(read: Read, grid: Grid, path: Path, out: Path, encoding: TileEncoding
 
 
 def _find_window(grid: Grid, frame: Affine) -> tuple[int, int, int, int] | None:
-    """Column, row, width and height of the pixels that lie below a tile, by points along its four sides."""
+    """Return column, row, width and height of the pixels below a tile, by points along its four sides."""
     along = np.linspace(0, SIDE_PX, EDGE_POINTS)
     zero, one = np.zeros(EDGE_POINTS), np.full(EDGE_POINTS, SIDE_PX)
     x, y = apply_affine(frame, np.concatenate([along, along, zero, one]), np.concatenate([zero, one, along, along]))
@@ -285,7 +288,7 @@ def _encode_picture(tile: Tile) -> bytes | None:
 
 
 def _encode_probability(tile: Tile) -> bytes | None:
-    """Colours of `RAMP`; what is less probable than `SHOWN_FROM` is not drawn."""
+    """Encode a tile in the colours of `RAMP`; probabilities below `SHOWN_FROM` are transparent."""
     steps = tile[0]
     if not (steps >= SHOWN_FROM * STEPS).any():
         return None

@@ -137,7 +137,7 @@ def measure(folder: Path, weights: str, dem: str) -> dict[str, Any]:
     load_model(weights)
     clock = Clock()
     clock.watch(detect, "map_scene", "map")
-    clock.watch(detect, "_find_all", "outlining")
+    clock.watch(detect, "_outline", "outlining")
     clock.watch(detect, "write_first", "writing")
     clock.watch(detect, "measure_stretch", "stretch")
     clock.watch(detect, "scene_hash", "hash")
