@@ -13,11 +13,14 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.scene.registration import ImageShift, measure_distortion, measure_shift, median_ratios
 from detection.reasons import Explanation, Reason
 
-# Above this shift between two images, pixels, the older one is first moved onto the newer one.
+# Above this shift between two images, pixels, the older one is first moved onto the newer one. The measurement cannot
+# tell a smaller shift from none.
+REGISTER_LEAST_PX = 0.25
+# No change is claimed between two images that are farther apart than this and could not be moved onto each other.
 SHIFT_MOST_PX = 1.5
 # A larger shift is no error of geocoding, and no change is claimed.
 REGISTER_MOST_PX = 24.0
-# A moved image may be off by this much, pixels; otherwise it is distorted, and no change is claimed.
+# A moved image may be off by this much, pixels. A move that leaves more is not used.
 REGISTERED_PX = 1.0
 # The medians of this many bands say whether two images are of one season.
 BANDS_MOST = 4
@@ -61,7 +64,7 @@ class Alignment:
 def align(newer: DateImage, older: StoredDate, grid: Grid, stack: ExitStack) -> Alignment:
     """Measure how the image of an older date lies on the newer one, and move it if that is an error of geocoding.
 
-    An image that is still off after the move stays where it was.
+    An image that is as far off after the move as before, or too far, stays where it was.
 
     Args:
         grid: grid on which the older image is read.
@@ -73,10 +76,10 @@ def align(newer: DateImage, older: StoredDate, grid: Grid, stack: ExitStack) -> 
     """
     alignment = measure_alignment(newer, stack.enter_context(DateImage(older, grid)))
     shift = alignment.shift
-    if shift is None or not SHIFT_MOST_PX < shift.px <= REGISTER_MOST_PX:
+    if shift is None or not REGISTER_LEAST_PX < shift.px <= REGISTER_MOST_PX:
         return alignment
     moved = measure_alignment(newer, stack.enter_context(DateImage(older, move_grid(grid, shift))))
-    if moved.shift is None or moved.shift.px > REGISTERED_PX:
+    if moved.shift is None or moved.shift.px > REGISTERED_PX or moved.shift.px >= shift.px:
         return alignment
     return replace(moved, corrected_shift=shift)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from detection.imagery.change.alignment import align, describe_correction
 from detection.imagery.change.cautions import (
+    SHIFT_UNKNOWN,
     add_white_cautions,
     find_season,
     find_white_ground,
@@ -263,6 +264,9 @@ def _compare_dates(
         cautions += find_season(alignment.median_ratios, 0.0, 0.0)
         record = alignment.to_record(older, tuple(cautions))
         warnings: list[Explanation] = [*describe_correction(alignment, older.day)]
+        # Beside a network, the comparison by the network reports it.
+        if alignment.shift is None and not with_network:
+            warnings.append(Reason("change.compared", {"scene": older.day, "text": SHIFT_UNKNOWN}))
         if not alignment.is_close:
             assert alignment.shift is not None
             warnings.append(Reason("change.shifted", {"day": older.day, "shift": alignment.shift.px}))

@@ -22,6 +22,8 @@ from detection.imagery.scene.white import COLOURS, PIXELS_M, find_white, holds_a
 from detection.imagery.scene.white_ground import WhiteGround, describe_white
 from detection.reasons import Explanation, Reason
 
+# The caution on changes between images whose shift is not known.
+SHIFT_UNKNOWN = "the shift between the images could not be measured"
 # Images whose corners are farther apart than this beyond their common shift, pixels, are rotated or distorted.
 DISTORTED_PX = 1.0
 # Outlines of one ground differ by more than a pixel where the pixels of two dates differ by more than this factor.
@@ -39,7 +41,7 @@ def list_alignment_cautions(alignment: Alignment) -> list[Explanation]:
     if alignment.median_ratios is None:
         cautions.append("the season of the images could not be compared")
     if alignment.shift is None:
-        cautions.append("the shift between the images could not be measured")
+        cautions.append(SHIFT_UNKNOWN)
     return [*cautions, *list_distortion(alignment.distortion_px)]
 
 

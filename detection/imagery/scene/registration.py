@@ -1,38 +1,54 @@
-"""Do two images show the same place and the same season? Guards that stand before every word on change."""
+"""Measure how two images of one ground are shifted, rotated or scaled against each other, and their brightness ratio.
+
+A comparison of two dates uses these measurements before it claims any change.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft, ndimage
 
+# Side of the blocks that are correlated, in pixels, and the greatest number of blocks.
 BLOCK_PX = 256
 BLOCKS_MOST = 12
+# A smaller block has too little texture for a clear peak.
+BLOCK_LEAST_PX = 32
 # Share of a block that both images must show.
 SHOWN = 0.7
-# A peak this many standard deviations above the correlation's own scatter is no accident: on blocks of one ground two
-# seasons apart it stood at 9 to 17, on blocks that do not match at 4 to 5.
-PEAK_Z = 7.5
-# Blocks that lie farther than this from their median shift do not count, pixels.
+# A correlation peak counts from this many standard deviations above the mean of the correlation. Patches of
+# Landslide4Sense with noise and half of the light reach 15 to 40 (5 % reach less than 28), blocks of Hokkaido two
+# seasons apart 9 to 30. Blocks of different ground reach at most 10.3 (150 pairs, also with JPEG quality 50 to 90).
+PEAK_Z = 12.0
+# Exponent of the amplitude of the cross-power spectrum that is divided away: 0 is cross-correlation, 1 is phase
+# correlation. In between, the peak is sharper than that of cross-correlation, which fails on smooth ground, and less
+# sensitive to noise than that of phase correlation.
+WHITENING = 0.5
+# The peak is located on a grid of this spacing within one pixel of the highest pixel of the correlation.
+PEAK_STEP_PX = 0.025
+# Blocks whose shift differs from the median by more than this are outliers, pixels.
 AGREE_PX = 2.0
-# Distortion is measured on so many blocks along each side, of at least so many pixels; so many must have a clear peak.
-# Blocks of a small image overlap.
+# Distortion is measured on so many blocks along each side, of at least so many pixels; at least so many must have a
+# clear peak. Blocks of a small image overlap.
 DISTORTION_BLOCKS = 4
 DISTORTION_SIDE_PX = 64
 DISTORTION_LEAST = 6
 DISTORTION_ROUNDS = 3
+# Edges next to invalid pixels are edges of the invalid area: pixels this near to it are left out.
+MARGIN_PX = 3
 
 ReadPair = Callable[[int, int, int, int], tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]]
+"""Read a window (column, row, width, height) of the newer and the older image, and where both are valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageShift:
-    """How the older image must be moved to lie on the newer one, pixels of the newer grid."""
+    """How the older image must be moved so that it matches the newer one, in pixels of the newer grid."""
 
     columns: float  # to the right
     rows: float  # down
-    blocks: int  # how many blocks agree on it
+    blocks: int  # number of blocks that agree on the shift
 
     @property
     def px(self) -> float:
@@ -41,113 +57,130 @@ class ImageShift:
 
 
 Edges = dict[tuple[int, int], tuple[NDArray[np.bool_], NDArray[np.float64]]]
-"""Of one image: place of a block -> where it was valid, and its edges."""
+"""Cached edges of one image, by (column, row) of the block: where the block was valid, and its edges."""
 
 
-def measure_shift(read: ReadPair, width: int, height: int, kept: Edges | None = None) -> ImageShift | None:
-    """Measure the shift between two images by the cross-correlation of their edges, block by block.
+def measure_shift(read: ReadPair, width: int, height: int, newer_edges: Edges | None = None) -> ImageShift | None:
+    """Measure the shift between two images by correlating their edges, block by block.
 
-    Edges (the gradient's length, cut at its 95th percentile) survive a change of light and season that brightness does
-    not. The peak is refined by a parabola.
+    Edges survive a change of light, haze and season that brightness does not. On generated and real images with noise,
+    haze, half of the light and 40 % nodata the error is below 0.25 px for shifts up to 3 px.
 
-    Args: see `list_shifts`.
+    Args:
+        read: reads a window of both images.
+        width: of the images, pixels.
+        height: of the images, pixels.
+        newer_edges: cache of the newer image's edges, shared by comparisons with several older images; see
+            `list_shifts`.
 
     Returns:
-        The median shift of the blocks with a clear peak; None where there is no such block: it could not be measured.
+        The median shift of the blocks with a clear peak. None if no block has one, or if most of them disagree: the
+        images cannot be registered.
     """
-    near = list_agreeing(list_shifts(read, width, height, kept))
-    if not len(near):
+    shifts = list_agreeing(list_shifts(read, width, height, newer_edges))
+    if not len(shifts):
         return None
-    columns, rows = np.median(near, axis=0)
-    return ImageShift(round(float(columns), 2), round(float(rows), 2), len(near))
+    columns, rows = np.median(shifts, axis=0)
+    return ImageShift(round(float(columns), 2), round(float(rows), 2), len(shifts))
 
 
 def measure_distortion(read: ReadPair, width: int, height: int) -> float | None:
     """Measure how far apart two images are at their corners beyond their common shift: rotation, scale or shear.
 
-    A linear model is fitted to the shifts of blocks.
+    Fit a linear model to the shifts of the blocks.
 
-    Args: see `list_shifts`.
+    Args:
+        read: reads a window of both images.
+        width: of the images, pixels.
+        height: of the images, pixels.
 
     Returns:
-        The largest departure at a corner, pixels; None where too few blocks have a clear peak.
+        The largest departure at a corner, pixels. None if too few blocks have a clear peak.
     """
-    extent = min(width, height)
-    side = min(BLOCK_PX, max(DISTORTION_SIDE_PX, extent // DISTORTION_BLOCKS))
-    if extent < 2 * side:
+    shortest_px = min(width, height)
+    side = min(BLOCK_PX, max(DISTORTION_SIDE_PX, shortest_px // DISTORTION_BLOCKS))
+    if shortest_px < 2 * side:
         return None
-    columns, rows = (
-        np.linspace(0, length - side, DISTORTION_BLOCKS).astype(int).tolist() for length in (width, height)
-    )
-    found = []
+    columns = np.linspace(0, width - side, DISTORTION_BLOCKS).astype(int).tolist()
+    rows = np.linspace(0, height - side, DISTORTION_BLOCKS).astype(int).tolist()
+    centres = list[tuple[float, float]]()
+    measured = list[tuple[float, float]]()
     for row in rows:
         for column in columns:
             newer, older, valid = read(column, row, side, side)
             if valid.mean() < SHOWN:
                 continue
-            inner = ndimage.binary_erosion(valid, iterations=3, border_value=1)
-            peak = _find_peak(_edges(newer, inner), _edges(older, inner), inner)
+            inner = _shrink_valid(valid)
+            peak = _locate_peak(_find_edges(newer, inner), _find_edges(older, inner), inner)
             if peak is not None:
-                found.append((column + side / 2, row + side / 2, *peak))
-    blocks = np.array(found, np.float64).reshape(-1, 4)
-    places = np.column_stack([np.ones(len(blocks)), blocks[:, 0] / width - 0.5, blocks[:, 1] / height - 0.5])
-    kept = np.ones(len(blocks), bool)
+                centres.append(((column + side / 2) / width - 0.5, (row + side / 2) / height - 0.5))
+                measured.append(peak)
+    shifts = np.array(measured, np.float64).reshape(-1, 2)
+    terms = np.column_stack([np.ones(len(shifts)), np.array(centres, np.float64).reshape(-1, 2)])
+    used = np.ones(len(shifts), bool)
     model: NDArray[np.float64] = np.zeros((3, 2))
     for _ in range(DISTORTION_ROUNDS):
-        if kept.sum() < DISTORTION_LEAST or np.linalg.matrix_rank(places[kept]) < 3:
+        if used.sum() < DISTORTION_LEAST or np.linalg.matrix_rank(terms[used]) < 3:
             return None
-        model = np.asarray(np.linalg.lstsq(places[kept], blocks[kept, 2:], rcond=None)[0], np.float64)
-        residuals = np.hypot(*(blocks[:, 2:] - places @ model).T)
-        kept = residuals <= max(1.0, 3.0 * float(np.median(residuals)))
-    corners = np.array([(a, b) for a in (-0.5, 0.5) for b in (-0.5, 0.5)])
+        model = np.asarray(np.linalg.lstsq(terms[used], shifts[used], rcond=None)[0], np.float64)
+        residuals = np.hypot(*(shifts - terms @ model).T)
+        used = residuals <= max(1.0, 3.0 * float(np.median(residuals)))
+    corners = np.array([(-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5)])
     return float(np.hypot(*(corners @ model[1:]).T).max())
 
 
 def list_agreeing(shifts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Those shifts of blocks that agree with their median, n x 2; none where they are not the majority."""
+    """Return the shifts of blocks (n x 2) that agree with their median; none if these are not the majority."""
     if not len(shifts):
         return shifts
     near = shifts[np.hypot(*(shifts - np.median(shifts, axis=0)).T) <= AGREE_PX]
     return near if len(near) * 2 > len(shifts) else shifts[:0]
 
 
-def list_shifts(read: ReadPair, width: int, height: int, kept: Edges | None = None) -> NDArray[np.float64]:
+def list_shifts(read: ReadPair, width: int, height: int, newer_edges: Edges | None = None) -> NDArray[np.float64]:
     """Measure the shift (columns, rows) of each block that has a clear peak, n x 2.
 
     Args:
-        read: `read(column, row, width, height)` of newer values, older values, and where both are valid.
-        kept: edges of the newer image, which is laid on several others; what is found is added.
+        read: reads a window of both images.
+        width: of the images, pixels.
+        height: of the images, pixels.
+        newer_edges: cache of the newer image's edges. The function adds the edges that it computes, so that the next
+            comparison of the same newer image reuses them.
     """
     side = min(BLOCK_PX, width, height)
-    found = list[tuple[float, float]]()
-    kept = {} if kept is None else kept
-    for column, row in _choose_blocks(read, width, height, side) if side >= 32 else ():
+    newer_edges = {} if newer_edges is None else newer_edges
+    shifts = list[tuple[float, float]]()
+    if side < BLOCK_LEAST_PX:
+        return np.empty((0, 2))
+    for column, row in _choose_blocks(read, width, height, side):
         newer, older, valid = read(column, row, side, side)
-        inner = ndimage.binary_erosion(valid, iterations=3, border_value=1)
-        known = kept.get((column, row))
-        if known is None or not np.array_equal(known[0], inner):
-            known = kept[column, row] = inner, _edges(newer, inner)
-        peak = _find_peak(known[1], _edges(older, inner), inner)
+        inner = _shrink_valid(valid)
+        cached = newer_edges.get((column, row))
+        # the edges depend on where both images are valid
+        if cached is None or not np.array_equal(cached[0], inner):
+            cached = inner, _find_edges(newer, inner)
+            newer_edges[column, row] = cached
+        peak = _locate_peak(cached[1], _find_edges(older, inner), inner)
         if peak is not None:
-            found.append(peak)
-    return np.array(found, np.float64).reshape(-1, 2)
+            shifts.append(peak)
+    return np.array(shifts, np.float64).reshape(-1, 2)
 
 
 def _choose_blocks(read: ReadPair, width: int, height: int, side: int) -> list[tuple[int, int]]:
     columns = np.unique(np.linspace(0, width - side, max(1, round(width / side))).astype(int))
     rows = np.unique(np.linspace(0, height - side, max(1, round(height / side))).astype(int))
-    places = [(int(c), int(r)) for r in rows for c in columns]
-    stride = max(1, len(places) // (4 * BLOCKS_MOST))
-    shown = []
-    for column, row in places[::stride]:
-        share = float(read(column, row, side, side)[2].mean())
-        if share >= SHOWN:
-            shown.append((share, column, row))
-    step = max(1, len(shown) // BLOCKS_MOST)
-    return [(c, r) for _, c, r in shown[::step]][:BLOCKS_MOST]
+    corners = [(int(column), int(row)) for row in rows for column in columns]
+    stride = max(1, len(corners) // (4 * BLOCKS_MOST))
+    shown = [corner for corner in corners[::stride] if float(read(*corner, side, side)[2].mean()) >= SHOWN]
+    return shown[:: max(1, len(shown) // BLOCKS_MOST)][:BLOCKS_MOST]
 
 
-def _edges(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _shrink_valid(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.asarray(ndimage.binary_erosion(valid, iterations=MARGIN_PX, border_value=1))
+
+
+def _find_edges(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the length of the gradient of a smoothed image, cut at its 95th percentile."""
     smooth = ndimage.gaussian_filter(np.asarray(values, np.float64), 1.0)
     down, across = np.gradient(smooth)
     strength = np.hypot(down, across)
@@ -156,38 +189,59 @@ def _edges(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np
     return np.asarray(np.minimum(strength, np.percentile(strength[valid], 95)))
 
 
-def _find_peak(
+def _locate_peak(
     newer: NDArray[np.float64], older: NDArray[np.float64], valid: NDArray[np.bool_]
 ) -> tuple[float, float] | None:
+    """Return the shift (columns, rows) at which two square blocks correlate best; None without a clear peak.
+
+    The peak is located to a fraction of a pixel on the upsampled correlation, which the Fourier transform gives at any
+    place (Guizar-Sicairos, Thurman and Fienup 2008, doi:10.1364/OL.33.000156).
+    """
     side = newer.shape[0]
     weights = np.outer(np.hanning(side), np.hanning(side)) * valid
     if weights.sum() <= 0:
         return None
-    one, other = ((x - np.average(x, weights=weights)) * weights for x in (newer, older))
-    product = np.fft.rfft2(one) * np.conj(np.fft.rfft2(other))
-    surface = np.fft.irfft2(product, s=one.shape)
-    scatter = float(surface.std())
-    row, column = (int(i) for i in np.unravel_index(int(np.argmax(surface)), surface.shape))
-    if scatter <= 0 or (surface[row, column] - surface.mean()) / scatter < PEAK_Z:
+    newer = (newer - np.average(newer, weights=weights)) * weights
+    older = (older - np.average(older, weights=weights)) * weights
+    spectrum = fft.fft2(newer) * np.conj(fft.fft2(older))
+    amplitude = np.abs(spectrum)
+    if not amplitude.max() > 0:
         return None
-    down = _refine(surface[(row - 1) % side, column], surface[row, column], surface[(row + 1) % side, column])
-    across = _refine(surface[row, (column - 1) % side], surface[row, column], surface[row, (column + 1) % side])
-    signed = [i - side if i >= side / 2 else i for i in (column, row)]
-    return signed[0] + across, signed[1] + down
-
-
-def _refine(before: float, peak: float, after: float) -> float:
-    bend = before - 2 * peak + after
-    return 0.0 if bend >= 0 else float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5))
+    spectrum /= np.maximum(amplitude, 1e-12 * amplitude.max()) ** WHITENING
+    correlation = fft.ifft2(spectrum).real
+    scatter = float(correlation.std())
+    if scatter <= 0 or (correlation.max() - correlation.mean()) / scatter < PEAK_Z:
+        return None
+    frequencies = fft.fftfreq(side)
+    row, column = divmod(int(np.argmax(correlation)), side)
+    steps = np.arange(-1, 1 + PEAK_STEP_PX / 2, PEAK_STEP_PX)
+    # an index in the upper half is a shift in the negative direction
+    rows = (row if row < side / 2 else row - side) + steps
+    columns = (column if column < side / 2 else column - side) + steps
+    down = np.exp(2j * np.pi * np.outer(rows, frequencies))
+    across = np.exp(2j * np.pi * np.outer(frequencies, columns))
+    upsampled = (down @ spectrum @ across).real
+    best_row, best_column = divmod(int(np.argmax(upsampled)), len(steps))
+    return float(columns[best_column]), float(rows[best_row])
 
 
 def median_ratios(
     newer: NDArray[np.floating], older: NDArray[np.floating], valid: NDArray[np.bool_]
 ) -> tuple[float, ...] | None:
-    """Return per band the median of the newer over that of the older, over pixels valid in both (bands x ...)."""
+    """Return, for each band, the median of the newer image divided by that of the older image.
+
+    Args:
+        newer: values, bands x ...
+        older: values of the same shape.
+        valid: where both images are valid.
+
+    Returns:
+        None if no pixel is valid in both, or if a median is not positive: a ratio then means nothing.
+    """
     if not valid.any():
         return None
-    tops, bottoms = (np.median(values[..., valid], axis=-1, overwrite_input=True) for values in (newer, older))
-    if (bottoms <= 0).any() or (tops <= 0).any():
+    newer_medians = np.median(newer[..., valid], axis=-1, overwrite_input=True)
+    older_medians = np.median(older[..., valid], axis=-1, overwrite_input=True)
+    if (older_medians <= 0).any() or (newer_medians <= 0).any():
         return None
-    return tuple(round(float(a / b), 3) for a, b in zip(tops, bottoms, strict=True))
+    return tuple(round(float(a / b), 3) for a, b in zip(newer_medians, older_medians, strict=True))

@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -401,23 +402,26 @@ def shift_date(folder, before, columns, rows, name="shifted"):
 
 
 @pytest.mark.usefixtures("no_built_ground")
-@pytest.mark.parametrize(("columns", "rows"), [(1.6, 0), (0, -2), (3, 2.5), (-9, 6)])
-def test_shifted_image_is_registered_and_compared(drawn, columns, rows):
+@pytest.mark.parametrize(("columns", "rows"), [(0.5, -0.5), (0, 1), (1.6, 0), (3, 2.5), (-9, 6)])
+def test_shifted_image_is_registered_and_compared(drawn, tmp_path, columns, rows):
     folder, (before, after) = drawn
     expected = compare(after, [before])
     assert [w.change for w in expected.changes.values()] == ["new"]
     assert expected.warnings == ()
     shifted = shift_date(folder, before, columns, rows, f"shifted {columns} {rows}")
-    found = compare(after, [shifted])
+    (tmp_path / "change").mkdir()
+    found = compare(after, [shifted], tmp_path / "change")
     assert [w.change for w in found.changes.values()] == ["new"]
     assert [w.caution for w in found.changes.values()] == [w.caution for w in expected.changes.values()]
     assert "was moved onto the newer image" in convert_reason(found.warnings[0])
     (measured,) = found.compared
     assert measured.claimed
     assert (measured.registered_px["columns"], measured.registered_px["rows"]) == pytest.approx(
-        (-columns, -rows), abs=0.3
+        (-columns, -rows), abs=0.25
     )
-    assert np.hypot(measured.shift_px["columns"], measured.shift_px["rows"]) < 1.0
+    assert np.hypot(measured.shift_px["columns"], measured.shift_px["rows"]) < 0.25
+    with rasterio.open(tmp_path / "change" / "change.tif") as source:
+        assert not (source.read(1) == 3).any(), "no ground without landslides was there before"
     _, by_index = compare_by_index(after, [shifted])
     _, by_index_expected = compare_by_index(after, [before])
     assert len(by_index.changes) == len(by_index_expected.changes)
@@ -442,6 +446,21 @@ def test_new_outline_on_built_ground_is_advice(drawn):
     (change,) = found.changes.values()
     assert (change.change, change.caution.code) == ("new", "caution.built")
     assert [(reason.code, reason.values["outlines"]) for reason in found.warnings] == [("change.built", 1)]
+
+
+def test_pair_that_cannot_be_registered_is_reported(drawn):
+    folder, (before, after) = drawn
+    noisy = shift_date(folder, before, 0, 0, "noisy")
+    for file in sorted(Path(noisy.scene_path).glob("B*.tif")):
+        noise = np.random.default_rng(7).integers(300, 900, (128, 128))
+        change_raster(file, lambda values, noise=noise: noise.astype(values.dtype)[None])
+    for found in (compare(after, [noisy]), compare_by_index(after, [noisy])[1]):
+        assert found.compared[0].shift_px is None
+        assert any("the shift between the images could not be measured" in convert_reason(w) for w in found.warnings)
+        assert all(
+            "the shift between the images could not be measured" in convert_reason(change.caution)
+            for change in found.changes.values()
+        )
 
 
 def test_images_that_are_gone_make_change_advice_only(drawn):
