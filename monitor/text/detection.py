@@ -294,6 +294,15 @@ TEXTS: Final = index_by_code(
         least=figure(".2g"),
         most=figure(".2g"),
     ),
+    reason_text(
+        Template(
+            "change.white_unknown",
+            "snow and cloud were not looked for on the image of {day}: the size of its pixels is not known, and their "
+            "rule was measured at {least} to {most} m",
+        ),
+        least=figure(".2g"),
+        most=figure(".2g"),
+    ),
     reason_text(Template("caution.by_index", "found by an index of red and green beside the network, as advice")),
     reason_text(
         Template("caution.white", "lies on or beside white ground of {day}: snow, ice or cloud, or pale bare ground")

@@ -18,8 +18,8 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.scene.built_ground import BuiltGround, describe_built
-from detection.imagery.scene.white import COLOURS, PIXELS_M, find_white, holds_at, measure_light
-from detection.imagery.scene.white_ground import WhiteGround, describe_white
+from detection.imagery.scene.white import COLOURS, holds_at, measure_light
+from detection.imagery.scene.white_ground import ColourImage, WhiteGround, describe_white, open_white_ground
 from detection.reasons import Explanation, Reason
 
 # The caution on changes between images whose shift is not known.
@@ -106,28 +106,28 @@ def measure_landslide_shares(
 
 
 def find_white_ground(image: DateImage) -> tuple[WhiteGround | None, list[Reason]]:
-    """Return the white ground of an image; None with a warning if white ground cannot be recognised in it.
+    """Return the white ground of an image, and why it could not be looked for; see `open_white_ground`.
 
     An image that cannot be read has neither: `align` reports it.
     """
-    day = image.date.day
+
+    def sample_colours() -> tuple[NDArray[np.floating], float]:
+        values, valid = image.sample_colours()
+        return values[:, valid], float(valid.mean())
+
+    grid = image.grid
     try:
         bands = image.scene.bands
-        if not set(COLOURS) <= set(bands):
-            return None, [Reason("change.white_bands", {"day": day})]
-        pixel_m = geodesic_pixel_m2(read_grid(bands[COLOURS[0]].path)) ** 0.5
-        if not holds_at(pixel_m):
-            least_m, most_m = PIXELS_M
-            values = {"day": day, "pixel": pixel_m, "least": least_m, "most": most_m}
-            return None, [Reason("change.white_pixels", values)]
-        colours, valid = image.sample_colours()
-        light = measure_light(colours[:, valid])
-        if light is None:
-            return None, []
-        share = float(find_white(colours, valid, light).mean())
-        grid = image.grid
-        pixel_m2 = measure_pixel_m2(grid, grid.width / 2, grid.height / 2)
-        return WhiteGround(image.read_colours, share, grid, light, pixel_m2), []
+        has_colours = set(COLOURS) <= set(bands)
+        colours = ColourImage(
+            bands=bands,
+            pixel_m=geodesic_pixel_m2(read_grid(bands[COLOURS[0]].path)) ** 0.5 if has_colours else None,
+            grid=grid,
+            read_colours=image.read_colours,
+            sample_colours=sample_colours,
+            measure_pixel_m2=lambda: measure_pixel_m2(grid, grid.width / 2, grid.height / 2),
+        )
+        return open_white_ground(colours, image.date.day)
     except ImageryError:
         return None, []
 

@@ -91,7 +91,7 @@ from detection.imagery.scene.radiometry import RadiometricStretch, measure_stret
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.resized import ReadAt, find_pixels, fit_pixels
 from detection.imagery.scene.scene import Scene, hash_file, scene_hash
-from detection.imagery.scene.white_ground import open_white_ground
+from detection.imagery.scene.white_ground import open_white_ground, select_colours
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
 from detection.imagery.weights_file import weights_path
 from detection.reasons import Explanation, Reason, explain_file
@@ -523,7 +523,9 @@ def _add_warnings(
     white = None
     built = None
     if not isinstance(model, IndexModel):
-        white = open_white_ground(reader, result["valid_share"])
+        colours = select_colours(reader, result["valid_share"])
+        white, white_warnings = open_white_ground(colours, result["acquired_at"][:10])
+        result["warnings"] += white_warnings
         built = open_built_ground(reader, sample_pixels(reader))
     coarser = describe_coarser(result["resample_to_m"], result["coarser_than_m"])
     add_outline_cautions(result, reader.grid, [*doubts, *coarser], white, built)

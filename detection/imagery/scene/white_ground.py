@@ -1,6 +1,7 @@
-"""Outlines on or beside white ground: snow, ice, cloud, or pale bare ground."""
+"""White ground of an image (snow, ice, cloud or pale bare ground), and which outlines lie on or beside it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -12,87 +13,123 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import burn, window_around
 from detection.imagery.scene.radiometry import find_pixel_m, sample_pixels
 from detection.imagery.scene.reader import BandReader
-from detection.imagery.scene.white import COLOURS, SceneBrightness, find_white, holds_at, measure_light
+from detection.imagery.scene.white import COLOURS, PIXELS_M, SceneBrightness, find_white, holds_at, measure_light
 from detection.reasons import Reason
 
-Colours = tuple[NDArray[np.floating], NDArray[np.bool_]]  # red, green and blue, 3 x H x W, and where all are valid
-# An outline lies on or beside white ground that covers so much of it, or as much within so many pixels of it.
+Colours = tuple[NDArray[np.floating], NDArray[np.bool_]]
+"""Red, green and blue of a window, 3 x height x width, and where all three are valid."""
+# An outline lies on or beside white ground if so much of it is white, or as many pixels within so many pixels of it.
 SHARE_LEAST: Final = 0.1
 NEAR_PX: Final = 2
-# What is narrower, in pixels, is a road or noise.
+# White areas that are narrower, in pixels, are roads or noise.
 NARROWEST: Final = np.ones((2, 2), bool)
-# White ground is told from this share of an image on, also where no outline lies beside it.
+# White ground is reported from this share of an image on, also if no outline lies beside it.
 REPORTED_SHARE: Final = 0.05
 
 
+@dataclass(frozen=True, slots=True)
+class ColourImage:
+    """Access to red, green and blue of an image, which need not exist."""
+
+    bands: Collection[str]  # names of all bands
+    pixel_m: float | None  # side of a pixel of the image on the ground, metres; None if it is not known
+    grid: Grid  # the grid on which `read_colours` reads; outlines are in its pixels
+    read_colours: Callable[[int, int, int, int], Colours]  # of a window: column, row, width, height
+    # red, green and blue of valid pixels all over the image, 3 x n, and the share of the image that is valid
+    sample_colours: Callable[[], tuple[NDArray[np.floating], float]]
+    measure_pixel_m2: Callable[[], float]  # area of a pixel of `grid`
+
+
 class WhiteGround:
-    """The white ground of one image: its area, and its share of all pixels of the image."""
+    """The white ground of one image.
 
-    def __init__(
-        self,
-        read: Callable[[int, int, int, int], Colours],
-        share: float,
-        grid: Grid,
-        light: SceneBrightness,
-        pixel_m2: float,
-    ) -> None:
-        """Take what is known of an image.
+    Attributes:
+        share: share of all pixels of the image; pixels without a value are not white.
+        area_m2: area of the white ground.
+    """
 
-        Args:
-            read: from column, row, width and height of a window to its colours.
-            share: share of the pixels of the grid that are white; pixels without a value are not white.
-            grid: of the image.
-            light: of the image.
-            pixel_m2: area of a pixel.
-        """
-        self._read_colours, self._grid, self._light = read, grid, light
+    def __init__(self, image: ColourImage, light: SceneBrightness, share: float) -> None:
+        self._image = image
+        self._light = light
         self.share = share
-        self.area_m2 = share * grid.width * grid.height * pixel_m2
+        self.area_m2 = share * image.grid.width * image.grid.height * image.measure_pixel_m2()
 
     def lies_at(self, outlines: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return which outlines, in pixels of the grid, lie on or beside white ground."""
-        found = np.zeros(len(outlines), bool)
+        """Return which outlines, in pixels of the image's grid, lie on or beside white ground."""
+        beside_white = np.zeros(len(outlines), bool)
         if not self.share:
-            return found
-        read = Rows(self._read, self._grid.width, self._grid.height)
-        boxes = [window_around(outline, self._grid, NEAR_PX + len(NARROWEST)) for outline in outlines]
-        for place in sorted(range(len(outlines)), key=lambda k: (boxes[k] or (0, 0))[1]):
-            if (box := boxes[place]) is None or not (body := burn(outlines[place], box)).any():
+            return beside_white
+        grid = self._image.grid
+        read = Rows(self._read, grid.width, grid.height)
+        boxes = [window_around(outline, grid, NEAR_PX + len(NARROWEST)) for outline in outlines]
+        # from top to bottom, so that each row is read about once
+        for number in sorted(range(len(outlines)), key=lambda number: (boxes[number] or (0, 0))[1]):
+            box = boxes[number]
+            if box is None:
+                continue
+            body = burn(outlines[number], box)
+            if not body.any():
                 continue
             near = ndimage.binary_dilation(body, EIGHT, iterations=NEAR_PX)
             white = ndimage.binary_opening(read(*box), NARROWEST)
-            found[place] = np.count_nonzero(near & white) >= SHARE_LEAST * np.count_nonzero(body)
-        return found
+            beside_white[number] = np.count_nonzero(near & white) >= SHARE_LEAST * np.count_nonzero(body)
+        return beside_white
 
     def _read(self, *box: int) -> NDArray[np.bool_]:
         column, row, width, height = box
-        return find_white(*self._read_colours(column, row, width, height), self._light)
+        return find_white(*self._image.read_colours(column, row, width, height), self._light)
 
 
-def open_white_ground(reader: BandReader, valid_share: float) -> WhiteGround | None:
-    """Return the white ground of a scene; None without red, green and blue, or if its pixels have another size.
+def open_white_ground(image: ColourImage, day: str) -> tuple[WhiteGround | None, list[Reason]]:
+    """Return the white ground of an image, and why it could not be looked for.
 
-    The rules for what is white were measured on pixels of the sizes `white.PIXELS_M`.
+    It cannot be looked for without red, green and blue, nor in pixels of another size than `white.PIXELS_M`, for which
+    the rules for white were measured.
+
+    Args:
+        image: the image.
+        day: of the image, for the messages.
+
+    Returns:
+        None with a reason if white ground cannot be looked for; None without a reason if no pixel is valid.
+    """
+    if not set(COLOURS) <= set(image.bands):
+        return None, [Reason("change.white_bands", {"day": day})]
+    least, most = PIXELS_M
+    if image.pixel_m is None:
+        return None, [Reason("change.white_unknown", {"day": day, "least": least, "most": most})]
+    if not holds_at(image.pixel_m):
+        return None, [Reason("change.white_pixels", {"day": day, "pixel": image.pixel_m, "least": least, "most": most})]
+    sample, valid_share = image.sample_colours()
+    light = measure_light(sample)
+    if light is None:
+        return None, []
+    white_share = float(find_white(sample, np.ones(sample.shape[1], bool), light).mean())
+    return WhiteGround(image, light, white_share * valid_share), []
+
+
+def select_colours(reader: BandReader, valid_share: float) -> ColourImage:
+    """Return access to the colours of an open scene.
 
     Args:
         reader: the scene.
         valid_share: share of its pixels that are valid.
     """
+    positions = [reader.names.index(name) for name in COLOURS if name in reader.names]
     pixel_m = find_pixel_m(reader.grid)
-    if pixel_m is None or not holds_at(pixel_m) or not set(COLOURS) <= set(reader.names):
-        return None
-    places = [reader.names.index(name) for name in COLOURS]
 
-    def read(column: int, row: int, width: int, height: int) -> Colours:
+    def read_colours(column: int, row: int, width: int, height: int) -> Colours:
         values, valid = reader.read(column, row, width, height)
-        return values[places], valid
+        return values[positions], valid
 
-    sample = sample_pixels(reader)[places]
-    light = measure_light(sample)
-    if light is None:
-        return None
-    share = float(find_white(sample, np.ones(sample.shape[1], bool), light).mean())
-    return WhiteGround(read, share * valid_share, reader.grid, light, pixel_m**2)
+    return ColourImage(
+        bands=reader.names,
+        pixel_m=pixel_m,
+        grid=reader.grid,
+        read_colours=read_colours,
+        sample_colours=lambda: (sample_pixels(reader)[positions], valid_share),
+        measure_pixel_m2=lambda: (pixel_m or 0.0) ** 2,
+    )
 
 
 def describe_white(day: str) -> Reason:
@@ -101,7 +138,13 @@ def describe_white(day: str) -> Reason:
 
 
 def describe_white_ground(white: WhiteGround | None, day: str, outlines: int) -> list[Reason]:
-    """Return how much of an image is white, where that is much or takes outlines their vote."""
+    """Return a warning about the white ground of an image if it is large, or if outlines lie on or beside it.
+
+    Args:
+        white: the white ground, if it was looked for.
+        day: of the image.
+        outlines: how many outlines lie on or beside it.
+    """
     if white is None or not (outlines or white.share >= REPORTED_SHARE):
         return []
     area_km2, share = white.area_m2 / 1e6, 100 * white.share

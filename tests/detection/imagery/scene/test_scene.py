@@ -33,7 +33,9 @@ from detection.imagery.scene.radiometry import measure_stretch
 from detection.imagery.scene.reader import BandReader, open_scene
 from detection.imagery.scene.resized import resample
 from detection.imagery.scene.scene import MANIFEST, find_missing, read_scene, scene_hash
+from detection.imagery.scene.white_ground import open_white_ground, select_colours
 from detection.imagery.training.domain import find_doubts
+from monitor.text.reasons import convert_reason
 from tests.data.asked_detection import detect
 from tests.data.surveys.rasters import change_raster, write_folder, write_raster
 
@@ -572,6 +574,45 @@ def test_white_clouds_are_looked_for_at_the_pixel_sizes_they_were_measured_at(gr
     else:
         assert clouds is None
         assert (found.cloud_share, found.cloudy) == (0, ())
+
+
+@pytest.mark.parametrize(
+    ("names", "pixel_m", "code"),
+    [
+        (("B4", "B3", "B8"), 10.0, "change.white_bands"),
+        (COLOURS, 3.0, "change.white_pixels"),
+        (COLOURS, 100.0, "change.white_pixels"),
+        (COLOURS, None, "change.white_unknown"),
+    ],
+)
+def test_white_ground_that_cannot_be_looked_for_is_reported(ground, names, pixel_m, code):
+    field = Field(ground, names=names, pixel_m=pixel_m)
+    white, (reason,) = open_white_ground(select_colours(field, 1.0), "2024-05-06")
+    assert white is None
+    assert reason.code == code
+    assert "on the image of 2024-05-06" in convert_reason(reason)
+
+
+def test_white_ground_is_searched_in_the_colours_of_any_order(ground):
+    snowy = ground.copy()
+    snowy[:, :48] = 9000
+    shares = []
+    for order in ((0, 1, 2), (2, 0, 1)):
+        field = Field(snowy[list(order)], names=tuple(COLOURS[k] for k in order))
+        white, reasons = open_white_ground(select_colours(field, 1.0), "2024-05-06")
+        assert reasons == []
+        shares.append(white.share)
+    assert shares == [pytest.approx(0.5, abs=0.01)] * 2
+
+
+@pytest.mark.parametrize(("pixel_m", "reported"), [(10.0, False), (3.0, True)])
+def test_detection_reports_that_white_ground_was_not_looked_for(tmp_path, pixel_m, reported):
+    scene = draw_scene(5, 96, scars=1)
+    grid = grid_around(141.95, 42.73, 96, pixel_m)
+    path = write_folder(tmp_path / "scene", {name: scene.bands[name] for name in COLOURS}, grid, "offset = 0\n")
+    result = detect({"weights": "generated", "scene_path": str(path)})
+    expected = "snow and cloud were not looked for on the image of 2024-05-06: it has pixels of 3 m"
+    assert any(str(warning).startswith(expected) for warning in result["warnings"]) == reported
 
 
 def test_channels_come_by_name_and_in_the_order_of_the_model(tmp_path):
