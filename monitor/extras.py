@@ -23,7 +23,6 @@ EXTRAS: Final[dict[str, tuple[str, str]]] = {
     ),
     "h5py": ("h5py is not installed; HDF5 files need it", "grids"),
     "asyncssh": ("asyncssh is not installed; sources by SFTP need it", "sources"),
-    "pystac": ("pystac is not installed; sources that are STAC catalogues need it", "sources"),
     "signxml": ("signxml is not installed; signed CAP messages need it", "cap"),
     "lxml": ("lxml is not installed; signed CAP messages need it", "cap"),
     "pillow_heif": ("pillow-heif is not installed; photos of iPhones (HEIC) need it", "photos"),

@@ -17,7 +17,7 @@ from monitor.features.sources.queries import FileState
 
 FETCHERS = {"nevada": "http", "egms": "http"}  # patterns are files by HTTP
 TOKEN = {"egms": "id"}  # parameter of the address that holds the token
-PACKAGES = {"sftp": "asyncssh", "stac": "pystac"}
+PACKAGES = {"sftp": "asyncssh"}
 MIB = 1 << 20
 
 

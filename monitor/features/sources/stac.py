@@ -24,7 +24,7 @@ _SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,5}")
 def fetch_items(request: PollRequest) -> Iterator[FetchedFile]:
     """Each item that is new: a folder with a file per band; an item that cannot be fetched stands with its reason."""
     known = frozenset(request.known)
-    found: list[tuple[str, pystac.Item, dict[str, Any]]] = []
+    found: list[tuple[str, pystac.Item]] = []
     with closing(GuardedClient(request)) as browser:
         for url in _walk(browser, request):
             if isinstance(url, FetchedFile):
@@ -34,22 +34,21 @@ def fetch_items(request: PollRequest) -> Iterator[FetchedFile]:
                 yield FetchedFile(url, SAME)
                 continue
             try:
-                document = _read(browser, url)
-                item = pystac.Item.from_dict(document, href=url)
+                item = pystac.Item.from_dict(_read(browser, url), href=url)
                 if item.datetime is None:
                     raise RefusedError(f"{hide_query(url)}: the item has no time")
                 if f"{item.datetime:%Y-%m-%d}" < request.since:
                     yield FetchedFile(url, OLD, modified=item.id[:200])
                 else:
-                    found.append((url, item, document))
+                    found.append((url, item))
             except Exception as error:  # whatever an item holds, the others are taken
                 yield explain(error, url)
         found.sort(key=lambda one: str(one[1].datetime), reverse=True)
-        for number, (url, item, document) in enumerate(found[:MOST_ITEMS]):
+        for number, (url, item) in enumerate(found[:MOST_ITEMS]):
             try:
                 folder = Path(request.folder) / f"item-{number}"
                 files = _fetch_assets(browser, request, url, item, folder)
-                write_item(folder, document, files)
+                write_item(folder, item, files)
                 taken = str(item.datetime and item.datetime.isoformat())
                 bands = tuple((band, files[band][1]) for band, _ in request.assets)
                 yield FetchedFile(url, NEW, etag=folder.name, modified=item.id[:200], acquired_at=taken, files=bands)

@@ -1,146 +1,125 @@
-"""A STAC item with its assets beside it (SpatioTemporal Asset Catalog 1.0 and 1.1, extensions eo and raster)."""
+"""Read and write a STAC item whose assets lie beside it (SpatioTemporal Asset Catalog, with extensions eo and raster).
+
+pystac parses the item. Nothing is downloaded: links are removed before parsing, and only an asset whose address names a
+file beside the item is used.
+"""
 
 import json
 import math
 import re
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from detection.imagery.errors import ManifestError
 from detection.imagery.scene.band_names import BAND_NAMES, NUMBER, ONLY_NUMBERS, name_band
 from detection.imagery.scene.offsets import BASELINE, COUNT, SENTINEL_OFFSET
 from detection.imagery.scene.products.texts import SceneManifest, read_instant, read_json, read_number
 
+if TYPE_CHECKING:
+    import pystac
+
+# Assets that say which pixels can be used -> the name of their kind in a manifest.
 MASKS: Final = {"scl": "classification", "qa_pixel": "qa_pixel", "udm2": "udm2", "cloud_mask": "clouds"}
-PICTURES: Final = frozenset({"overview", "thumbnail", "visual", "preview"})  # keys and roles
-SNIFFED: Final = 1 << 16  # bytes of a JSON file in which an item names its version
+# Keys and roles of assets for people. Their eight bits are not the counts of the bands that they name.
+PICTURES: Final = frozenset({"overview", "thumbnail", "visual", "preview"})
+# The field `stac_version` is searched in so many bytes at the start of a JSON file.
+SNIFFED_BYTES: Final = 1 << 16
+# So many JSON files of STAC are looked at in a folder: an item, and catalogues or collections beside it.
+FILES_MOST: Final = 10
 RASTERS: Final = {".tif", ".tiff", ".jp2"}
-# Whether somebody subtracted the offset of Sentinel-2 from the values already; where it says no, that is wrong for many
+# Whether the offset of Sentinel-2 was subtracted from the values already. The answer no is wrong for many items
 # (Element84/earth-search, issues 66 and 71).
 APPLIED: Final = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
-# The processing baseline, whose number says the offset; catalogues of Copernicus name it `processing:version`.
+# The processing baseline, from which the offset follows; catalogues of Copernicus name it `processing:version`.
 BASELINES: Final = ("s2:processing_baseline", "sentinel:processing_baseline")
-KNOWN: Final = frozenset(BAND_NAMES.values())
+MODEL_BANDS: Final = frozenset(BAND_NAMES.values())
 ITEM: Final = "item.json"
 PRODUCT_ID: Final = re.compile(r"S2[A-D]?_")
 Scale = tuple[float, float] | None
-"""Factor and shift that turn values into reflectance; None where nobody says them."""
+"""Factor and offset that turn values into reflectance; None if the item does not state them."""
 
 
 def describe_stac(folder: Path) -> SceneManifest | None:
-    """What the only item in a folder says of the assets that lie there; None where no JSON file is an item.
+    """Return what the only STAC item in a folder says about the assets beside it; None without an item.
 
-    A band is known by its common name or its name; scale and offset that turn values into reflectance count where all
-    bands share them. Assets elsewhere are not fetched. `counts` are the files that have this scale, `nodata` is what
-    the bands say that means nothing.
+    A band is recognised by its common name or its name. Scale and offset that turn values into reflectance count if
+    all bands share them. In the manifest, `counts` are the files that have this scale, and `nodata` is the value that
+    all bands declare as nodata.
 
     Raises:
-        ManifestError: several items, no time, or no band among the assets that are there.
+        ManifestError: the folder has several items, or the item is invalid, has no time, or has no band among the
+            assets beside it.
     """
-    paths = find_items(folder)
-    if not paths:
+    documents = [(path, read_json(path)) for path in find_items(folder)]
+    items = [(path, document) for path, document in documents if document.get("type") == "Feature"]
+    if not items:
         return None
-    if len(paths) > 1:
+    if len(items) > 1:
         raise ManifestError(f"{folder}: holds several STAC items; give each a folder of its own")
-    path = paths[0]
-    item = read_json(path)
-    if item.get("type") != "Feature":
-        return None
-    properties, assets = item.get("properties"), item.get("assets")
-    if not isinstance(properties, dict) or not isinstance(assets, dict):
-        raise ManifestError(f"{path}: properties and assets must be objects")
-    taken = properties.get("datetime") or properties.get("start_datetime")
-    content: SceneManifest = {"acquired_at": read_instant(taken, path, "datetime"), "remarks": []}
-    by_number = _is_sentinel(item, properties)
-    found = _read_assets(assets, path, by_number)
-    if not found.bands and not by_number and any(NUMBER.fullmatch(str(key)) for key in assets):
+    path, document = items[0]
+    item = _parse_item(document, path)
+    taken_at = item.datetime or item.properties.get("start_datetime")
+    content: SceneManifest = {"acquired_at": read_instant(taken_at, path, "datetime"), "remarks": []}
+    by_number = _is_sentinel(item)
+    assets = _read_assets(item, path, by_number)
+    if not assets.bands and not by_number and any(NUMBER.fullmatch(key) for key in item.assets):
         raise ManifestError(f"{path}: {ONLY_NUMBERS}")
-    if not found.bands:
-        away = f"; {len(found.away)} lie elsewhere ({', '.join(found.away[:4])}): download them" if found.away else ""
-        raise ManifestError(f"{path}: no band with a known name among the assets that lie beside it{away}")
-    if len(found.scales) > 1:
+    if not assets.bands:
+        remote = assets.remote
+        download = f"; {len(remote)} lie elsewhere ({', '.join(remote[:4])}): download them" if remote else ""
+        raise ManifestError(f"{path}: no band with a known name among the assets that lie beside it{download}")
+    if len(assets.scales) > 1:
         raise ManifestError(f"{path}: bands differ in scale and offset; write a scene.toml")
-    (scale,) = found.scales
-    content |= cast("SceneManifest", found.masks)
-    content["counts"] = [file for file, scales in found.scales_of.items() if scales == {scale}]
-    if len(found.nodata) == 1:
-        content["nodata"] = found.nodata.pop()
-    return content | _read_calibration(scale, properties, path) | {"bands": found.bands}
+    (scale,) = assets.scales
+    content |= cast("SceneManifest", assets.masks)
+    content["counts"] = [file for file, scales in assets.scales_by_file.items() if scales == {scale}]
+    if len(assets.nodata) == 1:
+        content["nodata"] = assets.nodata.pop()
+    return content | _read_calibration(scale, item, path) | {"bands": assets.bands}
 
 
-@dataclass(slots=True)
-class _Assets:
-    bands: dict[str, dict[str, str | int]] = field(default_factory=dict)  # by name: file and index
-    masks: dict[str, str] = field(default_factory=dict)  # kind -> file
-    scales: set[Scale] = field(default_factory=set)  # of the bands
-    nodata: set[float | None] = field(default_factory=set)
-    away: list[str] = field(default_factory=list)  # keys of those that lie elsewhere
-    scales_of: dict[str, set[Scale]] = field(default_factory=dict)  # by file, of all that it holds
+def write_item(folder: Path, item: "pystac.Item", files: dict[str, tuple[str, str]]) -> None:
+    """Write an item beside its files so that `describe_stac` can read it, without links and addresses.
 
-
-def _read_assets(assets: dict[str, Any], path: Path, by_number: bool) -> _Assets:
-    found = _Assets()
-    for key, asset in assets.items():
-        roles = asset.get("roles") if isinstance(asset, dict) else None
-        names = {str(one).lower() for one in roles} if isinstance(roles, list) else set()
-        if PICTURES & {key.lower(), *names}:  # for people: its eight bits are not the counts of the bands that it names
-            continue
-        file = _find_file(asset)
-        if file is None:
-            found.away.append(str(key))
-        elif (kind := find_mask(str(key))) is not None:
-            found.masks.setdefault(kind, file)
-        else:
-            for index, (name, scale, empty) in enumerate(_list_bands(str(key), asset, path, by_number), 1):
-                found.scales_of.setdefault(file, set()).add(scale)
-                if name in KNOWN and name not in found.bands:
-                    found.bands[name] = {"file": file, "index": index}
-                    found.scales.add(scale)
-                    found.nodata.add(empty)
-    return found
-
-
-def _read_calibration(scale: Scale, properties: dict[str, Any], path: Path) -> SceneManifest:
-    if scale is None:
-        content = _read_baseline(properties, path)
-    else:
-        content = {"gain": round(scale[0] / COUNT, 9), "offset": round(scale[1] / COUNT, 6)}
-        content["calibration"] = f"raster:scale and raster:offset in {path.name}"
-    applied = next((properties[key] for key in APPLIED if key in properties), None)
-    if applied is True:
-        content |= {"offset": 0.0, "calibration": f"{path.name}: the offset was subtracted before"}
-    elif applied is False:
-        content["remarks"] = [f"{path.name} says that the offset was not subtracted before, which is often wrong there"]
-    return content
-
-
-def write_item(folder: Path, item: dict[str, Any], files: dict[str, tuple[str, str]]) -> None:
-    """Write an item beside its files as `describe_stac` reads it: what it says of them, and no address.
-
-    `files`: name of an asset here -> its key in the item, and the file.
+    Args:
+        folder: where the files lie.
+        item: the item as published.
+        files: name of an asset in the new item -> its key in `item`, and the file.
     """
-    assets = {name: {**item["assets"][key], "href": file} for name, (key, file) in files.items()}
-    for one in assets.values():
-        one.pop("alternate", None)
-    kept = {key: item.get(key) for key in ("type", "stac_version", "id", "properties")}
-    (folder / ITEM).write_text(json.dumps(kept | {"assets": assets}), encoding="utf-8")
+    import pystac
+
+    local = pystac.Item(
+        item.id,
+        geometry=None,
+        bbox=None,
+        datetime=item.datetime,
+        properties=deepcopy(item.properties),
+        stac_extensions=list(item.stac_extensions),
+    )
+    for name, (key, file) in files.items():
+        asset = pystac.Asset.from_dict(deepcopy(item.assets[key].to_dict()) | {"href": file})
+        asset.extra_fields.pop("alternate", None)
+        local.add_asset(name, asset)
+    content = local.to_dict(include_self_link=False, transform_hrefs=False)
+    (folder / ITEM).write_text(json.dumps(content), encoding="utf-8")
 
 
 def find_items(folder: Path) -> list[Path]:
-    """Files that look like items by their beginning; nothing is parsed, and two are enough."""
-    found: list[Path] = []
+    """Return the first JSON files that contain `stac_version` near their beginning, without parsing them."""
+    paths: list[Path] = []
     for path in sorted(folder.glob("*.json")):
         with path.open("rb") as file:
-            if b'"stac_version"' in file.read(SNIFFED):
-                found.append(path)
-        if len(found) > 1:
+            if b'"stac_version"' in file.read(SNIFFED_BYTES):
+                paths.append(path)
+        if len(paths) == FILES_MOST:
             break
-    return found
+    return paths
 
 
 def find_mask(key: str) -> str | None:
-    """What an asset says of the pixels that can be used, in the word of a manifest; None where it is no such mask.
+    """Return the kind of mask (key of a manifest) that an asset is; None if it is no mask of usable pixels.
 
     >>> find_mask("SCL"), find_mask("SCL_20m"), find_mask("red")
     ('classification', 'classification', None)
@@ -148,10 +127,83 @@ def find_mask(key: str) -> str | None:
     return MASKS.get(re.sub(r"_\d+m$", "", key.lower()))
 
 
+def _parse_item(document: dict[str, Any], path: Path) -> "pystac.Item":
+    """Parse an item without its links, so that pystac cannot follow them."""
+    import pystac  # most scenes are no STAC items, and the import takes a quarter of a second
+
+    for key in ("properties", "assets"):
+        if not isinstance(document.get(key), dict):
+            raise ManifestError(f"{path}: {key} must be an object")
+    for key, asset in document["assets"].items():
+        if not isinstance(asset, dict) or not isinstance(asset.get("href"), str):
+            raise ManifestError(f"{path}: asset {key[:40]!r} must be an object with the text href")
+    local = {key: value for key, value in document.items() if key not in {"links", "collection"}}
+    try:
+        return pystac.Item.from_dict(local, preserve_dict=False)
+    # pystac checks no types, so a wrong one fails wherever the value is used
+    except (pystac.STACError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as e:
+        raise ManifestError(f"{path}: not a valid STAC item ({' '.join(str(e).split())[:200]})") from None
+
+
+@dataclass(slots=True)
+class _LocalAssets:
+    """The assets of an item whose files lie beside it."""
+
+    bands: dict[str, dict[str, str | int]] = field(default_factory=dict)  # name of the band -> file and index
+    masks: dict[str, str] = field(default_factory=dict)  # kind of the mask -> file
+    scales: set[Scale] = field(default_factory=set)  # of all bands
+    nodata: set[float | None] = field(default_factory=set)  # of all bands
+    remote: list[str] = field(default_factory=list)  # keys of the assets that lie elsewhere
+    scales_by_file: dict[str, set[Scale]] = field(default_factory=dict)  # of everything in a file
+
+
+def _read_assets(item: "pystac.Item", path: Path, by_number: bool) -> _LocalAssets:
+    local = _LocalAssets()
+    for key, asset in item.assets.items():
+        roles = asset.roles if isinstance(asset.roles, list) else []
+        if PICTURES & {key.lower(), *(str(role).lower() for role in roles)}:
+            continue
+        file = _find_file(asset)
+        mask = find_mask(key)
+        if file is None:
+            local.remote.append(key)
+        elif mask is not None:
+            local.masks.setdefault(mask, file)
+        else:
+            for index, (name, scale, nodata) in enumerate(_list_bands(key, asset, path, by_number), start=1):
+                local.scales_by_file.setdefault(file, set()).add(scale)
+                if name in MODEL_BANDS and name not in local.bands:
+                    local.bands[name] = {"file": file, "index": index}
+                    local.scales.add(scale)
+                    local.nodata.add(nodata)
+    return local
+
+
+def _find_file(asset: "pystac.Asset") -> str | None:
+    """Return the raster file beside the item that an asset names; None for an address."""
+    if ":" in asset.href or PurePosixPath(asset.href).suffix.lower() not in RASTERS:
+        return None
+    return asset.href.removeprefix("./")
+
+
+def _read_calibration(scale: Scale, item: "pystac.Item", path: Path) -> SceneManifest:
+    if scale is None:
+        content = _read_baseline(item.properties, path)
+    else:
+        content = {"gain": round(scale[0] / COUNT, 9), "offset": round(scale[1] / COUNT, 6)}
+        content["calibration"] = f"raster:scale and raster:offset in {path.name}"
+    applied = next((item.properties[key] for key in APPLIED if key in item.properties), None)
+    if applied is True:
+        content |= {"offset": 0.0, "calibration": f"{path.name}: the offset was subtracted before"}
+    elif applied is False:
+        content["remarks"] = [f"{path.name} says that the offset was not subtracted before, which is often wrong there"]
+    return content
+
+
 def _read_baseline(properties: dict[str, Any], path: Path) -> SceneManifest:
     is_sentinel = str(properties.get("platform", "")).lower().startswith("sentinel-2")
-    names = (*BASELINES, *(("processing:version",) if is_sentinel else ()))
-    name = next((one for one in names if properties.get(one) is not None), None)
+    names = (*BASELINES, "processing:version") if is_sentinel else BASELINES
+    name = next((name for name in names if properties.get(name) is not None), None)
     if name is None:
         return {}
     stated = properties[name]
@@ -160,52 +212,62 @@ def _read_baseline(properties: dict[str, Any], path: Path) -> SceneManifest:
     return {"offset": offset, "calibration": f"{name} {stated} in {path.name}"}
 
 
-def _find_file(asset: object) -> str | None:
-    href = asset.get("href") if isinstance(asset, dict) else None
-    if not isinstance(href, str) or ":" in href or PurePosixPath(href).suffix.lower() not in RASTERS:
-        return None
-    return href.removeprefix("./")
-
-
-def _is_sentinel(item: dict[str, Any], properties: dict[str, Any]) -> bool:
-    """Whether an item says that it is of Sentinel-2, whose numbers of bands are the names by which models ask."""
+def _is_sentinel(item: "pystac.Item") -> bool:
+    """Return whether an item is of Sentinel-2, whose band numbers are the band names of models."""
+    properties = item.properties
     platforms = " ".join(str(properties.get(key, "")) for key in ("platform", "constellation", "mission")).lower()
-    own = any(str(key).startswith(("s2:", "sentinel:")) for key in properties)
     return (
-        own or "sentinel-2" in platforms or "sentinel2" in platforms or bool(PRODUCT_ID.match(str(item.get("id", ""))))
+        any(key.startswith(("s2:", "sentinel:")) for key in properties)
+        or "sentinel-2" in platforms
+        or "sentinel2" in platforms
+        or bool(PRODUCT_ID.match(str(item.id)))
     )
 
 
-def _list_bands(key: str, asset: dict[str, Any], path: Path, by_number: bool) -> list[tuple[str, Scale, float | None]]:
-    """Name of each band of an asset, what turns its values into reflectance, and which of them means nothing.
+def _list_bands(key: str, asset: "pystac.Asset", path: Path, by_number: bool) -> list[tuple[str, Scale, float | None]]:
+    """Return the name, scale and nodata value of each band of an asset.
 
-    A common name says what a band is; a number says it of Sentinel-2 alone (`by_number`).
+    Args:
+        key: of the asset; the name of its only band if it describes none.
+        asset: the asset.
+        path: of the item, for messages.
+        by_number: a band number is a name; true for Sentinel-2 only. A common name always is.
     """
-    described = asset.get("bands") or asset.get("eo:bands") or [{"name": key}]
-    rasters = asset.get("raster:bands") or described
-    found = []
-    for k, band in enumerate(described if isinstance(described, list) else []):
-        if isinstance(band, dict):
-            raster = rasters[k] if isinstance(rasters, list) and k < len(rasters) else {}
-            # what all bands of an asset share may stand once (STAC 1.1)
-            merged = asset | raster if isinstance(raster, dict) else asset
-            names = [
-                str(one)
-                for one in (band.get("eo:common_name") or band.get("common_name"), band.get("name"), key)
-                if one
-            ]
-            names = [name_band(one) for one in names if by_number or not NUMBER.fullmatch(one)]
-            name = next((one for one in names if one in KNOWN), names[-1] if names else "")
-            found.append((name, *_read_scale(key, merged, path)))
-    return found
+    fields = asset.extra_fields
+    described = fields.get("bands") or fields.get("eo:bands") or [{"name": key}]
+    rasters = fields.get("raster:bands") or described
+    bands: list[tuple[str, Scale, float | None]] = []
+    for number, band in enumerate(described if isinstance(described, list) else []):
+        if not isinstance(band, dict):
+            continue
+        raster = rasters[number] if isinstance(rasters, list) and number < len(rasters) else {}
+        # STAC 1.1 states once at the asset what all of its bands share
+        merged = fields | raster if isinstance(raster, dict) else fields
+        common_name = band.get("eo:common_name") or band.get("common_name")
+        stated = [str(name) for name in (common_name, band.get("name"), key) if name]
+        names = [name_band(name) for name in stated if by_number or not NUMBER.fullmatch(name)]
+        name = next((name for name in names if name in MODEL_BANDS), names[-1] if names else "")
+        bands.append((name, _read_scale(key, merged, path), _read_nodata(merged)))
+    return bands
 
 
-def _read_scale(key: str, raster: dict[str, Any], path: Path) -> tuple[Scale, float | None]:
-    scale, offset = (raster.get(f"raster:{what}", raster.get(what)) for what in ("scale", "offset"))
-    numbers = None
-    if scale is not None:
-        shift = 0.0 if offset is None else read_number(offset, path, f"raster:offset of {key}")
-        numbers = read_number(scale, path, f"raster:scale of {key}"), shift
-    empty = raster.get("nodata")
-    # `nan` is no value anyhow
-    return numbers, float(empty) if isinstance(empty, int | float) and math.isfinite(empty) else None
+def _read_scale(key: str, raster: dict[str, Any], path: Path) -> Scale:
+    scale = raster.get("raster:scale", raster.get("scale"))
+    offset = raster.get("raster:offset", raster.get("offset"))
+    if scale is None:
+        return None
+    return (
+        read_number(scale, path, f"raster:scale of {key}"),
+        0.0 if offset is None else read_number(offset, path, f"raster:offset of {key}"),
+    )
+
+
+def _read_nodata(raster: dict[str, Any]) -> float | None:
+    """Return the nodata value of a band; None also for NaN, which is never valid, and for what no band can contain."""
+    nodata = raster.get("nodata")
+    if not isinstance(nodata, int | float):
+        return None
+    try:
+        return float(nodata) if math.isfinite(nodata) else None
+    except OverflowError:
+        return None

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import socket
 import tarfile
 import time
 import zipfile
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 import numpy as np
+import pystac
 import pytest
 
 from detection.imagery.errors import ManifestError, NotARasterError, SceneError, TooLargeError
@@ -116,6 +118,94 @@ def edit_item(folder, change):
     change(item)
     path.write_text(json.dumps(item))
     return folder
+
+
+def test_item_is_read_without_network(tmp_path, monkeypatch):
+    def link(item):
+        item["links"] = [
+            {"rel": "self", "href": "https://example.com/item.json"},
+            {"rel": "collection", "href": "https://example.com/collection.json"},
+            {"rel": "parent"},
+        ]
+        item["stac_extensions"] = ["https://stac-extensions.github.io/eo/v1.1.0/schema.json"]
+        item["collection"] = {"href": "https://example.com/collection.json"}
+
+    def refuse(*_, **__):
+        pytest.fail("the network was used")
+
+    folder = edit_item(tmp_path, link)
+    monkeypatch.setattr(pystac.stac_io.DefaultStacIO, "read_text", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert set(read_scene(folder).bands) == set(RGBN)
+
+
+def test_catalogue_beside_an_item_is_no_second_item(tmp_path):
+    write_stac(tmp_path)
+    pystac.Catalog("archive", "scenes").save_object(dest_href=str(tmp_path / "catalog.json"), include_self_link=False)
+    assert set(read_scene(tmp_path).bands) == set(RGBN)
+    (tmp_path / "other.json").write_text((tmp_path / "item.json").read_text())
+    with pytest.raises(ManifestError, match="several STAC items"):
+        read_scene(tmp_path)
+
+
+def test_item_of_a_period_is_of_its_first_instant(tmp_path):
+    def stretch(item):
+        item["properties"] = {"datetime": None, "start_datetime": "2023-05-11T10:15:59"}
+        item["properties"]["end_datetime"] = "2023-05-12T10:15:59Z"
+
+    assert read_scene(edit_item(tmp_path, stretch)).acquired_at == TAKEN
+
+
+def set_field(path, value):
+    """Return a change of an item that sets a field, which is named by its keys."""
+
+    def change(item):
+        for key in path[:-1]:
+            item = item[key]
+        item[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("assets",), [1], "assets must be an object"),
+        (("properties",), None, "properties must be an object"),
+        (("assets", "red"), 1, "asset 'red' must be an object"),
+        (("assets", "red", "href"), 5, "asset 'red' must be an object"),
+        (("assets", "red", "href"), "/etc/passwd.tif", "outside of the scene's folder"),
+        (("assets", "red", "href"), "../other/red.tif", "outside of the scene's folder"),
+        (("assets", "red", "raster:bands"), [{"scale": "x"}], "is no number"),
+        (("properties", "datetime"), 3, "not a valid STAC item"),
+        (("properties", "datetime"), "yesterday", "not a valid STAC item"),
+        (("properties", "datetime"), "0001-01-01T00:00:00+14:00", "is no time"),
+        (("properties", "datetime"), None, "not a valid STAC item .*start_datetime"),
+        (("stac_version",), 5, "not a valid STAC item"),
+        (("stac_extensions",), [5], "not a valid STAC item"),
+    ],
+)
+def test_invalid_item_is_refused_in_one_line(tmp_path, path, value, message):
+    folder = edit_item(tmp_path / "scene", set_field(path, value))
+    with pytest.raises(ManifestError, match=message) as refused:
+        read_scene(folder)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("assets", "red", "eo:bands"), 7),
+        (("assets", "red", "roles"), 7),
+        (("assets", "red", "raster:bands"), [{"scale": 0.0001, "offset": -0.1, "nodata": 10**400}]),
+        (("assets", "other"), {"href": "notes.txt", "alternate": {"a": []}}),
+        (("bbox",), "x"),
+        (("geometry",), 3),
+    ],
+)
+def test_fields_that_a_scene_does_not_need_may_have_any_value(tmp_path, path, value):
+    scene = read_scene(edit_item(tmp_path / "scene", set_field(path, value)))
+    assert set(scene.bands) >= set(RGBN) - {"B4"}
 
 
 def test_pictures_for_people_are_no_bands(tmp_path):
