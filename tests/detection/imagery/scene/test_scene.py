@@ -15,6 +15,8 @@ import rasterio
 from affine import Affine
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
 
 from detection.imagery import errors
 from detection.imagery.change.alignment import measure_alignment
@@ -403,6 +405,40 @@ def test_a_slope_stays_the_slope_that_it_is(right, down):
     np.testing.assert_allclose(found[0][inner], np.add.outer(rows * 0.25, columns * 0.5)[inner], atol=0.02 + right / 4)
     if max(right, down) <= 2:
         np.testing.assert_allclose(found[0][inner], np.add.outer(rows * 0.25, columns * 0.5)[inner], atol=1e-4)
+    assert valid.all()
+
+
+@pytest.mark.parametrize(
+    ("step", "method"), [(0.5, "bilinear"), (1.5, "bilinear"), (2.0, "bilinear"), (3.0, "average")]
+)
+def test_resampled_values_are_those_of_gdal(tmp_path, step, method):
+    place = grid_around(141.95, 42.73, 96, 10.0)
+    a, b, c, d, e, f = place.transform[:6]
+    size = int(96 / step)
+    target = Grid(Affine(a * step, b, c, d, e * step, f), place.crs_wkt, size, size)
+    values = RNG.random((1, 96, 96), np.float32)
+    write_geotiff(tmp_path / "a.tif", values, place)
+
+    def read(column, row, wide, high):
+        part = values[:, row : row + high, column : column + wide]
+        return part, np.ones(part.shape[1:], bool)
+
+    found, valid = resample(read, place, target, (0, 0, size, size))
+    scales = {"XSCALE": 1, "YSCALE": 1} if method == "bilinear" else {}
+    with (
+        rasterio.open(tmp_path / "a.tif") as source,
+        WarpedVRT(
+            source,
+            crs=target.crs_wkt,
+            transform=target.transform,
+            width=size,
+            height=size,
+            resampling=Resampling[method],
+            **scales,
+        ) as warped,
+    ):
+        expected = warped.read()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
     assert valid.all()
 
 
