@@ -1,11 +1,11 @@
-"""What files call their bands, and the one name by which models ask for them."""
+"""Translate the band names of files into the names that models use."""
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 NUMBER: Final = re.compile(r"(?:SR_)?B\d{1,2}A?", re.IGNORECASE)  # a name by number alone
-ONLY_NUMBERS: Final = (
+ONLY_NUMBERS: Final = (  # part of an error message
     "its bands have numbers alone, which mean something else on each satellite; give each its eo:common_name, or name "
     "[bands] in a scene.toml"
 )
@@ -17,11 +17,13 @@ _ANOTHER: Final = re.compile(  # satellites whose numbers mean other colours tha
 _SENTINEL_2: Final = re.compile(
     r"sentinel-?_?2|(?<![a-z])s2[abc]?(?![a-z\d])|(?<![a-z])T\d\d[C-X][A-Z]{2}_", re.IGNORECASE
 )
-# so many bands that count from 1 without a gap are as many as a sensor has; of Sentinel-2 that would be an odd choice
+# Bands numbered from 1 without a gap, in such a number, are probably all bands of another sensor: nobody would choose
+# these bands of Sentinel-2.
 _RUNNING: Final = range(3, 9)
-_OF_LANDSAT_7: Final = {"blue": "B1", "green": "B2", "red": "B3", "nir": "B4"}  # and of 4 and 5
+_OF_LANDSAT_7: Final = {"blue": "B1", "green": "B2", "red": "B3", "nir": "B4"}  # also of Landsat 4 and 5
 
-# Sentinel-2 names lead. PlanetScope's eight bands lie close to them in wavelength, apart from green_i and yellow.
+# Models use the names of Sentinel-2. The eight bands of PlanetScope have similar wavelengths, apart from green_i and
+# yellow.
 BAND_NAMES = {
     **dict.fromkeys(("coastal", "coastal_blue", "coastal_aerosol"), "B1"),
     "blue": "B2",
@@ -44,7 +46,7 @@ BAND_NAMES = {
 
 
 def name_band(name: str) -> str:
-    """Return the one name of a band; a name that is not known stays as it is.
+    """Return the name that models use for a band; an unknown name is returned unchanged.
 
     >>> name_band("B04"), name_band("coastal_blue"), name_band("b8a"), name_band("slope")
     ('B4', 'B1', 'B8A', 'slope')
@@ -53,11 +55,13 @@ def name_band(name: str) -> str:
 
 
 def is_numbered_otherwise(names: Sequence[str], colours: Sequence[str], tags: Mapping[str, str], file: str) -> bool:
-    """Whether numbers by which a file calls its bands are not those of Sentinel-2.
+    """Return whether the band numbers of a file are not those of Sentinel-2.
 
     Args:
-        names: what the file calls its bands.
-        colours: which colour each is shown as, by the names of `BAND_NAMES`; others say nothing.
+        names: of the bands in the file.
+        colours: colour interpretation of each band, as a name of `BAND_NAMES`; other texts are ignored.
+        tags: of the file.
+        file: name of the file.
 
     >>> is_numbered_otherwise(["B4", "B3"], ["red", "green"], {}, "a.tif")
     False
@@ -72,7 +76,7 @@ def is_numbered_otherwise(names: Sequence[str], colours: Sequence[str], tags: Ma
     """
     numbered = [(name.upper(), colour) for name, colour in zip(names, colours, strict=True) if NUMBER.fullmatch(name)]
     shown = [(name, colour) for name, colour in numbered if colour in _OF_LANDSAT_7]
-    # three bands of bytes are shown as red, green and blue whatever they are: the colours count where all are Landsat's
+    # GDAL interprets any three bands of bytes as red, green and blue, so the colours count only if all match Landsat
     by_colour = bool(shown) and all(name.endswith(_OF_LANDSAT_7[colour]) for name, colour in shown)
     texts = (file, *tags.values())
     count = {int(re.sub(r"\D", "", name.removeprefix("SR_"))) for name, _ in numbered}

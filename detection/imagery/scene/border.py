@@ -1,4 +1,4 @@
-"""Borders that no tag names and that compression has blurred: nearly black or nearly white, from the edge inwards."""
+"""Mask black or white borders that the files do not declare and that lossy compression has blurred."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,68 +15,80 @@ from detection.imagery.raster.tiling import cut, list_runs
 from detection.imagery.scene.fill import LEAST_PX, LEAST_SHARE, Rim, write_mask
 from detection.imagery.scene.reader import BandReader
 
-# Colour of a border, and its value before it was compressed.
+# Colours of a border, and their value before compression.
 BLACK, WHITE = "black", "white"
 VALUES: Final = {BLACK: 0.0, WHITE: 255.0}
-# Counts by which lossy compression moves the pixels of a border, and of its last block, which holds ground as well.
+# Counts by which lossy compression changes the pixels of a border, and those of a block that also contains ground.
 NOISE: Final = 3
 FRINGE: Final = 12
 FRINGE_PX: Final = 8  # side of a block of JPEG
-MEDIAN_PX: Final = 5  # lone pixels do not make or break a border
-# A component is looked at from so many pixels on.
+# Side of the window of a majority filter, so that single pixels neither make nor interrupt a border.
+MEDIAN_PX: Final = 5
+# Smaller components are no borders.
 LEAST_BODY_PX: Final = 400
-# It is a border when so many of its pixels are within the noise, and so many lie at the value itself in some band:
-# noise around black is cut off at 0, the shades of water are not.
+# Share of the pixels of a border that are within the noise, and share that have the exact value in some band: noise
+# around black is cut off at 0, the shades of water are not.
 FLAT_LEAST: Final = 0.8
 BOUND_LEAST: Final = 0.25
-# Of the rest of the scene hardly anything may come as near to the border's value as this.
+# At most this share of the other pixels may be as near to the value of the border as this many counts.
 SCENE: Final = 24
 SCENE_SHARE_MOST: Final = 0.05
-# Below this share of pixels beside the exact value nothing was compressed: `fill.set_aside_fills` has found the border.
+# With a smaller share of pixels next to the exact value, the scene was not compressed, and `fill.set_aside_fills` has
+# masked the border.
 NOISY_LEAST: Final = 0.005
-# What may be a border and may be ground is worth a doubt from this share of the scene on.
+# Pixels that may be border or ground are reported from this share of the scene on.
 DOUBT_SHARE: Final = 0.01
 TILE_PX: Final = 512
 HALO_PX: Final = 16
-CELL_PX: Final = 16  # by which it is told where a doubtful one lies
-# Of a pixel that may belong to a border: within the noise, at the value in some band, a known fill value.
+CELL_PX: Final = 16  # side of the cells in which doubtful pixels are reported
+# Bits of a pixel that may belong to a border: it may; it is within the noise; it has the value in some band; it has a
+# fill value in all bands.
 REACHED, FLAT, BOUND, EXACT = 1, 2, 4, 8
 
 
 class Border(NamedTuple):
-    """A border of a scene."""
+    """The borders of one colour in a scene."""
 
     colour: str  # black or white
-    share: float  # of all pixels, those that were set aside
-    left_share: float  # those that were left because it is not sure
-    left: list[list[int]]  # where these lie, by windows (column, row, width, height) of whole cells
+    share: float  # share of all pixels that were masked
+    left_share: float  # share of all pixels that were not masked because they may be ground
+    left: list[list[int]]  # windows (column, row, width, height) of whole cells that contain these
 
 
 def set_aside_borders(reader: BandReader, rim: Rim, work: Path, fills: tuple[float, ...] = ()) -> list[Border]:
-    """Mask the noisy borders of a scene, and return what was found.
+    """Mask the noisy borders of a scene, and return them.
 
-    A border hangs together from the edge inwards, is large, lies within a few counts of 0 (or, in 8 bits, of 255) in
-    every band, has noise that is cut off at that value, and reaches two sides that meet; and hardly any pixel of the
-    scene is nearly as dark (bright). Where a part of this is missing the pixels stay ground. Bands of real numbers have
-    no counts to go by and are left alone.
+    A border is a large connected area at the edge. It is within a few counts of 0 (or, in 8 bits, of 255) in every
+    band, its noise is cut off at that value, and it reaches two sides that meet. Hardly any other pixel of the scene is
+    nearly as dark (bright). If a condition is not met, the pixels stay ground. Bands of real numbers are not examined.
+
+    Args:
+        reader: the bands of the model; the masks are added to it.
+        rim: the outermost pixels; see `fill.read_rim`.
+        work: folder for the masks.
+        fills: fill values that are masked already.
     """
-    types, found = reader.spectral_types, []
+    types = reader.spectral_types
     if not all(np.issubdtype(kind, np.integer) for kind in types):
         return []
+    borders = []
     for colour, value in VALUES.items():
-        seen = sum(int(np.count_nonzero(valid)) for _, valid in rim)
-        near = sum(int(np.count_nonzero(valid & (_measure_distance(px, value) <= NOISE))) for px, valid in rim)
-        if (colour == WHITE and types != {"uint8"}) or near < max(LEAST_PX, LEAST_SHARE * seen):
+        if colour == WHITE and types != {"uint8"}:
             continue
-        if border := _set_aside(reader, colour, work, fills):
-            found.append(border)
-    return found
+        valid_px = sum(int(np.count_nonzero(valid)) for _, valid in rim)
+        near_px = sum(int(np.count_nonzero(valid & (_measure_distance(px, value) <= NOISE))) for px, valid in rim)
+        if near_px < max(LEAST_PX, LEAST_SHARE * valid_px):
+            continue
+        border = _set_aside(reader, colour, work, fills)
+        if border is not None:
+            borders.append(border)
+    return borders
 
 
 def list_doubtful(borders: Iterable[Mapping[str, Any]]) -> list[tuple[int, int, int, int]]:
-    """Return the windows of what may be a border and is taken as ground, of the borders of a record.
+    """Return the windows of pixels that may be a border but were kept as ground, from the borders of a record.
 
-    White ones are not among them: what is as bright is a cloud as likely, and those have guards of their own.
+    White borders are not included: pixels that bright are as likely cloud, which has other guards.
     """
     doubtful = (b for b in borders if b["colour"] == BLACK and b["left_share"] >= DOUBT_SHARE)
     return [(c, r, w, h) for border in doubtful for c, r, w, h in border.get("left", ())]
@@ -102,11 +114,11 @@ def _set_aside(reader: BandReader, colour: str, work: Path, fills: tuple[float, 
         pixels, flat, bound, exact = sums[:, edge]
         if flat.sum() - exact.sum() < max(1, NOISY_LEAST * flat.sum()):
             return None
-        inner = reached - int(pixels.sum())  # as dark, and within the scene
-        alike = (flat >= FLAT_LEAST * pixels) & (bound >= BOUND_LEAST * pixels)
-        met = np.array([sides[place] for place in edge])[alike]
-        at_corner = any((left or right) and (top or bottom) for left, top, right, bottom in met)
-        sure = alike & at_corner & (near + inner <= SCENE_SHARE_MOST * (rest + inner))
+        inner = reached - int(pixels.sum())  # pixels that are as dark but do not touch the edge
+        is_flat = (flat >= FLAT_LEAST * pixels) & (bound >= BOUND_LEAST * pixels)
+        flat_sides = np.array([sides[place] for place in edge])[is_flat]
+        at_corner = any((left or right) and (top or bottom) for left, top, right, bottom in flat_sides)
+        sure = is_flat & at_corner & (near + inner <= SCENE_SHARE_MOST * (rest + inner))
         if sure.any():
             reader.add_mask(write_mask(labelling, np.array(edge)[sure], work / f"{colour}-border.tif", reader))
         left = [] if sure.all() else _list_windows(labelling, np.array(edge)[~sure], reader)
@@ -115,9 +127,10 @@ def _set_aside(reader: BandReader, colour: str, work: Path, fills: tuple[float, 
 
 
 def _draw(reader: BandReader, value: float, target: ByteRaster, fills: tuple[float, ...]) -> tuple[int, int, int]:
-    """Draw the pixels that may belong to a border.
+    """Write the bits of the pixels that may belong to a border.
 
-    Returns how many they are, how many other pixels are valid, and how many of those come near to the value.
+    Returns:
+        The number of these pixels, of other valid pixels, and of those among the others that are near to the value.
     """
     reached_px = rest_px = near_px = 0
     grid = reader.grid
@@ -125,7 +138,7 @@ def _draw(reader: BandReader, value: float, target: ByteRaster, fills: tuple[flo
         for tile in cut(grid.width, grid.height, TILE_PX, HALO_PX):
             try:
                 values, valid = reader.read_spectral(tile.read_column, tile.read_row, tile.read_width, tile.read_height)
-            except TruncatedRasterError:  # said where the block is needed
+            except TruncatedRasterError:  # reported when the network reads the block
                 write(np.zeros((tile.own_height, tile.own_width), np.uint8), tile.own_column, tile.own_row)
                 continue
             distance = np.where(valid, _measure_distance(values, value), np.float32(np.inf))
@@ -146,7 +159,7 @@ def _draw(reader: BandReader, value: float, target: ByteRaster, fills: tuple[flo
 
 
 def _add_up(labelling: Labelling) -> NDArray[np.int64]:
-    """Pixels of each component by code, 4 x (1 + components); the first column is what belongs to none."""
+    """Return the pixels of each component by bit, 4 x (1 + components); the first column is of no component."""
     every = len(labelling.components) + 1
     sums = np.zeros((4, every), np.int64)
     for _, places, codes in labelling.read_labels():

@@ -1,4 +1,4 @@
-"""Nodata that no tag names: one value in every band, unbroken along the edge, and what hangs together with it."""
+"""Mask nodata that the files do not declare: areas of one value in all bands, at the edge of a scene or inside it."""
 
 from pathlib import Path
 from typing import Final
@@ -13,30 +13,33 @@ from detection.imagery.raster.raster import ByteRaster
 from detection.imagery.raster.tiling import cut
 from detection.imagery.scene.reader import BandReader
 
-# A border holds a fill value when so many of its valid pixels repeat one value in every band.
+# The edge of a scene contains a fill value if at least so many of its valid pixels have this value in every band.
 LEAST_SHARE: Final = 0.01
 LEAST_PX: Final = 16
-# A fill runs on along the edge. Dark water and bright ground hold the same values here and there: a run of so many
-# pixels is of a fill, and such runs are at least this share of the value's pixels at the edge.
+# Dark water and bright ground have the value of a fill in scattered pixels of the edge, a fill in long runs. At least
+# this share of the pixels with the value must be in runs of so many pixels.
 RUN_PX: Final = 16
 RUN_SHARE: Final = 0.5
-# Away from the edge, so many pixels of a fill that hang together are a hole of a mosaic; fewer are ground.
+# A connected area of a fill value inside the scene is a hole of a mosaic if it has so many pixels, else ground.
 HOLE_PX: Final = 400
 STRIP_PX: Final = 4096
 TILE_PX: Final = 512
 Rim = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
-# Values that writers fill with; any other value repeats at an edge by chance only.
+# Values with which programs fill. Any other value repeats at an edge by chance only.
 FILLS: Final = (0.0, 1.0, -9999.0, -32768.0, -999.0, 255.0, 65535.0, 32767.0)
 
 
 def set_aside_fills(reader: BandReader, rim: Rim, work: Path) -> tuple[float, ...]:
     """Mask the nodata of a scene that its files do not declare, and return its values.
 
-    Looked at are the outermost pixels of all four sides, in the values of the files: a mosaic or a rotated scene ends
-    there in its fill. What is declared (nodata, mask, alpha) is not valid already and does not count. Set aside is what
-    hangs together from the edge inwards, and holes; a lone pixel of the same value is ground.
+    A mosaic or a rotated scene ends in its fill, so the fill values are those along the four sides, as the files
+    contain them. Declared nodata (value, mask, alpha) is invalid already and does not count. Connected areas that touch
+    the edge are masked, and holes; a single pixel of the same value is ground.
 
-    `reader`: the bands of the model, nothing is set aside yet; it gets the masks.
+    Args:
+        reader: the bands of the model, without masks of this module; the masks are added to it.
+        rim: the outermost pixels; see `read_rim`.
+        work: folder for the masks.
     """
     fills = _find_fills(rim)
     for fill in fills:
@@ -45,27 +48,28 @@ def set_aside_fills(reader: BandReader, rim: Rim, work: Path) -> tuple[float, ..
 
 
 def _find_fills(rim: Rim) -> tuple[float, ...]:
-    counts, in_runs = dict.fromkeys(FILLS, 0), dict.fromkeys(FILLS, 0)
-    seen = 0
+    counts = dict.fromkeys(FILLS, 0)
+    in_runs = dict.fromkeys(FILLS, 0)
+    valid_px = 0
     for values, valid in rim:
-        seen += int(valid.sum())
+        valid_px += int(valid.sum())
         for fill in FILLS:
-            held = ((values == fill).all(axis=0) & valid).ravel()  # a row or a column, in order
-            if held.any():
-                runs = _measure_runs(held)
+            has_fill = ((values == fill).all(axis=0) & valid).ravel()  # a row or a column, in order
+            if has_fill.any():
+                runs = _measure_runs(has_fill)
                 counts[fill] += int(runs.sum())
                 in_runs[fill] += int(runs[runs >= RUN_PX].sum())
-    least = max(LEAST_PX, LEAST_SHARE * seen)
+    least = max(LEAST_PX, LEAST_SHARE * valid_px)
     return tuple(fill for fill in FILLS if in_runs[fill] >= max(least, RUN_SHARE * counts[fill]))
 
 
-def _measure_runs(held: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Lengths of the unbroken runs, in order.
+def _measure_runs(marked: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the lengths of the runs of marked pixels, in order.
 
     >>> _measure_runs(np.array([True, True, False, True])).tolist()
     [2, 1]
     """
-    turns = np.flatnonzero(np.diff(held.astype(np.int8), prepend=0, append=0))
+    turns = np.flatnonzero(np.diff(marked.astype(np.int8), prepend=0, append=0))
     return np.asarray(turns[1::2] - turns[::2], dtype=np.int64)
 
 
@@ -74,13 +78,13 @@ def _set_aside(reader: BandReader, fill: float, work: Path) -> None:
     drawn = ByteRaster(work / f"fill{fill:g}.tif", grid, nodata=None)
     with drawn.writing() as write:
         for tile in cut(grid.width, grid.height, TILE_PX, 0):
-            held = np.zeros((tile.own_height, tile.own_width), np.uint8)
+            has_fill = np.zeros((tile.own_height, tile.own_width), np.uint8)
             try:
                 values, valid = reader.read_spectral(tile.own_column, tile.own_row, tile.own_width, tile.own_height)
-                held[(values == fill).all(axis=0) & valid] = 1
-            except TruncatedRasterError:  # said where the block is needed
+                has_fill[(values == fill).all(axis=0) & valid] = 1
+            except TruncatedRasterError:  # reported when the network reads the block
                 pass
-            write(held, tile.own_column, tile.own_row)
+            write(has_fill, tile.own_column, tile.own_row)
     with drawn.reading() as read:
         labelling = Labelling(read, grid.width, grid.height, 1)
         chosen = [
@@ -92,7 +96,7 @@ def _set_aside(reader: BandReader, fill: float, work: Path) -> None:
 
 
 def write_mask(labelling: Labelling, chosen: NDArray[np.int64], path: Path, reader: BandReader) -> Mask:
-    """Write 0 on the chosen components, by their places, and 1 elsewhere."""
+    """Write a mask that is 0 on the chosen components (numbers from 1) and 1 elsewhere."""
     raster = ByteRaster(path, reader.grid, nodata=None)
     with raster.writing() as write:
         for top, places, _ in labelling.read_labels():
@@ -101,7 +105,7 @@ def write_mask(labelling: Labelling, chosen: NDArray[np.int64], path: Path, read
 
 
 def read_rim(reader: BandReader) -> Rim:
-    """The outermost pixels of a scene piece by piece: values of the files, bands x h x w, and where valid."""
+    """Return the outermost pixels of a scene in pieces: values as in the files (bands x h x w), and where valid."""
     width, height = reader.grid.width, reader.grid.height
     across = [(c, r, min(STRIP_PX, width - c), 1) for r in {0, height - 1} for c in range(0, width, STRIP_PX)]
     down = [(c, r, 1, min(STRIP_PX, height - r)) for c in {0, width - 1} for r in range(0, height, STRIP_PX)]
@@ -109,6 +113,6 @@ def read_rim(reader: BandReader) -> Rim:
     for box in (*across, *down):
         try:
             rim.append(reader.read_spectral(*box))
-        except TruncatedRasterError:  # said where the block is needed
+        except TruncatedRasterError:  # reported when the network reads the block
             continue
     return rim

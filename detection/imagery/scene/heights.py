@@ -1,4 +1,4 @@
-"""The elevation model of a scene, brought together from tiles that lie in a folder of their own."""
+"""Join the elevation model of a scene from tiles in a folder."""
 
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,28 +15,33 @@ FILE: Final = "heights.tif"
 
 
 class SceneHeights(NamedTuple):
-    """Heights below a scene: one raster, name and digest of each tile that it was made of, and what was left out."""
+    """Heights below a scene."""
 
-    path: Path
-    tiles: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...]
+    path: Path  # the joined raster
+    tiles: tuple[tuple[str, str], ...]  # name and sha256 of each tile
+    notes: tuple[str, ...]  # what was left out, one sentence each
 
 
 def gather_heights(dem: Path, path: Path, work: Path) -> SceneHeights:
-    """Bring the heights below a scene together into one raster.
+    """Join the heights below a scene into one raster.
+
+    Args:
+        dem: a file, or a folder of tiles.
+        path: of the scene.
+        work: folder for the joined raster; it is created.
 
     Raises:
-        HeightsError: no heights can be had there; the message says why.
+        HeightsError: the heights cannot be joined; the message contains the reason.
         ImageryError: the scene cannot be read.
     """
     scene = read_scene(path)
     name = "B4" if "B4" in scene.bands else next(iter(scene.bands), None)
     if name is None:
-        raise HeightsError(f"{path}: no band has a known name, so nobody knows which heights lie below it")
+        raise HeightsError(f"{path}: no band has a known name, so the heights below it are not known")
     with open_scene(scene, (name,), masks=(), options=ReaderOptions(ungeoreferenced=True, limits=NO_LIMITS)) as reader:
         ground = reader.grid
     if not ground.placed:
-        raise HeightsError(f"{path}: has no place on the ground, so no heights lie below it")
+        raise HeightsError(f"{path}: has no place on the ground, so the heights below it are not known")
     root = dem if dem.is_dir() else dem.parent
     try:
         work.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What was added to the counts of a product, as its name and tags say; and how it is noticed where they do not."""
+"""Read gain and offset of counts from the names and tags of a product, and recognise a missing offset."""
 
 import re
 from collections.abc import Iterable
@@ -18,21 +18,21 @@ SENTINEL_OFFSET: Final = -1000.0
 # to 43636 (USGS, "How do I use a scale factor with Landsat Level-2 science products?"; names: LSDS-1328).
 LANDSAT: Final = re.compile(r"L[COET]0[4-9]_L2S[PR]_\d{6}_\d{8}_\d{8}_02_(?:T1|T2|RT)_SR_B\d", re.IGNORECASE)
 LANDSAT_SCALE, LANDSAT_OFFSET = 0.0000275, -0.2
-# Its ground where nobody applied that: water and shadow reflect 0 to 9 %, the middle of a band 1 to 35 %.
+# Counts of its ground without this calibration: water and shadow reflect 0 to 9 %, the median of a band 1 to 35 %.
 LANDSAT_DARKEST: Final = (6800.0, 10_500.0)
 LANDSAT_MEDIANS: Final = (7600.0, 20_000.0)
 TAGS: Final = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 # Counts of reflectance: 10000 is 1.
 COUNT: Final = 1e-4
-SCALES: Final = (1e-6, 1e-3)  # of tags that turn counts into reflectance; any other scale means something else
-# The darkest ground of a scene that nobody subtracted the offset from: in its darkest band, water and shadow reflect
-# 0 to 4 %; in blue the haze adds to it.
+SCALES: Final = (1e-6, 1e-3)  # scales in tags that turn counts into reflectance; other scales have another meaning
+# The darkest counts of a scene with an offset that was not subtracted: water and shadow reflect 0 to 4 % in the darkest
+# band, and haze adds to blue.
 DARKEST: Final = (950.0, 1450.0)
 BRIGHTEST_MEDIAN: Final = 6000.0
 
 
 class CountCalibration(NamedTuple):
-    """Counts are `gain` x value + `offset`; `source` says where that was read, empty where nothing says it."""
+    """Counts are `gain` x value + `offset`; `source` is where they were read, empty if nothing states them."""
 
     gain: float = 1.0
     offset: float = 0.0
@@ -40,9 +40,11 @@ class CountCalibration(NamedTuple):
 
 
 def read_calibration(files: Iterable[Path], facts: Iterable[Any]) -> CountCalibration:
-    """Return how values become counts of reflectance, by product names in the paths or by tags.
+    """Return how values become counts of reflectance, from product names in the paths or from tags.
 
-    `facts`: what the headers of the files say (`raster.RasterFacts`), in the same order.
+    Args:
+        files: of the bands.
+        facts: headers of the files (`raster.RasterFacts`), in the same order.
 
     >>> read_calibration([Path("S2B_MSIL2A_20230511T101559_N0509_R065/B04.jp2")], []).offset
     -1000.0
@@ -72,7 +74,7 @@ def _in_counts(scale: float, offset: float, source: str) -> CountCalibration:
 
 
 def find_missing_offset(counts: NDArray[np.floating]) -> str | None:
-    """Say that the offset of Sentinel-2 seems to be missing, from counts bands x n; None where nothing says so.
+    """Return a warning if counts (bands x n) look like Sentinel-2 with an offset not subtracted; else None.
 
     >>> find_missing_offset(np.linspace(1020, 2600, 9999)[None].repeat(3, axis=0))[:44]
     'the darkest pixels of every band have 1,028 '
@@ -87,7 +89,7 @@ def find_missing_offset(counts: NDArray[np.floating]) -> str | None:
 
 
 def find_landsat(counts: NDArray[np.floating]) -> str | None:
-    """Say that counts bands x n are those of Landsat Collection 2, and what to do; None where nothing says so.
+    """Return a warning with a remedy if counts (bands x n) look like those of Landsat Collection 2; else None.
 
     >>> (find_landsat(np.linspace(7400, 14000, 9999)[None].repeat(3, axis=0)) or "")[:62]
     'the counts look like Landsat Collection 2 level 2 (reflectance'

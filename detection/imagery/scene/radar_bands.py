@@ -9,7 +9,7 @@ OTHER_BANDS: Final = ("COHERENCE", "CC", "COH", "ANGLE", "INCIDENCE")  # bands t
 
 
 def is_radar(scene: Scene) -> bool:
-    """Return whether the manifest declares a radar scene, or all bands are bands of radar."""
+    """Return whether the manifest declares a radar scene, or all bands are radar bands."""
     names = {name.upper() for name in scene.bands}
     has_backscatter = bool(names & set(POLARISATIONS))
     return bool(scene.sar) or (has_backscatter and names <= {*POLARISATIONS, *OTHER_BANDS})

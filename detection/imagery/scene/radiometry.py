@@ -1,4 +1,4 @@
-"""From counts in a file to the values that a network was trained on: the stretch contract of a model's card."""
+"""Turn the counts of a scene into values like those of the training, by the stretch in the card of the model."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,65 +18,68 @@ from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.white import COLOURS, holds_at
 from detection.imagery.weights_file import ModelCard
 
-# Pixels of a strip held at a time.
+# Greatest number of pixels of a strip in memory.
 STRIP_PX = 1 << 21
 WINDOW_SIDE_PX = 1536
-# Medians are taken over windows of this side, about this many pixels of them.
+# A sample consists of windows of this side, and has about this many pixels.
 WINDOW_PX = 256
 SAMPLE_PX = 1_000_000
-# Bands in a unit of their own, which no stretch of counts touches.
+# Bands with a unit. They are not stretched.
 UNITS = {*TERRAIN}
 LOCAL = "local-max", LOCAL_STANDARD
 KINDS = ("reflectance", *LOCAL, "band-mean")
-# How far the scene's median may lie outside of the training range.
+# Factor by which the median of a scene may be outside of the training range.
 SLACK = 4.0
-# Brighter than this times the brightest training pixel in every band: cloud or snow.
+# A pixel is cloud or snow if it is brighter than the brightest training pixel by this factor in every band.
 CLOUD_SLACK = 1.3
-# Where values are shares of the brightest around: a pixel is a cloud that has no colour (brightest less darkest of
-# red, green, blue, over the brightest) and is no darker than this. Of the training of `landslide4sense` 0.01 % of the
-# pixels are so, of its landslides 0.007 %. At 0.8 m 4.5 % of those of landslides are (Bijie): the rule holds at the
-# pixel sizes of `white` alone.
+# With values as shares of the brightest pixel nearby, a pixel is cloud if it has hardly any colour (the brightest minus
+# the darkest of red, green and blue, divided by the brightest) and is at least this bright. By this rule 0.01 % of the
+# training pixels of `landslide4sense` are cloud, and 0.007 % of its landslide pixels. At 0.8 m (Bijie) 4.5 % of the
+# landslide pixels are, so the rule is used at the pixel sizes of `white` only.
 CLOUD_COLOUR = 0.08
 CLOUD_LEAST = 0.35
-SPECK_PX = 2  # around a pixel: what is not white so far is a speck
-# What a cloud blurs and shades reaches beyond its white part: the cells that hold it, and those around them.
+SPECK_PX = 2  # a white area is a cloud if some pixel has only white pixels within this distance; else it is a speck
+# A cloud blurs and shades the ground beside its white part: the cells of this side that contain it, and their
+# neighbours.
 CLOUD_CELL_PX = 16
 AROUND = np.ones((3, 3), bool)
-# Reflectance below this is a fill value; an offset takes dark water a little below 0.
+# Reflectance below this is a fill value. Dark water can be slightly below 0 after an offset.
 FLOOR = -0.1
 
 
 @dataclass(frozen=True, slots=True)
 class RadiometricStretch:
-    """How the values of one scene become model values; depends on the scene, never on the tiles."""
+    """How the counts of one scene become model values. It depends on the scene, not on the tiles."""
 
-    factors: NDArray[np.float32]  # per band, what its counts are multiplied by; 1 for terrain, which is in its own unit
-    # for `local-max` and `local-standard`, the greatest value of any spectral band per block of `block_px`, else None
+    # per band, the factor for its counts, which is 1 for terrain; with a local stretch, 1 for spectral bands and 0 for
+    # terrain
+    factors: NDArray[np.float32]
+    # with a local stretch, the greatest value of any spectral band per block of `block_px`; else None
     maxima: NDArray[np.float32] | None = None
     block_px: int = 1  # side of those blocks
-    ceilings: NDArray[np.float32] | None = None  # per band, the greatest value that can be real, or None
-    # per band, what a pixel must not exceed in all bands at once: brighter ground was never learnt, and what is as
-    # bright is cloud or snow; None where there are no ceilings
+    ceilings: NDArray[np.float32] | None = None  # per band, the greatest value that is possible; None: not known
+    # per band, a value that cloud and snow exceed in all bands and ground of the training did not; None: not known
     clouds: NDArray[np.float32] | None = None
-    # where there are `maxima`, where red, green and blue stand: what is bright and white among them is a cloud
+    # with a local stretch, the positions of red, green and blue, by which clouds are found; empty if they are missing
     colours: tuple[int, ...] = ()
-    # for `local-standard`, mean and spread of each spectral band around a pixel, else None
+    # for `local-standard`, the sums from which mean and standard deviation nearby follow; else None
     moments: Moments | None = None
-    offset: float = 0.0  # what stands on all counts and was not taken off; it says nothing to `moments`, but to a ratio
-    cloud_share: float = 0.0  # of the valid pixels, those that were left out of `moments`: bright and white
-    # windows of the scene (column, row, width, height) that hold such pixels, or lie beside them
+    # added to all counts of the product and not subtracted; it changes ratios, but not standardised values
+    offset: float = 0.0
+    cloud_share: float = 0.0  # share of the valid pixels that were left out of `moments` as clouds
+    # windows of the scene (column, row, width, height) that contain clouds or are next to them
     cloudy: tuple[tuple[int, int, int, int], ...] = ()
-    tells_clouds: bool = True  # whether the pixels have a size at which that holds; else no cloud is found
+    tells_clouds: bool = True  # whether the pixels have a size at which the rule for clouds was measured
 
     @property
     def around_px(self) -> int:
-        """How many pixels around a part `find_clouds` must see, so that its edge is no edge of a cloud."""
+        """Pixels that `find_clouds` needs around a part, so that the edge of the part is no edge of a cloud."""
         return 2 * SPECK_PX if self.colours and self.tells_clouds else 0
 
     def find_plausible(self, values: NDArray[np.float32]) -> NDArray[np.bool_] | None:
-        """Where stretched values bands x H x W can be real; None when the stretch knows no bounds.
+        """Return where stretched values (bands x H x W) are possible; None if all are, or if no bounds are known.
 
-        A flipped bit or a broken block shows as a reflectance that no ground has, and a fill value as one below 0.
+        A flipped bit or a broken block gives a reflectance that no ground has, and a fill value one below 0.
         """
         if self.ceilings is None or self.clouds is None:
             return None
@@ -92,12 +95,16 @@ class RadiometricStretch:
     def find_clouds(
         self, values: NDArray[np.float32], counts: NDArray[np.float32], column: int, row: int
     ) -> NDArray[np.bool_] | None:
-        """Where a part of the scene, stretched and in counts, is bright and white over more than a speck.
+        """Return where a part of the scene is cloud: bright and white over more than a speck; None if nowhere.
 
-        None where nothing is.
+        This is for local stretches, which remove the brightness; `find_plausible` finds clouds with the others. The
+        network reads cloudy pixels, as it did in its training, and its results for them are dropped.
 
-        Of weights that look at ratios alone: others know the brightness of a cloud (`find_plausible`). The network sees
-        these pixels, as it did in its training; what it says of them is not kept.
+        Args:
+            values: stretched, bands x H x W.
+            counts: of the same pixels.
+            column: of the first pixel in the scene.
+            row: of the first pixel in the scene.
         """
         if not (self.colours and self.tells_clouds):
             return None
@@ -105,22 +112,24 @@ class RadiometricStretch:
         white = (shown.min(axis=0) >= CLOUD_LEAST) & _is_white(shown)
         if not white.any():
             return None
-        # a tile's edge is no edge of a cloud: of two tiles that show a pixel the one that sees more around it is right
+        # pixels outside of the part count as white, because the edge of a part is no edge of a cloud
         core = _erode(white)
         return ~_erode(~core) if core.any() else None
 
     def show_light(
         self, values: NDArray[np.float32], counts: NDArray[np.float32], column: int, row: int
     ) -> NDArray[np.float32]:
-        """Values of which a ratio means something: the stretched ones, or shares of the brightest nearby."""
+        """Return values whose ratios are meaningful: the stretched ones, or shares of the brightest pixel nearby."""
         return values if self.moments is None else self._share(counts - np.float32(self.offset), column, row)
 
     def apply(self, values: NDArray[np.float32], column: int, row: int, *, own: bool = False) -> NDArray[np.float32]:
         """Stretch bands x H x W whose first pixel is (column, row) of the scene.
 
         Args:
-            column: of their first pixel.
-            own: nobody needs the counts any more: they may become the result.
+            values: counts.
+            column: of the first pixel in the scene.
+            row: of the first pixel in the scene.
+            own: the caller does not need the counts any more, so they may be overwritten.
         """
         if self.moments is not None:
             spectral = self.factors > 0
@@ -146,21 +155,28 @@ class RadiometricStretch:
 def measure_stretch(
     reader: BandReader, card: ModelCard, scale: float | None = None, progress: Callable[[float], None] = lambda _: None
 ) -> RadiometricStretch:
-    """Fix the stretch of a scene.
+    """Measure the stretch of a scene.
 
-    `reflectance` multiplies by a constant, or by one per band; a sample of the scene shows whether it is the right
-    one. `local-max` divides by the brightest value nearby, interpolated between blocks of the size of the training
-    patches: what the patches' own stretch did, without joins; the scene is read once for it. `local-standard` takes
-    the mean nearby off each band and divides by its standard deviation there, so that no offset, no factor and no
-    linear stretch of a band is left. Bands of terrain are left as they are. `band-mean` brings the mean of every band,
-    terrain too, to that of the training: for patches whose values were divided by constants that nobody knows; with
-    `scale` it is `reflectance`.
+    - `reflectance` multiplies by a constant, or by one constant per band. A sample of the scene is compared with the
+      training range.
+    - `local-max` divides by the brightest value nearby, interpolated between blocks of the size of the training
+      patches. Each patch of the training was stretched in this way. The scene is read once.
+    - `local-standard` subtracts the mean nearby from each band and divides by its standard deviation nearby, which
+      removes any offset, factor and linear stretch of a band.
+    - `band-mean` gives every band, also terrain, the mean of the training, for patches whose values were divided by
+      unknown constants. With `scale` it is `reflectance`.
 
-    `scale`: replaces the card's constant and waives the check of the range.
+    Except for `band-mean`, bands of terrain are not changed.
+
+    Args:
+        reader: the scene.
+        card: of the model.
+        scale: replaces the constant of the card, and turns off the check of the range.
+        progress: receives the share of the scene that was read.
 
     Raises:
-        NoValidPixelsError: nothing to look at.
-        RadiometryError: medians far outside of the training range: most often a wrong scale.
+        NoValidPixelsError: no pixel is valid.
+        RadiometryError: medians are far outside of the training range, usually because of a wrong scale.
         ModelError: the card names an unknown stretch.
     """
     kind = card["radiometry"]["stretch"]
@@ -179,7 +195,7 @@ def measure_stretch(
         raise NoValidPixelsError(reader.explain_empty())
     if not (blocks.maxima > 0).any():
         raise RadiometryError("no value lies above 0: decibels or an index, not the brightness of an image")
-    # blocks without a valid pixel have the value of the nearest one that has one
+    # blocks without a valid pixel have the value of the nearest block with one
     nearest = ndimage.distance_transform_edt(blocks.maxima <= 0, return_distances=False, return_indices=True)
     factors, maxima = spectral.astype(np.float32), np.asarray(blocks.maxima[tuple(nearest)])
     if not local:
@@ -195,7 +211,7 @@ def measure_stretch(
 def _multiply_bands(
     reader: BandReader, card: ModelCard, spectral: NDArray[np.bool_], scale: float | None
 ) -> RadiometricStretch:
-    """The stretch of `reflectance` or `band-mean`: one factor per band, whatever lies nearby."""
+    """Return the stretch `reflectance` or `band-mean`: one factor per band for the whole scene."""
     if card["radiometry"]["stretch"] == "band-mean" and scale is None:
         means = sample_pixels(reader).mean(axis=1, dtype=np.float64)
         for name, mean in zip(card["bands"], means, strict=True):
@@ -214,11 +230,11 @@ def _multiply_bands(
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    """What is measured of blocks: the brightest value (0 where none is above 0), sums, the brightest without colour."""
+    """Measurements of blocks."""
 
-    maxima: NDArray[np.float32]
+    maxima: NDArray[np.float32]  # brightest value, 0 if none is above 0
     moments: Moments
-    whitest: NDArray[np.float32]
+    whitest: NDArray[np.float32]  # darkest colour of the brightest white pixel, 0 without white pixels
 
 
 def _measure_blocks(
@@ -253,9 +269,9 @@ def _measure_blocks(
 
 
 def _leave_out_clouds(reader: BandReader, stretch: RadiometricStretch, blocks: _Blocks) -> RadiometricStretch:
-    """Take what is bright and white out of mean and spread: beside a cloud all ground would be one dark shade.
+    """Remove clouds from mean and standard deviation: next to a cloud all ground would get one dark shade.
 
-    Only where something can be so is read again. A scene that is nothing but cloud keeps its own.
+    Only blocks that may contain clouds are read again. A scene of clouds only keeps its sums.
     """
     assert stretch.maxima is not None
     moments, block_px, whole = blocks.moments, stretch.block_px, blocks.moments.count.sum()
@@ -277,7 +293,7 @@ def _leave_out_clouds(reader: BandReader, stretch: RadiometricStretch, blocks: _
     share = float(1 - kept.count.sum() / whole)
     if not 0 < share < 1:
         return replace(stretch, cloud_share=share, cloudy=cloudy)
-    empty = (kept.count == 0) & (moments.count > 0)  # nothing but cloud: as the nearest clear ground
+    empty = (kept.count == 0) & (moments.count > 0)  # blocks of clouds only get the sums of the nearest clear block
     nearest = tuple(ndimage.distance_transform_edt(kept.count == 0, return_distances=False, return_indices=True))
     for sums in (kept.total, kept.square, kept.count[None]):
         sums[:, empty] = sums[(slice(None), *nearest)][:, empty]
@@ -285,10 +301,10 @@ def _leave_out_clouds(reader: BandReader, stretch: RadiometricStretch, blocks: _
 
 
 def _cut(reader: BandReader, block_px: int) -> Iterator[tuple[int, int, int, int]]:
-    """Windows of whole blocks over a scene: column, row, width, height.
+    """Yield windows of whole blocks over a scene: column, row, width, height.
 
-    Low strips of a wide scene, or squares where its file is in tiles, so that no tile is decoded for strip after
-    strip: memory follows neither width nor height.
+    The windows are strips, or squares if the file is tiled, so that no tile is decoded again for each strip. Memory
+    depends neither on width nor on height.
     """
     width, height = reader.grid.width, reader.grid.height
     wide, high = width, max(1, STRIP_PX // width // block_px) * block_px
@@ -320,7 +336,9 @@ def _add_sums(
 
 
 def _erode(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Where all pixels within `SPECK_PX` are marked; beyond the edge all are (`ndimage` takes thirty times as long).
+    """Return where all pixels within `SPECK_PX` are marked; pixels outside of the array count as marked.
+
+    `ndimage.binary_erosion` takes thirty times as long.
 
     >>> _erode(np.pad(np.ones((5, 5), bool), ((0, 3), (0, 3)))).astype(int).sum(axis=0).tolist()
     [3, 3, 3, 0, 0, 0, 0, 0]
@@ -340,12 +358,16 @@ def _is_white(light: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def find_pixel_m(grid: Grid) -> float | None:
-    """Side of a pixel on the ground, metres; None where nobody knows it."""
+    """Return the side of a pixel on the ground, metres; None if the grid has no place on the ground."""
     return geodesic_pixel_m2(grid) ** 0.5 if grid.placed else None
 
 
 def sample_pixels(reader: BandReader) -> NDArray[np.float32]:
-    """Return valid pixels, bands x n, of windows spread evenly over the scene; of all of it when they hold none."""
+    """Return valid pixels, bands x n, from windows spread evenly over the scene, or from all of it if these have none.
+
+    Raises:
+        NoValidPixelsError: no pixel of the scene is valid.
+    """
     width, height = reader.grid.width, reader.grid.height
     every = max(1, int(np.sqrt(width * height / SAMPLE_PX)))
     for step, thin in dict.fromkeys(((every, 1 + (every > 1)), (1, every))):
@@ -367,7 +389,7 @@ def _check_range(sample: NDArray[np.float32], factors: NDArray[np.float32], card
     for name, band, factor, (low, high) in zip(card["bands"], sample, factors, ranges, strict=True):
         least, most = low / SLACK, high * SLACK
         values = band * factor
-        # where more than half of the values lie within, so does their median, which costs ten times as much
+        # the median is in the range if more than half of the values are, and counting is ten times as fast
         if name in UNITS or 2 * np.count_nonzero((values >= least) & (values <= most)) > values.size:
             continue
         median = np.median(values)

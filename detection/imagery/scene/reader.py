@@ -1,4 +1,4 @@
-"""Windowed reads of a scene: bands on one grid, terrain beside them, and the pixels where all of them are valid."""
+"""Read windows of a scene: bands and terrain on one grid, and the pixels where all of them are valid."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -32,37 +32,47 @@ from detection.imagery.raster.untrusted import LIMITS, RasterLimits, open_raster
 from detection.imagery.raster.warping import has_alpha, read_warped_mask, store_warped, warp
 from detection.imagery.scene.scene import Scene, list_masks
 
-# Bands whose corners lie farther apart than this, in pixels of the coarser band, are not of one scene.
+# Bands whose corners are farther apart than this, in pixels of the coarser band, do not show the same ground.
 MISMATCH_PX = 3.0
-# Side of the cells by which a scene is read where a larger window cannot be.
+# Side of the cells, pixels, in which a window is read that contains an unreadable block.
 CELL_PX = 64
-# Bands that hold a quantity of their own; all others are numbers of a picture, whose units `radiometry` finds out.
+# Bands that contain a quantity with a unit. The others contain brightness, whose unit `radiometry` determines.
 QUANTITIES = {"dem": HEIGHT, "prior": SHARE}
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderOptions:
-    """What is taken, and how values are read."""
+    """Which rasters are accepted, and how their values are read."""
 
     partial: bool = False  # a block that cannot be read is nodata instead of an error; its cells are in `unreadable`
-    ungeoreferenced: bool = False  # rasters without a place are taken in pixel space
-    gain: float = 1.0  # by which the values of every band of a file are multiplied, terrain excepted
-    offset: float = 0.0  # added to them then
-    nodata: float | None = None  # their value that means nothing, where their files declare none
-    covering: bool = True  # bands must cover the ground of the grid; else they are nodata where they do not
+    ungeoreferenced: bool = False  # accept rasters without georeference, in pixel coordinates
+    gain: float = 1.0  # factor for the values of every band, except terrain
+    offset: float = 0.0  # added to these products
+    nodata: float | None = None  # nodata value of the spectral bands whose files declare none
+    covering: bool = True  # refuse bands that do not cover the grid; if false, they are nodata outside
     limits: RasterLimits = LIMITS
-    keeping: Path | None = None  # folder for rasters on another grid, warped once; None: each window for itself
+    keeping: Path | None = None  # folder for copies of warped rasters; None: warp each window when it is read
 
 
 class BandReader(ExitStack):
-    """Windowed reads of several bands on one grid, with the pixels where all of them are valid.
+    """Read several bands by windows of one grid, with the pixels where all of them are valid.
 
-    Bands on another grid are warped onto the reference's (bilinear), masks by nearest neighbour. Use as a context
-    manager.
+    Bands on another grid are warped onto this grid (bilinear), masks by nearest neighbour, through `WarpedVRT`. Use as
+    a context manager.
 
     Args:
         bands: name -> (path, index from 1).
-        names: what `read` gives, in this order: bands and terrain.
+        masks: rasters that exclude pixels.
+        reference: name of the band whose grid is used; the first band if None.
+        grid: the grid to read on; that of the reference if None.
+        terrain: computes the names that no band has, such as slope.
+        names: order of the values that `read` returns, bands and terrain; that of `bands` if None.
+        options: which rasters are accepted, and how values are read.
+
+    Attributes:
+        notes: what was left out of a quantity, one sentence each.
+        warped: names of the bands and kinds of the masks on another grid.
+        unreadable: cells (column, row) that could not be read, with `partial`.
     """
 
     def __init__(
@@ -77,11 +87,14 @@ class BandReader(ExitStack):
         options: ReaderOptions = ReaderOptions(),
     ) -> None:
         self._terrain_names = tuple(name for name in names or () if name not in bands and name in TERRAIN)
-        self._made = (*bands, *self._terrain_names)
-        self.names = self._made if names is None else names
-        self._order = [self._made.index(name) for name in self.names]
-        self._bands, self._options, self._terrain = dict(bands), options, terrain
-        self._gain, self._offset = np.float32(options.gain), np.float32(options.offset)
+        self._read_names = (*bands, *self._terrain_names)
+        self.names = self._read_names if names is None else names
+        self._order = [self._read_names.index(name) for name in self.names]
+        self._bands = dict(bands)
+        self._options = options
+        self._terrain = terrain
+        self._gain = np.float32(options.gain)
+        self._offset = np.float32(options.offset)
         self._spectral = [position for position, name in enumerate(self._bands) if name not in TERRAIN]
         super().__init__()
         self._warped: dict[tuple[Any, ...], Any] = {}
@@ -99,8 +112,10 @@ class BandReader(ExitStack):
             self._sources = {name: self._open(path, index, name) for name, (path, index) in self._bands.items()}
             self._fills = {name: find_fill(source, index) for name, (source, index, _) in self._sources.items()}
             self._masks = [(mask.kind, self._open(mask.path, mask.index, mask.kind, mask=True)) for mask in masks]
-            self._scene_masks = len(self._masks)  # masks that `add_mask` adds are none of the scene
-            self._masks_with_ground: set[int] = set()  # numbers of the masks that left a pixel of what was read
+            # number of masks that belong to the scene; `add_mask` appends others
+            self._scene_masks = len(self._masks)
+            # numbers of the masks that left any pixel usable so far
+            self._masks_with_ground: set[int] = set()
         except BaseException:
             self.close()
             raise
@@ -114,7 +129,7 @@ class BandReader(ExitStack):
             return Grid(Affine.identity(), "", source.width, source.height)
 
     def _open(self, path: Path, index: int, name: str, *, mask: bool = False) -> tuple[Any, int, Path]:
-        # One handle for all bands of a file: blocks that hold several bands are decoded once.
+        # all bands of a file share a handle, so that a block with several bands is decoded once
         quantity = None if mask else QUANTITIES.get(name)
         key = path, "" if quantity is None else name
         if key not in self._files:
@@ -147,19 +162,22 @@ class BandReader(ExitStack):
         return self._warp(source, key, empty, mask=mask), index, path
 
     def _warp(self, source: Any, key: tuple[Path, str], empty: float | None, *, mask: bool) -> Any:
-        alike = *key, empty, mask
-        if alike not in self._warped:
+        warp_key = *key, empty, mask
+        if warp_key not in self._warped:
             warped = self.enter_context(
                 warp(source, self.grid, Resampling.nearest if mask else Resampling.bilinear, src_nodata=empty)
             )
             if self._options.keeping is not None:
                 path = self._options.keeping / f"warped-{len(self._warped)}.tif"
                 warped = self.enter_context(store_warped(warped, path))
-            self._warped[alike] = warped
-        return self._warped[alike]
+            self._warped[warp_key] = warped
+        return self._warped[warp_key]
 
     def read(self, column: int, row: int, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Read a window: values bands x height x width float32, and height x width where all bands are valid.
+        """Read a window.
+
+        Returns:
+            Values bands x height x width, float32, 0 where invalid; and height x width where all bands are valid.
 
         Raises:
             TruncatedRasterError: a block cannot be read (never with `partial`).
@@ -169,7 +187,7 @@ class BandReader(ExitStack):
         try:
             return self._read(column, row, width, height)
         except TruncatedRasterError:
-            # read by the cells of a fixed raster, so that the same ground fails whatever window asked for it
+            # the cells have fixed places, so that the same ground is unreadable in every window
             values = np.zeros((len(self.names), height, width), np.float32)
             valid = np.zeros((height, width), bool)
             for top in range(row - row % CELL_PX, row + height, CELL_PX):
@@ -187,7 +205,7 @@ class BandReader(ExitStack):
 
     @property
     def unreadable_share(self) -> float:
-        """Share of the scene's pixels in cells that could not be read."""
+        """Share of the pixels of the scene in cells that could not be read."""
         grid = self.grid
         sides = ((min(CELL_PX, grid.width - x), min(CELL_PX, grid.height - y)) for x, y in self.unreadable)
         return sum(wide * high for wide, high in sides) / (grid.width * grid.height)
@@ -200,24 +218,24 @@ class BandReader(ExitStack):
         if self._offset:
             values[self._spectral] += self._offset
         if self._terrain_names and self._terrain is not None:
-            heights, known = self._terrain.read(column, row, width, height)
+            terrain, terrain_valid = self._terrain.read(column, row, width, height)
             for position, name in enumerate(self._terrain_names, start=len(self._bands)):
-                values[position] = heights[name]
-            valid &= known
+                values[position] = terrain[name]
+            valid &= terrain_valid
         for number, (kind, (source, index, path)) in enumerate(self._masks):
             flags = read_block(source.read, index, window, path)
             usable = apply_mask(kind, flags)
             valid &= usable
             if number not in self._masks_with_ground and usable.any():
                 self._masks_with_ground.add(number)
-            if kind == "mask":  # what a mask does not cover is not usable
+            if kind == "mask":  # pixels outside of a mask are not usable
                 valid &= _read_valid(source, index, window, path)
         if not valid.all():
             values[:, ~valid] = 0
-        return (values if self.names == self._made else values[self._order]), valid
+        return (values if self.names == self._read_names else values[self._order]), valid
 
     def explain_empty(self) -> str:
-        """Return why none of the pixels that were read is valid: a mask that hides all of them, or nodata."""
+        """Return why none of the pixels that were read is valid: a mask that excludes all of them, or nodata."""
         hiding = [
             f"{path.name} ({kind}: {MASK_CODES[kind]})"
             for number, (kind, (_, _, path)) in enumerate(self._masks[: self._scene_masks])
@@ -234,20 +252,22 @@ class BandReader(ExitStack):
         self, column: int, row: int, width: int, height: int
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         window = window_of(column, row, width, height)
-        values = np.empty((len(self._made), height, width), np.float32)
+        values = np.empty((len(self._read_names), height, width), np.float32)
         valid = np.ones((height, width), bool)
         for position, name in enumerate(self._bands):
             source, index, path = self._sources[name]
             if name not in self.warped:
                 self._checkers[name].check(index, column, row, width, height)
             stored = read_block(source.read, index, window, path)
-            with np.errstate(over="ignore"):  # a number beyond 3e38 becomes infinite, and that is nodata
+            with np.errstate(over="ignore"):  # a number beyond 3e38 becomes infinite, and so nodata
                 values[position] = stored
             if not np.issubdtype(stored.dtype, np.integer):
                 valid &= np.isfinite(values[position])
             fill: float | None = self._fills[name]
-            says_all = not isinstance(source, WarpedVRT) and MaskFlags.all_valid in source.mask_flag_enums[index - 1]
-            if fill is None and name not in TERRAIN and says_all:
+            declares_no_nodata = (
+                not isinstance(source, WarpedVRT) and MaskFlags.all_valid in source.mask_flag_enums[index - 1]
+            )
+            if fill is None and name not in TERRAIN and declares_no_nodata:
                 fill = self._options.nodata
             valid &= _read_valid(source, index, window, path) if fill is None else stored != fill
         return values, valid
@@ -255,7 +275,7 @@ class BandReader(ExitStack):
     def read_spectral(
         self, column: int, row: int, width: int, height: int
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Read the spectral bands of a window as their files have them, and where all bands are declared valid.
+        """Read the spectral bands of a window without gain, offset and masks, and where the files declare them valid.
 
         Raises:
             TruncatedRasterError: a block cannot be read.
@@ -265,26 +285,26 @@ class BandReader(ExitStack):
 
     @property
     def spectral_types(self) -> set[str]:
-        """The types of numbers in which the files hold the spectral bands."""
+        """The data types of the spectral bands in their files."""
         sources = (self._sources[name] for name in self._bands if name not in TERRAIN)
         return {source.dtypes[index - 1] for source, index, _ in sources}
 
     def add_mask(self, mask: Mask) -> None:
-        """Leave out what one more mask does not let be used."""
+        """Exclude the pixels that another mask excludes from all further reads."""
         self._masks.append((mask.kind, self._open(mask.path, mask.index, mask.kind, mask=True)))
 
     @property
     def in_tiles(self) -> bool:
-        """Whether a window costs what it holds; else whole rows are read for it."""
+        """Whether the files are tiled. If not, GDAL reads whole rows for a window."""
         return all(source.block_shapes[index - 1][1] < source.width for source, index, _ in self._sources.values())
 
     @property
     def tells_shadow(self) -> bool:
-        """Whether a mask speaks of shadow."""
+        """Whether a mask marks shadow."""
         return any(kind in SHADOW_KINDS for kind, _ in self._masks)
 
     def read_shadow(self, column: int, row: int, width: int, height: int) -> NDArray[np.bool_]:
-        """Where the masks say shadow."""
+        """Return where the masks mark shadow, height x width."""
         window = window_of(column, row, width, height)
         shadow = np.zeros((height, width), bool)
         for kind, (source, index, path) in (mask for mask in self._masks if mask[0] in SHADOW_KINDS):
@@ -301,14 +321,18 @@ def open_scene(
     terrain: TerrainReader | None = None,
     options: ReaderOptions = ReaderOptions(),
 ) -> BandReader:
-    """Open the named bands of a scene; names that no file has come from `terrain`.
+    """Open the named bands of a scene; `terrain` computes the names that the scene does not have.
 
     Args:
-        grid: the grid to read on; that of B4, or of the first band, when None.
-        options: gain, offset and nodata are those of the scene.
+        scene: the scene.
+        names: bands and terrain, in the order in which they are read.
+        masks: instead of the masks of the scene.
+        grid: the grid to read on; that of B4, or of the first band, if None.
+        terrain: computes slope and the like.
+        options: gain, offset and nodata are replaced by those of the scene.
 
     Raises:
-        BandMissingError: some are not there.
+        BandMissingError: the scene lacks a band.
     """
     computed = {name for name in names if terrain is not None and name in TERRAIN and name not in scene.bands}
     from_files = tuple(name for name in names if name not in computed)
@@ -324,7 +348,7 @@ def open_scene(
 
 
 def find_fill(source: Any, index: int) -> int | None:
-    """The value of a band of whole numbers that alone says nothing: with it the mask need not be read; else None."""
+    """Return the nodata value of an integer band if it alone marks nodata, so that its mask need not be read."""
     if isinstance(source, WarpedVRT) or source.mask_flag_enums[index - 1] != [MaskFlags.nodata]:
         return None
     fill = source.nodatavals[index - 1]
@@ -341,7 +365,11 @@ def _read_valid(source: Any, index: int, window: Window, path: Path) -> NDArray[
 
 
 def read_block(method: Any, index: int, window: Window, path: Path) -> NDArray[Any]:
-    """Read a window of a band by a method of its source; a block that cannot be read is a known error."""
+    """Read a window of a band by a method of its source.
+
+    Raises:
+        TruncatedRasterError: a block cannot be read.
+    """
     try:
         return np.asarray(method(index, window=window))
     except (RasterioError, MemoryError):

@@ -1,4 +1,4 @@
-"""What lies under a footprint's pixels: slope and elevation, a susceptibility map, shadow."""
+"""Sample slope, elevation, susceptibility and shadow under the pixels of a footprint."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,17 +14,17 @@ from detection.imagery.scene.reader import BandReader
 
 @dataclass(slots=True)
 class Sums:
-    """Sums over the pixels of a footprint: each with the number of pixels that have a value."""
+    """Sums over the pixels of a footprint."""
 
-    slope_deg: tuple[float, int] = (0.0, 0)
-    prior: tuple[float, int] = (0.0, 0)
+    slope_deg: tuple[float, int] = (0.0, 0)  # sum, and number of pixels with a value
+    prior: tuple[float, int] = (0.0, 0)  # sum, and number of pixels with a value
     low_m: float = np.inf
     high_m: float = -np.inf
     shadow_px: int = 0
 
 
 class TerrainUnderFootprint(NamedTuple):
-    """Terrain and prior under the pixels of a footprint; None where they are not known."""
+    """Terrain, prior and shadow under the pixels of a footprint; None if not available."""
 
     mean_slope_deg: float | None
     min_elevation_m: float | None
@@ -34,7 +34,13 @@ class TerrainUnderFootprint(NamedTuple):
 
 
 class Sampler:
-    """Sums over the pixels of a footprint, added up window by window."""
+    """Add up the values under the pixels of footprints, window by window.
+
+    Args:
+        terrain: slope and elevation.
+        prior: susceptibility map, whose values are 0 to 1.
+        scene: masks of shadow.
+    """
 
     def __init__(
         self, terrain: TerrainReader | None = None, prior: BandReader | None = None, scene: BandReader | None = None
@@ -48,22 +54,29 @@ class Sampler:
             self._shadow = Rows(scene.read_shadow, scene.grid.width, scene.grid.height)
 
     def sample(self, sums: Sums, column: int, row: int, pixels: NDArray[np.bool_]) -> None:
-        """Add the pixels of a window, whose first one is (column, row), to the sums."""
+        """Add the values under some pixels of a window to the sums of a footprint.
+
+        Args:
+            sums: of the footprint, changed in place.
+            column: of the first pixel of the window.
+            row: of the first pixel of the window.
+            pixels: which pixels of the window belong to the footprint, height x width.
+        """
         height, width = pixels.shape
         window = column, row, width, height
         if self._terrain is not None:
-            slopes, heights = (_known(field[pixels]) for field in self._terrain(*window))
+            slopes, heights = (_drop_missing(field[pixels]) for field in self._terrain(*window))
             if heights.size:
                 sums.slope_deg = _add(sums.slope_deg, slopes)
                 sums.low_m = min(sums.low_m, float(heights.min()))
                 sums.high_m = max(sums.high_m, float(heights.max()))
         if self._prior is not None:
-            sums.prior = _add(sums.prior, _known(self._prior(*window)[pixels]))
+            sums.prior = _add(sums.prior, _drop_missing(self._prior(*window)[pixels]))
         if self._shadow is not None:
             sums.shadow_px += int(np.count_nonzero(self._shadow(*window) & pixels))
 
     def describe(self, sums: Sums, pixels: int) -> TerrainUnderFootprint:
-        """What lies under so many pixels."""
+        """Return means, extremes and shares from the sums of a footprint of so many pixels."""
         return TerrainUnderFootprint(
             mean_slope_deg=_mean(sums.slope_deg, 2),
             min_elevation_m=round(sums.low_m, 1) if np.isfinite(sums.low_m) else None,
@@ -77,8 +90,8 @@ NO_SAMPLER = Sampler()
 
 
 def _read_terrain(terrain: TerrainReader, *window: int) -> NDArray[np.float32]:
-    fields, known = terrain.read(*window)
-    return np.where(known, np.stack([fields["slope"], fields["dem"]]), np.float32(np.nan))
+    fields, valid = terrain.read(*window)
+    return np.where(valid, np.stack([fields["slope"], fields["dem"]]), np.float32(np.nan))
 
 
 def _read_prior(prior: BandReader, *window: int) -> NDArray[np.float32]:
@@ -86,15 +99,15 @@ def _read_prior(prior: BandReader, *window: int) -> NDArray[np.float32]:
     return np.where(valid, values[0], np.float32(np.nan))
 
 
-def _known(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _drop_missing(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return values[~np.isnan(values)]
 
 
-def _add(known: tuple[float, int], values: NDArray[np.floating]) -> tuple[float, int]:
-    total, count = known
+def _add(sum_and_count: tuple[float, int], values: NDArray[np.floating]) -> tuple[float, int]:
+    total, count = sum_and_count
     return total + float(values.sum(dtype=np.float64)), count + int(values.size)
 
 
-def _mean(known: tuple[float, int], digits: int) -> float | None:
-    total, count = known
+def _mean(sum_and_count: tuple[float, int], digits: int) -> float | None:
+    total, count = sum_and_count
     return round(total / count, digits) if count else None

@@ -1,4 +1,4 @@
-"""A scene: which bands lie in which files, when they were taken, and whether all of it has arrived."""
+"""Read the description of a scene: bands, files, acquisition time and calibration, and whether all files are there."""
 
 import math
 import re
@@ -21,13 +21,14 @@ from detection.imagery.scene.products.texts import SceneManifest
 
 MANIFEST = "scene.toml"
 ROLES = ("single", "pre", "post")
-# Rasters beside the bands; each is a file name in the manifest.
+# Rasters beside the bands. The manifest names a file for each.
 COMPANIONS = ("mask", "dem", "clouds", "classification", "shadow", "udm2", "qa_pixel", "prior")
 MANIFEST_KEYS = ("acquired_at", "role", "bands", "complete", "files", "offset", "sar", *COMPANIONS)
 MANIFEST_BYTES = 1 << 20
-SETTLED_S = 30.0  # a product is not described before its files have stayed for so long
+# A product is complete if its newest file is at least this old: nothing else says that the last file has arrived.
+SETTLED_S = 30.0
 NAME_BYTES = 255
-# Companions that a manifest may list among its bands; they are no counts.
+# Terrain that a manifest may list among its bands. It has no counts of reflectance.
 TERRAIN_NAMES = ("dem", "slope", "aspect", "northness", "eastness")
 
 
@@ -41,11 +42,11 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A scene on disk; nothing is read but its manifest."""
+    """The description of a scene on disk."""
 
     path: Path  # the raster, or the folder with `scene.toml`
-    bands: Mapping[str, Band]  # band name -> where it lies
-    acquired_at: datetime  # when it was taken, aware UTC
+    bands: Mapping[str, Band]  # by name
+    acquired_at: datetime  # aware, UTC
     role: str = "single"  # `single`, `pre` or `post`
     # raster that is 0 where the scene must not be used (clouds, outside of the area of interest), or None
     mask: Path | None = None
@@ -56,67 +57,74 @@ class Scene:
     udm2: Path | None = None  # usable data mask of PlanetScope (band 1 = clear, band 3 = shadow), or None
     qa_pixel: Path | None = None  # quality of the pixels of Landsat Collection 2 (bits), or None
     prior: Path | None = None  # susceptibility, 0 to 1, sampled into the footprints, or None
-    gain: float = 1.0  # by which the values of every spectral band become counts
-    offset: float = 0.0  # added to these counts (-1000 for Sentinel-2 from processing baseline 04.00 on)
-    calibration: str = ""  # where gain and offset were read; empty where nothing says them
-    # the value of spectral bands that means nothing, where the files themselves declare none
+    gain: float = 1.0  # counts of reflectance are gain x value + offset, in every spectral band
+    offset: float = 0.0  # -1000 for Sentinel-2 from processing baseline 04.00 on
+    calibration: str = ""  # source of gain and offset; empty if nothing states them
+    # nodata value of the spectral bands whose files declare none
     nodata: float | None = None
-    remarks: tuple[str, ...] = ()  # what whoever looks at the result must know of the product
-    # area of interest, a raster (not 0) or a vector file of polygons; the caller's, not the manifest's
+    remarks: tuple[str, ...] = ()  # limits of the product that a reader of the result must know
+    # area of interest, a raster (not 0) or a vector file of polygons; set by the caller
     aoi: Path | None = None
-    # table [sar] of the manifest; empty for a scene that is no radar image
+    # table [sar] of the manifest; empty unless the scene is a radar image
     sar: Mapping[str, Any] = field(default_factory=dict)
-    # name and digest of each tile that `dem` was brought together from; empty where it is a file as it is
+    # name and digest of each tile from which `dem` was joined; empty if `dem` is one file
     dem_tiles: tuple[tuple[str, str], ...] = ()
-    own_masks: tuple[Mask, ...] = ()  # bands of a single raster that say where it may be used
+    own_masks: tuple[Mask, ...] = ()  # bands of a single raster that mark usable pixels
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files of the scene with its manifest, sorted."""
+        """All files of the scene, including the manifest, sorted."""
         companions = (*(getattr(self, name) for name in COMPANIONS), self.aoi)
-        named = {band.path for band in self.bands.values()} | {path for path in companions if path}
+        files = {band.path for band in self.bands.values()} | {path for path in companions if path}
         manifest = self.path / MANIFEST
-        return tuple(sorted(named | ({manifest} if manifest.is_file() else set())))
+        if manifest.is_file():
+            files.add(manifest)
+        return tuple(sorted(files))
 
     def choose(self, names: tuple[str, ...]) -> dict[str, tuple[Path, int]]:
         """Return the named bands as (path, index).
 
         Raises:
-            BandMissingError: some are not there; the message names them and those that are.
+            BandMissingError: the scene lacks some of them; the message names these and the bands of the scene.
         """
-        if missing := [name for name in names if name not in self.bands]:
-            found = ", ".join(self.bands) or "none with a known name"
-            raise BandMissingError(f"{self.path}: band {', '.join(missing)} missing; found: {found}")
+        missing = [name for name in names if name not in self.bands]
+        if missing:
+            present = ", ".join(self.bands) or "none with a known name"
+            raise BandMissingError(f"{self.path}: band {', '.join(missing)} missing; found: {present}")
         return {name: (self.bands[name].path, self.bands[name].index) for name in names}
 
 
 def read_scene(path: Path, acquired_at: datetime | None = None) -> Scene:
-    """Read what a scene is from one raster, from a folder with `scene.toml`, or from a product as it was handed out.
+    """Read the description of a scene: one raster, a folder with `scene.toml`, or a product of a provider.
 
     Products are Sentinel-2 in SAFE, Landsat Collection 2 level 2, PlanetScope, and STAC items with their assets.
 
-    A single raster names its bands by band descriptions (B2, blue, ...) or by colour interpretation, and its time
-    by the tag `ACQUIRED_AT`, by `acquired_at`, or by a date YYYYMMDD[THHMMSS] in its name (taken as UTC).
+    A single raster names its bands by band descriptions (B2, blue, ...) or by colour interpretation. Its time is the
+    tag `ACQUIRED_AT`, `acquired_at`, or a date YYYYMMDD[THHMMSS] in its name (UTC), in this order.
 
-    `acquired_at`: aware instant, for a raster that does not tell.
+    Args:
+        path: the raster or the folder.
+        acquired_at: aware instant, used for a raster without the tag.
 
     Raises:
         ManifestError: the manifest is missing or wrong, or no acquisition time is known.
-        IncompleteSceneError: not all files of the manifest have arrived.
+        IncompleteSceneError: some files of the manifest have not arrived.
         NotARasterError: the single file is no raster.
     """
     return _read_folder(path) if path.is_dir() else _read_raster(path, acquired_at)
 
 
 def find_missing(path: Path, *, watched: bool = True) -> str | None:
-    """Say why a scene is not complete yet, or None when it is.
+    """Return why a scene is not complete yet; None if it is complete.
 
-    `watched`: files may still arrive, so the manifest must say that it is the last; a folder that a person names
-    is complete as it lies, and only files that the manifest names must be there.
+    A folder is complete if its manifest contains `complete = true`, or lists in `[files]` files that are all present
+    with the stated size (and sha256, if stated). A single file is complete if it is not empty; a caller that watches a
+    folder must also check that its size does not change any more.
 
-    A folder is complete when its manifest is there and says `complete = true`, or lists `[files]` that are all there
-    with their stated size (and sha256, where stated). A single file is complete when it is there and not empty; a
-    watcher should also see its size unchanged between two looks.
+    Args:
+        path: the raster or the folder.
+        watched: files may still arrive. If false, a person has named the folder, so that the manifest need not state
+            that it is complete; only the files that it names must be present.
     """
     if not path.is_dir():
         return None if path.is_file() and path.stat().st_size else f"{path}: absent or empty"
@@ -125,16 +133,20 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
     if (content := _describe(path)) is None:
         return f"{path}: {MANIFEST} has not arrived"
     if watched and (path / MANIFEST).is_file():
-        own = _read_manifest(path / MANIFEST)  # a product that lists its files says nothing of what lies beside it
-        if not own.get("files") and own.get("complete") is not True:
+        # a product lists only its own files, and the manifest may name others
+        manifest = _read_manifest(path / MANIFEST)
+        if not manifest.get("files") and manifest.get("complete") is not True:
             return f"{path / MANIFEST}: says neither `complete = true` nor lists [files]"
     companions = {key: value for key in COMPANIONS if (value := content.get(key)) is not None}
     for name, value in (*content.get("bands", {}).items(), *companions.items()):
-        file = _entry(path, name, value).path
+        file = _read_band_entry(path, name, value).path
         if not file.is_file():
             return f"{file}: has not arrived"
-    listed = content.get("files", {}).items()
-    return next((fault for name, stated in listed if (fault := _find_file_fault(path, name, stated))), None)
+    for name, stated in content.get("files", {}).items():
+        fault = _find_file_fault(path, name, stated)
+        if fault is not None:
+            return fault
+    return None
 
 
 def _is_settling(folder: Path) -> bool:
@@ -143,9 +155,9 @@ def _is_settling(folder: Path) -> bool:
 
 
 def _find_file_fault(folder: Path, name: str, stated: Any) -> str | None:
-    """Why a file that a manifest lists is not the one it states: its size, or a table of `size` and `sha256`."""
+    """Return why a file differs from what the manifest states: its size, or a table of `size` and `sha256`."""
     facts = stated if isinstance(stated, dict) else {"size": stated}
-    file = _entry(folder, name, name).path
+    file = _read_band_entry(folder, name, name).path
     if not file.is_file():
         return f"{file}: has not arrived"
     if "size" in facts and file.stat().st_size != facts["size"]:
@@ -156,11 +168,11 @@ def _find_file_fault(folder: Path, name: str, stated: Any) -> str | None:
 
 
 def scene_hash(scene: Scene, owner: str = "") -> str:
-    """Return sha256 over the names and contents of all files of a scene, manifest included.
+    """Return the sha256 of the names and contents of all files of a scene, including the manifest.
 
-    The folder's own place does not matter: the same files elsewhere are the same scene, unless of another owner, or
-    brought to another place on the ground by the local grid of a site. Of heights from tiles these count, and not the
-    raster that was made of them.
+    The hash does not depend on the path of the folder. It does depend on the owner, and on the local grid of a site
+    that places the scene on the ground. If the heights were joined from tiles, the tiles count instead of the joined
+    raster.
     """
     from detection.imagery.raster.raster import inspect
 
@@ -196,7 +208,7 @@ def _read_manifest(path: Path) -> SceneManifest:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: not TOML ({error})") from None
     except RecursionError:
-        raise ManifestError(f"{path}: not TOML that anybody wrote (nested without end)") from None
+        raise ManifestError(f"{path}: not TOML (nested without end)") from None
     if unknown := sorted(set(content) - set(MANIFEST_KEYS)):
         raise ManifestError(f"{path}: unknown key {unknown[0]!r}; expected: {', '.join(MANIFEST_KEYS)}")
     for key in ("bands", "files", "sar"):
@@ -205,23 +217,25 @@ def _read_manifest(path: Path) -> SceneManifest:
     return cast("SceneManifest", content)
 
 
-def _entry(folder: Path, name: str, value: Any) -> Band:
-    file, index = (value.get("file"), value.get("index", 1)) if isinstance(value, dict) else (value, 1)
+def _read_band_entry(folder: Path, name: str, value: Any) -> Band:
+    """Return the file and index that a manifest states for a band, checked to lie in the folder of the scene."""
+    file = value.get("file") if isinstance(value, dict) else value
+    index = value.get("index", 1) if isinstance(value, dict) else 1
     if not isinstance(file, str) or not isinstance(index, int):
         raise ManifestError(f'{folder / MANIFEST}: band {name} must be "file" or {{ file = "...", index = 1 }}')
     if "\0" in file or len(file.encode()) > NAME_BYTES:
         raise ManifestError(f"{folder / MANIFEST}: {file[:40]!r} is no name of a file")
     path = folder / file
-    # A manifest may come from outside: it names files of its own folder only.
+    # A manifest may come from an untrusted source, so it may only name files in its own folder.
     if not path.resolve().is_relative_to(folder.resolve()):
         raise ManifestError(f"{folder / MANIFEST}: {file} lies outside of the scene's folder")
     return Band(path, index)
 
 
 def _describe(folder: Path) -> SceneManifest | None:
-    """What the manifest of a folder says, and for the rest the product that lies in it; None where there is neither.
+    """Return the manifest of a folder, completed from the product in it; None if the folder has neither.
 
-    A manifest that names bands and offset stands alone beside a product that cannot be used.
+    A manifest that names bands and offset is used alone if the product beside it cannot be used.
     """
     manifest = folder / MANIFEST
     if not manifest.is_file():
@@ -233,27 +247,29 @@ def _describe(folder: Path) -> SceneManifest | None:
         if stated.get("bands") and "offset" in stated:
             return stated
         raise ManifestError(f"{error}; else name [bands] and `offset` in {MANIFEST}") from None
-    return stated if product is None else _complete(stated, product, manifest)
+    return stated if product is None else _merge_product(stated, product, manifest)
 
 
-def _complete(stated: SceneManifest, product: SceneManifest, manifest: Path) -> SceneManifest:
-    """What a manifest says, and a product for the rest; scale and offset of a product are those of its own files."""
+def _merge_product(stated: SceneManifest, product: SceneManifest, manifest: Path) -> SceneManifest:
+    """Return a manifest with the missing keys from a product, whose scale and offset apply to its own files only."""
     content: SceneManifest = {**product, **stated, "files": product.get("files", {}) | stated.get("files", {})}
     if "offset" in stated:
         content["calibration"] = MANIFEST
-    own = set(product.get("counts", ())) or {_file_in(value) for value in product["bands"].values()}
-    named = {_file_in(value) for name, value in stated.get("bands", {}).items() if name not in TERRAIN_NAMES}
-    if named <= own:
+    product_files = set(product.get("counts", ())) or {_name_file(value) for value in product["bands"].values()}
+    named = {_name_file(value) for name, value in stated.get("bands", {}).items() if name not in TERRAIN_NAMES}
+    if named <= product_files:
         return content
-    if named & own and "offset" not in stated:
+    if named & product_files and "offset" not in stated:
         raise ManifestError(
             f"{manifest}: [bands] names files of the product and others, which may differ in scale; say `offset`"
         )
-    of_files = {"gain", "nodata", *(() if "offset" in stated else ("offset", "calibration"))}
-    return cast("SceneManifest", {key: value for key, value in content.items() if key not in of_files})
+    product_only = {"gain", "nodata"}
+    if "offset" not in stated:
+        product_only |= {"offset", "calibration"}
+    return cast("SceneManifest", {key: value for key, value in content.items() if key not in product_only})
 
 
-def _file_in(value: Any) -> str:
+def _name_file(value: Any) -> str:
     return str(value.get("file") if isinstance(value, dict) else value).removeprefix("./")
 
 
@@ -264,7 +280,7 @@ def _read_folder(folder: Path) -> Scene:
         raise ManifestError(f"{folder}: no {MANIFEST} in the folder, and it is no product of: {', '.join(READERS)}")
     if not content.get("bands"):
         raise ManifestError(f"{manifest}: [bands] is missing")
-    acquired_at = _instant(content.get("acquired_at"))
+    acquired_at = _parse_instant(content.get("acquired_at"))
     if acquired_at is None:
         raise ManifestError(f"{manifest}: acquired_at must be a time with its zone, such as 2018-09-11T01:20:00Z")
     role = content.get("role", "single")
@@ -274,10 +290,10 @@ def _read_folder(folder: Path) -> Scene:
         raise IncompleteSceneError(reason)
     bands: dict[str, Band] = {}
     for name, value in content["bands"].items():
-        known = name_band(name)
-        if known in bands:
-            raise ManifestError(f"{manifest}: {name} is another name of {known}, which is there already")
-        bands[known] = _entry(folder, name, value)
+        model_name = name_band(name)
+        if model_name in bands:
+            raise ManifestError(f"{manifest}: {name} is another name of {model_name}, which is there already")
+        bands[model_name] = _read_band_entry(folder, name, value)
     stated = content.get("offset")
     if content.get("sar"):
         calibration = CountCalibration(1.0, 0.0, "")
@@ -287,9 +303,11 @@ def _read_folder(folder: Path) -> Scene:
         gain = float(content.get("gain", 1.0))
         if not SCALES[0] <= gain * COUNT <= SCALES[1]:
             raise ManifestError(f"{folder}: values times {gain:g} are no counts of reflectance; write a {MANIFEST}")
-        calibration = CountCalibration(gain, _number(manifest, stated), content.get("calibration", MANIFEST))
+        calibration = CountCalibration(gain, _check_offset(manifest, stated), content.get("calibration", MANIFEST))
     companions: dict[str, Any] = {
-        name: _entry(folder, name, value).path for name in COMPANIONS if (value := content.get(name)) is not None
+        name: _read_band_entry(folder, name, content.get(name)).path
+        for name in COMPANIONS
+        if content.get(name) is not None
     }
     return Scene(
         path=folder,
@@ -314,12 +332,12 @@ def _calibrate(bands: Mapping[str, Band]) -> CountCalibration:
     for file in files:
         try:
             facts.append(inspect(file))
-        except SceneError:  # whoever reads it says what is wrong with it
+        except SceneError:  # the reader of the band reports the fault
             continue
     return read_calibration(files, facts)
 
 
-def _number(manifest: Path, value: Any) -> float:
+def _check_offset(manifest: Path, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ManifestError(f"{manifest}: offset must be a number of counts, such as -1000")
     return float(value)
@@ -337,7 +355,7 @@ def _read_raster(path: Path, acquired_at: datetime | None) -> Scene:
         name = name_band(description) or BAND_NAMES.get(colour, "")
         if name:
             bands.setdefault(name, Band(path, index))
-    taken_at = _tagged(facts.tags) or acquired_at or _date_in(path.name)
+    taken_at = _read_tag(facts.tags) or acquired_at or _find_date_in_name(path.name)
     if taken_at is None or taken_at.tzinfo is None:
         raise ManifestError(
             f"{path}: acquisition time unknown; write a folder with {MANIFEST}, or set the tag ACQUIRED_AT"
@@ -359,15 +377,15 @@ def _read_raster(path: Path, acquired_at: datetime | None) -> Scene:
 
 
 def find_date(path: Path, tags: Mapping[str, str]) -> datetime | None:
-    """Return when a raster says it was taken: by the tag `ACQUIRED_AT`, else by a date in its name; None: nowhere."""
-    return _tagged(tags) or _date_in(path.name)
+    """Return the acquisition time of a raster from the tag `ACQUIRED_AT` or from its name; None if neither has one."""
+    return _read_tag(tags) or _find_date_in_name(path.name)
 
 
-def _tagged(tags: Mapping[str, str]) -> datetime | None:
-    return _instant(next((value for key, value in tags.items() if key.upper() == "ACQUIRED_AT"), None))
+def _read_tag(tags: Mapping[str, str]) -> datetime | None:
+    return _parse_instant(next((value for key, value in tags.items() if key.upper() == "ACQUIRED_AT"), None))
 
 
-def _instant(value: Any) -> datetime | None:
+def _parse_instant(value: Any) -> datetime | None:
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
@@ -377,15 +395,17 @@ def _instant(value: Any) -> datetime | None:
         return None
     try:
         return value.astimezone(UTC)
-    except OverflowError:  # in its own zone within the calendar, here not
+    except OverflowError:  # the instant is within the calendar in its zone, but not in UTC
         return None
 
 
-def _date_in(name: str) -> datetime | None:
-    """The first date in a name, with the clock behind it; other numbers are passed over.
+def _find_date_in_name(name: str) -> datetime | None:
+    """Return the first date in a file name, with the time of day if it follows; other numbers are ignored.
 
-    >>> [str(_date_in(name)) for name in ("T54TWN_20180911T012341", "12345678_2018-09-11", "20180911_012341_1003_3B")]
-    ['2018-09-11 01:23:41+00:00', '2018-09-11 00:00:00+00:00', '2018-09-11 01:23:41+00:00']
+    >>> str(_find_date_in_name("T54TWN_20180911T012341")), str(_find_date_in_name("12345678_2018-09-11"))
+    ('2018-09-11 01:23:41+00:00', '2018-09-11 00:00:00+00:00')
+    >>> str(_find_date_in_name("20180911_012341_1003_3B"))
+    '2018-09-11 01:23:41+00:00'
     """
     for match in re.finditer(r"(?<!\d)((?:19|20)\d\d)([-_]?)(\d\d)\2(\d\d)(?:[T_](\d{6}))?(?!\d)", name):
         for clock in (match[5], "000000"):
@@ -396,32 +416,36 @@ def _date_in(name: str) -> datetime | None:
 
 
 def find_contradictions(scene: Scene, names: tuple[str, ...]) -> list[str]:
-    """Say where the descriptions inside of the files contradict the names under which their bands are used."""
+    """Return one line for each band whose description in its file contradicts its name in the scene."""
     from detection.imagery.raster.raster import inspect
 
-    found = []
+    contradictions = []
     facts: Mapping[Path, tuple[str | None, ...]] = {
         path: inspect(path).descriptions for path in {scene.bands[name].path for name in names if name in scene.bands}
     }
-    known = set(BAND_NAMES.values())
+    model_names = set(BAND_NAMES.values())
     for name in names:
         band = scene.bands.get(name)
         if band is None or not 1 <= band.index <= len(facts[band.path]):
             continue
         described = name_band((facts[band.path][band.index - 1] or "").strip())
-        if described in known and described != name:
-            found.append(f"{band.path.name}: band {band.index} is used as {name}, its description says {described}")
-    return found
+        if described in model_names and described != name:
+            contradictions.append(
+                f"{band.path.name}: band {band.index} is used as {name}, its description says {described}"
+            )
+    return contradictions
 
 
 def list_masks(scene: Scene) -> tuple[Mask, ...]:
-    """Return the masks of a scene."""
-    found = [
-        Mask(path, kind) for kind in ("mask", "clouds", "classification", "shadow") if (path := getattr(scene, kind))
-    ]
-    found += scene.own_masks
+    """Return the masks of a scene: its companions, and the masks among its bands."""
+    masks: list[Mask] = []
+    for kind in ("mask", "clouds", "classification", "shadow"):
+        path = getattr(scene, kind)
+        if path:
+            masks.append(Mask(path, kind))
+    masks += scene.own_masks
     if scene.qa_pixel:
-        found.append(Mask(scene.qa_pixel, "qa_pixel"))
+        masks.append(Mask(scene.qa_pixel, "qa_pixel"))
     if scene.udm2:
-        found += [Mask(scene.udm2, "mask", UDM2_CLEAR), Mask(scene.udm2, "shadow", UDM2_SHADOW)]
-    return tuple(found)
+        masks += [Mask(scene.udm2, "mask", UDM2_CLEAR), Mask(scene.udm2, "shadow", UDM2_SHADOW)]
+    return tuple(masks)

@@ -1,1 +1,1 @@
-"""Products as satellites' providers hand them out, described as a `scene.toml` would describe them."""
+"""Read the descriptions that come with products of satellites, in the form of a `scene.toml`."""

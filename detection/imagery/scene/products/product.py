@@ -1,4 +1,4 @@
-"""Which product a folder is: each provider's own description becomes what a manifest says."""
+"""Recognise the product in a folder, and describe it in the form of a manifest."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -26,9 +26,9 @@ from detection.imagery.scene.products.texts import (
 LEVELS: Final = {"MTD_MSIL2A.xml": "BOA", "MTD_MSIL1C.xml": "RADIO"}
 SAFE_IMAGE: Final = re.compile(r"_(B\d[0-9A]|SCL)(?:_(\d{2})m)?$")
 CONTENTS: Final = "manifest.safe"
-TOP: Final = "level 1C: reflectance at the top of the atmosphere, not of the ground; level 2A is what networks learned"
+TOP: Final = "level 1C: reflectance at the top of the atmosphere, not of the ground; networks were trained on level 2A"
 
-# Landsat 4 to 9, Collection 2, level 2 (USGS LSDS-1618, LSDS-1619): number of the band -> its name in models
+# Landsat 4 to 9, Collection 2, level 2 (USGS LSDS-1618, LSDS-1619): number of the band -> its common name
 OLI: Final = {"1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "nir", "6": "swir1", "7": "swir2"}
 TM: Final = {"1": "blue", "2": "green", "3": "red", "4": "nir", "5": "swir1", "7": "swir2"}
 OLI_CRAFT: Final = ("LANDSAT_8", "LANDSAT_9")
@@ -45,11 +45,13 @@ EIGHT: Final = ("coastal_blue", "blue", "green_i", "green", "yellow", "red", "re
 
 
 def describe_sentinel2(folder: Path) -> SceneManifest | None:
-    """What a SAFE folder says of itself, or a folder with nothing but one in it; None where it is neither.
+    """Describe a SAFE folder, or a folder that contains one; None if there is none.
 
-    Of a band that comes in several resolutions the finest is taken. The classification of the scene (level 2A) says
-    which pixels can be used. What must be subtracted from the counts stands in the metadata, else it follows from the
-    processing baseline in the product's name.
+    If a band exists in several resolutions, the finest is used. The scene classification (level 2A) marks usable
+    pixels. The offset of the counts is read from the metadata, or follows from the processing baseline in the name.
+
+    Raises:
+        ManifestError: the product is incomplete or its metadata is wrong.
     """
     root = _find_root(folder)
     if root is None:
@@ -59,10 +61,10 @@ def describe_sentinel2(folder: Path) -> SceneManifest | None:
     within = "" if root == folder else f"{root.name}/"
     images: dict[str, tuple[int, str]] = {}
     for image in list_texts(document, "IMAGE_FILE", "IMAGE_ID"):
-        named = SAFE_IMAGE.search(image)
-        if named:
-            found = int(named[2] or 0), f"{within}{image}.jp2"
-            images[named[1]] = min(images.get(named[1], found), found)
+        match = SAFE_IMAGE.search(image)
+        if match:
+            file = int(match[2] or 0), f"{within}{image}.jp2"  # resolution in metres first, so that min is the finest
+            images[match[1]] = min(images.get(match[1], file), file)
     bands = {name: file for name, (_, file) in images.items() if name != "SCL"}
     if not bands:
         raise ManifestError(f"{metadata}: names no image; is the download complete?")
@@ -76,7 +78,7 @@ def describe_sentinel2(folder: Path) -> SceneManifest | None:
         "acquired_at": read_instant(taken, metadata, "PRODUCT_START_TIME"),
         "bands": bands,
         "offset": offset,
-        "gain": round(1.0 / (divisor * COUNT), 9),  # by which values become counts of 1/10000
+        "gain": round(1.0 / (divisor * COUNT), 9),
         "calibration": source,
         "remarks": [],
         "files": _read_sizes(root, within, {file for _, file in images.values()}),
@@ -117,26 +119,31 @@ def _read_offset(document: ET.Element, metadata: Path, name: str) -> tuple[float
 
 
 def _read_sizes(root: Path, within: str, files: set[str]) -> dict[str, dict[str, int]]:
-    """Sizes of the images as the list of contents states them: a download that broke off is known by them."""
+    """Return the sizes of the images from the list of contents, which reveal an interrupted download."""
     if not (root / CONTENTS).is_file():
         return {}
-    found: dict[str, dict[str, int]] = {}
-    for one in read_xml(root / CONTENTS).iter("byteStream"):
-        place, size = one.find("fileLocation"), one.get("size", "")
-        file = within + (place.get("href", "") if place is not None else "").removeprefix("./")
+    sizes: dict[str, dict[str, int]] = {}
+    for stream in read_xml(root / CONTENTS).iter("byteStream"):
+        location = stream.find("fileLocation")
+        size = stream.get("size", "")
+        file = within + (location.get("href", "") if location is not None else "").removeprefix("./")
         if file in files and size.isdigit():
-            found[file] = {"size": int(size)}
-    return found
+            sizes[file] = {"size": int(size)}
+    return sizes
 
 
 def describe_landsat(folder: Path) -> SceneManifest | None:
-    """What the metadata (`*_MTL.json` or `*_MTL.txt`) of a folder says; None where there is none."""
-    found = sorted(folder.glob("*_MTL.json")) or sorted(folder.glob("*_MTL.txt"))
-    if not found:
+    """Describe a Landsat product by its metadata (`*_MTL.json` or `*_MTL.txt`); None without metadata.
+
+    Raises:
+        ManifestError: several products, another level, or wrong metadata.
+    """
+    paths = sorted(folder.glob("*_MTL.json")) or sorted(folder.glob("*_MTL.txt"))
+    if not paths:
         return None
-    if len(found) > 1:
-        raise ManifestError(f"{folder}: holds {len(found)} Landsat products; give each a folder of its own")
-    metadata = found[0]
+    if len(paths) > 1:
+        raise ManifestError(f"{folder}: holds {len(paths)} Landsat products; give each a folder of its own")
+    metadata = paths[0]
     values = _flatten_groups(read_json(metadata)) if metadata.suffix == ".json" else read_pairs(read_text(metadata))
     level = values.get("PROCESSING_LEVEL", "")
     if level not in {"L2SP", "L2SR"}:
@@ -163,45 +170,50 @@ def describe_landsat(folder: Path) -> SceneManifest | None:
 
 
 def _flatten_groups(tree: dict[str, Any]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for key, value in tree.items():
-        for name, one in (_flatten_groups(value) if isinstance(value, dict) else {key: str(value)}).items():
-            found.setdefault(name, one)
-    return found
+        group = _flatten_groups(value) if isinstance(value, dict) else {key: str(value)}
+        for name, text in group.items():
+            values.setdefault(name, text)
+    return values
 
 
 def find_image_folder(folder: Path) -> Path | None:
-    """Where the images of PlanetScope lie: here, or in a folder of the order (`files`, `PSScene`); None: nowhere."""
-    for place in (folder, *sorted(folder.glob("*/")), *sorted(folder.glob("*/*/"))):
-        for one in place.iterdir():
-            if TAKEN.search(one.name) and (PLANET_IMAGE.search(one.name) or UNCORRECTED.search(one.name)):
-                return place
+    """Return the folder with the images of PlanetScope: this one, or one of the order in it (`files`, `PSScene`)."""
+    for candidate in (folder, *sorted(folder.glob("*/")), *sorted(folder.glob("*/*/"))):
+        for file in candidate.iterdir():
+            if TAKEN.search(file.name) and (PLANET_IMAGE.search(file.name) or UNCORRECTED.search(file.name)):
+                return candidate
     return None
 
 
 def describe_planet(folder: Path) -> SceneManifest | None:
-    """What the names of the files of a folder say; None where none of them is an image of PlanetScope."""
-    place = find_image_folder(folder)
-    if place is None:
+    """Describe an image of PlanetScope by the names of its files; None without such an image.
+
+    Raises:
+        ManifestError: several images, or radiance only.
+    """
+    image_folder = find_image_folder(folder)
+    if image_folder is None:
         return None
-    within = "" if place == folder else f"{place.relative_to(folder).as_posix()}/"
-    names = sorted(one.name for one in place.iterdir() if one.is_file())
+    within = "" if image_folder == folder else f"{image_folder.relative_to(folder).as_posix()}/"
+    names = sorted(file.name for file in image_folder.iterdir() if file.is_file())
     images = [name for name in names if PLANET_IMAGE.search(name) and TAKEN.search(name)]
     if not images:
-        raise ManifestError(f"{place}: radiance only; order the surface reflectance (a file ..._SR.tif)")
+        raise ManifestError(f"{image_folder}: radiance only; order the surface reflectance (a file ..._SR.tif)")
     if len(images) > 1:
         raise ManifestError(
             f"{folder}: holds {len(images)} images; give each a folder of its own, or mosaic them first"
         )
-    named = TAKEN.search(images[0])
-    assert named is not None  # it was looked for above
+    match = TAKEN.search(images[0])
+    assert match is not None  # the images were selected by this expression
     try:
-        taken = datetime.strptime(named[1] + named[2], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        taken_at = datetime.strptime(match[1] + match[2], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
     except ValueError:
-        raise ManifestError(f"{folder / images[0]}: {named[0]!r} is no time") from None
+        raise ManifestError(f"{folder / images[0]}: {match[0]!r} is no time") from None
     order = EIGHT if re.search(r"_8b", images[0], re.IGNORECASE) else FOUR
     content: SceneManifest = {
-        "acquired_at": taken,
+        "acquired_at": taken_at,
         "bands": {name: {"file": within + images[0], "index": k} for k, name in enumerate(order, 1)},
         "gain": 1.0,
         "offset": 0.0,
@@ -225,13 +237,13 @@ READERS: Final[Mapping[str, Callable[[Path], SceneManifest | None]]] = {
 
 
 def is_product(folder: Path) -> bool:
-    """Whether a folder looks like a product that is known, by names and beginnings of files; nothing is parsed."""
+    """Return whether a folder looks like a supported product, by names and beginnings of files."""
     if not folder.is_dir():
         return False
-    names = [one.name for one in folder.iterdir()]
-    inner = [one for one in folder.glob("*.SAFE") if one.is_dir()]
+    names = [file.name for file in folder.iterdir()]
+    safe_folders = [safe for safe in folder.glob("*.SAFE") if safe.is_dir()]
     return (
-        any((one / name).is_file() for one in (folder, *inner) for name in LEVELS)
+        any((safe / name).is_file() for safe in (folder, *safe_folders) for name in LEVELS)
         or any(name.endswith(("_MTL.json", "_MTL.txt")) for name in names)
         or find_image_folder(folder) is not None
         or bool(find_items(folder))
@@ -239,12 +251,10 @@ def is_product(folder: Path) -> bool:
 
 
 def describe_product(folder: Path) -> SceneManifest | None:
-    """What a product says of itself, in the words of a manifest; None where the folder is no product that is known.
-
-    Nothing of the images is opened.
+    """Describe the product in a folder in the form of a manifest, without opening images; None without a product.
 
     Raises:
-        ManifestError: It is one of them, and cannot be used; the line says why.
+        ManifestError: the folder is a product that cannot be used; the message contains the reason.
     """
     for describe in READERS.values():
         if (content := describe(folder)) is not None:

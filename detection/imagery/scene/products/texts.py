@@ -1,4 +1,4 @@
-"""Descriptions that come with a product: XML, JSON and `KEY = value`, bounded and without what XML may load."""
+"""Read descriptions of products: XML, JSON and `KEY = value`, of bounded size and without external entities."""
 
 import json
 import math
@@ -15,7 +15,7 @@ TEXT_BYTES: Final = 16 << 20
 
 
 class SceneManifest(TypedDict, total=False):
-    """What `scene.toml` says of a scene, or what a product says in its place."""
+    """The content of `scene.toml`, or of a product in the same form."""
 
     acquired_at: datetime
     role: str
@@ -32,18 +32,18 @@ class SceneManifest(TypedDict, total=False):
     udm2: str
     clouds: str
     offset: float
-    gain: float  # of products alone, as all that follow
+    gain: float  # this key and the following ones exist for products only
     nodata: float | None
-    calibration: str  # where gain and offset were read
-    counts: list[str]  # the files that have this scale
-    remarks: list[str]  # what whoever looks at the result must know
+    calibration: str  # source of gain and offset
+    counts: list[str]  # the files with this scale
+    remarks: list[str]  # limits of the product that a reader of the result must know
 
 
 def read_text(path: Path) -> str:
-    """The text of a description.
+    """Return the text of a description.
 
     Raises:
-        ManifestError: too large, or no UTF-8.
+        ManifestError: the file is too large or not UTF-8.
     """
     with path.open("rb") as file:
         content = file.read(TEXT_BYTES + 1)
@@ -56,10 +56,10 @@ def read_text(path: Path) -> str:
 
 
 def read_xml(path: Path) -> ET.Element:
-    """The root of an XML file that declares nothing.
+    """Return the root of an XML file.
 
     Raises:
-        ManifestError: no XML, or a document type or entities in it.
+        ManifestError: the file is not XML, or declares a document type or entities.
     """
     text = read_text(path)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
@@ -72,70 +72,70 @@ def read_xml(path: Path) -> ET.Element:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object of a JSON file.
+    """Return the object in a JSON file.
 
     Raises:
-        ManifestError: no JSON object.
+        ManifestError: the file contains no JSON object.
     """
     try:
-        found = json.loads(read_text(path))
+        content = json.loads(read_text(path))
     except (ValueError, RecursionError):
         raise ManifestError(f"{path}: no JSON") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise ManifestError(f"{path}: no JSON object")
-    return found
+    return content
 
 
 def read_pairs(text: str) -> dict[str, str]:
-    r"""`KEY = value` by key; of a key that comes twice the first.
+    r"""Return the values of lines `KEY = value` by key; if a key is repeated, its first value.
 
     >>> read_pairs('GROUP = X\n  DATE_ACQUIRED = 2023-05-11\n  FILE_NAME_BAND_2 = "a_SR_B2.TIF"\nEND')
     {'GROUP': 'X', 'DATE_ACQUIRED': '2023-05-11', 'FILE_NAME_BAND_2': 'a_SR_B2.TIF'}
     """
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for line in text.splitlines():
         key, is_pair, value = line.strip().partition(" = ")
         if is_pair:
-            found.setdefault(key, value.strip().strip('"'))
-    return found
+            values.setdefault(key, value.strip().strip('"'))
+    return values
 
 
-def read_number(value: object, path: Path, what: str) -> float:
-    """A finite number, written as one or as text.
+def read_number(value: object, path: Path, key: str) -> float:
+    """Return the finite number that a value is or contains as text.
 
     Raises:
-        ManifestError: it is none.
+        ManifestError: the value is no finite number; the message names the file and the key.
     """
     try:
-        found = float(str(value)[:40])
+        number = float(str(value)[:40])
     except ValueError:
-        found = math.nan
-    if not math.isfinite(found):
-        raise ManifestError(f"{path}: {what}: {str(value)[:20]!r} is no number")
-    return found
+        number = math.nan
+    if not math.isfinite(number):
+        raise ManifestError(f"{path}: {key}: {str(value)[:20]!r} is no number")
+    return number
 
 
 def find_text(root: ET.Element, name: str) -> str | None:
-    """The text of the first element of a name in any namespace; None where there is none."""
+    """Return the first text of an element with a name, in any namespace; None without such a text."""
     return next(filter(None, list_texts(root, name)), None)
 
 
 def list_texts(root: ET.Element, *names: str) -> Iterator[str]:
-    """The texts of all elements of some names in any namespace, in their order."""
+    """Yield the texts of all elements with one of some names, in any namespace and in document order."""
     for element in root.iter():
         if isinstance(element.tag, str) and element.tag.rpartition("}")[2] in names:
             yield (element.text or "").strip()
 
 
-def read_instant(text: object, path: Path, what: str) -> datetime:
-    """An instant of ISO 8601, UTC where it names no zone: products state all times in UTC.
+def read_instant(text: object, path: Path, key: str) -> datetime:
+    """Return an instant of ISO 8601. Without a zone it is UTC, in which products state all times.
 
     Raises:
-        ManifestError: it is none.
+        ManifestError: the text is no instant; the message names the file and the key.
     """
     try:
-        # digits of a second beyond the sixth are more than a clock of ours holds
-        found = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", str(text)))
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        # datetime has microseconds, and some products state more digits
+        instant = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", str(text)))
+        return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise ManifestError(f"{path}: {what}: {str(text)[:40]!r} is no time") from None
+        raise ManifestError(f"{path}: {key}: {str(text)[:40]!r} is no time") from None

@@ -1,4 +1,4 @@
-"""Archives as products are handed out in (ZIP, TAR): unpacked within bounds, and never beyond their own folder."""
+"""Unpack the archives of products (ZIP, TAR) within bounds of size, and only into their own folder."""
 
 import gzip
 import lzma
@@ -15,7 +15,7 @@ from detection.imagery.errors import NotARasterError, SceneError, TooLargeError
 
 SUFFIXES: Final = (".zip", ".tar", ".tar.gz", ".tgz")
 MOST_FILES: Final = 10_000
-MOST_BYTES: Final = 16 << 30  # a product of Sentinel-2 has about one
+MOST_BYTES: Final = 16 << 30  # a product of Sentinel-2 has about 1 GiB
 _BLOCK: Final = 1 << 20
 _DAMAGED: Final = (
     zipfile.BadZipFile,
@@ -29,35 +29,43 @@ _DAMAGED: Final = (
     ValueError,
 )
 Entry = tuple[str, int, Callable[[], IO[bytes]] | None]
-"""Name, stated size, and how it is opened; None for what is no file."""
+"""Name, stated size, and a function that opens the entry; None if it is not a regular file."""
 
 
 class UnpackedArchive(NamedTuple):
-    """What came out of an archive, and what was left out: links and devices."""
+    """Number of files that were unpacked, and of entries that were not: links and devices."""
 
     files: int
     left_out: int
 
 
 def strip_suffix(name: str) -> str | None:
-    """The name of an archive without its ending; None where it is none.
+    """Return the name of an archive without its suffix; None if the file is no archive.
 
     >>> strip_suffix("S2B_MSIL2A.SAFE.zip"), strip_suffix("LC08.tar"), strip_suffix("scene.tif"), strip_suffix("...zip")
     ('S2B_MSIL2A.SAFE', 'LC08', None, None)
     """
-    found = next((one for one in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(one)), None)
-    return name[: -len(found)] if found and name[: -len(found)].strip(".") else None
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if name.lower().endswith(suffix):
+            stem = name[: -len(suffix)]
+            return stem if stem.strip(".") else None
+    return None
 
 
 def unpack(archive: Path, folder: Path, most_bytes: int = MOST_BYTES) -> UnpackedArchive:
-    """Write the files of an archive into a folder that exists; links and devices are left out.
+    """Write the files of an archive into an existing folder. Links and devices are left out.
 
-    What is really written counts, whatever the archive states.
+    The limit applies to the bytes that are written, not only to the stated sizes.
+
+    Args:
+        archive: the file.
+        folder: where the files are written.
+        most_bytes: limit of all files together.
 
     Raises:
-        NotARasterError: it is no archive, or it is damaged.
-        SceneError: a name that leads out of the folder.
-        TooLargeError: too many files, too many bytes, or more than the disk has room for.
+        NotARasterError: the file is no archive, or it is damaged.
+        SceneError: an entry would be outside of the folder.
+        TooLargeError: too many files or bytes, or not enough room on the disk.
     """
     count, files, room = 0, 0, min(most_bytes, shutil.disk_usage(folder).free)
     try:
@@ -89,17 +97,17 @@ def unpack(archive: Path, folder: Path, most_bytes: int = MOST_BYTES) -> Unpacke
 def _list(archive: Path) -> Iterator[Entry]:
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as packed:
-            for one in packed.infolist():
-                kind = one.external_attr >> 28
-                if one.is_dir():
+            for entry in packed.infolist():
+                kind = entry.external_attr >> 28
+                if entry.is_dir():
                     continue
-                plain = kind in {0, 8}  # 8: a regular file; 0: the system that packed it says nothing
-                yield one.filename, one.file_size, partial(packed.open, one) if plain else None
+                is_regular = kind in {0, 8}  # 8: a regular file; 0: the packing system stored no kind
+                yield entry.filename, entry.file_size, partial(packed.open, entry) if is_regular else None
         return
     opened: Any = archive.open("rb") if archive.name.lower().endswith(".tar") else gzip.GzipFile(archive)
     with opened as raw, tarfile.TarFile(fileobj=_Bounded(raw)) as packed_tar:  # type: ignore[arg-type]
         while (member := packed_tar.next()) is not None:
-            packed_tar.members = []  # type: ignore[attr-defined]  # else every header is kept
+            packed_tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header in memory
             yield member.name, member.size, partial(_extract, packed_tar, member) if member.isfile() else None
 
 
@@ -111,13 +119,17 @@ def _extract(packed: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
 
 
 class _Bounded:
-    """A file that refuses to give much at once: a header of an archive may claim any length."""
+    """A file that refuses to read much at once, because the header of an archive may state any length."""
 
     def __init__(self, raw: Any) -> None:
         self.tell, self.seek, self._raw = raw.tell, raw.seek, raw
 
     def read(self, size: int = -1) -> bytes:
-        """As of a file; an error where more is asked for than a header or a block has."""
+        """Read as from a file.
+
+        Raises:
+            tarfile.ReadError: more bytes are requested than a header or a block has.
+        """
         if not 0 <= size <= 2 * _BLOCK:
             raise tarfile.ReadError(f"a header of {size:,} bytes")
         return bytes(self._raw.read(size))
