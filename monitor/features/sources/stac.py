@@ -1,4 +1,4 @@
-"""Scenes of a static STAC catalogue: items that are new, each with the assets that the file names as bands."""
+"""Fetch the new scenes of a static STAC catalogue: items, each with the assets that the site file names as bands."""
 
 import re
 from collections.abc import Iterator
@@ -9,42 +9,43 @@ from urllib.parse import urlsplit
 
 import pystac
 
-from detection.imagery.scene.products.stac import find_mask, write_item
+from detection.imagery.errors import ManifestError
+from detection.imagery.scene.products.stac import find_mask, parse_item, write_item
 from monitor.api.errors import RefusedError
 from monitor.features.sources.addresses import hide_query
 from monitor.features.sources.fetch import NEW, OLD, PART, SAME, FetchedFile, PollRequest, explain
 from monitor.features.sources.http import GuardedClient
 
-MOST_DOCUMENTS: Final = 2000  # of one look
-MOST_ITEMS: Final = 20  # of one look, the newest; the others come at the next ones
+MOST_DOCUMENTS: Final = 2000  # that are read in one poll
+MOST_ITEMS: Final = 20  # that are fetched in one poll, the newest; the next polls fetch the others
 DOCUMENT_BYTES: Final = 4 << 20
 _SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,5}")
 
 
 def fetch_items(request: PollRequest) -> Iterator[FetchedFile]:
-    """Each item that is new: a folder with a file per band; an item that cannot be fetched stands with its reason."""
-    known = frozenset(request.known)
-    found: list[tuple[str, pystac.Item]] = []
+    """Yield each new item, fetched into a folder with a file per band, or the reason why it was not fetched."""
+    known_urls = frozenset(request.known)
+    new_items: list[tuple[str, pystac.Item]] = []
     with closing(GuardedClient(request)) as browser:
-        for url in _walk(browser, request):
+        for url in _list_items(browser, request):
             if isinstance(url, FetchedFile):
                 yield url
                 continue
-            if url in known:
+            if url in known_urls:
                 yield FetchedFile(url, SAME)
                 continue
             try:
-                item = pystac.Item.from_dict(_read(browser, url), href=url)
+                item = _parse_item(_read(browser, url), url)
                 if item.datetime is None:
                     raise RefusedError(f"{hide_query(url)}: the item has no time")
                 if f"{item.datetime:%Y-%m-%d}" < request.since:
                     yield FetchedFile(url, OLD, modified=item.id[:200])
                 else:
-                    found.append((url, item))
-            except Exception as error:  # whatever an item holds, the others are taken
+                    new_items.append((url, item))
+            except Exception as error:  # a faulty item must not stop the others
                 yield explain(error, url)
-        found.sort(key=lambda one: str(one[1].datetime), reverse=True)
-        for number, (url, item) in enumerate(found[:MOST_ITEMS]):
+        new_items.sort(key=lambda pair: str(pair[1].datetime), reverse=True)
+        for number, (url, item) in enumerate(new_items[:MOST_ITEMS]):
             try:
                 folder = Path(request.folder) / f"item-{number}"
                 files = _fetch_assets(browser, request, url, item, folder)
@@ -56,33 +57,51 @@ def fetch_items(request: PollRequest) -> Iterator[FetchedFile]:
                 yield explain(error, url)
 
 
-def _walk(browser: GuardedClient, request: PollRequest) -> Iterator[str | FetchedFile]:
-    """Addresses of all items, each once; of a catalogue that cannot be read, why."""
-    waiting, seen = [request.wanted[0].url], set()
+def _list_items(browser: GuardedClient, request: PollRequest) -> Iterator[str | FetchedFile]:
+    """Yield the addresses of all items, each once, and the reason why a catalogue cannot be read."""
+    waiting = [request.wanted[0].url]
+    visited: set[str] = set()
     while waiting:
         url = waiting.pop()
-        if url in seen:
+        if url in visited:
             continue
-        seen.add(url)
-        if len(seen) > MOST_DOCUMENTS:
+        visited.add(url)
+        if len(visited) > MOST_DOCUMENTS:
             raise RefusedError(
                 f"{hide_query(request.wanted[0].url)}: more than {MOST_DOCUMENTS} catalogues in one look"
             )
         try:
             document = _read(browser, url)
+            if document.get("type") == "Feature":
+                yield url
+                continue
+            links = _list_links(document, url)
         except (RefusedError, OSError) as error:
             yield explain(error, url)
             continue
-        if document.get("type") == "Feature":
-            yield url
-            continue
-        catalog: Any = pystac.Collection if document.get("type") == "Collection" else pystac.Catalog
-        links = catalog.from_dict(document, href=url).links
-        waiting += [link.get_absolute_href() for link in links if link.rel == "child"]
-        for link in links:
-            if link.rel == "item" and link.get_absolute_href() not in seen:
-                seen.add(link.get_absolute_href())
-                yield link.get_absolute_href()
+        waiting += [address for relation, address in links if relation == "child"]
+        for relation, address in links:
+            if relation == "item" and address not in visited:
+                visited.add(address)
+                yield address
+
+
+def _list_links(document: dict[str, Any], url: str) -> list[tuple[str, str]]:
+    """Return relation and absolute address of the links of a catalogue or collection; pystac follows none of them."""
+    kind: Any = pystac.Collection if document.get("type") == "Collection" else pystac.Catalog
+    try:
+        links = kind.from_dict(document, href=url).links
+        return [(str(link.rel), str(link.get_absolute_href())) for link in links if link.rel in {"child", "item"}]
+    except Exception as error:  # pystac checks no types, so a wrong one fails wherever the value is used
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise RefusedError(f"{hide_query(url)}: not a valid STAC catalogue ({reason})") from None
+
+
+def _parse_item(document: dict[str, Any], url: str) -> pystac.Item:
+    try:
+        return parse_item(document, hide_query(url), url)
+    except ManifestError as error:
+        raise RefusedError(str(error)) from None
 
 
 def _read(browser: GuardedClient, url: str) -> dict[str, Any]:
@@ -95,19 +114,23 @@ def _read(browser: GuardedClient, url: str) -> dict[str, Any]:
 def _fetch_assets(
     browser: GuardedClient, request: PollRequest, url: str, item: pystac.Item, folder: Path
 ) -> dict[str, tuple[str, str]]:
-    """Fetch the bands that are asked for, and what says which pixels can be used; name -> key of the asset, file."""
+    """Fetch the requested bands and the masks of usable pixels.
+
+    Returns:
+        Name of the band or mask -> key of the asset, and file.
+    """
     folder.mkdir()
     files: dict[str, tuple[str, str]] = {}
     keys = {key for _, key in request.assets}
     masks: dict[str, str] = {}
-    for key in sorted(item.assets):  # of one that comes in several resolutions the finest
+    for key in sorted(item.assets):  # sorted by resolution, so that the finest mask of a kind is used
         if (kind := find_mask(key)) is not None and key not in keys:
             masks.setdefault(kind, key)
     for name, key in (*request.assets, *((key, key) for key in masks.values())):
         asset = item.assets.get(key)
         if asset is None:
-            there = ", ".join(sorted(item.assets))[:200]
-            raise RefusedError(f"{hide_query(url)}: no asset {key!r}; there are: {there}")
+            present = ", ".join(sorted(item.assets))[:200]
+            raise RefusedError(f"{hide_query(url)}: no asset {key!r}; there are: {present}")
         href = asset.get_absolute_href() or asset.href
         suffix = Path(urlsplit(href).path).suffix
         file = f"{name}{suffix if _SUFFIX.fullmatch(suffix) else '.tif'}"

@@ -172,6 +172,33 @@ def test_a_band_of_another_scale_is_refused_and_not_taken_for_counts(tmp_path, s
         read_scene(tmp_path / "in" / name)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda item: item.update(assets=[1]), "assets must be an object"),
+        (lambda item: item.update(id=None), "id must be a text"),
+        (lambda item: item["properties"].update(datetime="yesterday"), "not a valid STAC item"),
+        (lambda item: item["properties"].update(datetime=None), "not a valid STAC item"),
+    ],
+)
+def test_invalid_item_of_a_catalogue_is_refused_in_one_line(tmp_path, server, change, message):
+    archive = write_archive(tmp_path / "archive", "Planetary Computer", change)
+    found = poll(server, archive, tmp_path / "f", {"B4": "B04"})
+    assert found.state == FAILED
+    assert message in found.reason
+    assert "\n" not in found.reason
+    assert "object has no attribute" not in found.reason
+
+
+@pytest.mark.parametrize("document", [{"links": 7}, {"links": [{"rel": "child"}]}, {"id": "c", "description": "d"}])
+def test_invalid_catalogue_is_refused_in_one_line(tmp_path, server, document):
+    server.files["/catalog.json"] = json.dumps({"type": "Catalog", "stac_version": 5, **document}).encode()
+    wanted = (WantedFile("catalog", f"{server.url}/catalog.json"),)
+    (tmp_path / "f").mkdir()
+    (found,) = fetch(PollRequest("stac", wanted, str(tmp_path / "f"), ("127.0.0.1",), True, most_bytes=1000)).files
+    assert (found.state, "not a valid STAC catalogue" in found.reason) == (FAILED, True)
+
+
 def test_the_classification_keeps_the_limits_of_a_file(tmp_path, server):
     archive = write_archive(tmp_path / "archive", "Planetary Computer")
     bands = {"B4": "B04"}

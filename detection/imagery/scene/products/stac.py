@@ -59,7 +59,7 @@ def describe_stac(folder: Path) -> SceneManifest | None:
     if len(items) > 1:
         raise ManifestError(f"{folder}: holds several STAC items; give each a folder of its own")
     path, document = items[0]
-    item = _parse_item(document, path)
+    item = parse_item(document, str(path))
     taken_at = item.datetime or item.properties.get("start_datetime")
     content: SceneManifest = {"acquired_at": read_instant(taken_at, path, "datetime"), "remarks": []}
     by_number = _is_sentinel(item)
@@ -78,6 +78,35 @@ def describe_stac(folder: Path) -> SceneManifest | None:
     if len(assets.nodata) == 1:
         content["nodata"] = assets.nodata.pop()
     return content | _read_calibration(scale, item, path) | {"bands": assets.bands}
+
+
+def parse_item(document: dict[str, Any], source: str, href: str | None = None) -> "pystac.Item":
+    """Parse an item without its links, so that pystac cannot follow them.
+
+    Args:
+        document: the JSON object.
+        source: file or address of the item, for messages.
+        href: address of the item, relative to which its assets have their addresses.
+
+    Raises:
+        ManifestError: the item is invalid.
+    """
+    import pystac  # most scenes are no STAC items, and the import takes a quarter of a second
+
+    for key in ("properties", "assets"):
+        if not isinstance(document.get(key), dict):
+            raise ManifestError(f"{source}: {key} must be an object")
+    if not isinstance(document.get("id"), str):
+        raise ManifestError(f"{source}: id must be a text")
+    for key, asset in document["assets"].items():
+        if not isinstance(asset, dict) or not isinstance(asset.get("href"), str):
+            raise ManifestError(f"{source}: asset {key[:40]!r} must be an object with the text href")
+    without_links = {key: value for key, value in document.items() if key not in {"links", "collection"}}
+    try:
+        return pystac.Item.from_dict(without_links, href=href, preserve_dict=False)
+    # pystac checks no types, so a wrong one fails wherever the value is used
+    except (pystac.STACError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as e:
+        raise ManifestError(f"{source}: not a valid STAC item ({' '.join(str(e).split())[:200]})") from None
 
 
 def write_item(folder: Path, item: "pystac.Item", files: dict[str, tuple[str, str]]) -> None:
@@ -125,24 +154,6 @@ def find_mask(key: str) -> str | None:
     ('classification', 'classification', None)
     """
     return MASKS.get(re.sub(r"_\d+m$", "", key.lower()))
-
-
-def _parse_item(document: dict[str, Any], path: Path) -> "pystac.Item":
-    """Parse an item without its links, so that pystac cannot follow them."""
-    import pystac  # most scenes are no STAC items, and the import takes a quarter of a second
-
-    for key in ("properties", "assets"):
-        if not isinstance(document.get(key), dict):
-            raise ManifestError(f"{path}: {key} must be an object")
-    for key, asset in document["assets"].items():
-        if not isinstance(asset, dict) or not isinstance(asset.get("href"), str):
-            raise ManifestError(f"{path}: asset {key[:40]!r} must be an object with the text href")
-    local = {key: value for key, value in document.items() if key not in {"links", "collection"}}
-    try:
-        return pystac.Item.from_dict(local, preserve_dict=False)
-    # pystac checks no types, so a wrong one fails wherever the value is used
-    except (pystac.STACError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as e:
-        raise ManifestError(f"{path}: not a valid STAC item ({' '.join(str(e).split())[:200]})") from None
 
 
 @dataclass(slots=True)

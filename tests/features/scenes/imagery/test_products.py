@@ -181,6 +181,7 @@ def set_field(path, value):
         (("properties", "datetime"), "yesterday", "not a valid STAC item"),
         (("properties", "datetime"), "0001-01-01T00:00:00+14:00", "is no time"),
         (("properties", "datetime"), None, "not a valid STAC item .*start_datetime"),
+        (("id",), 5, "id must be a text"),
         (("stac_version",), 5, "not a valid STAC item"),
         (("stac_extensions",), [5], "not a valid STAC item"),
     ],
