@@ -30,7 +30,7 @@ CARD_KEYS: Final = ("format", "name", "network", "bands", "radiometry", "normali
 
 
 class NetworkSpec(TypedDict, total=False):
-    """Which network, by `registry.build`."""
+    """A network, as arguments of `registry.build`."""
 
     name: str
     classes: int
@@ -39,7 +39,7 @@ class NetworkSpec(TypedDict, total=False):
 
 
 class RadiometrySpec(TypedDict, total=False):
-    """How counts become values of the model, see `scene.radiometry.measure_stretch`."""
+    """How counts become model values; see `scene.radiometry.measure_stretch`."""
 
     stretch: str
     scale: float | list[float]
@@ -47,7 +47,7 @@ class RadiometrySpec(TypedDict, total=False):
 
 
 class NormalisationSpec(TypedDict, total=False):
-    """Of the model values of the training, by band."""
+    """Statistics of the model values of the training, by band."""
 
     mean: list[float]
     std: list[float]
@@ -56,7 +56,7 @@ class NormalisationSpec(TypedDict, total=False):
 
 
 class OtherPixels(TypedDict):
-    """From which pixels an image may be brought to those of the training, and what that cost on held patches."""
+    """Pixel sizes from which an image may be resampled to that of the training, and F1 on held patches resampled so."""
 
     finest_m: float
     coarsest_m: float
@@ -66,15 +66,15 @@ class OtherPixels(TypedDict):
 
 
 class Steadiness(TypedDict):
-    """What noise and other loss of quality cost on held patches."""
+    """F1 on held patches after noise and other losses of quality."""
 
-    noise_counts: float  # of 255: the most that the weights hold
+    noise_counts: float  # greatest noise, in counts of 255, that costs little F1
     f1: dict[str, float]
     held_patches: int
 
 
 class TrainingDomain(TypedDict, total=False):
-    """What the training tiles looked like: 1 % and 99 % points of what `training.windows.measure_window` measures."""
+    """Description of the training tiles: 1 % and 99 % quantiles of `training.windows.WindowStatistics`."""
 
     tiles: int
     bands: list[str]
@@ -100,15 +100,15 @@ class TrainingDomain(TypedDict, total=False):
 
 
 class ScoreDifference(TypedDict):
-    """F1 of one map less that of another, on the same images."""
+    """F1 of one map minus that of another, on the same images."""
 
     difference: float | None
     interval: list[float] | None  # 95 %
-    carries: bool  # whether the interval leaves out 0
+    carries: bool  # whether the interval excludes 0
 
 
 class WeightsGate(TypedDict, total=False):
-    """Whether weights may be loaded (`passed`), and why; figures beside the reasons."""
+    """Whether weights may be loaded (`passed`), with the reasons and figures."""
 
     passed: bool
     put_to_use: bool
@@ -124,7 +124,7 @@ class WeightsGate(TypedDict, total=False):
 
 
 class ModelCard(TypedDict, total=False):
-    """The JSON card beside weights; `CARD_KEYS` are always there, and fit `FIELDS` once it is read."""
+    """The JSON card beside weights. It always has `CARD_KEYS`, and `read_weights` checks it against `FIELDS`."""
 
     format: int
     name: str
@@ -155,13 +155,13 @@ class ModelCard(TypedDict, total=False):
     limits: list[str]
     index: str  # where there is no network: the formula
     gate: WeightsGate
-    learnt: dict[str, Any]  # from outlines of one's own
+    learnt: dict[str, Any]  # of weights that `scenes learn` trained on outlines of the user
     weights_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """Weights that are those of their card: `content` is safetensors, `model_hash` covers both files."""
+    """Weights (safetensors) and their card, whose digest matches. `model_hash` is a digest of both files."""
 
     path: Path
     content: bytes
@@ -170,13 +170,17 @@ class WeightsFile:
 
 
 def list_shipped() -> list[Path]:
-    """The .safetensors files of all shipped weights that read images."""
-    found = (file for folder in (WEIGHTS_FOLDER, MEASURED_FOLDER) for file in folder.glob("*.safetensors"))
-    return sorted(found, key=lambda file: file.stem)
+    """Return the .safetensors files of all shipped weights for images."""
+    files = (file for folder in (WEIGHTS_FOLDER, MEASURED_FOLDER) for file in folder.glob("*.safetensors"))
+    return sorted(files, key=lambda file: file.stem)
 
 
 def weights_path(weights: str) -> Path:
-    """Resolve the name of shipped weights, or a path, to the .safetensors file."""
+    """Return the .safetensors file of shipped weights by their name, or of a path.
+
+    Raises:
+        ModelError: there are no such weights; the message lists the shipped ones.
+    """
     path = Path(weights)
     try:
         for folder in (WEIGHTS_FOLDER, MEASURED_FOLDER):
@@ -195,7 +199,7 @@ def weights_path(weights: str) -> Path:
 def read_weights(weights: str, *, ungated: bool = False) -> WeightsFile:
     """Read weights and card by shipped name or path.
 
-    `ungated`: also a candidate that did not pass its gate.
+    `ungated`: also read a candidate that did not pass its gate.
 
     Raises:
         ModelError: file or card missing or unreadable, a field of the card missing or of another shape, weights not
@@ -230,9 +234,9 @@ def read_weights(weights: str, *, ungated: bool = False) -> WeightsFile:
 
 
 def find_fault(weights: str, met: Callable[[str], str | None] = lambda _: None) -> str | None:
-    """Why weights cannot be read, in one line; None where they can.
+    """Return why weights cannot be read, in one line; None if they can.
 
-    `met`: gives the reason that was met when the network of a hash (of weights and card) was run.
+    `met`: returns the error of the last run with the weights of a `model_hash`, if there was one.
     """
     try:
         found = read_weights(weights)
@@ -242,7 +246,7 @@ def find_fault(weights: str, met: Callable[[str], str | None] = lambda _: None) 
 
 
 def may_be_used(card: Mapping[str, Any]) -> bool:
-    """Whether a card lets its weights be put to use: its gate found them better, or nobody judged them.
+    """Return whether weights may be used: their gate found them better, or they have no gate.
 
     >>> may_be_used({"gate": {"passed": True, "verdict": "as good"}}), may_be_used({})
     (False, True)
@@ -252,9 +256,9 @@ def may_be_used(card: Mapping[str, Any]) -> bool:
 
 
 def is_same(weights: str, other: str, model_hash: str | None = None) -> bool:
-    """Whether two names say the same weights, however their paths are written, or one is a copy of the other.
+    """Return whether two names or paths are of the same weights, or of copies.
 
-    `model_hash` is that of `other` where it is known: its files need not be there then.
+    `model_hash`: of `other`. If it is given, the files of `other` may be missing.
     """
     try:
         if Path(weights).resolve() == Path(other).resolve():
@@ -266,7 +270,7 @@ def is_same(weights: str, other: str, model_hash: str | None = None) -> bool:
 
 
 def describe_own(weights: str) -> str:
-    """Weights of one's own as people recognise them: the file and its folder, not the path of the server.
+    """Return a short name for weights of the user: the file and its folder, without the path on the server.
 
     >>> describe_own("/srv/models/scenes/bench/20261122-101500/bench.safetensors")
     '20261122-101500/bench.safetensors'
@@ -274,13 +278,13 @@ def describe_own(weights: str) -> str:
     return "/".join(Path(weights).parts[-2:])
 
 
-WIDEST: Final = 16.0  # of a network, in widths of its paper
+WIDEST: Final = 16.0  # greatest multiplier of the channels of a network
 CLASSES_MOST: Final = 251
 SIDE_MOST: Final = 1 << 14
 
 
 def find_card_fault(card: ModelCard) -> str | None:
-    """The first field that is missing or of another shape, in one line; None where all fit.
+    """Return the first field of a card that is missing or has a wrong value, in one line; None if all are right.
 
     >>> find_card_fault({"name": 3})
     'network must be an object'
@@ -334,8 +338,9 @@ def _by_band(fits: Callable[[Any], bool]) -> Fits:
     return lambda value, card: _are(fits, value, len(card["bands"]))
 
 
-# what a field must be, its check, and the names (within objects by dots; with ?: it may be missing): an object stands
-# before its fields, the bands before what there is of each
+# What a field must be, the function that checks it, and the names of the fields. Dots separate the names of nested
+# objects; a field with ? may be missing. An object comes before its fields, and the bands before fields with one value
+# per band.
 FIELDS: Final[tuple[tuple[str, Fits, str], ...]] = (
     ("an object", _kind(dict), "network network.options normalisation other_pixels? gate? steadiness?"),
     ("an object or null", _kind(dict | None), "domain?"),
