@@ -582,6 +582,7 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
             "model": str(model.card["name"]),
             **_describe_grid(opened.reader.grid, view.read_at),
             "bands": list(model.bands),
+            "optional_bands": list(list_optional_bands(model.card)) if opened.terrain else [],
             "warped": opened.reader.warped,
             "quality": _find_quality(model, options.quality),
             "blend": plan.blend,

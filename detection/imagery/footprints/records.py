@@ -223,6 +223,7 @@ class DetectionPlan(GridFacts):
     acquired_at: str
     model: str
     bands: list[str]
+    optional_bands: list[str]  # those of the weights that are read from the DEM; empty without one
     warped: list[str]
     quality: str
     blend: str

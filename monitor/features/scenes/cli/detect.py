@@ -346,8 +346,9 @@ def _format_plan(plan: DetectionPlan) -> str:
         "hann": f"{tiles}, blended half over each other",
     }
     area = "no area" if plan["pixel_area_m2"] is None else f"pixel {plan['pixel_area_m2']} m²"
+    bands = [*plan["bands"], *plan["optional_bands"]]
     return (
         f"{plan['scene']}: {plan['width']} x {plan['height']} px, {plan['crs']}, {area}\n"
-        f"read by {plan['model']}; bands {', '.join(plan['bands'])}; {read[plan['blend']]}\n"
+        f"read by {plan['model']}; bands {', '.join(bands)}; {read[plan['blend']]}\n"
         f"about {plan['estimated_cpu_s']:.0f} s of one processor and {plan['estimated_memory_mib']} MiB"
     )

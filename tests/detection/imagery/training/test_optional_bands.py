@@ -14,7 +14,7 @@ from detection.imagery.data.generate import draw_patches
 from detection.imagery.data.metrics import count, score
 from detection.imagery.data.patches import hold_arrays, resize_optional
 from detection.imagery.errors import DataError, ModelError, TrainingRecipeError
-from detection.imagery.footprints.detect import detect
+from detection.imagery.footprints.detect import detect, survey
 from detection.imagery.footprints.options import DetectionOptions
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.encoder_file import open_encoder
@@ -134,6 +134,15 @@ def test_a_scene_with_a_dem_is_mapped_better_and_one_without_as_with_a_dem_of_no
     none, _ = map_scene(scene, weights, tmp_path / "none", "none")
     np.testing.assert_array_equal(none, plain)
     assert (whole != plain).any()
+
+
+def test_plan_and_record_name_the_slope_where_it_is_read(scene, weights):
+    folder, _ = scene
+    with_dem = DetectionOptions(folder, weights=str(weights), dem=folder / "whole-dem.tif")
+    without = DetectionOptions(folder, weights=str(weights))
+    assert [survey(options)["optional_bands"] for options in (with_dem, without)] == [["slope"], []]
+    assert detect(with_dem)["terrain"] == {"covered_share": 1.0, "optional_bands": ["slope"]}
+    assert detect(without)["terrain"] is None
 
 
 def test_where_a_dem_has_no_data_the_slope_is_masked_by_pixel(scene, weights, tmp_path, monkeypatch):
