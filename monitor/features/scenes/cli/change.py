@@ -1,24 +1,26 @@
-"""`slopeward scenes compare`: what changed between two or more dates, offline, without database and site."""
+"""`slopeward scenes compare`: compare two or more scenes, without database and site."""
 
 import tempfile
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from detection.imagery.footprints.records import INDEX, SceneDetection
 from monitor.api.cli import LocalGridOption, exit_on, show_in_order, use_local_grid_file, warn
 from monitor.api.errors import SlopewardError
-from monitor.api.text import convert_reason
 from monitor.features.scenes.cli.arguments import FootprintArea, Weights
-from monitor.features.scenes.cli.earlier import check_past, describe_change, describe_index_comparison, not_alone
+from monitor.features.scenes.cli.earlier import (
+    ComparedDate,
+    EarlierDate,
+    check_past,
+    compare_detection,
+    describe_change,
+    describe_index_comparison,
+    not_alone,
+)
 from monitor.features.scenes.remarks import result_to_json
-
-if TYPE_CHECKING:
-    from detection.imagery.change.by_index import IndexComparison
-    from detection.imagery.change.records import ComparisonResult, StoredDate
 
 EXAMPLE = "Example: slopeward scenes compare ./scene-2026-05-12 ./scene-2026-05-22 --out ./change --json"
 
@@ -42,90 +44,79 @@ def compare(
         use_local_grid_file(site),
         tempfile.TemporaryDirectory(prefix="slopeward-compare-") as folder,
     ):
-        answers = _compare_dates(scene, out or Path(folder), model, (threshold, minimum_area_m2))
-    for answer, line in answers:
+        answers = _compare_scenes(scene, out or Path(folder), model, threshold, minimum_area_m2)
+    for answer, text in answers:
         day = answer["acquired_at"][:10]
         warn(f"{day}: {warning['text']}" for warning in answer["warnings"])
-        show_in_order(answer, f"{day}: {line}")
+        show_in_order(answer, f"{day}: {text}")
 
 
-@dataclass(frozen=True, slots=True)
-class ComparedDate:
-    """One date beside the earlier ones."""
-
-    date: "StoredDate"
-    found: "ComparisonResult"
-    index_found: "IndexComparison | None"  # what the index says beside a network
-    line: str  # in words, a line for each that read it
-
-
-def _compare_dates(
-    scenes: list[Path], out: Path, model: str, limits: tuple[float | None, float | None]
+def _compare_scenes(
+    paths: list[Path], out: Path, model: str, threshold: float | None, minimum_area_m2: float | None
 ) -> list[tuple[dict[str, Any], str]]:
-    """One answer per date, oldest first: as JSON has it, and in one line for each that read it, network and index."""
+    """Read each scene and compare it with the earlier ones; return an object for JSON and a text for each scene.
+
+    The scenes are returned in the order in which they were taken.
+    """
     from detection.imagery.change.compare import as_date
-    from detection.imagery.change.records import StoredDate, apply_changes
+    from detection.imagery.change.records import apply_changes
     from detection.imagery.footprints.detect import detect
     from detection.imagery.footprints.options import DetectionOptions
     from detection.imagery.scene.scene import read_scene
 
-    read = sorted((read_scene(path) for path in scenes), key=lambda s: (s.acquired_at, str(s.path)))
-    dates: list[tuple[str, StoredDate]] = []  # by what read each: one that fits no network takes it from none
+    scenes = sorted((read_scene(path) for path in paths), key=lambda scene: (scene.acquired_at, str(scene.path)))
+    earlier: list[EarlierDate] = []
     answers = []
-    for number, one in enumerate(read):
-        target = out / f"{number}-{one.acquired_at:%Y%m%dT%H%M%S}"
-        options = DetectionOptions(one.path, model, out_dir=target, threshold=limits[0], minimum_area_m2=limits[1])
-        result = detect(options)
-        compared = _compare_date(result, as_date(result, one.path), dates, target)
-        dates.append((result["model_hash"], apply_changes(compared.date, compared.found.changes)))
-        answers.append((_format_answer(one.path, result, compared), compared.line))
+    for number, scene in enumerate(scenes):
+        out_dir = out / f"{number}-{scene.acquired_at:%Y%m%dT%H%M%S}"
+        detection = detect(
+            DetectionOptions(scene.path, model, out_dir=out_dir, threshold=threshold, minimum_area_m2=minimum_area_m2)
+        )
+        compared = compare_detection(detection, as_date(detection, scene.path), earlier, out_dir)
+        date = apply_changes(compared.date, compared.result.changes)
+        earlier.append(EarlierDate(date, detection["model_hash"]))
+        answers.append((_format_answer(scene.path, detection, compared), _format_text(detection, compared)))
     return answers
 
 
-def _compare_date(
-    result: SceneDetection, date: "StoredDate", dates: "list[tuple[str, StoredDate]]", target: Path
-) -> ComparedDate:
-    from detection.imagery.change.by_index import add_index_comparison, compare_by_index
-    from detection.imagery.change.compare import compare as compare_outlines
-
-    earlier = [known for _, known in dates]
-    if result["model"] == INDEX:
-        date, found = compare_by_index(date, earlier, target, describe=convert_reason)
-        return ComparedDate(date, found, None, describe_change(date, found, by_index=True))
-    same = [known for by, known in dates if by == result["model_hash"]]
-    found = compare_outlines(date, same, target, describe=convert_reason)
-    line = f"{result['model']}: {describe_change(date, found)}"
-    if not earlier:
-        return ComparedDate(date, found, None, line)
-    index_found = add_index_comparison(date, found, earlier, target, describe=convert_reason)
-    line += f"\n{date.acquired_at:%Y-%m-%d}: {describe_index_comparison(index_found)}"
-    return ComparedDate(date, found, index_found, line)
+def _format_text(detection: SceneDetection, compared: ComparedDate) -> str:
+    """Return a line for what read the scene, and one for the index beside a network."""
+    if detection["model"] == INDEX:
+        return describe_change(compared.date, compared.result, by_index=True)
+    text = f"{detection['model']}: {describe_change(compared.date, compared.result)}"
+    if compared.beside is not None:
+        text += f"\n{compared.date.day}: {describe_index_comparison(compared.beside)}"
+    return text
 
 
-def _format_answer(scene: Path, result: SceneDetection, compared: ComparedDate) -> dict[str, Any]:
+def _format_answer(path: Path, detection: SceneDetection, compared: ComparedDate) -> dict[str, Any]:
     from detection.imagery.change.records import outline_to_json, record_to_json, vanished_to_json
 
-    found, index_found = compared.found, compared.index_found
-    is_index = result["model"] == INDEX
-    polygons = [outline_to_json(p) for p in compared.date.outlines] if is_index else result["polygons"]
-    measured = found.to_json()
-    warnings = [*result["warnings"], *found.warnings]
-    outputs = {**result["outputs"], **found.outputs}
-    if index_found is not None:
-        warnings += index_found.found.warnings
-        outputs |= {f"index_{name}": file for name, file in index_found.found.outputs.items()}
-    answer = {
-        "scene": str(scene),
-        "acquired_at": result["acquired_at"],
-        "model": result["model"],
-        "footprints": [{**p, **record_to_json(found.changes[p["polygon_id"]])} for p in polygons],
-        "vanished": [vanished_to_json(v) for v in found.vanished],
-        "pixels": measured["pixels"],
-        "compared": measured["compared"],
-        "limit": found.limit,
-        "by_index": None if index_found is None else index_found.to_json(),
-        "warnings": not_alone(dict.fromkeys(warnings)),
-        "outputs": outputs,
-    }
-    described: dict[str, Any] = result_to_json(answer)
-    return described
+    result, beside = compared.result, compared.beside
+    polygons = detection["polygons"]
+    if detection["model"] == INDEX:
+        polygons = [outline_to_json(outline) for outline in compared.date.outlines]
+    measurements = result.to_json()
+    warnings = [*detection["warnings"], *result.warnings]
+    outputs = {**detection["outputs"], **result.outputs}
+    if beside is not None:
+        warnings += beside.found.warnings
+        outputs |= {f"index_{name}": file for name, file in beside.found.outputs.items()}
+    answer: dict[str, Any] = result_to_json(
+        {
+            "scene": str(path),
+            "acquired_at": detection["acquired_at"],
+            "model": detection["model"],
+            "footprints": [
+                {**polygon, **record_to_json(result.changes[polygon["polygon_id"]])} for polygon in polygons
+            ],
+            "vanished": [vanished_to_json(footprint) for footprint in result.vanished],
+            "pixels": measurements["pixels"],
+            "compared": measurements["compared"],
+            "limit": result.limit,
+            "by_index": None if beside is None else beside.to_json(),
+            "warnings": not_alone(dict.fromkeys(warnings)),
+            "outputs": outputs,
+        }
+    )
+    return answer
