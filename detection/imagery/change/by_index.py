@@ -135,22 +135,22 @@ class IndexComparison:
     """Change by the index on a date that a network read, beside the change by the network."""
 
     date: StoredDate  # the date with the outlines of the index
-    found: ComparisonResult  # changes of these outlines
-    shared: frozenset[str]  # polygon_ids of those that meet a new or grown outline of the network
-    alone: frozenset[str]  # polygon_ids of new or grown outlines of the network that meet none of the index
+    result: ComparisonResult  # changes of these outlines
+    shared_ids: frozenset[str]  # those that meet a new or grown outline of the network
+    network_only_ids: frozenset[str]  # new or grown outlines of the network that meet none of the index
 
     def sum_up(self) -> Reason | None:
         """Return a line on the outlines of the index; None if nothing was compared."""
-        if self.found.limit is None:
+        if self.result.limit is None:
             return None
         outlines = self.date.outlines
         return Reason(
             "change.index_beside",
             {
-                "day": self.found.compared[0].acquired_at.date().isoformat(),
+                "day": self.result.compared[0].acquired_at.date().isoformat(),
                 "outlines": len(outlines),
                 "area": sum(outline.area_m2 for outline in outlines),
-                "alone": len(outlines) - len(self.shared),
+                "alone": len(outlines) - len(self.shared_ids),
             },
         )
 
@@ -159,12 +159,17 @@ class IndexComparison:
         footprints = [
             {
                 **outline_to_json(outline),
-                **record_to_json(self.found.changes[outline.polygon_id]),
-                "also_by_network": outline.polygon_id in self.shared,
+                **record_to_json(self.result.changes[outline.polygon_id]),
+                "also_by_network": outline.polygon_id in self.shared_ids,
             }
             for outline in self.date.outlines
         ]
-        return {"model": INDEX, "footprints": footprints, "network_alone": sorted(self.alone), **self.found.to_json()}
+        return {
+            "model": INDEX,
+            "footprints": footprints,
+            "network_alone": sorted(self.network_only_ids),
+            **self.result.to_json(),
+        }
 
 
 def add_index_comparison(
@@ -184,7 +189,7 @@ def add_index_comparison(
         out_dir: see `compare_by_index`.
         describe: see `compare_by_index`.
     """
-    date, found = compare_by_index(newer, earlier, out_dir, with_network=True, describe=describe)
+    date, result = compare_by_index(newer, earlier, out_dir, with_network=True, describe=describe)
     changed = [
         outline for outline in newer.outlines if by_network.changes[outline.polygon_id].change in {"new", "grown"}
     ]
@@ -194,9 +199,11 @@ def add_index_comparison(
     met_places = set(network_places.tolist())
     return IndexComparison(
         date,
-        found,
-        shared=frozenset(date.outlines[place].polygon_id for place in index_places.tolist()),
-        alone=frozenset(outline.polygon_id for place, outline in enumerate(changed) if place not in met_places),
+        result,
+        shared_ids=frozenset(date.outlines[place].polygon_id for place in index_places.tolist()),
+        network_only_ids=frozenset(
+            outline.polygon_id for place, outline in enumerate(changed) if place not in met_places
+        ),
     )
 
 

@@ -190,7 +190,7 @@ def _add_index(
     compared = add_index_comparison(own, found, _list_optical(request, gone), request.out_dir, describe=convert_reason)
     if (line := compared.sum_up()) is None:
         return found
-    outputs = {**found.outputs, "index_outlines": compared.found.outputs["outlines"]}
+    outputs = {**found.outputs, "index_outlines": compared.result.outputs["outlines"]}
     return replace(found, warnings=(*found.warnings, line), outputs=outputs)
 
 

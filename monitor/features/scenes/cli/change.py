@@ -100,8 +100,8 @@ def _format_answer(path: Path, detection: SceneDetection, compared: ComparedDate
     warnings = [*detection["warnings"], *result.warnings]
     outputs = {**detection["outputs"], **result.outputs}
     if beside is not None:
-        warnings += beside.found.warnings
-        outputs |= {f"index_{name}": file for name, file in beside.found.outputs.items()}
+        warnings += beside.result.warnings
+        outputs |= {f"index_{name}": file for name, file in beside.result.outputs.items()}
     answer: dict[str, Any] = result_to_json(
         {
             "scene": str(path),

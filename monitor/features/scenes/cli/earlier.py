@@ -154,12 +154,12 @@ def compare_with(
         warn(map(convert_reason, result.warnings))
         detection = {**detection, "polygons": [outline_to_json(outline) for outline in compared.date.outlines]}
         return detection, comparison_to_json(result), describe_change(compared.date, result, by_index=True)
-    warn(map(convert_reason, dict.fromkeys((*result.warnings, *beside.found.warnings))))
+    warn(map(convert_reason, dict.fromkeys((*result.warnings, *beside.result.warnings))))
     if earlier["model_hash"] == detection["model_hash"]:
         text = f"{describe_change(date, result)}\n{describe_index_comparison(beside)}"
     else:
         # Without the scene before, the network cannot tell what is new.
-        text = describe_change(beside.date, beside.found, by_index=True)
+        text = describe_change(beside.date, beside.result, by_index=True)
         text += f", by the index of red and green alone, as advice: {detection['model']} does not read the scene before"
     return detection, comparison_to_json(result) | {"by_index": beside.to_json()}, text
 
@@ -175,14 +175,15 @@ def list_dates(
 
 def describe_index_comparison(comparison: "IndexComparison") -> str:
     """Return a line on the comparison by the index beside that of a network."""
-    result, outlines = comparison.found, comparison.date.outlines
+    result, outlines = comparison.result, comparison.date.outlines
     head = "by the index of red and green, as advice: "
     if result.limit is None or not result.joint_share:
         return head + _describe_no_comparison(result)
     area_m2 = sum(outline.area_m2 for outline in outlines)
+    missed = len(outlines) - len(comparison.shared_ids)
     return (
-        f"{head}{len(outlines)} barer ({area_m2:,.0f} m²), {len(outlines) - len(comparison.shared)} of them not found "
-        f"by the network; {len(comparison.alone)} new or grown found by the network alone; "
+        f"{head}{len(outlines)} barer ({area_m2:,.0f} m²), {missed} of them not found by the network; "
+        f"{len(comparison.network_only_ids)} new or grown found by the network alone; "
         f"rise of {result.limit:.2f} or more, {result.joint_share:.1%} compared"
     )
 
