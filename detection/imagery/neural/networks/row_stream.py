@@ -5,13 +5,16 @@ be computed so far, and stores the rows of its input that later results need. Wi
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from detection.imagery.neural.networks.blocks import pad_to_stride
+
+# Rows of the deepest level that are decoded at once: those of a band of 128 rows at a stride of 32.
+_DECODED_ROWS: Final = 4
 
 
 class RowLayer(Protocol):
@@ -231,6 +234,16 @@ class RowStream:
                 return rows
             if skips is not None:
                 skips.put(rows)
+        # The last band releases all rows that the encoder still held. Decoded at once, they would take several times
+        # the memory of all other bands.
+        parts = [rows[:, :, first : first + _DECODED_ROWS] for first in range(0, rows.shape[2], _DECODED_ROWS)]
+        logits = [self._decode(part, last=last and part is parts[-1]) for part in parts]
+        known = _join([part for part in logits if part.shape[2]] or logits[:1])[:, :, : self._awaited]
+        self._awaited -= known.shape[2]
+        return known[:, :, :, : images.shape[3]]
+
+    def _decode(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
+        """Map rows of the deepest level to logits."""
         for lift, skips, level in zip(self._lifts, reversed(self._skips), self._decoder, strict=True):
             lifted = lift(rows, last=last)
             if not lifted.shape[2]:
@@ -238,9 +251,7 @@ class RowStream:
             rows = level(torch.cat([skips.take(lifted.shape[2]), lifted], dim=1), last=last)
             if not rows.shape[2]:
                 return rows
-        logits = self._head(rows, last=last)[:, :, : self._awaited, : images.shape[3]]
-        self._awaited -= logits.shape[2]
-        return logits
+        return self._head(rows, last=last)
 
 
 def _join(parts: Sequence[torch.Tensor]) -> torch.Tensor:
