@@ -26,6 +26,7 @@ __all__ = [
     "ReadScene",
     "SceneMethod",
     "SceneRequest",
+    "SiteArea",
 ]
 
 
@@ -53,6 +54,14 @@ class KnownVersion:
     polygons: tuple[KnownOutline, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SiteArea:
+    """The ground of a site, within which its scenes lie."""
+
+    places: tuple[Place, ...]  # longitude and latitude of points; their convex hull is the ground
+    margin_m: float  # a scene may lie this far outside the hull
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneRequest:
     """A scene to read, and what it is compared with."""
@@ -75,6 +84,9 @@ class SceneRequest:
     own: tuple[str, ...] = ()  # weights trained for this site, which `auto` tries first
     dem: Path | None = None  # elevation model of the site, a file or a folder of tiles, for scenes without one
     quality: Literal["standard", "best"] = "standard"  # see `DetectionOptions`
+    area: SiteArea | None = None  # ground of the site; None: scenes of any ground are read
+    # Whether a person confirmed that a scene outside the area is meant. It is read, with a warning.
+    is_confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

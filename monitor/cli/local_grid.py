@@ -24,22 +24,26 @@ SmallestAreaOption = Annotated[
 
 
 @contextmanager
-def use_local_grid_file(site: Path | None) -> Iterator[None]:
-    """Place files that are in a local coordinate system as the site file describes.
+def use_local_grid_file(file: Path | None, *, is_required: bool = True) -> Iterator[Site | None]:
+    """Place files that are in a local coordinate system as the site file describes. Yield the site.
+
+    Args:
+        file: The site file. If it is None, nothing is placed and None is yielded.
+        is_required: Refuse a site file that describes no local system.
 
     Raises:
         typer.BadParameter: The site file cannot be read or describes no local system.
     """
-    local = None
-    if site is not None:
+    site = None
+    if file is not None:
         try:
-            local = parse_site(site.read_text(encoding="utf-8"), str(site)).scenes.local
+            site = parse_site(file.read_text(encoding="utf-8"), str(file))
         except (ConfigError, OSError, UnicodeDecodeError) as error:
             raise typer.BadParameter(str(error)) from None
-        if local is None:
-            raise typer.BadParameter(f"{site}: has no [crs] local, so it places nothing")
-    with _placing(local, lambda why: typer.BadParameter(f"{site}: {why}")):
-        yield
+        if is_required and site.scenes.local is None:
+            raise typer.BadParameter(f"{file}: has no [crs] local, so it places nothing")
+    with _placing(None if site is None else site.scenes.local, lambda why: typer.BadParameter(f"{file}: {why}")):
+        yield site
 
 
 @contextmanager

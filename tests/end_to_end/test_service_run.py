@@ -224,7 +224,9 @@ def test_a_scene_is_read_without_secrets_and_one_beyond_its_bound_fails_alone(se
     config.write_text(f"{config.read_text()}[compute]\njob_file_gib = 0.000001\n")
     service.start()
     core = service.find_child("monitor.app.core")
-    write_scene(service.folder / "inbox" / "north" / "large", 5, acquired_at=datetime.now(UTC) - timedelta(hours=2))
+    taken_at = datetime.now(UTC) - timedelta(hours=2)
+    large = service.folder / "inbox" / "north" / "large"
+    write_scene(large, 5, acquired_at=taken_at, center_lon=8.9, center_lat=46.2)
     environment, status, limits = wait_for(lambda: find_worker(core), "a worker behind its walls")
     assert secret not in environment
     assert "PATH=" in environment

@@ -16,15 +16,16 @@ from sqlalchemy import Connection
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.scene.products.unpack import strip_suffix
 from monitor.api.database import IDLE, Database
-from monitor.api.errors import JobError, NoWorkerError
+from monitor.api.errors import ConfigError, JobError, NoWorkerError
 from monitor.api.queries.models import add_model
 from monitor.api.scenes import KnownDate, KnownVersion, ReadScene, SceneRequest
 from monitor.api.settings import ServiceConfig
-from monitor.api.sites import Site
-from monitor.api.text import FUTURE_TOLERANCE, Template, Timestamp, describe_error, is_line, plain_to_messages
+from monitor.api.sites import Site, scan_sites
+from monitor.api.text import FUTURE_TOLERANCE, Message, Template, Timestamp, describe_error, is_line, plain_to_messages
 from monitor.api.worker import compute, list_checkpoint, lock_scene_results, run_in_worker
 from monitor.features.scenes import rows as scene_rows
 from monitor.features.scenes import waiting as lacks
+from monitor.features.scenes.elsewhere import describe_elsewhere, find_area, find_sites_below
 from monitor.features.scenes.model_acts import NAMED, keep_named, release_named
 from monitor.features.scenes.queries.arrivals import SceneRow, load_scenes, save_scene
 from monitor.features.scenes.queries.outlines import save_unsure
@@ -32,7 +33,7 @@ from monitor.features.scenes.queries.versions import SUPERSEDED, WAITING
 from monitor.features.scenes.queries.weights import load_own_weights
 from monitor.features.scenes.remarks import explain_unread, find_coarser
 from monitor.features.scenes.rows import save_series
-from monitor.features.scenes.tasks import READ_ONE, SceneResult, find_stranger
+from monitor.features.scenes.tasks import READ_ONE, Elsewhere, SceneResult, find_stranger
 from monitor.features.scenes.versions import give_way, list_versions, number_version
 
 log = logging.getLogger(__name__)
@@ -160,11 +161,20 @@ def _read_entry(
 
 
 def detect_scene(
-    db: Database, config: ServiceConfig, site: Site, entry: Path, now: datetime, *, wait: bool = False
+    db: Database,
+    config: ServiceConfig,
+    site: Site,
+    entry: Path,
+    now: datetime,
+    *,
+    wait: bool = False,
+    is_confirmed: bool = False,
 ) -> str:
-    """Read one scene in a worker and store what it found, what changed and what it says of places; also a failure.
+    """Read one scene in a worker. Store its footprints, their change and the values at stations, or why it failed.
 
-    `wait`: wait for another process that reads scenes of the site, else leave it for the next look.
+    Args:
+        wait: Wait for another process that reads scenes of the site. Otherwise the next run of the job tries again.
+        is_confirmed: A person confirmed that the scene is meant, although it lies outside the area of the site.
     """
     results = Path(config.paths.inbox).parent / "scenes" / site.id
     with lock_scene_results(results, wait=wait) as held:
@@ -176,10 +186,12 @@ def detect_scene(
             if any(row.state == "done" and own in scene_rows.list_names(row) for row in rows):
                 return "was read by the service"
         release_named(db, site, now)
-        return _detect(db, config, site, entry, results, now)
+        return _detect(db, config, site, entry, results, now, is_confirmed=is_confirmed)
 
 
-def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, results: Path, now: datetime) -> str:
+def _detect(
+    db: Database, config: ServiceConfig, site: Site, entry: Path, results: Path, now: datetime, *, is_confirmed: bool
+) -> str:
     print_, name = fingerprint(entry), scene_rows.name_of(entry)
     # a folder for each delivery: scenes that come by one name do not write over each other
     out_dir = results / name / print_[:12]
@@ -190,10 +202,13 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
             dates = [_mark_replaced(date) for date in scene_rows.load_dates(c, site.id, everything=everything)]
             mark = scene_rows.mark_dates(c, site.id)
             versions = list_versions(c, site.id, entry)
-        result = _run_worker(config, site, entry, out_dir, dates, versions, own)
+        result = _run_worker(config, site, entry, out_dir, dates, versions, own, is_confirmed=is_confirmed)
         if result.lacks and not everything:
             everything = True
             continue
+        if result.elsewhere is not None:
+            reason = _explain_elsewhere(config, site, result.elsewhere)
+            return lacks.store_waiting(db, site, entry, print_, reason, now, at_once=True)
         if result.waiting:
             return lacks.store_waiting(db, site, entry, print_, result.waiting, now, at_once=not result.comes)
         if (answer := result.read) is None:
@@ -206,6 +221,15 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
                 continue  # another scene was stored meanwhile: what changed must be judged with it
             return _store(c, site, entry, print_, answer, out_dir, now)
     return "waiting: other scenes of the site came in all the time"
+
+
+def _explain_elsewhere(config: ServiceConfig, site: Site, elsewhere: Elsewhere) -> Message:
+    try:
+        sites, _ = scan_sites(config.paths.sites)
+    except ConfigError:
+        sites = []
+    others = find_sites_below(elsewhere.corners, (other for other in sites if other.id != site.id))
+    return describe_elsewhere(site.id, elsewhere.distance_m, others)
 
 
 def _store(c: Connection, site: Site, entry: Path, print_: str, answer: ReadScene, out_dir: Path, now: datetime) -> str:
@@ -280,6 +304,8 @@ def _run_worker(
     dates: list[KnownDate],
     versions: list[KnownVersion],
     own_weights: list[str],
+    *,
+    is_confirmed: bool,
 ) -> SceneResult:
     plan, relief = site.scenes, config.paths.relief_of(site.id).absolute()
     request = SceneRequest(
@@ -299,6 +325,8 @@ def _run_worker(
         own=tuple(own_weights),
         dem=Path(plan.dem).absolute() if plan.dem else None,
         quality=plan.quality,
+        area=find_area(site),
+        is_confirmed=is_confirmed,
     )
     own: tuple[str | Path, ...] = (
         entry.parent,

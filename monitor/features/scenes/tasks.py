@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from detection.imagery.footprints.proximity import Place
 from monitor.api.scenes import ReadScene, SceneRequest
 from monitor.api.sites import LANDSLIDE_PREFIX
 from monitor.api.worker import WorkerTask
@@ -11,14 +12,23 @@ MEASURED: Final = frozenset({"scene_probability", "ndvi", "coherence"})
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A scene that lies outside the area of the site."""
+
+    distance_m: float  # from the ground of the site
+    corners: tuple[Place, ...]  # longitude and latitude along its border
+
+
+@dataclass(frozen=True, slots=True)
 class SceneResult:
-    """A scene that was read, or what it waits for, or why it cannot be used."""
+    """A scene that was read, or the reason why it was not."""
 
     read: ReadScene | None = None
-    waiting: str = ""
-    comes: bool = False  # whether what it waits for may arrive without anybody's help
-    error: str = ""
+    waiting: str = ""  # the files, weights or packages that are missing
+    comes: bool = False  # whether these may arrive without anybody's help
+    error: str = ""  # why the scene cannot be used
     lacks: bool = False  # footprints of dates are missing from the request
+    elsewhere: Elsewhere | None = None
 
 
 @dataclass(frozen=True, slots=True)

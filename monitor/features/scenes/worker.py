@@ -31,8 +31,9 @@ from monitor.api.plugins import hooks
 from monitor.api.scenes import DateAssessment, KnownDate, KnownVersion, PlaceValue, ReadScene, SceneRequest
 from monitor.api.sites import LANDSLIDE_PREFIX
 from monitor.api.text import convert_reason, convert_reasons_within, describe_error, messages_to_plain
+from monitor.features.scenes.elsewhere import describe_confirmed, find_elsewhere
 from monitor.features.scenes.methods import find_method
-from monitor.features.scenes.tasks import SceneResult, WeightsTrial, WeightsTrialResult
+from monitor.features.scenes.tasks import Elsewhere, SceneResult, WeightsTrial, WeightsTrialResult
 
 # Footprints near a station that get series of their own, the nearest first; more would drown the page.
 FOLLOWED_MOST: Final = 30
@@ -68,6 +69,8 @@ def read_one(request: SceneRequest) -> SceneResult:
         return SceneResult(lacks=True)
     except _WaitingError as waiting:
         return SceneResult(waiting=describe_error(waiting), comes=waiting.comes)
+    except _ElsewhereError as error:
+        return SceneResult(elsewhere=error.elsewhere)
     except ImageryError as error:
         return SceneResult(error=describe_error(error))
 
@@ -78,6 +81,14 @@ class _WaitingError(Exception):
     def __init__(self, reason: str, *, comes: bool) -> None:
         super().__init__(reason)
         self.comes = comes
+
+
+class _ElsewhereError(Exception):
+    """The scene lies outside the area of the site."""
+
+    def __init__(self, elsewhere: Elsewhere) -> None:
+        super().__init__(f"{elsewhere.distance_m:.0f} m from the site")
+        self.elsewhere = elsewhere
 
 
 class _LacksError(Exception):
@@ -116,15 +127,17 @@ def _read_and_compare(request: SceneRequest, work: Path) -> ReadScene | _Network
     if reason := find_missing(Path(request.scene_path)):
         raise _WaitingError(reason, comes=True)
     scene = read_scene(Path(request.scene_path))
+    confirmed = _check_area(request, scene)
     method = find_method(scene)
     if method is not None:
         _require_outlines(method.list_compared(request, scene))
-        return method.read(request, scene)
+        read = method.read(request, scene)
+        return replace(read, warnings=(*read.warnings, *confirmed))
     if is_radar(scene):
         raise _WaitingError(describe_package("slopeward_earth", "change between radar scenes"), comes=False)
     prior, unmapped = _show_prior(request)
     answer, dem, flat = _with_heights(request, scene, prior, work)
-    notes = (*unmapped, *flat)
+    notes = (*unmapped, *flat, *confirmed)
     own = as_date(answer, request.scene_path, dem)
     replaced = [v for v in request.versions if v.acquired_at == own.acquired_at and v.scene_hash != own.scene_hash]
     if answer["model"] == INDEX:
@@ -138,6 +151,20 @@ def _read_and_compare(request: SceneRequest, work: Path) -> ReadScene | _Network
     _require_outlines(same if is_late else choose_before(own, same))
     judgements = _assess_dates(own, same, request, [p for v in replaced for p in v.polygons])
     return _NetworkReading(answer, own, same, replaced, notes, judgements)
+
+
+def _check_area(request: SceneRequest, scene: Scene) -> tuple[str, ...]:
+    """Return a warning if the scene lies outside the area of the site and a person confirmed it.
+
+    Raises:
+        _ElsewhereError: It lies outside, and nobody confirmed it.
+    """
+    elsewhere = find_elsewhere(scene, request.area)
+    if elsewhere is None:
+        return ()
+    if request.is_confirmed:
+        return (describe_confirmed(elsewhere.distance_m),)
+    raise _ElsewhereError(elsewhere)
 
 
 def _require_outlines(dates: Iterable[records.StoredDate]) -> None:

@@ -75,7 +75,7 @@ def test_without_the_entry_one_line_says_what_to_write_and_the_batch_goes_on(tmp
     site = tmp_path / "bench.toml"
     site.write_text(SITE)
     code, _, err = detect(capsys, local, "--site", site)
-    assert (code, "bench.toml: has no [crs] local, so it places nothing" in " ".join(err.split())) == (2, True)
+    assert (code, "[crs] local of the site file (--site)" in " ".join(err.split())) == (1, True)
     site.write_text(SITE + CRS.replace("32654", "99999"))
     code, _, err = detect(capsys, local, "--site", site)
     assert (code, "EPSG:99999 is no coordinate reference system" in " ".join(err.split())) == (2, True)

@@ -23,14 +23,16 @@ from monitor.api.cli import (
     print_note,
     require_any,
     show,
+    use_local_grid,
 )
 from monitor.api.database import Database
 from monitor.api.errors import RefusedError, SlopewardError
 from monitor.api.settings import ServiceConfig
-from monitor.api.sites import Site
+from monitor.api.sites import Site, scan_sites
 from monitor.api.text import Message
 from monitor.features.scenes.cli import change, detect, models, review, score
 from monitor.features.scenes.cli.arguments import unpacked
+from monitor.features.scenes.elsewhere import describe_not_added, find_area, find_elsewhere, find_sites_below
 
 app = Commands(help="Add images and find landslides in them.", no_args_is_help=True)
 add_acts(app, "scenes")
@@ -68,10 +70,14 @@ def add(
     files: Annotated[
         bool, typer.Option("--files", help="Make its picture, masks and vectors now; else the service makes them.")
     ] = False,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Also add a scene that lies outside the area of the site.")
+    ] = False,
 ) -> None:
-    """Copy a raster, a scene folder or a product into the inbox of a site and process it now; an archive is unpacked.
+    """Copy a raster, a scene folder or a product into the inbox of a site and read it now. An archive is unpacked.
 
-    What lay there by its name is replaced: of the same time, it is another version of the scene.
+    An entry of the same name is replaced. If both were taken at the same time, it is another version of the scene.
+    A scene that lies outside the area of the site is refused (exit 1), unless --anyway confirms that it is meant.
     """
     from monitor.features.scenes.inbox import detect_scene
     from monitor.features.scenes.waiting import FAILED
@@ -79,10 +85,12 @@ def add(
     service, db, one = open_site(site)
     inbox = Path(service.paths.inbox) / one.id
     with _open(scene, inbox) as content:
+        if not anyway:
+            _check_area(content, scene.name, service, one)
         target = inbox / content.name
         if not (target.exists() and content.samefile(target)):
             _put(content, target, move=content != scene)
-    outcome = detect_scene(db, service, one, target, datetime.now(UTC), wait=True)
+    outcome = detect_scene(db, service, one, target, datetime.now(UTC), wait=True, is_confirmed=anyway)
     show({"site": one.id, "scene": scene.name, "said": outcome}, f"{scene.name}: {outcome}")
     is_failed = isinstance(outcome, Message) and outcome.id == FAILED.id
     if files and not _make_files(db, service, one, target):
@@ -90,6 +98,22 @@ def add(
         raise typer.Exit(1)
     if is_failed:
         raise typer.Exit(1)
+
+
+def _check_area(content: Path, name: str, service: ServiceConfig, site: Site) -> None:
+    """Refuse a scene that lies outside the area of a site (RefusedError)."""
+    from detection.imagery.errors import ImageryError
+    from detection.imagery.scene.scene import read_scene
+
+    with use_local_grid(site):
+        try:
+            elsewhere = find_elsewhere(read_scene(content), find_area(site))
+        except ImageryError:
+            return  # the worker reports the fault
+    if elsewhere is not None:
+        others = [other for other in scan_sites(service.paths.sites)[0] if other.id != site.id]
+        below = find_sites_below(elsewhere.corners, others)
+        raise RefusedError(f"{name}: {describe_not_added(site.id, elsewhere.distance_m, below)}")
 
 
 def _make_files(db: Database, service: ServiceConfig, site: Site, target: Path) -> bool:

@@ -16,7 +16,6 @@ from detection.imagery.footprints.records import INDEX, DetectionPlan, SceneDete
 from monitor.api.cli import (
     EXIT_NOTHING,
     EXIT_PARTLY,
-    LocalGridOption,
     make_progress_printer,
     print_note,
     show_in_order,
@@ -25,6 +24,7 @@ from monitor.api.cli import (
 from monitor.api.errors import RefusedError
 from monitor.api.extras import describe_package
 from monitor.api.plugins import hooks, implementations
+from monitor.api.sites import Site
 from monitor.api.text import convert_reason, describe_error
 from monitor.features.scenes.cli.arguments import FootprintArea, Weights, unpacked
 from monitor.features.scenes.cli.earlier import (
@@ -35,6 +35,7 @@ from monitor.features.scenes.cli.earlier import (
     list_dates,
     not_alone,
 )
+from monitor.features.scenes.elsewhere import describe_not_detected, find_area, find_elsewhere
 from monitor.features.scenes.remarks import explain_unread, find_coarser, result_to_json
 
 if TYPE_CHECKING:
@@ -105,7 +106,17 @@ class DetectArguments:
     aoi: Annotated[
         Path | None, typer.Option(help="Area of interest: raster, or polygons of a vector file.", rich_help_panel=INPUT)
     ] = None
-    site: LocalGridOption = None
+    site: Annotated[
+        Path | None,
+        typer.Option(
+            help="Site file: a scene elsewhere is refused, and [crs] local places files in a system of its own.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+    anyway: Annotated[
+        bool,
+        typer.Option("--anyway", help="Also read a scene that lies outside the area of --site.", rich_help_panel=CARE),
+    ] = False
     scale: Annotated[
         float | None,
         typer.Option(min=-1e9, max=1e9, help="Factor from counts to the model's values.", rich_help_panel=INPUT),
@@ -177,10 +188,20 @@ def detect(given: DetectArguments) -> None:
         "formats": [name.strip() for name in given.formats.split(",")],
     }
     codes = []
-    with use_local_grid_file(given.site), TemporaryDirectory(prefix="slopeward-detect-") as work:
+    with (
+        use_local_grid_file(given.site, is_required=False) as site,
+        TemporaryDirectory(prefix="slopeward-detect-") as work,
+    ):
         for number, scene in enumerate(given.scenes):
             folder = None if given.out is None else given.out / scene.name if len(given.scenes) > 1 else given.out
-            named = _NamedScene(scene, given.pre, given.dem, Path(work) / str(number), cracks=given.cracks)
+            named = _NamedScene(
+                scene,
+                given.pre,
+                given.dem,
+                Path(work) / str(number),
+                cracks=given.cracks,
+                site=None if given.anyway else site,
+            )
             run = partial(_run, chosen | {"out_dir": folder}, named, instances, dry_run=given.dry_run)
             codes.append(_guard(named, run))
     if instances is not None and given.coco is not None and instances.images:
@@ -203,6 +224,7 @@ class _NamedScene:
     dem: Path | None
     work: Path
     cracks: bool  # whether they are asked for
+    site: Site | None  # a scene outside its area is refused
 
     def format_text(self, text: str) -> str:
         """A sentence without the folder in which an archive was unpacked, and with the name of the scene."""
@@ -249,6 +271,7 @@ def _detect_one(
 
     scene, pre = dates
     check_past([scene] if pre is None else [scene, pre], datetime.now(UTC))
+    _check_area(scene, named.site)
     since, compared = "", None
     options = _make_options(chosen, scene, named, "heights")
     if dry_run:
@@ -286,6 +309,17 @@ def _detect_one(
         lines = f"{lines}\n{cracks.line}"
     show_in_order({"scene": str(named.scene), **result_to_json(answer), **facts}, lines)
     return max([*codes, EXIT_PARTLY if answer["unreadable_share"] else 0])
+
+
+def _check_area(scene: Path, site: Site | None) -> None:
+    """Refuse a scene that lies outside the area of a site (RefusedError)."""
+    from detection.imagery.scene.scene import read_scene
+
+    if site is None:
+        return
+    elsewhere = find_elsewhere(read_scene(scene), find_area(site))
+    if elsewhere is not None:
+        raise RefusedError(describe_not_detected(site.id, elsewhere.distance_m))
 
 
 def _guard(named: _NamedScene, work: Callable[[], int]) -> int:
