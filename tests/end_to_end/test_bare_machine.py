@@ -138,7 +138,7 @@ def without_models(service: Service, bare: Path, folder: Path) -> None:
     record = folder / "record.csv"
     record.write_text((folder / "long.csv").read_text().replace("crack_opening_mm", "displacement_mm"))
     scene, data = str(folder / "scene"), ("--data", str(folder))
-    write_scene(Path(scene), 1, size_px=64)
+    write_scene(Path(scene), 1, size_px=64, center_lon=8.9, center_lat=46.2)
     mine = ("--site", "s", "--config", str(service.config))
     said = walk(
         bare,

@@ -1,6 +1,7 @@
 """A measured scene through the inbox of the service: both dates become footprints, and what changed between them."""
 
 import json
+import re
 import shutil
 from collections import Counter
 from datetime import UTC, datetime
@@ -26,6 +27,8 @@ pytestmark = [pytest.mark.data, pytest.mark.server, pytest.mark.slow, pytest.mar
 def test_both_dates_of_the_hokkaido_scene_become_footprints(database, measured, tmp_path):
     folder = measured("hokkaido-2018-s2-scene")
     declared = (SITES / "baijiabao.toml").read_text().replace('"baijiabao"', '"iburi"', 1)
+    for key, value in (("latitude", 42.73), ("longitude", 141.95)):
+        declared = re.sub(rf"^{key} = .*$", f"{key} = {value}", declared, flags=re.MULTILINE)
     site = parse_site(declared + '\n[scenes]\nweights = "landslide4sense"\n', "iburi.toml")
     config = ServiceConfig.model_validate({"paths": {"inbox": str(tmp_path / "inbox")}})
     now = datetime.now(UTC)
