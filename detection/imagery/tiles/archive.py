@@ -1,4 +1,4 @@
-"""Map tiles in one file that a browser reads by ranges: PMTiles version 3, written."""
+"""Write map tiles into one file of which browsers read ranges (PMTiles version 3)."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -12,13 +12,13 @@ from pmtiles.writer import Writer
 from detection.whole_file import replacing
 
 HEAD_BYTES: Final = 127
-FIRST_BYTES: Final = 16384  # header and root directory fit into what a reader asks for first
+FIRST_BYTES: Final = 16384  # a reader requests this much first; header and root directory fit into it
 KINDS: Final = {"mvt": TileType.MVT, "png": TileType.PNG, "jpg": TileType.JPEG, "webp": TileType.WEBP}
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFacts:
-    """What a file of tiles says of itself."""
+    """Facts in the header of a file of tiles."""
 
     kind: str  # of its tiles, of `KINDS`
     bounds: tuple[float, float, float, float]  # west, south, east, north in degrees
@@ -26,9 +26,9 @@ class ArchiveFacts:
 
 
 def write_archive(path: Path, tiles: Iterable[tuple[int, bytes]], about: ArchiveFacts) -> int:
-    """Write tiles into a file that comes into place whole; returns how many. Without any the file is empty.
+    """Write tiles into a file, by temporary name and rename. Return how many. Without tiles the file is empty.
 
-    `tiles`: number (`pmtiles.tile.zxy_to_tileid`) and bytes, by rising number.
+    `tiles`: number (`pmtiles.tile.zxy_to_tileid`) and bytes of each tile, in ascending order of the number.
     """
     west, south, east, north = (round(degrees * 1e7) for degrees in about.bounds)
     header: Any = {
@@ -50,6 +50,6 @@ def write_archive(path: Path, tiles: Iterable[tuple[int, bytes]], about: Archive
 
 
 def bounds_of(header: HeaderDict) -> tuple[float, float, float, float]:
-    """West, south, east, north in degrees."""
+    """Return west, south, east and north of a header in degrees."""
     west, south, east, north = header["min_lon_e7"], header["min_lat_e7"], header["max_lon_e7"], header["max_lat_e7"]
     return west / 1e7, south / 1e7, east / 1e7, north / 1e7

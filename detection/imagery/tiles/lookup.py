@@ -1,4 +1,4 @@
-"""One tile out of a file of tiles (PMTiles 3): nothing in the file is believed."""
+"""Read single tiles of a PMTiles 3 file. The file is not trusted: every number in it is checked."""
 
 import gzip
 import io
@@ -24,27 +24,27 @@ from detection.imagery.tiles.records import METADATA_FILE
 LARGEST_TILE: Final = 4 << 20
 LARGEST_DIRECTORY: Final = 4 << 20  # unpacked
 MOST_ENTRIES: Final = 1 << 18
-LONGEST_NUMBER: Final = re.compile(rb"[\x80-\xff]{10}")  # one that goes on for longer does not fit into 64 bits
+LONGEST_NUMBER: Final = re.compile(rb"[\x80-\xff]{10}")  # a longer varint does not fit into 64 bits
 FINEST: Final = 24
 LONGEST_METADATA: Final = 1 << 14
 
 
 class TornTilesError(ImageryError):
-    """A file of tiles that does not hold what it says."""
+    """A file of tiles whose content contradicts its header or directories."""
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A file of tiles as it lies there now."""
+    """An open file of tiles."""
 
     path: Path  # the file
-    mark: str  # changes when another file lies there
+    mark: str  # time and size of the file; another mark means another file
     type: str  # media type of its tiles
     zooms: tuple[int, int]  # lowest, highest
     bounds: tuple[float, float, float, float]  # west, south, east, north in degrees
-    root: tuple[int, int]  # where its directory lies: offset, length
-    leaves: int  # where those below it begin
-    data: int  # where its tiles begin
+    root: tuple[int, int]  # offset and length of the root directory
+    leaves: int  # offset of the leaf directories
+    data: int  # offset of the tiles
 
 
 def _mark(known: os.stat_result) -> str:
@@ -53,7 +53,7 @@ def _mark(known: os.stat_result) -> str:
 
 @contextmanager
 def _regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
-    """A file that is no link, pipe or folder, open for reading; OSError otherwise."""
+    """Open a regular file for reading (OSError: it is a link, pipe or folder)."""
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         known = os.fstat(file)
@@ -65,9 +65,10 @@ def _regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
 
 
 def open_archive(path: Path) -> Archive | None:
-    """What a file of tiles is; None where there is no such file.
+    """Read the header of a file of tiles. Return None if there is no such file.
 
-    Raises TornTilesError: it is no file of pictures in tiles.
+    Raises:
+        TornTilesError: It is no file of image tiles.
     """
     try:
         with _regular(path) as (file, known):
@@ -104,9 +105,10 @@ def _open(path: Path, mark: str, head: bytes) -> Archive:
 
 
 def find_tile(archive: Archive, zoom: int, column: int, row: int) -> bytes | None:
-    """The bytes of a tile; None where the file has none there.
+    """Return the bytes of a tile. None if the file has no tile there.
 
-    Raises TornTilesError: the file does not hold what it says, or is another by now.
+    Raises:
+        TornTilesError: The content contradicts the header, or the file was replaced.
     """
     low, high = archive.zooms
     if not low <= zoom <= high or not (0 <= column < 1 << zoom and 0 <= row < 1 << zoom):
@@ -156,7 +158,7 @@ def _read_directory(archive: Archive, offset: int, length: int) -> list[Entry]:
 
 
 def read_metadata(folder: Path) -> dict[str, Any] | None:
-    """What was said of the tiles of a folder; None where they were not cut."""
+    """Return the metadata of the tiles of a folder. None if they were not cut."""
     try:
         with _regular(folder / METADATA_FILE) as (file, _):
             found = json.loads(os.pread(file, LONGEST_METADATA, 0))

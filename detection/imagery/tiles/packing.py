@@ -1,4 +1,4 @@
-"""Files of tiles that somebody brings: PMTiles, looked at and copied."""
+"""Check and copy files of tiles (PMTiles) that people provide."""
 
 import shutil
 from pathlib import Path
@@ -17,11 +17,11 @@ SQLITE: Final = b"SQLite format 3\0"
 
 
 class NotTilesError(ImageryError):
-    """A file that holds no map tiles, or not as its format has them."""
+    """A file that contains no map tiles, or not as the format requires."""
 
 
 def take_tiles(request: TilesRequest) -> Tiles:
-    """What a worker does: one file of tiles into its place, or one line that says why not."""
+    """Copy a file of tiles, as task of a worker. The answer contains the error if it is refused."""
     try:
         return copy_tiles(request.source, request.out)
     except (ImageryError, OSError) as error:
@@ -29,9 +29,10 @@ def take_tiles(request: TilesRequest) -> Tiles:
 
 
 def copy_tiles(source: Path, out: Path) -> Tiles:
-    """Take a file of tiles (PMTiles 3).
+    """Check and copy a file of tiles (PMTiles 3).
 
-    Raises NotTilesError: it is none, of another version, or its tiles are of a kind that no browser draws.
+    Raises:
+        NotTilesError: It is no PMTiles file, has another version, or has tiles that browsers do not draw.
     """
     with source.open("rb") as file:
         head = file.read(HEAD_BYTES)

@@ -1,4 +1,4 @@
-"""What a worker is asked for map tiles, and what it answers; read without any library of rasters."""
+"""Requests and results of workers that make map tiles. Importing them loads no raster library."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,18 +7,18 @@ from typing import Final
 
 from detection.reasons import Explanation
 
-# Colours of probabilities, faint to certain: Matplotlib's inferno, without what is too dark or too pale on an image.
+# Colours of probabilities from low to high: Matplotlib's inferno without its darkest and palest colours.
 RAMP: Final = ((87, 16, 110), (136, 34, 106), (186, 54, 85), (227, 89, 51), (249, 140, 10), (249, 201, 50))
-SHOWN_FROM: Final = 0.05  # what is less probable is not drawn
+SHOWN_FROM: Final = 0.05  # lower probabilities are not drawn
 SCENE_FILES: Final = {"scene": "scene.pmtiles", "probability": "probability.pmtiles"}  # beside the results of a scene
 
 
-METADATA_FILE: Final = "tiles.json"  # beside them: of what they were cut, or why there are none
+METADATA_FILE: Final = "tiles.json"  # beside the tiles: scene and model that they show, or why there are none
 
 
 @dataclass(frozen=True, slots=True)
 class ReliefRequest:
-    """Which elevation model becomes which file of tiles; `into` and `affine` place one in a local system."""
+    """Elevation model and file of tiles to draw from it. `into` and `affine` place a model in a local system."""
 
     dem: Path
     out: Path
@@ -28,9 +28,9 @@ class ReliefRequest:
 
 @dataclass(frozen=True, slots=True)
 class SceneTilesRequest:
-    """Which scene, and which of its results, become tiles in `out_dir`; see `ReliefRequest` for the local system.
+    """Scene and results to cut into tiles in `out_dir`. See `ReliefRequest` for the local system.
 
-    `prob` is None where there are no probabilities: radar marks what changed.
+    `prob` is None for radar, which has no probabilities.
     """
 
     scene: Path
@@ -43,7 +43,7 @@ class SceneTilesRequest:
 
 @dataclass(frozen=True, slots=True)
 class TilesRequest:
-    """Which file becomes which."""
+    """File of tiles to copy, and its destination."""
 
     source: Path
     out: Path
@@ -51,10 +51,10 @@ class TilesRequest:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """What was written; `error` says in one line why nothing was."""
+    """Tiles that were written, or the reason why none were."""
 
-    tiles: int = 0  # how many
-    kind: str = ""  # of them: png, jpg, webp, mvt
+    tiles: int = 0  # number of tiles
+    kind: str = ""  # png, jpg, webp or mvt
     zooms: tuple[int, int] = (0, 0)  # lowest, highest
     bounds: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # west, south, east, north in degrees
-    error: Explanation = ""  # empty where there are some
+    error: Explanation = ""  # one line; empty if tiles were written

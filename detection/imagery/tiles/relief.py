@@ -1,4 +1,4 @@
-"""Shaded relief of an elevation model as map tiles: what the ground looks like below stations and footprints."""
+"""Shaded relief of an elevation model as map tiles, the background of stations and footprints."""
 
 import warnings
 from itertools import product
@@ -29,8 +29,8 @@ from detection.imagery.tiles.web_grid import SIDE_PX, WEB, choose_zooms, find_ex
 MOST_TILES: Final = 4096  # of the finest zoom: 32 km at 1 m
 FINEST: Final = 18
 WEB_WKT: Final = pyproj.CRS.from_user_input(WEB).to_wkt()
-AROUND: Final = 3  # zooms at which the model is a part of the view
-LIGHT_FROM_DEG: Final = 315.0  # the convention of maps: relief that is lit from below is read upside down
+AROUND: Final = 3  # additional coarser zooms, at which the model is a part of the view
+LIGHT_FROM_DEG: Final = 315.0  # convention of maps; with light from the south, hills are perceived as hollows
 LIGHT_ABOVE_DEG: Final = 45.0
 
 
@@ -98,7 +98,7 @@ def _draw_tile(source: Any, path: Path, step_m: float, zoom: int, column: int, r
 
 
 def shade_heights(heights: NDArray[np.float64], pixel_m: float) -> NDArray[np.float64]:
-    """How bright the ground is, 0 to 1, lit from the north-west; a rim of one pixel is taken off.
+    """Return the brightness of the ground, 0 to 1, lit from the north-west. A rim of one pixel is removed.
 
     >>> flat = shade_heights(np.zeros((3, 3)), 1.0)
     >>> round(float(flat[0, 0]), 3)
@@ -113,7 +113,7 @@ def shade_heights(heights: NDArray[np.float64], pixel_m: float) -> NDArray[np.fl
 
 
 def make_relief(request: ReliefRequest) -> Tiles:
-    """What a worker does: the relief of one model, or one line that says why there is none."""
+    """Draw the relief of an elevation model, as task of a worker. The answer contains the error if it fails."""
     local = {"into": request.into, "affine": request.affine} if request.into else None
     try:
         with placing(local):

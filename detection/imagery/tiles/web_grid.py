@@ -1,4 +1,4 @@
-"""The grid of web maps: where its tiles lie, and which of them a raster covers."""
+"""The grid of web maps (EPSG:3857): extents of its tiles, and the tiles that a raster covers."""
 
 from dataclasses import dataclass
 from math import atan, ceil, floor, log2, pi, sinh
@@ -16,14 +16,14 @@ from detection.reasons import Reason, explain_file
 
 OFF_GRID: Final = Reason("tiles.off_grid")
 WEB: Final = "EPSG:3857"
-HALF_M: Final = 20_037_508.342789244  # of its side
+HALF_M: Final = 20_037_508.342789244  # half of the side of the grid
 SIDE_PX: Final = 512
-WIDEST: Final = 256  # tiles side by side: a row of them is held in memory
+WIDEST: Final = 256  # most tiles side by side, because a row of them is held in memory
 
 
 @dataclass(frozen=True, slots=True)
 class WebMapExtent:
-    """Where a raster lies on the grid of web maps, in its metres, and the size of a pixel there."""
+    """Extent of a raster on the grid of web maps and the side of its pixels there, in metres of the grid."""
 
     west: float
     south: float
@@ -38,7 +38,7 @@ class WebMapExtent:
 
 
 def find_extent(grid: Grid, path: Path) -> WebMapExtent:
-    """Where a grid lies on that of web maps; raises NoCrsError: it has no place there."""
+    """Return the extent of a grid on that of web maps (NoCrsError: it has none)."""
     if not grid.placed:
         raise NoCrsError(explain_file(path, Reason("tiles.no_place")))
     try:
@@ -50,7 +50,7 @@ def find_extent(grid: Grid, path: Path) -> WebMapExtent:
         raise NoCrsError(explain_file(path, Reason("tiles.beyond")))
     if east - west > HALF_M:
         raise NoCrsError(explain_file(path, Reason("tiles.too_wide")))
-    # of the pixel in the middle; a turned grid does not fill its box
+    # The size of the pixel in the middle is measured, because a rotated grid does not fill its bounding box.
     column, row = grid.width / 2, grid.height / 2
     own = grid.to_crs(np.array([column, column + 1, column]), np.array([row, row, row + 1]))
     x, y = (np.asarray(axis) for axis in transform(grid.crs_wkt, WEB, own[0].tolist(), own[1].tolist()))
@@ -59,7 +59,11 @@ def find_extent(grid: Grid, path: Path) -> WebMapExtent:
 
 
 def choose_zooms(extent: WebMapExtent, most: int, *, finest: int, around: int = 0) -> tuple[int, int]:
-    """Lowest and highest zoom: the raster in one or two tiles, and its own resolution or what `most` tiles can show."""
+    """Return the lowest and highest zoom.
+
+    At the lowest one the raster fits into one or two tiles. The highest one shows its resolution, or what `most` tiles
+    can show.
+    """
     high = min(finest, max(0, ceil(log2(2 * HALF_M / (SIDE_PX * extent.step_m)) - 0.25)))
     while True:
         columns, rows = span_tiles(high, extent)
@@ -71,18 +75,18 @@ def choose_zooms(extent: WebMapExtent, most: int, *, finest: int, around: int = 
 
 
 def span_tiles(zoom: int, extent: WebMapExtent) -> tuple[range, range]:
-    """Columns and rows of the tiles of a zoom that a raster covers."""
+    """Return the columns and rows of the tiles of a zoom that a raster covers."""
     side_m = 2 * HALF_M / 2**zoom
     columns = range(floor((extent.west + HALF_M) / side_m), ceil((extent.east + HALF_M) / side_m))
     return columns, range(floor((HALF_M - extent.north) / side_m), ceil((HALF_M - extent.south) / side_m))
 
 
 def frame_tile(zoom: int, column: int, row: int) -> Affine:
-    """The affine of the pixels of a tile."""
+    """Return the affine from pixels of a tile to metres of the grid."""
     pixel_m = 2 * HALF_M / 2**zoom / SIDE_PX
     return Affine(pixel_m, 0, column * SIDE_PX * pixel_m - HALF_M, 0, -pixel_m, HALF_M - row * SIDE_PX * pixel_m)
 
 
 def to_lonlat(x: float, y: float) -> tuple[float, float]:
-    """Degrees of a place on the grid of web maps."""
+    """Return longitude and latitude in degrees of a place on the grid of web maps."""
     return x / HALF_M * 180.0, atan(sinh(y / HALF_M * pi)) * 180.0 / pi

@@ -1,6 +1,6 @@
-"""What a person may do with a network that was trained for the scenes of a site.
+"""Acts of people on networks that were trained for the scenes of a site.
 
-The functions that need numpy are imported when an act is done, so that no page waits for them.
+The modules that need numpy are imported when an act is done, so that no page waits for them.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""Files that the rows of a scene do not wait for, where they were not made with its tiles: it gets none, or failed."""
+"""Make the files of a scene that its rows do not need, if they were not made together with its tiles."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -23,18 +23,21 @@ log = logging.getLogger(__name__)
 MAKE_FILES: Final[WorkerTask[SceneFilesRequest, SceneFilesResult]] = WorkerTask(
     "detection.imagery.footprints.outputs:make_files", SceneFilesRequest, SceneFilesResult
 )
-AGAIN_S: Final = 3600.0  # what failed is tried again: the disk may have been full
+AGAIN_S: Final = 3600.0  # failed files are made again after this long; the disk may have been full
 
 
 def make_left(
     config: ServiceConfig, site: Site, rows: Iterable[SceneRow], now: datetime, *, requested: bool = False
 ) -> None:
-    """Make the files of scenes that were read and have not all of them; their rows stand whatever comes of it.
+    """Make the missing files of scenes that were read. A failure does not change the rows of a scene.
 
-    The worker holds the folder, so no two processes write the same. `requested`: a person asks for them: those that
-    failed a moment ago are tried too.
+    The worker locks the folder, so that no two processes write the same file.
 
-    Raises JobError: the service is stopping.
+    Args:
+        requested: A person asked for the files, so those that failed less than `AGAIN_S` ago are made too.
+
+    Raises:
+        JobError: The service is stopping.
     """
     for row in rows:
         if not (has_left(row) if requested else is_left(row, now)):
@@ -45,23 +48,23 @@ def make_left(
         made = run_behind(config, MAKE_FILES, request, scene, folder)
         if made.error:
             log.warning("%s: files of %s are not made: %s", site.id, row.name, convert_reason(made.error))
-            with suppress(OSError):  # on a full disk they are tried again
+            with suppress(OSError):  # on a full disk; the next run tries again
                 note_failure(folder, made.error)
 
 
 def has_left(row: SceneRow) -> bool:
-    """Whether a scene was read and has not all of its files.
+    """Return whether a scene was read and some of its files are missing.
 
-    One that was delivered again since keeps its results: its files are made too.
+    This includes scenes that a later delivery superseded, because their results are kept.
     """
     try:
         return row.state in {"done", SUPERSEDED} and bool(row.out_dir) and (Path(row.out_dir or "") / MAKING).is_file()
-    except OSError:  # nothing can be made in a folder that cannot be read
+    except OSError:  # no file can be made in a folder that cannot be read
         return False
 
 
 def is_left(row: SceneRow, now: datetime) -> bool:
-    """Whether a scene was read and has not all of its files; of those that failed, whether it is time again."""
+    """Return whether files of a scene are missing and are due: they did not fail, or `AGAIN_S` ago or earlier."""
     folder = Path(row.out_dir or "")
     if not has_left(row):
         return False
@@ -76,7 +79,11 @@ def is_left(row: SceneRow, now: datetime) -> bool:
 def run_behind(
     config: ServiceConfig, task: WorkerTask[Request, Answered], request: Request, scene: Path | None, folder: Path
 ) -> Answered:
-    """What a worker answers that gives way to others; one that fails says so, unless the service is stopping."""
+    """Run a task with low priority and return its answer, which contains the error if it failed.
+
+    Raises:
+        JobError: The service is stopping.
+    """
     reads = [] if scene is None else [scene.parent]
     try:
         return run_in_worker(config.compute, task, request, reads=reads, writes=[folder.absolute()], gives_way=True)
@@ -88,7 +95,7 @@ def run_behind(
 
 
 def find_image(row: SceneRow) -> Path | None:
-    """The image of a scene; None where it is gone, or another one lies in its place."""
+    """Return the path of the image of a scene. None if the file is gone or was replaced by another."""
     path = Path(row.path).absolute()
     try:
         return path if fingerprint(path) in {print_ for _, print_ in list_names(row)} else None

@@ -1,4 +1,4 @@
-"""The watched folder: a scene that is complete becomes footprints, change and series, in one transaction, once."""
+"""Read the scenes of the watched folders. Each scene is stored once, with its footprints and readings."""
 
 import contextlib
 import hashlib
@@ -46,31 +46,35 @@ CLOUD = (
     "a point cloud: `slopeward scenes clouds grid` makes a raster of it, `slopeward scenes clouds compare` finds change"
 )
 CHOSEN = "weights chosen for a scene"
-READ = "read"  # of an entry that was read before and lies there unchanged
+READ = "read"  # result for an entry that was read before and has not changed since
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
 CLOUDS = frozenset({".las", ".laz"})
-ATTEMPTS = 4  # footprints may lack at the first; another scene of the site may be stored while a worker runs
-SETTLED_S = 5.0  # a lone raster has no manifest: it is taken when its size and time stayed for so long
-SCAN_S = 1.0  # between two looks at a raster that somebody may be writing
-LONGEST_S = 20.0  # a raster that is still being written then is said to wait
-STRAY_S = 600.0  # what is no scene after this long is told, not passed over in silence
+# A worker runs again if it needs more footprints, or if another scene of the site was stored while it ran.
+ATTEMPTS = 4
+# A lone raster has no manifest. It is read when its size and modification time have not changed for this long.
+SETTLED_S = 5.0
+SCAN_S = 1.0  # time between two checks of a raster that may still be written
+LONGEST_S = 20.0  # a raster that is still written after this long is stored as waiting
+STRAY_S = 600.0  # people are notified of an entry that is no scene after this long
 
 
 class _PendingRaster(NamedTuple):
+    """A raster that may still be written. Times are those of the monotonic clock."""
+
     print_: str
-    first_s: float  # infinite once it has stayed: what is written over it begins anew
-    settled_s: float
+    first_s: float  # when it was first seen in this state; infinite once it is complete
+    settled_s: float  # when it counts as complete if it does not change until then
 
 
-# By the inbox of a site; a service that starts anew watches anew.
+# By the inbox of a site. Not stored: after a restart every raster is watched again.
 _watched: dict[Path, dict[Path, _PendingRaster]] = {}
 _due_s: dict[Path, float | None] = {}
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
-    """Take every scene of `inbox/<site>/` that is complete and not yet known; returns one line."""
+    """Read every scene of `inbox/<site>/` that is complete and was not read before. Return one line."""
     folder = _folder_of(config, site)
-    _due_s.pop(folder, None)  # a run that fails says nothing of the next one
+    _due_s.pop(folder, None)  # if this run fails, the schedule decides when the next one starts
     parts = []
     rows = db.run_read(load_scenes, site.id)
     states = {
@@ -100,21 +104,22 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     lacks.notify_waiting(db, site, rows, now)
     release_named(db, site, now)
     lacks.notify_weights(db, site, now)
-    if folder.is_dir():  # an inbox that is away for a moment has lost nothing
+    # If the inbox itself is missing (an unmounted disk), its scenes were not taken out.
+    if folder.is_dir():
         lacks.end_troubles(db, site, rows, present, read, now)
     if failed is not None:
-        raise failed  # the others were read; the schedule counts and tells it
+        raise failed  # after the other entries were read; the schedule reports the failure
     return "; ".join(parts) or IDLE
 
 
 def has_unread(db: Database, config: ServiceConfig, site: str, since: datetime) -> bool:
-    """Whether a scene came into the inbox of a site after some time and waits to be read, or is being read.
+    """Return whether a scene that came into the inbox of a site after `since` still has to be read.
 
-    One that waits for weights or for files that lack is not meant, nor one that cannot be read.
+    Scenes that were tried and wait for weights or files, and scenes that cannot be used, are not counted.
     """
     came = []
     for entry in _list_entries(Path(config.paths.inbox) / site):
-        with contextlib.suppress(OSError):  # it was taken out meanwhile
+        with contextlib.suppress(OSError):  # the entry was removed meanwhile
             if entry.stat().st_ctime >= since.timestamp() and _is_scene(entry):
                 came.append((scene_rows.name_of(entry), fingerprint(entry)))
     if not came:
@@ -138,7 +143,7 @@ def _read_entry(
     try:
         print_, usable, reason = fingerprint(entry), _is_scene(entry), None
     except FileNotFoundError:
-        return None  # still being written: it is looked at again
+        return None  # files are still moved; the next run checks again
     except OSError as error:
         print_, usable, reason = "", False, f"cannot be read ({error.strerror})"
     if (state := states.get((name, print_))) is not None:
@@ -153,7 +158,8 @@ def _read_entry(
             reason = CLOUD
     if reason is not None:
         return lacks.store_failure(db, site, entry, print_, reason, now)
-    if lacking is not None:  # no worker looked: whatever has come meanwhile, the next run takes it
+    if lacking is not None:
+        # Without a fingerprint, so that the next run reads the scene if the missing file has arrived meanwhile.
         return lacks.store_waiting(db, site, entry, "", lacking, now)
     if lacks.is_due(known := waiting.get(name), print_, now):
         return detect_scene(db, config, site, entry, now)
@@ -193,9 +199,9 @@ def _detect(
     db: Database, config: ServiceConfig, site: Site, entry: Path, results: Path, now: datetime, *, is_confirmed: bool
 ) -> str:
     print_, name = fingerprint(entry), scene_rows.name_of(entry)
-    # a folder for each delivery: scenes that come by one name do not write over each other
+    # Each delivery has its own folder, so that scenes of the same name do not overwrite each other.
     out_dir = results / name / print_[:12]
-    everything = False  # most scenes are newer than all others, and need the footprints of few
+    everything = False  # most scenes are newer than all others and are compared with few dates
     for _ in range(ATTEMPTS):
         with db.read() as c:
             own = load_own_weights(c, site.id) if site.scenes.weights == AUTO else []
@@ -218,7 +224,7 @@ def _detect(
             return lacks.store_failure(db, site, entry, print_, error, now)
         with db.write() as c:
             if scene_rows.mark_dates(c, site.id) != mark:
-                continue  # another scene was stored meanwhile: what changed must be judged with it
+                continue  # another scene was stored meanwhile and must be part of the comparison
             return _store(c, site, entry, print_, answer, out_dir, now)
     return "waiting: other scenes of the site came in all the time"
 
@@ -277,22 +283,22 @@ def _store(c: Connection, site: Site, entry: Path, print_: str, answer: ReadScen
 def _list_unclaimed(answer: ReadScene) -> list[str]:
     """Return a line for each earlier date that no change was claimed against, because the images are too far apart."""
     return [
-        f"no change is claimed against {one['acquired_at'][:10]}: its image is "
-        f"{math.hypot(one['shift_px']['columns'], one['shift_px']['rows']):.1f} px off"
-        for judged in answer.judgements[:1]
-        for one in judged.described.get("compared", ())
-        if one.get("shift_px") and not one.get("claimed", True)
+        f"no change is claimed against {date['acquired_at'][:10]}: its image is "
+        f"{math.hypot(date['shift_px']['columns'], date['shift_px']['rows']):.1f} px off"
+        for assessment in answer.judgements[:1]
+        for date in assessment.described.get("compared", ())
+        if date.get("shift_px") and not date.get("claimed", True)
     ]
 
 
 def _list_doubted(answer: ReadScene) -> list[str]:
-    """Return a line for each reason why what was found against an earlier date is advice only."""
+    """Return a line for each reason why the change since an earlier date is advice only."""
     return [
-        f"what changed since {one['acquired_at'][:10]} is advice only: {plain_to_messages(text)}"
-        for judged in answer.judgements[:1]
-        for one in judged.described.get("compared", ())
-        if one.get("claimed", True)
-        for text in one.get("cautions", ())
+        f"what changed since {date['acquired_at'][:10]} is advice only: {plain_to_messages(text)}"
+        for assessment in answer.judgements[:1]
+        for date in assessment.described.get("compared", ())
+        if date.get("claimed", True)
+        for text in date.get("cautions", ())
     ]
 
 
@@ -339,9 +345,9 @@ def _run_worker(
         answer = run_in_worker(config.compute, READ_ONE, request, reads=own, writes=(results,))
     except JobError as error:
         if compute.is_stopping():
-            raise  # not the scene's fault: it is read after the next start
+            raise  # the scene is read after the next start
         if isinstance(error, NoWorkerError):
-            return SceneResult(waiting=error.message)  # nor is that
+            return SceneResult(waiting=error.message)  # no fault of the scene
         return SceneResult(error=error.message)
     if answer.read is not None and (strange := find_stranger(answer.read, request)):
         return SceneResult(error=f"the answer of the worker names {strange!r}, which is no part of the question")
@@ -349,7 +355,7 @@ def _run_worker(
 
 
 def _mark_replaced(date: KnownDate) -> KnownDate:
-    """A date whose image is no more where it lay is marked: guards cannot look at it."""
+    """Return a date with a mark on its path if another image is stored there now, so that no guard reads it."""
     try:
         kept = fingerprint(Path(date.scene_path)) in date.prints
     except OSError:
@@ -358,7 +364,10 @@ def _mark_replaced(date: KnownDate) -> KnownDate:
 
 
 def fingerprint(entry: Path) -> str:
-    """A cheap mark of a scene's files (names, sizes, times), so that an unchanged folder is not read again."""
+    """Return a hash of the names, sizes and modification times of a scene's files.
+
+    An entry whose fingerprint is stored is not read again.
+    """
     files = sorted(p for p in (entry.rglob("*") if entry.is_dir() else [entry]) if p.is_file())
     text = "\n".join(f"{p.name}|{p.stat().st_size}|{p.stat().st_mtime_ns}" for p in files)
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
@@ -367,7 +376,7 @@ def fingerprint(entry: Path) -> str:
 def _list_entries(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return [one for one in sorted(folder.iterdir()) if not (one.name.startswith(".") or one.is_symlink())]
+    return [entry for entry in sorted(folder.iterdir()) if not (entry.name.startswith(".") or entry.is_symlink())]
 
 
 def _candidates(folder: Path, now: datetime) -> Iterator[tuple[Path, str | None]]:
@@ -384,7 +393,7 @@ def _candidates(folder: Path, now: datetime) -> Iterator[tuple[Path, str | None]
 
 
 def next_scan(config: ServiceConfig, site: Site) -> float | None:
-    """When (monotonic) a raster that is watched will have stayed for long enough; None where none is."""
+    """Return when (monotonic clock) the next pending raster counts as complete. None if no raster is pending."""
     return _due_s.get(_folder_of(config, site))
 
 
@@ -393,16 +402,16 @@ def _folder_of(config: ServiceConfig, site: Site) -> Path:
 
 
 def _watch_rasters(folder: Path, states: Mapping[tuple[str, str], str], now: datetime) -> dict[Path, bool]:
-    """New lone rasters whose size and time have not stayed yet, and whether that lasts too long to go unsaid.
+    """Return the lone rasters that may still be written. The value is whether this has lasted longer than `LONGEST_S`.
 
-    What was seen is kept for the next run: a run waits for what needs less than `SCAN_S`, and holds no thread for the
-    rest (`next_scan`). A raster that was last written to more than `SETTLED_S` ago needs two equal looks only. A time
-    in the future (the clock of another machine) says nothing about that.
+    The state of each raster is kept for the next run. This run waits only for rasters that need less than `SCAN_S`;
+    `next_scan` gives the time of the next run for the others. A raster that was last modified more than `SETTLED_S`
+    ago needs two equal checks only. A modification time in the future (clock of another machine) does not count.
     """
     known = _watched.get(folder, {})
     began, growing = time.monotonic(), dict[Path, bool]()
     while not compute.is_stopping():
-        found: dict[Path, _PendingRaster] = {}
+        pending: dict[Path, _PendingRaster] = {}
         growing, due = {}, []
         for entry in _list_entries(folder):
             if not _is_lone_raster(entry) or not is_line(entry.name):
@@ -412,20 +421,21 @@ def _watch_rasters(folder: Path, states: Mapping[tuple[str, str], str], now: dat
             except OSError:
                 continue
             if states.get((scene_rows.name_of(entry), print_)) is not None:
-                continue  # it was read as it lies there
-            at, one = time.monotonic(), known.get(entry)
-            if one is None or one.print_ != print_:
-                needed_s = SCAN_S if one is None and age_s > SETTLED_S else SETTLED_S
-                one = _PendingRaster(print_, at if one is None else min(one.first_s, at), at + needed_s)
-            if at < one.settled_s:
-                growing[entry] = at - one.first_s > LONGEST_S
-                due.append(one.settled_s)
+                continue  # it was read before
+            now_s, raster = time.monotonic(), known.get(entry)
+            if raster is None or raster.print_ != print_:
+                needed_s = SCAN_S if raster is None and age_s > SETTLED_S else SETTLED_S
+                first_s = now_s if raster is None else min(raster.first_s, now_s)
+                raster = _PendingRaster(print_, first_s, now_s + needed_s)
+            if now_s < raster.settled_s:
+                growing[entry] = now_s - raster.first_s > LONGEST_S
+                due.append(raster.settled_s)
             else:
-                one = one._replace(first_s=math.inf)
-            found[entry] = one
-        _watched[folder] = known = found
-        _due_s[folder] = soonest = min(due, default=None)
-        if soonest is None or soonest - time.monotonic() > SCAN_S or time.monotonic() - began > LONGEST_S:
+                raster = raster._replace(first_s=math.inf)
+            pending[entry] = raster
+        _watched[folder] = known = pending
+        _due_s[folder] = soonest_s = min(due, default=None)
+        if soonest_s is None or soonest_s - time.monotonic() > SCAN_S or time.monotonic() - began > LONGEST_S:
             break
         time.sleep(SCAN_S / 4)
     return growing
@@ -438,6 +448,7 @@ def _is_lone_raster(entry: Path) -> bool:
 def _is_scene(entry: Path) -> bool:
     if (entry / "scene.toml").is_file() or _is_lone_raster(entry):
         return True
-    from detection.imagery.scene.products.product import is_product  # numpy, which few inboxes need
+    # Imported here because it loads numpy, which few inboxes need.
+    from detection.imagery.scene.products.product import is_product
 
     return is_product(entry)

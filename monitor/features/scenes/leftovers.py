@@ -10,7 +10,7 @@ from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
 from monitor.features.scenes.queries.arrivals import load_scenes
 
-# A newer folder may belong to a run that is being looked into, or that was killed.
+# A newer folder may belong to a run that was killed and starts again, or that a person examines.
 KEPT: Final = timedelta(days=1)
 
 

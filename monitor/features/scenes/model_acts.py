@@ -1,4 +1,4 @@
-"""What becomes of a network that was learnt for the scenes of a site: taken into use, let go."""
+"""Put a network that was trained for the scenes of a site into use, or retire it."""
 
 from datetime import datetime
 from typing import Final
@@ -22,14 +22,14 @@ UNNAMED: Final = Template("weights.unnamed", "named by the site file no more")()
 
 
 def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, now: datetime) -> str:
-    """Let a network be tried first on the scenes of its site, before the shipped ones; returns a sentence.
+    """Put a network into use: it is tried on the scenes of its site before the shipped ones. Return a sentence.
 
-    `try_weights` says before whether it can be run at all.
+    Call `try_weights` before, which finds out whether the network can be run.
 
     Raises:
-        NotFoundError: no such network.
-        RefusedError: it is in use already, its gate made it a candidate only, the site file names weights, or who
-            asks may not.
+        NotFoundError: The site has no such network.
+        RefusedError: It is in use already, its test made it a candidate only, the site file names weights, or the
+            person may not do this.
     """
     row = _find_own(c, site, start)
     require_reason(c, actor, reason)
@@ -48,7 +48,7 @@ def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, no
 
 
 def try_weights(db: Database, config: ServiceConfig, site: Site, start: str) -> None:
-    """Load a network once, in a worker and as its scenes would; no page or command waits with its own memory."""
+    """Load a network once in a worker, as for a scene (RefusedError: it cannot be run)."""
     row = db.run_read(_find_own, site, start)
     if (fault := find_fault(row.path)) is not None:
         raise RefusedError(f"{row.name} cannot be read: {fault}")
@@ -61,7 +61,7 @@ def try_weights(db: Database, config: ServiceConfig, site: Site, start: str) -> 
 
 
 def retire(c: Connection, site: Site, start: str, actor: Actor, reason: str, now: datetime) -> str:
-    """Let a network go; returns a sentence."""
+    """Retire a network, so that it reads no more scenes. Return a sentence."""
     row = _find_own(c, site, start)
     require_reason(c, actor, reason)
     if row.state == "retired":
@@ -73,14 +73,14 @@ def retire(c: Connection, site: Site, start: str, actor: Actor, reason: str, now
 
 
 def keep_named(c: Connection, site: Site, model_hash: str, now: datetime) -> None:
-    """Say of a network of a site that it is in use, once it has read a scene because the site file names it."""
+    """Mark a network of a site as in use after it has read a scene because the site file names it."""
     row = find_model(c, model_hash)
     if row.site == site.id and row.state != "active":
         change_state(c, row, "active", NAMED, SERVICE_ACTOR, now)
 
 
 def release_named(db: Database, site: Site, now: datetime) -> None:
-    """Give networks that were in use only because the site file named them the state back that people gave them."""
+    """Restore the former state of networks that were in use only because the site file named them."""
     with db.read() as c:
         rows = [r for r in load_models(c, task="scene", site=site.id) if (r.state, r.reason) == ("active", NAMED)]
     if not (gone := [row for row in rows if not _is_named(site, row)]):

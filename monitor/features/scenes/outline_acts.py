@@ -1,4 +1,4 @@
-"""What a person may do on scenes: confirm, dismiss or redraw a footprint, draw and withdraw outlines."""
+"""Acts of people on scenes: confirm, dismiss or redraw a footprint, draw and withdraw outlines."""
 
 from typing import Annotated, Final
 

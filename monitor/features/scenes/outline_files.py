@@ -1,4 +1,4 @@
-"""Outlines as people bring them: a GeoJSON text of one or many polygons, each of a kind and with a note."""
+"""Read outlines from GeoJSON text: one or more polygons, each with a kind and a note."""
 
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ Brought = tuple[str, Geometry, str]
 
 
 def read_geometry(text: str) -> Geometry:
-    """The landslide that a text outlines, anywhere on Earth, in one part or several; raises RefusedError."""
+    """Return the outline of a landslide, in one or several parts (RefusedError: the text is no such outline)."""
     rings = [[read_ring(polygon, _EARTH)] for _, polygon, _ in read_collection(text, LANDSLIDE)]
     if len(rings) == 1:
         return {"type": "Polygon", "coordinates": rings[0]}

@@ -7,7 +7,7 @@ from detection.imagery.footprints.records import COARSER
 from detection.reasons import explanation_to_json
 from monitor.api.text import Message, convert_reason, convert_reasons_within, list_parts
 
-# Codes of warnings that say that no network read a scene.
+# Codes of the warnings that no network read a scene.
 UNREAD: Final = frozenset({"weights.unused", "weights.none_fits", "weights.none_serves"})
 NO_NETWORK: Final = "no network was used"
 EXPLANATION_LISTS: Final = frozenset({"warnings", "cautions"})  # keys of lists of explanations in a result

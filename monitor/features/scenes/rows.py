@@ -1,4 +1,4 @@
-"""From what a worker answered of a scene to rows: footprints, judgements, series; and back to what a worker asks."""
+"""Convert between the records of the worker and rows: scenes, footprints, judgements and readings."""
 
 import hashlib
 from collections import Counter
@@ -23,17 +23,20 @@ from monitor.features.scenes.queries.arrivals import load_scenes
 from monitor.features.scenes.queries.versions import name_origin
 from monitor.features.scenes.queries.weights import BROKEN
 
-# Scenes of a site by one model that a worker is given, the newest by acquisition: radar must not crowd out others.
+# How many scenes of a site a worker gets per model, the newest by acquisition. They are counted per model, so that
+# frequent radar images do not displace the others.
 DATES_MOST: Final = 24
-# Of them so many come with their footprints, which a scene newer than all of them is compared with.
+# How many of these come with their footprints. They are enough for a scene that is newer than all of them.
 NEAR_MOST: Final = 5
 NAME_MOST: Final = 200
 
 
 def load_dates(c: Connection, site: str, *, everything: bool = True) -> list[KnownDate]:
-    """The newest scenes of a site that are done, by acquisition, as a worker compares them.
+    """Return the newest scenes of a site that were read, as a worker compares them.
 
-    `everything`: with the footprints of all; else of the newest by each model, and of those on which these rest.
+    Args:
+        everything: Include the footprints of all scenes. Otherwise only those of the newest `NEAR_MOST` scenes of each
+            model, and of the scenes on which these footprints were first declared.
     """
     rows = list_done(c, site)
     outlines: dict[str, tuple[KnownOutline, ...]] = {}
@@ -81,17 +84,17 @@ def _load_outlines(c: Connection, row: arrivals.SceneRow) -> tuple[KnownOutline,
 
 
 def mark_dates(c: Connection, site: str) -> frozenset[str]:
-    """Which scenes are done: when that has changed while a worker ran, its judgement is out of date."""
+    """Return the scenes that comparisons use. If they have changed while a worker ran, its result is outdated."""
     return frozenset(row.scene_hash for row in list_done(c, site))
 
 
 def list_done(c: Connection, site: str) -> list[arrivals.SceneRow]:
-    """The newest scenes of a site by each model, by acquisition, newest first: those that others are compared with."""
+    """Return the newest scenes of a site by each model, newest acquisition first, for comparisons."""
     return pick_newest(load_scenes(c, site))
 
 
 def pick_newest(scenes: Iterable[arrivals.SceneRow]) -> list[arrivals.SceneRow]:
-    """Of the scenes of a site those that `list_done` gives."""
+    """Return those of the scenes of a site that `list_done` would return."""
     rows = [
         r
         for r in scenes
@@ -108,12 +111,17 @@ def pick_newest(scenes: Iterable[arrivals.SceneRow]) -> list[arrivals.SceneRow]:
 
 
 def list_footprints(answer: ReadScene, site: Site) -> list[arrivals.FootprintRow]:
-    """The footprints of a scene as rows, each with its nearest station and all that are within reach."""
+    """Return the footprints of a scene as rows, each with its nearest station and all stations within reach."""
     return _footprints(answer, answer.scene_hash, answer.polygons, site, "single")
 
 
 def save_judgements(c: Connection, answer: ReadScene, site: Site, now: datetime) -> tuple[int, int]:
-    """Write what was judged of this scene and of later ones; returns (news, of them new or grown)."""
+    """Store the judgements of this scene and of later scenes.
+
+    Returns:
+        The number of judgements that differ from the stored ones, and the number of new or grown footprints of this
+        scene.
+    """
     news = changed = 0
     for one in answer.judgements:
         arrivals.add_footprints(c, _footprints(answer, one.scene_hash, one.vanished, site, "vanished"), now)
@@ -133,9 +141,10 @@ def _describe_caution(change: records.FootprintChange) -> records.FootprintChang
 
 
 def save_series(c: Connection, site: Site, answer: ReadScene, now: datetime, version: int = 1) -> int:
-    """Store what the scene says of places as ordinary observations, taken with the image, known from now on.
+    """Store the values of a scene at stations and landslides as readings. Return how many were stored.
 
-    A later version of a scene replaces the values of an earlier one as a late final solution does: it came last.
+    They are observed when the image was taken and known from `now` on. The values of a later version of a scene replace
+    those of an earlier one.
     """
     origin, solution = name_origin(answer.scene_hash), None if version == 1 else f"version {version}"
     rows = [
@@ -157,7 +166,10 @@ def save_series(c: Connection, site: Site, answer: ReadScene, now: datetime, ver
 
 
 def run_of(answer: ReadScene, fingerprint: str, copies: Mapping[str, str], version: int = 1) -> dict[str, Any]:
-    """What is kept of the run of a scene beside its columns; `copies`: names it came by -> marks of their files."""
+    """Return the facts about a scene that are stored as JSON in column `run`.
+
+    `copies`: fingerprint of the files by each further name under which the scene arrived.
+    """
     return {
         "fingerprint": fingerprint,
         "copies": dict(copies),
@@ -179,7 +191,7 @@ def run_of(answer: ReadScene, fingerprint: str, copies: Mapping[str, str], versi
 
 
 def name_of(entry: Path) -> str:
-    r"""The name of an entry of the inbox as it is stored: a line of at most 200 characters, whatever it is on disk.
+    r"""Return the stored name of an entry of the inbox: one line of at most 200 characters.
 
     >>> name_of(Path("/inbox/bench/2026-05-12")), name_of(Path("/inbox/bench/a\nall clear\udcff"))
     ('2026-05-12', 'a\\nall clear\\udcff')
@@ -191,13 +203,13 @@ def name_of(entry: Path) -> str:
 
 
 def list_names(row: arrivals.SceneRow) -> list[tuple[str, str]]:
-    """The names under which a scene came, the present one last, each with the mark of its files."""
+    """Return the names under which a scene arrived, the newest last, each with the fingerprint of its files."""
     run = row.run or {}
     return [*run.get("copies", {}).items(), (row.name, run.get("fingerprint", ""))]
 
 
 def row_of(answer: ReadScene, site: Site, name: str, path: str, out_dir: str, now: datetime) -> arrivals.SceneRow:
-    """The row of a scene that was read."""
+    """Return the row of a scene that was read."""
     return arrivals.SceneRow(
         answer.scene_hash,
         site.id,
@@ -220,10 +232,11 @@ def _footprints(
 ) -> list[arrivals.FootprintRow]:
     reaches = [dict(c.params).get("near_m", 0.0) for c in site.criteria if c.kind.facts == "footprints"]
     places, reach_m = site.places, max([site.scenes.near_m, *reaches])
-    found = list(outlines)
-    distances = list_distances([one.geometry for one in found], places)
+    placed = list(outlines)
+    distances = list_distances([outline.geometry for outline in placed], places)
     return [
-        _footprint(answer, scene_hash, one, away, reach_m, change) for one, away in zip(found, distances, strict=True)
+        _footprint(answer, scene_hash, outline, away, reach_m, change)
+        for outline, away in zip(placed, distances, strict=True)
     ]
 
 
@@ -258,7 +271,7 @@ def _footprint(
 
 
 def known_outline(row: Mapping[str, Any]) -> KnownOutline:
-    """A footprint row as a worker wants it."""
+    """Convert a footprint row to the record of the worker."""
     bbox = (row["min_lon"], row["min_lat"], row["max_lon"], row["max_lat"])
     rest = ("area_m2", "mean_probability", "change", "parent_id", "root_id", "anchor_scene", "first_seen_at")
     return KnownOutline(row["polygon_id"], row["class"], row["geometry"], bbox, *(row[name] for name in rest))

@@ -1,4 +1,4 @@
-"""Tiles of scenes for the page, cut once the rows are stored: one scene a run, the newest first, of the newest."""
+"""Cut the map tiles of scenes for the page after their rows are stored: one scene per run, the newest first."""
 
 import shutil
 from collections.abc import Iterable
@@ -23,20 +23,20 @@ from monitor.features.scenes.rows import pick_newest
 CUT: Final[WorkerTask[SceneTilesRequest, Tiles]] = WorkerTask(
     "detection.imagery.footprints.scene_tiles:make_tiles", SceneTilesRequest, Tiles
 )
-AGAIN_S: Final = 86400.0  # what failed is tried again: the disk may have been full
-ROOM: Final = 2 << 30  # bytes that must be free: tiles of the largest scenes take half of it
+AGAIN_S: Final = 86400.0  # failed tiles are cut again after this long
+ROOM: Final = 2 << 30  # free bytes that are needed; tiles of the largest scenes take half of them
 NO_ROOM: Final = Template("tiles.no_room", "no room for tiles")()
-WAIT_MOST: Final = timedelta(minutes=10)  # for scenes that are to be read: so long a picture may be late for them
+WAIT_MOST: Final = timedelta(minutes=10)  # longest delay of tiles by scenes that have to be read first
 REPLACED: Final = Template("tiles.replaced", "its file is no longer there as it was read")()
 
-_waits_since: dict[str, datetime] = {}  # of a site whose tiles wait for scenes that are to be read
+_waits_since: dict[str, datetime] = {}  # by site: since when its tiles wait for scenes that have to be read first
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
-    """Cut the tiles of one scene that has none yet, and remove those of scenes that are no more among the newest.
+    """Cut the tiles of one scene that has none, and remove those of scenes that are no longer among the newest.
 
-    The worker that cuts them first makes the files that the rows did not wait for; those of other scenes follow.
-    Scenes that are to be read come before both.
+    The same worker first makes the remaining files of the scene. Files of other scenes are made afterwards. Scenes that
+    have to be read come before both.
     """
     rows = db.run_read(load_scenes, site.id)
     newest = pick_newest(rows)
@@ -47,7 +47,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         return IDLE
     if _must_wait(db, config, site, now):
         return IDLE
-    # what is cut next gets its files then
+    # The next scenes get their files together with their tiles.
     following = {row.scene_hash for row in due[1:] if _has_room(Path(row.out_dir or ""))}
     left = [row for row in left if row.scene_hash not in following]
     line = _cut_first(config, site, rows, newest, due[0]) if due else IDLE
@@ -56,11 +56,11 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
 
 
 def _must_wait(db: Database, config: ServiceConfig, site: Site, now: datetime) -> bool:
-    """Whether a scene of any site is to be read first. Where such come all the time, one set is cut in between."""
+    """Return whether a scene of any site has to be read first. One set of tiles waits for `WAIT_MOST` at most."""
     since = _waits_since.setdefault(site.id, now)
     if timedelta() <= now - since < WAIT_MOST:
         sites = db.run_read(load_sites_summary)
-        if any(has_unread(db, config, one.id, now - WAIT_MOST) for one in sites):
+        if any(has_unread(db, config, other.id, now - WAIT_MOST) for other in sites):
             return True
     del _waits_since[site.id]
     return False
@@ -69,9 +69,9 @@ def _must_wait(db: Database, config: ServiceConfig, site: Site, now: datetime) -
 def _cut_first(
     config: ServiceConfig, site: Site, rows: Iterable[SceneRow], newest: list[SceneRow], due: SceneRow
 ) -> str:
-    """Cut those of one scene.
+    """Cut the tiles of one scene. Return one line.
 
-    A full set takes about as much room as a JPEG of the scene; that is kept for as many dates as are compared.
+    Tiles are kept for the dates that are compared. Those of a scene take about as much room as a JPEG of it.
     """
     folder = Path(due.out_dir or "")
     noted, kept = plain_to_messages(read_metadata(folder)) or {}, {row.out_dir for row in newest}
@@ -80,7 +80,7 @@ def _cut_first(
     for row in rows:
         if row.out_dir and row.out_dir not in kept:
             _unlink(Path(row.out_dir))
-    # a full disk is an alarm of its own: nothing is added to it for the look of the page
+    # A full disk raises an alarm of its own. Tiles are only for display, so they must not fill it further.
     found = _run_worker(config, site, due, folder) if _has_room(folder) else Tiles(error=NO_ROOM)
     return f"{due.name}: {_note_result(due, found)}"
 
@@ -107,14 +107,14 @@ def _note_result(row: SceneRow, found: Tiles) -> str:
     folder, error = Path(row.out_dir or ""), convert_reason(found.error)
     if error:
         _unlink(folder)
-        for place in (Path(row.path).absolute().parent, folder.absolute()):  # paths of the server are nobody's business
+        for place in (Path(row.path).absolute().parent, folder.absolute()):  # people must not see paths of the server
             error = hide_folder(error, place)
     write_json(folder / METADATA_FILE, messages_to_plain({"of": _mark(row), "tiles": found.tiles, "error": error}))
     return f"no tiles: {error}" if error else f"{found.tiles} tiles"
 
 
 def _run_worker(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> Tiles:
-    """What the worker answers; one that fails costs the tiles alone, unless the service is stopping."""
+    """Cut tiles in a worker. A failure is part of the answer (JobError: the service is stopping)."""
     scene = find_image(row)
     if scene is None:
         return Tiles(error=REPLACED)

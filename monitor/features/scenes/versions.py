@@ -1,4 +1,4 @@
-"""Versions of one scene: the same name and time with other files takes the place of what was delivered before."""
+"""Versions of a scene. A delivery of the same name and time with other files replaces the earlier one."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,7 +22,7 @@ from monitor.features.scenes.queries.versions import (
 )
 from monitor.features.scenes.rows import known_outline, list_names, name_of
 
-# Scenes of one name whose outlines are given to a worker, the newest by acquisition.
+# How many scenes of one name are given to a worker with their outlines, the newest by acquisition.
 LINES_MOST: Final = 24
 REREAD: Final = Template("scene.reread", "the scene was read again by other weights")()
 _DELIVERED: Final = Template(
@@ -38,9 +38,9 @@ _DELIVERED_NEAR: Final = Template(
 
 
 def list_versions(c: Connection, site: str, entry: Path) -> list[KnownVersion]:
-    """Scenes that came by the name of an entry and lie in the inbox by no other name, as a worker wants them.
+    """Return the scenes that arrived under the name of an entry and are in the inbox under no other name.
 
-    Which of them the entry replaces is known when its time is read: those of the same time.
+    The entry replaces those that were taken at the same time. The worker finds out which, because it reads the time.
     """
     found = []
     for row in load_scenes(c, site):
@@ -50,7 +50,7 @@ def list_versions(c: Connection, site: str, entry: Path) -> list[KnownVersion]:
         if any((entry.parent / other).exists() for other in names - {name_of(entry)}):
             continue
         found.append((row.acquired_at, row.scene_hash, (row.run or {}).get("model_hash", "")))
-    # one name may be used for every scene (latest.tif): lines are kept from the newest of them
+    # One name may be used for every scene (latest.tif). Only the newest of them keep their landslides.
     found.sort(key=lambda one: one[0], reverse=True)
     return [
         KnownVersion(
@@ -63,7 +63,7 @@ def list_versions(c: Connection, site: str, entry: Path) -> list[KnownVersion]:
 
 
 def number_version(c: Connection, site: str, name: str, answer: ReadScene) -> int:
-    """The how-manieth delivery of a scene this is, from 1; the same files by the same model are the same one."""
+    """Return the number of this delivery of a scene, from 1. The same files and model keep their number."""
     acquired_at, own, highest = answer.acquired_at, None, 0
     for row in load_scenes(c, site):
         if row.state not in {"done", SUPERSEDED} or row.acquired_at != acquired_at:
@@ -78,12 +78,16 @@ def number_version(c: Connection, site: str, name: str, answer: ReadScene) -> in
 
 
 def version_of(row: SceneRow) -> int:
-    """Which delivery a stored scene was."""
+    """Return the number of the delivery of a stored scene."""
     return int((row.run or {}).get("version", 1))
 
 
 def give_way(c: Connection, site: Site, name: str, answer: ReadScene, now: datetime) -> int:
-    """Withdraw what the versions before said, in the transaction that stores this one; returns outlines withdrawn."""
+    """Withdraw the footprints and values of earlier versions, in the transaction that stores this version.
+
+    Returns:
+        The number of outlines that were withdrawn.
+    """
     points = {(row.station, row.quantity, row.at) for row in answer.series}
     found: list[WithdrawnFootprint] = []
     for scene_hash in answer.replaced:
@@ -97,7 +101,10 @@ def give_way(c: Connection, site: Site, name: str, answer: ReadScene, now: datet
 def _notify_withdrawn(
     c: Connection, site: Site, name: str, claimed: Sequence[WithdrawnFootprint], now: datetime
 ) -> None:
-    """Say once that change is withdrawn that may have raised a level: it falls by a person, or when the vote ages."""
+    """Notify people once of withdrawn changes that may have raised a level.
+
+    The level falls when the vote expires or when a person lowers it.
+    """
     if not claimed:
         return
     near = min((one for one in claimed if one.distance_m is not None), key=_nearness, default=None)

@@ -1,4 +1,4 @@
-"""Scenes of the inbox that are not read: what they wait for or fail on, where it is seen, and when it is told."""
+"""Scenes of the inbox that wait or cannot be used: store the reason and notify people."""
 
 import hashlib
 from collections.abc import Collection, Iterable
@@ -20,9 +20,9 @@ from monitor.features.scenes.queries.versions import WAITING, drop_waiting, forg
 from monitor.features.scenes.queries.weights import find_broken_weights
 from monitor.features.scenes.rows import name_of
 
-# A scene that waits is told after this long; one without weights at once, for nothing will come by itself.
+# People are notified of a waiting scene after this long, or at once if only a person can end the wait.
 NOTIFIED_AFTER: Final = timedelta(hours=1)
-# The same files are looked at again after this long: what they wait for may lie elsewhere.
+# An unchanged scene is tried again after this long, because weights or the site file may have changed.
 RETRY_AFTER: Final = timedelta(minutes=10)
 FAILED: Final = Template("scene.failed", "failed: {text}")
 _WAITS: Final = Template("scene.waits", "scene {name} waits since {since}: {text}")
@@ -38,7 +38,7 @@ WEIGHTS: Final = "weights:"
 
 
 def is_due(row: SceneRow | None, print_: str, now: datetime) -> bool:
-    """Whether a scene that waits is worth a look: its files have changed, or some time has passed."""
+    """Return whether a waiting scene should be tried again: its files have changed, or `RETRY_AFTER` has passed."""
     run = {} if row is None else row.run or {}
     return run.get("fingerprint") != print_ or now - parse_time(run["looked_at"]) >= RETRY_AFTER
 
@@ -46,7 +46,10 @@ def is_due(row: SceneRow | None, print_: str, now: datetime) -> bool:
 def store_waiting(
     db: Database, site: Site, entry: Path, print_: str, reason: str, now: datetime, *, at_once: bool = False
 ) -> str:
-    """Keep that a scene waits and for what; a person is told when it has waited for long. Returns one line."""
+    """Store that a scene waits, and why. Return one line.
+
+    `at_once`: Notify people now. Otherwise `notify_waiting` does so after `NOTIFIED_AFTER`.
+    """
     run = {"fingerprint": print_, "looked_at": format_iso(now)}
     row = _make_row(site, entry, WAITING, WAITING, reason, now, run)
     db.do(save_scene, row, [], now)
@@ -62,7 +65,7 @@ def _make_row(
 
 
 def notify_waiting(db: Database, site: Site, rows: Iterable[SceneRow], now: datetime) -> None:
-    """Tell a person of the scenes that have waited for long."""
+    """Notify people of the scenes that have waited longer than `NOTIFIED_AFTER`."""
     for row in rows:
         if row.state == WAITING and now - row.received_at >= NOTIFIED_AFTER:
             _notify(db, site, row, row.received_at, now)
@@ -83,13 +86,13 @@ def _notify(db: Database, site: Site, row: SceneRow, since_at: datetime, now: da
 
 
 def notify_weights(db: Database, site: Site, now: datetime) -> None:
-    """Tell of weights of a site that are in use and cannot be read, and when they can be read again."""
+    """Notify people of weights of a site that are in use and cannot be read. End the alert when they can be."""
     with db.read() as c:
         notified = {a.key for a in _open_alerts(c, site, WEIGHTS) if a.state != "returned_unacknowledged"}
         faults = find_broken_weights(c, site)
     wanted = {
-        f"{WEIGHTS}{own.model_hash[:SHORT_HASH_LENGTH]}": _OTHERS_TRIED(weights=describe_own(own.path))
-        for own, _ in faults
+        f"{WEIGHTS}{model.model_hash[:SHORT_HASH_LENGTH]}": _OTHERS_TRIED(weights=describe_own(model.path))
+        for model, _ in faults
     }
     changes = [health_alarm(key, 2, reason, is_open=True) for key, reason in wanted.items() if key not in notified]
     changes += [
@@ -101,7 +104,7 @@ def notify_weights(db: Database, site: Site, now: datetime) -> None:
 
 
 def store_failure(db: Database, site: Site, entry: Path, print_: str, error: str, now: datetime) -> Message:
-    """Keep that a scene cannot be used, and tell a person; returns one line."""
+    """Store that a scene cannot be used, and notify people. Return one line."""
     row = _make_row(site, entry, print_, "failed", error, now, {"fingerprint": print_})
     name, reason = row.name, row.error or ""
     with db.write() as c:
@@ -112,7 +115,7 @@ def store_failure(db: Database, site: Site, entry: Path, print_: str, error: str
 
 
 def clear(c: Connection, site: Site, name: str, now: datetime) -> None:
-    """End what was told of a scene, in the transaction that stores it."""
+    """End the waiting state and the alert of a scene, in the transaction that stores it."""
     drop_waiting(c, [_name_row(site, name, WAITING)])
     _apply(c, site, name, _READ(name=name), now, is_open=False)
 
@@ -120,7 +123,7 @@ def clear(c: Connection, site: Site, name: str, now: datetime) -> None:
 def end_troubles(
     db: Database, site: Site, rows: Iterable[SceneRow], present: Collection[str], read: Collection[str], now: datetime
 ) -> None:
-    """End what was told of scenes that are read, or that somebody took out of the inbox."""
+    """End the alerts of scenes that were read or removed from the inbox."""
     gone = [r for r in rows if r.state == WAITING and (r.name not in present or r.name in read)]
     with db.read() as c:
         notified = [a.key.removeprefix(PREFIX) for a in _open_alerts(c, site) if a.state != "returned_unacknowledged"]
@@ -132,12 +135,12 @@ def end_troubles(
         drop_waiting(c, [r.scene_hash for r in gone])
         for name, why in over.items():
             if name not in present:
-                forget_failure(c, site.id, name)  # put back, it is looked at and told anew
+                forget_failure(c, site.id, name)  # if it is put back, it is tried again
             _apply(c, site, name, why, now, is_open=False)
 
 
 def shorten(reason: str, entry: Path) -> str:
-    """A reason without the path of the inbox: the page and messages show it, and paths are the server's.
+    """Return a reason without the path of the inbox, because the page and messages must not show paths of the server.
 
     >>> shorten("/var/in/bench/s1/B4.tif: has not arrived", Path("/var/in/bench/s1"))
     's1/B4.tif: has not arrived'
@@ -147,7 +150,7 @@ def shorten(reason: str, entry: Path) -> str:
 
 
 def _to_storable(text: str) -> str:
-    """Text that a database takes: a name on disk may hold bytes that are none."""
+    """Return text that a database can store. A file name may contain bytes that are not UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,4 +1,7 @@
-"""What a spawned worker does with a scene: segment it, lay it beside the other dates, measure places. No database."""
+"""Read a scene in a worker process: find footprints, compare them with other dates, measure stations.
+
+The worker has no database.
+"""
 
 import contextlib
 import tempfile
@@ -35,17 +38,17 @@ from monitor.features.scenes.elsewhere import describe_confirmed, find_elsewhere
 from monitor.features.scenes.methods import find_method
 from monitor.features.scenes.tasks import Elsewhere, SceneResult, WeightsTrial, WeightsTrialResult
 
-# Footprints near a station that get series of their own, the nearest first; more would drown the page.
+# How many footprints near stations get series of their own, the nearest first. More would fill the page.
 FOLLOWED_MOST: Final = 30
-# Of the ground of a map: half a minute at most, for the scene must not wait for it.
+# Largest number of relief tiles. They take up to half a minute, and the scene waits for them.
 RELIEF_TILES: Final = 256
-PROBABILITY: Final = "scene_probability"  # of a place; only a network has one
-# Later dates that are judged again when a scene comes late.
+PROBABILITY: Final = "scene_probability"  # quantity that only networks give
+# How many later dates are judged again when a scene arrives late.
 AGAIN_MOST: Final = 5
 
 
 def try_weights(request: WeightsTrial) -> WeightsTrialResult:
-    """Load weights once: what only their tensors say is found before they are in use."""
+    """Load weights once, so that faults of their tensors are found before they are in use."""
     try:
         from detection.imagery.neural.checkpoint import load_model
 
@@ -60,7 +63,7 @@ def try_weights(request: WeightsTrial) -> WeightsTrialResult:
 
 
 def read_one(request: SceneRequest) -> SceneResult:
-    """Segment one scene and judge change in the order of acquisition, whatever the order of arrival."""
+    """Read one scene and judge changes in the order of acquisition, whatever the order of arrival."""
     try:
         local = None if request.local is None else asdict(request.local)
         with placing(local), tempfile.TemporaryDirectory(prefix="scene-") as work:
@@ -76,7 +79,7 @@ def read_one(request: SceneRequest) -> SceneResult:
 
 
 class _WaitingError(Exception):
-    """What is not there yet: files, weights or PyTorch; `comes`: whether that may end by itself."""
+    """Files, weights or PyTorch are missing. `comes`: they may arrive without help."""
 
     def __init__(self, reason: str, *, comes: bool) -> None:
         super().__init__(reason)
@@ -92,7 +95,7 @@ class _ElsewhereError(Exception):
 
 
 class _LacksError(Exception):
-    """Footprints of dates are needed that were not given."""
+    """The comparison needs footprints of dates that the request does not contain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ def _read_and_compare(request: SceneRequest, work: Path) -> ReadScene | _Network
     same = [d for d in request.dates if d.model_hash == answer["model_hash"] and d.scene_hash not in gone]
     if dem is not None:
         same = _give_heights(own, same, request.dem, work)
-    # where later dates are judged again, each is laid beside dates of its own
+    # Later dates that are judged again are compared with dates before them, which may be any.
     is_late = any(d.acquired_at > own.acquired_at for d in same)
     _require_outlines(same if is_late else choose_before(own, same))
     judgements = _assess_dates(own, same, request, [p for v in replaced for p in v.polygons])
@@ -213,7 +216,7 @@ def _list_optical(request: SceneRequest, gone: Collection[str]) -> list[KnownDat
 def _add_index(
     own: records.StoredDate, found: records.ComparisonResult, request: SceneRequest, gone: Collection[str]
 ) -> records.ComparisonResult:
-    """What the network says, with a line on what the index of colours says beside it, and its file."""
+    """Add a line and a file about the change of the colour index to the comparison of a network."""
     compared = add_index_comparison(own, found, _list_optical(request, gone), request.out_dir, describe=convert_reason)
     if (line := compared.sum_up()) is None:
         return found
@@ -262,9 +265,9 @@ def _make_result(
 
 
 def _check_own(answer: SceneDetection, own: Sequence[str]) -> dict[str, str | None]:
-    """Of each network of one's own that was asked, by its hash, why it cannot be run; None where it can.
+    """Return, by hash of each network of the site that was tried, why it cannot be run, or None if it can.
 
-    Files that are not sound are left out: they are looked at by themselves.
+    Networks whose files are damaged are left out. Another check reports them.
     """
     found: dict[str, str | None] = {}
     for one in answer.get("refused", ()):
@@ -277,9 +280,12 @@ def _check_own(answer: SceneDetection, own: Sequence[str]) -> dict[str, str | No
 def _with_heights(
     request: SceneRequest, scene: Scene, prior: Path | None, work: Path
 ) -> tuple[SceneDetection, str | None, tuple[str, ...]]:
-    """The detection of a scene, the heights of the site that were used, and warnings where they cannot be.
+    """Detect landslides in a scene. Use the heights of the site if the scene has none.
 
-    Heights that a scene brings itself come first. No scene fails by those of the site.
+    A scene does not fail because of the heights of the site. If they cannot be used, there is a warning.
+
+    Returns:
+        The detection, the path of the heights of the site or None, and warnings.
     """
     options = DetectionOptions(
         Path(request.scene_path),
@@ -303,9 +309,9 @@ def _with_heights(
 
 
 def _give_heights(own: records.StoredDate, dates: Sequence[KnownDate], dem: Path | None, work: Path) -> list[KnownDate]:
-    """Dates with the heights of the site that they were read with, where these count once more.
+    """Return the dates, with the heights of the site for those that need them again.
 
-    They count where a date is judged again, and where they place an image that is compared.
+    Dates that are judged again need them, and compared dates whose image is placed by means of heights.
     """
     before, later = ({one.scene_hash for one in some} for some in (choose_before(own, dates), _list_later(own, dates)))
     return [
@@ -322,7 +328,7 @@ def _give_own(date: KnownDate, dem: Path | None, work: Path, *, always: bool) ->
             return date
         return replace(date, dem=str(gather_heights(dem, Path(date.scene_path), work / date.scene_hash[:16]).path))
     except (ImageryError, OSError):
-        return date  # its files are gone, or no tile lies below it
+        return date  # its files are missing, or the heights do not cover it
 
 
 def _list_later(own: records.StoredDate, dates: Sequence[KnownDate]) -> list[KnownDate]:
@@ -349,7 +355,7 @@ def _show_prior(request: SceneRequest) -> tuple[Path | None, tuple[str, ...]]:
     try:
         request.prior_picture.parent.mkdir(parents=True, exist_ok=True)
         hooks().draw_scene_prior(prior=request.prior, picture=request.prior_picture)
-    except Exception as error:  # also of a third-party plugin; the scene is read without the map
+    except Exception as error:  # of a third-party plugin as well; the scene is read without the map
         return None, (f"no susceptibility: {describe_error(error)}",)
     return request.prior, ()
 
@@ -377,13 +383,13 @@ def _assess_dates(
     found: list[tuple[records.StoredDate, records.ComparisonResult]] = [(own, first)]
     dates: list[records.StoredDate] = [*others, records.apply_changes(own, first.changes)]
     for date in _list_later(own, others):
-        # what was called vanished is judged anew: only outlines found on the date itself go in
+        # Vanished outlines are judged again, so only outlines of the date itself are passed.
         bare = replace(date, polygons=tuple(one for one in date.outlines if not one.is_gone))
         others_now = [d for d in dates if d.scene_hash != date.scene_hash]
         try:
             judged = compare(bare, others_now, Path(date.out_dir), describe=convert_reason)
         except ImageryError:
-            continue  # its kept files are gone: what was judged of it stands
+            continue  # its files are missing, so its earlier judgement stays
         found.append((bare, judged))
         dates = [*others_now, records.apply_changes(bare, judged.changes)]
     return found
@@ -420,7 +426,7 @@ def _measure(date: records.StoredDate, places: Sequence[MeasuredPlace]) -> list[
     try:
         scene: Scene | None = read_scene(Path(date.scene_path), date.acquired_at)
     except ImageryError:
-        scene = None  # its files are gone: its probabilities are kept
+        scene = None  # its image is missing, but its probabilities are stored
     try:
         means = measure_places(Path(date.prob), scene, places)
     except ImageryError:

@@ -1,4 +1,4 @@
-"""Scenes that arrived, what became of them, the footprints found on them and what was judged of their change."""
+"""Store and load scenes, their footprints and the judgements of change."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ NO_SCENE: Final = Template("scene.unknown", "site '{site}' has no scene '{name}'
 
 @dataclass(frozen=True, slots=True)
 class SceneRow:
-    """One scene; `state` is done, superseded, failed or waiting; `error` says in one line on what or for what."""
+    """One scene. `state` is done, superseded, failed or waiting; `error` is the reason of the last two, in one line."""
 
     scene_hash: str
     site: str
@@ -37,10 +37,11 @@ class SceneRow:
 
 @dataclass(frozen=True, slots=True)
 class FootprintRow:
-    """One polygon in lon/lat (GeoJSON) with its true area; `change = single` is advice only.
+    """One polygon in longitude and latitude (GeoJSON) with its true area. `change = single` is advice only.
 
-    `kind` is the model's class, column `class`; `near_stations` are those within reach, nearest first, with metres.
-    `susceptibility` is the mean of the map whose sha256 is `susceptibility_map`; None where no map lay below it.
+    `kind` is the class of the model, column `class`. `near_stations` are the stations within reach and their distances
+    in metres, nearest first. `susceptibility` is the mean of the map whose SHA-256 is `susceptibility_map`; None
+    without such a map.
     """
 
     scene_hash: str
@@ -67,7 +68,7 @@ class FootprintRow:
 
 @dataclass(frozen=True, slots=True)
 class ChangeAssessment:
-    """What was judged of one footprint; `caution` says why its change is advice only."""
+    """The judgement of one footprint. `caution` is the reason why its change is advice only."""
 
     polygon_id: str  # the footprint
     change: str  # new, grown, known, vanished, single, or withdrawn (not called vanished any more)
@@ -80,34 +81,34 @@ class ChangeAssessment:
     caution: str | None = None  # one line, or None
 
 
-# what an earlier date is compared by, its outline aside
+# columns of footprints of earlier dates that a comparison uses, beside the geometry
 _BOX: Final = ("min_lon", "min_lat", "max_lon", "max_lat")
 _COMPARED: Final = (
     *("polygon_id", "class", "area_m2", "mean_probability", "change"),
     *("parent_id", "root_id", "anchor_scene", "first_seen_at", *_BOX),
 )
-# what a row of scene_change holds of a judgement
+# columns of scene_change for a judgement
 _OF_CAUTION: Final = ("caution_id", "caution_values")
 _JUDGED: Final = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "caution")
 
 
 def load_scenes(c: Connection, site: str | None = None) -> list[SceneRow]:
-    """Scenes by time of arrival, newest first."""
+    """Return scenes, the newest arrivals first."""
     s = scene.c
     query = select(scene).where(*match_given(s.site, site)).order_by(s.received_at.desc(), s.scene_hash)
     return load_records(c, SceneRow, query)
 
 
 def load_waiting(c: Connection) -> list[SceneRow]:
-    """Scenes of all sites that wait for files or weights, the longest first."""
+    """Return the waiting scenes of all sites, the longest wait first."""
     query = select(scene).where(scene.c.state == "waiting").order_by(scene.c.received_at, scene.c.scene_hash)
     return load_records(c, SceneRow, query)
 
 
 def load_footprints(c: Connection, scene_hash: str, model_hash: str) -> list[dict[str, Any]]:
-    """Footprints of a scene by a model with what is known of their change today; `geometry` is GeoJSON text.
+    """Return the footprints of a scene by a model, with their newest judgement. `geometry` is GeoJSON text.
 
-    Two dozen dates have tens of thousands: who looks at one date reads its outlines only.
+    Footprints are loaded by scene, because two dozen dates have tens of thousands of them.
     """
     g = scene_footprint.c
     rows = c.execute(
@@ -119,9 +120,9 @@ def load_footprints(c: Connection, scene_hash: str, model_hash: str) -> list[dic
 
 
 def save_scene(c: Connection, row: SceneRow, footprints: Sequence[FootprintRow], now: datetime) -> int:
-    """Write a scene with all its footprints in one transaction; the same scene and model again adds nothing.
+    """Store a scene with all its footprints in one transaction. Return the number of new footprints.
 
-    Returns the number of new footprints.
+    The same scene and model again adds no footprints.
     """
     values = record_to_dict(row)
     values |= message_columns("error", row.error) | {"run": None if row.run is None else dict(row.run)}
@@ -132,7 +133,7 @@ def save_scene(c: Connection, row: SceneRow, footprints: Sequence[FootprintRow],
 
 
 def add_footprints(c: Connection, footprints: Sequence[FootprintRow], now: datetime) -> int:
-    """Add footprints that are not there yet; returns how many were added."""
+    """Add footprints that are not stored yet. Return how many were added."""
     rows = []
     for footprint in footprints:
         one = record_to_dict(footprint) | {"detected_at": now}
@@ -144,11 +145,10 @@ def add_footprints(c: Connection, footprints: Sequence[FootprintRow], now: datet
 def save_changes(
     c: Connection, scene_hash: str, model_hash: str, changes: Sequence[ChangeAssessment], now: datetime
 ) -> int:
-    """Write what was judged of the footprints of a scene; the same again adds nothing.
+    """Store the judgements of the footprints of a scene. Return how many differ from the stored ones.
 
-    What was called vanished before and is not among `changes` is withdrawn: a scene that came late showed why.
-
-    Returns the number of judgements that are news.
+    Footprints that were judged vanished and are not among `changes` are withdrawn, because a scene that arrived late
+    shows them.
     """
     h = scene_change.c
     of_scene = and_(h.scene_hash == scene_hash, h.model_hash == model_hash)
@@ -173,7 +173,7 @@ def save_changes(
     ]
     if news:
         statement = insert(c, scene_change)
-        # two judgements at one instant: the later one is what is known
+        # Of two judgements at one instant the later one counts.
         renewed = {name: statement.excluded[name] for name in (*_JUDGED, *_OF_CAUTION)}
         c.execute(statement.on_conflict_do_update(index_elements=[*key, "polygon_id", "judged_at"], set_=renewed), news)
     if judged:
@@ -194,7 +194,7 @@ def save_changes(
 
 
 def save_comparison(c: Connection, scene_hash: str, measured: Mapping[str, Any]) -> None:
-    """Write into a scene's run what was measured between it and the dates before it."""
+    """Store the measurements between a scene and earlier dates in its column `run`."""
     mine = scene.c.scene_hash == scene_hash
     run = c.execute(select(scene.c.run).where(mine)).scalar() or {}
     c.execute(update(scene).where(mine).values(run={**run, "change": dict(measured)}))

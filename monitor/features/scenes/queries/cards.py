@@ -1,4 +1,4 @@
-"""Scenes and footprints as pages and the HTTP API show them."""
+"""Load scenes and footprints for pages and the HTTP API."""
 
 import json
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class SceneCard:
     error: str | None
     valid_share: float | None
     out_dir: str | None
-    run: dict[str, Any] | None  # what the model noted of itself
+    run: dict[str, Any] | None  # facts about how it was read
     footprints: int
     area_m2: float
 
@@ -44,12 +44,12 @@ class SceneCard:
 
     @property
     def folder(self) -> Path:
-        """Where its results lie."""
+        """The folder of its results."""
         return Path(self.out_dir or "")
 
     @property
     def bounds(self) -> Bounds | None:
-        """West, south, east, north of its preview, when it has one."""
+        """West, south, east, north of its preview in degrees; None without a preview."""
         found = (self.run or {}).get("outputs", {}).get("bounds")
         if not isinstance(found, list) or len(found) != 4:
             return None
@@ -58,18 +58,18 @@ class SceneCard:
 
     @property
     def picture_bounds(self) -> Bounds | None:
-        """The same of a picture that can be shown."""
+        """West, south, east, north in degrees; None if there is no picture to show."""
         return None if self.preview is None else self.bounds
 
     @property
     def preview(self) -> Path | None:
-        """Its picture; None until it is made, and where it could not be."""
+        """Path of its picture. None until it is made, or if it cannot be made."""
         return self.find_picture(((self.run or {}).get("outputs") or {}).get("preview"))
 
     def find_picture(self, name: Any) -> Path | None:
-        """A PNG that lies in its own folder, and nothing else.
+        """Return the path of a PNG in the folder of the scene. None if there is no such file there.
 
-        The record names files as the job saw them, with the folder or without: only the last part counts.
+        Only the last part of `name` counts, because the worker may have stored it with another folder.
         """
         if not name or not self.out_dir:
             return None
@@ -79,9 +79,9 @@ class SceneCard:
 
 
 def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[SceneCard]:
-    """Scenes of a site, those that wait first, then the newest arrivals; with the number and area of footprints.
+    """Return scenes of a site with number and area of their footprints: waiting ones, then the newest arrivals.
 
-    At most `limit` of each: many that wait do not bury what was read.
+    At most `limit` of each, so that many waiting scenes do not displace those that were read.
     """
     s = scene.c
     newest = (s.received_at.desc(), s.scene_hash)
@@ -90,7 +90,7 @@ def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[SceneCard]
 
 
 def load_read_scenes(c: Connection, site: str, limit: int, scene_hash: str | None = None) -> list[SceneCard]:
-    """Scenes of a site that were read, the newest arrivals first: at most `limit`, or the one of that hash."""
+    """Return at most `limit` scenes of a site that were read, the newest arrivals first, or the one with a hash."""
     s = scene.c
     which = [s.site == site, s.state == "done", s.acquired_at.is_not(None)]
     which += [] if scene_hash is None else [s.scene_hash == scene_hash]
@@ -98,14 +98,14 @@ def load_read_scenes(c: Connection, site: str, limit: int, scene_hash: str | Non
 
 
 def find_scene_folder(c: Connection, site: str, scene_hash: str) -> str | None:
-    """Where the results of a scene of an active site lie; None where there is no such scene, or it was not read."""
+    """Return the folder of the results of a scene of an active site. None if no such scene was read."""
     s, of = scene.c, site_table.c
     mine = (s.scene_hash == scene_hash, s.site == site, s.state == "done", of.id == s.site, of.active)
     return c.execute(select(s.out_dir).where(*mine)).scalar()
 
 
 def find_shown_scene(c: Connection, site: str) -> SceneCard | None:
-    """The newest image that was read, whenever it arrived; None where none was."""
+    """Return the scene with the newest image that was read. None if there is none."""
     s = scene.c
     found = _load_scenes(c, (s.site == site, s.state == "done"), (s.acquired_at.desc(), s.scene_hash.desc()), 1)
     return found[0] if found else None
@@ -132,7 +132,7 @@ def _load_scenes(
 
 
 def load_footprints(c: Connection, site: str, scene_hash: str) -> list[ScenePolygonRow]:
-    """Polygons of one scene, the largest first."""
+    """Return the footprints of a scene, the largest first, at most 500."""
     which = {"site": site, "scene_hash": scene_hash}
     rows = load_view(c, "scene_polygons", ScenePolygonRow, order_by=["-area_m2", "polygon_id"], limit=500, **which)
     for row in rows:

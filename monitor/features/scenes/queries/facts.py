@@ -15,7 +15,10 @@ SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # changes that the
 
 
 def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[FootprintFact, ...]:
-    """Footprints of scenes taken in a time whose change was, as known at its end, new, grown or not judged."""
+    """Return footprints of scenes taken after `since` whose change is new, grown or not judged, as known at `now`.
+
+    At most `ADVICE_LIMIT`, the nearest to a station first.
+    """
     taken = {"site_id": site, "since": since, "now": now}
     judged: dict[tuple[str, str, str], Any] = {}
     judgements, footprints = _plan_footprint_facts()
@@ -24,7 +27,7 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
         if r.judged_at <= now:
             judged[key] = r
         else:
-            judged.setdefault(key, None)  # nothing was judged yet: then it was a footprint of one date
+            judged.setdefault(key, None)  # not judged yet at that time, so it was a footprint of a single date
     found = []
     for r in c.execute(footprints, taken):
         latest = judged.get((r.scene_hash, r.model_hash, r.polygon_id), r)
@@ -57,7 +60,7 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
     return tuple(found)
 
 
-@cache  # put together once: it is asked at every look
+@cache  # built once, because every evaluation uses it
 def _plan_footprint_facts() -> tuple[Select[Any], Select[Any]]:
     g, s, h = scene_footprint.c, scene.c, scene_change.c
     now: Any = bindparam("now")
@@ -67,6 +70,6 @@ def _plan_footprint_facts() -> tuple[Select[Any], Select[Any]]:
         select(*(k for k in g if k.name != "geometry"), s.name, s.acquired_at, g["class"].label("kind"))
         .join(scene, s.scene_hash == g.scene_hash)
         .where(*taken, g.detected_at <= now, g.distance_m.is_not(None))
-        # the nearest first: an image with hundreds of outlines must not crowd out the one beside a station
+        # The nearest first, so that hundreds of distant outlines do not displace one near a station.
         .order_by(g.distance_m, s.acquired_at.desc(), g.polygon_id),
     )

@@ -1,4 +1,4 @@
-"""What people say of footprints, and which footprints wait for somebody to look."""
+"""Reviews of footprints by people, and footprints that still need a review."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,22 +12,22 @@ from monitor.api.database import match_given, read_record
 from monitor.features.scenes.tables import footprint_review, scene, scene_footprint, scene_outline
 
 UNSURE: Final = 0.5
-"""A footprint waits for a look when its mean probability is below threshold + this share of what is left to 1."""
+"""A footprint needs a review if its mean probability is below threshold + this share of (1 - threshold)."""
 
 
 NETWORK: Final = "network"
 
 
 def name_method(model: str) -> str:
-    """What found a footprint: `sar`, `index`, else a network; only that one's answer is a probability."""
+    """Return the method that found a footprint: `sar`, `index` or `network`. Only networks give probabilities."""
     return model if model in {"sar", "index"} else NETWORK
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewedFootprint:
-    """A footprint with the newest word on it; `verdict` None: nobody looked yet.
+    """A footprint with its newest review. `verdict` is None if there is none.
 
-    `by_outline`: somebody outlined it anew on the page, which says what a review would.
+    `by_outline`: a person drew another outline on the page, which counts as a review.
     """
 
     scene: str
@@ -51,12 +51,12 @@ class ReviewedFootprint:
 
     @property
     def method(self) -> str:
-        """What found it, see `name_method`."""
+        """The method that found it, see `name_method`."""
         return name_method(self.model)
 
     @property
     def unsure(self) -> bool:
-        """Whether the network was not sure of it; nothing says how sure an index or radar is, so a person looks."""
+        """Whether a person should review it: the network is unsure, or an index or radar found it."""
         return self.method != NETWORK or self.mean_probability < self.threshold + UNSURE * (1 - self.threshold)
 
 
@@ -68,10 +68,9 @@ def load_reviewed(
     scene_hash: str | None = None,
     polygon_id: str | None = None,
 ) -> list[ReviewedFootprint]:
-    """Footprints of a site, or of a model or scene of it, with the newest word on each, the least sure first.
+    """Return footprints of a site, or of one of its models or scenes, with their newest reviews, the least sure first.
 
-    Those that no network found come last: nothing says how sure they are. Withdrawn ones are left out. `polygon_id`:
-    those alone whose id begins so.
+    Footprints without a probability come last. Withdrawn ones are left out. `polygon_id` is the beginning of an id.
     """
     g, s, r = scene_footprint.c, scene.c, footprint_review.c
     same = and_(g.scene_hash == r.scene_hash, g.model_hash == r.model_hash, g.polygon_id == r.polygon_id)
@@ -93,7 +92,7 @@ def load_reviewed(
         threshold = float((row.run or {}).get("threshold", 0.5))
         one = read_record(ReviewedFootprint, row, threshold=threshold)
         found[row.scene_hash, row.model_hash, row.polygon_id] = one
-    # outlines that stand, by the footprint that each corrects, the oldest first
+    # Outlines that were not withdrawn, by the footprint that each corrects, the oldest first.
     o, corrections = scene_outline.c, dict[tuple[str, str, str], list[Any]]()
     stands = (o.site == site, o.from_polygon_id.is_not(None), o.withdrawn_at.is_(None))
     drawn = select(scene_outline).where(*stands, *match_given(o.scene_hash, scene_hash))
@@ -109,7 +108,7 @@ def _begins(name: ColumnElement[str], with_: str | None) -> Sequence[ColumnEleme
 
 
 def _correct(one: ReviewedFootprint, words: Sequence[Any]) -> ReviewedFootprint:
-    """A footprint as the outlines say that correct it, unless somebody judged it after them."""
+    """Return a footprint with the review that its corrected outlines mean, unless it was reviewed after them."""
     last = words[-1]
     if one.at is not None and one.at > last.at:
         return one

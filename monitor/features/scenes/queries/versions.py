@@ -1,4 +1,4 @@
-"""A scene delivered again: outlines of the version before are withdrawn, and may come back; lines of outlines."""
+"""Scenes that were delivered again, whose outlines and values are withdrawn; landslides over several scenes."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ _ANOTHER_VERSION: Final = Template("scene.another_version", "another version of 
 _IMAGE_WITHDRAWN: Final = Template("scene.image_withdrawn", "its image is withdrawn: another version was delivered")()
 SUPERSEDED: Final = "superseded"
 WAITING: Final = "waiting"
-# later word on a value whose image is withdrawn; `observation.UNFIT` leaves such values out
+# Flag of a value whose image is withdrawn. `observation.UNFIT` leaves such values out.
 WITHDRAWN_VALUE: Final = "bad"
 SeriesPoint = tuple[str, str, datetime]  # station, quantity, observed_at
 
 
 @dataclass(frozen=True, slots=True)
 class WithdrawnFootprint:
-    """An outline that was withdrawn; `claimed` when it had been called new or grown without a caution."""
+    """An outline that was withdrawn. `claimed`: it was judged new or grown without a caution."""
 
     polygon_id: str
     claimed: bool
@@ -39,7 +39,7 @@ def supersede_scene(c: Connection, scene_hash: str, by_hash: str, now: datetime)
     run = c.execute(select(scene.c.run).where(scene.c.scene_hash == scene_hash)).scalar() or {}
     facts = {**run, "superseded_by": by_hash, "superseded_at": format_iso(now)}
     c.execute(update(scene).where(scene.c.scene_hash == scene_hash).values(state=SUPERSEDED, run=facts))
-    # outlines that rest on it, also on dates too late to be judged again, rest on the version that counts
+    # Outlines that were first declared on it now refer to the version that replaces it.
     anchored = scene_footprint.c.anchor_scene == scene_hash
     c.execute(update(scene_footprint).where(anchored).values(anchor_scene=by_hash))
     return withdraw_footprints(c, scene_hash, now, _ANOTHER_VERSION)
@@ -48,7 +48,7 @@ def supersede_scene(c: Connection, scene_hash: str, by_hash: str, now: datetime)
 def withdraw_footprints(
     c: Connection, scene_hash: str, now: datetime, reason: Message, *, keep_model: str | None = None
 ) -> list[WithdrawnFootprint]:
-    """Judge the outlines of a scene withdrawn from `now` on; those of `keep_model` stay."""
+    """Withdraw the outlines of a scene from `now` on, except those of `keep_model`."""
     g = scene_footprint.c
     which = and_(g.scene_hash == scene_hash, g.change != "withdrawn")
     if keep_model is not None:
@@ -69,7 +69,7 @@ def withdraw_footprints(
 
 
 def name_origin(scene_hash: str) -> str:
-    """What a value that a scene said of a place carries in `extra`.
+    """Return the text in column `extra` of readings that come from a scene.
 
     >>> name_origin("ab" * 32)
     '{"scene":"abababababababab"}'
@@ -78,7 +78,7 @@ def name_origin(scene_hash: str) -> str:
 
 
 def flag_values(c: Connection, site: str, scene_hash: str, kept: Collection[SeriesPoint], now: datetime) -> int:
-    """Flag what a withdrawn version of a scene said of places and the version that counts does not say anew.
+    """Flag the values of a withdrawn version of a scene that the new version does not replace.
 
     Returns:
         The number of values that were flagged.
@@ -102,13 +102,13 @@ def flag_values(c: Connection, site: str, scene_hash: str, kept: Collection[Seri
 
 
 def forget_failure(c: Connection, site: str, name: str) -> None:
-    """Let a scene that could not be used be looked at again when files of its name come back; its row stays."""
+    """Let a scene that could not be used be tried again when files of its name return. Its row stays."""
     which = and_(scene.c.site == site, scene.c.name == name, scene.c.state == "failed")
     c.execute(update(scene).where(which).values(run={"fingerprint": None}))
 
 
 def drop_waiting(c: Connection, hashes: Iterable[str]) -> None:
-    """Forget scenes that wait no longer; of a scene that waits nothing but its name was known."""
+    """Delete the rows of scenes that no longer wait. Such a row contains nothing but the name and the reason."""
     wanted = list(hashes)
     if wanted:
         c.execute(delete(scene).where(scene.c.scene_hash.in_(wanted), scene.c.state == WAITING))

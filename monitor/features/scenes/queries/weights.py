@@ -16,26 +16,27 @@ from monitor.api.text import plain_to_messages
 from monitor.features.scenes.tables import scene, scene_footprint
 from monitor.features.scenes.views import MarkedFootprint
 
-BROKEN: Final = "broken"  # of the run of a scene: of each own network that it asked, why it cannot be run, or null
-NO_NETWORKS: Final = (INDEX, RADAR)  # what they find says nothing for or against weights
+# Key of the JSON in column `run` of a scene: why each network of the site that was tried cannot be run, or null.
+BROKEN: Final = "broken"
+NO_NETWORKS: Final = (INDEX, RADAR)  # methods without weights
 
 
 def load_own_weights(c: Connection, site: str) -> list[str]:
-    """Paths of weights that were made for a site and are in use there, the newest first."""
+    """Return the paths of weights that were trained for a site and are in use there, the newest first."""
     return [row.path for row in _load_own(c, site)]
 
 
 def find_broken_weights(c: Connection, site: Site) -> list[tuple[ModelRow, str]]:
-    """Weights made for a site that should serve it and cannot, each with the reason.
+    """Return the weights that were trained for a site, are in use and cannot be read, each with the reason.
 
-    Their files are looked at. Whether a network fits its card is only known where one is run: at the newest scene
-    that asked it.
+    The files are checked. Whether a network fits its card is only found out when it is run, so this reason comes from
+    the newest scene on which it was tried.
     """
     s = scene.c
 
     def find_met(model_hash: str) -> str | None:
-        """Why the newest scene that asked weights could not use them, however many came since; None where it could."""
-        # radar asks no network, and of several the first that fits is the last asked: the newest scenes may say nothing
+        """Return why weights could not be run on the newest scene on which they were tried. None if they could."""
+        # The newest scenes may not have tried these weights: radar tries none, and the first weights that fit are used.
         was_run = type_coerce(s.run, Text).like(f'%"{BROKEN}":{{%"{model_hash}":%')  # canonical JSON, so no blanks
         newest = select(s.run).where(s.site == site.id, s.state == "done", was_run).order_by(s.received_at.desc())
         run = c.execute(newest.limit(1)).scalar()
@@ -51,7 +52,7 @@ def _load_own(c: Connection, site: str) -> list[ModelRow]:
 
 
 def find_newest(c: Connection, site: str, now: datetime) -> str | None:
-    """The network whose footprint is the newest of a site as known at `now`, by its hash; None before the first."""
+    """Return the hash of the network with the newest footprint of a site, as known at `now`. None if there is none."""
     g = scene_footprint.c
     return c.execute(
         select(g.model_hash)
@@ -63,7 +64,10 @@ def find_newest(c: Connection, site: str, now: datetime) -> str | None:
 
 
 def list_in_use(c: Connection, site: str, since: datetime, now: datetime) -> list[str]:
-    """Hashes of the networks whose footprints on images since then are known at `now`; else of the newest one."""
+    """Return the hashes of networks with footprints on images taken after `since`, as known at `now`.
+
+    If there are none, return that of the network with the newest footprint.
+    """
     g, s = scene_footprint.c, scene.c
     taken = (s.scene_hash == g.scene_hash, s.site == site, s.acquired_at > since, s.acquired_at <= now)
     known = select(g.model_hash).where(*taken, g.detected_at <= now, g.model.not_in(NO_NETWORKS))
@@ -73,10 +77,10 @@ def list_in_use(c: Connection, site: str, since: datetime, now: datetime) -> lis
 
 
 def find_weights(c: Connection, site: Site, now: datetime) -> str:
-    """Name or path of the weights that serve a site: as its file names them, else those of its newest footprint.
+    """Return the name or path of the weights of a site: those of the site file, else those of its newest footprint.
 
     Raises:
-        NotFoundError: they are chosen scene by scene, and no network has found anything yet.
+        NotFoundError: The site file names none, and no network has found a footprint yet.
     """
     if site.scenes.weights not in {AUTO, INDEX}:
         return site.scenes.weights
@@ -86,11 +90,15 @@ def find_weights(c: Connection, site: Site, now: datetime) -> str:
 
 
 def mark_unproven(c: Connection, site: str, footprints: Iterable[MarkedFootprint], now: datetime) -> None:
-    """Mark what a network found that no test speaks for, where another one may count for the level: it is advice."""
+    """Mark footprints of networks without a passed test, if another network of the site has passed one.
+
+    Such footprints are advice only.
+    """
     p = model_proof.c
     tested = select(p.weights, p.passed, p.valid_until).where(p.site == site, p.kind == "scene", p.tested_at <= now)
     rows = c.execute(tested.order_by(p.tested_at, p.id))
     newest = {row.weights: bool(row.passed) and row.valid_until > now for row in rows}
     proven = {weights for weights, holds in newest.items() if holds}
-    for one in footprints:
-        one["unproven"] = bool(proven) and one["method"] == "network" and one["model_hash"] not in proven
+    for footprint in footprints:
+        is_by_network = footprint["method"] == "network"
+        footprint["unproven"] = bool(proven) and is_by_network and footprint["model_hash"] not in proven
