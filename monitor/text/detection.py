@@ -107,6 +107,14 @@ TEXTS: Final = index_by_code(
     reason_text(Template("tiles.too_wide", "crosses the date line, or is wider than half of the world")),
     # ---- weights that do not fit a scene -----------------------------------------------------------------------
     reason_text(Template("weights.pixels", "pixels of {pixel} m, trained on {trained} m"), pixel=figure(".3g")),
+    reason_text(
+        Template(
+            "weights.logistic",
+            "on pictures that neither learnt, logistic regression is better (F1 {logistic} instead of {network})",
+        ),
+        logistic=figure(".2f"),
+        network=figure(".2f"),
+    ),
     reason_text(Template("weights.unused", "no network was used")),
     reason_text(Template("weights.none_fits", "no network fits this image")),
     reason_text(Template("weights.unfit", "{model} does not fit: {text}")),

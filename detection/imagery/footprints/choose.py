@@ -159,6 +159,21 @@ def describe_broken(refused: Sequence[WeightsRefusal], used: str) -> list[Reason
     return [Reason("weights.others_serve", {"weights": name}) for name in broken]
 
 
+def check_baseline(card: ModelCard) -> None:
+    """Refuse weights that `auto` tries if logistic regression is better on the pictures that both did not learn.
+
+    Cards state the difference of F1 with its interval. A card without it is accepted.
+
+    Raises UnfitError: the whole interval lies below 0.
+    """
+    logistic = card["metrics"].get("logistic")
+    if not logistic or not logistic["less_logistic"]["interval"]:
+        return
+    if logistic["less_logistic"]["interval"][1] < 0:
+        values = {"network": card["metrics"]["test"]["f1"], "logistic": logistic["f1"]}
+        raise UnfitError(Reason("weights.logistic", values))
+
+
 def check_pixels(grid: Grid, card: ModelCard, *, brought: bool) -> None:
     """Check that the pixels of a grid have the size of those of the training.
 

@@ -29,6 +29,7 @@ from detection.imagery.errors import (
 from detection.imagery.footprints.cautions import add_outline_cautions, describe_coarser, list_cautions
 from detection.imagery.footprints.choose import (
     WeightsAttempt,
+    check_baseline,
     check_doubts,
     check_pixels,
     check_size,
@@ -140,7 +141,7 @@ def _detect(scene: Scene, options: DetectionOptions, progress: Progress, attempt
             return stored
     with ExitStack() as stack:
         work_dir = stack.enter_context(open_workplace(options.out_dir))
-        check_grid = partial(_check_grid, model, options, attempt)
+        check_grid = partial(_check_weights, model, options, attempt)
         opened = stack.enter_context(open_inputs(scene, model.bands, options, work_dir, check_grid))
         view = _choose_network_view(opened, model, options)
         edges = _set_aside_edges(opened, work_dir)
@@ -235,13 +236,14 @@ def _collect_facts(scene: Scene, model: "Model", plan: TilingPlan, options: Dete
 
 
 # ---- Check -----------------------------------------------------------------------------------------------------
-def _check_grid(model: "Model", options: DetectionOptions, attempt: WeightsAttempt, grid: Grid) -> None:
-    """Refuse weights that `auto` tries by the grid alone, before terrain is made or the scene is read.
+def _check_weights(model: "Model", options: DetectionOptions, attempt: WeightsAttempt, grid: Grid) -> None:
+    """Refuse weights that `auto` tries by the card and the grid, before terrain is made or the scene is read.
 
-    Raises FinerError, UnfitError: see `check_pixels` and `check_size`.
+    Raises FinerError, UnfitError: see `check_baseline`, `check_pixels` and `check_size`.
     """
     if options.weights != AUTO or isinstance(model, IndexModel):
         return
+    check_baseline(model.card)
     if attempt.coarser_m:
         check_size(grid)
     pixel_m = geodesic_pixel_m2(grid) ** 0.5 if grid.placed and not options.resample_to_m else None
@@ -563,7 +565,7 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
     options = attempt.apply_to(options)
     model = _load(attempt.weights)
     plan = plan_tiles(model, options)
-    check_grid = partial(_check_grid, model, options, attempt)
+    check_grid = partial(_check_weights, model, options, attempt)
     with (
         open_workplace(None) as work_dir,
         open_inputs(scene, model.bands, options, work_dir, check_grid) as opened,

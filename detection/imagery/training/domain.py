@@ -46,6 +46,8 @@ LEAST_SIDE_PX: Final = 16  # smaller windows are not measured
 TILES_MOST: Final = 300
 # From this many tiles on, the 1 % and 99 % quantiles leave a tile out.
 TILES_FOR_QUANTILES: Final = 100
+# Pixels of pictures from aircraft and drones are smaller than this.
+AERIAL_MOST_M: Final = 5.0
 REFUSED_SHARE: Final = 0.75
 OUTSIDE_SHARE: Final = 0.5
 # How far beyond the 1 % and 99 % quantiles of the training a window may lie: factors, but `ORDER_SLACK` is a difference
@@ -168,7 +170,7 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         "steps_least": _find_quantile([correlate_steps([window]) for window in windows], 0.01),
         "grain_most": _find_quantile(collect(windows, "grain"), 0.99),
         **limits_of_counts,
-        **_describe_narrow_limits(bands, windows),
+        **_describe_narrow_limits(bands, windows, pixel_size_m),
     }
 
 
@@ -182,19 +184,27 @@ def _find_range(values: NDArray[np.float64]) -> list[list[float]]:
     return [[round(float(value), 5) for value in pair] for pair in quantiles]
 
 
-def _describe_narrow_limits(bands: Sequence[str], windows: list[WindowStatistics]) -> dict[str, float]:
+def _describe_narrow_limits(
+    bands: Sequence[str], windows: list[WindowStatistics], pixel_size_m: float
+) -> dict[str, float]:
     """Return the limits that lie near to what ground usually has.
 
-    Few tiles get none, because such limits would doubt the very scenes of the training.
+    Few tiles get none, because such limits would doubt the very scenes of the training. Limits that recognise a moving
+    camera, and red exchanged with green, are for pictures from aircraft: instruments of satellites have neither fault.
+
+    Args:
+        bands: names of the spectral bands.
+        windows: statistics of the tiles.
+        pixel_size_m: side of a pixel on the ground.
     """
     if len(windows) < TILES_FOR_QUANTILES:
         return {}
-    smear_most = _find_quantile(collect(windows, "smear"), 0.99)
+    is_aerial = pixel_size_m < AERIAL_MOST_M
     statistics: dict[str, NDArray[np.float64]] = {"colour_least": collect(windows, "colour")}
     detail = collect(windows, "detail")
     if float(np.quantile(detail, 0.01)) > 0:
         statistics["detail_least"] = detail
-    if {"B4", "B3"} <= set(bands):
+    if is_aerial and {"B4", "B3"} <= set(bands):
         statistics["red_over_green_least"] = compare_red_with_green(bands, windows)
     if set(COLOURS) <= set(bands):
         green = compare_green(bands, windows)
@@ -203,7 +213,8 @@ def _describe_narrow_limits(bands: Sequence[str], windows: list[WindowStatistics
     with np.errstate(invalid="ignore"):
         limits = {name: _find_quantile(values, 0.01) for name, values in statistics.items()}
     # An infinite statistic, such as the colour of grey pictures, is no limit.
-    return {"smear_most": smear_most} | {name: limit for name, limit in limits.items() if np.isfinite(limit)}
+    smear = {"smear_most": _find_quantile(collect(windows, "smear"), 0.99)} if is_aerial else {}
+    return smear | {name: limit for name, limit in limits.items() if np.isfinite(limit)}
 
 
 def find_doubts(
