@@ -434,6 +434,7 @@ PLAIN = MappingProxyType(
         "packages/earth/slopeward_earth/surface/grids.py": "only where a grid lies; heights by quantity",
         "packages/earth/slopeward_earth/insar/interferogram.py": "which phases are exactly 0; values by quantity",
         "detection/imagery/data/folder.py": "labelled patches",
+        "detection/imagery/data/empty_ground.py": "images without landslides",
         "packages/earth/slopeward_earth/susceptibility/picture.py": "a map of our own",
         "packages/earth/slopeward_earth/susceptibility/sampling.py": "the mask of an area",
         "packages/earth/slopeward_earth/clouds/distance.py": "a mask of stable ground",

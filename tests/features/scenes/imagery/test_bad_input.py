@@ -179,11 +179,18 @@ def test_an_area_of_interest_elsewhere(folder, tmp_path, capsys, suffix):
     refused(folder, tmp_path / "out", capsys, 4, "does not meet the scene", "--aoi", str(aoi))
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"type": "Point", "coordinates": [1, 2]}'])
-def test_an_area_of_interest_that_is_none(folder, tmp_path, capsys, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "aoi.json: no"),
+        ("[]", "aoi.json: neither GeoJSON, GeoPackage"),
+        ('{"type": "Point", "coordinates": [1, 2]}', "aoi.json: no"),
+    ],
+)
+def test_an_area_of_interest_that_is_none(folder, tmp_path, capsys, content, message):
     aoi = tmp_path / "aoi.json"
     aoi.write_text(content)
-    refused(folder, tmp_path / "out", capsys, 1, "aoi.json: no", "--aoi", str(aoi))
+    refused(folder, tmp_path / "out", capsys, 1, message, "--aoi", str(aoi))
 
 
 def test_a_rotated_grid_is_taken_with_its_areas(tmp_path, capsys, drawn):
