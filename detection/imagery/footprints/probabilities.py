@@ -25,7 +25,7 @@ from detection.imagery.weights_file import ModelCard
 
 # Rows that are read at once for a network that maps rows: more than it sees above and below, and half a block of most
 # files; GDAL caches the other half.
-PART_ROWS: Final = 256
+PART_ROWS: Final = 128
 # A network maps at most this many columns at once, so that memory does not grow with the width of a scene.
 COLUMNS: Final = 2048
 TILE_PX: Final = 512  # owned side of exact tiles

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from detection.imagery.neural.networks.blocks import pad_to_stride
 
-# Rows of the deepest level that are decoded at once: those of a band of 128 rows at a stride of 32.
-_DECODED_ROWS: Final = 4
+# Rows of the deepest level that are decoded at once: those of a band of 64 rows at a stride of 32.
+_DECODED_ROWS: Final = 2
 
 
 class RowLayer(Protocol):
