@@ -36,7 +36,7 @@ from detection.imagery.change.records import (
     read_outlines,
 )
 from detection.imagery.errors import ImageryError, OutputError
-from detection.imagery.footprints.cautions import BORDER, doubt_outlines, list_doubts
+from detection.imagery.footprints.cautions import BORDER, list_doubts, list_outline_cautions
 from detection.imagery.footprints.polygons import threshold_steps
 from detection.imagery.footprints.records import SceneDetection
 from detection.imagery.raster.components import NODATA
@@ -257,7 +257,7 @@ def _add_cautions(
     outlines = to_pixels(shapes_of(geometries), grid)
     borders = [(BORDER, newer.doubtful)]
     borders += [(Reason("caution.border_of", {"day": date.record.day}), date.doubtful) for date in dates]
-    cautions = doubt_outlines(outlines, newer.record.doubts, borders, newer.cloudy)
+    cautions = list_outline_cautions(outlines, newer.record.doubts, borders, newer.cloudy)
     all_changes = [changes[polygon_id] for polygon_id in polygon_ids]
     all_changes += [footprint.change for footprint in vanished]
     all_changes = [change.with_cautions(*more) for change, more in zip(all_changes, cautions, strict=True)]

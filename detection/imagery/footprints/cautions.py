@@ -22,16 +22,17 @@ from detection.imagery.training.domain import find_season
 from detection.imagery.weights_file import ModelCard
 from detection.reasons import Explanation, Reason, join_explanations, split_explanation
 
-# If a pixel is this many times as large as a pixel of the training, or as small, a warning says so.
+# There is a warning if the side of a pixel is more than this many times that of a pixel of the training, or less than
+# its inverse.
 PIXEL_RATIO = 1.5
-# An outline on ground that is less steep on average is advice: hardly any landslide starts or stops there, while bare
-# fields and river bars do.
+# An outline on ground whose mean slope is smaller is advice: landslides on such ground are rare, while bare fields and
+# river bars are frequent.
 FLAT_DEG: Final = 5.0
 BORDER: Final = Reason("caution.border")
 CLOUD: Final = Reason("caution.cloud")
 ONE_DATE: Final = Reason("caution.one_date")
-OUTSIDE: Final = "caution.outside"  # code of a warning that the scene lies outside of the training
-# Codes of warnings about weights that `auto` did not use. Where no network is used they are the doubts of a result.
+OUTSIDE: Final = "caution.outside"  # code of a warning that the scene is unlike the pictures of the training
+# Codes of warnings about weights that `auto` did not use. If no network was used, they are the doubts of a result.
 UNUSED_WEIGHTS: Final = frozenset({"weights.unused", "weights.none_fits", "weights.unfit", "weights.all_the_same"})
 
 
@@ -49,25 +50,25 @@ def list_cautions(
         scene: the scene.
         reader: the scene, open.
         card: card of the model.
-        result: the result, all but its warnings.
-        doubts: why the scene lies outside of the training, or why no network was used.
-        left_out: how many outlines were left out, by the reason.
+        result: the result. Its warnings are not used.
+        doubts: in which respects the scene is unlike the training, or why no network was used.
+        left_out: how many outlines were left out, by reason (`small`, `hugging`, `flat`).
     """
     return [
-        *_list_training(doubts, card),
-        *_list_edges(result),
-        *_list_clouds(result, reader.grid, card),
-        *_list_scene(scene, reader, result),
-        *_list_pixels(scene, reader.grid, card, result),
-        *_list_coverage(result),
-        *_list_left_out(result, left_out, placed=reader.grid.placed),
+        *_list_training_warnings(doubts, card),
+        *_list_edge_warnings(result),
+        *_list_cloud_warnings(result, reader.grid, card),
+        *_list_grid_warnings(scene, reader, result),
+        *_list_pixel_warnings(scene, reader.grid, card, result),
+        *_list_coverage_warnings(result),
+        *_list_left_out_warnings(result, left_out, placed=reader.grid.placed),
     ]
 
 
 def list_doubts(warnings: Iterable[Explanation]) -> list[Explanation]:
-    """Return why everything on a scene is advice, from the warnings of its result.
+    """Return why all outlines on a scene are advice, from the warnings of its result.
 
-    These are: the scene lies outside of the training, it was read on larger pixels than its own, no network was used.
+    The reasons are: the scene is unlike the training, it was resampled to larger pixels, or no network was used.
     """
     doubts: list[Explanation] = []
     for warning in warnings:
@@ -81,7 +82,7 @@ def list_doubts(warnings: Iterable[Explanation]) -> list[Explanation]:
     return doubts
 
 
-def _list_training(doubts: Sequence[Explanation], card: ModelCard) -> list[Explanation]:
+def _list_training_warnings(doubts: Sequence[Explanation], card: ModelCard) -> list[Explanation]:
     if card["name"] == INDEX:
         return [join_explanations([*doubts, Reason("caution.index_alone")])]
     warnings: list[Explanation] = [Reason(OUTSIDE, {"model": card["name"], "text": doubt}) for doubt in doubts]
@@ -90,13 +91,13 @@ def _list_training(doubts: Sequence[Explanation], card: ModelCard) -> list[Expla
     return warnings
 
 
-def _list_edges(result: SceneDetection) -> Iterator[Explanation]:
+def _list_edge_warnings(result: SceneDetection) -> Iterator[Explanation]:
     filled = "in every band fills the edge of the scene and is declared nowhere: taken as nodata"
-    aside = [border for border in result["borders"] if border["share"]]
+    masked_borders = [border for border in result["borders"] if border["share"]]
     for fill in result["fills"]:
-        if not any(abs(fill - VALUES[border["colour"]]) <= NOISE for border in aside):
+        if not any(abs(fill - VALUES[border["colour"]]) <= NOISE for border in masked_borders):
             yield f"{fill:g} {filled}"
-    for border in aside:
+    for border in masked_borders:
         yield (
             f"a {border['colour']} border with the noise of compression, {border['share']:.1%} of the scene, is "
             "declared nowhere: taken as nodata"
@@ -110,7 +111,7 @@ def _list_edges(result: SceneDetection) -> Iterator[Explanation]:
             )
 
 
-def _list_scene(scene: Scene, reader: BandReader, result: SceneDetection) -> Iterator[Explanation]:
+def _list_grid_warnings(scene: Scene, reader: BandReader, result: SceneDetection) -> Iterator[Explanation]:
     grid = reader.grid
     if scene.calibration and (scene.gain, scene.offset) != (1.0, 0.0):
         yield f"counts are {scene.gain:g} x value {scene.offset:+g} ({scene.calibration})"
@@ -135,7 +136,7 @@ def _list_scene(scene: Scene, reader: BandReader, result: SceneDetection) -> Ite
         )
 
 
-def _list_pixels(scene: Scene, grid: Grid, card: ModelCard, result: SceneDetection) -> Iterator[Explanation]:
+def _list_pixel_warnings(scene: Scene, grid: Grid, card: ModelCard, result: SceneDetection) -> Iterator[Explanation]:
     by_index = card["name"] == INDEX
     if result["read_at"]:
         yield describe_pixels(result["read_at"]["pixel_m"], grid, card)
@@ -151,7 +152,7 @@ def _list_pixels(scene: Scene, grid: Grid, card: ModelCard, result: SceneDetecti
         yield season
 
 
-def _list_coverage(result: SceneDetection) -> Iterator[str]:
+def _list_coverage_warnings(result: SceneDetection) -> Iterator[str]:
     if result["valid_share"] < 1:
         yield f"{1 - result['valid_share']:.1%} of the pixels are nodata or cloud; nothing is said about them"
     if result["unreadable_share"]:
@@ -165,7 +166,7 @@ def _list_coverage(result: SceneDetection) -> Iterator[str]:
         )
 
 
-def _list_left_out(result: SceneDetection, left_out: Mapping[str, int], *, placed: bool) -> Iterator[str]:
+def _list_left_out_warnings(result: SceneDetection, left_out: Mapping[str, int], *, placed: bool) -> Iterator[str]:
     if left_out["small"]:
         limit = f"{result['minimum_area_m2']:,.4g} m²" if placed else "9 pixels"
         every = "" if result["polygons"] else ", which is all that was found; lower it with --mmu"
@@ -183,14 +184,14 @@ def add_outline_cautions(
     white: WhiteGround | None,
     built: BuiltGround | None,
 ) -> None:
-    """Add to each outline of a result why it is advice, and to the warnings how much white and built ground there is.
+    """Set the caution of each outline of a result, and add warnings about white and built ground.
 
     Args:
-        result: the result, with its warnings so far; it is changed.
+        result: the result with its other warnings; it is changed.
         grid: grid of the scene.
-        doubts: why everything on the scene is advice.
-        white: white ground of the scene; None if it is not measured.
-        built: built ground of the scene; None if it is not measured.
+        doubts: why all outlines on the scene are advice.
+        white: white ground of the scene; None if it was not measured.
+        built: built ground of the scene; None if it was not measured.
     """
     polygons = result["polygons"]
     day = result["acquired_at"][:10]
@@ -199,7 +200,7 @@ def add_outline_cautions(
     outlines = shapes_of([polygon["geometry"] for polygon in polygons])
     if grid.placed:
         outlines = to_pixels(outlines, grid)
-    cautions = doubt_outlines(outlines, doubts, [(BORDER, doubtful_ground)], cloudy_ground)
+    cautions = list_outline_cautions(outlines, doubts, [(BORDER, doubtful_ground)], cloudy_ground)
     on_white = np.zeros(len(polygons), bool) if white is None else white.lies_at(outlines)
     on_built = np.zeros(len(polygons), bool) if built is None else built.contains(outlines)
     for index, polygon in enumerate(polygons):
@@ -215,16 +216,16 @@ def add_outline_cautions(
     result["warnings"] += describe_built_ground(built, day, int(np.count_nonzero(on_built)))
 
 
-def doubt_outlines(
+def list_outline_cautions(
     outlines: Any, doubts: Sequence[Explanation], borders: Iterable[tuple[Reason, Any]], cloudy: Any
 ) -> list[list[Explanation]]:
-    """Return why each outline is advice: a scene unlike the training, a possible border, a cloud.
+    """Return for each outline why it is advice: the scene is unlike the training, or it touches a border or a cloud.
 
     Args:
         outlines: outlines in pixels.
-        doubts: why everything on the scene is advice.
-        borders: cautions, each with the ground in pixels on which it counts; None: no such ground.
-        cloudy: ground at clouds, in pixels; None: there is none.
+        doubts: why all outlines on the scene are advice.
+        borders: cautions, each with the ground in pixels on which it applies; None: no ground.
+        cloudy: ground at clouds, in pixels; None: no ground.
     """
     coarser = [doubt for doubt in doubts if isinstance(doubt, Reason) and doubt.code == COARSER]
     unlike = [doubt for doubt in doubts if doubt not in coarser]
@@ -239,8 +240,11 @@ def doubt_outlines(
     return reasons
 
 
-def _list_clouds(result: SceneDetection, grid: Grid, card: ModelCard) -> Iterator[Explanation]:
-    """Yield how much of the scene is cloud, or why the weights, which need that, could not find clouds."""
+def _list_cloud_warnings(result: SceneDetection, grid: Grid, card: ModelCard) -> Iterator[Explanation]:
+    """Yield the share of clouds, and a warning if clouds cannot be found on pixels of this size.
+
+    Only weights with a local stretch need clouds to be found: such a stretch removes the brightness of a cloud.
+    """
     if result["cloudy"]:
         share = sum(width * height for *_, width, height in result["cloudy"]) / (grid.width * grid.height)
         yield (
@@ -257,7 +261,7 @@ def _list_clouds(result: SceneDetection, grid: Grid, card: ModelCard) -> Iterato
 
 
 def describe_coarser(at_m: float | None, pixel_m: float | None) -> list[Reason]:
-    """Return the doubt that `auto` read a scene on pixels of `at_m` in place of its own of `pixel_m`; else nothing."""
+    """Return the doubt that `auto` resampled a scene from pixels of `pixel_m` to `at_m`; no doubt if one is None."""
     return [Reason(COARSER, {"at": at_m, "pixel": pixel_m})] if at_m and pixel_m else []
 
 

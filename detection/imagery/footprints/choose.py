@@ -27,10 +27,13 @@ from detection.reasons import OF, Explanation, Reason, ReasonedError, explain_fi
 
 SHIPPED: Final = ("landslide4sense-standard", "bijie")
 """Shipped weights that `auto` tries, in this order."""
-# `auto` does not read a scene coarser if a side would have fewer pixels: they show too little of the ground.
-COARSER_LEAST_PX: Final = 64
-# Cost of an image quality that was not measured; more than any cost.
+# `auto` does not resample a scene to larger pixels if a side would have fewer of them: too little ground is visible.
+RESAMPLED_LEAST_SIDE_PX: Final = 64
+# Stands for the cost of an image quality whose effect on the weights was not measured. Measured costs are smaller.
 UNKNOWN_COST: Final = 1.0
+
+REFUSAL_ERRORS: Final = (BandMissingError, DomainError, ModelError, RadiometryError)
+"""Errors with which weights are refused, so that `auto` tries the next ones."""
 
 Answer = TypeVar("Answer")
 
@@ -41,10 +44,10 @@ class WeightsRefusal(NamedTuple):
     weights: str  # name or path
     why: Explanation
     broken: bool = False  # weights of the site that cannot be read
-    mend: Reason | None = None  # the commands that read the scene nevertheless
+    remedy: Reason | None = None  # the commands with which a person can have the scene read nevertheless
 
     def to_json(self) -> RefusalFacts:
-        """Return the refusal as plain data, without `mend`, which follows from it."""
+        """Return the refusal as plain data, without `remedy`, which can be derived from it."""
         return {"weights": self.weights, "why": self.why, "broken": self.broken}
 
 
@@ -54,11 +57,26 @@ class WeightsAttempt(NamedTuple):
     weights: str  # name or path
     refused: tuple[WeightsRefusal, ...] = ()  # weights that were refused before
     coarser_m: float | None = None  # side of the pixels to which the scene is resampled; None: its own pixels
-    doubted: bool = False  # read the scene even if its quality lies outside of the training
+    accepts_doubts: bool = False  # read the scene even if it differs from the pictures of the training
 
     def apply_to(self, options: DetectionOptions) -> DetectionOptions:
         """Return the options of this attempt."""
         return options if self.coarser_m is None else replace(options, resample_to_m=self.coarser_m)
+
+
+class _FinerScene(NamedTuple):
+    """Weights whose training has larger pixels than the scene. The smallest pixels sort first."""
+
+    trained_m: float  # side of the pixels of the training
+    refusal_index: int  # position of the weights in the list of refusals
+
+
+class _DoubtedScene(NamedTuple):
+    """Weights for which only the quality of the image is doubtful."""
+
+    cost: float | None  # what this quality costs the weights; None if that was not measured
+    refusal_index: int  # position of the weights in the list of refusals
+    coarser_m: float | None  # side of the pixels to which the scene was resampled; None: its own pixels
 
 
 def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt], Answer]) -> Answer:
@@ -67,14 +85,15 @@ def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt]
     `auto` tries, in this order:
 
     1. the weights of the site, then the shipped ones, on the pixels of the scene;
-    2. if the scene is too fine for some of them, these on the pixels of their training, the finest first;
-    3. if only the quality of the image is doubtful (noise, blur, interpolated pixels), the weights to which such a
-       quality costs least. All outlines are advice then;
+    2. if the pixels of the scene are too small for some weights, these weights on pixels of the size of their training.
+       The smallest such pixels come first. This step is skipped if step 3 can be used after step 1;
+    3. if only the quality of the image is doubtful (noise, blur, interpolated pixels), the weights that lose least
+       accuracy by such a quality. All outlines are advice then;
     4. the index, which uses no network.
 
     Args:
         options: options of the detection, of which `weights`, `own`, `scene_path` and `resample_to_m` are used.
-        attempt: reads the scene; raises an error of `REFUSES` if the weights do not fit.
+        attempt: reads the scene; raises one of `REFUSAL_ERRORS` if the weights do not fit.
 
     Returns:
         What `attempt` returned.
@@ -82,66 +101,62 @@ def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt]
     Raises DomainError: no weights fit, and the values are no image of ground. The line says why each was refused.
     """
     if options.weights != AUTO:
-        return attempt(WeightsAttempt(options.weights, doubted=True))
+        return attempt(WeightsAttempt(options.weights, accepts_doubts=True))
     refused: list[WeightsRefusal] = []
-    # side of the pixels of the training and index in `refused`
-    finer: list[tuple[float, int]] = []
-    # cost, index in `refused`, and side of the pixels to which the scene was resampled
-    doubted: list[tuple[float | None, int, float | None]] = []
-    # If no measured weights are installed, the refusal of the first says so for all.
-    for weights in (*options.own, *(SHIPPED if MEASURED_FOLDER.is_dir() else SHIPPED[:1])):
+    finer: list[_FinerScene] = []
+    doubted: list[_DoubtedScene] = []
+    # If the measured weights are not installed, one refusal with that reason is enough.
+    shipped = SHIPPED if MEASURED_FOLDER.is_dir() else SHIPPED[:1]
+    for weights in (*options.own, *shipped):
         try:
             return attempt(WeightsAttempt(weights, tuple(refused)))
-        except REFUSES as error:
+        except REFUSAL_ERRORS as error:
             if isinstance(error, FinerError) and options.resample_to_m is None:
-                finer.append((error.trained_m, len(refused)))
+                finer.append(_FinerScene(error.trained_m, len(refused)))
             if isinstance(error, DoubtedError):
-                doubted.append((error.cost, len(refused), None))
+                doubted.append(_DoubtedScene(error.cost, len(refused), None))
             broken = weights in options.own and isinstance(error, ModelError)
             refused.append(WeightsRefusal(weights, strip_scene(error, options.scene_path), broken))
-    for coarser_m, index in () if doubted else sorted(finer):
+    for coarser_m, index in [] if doubted else sorted(finer):
         refusal = refused[index]
         try:
             return attempt(WeightsAttempt(refusal.weights, tuple(refused), coarser_m))
-        except REFUSES as error:
+        except REFUSAL_ERRORS as error:
             if isinstance(error, DoubtedError):
-                doubted.append((error.cost, index, coarser_m))
+                doubted.append(_DoubtedScene(error.cost, index, coarser_m))
             values = {"text": refusal.why, "at": coarser_m, "text2": strip_scene(error, options.scene_path)}
             refused[index] = refusal._replace(why=Reason("weights.nor_coarser", values))
     if doubted:
-        # Of equal costs the first one counts.
-        _, index, at_m = min(doubted, key=lambda entry: UNKNOWN_COST if entry[0] is None else entry[0])
-        others = tuple(refusal for k, refusal in enumerate(refused) if k != index)
-        return attempt(WeightsAttempt(refused[index].weights, others, at_m, doubted=True))
+        # `min` returns the first of several entries with equal costs.
+        cheapest = min(doubted, key=lambda entry: UNKNOWN_COST if entry.cost is None else entry.cost)
+        weights = refused[cheapest.refusal_index].weights
+        others = tuple(refusal for index, refusal in enumerate(refused) if index != cheapest.refusal_index)
+        return attempt(WeightsAttempt(weights, others, cheapest.coarser_m, accepts_doubts=True))
     if finer:
         coarser_m, index = min(finer)
-        mend = describe_mend(options.scene_path, refused[index].weights, coarser_m)
-        refused[index] = refused[index]._replace(mend=mend)
+        remedy = describe_remedy(options.scene_path, refused[index].weights, coarser_m)
+        refused[index] = refused[index]._replace(remedy=remedy)
     try:
-        return attempt(WeightsAttempt(INDEX, tuple(refused), doubted=True))
+        return attempt(WeightsAttempt(INDEX, tuple(refused), accepts_doubts=True))
     except (BandMissingError, DomainError, RadiometryError) as error:
         nor_dates = Reason("weights.nor_dates", {"text": strip_scene(error, options.scene_path)})
         reasons = join_explanations([*describe_refusals(refused), nor_dates])
         raise type(error)(explain_file(options.scene_path, reasons)) from None
 
 
-REFUSES: Final = (BandMissingError, DomainError, ModelError, RadiometryError)
-"""Errors with which weights are refused, so that `auto` tries the next ones."""
-
-
 def describe_refusals(refused: Sequence[WeightsRefusal]) -> list[Reason]:
-    """Return why no network was used, why each does not fit, and what to do."""
+    """Return that no network was used, why each refused network does not fit, and what to do."""
     if not refused:
         return [Reason("weights.unused")]
     unfit = [Reason("weights.unfit", {"model": refusal.weights, "text": refusal.why}) for refusal in refused]
-    mends = [refusal.mend for refusal in refused if refusal.mend is not None]
-    return [Reason("weights.none_fits"), *unfit, *mends]
+    remedies = [refusal.remedy for refusal in refused if refusal.remedy is not None]
+    return [Reason("weights.none_fits"), *unfit, *remedies]
 
 
-def describe_mend(scene: Path, weights: str, trained_m: float) -> Reason:
+def describe_remedy(scene: Path, weights: str, trained_m: float) -> Reason:
     """Return the commands that read a scene whose pixels are finer than those of the training.
 
-    >>> describe_mend(Path("drone/a b.tif"), "bijie", 1.2).values["command"]
+    >>> describe_remedy(Path("drone/a b.tif"), "bijie", 1.2).values["command"]
     "slopeward scenes detect 'drone/a b.tif' --model bijie --resample-to 1.2"
     """
     detect = ["slopeward", "scenes", "detect", str(scene), "--model", weights, "--resample-to", f"{trained_m:g}"]
@@ -150,7 +165,12 @@ def describe_mend(scene: Path, weights: str, trained_m: float) -> Reason:
 
 
 def describe_broken(refused: Sequence[WeightsRefusal], used: str) -> list[Reason]:
-    """Return which weights of the site cannot be read, and which kind of weights is `used` instead."""
+    """Return a warning for each of the weights of the site that cannot be read.
+
+    Args:
+        refused: weights that were refused before.
+        used: name or path of the weights that are used instead, or `INDEX`.
+    """
     broken = [describe_own(refusal.weights) for refusal in refused if refusal.broken]
     if used == INDEX:
         return [Reason("weights.none_serves", {"weights": name}) for name in broken]
@@ -160,11 +180,11 @@ def describe_broken(refused: Sequence[WeightsRefusal], used: str) -> list[Reason
 
 
 def check_baseline(card: ModelCard) -> None:
-    """Refuse weights that `auto` tries if logistic regression is better on the pictures that both did not learn.
+    """Refuse weights that `auto` tries if logistic regression is better on the test pictures.
 
-    Cards state the difference of F1 with its interval. A card without it is accepted.
+    Cards state the F1 of the network less that of logistic regression, with an interval. A card without it is accepted.
 
-    Raises UnfitError: the whole interval lies below 0.
+    Raises UnfitError: the whole interval is below 0.
     """
     logistic = card["metrics"].get("logistic")
     if not logistic or not logistic["less_logistic"]["interval"]:
@@ -174,13 +194,13 @@ def check_baseline(card: ModelCard) -> None:
         raise UnfitError(Reason("weights.logistic", values))
 
 
-def check_pixels(grid: Grid, card: ModelCard, *, brought: bool) -> None:
-    """Check that the pixels of a grid have the size of those of the training.
+def check_pixels(grid: Grid, card: ModelCard, *, is_resampled: bool) -> None:
+    """Check that the pixels of a grid are about as large as those of the training, see `PIXEL_RATIO`.
 
     Args:
         grid: grid of the scene.
         card: card of the weights.
-        brought: the scene is resampled to the pixels of the training.
+        is_resampled: the scene will be resampled to the pixels of the training, so their size is not checked.
 
     Raises:
         FinerError: the pixels are smaller.
@@ -190,7 +210,7 @@ def check_pixels(grid: Grid, card: ModelCard, *, brought: bool) -> None:
     if not grid.placed:
         raise UnfitError(f"trained on pixels of {trained_m:g} m; of an image without a place their size is not known")
     pixel_m = geodesic_pixel_m2(grid) ** 0.5
-    if not brought and not 1 / PIXEL_RATIO <= pixel_m / trained_m <= PIXEL_RATIO:
+    if not is_resampled and not 1 / PIXEL_RATIO <= pixel_m / trained_m <= PIXEL_RATIO:
         why = Reason("weights.pixels", {"pixel": pixel_m, "trained": trained_m})
         raise FinerError(why, trained_m) if pixel_m < trained_m else UnfitError(why)
 
@@ -198,9 +218,9 @@ def check_pixels(grid: Grid, card: ModelCard, *, brought: bool) -> None:
 def check_size(grid: Grid) -> None:
     """Check that a scene that `auto` resampled still has enough pixels.
 
-    Raises UnfitError: it has not.
+    Raises UnfitError: a side has fewer than `RESAMPLED_LEAST_SIDE_PX` pixels.
     """
-    if min(grid.width, grid.height) < COARSER_LEAST_PX:
+    if min(grid.width, grid.height) < RESAMPLED_LEAST_SIDE_PX:
         raise UnfitError(Reason("weights.few_pixels", {"width": grid.width, "height": grid.height}))
 
 
@@ -208,7 +228,7 @@ def check_doubts(doubts: Sequence[Explanation], card: ModelCard) -> None:
     """Refuse weights that `auto` tries for a scene unlike their training.
 
     Raises:
-        DoubtedError: all doubts are about the quality of the image, so it can be read as advice.
+        DoubtedError: all doubts are about the quality of the image, so `auto` may read it with these weights later.
         UnfitError: there are other doubts, or the card does not describe the training.
     """
     if card.get("domain") is None:

@@ -35,18 +35,18 @@ from detection.imagery.footprints.choose import (
     check_size,
     choose_weights,
     describe_broken,
-    describe_mend,
     describe_refusals,
+    describe_remedy,
 )
 from detection.imagery.footprints.index_map import MODEL as INDEX_MODEL
 from detection.imagery.footprints.index_map import IndexModel, NoNetwork
 from detection.imagery.footprints.inputs import OpenScene, open_inputs, read_input_scene
 from detection.imagery.footprints.options import FORMATS, DetectionOptions, Quality
 from detection.imagery.footprints.outputs import (
+    add_folder_to_outputs,
+    classify_steps,
     open_workplace,
-    own_class,
-    read_run,
-    with_paths,
+    read_stored_result,
     write_first,
     write_outputs,
 )
@@ -59,11 +59,11 @@ from detection.imagery.footprints.probabilities import (
     EightViews,
     MappingRun,
     TilingPlan,
-    bring_back,
     make_plan,
     map_scene,
     measure_flips,
     name_classes,
+    resample_to_scene,
 )
 from detection.imagery.footprints.records import (
     AUTO,
@@ -107,10 +107,10 @@ log = logging.getLogger(__name__)
 Progress = Callable[[str, float], None]
 """Called with the name of a stage and the share of it that is done. The stages follow each other in this order."""
 BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = "brightness", "map", "joins of tiles", "outlines", "files"
-# `auto` does not read a scene as more pixels than this if it has to be brought to the pixels of a training. A network
+# If `auto` resamples a scene to the pixels of a training, it refuses weights that need more pixels than this. A network
 # of a quarter of the full width maps a million pixels in 1.8 s on one core, so these take half of the 900 s that a job
 # has by default.
-BROUGHT_MOST_PX = 1 << 28
+RESAMPLED_MOST_PX = 1 << 28
 # Smallest footprint of weights whose card does not state one.
 MINIMUM_AREA_M2 = 900.0
 
@@ -136,7 +136,7 @@ def _detect(scene: Scene, options: DetectionOptions, progress: Progress, attempt
     facts = _collect_facts(scene, model, plan, options)
     facts |= {"named": options.weights != AUTO, "refused": [refusal.to_json() for refusal in attempt.refused]}
     if options.out_dir is not None and not options.force:
-        stored = read_run(options.out_dir, facts, later=options.later)
+        stored = read_stored_result(options.out_dir, facts, later=options.later)
         if stored is not None:
             return stored
     with ExitStack() as stack:
@@ -156,7 +156,7 @@ def _detect(scene: Scene, options: DetectionOptions, progress: Progress, attempt
         _add_warnings(result, opened, model, attempt, doubts, left_out)
         _write_files(result, opened, segmentation.steps, work_dir, options, partial(progress, FILES))
     log.info("%s: %d footprints", scene.path, len(footprints))
-    return with_paths(result, options.out_dir)
+    return add_folder_to_outputs(result, options.out_dir)
 
 
 # ---- Model -----------------------------------------------------------------------------------------------------
@@ -185,20 +185,20 @@ def _make_classifier(model: "Model", plan: TilingPlan, quality: Quality) -> Clas
 
 
 def _find_quality(model: "Model", quality: Quality) -> Quality:
-    """Return the quality that a model is used with: an index has only one."""
+    """Return the quality that a model is used with. The index has no other than `standard`."""
     return "standard" if isinstance(model, IndexModel) else quality
 
 
 def plan_tiles(model: "Model", options: DetectionOptions) -> TilingPlan:
-    """Return how a scene is cut for a model: as the options say, else in rows if the network can map rows."""
-    if isinstance(model, IndexModel):  # it maps each pixel by itself
+    """Return how a scene is cut into parts for a model, see `make_plan`."""
+    if isinstance(model, IndexModel):  # it maps each pixel by itself, so it needs no halo
         return TilingPlan("rows", COLUMNS, 0, 1)
     entry = find_entry(model.card["network"]["name"])
     return make_plan(model.card, entry, options.tile, options.halo, options.quality)
 
 
 def _collect_facts(scene: Scene, model: "Model", plan: TilingPlan, options: DetectionOptions) -> DetectionFacts:
-    """Return everything that a result depends on."""
+    """Return everything that a result depends on. A stored result with the same facts is not computed again."""
     prior = options.prior or scene.prior
     dem: DemFacts | None = None
     if scene.dem_tiles:
@@ -247,7 +247,7 @@ def _check_weights(model: "Model", options: DetectionOptions, attempt: WeightsAt
     if attempt.coarser_m:
         check_size(grid)
     pixel_m = geodesic_pixel_m2(grid) ** 0.5 if grid.placed and not options.resample_to_m else None
-    check_pixels(grid, model.card, brought=pixel_m is not None and find_pixels(pixel_m, model.card) is not None)
+    check_pixels(grid, model.card, is_resampled=pixel_m is not None and find_pixels(pixel_m, model.card) is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,11 +259,11 @@ class _NetworkView:
 
 
 def _choose_network_view(opened: OpenScene, model: "Model", options: DetectionOptions) -> _NetworkView:
-    """Return the scene on the pixels of the training, if the card allows that, else as it is.
+    """Return the scene resampled to the pixels of the training if the card allows that, else on its own grid.
 
     Raises:
-        UnfitError: these would be more pixels than a job has time for, and `auto` tries the weights.
-        TooLargeError: these would be more pixels than the limit.
+        UnfitError: the resampled scene would have more pixels than a job has time for, and `auto` tries the weights.
+        TooLargeError: the resampled scene would have more pixels than the limit.
     """
     if options.resample_to_m:
         return _NetworkView(opened.reader, None)
@@ -271,7 +271,7 @@ def _choose_network_view(opened: OpenScene, model: "Model", options: DetectionOp
     if read_at:
         pixels = read_at.width * read_at.height
         limit = options.limits.pixels
-        if options.weights == AUTO and pixels > min(limit, BROUGHT_MOST_PX):
+        if options.weights == AUTO and pixels > min(limit, RESAMPLED_MOST_PX):
             values = {"width": read_at.width, "height": read_at.height, "pixel": read_at.pixel_m}
             raise UnfitError(Reason("weights.too_long", values))
         if pixels > limit:
@@ -289,7 +289,7 @@ class _Edges:
 
 
 def _set_aside_edges(opened: OpenScene, work_dir: Path) -> _Edges:
-    """Mask fill values and noisy borders of a scene, which are no ground."""
+    """Mask fill values and noisy borders of a scene, because they show no ground."""
     rim = read_rim(opened.reader)
     fills = set_aside_fills(opened.reader, rim, work_dir)
     return _Edges(fills, set_aside_borders(opened.reader, rim, work_dir, fills))
@@ -304,12 +304,14 @@ def _normalise(
     attempt: WeightsAttempt,
     progress: Callable[[float], None] = lambda _: None,
 ) -> tuple[RadiometricStretch, list[Explanation]]:
-    """Return how counts become model values, and why the scene lies outside of the training.
+    """Return how counts are converted to model values, and in which respects the scene is unlike the training.
+
+    For the index, the second value is why no network is used.
 
     Raises:
         NoValidPixelsError: the scene has no valid pixel.
-        DomainError, RadiometryError: the values cannot be what the weights need, or `auto` tries the weights and the
-            scene is unlike their training.
+        DomainError, RadiometryError: the values are not those that the weights need, or `auto` tries the weights and
+            the scene is unlike their training.
     """
     reader, scene, card = opened.reader, opened.scene, model.card
     try:
@@ -325,13 +327,13 @@ def _normalise(
     except NoValidPixelsError as error:
         raise NoValidPixelsError(f"{scene.path}: {error}") from None
     except FinerError as error:
-        mend = describe_mend(scene.path, options.weights, error.trained_m)
-        values = {"model": card["name"], "text": error.explanation, "mend": mend}
+        remedy = describe_remedy(scene.path, options.weights, error.trained_m)
+        values = {"model": card["name"], "text": error.explanation, "mend": remedy}
         raise FinerError(explain_file(scene.path, Reason("weights.refused_finer", values)), error.trained_m) from None
     except (DomainError, RadiometryError) as error:
         prefix = "" if options.weights == AUTO else f"refused by {card['name']}: "
         raise type(error)(f"{scene.path}: {prefix}{error}{_name_product(reader, scene)}") from None
-    if options.weights == AUTO and not attempt.doubted:
+    if options.weights == AUTO and not attempt.accepts_doubts:
         check_doubts(doubts, card)
     return stretch, doubts
 
@@ -375,7 +377,7 @@ def _segment(
     work_dir: Path,
     progress: Progress,
 ) -> _Segmentation:
-    """Map a scene, and bring the map back to the grid of the scene if the network sees another one.
+    """Map a scene. If the network works on another grid, resample the map to the grid of the scene.
 
     Raises NoValidPixelsError, RadiometryError: no pixel has a probability.
     """
@@ -384,7 +386,7 @@ def _segment(
     with network_steps.writing() as write:
         valid_px = map_scene(run, write, partial(progress, MAP))
     if view.read_at:
-        valid_px = bring_back(network_steps, steps, opened.reader)
+        valid_px = resample_to_scene(network_steps, steps, opened.reader)
     if not valid_px:
         raise _explain_empty(opened, model)
     flip_rate, flip_px = None, 0
@@ -409,7 +411,7 @@ def _explain_empty(opened: OpenScene, model: "Model") -> ImageryError:
 def _outline(
     steps: ByteRaster, opened: OpenScene, facts: DetectionFacts, linear_classes: list[str], progress: Progress
 ) -> tuple[list[Footprint], Counter[str]]:
-    """Return the footprints of all classes, and how many were left out: `hugging` nodata, `flat`, `small`."""
+    """Return the footprints of all classes, and how many were left out by reason: `hugging`, `flat` or `small`."""
     footprints: list[Footprint] = []
     left_out: Counter[str] = Counter()
     gate_deg = facts["slope_gate_deg"]
@@ -431,7 +433,7 @@ def _outline(
                 if steps.count == 1:
                     return values
                 classes = np.stack([read(*window, band) for band in range(1, steps.count + 1)])
-                is_likeliest = own_class(classes, threshold_steps(facts["threshold"])) == number
+                is_likeliest = classify_steps(classes, threshold_steps(facts["threshold"])) == number
                 return np.where(is_likeliest | (values == NODATA), values, 0).astype(np.uint8)
 
             rule = OutlineRule(
@@ -465,7 +467,7 @@ def _make_result(
     segmentation: _Segmentation,
     footprints: list[Footprint],
 ) -> SceneDetection:
-    """Return the result without warnings, cautions and outputs, which depend on all of it."""
+    """Return the result without warnings, cautions and outputs, which are computed from it."""
     grid, scene = opened.reader.grid, opened.scene
     return {
         **facts,
@@ -542,10 +544,10 @@ def _write_files(
     options: DetectionOptions,
     progress: Callable[[float], None],
 ) -> None:
-    """Write the files of a result: all, or those that its rows need (`later`); none without a folder."""
-    unreadable = opened.reader.unreadable
+    """Write the files of a result, or with `later` only those that its rows need. Without a folder write none."""
     if options.out_dir is None:
         return
+    unreadable = opened.reader.unreadable
     if options.later:
         write_first(result, steps, work_dir, options.out_dir, unreadable, options.describe)
     else:
@@ -610,7 +612,7 @@ def _time_pixel(model: "Model", plan: TilingPlan, quality: Quality) -> float:
 
 
 def _count_mapped_px(plan: TilingPlan, grid: Grid) -> int:
-    """Return how many pixels the network maps, those that tiles share counted for each tile."""
+    """Return how many pixels the network maps. A pixel in several tiles counts once for each of them."""
     pixels = grid.width * grid.height
     tile_px = (plan.tile + 2 * plan.halo) ** 2
     return min(plan.count(grid.width, grid.height) * tile_px, pixels * (1 if plan.blend == "rows" else 4))
@@ -620,8 +622,8 @@ def _estimate_map_bytes(model: "Model", plan: TilingPlan, grid: Grid) -> float:
     """Return about how much memory the feature maps of a network take at once."""
     width, height = (min(plan.tile, length) + 2 * plan.halo for length in (grid.width, grid.height))
     if plan.blend == "rows":
-        # Only rows that wait for the decoder are held: on all levels together as many as on the first level twice as
-        # far as the network sees.
+        # A network that maps rows keeps only the rows that its decoder still needs. On all levels together these take
+        # as much memory as this many rows of the first level.
         height = min(height, (2 * plan.halo + PART_ROWS) // 6)
     channels = 64 * float(model.card["network"].get("width", 0.0))
     # About six maps of the first level, of four bytes per value.

@@ -26,11 +26,11 @@ class OpenScene:
     terrain: TerrainReader | None
     sampler: Sampler
     warnings: tuple[str, ...]
-    coarser_than_m: float | None  # side of the pixels of its files if it is read on others (`resample_to_m`)
+    coarser_than_m: float | None  # side of the pixels of its files if it is resampled (`resample_to_m`), else None
 
 
 def read_input_scene(options: DetectionOptions) -> Scene:
-    """Return the scene that the options name, with the files that they give instead of its own.
+    """Return the scene of the options. Files of the options take the place of files of the scene.
 
     Raises SceneError: one of these files does not exist.
     """
@@ -61,7 +61,8 @@ def open_inputs(
         bands: names of the bands that the model needs.
         options: options of the detection.
         work_dir: folder for masks and for bands on another grid.
-        check_grid: raises if the scene is not to be read on this grid. It is called before terrain is made.
+        check_grid: raises an error if the scene must not be read on this grid. It is called with the grid before
+            terrain is made if the grid is known by then, and again when the scene is open.
 
     Raises ImageryError: a file of the scene cannot be read, or contradicts the options.
     """
@@ -114,9 +115,9 @@ def _make_reader_options(options: DetectionOptions) -> ReaderOptions:
 
 
 def _find_grid(scene: Scene, bands: tuple[str, ...], options: DetectionOptions) -> tuple[Grid | None, float | None]:
-    """Return the grid that terrain, area of interest or `resample_to_m` need before the scene is opened.
+    """Return the grid if terrain, the area of interest or `resample_to_m` need it before the scene is opened.
 
-    The second value is the side of the scene's own pixels in metres; None if the scene is not resampled.
+    The second value is the side of the pixels of the files in metres. It is None if the scene is not resampled.
     """
     if not (scene.dem or scene.aoi or options.resample_to_m):
         return None, None

@@ -17,27 +17,26 @@ QUALITIES: Final[tuple[Quality, ...]] = get_args(Quality)
 class DetectionOptions:
     """Options of one detection.
 
-    Raises ValueError: a value that no detection can have.
+    Raises ValueError: a value is out of its range.
     """
 
     scene_path: Path  # raster, or folder with `scene.toml`
     # name of shipped weights, or path of a .safetensors file with its card beside it; `auto`: the first weights that
-    # fit the scene, see `choose`; `index`: no network
+    # fit the scene, see `choose.choose_weights`; `index`: no network
     weights: str = "auto"
     own: tuple[str, ...] = ()  # paths of weights trained for this ground, which `auto` tries before the shipped ones
     out_dir: Path | None = None  # folder for the results; None: no files are written
-    # `standard`: a network maps each tile once; `best`: it maps each tile in its eight flips and rotations and the mean
-    # counts, which takes eight times as long
+    # `standard`: a network maps each tile once; `best`: it maps each tile in its eight flips and rotations, and the
+    # mean is used, which takes eight times as long
     quality: Quality = "standard"
-    threshold: float | None = None  # probability from which a pixel counts; None: the card's
-    # area of the smallest footprint, and of the smallest hole that stays; None: the card's, else 900 m²
+    threshold: float | None = None  # probability from which a pixel counts as landslide; None: that of the card
+    # area of the smallest footprint, and of the smallest hole that is not filled; None: that of the card, else 900 m²
     minimum_area_m2: float | None = None
-    # side of the owned tiles; None: 512 or, for a narrow network, 768; the training patch's where tiles are blended
-    tile: int | None = None
+    tile: int | None = None  # see `probabilities.TilingPlan`; None: as `probabilities.make_plan` chooses
     halo: int | None = None  # pixels read around a tile; None: as far as the network sees, so that tiles are exact
-    scale: float | None = None  # factor from counts to the model's values; None: the card's
-    offset: float | None = None  # added to the counts of the spectral bands; None: as the scene's files or manifest say
-    owner: str = ""  # site of the scene; it enters the hash, so the same files of another site are another scene
+    scale: float | None = None  # factor from counts to the values of the model; None: that of the card
+    offset: float | None = None  # added to the counts of the spectral bands; None: that of the files or the manifest
+    owner: str = ""  # site of the scene; the hash of a scene depends on it, so that each site has scenes of its own
     force: bool = False  # read the scene again even if the same result is stored
     dem: Path | None = None  # elevation model, instead of the scene's own
     # name and digest of each tile that `dem` was made of (`scene.heights`)
@@ -46,8 +45,7 @@ class DetectionOptions:
     aoi: Path | None = None  # area of interest: raster (not 0), or a vector file of polygons
     # side in metres of the pixels to which the scene is resampled before it is read; None: its own pixels
     resample_to_m: float | None = None
-    # footprints on ground that is less steep on average are left out; None: no footprint is
-    slope_gate_deg: float | None = None
+    slope_gate_deg: float | None = None  # footprints on ground with a smaller mean slope are left out
     partial: bool = False  # blocks that cannot be read become nodata instead of an error
     strict: bool = False  # band descriptions that contradict the names are an error instead of a warning
     allow_ungeoreferenced: bool = False  # read a raster without georeference in pixels, without areas

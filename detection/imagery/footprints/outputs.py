@@ -1,7 +1,7 @@
 """Write the files of a detection: rasters, vectors, a picture and the record. Each is renamed into place.
 
-The probabilities and the outlines are enough to store the rows of a scene. The other files are made of them, at once or
-later. Until they are made, `making.json` takes the place of the record `run.json`.
+The probabilities and the outlines are enough to store the rows of a scene. The other files are made from these, either
+at once or later. Until they are made, `making.json` takes the place of the record `run.json`.
 """
 
 import fcntl
@@ -46,51 +46,15 @@ from detection.imagery.scene.scene import Scene, read_scene
 from detection.reasons import Describe, explain_error, explanation_to_json, reasons_from_json, reasons_to_json
 from detection.whole_file import flush_file
 
-# Flags of a pixel, added up.
-EDGE, EMPTY, UNREADABLE = 1, 2, 4
-# Within this distance of nodata, or of the edge of the scene, a network sees half of the ground that it needs.
-EDGE_PX = 8
-STRIP = 256
-
-
-def flag_pixels(
-    read: Callable[[int, int, int, int], NDArray[np.uint8]],
-    grid: Grid,
-    unreadable: Collection[tuple[int, int]],
-    tally: Counter[str],
-) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield first row and flags, rows x width, of each strip.
-
-    Args:
-        read: reads the stored probability steps: column, row, width, height.
-        grid: grid of the scene.
-        unreadable: cells of the scene that cannot be read: column, row.
-        tally: is increased by the number of pixels that are `valid` and at an `edge`.
-    """
-    for row in range(0, grid.height, STRIP):
-        rows = min(STRIP, grid.height - row)
-        top, bottom = max(0, row - EDGE_PX), min(grid.height, row + rows + EDGE_PX)
-        empty = read(0, top, grid.width, bottom - top) == NODATA
-        own = empty[row - top : row - top + rows]
-        near = empty.view(np.uint8)
-        for axis in (0, 1):
-            near = ndimage.maximum_filter1d(near, 2 * EDGE_PX + 1, axis=axis, mode="constant")
-        near = near[row - top : row - top + rows].astype(bool)
-        near[:, :EDGE_PX] = near[:, -EDGE_PX:] = True
-        near[: max(0, EDGE_PX - row)] = True
-        near[max(0, grid.height - EDGE_PX - row) :] = True
-        near &= ~own
-        tally["valid"] += own.size - int(np.count_nonzero(own))
-        tally["edge"] += int(np.count_nonzero(near))
-        flags = near * np.uint8(EDGE) + own * np.uint8(EMPTY)
-        for left, up in unreadable:
-            if up < row + rows and up + CELL_PX > row:
-                flags[max(0, up - row) : up + CELL_PX - row, left : left + CELL_PX] |= UNREADABLE
-        yield row, flags
-
-
 log = logging.getLogger(__name__)
 
+# Flags of a pixel. The value of a pixel is the sum of its flags.
+EDGE, EMPTY, UNREADABLE = 1, 2, 4
+FLAG_TAGS = {"FLAG_EDGE": str(EDGE), "FLAG_NODATA": str(EMPTY), "FLAG_UNREADABLE": str(UNREADABLE)}
+# Within this distance of nodata, or of the edge of the scene, a network sees half of the ground that it needs.
+EDGE_PX = 8
+STRIP_ROWS = 256  # rows that are read at once
+# Names of the files in the folder of a result. The keys are those of `outputs` in the record.
 FILES = {
     "prob": "prob.tif",
     "mask": "mask.tif",
@@ -99,17 +63,18 @@ FILES = {
     "geojson": "landslides.geojson",
     "preview": "preview.png",
 }
-RUN = "run.json"
-FLAGS = {"FLAG_EDGE": str(EDGE), "FLAG_NODATA": str(EMPTY), "FLAG_UNREADABLE": str(UNREADABLE)}
-WORK = ".detect.part"
-SHARED: Final[tuple[Literal["acquired_at", "model", "model_hash", "scene_hash", "threshold"], ...]] = (
+RECORD_FILE = "run.json"
+WORK_FOLDER = ".detect.part"
+# Keys of a result that are repeated at each of its footprints in vector files.
+SHARED_KEYS: Final[tuple[Literal["acquired_at", "model", "model_hash", "scene_hash", "threshold"], ...]] = (
     "acquired_at",
     "model",
     "model_hash",
     "scene_hash",
     "threshold",
 )
-COLUMNS = {
+# Columns of the layer of footprints, with their SQL types.
+GEOPACKAGE_COLUMNS = {
     "polygon_id": "TEXT",
     "class": "TEXT",
     "area_m2": "REAL",
@@ -137,22 +102,65 @@ COLUMNS = {
 }
 
 
+def flag_pixels(
+    read: Callable[[int, int, int, int], NDArray[np.uint8]],
+    grid: Grid,
+    unreadable: Collection[tuple[int, int]],
+    counts: Counter[str],
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Flag the pixels of a scene strip by strip. Yield the first row of each strip and its flags, rows x width.
+
+    Args:
+        read: reads the stored probability steps: column, row, width, height.
+        grid: grid of the scene.
+        unreadable: column and row of the first pixel of each cell (`CELL_PX`) of the scene that cannot be read.
+        counts: its entry `valid` is increased by the number of valid pixels, and `edge` by that of valid pixels near
+            nodata or the edge of the scene.
+    """
+    for row in range(0, grid.height, STRIP_ROWS):
+        rows = min(STRIP_ROWS, grid.height - row)
+        read_top, read_bottom = max(0, row - EDGE_PX), min(grid.height, row + rows + EDGE_PX)
+        strip = slice(row - read_top, row - read_top + rows)  # without the rows around it
+        is_nodata = read(0, read_top, grid.width, read_bottom - read_top) == NODATA
+        near_nodata = is_nodata.view(np.uint8)
+        for axis in (0, 1):
+            near_nodata = ndimage.maximum_filter1d(near_nodata, 2 * EDGE_PX + 1, axis=axis, mode="constant")
+        is_nodata = is_nodata[strip]
+        is_edge = near_nodata[strip].astype(bool)
+        is_edge[:, :EDGE_PX] = True
+        is_edge[:, -EDGE_PX:] = True
+        is_edge[: max(0, EDGE_PX - row)] = True
+        is_edge[max(0, grid.height - EDGE_PX - row) :] = True
+        is_edge &= ~is_nodata
+        counts["valid"] += is_nodata.size - int(np.count_nonzero(is_nodata))
+        counts["edge"] += int(np.count_nonzero(is_edge))
+        flags = is_edge * np.uint8(EDGE) + is_nodata * np.uint8(EMPTY)
+        for left, top in unreadable:
+            if top < row + rows and top + CELL_PX > row:
+                flags[max(0, top - row) : top + CELL_PX - row, left : left + CELL_PX] |= UNREADABLE
+        yield row, flags
+
+
 @contextmanager
 def open_workplace(out_dir: Path | None) -> Iterator[Path]:
-    """Create a temporary folder, and remove it at the end.
+    """Create a temporary folder, lock `out_dir`, and remove the folder at the end.
 
-    It is inside `out_dir`, so that files are renamed on one disk. Its name is fixed, so that the next run removes the
-    files of a killed one. A second process waits for the first. If `out_dir` did not exist before, it does not exist
-    after a failure.
+    The folder is inside `out_dir`, so that files are renamed on one disk. Its name is fixed, so that the next run
+    removes the files of a killed one. A second process waits for the first. If `out_dir` did not exist before, it does
+    not exist after a failure. Without `out_dir` the folder is created where the system keeps temporary files.
+
+    Raises OutputError: a file cannot be written.
     """
-    work, lock, made = None, None, out_dir is not None and not out_dir.exists()
+    work: Path | None = None
+    lock: int | None = None
+    is_new = out_dir is not None and not out_dir.exists()
     try:
         if out_dir:
             out_dir.mkdir(parents=True, exist_ok=True)
             lock = os.open(out_dir, os.O_RDONLY)
             with suppress(OSError):  # network file systems may not support locks
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            work = out_dir / WORK
+            work = out_dir / WORK_FOLDER
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir()
         else:
@@ -164,10 +172,11 @@ def open_workplace(out_dir: Path | None) -> Iterator[Path]:
     finally:
         if work:
             shutil.rmtree(work, ignore_errors=True)
-        if out_dir and made and out_dir.is_dir() and not any(out_dir.iterdir()):
+        if out_dir and is_new and out_dir.is_dir() and not any(out_dir.iterdir()):
             out_dir.rmdir()
         if lock is not None:
-            with suppress(OSError):  # a child that was forked meanwhile would hold the lock
+            # Closing is not enough: a child process that was forked meanwhile still has the file open.
+            with suppress(OSError):
                 fcntl.flock(lock, fcntl.LOCK_UN)
             os.close(lock)
 
@@ -185,18 +194,19 @@ def write_outputs(
     """Write all files of a result into `work` and rename them into `out_dir`, the record last.
 
     Args:
-        progress: called with the share of the files that is written; each raster, the vectors and the picture count
-            alike.
-        describe: text of the warnings and cautions.
+        result: the result. Its `qa` and `outputs` are set.
+        progress: called with the share of the files that are written. Each raster, the vectors and the picture have
+            the same share.
+        describe: returns the text of a warning or caution.
     """
     progress(0.0)
     _label_prob(result, steps)
     _pack_prob(steps.path, work)
     progress(0.2)
     stored = _describe_result(result, describe)
-    _write_others(stored, steps, work, unreadable, progress)
+    _write_other_files(stored, steps, work, unreadable, progress)
     write_preview(scene, stored["polygons"], work / FILES["preview"], steps.grid)
-    _place(stored, steps.grid, work, out_dir)
+    _move_all_into_place(stored, steps.grid, work, out_dir)
     result["qa"], result["outputs"] = stored["qa"], stored["outputs"]
     progress(1.0)
 
@@ -209,10 +219,10 @@ def write_first(
     unreadable: Collection[tuple[int, int]],
     describe: Describe = str,
 ) -> None:
-    """Write the files that the rows of a scene need: the probabilities, and the record with the facts for the others.
+    """Write the files that the rows of a scene need: the probabilities and `making.json`.
 
-    Files of an older result are removed. The probabilities are a plain GeoTIFF with every value and tag. `make_files`
-    packs it and makes the other files.
+    `making.json` contains the facts from which `make_files` makes the other files. Files of an older result are
+    removed. The probabilities are a plain GeoTIFF with every value and tag, which `make_files` packs.
     """
     _label_prob(result, steps)
     steps.path.replace(work / FILES["prob"])
@@ -221,19 +231,19 @@ def write_first(
     place = {"transform": grid.transform[:6], "crs": grid.crs_wkt, "width": grid.width, "height": grid.height}
     making = {"grid": place, "unreadable": sorted(unreadable)}
     _write_record(work / MAKING, {"making": making, **_describe_result(result, describe)})
-    for name in (RUN, NOT_MADE, MAKING, *(name for key, name in FILES.items() if key != "prob")):
+    for name in (RECORD_FILE, NOT_MADE, MAKING, *(name for key, name in FILES.items() if key != "prob")):
         (out_dir / name).unlink(missing_ok=True)
-    _move((FILES["prob"], MAKING), work, out_dir)
+    _move_into_place((FILES["prob"], MAKING), work, out_dir)
 
 
 def make_files(request: SceneFilesRequest) -> SceneFilesResult:
     """Make the files that `write_first` left for later; a worker calls this after the rows are stored.
 
-    The files have the same bytes as those of `write_outputs`. Files that exist are not made again. If the image cannot
-    be read there is no picture.
+    The files have the same bytes as those of `write_outputs`. If all files exist, none is made again. If the image
+    cannot be read, no picture is made.
 
     Returns:
-        The result; its error says why there are no files.
+        The result. Its error is the reason why the files were not made.
     """
     try:
         with placing({"into": request.into, "affine": request.affine} if request.into else None):
@@ -253,16 +263,16 @@ def _make_files(request: SceneFilesRequest) -> SceneFilesResult:
                 raise OutputError(f"{out_dir / MAKING}: cannot be read; read the scene again")
             return SceneFilesResult()  # another process made the files meanwhile
         making, result = stored.pop("making"), cast("SceneDetection", stored)
-        if read_run(out_dir, {key: result[key] for key in SHARED}) is not None:
-            _end_making(out_dir)  # a run that was killed had made all files
+        if read_stored_result(out_dir, {key: result[key] for key in SHARED_KEYS}) is not None:
+            _remove_making_notes(out_dir)  # a run that was killed had made all files
             return SceneFilesResult()
         if not is_cog(prob := out_dir / FILES["prob"]):
             _pack_prob(prob, work)
-            _move((FILES["prob"],), work, out_dir)
+            _move_into_place((FILES["prob"],), work, out_dir)
         place = making["grid"]
         grid = Grid(Affine(*place["transform"]), place["crs"], place["width"], place["height"])
         steps = ByteRaster(prob, grid, len(result["classes"]))
-        _write_others(result, steps, work, [(left, top) for left, top in making["unreadable"]])
+        _write_other_files(result, steps, work, [(left, top) for left, top in making["unreadable"]])
         if request.scene is not None:
             try:
                 scene = read_scene(request.scene, request.acquired_at)
@@ -270,12 +280,12 @@ def _make_files(request: SceneFilesRequest) -> SceneFilesResult:
             except ImageryError as error:
                 log.warning("%s: no picture: %s", out_dir, error)
                 (work / FILES["preview"]).unlink(missing_ok=True)
-        _place(result, grid, work, out_dir)
+        _move_all_into_place(result, grid, work, out_dir)
     return SceneFilesResult()
 
 
 def _describe_result(result: SceneDetection, describe: Describe) -> SceneDetection:
-    """Return a result as the record contains it: each warning as an object, other reasons with their text."""
+    """Return a result in the form of the record: each warning as an object, other reasons with their text."""
     stored: SceneDetection = reasons_to_json(result, describe)
     warnings: Any = [explanation_to_json(warning, describe) for warning in result["warnings"]]
     return {**stored, "warnings": warnings}
@@ -294,37 +304,38 @@ def _list_tags(result: SceneDetection) -> dict[str, str]:
     return {key.upper(): str(result[key]) for key in ("model", "model_hash", "scene_hash", "threshold", "acquired_at")}
 
 
-def _write_others(
+def _write_other_files(
     result: SceneDetection,
     steps: ByteRaster,
     work: Path,
     unreadable: Collection[tuple[int, int]],
     progress: Callable[[float], None] = lambda _: None,
 ) -> None:
+    """Write the mask, the flags and the vectors into `work`, and set `qa` of the result."""
     tags = _list_tags(result)
     mask, flags = (
         ByteRaster(work / "mask-steps.tif", steps.grid),
         ByteRaster(work / "flags.tif", steps.grid, nodata=None),
     )
-    least, tally = threshold_steps(result["threshold"]), Counter[str]()
+    least, counts = threshold_steps(result["threshold"]), Counter[str]()
     with steps.reading() as read, mask.writing() as write, flags.writing() as write_flags:
-        for row, flagged in flag_pixels(read, steps.grid, unreadable, tally):
+        for row, flagged in flag_pixels(read, steps.grid, unreadable, counts):
             window = 0, row, steps.grid.width, len(flagged)
             values = np.stack([read(*window, band) for band in range(1, steps.count + 1)])
-            write(np.where(values[0] == NODATA, NODATA, own_class(values, least)).astype(np.uint8), 0, row)
+            write(np.where(values[0] == NODATA, NODATA, classify_steps(values, least)).astype(np.uint8), 0, row)
             write_flags(flagged, 0, row)
-    result["qa"] = {"edge_px": EDGE_PX, "edge_share": round(tally["edge"] / max(1, tally["valid"]), 6)}
+    result["qa"] = {"edge_px": EDGE_PX, "edge_share": round(counts["edge"] / max(1, counts["valid"]), 6)}
     # The rounded mean of 0 and 1 is their mode and takes half of the time. Flags are sums and have no mean.
     write_cog(mask.path, work / FILES["mask"], overviews="average" if steps.count == 1 else "mode", tags=tags)
     progress(0.4)
-    write_cog(flags.path, work / FILES["qa"], overviews="nearest", tags={**tags, **FLAGS}, descriptions=("flags",))
+    write_cog(flags.path, work / FILES["qa"], overviews="nearest", tags={**tags, **FLAG_TAGS}, descriptions=("flags",))
     progress(0.6)
     if "geojson" in result["formats"]:
         content = {"type": "FeatureCollection", "features": list(_list_features(result))}
         (work / FILES["geojson"]).write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
     if "gpkg" in result["formats"]:
         changed_at = datetime.fromisoformat(result["acquired_at"])
-        shared = {key: result[key] for key in SHARED}
+        shared = {key: result[key] for key in SHARED_KEYS}
         rows = (
             {
                 **footprint,
@@ -338,60 +349,62 @@ def _write_others(
             for footprint in result["polygons"]
         )
         placed = result["crs"] != "pixels"
-        write_geopackage(work / FILES["gpkg"], rows, COLUMNS, table="landslides", changed_at=changed_at, placed=placed)
+        write_geopackage(
+            work / FILES["gpkg"], rows, GEOPACKAGE_COLUMNS, table="landslides", changed_at=changed_at, placed=placed
+        )
     progress(0.8)
 
 
-def _place(result: SceneDetection, grid: Grid, work: Path, out_dir: Path) -> None:
-    """Write the record and rename all files into their folder; the probabilities may be there already.
+def _move_all_into_place(result: SceneDetection, grid: Grid, work: Path, out_dir: Path) -> None:
+    """Write the record, and rename all files into their folder. The probabilities may be there already.
 
-    Raises OutputError: a file is missing; the picture may be missing.
+    Raises OutputError: a file other than the picture is missing.
     """
-    made = {key: name for key, name in FILES.items() if (work / name).is_file()}
-    kept = {"prob": FILES["prob"]} if "prob" not in made and (out_dir / FILES["prob"]).is_file() else {}
-    written = {key: name for key, name in FILES.items() if key in made or key in kept}
-    if lacking := {"prob", "mask", "qa", *result["formats"]} - set(written):
-        raise OutputError(f"{out_dir}: cannot write the results ({FILES[min(lacking)]} is gone)")
+    in_work = {key: name for key, name in FILES.items() if (work / name).is_file()}
+    has_prob_in_place = "prob" not in in_work and (out_dir / FILES["prob"]).is_file()
+    written = {key: name for key, name in FILES.items() if key in in_work or (key == "prob" and has_prob_in_place)}
+    if missing := {"prob", "mask", "qa", *result["formats"]} - set(written):
+        raise OutputError(f"{out_dir}: cannot write the results ({FILES[min(missing)]} is gone)")
     result["outputs"] = {**written, "bounds": find_bounds(grid)}
-    _write_record(work / RUN, {**result})
+    _write_record(work / RECORD_FILE, {**result})
     # The record is removed first and written last, so that all files exist if the record exists.
-    (out_dir / RUN).unlink(missing_ok=True)
-    if not kept:  # the files that were left for later belong to an older result
-        _end_making(out_dir)
+    (out_dir / RECORD_FILE).unlink(missing_ok=True)
+    if not has_prob_in_place:  # `making.json`, if there is one, is of an older result
+        _remove_making_notes(out_dir)
     for key, name in FILES.items():
         if key not in written:  # an older run wrote more files
             (out_dir / name).unlink(missing_ok=True)
-    _move((*made.values(), RUN), work, out_dir)
-    _end_making(out_dir)
+    _move_into_place((*in_work.values(), RECORD_FILE), work, out_dir)
+    _remove_making_notes(out_dir)
 
 
-def _move(names: Iterable[str], work: Path, out_dir: Path) -> None:
-    """Rename files into their folder, each after it was flushed, so that a power cut leaves no empty file."""
+def _move_into_place(names: Iterable[str], work: Path, out_dir: Path) -> None:
+    """Flush files and rename them into their folder, in this order. A power cut leaves no empty file."""
     for name in names:
         flush_file(work / name)
         (work / name).replace(out_dir / name)
 
 
-def _end_making(out_dir: Path) -> None:
+def _remove_making_notes(out_dir: Path) -> None:
     for name in (NOT_MADE, MAKING):  # in this order, so that `NOT_MADE` never remains without `MAKING`
         (out_dir / name).unlink(missing_ok=True)
 
 
-def own_class(steps: Any, least: int) -> Any:
-    """Return the number of the class of each pixel: 0 for none, else the likeliest class at or above the threshold.
+def classify_steps(steps: Any, least: int) -> Any:
+    """Return the number of the class of each pixel: the likeliest class, or 0 if it is below the threshold.
 
     Args:
-        steps: classes x H x W of stored probability steps.
-        least: smallest step that counts.
+        steps: stored probability steps, classes x H x W.
+        least: smallest step at or above the threshold.
     """
     if len(steps) == 1:
         return np.asarray(steps[0] >= least, np.uint8)
-    best = steps.argmax(axis=0)
-    return np.where(steps.max(axis=0) >= least, best + 1, 0).astype(np.uint8)
+    likeliest = steps.argmax(axis=0)
+    return np.where(steps.max(axis=0) >= least, likeliest + 1, 0).astype(np.uint8)
 
 
 def _list_features(result: SceneDetection) -> Iterator[Feature]:
-    shared: dict[str, Any] = {key: result[key] for key in SHARED}
+    shared: dict[str, Any] = {key: result[key] for key in SHARED_KEYS}
     for footprint in result["polygons"]:
         yield {
             "type": "Feature",
@@ -407,7 +420,7 @@ def _list_features(result: SceneDetection) -> Iterator[Feature]:
 
 
 def _caution_text(footprint: FootprintJson) -> str | None:
-    """Return the text of the caution of a footprint as it is stored."""
+    """Return the text of the caution of a footprint. A stored result contains it as an object."""
     caution: Any = footprint.get("caution")
     return None if caution is None else str(caution["text"] if isinstance(caution, dict) else caution)
 
@@ -416,33 +429,36 @@ def _write_record(path: Path, record: Mapping[str, object]) -> None:
     path.write_text(json.dumps(record, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_run(out_dir: Path, facts: Mapping[str, object], *, later: bool = False) -> SceneDetection | None:
-    """Return the stored result of the same scene, model and options, if all of its files are there.
+def read_stored_result(out_dir: Path, facts: Mapping[str, object], *, later: bool = False) -> SceneDetection | None:
+    """Return the stored result of the same scene, model and options, if all of its files exist.
 
-    With `later` also a result whose other files are not made yet.
+    Args:
+        out_dir: folder of the result.
+        facts: keys and values that the stored result must have.
+        later: accept also a result of which only the files that its rows need exist.
     """
-    stored = _read_record(out_dir / RUN)
+    stored = _read_record(out_dir / RECORD_FILE)
     if stored is None and later:
         stored = _read_record(out_dir / MAKING, "making")
         if stored is not None:
             del stored["making"]
     if stored is None or any(stored.get(key) != value for key, value in facts.items()):
         return None
-    making = later and not (out_dir / RUN).exists()
+    is_making = later and not (out_dir / RECORD_FILE).exists()
     names = {key: str(name) for key, name in stored.get("outputs", {}).items() if key in FILES}
-    needed = [FILES["prob"]] if making else list(names.values())
-    whole = bool(names) and all((out_dir / name).is_file() for name in needed)
-    return with_paths(cast("SceneDetection", stored), out_dir) if whole else None
+    needed = [FILES["prob"]] if is_making else list(names.values())
+    is_complete = bool(names) and all((out_dir / name).is_file() for name in needed)
+    return add_folder_to_outputs(cast("SceneDetection", stored), out_dir) if is_complete else None
 
 
 def _read_record(path: Path, key: str = "") -> dict[str, Any] | None:
-    """Read a record with its reasons; see `_read_stored`."""
+    """Read a record like `_read_stored`, and convert its stored reasons to `Reason`."""
     stored = _read_stored(path, key)
     return None if stored is None else reasons_from_json(stored)
 
 
 def _read_stored(path: Path, key: str = "") -> dict[str, Any] | None:
-    """Read a record as it was stored; None if it is missing or torn, or lacks the key."""
+    """Read a record as it was stored. Return None if the file is missing or incomplete, or has no such key."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -450,9 +466,9 @@ def _read_stored(path: Path, key: str = "") -> dict[str, Any] | None:
     return stored if isinstance(stored, dict) and (not key or key in stored) else None
 
 
-def with_paths(result: SceneDetection, out_dir: Path | None) -> SceneDetection:
-    """Return the result with the paths of its files in place of their names."""
+def add_folder_to_outputs(result: SceneDetection, out_dir: Path | None) -> SceneDetection:
+    """Return the result with paths of its files instead of their names. Without a folder return it unchanged."""
     if out_dir is None:
         return result
     outputs = {key: str(out_dir / value) if key in FILES else value for key, value in result["outputs"].items()}
-    return {**result, "outputs": {**outputs, "run": str(out_dir / RUN)}}
+    return {**result, "outputs": {**outputs, "run": str(out_dir / RECORD_FILE)}}

@@ -32,11 +32,11 @@ NODATA_MARGIN_PX = 3
 STEPS = 200
 # Without a place on the ground the smallest footprint is nine pixels: 900 m² at 10 m.
 UNPLACED_MINIMUM_PX = 9.0
-# A component whose box is larger than this is outlined strip by strip.
-LARGE_PX = 1 << 22
-# This many outlines are measured at once.
-AT_ONCE = 256
-# Bodies in windows of at most `NARROW_PX` columns are outlined together, at most `STACK_PX` pixels at once.
+# A component whose bounding box has more pixels than this is outlined strip by strip.
+LARGE_BOX_PX = 1 << 22
+# How many outlines are measured in one call.
+MEASURED_AT_ONCE = 256
+# Components in windows of at most `NARROW_PX` columns are outlined together, at most `STACK_PX` pixels in one call.
 NARROW_PX, STACK_PX = 128, 1 << 20
 EMPTY = shapely.Polygon()
 
@@ -55,58 +55,64 @@ class ComponentFacts:
 
 
 class OutlineQueue:
-    """Outline many bodies in one call, their windows below each other in one array.
+    """Outline many components in one call, with their windows stacked below each other in one array.
 
-    One call for many bodies takes a fifth of the time of many calls. A wide window is outlined by itself, because it
-    would leave too much of the array empty.
+    One call for many components takes a fifth of the time of many calls. A wide window is outlined by itself, because
+    it would leave too much of the array empty.
 
     Args:
         hole_px: holes of fewer pixels are filled, unless they contain nodata.
     """
 
     def __init__(self, hole_px: float) -> None:
-        self._hole_px, self._px = hole_px, 0
-        self._waiting: list[tuple[ComponentFacts, NDArray[np.bool_], NDArray[np.bool_], tuple[int, int]]] = []
+        self._hole_px = hole_px
+        self._queued_px = 0
+        self._queued: list[tuple[ComponentFacts, NDArray[np.bool_], NDArray[np.bool_], tuple[int, int]]] = []
 
     def add(
-        self, body: ComponentFacts, pixels: NDArray[np.bool_], nodata: NDArray[np.bool_], origin: tuple[int, int]
+        self, facts: ComponentFacts, pixels: NDArray[np.bool_], nodata: NDArray[np.bool_], origin: tuple[int, int]
     ) -> None:
-        """Add a body.
+        """Add a component.
 
         Args:
-            body: gets its outline when the queue is drawn.
-            pixels: the pixels of the body in a window.
+            facts: its outline is set by `outline_all`, which this method also calls when the queue is full.
+            pixels: the pixels of the component in a window.
             nodata: the nodata pixels of the window.
             origin: column and row of the first pixel of the window.
         """
-        alone = pixels.shape[1] > NARROW_PX
-        if alone or self._px + NARROW_PX * pixels.shape[0] > STACK_PX:
-            self.draw()
-        self._waiting.append((body, pixels, nodata, origin))
-        self._px += NARROW_PX * (pixels.shape[0] + 1)
-        if alone:
-            self.draw()
+        is_wide = pixels.shape[1] > NARROW_PX
+        if is_wide or self._queued_px + NARROW_PX * pixels.shape[0] > STACK_PX:
+            self.outline_all()
+        self._queued.append((facts, pixels, nodata, origin))
+        self._queued_px += NARROW_PX * (pixels.shape[0] + 1)
+        if is_wide:
+            self.outline_all()
 
-    def draw(self) -> None:
-        """Set the outline of every body in the queue."""
-        waiting, self._waiting, self._px = self._waiting, [], 0
-        if not waiting:
+    def outline_all(self) -> None:
+        """Set the outline of every component in the queue, and empty the queue."""
+        queued = self._queued
+        self._queued = []
+        self._queued_px = 0
+        if not queued:
             return
-        tops = np.cumsum([0, *(len(pixels) + 1 for _, pixels, _, _ in waiting)])  # a row between parts them
-        size = tops[-1], max(pixels.shape[1] for _, pixels, _, _ in waiting)
-        bodies, empty = np.zeros(size, bool), np.zeros(size, bool)
-        for top, (_, pixels, nodata, _) in zip(tops, waiting, strict=False):
-            place = slice(top, top + len(pixels)), slice(0, pixels.shape[1])
-            bodies[place], empty[place] = pixels, nodata
-        outlines = np.array(outline_pixels(_fill_holes(bodies, empty, self._hole_px)), object)
-        owners = np.searchsorted(tops, shapely.bounds(outlines)[:, 1], side="right") - 1
-        shifts = np.array([origin for *_, origin in waiting]) - np.stack([np.zeros_like(tops[:-1]), tops[:-1]], axis=1)
-        places, of = shapely.get_coordinates(outlines, return_index=True)
-        outlines = shapely.set_coordinates(outlines, places + shifts[owners[of]])
-        every = np.split(outlines, np.searchsorted(owners, np.arange(1, len(waiting))))
-        whole = np.array([_collect(own.tolist()) for own in every], object)
-        for (body, *_), outline, valid in zip(waiting, whole, shapely.is_valid(whole), strict=True):
-            body.outline = outline if valid else _mend(outline)
+        # Between two windows there is an empty row, so that their pixels do not touch.
+        tops = np.cumsum([0, *(len(pixels) + 1 for _, pixels, _, _ in queued)])
+        size = tops[-1], max(pixels.shape[1] for _, pixels, _, _ in queued)
+        all_pixels, all_nodata = np.zeros(size, bool), np.zeros(size, bool)
+        for top, (_, pixels, nodata, _) in zip(tops, queued, strict=False):
+            window = slice(top, top + len(pixels)), slice(0, pixels.shape[1])
+            all_pixels[window] = pixels
+            all_nodata[window] = nodata
+        parts = np.array(outline_pixels(_fill_holes(all_pixels, all_nodata, self._hole_px)), object)
+        # The component of each part, by the first row of the part in the array.
+        owners = np.searchsorted(tops, shapely.bounds(parts)[:, 1], side="right") - 1
+        shifts = np.array([origin for *_, origin in queued]) - np.stack([np.zeros_like(tops[:-1]), tops[:-1]], axis=1)
+        coordinates, part_of_coordinate = shapely.get_coordinates(parts, return_index=True)
+        parts = shapely.set_coordinates(parts, coordinates + shifts[owners[part_of_coordinate]])
+        parts_by_component = np.split(parts, np.searchsorted(owners, np.arange(1, len(queued))))
+        outlines = np.array([_join_parts(own_parts.tolist()) for own_parts in parts_by_component], object)
+        for (facts, *_), outline, is_valid in zip(queued, outlines, shapely.is_valid(outlines), strict=True):
+            facts.outline = outline if is_valid else _make_valid(outline)
 
 
 def threshold_steps(threshold: float) -> int:
@@ -123,11 +129,12 @@ class OutlineRule:
     """Which components become footprints."""
 
     threshold: float  # probability from which a pixel counts
-    # footprints with a smaller area, holes filled, are left out; on a grid without georeference nine pixels count
+    # footprints whose area with filled holes is smaller are left out; without a georeference `UNPLACED_MINIMUM_PX` is
+    # used instead
     minimum_area_m2: float
     minimum_hole_m2: float  # smaller holes are filled, unless they contain nodata
-    identity: str  # scene and model; the id of a footprint is a hash of it and the first pixel
-    kind: str = "landslide"  # the class
+    identity: str  # names scene and model; the id of a footprint is a hash of this text and of its first pixel
+    kind: str = "landslide"  # class of the footprints
     linear: bool = False  # footprints of this class are lines (cracks), whose width is the area over the length
 
 
@@ -140,7 +147,7 @@ def find_footprints(
 ) -> Iterator[Footprint]:
     """Yield the footprints of a stored probability raster, in the order of their first pixel.
 
-    Memory is bounded by a strip of the scene and the outlines of `AT_ONCE` components.
+    Memory is bounded by a strip of the scene and the outlines of `MEASURED_AT_ONCE` components.
 
     Args:
         read: reads the stored probability steps (0 to 200, 255 = nodata): column, row, width, height.
@@ -150,42 +157,43 @@ def find_footprints(
         on_small: called for each component that is too small.
     """
     least = threshold_steps(rule.threshold)
-    # Filled holes at most double the area, so components whose box is below half of the minimum need no outline.
+    # `pixel_m2` is the area at the centre of the scene. Elsewhere a pixel has less than twice this area, so components
+    # whose bounding box is below half of the minimum need no outline.
     pixel_m2 = pixel_area_m2(grid) if grid.placed else 1.0
     smallest = rule.minimum_area_m2 if grid.placed else UNPLACED_MINIMUM_PX
     hole_px = (rule.minimum_hole_m2 if grid.placed else UNPLACED_MINIMUM_PX) / pixel_m2
     labelling = Labelling(read, grid.width, grid.height, least)
     rows = Rows(read, grid.width, grid.height)
-    bodies: list[tuple[Component, ComponentFacts]] = []
+    components: list[tuple[Component, ComponentFacts]] = []
     queue = OutlineQueue(hole_px)
     for component in labelling.components:
         if component.box_px * pixel_m2 < 0.5 * smallest:
             on_small()
             continue
-        if component.box_px > LARGE_PX:
-            body = _gather_large(read, grid, component, labelling, hole_px, sampler)
+        if component.box_px > LARGE_BOX_PX:
+            facts = _measure_large_component(read, grid, component, labelling, hole_px, sampler)
         else:
-            body = _gather(rows, grid, component, least, queue, sampler)
-        bodies.append((component, body))
-        if len(bodies) == AT_ONCE:
-            queue.draw()
-            yield from _describe(bodies, grid, smallest, rule, sampler, on_small)
-            bodies = []
-    queue.draw()
-    yield from _describe(bodies, grid, smallest, rule, sampler, on_small)
+            facts = _measure_component(rows, grid, component, least, queue, sampler)
+        components.append((component, facts))
+        if len(components) == MEASURED_AT_ONCE:
+            queue.outline_all()
+            yield from _measure_footprints(components, grid, smallest, rule, sampler, on_small)
+            components = []
+    queue.outline_all()
+    yield from _measure_footprints(components, grid, smallest, rule, sampler, on_small)
 
 
-def _describe(
-    bodies: list[tuple[Component, ComponentFacts]],
+def _measure_footprints(
+    components: list[tuple[Component, ComponentFacts]],
     grid: Grid,
     smallest: float,
     rule: OutlineRule,
     sampler: Sampler,
     on_small: Callable[[], None],
 ) -> Iterator[Footprint]:
-    """Measure all bodies on the ground at once, and yield the footprints that are large enough."""
+    """Measure outlines on the ground in one call, and yield the footprints that are large enough."""
     placed = grid.placed
-    outlines = np.array([body.outline for _, body in bodies], object)
+    outlines = np.array([facts.outline for _, facts in components], object)
     on_ground = map_outline(outlines, grid.to_crs)
     areas, perimeters = measure_ground(on_ground, grid)
     large = (areas if placed else shapely.area(outlines)) >= smallest
@@ -195,17 +203,19 @@ def _describe(
     lonlat, large[large] = lonlat[has_area], has_area
     for _ in range(np.count_nonzero(~large)):
         on_small()
+    # Outlines that were cut at 180 degrees are joined for their centroids and rectangles.
     whole = lonlat.copy()
-    for place in np.flatnonzero(np.ptp(shapely.bounds(lonlat)[:, ::2], axis=1) > 180) if placed else ():
-        whole[place] = join_sides(lonlat[place])
+    for index in np.flatnonzero(np.ptp(shapely.bounds(lonlat)[:, ::2], axis=1) > 180) if placed else ():
+        whole[index] = join_sides(lonlat[index])
     rectangles = measure_rectangles(whole) if placed else [(None, None, None)] * len(whole)
-    middles = shapely.get_coordinates(shapely.centroid(whole)).tolist()
-    geometries, boxes = (json.loads(text) for text in shapely.to_geojson(lonlat)), shapely.bounds(lonlat).tolist()
-    for place, geometry, box, (x, y), (length, width, azimuth) in zip(
-        np.flatnonzero(large), geometries, boxes, middles, rectangles, strict=True
+    centroids = shapely.get_coordinates(shapely.centroid(whole)).tolist()
+    geometries = (json.loads(text) for text in shapely.to_geojson(lonlat))
+    boxes = shapely.bounds(lonlat).tolist()
+    for index, geometry, box, (x, y), (length, width, azimuth) in zip(
+        np.flatnonzero(large), geometries, boxes, centroids, rectangles, strict=True
     ):
-        component, body = bodies[place]
-        area, perimeter = float(areas[place]), float(perimeters[place])
+        component, facts = components[index]
+        area, perimeter = float(areas[index]), float(perimeters[index])
         name = f"{rule.identity}:{component.first_row}:{component.first_column}"
         if rule.kind != "landslide":
             name = f"{name}:{rule.kind}"
@@ -214,8 +224,8 @@ def _describe(
             kind=rule.kind,
             area_m2=round(area, 2) if placed else None,
             perimeter_m=round(perimeter, 2) if placed else None,
-            mean_probability=round(body.steps_sum / body.pixels / STEPS, 4),
-            max_probability=body.steps_max / STEPS,
+            mean_probability=round(facts.steps_sum / facts.pixels / STEPS, 4),
+            max_probability=facts.steps_max / STEPS,
             geometry=geometry,
             bbox=(box[0], box[1], box[2], box[3]),
             centroid=(round(x - 360 * round(x / 360) if placed else x, 7), round(y, 7)),
@@ -223,32 +233,33 @@ def _describe(
             width_m=round(area / length, 2) if rule.linear and length else width,
             azimuth_deg=azimuth,
             touches_edge=any(component.list_sides(grid.width, grid.height)),
-            touches_nodata=body.touches_nodata,
-            hugs_nodata=body.hugs_nodata,
-            **sampler.describe(body.samples, body.pixels)._asdict(),
+            touches_nodata=facts.touches_nodata,
+            hugs_nodata=facts.hugs_nodata,
+            **sampler.describe(facts.samples, facts.pixels)._asdict(),
         )
 
 
-def _gather(
+def _measure_component(
     read: Read, grid: Grid, component: Component, least: int, queue: OutlineQueue, sampler: Sampler
 ) -> ComponentFacts:
-    """Read a component in one window. Its outline is set when the queue is drawn."""
+    """Read a component in one window, and add it to the queue, which sets its outline."""
     left, top = max(0, component.left - NODATA_MARGIN_PX), max(0, component.top - NODATA_MARGIN_PX)
     right = min(grid.width, component.right + NODATA_MARGIN_PX)
     bottom = min(grid.height, component.bottom + NODATA_MARGIN_PX)
     values = read(left, top, right - left, bottom - top)
     nodata = values == NODATA
     pixels = _find_pixels((values >= least) & ~nodata, component, left, top)
-    body = ComponentFacts()
-    queue.add(body, pixels, nodata, (left, top))
-    _count(body, values, pixels, nodata)
-    sampler.sample(body.samples, left, top, pixels)
-    return body
+    facts = ComponentFacts()
+    queue.add(facts, pixels, nodata, (left, top))
+    _add_pixels(facts, values, pixels, nodata)
+    sampler.sample(facts.samples, left, top, pixels)
+    return facts
 
 
 def _find_pixels(marked: NDArray[np.bool_], component: Component, left: int, top: int) -> NDArray[np.bool_]:
+    """Return which of the marked pixels of a window, whose first pixel is (left, top), belong to a component."""
     box = slice(component.top - top, component.bottom - top), slice(component.left - left, component.right - left)
-    if np.count_nonzero(marked[box]) == component.pixels:  # no other component reaches into its box
+    if np.count_nonzero(marked[box]) == component.pixels:  # the box contains no pixel of another component
         pixels = np.zeros_like(marked)
         pixels[box] = marked[box]
         return pixels
@@ -256,11 +267,12 @@ def _find_pixels(marked: NDArray[np.bool_], component: Component, left: int, top
     return np.asarray(labels == labels[component.first_row - top, component.first_column - left])
 
 
-def _gather_large(
+def _measure_large_component(
     read: Read, grid: Grid, component: Component, labelling: Labelling, hole_px: float, sampler: Sampler
 ) -> ComponentFacts:
+    """Read and outline a component strip by strip, so that memory does not grow with its size."""
     parts: list[BaseGeometry] = []
-    body = ComponentFacts()
+    facts = ComponentFacts()
     for row, pixels, _ in labelling.read_component(component):
         if not pixels.any():
             continue
@@ -269,58 +281,59 @@ def _gather_large(
         bottom = min(grid.height, row + pixels.shape[0] + NODATA_MARGIN_PX)
         values = read(left, top, right - left, bottom - top)
         framed = np.zeros(values.shape, bool)
-        at_row, at_column = row - top, component.left - left
-        framed[at_row : at_row + pixels.shape[0], at_column : at_column + pixels.shape[1]] = pixels
-        _count(body, values, framed, values == NODATA)
-        sampler.sample(body.samples, component.left, row, pixels)
+        first_row, first_column = row - top, component.left - left
+        framed[first_row : first_row + pixels.shape[0], first_column : first_column + pixels.shape[1]] = pixels
+        _add_pixels(facts, values, framed, values == NODATA)
+        sampler.sample(facts.samples, component.left, row, pixels)
         parts += outline_pixels(pixels, (component.left, row))
-    body.outline = _mend(_fill_faces(shapely.union_all(parts), read, hole_px))
-    return body
+    facts.outline = _make_valid(_fill_faces(shapely.union_all(parts), read, hole_px))
+    return facts
 
 
-def _count(
-    body: ComponentFacts, values: NDArray[np.uint8], pixels: NDArray[np.bool_], nodata: NDArray[np.bool_]
+def _add_pixels(
+    facts: ComponentFacts, values: NDArray[np.uint8], pixels: NDArray[np.bool_], nodata: NDArray[np.bool_]
 ) -> None:
+    """Add the pixels of a component in one window to its sums."""
     steps = values[pixels]
-    body.pixels += int(steps.size)
-    body.steps_sum += int(steps.sum(dtype=np.int64))
-    body.steps_max = max(body.steps_max, int(steps.max()))
+    facts.pixels += int(steps.size)
+    facts.steps_sum += int(steps.sum(dtype=np.int64))
+    facts.steps_max = max(facts.steps_max, int(steps.max()))
     if not nodata.any():
-        body.hugs_nodata = False
+        facts.hugs_nodata = False
         return
-    body.touches_nodata |= bool((ndimage.binary_dilation(pixels, EIGHT) & nodata).any())
+    facts.touches_nodata |= bool((ndimage.binary_dilation(pixels, EIGHT) & nodata).any())
     near = ndimage.binary_dilation(nodata, EIGHT, iterations=NODATA_MARGIN_PX)
-    body.hugs_nodata &= bool(near[pixels].all())
+    facts.hugs_nodata &= bool(near[pixels].all())
 
 
-def _fill_holes(body: NDArray[np.bool_], nodata: NDArray[np.bool_], limit_px: float) -> NDArray[np.bool_]:
+def _fill_holes(pixels: NDArray[np.bool_], nodata: NDArray[np.bool_], limit_px: float) -> NDArray[np.bool_]:
     """Fill the holes of fewer than `limit_px` pixels that contain no nodata."""
-    framed = np.ones((body.shape[0] + 2, body.shape[1] + 2), bool)
-    framed[1:-1, 1:-1] = ~body
-    around, number = ndimage.label(framed, structure=FOUR)
-    if number == 1:
-        return body
-    fill = np.bincount(around.ravel()) < limit_px
-    fill[:2] = False  # the body itself, and the ground outside of it
-    holes = around[1:-1, 1:-1]
-    fill[np.unique(holes[nodata])] = False
-    return np.asarray(body | fill[holes])
+    is_outside = np.ones((pixels.shape[0] + 2, pixels.shape[1] + 2), bool)  # with a frame of one pixel
+    is_outside[1:-1, 1:-1] = ~pixels
+    labels, count = ndimage.label(is_outside, structure=FOUR)
+    if count == 1:
+        return pixels
+    is_filled = np.bincount(labels.ravel()) < limit_px
+    is_filled[:2] = False  # label 0 is the component itself, label 1 the ground around it
+    holes = labels[1:-1, 1:-1]
+    is_filled[np.unique(holes[nodata])] = False
+    return np.asarray(pixels | is_filled[holes])
 
 
 def _fill_faces(outline: BaseGeometry, read: Read, limit_px: float) -> BaseGeometry:
-    """Fill holes of an outline like `_fill_holes`, also those enclosed by pixels that touch at corners only."""
-    fill = []
+    """Fill the holes of an outline like `_fill_holes`, also those whose surrounding pixels touch at corners only."""
+    filled = []
     for face in shapely.get_parts(shapely.polygonize(shapely.get_parts(shapely.node(outline.boundary)))):
         if face.area >= limit_px or outline.contains(face.representative_point()):
             continue
         left, top, right, bottom = (int(value) for value in face.bounds)
         rows, columns = np.nonzero(read(left, top, right - left, bottom - top) == NODATA)
         if not shapely.contains_xy(face, columns + left + 0.5, rows + top + 0.5).any():
-            fill.append(face)
-    return shapely.union_all([outline, *fill]) if fill else outline
+            filled.append(face)
+    return shapely.union_all([outline, *filled]) if filled else outline
 
 
-def _mend(outline: BaseGeometry) -> BaseGeometry:
+def _make_valid(outline: BaseGeometry) -> BaseGeometry:
     return outline if outline.is_valid else shapely.make_valid(outline, method="structure")
 
 
@@ -343,9 +356,9 @@ def _to_geojson(on_ground: Outlines, grid: Grid) -> Outlines:
     parts, owners = shapely.get_parts(lonlat, return_index=True)
     kept = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & (shapely.area(parts) > 0)
     parts, owners = shapely.orient_polygons(parts[kept]), owners[kept]
-    every = np.split(parts, np.searchsorted(owners, np.arange(1, len(lonlat))))
-    for number, own in enumerate(every[: len(lonlat)]):
-        lonlat[number] = _collect(own.tolist())
+    parts_by_outline = np.split(parts, np.searchsorted(owners, np.arange(1, len(lonlat))))
+    for number, footprint_parts in enumerate(parts_by_outline[: len(lonlat)]):
+        lonlat[number] = _join_parts(footprint_parts.tolist())
     return lonlat
 
 
@@ -353,5 +366,5 @@ def _round(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]
     return np.round(x, 7), np.round(y, 7)
 
 
-def _collect(parts: list[Any]) -> BaseGeometry:
+def _join_parts(parts: list[Any]) -> BaseGeometry:
     return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)

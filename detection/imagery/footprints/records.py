@@ -12,26 +12,26 @@ from detection.whole_file import write_json
 Box = tuple[float, float, float, float]  # least longitude and latitude, greatest longitude and latitude
 Window = tuple[int, int, int, int]  # column, row, width, height
 AUTO: Final = "auto"
-"""In place of the name of weights: the weights that fit a scene, see `choose`."""
+"""Stands for the name of weights: use the first weights that fit the scene, see `choose`."""
 INDEX: Final = "index"
-"""In place of the name of weights: no network, but change of an index between dates."""
+"""Stands for the name of weights: use no network, but the change of an index of red and green between dates."""
 COARSER: Final = "pixels.coarser"
-"""Code of the warning that `auto` read a scene on larger pixels than its own, because no network fits those."""
+"""Code of the warning that `auto` resampled a scene to larger pixels, because no network fits its own pixels."""
 RADAR: Final = "sar"
 """Name of the method that compares radar backscatter; it uses no network."""
 MAKING: Final = "making.json"
-"""File beside the results of a scene: the facts from which its other files are made."""
+"""File in the folder of a result: the facts from which its missing files are made. It is removed when they exist."""
 NOT_MADE: Final = "not-made.json"
-"""File beside the results of a scene: why its other files could not be made."""
+"""File in the folder of a result: why its missing files could not be made."""
 
 
 def is_making(folder: Path) -> bool:
-    """Return whether files of a scene are being made; False if that failed."""
+    """Return whether files of a scene are still to be made. Return False also if an attempt failed."""
     return (folder / MAKING).is_file() and not (folder / NOT_MADE).is_file()
 
 
 def note_failure(folder: Path, error: Explanation) -> None:
-    """Store beside the results why files could not be made.
+    """Store in the folder of a result why files could not be made.
 
     Raises OSError: the note cannot be written.
     """
@@ -117,27 +117,27 @@ class Footprint:
     """A landslide that was found. Values that need a georeference are None without one."""
 
     polygon_id: str  # a hash of the scene, the model and the first pixel
-    kind: str  # its class
-    area_m2: float | None  # on the ellipsoid, as all lengths and areas
+    kind: str  # class of the model
+    area_m2: float | None  # on the ellipsoid, as are all lengths and areas
     perimeter_m: float | None  # including the edges of holes
-    mean_probability: float  # over its pixels
-    max_probability: float  # over its pixels
-    # GeoJSON (RFC 7946): longitude and latitude, exterior rings counter-clockwise, 7 decimals; without a georeference
-    # pixels (column, row), as bbox and centroid
+    mean_probability: float
+    max_probability: float
+    # GeoJSON (RFC 7946): longitude and latitude, exterior rings counter-clockwise, 7 decimals. Without a georeference
+    # `geometry`, `bbox` and `centroid` are in pixels (column, row).
     geometry: Geometry
-    bbox: Box  # around it
+    bbox: Box
     centroid: tuple[float, float]  # longitude, latitude
-    length_m: float | None  # of the smallest rectangle around it
-    width_m: float | None  # of that rectangle; of a line (a crack) the area over the length
-    azimuth_deg: float | None  # of that rectangle, 0 to 180, clockwise from north
-    touches_edge: bool  # of the scene
-    touches_nodata: bool  # anywhere
+    length_m: float | None  # of the smallest rectangle around the outline
+    width_m: float | None  # of this rectangle; for linear classes (cracks) the area divided by the length
+    azimuth_deg: float | None  # of the long side of this rectangle, 0 to 180, clockwise from north
+    touches_edge: bool  # the footprint reaches the edge of the scene
+    touches_nodata: bool  # a pixel beside the footprint is nodata
     hugs_nodata: bool  # all pixels are within 3 pixels of nodata
-    mean_slope_deg: float | None  # below the footprint, as the next four values
-    min_elevation_m: float | None  # the lowest
-    max_elevation_m: float | None  # the highest
+    mean_slope_deg: float | None
+    min_elevation_m: float | None
+    max_elevation_m: float | None
     prior: float | None  # mean susceptibility
-    shadow_share: float | None  # of its pixels
+    shadow_share: float | None  # share of the pixels that are in shadow
     # why the footprint is advice only; set after the whole scene is read (`cautions.add_outline_cautions`)
     caution: Explanation | None = None
 
@@ -164,17 +164,17 @@ class DemFacts(TypedDict, total=False):
 
 
 class TerrainFacts(TypedDict, total=False):
-    """How much of a scene an elevation model covers, and what the weights read from it."""
+    """Share of a scene that an elevation model covers, and the bands that the weights read from it."""
 
     covered_share: float
     optional_bands: list[str]  # missing where the weights have none
 
 
 class QualityShare(TypedDict):
-    """Edge of a scene in which the network sees half of the ground that it needs: width, and share of the pixels."""
+    """The zone along nodata and the edge of a scene in which a network sees half of the ground that it needs."""
 
-    edge_px: int
-    edge_share: float
+    edge_px: int  # width of the zone
+    edge_share: float  # its share of the valid pixels
 
 
 class DetectionFacts(TypedDict):
@@ -206,7 +206,7 @@ class DetectionFacts(TypedDict):
 
 
 class GridFacts(TypedDict):
-    """Grid of a result; `read_at` is the grid of the network (see `resized.ReadAt`) if that is another one."""
+    """Grid of a result. `read_at` is the grid on which the network worked (see `resized.ReadAt`), None if the same."""
 
     crs: str
     width: int
@@ -232,7 +232,7 @@ class DetectionPlan(GridFacts):
     tiles: int
     estimated_cpu_s: float
     estimated_memory_mib: int
-    warnings: list[Explanation]
+    warnings: list[Explanation]  # only those that are known before the scene is mapped
 
 
 class SceneDetection(DetectionFacts, GridFacts):
@@ -249,7 +249,7 @@ class SceneDetection(DetectionFacts, GridFacts):
     borders: list[dict[str, Any]]  # see `border.Border`
     cloudy: list[list[int]]  # windows beside clouds
     calibration: dict[str, Any]  # gain, offset, source
-    # side of the pixels of the scene if `auto` read it on larger ones, because no network fits its own
+    # side of the pixels of the scene if `auto` resampled it to larger ones (see `COARSER`); None otherwise
     coarser_than_m: float | None
     warnings: list[Explanation]
     polygons: list[FootprintJson]

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from detection.imagery.footprints import polygons
 from detection.imagery.footprints.polygons import STEPS, OutlineRule, find_footprints
-from detection.imagery.footprints.probabilities import MappingRun, TilingPlan, blend, map_scene, measure_flips
+from detection.imagery.footprints.probabilities import MappingRun, TilingPlan, map_blended, map_scene, measure_flips
 from detection.imagery.raster.components import EIGHT, NODATA, Labelling, outline_pixels
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.tiling import STRIDE, cut
@@ -119,8 +119,8 @@ def test_a_region_is_blended_as_in_the_whole():
     rng = np.random.default_rng(4)
     field = Field(rng.random((400, 400)), np.ones((400, 400), bool))
     run = MappingRun(field, Identity(0.3), PLAIN, TilingPlan("hann", 64, 0, 16), 1)
-    whole = np.concatenate([steps[0] for steps, *_ in blend(run, (0, 0, 400, 400))])
-    part = np.concatenate([steps[0] for steps, *_ in blend(run, (96, 130, 100, 120))])
+    whole = np.concatenate([steps[0] for steps, *_ in map_blended(run, (0, 0, 400, 400))])
+    part = np.concatenate([steps[0] for steps, *_ in map_blended(run, (96, 130, 100, 120))])
     inner = part[:-32, :-32].astype(int)  # beyond lies what only tiles outside of the region could still add
     assert np.abs(inner - whole[130:250, 96:196][:-32, :-32]).max() <= 1
 
@@ -141,13 +141,13 @@ def test_strips_and_windows_outline_the_same(seed, share, hole_px):
         return list(find_footprints(read, grid, OutlineRule(**options)))
 
     known = outline()
-    limits = polygons.LARGE_PX, polygons.Labelling
+    limits = polygons.LARGE_BOX_PX, polygons.Labelling
     try:
-        polygons.LARGE_PX = 0
+        polygons.LARGE_BOX_PX = 0
         polygons.Labelling = lambda *given: limits[1](*given, 64)
         large = outline()
     finally:
-        polygons.LARGE_PX, polygons.Labelling = limits
+        polygons.LARGE_BOX_PX, polygons.Labelling = limits
     assert len(large) == len(known)
     for one, other in zip(known, large, strict=True):
         first, second = shapely.geometry.shape(one.geometry), shapely.geometry.shape(other.geometry)

@@ -115,7 +115,7 @@ def choose(doubts: dict[str, list[str]]) -> tuple[str, list[str]]:
     options = read_options({"scene_path": "a.tif", "weights": "auto", "own": ("own",)})
 
     def attempt(tried):
-        if tried.weights != "index" and not tried.doubted:
+        if tried.weights != "index" and not tried.accepts_doubts:
             check_doubts(doubts[tried.weights], CARDS[tried.weights])
         return tried.weights, [one.weights for one in tried.refused]
 
@@ -148,12 +148,12 @@ def test_a_scene_that_is_too_fine_and_lost_quality_is_read_coarser_as_advice_by_
         if tried.coarser_m is None:
             raise FinerError("finer", trained_m[tried.weights])
         assert tried.coarser_m == trained_m[tried.weights]
-        if not tried.doubted:
+        if not tried.accepts_doubts:
             check_doubts([INTERPOLATED_SCENE], CARDS[tried.weights])
         return tried
 
     found = choose_weights(read_options({"scene_path": "a.tif", "weights": "auto", "own": ("own",)}), attempt)
-    assert (found.weights, found.coarser_m, found.doubted) == ("landslide4sense-standard", 10.0, True)
+    assert (found.weights, found.coarser_m, found.accepts_doubts) == ("landslide4sense-standard", 10.0, True)
     assert [one.weights for one in found.refused] == ["own", "bijie"]
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from detection.imagery.footprints.geopackage import write_geopackage
-from detection.imagery.footprints.outputs import COLUMNS as OUTLINE_COLUMNS
-from detection.imagery.footprints.outputs import SHARED
+from detection.imagery.footprints.outputs import GEOPACKAGE_COLUMNS as OUTLINE_COLUMNS
+from detection.imagery.footprints.outputs import SHARED_KEYS
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
 from detection.imagery.footprints.records import SceneDetection
 from detection.imagery.raster.areas import into_metres, map_outline, pixel_sides_m
@@ -263,12 +263,12 @@ def _describe(found: Sequence[_Line], grid: Grid, sides: tuple[float, float], id
 
 
 CRACK: Final = "crack"  # the class, where a model knows several
-COLUMNS: Final[dict[str, str]] = {
+GEOPACKAGE_COLUMNS: Final[dict[str, str]] = {
     **dict.fromkeys(("crack_id", "change"), "TEXT"),
     **dict.fromkeys(("length_m", "width_m", "greatest_width_m", "azimuth_deg", "mean_probability"), "REAL"),
     **dict.fromkeys(("grown_m", "grown_error_m", "wider_m", "wider_error_m"), "REAL"),
     "touches_edge": "BOOLEAN",
-    **{name: OUTLINE_COLUMNS[name] for name in SHARED},
+    **{name: OUTLINE_COLUMNS[name] for name in SHARED_KEYS},
 }
 
 
@@ -285,7 +285,7 @@ def outline_cracks(found: SceneDetection) -> list[Crack]:
 
 def write_cracks(rows: Sequence[Mapping[str, object]], found: SceneDetection, out_dir: Path) -> dict[str, str]:
     """Write cracks (`Crack.to_json`, with their change) as `cracks.geojson` and `cracks.gpkg`, as the formats ask."""
-    shared: dict[str, Any] = {key: found[key] for key in SHARED}
+    shared: dict[str, Any] = {key: found[key] for key in SHARED_KEYS}
     paths = {kind: out_dir / f"cracks.{kind}" for kind in found["formats"]}
     if "geojson" in paths:
         properties = [{key: value for key, value in row.items() if key != "geometry"} for row in rows]
@@ -299,7 +299,7 @@ def write_cracks(rows: Sequence[Mapping[str, object]], found: SceneDetection, ou
             write_geopackage(
                 partial,
                 [{**row, **shared, "touches_edge": int(bool(row["touches_edge"]))} for row in rows],
-                COLUMNS,
+                GEOPACKAGE_COLUMNS,
                 table="cracks",
                 changed_at=datetime.fromisoformat(found["acquired_at"]),
                 placed=found["crs"] != "pixels",

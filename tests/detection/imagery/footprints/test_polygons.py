@@ -190,7 +190,7 @@ def test_footprints_are_the_same_however_many_are_measured_at_once(monkeypatch):
     options = {"minimum_area_m2": 900.0, "on_small": lambda: small.append(1)}
     whole = footprints_of(steps, grid, **options)
     left_out = len(small)
-    monkeypatch.setattr(polygons, "AT_ONCE", 3)
+    monkeypatch.setattr(polygons, "MEASURED_AT_ONCE", 3)
     assert footprints_of(steps, grid, **options) == whole
     assert len(whole) > 20
     assert len(small) == 2 * left_out > 0

@@ -24,7 +24,7 @@ PLAN = TilingPlan("rows", 4096, 112, 16)
 
 @pytest.fixture(autouse=True)
 def looked_at_once(monkeypatch):
-    monkeypatch.setattr(probabilities, "LOOKED_AT_TWICE_PX", 0)
+    monkeypatch.setattr(probabilities, "MAPPED_TWICE_PX", 0)
 
 
 @pytest.fixture(scope="module")

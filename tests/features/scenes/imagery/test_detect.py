@@ -20,7 +20,7 @@ from detection.imagery.data.metrics import Confusion, count, score
 from detection.imagery.errors import OutputError
 from detection.imagery.footprints import detect as detecting
 from detection.imagery.footprints import outputs, preview
-from detection.imagery.footprints.outputs import FILES, make_files, read_run
+from detection.imagery.footprints.outputs import FILES, make_files, read_stored_result
 from detection.imagery.footprints.records import NOT_MADE, SceneFilesRequest, SceneFilesResult
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.inference import Segmenter
@@ -191,7 +191,7 @@ def test_files_that_are_made_later_have_the_same_bytes(first, tmp_path):
 def test_files_of_a_record_that_cannot_be_read_are_an_error_and_not_made(tmp_path):
     for torn in ('{"making": ', "", "{}", "\0" * 512):
         (tmp_path / "making.json").write_text(torn)
-        assert read_run(tmp_path, {}, later=True) is None, "the scene can be read again"
+        assert read_stored_result(tmp_path, {}, later=True) is None, "the scene can be read again"
         made = make_files(SceneFilesRequest(tmp_path, None, datetime(2024, 5, 6, tzinfo=UTC)))
         assert made.error == f"{tmp_path / 'making.json'}: cannot be read; read the scene again"
 

@@ -160,7 +160,7 @@ def test_pixels_that_would_be_too_many_are_refused_before_they_are_read(drawn, t
         detect({**asked, "weights": str(able), "max_pixels": 30_000})
     too_long = "it would be read as 224 x 224 pixels of 10 m, which takes too long"
     assert detect({**asked, "weights": "auto", "max_pixels": 30_000})["refused"][0]["why"] == too_long
-    monkeypatch.setattr("detection.imagery.footprints.detect.BROUGHT_MOST_PX", 30_000)
+    monkeypatch.setattr("detection.imagery.footprints.detect.RESAMPLED_MOST_PX", 30_000)
     assert detect({**asked, "weights": "auto"})["refused"][0]["why"] == too_long
     assert detect({**asked, "weights": str(able)})["read_at"]
 
@@ -208,7 +208,7 @@ def test_flags_do_not_depend_on_the_strips(monkeypatch):
         return steps[row : row + height, column : column + width]
 
     for strip in (256, 9, 1):
-        monkeypatch.setattr("detection.imagery.footprints.outputs.STRIP", strip)
+        monkeypatch.setattr("detection.imagery.footprints.outputs.STRIP_ROWS", strip)
         tally = Counter()
         found.append((np.concatenate([rows for _, rows in flag_pixels(read, place, {(0, 64)}, tally)]), tally))
     for flags, told in found[1:]:
@@ -313,7 +313,7 @@ def test_the_least_coarse_reading_that_fits_is_taken(tmp_path, monkeypatch, seed
         assert found.apply_to(options).resample_to_m == coarser[0][0]
     else:
         assert found.weights == INDEX
-        assert sum(bool(one.mend) for one in found.refused) == ("finer" in fails.values())
+        assert sum(bool(one.remedy) for one in found.refused) == ("finer" in fails.values())
     assert len(set(tried)) == len(tried)
     # asked for pixels of their own, nothing else is tried
     if native is None:
