@@ -19,7 +19,8 @@ from detection.imagery.raster.raster import read_grid
 from detection.imagery.raster.untrusted import open_raster
 from detection.whole_file import write_json
 
-_DIGITS: Final = 13  # of a hash: whole numbers below 2^53 are the same in every language
+# Ids are this many hexadecimal digits of a hash, because whole numbers below 2^53 are exact in every language.
+_ID_DIGITS: Final = 13
 
 
 @dataclass(slots=True)
@@ -30,19 +31,19 @@ class CocoInstances:
     annotations: list[dict[str, Any]] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)  # category ids count from 1
 
-    def add(self, name: str, found: SceneDetection, grid: Grid) -> None:
+    def add(self, name: str, detection: SceneDetection, grid: Grid) -> None:
         """Add the footprints of a scene, and set `box_px` of each. A scene that was added before is skipped."""
-        number = _number(found["scene_hash"], name)
-        if any(one["id"] == number for one in self.images):
+        image_id = _make_id(detection["scene_hash"], name)
+        if any(item["id"] == image_id for item in self.images):
             return
         size = {"width": grid.width, "height": grid.height}
-        self.images.append({"id": number, "file_name": name, **size, "date_captured": found["acquired_at"]})
-        self.classes += [kind for kind in found["classes"] if kind not in self.classes]
-        outlines = shapes_of([one["geometry"] for one in found["polygons"]])
+        self.images.append({"id": image_id, "file_name": name, **size, "date_captured": detection["acquired_at"]})
+        self.classes += [kind for kind in detection["classes"] if kind not in self.classes]
+        outlines = shapes_of([item["geometry"] for item in detection["polygons"]])
         placed = to_pixels(outlines, grid) if grid.placed else outlines
-        for footprint, outline in zip(found["polygons"], placed, strict=True):
+        for footprint, outline in zip(detection["polygons"], placed, strict=True):
             if (window := window_around(outline, grid, 0)) is not None:
-                self._annotate(footprint, number, burn(outline, window), window[:2], grid)
+                self._annotate(footprint, image_id, burn(outline, window), window[:2], grid)
 
     def _annotate(
         self, footprint: FootprintJson, image: int, pixels: NDArray[np.bool_], origin: tuple[int, int], grid: Grid
@@ -57,11 +58,11 @@ class CocoInstances:
         runs = {"counts": _list_runs(pixels, origin, grid), "size": [grid.height, grid.width]} if has_holes else None
         self.annotations.append(
             {
-                "id": _number(str(image), footprint["polygon_id"]),
+                "id": _make_id(str(image), footprint["polygon_id"]),
                 "image_id": image,
                 "category_id": 1 + self.classes.index(footprint["class"]),
                 "segmentation": runs or outlines,
-                "bbox": [float(one) for one in footprint["box_px"]],
+                "bbox": [float(item) for item in footprint["box_px"]],
                 "area": float(np.count_nonzero(pixels)),  # pixels
                 "iscrowd": 0,
                 "score": footprint["mean_probability"],
@@ -82,31 +83,31 @@ class CocoInstances:
         write_json(path, {**about, **rows})
 
 
-def read_own_grid(scene: Path, found: SceneDetection) -> Grid:
-    """Return the grid of a result whose rasters are stored.
+def read_own_grid(scene: Path, detection: SceneDetection) -> Grid:
+    """Return the grid of a detection whose rasters are stored.
 
-    Raises SceneError: it is not the grid of the image.
+    Raises SceneError: this is not the grid of the image, so COCO cannot refer to its pixels.
     """
-    size = width, height = found["width"], found["height"]
+    size = width, height = detection["width"], detection["height"]
     if scene.is_file():
         with open_raster(scene) as source:
             size = source.width, source.height
-    if size != (width, height) or found["resample_to_m"]:
+    if size != (width, height) or detection["resample_to_m"]:
         raise SceneError(f"{scene}: found on other pixels than those of the image, so COCO cannot have it")
-    if found["crs"] == "pixels":
+    if detection["crs"] == "pixels":
         return Grid(Affine.identity(), "", width, height)
-    return read_grid(Path(found["outputs"]["prob"]))
+    return read_grid(Path(detection["outputs"]["prob"]))
 
 
-def _number(*words: str) -> int:
-    return int(hashlib.sha256(":".join(words).encode()).hexdigest()[:_DIGITS], 16)
+def _make_id(*words: str) -> int:
+    return int(hashlib.sha256(":".join(words).encode()).hexdigest()[:_ID_DIGITS], 16)
 
 
 def _list_runs(pixels: NDArray[np.bool_], origin: tuple[int, int], grid: Grid) -> list[int]:
-    """Return the numbers of pixels outside and inside in turn, column by column."""
+    """Return run lengths, column by column: how many pixels are outside, then inside, then outside and so on."""
     columns, rows = np.nonzero(pixels.T)
-    places = (columns + origin[0]) * grid.height + rows + origin[1]
-    ends = np.flatnonzero(np.diff(places) > 1)
-    firsts, lasts = places[np.r_[0, ends + 1]], places[np.r_[ends, places.size - 1]] + 1
+    positions = (columns + origin[0]) * grid.height + rows + origin[1]
+    ends = np.flatnonzero(np.diff(positions) > 1)
+    firsts, lasts = positions[np.r_[0, ends + 1]], positions[np.r_[ends, positions.size - 1]] + 1
     edges = np.r_[0, np.stack([firsts, lasts], axis=1).ravel(), grid.width * grid.height]
-    return [int(one) for one in np.diff(edges)]
+    return [int(item) for item in np.diff(edges)]

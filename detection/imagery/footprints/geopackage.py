@@ -1,6 +1,7 @@
-"""Footprints, lines or points as a GeoPackage (OGC 12-128r18, version 1.3): an SQLite file for every GIS, reproducible.
+"""Write footprints, lines or points as a GeoPackage (OGC 12-128r18, version 1.3), an SQLite file that every GIS reads.
 
-Not written by pyogrio, because GDAL stores the time of day in the file; a test reads it back by pyogrio.
+pyogrio is not used, because GDAL stores the time of writing, so that the same input would give other bytes. A test
+reads the file with pyogrio.
 """
 
 import sqlite3
@@ -22,7 +23,7 @@ from detection.imagery.raster.overlay import shapes_of
 APPLICATION_ID = 0x47504B47  # "GPKG"
 VERSION = 10300
 LONLAT, CARTESIAN = 4326, -1
-BLOCK = 5000  # features held at a time
+BLOCK = 5000  # how many features are in memory at a time
 # Little-endian header with the envelope min x, max x, min y, max y (clause 2.1.3).
 FLAGS = 0b0000_0011
 TABLES = """
@@ -54,20 +55,27 @@ def write_geopackage(
     kind: Literal["LINESTRING", "MULTIPOLYGON", "POINT"] = "MULTIPOLYGON",
     description: str = "Probable landslides found on one scene",
 ) -> None:
-    """Write features with a GeoJSON `geometry` as one layer, block by block; polygons become multipolygons.
+    """Write features as one layer, block by block. Polygons are converted to multipolygons.
 
-    The file must not be there. `columns`: name -> SQL type (TEXT, REAL, INTEGER, BOOLEAN). `changed_at` is kept as the
-    last change: the same input gives the same bytes. Not `placed`: plain numbers, no longitude and latitude.
+    Args:
+        path: file to write, which must not exist.
+        features: rows, each with a GeoJSON `geometry` and a value for each column.
+        columns: SQL type of each column: TEXT, REAL, INTEGER or BOOLEAN.
+        table: name of the layer.
+        changed_at: stored as the time of the last change, so that the same input gives the same bytes.
+        placed: coordinates are longitude and latitude. Otherwise they have no reference system.
+        kind: type of the geometries.
+        description: description of the layer.
     """
     srs = LONLAT if placed else CARTESIAN
-    # the three that the standard asks for; clause 1.1.2.1.2
+    # The three reference systems that the standard requires (clause 1.1.2.1.2).
     wgs84 = pyproj.CRS.from_epsg(LONLAT).to_wkt("WKT1_GDAL")
     systems = [
         ("Undefined cartesian SRS", -1, "NONE", -1, "undefined", "undefined cartesian coordinate reference system"),
         ("Undefined geographic SRS", 0, "NONE", 0, "undefined", "undefined geographic coordinate reference system"),
         ("WGS 84 geodetic", LONLAT, "EPSG", LONLAT, wgs84, "longitude/latitude coordinates in decimal degrees"),
     ]
-    whole: NDArray[np.floating] | None = None
+    extent: NDArray[np.floating] | None = None
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA page_size = 4096")
         db.execute("PRAGMA journal_mode = OFF")
@@ -83,14 +91,15 @@ def write_geopackage(
             (table, table, description, instant, srs),
         )
         db.execute("INSERT INTO gpkg_geometry_columns VALUES (?, 'geom', ?, ?, 0, 0)", (table, kind, srs))
-        named = ", ".join(f'"{name}" {of}' for name, of in columns.items())
-        db.execute(f'CREATE TABLE "{table}" (fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, geom {kind}, {named})')
-        # the names are the program's own
-        holes = ", ".join("?" * (1 + len(columns)))
+        column_definitions = ", ".join(f'"{name}" {sql_type}' for name, sql_type in columns.items())
+        key = "fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL"
+        db.execute(f'CREATE TABLE "{table}" ({key}, geom {kind}, {column_definitions})')
+        # Names of tables and columns are constants of the program, so they may be part of the SQL text.
+        placeholders = ", ".join("?" * (1 + len(columns)))
         quoted = ", ".join(["geom", *(f'"{name}"' for name in columns)])
-        insert = f'INSERT INTO "{table}" ({quoted}) VALUES ({holes})'  # noqa: S608
-        coming = iter(features)
-        while rows := list(islice(coming, BLOCK)):
+        insert = f'INSERT INTO "{table}" ({quoted}) VALUES ({placeholders})'  # noqa: S608
+        remaining_features = iter(features)
+        while rows := list(islice(remaining_features, BLOCK)):
             outlines = shapes_of([row["geometry"] for row in rows])
             if kind == "MULTIPOLYGON":
                 parts, places = shapely.get_parts(outlines, return_index=True)
@@ -107,9 +116,9 @@ def write_geopackage(
                     for row, (left, bottom, right, top), wkb in zip(rows, bounds, blobs, strict=True)
                 ),
             )
-            seen = bounds if whole is None else np.vstack([whole, bounds])
-            whole = np.hstack([seen[:, :2].min(axis=0), seen[:, 2:].max(axis=0)])
-        if whole is not None:
-            box = tuple(map(float, whole))
+            all_bounds = bounds if extent is None else np.vstack([extent, bounds])
+            extent = np.hstack([all_bounds[:, :2].min(axis=0), all_bounds[:, 2:].max(axis=0)])
+        if extent is not None:
+            box = tuple(map(float, extent))
             db.execute("UPDATE gpkg_contents SET min_x = ?, min_y = ?, max_x = ?, max_y = ?", box)
         db.execute("COMMIT")

@@ -1,4 +1,4 @@
-"""Index of red and green, which is used where no network fits: it compares dates and finds nothing on one alone."""
+"""Index of red and green, which is used if no network fits. It compares dates and finds nothing on a single date."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from detection.imagery.footprints.records import INDEX
 from detection.imagery.weights_file import ModelCard
 
-BANDS: Final = ("B4", "B3", "B2")  # red and green for the index, blue to tell clouds
+BANDS: Final = ("B4", "B3", "B2")  # red and green for the index, blue to find clouds
 SMALL: Final = 1e-6
 
 CARD: Final[ModelCard] = {

@@ -21,70 +21,76 @@ from detection.imagery.raster.raster import read_grid
 from detection.imagery.raster.reading.values import COHERENCES
 from detection.imagery.scene.scene import Scene
 
-# Names of a band of coherence.
+# Names under which a scene may have a band of coherence.
 COHERENCE = ("coherence", "cc", "coh")
-# Share of a place that must be valid, else it is not measured.
-SEEN_SHARE = 0.5
+# A place is measured only if at least this share of it is valid.
+VALID_SHARE = 0.5
 
 
 def measure_places(prob: Path, scene: Scene | None, places: Sequence[MeasuredPlace]) -> dict[str, dict[str, float]]:
-    """Measure the means over places of one scene.
+    """Measure the means of a scene over places, on the grid of its stored probabilities.
 
-    Returns name -> quantity (`scene_probability` 0..1, `ndvi` -1..1, `coherence` 0..1) -> mean, on the grid of the
-    kept probabilities. A place of which less than half is valid is left out: nothing is made up.
+    Args:
+        prob: stored probabilities.
+        scene: the scene; None: only the probabilities are measured.
+        places: places to measure.
+
+    Returns:
+        The means by place and quantity: `scene_probability` (0 to 1), `ndvi` (-1 to 1) and `coherence` (0 to 1). A
+        quantity is left out if less than half of the place is valid.
     """
     grid = read_grid(prob)
-    found: dict[str, dict[str, float]] = {}
+    means_by_place: dict[str, dict[str, float]] = {}
     with ExitStack() as stack:
         steps = stack.enter_context(Layer(prob, grid, nodata=NODATA))
         layers = _open_bands(scene, grid, stack)
         for place in places:
             outline = outline_of(place, grid)
-            box = window_around(outline, grid, 1)
-            if box is None:
+            window = window_around(outline, grid, 1)
+            if window is None:
                 continue
-            body = burn(outline, box)
-            wanted = max(1.0, float(outline.area))
+            pixels = burn(outline, window)
+            outline_px = max(1.0, float(outline.area))
             means: dict[str, float] = {}
-            values, valid = steps.read(*box)
-            _add(means, "scene_probability", values / STEPS, valid & body, wanted)
+            values, valid = steps.read(*window)
+            _store_mean(means, "scene_probability", values / STEPS, valid & pixels, outline_px)
             if "red" in layers and "nir" in layers:
-                (red, one), (nir, other) = layers["red"].read(*box), layers["nir"].read(*box)
+                red, red_valid = layers["red"].read(*window)
+                nir, nir_valid = layers["nir"].read(*window)
                 total = nir.astype(np.float64) + red  # Rouse et al. 1974
-                index = np.divide(
-                    nir.astype(np.float64) - red, total, out=np.full_like(total, np.nan), where=total != 0
-                )
-                _add(means, "ndvi", index, one & other & body & np.isfinite(index), wanted)
+                ndvi = np.divide(nir.astype(np.float64) - red, total, out=np.full_like(total, np.nan), where=total != 0)
+                _store_mean(means, "ndvi", ndvi, red_valid & nir_valid & pixels & np.isfinite(ndvi), outline_px)
             if "coherence" in layers:
-                values, valid = layers["coherence"].read(*box)
-                _add(means, "coherence", values, valid & body, wanted)
+                values, valid = layers["coherence"].read(*window)
+                _store_mean(means, "coherence", values, valid & pixels, outline_px)
             if means:
-                found[place.name] = means
-    return found
+                means_by_place[place.name] = means
+    return means_by_place
 
 
 def _open_bands(scene: Scene | None, grid: Grid, stack: ExitStack) -> dict[str, Layer]:
     if scene is None:
         return {}
-    wanted = {"red": ("B4",), "nir": ("B8",), "coherence": COHERENCE}
+    names_by_role = {"red": ("B4",), "nir": ("B8",), "coherence": COHERENCE}
     layers = {}
-    for role, names in wanted.items():
+    for role, names in names_by_role.items():
         band = next((scene.bands[name] for name in names if name in scene.bands), None)
         if band is None:
             continue
         try:
             quantity = COHERENCES if role == "coherence" else None
-            offset, empty = (0.0, None) if quantity else (scene.offset / scene.gain, scene.nodata)  # of a ratio
+            # The gain cancels out in the NDVI, so only the offset is applied.
+            offset, nodata = (0.0, None) if quantity else (scene.offset / scene.gain, scene.nodata)
             layers[role] = stack.enter_context(
-                Layer(band.path, grid, band.index, nodata=empty, offset=offset, quantity=quantity)
+                Layer(band.path, grid, band.index, nodata=nodata, offset=offset, quantity=quantity)
             )
         except ImageryError:
-            continue  # a date whose files are gone still has its probabilities
+            continue  # if files of a scene are missing, its probabilities are still measured
     return layers
 
 
 def outline_of(place: MeasuredPlace, grid: Grid) -> Any:
-    """Return the outline of a place in (column, row)."""
+    """Return the outline of a place in pixels of a grid (column, row)."""
     ground = place.ground
     if not isinstance(ground, Circle):
         return to_pixels(shape_of({**ground}), grid)
@@ -95,9 +101,9 @@ def outline_of(place: MeasuredPlace, grid: Grid) -> Any:
     return shapely.transform(circle, lambda points: points * scale + np.array([column, row]))
 
 
-def _add(
-    means: dict[str, float], quantity: str, values: NDArray[np.floating], where: NDArray[np.bool_], wanted: float
+def _store_mean(
+    means: dict[str, float], quantity: str, values: NDArray[np.floating], where: NDArray[np.bool_], outline_px: float
 ) -> None:
-    seen = int(np.count_nonzero(where))
-    if seen and seen >= SEEN_SHARE * wanted:
+    valid_px = int(np.count_nonzero(where))
+    if valid_px and valid_px >= VALID_SHARE * outline_px:
         means[quantity] = round(float(np.mean(values[where], dtype=np.float64)), 4)

@@ -21,19 +21,21 @@ from detection.imagery.raster.raster import write_png
 from detection.imagery.raster.untrusted import NO_LIMITS, open_raster
 from detection.imagery.scene.scene import Scene
 
-# Each pixel of the picture is the mean of this many rows and columns; means of GDAL take ten times as long.
-TAKEN = 4
+# Each pixel of the picture is the mean of a sample of this many rows and columns. Means by GDAL take ten times as long.
+SAMPLED_PER_PIXEL = 4
 STRIP = 64  # rows of the picture that are read at once
 OUTLINE = np.array([255, 40, 40], np.uint8)
 LONGEST_PX = 1024
-# Colours of positive, negative and zero values.
-_ABOVE, _BELOW, _STILL = np.array([40, 90, 200.0]), np.array([200, 40, 40.0]), np.array([245, 245, 245.0])
+_POSITIVE_COLOUR = np.array([40, 90, 200.0])
+_NEGATIVE_COLOUR = np.array([200, 40, 40.0])
+_ZERO_COLOUR = np.array([245, 245, 245.0])
 
 
 def write_preview(scene: Scene, footprints: Sequence[FootprintJson], path: Path, scene_grid: Grid) -> list[float]:
-    """Write an RGBA PNG of the scene, stretched between the 2nd and 98th percentile, nodata transparent.
+    """Write an RGBA PNG of the scene, stretched between the 2nd and 98th percentile, with transparent nodata.
 
-    Returns bounds of the picture [min_lon, min_lat, max_lon, max_lat] (pixels where the scene has no place).
+    Returns:
+        The bounds of the picture: [min_lon, min_lat, max_lon, max_lat], in pixels if the scene has no georeference.
     """
     image, grid = paint_scene(scene, scene_grid, LONGEST_PX)
     for outline in shapes_of([footprint["geometry"] for footprint in footprints]):
@@ -43,7 +45,7 @@ def write_preview(scene: Scene, footprints: Sequence[FootprintJson], path: Path,
 
 
 def find_bounds(scene_grid: Grid, longest_px: int = 1024) -> list[float]:
-    """Return the bounds of the picture of a scene, as `write_preview` returns them, without reading the scene."""
+    """Return what `write_preview` returns, without reading the scene."""
     return bounds_of(_small_grid(scene_grid, longest_px))
 
 
@@ -68,7 +70,7 @@ def show_bands(scene: Scene) -> tuple[str, ...]:
 
 
 def measure_stretch(scene: Scene, scene_grid: Grid, longest_px: int = 1024) -> list[tuple[float, float]]:
-    """Return the 2nd and 98th percentile of each band that a picture shows, over the whole scene."""
+    """Return the 2nd and 98th percentile of each band that a picture shows, from an overview of the scene."""
     places = tuple(scene.choose(show_bands(scene)).values())
     return _find_stretch(*_read_overview(places, _small_grid(scene_grid, longest_px)))
 
@@ -76,8 +78,8 @@ def measure_stretch(scene: Scene, scene_grid: Grid, longest_px: int = 1024) -> l
 def _find_stretch(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> list[tuple[float, float]]:
     if not valid.any():
         return [(0.0, 1.0)] * len(values)
-    found = (np.percentile(band[valid], [2, 98]) for band in values)
-    return [(float(low), float(high)) for low, high in found]
+    percentiles = (np.percentile(band[valid], [2, 98]) for band in values)
+    return [(float(low), float(high)) for low, high in percentiles]
 
 
 def bounds_of(grid: Grid) -> list[float]:
@@ -88,6 +90,7 @@ def bounds_of(grid: Grid) -> list[float]:
 
 
 def _read_overview(bands: Sequence[tuple[Path, int]], grid: Grid) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the values of bands on the grid of a picture, and where all of them are valid."""
     values = np.empty((len(bands), grid.height, grid.width), np.float32)
     for path in dict.fromkeys(path for path, _ in bands):
         own = [position for position, (file, _) in enumerate(bands) if file == path]
@@ -111,16 +114,20 @@ def _read_overview(bands: Sequence[tuple[Path, int]], grid: Grid) -> tuple[NDArr
                 dst_transform=grid.transform,
                 dst_crs=grid.crs_wkt,
                 dst_nodata=np.nan,
-                resampling=Resampling.nearest,  # the means were taken above
+                resampling=Resampling.nearest,  # `_thin` computed the means
             )
     valid = np.asarray(np.isfinite(values).all(axis=0))
     return values, valid
 
 
 def _thin(source: Any, indexes: list[int], longest_px: int) -> NDArray[np.float32]:
-    """Means of 4 x 4 pixels spread over each square, NaN for nodata and what cannot be read: bands x rows x columns."""
+    """Return a raster at about `longest_px`, bands x rows x columns.
+
+    A value is the mean of up to 4 x 4 pixels spread over its square. It is NaN if none of these can be read.
+    """
     every = max(1, round(max(source.shape) / longest_px))
-    height, width, taken = max(1, source.height // every), max(1, source.width // every), min(every, TAKEN)
+    height, width = max(1, source.height // every), max(1, source.width // every)
+    sampled = min(every, SAMPLED_PER_PIXEL)
     small = np.full((len(indexes), height, width), np.nan, np.float32)
     step = source.height / height
     for row in range(0, height, STRIP):
@@ -128,14 +135,14 @@ def _thin(source: Any, indexes: list[int], longest_px: int) -> NDArray[np.float3
         window = Window(0, row * step, source.width, rows * step)  # type: ignore[call-arg,unused-ignore]
         try:
             part = source.read(
-                indexes, window=window, out_shape=(len(indexes), rows * taken, width * taken), masked=True
+                indexes, window=window, out_shape=(len(indexes), rows * sampled, width * sampled), masked=True
             )
         except RasterioError:
             continue  # with `partial`, blocks that cannot be read are not shown
-        values = part.astype(np.float32).filled(np.nan).reshape(len(indexes), rows, taken, width, taken)
-        seen = np.isfinite(values)
-        counts = seen.sum(axis=(2, 4))
-        small[:, row : row + rows] = np.where(seen, values, 0).sum(axis=(2, 4)) / np.where(counts, counts, np.nan)
+        values = part.astype(np.float32).filled(np.nan).reshape(len(indexes), rows, sampled, width, sampled)
+        valid = np.isfinite(values)
+        counts = valid.sum(axis=(2, 4))
+        small[:, row : row + rows] = np.where(valid, values, 0).sum(axis=(2, 4)) / np.where(counts, counts, np.nan)
     return small
 
 
@@ -148,7 +155,7 @@ def _small_grid(grid: Grid, longest_px: int) -> Grid:
 
 
 def draw_outline(image: NDArray[np.uint8], outline: Any, grid: Grid, colour: NDArray[np.uint8] = OUTLINE) -> None:
-    """Colour the pixels that the rings pass through."""
+    """Colour the pixels of a picture that the rings of an outline pass through."""
     step = min(abs(grid.transform.a), abs(grid.transform.e)) / 2
     points = shapely.get_coordinates(shapely.segmentize(outline.boundary, step))
     a, _, left, _, e, top = grid.transform[:6]
@@ -166,14 +173,20 @@ def paint_signed(
     frame: Grid,
     full: float | None = None,
 ) -> NDArray[np.uint8]:
-    """Paint what is known from red (negative) over white to blue, and outlines in black; the rest is transparent.
+    """Paint values from red (negative) over white to blue (positive), and outlines in black.
 
-    `full`: where the colour is full; None: at the 98th percentile.
+    Args:
+        values: values on the grid of the picture.
+        known: where the values are known. Other pixels are transparent.
+        geometries: outlines, as GeoJSON.
+        frame: grid of the picture.
+        full: absolute value with the full colour; None: the 98th percentile.
     """
     if full is None:
         full = max(1e-6, float(np.percentile(np.abs(values[known]), 98))) if known.any() else 1.0
     share = np.clip(np.where(known, values, 0.0) / full, -1, 1)
-    colours = _STILL + (np.where(share[..., None] > 0, _ABOVE, _BELOW) - _STILL) * np.abs(share)[..., None]
+    full_colours = np.where(share[..., None] > 0, _POSITIVE_COLOUR, _NEGATIVE_COLOUR)
+    colours = _ZERO_COLOUR + (full_colours - _ZERO_COLOUR) * np.abs(share)[..., None]
     image = np.concatenate([np.moveaxis(colours, -1, 0), known[None] * 255]).astype(np.uint8)
     for outline in shapes_of(geometries):
         draw_outline(image, outline, frame, np.zeros(3, np.uint8))

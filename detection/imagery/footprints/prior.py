@@ -17,7 +17,7 @@ FACTS: Final = {
     "AUC": "auc",
     "LANDSLIDES": "landslides",
 }
-MOST_TEXT: Final = 200
+MOST_TEXT: Final = 200  # longest text of a tag
 
 
 def describe_prior(path: Path) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def describe_prior(path: Path) -> dict[str, Any]:
 
     Raises SceneError: no raster that can be read, or its values are no probabilities.
     """
-    with open_values(path, SHARE):  # refuses what is no probability
+    with open_values(path, SHARE):  # raises if the values are no probabilities
         pass
     tags = inspect(path).tags
     tagged = {name: str(tags[tag])[:MOST_TEXT] for tag, name in FACTS.items() if tags.get(tag)}

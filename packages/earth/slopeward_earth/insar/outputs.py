@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.footprints.places import SEEN_SHARE, outline_of
+from detection.imagery.footprints.places import VALID_SHARE, outline_of
 from detection.imagery.footprints.preview import paint_signed
 from detection.imagery.footprints.records import MeasuredPlace
 from detection.imagery.raster.grid import Grid, lonlat_frame
@@ -123,7 +123,7 @@ def measure_coherence(
                 values, valid = layer.read(*box)
                 shown = valid & body
                 seen = int(np.count_nonzero(shown))
-                if not seen or seen < SEEN_SHARE * wanted:
+                if not seen or seen < VALID_SHARE * wanted:
                     continue
                 value = min(1.0, max(0.0, float(np.mean(values[shown], dtype=np.float64))))
                 one = CoherenceValue(pair.first_at, pair.second_at, round(value, 4))

@@ -18,7 +18,7 @@ from shapely.geometry import shape as shape_of
 
 from detection.geojson import Geometry
 from detection.imagery.errors import NoValidPixelsError, RadiometryError, SceneError
-from detection.imagery.footprints.places import SEEN_SHARE, outline_of
+from detection.imagery.footprints.places import VALID_SHARE, outline_of
 from detection.imagery.footprints.polygons import STEPS, OutlineRule, find_footprints
 from detection.imagery.footprints.preview import paint_signed
 from detection.imagery.footprints.records import MeasuredPlace
@@ -440,7 +440,7 @@ def _measure_places(source: VelocitySource, request: VelocityRequest) -> tuple[l
             lost[place.name] = "off the map"
             continue
         values, sigma, pixels = _gather(source, outline, box, PLACE_PX)
-        if pixels < max(1.0, SEEN_SHARE * float(outline.area)):
+        if pixels < max(1.0, VALID_SHARE * float(outline.area)):
             lost[place.name] = "less than half of its ground has a velocity"
             continue
         speed = np.linalg.norm(values, axis=0)
