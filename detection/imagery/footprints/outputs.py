@@ -167,7 +167,8 @@ def open_workplace(out_dir: Path | None) -> Iterator[Path]:
             work = Path(tempfile.mkdtemp(prefix="detect-"))
         yield work
     except (OSError, RasterioError, sqlite3.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        lines = str(error).splitlines() or [type(error).__name__]
+        reason = getattr(error, "strerror", None) or lines[0]
         raise OutputError(f"{out_dir or work}: cannot write the results ({reason})") from None
     finally:
         if work:
