@@ -61,7 +61,7 @@ def list_cautions(
         *_list_grid_warnings(scene, reader, result),
         *_list_pixel_warnings(scene, reader.grid, card, result),
         *_list_coverage_warnings(result),
-        *_list_left_out_warnings(result, left_out, placed=reader.grid.placed),
+        *list_left_out_warnings(result, left_out, placed=reader.grid.placed),
     ]
 
 
@@ -166,11 +166,13 @@ def _list_coverage_warnings(result: SceneDetection) -> Iterator[str]:
         )
 
 
-def _list_left_out_warnings(result: SceneDetection, left_out: Mapping[str, int], *, placed: bool) -> Iterator[str]:
+def list_left_out_warnings(result: SceneDetection, left_out: Mapping[str, int], *, placed: bool) -> Iterator[str]:
+    """Yield a warning for each reason for which outlines were left out, see `list_cautions`."""
     if left_out["small"]:
         limit = f"{result['minimum_area_m2']:,.4g} m²" if placed else "9 pixels"
-        every = "" if result["polygons"] else ", which is all that was found; lower it with --mmu"
-        yield f"{left_out['small']:,} outlines left out that are smaller than {limit}{every}"
+        has_others = bool(result["polygons"] or left_out["hugging"] or left_out["flat"])
+        advice = "" if has_others else ", which is all that was found; lower it with --mmu"
+        yield f"{left_out['small']:,} outlines left out that are smaller than {limit}{advice}"
     if left_out["hugging"]:
         yield f"{left_out['hugging']} outlines left out that only follow the edge of nodata"
     if left_out["flat"]:
