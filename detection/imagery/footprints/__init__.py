@@ -1,1 +1,1 @@
-"""From a scene to its footprints: probabilities, outlines, files, and what one must know before one trusts them."""
+"""Find footprints on a scene: probabilities, outlines, files, warnings and cautions."""

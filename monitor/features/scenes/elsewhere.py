@@ -1,4 +1,4 @@
-"""Scenes that lie outside the area of their site. They are set aside until a person confirms or removes them."""
+"""Find scenes that lie outside the area of their site. They wait until a person confirms or removes them."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
@@ -12,7 +12,7 @@ from monitor.features.scenes.tasks import Elsewhere
 if TYPE_CHECKING:
     from detection.imagery.scene.scene import Scene
 
-# Instruments are rarely at the edge of the ground that a scene of their slope shows.
+# A scene of a slope may end beside the instruments, so it belongs to a site if it is at most this far away.
 MARGIN_M: Final = 5000.0
 _NAMES_MOST: Final = 3
 _ELSEWHERE: Final = Template(
@@ -46,7 +46,7 @@ _CONFIRMED: Final = Template(
 
 
 def find_area(site: Site) -> SiteArea:
-    """Return the ground of a site: its own place, its stations with their outlines, and what is exposed."""
+    """Return the area of a site: its coordinates, stations, outlines of stations and exposed places, with a margin."""
     corners = [(site.latitude, site.longitude)]
     corners += [corner for station in site.stations for corner in station.outline]
     corners += [corner for exposed in site.exposed for corner in exposed.corners]
@@ -56,7 +56,7 @@ def find_area(site: Site) -> SiteArea:
 
 
 def describe_elsewhere(site_id: str, distance_m: float, others: Sequence[str] = ()) -> Message:
-    """Return where a scene lies that was not read, and what to do; `others` are sites whose ground it shows."""
+    """Return why a scene was not read and what to do. `others` are the ids of sites whose ground it shows."""
     distance = format_distance(distance_m)
     if others:
         return _OF_OTHERS(distance=distance, site=site_id, others=_list_names(others))
@@ -64,7 +64,7 @@ def describe_elsewhere(site_id: str, distance_m: float, others: Sequence[str] = 
 
 
 def describe_not_added(site_id: str, distance_m: float, others: Sequence[str]) -> Message:
-    """Return why a command does not put a scene into the inbox, and what to do."""
+    """Return why `slopeward scenes add` refuses a scene and what to do. `others`: see `describe_elsewhere`."""
     distance = format_distance(distance_m)
     if others:
         return _NOT_ADDED_OF_OTHERS(distance=distance, site=site_id, others=_list_names(others))
@@ -72,12 +72,12 @@ def describe_not_added(site_id: str, distance_m: float, others: Sequence[str]) -
 
 
 def describe_not_detected(site_id: str, distance_m: float) -> Message:
-    """Return why `slopeward scenes detect --site` does not read a scene, and what to do."""
+    """Return why `slopeward scenes detect --site` refuses a scene and what to do."""
     return _NOT_DETECTED(distance=format_distance(distance_m), site=site_id)
 
 
 def describe_confirmed(distance_m: float) -> Message:
-    """Return the warning of a scene elsewhere that was read because a person confirmed it."""
+    """Return the warning of a scene outside the area that was read because a person confirmed it."""
     return _CONFIRMED(distance=format_distance(distance_m))
 
 
@@ -91,7 +91,10 @@ def format_distance(distance_m: float) -> Figure:
 
 
 def find_elsewhere(scene: "Scene", area: SiteArea | None) -> Elsewhere | None:
-    """Return how far a scene lies outside an area. None if it does not, or if its files have no place on the ground."""
+    """Return distance and border of a scene that lies outside an area.
+
+    Return None if it lies inside, if its files have no georeference, or if they cannot be read.
+    """
     from rasterio.errors import RasterioError
 
     from detection.imagery.errors import ImageryError
@@ -104,7 +107,7 @@ def find_elsewhere(scene: "Scene", area: SiteArea | None) -> Elsewhere | None:
     try:
         corners = list_corners(read_grid(first_band.path))
     except (ImageryError, RasterioError):
-        return None  # the reader of its values reports the fault
+        return None  # the fault is reported when the values of the scene are read
     if len(corners) < 3:
         return None
     distance_m = measure_distance_m(corners, area.places)
@@ -116,9 +119,9 @@ def find_sites_below(corners: Sequence[Place], sites: Iterable[Site]) -> list[st
     # Imported here because the core process rarely needs these libraries.
     from detection.imagery.raster.distance import measure_distance_m
 
-    found = []
+    site_ids = []
     for site in sites:
         area = find_area(site)
         if measure_distance_m(corners, area.places) <= area.margin_m:
-            found.append(site.id)
-    return found
+            site_ids.append(site.id)
+    return site_ids

@@ -1,4 +1,4 @@
-"""Make the files of a scene that its rows do not need, if they were not made together with its tiles."""
+"""Make the files of a scene that its rows do not need, unless the job of its tiles made them already."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -13,20 +13,21 @@ from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
 from monitor.api.text import convert_reason
 from monitor.api.worker import Answered, Request, WorkerTask, compute, run_in_worker
-from monitor.features.scenes.inbox import fingerprint
+from monitor.features.scenes.inbox import compute_fingerprint
 from monitor.features.scenes.queries.arrivals import SceneRow
 from monitor.features.scenes.queries.versions import SUPERSEDED
-from monitor.features.scenes.rows import list_names
+from monitor.features.scenes.rows import list_deliveries
 
 log = logging.getLogger(__name__)
 
 MAKE_FILES: Final[WorkerTask[SceneFilesRequest, SceneFilesResult]] = WorkerTask(
     "detection.imagery.footprints.outputs:make_files", SceneFilesRequest, SceneFilesResult
 )
-AGAIN_S: Final = 3600.0  # failed files are made again after this long; the disk may have been full
+# After a failure, the next attempt follows this much later. The disk may have been full.
+RETRY_AFTER_S: Final = 3600.0
 
 
-def make_left(
+def make_missing_files(
     config: ServiceConfig, site: Site, rows: Iterable[SceneRow], now: datetime, *, requested: bool = False
 ) -> None:
     """Make the missing files of scenes that were read. A failure does not change the rows of a scene.
@@ -34,25 +35,26 @@ def make_left(
     The worker locks the folder, so that no two processes write the same file.
 
     Args:
-        requested: A person asked for the files, so those that failed less than `AGAIN_S` ago are made too.
+        requested: A person requested the files. They are made even if the last attempt failed less than
+            `RETRY_AFTER_S` ago.
 
     Raises:
         JobError: The service is stopping.
     """
     for row in rows:
-        if not (has_left(row) if requested else is_left(row, now)):
+        if not (has_missing_files(row) if requested else are_files_due(row, now)):
             continue
         folder, scene = Path(row.out_dir or ""), find_image(row)
         assert row.acquired_at is not None
         request = SceneFilesRequest(folder.absolute(), scene, row.acquired_at, *site.scenes.placed)
-        made = run_behind(config, MAKE_FILES, request, scene, folder)
+        made = run_in_background(config, MAKE_FILES, request, scene, folder)
         if made.error:
             log.warning("%s: files of %s are not made: %s", site.id, row.name, convert_reason(made.error))
             with suppress(OSError):  # on a full disk; the next run tries again
                 note_failure(folder, made.error)
 
 
-def has_left(row: SceneRow) -> bool:
+def has_missing_files(row: SceneRow) -> bool:
     """Return whether a scene was read and some of its files are missing.
 
     This includes scenes that a later delivery superseded, because their results are kept.
@@ -63,23 +65,23 @@ def has_left(row: SceneRow) -> bool:
         return False
 
 
-def is_left(row: SceneRow, now: datetime) -> bool:
-    """Return whether files of a scene are missing and are due: they did not fail, or `AGAIN_S` ago or earlier."""
+def are_files_due(row: SceneRow, now: datetime) -> bool:
+    """Return whether files of a scene are missing and no attempt failed within the last `RETRY_AFTER_S`."""
     folder = Path(row.out_dir or "")
-    if not has_left(row):
+    if not has_missing_files(row):
         return False
     try:
-        return now.timestamp() - (folder / NOT_MADE).stat().st_mtime > AGAIN_S
+        return now.timestamp() - (folder / NOT_MADE).stat().st_mtime > RETRY_AFTER_S
     except FileNotFoundError:
         return True
     except OSError:
         return False
 
 
-def run_behind(
+def run_in_background(
     config: ServiceConfig, task: WorkerTask[Request, Answered], request: Request, scene: Path | None, folder: Path
 ) -> Answered:
-    """Run a task with low priority and return its answer, which contains the error if it failed.
+    """Run a task with low priority and return its result. If it failed, the result contains the error.
 
     Raises:
         JobError: The service is stopping.
@@ -90,14 +92,15 @@ def run_behind(
     except JobError as error:
         if compute.is_stopping():
             raise
-        fails: Callable[..., Answered] = task.answers
-        return fails(error=error.message)
+        make_result: Callable[..., Answered] = task.answers
+        return make_result(error=error.message)
 
 
 def find_image(row: SceneRow) -> Path | None:
     """Return the path of the image of a scene. None if the file is gone or was replaced by another."""
     path = Path(row.path).absolute()
     try:
-        return path if fingerprint(path) in {print_ for _, print_ in list_names(row)} else None
+        is_unchanged = compute_fingerprint(path) in {fingerprint for _, fingerprint in list_deliveries(row)}
     except OSError:
         return None
+    return path if is_unchanged else None

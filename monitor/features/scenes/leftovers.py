@@ -10,7 +10,7 @@ from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
 from monitor.features.scenes.queries.arrivals import load_scenes
 
-# A newer folder may belong to a run that was killed and starts again, or that a person examines.
+# A newer folder may belong to a run that was killed and starts again, or a person may be examining it.
 KEPT: Final = timedelta(days=1)
 
 

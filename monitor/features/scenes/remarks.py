@@ -1,4 +1,4 @@
-"""Warnings of a scene that was read: their form in JSON, and questions about their messages."""
+"""Convert the warnings of a scene that was read for JSON, and find particular warnings among them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -7,14 +7,14 @@ from detection.imagery.footprints.records import COARSER
 from detection.reasons import explanation_to_json
 from monitor.api.text import Message, convert_reason, convert_reasons_within, list_parts
 
-# Codes of the warnings that no network read a scene.
-UNREAD: Final = frozenset({"weights.unused", "weights.none_fits", "weights.none_serves"})
+# Codes of warnings that state that no network read a scene.
+UNREAD_CODES: Final = frozenset({"weights.unused", "weights.none_fits", "weights.none_serves"})
 NO_NETWORK: Final = "no network was used"
 EXPLANATION_LISTS: Final = frozenset({"warnings", "cautions"})  # keys of lists of explanations in a result
 
 
 def result_to_json(value: Any) -> Any:
-    """Return a result for `--json`: each of its `warnings` and `cautions` as an object, other reasons as text.
+    """Return a result for `--json`: its `warnings` and `cautions` as objects, all other reasons as text.
 
     >>> from detection.reasons import Reason
     >>> result_to_json({"warnings": [Reason("caution.flat", {"slope": 3.2})], "why": Reason("tiles.empty")})["why"]
@@ -41,9 +41,9 @@ def find_coarser(warnings: Iterable[str]) -> str | None:
 
 
 def explain_unread(warnings: Iterable[str]) -> str:
-    """Return the warning that says why no network read a scene, to show in place of the number of footprints."""
-    return next((str(warning) for warning in warnings if _is_unread(warning)), NO_NETWORK)
+    """Return the warning with the reason why no network read a scene. It is shown instead of a number of footprints."""
+    return next((str(warning) for warning in warnings if _says_unread(warning)), NO_NETWORK)
 
 
-def _is_unread(warning: str) -> bool:
-    return any(isinstance(part, Message) and part.id in UNREAD for part in list_parts(warning))
+def _says_unread(warning: str) -> bool:
+    return any(isinstance(part, Message) and part.id in UNREAD_CODES for part in list_parts(warning))

@@ -23,39 +23,39 @@ from monitor.features.scenes.queries.arrivals import load_scenes
 from monitor.features.scenes.queries.versions import name_origin
 from monitor.features.scenes.queries.weights import BROKEN
 
-# How many scenes of a site a worker gets per model, the newest by acquisition. They are counted per model, so that
-# frequent radar images do not displace the others.
+# How many scenes of a site and model are part of the request to a worker, the newest by acquisition. They are counted
+# by model, so that frequent radar images do not displace the others.
 DATES_MOST: Final = 24
-# How many of these come with their footprints. They are enough for a scene that is newer than all of them.
-NEAR_MOST: Final = 5
-NAME_MOST: Final = 200
+# How many of these are sent with their footprints. They are enough to compare a scene that is newer than all of them.
+OUTLINED_DATES_MOST: Final = 5
+NAME_MOST: Final = 200  # characters
 
 
-def load_dates(c: Connection, site: str, *, everything: bool = True) -> list[KnownDate]:
-    """Return the newest scenes of a site that were read, as a worker compares them.
+def load_dates(c: Connection, site: str, *, with_all_outlines: bool = True) -> list[KnownDate]:
+    """Return the newest scenes of a site that were read, as records for a worker.
 
     Args:
-        everything: Include the footprints of all scenes. Otherwise only those of the newest `NEAR_MOST` scenes of each
-            model, and of the scenes on which these footprints were first declared.
+        with_all_outlines: Include the footprints of all scenes. Otherwise include only those of the newest
+            `OUTLINED_DATES_MOST` scenes of each model, and of the scenes on which these footprints were first declared.
     """
     rows = list_done(c, site)
     outlines: dict[str, tuple[KnownOutline, ...]] = {}
-    taken: Counter[str] = Counter()
+    count_by_model: Counter[str] = Counter()
     for row in rows:
         model_hash = (row.run or {})["model_hash"]
-        taken[model_hash] += 1
-        if everything or taken[model_hash] <= NEAR_MOST:
+        count_by_model[model_hash] += 1
+        if with_all_outlines or count_by_model[model_hash] <= OUTLINED_DATES_MOST:
             outlines[row.scene_hash] = _load_outlines(c, row)
-    anchors = {one.anchor_scene for of_date in outlines.values() for one in of_date}
+    anchors = {outline.anchor_scene for outlines_of_scene in outlines.values() for outline in outlines_of_scene}
     for row in rows:
         if row.scene_hash in anchors and row.scene_hash not in outlines:
             outlines[row.scene_hash] = _load_outlines(c, row)
-    found = []
+    dates = []
     for row in rows:
         run = row.run or {}
         assert row.acquired_at is not None
         assert row.out_dir is not None
-        found.append(
+        dates.append(
             KnownDate(
                 scene_hash=row.scene_hash,
                 name=row.name,
@@ -71,48 +71,54 @@ def load_dates(c: Connection, site: str, *, everything: bool = True) -> list[Kno
                 doubtful=tuple(map(tuple, run.get("doubtful") or ())),
                 cloudy=tuple(map(tuple, run.get("cloudy") or ())),
                 doubts=tuple(map(read_reason, run.get("doubts") or ())),
-                prints=tuple(print_ for _, print_ in list_names(row)),
+                prints=tuple(fingerprint for _, fingerprint in list_deliveries(row)),
                 polygons=outlines.get(row.scene_hash),
                 valid_share=row.valid_share,
             )
         )
-    return found
+    return dates
 
 
 def _load_outlines(c: Connection, row: arrivals.SceneRow) -> tuple[KnownOutline, ...]:
-    return tuple(map(known_outline, arrivals.load_footprints(c, row.scene_hash, (row.run or {})["model_hash"])))
+    return tuple(map(to_known_outline, arrivals.load_footprints(c, row.scene_hash, (row.run or {})["model_hash"])))
 
 
-def mark_dates(c: Connection, site: str) -> frozenset[str]:
-    """Return the scenes that comparisons use. If they have changed while a worker ran, its result is outdated."""
+def list_compared_scenes(c: Connection, site: str) -> frozenset[str]:
+    """Return the hashes of the scenes that comparisons use.
+
+    If they have changed while a worker ran, its result is outdated.
+    """
     return frozenset(row.scene_hash for row in list_done(c, site))
 
 
 def list_done(c: Connection, site: str) -> list[arrivals.SceneRow]:
-    """Return the newest scenes of a site by each model, newest acquisition first, for comparisons."""
+    """Return the scenes of a site that comparisons use: the newest of each model, by acquisition, the newest first."""
     return pick_newest(load_scenes(c, site))
 
 
 def pick_newest(scenes: Iterable[arrivals.SceneRow]) -> list[arrivals.SceneRow]:
     """Return those of the scenes of a site that `list_done` would return."""
-    rows = [
-        r
-        for r in scenes
-        if r.state == "done" and r.acquired_at is not None and r.out_dir is not None and "model_hash" in (r.run or {})
+    read_rows = [
+        row
+        for row in scenes
+        if row.state == "done"
+        and row.acquired_at is not None
+        and row.out_dir is not None
+        and "model_hash" in (row.run or {})
     ]
-    taken: Counter[str] = Counter()
-    found = []
-    for row in sorted(rows, key=lambda r: (r.acquired_at, r.scene_hash), reverse=True):
+    count_by_model: Counter[str] = Counter()
+    newest = []
+    for row in sorted(read_rows, key=lambda row: (row.acquired_at, row.scene_hash), reverse=True):
         model_hash = (row.run or {})["model_hash"]
-        taken[model_hash] += 1
-        if taken[model_hash] <= DATES_MOST:
-            found.append(row)
-    return found
+        count_by_model[model_hash] += 1
+        if count_by_model[model_hash] <= DATES_MOST:
+            newest.append(row)
+    return newest
 
 
 def list_footprints(answer: ReadScene, site: Site) -> list[arrivals.FootprintRow]:
     """Return the footprints of a scene as rows, each with its nearest station and all stations within reach."""
-    return _footprints(answer, answer.scene_hash, answer.polygons, site, "single")
+    return _make_footprint_rows(answer, answer.scene_hash, answer.polygons, site, "single")
 
 
 def save_judgements(c: Connection, answer: ReadScene, site: Site, now: datetime) -> tuple[int, int]:
@@ -122,18 +128,21 @@ def save_judgements(c: Connection, answer: ReadScene, site: Site, now: datetime)
         The number of judgements that differ from the stored ones, and the number of new or grown footprints of this
         scene.
     """
-    news = changed = 0
-    for one in answer.judgements:
-        arrivals.add_footprints(c, _footprints(answer, one.scene_hash, one.vanished, site, "vanished"), now)
+    stored = 0
+    changed = 0
+    for assessment in answer.judgements:
+        scene_hash = assessment.scene_hash
+        vanished = _make_footprint_rows(answer, scene_hash, assessment.vanished, site, "vanished")
+        arrivals.add_footprints(c, vanished, now)
         changes = [
             arrivals.ChangeAssessment(polygon_id, **asdict(_describe_caution(change)))
-            for polygon_id, change in sorted(one.changes.items())
+            for polygon_id, change in sorted(assessment.changes.items())
         ]
-        news += arrivals.save_changes(c, one.scene_hash, answer.model_hash, changes, now)
-        if one.scene_hash == answer.scene_hash:
+        stored += arrivals.save_changes(c, scene_hash, answer.model_hash, changes, now)
+        if scene_hash == answer.scene_hash:
             changed = sum(1 for row in changes if row.change in {"new", "grown"})
-        arrivals.save_comparison(c, one.scene_hash, one.described)
-    return news, changed
+        arrivals.save_comparison(c, scene_hash, assessment.described)
+    return stored, changed
 
 
 def _describe_caution(change: records.FootprintChange) -> records.FootprintChange:
@@ -165,10 +174,14 @@ def save_series(c: Connection, site: Site, answer: ReadScene, now: datetime, ver
     return add_observations(c, rows, now).stored
 
 
-def run_of(answer: ReadScene, fingerprint: str, copies: Mapping[str, str], version: int = 1) -> dict[str, Any]:
+def describe_run(answer: ReadScene, fingerprint: str, copies: Mapping[str, str], version: int = 1) -> dict[str, Any]:
     """Return the facts about a scene that are stored as JSON in column `run`.
 
-    `copies`: fingerprint of the files by each further name under which the scene arrived.
+    Args:
+        answer: the scene as the worker read it.
+        fingerprint: fingerprint of its files.
+        copies: fingerprints of the files by the other names under which the scene arrived.
+        version: number of the delivery, see `versions.number_version`.
     """
     return {
         "fingerprint": fingerprint,
@@ -190,25 +203,29 @@ def run_of(answer: ReadScene, fingerprint: str, copies: Mapping[str, str], versi
     }
 
 
-def name_of(entry: Path) -> str:
+def make_stored_name(entry: Path) -> str:
     r"""Return the stored name of an entry of the inbox: one line of at most 200 characters.
 
-    >>> name_of(Path("/inbox/bench/2026-05-12")), name_of(Path("/inbox/bench/a\nall clear\udcff"))
+    >>> make_stored_name(Path("/inbox/bench/2026-05-12")), make_stored_name(Path("/inbox/bench/a\nall clear\udcff"))
     ('2026-05-12', 'a\\nall clear\\udcff')
     """
-    name = "".join(k if is_line(k) else k.encode("unicode_escape").decode() for k in entry.name)
-    return (
-        name if len(name) <= NAME_MOST else f"{name[: NAME_MOST - 9]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    name = "".join(
+        character if is_line(character) else character.encode("unicode_escape").decode() for character in entry.name
     )
+    if len(name) <= NAME_MOST:
+        return name
+    return f"{name[: NAME_MOST - 9]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def list_names(row: arrivals.SceneRow) -> list[tuple[str, str]]:
-    """Return the names under which a scene arrived, the newest last, each with the fingerprint of its files."""
+def list_deliveries(row: arrivals.SceneRow) -> list[tuple[str, str]]:
+    """Return the deliveries of a scene, the newest last: the name and the fingerprint of the files of each."""
     run = row.run or {}
     return [*run.get("copies", {}).items(), (row.name, run.get("fingerprint", ""))]
 
 
-def row_of(answer: ReadScene, site: Site, name: str, path: str, out_dir: str, now: datetime) -> arrivals.SceneRow:
+def make_scene_row(
+    answer: ReadScene, site: Site, name: str, path: str, out_dir: str, now: datetime
+) -> arrivals.SceneRow:
     """Return the row of a scene that was read."""
     return arrivals.SceneRow(
         answer.scene_hash,
@@ -227,51 +244,52 @@ def row_of(answer: ReadScene, site: Site, name: str, path: str, out_dir: str, no
     )
 
 
-def _footprints(
+def _make_footprint_rows(
     answer: ReadScene, scene_hash: str, outlines: Iterable[PlacedOutline], site: Site, change: str
 ) -> list[arrivals.FootprintRow]:
-    reaches = [dict(c.params).get("near_m", 0.0) for c in site.criteria if c.kind.facts == "footprints"]
-    places, reach_m = site.places, max([site.scenes.near_m, *reaches])
-    placed = list(outlines)
-    distances = list_distances([outline.geometry for outline in placed], places)
+    reaches_m = [
+        dict(criterion.params).get("near_m", 0.0) for criterion in site.criteria if criterion.kind.facts == "footprints"
+    ]
+    reach_m = max([site.scenes.near_m, *reaches_m])
+    all_outlines = list(outlines)
+    distances_by_outline = list_distances([outline.geometry for outline in all_outlines], site.places)
     return [
-        _footprint(answer, scene_hash, outline, away, reach_m, change)
-        for outline, away in zip(placed, distances, strict=True)
+        _make_footprint_row(answer, scene_hash, outline, distances, reach_m, change)
+        for outline, distances in zip(all_outlines, distances_by_outline, strict=True)
     ]
 
 
-def _footprint(
+def _make_footprint_row(
     answer: ReadScene,
     scene_hash: str,
-    one: PlacedOutline,
+    outline: PlacedOutline,
     distances: Sequence[tuple[float, str]],
     reach_m: float,
     change: str,
 ) -> arrivals.FootprintRow:
-    distance, station = distances[0] if distances else (None, None)
-    susceptibility = answer.priors.get(one.polygon_id)
-    known = susceptibility is not None
+    distance_m, station = distances[0] if distances else (None, None)
+    susceptibility = answer.priors.get(outline.polygon_id)
     return arrivals.FootprintRow(
         scene_hash,
         answer.model_hash,
-        one.polygon_id,
+        outline.polygon_id,
         answer.model,
         change,
-        one.area_m2,
-        one.mean_probability,
-        one.geometry,
-        *one.bbox,
+        outline.area_m2,
+        outline.mean_probability,
+        outline.geometry,
+        *outline.bbox,
         station,
-        distance,
-        kind=one.kind,
+        distance_m,
+        kind=outline.kind,
         near_stations=keep_near(distances, reach_m),
         susceptibility=susceptibility,
-        susceptibility_map=(answer.prior or {}).get("sha256") if known else None,
+        susceptibility_map=None if susceptibility is None else (answer.prior or {}).get("sha256"),
     )
 
 
-def known_outline(row: Mapping[str, Any]) -> KnownOutline:
-    """Convert a footprint row to the record of the worker."""
+def to_known_outline(row: Mapping[str, Any]) -> KnownOutline:
+    """Convert a row of `arrivals.load_footprints` to a record for the worker."""
     bbox = (row["min_lon"], row["min_lat"], row["max_lon"], row["max_lat"])
-    rest = ("area_m2", "mean_probability", "change", "parent_id", "root_id", "anchor_scene", "first_seen_at")
-    return KnownOutline(row["polygon_id"], row["class"], row["geometry"], bbox, *(row[name] for name in rest))
+    columns = ("area_m2", "mean_probability", "change", "parent_id", "root_id", "anchor_scene", "first_seen_at")
+    return KnownOutline(row["polygon_id"], row["class"], row["geometry"], bbox, *(row[name] for name in columns))

@@ -8,7 +8,7 @@ from monitor.api.scenes import ReadScene, SceneRequest
 from monitor.api.sites import LANDSLIDE_PREFIX
 from monitor.api.worker import WorkerTask
 
-MEASURED: Final = frozenset({"scene_probability", "ndvi", "coherence"})
+MEASURED_QUANTITIES: Final = frozenset({"scene_probability", "ndvi", "coherence"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,24 +16,24 @@ class Elsewhere:
     """A scene that lies outside the area of the site."""
 
     distance_m: float  # from the ground of the site
-    corners: tuple[Place, ...]  # longitude and latitude along its border
+    corners: tuple[Place, ...]  # points along the border of the scene
 
 
 @dataclass(frozen=True, slots=True)
 class SceneResult:
-    """A scene that was read, or the reason why it was not."""
+    """A scene that was read, or the reason why it was not. Only one of the reasons is set."""
 
     read: ReadScene | None = None
     waiting: str = ""  # the files, weights or packages that are missing
-    comes: bool = False  # whether these may arrive without anybody's help
+    may_arrive: bool = False  # whether these may arrive without anybody's help
     error: str = ""  # why the scene cannot be used
-    lacks: bool = False  # footprints of dates are missing from the request
+    needs_outlines: bool = False  # footprints of dates are missing from the request
     elsewhere: Elsewhere | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsTrial:
-    """Weights to load once, as a scene would, before they are put into use."""
+    """Request to load weights once before they are put into use."""
 
     path: str
 
@@ -49,7 +49,7 @@ TRY_WEIGHTS: Final = WorkerTask("monitor.features.scenes.worker:try_weights", We
 READ_ONE: Final = WorkerTask("monitor.features.scenes.worker:read_one", SceneRequest, SceneResult)
 
 
-def find_stranger(answer: ReadScene, request: SceneRequest) -> str | None:
+def find_unrequested(answer: ReadScene, request: SceneRequest) -> str | None:
     """Return the first scene, station or quantity in an answer that the request does not contain, or None."""
     hashes = {answer.scene_hash, *(date.scene_hash for date in request.dates)}
     strange = [j.scene_hash for j in answer.judgements if j.scene_hash not in hashes]
@@ -57,7 +57,7 @@ def find_stranger(answer: ReadScene, request: SceneRequest) -> str | None:
     strange += [
         f"{row.station}.{row.quantity}"
         for row in answer.series
-        if row.quantity not in MEASURED
+        if row.quantity not in MEASURED_QUANTITIES
         or not (row.station in request.stations or row.station.startswith(LANDSLIDE_PREFIX))
     ]
     return strange[0][:60] if strange else None

@@ -15,7 +15,7 @@ from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
 from monitor.api.text import Template, convert_reason, hide_folder, messages_to_plain, plain_to_messages
 from monitor.api.worker import WorkerTask
-from monitor.features.scenes.files import find_image, is_left, make_left, run_behind
+from monitor.features.scenes.files import are_files_due, find_image, make_missing_files, run_in_background
 from monitor.features.scenes.inbox import has_unread
 from monitor.features.scenes.queries.arrivals import SceneRow, load_scenes
 from monitor.features.scenes.rows import pick_newest
@@ -23,13 +23,14 @@ from monitor.features.scenes.rows import pick_newest
 CUT: Final[WorkerTask[SceneTilesRequest, Tiles]] = WorkerTask(
     "detection.imagery.footprints.scene_tiles:make_tiles", SceneTilesRequest, Tiles
 )
-AGAIN_S: Final = 86400.0  # failed tiles are cut again after this long
-ROOM: Final = 2 << 30  # free bytes that are needed; tiles of the largest scenes take half of them
+RETRY_AFTER_S: Final = 86400.0  # failed tiles are cut again after this long
+ROOM: Final = 2 << 30  # free bytes that are needed to cut tiles; tiles of the largest scenes take half of them
 NO_ROOM: Final = Template("tiles.no_room", "no room for tiles")()
-WAIT_MOST: Final = timedelta(minutes=10)  # longest delay of tiles by scenes that have to be read first
+WAIT_MOST: Final = timedelta(minutes=10)  # scenes that have to be read first delay tiles no longer than this
 REPLACED: Final = Template("tiles.replaced", "its file is no longer there as it was read")()
 
-_waits_since: dict[str, datetime] = {}  # by site: since when its tiles wait for scenes that have to be read first
+# By site: since when scenes that have to be read first delay its tiles.
+_waits_since: dict[str, datetime] = {}
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
@@ -40,18 +41,18 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """
     rows = db.run_read(load_scenes, site.id)
     newest = pick_newest(rows)
-    due = [row for row in newest if not _is_cut(row, now)]
-    left = [row for row in rows if is_left(row, now)]
-    if not (due or left):
+    rows_without_tiles = [row for row in newest if not _is_cut(row, now)]
+    rows_without_files = [row for row in rows if are_files_due(row, now)]
+    if not (rows_without_tiles or rows_without_files):
         _waits_since.pop(site.id, None)
         return IDLE
     if _must_wait(db, config, site, now):
         return IDLE
-    # The next scenes get their files together with their tiles.
-    following = {row.scene_hash for row in due[1:] if _has_room(Path(row.out_dir or ""))}
-    left = [row for row in left if row.scene_hash not in following]
-    line = _cut_first(config, site, rows, newest, due[0]) if due else IDLE
-    make_left(config, site, left, now)
+    # For the next scenes, the files are made together with the tiles.
+    made_with_tiles = {row.scene_hash for row in rows_without_tiles[1:] if _has_room(Path(row.out_dir or ""))}
+    rows_without_files = [row for row in rows_without_files if row.scene_hash not in made_with_tiles]
+    line = _cut_first(config, site, rows, newest, rows_without_tiles[0]) if rows_without_tiles else IDLE
+    make_missing_files(config, site, rows_without_files, now)
     return line
 
 
@@ -67,22 +68,24 @@ def _must_wait(db: Database, config: ServiceConfig, site: Site, now: datetime) -
 
 
 def _cut_first(
-    config: ServiceConfig, site: Site, rows: Iterable[SceneRow], newest: list[SceneRow], due: SceneRow
+    config: ServiceConfig, site: Site, rows: Iterable[SceneRow], newest: list[SceneRow], row_without_tiles: SceneRow
 ) -> str:
-    """Cut the tiles of one scene. Return one line.
+    """Cut the tiles of one scene, and remove those of scenes that are not among the newest. Return the outcome.
 
-    Tiles are kept for the dates that are compared. Those of a scene take about as much room as a JPEG of it.
+    Only scenes that comparisons use keep their tiles. The tiles of a scene take about as much room as a JPEG of it.
     """
-    folder = Path(due.out_dir or "")
-    noted, kept = plain_to_messages(read_metadata(folder)) or {}, {row.out_dir for row in newest}
-    if not _has_room(folder) and noted.get("of") == _mark(due) and noted.get("error") == NO_ROOM:
+    folder = Path(row_without_tiles.out_dir or "")
+    metadata = plain_to_messages(read_metadata(folder)) or {}
+    kept_folders = {row.out_dir for row in newest}
+    is_noted = metadata.get("of") == _describe_source(row_without_tiles) and metadata.get("error") == NO_ROOM
+    if is_noted and not _has_room(folder):
         return IDLE
     for row in rows:
-        if row.out_dir and row.out_dir not in kept:
-            _unlink(Path(row.out_dir))
+        if row.out_dir and row.out_dir not in kept_folders:
+            _remove_tiles(Path(row.out_dir))
     # A full disk raises an alarm of its own. Tiles are only for display, so they must not fill it further.
-    found = _run_worker(config, site, due, folder) if _has_room(folder) else Tiles(error=NO_ROOM)
-    return f"{due.name}: {_note_result(due, found)}"
+    tiles = _run_worker(config, site, row_without_tiles, folder) if _has_room(folder) else Tiles(error=NO_ROOM)
+    return f"{row_without_tiles.name}: {_note_result(row_without_tiles, tiles)}"
 
 
 def _has_room(folder: Path) -> bool:
@@ -91,41 +94,50 @@ def _has_room(folder: Path) -> bool:
 
 def _is_cut(row: SceneRow, now: datetime) -> bool:
     folder = Path(row.out_dir or "")
-    noted = plain_to_messages(read_metadata(folder))
+    metadata = plain_to_messages(read_metadata(folder))
     if not folder.is_dir():
         return True
-    if noted is None or noted.get("of") != _mark(row) or noted.get("error") == NO_ROOM:
+    if metadata is None or metadata.get("of") != _describe_source(row) or metadata.get("error") == NO_ROOM:
         return False
-    return not noted.get("error") or now.timestamp() - (folder / METADATA_FILE).stat().st_mtime < AGAIN_S
+    return not metadata.get("error") or now.timestamp() - (folder / METADATA_FILE).stat().st_mtime < RETRY_AFTER_S
 
 
-def _mark(row: SceneRow) -> list[str]:
+def _describe_source(row: SceneRow) -> list[str]:
+    """Return the hashes of scene and model. If one of them changes, the tiles are cut again."""
     return [row.scene_hash, str((row.run or {})["model_hash"])]
 
 
-def _note_result(row: SceneRow, found: Tiles) -> str:
-    folder, error = Path(row.out_dir or ""), convert_reason(found.error)
+def _note_result(row: SceneRow, tiles: Tiles) -> str:
+    folder, error = Path(row.out_dir or ""), convert_reason(tiles.error)
     if error:
-        _unlink(folder)
-        for place in (Path(row.path).absolute().parent, folder.absolute()):  # people must not see paths of the server
-            error = hide_folder(error, place)
-    write_json(folder / METADATA_FILE, messages_to_plain({"of": _mark(row), "tiles": found.tiles, "error": error}))
-    return f"no tiles: {error}" if error else f"{found.tiles} tiles"
+        _remove_tiles(folder)
+        # People must not see paths of the server.
+        for hidden_folder in (Path(row.path).absolute().parent, folder.absolute()):
+            error = hide_folder(error, hidden_folder)
+    write_json(
+        folder / METADATA_FILE, messages_to_plain({"of": _describe_source(row), "tiles": tiles.tiles, "error": error})
+    )
+    return f"no tiles: {error}" if error else f"{tiles.tiles} tiles"
 
 
 def _run_worker(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> Tiles:
-    """Cut tiles in a worker. A failure is part of the answer (JobError: the service is stopping)."""
+    """Cut tiles in a worker. If that fails, the result contains the error.
+
+    Raises:
+        JobError: The service is stopping.
+    """
     scene = find_image(row)
     if scene is None:
         return Tiles(error=REPLACED)
     assert row.acquired_at is not None
     run = row.run or {}
+    # Radar scenes have no probabilities. Only their comparisons state a method.
     prob = run.get("outputs", {}).get("prob") if (run.get("change") or {}).get("method") is None else None
-    kept = None if prob is None else folder.absolute() / Path(prob).name
-    request = SceneTilesRequest(scene, row.acquired_at, kept, folder.absolute(), *site.scenes.placed)
-    return run_behind(config, CUT, request, request.scene, folder)
+    prob_path = None if prob is None else folder.absolute() / Path(prob).name
+    request = SceneTilesRequest(scene, row.acquired_at, prob_path, folder.absolute(), *site.scenes.placed)
+    return run_in_background(config, CUT, request, request.scene, folder)
 
 
-def _unlink(folder: Path) -> None:
+def _remove_tiles(folder: Path) -> None:
     for name in (*SCENE_FILES.values(), METADATA_FILE):
         (folder / name).unlink(missing_ok=True)

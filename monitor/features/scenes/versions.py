@@ -20,10 +20,10 @@ from monitor.features.scenes.queries.versions import (
     supersede_scene,
     withdraw_footprints,
 )
-from monitor.features.scenes.rows import known_outline, list_names, name_of
+from monitor.features.scenes.rows import list_deliveries, make_stored_name, to_known_outline
 
-# How many scenes of one name are given to a worker with their outlines, the newest by acquisition.
-LINES_MOST: Final = 24
+# How many scenes of one name are sent to a worker with their outlines, the newest by acquisition.
+OUTLINED_MOST: Final = 24
 REREAD: Final = Template("scene.reread", "the scene was read again by other weights")()
 _DELIVERED: Final = Template(
     "scene.delivered_again",
@@ -40,41 +40,44 @@ _DELIVERED_NEAR: Final = Template(
 def list_versions(c: Connection, site: str, entry: Path) -> list[KnownVersion]:
     """Return the scenes that arrived under the name of an entry and are in the inbox under no other name.
 
-    The entry replaces those that were taken at the same time. The worker finds out which, because it reads the time.
+    The entry replaces those of these scenes that were taken at the same time. The worker determines which they are,
+    because it reads the time of the entry.
     """
-    found = []
+    versions: list[tuple[datetime, str, str]] = []
     for row in load_scenes(c, site):
-        names = {name for name, _ in list_names(row)}
-        if row.state != "done" or name_of(entry) not in names or row.acquired_at is None:
+        names = {name for name, _ in list_deliveries(row)}
+        if row.state != "done" or make_stored_name(entry) not in names or row.acquired_at is None:
             continue
-        if any((entry.parent / other).exists() for other in names - {name_of(entry)}):
+        if any((entry.parent / other).exists() for other in names - {make_stored_name(entry)}):
             continue
-        found.append((row.acquired_at, row.scene_hash, (row.run or {}).get("model_hash", "")))
-    # One name may be used for every scene (latest.tif). Only the newest of them keep their landslides.
-    found.sort(key=lambda one: one[0], reverse=True)
+        versions.append((row.acquired_at, row.scene_hash, (row.run or {}).get("model_hash", "")))
+    # One name may be used for every scene (latest.tif), so only the newest scenes are sent with their outlines.
+    versions.sort(key=lambda version: version[0], reverse=True)
     return [
         KnownVersion(
             scene_hash,
             acquired_at,
-            tuple(map(known_outline, load_footprints(c, scene_hash, model_hash))) if number < LINES_MOST else (),
+            tuple(map(to_known_outline, load_footprints(c, scene_hash, model_hash))) if number < OUTLINED_MOST else (),
         )
-        for number, (acquired_at, scene_hash, model_hash) in enumerate(found)
+        for number, (acquired_at, scene_hash, model_hash) in enumerate(versions)
     ]
 
 
 def number_version(c: Connection, site: str, name: str, answer: ReadScene) -> int:
     """Return the number of this delivery of a scene, from 1. The same files and model keep their number."""
-    acquired_at, own, highest = answer.acquired_at, None, 0
+    stored: SceneRow | None = None
+    highest = 0
     for row in load_scenes(c, site):
-        if row.state not in {"done", SUPERSEDED} or row.acquired_at != acquired_at:
+        if row.state not in {"done", SUPERSEDED} or row.acquired_at != answer.acquired_at:
             continue
         if row.scene_hash == answer.scene_hash:
-            own = row
-        elif name not in {one for one, _ in list_names(row)}:
+            stored = row
+        elif name not in {delivered_name for delivered_name, _ in list_deliveries(row)}:
             continue
         highest = max(highest, version_of(row))
-    stands = own is not None and own.state == "done" and (own.run or {}).get("model_hash") == answer.model_hash
-    return version_of(own) if stands and own is not None else highest + 1
+    if stored is not None and stored.state == "done" and (stored.run or {}).get("model_hash") == answer.model_hash:
+        return version_of(stored)
+    return highest + 1
 
 
 def version_of(row: SceneRow) -> int:
@@ -82,20 +85,20 @@ def version_of(row: SceneRow) -> int:
     return int((row.run or {}).get("version", 1))
 
 
-def give_way(c: Connection, site: Site, name: str, answer: ReadScene, now: datetime) -> int:
+def withdraw_earlier_versions(c: Connection, site: Site, name: str, answer: ReadScene, now: datetime) -> int:
     """Withdraw the footprints and values of earlier versions, in the transaction that stores this version.
 
     Returns:
         The number of outlines that were withdrawn.
     """
     points = {(row.station, row.quantity, row.at) for row in answer.series}
-    found: list[WithdrawnFootprint] = []
+    withdrawn: list[WithdrawnFootprint] = []
     for scene_hash in answer.replaced:
-        found += supersede_scene(c, scene_hash, answer.scene_hash, now)
+        withdrawn += supersede_scene(c, scene_hash, answer.scene_hash, now)
         flag_values(c, site.id, scene_hash, points, now)
-    found += withdraw_footprints(c, answer.scene_hash, now, REREAD, keep_model=answer.model_hash)
-    _notify_withdrawn(c, site, name, [one for one in found if one.claimed], now)
-    return len(found)
+    withdrawn += withdraw_footprints(c, answer.scene_hash, now, REREAD, keep_model=answer.model_hash)
+    _notify_withdrawn(c, site, name, [footprint for footprint in withdrawn if footprint.claimed], now)
+    return len(withdrawn)
 
 
 def _notify_withdrawn(
@@ -107,16 +110,17 @@ def _notify_withdrawn(
     """
     if not claimed:
         return
-    near = min((one for one in claimed if one.distance_m is not None), key=_nearness, default=None)
+    nearest = min(claimed, key=_distance_or_infinity)
     reason = _DELIVERED(scene=name, n=len(claimed))
-    if near is not None:
-        distance = Figure(_nearness(near), ",.0f")
-        reason = _DELIVERED_NEAR(scene=name, n=len(claimed), distance=distance, station=near.station or "")
+    if nearest.distance_m is not None:
+        distance = Figure(nearest.distance_m, ",.0f")
+        reason = _DELIVERED_NEAR(scene=name, n=len(claimed), distance=distance, station=nearest.station or "")
+    # The alert is opened and ended at once, because there is nothing that would end it later.
     key = f"scene-version:{name}"
-    alarm = health_alarm(key, 1, reason, is_open=True, evidence={})
-    over = health_alarm(key, 1, reason, is_open=False, evidence={}, notify=False)
-    notify_site(c, site, [alarm, over], now, site.version)
+    opening = health_alarm(key, 1, reason, is_open=True, evidence={})
+    ending = health_alarm(key, 1, reason, is_open=False, evidence={}, notify=False)
+    notify_site(c, site, [opening, ending], now, site.version)
 
 
-def _nearness(one: WithdrawnFootprint) -> float:
-    return float("inf") if one.distance_m is None else one.distance_m
+def _distance_or_infinity(footprint: WithdrawnFootprint) -> float:
+    return float("inf") if footprint.distance_m is None else footprint.distance_m

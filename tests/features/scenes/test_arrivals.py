@@ -94,7 +94,7 @@ def test_one_image_by_two_names_is_read_once(database, config, drawn):
     assert inbox.run(database, config, site, MAY_12 + timedelta(hours=5)) == IDLE
 
 
-@pytest.mark.parametrize("door", ["fingerprint", "_is_scene"])
+@pytest.mark.parametrize("door", ["compute_fingerprint", "_is_scene"])
 def test_a_folder_that_may_not_be_read_stops_no_other(database, config, drawn, monkeypatch, door):
     site = make_site(database, "bench")
     for name in ("a", "b"):

@@ -24,7 +24,7 @@ from monitor.api.scenes import DateAssessment, ReadScene
 from monitor.cli.main import run_verb
 from monitor.features.scenes import inbox, rows, worker
 from monitor.features.scenes.queries.arrivals import save_scene
-from monitor.features.scenes.rows import list_footprints, load_dates, row_of, run_of, save_judgements
+from monitor.features.scenes.rows import describe_run, list_footprints, load_dates, make_scene_row, save_judgements
 from monitor.features.scenes.tables import scene, scene_change, scene_footprint
 from monitor.models.tables import model as model_table
 from monitor.readings.tables import observation, series
@@ -168,7 +168,7 @@ def test_radar_scene_without_package_names_what_to_install(config, tmp_path, mon
     )
     result = worker.read_one(request_scene(folder, tmp_path / "out"))
     assert "change between radar scenes needs slopeward-earth, which is not installed: pip install" in result.waiting
-    assert not result.comes
+    assert not result.may_arrive
 
 
 def test_dates_of_radar_are_not_compared_by_index(monkeypatch):
@@ -211,14 +211,14 @@ def store(database, answer, text=SITE, **change):
     site = parse_site(of_drawings(text), "bench.toml")
     with database.write() as c:
         save_site(c, site, "test", "test", TAKEN)
-        row = row_of(answer, site, "scene", "inbox/scene", "scenes/scene", TAKEN)
+        row = make_scene_row(answer, site, "scene", "inbox/scene", "scenes/scene", TAKEN)
         save_scene(c, replace(row, **change), list_footprints(answer, site), TAKEN)
     return site
 
 
 @ON_BOTH
 def test_rows_hold_the_class_of_the_model(database, answer):
-    run = run_of(answer, "print", {})
+    run = describe_run(answer, "print", {})
     tell(database, save_judgements, answer, store(database, answer, run=run), TAKEN)
     expected = {"p0": "crack", "p1": "landslide", "p2": "landslide"}
     with database.read() as c:
@@ -231,7 +231,7 @@ def test_rows_hold_the_class_of_the_model(database, answer):
 
 def test_a_scene_that_an_older_version_stored_is_still_a_date(database, answer):
     """It knew no classes, doubts, copies and versions."""
-    run = run_of(answer, "print", {})
+    run = describe_run(answer, "print", {})
     store(database, answer, run={k: run[k] for k in ("model_hash", "outputs", "threshold", "minimum_area_m2")})
     (date,) = ask(database, load_dates, "bench")
     assert (date.classes, date.doubtful, date.doubts, date.prints) == (("landslide",), (), (), ("",))

@@ -127,14 +127,14 @@ def test_a_name_that_is_no_text_or_very_long_keeps_nothing_from_being_read(datab
 def test_what_one_entry_does_wrong_is_told_after_the_others_were_read(database, config, site, inbox, monkeypatch):
     for name, day in (("a", 7), ("b", 12)):
         write_date(inbox / name, may(day), [SCAR])
-    real = scene_inbox.fingerprint
+    real = scene_inbox.compute_fingerprint
 
     def break_down(entry):
         if entry.name == "a":
             raise RuntimeError("nobody thought of this")
         return real(entry)
 
-    monkeypatch.setattr(scene_inbox, "fingerprint", break_down)
+    monkeypatch.setattr(scene_inbox, "compute_fingerprint", break_down)
     with pytest.raises(RuntimeError, match="nobody thought of this"):
         scene_inbox.run(database, config, site, may(13))
     assert [p["scene"] for p in polygons(database)] == ["b"]
@@ -223,7 +223,7 @@ def test_a_worker_is_given_the_footprints_that_it_needs_and_no_others(database, 
         return run(plan, task, question, **paths)
 
     monkeypatch.setattr(scene_inbox, "run_in_worker", watch)
-    assert rows.NEAR_MOST == DATES_MOST
+    assert rows.OUTLINED_DATES_MOST == DATES_MOST
     names = [f"d{day:02}" for day in range(1, 10)]
     for day, name in enumerate(names, start=1):
         write_date(inbox / name, may(day), [] if day < 3 else [SCAR])

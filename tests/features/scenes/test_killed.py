@@ -42,7 +42,7 @@ SITE = head("bench", latitude=42.73, longitude=141.95, timezone="Asia/Tokyo") + 
     "G1", series("displacement", "mm"), latitude=42.7305, longitude=141.951
 )
 # Where the process dies: all rows are written but not for good; all is for good and the other files are not there.
-PLACES = {"rows not kept": "clear", "rows kept": "notify_waiting"}
+PLACES = {"rows not kept": "end_waiting", "rows kept": "notify_waiting"}
 FIRST = {"prob.tif", "making.json"}
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -62,12 +62,12 @@ def watch(url: str, inbox: Path, die_at: str | None = None) -> str:
     patch = pytest.MonkeyPatch()
     patch.setattr(scene_inbox.compute, "run", cross)
     if die_at is not None:
-        patch.setattr(scene_inbox.lacks, die_at, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        patch.setattr(scene_inbox.waiting, die_at, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
     database = Database(url)
     try:
         tell(database, save_site, site, "test", "test", TAKEN)
         said = scene_inbox.run(database, config, site, NOW)
-        files.make_left(config, site, ask(database, load_scenes, site.id), NOW)
+        files.make_missing_files(config, site, ask(database, load_scenes, site.id), NOW)
         return said
     finally:
         database.close()
@@ -147,7 +147,10 @@ def read(database, tmp_path, monkeypatch):
     (folder,) = (tmp_path / "scenes" / "bench" / "a").iterdir()
     rows = ask(database, load_scenes, site.id)
     monkeypatch.setattr(tiles, "ROOM", 0)
-    make, cut = partial(files.make_left, config, site, rows, LATER), partial(tiles.run, database, config, site, LATER)
+    make, cut = (
+        partial(files.make_missing_files, config, site, rows, LATER),
+        partial(tiles.run, database, config, site, LATER),
+    )
     return make, folder, cut
 
 
@@ -169,10 +172,10 @@ def test_what_fails_is_tried_again_after_a_while(read, monkeypatch):
             make()
         assert is_making(folder)
     (folder / NOT_MADE).write_text("{}")
-    os.utime(folder / NOT_MADE, (LATER.timestamp(), LATER.timestamp() - files.AGAIN_S + 1))
+    os.utime(folder / NOT_MADE, (LATER.timestamp(), LATER.timestamp() - files.RETRY_AFTER_S + 1))
     make()
     assert not (folder / "run.json").exists()
-    os.utime(folder / NOT_MADE, (LATER.timestamp(), LATER.timestamp() - files.AGAIN_S - 1))
+    os.utime(folder / NOT_MADE, (LATER.timestamp(), LATER.timestamp() - files.RETRY_AFTER_S - 1))
     make()
     assert {"run.json", "mask.tif", "preview.png"} <= {path.name for path in folder.iterdir()}
     assert not (folder / NOT_MADE).exists()
@@ -197,7 +200,7 @@ def test_an_image_of_another_scene_or_that_cannot_be_read_costs_the_picture_alon
 def test_a_scene_that_was_delivered_again_before_its_files_gets_them(read):
     make, folder, _ = read
     config, site, (row,), _ = make.args
-    files.make_left(config, site, [replace(row, state=SUPERSEDED)], LATER)
+    files.make_missing_files(config, site, [replace(row, state=SUPERSEDED)], LATER)
     assert {"run.json", "preview.png"} <= {path.name for path in folder.iterdir()}
 
 

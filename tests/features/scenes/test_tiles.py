@@ -11,9 +11,9 @@ from detection.imagery.tiles.lookup import open_archive, read_metadata
 from detection.imagery.tiles.records import METADATA_FILE, SCENE_FILES
 from monitor.errors import JobError
 from monitor.features.scenes import files, rows, tiles
-from monitor.features.scenes.inbox import fingerprint
+from monitor.features.scenes.inbox import compute_fingerprint
 from monitor.features.scenes.queries.arrivals import save_scene
-from monitor.features.scenes.rows import name_of
+from monitor.features.scenes.rows import make_stored_name
 from monitor.features.scenes.tables import scene
 from monitor.sites.parsing import parse_site
 from monitor.storage.service_state import IDLE
@@ -50,7 +50,7 @@ def told(database, tmp_path, monkeypatch):
         for day in (1, 2, 3):
             image, results = draw(tmp_path, day)
             folders[day] = results
-            run = {"fingerprint": fingerprint(image), "outputs": {"prob": "prob.tif"}, "model_hash": "m" * 64}
+            run = {"fingerprint": compute_fingerprint(image), "outputs": {"prob": "prob.tif"}, "model_hash": "m" * 64}
             facts = {"name": image.name, "path": str(image), "out_dir": str(results), "run": run}
             save_scene(c, scene_row(str(day) * 64, may(day), **facts), [], may(day))
     return lambda at=NOW: tiles.run(database, config, site, at), folders
@@ -87,7 +87,9 @@ def test_each_scene_is_cut_once_newest_first_and_again_when_it_was_read_anew(tol
     with database.write() as c:
         values = {**{f: getattr(row, f) for f in type(row).__slots__}, "scene_hash": "4" * 64, "name": image.name}
         values |= {"acquired_at": may(4), "path": str(image), "out_dir": str(folders[4])}
-        c.execute(scene.insert().values(**values | {"run": dict(row.run) | {"fingerprint": fingerprint(image)}}))
+        c.execute(
+            scene.insert().values(**values | {"run": dict(row.run) | {"fingerprint": compute_fingerprint(image)}})
+        )
     assert run().startswith("20260504.tif: ")
     assert not list(folders[1].glob("*tiles*"))
     assert (folders[2] / SCENE_FILES["scene"]).exists()
@@ -111,7 +113,7 @@ def test_what_cannot_be_cut_is_said_once_a_day_and_holds_no_other_up(told, datab
     image = tmp_path / "20260501.tif"
     image.write_bytes(image.read_bytes()[:-3000])
     with database.write() as c:
-        values = {"run": dict(rows.list_done(c, "bench")[-1].run) | {"fingerprint": fingerprint(image)}}
+        values = {"run": dict(rows.list_done(c, "bench")[-1].run) | {"fingerprint": compute_fingerprint(image)}}
         c.execute(scene.update().where(scene.c.name == image.name).values(**values))
     assert run().startswith("20260501.tif: no tiles: 20260501.tif: not a raster"), "a place of the server is not shown"
     assert run() == IDLE
@@ -134,8 +136,10 @@ def test_tiles_wait_for_a_scene_that_is_to_be_read_at_any_site_but_not_for_ever(
     assert run(at) == IDLE
     with database.write() as c:
         values = {"scene_hash": "f" * 64, "site": "other", "role": "single", "path": str(came)}
-        run_ = {"fingerprint": fingerprint(came)}
-        c.execute(scene.insert().values(**values, name=name_of(came), received_at=at, state="failed", run=run_))
+        run_ = {"fingerprint": compute_fingerprint(came)}
+        c.execute(
+            scene.insert().values(**values, name=make_stored_name(came), received_at=at, state="failed", run=run_)
+        )
     assert run(at).startswith("20260501.tif"), "what cannot be read holds nothing up"
 
 

@@ -52,8 +52,8 @@ def export(site: SiteOption) -> None:
     require_any(rows, f"no footprint of {site} is kept")
     found = [({k: v for k, v in row.items() if k != "geometry"}, _read_outline(row)) for row in rows]
     features = [{"type": "Feature", "properties": facts, "geometry": geometry} for facts, geometry in found]
-    for one in features if options().as_json else [{"type": "FeatureCollection", "features": features}]:
-        print_json(one)
+    for item in features if options().as_json else [{"type": "FeatureCollection", "features": features}]:
+        print_json(item)
 
 
 def _read_outline(row: Mapping[Any, Any]) -> Geometry:
@@ -101,7 +101,7 @@ def add(
 
 
 def _check_area(content: Path, name: str, service: ServiceConfig, site: Site) -> None:
-    """Refuse a scene that lies outside the area of a site (RefusedError)."""
+    """Raise RefusedError if a scene lies outside the area of a site."""
     from detection.imagery.errors import ImageryError
     from detection.imagery.scene.scene import read_scene
 
@@ -117,31 +117,34 @@ def _check_area(content: Path, name: str, service: ServiceConfig, site: Site) ->
 
 
 def _make_files(db: Database, service: ServiceConfig, site: Site, target: Path) -> bool:
-    from monitor.features.scenes.files import has_left, make_left
+    """Make the missing files of the scenes of an entry. Return whether none is missing now."""
+    from monitor.features.scenes.files import has_missing_files, make_missing_files
     from monitor.features.scenes.queries.arrivals import load_scenes
-    from monitor.features.scenes.rows import name_of
+    from monitor.features.scenes.rows import make_stored_name
 
-    rows = [row for row in db.run_read(load_scenes, site.id) if row.name == name_of(target)]
-    make_left(service, site, rows, datetime.now(UTC), requested=True)
-    return not any(map(has_left, rows))
+    rows = [row for row in db.run_read(load_scenes, site.id) if row.name == make_stored_name(target)]
+    make_missing_files(service, site, rows, datetime.now(UTC), requested=True)
+    return not any(map(has_missing_files, rows))
 
 
 @contextmanager
 def _open(scene: Path, inbox: Path) -> Iterator[Path]:
-    from monitor.features.scenes.inbox import CLOUD, CLOUDS
+    """Yield the scene, or the unpacked content of an archive. Raise RefusedError for a point cloud."""
+    from monitor.features.scenes.inbox import POINT_CLOUD_HINT, POINT_CLOUD_SUFFIXES
 
-    if scene.suffix.lower() in CLOUDS:
-        raise RefusedError(f"{scene.name}: {CLOUD}")
+    if scene.suffix.lower() in POINT_CLOUD_SUFFIXES:
+        raise RefusedError(f"{scene.name}: {POINT_CLOUD_HINT}")
     with unpacked(scene, inbox / f".{scene.name}.unpacked") as content:
         yield content
 
 
 def _put(scene: Path, target: Path, *, move: bool = False) -> None:
-    """Copy under a hidden name and swap, so that the watched folder never sees half a scene."""
-    hidden, old = (target.with_name(f".{target.name}.{part}") for part in ("part", "old"))
+    """Copy or move a scene to a hidden name, then rename it, so that an incomplete scene is never read."""
+    hidden = target.with_name(f".{target.name}.part")
+    old = target.with_name(f".{target.name}.old")
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left in (hidden, old):
-        _remove(left)
+    for leftover in (hidden, old):
+        _remove(leftover)
     if move:
         scene.rename(hidden)
     else:

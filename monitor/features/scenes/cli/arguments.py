@@ -1,4 +1,4 @@
-"""What commands that read scenes take: options, and archives, which are unpacked."""
+"""Options of commands that read scenes, and unpacking of archives."""
 
 import shutil
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ def unpacked(scene: Path, work: Path) -> Iterator[Path]:
     """Yield the scene itself, or the content of an archive, unpacked into `work` for the duration of the context.
 
     Raises:
-        RefusedError: the archive does not hold one scene.
-        ImageryError: it cannot be unpacked, or is too large.
+        RefusedError: the archive does not contain exactly one scene.
+        ImageryError: the archive cannot be unpacked, or is too large.
     """
     from detection.imagery.scene.products.unpack import strip_suffix, unpack
 
@@ -44,15 +44,19 @@ def unpacked(scene: Path, work: Path) -> Iterator[Path]:
 
 
 def _find_content(folder: Path, name: str) -> Path:
-    """Return the scene in what was unpacked: the folder itself, the only folder in it, or the only raster."""
-    from detection.imagery.scene.products.product import is_product
-    from monitor.features.scenes.inbox import RASTERS
+    """Return the scene in an unpacked archive: the folder itself, the only folder in it, or the only raster.
 
-    inner = [one for one in folder.iterdir() if one.is_dir()]
-    for one in [folder, *inner] if len(inner) == 1 else [folder]:
-        if (one / "scene.toml").is_file() or is_product(one):
-            return one
-    rasters = [file for file in folder.rglob("*") if file.is_file() and file.suffix.lower() in RASTERS]
+    Raises:
+        RefusedError: there is not exactly one scene.
+    """
+    from detection.imagery.scene.products.product import is_product
+    from monitor.features.scenes.inbox import RASTER_SUFFIXES
+
+    inner_folders = [path for path in folder.iterdir() if path.is_dir()]
+    for candidate in [folder, *inner_folders] if len(inner_folders) == 1 else [folder]:
+        if (candidate / "scene.toml").is_file() or is_product(candidate):
+            return candidate
+    rasters = [file for file in folder.rglob("*") if file.is_file() and file.suffix.lower() in RASTER_SUFFIXES]
     if len(rasters) == 1:
         return rasters[0]
     raise RefusedError(f"{name}: holds no product, no scene.toml and {len(rasters)} rasters; expected one of them")
