@@ -21,7 +21,7 @@ from monitor.api.web import GeoJsonResponse, context_of, read_site
 from monitor.api.web import render_page as render
 from monitor.features.scenes.queries.arrivals import NO_SCENE
 from monitor.features.scenes.queries.cards import NO_READ_SCENE, SceneCard, find_scene_folder, load_read_scenes
-from monitor.features.scenes.queries.versions import LandslideLine, load_lines
+from monitor.features.scenes.queries.versions import TrackedLandslide, load_landslides
 from monitor.features.scenes.queries.weights import mark_unproven
 
 router = APIRouter()
@@ -39,7 +39,7 @@ def show_scene(request: Request, site: str, scene_hash: str, before: Before = No
         c = seen.c
         scene = find_scene(c, site, scene_hash)
         others = [s for s in load_read_scenes(c, site, OFFERED) if s.scene_hash != scene_hash]
-        lines, total = _load_lines(c, site, scene)
+        lines, total = _load_landslides(c, site, scene)
         mark_unproven(c, site, lines, seen.now)
     others.sort(key=lambda s: (s.taken_at, s.scene_hash), reverse=True)
     chosen = next((s for s in others if s.scene_hash == before), None) or choose_before(scene, others)
@@ -67,7 +67,7 @@ def map_landslides(request: Request, site: str, scene_hash: str) -> GeoJsonRespo
     """Landslides known when a scene was taken: newest outline, seen first, confirmed last, on how many dates."""
     with context_of(request).db.read() as c:
         scene = find_scene(c, site, scene_hash)
-        lines, total = _load_lines(c, site, scene)
+        lines, total = _load_landslides(c, site, scene)
     rows = [describe_line(line, scene) for line in lines]
     features = [
         {
@@ -102,7 +102,7 @@ def _overlap(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> 
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def describe_line(line: LandslideLine, scene: SceneCard) -> Mapping[str, Any]:
+def describe_line(line: TrackedLandslide, scene: SceneCard) -> Mapping[str, Any]:
     """A landslide as a scene sees it: its age then, and whether the scene shows it."""
     taken, first = scene.taken_at, line["first_seen_at"]
     confirmed = line["scene_hash"] == scene.scene_hash
@@ -116,9 +116,9 @@ def describe_line(line: LandslideLine, scene: SceneCard) -> Mapping[str, Any]:
     return found
 
 
-def _load_lines(c: Connection, site: str, scene: SceneCard) -> tuple[list[LandslideLine], int]:
+def _load_landslides(c: Connection, site: str, scene: SceneCard) -> tuple[list[TrackedLandslide], int]:
     model_hash = (scene.run or {}).get("model_hash")
-    return load_lines(c, site, scene.scene_hash, scene.taken_at, model_hash, scene.bounds)
+    return load_landslides(c, site, scene.scene_hash, scene.taken_at, model_hash, scene.bounds)
 
 
 AT_ONCE: Final = 12  # tiles that are being read; whoever comes then waits a moment, and holds a thread no longer

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from detection.reasons import Explanation
 
 EPILOG = "Example: slopeward scenes detect post.tif --model landslide4sense --dem dem.tif --out ./found --json"
-# options that go on as they are, where they are given
-SAME: Final = (
+# Options of the command that become options of the detection without conversion.
+PASSED_OPTIONS: Final = (
     *(
         "quality",
         "threshold",
@@ -60,7 +60,7 @@ SAME: Final = (
     ),
     *("prior", "aoi", "resample_to_m", "offset", "allow_ungeoreferenced", "max_pixels", "max_bands"),
 )
-INPUT, OUTPUT, CARE = "What goes in", "What comes out", "How strict to be"
+INPUT, OUTPUT, STRICTNESS = "What goes in", "What comes out", "How strict to be"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,9 @@ class DetectArguments:
     ] = None
     anyway: Annotated[
         bool,
-        typer.Option("--anyway", help="Also read a scene that lies outside the area of --site.", rich_help_panel=CARE),
+        typer.Option(
+            "--anyway", help="Also read a scene that lies outside the area of --site.", rich_help_panel=STRICTNESS
+        ),
     ] = False
     scale: Annotated[
         float | None,
@@ -147,20 +149,20 @@ class DetectArguments:
     )
     force: Annotated[bool, typer.Option("--force", help="Do it again although the same result is there.")] = False
     partial: Annotated[
-        bool, typer.Option("--partial", help="Go on where a block cannot be read; exit 3.", rich_help_panel=CARE)
+        bool, typer.Option("--partial", help="Go on where a block cannot be read; exit 3.", rich_help_panel=STRICTNESS)
     ] = False
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse contradicting band descriptions.", rich_help_panel=CARE)
+        bool, typer.Option("--strict", help="Refuse contradicting band descriptions.", rich_help_panel=STRICTNESS)
     ] = False
     allow_ungeoreferenced: Annotated[
-        bool, typer.Option("--allow-ungeoreferenced", help="Work in pixels, without areas.", rich_help_panel=CARE)
+        bool, typer.Option("--allow-ungeoreferenced", help="Work in pixels, without areas.", rich_help_panel=STRICTNESS)
     ] = False
     max_pixels: Annotated[
-        int | None, typer.Option(min=1, max=10**12, help="Largest raster taken; 4e9.", rich_help_panel=CARE)
+        int | None, typer.Option(min=1, max=10**12, help="Largest raster taken; 4e9.", rich_help_panel=STRICTNESS)
     ] = None
-    max_bands: Annotated[int | None, typer.Option(min=1, max=65_535, help="Most bands; 256.", rich_help_panel=CARE)] = (
-        None
-    )
+    max_bands: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Most bands; 256.", rich_help_panel=STRICTNESS)
+    ] = None
 
 
 def detect(given: DetectArguments) -> None:
@@ -182,8 +184,8 @@ def detect(given: DetectArguments) -> None:
         if not given.coco.parent.is_dir():
             raise typer.BadParameter(f"--coco: no such folder: {given.coco.parent}")
         instances = CocoInstances()
-    chosen: dict[str, Any] = {
-        **{name: value for name in SAME if (value := getattr(given, name)) is not None},
+    option_values: dict[str, Any] = {
+        **{name: value for name in PASSED_OPTIONS if (value := getattr(given, name)) is not None},
         "weights": given.model,
         "formats": [name.strip() for name in given.formats.split(",")],
     }
@@ -194,7 +196,7 @@ def detect(given: DetectArguments) -> None:
     ):
         for number, scene in enumerate(given.scenes):
             folder = None if given.out is None else given.out / scene.name if len(given.scenes) > 1 else given.out
-            named = _NamedScene(
+            arguments = _SceneArguments(
                 scene,
                 given.pre,
                 given.dem,
@@ -202,8 +204,8 @@ def detect(given: DetectArguments) -> None:
                 cracks=given.cracks,
                 site=None if given.anyway else site,
             )
-            run = partial(_run, chosen | {"out_dir": folder}, named, instances, dry_run=given.dry_run)
-            codes.append(_guard(named, run))
+            run = partial(_run, option_values | {"out_dir": folder}, arguments, instances, dry_run=given.dry_run)
+            codes.append(_guard(arguments, run))
     if instances is not None and given.coco is not None and instances.images:
         instances.write(given.coco)
         print_note(f"{given.coco}: {len(instances.annotations)} instances on {len(instances.images)} images")
@@ -216,79 +218,88 @@ def detect(given: DetectArguments) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _NamedScene:
-    """What a person named for one scene, and a folder for what is made of it meanwhile."""
+class _SceneArguments:
+    """Arguments of the command for one scene, and a temporary folder."""
 
     scene: Path
     pre: Path | None
     dem: Path | None
     work: Path
-    cracks: bool  # whether they are asked for
-    site: Site | None  # a scene outside its area is refused
+    cracks: bool  # whether cracks are requested
+    site: Site | None  # a scene outside of its area is refused
 
     def format_text(self, text: str) -> str:
-        """A sentence without the folder in which an archive was unpacked, and with the name of the scene."""
+        """Return a text without the path of the temporary folder, and with the name of the scene."""
         text = text.replace(f"{self.work}/", "")
         return text if str(self.scene) in text else f"{self.scene}: {text}"
 
 
-def _run(chosen: dict[str, Any], named: _NamedScene, instances: "CocoInstances | None", *, dry_run: bool) -> int:
-    """One scene; the exit status."""
+def _run(
+    option_values: dict[str, Any], arguments: _SceneArguments, instances: "CocoInstances | None", *, dry_run: bool
+) -> int:
+    """Read one scene of the command line, unpacking archives. Return the exit status."""
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, named.work, ignore_errors=True)  # of many scenes one at a time takes room
-        scene = stack.enter_context(unpacked(named.scene, named.work / "scene"))
-        pre = stack.enter_context(unpacked(named.pre, named.work / "pre")) if named.pre else None
-        if instances is not None and chosen["out_dir"] is None:  # the grid of the pixels is that of a file
-            chosen |= {"out_dir": named.work / "found"}
-        return _detect_one(chosen, named, (scene, pre), instances, dry_run=dry_run)
+        stack.callback(shutil.rmtree, arguments.work, ignore_errors=True)  # so that the disk holds one scene at a time
+        scene = stack.enter_context(unpacked(arguments.scene, arguments.work / "scene"))
+        pre = stack.enter_context(unpacked(arguments.pre, arguments.work / "pre")) if arguments.pre else None
+        if instances is not None and option_values["out_dir"] is None:
+            # COCO needs the grid of the pixels, which is read from a file of the result.
+            option_values |= {"out_dir": arguments.work / "found"}
+        return _detect_one(option_values, arguments, (scene, pre), instances, dry_run=dry_run)
 
 
-def _make_options(chosen: dict[str, Any], scene: Path, named: _NamedScene, part: str) -> "DetectionOptions":
+def _make_options(
+    option_values: dict[str, Any], scene: Path, arguments: _SceneArguments, part: str
+) -> "DetectionOptions":
     from detection.imagery.footprints.options import DetectionOptions
     from detection.imagery.scene.heights import gather_heights
 
-    options = DetectionOptions(scene, dem=named.dem, describe=convert_reason, **chosen)
-    if named.dem is None or not named.dem.is_dir():
+    options = DetectionOptions(scene, dem=arguments.dem, describe=convert_reason, **option_values)
+    if arguments.dem is None or not arguments.dem.is_dir():
         return options
-    heights = gather_heights(named.dem, scene, named.work / part)
-    for one in heights.notes:
-        print_note(f"warning: {named.format_text(one)}")
-    print_note(f"{scene.name}: heights from {len(heights.tiles)} tiles of {named.dem}")
+    heights = gather_heights(arguments.dem, scene, arguments.work / part)
+    for note in heights.notes:
+        print_note(f"warning: {arguments.format_text(note)}")
+    print_note(f"{scene.name}: heights from {len(heights.tiles)} tiles of {arguments.dem}")
     return replace(options, dem=heights.path, dem_tiles=heights.tiles)
 
 
 def _detect_one(
-    chosen: dict[str, Any],
-    named: _NamedScene,
+    option_values: dict[str, Any],
+    arguments: _SceneArguments,
     dates: tuple[Path, Path | None],
     instances: "CocoInstances | None",
     *,
     dry_run: bool,
 ) -> int:
-    """One scene as it lies on the disk, and the one before; the exit status."""
+    """Read one unpacked scene and, if there is one, the scene before. Print the result and return the exit status.
+
+    Args:
+        dates: paths of the scene and of the scene before.
+    """
     from detection.imagery.footprints.detect import detect as run_detect
     from detection.imagery.footprints.detect import survey
 
     scene, pre = dates
     check_past([scene] if pre is None else [scene, pre], datetime.now(UTC))
-    _check_area(scene, named.site)
+    _check_area(scene, arguments.site)
     since, compared = "", None
-    options = _make_options(chosen, scene, named, "heights")
+    options = _make_options(option_values, scene, arguments, "heights")
     if dry_run:
-        plan: DetectionPlan = {**survey(options), "scene": str(named.scene)}
-        _warn(plan["warnings"], named)
+        plan: DetectionPlan = {**survey(options), "scene": str(arguments.scene)}
+        _warn(plan["warnings"], arguments)
         show_in_order(result_to_json(plan), _format_plan(plan))
         return 0
     if pre is None:
         answer = run_detect(options, make_progress_printer())
         codes = [EXIT_NOTHING] if answer["model"] == INDEX else []
-        _warn(answer["warnings"], named)
+        _warn(answer["warnings"], arguments)
     else:
         check_order(scene, pre)
-        before = _make_options(chosen, pre, named, "heights-before")
+        before = _make_options(option_values, pre, arguments, "heights-before")
         earlier = detect_before(before, make_progress_printer())
         answer = run_detect(options, make_progress_printer())
-        _warn(not_alone(answer["warnings"]), named)
+        _warn(not_alone(answer["warnings"]), arguments)
         answer["change"] = None
         if earlier is not None:
             is_same = earlier["model_hash"] == answer["model_hash"]
@@ -298,21 +309,21 @@ def _detect_one(
     if instances is not None:
         from detection.imagery.footprints.coco import read_own_grid
 
-        instances.add(str(named.scene), answer, read_own_grid(scene, answer))
-        if named.work in chosen["out_dir"].parents:
+        instances.add(str(arguments.scene), answer, read_own_grid(scene, answer))
+        if arguments.work in option_values["out_dir"].parents:
             answer["outputs"] = {}
     facts = dict[str, object]()
     lines = _format_answer(answer, since)
-    if named.cracks:
-        cracks = hooks().write_scene_cracks(detection=answer, folder=chosen["out_dir"], dates=compared)
+    if arguments.cracks:
+        cracks = hooks().write_scene_cracks(detection=answer, folder=option_values["out_dir"], dates=compared)
         facts = dict(cracks.facts)
         lines = f"{lines}\n{cracks.line}"
-    show_in_order({"scene": str(named.scene), **result_to_json(answer), **facts}, lines)
+    show_in_order({"scene": str(arguments.scene), **result_to_json(answer), **facts}, lines)
     return max([*codes, EXIT_PARTLY if answer["unreadable_share"] else 0])
 
 
 def _check_area(scene: Path, site: Site | None) -> None:
-    """Refuse a scene that lies outside the area of a site (RefusedError)."""
+    """Raise RefusedError if a scene lies outside the area of a site. Without a site do nothing."""
     from detection.imagery.scene.scene import read_scene
 
     if site is None:
@@ -322,32 +333,32 @@ def _check_area(scene: Path, site: Site | None) -> None:
         raise RefusedError(describe_not_detected(site.id, elsewhere.distance_m))
 
 
-def _guard(named: _NamedScene, work: Callable[[], int]) -> int:
-    """A known error is one line that names the scene and a status, so that the scenes after this one are still read."""
+def _guard(arguments: _SceneArguments, work: Callable[[], int]) -> int:
+    """Read a scene. On an error print one line and return the exit status, so that the next scenes are still read."""
     from detection.imagery.errors import ImageryError, NoValidPixelsError
 
     try:
         return work()
     except NoValidPixelsError as error:
-        return _refuse(named, describe_error(error), EXIT_NOTHING)
+        return _refuse(arguments, describe_error(error), EXIT_NOTHING)
     except (ImageryError, RefusedError) as error:
-        return _refuse(named, describe_error(error), 1)
+        return _refuse(arguments, describe_error(error), 1)
     except (OSError, ArithmeticError, LookupError, RuntimeError, MemoryError) as error:
-        # a fault of ours, or of the machine, with one file: the scenes after it are still read
-        why = f"{named.scene}: internal error: {type(error).__name__}: {' '.join(str(error).split())}"
-        return _refuse(named, why, 1)
+        # An error in the program or of the machine must not prevent the next scenes from being read.
+        why = f"{arguments.scene}: internal error: {type(error).__name__}: {' '.join(str(error).split())}"
+        return _refuse(arguments, why, 1)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
 
-def _refuse(named: _NamedScene, why: str, code: int) -> int:
-    print_note(named.format_text(why))
+def _refuse(arguments: _SceneArguments, why: str, code: int) -> int:
+    print_note(arguments.format_text(why))
     return code
 
 
-def _warn(warnings: "Iterable[Explanation]", named: _NamedScene) -> None:
+def _warn(warnings: "Iterable[Explanation]", arguments: _SceneArguments) -> None:
     for warning in warnings:
-        print_note(f"warning: {named.format_text(convert_reason(warning))}")
+        print_note(f"warning: {arguments.format_text(convert_reason(warning))}")
 
 
 def _format_answer(answer: SceneDetection, since: str) -> str:

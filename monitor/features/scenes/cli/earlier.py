@@ -49,7 +49,7 @@ def compare_detection(
     Args:
         detection: what was found on the scene.
         date: the same as a record for comparisons.
-        earlier: earlier scenes.
+        earlier: the earlier scenes.
         out_dir: folder for the files.
     """
     from detection.imagery.change.by_index import add_index_comparison, compare_by_index
@@ -68,10 +68,10 @@ def compare_detection(
 
 
 def check_past(scenes: Iterable[Path], now: datetime) -> None:
-    """Refuse scenes that claim to be taken in the future: their dates are wrong.
+    """Refuse scenes whose stated time is in the future, because it is wrong.
 
     Raises:
-        SceneError: a scene is.
+        SceneError: the stated time of a scene is in the future.
         ImageryError: a scene cannot be read.
     """
     from detection.imagery.scene.scene import read_scene
@@ -86,10 +86,10 @@ def check_past(scenes: Iterable[Path], now: datetime) -> None:
 
 
 def check_order(scene: Path, pre: Path) -> None:
-    """Refuse a scene before that was not taken before.
+    """Check that the scene before was taken before the scene.
 
     Raises:
-        SceneError: it was not.
+        SceneError: the scene before was taken at the same time or later.
         ImageryError: a scene cannot be read.
     """
     from detection.imagery.scene.scene import read_scene
@@ -103,7 +103,7 @@ def check_order(scene: Path, pre: Path) -> None:
 
 
 def not_alone(warnings: "Iterable[Explanation]") -> "list[Explanation]":
-    """Return the warnings of one of several dates, without the one that there is a single date only."""
+    """Return the warnings of one of several dates, without the warning that there is only one date."""
     from detection.imagery.footprints.cautions import ONE_DATE
 
     return [warning for warning in warnings if warning != ONE_DATE]

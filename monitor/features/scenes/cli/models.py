@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -32,22 +32,31 @@ def read_benchmark(name: str) -> dict[str, Any] | None:
 
 EXAMPLE = "Example: slopeward scenes models --all --json"
 RECORDS = ("imagery-attention", "imagery-encoders", "imagery-public", "imagery-added", "imagery", "two-dates")
-"""Stored comparisons; where both measured a network, the first counts."""
+"""Stored comparisons. If several contain a network, the first of them is used."""
 REBUILT = {"frrn-a": 274_126, "frrn-b": 384_158}
-"""Weights at the width of the records when the last stage had 48 channels, where it has 96 now: another network."""
+"""Numbers of weights of networks that were changed after they were measured, so that their scores are not shown.
+
+Their last stage had 48 channels and has 96 now.
+"""
 SETS = {"l4s": "landslide4sense-rgb", "bijie": "bijie"}
 PAIRS = ("drawn pairs", "recoloured pairs")
 SETS |= {name: name for name in PAIRS}
 RULE = "rule"
-"""Of pairs of dates: what `scenes compare` does with the shipped network, beside which those of two dates are shown."""
+"""For pairs of dates, networks of two dates are compared with this row: `scenes compare` with the shipped network."""
 _FALSE_NEW = "false_new_percent"
 _KEPT = ("f1", "f1_range", "seeds", "miou", "ap50", "cpu_s", _FALSE_NEW)
 HEADER = "network, weights with 3 / 14 bands in millions, scores on held-out images; then paper and reasons"
 SEGMENTER, CLASSIFIER = "segmenter", "classifier of tiles"
 NOT_MEASURED = "not measured"
 Score = Mapping[str, Any]
-Argument = tuple[Score | None, bool, str]
-"""A score, whether it is for the network, and in which words."""
+
+
+class Argument(NamedTuple):
+    """A reason for or against a network."""
+
+    score: Score | None  # the score that it follows from
+    is_for: bool
+    text: str
 
 
 def models(
@@ -71,7 +80,7 @@ def models(
     if not options().as_json:
         print(HEADER)
     for row in rows:
-        show(asdict(row), _lines(row))
+        show(asdict(row), _format_row(row))
 
 
 _SIMPLE = {
@@ -113,18 +122,18 @@ def _make_row(
     shipped: Sequence["ModelCard"],
     kept: Mapping[str, Mapping[str, Any]],
 ) -> NetworkRow:
-    measured = [found for one in SETS if (found := _find_score(name, one, kept))]
-    arguments: list[Argument] = [_argue(score) for score in measured]
+    scores_by_set = [_find_score(name, set_name, kept) for set_name in SETS]
+    measured = [score for score in scores_by_set if score]
+    arguments: list[Argument] = [_make_argument(score) for score in measured]
     if any(score["set"] in PAIRS for score in measured):
-        arguments.append(
-            (None, False, "drawn pairs alone: on a measured pair melted snow is new to it, though drawn; not shipped")
-        )
+        text = "drawn pairs alone: on a measured pair melted snow is new to it, though drawn; not shipped"
+        arguments.append(Argument(None, False, text))
     arguments = arguments or _find_drawn_scores(shipped)
     if kind == CLASSIFIER:
         arguments = _find_triage_scores()
     if shipped:
-        arguments.insert(0, (None, True, "shipped as " + ", ".join(one["name"] for one in shipped)))
-    scores = [score for score, _, _ in arguments if score is not None] or None
+        arguments.insert(0, Argument(None, True, "shipped as " + ", ".join(card["name"] for card in shipped)))
+    scores = [argument.score for argument in arguments if argument.score is not None] or None
     return NetworkRow(
         id=name,
         kind=kind,
@@ -132,13 +141,13 @@ def _make_row(
         parameters=None if parameters is None else {"3_bands": parameters[0], "14_bands": parameters[1]},
         weights=[
             {
-                "name": one["name"],
-                "width": one["network"]["width"],
-                "parameters": one.get("parameters"),
-                "learnt_from": one["data"]["source"],
-                "licence": one["data"]["licence"],
+                "name": card["name"],
+                "width": card["network"]["width"],
+                "parameters": card.get("parameters"),
+                "learnt_from": card["data"]["source"],
+                "licence": card["data"]["licence"],
             }
-            for one in shipped
+            for card in shipped
         ]
         or None,
         scores=scores,
@@ -149,11 +158,11 @@ def _make_row(
 
 
 def _join_reasons(arguments: Iterable[Argument], *, is_for: bool) -> str | None:
-    return "; ".join(text for _, side, text in arguments if side is is_for) or None
+    return "; ".join(argument.text for argument in arguments if argument.is_for is is_for) or None
 
 
 def _find_score(name: str, set_name: str, kept: Mapping[str, Mapping[str, Any]]) -> Score | None:
-    """Its row of the newest record that holds it, and what the images say of it beside the plain network."""
+    """Return the scores of a network on a set from the first record with it, beside those of another network."""
     for record, content in kept.items():
         table = content["figures"].get(set_name, {"maps": {}})
         row, other = table["maps"].get(name), "logistic" if name == "unet" else "unet"
@@ -168,7 +177,7 @@ def _find_score(name: str, set_name: str, kept: Mapping[str, Mapping[str, Any]])
             **({"false_new_beside": reference[_FALSE_NEW]} if _FALSE_NEW in row else {}),
             "width": content["figures"]["width"],
             "beside": other,
-            "difference": _difference(name, other, table["carried"]),
+            "difference": _find_difference(name, other, table["carried"]),
             "times_its_cpu": round(row["cpu_s"] / reference["cpu_s"], 1),
             "record": f"{record}.json",
             "measured_at": content["measured_at"],
@@ -179,23 +188,24 @@ def _find_score(name: str, set_name: str, kept: Mapping[str, Mapping[str, Any]])
 
 def _find_drawn_scores(shipped: Sequence["ModelCard"]) -> list[Argument]:
     arguments: list[Argument] = []
-    for one in shipped if all(other["name"].startswith("generated") for other in shipped) else ():
-        against = f"{one['name']}: drawn patches alone, nothing measured backs it"
+    is_drawn = all(card["name"].startswith("generated") for card in shipped)
+    for card in shipped if is_drawn else ():
+        against = f"{card['name']}: drawn patches alone, nothing measured backs it"
         score = {
-            "set": one["name"],
-            **{key: one["metrics"]["test"][key] for key in ("f1", "precision", "recall", "miou")},
+            "set": card["name"],
+            **{key: card["metrics"]["test"][key] for key in ("f1", "precision", "recall", "miou")},
             "seeds": 1,
-            "width": one["network"]["width"],
-            "patches": one["metrics"]["test_patches"],
+            "width": card["network"]["width"],
+            "patches": card["metrics"]["test_patches"],
             "record": "its card",
             "against": against,
         }
-        arguments.append((score, False, against))
+        arguments.append(Argument(score, False, against))
     return arguments
 
 
 def _find_triage_scores() -> list[Argument]:
-    """Landslide tiles that are looked at: by the recipe on tiles it did not see, then by the shipped weights."""
+    """Return the recall of classifiers of tiles: of the recipe in cross-validation, and of the shipped weights."""
     if (content := read_benchmark("triage")) is None:
         return []
     stored, arguments = content["figures"], list[Argument]()
@@ -213,7 +223,7 @@ def _find_triage_scores() -> list[Argument]:
             "measured_at": content["measured_at"],
             "machine": content["machine"],
         }
-        arguments += [(score, True, score["for"]), (None, False, score["against"])]
+        arguments += [Argument(score, True, score["for"]), Argument(None, False, score["against"])]
     return arguments
 
 
@@ -226,11 +236,11 @@ def _list_crack_rows() -> list[NetworkRow]:
         table = content["figures"][label]
         row, less = table["maps"]["unet"], table["differences"][f"unet less {other}"]["f1"]
         score = {"set": f"drawn cracks, {label}", **row, "beside": other, "record": "cracks.json"}
-        low, high = map(_digits, less["interval"])
+        low, high = map(_format_number, less["interval"])
         scores.append({**score, "measured_at": content["measured_at"], "machine": content["machine"]})
-        difference = f"F1 of length {_digits(less['difference'])} above the {other} ({low} to {high}, one seed)"
-        arguments.append((None, less["interval"][0] > 0, f"{label}: {difference}"))
-    arguments.append((None, False, "trained and scored on drawn cracks, no measured set: not shipped"))
+        difference = f"F1 of length {_format_number(less['difference'])} above the {other} ({low} to {high}, one seed)"
+        arguments.append(Argument(None, less["interval"][0] > 0, f"{label}: {difference}"))
+    arguments.append(Argument(None, False, "trained and scored on drawn cracks, no measured set: not shipped"))
     return [
         NetworkRow(
             id="recipe cracks",
@@ -246,7 +256,7 @@ def _list_crack_rows() -> list[NetworkRow]:
     ]
 
 
-def _difference(name: str, other: str, carried: Iterable[Any]) -> Score | None:
+def _find_difference(name: str, other: str, carried: Iterable[Any]) -> Score | None:
     for better, worse, size, (low, high) in carried:
         if {better, worse} == {name, other}:
             sign = 1 if better == name else -1
@@ -254,34 +264,36 @@ def _difference(name: str, other: str, carried: Iterable[Any]) -> Score | None:
     return None
 
 
-def _argue(score: Score) -> Argument:
+def _make_argument(score: Score) -> Argument:
     found, times = score["difference"], score["times_its_cpu"]
     cost = f" at {f'{times} times' if times else 'less than 0.1 times'} its processor time"
     is_quiet = score.get(_FALSE_NEW, 0.0) <= score.get("false_new_beside", 0.0)
     if _FALSE_NEW in score:
         cost += f", falsely new in stable pairs {score[_FALSE_NEW]:.3g} % for its {score['false_new_beside']:.3g} %"
     if found is None:
-        return score, times < 1 and is_quiet, f"{score['set']}: not distinguished from {score['beside']}{cost}"
-    low, high = map(_digits, sorted(abs(end) for end in found["interval"]))
+        text = f"{score['set']}: not distinguished from {score['beside']}{cost}"
+        return Argument(score, times < 1 and is_quiet, text)
+    low, high = map(_format_number, sorted(abs(end) for end in found["interval"]))
     seeds = "one seed" if score["seeds"] == 1 else f"{score['seeds']} seeds"
     side = "above" if found["f1"] > 0 else "below"
-    text = f"{score['set']}: F1 {_digits(abs(found['f1']))} {side} {score['beside']} ({low} to {high}, {seeds}){cost}"
-    return score, found["f1"] > 0 and is_quiet, text
+    f1 = _format_number(abs(found["f1"]))
+    text = f"{score['set']}: F1 {f1} {side} {score['beside']} ({low} to {high}, {seeds}){cost}"
+    return Argument(score, found["f1"] > 0 and is_quiet, text)
 
 
-def _lines(row: NetworkRow) -> str:
+def _format_row(row: NetworkRow) -> str:
     counts = row.parameters
-    size = "" if counts is None else " / ".join(f"{_digits(count / 1e6)} M" for count in counts.values())
-    score_texts = (
-        f"{one['set']} F1 {_digits(one['f1'])}" if "f1" in one else f"{one['set']} recall {_digits(one['recall'])}"
-        for one in row.scores or []
-    )
+    size = "" if counts is None else " / ".join(f"{_format_number(count / 1e6)} M" for count in counts.values())
+    score_texts = []
+    for score in row.scores or []:
+        name, value = ("F1", score["f1"]) if "f1" in score else ("recall", score["recall"])
+        score_texts.append(f"{score['set']} {name} {_format_number(value)}")
     scores = ", ".join(score_texts) or row.note
     lines = [f"{row.id:26} {size:>19}  {scores}", f"    {row.paper}"]
-    lines += [f"    {one['name']}: learnt from {one['learnt_from']}; {one['licence']}" for one in row.weights or ()]
+    lines += [f"    {card['name']}: learnt from {card['learnt_from']}; {card['licence']}" for card in row.weights or ()]
     reasons = (("for", row.reasons_for), ("against", row.reasons_against))
     return "\n".join(lines + [f"    {side}: {text}" for side, text in reasons if text])
 
 
-def _digits(value: float) -> str:
+def _format_number(value: float) -> str:
     return format(value, ".3f")

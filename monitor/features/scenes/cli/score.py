@@ -71,9 +71,11 @@ def score(given: ScoreArguments) -> None:
         raise typer.BadParameter("goes with --layout and --folder: patches of its own ground", param_hint="--site")
     if given.site is not None and given.threshold is not None:
         raise typer.BadParameter("a proof is of the threshold in use; name none", param_hint="--site")
-    keeper, stated = None if given.site is None else _find_keeper(given.site, given.by), weights
-    if keeper is not None:
-        weights, compare = _choose_weights(*keeper[:2], weights), "simple"
+    named_weights = weights
+    to_prove = None if given.site is None else _find_criterion(given.site, given.by)
+    if to_prove is not None:
+        weights = _choose_weights(to_prove.db, to_prove.site, named_weights)
+        compare = "simple"
     assert weights is not None
     torch.set_num_threads(1)
     named = _read_patch_options(given.layout, given.bands, given.landslide)
@@ -81,7 +83,7 @@ def score(given: ScoreArguments) -> None:
     if given.layout is not None:
         table = {"source": given.layout, "folder": given.folder or "", "test_part": given.part, **named}
     answer = score_weights(weights, given.data, data=table, threshold=given.threshold, simple=compare is not None)
-    proof = None if keeper is None else _keep_proof(*keeper, answer, stated)
+    proof = None if to_prove is None else _store_proof(to_prove, answer, named_weights)
     if print_if_json(answer if proof is None else {**answer, "proof": {"passed": not proof, "reasons": proof}}):
         return
     if proof is not None:
@@ -125,46 +127,67 @@ def _print_score(answer: dict[str, Any]) -> None:
     print(f"  note: {answer['note']}")
 
 
-def _find_keeper(site: str, by: str | None) -> "tuple[Database, Site, Criterion, Actor]":
+@dataclass(frozen=True, slots=True)
+class _CriterionToProve:
+    """A criterion for which a score is stored as proof, and who stores it."""
+
+    db: "Database"
+    site: "Site"
+    criterion: "Criterion"
+    actor: "Actor"
+
+
+def _find_criterion(site: str, by: str | None) -> _CriterionToProve:
+    """Return the criterion of a site that footprints must prove. Raise SlopewardError if there is none."""
     service, db = open_service()
-    keeper, chosen = authenticate_actor(db, by, site), pick_site(service, site)
-    asking = next((x for x in list_criteria_needing_proof(chosen) if x.kind.facts == "footprints"), None)
-    if asking is None:
+    actor, declared_site = authenticate_actor(db, by, site), pick_site(service, site)
+    criterion = next((x for x in list_criteria_needing_proof(declared_site) if x.kind.facts == "footprints"), None)
+    if criterion is None:
         raise SlopewardError(f"no criterion of kind scene of {site} counts for the level: there is nothing to prove")
-    return db, chosen, asking, keeper
+    return _CriterionToProve(db, declared_site, criterion, actor)
 
 
-def _choose_weights(db: "Database", chosen: "Site", named: str | None) -> str:
-    """The weights that a proof is of: those in use, or others that `auto` may choose."""
+def _choose_weights(db: "Database", declared_site: "Site", named: str | None) -> str:
+    """Return the weights to prove: those in use, or named weights that `auto` may choose.
+
+    Raises:
+        SlopewardError: The site file names other weights.
+    """
     if named is None:
-        return db.run_read(find_weights, chosen, datetime.now(UTC))
-    own = chosen.scenes.weights
+        return db.run_read(find_weights, declared_site, datetime.now(UTC))
+    own = declared_site.scenes.weights
     if own not in {AUTO, named} and not is_same(own, named):
-        raise SlopewardError(f"{chosen.id} names {own} in its site file: others prove nothing there")
+        raise SlopewardError(f"{declared_site.id} names {own} in its site file: others prove nothing there")
     return named
 
 
-def _keep_proof(
-    db: "Database", chosen: "Site", asking: "Criterion", keeper: "Actor", answer: dict[str, Any], stated: str | None
-) -> "list[Message]":
-    """Keep a score on patches of a site, and what people said of its outlines, as the proof of its scene criteria."""
+def _store_proof(to_prove: _CriterionToProve, answer: dict[str, Any], named_weights: str | None) -> "list[Message]":
+    """Store a score on patches of a site, with the reviews of its footprints, as proof of its scene criteria.
+
+    Return the reasons why the proof did not pass; none if it passed.
+    """
+    site_id = to_prove.site.id
     if answer.get("fitted_on"):
         raise SlopewardError(
             f"{answer['fitted_on']} of {answer['images']} patches are among those that were trained on; nothing is kept"
         )
     logistic = answer.get("simple", {}).get("beside", {}).get("logistic", {})
     data = answer["data"]
-    with db.write() as c:
+    with to_prove.db.write() as c:
         now = datetime.now(UTC)  # a test is known from the instant at which it is written
-        looked = [r for r in load_reviewed(c, chosen.id, model_hash=answer["model_hash"]) if r.verdict is not None]
-        accepted = sum(r.verdict == "accept" for r in looked)
+        reviewed = [
+            footprint
+            for footprint in load_reviewed(c, site_id, model_hash=answer["model_hash"])
+            if footprint.verdict is not None
+        ]
+        accepted = sum(footprint.verdict == "accept" for footprint in reviewed)
         low = (logistic.get("interval") or [None])[0]
         blocks = int(answer.get("blocks", answer["images"]))
-        reasons = check_outlines(blocks, low, len(looked), accepted)
+        reasons = check_outlines(blocks, low, len(reviewed), accepted)
         result = {
             "f1": answer.get("f1"),
             "less_logistic": logistic,
-            "reviewed": len(looked),
+            "reviewed": len(reviewed),
             "accepted": accepted,
             "data": data,
             "threshold": answer.get("threshold"),
@@ -173,10 +196,10 @@ def _keep_proof(
             "blocks": blocks,
             "tries": answer.get("tries"),
         }
-        of = "" if stated is None else f" --weights {stated}"
-        made_by = f"slopeward scenes score --site {chosen.id}{of} --layout {data['source']} --folder {data['folder']}"
+        option = "" if named_weights is None else f" --weights {named_weights}"
+        made_by = f"slopeward scenes score --site {site_id}{option} --layout {data['source']} --folder {data['folder']}"
         proof = ModelTest("scene", OUTLINES, made_by, answer["model_hash"], tuple(reasons), result, blocks)
-        add_proof(c, chosen, asking, proof, keeper, now)
+        add_proof(c, to_prove.site, to_prove.criterion, proof, to_prove.actor, now)
     return reasons
 
 

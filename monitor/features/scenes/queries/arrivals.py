@@ -17,7 +17,10 @@ NO_SCENE: Final = Template("scene.unknown", "site '{site}' has no scene '{name}'
 
 @dataclass(frozen=True, slots=True)
 class SceneRow:
-    """One scene. `state` is done, superseded, failed or waiting; `error` is the reason of the last two, in one line."""
+    """One scene.
+
+    `state` is done, superseded, failed or waiting. For the last two, `error` is the reason, in one line.
+    """
 
     scene_hash: str
     site: str
@@ -37,7 +40,7 @@ class SceneRow:
 
 @dataclass(frozen=True, slots=True)
 class FootprintRow:
-    """One polygon in longitude and latitude (GeoJSON) with its true area. `change = single` is advice only.
+    """One polygon in longitude and latitude (GeoJSON) with its true area. `change == "single"` is advice only.
 
     `kind` is the class of the model, column `class`. `near_stations` are the stations within reach and their distances
     in metres, nearest first. `susceptibility` is the mean of the map whose SHA-256 is `susceptibility_map`; None
@@ -68,28 +71,28 @@ class FootprintRow:
 
 @dataclass(frozen=True, slots=True)
 class ChangeAssessment:
-    """The judgement of one footprint. `caution` is the reason why its change is advice only."""
+    """The judgement on the change of one footprint."""
 
     polygon_id: str  # the footprint
     change: str  # new, grown, known, vanished, single, or withdrawn (not called vanished any more)
-    parent_id: str | None = None  # the footprint of an earlier scene that it continues
+    parent_id: str | None = None  # footprint of the same landslide on an earlier scene
     grown_m2: float | None = None  # growth since `since_at`
-    since_at: datetime | None = None  # when the scene was taken that it was compared with
-    first_seen_at: datetime | None = None  # when the scene was taken that showed it first
-    root_id: str | None = None  # its first footprint
-    anchor_scene: str | None = None  # the scene on which its outline was last declared new, grown or single
-    caution: str | None = None  # one line, or None
+    since_at: datetime | None = None  # when the compared scene was taken
+    first_seen_at: datetime | None = None  # when the first scene was taken that shows the landslide
+    root_id: str | None = None  # footprint of the same landslide on that first scene
+    anchor_scene: str | None = None  # the scene on which the outline was last declared new, grown or single
+    caution: str | None = None  # why the change is advice only, in one line
 
 
-# columns of footprints of earlier dates that a comparison uses, beside the geometry
-_BOX: Final = ("min_lon", "min_lat", "max_lon", "max_lat")
-_COMPARED: Final = (
+# Columns of footprints of earlier dates that a comparison uses, in addition to the geometry.
+_BOX_COLUMNS: Final = ("min_lon", "min_lat", "max_lon", "max_lat")
+_COMPARED_COLUMNS: Final = (
     *("polygon_id", "class", "area_m2", "mean_probability", "change"),
-    *("parent_id", "root_id", "anchor_scene", "first_seen_at", *_BOX),
+    *("parent_id", "root_id", "anchor_scene", "first_seen_at", *_BOX_COLUMNS),
 )
-# columns of scene_change for a judgement
-_OF_CAUTION: Final = ("caution_id", "caution_values")
-_JUDGED: Final = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "caution")
+# Columns of `scene_change` that contain a judgement.
+_CAUTION_COLUMNS: Final = ("caution_id", "caution_values")
+_JUDGED_COLUMNS: Final = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "caution")
 
 
 def load_scenes(c: Connection, site: str | None = None) -> list[SceneRow]:
@@ -112,7 +115,7 @@ def load_footprints(c: Connection, scene_hash: str, model_hash: str) -> list[dic
     """
     g = scene_footprint.c
     rows = c.execute(
-        select(*(g[name] for name in _COMPARED), type_coerce(g.geometry, Text).label("geometry"))
+        select(*(g[name] for name in _COMPARED_COLUMNS), type_coerce(g.geometry, Text).label("geometry"))
         .where(g.scene_hash == scene_hash, g.model_hash == model_hash)
         .order_by(g.area_m2.desc(), g.polygon_id)
     )
@@ -122,7 +125,7 @@ def load_footprints(c: Connection, scene_hash: str, model_hash: str) -> list[dic
 def save_scene(c: Connection, row: SceneRow, footprints: Sequence[FootprintRow], now: datetime) -> int:
     """Store a scene with all its footprints in one transaction. Return the number of new footprints.
 
-    The same scene and model again adds no footprints.
+    If the footprints of the same scene and model are stored already, none is added.
     """
     values = record_to_dict(row)
     values |= message_columns("error", row.error) | {"run": None if row.run is None else dict(row.run)}
@@ -136,9 +139,11 @@ def add_footprints(c: Connection, footprints: Sequence[FootprintRow], now: datet
     """Add footprints that are not stored yet. Return how many were added."""
     rows = []
     for footprint in footprints:
-        one = record_to_dict(footprint) | {"detected_at": now}
-        near = [list(pair) for pair in footprint.near_stations]
-        rows.append(one | {"geometry": dict(footprint.geometry), "class": one.pop("kind"), "near_stations": near})
+        row = record_to_dict(footprint) | {"detected_at": now}
+        row["class"] = row.pop("kind")
+        row["geometry"] = dict(footprint.geometry)
+        row["near_stations"] = [list(pair) for pair in footprint.near_stations]
+        rows.append(row)
     return add_all_absent(c, scene_footprint, rows)
 
 
@@ -152,49 +157,58 @@ def save_changes(
     """
     h = scene_change.c
     of_scene = and_(h.scene_hash == scene_hash, h.model_hash == model_hash)
-    known: dict[str, Any] = {
-        r.polygon_id: r for r in c.execute(select(scene_change).where(of_scene).order_by(h.judged_at))
-    }
-    named = {one.polygon_id for one in changes}
-    gone = [ChangeAssessment(k, "withdrawn") for k, r in known.items() if r.change == "vanished" and k not in named]
-    judged = [*changes, *gone]
+    stored_rows = c.execute(select(scene_change).where(of_scene).order_by(h.judged_at))
+    newest_by_polygon: dict[str, Any] = {row.polygon_id: row for row in stored_rows}
+    judged_ids = {assessment.polygon_id for assessment in changes}
+    withdrawn = [
+        ChangeAssessment(polygon_id, "withdrawn")
+        for polygon_id, row in newest_by_polygon.items()
+        if row.change == "vanished" and polygon_id not in judged_ids
+    ]
+    assessments = [*changes, *withdrawn]
     key = {"scene_hash": scene_hash, "model_hash": model_hash}
-    news = [
+    new_rows = [
         {
             **key,
-            "polygon_id": one.polygon_id,
+            "polygon_id": assessment.polygon_id,
             "judged_at": now,
-            **{name: getattr(one, name) for name in _JUDGED},
-            **message_columns("caution", one.caution),
+            **{name: getattr(assessment, name) for name in _JUDGED_COLUMNS},
+            **message_columns("caution", assessment.caution),
         }
-        for one in judged
-        if (before := known.get(one.polygon_id)) is None
-        or any(getattr(before, name) != getattr(one, name) for name in _JUDGED)
+        for assessment in assessments
+        if _differs(newest_by_polygon.get(assessment.polygon_id), assessment)
     ]
-    if news:
+    if new_rows:
         statement = insert(c, scene_change)
-        # Of two judgements at one instant the later one counts.
-        renewed = {name: statement.excluded[name] for name in (*_JUDGED, *_OF_CAUTION)}
-        c.execute(statement.on_conflict_do_update(index_elements=[*key, "polygon_id", "judged_at"], set_=renewed), news)
-    if judged:
-        g, today = scene_footprint.c, (*_JUDGED, "root_id", "anchor_scene")
-        named_anew: dict[str, Any] = {name: bindparam(f"new_{name}") for name in (*today, *_OF_CAUTION)}
+        # Of two judgements at one instant the one that is stored later replaces the other.
+        replaced = {name: statement.excluded[name] for name in (*_JUDGED_COLUMNS, *_CAUTION_COLUMNS)}
+        statement = statement.on_conflict_do_update(index_elements=[*key, "polygon_id", "judged_at"], set_=replaced)
+        c.execute(statement, new_rows)
+    if assessments:
+        g = scene_footprint.c
+        copied_columns = (*_JUDGED_COLUMNS, "root_id", "anchor_scene")
+        new_values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in (*copied_columns, *_CAUTION_COLUMNS)}
         c.execute(
             update(scene_footprint)
             .where(g.scene_hash == scene_hash, g.model_hash == model_hash, g.polygon_id == bindparam("of_polygon"))
-            .values(named_anew),
+            .values(new_values),
             [
-                {"of_polygon": one.polygon_id}
-                | {f"new_{name}": getattr(one, name) for name in today}
-                | {f"new_{name}": value for name, value in message_columns("caution", one.caution).items()}
-                for one in judged
+                {"of_polygon": assessment.polygon_id}
+                | {f"new_{name}": getattr(assessment, name) for name in copied_columns}
+                | {f"new_{name}": value for name, value in message_columns("caution", assessment.caution).items()}
+                for assessment in assessments
             ],
         )
-    return len(news)
+    return len(new_rows)
+
+
+def _differs(stored: Any, assessment: ChangeAssessment) -> bool:
+    """Return whether a judgement is not that of a stored row, or there is no stored row (None)."""
+    return stored is None or any(getattr(stored, name) != getattr(assessment, name) for name in _JUDGED_COLUMNS)
 
 
 def save_comparison(c: Connection, scene_hash: str, measured: Mapping[str, Any]) -> None:
     """Store the measurements between a scene and earlier dates in its column `run`."""
-    mine = scene.c.scene_hash == scene_hash
-    run = c.execute(select(scene.c.run).where(mine)).scalar() or {}
-    c.execute(update(scene).where(mine).values(run={**run, "change": dict(measured)}))
+    is_scene = scene.c.scene_hash == scene_hash
+    run = c.execute(select(scene.c.run).where(is_scene)).scalar() or {}
+    c.execute(update(scene).where(is_scene).values(run={**run, "change": dict(measured)}))

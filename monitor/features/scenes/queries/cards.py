@@ -50,10 +50,10 @@ class SceneCard:
     @property
     def bounds(self) -> Bounds | None:
         """West, south, east, north of its preview in degrees; None without a preview."""
-        found = (self.run or {}).get("outputs", {}).get("bounds")
-        if not isinstance(found, list) or len(found) != 4:
+        bounds = (self.run or {}).get("outputs", {}).get("bounds")
+        if not isinstance(bounds, list) or len(bounds) != 4:
             return None
-        west, south, east, north = map(float, found)
+        west, south, east, north = map(float, bounds)
         return west, south, east, north
 
     @property
@@ -79,9 +79,9 @@ class SceneCard:
 
 
 def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[SceneCard]:
-    """Return scenes of a site with number and area of their footprints: waiting ones, then the newest arrivals.
+    """Return scenes of a site with number and area of their footprints: waiting scenes, then the newest arrivals.
 
-    At most `limit` of each, so that many waiting scenes do not displace those that were read.
+    At most `limit` of each are returned, so that many waiting scenes do not displace the others.
     """
     s = scene.c
     newest = (s.received_at.desc(), s.scene_hash)
@@ -92,39 +92,41 @@ def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[SceneCard]
 def load_read_scenes(c: Connection, site: str, limit: int, scene_hash: str | None = None) -> list[SceneCard]:
     """Return at most `limit` scenes of a site that were read, the newest arrivals first, or the one with a hash."""
     s = scene.c
-    which = [s.site == site, s.state == "done", s.acquired_at.is_not(None)]
-    which += [] if scene_hash is None else [s.scene_hash == scene_hash]
-    return _load_scenes(c, which, (s.received_at.desc(), s.scene_hash), limit)
+    conditions = [s.site == site, s.state == "done", s.acquired_at.is_not(None)]
+    if scene_hash is not None:
+        conditions.append(s.scene_hash == scene_hash)
+    return _load_scenes(c, conditions, (s.received_at.desc(), s.scene_hash), limit)
 
 
 def find_scene_folder(c: Connection, site: str, scene_hash: str) -> str | None:
     """Return the folder of the results of a scene of an active site. None if no such scene was read."""
-    s, of = scene.c, site_table.c
-    mine = (s.scene_hash == scene_hash, s.site == site, s.state == "done", of.id == s.site, of.active)
-    return c.execute(select(s.out_dir).where(*mine)).scalar()
+    s, t = scene.c, site_table.c
+    conditions = (s.scene_hash == scene_hash, s.site == site, s.state == "done", t.id == s.site, t.active)
+    return c.execute(select(s.out_dir).where(*conditions)).scalar()
 
 
 def find_shown_scene(c: Connection, site: str) -> SceneCard | None:
     """Return the scene with the newest image that was read. None if there is none."""
     s = scene.c
-    found = _load_scenes(c, (s.site == site, s.state == "done"), (s.acquired_at.desc(), s.scene_hash.desc()), 1)
-    return found[0] if found else None
+    cards = _load_scenes(c, (s.site == site, s.state == "done"), (s.acquired_at.desc(), s.scene_hash.desc()), 1)
+    return cards[0] if cards else None
 
 
 def _load_scenes(
-    c: Connection, which: Sequence[ColumnElement[bool]], order: Sequence[Any], limit: int
+    c: Connection, conditions: Sequence[ColumnElement[bool]], order: Sequence[Any], limit: int
 ) -> list[SceneCard]:
-    s, g, own = scene.c, scene_footprint.c, columns_of(SceneCard, scene)
+    s, g = scene.c, scene_footprint.c
+    scene_columns = columns_of(SceneCard, scene)
     area = func.coalesce(func.sum(g.area_m2), 0.0).label("area_m2")
     query = (
-        select(*own, func.count(g.polygon_id).label("footprints"), area)
+        select(*scene_columns, func.count(g.polygon_id).label("footprints"), area)
         .join(
             scene_footprint,
             and_(g.scene_hash == s.scene_hash, g.change.not_in(("vanished", "withdrawn"))),
             isouter=True,
         )
-        .where(*which)
-        .group_by(*own)
+        .where(*conditions)
+        .group_by(*scene_columns)
         .order_by(*order)
         .limit(limit)
     )
@@ -133,8 +135,8 @@ def _load_scenes(
 
 def load_footprints(c: Connection, site: str, scene_hash: str) -> list[ScenePolygonRow]:
     """Return the footprints of a scene, the largest first, at most 500."""
-    which = {"site": site, "scene_hash": scene_hash}
-    rows = load_view(c, "scene_polygons", ScenePolygonRow, order_by=["-area_m2", "polygon_id"], limit=500, **which)
+    filters = {"site": site, "scene_hash": scene_hash}
+    rows = load_view(c, "scene_polygons", ScenePolygonRow, order_by=["-area_m2", "polygon_id"], limit=500, **filters)
     for row in rows:
         row["geometry"] = json.loads(str(row["geometry"]))
     return rows

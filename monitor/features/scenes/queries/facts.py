@@ -17,51 +17,55 @@ SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # changes that the
 def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[FootprintFact, ...]:
     """Return footprints of scenes taken after `since` whose change is new, grown or not judged, as known at `now`.
 
-    At most `ADVICE_LIMIT`, the nearest to a station first.
+    At most `ADVICE_LIMIT` are returned, the nearest to a station first.
     """
-    taken = {"site_id": site, "since": since, "now": now}
-    judged: dict[tuple[str, str, str], Any] = {}
-    judgements, footprints = _plan_footprint_facts()
-    for r in c.execute(judgements, taken):
-        key = (r.scene_hash, r.model_hash, r.polygon_id)
-        if r.judged_at <= now:
-            judged[key] = r
+    parameters = {"site_id": site, "since": since, "now": now}
+    judgements_query, footprints_query = _make_queries()
+    # The newest judgement of each footprint at `now`. None: it was judged later only, so at `now` it was a footprint of
+    # a single date.
+    judgements: dict[tuple[str, str, str], Any] = {}
+    for row in c.execute(judgements_query, parameters):
+        key = (row.scene_hash, row.model_hash, row.polygon_id)
+        if row.judged_at <= now:
+            judgements[key] = row
         else:
-            judged.setdefault(key, None)  # not judged yet at that time, so it was a footprint of a single date
-    found = []
-    for r in c.execute(footprints, taken):
-        latest = judged.get((r.scene_hash, r.model_hash, r.polygon_id), r)
+            judgements.setdefault(key, None)
+    facts = []
+    for row in c.execute(footprints_query, parameters):
+        # A footprint without any judgement has its change in its own row.
+        latest = judgements.get((row.scene_hash, row.model_hash, row.polygon_id), row)
         change = "single" if latest is None else latest.change
         if change not in SCENE_CHANGES:
             continue
-        known_at = r.detected_at if latest is None or latest is r else latest.judged_at
+        known_at = row.detected_at if latest is None or latest is row else latest.judged_at
         since_at = None if latest is None else latest.since_at
-        found.append(
+        facts.append(
             FootprintFact(
-                r.name,
-                epoch_s(r.acquired_at),
-                r.polygon_id,
+                row.name,
+                epoch_s(row.acquired_at),
+                row.polygon_id,
                 change,
-                r.area_m2,
-                r.nearest_station,
-                r.distance_m,
+                row.area_m2,
+                row.nearest_station,
+                row.distance_m,
                 epoch_s(known_at),
                 None if latest is None else latest.grown_m2,
                 None if latest is None else latest.parent_id,
                 None if since_at is None else epoch_s(since_at),
                 None if latest is None else read_columns(latest, "caution"),
-                tuple((station, away_m) for station, away_m in r.near_stations or ()),
-                r.kind,
-                r.model_hash,
+                tuple((station, distance_m) for station, distance_m in row.near_stations or ()),
+                row.kind,
+                row.model_hash,
             )
         )
-        if len(found) == ADVICE_LIMIT:
+        if len(facts) == ADVICE_LIMIT:
             break
-    return tuple(found)
+    return tuple(facts)
 
 
-@cache  # built once, because every evaluation uses it
-def _plan_footprint_facts() -> tuple[Select[Any], Select[Any]]:
+@cache  # built once, because every evaluation uses them
+def _make_queries() -> tuple[Select[Any], Select[Any]]:
+    """Return the queries of the judgements and of the footprints of a site."""
     g, s, h = scene_footprint.c, scene.c, scene_change.c
     now: Any = bindparam("now")
     taken = (s.site == bindparam("site_id"), s.acquired_at > bindparam("since"), s.acquired_at <= now)

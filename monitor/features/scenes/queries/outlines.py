@@ -1,4 +1,4 @@
-"""Outlines that people draw on scenes, words on footprints, both as labels, and tiles that wait for a look."""
+"""Outlines that people draw on scenes, reviews of footprints, labels from both, and tiles that need a review."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -40,21 +40,21 @@ _NO_PICTURE: Final = Template(
     "outline.no_picture", "scene {name} has no picture with a place on the ground: nothing can be outlined on it"
 )
 LANDSLIDE: Final = "landslide"
-NOT_LANDSLIDE: Final = "not_landslide"  # what looks like one
-NOTHING: Final = "nothing"  # all of it was looked at: no landslide
+NOT_LANDSLIDE: Final = "not_landslide"  # ground that looks like a landslide
+NOTHING: Final = "nothing"  # ground that was examined completely and shows no landslide
 KINDS: Final = (LANDSLIDE, NOT_LANDSLIDE, NOTHING)
-VERDICTS: Final = ("accept", "reject", "redraw")  # on a footprint
-MOST_CORNERS: Final = 2000  # of one outline
-MOST_OF_SCENE: Final = 2000  # that stand
-MOST_TEXT: Final = 4 << 20  # characters of their geometries: what is sent to whoever looks at the scene
+VERDICTS: Final = ("accept", "reject", "redraw")  # of a review of a footprint
+MOST_CORNERS: Final = 2000  # corners of one outline
+MOST_OF_SCENE: Final = 2000  # outlines of a scene that are not withdrawn
+MOST_TEXT: Final = 4 << 20  # characters of their geometries, which the page of the scene loads
 LONGEST_NOTE: Final = 500
-_ROUNDED: Final = 1e-6  # deg: so far may a corner on the rim of a scene lie outside
-_STEPS: Final = 10**7  # of a degree: corners are kept to a centimetre, and compared as whole numbers
+_ROUNDED: Final = 1e-6  # degrees by which a corner at the edge of a scene may lie outside of it
+_STEPS: Final = 10**7  # steps of a degree: corners are rounded to a centimetre and compared as whole numbers
 
 Ring = list[list[float]]
 _FRAME: Final = ("min_lon", "min_lat", "max_lon", "max_lat")
 DETECTION, LEARNING = "detection", "learning"
-"""Why a tile waits: the network that read the scene is unsure of it, or one that was just learnt."""
+"""Which network is unsure of a tile: the one that read the scene, or the one that was trained last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,9 @@ class CheckedOutline:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """One outline with the name of its scene; `withdrawn_at` None: it stands.
+    """One outline with the name of its scene. `from_polygon_id` is the footprint that it corrects.
 
-    `from_polygon_id` is the footprint that it corrects.
+    `withdrawn_at` is None unless the outline was withdrawn.
     """
 
     id: int
@@ -90,9 +90,9 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class TileToReview:
-    """A tile that a model is unsure of; `tile` is its number on the scene.
+    """A tile that a model is unsure of. `tile` is its number on the scene; `cause` is `DETECTION` or `LEARNING`.
 
-    `is_seen`: somebody drew or looked there since it was named; `cause` is `DETECTION` or `LEARNING`.
+    `is_seen`: a person drew an outline there after the tile was stored.
     """
 
     scene_hash: str
@@ -106,10 +106,14 @@ class TileToReview:
 
 # ---- outlines --------------------------------------------------------------------------------------------------
 def read_ring(geometry: Any, bounds: Bounds) -> Ring:
-    """The corners of a GeoJSON Polygon in lon/lat, closed and counter-clockwise (RFC 7946), to seven decimals.
+    """Return the corners of a GeoJSON Polygon, closed, counter-clockwise (RFC 7946) and rounded to seven decimals.
 
-    `geometry`: what somebody sent; `bounds`: of the scene that it is drawn on. Raises RefusedError: it is no plain
-    polygon: says what is wrong.
+    Args:
+        geometry: untrusted input.
+        bounds: bounds of the scene on which the outline is drawn.
+
+    Raises:
+        RefusedError: It is not a polygon without holes inside of the bounds.
     """
     rings = geometry.get("coordinates") if isinstance(geometry, Mapping) and geometry.get("type") == "Polygon" else None
     if not isinstance(rings, list) or not rings or not isinstance(rings[0], list):
@@ -132,8 +136,8 @@ def read_ring(geometry: Any, bounds: Bounds) -> Ring:
 
 
 def _read_corner(corner: Any, bounds: Bounds) -> tuple[int, int]:
-    """Longitude and latitude of a corner in steps of seven decimals; a height is left out."""
-    # a bool is a number to Python
+    """Return longitude and latitude of a corner as whole `_STEPS`. A height is ignored."""
+    # `isinstance` would accept a bool as a number.
     if not isinstance(corner, list) or len(corner) < 2 or any(type(x) not in {int, float} for x in corner[:2]):
         raise RefusedError(_NO_CORNER)
     west, south, east, north = bounds
@@ -144,10 +148,16 @@ def _read_corner(corner: Any, bounds: Bounds) -> tuple[int, int]:
 
 
 def read_outline(kind: str, geometry: Any, bounds: Bounds, note: str = "") -> CheckedOutline:
-    """What somebody sent as an outline, checked before anything is written: a ring takes its time.
+    """Check an outline. Callers do this before they open a transaction, because large rings take long.
 
-    `kind`: one of `KINDS`; `geometry`: GeoJSON Polygon, see `read_ring`; `bounds`: of the scene that was looked at.
-    Raises RefusedError: an unknown kind, no plain polygon, or a note that is too long.
+    Args:
+        kind: one of `KINDS`.
+        geometry: GeoJSON Polygon, see `read_ring`.
+        bounds: bounds of the scene on which the outline is drawn.
+        note: note of the person.
+
+    Raises:
+        RefusedError: The kind is unknown, the geometry is refused by `read_ring`, or the note is too long.
     """
     if kind not in KINDS:
         raise RefusedError(_KIND(kind=kind, names=NameList(KINDS)))
@@ -168,15 +178,17 @@ def add_outlines(
     from_polygon: str | None = None,
     instead_of: int | None = None,
 ) -> list[int]:
-    """Keep outlines of a person, all or none; returns their numbers.
+    """Store outlines of a person, all or none. Return their numbers.
 
-    `scene_hash`: the scene that was looked at, one that was read; `drawn`: what `read_outline` gave; `from_polygon`:
-    the footprint of this scene that they correct; `instead_of`: the outline of this scene that they correct: that one
-    is withdrawn.
+    Args:
+        scene_hash: the scene on which they are drawn.
+        drawn: outlines that `read_outline` returned.
+        from_polygon: the footprint of this scene that they correct.
+        instead_of: number of the outline of this scene that they replace. It is withdrawn.
 
     Raises:
-        NotFoundError: no such scene, footprint or outline.
-        RefusedError: no person, a scene that nothing is outlined on, or too many.
+        NotFoundError: There is no such scene, footprint or outline.
+        RefusedError: The actor is not a person, nothing can be outlined on the scene, or it has too many outlines.
     """
     for one in drawn:
         require_person(actor, one.kind)
@@ -217,11 +229,14 @@ def add_outlines(
 def withdraw_outline(
     c: Connection, site: str, number: int, actor: Actor, now: datetime, *, scenes: Sequence[str] | None = None
 ) -> str:
-    """Take an outline back; it stays on record. Returns the hash of its scene.
+    """Withdraw an outline. Its row stays. Return the hash of its scene.
+
+    Args:
+        scenes: hashes of scenes of which the outline must be; None: any scene of the site.
 
     Raises:
-        NotFoundError: the site (or the scenes, where they are named) has no such outline.
-        RefusedError: no person, or it is withdrawn already.
+        NotFoundError: There is no such outline.
+        RefusedError: The actor is not a person, or the outline is withdrawn already.
     """
     require_person(actor, "withdrawn")
     o = scene_outline.c
@@ -239,9 +254,11 @@ def withdraw_outline(
 def load_outlines(
     c: Connection, site: str, *, scene_hash: str | None = None, limit: int | None = None, everything: bool = False
 ) -> list[Outline]:
-    """Outlines of a site or of one of its scenes, the newest first.
+    """Return the outlines of a site or of one of its scenes, the newest first.
 
-    `scene_hash`: of this scene alone, versions that it replaced included; `everything`: those withdrawn as well.
+    Args:
+        scene_hash: Return only the outlines of this scene and of versions that it replaced.
+        everything: Return also withdrawn outlines.
     """
     o = scene_outline.c
     query = (
@@ -255,7 +272,7 @@ def load_outlines(
 
 
 def count_outlines(c: Connection, site: str, scene_hash: str | None = None) -> int:
-    """How many outlines of a site, or of one of its scenes, stand."""
+    """Return how many outlines of a site, or of one of its scenes, are not withdrawn."""
     return int(c.execute(select(func.count()).where(*_which(c, site, scene_hash))).scalar_one())
 
 
@@ -266,16 +283,16 @@ def _which(c: Connection, site: str, scene_hash: str | None, *, everything: bool
 
 
 def _list_replaced(c: Connection, site: str, scene_hash: str) -> list[str]:
-    """A scene that counts and the versions of it that it replaced."""
+    """Return the hashes of a scene and of the versions that it replaced."""
     return [name for name, newest in list_versions(c, site).items() if newest.scene_hash == scene_hash]
 
 
 def find_bounds(c: Connection, site: str, scene_hash: str) -> Bounds:
-    """Where a scene lies.
+    """Return the bounds of a scene on which outlines can be drawn.
 
     Raises:
-        NotFoundError: the site has no such scene.
-        RefusedError: it was not read, has no place on the ground, or another version replaced it.
+        NotFoundError: The site has no such scene.
+        RefusedError: The scene was not read, has no place on the ground, or was replaced by another version.
     """
     s = scene.c
     row = c.execute(select(s.run, s.state, s.name).where(s.site == site, s.scene_hash == scene_hash)).one_or_none()
@@ -290,7 +307,7 @@ def find_bounds(c: Connection, site: str, scene_hash: str) -> Bounds:
     return west, south, east, north
 
 
-# ---- words on footprints ---------------------------------------------------------------------------------------
+# ---- reviews of footprints -------------------------------------------------------------------------------------
 def add_review(
     c: Connection,
     site: str,
@@ -303,18 +320,20 @@ def add_review(
     geometry: Geometry | None = None,
     scene_hash: str | None = None,
 ) -> ReviewedFootprint:
-    """Keep what a person says of a footprint.
+    """Store the review of a footprint by a person.
 
     Args:
-        polygon_id: its id, or an unmistakable beginning of it.
-        geometry: of `redraw`: the outline in lon/lat, a GeoJSON Polygon or MultiPolygon.
-        scene_hash: its scene; None: any of the site.
+        polygon_id: id of the footprint, or a beginning that no other footprint has.
+        verdict: one of `VERDICTS`.
+        geometry: for `redraw`, the outline: a GeoJSON Polygon or MultiPolygon in longitude and latitude.
+        scene_hash: scene of the footprint; None: any scene of the site.
 
-    Returns the footprint as it stands now.
+    Returns:
+        The footprint with its new review.
 
     Raises:
-        NotFoundError: no such footprint, or several begin so.
-        RefusedError: not a person, an unknown verdict, or a redraw without an outline.
+        NotFoundError: Not exactly one footprint has such an id.
+        RefusedError: The actor is not a person, the verdict is unknown, or an outline is missing or not allowed.
     """
     if actor.kind != "person" or not actor.name.strip():
         raise RefusedError("a footprint is judged by a person with a name")
@@ -333,8 +352,10 @@ def add_review(
     add_row(c, footprint_review, fill_row(footprint_review, one, **review, geometry=outline))
     detail = {"site": site, "scene": one.scene_hash, "verdict": verdict, "note": note}
     add_audit(c, actor, "footprint.review", f"footprint:{one.polygon_id}", detail, now)
-    (stands,) = load_reviewed(c, site, model_hash=one.model_hash, scene_hash=one.scene_hash, polygon_id=one.polygon_id)
-    return stands
+    (reviewed,) = load_reviewed(
+        c, site, model_hash=one.model_hash, scene_hash=one.scene_hash, polygon_id=one.polygon_id
+    )
+    return reviewed
 
 
 # ---- labels ----------------------------------------------------------------------------------------------------
@@ -345,44 +366,55 @@ def load_training_data(c: Connection, site: str) -> SceneTrainingData:
 
 
 def load_labels(c: Connection, site: str) -> list[LabelledGround]:
-    """All that people said of the ground of a site: outlines that stand, and footprints that were judged.
+    """Return all labels of the ground of a site: outlines that are not withdrawn, and footprints that were reviewed.
 
-    A footprint that somebody outlined anew counts once, by the newer word. What was said on a version of a scene that
-    another one replaced is said of that one: `path` names files that are there.
+    If a footprint was both reviewed and corrected by an outline, only the newer of the two is a label. Labels of a
+    version of a scene that was replaced become labels of the version that counts, because only its files exist.
     """
-    stands = list_versions(c, site)
-    footprints = [k for k in load_reviewed(c, site) if k.verdict is not None and not k.by_outline]
-    outdated = {(k.scene_hash, k.model_hash, k.polygon_id) for k in footprints}
-    labels = [
-        (k.scene_hash, k.kind, k.geometry, "")
-        for k in load_outlines(c, site)
-        if (k.scene_hash, k.from_model_hash, k.from_polygon_id) not in outdated
+    current_versions = list_versions(c, site)
+    footprints = [
+        footprint for footprint in load_reviewed(c, site) if footprint.verdict is not None and not footprint.by_outline
     ]
-    for one in footprints:
-        kind = NOT_LANDSLIDE if one.verdict == "reject" else LANDSLIDE
-        labels.append((one.scene_hash, kind, one.redrawn or one.geometry, one.method))
+    reviewed_later = {(footprint.scene_hash, footprint.model_hash, footprint.polygon_id) for footprint in footprints}
+    labels = [
+        (outline.scene_hash, outline.kind, outline.geometry, "")
+        for outline in load_outlines(c, site)
+        if (outline.scene_hash, outline.from_model_hash, outline.from_polygon_id) not in reviewed_later
+    ]
+    for footprint in footprints:
+        kind = NOT_LANDSLIDE if footprint.verdict == "reject" else LANDSLIDE
+        labels.append((footprint.scene_hash, kind, footprint.redrawn or footprint.geometry, footprint.method))
     return [
-        LabelledGround(stands[of].path, kind, geometry, method) for of, kind, geometry, method in labels if of in stands
+        LabelledGround(current_versions[scene_hash].path, kind, geometry, method)
+        for scene_hash, kind, geometry, method in labels
+        if scene_hash in current_versions
     ]
 
 
 def list_versions(c: Connection, site: str) -> dict[str, Any]:
-    """For each scene of a site the version of it that counts; scenes without one are left out."""
+    """Return, by hash of each scene of a site, the row of the version that replaced it last, or its own row.
+
+    A scene is left out if this version was not read.
+    """
     s = scene.c
     rows = c.execute(select(s.scene_hash, s.name, s.path, s.acquired_at, s.state, s.run).where(s.site == site)).all()
-    known = {row.scene_hash: row for row in rows}
-    found = {}
+    rows_by_hash = {row.scene_hash: row for row in rows}
+    versions = {}
     for row in rows:
-        last, seen = row, {row.scene_hash}
-        while last.state == "superseded" and (by := (last.run or {}).get("superseded_by")) in known and by not in seen:
-            seen.add(by)
-            last = known[by]
-        if last.state == "done":
-            found[row.scene_hash] = last
-    return found
+        newest = row
+        visited = {row.scene_hash}
+        while newest.state == "superseded":
+            replacing_hash = (newest.run or {}).get("superseded_by")
+            if replacing_hash not in rows_by_hash or replacing_hash in visited:
+                break
+            visited.add(replacing_hash)
+            newest = rows_by_hash[replacing_hash]
+        if newest.state == "done":
+            versions[row.scene_hash] = newest
+    return versions
 
 
-# ---- where it would help most to look ---------------------------------------------------------------------------
+# ---- tiles that need a review ------------------------------------------------------------------------------------
 def save_unsure(
     c: Connection,
     site: str,
@@ -393,7 +425,7 @@ def save_unsure(
     *,
     cause: str = DETECTION,
 ) -> None:
-    """Keep the tiles of a scene that a model is least sure of, in the place of those kept before for the same cause."""
+    """Store the tiles of a scene that a model is least sure of. They replace the stored ones with the same cause."""
     u = scene_unsure.c
     c.execute(delete(scene_unsure).where(u.scene_hash == scene_hash, u.cause == cause))
     last = c.execute(select(func.max(u.tile)).where(u.scene_hash == scene_hash)).scalar()
@@ -408,7 +440,7 @@ def save_unsure(
 
 
 def forget_unsure(c: Connection, site: str, cause: str) -> None:
-    """Take away all tiles of a site that wait for one cause: a newer network names others."""
+    """Delete all tiles of a site with one cause, because a newer network is unsure of others."""
     c.execute(delete(scene_unsure).where(scene_unsure.c.site == site, scene_unsure.c.cause == cause))
 
 
@@ -422,7 +454,10 @@ def replace_uncertain_of_training(
 
 
 def load_unsure(c: Connection, site: str) -> list[TileToReview]:
-    """Tiles that models are unsure of, on scenes that count: of networks just learnt first, there the least sure."""
+    """Return the tiles that models are unsure of, on scenes that were read and not replaced.
+
+    Tiles of the network that was trained last come first, and of one network the least certain.
+    """
     u, o = scene_unsure.c, scene_outline.c
     inside = (o.min_lon < u.max_lon, o.max_lon > u.min_lon, o.min_lat < u.max_lat, o.max_lat > u.min_lat)
     stands = (o.site == u.site, o.scene_hash == u.scene_hash, o.withdrawn_at.is_(None), o.at >= u.made_at)
@@ -433,5 +468,8 @@ def load_unsure(c: Connection, site: str) -> list[TileToReview]:
         .where(u.site == site, scene.c.state == "done")
         .order_by(u.cause != LEARNING, u.doubt.desc(), u.scene_hash, u.tile)
     )
-    boxed = ((row, (row.min_lon, row.min_lat, row.max_lon, row.max_lat)) for row in rows)
-    return [read_record(TileToReview, row, box=box, is_seen=bool(row.is_seen)) for row, box in boxed]
+    tiles = []
+    for row in rows:
+        box = (row.min_lon, row.min_lat, row.max_lon, row.max_lat)
+        tiles.append(read_record(TileToReview, row, box=box, is_seen=bool(row.is_seen)))
+    return tiles

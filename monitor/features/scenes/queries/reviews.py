@@ -11,15 +11,13 @@ from detection.geojson import Geometry
 from monitor.api.database import match_given, read_record
 from monitor.features.scenes.tables import footprint_review, scene, scene_footprint, scene_outline
 
-UNSURE: Final = 0.5
+UNSURE_SHARE: Final = 0.5
 """A footprint needs a review if its mean probability is below threshold + this share of (1 - threshold)."""
-
-
 NETWORK: Final = "network"
 
 
 def name_method(model: str) -> str:
-    """Return the method that found a footprint: `sar`, `index` or `network`. Only networks give probabilities."""
+    """Return the method of a model: `sar`, `index` or `network`. Only networks compute probabilities."""
     return model if model in {"sar", "index"} else NETWORK
 
 
@@ -57,7 +55,7 @@ class ReviewedFootprint:
     @property
     def unsure(self) -> bool:
         """Whether a person should review it: the network is unsure, or an index or radar found it."""
-        return self.method != NETWORK or self.mean_probability < self.threshold + UNSURE * (1 - self.threshold)
+        return self.method != NETWORK or self.mean_probability < self.threshold + UNSURE_SHARE * (1 - self.threshold)
 
 
 def load_reviewed(
@@ -83,39 +81,52 @@ def load_reviewed(
         .where(
             *match_given(g.model_hash, model_hash),
             *match_given(g.scene_hash, scene_hash),
-            *_begins(g.polygon_id, polygon_id),
+            *_match_beginning(g.polygon_id, polygon_id),
         )
         .order_by(r.id)
     )
-    found: dict[tuple[str, str, str], ReviewedFootprint] = {}
+    footprints: dict[tuple[str, str, str], ReviewedFootprint] = {}
     for row in c.execute(query):
         threshold = float((row.run or {}).get("threshold", 0.5))
-        one = read_record(ReviewedFootprint, row, threshold=threshold)
-        found[row.scene_hash, row.model_hash, row.polygon_id] = one
-    # Outlines that were not withdrawn, by the footprint that each corrects, the oldest first.
-    o, corrections = scene_outline.c, dict[tuple[str, str, str], list[Any]]()
-    stands = (o.site == site, o.from_polygon_id.is_not(None), o.withdrawn_at.is_(None))
-    drawn = select(scene_outline).where(*stands, *match_given(o.scene_hash, scene_hash))
-    for row in c.execute(drawn.where(*_begins(o.from_polygon_id, polygon_id)).order_by(o.id)):
+        # Reviews are ordered by id, so the newest one remains.
+        key = (row.scene_hash, row.model_hash, row.polygon_id)
+        footprints[key] = read_record(ReviewedFootprint, row, threshold=threshold)
+    o = scene_outline.c
+    query = (
+        select(scene_outline)
+        .where(o.site == site, o.from_polygon_id.is_not(None), o.withdrawn_at.is_(None))
+        .where(*match_given(o.scene_hash, scene_hash), *_match_beginning(o.from_polygon_id, polygon_id))
+        .order_by(o.id)
+    )
+    # Outlines that correct a footprint, by this footprint, the oldest first.
+    corrections: dict[tuple[str, str, str], list[Any]] = {}
+    for row in c.execute(query):
         corrections.setdefault((row.scene_hash, row.from_model_hash, row.from_polygon_id), []).append(row)
-    for key in corrections.keys() & found.keys():
-        found[key] = _correct(found[key], corrections[key])
-    return sorted(found.values(), key=lambda one: (one.method != NETWORK, one.mean_probability, one.polygon_id))
+    for key in corrections.keys() & footprints.keys():
+        footprints[key] = _correct(footprints[key], corrections[key])
+    return sorted(footprints.values(), key=_sort_least_certain_first)
 
 
-def _begins(name: ColumnElement[str], with_: str | None) -> Sequence[ColumnElement[bool]]:
-    return [] if with_ is None else [func.substr(name, 1, len(with_)) == with_]
+def _sort_least_certain_first(footprint: ReviewedFootprint) -> tuple[bool, float, str]:
+    return (footprint.method != NETWORK, footprint.mean_probability, footprint.polygon_id)
 
 
-def _correct(one: ReviewedFootprint, words: Sequence[Any]) -> ReviewedFootprint:
-    """Return a footprint with the review that its corrected outlines mean, unless it was reviewed after them."""
-    last = words[-1]
-    if one.at is not None and one.at > last.at:
-        return one
-    rings = [one_part.geometry["coordinates"] for one_part in words if one_part.kind == "landslide"]
+def _match_beginning(column: ColumnElement[str], text: str | None) -> Sequence[ColumnElement[bool]]:
+    return [] if text is None else [func.substr(column, 1, len(text)) == text]
+
+
+def _correct(footprint: ReviewedFootprint, outlines: Sequence[Any]) -> ReviewedFootprint:
+    """Return a footprint with the outlines that correct it as its review, unless it was reviewed after them.
+
+    If none of the outlines is a landslide, the footprint is rejected.
+    """
+    last = outlines[-1]
+    if footprint.at is not None and footprint.at > last.at:
+        return footprint
+    rings = [outline.geometry["coordinates"] for outline in outlines if outline.kind == "landslide"]
     redrawn: Geometry | None = {"type": "MultiPolygon", "coordinates": rings} if rings else None
     return replace(
-        one,
+        footprint,
         verdict="redraw" if rings else "reject",
         by=last.by,
         note=last.note or None,

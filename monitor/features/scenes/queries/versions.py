@@ -22,6 +22,25 @@ WAITING: Final = "waiting"
 # Flag of a value whose image is withdrawn. `observation.UNFIT` leaves such values out.
 WITHDRAWN_VALUE: Final = "bad"
 SeriesPoint = tuple[str, str, datetime]  # station, quantity, observed_at
+# How many footprints of all dates are searched for landslides, the newest first.
+FOOTPRINTS_MOST: Final = 20_000
+LANDSLIDES_MOST: Final = 1000  # how many landslides are returned at most
+IDS_PER_QUERY: Final = 400
+_CAUTION_COLUMNS: Final = ("caution_id", "caution_values")
+_SHOWN_COLUMNS: Final = (
+    "scene_hash",
+    "model_hash",
+    "polygon_id",
+    "model",
+    "grown_m2",
+    "mean_probability",
+    "geometry",
+    "nearest_station",
+    "distance_m",
+    "caution",
+)
+Bounds = tuple[float, float, float, float]
+"""West, south, east, north, deg."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +133,8 @@ def drop_waiting(c: Connection, hashes: Iterable[str]) -> None:
         c.execute(delete(scene).where(scene.c.scene_hash.in_(wanted), scene.c.state == WAITING))
 
 
-ROWS_MOST: Final = 20_000  # outlines of all dates that are looked through, the newest first
-LINES_MOST: Final = 1000
-CHUNK: Final = 400
-_OF_CAUTION: Final = ("caution_id", "caution_values")
-_SHOWN: Final = (
-    "scene_hash model_hash polygon_id model grown_m2 mean_probability geometry nearest_station distance_m caution"
-)
-Bounds = tuple[float, float, float, float]
-"""West, south, east, north, deg."""
-
-
-class LandslideLine(MarkedFootprint):
-    """A landslide that images show, as its newest one does; its `class` is there as well."""
+class TrackedLandslide(MarkedFootprint):
+    """A landslide on several images, as the newest image that shows it. It also has the key `class`."""
 
     scene_hash: str
     polygon_id: str
@@ -145,96 +153,112 @@ class LandslideLine(MarkedFootprint):
 
 
 @dataclass(slots=True)
-class _SeenOutline:
-    """An outline from image to image, the newest first."""
+class _Track:
+    """The footprints of one landslide from image to image, the newest image first."""
 
-    is_here: bool
+    is_within_bounds: bool
     vanished_at: datetime | None = None
-    newest: RowMapping | None = None  # that shows it
+    newest: RowMapping | None = None  # the largest footprint on the newest image that shows the landslide
     first_seen_at: datetime | None = None
-    area_m2: float = 0.0
-    parts: list[str] = field(default_factory=list)
-    on: set[str] = field(default_factory=set)  # images
+    area_m2: float = 0.0  # on the newest image, all parts together
+    part_ids: list[str] = field(default_factory=list)  # footprints on the newest image
+    scene_hashes: set[str] = field(default_factory=set)  # images that show the landslide
 
     def add(self, row: RowMapping) -> None:
-        """One more image, or none where it says that the outline vanished."""
+        """Add a footprint of the same image or of an older one, or the judgement that the landslide vanished."""
         if row["change"] == "vanished":
+            # Of the images on which it is missing after `newest`, the oldest one counts.
             self.vanished_at = self.vanished_at if self.newest is not None else row["acquired_at"]
             return
         self.newest = self.newest or row
         if row["scene_hash"] == self.newest["scene_hash"]:
             self.area_m2 += row["area_m2"]
-            self.parts.append(row["polygon_id"])
-        self.on.add(row["scene_hash"])
-        seen = (self.first_seen_at or self.newest["first_seen_at"] or row["acquired_at"], row["acquired_at"])
-        self.first_seen_at = min(seen)
+            self.part_ids.append(row["polygon_id"])
+        self.scene_hashes.add(row["scene_hash"])
+        first_seen_at = self.first_seen_at or self.newest["first_seen_at"] or row["acquired_at"]
+        self.first_seen_at = min(first_seen_at, row["acquired_at"])
 
 
-def load_lines(
+def load_landslides(
     c: Connection, site: str, scene_hash: str, until: datetime, model_hash: str | None, bounds: Bounds | None
-) -> tuple[list[LandslideLine], int]:
-    """Landslides on images until an instant, those confirmed last and the largest first; and how many there are in all.
+) -> tuple[list[TrackedLandslide], int]:
+    """Return landslides on images that were taken until an instant, and how many there are in all.
 
-    At most `LINES_MOST` come. One that the newest image shows in parts has the area of all of them, and the
-    probability of the largest.
+    At most `LANDSLIDES_MOST` are returned: those on the newest images first, of one image the largest first. If the
+    newest image shows a landslide in parts, it has the area of all parts and the probability of the largest part.
 
     Args:
-        scene_hash: the image that is looked at; of several of one instant it comes first.
-        until: when it was taken; later ones are not known to it.
-        model_hash: of the weights whose outlines are followed; None: of all.
-        bounds: where it lies; landslides elsewhere are left out. None: not known.
+        c: connection.
+        site: the site.
+        scene_hash: the image that is shown. It comes first of several images that were taken at one instant.
+        until: when this image was taken.
+        model_hash: model whose footprints are used; None: all models.
+        bounds: bounds of the image. Landslides outside of them are left out. None: no landslide is left out.
     """
     g = scene_footprint.c
-    which = [scene.c.site == site, scene.c.state == "done", scene.c.acquired_at <= until, g.change != "withdrawn"]
-    which += [] if model_hash is None else [g.model_hash == model_hash]
+    conditions = [scene.c.site == site, scene.c.state == "done", scene.c.acquired_at <= until, g.change != "withdrawn"]
+    if model_hash is not None:
+        conditions.append(g.model_hash == model_hash)
     rows = c.execute(
-        select(*(k for k in g if k.name not in {"geometry", "near_stations"}), scene.c.acquired_at)
+        select(*(column for column in g if column.name not in {"geometry", "near_stations"}), scene.c.acquired_at)
         .join(scene, scene.c.scene_hash == g.scene_hash)
-        .where(*which)
+        .where(*conditions)
         .order_by(scene.c.acquired_at.desc(), g.scene_hash != scene_hash, g.scene_hash, g.area_m2.desc(), g.polygon_id)
-        .limit(ROWS_MOST)
+        .limit(FOOTPRINTS_MOST)
     )
-    found: dict[tuple[str, str, str], _SeenOutline] = {}
-    west, south, east, north = bounds or (0.0, 0.0, 0.0, 0.0)
+    tracks: dict[tuple[str, str, str], _Track] = {}
     for row in rows.mappings():
         key = (row["model_hash"], row["class"], row["root_id"] or row["polygon_id"])
-        line = found.setdefault(key, _SeenOutline(bounds is None))
-        is_apart = (
-            row["max_lon"] <= west or row["min_lon"] >= east or row["max_lat"] <= south or row["min_lat"] >= north
-        )
-        line.is_here = line.is_here or not is_apart
-        line.add(row)
-    seen = [(one, one.newest) for one in found.values() if one.newest is not None and one.is_here]
-    seen.sort(key=lambda pair: (pair[1]["acquired_at"], pair[0].area_m2, pair[1]["polygon_id"]), reverse=True)
-    return _add_outlines(c, seen[:LINES_MOST]), len(seen)
+        track = tracks.setdefault(key, _Track(bounds is None))
+        if bounds is not None:
+            track.is_within_bounds = track.is_within_bounds or _overlaps(row, bounds)
+        track.add(row)
+    shown = [(track, track.newest) for track in tracks.values() if track.newest is not None and track.is_within_bounds]
+    shown.sort(key=lambda pair: (pair[1]["acquired_at"], pair[0].area_m2, pair[1]["polygon_id"]), reverse=True)
+    return _add_outlines(c, shown[:LANDSLIDES_MOST]), len(shown)
 
 
-def _add_outlines(c: Connection, lines: Sequence[tuple[_SeenOutline, RowMapping]]) -> list[LandslideLine]:
+def _overlaps(row: RowMapping, bounds: Bounds) -> bool:
+    west, south, east, north = bounds
+    return bool(row["max_lon"] > west and row["min_lon"] < east and row["max_lat"] > south and row["min_lat"] < north)
+
+
+def _add_outlines(c: Connection, tracks: Sequence[tuple[_Track, RowMapping]]) -> list[TrackedLandslide]:
+    """Return landslides with the outlines of their newest images."""
     g = scene_footprint.c
     rows: dict[tuple[str, str, str], RowMapping] = {}
-    ids = sorted({part for line, _ in lines for part in line.parts})
-    for begin in range(0, len(ids), CHUNK):
-        query = select(*(g[name] for name in (*_SHOWN.split(), *_OF_CAUTION))).where(
-            g.polygon_id.in_(ids[begin : begin + CHUNK])
+    ids = sorted({part_id for track, _ in tracks for part_id in track.part_ids})
+    for begin in range(0, len(ids), IDS_PER_QUERY):
+        query = select(*(g[name] for name in (*_SHOWN_COLUMNS, *_CAUTION_COLUMNS))).where(
+            g.polygon_id.in_(ids[begin : begin + IDS_PER_QUERY])
         )
         for row in c.execute(query).mappings():
             rows[row["scene_hash"], row["model_hash"], row["polygon_id"]] = row
-    found = []
-    for line, newest in lines:
-        first, *more = (rows[newest["scene_hash"], newest["model_hash"], part] for part in line.parts)
-        facts: Any = {"class": newest["class"], "vanished_at": line.vanished_at}
-        facts |= {name: newest[name] for name in ("scene_hash", "model_hash", "polygon_id", "change")}
-        facts |= {"first_seen_at": line.first_seen_at, "last_confirmed_at": newest["acquired_at"]}
-        facts |= {"area_m2": line.area_m2, "dates": len(line.on)}
-        facts |= {name: first[name] for name in _SHOWN.split() if name != "model"}
-        if first["caution"] is not None:
-            facts["caution"] = read_message(first["caution"], first["caution_id"], first["caution_values"])
-        if more:
-            facts["geometry"] = _join([part["geometry"] for part in (first, *more)])
-        found.append(facts | {"method": name_method(first["model"])})
-    return found
+    landslides = []
+    for track, newest in tracks:
+        parts = [rows[newest["scene_hash"], newest["model_hash"], part_id] for part_id in track.part_ids]
+        largest = parts[0]
+        facts: Any = {
+            "class": newest["class"],
+            "vanished_at": track.vanished_at,
+            "scene_hash": newest["scene_hash"],
+            "model_hash": newest["model_hash"],
+            "polygon_id": newest["polygon_id"],
+            "change": newest["change"],
+            "first_seen_at": track.first_seen_at,
+            "last_confirmed_at": newest["acquired_at"],
+            "area_m2": track.area_m2,
+            "dates": len(track.scene_hashes),
+        }
+        facts |= {name: largest[name] for name in _SHOWN_COLUMNS if name != "model"}
+        if largest["caution"] is not None:
+            facts["caution"] = read_message(largest["caution"], largest["caution_id"], largest["caution_values"])
+        if len(parts) > 1:
+            facts["geometry"] = _join([part["geometry"] for part in parts])
+        landslides.append(facts | {"method": name_method(largest["model"])})
+    return landslides
 
 
 def _join(parts: Sequence[Geometry]) -> Geometry:
-    rings = [[p["coordinates"]] if p["type"] == "Polygon" else p["coordinates"] for p in parts]
-    return {"type": "MultiPolygon", "coordinates": [ring for some in rings for ring in some]}
+    polygons_of_parts = [[p["coordinates"]] if p["type"] == "Polygon" else p["coordinates"] for p in parts]
+    return {"type": "MultiPolygon", "coordinates": [polygon for polygons in polygons_of_parts for polygon in polygons]}
