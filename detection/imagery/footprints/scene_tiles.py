@@ -40,8 +40,8 @@ from detection.imagery.tiles.web_grid import (
     WebMapExtent,
     choose_zooms,
     find_extent,
-    frame_tile,
     span_tiles,
+    transform_of_tile,
 )
 from detection.reasons import Reason, explain_error, explain_file
 
@@ -227,7 +227,7 @@ def _write_tiles(read: Read, grid: Grid, path: Path, out: Path, encoding: TileEn
 
     def draw(zoom: int, column: int, row: int) -> Tile | None:
         """Return a tile, bands x 512 x 512; None if the raster is empty there."""
-        frame = frame_tile(zoom, column, row)
+        frame = transform_of_tile(zoom, column, row)
         window = _find_window(grid, frame)
         pixels = None if window is None else read(*window)
         if window is None or pixels is None or not pixels.any():

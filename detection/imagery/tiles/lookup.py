@@ -1,4 +1,4 @@
-"""Read single tiles of a PMTiles 3 file. The file is not trusted: every number in it is checked."""
+"""Read single tiles of a PMTiles 3 file. The file is not trusted, so every number in it is checked before use."""
 
 import gzip
 import io
@@ -18,19 +18,22 @@ from pmtiles import tile as format3
 from pmtiles.tile import Compression, Entry, TileType
 
 from detection.imagery.errors import ImageryError
-from detection.imagery.tiles.archive import FIRST_BYTES, HEAD_BYTES, bounds_of
+from detection.imagery.tiles.archive import HEAD_BYTES, get_bounds
 from detection.imagery.tiles.records import METADATA_FILE
 
-LARGEST_TILE: Final = 4 << 20
-LARGEST_DIRECTORY: Final = 4 << 20  # unpacked
-MOST_ENTRIES: Final = 1 << 18
-LONGEST_NUMBER: Final = re.compile(rb"[\x80-\xff]{10}")  # a longer varint does not fit into 64 bits
-FINEST: Final = 24
-LONGEST_METADATA: Final = 1 << 14
+TILE_BYTES: Final = 4 << 20  # of one tile at most
+DIRECTORY_BYTES: Final = 4 << 20  # of one directory at most, packed or unpacked
+MOST_ENTRIES: Final = 1 << 18  # of one directory
+# A varint with ten bytes that announce another byte does not fit into 64 bits.
+OVERLONG_VARINT: Final = re.compile(rb"[\x80-\xff]{10}")
+FINEST_ZOOM: Final = 24
+METADATA_BYTES: Final = 1 << 14
+# The format allows a root directory, one level of leaf directories, and the tiles below.
+MOST_LOOKUPS: Final = 3
 
 
-class TornTilesError(ImageryError):
-    """A file of tiles whose content contradicts its header or directories."""
+class DamagedTilesError(ImageryError):
+    """A file of tiles that cannot be read, or whose content contradicts its header or directories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Archive:
     """An open file of tiles."""
 
     path: Path  # the file
-    mark: str  # time and size of the file; another mark means another file
+    version: str  # time of change and size of the file; another version means that the file was replaced
     type: str  # media type of its tiles
     zooms: tuple[int, int]  # lowest, highest
     bounds: tuple[float, float, float, float]  # west, south, east, north in degrees
@@ -47,121 +50,133 @@ class Archive:
     data: int  # offset of the tiles
 
 
-def _mark(known: os.stat_result) -> str:
-    return f"{known.st_mtime_ns:x}-{known.st_size:x}"
+def open_archive(path: Path) -> Archive | None:
+    """Read the header of a file of tiles; None if the path is no regular file.
+
+    Raises:
+        DamagedTilesError: the file contains no image tiles.
+    """
+    try:
+        with _open_regular_file(path) as (file, status):
+            version = _get_version(status)
+            head = os.pread(file, HEAD_BYTES, 0)
+    except OSError:
+        return None
+    return _parse_header(path, version, head)
 
 
 @contextmanager
-def _regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
-    """Open a regular file for reading (OSError: it is a link, pipe or folder)."""
+def _open_regular_file(path: Path) -> Iterator[tuple[int, os.stat_result]]:
+    """Open a file for reading; give its descriptor and status.
+
+    Raises:
+        OSError: the path is a link, pipe or folder, or does not exist.
+    """
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        known = os.fstat(file)
-        if not stat.S_ISREG(known.st_mode):
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(path)
-        yield file, known
+        yield file, status
     finally:
         os.close(file)
 
 
-def open_archive(path: Path) -> Archive | None:
-    """Read the header of a file of tiles. Return None if there is no such file.
-
-    Raises:
-        TornTilesError: It is no file of image tiles.
-    """
-    try:
-        with _regular(path) as (file, known):
-            mark, head = _mark(known), os.pread(file, HEAD_BYTES, 0)
-    except OSError:
-        return None
-    return _open(path, mark, head)
+def _get_version(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns:x}-{status.st_size:x}"
 
 
 @lru_cache(maxsize=256)
-def _open(path: Path, mark: str, head: bytes) -> Archive:
+def _parse_header(path: Path, version: str, head: bytes) -> Archive:
     if len(head) < HEAD_BYTES:
-        raise TornTilesError(f"{path}: torn, its header is not whole")
+        raise DamagedTilesError(f"{path}: cut off within its header")
     try:
         header = format3.deserialize_header(head)
     except (format3.MagicNumberNotFound, format3.SpecVersionUnsupported, ValueError):
-        raise TornTilesError(f"{path}: no file of tiles") from None
-    kind, zipped = header["tile_type"], header["internal_compression"] == Compression.GZIP
+        raise DamagedTilesError(f"{path}: not a PMTiles file of version 3") from None
+    kind = header["tile_type"]
     if kind not in {TileType.PNG, TileType.JPEG, TileType.WEBP} or header["tile_compression"] != Compression.NONE:
-        raise TornTilesError(f"{path}: no file of pictures in tiles")
+        raise DamagedTilesError(f"{path}: its tiles are not PNG, JPEG or WebP images")
     low, high = header["min_zoom"], header["max_zoom"]
-    if not low <= high <= FINEST or not zipped:
-        raise TornTilesError(f"{path}: zooms {low} to {high}")
+    if not low <= high <= FINEST_ZOOM:
+        raise DamagedTilesError(f"{path}: zooms {low} to {high}; possible are 0 to {FINEST_ZOOM}")
+    if header["internal_compression"] != Compression.GZIP:
+        raise DamagedTilesError(f"{path}: its directories are not compressed by gzip")
     return Archive(
-        path,
-        mark,
-        f"image/{kind.name.lower()}",
-        (low, high),
-        bounds_of(header),
-        (header["root_offset"], header["root_length"]),
-        header["leaf_directory_offset"],
-        header["tile_data_offset"],
+        path=path,
+        version=version,
+        type=f"image/{kind.name.lower()}",
+        zooms=(low, high),
+        bounds=get_bounds(header),
+        root=(header["root_offset"], header["root_length"]),
+        leaves=header["leaf_directory_offset"],
+        data=header["tile_data_offset"],
     )
 
 
 def find_tile(archive: Archive, zoom: int, column: int, row: int) -> bytes | None:
-    """Return the bytes of a tile. None if the file has no tile there.
+    """Return the bytes of a tile; None if the file has no tile there.
 
     Raises:
-        TornTilesError: The content contradicts the header, or the file was replaced.
+        DamagedTilesError: the content contradicts the header, or the file was replaced.
     """
     low, high = archive.zooms
     if not low <= zoom <= high or not (0 <= column < 1 << zoom and 0 <= row < 1 << zoom):
         return None
-    number, (offset, length) = format3.zxy_to_tileid(zoom, column, row), archive.root
-    for _ in range(3):  # a root, what lies below it, a tile
-        found = format3.find_tile(_read_directory(archive, offset, length), number)
-        if found is None:
+    number = format3.zxy_to_tileid(zoom, column, row)
+    offset, length = archive.root
+    for _ in range(MOST_LOOKUPS):
+        entry = format3.find_tile(_read_directory(archive, offset, length), number)
+        if entry is None:
             return None
-        if found.run_length:
-            if found.length > LARGEST_TILE:
-                raise TornTilesError(f"{archive.path}: a tile of {found.length} bytes")
-            return _read(archive, archive.data + found.offset, found.length)
-        offset, length = archive.leaves + found.offset, found.length
-    raise TornTilesError(f"{archive.path}: directories below directories")
+        is_tile = entry.run_length > 0  # else a leaf directory
+        if is_tile:
+            if entry.length > TILE_BYTES:
+                raise DamagedTilesError(f"{archive.path}: a tile of {entry.length} bytes")
+            return _read_bytes(archive, archive.data + entry.offset, entry.length)
+        offset = archive.leaves + entry.offset
+        length = entry.length
+    raise DamagedTilesError(f"{archive.path}: its leaf directories contain leaf directories")
 
 
-def _read(archive: Archive, offset: int, length: int) -> bytes:
+def _read_bytes(archive: Archive, offset: int, length: int) -> bytes:
     try:
-        with _regular(archive.path) as (file, known):
-            mark, content = _mark(known), os.pread(file, length, offset)
+        with _open_regular_file(archive.path) as (file, status):
+            version = _get_version(status)
+            content = os.pread(file, length, offset)
     except (OSError, OverflowError):
-        raise TornTilesError(f"{archive.path}: cannot be read") from None
-    if mark != archive.mark:
-        raise TornTilesError(f"{archive.path}: another file by now")
+        raise DamagedTilesError(f"{archive.path}: cannot be read") from None
+    if version != archive.version:
+        raise DamagedTilesError(f"{archive.path}: replaced by another file since it was opened")
     if len(content) != length:
-        raise TornTilesError(f"{archive.path}: shorter than it says")
+        raise DamagedTilesError(f"{archive.path}: shorter than its directories state")
     return content
 
 
 @lru_cache(maxsize=64)
 def _read_directory(archive: Archive, offset: int, length: int) -> list[Entry]:
-    """A directory; kept, for the tiles of a view lie in one."""
-    if length > max(FIRST_BYTES, LARGEST_DIRECTORY):
-        raise TornTilesError(f"{archive.path}: a directory of {length} bytes")
-    packed = _read(archive, offset, length)
+    """Return the entries of a directory, cached because the tiles of one view are usually in the same directory."""
+    if length > DIRECTORY_BYTES:
+        raise DamagedTilesError(f"{archive.path}: a directory of {length} bytes")
+    packed = _read_bytes(archive, offset, length)
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
-            content = stream.read(LARGEST_DIRECTORY + 1)
-        if len(content) > LARGEST_DIRECTORY:
-            raise TornTilesError(f"{archive.path}: a directory larger than {LARGEST_DIRECTORY >> 20} MiB")
-        if LONGEST_NUMBER.search(content) or format3.read_varint(io.BytesIO(content)) > MOST_ENTRIES:
-            raise TornTilesError(f"{archive.path}: a directory of numbers that cannot be")
+            content = stream.read(DIRECTORY_BYTES + 1)
+        if len(content) > DIRECTORY_BYTES:
+            raise DamagedTilesError(f"{archive.path}: a directory larger than {DIRECTORY_BYTES >> 20} MiB")
+        # The search comes first, because an overlong number takes long to decode.
+        if OVERLONG_VARINT.search(content) or format3.read_varint(io.BytesIO(content)) > MOST_ENTRIES:
+            raise DamagedTilesError(f"{archive.path}: a directory with impossible numbers")
         return format3.deserialize_directory(packed)
     except (OSError, EOFError, zlib.error) as error:
-        raise TornTilesError(f"{archive.path}: a directory cannot be read ({error})") from None
+        raise DamagedTilesError(f"{archive.path}: a directory cannot be read ({error})") from None
 
 
 def read_metadata(folder: Path) -> dict[str, Any] | None:
-    """Return the metadata of the tiles of a folder. None if they were not cut."""
+    """Return the metadata of the tiles in a folder; None if the folder has no readable metadata."""
     try:
-        with _regular(folder / METADATA_FILE) as (file, _):
-            found = json.loads(os.pread(file, LONGEST_METADATA, 0))
+        with _open_regular_file(folder / METADATA_FILE) as (file, _):
+            metadata = json.loads(os.pread(file, METADATA_BYTES, 0))
     except (OSError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return metadata if isinstance(metadata, dict) else None

@@ -1,4 +1,4 @@
-"""Requests and results of workers that make map tiles. Importing them loads no raster library."""
+"""Requests to workers that make map tiles, and their results. Importing this module loads no raster library."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,15 +10,19 @@ from detection.reasons import Explanation
 # Colours of probabilities from low to high: Matplotlib's inferno without its darkest and palest colours.
 RAMP: Final = ((87, 16, 110), (136, 34, 106), (186, 54, 85), (227, 89, 51), (249, 140, 10), (249, 201, 50))
 SHOWN_FROM: Final = 0.05  # lower probabilities are not drawn
-SCENE_FILES: Final = {"scene": "scene.pmtiles", "probability": "probability.pmtiles"}  # beside the results of a scene
-
-
-METADATA_FILE: Final = "tiles.json"  # beside the tiles: scene and model that they show, or why there are none
+# Layer -> its file beside the results of a scene.
+SCENE_FILES: Final = {"scene": "scene.pmtiles", "probability": "probability.pmtiles"}
+# File beside the tiles: the scene and the model that they show, or why no tiles exist.
+METADATA_FILE: Final = "tiles.json"
 
 
 @dataclass(frozen=True, slots=True)
 class ReliefRequest:
-    """Elevation model and file of tiles to draw from it. `into` and `affine` place a model in a local system."""
+    """An elevation model, and the file of tiles to draw from it.
+
+    `into` and `affine` place a model in a local system; see `raster.local_grid.LocalGridTransform`. An empty `into`
+    means that no local system exists.
+    """
 
     dem: Path
     out: Path
@@ -28,9 +32,9 @@ class ReliefRequest:
 
 @dataclass(frozen=True, slots=True)
 class SceneTilesRequest:
-    """Scene and results to cut into tiles in `out_dir`. See `ReliefRequest` for the local system.
+    """A scene and its probabilities, and the folder for their tiles.
 
-    `prob` is None for radar, which has no probabilities.
+    `prob` is None for radar, which has no probabilities. For `into` and `affine` see `ReliefRequest`.
     """
 
     scene: Path
@@ -43,7 +47,7 @@ class SceneTilesRequest:
 
 @dataclass(frozen=True, slots=True)
 class TilesRequest:
-    """File of tiles to copy, and its destination."""
+    """A file of tiles to copy, and its destination."""
 
     source: Path
     out: Path
@@ -57,4 +61,4 @@ class Tiles:
     kind: str = ""  # png, jpg, webp or mvt
     zooms: tuple[int, int] = (0, 0)  # lowest, highest
     bounds: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # west, south, east, north in degrees
-    error: Explanation = ""  # one line; empty if tiles were written
+    error: Explanation = ""  # why no tiles were written; empty if some were

@@ -14,7 +14,9 @@ from monitor.api.text import convert_reason
 from monitor.api.worker import WorkerTask, run_in_worker
 
 app = Commands(no_args_is_help=True, help=__doc__)
-TAKE: WorkerTask[TilesRequest, Tiles] = WorkerTask("detection.imagery.tiles.packing:take_tiles", TilesRequest, Tiles)
+TAKE: WorkerTask[TilesRequest, Tiles] = WorkerTask(
+    "detection.imagery.tiles.copying:run_copy_request", TilesRequest, Tiles
+)
 DRAW: WorkerTask[ReliefRequest, Tiles] = WorkerTask("detection.imagery.tiles.relief:make_relief", ReliefRequest, Tiles)
 
 

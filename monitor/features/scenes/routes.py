@@ -144,7 +144,7 @@ def describe_layer(site: str, scene_hash: str, folder: Path, layer: str) -> Mapp
     found = _open(folder, layer)
     if found is None:
         return None
-    url = f"/api/v1/sites/{site}/scenes/{scene_hash}/{layer}/{{z}}/{{x}}/{{y}}?of={found.mark}"
+    url = f"/api/v1/sites/{site}/scenes/{scene_hash}/{layer}/{{z}}/{{x}}/{{y}}?of={found.version}"
     about: dict[str, Any] = {"url": url, "zooms": list(found.zooms), "bounds": list(found.bounds), "tile_size": SIDE_PX}
     if layer == "probability":
         about["colours"] = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in RAMP]
@@ -171,7 +171,7 @@ def _send(request: Request, site: str, scene_hash: str, layer: str, place: tuple
         found = _open(_find_folder(request, site, scene_hash), layer)
         if found is None:
             raise NotFoundError(_NONE())
-        headers = {"ETag": f'"{found.mark}"', "Cache-Control": "private, max-age=86400"}
+        headers = {"ETag": f'"{found.version}"', "Cache-Control": "private, max-age=86400"}
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
         try:

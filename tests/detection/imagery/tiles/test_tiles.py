@@ -19,8 +19,8 @@ from detection.imagery.errors import NoCrsError, NoValidPixelsError
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.tiles.archive import FIRST_BYTES, HEAD_BYTES, ArchiveFacts, write_archive
-from detection.imagery.tiles.lookup import TornTilesError, find_tile, open_archive, read_metadata
-from detection.imagery.tiles.packing import NotTilesError, copy_tiles
+from detection.imagery.tiles.copying import NotTilesError, copy_tiles
+from detection.imagery.tiles.lookup import DamagedTilesError, find_tile, open_archive, read_metadata
 from detection.imagery.tiles.records import METADATA_FILE, ReliefRequest
 from detection.imagery.tiles.relief import SIDE_PX, draw_relief, make_relief, shade_heights
 from tests.data.surveys.rasters import write_raster
@@ -53,7 +53,7 @@ def test_what_is_no_file_of_tiles_is_one_line(tmp_path):
     assert len(header) == HEAD_BYTES
     cases = {
         "text": (b"<!doctype html>", "no PMTiles"),
-        "torn": (b"PMTiles\3", "torn"),
+        "torn": (b"PMTiles\3", "cut off"),
         "old": (b"PMTiles\2" + header[8:], "version 2"),
         "packed": (header, "do not read"),
         "bent": (b"SQLite format 3\0" + bytes(200), "pmtiles-convert"),
@@ -161,7 +161,7 @@ def test_every_tile_is_found_and_no_other_and_a_directory_without_end_is_refused
     bomb = gzip.compress(bytes(64 << 20))
     head = deserialize_header(content[:HEAD_BYTES]) | {"root_offset": len(content), "root_length": len(bomb)}
     (tmp_path / "bomb.pmtiles").write_bytes(serialize_header(head) + content[HEAD_BYTES:] + bomb)
-    with pytest.raises(TornTilesError, match="larger than"):
+    with pytest.raises(DamagedTilesError, match="larger than"):
         find_tile(open_archive(tmp_path / "bomb.pmtiles"), 5, 0, 0)
 
 
@@ -172,7 +172,7 @@ def test_no_tile_of_a_file_that_took_its_place_comes_under_the_old_mark(tmp_path
     assert find_tile(before, 0, 0, 0) == b"before"
     write_archive(tmp_path / "b.pmtiles", [(0, b"as it is now")], ABOUT_TILES)
     os.replace(tmp_path / "b.pmtiles", path)
-    with pytest.raises(TornTilesError, match="another file"):
+    with pytest.raises(DamagedTilesError, match="replaced by another file"):
         find_tile(before, 0, 0, 0)
 
 
@@ -192,7 +192,7 @@ def test_what_is_no_file_of_tiles_is_none_or_one_error(tmp_path):
     assert read_metadata(tmp_path) is None
     for content in (b"", b"PMTiles", b"GIF89a" * 40):
         (tmp_path / "odd.pmtiles").write_bytes(content)
-        with pytest.raises(TornTilesError):
+        with pytest.raises(DamagedTilesError):
             open_archive(tmp_path / "odd.pmtiles")
 
 
@@ -209,5 +209,5 @@ def test_any_byte_may_lie(archive, tmp_path):
         try:
             found = open_archive(file)
             find_tile(found, 5, draw.randrange(32), draw.randrange(32))
-        except TornTilesError:
+        except DamagedTilesError:
             pass
