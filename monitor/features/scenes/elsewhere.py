@@ -98,14 +98,14 @@ def find_elsewhere(scene: "Scene", area: SiteArea | None) -> Elsewhere | None:
     from rasterio.errors import RasterioError
 
     from detection.imagery.errors import ImageryError
-    from detection.imagery.raster.distance import list_corners, measure_distance_m
+    from detection.imagery.raster.distance import list_border, measure_distance_m
     from detection.imagery.raster.raster import read_grid
 
     first_band = next(iter(scene.bands.values()), None)
     if area is None or first_band is None:
         return None
     try:
-        corners = list_corners(read_grid(first_band.path))
+        corners = list_border(read_grid(first_band.path))
     except (ImageryError, RasterioError):
         return None  # the fault is reported when the values of the scene are read
     if len(corners) < 3:

@@ -9,7 +9,7 @@ import pytest
 from affine import Affine
 from sqlalchemy import select
 
-from detection.imagery.raster.distance import list_corners, measure_distance_m
+from detection.imagery.raster.distance import list_border, measure_distance_m
 from detection.imagery.raster.grid import LONLAT, Grid, grid_around
 from detection.imagery.scene.scene import read_scene
 from monitor.alerts.tables import alert
@@ -145,7 +145,7 @@ def test_scene_without_a_place_is_left_to_the_reader(scene, tmp_path):
 @pytest.mark.parametrize("is_geographic", [False, True])
 def test_distance_holds_across_the_antimeridian(is_geographic):
     grid = grid_around(179.9999, -17.0, 96, 10.0, geographic=is_geographic)
-    corners = list_corners(grid)
+    corners = list_border(grid)
     assert measure_distance_m(corners, [(-179.9999, -17.0)]) == 0.0
     assert measure_distance_m(corners, [(179.99, -17.0), (-179.99, -17.0)]) == 0.0
     assert measure_distance_m(corners, [(-179.9, -17.0)]) == pytest.approx(10_190, abs=50)
@@ -153,4 +153,4 @@ def test_distance_holds_across_the_antimeridian(is_geographic):
 
 def test_map_of_the_world_shows_every_site():
     world = Grid(Affine(1, 0, -180, 0, -1, 90), LONLAT.to_wkt(), 360, 180)
-    assert measure_distance_m(list_corners(world), [(141.95, 42.73)]) == 0.0
+    assert measure_distance_m(list_border(world), [(141.95, 42.73)]) == 0.0
