@@ -96,8 +96,10 @@ def test_every_network_is_listed_with_paper_parameters_and_weights(capsys, monke
     assert list(found) == [*list_segmenters(), *CLASSIFIERS]
     assert (cracks["weights"], "not shipped" in cracks["reasons_against"]) == (None, True)
     assert all(row["paper"] and row["parameters"]["3_bands"] < row["parameters"]["14_bands"] for row in found.values())
-    shipped = ["bijie", "generated", "landslide4sense-standard", "landslide4sense"]
+    shipped = ["bijie", "generated", "landslide4sense"]
     assert [one["name"] for one in found["unet"]["weights"]] == shipped
+    (standard,) = found["unet-efficientnet-lite0"]["weights"]
+    assert standard["name"] == "landslide4sense-standard"
     assert [one["name"] for one in found["drs-unet"]["weights"]] == ["generated-phase"]
     assert len(rows(capsys, "--all")) == len(found) + 3
 
