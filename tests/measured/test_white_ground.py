@@ -72,4 +72,4 @@ def test_landslides_in_a_mosaic_of_stretched_patches_are_not_taken_for_white_gro
     outlines = np.array([shapely.geometry.shape(outline) for outline, _ in shapes])
     areas = shapely.area(outlines)
     assert areas.sum() > 50_000
-    assert areas[white.lies_at(outlines)].sum() / areas.sum() < 0.085
+    assert areas[white.find_beside(outlines)].sum() / areas.sum() < 0.085

@@ -128,7 +128,7 @@ def pair_reader(newer: DateImage, older: DateImage, band: str) -> ReadPair:
 
 def move_grid(grid: Grid, shift: ImageShift) -> Grid:
     """Return the grid on which an older image is read so that its pixels match those of the newer image."""
-    return replace(grid, transform=grid.moved(-shift.columns, -shift.rows))
+    return replace(grid, transform=grid.transform_at(-shift.columns, -shift.rows))
 
 
 def describe_correction(alignment: Alignment, day: str) -> list[Reason]:

@@ -18,7 +18,7 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.scene.built_ground import BuiltGround, describe_built
-from detection.imagery.scene.white import COLOURS, holds_at, measure_light
+from detection.imagery.scene.white import COLOURS, is_measured_size, measure_brightness
 from detection.imagery.scene.white_ground import ColourImage, WhiteGround, describe_white, open_white_ground
 from detection.reasons import Explanation, Reason
 
@@ -141,10 +141,10 @@ def find_built_ground(image: DateImage) -> BuiltGround | None:
         bands = image.scene.bands
         if not set(COLOURS) <= set(bands):
             return None
-        if not holds_at(geodesic_pixel_m2(read_grid(bands[COLOURS[0]].path)) ** 0.5):
+        if not is_measured_size(geodesic_pixel_m2(read_grid(bands[COLOURS[0]].path)) ** 0.5):
             return None
         colours, valid = image.sample_colours()
-        light = measure_light(colours[:, valid])
+        light = measure_brightness(colours[:, valid])
         if light is None:
             return None
         grid = image.grid
@@ -194,7 +194,7 @@ def add_white_cautions(
     places = [place for place, change in enumerate(changes) if since is None or change.since_at == since]
     cautioned = list(changes)
     count = 0
-    for place, is_white in zip(places, white.lies_at(outlines[places]), strict=True):
+    for place, is_white in zip(places, white.find_beside(outlines[places]), strict=True):
         if is_white:
             cautioned[place] = cautioned[place].with_cautions(describe_white(day))
             count += 1

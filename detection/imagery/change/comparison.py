@@ -20,7 +20,7 @@ from detection.imagery.change.records import ChangedAreas
 from detection.imagery.footprints.polygons import STEPS, OutlineRule, find_footprints
 from detection.imagery.footprints.records import Footprint
 from detection.imagery.raster import components
-from detection.imagery.raster.areas import map_outline, pixel_at, true_area_m2
+from detection.imagery.raster.areas import draw_pixel, map_outline, true_area_m2
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import strips
 from detection.imagery.raster.raster import ByteRaster, write_cog
@@ -159,4 +159,4 @@ class Comparison:
 
 def measure_pixel_m2(grid: Grid, column: float, row: float) -> float:
     """Return the true area of the pixel around a place of a grid, m²."""
-    return true_area_m2(map_outline(pixel_at(column, row), grid.to_crs), grid)
+    return true_area_m2(map_outline(draw_pixel(column, row), grid.to_crs), grid)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from detection.imagery.change.alignment import Alignment
 from detection.imagery.change.records import KnownOutline, StoredDate, parse_geometry
-from detection.imagery.raster.components import NODATA, Rows
+from detection.imagery.raster.components import NODATA, RowBuffer
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Box, Layer, burn, join_windows, shapes_of, strips, to_pixels
 from detection.imagery.raster.raster import read_grid
@@ -42,7 +42,7 @@ class ProbabilityDate:
     cloudy: Any = None  # ground beside clouds, in pixels; None: none
     white: WhiteGround | None = None  # snow, ice and cloud of its image; None: not measured
     built: BuiltGround | None = None  # built ground of its image, of the newer date only; None: not measured
-    _rows: dict[str, Rows] = field(default_factory=dict)
+    _rows: dict[str, RowBuffer] = field(default_factory=dict)
 
     @classmethod
     def open(cls, record: StoredDate, own_grid: Grid, grid: Grid, stack: ExitStack) -> "ProbabilityDate":
@@ -109,7 +109,7 @@ class ProbabilityDate:
                         steps[burn(part, (column, row, width, height))] = NODATA
                 return steps
 
-            self._rows[kind] = Rows(read, grid.width, grid.height)
+            self._rows[kind] = RowBuffer(read, grid.width, grid.height)
         return self._rows[kind](*box)
 
     def list_footprints(self, kind: str) -> Neighbours:

@@ -16,7 +16,7 @@ from detection.imagery.scene.radiometry import LOCAL, find_pixel_m
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.resized import describe_pixels
 from detection.imagery.scene.scene import Scene
-from detection.imagery.scene.white import PIXELS_M, holds_at
+from detection.imagery.scene.white import PIXELS_M, is_measured_size
 from detection.imagery.scene.white_ground import WhiteGround, describe_white, describe_white_ground
 from detection.imagery.training.domain import find_season
 from detection.imagery.weights_file import ModelCard
@@ -203,7 +203,7 @@ def add_outline_cautions(
     if grid.placed:
         outlines = to_pixels(outlines, grid)
     cautions = list_outline_cautions(outlines, doubts, [(BORDER, doubtful_ground)], cloudy_ground)
-    on_white = np.zeros(len(polygons), bool) if white is None else white.lies_at(outlines)
+    on_white = np.zeros(len(polygons), bool) if white is None else white.find_beside(outlines)
     on_built = np.zeros(len(polygons), bool) if built is None else built.contains(outlines)
     for index, polygon in enumerate(polygons):
         if on_white[index]:
@@ -254,7 +254,7 @@ def _list_cloud_warnings(result: SceneDetection, grid: Grid, card: ModelCard) ->
             "level until they are seen on a clear date; mask the clouds"
         )
     pixel_m = (result["read_at"] or {}).get("pixel_m") or find_pixel_m(grid)
-    if card["radiometry"]["stretch"] in LOCAL and not holds_at(pixel_m):
+    if card["radiometry"]["stretch"] in LOCAL and not is_measured_size(pixel_m):
         least, most = PIXELS_M
         if pixel_m is None:
             yield Reason("caution.no_clouds", {"least": least, "most": most})

@@ -83,14 +83,14 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import ByteRaster
 from detection.imagery.raster.terrain import TerrainReader
 from detection.imagery.registry import find_entry
-from detection.imagery.scene.border import Border, set_aside_borders
+from detection.imagery.scene.border import Border, mask_borders
 from detection.imagery.scene.built_ground import open_built_ground
-from detection.imagery.scene.fill import read_rim, set_aside_fills
+from detection.imagery.scene.fill import mask_fills, read_rim
 from detection.imagery.scene.offsets import find_landsat
 from detection.imagery.scene.optional_reader import OptionalBandReader
 from detection.imagery.scene.radiometry import RadiometricStretch, measure_stretch, sample_pixels
 from detection.imagery.scene.reader import BandReader
-from detection.imagery.scene.resized import ReadAt, find_pixels, fit_pixels
+from detection.imagery.scene.resized import ReadAt, choose_pixel_m, fit_to_network
 from detection.imagery.scene.scene import Scene, hash_file, scene_hash
 from detection.imagery.scene.white_ground import open_white_ground, select_colours
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
@@ -247,7 +247,7 @@ def _check_weights(model: "Model", options: DetectionOptions, attempt: WeightsAt
     if attempt.coarser_m:
         check_size(grid)
     pixel_m = geodesic_pixel_m2(grid) ** 0.5 if grid.placed and not options.resample_to_m else None
-    check_pixels(grid, model.card, is_resampled=pixel_m is not None and find_pixels(pixel_m, model.card) is not None)
+    check_pixels(grid, model.card, is_resampled=pixel_m is not None and choose_pixel_m(pixel_m, model.card) is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +267,7 @@ def _choose_network_view(opened: OpenScene, model: "Model", options: DetectionOp
     """
     if options.resample_to_m:
         return _NetworkView(opened.reader, None)
-    reader, read_at = fit_pixels(opened.reader, model.card)
+    reader, read_at = fit_to_network(opened.reader, model.card)
     if read_at:
         pixels = read_at.width * read_at.height
         limit = options.limits.pixels
@@ -291,8 +291,8 @@ class _Edges:
 def _set_aside_edges(opened: OpenScene, work_dir: Path) -> _Edges:
     """Mask fill values and noisy borders of a scene, because they show no ground."""
     rim = read_rim(opened.reader)
-    fills = set_aside_fills(opened.reader, rim, work_dir)
-    return _Edges(fills, set_aside_borders(opened.reader, rim, work_dir, fills))
+    fills = mask_fills(opened.reader, rim, work_dir)
+    return _Edges(fills, mask_borders(opened.reader, rim, work_dir, fills))
 
 
 # ---- Normalise -------------------------------------------------------------------------------------------------

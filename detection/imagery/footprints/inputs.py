@@ -82,8 +82,8 @@ def open_inputs(
             terrain = stack.enter_context(open_terrain(scene.dem, grid, work_dir, bands))
         reader_options = replace(
             _make_reader_options(options),
-            partial=options.partial,
-            keeping=work_dir if options.resample_to_m else None,
+            allow_unreadable=options.partial,
+            warped_folder=work_dir if options.resample_to_m else None,
         )
         reader = stack.enter_context(
             open_scene(
@@ -100,10 +100,10 @@ def open_inputs(
         prior_path = options.prior or scene.prior
         if prior_path and reader.grid.placed:
             prior = stack.enter_context(
-                BandReader({"prior": (prior_path, 1)}, grid=reader.grid, options=ReaderOptions(covering=False))
+                BandReader({"prior": (prior_path, 1)}, grid=reader.grid, options=ReaderOptions(require_coverage=False))
             )
         files = dict.fromkeys(scene.bands[name].path for name in bands if name in scene.bands)
-        placing = [f"{file}: {note}" for file in files for note in inspect(file).placing]
+        placing = [f"{file}: {note}" for file in files for note in inspect(file).place_notes]
         if terrain is not None:
             notes += terrain.notes
         warnings = (*scene.remarks, *contradictions, *placing, *notes, *reader.notes)
@@ -111,7 +111,7 @@ def open_inputs(
 
 
 def _make_reader_options(options: DetectionOptions) -> ReaderOptions:
-    return ReaderOptions(ungeoreferenced=options.allow_ungeoreferenced, limits=options.limits)
+    return ReaderOptions(allow_ungeoreferenced=options.allow_ungeoreferenced, limits=options.limits)
 
 
 def _find_grid(scene: Scene, bands: tuple[str, ...], options: DetectionOptions) -> tuple[Grid | None, float | None]:

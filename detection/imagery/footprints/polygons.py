@@ -16,13 +16,22 @@ from shapely.geometry.base import BaseGeometry
 from detection.imagery.footprints.records import Footprint
 from detection.imagery.raster.areas import (
     Outlines,
-    join_sides,
     map_outline,
     measure_ground,
     measure_rectangles,
     pixel_area_m2,
+    unwrap_longitudes,
 )
-from detection.imagery.raster.components import EIGHT, FOUR, NODATA, Component, Labelling, Read, Rows, outline_pixels
+from detection.imagery.raster.components import (
+    EIGHT,
+    FOUR,
+    NODATA,
+    Component,
+    Labelling,
+    Read,
+    RowBuffer,
+    outline_pixels,
+)
 from detection.imagery.raster.grid import Grid
 from detection.imagery.scene.sampling import NO_SAMPLER, Sampler, Sums
 
@@ -163,7 +172,7 @@ def find_footprints(
     smallest = rule.minimum_area_m2 if grid.placed else UNPLACED_MINIMUM_PX
     hole_px = (rule.minimum_hole_m2 if grid.placed else UNPLACED_MINIMUM_PX) / pixel_m2
     labelling = Labelling(read, grid.width, grid.height, least)
-    rows = Rows(read, grid.width, grid.height)
+    rows = RowBuffer(read, grid.width, grid.height)
     components: list[tuple[Component, ComponentFacts]] = []
     queue = OutlineQueue(hole_px)
     for component in labelling.components:
@@ -206,7 +215,7 @@ def _measure_footprints(
     # Outlines that were cut at 180 degrees are joined for their centroids and rectangles.
     whole = lonlat.copy()
     for index in np.flatnonzero(np.ptp(shapely.bounds(lonlat)[:, ::2], axis=1) > 180) if placed else ():
-        whole[index] = join_sides(lonlat[index])
+        whole[index] = unwrap_longitudes(lonlat[index])
     rectangles = measure_rectangles(whole) if placed else [(None, None, None)] * len(whole)
     centroids = shapely.get_coordinates(shapely.centroid(whole)).tolist()
     geometries = (json.loads(text) for text in shapely.to_geojson(lonlat))
@@ -232,7 +241,7 @@ def _measure_footprints(
             length_m=length,
             width_m=round(area / length, 2) if rule.linear and length else width,
             azimuth_deg=azimuth,
-            touches_edge=any(component.list_sides(grid.width, grid.height)),
+            touches_edge=any(component.touches_sides(grid.width, grid.height)),
             touches_nodata=facts.touches_nodata,
             hugs_nodata=facts.hugs_nodata,
             **sampler.describe(facts.samples, facts.pixels)._asdict(),
@@ -345,7 +354,7 @@ def _to_geojson(on_ground: Outlines, grid: Grid) -> Outlines:
     lonlat = map_outline(on_ground, lambda x, y: _round(*grid.to_lonlat(x, y)))
     left, _, right, _ = shapely.bounds(lonlat).T
     for place in np.flatnonzero((left <= -180) | (right >= 180) | (right - left > 180)) if grid.placed else ():
-        whole = join_sides(map_outline(on_ground[place], grid.to_lonlat))
+        whole = unwrap_longitudes(map_outline(on_ground[place], grid.to_lonlat))
         if whole.bounds[0] < -180 or whole.bounds[2] > 180:  # all parts are moved to -180..180 (section 3.1.9)
             cut = [
                 (whole.intersection(shapely.box(west, -90, west + 360, 90)), west + 180) for west in (-540, -180, 180)

@@ -52,7 +52,7 @@ def find_bounds(scene_grid: Grid, longest_px: int = 1024) -> list[float]:
 def paint_scene(scene: Scene, scene_grid: Grid, longest_px: int) -> tuple[NDArray[np.uint8], Grid]:
     """Return the scene as RGBA (4 x H x W) and the grid of the picture."""
     names = show_bands(scene)
-    places = tuple(scene.choose(names).values()) * (3 // len(names))
+    places = tuple(scene.locate_bands(names).values()) * (3 // len(names))
     grid = _small_grid(scene_grid, longest_px)
     values, valid = _read_overview(places, grid)
     image = np.zeros((4, *valid.shape), np.uint8)
@@ -71,7 +71,7 @@ def show_bands(scene: Scene) -> tuple[str, ...]:
 
 def measure_stretch(scene: Scene, scene_grid: Grid, longest_px: int = 1024) -> list[tuple[float, float]]:
     """Return the 2nd and 98th percentile of each band that a picture shows, from an overview of the scene."""
-    places = tuple(scene.choose(show_bands(scene)).values())
+    places = tuple(scene.locate_bands(show_bands(scene)).values())
     return _find_stretch(*_read_overview(places, _small_grid(scene_grid, longest_px)))
 
 

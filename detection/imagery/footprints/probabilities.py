@@ -16,7 +16,7 @@ from detection.imagery.optional_bands import list_optional_bands
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import ByteRaster
-from detection.imagery.raster.tiling import compute_blend_weights, cut
+from detection.imagery.raster.tiling import compute_blend_weights, cut_tiles
 from detection.imagery.scene.optional_reader import OptionalBandReader
 from detection.imagery.scene.radiometry import RadiometricStretch
 from detection.imagery.scene.reader import BandReader
@@ -220,7 +220,7 @@ def _map_tiles(run: MappingRun, write: Write, progress: Progress) -> int:
     valid_px = 0
     grid, plan = run.reader.grid, run.plan
     again = plan.maps_twice(grid)
-    tiles = list(cut(grid.width, grid.height, plan.tile, plan.halo, plan.stride))
+    tiles = list(cut_tiles(grid.width, grid.height, plan.tile, plan.halo, plan.stride))
     for number, tile in enumerate(tiles, start=1):
         values, valid = run.reader.read(tile.read_column, tile.read_row, tile.read_width, tile.read_height)
         owned = valid[tile.crop]
@@ -267,9 +267,9 @@ def map_rows(run: MappingRun) -> Iterator[StepBlock]:
     A strip is not mapped if neither it nor a strip next to it has a valid pixel.
     """
     reader, plan, stretch = run.reader, run.plan, run.stretch
-    for columns in cut(reader.grid.width, 1, plan.tile, plan.halo, plan.stride):
+    for columns in cut_tiles(reader.grid.width, 1, plan.tile, plan.halo, plan.stride):
         left, own_columns = columns.read_column, columns.crop[1]
-        all_strips = _read_strips(reader, stretch.around_px, left, columns.read_width)
+        all_strips = _read_strips(reader, stretch.cloud_margin_px, left, columns.read_width)
         for has_valid, group in groupby(_flag_near_valid(all_strips), key=lambda pair: pair[1]):
             strips = (strip for strip, _ in group)
             if has_valid:
@@ -417,7 +417,7 @@ def resample_to_scene(mapped: ByteRaster, steps: ByteRaster, reader: BandReader)
             bands = np.stack([read(*window, band) for band in range(1, mapped.count + 1)])
             return bands.astype(np.float32), bands[0] != NODATA
 
-        for tile in cut(grid.width, grid.height, RESAMPLED_WINDOW_PX, 0):
+        for tile in cut_tiles(grid.width, grid.height, RESAMPLED_WINDOW_PX, 0):
             window = tile.own_column, tile.own_row, tile.own_width, tile.own_height
             values, valid = resample(read_steps, mapped.grid, grid, window)
             valid &= reader.read(*window)[1]
@@ -457,7 +457,7 @@ def _stretch(
     Returns:
         Model values; where they are valid and plausible; where the probabilities of the network are used.
     """
-    stretched = stretch.apply(values, column, row, own=may_overwrite)
+    stretched = stretch.apply(values, column, row, may_overwrite=may_overwrite)
     plausible = stretch.find_plausible(stretched)
     if plausible is not None:
         valid = valid & plausible

@@ -185,7 +185,7 @@ def draw_scene(request: SceneTilesRequest) -> Tiles:
     """
     scene = read_scene(request.scene, request.acquired_at)
     names = show_bands(scene)
-    with BandReader(scene.choose(names), options=ReaderOptions(limits=NO_LIMITS)) as reader:
+    with BandReader(scene.locate_bands(names), options=ReaderOptions(limits=NO_LIMITS)) as reader:
         stretch = measure_stretch(scene, reader.grid)
         lows = np.array([low for low, _ in stretch], np.float32)[:, None, None]
         steps = np.array([254 / max(high - low, 1e-9) for low, high in stretch], np.float32)[:, None, None]
@@ -237,7 +237,7 @@ def _write_tiles(read: Read, grid: Grid, path: Path, out: Path, encoding: TileEn
             reproject(
                 pixels,
                 tile,
-                src_transform=grid.moved(window[0], window[1]),
+                src_transform=grid.transform_at(window[0], window[1]),
                 src_crs=grid.crs_wkt,
                 src_nodata=0,
                 dst_transform=frame,

@@ -1,4 +1,4 @@
-"""An area of interest as a mask on the grid of a scene, from a raster or from polygons of a vector file."""
+"""Make the mask of an area of interest from a raster or from the polygons of a vector file."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -13,20 +13,21 @@ from shapely.geometry.base import BaseGeometry
 from detection.geojson import GeoJsonError
 from detection.imagery.errors import AoiError, ImpossibleCrsError, NoCrsError, NoValidPixelsError, VectorError
 from detection.imagery.raster.areas import map_outline
-from detection.imagery.raster.geojson import to_lonlat
+from detection.imagery.raster.geojson import to_checked_lonlat
 from detection.imagery.raster.grid import Grid, from_lonlat
 from detection.imagery.raster.masks import Mask
 from detection.imagery.raster.raster import ByteRaster, read_grid, window_below
-from detection.imagery.raster.reading.shapes import take_outlines
+from detection.imagery.raster.reading.shapes import extract_outlines
 from detection.imagery.raster.untrusted import open_raster
 from detection.imagery.raster.vectors import load_features
 from detection.reasons import explain_file
 
 VECTOR_SUFFIXES: Final = frozenset({".geojson", ".json", ".gpkg", ".shp", ".fgb", ".kml"})
 MOST_BYTES: Final = 64 << 20  # of a vector file
-STRIP_ROWS: Final = 512  # of a mask that are drawn at a time
-SAMPLE_PX: Final = 1024  # of a side, when the values of a raster are counted
-# Share of the pixels above 0 that the most frequent value has at least; the others are the rim of a resampled area.
+STRIP_ROWS: Final = 512  # of a mask that are drawn at once
+SAMPLE_SIDE_PX: Final = 1024  # side of the reduced raster whose values are counted
+# The most frequent value above 0 has at least this share of the pixels above 0. Other values are the rim of a resampled
+# area.
 MAIN_VALUE_SHARE: Final = 0.9
 _ELSEWHERE: Final = "{aoi}: does not meet the scene: no pixel of it lies in the area of interest"
 
@@ -34,17 +35,20 @@ _ELSEWHERE: Final = "{aoi}: does not meet the scene: no pixel of it lies in the 
 def make_mask(aoi: Path, grid: Grid, work: Path, notes: list[str] | None = None) -> Mask:
     """Return the mask of an area of interest.
 
-    A raster is the mask itself, and its reader warps it onto the grid. Polygons are drawn into a raster in `work`.
+    A raster is itself the mask, which `BandReader` warps to the grid. Polygons are drawn into a raster in `work`.
 
     Args:
-        notes: gets a sentence on each kind of geometry that is left out.
+        aoi: the raster or the vector file.
+        grid: grid of the scene.
+        work: folder for the mask.
+        notes: a sentence on each kind of geometry that is left out is appended.
 
     Raises:
-        AoiError: neither a raster nor a vector file with a polygon, or polygons for a scene without a place.
+        AoiError: the raster has several values, or the vector file has no polygon, or the scene has no place.
         NoValidPixelsError: no pixel of the scene lies in the area.
     """
     if aoi.suffix.lower() not in VECTOR_SUFFIXES:
-        # The reader of the mask refuses a raster without a place, unless the scene has none either.
+        # `BandReader` refuses a raster without a place, unless the scene has none either.
         with suppress(NoCrsError, ImpossibleCrsError, RasterioError, CRSError):
             aoi_grid = read_grid(aoi)
             if grid.placed:
@@ -63,7 +67,7 @@ def make_mask(aoi: Path, grid: Grid, work: Path, notes: list[str] | None = None)
         for row in range(0, grid.height, STRIP_ROWS):
             shape = min(STRIP_ROWS, grid.height - row), grid.width
             try:
-                inside = rasterio.features.geometry_mask([outline], shape, grid.moved(0, row), invert=True)
+                inside = rasterio.features.geometry_mask([outline], shape, grid.transform_at(0, row), invert=True)
             except (RasterioError, ValueError):
                 raise AoiError(f"{aoi}: cannot be drawn on the scene's grid") from None
             has_pixel = has_pixel or bool(inside.any())
@@ -74,9 +78,9 @@ def make_mask(aoi: Path, grid: Grid, work: Path, notes: list[str] | None = None)
 
 
 def _refuse_classes(aoi: Path) -> None:
-    """Refuse a raster of several values, because it does not say which of them is the area."""
+    """Refuse a raster of several classes, because it does not state which of them is the area."""
     with open_raster(aoi) as source:
-        shape = min(source.height, SAMPLE_PX), min(source.width, SAMPLE_PX)
+        shape = min(source.height, SAMPLE_SIDE_PX), min(source.width, SAMPLE_SIDE_PX)
         sample = source.read(1, out_shape=shape, masked=True).compressed()
     values, counts = np.unique(sample[sample > 0], return_counts=True)
     if len(values) > 1 and counts.max() < MAIN_VALUE_SHARE * counts.sum():
@@ -90,14 +94,15 @@ def read_outlines(aoi: Path, notes: list[str] | None = None) -> list[tuple[str, 
     The name is the property `name`, else the property or member `id`, else the position in the file from 1.
 
     Args:
-        notes: gets a sentence on each kind of geometry that is left out.
+        aoi: the vector file.
+        notes: a sentence on each kind of geometry that is left out is appended.
 
     Raises:
-        AoiError: not a vector file with a polygon.
+        AoiError: the file is no vector file, or has no polygon.
     """
     try:
         features = load_features(aoi, ("name", "id"), MOST_BYTES)
-        outlines, kinds_left_out = take_outlines(to_lonlat(features.shapes, features.crs))
+        outlines, kinds_left_out = extract_outlines(to_checked_lonlat(features.shapes, features.crs))
     except VectorError as error:
         raise AoiError(error.explanation) from None
     except GeoJsonError as error:

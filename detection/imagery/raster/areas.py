@@ -1,4 +1,4 @@
-"""True areas, perimeters and bounding rectangles of outlines on the ground, on any grid; slopes of heights."""
+"""Measure areas, perimeters and bounding rectangles of outlines on the ground, on any grid, and slopes of heights."""
 
 import math
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from shapely.geometry.polygon import orient
 
 from detection.imagery.raster.grid import Grid
 
-# Up to this error of area a projected CRS is used for areas, as UTM within its zone. Otherwise (another zone, Web
-# Mercator, feet) areas are geodesic.
+# Areas are planar in a projected CRS whose relative error of areas is at most this, such as UTM within its zone.
+# Otherwise (another zone, Web Mercator, feet) they are geodesic.
 AREA_TOLERANCE = 0.002
 GEOD = pyproj.Geod(ellps="WGS84")
 # WGS 84: equatorial radius, and the square of the first eccentricity.
@@ -30,19 +30,19 @@ MapXy = Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]
 
 
 def map_outline(outline: OneOrMany, function: MapXy) -> OneOrMany:
-    """Return one or many outlines with `function` applied to their x and y."""
+    """Return one or many outlines, with `function` applied to the arrays of their x and y."""
     mapped: OneOrMany = shapely.transform(outline, function, interleaved=False)  # type: ignore[arg-type]
     return mapped
 
 
 def pixel_area_m2(grid: Grid) -> float:
     """Return the true area of the pixel at the grid's centre, m²; nan for a grid without a place."""
-    return true_area_m2(map_outline(pixel_at(grid.width / 2, grid.height / 2), grid.to_crs), grid)
+    return true_area_m2(map_outline(draw_pixel(grid.width / 2, grid.height / 2), grid.to_crs), grid)
 
 
 def geodesic_pixel_m2(grid: Grid) -> float:
     """Return the geodesic area of the pixel at the grid's centre, m²."""
-    return _measure_geodesic(map_outline(pixel_at(grid.width / 2, grid.height / 2), grid.to_crs), grid)[0]
+    return _measure_geodesic(map_outline(draw_pixel(grid.width / 2, grid.height / 2), grid.to_crs), grid)[0]
 
 
 def true_area_m2(outline: BaseGeometry, grid: Grid) -> float:
@@ -79,19 +79,19 @@ def area_error(grid: Grid) -> float:
         return 0.0
     places = [(x * grid.width, y * grid.height) for x, y in ((0.5, 0.5), (0, 0), (1, 0), (1, 1), (0, 1))]
     planar = abs(grid.transform.determinant)
-    pixels = (map_outline(pixel_at(*place), grid.to_crs) for place in places)
+    pixels = (map_outline(draw_pixel(*place), grid.to_crs) for place in places)
     return max((planar / _measure_geodesic(pixel, grid)[0] - 1 for pixel in pixels), key=abs)
 
 
 def resample_grid(grid: Grid, pixel_m: float) -> Grid:
-    """Return a grid over the same ground, from the same corner, with pixels of `pixel_m` metres on each side.
+    """Return a grid over the same ground, from the same corner, whose pixels have sides of `pixel_m` metres.
 
-    Pixels in degrees, or in a projection that is not true to area here, are measured geodesically at the centre.
+    Pixels in degrees, or in a projection with wrong areas there, are measured geodesically at the centre.
     """
     a, b, c, d, e, f = grid.transform[:6]
     wide, high = pixel_sides_m(grid)
     right, down = pixel_m / wide, pixel_m / high
-    # 96 pixels of 5 m are 48 of 10 m, in spite of rounding errors.
+    # The small number keeps rounding errors from adding a pixel: 96 pixels of 5 m are 48 pixels of 10 m.
     width, height = (max(1, int(np.ceil(side - 1e-6))) for side in (grid.width / right, grid.height / down))
     return Grid(Affine(a * right, b * down, c, d * right, e * down, f), grid.crs_wkt, width, height)
 
@@ -107,15 +107,15 @@ def pixel_sides_m(grid: Grid) -> tuple[float, float]:
     return wide, high
 
 
-def pixel_at(column: float, row: float) -> BaseGeometry:
-    """Return the outline of a pixel-sized square around a place, in (column, row)."""
+def draw_pixel(column: float, row: float) -> BaseGeometry:
+    """Return the outline of the pixel-sized square around a place, in (column, row)."""
     square: BaseGeometry = shapely.box(column - 0.5, row - 0.5, column + 0.5, row + 0.5)
     return square
 
 
 def _measure_geodesic(outline: BaseGeometry, grid: Grid) -> tuple[float, float]:
     step = float(np.sqrt(abs(grid.transform.determinant)))
-    dense = join_sides(map_outline(shapely.segmentize(outline, step), grid.to_lonlat))
+    dense = unwrap_longitudes(map_outline(shapely.segmentize(outline, step), grid.to_lonlat))
     area = perimeter = 0.0
     for part in shapely.get_parts(dense):
         part_area, part_perimeter = GEOD.geometry_area_perimeter(orient(part))
@@ -123,10 +123,10 @@ def _measure_geodesic(outline: BaseGeometry, grid: Grid) -> tuple[float, float]:
     return area, perimeter
 
 
-def join_sides(lonlat: BaseGeometry) -> BaseGeometry:
-    """Return an outline in lon/lat without a jump at 180 degrees: longitudes continue beyond it.
+def unwrap_longitudes(lonlat: BaseGeometry) -> BaseGeometry:
+    """Return an outline in longitude and latitude without a jump at 180 degrees: its longitudes continue beyond 180.
 
-    >>> join_sides(shapely.LineString([(179.5, 0), (-179.5, 0)])).bounds
+    >>> unwrap_longitudes(shapely.LineString([(179.5, 0), (-179.5, 0)])).bounds
     (179.5, 0.0, 180.5, 0.0)
     """
     left, _, right, _ = lonlat.bounds
@@ -136,10 +136,10 @@ def join_sides(lonlat: BaseGeometry) -> BaseGeometry:
     return map_outline(lonlat, lambda x, y: (start + (x - start + 180) % 360 - 180, y))
 
 
-def into_metres(outlines: Outlines) -> Outlines:
-    """Return outlines in lon/lat, each in metres east and north of its centre.
+def to_local_metres(outlines: Outlines) -> Outlines:
+    """Transform outlines in longitude and latitude, each to metres east and north of its centre.
 
-    Computed from the radii of curvature of the ellipsoid there; true within about 0.1 % for an outline of 10 km.
+    The metres follow from the radii of curvature of the ellipsoid. Their error is about 0.1 % for an outline of 10 km.
     """
     lonlat, owners = shapely.get_coordinates(outlines, return_index=True)
     left, bottom, right, top = shapely.bounds(outlines).T
@@ -153,13 +153,16 @@ def into_metres(outlines: Outlines) -> Outlines:
 
 
 def measure_rectangles(outlines: Outlines) -> list[tuple[float, float, float]]:
-    """Return length (m), width (m) and azimuth (0 to 180 degrees from north) of the smallest rectangle around each.
+    """Return length (m), width (m) and azimuth (0 to 180 degrees) of the smallest rectangle around each outline.
+
+    Args:
+        outlines: in longitude and latitude.
 
     >>> measure_rectangles(np.array([shapely.box(0, 0, 0.001, 0.003)]))
     [(331.72, 111.32, 0.0)]
     """
     rectangles = []
-    for rectangle in shapely.oriented_envelope(into_metres(outlines)):
+    for rectangle in shapely.oriented_envelope(to_local_metres(outlines)):
         corners = shapely.get_coordinates(rectangle).tolist()
         if len(corners) < 4:
             rectangles.append((round(float(rectangle.length), 2), 0.0, 0.0))
@@ -174,7 +177,7 @@ def measure_rectangles(outlines: Outlines) -> list[tuple[float, float, float]]:
 
 
 def spacing_m(grid: Grid, column: float, row: float) -> tuple[float, float]:
-    """Return the distances on the ground of neighbouring columns and of neighbouring rows at a pixel, metres."""
+    """Return the distances on the ground between neighbouring columns and rows at a pixel, metres."""
     x, y = grid.to_crs(np.array([column, column + 1.0, column]), np.array([row, row, row + 1.0]))
     lon, lat = grid.to_lonlat(x, y)
     _, _, distances = GEOD.inv([lon[0], lon[0]], [lat[0], lat[0]], [lon[1], lon[2]], [lat[1], lat[2]])
@@ -182,7 +185,13 @@ def spacing_m(grid: Grid, column: float, row: float) -> tuple[float, float]:
 
 
 def slope_deg(heights_m: NDArray[np.floating], valid: NDArray[np.bool_], spacing: tuple[float, float]) -> NDArray[Any]:
-    """Return the slope of a window of heights, degrees; NaN at and beside invalid pixels (Horn 1981, 3 x 3)."""
+    """Return the slope of a window of heights in degrees (Horn 1981, 3 x 3); NaN at and beside invalid pixels.
+
+    Args:
+        heights_m: heights, metres.
+        valid: which heights are valid.
+        spacing: distances between neighbouring columns and rows, metres.
+    """
     padded = np.pad(np.where(valid, heights_m, np.nan).astype(np.float64), 1, mode="edge")
     height, width = valid.shape
 

@@ -1,4 +1,4 @@
-"""GeoJSON from outside: its features, their coordinate system, and their coordinates in longitude and latitude."""
+"""Read untrusted GeoJSON, and transform its coordinates to longitude and latitude."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,8 @@ from detection.imagery.raster.grid import LONLAT
 from detection.reasons import Reason
 
 MOST_BYTES: Final = 64 << 20
-# Longest name of a system. A longer name, or one with `=`, is a definition, which could name grid files of the machine.
+# Longest name of a coordinate system. A longer name, or one with `=`, is a definition, which could name grid files of
+# the machine.
 _NAME_LENGTH: Final = 100
 
 
@@ -34,7 +35,7 @@ def list_features(records: Iterable[Any]) -> list[Feature]:
 
 
 def read_features(path: Path, most_bytes: int = MOST_BYTES) -> tuple[list[dict[str, Any]], pyproj.CRS]:
-    """Return the features of a file, see `parse_features`, and the system of their coordinates.
+    """Return the features of a file (see `parse_features`) and the system of their coordinates.
 
     Raises:
         OSError: the file cannot be opened.
@@ -57,8 +58,8 @@ def _find_crs(name: Any) -> pyproj.CRS:
     raise GeoJsonError(Reason("geojson.system", {"name": str(name)[:60]}))
 
 
-def move_to_lonlat(shapes: Outlines, crs: pyproj.CRS) -> Outlines:
-    """Transform geometries to longitude and latitude; coordinates that have no place there become infinite.
+def to_lonlat(shapes: Outlines, crs: pyproj.CRS) -> Outlines:
+    """Transform geometries to longitude and latitude; coordinates without a place on the globe become infinite.
 
     Raises:
         GeoJsonError: no transform exists, for example from the system of another planet.
@@ -71,14 +72,14 @@ def move_to_lonlat(shapes: Outlines, crs: pyproj.CRS) -> Outlines:
         raise GeoJsonError(Reason("geojson.system", {"name": crs.name[:60]})) from None
 
 
-def to_lonlat(shapes: Outlines, crs: pyproj.CRS) -> Outlines:
-    """Transform geometries to longitude and latitude, where all of them must have a place.
+def to_checked_lonlat(shapes: Outlines, crs: pyproj.CRS) -> Outlines:
+    """Transform geometries to longitude and latitude, and refuse geometries outside of the globe.
 
     Raises:
         GeoJsonError: no transform exists, or a geometry lies outside of longitude and latitude.
     """
-    lonlat = move_to_lonlat(shapes, crs)
-    bounds = np.abs(shapely.bounds(lonlat))  # nan for an empty geometry, which no limit excludes
+    lonlat = to_lonlat(shapes, crs)
+    bounds = np.abs(shapely.bounds(lonlat))  # NaN for an empty geometry, which is not greater than any limit
     if (bounds > (360.0, 90.0, 360.0, 90.0)).any():
         raise GeoJsonError(Reason("geojson.beyond"))
     return lonlat
@@ -92,7 +93,7 @@ def place_geometries(geometries: Sequence[Any], name: Any) -> list[Geometry]:
     """
     try:
         shapes = np.array([shape(geometry) for geometry in geometries], object)
-        return [json.loads(text) for text in shapely.to_geojson(to_lonlat(shapes, _find_crs(name)))]
+        return [json.loads(text) for text in shapely.to_geojson(to_checked_lonlat(shapes, _find_crs(name)))]
     except GeoJsonError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, shapely.errors.ShapelyError):

@@ -1,4 +1,4 @@
-"""Pixel grids on the ground: their coordinates, checks of these, and comparison of grids."""
+"""Pixel grids on the ground: transform their coordinates, check their place, and compare grids."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,16 +16,17 @@ from detection.imagery.errors import ImpossibleCrsError
 LONLAT = pyproj.CRS.from_epsg(4326)
 # Two grids are the same if their corners differ by less than this, in pixels.
 SAME_GRID_PX = 1e-6
-# A UTM zone that is used farther away is a mistake, because its scale is wrong by several per cent there.
+# Greatest distance from the central meridian of a UTM zone. Farther away the scale is wrong by several per cent, so the
+# stated zone is a mistake.
 OFF_ZONE_DEG = 20.0
-# UTM coordinates nearer to the origin of their zone are pixels: there is no land that anybody maps.
-PIXELS_M = 20_000.0
-# Distance from the equator to a pole, m; northings of southern zones are at most so large.
-POLE_M = 10_010_000.0
+# UTM coordinates that are all nearer than this to the origin of their zone are pixels: no land lies there.
+LEAST_UTM_M = 20_000.0
+# Greatest northing: the distance from the equator to a pole, metres.
+MOST_NORTHING_M = 10_010_000.0
 
 
 def apply_affine(transform: Affine, x: Any, y: Any) -> tuple[Any, Any]:
-    """Apply an affine to numbers or arrays; its operator differs between versions of `affine`."""
+    """Apply an affine to numbers or arrays. The operator of `affine` for this differs between its versions."""
     a, b, c, d, e, f = transform[:6]
     return a * x + b * y + c, d * x + e * y + f
 
@@ -34,8 +35,8 @@ def apply_affine(transform: Affine, x: Any, y: Any) -> tuple[Any, Any]:
 class Grid:
     """A georeferenced pixel grid."""
 
-    transform: Affine  # affine from (column, row) to the CRS, (0, 0) = outer corner of the first pixel
-    crs_wkt: str  # the CRS as WKT; empty where the raster has no place on the ground (then coordinates are pixels)
+    transform: Affine  # from (column, row) to the CRS; (0, 0) is the outer corner of the first pixel
+    crs_wkt: str  # the CRS as WKT; empty if the raster has no place on the ground, so that its coordinates are pixels
     width: int  # columns
     height: int  # rows
 
@@ -58,18 +59,18 @@ class Grid:
         return f"EPSG:{code}" if code else str(self.crs.name)
 
     def to_crs(self, columns: NDArray[Any], rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Map pixel coordinates to the CRS, through the full affine."""
+        """Map (column, row) to coordinates in the CRS."""
         return apply_affine(self.transform, columns, rows)
 
     def to_lonlat(self, x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Map CRS coordinates to longitude and latitude in degrees (WGS 84)."""
+        """Map coordinates in the CRS to longitude and latitude in degrees (WGS 84); unchanged without a place."""
         if not self.placed:
             return np.asarray(x, np.float64), np.asarray(y, np.float64)
-        lon, lat = into_lonlat(self.crs_wkt).transform(x, y)
+        lon, lat = make_lonlat_transformer(self.crs_wkt).transform(x, y)
         return np.asarray(lon), np.asarray(lat)
 
-    def moved(self, column: float, row: float) -> Affine:
-        """Return the transform of the part of the grid that starts at a pixel."""
+    def transform_at(self, column: float, row: float) -> Affine:
+        """Return the transform of the part of the grid whose first pixel is (column, row)."""
         a, b, _, d, e = self.transform[:5]
         x, y = apply_affine(self.transform, column, row)
         return Affine(a, b, x, d, e, y)
@@ -81,7 +82,7 @@ class Grid:
         return float(column), float(row)
 
 
-def flatten(wkt: str) -> str:
+def horizontal_wkt(wkt: str) -> str:
     """Return the horizontal system of a compound system as WKT, and any other system unchanged."""
     if not wkt.startswith(("COMPD_CS", "COMPOUNDCRS")):
         return wkt
@@ -94,19 +95,19 @@ def _read_crs(wkt: str) -> pyproj.CRS:
 
 
 @lru_cache(maxsize=32)
-def into_lonlat(wkt: str) -> pyproj.Transformer:
+def make_lonlat_transformer(wkt: str) -> pyproj.Transformer:
     """Return the transformer from a CRS to longitude and latitude, cached because it takes long to construct."""
     return pyproj.Transformer.from_crs(_read_crs(wkt), LONLAT, always_xy=True)
 
 
 @lru_cache(maxsize=32)
-def _out_of_lonlat(wkt: str) -> pyproj.Transformer:
+def _make_crs_transformer(wkt: str) -> pyproj.Transformer:
     return pyproj.Transformer.from_crs(LONLAT, _read_crs(wkt), always_xy=True)
 
 
 def from_lonlat(grid: Grid, lon: Any, lat: Any) -> tuple[Any, Any]:
-    """Map longitude and latitude to the CRS of a grid."""
-    return _out_of_lonlat(grid.crs_wkt).transform(lon, lat)
+    """Map longitude and latitude to coordinates in the CRS of a grid."""
+    return _make_crs_transformer(grid.crs_wkt).transform(lon, lat)
 
 
 def local_utm(grid: Grid) -> pyproj.CRS:
@@ -127,9 +128,9 @@ def utm_code(lon: float, lat: float) -> int:
 def check_place(grid: Grid, path: Path) -> None:
     """Refuse coordinates that the CRS cannot have.
 
-    A UTM zone may be used beyond its six degrees, as countries and mosaics near a pole do, and northings may be
-    negative. It is not enough that longitude and latitude are possible: easting 5398 and northing -4658 in UTM 54N
-    have a longitude and latitude, but they are pixels and not metres.
+    A UTM zone may be used beyond its six degrees, as in some countries and in mosaics near a pole, and northings may be
+    negative. A possible longitude and latitude do not suffice: easting 5398 and northing -4658 in UTM 54N have both,
+    but they are pixels and not metres.
 
     Raises:
         ImpossibleCrsError: a corner has no place on the globe, the coordinates are pixels, or the system is local.
@@ -148,7 +149,7 @@ def check_place(grid: Grid, path: Path) -> None:
         ) from None
     is_on_globe = np.isfinite(lon) & np.isfinite(lat) & (abs(lat) <= 90) & (abs(lon) <= 360)
     if grid.crs.utm_zone is not None:
-        is_on_globe &= abs(y) <= POLE_M  # the projection maps larger northings to the other side of the pole
+        is_on_globe &= abs(y) <= MOST_NORTHING_M  # the projection maps larger northings to the other side of the pole
     _refuse(grid, path, x, y, ~is_on_globe, "not on the globe")
     zone = grid.crs.utm_zone
     if zone is None:
@@ -157,7 +158,7 @@ def check_place(grid: Grid, path: Path) -> None:
         if grid.crs.is_projected and counts_pixels:
             _refuse(grid, path, x, y, np.full(4, fill_value=True), "these are pixels, not metres")
         return
-    if (np.hypot(x, y) < PIXELS_M).all():
+    if (np.hypot(x, y) < LEAST_UTM_M).all():
         _refuse(grid, path, x, y, np.full(4, fill_value=True), f"these look like pixels, not like metres of UTM {zone}")
     central = int(zone[:-1]) * 6 - 183
     off_deg = abs((lon - central + 180) % 360 - 180)
@@ -165,7 +166,7 @@ def check_place(grid: Grid, path: Path) -> None:
 
 
 def _refuse(grid: Grid, path: Path, x: NDArray[Any], y: NDArray[Any], wrong: NDArray[np.bool_], why: str) -> None:
-    """Refuse a grid with a wrong corner; corners run from upper left clockwise."""
+    """Refuse a grid if one of its corners is wrong. Corners are in clockwise order from the upper left."""
     for corner, name in enumerate(("upper left", "upper right", "lower right", "lower left")):
         if wrong[corner]:
             raise ImpossibleCrsError(
@@ -207,6 +208,7 @@ def corner_shift_px(first: Grid, second: Grid) -> float:
         return float("inf")
     into_first = pyproj.Transformer.from_crs(second.crs, first.crs, always_xy=True)
     shift = 0.0
+    coarser = max(1.0, first.width / second.width, first.height / second.height)
     for across, down in ((0, 0), (1, 0), (1, 1), (0, 1)):
         x, y = apply_affine(second.transform, across * second.width, down * second.height)
         if first.crs != second.crs:
@@ -214,7 +216,6 @@ def corner_shift_px(first: Grid, second: Grid) -> float:
         if not (np.isfinite(x) and np.isfinite(y)):
             return float("inf")
         column, row = apply_affine(~first.transform, x, y)
-        coarser = max(1.0, first.width / second.width, first.height / second.height)
         shift = max(shift, np.hypot(column - across * first.width, row - down * first.height) / coarser)
     return float(shift)
 
@@ -232,7 +233,12 @@ def grid_around(lon: float, lat: float, size_px: int, pixel_m: float, *, geograp
 
 
 def lonlat_frame(grid: Grid, longest_px: int) -> Grid:
-    """Return the lon/lat grid that frames another grid, at most `longest_px` long, its pixels square on the ground."""
+    """Return a grid in longitude and latitude over the bounds of another grid. Its pixels are square on the ground.
+
+    Args:
+        grid: the other grid.
+        longest_px: most pixels along the longer side.
+    """
     share = np.linspace(0, 1, 21)
     zero, one = np.zeros_like(share), np.ones_like(share)
     columns = np.concatenate([share, share, zero, one]) * grid.width

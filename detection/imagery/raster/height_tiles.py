@@ -1,4 +1,4 @@
-"""Elevation models in tiles, as providers distribute them: the tiles below a scene are joined into one raster."""
+"""Join the tiles of an elevation model below a scene into one raster. Providers distribute heights in such tiles."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -18,20 +18,20 @@ from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import LONLAT, Grid, apply_affine, local_utm, lonlat_frame
 from detection.imagery.raster.raster import grid_of, inspect, window_of, writing_geotiff
 from detection.imagery.raster.reading.values import HEIGHT, open_values
-from detection.imagery.raster.terrain import NODATA, STRIP
+from detection.imagery.raster.terrain import NODATA, STRIP_ROWS
 from detection.imagery.raster.untrusted import LIMITS, NO_LIMITS, open_raster
 from detection.imagery.raster.warping import warp
 
 SUFFIXES: Final = (".tif", ".tiff")
-# Rasters that providers put beside heights: masks of editing, filling and water, errors, counts and dates.
+# Names of rasters that providers put beside heights: masks of editing, filling and water, errors, counts and dates.
 COMPANION_FILES: Final = re.compile(
     r"_(ACM|EDM|FLM|HEM|WBM|MSK|STK|MAD|COUNT|MATCHTAG|DATAMASK|MAXDATE|MINDATE)\.TIFF?", re.IGNORECASE
 )
-MOST_FILES: Final = 30_000  # the earth in tiles of one degree has 26,450
-# Ground around a scene that is joined too: a share of its extent, and degrees.
+MOST_FILES: Final = 30_000  # 26,450 tiles of one degree cover the earth
+# Ground around a scene that is joined too: the sum of a share of its extent and of some degrees.
 MARGIN_SHARE: Final = 0.05
 MARGIN_DEG: Final = 0.02
-# Grids whose pixels differ by less are the same.
+# Pixels of two grids are the same if they differ by less than this.
 ALIGNED_PX: Final = 1e-3
 Box = tuple[float, float, float, float]
 """West, south, east, north."""
@@ -40,7 +40,7 @@ PixelBox = tuple[int, int, int, int]
 
 
 class JoinedTiles(NamedTuple):
-    """The tiles of a joined raster, the finest first, and a sentence on each that was left out."""
+    """The tiles of a joined raster, the finest first, and notes on the files and values that were left out."""
 
     tiles: tuple[Path, ...]
     notes: tuple[str, ...]
@@ -60,23 +60,25 @@ class _Tile(NamedTuple):
 class _OpenTile(NamedTuple):
     path: Path
     source: Any  # its heights on the joined grid
-    box: PixelBox  # of the joined grid that it can cover
+    box: PixelBox  # part of the joined grid that it can cover
 
 
 def join_tiles(dem: Path, ground: Grid, out: Path) -> JoinedTiles:
     """Write the heights below a grid as one raster; gaps between tiles are nodata.
 
-    Tiles of one system are joined on the grid of the finest tile; tiles with the same pixels are copied bit for bit.
-    Tiles of several systems are warped to the UTM zone of the ground (cubic). Where tiles overlap, the finest counts,
-    then the first by name.
+    Tiles of one coordinate system are joined on the grid of the finest tile. Tiles with the same pixels are copied bit
+    for bit. Tiles of several systems are warped to the UTM zone of the ground (cubic). Where tiles overlap, the finest
+    tile counts, and of equally fine tiles the first by name.
 
     Args:
-        dem: a GeoTIFF, or a folder that contains some, at any depth and with any names.
+        dem: a GeoTIFF, or a folder that contains GeoTIFFs, at any depth and with any names.
+        ground: the grid.
+        out: the joined raster.
 
     Raises:
-        CoverageError: no tile lies on the ground.
+        CoverageError: no tile shows the ground of the grid.
         NotARasterError: the heights are in several vertical systems.
-        TooLargeError: too many files, or too many pixels.
+        TooLargeError: there are too many files, or the joined raster has too many pixels.
         TruncatedRasterError: a block of a tile cannot be read.
     """
     west, south, east, north = _find_lonlat_box(ground)
@@ -86,11 +88,14 @@ def join_tiles(dem: Path, ground: Grid, out: Path) -> JoinedTiles:
     tiles = list(_find_tiles(dem, box, notes))
     if not tiles:
         raise CoverageError(f"{dem}: no tile of heights lies on its ground{f'; {notes[0]}' if notes else ''}")
-    # Areas in units of the system are exact, but degrees and metres cannot be compared.
+    # Pixel areas in units of the system are exact. Of several systems only areas in metres can be compared.
     in_one_system = all(tile.grid.crs == tiles[0].grid.crs for tile in tiles)
-    tiles.sort(
-        key=lambda tile: (float(f"{tile.pixel_area if in_one_system else tile.pixel_m:.5g}"), tile.path.as_posix())
-    )
+
+    def order(tile: _Tile) -> tuple[float, str]:
+        size = tile.pixel_area if in_one_system else tile.pixel_m
+        return float(f"{size:.5g}"), tile.path.as_posix()
+
+    tiles.sort(key=order)
     vertical_systems = {inspect(tile.path).vertical: tile.path.name for tile in tiles}
     vertical_systems.pop("", None)
     if len(vertical_systems) > 1:
@@ -104,16 +109,16 @@ def join_tiles(dem: Path, ground: Grid, out: Path) -> JoinedTiles:
         )
     with writing_geotiff(out, grid, "float32", nodata=NODATA) as write, ExitStack() as stack:
         open_tiles = [_open_tile(tile, grid, stack, ground, notes) for tile in tiles]
-        for row in range(0, grid.height, STRIP):
-            heights = np.full((min(STRIP, grid.height - row), grid.width), NODATA, np.float32)
+        for row in range(0, grid.height, STRIP_ROWS):
+            heights = np.full((min(STRIP_ROWS, grid.height - row), grid.width), NODATA, np.float32)
             for tile in open_tiles:
-                _fill(heights, row, tile)
+                _fill_gaps(heights, row, tile)
             write(heights, 0, row)
     return JoinedTiles(tuple(tile.path for tile in tiles), tuple(notes))
 
 
 def _find_tiles(dem: Path, box: Box, notes: list[str]) -> Iterator[_Tile]:
-    """Yield the tiles that overlap a box in longitude and latitude; `notes` names the files that cannot be used."""
+    """Yield the tiles that overlap a box in longitude and latitude, and add files that cannot be used to `notes`."""
     if dem.is_dir():
         paths = sorted(path for path in dem.rglob("*") if path.suffix.lower() in SUFFIXES)
         paths = [path for path in paths if path.is_file() and not COMPANION_FILES.search(path.name)]
@@ -157,7 +162,7 @@ def _choose_grid(tiles: Sequence[_Tile], ground: Grid, box: Box) -> Grid:
     top = max(needed[1], int(covered[:, 1].min()))
     right = max(left + 1, min(needed[2], int(covered[:, 2].max())))
     bottom = max(top + 1, min(needed[3], int(covered[:, 3].max())))
-    return Grid(Grid(anchor, "", 1, 1).moved(left, top), wkt, right - left, bottom - top)
+    return Grid(Grid(anchor, "", 1, 1).transform_at(left, top), wkt, right - left, bottom - top)
 
 
 def _find_pixel_box(transform: Affine, bounds: Sequence[float]) -> PixelBox:
@@ -193,7 +198,7 @@ def _open_tile(tile: _Tile, grid: Grid, stack: ExitStack, ground: Grid, notes: l
 
 def _is_aligned(tile_grid: Grid, grid: Grid) -> bool:
     """Return whether the pixels of a tile are pixels of the joined grid."""
-    steps, grid_steps = (np.array(one.transform[:6])[[0, 1, 3, 4]] for one in (tile_grid, grid))
+    steps, grid_steps = (np.array(side.transform[:6])[[0, 1, 3, 4]] for side in (tile_grid, grid))
     if tile_grid.crs != grid.crs or not np.allclose(steps, grid_steps, rtol=1e-9, atol=1e-15):
         return False
     corner = apply_affine(~grid.transform, tile_grid.transform.c, tile_grid.transform.f)
@@ -201,8 +206,8 @@ def _is_aligned(tile_grid: Grid, grid: Grid) -> bool:
     return all(abs(offset - round(offset)) < ALIGNED_PX for offset in offsets)
 
 
-def _fill(heights: NDArray[np.float32], row: int, tile: _OpenTile) -> None:
-    """Fill the gaps in a strip of heights, which begins at a row of the joined grid, from a tile."""
+def _fill_gaps(heights: NDArray[np.float32], row: int, tile: _OpenTile) -> None:
+    """Fill the gaps in a strip of heights from a tile. `row` is the first row of the strip in the joined grid."""
     left, top, right, bottom = tile.box
     first, last = max(row, top), min(row + len(heights), bottom)
     if first >= last or left >= right:

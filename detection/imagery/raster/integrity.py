@@ -1,12 +1,12 @@
-"""Checksums of compressed blocks: libtiff does not verify them, so damaged blocks can decode to wrong values."""
+"""Verify the checksums of compressed blocks. libtiff does not, so damaged blocks can decode to wrong values."""
 
 import zlib
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from detection.imagery.errors import TruncatedRasterError
-from detection.imagery.raster.local_grid import PlacedSource, original_of
-from detection.imagery.raster.rewriting import original_file
+from detection.imagery.raster.local_grid import PlacedSource, unwrap_placed
+from detection.imagery.raster.rewriting import unwrap_rewritten
 from detection.imagery.raster.untrusted import LIMITS
 
 DEFLATE: Final = "DEFLATE"
@@ -25,9 +25,9 @@ class Checker(Protocol):
 def make_checker(source: Any, path: Path) -> Checker:
     """Return the checker of an open raster; `path` is its file."""
     if isinstance(source, PlacedSource):
-        return WholeChecker(make_checker(original_of(source), path), source.src_dataset.count)
+        return WholeChecker(make_checker(unwrap_placed(source), path), source.src_dataset.count)
     # A rewritten raster has the bands and pixels of its file.
-    return BlockChecker(original_file(source), path)
+    return BlockChecker(unwrap_rewritten(source), path)
 
 
 class BlockChecker:
@@ -39,7 +39,8 @@ class BlockChecker:
 
     def __init__(self, source: Any, path: Path) -> None:
         structure = source.tags(ns="IMAGE_STRUCTURE")
-        self._source, self._path = source, path
+        self._source = source
+        self._path = path
         self._has_checksums = source.driver == "GTiff" and structure.get("COMPRESSION") == DEFLATE
         self._interleaved_by_pixel = structure.get("INTERLEAVE") == "PIXEL"
         self._is_intact: dict[tuple[int, int, int], bool] = {}
@@ -74,12 +75,12 @@ class BlockChecker:
             self._source.get_tag_item(f"BLOCK_{name}_{column}_{row}", "TIFF", bidx=band) for name in ("OFFSET", "SIZE")
         )
         if not start or not size:
-            return True  # a sparse block: nothing is stored, all of it is nodata
+            return True  # a sparse block: the file stores nothing, and all pixels are nodata
         with self._path.open("rb") as file:
             file.seek(int(start))
             stored = file.read(int(size))
         stream = zlib.decompressobj()
-        remaining_bytes = 2 * LIMITS.block_bytes
+        remaining_bytes = 2 * LIMITS.block_bytes  # more than a block can have
         try:
             while stored and not stream.eof and remaining_bytes > 0:
                 remaining_bytes -= len(stream.decompress(stored, 1 << 20))
@@ -90,7 +91,7 @@ class BlockChecker:
 
 
 class WholeChecker:
-    """Verifies all blocks of a placed raster at the first window, because its pixels may come from any block.
+    """Verifies all blocks of the file of a placed raster, because the pixels of a window can be in any of them.
 
     Args:
         checker: checker of the file.
@@ -98,7 +99,8 @@ class WholeChecker:
     """
 
     def __init__(self, checker: Checker, count: int) -> None:
-        self._checker, self._count = checker, count
+        self._checker = checker
+        self._count = count
 
     def check(self, index: int, column: int, row: int, width: int, height: int) -> None:  # noqa: ARG002 - a Checker's
         """Verify all blocks of a band."""

@@ -1,4 +1,4 @@
-"""Rasters on another grid without resampling: turned north up, or in the local system of a site."""
+"""Turn rasters north up, and place rasters in a local system on the ground, without resampling."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ from rasterio.vrt import WarpedVRT
 from detection.imagery.errors import ImpossibleCrsError
 from detection.imagery.raster.grid import Grid, apply_affine, turn_north_up
 
-KEY: Final = "[crs] local of the site file"
+SITE_FILE_KEY: Final = "[crs] local of the site file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,14 @@ class LocalGridTransform:
     affine: tuple[float, float, float, float, float, float]
 
     def to_text(self) -> str:
-        """Return one line that differs for different transforms."""
+        """Return the transform as one line; different transforms have different lines."""
         return f"{self.into} {' '.join(map(repr, self.affine))}"
 
 
 class PlacedSource(WarpedVRT):  # type: ignore[misc,unused-ignore]
     """An open raster on another grid; `src_dataset` is the raster on the grid of its file.
 
-    Pixels are taken by nearest neighbour, so that counts, flags and fill values stay as they are.
+    Nearest neighbour keeps counts, flags and fill values as they are.
     """
 
     def __init__(self, source: Any, **options: Any) -> None:
@@ -52,17 +52,21 @@ class PlacedSource(WarpedVRT):  # type: ignore[misc,unused-ignore]
 
 
 class LocalSource(PlacedSource):
-    """An open raster that the transform of a site has placed; `note` names system and transform for people."""
+    """An open raster that the transform of a site has placed.
+
+    Attributes:
+        note: sentence for the user that names the local system and its transform.
+    """
 
     note = ""
 
 
-def original_of(source: Any) -> Any:
-    """Return an open raster on the grid of its file."""
+def unwrap_placed(source: Any) -> Any:
+    """Return the raster that a placed raster was made from; any other raster unchanged."""
     return source.src_dataset if isinstance(source, PlacedSource) else source
 
 
-def turn_up(source: Any, stack: ExitStack) -> Any:
+def turn_source_north_up(source: Any, stack: ExitStack) -> Any:
     """Return an open raster with rows from north to south and columns from west to east."""
     grid = Grid(source.transform, "", source.width, source.height)
     turned = turn_north_up(grid)
@@ -72,17 +76,17 @@ def turn_up(source: Any, stack: ExitStack) -> Any:
     return stack.enter_context(PlacedSource(source, src_crs=source.crs, crs=source.crs, **target))
 
 
-# A context variable and not a parameter, because every file of a scene and of its earlier dates is opened by
-# `untrusted.open_raster`, from many places.
+# This is a context variable and no parameter, because many modules call `untrusted.open_raster`, for every file of a
+# scene and of its earlier dates.
 _local_grid: ContextVar[LocalGridTransform | None] = ContextVar("local_grid", default=None)
 
 
 @contextmanager
 def placing(local: Mapping[str, Any] | None) -> Iterator[None]:
-    """Place all rasters in a local system that are opened within the block.
+    """Place rasters in a local system on the ground if they are opened within the block.
 
     Args:
-        local: `into`, the known system, and the six numbers of `affine`; None: rasters in a local system have no place.
+        local: `into` and `affine` as in `LocalGridTransform`; None: rasters in a local system have no place.
 
     Raises:
         ImpossibleCrsError: the system is unknown, or the affine maps all ground onto a line.
@@ -92,10 +96,10 @@ def placing(local: Mapping[str, Any] | None) -> Iterator[None]:
         try:
             pyproj.CRS.from_user_input(transform.into)
         except ProjectionError:
-            raise ImpossibleCrsError(f"{KEY}: {transform.into} is no coordinate reference system") from None
+            raise ImpossibleCrsError(f"{SITE_FILE_KEY}: {transform.into} is no coordinate reference system") from None
         a, b, _, d, e, _ = transform.affine
         if not all(map(math.isfinite, transform.affine)) or a * e == b * d:
-            raise ImpossibleCrsError(f"{KEY}: the affine brings everything onto one line")
+            raise ImpossibleCrsError(f"{SITE_FILE_KEY}: the affine maps all ground onto one line")
     token = _local_grid.set(transform)
     try:
         yield
@@ -108,8 +112,8 @@ def place_locally(source: Any, stack: ExitStack) -> Any:
     local = _local_grid.get()
     if local is None or not _is_local(source):
         return source
-    # The geotransform is applied first, then the affine of the site. They are multiplied here because the operator for
-    # it changed between versions of `affine`.
+    # The product applies the geotransform first, then the affine of the site. It is computed here because its operator
+    # differs between versions of `affine`.
     a, b, _, d, e, _ = local.affine
     x, y = apply_affine(Affine(*local.affine), source.transform.c, source.transform.f)
     transform = Affine(
@@ -132,12 +136,12 @@ def place_locally(source: Any, stack: ExitStack) -> Any:
         )
     except (RasterioError, CRSError, ValueError):
         return source
-    placed.note = f"in the local system {_read_crs(source).name}, placed in {local.into} by {KEY}"
+    placed.note = f"in the local system {_read_crs(source).name}, placed in {local.into} by {SITE_FILE_KEY}"
     return stack.enter_context(placed)
 
 
 def describe_local_grid(source: Any) -> str:
-    """Return the transform that has placed an open raster, for a hash; empty if none has."""
+    """Return the transform that has placed an open raster as one line, for a hash; empty without such a transform."""
     local = _local_grid.get()
     return local.to_text() if local is not None and isinstance(source, LocalSource) else ""
 

@@ -1,4 +1,4 @@
-"""Usable pixels and shadow of a scene, from the masks of satellite products."""
+"""Find the usable pixels and the shadow of a scene in the masks of satellite products."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-# Scene classification of Sentinel-2 level 2A (Sen2Cor): classes other than clear ground, and dark ground.
-SCL_UNUSABLE = (0, 1, 3, 8, 9, 10, 11)  # no data, saturated, cloud shadow, clouds of two kinds, cirrus, snow
-SCL_SHADOW = (2,)  # dark area, mostly the shadow of the relief
-# Quality of pixels of Landsat Collection 2 (USGS LSDS-1619, table 6-3): fill, dilated cloud, cirrus, cloud, shadow of a
-# cloud, snow.
+# Classes of the scene classification (SCL) of Sentinel-2 level 2A, by Sen2Cor: no data, saturated, cloud shadow, clouds
+# of two kinds, cirrus, snow; and dark areas, which are mostly in the shadow of the relief.
+SCL_UNUSABLE = (0, 1, 3, 8, 9, 10, 11)
+SCL_SHADOW = (2,)
+# Bits of the pixel quality of Landsat Collection 2 (USGS LSDS-1619, table 6-3): fill, dilated cloud, cirrus, cloud,
+# cloud shadow, snow.
 QA_UNUSABLE = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5
-QA60_UNUSABLE = 1 << 10 | 1 << 11  # opaque cloud and cirrus in QA60 of Sentinel-2, as Earth Engine exports it
-# Name of a band that is a mask -> kind of the mask. `mask` is not among them, because such a band can hold labels.
+# Bits of QA60 of Sentinel-2, as Earth Engine exports it: opaque cloud and cirrus.
+QA60_UNUSABLE = 1 << 10 | 1 << 11
+# Name of a band that is a mask -> kind of the mask. The name `mask` is missing, because such a band can contain labels.
 MASK_BANDS = {
     "scl": "classification",
     "qa_pixel": "qa_pixel",
@@ -46,7 +48,7 @@ class Mask:
 
 
 def apply_mask(kind: str, values: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """Return which pixels a mask marks as usable; of the kind `mask`, NaN and negative values (fills) are not usable.
+    """Return which pixels a mask marks as usable. In a `mask`, NaN and negative values are fills and not usable.
 
     >>> apply_mask("classification", np.array([4, 3, 2, 9, 5])).tolist()
     [True, False, True, False, True]

@@ -1,4 +1,4 @@
-"""Rasters of other dates, sensors or surfaces that are read by windows on one grid."""
+"""Read rasters of other dates, sensors or surfaces by windows on one grid, and draw outlines on it."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -25,12 +25,12 @@ from detection.imagery.raster.rewriting import EMPTY_VALUE
 from detection.imagery.raster.untrusted import open_raster
 from detection.imagery.raster.warping import warp
 
-STRIP = 512  # rows
-STRIP_PX = 1 << 23  # most pixels of a strip, however wide the grid is
-# In windows of at most so many pixels, a test of each pixel is faster than drawing a raster.
+STRIP_ROWS = 512
+STRIP_PX = 1 << 23  # most pixels of a strip; on wide grids a strip has fewer rows
+# In windows of at most so many pixels, testing each pixel is faster than drawing a raster.
 SAMPLED_PX = 1 << 14
-# Greatest distance of vertices along the sides of windows, before they are transformed to another grid.
-UNSEEN_STEP_PX = 64.0
+# Greatest distance of the vertices along the sides of windows that are transformed to another grid.
+VERTEX_STEP_PX = 64.0
 Box = tuple[int, int, int, int]  # column, row, width, height
 
 
@@ -40,17 +40,21 @@ class Layer(ExitStack):
     A band on another grid is warped. Pixels that the raster does not cover are not valid.
 
     Args:
-        index: number of the band; None: the band that contains the quantity by its name, or the only one.
+        path: the raster.
+        grid: the grid of the windows.
+        index: number of the band; None: the band that `choose_band` finds for the quantity, or band 1.
         nearest: warp by nearest neighbour (classes, masks) instead of bilinearly.
-        nodata: stored number that means nodata, besides that of the file.
+        nodata: stored number that marks nodata, in addition to the nodata value of the file.
         offset: added to the values.
         quantity: quantity of the values; None: numbers as they are stored, such as classes.
 
     Attributes:
-        notes: one sentence for each kind of values that is left out.
+        notes: a sentence for each kind of values that is left out.
+        warped: whether the band is on another grid.
 
     Raises:
-        RadiometryError: an impossible scale, unit or value.
+        BandMissingError: the raster has no such band.
+        RadiometryError: a scale, unit or value is impossible.
     """
 
     def __init__(
@@ -67,8 +71,11 @@ class Layer(ExitStack):
         if index is None:
             content = "" if quantity is None else quantity.content
             index = choose_band(path, inspect(path), content) if content else 1
-        self.path, self.grid, self.index = path, grid, index
-        self._offset, self.notes = np.float32(offset), list[str]()
+        self.path = path
+        self.grid = grid
+        self.index = index
+        self.notes: list[str] = []
+        self._offset = np.float32(offset)
         super().__init__()
         try:
             path_grid = read_grid(path)
@@ -84,20 +91,20 @@ class Layer(ExitStack):
                 raise BandMissingError(f"{path}: band {index} was asked for, the file has {source.count}")
             self.tags: dict[str, str] = dict(source.tags())
             self.dtype = np.dtype(source.dtypes[index - 1])
-            empty = source.nodata if source.nodata is not None else nodata
+            src_nodata = source.nodata if source.nodata is not None else nodata
             self.warped = not same_grid(grid, path_grid)
             if self.warped:
                 resampling = Resampling.nearest if nearest else Resampling.bilinear
-                source = self.enter_context(warp(source, grid, resampling, src_nodata=empty))
-            # The mask flags do not mention an added alpha band, so it is read explicitly.
-            self._alpha = source.count if self.warped and empty is None else 0
+                source = self.enter_context(warp(source, grid, resampling, src_nodata=src_nodata))
+            # The mask flags do not contain the alpha band that the warp adds, so it is read explicitly.
+            self._alpha_index = source.count if self.warped and src_nodata is None else 0
             self._source = source
             self._flags = tuple(source.mask_flag_enums[index - 1])
-            # A comparison with this value gives the mask without reading the band again.
+            # If only a nodata value marks invalid pixels, a comparison with it saves reading the mask.
             has_only_nodata = (
                 self._flags == (MaskFlags.nodata,) and np.issubdtype(self.dtype, np.integer) and not self.warped
             )
-            self._empty = source.nodatavals[index - 1] if has_only_nodata else None
+            self._only_nodata = source.nodatavals[index - 1] if has_only_nodata else None
         except BaseException:
             self.close()
             raise
@@ -105,9 +112,13 @@ class Layer(ExitStack):
     def read(
         self, column: int, row: int, width: int, height: int, every: int = 1
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Read a window: values float32, 0 where they are not valid, and where they are valid.
+        """Read a window: values as float32, 0 where they are not valid, and where they are valid.
 
         Args:
+            column: of the first pixel.
+            row: of the first pixel.
+            width: of the window.
+            height: of the window.
             every: return only each n-th row and column.
 
         Raises:
@@ -118,10 +129,10 @@ class Layer(ExitStack):
             stored = self._source.read(self.index, window=window)[::every, ::every]
             values = np.asarray(stored, np.float32)
             valid = np.isfinite(values) if self.dtype.kind == "f" else np.ones(values.shape, bool)
-            if self._alpha:
-                valid &= self._source.read(self._alpha, window=window)[::every, ::every] > 0
-            elif self._empty is not None:
-                valid &= stored != self._empty
+            if self._alpha_index:
+                valid &= self._source.read(self._alpha_index, window=window)[::every, ::every] > 0
+            elif self._only_nodata is not None:
+                valid &= stored != self._only_nodata
             elif MaskFlags.all_valid not in self._flags:
                 valid &= self._source.read_masks(self.index, window=window)[::every, ::every] > 0
         except RasterioError:
@@ -133,7 +144,7 @@ class Layer(ExitStack):
         return np.where(valid, values, np.float32(0)), valid
 
     def read_steps(self, column: int, row: int, width: int, height: int) -> NDArray[np.uint8]:
-        """Read a window of stored probability steps as uint8, 255 where they are not valid.
+        """Read a window of stored probability steps as uint8, `NODATA` where they are not valid.
 
         Raises:
             TruncatedRasterError: a block cannot be read.
@@ -142,13 +153,13 @@ class Layer(ExitStack):
         return np.where(valid, np.rint(values), NODATA).astype(np.uint8)
 
     def read_values(self, column: int, row: int, width: int, height: int) -> NDArray[np.float32]:
-        """Read a window as it is stored, without its mask."""
+        """Read the stored numbers of a window as float32, without mask and offset."""
         window = window_of(column, row, width, height)
         return np.asarray(self._source.read(self.index, window=window), np.float32)
 
 
-def strips(grid: Grid, rows: int = STRIP) -> Iterator[Box]:
-    """Yield windows of full width from top to bottom.
+def strips(grid: Grid, rows: int = STRIP_ROWS) -> Iterator[Box]:
+    """Yield windows of full width from top to bottom, with at most `rows` rows.
 
     >>> from affine import Affine
     >>> [box for box in strips(Grid(Affine.identity(), "", 7, 5), 3)]
@@ -173,31 +184,30 @@ def burn(outline: Any, box: Box) -> NDArray[np.bool_]:
 
 
 def to_pixels(geometry: Any, grid: Grid) -> Any:
-    """Return a lon/lat geometry, or an array of them, in (column, row) of a grid."""
+    """Return a geometry in longitude and latitude, or an array of them, in (column, row) of a grid."""
 
-    def move(lon: NDArray[Any], lat: NDArray[Any]) -> tuple[Any, Any]:
+    def transform(lon: NDArray[Any], lat: NDArray[Any]) -> tuple[Any, Any]:
         x, y = from_lonlat(grid, lon, lat)
         return apply_affine(~grid.transform, np.asarray(x), np.asarray(y))
 
-    return shapely.transform(geometry, move, interleaved=False)  # type: ignore[arg-type]
+    return shapely.transform(geometry, transform, interleaved=False)  # type: ignore[arg-type]
 
 
 def join_windows(windows: Iterable[Sequence[int]], windows_grid: Grid, grid: Grid) -> Any:
-    """Return the union of windows (column, row, width, height) of one grid as an outline in pixels of another.
+    """Return the union of windows of one grid as an outline in pixels of another; None without windows.
 
     Args:
+        windows: column, row, width and height of each.
         windows_grid: grid of the windows.
         grid: grid of the outline.
-
-    Returns None if there are no windows.
     """
-    boxes = [shapely.box(c, r, c + w, r + h) for c, r, w, h in windows]
+    boxes = [shapely.box(column, row, column + width, row + height) for column, row, width, height in windows]
     if not boxes:
         return None
     joined = shapely.union_all(boxes)
     if same_grid(windows_grid, grid):
         return joined
-    ground = map_outline(shapely.segmentize(joined, UNSEEN_STEP_PX), windows_grid.to_crs)
+    ground = map_outline(shapely.segmentize(joined, VERTEX_STEP_PX), windows_grid.to_crs)
     return to_pixels(map_outline(ground, windows_grid.to_lonlat), grid)
 
 
@@ -207,7 +217,13 @@ def shapes_of(geometries: Sequence[Geometry]) -> NDArray[Any]:
 
 
 def window_around(outline: Any, grid: Grid, margin: int) -> Box | None:
-    """Return the window of whole pixels around an outline in (column, row); None outside of the grid."""
+    """Return the window of whole pixels around an outline in (column, row); None if the outline is outside of the grid.
+
+    Args:
+        outline: in pixels of the grid.
+        grid: the grid.
+        margin: additional pixels on each side, as far as the grid has them.
+    """
     left, top, right, bottom = outline.bounds
     first_column, first_row = max(0, int(np.floor(left)) - margin), max(0, int(np.floor(top)) - margin)
     last_column = min(grid.width, int(np.ceil(right)) + margin)

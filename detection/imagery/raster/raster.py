@@ -1,4 +1,4 @@
-"""Headers of rasters, and rasters that are written whole or window by window."""
+"""Read the headers and grids of rasters, and write rasters whole or window by window."""
 
 import contextlib
 import math
@@ -23,20 +23,21 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from detection.imagery.errors import ImpossibleCrsError, NoCrsError, OutputError, TooLargeError
-from detection.imagery.raster.grid import Grid, apply_affine, check_place, flatten
-from detection.imagery.raster.local_grid import describe_local_grid, original_of
+from detection.imagery.raster.grid import Grid, apply_affine, check_place, horizontal_wkt
+from detection.imagery.raster.local_grid import describe_local_grid, unwrap_placed
 from detection.imagery.raster.untrusted import NO_LIMITS, SETTINGS, open_raster
 from detection.whole_file import replacing
 
-# Run-length encoding takes a quarter of the time of the fastest deflate, and packs a map of few marks as well.
+# Run-length encoding takes a quarter of the time of the fastest deflate. Maps with few marks become as small.
 RUN_LENGTHS: Final = {"compress": "packbits"}
 NO_ORTHO_IMAGE: Final = (
     "carries RPC beside its transform, so it may be no ortho image: on slopes places can be off by as much as the "
     "height differs from the mean; write an ortho image with gdalwarp -rpc -to RPC_DEM=dem.tif"
 )
-# Option of gdalwarp that brings a raster to a grid -> what places that raster.
+# Option of gdalwarp that warps a raster without a transform to a grid -> what places that raster.
 _GDALWARP_OPTIONS: Final = {"-rpc": "RPC", "-tps": "control points"}
 VERTICAL_TAG: Final = "VERTICAL_SYSTEM"  # tag with the vertical system of a raster of heights
+PICTURE_PIXELS: Final = 100_000_000  # most pixels of a PNG that is decoded, which its file size does not limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +53,15 @@ class RasterFacts:
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     units: tuple[str | None, ...] = ()  # of the bands
-    placing: tuple[str, ...] = ()  # sentences about its position, for the user
-    placed_by: str = ""  # the affine of the site's local grid; empty if that does not place the raster
-    vertical: str = ""  # its vertical system by tag or compound system; empty if it states none
+    place_notes: tuple[str, ...] = ()  # sentences about the position of the raster, for the user
+    placed_by: str = ""  # transform of the site's local grid; empty if that does not place the raster
+    vertical: str = ""  # vertical system by tag or compound system; empty if the file states none
 
 
 def inspect(path: Path) -> RasterFacts:
     """Read the header of a raster."""
     with open_raster(path, NO_LIMITS) as placed:
-        source = original_of(placed)
+        source = unwrap_placed(placed)
         return RasterFacts(
             width=placed.width,
             height=placed.height,
@@ -71,16 +72,16 @@ def inspect(path: Path) -> RasterFacts:
             scales=tuple(source.scales),
             offsets=tuple(source.offsets),
             units=tuple(source.units),
-            placing=_list_placing(placed),
+            place_notes=_list_place_notes(placed),
             placed_by=describe_local_grid(placed),
             vertical=source.tags().get(VERTICAL_TAG) or _name_vertical(source.crs),
         )
 
 
-def _list_placing(source: Any) -> tuple[str, ...]:
+def _list_place_notes(source: Any) -> tuple[str, ...]:
     if note := getattr(source, "note", ""):
         return (note,)
-    original = original_of(source)
+    original = unwrap_placed(source)
     return () if original.rpcs is None or original.crs is None else (NO_ORTHO_IMAGE,)
 
 
@@ -89,7 +90,8 @@ def _name_vertical(crs: Any) -> str:
         return ""
     with contextlib.suppress(CRSError, ProjectionError):
         parts = pyproj.CRS(crs.to_wkt()).sub_crs_list
-        return str(parts[1].name) if len(parts) == 2 else ""
+        if len(parts) == 2:  # horizontal and vertical system of a compound system
+            return str(parts[1].name)
     return ""
 
 
@@ -97,8 +99,8 @@ def read_grid(path: Path) -> Grid:
     """Read and check the grid of a raster.
 
     Raises:
-        NoCrsError: no CRS, or no transform beside it.
-        ImpossibleCrsError: coordinates that the CRS cannot have.
+        NoCrsError: the raster has no CRS or no transform.
+        ImpossibleCrsError: the CRS cannot have the coordinates of the raster.
     """
     with open_raster(path) as source:
         return grid_of(source, path)
@@ -114,7 +116,7 @@ def grid_of(source: Any, path: Path) -> Grid:
             f"{path}: placed by {_GDALWARP_OPTIONS[option]} alone; write an ortho image first (gdalwarp {option})"
         )
     try:
-        grid = Grid(source.transform, flatten(source.crs.to_wkt()), source.width, source.height)
+        grid = Grid(source.transform, horizontal_wkt(source.crs.to_wkt()), source.width, source.height)
         check_place(grid, path)
     except (CRSError, ProjectionError):
         raise ImpossibleCrsError(f"{path}: the coordinate reference system cannot be understood") from None
@@ -124,7 +126,7 @@ def grid_of(source: Any, path: Path) -> Grid:
 def write_geotiff(
     path: Path, array: NDArray[Any], grid: Grid, *, nodata: float | None = None, descriptions: tuple[str, ...] = ()
 ) -> None:
-    """Write bands x H x W as a tiled, deflated GeoTIFF, by temporary name and rename."""
+    """Write an array, bands x H x W, as a tiled and deflated GeoTIFF, by temporary name and rename."""
     with replacing(path) as partial, _writer(partial, grid, array.shape[0], array.dtype.name, nodata) as target:
         target.write(array)
         for index, name in enumerate(descriptions, start=1):
@@ -135,7 +137,7 @@ def write_geotiff(
 def writing_geotiff(
     path: Path, grid: Grid, dtype: str, *, nodata: float | None = None, count: int = 1
 ) -> Iterator[Any]:
-    """Write a GeoTIFF by windows, by temporary name and rename; gives `write([bands x] h x w, column, row)`."""
+    """Write a GeoTIFF by windows, by temporary name and rename; yield `write([bands x] h x w, column, row)`."""
     with replacing(path) as partial, rasterio.Env(**SETTINGS), _writer(partial, grid, count, dtype, nodata) as target:
 
         def write(array: NDArray[Any], column: int, row: int) -> None:
@@ -178,11 +180,14 @@ class ByteRaster:
     """A temporary uint8 GeoTIFF that is written by windows in any order and read back by windows; 255 is nodata."""
 
     def __init__(self, path: Path, grid: Grid, count: int = 1, nodata: int | None = 255) -> None:
-        self.path, self.grid, self.count, self._nodata = path, grid, count, nodata
+        self.path = path
+        self.grid = grid
+        self.count = count
+        self._nodata = nodata
 
     @contextmanager
     def writing(self) -> Iterator[Any]:
-        """Open for writing; gives `write(array h x w or bands x h x w, column, row)`."""
+        """Open for writing; yield `write([bands x] h x w, column, row)`."""
         with _quiet(), _writer(self.path, self.grid, self.count, "uint8", self._nodata, RUN_LENGTHS) as target:
 
             def write(array: NDArray[np.uint8], column: int, row: int) -> None:
@@ -192,7 +197,7 @@ class ByteRaster:
 
     @contextmanager
     def reading(self) -> Iterator[Any]:
-        """Open for reading; gives `read(column, row, width, height, band=1) -> uint8 array`."""
+        """Open for reading; yield `read(column, row, width, height, band=1)`, which returns h x w."""
         with rasterio.Env(**SETTINGS), _quiet(), rasterio.open(self.path, driver="GTiff") as source:
 
             def read(column: int, row: int, width: int, height: int, band: int = 1) -> NDArray[np.uint8]:
@@ -207,10 +212,14 @@ def window_of(column: int, row: int, width: int, height: int) -> Window:
 
 
 def window_below(source: Any, ground: Grid, around: int = 4) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom of the pixels of an open raster below a grid; empty if there are none.
+    """Return left, top, right and bottom of the pixels of a raster over the same ground as a grid.
+
+    If the raster shows no ground of the grid, right is not above left, or bottom is not above top.
 
     Args:
-        around: additional pixels on each side, as far as the raster reaches.
+        source: an open raster, or its grid.
+        ground: the grid.
+        around: additional pixels on each side, as far as the raster has them.
 
     Raises:
         RasterioError: the bounds of the grid cannot be transformed to the system of the raster.
@@ -230,7 +239,7 @@ def window_below(source: Any, ground: Grid, around: int = 4) -> tuple[int, int, 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress the warning that a raster has no geotransform, which a raster in pixel space does not need."""
+    """Suppress the warning that a raster has no geotransform: rasters in pixel coordinates need none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
@@ -246,10 +255,11 @@ def write_cog(
     units: tuple[str, ...] = (),
     vertical_wkt: str = "",
 ) -> None:
-    """Copy a GeoTIFF to a cloud-optimised one, without time stamp.
+    """Copy a GeoTIFF to a cloud-optimised one, without a time stamp, and label both.
 
     Args:
-        source: the GeoTIFF, which is labelled too.
+        source: the GeoTIFF.
+        target: the copy.
         overviews: resampling of the overviews: `average`, `mode` or `nearest`.
         vertical_wkt: vertical system in metres, which is added to the horizontal system of the file.
     """
@@ -280,7 +290,7 @@ def pack_cog(source: Path, target: Path, *, overviews: str, level: int) -> None:
     """Copy a GeoTIFF with its labels to a cloud-optimised one; see `write_cog`.
 
     Raises:
-        OutputError: the end of the copy cannot be read, because the disk is full, which GDAL does not report.
+        OutputError: the last pixel of the copy cannot be read. GDAL does not report that the disk is full.
     """
     with rasterio.Env(**SETTINGS), _quiet(), rasterio.open(source, driver="GTiff") as finished:
         rasterio.shutil.copy(
@@ -307,15 +317,12 @@ def is_cog(path: Path) -> bool:
         return bool(source.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG")
 
 
-PICTURE_PIXELS = 100_000_000  # most pixels of a picture that is read at once, however small its file is
-
-
 def decode_png(content: bytes) -> NDArray[np.uint8]:
-    """Decode a PNG to bands x H x W. No other driver is tried, because a VRT would open other files.
+    """Decode a PNG to bands x H x W. No other driver may read it, because a VRT would open other files.
 
     Raises:
-        RasterioError: it is no PNG.
-        TooLargeError: it has more than `PICTURE_PIXELS`; nothing is decoded.
+        RasterioError: the content is no PNG.
+        TooLargeError: the picture has more than `PICTURE_PIXELS`; nothing is decoded.
     """
     with rasterio.Env(**SETTINGS), _quiet(), MemoryFile(content) as memory, memory.open(driver="PNG") as source:
         if source.width * source.height > PICTURE_PIXELS:
@@ -326,12 +333,10 @@ def decode_png(content: bytes) -> NDArray[np.uint8]:
 
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
     """Write bands x H x W uint8 (3 = RGB, 4 = RGBA) as a PNG without side-car file, by temporary name and rename."""
-    with replacing(path) as partial, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with MemoryFile() as memory:
-            bands, height, width = image.shape
-            size = {"width": width, "height": height, "count": bands, "dtype": "uint8"}
-            # Higher levels take three times as long, and the file is hardly smaller.
-            with memory.open(driver="PNG", ZLEVEL=1, **size) as target:
-                target.write(image)
-            partial.write_bytes(memory.read())
+    bands, height, width = image.shape
+    profile = {"width": width, "height": height, "count": bands, "dtype": "uint8"}
+    with replacing(path) as partial, _quiet(), MemoryFile() as memory:
+        # Higher levels take three times as long, and the file is hardly smaller.
+        with memory.open(driver="PNG", ZLEVEL=1, **profile) as target:
+            target.write(image)
+        partial.write_bytes(memory.read())

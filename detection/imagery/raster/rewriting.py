@@ -1,7 +1,7 @@
-"""Rasters whose values or band properties differ from what their file stores.
+"""Change the values or band properties of an open raster, without writing a file.
 
-GDAL reads such a raster from a VRT description in memory. This module derives the description from an open raster and
-never from a file of a user, whose VRT files `untrusted` refuses. `WarpedVRT` is no substitute: it neither scales values
+GDAL reads the changed raster from a VRT description in memory. This module derives the description from an open raster.
+VRT files of users are refused by `untrusted`. `WarpedVRT` is no substitute: it neither scales values
 nor takes more than one fill value.
 """
 
@@ -32,8 +32,12 @@ def rewrite_band(
     that value. All other bands stay as they are.
 
     Args:
+        source: the open raster.
         index: number of the band, from 1.
-        stack: closes the raster.
+        stack: closes the returned raster.
+        scale: factor for the values of the band.
+        offset: added to these products.
+        fill: value of the band that becomes nodata; None: its mask becomes nodata.
     """
     description = _describe(source, stack)
     for number, band in enumerate(description.findall("VRTRasterBand"), start=1):
@@ -95,7 +99,7 @@ def add_side_file(source: Any, path: Path, stack: ExitStack) -> Any:
     return _open(description, source, stack)
 
 
-def original_file(source: Any) -> Any:
+def unwrap_rewritten(source: Any) -> Any:
     """Return the open file that a rewritten raster was derived from; any other raster unchanged."""
     while hasattr(source, "rewritten_from"):
         source = source.rewritten_from

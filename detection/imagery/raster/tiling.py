@@ -1,4 +1,4 @@
-"""Division of a scene into tiles: each pixel is owned by one tile, and results do not depend on the tiles."""
+"""Divide a scene into tiles: each pixel is owned by one tile, and results do not depend on the division."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-STRIDE = 16
+STRIDE = 16  # of most networks; see `cut_tiles`
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +32,18 @@ class Tile:
         return slice(top, top + self.own_height), slice(left, left + self.own_width)
 
 
-def cut(width: int, height: int, tile: int = 512, halo: int = 144, stride: int = STRIDE) -> Iterator[Tile]:
+def cut_tiles(width: int, height: int, tile: int = 512, halo: int = 144, stride: int = STRIDE) -> Iterator[Tile]:
     """Yield the tiles of a scene, row by row.
 
     The origins of owned and read windows are multiples of `stride`, so that the network pools the same pixels as in one
-    pass over the whole scene. With a halo of the receptive field its results are the same, too.
+    pass over the whole scene. If the halo is as large as the receptive field, the results are also the same.
 
     Args:
         tile: side of the owned windows.
         halo: pixels that are read around an owned window, as far as the scene has them.
-        stride: the network's deepest down-sampling.
+        stride: factor by which the deepest level of the network is downsampled.
 
-    >>> [(t.own_column, t.own_width, t.read_column, t.read_width) for t in cut(40, 16, tile=16, halo=16)]
+    >>> [(t.own_column, t.own_width, t.read_column, t.read_width) for t in cut_tiles(40, 16, tile=16, halo=16)]
     [(0, 16, 0, 32), (16, 16, 0, 40), (32, 8, 16, 24)]
     """
     if tile < stride or tile % stride or halo < 0 or halo % stride:
@@ -57,7 +57,13 @@ def cut(width: int, height: int, tile: int = 512, halo: int = 144, stride: int =
 
 
 def list_runs(cells: NDArray[np.bool_], side: int, width: int, height: int) -> list[tuple[int, int, int, int]]:
-    """Return windows (column, row, width, height) over marked cells of a scene; neighbours in a row are one window.
+    """Return windows (column, row, width, height) of marked cells; neighbouring cells in a row share a window.
+
+    Args:
+        cells: which cells of the scene are marked.
+        side: of a cell, pixels.
+        width: of the scene, pixels.
+        height: of the scene, pixels.
 
     >>> list_runs(np.array([[True, True, False], [False, False, True]]), 16, 40, 30)
     [(0, 0, 32, 16), (32, 16, 8, 14)]
@@ -73,7 +79,7 @@ def list_runs(cells: NDArray[np.bool_], side: int, width: int, height: int) -> l
 
 
 def compute_blend_weights(tile: int) -> NDArray[np.float32]:
-    """Return the weights tile x tile of a blend; those of tiles that overlap by half add up to one everywhere.
+    """Return weights, tile x tile, for blending tiles that overlap by half: they add up to 1 at each pixel.
 
     >>> weights = compute_blend_weights(8)
     >>> float((weights[:4, :4] + weights[4:, :4] + weights[:4, 4:] + weights[4:, 4:]).round(5).min())

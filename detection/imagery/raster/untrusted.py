@@ -1,4 +1,4 @@
-"""Opening of rasters from outside: few formats, no network, no other file, nothing larger than the limits."""
+"""Open untrusted rasters: only some formats, within limits of size, without the network and without other files."""
 
 import shlex
 import warnings
@@ -12,7 +12,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from detection.imagery.errors import ForbiddenSourceError, NotARasterError, TooLargeError
-from detection.imagery.raster.local_grid import place_locally, turn_up
+from detection.imagery.raster.local_grid import place_locally, turn_source_north_up
 from detection.imagery.raster.rewriting import add_side_file
 
 # First bytes of a file -> the only driver that may read it.
@@ -24,7 +24,7 @@ SIGNATURES: Final = {
     b"\0\0\0\x0cjP  ": "JP2OpenJPEG",
     b"\xffO\xffQ": "JP2OpenJPEG",
 }
-# First bytes of other files -> their name in the message.
+# First bytes of a file that is not read -> its format, for the message.
 OTHER_SIGNATURES: Final = {
     b"\x89PNG": "a PNG",
     b"\xff\xd8\xff": "a JPEG",
@@ -32,10 +32,11 @@ OTHER_SIGNATURES: Final = {
     b"\x89HDF": "an HDF5 file",
     b"<?xml": "an XML file",
 }
-# GDAL looks for the element of a VRT in as many bytes.
+# GDAL searches the element of a VRT in as many bytes.
 HEAD_BYTES: Final = 1024
 VRT_ELEMENT: Final = b"<vrtdataset"
-# The block cache has a fixed size, whatever memory the machine has. GDAL looks for no file beside the named one.
+# The block cache has a fixed size that does not depend on the memory of the machine. GDAL opens no file beside the
+# named file.
 SETTINGS: Final[dict[str, Any]] = {
     "GDAL_CACHEMAX": 48 << 20,  # bytes, as rasterio expects it
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
@@ -54,31 +55,34 @@ class RasterLimits:
 
     pixels: int = 4_000_000_000  # of one file (an orthophoto of 3 cm over 3.6 km² has 4e9)
     side: int = 500_000  # columns or rows of one file, because strips of full width are held in memory
-    bands: int = 256  # of one file
+    bands: int = 256  # in one file
     block_bytes: int = 1 << 29  # of one block over all bands, which GDAL holds in memory at once
 
 
 Prepare = Callable[[Any, ExitStack], Any]
+"""Returns what is read instead of an open raster. The stack closes what it opens."""
 LIMITS = RasterLimits()
-# To read a header, and for files that were opened within the limits before.
+# For headers, and for files that were opened within the limits before.
 NO_LIMITS = RasterLimits(pixels=1 << 62, side=1 << 62, bands=1 << 16, block_bytes=1 << 62)
 
 
 @contextmanager
 def open_raster(path: Path, limits: RasterLimits = LIMITS, prepare: Prepare | None = None) -> Iterator[Any]:
-    """Open a GeoTIFF or JPEG 2000 for reading, with no more rights than reading needs.
+    """Open a GeoTIFF or JPEG 2000 for reading.
 
-    Each format is read by its own driver alone. Of the files beside a raster only the band properties of an `.aux.xml`
-    file are read. The raster is given north up, and a raster of a local system on the grid that the site file declares
-    (see `local_grid`).
+    Only the driver of its format may read the file. Of the files beside it only the band properties in an `.aux.xml`
+    file are read. The opened raster is north up. A raster in a local system is on the grid that the site file declares;
+    see `local_grid`.
 
     Args:
-        prepare: changes the opened file before it is turned and placed; see `reading.values`.
+        path: the file.
+        limits: the largest raster that is accepted.
+        prepare: replaces the opened raster before it is turned and placed; see `reading.values`.
 
     Raises:
-        NotARasterError: absent, empty, an HTML page, or in another format.
-        ForbiddenSourceError: a VRT, a virtual path, or a file that refers to another one.
-        TooLargeError: beyond the limits.
+        NotARasterError: the file is absent, empty, an HTML page, or in another format.
+        ForbiddenSourceError: the path is virtual, or the file is a VRT or refers to another file.
+        TooLargeError: the raster is beyond the limits.
     """
     driver = find_driver(path)
     if path.with_name(f"{path.name}.msk").exists():
@@ -103,17 +107,17 @@ def open_raster(path: Path, limits: RasterLimits = LIMITS, prepare: Prepare | No
             prepared = add_side_file(source, path, stack)
             if prepare is not None:
                 prepared = prepare(prepared, stack)
-            placed = place_locally(turn_up(prepared, stack), stack)
+            placed = place_locally(turn_source_north_up(prepared, stack), stack)
             _check_size(placed, path, limits)
             yield placed
 
 
 def find_driver(path: Path) -> str:
-    """Return the driver for a file by its first bytes, whatever its name is.
+    """Return the driver for a file by its first bytes; its name does not matter.
 
     Raises:
-        NotARasterError: absent, empty, or in a format that is not read.
-        ForbiddenSourceError: a VRT, or a virtual path of GDAL.
+        NotARasterError: the file is absent, empty, or in a format that is not read.
+        ForbiddenSourceError: the file is a VRT, or the path is a virtual path of GDAL.
     """
     if path.parts[:1] == ("/",) and path.parts[1:2] and path.parts[1].startswith("vsi"):
         raise ForbiddenSourceError(f"{path}: a virtual path of GDAL is not read; unpack or download the file first")
@@ -131,7 +135,7 @@ def find_driver(path: Path) -> str:
             return driver
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if VRT_ELEMENT in text or (path.suffix.lower() == ".vrt" and text.startswith(b"<")):
-        # Another name than that of the VRT: `B4.tif` beside `B4.vrt` may be one of its sources.
+        # The suffix keeps the command from overwriting a source: `B4.tif` beside `B4.vrt` may be one.
         converted = path.with_name(f"{path.stem}-cog.tif")
         command = shlex.join(["gdal_translate", "-of", "COG", str(path), str(converted)])
         raise ForbiddenSourceError(
@@ -139,8 +143,8 @@ def find_driver(path: Path) -> str:
         )
     if text.startswith((b"<!doctype html", b"<html")):
         raise NotARasterError(f"{path}: an HTML page, not a raster (a failed download?)")
-    names = (name for signature, name in OTHER_SIGNATURES.items() if text.startswith(signature.lower()))
-    raise NotARasterError(f"{path}: not a raster in GeoTIFF or JPEG 2000 ({next(names, 'something else')})")
+    formats = (name for signature, name in OTHER_SIGNATURES.items() if text.startswith(signature.lower()))
+    raise NotARasterError(f"{path}: not a raster in GeoTIFF or JPEG 2000 ({next(formats, 'something else')})")
 
 
 def _check_size(source: Any, path: Path, limits: RasterLimits) -> None:

@@ -1,8 +1,8 @@
-"""Outlines, points and lines from outside: GeoJSON, GeoPackage, shapefile, FlatGeobuf and KML with a known position.
+"""Read untrusted outlines, points and lines: GeoJSON, GeoPackage, shapefile, FlatGeobuf and KML.
 
-GeoJSON is parsed by `json` and shapely: GDAL downloads the address that a member `crs` of the type `link` names, and
-takes the coordinates as longitude and latitude if that fails. All other formats are read by pyogrio, from a copy in a
-folder of its own, so that GDAL finds no other file beside it.
+GeoJSON is parsed by `json` and shapely, because GDAL would download the address that a member `crs` of the type `link`
+names, and would use the coordinates as longitude and latitude if that fails. All other formats are read by pyogrio,
+from a copy in an empty folder, so that GDAL finds no other file beside it.
 """
 
 import shutil
@@ -40,18 +40,18 @@ PROJECTION_BYTES: Final = 1 << 16  # of a .prj file
 class _Format(NamedTuple):
     """A format that pyogrio reads."""
 
-    suffix: str  # by which GDAL recognises the copy
-    drivers: frozenset[str]  # that may read it
+    suffix: str  # of the copy, by which GDAL recognises the format
+    drivers: frozenset[str]  # drivers that may read it
 
 
 _GEOPACKAGE: Final = _Format(".gpkg", frozenset({"GPKG"}))
 _SHAPEFILE: Final = _Format(".shp", frozenset({"ESRI Shapefile"}))
 _FLATGEOBUF: Final = _Format(".fgb", frozenset({"FlatGeobuf"}))
 _KML: Final = _Format(".kml", frozenset({"KML", "LIBKML"}))
-# Tables of a GeoPackage that GDAL reads when it opens the file.
+# Tables that every GeoPackage has, and that GDAL reads when it opens the file.
 _GEOPACKAGE_TABLES: Final = frozenset({"gpkg_contents", "gpkg_geometry_columns", "gpkg_spatial_ref_sys"})
-# LIBKML downloads no styles. The index of a shapefile is rebuilt beside the copy. Which rings of a shapefile are holes
-# follows from their position, because many programs write them in the wrong direction.
+# LIBKML downloads no styles. The index of a shapefile is rebuilt beside the copy. Holes in a shapefile are recognised
+# by the position of their rings, because many programs write rings in the wrong direction.
 _GDAL_OPTIONS: Final = {
     "LIBKML_EXTERNAL_STYLE": "NO",
     "SHAPE_RESTORE_SHX": "YES",
@@ -92,7 +92,7 @@ class Vectors:
     notes: tuple[str, ...] = ()  # one sentence for each kind of data that was left out
 
     def to_pixels(self, grid: Grid) -> NDArray[Any]:
-        """Return the geometries in (column, row) of a grid, without those that have no place in its system."""
+        """Return the geometries in (column, row) of a grid, without geometries that its system cannot show."""
         transformer = pyproj.Transformer.from_crs(self.crs, grid.crs, always_xy=True)
 
         def transform(x: NDArray[Any], y: NDArray[Any]) -> tuple[Any, Any]:
@@ -109,11 +109,10 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
         field: property whose values are read too.
 
     Raises:
-        VectorError: the file cannot be read, is too large, has no geometry, or has coordinates that its system does not
-            allow.
+        VectorError: the file cannot be read, is too large, has no geometry, or has impossible coordinates.
     """
     features = load_features(path, (field,) if field else ())
-    is_usable = np.array([shape_ is not None and not shape_.is_empty for shape_ in features.shapes], bool)
+    is_usable = np.array([geometry is not None and not geometry.is_empty for geometry in features.shapes], bool)
     shapes = features.shapes[is_usable]
     notes = list(features.notes)
     if len(shapes) < len(is_usable):
@@ -134,7 +133,7 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
 
 
 def load_features(path: Path, fields: Sequence[str] = (), most_bytes: int = MOST_BYTES) -> Features:
-    """Load all features of a file, with or without geometry; of several layers only the first, which a note names.
+    """Load all features of a file, with or without geometry. Of several layers only the first is read, and noted.
 
     Args:
         fields: names of the properties that are loaded, in any case. The table of a shapefile is not read.

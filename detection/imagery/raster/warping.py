@@ -1,6 +1,6 @@
-"""Rasters on another grid: the only place that resamples a raster of a scene, an elevation model or a mask.
+"""Warp rasters to another grid. Only this module resamples the files of scenes, elevation models and masks.
 
-A `WarpedVRT` computes the pixels of each window when it is read, so that memory does not grow with the raster.
+A `WarpedVRT` computes the pixels of a window when the window is read, so that memory does not grow with the raster.
 """
 
 import shutil
@@ -18,7 +18,7 @@ from rasterio.vrt import WarpedVRT
 
 from detection.imagery.raster.grid import Grid
 
-# Size of the largest warped raster that is stored. At most half of the free space of the disk is used.
+# Size of the largest warped raster that is stored, if that is at most half of the free space on the disk.
 STORED_BYTES: Final = 4 << 30
 
 
@@ -31,12 +31,15 @@ def warp(
     nodata: float | None = None,
     dtype: str | None = None,
 ) -> WarpedVRT:
-    """Warp an open raster onto a grid, or into a system, for which GDAL chooses the grid.
+    """Warp an open raster to a grid, or to a coordinate system, for which GDAL chooses the grid.
 
     Args:
-        src_nodata: value of the source that is not valid; None: the masks of the source say what is valid.
-        nodata: value of pixels that are not valid. If neither this nor `src_nodata` is given, an alpha band after the
-            last band marks the valid pixels; an alpha band of the source is warped with the others.
+        source: the open raster.
+        target: the grid or the coordinate system.
+        resampling: how values are interpolated.
+        src_nodata: value that marks invalid pixels of the source; None: the masks of the source mark the valid pixels.
+        nodata: value that marks invalid pixels of the result. If neither this nor `src_nodata` is given, an alpha band
+            after the last band marks the valid pixels. An alpha band of the source is warped like the other bands.
         dtype: type of the values; None: that of the source.
     """
     options: dict[str, Any] = {"src_nodata": src_nodata, "resampling": resampling}
@@ -66,7 +69,7 @@ def has_alpha(source: Any) -> bool:
 def read_warped_mask(source: WarpedVRT, index: int, window: Any) -> NDArray[np.bool_]:
     """Return where a band of a warped raster is valid."""
     if source.src_nodata is None:
-        # The alpha band marks the pixels that the file covers; the mask flags state that all are valid.
+        # Only the alpha band marks the pixels that the source covers: by the mask flags all pixels are valid.
         return np.asarray(source.read(source.count, window=window) > 0)
     return np.asarray(source.read_masks(index, window=window) > 0)
 

@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-NUMBER: Final = re.compile(r"(?:SR_)?B\d{1,2}A?", re.IGNORECASE)  # a name by number alone
+NUMBER: Final = re.compile(r"(?:SR_)?B\d{1,2}A?", re.IGNORECASE)  # a name that is only a number
 ONLY_NUMBERS: Final = (  # part of an error message
     "its bands have numbers alone, which mean something else on each satellite; give each its eo:common_name, or name "
     "[bands] in a scene.toml"
 )
-_ANOTHER: Final = re.compile(  # satellites whose numbers mean other colours than those of Sentinel-2
+_OTHER_SENSORS: Final = re.compile(  # whose numbers mean other colours than those of Sentinel-2
     r"(?<![a-z])(?:l[coetm]0[1-9]_|landsat|aster(?![a-z])|modis|mod09|myd09|viirs|gf-?\d|gaofen|cbers|resourcesat|planet|"
     r"psscene|rapideye|skysat|spot-?\d|pleiades|worldview|quickbird|kompsat|naip(?![a-z]))",
     re.IGNORECASE,
@@ -17,13 +17,13 @@ _ANOTHER: Final = re.compile(  # satellites whose numbers mean other colours tha
 _SENTINEL_2: Final = re.compile(
     r"sentinel-?_?2|(?<![a-z])s2[abc]?(?![a-z\d])|(?<![a-z])T\d\d[C-X][A-Z]{2}_", re.IGNORECASE
 )
-# Bands numbered from 1 without a gap, in such a number, are probably all bands of another sensor: nobody would choose
-# these bands of Sentinel-2.
-_RUNNING: Final = range(3, 9)
-_OF_LANDSAT_7: Final = {"blue": "B1", "green": "B2", "red": "B3", "nir": "B4"}  # also of Landsat 4 and 5
+# If so many bands are numbered from 1 without a gap, they are probably all bands of another sensor: such a selection of
+# bands of Sentinel-2 is unlikely.
+_CONSECUTIVE_COUNTS: Final = range(3, 9)
+_LANDSAT_7: Final = {"blue": "B1", "green": "B2", "red": "B3", "nir": "B4"}  # also of Landsat 4 and 5
 
-# Models use the names of Sentinel-2. The eight bands of PlanetScope have similar wavelengths, apart from green_i and
-# yellow.
+# Name of a band in files, in lower case -> name that models use, which is that of Sentinel-2. The eight bands of
+# PlanetScope have similar wavelengths, except for green_i and yellow.
 BAND_NAMES = {
     **dict.fromkeys(("coastal", "coastal_blue", "coastal_aerosol"), "B1"),
     "blue": "B2",
@@ -54,7 +54,7 @@ def name_band(name: str) -> str:
     return BAND_NAMES.get(name.strip().lower(), name)
 
 
-def is_numbered_otherwise(names: Sequence[str], colours: Sequence[str], tags: Mapping[str, str], file: str) -> bool:
+def has_foreign_numbers(names: Sequence[str], colours: Sequence[str], tags: Mapping[str, str], file: str) -> bool:
     """Return whether the band numbers of a file are not those of Sentinel-2.
 
     Args:
@@ -63,23 +63,26 @@ def is_numbered_otherwise(names: Sequence[str], colours: Sequence[str], tags: Ma
         tags: of the file.
         file: name of the file.
 
-    >>> is_numbered_otherwise(["B4", "B3"], ["red", "green"], {}, "a.tif")
+    >>> has_foreign_numbers(["B4", "B3"], ["red", "green"], {}, "a.tif")
     False
-    >>> is_numbered_otherwise(["B3", "B2"], ["red", "green"], {}, "a.tif")
+    >>> has_foreign_numbers(["B3", "B2"], ["red", "green"], {}, "a.tif")
     True
-    >>> is_numbered_otherwise(["B4"], [""], {"SPACECRAFT_ID": "LANDSAT_7"}, "a.tif")
+    >>> has_foreign_numbers(["B4"], [""], {"SPACECRAFT_ID": "LANDSAT_7"}, "a.tif")
     True
-    >>> is_numbered_otherwise(["nir"], [""], {}, "LE07_L2SP_195028.tif")
+    >>> has_foreign_numbers(["nir"], [""], {}, "LE07_L2SP_195028.tif")
     False
-    >>> is_numbered_otherwise(["B1", "B2", "B3", "B4"], [""] * 4, {}, "a.tif")
+    >>> has_foreign_numbers(["B1", "B2", "B3", "B4"], [""] * 4, {}, "a.tif")
     True
     """
     numbered = [(name.upper(), colour) for name, colour in zip(names, colours, strict=True) if NUMBER.fullmatch(name)]
-    shown = [(name, colour) for name, colour in numbered if colour in _OF_LANDSAT_7]
+    if not numbered:
+        return False
+    coloured = [(name, colour) for name, colour in numbered if colour in _LANDSAT_7]
     # GDAL interprets any three bands of bytes as red, green and blue, so the colours count only if all match Landsat
-    by_colour = bool(shown) and all(name.endswith(_OF_LANDSAT_7[colour]) for name, colour in shown)
+    has_landsat_colours = bool(coloured) and all(name.endswith(_LANDSAT_7[colour]) for name, colour in coloured)
     texts = (file, *tags.values())
-    count = {int(re.sub(r"\D", "", name.removeprefix("SR_"))) for name, _ in numbered}
-    runs_on = count == {*range(1, len(numbered) + 1)} and len(count) in _RUNNING
-    is_running = runs_on and not shown and not any(_SENTINEL_2.search(text) for text in texts)
-    return bool(numbered) and (by_colour or is_running or any(_ANOTHER.search(text) for text in texts))
+    numbers = {int(re.sub(r"\D", "", name.removeprefix("SR_"))) for name, _ in numbered}
+    is_consecutive = numbers == {*range(1, len(numbered) + 1)} and len(numbers) in _CONSECUTIVE_COUNTS
+    names_sentinel = any(_SENTINEL_2.search(text) for text in texts)
+    has_all_bands = is_consecutive and not coloured and not names_sentinel
+    return has_landsat_colours or has_all_bands or any(_OTHER_SENSORS.search(text) for text in texts)

@@ -1,9 +1,9 @@
-"""Ground with much bright grey around it: towns, roads, quarries and gravel.
+"""Find built ground, which has many bright grey pixels around it: towns, roads, quarries and gravel.
 
 Networks for 10 m images mark roofs, building plots and quarries as landslides. Concrete, asphalt, metal roofs and
 gravel are bright and grey. Fresh debris and bare soil are bright too, but they reflect much less blue than red. A
 landslide in forest or pasture therefore has hardly any grey pixels around it, while grey pixels are everywhere in a
-town. Snow and cloud are grey as well: outlines near them are also advice.
+town. Snow and cloud are grey as well, so outlines near them can also count as on built ground.
 
 Measured on scenes at 8.6 and 10 m:
 
@@ -21,31 +21,31 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from detection.imagery.raster.components import Rows
+from detection.imagery.raster.components import RowBuffer
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import burn, window_around
 from detection.imagery.scene.radiometry import find_pixel_m
 from detection.imagery.scene.reader import BandReader
-from detection.imagery.scene.white import COLOURS, SceneBrightness, holds_at, measure_light
+from detection.imagery.scene.white import COLOURS, SceneBrightness, is_measured_size, measure_brightness
 from detection.reasons import Reason
 
 Colours = tuple[NDArray[np.floating], NDArray[np.bool_]]
 """Red, green and blue, 3 x H x W, and H x W where all three are valid."""
 ReadColours = Callable[[int, int, int, int], Colours]
-"""Reads a window: column, row, width, height."""
+"""Read a window: column, row, width, height."""
 
-# A pixel is grey if the least of its three colours is at least this share of the greatest, both beyond the light that
+# A pixel is grey if the least of its three colours is at least this share of the greatest, both without the light that
 # the air adds. Fresh debris has .30 to .45.
-GREY_LEAST: Final = 0.65
-# Vegetation in haze is nearly grey, but green is its greatest colour.
-GREEN_MOST: Final = 1.05
-# A grey pixel counts if its least colour is this much brighter than usual ground. Shadow is grey and dark.
+LEAST_GREY: Final = 0.65
+# Vegetation in haze is nearly grey, but its ratio of green to the brighter of red and blue is larger than this.
+MOST_GREEN: Final = 1.05
+# A grey pixel counts if its least colour is brighter than usual ground by this factor. Shadow is grey and dark.
 TIMES_USUAL: Final = 1.25
-# An outline lies on built ground if this share of the ground within `REACH_M` is bright and grey. Around the
-# outlines of three networks in Chattogram the share is larger.
-SHARE_LEAST: Final = 0.015
+# An outline is on built ground if at least this share of the ground within `REACH_M` is bright and grey. The share is
+# larger around all outlines of three networks in Chattogram.
+LEAST_GREY_SHARE: Final = 0.015
 REACH_M: Final = 300.0
-# Built ground is reported from this share of a scene on, also if there is no outline on it.
+# Built ground is reported if it is at least this share of a scene, also without an outline on it.
 REPORTED_SHARE: Final = 0.05
 # The share of a scene is measured in windows of this side, with about this many pixels altogether.
 WINDOW_PX: Final = 256
@@ -55,21 +55,21 @@ SAMPLE_PX: Final = 1_000_000
 class BuiltGround:
     """The built ground of one image."""
 
-    def __init__(self, read: ReadColours, grid: Grid, light: SceneBrightness, pixel_m: float) -> None:
+    def __init__(self, read: ReadColours, grid: Grid, brightness: SceneBrightness, pixel_m: float) -> None:
         """Measure which share of an image is built ground.
 
         Args:
             read: reads a window of the image.
             grid: grid of the image.
-            light: brightness of the image.
+            brightness: of the image.
             pixel_m: side of a pixel in metres.
         """
         self._read_colours = read
         self._grid = grid
-        self._light = light
+        self._brightness = brightness
         self._reach_px = max(1, round(REACH_M / pixel_m))
         self.share = self._measure_share()
-        """Share of all pixels of the image, of those without a value too."""
+        """Share of all pixels of the image, including invalid pixels."""
         self.area_m2 = self.share * grid.width * grid.height * pixel_m**2
 
     def contains(self, outlines: NDArray[Any]) -> NDArray[np.bool_]:
@@ -79,9 +79,9 @@ class BuiltGround:
             outlines: polygons in pixels of the grid.
         """
         built = np.zeros(len(outlines), bool)
-        read = Rows(self._read_grey, self._grid.width, self._grid.height)
+        read = RowBuffer(self._read_grey, self._grid.width, self._grid.height)
         windows = [window_around(outline, self._grid, self._reach_px) for outline in outlines]
-        # From top to bottom, so that `Rows` reads each row about once.
+        # From top to bottom, so that `RowBuffer` reads each row about once.
         tops = [0 if window is None else window[1] for window in windows]
         for index in np.argsort(tops, kind="stable").tolist():
             window = windows[index]
@@ -93,14 +93,14 @@ class BuiltGround:
             grey, valid = read(*window)
             around = valid & ndimage.maximum_filter(body, size=2 * self._reach_px + 1, mode="constant")
             pixels = int(np.count_nonzero(around))
-            built[index] = pixels > 0 and np.count_nonzero(around & grey) >= SHARE_LEAST * pixels
+            built[index] = pixels > 0 and np.count_nonzero(around & grey) >= LEAST_GREY_SHARE * pixels
         return built
 
     def _read_grey(self, *window: int) -> NDArray[np.bool_]:
         """Return 2 x H x W of a window: where it is bright and grey, and where it is valid."""
         column, row, width, height = window
         values, valid = self._read_colours(column, row, width, height)
-        return np.stack([find_grey(values, valid, self._light), valid])
+        return np.stack([find_grey(values, valid, self._brightness), valid])
 
     def _measure_share(self) -> float:
         built = 0
@@ -111,7 +111,7 @@ class BuiltGround:
             grey_share, valid_share = (
                 ndimage.uniform_filter(mask.astype(np.float32), size, mode="constant") for mask in (grey, valid)
             )
-            built += int(np.count_nonzero(valid & (grey_share >= SHARE_LEAST * valid_share)))
+            built += int(np.count_nonzero(valid & (grey_share >= LEAST_GREY_SHARE * valid_share)))
             pixels += valid.size
         return built / pixels
 
@@ -124,7 +124,7 @@ def _spread_windows(grid: Grid) -> Iterator[tuple[int, int, int, int]]:
             yield column, row, min(WINDOW_PX, grid.width - column), min(WINDOW_PX, grid.height - row)
 
 
-def find_grey(values: NDArray[np.floating], valid: NDArray[np.bool_], light: SceneBrightness) -> NDArray[np.bool_]:
+def find_grey(values: NDArray[np.floating], valid: NDArray[np.bool_], brightness: SceneBrightness) -> NDArray[np.bool_]:
     """Return where values of red, green and blue, 3 x H x W, are grey and brighter than usual ground.
 
     Forest, debris, shadow, concrete:
@@ -135,25 +135,26 @@ def find_grey(values: NDArray[np.floating], valid: NDArray[np.bool_], light: Sce
     [[False, False, False, True]]
     """
     red, green, blue = (
-        np.maximum(band - darkest, 0) for band, darkest in zip(values, light.darkest.tolist(), strict=True)
+        np.maximum(band - darkest, 0) for band, darkest in zip(values, brightness.darkest.tolist(), strict=True)
     )
     least = np.minimum(np.minimum(red, green), blue)
     greatest = np.maximum(np.maximum(red, green), blue)
-    is_grey = (least >= GREY_LEAST * greatest) & (green <= GREEN_MOST * np.maximum(red, blue))
-    return np.asarray(valid & is_grey & (least > TIMES_USUAL * light.usual))
+    is_grey = (least >= LEAST_GREY * greatest) & (green <= MOST_GREEN * np.maximum(red, blue))
+    return np.asarray(valid & is_grey & (least > TIMES_USUAL * brightness.usual))
 
 
 def open_built_ground(reader: BandReader, sample: NDArray[np.floating]) -> BuiltGround | None:
-    """Return the built ground of a scene; None without red, green and blue, or if its pixels have another size.
+    """Return the built ground of a scene.
 
-    The constants of this module were measured on pixels of the sizes `white.PIXELS_M`.
+    None without red, green and blue, or if the pixels have another size than `white.PIXELS_M`, for which the constants
+    of this module were measured.
 
     Args:
         reader: the scene.
         sample: valid pixels of the scene, bands x n, as `radiometry.sample_pixels` returns them.
     """
     pixel_m = find_pixel_m(reader.grid)
-    if pixel_m is None or not holds_at(pixel_m) or not set(COLOURS) <= set(reader.names):
+    if pixel_m is None or not is_measured_size(pixel_m) or not set(COLOURS) <= set(reader.names):
         return None
     bands = [reader.names.index(name) for name in COLOURS]
 
@@ -161,21 +162,22 @@ def open_built_ground(reader: BandReader, sample: NDArray[np.floating]) -> Built
         values, valid = reader.read(column, row, width, height)
         return values[bands], valid
 
-    light = measure_light(sample[bands])
-    return None if light is None else BuiltGround(read, reader.grid, light, pixel_m)
+    brightness = measure_brightness(sample[bands])
+    return None if brightness is None else BuiltGround(read, reader.grid, brightness, pixel_m)
 
 
 def describe_built(day: str) -> Reason:
-    """Return the caution on an outline on built ground of the image of a day."""
+    """Return the caution for an outline on built ground. `day` is that of the image."""
     return Reason("caution.built", {"day": day, "reach": REACH_M})
 
 
 def describe_built_ground(built: BuiltGround | None, day: str, outlines: int) -> list[Reason]:
-    """Return how much of an image is built ground, if that is much or if outlines lie on it.
+    """Return a warning about the built ground of an image if it is large, or if outlines are on it.
 
     Args:
-        day: when the image was taken.
-        outlines: how many outlines lie on built ground.
+        built: the built ground; None if it cannot be found.
+        day: of the image.
+        outlines: number of outlines on built ground.
     """
     if built is None or (not outlines and built.share < REPORTED_SHARE):
         return []

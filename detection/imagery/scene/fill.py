@@ -1,4 +1,4 @@
-"""Mask nodata that the files do not declare: areas of one value in all bands, at the edge of a scene or inside it."""
+"""Mask nodata that the files do not declare: areas with one value in all bands, at the edge of a scene or inside."""
 
 from pathlib import Path
 from typing import Final
@@ -10,40 +10,41 @@ from detection.imagery.errors import TruncatedRasterError
 from detection.imagery.raster.components import Labelling
 from detection.imagery.raster.masks import Mask
 from detection.imagery.raster.raster import ByteRaster
-from detection.imagery.raster.tiling import cut
+from detection.imagery.raster.tiling import cut_tiles
 from detection.imagery.scene.reader import BandReader
 
 # The edge of a scene contains a fill value if at least so many of its valid pixels have this value in every band.
 LEAST_SHARE: Final = 0.01
 LEAST_PX: Final = 16
-# Dark water and bright ground have the value of a fill in scattered pixels of the edge, a fill in long runs. At least
-# this share of the pixels with the value must be in runs of so many pixels.
+# Dark water and bright ground have the value of a fill in scattered pixels of the edge. A fill is in long runs: at
+# least this share of the pixels with the value is in runs of at least so many pixels.
 RUN_PX: Final = 16
 RUN_SHARE: Final = 0.5
-# A connected area of a fill value inside the scene is a hole of a mosaic if it has so many pixels, else ground.
+# A connected area with a fill value inside the scene is a hole in a mosaic if it has so many pixels, else ground.
 HOLE_PX: Final = 400
-STRIP_PX: Final = 4096
+STRIP_PX: Final = 4096  # longest piece of a rim
 TILE_PX: Final = 512
 Rim = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
-# Values with which programs fill. Any other value repeats at an edge by chance only.
+"""The outermost pixels of a scene in pieces: values, bands x height x width, and where they are valid."""
+# Values that programs use as fills. Any other value repeats at an edge only by chance.
 FILLS: Final = (0.0, 1.0, -9999.0, -32768.0, -999.0, 255.0, 65535.0, 32767.0)
 
 
-def set_aside_fills(reader: BandReader, rim: Rim, work: Path) -> tuple[float, ...]:
+def mask_fills(reader: BandReader, rim: Rim, work: Path) -> tuple[float, ...]:
     """Mask the nodata of a scene that its files do not declare, and return its values.
 
-    A mosaic or a rotated scene ends in its fill, so the fill values are those along the four sides, as the files
-    contain them. Declared nodata (value, mask, alpha) is invalid already and does not count. Connected areas that touch
-    the edge are masked, and holes; a single pixel of the same value is ground.
+    The fill of a mosaic or of a rotated scene is at its edges, so fill values are searched along the four sides, as the
+    files store them. Declared nodata (value, mask, alpha) is not valid and does not count. Connected areas that touch
+    the edge and large holes are masked. A single pixel of the same value is ground.
 
     Args:
-        reader: the bands of the model, without masks of this module; the masks are added to it.
+        reader: the bands of the model; the masks are added to it.
         rim: the outermost pixels; see `read_rim`.
         work: folder for the masks.
     """
     fills = _find_fills(rim)
     for fill in fills:
-        _set_aside(reader, fill, work)
+        _mask_fill(reader, fill, work)
     return fills
 
 
@@ -54,7 +55,7 @@ def _find_fills(rim: Rim) -> tuple[float, ...]:
     for values, valid in rim:
         valid_px += int(valid.sum())
         for fill in FILLS:
-            has_fill = ((values == fill).all(axis=0) & valid).ravel()  # a row or a column, in order
+            has_fill = ((values == fill).all(axis=0) & valid).ravel()  # along the edge
             if has_fill.any():
                 runs = _measure_runs(has_fill)
                 counts[fill] += int(runs.sum())
@@ -73,24 +74,24 @@ def _measure_runs(marked: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.asarray(turns[1::2] - turns[::2], dtype=np.int64)
 
 
-def _set_aside(reader: BandReader, fill: float, work: Path) -> None:
+def _mask_fill(reader: BandReader, fill: float, work: Path) -> None:
     grid = reader.grid
     drawn = ByteRaster(work / f"fill{fill:g}.tif", grid, nodata=None)
     with drawn.writing() as write:
-        for tile in cut(grid.width, grid.height, TILE_PX, 0):
+        for tile in cut_tiles(grid.width, grid.height, TILE_PX, 0):
             has_fill = np.zeros((tile.own_height, tile.own_width), np.uint8)
             try:
                 values, valid = reader.read_spectral(tile.own_column, tile.own_row, tile.own_width, tile.own_height)
                 has_fill[(values == fill).all(axis=0) & valid] = 1
-            except TruncatedRasterError:  # reported when the network reads the block
+            except TruncatedRasterError:  # `BandReader.read` reports it
                 pass
             write(has_fill, tile.own_column, tile.own_row)
     with drawn.reading() as read:
         labelling = Labelling(read, grid.width, grid.height, 1)
         chosen = [
-            place
-            for place, body in enumerate(labelling.components, start=1)
-            if body.pixels >= (RUN_PX if any(body.list_sides(grid.width, grid.height)) else HOLE_PX)
+            label
+            for label, component in enumerate(labelling.components, start=1)
+            if component.pixels >= (RUN_PX if any(component.touches_sides(grid.width, grid.height)) else HOLE_PX)
         ]
         reader.add_mask(write_mask(labelling, np.array(chosen), work / f"fill{fill:g}-mask.tif", reader))
 
@@ -99,20 +100,23 @@ def write_mask(labelling: Labelling, chosen: NDArray[np.int64], path: Path, read
     """Write a mask that is 0 on the chosen components (numbers from 1) and 1 elsewhere."""
     raster = ByteRaster(path, reader.grid, nodata=None)
     with raster.writing() as write:
-        for top, places, _ in labelling.read_labels():
-            write((~np.isin(places, chosen)).astype(np.uint8), 0, top)
+        for top, labels, _ in labelling.read_labels():
+            write((~np.isin(labels, chosen)).astype(np.uint8), 0, top)
     return Mask(path, "mask")
 
 
 def read_rim(reader: BandReader) -> Rim:
-    """Return the outermost pixels of a scene in pieces: values as in the files (bands x h x w), and where valid."""
+    """Return the outermost pixels of a scene, with values as in the files."""
     width, height = reader.grid.width, reader.grid.height
-    across = [(c, r, min(STRIP_PX, width - c), 1) for r in {0, height - 1} for c in range(0, width, STRIP_PX)]
-    down = [(c, r, 1, min(STRIP_PX, height - r)) for c in {0, width - 1} for r in range(0, height, STRIP_PX)]
+    windows = []
+    for row in {0, height - 1}:
+        windows += [(column, row, min(STRIP_PX, width - column), 1) for column in range(0, width, STRIP_PX)]
+    for column in {0, width - 1}:
+        windows += [(column, row, 1, min(STRIP_PX, height - row)) for row in range(0, height, STRIP_PX)]
     rim = []
-    for box in (*across, *down):
+    for window in windows:
         try:
-            rim.append(reader.read_spectral(*box))
-        except TruncatedRasterError:  # reported when the network reads the block
+            rim.append(reader.read_spectral(*window))
+        except TruncatedRasterError:  # `BandReader.read` reports it
             continue
     return rim

@@ -1,4 +1,4 @@
-"""Join the elevation model of a scene from tiles in a folder."""
+"""Join the elevation model of a scene from a file or from tiles in a folder."""
 
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,7 +19,7 @@ class SceneHeights(NamedTuple):
 
     path: Path  # the joined raster
     tiles: tuple[tuple[str, str], ...]  # name and sha256 of each tile
-    notes: tuple[str, ...]  # what was left out, one sentence each
+    notes: tuple[str, ...]  # a sentence for each file or kind of values that was left out
 
 
 def gather_heights(dem: Path, path: Path, work: Path) -> SceneHeights:
@@ -27,8 +27,8 @@ def gather_heights(dem: Path, path: Path, work: Path) -> SceneHeights:
 
     Args:
         dem: a file, or a folder of tiles.
-        path: of the scene.
-        work: folder for the joined raster; it is created.
+        path: the scene.
+        work: folder for the joined raster. It is created.
 
     Raises:
         HeightsError: the heights cannot be joined; the message contains the reason.
@@ -38,7 +38,9 @@ def gather_heights(dem: Path, path: Path, work: Path) -> SceneHeights:
     name = "B4" if "B4" in scene.bands else next(iter(scene.bands), None)
     if name is None:
         raise HeightsError(f"{path}: no band has a known name, so the heights below it are not known")
-    with open_scene(scene, (name,), masks=(), options=ReaderOptions(ungeoreferenced=True, limits=NO_LIMITS)) as reader:
+    with open_scene(
+        scene, (name,), masks=(), options=ReaderOptions(allow_ungeoreferenced=True, limits=NO_LIMITS)
+    ) as reader:
         ground = reader.grid
     if not ground.placed:
         raise HeightsError(f"{path}: has no place on the ground, so the heights below it are not known")
@@ -50,5 +52,5 @@ def gather_heights(dem: Path, path: Path, work: Path) -> SceneHeights:
     except ImageryError as error:
         raise HeightsError(error.explanation) from None
     except (OSError, RasterioError) as error:
-        raise HeightsError(f"{dem}: cannot be brought together ({error})") from None
+        raise HeightsError(f"{dem}: cannot be joined ({error})") from None
     return SceneHeights(work / FILE, tuple(tiles), joined.notes)

@@ -1,4 +1,4 @@
-"""Standardise bands by mean and standard deviation nearby, which removes any offset and factor of a scene."""
+"""Standardise bands by the mean and standard deviation nearby, which removes any offset and factor of a scene."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 LOCAL_STANDARD = "local-standard"
 """The stretch that subtracts the mean nearby from each band and divides by the standard deviation nearby."""
-# A band is divided by at least this share of the standard deviation in the rougher blocks of the scene. Otherwise calm
-# water would become noise, also if it covers most of the scene.
-LEAST_SHARE = 0.25
+# A band is divided by at least this share of the standard deviation in the rougher blocks of the scene. Otherwise the
+# noise of calm water would be amplified, also if water covers most of the scene.
+LEAST_STD_SHARE = 0.25
 ROUGH_QUANTILE = 0.9
 LEAST_STD = 1e-6
 # Greatest standardised value, so that one roof or one broken pixel has a bounded effect.
-MOST = 4.0
+MOST_DEVIATIONS = 4.0
 
 
 def standardise(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -29,7 +29,7 @@ def standardise(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArra
     sample = values if valid.all() else values[:, valid][:, None]
     mean = sample.mean(axis=(1, 2), keepdims=True)
     std = sample.std(axis=(1, 2), keepdims=True)
-    standard = np.clip((values - mean) / np.maximum(std, np.float32(LEAST_STD)), -MOST, MOST)
+    standard = np.clip((values - mean) / np.maximum(std, np.float32(LEAST_STD)), -MOST_DEVIATIONS, MOST_DEVIATIONS)
     return np.asarray(np.where(valid, standard, 0), np.float32)
 
 
@@ -43,7 +43,7 @@ class Moments:
     block_px: int  # side of a block
 
     def standardise(self, values: NDArray[np.float32], column: int, row: int) -> NDArray[np.float32]:
-        """Subtract the mean nearby and divide by the standard deviation nearby, without joins between the blocks.
+        """Subtract the mean nearby and divide by the standard deviation nearby. No edges of blocks become visible.
 
         Args:
             values: bands x H x W.
@@ -55,25 +55,26 @@ class Moments:
             return interpolate(sums, (row, values.shape[1]), (column, values.shape[2]), self.block_px)
 
         standard = np.empty(values.shape, np.float32)
-        share = 1 / np.maximum(interpolate_sums(self.count), np.float32(LEAST_STD))
+        inverse_count = 1 / np.maximum(interpolate_sums(self.count), np.float32(LEAST_STD))
         for band, least_std in enumerate(self._find_least_std()):
-            # relative to the mean of the scene, so that the difference of two squares loses few digits
-            middle = np.float32(self.total[band].sum() / max(1.0, self.count.sum()))
+            # values are relative to the mean of the scene, so that the difference of two squares loses few digits
+            scene_mean = np.float32(self.total[band].sum() / max(1.0, self.count.sum()))
             total, square = self.total[band], self.square[band]
-            mean = interpolate_sums(total - middle * self.count) * share
-            std = interpolate_sums(square - 2 * float(middle) * total + float(middle) ** 2 * self.count) * share
-            std -= mean * mean
-            np.sqrt(np.maximum(std, np.float32(least_std**2), out=std), out=std)
-            np.subtract(values[band], middle, out=standard[band])
+            mean = interpolate_sums(total - scene_mean * self.count) * inverse_count
+            square_from_mean = square - 2 * float(scene_mean) * total + float(scene_mean) ** 2 * self.count
+            variance = interpolate_sums(square_from_mean) * inverse_count
+            variance -= mean * mean
+            std = np.sqrt(np.maximum(variance, np.float32(least_std**2), out=variance), out=variance)
+            np.subtract(values[band], scene_mean, out=standard[band])
             standard[band] -= mean
             standard[band] /= std
-        return np.clip(standard, -MOST, MOST, out=standard)
+        return np.clip(standard, -MOST_DEVIATIONS, MOST_DEVIATIONS, out=standard)
 
     def _find_least_std(self) -> NDArray[np.float64]:
-        full = self.count >= 0.25 * self.count.max()
-        mean, square = (sums[:, full] / self.count[full] for sums in (self.total, self.square))
+        is_full = self.count >= 0.25 * self.count.max()  # blocks with few valid pixels do not count
+        mean, square = (sums[:, is_full] / self.count[is_full] for sums in (self.total, self.square))
         rough = np.quantile(np.sqrt(np.maximum(square - mean**2, 0)), ROUGH_QUANTILE, axis=1)
-        return np.asarray(np.maximum(LEAST_SHARE * rough, LEAST_STD))
+        return np.asarray(np.maximum(LEAST_STD_SHARE * rough, LEAST_STD))
 
 
 def sum_blocks(values: NDArray[np.float64], block_px: int) -> NDArray[np.float64]:
@@ -101,7 +102,7 @@ def interpolate(
     >>> interpolate(np.array([[0.0, 4.0]]), (0, 1), (0, 8), 4).round(1).tolist()
     [[0.0, 0.0, 0.5, 1.5, 2.5, 3.5, 4.0, 4.0]]
     """
-    # without a matrix product, because the threads of BLAS wait for each other
+    # no matrix product, because the threads of BLAS would wait for each other
     across = _blend(field.astype(np.float64).T, *columns, block_px).T
     return _blend(across, *rows, block_px, np.float32)
 

@@ -1,4 +1,4 @@
-"""Read gain and offset of counts from the names and tags of a product, and recognise a missing offset."""
+"""Read the gain and offset of counts from the names and tags of a product, and recognise a missing offset."""
 
 import re
 from collections.abc import Iterable
@@ -18,21 +18,24 @@ SENTINEL_OFFSET: Final = -1000.0
 # to 43636 (USGS, "How do I use a scale factor with Landsat Level-2 science products?"; names: LSDS-1328).
 LANDSAT: Final = re.compile(r"L[COET]0[4-9]_L2S[PR]_\d{6}_\d{8}_\d{8}_02_(?:T1|T2|RT)_SR_B\d", re.IGNORECASE)
 LANDSAT_SCALE, LANDSAT_OFFSET = 0.0000275, -0.2
-# Counts of its ground without this calibration: water and shadow reflect 0 to 9 %, the median of a band 1 to 35 %.
+# Ranges of the darkest counts and of the medians of bands without this calibration: water and shadow reflect 0 to 9 %,
+# the median of a band is 1 to 35 %.
 LANDSAT_DARKEST: Final = (6800.0, 10_500.0)
 LANDSAT_MEDIANS: Final = (7600.0, 20_000.0)
+# Beginnings of the names of tags that contain the offset.
 TAGS: Final = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
-# Counts of reflectance: 10000 is 1.
+# Reflectance of one count: 10000 counts are a reflectance of 1.
 COUNT: Final = 1e-4
-SCALES: Final = (1e-6, 1e-3)  # scales in tags that turn counts into reflectance; other scales have another meaning
-# The darkest counts of a scene with an offset that was not subtracted: water and shadow reflect 0 to 4 % in the darkest
-# band, and haze adds to blue.
+# Range of the scales in headers that turn counts into reflectance. Scales outside of it have another meaning.
+SCALES: Final = (1e-6, 1e-3)
+# Range of the darkest counts of a Sentinel-2 scene whose offset was not subtracted: water and shadow reflect 0 to 4 %
+# in the darkest band, and haze adds to blue. The median of each band is at most `MOST_MEDIAN`.
 DARKEST: Final = (950.0, 1450.0)
-BRIGHTEST_MEDIAN: Final = 6000.0
+MOST_MEDIAN: Final = 6000.0
 
 
 class CountCalibration(NamedTuple):
-    """Counts are `gain` x value + `offset`; `source` is where they were read, empty if nothing states them."""
+    """Gain and offset in counts = gain x value + offset. `source` names where they were read; empty if nowhere."""
 
     gain: float = 1.0
     offset: float = 0.0
@@ -40,7 +43,7 @@ class CountCalibration(NamedTuple):
 
 
 def read_calibration(files: Iterable[Path], facts: Iterable[Any]) -> CountCalibration:
-    """Return how values become counts of reflectance, from product names in the paths or from tags.
+    """Return how values become counts of reflectance, from product names in the paths, from tags, or from headers.
 
     Args:
         files: of the bands.
@@ -50,12 +53,12 @@ def read_calibration(files: Iterable[Path], facts: Iterable[Any]) -> CountCalibr
     -1000.0
     """
     for path in files:
-        named = PRODUCT.search(path.name) or PRODUCT.search(path.parent.name)
-        if named:
-            offset = SENTINEL_OFFSET if int(named[1]) >= BASELINE else 0.0
-            return CountCalibration(
-                1.0, offset, f"processing baseline {named[1][:2]}.{named[1][2:]} in the product's name"
-            )
+        match = PRODUCT.search(path.name) or PRODUCT.search(path.parent.name)
+        if match:
+            baseline = match[1]
+            offset = SENTINEL_OFFSET if int(baseline) >= BASELINE else 0.0
+            source = f"processing baseline {baseline[:2]}.{baseline[2:]} in the product's name"
+            return CountCalibration(1.0, offset, source)
         if LANDSAT.search(path.name):
             return _in_counts(LANDSAT_SCALE, LANDSAT_OFFSET, "Landsat Collection 2 level 2 in the product's name")
     for fact in facts:
@@ -74,13 +77,13 @@ def _in_counts(scale: float, offset: float, source: str) -> CountCalibration:
 
 
 def find_missing_offset(counts: NDArray[np.floating]) -> str | None:
-    """Return a warning if counts (bands x n) look like Sentinel-2 with an offset not subtracted; else None.
+    """Return a warning if counts (bands x n) look like Sentinel-2 whose offset was not subtracted; else None.
 
     >>> find_missing_offset(np.linspace(1020, 2600, 9999)[None].repeat(3, axis=0))[:44]
     'the darkest pixels of every band have 1,028 '
     """
-    darkest, middle = np.quantile(counts, [0.005, 0.5], axis=1)
-    if not DARKEST[0] <= darkest.min() <= DARKEST[1] or (middle > BRIGHTEST_MEDIAN).any():
+    darkest, median = np.quantile(counts, [0.005, 0.5], axis=1)
+    if not DARKEST[0] <= darkest.min() <= DARKEST[1] or (median > MOST_MEDIAN).any():
         return None
     return (
         f"the darkest pixels of every band have {darkest.min():,.0f} counts or more: the offset of Sentinel-2 products "
@@ -94,9 +97,9 @@ def find_landsat(counts: NDArray[np.floating]) -> str | None:
     >>> (find_landsat(np.linspace(7400, 14000, 9999)[None].repeat(3, axis=0)) or "")[:62]
     'the counts look like Landsat Collection 2 level 2 (reflectance'
     """
-    darkest, middle = np.quantile(counts, [0.005, 0.5], axis=1)
+    darkest, median = np.quantile(counts, [0.005, 0.5], axis=1)
     low, high = LANDSAT_MEDIANS
-    if not LANDSAT_DARKEST[0] <= darkest.min() <= LANDSAT_DARKEST[1] or (middle < low).any() or (middle > high).any():
+    if not LANDSAT_DARKEST[0] <= darkest.min() <= LANDSAT_DARKEST[1] or (median < low).any() or (median > high).any():
         return None
     return (
         f"the counts look like Landsat Collection 2 level 2 (reflectance is {LANDSAT_SCALE:.7f} x count "

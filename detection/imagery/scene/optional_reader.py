@@ -1,4 +1,4 @@
-"""The optional bands of a scene, read on the grid on which a network reads the scene."""
+"""Read the optional bands of a scene on the grid on which a network reads the scene."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +10,11 @@ from detection.imagery.scene.resized import Pixels, resample
 
 
 class OptionalBandReader:
-    """Reads the channels of optional bands from the terrain of a scene.
+    """Compute the channels of optional bands from the terrain of a scene.
 
     Args:
-        terrain: on the grid of the scene.
-        names: of the bands, of `optional_bands.UNITS`.
+        terrain: terrain on the grid of the scene.
+        names: names of the bands, keys of `optional_bands.UNITS`.
         scene_grid: the grid of the scene.
         network_grid: the grid on which the network reads the scene.
     """

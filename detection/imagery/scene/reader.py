@@ -32,11 +32,11 @@ from detection.imagery.raster.untrusted import LIMITS, RasterLimits, open_raster
 from detection.imagery.raster.warping import has_alpha, read_warped_mask, store_warped, warp
 from detection.imagery.scene.scene import Scene, list_masks
 
-# Bands whose corners are farther apart than this, in pixels of the coarser band, do not show the same ground.
-MISMATCH_PX = 3.0
-# Side of the cells, pixels, in which a window is read that contains an unreadable block.
+# Two bands show the same ground if their corners are at most this far apart, in pixels of the coarser band.
+MOST_CORNER_SHIFT_PX = 3.0
+# A window with an unreadable block is read in cells of this side, pixels.
 CELL_PX = 64
-# Bands that contain a quantity with a unit. The others contain brightness, whose unit `radiometry` determines.
+# Bands that contain a quantity with a known unit. The others contain brightness, which `radiometry` stretches.
 QUANTITIES = {"dem": HEIGHT, "prior": SHARE}
 
 
@@ -44,14 +44,15 @@ QUANTITIES = {"dem": HEIGHT, "prior": SHARE}
 class ReaderOptions:
     """Which rasters are accepted, and how their values are read."""
 
-    partial: bool = False  # a block that cannot be read is nodata instead of an error; its cells are in `unreadable`
-    ungeoreferenced: bool = False  # accept rasters without georeference, in pixel coordinates
+    # a block that cannot be read is nodata instead of an error; `BandReader.unreadable` lists its cells
+    allow_unreadable: bool = False
+    allow_ungeoreferenced: bool = False  # accept rasters without georeference, in pixel coordinates
     gain: float = 1.0  # factor for the values of every band, except terrain
     offset: float = 0.0  # added to these products
-    nodata: float | None = None  # nodata value of the spectral bands whose files declare none
-    covering: bool = True  # refuse bands that do not cover the grid; if false, they are nodata outside
+    nodata: float | None = None  # nodata value of spectral bands whose files declare none
+    require_coverage: bool = True  # refuse bands that do not cover the grid; if false, pixels that they lack are nodata
     limits: RasterLimits = LIMITS
-    keeping: Path | None = None  # folder for copies of warped rasters; None: warp each window when it is read
+    warped_folder: Path | None = None  # folder for copies of warped rasters; None: warp each window when it is read
 
 
 class BandReader(ExitStack):
@@ -70,9 +71,11 @@ class BandReader(ExitStack):
         options: which rasters are accepted, and how values are read.
 
     Attributes:
-        notes: what was left out of a quantity, one sentence each.
-        warped: names of the bands and kinds of the masks on another grid.
-        unreadable: cells (column, row) that could not be read, with `partial`.
+        grid: the grid of the windows.
+        names: order of the values that `read` returns.
+        notes: a sentence for each kind of values that was left out of a quantity.
+        warped: names of the bands and kinds of the masks that are warped, because they are on another grid.
+        unreadable: first pixel (column, row) of each cell that could not be read; empty unless `allow_unreadable`.
     """
 
     def __init__(
@@ -107,29 +110,29 @@ class BandReader(ExitStack):
             if grid is None:
                 path = self._bands[reference or next(iter(self._bands))][0]
                 with open_raster(path, self._options.limits) as source:
-                    grid = self._place(source, path)
+                    grid = self._get_grid(source, path)
             self.grid = grid
             self._sources = {name: self._open(path, index, name) for name, (path, index) in self._bands.items()}
             self._fills = {name: find_fill(source, index) for name, (source, index, _) in self._sources.items()}
             self._masks = [(mask.kind, self._open(mask.path, mask.index, mask.kind, mask=True)) for mask in masks]
-            # number of masks that belong to the scene; `add_mask` appends others
-            self._scene_masks = len(self._masks)
-            # numbers of the masks that left any pixel usable so far
+            # `add_mask` appends masks that are not part of the scene
+            self._scene_mask_count = len(self._masks)
+            # positions of the masks by which at least one pixel that was read is usable
             self._masks_with_ground: set[int] = set()
         except BaseException:
             self.close()
             raise
 
-    def _place(self, source: Any, path: Path) -> Grid:
+    def _get_grid(self, source: Any, path: Path) -> Grid:
         try:
             return grid_of(source, path)
         except (NoCrsError, ImpossibleCrsError):
-            if not self._options.ungeoreferenced:
+            if not self._options.allow_ungeoreferenced:
                 raise
             return Grid(Affine.identity(), "", source.width, source.height)
 
     def _open(self, path: Path, index: int, name: str, *, mask: bool = False) -> tuple[Any, int, Path]:
-        # all bands of a file share a handle, so that a block with several bands is decoded once
+        # all bands of a file share an open file, so that a block with several bands is decoded once
         quantity = None if mask else QUANTITIES.get(name)
         key = path, "" if quantity is None else name
         if key not in self._files:
@@ -143,12 +146,12 @@ class BandReader(ExitStack):
         self._checkers[name] = checker
         if not 1 <= index <= source.count:
             raise BandMissingError(f"{path}: band {name} is said to be number {index}, the file has {source.count}")
-        grid = self._place(source, path)
+        grid = self._get_grid(source, path)
         if same_grid(self.grid, grid):
             return source, index, path
         shift = corner_shift_px(self.grid, grid)
-        may_lie_apart = mask or name in TERRAIN or not self._options.covering
-        if not np.isfinite(shift) or (shift > MISMATCH_PX and not may_lie_apart):
+        must_cover = not mask and name not in TERRAIN and self._options.require_coverage
+        if not np.isfinite(shift) or (shift > MOST_CORNER_SHIFT_PX and must_cover):
             apart = f"corners up to {shift:.1f} px apart" if np.isfinite(shift) else "not comparable"
             raise MismatchedBandsError(
                 f"{path}: band {name} ({grid.width} x {grid.height}, {grid.crs_name}) does not cover the ground of the "
@@ -156,19 +159,19 @@ class BandReader(ExitStack):
             )
         checker.check_all(index)
         self.warped.append(name)
-        empty = source.nodata
-        if empty is None and not (mask or name in TERRAIN or has_alpha(source)):
-            empty = self._options.nodata
-        return self._warp(source, key, empty, mask=mask), index, path
+        src_nodata = source.nodata
+        if src_nodata is None and not (mask or name in TERRAIN or has_alpha(source)):
+            src_nodata = self._options.nodata
+        return self._warp(source, key, src_nodata, mask=mask), index, path
 
-    def _warp(self, source: Any, key: tuple[Path, str], empty: float | None, *, mask: bool) -> Any:
-        warp_key = *key, empty, mask
+    def _warp(self, source: Any, key: tuple[Path, str], src_nodata: float | None, *, mask: bool) -> Any:
+        warp_key = *key, src_nodata, mask
         if warp_key not in self._warped:
             warped = self.enter_context(
-                warp(source, self.grid, Resampling.nearest if mask else Resampling.bilinear, src_nodata=empty)
+                warp(source, self.grid, Resampling.nearest if mask else Resampling.bilinear, src_nodata=src_nodata)
             )
-            if self._options.keeping is not None:
-                path = self._options.keeping / f"warped-{len(self._warped)}.tif"
+            if self._options.warped_folder is not None:
+                path = self._options.warped_folder / f"warped-{len(self._warped)}.tif"
                 warped = self.enter_context(store_warped(warped, path))
             self._warped[warp_key] = warped
         return self._warped[warp_key]
@@ -180,14 +183,14 @@ class BandReader(ExitStack):
             Values bands x height x width, float32, 0 where invalid; and height x width where all bands are valid.
 
         Raises:
-            TruncatedRasterError: a block cannot be read (never with `partial`).
+            TruncatedRasterError: a block cannot be read, unless `allow_unreadable`.
         """
-        if not self._options.partial:
+        if not self._options.allow_unreadable:
             return self._read(column, row, width, height)
         try:
             return self._read(column, row, width, height)
         except TruncatedRasterError:
-            # the cells have fixed places, so that the same ground is unreadable in every window
+            # cells have fixed places in the grid, so that the same ground is unreadable in every window
             values = np.zeros((len(self.names), height, width), np.float32)
             valid = np.zeros((height, width), bool)
             for top in range(row - row % CELL_PX, row + height, CELL_PX):
@@ -207,8 +210,8 @@ class BandReader(ExitStack):
     def unreadable_share(self) -> float:
         """Share of the pixels of the scene in cells that could not be read."""
         grid = self.grid
-        sides = ((min(CELL_PX, grid.width - x), min(CELL_PX, grid.height - y)) for x, y in self.unreadable)
-        return sum(wide * high for wide, high in sides) / (grid.width * grid.height)
+        sizes = (min(CELL_PX, grid.width - column) * min(CELL_PX, grid.height - row) for column, row in self.unreadable)
+        return sum(sizes) / (grid.width * grid.height)
 
     def _read(self, column: int, row: int, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         window = window_of(column, row, width, height)
@@ -228,24 +231,24 @@ class BandReader(ExitStack):
             valid &= usable
             if number not in self._masks_with_ground and usable.any():
                 self._masks_with_ground.add(number)
-            if kind == "mask":  # pixels outside of a mask are not usable
+            if kind == "mask":  # pixels that the mask does not cover are not usable
                 valid &= _read_valid(source, index, window, path)
         if not valid.all():
             values[:, ~valid] = 0
         return (values if self.names == self._read_names else values[self._order]), valid
 
     def explain_empty(self) -> str:
-        """Return why none of the pixels that were read is valid: a mask that excludes all of them, or nodata."""
-        hiding = [
+        """Return why no pixel that was read is valid: masks that exclude all of them, or nodata."""
+        excluding = [
             f"{path.name} ({kind}: {MASK_CODES[kind]})"
-            for number, (kind, (_, _, path)) in enumerate(self._masks[: self._scene_masks])
+            for number, (kind, (_, _, path)) in enumerate(self._masks[: self._scene_mask_count])
             if number not in self._masks_with_ground and kind in MASK_CODES
         ]
-        if not hiding:
+        if not excluding:
             return "all pixels of the scene are nodata"
         return (
-            f"the mask {' and '.join(hiding)} marks every pixel as unusable: does it have other codes? Convert it, or "
-            "leave it out of the scene"
+            f"the mask {' and '.join(excluding)} marks every pixel as unusable: does it have other codes? Convert it, "
+            "or leave it out of the scene"
         )
 
     def _read_bands(
@@ -275,7 +278,9 @@ class BandReader(ExitStack):
     def read_spectral(
         self, column: int, row: int, width: int, height: int
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Read the spectral bands of a window without gain, offset and masks, and where the files declare them valid.
+        """Read the spectral bands of a window as stored, and where the files declare them valid.
+
+        Gain, offset and masks are not applied.
 
         Raises:
             TruncatedRasterError: a block cannot be read.
@@ -295,11 +300,11 @@ class BandReader(ExitStack):
 
     @property
     def in_tiles(self) -> bool:
-        """Whether the files are tiled. If not, GDAL reads whole rows for a window."""
+        """Whether all files are tiled. If not, GDAL reads whole rows for a window."""
         return all(source.block_shapes[index - 1][1] < source.width for source, index, _ in self._sources.values())
 
     @property
-    def tells_shadow(self) -> bool:
+    def has_shadow_mask(self) -> bool:
         """Whether a mask marks shadow."""
         return any(kind in SHADOW_KINDS for kind, _ in self._masks)
 
@@ -307,7 +312,9 @@ class BandReader(ExitStack):
         """Return where the masks mark shadow, height x width."""
         window = window_of(column, row, width, height)
         shadow = np.zeros((height, width), bool)
-        for kind, (source, index, path) in (mask for mask in self._masks if mask[0] in SHADOW_KINDS):
+        for kind, (source, index, path) in self._masks:
+            if kind not in SHADOW_KINDS:
+                continue
             shadow |= find_shadow(kind, read_block(source.read, index, window, path))
         return shadow
 
@@ -321,15 +328,15 @@ def open_scene(
     terrain: TerrainReader | None = None,
     options: ReaderOptions = ReaderOptions(),
 ) -> BandReader:
-    """Open the named bands of a scene; `terrain` computes the names that the scene does not have.
+    """Open the named bands of a scene.
 
     Args:
         scene: the scene.
         names: bands and terrain, in the order in which they are read.
-        masks: instead of the masks of the scene.
+        masks: replace the masks of the scene.
         grid: the grid to read on; that of B4, or of the first band, if None.
-        terrain: computes slope and the like.
-        options: gain, offset and nodata are replaced by those of the scene.
+        terrain: computes fields of terrain that the scene does not have as bands, such as slope.
+        options: how values are read. The scene replaces gain, offset and nodata.
 
     Raises:
         BandMissingError: the scene lacks a band.
@@ -337,7 +344,7 @@ def open_scene(
     computed = {name for name in names if terrain is not None and name in TERRAIN and name not in scene.bands}
     from_files = tuple(name for name in names if name not in computed)
     return BandReader(
-        scene.choose(from_files),
+        scene.locate_bands(from_files),
         list_masks(scene) if masks is None else masks,
         "B4" if "B4" in from_files else None,
         grid=grid,
@@ -348,12 +355,12 @@ def open_scene(
 
 
 def find_fill(source: Any, index: int) -> int | None:
-    """Return the nodata value of an integer band if it alone marks nodata, so that its mask need not be read."""
+    """Return the nodata value of an integer band if nothing else marks nodata; then its mask need not be read."""
     if isinstance(source, WarpedVRT) or source.mask_flag_enums[index - 1] != [MaskFlags.nodata]:
         return None
     fill = source.nodatavals[index - 1]
-    whole = np.issubdtype(source.dtypes[index - 1], np.integer) and float(fill).is_integer()
-    return int(fill) if whole else None
+    is_whole = np.issubdtype(source.dtypes[index - 1], np.integer) and float(fill).is_integer()
+    return int(fill) if is_whole else None
 
 
 def _read_valid(source: Any, index: int, window: Window, path: Path) -> NDArray[np.bool_] | np.bool_:
@@ -365,7 +372,7 @@ def _read_valid(source: Any, index: int, window: Window, path: Path) -> NDArray[
 
 
 def read_block(method: Any, index: int, window: Window, path: Path) -> NDArray[Any]:
-    """Read a window of a band by a method of its source.
+    """Read a window of a band by a method of its open raster: `read`, `read_masks` or another one with this signature.
 
     Raises:
         TruncatedRasterError: a block cannot be read.

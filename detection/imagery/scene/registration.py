@@ -1,6 +1,6 @@
-"""Measure how two images of one ground are shifted, rotated or scaled against each other, and their brightness ratio.
+"""Measure the shift, the distortion and the brightness ratio between two images of the same ground.
 
-A comparison of two dates uses these measurements before it claims any change.
+A comparison of two dates makes these measurements before it reports a change.
 """
 
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from scipy import fft, ndimage
 
 # Side of the blocks that are correlated, in pixels, and the greatest number of blocks.
 BLOCK_PX = 256
-BLOCKS_MOST = 12
-# A smaller block has too little texture for a clear peak.
-BLOCK_LEAST_PX = 32
-# Share of a block that both images must show.
-SHOWN = 0.7
-# A correlation peak counts from this many standard deviations above the mean of the correlation. Patches of
+MOST_BLOCKS = 12
+# Smallest side of a block, in pixels. A smaller block has too little texture for a clear peak.
+LEAST_BLOCK_PX = 32
+# At least this share of the pixels of a block must be valid in both images.
+LEAST_VALID_SHARE = 0.7
+# A correlation peak is clear from this many standard deviations above the mean of the correlation. Patches of
 # Landslide4Sense with noise and half of the light reach 15 to 40 (5 % reach less than 28), blocks of Hokkaido two
 # seasons apart 9 to 30. Blocks of different ground reach at most 10.3 (150 pairs, also with JPEG quality 50 to 90).
 PEAK_Z = 12.0
@@ -28,14 +28,14 @@ WHITENING = 0.5
 # The peak is located on a grid of this spacing within one pixel of the highest pixel of the correlation.
 PEAK_STEP_PX = 0.025
 # Blocks whose shift differs from the median by more than this are outliers, pixels.
-AGREE_PX = 2.0
-# Distortion is measured on so many blocks along each side, of at least so many pixels; at least so many must have a
-# clear peak. Blocks of a small image overlap.
-DISTORTION_BLOCKS = 4
-DISTORTION_SIDE_PX = 64
-DISTORTION_LEAST = 6
+MOST_DEVIATION_PX = 2.0
+# Distortion is measured on 4 x 4 blocks with sides of at least 64 pixels, which overlap in a small image. At least 6 of
+# them must have a clear peak. The fit is repeated without outliers.
+DISTORTION_BLOCKS_PER_SIDE = 4
+DISTORTION_LEAST_BLOCK_PX = 64
+DISTORTION_LEAST_PEAKS = 6
 DISTORTION_ROUNDS = 3
-# Edges next to invalid pixels are edges of the invalid area: pixels this near to it are left out.
+# Pixels this near to invalid pixels are left out, because their edges can be those of the invalid area.
 MARGIN_PX = 3
 
 ReadPair = Callable[[int, int, int, int], tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]]
@@ -44,7 +44,7 @@ ReadPair = Callable[[int, int, int, int], tuple[NDArray[np.floating], NDArray[np
 
 @dataclass(frozen=True, slots=True)
 class ImageShift:
-    """How the older image must be moved so that it matches the newer one, in pixels of the newer grid."""
+    """How the older image must be moved to match the newer image, in pixels of the newer grid."""
 
     columns: float  # to the right
     rows: float  # down
@@ -63,13 +63,13 @@ Edges = dict[tuple[int, int], tuple[NDArray[np.bool_], NDArray[np.float64]]]
 def measure_shift(read: ReadPair, width: int, height: int, newer_edges: Edges | None = None) -> ImageShift | None:
     """Measure the shift between two images by correlating their edges, block by block.
 
-    Edges survive a change of light, haze and season that brightness does not. On generated and real images with noise,
+    A change of light, haze or season alters edges less than brightness. On generated and real images with noise,
     haze, half of the light and 40 % nodata the error is below 0.25 px for shifts up to 3 px.
 
     Args:
         read: reads a window of both images.
-        width: of the images, pixels.
-        height: of the images, pixels.
+        width: of the images, in pixels.
+        height: of the images, in pixels.
         newer_edges: cache of the newer image's edges, shared by comparisons with several older images; see
             `list_shifts`.
 
@@ -85,30 +85,30 @@ def measure_shift(read: ReadPair, width: int, height: int, newer_edges: Edges | 
 
 
 def measure_distortion(read: ReadPair, width: int, height: int) -> float | None:
-    """Measure how far apart two images are at their corners beyond their common shift: rotation, scale or shear.
+    """Measure the rotation, scale and shear between two images as the distance that they cause at the corners.
 
-    Fit a linear model to the shifts of the blocks.
+    A linear model is fitted to the shifts of the blocks. Its constant part, the common shift, does not count.
 
     Args:
         read: reads a window of both images.
-        width: of the images, pixels.
-        height: of the images, pixels.
+        width: of the images, in pixels.
+        height: of the images, in pixels.
 
     Returns:
-        The largest departure at a corner, pixels. None if too few blocks have a clear peak.
+        The largest distance at a corner, pixels. None if too few blocks have a clear peak.
     """
     shortest_px = min(width, height)
-    side = min(BLOCK_PX, max(DISTORTION_SIDE_PX, shortest_px // DISTORTION_BLOCKS))
+    side = min(BLOCK_PX, max(DISTORTION_LEAST_BLOCK_PX, shortest_px // DISTORTION_BLOCKS_PER_SIDE))
     if shortest_px < 2 * side:
         return None
-    columns = np.linspace(0, width - side, DISTORTION_BLOCKS).astype(int).tolist()
-    rows = np.linspace(0, height - side, DISTORTION_BLOCKS).astype(int).tolist()
+    columns = np.linspace(0, width - side, DISTORTION_BLOCKS_PER_SIDE).astype(int).tolist()
+    rows = np.linspace(0, height - side, DISTORTION_BLOCKS_PER_SIDE).astype(int).tolist()
     centres = list[tuple[float, float]]()
     measured = list[tuple[float, float]]()
     for row in rows:
         for column in columns:
             newer, older, valid = read(column, row, side, side)
-            if valid.mean() < SHOWN:
+            if valid.mean() < LEAST_VALID_SHARE:
                 continue
             inner = _shrink_valid(valid)
             peak = _locate_peak(_find_edges(newer, inner), _find_edges(older, inner), inner)
@@ -120,7 +120,7 @@ def measure_distortion(read: ReadPair, width: int, height: int) -> float | None:
     used = np.ones(len(shifts), bool)
     model: NDArray[np.float64] = np.zeros((3, 2))
     for _ in range(DISTORTION_ROUNDS):
-        if used.sum() < DISTORTION_LEAST or np.linalg.matrix_rank(terms[used]) < 3:
+        if used.sum() < DISTORTION_LEAST_PEAKS or np.linalg.matrix_rank(terms[used]) < 3:
             return None
         model = np.asarray(np.linalg.lstsq(terms[used], shifts[used], rcond=None)[0], np.float64)
         residuals = np.hypot(*(shifts - terms @ model).T)
@@ -130,11 +130,11 @@ def measure_distortion(read: ReadPair, width: int, height: int) -> float | None:
 
 
 def list_agreeing(shifts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the shifts of blocks (n x 2) that agree with their median; none if these are not the majority."""
+    """Return the shifts of blocks (n x 2) that are near their median; none if these are not the majority."""
     if not len(shifts):
         return shifts
-    near = shifts[np.hypot(*(shifts - np.median(shifts, axis=0)).T) <= AGREE_PX]
-    return near if len(near) * 2 > len(shifts) else shifts[:0]
+    agreeing = shifts[np.hypot(*(shifts - np.median(shifts, axis=0)).T) <= MOST_DEVIATION_PX]
+    return agreeing if len(agreeing) * 2 > len(shifts) else shifts[:0]
 
 
 def list_shifts(read: ReadPair, width: int, height: int, newer_edges: Edges | None = None) -> NDArray[np.float64]:
@@ -142,15 +142,15 @@ def list_shifts(read: ReadPair, width: int, height: int, newer_edges: Edges | No
 
     Args:
         read: reads a window of both images.
-        width: of the images, pixels.
-        height: of the images, pixels.
+        width: of the images, in pixels.
+        height: of the images, in pixels.
         newer_edges: cache of the newer image's edges. The function adds the edges that it computes, so that the next
             comparison of the same newer image reuses them.
     """
     side = min(BLOCK_PX, width, height)
     newer_edges = {} if newer_edges is None else newer_edges
     shifts = list[tuple[float, float]]()
-    if side < BLOCK_LEAST_PX:
+    if side < LEAST_BLOCK_PX:
         return np.empty((0, 2))
     for column, row in _choose_blocks(read, width, height, side):
         newer, older, valid = read(column, row, side, side)
@@ -170,9 +170,13 @@ def _choose_blocks(read: ReadPair, width: int, height: int, side: int) -> list[t
     columns = np.unique(np.linspace(0, width - side, max(1, round(width / side))).astype(int))
     rows = np.unique(np.linspace(0, height - side, max(1, round(height / side))).astype(int))
     corners = [(int(column), int(row)) for row in rows for column in columns]
-    stride = max(1, len(corners) // (4 * BLOCKS_MOST))
-    shown = [corner for corner in corners[::stride] if float(read(*corner, side, side)[2].mean()) >= SHOWN]
-    return shown[:: max(1, len(shown) // BLOCKS_MOST)][:BLOCKS_MOST]
+    stride = max(1, len(corners) // (4 * MOST_BLOCKS))
+    valid_corners = []
+    for corner in corners[::stride]:
+        _, _, valid = read(*corner, side, side)
+        if valid.mean() >= LEAST_VALID_SHARE:
+            valid_corners.append(corner)
+    return valid_corners[:: max(1, len(valid_corners) // MOST_BLOCKS)][:MOST_BLOCKS]
 
 
 def _shrink_valid(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -180,7 +184,7 @@ def _shrink_valid(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _find_edges(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the length of the gradient of a smoothed image, cut at its 95th percentile."""
+    """Return the length of the gradient of a smoothed image, at most its 95th percentile."""
     smooth = ndimage.gaussian_filter(np.asarray(values, np.float64), 1.0)
     down, across = np.gradient(smooth)
     strength = np.hypot(down, across)
@@ -236,7 +240,7 @@ def median_ratios(
         valid: where both images are valid.
 
     Returns:
-        None if no pixel is valid in both, or if a median is not positive: a ratio then means nothing.
+        One ratio for each band. None if no pixel is valid, or if a median is not positive, so that ratios mean nothing.
     """
     if not valid.any():
         return None
@@ -244,4 +248,4 @@ def median_ratios(
     older_medians = np.median(older[..., valid], axis=-1, overwrite_input=True)
     if (older_medians <= 0).any() or (newer_medians <= 0).any():
         return None
-    return tuple(round(float(a / b), 3) for a, b in zip(newer_medians, older_medians, strict=True))
+    return tuple(round(float(ratio), 3) for ratio in newer_medians / older_medians)

@@ -1,9 +1,9 @@
 """Read a scene on larger or smaller pixels over the same ground.
 
-`rasterio.vrt.WarpedVRT` reads files. The scene read here is what its masks, fills and borders leave of the files, so
-`resample` works on arrays. Its values are those of a `WarpedVRT` with bilinear resampling and `XSCALE=YSCALE=1`, or
-with resampling `average` above `BETWEEN_MOST`. They do not depend on the window, bit for bit, and a larger pixel
-beside nodata stays valid.
+`rasterio.vrt.WarpedVRT` would read the files without the masks, fills and borders that `BandReader` applies, so
+`resample` works on the arrays of a `BandReader`. Its values are those of a `WarpedVRT` with bilinear resampling and
+`XSCALE=YSCALE=1`, or with resampling `average` above `MOST_INTERPOLATED_STEP`. They do not depend on the window, bit
+for bit, and a larger pixel beside nodata stays valid.
 """
 
 from collections.abc import Callable
@@ -20,21 +20,21 @@ from detection.reasons import Reason
 
 Pixels = tuple[NDArray[np.float32], NDArray[np.bool_]]
 Read = Callable[[int, int, int, int], Pixels]
-"""Return values bands x height x width of a window (column, row, width, height), and where they are valid."""
+"""Read a window (column, row, width, height): values bands x height x width, and where they are valid."""
 # Pixels whose size differs by less than this factor are read as they are: at 0.9, 1.1 and 1.25 times the size of its
 # training `bijie` gains nothing from resampling, at 1.33 times it does.
 TOLERANCE: Final = 1.26
-# Up to this step a pixel is interpolated between the two nearest centres: at twice the size it is their mean. `bijie`
-# was trained on crops made smaller in this way. The mean of all pixels below is more blurred, and costs .02 F1 at 1.5
-# times the size.
-BETWEEN_MOST: Final = 2.05
+# Up to this step, in pixels of the scene, a pixel is interpolated between the two nearest centres along each axis: at
+# twice the size it is their mean. `bijie` was trained on crops that were reduced in this way. The mean of all pixels
+# below is more blurred, and costs .02 F1 at 1.5 times the size.
+MOST_INTERPOLATED_STEP: Final = 2.05
 # A pixel covers another one only by more than this share of it; a smaller share is rounding.
 LEAST_SHARE: Final = 1e-6
 # Greatest number of pixels of the scene in memory at a time.
 STRIP_PX: Final = 1 << 20
 
 
-def find_pixels(pixel_m: float, card: ModelCard) -> float | None:
+def choose_pixel_m(pixel_m: float, card: ModelCard) -> float | None:
     """Return the pixel size in metres to which an image is resampled for a network; None if it is read as it is.
 
     Args:
@@ -42,7 +42,7 @@ def find_pixels(pixel_m: float, card: ModelCard) -> float | None:
         card: card of the network. `other_pixels` contains the sizes from which an image may be resampled.
 
     >>> card = {"pixel_size_m": 1.2, "other_pixels": {"finest_m": 0.6, "coarsest_m": 2.4, "coarse_at_m": 1.0}}
-    >>> [find_pixels(pixel_m, card) for pixel_m in (0.3, 0.6, 1.0, 1.2, 1.5, 2.4, 3.0)]
+    >>> [choose_pixel_m(pixel_m, card) for pixel_m in (0.3, 0.6, 1.0, 1.2, 1.5, 2.4, 3.0)]
     [None, 1.2, None, None, None, 1.0, None]
     """
     allowed = card.get("other_pixels")
@@ -85,9 +85,9 @@ class ResizedReader:
         return self._reader.explain_empty()
 
 
-def fit_pixels(reader: BandReader, card: ModelCard) -> tuple[BandReader, ReadAt | None]:
-    """Return what the network reads: the scene itself, or the scene on another grid and a description of that grid."""
-    pixel_m = find_pixels(geodesic_pixel_m2(reader.grid) ** 0.5, card) if reader.grid.placed else None
+def fit_to_network(reader: BandReader, card: ModelCard) -> tuple[BandReader, ReadAt | None]:
+    """Return the reader for a network: that of the scene, or one on larger or smaller pixels with their description."""
+    pixel_m = choose_pixel_m(geodesic_pixel_m2(reader.grid) ** 0.5, card) if reader.grid.placed else None
     if pixel_m is None:
         return reader, None
     grid = resample_grid(reader.grid, pixel_m)
@@ -95,26 +95,27 @@ def fit_pixels(reader: BandReader, card: ModelCard) -> tuple[BandReader, ReadAt 
     return cast("BandReader", ResizedReader(reader, grid)), read_at
 
 
-def describe_pixels(at_m: float, grid: Grid, card: ModelCard) -> Reason:
-    """Return the caution on a scene that was read on pixels of another size.
+def describe_pixels(read_m: float, grid: Grid, card: ModelCard) -> Reason:
+    """Return the caution for a scene that was read on pixels of another size.
 
     Args:
-        at_m: pixel size on which the network read the scene, metres.
+        read_m: pixel size on which the network read the scene, metres.
         grid: of the scene.
         card: of the network.
     """
     pixel_m, trained_m = geodesic_pixel_m2(grid) ** 0.5, float(card["pixel_size_m"])
     if pixel_m < trained_m:
-        return Reason("pixels.read_at", {"at": at_m, "pixel": pixel_m})
-    return Reason("pixels.read_near", {"at": at_m, "trained": trained_m, "pixel": pixel_m})
+        return Reason("pixels.read_at", {"at": read_m, "pixel": pixel_m})
+    return Reason("pixels.read_near", {"at": read_m, "trained": trained_m, "pixel": pixel_m})
 
 
 def resample(read: Read, source: Grid, target: Grid, window: tuple[int, int, int, int]) -> Pixels:
-    """Return a window of another grid: values bands x height x width, 0 where invalid, and where they are valid.
+    """Read a window of another grid: values bands x height x width, 0 where invalid, and where they are valid.
 
     Along each axis a pixel is interpolated between the two nearest centres. If it is more than twice as large
-    (`BETWEEN_MOST`), it is the mean of the pixels below it, weighted by the share that they cover. Invalid pixels do
-    not count. A larger pixel is valid if any pixel below it is valid, a smaller one if the pixel at its centre is.
+    (`MOST_INTERPOLATED_STEP`), it is the mean of the pixels below it, weighted by the share that they cover. Invalid
+    pixels do not count. A larger pixel is valid if any pixel below it is valid, a smaller pixel if the pixel at its
+    centre is valid.
 
     Args:
         read: reads a window of `source`.
@@ -163,7 +164,7 @@ def _find_taps(start: int, count: int, step: float, length: int) -> _Taps:
     ([[0, 1]], [[0.75, 0.25]], [[True, False]])
     """
     number = np.arange(start, start + count)[:, None]
-    if step > BETWEEN_MOST:
+    if step > MOST_INTERPOLATED_STEP:
         first, last = number * step, (number + 1) * step
         places = np.floor(first).astype(np.int64) + np.arange(int(np.ceil(step)) + 1)
         weights = np.maximum(np.minimum(last, places + 1) - np.maximum(first, places), 0)

@@ -1,4 +1,4 @@
-"""Sample slope, elevation, susceptibility and shadow under the pixels of a footprint."""
+"""Compute the slope, elevation, susceptibility and shadow of footprints from their pixels."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.raster.components import Rows
+from detection.imagery.raster.components import RowBuffer
 from detection.imagery.raster.terrain import TerrainReader
 from detection.imagery.scene.reader import BandReader
 
@@ -18,13 +18,13 @@ class Sums:
 
     slope_deg: tuple[float, int] = (0.0, 0)  # sum, and number of pixels with a value
     prior: tuple[float, int] = (0.0, 0)  # sum, and number of pixels with a value
-    low_m: float = np.inf
-    high_m: float = -np.inf
+    low_m: float = np.inf  # lowest elevation
+    high_m: float = -np.inf  # highest elevation
     shadow_px: int = 0
 
 
 class TerrainUnderFootprint(NamedTuple):
-    """Terrain, prior and shadow under the pixels of a footprint; None if not available."""
+    """Terrain, susceptibility (`prior`) and shadow of a footprint; None if not available."""
 
     mean_slope_deg: float | None
     min_elevation_m: float | None
@@ -47,11 +47,11 @@ class Sampler:
     ) -> None:
         self._terrain = self._prior = self._shadow = None
         if terrain is not None:
-            self._terrain = Rows(partial(_read_terrain, terrain), terrain.source.width, terrain.source.height)
+            self._terrain = RowBuffer(partial(_read_terrain, terrain), terrain.source.width, terrain.source.height)
         if prior is not None:
-            self._prior = Rows(partial(_read_prior, prior), prior.grid.width, prior.grid.height)
-        if scene is not None and scene.tells_shadow:
-            self._shadow = Rows(scene.read_shadow, scene.grid.width, scene.grid.height)
+            self._prior = RowBuffer(partial(_read_prior, prior), prior.grid.width, prior.grid.height)
+        if scene is not None and scene.has_shadow_mask:
+            self._shadow = RowBuffer(scene.read_shadow, scene.grid.width, scene.grid.height)
 
     def sample(self, sums: Sums, column: int, row: int, pixels: NDArray[np.bool_]) -> None:
         """Add the values under some pixels of a window to the sums of a footprint.
@@ -76,7 +76,7 @@ class Sampler:
             sums.shadow_px += int(np.count_nonzero(self._shadow(*window) & pixels))
 
     def describe(self, sums: Sums, pixels: int) -> TerrainUnderFootprint:
-        """Return means, extremes and shares from the sums of a footprint of so many pixels."""
+        """Return means, extremes and shares from the sums of a footprint with this number of pixels."""
         return TerrainUnderFootprint(
             mean_slope_deg=_mean(sums.slope_deg, 2),
             min_elevation_m=round(sums.low_m, 1) if np.isfinite(sums.low_m) else None,

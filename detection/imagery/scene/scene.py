@@ -1,4 +1,4 @@
-"""Read the description of a scene: bands, files, acquisition time and calibration, and whether all files are there."""
+"""Read the description of a scene: bands, files, acquisition time and calibration; and find missing files."""
 
 import math
 import re
@@ -14,30 +14,30 @@ from typing import Any, cast
 
 from detection.imagery.errors import BandMissingError, IncompleteSceneError, ManifestError, NotARasterError, SceneError
 from detection.imagery.raster.masks import MASK_BANDS, UDM2_CLEAR, UDM2_SHADOW, Mask
-from detection.imagery.scene.band_names import BAND_NAMES, ONLY_NUMBERS, is_numbered_otherwise, name_band
+from detection.imagery.scene.band_names import BAND_NAMES, ONLY_NUMBERS, has_foreign_numbers, name_band
 from detection.imagery.scene.offsets import COUNT, SCALES, CountCalibration, read_calibration
 from detection.imagery.scene.products.product import READERS, describe_product, is_product
 from detection.imagery.scene.products.texts import SceneManifest
 
 MANIFEST = "scene.toml"
 ROLES = ("single", "pre", "post")
-# Rasters beside the bands. The manifest names a file for each.
+# Keys of the manifest that name a raster beside the bands.
 COMPANIONS = ("mask", "dem", "clouds", "classification", "shadow", "udm2", "qa_pixel", "prior")
 MANIFEST_KEYS = ("acquired_at", "role", "bands", "complete", "files", "offset", "sar", *COMPANIONS)
 MANIFEST_BYTES = 1 << 20
-# A product is complete if its newest file is at least this old: nothing else says that the last file has arrived.
+# A product counts as complete when its newest file is at least this old, because no file marks the end of the copy.
 SETTLED_S = 30.0
-NAME_BYTES = 255
+NAME_BYTES = 255  # longest name of a file
 # Terrain that a manifest may list among its bands. It has no counts of reflectance.
 TERRAIN_NAMES = ("dem", "slope", "aspect", "northness", "eastness")
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """One band of a scene: a file and the band's number in it, from 1."""
+    """One band of a scene."""
 
-    path: Path
-    index: int = 1
+    path: Path  # the file
+    index: int = 1  # number of the band in the file, from 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Scene:
     calibration: str = ""  # source of gain and offset; empty if nothing states them
     # nodata value of the spectral bands whose files declare none
     nodata: float | None = None
-    remarks: tuple[str, ...] = ()  # limits of the product that a reader of the result must know
+    remarks: tuple[str, ...] = ()  # limits of the product, for the user
     # area of interest, a raster (not 0) or a vector file of polygons; set by the caller
     aoi: Path | None = None
     # table [sar] of the manifest; empty unless the scene is a radar image
@@ -81,7 +81,7 @@ class Scene:
             files.add(manifest)
         return tuple(sorted(files))
 
-    def choose(self, names: tuple[str, ...]) -> dict[str, tuple[Path, int]]:
+    def locate_bands(self, names: tuple[str, ...]) -> dict[str, tuple[Path, int]]:
         """Return the named bands as (path, index).
 
         Raises:
@@ -107,8 +107,8 @@ def read_scene(path: Path, acquired_at: datetime | None = None) -> Scene:
         acquired_at: aware instant, used for a raster without the tag.
 
     Raises:
-        ManifestError: the manifest is missing or wrong, or no acquisition time is known.
-        IncompleteSceneError: some files of the manifest have not arrived.
+        ManifestError: the manifest is missing or wrong, or the acquisition time is not known.
+        IncompleteSceneError: some files of the manifest are missing.
         NotARasterError: the single file is no raster.
     """
     return _read_folder(path) if path.is_dir() else _read_raster(path, acquired_at)
@@ -123,17 +123,18 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
 
     Args:
         path: the raster or the folder.
-        watched: files may still arrive. If false, a person has named the folder, so that the manifest need not state
-            that it is complete; only the files that it names must be present.
+        watched: whether the scene is in a watched folder, so that files may still arrive. If false, a user has named
+            the folder: the manifest need not state that it is complete, but the files that it names must be present.
     """
     if not path.is_dir():
         return None if path.is_file() and path.stat().st_size else f"{path}: absent or empty"
     if watched and not (path / MANIFEST).is_file() and is_product(path) and _is_settling(path):
         return f"{path}: its files are younger than {SETTLED_S:.0f} s and may still be written"
-    if (content := _describe(path)) is None:
+    content = _describe(path)
+    if content is None:
         return f"{path}: {MANIFEST} has not arrived"
     if watched and (path / MANIFEST).is_file():
-        # a product lists only its own files, and the manifest may name others
+        # `content` may contain the files of a product, and the manifest may name other files
         manifest = _read_manifest(path / MANIFEST)
         if not manifest.get("files") and manifest.get("complete") is not True:
             return f"{path / MANIFEST}: says neither `complete = true` nor lists [files]"
@@ -155,7 +156,7 @@ def _is_settling(folder: Path) -> bool:
 
 
 def _find_file_fault(folder: Path, name: str, stated: Any) -> str | None:
-    """Return why a file differs from what the manifest states: its size, or a table of `size` and `sha256`."""
+    """Return how a file differs from the manifest, which states its size, or a table of `size` and `sha256`."""
     facts = stated if isinstance(stated, dict) else {"size": stated}
     file = _read_band_entry(folder, name, name).path
     if not file.is_file():
@@ -170,14 +171,18 @@ def _find_file_fault(folder: Path, name: str, stated: Any) -> str | None:
 def scene_hash(scene: Scene, owner: str = "") -> str:
     """Return the sha256 of the names and contents of all files of a scene, including the manifest.
 
-    The hash does not depend on the path of the folder. It does depend on the owner, and on the local grid of a site
-    that places the scene on the ground. If the heights were joined from tiles, the tiles count instead of the joined
-    raster.
+    The hash does not depend on the path of the folder. It depends on the owner, and on the local grid of a site if that
+    places the scene on the ground. If the heights were joined from tiles, the tiles count instead of the joined raster.
+
+    Args:
+        scene: the scene.
+        owner: text that distinguishes equal scenes, such as the id of a site.
     """
     from detection.imagery.raster.raster import inspect
 
     digest = sha256(f"{owner}\n".encode() if owner else b"")
-    for placed_by in sorted({inspect(path).placed_by for path in {band.path for band in scene.bands.values()}} - {""}):
+    band_paths = {band.path for band in scene.bands.values()}
+    for placed_by in sorted({inspect(path).placed_by for path in band_paths} - {""}):
         digest.update(f"{placed_by}\n".encode())
     root = scene.path if scene.path.is_dir() else scene.path.parent
     for tile, content in scene.dem_tiles:
@@ -218,7 +223,11 @@ def _read_manifest(path: Path) -> SceneManifest:
 
 
 def _read_band_entry(folder: Path, name: str, value: Any) -> Band:
-    """Return the file and index that a manifest states for a band, checked to lie in the folder of the scene."""
+    """Return the file and index that a manifest states for a band or companion.
+
+    Raises:
+        ManifestError: the entry is malformed, or the file is outside of the folder of the scene.
+    """
     file = value.get("file") if isinstance(value, dict) else value
     index = value.get("index", 1) if isinstance(value, dict) else 1
     if not isinstance(file, str) or not isinstance(index, int):
@@ -235,7 +244,7 @@ def _read_band_entry(folder: Path, name: str, value: Any) -> Band:
 def _describe(folder: Path) -> SceneManifest | None:
     """Return the manifest of a folder, completed from the product in it; None if the folder has neither.
 
-    A manifest that names bands and offset is used alone if the product beside it cannot be used.
+    If the product cannot be used, a manifest that states bands and offset is used alone.
     """
     manifest = folder / MANIFEST
     if not manifest.is_file():
@@ -251,15 +260,15 @@ def _describe(folder: Path) -> SceneManifest | None:
 
 
 def _merge_product(stated: SceneManifest, product: SceneManifest, manifest: Path) -> SceneManifest:
-    """Return a manifest with the missing keys from a product, whose scale and offset apply to its own files only."""
+    """Add the keys that a manifest lacks from a product, whose scale and offset apply only to its own files."""
     content: SceneManifest = {**product, **stated, "files": product.get("files", {}) | stated.get("files", {})}
     if "offset" in stated:
         content["calibration"] = MANIFEST
-    product_files = set(product.get("counts", ())) or {_name_file(value) for value in product["bands"].values()}
-    named = {_name_file(value) for name, value in stated.get("bands", {}).items() if name not in TERRAIN_NAMES}
-    if named <= product_files:
+    product_files = set(product.get("counts", ())) or {_get_file(value) for value in product["bands"].values()}
+    stated_files = {_get_file(value) for name, value in stated.get("bands", {}).items() if name not in TERRAIN_NAMES}
+    if stated_files <= product_files:
         return content
-    if named & product_files and "offset" not in stated:
+    if stated_files & product_files and "offset" not in stated:
         raise ManifestError(
             f"{manifest}: [bands] names files of the product and others, which may differ in scale; say `offset`"
         )
@@ -269,7 +278,7 @@ def _merge_product(stated: SceneManifest, product: SceneManifest, manifest: Path
     return cast("SceneManifest", {key: value for key, value in content.items() if key not in product_only})
 
 
-def _name_file(value: Any) -> str:
+def _get_file(value: Any) -> str:
     return str(value.get("file") if isinstance(value, dict) else value).removeprefix("./")
 
 
@@ -332,7 +341,7 @@ def _calibrate(bands: Mapping[str, Band]) -> CountCalibration:
     for file in files:
         try:
             facts.append(inspect(file))
-        except SceneError:  # the reader of the band reports the fault
+        except SceneError:  # `BandReader` reports the fault
             continue
     return read_calibration(files, facts)
 
@@ -349,14 +358,14 @@ def _read_raster(path: Path, acquired_at: datetime | None) -> Scene:
     facts = inspect(path)
     bands: dict[str, Band] = {}
     described = [(description or "").strip() for description in facts.descriptions]
-    if is_numbered_otherwise(described, facts.colours, facts.tags, path.name):
+    if has_foreign_numbers(described, facts.colours, facts.tags, path.name):
         raise ManifestError(f"{path}: {ONLY_NUMBERS}")
     for index, (description, colour) in enumerate(zip(described, facts.colours, strict=True), start=1):
         name = name_band(description) or BAND_NAMES.get(colour, "")
         if name:
             bands.setdefault(name, Band(path, index))
-    taken_at = _read_tag(facts.tags) or acquired_at or _find_date_in_name(path.name)
-    if taken_at is None or taken_at.tzinfo is None:
+    acquired_at = _read_tag(facts.tags) or acquired_at or _find_date_in_name(path.name)
+    if acquired_at is None or acquired_at.tzinfo is None:
         raise ManifestError(
             f"{path}: acquisition time unknown; write a folder with {MANIFEST}, or set the tag ACQUIRED_AT"
         )
@@ -364,7 +373,7 @@ def _read_raster(path: Path, acquired_at: datetime | None) -> Scene:
     return Scene(
         path=path,
         bands=bands,
-        acquired_at=taken_at.astimezone(UTC),
+        acquired_at=acquired_at.astimezone(UTC),
         gain=calibration.gain,
         offset=calibration.offset,
         calibration=calibration.source,
@@ -395,7 +404,7 @@ def _parse_instant(value: Any) -> datetime | None:
         return None
     try:
         return value.astimezone(UTC)
-    except OverflowError:  # the instant is within the calendar in its zone, but not in UTC
+    except OverflowError:  # the year is between 1 and 9999 in the stated zone, but not in UTC
         return None
 
 
@@ -420,15 +429,14 @@ def find_contradictions(scene: Scene, names: tuple[str, ...]) -> list[str]:
     from detection.imagery.raster.raster import inspect
 
     contradictions = []
-    facts: Mapping[Path, tuple[str | None, ...]] = {
-        path: inspect(path).descriptions for path in {scene.bands[name].path for name in names if name in scene.bands}
-    }
+    paths = {scene.bands[name].path for name in names if name in scene.bands}
+    descriptions = {path: inspect(path).descriptions for path in paths}
     model_names = set(BAND_NAMES.values())
     for name in names:
         band = scene.bands.get(name)
-        if band is None or not 1 <= band.index <= len(facts[band.path]):
+        if band is None or not 1 <= band.index <= len(descriptions[band.path]):
             continue
-        described = name_band((facts[band.path][band.index - 1] or "").strip())
+        described = name_band((descriptions[band.path][band.index - 1] or "").strip())
         if described in model_names and described != name:
             contradictions.append(
                 f"{band.path.name}: band {band.index} is used as {name}, its description says {described}"

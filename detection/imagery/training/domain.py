@@ -17,8 +17,9 @@ from detection.imagery.data.degrade import NOISE_COUNTS
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.errors import DomainError, FinerError
 from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_sides_m
+from detection.imagery.raster.terrain import TERRAIN
 from detection.imagery.scene.offsets import COUNT, find_landsat, find_missing_offset
-from detection.imagery.scene.radiometry import UNITS, RadiometricStretch
+from detection.imagery.scene.radiometry import RadiometricStretch
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.white import COLOURS
 from detection.imagery.training.windows import (
@@ -133,7 +134,7 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         undated: why their season is not known, where they do not state it.
         reflectance: their values are counts of reflectance over 10000, with whatever offset the counts had.
     """
-    spectral = [position for position, name in enumerate(patches.bands) if name not in UNITS]
+    spectral = [position for position, name in enumerate(patches.bands) if name not in TERRAIN]
     bands = [patches.bands[position] for position in spectral]
     windows: list[WindowStatistics] = []
     types: set[str] = set()
@@ -297,7 +298,7 @@ def check_ground(
     negative_shares: list[float] = []
     samples: list[NDArray[np.float32]] = []
     colours: list[float] = []
-    spectral = [position for position, name in enumerate(reader.names) if name not in UNITS]
+    spectral = [position for position, name in enumerate(reader.names) if name not in TERRAIN]
     colour_positions = [spectral.index(position) for position in stretch.colours or _list_colours(reader, domain)]
     for counts, values, declared_valid, valid in _read_windows(reader, stretch, card):
         if colour_positions:  # also of pixels that are left out as cloud
@@ -368,7 +369,7 @@ def _read_windows(
     Yields, for the spectral bands of each window, the counts, values in which ratios have a meaning, the pixels that
     the files declare valid, and those of them whose values are plausible and no cloud.
     """
-    spectral = [position for position, name in enumerate(reader.names) if name not in UNITS]
+    spectral = [position for position, name in enumerate(reader.names) if name not in TERRAIN]
     side = int(card.get("tile_px") or 128)
     width, height = reader.grid.width, reader.grid.height
     for row in _spread(height, side):
@@ -382,7 +383,7 @@ def _read_windows(
             clouds = stretch.find_clouds(values, counts, column, row)
             if clouds is not None:
                 valid = valid & ~clouds
-            light = stretch.show_light(values, counts, column, row)
+            light = stretch.restore_ratios(values, counts, column, row)
             yield counts[spectral], light[spectral], declared_valid, valid
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.data.patches import Patches
+from detection.imagery.raster.terrain import TERRAIN
 from detection.imagery.scene.moments import LOCAL_STANDARD
-from detection.imagery.scene.radiometry import UNITS
 from detection.imagery.weights_file import ModelCard, RadiometrySpec
 
 
@@ -25,4 +25,4 @@ def choose_stretch(radiometry: RadiometrySpec) -> Callable[[Patches], Patches]:
     """
     if radiometry.get("stretch") != LOCAL_STANDARD:
         return lambda patches: patches
-    return lambda patches: patches.standardise(UNITS)
+    return lambda patches: patches.standardise(TERRAIN)

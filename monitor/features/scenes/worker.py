@@ -355,7 +355,7 @@ def _add_heights(
 def _add_heights_to_date(date: KnownDate, dem: Path | None, work: Path, *, always: bool) -> KnownDate:
     try:
         scene = read_scene(Path(date.scene_path), date.acquired_at)
-        is_placed_by_heights = bool(next((inspect(band.path).placing for band in scene.bands.values()), ()))
+        is_placed_by_heights = bool(next((inspect(band.path).place_notes for band in scene.bands.values()), ()))
         if dem is None or scene.dem is not None or not (always or is_placed_by_heights):
             return date
         return replace(date, dem=str(gather_heights(dem, Path(date.scene_path), work / date.scene_hash[:16]).path))

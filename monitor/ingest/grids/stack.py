@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
-from detection.imagery.raster.reading.fills import ValueStatistics, is_fill
+from detection.imagery.raster.reading.fills import ValueStatistics, has_fill_form
 from monitor.errors import ConfigError
 from monitor.ingest.files.reader import StationPlace
 from monitor.sites.ground import wrap_longitude
@@ -171,14 +171,14 @@ def mask_fills(values: Array, *, zero: bool) -> Array:
     """
     valid = np.isfinite(values)
     statistics = ValueStatistics()
-    statistics.feed(values, valid)
+    statistics.add(values, valid)
     for fill in statistics.find_fills():
         valid &= values != fill
     first = values[0]
     is_constant = (values == first).all(axis=0)
     masked = np.zeros(first.shape, bool)
     for number in np.unique(first[is_constant]):
-        if is_fill(float(number), zero=zero):
+        if has_fill_form(float(number), zero=zero):
             masked |= is_constant & (first == number)
     # A single layer of zeros is the reference date, from which the displacements of the others count.
     if len(values) > 1 or not (first == 0).all():

@@ -160,7 +160,7 @@ def detect(stages, out, scene, pre, *more):
 @pytest.fixture
 def no_built_ground(monkeypatch):
     """The generated ground has roads beside its scars, which would make every outline advice."""
-    monkeypatch.setattr("detection.imagery.scene.built_ground.SHARE_LEAST", 2.0)
+    monkeypatch.setattr("detection.imagery.scene.built_ground.LEAST_GREY_SHARE", 2.0)
 
 
 @pytest.mark.usefixtures("no_built_ground")

@@ -13,7 +13,7 @@ from detection.imagery.footprints.polygons import STEPS, OutlineRule, find_footp
 from detection.imagery.footprints.probabilities import MappingRun, TilingPlan, map_blended, map_scene, measure_flips
 from detection.imagery.raster.components import EIGHT, NODATA, Labelling, outline_pixels
 from detection.imagery.raster.grid import Grid, grid_around
-from detection.imagery.raster.tiling import STRIDE, cut
+from detection.imagery.raster.tiling import STRIDE, cut_tiles
 from detection.imagery.scene.radiometry import RadiometricStretch
 
 PLACE = grid_around(141.95, 42.73, 8, 10.0)
@@ -170,7 +170,7 @@ sides = st.integers(1, 700)
 )
 def test_every_pixel_has_one_owner(width, height, tile, halo):
     owners = np.zeros((height, width), np.uint16)
-    for part in cut(width, height, tile, halo):
+    for part in cut_tiles(width, height, tile, halo):
         assert not any(at % STRIDE for at in (part.own_column, part.own_row, part.read_column, part.read_row))
         assert part.read_column >= 0
         assert part.read_row >= 0
@@ -187,7 +187,7 @@ def test_every_pixel_has_one_owner(width, height, tile, halo):
 @pytest.mark.parametrize(("tile", "halo"), [(8, 0), (40, 0), (64, 8), (64, -16)])
 def test_origins_off_the_stride_are_refused(tile, halo):
     with pytest.raises(ValueError, match="multiples of 16"):
-        list(cut(100, 100, tile, halo))
+        list(cut_tiles(100, 100, tile, halo))
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,1 +1,1 @@
-"""What comes from outside is made sense of: numbers of rasters with their fills, geometries as outlines."""
+"""Interpret untrusted data: the values of raster bands with their fills, and geometries as outlines."""

@@ -1,4 +1,4 @@
-"""Choice of the band that contains a quantity, by the names of the bands."""
+"""Choose the band that contains a quantity, by the names of the bands."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from detection.imagery.errors import RadiometryError
 from detection.imagery.raster.raster import RasterFacts
 
 COLOURS: Final = frozenset({"red", "green", "blue", "palette"})
-# What a band with such a name contains. The first entry that fits counts: `vel_std` is an error, no velocity.
+# Content of a band -> names of such bands. The first matching entry counts: `vel_std` is an error, not a velocity.
 _CONTENTS: Final = tuple(
     (content, re.compile(rf"(?<![a-z])(?:{names})(?![a-z])", re.IGNORECASE))
     for content, names in (
@@ -33,12 +33,12 @@ _PLURALS: Final = {
     "velocity": "velocities",
     "backscatter": "backscatter",
 }
-# Other contents that serve as well: images of amplitude are backscatter in another unit.
-_SYNONYMS: Final = {"backscatter": frozenset({"backscatter", "amplitude"})}
+# Content -> the contents that are accepted for it: amplitude is backscatter in another unit.
+_ACCEPTED: Final = {"backscatter": frozenset({"backscatter", "amplitude"})}
 
 
 def find_content(name: str | None) -> str | None:
-    """Return what a band contains by its name, or None.
+    """Return the content of a band by its name, a key of `_CONTENTS`; None if the name states none.
 
     >>> [find_content(name) for name in ("unwrapped phase", "Sigma0_VV_db", "vel_std", "amplitude", "band 1", None)]
     ['phase', 'backscatter', 'error', 'amplitude', None, None]
@@ -47,16 +47,18 @@ def find_content(name: str | None) -> str | None:
 
 
 def choose_band(path: Path, facts: RasterFacts, content: str, remedy: str = "") -> int:
-    """Choose the band that contains a quantity: the only one named so, or the only one that could be meant.
+    """Return the number of the band that contains a quantity: the only band with such a name, or the only unnamed band.
 
     Args:
-        content: one of `_PLURALS`.
-        remedy: how a user names the band; by default it is written into a file of its own.
+        path: the file, for messages.
+        facts: header of the file.
+        content: a key of `_PLURALS`.
+        remedy: how the user can name the band, for messages; by default, how to write it into a file of its own.
 
     Raises:
-        RadiometryError: several bands are plausible, or none is.
+        RadiometryError: several bands are plausible, none is, or the plausible band is a colour of a picture.
     """
-    accepted = _SYNONYMS.get(content, frozenset({content}))
+    accepted = _ACCEPTED.get(content, frozenset({content}))
     bands = [
         (number, name, find_content(name))
         for number, (name, colour) in enumerate(zip(facts.descriptions, facts.colours, strict=True), start=1)

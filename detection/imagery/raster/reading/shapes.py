@@ -1,4 +1,4 @@
-"""Outlines of ground from geometries of any kind, with a note on each kind that is left out or changed."""
+"""Extract outlines of ground from geometries of any kind, with a note on each kind that is left out or changed."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,27 +11,28 @@ from numpy.typing import NDArray
 POINTS: Final = frozenset({"Point", "MultiPoint"})
 LINES: Final = frozenset({"LineString", "LinearRing", "MultiLineString"})
 AREAS: Final = frozenset({"Polygon", "MultiPolygon"})
-LEAST_VERTICES: Final = 4  # of a closed line with an area; the first vertex of a triangle is also its last
+LEAST_VERTICES: Final = 4  # of a closed line with an area: a triangle repeats its first vertex at the end
 
 
-class ReadOutlines(NamedTuple):
-    """Outlines in the order of the geometries, None where a geometry has no outline, and a sentence on each kind."""
+class ExtractedOutlines(NamedTuple):
+    """Outlines in the order of the geometries, None where a geometry has no outline, and notes on what was changed."""
 
     shapes: NDArray[Any]
     notes: tuple[str, ...]
 
 
-def take_outlines(geometries: Sequence[Any] | NDArray[Any], *, points: bool = False) -> ReadOutlines:
-    """Return valid outlines of geometries: of polygons, polygons within collections, and closed lines.
+def extract_outlines(geometries: Sequence[Any] | NDArray[Any], *, points: bool = False) -> ExtractedOutlines:
+    """Return valid outlines from polygons, from polygons within collections, and from closed lines.
 
     A polygon that crosses itself is repaired so that its rings keep their roles: a hole stays a hole.
 
     Args:
-        points: keep points; otherwise they are left out.
+        geometries: shapely geometries or None.
+        points: keep points. Otherwise they are left out.
 
     >>> square = shapely.Polygon([(0, 0), (1, 0), (1, 1), (0, 1)])
     >>> mixed = shapely.GeometryCollection([square, shapely.Point(5, 5)])
-    >>> taken = take_outlines([square, square.exterior, mixed, shapely.Point(0, 0), None])
+    >>> taken = extract_outlines([square, square.exterior, mixed, shapely.Point(0, 0), None])
     >>> [None if shape is None else shape.area for shape in taken.shapes]
     [1.0, 1.0, 1.0, None, None]
     >>> taken.notes[0]
@@ -68,7 +69,7 @@ def take_outlines(geometries: Sequence[Any] | NDArray[Any], *, points: bool = Fa
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(left_out.items(), reverse=True))
         notes.append(f"{sum(left_out.values()):,} of {len(geometries):,} geometries are left out: {kinds}")
     notes += [f"{count:,} {change}" for change, count in sorted(changed.items()) if count]
-    return ReadOutlines(outlines, tuple(notes))
+    return ExtractedOutlines(outlines, tuple(notes))
 
 
 def _list_parts(geometry: Any) -> list[Any]:

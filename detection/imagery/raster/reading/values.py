@@ -1,7 +1,7 @@
-"""Values of a quantity from the numbers that a raster stores; all commands read quantities by this module.
+"""Read the values of a quantity from the numbers that a raster stores. All commands read quantities by this module.
 
 A value is the stored number times its scale, plus its offset, in the unit of the quantity. A mask, an alpha band,
-nodata or an undeclared fill marks pixels without a value. Impossible values are refused.
+nodata or an undeclared fill marks pixels without a value. A raster with impossible values is refused.
 """
 
 import re
@@ -28,18 +28,19 @@ from detection.imagery.raster.reading.fills import ValueStatistics
 from detection.imagery.raster.rewriting import rewrite_band, use_last_band_as_mask
 from detection.imagery.raster.untrusted import LIMITS, RasterLimits, open_raster
 
-STRIP_PX: Final = 1 << 21  # pixels that are inspected at a time
+STRIP_PX: Final = 1 << 21  # pixels of a strip that is inspected at once
 MOST_INSPECTIONS: Final = 256  # that are cached
-# Slopes are computed in so many strips, from at most so many rows and pixels of each.
+# Slopes are computed in at most so many strips, from at most so many rows and pixels of each.
 SLOPE_STRIPS: Final = 16
 SLOPE_ROWS: Final = 256
 SLOPE_PX: Final = 1 << 18
-STEEPEST_DEG: Final = 60.0  # median slope; steeper ground is no ground in metres
-_OF_HEIGHTS: Final = re.compile(r"(?<![a-z])(?:dem|dtm|dsm|elev\w*|heights?|altitude|z)(?![a-z])", re.IGNORECASE)
-_NO_HEIGHTS: Final = re.compile(
+STEEPEST_DEG: Final = 60.0  # greatest possible median slope; if it is steeper, the heights are not in metres
+_HEIGHT_NAMES: Final = re.compile(r"(?<![a-z])(?:dem|dtm|dsm|elev\w*|heights?|altitude|z)(?![a-z])", re.IGNORECASE)
+_OTHER_NAMES: Final = re.compile(
     r"(?<![a-z])(?:slopes?|aspect|hill_?shade|shaded|curvature|roughness|intensity|ndvi|coherence|density)(?![a-z])",
     re.IGNORECASE,
 )
+# Name of a unit -> its factor to metres, radians or degrees.
 METRES: Final = {
     f"{short if name == 'm' else long}{name}": factor
     for short, long, factor in (
@@ -67,37 +68,41 @@ DEGREES: Final = {name: 180 / np.pi * factor for name, factor in RADIANS.items()
 
 @dataclass(frozen=True, slots=True)
 class BandQuantity:
-    """Quantity of a band: its name, unit, and range."""
+    """A physical quantity: its name, its units, and the values that it can have."""
 
     name: str  # in messages, usually in the plural
     low: float = -np.inf  # smallest possible value
     high: float = np.inf  # largest possible value
-    # unit of a band -> factor to the unit of the quantity; empty: the unit of a band is ignored
+    # name of a unit -> factor to the unit of the quantity; empty: the unit of a band is ignored
     units: Mapping[str, float] = field(default_factory=dict, compare=False)
-    zero: bool = False  # 0, or a negative whole number, can be an undeclared fill
-    content: str = ""  # content of the band for `choose_band`; "": band 1
-    apart: float | None = None  # distance of an undeclared fill from all other values; None: a share of their range
-    # remedy if values lie outside of low and high
-    hint: str = "declare nodata, scale and unit: gdal_edit.py -a_nodata, -scale, -units"
+    zero_can_be_fill: bool = False  # 0, or a negative whole number, can be an undeclared fill
+    content: str = ""  # content of the band for `choose_band`; empty: band 1
+    # an undeclared fill is farther than this from all other values; None: a share of their range
+    fill_distance: float | None = None
+    # for the message about values that are impossible: how the file can be corrected
+    remedy: str = "declare nodata, scale and unit: gdal_edit.py -a_nodata, -scale, -units"
 
 
-HEIGHT: Final = BandQuantity("heights", -500.0, 9000.0, units=METRES, zero=True, apart=3.0)
+HEIGHT: Final = BandQuantity("heights", -500.0, 9000.0, units=METRES, zero_can_be_fill=True, fill_distance=3.0)
 HEIGHT_ERROR: Final = BandQuantity("errors of heights", 0.0, 9000.0, units=METRES)
 COHERENCES: Final = BandQuantity(
     "coherences",
     -0.05,
     1.05,
     content="coherence",
-    hint="bytes of 0 to 255 need gdal_edit.py -scale 0.003921569, per cent -scale 0.01",
+    remedy="bytes of 0 to 255 need gdal_edit.py -scale 0.003921569, per cent -scale 0.01",
 )
 SHARE: Final = BandQuantity(
-    "probabilities", -1e-6, 1 + 1e-6, hint="what has none is declared as nodata, per cent need gdal_edit.py -scale 0.01"
+    "probabilities",
+    -1e-6,
+    1 + 1e-6,
+    remedy="declare pixels without a probability as nodata; per cent need gdal_edit.py -scale 0.01",
 )
 PHASE: Final = BandQuantity("phases", -1e6, 1e6, units=RADIANS, content="phase")
 RATE: Final = BandQuantity("velocities")
 ANGLE: Final = BandQuantity("angles of incidence", -360.0, 360.0, units=DEGREES, content="angle")
 BACKSCATTER: Final = BandQuantity("backscatter")
-FACTOR: Final = BandQuantity("values")
+FACTOR: Final = BandQuantity("values")  # any numbers, also the colours of a picture
 
 
 @contextmanager
@@ -111,18 +116,24 @@ def open_values(
     notes: list[str] | None = None,
     empty: float | None = None,
 ) -> Iterator[Any]:
-    """Open a raster with one band as values of a quantity; the raster is unchanged if its numbers are these values.
+    """Open a raster, one band of which then contains the values of a quantity.
+
+    If the stored numbers are the values, and no fill is found, the raster is opened as it is.
 
     Args:
+        path: the file.
+        quantity: the quantity of the band.
         index: number of the band, from 1.
-        ground: grid over the part that is inspected for fills and impossible values; None: all of it.
-        notes: gets one sentence for each kind of values that is left out.
+        ground: only the part of the raster on this grid is inspected for fills and impossible values; None: all of it.
+        limits: the largest raster that is accepted.
+        notes: a sentence for each kind of values that is left out is appended.
         empty: stored number that means nodata, if the file declares none.
 
     Raises:
         BandMissingError: the raster has no such band.
-        RadiometryError: an impossible scale, unit or value.
+        RadiometryError: a scale, unit or value is impossible, or the band contains something else.
         TruncatedRasterError: a block cannot be read.
+        NotARasterError, ForbiddenSourceError, TooLargeError: see `open_raster`.
     """
 
     def prepare(source: Any, stack: ExitStack) -> Any:
@@ -134,7 +145,8 @@ def open_values(
         if quantity is HEIGHT:
             _refuse_other_band(source.descriptions, path, index)
         scale, offset = _read_scale(source, path, quantity, index)
-        window = left, top, right, bottom = _find_window(source, ground)
+        window = _find_window(source, ground)
+        left, top, right, bottom = window
         make_checker(source, path).check(index, left, top, right - left, bottom - top)
         if source.colorinterp[-1] is ColorInterp.alpha and MaskFlags.all_valid in source.mask_flag_enums[index - 1]:
             source = use_last_band_as_mask(source, stack)
@@ -161,15 +173,15 @@ def open_values(
 
 
 def _refuse_other_band(names: Sequence[str | None], path: Path, index: int) -> None:
-    """Refuse a band whose name states another content than heights."""
+    """Refuse a band whose name states that it contains no heights."""
     name = names[index - 1]
-    heights = [other for other in names if other and _OF_HEIGHTS.search(other)]
-    if name and heights and not _OF_HEIGHTS.search(name):
+    height_names = [other for other in names if other and _HEIGHT_NAMES.search(other)]
+    if name and height_names and not _HEIGHT_NAMES.search(name):
         raise RadiometryError(
-            f"{path}: band {index} is called {name!r}, another one {heights[0]!r}: write the heights alone into a "
-            f"file: gdal_translate -b {names.index(heights[0]) + 1}"
+            f"{path}: band {index} is called {name!r}, another one {height_names[0]!r}: write the heights alone into a "
+            f"file: gdal_translate -b {names.index(height_names[0]) + 1}"
         )
-    if name and not heights and _NO_HEIGHTS.search(name):
+    if name and not height_names and _OTHER_NAMES.search(name):
         raise RadiometryError(f"{path}: band {index} is called {name!r}: these are no heights")
 
 
@@ -182,8 +194,8 @@ def _read_scale(source: Any, path: Path, quantity: BandQuantity, index: int) -> 
     factor, unit = _find_factor(source, path, quantity, index)
     if factor == scale != 1:
         raise RadiometryError(
-            f"{path}: band {index} has both the scale {scale:g} and the unit {unit!r}: nobody can say whether its "
-            f"numbers count once or twice; keep one of them: gdal_edit.py -scale 1 or -units m"
+            f"{path}: band {index} has both the scale {scale:g} and the unit {unit!r}: it is not clear "
+            f"whether its numbers must be converted; keep one of them: gdal_edit.py -scale 1 or -units m"
         )
     return scale * factor, offset * factor
 
@@ -243,30 +255,31 @@ _inspections: Final[dict[_InspectionKey, tuple[list[str], tuple[float, ...]]]] =
 
 
 def _inspect_band(key: _InspectionKey, source: Any) -> tuple[list[str], tuple[float, ...]]:
-    """Return the undeclared fills of a band with a note on each, and refuse impossible values."""
+    """Return a note on each undeclared fill of a band, and the fills; refuse impossible values."""
     if key in _inspections:
         return _inspections[key]
     path, quantity = key.path, key.quantity
     statistics, slopes, has_nan = _read_statistics(key, source)
-    fills = statistics.find_fills(None if quantity.apart is None else quantity.apart / abs(key.scale))
+    fills = statistics.find_fills(None if quantity.fill_distance is None else quantity.fill_distance / abs(key.scale))
     low, high = sorted(number * key.scale + key.offset for number in (statistics.low, statistics.high))
     if statistics.low <= statistics.high and (low < quantity.low or high > quantity.high):
         raise RadiometryError(
             f"{path}: {quantity.name} from {low:,.6g} to {high:,.6g}: possible are {quantity.low:,.3g} to "
-            f"{quantity.high:,.3g}; {quantity.hint}"
+            f"{quantity.high:,.3g}; {quantity.remedy}"
         )
     if slopes.size and float(np.median(slopes)) > STEEPEST_DEG:
         raise RadiometryError(
             f"{path}: half of the ground is steeper than {np.median(slopes):.0f} degrees: are these heights in metres? "
-            f"{quantity.hint}"
+            f"{quantity.remedy}"
         )
     notes = [
         f"{path.name}: {count:,} pixels of band {key.band} have {fill:g}, which stands alone among its "
         f"{quantity.name}: taken as nodata, which the file does not declare"
         for fill, count in fills.items()
     ]
-    # NaN is replaced by nodata, because a warp would spread it to the neighbours.
-    inspection = notes, (*fills, np.nan) if has_nan else tuple(fills)
+    # NaN becomes nodata, because a warp would spread it to the neighbours.
+    removed_values = (*fills, np.nan) if has_nan else tuple(fills)
+    inspection = notes, removed_values
     if source.driver != "VRT":  # a rewritten raster also depends on the file beside it
         if len(_inspections) >= MOST_INSPECTIONS:
             _inspections.pop(next(iter(_inspections)))
@@ -275,8 +288,8 @@ def _inspect_band(key: _InspectionKey, source: Any) -> tuple[list[str], tuple[fl
 
 
 def _read_statistics(key: _InspectionKey, source: Any) -> tuple[ValueStatistics, NDArray[Any], bool]:
-    """Return statistics of a band, slopes of some of its ground in degrees, and whether it contains NaN."""
-    statistics = ValueStatistics(zero=key.quantity.zero)
+    """Return statistics of a band, slopes of a part of its ground in degrees (heights only), and whether it has NaN."""
+    statistics = ValueStatistics(zero_can_be_fill=key.quantity.zero_can_be_fill)
     slopes: list[NDArray[Any]] = []
     has_nan = False
     left, top, right, bottom = key.window
@@ -293,7 +306,7 @@ def _read_statistics(key: _InspectionKey, source: Any) -> tuple[ValueStatistics,
             numbers = np.isfinite(values)
             has_nan |= bool((valid & ~numbers).any())
             valid &= numbers
-        statistics.feed(values, valid)
+        statistics.add(values, valid)
         if key.quantity is HEIGHT and number in slope_strips and statistics.low <= statistics.high:
             rows = slice(max(3, min(SLOPE_ROWS, SLOPE_PX // (right - left))))
             values, valid = values[rows].astype(np.float64), valid[rows]
@@ -308,7 +321,7 @@ def _compute_slopes(source: Any, heights: NDArray[Any], valid: NDArray[np.bool_]
     try:
         grid = Grid(source.transform, source.crs.to_wkt(), source.width, source.height)
         spacing = spacing_m(grid, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-    except (CRSError, ProjError):  # a local system that no site places
+    except (CRSError, ProjError):  # a local system that no site file places on the ground
         return np.empty(0)
     if not np.isfinite(spacing).all() or not min(spacing) > 0:
         return np.empty(0)

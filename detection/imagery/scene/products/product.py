@@ -22,26 +22,29 @@ from detection.imagery.scene.products.texts import (
     read_xml,
 )
 
-# Sentinel-2 in its SAFE folder, level 2A or 1C (ESA, Sentinel-2 Products Specification Document, issue 14.9).
+# Sentinel-2 in its SAFE folder, level 2A or 1C (ESA, Sentinel-2 Products Specification Document, issue 14.9): file of
+# the metadata -> prefix of the tag with the offset.
 LEVELS: Final = {"MTD_MSIL2A.xml": "BOA", "MTD_MSIL1C.xml": "RADIO"}
 SAFE_IMAGE: Final = re.compile(r"_(B\d[0-9A]|SCL)(?:_(\d{2})m)?$")
-CONTENTS: Final = "manifest.safe"
-TOP: Final = "level 1C: reflectance at the top of the atmosphere, not of the ground; networks were trained on level 2A"
+CONTENTS: Final = "manifest.safe"  # list of the files of a product
+LEVEL_1C_REMARK: Final = (
+    "level 1C: reflectance at the top of the atmosphere, not of the ground; networks were trained on level 2A"
+)
 
-# Landsat 4 to 9, Collection 2, level 2 (USGS LSDS-1618, LSDS-1619): number of the band -> its common name
+# Landsat 4 to 9, Collection 2, level 2 (USGS LSDS-1618, LSDS-1619): number of a band -> its common name.
 OLI: Final = {"1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "nir", "6": "swir1", "7": "swir2"}
 TM: Final = {"1": "blue", "2": "green", "3": "red", "4": "nir", "5": "swir1", "7": "swir2"}
-OLI_CRAFT: Final = ("LANDSAT_8", "LANDSAT_9")
+OLI_SPACECRAFT: Final = ("LANDSAT_8", "LANDSAT_9")
 
 # PlanetScope surface reflectance with its usable data mask (Planet, PlanetScope product specification).
 PLANET_IMAGE: Final = re.compile(
     r"_analytic(?:ms)?(?:_[48]b)?_sr(?:_[48]b)?(?:_harmonized)?(?:_clip)?\.tiff?$", re.IGNORECASE
 )
-UNCORRECTED: Final = re.compile(r"_analytic(?:ms)?(?:_[48]b)?(?:_clip)?\.tiff?$", re.IGNORECASE)
-MASK: Final = re.compile(r"_udm2(?:_clip)?\.tiff?$", re.IGNORECASE)
-TAKEN: Final = re.compile(r"(?<!\d)(\d{8})_(\d{6})_")
-FOUR: Final = ("blue", "green", "red", "nir")
-EIGHT: Final = ("coastal_blue", "blue", "green_i", "green", "yellow", "red", "rededge", "nir")
+PLANET_RADIANCE: Final = re.compile(r"_analytic(?:ms)?(?:_[48]b)?(?:_clip)?\.tiff?$", re.IGNORECASE)
+PLANET_MASK: Final = re.compile(r"_udm2(?:_clip)?\.tiff?$", re.IGNORECASE)
+PLANET_TIME: Final = re.compile(r"(?<!\d)(\d{8})_(\d{6})_")
+FOUR_BANDS: Final = ("blue", "green", "red", "nir")
+EIGHT_BANDS: Final = ("coastal_blue", "blue", "green_i", "green", "yellow", "red", "rededge", "nir")
 
 
 def describe_sentinel2(folder: Path) -> SceneManifest | None:
@@ -58,12 +61,13 @@ def describe_sentinel2(folder: Path) -> SceneManifest | None:
         return None
     metadata = next(root / name for name in LEVELS if (root / name).is_file())
     document = read_xml(metadata)
-    within = "" if root == folder else f"{root.name}/"
-    images: dict[str, tuple[int, str]] = {}
+    prefix = "" if root == folder else f"{root.name}/"
+    images: dict[str, tuple[int, str]] = {}  # name of the band -> resolution in metres, file
     for image in list_texts(document, "IMAGE_FILE", "IMAGE_ID"):
         match = SAFE_IMAGE.search(image)
         if match:
-            file = int(match[2] or 0), f"{within}{image}.jp2"  # resolution in metres first, so that min is the finest
+            file = int(match[2] or 0), f"{prefix}{image}.jp2"
+            # the tuple with the finest resolution is the smallest
             images[match[1]] = min(images.get(match[1], file), file)
     bands = {name: file for name, (_, file) in images.items() if name != "SCL"}
     if not bands:
@@ -73,34 +77,35 @@ def describe_sentinel2(folder: Path) -> SceneManifest | None:
     divisor = read_number(stated, metadata, "QUANTIFICATION_VALUE")
     if divisor <= 0.0:
         raise ManifestError(f"{metadata}: QUANTIFICATION_VALUE: {stated[:20]!r} is no divisor")
-    taken = find_text(document, "PRODUCT_START_TIME")
+    acquired_at = find_text(document, "PRODUCT_START_TIME")
     content: SceneManifest = {
-        "acquired_at": read_instant(taken, metadata, "PRODUCT_START_TIME"),
+        "acquired_at": read_instant(acquired_at, metadata, "PRODUCT_START_TIME"),
         "bands": bands,
         "offset": offset,
         "gain": round(1.0 / (divisor * COUNT), 9),
         "calibration": source,
         "remarks": [],
-        "files": _read_sizes(root, within, {file for _, file in images.values()}),
+        "files": _read_sizes(root, prefix, {file for _, file in images.values()}),
     }
     if "SCL" in images:
         content["classification"] = images["SCL"][1]
     if metadata.name == "MTD_MSIL1C.xml":
-        content["remarks"] = [TOP]
+        content["remarks"] = [LEVEL_1C_REMARK]
     return content
 
 
 def _find_root(folder: Path) -> Path | None:
     if any((folder / name).is_file() for name in LEVELS):
         return folder
-    inner = sorted(folder.glob("*.SAFE"))
-    if not inner:
+    safe_folders = sorted(folder.glob("*.SAFE"))
+    if not safe_folders:
         return None
-    if len(inner) > 1:
-        raise ManifestError(f"{folder}: holds {len(inner)} SAFE products; give each a folder of its own")
-    if not any((inner[0] / name).is_file() for name in LEVELS):
-        raise ManifestError(f"{inner[0]}: neither {' nor '.join(LEVELS)} is there; is the download complete?")
-    return inner[0]
+    if len(safe_folders) > 1:
+        raise ManifestError(f"{folder}: holds {len(safe_folders)} SAFE products; give each a folder of its own")
+    root = safe_folders[0]
+    if not any((root / name).is_file() for name in LEVELS):
+        raise ManifestError(f"{root}: neither {' nor '.join(LEVELS)} is there; is the download complete?")
+    return root
 
 
 def _read_offset(document: ET.Element, metadata: Path, name: str) -> tuple[float, str]:
@@ -118,15 +123,15 @@ def _read_offset(document: ET.Element, metadata: Path, name: str) -> tuple[float
     return SENTINEL_OFFSET if baseline >= BASELINE else 0.0, f"processing baseline {baseline / 100:05.2f}"
 
 
-def _read_sizes(root: Path, within: str, files: set[str]) -> dict[str, dict[str, int]]:
-    """Return the sizes of the images from the list of contents, which reveal an interrupted download."""
+def _read_sizes(root: Path, prefix: str, files: set[str]) -> dict[str, dict[str, int]]:
+    """Return the stated sizes of images from the list of contents, by which an interrupted download is recognised."""
     if not (root / CONTENTS).is_file():
         return {}
     sizes: dict[str, dict[str, int]] = {}
     for stream in read_xml(root / CONTENTS).iter("byteStream"):
         location = stream.find("fileLocation")
         size = stream.get("size", "")
-        file = within + (location.get("href", "") if location is not None else "").removeprefix("./")
+        file = prefix + (location.get("href", "") if location is not None else "").removeprefix("./")
         if file in files and size.isdigit():
             sizes[file] = {"size": int(size)}
     return sizes
@@ -151,13 +156,13 @@ def describe_landsat(folder: Path) -> SceneManifest | None:
             f"{metadata}: processing level {level or 'unknown'}: expected level 2 (L2SP, L2SR), the reflectance of the "
             "ground; order that product"
         )
-    names = OLI if values.get("SPACECRAFT_ID") in OLI_CRAFT else TM
+    names = OLI if values.get("SPACECRAFT_ID") in OLI_SPACECRAFT else TM
     bands = {name: file for number, name in names.items() if (file := values.get(f"FILE_NAME_BAND_{number}"))}
     if not bands:
         raise ManifestError(f"{metadata}: names no band")
-    taken = f"{values.get('DATE_ACQUIRED', '')}T{values.get('SCENE_CENTER_TIME', '')}"
+    acquired_at = f"{values.get('DATE_ACQUIRED', '')}T{values.get('SCENE_CENTER_TIME', '')}"
     content: SceneManifest = {
-        "acquired_at": read_instant(taken, metadata, "DATE_ACQUIRED and SCENE_CENTER_TIME"),
+        "acquired_at": read_instant(acquired_at, metadata, "DATE_ACQUIRED and SCENE_CENTER_TIME"),
         "bands": bands,
         "gain": round(LANDSAT_SCALE / COUNT, 9),
         "offset": round(LANDSAT_OFFSET / COUNT, 6),
@@ -179,10 +184,13 @@ def _flatten_groups(tree: dict[str, Any]) -> dict[str, str]:
 
 
 def find_image_folder(folder: Path) -> Path | None:
-    """Return the folder with the images of PlanetScope: this one, or one of the order in it (`files`, `PSScene`)."""
+    """Return the folder with the images of PlanetScope: the folder itself, or a folder up to two levels below it.
+
+    Orders contain the images in folders such as `files` and `PSScene`.
+    """
     for candidate in (folder, *sorted(folder.glob("*/")), *sorted(folder.glob("*/*/"))):
         for file in candidate.iterdir():
-            if TAKEN.search(file.name) and (PLANET_IMAGE.search(file.name) or UNCORRECTED.search(file.name)):
+            if PLANET_TIME.search(file.name) and (PLANET_IMAGE.search(file.name) or PLANET_RADIANCE.search(file.name)):
                 return candidate
     return None
 
@@ -196,33 +204,33 @@ def describe_planet(folder: Path) -> SceneManifest | None:
     image_folder = find_image_folder(folder)
     if image_folder is None:
         return None
-    within = "" if image_folder == folder else f"{image_folder.relative_to(folder).as_posix()}/"
+    prefix = "" if image_folder == folder else f"{image_folder.relative_to(folder).as_posix()}/"
     names = sorted(file.name for file in image_folder.iterdir() if file.is_file())
-    images = [name for name in names if PLANET_IMAGE.search(name) and TAKEN.search(name)]
+    images = [name for name in names if PLANET_IMAGE.search(name) and PLANET_TIME.search(name)]
     if not images:
         raise ManifestError(f"{image_folder}: radiance only; order the surface reflectance (a file ..._SR.tif)")
     if len(images) > 1:
         raise ManifestError(
             f"{folder}: holds {len(images)} images; give each a folder of its own, or mosaic them first"
         )
-    match = TAKEN.search(images[0])
+    match = PLANET_TIME.search(images[0])
     assert match is not None  # the images were selected by this expression
     try:
-        taken_at = datetime.strptime(match[1] + match[2], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        acquired_at = datetime.strptime(match[1] + match[2], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
     except ValueError:
         raise ManifestError(f"{folder / images[0]}: {match[0]!r} is no time") from None
-    order = EIGHT if re.search(r"_8b", images[0], re.IGNORECASE) else FOUR
+    order = EIGHT_BANDS if re.search(r"_8b", images[0], re.IGNORECASE) else FOUR_BANDS
     content: SceneManifest = {
-        "acquired_at": taken_at,
-        "bands": {name: {"file": within + images[0], "index": k} for k, name in enumerate(order, 1)},
+        "acquired_at": acquired_at,
+        "bands": {name: {"file": prefix + images[0], "index": index} for index, name in enumerate(order, 1)},
         "gain": 1.0,
         "offset": 0.0,
         "calibration": f"surface reflectance in the name {images[0]}",
         "remarks": [],
     }
-    masks = [name for name in names if MASK.search(name)]
+    masks = [name for name in names if PLANET_MASK.search(name)]
     if len(masks) == 1:
-        content["udm2"] = within + masks[0]
+        content["udm2"] = prefix + masks[0]
     else:
         content["remarks"] = ["no usable data mask (udm2) lies beside the image: clouds are not set aside"]
     return content
@@ -237,7 +245,7 @@ READERS: Final[Mapping[str, Callable[[Path], SceneManifest | None]]] = {
 
 
 def is_product(folder: Path) -> bool:
-    """Return whether a folder looks like a supported product, by names and beginnings of files."""
+    """Return whether a folder looks like a supported product, by the names and the first bytes of its files."""
     if not folder.is_dir():
         return False
     names = [file.name for file in folder.iterdir()]
@@ -257,6 +265,7 @@ def describe_product(folder: Path) -> SceneManifest | None:
         ManifestError: the folder is a product that cannot be used; the message contains the reason.
     """
     for describe in READERS.values():
-        if (content := describe(folder)) is not None:
+        content = describe(folder)
+        if content is not None:
             return content
     return None

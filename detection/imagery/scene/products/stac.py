@@ -20,19 +20,19 @@ from detection.imagery.scene.products.texts import SceneManifest, read_instant, 
 if TYPE_CHECKING:
     import pystac
 
-# Assets that say which pixels can be used -> the name of their kind in a manifest.
+# Assets that mark usable pixels -> key of the manifest for them.
 MASKS: Final = {"scl": "classification", "qa_pixel": "qa_pixel", "udm2": "udm2", "cloud_mask": "clouds"}
-# Keys and roles of assets for people. Their eight bits are not the counts of the bands that they name.
+# Keys and roles of assets that are pictures for people. They name bands, but do not contain their counts.
 PICTURES: Final = frozenset({"overview", "thumbnail", "visual", "preview"})
 # The field `stac_version` is searched in so many bytes at the start of a JSON file.
-SNIFFED_BYTES: Final = 1 << 16
-# So many JSON files of STAC are looked at in a folder: an item, and catalogues or collections beside it.
-FILES_MOST: Final = 10
+HEAD_BYTES: Final = 1 << 16
+# At most so many JSON files of STAC are read in a folder: an item, and catalogues or collections beside it.
+MOST_FILES: Final = 10
 RASTERS: Final = {".tif", ".tiff", ".jp2"}
-# Whether the offset of Sentinel-2 was subtracted from the values already. The answer no is wrong for many items
+# Properties that state whether the offset of Sentinel-2 was subtracted from the values. False is wrong in many items
 # (Element84/earth-search, issues 66 and 71).
 APPLIED: Final = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
-# The processing baseline, from which the offset follows; catalogues of Copernicus name it `processing:version`.
+# Properties with the processing baseline, from which the offset follows. Copernicus uses `processing:version`.
 BASELINES: Final = ("s2:processing_baseline", "sentinel:processing_baseline")
 MODEL_BANDS: Final = frozenset(BAND_NAMES.values())
 ITEM: Final = "item.json"
@@ -42,15 +42,14 @@ Scale = tuple[float, float] | None
 
 
 def describe_stac(folder: Path) -> SceneManifest | None:
-    """Return what the only STAC item in a folder says about the assets beside it; None without an item.
+    """Describe the assets beside the only STAC item in a folder; None without an item.
 
-    A band is recognised by its common name or its name. Scale and offset that turn values into reflectance count if
-    all bands share them. In the manifest, `counts` are the files that have this scale, and `nodata` is the value that
-    all bands declare as nodata.
+    A band is recognised by its common name or its name. All bands must have the same scale and offset. In the manifest,
+    `counts` are the files that have this scale, and `nodata` is the value that all bands declare as nodata.
 
     Raises:
-        ManifestError: the folder has several items, or the item is invalid, has no time, or has no band among the
-            assets beside it.
+        ManifestError: the folder has several items, or the item is invalid, has no time, has no band among the
+            assets beside it, or has bands that differ in scale and offset.
     """
     documents = [(path, read_json(path)) for path in find_items(folder)]
     items = [(path, document) for path, document in documents if document.get("type") == "Feature"]
@@ -60,8 +59,8 @@ def describe_stac(folder: Path) -> SceneManifest | None:
         raise ManifestError(f"{folder}: holds several STAC items; give each a folder of its own")
     path, document = items[0]
     item = parse_item(document, str(path))
-    taken_at = item.datetime or item.properties.get("start_datetime")
-    content: SceneManifest = {"acquired_at": read_instant(taken_at, path, "datetime"), "remarks": []}
+    acquired_at = item.datetime or item.properties.get("start_datetime")
+    content: SceneManifest = {"acquired_at": read_instant(acquired_at, path, "datetime"), "remarks": []}
     by_number = _is_sentinel(item)
     assets = _read_assets(item, path, by_number)
     if not assets.bands and not by_number and any(NUMBER.fullmatch(key) for key in item.assets):
@@ -104,7 +103,7 @@ def parse_item(document: dict[str, Any], source: str, href: str | None = None) -
     without_links = {key: value for key, value in document.items() if key not in {"links", "collection"}}
     try:
         return pystac.Item.from_dict(without_links, href=href, preserve_dict=False)
-    # pystac checks no types, so a wrong one fails wherever the value is used
+    # pystac does not check types, so a value of a wrong type can raise any of these
     except (pystac.STACError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as e:
         raise ManifestError(f"{source}: not a valid STAC item ({' '.join(str(e).split())[:200]})") from None
 
@@ -115,7 +114,7 @@ def write_item(folder: Path, item: "pystac.Item", files: dict[str, tuple[str, st
     Args:
         folder: where the files lie.
         item: the item as published.
-        files: name of an asset in the new item -> its key in `item`, and the file.
+        files: name of an asset in the new item -> its key in `item`, and its file.
     """
     import pystac
 
@@ -140,15 +139,15 @@ def find_items(folder: Path) -> list[Path]:
     paths: list[Path] = []
     for path in sorted(folder.glob("*.json")):
         with path.open("rb") as file:
-            if b'"stac_version"' in file.read(SNIFFED_BYTES):
+            if b'"stac_version"' in file.read(HEAD_BYTES):
                 paths.append(path)
-        if len(paths) == FILES_MOST:
+        if len(paths) == MOST_FILES:
             break
     return paths
 
 
 def find_mask(key: str) -> str | None:
-    """Return the kind of mask (key of a manifest) that an asset is; None if it is no mask of usable pixels.
+    """Return the key of the manifest for an asset that marks usable pixels; None for any other asset.
 
     >>> find_mask("SCL"), find_mask("SCL_20m"), find_mask("red")
     ('classification', 'classification', None)
@@ -165,7 +164,7 @@ class _LocalAssets:
     scales: set[Scale] = field(default_factory=set)  # of all bands
     nodata: set[float | None] = field(default_factory=set)  # of all bands
     remote: list[str] = field(default_factory=list)  # keys of the assets that lie elsewhere
-    scales_by_file: dict[str, set[Scale]] = field(default_factory=dict)  # of everything in a file
+    scales_by_file: dict[str, set[Scale]] = field(default_factory=dict)  # file -> scales of all bands in it
 
 
 def _read_assets(item: "pystac.Item", path: Path, by_number: bool) -> _LocalAssets:
@@ -191,7 +190,7 @@ def _read_assets(item: "pystac.Item", path: Path, by_number: bool) -> _LocalAsse
 
 
 def _find_file(asset: "pystac.Asset") -> str | None:
-    """Return the raster file beside the item that an asset names; None for an address."""
+    """Return the raster that an asset names by a relative path; None for an address or another kind of file."""
     if ":" in asset.href or PurePosixPath(asset.href).suffix.lower() not in RASTERS:
         return None
     return asset.href.removeprefix("./")
@@ -224,7 +223,7 @@ def _read_baseline(properties: dict[str, Any], path: Path) -> SceneManifest:
 
 
 def _is_sentinel(item: "pystac.Item") -> bool:
-    """Return whether an item is of Sentinel-2, whose band numbers are the band names of models."""
+    """Return whether an item is of Sentinel-2, whose band numbers are the names that models use."""
     properties = item.properties
     platforms = " ".join(str(properties.get(key, "")) for key in ("platform", "constellation", "mission")).lower()
     return (
@@ -274,7 +273,7 @@ def _read_scale(key: str, raster: dict[str, Any], path: Path) -> Scale:
 
 
 def _read_nodata(raster: dict[str, Any]) -> float | None:
-    """Return the nodata value of a band; None also for NaN, which is never valid, and for what no band can contain."""
+    """Return the nodata value of a band; None if the band needs none: NaN is never valid, and infinity never stored."""
     nodata = raster.get("nodata")
     if not isinstance(nodata, int | float):
         return None

@@ -1,4 +1,4 @@
-"""Read descriptions of products: XML, JSON and `KEY = value`, of bounded size and without external entities."""
+"""Read descriptions of products: XML, JSON and `KEY = value`, of limited size and without external entities."""
 
 import json
 import math
@@ -32,11 +32,11 @@ class SceneManifest(TypedDict, total=False):
     udm2: str
     clouds: str
     offset: float
-    gain: float  # this key and the following ones exist for products only
+    gain: float  # this key and all keys below exist for products only
     nodata: float | None
     calibration: str  # source of gain and offset
-    counts: list[str]  # the files with this scale
-    remarks: list[str]  # limits of the product that a reader of the result must know
+    counts: list[str]  # the files to which gain and offset apply
+    remarks: list[str]  # limits of the product, for the user
 
 
 def read_text(path: Path) -> str:
@@ -65,7 +65,7 @@ def read_xml(path: Path) -> ET.Element:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise ManifestError(f"{path}: must not declare a document type or entities")
     try:
-        # entities are refused above, and the size is bounded
+        # entities were refused above, and the size is limited
         return ET.fromstring(text)  # noqa: S314
     except (ET.ParseError, ValueError, RecursionError):
         raise ManifestError(f"{path}: no XML") from None
@@ -128,7 +128,7 @@ def list_texts(root: ET.Element, *names: str) -> Iterator[str]:
 
 
 def read_instant(text: object, path: Path, key: str) -> datetime:
-    """Return an instant of ISO 8601. Without a zone it is UTC, in which products state all times.
+    """Return an instant from ISO 8601. Without a zone it is in UTC, in which products state all times.
 
     Raises:
         ManifestError: the text is no instant; the message names the file and the key.

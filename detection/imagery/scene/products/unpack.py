@@ -1,4 +1,4 @@
-"""Unpack the archives of products (ZIP, TAR) within bounds of size, and only into their own folder."""
+"""Unpack the archives of products (ZIP, TAR) within limits of size, and only into their own folder."""
 
 import gzip
 import lzma
@@ -33,10 +33,10 @@ Entry = tuple[str, int, Callable[[], IO[bytes]] | None]
 
 
 class UnpackedArchive(NamedTuple):
-    """Number of files that were unpacked, and of entries that were not: links and devices."""
+    """Result of unpacking an archive."""
 
-    files: int
-    left_out: int
+    files: int  # number of files that were unpacked
+    left_out: int  # number of links and devices, which were not
 
 
 def strip_suffix(name: str) -> str | None:
@@ -67,25 +67,29 @@ def unpack(archive: Path, folder: Path, most_bytes: int = MOST_BYTES) -> Unpacke
         SceneError: an entry would be outside of the folder.
         TooLargeError: too many files or bytes, or not enough room on the disk.
     """
-    count, files, room = 0, 0, min(most_bytes, shutil.disk_usage(folder).free)
+    count = 0
+    files = 0
+    remaining_bytes = min(most_bytes, shutil.disk_usage(folder).free)
     try:
-        for name, stated, opener in _list(archive):
+        for name, stated_bytes, open_entry in _list_entries(archive):
             count += 1
             if count > MOST_FILES:
                 raise TooLargeError(f"{archive}: more than {MOST_FILES:,} files")
-            if opener is None:
+            if open_entry is None:
                 continue
-            place = PurePosixPath(name.replace("\\", "/"))
-            if place.is_absolute() or ".." in place.parts or ":" in name or "\0" in name:
+            path = PurePosixPath(name.replace("\\", "/"))
+            if path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name:
                 raise SceneError(f"{archive}: {name[:80]!r} leads out of its folder")
-            if stated > room:
-                raise TooLargeError(f"{archive}: {name[:80]} alone has {stated:,} bytes; room is for {room:,}")
-            target = folder.joinpath(*place.parts)
+            if stated_bytes > remaining_bytes:
+                raise TooLargeError(
+                    f"{archive}: {name[:80]} alone has {stated_bytes:,} bytes; room is for {remaining_bytes:,}"
+                )
+            target = folder.joinpath(*path.parts)
             target.parent.mkdir(parents=True, exist_ok=True)
-            with opener() as content, target.open("xb") as out:
+            with open_entry() as content, target.open("xb") as out:
                 while block := content.read(_BLOCK):
-                    room -= len(block)
-                    if room < 0:
+                    remaining_bytes -= len(block)
+                    if remaining_bytes < 0:
                         raise TooLargeError(f"{archive}: unpacks to more than there is room for")
                     out.write(block)
             files += 1
@@ -94,7 +98,7 @@ def unpack(archive: Path, folder: Path, most_bytes: int = MOST_BYTES) -> Unpacke
     return UnpackedArchive(files, count - files)
 
 
-def _list(archive: Path) -> Iterator[Entry]:
+def _list_entries(archive: Path) -> Iterator[Entry]:
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as packed:
             for entry in packed.infolist():
@@ -105,9 +109,9 @@ def _list(archive: Path) -> Iterator[Entry]:
                 yield entry.filename, entry.file_size, partial(packed.open, entry) if is_regular else None
         return
     opened: Any = archive.open("rb") if archive.name.lower().endswith(".tar") else gzip.GzipFile(archive)
-    with opened as raw, tarfile.TarFile(fileobj=_Bounded(raw)) as packed_tar:  # type: ignore[arg-type]
+    with opened as raw, tarfile.TarFile(fileobj=_LimitedFile(raw)) as packed_tar:  # type: ignore[arg-type]
         while (member := packed_tar.next()) is not None:
-            packed_tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header in memory
+            packed_tar.members = []  # type: ignore[attr-defined]  # otherwise tarfile keeps all headers in memory
             yield member.name, member.size, partial(_extract, packed_tar, member) if member.isfile() else None
 
 
@@ -118,17 +122,19 @@ def _extract(packed: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     return content
 
 
-class _Bounded:
-    """A file that refuses to read much at once, because the header of an archive may state any length."""
+class _LimitedFile:
+    """A file that limits how much is read at once, because the header of an archive may state any length."""
 
     def __init__(self, raw: Any) -> None:
-        self.tell, self.seek, self._raw = raw.tell, raw.seek, raw
+        self.tell = raw.tell
+        self.seek = raw.seek
+        self._raw = raw
 
     def read(self, size: int = -1) -> bytes:
-        """Read as from a file.
+        """Read from the file.
 
         Raises:
-            tarfile.ReadError: more bytes are requested than a header or a block has.
+            tarfile.ReadError: more bytes are requested than a header or a block needs.
         """
         if not 0 <= size <= 2 * _BLOCK:
             raise tarfile.ReadError(f"a header of {size:,} bytes")

@@ -108,7 +108,7 @@ def _find_fills(values: NDArray[np.float64], fill: str | None) -> list[float]:
         except ValueError:
             raise SceneError(f"--fill: expected a number or {NONE}, got {fill[:40]!r}") from None
     statistics = ValueStatistics()
-    statistics.feed(values, np.isfinite(values))
+    statistics.add(values, np.isfinite(values))
     return list(statistics.find_fills())
 
 

@@ -88,7 +88,7 @@ def _read_means(path: Path, own_grid: Grid, grid: Grid, quantity: BandQuantity, 
         notes = layer.notes
     # A rim without values makes cells at the edge of the finer surface count as covered in part.
     rim = math.ceil(ratio) + 1
-    transform = part.moved(-rim, -rim)
+    transform = part.transform_at(-rim, -rim)
     fine = np.pad(np.where(is_valid, fine, np.float32(np.nan)), rim, constant_values=np.nan)
     is_valid = np.pad(is_valid, rim)
     values = _average(fine, transform, part, grid)
@@ -127,7 +127,7 @@ def _cut(path: Path, own_grid: Grid, other: Grid) -> Grid:
         return own_grid
     if left >= right or top >= bottom:
         return own_grid
-    return replace(own_grid, transform=own_grid.moved(left, top), width=right - left, height=bottom - top)
+    return replace(own_grid, transform=own_grid.transform_at(left, top), width=right - left, height=bottom - top)
 
 
 def _cell_side_m(grid: Grid) -> float:

@@ -15,7 +15,7 @@ from detection.imagery.raster.aoi import make_mask
 from detection.imagery.raster.areas import spacing_m
 from detection.imagery.raster.masks import apply_mask
 from detection.imagery.raster.overlay import Box, Layer
-from detection.imagery.raster.reading.shapes import take_outlines
+from detection.imagery.raster.reading.shapes import extract_outlines
 from detection.imagery.raster.vectors import read_vectors
 from slopeward_earth.susceptibility.factors import Factors, windows
 from slopeward_earth.susceptibility.study import Factor, FactorError, Inventory, InventoryError, Study
@@ -176,7 +176,7 @@ def _refuse_fill(factor: Factor, values: NDArray[np.float32], weight: NDArray[np
 def _open_inventory(inventory: Inventory, factors: Factors) -> NDArray[Any]:
     grid = factors.grid
     found = read_vectors(inventory.path)
-    shapes, lines = take_outlines(found.to_pixels(grid), points=True)
+    shapes, lines = extract_outlines(found.to_pixels(grid), points=True)
     held = np.array([one is not None for one in shapes], bool)
     if not held.all():
         raise InventoryError(

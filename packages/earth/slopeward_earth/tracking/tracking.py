@@ -15,7 +15,7 @@ from scipy import ndimage
 from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.raster.areas import spacing_m
-from detection.imagery.raster.components import Rows
+from detection.imagery.raster.components import RowBuffer
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.masks import apply_mask
 from detection.imagery.raster.overlay import Layer
@@ -212,7 +212,7 @@ def _check(newer: Path, grid: Grid, request: TrackingRequest, reach: int, step: 
         )
 
 
-def _follow(name: str, at: tuple[float, float], then: Rows, now: Rows, window: int, reach: int) -> _GridMatch:
+def _follow(name: str, at: tuple[float, float], then: RowBuffer, now: RowBuffer, window: int, reach: int) -> _GridMatch:
     if not np.isfinite(at).all():
         raise _LostError("at the rim")
     column, row = round(at[0]), round(at[1])
@@ -225,7 +225,7 @@ def _follow(name: str, at: tuple[float, float], then: Rows, now: Rows, window: i
     return _GridMatch(name, at, there, left)
 
 
-def _match(one: Rows, other: Rows, column: int, row: int, window: int, reach: int) -> _Match:
+def _match(one: RowBuffer, other: RowBuffer, column: int, row: int, window: int, reach: int) -> _Match:
     from skimage.feature import match_template
 
     pattern = _read(one, column - window // 2, row - window // 2, window)
@@ -249,17 +249,17 @@ def _match(one: Rows, other: Rows, column: int, row: int, window: int, reach: in
     return _Match(np.array([left - reach, top - reach]) + shift, covariance, correlation, min(ratio, 99.0))
 
 
-def _open_rows(layer: Layer) -> Rows:
+def _open_rows(layer: Layer) -> RowBuffer:
     """Windows of a layer, NaN where it is not valid; neighbouring ones share most of their pixels."""
 
     def read(*box: int) -> NDArray[np.float32]:
         values, valid = layer.read(*box)
         return np.where(valid, values, np.float32(np.nan))
 
-    return Rows(read, layer.grid.width, layer.grid.height)
+    return RowBuffer(read, layer.grid.width, layer.grid.height)
 
 
-def _read(image: Rows, column: int, row: int, side: int) -> NDArray[np.float64]:
+def _read(image: RowBuffer, column: int, row: int, side: int) -> NDArray[np.float64]:
     if column < 0 or row < 0 or column + side > image.width or row + side > image.height:
         raise _LostError("at the rim")
     values: NDArray[np.float64] = image(column, row, side, side).astype(np.float64)
@@ -398,7 +398,7 @@ def _find_stable(
                 values, known = layer.read(*box)
                 return np.asarray(known & apply_mask("mask", values))
 
-            rows = Rows(read, grid.width, grid.height)
+            rows = RowBuffer(read, grid.width, grid.height)
             for k in np.flatnonzero(on_grid):
                 held[k] = rows(int(at[k, 0]), int(at[k, 1]), 1, 1)[0, 0]
         return held

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from detection.imagery.errors import SceneError
-from detection.imagery.raster.reading.fills import is_fill
+from detection.imagery.raster.reading.fills import has_fill_form
 from slopeward_earth.insar.velocity_points import grid_points
 
 FILLS = [-9999.0, 9999.9, 1e20, -32768.0, 999.99, -99999.0, 3.4028234663852886e38, 8888.0]
@@ -99,5 +99,5 @@ def test_plain_velocities_are_all_used(tmp_path, velocities):
 
 
 def test_numbers_near_a_fill_are_none():
-    assert all(is_fill(fill) for fill in FILLS)
-    assert not any(is_fill(number) for number in (-99.0, 990.0, 9989.9, 1000.0, 98.9, -9.99, 99.99))
+    assert all(has_fill_form(fill) for fill in FILLS)
+    assert not any(has_fill_form(number) for number in (-99.0, 990.0, 9989.9, 1000.0, 98.9, -9.99, 99.99))

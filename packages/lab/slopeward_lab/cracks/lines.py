@@ -20,7 +20,7 @@ from detection.imagery.footprints.outputs import GEOPACKAGE_COLUMNS as OUTLINE_C
 from detection.imagery.footprints.outputs import SHARED_KEYS
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
 from detection.imagery.footprints.records import SceneDetection
-from detection.imagery.raster.areas import into_metres, map_outline, pixel_sides_m
+from detection.imagery.raster.areas import map_outline, pixel_sides_m, to_local_metres
 from detection.imagery.raster.components import Read
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import ByteRaster, read_grid
@@ -242,7 +242,7 @@ def _describe(found: Sequence[_Line], grid: Grid, sides: tuple[float, float], id
         if length < max(LEAST_PX * pixel, SLENDER * width):
             continue
         lonlat = map_outline(line, lambda x, y: grid.to_lonlat(*grid.to_crs(x, y))) if grid.placed else line
-        ways = np.diff(shapely.get_coordinates(into_metres(np.array([lonlat]))[0] if grid.placed else line), axis=0)
+        ways = np.diff(shapely.get_coordinates(to_local_metres(np.array([lonlat]))[0] if grid.placed else line), axis=0)
         lengths, angles = np.hypot(*ways.T), 2 * np.arctan2(ways[:, 0], ways[:, 1])
         azimuth = math.degrees(math.atan2(lengths @ np.sin(angles), lengths @ np.cos(angles))) / 2 % 180
         first = np.lexsort((middles[:, 0], middles[:, 1]))[0]

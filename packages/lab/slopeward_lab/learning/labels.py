@@ -9,8 +9,8 @@ import shapely
 
 from detection.geojson import GeoJsonError
 from detection.imagery.raster.areas import GEOD
-from detection.imagery.raster.geojson import move_to_lonlat
-from detection.imagery.raster.reading.shapes import take_outlines
+from detection.imagery.raster.geojson import to_lonlat
+from detection.imagery.raster.reading.shapes import extract_outlines
 from detection.imagery.raster.vectors import read_vectors
 from detection.reasons import explain_file
 from slopeward_lab.learning.records import KINDS, LANDSLIDE, NOTHING, GroundLabel, LearningError, SceneWindow
@@ -56,13 +56,13 @@ def _read(path: Path, usual: str) -> tuple[list[GroundLabel], list[str]]:
     if unknown := sorted(set(kinds) - set(KINDS)):
         raise LearningError(f"{path}: kind {unknown[0]!r} of an outline; expected: {', '.join(KINDS)}")
     flat = shapely.force_2d(found.shapes)
-    flat, lines = take_outlines(flat)
+    flat, lines = extract_outlines(flat)
     if (count := int(shapely.get_num_coordinates(flat).sum())) > MOST_VERTICES:
         raise LearningError(f"{path}: {count:,} vertices; at most {MOST_VERTICES:,} are read: simplify the outlines")
     west, south, east, north = shapely.bounds(flat).T
     usable = (east > west) & (north > south)
     try:
-        moved = move_to_lonlat(flat, found.crs)
+        moved = to_lonlat(flat, found.crs)
     except GeoJsonError as error:
         raise LearningError(explain_file(path, error.explanation)) from None
     placed = np.isfinite(shapely.bounds(moved)).all(axis=1)

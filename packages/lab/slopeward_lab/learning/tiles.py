@@ -342,7 +342,7 @@ def _cut(
     image[:, : size[1], : size[0]] = values
     image[:, ~whole] = values[:, valid].mean(axis=1)[:, None]  # as a network sees what it does not know
     picture = readable.scale == 1 / BYTES_MOST
-    grid = Grid(reader.grid.moved(column, row), reader.grid.crs_wkt, side, side)
+    grid = Grid(reader.grid.transform_at(column, row), reader.grid.crs_wkt, side, side)
     name = _name(number, scene)
     tile = np.rint(image).astype(np.uint8) if picture else image * np.float32(readable.scale)
     write_geotiff(folder / "images" / f"{name}.tif", tile, grid, descriptions=readable.bands)

@@ -361,7 +361,7 @@ def test_growth_that_only_a_doubtful_date_shows_is_advice_only(tmp_path, monkeyp
 @pytest.fixture
 def no_built_ground(monkeypatch):
     """The generated ground has roads beside its scars, which would make every outline advice."""
-    monkeypatch.setattr("detection.imagery.scene.built_ground.SHARE_LEAST", 2.0)
+    monkeypatch.setattr("detection.imagery.scene.built_ground.LEAST_GREY_SHARE", 2.0)
     monkeypatch.setattr("detection.imagery.scene.built_ground.REPORTED_SHARE", 2.0)
 
 

@@ -125,7 +125,7 @@ def test_a_cloud_across_two_parts_is_the_cloud_of_the_whole(segmenter, monkeypat
     found, _ = draw(reader, segmenter, stretch=stretch)
     assert np.array_equal(found == NODATA, ~reader.valid | wanted)
     assert wanted.any()
-    monkeypatch.setattr(RadiometricStretch, "around_px", 0)
+    monkeypatch.setattr(RadiometricStretch, "cloud_margin_px", 0)
     assert not np.array_equal(draw(reader, segmenter, stretch=stretch)[0] == NODATA, ~reader.valid | wanted)
 
 

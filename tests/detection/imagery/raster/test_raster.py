@@ -26,7 +26,7 @@ from detection.imagery.raster.areas import map_outline, measure_rectangles
 from detection.imagery.raster.grid import LONLAT, Grid, apply_affine, grid_around
 from detection.imagery.raster.height_tiles import join_tiles
 from detection.imagery.raster.raster import VERTICAL_TAG, is_cog, pack_cog, write_geotiff
-from detection.imagery.raster.reading.fills import NUMBERS, ValueStatistics, is_fill
+from detection.imagery.raster.reading.fills import FILL_NUMBERS, ValueStatistics, has_fill_form
 from detection.imagery.raster.terrain import derive_terrain, open_terrain
 from detection.imagery.raster.untrusted import open_raster
 from detection.imagery.scene.band_names import name_band
@@ -388,7 +388,7 @@ def test_what_is_read_is_what_the_warper_gives(tmp_path, monkeypatch, dtype, hid
     (work := tmp_path / "work").mkdir()
     with (
         BandReader(bands, grid=grid) as plain,
-        BandReader(bands, grid=grid, options=ReaderOptions(keeping=work)) as kept,
+        BandReader(bands, grid=grid, options=ReaderOptions(warped_folder=work)) as kept,
     ):
         for box in ((0, 0, side, side), (3, 2, side - 3, 4)):
             (values, valid), (wanted, there) = kept.read(*box), plain.read(*box)
@@ -397,13 +397,13 @@ def test_what_is_read_is_what_the_warper_gives(tmp_path, monkeypatch, dtype, hid
     assert len(list(work.iterdir())) == room, "one file for all bands"
 
 
-FILLS = [*sorted(NUMBERS), 1e20, float(np.finfo("float32").min), 9.96921e36]
+FILLS = [*sorted(FILL_NUMBERS), 1e20, float(np.finfo("float32").min), 9.96921e36]
 
 
 def look(values, *, zero=False, apart=None):
-    record = ValueStatistics(zero=zero)
+    record = ValueStatistics(zero_can_be_fill=zero)
     for part in np.array_split(values, 3):
-        record.feed(part, np.isfinite(part))
+        record.add(part, np.isfinite(part))
     return record.find_fills(apart), record
 
 
@@ -429,7 +429,7 @@ def test_a_number_within_the_record_stays(fill, seed):
     rng = np.random.default_rng(seed)
     values = fill * (1 + rng.normal(0, 0.2, (30, 40)))
     values[3, 3] = fill
-    assert is_fill(fill)  # it is the company that makes it a value
+    assert has_fill_form(fill)  # it is the company that makes it a value
     if abs(fill) < 1e19:
         assert look(values)[0] == {}
 
@@ -502,7 +502,7 @@ def test_windows_of_a_warped_raster_are_parts_of_the_whole_and_end_where_the_fil
     values = np.random.default_rng(3).integers(1, 255, (1, 60, 60), dtype=np.uint8)
     grid = grid_around(LON, LAT, 60, 10.0)
     write_geotiff(tmp_path / "a.tif", values, grid)
-    larger = Grid(scale(grid.moved(-20, -20), 0.7), grid.crs_wkt, 140, 140)
+    larger = Grid(scale(grid.transform_at(-20, -20), 0.7), grid.crs_wkt, 140, 140)
     with open_raster(tmp_path / "a.tif") as source:
         with warping.warp(source, larger, resampling, src_nodata=src_nodata) as warped:
             whole, mask = warped.read(1), warping.read_warped_mask(warped, 1, ((0, 140), (0, 140)))

@@ -15,7 +15,7 @@ from shapely.geometry import GeometryCollection, LineString, MultiPolygon, Point
 from detection.imagery.errors import AoiError
 from detection.imagery.raster.aoi import make_mask, read_outlines
 from detection.imagery.raster.grid import LONLAT, Grid
-from detection.imagery.raster.reading.shapes import take_outlines
+from detection.imagery.raster.reading.shapes import extract_outlines
 from detection.imagery.raster.vectors import read_vectors
 from tests.data.described_errors import raises_text
 from tests.data.surveys.rasters import write_raster
@@ -52,15 +52,15 @@ def test_rings_of_a_shapefile_mean_the_same_whichever_way_and_in_which_order_the
 def test_a_hole_at_the_rim_stays_a_hole(tmp_path):
     rings = [ring(0, 0, 10, 10), ring(0, 2, 4, 6, against=True)]
     read = read_vectors(write_shapefile(tmp_path / "a.shp", rings)).shapes
-    assert take_outlines(read).shapes[0].area == 84
+    assert extract_outlines(read).shapes[0].area == 84
     beyond = [ring(0, 0, 10, 10), ring(-1, 2, 4, 6, against=True)]
     read = read_vectors(write_shapefile(tmp_path / "a.shp", beyond)).shapes
-    assert take_outlines(read).notes == ("1 outlines cross themselves; check them",)
+    assert extract_outlines(read).notes == ("1 outlines cross themselves; check them",)
     twice = read_vectors(write_shapefile(tmp_path / "a.shp", [ring(0, 0, 10, 10)] * 2)).shapes
-    assert take_outlines(twice).shapes[0].area == 100
+    assert extract_outlines(twice).shapes[0].area == 100
     rim = shapely.Polygon(ring(0, 0, 10, 10), [ring(0, 2, 4, 6)])
     assert not rim.is_valid
-    assert take_outlines([rim]).shapes[0].area == 84
+    assert extract_outlines([rim]).shapes[0].area == 84
     assert shapely.make_valid(rim).area == 100  # what the other way of mending makes of it
 
 
@@ -83,7 +83,7 @@ TAKEN = {"polygon", "several", "collection", "nested", "closed line", "ring", "c
 @given(st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=12))
 def test_what_goes_in_is_taken_or_counted(kinds):
     given_ = [KINDS[kind](box(3 * k, 0, 3 * k + 1, 1)) for k, kind in enumerate(kinds)]
-    taken = take_outlines(given_)
+    taken = extract_outlines(given_)
     assert [one is not None for one in taken.shapes] == [kind in TAKEN for kind in kinds]
     assert all(one.is_valid and one.area == 1 for one in taken.shapes if one is not None)
     lost = sum(kind not in TAKEN for kind in kinds)
@@ -92,8 +92,8 @@ def test_what_goes_in_is_taken_or_counted(kinds):
 
 
 def test_points_stay_where_they_are_asked_for():
-    assert take_outlines([Point(1, 1)], points=True).shapes[0] == Point(1, 1)
-    assert take_outlines([Point(1, 1)]).shapes[0] is None
+    assert extract_outlines([Point(1, 1)], points=True).shapes[0] == Point(1, 1)
+    assert extract_outlines([Point(1, 1)]).shapes[0] is None
 
 
 SQUARE = [[8.9, 46.2], [8.91, 46.2], [8.91, 46.21], [8.9, 46.21], [8.9, 46.2]]
@@ -169,14 +169,14 @@ def test_an_outline_with_a_corner_that_is_no_number_is_left_out_whole(corner, ax
     points[corner, axis] = np.nan
     with np.errstate(invalid="ignore"):
         broken = shapely.Polygon(points)
-    taken = take_outlines([broken, box(20, 0, 21, 1)])
+    taken = extract_outlines([broken, box(20, 0, 21, 1)])
     assert [one is None for one in taken.shapes] == [True, False]
     assert taken.notes == ("1 of 2 geometries are left out: 1 with coordinates that are no numbers",)
 
 
 def test_an_outline_that_crosses_itself_is_named():
     bow = shapely.Polygon([(0, 0), (10, 10), (10, 0), (0, 10), (0, 0)])
-    taken = take_outlines([bow, box(20, 0, 21, 1)])
+    taken = extract_outlines([bow, box(20, 0, 21, 1)])
     assert taken.shapes[0].area == 50
     assert taken.notes == ("1 outlines cross themselves; check them",)
 

@@ -11,7 +11,7 @@ from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.options import DetectionOptions
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.scene.built_ground import BuiltGround, describe_built_ground
-from detection.imagery.scene.white import measure_light
+from detection.imagery.scene.white import measure_brightness
 from detection.reasons import Reason, split_explanation
 
 SIZE_PX = 200
@@ -34,7 +34,7 @@ def draw_town_in_forest() -> np.ndarray:
 
 def make_built_ground(values: np.ndarray, pixel_m: float = 10.0) -> BuiltGround:
     valid = np.ones(values.shape[1:], bool)
-    light = measure_light(values.reshape(3, -1))
+    light = measure_brightness(values.reshape(3, -1))
     assert light is not None
 
     def read(column, row, width, height):

@@ -130,7 +130,7 @@ def test_a_scene_with_a_dem_is_mapped_better_and_one_without_as_with_a_dem_of_no
     whole, f1 = map_scene(scene, weights, tmp_path / "whole", "whole")
     plain, plain_f1 = map_scene(scene, weights, tmp_path / "plain")
     assert f1 > plain_f1 + 0.1
-    monkeypatch.setattr(terrain, "LEAST_COVERED", 0.0)
+    monkeypatch.setattr(terrain, "LEAST_COVERED_SHARE", 0.0)
     none, _ = map_scene(scene, weights, tmp_path / "none", "none")
     np.testing.assert_array_equal(none, plain)
     assert (whole != plain).any()
@@ -146,7 +146,7 @@ def test_plan_and_record_name_the_slope_where_it_is_read(scene, weights):
 
 
 def test_where_a_dem_has_no_data_the_slope_is_masked_by_pixel(scene, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(terrain, "LEAST_COVERED", 0.0)
+    monkeypatch.setattr(terrain, "LEAST_COVERED_SHARE", 0.0)
     whole, half, plain = (map_scene(scene, weights, tmp_path / str(dem), dem)[0] for dem in ("whole", "half", None))
     differs_from_plain = (half != plain).mean(axis=0)
     assert differs_from_plain[:16].max() < 0.2 * differs_from_plain[80:].mean()

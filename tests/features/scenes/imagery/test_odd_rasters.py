@@ -403,7 +403,7 @@ def test_dark_ground_stays_ground_bit_for_bit_and_is_doubted_where_it_may_be_a_b
     for look in (True, False):
         with monkeypatch.context() as patch:
             if not look:
-                patch.setattr("detection.imagery.footprints.detect.set_aside_borders", lambda *_: [])
+                patch.setattr("detection.imagery.footprints.detect.mask_borders", lambda *_: [])
             out = tmp_path / str(look)
             code, (answer,), _ = detect(path, capsys, "--model", "landslide4sense", "--out", str(out))
         assert code == 0
@@ -425,7 +425,7 @@ def test_dark_ground_stays_ground_bit_for_bit_and_is_doubted_where_it_may_be_a_b
 
 def test_an_outline_beside_a_cloud_says_so_in_every_file(tmp_path, monkeypatch):
     # the cloud and the roads of the generated ground are grey too
-    monkeypatch.setattr("detection.imagery.scene.built_ground.SHARE_LEAST", 2.0)
+    monkeypatch.setattr("detection.imagery.scene.built_ground.LEAST_GREY_SHARE", 2.0)
     scene = draw_scene(31, 256, scars=10)
     bands = np.stack([scene.bands[name] for name in ("B4", "B3", "B2")])
     bands[:, 60:120, 60:120] = 7500 + np.random.default_rng(1).integers(0, 200, (60, 60))
