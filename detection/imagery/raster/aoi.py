@@ -111,7 +111,9 @@ def read_outlines(aoi: Path, notes: list[str] | None = None) -> list[tuple[str, 
     for position, outline in enumerate(outlines):
         if outline is not None:
             properties = features.properties[position]
-            name = properties.get("name") or properties.get("id") or position + 1
+            stated_names = (properties.get("name"), properties.get("id"))
+            # 0 is an id, but an empty text is no name
+            name = next((stated for stated in stated_names if stated or stated == 0), position + 1)
             named_outlines.append((str(name)[:100], outline))
     if not named_outlines:
         raise AoiError(f"{aoi}: no polygon in it{f' ({kinds_left_out[0]})' if kinds_left_out else ''}")

@@ -172,9 +172,11 @@ def _load_geojson(path: Path, fields: Sequence[str], most_bytes: int) -> Feature
     for position, feature in enumerate(features):
         if feature["geometry"]:
             shapes[position] = shape(feature["geometry"])
-        values = {"id": feature.get("id")}
-        values.update({key: value for key, value in (feature.get("properties") or {}).items() if value is not None})
-        properties.append({field: values[field] for field in fields if values.get(field) is not None})
+        named_values = [("id", feature.get("id")), *(feature.get("properties") or {}).items()]
+        values = {key: value for key, value in named_values if value is not None}
+        by_lower_name = {key.lower(): value for key, value in values.items()}
+        wanted = {field: values.get(field, by_lower_name.get(field.lower())) for field in fields}
+        properties.append({field: value for field, value in wanted.items() if value is not None})
     return Features(shapes, crs, tuple(properties), ())
 
 

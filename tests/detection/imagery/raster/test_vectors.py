@@ -56,6 +56,30 @@ def test_each_format_is_read_by_its_content(tmp_path, suffix, copied_as):
     assert vectors_.crs.name.startswith("WGS 84")
     expected = None if suffix == ".shp" else "slide 0"
     assert vectors_.values[order[0]] == expected
+    # The case of a property does not matter in any format.
+    assert read_vectors(path, "NAME").values[order[0]] == expected
+
+
+def write_geojson(path, features):
+    features = [
+        {"type": "Feature", "geometry": json.loads(shapely.to_geojson(square)), **feature}
+        for square, feature in zip(SQUARES, features, strict=False)
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+def test_outlines_are_named_by_name_id_or_position(tmp_path):
+    """The id 0 is a name of its own, so that it does not become the name of the next outline."""
+    features = [
+        {"id": 0, "properties": {}},
+        {"id": 1, "properties": {"name": ""}},
+        {"id": 2, "properties": {"name": "scarp"}},
+        {"properties": {"ID": 7}},
+        {"properties": {}},
+    ]
+    outlines = read_outlines(write_geojson(tmp_path / "areas.geojson", features))
+    assert [name for name, _ in outlines] == ["0", "1", "scarp", "7", "5"]
 
 
 @pytest.mark.parametrize("suffix", [".gpkg", ".shp", ".fgb", ".kml"])
