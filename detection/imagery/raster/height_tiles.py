@@ -87,7 +87,9 @@ def join_tiles(dem: Path, ground: Grid, out: Path) -> JoinedTiles:
     notes: list[str] = []
     tiles = list(_find_tiles(dem, box, notes))
     if not tiles:
-        raise CoverageError(f"{dem}: no tile of heights lies on its ground{f'; {notes[0]}' if notes else ''}")
+        raise CoverageError(
+            f"{dem}: no tile of heights shows the ground of the scene{f'; {notes[0]}' if notes else ''}"
+        )
     # Pixel areas in units of the system are exact. Of several systems only areas in metres can be compared.
     in_one_system = all(tile.grid.crs == tiles[0].grid.crs for tile in tiles)
 

@@ -208,7 +208,7 @@ def _write_fields(source: Any, path: Path, grid: Grid, metric_path: Path, stored
     try:
         left, top, right, bottom = window_below(source, grid)
     except RasterioError:
-        raise NoCrsError(f"{path}: cannot be brought onto the grid of the scene") from None
+        raise NoCrsError(f"{path}: cannot be warped to the grid of the scene") from None
     width, height = right - left, bottom - top
     if width <= 0 or height <= 0:
         raise CoverageError(f"{path}: covers 0.0% of the ground, at least {LEAST_COVERED_SHARE:.0%} are needed")

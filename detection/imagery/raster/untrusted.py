@@ -103,7 +103,7 @@ def open_raster(path: Path, limits: RasterLimits = LIMITS, prepare: Prepare | No
             _check_size(source, path, limits)
             # The tag could name any file or address as overviews, which GDAL would read when it warps.
             if source.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
-                raise ForbiddenSourceError(f"{path}: the tag OVERVIEW_FILE points to another file")
+                raise ForbiddenSourceError(f"{path}: the tag OVERVIEW_FILE names another file")
             prepared = add_side_file(source, path, stack)
             if prepare is not None:
                 prepared = prepare(prepared, stack)

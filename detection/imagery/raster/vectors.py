@@ -216,7 +216,7 @@ def _load_by_pyogrio(path: Path, head: bytes, fields: Sequence[str]) -> Features
     # GDAL marks layers of a GeoPackage without a system by a system of this name.
     crs = None if meta["crs"] is None else pyproj.CRS.from_user_input(meta["crs"])
     if crs is None or crs.name.lower().startswith("undefined"):
-        raise VectorError(f"{path}: says no coordinate reference system")
+        raise VectorError(f"{path}: does not state its coordinate reference system")
     names = {str(name).lower(): column for column, name in enumerate(meta["fields"])}
     properties: list[Mapping[str, Any]] = []
     for position in range(len(geometries)):

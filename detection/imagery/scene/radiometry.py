@@ -234,7 +234,7 @@ def _multiply_bands(
         means = sample_pixels(reader).mean(axis=1, dtype=np.float64)
         for name, mean in zip(card["bands"], means, strict=True):
             if not mean > 0:
-                raise RadiometryError(f"band {name}: mean {mean:.4g} cannot be brought to that of the training")
+                raise RadiometryError(f"band {name}: mean {mean:.4g} cannot be scaled to that of the training")
         factors = np.asarray(np.array(card["normalisation"]["mean"]) / means, np.float32)
     else:
         stated = np.asarray(card["radiometry"]["scale"] if scale is None else scale, np.float32)

@@ -145,7 +145,9 @@ class BandReader(ExitStack):
         source, checker = self._files[key]
         self._checkers[name] = checker
         if not 1 <= index <= source.count:
-            raise BandMissingError(f"{path}: band {name} is said to be number {index}, the file has {source.count}")
+            raise BandMissingError(
+                f"{path}: band {name} is stated to be number {index}, the file has {source.count} bands"
+            )
         grid = self._get_grid(source, path)
         if same_grid(self.grid, grid):
             return source, index, path

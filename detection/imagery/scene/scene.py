@@ -137,7 +137,7 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
         # `content` may contain the files of a product, and the manifest may name other files
         manifest = _read_manifest(path / MANIFEST)
         if not manifest.get("files") and manifest.get("complete") is not True:
-            return f"{path / MANIFEST}: says neither `complete = true` nor lists [files]"
+            return f"{path / MANIFEST}: states neither `complete = true` nor [files]"
     companions = {key: value for key in COMPANIONS if (value := content.get(key)) is not None}
     for name, value in (*content.get("bands", {}).items(), *companions.items()):
         file = _read_band_entry(path, name, value).path
@@ -162,7 +162,7 @@ def _find_file_fault(folder: Path, name: str, stated: Any) -> str | None:
     if not file.is_file():
         return f"{file}: has not arrived"
     if "size" in facts and file.stat().st_size != facts["size"]:
-        return f"{file}: {file.stat().st_size} bytes, the manifest says {facts['size']}"
+        return f"{file}: {file.stat().st_size} bytes, the manifest states {facts['size']}"
     if "sha256" in facts and hash_file(file) != facts["sha256"]:
         return f"{file}: sha256 differs from the manifest"
     return None
@@ -439,7 +439,7 @@ def find_contradictions(scene: Scene, names: tuple[str, ...]) -> list[str]:
         described = name_band((descriptions[band.path][band.index - 1] or "").strip())
         if described in model_names and described != name:
             contradictions.append(
-                f"{band.path.name}: band {band.index} is used as {name}, its description says {described}"
+                f"{band.path.name}: band {band.index} is used as {name}, its description states {described}"
             )
     return contradictions
 

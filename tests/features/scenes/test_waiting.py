@@ -81,7 +81,7 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
     assert scene_inbox.run(database, config, site, at + MINUTE) == "b: waiting: b/B4.tif: has not arrived"
     assert len(calls) == 1
     (entry / "B4.tif").write_bytes(held.read_bytes()[:100])
-    assert "100 bytes, the manifest says" in scene_inbox.run(database, config, site, at + 2 * MINUTE)
+    assert "100 bytes, the manifest states" in scene_inbox.run(database, config, site, at + 2 * MINUTE)
     assert (len(calls), alerts(database)) == (2, [])
     with database.read() as c:
         assert [r.received_at for r in load_waiting(c)] == [at], "it has waited from the first look on"

@@ -101,7 +101,7 @@ def _find_root(folder: Path) -> Path | None:
     if not safe_folders:
         return None
     if len(safe_folders) > 1:
-        raise ManifestError(f"{folder}: holds {len(safe_folders)} SAFE products; give each a folder of its own")
+        raise ManifestError(f"{folder}: contains {len(safe_folders)} SAFE products; give each a folder of its own")
     root = safe_folders[0]
     if not any((root / name).is_file() for name in LEVELS):
         raise ManifestError(f"{root}: neither {' nor '.join(LEVELS)} is there; is the download complete?")
@@ -147,7 +147,7 @@ def describe_landsat(folder: Path) -> SceneManifest | None:
     if not paths:
         return None
     if len(paths) > 1:
-        raise ManifestError(f"{folder}: holds {len(paths)} Landsat products; give each a folder of its own")
+        raise ManifestError(f"{folder}: contains {len(paths)} Landsat products; give each a folder of its own")
     metadata = paths[0]
     values = _flatten_groups(read_json(metadata)) if metadata.suffix == ".json" else read_pairs(read_text(metadata))
     level = values.get("PROCESSING_LEVEL", "")
@@ -211,7 +211,7 @@ def describe_planet(folder: Path) -> SceneManifest | None:
         raise ManifestError(f"{image_folder}: radiance only; order the surface reflectance (a file ..._SR.tif)")
     if len(images) > 1:
         raise ManifestError(
-            f"{folder}: holds {len(images)} images; give each a folder of its own, or mosaic them first"
+            f"{folder}: contains {len(images)} images; give each a folder of its own, or mosaic them first"
         )
     match = PLANET_TIME.search(images[0])
     assert match is not None  # the images were selected by this expression
@@ -232,7 +232,7 @@ def describe_planet(folder: Path) -> SceneManifest | None:
     if len(masks) == 1:
         content["udm2"] = prefix + masks[0]
     else:
-        content["remarks"] = ["no usable data mask (udm2) lies beside the image: clouds are not set aside"]
+        content["remarks"] = ["no usable data mask (udm2) lies beside the image: clouds are not masked"]
     return content
 
 

@@ -56,7 +56,7 @@ def describe_stac(folder: Path) -> SceneManifest | None:
     if not items:
         return None
     if len(items) > 1:
-        raise ManifestError(f"{folder}: holds several STAC items; give each a folder of its own")
+        raise ManifestError(f"{folder}: contains several STAC items; give each a folder of its own")
     path, document = items[0]
     item = parse_item(document, str(path))
     acquired_at = item.datetime or item.properties.get("start_datetime")

@@ -324,7 +324,7 @@ def test_holes_stay_holes_and_what_overlaps_fills_them(tmp_path):
 def test_what_cannot_be_used_is_said_in_one_line(tmp_path, monkeypatch):
     folder = tmp_path / "dem"
     folder.mkdir()
-    with pytest.raises(CoverageError, match=r"no tile of heights lies on its ground$"):
+    with pytest.raises(CoverageError, match=r"no tile of heights shows the ground of the scene$"):
         join_tiles(folder, SCENE, tmp_path / "out.tif")
     with pytest.raises(CoverageError, match="no such file"):
         join_tiles(tmp_path / "gone", SCENE, tmp_path / "out.tif")

@@ -129,7 +129,7 @@ def test_a_layer_without_a_system_is_refused(tmp_path):
     for suffix in (".gpkg", ".fgb"):
         with pytest.warns(UserWarning, match="'crs' was not provided"):
             path = write_layer(tmp_path / f"a{suffix}", crs=None)
-        with raises_text(VectorError, "says no coordinate reference system"):
+        with raises_text(VectorError, "does not state its coordinate reference system"):
             read_vectors(path)
     path = write_layer(tmp_path / "a.shp")
     path.with_suffix(".prj").unlink()

@@ -127,7 +127,7 @@ def test_complete_by_manifest(folder):
     band, manifest = folder / "B3.tif", (folder / "scene.toml").read_text()
     content = band.read_bytes()
     band.write_bytes(content[:-1])
-    assert f"{len(content) - 1} bytes, the manifest says {len(content)}" in find_missing(folder)
+    assert f"{len(content) - 1} bytes, the manifest states {len(content)}" in find_missing(folder)
     band.write_bytes(content[:-1] + b"\xff")
     assert "sha256 differs" in find_missing(folder)
     band.unlink()

@@ -86,10 +86,10 @@ def test_a_missing_band(folder, tmp_path, capsys):
 def test_descriptions_that_contradict_the_order(folder, tmp_path, capsys):
     with rasterio.open(folder / "B3.tif", "r+") as target:
         target.set_band_description(1, "blue")
-    refused(folder, tmp_path / "out", capsys, 1, "used as B3, its description says B2", "--strict")
+    refused(folder, tmp_path / "out", capsys, 1, "used as B3, its description states B2", "--strict")
     code, _, answer = run_detect(folder, tmp_path / "loose", capsys)
     assert code == 0
-    assert any("used as B3, its description says B2" in warning for warning in list_texts(answer))
+    assert any("used as B3, its description states B2" in warning for warning in list_texts(answer))
 
 
 @pytest.mark.parametrize("kind", ["none", "impossible"])

@@ -102,7 +102,7 @@ def test_both_dates_get_heights_and_a_folder_without_them_is_refused(ground, tmp
     assert plan["scene"] == str(ground / "b")
     (tmp_path / "none").mkdir()
     _, err = detect(capsys, ground / "b", "--dem", tmp_path / "none", code=1)
-    assert "no tile of heights lies on its ground" in err
+    assert "no tile of heights shows the ground of the scene" in err
 
 
 def test_an_archive_is_read_where_it_lies_and_one_that_holds_no_scene_is_one_line(ground, tmp_path, capsys):

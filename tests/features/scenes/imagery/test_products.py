@@ -70,7 +70,7 @@ def test_level_1c_is_said(tmp_path):
 def test_a_download_that_broke_off_waits(tmp_path):
     root = write_safe(tmp_path, size=10_000_000)
     settle(root)
-    assert "the manifest says 10000000" in find_missing(root)
+    assert "the manifest states 10000000" in find_missing(root)
     next(root.rglob("*B04_10m.jp2")).unlink()
     assert "has not arrived" in find_missing(root)
     with pytest.raises(SceneError, match="has not arrived"):
@@ -405,7 +405,7 @@ def test_a_manifest_beside_a_product_adds_to_it(tmp_path):
     write_image(root / "dem.tif", draw())
     manifest = root / "scene.toml"
     manifest.write_text('dem = "dem.tif"\nrole = "post"\n')
-    assert "says neither" in find_missing(root)  # the list of the product says nothing of what lies beside it
+    assert "states neither" in find_missing(root)  # the list of the product says nothing of what lies beside it
     manifest.write_text('dem = "dem.tif"\nrole = "post"\ncomplete = true\n')
     assert find_missing(root) is None
     scene, plain = read_scene(root), read_scene(write_safe(tmp_path / "plain"))
