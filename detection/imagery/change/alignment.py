@@ -1,4 +1,4 @@
-"""Measure how an older image lies on the newer one, and correct a shift between them."""
+"""Measure the shift between an older image and the newer one, and correct it."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,16 +13,16 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.scene.registration import ImageShift, measure_distortion, measure_shift, median_ratios
 from detection.reasons import Explanation, Reason
 
-# Above this shift between two images, pixels, the older one is first moved onto the newer one. The measurement cannot
-# tell a smaller shift from none.
+# If the shift between two images is larger than this, pixels, the older one is moved onto the newer one. The
+# measurement cannot distinguish a smaller shift from none.
 REGISTER_LEAST_PX = 0.25
-# No change is claimed between two images that are farther apart than this and could not be moved onto each other.
+# No change is claimed between two images whose remaining shift is larger than this, pixels.
 SHIFT_MOST_PX = 1.5
-# A larger shift is no error of geocoding, and no change is claimed.
+# A larger shift, pixels, is not an error of geocoding. It is not corrected.
 REGISTER_MOST_PX = 24.0
-# A moved image may be off by this much, pixels. A move that leaves more is not used.
+# Largest shift, pixels, that may remain after a correction. A correction that leaves more is not used.
 REGISTERED_PX = 1.0
-# The medians of this many bands say whether two images are of one season.
+# The medians of this many bands are compared to find images of different seasons.
 BANDS_MOST = 4
 
 ReadPair = Callable[[int, int, int, int], tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]]
@@ -30,17 +30,17 @@ ReadPair = Callable[[int, int, int, int], tuple[NDArray[np.floating], NDArray[np
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """How an older image lies on the newer one."""
+    """Position of an older image relative to the newer one."""
 
     image: DateImage | None  # the older image, moved if its shift was corrected; None: it was not read
     shift: ImageShift | None = None  # between the images, after a correction; None: not measured
-    corrected_shift: ImageShift | None = None  # None: not corrected
+    corrected_shift: ImageShift | None = None  # that was corrected; None: none
     median_ratios: tuple[float, ...] | None = None  # of the bands, newer over older; None: not measured
     distortion_px: float | None = None  # at the corners, beyond the shift; None: not measured
 
     @property
     def is_close(self) -> bool:
-        """Whether the images lie near enough to each other to claim change. An unknown shift is a caution only."""
+        """Whether the shift is small enough to claim change. An unknown shift causes a caution only."""
         return self.shift is None or self.shift.px <= SHIFT_MOST_PX
 
     @property
@@ -62,9 +62,9 @@ class Alignment:
 
 
 def align(newer: DateImage, older: StoredDate, grid: Grid, stack: ExitStack) -> Alignment:
-    """Measure how the image of an older date lies on the newer one, and move it if that is an error of geocoding.
+    """Measure the shift of the image of an older date, and move the image if the shift is an error of geocoding.
 
-    An image that is as far off after the move as before, or too far, stays where it was.
+    The image is not moved if that does not reduce the shift, or leaves more than `REGISTERED_PX`.
 
     Args:
         grid: grid on which the older image is read.
@@ -85,7 +85,7 @@ def align(newer: DateImage, older: StoredDate, grid: Grid, stack: ExitStack) -> 
 
 
 def measure_alignment(newer: DateImage, older: DateImage) -> Alignment:
-    """Measure shift, distortion and the ratios of the bands of two images as they lie.
+    """Measure shift, distortion and the ratios of the bands of two images without moving them.
 
     Raises:
         ImageryError: an image cannot be read.

@@ -18,10 +18,10 @@ from detection.imagery.change.alignment import align, describe_correction
 from detection.imagery.change.cautions import (
     SHIFT_UNKNOWN,
     add_white_cautions,
-    find_season,
     find_white_ground,
     list_alignment_cautions,
-    list_pixels,
+    list_pixel_size_cautions,
+    list_season_cautions,
 )
 from detection.imagery.change.comparison import ClassifiedBlock, Comparison, PixelClass
 from detection.imagery.change.dates import DATES_MOST, list_before
@@ -47,15 +47,15 @@ from detection.imagery.raster.raster import read_grid
 from detection.imagery.scene.white_ground import describe_white_ground
 from detection.reasons import Describe, Explanation, Reason, explain_error, join_explanations
 
-# The limit of detection: the index must change beyond the change of the whole scene by this much, and by this many
-# robust standard deviations.
+# Limit of detection: the rise of the index beyond the median rise of the scene must be at least this much, and this
+# many robust standard deviations.
 LEAST_CHANGE: Final = 0.06
 DEVIATIONS: Final = 3.0
-# From green to bare ground the index rises by 0.1 (Hokkaido, through haze) to 0.4 (drawn, without haze). A limit of
-# detection beyond this finds nothing on any ground, and no ground is redder than this beyond the median of its image,
-# or than its reddest pixels.
+# From green to bare ground the index rises by 0.1 (Hokkaido, through haze) to 0.4 (drawn, without haze). With a larger
+# limit of detection no ground could be found. No ground is assumed to be redder than the median of its image plus this
+# rise, or than the reddest pixels.
 RISE_MOST: Final = 0.4
-REDDEST_SHARE: Final = 0.001
+REDDEST_SHARE: Final = 0.001  # share of the pixels that count as the reddest
 # Strength of a change at the limit of detection.
 THRESHOLD: Final = 0.5
 INDEX_OUTLINES_FILE: Final = "change-index.geojson"
@@ -64,19 +64,19 @@ GREEN: Final = "B3"
 
 
 class IndexMeasure:
-    """Index of red and green: (red - green) / (red + green), where it rose beyond the rise of the whole scene.
+    """Measure of the rise of the index (red - green) / (red + green) beyond the median rise of the scene.
 
-    Ground that is so red already that it could not rise by the limit of detection is out of reach.
+    Ground that is already so red that the index cannot rise by the limit of detection is out of reach.
 
     Args:
         newer: image of the newer date.
         older: image of the older date.
-        stored: stored probabilities of both dates; what they set aside as cloud or nodata is not compared.
+        stored: stored probabilities of both dates. Their nodata pixels, such as clouds, are not compared.
         kind: name of the layer.
 
     Raises:
         BandMissingError: an image has no red or no green.
-        ImageryError: an image cannot be read, or no ground could become so much barer that it counts.
+        ImageryError: an image cannot be read, or the limit of detection is too large to find any ground.
         KeyError: the images show no ground in common.
     """
 
@@ -123,7 +123,7 @@ class IndexMeasure:
 
 
 def _measure_index(red: Block, green: Block) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the index and where it exists: with positive values it lies between -1 and 1."""
+    """Return the index and where it is valid. Both values must be positive, so that it is between -1 and 1."""
     red_values, red_valid = red
     green_values, green_valid = green
     values = np.stack([red_values, green_values])
@@ -136,11 +136,11 @@ class IndexComparison:
 
     date: StoredDate  # the date with the outlines of the index
     result: ComparisonResult  # changes of these outlines
-    shared_ids: frozenset[str]  # those that meet a new or grown outline of the network
-    network_only_ids: frozenset[str]  # new or grown outlines of the network that meet none of the index
+    shared_ids: frozenset[str]  # outlines of the index that intersect a new or grown outline of the network
+    network_only_ids: frozenset[str]  # new or grown outlines of the network that intersect no outline of the index
 
     def sum_up(self) -> Reason | None:
-        """Return a line on the outlines of the index; None if nothing was compared."""
+        """Return a summary of the outlines of the index in one line; None if nothing was compared."""
         if self.result.limit is None:
             return None
         outlines = self.date.outlines
@@ -180,7 +180,7 @@ def add_index_comparison(
     *,
     describe: Describe = str,
 ) -> IndexComparison:
-    """Compare a date that a network read by the index too, and match the outlines of both.
+    """Compare a date, for which a network made outlines, by the index too, and match the outlines of both.
 
     Args:
         newer: the date with the outlines of the network.
@@ -195,14 +195,14 @@ def add_index_comparison(
     ]
     index_shapes = shapes_of([outline.geometry for outline in date.outlines])
     network_shapes = shapes_of([outline.geometry for outline in changed])
-    network_places, index_places = shapely.STRtree(index_shapes).query(network_shapes, "intersects")
-    met_places = set(network_places.tolist())
+    network_positions, index_positions = shapely.STRtree(index_shapes).query(network_shapes, "intersects")
+    matched_positions = set(network_positions.tolist())
     return IndexComparison(
         date,
         result,
-        shared_ids=frozenset(date.outlines[place].polygon_id for place in index_places.tolist()),
+        shared_ids=frozenset(date.outlines[position].polygon_id for position in index_positions.tolist()),
         network_only_ids=frozenset(
-            outline.polygon_id for place, outline in enumerate(changed) if place not in met_places
+            outline.polygon_id for position, outline in enumerate(changed) if position not in matched_positions
         ),
     )
 
@@ -258,7 +258,7 @@ def _compare_dates(
     """
     kind = newer.classes[0]
     with ExitStack() as stack:
-        # open, check, and bring the images onto each other
+        # Open the images, check them, and move the older one onto the newer one.
         for scene in (image.scene, open_scene(older)):
             if not {RED, GREEN} <= set(scene.bands):
                 raise BandMissingError(Reason("change.no_red_green"))
@@ -267,11 +267,11 @@ def _compare_dates(
         assert older_image is not None
         cautions: list[Explanation] = [Reason("caution.by_index")] if with_network else list(newer.doubts)
         cautions += list_alignment_cautions(alignment)
-        cautions += list_pixels(image.grid, read_grid(Path(older.prob)), older.day)
-        cautions += find_season(alignment.median_ratios, 0.0, 0.0)
+        cautions += list_pixel_size_cautions(image.grid, read_grid(Path(older.prob)), older.day)
+        cautions += list_season_cautions(alignment.median_ratios, 0.0, 0.0)
         record = alignment.to_record(older, tuple(cautions))
         warnings: list[Explanation] = [*describe_correction(alignment, older.day)]
-        # Beside a network, the comparison by the network reports it.
+        # With a network, the comparison by the network reports it.
         if alignment.shift is None and not with_network:
             warnings.append(Reason("change.compared", {"scene": older.day, "text": SHIFT_UNKNOWN}))
         if not alignment.is_close:
@@ -279,12 +279,12 @@ def _compare_dates(
             warnings.append(Reason("change.shifted", {"day": older.day, "shift": alignment.shift.px}))
             areas = {kind: ChangedAreas(0.0, 0.0, 0.0, 0.0)}
             return replace(newer, polygons=()), ComparisonResult({}, (), (record,), areas, tuple(warnings))
-        # measure, classify and outline
+        # Classify the pixels and outline the barer ground.
         newer_stored = stack.enter_context(Layer(Path(newer.prob), image.grid, nodata=NODATA))
         older_stored = stack.enter_context(Layer(Path(older.prob), older_image.grid, nodata=NODATA))
         measure = IndexMeasure(image, older_image, (newer_stored, older_stored), kind)
         outlines, joint_share = _outline_barer_ground(measure, newer, older, image)
-        # add cautions
+        # Add the cautions.
         changes = [
             FootprintChange(
                 change="new",
@@ -306,7 +306,7 @@ def _compare_dates(
                 continue
             day = date_image.date.day
             changes, count = add_white_cautions(changes, shapes, white, day, since)
-            # Beside a network, the comparison by the network reports the white ground.
+            # With a network, the comparison by the network reports the white ground.
             if not with_network:
                 warnings += describe_white_ground(white, day, count)
     areas = {kind: ChangedAreas(sum(outline.area_m2 for outline in outlines), 0.0, 0.0, joint_share)}

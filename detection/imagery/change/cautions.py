@@ -24,11 +24,13 @@ from detection.reasons import Explanation, Reason
 
 # The caution on changes between images whose shift is not known.
 SHIFT_UNKNOWN = "the shift between the images could not be measured"
-# Images whose corners are farther apart than this beyond their common shift, pixels, are rotated or distorted.
+# Images are rotated or distorted if their corners are farther apart than this, pixels, after the common shift.
 DISTORTED_PX = 1.0
-# Outlines of one ground differ by more than a pixel where the pixels of two dates differ by more than this factor.
+# If the pixel sizes of two dates differ by more than this factor, outlines of unchanged ground differ by more than a
+# pixel.
 PIXEL_RATIO = 1.1
-# Share of landslide pixels before over the share after beyond which the two dates do not compare.
+# If the share of landslide pixels is more than this many times larger before than after, the dates are of different
+# seasons or radiometry.
 SHARE_RATIO = 5.0
 # Medians of a band may differ by this factor between two dates of one season. The medians of a measured pair of two
 # seasons differed by 1.26 to 1.44.
@@ -36,28 +38,28 @@ MEDIAN_RATIO = 1.25
 
 
 def list_alignment_cautions(alignment: Alignment) -> list[Explanation]:
-    """Return what speaks against comparing two images: unknown season, unknown shift, or distortion."""
+    """Return the cautions on comparing two images: unknown season, unknown shift, or distortion."""
     cautions: list[Explanation] = []
     if alignment.median_ratios is None:
         cautions.append("the season of the images could not be compared")
     if alignment.shift is None:
         cautions.append(SHIFT_UNKNOWN)
-    return [*cautions, *list_distortion(alignment.distortion_px)]
+    return [*cautions, *list_distortion_cautions(alignment.distortion_px)]
 
 
-def list_distortion(distortion_px: float | None) -> list[Reason]:
-    """Return the caution on images that no shift brings onto each other; none where they fit."""
+def list_distortion_cautions(distortion_px: float | None) -> list[Reason]:
+    """Return the caution on images that are rotated or distorted against each other; none if they are not."""
     if distortion_px is None or distortion_px <= DISTORTED_PX:
         return []
     return [Reason("caution.distorted", {"shift": distortion_px})]
 
 
-def list_pixels(newer: Grid, older: Grid, day: str) -> list[Reason]:
-    """Return the caution on two dates of different resolution; none where their pixels have about the same size.
+def list_pixel_size_cautions(newer: Grid, older: Grid, day: str) -> list[Reason]:
+    """Return the caution on two dates of different resolution; none if their pixels have about the same size.
 
     Args:
         newer: grid of the newer date.
-        older: grid of the older date, as its file has it.
+        older: grid of the file of the older date.
         day: of the older date.
     """
     newer_m, older_m = (math.sqrt(measure_pixel_m2(grid, grid.width / 2, grid.height / 2)) for grid in (newer, older))
@@ -66,15 +68,15 @@ def list_pixels(newer: Grid, older: Grid, day: str) -> list[Reason]:
     return [Reason("caution.pixels", {"pixel": newer_m, "other": older_m, "day": day})]
 
 
-def find_season(ratios: tuple[float, ...] | None, share_before: float, share_after: float) -> list[str]:
-    """Return what speaks against one season.
+def list_season_cautions(ratios: tuple[float, ...] | None, share_before: float, share_after: float) -> list[str]:
+    """Return the cautions on two dates that seem to be of different seasons.
 
     Args:
         ratios: medians of the bands, newer over older. None: not measured.
         share_before: share of landslide pixels on the older date.
         share_after: share of landslide pixels on the newer date.
 
-    >>> find_season((1.1, 0.9), 0.01, 0.004), find_season((1.4,), 0.06, 0.01)[1]
+    >>> list_season_cautions((1.1, 0.9), 0.01, 0.004), list_season_cautions((1.4,), 0.06, 0.01)[1]
     ([], 'season or radiometry differs (landslide share 6.00% before, 1.00% after)')
     """
     cautions = []
@@ -106,9 +108,9 @@ def measure_landslide_shares(
 
 
 def find_white_ground(image: DateImage) -> tuple[WhiteGround | None, list[Reason]]:
-    """Return the white ground of an image, and why it could not be looked for; see `open_white_ground`.
+    """Return the white ground of an image, and warnings if it cannot be measured; see `open_white_ground`.
 
-    An image that cannot be read has neither: `align` reports it.
+    For an image that cannot be read there is no warning, because `align` reports it.
     """
 
     def sample_colours() -> tuple[NDArray[np.floating], float]:
@@ -133,9 +135,10 @@ def find_white_ground(image: DateImage) -> tuple[WhiteGround | None, list[Reason
 
 
 def find_built_ground(image: DateImage) -> BuiltGround | None:
-    """Return the built ground of an image; None if it cannot be recognised in it.
+    """Return the built ground of an image; None if it cannot be recognised.
 
-    `find_white_ground` reports an image that lacks bands or has other pixels, and `align` one that cannot be read.
+    There are no warnings: `find_white_ground` reports an image that lacks bands or has other pixels, and `align` an
+    image that cannot be read.
     """
     try:
         bands = image.scene.bands

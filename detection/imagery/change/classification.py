@@ -1,4 +1,4 @@
-"""Classify each footprint of a date against earlier dates, and find footprints of earlier dates that are gone."""
+"""Classify each footprint of a date against earlier dates, and find footprints of earlier dates that vanished."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,18 +32,19 @@ from detection.imagery.raster.overlay import Box, Layer, burn, shapes_of, to_pix
 from detection.imagery.raster.reading.values import HEIGHT
 from detection.reasons import Explanation, Reason
 
-# A pixel this far below the threshold was nearly a landslide: its rise over the threshold is no change (steps of
-# 1/200).
+# A pixel at most this far below the threshold (steps of 1/200) was nearly a landslide. If it rises over the threshold,
+# that is not a change.
 HYSTERESIS_STEPS = 20
-# Share of an outline that the older date must show before the outline can be new by less than the minimum area, or
-# known without a parent.
+# Share of an outline that the older date must show, so that the outline can be new with less than the minimum area of
+# new ground, or known without a parent.
 SHOWN_SHARE = 0.5
-# Share of an older outline that the newer date must show before it can be gone.
+# Share of an older outline that the newer date must show, so that the outline can have vanished.
 VANISHED_SHOWN_SHARE = 0.8
-# A footprint of an older date that the newest date lacks is continued by an outline that covers it by this share.
+# An outline continues a footprint of an older date, which the newest date lacks, if the footprint covers at least this
+# share of the outline.
 AGAIN_SHARE = 0.5
-# An outline of a scene that was delivered again continues one of the earlier delivery if they share this much of the
-# smaller one.
+# An outline of a scene that was delivered again replaces one of the earlier delivery if their common area is at least
+# this share of the smaller one.
 SAME_SHARE = 0.5
 # Pixels around an outline that are read with it; more than the largest tolerance.
 MARGIN_PX = 6
@@ -53,14 +54,14 @@ OTHER_CLASS_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Pixels of an outline by what the older date shows there."""
+    """Numbers of pixels of an outline by what the older date shows there."""
 
-    body: int  # pixels of the outline
-    # Valid on the older date, and farther than the tolerance from larger nodata: nodata may have hidden a landslide,
-    # and outlines differ by the tolerance beside a landslide.
+    body: int  # all pixels of the outline
+    # Pixels that are valid on the older date, and farther than the tolerance from larger nodata. Nodata may have hidden
+    # a landslide, and outlines of unchanged ground differ by the tolerance.
     shown: int
-    fresh: int  # shown, and farther than the tolerance from everything that was nearly a landslide
-    grown: int  # no landslide on the older date, and near fresh pixels: the best estimate of the growth
+    fresh: int  # shown pixels that are farther than the tolerance from all ground that was nearly a landslide
+    grown: int  # shown pixels that were no landslide and are near fresh pixels: the best estimate of the growth
 
 
 def measure_evidence(body: NDArray[np.bool_], older: NDArray[np.uint8], least: int, tolerance_px: int) -> Evidence:
@@ -76,7 +77,7 @@ def measure_evidence(body: NDArray[np.bool_], older: NDArray[np.uint8], least: i
     nearly = valid & (older >= max(1, least - HYSTERESIS_STEPS))
     hidden = body & ~valid
     if hidden.any():
-        # Specks of nodata are too narrow to have hidden a landslide.
+        # Specks of nodata are removed, because they are too narrow to have hidden a landslide.
         hidden = ndimage.binary_opening(hidden, EIGHT)
     shown = body & valid & ~_widen(hidden, tolerance_px)
     fresh = shown & ~_widen(nearly, tolerance_px)
@@ -101,11 +102,13 @@ def is_new(evidence: Evidence, pixel_m2: float, minimum_m2: float) -> bool | Non
 
 def has_grown(evidence: Evidence, pixel_m2: float, minimum_m2: float) -> bool:
     """Return whether an outline with a parent has grown beyond the tolerance by at least the minimum area."""
-    return bool(evidence.fresh) and 2 * evidence.fresh * pixel_m2 >= minimum_m2 <= evidence.grown * pixel_m2
+    if not evidence.fresh:
+        return False
+    return 2 * evidence.fresh * pixel_m2 >= minimum_m2 and evidence.grown * pixel_m2 >= minimum_m2
 
 
 def has_vanished(body: NDArray[np.bool_], newer: NDArray[np.uint8], least: int, tolerance_px: int) -> bool:
-    """Return whether an older outline is gone: the newer date shows it, and nothing near it is nearly a landslide."""
+    """Return whether an older outline vanished: the newer date shows its ground, without any near landslide."""
     shown = body & (newer != NODATA)
     if not body.any() or np.count_nonzero(shown) < VANISHED_SHOWN_SHARE * np.count_nonzero(body):
         return False
@@ -136,12 +139,12 @@ def choose_parent(outline: Any, candidates: Sequence[Any], tolerance_px: float) 
     return min(reachable, key=rank)[0]
 
 
-def keep_lines(
+def continue_lines(
     outlines: Iterable[KnownOutline], changes: Mapping[str, FootprintChange], replaced: Iterable[KnownOutline]
 ) -> dict[str, FootprintChange]:
-    """Continue the lines of a scene that was delivered again.
+    """Return the changes of a scene that was delivered again, with the lines of the earlier delivery.
 
-    An outline without a parent gets the root of the outline that it replaces.
+    An outline without a parent gets the root and the first date of the outline that it replaces.
 
     Args:
         outlines: outlines of the new delivery.
@@ -156,11 +159,11 @@ def keep_lines(
     >>> old = KnownOutline("o", "landslide", square, (0, 0, 2, 2), 900.0, 0.8, root_id="r")
     >>> new = KnownOutline("n", "landslide", square, (0, 0, 2, 2), 900.0, 0.8)
     >>> change = FootprintChange("single", None, None, None, "n", datetime(2026, 5, 12, tzinfo=UTC), "s", None)
-    >>> keep_lines([new], {"n": change}, [old])["n"].root_id
+    >>> continue_lines([new], {"n": change}, [old])["n"].root_id
     'r'
     """
     predecessors = [(shape_of({**outline.geometry}), outline) for outline in replaced if not outline.is_gone]
-    kept = dict(changes)
+    continued = dict(changes)
     for outline in outlines:
         change = changes[outline.polygon_id]
         if change.parent_id is not None or not predecessors:
@@ -175,12 +178,12 @@ def keep_lines(
             continue
         share, _, predecessor = max(candidates, key=lambda candidate: candidate[:2])
         if share >= SAME_SHARE:
-            kept[outline.polygon_id] = replace(
+            continued[outline.polygon_id] = replace(
                 change,
                 root_id=predecessor.root_id or predecessor.polygon_id,
                 first_seen_at=predecessor.first_seen_at or change.first_seen_at,
             )
-    return kept
+    return continued
 
 
 def classify_footprints(
@@ -194,7 +197,7 @@ def classify_footprints(
         grid: grid of all dates.
 
     Returns:
-        The changes by polygon_id, and the footprints of earlier dates that are gone.
+        The changes by polygon_id, and the footprints of earlier dates that vanished.
     """
     changes: dict[str, FootprintChange] = {}
     vanished: list[VanishedFootprint] = []
@@ -258,7 +261,7 @@ class ChangeClassifier:
             neighbours: footprints within the tolerance, by earlier date.
 
         Returns:
-            Its change, and the ids of the earlier footprints that are still there because of it.
+            Its change, and the ids of the earlier footprints within the tolerance, which therefore did not vanish.
         """
         single = self._make_change("single", polygon, None, None)
         box = window_around(outline, self.grid, MARGIN_PX)
@@ -267,9 +270,10 @@ class ChangeClassifier:
         body = burn(outline, box)
         steps, sources = merge_earlier(self.dates, box, self.kind)
         pixels_by_date = np.bincount(sources[body & (sources != NODATA)], minlength=len(self.dates))
-        # No earlier date shows the ground of the footprint, so a footprint next to it proves nothing.
+        # If no earlier date shows the ground of the footprint, earlier footprints next to it are no evidence.
         if not pixels_by_date.any():
             return single, set()
+        # The date that shows most of the ground last.
         newest = int(np.argmax(pixels_by_date))
         touched_ids = {other.polygon_id for of_date in neighbours for other, _ in of_date}
         parent = self._find_parent(outline, neighbours, newest)
@@ -294,7 +298,7 @@ class ChangeClassifier:
             polygon: the footprint.
             body: its pixels in the window.
             box: the window.
-            newest: the date that shows the ground of the footprint last.
+            newest: the date that shows most of the ground of the footprint last.
             dated_parent: the earlier footprint and its date.
             steps: probability steps of the newest earlier date that shows each pixel of the window.
             sources: positions of these dates.
@@ -339,7 +343,7 @@ class ChangeClassifier:
     def _classify_orphan(
         self, polygon: KnownOutline, body: NDArray[np.bool_], box: Box, date: ProbabilityDate
     ) -> FootprintChange:
-        """Classify a footprint that continues none: new, single, or known if it was just below the threshold."""
+        """Classify a footprint without a parent: new, single, or known if it was just below the threshold."""
         steps, sources = merge_earlier(self.dates, box, self.kind)
 
         def measure_newness(older: NDArray[np.uint8]) -> bool | None:
@@ -354,7 +358,7 @@ class ChangeClassifier:
             return change.with_cautions(Reason("caution.below", {"day": date.record.day}))
         cautions = list(date.cautions)
         cautions += self._list_decisive_cautions(body, steps, sources, measure_newness)
-        # A network that changes its class for the same ground has found no change of the ground.
+        # If the network found another class on the same ground before, the ground may be unchanged.
         for other_kind in self.newer.record.classes:
             if other_kind == self.kind:
                 continue
@@ -415,9 +419,10 @@ class ChangeClassifier:
     def _find_parent(
         self, outline: Any, neighbours: list[Neighbours], newest: int
     ) -> tuple[ProbabilityDate, KnownOutline] | None:
-        """Return the earlier footprint that a footprint continues, and its date.
+        """Return the earlier footprint that a footprint continues, and its date; None if there is none.
 
-        It is of the date that shows the ground last, else of an older one that it covers by `AGAIN_SHARE`.
+        It is of the date that shows the ground last, or else of an older date, if it covers at least `AGAIN_SHARE` of
+        the footprint.
         """
         newest_at = self.dates[newest].record.acquired_at
         older = [
@@ -442,7 +447,10 @@ class ChangeClassifier:
         return None
 
     def _find_vanished(self, continued_ids: set[str]) -> Iterable[VanishedFootprint]:
-        """Yield footprints of the newest date that shows their ground, which the newer date shows without them."""
+        """Yield the footprints of earlier dates that the newer date lacks, although it shows their ground.
+
+        For each footprint, only the newest earlier date that shows its ground counts.
+        """
         for position, date in enumerate(self.dates[:DATES_MOST]):
             for polygon, outline in date.list_footprints(self.kind):
                 box = window_around(outline, self.grid, MARGIN_PX)

@@ -15,10 +15,10 @@ from detection.imagery.change.cautions import (
     add_built_cautions,
     add_white_cautions,
     find_built_ground,
-    find_season,
     find_white_ground,
     list_alignment_cautions,
-    list_pixels,
+    list_pixel_size_cautions,
+    list_season_cautions,
     measure_landslide_shares,
 )
 from detection.imagery.change.classification import classify_footprints
@@ -131,25 +131,26 @@ def compare(
 
     Args:
         newer: the date.
-        earlier: other dates, in any order; only those before it count. Their footprints contain what became of them.
+        earlier: other dates, in any order; only those before it count. Their footprints have the changes of earlier
+            comparisons, see `apply_changes`.
         out_dir: folder for `change.tif`, `change.geojson` and a picture. None: nothing is written.
-        guards: whether shift, season and white ground are measured on the images. False only if both dates are known to
-            be of one image.
+        guards: whether shift, season, white and built ground are measured on the images. False only if both dates are
+            known to be of one image.
         describe: returns the text of a caution, for the files.
 
     Raises:
-        ImageryError: the probabilities of the newer date are gone, or are of another scene now.
+        ImageryError: the file of the probabilities of the newer date is missing, or is of another scene now.
     """
     newer = replace(newer, polygons=tuple(parse_geometry(outline) for outline in newer.outlines))
     grid = read_grid(Path(newer.prob))
     warnings: list[Explanation] = []
     with ExitStack() as stack:
-        # open and check
+        # Open the dates and check them.
         newer_date = ProbabilityDate.open(newer, grid, grid, stack)
         if not newer_date.is_of_its_scene:
             raise OutputError(f"{newer.prob} is of another scene now")
         dates = _open_earlier_dates(newer, earlier, grid, stack, warnings)
-        # bring the images onto each other
+        # Move the images onto each other.
         if guards:
             image = stack.enter_context(DateImage(newer, grid))
             newer_date.white, white_warnings = find_white_ground(image)
@@ -160,18 +161,18 @@ def compare(
                 warnings += describe_correction(date.alignment, date.record.day)
         compared = tuple(date.alignment.to_record(date.record, tuple(date.cautions)) for date in dates)
         usable = [date for date in dates if date.alignment.is_close]
-        # classify outlines
+        # Classify the outlines.
         changes, vanished = classify_footprints(newer_date, usable, grid)
         changes, vanished = _add_cautions(changes, vanished, newer_date, usable, grid, warnings)
         shifted = [_describe_shift(date) for date in dates if not date.alignment.is_close]
         warnings += shifted
         if shifted:
-            # The database and the page show the caution of an outline, so it says why nothing was compared.
+            # The database and the page contain the cautions of outlines, but not the warnings of the comparison.
             changes = {
                 polygon_id: change.with_cautions(*shifted) if change.since_at is None else change
                 for polygon_id, change in changes.items()
             }
-        # classify pixels
+        # Classify the pixels.
         comparison_dir = out_dir if usable else None
         areas = _compare_pixels(ProbabilityMeasure(newer_date, usable), grid, comparison_dir)
     result = ComparisonResult(changes, tuple(vanished), compared, areas)
@@ -189,7 +190,7 @@ def compare(
 def _open_earlier_dates(
     newer: StoredDate, earlier: Iterable[StoredDate], grid: Grid, stack: ExitStack, warnings: list[Explanation]
 ) -> list[ProbabilityDate]:
-    """Open the earlier dates that show ground of the newer one; a date whose files are unusable is a warning."""
+    """Open the earlier dates that show ground of the newer one. Add a warning for each date with unusable files."""
     dates = []
     for record in choose_before(newer, earlier):
         try:
@@ -213,12 +214,15 @@ def _align_date(
     stack: ExitStack,
     warnings: list[Explanation],
 ) -> ProbabilityDate:
-    """Return an earlier date with the alignment of its image and its cautions, moved if its image was moved."""
+    """Return an earlier date with the alignment of its image and its cautions.
+
+    If the image was moved, the probabilities are read again on the moved grid.
+    """
     try:
         alignment = align(image, date.record, grid, stack)
     except (ImageryError, KeyError) as error:
         reason = str(error)
-        # People read the caution: it contains no folder of the server.
+        # People read the caution, so it must not contain folders of the server.
         for record in (newer.record, date.record):
             reason = reason.replace(f"{Path(record.scene_path).parent}/", "")
         date.cautions.append(f"the images cannot be laid on each other ({reason})")
@@ -230,11 +234,11 @@ def _align_date(
         date.white, white_warnings = find_white_ground(alignment.image)
         warnings += white_warnings
         date.cautions += list_alignment_cautions(alignment)
-    date.cautions += list_pixels(grid, read_grid(Path(date.record.prob)), date.record.day)
+    date.cautions += list_pixel_size_cautions(grid, read_grid(Path(date.record.prob)), date.record.day)
     kind = newer.record.classes[0]
     pairs = ((newer.read_steps(box, kind), date.read_steps(box, kind)) for box in strips(grid))
     shares = measure_landslide_shares(pairs, threshold_steps(newer.record.threshold))
-    date.cautions += find_season(date.alignment.median_ratios, *shares)
+    date.cautions += list_season_cautions(date.alignment.median_ratios, *shares)
     return date
 
 
@@ -284,7 +288,7 @@ def _compare_pixels(measure: ProbabilityMeasure, grid: Grid, out_dir: Path | Non
         comparison = Comparison(grid, measure)
         comparison.classify_pixels()
         return comparison.measure_areas()
-    # A folder beside the target: both are on one disk, and the file appears as a whole.
+    # The folder is on the same disk as the target, so the finished file can be renamed.
     work = out_dir / f".{RASTER_FILE}.part"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)

@@ -1,9 +1,9 @@
-"""Compare two rasters of one ground pixel by pixel.
+"""Compare two rasters of the same ground pixel by pixel.
 
-A measure is the quantity that two dates are compared by: a probability, an index of colours or a height. It reads both
-rasters on one grid, has a unit and a limit of detection, and classifies pixels. `Comparison` contains everything that
-does not depend on the quantity: it walks over the grid in strips, counts the classes, stores them, outlines the changed
-ground and writes the raster.
+A measure (`Measure`) is the quantity by which two dates are compared: a probability, an index of colours or a height.
+It reads both rasters on one grid, has a unit and a limit of detection, and classifies pixels. `Comparison` contains
+everything that does not depend on the quantity: it reads the grid in strips, counts the classes, stores them, outlines
+the changed ground and writes the raster.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ class PixelClass(IntEnum):
     UNCHANGED = 0
     GAINED = 1  # a landslide is new, ground became redder or higher
     PRESENT = 2  # a landslide on both dates
-    LOST = 3  # a landslide is gone, ground became lower
+    LOST = 3  # a landslide vanished, ground became lower
     OUT_OF_REACH = 4  # shown on both dates, but a change beyond the limit of detection was impossible
     NODATA = components.NODATA  # one of the dates has no value
 
@@ -59,11 +59,11 @@ class Measure(Protocol):
 
     @property
     def limit(self) -> float:
-        """Limit of detection in `unit`: a smaller change does not count. The median where it differs by pixel."""
+        """Limit of detection in `unit`: a smaller change does not count. The median if it differs between pixels."""
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Names of the layers that are compared apart from each other."""
+        """Names of the layers, each of which is compared with itself only."""
 
     @property
     def is_graded(self) -> bool:

@@ -34,11 +34,11 @@ class ProbabilityDate:
     record: StoredDate
     layers: dict[str, Layer]  # probabilities by class
     alignment: Alignment = field(default_factory=lambda: Alignment(None))  # of its image on that of the newer date
-    cautions: list[Explanation] = field(default_factory=list)  # why change against this date is advice only
+    cautions: list[Explanation] = field(default_factory=list)  # why a change since this date is advice only
     polygons: list[KnownOutline] = field(default_factory=list)  # its footprints
     outlines: list[Any] = field(default_factory=list)  # the same in pixels
-    hidden: Any = None  # ground beside clouds that counts as nodata, in pixels; None: none
-    doubtful: Any = None  # ground that may be a border, in pixels; None: none
+    hidden: Any = None  # ground that counts as nodata: beside clouds, and footprints there; in pixels; None: none
+    doubtful: Any = None  # ground that may be at a border of the image, in pixels; None: none
     cloudy: Any = None  # ground beside clouds, in pixels; None: none
     white: WhiteGround | None = None  # snow, ice and cloud of its image; None: not measured
     built: BuiltGround | None = None  # built ground of its image, of the newer date only; None: not measured
@@ -51,7 +51,7 @@ class ProbabilityDate:
         Args:
             own_grid: grid of the probabilities, in whose pixels the windows of the record are given.
             grid: grid on which they are read.
-            stack: closes the files.
+            stack: closes the files when it is closed.
 
         Raises:
             ImageryError: the file cannot be read.
@@ -93,8 +93,8 @@ class ProbabilityDate:
     def read_steps(self, box: Box, kind: str) -> NDArray[np.uint8]:
         """Read probability steps of a class in a window; all 255 (nodata) if the date has no such class.
 
-        The array must not be changed. Thousands of footprints are read from top to bottom, and each row of the file is
-        read about once.
+        The array must not be changed. A buffer of rows reads each row of the file about once, although the windows of
+        thousands of footprints are read from top to bottom.
         """
         if kind not in self.layers:
             return np.full((box[3], box[2]), NODATA, np.uint8)
@@ -113,7 +113,7 @@ class ProbabilityDate:
         return self._rows[kind](*box)
 
     def list_footprints(self, kind: str) -> Neighbours:
-        """Return its footprints of a class, for a crack never continues a landslide."""
+        """Return its footprints of a class. A footprint never continues one of another class."""
         pairs = zip(self.polygons, self.outlines, strict=True)
         return [(polygon, outline) for polygon, outline in pairs if polygon.kind == kind]
 
@@ -132,7 +132,7 @@ class ProbabilityDate:
 
 
 def list_before(newer: StoredDate, earlier: Iterable[StoredDate]) -> list[StoredDate]:
-    """Return the dates before another one, the newest first."""
+    """Return the dates before `newer`, the newest first."""
     before = [date for date in earlier if date.acquired_at < newer.acquired_at]
     return sorted(before, key=lambda date: (date.acquired_at, date.scene_hash), reverse=True)
 
@@ -149,7 +149,7 @@ def choose_before(newer: StoredDate, earlier: Iterable[StoredDate]) -> list[Stor
 
 
 def merge_earlier(dates: Sequence[ProbabilityDate], box: Box, kind: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Read for each pixel the newest earlier date that shows it.
+    """Read the probability steps of the newest earlier date that shows each pixel.
 
     Args:
         dates: earlier dates, the newest first.

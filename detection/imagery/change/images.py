@@ -16,7 +16,7 @@ from detection.imagery.scene.registration import Edges
 from detection.imagery.scene.scene import Scene, read_scene
 from detection.imagery.scene.white import COLOURS
 
-# Medians and white ground are measured on about this many pixels of an image.
+# Medians, white ground and built ground are measured on about this many pixels of an image.
 SAMPLE_PX = 400_000
 
 Block = tuple[NDArray[np.float32], NDArray[np.bool_]]
@@ -27,7 +27,7 @@ def open_scene(date: StoredDate) -> Scene:
     """Return the scene of a date, with the elevation model that the date was read with.
 
     Raises:
-        ImageryError: the files of the scene are gone.
+        ImageryError: the files of the scene are missing.
     """
     scene = read_scene(Path(date.scene_path), date.acquired_at)
     return replace(scene, dem=Path(date.dem)) if date.dem else scene
@@ -45,7 +45,7 @@ class DateImage(ExitStack):
         self.grid = grid
         self._layers: dict[str, Layer] = {}
         self._samples: dict[str, Block] = {}
-        # Edges of each band, which are computed once although several older images are laid on this one.
+        # Edges of each band. They are computed once, although several older images are aligned with this one.
         self.edges: dict[str, Edges] = {}
 
     @cached_property

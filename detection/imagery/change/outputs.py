@@ -27,7 +27,7 @@ OUTLINES_FILE = "change.geojson"
 PICTURE_FILE = "change.png"
 # Keys of `FootprintChange` in the properties of an outline.
 PROPERTIES = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "root_id", "caution")
-# Colours of outlines by change, in the order in which they are drawn: changes cover what stayed.
+# Colours of outlines by change, in the order in which they are drawn: changed outlines cover unchanged ones.
 COLOURS = {
     "single": (255, 255, 255),
     "vanished": (70, 150, 255),
@@ -68,7 +68,7 @@ def write_outlines(date: StoredDate, result: ComparisonResult, path: Path, descr
 
 
 def write_picture(date: StoredDate, grid: Grid, result: ComparisonResult, folder: Path) -> bool:
-    """Write a picture of a date with its outlines by change; return False if the image of the date is gone.
+    """Write a picture of a date with its outlines by change; return False if the image of the date is missing.
 
     Ground without a comparison in `RASTER_FILE` of the folder is grey.
     """

@@ -15,7 +15,7 @@ LANDSLIDE = "landslide"
 
 @dataclass(frozen=True, slots=True)
 class PlacedOutline:
-    """A footprint with a place on the ground; without a place, change is not assessed."""
+    """A footprint with its position on the ground. For footprints without a position, change is not assessed."""
 
     polygon_id: str
     kind: str  # class of the model
@@ -27,9 +27,9 @@ class PlacedOutline:
 
 @dataclass(frozen=True, slots=True)
 class KnownOutline(PlacedOutline):
-    """A footprint of a date that was compared before. The line of a footprint is itself and what it continues.
+    """A footprint with the result of an earlier comparison; fields are None if it was not compared yet.
 
-    Fields are None where nothing was assessed yet.
+    The line of a footprint consists of the footprint and all earlier footprints that it continues.
     """
 
     change: str | None = None  # new, grown, known, single, vanished or withdrawn
@@ -46,7 +46,7 @@ class KnownOutline(PlacedOutline):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDate:
-    """A scene that was read, as far as a comparison with it needs it."""
+    """A scene that was mapped: the facts that a comparison needs."""
 
     scene_hash: str
     acquired_at: datetime
@@ -59,7 +59,7 @@ class StoredDate:
     doubtful: tuple[Window, ...] = ()  # windows that may contain a border: change there is advice only
     # Windows beside clouds: footprints there are advice only, and the windows count as nodata for other dates.
     cloudy: tuple[Window, ...] = ()
-    doubts: tuple[Explanation, ...] = ()  # why the scene is unlike those that the network was trained on
+    doubts: tuple[Explanation, ...] = ()  # why the scene is unlike the training of the network
     dem: str | None = None  # elevation model that replaces that of the scene
     polygons: tuple[KnownOutline, ...] | None = None  # its footprints; None: not given
 
@@ -70,7 +70,7 @@ class StoredDate:
 
     @property
     def day(self) -> str:
-        """The day on which it was taken, for texts."""
+        """The date on which the scene was taken, in ISO format, for texts."""
         return self.acquired_at.date().isoformat()
 
 
@@ -94,7 +94,7 @@ class FootprintChange:
 
 @dataclass(frozen=True, slots=True)
 class VanishedFootprint:
-    """A footprint of an earlier date that is gone. It has an id of its own and the probability of the newer date."""
+    """A footprint of an earlier date that vanished. It has a new id, and the mean probability of the newer date."""
 
     outline: PlacedOutline
     change: FootprintChange
@@ -128,7 +128,7 @@ class ComparisonResult:
     """What changed on one date since earlier ones."""
 
     changes: dict[str, FootprintChange]  # by polygon_id of each footprint of the date
-    vanished: tuple[VanishedFootprint, ...]  # footprints of earlier dates that are gone
+    vanished: tuple[VanishedFootprint, ...]  # footprints of earlier dates that vanished
     compared: tuple[DateComparison, ...] = ()  # measurements with each earlier date
     areas: Mapping[str, ChangedAreas] = field(default_factory=dict)  # by class, the first class first
     warnings: tuple[Explanation, ...] = ()
@@ -193,7 +193,7 @@ def outline_to_json(outline: PlacedOutline) -> FootprintJson:
 
 
 def vanished_to_json(footprint: VanishedFootprint) -> dict[str, Any]:
-    """Return a footprint that is gone as plain data."""
+    """Return a footprint that vanished as plain data."""
     return {**record_to_json(footprint.change), **outline_to_json(footprint.outline)}
 
 
@@ -226,7 +226,7 @@ def read_outlines(footprints: Sequence[FootprintJson]) -> tuple[KnownOutline, ..
             kind=footprint["class"],
             geometry=footprint["geometry"],
             bbox=(footprint["bbox"][0], footprint["bbox"][1], footprint["bbox"][2], footprint["bbox"][3]),
-            # None without a place on the ground, and then change is not assessed.
+            # None without a position on the ground. Change of such footprints is not assessed.
             area_m2=cast("float", footprint["area_m2"]),
             mean_probability=footprint["mean_probability"],
         )

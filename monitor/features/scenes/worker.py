@@ -12,7 +12,7 @@ from typing import Final
 
 from detection.imagery.change import records
 from detection.imagery.change.by_index import add_index_comparison, compare_by_index
-from detection.imagery.change.classification import keep_lines
+from detection.imagery.change.classification import continue_lines
 from detection.imagery.change.compare import as_date, compare
 from detection.imagery.change.dates import choose_before
 from detection.imagery.errors import CoverageError, HeightsError, ImageryError, IncompleteSceneError, ModelError
@@ -428,7 +428,7 @@ def _assess_dates(
     """
     first = compare(this_date, others, request.out_dir, describe=convert_reason)
     replaced = map(records.parse_geometry, replaced_outlines)
-    first = replace(first, changes=keep_lines(this_date.outlines, first.changes, replaced))
+    first = replace(first, changes=continue_lines(this_date.outlines, first.changes, replaced))
     assessed: list[tuple[records.StoredDate, records.ComparisonResult]] = [(this_date, first)]
     dates: list[records.StoredDate] = [*others, records.apply_changes(this_date, first.changes)]
     for date in _list_later(this_date, others):

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from detection.imagery.change import compare
 from detection.imagery.change.alignment import Alignment
-from detection.imagery.change.cautions import list_distortion
+from detection.imagery.change.cautions import list_distortion_cautions
 from detection.imagery.change.dates import DATES_MOST
 from detection.imagery.scene.registration import ImageShift
 from monitor.alerts.tables import alert
@@ -328,7 +328,7 @@ def test_images_that_are_rotated_against_each_other_are_in_the_database_and_in_t
     database, config, site, inbox, monkeypatch, caplog
 ):
     def align_date(date, *_):
-        date.cautions += list_distortion(3.5)
+        date.cautions += list_distortion_cautions(3.5)
         return date
 
     monkeypatch.setattr(compare, "_align_date", align_date)

@@ -15,7 +15,7 @@ from scipy import ndimage
 from shapely.geometry import mapping
 
 from detection.imagery.change.by_index import compare_by_index
-from detection.imagery.change.cautions import list_pixels
+from detection.imagery.change.cautions import list_pixel_size_cautions
 from detection.imagery.change.classification import (
     choose_parent,
     has_grown,
@@ -178,8 +178,8 @@ def test_distortion_of_another_ground_is_not_measured():
 
 def test_dates_of_different_resolution_are_doubted():
     fine, equal, coarse = (grid_around(141.95, 42.73, 40, side) for side in (10.0, 10.5, 12.0))
-    assert list_pixels(fine, equal, "2026-05-01") == []
-    (caution,) = list_pixels(fine, coarse, "2026-05-01")
+    assert list_pixel_size_cautions(fine, equal, "2026-05-01") == []
+    (caution,) = list_pixel_size_cautions(fine, coarse, "2026-05-01")
     assert convert_reason(caution) == "the images have pixels of different size: 10 m, and 12 m on 2026-05-01"
 
 
