@@ -1,4 +1,4 @@
-"""Weights and their card as files: found, read and checked without the libraries that run them."""
+"""Find, read and check the files of weights and their cards. PyTorch is not needed for that."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -11,16 +11,21 @@ from typing import Any, Final, TypedDict
 from detection.imagery.errors import ModelError
 from detection.imagery.optional_bands import UNITS as OPTIONAL_UNITS
 
-# The distribution with the weights that were trained on measured data. A checkout has them beside the code.
+# The distribution with the weights that were trained on measured data. A checkout contains them in a folder.
 DISTRIBUTION: Final = "slopeward_weights"
 INSTALL: Final = "weights that learnt from measured data: pip install 'slopeward[weights]'"
 
 
 def find_weights(folder: Path, part: str) -> Path:
-    """Return the folder of weights in a checkout, else that part of the distribution; either may be missing."""
+    """Return the folder of weights in a checkout, or else in the installed distribution. It need not exist.
+
+    Args:
+        folder: in a checkout.
+        part: name of the folder in the distribution.
+    """
     spec = None if folder.is_dir() else find_spec(DISTRIBUTION)
-    places = (spec and spec.submodule_search_locations) or ()
-    return Path(places[0]) / part if places else folder
+    locations = (spec and spec.submodule_search_locations) or ()
+    return Path(locations[0]) / part if locations else folder
 
 
 WEIGHTS_FOLDER: Final = Path(__file__).resolve().parent / "weights"
@@ -35,7 +40,7 @@ class NetworkSpec(TypedDict, total=False):
     name: str
     classes: int
     width: float
-    options: dict[str, Any]  # of its family
+    options: dict[str, Any]
 
 
 class RadiometrySpec(TypedDict, total=False):
@@ -56,12 +61,12 @@ class NormalisationSpec(TypedDict, total=False):
 
 
 class OtherPixels(TypedDict):
-    """Pixel sizes from which an image may be resampled to that of the training, and F1 on held patches resampled so."""
+    """Pixel sizes from which an image may be resampled to that of the training."""
 
     finest_m: float
     coarsest_m: float
-    coarse_at_m: float
-    held_f1: dict[str, float]
+    coarse_at_m: float  # pixel size to which images that are coarser than the training are resampled
+    held_f1: dict[str, float]  # F1 on held patches that were resampled from other pixel sizes
     held_patches: int
 
 
@@ -104,14 +109,14 @@ class ScoreDifference(TypedDict):
 
     difference: float | None
     interval: list[float] | None  # 95 %
-    carries: bool  # whether the interval excludes 0
+    carries: bool  # whether the difference is significant: the interval excludes 0
 
 
 class WeightsGate(TypedDict, total=False):
-    """Whether weights may be loaded (`passed`), with the reasons and figures."""
+    """Result of the comparison of weights with simpler maps, after which they may be used."""
 
-    passed: bool
-    put_to_use: bool
+    passed: bool  # whether the weights may be loaded
+    put_to_use: bool  # whether they may be used: they are better than the simpler maps
     verdict: str
     reasons: list[str]
     f1: dict[str, float]
@@ -124,14 +129,14 @@ class WeightsGate(TypedDict, total=False):
 
 
 class ModelCard(TypedDict, total=False):
-    """The JSON card beside weights. It always has `CARD_KEYS`, and `read_weights` checks it against `FIELDS`."""
+    """The JSON card beside weights. It always has `CARD_KEYS`, and `read_weights` checks it against `CARD_FIELDS`."""
 
     format: int
     name: str
     network: NetworkSpec
     parameters: int
     bands: list[str]
-    optional_bands: list[str]  # read where they are known, see `optional_bands`; a missing field: none
+    optional_bands: list[str]  # see module `optional_bands`; none if missing
     classes: list[str]
     linear_classes: list[str]
     pixel_size_m: float
@@ -143,30 +148,30 @@ class ModelCard(TypedDict, total=False):
     threshold: float
     temperature: float
     calibration: dict[str, float | None]
-    data: dict[str, Any]  # source, licence, note, reader, recipe, train_patches, train_sha256
+    data: dict[str, Any]  # source, licence, note, recipe, train_patches, train_sha256
     metrics: dict[str, Any]
     training: dict[str, Any]  # settings, best_epoch, cpu_s
     domain: TrainingDomain | None
     steadiness: Steadiness
     other_pixels: OtherPixels
     recipe_file: str | None
-    begun_from: dict[str, str] | None  # weights and model_hash
+    begun_from: dict[str, str] | None  # weights from which the training started, and their model_hash
     history: list[dict[str, float]]  # by epoch
     limits: list[str]
-    index: str  # where there is no network: the formula
+    index: str  # formula, if there is no network
     gate: WeightsGate
-    learnt: dict[str, Any]  # of weights that `scenes learn` trained on outlines of the user
+    learnt: dict[str, Any]  # only of weights that `scenes learn` trained on outlines of the user
     weights_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """Weights (safetensors) and their card, whose digest matches. `model_hash` is a digest of both files."""
+    """Weights and their card, which were checked to belong together."""
 
-    path: Path
-    content: bytes
+    path: Path  # of the weights
+    content: bytes  # in the safetensors format
     card: ModelCard
-    model_hash: str
+    model_hash: str  # sha256 of both files
 
 
 def list_shipped() -> list[Path]:
@@ -187,7 +192,8 @@ def weights_path(weights: str) -> Path:
             if (shipped := folder / f"{weights}.safetensors").is_file():
                 return shipped
         is_there = path.suffix == ".safetensors" and path.is_file()
-    except OSError as error:  # a folder that may not be read, a name that is too long
+    except OSError as error:
+        # The folder may not be read, or the name is too long.
         raise ModelError(f"{weights}: cannot be read ({error.strerror})") from None
     if not is_there:
         known = ", ".join(file.stem for file in list_shipped())
@@ -199,11 +205,12 @@ def weights_path(weights: str) -> Path:
 def read_weights(weights: str, *, ungated: bool = False) -> WeightsFile:
     """Read weights and card by shipped name or path.
 
-    `ungated`: also read a candidate that did not pass its gate.
+    Args:
+        ungated: also read a candidate that did not pass its gate.
 
     Raises:
-        ModelError: file or card missing or unreadable, a field of the card missing or of another shape, weights not
-            the card's, a gate not passed.
+        ModelError: a file is missing or cannot be read, a field of the card is missing or wrong, the card is of other
+            weights, or the gate is not passed.
     """
     path = weights_path(weights)
     card_path = path.with_suffix(".json")
@@ -226,51 +233,54 @@ def read_weights(weights: str, *, ungated: bool = False) -> WeightsFile:
     if not ungated and not gate["passed"]:
         reasons = "; ".join(map(str, gate.get("reasons") or ()))
         raise ModelError(f"{path}: this candidate did not pass its gate: {reasons}")
-    hashed = sha256(content)
-    if hashed.hexdigest() != card["weights_sha256"]:
+    digest = sha256(content)
+    if digest.hexdigest() != card["weights_sha256"]:
         raise ModelError(f"{path}: the weights are not those of the card (sha256 differs)")
-    hashed.update(card_text)
-    return WeightsFile(path, content, card, hashed.hexdigest())
+    digest.update(card_text)
+    return WeightsFile(path, content, card, digest.hexdigest())
 
 
-def find_fault(weights: str, met: Callable[[str], str | None] = lambda _: None) -> str | None:
-    """Return why weights cannot be read, in one line; None if they can.
+def find_fault(weights: str, find_last_error: Callable[[str], str | None] = lambda _: None) -> str | None:
+    """Return in one line why weights cannot be used; None if they can.
 
-    `met`: returns the error of the last run with the weights of a `model_hash`, if there was one.
+    Args:
+        find_last_error: returns the error of the last run with the weights of a `model_hash`, if there was one.
     """
     try:
-        found = read_weights(weights)
+        file = read_weights(weights)
     except ModelError as error:
         return " ".join(str(error).split())
-    return met(found.model_hash)
+    return find_last_error(file.model_hash)
 
 
 def may_be_used(card: Mapping[str, Any]) -> bool:
-    """Return whether weights may be used: their gate found them better, or they have no gate.
+    """Return whether weights may be used: their gate allows it, or they have no gate.
 
     >>> may_be_used({"gate": {"passed": True, "verdict": "as good"}}), may_be_used({})
     (False, True)
     """
     gate = card.get("gate") or {}
-    return bool(gate.get("put_to_use", gate.get("verdict", "better") == "better"))  # a card of before does not say
+    # Older cards have no `put_to_use`.
+    return bool(gate.get("put_to_use", gate.get("verdict", "better") == "better"))
 
 
 def is_same(weights: str, other: str, model_hash: str | None = None) -> bool:
-    """Return whether two names or paths are of the same weights, or of copies.
+    """Return whether two names or paths denote the same weights or copies of them.
 
-    `model_hash`: of `other`. If it is given, the files of `other` may be missing.
+    Args:
+        model_hash: of `other`, whose files may then be missing. None: it is read from the files.
     """
     try:
         if Path(weights).resolve() == Path(other).resolve():
             return True
-        known = model_hash or read_weights(other, ungated=True).model_hash
-        return read_weights(weights, ungated=True).model_hash == known
+        other_hash = model_hash or read_weights(other, ungated=True).model_hash
+        return read_weights(weights, ungated=True).model_hash == other_hash
     except (ModelError, OSError):
         return False
 
 
 def describe_own(weights: str) -> str:
-    """Return a short name for weights of the user: the file and its folder, without the path on the server.
+    """Return the file name of weights and the folder that contains them, without the path on the server.
 
     >>> describe_own("/srv/models/scenes/bench/20261122-101500/bench.safetensors")
     '20261122-101500/bench.safetensors'
@@ -278,27 +288,26 @@ def describe_own(weights: str) -> str:
     return "/".join(Path(weights).parts[-2:])
 
 
-WIDEST: Final = 16.0  # greatest multiplier of the channels of a network
-CLASSES_MOST: Final = 251
-SIDE_MOST: Final = 1 << 14
-
-
 def find_card_fault(card: ModelCard) -> str | None:
-    """Return the first field of a card that is missing or has a wrong value, in one line; None if all are right.
+    """Return in one line the first field of a card that is missing or has a wrong value; None if there is none.
 
     >>> find_card_fault({"name": 3})
     'network must be an object'
     """
-    for what, fits, names in FIELDS:
-        for name in names.split():
-            *parents, last = name.removesuffix("?").split(".")
-            within: Any = card
-            for parent in parents:
-                within = within.get(parent) if isinstance(within, dict) else None
-            if not isinstance(within, dict) or (last not in within and name.endswith("?")):
-                continue
-            if last not in within or not fits(within[last], card):
-                return f"{name.removesuffix('?')} must be {what}"
+    for field in CARD_FIELDS:
+        *parents, key = field.path
+        container: Any = card
+        for parent in parents:
+            container = container.get(parent) if isinstance(container, dict) else None
+        # An object that is missing, or that may be null, has no fields. If it is required, its own entry reports it.
+        if not isinstance(container, dict):
+            continue
+        if key not in container:
+            if field.is_required:
+                return f"{'.'.join(field.path)} must be {field.expected}"
+            continue
+        if not field.is_valid(container[key], card):
+            return f"{'.'.join(field.path)} must be {field.expected}"
     return None
 
 
@@ -310,114 +319,157 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _are(fits: Callable[[Any], bool], values: Any, count: int | None = None) -> bool:
-    return isinstance(values, list) and bool(values) and count in {None, len(values)} and all(map(fits, values))
+def _is_month(value: Any) -> bool:
+    return isinstance(value, int) and _is_number(value, 1, 12)
 
 
 def _is_range(value: Any) -> bool:
-    return _are(_is_number, value, 2) and value[0] <= value[1]
+    return _is_list_of(_is_number, value, 2) and value[0] <= value[1]
 
 
-Fits = Callable[[Any, Any], bool]
-"""Checks a value, given the card."""
+def _is_list_of(is_valid: Callable[[Any], bool], values: Any, count: int | None = None) -> bool:
+    """Return whether `values` is a list of valid values that is not empty, and has `count` values if that is given."""
+    return isinstance(values, list) and bool(values) and count in {None, len(values)} and all(map(is_valid, values))
 
 
-def _number(low: float, high: float = 1e30) -> Fits:
+def _is_list_of_names(values: Any) -> bool:
+    return _is_list_of(_is_text, values) and len({*values}) == len(values)
+
+
+def _is_list_of_optional_bands(values: Any, card: Any) -> bool:
+    return values == [] or (_is_list_of_names(values) and {*values} <= {*OPTIONAL_UNITS} - {*card["bands"]})
+
+
+CheckField = Callable[[Any, Any], bool]
+"""Takes the value of a field and the card, and returns whether the value is valid."""
+
+
+def _number(low: float, high: float = 1e30) -> CheckField:
     return lambda value, _: _is_number(value, low, high)
 
 
-def _whole(high: int) -> Fits:
+def _whole_number(high: int) -> CheckField:
     return lambda value, _: isinstance(value, int) and _is_number(value, 1, high)
 
 
-def _kind(kind: Any) -> Fits:
+def _instance_of(kind: Any) -> CheckField:
     return lambda value, _: isinstance(value, kind)
 
 
-def _by_band(fits: Callable[[Any], bool]) -> Fits:
-    return lambda value, card: _are(fits, value, len(card["bands"]))
+def _one_per_band(is_valid: Callable[[Any], bool]) -> CheckField:
+    return lambda value, card: _is_list_of(is_valid, value, len(card["bands"]))
 
 
-# What a field must be, the function that checks it, and the names of the fields. Dots separate the names of nested
-# objects; a field with ? may be missing. An object comes before its fields, and the bands before fields with one value
-# per band.
-FIELDS: Final[tuple[tuple[str, Fits, str], ...]] = (
-    ("an object", _kind(dict), "network network.options normalisation other_pixels? gate? steadiness?"),
-    ("an object or null", _kind(dict | None), "domain?"),
-    (
+@dataclass(frozen=True, slots=True)
+class _CardField:
+    """A field of a card that is checked."""
+
+    path: tuple[str, ...]  # keys from the card to the field
+    expected: str  # what the value must be, for error messages
+    is_valid: CheckField
+    is_required: bool = True
+
+
+def _require(path: str, expected: str, is_valid: CheckField) -> _CardField:
+    return _CardField(tuple(path.split(".")), expected, is_valid)
+
+
+def _allow(path: str, expected: str, is_valid: CheckField) -> _CardField:
+    return _CardField(tuple(path.split(".")), expected, is_valid, is_required=False)
+
+
+# Greatest multiplier of the channels of a network.
+WIDTH_MOST: Final = 16.0
+CLASSES_MOST: Final = 251
+SIDE_MOST: Final = 1 << 14
+_OBJECT: Final = "an object"
+_TEXT: Final = "a text"
+_PIXELS: Final = "a number of pixels"
+_POSITIVE: Final = "a number above 0"
+_NOT_NEGATIVE: Final = "a number, 0 or more"
+_SHARE: Final = "a number from 0 to 1"
+_CORRELATION: Final = "a number from -1 to 1"
+_RANGES: Final = "a lowest and a highest value for each of its bands"
+
+# The fields of a card that are checked, in order. An object comes before its fields, and the bands come before fields
+# with a value for each band.
+CARD_FIELDS: Final[tuple[_CardField, ...]] = (
+    _require("network", _OBJECT, _instance_of(dict)),
+    _require("network.options", _OBJECT, _instance_of(dict)),
+    _require("normalisation", _OBJECT, _instance_of(dict)),
+    _allow("other_pixels", _OBJECT, _instance_of(dict)),
+    _allow("gate", _OBJECT, _instance_of(dict)),
+    _allow("steadiness", _OBJECT, _instance_of(dict)),
+    _allow("domain", "an object or null", _instance_of(dict | None)),
+    _require(
+        "radiometry",
         "an object, with a scale where its stretch is reflectance",
         lambda value, _: isinstance(value, dict) and (value.get("stretch") != "reflectance" or "scale" in value),
-        "radiometry",
     ),
-    ("a text", lambda value, _: _is_text(value), "name network.name radiometry.stretch"),
-    (
-        "a list of different names",
-        lambda value, _: _are(_is_text, value) and len({*value}) == len(value),
-        "bands",
-    ),
-    (
+    _require("name", _TEXT, lambda value, _: _is_text(value)),
+    _require("network.name", _TEXT, lambda value, _: _is_text(value)),
+    _require("radiometry.stretch", _TEXT, lambda value, _: _is_text(value)),
+    _require("bands", "a list of different names", lambda value, _: _is_list_of_names(value)),
+    _allow(
+        "optional_bands",
         f"a list of bands that a network may do without ({', '.join(OPTIONAL_UNITS)}) and that bands does not name",
-        lambda value, card: (
-            value == []
-            or (
-                _are(_is_text, value)
-                and len({*value}) == len(value)
-                and {*value} <= {*OPTIONAL_UNITS} - {*card["bands"]}
-            )
-        ),
-        "optional_bands?",
+        _is_list_of_optional_bands,
     ),
-    (
-        "a list of bands of the card",
-        lambda value, card: _are(_is_text, value) and {*value} <= {*card["bands"]},
+    _require(
         "domain.bands",
+        "a list of bands of the card",
+        lambda value, card: _is_list_of(_is_text, value) and {*value} <= {*card["bands"]},
     ),
-    ("a list", _kind(list), "linear_classes? gate.reasons?"),
-    ("a list of names", lambda value, _: _are(_is_text, value), "classes?"),
-    ("true or false", _kind(bool), "gate.passed"),
-    (f"a whole number from 1 to {CLASSES_MOST}", _whole(CLASSES_MOST), "network.classes"),
-    ("a number of pixels", _whole(SIDE_MOST), "radiometry.block_px? tile_px?"),
-    (f"a number above 0, at most {WIDEST:g}", _number(1e-6, WIDEST), "network.width"),
-    (
-        "a number above 0",
-        _number(1e-6),
-        "pixel_size_m temperature? other_pixels.finest_m other_pixels.coarsest_m domain.pixel_size_m",
-    ),
-    ("a number from 0 to 1", _number(0, 1), "threshold domain.grain_most?"),
-    ("a number, 0 or more", _number(0), "domain.red_over_green_least?"),
-    ("a number, 1 or more", _number(1), "domain.smear_most?"),
-    ("a number from -1 to 1", _number(-1, 1), "domain.correlation_least domain.smoothness_least"),
-    (
-        "a number, 0 or more",
-        _number(0),
-        "minimum_area_m2? steadiness.noise_counts domain.crispness_least? domain.contrast_least?",
-    ),
-    (
+    _allow("linear_classes", "a list", _instance_of(list)),
+    _allow("gate.reasons", "a list", _instance_of(list)),
+    _allow("classes", "a list of names", lambda value, _: _is_list_of(_is_text, value)),
+    _require("gate.passed", "true or false", _instance_of(bool)),
+    _require("network.classes", f"a whole number from 1 to {CLASSES_MOST}", _whole_number(CLASSES_MOST)),
+    _allow("radiometry.block_px", _PIXELS, _whole_number(SIDE_MOST)),
+    _allow("tile_px", _PIXELS, _whole_number(SIDE_MOST)),
+    _require("network.width", f"a number above 0, at most {WIDTH_MOST:g}", _number(1e-6, WIDTH_MOST)),
+    _require("pixel_size_m", _POSITIVE, _number(1e-6)),
+    _allow("temperature", _POSITIVE, _number(1e-6)),
+    _require("other_pixels.finest_m", _POSITIVE, _number(1e-6)),
+    _require("other_pixels.coarsest_m", _POSITIVE, _number(1e-6)),
+    _require("domain.pixel_size_m", _POSITIVE, _number(1e-6)),
+    _require("threshold", _SHARE, _number(0, 1)),
+    _allow("domain.grain_most", _SHARE, _number(0, 1)),
+    _allow("domain.red_over_green_least", _NOT_NEGATIVE, _number(0)),
+    _allow("domain.smear_most", "a number, 1 or more", _number(1)),
+    _require("domain.correlation_least", _CORRELATION, _number(-1, 1)),
+    _require("domain.smoothness_least", _CORRELATION, _number(-1, 1)),
+    _allow("minimum_area_m2", _NOT_NEGATIVE, _number(0)),
+    _require("steadiness.noise_counts", _NOT_NEGATIVE, _number(0)),
+    _allow("domain.crispness_least", _NOT_NEGATIVE, _number(0)),
+    _allow("domain.contrast_least", _NOT_NEGATIVE, _number(0)),
+    _require(
+        "other_pixels.coarse_at_m",
         "a number from finest_m to coarsest_m",
         lambda value, card: _is_number(value, card["other_pixels"]["finest_m"], card["other_pixels"]["coarsest_m"]),
-        "other_pixels.coarse_at_m",
     ),
-    (
+    _allow(
+        "radiometry.scale",
         "a number above 0, or one for each band",
-        lambda value, card: _is_number(value, 1e-30) or _are(_is_number, value, len(card["bands"])),
-        "radiometry.scale?",
+        lambda value, card: _is_number(value, 1e-30) or _is_list_of(_is_number, value, len(card["bands"])),
     ),
-    ("a number for each band", _by_band(_is_number), "normalisation.mean"),
-    ("a number above 0 for each band", _by_band(lambda one: _is_number(one, 1e-30)), "normalisation.std"),
-    ("a lowest and a highest value for each band", _by_band(_is_range), "normalisation.value_range"),
-    (
-        "a lowest and a highest value for each of its bands",
-        lambda value, card: _are(_is_range, value, len(card["domain"]["bands"])),
-        "domain.median domain.spread",
+    _require("normalisation.mean", "a number for each band", _one_per_band(_is_number)),
+    _require(
+        "normalisation.std",
+        "a number above 0 for each band",
+        _one_per_band(lambda deviation: _is_number(deviation, 1e-30)),
     ),
-    (
+    _require("normalisation.value_range", "a lowest and a highest value for each band", _one_per_band(_is_range)),
+    _require("domain.median", _RANGES, lambda value, card: _is_list_of(_is_range, value, len(card["domain"]["bands"]))),
+    _require("domain.spread", _RANGES, lambda value, card: _is_list_of(_is_range, value, len(card["domain"]["bands"]))),
+    _require(
+        "steadiness.f1",
         "an object that holds plain",
         lambda value, _: isinstance(value, dict) and all(map(_is_number, value.values())) and "plain" in value,
-        "steadiness.f1",
     ),
-    (
+    _allow(
+        "domain.season",
         "a list of months or null",
-        lambda value, _: value is None or _are(lambda one: _whole(12)(one, None), value),
-        "domain.season?",
+        lambda value, _: value is None or _is_list_of(_is_month, value),
     ),
 )
