@@ -1,7 +1,7 @@
-"""Registry of imagery networks: names and where their code is. A network is imported when it is built.
+"""Registry of imagery networks by name. The code of a network is imported when the network is built.
 
-Installed packages add segmenters by the entry point group `slopeward.segmenters`. Such a package is imported when a
-network is named that is not built in, or when all networks are listed.
+Installed packages add segmenters by the entry point group `slopeward.segmenters`. They are imported when a name is not
+that of a built-in network, or when all networks are listed.
 """
 
 from collections.abc import Mapping
@@ -23,44 +23,36 @@ class NetworkEntry:
     """One network of the registry."""
 
     target: str  # `module:callable`, called as `f(in_channels, classes, width, **options)`
-    # true when the network has a finite receptive field, so that tiles with a halo give the answer of the whole scene;
-    # false when means over the window enter
+    # Whether the receptive field is finite, so that tiles with a halo give the map of the whole scene. False if the map
+    # depends on means over the window.
     tile_exact: bool
     stride: int  # deepest down-sampling; tile origins are multiples of it
-    # how far outside of an aligned tile its pixels can see, rounded up to the stride: with this halo tiles are exact.
-    # Where tiles cannot be exact, the overlap to blend over.
+    # Pixels outside of an aligned tile on which its map depends, rounded up to the stride: with this halo, tiles are
+    # exact. If tiles cannot be exact, the overlap over which they are blended.
     halo_px: int
-    paper: str | None = None  # who described it
-    parameters: tuple[int, int] | None = None  # weights at width 1 with two classes, for 3 and for 14 bands
-    # least side of an image on which all of the network is in use: below it the widest dilated convolutions see padding
-    # only. Train on no less than this, or know it.
+    paper: str | None = None  # describes the network
+    parameters: tuple[int, int] | None = None  # number at width 1 with two classes, for 3 and for 14 bands
+    # Least recommended side of the training images. On smaller ones, the widest dilated convolutions read only padding.
     least_px: int = 32
-    # true when it can be shown a scene band of rows by band of rows (`row_stream`): no pixel twice, no halo
+    # Whether the network can read a scene in consecutive bands of rows (`row_stream`), without a halo.
     streams: bool = False
-    fixed: dict[str, Any] = field(default_factory=dict)  # options that make this name out of its family
+    fixed: dict[str, Any] = field(default_factory=dict)  # options of `target` that this name determines
 
 
 ENTRY_POINTS: Final = "slopeward.segmenters"
 """Entry point group of further segmenters: each entry point names a mapping from name to `NetworkEntry`."""
 
-# Name of an encoder with the layout of public weight files; whether tiles are exact, which they are not with squeezes,
-# because these take means over the whole window; halo in pixels; paper; parameters.
-_ENCODERS: Final = (
-    (
-        "efficientnet-lite0",
-        True,
-        544,
-        "Tan and Le 2019, arXiv 1905.11946; lite variant of 2020",
-        (3_836_706, 3_839_874),
-    ),
-    ("resnet18", True, 320, "He et al. 2016, arXiv 1512.03385", (12_518_626, 12_553_122)),
-    ("resnet34", True, 576, "He et al. 2016, arXiv 1512.03385", (22_626_786, 22_661_282)),
-    ("mobilenetv3-large", False, 544, "Howard et al. 2019, arXiv 1905.02244", (4_582_482, 4_584_066)),
-)
-_ENCODER_UNETS: Final = {
-    f"unet-{encoder}": NetworkEntry(
+
+def _describe_encoder_unet(
+    encoder: str, *, tile_exact: bool, halo_px: int, paper: str, parameters: tuple[int, int]
+) -> NetworkEntry:
+    """Return the entry of a U-Net on an encoder with the layout of public weight files.
+
+    Tiles are not exact if the encoder has squeezes, which take means over the whole window.
+    """
+    return NetworkEntry(
         "detection.imagery.neural.networks.encoder_unet:EncoderUnet",
-        tile_exact,
+        tile_exact=tile_exact,
         stride=32,
         halo_px=halo_px,
         paper=paper,
@@ -69,24 +61,50 @@ _ENCODER_UNETS: Final = {
         streams=tile_exact,
         fixed={"encoder": encoder},
     )
-    for encoder, tile_exact, halo_px, paper, parameters in _ENCODERS
-}
+
 
 SEGMENTERS: Final[Mapping[str, NetworkEntry]] = {
     "unet": NetworkEntry(
         "detection.imagery.neural.networks.unet:Unet",
-        True,
-        16,
-        112,
-        "Ronneberger et al. 2015, arXiv 1505.04597",
-        (17_263_042, 17_269_378),
+        tile_exact=True,
+        stride=16,
+        halo_px=112,
+        paper="Ronneberger et al. 2015, arXiv 1505.04597",
+        parameters=(17_263_042, 17_269_378),
         streams=True,
         fixed={"unit": "plain", "residual": False, "gate": "hard"},
     ),
-    **_ENCODER_UNETS,
+    "unet-efficientnet-lite0": _describe_encoder_unet(
+        "efficientnet-lite0",
+        tile_exact=True,
+        halo_px=544,
+        paper="Tan and Le 2019, arXiv 1905.11946; lite variant of 2020",
+        parameters=(3_836_706, 3_839_874),
+    ),
+    "unet-resnet18": _describe_encoder_unet(
+        "resnet18",
+        tile_exact=True,
+        halo_px=320,
+        paper="He et al. 2016, arXiv 1512.03385",
+        parameters=(12_518_626, 12_553_122),
+    ),
+    "unet-resnet34": _describe_encoder_unet(
+        "resnet34",
+        tile_exact=True,
+        halo_px=576,
+        paper="He et al. 2016, arXiv 1512.03385",
+        parameters=(22_626_786, 22_661_282),
+    ),
+    "unet-mobilenetv3-large": _describe_encoder_unet(
+        "mobilenetv3-large",
+        tile_exact=False,
+        halo_px=544,
+        paper="Howard et al. 2019, arXiv 1905.02244",
+        parameters=(4_582_482, 4_584_066),
+    ),
     "logistic-regression": NetworkEntry(
         "detection.imagery.neural.networks.logistic:LogisticRegression",
-        True,
+        tile_exact=True,
         stride=1,
         halo_px=24,
         paper="Cox 1958, J. R. Stat. Soc. B 20, 215",
@@ -95,24 +113,24 @@ SEGMENTERS: Final[Mapping[str, NetworkEntry]] = {
     ),
     "drs-unet": NetworkEntry(
         "detection.imagery.neural.networks.drs_unet:DrsUnet",
-        False,
-        16,
-        112,
-        "Chen et al. 2022, Remote Sensing 14, 1848",
-        (18_662_210, 18_669_250),
+        tile_exact=False,
+        stride=16,
+        halo_px=112,
+        paper="Chen et al. 2022, Remote Sensing 14, 1848",
+        parameters=(18_662_210, 18_669_250),
     ),
 }
 """The built-in segmenters. `list_segmenters` also returns those of installed packages."""
 
-# one answer per tile, not per pixel: never a segmenter's stand-in
+# Networks with one result per tile instead of per pixel. They cannot be used as segmenters.
 CLASSIFIERS: Final[Mapping[str, NetworkEntry]] = {
     "triage-resnet": NetworkEntry(
         "detection.imagery.neural.networks.triage_resnet:TriageResnet",
-        False,
-        32,
-        0,
-        "He et al. 2016, arXiv 1512.03385",
-        (11_177_538, 11_212_034),
+        tile_exact=False,
+        stride=32,
+        halo_px=0,
+        paper="He et al. 2016, arXiv 1512.03385",
+        parameters=(11_177_538, 11_212_034),
     )
 }
 
@@ -129,27 +147,27 @@ def list_segmenters() -> Mapping[str, NetworkEntry]:
 
 
 def find_entry(name: str) -> NetworkEntry:
-    """Return the registry's entry for a segmenter's name.
+    """Return the entry of a segmenter.
 
     Raises:
-        ModelError: the name is unknown or a classifier's; the message lists the known ones.
+        ModelError: the name is unknown, or is that of a classifier. The message lists the segmenters.
 
     >>> find_entry("unet").stride
     16
     """
     if name in CLASSIFIERS:
         raise ModelError(
-            f"network {name!r} classifies whole tiles and draws no map; known: {_names(list_segmenters())}"
+            f"network {name!r} classifies whole tiles and draws no map; known: {_join_names(list_segmenters())}"
         )
     entry = SEGMENTERS.get(name) or _load_installed().get(name)
     if entry is None:
         hint = "" if _load_installed() else "; more networks: pip install 'slopeward[lab]'"
-        raise ModelError(f"unknown network {name!r}; known: {_names(list_segmenters())}{hint}")
+        raise ModelError(f"unknown network {name!r}; known: {_join_names(list_segmenters())}{hint}")
     return entry
 
 
 def find_doubts(name: str, side_px: int) -> tuple[str, ...]:
-    """Return what is doubtful about a network on images of a side, one sentence each.
+    """Return the warnings about training a network on images of this side, one sentence each.
 
     >>> find_doubts("unet", 16)
     ('patches of 16 px are small for unet: below 32 px its widest convolutions see little but padding',)
@@ -162,17 +180,19 @@ def find_doubts(name: str, side_px: int) -> tuple[str, ...]:
 
 
 def build(name: str, in_channels: int, classes: int = 2, width: float = 1.0, **options: Any) -> "torch.nn.Module":
-    """Build a network with fresh weights.
+    """Build a network with random weights.
+
+    A segmenter maps images N x in_channels x H x W to logits N x classes x H x W, for any H and W. A classifier maps
+    them to logits N x classes. Training on a batch of one image needs at least 32 px.
 
     Args:
         name: a name of `list_segmenters` or of `CLASSIFIERS`.
         classes: number of output classes; class 1 is landslide.
-
-    A segmenter maps N x in_channels x H x W to logits N x classes x H x W, for any H, W; a classifier to
-    N x classes. Training on a batch of one works from 32 px on.
+        width: multiplier of the channels.
+        options: of the network.
 
     Raises:
-        ModelError: the name or an option is unknown, or a value does not fit; the message says what would.
+        ModelError: the name or an option is unknown, or a value is not valid. The message lists what is.
 
     >>> build("unet", 3, gate="soft")
     Traceback (most recent call last):
@@ -184,9 +204,9 @@ def build(name: str, in_channels: int, classes: int = 2, width: float = 1.0, **o
     module_name, attribute = entry.target.split(":")
     target = getattr(import_module(module_name), attribute)
     parameters = signature(target).parameters.values()
-    known = {each.name for each in parameters if each.kind is Parameter.KEYWORD_ONLY} - set(entry.fixed)
+    known = {parameter.name for parameter in parameters if parameter.kind is Parameter.KEYWORD_ONLY} - set(entry.fixed)
     if unknown := sorted(set(options) - known):
-        raise ModelError(f"network {name!r} has no option {', '.join(unknown)}; known: {_names(known) or 'none'}")
+        raise ModelError(f"network {name!r} has no option {', '.join(unknown)}; known: {_join_names(known) or 'none'}")
     try:
         network: torch.nn.Module = target(in_channels, classes, width, **entry.fixed, **options)
     except (RuntimeError, TypeError, ValueError) as error:
@@ -194,5 +214,5 @@ def build(name: str, in_channels: int, classes: int = 2, width: float = 1.0, **o
     return network
 
 
-def _names(names: Any) -> str:
+def _join_names(names: Any) -> str:
     return ", ".join(sorted(names))
