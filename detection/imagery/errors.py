@@ -1,4 +1,4 @@
-"""The causes for which imagery work stops: one class per cause, one clear line each."""
+"""Errors of the imagery library: one class for each cause that callers distinguish."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,14 +24,18 @@ def hide_folder(explanation: Explanation, folder: Path) -> Explanation:
 
 
 class ImageryError(ReasonedError):
-    """Root of everything this library raises on purpose; `path` is the file that it is about, where that is known."""
+    """Base class of the errors of this library.
+
+    Attributes:
+        path: the file that caused the error; None if it is not known.
+    """
 
     path: Path | None = None
 
 
 @contextmanager
-def about(path: Path) -> Iterator[None]:
-    """Have an error say by value which file it is about; one that says so already stays as it is."""
+def attach_path(path: Path) -> Iterator[None]:
+    """Set `ImageryError.path` of an error that the body of the `with` statement raises, unless it is set already."""
     try:
         yield
     except ImageryError as error:
@@ -40,7 +44,7 @@ def about(path: Path) -> Iterator[None]:
 
 
 class SceneError(ImageryError):
-    """A scene that cannot be used; the message names the file and the reason."""
+    """The scene cannot be used. The message names the file and the reason."""
 
 
 class ManifestError(SceneError):
@@ -48,19 +52,19 @@ class ManifestError(SceneError):
 
 
 class IncompleteSceneError(SceneError):
-    """Files named by the manifest are not there yet, or not in their stated size."""
+    """A file that the manifest names is missing, or has another size than the manifest states."""
 
 
 class NotARasterError(SceneError):
-    """The file is empty, is an HTML page, or is no raster that GDAL can read."""
+    """The file is empty, is an HTML page, or is not a raster that GDAL can read."""
 
 
 class BandMissingError(SceneError):
-    """A band that the model needs is not among the scene's bands."""
+    """The scene lacks a band that the model needs."""
 
 
 class NoCrsError(SceneError):
-    """The raster has no coordinate reference system: no area and no place can be given."""
+    """The raster has no coordinate reference system, so areas and positions cannot be computed."""
 
 
 class ImpossibleCrsError(SceneError):
@@ -68,7 +72,7 @@ class ImpossibleCrsError(SceneError):
 
 
 class TruncatedRasterError(SceneError):
-    """A block of the raster cannot be read although its header could."""
+    """The header of the raster can be read, but one of its blocks cannot."""
 
 
 class NoValidPixelsError(SceneError):
@@ -80,17 +84,23 @@ class MismatchedBandsError(SceneError):
 
 
 class DomainError(SceneError):
-    """The scene cannot mean anything to this network: noise, no contrast, another unit, far other pixels."""
+    """The network cannot map the scene: noise, no contrast, another unit, or a far different pixel size."""
 
 
-class UnfitError(DomainError):
-    """The scene is unlike the training of weights that nobody named for it."""
+class UnfitWeightsError(DomainError):
+    """The scene is unlike the training of weights that were chosen automatically.
+
+    Weights that the user names map such a scene with a caution.
+    """
 
 
-class DoubtedError(UnfitError):
-    """Likewise, by its quality alone: these weights read it as advice where no others fit it without a doubt.
+class DoubtfulQualityError(UnfitWeightsError):
+    """The scene is unlike the training of weights that were chosen automatically, but only in its quality.
 
-    `cost` is what such a quality costs them in F1, by their card; None where that does not say.
+    If no other weights fit the scene better, these weights map it, and the result is advice.
+
+    Attributes:
+        cost: how much F1 the loss of quality costs these weights, by their card; None if the card does not state it.
     """
 
     def __init__(self, explanation: Explanation, cost: float | None) -> None:
@@ -98,11 +108,11 @@ class DoubtedError(UnfitError):
         self.cost = cost
 
 
-class FinerError(DomainError):
-    """The pixels are finer than those of the training, which it could be brought to.
+class FinerPixelsError(DomainError):
+    """The pixels are finer than those of the training. The scene can be resampled to the pixels of the training.
 
     Attributes:
-        trained_m: side of those.
+        trained_m: side of a pixel of the training, m.
     """
 
     def __init__(self, explanation: Explanation, trained_m: float) -> None:
@@ -111,23 +121,23 @@ class FinerError(DomainError):
 
 
 class RadiometryError(SceneError):
-    """The values are far outside of what the model was trained on (a wrong scale, most often)."""
+    """The values are far outside of those of the training, most often because of a wrong scale."""
 
 
 class HeightsError(ImageryError):
-    """No elevation model can be had for a scene that needs none of its own; the scene itself can be used."""
+    """An elevation model cannot be obtained for a scene. The scene can be used without it."""
 
 
 class VectorError(ImageryError):
-    """Outlines, points or lines that cannot be read, or whose position is not known."""
+    """Outlines, points or lines cannot be read, or their position is not known."""
 
 
 class ForbiddenSourceError(SceneError):
-    """A file that would make the reader open something else: the network, another folder, a driver not allowed."""
+    """The file refers to a network address, another folder, or a GDAL driver that is not allowed."""
 
 
 class TooLargeError(SceneError):
-    """More pixels or bands than the limits allow."""
+    """The raster has more pixels or bands than the limits allow."""
 
 
 class CoverageError(SceneError):
@@ -147,20 +157,20 @@ class ModelError(ImageryError):
 
 
 class TrainingRecipeError(ImageryError):
-    """A training recipe has an unknown key, a missing one, or names data that are absent."""
+    """A training recipe has an unknown or missing key, or names data that do not exist."""
 
 
 class DataError(ImageryError):
-    """Labelled patches that are not laid out as their reader expects: bands, shape or mask values."""
+    """Labelled patches have other bands, shapes or mask values than their reader expects."""
 
 
 class OtherRunError(TrainingRecipeError):
-    """Where a training run stood is kept, but of other data or settings; the message says how far it was."""
+    """The checkpoint of a training run is of other data or settings. The message states its progress."""
 
 
 class TrainingPausedError(ImageryError):
-    """A training run was asked to stop; what it reached is kept and can be resumed."""
+    """A training run was stopped on request. Its state is stored, and the run can be resumed."""
 
 
 class OutputError(ImageryError):
-    """The results cannot be written: disk full, folder read-only."""
+    """The results cannot be written, for example because the disk is full or the folder is read-only."""

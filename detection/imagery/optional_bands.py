@@ -1,8 +1,9 @@
-"""Bands that a network reads where they are known and does without where they are not: the slope of a DEM.
+"""Optional bands: a network reads them where they are known, and maps the scene without them elsewhere.
 
-A card names them as `optional_bands`, beside the `bands` that every scene must have. Each of them is two channels of
-the network, after those of the bands: the value over a fixed constant, and whether it is known (1 or 0). Where it is
-not known, both are 0. A scene without a DEM, and pixels where the DEM has no data, are therefore the same to a network.
+The only optional band is the slope of a DEM. A card names optional bands as `optional_bands`, beside the `bands` that
+every scene must have. Each optional band is two channels of the network, after those of the bands: the value divided by
+a fixed constant, and whether the value is known (1 or 0). Where the value is not known, both channels are 0. A network
+therefore treats a scene without a DEM like pixels on which the DEM has no data.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-# Value that becomes 1 in a network, in the unit of the band. A constant of physics and not of the scene or the training
-# set: 20 degrees are as steep in one scene as in another.
+# Divisor of each optional band, in the unit of the band. It does not depend on the scene or the training set, because
+# 20 degrees are equally steep everywhere.
 UNITS: Final[Mapping[str, float]] = {"slope": 30.0}
 CHANNELS_PER_BAND: Final = 2
 

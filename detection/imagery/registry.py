@@ -166,10 +166,10 @@ def find_entry(name: str) -> NetworkEntry:
     return entry
 
 
-def find_doubts(name: str, side_px: int) -> tuple[str, ...]:
+def list_size_warnings(name: str, side_px: int) -> tuple[str, ...]:
     """Return the warnings about training a network on images of this side, one sentence each.
 
-    >>> find_doubts("unet", 16)
+    >>> list_size_warnings("unet", 16)
     ('patches of 16 px are small for unet: below 32 px its widest convolutions see little but padding',)
     """
     least_px = (CLASSIFIERS.get(name) or find_entry(name)).least_px

@@ -279,10 +279,10 @@ def is_same(weights: str, other: str, model_hash: str | None = None) -> bool:
         return False
 
 
-def describe_own(weights: str) -> str:
+def shorten_weights_path(weights: str) -> str:
     """Return the file name of weights and the folder that contains them, without the path on the server.
 
-    >>> describe_own("/srv/models/scenes/bench/20261122-101500/bench.safetensors")
+    >>> shorten_weights_path("/srv/models/scenes/bench/20261122-101500/bench.safetensors")
     '20261122-101500/bench.safetensors'
     """
     return "/".join(Path(weights).parts[-2:])

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 from detection.imagery.errors import ModelError
-from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.losses import make_loss
+from detection.imagery.neural.model_file import load_model, save_model
 from detection.imagery.neural.networks.blocks import Bru, SBConv, Sru, ThinnedConv
 from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build, find_entry
 from tests.tables import tabulated

@@ -34,7 +34,7 @@ def test_without_them_one_line_says_how_to_get_them(tmp_path, monkeypatch):
         with pytest.raises(error, match=rf"{name}.*pip install 'slopeward\[weights\]'$") as caught:
             read(name)
         assert "\n" not in str(caught.value)
-    monkeypatch.setitem(sys.modules, "detection.imagery.neural.checkpoint", None)  # as without PyTorch
+    monkeypatch.setitem(sys.modules, "detection.imagery.neural.model_file", None)  # as without PyTorch
     with pytest.raises(ModelError, match="no weights at bijie"):
         detect._load("bijie")
     assert [path.stem for path in weights_file.list_shipped()] == ["generated"]

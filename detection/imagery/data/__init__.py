@@ -1,1 +1,1 @@
-"""Labelled patches: one reader per published layout, and one class (`Patches`) for all of them."""
+"""Labelled patches for training: the class `Patches`, readers of several file layouts, augmentation, and scores."""

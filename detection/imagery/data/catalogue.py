@@ -1,15 +1,19 @@
-"""The data sets a recipe may name: who reads them, where they come from and what they are no evidence of."""
+"""Data sets that a recipe may name: their readers, origins, licences and limits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TypedDict
 
+from detection.imagery.data import bijie, landslide4sense
+from detection.imagery.data import folder as folder_of_tiles
 from detection.imagery.data.empty_ground import EmptyGround, check_empty_ground, read_empty_ground
-from detection.imagery.data.patches import Patches, hold_arrays, join_patches
+from detection.imagery.data.generate import draw_patches
+from detection.imagery.data.patches import Patches, join_patches, make_patches
 from detection.imagery.errors import TrainingRecipeError
 
-COMMON = ("source", "folder", "size_px", "test_part", "kind", "empty_ground")
+# Keys of `[data]` that every data set takes.
+COMMON_KEYS = ("source", "folder", "size_px", "test_part", "kind", "empty_ground")
 
 
 class DataTable(TypedDict, total=False):
@@ -19,12 +23,13 @@ class DataTable(TypedDict, total=False):
     folder: str
     size_px: int
     test_part: str
-    train: int  # of drawn scenes: how many
-    test: int
+    train: int  # number of drawn scenes for training
+    test: int  # number of drawn scenes for the test
     bands: list[str]
     pixel_size_m: float
-    landslide: int
-    kind: str  # what the masks mark, in place of `landslide`; of a `crack` the width is the area over the length
+    landslide: int  # value of landslides in the masks
+    # What the masks mark; `landslide` if left out. The width of a `crack` is its area divided by its length.
+    kind: str
     empty_ground: list[EmptyGround]  # scenes without landslides that are added to the training
 
 
@@ -32,31 +37,31 @@ class DataTable(TypedDict, total=False):
 class LabelledDataSet:
     """One data set."""
 
-    reader: str  # dotted path `module:function`, called as `f(folder, part, **options)`
-    source: str  # where it comes from
-    licence: str  # what is known of it
-    note: str  # what its scores are no evidence of
-    pixel_size_m: float | None  # ground size of a pixel, after `size_px`; None: as the files say
-    options: tuple[str, ...] = ()  # further keys of `[data]` that the reader takes
-    # why nobody knows when the images were taken, where the files do not say it
+    # reads a part from a folder, with `options` as keyword arguments; None: the patches are drawn, see `open_data`
+    reader: Callable[..., Patches] | None
+    source: str  # origin, for the card
+    licence: str  # what is known about its licence
+    note: str  # limits of its scores, for the card
+    pixel_size_m: float | None  # ground size of a pixel after resizing to `size_px`; None: the files state it
+    options: tuple[str, ...] = ()  # keys of `[data]` besides `COMMON_KEYS`
+    # why the months of the images are not known, if the files do not state them
     undated: str = "not stated by the data set"
 
     def read(self, folder: Path, part: str, data: DataTable) -> Patches:
-        """Read one part by the table `[data]` of a recipe."""
-        module, name = self.reader.split(":")
+        """Read a part, such as `train`, with the options of the table `[data]` of a recipe."""
+        assert self.reader is not None, "drawn patches are not read from files"
         options = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in data.items()
             if key in self.options
         }
-        patches: Patches = getattr(import_module(module), name)(folder, part, **options)
-        return patches
+        return self.reader(folder, part, **options)
 
 
 _UNKNOWN = "the origin's own licence was not seen; the data themselves are not shipped"
 SOURCES: dict[str, LabelledDataSet] = {
     "generated": LabelledDataSet(
-        "detection.imagery.data.generate:draw_patches",
+        None,
         "scenes drawn by detection.imagery.data.generate",
         "Apache-2.0, as the project",
         "drawn hills, forest, fields, roads and scars; nothing was measured",
@@ -65,7 +70,7 @@ SOURCES: dict[str, LabelledDataSet] = {
         undated="drawn scenes have no date",
     ),
     "landslide4sense-rgb": LabelledDataSet(
-        "detection.imagery.data.landslide4sense:read_png",
+        landslide4sense.read_png,
         "true-colour PNG renderings of Landslide4Sense-2022 training patches (Sentinel-2, about 10 m); "
         "original data: IARAI, iarai/Landslide4Sense-2022, Zenodo record 10463239",
         "the origin's own licence was not seen; third parties list MIT for a copy of the data set; "
@@ -79,7 +84,7 @@ SOURCES: dict[str, LabelledDataSet] = {
         pixel_size_m=10.0,
     ),
     "landslide4sense": LabelledDataSet(
-        "detection.imagery.data.landslide4sense:read_hdf5",
+        landslide4sense.read_hdf5,
         "Landslide4Sense-2022 patches, 14 bands (Sentinel-2, slope, elevation, about 10 m); IARAI, Zenodo 10463239",
         "the origin's own licence was not seen; third parties list MIT for a copy of the data set; "
         "the data themselves are not shipped",
@@ -88,7 +93,7 @@ SOURCES: dict[str, LabelledDataSet] = {
         pixel_size_m=10.0,
     ),
     "bijie": LabelledDataSet(
-        "detection.imagery.data.bijie:read",
+        bijie.read,
         "Bijie landslides, Guizhou (TripleSat, about 0.8 m crops): Ji et al. 2020, Wuhan University",
         _UNKNOWN,
         "one county; 89 % of the landslide pixels lie in the middle quarter of their crops, and the network learns "
@@ -97,7 +102,7 @@ SOURCES: dict[str, LabelledDataSet] = {
         pixel_size_m=1.2,
     ),
     "folder": LabelledDataSet(
-        "detection.imagery.data.folder:read",
+        folder_of_tiles.read,
         "files of the user's own",
         "as the user knows",
         "what the files show is known to the user alone",
@@ -109,57 +114,67 @@ SOURCES: dict[str, LabelledDataSet] = {
 
 
 def find_pixel_size(data: DataTable, native: Patches) -> float:
-    """Return the side of the training pixels on the ground, m: of the published set, or as the user's own files say.
+    """Return the side of the training pixels on the ground, m, as the data set, the recipe or the files state it.
+
+    Args:
+        data: the table `[data]` of a recipe.
+        native: its patches, before they are resized.
 
     Raises:
-        TrainingRecipeError: neither the files nor the recipe say it.
+        TrainingRecipeError: neither the files nor the recipe state it.
     """
     if (published := SOURCES[data["source"]].pixel_size_m) is not None:
         return published
     if native.pixel_size_m is None:
         raise TrainingRecipeError(
-            "the pixel size of the tiles is unknown, for they have no place on the ground: give data.pixel_size_m"
+            "the pixel size of the tiles is unknown, because they have no place on the ground: give data.pixel_size_m"
         )
-    shrunk = native.read(0).mask.shape[0] / int(data["size_px"]) if data.get("size_px") else 1.0
-    return float(f"{native.pixel_size_m * shrunk:.4g}")
+    reduction = native.read(0).mask.shape[0] / int(data["size_px"]) if data.get("size_px") else 1.0
+    return float(f"{native.pixel_size_m * reduction:.4g}")
 
 
 def check_data(data: DataTable, where: str) -> LabelledDataSet:
-    """Return the source a recipe's `[data]` names.
+    """Return the data set that the table `[data]` of a recipe names.
+
+    Args:
+        where: file of the recipe, for error messages.
 
     Raises:
-        TrainingRecipeError: unknown source, or a key it does not take.
+        TrainingRecipeError: the data set is unknown, or does not take one of the keys.
     """
     name = data.get("source")
     if name not in SOURCES:
         raise TrainingRecipeError(f"{where}: data.source {name!r} is unknown; known: {', '.join(SOURCES)}")
-    known = {*COMMON, *SOURCES[name].options}
+    known = {*COMMON_KEYS, *SOURCES[name].options}
     if unknown := sorted(set(data) - known):
         raise TrainingRecipeError(f"{where}: unknown key data.{unknown[0]}; expected: {', '.join(sorted(known))}")
     check_empty_ground(data.get("empty_ground", []), where)
     return SOURCES[name]
 
 
-def open_data(data: DataTable, bands: tuple[str, ...], seed: int, below: Path | None) -> tuple[Patches, Patches]:
-    """Return the train and test part of a recipe's `[data]`, at native sizes.
+def open_data(data: DataTable, bands: tuple[str, ...], seed: int, data_folder: Path | None) -> tuple[Patches, Patches]:
+    """Return the patches for training and those for the test, at their native sizes.
 
-    `data`: the table; `folder` is relative to `below`, `test_part` names the part scored (`validation`).
+    Args:
+        data: the table `[data]` of a recipe. `folder` is relative to `data_folder`; `test_part` names the part for the
+            test, by default `validation`.
+        bands: names of the bands, in order.
+        seed: of drawn patches.
+        data_folder: the data folder.
 
     Raises:
-        TrainingRecipeError: absent data or unknown source.
-        DataError: data laid out otherwise.
+        TrainingRecipeError: the data are absent, or the data set is unknown.
+        DataError: the data have another layout.
     """
     source = check_data(data, "recipe")
     if data["source"] == "generated":
-        from detection.imagery.data.generate import draw_patches
-
         size_px = int(data["size_px"])
         draws = (seed, int(data["train"])), (seed + 1_000_003, int(data["test"]))
-        train, test = (hold_arrays(*draw_patches(start, count, size_px, bands), bands) for start, count in draws)
+        train, test = (make_patches(*draw_patches(start, count, size_px, bands), bands) for start, count in draws)
         return train, test
-    folder = (below or Path()) / data.get("folder", "")
+    folder = (data_folder or Path()) / data.get("folder", "")
     parts = "train", str(data.get("test_part", "validation"))
-    train, test = (source.read(folder, part, data).choose(bands) for part in parts)
+    train, test = (source.read(folder, part, data).select_bands(bands) for part in parts)
     return train, test
 
 
@@ -168,15 +183,15 @@ class EmptyGroundPatches:
     """The scenes without landslides of a recipe, as patches."""
 
     train: Patches | None  # the tiles for training, of all scenes; None without such scenes
-    repeats: tuple[int, ...]  # how often each tile of `train` is shown in one epoch
-    evaluation: dict[str, Patches]  # the other tiles, by the name of the scene
+    repeats: tuple[int, ...]  # how often each tile of `train` is trained on in one epoch
+    evaluation: dict[str, Patches]  # the tiles for evaluation, by the name of the scene
 
 
 def open_empty_ground(
     data: DataTable,
     bands: tuple[str, ...],
     tile_px: int,
-    below: Path | None,
+    data_folder: Path | None,
     optional_bands: tuple[str, ...] = (),
 ) -> EmptyGroundPatches:
     """Return the tiles of the scenes without landslides that a recipe names.
@@ -185,7 +200,7 @@ def open_empty_ground(
         data: the table `[data]` of a recipe.
         bands: names of the bands of the recipe, in the order of the files.
         tile_px: side of the training patches.
-        below: the data folder.
+        data_folder: the data folder.
         optional_bands: of the recipe, which are known nowhere in these scenes.
 
     Raises:
@@ -199,7 +214,7 @@ def open_empty_ground(
     for entry in data.get("empty_ground", []):
         tiles, evaluation[entry["name"]] = (
             part.mask_optional(optional_bands)
-            for part in read_empty_ground(entry, bands, tile_px, below or Path(), is_rendered=is_rendered)
+            for part in read_empty_ground(entry, bands, tile_px, data_folder or Path(), is_rendered=is_rendered)
         )
         repeats += [int(entry.get("repeat", 1))] * len(tiles)
         train = tiles if train is None else join_patches(train, tiles)

@@ -16,6 +16,7 @@ from detection.imagery.errors import DataError, ImageryError, TrainingRecipeErro
 from detection.imagery.raster.untrusted import NO_LIMITS, open_raster
 
 LEAST_VALID_SHARE: Final = 0.5  # of the pixels of a tile
+# Keys of an entry.
 KEYS: Final = {"name", "files", "repeat"}
 
 
@@ -24,11 +25,14 @@ class EmptyGround(TypedDict, total=False):
 
     name: str  # of the ground, e.g. "city"
     files: list[str]  # rasters of one grid, relative to the data folder, whose bands together are those of the recipe
-    repeat: int  # how often each tile is shown in one epoch; 1 if left out
+    repeat: int  # how often each tile is trained on in one epoch; 1 if left out
 
 
 def check_empty_ground(entries: Sequence[EmptyGround], where: str) -> None:
     """Check the entries of a recipe.
+
+    Args:
+        where: file of the recipe, for error messages.
 
     Raises:
         TrainingRecipeError: a key is missing or unknown, or two entries have one name.
@@ -46,26 +50,26 @@ def check_empty_ground(entries: Sequence[EmptyGround], where: str) -> None:
 
 
 def read_empty_ground(
-    entry: EmptyGround, bands: tuple[str, ...], tile_px: int, below: Path, *, is_rendered: bool
+    entry: EmptyGround, bands: tuple[str, ...], tile_px: int, data_folder: Path, *, is_rendered: bool
 ) -> tuple[Patches, Patches]:
     """Cut one scene into tiles, and return those for training and those for evaluation.
 
-    Pixels without data are 0 in all bands and `IGNORED` in the mask. Tiles of which less than half is valid are left
-    out.
+    Pixels without data are 0 in all bands and `IGNORED` in the mask. Tiles with fewer than half of their pixels valid
+    are left out.
 
     Args:
         entry: files and name of the scene.
         bands: names of the bands of the files, in order.
         tile_px: side of a tile.
-        below: the folder to which the names of the files are relative.
-        is_rendered: stretch each tile as the true-colour patches of Landslide4Sense are: uint8, 255 times the value
-            divided by the greatest value of all bands in the tile. Otherwise the values are those of the files.
+        data_folder: the folder to which the names of the files are relative.
+        is_rendered: stretch each tile like the true-colour patches of Landslide4Sense, to uint8 with 255 for the
+            greatest value of all bands in the tile. Otherwise the values of the files are returned.
 
     Raises:
         TrainingRecipeError: a file is absent.
         DataError: a file is no raster, or the files have other grids or another number of bands.
     """
-    values, valid = _read_bands([below / name for name in entry["files"]], len(bands))
+    values, valid = _read_bands([data_folder / name for name in entry["files"]], len(bands))
     tiles: dict[bool, list[tuple[str, NDArray[Any], NDArray[np.uint8]]]] = {True: [], False: []}
     for row in range(valid.shape[0] // tile_px):
         for column in range(valid.shape[1] // tile_px):
@@ -95,7 +99,6 @@ def _read_bands(paths: Sequence[Path], count: int) -> tuple[NDArray[np.float32],
         try:
             with open_raster(path, NO_LIMITS) as raster:
                 bands += list(raster.read().astype(np.float32))
-                # 0 is nodata in Sentinel-2 products, also where the file does not declare it
                 masks += [band != 0 for band in raster.read_masks()]
         except (ImageryError, RasterioError) as error:
             raise DataError(f"{path}: not readable as a raster ({error})") from None
@@ -104,5 +107,6 @@ def _read_bands(paths: Sequence[Path], count: int) -> tuple[NDArray[np.float32],
     if len({band.shape for band in bands}) > 1:
         raise DataError(f"{paths[0]}: the files have different sizes")
     values = np.stack(bands)
+    # 0 is nodata in Sentinel-2 products, even if the file does not declare it.
     valid = np.asarray(np.stack(masks).all(axis=0) & (values > 0).all(axis=0))
     return values, valid

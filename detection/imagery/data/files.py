@@ -11,22 +11,23 @@ from numpy.typing import NDArray
 
 from detection.imagery.errors import DataError, TooLargeError, TrainingRecipeError
 
-PART_BYTES = 1 << 29  # largest file that is read from a zip; a patch has about a megabyte
+# Largest file that is read from a zip or an HDF5 file. A patch has about a megabyte.
+FILE_BYTES_MOST = 1 << 29
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Names of files relative to a root, sorted, and a function that reads one."""
+    """The files of a data set."""
 
-    root: Path
-    names: tuple[str, ...]
-    read: Callable[[str], bytes]
+    root: Path  # the folder or zip file
+    names: tuple[str, ...]  # paths relative to the root, sorted
+    read: Callable[[str], bytes]  # returns the content of the file of a name
 
-    def picture(self, name: str) -> NDArray[np.uint8]:
+    def read_picture(self, name: str) -> NDArray[np.uint8]:
         """Decode a PNG to bands x H x W.
 
         Raises:
-            DataError: the file is no picture that can be read.
+            DataError: the file is not a picture that can be read.
         """
         from detection.imagery.raster.raster import decode_png
 
@@ -37,10 +38,12 @@ class Files:
         except TooLargeError as error:
             raise DataError(f"{self.root}: {name}: {error}") from None
 
-    def below(self, *folders: str, suffix: str) -> dict[str, str]:
+    def find_in_folders(self, *folders: str, suffix: str) -> dict[str, str]:
         """Return the files that are directly in one of the folders, by their names without suffix.
 
-        `folders`: the last parts of the paths of the folders, in any case.
+        Args:
+            folders: ends of the paths of the folders, such as `train/images`; upper and lower case are equal.
+            suffix: suffix of the files in lower case, with its dot.
         """
         endings = tuple(tuple(folder.lower().split("/")) for folder in folders)
         names_by_stem = {}
@@ -68,14 +71,14 @@ def open_files(path: Path) -> Files:
     except BadZipFile:
         raise TrainingRecipeError(f"{path}: neither a folder nor a zip") from None
 
-    def read_part(name: str) -> bytes:
-        """Read one file of the zip. Its stated size is checked first, and no more than that is unpacked."""
-        if (size := archive.getinfo(name).file_size) > PART_BYTES:
-            raise DataError(f"{path}: {name} unpacks to {size >> 20} MiB; at most {PART_BYTES >> 20} are read")
+    def read_member(name: str) -> bytes:
+        """Read one file of the zip. Its stated size is checked first, and `ZipFile` unpacks at most that size."""
+        if (size := archive.getinfo(name).file_size) > FILE_BYTES_MOST:
+            raise DataError(f"{path}: {name} unpacks to {size >> 20} MiB; at most {FILE_BYTES_MOST >> 20} are read")
         try:
             return archive.read(name)
         except (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
             raise DataError(f"{path}: {name} cannot be unpacked ({error})") from None
 
-    parts = tuple(sorted(n for n in archive.namelist() if not n.endswith("/")))
-    return Files(path, parts, read_part)
+    members = tuple(sorted(name for name in archive.namelist() if not name.endswith("/")))
+    return Files(path, members, read_member)

@@ -21,12 +21,12 @@ from detection.imagery.errors import (
 from detection.imagery.scene.band_names import name_band
 
 SUFFIXES = (".tif", ".tiff", ".png")
-
-
-# Tiles of which place and date are read, evenly spread over the set.
-PLACES_MOST = 100
-ONE_SIZE_RATIO = 1.5  # of pixel sizes; beyond it tiles do not have one pixel size
-MISPLACED_PX = 0.5  # a mask that is shifted by more marks other pixels
+# The pixel size and the date are read from at least this many tiles, evenly spread over the set, or from all of fewer.
+INSPECTED_TILES = 100
+# Tiles have one pixel size if the largest pixel size is at most this many times the smallest.
+PIXEL_SIZE_RATIO_MOST = 1.5
+# A mask may be shifted against its image by at most this much, in pixels of the mask.
+MASK_SHIFT_MOST_PX = 0.5
 COLOURS = ("red", "green", "blue")
 # Channels of a PNG by their number; with one channel it is grey.
 PNG_CHANNELS = {2: ("grey", "alpha"), 3: COLOURS, 4: (*COLOURS, "alpha")}
@@ -37,16 +37,17 @@ def read(
 ) -> Patches:
     """Read `<part>/images/*.tif` and `<part>/masks/*.tif|png`, or `images` and `masks` if there is no folder `<part>`.
 
-    Values of masks: 0 background, `landslide` landslide, 255 not known (unless `landslide` is 255). Pixels that an
-    image declares as nodata are not known either.
+    Masks contain 0 for background, the value `landslide` for landslides, and 255 for pixels that are not known (unless
+    `landslide` is 255). Pixels that an image declares as nodata are not known either.
 
     Args:
-        bands: names of the bands, in the order of the files; else their descriptions or colours, else `band1`, ...
-        pixel_size_m: side of a pixel on the ground; else from the georeference of the tiles.
+        bands: names of the bands, in the order of the files. If empty, the bands are named by their descriptions, their
+            colours or their numbers (`band1`).
+        pixel_size_m: side of a pixel on the ground. None: measured by the georeference of the tiles.
         landslide: value of landslides in the masks.
 
     Raises:
-        DataError: masks with shares, with colours, or with 0 and 255 alone.
+        DataError: masks contain fractions, colours, or only 0 and 255.
         TrainingRecipeError: no pairs, tiles of several pixel sizes, or a size that the tiles contradict.
     """
     from detection.imagery.raster.raster import inspect
@@ -57,9 +58,9 @@ def read(
     if not pairs:
         raise TrainingRecipeError(f"{root}: no pair of images/NAME.tif and masks/NAME.tif")
     _check_masks(root, [mask for _, mask in pairs], landslide)
-    names = tuple(name_band(band) for band in bands or _describe(pairs[0][0]))
+    names = tuple(name_band(band) for band in bands or _name_bands(pairs[0][0]))
     patches = read_pairs(root, pairs, names, landslide=landslide)
-    images = [image for image, _ in pairs][:: max(1, len(pairs) // PLACES_MOST)]
+    images = [image for image, _ in pairs][:: max(1, len(pairs) // INSPECTED_TILES)]
     dates = [find_date(image, {} if image.suffix.lower() == ".png" else inspect(image).tags) for image in images]
     # The months are known only if all tiles have a date.
     months = tuple(sorted({date.month for date in dates if date})) if all(dates) else ()
@@ -77,11 +78,11 @@ def _measure_pixels(root: Path, images: list[Path], given_m: float | None) -> fl
     if not sides_m:
         return given_m
     low, middle, high = min(sides_m), median(sides_m), max(sides_m)
-    if given_m is not None and not 1 / ONE_SIZE_RATIO <= given_m / middle <= ONE_SIZE_RATIO:
+    if given_m is not None and not 1 / PIXEL_SIZE_RATIO_MOST <= given_m / middle <= PIXEL_SIZE_RATIO_MOST:
         raise TrainingRecipeError(
             f"data.pixel_size_m is {given_m:g} m, the tiles in {root} have pixels of {middle:.3g} m"
         )
-    if high > ONE_SIZE_RATIO * low:
+    if high > PIXEL_SIZE_RATIO_MOST * low:
         raise TrainingRecipeError(
             f"{root}: tiles with pixels of {low:.3g} to {high:.3g} m; bring them to one size first"
         )
@@ -103,14 +104,14 @@ def _pair_files(root: Path) -> list[tuple[Path, Path]]:
 
 def read_pairs(root: Path, pairs: list[tuple[Path, Path]], bands: tuple[str, ...], landslide: int = 1) -> Patches:
     """Return patches that read their image and mask files when they are needed."""
-    checked = set[int]()  # positions of which the places of image and mask were compared
+    checked = set[int]()  # positions of the pairs whose georeferences were compared
 
     def load(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         image_path, mask_path = pairs[position]
         image, valid = read_whole(image_path)
         labels = _read_labels(mask_path)
         if position not in checked:
-            _check_place(image_path, mask_path)
+            _check_same_place(image_path, mask_path)
             checked.add(position)
         mask = labels.astype(np.uint8)
         if landslide != 1:
@@ -128,26 +129,31 @@ def read_pairs(root: Path, pairs: list[tuple[Path, Path]], bands: tuple[str, ...
     return Patches(names, bands, load)
 
 
-def _check_place(image: Path, mask: Path) -> None:
+def _check_same_place(image: Path, mask: Path) -> None:
     """Refuse a mask whose georeference differs from that of its image, if both have one."""
     from detection.imagery.raster.raster import read_grid
 
     if ".png" in {image.suffix.lower(), mask.suffix.lower()}:
         return
     with suppress(NoCrsError, ImpossibleCrsError, NotARasterError):
-        grid, other = read_grid(image), read_grid(mask)
+        image_grid = read_grid(image)
+        mask_grid = read_grid(mask)
+        # The first and the last corner, as shares of the width and the height.
         for share in (0, 1):
-            x, y = other.to_crs(np.array(share * other.width), np.array(share * other.height))
-            column, row = grid.pixel_of(*map(float, other.to_lonlat(x, y)))
-            away = max(abs(column / grid.width - share) * other.width, abs(row / grid.height - share) * other.height)
-            if away > MISPLACED_PX:
-                raise DataError(f"{mask}: lies {away:.3g} of its pixels beside its image; cut both from one grid")
+            x, y = mask_grid.to_crs(np.array(share * mask_grid.width), np.array(share * mask_grid.height))
+            column, row = image_grid.pixel_of(*map(float, mask_grid.to_lonlat(x, y)))
+            columns_off = abs(column / image_grid.width - share) * mask_grid.width
+            rows_off = abs(row / image_grid.height - share) * mask_grid.height
+            shift_px = max(columns_off, rows_off)
+            if shift_px > MASK_SHIFT_MOST_PX:
+                raise DataError(f"{mask}: lies {shift_px:.3g} of its pixels beside its image; cut both from one grid")
 
 
 def _read_labels(path: Path) -> NDArray[Any]:
     """Return the labels of a mask. Several bands must be equal; an alpha channel is ignored."""
     bands, valid = read_whole(path)
-    if len(bands) in {2, 4}:  # the last is alpha
+    # The last of two or four bands is alpha.
+    if len(bands) in {2, 4}:
         bands = bands[:-1]
     if any(not np.array_equal(bands[0], band) for band in bands[1:]):
         raise DataError(
@@ -155,7 +161,7 @@ def _read_labels(path: Path) -> NDArray[Any]:
             f"{IGNORED} = not known"
         )
     labels = bands[0]
-    # Nodata is not known, unless it is a value of a mask: many masks declare 0 as nodata and mean background.
+    # Nodata pixels are not known, unless their value is a label: many masks declare 0 as nodata and mean background.
     labels = np.where(~valid & ~((labels >= 0) & (labels <= IGNORED)), IGNORED, labels)
     if labels.dtype.kind == "f" and not np.array_equal(labels, np.round(labels)):
         share = labels[labels != np.round(labels)][0]
@@ -166,15 +172,15 @@ def _read_labels(path: Path) -> NDArray[Any]:
 
 
 def _check_masks(root: Path, masks: list[Path], landslide: int) -> None:
-    """Refuse a part whose masks hold 0 and 255 alone, because many programs write landslides as 255."""
+    """Refuse masks that contain only 0 and 255, because many programs write 255 for landslides."""
     if landslide == IGNORED:
         return
     has_ignored = False
     for mask in masks:
-        values = set(np.unique(_read_labels(mask)).tolist())
-        if landslide in values:
+        labels = set(np.unique(_read_labels(mask)).tolist())
+        if landslide in labels:
             return
-        has_ignored |= IGNORED in values
+        has_ignored |= IGNORED in labels
     if has_ignored:
         raise DataError(
             f"{root}: the masks hold 0 and {IGNORED} alone. Is {IGNORED} landslide? Say `landslide = {IGNORED}` in "
@@ -199,7 +205,7 @@ def read_whole(path: Path) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         return source.read(), np.asarray(source.read_masks().min(axis=0) > 0)
 
 
-def _describe(path: Path) -> tuple[str, ...]:
+def _name_bands(path: Path) -> tuple[str, ...]:
     from detection.imagery.raster.raster import inspect
 
     if path.suffix.lower() == ".png":

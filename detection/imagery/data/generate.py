@@ -1,4 +1,4 @@
-"""Synthetic scenes with known scars, to test detection from file to outlines without real imagery."""
+"""Draw synthetic scenes with known scars, which test detection from files to outlines without real imagery."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,10 +34,10 @@ HAZE = np.array([1.0, 0.55, 0.35, 0.05])
 class GeneratedScene:
     """One drawn scene."""
 
-    bands: dict[str, NDArray[np.uint16]]  # name -> H x W uint16, reflectance times 10 000, 0 = nodata (never drawn)
-    truth: NDArray[np.uint8]  # H x W uint8, 1 where the pixel's centre lies in a scar
-    dem_m: NDArray[np.float32]  # H x W float32, metres
-    # outlines in pixel coordinates (column, row), (0, 0) = outer corner of the first pixel
+    bands: dict[str, NDArray[np.uint16]]  # by name, H x W, reflectance times 10 000, at least 1
+    truth: NDArray[np.uint8]  # H x W, 1 where the centre of the pixel lies in a scar
+    dem_m: NDArray[np.float32]  # H x W
+    # outlines in pixel coordinates (column, row); (0, 0) is the outer corner of the first pixel
     scars: tuple[shapely.Polygon, ...]
 
 
@@ -54,8 +54,9 @@ def draw_scene(
 
     Args:
         size_px: side of the square scene, pixels of 10 m.
-        scar_at: (column, row) through which the middle of the first scar passes; a random steep place otherwise.
-        scar_growth: factor on the length and width of all scars, so that one seed is one ground at several dates.
+        scar_at: (column, row) of the middle of the first scar; a random steep place if None.
+        scar_growth: factor on the length and width of all scars. One seed with several factors gives several dates of
+            one ground.
 
     >>> scene = draw_scene(1, 64, scars=1)
     >>> scene.bands["B4"].shape, scene.truth.max()
@@ -64,32 +65,34 @@ def draw_scene(
     rng = np.random.default_rng(seed)
     shape = (size_px, size_px)
     # Folded noise makes sharp ridges and valleys; broad noise makes some of the ground flat.
-    ridged = -abs(_noise(rng, shape, 9)) * np.clip(60 * (0.6 + _noise(rng, shape, 30)), 5, 110)
-    dem = 400.0 + ridged + _noise(rng, shape, 40) * 140.0 + _noise(rng, shape, 4) * 6.0
-    down_row, down_column = _downhill(dem, 1.5)
+    ridged = -abs(_draw_noise(rng, shape, 9)) * np.clip(60 * (0.6 + _draw_noise(rng, shape, 30)), 5, 110)
+    dem = 400.0 + ridged + _draw_noise(rng, shape, 40) * 140.0 + _draw_noise(rng, shape, 4) * 6.0
+    down_row, down_column = _find_downhill(dem, 1.5)
     slope = np.hypot(down_row, down_column)
 
-    cover = _cover(rng, shape, slope)
-    # A stream of their own: the same seed with and without scars is the same ground.
+    cover = _draw_cover(rng, shape, slope)
+    # Scars have a random generator of their own, so that one seed gives the same ground with and without scars.
     scar_rng = np.random.default_rng([seed, 1])
     outlines = []
     for number in range(scars):
         if number == 0 and scar_at is not None:
             place = scar_at
-        else:  # away from the border, one of the steepest of a few draws
+        else:
+            # The steepest of a few places away from the border.
             margin = min(12, shape[0] // 4)
             places = scar_rng.uniform(margin, shape[0] - margin, (6, 2))
             column, row = places[int(np.argmax([slope[int(row), int(column)] for column, row in places]))]
             place = float(column), float(row)
-        outlines.append(_scar_outline(scar_rng, place, *_downhill(dem, 4)))
+        outlines.append(_draw_scar_outline(scar_rng, place, *_find_downhill(dem, 4)))
     if scar_growth != 1.0:
         outlines = [shapely.affinity.scale(outline, scar_growth, scar_growth) for outline in outlines]
     truth = np.zeros(shape, bool)
     for outline in outlines:
-        truth |= _inside(outline, shape)
+        truth |= _find_inside(outline, shape)
     blend = ndimage.gaussian_filter(truth.astype(np.float64), 0.45)
     soil = SCAR * scar_rng.uniform(0.95, 1.45) * (1 + scar_rng.normal(0, 0.05, 4))
-    soil_map = soil[:, None, None] * (1 + 0.12 * _noise(scar_rng, shape, 2) + 0.10 * scar_rng.standard_normal(shape))
+    soil_texture = 1 + 0.12 * _draw_noise(scar_rng, shape, 2) + 0.10 * scar_rng.standard_normal(shape)
+    soil_map = soil[:, None, None] * soil_texture
     reflectance = cover * (1 - blend) + soil_map * blend
 
     sun = rng.uniform(0, 2 * np.pi)
@@ -97,7 +100,8 @@ def draw_scene(
     reflectance *= np.clip(shade, 0.5, 1.6)
     reflectance = reflectance * rng.uniform(0.8, 1.25) + HAZE[:, None, None] * rng.uniform(0.0, 0.07)
     if clouds:
-        opacity = np.clip(_noise(rng, shape, 8) - rng.uniform(1.4, 2.2), 0, 0.9)  # a few, that hide no scar
+        opacity = np.clip(_draw_noise(rng, shape, 8) - rng.uniform(1.4, 2.2), 0, 0.9)
+        # Clouds hide no scar.
         opacity *= 1 - ndimage.gaussian_filter(ndimage.binary_dilation(truth, iterations=4) * 1.0, 1)
         reflectance = reflectance * (1 - opacity) + CLOUD[:, None, None] * opacity
     reflectance += rng.normal(0, 0.0015, reflectance.shape)
@@ -111,9 +115,13 @@ def draw_scene(
 
 
 def draw_patches(seed: int, count: int, size_px: int, bands: tuple[str, ...]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Draw `count` scenes with 0 to 5 scars each: reflectance N x C x H x W float32, truth N x H x W uint8.
+    """Draw scenes with 0 to 5 scars each.
 
-    `bands`: of `BANDS`, and `slope` in degrees.
+    Args:
+        bands: names of `BANDS`, and `slope`.
+
+    Returns:
+        Reflectance (`slope` in degrees), count x bands x H x W, and the truth, count x H x W, 1 in scars.
     """
     from detection.imagery.raster.terrain import derive_terrain
 
@@ -146,15 +154,25 @@ def write_scene(
     geographic: bool = False,
     scar_growth: float = 1.0,
 ) -> dict[str, Any]:
-    """Write one drawn scene as a folder that a watcher can pick up: bands, DEM, and last of all `scene.toml`.
+    """Write one drawn scene as a folder with its bands, its DEM and the manifest `scene.toml`.
+
+    The manifest is written last, so that a program that watches the folder never reads half of a scene.
 
     Args:
-        seed: hills and cover follow from it alone, so the same seed with and without scar is a before/after pair.
+        seed: determines hills and cover. One seed without and with a scar gives the dates before and after a landslide.
         size_px: side, pixels of 10 m.
-        scar_lonlat: place of the scar; a random steep place when None.
-        scar_growth: factor on the scar's length and width, for a slope that fails further from date to date.
+        acquired_at: with a time zone; the start of the year 2000 if None.
+        scar_lonlat: place of the scar; a random steep place if None.
+        role: value of `role` in the manifest.
+        geographic: whether the grid is in degrees instead of metres.
+        scar_growth: factor on the length and width of the scar, for a slope that fails further from date to date.
 
-    Returns the truth: scar outlines as GeoJSON (lon/lat), their true area, the share of pixels, file names.
+    Returns:
+        The truth: outlines of the scar as GeoJSON (longitude, latitude) with their true area, the share of its pixels,
+        and the names of the files.
+
+    Raises:
+        ValueError: `acquired_at` has no time zone.
     """
     from detection.imagery.raster.areas import map_outline, true_area_m2
     from detection.imagery.raster.grid import grid_around
@@ -162,7 +180,7 @@ def write_scene(
 
     acquired_at = acquired_at or datetime(2000, 1, 1, tzinfo=UTC)
     if acquired_at.tzinfo is None:
-        raise ValueError("acquired_at must be aware")
+        raise ValueError("acquired_at needs a time zone")
     folder.mkdir(parents=True, exist_ok=True)
     grid = grid_around(center_lon, center_lat, size_px, PIXEL_M, geographic=geographic)
     scar_at = grid.pixel_of(*scar_lonlat) if scar_lonlat else None
@@ -196,33 +214,36 @@ def write_scene(
     }
 
 
-def _noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> NDArray[np.float64]:
+def _draw_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> NDArray[np.float64]:
+    """Draw smooth noise of about unit variance."""
     smooth = ndimage.gaussian_filter(rng.standard_normal(shape), sigma, mode="wrap")
     return np.asarray(smooth * (2 * sigma * np.sqrt(np.pi)))
 
 
-def _downhill(dem: NDArray[np.float64], smoothing_px: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _find_downhill(dem: NDArray[np.float64], smoothing_px: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the steepest descent of smoothed heights, m per m: down the rows and along the columns."""
     by_row, by_column = np.gradient(ndimage.gaussian_filter(dem, smoothing_px), PIXEL_M)
     return -by_row, -by_column
 
 
-def _cover(rng: np.random.Generator, shape: tuple[int, int], slope: NDArray[np.float64]) -> NDArray[np.float64]:
-    grass = 1 / (1 + np.exp(-3 * (_noise(rng, shape, 12) - rng.uniform(0.3, 1.5))))
-    autumn = 1 / (1 + np.exp(-2 * (_noise(rng, shape, 9) - rng.uniform(-2.0, 2.5))))
+def _draw_cover(rng: np.random.Generator, shape: tuple[int, int], slope: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Draw the reflectance of forest, grass, fields, roads and rivers, bands x H x W."""
+    grass = 1 / (1 + np.exp(-3 * (_draw_noise(rng, shape, 12) - rng.uniform(0.3, 1.5))))
+    autumn = 1 / (1 + np.exp(-2 * (_draw_noise(rng, shape, 9) - rng.uniform(-2.0, 2.5))))
     leaves = AUTUMN * rng.uniform(0.8, 1.25) * (1 + rng.normal(0, 0.08, 4))
     forest = FOREST[:, None, None] * (1 - autumn) + leaves[:, None, None] * autumn
     ground = forest * (1 - grass) + GRASS[:, None, None] * grass
     # Crown texture is coarser and darker in forest than the sward of grass.
-    texture = 0.12 * _noise(rng, shape, 1.2) + 0.10 * rng.standard_normal(shape)
+    texture = 0.12 * _draw_noise(rng, shape, 1.2) + 0.10 * rng.standard_normal(shape)
     ground *= np.clip(1 + texture * (1.3 - 0.8 * grass), 0.3, 2.0)
     for _ in range(int(rng.integers(0, 1 + max(1, shape[0] * shape[1] // 4000)))):
-        along, across = _axes(rng, shape)
+        along, across = _draw_axes(rng, shape)
         plot = (abs(along) < rng.uniform(4, 14)) & (abs(across) < rng.uniform(3, 9)) & (slope < 0.25)
         soil = FIELD * rng.uniform(0.7, 1.4) * (1 + rng.normal(0, 0.06, 4))
         furrows = 1 + 0.04 * np.sin(across * rng.uniform(1.0, 3.0)) + 0.03 * rng.standard_normal(shape)
         ground = np.where(plot, soil[:, None, None] * furrows, ground)
     for _ in range(int(rng.integers(0, 3))):
-        along, across = _axes(rng, shape)
+        along, across = _draw_axes(rng, shape)
         line = abs(across + rng.uniform(-0.004, 0.004) * along**2)
         river = rng.random() < 0.4
         half_width = rng.uniform(1.5, 4.0) if river else 0.5
@@ -231,7 +252,8 @@ def _cover(rng: np.random.Generator, shape: tuple[int, int], slope: NDArray[np.f
     return np.asarray(ground)
 
 
-def _axes(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _draw_axes(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the distances of all pixels along and across a random line."""
     angle, row, column = rng.uniform(0, np.pi), rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
     rows, columns = np.indices(shape, dtype=np.float64)
     along = (columns - column) * np.cos(angle) + (rows - row) * np.sin(angle)
@@ -239,12 +261,13 @@ def _axes(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[NDArray[np.
     return along, across
 
 
-def _scar_outline(
+def _draw_scar_outline(
     rng: np.random.Generator,
     place: tuple[float, float],
     down_row: NDArray[np.float64],
     down_column: NDArray[np.float64],
 ) -> shapely.Polygon:
+    """Draw the outline of a scar that runs downhill through a place (column, row)."""
     length, half_width = rng.uniform(10, 44), rng.uniform(1.8, 5.0)
     height, width = down_row.shape
 
@@ -281,7 +304,8 @@ def _scar_outline(
     return shapely.Polygon(parts[0].exterior)
 
 
-def _inside(outline: shapely.Polygon, shape: tuple[int, int]) -> NDArray[np.bool_]:
+def _find_inside(outline: shapely.Polygon, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the pixels whose centres lie in an outline."""
     inside = np.zeros(shape, bool)
     left, top, right, bottom = outline.bounds
     rows = np.arange(max(0, int(top)), min(shape[0], int(bottom) + 1))

@@ -1,7 +1,7 @@
-"""Scores of a landslide map from one pooled confusion matrix.
+"""Scores of a landslide map from pooled counts of pixels.
 
-scikit-learn has no pixels without data and no undefined scores. Elsewhere it gives the same to 1e-12
-(`test_scores.py`).
+Unlike scikit-learn, these functions leave out pixels without data and return None for undefined scores. All other
+scores agree with scikit-learn to 1e-12 (`test_scores.py`).
 """
 
 import math
@@ -13,22 +13,24 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Pixel counts; class 1 is landslide."""
+    """Numbers of pixels by prediction and truth. Landslide is the positive class."""
 
     tp: int = 0
     fp: int = 0
     fn: int = 0
     tn: int = 0
-    nodata: int = 0
+    nodata: int = 0  # pixels that count in no score
 
     def __add__(self, other: "Confusion") -> "Confusion":
         return Confusion(*(getattr(self, name) + getattr(other, name) for name in ("tp", "fp", "fn", "tn", "nodata")))
 
 
-def count(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], valid: NDArray[np.bool_] | None = None) -> Confusion:
-    """Compare a prediction with the truth; pixels that are not valid are counted as nodata only.
+def count_confusion(
+    predicted: NDArray[np.bool_], truth: NDArray[np.bool_], valid: NDArray[np.bool_] | None = None
+) -> Confusion:
+    """Compare a prediction with the truth. Pixels that are not valid count as nodata only.
 
-    >>> count(np.array([True, True, False]), np.array([True, False, False]))
+    >>> count_confusion(np.array([True, True, False]), np.array([True, False, False]))
     Confusion(tp=1, fp=1, fn=0, tn=1, nodata=0)
     """
     valid = np.ones(truth.shape, bool) if valid is None else valid
@@ -46,19 +48,20 @@ def _ratio(numerator: float, denominator: float) -> float | None:
 
 
 def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if defined else None
 
 
-def score(confusion: Confusion) -> dict[str, float | int | None]:
-    """Return precision, recall, F1 and similar scores; None where a score is 0/0 and therefore undefined.
+def compute_scores(confusion: Confusion) -> dict[str, float | int | None]:
+    """Return precision, recall, F1 and similar scores; None for a score that is 0/0 and therefore undefined.
 
-    `f1` is the landslide class, `mean_f1` the mean with the background, `miou` and `mpa` leave out a class
-    that is absent from truth and prediction (`classes_used` says how many were averaged), `fwiou` weights IoU
-    by the class's share of the truth, `kappa` is that of Cohen (1960), `mcc` the correlation of Matthews (1975).
-    `accuracy` and `fwiou` are high for a map that finds nothing: do not use them as a criterion.
+    `precision`, `recall`, `f1` and `iou` are of the landslide class. `mean_f1`, `mpa` (mean recall) and `miou` are
+    means over landslide and background. They leave out a class that is absent from truth and prediction, and
+    `classes_used` is the number of classes in `miou`. `fwiou` weights IoU by the share of each class in the truth.
+    `kappa` is that of Cohen (1960), `mcc` the correlation of Matthews (1975). `accuracy` and `fwiou` are high for a map
+    that finds no landslide: do not use them as a criterion.
 
-    >>> scores = score(Confusion(tp=6, fp=2, fn=2, tn=90))
+    >>> scores = compute_scores(Confusion(tp=6, fp=2, fn=2, tn=90))
     >>> scores["f1"], scores["iou"], scores["accuracy"]
     (0.75, 0.6, 0.96)
     """
@@ -108,18 +111,27 @@ def why_undefined(confusion: Confusion) -> dict[str, str]:
         "mcc": "truth or map is of one class only",
     }
     if tp + fp + fn + tn == 0:
-        return {name: "no pixel is known" for name, value in score(confusion).items() if value is None}
-    return {name: reasons[name] for name, value in score(confusion).items() if value is None}
+        return {name: "no pixel is known" for name, value in compute_scores(confusion).items() if value is None}
+    return {name: reasons[name] for name, value in compute_scores(confusion).items() if value is None}
 
 
 def best_threshold(
     probabilities: NDArray[np.floating], truth: NDArray[np.bool_], thresholds: NDArray[np.floating] | None = None
 ) -> tuple[float, float]:
-    """Return the threshold of .10(.05).90 with the best landslide F1, and that F1 (0 where no pixel is positive)."""
+    """Return the threshold with the best F1 of the landslide class, the lowest of equals, and that F1.
+
+    The F1 is 0 if it is undefined.
+
+    Args:
+        thresholds: to choose from; 0.10, 0.15, ..., 0.90 if None.
+    """
     thresholds = np.arange(2, 19) * 0.05 if thresholds is None else thresholds
-    scored = [(score(count(probabilities >= value, truth))["f1"] or 0.0, -float(value)) for value in thresholds]
-    best, negative = max(scored)
-    return round(-negative, 4), float(best)
+    scored = []
+    for threshold in thresholds:
+        f1 = compute_scores(count_confusion(probabilities >= threshold, truth))["f1"] or 0.0
+        scored.append((f1, -float(threshold)))
+    best_f1, negative_threshold = max(scored)
+    return round(-negative_threshold, 4), float(best_f1)
 
 
 def average_precision(ranked: list[tuple[float, bool]], truths: int) -> float | None:
@@ -134,9 +146,9 @@ def average_precision(ranked: list[tuple[float, bool]], truths: int) -> float | 
     """
     if truths == 0:
         return None
-    right = np.array([hit for _, hit in sorted(ranked, key=lambda item: -item[0])], float)
-    if not right.size:
+    hits = np.array([is_hit for _, is_hit in sorted(ranked, key=lambda item: -item[0])], float)
+    if not hits.size:
         return 0.0
-    precision = np.cumsum(right) / np.arange(1, right.size + 1)
+    precision = np.cumsum(hits) / np.arange(1, hits.size + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(np.sum(envelope * right) / truths)
+    return float(np.sum(envelope * hits) / truths)

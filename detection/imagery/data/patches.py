@@ -1,4 +1,4 @@
-"""Labelled patches: names, bands and a function that reads one patch, so that sets need not fit into memory."""
+"""Sets of labelled patches. A set reads its patches one by one, so that it need not fit into memory."""
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -13,32 +13,33 @@ from detection.imagery.errors import DataError
 from detection.imagery.optional_bands import encode_optional_bands
 from detection.imagery.scene.moments import standardise
 
+# Mask value of pixels that are not known. They count in no loss and no score.
 IGNORED = 255
-"""Mask value of pixels that are not known; they count in no loss and no score."""
-HELD_BYTES = 1 << 30
+# `Patches.cache` stores at most this much.
+CACHE_BYTES = 1 << 30
 
 
 class Patch(NamedTuple):
-    """One labelled patch: image bands x H x W (float32, or uint8 meaning value / 255), mask H x W of 0, 1, 255."""
+    """One labelled patch."""
 
     name: str
-    image: NDArray[Any]
-    mask: NDArray[np.uint8]
+    image: NDArray[Any]  # bands x H x W; float32, or uint8 in which 255 means 1
+    mask: NDArray[np.uint8]  # H x W; 0 background, 1 landslide, 255 (`IGNORED`) not known
 
 
 @dataclass(frozen=True, slots=True)
 class Patches:
-    """A set of patches, read one by one."""
+    """A set of patches that are read one by one. Methods that return a changed set do not read any patch."""
 
     names: tuple[str, ...]  # one per patch, unique
     bands: tuple[str, ...]  # names of the image's bands, in order
-    load: Callable[[int], tuple[NDArray[Any], NDArray[np.uint8]]]  # reads the patch of a position: image and mask
-    pixel_size_m: float | None = None  # side of a pixel on the ground by the files; None: not stated
-    months: tuple[int, ...] = ()  # months (1 to 12) of the images by the files; empty: not stated by all of them
+    load: Callable[[int], tuple[NDArray[Any], NDArray[np.uint8]]]  # reads image and mask of the patch at a position
+    pixel_size_m: float | None = None  # side of a pixel on the ground; None: the files do not state it
+    months: tuple[int, ...] = ()  # months (1 to 12) of the images; empty: a file does not state its date
     slope_unit_deg: float = 1.0  # degrees of one unit of the band `slope` in the files
-    # bands that a network may do without, see `optional_bands`; they are no bands of the images
+    # names of the optional bands (see module `optional_bands`), which are not among `bands`
     optional_bands: tuple[str, ...] = ()
-    # reads their values at a position, K x H x W, in the units of `optional_bands.UNITS`, NaN where they are not known
+    # reads the values of the optional bands at a position, K x H x W, NaN where they are not known; None: no such bands
     load_optional: Callable[[int], NDArray[np.float32]] | None = None
 
     def __len__(self) -> int:
@@ -66,18 +67,18 @@ class Patches:
         return (self.read(position) for position in range(len(self)))
 
     def take(self, positions: Sequence[int] | NDArray[np.int64]) -> "Patches":
-        """Return the patches at some positions, in that order."""
+        """Return the patches at the given positions, in that order."""
         chosen = [int(position) for position in positions]
         load, load_optional = self.load, self.load_optional
         return replace(
             self,
-            names=tuple(self.names[p] for p in chosen),
-            load=lambda i: load(chosen[i]),
-            load_optional=None if load_optional is None else lambda i: load_optional(chosen[i]),
+            names=tuple(self.names[position] for position in chosen),
+            load=lambda position: load(chosen[position]),
+            load_optional=None if load_optional is None else lambda position: load_optional(chosen[position]),
         )
 
-    def choose(self, bands: tuple[str, ...]) -> "Patches":
-        """Return the patches with some of their bands, in the given order.
+    def select_bands(self, bands: tuple[str, ...]) -> "Patches":
+        """Return the patches with only the given bands, in the given order.
 
         Raises:
             DataError: a band is not among those of the set.
@@ -86,11 +87,11 @@ class Patches:
             return self
         if missing := [name for name in bands if name not in self.bands]:
             raise DataError(f"bands {', '.join(missing)} are not in the data, which have {', '.join(self.bands)}")
-        places = [self.bands.index(name) for name in bands]
-        return replace(self.change(lambda image, _: image[places]), bands=bands)
+        indices = [self.bands.index(name) for name in bands]
+        return replace(self.map_images(lambda image, _: image[indices]), bands=bands)
 
     def split_optional(self, names: tuple[str, ...]) -> "Patches":
-        """Return the patches with some of their bands as optional bands.
+        """Return the patches with the named bands as optional bands instead of bands of the images.
 
         Raises:
             DataError: a band is not among those of the set.
@@ -99,20 +100,21 @@ class Patches:
             return self
         if missing := [name for name in names if name not in self.bands]:
             raise DataError(f"bands {', '.join(missing)} are not in the data, which have {', '.join(self.bands)}")
-        places = [self.bands.index(name) for name in names]
+        indices = [self.bands.index(name) for name in names]
         units = np.array([self.slope_unit_deg if name == "slope" else 1.0 for name in names], np.float32)
         load = self.load
 
         def load_optional(position: int) -> NDArray[np.float32]:
-            return load(position)[0][places].astype(np.float32) * units[:, None, None]
+            return load(position)[0][indices].astype(np.float32) * units[:, None, None]
 
-        remaining = self.choose(tuple(name for name in self.bands if name not in names))
+        remaining = self.select_bands(tuple(name for name in self.bands if name not in names))
         return replace(remaining, optional_bands=names, load_optional=load_optional)
 
     def mask_optional(self, names: tuple[str, ...] | None = None) -> "Patches":
         """Return the patches with optional bands that are known nowhere.
 
-        `names`: of these bands; those of the patches when None.
+        Args:
+            names: of these bands. None: the optional bands that the patches have.
         """
         names = self.optional_bands if names is None else names
         load = self.load
@@ -123,9 +125,10 @@ class Patches:
         return replace(self, optional_bands=names, load_optional=load_unknown if names else None)
 
     def read_channels(self, position: int, size: tuple[int, int] | None = None) -> NDArray[np.float32] | None:
-        """Return the channels of the optional bands of one patch, 2K x H x W; None where there are no such bands.
+        """Return the channels of the optional bands of one patch, 2K x H x W; None if it has no such bands.
 
-        `size`: rows and columns to which the bands are resized.
+        Args:
+            size: rows and columns to which the bands are resized. None: they keep their size.
         """
         if self.load_optional is None:
             return None
@@ -134,81 +137,87 @@ class Patches:
             values = resize_optional(values, size)
         return encode_optional_bands(values, self.optional_bands)
 
-    def change(self, how: Callable[[NDArray[Any], NDArray[np.uint8]], NDArray[Any]]) -> "Patches":
-        """Return the same patches with every image changed by a function of image and mask."""
+    def map_images(self, convert: Callable[[NDArray[Any], NDArray[np.uint8]], NDArray[Any]]) -> "Patches":
+        """Return the patches with the image that a function returns for each image and its mask."""
         load = self.load
 
-        def changed(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        def load_converted(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
             image, mask = load(position)
-            return how(image, mask), mask
+            return convert(image, mask), mask
 
-        return replace(self, load=changed)
+        return replace(self, load=load_converted)
 
     def resize(self, size_px: int) -> "Patches":
-        """Return square patches of `size_px`: bands bilinear, masks by the nearest pixel."""
-        load, load_optional, size = self.load, self.load_optional, (size_px, size_px)
+        """Return patches of `size_px` x `size_px`: bands by bilinear interpolation, masks by the nearest pixel."""
+        load = self.load
+        load_optional = self.load_optional
+        size = (size_px, size_px)
 
-        def fit(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        def load_resized(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
             image, mask = load(position)
             return resize_bands(image, size), resize_mask(mask, size)
 
         return replace(
             self,
-            load=fit,
-            load_optional=None if load_optional is None else lambda i: resize_optional(load_optional(i), size),
+            load=load_resized,
+            load_optional=(
+                None if load_optional is None else lambda position: resize_optional(load_optional(position), size)
+            ),
         )
 
     def clip(self, ranges: Sequence[Sequence[float]]) -> "Patches":
-        """Return the patches as float32 with every band clipped to its (low, high)."""
-        low, high = (np.array([pair[side] for pair in ranges], np.float32)[:, None, None] for side in (0, 1))
-        return self.change(lambda image, _: np.clip(as_values(image), low, high))
+        """Return the patches as float32 with every band clipped to its range (low, high)."""
+        low, high = (np.array([limits[side] for limits in ranges], np.float32)[:, None, None] for side in (0, 1))
+        return self.map_images(lambda image, _: np.clip(as_values(image), low, high))
 
     def standardise(self, unchanged: Collection[str]) -> "Patches":
-        """Return the patches as float32 with mean 0 and standard deviation 1 in every band but those `unchanged`.
+        """Return the patches as float32 with mean 0 and standard deviation 1 in every band except `unchanged`.
 
         Pixels that are 0 in all bands and not known in the mask are nodata and become 0.
         """
         chosen = [position for position, name in enumerate(self.bands) if name not in unchanged]
 
-        def change_image(image: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[Any]:
+        def standardise_image(image: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[Any]:
             values = as_values(image)
             nodata = (mask == IGNORED) & (image == 0).all(axis=0)
             values[chosen] = standardise(values[chosen], ~nodata)
             return values
 
-        return self.change(change_image)
+        return self.map_images(standardise_image)
 
-    def remember(self) -> "Patches":
-        """Return the same patches, cached in memory up to 1 GiB when they are read."""
+    def cache(self) -> "Patches":
+        """Return the patches with a cache in memory, of at most `CACHE_BYTES`, that is filled as they are read."""
         cached_patches: dict[int, tuple[NDArray[Any], NDArray[np.uint8]]] = {}
         cached_optional: dict[int, NDArray[np.float32]] = {}
-        load, load_optional, cached_bytes = self.load, self.load_optional, 0
+        cached_bytes = 0
+        load = self.load
+        load_optional = self.load_optional
 
-        def recall(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        def load_cached(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
             nonlocal cached_bytes
             if position in cached_patches:
                 return cached_patches[position]
             image, mask = load(position)
-            if cached_bytes + image.nbytes + mask.nbytes <= HELD_BYTES:
+            if cached_bytes + image.nbytes + mask.nbytes <= CACHE_BYTES:
                 cached_patches[position] = image, mask
                 cached_bytes += image.nbytes + mask.nbytes
             return image, mask
 
-        def recall_optional(position: int) -> NDArray[np.float32]:
+        def load_optional_cached(position: int) -> NDArray[np.float32]:
             nonlocal cached_bytes
             assert load_optional is not None
             if position in cached_optional:
                 return cached_optional[position]
             values = load_optional(position)
-            if cached_bytes + values.nbytes <= HELD_BYTES:
+            if cached_bytes + values.nbytes <= CACHE_BYTES:
                 cached_optional[position] = values
                 cached_bytes += values.nbytes
             return values
 
-        return replace(self, load=recall, load_optional=None if load_optional is None else recall_optional)
+        return replace(self, load=load_cached, load_optional=None if load_optional is None else load_optional_cached)
 
     def fingerprint(self) -> str:
-        """Sha256 over names, bands, images, masks and the values of optional bands."""
+        """Return the SHA-256 of names, bands, images, masks and the values of optional bands."""
         digest = hashlib.sha256(",".join((*self.bands, *self.optional_bands)).encode())
         for position, patch in enumerate(self):
             digest.update(patch.name.encode())
@@ -219,12 +228,12 @@ class Patches:
         return digest.hexdigest()
 
 
-def hold_arrays(
+def make_patches(
     images: NDArray[Any], masks: NDArray[np.uint8], bands: tuple[str, ...] = (), names: tuple[str, ...] = ()
 ) -> Patches:
-    """Return N x C x H x W images and N x H x W masks as patches.
+    """Return images N x bands x H x W and masks N x H x W as a set of patches, numbered if they have no names.
 
-    >>> patches = hold_arrays(np.zeros((2, 3, 4, 4), np.float32), np.zeros((2, 4, 4), np.uint8))
+    >>> patches = make_patches(np.zeros((2, 3, 4, 4), np.float32), np.zeros((2, 4, 4), np.uint8))
     >>> patches.bands, patches.names
     (('0', '1', '2'), ('0', '1'))
     """
@@ -236,15 +245,15 @@ def hold_arrays(
 
 
 def join_patches(first: Patches, second: Patches) -> Patches:
-    """Return the patches of two sets with the same bands, those of the first before those of the second.
+    """Return the patches of two sets with the same bands: first those of `first`, then those of `second`.
 
-    The pixel size and the months are those of the first.
+    The pixel size and the months are those of `first`.
 
     Raises:
         DataError: the sets have different bands or optional bands.
 
     >>> zeros = np.zeros((1, 3, 4, 4), np.float32), np.zeros((1, 4, 4), np.uint8)
-    >>> join_patches(hold_arrays(*zeros, names=("a",)), hold_arrays(*zeros, names=("b",))).names
+    >>> join_patches(make_patches(*zeros, names=("a",)), make_patches(*zeros, names=("b",))).names
     ('a', 'b')
     """
     if (first.bands, first.optional_bands) != (second.bands, second.optional_bands):
@@ -278,7 +287,9 @@ def as_values(image: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def resize_bands(image: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
-    """Resize bands x H x W by bilinear interpolation between pixel centres, averaged first where it shrinks.
+    """Resize bands x H x W by bilinear interpolation between pixel centres.
+
+    Along an axis that shrinks, pixels are averaged first.
 
     >>> resize_bands(np.array([[[0.0, 1.0]]]), (1, 4)).tolist()
     [[[0.0, 0.25, 0.75, 1.0]]]
@@ -299,9 +310,9 @@ def resize_bands(image: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
 
 
 def resize_optional(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Resize bands x H x W with NaN where they are not known, by the known values alone.
+    """Resize optional bands x H x W. Only known values contribute; NaN means not known.
 
-    A pixel is known where at least half of what makes it is.
+    A pixel of the result is known if known values have at least half of the weight in its interpolation.
     """
     is_known = np.isfinite(values)
     share = resize_bands(is_known.astype(np.float32), shape)
@@ -319,9 +330,9 @@ def resize_mask(mask: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.u
 
 
 def list_starts(length: int, side: int) -> list[int]:
-    """Return where training tiles of a scene start along an axis.
+    """Return the first pixels, along one axis, of the training tiles that cover a scene.
 
-    A remainder of an eighth of a tile or less is left out.
+    The last tile may overlap the one before it. A remainder of at most an eighth of a tile is left out.
 
     >>> list_starts(100, 128), list_starts(256, 128), list_starts(300, 128), list_starts(130, 128)
     ([0], [0, 128], [0, 128, 172], [0])

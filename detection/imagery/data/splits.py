@@ -1,4 +1,4 @@
-"""Split of patches into a fit part and a held part, by chance or by folder; search for patches that are in both."""
+"""Split patches into a fit part and a held part, and find patches of two sets that show the same ground."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,16 @@ from numpy.typing import NDArray
 from detection.imagery.data.patches import Patches, as_values, resize_bands
 from detection.imagery.errors import TrainingRecipeError
 
+# A split without a held part.
 ALL = "all"
 KINDS = ("seeded", "folders", ALL)
-SIDE_PX = 16
-"""Side to which patches are shrunk for the comparison."""
+# Side to which patches are shrunk before `find_twins` compares them.
+THUMBNAIL_PX = 16
+# Least correlation of patches that show the same ground.
 TWIN_CORRELATION = 0.99
 
 Parts = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Positions of the patches of the fit part and of the held part."""
 
 
 def split_held(total: int, held_share: float, seed: int) -> Parts:
@@ -25,15 +28,15 @@ def split_held(total: int, held_share: float, seed: int) -> Parts:
     (935, 165)
     """
     order = np.random.default_rng(seed).permutation(total)
-    held = round(total * held_share)
-    return np.sort(order[held:]), np.sort(order[:held])
+    held_count = round(total * held_share)
+    return np.sort(order[held_count:]), np.sort(order[:held_count])
 
 
 def split_folders(names: Sequence[str], held_share: float, seed: int) -> Parts:
     """Split positions into (fit, held) so that all patches of a folder (`FOLDER/images/NAME`) are in one part.
 
     Raises:
-        TrainingRecipeError: the patches are in one folder.
+        TrainingRecipeError: the patches are all in one folder.
 
     >>> fit, held = split_folders(["a/images/1", "a/images/2", "b/images/3", "b/images/4"], 0.5, 0)
     >>> (held[1] - held[0], len(fit)) == (1, 2)
@@ -43,7 +46,8 @@ def split_folders(names: Sequence[str], held_share: float, seed: int) -> Parts:
     distinct = np.unique(folders)
     if len(distinct) < 2:
         raise TrainingRecipeError('split "folders" needs patches in two folders at least: FOLDER/images/NAME.tif')
-    order, held = np.random.default_rng(seed).permutation(distinct), np.zeros(len(names), bool)
+    order = np.random.default_rng(seed).permutation(distinct)
+    held = np.zeros(len(names), bool)
     for folder in order[:-1]:
         if held.sum() >= max(1, round(len(names) * held_share)):
             break
@@ -52,7 +56,17 @@ def split_folders(names: Sequence[str], held_share: float, seed: int) -> Parts:
 
 
 def split(patches: Patches, kind: str, held_share: float, seed: int) -> Parts:
-    """Split by one of `KINDS`; `all` holds none."""
+    """Return the positions of the fit part and the held part.
+
+    Args:
+        kind: one of `KINDS`. `seeded` draws the held part at random, `folders` holds whole folders, and `all` holds no
+            patches.
+        held_share: share of the patches in the held part.
+        seed: of the random draw.
+
+    Raises:
+        TrainingRecipeError: the kind is unknown, or `folders` finds one folder only.
+    """
     if kind == "seeded":
         return split_held(len(patches), held_share, seed)
     if kind == ALL:
@@ -63,16 +77,17 @@ def split(patches: Patches, kind: str, held_share: float, seed: int) -> Parts:
 
 
 def find_twins(one: Patches, other: Patches) -> list[tuple[str, str, float]]:
-    """Find patches of two sets that show the same ground, also if one is turned or flipped.
+    """Find patches of two sets that show the same ground, even if one patch is turned or flipped.
 
-    Both are shrunk to 16 x 16 pixels, standardised and compared by correlation.
+    Patches are shrunk to 16 x 16 pixels, standardised and compared by correlation.
 
     Returns:
         (name in `one`, name in `other`, correlation), the greatest correlation first.
     """
-    pictures, others = _describe(one), _describe(other)
+    thumbnails = _make_thumbnails(one)
+    others = _make_thumbnails(other)
     best = np.full((len(one), len(other)), -1.0, np.float32)
-    for turned in _turn(pictures):
+    for turned in _list_orientations(thumbnails):
         best = np.maximum(best, turned @ others.reshape(len(other), -1).T)
     twins = [
         (one.names[i], other.names[j], round(float(best[i, j]), 4)) for i, j in np.argwhere(best >= TWIN_CORRELATION)
@@ -80,16 +95,16 @@ def find_twins(one: Patches, other: Patches) -> list[tuple[str, str, float]]:
     return sorted(twins, key=lambda pair: (-pair[2], pair[0], pair[1]))
 
 
-def _describe(patches: Patches) -> NDArray[np.float32]:
-    """Return small pictures N x bands x 16 x 16, each with mean 0 per band and length 1."""
-    pictures = np.stack([resize_bands(as_values(patch.image), (SIDE_PX, SIDE_PX)) for patch in patches])
-    pictures = pictures - pictures.mean(axis=(2, 3), keepdims=True)
-    length = np.sqrt((pictures**2).sum(axis=(1, 2, 3), keepdims=True))
-    return np.asarray(pictures / np.maximum(length, 1e-9), np.float32)
+def _make_thumbnails(patches: Patches) -> NDArray[np.float32]:
+    """Return small images N x bands x 16 x 16. Each has mean 0 in every band, and its values have a norm of 1."""
+    thumbnails = np.stack([resize_bands(as_values(patch.image), (THUMBNAIL_PX, THUMBNAIL_PX)) for patch in patches])
+    thumbnails = thumbnails - thumbnails.mean(axis=(2, 3), keepdims=True)
+    norm = np.sqrt((thumbnails**2).sum(axis=(1, 2, 3), keepdims=True))
+    return np.asarray(thumbnails / np.maximum(norm, 1e-9), np.float32)
 
 
-def _turn(pictures: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Return pictures in all eight orientations, each flattened to N x values."""
-    orientations = [np.rot90(pictures, turns, (2, 3)) for turns in range(4)]
+def _list_orientations(thumbnails: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Return thumbnails in all eight orientations, each flattened to N x values."""
+    orientations = [np.rot90(thumbnails, turns, (2, 3)) for turns in range(4)]
     orientations += [turned[:, :, :, ::-1] for turned in orientations]
-    return [np.ascontiguousarray(turned).reshape(len(pictures), -1) for turned in orientations]
+    return [np.ascontiguousarray(turned).reshape(len(thumbnails), -1) for turned in orientations]

@@ -9,11 +9,11 @@ from typing import Final, NamedTuple, TypeVar
 from detection.imagery.errors import (
     BandMissingError,
     DomainError,
-    DoubtedError,
-    FinerError,
+    DoubtfulQualityError,
+    FinerPixelsError,
     ModelError,
     RadiometryError,
-    UnfitError,
+    UnfitWeightsError,
 )
 from detection.imagery.footprints.cautions import PIXEL_RATIO
 from detection.imagery.footprints.options import DetectionOptions
@@ -22,7 +22,7 @@ from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid
 from detection.imagery.training.domain import READABLE
 from detection.imagery.training.steadiness import find_cost
-from detection.imagery.weights_file import MEASURED_FOLDER, ModelCard, describe_own
+from detection.imagery.weights_file import MEASURED_FOLDER, ModelCard, shorten_weights_path
 from detection.reasons import OF, Explanation, Reason, ReasonedError, explain_file, join_explanations
 
 SHIPPED: Final = ("landslide4sense-standard", "bijie")
@@ -111,9 +111,9 @@ def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt]
         try:
             return attempt(WeightsAttempt(weights, tuple(refused)))
         except REFUSAL_ERRORS as error:
-            if isinstance(error, FinerError) and options.resample_to_m is None:
+            if isinstance(error, FinerPixelsError) and options.resample_to_m is None:
                 finer.append(_FinerScene(error.trained_m, len(refused)))
-            if isinstance(error, DoubtedError):
+            if isinstance(error, DoubtfulQualityError):
                 doubted.append(_DoubtedScene(error.cost, len(refused), None))
             broken = weights in options.own and isinstance(error, ModelError)
             refused.append(WeightsRefusal(weights, strip_scene(error, options.scene_path), broken))
@@ -122,7 +122,7 @@ def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt]
         try:
             return attempt(WeightsAttempt(refusal.weights, tuple(refused), coarser_m))
         except REFUSAL_ERRORS as error:
-            if isinstance(error, DoubtedError):
+            if isinstance(error, DoubtfulQualityError):
                 doubted.append(_DoubtedScene(error.cost, index, coarser_m))
             values = {"text": refusal.why, "at": coarser_m, "text2": strip_scene(error, options.scene_path)}
             refused[index] = refusal._replace(why=Reason("weights.nor_coarser", values))
@@ -171,7 +171,7 @@ def describe_broken(refused: Sequence[WeightsRefusal], used: str) -> list[Reason
         refused: weights that were refused before.
         used: name or path of the weights that are used instead, or `INDEX`.
     """
-    broken = [describe_own(refusal.weights) for refusal in refused if refusal.broken]
+    broken = [shorten_weights_path(refusal.weights) for refusal in refused if refusal.broken]
     if used == INDEX:
         return [Reason("weights.none_serves", {"weights": name}) for name in broken]
     if used in SHIPPED:
@@ -184,14 +184,14 @@ def check_baseline(card: ModelCard) -> None:
 
     Cards state the F1 of the network less that of logistic regression, with an interval. A card without it is accepted.
 
-    Raises UnfitError: the whole interval is below 0.
+    Raises UnfitWeightsError: the whole interval is below 0.
     """
     logistic = card["metrics"].get("logistic")
     if not logistic or not logistic["less_logistic"]["interval"]:
         return
     if logistic["less_logistic"]["interval"][1] < 0:
         values = {"network": card["metrics"]["test"]["f1"], "logistic": logistic["f1"]}
-        raise UnfitError(Reason("weights.logistic", values))
+        raise UnfitWeightsError(Reason("weights.logistic", values))
 
 
 def check_pixels(grid: Grid, card: ModelCard, *, is_resampled: bool) -> None:
@@ -203,40 +203,43 @@ def check_pixels(grid: Grid, card: ModelCard, *, is_resampled: bool) -> None:
         is_resampled: the scene will be resampled to the pixels of the training, so their size is not checked.
 
     Raises:
-        FinerError: the pixels are smaller.
-        UnfitError: the pixels are larger, or the grid has no georeference.
+        FinerPixelsError: the pixels are smaller.
+        UnfitWeightsError: the pixels are larger, or the grid has no georeference.
     """
     trained_m = float(card["pixel_size_m"])
     if not grid.placed:
-        raise UnfitError(f"trained on pixels of {trained_m:g} m; of an image without a place their size is not known")
+        raise UnfitWeightsError(
+            f"trained on pixels of {trained_m:g} m; of an image without a place their size is not known"
+        )
     pixel_m = geodesic_pixel_m2(grid) ** 0.5
     if not is_resampled and not 1 / PIXEL_RATIO <= pixel_m / trained_m <= PIXEL_RATIO:
         why = Reason("weights.pixels", {"pixel": pixel_m, "trained": trained_m})
-        raise FinerError(why, trained_m) if pixel_m < trained_m else UnfitError(why)
+        raise FinerPixelsError(why, trained_m) if pixel_m < trained_m else UnfitWeightsError(why)
 
 
 def check_size(grid: Grid) -> None:
     """Check that a scene that `auto` resampled still has enough pixels.
 
-    Raises UnfitError: a side has fewer than `RESAMPLED_LEAST_SIDE_PX` pixels.
+    Raises UnfitWeightsError: a side has fewer than `RESAMPLED_LEAST_SIDE_PX` pixels.
     """
     if min(grid.width, grid.height) < RESAMPLED_LEAST_SIDE_PX:
-        raise UnfitError(Reason("weights.few_pixels", {"width": grid.width, "height": grid.height}))
+        raise UnfitWeightsError(Reason("weights.few_pixels", {"width": grid.width, "height": grid.height}))
 
 
 def check_doubts(doubts: Sequence[Explanation], card: ModelCard) -> None:
     """Refuse weights that `auto` tries for a scene unlike their training.
 
     Raises:
-        DoubtedError: all doubts are about the quality of the image, so `auto` may read it with these weights later.
-        UnfitError: there are other doubts, or the card does not describe the training.
+        DoubtfulQualityError: all doubts are about the quality of the image, so `auto` may read it with these weights
+            later.
+        UnfitWeightsError: there are other doubts, or the card does not describe the training.
     """
     if card.get("domain") is None:
-        raise UnfitError("its card does not say what it was trained on")
+        raise UnfitWeightsError("its card does not say what it was trained on")
     if doubts and all(isinstance(doubt, Reason) and doubt.code in READABLE for doubt in doubts):
-        raise DoubtedError(join_explanations(doubts), find_cost(doubts, card))
+        raise DoubtfulQualityError(join_explanations(doubts), find_cost(doubts, card))
     if doubts:
-        raise UnfitError(join_explanations(doubts))
+        raise UnfitWeightsError(join_explanations(doubts))
 
 
 def strip_scene(error: ReasonedError, scene_path: Path) -> Explanation:

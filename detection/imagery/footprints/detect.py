@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from detection.imagery.errors import (
     DomainError,
-    FinerError,
+    FinerPixelsError,
     ImageryError,
     NoValidPixelsError,
     RadiometryError,
     SceneError,
     TooLargeError,
-    UnfitError,
+    UnfitWeightsError,
 )
 from detection.imagery.footprints.cautions import add_outline_cautions, describe_coarser, list_cautions
 from detection.imagery.footprints.choose import (
@@ -98,7 +98,7 @@ from detection.imagery.weights_file import weights_path
 from detection.reasons import Explanation, Reason, explain_file
 
 if TYPE_CHECKING:
-    from detection.imagery.neural.checkpoint import SegmentationModel
+    from detection.imagery.neural.model_file import SegmentationModel
 
     Model = SegmentationModel | IndexModel
 
@@ -165,7 +165,7 @@ def _load(weights: str) -> "Model":
         return INDEX_MODEL
     # If the weights are not installed, this raises before PyTorch is needed, and the index is used.
     weights_path(weights)
-    from detection.imagery.neural.checkpoint import load_model
+    from detection.imagery.neural.model_file import load_model
 
     return load_model(weights)
 
@@ -239,7 +239,7 @@ def _collect_facts(scene: Scene, model: "Model", plan: TilingPlan, options: Dete
 def _check_weights(model: "Model", options: DetectionOptions, attempt: WeightsAttempt, grid: Grid) -> None:
     """Refuse weights that `auto` tries by the card and the grid, before terrain is made or the scene is read.
 
-    Raises FinerError, UnfitError: see `check_baseline`, `check_pixels` and `check_size`.
+    Raises FinerPixelsError, UnfitWeightsError: see `check_baseline`, `check_pixels` and `check_size`.
     """
     if options.weights != AUTO or isinstance(model, IndexModel):
         return
@@ -262,7 +262,8 @@ def _choose_network_view(opened: OpenScene, model: "Model", options: DetectionOp
     """Return the scene resampled to the pixels of the training if the card allows that, else on its own grid.
 
     Raises:
-        UnfitError: the resampled scene would have more pixels than a job has time for, and `auto` tries the weights.
+        UnfitWeightsError: the resampled scene would have more pixels than a job has time for, and `auto` tries the
+            weights.
         TooLargeError: the resampled scene would have more pixels than the limit.
     """
     if options.resample_to_m:
@@ -273,7 +274,7 @@ def _choose_network_view(opened: OpenScene, model: "Model", options: DetectionOp
         limit = options.limits.pixels
         if options.weights == AUTO and pixels > min(limit, RESAMPLED_MOST_PX):
             values = {"width": read_at.width, "height": read_at.height, "pixel": read_at.pixel_m}
-            raise UnfitError(Reason("weights.too_long", values))
+            raise UnfitWeightsError(Reason("weights.too_long", values))
         if pixels > limit:
             described = f"{read_at.width} x {read_at.height} pixels of {read_at.pixel_m:g} m"
             raise TooLargeError(f"{opened.scene.path}: {described}, the limit is {limit:,}")
@@ -326,10 +327,12 @@ def _normalise(
             doubts += find_other_types(reader, stretch, card)
     except NoValidPixelsError as error:
         raise NoValidPixelsError(f"{scene.path}: {error}") from None
-    except FinerError as error:
+    except FinerPixelsError as error:
         remedy = describe_remedy(scene.path, options.weights, error.trained_m)
         values = {"model": card["name"], "text": error.explanation, "mend": remedy}
-        raise FinerError(explain_file(scene.path, Reason("weights.refused_finer", values)), error.trained_m) from None
+        raise FinerPixelsError(
+            explain_file(scene.path, Reason("weights.refused_finer", values)), error.trained_m
+        ) from None
     except (DomainError, RadiometryError) as error:
         prefix = "" if options.weights == AUTO else f"refused by {card['name']}: "
         raise type(error)(f"{scene.path}: {prefix}{error}{_name_product(reader, scene)}") from None

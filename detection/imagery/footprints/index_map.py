@@ -30,7 +30,7 @@ CARD: Final[ModelCard] = {
 
 @dataclass(frozen=True, slots=True)
 class IndexModel:
-    """Model without a network, with the attributes of `neural.checkpoint.SegmentationModel`. It needs no PyTorch."""
+    """Model without a network, with the attributes of `neural.model_file.SegmentationModel`. It needs no PyTorch."""
 
     card: ModelCard
     model_hash: str

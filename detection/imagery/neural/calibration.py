@@ -7,24 +7,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from detection.imagery.data.metrics import Confusion, score
+from detection.imagery.data.metrics import Confusion, compute_scores
 
 THRESHOLDS = np.round(np.arange(2, 19) * 0.05, 4)
-BOUNDS = (0.2, 5.0)
+TEMPERATURE_RANGE = (0.2, 5.0)
 BINS = 15
-SAMPLE = 2_000_000
-Held = Iterable[tuple[NDArray[np.floating], NDArray[np.bool_]]]
-"""Log odds of landslide and truth of each image, of its known pixels, both flat."""
+# The temperature is fitted on about this many pixels.
+SAMPLE_PX = 2_000_000
+HeldOdds = Iterable[tuple[NDArray[np.floating], NDArray[np.bool_]]]
+"""For each image, the log odds of landslide and the truth of its known pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class TemperatureCalibration:
-    """A temperature, and negative log-likelihood and calibration error of the held part without and with it."""
+    """A temperature, and what it does to the probabilities of the held part."""
 
-    temperature: float = 1.0
-    nll_before: float = 0.0
+    temperature: float = 1.0  # divides the log odds
+    nll_before: float = 0.0  # mean negative log-likelihood without the temperature
     nll_after: float = 0.0
-    ece_before: float = 0.0
+    ece_before: float = 0.0  # expected calibration error without the temperature
     ece_after: float = 0.0
 
 
@@ -36,26 +37,26 @@ def fit_temperature(log_odds: NDArray[np.floating], truth: NDArray[np.bool_]) ->
     >>> fit_temperature(odds, truth).temperature > 1.5
     True
     """
-    low, high = np.log(BOUNDS[0]), np.log(BOUNDS[1])
+    low, high = np.log(TEMPERATURE_RANGE[0]), np.log(TEMPERATURE_RANGE[1])
     ratio = (np.sqrt(5) - 1) / 2
     for _ in range(40):
         left, right = high - ratio * (high - low), low + ratio * (high - low)
-        if _nll(log_odds / np.exp(left), truth) <= _nll(log_odds / np.exp(right), truth):
+        if _compute_nll(log_odds / np.exp(left), truth) <= _compute_nll(log_odds / np.exp(right), truth):
             high = right
         else:
             low = left
     temperature = round(float(np.exp((low + high) / 2)), 4)
     return TemperatureCalibration(
         temperature=temperature,
-        nll_before=round(_nll(log_odds, truth), 5),
-        nll_after=round(_nll(log_odds / temperature, truth), 5),
+        nll_before=round(_compute_nll(log_odds, truth), 5),
+        nll_after=round(_compute_nll(log_odds / temperature, truth), 5),
         ece_before=round(measure_calibration_error(expit(log_odds.astype(np.float64)), truth), 5),
         ece_after=round(measure_calibration_error(expit((log_odds / temperature).astype(np.float64)), truth), 5),
     )
 
 
 def measure_calibration_error(probabilities: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
-    """Return the mean difference of probability and frequency over 15 equal bins, weighted by their pixels.
+    """Return the mean difference of predicted and observed frequency over `BINS` equal bins, weighted by their pixels.
 
     >>> measure_calibration_error(np.array([0.25, 0.25, 0.25, 0.25]), np.array([True, False, False, False]))
     0.0
@@ -66,24 +67,24 @@ def measure_calibration_error(probabilities: NDArray[np.floating], truth: NDArra
     return float(np.abs(predicted - observed).sum() / max(len(truth), 1))
 
 
-def choose_threshold(held: Held, temperature: float = 1.0) -> tuple[float, float]:
-    """Return the threshold of .10(.05).90 with the best pooled F1, the lowest of equals, and that F1."""
+def choose_threshold(held: HeldOdds, temperature: float = 1.0) -> tuple[float, float]:
+    """Return the threshold of `THRESHOLDS` with the best pooled F1, the lowest of equals, and that F1."""
     confusions = count_thresholds(held, temperature)
-    f1 = [score(confusion)["f1"] or 0.0 for confusion in confusions]
-    place = int(np.argmax(f1))
-    return float(THRESHOLDS[place]), float(f1[place])
+    f1 = [compute_scores(confusion)["f1"] or 0.0 for confusion in confusions]
+    best = int(np.argmax(f1))
+    return float(THRESHOLDS[best]), float(f1[best])
 
 
-def count_thresholds(held: Held, temperature: float = 1.0) -> list[Confusion]:
-    """Return pooled counts at every threshold, added up image by image so that memory is bounded."""
+def count_thresholds(held: HeldOdds, temperature: float = 1.0) -> list[Confusion]:
+    """Return pooled counts at every threshold. They are added up image by image, which needs little memory."""
     edges = THRESHOLDS.astype(np.float32)
     sums = np.zeros((2, len(edges) + 1), np.int64)
     for log_odds, truth in held:
-        places = np.searchsorted(
+        bins = np.searchsorted(
             edges, expit((log_odds / temperature).astype(np.float64)).astype(np.float32), side="right"
         )
         for label in (0, 1):
-            sums[label] += np.bincount(places[truth == bool(label)], minlength=len(edges) + 1)
+            sums[label] += np.bincount(bins[truth == bool(label)], minlength=len(edges) + 1)
     over = sums[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
     totals = sums.sum(axis=1)
     return [
@@ -92,13 +93,13 @@ def count_thresholds(held: Held, temperature: float = 1.0) -> list[Confusion]:
     ]
 
 
-def gather(held: Held, pixels: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return log odds and truth of the held part, thinned to about `SAMPLE` of its `pixels`."""
-    step = max(1, pixels // SAMPLE)
+def sample_odds(held: HeldOdds, pixels: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return log odds and truth of the held part, thinned to about `SAMPLE_PX` of its `pixels`."""
+    step = max(1, pixels // SAMPLE_PX)
     odds, truths = zip(*((log_odds[::step], truth[::step]) for log_odds, truth in held), strict=True)
     return np.concatenate(odds).astype(np.float32), np.concatenate(truths)
 
 
-def _nll(log_odds: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
+def _compute_nll(log_odds: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
     signed = np.where(truth, log_odds, -log_odds).astype(np.float64)
     return float(np.logaddexp(0, -signed).mean())

@@ -1,4 +1,4 @@
-"""Device on which segmentation networks are trained: the processor, or the accelerator that SLOPEWARD_DEVICE names."""
+"""Device on which segmentation networks are trained, as the environment variable SLOPEWARD_DEVICE names it."""
 
 import os
 
@@ -12,7 +12,7 @@ PROCESSOR = torch.device("cpu")
 
 
 def pick_device() -> torch.device:
-    """Return the device that SLOPEWARD_DEVICE names: `cpu` (default), `cuda`, or `auto` (an accelerator, if any).
+    """Return the device that SLOPEWARD_DEVICE names: `cpu` (default), `cuda`, or `auto` (an accelerator if present).
 
     Only on the processor does the same seed give the same weights bit for bit.
 

@@ -1,7 +1,4 @@
-"""A training run that can be stopped and resumed with the same result.
-
-Its state is stored in a file, the place of the run.
-"""
+"""A training run that can be stopped and resumed with the same result. Its state is stored in a checkpoint file."""
 
 import copy
 import hashlib
@@ -10,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from detection.imagery.data.augment import Augmentation, degrade_patch, vary
-from detection.imagery.data.patches import Patches, hold_arrays, resize_bands, resize_mask
+from detection.imagery.data.patches import Patches, make_patches, resize_bands, resize_mask
 from detection.imagery.errors import OtherRunError, TrainingPausedError, TrainingRecipeError
 from detection.imagery.neural.device import PROCESSOR
 from detection.imagery.neural.losses import make_loss
@@ -29,31 +26,36 @@ from detection.whole_file import replacing
 
 Normalisation = tuple[NDArray[np.float32], NDArray[np.float32]]
 Scorer = Callable[[torch.nn.Module], tuple[float, float]]
-"""Takes the network; returns its score on the held part and the threshold of that score."""
+"""Takes a network, and returns its score on the held part and the threshold with which it has that score."""
 NativePatches = tuple[Patches, Callable[[Patches], Patches]]
 """Patches in the unit of their files, in which quality is degraded, and the function that converts them to network
 input."""
-# Default length of a run: at least so many steps, within these bounds of epochs.
+# Suffix of checkpoint files, and the key of their metadata. Checkpoints were called places once, and unfinished runs of
+# earlier versions must stay readable.
+CHECKPOINT_SUFFIX = ".place"
+_METADATA_KEY = "place"
+# Default length of a run: at least this many steps, within these bounds of epochs.
 STEPS_LEAST = 400
 EPOCHS_LEAST, EPOCHS_MOST = 13, 60
+OPTIMISERS: Final[dict[str, type[torch.optim.Adam]]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 SCHEDULES = ("cosine", "one-cycle", "constant")
-# The warm-up takes this share of a run, and at most as many steps as on Landslide4Sense.
+# The warm-up takes this share of the steps of a run, and at most this many steps: those on Landslide4Sense.
 WARMUP_SHARE, WARMUP_MOST = 0.14, 100
 
 
-def read_place(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Read the facts and tensors of a place.
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Return the facts and tensors of a checkpoint.
 
     Raises:
-        TrainingRecipeError: the file is damaged or no place.
+        TrainingRecipeError: the file is damaged or is not a checkpoint.
     """
     try:
         with safe_open(path, "pt") as source:
-            facts = json.loads(source.metadata()["place"])
+            facts = json.loads(source.metadata()[_METADATA_KEY])
             return facts, {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, KeyError, TypeError, ValueError):
         raise TrainingRecipeError(
-            f"{path}: not the place of a training run; remove it, or start again (--anew)"
+            f"{path}: not the checkpoint of a training run; remove it, or start again (--anew)"
         ) from None
 
 
@@ -69,47 +71,47 @@ class ImageryTrainingSettings(Augmentation):
     seed: int = 0
     network: str = "unet"
     width: float = 0.125
-    options: dict[str, Any] = field(default_factory=dict)  # options of the network's family
-    # weights (shipped name or path) of the same bands and stretch to start from, with their network and normalisation;
-    # empty: random weights
+    options: dict[str, Any] = field(default_factory=dict)  # options of the network, see `registry.build`
+    # Weights (shipped name or path) of the same bands and stretch to start from, with their network and normalisation.
+    # Empty: random weights.
     start: str = ""
     encoder: str = ""  # file of encoder weights to start from, see `encoder_file`
-    epochs: int | None = None  # passes over the fit part; None: as many as make `STEPS_LEAST` steps, see `fitted`
+    epochs: int | None = None  # passes over the fit part; None: enough for `STEPS_LEAST` steps, see `with_defaults`
     steps: int = 0  # if not 0, this many steps instead of `epochs`, in whole passes
-    # stop after the epoch in which this much CPU time is spent; 0 = none. A run that is cut short is not reproducible
-    # on another machine.
+    # The run ends after the epoch in which it has used this much CPU time; 0: no limit. A run that is cut short is not
+    # reproducible on another machine.
     time_limit_cpu_s: float = 0.0
     batch: int = 16
     optimiser: str = "adamw"  # `adamw` or `adam`
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
-    schedule: str = "cosine"  # `cosine` (down to 2 % after the warm-up), `one-cycle` (to nothing) or `constant`
+    schedule: str = "cosine"  # `cosine` (down to 2 % after the warm-up), `one-cycle` (down to 0) or `constant`
     encoder_rate: float = 1.0  # learning rate of the encoder, as a share of that of the other layers
-    # share of the mean weights that each step keeps; 0: no mean. The mean over many steps is scored and stored instead
-    # of the weights (Polyak and Juditsky 1992).
+    # Decay per step of a running mean of the weights, which is scored and stored instead of the weights (Polyak and
+    # Juditsky 1992). 0: no mean.
     averaging: float = 0.0
-    # epochs at the end in which patches are enlarged to this side, so that small landslides are learnt too
-    enlarged_epochs: int = 0
-    enlarged_px: int = 256
-    warmup_steps: int | None = None  # steps over which the rate rises; None: a share of the run, see `fitted`
+    # In the last epochs, patches are enlarged so that small landslides are learnt too.
+    enlarged_epochs: int = 0  # number of these epochs
+    enlarged_px: int = 256  # side of the enlarged patches
+    warmup_steps: int | None = None  # steps over which the rate rises; None: a share of the run, see `with_defaults`
     loss: str = "ce+dice"  # terms of `losses.make_loss`, joined by `+`
     split: str = "seeded"  # how the held part is chosen, see `splits`
-    held_share: float = 0.15  # part of train that chooses epoch, temperature and threshold
+    held_share: float = 0.15  # share of the patches on which epoch, temperature and threshold are chosen
     threshold: float = 0.0  # if not 0, this threshold instead of the best on the held part
     temperature: float = 0.0  # if not 0, this temperature instead of the one fitted on the held part
-    # hold every band within the .1 to 99.9 percentile of the fit part: for values that are no reflectance
+    # Clip every band to the 0.1 and 99.9 percentiles of the fit part. For values that are not reflectance.
     clip: bool = False
 
-    def fitted(self, patches: int) -> "ImageryTrainingSettings":
+    def with_defaults(self, patches: int) -> "ImageryTrainingSettings":
         """Return the settings with `epochs` and `warmup_steps` filled in from the number of patches of the fit part.
 
-        Few patches need many epochs: with the 13 epochs that 900 patches need, 200 patches are half learnt.
+        Few patches need many epochs: 13 epochs are enough for 900 patches, but not for 200.
 
-        >>> [ImageryTrainingSettings().fitted(n).epochs for n in (20, 184, 935, 40_000)]
+        >>> [ImageryTrainingSettings().with_defaults(n).epochs for n in (20, 184, 935, 40_000)]
         [60, 34, 13, 13]
-        >>> ImageryTrainingSettings().fitted(184).warmup_steps
+        >>> ImageryTrainingSettings().with_defaults(184).warmup_steps
         57
-        >>> ImageryTrainingSettings(epochs=10).fitted(184).warmup_steps
+        >>> ImageryTrainingSettings(epochs=10).with_defaults(184).warmup_steps
         17
         """
         per_epoch = max(1, -(-patches // self.batch))
@@ -132,35 +134,45 @@ class Progress:
     loss: float
     held_score: float | None
     cpu_s: float
-    left_s: float
+    left_s: float  # estimate for the rest of the run
 
 
 @dataclass(slots=True)
 class Hooks:
-    """Callbacks of a run, and where its state is stored."""
+    """Callbacks of a run, and the file in which its state is stored."""
 
     on_progress: Callable[[Progress], None] = lambda _: None  # called after every step and every epoch
-    # called after every step; if it returns true, the run stores its place and raises TrainingPausedError
+    # called after every step; if it returns true, the run stores its state and raises TrainingPausedError
     should_stop: Callable[[], bool] = lambda: False
-    place: Path | None = None  # file of the state; None: the state is not stored
+    checkpoint: Path | None = None  # file for the state, written after every epoch; None: the state is not stored
     resume: bool = False  # resume from that file if it exists
-    on_warning: Callable[[str], None] = lambda _: None  # called before the run with what is doubtful about it
+    on_warning: Callable[[str], None] = lambda _: None  # called with each warning before the run
     on_resume: Callable[[int], None] = lambda _: None  # called with the epoch in which a stored run resumes
     clock: Callable[[], float] = time.process_time  # seconds of processor time, as `time.process_time`
+
+
+class BestEpoch(NamedTuple):
+    """The epoch with the best score so far."""
+
+    score: float  # on the held part
+    epoch: int
+    threshold: float
+    state: dict[str, torch.Tensor]  # weights of the scored network
 
 
 class ImageryLearner:
     """A network in training.
 
-    Batches, their order and their variation follow from (seed, epoch, step) alone, so the place does not store them. It
-    stores the random generator of torch (drop-out). On an accelerator some sums have no fixed order, and the same seed
-    gives nearly the same weights.
+    Batches, their order and their variation depend only on seed, epoch and step, so a checkpoint does not contain them.
+    It contains the state of the random generator of PyTorch, which drop-out uses. On an accelerator some sums have no
+    fixed order, so the same seed gives nearly but not exactly the same weights.
 
     Args:
         fit: positions of the patches to train on.
-        scorer: scores the network after each epoch; None keeps the network of the last epoch.
-        network: to start from; None builds one with random weights.
-        native: the patches whose quality is degraded (`degraded_share`); `patches` when None.
+        landslide_share: share of landslide pixels in the fit part, for the loss.
+        scorer: scores the network after each epoch, to find the best one. None: there is no best epoch.
+        network: to start from. None: the network of the settings with random weights.
+        native: the patches whose quality is degraded (`degraded_share`). None: `patches`.
     """
 
     def __init__(
@@ -177,21 +189,25 @@ class ImageryLearner:
     ) -> None:
         torch.manual_seed(settings.seed)
         torch.use_deterministic_algorithms(mode=True, warn_only=device != PROCESSOR)
-        self.patches, self.fit, self.normalisation = patches, fit, normalisation
-        self.settings = settings = settings.fitted(len(fit))
-        self.scorer, self.device = scorer, device
-        self.native = native or (patches, lambda shown: shown)
-        self.epoch, self.step = 1, 0
+        settings = settings.with_defaults(len(fit))
+        self.patches = patches
+        self.fit = fit
+        self.normalisation = normalisation
+        self.settings = settings
+        self.scorer = scorer
+        self.device = device
+        self.native = native or (patches, lambda converted: converted)
+        self.epoch = 1  # the present epoch
+        self.step = 0  # steps of the present epoch that are done
         channels = len(patches.bands) + CHANNELS_PER_BAND * len(patches.optional_bands)
         self.network = network or build(settings.network, channels, 2, settings.width, **settings.options)
         self.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss = make_loss(settings.loss, landslide_share)
-        kinds: dict[str, type[torch.optim.Adam]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
-        if settings.optimiser not in kinds:
-            raise TrainingRecipeError(f"unknown optimiser {settings.optimiser!r}; known: {', '.join(kinds)}")
+        if settings.optimiser not in OPTIMISERS:
+            raise TrainingRecipeError(f"unknown optimiser {settings.optimiser!r}; known: {', '.join(OPTIMISERS)}")
         if settings.schedule not in SCHEDULES:
             raise TrainingRecipeError(f"unknown schedule {settings.schedule!r}; known: {', '.join(SCHEDULES)}")
-        self.optimiser = kinds[settings.optimiser](
+        self.optimiser = OPTIMISERS[settings.optimiser](
             group_parameters(self.network, settings), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.averaged = copy.deepcopy(self.network) if settings.averaging else None
@@ -201,26 +217,26 @@ class ImageryLearner:
         self.epochs = -(-settings.steps // self.steps_per_epoch) if settings.steps else settings.epochs or 0
         if self.epochs < 1:
             raise TrainingRecipeError("epochs must be at least 1")
-        self.losses: list[float] = []
+        self.losses: list[float] = []  # of the steps of the present epoch
         self.history: list[dict[str, float]] = []
-        self.best: tuple[float, int, float, dict[str, torch.Tensor]] | None = None
+        self.best: BestEpoch | None = None
         self.cpu_s = 0.0
-        self._key: str | None = None
+        self._digest: str | None = None
 
     @property
     def scored_network(self) -> torch.nn.Module:
-        """Network that is scored and stored: the one with the mean weights if they are computed."""
+        """The network that is scored and stored: with the mean weights if they are computed."""
         return self.network if self.averaged is None else self.averaged
 
     def run(self, hooks: Hooks) -> None:
         """Train to the end, or resume a stored run.
 
         Raises:
-            TrainingPausedError: `Hooks.should_stop` returned true; the place is stored.
-            OtherRunError: the stored place is of another run.
+            TrainingPausedError: `Hooks.should_stop` returned true. The state is stored.
+            OtherRunError: the checkpoint is of another run.
         """
-        if hooks.resume and hooks.place and hooks.place.exists():
-            self.load_place(hooks.place)
+        if hooks.resume and hooks.checkpoint and hooks.checkpoint.exists():
+            self.load_checkpoint(hooks.checkpoint)
             hooks.on_resume(self.epoch)
         started_s = hooks.clock() - self.cpu_s
         while self.epoch <= self.epochs:
@@ -232,65 +248,70 @@ class ImageryLearner:
                 self.cpu_s = hooks.clock() - started_s
                 hooks.on_progress(self._make_progress(None))
                 if hooks.should_stop():
-                    if hooks.place:
-                        self.save_place(hooks.place)
+                    if hooks.checkpoint:
+                        self.save_checkpoint(hooks.checkpoint)
                     raise TrainingPausedError(
                         f"stopped in epoch {self.epoch} of {self.epochs}; the same command goes on"
                     )
-            held_score, scores = None, {}
+            held_score = None
+            scores = {}
             if self.scorer:
                 held_score, threshold = self.scorer(self.scored_network)
                 scores = {"held_f1": round(held_score, 5)}
-                if self.best is None or held_score > self.best[0]:
+                if self.best is None or held_score > self.best.score:
                     state = {key: value.detach().clone() for key, value in self.scored_network.state_dict().items()}
-                    self.best = held_score, self.epoch, threshold, state
+                    self.best = BestEpoch(held_score, self.epoch, threshold, state)
             rate = self.settings.learning_rate * self._find_rate(self.epoch * self.steps_per_epoch - 1)
             loss = round(float(np.mean(self.losses)), 5)
             self.history.append({"epoch": self.epoch, "loss": loss, **scores, "learning_rate": round(float(rate), 8)})
             self.cpu_s = hooks.clock() - started_s
             hooks.on_progress(self._make_progress(held_score))
-            self.epoch, self.step, self.losses = self.epoch + 1, 0, []
-            if hooks.place:
-                self.save_place(hooks.place)
+            self.epoch += 1
+            self.step = 0
+            self.losses = []
+            if hooks.checkpoint:
+                self.save_checkpoint(hooks.checkpoint)
             if self.settings.time_limit_cpu_s and self.cpu_s > self.settings.time_limit_cpu_s:
                 break
 
-    def save_place(self, path: Path) -> None:
-        """Write weights, best weights, optimiser, random generator and history to a file, atomically."""
+    def save_checkpoint(self, path: Path) -> None:
+        """Write the state of the run to a file, atomically."""
         tensors = {f"network/{key}": value for key, value in self.network.state_dict().items()}
         if self.averaged is not None:
             tensors |= {f"averaged/{key}": value for key, value in self.averaged.state_dict().items()}
         if self.best:
-            tensors |= {f"best/{key}": value for key, value in self.best[3].items()}
+            tensors |= {f"best/{key}": value for key, value in self.best.state.items()}
         for number, values in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser/{number}/{key}": torch.as_tensor(value) for key, value in values.items()}
         tensors["torch_rng"] = torch.get_rng_state()
-        place = {
-            "key": self.key(),
+        facts = {
+            "key": self.digest(),
             "epoch": self.epoch,
             "step": self.step,
             "losses": self.losses,
             "history": self.history,
-            "best": self.best[:3] if self.best else None,
+            "best": (self.best.score, self.best.epoch, self.best.threshold) if self.best else None,
             "cpu_s": self.cpu_s,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Safetensors refuses tensors that share memory or are not contiguous.
-        whole = {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
+        # The safetensors format has no tensors that share memory or are not contiguous.
+        contiguous = {
+            key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()
+        }
         with replacing(path, flush=True) as partial:
-            save_file(whole, partial, metadata={"place": json.dumps(place)})
+            save_file(contiguous, partial, metadata={_METADATA_KEY: json.dumps(facts)})
 
-    def load_place(self, path: Path) -> None:
-        """Restore the state that `save_place` wrote.
+    def load_checkpoint(self, path: Path) -> None:
+        """Restore the state that `save_checkpoint` wrote.
 
         Raises:
-            OtherRunError: it is of other data or settings.
+            OtherRunError: it is the state of a run with other data or settings.
             TrainingRecipeError: the file is damaged.
         """
-        place, tensors = read_place(path)
-        if place["key"] != self.key():
+        facts, tensors = read_checkpoint(path)
+        if facts["key"] != self.digest():
             raise OtherRunError(
-                f"{path}: an unfinished run of other data or settings ({place['epoch'] - 1} passes are done)"
+                f"{path}: an unfinished run of other data or settings ({facts['epoch'] - 1} passes are done)"
             )
         self.network.load_state_dict(select_prefix(tensors, "network/"))
         if self.averaged is not None:
@@ -301,13 +322,19 @@ class ImageryLearner:
             state.setdefault(int(number), {})[key] = value
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
         torch.set_rng_state(tensors["torch_rng"])
-        self.epoch, self.step, self.losses = place["epoch"], place["step"], place["losses"]
-        self.history, self.cpu_s = place["history"], place["cpu_s"]
-        self.best = (*place["best"], select_prefix(tensors, "best/")) if place["best"] else None
+        self.epoch = facts["epoch"]
+        self.step = facts["step"]
+        self.losses = facts["losses"]
+        self.history = facts["history"]
+        self.cpu_s = facts["cpu_s"]
+        self.best = None
+        if facts["best"]:
+            score, epoch, threshold = facts["best"]
+            self.best = BestEpoch(score, epoch, threshold, select_prefix(tensors, "best/"))
 
-    def key(self) -> str:
-        """Return a digest of settings, patches, fit part and normalisation, which must match to resume a run."""
-        if self._key is None:
+    def digest(self) -> str:
+        """Return a digest of settings, patches, fit part and normalisation. A run is resumed only if it matches."""
+        if self._digest is None:
             facts = [
                 asdict(self.settings),
                 self.patches.fingerprint(),
@@ -315,8 +342,8 @@ class ImageryLearner:
                 [values.tolist() for values in self.normalisation],
                 self.network.__class__.__name__,
             ]
-            self._key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        return self._key
+            self._digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return self._digest
 
     def _list_batches(self) -> list[NDArray[np.int64]]:
         order = np.random.default_rng([self.settings.seed, self.epoch]).permutation(self.fit)
@@ -324,11 +351,12 @@ class ImageryLearner:
         # Batch normalisation needs more than one patch.
         return [batch for batch in batches if len(batch) > 1]
 
-    def _train_on_batch(self, chosen: NDArray[np.int64]) -> float:
+    def _train_on_batch(self, positions: NDArray[np.int64]) -> float:
+        """Make one step on the patches at the given positions, and return its loss."""
         steps_done = self._count_steps()
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.learning_rate * group["share"] * self._find_rate(steps_done)
-        images, truth = (part.to(self.device) for part in self._make_batch(chosen))
+        images, truth = (part.to(self.device) for part in self._make_batch(positions))
         self.optimiser.zero_grad(set_to_none=True)
         logits = self.network(images)
         if logits.ndim == 2:  # a classifier of whole patches
@@ -343,8 +371,8 @@ class ImageryLearner:
 
     @torch.no_grad()
     def _average(self, averaged: torch.nn.Module) -> None:
-        """Move the mean weights towards the present ones. Statistics of normalisations are averages already."""
-        # The first steps have equal weights, so that the mean does not stay at the weights of the start.
+        """Update the running mean of the weights. Statistics of normalisations are means already and are copied."""
+        # The first steps have equal weights, so that the mean does not stay near the weights of the start.
         share = max(1 - self.settings.averaging, 1 / (self._count_steps() + 1))
         for mean, weight in zip(averaged.parameters(), self.network.parameters(), strict=True):
             mean.lerp_(weight, share)
@@ -354,14 +382,14 @@ class ImageryLearner:
     def _count_steps(self) -> int:
         return (self.epoch - 1) * self.steps_per_epoch + self.step
 
-    def _make_batch(self, chosen: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _make_batch(self, positions: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng([self.settings.seed, self.epoch, self.step])
-        members = [self._read_patch(int(position), rng) for position in chosen]
+        patches = [self._read_patch(int(position), rng) for position in positions]
         side = None
         if self.epoch > self.epochs - self.settings.enlarged_epochs:
             side = (self.settings.enlarged_px, self.settings.enlarged_px)
-            members = [(resize_bands(image, side), resize_mask(mask, side)) for image, mask in members]
-        pairs = [
+            patches = [(resize_bands(image, side), resize_mask(mask, side)) for image, mask in patches]
+        varied = [
             vary(
                 image,
                 mask,
@@ -370,22 +398,22 @@ class ImageryLearner:
                 rng,
                 self.patches.read_channels(int(position), side),
             )
-            for position, (image, mask) in zip(chosen, members, strict=True)
+            for position, (image, mask) in zip(positions, patches, strict=True)
         ]
         try:
-            images, truth = (np.stack(values) for values in zip(*pairs, strict=True))
+            images, truth = (np.stack(arrays) for arrays in zip(*varied, strict=True))
         except ValueError:
             raise TrainingRecipeError("the patches have different sizes; give data.size_px to resize them") from None
         return torch.from_numpy(images).contiguous(memory_format=torch.channels_last), torch.from_numpy(truth)
 
     def _read_patch(self, position: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Return image and mask of a patch, degraded in quality in a share of the cases."""
+        """Return image and mask of a patch. In a share `degraded_share` of the calls its quality is degraded."""
         if not self.settings.degraded_share or rng.random() >= self.settings.degraded_share:
             return self.patches.read(position)[1:]
         return read_degraded(self.native, position, self.settings, rng)
 
     def _find_rate(self, step: int) -> float:
-        """Return the learning rate of a step as a share of that of the settings."""
+        """Return the learning rate of a step as a share of `learning_rate`."""
         warmup = self.settings.warmup_steps or 0
         if step < warmup:
             return (step + 1) / warmup
@@ -411,7 +439,7 @@ class ImageryLearner:
 
 
 def group_parameters(network: torch.nn.Module, settings: ImageryTrainingSettings) -> list[dict[str, Any]]:
-    """Return the parameters in groups with their share of the learning rate: the encoder, and all others."""
+    """Return the parameters of the encoder and all others, each group with its share of the learning rate."""
     if settings.encoder_rate == 1.0:
         return [{"params": list(network.parameters()), "share": 1.0}]
     encoder = [value for name, value in network.named_parameters() if name.startswith("encoder.")]
@@ -422,7 +450,8 @@ def group_parameters(network: torch.nn.Module, settings: ImageryTrainingSettings
 def read_degraded(
     native: NativePatches, position: int, how: Augmentation, rng: np.random.Generator
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Return a patch as the network reads it after a loss of quality, and its mask."""
+    """Return image and mask of a patch after a loss of quality, in the unit that the network reads."""
     patches, convert = native
     _, image, mask = patches.read(position)
-    return convert(hold_arrays(degrade_patch(image, how, rng)[None], mask[None], patches.bands)).read(0)[1:]
+    degraded = make_patches(degrade_patch(image, how, rng)[None], mask[None], patches.bands)
+    return convert(degraded).read(0)[1:]

@@ -1,4 +1,4 @@
-"""Losses for a rare class (about 4 % of the pixels). A recipe names their sum, for example `ce+dice`."""
+"""Loss functions for landslides, a rare class of about 4 % of the pixels. A recipe names a sum, such as `ce+dice`."""
 
 from collections.abc import Callable
 
@@ -10,26 +10,29 @@ from detection.imagery.errors import TrainingRecipeError
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 SMOOTH = 1.0
-FOCUS = 2.0
-FALSE_ALARM, MISS = 0.3, 0.7
-THINNINGS = 4  # of the soft skeleton: shapes wider than twice as many pixels are not thinned to their middle line
+FOCAL_EXPONENT = 2.0
+# Weights of false alarms and misses in the Tversky loss.
+FALSE_ALARM_WEIGHT = 0.3
+MISS_WEIGHT = 0.7
+# Steps of the soft skeleton. Shapes wider than twice as many pixels are not thinned to their middle line.
+THINNINGS = 4
 TERMS = ("ce", "weighted-ce", "focal", "dice", "tversky", "cldice")
 
 
-def make_loss(spelling: str, landslide_share: float = 0.5) -> Loss:
+def make_loss(terms: str, landslide_share: float = 0.5) -> Loss:
     """Return the sum of the named terms.
 
     Args:
-        spelling: terms joined by `+`: `ce`; `weighted-ce` (classes weigh by the inverse of the root of their share);
+        terms: names joined by `+`: `ce`; `weighted-ce` (weights are the inverse of the root of the share of a class);
             `focal` (Lin et al. 2017, exponent 2); `dice` (Milletari et al. 2016, over the batch, smooth 1);
-            `tversky` (Salehi et al. 2017: a miss weighs .7, a false alarm .3); `cldice` (Shit et al. 2021: dice of
-            middle lines, for thin shapes).
+            `tversky` (Salehi et al. 2017, weights 0.7 for misses and 0.3 for false alarms); `cldice` (Shit et al. 2021,
+            dice of middle lines, for thin shapes).
         landslide_share: share of landslide pixels in the fit part, for `weighted-ce`.
 
     Raises:
         TrainingRecipeError: an unknown term.
     """
-    names = spelling.split("+")
+    names = terms.split("+")
     if unknown := [name for name in names if name not in TERMS]:
         raise TrainingRecipeError(f"unknown loss {unknown[0]!r}; known: {', '.join(TERMS)}, added up with +")
     share = min(max(landslide_share, 1e-4), 1 - 1e-4)
@@ -37,12 +40,12 @@ def make_loss(spelling: str, landslide_share: float = 0.5) -> Loss:
     weights = weights / weights.mean()
 
     def loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        return torch.stack([_term(name, logits, truth, weights) for name in names]).sum()
+        return torch.stack([_compute_term(name, logits, truth, weights) for name in names]).sum()
 
     return loss
 
 
-def _term(name: str, logits: torch.Tensor, truth: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def _compute_term(name: str, logits: torch.Tensor, truth: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     if name == "ce":
         return functional.cross_entropy(logits, truth, ignore_index=IGNORED)
     if name == "weighted-ce":
@@ -50,7 +53,7 @@ def _term(name: str, logits: torch.Tensor, truth: torch.Tensor, weights: torch.T
     if name == "focal":
         each = functional.cross_entropy(logits, truth, ignore_index=IGNORED, reduction="none")
         known_count = (truth != IGNORED).sum().clamp_min(1)
-        return ((1 - torch.exp(-each)) ** FOCUS * each).sum() / known_count
+        return ((1 - torch.exp(-each)) ** FOCAL_EXPONENT * each).sum() / known_count
     known_pixels = (truth != IGNORED).to(logits.dtype)
     probability = logits.softmax(dim=1)[:, 1] * known_pixels
     target = (truth == 1).to(logits.dtype)
@@ -59,11 +62,12 @@ def _term(name: str, logits: torch.Tensor, truth: torch.Tensor, weights: torch.T
         precision = ((lines * target).sum() + SMOOTH) / (lines.sum() + SMOOTH)
         recall = ((true_lines * probability).sum() + SMOOTH) / (true_lines.sum() + SMOOTH)
         return 1 - 2 * precision * recall / (precision + recall)
-    hit = (probability * target).sum()
+    hits = (probability * target).sum()
     if name == "dice":
-        return 1 - (2 * hit + SMOOTH) / (probability.sum() + target.sum() + SMOOTH)
-    alarm, miss = probability.sum() - hit, target.sum() - hit
-    return 1 - (hit + SMOOTH) / (hit + FALSE_ALARM * alarm + MISS * miss + SMOOTH)
+        return 1 - (2 * hits + SMOOTH) / (probability.sum() + target.sum() + SMOOTH)
+    false_alarms = probability.sum() - hits
+    misses = target.sum() - hits
+    return 1 - (hits + SMOOTH) / (hits + FALSE_ALARM_WEIGHT * false_alarms + MISS_WEIGHT * misses + SMOOTH)
 
 
 def _thin(shares: torch.Tensor) -> torch.Tensor:

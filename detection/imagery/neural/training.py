@@ -1,4 +1,7 @@
-"""Training of a segmentation network: reproducible bit for bit, all choices made on a held part of the training set."""
+"""Training and prediction of segmentation networks.
+
+Epoch, temperature and threshold are chosen on a held part of the training set, never on the test part.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -8,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detection.imagery.data.metrics import Confusion, count, score
+from detection.imagery.data.metrics import Confusion, compute_scores, count_confusion
 from detection.imagery.data.patches import IGNORED, Patches, as_values, resize_bands
 from detection.imagery.data.splits import Parts, split
-from detection.imagery.neural.calibration import TemperatureCalibration, choose_threshold, fit_temperature, gather
+from detection.imagery.neural.calibration import TemperatureCalibration, choose_threshold, fit_temperature, sample_odds
 from detection.imagery.neural.device import PROCESSOR, pick_device
 from detection.imagery.neural.learner import (
     Hooks,
@@ -24,6 +27,7 @@ from detection.imagery.neural.learner import (
 from detection.imagery.neural.losses import log_odds
 
 LEAST_STD = 1e-6
+# Patches that go through the network together when it predicts.
 BATCH = 16
 
 
@@ -34,18 +38,18 @@ class TrainedNetwork:
     network: torch.nn.Module
     mean: list[float]
     std: list[float]
-    value_range: list[list[float]]
+    value_range: list[list[float]]  # 0.1 and 99.9 percentile by band
     threshold: float  # on calibrated probabilities
     calibration: TemperatureCalibration  # temperature and its effect on the held part
     history: list[dict[str, float]]
     best_epoch: int
-    held: tuple[str, ...]  # names of the patches that chose epoch, temperature and threshold
-    held_f1: float | None  # pooled F1 of the held part at that threshold; None where nothing is held
+    held_names: tuple[str, ...]  # names of the patches on which epoch, temperature and threshold were chosen
+    held_f1: float | None  # pooled F1 of the held part at that threshold; None without a held part
     cpu_s: float
     clipped: bool = False  # whether values are clipped to `value_range`
 
     @classmethod
-    def of(
+    def from_learner(
         cls,
         learner: ImageryLearner,
         held: NDArray[np.int64],
@@ -57,7 +61,14 @@ class TrainedNetwork:
         *,
         clipped: bool = False,
     ) -> "TrainedNetwork":
-        """Return the result of a run with the present weights of its network."""
+        """Return the result of a run with the present weights of its network.
+
+        Args:
+            held: positions of the held part.
+            score: of the held part; None without one.
+            epoch: whose weights the network has.
+            calibration: None: a temperature of 1.
+        """
         network = learner.scored_network.to(PROCESSOR, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         mean, std = (values.tolist() for values in learner.normalisation)
         return cls(
@@ -69,7 +80,7 @@ class TrainedNetwork:
             calibration=calibration or TemperatureCalibration(),
             history=learner.history,
             best_epoch=epoch,
-            held=tuple(learner.patches.names[int(position)] for position in held),
+            held_names=tuple(learner.patches.names[int(position)] for position in held),
             held_f1=score,
             cpu_s=learner.cpu_s,
             clipped=clipped,
@@ -92,15 +103,15 @@ def train_patches(
 ) -> TrainedNetwork:
     """Train on patches of one size, on the device that SLOPEWARD_DEVICE names.
 
-    Statistics for the normalisation come from the fit part, and epoch, temperature and threshold from the held part.
-    With the split `all` there is no held part: the result is the last epoch with the threshold and temperature of the
-    settings. On a processor, the same input and settings give the same weights bit for bit.
+    The normalisation is measured on the fit part; epoch, temperature and threshold are chosen on the held part. With
+    the split `all` there is no held part: the result is the network of the last epoch, with the threshold and
+    temperature of the settings. On a processor, the same input and settings give the same weights bit for bit.
 
     Args:
-        parts: positions fitted and held; by `settings.split` when None.
-        network: with the weights to start from; random weights when None.
-        normalisation: mean and std per band; measured on the fit part when None.
-        native: the patches in the unit of their files, for `degraded_share`; `patches` when None.
+        parts: positions of the fit part and the held part. None: by `settings.split`.
+        network: with the weights to start from. None: random weights.
+        normalisation: mean and standard deviation by band. None: measured on the fit part.
+        native: the patches in the unit of their files, for `degraded_share`. None: `patches`.
 
     Raises:
         TrainingRecipeError: too few patches, or no such device.
@@ -116,25 +127,29 @@ def train_patches(
         mean, std, _, _ = measure_statistics(patches, fit)
     mean, std = normalisation or (mean, std)
 
-    scored_patches, positions = _list_scored(patches, held, settings, native)
+    scored_patches, positions = _prepare_scored_patches(patches, held, settings, native)
 
     def score_held(network: torch.nn.Module) -> tuple[float, float]:
-        threshold, f1 = choose_threshold(held_odds(network, scored_patches, positions, (mean, std)))
+        threshold, f1 = choose_threshold(predict_known_odds(network, scored_patches, positions, (mean, std)))
         return f1, threshold
 
     scorer = score_held if len(held) else None
     learner = ImageryLearner(patches, fit, settings, (mean, std), share, scorer, network, device=device, native=native)
     learner.run(hooks or Hooks())
-    if learner.best is None:  # there is no held part
-        chosen = TemperatureCalibration(settings.temperature or 1.0)
-        threshold, epoch = settings.threshold or 0.5, len(learner.history)
-        return TrainedNetwork.of(learner, held, value_range, threshold, None, epoch, chosen, clipped=settings.clip)
-    learner.scored_network.load_state_dict(learner.best[3])
+    if learner.best is None:
+        # There is no held part on which they could be chosen.
+        calibration = TemperatureCalibration(settings.temperature or 1.0)
+        threshold = settings.threshold or 0.5
+        epoch = len(learner.history)
+        return TrainedNetwork.from_learner(
+            learner, held, value_range, threshold, None, epoch, calibration, clipped=settings.clip
+        )
+    learner.scored_network.load_state_dict(learner.best.state)
     trained = learner.scored_network.to(PROCESSOR, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     calibration, threshold, held_f1 = calibrate(trained, scored_patches, positions, (mean, std))
     threshold = settings.threshold or threshold
-    return TrainedNetwork.of(
-        learner, held, value_range, threshold, held_f1, learner.best[1], calibration, clipped=settings.clip
+    return TrainedNetwork.from_learner(
+        learner, held, value_range, threshold, held_f1, learner.best.epoch, calibration, clipped=settings.clip
     )
 
 
@@ -143,86 +158,92 @@ def calibrate(
 ) -> tuple[TemperatureCalibration, float, float]:
     """Return the temperature, the threshold with the best pooled F1 on calibrated probabilities, and that F1."""
     pixels = sum(patches.read(int(position)).mask.size for position in positions)
-    calibration = fit_temperature(*gather(held_odds(network, patches, positions, normalisation), pixels))
-    held = held_odds(network, patches, positions, normalisation)
-    return calibration, *choose_threshold(held, calibration.temperature)
+    calibration = fit_temperature(*sample_odds(predict_known_odds(network, patches, positions, normalisation), pixels))
+    odds = predict_known_odds(network, patches, positions, normalisation)
+    return calibration, *choose_threshold(odds, calibration.temperature)
 
 
-def _list_scored(
+def _prepare_scored_patches(
     patches: Patches, held: NDArray[np.int64], settings: ImageryTrainingSettings, native: NativePatches | None
 ) -> tuple[Patches, NDArray[np.int64]]:
-    """Return the patches on which the network is scored for all choices, and their positions.
+    """Return the patches on which epoch, temperature and threshold are chosen, and their positions.
 
-    They are the held patches; with `degraded_share` the same after a loss of quality; with optional bands all of these
-    once more with the bands masked, so that one threshold serves scenes with and without a DEM.
+    They are the held patches. With `degraded_share`, the held patches after a loss of quality are added. With optional
+    bands, all of these are added again with the bands masked, so that one threshold suits scenes with and without a
+    DEM.
     """
     scored = _add_degraded(patches, held, settings, native) if settings.degraded_share else patches.take(held)
     if not patches.optional_bands:
         return (scored, np.arange(len(scored))) if settings.degraded_share else (patches, held)
-    masked, count = scored.mask_optional(), len(scored)
+    masked = scored.mask_optional()
+    count = len(scored)
     names = tuple(f"{part}/{name}" for part in ("known", "masked") for name in scored.names)
 
-    def load_optional(place: int) -> NDArray[np.float32]:
-        source = scored if place < count else masked
+    def load_optional(index: int) -> NDArray[np.float32]:
+        source = scored if index < count else masked
         assert source.load_optional is not None
-        return source.load_optional(place % count)
+        return source.load_optional(index % count)
 
-    every = replace(scored, names=names, load=lambda place: scored.load(place % count), load_optional=load_optional)
-    return every, np.arange(len(every))
+    both = replace(scored, names=names, load=lambda index: scored.load(index % count), load_optional=load_optional)
+    return both, np.arange(len(both))
 
 
 def _add_degraded(
     patches: Patches, held: NDArray[np.int64], settings: ImageryTrainingSettings, native: NativePatches | None
 ) -> Patches:
-    """Return the held patches, and the same after a loss of quality."""
-    raw, load_known = native or (patches, lambda converted: converted), patches.load_optional
+    """Return the held patches, followed by the held patches after a loss of quality."""
+    degradable = native or (patches, lambda converted: converted)
+    load_known = patches.load_optional
 
-    def load(place: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        position = int(held[place % len(held)])
-        if place < len(held):
+    def load(index: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        position = int(held[index % len(held)])
+        if index < len(held):
             return patches.load(position)
-        return read_degraded(raw, position, settings, np.random.default_rng([settings.seed, 0, position]))
+        return read_degraded(degradable, position, settings, np.random.default_rng([settings.seed, 0, position]))
 
     names = tuple(f"{part}/{patches.names[int(position)]}" for part in range(2) for position in held)
-    load_optional = None if load_known is None else lambda place: load_known(int(held[place % len(held)]))
-    return replace(patches, names=names, load=load, load_optional=load_optional).remember()
+    load_optional = None if load_known is None else lambda index: load_known(int(held[index % len(held)]))
+    return replace(patches, names=names, load=load, load_optional=load_optional).cache()
 
 
-def held_odds(
+def predict_known_odds(
     network: torch.nn.Module, patches: Patches, positions: NDArray[np.int64], normalisation: Normalisation
 ) -> Iterator[tuple[NDArray[np.floating], NDArray[np.bool_]]]:
-    """Yield log odds of landslide and truth of the known pixels, patch by patch."""
+    """Yield log odds of landslide and the truth, patch by patch, of the pixels whose truth is known."""
     for position, odds in zip(positions, predict_odds(network, patches, positions, normalisation), strict=True):
         mask = patches.read(int(position)).mask
-        known = mask != IGNORED
-        yield odds[known], mask[known] == 1
+        is_known = mask != IGNORED
+        yield odds[is_known], mask[is_known] == 1
 
 
 def predict_odds(
     network: torch.nn.Module, patches: Patches, positions: NDArray[np.int64], normalisation: Normalisation
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield log odds of landslide H x W, patch by patch; patches of one size go through the network together."""
+    """Yield log odds of landslide H x W, patch by patch.
+
+    Up to `BATCH` consecutive patches of one size go through the network together.
+    """
     mean, std = normalisation
     parameter = next(network.parameters(), None)
     device = PROCESSOR if parameter is None else parameter.device
     network.eval()
-    waiting: list[NDArray[np.float32]] = []
+    batch: list[NDArray[np.float32]] = []
 
-    def flush() -> Iterator[NDArray[np.float32]]:
-        if waiting:
+    def predict_batch() -> Iterator[NDArray[np.float32]]:
+        if batch:
             with torch.inference_mode():
-                tensor = torch.from_numpy(np.stack(waiting)).contiguous(memory_format=torch.channels_last)
+                tensor = torch.from_numpy(np.stack(batch)).contiguous(memory_format=torch.channels_last)
                 yield from log_odds(network(tensor.to(device))).cpu().numpy()
-            waiting.clear()
+            batch.clear()
 
     for position in positions:
         image = as_values(patches.read(int(position)).image)
-        if waiting and (len(waiting) == BATCH or waiting[0].shape[1:] != image.shape[1:]):
-            yield from flush()
-        normal = (image - mean[:, None, None]) / std[:, None, None]
+        if batch and (len(batch) == BATCH or batch[0].shape[1:] != image.shape[1:]):
+            yield from predict_batch()
+        normalised = (image - mean[:, None, None]) / std[:, None, None]
         channels = patches.read_channels(int(position))
-        waiting.append(normal if channels is None else np.concatenate([normal, channels]))
-    yield from flush()
+        batch.append(normalised if channels is None else np.concatenate([normalised, channels]))
+    yield from predict_batch()
 
 
 def predict_maps(
@@ -231,7 +252,7 @@ def predict_maps(
     normalisation: Normalisation,
     temperature: float = 1.0,
     resize_px: int | None = None,
-    show: Callable[[Patches], Patches] = lambda patches: patches,
+    convert: Callable[[Patches], Patches] = lambda patches: patches,
 ) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.uint8]]]:
     """Yield name, calibrated probabilities H x W and mask of every patch, at its native size.
 
@@ -239,26 +260,27 @@ def predict_maps(
         patches: with the optional bands of the network, if it has some.
         temperature: divides the log odds.
         resize_px: side to which images are resized for the network; its map is resized back to the size of the patch.
-        show: converts the patches of that size to the input of the network.
+        convert: converts the resized patches to the input of the network.
     """
     positions = np.arange(len(patches))
-    network_input = show(patches.resize(resize_px) if resize_px else patches)
+    network_input = convert(patches.resize(resize_px) if resize_px else patches)
     for position, odds in zip(positions, predict_odds(network, network_input, positions, normalisation), strict=True):
         patch = patches.read(int(position))
         probabilities = (1 / (1 + np.exp(-np.clip(odds / np.float32(temperature), -60, 60)))).astype(np.float32)
         yield patch.name, resize_bands(probabilities[None], patch.mask.shape)[0], patch.mask
 
 
-def map_by(
+def predict_trained_maps(
     trained: TrainedNetwork,
     patches: Patches,
     resize_px: int | None = None,
-    show: Callable[[Patches], Patches] = lambda patches: patches,
+    convert: Callable[[Patches], Patches] = lambda patches: patches,
 ) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.uint8]]]:
-    """Yield the maps of a network that was just trained, as `predict_maps`."""
+    """Yield the maps of a network that was just trained; see `predict_maps`."""
 
     def prepare(patches: Patches) -> Patches:
-        return show(patches).clip(trained.value_range) if trained.clipped else show(patches)
+        converted = convert(patches)
+        return converted.clip(trained.value_range) if trained.clipped else converted
 
     temperature = trained.calibration.temperature
     return predict_maps(trained.network, patches, trained.normalisation, temperature, resize_px, prepare)
@@ -268,21 +290,24 @@ def evaluate(
     trained: TrainedNetwork,
     patches: Patches,
     resize_px: int | None = None,
-    show: Callable[[Patches], Patches] = lambda patches: patches,
+    convert: Callable[[Patches], Patches] = lambda patches: patches,
 ) -> dict[str, float | int | None]:
     """Return pooled pixel scores of a trained network at its threshold, at native sizes of the patches."""
     total = Confusion()
-    for _, probabilities, mask in map_by(trained, patches, resize_px, show):
-        total += count(probabilities >= trained.threshold, mask == 1, mask != IGNORED)
-    return score(total)
+    for _, probabilities, mask in predict_trained_maps(trained, patches, resize_px, convert):
+        total += count_confusion(probabilities >= trained.threshold, mask == 1, mask != IGNORED)
+    return compute_scores(total)
 
 
 def measure_statistics(
     patches: Patches, positions: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], list[list[float]], float]:
-    """Return mean, standard deviation and .1 and 99.9 percentiles per band, and the share of landslide pixels."""
+    """Return mean, standard deviation and 0.1 and 99.9 percentiles by band, and the share of landslide pixels.
+
+    The percentiles are measured on a sample of the pixels.
+    """
     sums = squares = 0.0
-    pixels = landslides = known = 0
+    pixels = landslide_pixels = known_pixels = 0
     samples = []
     step = max(3, int(np.sqrt(len(positions) / 300) * 3))
     for position in positions:
@@ -291,11 +316,11 @@ def measure_statistics(
         sums = sums + values.sum(axis=(1, 2))
         squares = squares + (values**2).sum(axis=(1, 2))
         pixels += patch.mask.size
-        landslides += int(np.count_nonzero(patch.mask == 1))
-        known += int(np.count_nonzero(patch.mask != IGNORED))
+        landslide_pixels += int(np.count_nonzero(patch.mask == 1))
+        known_pixels += int(np.count_nonzero(patch.mask != IGNORED))
         samples.append(values[:, ::step, ::step].reshape(len(values), -1))
     mean = np.asarray(sums) / pixels
     std = np.sqrt(np.maximum(np.asarray(squares) / pixels - mean**2, LEAST_STD**2))
     ranges = np.quantile(np.concatenate(samples, axis=1), [0.001, 0.999], axis=1).T
     rounded = [[round(float(low), 5), round(float(high), 5)] for low, high in ranges]
-    return mean.astype(np.float32), std.astype(np.float32), rounded, landslides / max(known, 1)
+    return mean.astype(np.float32), std.astype(np.float32), rounded, landslide_pixels / max(known_pixels, 1)

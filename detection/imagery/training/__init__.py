@@ -1,1 +1,1 @@
-"""Baselines, scores and descriptions of trained weights, and the check that a scene fits them."""
+"""Scores and baselines of trained weights, the description of their training, and the check that a scene fits it."""

@@ -1,8 +1,8 @@
 """Statistics of the texture of an image: evenness of the grain, noise, crispness, smear, detail, colour, repeats.
 
-All functions but `compare_colour` take spectral bands, bands x H x W, and the pixels H x W that are valid. "Grey" is
-the mean of the bands. A step is the difference between a pixel and the next one; a bend is the difference between a
-step and the next one.
+All functions except `compare_colour` take spectral bands, bands x H x W, and the pixels H x W that are valid. "Grey" is
+the mean of the bands. A step is the difference between neighbouring pixels. A bend is the difference between
+consecutive steps.
 """
 
 from typing import Final
@@ -16,16 +16,17 @@ LEAST_BLOCKS: Final = 16  # of fewer blocks, grain and noise are not measured
 # Smoothness above which the grain is measured on every second pixel, because neighbours share a smoothed grain.
 SMOOTHED: Final = 0.9
 # Quantiles of the blocks that count as calm and as rough.
-CALM, ROUGH = 0.1, 0.9
-ROUNDS: Final = 5  # of the fit of the line of steps by brightness
+CALM: Final = 0.1
+ROUGH: Final = 0.9
+ROUNDS: Final = 5  # rounds of the fit of `_fit_steps`
 OUTLYING: Final = 0.3  # relative deviation from the line from which a block loses weight
 FLOOR: Final = 0.2  # least expected step, as a share of the median step
-AROUND_PX: Final = 5  # side of the mean that is taken off to find fine detail
-LEAST_DETAIL_PX: Final = 256
+DETAIL_MEAN_PX: Final = 5  # side of the mean that is subtracted to find fine detail
+LEAST_DETAIL_PX: Final = 256  # of fewer pixels, fine detail is not measured
 # Mean absolute bend of the calmest tenth of the blocks, as a share of that of all blocks, for normal noise alone.
 CALM_SHARE: Final = 0.81
-LEAST_COLOUR: Final = 1e-6  # least share of the variation that is colour; with less the image is grey
-# Directions in pixels (down, right), each with the direction across it. Any smear lies near one of the eight.
+LEAST_COLOUR: Final = 1e-6  # an image with a smaller share of colour in its variation is grey
+# Directions in pixels (down, right), each with the direction across it. Any direction is near one of these eight.
 ACROSS: Final = (((0, 1), (1, 0)), ((1, 1), (1, -1)), ((1, 2), (2, -1)), ((2, 1), (1, -2)))
 
 
@@ -40,13 +41,13 @@ def measure_grain(values: NDArray[np.floating], valid: NDArray[np.bool_], smooth
     Args:
         smoothness: correlation of a pixel with the next one.
 
-    Returns 0 if fewer than `LEAST_BLOCKS` blocks are valid.
+    The result is 0 if fewer than `LEAST_BLOCKS` blocks are valid.
 
-    >>> draw, every = np.random.default_rng(1), np.ones((96, 96), bool)
+    >>> rng, valid = np.random.default_rng(1), np.ones((96, 96), bool)
     >>> bright = np.linspace(1, 3, 96) * np.ones((96, 1))
-    >>> speckle = (bright * draw.gamma(4, 0.25, bright.shape))[None]
+    >>> speckle = (bright * rng.gamma(4, 0.25, bright.shape))[None]
     >>> quarter = speckle * (np.arange(96) < 72) + bright * (np.arange(96) >= 72)
-    >>> measure_grain(speckle, every, 0.1) > 0.65, measure_grain(quarter, every, 0.1) < 0.1
+    >>> measure_grain(speckle, valid, 0.1) > 0.65, measure_grain(quarter, valid, 0.1) < 0.1
     (True, True)
     """
     grey, is_valid = values.mean(axis=0, dtype=np.float64), valid
@@ -67,13 +68,13 @@ def measure_noise(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDA
     """Estimate the standard deviation of the noise of each band, in the unit of the values.
 
     Second differences down and across remove slopes and edges (Immerkaer 1996). The calmest tenth of the blocks of
-    8 x 8 pixels counts, because rougher blocks hold ground.
+    8 x 8 pixels counts, because rougher blocks contain ground.
 
-    Returns 0 if fewer than `LEAST_BLOCKS` blocks are valid.
+    The result is 0 if fewer than `LEAST_BLOCKS` blocks are valid.
 
-    >>> draw, every = np.random.default_rng(1), np.ones((128, 128), bool)
+    >>> rng, valid = np.random.default_rng(1), np.ones((128, 128), bool)
     >>> ground = np.add.outer(np.linspace(0, 90, 128), 60 * (np.arange(128) > 64))[None]
-    >>> [round(*measure_noise(ground + draw.normal(0, sigma, ground.shape), every), 1) for sigma in (0.0, 2.0, 10.0)]
+    >>> [round(*measure_noise(ground + rng.normal(0, sigma, ground.shape), valid), 1) for sigma in (0.0, 2.0, 10.0)]
     [np.float64(0.0), np.float64(1.9), np.float64(10.4)]
     """
     bends = np.diff(np.diff(values.astype(np.float64), 2, axis=1), 2, axis=2)
@@ -89,7 +90,7 @@ def measure_noise(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDA
 
 
 def measure_crispness(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
-    """Return the mean absolute bend over the mean absolute step of grey, of the direction in which it is less.
+    """Return the mean absolute bend divided by the mean absolute step of grey, in the direction in which it is less.
 
     Noise has 1.7 and a photograph about 1. An image that was blurred, or drawn from a smooth field, has much less.
 
@@ -109,9 +110,10 @@ def measure_crispness(values: NDArray[np.floating], valid: NDArray[np.bool_]) ->
 
 
 def measure_smear(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
-    """Return how many times as crisp grey is in one direction as across it, 1 and more: the greatest of four pairs.
+    """Return the greatest ratio of the crispness of grey in two perpendicular directions, at least 1.
 
-    Ground is about as crisp in all directions. An image that was taken while the camera moved is soft along the way.
+    Ground is about equally crisp in all directions. An image that was taken by a moving camera is less crisp in the
+    direction of the movement.
 
     >>> noise = np.random.default_rng(1).normal(size=(1, 96, 96))
     >>> smeared = (noise[..., :-2] + noise[..., 1:-1] + noise[..., 2:]) / 3
@@ -150,37 +152,39 @@ def _measure_crispness_along(grey: NDArray[np.float64], valid: NDArray[np.bool_]
 def measure_detail(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
     """Return whether fine detail is bright (above 0) or dark (below 0).
 
-    It is the skewness of grey less its mean over 5 x 5 pixels. Nearly all training tiles have bright detail; a negative
-    has the other sign.
+    It is the skewness of grey after its mean over 5 x 5 pixels was subtracted. Nearly all training tiles have bright
+    detail; a negative has dark detail.
 
-    Returns infinity, which is below no limit, if fewer than `LEAST_DETAIL_PX` pixels have a valid neighbourhood.
+    The result is infinite, so that it is not below any limit, if fewer than `LEAST_DETAIL_PX` pixels have a valid
+    neighbourhood.
 
     >>> spots = np.zeros((1, 48, 48))
     >>> spots[0, 4::8, 4::8] = 1
-    >>> every = np.ones((48, 48), bool)
-    >>> measure_detail(spots, every) > 1, measure_detail(-spots, every) < -1, measure_detail(spots, ~every)
+    >>> valid = np.ones((48, 48), bool)
+    >>> measure_detail(spots, valid) > 1, measure_detail(-spots, valid) < -1, measure_detail(spots, ~valid)
     (True, True, inf)
     """
     grey = np.where(valid, values.mean(axis=0, dtype=np.float64), 0.0)
-    is_whole = ndimage.minimum_filter(valid, AROUND_PX, mode="constant", cval=False)
+    is_whole = ndimage.minimum_filter(valid, DETAIL_MEAN_PX, mode="constant", cval=False)
     if np.count_nonzero(is_whole) < LEAST_DETAIL_PX:
         return np.inf
-    detail = (grey - ndimage.uniform_filter(grey, AROUND_PX))[is_whole]
+    detail = (grey - ndimage.uniform_filter(grey, DETAIL_MEAN_PX))[is_whole]
     variance = float(np.mean(detail**2))
     return float(np.mean(detail**3) / variance**1.5) if variance > 0 else np.inf
 
 
 def compare_colour(correlations: NDArray[np.float64], step_covariance: NDArray[np.float64]) -> float:
-    """Return how much of the steps from pixel to pixel is colour, over how much of the whole window is.
+    """Return the share of colour in the steps from pixel to pixel, divided by the share of colour in the whole window.
 
-    Colour is the share of the variation that the first principal component of the bands does not explain. On finer
-    pixels the steps are mostly of brightness, and the result is lower. No offset and no factor of a band changes it.
+    The share of colour is the share of the variation that the first principal component of the bands does not explain.
+    On finer pixels the steps are mostly of brightness, and the result is lower. It does not depend on offsets and
+    factors of the bands.
 
     Args:
         correlations: between the bands of the window.
         step_covariance: between their steps.
 
-    Returns infinity for one band, a constant band or a grey image.
+    The result is infinite for one band, a constant band or a grey image.
 
     >>> correlations = np.array([[1.0, 0.9], [0.9, 1.0]])
     >>> round(compare_colour(correlations, 4 * correlations), 3), compare_colour(np.ones((2, 2)), correlations)
@@ -199,8 +203,8 @@ def compare_colour(correlations: NDArray[np.float64], step_covariance: NDArray[n
 def measure_repeats(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
     """Return the share of the pixels that have, in every band, the value of the pixel beside them.
 
-    It is the share in the direction in which it is less, because an image that was warped to narrower pixels repeats
-    them along one direction.
+    It is measured in the direction in which it is less, because an image that was warped to narrower pixels repeats
+    them in the other direction.
 
     >>> measure_repeats(np.kron(np.arange(16.0).reshape(1, 4, 4), np.ones((4, 4))), np.ones((16, 16), bool))
     0.8
@@ -216,14 +220,14 @@ def measure_repeats(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> f
 def _cut_blocks(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
     """Cut H x W into whole blocks of 8 x 8 pixels: blocks x 64."""
     rows, columns = (side // BLOCK_PX for side in pixels.shape)
-    whole = pixels[: rows * BLOCK_PX, : columns * BLOCK_PX].reshape(rows, BLOCK_PX, columns, BLOCK_PX)
-    return np.asarray(whole.swapaxes(1, 2).reshape(rows * columns, BLOCK_PX**2))
+    blocks = pixels[: rows * BLOCK_PX, : columns * BLOCK_PX].reshape(rows, BLOCK_PX, columns, BLOCK_PX)
+    return np.asarray(blocks.swapaxes(1, 2).reshape(rows * columns, BLOCK_PX**2))
 
 
 def _fit_steps(steps: NDArray[np.float64], brightness: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the steps that a straight line by brightness expects of blocks.
+    """Return the step of each block that a straight line through steps by brightness predicts.
 
-    Relative deviations are minimised by weighted least squares, in which blocks far off the line hardly count.
+    Relative deviations are minimised by weighted least squares, in which blocks far from the line hardly count.
     """
     terms = np.stack([np.ones_like(brightness), brightness], axis=1)
     least = max(FLOOR * float(np.median(steps)), 1e-12)

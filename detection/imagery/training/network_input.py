@@ -1,4 +1,4 @@
-"""How the patches of a data set become the input of a network, as the card of its weights describes."""
+"""Convert the patches of a data set to the input of a network, as the card of its weights describes."""
 
 from collections.abc import Callable
 
@@ -20,8 +20,8 @@ def read_normalisation(card: ModelCard) -> tuple[NDArray[np.float32], NDArray[np
 def choose_stretch(radiometry: RadiometrySpec) -> Callable[[Patches], Patches]:
     """Return the function that converts patches from the unit of their files to the input of a network.
 
-    Only `local-standard` changes patches. With every other stretch, patches already have the unit to which scenes are
-    converted.
+    Only the stretch `local-standard` changes patches. For every other stretch, the patches already have the unit to
+    which it converts scenes.
     """
     if radiometry.get("stretch") != LOCAL_STANDARD:
         return lambda patches: patches

@@ -1,4 +1,4 @@
-"""Scores by object: landslides found by size, accuracy of edges, and average precision."""
+"""Scores by object: recall and precision by size, accuracy of edges, and average precision."""
 
 from dataclasses import dataclass, field
 
@@ -9,29 +9,33 @@ from scipy import ndimage
 from detection.imagery.data.metrics import average_precision
 from detection.imagery.raster.components import EIGHT
 
-BINS_PX = (10, 50, 200)
-"""Limits of the size classes: below 10, 10 to 50, 50 to 200, and more pixels."""
-LABELS = ("<10", "10-50", "50-200", ">=200")
-LEAST_IOU = (0.1, 0.5)
-EDGE_PX = (1, 2)
+# Size classes in pixels, and their lower limits except that of the first.
+SIZE_LIMITS_PX = (10, 50, 200)
+SIZE_CLASSES = ("<10", "10-50", "50-200", ">=200")
+# An object and a landslide match if their IoU is at least this much.
+IOU_LIMITS = (0.1, 0.5)
+# Edges match if they are at most this far apart.
+EDGE_TOLERANCES_PX = (1, 2)
 
 
 @dataclass(slots=True)
 class ObjectCount:
-    """Counts over images, which `add` adds up and `report` turns into scores."""
+    """Counts of landslides and objects over several images. A landslide is of the truth, an object is of the map."""
 
-    # landslides in the truth, by size class
-    truths: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LABELS, 0))
-    # objects of the map, by size class
-    predicted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LABELS, 0))
-    # (criterion, size class) -> landslides that were found by it; criteria: `iou_0.1`, `iou_0.5`, `covered_half`
+    # number of landslides by size class
+    truths: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SIZE_CLASSES, 0))
+    # number of objects by size class
+    predicted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SIZE_CLASSES, 0))
+    # number of landslides that an object matches, by (criterion, size class); criteria: `iou_0.1`, `iou_0.5`, and
+    # `covered_half`, for which objects cover half of the landslide
     found: dict[tuple[str, str], int] = field(default_factory=dict)
-    # (criterion, size class) -> objects of the map that overlap a landslide by that IoU
-    right: dict[tuple[str, str], int] = field(default_factory=dict)
-    # (mean probability, overlaps a landslide by an IoU of .5) of each object of the map
+    # number of objects that match a landslide, by (criterion, size class); criteria: `iou_0.1` and `iou_0.5`
+    matched: dict[tuple[str, str], int] = field(default_factory=dict)
+    # (mean probability, whether its IoU with a landslide is at least 0.5) of each object
     ranked: list[tuple[float, bool]] = field(default_factory=list)
-    # tolerance in px -> [edge pixels of the map near the truth's, all, of the truth near the map's, all]
-    edges: dict[int, list[int]] = field(default_factory=lambda: {px: [0, 0, 0, 0] for px in EDGE_PX})
+    # by tolerance in px: [edge pixels of the map near an edge of the truth, all edge pixels of the map, edge pixels of
+    # the truth near an edge of the map, all edge pixels of the truth]
+    edges: dict[int, list[int]] = field(default_factory=lambda: {px: [0, 0, 0, 0] for px in EDGE_TOLERANCES_PX})
 
     def add(
         self,
@@ -40,7 +44,7 @@ class ObjectCount:
         truth: NDArray[np.bool_],
         valid: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Count one image; pixels that are not valid belong to no object."""
+        """Add the counts of one image. Pixels that are not valid belong to no object and no landslide."""
         if valid is not None:
             predicted, truth = predicted & valid, truth & valid
         true_labels, true_number = ndimage.label(truth, EIGHT)
@@ -56,15 +60,18 @@ class ObjectCount:
         covered = pairs.sum(axis=1) / np.maximum(true_area, 1)
         for number, area in enumerate(true_area):
             self.truths[size_class(area)] += 1
-            hits = [f"iou_{least}" for least in LEAST_IOU if best_true[number] >= least]
-            for name in (*hits, *(["covered_half"] if covered[number] >= 0.5 else [])):
-                self.found[name, size_class(area)] = self.found.get((name, size_class(area)), 0) + 1
+            criteria = [f"iou_{least}" for least in IOU_LIMITS if best_true[number] >= least]
+            if covered[number] >= 0.5:
+                criteria.append("covered_half")
+            for criterion in criteria:
+                key = criterion, size_class(area)
+                self.found[key] = self.found.get(key, 0) + 1
         for number, area in enumerate(map_area):
             self.predicted[size_class(area)] += 1
-            for least in LEAST_IOU:
+            for least in IOU_LIMITS:
                 if best_map[number] >= least:
                     key = f"iou_{least}", size_class(area)
-                    self.right[key] = self.right.get(key, 0) + 1
+                    self.matched[key] = self.matched.get(key, 0) + 1
         if map_number:
             means = ndimage.mean(probabilities, map_labels, np.arange(1, map_number + 1))
             self.ranked += self._rank(np.asarray(means), iou)
@@ -72,32 +79,32 @@ class ObjectCount:
         for px, counts in self.edges.items():
             near_true, near_map = _widen(edge_true, px), _widen(edge_map, px)
             values = (edge_map & near_true, edge_map, edge_true & near_map, edge_true)
-            for place, value in enumerate(values):
-                counts[place] += int(np.count_nonzero(value))
+            for index, pixels in enumerate(values):
+                counts[index] += int(np.count_nonzero(pixels))
 
     @staticmethod
     def _rank(means: NDArray[np.floating], iou: NDArray[np.floating]) -> list[tuple[float, bool]]:
-        """Assign objects to landslides by falling probability; a landslide is assigned once."""
-        taken = np.zeros(iou.shape[0], bool)
+        """Assign objects to landslides by falling probability. Each landslide is assigned to one object at most."""
+        is_assigned = np.zeros(iou.shape[0], bool)
         ranked = []
         for number in np.argsort(-means, kind="stable"):
-            free = np.where(taken, 0.0, iou[:, number])
+            free = np.where(is_assigned, 0.0, iou[:, number])
             hit = bool(free.size and free.max() >= 0.5)
             if hit:
-                taken[int(free.argmax())] = True
+                is_assigned[int(free.argmax())] = True
             ranked.append((float(means[number]), hit))
         return ranked
 
     def report(self) -> dict[str, object]:
-        """Return object_recall and object_precision by criterion and size, boundary_f1 by tolerance, ap50."""
+        """Return recall and precision by criterion and size class, F1 of edges by tolerance, and average precision."""
         recall = {
             name: {"all": _share(name, self.found, self.truths)}
-            | {label: _share(name, self.found, self.truths, label) for label in LABELS}
+            | {label: _share(name, self.found, self.truths, label) for label in SIZE_CLASSES}
             for name in ("iou_0.1", "iou_0.5", "covered_half")
         }
         precision = {
-            name: {"all": _share(name, self.right, self.predicted)}
-            | {label: _share(name, self.right, self.predicted, label) for label in LABELS}
+            name: {"all": _share(name, self.matched, self.predicted)}
+            | {label: _share(name, self.matched, self.predicted, label) for label in SIZE_CLASSES}
             for name in ("iou_0.1", "iou_0.5")
         }
         boundary: dict[str, float | None] = {}
@@ -120,11 +127,11 @@ def size_class(area_px: int) -> str:
     >>> [size_class(area) for area in (9, 10, 200)]
     ['<10', '10-50', '>=200']
     """
-    return LABELS[int(np.searchsorted(BINS_PX, area_px, side="right"))]
+    return SIZE_CLASSES[int(np.searchsorted(SIZE_LIMITS_PX, area_px, side="right"))]
 
 
 def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the pixels of a mask beside pixels outside of it."""
+    """Return the pixels of a mask that have a neighbour outside of it."""
     return np.asarray(mask & ~ndimage.binary_erosion(mask, border_value=1))
 
 
@@ -135,6 +142,6 @@ def _widen(edge: NDArray[np.bool_], px: int) -> NDArray[np.bool_]:
 def _share(
     name: str, hits: dict[tuple[str, str], int], totals: dict[str, int], label: str | None = None
 ) -> float | None:
-    labels = LABELS if label is None else (label,)
+    labels = SIZE_CLASSES if label is None else (label,)
     total = sum(totals[size] for size in labels)
     return sum(hits.get((name, size), 0) for size in labels) / total if total else None

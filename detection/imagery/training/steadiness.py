@@ -1,4 +1,4 @@
-"""Loss of accuracy of weights on pictures of lower quality, measured on the held part of their training."""
+"""Steadiness of weights: how much F1 they lose on pictures of lower quality, measured on the held part."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,13 +22,14 @@ Maps = Callable[[Patches], Any]
 
 
 def degrade_patches(patches: Patches, loss: str) -> Patches:
-    """Return the patches after one of `degrade.list_losses`, or unchanged for `plain`.
+    """Return the patches after one of the losses of `degrade.list_losses`, or unchanged for `plain`.
 
-    Random numbers depend on the position of a patch alone.
+    Random numbers depend only on the position of a patch.
     """
     if loss == PLAIN:
         return patches
-    degrade, load = list_losses()[loss], patches.load
+    degrade = list_losses()[loss]
+    load = patches.load
 
     def load_degraded(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         image, mask = load(position)
@@ -40,12 +41,14 @@ def degrade_patches(patches: Patches, loss: str) -> Patches:
 def measure_steadiness(maps: Maps, held: Patches, threshold: float) -> Steadiness:
     """Measure F1 of weights on patches as they are, and after each loss of quality.
 
-    `noise_counts` of the result is the greatest noise that, like all lesser ones, costs at most `COST_MOST` of F1.
+    `noise_counts` of the result is the greatest tested noise up to which every tested noise costs at most `COST_MOST`.
 
     Args:
-        held: patches that the weights were not fitted on; never those of the test part.
+        maps: maps patches by the weights.
+        held: patches on which the weights were not fitted, and which are not of the test part.
+        threshold: probability from which a pixel is a landslide.
     """
-    held = held.remember()
+    held = held.cache()
     f1_by_loss = {
         loss: score_maps(maps(degrade_patches(held, loss)), threshold, objects=False, draws=0).report["f1"] or 0.0
         for loss in (PLAIN, *list_losses())
@@ -63,7 +66,7 @@ def measure_steadiness(maps: Maps, held: Patches, threshold: float) -> Steadines
 
 
 def find_cost(doubts: Sequence[Explanation], card: ModelCard) -> float | None:
-    """Return how much F1 the loss of quality that doubts state costs weights, by their card; None if it does not say.
+    """Return how much F1 weights lose by the losses of quality that doubts state; None if their card does not state it.
 
     >>> card = {"steadiness": {"f1": {"plain": 0.6, "bilinear": 0.5, "blur": 0.55}}}
     >>> round(find_cost([Reason(INTERPOLATED)], card), 3), find_cost([], card), find_cost([], {})
@@ -71,11 +74,13 @@ def find_cost(doubts: Sequence[Explanation], card: ModelCard) -> float | None:
     """
     if not (steadiness := card.get("steadiness")):
         return None
-    f1, losses = steadiness["f1"], set[str]()
+    f1 = steadiness["f1"]
+    losses = set[str]()
     for reason in (doubt for doubt in doubts if isinstance(doubt, Reason)):
         if reason.code == INTERPOLATED:
             losses |= {"bilinear", "blur"}
         if reason.code == NOISY:
             counts = round(float(cast("float", reason.values["seen"])), 1)
-            losses.add(f"noise of {min((n for n in NOISE_COUNTS if n >= counts), default=max(NOISE_COUNTS)):g}")
+            tested = min((tested for tested in NOISE_COUNTS if tested >= counts), default=max(NOISE_COUNTS))
+            losses.add(f"noise of {tested:g}")
     return max((float(f1[PLAIN] - f1[loss]) for loss in losses & f1.keys()), default=0.0)

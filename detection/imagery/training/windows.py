@@ -22,11 +22,11 @@ from detection.imagery.training.grain import (
     measure_smear,
 )
 
-# Two windows with the same noise may differ by this factor in what is measured.
+# The measured noise of two windows with the same noise may differ by this factor.
 NOISE_SLACK: Final = 1.3
-# When noise is taken off the variance of the steps of a band, at least this share of the variance remains.
+# When the variance of noise is subtracted from that of the steps of a band, at least this share of it remains.
 LEAST_STEPS: Final = 0.05
-BRIGHTEST: Final = 0.999  # quantile of the values of a window that counts as its brightest
+BRIGHTEST: Final = 0.999  # quantile that counts as the brightest value of a window
 TINY: Final = 1e-12  # keeps divisors above 0
 
 
@@ -47,7 +47,8 @@ class WindowStatistics(NamedTuple):
     colour: float  # see `compare_colour`
     # standard deviation of the noise, mean over the bands, in 255ths of the brightest value of the window
     noise: float
-    # per spectral band, the part of the diagonal of `step_covariance` that the noise makes if it differs in every band
+    # per spectral band, the part of the diagonal of `step_covariance` that noise contributes if it is independent
+    # between bands
     noise_step_variance: NDArray[np.float64]
 
 
@@ -60,7 +61,7 @@ def measure_window(
 
     Args:
         values: in a unit in which ratios have a meaning, such as reflectance.
-        counts: the same pixels as the file has them; `values` when None. Repeated pixels are exactly equal only there.
+        counts: the same pixels in the unit of the file, in which repeated pixels are exactly equal. None: `values`.
 
     >>> ramp = np.linspace(1, 2, 64 * 64).reshape(1, 64, 64)
     >>> round(measure_window(ramp, np.ones((64, 64), bool)).smoothness, 2)
@@ -70,7 +71,7 @@ def measure_window(
     exact = values.astype(np.float64)
     valid_values = pick_valid(values, valid).astype(np.float64)
     low, middle, high = np.quantile(valid_values, (0.05, 0.5, 0.95), axis=1)
-    # Without the median, sums lose no digits and the sums of a constant band are exactly 0.
+    # Subtracting the median keeps the digits of sums, and makes those of a constant band exactly 0.
     shifted = exact - middle[:, None, None]
     pixels = valid_values.shape[1]
     if pixels < valid.size:
@@ -132,7 +133,7 @@ def collect(windows: Sequence[WindowStatistics], name: str) -> NDArray[np.float6
 def _correlate(
     covariance: NDArray[np.float64], variance: NDArray[np.float64], other_variance: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return covariance over the root of both variances; 0 where a variance is 0."""
+    """Return the covariance divided by the root of both variances; 0 where a variance is 0."""
     power = np.sqrt(np.maximum(variance, 0) * np.maximum(other_variance, 0))
     return np.asarray(np.divide(covariance, power, out=np.zeros_like(covariance), where=power > 0))
 
@@ -145,7 +146,7 @@ def correlate_steps(windows: Sequence[WindowStatistics], *, without_noise: bool 
     changes the result.
 
     Args:
-        without_noise: take off the variance that noise makes if it differs in every band.
+        without_noise: subtract the variance that noise contributes if it is independent between bands.
     """
     pooled = np.sum(collect(windows, "step_covariance"), axis=0)
     variance = np.diag(pooled)
@@ -161,7 +162,7 @@ def has_tested_noise(windows: Sequence[WindowStatistics]) -> bool:
 
 
 def measure_contrast(window: WindowStatistics) -> float:
-    """Return the spread over the median of a window, of the band in which it is greatest."""
+    """Return the spread divided by the median of a window, of the band in which this is greatest."""
     return float((window.spread / np.maximum(abs(window.median), TINY)).max())
 
 
@@ -176,7 +177,9 @@ def measure_colour(counts: NDArray[np.floating]) -> float:
 
 
 def compare_green(bands: Sequence[str], windows: Sequence[WindowStatistics]) -> NDArray[np.float64]:
-    """Return, per window, the median of green less the lesser median of red and blue, over the greatest of the three.
+    """Return, per window, how much brighter green is than the darker one of red and blue, by their medians.
+
+    The difference is divided by the median of the brightest of the three.
 
     It is negative where green is the darkest colour, as in a negative.
     """
@@ -186,7 +189,7 @@ def compare_green(bands: Sequence[str], windows: Sequence[WindowStatistics]) -> 
 
 
 def compare_red_with_green(bands: Sequence[str], windows: Sequence[WindowStatistics]) -> NDArray[np.float64]:
-    """Return, per window, the contrast of red over that of green. Contrast is the spread over the median."""
+    """Return, per window, the contrast of red divided by that of green. Contrast is the spread over the median."""
     _, contrast = list_contrasts(bands, windows, ("B4", "B3"))
     return np.asarray(contrast[:, 0] / np.maximum(contrast[:, 1], TINY))
 
@@ -194,7 +197,7 @@ def compare_red_with_green(bands: Sequence[str], windows: Sequence[WindowStatist
 def list_contrasts(
     bands: Sequence[str], windows: Sequence[WindowStatistics], names: tuple[str, str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the spread of two bands and their spread over the median, both windows x 2."""
+    """Return the spread of two bands, and their spread divided by the median, both windows x 2."""
     pair = [list(bands).index(name) for name in names]
     spread, median = (collect(windows, name)[:, pair] for name in ("spread", "median"))
     return spread, spread / np.maximum(np.abs(median), TINY)

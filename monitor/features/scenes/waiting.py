@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from detection.imagery.weights_file import describe_own
+from detection.imagery.weights_file import shorten_weights_path
 from monitor.api.database import Database
 from monitor.api.decision import health_alarm
 from monitor.api.queries.alerts import load_alerts, notify_site
@@ -99,7 +99,9 @@ def notify_weights(db: Database, site: Site, now: datetime) -> None:
         faults = find_broken_weights(c, site)
     notified = {alert.key for alert in alerts if alert.state != "returned_unacknowledged"}
     reasons = {
-        f"{WEIGHTS_ALERT_PREFIX}{model.model_hash[:SHORT_HASH_LENGTH]}": _OTHERS_TRIED(weights=describe_own(model.path))
+        f"{WEIGHTS_ALERT_PREFIX}{model.model_hash[:SHORT_HASH_LENGTH]}": _OTHERS_TRIED(
+            weights=shorten_weights_path(model.path)
+        )
         for model, _ in faults
     }
     changes = [health_alarm(key, 2, reason, is_open=True) for key, reason in reasons.items() if key not in notified]

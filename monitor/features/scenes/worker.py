@@ -50,7 +50,7 @@ REASSESSED_MOST: Final = 5
 def try_weights(request: WeightsTrial) -> WeightsTrialResult:
     """Load weights once, so that faults of their tensors are found before they are put into use."""
     try:
-        from detection.imagery.neural.checkpoint import load_model
+        from detection.imagery.neural.model_file import load_model
 
         load_model(request.path)
     except ModelError as error:
@@ -192,7 +192,7 @@ def _list_superseded(this_date: records.StoredDate, replaced: Iterable[KnownVers
 
 
 def _describe_reading(request: SceneRequest, read: _NetworkReading) -> ReadScene:
-    from detection.imagery.neural.checkpoint import load_model
+    from detection.imagery.neural.model_file import load_model
 
     answer, this_date = read.answer, read.this_date
     weights = answer.get("weights", request.weights)

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from detection.imagery.data.metrics import count, score
-from detection.imagery.data.patches import hold_arrays
-from detection.imagery.neural.checkpoint import save_model
+from detection.imagery.data.metrics import compute_scores, count_confusion
+from detection.imagery.data.patches import make_patches
 from detection.imagery.neural.learner import ImageryTrainingSettings
+from detection.imagery.neural.model_file import save_model
 from detection.imagery.neural.training import train_patches
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 from packages.earth.tests.data.phases import draw_phase_patches
@@ -37,12 +37,15 @@ def train_moving(out: Path, *, patches: int = PATCHES, epochs: int = EPOCHS, see
     images, masks = draw_phase_patches(seed, patches, SIZE_PX)
     how = {"network": "drs-unet", "epochs": epochs, "seed": seed, "shift": 0.0, "warmup_steps": 30}
     settings = ImageryTrainingSettings(**how, brightness=(1.0, 1.0))
-    trained = train_patches(hold_arrays(images, masks), settings)
+    trained = train_patches(make_patches(images, masks), settings)
     test_images, test_masks = draw_phase_patches(seed + 1_000_003, TEST_PATCHES, SIZE_PX)
     normalisation = {"mean": trained.mean, "std": trained.std, "value_range": trained.value_range}
     probability = run_network(trained.network, test_images, normalisation, trained.calibration.temperature)
     found = probability >= trained.threshold
-    test = {k: round(v, 4) if isinstance(v, float) else v for k, v in score(count(found, test_masks > 0)).items()}
+    test = {
+        k: round(v, 4) if isinstance(v, float) else v
+        for k, v in compute_scores(count_confusion(found, test_masks > 0)).items()
+    }
     card: dict[str, Any] = {
         "name": NAME,
         "network": {"name": "drs-unet", "classes": 2, "width": 0.125, "options": {}},

@@ -11,7 +11,7 @@ import numpy as np
 
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.polygons import OutlineRule, find_footprints
-from detection.imagery.neural import checkpoint
+from detection.imagery.neural import model_file
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 from monitor.features.scenes import worker
@@ -72,7 +72,7 @@ def detect_by_hand(monkeypatch) -> None:
     """Let the worker read drawings; there are no images, so the guards on them are off."""
     monkeypatch.setattr(worker, "detect", detect)
     monkeypatch.setattr(worker, "read_scene", read_drawn)
-    monkeypatch.setattr(checkpoint, "load_model", lambda _: SimpleNamespace(card={"name": "drawn"}))
+    monkeypatch.setattr(model_file, "load_model", lambda _: SimpleNamespace(card={"name": "drawn"}))
     monkeypatch.setattr("detection.imagery.change.compare._align_date", lambda date, *_: date)
 
 

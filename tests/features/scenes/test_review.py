@@ -10,7 +10,7 @@ from shapely.geometry import box, mapping, shape
 
 from detection.imagery.data.generate import write_scene
 from detection.imagery.errors import ModelError
-from detection.imagery.neural.checkpoint import load_model, save_model
+from detection.imagery.neural.model_file import load_model, save_model
 from monitor.cli.main import run_verb
 from monitor.cli.site.sites import write_first_site
 from monitor.errors import NotFoundError, RefusedError

@@ -14,8 +14,8 @@ from detection.imagery.change.records import StoredDate, read_outlines
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.footprints.polygons import OutlineRule, find_footprints
 from detection.imagery.footprints.probabilities import TilingPlan
-from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.inference import Segmenter
+from detection.imagery.neural.model_file import load_model
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.overlay import burn, shapes_of, to_pixels
 from detection.imagery.raster.raster import read_grid, write_geotiff

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from detection.imagery.data.degrade import NOISE_COUNTS, find_count, list_losses
+from detection.imagery.data.degrade import NOISE_COUNTS, list_losses, measure_count
 from detection.imagery.data.generate import draw_scene
-from detection.imagery.data.patches import hold_arrays
-from detection.imagery.errors import DomainError, DoubtedError, FinerError, UnfitError
+from detection.imagery.data.patches import make_patches
+from detection.imagery.errors import DomainError, DoubtfulQualityError, FinerPixelsError, UnfitWeightsError
 from detection.imagery.footprints.choose import SHIPPED, check_doubts, choose_weights
 from detection.imagery.footprints.records import INDEX
 from detection.imagery.neural.learner import ImageryTrainingSettings, degrade_patch
-from detection.imagery.training.domain import INTERPOLATED, READABLE, list_noisy
+from detection.imagery.training.domain import INTERPOLATED, READABLE, list_noise_doubts
 from detection.imagery.training.grain import measure_noise
 from detection.imagery.training.steadiness import PLAIN, degrade_patches, measure_steadiness
 from detection.imagery.training.windows import NOISE_SLACK, measure_window
@@ -48,14 +48,14 @@ def test_every_loss_keeps_shape_type_and_light_and_changes_the_pixels(loss, kind
     before = image.copy()
     worse = list_losses()[loss](image, np.random.default_rng(1))
     assert (worse.shape, worse.dtype) == (image.shape, image.dtype)
-    assert abs(float(worse.mean()) - float(image.mean())) < find_count(image)
+    assert abs(float(worse.mean()) - float(image.mean())) < measure_count(image)
     assert not np.array_equal(worse, image)
     assert np.array_equal(image, before)
 
 
 def test_a_patch_that_loses_quality_keeps_its_truth_and_only_a_share_of_them_does():
     image, mask = (draw_ground(3) * 255).astype(np.uint8), np.eye(SIDE, dtype=np.uint8)
-    patches = hold_arrays(image[None], mask[None])
+    patches = make_patches(image[None], mask[None])
     for loss in (PLAIN, *list_losses()):
         worse = degrade_patches(patches, loss).read(0)
         assert np.array_equal(worse.mask, mask)
@@ -89,11 +89,11 @@ def test_edges_and_slopes_are_no_noise_to_this_measure_and_are_to_the_plain_one(
 def test_noise_beyond_what_weights_hold_is_one_line_and_less_is_none(noise, held):
     steadiness = {"noise_counts": held, "f1": {"plain": 0.6}}
     look = measure_window(draw_ground(1), np.ones((SIDE, SIDE), bool))._replace(noise=noise)
-    said = list_noisy([look] * 3, steadiness)
+    said = list_noise_doubts([look] * 3, steadiness)
     assert len(said) == (noise > NOISE_SLACK * held)
     readable = bool(said) and said[0].code in READABLE
     assert readable == (NOISE_SLACK * held < noise <= NOISE_SLACK * max(NOISE_COUNTS))
-    assert list_noisy([look] * 3, None) == list_noisy([], steadiness) == []
+    assert list_noise_doubts([look] * 3, None) == list_noise_doubts([], steadiness) == []
 
 
 INTERPOLATED_SCENE = Reason(INTERPOLATED, {"seen": "0.90", "limit": "1.20"})
@@ -146,7 +146,7 @@ def test_a_scene_that_is_too_fine_and_lost_quality_is_read_coarser_as_advice_by_
         if tried.weights == INDEX:
             return tried
         if tried.coarser_m is None:
-            raise FinerError("finer", trained_m[tried.weights])
+            raise FinerPixelsError("finer", trained_m[tried.weights])
         assert tried.coarser_m == trained_m[tried.weights]
         if not tried.accepts_doubts:
             check_doubts([INTERPOLATED_SCENE], CARDS[tried.weights])
@@ -158,12 +158,12 @@ def test_a_scene_that_is_too_fine_and_lost_quality_is_read_coarser_as_advice_by_
 
 
 def test_a_doubt_says_what_it_costs_these_weights():
-    with pytest.raises(DoubtedError) as caught:
+    with pytest.raises(DoubtfulQualityError) as caught:
         check_doubts([INTERPOLATED_SCENE], CARDS["own"])
     assert caught.value.cost == pytest.approx(0.3)
-    with pytest.raises(UnfitError) as other:
+    with pytest.raises(UnfitWeightsError) as other:
         check_doubts([INTERPOLATED_SCENE, "values of another type"], CARDS["own"])
-    assert not isinstance(other.value, DoubtedError)
+    assert not isinstance(other.value, DoubtfulQualityError)
 
 
 @pytest.mark.parametrize("weights", [*SHIPPED, "landslide4sense"])
@@ -184,7 +184,7 @@ def test_weights_that_auto_takes_lose_little_by_any_loss_that_is_tried(weights):
 def test_what_weights_hold_is_the_greatest_noise_below_which_none_costs_much():
     image, mask = (draw_ground(5) * 255).astype(np.uint8), np.zeros((SIDE, SIDE), np.uint8)
     mask[20:60, 20:60] = 1
-    held = hold_arrays(image[None], mask[None])
+    held = make_patches(image[None], mask[None])
 
     def break_at_3(patches):
         noise = float(measure_noise(patches.read(0).image[:1], np.ones(mask.shape, bool))[0])

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+# Least cells of the coarsest map along each axis, so that batch normalisation can be trained on one image.
 LEAST_CELLS = 2
 
 
@@ -23,10 +24,10 @@ def scale_width(channels: int, width: float, multiple: int = 1) -> int:
     return max(multiple, multiple * round(channels * width / multiple))
 
 
-def norm_groups(channels: int) -> int:
-    """Groups of a group normalisation: 16, halved until it divides the channels.
+def count_norm_groups(channels: int) -> int:
+    """Return the number of groups of a group normalisation: 16, halved until it divides the channels.
 
-    >>> [norm_groups(c) for c in (64, 24, 12, 7)]
+    >>> [count_norm_groups(c) for c in (64, 24, 12, 7)]
     [16, 8, 4, 1]
     """
     groups = 16
@@ -91,10 +92,9 @@ class Rowwise(Protocol):
 
 
 class SegmentationNetwork(nn.Module):
-    """Base of segmentation networks: pads images to multiples of `stride` and crops the logits to their size.
+    """Base of segmentation networks: pad images to multiples of `stride`, and crop the logits to their size.
 
-    The padded image has at least two cells along each axis of the coarsest map, so that batch normalisation can be
-    trained on one image.
+    The coarsest map of the padded image has at least `LEAST_CELLS` cells along each axis.
     """
 
     stride = 16
@@ -127,7 +127,12 @@ class ThinnedConv(nn.Conv2d):
 
 
 class ConvUnit(nn.Sequential):
-    """Convolution without bias, optionally the module `behind`, batch normalisation, and an activation if `active`."""
+    """Convolution without bias, batch normalisation and activation.
+
+    Args:
+        extra: module between the convolution and the normalisation. None: none.
+        active: whether an activation follows.
+    """
 
     def __init__(
         self,
@@ -138,16 +143,16 @@ class ConvUnit(nn.Sequential):
         stride: int = 1,
         dilation: int = 1,
         groups: int = 1,
-        behind: nn.Module | None = None,
+        extra: nn.Module | None = None,
         active: bool = True,
         activation: type[nn.Module] = nn.ReLU,
     ) -> None:
         padding = dilation * (kernel // 2)
-        kind = ThinnedConv if kernel == 1 and stride > 1 else nn.Conv2d
-        convolution = kind(
+        convolution_type = ThinnedConv if kernel == 1 and stride > 1 else nn.Conv2d
+        convolution = convolution_type(
             in_channels, out_channels, kernel, stride, padding, dilation=dilation, groups=groups, bias=False
         )
-        parts: list[nn.Module] = [convolution] if behind is None else [convolution, behind]
+        parts: list[nn.Module] = [convolution] if extra is None else [convolution, extra]
         parts.append(nn.BatchNorm2d(out_channels))
         if active:
             parts.append(activation(inplace=True))
@@ -164,7 +169,8 @@ def fold_norms(network: nn.Module) -> nn.Module:
     if any(isinstance(module, Sru) for module in folded.modules()):
         return folded
     for block in folded.modules():
-        for convolution, norm in getattr(block, "pairs", ()):  # of an encoder block
+        # Blocks of encoders name their convolutions and normalisations.
+        for convolution, norm in getattr(block, "pairs", ()):
             fused = fuse_conv_bn_eval(getattr(block, convolution), getattr(block, norm))
             setattr(block, convolution, fused)
             setattr(block, norm, nn.Identity())
@@ -182,8 +188,11 @@ class Residual(nn.Module):
 
     def __init__(self, body: nn.Sequential, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
-        self.body, same = body, stride == 1 and in_channels == out_channels
-        self.shortcut = nn.Identity() if same else ConvUnit(in_channels, out_channels, 1, stride=stride, active=False)
+        self.body = body
+        is_same_shape = stride == 1 and in_channels == out_channels
+        self.shortcut = (
+            nn.Identity() if is_same_shape else ConvUnit(in_channels, out_channels, 1, stride=stride, active=False)
+        )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Map N x in_channels x H x W to N x out_channels x H/stride x W/stride."""
@@ -191,13 +200,15 @@ class Residual(nn.Module):
 
 
 class Sru(nn.Module):
-    """Spatial reconstruction unit: N x C x H x W to the same (Li et al. 2023, eq. 1 to 5), C even.
+    """Spatial reconstruction unit (Li et al. 2023, eq. 1 to 5) for an even number of channels.
 
     A group normalisation weighs each value. The map is separated into one of strong and one of weak values, and the
     halves of the channels of both are crossed.
 
-    `gate`: with `hard` a value is in one of the two maps; the gate is a sign, and the normalisation is not trained.
-    With `soft` weak values also keep their weight in the strong map, and the normalisation is trained.
+    Args:
+        gate: with `hard`, each value is in one of the two maps. The gate is a sign, so the normalisation is not
+            trained. With `soft`, the strong map also contains weak values, multiplied by their weight, and the
+            normalisation is trained.
     """
 
     def __init__(self, channels: int, gate: str = "hard") -> None:
@@ -206,11 +217,11 @@ class Sru(nn.Module):
             raise ValueError(f"an SRU needs an even number of channels, not {channels}")
         if gate not in {"hard", "soft"}:
             raise ValueError(f"gate must be 'hard' or 'soft', not {gate!r}")
-        self.norm = nn.GroupNorm(norm_groups(channels), channels)
+        self.norm = nn.GroupNorm(count_norm_groups(channels), channels)
         self.gate = gate
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Separate the map by the gate, a sigmoid above one half, and cross the halves."""
+        """Map N x C x H x W to the same. Values are strong where the sigmoid of their weight is above one half."""
         if self.gate == "hard":
             with torch.no_grad():
                 # A sigmoid is above one half where its argument is above zero. Multiplying by a mask would be slower.
@@ -234,11 +245,11 @@ class Sru(nn.Module):
 
 
 class Bru(nn.Module):
-    """Bottleneck reconstruction unit: N x C x H x W to the same, alpha 1/2, squeeze 2, 2 groups; C a multiple of 8.
+    """Bottleneck reconstruction unit for channels in multiples of 8, with alpha 1/2, squeeze 2 and 2 groups.
 
     The first half of the channels is squeezed and passes a grouped 3 x 3 and a 1 x 1 convolution, which are added. The
     second half is squeezed, and completed by a 1 x 1 convolution of itself. The two maps are mixed by weights per
-    channel that add up to one and follow from their means over the whole window.
+    channel that add up to one and depend on their means over the whole window.
     """
 
     def __init__(self, channels: int) -> None:
@@ -302,9 +313,10 @@ class ImagePooling(nn.Module):
 
 
 class AtrousPyramid(nn.Module):
-    """A 1 x 1 and parallel 3 x 3 convolutions of several rates, optionally the mean of the image, mixed to one map.
+    """Parallel branches, mixed to one map: a 1 x 1 convolution, and 3 x 3 convolutions of several dilation rates.
 
-    The same as ASPP (Chen et al. 2018), and without the mean as the ASPC of SCDnn.
+    With `pooling`, the mean of the image is a further branch, as in ASPP (Chen et al. 2018). Without it, this is the
+    ASPC of SCDnn.
     """
 
     def __init__(self, in_channels: int, out_channels: int, rates: Sequence[int], *, pooling: bool) -> None:

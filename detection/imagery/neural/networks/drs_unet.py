@@ -11,9 +11,10 @@ from detection.imagery.neural.networks.unet import Unet
 class ShrinkageUnit(nn.Module):
     """Residual shrinkage building unit with a threshold per channel (Zhao et al. 2020, DRSN-CW).
 
-    Two 3 x 3 convolutions; the mean absolute value of each channel times a learned share between 0 and 1 is the
-    threshold below which values become zero and by which the others shrink; then the shortcut is added. The two
-    layers that learn the share are normalised over the channels of each image, not over the batch.
+    Two 3 x 3 convolutions are followed by a soft threshold: smaller absolute values become 0, and all others shrink by
+    the threshold. The threshold of a channel is its mean absolute value times a learned share between 0 and 1. Then the
+    shortcut is added. The two layers that learn the share are normalised over the channels of each image, not over the
+    batch.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -28,8 +29,8 @@ class ShrinkageUnit(nn.Module):
             nn.Conv2d(out_channels, out_channels, 1),
             nn.Sigmoid(),
         )
-        same = in_channels == out_channels
-        self.shortcut = nn.Identity() if same else ConvUnit(in_channels, out_channels, 1, active=False)
+        is_same_shape = in_channels == out_channels
+        self.shortcut = nn.Identity() if is_same_shape else ConvUnit(in_channels, out_channels, 1, active=False)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Map N x in_channels x H x W to N x out_channels x H x W."""
@@ -37,18 +38,18 @@ class ShrinkageUnit(nn.Module):
         return functional.relu(self.shrink(body) + self.shortcut(features))
 
     def shrink(self, features: torch.Tensor) -> torch.Tensor:
-        """Soft-threshold each channel: sign(x) max(|x| - t, 0), written so that no sign has to be derived."""
+        """Soft-threshold each channel: sign(x) max(|x| - t, 0), written without the sign, which has no gradient."""
         mean = features.abs().mean((2, 3), keepdim=True)
         threshold = self.share(mean) * mean
         return functional.relu(features - threshold) - functional.relu(-features - threshold)
 
 
 class DrsUnet(Unet):
-    """Deep residual shrinkage U-Net (Chen et al. 2022, Remote Sensing 14, 1848), as far as its abstract says.
+    """Deep residual shrinkage U-Net (Chen et al. 2022, Remote Sensing 14, 1848), built from its abstract.
 
     Encoder of one shrinkage unit per scale, 64, 128, 256, 512, 512, with 2 x 2 max pools; the plain bilinear decoder
-    256, 128, 64, 64 with the encoder's maps joined; 1 x 1 head. The thresholds are means over the window, so tiles
-    never agree exactly with the whole.
+    256, 128, 64, 64 with the maps of the encoder joined; 1 x 1 head. The thresholds depend on means over the window, so
+    the maps of tiles never agree exactly with that of the whole scene.
     """
 
     def __init__(self, in_channels: int, classes: int = 2, width: float = 1.0) -> None:
@@ -56,5 +57,5 @@ class DrsUnet(Unet):
 
     @staticmethod
     def make_level(in_channels: int, out_channels: int, *_: object) -> nn.Module:
-        """Make a shrinkage unit."""
+        """See `Unet.make_level`."""
         return ShrinkageUnit(in_channels, out_channels)

@@ -1,4 +1,4 @@
-"""A U-Net whose encoder has the layout of public weight files."""
+"""A U-Net whose encoder has the names and shapes of public weight files."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ from detection.imagery.neural.networks.row_stream import (
     Convolution,
     Enlargement,
     Pool,
+    RowByRow,
     RowLayer,
     RowStream,
     Shortcut,
-    Straight,
 )
 from detection.imagery.neural.networks.unet import DoubleConv, decode
 
@@ -64,7 +64,8 @@ class EncoderUnet(SegmentationNetwork):
         self.head = nn.Conv2d(channels, classes, 1)
         self.apply(initialise)
         for module in self.encoder.modules():
-            if isinstance(module, SqueezeExcite):  # a gate that starts saturated has no gradient
+            # A gate that starts saturated has no gradient.
+            if isinstance(module, SqueezeExcite):
                 nn.init.normal_(module.conv_expand.weight, std=1e-3)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
@@ -73,17 +74,17 @@ class EncoderUnet(SegmentationNetwork):
         return decode([without_skip, *self.encoder(images)], self.lifts, self.decoder, self.head)
 
     def open_stream(self) -> RowStream | None:
-        """See `SegmentationNetwork.open_stream`. None with squeezes, which take means over the whole window."""
+        """See `SegmentationNetwork.open_stream`. None with squeezes, because they take means over the whole window."""
         if any(isinstance(module, SqueezeExcite) for module in self.encoder.modules()):
             return None
         levels = [Chain([_open_layer(module) for module in level]) for level in self.encoder.list_levels()]
         decoder = [Chain([Convolution(unit) for unit in block.children()]) for block in self.decoder]
         lifts = [Enlargement() for _ in self.lifts]
-        return RowStream(levels, lifts, decoder, Straight(self.head), self.stride, LEAST_CELLS * self.stride)
+        return RowStream(levels, lifts, decoder, RowByRow(self.head), self.stride, LEAST_CELLS * self.stride)
 
 
 def _open_layer(module: nn.Module) -> RowLayer:
-    """Return the row layer of one module of an encoder."""
+    """Return the row layer that computes one module of an encoder."""
     if isinstance(module, nn.MaxPool2d):
         kernel, stride, padding = module.kernel_size, module.stride, module.padding
         assert isinstance(kernel, int), "the pools of encoders are square"
@@ -100,4 +101,4 @@ def _open_layer(module: nn.Module) -> RowLayer:
 
 def _open_shortcut(block: EncoderBlock) -> RowLayer:
     downsample = getattr(block, "downsample", None)
-    return Straight(nn.Identity()) if downsample is None else Convolution(downsample)
+    return RowByRow(nn.Identity()) if downsample is None else Convolution(downsample)

@@ -20,7 +20,8 @@ from detection.imagery.neural.networks.blocks import ThinnedConv, scale_width
 # Epsilon of batch normalisation in the published EfficientNet-lite weights, which come from TensorFlow.
 LITE_EPSILON: Final = 1e-3
 CHANNEL_MULTIPLE: Final = 8
-SQUEEZED_SHARE: Final = 0.25  # channels of a squeeze, of those of its block
+# Channels of a squeeze as a share of those of its block.
+SQUEEZED_SHARE: Final = 0.25
 
 
 def count_squeezed(channels: int) -> int:
@@ -36,8 +37,8 @@ def count_squeezed(channels: int) -> int:
 
 def make_convolution(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     """Return a convolution without bias, padded so that a stride of 1 keeps the size."""
-    kind = ThinnedConv if kernel == 1 and stride > 1 else nn.Conv2d
-    return kind(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+    convolution_type = ThinnedConv if kernel == 1 and stride > 1 else nn.Conv2d
+    return convolution_type(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
 
 
 class EncoderBlock(nn.Module):
@@ -45,7 +46,7 @@ class EncoderBlock(nn.Module):
 
     Attributes:
         pairs: names of each convolution and of its normalisation, in order.
-        activations: what follows each pair.
+        activations: module after each pair.
         has_shortcut: whether the input is added to the output.
     """
 
@@ -72,20 +73,20 @@ class EncoderBlock(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Map N x in_channels x H x W to N x out_channels x H/stride x W/stride."""
-        made = features
+        result = features
         units = self.list_units()
         for unit in units[:-1]:
-            made = unit(made)
+            result = unit(result)
         if self.squeeze is not None:
-            made = self.squeeze(made)
-        made = units[-1](made)
+            result = self.squeeze(result)
+        result = units[-1](result)
         if self.has_shortcut:
-            made = made + self.make_shortcut(features)
-        return functional.relu(made) if self.ends_active else made
+            result = result + self.make_shortcut(features)
+        return functional.relu(result) if self.ends_active else result
 
 
 class SqueezeExcite(nn.Module):
-    """Weigh each channel by a gate that follows from the means of all channels (Hu et al. 2018; Howard et al. 2019)."""
+    """Multiply channels by gates that depend on the means of all channels (Hu et al. 2018; Howard et al. 2019)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -182,7 +183,7 @@ _MOBILE_LARGE: Final = (
     (_Layout(InvertedResidual, 5, 2, 6, 160, 3, nn.Hardswish, squeezes=True),),
     (_Layout(PlainConvolution, 1, 1, 1, 960, 1, nn.Hardswish),),
 )
-# Stages of `blocks` between one map and the next. The first map is that of the stem.
+# Stages of `MobileEncoder.blocks` that each level after the stem consists of.
 _STAGES_BY_LEVEL: Final = ((0, 1), (2,), (3, 4), (5, 6))
 
 

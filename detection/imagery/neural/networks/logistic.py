@@ -1,4 +1,4 @@
-"""Logistic regression on each pixel and its surroundings, as a network of one trainable layer."""
+"""Logistic regression on each pixel and its surroundings, as a network with one trainable layer."""
 
 import math
 
@@ -16,13 +16,13 @@ LEAST_VARIANCE = 1e-6
 class LogisticRegression(SegmentationNetwork):
     """Logistic regression on the bands, their means and their standard deviations around the pixel at three scales.
 
-    Means and standard deviations are weighted by Gaussians of 1, 3 and 8 px. All features are brought to mean 0 and
-    standard deviation 1 of the training before the regression.
+    Means and standard deviations are weighted by Gaussians of 1, 3 and 8 px. Before the regression, all features are
+    normalised to mean 0 and standard deviation 1 over the training.
 
     Args:
         in_channels: bands.
         classes: output classes.
-        width: without effect; all networks of the registry take it.
+        width: has no effect. All networks of the registry take it.
     """
 
     stride = 1

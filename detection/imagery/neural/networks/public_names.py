@@ -1,4 +1,4 @@
-"""Names of public weight files, turned into those of `encoders`."""
+"""Convert the names of weights in public files to the names in `encoders`."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -21,10 +21,11 @@ _SQUEEZES: Final = {"fc1": "se.conv_reduce", "fc2": "se.conv_expand"}
 
 
 def name_as_timm(keys: list[str]) -> Mapping[str, str]:
-    """Return for each weight of a file, by its name there, the name that `encoders` gives it.
+    """Return the name in `encoders` of each weight of a file, by its name in the file.
 
-    Files of `timm`, and ResNets of `torchvision`, have these names already. Others are known by their first
-    convolution: `_conv_stem` of the published EfficientNet-lite, `features.0.0` of MobileNetV3 in `torchvision`.
+    Files of `timm`, and ResNets of `torchvision`, have these names already. Two other kinds of files are recognised by
+    the name of their first convolution: `_conv_stem` in the published EfficientNet-lite, and `features.0.0` in
+    MobileNetV3 of `torchvision`.
 
     >>> name_as_timm(["_conv_stem.weight", "_blocks.1._bn0.bias"])["_blocks.1._bn0.bias"]
     'blocks.1.0.bn1.bias'
@@ -37,15 +38,17 @@ def name_as_timm(keys: list[str]) -> Mapping[str, str]:
 
 
 def _name_lite(key: str) -> str:
+    """Return the name in `encoders` of a weight of the published EfficientNet-lite0."""
     key = re.sub(r"^_(conv_stem|conv_head)\b", r"\1", key)
     key = re.sub(r"^_bn0\.", "bn1.", key)
     match = re.match(r"_blocks\.(\d+)\.(\w+)\.(.+)", key)
     if match is None:
         return key
-    number, layer, rest = int(match[1]), match[2], match[3]
-    stage, block = _place(number, _LITE0_BLOCKS)
+    number = int(match[1])
+    layer, parameter = match[2], match[3]
+    stage, block = _locate_block(number, _LITE0_BLOCKS)
     layers = _FIRST_LAYERS if number == 0 else _LAYERS
-    return f"blocks.{stage}.{block}.{layers.get(layer, layer)}.{rest}"
+    return f"blocks.{stage}.{block}.{layers.get(layer, layer)}.{parameter}"
 
 
 def _name_mobile(keys: list[str]) -> Iterator[tuple[str, str]]:
@@ -65,29 +68,38 @@ def _name_mobile(keys: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _name_mobile_weight(key: str, parts_by_block: Mapping[int, set[int]], squeezed: set[tuple[int, int]]) -> str:
+    """Return the name in `encoders` of one weight.
+
+    Args:
+        key: its name in the file.
+        parts_by_block: numbers of the parts of each block.
+        squeezed: (block, part) of the squeezes.
+    """
     match = re.match(r"features\.(\d+)\.(?:block\.(\d+)\.)?(\w+)\.(.+)", key)
     if match is None:
         return key
-    number, rest = int(match[1]), match[4]
+    number = int(match[1])
+    parameter = match[4]
     is_norm = match[3] == "1"
     if match[2] is None:
         layer = "bn1" if is_norm else "conv_stem" if number == 0 else "conv"
-        return f"{layer}.{rest}" if number == 0 else f"blocks.{len(_MOBILE_BLOCKS)}.0.{layer}.{rest}"
+        return f"{layer}.{parameter}" if number == 0 else f"blocks.{len(_MOBILE_BLOCKS)}.0.{layer}.{parameter}"
     part = int(match[2])
-    stage, block = _place(number - 1, _MOBILE_BLOCKS)
+    stage, block = _locate_block(number - 1, _MOBILE_BLOCKS)
     head = f"blocks.{stage}.{block}"
     if match[3] in _SQUEEZES:
-        return f"{head}.{_SQUEEZES[match[3]]}.{rest}"
-    layers = sorted(parts_by_block[number] - {p for n, p in squeezed if n == number})
+        return f"{head}.{_SQUEEZES[match[3]]}.{parameter}"
+    squeezes = {squeeze for block_number, squeeze in squeezed if block_number == number}
+    layers = sorted(parts_by_block[number] - squeezes)
     place = layers.index(part)
     names = ("conv_dw", "conv_pw") if len(layers) == 2 else ("conv_pw", "conv_dw", "conv_pwl")
-    return f"{head}.bn{place + 1}.{rest}" if is_norm else f"{head}.{names[place]}.{rest}"
+    return f"{head}.bn{place + 1}.{parameter}" if is_norm else f"{head}.{names[place]}.{parameter}"
 
 
-def _place(number: int, blocks: tuple[int, ...]) -> tuple[int, int]:
-    """Return stage and place within it of a block that is numbered over all stages.
+def _locate_block(number: int, blocks: tuple[int, ...]) -> tuple[int, int]:
+    """Return the stage of a block that is numbered over all stages, and its position within the stage.
 
-    >>> _place(3, (1, 2, 2))
+    >>> _locate_block(3, (1, 2, 2))
     (2, 0)
     """
     for stage, count in enumerate(blocks):

@@ -1,4 +1,4 @@
-"""Residual network (He et al. 2016), the encoder of DeepLabv3+, PSPNet, LinkNet and the classifier of tiles."""
+"""Residual network (He et al. 2016), the encoder of DeepLabv3+, PSPNet, LinkNet and the triage network."""
 
 from collections.abc import Sequence
 
@@ -38,11 +38,11 @@ class Bottleneck(Residual):
 
 
 class ResNet(nn.Module):
-    """Stem (7 x 7, or three 3 x 3, stride 2; 3 x 3 max pool, stride 2) and four stages.
+    """A stem and four stages. The stem is a convolution with stride 2 and a 3 x 3 max pool with stride 2.
 
     Args:
         width: multiplier of the channels 64, 128, 256, 512.
-        deep_stem: three 3 x 3 convolutions to 64, 64, 128 channels in place of the 7 x 7 one.
+        deep_stem: whether the stem has three 3 x 3 convolutions to 64, 64 and 128 channels instead of one of 7 x 7.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class ResNet(nn.Module):
             self.widths.append(channels)
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Return the pooled stem's map (1/4) and the map of each stage."""
+        """Return the map of the stem, of 1/4 of the size of the image, and the map of each stage."""
         maps = [functional.max_pool2d(self.stem(images), 3, 2, 1)]
         for stage in self.stages:
             maps.append(stage(maps[-1]))

@@ -1,4 +1,4 @@
-"""Layers that compute a map from consecutive bands of rows, with the results of one pass over the whole map.
+"""Compute a network on consecutive bands of rows, with the same results as one pass over the whole image.
 
 Each layer takes the next rows 1 x C x H x W and whether they are the last. It returns the rows of its result that can
 be computed so far, and stores the rows of its input that later results need. Without new rows it returns no rows.
@@ -37,10 +37,10 @@ class _Window:
     def __init__(self, kernel: int, stride: int, padding: int, fill: float) -> None:
         self._kernel, self._stride, self._padding, self._fill = kernel, stride, padding, fill
         self._waiting: torch.Tensor | None = None
-        self._unused = 0  # next rows that no row of the result depends on
+        self._unused = 0  # number of coming rows that no row of the result depends on
 
     def take(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor | None:
-        """Return the rows from which the next rows of the result follow; None if there are too few."""
+        """Return the rows from which the next rows of the result are computed; None if there are too few."""
         edge = rows.new_full((*rows.shape[:2], self._padding, rows.shape[3]), self._fill)
         parts = [edge if self._waiting is None else self._waiting, rows]
         if last:
@@ -56,15 +56,15 @@ class _Window:
 
 
 class Convolution:
-    """A convolution and the modules behind it, with zeros above and below the map.
+    """A convolution and the modules after it, with zeros above and below the map.
 
     Args:
-        unit: its children are the convolution and then modules that work pixel by pixel.
+        unit: its children are the convolution, followed by modules that work pixel by pixel.
     """
 
     def __init__(self, unit: nn.Module) -> None:
         self._convolution: Any
-        self._convolution, *self._behind = unit.children()
+        self._convolution, *self._following = unit.children()
         self._window = _Window(
             self._convolution.kernel_size[0], self._convolution.stride[0], self._convolution.padding[0], 0.0
         )
@@ -79,7 +79,7 @@ class Convolution:
         result = functional.conv2d(
             needed, convolution.weight, convolution.bias, convolution.stride, across, groups=convolution.groups
         )
-        for module in self._behind:
+        for module in self._following:
             result = module(result)
         return result
 
@@ -103,44 +103,46 @@ class Enlargement:
     """Bilinear enlargement to twice the size. Rows beyond the edges repeat the first and the last row."""
 
     def __init__(self) -> None:
-        self._last_row: torch.Tensor | None = None  # between it and the next row, rows of the result are interpolated
+        # Rows of the result are interpolated between this row and the next one.
+        self._last_row: torch.Tensor | None = None
 
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
         """See `RowLayer`."""
         joined = rows if self._last_row is None else _join([self._last_row, rows])
-        first, end = 0 if self._last_row is None else 1, None if last else -1
+        first = 0 if self._last_row is None else 1
+        end = None if last else -1
         self._last_row = joined[:, :, -1:].clone()
         return functional.interpolate(joined, scale_factor=2, mode="bilinear", align_corners=False)[:, :, first:end]
 
 
 class DelayedRows:
-    """A queue of rows that wait for the rows of another map."""
+    """A queue of rows that are used later, together with rows of another map."""
 
     def __init__(self) -> None:
-        self._held: list[torch.Tensor] = []
+        self._queue: list[torch.Tensor] = []
 
     @property
     def count(self) -> int:
         """Number of rows in the queue."""
-        return sum(rows.shape[2] for rows in self._held)
+        return sum(rows.shape[2] for rows in self._queue)
 
     def put(self, rows: torch.Tensor) -> None:
         """Append rows."""
-        self._held.append(rows)
+        self._queue.append(rows)
 
     def take(self, count: int) -> torch.Tensor:
         """Remove and return the first `count` rows."""
         taken: list[torch.Tensor] = []
         while count or not taken:
-            rows = self._held.pop(0)
+            rows = self._queue.pop(0)
             taken.append(rows[:, :, :count])
             count -= taken[-1].shape[2]
             if taken[-1].shape[2] < rows.shape[2]:
-                self._held.insert(0, rows[:, :, taken[-1].shape[2] :])
+                self._queue.insert(0, rows[:, :, taken[-1].shape[2] :])
         return _join(taken)
 
 
-class Straight:
+class RowByRow:
     """A module that works on each row alone."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -213,10 +215,14 @@ class RowStream:
         least_px: int,
     ) -> None:
         self._encoder = list(encoder)
-        self._lifts, self._decoder, self._head = lifts, decoder, head
+        self._lifts = lifts
+        self._decoder = decoder
+        self._head = head
         self._skips = [DelayedRows() for _ in decoder]
         self._empty_skips = len(decoder) - len(encoder) + 1
-        self._stride, self._least_px, self._awaited = stride, least_px, 0
+        self._stride = stride
+        self._least_px = least_px
+        self._awaited = 0  # rows of the image whose logits were not returned yet
 
     def draw(self, images: torch.Tensor, *, last: bool) -> torch.Tensor:
         """Map the next rows 1 x bands x H x W to the next rows of logits, 1 x classes x h x W; h may be 0.
@@ -234,7 +240,7 @@ class RowStream:
                 return rows
             if skips is not None:
                 skips.put(rows)
-        # The last band releases all rows that the encoder still held. Decoded at once, they would take several times
+        # After the last band, the encoder returns many rows at once. Decoding them together would take several times
         # the memory of all other bands.
         parts = [rows[:, :, first : first + _DECODED_ROWS] for first in range(0, rows.shape[2], _DECODED_ROWS)]
         logits = [self._decode(part, last=last and part is parts[-1]) for part in parts]

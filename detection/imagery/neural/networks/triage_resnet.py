@@ -1,4 +1,4 @@
-"""Classifier of tiles with and without a landslide: a ResNet-18 with one pair of logits per tile."""
+"""Triage network: a ResNet-18 that classifies whole tiles as with or without a landslide."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""U-Nets: the plain network, whose tiles agree with the whole scene, and seven variants."""
+"""U-Nets: the plain network, whose tiles agree exactly with the whole scene, and variants with other units."""
 
 import torch
 from torch import nn
@@ -20,20 +20,20 @@ from detection.imagery.neural.networks.row_stream import (
     Convolution,
     Enlargement,
     Pool,
+    RowByRow,
     RowLayer,
     RowStream,
     Shortcut,
-    Straight,
 )
 
 ENCODER_WIDTHS = (64, 128, 256, 512)
 UNITS = ("plain", "sru", "bru", "sbconv")
 
 
-def unit_behind(unit: str, channels: int, gate: str) -> nn.Module | None:
-    """Return the module between each convolution and its normalisation; None for `plain`.
+def make_extra_module(unit: str, channels: int, gate: str) -> nn.Module | None:
+    """Return the module between each convolution and its normalisation (`ConvUnit`); None for `plain`.
 
-    >>> unit_behind("plain", 8, "hard") is None
+    >>> make_extra_module("plain", 8, "hard") is None
     True
     """
     if unit not in UNITS:
@@ -54,7 +54,7 @@ def encode(levels: nn.ModuleList, images: torch.Tensor) -> list[torch.Tensor]:
 
 
 def decode(skips: list[torch.Tensor], lifts: nn.ModuleList, decoder: nn.ModuleList, head: nn.Module) -> torch.Tensor:
-    """Map the maps of the encoder, the coarsest last, to logits. The list is emptied to free memory."""
+    """Compute the logits from the maps of the encoder, the coarsest last. The list is emptied to free memory."""
     features = skips.pop()
     for lift, block in zip(lifts, decoder, strict=True):
         features = block(torch.cat([skips.pop(), lift(features)], dim=1))
@@ -69,10 +69,11 @@ class DoubleConv(nn.Sequential):
         self, in_channels: int, out_channels: int, mid_channels: int, unit: str = "plain", gate: str = "hard"
     ) -> None:
         super().__init__(
-            ConvUnit(in_channels, mid_channels, behind=unit_behind(unit, mid_channels, gate)),
-            ConvUnit(mid_channels, out_channels, behind=unit_behind(unit, out_channels, gate)),
+            ConvUnit(in_channels, mid_channels, extra=make_extra_module(unit, mid_channels, gate)),
+            ConvUnit(mid_channels, out_channels, extra=make_extra_module(unit, out_channels, gate)),
         )
-        self.sees_nearby = unit == "plain"
+        # Other units take means over the whole window.
+        self.has_finite_field = unit == "plain"
 
 
 class ResidualDoubleConv(Residual):
@@ -82,21 +83,24 @@ class ResidualDoubleConv(Residual):
         self, in_channels: int, out_channels: int, mid_channels: int, unit: str = "plain", gate: str = "hard"
     ) -> None:
         body = nn.Sequential(
-            ConvUnit(in_channels, mid_channels, behind=unit_behind(unit, mid_channels, gate)),
-            ConvUnit(mid_channels, out_channels, behind=unit_behind(unit, out_channels, gate), active=False),
+            ConvUnit(in_channels, mid_channels, extra=make_extra_module(unit, mid_channels, gate)),
+            ConvUnit(mid_channels, out_channels, extra=make_extra_module(unit, out_channels, gate), active=False),
         )
         super().__init__(body, in_channels, out_channels)
-        self.sees_nearby = unit == "plain"
+        # Other units take means over the whole window.
+        self.has_finite_field = unit == "plain"
 
 
 class Unet(SegmentationNetwork):
     """U-Net with four 2 x 2 max pools (Ronneberger et al. 2015), peak 512, bilinear up-sampling.
 
     Encoder 64, 128, 256, 512, 512; decoder 256, 128, 64, 64, each fed with the enlarged map and the encoder's map of
-    its scale; a 1 x 1 head. The variants put an SRU, a BRU or both (SBConv) behind each 3 x 3 convolution, the
-    residual ones a shortcut around each pair of units.
+    its scale; a 1 x 1 head. Variants have an SRU, a BRU or both (SBConv) after each 3 x 3 convolution, or a shortcut
+    around each pair of units.
 
     Args:
+        unit: one of `UNITS`: the module after each 3 x 3 convolution.
+        residual: whether there is a shortcut around each pair of units.
         gate: `hard` or `soft`, of the SRU.
         peak: channels at the bottom (512, or 1024 for the original size).
         up: `bilinear`, or `transpose` (2 x 2 transposed convolutions that halve the channels).
@@ -156,20 +160,20 @@ class Unet(SegmentationNetwork):
         return self.decode(encode(self.encoder, images))
 
     def decode(self, skips: list[torch.Tensor]) -> torch.Tensor:
-        """Map the maps of the encoder, the coarsest last, to logits. The list is emptied to free memory."""
+        """Compute the logits from the maps of the encoder, the coarsest last. The list is emptied to free memory."""
         return decode(skips, self.lifts, self.decoder, self.head)
 
     def open_stream(self) -> RowStream | None:
-        """See `SegmentationNetwork.open_stream`. None with units that take means over the whole window."""
+        """See `SegmentationNetwork.open_stream`. None for units that take means over the whole window."""
         levels = [*self.encoder, *self.decoder]
-        if not all(isinstance(level, DoubleConv | ResidualDoubleConv) and level.sees_nearby for level in levels):
+        if not all(isinstance(level, DoubleConv | ResidualDoubleConv) and level.has_finite_field for level in levels):
             return None
-        made = [_open_level(level) for level in levels]
+        row_layers = [_open_level(level) for level in levels]
         depth = len(self.encoder)
-        encoder = [level if number == 0 else Chain([Pool(), level]) for number, level in enumerate(made[:depth])]
-        lifts = [Enlargement() if isinstance(lift, nn.Upsample) else Straight(lift) for lift in self.lifts]
+        encoder = [level if number == 0 else Chain([Pool(), level]) for number, level in enumerate(row_layers[:depth])]
+        lifts = [Enlargement() if isinstance(lift, nn.Upsample) else RowByRow(lift) for lift in self.lifts]
         least_px = LEAST_CELLS * self.stride
-        return RowStream(encoder, lifts, made[depth:], Straight(self.head), self.stride, least_px)
+        return RowStream(encoder, lifts, row_layers[depth:], RowByRow(self.head), self.stride, least_px)
 
 
 def _open_level(level: nn.Module) -> RowLayer:
@@ -177,4 +181,4 @@ def _open_level(level: nn.Module) -> RowLayer:
     if not isinstance(level, Residual):
         return Chain([Convolution(unit) for unit in level.children()])
     body = Chain([Convolution(unit) for unit in level.body])
-    return Shortcut(body, Straight(level.shortcut), is_active=True)
+    return Shortcut(body, RowByRow(level.shortcut), is_active=True)

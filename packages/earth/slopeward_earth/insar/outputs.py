@@ -34,7 +34,7 @@ def find_moving(stack: InterferogramStack, weights: str) -> tuple[NDArray[np.flo
 
     Returns probabilities H x W (NaN where no interferogram is valid), the grid, and the threshold of the card.
     """
-    from detection.imagery.neural.checkpoint import load_model
+    from detection.imagery.neural.model_file import load_model
 
     model = load_model(weights)
     grid = read_grid(stack.pairs[0].unwrapped)

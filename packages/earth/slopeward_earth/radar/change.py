@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from shapely.geometry import shape as shape_of
 
-from detection.imagery.errors import NoValidPixelsError, SceneError, about
+from detection.imagery.errors import NoValidPixelsError, SceneError, attach_path
 from detection.imagery.footprints.polygons import STEPS, OutlineRule, find_footprints
 from detection.imagery.footprints.records import Footprint
 from detection.imagery.raster.areas import pixel_area_m2
@@ -92,7 +92,7 @@ class RadarSource(ExitStack):
             raise SceneError("give images of before and of after, or a pair of coherences, or both")
         first = self.dates[1][0].file if request.after else request.coherence[1]  # type: ignore[index]
         k = request.multilook
-        with about(first):
+        with attach_path(first):
             own = read_grid(first)
             if min(own.width, own.height) < k:
                 raise SceneError(f"{first}: {own.width} x {own.height} pixels are fewer than one cell of {k} x {k}")
@@ -123,7 +123,7 @@ class RadarSource(ExitStack):
     def _layer(
         self, path: Path, quantity: BandQuantity | None = None, index: int | None = None, *, nodata: float | None = None
     ) -> Layer:
-        with about(path):
+        with attach_path(path):
             layer = self.enter_context(
                 Layer(path, self.grid, index, nearest=quantity is None, nodata=nodata, quantity=quantity)
             )
@@ -134,13 +134,13 @@ class RadarSource(ExitStack):
 
     @staticmethod
     def _read_date(path: Path, band: int | None) -> RadarDate:
-        with about(path):
+        with attach_path(path):
             return read_radar(path, band)
 
     def _open_image(self, date: RadarDate) -> tuple[Layer, str]:
         layer = self._layer(date.file, BACKSCATTER, date.index, nodata=0.0)
         values, valid = _sample(layer)
-        with about(date.file):
+        with attach_path(date.file):
             units, why = find_units(date, values[valid], self.request.units)
         self.units[str(date.path)] = f"{units} ({why})"
         return layer, units
@@ -182,7 +182,7 @@ class RadarSource(ExitStack):
 
 
 def _read(layer: Layer, box: tuple[int, int, int, int]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    with about(layer.path):
+    with attach_path(layer.path):
         return layer.read(*box)
 
 

@@ -11,10 +11,10 @@ import shapely
 import torch
 from shapely.geometry import shape
 
-from detection.imagery.data.metrics import count, score
+from detection.imagery.data.metrics import compute_scores, count_confusion
 from detection.imagery.errors import ImageryError, ManifestError, NoValidPixelsError, RadiometryError, SceneError
 from detection.imagery.footprints.records import Circle, MeasuredPlace
-from detection.imagery.neural.checkpoint import load_model
+from detection.imagery.neural.model_file import load_model
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import read_grid, write_geotiff
 from detection.imagery.weights_file import weights_path
@@ -251,7 +251,7 @@ def test_the_shipped_network_marks_drawn_bowls_of_other_seeds(tmp_path):
     threads = torch.get_num_threads()
     found = run_network(model.network, images, model.card["normalisation"], model.card["temperature"])
     assert torch.get_num_threads() == threads
-    assert score(count(found >= model.card["threshold"], masks > 0))["f1"] > 0.75
+    assert compute_scores(count_confusion(found >= model.card["threshold"], masks > 0))["f1"] > 0.75
 
 
 def test_rates_with_the_network_say_that_it_is_unvalidated(tmp_path):

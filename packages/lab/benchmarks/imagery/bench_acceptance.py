@@ -30,10 +30,10 @@ from detection.imagery.data.patches import IGNORED, Patches
 from detection.imagery.data.splits import split
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.options import DetectionOptions
-from detection.imagery.neural.checkpoint import SegmentationModel, load_model
+from detection.imagery.neural.model_file import SegmentationModel, load_model
 from detection.imagery.training.evaluation import map_patches, score_weights
 from detection.imagery.training.scoring import ScoringResult, compare, score_maps
-from detection.imagery.training.simple_maps import fit_logistic, score_simple
+from detection.imagery.training.simple_maps import fit_logistic, score_simple_map
 from slopeward_lab.recipes.recipe_file import find_recipe, read_recipe
 from tests.bench.record import DATA, LAB_RESULTS, parse_options
 
@@ -110,7 +110,7 @@ def find_false_share(result: ScoringResult) -> float:
 def compare_with_logistic(model: SegmentationModel, train: Patches, test: Patches) -> dict[str, Any]:
     """Return F1 of the weights and of logistic regression, their difference, and shares of false objects."""
     fit, held = split(train, "seeded", 0.15, 20)
-    logistic = score_simple(fit_logistic(train, fit, held, 20), test)
+    logistic = score_simple_map(fit_logistic(train, fit, held, 20), test)
     network = score_model(model, test, objects=True)
     return {
         "patches": len(test),
@@ -233,7 +233,7 @@ def main() -> None:
     options = parse_options(__doc__, weights="landslide4sense-standard", store=False)
     torch.set_num_threads(1)
     data = {"source": "landslide4sense-rgb", "folder": "imagery/landslide4sense-rgb"}
-    train, test = (patches.remember() for patches in open_data(data, ("B4", "B3", "B2"), 20, DATA))
+    train, test = (patches.cache() for patches in open_data(data, ("B4", "B3", "B2"), 20, DATA))
     model = load_model(options.weights)
     figures: dict[str, Any] = {"weights": model.card["name"], "model_hash": model.model_hash}
     parts: dict[str, Callable[[], dict[str, Any]]] = {

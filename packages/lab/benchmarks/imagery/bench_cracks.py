@@ -31,10 +31,10 @@ from scipy.spatial import cKDTree
 
 from detection.imagery.change.records import StoredDate
 from detection.imagery.data.files import open_files
-from detection.imagery.data.patches import hold_arrays
+from detection.imagery.data.patches import make_patches
 from detection.imagery.errors import ImageryError
 from detection.imagery.neural.learner import Hooks
-from detection.imagery.neural.training import TrainedNetwork, map_by, train_patches
+from detection.imagery.neural.training import TrainedNetwork, predict_trained_maps, train_patches
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.raster import write_geotiff
 from packages.lab.benchmarks.imagery.drawn_cracks import (
@@ -67,9 +67,9 @@ def train(name: str) -> TrainedNetwork:
     path = KEPT / f"{name.rsplit(maxsplit=1)[-1]}.pickle"
     if not path.exists():
         KEPT.mkdir(parents=True, exist_ok=True)
-        patches = draw_patches(open_files(BIJIE), "train", DRAWS, SIDE_PX).standardise(()).remember()
+        patches = draw_patches(open_files(BIJIE), "train", DRAWS, SIDE_PX).standardise(()).cache()
         settings = replace(read_recipe(find_recipe("cracks")).settings(), loss=NETWORKS[name], epochs=EPOCHS)
-        trained = train_patches(patches, settings, Hooks(place=path.with_suffix(".place"), resume=True))
+        trained = train_patches(patches, settings, Hooks(checkpoint=path.with_suffix(".place"), resume=True))
         path.write_bytes(pickle.dumps(trained))
     found: TrainedNetwork = pickle.loads(path.read_bytes())
     return found
@@ -78,7 +78,7 @@ def train(name: str) -> TrainedNetwork:
 def read_pictures() -> dict[str, list[NDArray[np.uint8]]]:
     """Pictures that no training saw: those that choose, those that score."""
     bijie = open_files(BIJIE)
-    held = [bijie.picture(name)[:3] for name in list_textures(bijie, "val")]
+    held = [bijie.read_picture(name)[:3] for name in list_textures(bijie, "val")]
     other, tiles = open_files(DATA / "imagery" / "coseismic-vhr-256" / "tiles.zip"), []
     for name in [one for one in other.names if one.startswith("labelled/images/")]:
         with rasterio.MemoryFile(other.read(name)) as memory, memory.open() as source:
@@ -120,8 +120,8 @@ def map_by_network(trained: TrainedNetwork) -> Map:
 
     def draw_map(drawn: DrawnCracks) -> NDArray[np.float32]:
         image = np.rint(255 * drawn.image).astype(np.uint8)[None]
-        patches = hold_arrays(image, drawn.truth[None], BANDS).standardise(())
-        return next(iter(map_by(trained, patches)))[1]
+        patches = make_patches(image, drawn.truth[None], BANDS).standardise(())
+        return next(iter(predict_trained_maps(trained, patches)))[1]
 
     return draw_map
 

@@ -74,7 +74,7 @@ def plan(sets: list[str], seeds: list[int]) -> list[Job]:
 def open_set(name: str) -> tuple[Patches, Patches, Parts]:
     """Train and test patches in memory, and which of train are fitted and held: the same for every job."""
     train, test = open_data(SETS[name].data, SETS[name].bands, SPLIT_SEED, DATA)
-    return train.remember(), test.remember(), split_held(len(train), 0.15, SPLIT_SEED)
+    return train.cache(), test.cache(), split_held(len(train), 0.15, SPLIT_SEED)
 
 
 def run(job: Job, opened: tuple[Patches, Patches, Parts]) -> dict[str, Any]:
@@ -83,12 +83,12 @@ def run(job: Job, opened: tuple[Patches, Patches, Parts]) -> dict[str, Any]:
     train, test, (fit, held) = opened
     begun = time.process_time()
     if model in SIMPLE:
-        from detection.imagery.training.simple_maps import fit_index, fit_logistic, score_simple
+        from detection.imagery.training.simple_maps import fit_index, fit_logistic, score_simple_map
 
         resize_px = SETS[name].resize_px
-        seen = train.resize(resize_px).remember() if resize_px else train
+        seen = train.resize(resize_px).cache() if resize_px else train
         rule = fit_index(seen, held) if model == "index" else fit_logistic(seen, fit, held, seed)
-        return _facts(score_simple(rule, test), time.process_time() - begun, {})
+        return _facts(score_simple_map(rule, test), time.process_time() - begun, {})
     return _train(job, opened)
 
 
@@ -105,9 +105,9 @@ def _train(job: Job, opened: tuple[Patches, Patches, Parts]) -> dict[str, Any]:
     network = "unet" if model in TRIALS else model
     how = {"seed": seed, "network": network, "width": WIDTH, "epochs": SETS[name].epochs, "blank_share": 0.05}
     settings = ImageryTrainingSettings(**how, brightness=(0.8, 1.2), **change)
-    seen = (train.resize(resize_px) if resize_px else train).remember()
+    seen = (train.resize(resize_px) if resize_px else train).cache()
     place = path_of(job).with_suffix(".place")
-    trained = train_patches(seen, settings, Hooks(place=place, resume=True), parts)
+    trained = train_patches(seen, settings, Hooks(checkpoint=place, resume=True), parts)
     begun = time.process_time()
     normalisation = np.array(trained.mean, np.float32), np.array(trained.std, np.float32)
     maps = predict_maps(trained.network, test, normalisation, trained.calibration.temperature, resize_px)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from detection.imagery.data.catalogue import open_data
-from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.learner import Hooks
+from detection.imagery.neural.model_file import load_model
 from detection.imagery.training.evaluation import map_patches, score_weights
 from detection.imagery.training.scoring import ScoringResult, compare, score_maps
 from slopeward_lab.recipes.recipe_file import find_recipe, read_recipe

@@ -85,7 +85,7 @@ def widen(path: Path) -> Path:
     """Save the shipped U-Net with channels of zeros beside its own: twice its width, the same answers."""
     import torch
 
-    from detection.imagery.neural.checkpoint import load_model, save_model
+    from detection.imagery.neural.model_file import load_model, save_model
     from detection.imagery.registry import build
 
     model = load_model(WEIGHTS)
@@ -131,7 +131,7 @@ def measure(folder: Path, weights: str, dem: str) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(1)
-    from detection.imagery.neural.checkpoint import load_model
+    from detection.imagery.neural.model_file import load_model
 
     base = _peak_mib()
     load_model(weights)
@@ -165,7 +165,7 @@ def measure_bare(width: int, height: int, weights: str) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(1)
-    from detection.imagery.neural.checkpoint import load_model
+    from detection.imagery.neural.model_file import load_model
     from detection.imagery.neural.networks.blocks import fold_norms
 
     model = load_model(weights)

@@ -32,16 +32,16 @@ from scipy import ndimage
 from detection.imagery.change.by_index import compare_by_index
 from detection.imagery.change.compare import as_date, compare
 from detection.imagery.data.catalogue import open_data
-from detection.imagery.data.metrics import count
-from detection.imagery.data.patches import Patches, hold_arrays
+from detection.imagery.data.metrics import count_confusion
+from detection.imagery.data.patches import Patches, make_patches
 from detection.imagery.data.splits import split_held
 from detection.imagery.errors import DomainError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.options import DetectionOptions
 from detection.imagery.footprints.records import INDEX
-from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings
-from detection.imagery.neural.training import TrainedNetwork, map_by, train_patches
+from detection.imagery.neural.model_file import load_model
+from detection.imagery.neural.training import TrainedNetwork, predict_trained_maps, train_patches
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.overlay import shapes_of, to_pixels
 from detection.imagery.raster.raster import read_grid, write_geotiff
@@ -66,7 +66,7 @@ Marked = NDArray[np.bool_]
 
 def draw_training(train: Patches) -> tuple[Patches, tuple[Any, Any]]:
     """Pairs of the fit part and of the held part, and which are which."""
-    fit, held = (train.take(positions).remember() for positions in split_held(len(train), 0.15, SPLIT_SEED))
+    fit, held = (train.take(positions).cache() for positions in split_held(len(train), 0.15, SPLIT_SEED))
     path, learnt = KEPT / "training.npz", DRAWS * len(fit)
     if not path.exists():
         both = [*draw_pairs(fit, learnt, 0, hard=True), *draw_pairs(held, len(held), 1000, hard=True)]
@@ -74,7 +74,7 @@ def draw_training(train: Patches) -> tuple[Patches, tuple[Any, Any]]:
         np.savez(path.with_suffix(".part.npz"), images=[one.image for one in both], masks=[one.mask for one in both])
         path.with_suffix(".part.npz").replace(path)
     kept = np.load(path)
-    pairs = hold_arrays(kept["images"], kept["masks"], DATES)
+    pairs = make_patches(kept["images"], kept["masks"], DATES)
     return pairs, (np.arange(learnt), np.arange(learnt, len(pairs)))
 
 
@@ -90,7 +90,7 @@ def train_one(name: str, seed: int, pairs: Patches, parts: tuple[Any, Any]) -> T
     }
     settings = ImageryTrainingSettings(**how, brightness=(0.9, 1.1), shift=0.1)
     place = KEPT / f"{name}-{seed}.place"
-    return train_patches(pairs.standardise(()), settings, Hooks(place=place, resume=True), parts)
+    return train_patches(pairs.standardise(()), settings, Hooks(checkpoint=place, resume=True), parts)
 
 
 def open_trained(name: str, seed: int, prepare: Any) -> TrainedNetwork:
@@ -182,7 +182,7 @@ def count_rules(pairs: Patches) -> dict[str, Any]:
 def rate_two_maps(pairs: Patches) -> list[NDArray[np.float32]]:
     """p(after) (1 - p(before)) of each pair by the shipped network."""
     model = load_model(SHIPPED)
-    parts = [pairs.change(lambda image, _, k=k: image[3 * k : 3 * k + 3]) for k in (0, 1)]
+    parts = [pairs.map_images(lambda image, _, k=k: image[3 * k : 3 * k + 3]) for k in (0, 1)]
     parts = [Patches(part.names, BANDS, part.load).standardise(()) for part in parts]
     before, after = ([found for _, found, _ in map_patches(model, part)] for part in parts)
     return [now * (1 - then) for then, now in zip(before, after, strict=True)]
@@ -194,7 +194,7 @@ def count_at(rated: list[NDArray[np.float32]], threshold: float, pairs: Patches)
 
 
 def _count(marked: Marked, mask: NDArray[np.uint8]) -> list[int]:
-    found = count(marked, mask == 1)
+    found = count_confusion(marked, mask == 1)
     return [found.tp, found.fp, found.fn, found.tn]
 
 
@@ -264,10 +264,10 @@ def mark_measured(trained: dict[str, TrainedNetwork], threshold: float) -> dict[
     with tempfile.TemporaryDirectory(prefix="two-dates-") as name:
         marked = dict(zip(RULES, Rule(Path(name), grid).mark(*images), strict=False))
     standard = np.concatenate([_standardise(*pair) for pair in zip(images, known, strict=True)])
-    one = hold_arrays(standard[None], np.zeros((1, *joint.shape), np.uint8), DATES)
+    one = make_patches(standard[None], np.zeros((1, *joint.shape), np.uint8), DATES)
     marked["two maps"] = drop_specks(rate_two_maps_of(standard) >= threshold)
     for label, network in trained.items():
-        ((_, found, _),) = map_by(network, one)
+        ((_, found, _),) = predict_trained_maps(network, one)
         marked[label] = drop_specks(found >= network.threshold)
     _draw(images, joint, marked)
     shares = {label: round(float(100 * pixels[joint].mean()), 3) for label, pixels in marked.items()}
@@ -279,7 +279,8 @@ def rate_two_maps_of(standard: NDArray[np.float32]) -> NDArray[np.float32]:
     model = load_model(SHIPPED)
     empty = np.zeros((1, *standard.shape[1:]), np.uint8)
     before, after = (
-        next(map_patches(model, hold_arrays(standard[None, part], empty, BANDS)))[1] for part in (slice(3), slice(3, 6))
+        next(map_patches(model, make_patches(standard[None, part], empty, BANDS)))[1]
+        for part in (slice(3), slice(3, 6))
     )
     return np.asarray(after * (1 - before))
 
@@ -380,7 +381,7 @@ class Drawn:
 
     def count_network(self, trained: TrainedNetwork) -> list[Any]:
         """Counts of a network of both dates."""
-        maps = [values for _, values, _ in map_by(trained, self.pairs.standardise(()))]
+        maps = [values for _, values, _ in predict_trained_maps(trained, self.pairs.standardise(()))]
         return count_at(maps, trained.threshold, self.pairs)
 
 

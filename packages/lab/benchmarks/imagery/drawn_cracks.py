@@ -33,7 +33,7 @@ def draw_patches(files: Files, part: str, draws: int, side_px: int) -> Patches:
     names = list_textures(files, part)
 
     def load(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        picture = files.picture(names[position % len(names)])[:3]
+        picture = files.read_picture(names[position % len(names)])[:3]
         drawn = draw_cracks(picture, side_px, np.random.default_rng([crc32(part.encode()), position]))
         return np.rint(255 * drawn.image).astype(np.uint8), drawn.truth
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from detection.imagery.data.patches import Patches, as_values, hold_arrays
+from detection.imagery.data.patches import Patches, as_values, make_patches
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -104,7 +104,7 @@ def draw_pairs(patches: Patches, count: int, seed: int, **how: Any) -> Patches:
         images[number] = np.rint(255 * np.concatenate([pair.before, pair.after]))
         masks[number] = pair.new
     names = tuple(f"{patches.names[number % total]}-{number // total}" for number in range(count))
-    return hold_arrays(images, masks, DATES, names)
+    return make_patches(images, masks, DATES, names)
 
 
 class Relief:

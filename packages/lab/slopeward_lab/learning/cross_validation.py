@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import ALL, Parts
-from detection.imagery.neural.calibration import TemperatureCalibration, choose_threshold, fit_temperature, gather
-from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings
-from detection.imagery.neural.training import held_odds, train_patches
+from detection.imagery.neural.calibration import TemperatureCalibration, choose_threshold, fit_temperature, sample_odds
+from detection.imagery.neural.learner import CHECKPOINT_SUFFIX, Hooks, ImageryTrainingSettings
+from detection.imagery.neural.training import predict_known_odds, train_patches
 from detection.whole_file import replacing, write_json
 
 LEAST_PASSES: Final = 2
@@ -61,7 +61,7 @@ def measure_budget(
     def pass_s(fitted: int) -> float:
         return step_s * -(-fitted // settings.batch)
 
-    usual = ImageryTrainingSettings().fitted(tiles).epochs  # as measured with the batches of recipes
+    usual = ImageryTrainingSettings().with_defaults(tiles).epochs  # as measured with the batches of recipes
     assert usual is not None
     return Budget(seconds, sum(pass_s(len(fit)) for fit, _ in folds), pass_s(tiles), tile_s * tiles, usual)
 
@@ -86,7 +86,7 @@ class CrossValidation:
         names = [f"fold-{number}" for number in range(len(self.folds))]
         looks = [self._score_fold(name, parts, settings) for name, parts in zip(names, self.folds, strict=True)]
         held = [(odds, truth) for odds, truth, _ in looks]
-        calibration = fit_temperature(*gather(held, sum(truth.size for _, truth in held)))
+        calibration = fit_temperature(*sample_odds(held, sum(truth.size for _, truth in held)))
         threshold, f1 = choose_threshold(held, calibration.temperature)
         found = ValidatedLength(epochs, f1, threshold, calibration, round(sum(cpu_s for _, _, cpu_s in looks), 2))
         write_json(kept, asdict(found))
@@ -97,17 +97,17 @@ class CrossValidation:
     def _score_fold(
         self, name: str, parts: Parts, settings: ImageryTrainingSettings
     ) -> tuple[NDArray[Any], NDArray[np.bool_], float]:
-        kept, place = self.work / f"{name}.npz", self.work / f"{name}.place"
+        kept, checkpoint = self.work / f"{name}.npz", self.work / f"{name}{CHECKPOINT_SUFFIX}"
         if not kept.is_file():
             fit, held = parts
-            hooks = replace(self.hooks, place=place, resume=True)
+            hooks = replace(self.hooks, checkpoint=checkpoint, resume=True)
             trained = train_patches(self.train, settings, hooks, (fit, held[:0]))
             begun = self.hooks.clock()
-            pairs = zip(*held_odds(trained.network, self.train, held, trained.normalisation), strict=True)
+            pairs = zip(*predict_known_odds(trained.network, self.train, held, trained.normalisation), strict=True)
             odds, truth = (np.concatenate(one) for one in pairs)
             cpu_s = trained.cpu_s + self.hooks.clock() - begun
             with replacing(kept) as partial, partial.open("wb") as file:
                 np.savez(file, odds=odds.astype(np.float16), truth=truth, cpu_s=cpu_s)
-        place.unlink(missing_ok=True)
+        checkpoint.unlink(missing_ok=True)
         with np.load(kept) as found:
             return found["odds"].astype(np.float32), found["truth"], float(found["cpu_s"])

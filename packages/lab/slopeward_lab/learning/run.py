@@ -17,13 +17,13 @@ import torch
 from detection.imagery.data import folder as tile_folder
 from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import ALL, Parts, find_twins
-from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings, Progress
+from detection.imagery.neural.model_file import load_model, save_model
 from detection.imagery.neural.training import train_patches
 from detection.imagery.training.evaluation import map_patches
+from detection.imagery.training.picture_digests import SUFFIX
 from detection.imagery.training.scoring import score_maps
-from detection.imagery.training.seen import SUFFIX
-from detection.imagery.training.simple_maps import describe_pixels, fit_over, score_simple
+from detection.imagery.training.simple_maps import describe_pixels, fit_by_cross_validation, score_simple_map
 from detection.imagery.weights_file import WeightsGate
 from detection.whole_file import replacing, write_json
 from slopeward_lab.learning.blocks import deal_folds, find_blocks, find_touched, leave_out, list_touching
@@ -116,7 +116,7 @@ def learn(request: LearningRequest, report: Report, hooks: Hooks | None = None) 
         )
     bands = tuple(prepared.plan["bands"])
     train, test = (
-        tile_folder.read(request.out / "tiles", part, bands=bands).remember() for part in ("train", "validation")
+        tile_folder.read(request.out / "tiles", part, bands=bands).cache() for part in ("train", "validation")
     )
     work = request.out / "work"
     folds, budget, chosen = _choose(request, prepared, (train, test), left, hooks, report)
@@ -365,8 +365,10 @@ def _try(work: Path, train: Patches, test: Patches, folds: list[Parts]) -> HeldO
     model = load_model(str(work / "network.safetensors"), ungated=True)
     threshold = float(model.card["threshold"])
     network = score_maps(map_patches(model, test), threshold, draws=0, objects=False)
-    rules = fit_over(train, folds)
-    logistic, index = (score_simple(rules[name][-1], test, objects=False).confusions for name in ("logistic", "index"))
+    rules = fit_by_cross_validation(train, folds)
+    logistic, index = (
+        score_simple_map(rules[name][-1], test, objects=False).confusions for name in ("logistic", "index")
+    )
     blocks = np.unique([name.rpartition("/images/")[0] for name in network.names], return_inverse=True)[1]
     return HeldOutCounts(network.confusions, logistic, index, np.asarray(blocks))
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.doubt import measure_doubt
-from detection.imagery.neural.checkpoint import SegmentationModel
 from detection.imagery.neural.inference import Segmenter
+from detection.imagery.neural.model_file import SegmentationModel
 from detection.imagery.scene.reader import open_scene
 from detection.imagery.scene.scene import Scene
 from detection.whole_file import replacing

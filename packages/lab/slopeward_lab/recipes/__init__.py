@@ -1,1 +1,1 @@
-"""Recipes: TOML files that describe how a scene network is trained, and the cards of the weights that come out."""
+"""Recipes: TOML files that describe how a scene network is trained. The trained weights get a card."""

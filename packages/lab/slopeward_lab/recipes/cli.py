@@ -39,18 +39,18 @@ def train(
     from slopeward_lab.recipes.run import run_recipe
 
     torch.set_num_threads(1)
-    chosen = _read_recipe(recipe, seed, encoder)
-    target = out or Path(f"{chosen.name}.safetensors")
+    checked_recipe = _read_recipe(recipe, seed, encoder)
+    target = out or Path(f"{checked_recipe.name}.safetensors")
     try:
         with catch_stop_signals() as signals:
-            card = run_recipe(chosen, target, data, hooks=_make_hooks(target, signals, resume=not anew))
-    except OtherRunError as other:
+            card = run_recipe(checked_recipe, target, data, hooks=_make_hooks(target, signals, resume=not anew))
+    except OtherRunError as error:
         raise SlopewardError(
-            f"{other}. It goes on with the recipe, seed and data that it began with: to keep it, name another file by "
+            f"{error}. It goes on with the recipe, seed and data that it began with: to keep it, name another file by "
             "--out, or give it up by --anew"
         ) from None
-    except TrainingPausedError as pause:
-        typer.echo(f"\n{pause}", err=True)
+    except TrainingPausedError as error:
+        typer.echo(f"\n{error}", err=True)
         return
     typer.echo("", err=True)
     answer: dict[str, Any] = {"weights": str(target), **card}
@@ -75,15 +75,15 @@ def _read_recipe(name: str, seed: int | None, encoder: Path | None) -> "Training
 
 def _make_hooks(target: Path, signals: Sequence[int], *, resume: bool) -> "Hooks":
     """Return callbacks that print progress and warnings, and stop the training after a signal."""
-    from detection.imagery.neural.learner import Hooks
+    from detection.imagery.neural.learner import CHECKPOINT_SUFFIX, Hooks
 
     return Hooks(
         show_progress,
         lambda: bool(signals),
         resume=resume,
-        on_warning=lambda doubt: warn([doubt]),
+        on_warning=lambda warning: warn([warning]),
         on_resume=lambda epoch: typer.echo(
-            f"{target.with_suffix('.place')}: the unfinished run of this recipe goes on in epoch {epoch} "
+            f"{target.with_suffix(CHECKPOINT_SUFFIX)}: the unfinished run of this recipe goes on in epoch {epoch} "
             "(--anew would begin anew)",
             err=True,
         ),

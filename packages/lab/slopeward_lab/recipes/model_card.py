@@ -22,10 +22,10 @@ OTHER_TILES: Final = (
 ONE_DATE: Final = (
     "One date, true colour only: bare soil, fields, roads, river beds and clouds can look like a landslide."
 )
-# The smallest footprint is this number of pixels of the training, and at most nine pixels of 10 m.
+# The smallest footprint has this number of pixels of the training, but at most the area of nine pixels of 10 m.
 LEAST_PIXELS: Final = 9
 LARGEST_MINIMUM_M2: Final = 900.0
-# How epoch, temperature and threshold were chosen.
+# How epoch, temperature and threshold were chosen, by the score of the held part.
 _CHOSEN: Final = {
     "held_f1": "epoch, temperature and threshold: held part of train; test part: scored once",
     "degraded": "epoch, temperature and threshold: held part of train, as it is and with quality lost; test part: "
@@ -33,8 +33,11 @@ _CHOSEN: Final = {
     "held_specificity": "epoch: the last; threshold: hardly a held landslide tile passed over, and never above 0.015; "
     "test part: scored once",
 }
+# The same without a held part.
 _NOT_CHOSEN: Final = "threshold and temperature: as the recipe says; the last epoch is kept; test part: scored once"
+# Follows the scores of a test part if they contain the accuracy.
 _CAUTION: Final = " (accuracy is high even for a map that finds nothing)"
+# Scores on the page, with their labels.
 _SHOWN: Final = (
     ("ap50", "AP50"),
     ("f1", "F1"),
@@ -53,14 +56,18 @@ def make_card(
     """Return the JSON card: the network, its input, its data, its scores and its limits.
 
     Args:
-        facts: entries of the card that follow from the data and the run: `domain`, `pixel_size_m`, `recipe_file`,
-            `begun_from`, `train_patches`, `train_sha256`, `test_patches`, `test` (scores), `tile_px`, `resize_px`,
-            `doubts` about the run, unless the network is a classifier `steadiness`, `empty_ground` and `logistic`
-            (`run`), and `test_masked` (scores with the optional bands masked) if the recipe has such bands.
+        recipe: the recipe.
+        settings: of the training, with all defaults filled in.
+        trained: result of the training.
+        facts: entries of the card that depend on the data and the run: `domain`, `pixel_size_m`, `recipe_file`,
+            `begun_from`, `train_patches`, `train_sha256`, `test_patches`, `test` (scores), `tile_px`, `resize_px` and
+            `doubts` (warnings about the run); unless the network is a classifier, also `steadiness`, `empty_ground`
+            and, with a held part, `logistic`; and `test_masked` (scores with the optional bands masked) if the recipe
+            has optional bands.
     """
     source = SOURCES[recipe.data["source"]]
     held_score = "held_specificity" if settings.network in CLASSIFIERS else "held_f1"
-    if not len(trained.held):
+    if not len(trained.held_names):
         chosen_on = _NOT_CHOSEN
     elif settings.degraded_share and held_score == "held_f1":
         chosen_on = _CHOSEN["degraded"]
@@ -107,9 +114,9 @@ def make_card(
             "train_sha256": facts["train_sha256"],
         },
         "metrics": metrics,
-        # the folder of the encoder file says nothing elsewhere
         "training": {
             **asdict(settings),
+            # Without its folder, which exists only on this machine.
             "encoder": Path(settings.encoder).name,
             "best_epoch": trained.best_epoch,
             "cpu_s": round(trained.cpu_s, 1),
@@ -122,7 +129,7 @@ def make_card(
         "limits": [
             *([ONE_DATE] if len(recipe.bands) <= 3 else []),
             *([OTHER_TILES] if settings.network in CLASSIFIERS else []),
-            *(f"{doubt[0].upper()}{doubt[1:]}." for doubt in facts.get("doubts", ())),
+            *(f"{warning[0].upper()}{warning[1:]}." for warning in facts.get("doubts", ())),
             *LIMITS,
         ],
     }
@@ -142,8 +149,8 @@ def render_card(card: ModelCard) -> str:
         f"(best: {training['best_epoch']}), {training['cpu_s']:.0f} CPU seconds on one thread, "
         f"seed {training['seed']}. {card['metrics']['chosen_on']}."
     )
-    if begun := card.get("begun_from"):
-        training_line += f" Went on from the weights `{begun['weights']}` (model {begun['model_hash'][:12]})."
+    if origin := card.get("begun_from"):
+        training_line += f" Went on from the weights `{origin['weights']}` (model {origin['model_hash'][:12]})."
     shown = [f"{label} {test[key]}" for key, label in _SHOWN if test.get(key) is not None]
     caution = _CAUTION if "accuracy" in test else ""
     lines = [
@@ -199,8 +206,10 @@ def render_card(card: ModelCard) -> str:
     if recipe := card.get("recipe_file"):
         weights = f"{recipe.removesuffix('.recipe.toml')}.safetensors"
         encoder = f" --encoder {training['encoder']}" if training.get("encoder") else ""
-        made = f"slopeward scenes train --recipe {recipe}{encoder} --seed {training['seed']} --data DIR --out {weights}"
-        lines += ["", f"Made again by `{made}`."]
+        command = (
+            f"slopeward scenes train --recipe {recipe}{encoder} --seed {training['seed']} --data DIR --out {weights}"
+        )
+        lines += ["", f"Made again by `{command}`."]
     return "\n".join([*lines, ""])
 
 

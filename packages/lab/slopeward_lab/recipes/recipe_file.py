@@ -1,4 +1,4 @@
-"""The recipe of a scene network: a TOML file with data, network, radiometry and seed."""
+"""Find, read and check the recipe of a scene network: a TOML file with data, network, radiometry and seed."""
 
 import tomllib
 from dataclasses import dataclass, fields
@@ -26,7 +26,7 @@ class TrainingRecipe:
     data: DataTable
     radiometry: RadiometrySpec
     training: dict[str, Any]  # fields of `ImageryTrainingSettings`, without the seed
-    optional_bands: tuple[str, ...] = ()  # which the network may do without, see `detection.imagery.optional_bands`
+    optional_bands: tuple[str, ...] = ()  # see `detection.imagery.optional_bands`
     text: str = ""  # content of the file
 
     def settings(self) -> ImageryTrainingSettings:
@@ -35,10 +35,10 @@ class TrainingRecipe:
         Raises:
             TrainingRecipeError: `[training]` has an unknown key.
         """
-        known = {field.name for field in fields(ImageryTrainingSettings)} - {"seed"}
-        if unknown := sorted(set(self.training) - known):
+        expected = {field.name for field in fields(ImageryTrainingSettings)} - {"seed"}
+        if unknown := sorted(set(self.training) - expected):
             raise TrainingRecipeError(
-                f"recipe {self.name}: unknown training key {unknown[0]!r}; expected: {', '.join(sorted(known))}"
+                f"recipe {self.name}: unknown training key {unknown[0]!r}; expected: {', '.join(sorted(expected))}"
             )
         options: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in self.training.items()
@@ -86,7 +86,7 @@ def read_recipe(path: Path) -> TrainingRecipe:
     if unknown := [band for band in optional_bands if band not in UNITS]:
         raise TrainingRecipeError(f"{path}: {unknown[0]} cannot be an optional band; expected: {', '.join(UNITS)}")
     bands = tuple(name_band(band) for band in content["bands"])
-    if doubled := sorted({*bands} & {*optional_bands}):
-        raise TrainingRecipeError(f"{path}: {doubled[0]} is named in bands and in optional_bands: leave it out of one")
+    if repeated := sorted({*bands} & {*optional_bands}):
+        raise TrainingRecipeError(f"{path}: {repeated[0]} is named in bands and in optional_bands: leave it out of one")
     check_data(content["data"], str(path))
     return TrainingRecipe(**{**content, "bands": bands}, text=text)

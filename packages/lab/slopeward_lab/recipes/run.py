@@ -9,28 +9,28 @@ import numpy as np
 import torch
 
 from detection.imagery.data.catalogue import SOURCES, find_pixel_size, open_data, open_empty_ground
-from detection.imagery.data.metrics import Confusion, score
+from detection.imagery.data.metrics import Confusion, compute_scores
 from detection.imagery.data.patches import IGNORED, Patches, join_patches
 from detection.imagery.data.splits import ALL, Parts, split
 from detection.imagery.errors import DataError, TrainingRecipeError
-from detection.imagery.neural.checkpoint import SegmentationModel, load_model, save_model
 from detection.imagery.neural.encoder_file import open_encoder
-from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings, Normalisation
-from detection.imagery.neural.training import TrainedNetwork, evaluate, map_by, train_patches
+from detection.imagery.neural.learner import CHECKPOINT_SUFFIX, Hooks, ImageryTrainingSettings, Normalisation
+from detection.imagery.neural.model_file import SegmentationModel, load_model, save_model
+from detection.imagery.neural.training import TrainedNetwork, evaluate, predict_trained_maps, train_patches
 from detection.imagery.neural.triage_training import evaluate_triage, train_triage
 from detection.imagery.optional_bands import CHANNELS_PER_BAND, list_optional_bands
-from detection.imagery.registry import CLASSIFIERS, find_doubts
-from detection.imagery.training.domain import describe
+from detection.imagery.registry import CLASSIFIERS, list_size_warnings
+from detection.imagery.training.domain import describe_training
 from detection.imagery.training.network_input import choose_stretch, read_normalisation
+from detection.imagery.training.picture_digests import write_digests
 from detection.imagery.training.scoring import ScoringResult, compare, score_maps
-from detection.imagery.training.seen import write_seen
-from detection.imagery.training.simple_maps import fit_logistic, score_simple
+from detection.imagery.training.simple_maps import fit_logistic, score_simple_map
 from detection.imagery.training.steadiness import measure_steadiness
 from detection.imagery.weights_file import ModelCard, weights_path
 from slopeward_lab.recipes.model_card import make_card, render_card
 from slopeward_lab.recipes.recipe_file import TrainingRecipe
 
-# Defaults of a training that starts from weights. It has less to learn, and a high rate would undo what was learnt.
+# Defaults of a training that starts from weights. It needs fewer epochs, and a high rate would undo the first training.
 START_EPOCHS: Final = 12
 START_RATE: Final = 5e-4
 
@@ -52,34 +52,36 @@ def run_recipe(
     """Train a network by a recipe, write all files beside each other, and return the JSON card.
 
     The files are `out` (.safetensors), the JSON card, the markdown card, the recipe, and the digests of the pictures
-    that the network was trained on. While the training runs, `.place` contains its state.
+    that the network was trained on. During the training, its state is in a checkpoint beside them.
 
     Args:
+        recipe: the recipe.
+        out: file for the weights.
         data_folder: folder below which the data of the recipe are.
         hooks: callbacks for progress, stop and resume.
     """
     start = _open_start(recipe)
     settings = start.settings
-    every_band = (*recipe.bands, *recipe.optional_bands)
+    all_bands = (*recipe.bands, *recipe.optional_bands)
     labelled, test = (
         part.split_optional(recipe.optional_bands)
-        for part in open_data(recipe.data, every_band, recipe.seed, data_folder)
+        for part in open_data(recipe.data, all_bands, recipe.seed, data_folder)
     )
     tile_px = labelled.read(0).mask.shape[0]
     empty_ground = open_empty_ground(recipe.data, recipe.bands, tile_px, data_folder, recipe.optional_bands)
     native = labelled if empty_ground.train is None else join_patches(labelled, empty_ground.train)
     resize_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
-    raw = (native.resize(int(resize_px)) if resize_px else native).remember()
+    raw = (native.resize(int(resize_px)) if resize_px else native).cache()
     if not any((patch.mask == 1).any() for patch in raw):
         raise DataError(
             f"{recipe.data.get('folder') or recipe.name}: no pixel of the masks is landslide: nothing to learn"
         )
     held_share = 0.0 if settings.split == ALL else settings.held_share
-    settings = settings.fitted(round(len(raw) * (1 - held_share)))
-    place = out.with_suffix(".place")
-    hooks = replace(hooks or Hooks(), place=place)
+    settings = settings.with_defaults(round(len(raw) * (1 - held_share)))
+    checkpoint = out.with_suffix(CHECKPOINT_SUFFIX)
+    hooks = replace(hooks or Hooks(), checkpoint=checkpoint)
     stretch = choose_stretch(recipe.radiometry)
-    train = stretch(raw).remember()
+    train = stretch(raw).cache()
     recipe_copy = out.with_suffix(".recipe.toml")
     pixel_size_m = find_pixel_size(recipe.data, native)
     facts: dict[str, Any] = {
@@ -89,8 +91,8 @@ def run_recipe(
         "tile_px": raw.read(0).mask.shape[0],
         "resize_px": resize_px,
         "pixel_size_m": pixel_size_m,
-        # scenes without landslides are left out: a scene like them is ground on which no landslide was learnt
-        "domain": describe(
+        # Scenes without landslides are left out: the network learnt no landslides on ground like theirs.
+        "domain": describe_training(
             raw.take(range(len(labelled))),
             pixel_size_m,
             SOURCES[recipe.data["source"]].undated,
@@ -98,15 +100,15 @@ def run_recipe(
         ),
         "begun_from": start.origin,
         "recipe_file": recipe_copy.name if recipe.text else None,
-        "doubts": find_doubts(settings.network, min(train.read(0).mask.shape)),
+        "doubts": list_size_warnings(settings.network, min(train.read(0).mask.shape)),
     }
-    for line in (*facts["doubts"], *start.warnings):
-        hooks.on_warning(line)
+    for warning in (*facts["doubts"], *start.warnings):
+        hooks.on_warning(warning)
     if settings.network in CLASSIFIERS:
         trained = train_triage(train, settings, hooks)
         facts["test"] = evaluate_triage(trained, stretch(test), facts["tile_px"])
     else:
-        parts = _split(train, settings, empty_ground.repeats)
+        parts = _split_with_repeats(train, settings, empty_ground.repeats)
         trained = train_patches(
             train,
             settings,
@@ -116,9 +118,9 @@ def run_recipe(
             native=(raw, stretch),
             parts=parts,
         )
-        scored = score_maps(map_by(trained, test, resize_px, stretch), trained.threshold, objects=False)
-        facts["test"] = score(Confusion(*(int(pixels) for pixels in scored.confusions.sum(axis=0))))
-        if len(trained.held) and len(recipe.bands) > 1:
+        scored = score_maps(predict_trained_maps(trained, test, resize_px, stretch), trained.threshold, objects=False)
+        facts["test"] = compute_scores(Confusion(*(int(pixels) for pixels in scored.confusions.sum(axis=0))))
+        if len(trained.held_names) and len(recipe.bands) > 1:
             facts["logistic"] = _compare_with_logistic(scored, raw, test, parts)
         facts["empty_ground"] = {
             name: _measure_empty_ground(trained, tiles, resize_px, stretch)
@@ -127,25 +129,26 @@ def run_recipe(
         if recipe.optional_bands:
             facts["test_masked"] = evaluate(trained, test.mask_optional(), resize_px, stretch)
         facts["steadiness"] = measure_steadiness(
-            lambda patches: map_by(trained, patches, resize_px, stretch),
-            native.take([native.names.index(name) for name in trained.held]),
+            lambda patches: predict_trained_maps(trained, patches, resize_px, stretch),
+            native.take([native.names.index(name) for name in trained.held_names]),
             trained.threshold,
         )
     card = make_card(recipe, settings, trained, facts)
     save_model(out, trained.network, card)
-    write_seen(out, native, weights_path(settings.start) if settings.start else None)
+    write_digests(out, native, weights_path(settings.start) if settings.start else None)
     if recipe.text:
         recipe_copy.write_text(recipe.text, encoding="utf-8")
     out.with_suffix(".md").write_text(render_card(card), encoding="utf-8")
-    place.unlink(missing_ok=True)
+    checkpoint.unlink(missing_ok=True)
     return card
 
 
-def _split(patches: Patches, settings: ImageryTrainingSettings, repeats: tuple[int, ...]) -> Parts:
-    """Return the positions that are fitted and held; tiles without landslides are fitted as often as they repeat.
+def _split_with_repeats(patches: Patches, settings: ImageryTrainingSettings, repeats: tuple[int, ...]) -> Parts:
+    """Return the positions of the fit part and the held part. Tiles without landslides are repeated in the fit part.
 
     Args:
-        repeats: of the last patches, which are the tiles without landslides.
+        patches: the last of them are the tiles without landslides.
+        repeats: how often each of these tiles is in the fit part.
     """
     fit, held = split(patches, settings.split, settings.held_share, settings.seed)
     counts = np.ones(len(patches), np.int64)
@@ -154,15 +157,15 @@ def _split(patches: Patches, settings: ImageryTrainingSettings, repeats: tuple[i
 
 
 def _compare_with_logistic(scored: ScoringResult, raw: Patches, test: Patches, parts: Parts) -> dict[str, Any]:
-    """Return F1 of logistic regression that learnt from the same patches, and how far the network is above it.
+    """Return F1 of logistic regression that was fitted on the same patches, and the difference of the network to it.
 
     Args:
-        scored: the network on `test`.
-        raw: patches for training, at the size of the training.
+        scored: scores of the network on `test`.
+        raw: patches for training, at the size of the training, in the unit of their files.
         test: patches at their native size.
-        parts: positions of `raw` that are fitted and held.
+        parts: positions of the fit part and the held part of `raw`.
     """
-    logistic = score_simple(fit_logistic(raw, *parts), test, objects=False)
+    logistic = score_simple_map(fit_logistic(raw, *parts), test, objects=False)
     return {
         "f1": round(logistic.report["f1"] or 0.0, 4),
         "less_logistic": compare(scored.confusions, logistic.confusions),
@@ -172,9 +175,9 @@ def _compare_with_logistic(scored: ScoringResult, raw: Patches, test: Patches, p
 def _measure_empty_ground(
     trained: TrainedNetwork, tiles: Patches, resize_px: int | None, stretch: Callable[[Patches], Patches]
 ) -> dict[str, float | int]:
-    """Return how much a network marks of tiles without landslides, at its own threshold."""
+    """Return the share of the pixels of tiles without landslides that a network marks, at its own threshold."""
     marked_px = valid_px = 0
-    for _, probabilities, mask in map_by(trained, tiles, resize_px, stretch):
+    for _, probabilities, mask in predict_trained_maps(trained, tiles, resize_px, stretch):
         valid = mask != IGNORED
         valid_px += int(valid.sum())
         marked_px += int((valid & (probabilities >= trained.threshold)).sum())
@@ -192,17 +195,17 @@ def _open_start(recipe: TrainingRecipe) -> _StartingPoint:
         settings = _adopt_network(recipe, settings, model)
         return _StartingPoint(settings, model.network, read_normalisation(model.card), origin)
     if settings.encoder:
-        settings, network, encoder_origin, line = open_encoder(
+        settings, network, encoder_origin, warning = open_encoder(
             settings, len(recipe.bands), CHANNELS_PER_BAND * len(recipe.optional_bands)
         )
-        return _StartingPoint(settings, network, origin=encoder_origin, warnings=(line,))
+        return _StartingPoint(settings, network, origin=encoder_origin, warnings=(warning,))
     return _StartingPoint(settings)
 
 
 def _adopt_network(
     recipe: TrainingRecipe, settings: ImageryTrainingSettings, model: SegmentationModel
 ) -> ImageryTrainingSettings:
-    """Return the settings with the network of a model, from whose weights the training starts.
+    """Return the settings of a training that starts from the weights of a model: with its network and clipping.
 
     Raises:
         TrainingRecipeError: the model has other bands or another radiometry than the recipe, or is a classifier.

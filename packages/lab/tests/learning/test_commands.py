@@ -12,7 +12,7 @@ import pytest
 import shapely
 
 from detection.imagery.errors import ModelError
-from detection.imagery.neural.checkpoint import load_model
+from detection.imagery.neural.model_file import load_model
 from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.components import outline_pixels
 from detection.imagery.raster.raster import read_grid

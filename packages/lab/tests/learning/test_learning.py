@@ -18,19 +18,19 @@ import torch
 from affine import Affine
 
 from detection.imagery.data import folder as tile_folder
-from detection.imagery.data.patches import hold_arrays
+from detection.imagery.data.patches import make_patches
 from detection.imagery.errors import ImageryError, TrainingPausedError
 from detection.imagery.neural.calibration import choose_threshold
-from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings
+from detection.imagery.neural.model_file import load_model
 from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import read_grid, write_geotiff
 from detection.imagery.scene.radiometry import measure_stretch
 from detection.imagery.scene.reader import open_scene
 from detection.imagery.training import evaluation, simple_maps
-from detection.imagery.training.domain import describe, find_doubts
-from detection.imagery.training.simple_maps import SimpleMap, fit_over
+from detection.imagery.training.domain import describe_training, find_doubts
+from detection.imagery.training.simple_maps import SimpleMap, fit_by_cross_validation
 from monitor.cli.main import run_verb
 from slopeward_lab.learning import cross_validation, run
 from slopeward_lab.learning.blocks import deal_folds, find_blocks, find_touched, leave_out, list_touching
@@ -289,7 +289,8 @@ def test_weights_fit_the_very_scenes_that_they_were_learnt_from(tmp_path, made, 
     assert len(tiles) == 3
     values = np.concatenate([tile.image.reshape(3, -1) for tile in tiles], axis=1).astype(np.float32)
     values = values / 255 if kind is np.uint8 else values
-    card = {"name": "mine", "bands": BANDS, "tile_px": 32, "domain": describe(tiles, 10.0, "", reflectance=True)}
+    domain = describe_training(tiles, 10.0, "", reflectance=True)
+    card = {"name": "mine", "bands": BANDS, "tile_px": 32, "domain": domain}
     card["radiometry"] = {"stretch": "reflectance", "scale": readable.scale}
     card["normalisation"] = {"value_range": np.quantile(values, [0.005, 0.995], axis=1).T.tolist()}
     for scene in readable.scenes:
@@ -383,9 +384,9 @@ def test_the_threshold_is_that_of_all_folds(tmp_path, monkeypatch, seed):
         return ((odds[k].astype(np.float32), truth[k]) for k in held)
 
     monkeypatch.setattr(cross_validation, "train_patches", lambda _, __, ___, parts: _Trained(parts[0]))
-    monkeypatch.setattr(cross_validation, "held_odds", look)
+    monkeypatch.setattr(cross_validation, "predict_known_odds", look)
     names = tuple(f"b{k}/images/0" for k in range(9))
-    patches = hold_arrays(np.zeros((9, 1, 20, 20), np.float32), np.zeros((9, 20, 20), np.uint8), ("B4",), names)
+    patches = make_patches(np.zeros((9, 1, 20, 20), np.float32), np.zeros((9, 20, 20), np.uint8), ("B4",), names)
     found = CrossValidation(patches, folds, ImageryTrainingSettings(), tmp_path, Hooks()).run(5)
     rough = odds.astype(np.float16).astype(np.float32)
     wanted = choose_threshold([(rough.ravel(), truth.ravel())], found.calibration.temperature)
@@ -398,15 +399,17 @@ def test_the_threshold_is_that_of_all_folds(tmp_path, monkeypatch, seed):
 def hold_pictures(count: int):
     drawn = [draw_picture(number) for number in range(count)]
     images, masks = (np.stack(values) for values in zip(*drawn, strict=True))
-    return hold_arrays(images.astype(np.float32) / 1e4, masks.astype(np.uint8), ("B4", "B3", "B2"))
+    return make_patches(images.astype(np.float32) / 1e4, masks.astype(np.uint8), ("B4", "B3", "B2"))
 
 
 def test_logistic_regression_has_its_threshold_from_pictures_it_was_not_fitted_on(monkeypatch):
     patches, fitted = hold_pictures(6), []
-    solve = simple_maps._solve
-    monkeypatch.setattr(simple_maps, "_solve", lambda *given: fitted.append(given[1].size) or solve(*given))
+    solve = simple_maps._fit_logistic_regression
+    monkeypatch.setattr(
+        simple_maps, "_fit_logistic_regression", lambda *given: fitted.append(given[1].size) or solve(*given)
+    )
     folds = [(np.setdiff1d(np.arange(6), held), held) for held in np.split(np.arange(6), 3)]
-    rules = fit_over(patches, folds)
+    rules = fit_by_cross_validation(patches, folds)
     assert [len(ones) for ones in rules.values()] == [4, 4]
     assert fitted == [4 * 400, 4 * 400, 4 * 400, 6 * 400]
     assert len({rule.threshold for rule in rules["logistic"]}) == 1
@@ -522,7 +525,7 @@ def test_a_picture_is_never_mapped_by_a_rule_that_was_fitted_on_it(monkeypatch):
     patches, fitted = hold_pictures(5), []
 
     def note(patches, folds):
-        rules = fit_over(patches, folds)
+        rules = fit_by_cross_validation(patches, folds)
         for (fit, _), rule in zip(folds, rules["logistic"][:-1], strict=True):
             fitted.append((rule, set(fit.tolist())))
         return rules
@@ -535,8 +538,8 @@ def test_a_picture_is_never_mapped_by_a_rule_that_was_fitted_on_it(monkeypatch):
         mapped.append((rule, number))
         return draw(rule, image, channels)
 
-    monkeypatch.setattr(evaluation, "fit_over", note)
+    monkeypatch.setattr(evaluation, "fit_by_cross_validation", note)
     monkeypatch.setattr(SimpleMap, "map", record_and_map)
-    evaluation._map_in_turn(patches, objects=False)
+    evaluation._score_cross_validated(patches, objects=False)
     seen = [number in fit for rule, number in mapped for one, fit in fitted if one is rule]
     assert (len(seen), any(seen)) == (5, False)

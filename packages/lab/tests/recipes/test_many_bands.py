@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from detection.imagery.data.landslide4sense import BANDS
 from detection.imagery.errors import BandMissingError
-from detection.imagery.neural.checkpoint import load_model
+from detection.imagery.neural.model_file import load_model
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 from monitor.cli.main import run_verb

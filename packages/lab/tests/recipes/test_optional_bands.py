@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from detection.imagery.neural.checkpoint import load_model
+from detection.imagery.neural.model_file import load_model
 from monitor.cli.main import run_verb
 from packages.lab.tests.data.tiny_recipe import tiny
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detection.imagery.data.generate import draw_scene
-from detection.imagery.neural.checkpoint import load_model
+from detection.imagery.neural.model_file import load_model
 from monitor.cli.main import run_verb
 from tests.data.own_tiles import BANDS, SIZE, write_tile, write_tiles
 from tests.data.surveys.rasters import change_raster

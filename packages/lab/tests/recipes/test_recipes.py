@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from detection.imagery.errors import TrainingRecipeError
-from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.learner import Hooks
+from detection.imagery.neural.model_file import load_model
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.registry import CLASSIFIERS, build, list_segmenters
@@ -104,21 +104,21 @@ def test_an_unfinished_run_of_something_else_is_neither_taken_up_nor_given_up_un
         stopped.setattr("slopeward_lab.recipes.cli.show_progress", lambda _: os.kill(os.getpid(), signal.SIGTERM))
         assert run_verb(train) == 0
     assert "the same command goes on" in capsys.readouterr().err
-    place = out.with_suffix(".place")
-    before = place.read_bytes()
+    checkpoint = out.with_suffix(".place")
+    before = checkpoint.read_bytes()
 
     def refuse(*more):
         assert run_verb([*train, *more]) == 1
         said = capsys.readouterr().err
-        assert f"{place}: an unfinished run of other data or settings (0 passes are done)" in said
+        assert f"{checkpoint}: an unfinished run of other data or settings (0 passes are done)" in said
         assert "or give it up by --anew" in said
-        assert (place.read_bytes(), out.exists()) == (before, False)
+        assert (checkpoint.read_bytes(), out.exists()) == (before, False)
 
     refuse("--seed", "9")
     recipe.write_text(short.replace("width = 0.0625", "width = 0.0625\nlearning_rate = 1e-3"))
     refuse()
     assert run_verb([*train, "--anew"]) == 0
-    assert (place.exists(), out.exists()) == (False, True)
+    assert (checkpoint.exists(), out.exists()) == (False, True)
 
 
 def test_the_card_of_a_run_without_a_held_part_has_the_threshold_of_the_recipe(tmp_path):

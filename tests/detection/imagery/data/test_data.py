@@ -11,13 +11,13 @@ from scipy import ndimage
 
 from detection.imagery.data import bijie, folder, landslide4sense
 from detection.imagery.data.catalogue import SOURCES, open_data
-from detection.imagery.data.patches import IGNORED, Patches, hold_arrays, resize_bands, resize_mask
+from detection.imagery.data.patches import IGNORED, Patches, make_patches, resize_bands, resize_mask
 from detection.imagery.data.splits import find_twins, split
 from detection.imagery.errors import DataError, ImageryError, ModelError, TrainingRecipeError
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_png
-from detection.imagery.training.domain import describe
-from detection.imagery.training.seen import count_seen, write_seen
+from detection.imagery.training.domain import describe_training
+from detection.imagery.training.picture_digests import count_trained_on, write_digests
 from detection.imagery.training.windows import measure_window
 from tests.data.surveys.rasters import write_raster
 
@@ -72,7 +72,7 @@ def test_landslide4sense_hdf5_is_channel_last(tmp_path):
     mask = (RNG.random((16, 16)) > 0.9).astype(np.uint8)
     write_hdf5(tmp_path / "TrainData", 3, image, mask)
     patches = landslide4sense.read_hdf5(tmp_path, "train")
-    found = patches.choose(("B4", "slope")).read(0)
+    found = patches.select_bands(("B4", "slope")).read(0)
     assert np.allclose(found.image[0], image[:, :, 3])
     assert np.allclose(found.image[1], image[:, :, 12])
     assert found.image.dtype == np.float32
@@ -146,7 +146,7 @@ def test_own_geotiffs_with_masks_and_unknown_pixels(tmp_path):
     assert np.count_nonzero(found.mask == 1) == 7 * 8
     assert (folder.read(tmp_path, "train").bands) == ("band1", "band2", "band3", "band4")
     with pytest.raises(DataError, match="bands B11 are not in the data, which have B2, B3, B4, B8"):
-        patches.choose(("B4", "B11"))
+        patches.select_bands(("B4", "B11"))
     write_tif(tmp_path / "train/masks/a.tif", mask * 2)
     with pytest.raises(DataError, match="mask value 2; expected 0, 1 and 255"):
         folder.read(tmp_path, "train").read(0)
@@ -168,7 +168,7 @@ def test_a_mask_that_lies_beside_its_image_is_refused(tmp_path, moved, pixel_m, 
     read = folder.read(tmp_path, "train").read
     if is_read:
         assert (read(0).mask == 1).all()
-        monkeypatch.setattr(folder, "_check_place", None)  # once is enough
+        monkeypatch.setattr(folder, "_check_same_place", None)  # once is enough
         assert (read(0).mask == 1).all()
     else:
         for _ in range(2):
@@ -256,7 +256,7 @@ def test_resizing_keeps_means_and_classes():
 
 
 def patches_of(images):
-    return hold_arrays(np.asarray(images), np.zeros((len(images), *np.shape(images)[2:]), np.uint8))
+    return make_patches(np.asarray(images), np.zeros((len(images), *np.shape(images)[2:]), np.uint8))
 
 
 def test_a_patch_on_both_sides_is_found_even_turned_and_a_little_changed():
@@ -287,7 +287,7 @@ def test_a_set_streams_and_remembers():
 
     patches = Patches(("a", "b", "c"), ("x",), load)
     assert [patch.name for patch in patches.take([2, 0])] == ["c", "a"]
-    kept = patches.remember()
+    kept = patches.cache()
     reads.clear()
     assert kept.read(1).image[0, 0, 0] == kept.read(1).image[0, 0, 0] == 1
     assert reads == [1]
@@ -299,7 +299,7 @@ def test_landslide4sense_pictures_are_read_as_they_are_and_none_leaked(measured)
     data = {"source": "landslide4sense-rgb", "folder": "landslide4sense-rgb"}
     train, test = open_data(data, ("B4", "B3", "B2"), 0, measured("landslide4sense-rgb").parent)
     assert (len(train), len(test)) == (1100, 300)
-    test = test.remember()
+    test = test.cache()
     first = test.read(0)
     assert first.image.shape == (3, 128, 128)
     assert first.image.dtype == np.uint8
@@ -358,22 +358,22 @@ def test_the_card_of_grey_pictures_has_no_limit_of_colour():
         grey = ndimage.gaussian_filter(rng.random((64, 64)), 1).astype(np.float32) + 1.0
         return np.stack([grey, grey, grey]), np.zeros((64, 64), np.uint8)
 
-    description = describe(Patches(tuple(map(str, range(100))), ("B4", "B3", "B2"), load), 1.0, "")
+    description = describe_training(Patches(tuple(map(str, range(100))), ("B4", "B3", "B2"), load), 1.0, "")
     assert "colour_least" not in description
     json.dumps(description, allow_nan=False)
 
 
 def test_a_copy_of_a_picture_is_known_whatever_its_file_and_name(tmp_path):
     images = np.random.default_rng(0).random((6, 3, 8, 8)).astype(np.float32)
-    patches = hold_arrays(images, np.zeros((6, 8, 8), np.uint8))
+    patches = make_patches(images, np.zeros((6, 8, 8), np.uint8))
     weights, following = tmp_path / "tiny.safetensors", tmp_path / "next.safetensors"
-    write_seen(weights, patches.take([3, 1]))
-    copies = hold_arrays(images[::-1].copy(), np.ones((6, 8, 8), np.uint8))
-    assert count_seen(weights, copies) == 2
-    write_seen(following, patches.take([0]), weights)
-    assert count_seen(following, copies) == 3, "and what those saw that they began from"
+    write_digests(weights, patches.take([3, 1]))
+    copies = make_patches(images[::-1].copy(), np.ones((6, 8, 8), np.uint8))
+    assert count_trained_on(weights, copies) == 2
+    write_digests(following, patches.take([0]), weights)
+    assert count_trained_on(following, copies) == 3, "and what those saw that they began from"
     (tmp_path / "next.seen.npy").write_bytes(b"torn")
     with pytest.raises(ModelError, match="no digests of pictures"):
-        count_seen(following, copies)
+        count_trained_on(following, copies)
     (tmp_path / "next.seen.npy").unlink()
-    assert count_seen(following, copies) is None
+    assert count_trained_on(following, copies) is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from detection.imagery.errors import UnfitError
+from detection.imagery.errors import UnfitWeightsError
 from detection.imagery.footprints.choose import SHIPPED, check_baseline
 from detection.imagery.weights_file import read_weights
 
@@ -13,7 +13,7 @@ def make_card(interval: list[float] | None) -> dict[str, object]:
 
 
 def test_weights_below_logistic_regression_are_refused_with_the_scores():
-    with pytest.raises(UnfitError) as refused:
+    with pytest.raises(UnfitWeightsError) as refused:
         check_baseline(make_card([-0.08, -0.02]))
     reason = refused.value.explanation
     assert reason.code == "weights.logistic"

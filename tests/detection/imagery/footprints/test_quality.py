@@ -13,7 +13,7 @@ from detection.imagery.errors import ModelError
 from detection.imagery.footprints.detect import detect, survey
 from detection.imagery.footprints.options import DetectionOptions
 from detection.imagery.footprints.probabilities import EightViews, make_plan
-from detection.imagery.neural.checkpoint import load_model, save_model
+from detection.imagery.neural.model_file import load_model, save_model
 from detection.imagery.registry import build, find_entry
 from tests.data.surveys.rasters import change_raster
 

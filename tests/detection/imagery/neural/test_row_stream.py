@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.inference import Segmenter
+from detection.imagery.neural.model_file import load_model
 from detection.imagery.neural.networks.blocks import fold_norms
 from detection.imagery.registry import build, list_segmenters
 from tests.tables import tabulated

@@ -24,7 +24,7 @@ from detection.imagery.change.compare import compare
 from detection.imagery.change.images import DateImage
 from detection.imagery.change.records import StoredDate
 from detection.imagery.data.generate import draw_scene, write_scene
-from detection.imagery.data.patches import IGNORED, hold_arrays
+from detection.imagery.data.patches import IGNORED, make_patches
 from detection.imagery.footprints.places import measure_places
 from detection.imagery.footprints.records import Circle, MeasuredPlace
 from detection.imagery.raster.grid import Grid, grid_around
@@ -508,16 +508,16 @@ def test_no_factor_and_no_offset_of_any_band_is_left(ground, factors, offsets):
     assume(measure_stretch(Field(bent), CARD).cloud_share == measure_stretch(Field(ground), CARD).cloud_share)
     assert Field(bent).stretched() == pytest.approx(Field(ground).stretched(), abs=2e-2)
     whole = np.ones((1, *ground.shape[1:]), np.uint8)
-    plain, other = (hold_arrays(one[None].astype(np.float32), whole, COLOURS) for one in (ground, bent))
+    plain, other = (make_patches(one[None].astype(np.float32), whole, COLOURS) for one in (ground, bent))
     assert other.standardise(()).read(0).image == pytest.approx(plain.standardise(()).read(0).image, abs=2e-2)
 
 
 def test_a_scene_of_one_block_is_a_patch_of_the_training_and_tiles_have_no_joins(ground):
     part = ground[:, :32, :32]
-    patch = hold_arrays(part[None], np.zeros((1, 32, 32), np.uint8), COLOURS).standardise(()).read(0).image
+    patch = make_patches(part[None], np.zeros((1, 32, 32), np.uint8), COLOURS).standardise(()).read(0).image
     assert Field(part).stretched() == pytest.approx(patch, abs=1e-4)
     assert patch.std(axis=(1, 2)) == pytest.approx(1, abs=1e-4)
-    again = hold_arrays(patch[None], np.zeros((1, 32, 32), np.uint8), COLOURS).standardise(()).read(0).image
+    again = make_patches(patch[None], np.zeros((1, 32, 32), np.uint8), COLOURS).standardise(()).read(0).image
     assert again == pytest.approx(patch, abs=1e-5)
     field = Field(ground)
     stretch, whole = measure_stretch(field, CARD), field.stretched()
@@ -546,7 +546,7 @@ def test_terrain_keeps_its_unit_and_what_is_not_known_is_the_mean(ground):
     image, mask = ground.copy(), np.zeros(ground.shape[1:], np.uint8)
     image[:, :10], mask[:10] = 0, IGNORED
     mask[40] = IGNORED  # seen, though nobody knows the truth
-    shown = hold_arrays(image[None], mask[None], named).standardise(("slope",)).read(0).image
+    shown = make_patches(image[None], mask[None], named).standardise(("slope",)).read(0).image
     assert not shown[:2, :10].any()
     assert shown[:2, 40].any()
     assert np.array_equal(shown[2], image[2])
@@ -666,7 +666,7 @@ def test_channels_come_by_name_and_in_the_order_of_the_model(tmp_path):
     assert valid.all()
     expected = np.stack([counts[1], counts[0] - 1000.0])
     assert np.array_equal(values, expected)
-    patches = hold_arrays(expected[None, ::-1], np.zeros((1, 20, 24), np.uint8), ("B4", "dem"))
+    patches = make_patches(expected[None, ::-1], np.zeros((1, 20, 24), np.uint8), ("B4", "dem"))
     assert np.array_equal(patches.choose(names).read(0).image, expected)
     with pytest.raises(errors.DataError, match="bands B8 are not in the data, which have B4"):
         patches.choose(("B4",)).choose(("B8",))

@@ -11,15 +11,15 @@ from scipy import ndimage
 
 from detection.imagery.data.augment import vary
 from detection.imagery.data.generate import draw_patches
-from detection.imagery.data.metrics import count, score
-from detection.imagery.data.patches import hold_arrays, resize_optional
+from detection.imagery.data.metrics import compute_scores, count_confusion
+from detection.imagery.data.patches import make_patches, resize_optional
 from detection.imagery.errors import DataError, ModelError, TrainingRecipeError
 from detection.imagery.footprints.detect import detect, survey
 from detection.imagery.footprints.options import DetectionOptions
-from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.encoder_file import open_encoder
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.neural.learner import ImageryTrainingSettings
+from detection.imagery.neural.model_file import load_model, save_model
 from detection.imagery.neural.training import evaluate, train_patches
 from detection.imagery.neural.triage_training import train_triage
 from detection.imagery.optional_bands import UNITS, count_channels
@@ -28,7 +28,7 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.registry import build
 from detection.imagery.training.evaluation import map_patches
-from detection.imagery.training.simple_maps import fit_logistic, score_simple
+from detection.imagery.training.simple_maps import fit_logistic, score_simple_map
 
 BANDS = ("B4", "B3")
 STEEP_DEG = 30.0
@@ -58,7 +58,7 @@ def draw_labelled(seed, total):
     rng = np.random.default_rng(seed)
     drawn = [draw_ground(rng) for _ in range(total)]
     images = np.stack([np.concatenate([bands, slope[None]]) for bands, slope, _, _ in drawn]).astype(np.float32)
-    return hold_arrays(images, np.stack([truth for *_, truth in drawn]), (*BANDS, "slope"))
+    return make_patches(images, np.stack([truth for *_, truth in drawn]), (*BANDS, "slope"))
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def map_scene(scene, weights, out, dem=None, **more):
     result = detect(options)
     with rasterio.open(out / "prob.tif") as source:
         steps = source.read(1)
-    return steps, score(count(steps >= 200 * result["threshold"], truth == 1))["f1"]
+    return steps, compute_scores(count_confusion(steps >= 200 * result["threshold"], truth == 1))["f1"]
 
 
 def test_a_network_with_the_slope_is_better_where_landslides_lie_on_steep_ground(trained):
@@ -170,7 +170,9 @@ def test_a_scene_on_other_pixels_than_the_training_reads_the_slope_there(scene, 
         result = detect(DetectionOptions(folder, weights=str(coarse), out_dir=tmp_path / f"out-{dem is None}", dem=dem))
         assert result["read_at"]["width"] == 64
         with rasterio.open(tmp_path / f"out-{dem is None}" / "prob.tif") as source:
-            maps[dem is None] = score(count(source.read(1) >= 200 * result["threshold"], truth == 1))["f1"]
+            maps[dem is None] = compute_scores(
+                count_confusion(source.read(1) >= 200 * result["threshold"], truth == 1)
+            )["f1"]
     assert maps[False] > maps[True] + 0.05
 
 
@@ -217,7 +219,7 @@ def test_patches_without_optional_bands_train_to_the_same_weights_as_ever(labell
 
 def test_patches_carry_their_slope_through_every_change():
     patches = draw_labelled(3, 6).split_optional(("slope",))
-    chosen = patches.take([4, 2]).remember().standardise(()).resize(24)
+    chosen = patches.take([4, 2]).cache().standardise(()).resize(24)
     assert (chosen.bands, chosen.optional_bands) == (BANDS, ("slope",))
     channels = chosen.read_channels(1)
     assert channels.shape == (2, 24, 24)
@@ -247,7 +249,7 @@ def test_logistic_regression_reads_the_slope_and_does_without(labelled):
     test = draw_labelled(2, 12).split_optional(("slope",))
     rule = fit_logistic(labelled, np.arange(40), np.arange(40, 48))
     with_slope, without = (
-        score_simple(rule, each, objects=False).report["f1"] for each in (test, test.mask_optional())
+        score_simple_map(rule, each, objects=False).report["f1"] for each in (test, test.mask_optional())
     )
     assert with_slope > without + 0.1
     image, channels = test.read(0).image, test.read_channels(0)

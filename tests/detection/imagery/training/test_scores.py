@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 
 from detection.imagery.data.generate import draw_patches
-from detection.imagery.data.metrics import Confusion, average_precision, best_threshold, count, score, why_undefined
-from detection.imagery.data.patches import IGNORED, hold_arrays
+from detection.imagery.data.metrics import (
+    Confusion,
+    average_precision,
+    best_threshold,
+    compute_scores,
+    count_confusion,
+    why_undefined,
+)
+from detection.imagery.data.patches import IGNORED, make_patches
 from detection.imagery.data.splits import split_held
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.training.objects import ObjectCount
 from detection.imagery.training.scoring import bootstrap, compare, score_maps, summarise_images
-from detection.imagery.training.simple_maps import describe_pixels, fit_index, fit_logistic, score_simple
+from detection.imagery.training.simple_maps import describe_pixels, fit_index, fit_logistic, score_simple_map
 from monitor.cli.main import run_verb
 from tests.data.surveys.rasters import write_raster
 
@@ -32,7 +39,7 @@ def test_published_shares_of_images_by_mean_iou_in_half_open_classes():
 
 @pytest.mark.parametrize("confusion", [Confusion(tn=5), Confusion(fn=2, tn=5), Confusion(tp=4), Confusion(nodata=3)])
 def test_every_score_without_a_value_has_a_reason(confusion):
-    undefined = {name for name, value in score(confusion).items() if value is None}
+    undefined = {name for name, value in compute_scores(confusion).items() if value is None}
     assert undefined
     assert set(why_undefined(confusion)) == undefined
     assert all(why_undefined(confusion).values())
@@ -126,7 +133,7 @@ def test_intervals_hold_the_value_and_narrow_with_images():
     rng = np.random.default_rng(6)
     counts = rng.integers(5, 60, (400, 4))
     narrow, wide = bootstrap(counts, 0), bootstrap(counts[:20], 0)
-    f1 = score(Confusion(*map(int, counts.sum(axis=0))))["f1"]
+    f1 = compute_scores(Confusion(*map(int, counts.sum(axis=0))))["f1"]
     assert narrow["f1"][0] < f1 < narrow["f1"][1]
     assert np.diff(narrow["f1"])[0] < np.diff(wide["f1"])[0] / 2
     assert bootstrap(counts, 0) == narrow
@@ -147,7 +154,7 @@ def test_a_difference_is_carried_only_where_the_pairs_agree():
 
 @pytest.fixture(scope="module")
 def patches():
-    return hold_arrays(*draw_patches(11, 14, 48, ("B4", "B3", "B2")))
+    return make_patches(*draw_patches(11, 14, 48, ("B4", "B3", "B2")))
 
 
 def test_the_simple_maps_learn_and_are_the_same_again(patches):
@@ -155,7 +162,7 @@ def test_the_simple_maps_learn_and_are_the_same_again(patches):
     rules = [fit_index(patches, held), fit_logistic(patches, fit, held), fit_logistic(patches, fit, held)]
     assert np.array_equal(rules[1].weights, rules[2].weights)
     assert len(rules[1].weights) == 26
-    found = [score_simple(rule, patches).report["f1"] for rule in rules[:2]]
+    found = [score_simple_map(rule, patches).report["f1"] for rule in rules[:2]]
     nothing = score_maps(((p.name, p.mask * 0.0, p.mask) for p in patches), 0.5).report["f1"]
     assert nothing == 0.0
     assert found[1] > found[0] > 0.2
@@ -195,7 +202,7 @@ def test_scores_of_a_map_are_those_of_scikit_learn():
     metrics = pytest.importorskip("sklearn.metrics")
     rng = np.random.default_rng(2)
     truth, found = rng.random(4000) < 0.2, rng.random(4000) < 0.3
-    ours = score(count(found, truth))
+    ours = compute_scores(count_confusion(found, truth))
     names = {"iou": "jaccard", "mpa": "balanced_accuracy", "kappa": "cohen_kappa"}
     for name in ("precision", "recall", "f1", "iou", "accuracy", "mpa", "kappa"):
         theirs = getattr(metrics, f"{names.get(name, name)}_score")(truth, found)
@@ -208,23 +215,23 @@ LANDSLIDE, BACKGROUND = 201_167, 4_915_200 - 201_167
 
 
 def test_maps_of_nothing_of_everything_and_of_published_precision_and_recall():
-    scores = score(Confusion(fn=LANDSLIDE, tn=BACKGROUND))
+    scores = compute_scores(Confusion(fn=LANDSLIDE, tn=BACKGROUND))
     expected = {"accuracy": 0.9591, "mpa": 0.5, "miou": 0.4795, "fwiou": 0.9198, "f1": 0.0}
     assert {name: scores[name] for name in expected} == pytest.approx(expected, abs=1e-4)
     assert scores["precision"] is None
-    assert score(Confusion(tp=LANDSLIDE, fp=BACKGROUND))["f1"] == pytest.approx(0.0786, abs=1e-4)
+    assert compute_scores(Confusion(tp=LANDSLIDE, fp=BACKGROUND))["f1"] == pytest.approx(0.0786, abs=1e-4)
     # Precision 72.13 and recall 75.74 make F1 73.89.
-    scores = score(Confusion(tp=757_400, fn=242_600, fp=round(757_400 / 0.7213 - 757_400), tn=10**8))
+    scores = compute_scores(Confusion(tp=757_400, fn=242_600, fp=round(757_400 / 0.7213 - 757_400), tn=10**8))
     assert 100 * scores["f1"] == pytest.approx(73.89, abs=0.01)
     assert scores["mean_f1"] == pytest.approx((scores["f1"] + scores["f1_background"]) / 2)
 
 
 def test_a_class_that_is_nowhere_is_left_out_and_no_pixel_defines_nothing():
-    scores = score(Confusion(tn=50))
+    scores = compute_scores(Confusion(tn=50))
     assert scores["f1"] is None
     assert scores["iou"] is None
     assert (scores["miou"], scores["classes_used"]) == (1.0, 1)
-    scores = score(Confusion(nodata=7))
+    scores = compute_scores(Confusion(nodata=7))
     assert scores["accuracy"] is None
     assert scores["miou"] is None
     assert scores["fwiou"] is None
@@ -233,10 +240,12 @@ def test_a_class_that_is_nowhere_is_left_out_and_no_pixel_defines_nothing():
 def test_counts_and_nodata_make_all_pixels_and_the_threshold_has_the_best_f1():
     rng = np.random.default_rng(3)
     predicted, truth, valid = (rng.random((40, 50)) < share for share in (0.3, 0.2, 0.8))
-    found = count(predicted, truth, valid)
+    found = count_confusion(predicted, truth, valid)
     assert found.tp + found.fp + found.fn + found.tn + found.nodata == 2000
     assert found.nodata == np.count_nonzero(~valid)
-    halves = count(predicted[:20], truth[:20], valid[:20]) + count(predicted[20:], truth[20:], valid[20:])
+    halves = count_confusion(predicted[:20], truth[:20], valid[:20]) + count_confusion(
+        predicted[20:], truth[20:], valid[20:]
+    )
     assert halves == found
     probabilities = np.array([0.1, 0.2, 0.42, 0.44, 0.9])
     threshold, f1 = best_threshold(probabilities, np.array([False, False, True, True, True]))

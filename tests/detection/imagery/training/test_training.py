@@ -13,15 +13,15 @@ import torch
 
 from detection.imagery.data.augment import zoom
 from detection.imagery.data.generate import draw_patches
-from detection.imagery.data.patches import IGNORED, hold_arrays
+from detection.imagery.data.patches import IGNORED, make_patches
 from detection.imagery.errors import ModelError, OtherRunError, TrainingPausedError, TrainingRecipeError
 from detection.imagery.neural.calibration import THRESHOLDS, choose_threshold, fit_temperature
-from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings, vary
 from detection.imagery.neural.losses import TERMS, make_loss
+from detection.imagery.neural.model_file import load_model
 from detection.imagery.neural.training import evaluate, train_patches
-from detection.imagery.neural.triage_training import MOST, train_triage
+from detection.imagery.neural.triage_training import THRESHOLD_MOST, train_triage
 from detection.imagery.registry import build
 from detection.imagery.weights_file import WEIGHTS_FOLDER, list_shipped, weights_path
 from monitor.cli.training import catch_stop_signals
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 @pytest.fixture(scope="module")
 def patches():
-    return hold_arrays(*draw_patches(3, 21, 32, ("B4", "B3", "B2")))
+    return make_patches(*draw_patches(3, 21, 32, ("B4", "B3", "B2")))
 
 
 def same(one, other):
@@ -59,7 +59,7 @@ def check_resumed_training(patches, tmp_path, network, **more):
         with suppress(TrainingPausedError):
             train_patches(patches, settings, hooks)
         assert (tmp_path / "run.place").exists()
-    resumed = train_patches(patches, settings, Hooks(place=tmp_path / "run.place", resume=True))
+    resumed = train_patches(patches, settings, Hooks(checkpoint=tmp_path / "run.place", resume=True))
     assert resumed.history == whole.history
     assert same(resumed, whole)
     assert (resumed.threshold, resumed.calibration) == (whole.threshold, whole.calibration)
@@ -109,29 +109,29 @@ def test_a_patch_of_another_scale_keeps_its_truth_in_place():
     assert min(sizes) < 0.7 * inside.sum() < 1.4 * inside.sum() < max(sizes)
 
 
-def test_a_place_of_another_run_is_refused(patches, tmp_path):
-    place = tmp_path / "run.place"
-    train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place))
+def test_checkpoint_of_another_run_is_refused(patches, tmp_path):
+    checkpoint = tmp_path / "run.place"
+    train_patches(patches, replace(QUICK, epochs=1), Hooks(checkpoint=checkpoint))
     with pytest.raises(OtherRunError, match=r"an unfinished run of other data or settings \(1 passes are done\)"):
-        train_patches(patches, replace(QUICK, epochs=1, seed=6), Hooks(place=place, resume=True))
+        train_patches(patches, replace(QUICK, epochs=1, seed=6), Hooks(checkpoint=checkpoint, resume=True))
     # names and images are the same: outlines were corrected
     mended = replace(patches, load=lambda i: (patches.load(i)[0], np.roll(patches.load(i)[1], 3, axis=0)))
     with pytest.raises(OtherRunError):
-        train_patches(mended, replace(QUICK, epochs=1), Hooks(place=place, resume=True))
+        train_patches(mended, replace(QUICK, epochs=1), Hooks(checkpoint=checkpoint, resume=True))
     taken = []
-    train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place, resume=True, on_resume=taken.append))
+    train_patches(patches, replace(QUICK, epochs=1), Hooks(checkpoint=checkpoint, resume=True, on_resume=taken.append))
     assert taken == [2], "it had ended"
-    place.write_bytes(place.read_bytes()[:100])
-    with pytest.raises(TrainingRecipeError, match="not the place of a training run"):
-        train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place, resume=True))
-    train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place))  # without resume it begins anew
+    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    with pytest.raises(TrainingRecipeError, match="not the checkpoint of a training run"):
+        train_patches(patches, replace(QUICK, epochs=1), Hooks(checkpoint=checkpoint, resume=True))
+    train_patches(patches, replace(QUICK, epochs=1), Hooks(checkpoint=checkpoint))  # without resume it begins anew
 
 
 def test_with_nothing_held_the_last_pass_is_kept_at_the_threshold_that_is_given(patches):
     how = replace(QUICK, epochs=2, split="all", threshold=0.35, temperature=1.4)
     trained = train_patches(patches, how)
     assert (trained.threshold, trained.calibration.temperature, trained.best_epoch) == (0.35, 1.4, 2)
-    assert (trained.held, trained.held_f1) == ((), None)
+    assert (trained.held_names, trained.held_f1) == ((), None)
     assert [sorted(row) for row in trained.history] == [["epoch", "learning_rate", "loss"]] * 2
     fit = np.arange(0, 21, 2)
     assert not same(trained, train_patches(patches, how, parts=(fit, fit[:0])))
@@ -278,11 +278,11 @@ def test_triage_is_the_last_epoch_with_a_threshold_that_is_never_bold():
     settings = replace(QUICK, network="triage-resnet", width=0.125, epochs=2, held_share=0.5)
     last = {}
     hooks = Hooks(on_progress=lambda told: last.update(epoch=told.epoch, held=told.held_score))
-    trained = train_triage(hold_arrays(images, masks), settings, hooks)
+    trained = train_triage(make_patches(images, masks), settings, hooks)
     assert trained.best_epoch == last["epoch"] == 2
     assert trained.held_f1 == last["held"]
-    assert 0 <= trained.threshold <= MOST
-    assert len(trained.held) == 6
+    assert 0 <= trained.threshold <= THRESHOLD_MOST
+    assert len(trained.held_names) == 6
 
 
 def test_weights_that_are_not_their_cards_are_refused(tmp_path):

@@ -9,7 +9,7 @@ import torch
 from detection.imagery.footprints import detect
 from detection.imagery.footprints.index_map import IndexModel
 from detection.imagery.footprints.probabilities import Classifier
-from detection.imagery.neural.checkpoint import SegmentationModel
+from detection.imagery.neural.model_file import SegmentationModel
 from detection.imagery.weights_file import list_shipped
 
 LOAD, MAKE = detect._load, detect._make_segmenter

@@ -16,14 +16,14 @@ import torch
 from shapely.geometry import shape
 
 from detection.imagery.data.generate import draw_scene, write_scene
-from detection.imagery.data.metrics import Confusion, count, score
+from detection.imagery.data.metrics import Confusion, compute_scores, count_confusion
 from detection.imagery.errors import OutputError
 from detection.imagery.footprints import detect as detecting
 from detection.imagery.footprints import outputs, preview
 from detection.imagery.footprints.outputs import FILES, make_files, read_stored_result
 from detection.imagery.footprints.records import NOT_MADE, SceneFilesRequest, SceneFilesResult
-from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.inference import Segmenter
+from detection.imagery.neural.model_file import load_model, save_model
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import decode_png, is_cog, read_grid
 from detection.imagery.registry import build
@@ -48,8 +48,8 @@ def test_unseen_drawn_scenes_are_mapped_by_the_shipped_weights(tmp_path):
         scene, folder = draw_scene(seed, 256, scars=4), tmp_path / str(seed)
         write_folder(folder, scene.bands, grid_around(141.95, 42.73, 256, 10.0))
         detect({"scene_path": str(folder), "out_dir": str(tmp_path / "out"), "weights": "generated"})
-        pooled += count(read_mask(tmp_path / "out" / "mask.tif") == 1, scene.truth > 0)
-    assert score(pooled)["f1"] >= 0.90
+        pooled += count_confusion(read_mask(tmp_path / "out" / "mask.tif") == 1, scene.truth > 0)
+    assert compute_scores(pooled)["f1"] >= 0.90
 
 
 @pytest.mark.parametrize("geographic", [False, True])

@@ -27,7 +27,7 @@ from detection.imagery.data.patches import as_values, resize_bands
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints import detect as detecting
 from detection.imagery.footprints.cautions import CLOUD
-from detection.imagery.neural.checkpoint import load_model
+from detection.imagery.neural.model_file import load_model
 from detection.imagery.raster.grid import apply_affine
 from detection.imagery.raster.overlay import shapes_of, to_pixels
 from detection.imagery.raster.raster import read_grid

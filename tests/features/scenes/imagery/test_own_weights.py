@@ -13,8 +13,8 @@ from sqlalchemy import select
 from detection.imagery.data import folder
 from detection.imagery.data.generate import draw_patches, draw_scene
 from detection.imagery.errors import TrainingRecipeError
-from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.learner import ImageryTrainingSettings
+from detection.imagery.neural.model_file import load_model, save_model
 from detection.imagery.raster.raster import write_png
 from detection.imagery.weights_file import weights_path
 from monitor.cli.main import run_verb
@@ -79,10 +79,10 @@ def test_tiles_of_several_pixel_sizes_and_contradicted_sizes_are_refused(tmp_pat
 
 
 def test_few_patches_get_more_passes_and_a_warm_up_that_fits_the_run():
-    few, many = ImageryTrainingSettings().fitted(184), ImageryTrainingSettings().fitted(935)
+    few, many = ImageryTrainingSettings().with_defaults(184), ImageryTrainingSettings().with_defaults(935)
     assert (few.epochs, many.epochs, few.warmup_steps, many.warmup_steps) == (34, 13, 57, 100)
     given = ImageryTrainingSettings(epochs=3, warmup_steps=2)
-    assert given.fitted(184) == given
+    assert given.with_defaults(184) == given
 
 
 def write_pictures(root: Path, count: int, name) -> None:

@@ -12,7 +12,7 @@ from affine import Affine
 from scipy import ndimage
 
 from detection.imagery.data.generate import draw_scene
-from detection.imagery.errors import DomainError, FinerError, TooLargeError, UnfitError
+from detection.imagery.errors import DomainError, FinerPixelsError, TooLargeError, UnfitWeightsError
 from detection.imagery.footprints import choose
 from detection.imagery.footprints.choose import WeightsAttempt, choose_weights
 from detection.imagery.footprints.options import DetectionOptions
@@ -299,8 +299,8 @@ def test_the_least_coarse_reading_that_fits_is_taken(tmp_path, monkeypatch, seed
         if one.coarser_m is None and fails[one.weights] == "reads":
             return one
         if one.coarser_m is None and fails[one.weights] == "finer":
-            raise FinerError("too fine", trained_m[one.weights])
-        raise (UnfitError if seed % 2 else DomainError)("unlike")
+            raise FinerPixelsError("too fine", trained_m[one.weights])
+        raise (UnfitWeightsError if seed % 2 else DomainError)("unlike")
 
     options = DetectionOptions(tmp_path / "x.tif", own=tuple(names[:2]))
     found = choose_weights(options, attempt)

@@ -1,4 +1,4 @@
-"""Weights on disk: a safetensors file, never pickle, and a JSON card with everything that is needed to use them."""
+"""Save and load a network as a safetensors file with its JSON card. Pickle is never used, because it can run code."""
 
 import ctypes
 import json
@@ -19,16 +19,19 @@ from detection.imagery.registry import build
 from detection.imagery.weights_file import FORMAT, ModelCard, read_weights
 from detection.whole_file import replacing
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
-KEPT_BYTES: Final = 128 << 20
+# Parameters of mallopt(3).
+M_TRIM_THRESHOLD: Final = -1
+M_MMAP_THRESHOLD: Final = -3
+# glibc returns freed blocks of at least this size to the system.
+MMAP_BYTES: Final = 128 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentationModel:
     """A network with its weights and card."""
 
-    network: torch.nn.Module  # module in evaluation mode
-    card: ModelCard  # the JSON card
+    network: torch.nn.Module  # in evaluation mode
+    card: ModelCard
     model_hash: str  # sha256 over weights and card, stored with each footprint
 
     @property
@@ -52,20 +55,22 @@ def save_model(path: Path, network: torch.nn.Module, card: ModelCard) -> None:
 def load_model(weights: str, *, ungated: bool = False) -> SegmentationModel:
     """Load weights by shipped name or path.
 
-    `ungated`: also load a candidate that did not pass its gate. It may be scored, but must find no footprints.
+    Args:
+        ungated: also load a candidate that did not pass its gate. It may be scored, but must not find footprints.
 
     Raises:
-        ModelError: file or card missing, card incomplete, weights that are not the card's, or a gate not passed.
+        ModelError: the file or the card is missing, the card is incomplete or of other weights, or the gate is not
+            passed.
     """
-    # Let glibc keep the memory that a network frees. Clearing new pages would take half of the time.
+    # Make glibc keep the memory that a network frees. The system clears new pages, which would take half of the time.
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
-        library.mallopt(M_TRIM_THRESHOLD, 2 * KEPT_BYTES)
+        library.mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)
+        library.mallopt(M_TRIM_THRESHOLD, 2 * MMAP_BYTES)
     file = read_weights(weights, ungated=ungated)
     card = file.card
-    options = card["network"]
-    network = build(options["name"], count_channels(card), options["classes"], options["width"], **options["options"])
+    spec = card["network"]
+    network = build(spec["name"], count_channels(card), spec["classes"], spec["width"], **spec["options"])
     try:
         network.load_state_dict(load_tensors(file.content))
     except (RuntimeError, SafetensorError) as error:
