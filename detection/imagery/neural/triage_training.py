@@ -1,5 +1,6 @@
 """Training of the triage network, which classifies whole tiles as with or without a landslide."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -51,15 +52,21 @@ def train_triage(patches: Patches, settings: ImageryTrainingSettings, hooks: Hoo
     return TrainedNetwork.from_learner(learner, held, value_range, threshold, specificity, len(learner.history))
 
 
-def evaluate_triage(trained: TrainedNetwork, patches: Patches, size_px: int) -> dict[str, float | int | None]:
+def evaluate_triage(
+    trained: TrainedNetwork,
+    patches: Patches,
+    size_px: int,
+    convert: Callable[[Patches], Patches] = lambda patches: patches,
+) -> dict[str, float | int | None]:
     """Return recall, specificity and counts on tiles that the network was not trained on.
 
     Args:
         size_px: side to which the tiles are resized for the network.
+        convert: converts the resized tiles to the input of the network, as in its training.
     """
     positions = np.arange(len(patches))
-    resized = patches.resize(size_px)
-    passed = predict_tiles(trained.network, resized, positions, trained.normalisation) >= trained.threshold
+    network_input = convert(patches.resize(size_px))
+    passed = predict_tiles(trained.network, network_input, positions, trained.normalisation) >= trained.threshold
     truth = label_tiles(patches, positions)
     return {
         "recall": float(passed[truth].mean()) if truth.any() else None,

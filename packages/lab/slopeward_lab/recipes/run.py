@@ -106,7 +106,7 @@ def run_recipe(
         hooks.on_warning(warning)
     if settings.network in CLASSIFIERS:
         trained = train_triage(train, settings, hooks)
-        facts["test"] = evaluate_triage(trained, stretch(test), facts["tile_px"])
+        facts["test"] = evaluate_triage(trained, test, facts["tile_px"], stretch)
     else:
         parts = _split_with_repeats(train, settings, empty_ground.repeats)
         trained = train_patches(

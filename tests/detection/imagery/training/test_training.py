@@ -21,7 +21,12 @@ from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings, var
 from detection.imagery.neural.losses import TERMS, make_loss
 from detection.imagery.neural.model_file import load_model
 from detection.imagery.neural.training import evaluate, train_patches
-from detection.imagery.neural.triage_training import THRESHOLD_MOST, train_triage
+from detection.imagery.neural.triage_training import (
+    THRESHOLD_MOST,
+    evaluate_triage,
+    predict_tiles,
+    train_triage,
+)
 from detection.imagery.registry import build
 from detection.imagery.weights_file import WEIGHTS_FOLDER, list_shipped, weights_path
 from monitor.cli.training import catch_stop_signals
@@ -283,6 +288,28 @@ def test_triage_is_the_last_epoch_with_a_threshold_that_is_never_bold():
     assert trained.held_f1 == last["held"]
     assert 0 <= trained.threshold <= THRESHOLD_MOST
     assert len(trained.held_names) == 6
+
+
+def test_tiles_of_the_test_are_resized_before_they_are_stretched_as_in_training():
+    images = np.random.default_rng(3).normal(size=(8, 3, 48, 48)).astype(np.float32)
+    masks = np.zeros((8, 48, 48), np.uint8)
+    masks[::2, :20] = 1
+    native = make_patches(images, masks)
+
+    def stretch(patches):
+        return patches.standardise(())
+
+    trained = train_triage(
+        stretch(native.resize(32)),
+        replace(QUICK, network="triage-resnet", width=0.125, epochs=1, held_share=0.5),
+    )
+    stretched = stretch(native.resize(32))
+    probabilities = predict_tiles(trained.network, stretched, np.arange(8), trained.normalisation)
+    trained = replace(trained, threshold=float(np.median(probabilities)))
+    scores = evaluate_triage(trained, native, 32, stretch)
+    assert scores["passed_over"] == np.count_nonzero(probabilities < trained.threshold)
+    other = predict_tiles(trained.network, stretch(native).resize(32), np.arange(8), trained.normalisation)
+    assert not np.allclose(other, probabilities)
 
 
 def test_weights_that_are_not_their_cards_are_refused(tmp_path):
