@@ -83,4 +83,7 @@ def find_cost(doubts: Sequence[Explanation], card: ModelCard) -> float | None:
             counts = round(float(cast("float", reason.values["seen"])), 1)
             tested = min((tested for tested in NOISE_COUNTS if tested >= counts), default=max(NOISE_COUNTS))
             losses.add(f"noise of {tested:g}")
-    return max((float(f1[PLAIN] - f1[loss]) for loss in losses & f1.keys()), default=0.0)
+    if not losses:
+        return 0.0
+    measured = losses & f1.keys()
+    return max((float(f1[PLAIN] - f1[loss]) for loss in measured), default=None)

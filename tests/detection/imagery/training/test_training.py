@@ -28,7 +28,10 @@ from detection.imagery.neural.triage_training import (
     train_triage,
 )
 from detection.imagery.registry import build
+from detection.imagery.training.domain import INTERPOLATED, NOISY
+from detection.imagery.training.steadiness import find_cost
 from detection.imagery.weights_file import WEIGHTS_FOLDER, list_shipped, weights_path
+from detection.reasons import Reason
 from monitor.cli.training import catch_stop_signals
 from tests.tables import tabulated
 
@@ -334,3 +337,9 @@ def test_the_device_is_a_known_one_that_is_there(patches, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(TrainingRecipeError, match="finds no accelerator"):
         train_patches(patches, QUICK)
+
+
+def test_cost_of_a_loss_of_quality_that_the_card_lacks_is_unknown():
+    card = {"steadiness": {"f1": {"plain": 0.6, "blur": 0.55}}}
+    assert find_cost([Reason(INTERPOLATED)], card) == pytest.approx(0.05)
+    assert find_cost([Reason(NOISY, {"seen": 2.0})], card) is None
