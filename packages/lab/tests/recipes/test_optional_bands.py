@@ -48,7 +48,7 @@ def test_the_card_of_a_recipe_with_slope_names_it_and_both_scores(tmp_path, caps
         ),
     ],
 )
-def test_a_recipe_with_wrong_optional_bands_is_one_clear_line(tmp_path, capsys, old, new, words):
+def test_recipe_with_wrong_optional_bands_is_refused_in_one_line(tmp_path, capsys, old, new, words):
     assert old in RECIPE
     code, out = train(tmp_path, RECIPE.replace(old, new))
     assert code == 1

@@ -105,7 +105,7 @@ def test_a_training_goes_on_from_weights_of_the_same_bands_and_stretch(trained, 
 
 
 @pytest.mark.usefixtures("one_torch_thread")
-def test_a_scene_of_another_season_than_the_tiles_is_said(trained, tmp_path, capsys):
+def test_scene_of_another_season_than_the_tiles_is_doubted(trained, tmp_path, capsys):
     domain = json.loads(trained.with_suffix(".json").read_text())["domain"]
     assert (domain["season"], domain["season_note"]) == ([5], None), "by the tag of every tile"
     scene = draw_scene(9, SIZE, scars=1)

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="autograd beside an accelerator cannot be forked")
-def test_a_killed_recipe_goes_on_to_the_same_bytes(tmp_path, capsys):
+def test_killed_recipe_resumes_to_the_same_weights(tmp_path, capsys):
     recipe, out = tmp_path / "tiny.toml", tmp_path / "cut.safetensors"
     recipe.write_text(RECIPE)
     train = ["scenes", "train", "--recipe", str(recipe), "--out"]
@@ -95,7 +95,7 @@ def test_card_reports_ground_without_landslides_and_logistic_regression(tmp_path
     assert f"Logistic regression that learnt from the same patches: F1 {logistic['f1']}" in page
 
 
-def test_an_unfinished_run_of_something_else_is_neither_taken_up_nor_given_up_unasked(tmp_path, monkeypatch, capsys):
+def test_unfinished_run_of_another_recipe_is_neither_resumed_nor_deleted(tmp_path, monkeypatch, capsys):
     recipe, out = tmp_path / "tiny.toml", tmp_path / "mine one.safetensors"
     short = RECIPE.replace("epochs = 3", "epochs = 1")
     recipe.write_text(short)
@@ -144,7 +144,7 @@ def test_the_card_of_a_run_without_a_held_part_has_the_threshold_of_the_recipe(t
         ("epochs = 3", "epochs = 0", "epochs must be at least 1"),
     ],
 )
-def test_a_wrong_recipe_is_one_clear_line(tmp_path, capsys, old, new, words):
+def test_wrong_recipe_is_refused_in_one_line(tmp_path, capsys, old, new, words):
     (tmp_path / "tiny.toml").write_text(RECIPE.replace(old, new))
     asked = ["scenes", "train", "--recipe", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "a.safetensors")]
     assert run_verb(asked) == 1

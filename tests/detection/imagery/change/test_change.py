@@ -58,7 +58,7 @@ def weighed(body, older, tolerance_px=1):
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.37]))
-def test_the_pixels_of_an_outline_are_the_same_whether_asked_one_by_one_or_drawn(seed, apart):
+def test_sampling_and_drawing_an_outline_give_the_same_pixels(seed, apart):
     rng = np.random.default_rng(seed)
     grid = grid_around(141.95, 42.73, 40, 10.0)
     drawn = np.where(rng.random((40, 40)) < 0.55, 200, 0).astype(np.uint8)
@@ -73,7 +73,7 @@ def test_the_pixels_of_an_outline_are_the_same_whether_asked_one_by_one_or_drawn
             assert (asked == burn(moved, box)).all()
 
 
-def test_nothing_is_said_where_either_date_is_nodata():
+def test_pixels_without_data_on_either_date_are_not_compared():
     newer, older = (part.ravel().astype(np.uint8) for part in np.meshgrid(*[[0, 80, 99, 100, 200, 255]] * 2))
     words = {(True, False): 1, (True, True): 2, (False, True): 3, (False, False): 0}
     for now, then, word in zip(newer, older, classify_steps(newer, older, LEAST), strict=True):
@@ -101,7 +101,7 @@ def test_an_outline_without_a_parent_is_new_only_where_the_older_date_shows_it()
         ((10, 10, 33, 12), 1, False),  # a spur of 600 m² is below the minimum mapping unit
     ],
 )
-def test_a_wobble_of_the_outline_is_no_growth(body, tolerance_px, grown):
+def test_difference_within_the_tolerance_is_not_growth(body, tolerance_px, grown):
     evidence = weighed(body, steps((10, 10, 30, 30)), tolerance_px)
     assert has_grown(evidence, PIXEL_M2, MINIMUM_M2) is grown
     if body == (10, 10, 38, 30):
@@ -208,7 +208,7 @@ def place(outline):
     return shapely.geometry.shape(outline.geometry).centroid.x
 
 
-def test_growth_that_creeps_below_the_tolerance_is_caught_against_the_anchor(tmp_path):
+def test_slow_growth_is_found_against_the_anchor(tmp_path):
     dates = []
     words = []
     for k in range(5):  # a pixel to the right each date: never more than the tolerance from date to date
@@ -236,7 +236,7 @@ def test_each_pixel_is_compared_with_the_newest_date_that_shows_it(tmp_path):
     assert found.vanished == ()
 
 
-def test_a_footprint_that_comes_back_is_the_old_one(tmp_path):
+def test_footprint_that_returns_continues_its_line(tmp_path):
     first, _ = judged(make_date(tmp_path, "a", 1, [(10, 10, 30, 30)]), [])
     bare, found = judged(make_date(tmp_path, "b", 2, []), [first])
     assert len(found.vanished) == 1
@@ -246,7 +246,7 @@ def test_a_footprint_that_comes_back_is_the_old_one(tmp_path):
     assert "not on 2026-05-02" in convert_reason(word.caution)
 
 
-def test_where_the_earlier_date_has_nothing_the_footprint_stays_single(tmp_path):
+def test_footprint_on_ground_without_earlier_data_is_single(tmp_path):
     before = make_date(tmp_path, "a", 1, [], nodata=[(0, 0, 32, SIZE)])
     after = make_date(tmp_path, "b", 2, [(5, 5, 20, 20), (40, 40, 50, 50)])
     found = compare(after, [before], tmp_path, guards=False)
@@ -260,7 +260,7 @@ def test_where_the_earlier_date_has_nothing_the_footprint_stays_single(tmp_path)
     assert int((values[:, 32:] == 1).sum()) == 100
 
 
-def test_dates_on_other_grids_are_laid_on_the_newer_one(tmp_path):
+def test_earlier_dates_are_read_on_the_grid_of_the_newer_one(tmp_path):
     before = make_date(tmp_path, "a", 1, [(10, 10, 30, 30)])
     after = make_date(tmp_path, "b", 2, [(10, 10, 30, 30)], geographic=True)
     # one degree grid, one metric grid: of other pixels, yet the same ground
@@ -282,7 +282,7 @@ def make_classes(folder, name, day, landslides, cracks, nodata=()):
     return replace(parts[0], scene_hash=name, prob=str(folder / f"{name}.tif"), polygons=polygons, classes=kinds)
 
 
-def test_each_class_is_judged_against_its_own_band(tmp_path):
+def test_each_class_is_compared_with_its_own_band(tmp_path):
     """A crack is not the parent of a landslide, and a landslide does not hide that a crack is new."""
     old, fresh = (10, 10, 30, 30), (40, 40, 50, 50)
     before = make_classes(tmp_path, "a", 1, [old], [(10, 44, 16, 52)])
@@ -307,14 +307,14 @@ def test_each_class_is_judged_against_its_own_band(tmp_path):
         assert [int((file.read(band) == 1).sum()) for band in (1, 2)] == [100, 400]
 
 
-def test_a_class_that_the_earlier_date_does_not_know_stays_single(tmp_path):
+def test_footprint_of_a_class_that_earlier_dates_lack_is_single(tmp_path):
     before = make_date(tmp_path, "a", 1, [])
     after = make_classes(tmp_path, "b", 2, [(10, 10, 30, 30)], [(40, 40, 50, 50)])
     found = compare(after, [before], guards=False).changes
     assert [found[p.polygon_id].change for p in after.polygons] == ["new", "single"]
 
 
-def test_a_kept_file_of_another_scene_is_not_compared_with(tmp_path):
+def test_stored_file_of_another_scene_is_not_compared(tmp_path):
     before = make_date(tmp_path, "a", 1, [])
     change_raster(before.prob, SCENE_HASH="another")
     after = make_date(tmp_path, "b", 2, [(10, 10, 30, 30)])
@@ -328,7 +328,7 @@ def test_a_kept_file_of_another_scene_is_not_compared_with(tmp_path):
         compare(after, [before], guards=False)
 
 
-def test_beside_what_the_earlier_date_hid_a_fringe_is_not_new(tmp_path):
+def test_fringe_beside_earlier_nodata_is_not_new(tmp_path):
     """An old landslide beneath nodata whose outline now reaches one pixel farther."""
     after = make_date(tmp_path, "b", 2, [(10, 10, 30, 30)])
     for name, hidden in (("columns", (11, 0, SIZE, SIZE)), ("rows", (0, 11, SIZE, SIZE))):
@@ -463,7 +463,7 @@ def test_pair_that_cannot_be_registered_is_reported(drawn):
         )
 
 
-def test_images_that_are_gone_make_change_advice_only(drawn):
+def test_missing_images_make_change_advice_only(drawn):
     _, (before, after) = drawn
     (word,) = compare(after, [replace(before, scene_path="/nowhere/before")]).changes.values()
     assert word.change == "new"

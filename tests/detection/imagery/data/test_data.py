@@ -100,7 +100,7 @@ def test_slope_of_landslide4sense_is_in_whole_degrees_once_it_is_an_optional_ban
         ((16, 16, 14), ("img", "label"), r"mask_3\.h5: no key 'mask'; there are: label"),
     ],
 )
-def test_a_wrong_hdf5_layout_is_one_clear_line(tmp_path, shape, keys, words):
+def test_wrong_hdf5_layout_is_refused_in_one_line(tmp_path, shape, keys, words):
     write_hdf5(tmp_path, 3, np.zeros(shape), np.zeros((16, 16), np.uint8), keys)
     with pytest.raises(DataError, match=words) as caught:
         landslide4sense.read_hdf5(tmp_path, "train").read(0)
@@ -176,7 +176,7 @@ def test_a_mask_that_lies_beside_its_image_is_refused(tmp_path, moved, pixel_m, 
                 read(0)
 
 
-def test_masks_in_another_code_are_asked_about_and_colours_and_shares_refused(tmp_path):
+def test_masks_with_0_and_255_alone_colours_or_shares_are_refused(tmp_path):
     truth = np.zeros((16, 16), np.uint8)
     truth[4:9, 4:9] = 1
 
@@ -208,7 +208,7 @@ def test_masks_in_another_code_are_asked_about_and_colours_and_shares_refused(tm
     assert (read(truth[None] * 0) == 0).all()  # ground without a landslide can be scored
 
 
-def test_absent_and_damaged_data_are_named(tmp_path):
+def test_errors_name_missing_and_damaged_files(tmp_path):
     with pytest.raises(TrainingRecipeError, match=r"train\.zip: the recipe's data are absent"):
         landslide4sense.read_png(tmp_path, "train")
     (tmp_path / "train.zip").write_bytes(b"not a zip at all")
@@ -221,7 +221,7 @@ def test_absent_and_damaged_data_are_named(tmp_path):
         landslide4sense.read_png(tmp_path, "train").read(0)
 
 
-def test_a_picture_that_is_a_mosaic_in_disguise_opens_nothing_else(tmp_path):
+def test_mosaic_named_as_picture_opens_no_other_file(tmp_path):
     write_pair(tmp_path / "train/images", tmp_path / "train/masks", ("image_1.png", "mask_1.png"))
     bent = (
         '<VRTDataset rasterXSize="8" rasterYSize="8"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>'
@@ -235,7 +235,7 @@ def test_a_picture_that_is_a_mosaic_in_disguise_opens_nothing_else(tmp_path):
         folder.read_whole(tmp_path / "train/images/image_1.png")
 
 
-def test_every_source_says_what_is_known_of_it():
+def test_every_data_set_has_source_licence_and_note():
     for source in SOURCES.values():
         assert source.source
         assert source.licence
@@ -259,7 +259,7 @@ def patches_of(images):
     return make_patches(np.asarray(images), np.zeros((len(images), *np.shape(images)[2:]), np.uint8))
 
 
-def test_a_patch_on_both_sides_is_found_even_turned_and_a_little_changed():
+def test_twins_are_found_even_if_turned_and_slightly_changed():
     images = RNG.random((6, 3, 32, 32)).astype(np.float32)
     other = RNG.random((4, 3, 32, 32)).astype(np.float32)
     assert find_twins(patches_of(images), patches_of(other)) == []
@@ -267,7 +267,7 @@ def test_a_patch_on_both_sides_is_found_even_turned_and_a_little_changed():
     assert [pair[:2] for pair in find_twins(patches_of(images), patches_of(other))] == [("4", "1")]
 
 
-def test_no_split_leaves_a_patch_on_both_sides():
+def test_no_split_has_a_patch_in_both_parts():
     named = patches_of(RNG.random((30, 1, 16, 16)).astype(np.float32))
     fit, held = split(named, "seeded", 0.2, seed=3)
     assert sorted([*fit, *held]) == list(range(30))
@@ -278,7 +278,7 @@ def test_no_split_leaves_a_patch_on_both_sides():
         split(named, "random", 0.2, 0)
 
 
-def test_a_set_streams_and_remembers():
+def test_patches_are_read_when_needed_and_cached():
     reads = []
 
     def load(position):
@@ -363,7 +363,7 @@ def test_the_card_of_grey_pictures_has_no_limit_of_colour():
     json.dumps(description, allow_nan=False)
 
 
-def test_a_copy_of_a_picture_is_known_whatever_its_file_and_name(tmp_path):
+def test_copy_of_a_training_picture_is_recognised_by_its_values(tmp_path):
     images = np.random.default_rng(0).random((6, 3, 8, 8)).astype(np.float32)
     patches = make_patches(images, np.zeros((6, 8, 8), np.uint8))
     weights, following = tmp_path / "tiny.safetensors", tmp_path / "next.safetensors"

@@ -51,7 +51,7 @@ def differ(network, image, high):
     high=st.sampled_from([32, 48, 64, 96]),
     seed=st.integers(0, 2**31),
 )
-def test_bands_of_rows_have_the_numbers_of_one_pass(which, height, width, high, seed):
+def test_bands_of_rows_give_the_results_of_one_pass(which, height, width, high, seed):
     image = torch.randn(1, 2, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     network = NETWORKS[which]
     assert differ(network, image, high * network.stride // 16) < 1e-12
@@ -59,7 +59,7 @@ def test_bands_of_rows_have_the_numbers_of_one_pass(which, height, width, high, 
 
 @pytest.mark.parametrize(("weights", "most"), [("generated", 1e-5), ("landslide4sense", 1e-5)])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (17, 300), (200, 5), (331, 130)])
-def test_each_part_is_answered_in_its_turn_as_in_one_pass(weights, most, height, width):
+def test_each_part_is_mapped_in_order_as_in_one_pass(weights, most, height, width):
     model, rng = load_model(weights), np.random.default_rng(height)
     segmenter = Segmenter(model)
     low, high = np.array(model.card["normalisation"]["value_range"], np.float32).T[:, :, None, None]
@@ -74,7 +74,7 @@ def test_each_part_is_answered_in_its_turn_as_in_one_pass(weights, most, height,
 
 
 @tabulated("name", list_segmenters())
-def test_the_registry_says_which_networks_take_rows_and_others_take_tiles(name):
+def test_registry_states_which_networks_read_rows(name):
     network = build(name, 2, width=0.125)
     entry = list_segmenters()[name]
     assert (network.open_stream() is not None) == entry.streams
@@ -92,7 +92,7 @@ FOLDED = {"unet", "drs-unet", "sbconv-resunet", "scdnn", "deeplabv3plus-resnet50
 
 
 @pytest.mark.parametrize("name", sorted(FOLDED & list_segmenters().keys()))
-def test_norms_folded_into_convolutions_change_no_answer(name):
+def test_folded_norms_give_the_same_results(name):
     torch.manual_seed(4)
     network = build(name, 3, width=0.125).train()
     images = torch.rand(2, 3, 64, 64)

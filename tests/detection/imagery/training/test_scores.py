@@ -60,7 +60,7 @@ def scene():
     return truth, found
 
 
-def test_things_are_counted_by_size():
+def test_objects_are_counted_by_size():
     truth, found = scene()
     things = ObjectCount()
     things.add(np.where(found, 0.9, 0.1), found, truth)
@@ -75,7 +75,7 @@ def test_things_are_counted_by_size():
     assert report["object_recall"]["iou_0.5"]["<10"] == 0.0
 
 
-def test_touching_corners_are_one_thing_and_hidden_ground_none():
+def test_pixels_that_touch_at_corners_are_one_object_and_unknown_pixels_none():
     truth = np.zeros((8, 8), bool)
     truth[1, 1] = truth[2, 2] = truth[5, 6] = True
     valid = np.ones_like(truth)
@@ -140,7 +140,7 @@ def test_intervals_hold_the_value_and_narrow_with_images():
     assert bootstrap(counts * [0, 0, 0, 1], 0)["f1"] is None
 
 
-def test_a_difference_is_carried_only_where_the_pairs_agree():
+def test_difference_is_significant_only_if_the_pairs_agree():
     rng = np.random.default_rng(7)
     one = np.column_stack([rng.integers(5, 90, 60), *(rng.integers(5, 20, 60) for _ in range(2)), np.full(60, 900)])
     better = one + np.array([4, -4, 0, 0])
@@ -157,7 +157,7 @@ def patches():
     return make_patches(*draw_patches(11, 14, 48, ("B4", "B3", "B2")))
 
 
-def test_the_simple_maps_learn_and_are_the_same_again(patches):
+def test_simple_maps_are_fitted_reproducibly(patches):
     fit, held = split_held(14, 0.3, 1)
     rules = [fit_index(patches, held), fit_logistic(patches, fit, held), fit_logistic(patches, fit, held)]
     assert np.array_equal(rules[1].weights, rules[2].weights)

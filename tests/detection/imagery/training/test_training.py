@@ -74,11 +74,11 @@ def check_resumed_training(patches, tmp_path, network, **more):
     assert max(progress.step for progress in steps) == 4  # 17 patches by 4
 
 
-def test_a_run_stopped_anywhere_goes_on_to_the_same_curve(patches, tmp_path):
+def test_run_stopped_anywhere_resumes_to_the_same_history(patches, tmp_path):
     check_resumed_training(patches, tmp_path, "unet")
 
 
-def test_a_run_with_mean_weights_and_enlarged_patches_goes_on_to_the_same_curve(patches, tmp_path):
+def test_run_with_mean_weights_and_enlarged_patches_resumes_to_the_same_history(patches, tmp_path):
     more = {"averaging": 0.9, "encoder_rate": 0.4, "schedule": "one-cycle", "enlarged_epochs": 1, "enlarged_px": 48}
     check_resumed_training(patches, tmp_path, "unet", **more, scale=0.3, move=0.1)
 
@@ -135,7 +135,7 @@ def test_checkpoint_of_another_run_is_refused(patches, tmp_path):
     train_patches(patches, replace(QUICK, epochs=1), Hooks(checkpoint=checkpoint))  # without resume it begins anew
 
 
-def test_with_nothing_held_the_last_pass_is_kept_at_the_threshold_that_is_given(patches):
+def test_without_held_part_the_last_epoch_has_the_given_threshold(patches):
     how = replace(QUICK, epochs=2, split="all", threshold=0.35, temperature=1.4)
     trained = train_patches(patches, how)
     assert (trained.threshold, trained.calibration.temperature, trained.best_epoch) == (0.35, 1.4, 2)
@@ -145,7 +145,7 @@ def test_with_nothing_held_the_last_pass_is_kept_at_the_threshold_that_is_given(
     assert not same(trained, train_patches(patches, how, parts=(fit, fit[:0])))
 
 
-def test_a_wish_to_stop_is_taken_after_the_step_and_a_second_one_at_once():
+def test_first_stop_signal_ends_the_step_and_second_ends_at_once():
     before = signal.getsignal(signal.SIGTERM)
     with catch_stop_signals() as asked:
         assert asked == []
@@ -209,7 +209,7 @@ def test_variation_moves_truth_with_the_image():
     assert oblong.shape[1:] == truth.shape == (6, 12)
 
 
-def test_temperature_mends_overconfidence_and_nothing_else():
+def test_temperature_corrects_overconfidence_only():
     rng = np.random.default_rng(2)
     chance = rng.uniform(0.02, 0.98, 40_000)
     truth = rng.random(40_000) < chance
@@ -228,7 +228,7 @@ def test_temperature_mends_overconfidence_and_nothing_else():
     assert best == pytest.approx(THRESHOLDS[int(np.argmax(scores))])
 
 
-def test_values_out_of_range_are_held_within_it_in_training_and_use(patches, tmp_path):
+def test_values_are_clipped_to_the_range_in_training_and_inference(patches, tmp_path):
     """One pixel of 1e6 in a fitted patch neither moves the normalisation nor what is found elsewhere."""
 
     def load(number):
@@ -280,7 +280,7 @@ def test_shipped_weights_are_small_and_say_what_they_are(weights):
     assert card["data"]["licence"] in text
 
 
-def test_triage_is_the_last_epoch_with_a_threshold_that_is_never_bold():
+def test_triage_keeps_the_last_epoch_and_a_low_threshold():
     images, masks = draw_patches(8, 12, 32, ("B4", "B3", "B2"))
     masks[::2] = 0
     settings = replace(QUICK, network="triage-resnet", width=0.125, epochs=2, held_share=0.5)
@@ -315,7 +315,7 @@ def test_tiles_of_the_test_are_resized_before_they_are_stretched_as_in_training(
     assert not np.allclose(other, probabilities)
 
 
-def test_weights_that_are_not_their_cards_are_refused(tmp_path):
+def test_weights_that_differ_from_their_card_are_refused(tmp_path):
     for suffix in (".safetensors", ".json"):
         shutil.copy(WEIGHTS_FOLDER / f"generated{suffix}", tmp_path / f"own{suffix}")
     load_model(str(tmp_path / "own.safetensors"))
@@ -329,7 +329,7 @@ def test_weights_that_are_not_their_cards_are_refused(tmp_path):
         load_model(str(tmp_path / "own.safetensors"))
 
 
-def test_the_device_is_a_known_one_that_is_there(patches, monkeypatch):
+def test_device_must_be_known_and_available(patches, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_DEVICE", "tpu")
     with pytest.raises(TrainingRecipeError, match="expected one of cpu, cuda, auto"):
         train_patches(patches, QUICK)
