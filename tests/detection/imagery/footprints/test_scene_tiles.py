@@ -189,7 +189,7 @@ def test_of_several_classes_the_likeliest_counts_and_a_sure_scene_has_none(tmp_p
         ((-1.0, 0.3), -1.0, None),
         ((np.nan, 0.3), None, None),
         ((0.0, 80.0), None, "probabilities from 0 to 80: possible are"),
-        ((-1.0, 0.3), None, "declared as nodata"),
+        ((-1.0, 0.3), None, "as nodata"),
     ],
 )
 def test_values_are_probabilities(tmp_path, values, nodata, line):
