@@ -124,18 +124,11 @@ class Patches:
 
         return replace(self, optional_bands=names, load_optional=load_unknown if names else None)
 
-    def read_channels(self, position: int, size: tuple[int, int] | None = None) -> NDArray[np.float32] | None:
-        """Return the channels of the optional bands of one patch, 2K x H x W; None if it has no such bands.
-
-        Args:
-            size: rows and columns to which the bands are resized. None: they keep their size.
-        """
+    def read_channels(self, position: int) -> NDArray[np.float32] | None:
+        """Return the channels of the optional bands of one patch, 2K x H x W; None if it has no such bands."""
         if self.load_optional is None:
             return None
-        values = self.load_optional(position)
-        if size is not None:
-            values = resize_optional(values, size)
-        return encode_optional_bands(values, self.optional_bands)
+        return encode_optional_bands(self.load_optional(position), self.optional_bands)
 
     def map_images(self, convert: Callable[[NDArray[Any], NDArray[np.uint8]], NDArray[Any]]) -> "Patches":
         """Return the patches with the image that a function returns for each image and its mask."""

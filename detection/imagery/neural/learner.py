@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from detection.imagery.data.augment import Augmentation, degrade_patch, vary
-from detection.imagery.data.patches import Patches, make_patches, resize_bands, resize_mask
+from detection.imagery.data.patches import Patches, make_patches
 from detection.imagery.errors import OtherRunError, TrainingPausedError, TrainingRecipeError
 from detection.imagery.neural.device import PROCESSOR
 from detection.imagery.neural.losses import make_loss
@@ -90,9 +90,6 @@ class ImageryTrainingSettings(Augmentation):
     # Decay per step of a running mean of the weights, which is scored and stored instead of the weights (Polyak and
     # Juditsky 1992). 0: no mean.
     averaging: float = 0.0
-    # In the last epochs, patches are enlarged so that small landslides are learnt too.
-    enlarged_epochs: int = 0  # number of these epochs
-    enlarged_px: int = 256  # side of the enlarged patches
     warmup_steps: int | None = None  # steps over which the rate rises; None: a share of the run, see `with_defaults`
     loss: str = "ce+dice"  # terms of `losses.make_loss`, joined by `+`
     split: str = "seeded"  # how the held part is chosen, see `splits`
@@ -385,10 +382,6 @@ class ImageryLearner:
     def _make_batch(self, positions: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng([self.settings.seed, self.epoch, self.step])
         patches = [self._read_patch(int(position), rng) for position in positions]
-        side = None
-        if self.epoch > self.epochs - self.settings.enlarged_epochs:
-            side = (self.settings.enlarged_px, self.settings.enlarged_px)
-            patches = [(resize_bands(image, side), resize_mask(mask, side)) for image, mask in patches]
         varied = [
             vary(
                 image,
@@ -396,7 +389,7 @@ class ImageryLearner:
                 self.normalisation,
                 self.settings,
                 rng,
-                self.patches.read_channels(int(position), side),
+                self.patches.read_channels(int(position)),
             )
             for position, (image, mask) in zip(positions, patches, strict=True)
         ]

@@ -78,8 +78,8 @@ def test_run_stopped_anywhere_resumes_to_the_same_history(patches, tmp_path):
     check_resumed_training(patches, tmp_path, "unet")
 
 
-def test_run_with_mean_weights_and_enlarged_patches_resumes_to_the_same_history(patches, tmp_path):
-    more = {"averaging": 0.9, "encoder_rate": 0.4, "schedule": "one-cycle", "enlarged_epochs": 1, "enlarged_px": 48}
+def test_run_with_mean_weights_and_zoomed_patches_resumes_to_the_same_history(patches, tmp_path):
+    more = {"averaging": 0.9, "encoder_rate": 0.4, "schedule": "one-cycle"}
     check_resumed_training(patches, tmp_path, "unet", **more, scale=0.3, move=0.1)
 
 
