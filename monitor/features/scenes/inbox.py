@@ -53,7 +53,7 @@ POINT_CLOUD_SUFFIXES = frozenset({".las", ".laz"})
 ATTEMPTS = 4
 # A single raster has no manifest that marks it as complete. It is read when its size and modification time have not
 # changed for this long.
-SETTLED_S = 5.0
+SETTLED_S = 3.0
 SCAN_S = 1.0  # time between two checks of a raster that may still be written
 LONGEST_S = 20.0  # a raster that is still written after this long is stored as waiting
 STRAY_AFTER_S = 600.0  # people are notified of an entry that is no scene after this long
