@@ -120,7 +120,7 @@ def test_every_set_of_pictures_has_its_bomb():
 
 @pytest.mark.parametrize("name", [name for name, lay in LAID.items() if lay])
 def test_a_set_of_pictures_unpacks_nothing_beyond_its_bound(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(landslide4sense, "PART_BYTES", 1 << 20)
+    monkeypatch.setattr(landslide4sense, "FILE_BYTES_MOST", 1 << 20)
     LAID[name](tmp_path)
     with pytest.raises(ImageryError, match=r"pixels|MiB|plain numpy"):
         catalogue.SOURCES[name].read(tmp_path, "train", {}).load(0)
@@ -138,7 +138,7 @@ def test_files_of_ones_own_are_read_by_the_same_two_readers(tmp_path):
 
 
 def test_a_part_of_a_zip_is_measured_before_it_is_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "PART_BYTES", 1 << 20)
+    monkeypatch.setattr(files, "FILE_BYTES_MOST", 1 << 20)
     found = files.open_files(pack(tmp_path / "a.zip", **{"a.bin": bytes(2 << 20), "b.bin": b"small"}))
     assert found.read("b.bin") == b"small"
     with pytest.raises(DataError, match="unpacks to 2 MiB; at most 1"):

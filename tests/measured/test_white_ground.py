@@ -49,7 +49,7 @@ def test_outlines_on_snow_are_advice_and_those_on_fresh_slides_are_not(measured,
 
 def test_landslides_in_a_mosaic_of_stretched_patches_are_not_taken_for_white_ground(measured) -> None:
     """Each patch was stretched by its own maximum, so pale ground of one patch is as bright as snow in another."""
-    patches = read_png(measured("landslide4sense-rgb"), "validation").choose(COLOURS)
+    patches = read_png(measured("landslide4sense-rgb"), "validation").select_bands(COLOURS)
     side = 10
     pairs = [patches.read(number) for number in range(side * side)]
     rows = [pairs[start : start + side] for start in range(0, len(pairs), side)]

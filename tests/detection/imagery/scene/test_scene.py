@@ -667,6 +667,6 @@ def test_channels_come_by_name_and_in_the_order_of_the_model(tmp_path):
     expected = np.stack([counts[1], counts[0] - 1000.0])
     assert np.array_equal(values, expected)
     patches = make_patches(expected[None, ::-1], np.zeros((1, 20, 24), np.uint8), ("B4", "dem"))
-    assert np.array_equal(patches.choose(names).read(0).image, expected)
+    assert np.array_equal(patches.select_bands(names).read(0).image, expected)
     with pytest.raises(errors.DataError, match="bands B8 are not in the data, which have B4"):
-        patches.choose(("B4",)).choose(("B8",))
+        patches.select_bands(("B4",)).select_bands(("B8",))
