@@ -43,8 +43,9 @@ class WatchedInbox:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def list_scenes(self) -> dict[str, tuple[str, str | None]]:
-        """Return state and error of each scene by name."""
-        rows = self.service.query(f"SELECT name, state, error FROM scene WHERE site = '{self.site}'")
+        """Return state and error of the newest version of each scene by name."""
+        sql = f"SELECT name, state, error FROM scene WHERE site = '{self.site}' ORDER BY received_at"
+        rows = self.service.query(sql)
         return {name: (state, error) for name, state, error in rows}
 
     def wait_for(self, name: str, state: str) -> str | None:
