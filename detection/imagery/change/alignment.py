@@ -1,6 +1,5 @@
 """Measure the shift between an older image and the newer one, and correct it."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 
@@ -10,7 +9,13 @@ from numpy.typing import NDArray
 from detection.imagery.change.images import DateImage
 from detection.imagery.change.records import DateComparison, StoredDate
 from detection.imagery.raster.grid import Grid
-from detection.imagery.scene.registration import ImageShift, measure_distortion, measure_shift, median_ratios
+from detection.imagery.scene.registration import (
+    ImageShift,
+    ReadPair,
+    measure_distortion,
+    measure_shift,
+    median_ratios,
+)
 from detection.reasons import Explanation, Reason
 
 # If the shift between two images is larger than this, pixels, the older one is moved onto the newer one. The
@@ -24,8 +29,6 @@ REGISTER_MOST_PX = 24.0
 REGISTERED_PX = 1.0
 # The medians of this many bands are compared to find images of different seasons.
 BANDS_MOST = 4
-
-ReadPair = Callable[[int, int, int, int], tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,12 +147,12 @@ def find_built_ground(image: DateImage) -> BuiltGround | None:
         if not is_measured_size(geodesic_pixel_m2(read_grid(bands[COLOURS[0]].path)) ** 0.5):
             return None
         colours, valid = image.sample_colours()
-        light = measure_brightness(colours[:, valid])
-        if light is None:
+        brightness = measure_brightness(colours[:, valid])
+        if brightness is None:
             return None
         grid = image.grid
         pixel_m = measure_pixel_m2(grid, grid.width / 2, grid.height / 2) ** 0.5
-        return BuiltGround(image.read_colours, grid, light, pixel_m)
+        return BuiltGround(image.read_colours, grid, brightness, pixel_m)
     except ImageryError:
         return None
 

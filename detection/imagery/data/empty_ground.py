@@ -67,7 +67,7 @@ def read_empty_ground(
 
     Raises:
         TrainingRecipeError: a file is absent.
-        DataError: a file is no raster, or the files have other grids or another number of bands.
+        DataError: a file is no raster, or the files have different sizes or another number of bands.
     """
     values, valid = _read_bands([data_folder / name for name in entry["files"]], len(bands))
     tiles: dict[bool, list[tuple[str, NDArray[Any], NDArray[np.uint8]]]] = {True: [], False: []}

@@ -216,6 +216,27 @@ def shapes_of(geometries: Sequence[Geometry]) -> NDArray[Any]:
     return np.array([shape_of({**geometry}) for geometry in geometries], object)
 
 
+def burn_outlines(outlines: NDArray[Any], grid: Grid, margin: int) -> Iterator[tuple[int, Box, NDArray[np.bool_]]]:
+    """Yield the index, the window and the pixels of each outline that contains the centre of a pixel of the grid.
+
+    The outlines come from top to bottom, so that a `RowBuffer` reads each row about once.
+
+    Args:
+        outlines: in pixels of the grid.
+        grid: the grid.
+        margin: see `window_around`.
+    """
+    windows = [window_around(outline, grid, margin) for outline in outlines]
+    tops = [0 if window is None else window[1] for window in windows]
+    for index in np.argsort(tops, kind="stable").tolist():
+        window = windows[index]
+        if window is None:
+            continue
+        pixels = burn(outlines[index], window)
+        if pixels.any():
+            yield index, window, pixels
+
+
 def window_around(outline: Any, grid: Grid, margin: int) -> Box | None:
     """Return the window of whole pixels around an outline in (column, row); None if the outline is outside of the grid.
 

@@ -23,7 +23,7 @@ from scipy import ndimage
 
 from detection.imagery.raster.components import RowBuffer
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.overlay import burn, window_around
+from detection.imagery.raster.overlay import burn_outlines
 from detection.imagery.scene.radiometry import find_pixel_m
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.white import COLOURS, SceneBrightness, is_measured_size, measure_brightness
@@ -80,16 +80,7 @@ class BuiltGround:
         """
         built = np.zeros(len(outlines), bool)
         read = RowBuffer(self._read_grey, self._grid.width, self._grid.height)
-        windows = [window_around(outline, self._grid, self._reach_px) for outline in outlines]
-        # From top to bottom, so that `RowBuffer` reads each row about once.
-        tops = [0 if window is None else window[1] for window in windows]
-        for index in np.argsort(tops, kind="stable").tolist():
-            window = windows[index]
-            if window is None:
-                continue
-            body = burn(outlines[index], window)
-            if not body.any():
-                continue
+        for index, window, body in burn_outlines(outlines, self._grid, self._reach_px):
             grey, valid = read(*window)
             around = valid & ndimage.maximum_filter(body, size=2 * self._reach_px + 1, mode="constant")
             pixels = int(np.count_nonzero(around))

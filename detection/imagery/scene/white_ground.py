@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from detection.imagery.raster.components import EIGHT, RowBuffer
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.overlay import burn, window_around
+from detection.imagery.raster.overlay import burn_outlines
 from detection.imagery.scene.radiometry import find_pixel_m, sample_pixels
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.white import (
@@ -69,16 +69,7 @@ class WhiteGround:
             return beside_white
         grid = self._image.grid
         read = RowBuffer(self._read, grid.width, grid.height)
-        windows = [window_around(outline, grid, NEAR_PX + len(NARROWEST)) for outline in outlines]
-        # from top to bottom, so that `RowBuffer` reads each row about once
-        tops = [0 if window is None else window[1] for window in windows]
-        for index in np.argsort(tops, kind="stable").tolist():
-            window = windows[index]
-            if window is None:
-                continue
-            body = burn(outlines[index], window)
-            if not body.any():
-                continue
+        for index, window, body in burn_outlines(outlines, grid, NEAR_PX + len(NARROWEST)):
             near = ndimage.binary_dilation(body, EIGHT, iterations=NEAR_PX)
             white = ndimage.binary_opening(read(*window), NARROWEST)
             beside_white[index] = np.count_nonzero(near & white) >= LEAST_WHITE_SHARE * np.count_nonzero(body)
