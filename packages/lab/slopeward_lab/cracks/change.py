@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from detection.imagery.change.alignment import ReadPair, list_common_bands, pair_reader
+from detection.imagery.change.alignment import list_common_bands, pair_reader
 from detection.imagery.change.dates import list_before
 from detection.imagery.change.images import DateImage
 from detection.imagery.change.records import StoredDate
@@ -25,7 +25,7 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, window_around
 from detection.imagery.raster.raster import read_grid
-from detection.imagery.scene.registration import list_agreeing, list_shifts
+from detection.imagery.scene.registration import ReadPair, list_agreeing, list_shifts
 from slopeward_lab.cracks.lines import CRACK, Crack, find_cracks
 
 # Standard deviation of the measured shift, pixels, at least, however well the blocks of the images agree.
