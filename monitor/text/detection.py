@@ -289,14 +289,14 @@ TEXTS: Final = index_by_code(
     reason_text(
         Template(
             "change.white_bands",
-            "snow and cloud were not looked for on the image of {day}: it has no red, green and blue",
+            "snow, cloud and towns were not looked for on the image of {day}: it has no red, green and blue",
         )
     ),
     reason_text(
         Template(
             "change.white_pixels",
-            "snow and cloud were not looked for on the image of {day}: it has pixels of {pixel} m, and their rule was "
-            "measured at {least} to {most} m",
+            "snow, cloud and towns were not looked for on the image of {day}: it has pixels of {pixel} m, and their "
+            "rule was measured at {least} to {most} m",
         ),
         pixel=figure(".3g"),
         least=figure(".2g"),
@@ -305,8 +305,8 @@ TEXTS: Final = index_by_code(
     reason_text(
         Template(
             "change.white_unknown",
-            "snow and cloud were not looked for on the image of {day}: the size of its pixels is not known, and their "
-            "rule was measured at {least} to {most} m",
+            "snow, cloud and towns were not looked for on the image of {day}: the size of its pixels is not known, and "
+            "their rule was measured at {least} to {most} m",
         ),
         least=figure(".2g"),
         most=figure(".2g"),

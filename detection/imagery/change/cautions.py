@@ -137,8 +137,8 @@ def find_white_ground(image: DateImage) -> tuple[WhiteGround | None, list[Reason
 def find_built_ground(image: DateImage) -> BuiltGround | None:
     """Return the built ground of an image; None if it cannot be recognised.
 
-    There are no warnings: `find_white_ground` reports an image that lacks bands or has other pixels, and `align` an
-    image that cannot be read.
+    There are no warnings: those of `find_white_ground` hold for built ground too, and `align` reports an image that
+    cannot be read.
     """
     try:
         bands = image.scene.bands

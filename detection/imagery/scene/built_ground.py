@@ -138,7 +138,7 @@ def open_built_ground(reader: BandReader, sample: NDArray[np.floating]) -> Built
     """Return the built ground of a scene.
 
     None without red, green and blue, or if the pixels have another size than `white.PIXELS_M`, for which the constants
-    of this module were measured.
+    of this module were measured. `open_white_ground` returns the reason, which is the same for both.
 
     Args:
         reader: the scene.

@@ -647,7 +647,7 @@ def test_detection_reports_that_white_ground_was_not_looked_for(tmp_path, pixel_
     grid = grid_around(141.95, 42.73, 96, pixel_m)
     path = write_folder(tmp_path / "scene", {name: scene.bands[name] for name in COLOURS}, grid, "offset = 0\n")
     result = detect({"weights": "generated", "scene_path": str(path)})
-    expected = "snow and cloud were not looked for on the image of 2024-05-06: it has pixels of 3 m"
+    expected = "snow, cloud and towns were not looked for on the image of 2024-05-06: it has pixels of 3 m"
     assert any(str(warning).startswith(expected) for warning in result["warnings"]) == reported
 
 
