@@ -33,6 +33,7 @@ from monitor.text.rendering import translate
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
 from monitor.web.access.reader import LanguageMiddleware
 from monitor.web.access.rules import PLAIN_NUMBER, admit, find_back, list_addresses, require_rules
+from monitor.web.change_stream import ChangeHub
 from monitor.web.context import Context, context_of
 from monitor.web.parts.act_forms import SentForm, list_choices
 from monitor.web.parts.templating import render
@@ -179,6 +180,7 @@ def build_app(config: ServiceConfig, db: Database, clock: Callable[[], datetime]
     app.state.context = Context(config, db, clock, code_version())
     app.state.turnstile = login.LoginThrottle()
     app.state.limiters = {}
+    app.state.change_hub = ChangeHub(app.state.context)
     app.add_middleware(ExitGuard)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
     public = urlsplit(config.web.public_url).hostname

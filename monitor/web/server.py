@@ -41,7 +41,7 @@ def main(config_path: str | None = None) -> int:
         app = build_app(config, db)
     spare_what_stays()
     listen(app.state.context)
-    server = PageServer(make_settings(app, config.web), config.web.url)
+    server = PageServer(app, config.web)
     try:
         server.run()
     except SystemExit:
@@ -58,15 +58,21 @@ def main(config_path: str | None = None) -> int:
 class PageServer(uvicorn.Server):
     """Says where the page is once its port is open, and not before."""
 
-    def __init__(self, settings: uvicorn.Config, url: str) -> None:
-        super().__init__(settings)
-        self._url = url
+    def __init__(self, app: FastAPI, web: WebSection) -> None:
+        super().__init__(make_settings(app, web))
+        self._app = app
+        self._url = web.url
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the port; what cannot be opened ends the process here."""
         await super().startup(sockets)
         if self.started:
             _LOG.info("the page is at %s", self._url)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the event streams, which never complete by themselves, then wait for the other requests."""
+        self._app.state.change_hub.close()
+        await super().shutdown(sockets)
 
 
 def make_settings(app: FastAPI, web: WebSection) -> uvicorn.Config:

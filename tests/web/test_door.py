@@ -12,7 +12,6 @@ from functools import partial
 
 import httpx
 import pytest
-import uvicorn
 from sqlalchemy import select
 
 from monitor.errors import ConfigError
@@ -25,7 +24,7 @@ from monitor.web import app
 from monitor.web.access import connection_limits, proof_of_work
 from monitor.web.app import build_app
 from monitor.web.routes.people import login
-from monitor.web.server import make_settings
+from monitor.web.server import PageServer
 from tests.data.filled import NOW, PASSWORD
 from tests.fixtures.waiting import wait_for
 
@@ -60,7 +59,7 @@ def serving(database, clock, settings="", environ=None):
     app = build_app(config, database, clock)
     listener = socket.socket(proto=socket.IPPROTO_TCP)  # else no TCP_NODELAY: 40 ms an answer
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(make_settings(app, config.web))
+    server = PageServer(app, config.web)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     while not server.started:

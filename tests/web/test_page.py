@@ -27,7 +27,7 @@ from monitor.storage.service_state import write_heartbeat
 from monitor.text.instants import epoch_s
 from monitor.web.app import build_app
 from monitor.web.parts import collect
-from monitor.web.server import PageServer, make_settings
+from monitor.web.server import PageServer
 from tests.data.store_rows import tell
 from tests.fixtures.waiting import wait_for
 from tests.markup import flatten_html
@@ -191,7 +191,7 @@ def test_the_log_says_where_the_page_is_once_its_port_is_open_and_not_before(tmp
     caplog.set_level(logging.INFO, "slopeward.web")
 
     def make(config):
-        return PageServer(make_settings(build_app(config, database), config.web), config.web.url)
+        return PageServer(build_app(config, database), config.web)
 
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

@@ -38,6 +38,7 @@ from monitor.web.access.guard import csrf_token
 from monitor.web.access.redaction import WITHHELD
 from monitor.web.access.rules import ADMIN, IN_PERSON, OF_NO_SITE, OPEN, READ, RULES, list_addresses, require_rules
 from monitor.web.app import build_app, list_routers
+from monitor.web.change_stream import ChangeStream
 from monitor.web.routes import acts
 from tests.data.accounts import add_account
 from tests.data.filled import HASHES, NOW, PASSWORD
@@ -65,6 +66,12 @@ def without_children(monkeypatch):
     start_no_child(monkeypatch)
     monkeypatch.setattr(library, "begin_reference", lambda: None)  # four seconds of a process: tests/features/help
     monkeypatch.setattr(acts, "run_in_worker", lambda *_: SimpleNamespace(differences=()))
+    monkeypatch.setattr(ChangeStream, "iterate_events", end_at_once)
+
+
+async def end_at_once(stream):
+    """Events of a stream that ends, so that a test can read it like any other answer."""
+    yield "retry: 2000\n\n"
 
 
 @pytest.fixture

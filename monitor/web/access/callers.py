@@ -96,3 +96,15 @@ def sites_shown(request: Request) -> frozenset[str] | None:
     if not context_of(request).config.web.login_to_read or caller is None or caller.sites is None:
         return None
     return caller.sites | {SERVICE_ALERTS}
+
+
+def is_caller_unchanged(request: Request) -> bool:
+    """Return whether session or token of a request still give the same caller, with the same role and sites.
+
+    A response that lasts for hours uses it to end with the session. A request without session and token has no caller
+    that could change.
+    """
+    try:
+        return _find(request) == caller_of(request)
+    except NotSignedInError:
+        return False

@@ -48,6 +48,7 @@ _LISTS: Final = (  # narrowed to the sites of who asks, by `find_readable_sites`
     "GET /alerts",
     "GET /notifications",
     "GET /live/overview",
+    "GET /live/changes",
     "GET /health",
     "GET /metrics",
     "GET /api/v1/sites",
@@ -82,7 +83,7 @@ RULES: Final[dict[str, str]] = {
         READ,
     ),
     **_each("GET /alerts/{alert_id}", " /evidence", rule=READ),
-    **_each("GET /live/", "alerts/{alert_id} sites/{site}", rule=READ),
+    **_each("GET /live/", "alerts/{alert_id} sites/{site} sites/{site}/changes", rule=READ),
     **_each(
         "GET /api/v1/sites/{site}/",
         "stations stations.geojson",
