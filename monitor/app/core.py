@@ -39,10 +39,10 @@ from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.canonical import code_version
 from monitor.decision.changes import AlertCategory
 from monitor.delivery.dispatcher import Dispatcher
+from monitor.delivery.limits import DeliveryLimits
 from monitor.delivery.notifier import channel_settings
 from monitor.delivery.state import StatePublisher
 from monitor.delivery.trial import gather_channels
-from monitor.delivery.verdict import DeliveryLimits
 from monitor.errors import SlopewardError, StoreBusyError
 from monitor.ingest.message import StoredSites
 from monitor.ingest.service import Ingest, IngestContext

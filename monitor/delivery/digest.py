@@ -1,8 +1,11 @@
-"""The daily digest: the state of a site to each recipient who asked for it, also when all is well: proof of life."""
+"""Send the daily digest: the state of a site to each recipient with `digest`, also when all is well.
+
+A digest that does not come shows that the service or the channel does not work.
+"""
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
@@ -18,79 +21,90 @@ from monitor.decision.subjects import make_subject
 from monitor.delivery.message import deliver_in
 from monitor.delivery.notifier import channel_settings, open_notifier
 from monitor.delivery.queries import outbox
+from monitor.delivery.stages import find_digest_at, list_digest_channels
 from monitor.errors import ConfigError, DeliveryError
 from monitor.readings.instrument_views import InstrumentRow
 from monitor.settings.service import ServiceConfig
-from monitor.sites.channels import find_channel_traits, split_channel
+from monitor.sites.channels import split_channel
 from monitor.sites.records import Recipient, Site
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
 from monitor.text.instants import parse_time
 from monitor.text.message import Message, NameList, Template, Term, Timestamp, Value
-from monitor.text.zones import format_minute, local_day, to_instant
+from monitor.text.zones import format_minute, local_day
 
 _LOG = logging.getLogger(__name__)
-LATEST: Final = timedelta(hours=6)  # what could not be sent for so long is left to the next day
+# A digest that could not be sent for this long is left out. The next one comes the next day.
+LATEST: Final = timedelta(hours=6)
+# At most this many alerts and instruments are listed.
 LISTED: Final = 8
+_HEALTHY: Final = frozenset({"ok", "unknown"})
 _ESSENCE: Final = Template("digest.essence", "daily digest, open alerts: {n}")
 _LEVEL: Final = Template("digest.level", "Level {level} since {at}, evaluated {at2}")
-_NOT_EVALUATED: Final = Template("digest.not_evaluated", "the site was not evaluated so far")
-_NEWEST: Final = Template("digest.newest", "Newest datum: {at}")
+_NOT_EVALUATED: Final = Template("digest.not_evaluated", "the site has not been evaluated yet")
+_NEWEST: Final = Template("digest.newest", "Newest reading: {at}")
 _ALERTS: Final = Template("digest.alerts", "open alerts: {n}, not acknowledged: {n2}, suggestions: {n3}")
 _ALERT: Final = Template("digest.alert", "Alert {n}: {text}")
 _SUGGESTION: Final = Template("digest.suggestion", "Suggestion {n}: {text}")
 _MORE: Final = Template("digest.more", "{n} more")
 _INSTRUMENTS: Final = Template("digest.instruments", "{n} of {n2} instruments ok")
-_SEE: Final = Template("digest.look_at", "look at {names}")
-_MESSAGES: Final = Template("digest.messages", "messages of the last day: {n} sent, {n2} failed for good, {n3} wait")
+_SEE: Final = Template("digest.look_at", "check {names}")
+_MESSAGES: Final = Template("digest.messages", "messages of the last day: {n} sent, {n2} failed, {n3} waiting")
 _ON_DUTY: Final = Template("digest.on_duty", "on duty, {team}: {names}")
 _EVERY_DAY: Final = Template(
     "digest.every_day",
-    "This message comes every day at {at}, also when all is well; when it does not come, look at the service",
+    "This message comes every day at {at}, also when all is well. If it does not come, check the service",
 )
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:
-    """Send the digests of the site that are due and were not sent today.
+    """Send the digests of a site that are due and were not sent today.
 
-    One that its channel refuses is tried again at the next run, by the next channel of its recipient.
+    A digest that a channel refuses is tried again at the next run, by the next channel of its recipient.
 
     Raises:
-        DeliveryError: somebody could not be reached; all others were.
+        DeliveryError: A recipient could not be reached; the digests of the others were sent.
     """
-    due = [] if site is None else [(r, m) for r in site.recipients if (m := _find_due(r, site, now)) is not None]
+    due = [] if site is None else _list_due(site, now)
     if site is None or not due:
         return "none due"
-    sent, failed = 0, list[str]()
+    sent = 0
+    failed: list[str] = []
     for recipient, day in due:
-        with db.read() as c:
-            tries = outbox.count_tries(c, site.id, recipient.name, day)
-            message = None if tries is None else _write(c, site, recipient, now)
-        channels = sorted((k for k in recipient.channels if _rank(k)), key=_rank)
-        if message is None or not channels:
+        channels = list_digest_channels(recipient)
+        if not channels:
             continue
-        channel = channels[(tries or 0) % len(channels)]
+        with db.read() as c:
+            attempts = outbox.count_tries(c, site.id, recipient.name, day)
+            if attempts is None:  # sent already
+                continue
+            message = _write(c, site, recipient, now)
+        channel = channels[attempts % len(channels)]
         error = _send(db, config, site, recipient, channel, message, day, now)
         db.do(outbox.note_try, site.id, recipient.name, day, channel, error, now)
-        sent += error is None
-        failed += [] if error is None else [f"{recipient.name} by {split_channel(channel)[0]}: {error}"]
+        if error is None:
+            sent += 1
+        else:
+            failed.append(f"{recipient.name} by {split_channel(channel)[0]}: {error}")
     if failed:
         raise DeliveryError(f"daily digest: {'; '.join(failed)}")
     return f"{sent} sent"
 
 
-def _rank(channel: str) -> int:
-    return find_channel_traits(channel).digest_rank
-
-
-def _find_due(recipient: Recipient, site: Site, now: datetime) -> str | None:
-    if recipient.digest is None:
-        return None
+def _list_due(site: Site, now: datetime) -> list[tuple[Recipient, str]]:
+    """Return the recipients whose digest is due, each with the local day of the digest."""
     today = local_day(now, site.timezone)
-    for day in (today, today - timedelta(days=1)):  # one of the evening may come after midnight
-        if timedelta(0) <= now - to_instant(day, recipient.digest, site.timezone) < LATEST:
-            return day.isoformat()
-    return None
+    due = []
+    for recipient in site.recipients:
+        if recipient.digest is None:
+            continue
+        # The digest of an evening may be sent after midnight.
+        for day in (today, today - timedelta(days=1)):
+            late = now - find_digest_at(recipient.digest, site.timezone, day)
+            if timedelta(0) <= late < LATEST:
+                due.append((recipient, day.isoformat()))
+                break
+    return due
 
 
 def _send(
@@ -103,6 +117,7 @@ def _send(
     day: str,
     now: datetime,
 ) -> str | None:
+    """Send a digest past the outbox and return the error, or None if the channel took it."""
     url = config.web.public_url.rstrip("/")
     link = f"{url}/sites/{site.id}" if url else ""
     notification = Notification(
@@ -123,46 +138,57 @@ def _send(
         attempts=1,
         queued_at=now,
     )
-    language, settings = recipient.language or config.language.default, channel_settings(config, os.environ)
+    language = recipient.language or config.language.default
+    settings = channel_settings(config, os.environ)
     try:
         deliver_in(language, open_notifier(channel, settings, db), notification, zone=site.timezone)
     except (ConfigError, DeliveryError) as error:
         return error.message
-    except Exception as error:  # a notifier's bug is a failure of this channel only
+    except Exception as error:  # a fault of a notifier is a failure of this channel only
         _LOG.exception("digest by %s", channel.partition(":")[0])
         return f"{type(error).__name__}: {error}"
     return None
 
 
 def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tuple[Message, Message]:
+    """Return subject and body: the level, what is open, and what must be looked at."""
     cards = load_cards(c, site.id)
     status: Mapping[str, Any] = cards[0].status if cards else {}
-    name = status.get("level_name") or "unknown"
-    alerts = [a for a in load_open_alerts(c, site.id) if not a["exercise"]]
-    alarms = [a for a in alerts if a["ledger"] != AlertCategory.ADVICE]
-    advice = [a for a in alerts if a["ledger"] == AlertCategory.ADVICE]
-    lines: list[Value] = [
-        _LEVEL(level=Term(name), at=_minute(status["since"]), at2=_minute(status["evaluated_at"]))
-        if status.get("evaluated_at")
-        else _NOT_EVALUATED(),
-        _NEWEST(at=_minute(status.get("newest_at"))),
-        _ALERTS(n=len(alarms), n2=status.get("unacknowledged") or 0, n3=len(advice)),
-    ]
-    for each, some in ((_ALERT, alarms), (_SUGGESTION, advice)):
-        lines += [each(n=a["alert_id"], text=a["reason"]) for a in some[:LISTED]]
-        lines += [_MORE(n=len(some) - LISTED)] if len(some) > LISTED else []
+    level_name = str(status.get("level_name") or "unknown")
+    alerts = [alert for alert in load_open_alerts(c, site.id) if not alert["exercise"]]
+    alarms = [alert for alert in alerts if alert["ledger"] != AlertCategory.ADVICE]
+    advice = [alert for alert in alerts if alert["ledger"] == AlertCategory.ADVICE]
+    lines: list[Value] = []
+    if status.get("evaluated_at"):
+        since, evaluated_at = _to_minute(status["since"]), _to_minute(status["evaluated_at"])
+        lines.append(_LEVEL(level=Term(level_name), at=since, at2=evaluated_at))
+    else:
+        lines.append(_NOT_EVALUATED())
+    lines.append(_NEWEST(at=_to_minute(status.get("newest_at"))))
+    lines.append(_ALERTS(n=len(alarms), n2=status.get("unacknowledged") or 0, n3=len(advice)))
+    lines += _list_first(_ALERT, alarms)
+    lines += _list_first(_SUGGESTION, advice)
     board = load_view(c, "instrument_health", InstrumentRow, order_by=("instrument",), site=site.id)
-    sick = [row["instrument"] for row in board if row["state"] not in {"ok", "unknown"}]
-    lines.append(_INSTRUMENTS(n=len(board) - len(sick), n2=len(board)))
-    lines += [_SEE(names=NameList(tuple(sick[:LISTED])))] if sick else []
-    taken, lost, waiting = outbox.count_messages(c, site.id, now - timedelta(days=1), now)
-    lines.append(_MESSAGES(n=taken, n2=lost, n3=waiting))
+    unhealthy = [row["instrument"] for row in board if row["state"] not in _HEALTHY]
+    lines.append(_INSTRUMENTS(n=len(board) - len(unhealthy), n2=len(board)))
+    if unhealthy:
+        lines.append(_SEE(names=NameList(tuple(unhealthy[:LISTED]))))
+    delivered, failed, waiting = outbox.count_messages(c, site.id, now - timedelta(days=1), now)
+    lines.append(_MESSAGES(n=delivered, n2=failed, n3=waiting))
     for (_, team), people in find_on_duty(c, site.teams, now).items():
         lines.append(_ON_DUTY(team=team, names=NameList(people or ("nobody",))))
     lines.append(_EVERY_DAY(at=format_minute(recipient.digest or 0)))
-    subject = make_subject(Term(str(name).upper()), site.name, "", _ESSENCE(n=len(alarms)), now)
+    subject = make_subject(Term(level_name.upper()), site.name, "", _ESSENCE(n=len(alarms)), now)
     return subject, join_lines(lines)
 
 
-def _minute(text: str | None) -> Value:
+def _list_first(line: Template, alerts: Sequence[Mapping[str, Any]]) -> list[Value]:
+    """Return a line for each of the first alerts, and one with the number of the others."""
+    lines: list[Value] = [line(n=alert["alert_id"], text=alert["reason"]) for alert in alerts[:LISTED]]
+    if len(alerts) > LISTED:
+        lines.append(_MORE(n=len(alerts) - LISTED))
+    return lines
+
+
+def _to_minute(text: str | None) -> Value:
     return Timestamp.of(parse_time(text), "minute") if text else "never"

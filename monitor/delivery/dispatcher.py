@@ -1,4 +1,11 @@
-"""The dispatcher: sees what is due, keeps one worker per channel, escalates; never sends anything itself."""
+"""The dispatcher delivers the outbox: it starts a worker for each channel with due messages, and escalates alerts.
+
+The path of a message: a change of an alert writes a row of the outbox in its transaction
+(`monitor.alerts.queries.alerts`). The dispatcher queues further rows when a stage is due (`monitor.delivery.stages`).
+The worker of the channel applies the holding rules (`holding`), leases a message (`queries.outbox`), renders it in the
+language of its recipient (`message`) and hands it to the channel (`notifiers`). A provider may report later that the
+device has it (`queries.receipts`). The acknowledgement of the alert confirms the message.
+"""
 
 import logging
 import threading
@@ -17,10 +24,10 @@ from monitor.alerts.queries.recipients import list_addressees, list_chain
 from monitor.alerts.records import UNCONFIRMED
 from monitor.canonical import code_version
 from monitor.decision.changes import AlertChange
-from monitor.delivery import escalated
 from monitor.delivery.notifier import open_notifier
 from monitor.delivery.queries import outbox
 from monitor.delivery.queries.receipts import load_tested
+from monitor.delivery.stages import find_due_rows, mark_subject
 from monitor.delivery.unconfirmed import Alarm, end_unconfirmed, find_alarms
 from monitor.delivery.value_now import add_values, renew
 from monitor.delivery.worker import ChannelWorker, Delivery
@@ -31,34 +38,45 @@ from monitor.storage.actor import SERVICE_ACTOR
 _LOG = logging.getLogger(__name__)
 POLL_S: Final = 0.5
 ESCALATE_EVERY_S: Final = 5.0
+# In place of the site ids that cannot be escalated.
 ALL_SITES: Final = "all sites"
+# A channel gets no new worker while this many of its former workers still hang.
 MOST_ABANDONED: Final = 3
-UNFIT_AGAIN_S: Final = 60.0
-SET_BACK_S: Final = 15.0  # so long after the clock went back, leases may still be spelled in the time before
+_CHECK_SETTINGS_EVERY_S: Final = 60.0
+# After the clock was set back, leases contain times of the former clock for this long.
+LEASES_INVALID_S: Final = 15.0
 
 
 @dataclass(eq=False)
 class Dispatcher(Delivery):
     """Delivers the outbox.
 
-    1. `start()` runs one planner thread; it looks for due messages every half second and when `wake()` is called.
-    2. Each channel with due messages gets a worker thread of its own, which stays.
-    3. Leases that ran out are given back; a worker that hangs beyond two leases is replaced.
-    4. Alerts that nobody acknowledged are escalated; a message whose own recipient has answered is confirmed.
+    One planner thread loads the channels with due messages every half second, and when `wake()` is called. Each of
+    these channels has a worker, which remains. The planner gives expired leases back, replaces a worker whose delivery
+    takes longer than two leases, escalates alerts that nobody acknowledged, and confirms messages whose recipient has
+    responded to the alert.
+
+    Args:
+        poll_s: Seconds between two rounds of the planner.
     """
 
-    poll_s: float = POLL_S  # how often to look
+    poll_s: float = POLL_S
 
     def __post_init__(self) -> None:
         self._workers: dict[str, ChannelWorker] = {}
-        self._hiring = threading.Lock()
-        self._abandoned: dict[str, list[ChannelWorker]] = {}  # by channel: those that hang still
+        self._workers_lock = threading.Lock()
+        # Workers by channel that were replaced because they hung.
+        self._abandoned: dict[str, list[ChannelWorker]] = {}
         self._progress: dict[str, datetime] = {}
-        self._unfit: dict[str, tuple[float, str]] = {}  # by channel: when its settings were looked at, what is wrong
-        self.failing: frozenset[str] = frozenset()  # sites that cannot be escalated, or `ALL_SITES`
+        # By channel: when its settings were checked (monotonic clock; infinity: they are right), and the problem.
+        self._settings_checks: dict[str, tuple[float, str]] = {}
+        # Sites that cannot be escalated, or `ALL_SITES`.
+        self.failing: frozenset[str] = frozenset()
         self._escalated_at: datetime | None = None
-        self._planned_at, self._trusted_from_s = self.clock(), 0.0
-        self._wake, self._stopping = threading.Event(), threading.Event()
+        self._planned_at = self.clock()
+        self._leases_valid_from_s = 0.0
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -68,7 +86,10 @@ class Dispatcher(Delivery):
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """End after the messages in hand, or after the time; what is not settled goes out again when its lease ends."""
+        """Stop after the deliveries in progress, or after the timeout.
+
+        A message whose outcome is not stored by then is sent again when its lease expires.
+        """
         self._stopping.set()
         self._wake.set()
         if self._thread is not None:
@@ -80,33 +101,33 @@ class Dispatcher(Delivery):
             worker.join(max((until - self.clock()).total_seconds(), 0.05))
 
     def wake(self) -> None:
-        """Look at once: something was queued."""
+        """Start the next round at once, because a message was queued."""
         self._wake.set()
 
     def forget_times(self) -> None:
-        """The clock was set: no channel rests by the old time, and escalation is looked at anew."""
+        """Discard times of the former clock after the clock was set: pauses of channels and of the escalation."""
         self._escalated_at = None
         for worker in self._workers.values():
-            worker.circuit.forget_rest()
+            worker.circuit.end_pause()
         self.wake()
 
     def progress(self) -> dict[str, datetime]:
-        """When the planner last went round; without the workers: a hanging channel is no reason to restart."""
+        """Return when the planner finished its last round. Workers are left out: a slow channel needs no restart."""
         return dict(self._progress)
 
     def status(self) -> dict[str, Any]:
-        """What people ask of the delivery: counts by state and the condition of each channel."""
+        """Return the number of messages in each state, and the condition of each channel."""
         now = self.clock()
         states = self.db.run_read(outbox.count_states)
         channels = {
             name: {
-                "failures": w.circuit.failures,
-                "failing_since": w.circuit.failing_since,
-                "resting": w.circuit.is_open(now),
-                "hanging": w.is_stuck(),
-                "last_error": w.last_error,
+                "failures": worker.circuit.failures,
+                "failing_since": worker.circuit.failing_since,
+                "resting": worker.circuit.is_open(now),
+                "hanging": worker.is_stuck(),
+                "last_error": worker.last_error,
             }
-            for name, w in self._workers.items()
+            for name, worker in self._workers.items()
         }
         return {"states": states, "channels": channels}
 
@@ -116,24 +137,24 @@ class Dispatcher(Delivery):
                 self.plan_once()
             except StoreBusyError as error:
                 _LOG.warning("%s", error)
-            except Exception:  # loop edge: delivery must go on
+            except Exception:  # delivery continues with the next round
                 _LOG.exception("dispatcher")
             self._progress["dispatcher"] = self.clock()
             self._wake.wait(self.poll_s)
             self._wake.clear()
 
     def plan_once(self) -> set[str]:
-        """One round; returns the channels that were woken."""
+        """Run one round of the planner and return the channels that were woken."""
         now = self.clock()
         if now < self._planned_at - outbox.CLOCK_MARGIN:
-            self._trusted_from_s = time.monotonic() + SET_BACK_S
+            self._leases_valid_from_s = time.monotonic() + LEASES_INVALID_S
         self._planned_at = now
-        was_set_back = time.monotonic() < self._trusted_from_s
         with self.db.read() as c:
-            due, expired = outbox.due_channels(c, now), outbox.has_expired(c, now)
-        if expired and not was_set_back:
+            due = outbox.due_channels(c, now)
+            has_expired_leases = outbox.has_expired(c, now)
+        if has_expired_leases and time.monotonic() >= self._leases_valid_from_s:
             with self.db.write() as c:
-                _LOG.warning("%d leases ran out; the messages go out again", outbox.release_expired(c, now))
+                _LOG.warning("%d leases expired; their messages are sent again", outbox.release_expired(c, now))
                 due = outbox.due_channels(c, now)
         if self._escalated_at is None or now - self._escalated_at >= timedelta(seconds=ESCALATE_EVERY_S):
             self._escalated_at = now
@@ -141,36 +162,46 @@ class Dispatcher(Delivery):
                 self.escalate_once(now)
             except StoreBusyError:
                 raise
-            except Exception:  # the messages that wait go out all the same
+            except Exception:  # waiting messages are sent nevertheless
                 _LOG.exception("escalation")
                 self.failing = frozenset({ALL_SITES})
+            # The row of an old message may contain a wrong time. A worker examines it nevertheless.
             for channel in self.db.run_read(outbox.old_channels, now):
-                self._worker(channel)  # whatever their rows say, there is one, which looks at them
+                self._find_worker(channel)
         for channel in due:
-            self._worker(channel).wake()
+            self._find_worker(channel).wake()
         return due
 
     def escalate_once(self, now: datetime) -> int:
-        """Queue what the escalation orders, confirm what its recipient answered; returns how many were queued.
+        """Queue the messages of all stages that are due, and confirm messages whose recipient has responded.
 
-        An urgent alert that reached nobody, or that all were notified of and nobody confirmed, is an alarm of its own,
-        until somebody confirms it. One that reached nobody goes to the people of all sites.
+        An urgent alert that reached nobody, or that nobody confirmed, raises an alarm of its own. If it reached nobody,
+        the alarm goes to the people of all sites.
+
+        Returns:
+            The number of queued messages.
         """
         with self.db.read() as c:
             alerts = outbox.load_unacknowledged(c)
             answered = outbox.load_answered(c, now - timedelta(days=1))
-            answers, standing = load_confirmed(c, {a.event_id for a in alerts}), load_unconfirmed(c)
-            states = load_states(c, {int(key.removeprefix(UNCONFIRMED)) for _, key in standing})
-        ended = end_unconfirmed(standing, states, answers, now, self.limits)
-        queued, failing = 0, set()
-        for site in sorted({a.site for a in alerts} | {a.site for a in answered} | {site for site, _ in ended}):
-            mine = [a for a in alerts if a.site == site]
-            over = {alarm: change for alarm, change in ended.items() if alarm[0] == site}
+            confirmed = load_confirmed(c, {alert.event_id for alert in alerts})
+            open_alarms = load_unconfirmed(c)
+            states = load_states(c, {int(key.removeprefix(UNCONFIRMED)) for _, key in open_alarms})
+        ended = end_unconfirmed(open_alarms, states, confirmed, now, self.limits)
+        sites = {alert.site for alert in alerts} | {message.site for message in answered} | {site for site, _ in ended}
+        queued = 0
+        failing = set()
+        for site in sorted(sites):
+            alerts_of_site = [alert for alert in alerts if alert.site == site]
+            ended_of_site = {alarm: change for alarm, change in ended.items() if alarm[0] == site}
+            answered_of_site = [message for message in answered if message.site == site]
             try:
-                queued += self._escalate_site(site, mine, answers, standing, over, answered, now)
+                queued += self._escalate_site(
+                    site, alerts_of_site, confirmed, open_alarms, ended_of_site, answered_of_site, now
+                )
             except StoreBusyError:
                 raise
-            except Exception:  # what is wrong at one site must not silence the others
+            except Exception:  # a fault at one site does not stop the escalation of the others
                 _LOG.exception("escalation of %s", site)
                 failing.add(site)
         self.failing = frozenset(failing)
@@ -180,120 +211,124 @@ class Dispatcher(Delivery):
         self,
         site: str,
         alerts: Sequence[outbox.OpenAlert],
-        answers: Collection[int],
-        standing: Collection[Alarm],
+        confirmed: Collection[int],
+        open_alarms: Collection[Alarm],
         ended: Mapping[Alarm, AlertChange],
         answered: Iterable[outbox.AnsweredMessage],
         now: datetime,
     ) -> int:
+        recipients = self.list_recipients(site)
         with self.db.read() as c:
-            # who is on duty by now, not who was when the first message went out
-            chain = list_chain(c, self.list_recipients(site), now) if alerts else []
-            first = list_addressees(c, self.list_recipients(site), now) if any(a.is_back for a in alerts) else []
-        orders = [(a, e) for a in alerts for e in self._list_orders(a, chain, first, now)]
-        confirmed = [a for a in answered if a.site == site and self._is_recipient(a)]
-        name = self.sites[site].name if site in self.sites else site
-        found, unreached = find_alarms(alerts, chain, name, answers, now, self.limits)
-        found |= unreached
-        changes = [change for alarm, change in found.items() if alarm not in standing] + [*ended.values()]
-        if not orders and not confirmed and not changes:
+            # The people who are on duty now, not those who were on duty at the first message.
+            chain = list_chain(c, recipients, now) if alerts else []
+            addressees = list_addressees(c, recipients, now) if any(alert.is_back for alert in alerts) else []
+        due = [(alert, row) for alert in alerts for row in find_due_rows(alert, chain, addressees, now, self.limits)]
+        answered_by_recipient = [message for message in answered if self._is_recipient(message)]
+        site_name = self.sites[site].name if site in self.sites else site
+        unconfirmed, unreached = find_alarms(alerts, chain, site_name, confirmed, now, self.limits)
+        changes = [change for alarm, change in (unconfirmed | unreached).items() if alarm not in open_alarms]
+        changes += ended.values()
+        if not due and not answered_by_recipient and not changes:
             return 0
-        with self.db.read() as c:  # a write would wait for the decision of the site
+        # Present values are read before the write transaction, which blocks the decision of the site.
+        with self.db.read() as c:
             changes = [add_values(c, change, now) for change in changes]
-            renewed = [(renew(c, alert, order.subject, now), alert, order) for alert, order in orders]
+            texts = [renew(c, alert, mark_subject(row.stage, alert, now), now) for alert, row in due]
         with self.db.write() as c:
             self._write_changes(c, site, changes, unreached, now)
-            for a in confirmed:
-                outbox.mark_confirmed(c, a.notification_id, a.at, a.by, a.via)
-            return sum(
-                outbox.add_escalation(c, replace(alert, body=body), order.recipient, order.channel, subject, now)
-                for (subject, body), alert, order in renewed
-            )
-
-    def _list_orders(
-        self,
-        alert: outbox.OpenAlert,
-        chain: Sequence[Sequence[Recipient]],
-        addressees: Sequence[Recipient],
-        now: datetime,
-    ) -> list[escalated.Escalation]:
-        """Who hears of an alert that is back from where it was put aside, else whom escalation is for."""
-        returned = escalated.escalate_return(alert, addressees, now) if alert.is_back else []
-        return returned or escalated.apply(alert, chain, now, self.limits)
+            for message in answered_by_recipient:
+                outbox.mark_confirmed(c, message.notification_id, message.at, message.by, message.via)
+            queued = 0
+            for (alert, row), (subject, body) in zip(due, texts, strict=True):
+                repeated = replace(alert, body=body)
+                queued += outbox.add_escalation(c, repeated, row.recipient, row.channel, subject, now)
+            return queued
 
     def _write_changes(
         self, c: Connection, site: str, changes: Iterable[AlertChange], unreached: Collection[Alarm], now: datetime
     ) -> None:
-        """Write alerts of the escalation itself; that nobody was reached goes to the recipients of all sites."""
+        """Write the alarms of the escalation. An alarm that nobody was reached goes to the recipients of all sites."""
         for change in changes:
-            people = self.list_recipients("" if (site, change.key) in unreached else site)
-            context = ChangeContext(site, self.sites.get(site), people, SERVICE_ACTOR, now, code_version())
+            recipients = self.list_recipients("" if (site, change.key) in unreached else site)
+            context = ChangeContext(site, self.sites.get(site), recipients, SERVICE_ACTOR, now, code_version())
             apply_changes(c, [change], context)
 
-    def _is_recipient(self, answered: outbox.AnsweredMessage) -> bool:
-        """Whether who acted is who the message was sent to; the site file says who acts for a recipient."""
-        recipient = Recipient(answered.recipient, (), ())
-        named = [r for r in self.list_recipients(answered.site) if r.is_person(answered.recipient)]
-        return any(r.is_person(answered.by) for r in (recipient, *named))
+    def _is_recipient(self, message: outbox.AnsweredMessage) -> bool:
+        """Return whether the person who acted is the recipient of the message, or acts for the recipient."""
+        recipient = Recipient(message.recipient, (), ())
+        declared = [one for one in self.list_recipients(message.site) if one.is_person(message.recipient)]
+        return any(one.is_person(message.by) for one in (recipient, *declared))
 
     def find_hanging(self) -> set[str]:
-        """Channels that hang and get no new worker: as many as may hang do already."""
-        hang = [name for name, worker in [*self._workers.items()] if worker.is_stuck()]
-        return {name for name in hang if self._count_hanging(name) >= MOST_ABANDONED}
+        """Return the channels that hang and get no new worker, because `MOST_ABANDONED` workers hang already."""
+        stuck = [name for name, worker in [*self._workers.items()] if worker.is_stuck()]
+        return {name for name in stuck if self._count_hanging(name) >= MOST_ABANDONED}
 
     def list_channels(self) -> list[str]:
-        """Those that ever had a message."""
+        """Return the channels that had a message since the start of the service."""
         return [*self._workers]
 
     def find_undelivered(self, channels: Collection[str]) -> dict[str, str]:
-        """Why channels take no messages: a setting is missing, the last was refused for good, or three failed in a row.
+        """Return the channels that take no messages, each with the reason.
 
-        A message that a channel takes ends that, and so does a test that it passes.
+        A setting is missing, the last message was refused for good, or three attempts in a row failed. A message that
+        the channel takes ends this, and so does a channel test that succeeds.
         """
-        found = {one: problem for one in channels if (problem := self._find_unfit(one))}
-        broken = {name: w for name, w in [*self._workers.items()] if name in channels and w.circuit.is_broken}
-        if any(w.circuit.refused_at for w in broken.values()):
-            tested = self.db.run_read(load_tested, broken)
-            for name, test in tested.items():
-                refused_at = broken[name].circuit.refused_at
-                if refused_at is not None and test.good_at is not None and test.good_at > refused_at:
-                    broken[name].circuit.refused_at = None
-        return found | {name: w.last_error or "" for name, w in broken.items() if w.circuit.is_broken}
+        problems = {channel: self._check_settings(channel) for channel in channels}
+        undelivered = {channel: problem for channel, problem in problems.items() if problem}
+        broken = {
+            channel: worker
+            for channel, worker in [*self._workers.items()]
+            if channel in channels and worker.circuit.is_broken
+        }
+        if any(worker.circuit.refused_at for worker in broken.values()):
+            for channel, test in self.db.run_read(load_tested, broken).items():
+                circuit = broken[channel].circuit
+                if circuit.refused_at is not None and test.good_at is not None and test.good_at > circuit.refused_at:
+                    circuit.refused_at = None
+        for channel, worker in broken.items():
+            if worker.circuit.is_broken:
+                undelivered[channel] = worker.last_error or ""
+        return undelivered
 
-    def _find_unfit(self, channel: str) -> str:
-        """What of its settings is missing or wrong; looked at until it is right, each minute."""
-        looked_s, problem = self._unfit.get(channel, (-inf, ""))
-        if looked_s == inf or time.monotonic() - looked_s < UNFIT_AGAIN_S:
+    def _check_settings(self, channel: str) -> str:
+        """Return what is wrong with the settings of a channel, or "". Wrong settings are checked again each minute."""
+        checked_s, problem = self._settings_checks.get(channel, (-inf, ""))
+        if checked_s == inf or time.monotonic() - checked_s < _CHECK_SETTINGS_EVERY_S:
             return problem
         try:
             open_notifier(channel, self.environ, self.db)
         except ConfigError as error:
-            self._unfit[channel] = (time.monotonic(), error.message)
-        except Exception:  # what breaks here breaks when a message is due, and is said then
+            self._settings_checks[channel] = (time.monotonic(), error.message)
+        except Exception:  # the same fault fails the next delivery, and is reported then
             _LOG.exception("channel %s", channel.partition(":")[0])
-            self._unfit[channel] = (time.monotonic(), "")
+            self._settings_checks[channel] = (time.monotonic(), "")
         else:
-            self._unfit[channel] = (inf, "")
+            self._settings_checks[channel] = (inf, "")
             with self.db.read() as c:
-                failed = outbox.find_failing(c, channel).error is not None
-            if failed:  # before this process began
-                self._worker(channel).resume()
-        return self._unfit[channel][1]
+                has_failed = outbox.find_failing(c, channel).error is not None
+            # The failures happened before this process started.
+            if has_failed:
+                self._find_worker(channel).resume()
+        return self._settings_checks[channel][1]
 
     def _count_hanging(self, channel: str) -> int:
         alive = [worker for worker in self._abandoned.get(channel, []) if not worker.join(0.0)]
         self._abandoned[channel] = alive
         return len(alive)
 
-    def _worker(self, channel: str) -> ChannelWorker:
-        with self._hiring:  # asked by the planner and by who looks for channels that take nothing
+    def _find_worker(self, channel: str) -> ChannelWorker:
+        """Return the worker of a channel; start one if there is none, or if it hangs or died."""
+        # Called by the planner, and by the checks of channels in another thread.
+        with self._workers_lock:
             worker = self._workers.get(channel)
             if worker is not None and worker.is_stuck() and self._count_hanging(channel) < MOST_ABANDONED:
-                _LOG.error("channel %s hangs; a new worker takes its place", channel.partition(":")[0])
+                _LOG.error("channel %s hangs; a new worker replaces its worker", channel.partition(":")[0])
                 worker.stop()
                 self._abandoned[channel].append(worker)
                 worker = None
-            if worker is None or worker.join(0.0):  # one that nobody told to end has died
+            # The threads of a worker end only when it is stopped, or by a fault.
+            if worker is None or worker.join(0.0):
                 worker = ChannelWorker(channel, self)
                 worker.start()
                 self._workers[channel] = worker

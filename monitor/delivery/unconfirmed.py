@@ -1,4 +1,7 @@
-"""Urgent alerts that reached nobody, or that nobody confirmed: an alarm of their own, to all, again and again."""
+"""Raise an alarm of its own about an urgent alert that reached nobody, or that nobody confirmed.
+
+The alarm goes to everybody and is repeated until somebody confirms the alert.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -8,14 +11,21 @@ from monitor.alerts.notification import DeliveryState
 from monitor.alerts.records import UNCONFIRMED, AlertState
 from monitor.alerts.states import PUT_ASIDE
 from monitor.decision.changes import AlertChange, health_alarm
-from monitor.delivery.escalated import find_next_step, list_clocks
-from monitor.delivery.queries.outbox import OpenAlert
-from monitor.delivery.verdict import DeliveryLimits
+from monitor.delivery.limits import DeliveryLimits
+from monitor.delivery.queries.outbox import OpenAlert, SentNotification
+from monitor.delivery.stages import (
+    Chain,
+    find_last_notified_at,
+    find_next_step,
+    find_unconfirmed_at,
+    list_first_messages,
+)
 from monitor.sites.channels import find_channel_traits
-from monitor.sites.records import Recipient
 from monitor.text.message import Message, NameList, Template, Term, Timestamp, Value
 
-Alarm = tuple[str, str]  # site and key
+# Site and key of an alarm about an alert.
+Alarm = tuple[str, str]
+_URGENT: Final = 2
 _TAKEN: Final = frozenset({DeliveryState.DELIVERED, DeliveryState.CONFIRMED})
 _NOBODY: Final = Template(
     "unconfirmed.nobody",
@@ -35,23 +45,21 @@ _CONFIRMED: Final = Template("unconfirmed.confirmed", "alert {n} is confirmed")
 
 def find_alarms(
     alerts: Sequence[OpenAlert],
-    chain: Sequence[Sequence[Recipient]],
-    name: str,
+    chain: Chain,
+    site_name: str,
     confirmed: Collection[int],
     now: datetime,
     limits: DeliveryLimits,
 ) -> tuple[dict[Alarm, AlertChange], dict[Alarm, AlertChange]]:
-    """The alarms of urgent alerts of a site that nobody confirmed, and of those that reached nobody; a drill has none.
+    """Return the alarms about urgent alerts of a site: those that nobody confirmed, and those that reached nobody.
 
-    An alert is unconfirmed where all were notified of it so long ago: nobody is left on the chain, or no clock asks for
-    the next one. It reached nobody where no channel to a person took anything of its newest message: at once where all
-    were refused for good and nobody is left to be notified, else after a minute. Of an alert that comes and goes the
-    first message counts that reached a person and that nobody has answered since.
+    An alert is unconfirmed some time after the last person was notified (`find_unconfirmed_at`). An alert reached
+    nobody if no channel to a person took any of its newest messages: at once if all were refused for good and nobody is
+    left to be notified, otherwise after a minute. There is no alarm about a drill.
 
     Args:
-        chain: who may be notified, step by step, now.
-        name: of the site.
-        confirmed: alerts of which a recipient has confirmed the newest message.
+        chain: Who may be notified now, step by step.
+        confirmed: Numbers of alerts whose newest message a recipient has confirmed.
     """
     unconfirmed: dict[Alarm, AlertChange] = {}
     unreached: dict[Alarm, AlertChange] = {}
@@ -59,55 +67,73 @@ def find_alarms(
         if not alert.urgent or alert.exercise or alert.insists or alert.alert_id in confirmed:
             continue
         key = f"{UNCONFIRMED}{alert.alert_id}"
-        facts: dict[str, Value] = {"n": alert.alert_id, "level": Term(alert.level_name), "site": name}
-        facts["at"] = Timestamp.of(alert.raised_at, "minute")
-        sent = [
-            t
-            for t in alert.sent
-            if find_channel_traits(t.channel).reaches_person and t.state != DeliveryState.SUPERSEDED
-        ]
-        is_left = bool(find_next_step(alert, chain))
-        refused = not is_left and all(one.state == DeliveryState.FAILED_FINAL for one in sent)
-        if sent and not any(one.state in _TAKEN for one in sent):
-            age_s = (now - min(one.queued_at for one in sent)).total_seconds()
-            if refused or age_s >= limits.unreached_after_s:
-                names = NameList(tuple(dict.fromkeys(t.recipient for t in sent)))
-                unreached[alert.site, key] = health_alarm(key, 2, _UNREACHED(names=names, **facts), is_open=True)
-                continue
-        if not alert.sent or (is_left and list_clocks(alert, chain, limits)):
+        facts: dict[str, Value] = {
+            "n": alert.alert_id,
+            "level": Term(alert.level_name),
+            "site": site_name,
+            "at": Timestamp.of(alert.raised_at, "minute"),
+        }
+        if _has_reached_nobody(alert, chain, now, limits):
+            names = NameList(tuple(dict.fromkeys(message.recipient for message in _list_personal(alert))))
+            reason = _UNREACHED(names=names, **facts)
+            unreached[alert.site, key] = health_alarm(key, _URGENT, reason, is_open=True)
             continue
-        first: dict[str, datetime] = {}
-        for one in alert.sent:
-            first.setdefault(one.recipient, one.queued_at)
-        since = max(min(at, alert.reached.get(who, at)) for who, at in first.items())
-        if now - since >= timedelta(seconds=limits.unconfirmed_after_s):
-            facts |= {"count": len(first), "at2": Timestamp.of(since, "minute"), "names": NameList(tuple(first))}
-            unconfirmed[alert.site, key] = health_alarm(key, 2, _NOBODY(**facts), is_open=True)
+        due_at = find_unconfirmed_at(alert, chain, limits)
+        if due_at is not None and now >= due_at:
+            names = NameList(tuple(list_first_messages(alert)))
+            last_at = Timestamp.of(find_last_notified_at(alert), "minute")
+            reason = _NOBODY(count=len(names.names), at2=last_at, names=names, **facts)
+            unconfirmed[alert.site, key] = health_alarm(key, _URGENT, reason, is_open=True)
     return unconfirmed, unreached
 
 
+def _list_personal(alert: OpenAlert) -> list[SentNotification]:
+    """Return the newest messages by channels that reach a person, except those that another message contains."""
+    return [
+        message
+        for message in alert.sent
+        if find_channel_traits(message.channel).reaches_person and message.state != DeliveryState.SUPERSEDED
+    ]
+
+
+def _has_reached_nobody(alert: OpenAlert, chain: Chain, now: datetime, limits: DeliveryLimits) -> bool:
+    messages = _list_personal(alert)
+    if not messages or any(message.state in _TAKEN for message in messages):
+        return False
+    is_refused = all(message.state == DeliveryState.FAILED_FINAL for message in messages)
+    if is_refused and not find_next_step(alert, chain):
+        return True
+    age_s = (now - min(message.queued_at for message in messages)).total_seconds()
+    return age_s >= limits.unreached_after_s
+
+
 def end_unconfirmed(
-    standing: Collection[Alarm],
+    open_alarms: Collection[Alarm],
     states: Mapping[int, tuple[AlertState, datetime]],
     confirmed: Collection[int],
     now: datetime,
     limits: DeliveryLimits,
 ) -> dict[Alarm, AlertChange]:
-    """The end of each such alarm that is answered or has lost its cause, and which of these it was.
+    """Return the end of each alarm whose alert was answered or whose cause is gone, with the reason.
 
-    That the level rose or fell, or that somebody else may be notified by now, ends none; neither does a cause that is
-    gone for a shorter time than it took to make the alarm: it may come back.
+    A level that rose or fell ends no alarm, and neither do new recipients. A cause that has been gone for a shorter
+    time than it took to raise the alarm may come back and ends none.
+
+    Args:
+        states: State of each alert by its number, and since when.
     """
-    stays_away = timedelta(seconds=limits.unconfirmed_after_s)
+    must_be_gone_for = timedelta(seconds=limits.unconfirmed_after_s)
     ended = {}
-    for site, key in standing:
+    for site, key in open_alarms:
         number = int(key.removeprefix(UNCONFIRMED))
         state, since = states.get(number, (AlertState.CLOSED, now))
         is_confirmed = number in confirmed
-        if state is AlertState.RETURNED_UNACKNOWLEDGED and now - since < stays_away and not is_confirmed:
+        is_cause_gone = state is AlertState.RETURNED_UNACKNOWLEDGED and not is_confirmed
+        if is_cause_gone and now - since < must_be_gone_for:
             continue
-        if why := _describe_end(number, state, is_confirmed=is_confirmed):
-            ended[site, key] = health_alarm(key, 0, why, is_open=False)
+        reason = _describe_end(number, state, is_confirmed=is_confirmed)
+        if reason is not None:
+            ended[site, key] = health_alarm(key, 0, reason, is_open=False)
     return ended
 
 
@@ -116,6 +142,8 @@ def _describe_end(number: int, state: AlertState, *, is_confirmed: bool) -> Mess
         return _PUT_ASIDE(n=number)
     if state is AlertState.RETURNED_UNACKNOWLEDGED and not is_confirmed:
         return _GONE(n=number)
-    if state in {AlertState.ACKNOWLEDGED, AlertState.CLOSED}:
-        return (_ACKNOWLEDGED if state is AlertState.ACKNOWLEDGED else _CLOSED)(n=number)
+    if state is AlertState.ACKNOWLEDGED:
+        return _ACKNOWLEDGED(n=number)
+    if state is AlertState.CLOSED:
+        return _CLOSED(n=number)
     return _CONFIRMED(n=number) if is_confirmed else None

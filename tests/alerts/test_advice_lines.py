@@ -21,10 +21,9 @@ from monitor.app.schedule import Schedule, list_jobs
 from monitor.cli.main import run_verb
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.records import Memory
+from monitor.delivery.holding import HoldingContext, apply_holding_rules
 from monitor.delivery.message import translate
-from monitor.delivery.path import run_stages
 from monitor.delivery.queries.outbox import claim_due
-from monitor.delivery.verdict import DeliveryContext
 from monitor.features.forecasts.queries.facts import load_forecast_facts
 from monitor.features.forecasts.queries.forecasts import add_forecasts
 from monitor.features.movement.queries import save_stage
@@ -71,7 +70,7 @@ def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_
         later = NOW + timedelta(seconds=10)
         advised = {x["channel"] for x in load_view(c, "deliveries") if x["ledger"] == "advice"}
         assert advised == {"log:advice"}, "advice rings no telephone and sounds no siren"
-        run_stages(c, "log:advice", DeliveryContext(later, 0))
+        apply_holding_rules(c, "log:advice", HoldingContext(later, 0))
         sent = claim_due(c, later, "test", 30.0, 9, "log:advice")
     # one message with a line for each of the two causes, which reads in every language
     assert len(sent) == 1

@@ -14,10 +14,10 @@ from monitor.alerts.queries.evaluations import find_state, save_memory
 from monitor.app import clock_watch, evaluation_loop, readiness, supervisor
 from monitor.app.clock import ClockStep
 from monitor.decision.records import Memory
-from monitor.delivery import escalated
 from monitor.delivery.circuit import Circuit
+from monitor.delivery.limits import DeliveryLimits
 from monitor.delivery.queries.outbox import due_channels, has_expired, load_unacknowledged
-from monitor.delivery.verdict import DeliveryLimits
+from monitor.delivery.stages import find_due_rows
 from monitor.sites.records import Recipient
 from monitor.storage.actor import Actor
 from monitor.storage.clock_steps import set_back
@@ -56,7 +56,7 @@ class Timers:
         waiting = [a for a in load_unacknowledged(c) if any(t.state == "delivered" for t in a.sent)]
         (end,) = [e.until_at for e in load_alert_events(c, self.shelved) if e.until_at is not None]
         found = {
-            "escalation": any(escalated.apply(a, [[POST]], now, DeliveryLimits()) for a in waiting),
+            "escalation": any(find_due_rows(a, [[POST]], (), now, DeliveryLimits()) for a in waiting),
             "next try": "log:try" in due_channels(c, now),
             "lease": has_expired(c, now),
             "rest": not self.circuit.is_open(now),
@@ -94,7 +94,7 @@ def test_timers_that_began_under_a_wrong_clock_end_no_later_once_it_is_right(dat
     m.wall -= timedelta(seconds=step_s)
     m.pass_time(100)  # longer than a step must last before it is followed
     for step in m.clock.take_steps():
-        timers.circuit.forget_rest()
+        timers.circuit.end_pause()
         if step.seconds < 0:
             tell(database, set_back, -step.seconds, m.clock())
     assert m.clock() == m.wall

@@ -113,7 +113,7 @@ def test_any_thread_that_ends_is_an_alarm_and_one_that_decides_or_tells_is_repla
         core.hold(CoreLease(core.db, "x"))
     core.start()
     try:
-        core.dispatcher._worker("log")  # as the first message makes one
+        core.dispatcher._find_worker("log")  # as the first message makes one
         wait_for(lambda: {"watch-folders", "evaluate", "APScheduler"} <= {one.name for one in threading.enumerate()})
         time.sleep(1.0)  # it has looked once: an exception thrown into a thread that writes would keep its transaction
         lasting = [one for one in threading.enumerate() if one.ident not in before and one.name != "beat"]

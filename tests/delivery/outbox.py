@@ -14,7 +14,7 @@ from sqlalchemy import insert, select
 from monitor.alerts.outbox_tables import notification
 from monitor.alerts.tables import alert, alert_event
 from monitor.delivery.dispatcher import Dispatcher
-from monitor.delivery.verdict import DeliveryLimits
+from monitor.delivery.limits import DeliveryLimits
 from monitor.sites.records import Level, Site
 from monitor.sites.tables import site
 from tests.fixtures.waiting import free_port

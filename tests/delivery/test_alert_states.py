@@ -14,8 +14,7 @@ from monitor.alerts.records import AlertState
 from monitor.alerts.states import OPEN, TRANSITIONS, AlertStep
 from monitor.alerts.tables import alert
 from monitor.decision.changes import AlertCategory, AlertChange, health_alarm
-from monitor.delivery.path import run_stages
-from monitor.delivery.verdict import DeliveryContext
+from monitor.delivery.holding import HoldingContext, apply_holding_rules
 from monitor.errors import NeedsSecondError, RefusedError
 from monitor.sites.queries.sites import save_site
 from monitor.sites.records import Recipient
@@ -140,14 +139,14 @@ def test_what_is_put_aside_is_listed_proven_and_its_messages_wait(desk):
         (out, "out_of_service", "Bo", "dismantled"),
     ]
     with desk.write() as c:
-        assert run_stages(c, "log:mori", DeliveryContext(T0 + HOUR, 0)) == []
+        assert apply_holding_rules(c, "log:mori", HoldingContext(T0 + HOUR, 0)) == []
         n = notification.c
         why = c.execute(select(n.last_error).where(n.alert_id == number, n.channel == "log:mori")).scalar_one()
         assert "until the work is over" in why
         end_maintenance(c, 1, ADA, "done", T0 + HOUR)
         store.follow_maintenance(c, "bench", SERVICE_ACTOR, T0 + HOUR)
         assert store.find_alert(c, number).state == "unacknowledged"
-        assert {w.alert_id for w in run_stages(c, "log:mori", DeliveryContext(T0 + 2 * HOUR, 0))} == {number}
+        assert {w.alert_id for w in apply_holding_rules(c, "log:mori", HoldingContext(T0 + 2 * HOUR, 0))} == {number}
     assert list(ask(desk, find_unsealed)) == []
 
 
@@ -213,7 +212,7 @@ class Loose:
         for _ in range(0, minutes, step):
             self.minute += step
             with self.database.write() as c:
-                for message in run_stages(c, "log:desk", DeliveryContext(self.now, 0)):
+                for message in apply_holding_rules(c, "log:desk", HoldingContext(self.now, 0)):
                     self.sent.append((self.minute, message.level > 0))
                     row = update(notification).where(notification.c.id == message.id)
                     c.execute(row.values(state="delivered", sent_at=self.now))

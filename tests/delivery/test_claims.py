@@ -141,7 +141,7 @@ def test_a_message_that_is_being_sent_while_the_clock_is_set_back_is_not_sent_a_
         assert not has_expired(c, now[0])
         assert mark_delivered(c, mine.id, "a", now[0])
         c.execute(update(notification).values(**NEVER["a lease for ten years"]))
-    monkeypatch.setattr("monitor.delivery.dispatcher.SET_BACK_S", 0.0)
+    monkeypatch.setattr("monitor.delivery.dispatcher.LEASES_INVALID_S", 0.0)
     now[0] -= timedelta(days=1)
     dispatcher.plan_once()
     assert [r.lease_owner for r in rows(database).values()] != ["nobody"], "what is endless later on, somebody altered"

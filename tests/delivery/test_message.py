@@ -25,14 +25,24 @@ from monitor.decision.alert_texts import (
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.headline import find_headline
 from monitor.decision.subjects import LONGEST, make_subject, mark_open, translate_subject
-from monitor.delivery import escalated, message
+from monitor.delivery import message
 from monitor.delivery.circuit import Circuit, backoff_s
+from monitor.delivery.holding import (
+    HOLDING_RULES,
+    HoldingContext,
+    Postponed,
+    Superseded,
+    group_notices,
+    hold_quiet,
+    replace_older,
+    throttle,
+)
+from monitor.delivery.limits import DeliveryLimits
 from monitor.delivery.message import deliver_in, find_language, translate
 from monitor.delivery.notifiers.mail import compose
 from monitor.delivery.notifiers.webhook import payload
-from monitor.delivery.path import STAGES, grouped, quiet, superseded, throttled
 from monitor.delivery.queries.outbox import TRANSITIONS, OpenAlert, QueuedMessage, SentNotification
-from monitor.delivery.verdict import DeliveryContext, DeliveryLimits, Postponed, Superseded
+from monitor.delivery.stages import find_due_rows
 from monitor.errors import ConfigError
 from monitor.sites.parsing import parse_site
 from monitor.sites.quiet_hours import read_quiet
@@ -371,7 +381,7 @@ NIGHT = read_quiet("22:00-06:00", "UTC")
 def view_of(sent, quiet):
     """At midnight in the quiet hours of "duty", or at six when they end; or of nobody."""
     at = {"in": T0, "after": T0 + timedelta(hours=6), "none": T0}[quiet]
-    return DeliveryContext(
+    return HoldingContext(
         at, sent, find_quiet=lambda _site, name: NIGHT if quiet != "none" and name == "duty" else None
     )
 
@@ -380,7 +390,7 @@ def view_of(sent, quiet):
 def test_superseded_message_is_contained_in_sent_message_of_same_urgency(found, sent, quiet):
     left = {w.id: w for w in found}
     replaced = {}
-    for stage in STAGES.values():
+    for stage in HOLDING_RULES.values():
         for verdict in stage(list(left.values()), view_of(sent, quiet)):
             message = left.pop(verdict.id)
             replaced[verdict.id] = verdict.by if isinstance(verdict, Superseded) else None  # waits, is not lost
@@ -397,13 +407,13 @@ def test_superseded_message_is_contained_in_sent_message_of_same_urgency(found, 
 
 
 def test_newest_message_replaces_older_ones_except_raised_red_and_only_health_is_grouped():
-    found = superseded([waiting(1, 1), waiting(2, 3), waiting(3, 1), waiting(4, 0)], DeliveryContext(T0, 0))
+    found = replace_older([waiting(1, 1), waiting(2, 3), waiting(3, 1), waiting(4, 0)], HoldingContext(T0, 0))
     assert sorted((v.id, v.by) for v in found) == [(1, 2), (3, 4)]
-    assert grouped([waiting(n, 1, alert_id=n) for n in range(5)], DeliveryContext(T0, 0)) == []
+    assert group_notices([waiting(n, 1, alert_id=n) for n in range(5)], HoldingContext(T0, 0)) == []
     crowd = [waiting(n, 1, "health", alert_id=n) for n in range(1, 4)]
-    early = grouped(crowd, DeliveryContext(T0 + timedelta(seconds=1), 0))
+    early = group_notices(crowd, HoldingContext(T0 + timedelta(seconds=1), 0))
     assert {type(v) for v in early} == {Postponed}
-    later = grouped(crowd, DeliveryContext(T0 + timedelta(seconds=6), 0))
+    later = group_notices(crowd, HoldingContext(T0 + timedelta(seconds=6), 0))
     assert [(v.id, v.by) for v in later] == [(1, 3), (2, 3)]
 
 
@@ -411,19 +421,19 @@ def test_quiet_hours_postpone_messages_that_are_not_urgent():
     kinds = [(1, "hazard"), (2, "hazard"), (3, "hazard"), (1, "health"), (2, "health"), (1, "advice")]
     crowd = [waiting(n, *kind, n, T0 + timedelta(minutes=n)) for n, kind in enumerate(kinds, 1)]
     crowd.append(waiting(7, 1, "hazard", 7, T0, recipient="head"))
-    held = quiet(crowd, view_of(0, "in"))
+    held = hold_quiet(crowd, view_of(0, "in"))
     assert {v.id for v in held} == {1, 4, 6}  # the two highest levels and the top route of health pass, and others do
     assert {v.until for v in held} == {T0 + timedelta(hours=1)}  # looked at again before anybody takes it for lost
-    late = DeliveryContext(T0 + timedelta(hours=5, minutes=30), 0, find_quiet=view_of(0, "in").find_quiet)
-    assert {v.until for v in quiet(crowd, late)} == {T0 + timedelta(hours=6)}
-    assert quiet(crowd, view_of(0, "after")) == []
+    late = HoldingContext(T0 + timedelta(hours=5, minutes=30), 0, find_quiet=view_of(0, "in").find_quiet)
+    assert {v.until for v in hold_quiet(crowd, late)} == {T0 + timedelta(hours=6)}
+    assert hold_quiet(crowd, view_of(0, "after")) == []
 
 
 def test_after_quiet_hours_each_hazard_has_its_own_message_with_present_level():
     night = [waiting(1), waiting(2, 0), waiting(3, alert_id=2), waiting(4, 1, "health", 3), waiting(5, 1, "health", 4)]
     night += [replace(one, site="south") for one in (waiting(6, alert_id=5), waiting(7, 1, "health", 6))]
     left = {w.id: w for w in night}
-    for stage in STAGES.values():
+    for stage in HOLDING_RULES.values():
         for verdict in stage([*left.values()], view_of(0, "after")):
             left.pop(verdict.id)
     assert sorted(left) == [2, 3, 5, 6, 7]
@@ -447,11 +457,11 @@ def test_quiet_hours_start_and_end_on_every_night_of_the_year(first, last, at, z
 
 def test_throttle_postpones_lowest_levels_and_health_first_and_never_urgent_messages():
     crowd = [waiting(n, level, alert_id=n) for n, level in enumerate([0, 1, 2, 3, 1], 1)]
-    held = throttled(crowd, DeliveryContext(T0, 9, DeliveryLimits(sends_per_hour=10)))
+    held = throttle(crowd, HoldingContext(T0, 9, DeliveryLimits(sends_per_hour=10)))
     assert {v.id for v in held} == {1, 2}
     assert all(v.until > T0 for v in held)
     mixed = [waiting(n, 1, ledger, n) for n, ledger in enumerate(LEDGERS, 1)]
-    held = throttled(mixed, DeliveryContext(T0, 9, DeliveryLimits(sends_per_hour=10)))
+    held = throttle(mixed, HoldingContext(T0, 9, DeliveryLimits(sends_per_hour=10)))
     assert {v.id for v in held} == {2, 3}
 
 
@@ -476,7 +486,7 @@ def test_circuit_opens_after_consecutive_failures_across_restart_and_closes_on_s
     assert not circuit.is_open(T0)  # it may try at once
     circuit.fail(T0 + timedelta(seconds=1), 10.0)  # and rests after one failure
     assert circuit.is_open(T0 + timedelta(seconds=2))
-    circuit.forget_rest()
+    circuit.end_pause()
     assert not circuit.is_open(T0 + timedelta(seconds=2))
     assert (circuit.failures, circuit.failing_since) == (6, T0)
     circuit.succeed()
@@ -510,7 +520,7 @@ def test_two_highest_levels_and_urgent_health_are_urgent(ledger, level, top, urg
 
 def test_advice_waits_in_quiet_hours_and_is_not_escalated():
     night = view_of(0, "in")
-    (waits,) = quiet([waiting(1, 1, "advice")], night)
+    (waits,) = hold_quiet([waiting(1, 1, "advice")], night)
     assert isinstance(waits, Postponed)
     late, told = T0 + timedelta(days=1), (SentNotification("duty", "log:x", T0, "delivered"),)
     every = ("hazard", "health", "advice")
@@ -518,7 +528,7 @@ def test_advice_waits_in_quiet_hours_and_is_not_escalated():
 
     def escalate(ledger, state="delivered"):
         alert = OpenAlert(1, 1, "n", ledger, 1, "x", False, "s", "b", False, T0, (replace(told[0], state=state),))
-        return escalated.apply(alert, chain, late, DeliveryLimits())
+        return find_due_rows(alert, chain, (), late, DeliveryLimits())
 
     assert [e.recipient for e in escalate("health")] == ["head"]
     assert escalate("advice") == []

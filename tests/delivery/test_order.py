@@ -13,11 +13,11 @@ from monitor.app.alarms import AlarmConditions, ServiceAlarms
 from monitor.app.checks.live import EscalationStatus
 from monitor.app.checks.table import run_checks
 from monitor.delivery.dispatcher import Dispatcher
-from monitor.delivery.path import run_stages
+from monitor.delivery.holding import HoldingContext, apply_holding_rules
+from monitor.delivery.limits import DeliveryLimits
 from monitor.delivery.queries.outbox import claim_due
 from monitor.delivery.queries.receipts import add_test
 from monitor.delivery.trial import send_test
-from monitor.delivery.verdict import DeliveryContext, DeliveryLimits
 from monitor.errors import RefusedError
 from monitor.sites.records import Recipient
 from monitor.storage.actor import Actor
@@ -83,7 +83,7 @@ def test_shelving_holds_back_all_but_the_urgent(database):
         add_site(c)
         for key, level in (("a", 1), ("b", 3)):
             add_message(c, add_alert(c, key, level=level, state="shelved"), "webhook:OK", level)
-        assert [waiting.level for waiting in run_stages(c, "webhook:OK", DeliveryContext(clock(), 0))] == [3]
+        assert [waiting.level for waiting in apply_holding_rules(c, "webhook:OK", HoldingContext(clock(), 0))] == [3]
 
 
 @pytest.mark.parametrize(("sent_at", "state"), [(timedelta(days=1), "delivered"), (timedelta(0), "queued")])

@@ -8,7 +8,7 @@ from monitor.alerts.queries import alerts as store
 from monitor.cli import session
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import SERVICE_SITE, find_readable_sites, require_readable
-from monitor.cli.site import explaining
+from monitor.cli.site import chain, explaining
 from monitor.cli.site.explaining import AlertId
 from monitor.decision.alert_texts import name_level
 from monitor.decision.changes import AlertCategory
@@ -19,6 +19,7 @@ from monitor.text.message import Term
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
 app.add_typer(explaining.app)
+app.add_typer(chain.app)
 
 
 @app.command("list")

@@ -9,7 +9,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, Subquery, and_, case, exists, func, not_, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Subquery,
+    and_,
+    case,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+    update,
+)
 
 from monitor.alerts.notification import DeliveryState, Notification
 from monitor.alerts.outbox_tables import notification
@@ -508,15 +522,34 @@ def count_sent_between(c: Connection, channel: str, since: datetime, until: date
     return int(c.execute(query).scalar_one())
 
 
-def load_unacknowledged(c: Connection) -> list[OpenAlert]:
-    """Open alerts without an acknowledgement that were notified, each with its newest notified event.
+def _is_escalated() -> ColumnElement[bool]:
+    """Return the SQL condition of an open alert without an acknowledgement, which is escalated.
 
-    A health or advice alarm whose cause is gone waits on its list for a person; it is sent to nobody again.
+    An alarm of health or advice whose cause is gone remains on its list for a person, and is sent to nobody again.
     """
+    is_over = and_(alert.c.ledger != AlertCategory.HAZARD, alert.c.state == AlertState.RETURNED_UNACKNOWLEDGED)
+    return and_(alert.c.closed_at.is_(None), alert.c.state.in_(_UNACKNOWLEDGED), not_(is_over))
+
+
+def load_unacknowledged(c: Connection) -> list[OpenAlert]:
+    """Load the alerts that are escalated and were notified, each with the messages of its newest notified event."""
+    return _load_notified(c, _is_escalated())
+
+
+def find_notified_alert(c: Connection, alert_id: int) -> tuple[OpenAlert | None, bool]:
+    """Load one alert with the messages of its newest notified event, and whether it is escalated.
+
+    The alert is None if no message of it was queued.
+    """
+    alerts = _load_notified(c, alert.c.id == alert_id)
+    is_escalated = c.execute(select(alert.c.id).where(alert.c.id == alert_id, _is_escalated())).first() is not None
+    return (alerts[0] if alerts else None), is_escalated
+
+
+def _load_notified(c: Connection, condition: ColumnElement[bool]) -> list[OpenAlert]:
     n = notification
-    over = and_(alert.c.ledger != "hazard", alert.c.state == AlertState.RETURNED_UNACKNOWLEDGED)
-    nobody = and_(alert.c.closed_at.is_(None), alert.c.state.in_(_UNACKNOWLEDGED), not_(over))
-    open_ids = select(alert.c.id).where(nobody)  # few, which keeps the grouping below off the history
+    # There are few open alerts. This keeps the grouping below from reading the whole history.
+    open_ids = select(alert.c.id).where(condition)
     newest = (
         select(n.c.alert_id, func.max(n.c.event_id).label("event_id"))
         .where(n.c.alert_id.in_(open_ids))

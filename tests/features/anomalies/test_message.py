@@ -6,7 +6,7 @@ from email import message_from_bytes, policy
 import pytest
 
 from monitor.alerts.evaluate import evaluate_site
-from monitor.delivery.verdict import DeliveryLimits
+from monitor.delivery.limits import DeliveryLimits
 from monitor.features.anomalies.queries.scores import AnomalyRow, add_anomalies
 from monitor.readings.queries.observations import find_series_id
 from monitor.readings.queries.storing import add_observations

@@ -25,10 +25,9 @@ from monitor.cli.main import run_verb
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.records import ProofFact
 from monitor.delivery.dispatcher import Dispatcher
+from monitor.delivery.holding import HoldingContext, Superseded, group_notices, throttle
 from monitor.delivery.notifiers.webhook import payload
-from monitor.delivery.path import grouped, throttled
 from monitor.delivery.queries.outbox import QueuedMessage, claim_due
-from monitor.delivery.verdict import DeliveryContext, Superseded
 from monitor.errors import RefusedError
 from monitor.features.drills import acts
 from monitor.features.drills.hold import DrillOptions, hold_drill, rehearse
@@ -278,12 +277,12 @@ def test_stages_never_let_a_drill_speak_for_a_real_alarm() -> None:
         return QueuedMessage(number, number, "ridge", ledger, level, *sent, urgent=False, exercise=exercise)
 
     # the drill's is the higher and newer one of the group: it still does not stand for the real one
-    assert grouped([waiting(2, 1, exercise=True), waiting(1, 0, exercise=False)], DeliveryContext(NOW, 0)) == []
-    two = grouped([waiting(2, 1, exercise=False), waiting(1, 0, exercise=False)], DeliveryContext(NOW, 0))
+    assert group_notices([waiting(2, 1, exercise=True), waiting(1, 0, exercise=False)], HoldingContext(NOW, 0)) == []
+    two = group_notices([waiting(2, 1, exercise=False), waiting(1, 0, exercise=False)], HoldingContext(NOW, 0))
     assert [(v.id, v.by) for v in two if isinstance(v, Superseded)] == [(1, 2)]
     # one place left in the hour: a real advice takes it before a hazard of a drill
-    full = DeliveryContext(NOW, 59)
-    held = throttled(
+    full = HoldingContext(NOW, 59)
+    held = throttle(
         [waiting(2, 1, exercise=True, ledger="hazard"), waiting(1, 1, exercise=False, ledger="advice")], full
     )
     assert [v.id for v in held] == [2]

@@ -16,7 +16,7 @@ from monitor.app.checks.table import run_checks
 from monitor.decision.changes import AlertCategory, AlertChange, health_alarm
 from monitor.delivery.digest import run
 from monitor.delivery.dispatcher import Dispatcher
-from monitor.delivery.verdict import DeliveryLimits
+from monitor.delivery.limits import DeliveryLimits
 from monitor.errors import ConfigError, DeliveryError
 from monitor.features.duty.queries import add_plan
 from monitor.settings.service import parse_service

@@ -14,7 +14,7 @@ from monitor.alerts.queries.alerts import ChangeContext, acknowledge, apply_chan
 from monitor.alerts.queries.answers import load_answers
 from monitor.decision.changes import AlertCategory, health_alarm
 from monitor.delivery.dispatcher import Dispatcher
-from monitor.delivery.verdict import DeliveryLimits
+from monitor.delivery.limits import DeliveryLimits
 from monitor.errors import LevelRisenError
 from monitor.features.duty.queries import add_plan, gather_open, load_changes, load_handovers
 from monitor.people.duty_tables import duty_handover

@@ -15,12 +15,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 from monitor.broker.access import parse_access
 from monitor.broker.logins import Login, _list_topics, format_acl
 from monitor.broker.signing import SigningKey
-from monitor.delivery import escalated
 from monitor.delivery.dispatcher import Dispatcher
+from monitor.delivery.holding import HoldingContext, apply_holding_rules
+from monitor.delivery.limits import DeliveryLimits
 from monitor.delivery.notifier import open_notifier
-from monitor.delivery.path import run_stages
 from monitor.delivery.queries.outbox import OpenAlert, SentNotification
-from monitor.delivery.verdict import DeliveryContext, DeliveryLimits
+from monitor.delivery.stages import find_due_rows
 from monitor.delivery.worker import ChannelWorker, Delivery
 from monitor.errors import ConfigError, DeliveryError
 from monitor.features.telephony.queries.siren_orders import make_order
@@ -165,8 +165,11 @@ def test_no_stage_holds_back_the_order_that_ends_a_siren(database):
         alert_id = add_alert(c, state="shelved", level=0, at=clock())
         add_message(c, alert_id, f"siren:{TOPIC}", level=0, recipient="horn", at=clock())
         add_message(c, alert_id, "log:desk", level=0, recipient="horn", at=clock())
-        view = DeliveryContext(clock(), 1000)
-        assert [[w.level for w in run_stages(c, one, view)] for one in (f"siren:{TOPIC}", "log:desk")] == [[0], []]
+        view = HoldingContext(clock(), 1000)
+        assert [[w.level for w in apply_holding_rules(c, one, view)] for one in (f"siren:{TOPIC}", "log:desk")] == [
+            [0],
+            [],
+        ]
 
 
 @pytest.mark.parametrize("first", [("horn", "valley"), ("valley", "horn")])
@@ -243,7 +246,7 @@ def test_no_siren_gets_health_or_an_escalation_and_its_levels_are_named(database
     alert = OpenAlert(1, 1, "north", "hazard", 3, "red", False, "s", "b", True, told[0].queued_at, told)
     deaf = Recipient("deaf horn", ("siren:hill/horn",), (3,), ("hazard",))
     chief = Recipient("chief", ("log:chief",), (3,), ("hazard",))
-    (one,) = escalated.apply(alert, [[HORN], [deaf], [chief]], clock(), DeliveryLimits())
+    (one,) = find_due_rows(alert, [[HORN], [deaf], [chief]], (), clock(), DeliveryLimits())
     assert (one.recipient, one.channel) == ("chief", "log:chief")
 
 
