@@ -1,16 +1,41 @@
-"""The explanation of a decision: which votes counted, which were set aside, and by which rule."""
+"""The explanation of an alert: its reason, which votes counted, who was notified, and who acknowledged it."""
 
-from monitor.alerts.audit.explain import explain, list_inputs
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.alerts.audit.explain import (
+    DecisionNames,
+    describe_alert,
+    describe_decision,
+    describe_inputs,
+    explain,
+    list_inputs,
+)
+from monitor.alerts.audit.queries import SentMessage
+from monitor.alerts.queries.alerts import Alert, AlertEvent
+from monitor.decision.alert_texts import OF_LEVEL
 from monitor.decision.records import DecisionInputs
+from monitor.text.message import Term
 
 AT = "2026-03-01T06:00:00.000000Z"
 VOTE = {"level": 2, "newest_s": 1772344800.0, "valid_until_s": 1772388000.0, "counted": False, "pended": None}
 
 
-def word(key, level, reason, facts):
+def assessment(key, level, reason, facts):
     criterion, station = key.split("|")
-    said = {"criterion": criterion, "station": station, "heard": level > 0, "raise_level": level, "hold_level": level}
-    return {**said, "reason": reason, "facts": facts}
+    return {
+        "criterion": criterion,
+        "station": station,
+        "heard": level > 0,
+        "raise_level": level,
+        "hold_level": level,
+        "reason": reason,
+        "facts": facts,
+    }
 
 
 EVIDENCE = {
@@ -20,9 +45,9 @@ EVIDENCE = {
     "held_by": ["v|G9"],
     "common": {"B": "all move as one"},
     "words": [
-        word("v|G1", 2, "fast", {"bounds": [{"level": 2, "bound": 24.0, "margin": -1.5, "hits": 1, "needs": 2}]}),
-        word("r|R1", 1, "wet", {"levels": [{"level": 1, "ratio": 1.25}]}),
-        word("v|G2", 0, "silent", {}),
+        assessment("v|G1", 2, "fast", {"bounds": [{"level": 2, "bound": 24.0, "margin": -1.5, "hits": 1, "needs": 2}]}),
+        assessment("r|R1", 1, "wet", {"levels": [{"level": 1, "ratio": 1.25}]}),
+        assessment("v|G2", 0, "silent", {}),
     ],
     "votes": {
         "v|G1": {**VOTE, "counted": True},
@@ -46,31 +71,146 @@ FROZEN = {
 }
 
 
-def test_explanation_lists_everything_that_the_decision_depended_on():
-    text = "\n".join(explain(FROZEN))
+NAMES = DecisionNames(("green", "yellow", "orange"), {"v": "mm/day"})
+RAISED = datetime(2026, 3, 1, 6, tzinfo=UTC)
+ALERT = Alert(
+    id=7,
+    site="bench",
+    ledger="hazard",
+    key="hazard",
+    level=1,
+    peak_level=1,
+    state="acknowledged",
+    exercise=False,
+    raised_at=RAISED,
+    data_time=RAISED,
+    reason=OF_LEVEL(level=Term("yellow"), text="G1 moves"),
+    decision_id=3,
+    rule_version="1.0",
+    acknowledged_at=RAISED + timedelta(minutes=4),
+    acknowledged_by="ada",
+    closed_at=None,
+)
+RAISE = AlertEvent(
+    id=1,
+    alert_id=7,
+    sequence=1,
+    at=RAISED,
+    data_time=RAISED,
+    from_state=None,
+    to_state="unacknowledged",
+    from_level=None,
+    to_level=1,
+    actor="core",
+    actor_kind="service",
+    reason=ALERT.reason,
+    decision_id=3,
+)
+ACKNOWLEDGEMENT = replace(
+    RAISE,
+    id=2,
+    sequence=2,
+    at=ALERT.acknowledged_at,
+    from_state="unacknowledged",
+    to_state="acknowledged",
+    actor="ada",
+    actor_kind="person",
+    reason="on the way",
+)
+
+
+def message(state, **values):
+    empty = {"sent_at": None, "confirmed_at": None, "confirmed_by": None, "last_error": None}
+    return SentMessage("ada", "email:ada@example.org", "yellow", state, RAISED, **(empty | values))
+
+
+def test_decision_lists_votes_that_counted_and_votes_that_were_set_aside():
+    lines = describe_decision(FROZEN, NAMES)
+    text = "\n".join(lines)
     for line in (
-        "level before 0, asked 2, after 1",
-        "G1.crack: 2 readings of 2026-03-01T06:00Z to 2026-03-01T06:00Z, 5 to 8, the last received 2026-03-01T06:00Z",
-        "; 1 revised; offsets 0, 1; 1 flagged late",
-        "1 reports",
-        "nothing could fall",
-        "v G1: asks for level 2, holds 2; fast",
-        "level 2: bound 24, margin -1.5, 1 reading beyond it, 2 needed",
-        "level 1: 125% of its bound",
-        "v G2: excluded, no data: silent",
-        "vote v|G1: level 2, counted;",
-        "vote v|G3: level 2, pended: maintenance of G3;",
-        "vote v|G4: level 2, expired;",
-        "vote v|G5: level 2, counts only in fusion rules;",
-        "vote v|G6: level 2, counted, for less than it asks: alone;",
-        "rule wet holds: (v and r); behind it: v|G1",
-        "step G1@1: level 1, pending; jump of 40 mm; pended: maintenance of G1",
+        "Decided 2026-03-01T06:00Z: the level rises from green to yellow; the votes that count request orange",
+        "orange: G1 (v): fast; reading of ",
+        "orange: G3 (v); set aside: maintenance of G3; ",
+        "orange: G4 (v); set aside: it has expired; ",
+        "orange: G5 (v); set aside: counts only in fusion rules; ",
+        "orange: G6 (v); counts for less than it requests: alone; ",
+        "rule wet holds: (v and r); supported by G1 (v)",
+        "Jump at G1, pending: jump of 40 mm; yellow; set aside: maintenance of G1",
         "bounds are lowered to 0.5",
         "all move as one",
-        "station G2 is silent: no word",
-        "held by: v|G9",
+        "Keeps the level from falling: G9 (v)",
     ):
         assert line in text, line
-    assert "v|G7" not in text
-    assert explain({"reason": "the disk is full"}) == ["decided: the disk is full"]
+    assert lines.index("Counted:") < lines.index("Set aside:")
+    assert "G7 (v)" not in text, "a vote that requests no level is not listed"
+
+
+def test_inputs_list_readings_and_the_distance_from_each_bound():
+    text = "\n".join(describe_inputs(FROZEN, NAMES))
+    for line in (
+        "G1.crack: 2 readings from 2026-03-01T06:00Z to 2026-03-01T06:00Z, 5 to 8, the last received 2026-03-01T06:00Z",
+        "; 1 revised; offsets 0, 1; 1 flagged late",
+        "1 reports of observers",
+        "no level could fall",
+        "v G1: requests orange, keeps up to orange; fast",
+        "orange: bound 24 mm/day, margin -1.5 mm/day, 1 reading beyond it, 2 needed",
+        "yellow: 125% of its bound",
+        "v G2: no data: silent",
+        "G2, silent: no word",
+    ):
+        assert line in text, line
+    assert describe_inputs({"reason": "x"}) == []
     assert list_inputs({"reason": "x"}) == ()
+
+
+def test_levels_are_numbers_if_the_site_file_is_not_stored():
+    assert "level 2: bound 24, margin -1.5, 1 reading beyond it, 2 needed" in "\n".join(explain(FROZEN))
+
+
+def test_an_alarm_of_the_service_has_a_reason_and_nothing_else():
+    assert explain({"reason": "the disk is full"}) == ["Reason: the disk is full"]
+
+
+def test_alert_begins_with_its_reason_and_ends_with_who_acknowledged():
+    messages = [
+        message("failed_retry", last_error="connection refused"),
+        message("confirmed", confirmed_by="ada", confirmed_at=RAISED + timedelta(minutes=4)),
+        message("delivered", sent_at=RAISED),
+        message("queued"),
+    ]
+    lines = describe_alert(ALERT, [RAISE, ACKNOWLEDGEMENT], messages, FROZEN, NAMES)
+    assert lines[:5] == [
+        "Alert 7 of bench, hazard: yellow, acknowledged",
+        "Reason: G1 moves",
+        "What happened:",
+        "  2026-03-01T06:00Z yellow, unacknowledged, by the service: G1 moves",
+        "  2026-03-01T06:04Z yellow, acknowledged, by ada: on the way",
+    ]
+    assert lines[-6:] == [
+        "Notified:",
+        "  2026-03-01T06:00Z ada by email, yellow: not delivered yet, will be tried again: connection refused",
+        "  2026-03-01T06:00Z ada by email, yellow: confirmed 2026-03-01T06:04Z by ada",
+        "  2026-03-01T06:00Z ada by email, yellow: delivered 2026-03-01T06:00Z",
+        "  2026-03-01T06:00Z ada by email, yellow: waits to be sent",
+        "Acknowledged: ada at 2026-03-01T06:04Z: on the way",
+    ]
+    assert not set(describe_inputs(FROZEN, NAMES)) & set(lines)
+
+
+@given(
+    value=st.floats(-1e6, 1e6, allow_nan=False),
+    bound=st.floats(-1e6, 1e6, allow_nan=False),
+    margin=st.floats(-1e6, 1e6, allow_nan=False),
+)
+def test_figures_are_rounded(value, bound, margin):
+    reading = [AT, AT, 0, value, value, value, None, [], None]
+    facts = {"bounds": [{"level": 1, "bound": bound, "margin": margin}]}
+    evidence = {**EVIDENCE, "words": [assessment("v|G1", 1, "fast", facts)], "votes": {}}
+    frozen = {
+        **FROZEN,
+        "view": {**FROZEN["view"], "readings": {"G1.crack_opening": [reading]}},
+        "outcome": {**FROZEN["outcome"], "evidence": evidence},
+    }
+    text = "\n".join(describe_inputs(frozen, NAMES))
+    digits = [match.replace(".", "").lstrip("-0") for match in re.findall(r"-?\d+\.\d+", text)]
+    assert all(len(figure) <= 4 for figure in digits), text

@@ -254,8 +254,8 @@ def test_a_rule_of_the_site_file_raises_is_explained_and_recomputes(database):
     row, source = frozen(slope)
     assert recompute(row, source).differences == ()
     lines = "\n".join(explain(json.loads(row.evidence)))
-    assert "rule both holds: 2 of velocity-1; behind it: velocity-1|G1, velocity-1|G2" in lines
-    assert "orange: rule both, G1: velocity" in lines
+    assert "rule both holds: 2 of velocity-1; supported by G1 (velocity-1), G2 (velocity-1)" in lines
+    assert "Reason: rule both, G1: velocity" in lines
 
 
 def test_a_station_that_moves_alone_is_asked_about_and_answered_with_a_cause(database):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from monitor.alerts.audit.explain import explain, read_units
+from monitor.alerts.audit.explain import explain, read_names
 from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.outbox_tables import notification
 from monitor.cli.main import run_verb
@@ -241,7 +241,7 @@ def check_units(slope, status_line, caplog):
         frozen = c.exec_driver_sql("SELECT evidence FROM decision").scalars().all()
         rows = [*load_view(c, "movement_history"), *load_view(c, "failure_windows")]
     told = {"messages": messages, "status": [status_line], "movement": [row["reasons"] for row in rows]}
-    told["explain"] = [line for text in frozen for line in explain(json.loads(text), read_units(source))]
+    told["explain"] = [line for text in frozen for line in explain(json.loads(text), read_names(source))]
     found = {room: [b for text in texts for b in bare_figures(text)] for room, texts in told.items()}
     found |= {path: bare_figures_of_page(page) for path, page in pages.items()}
     assert not any(found.values()), {room: bare for room, bare in found.items() if bare}
@@ -321,7 +321,7 @@ def test_every_command_of_the_tutorial_does_what_it_says(tmp_path, monkeypatch, 
     blocks = re.findall(r"```\n(.*?)```", PRINTED.read_text(encoding="utf-8"), re.DOTALL)
     lines = [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
     typed = [shlex.split(line)[1:] for line in lines if line.startswith("slopeward ") and line != "slopeward run"]
-    assert len(typed) == 17
+    assert len(typed) == 18
     said = {}
     for words in typed:
         if words[:2] == ["alerts", "list"]:  # what the service would have done meanwhile

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.alerts.audit.explain import BESIDES
+from monitor.alerts.audit.explain import OTHER_INPUTS
 from monitor.alerts.audit.recompute import parse_frozen_site
 from monitor.alerts.evaluate import load_facts, load_unsigned_by_name
 from monitor.alerts.queries.evaluations import DecisionRow, load_newest
@@ -153,7 +153,7 @@ def find_evidence_differences(then: DecisionInputs, today: DecisionInputs) -> It
     """Differences of two views, series by series; what is equal is passed over."""
     for name in sorted({*then.readings, *today.readings}):
         yield from _compare(name, then.readings.get(name, ()), today.readings.get(name, ()))
-    for name in BESIDES:
+    for name in OTHER_INPUTS:
         before, after = getattr(then, name), getattr(today, name)
         yield from (EvidenceDifference("gone", name, None, str(x), None) for x in before if x not in after)
         yield from (EvidenceDifference("added", name, None, None, str(x)) for x in after if x not in before)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from forecasting.data.bounds import DAMAGED
-from monitor.alerts.audit.explain import explain, read_units
+from monitor.alerts.audit.explain import explain, read_names
 from monitor.alerts.audit.queries import AuditPackMaterial, OrderedChange
 from monitor.alerts.audit.recompute import recompute
 from monitor.alerts.queries.evaluations import DecisionRow
@@ -260,7 +260,7 @@ def _list_lines(material: AuditPackMaterial) -> list[str]:
     ]
     for row in material.decisions:
         lines += ["", f"## Decision {row.id}", "", f"SHA-256 of the frozen inputs: `{row.evidence_sha256}`", "", "```"]
-        lines += [*explain(json.loads(row.evidence), read_units(material.sources.get(row.config_sha256, ""))), "```"]
+        lines += [*explain(json.loads(row.evidence), read_names(material.sources.get(row.config_sha256, ""))), "```"]
     lines += ["", "## Site files", ""]
     lines += [
         f"- `{v['sha256']}`, loaded {_minute(v['loaded_at'])} by {v['author']}: {translate(v['reason'])}"

@@ -38,6 +38,21 @@ class OrderedChange:
 
 
 @dataclass(frozen=True, slots=True)
+class SentMessage:
+    """A message about an alert to one recipient by one channel, and its delivery."""
+
+    recipient: str
+    channel: str
+    level_name: str
+    state: str
+    queued_at: datetime
+    sent_at: datetime | None
+    confirmed_at: datetime | None
+    confirmed_by: str | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class AuditPackMaterial:
     """All rows about one alert as they are sealed, JSON-ready but for the alert, the decisions and the sources."""
 
@@ -96,6 +111,15 @@ def load_citations(c: Connection, decision_id: int, alert_id: int | None = None)
         .order_by(e.id)
     )
     return tuple(load_records(c, OrderedChange, wanted))
+
+
+def load_sent_messages(c: Connection, alert_id: int) -> list[SentMessage]:
+    """Return all messages about an alert, the newest first."""
+    return load_records(
+        c,
+        SentMessage,
+        select(notification).where(notification.c.alert_id == alert_id).order_by(notification.c.id.desc()),
+    )
 
 
 def load_material(c: Connection, alert_id: int) -> AuditPackMaterial:

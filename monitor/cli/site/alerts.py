@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from monitor.alerts.queries import alerts as store
+from monitor.alerts.queries.alerts import load_alert_events, load_alerts, require_alert
 from monitor.cli import session
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import SERVICE_SITE, find_readable_sites, require_readable
 from monitor.cli.site import chain, explaining
 from monitor.cli.site.explaining import AlertId
-from monitor.decision.alert_texts import name_level
+from monitor.decision.alert_texts import name_level, unwrap_reason
 from monitor.decision.changes import AlertCategory
 from monitor.errors import RefusedError
 from monitor.sites.queries.sites import load_sites_summary
@@ -26,29 +26,33 @@ app.add_typer(chain.app)
 def list_(
     site: Annotated[str | None, typer.Option("--site", help="Only this site; `status` for the service itself")] = None,
     ledger: Annotated[str | None, typer.Option("--ledger", help="hazard, health or advice")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Closed ones as well")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Closed alerts as well")] = False,
     limit: session.LimitOption = 100,
     utc: session.UtcOption = False,
 ) -> None:
-    """List alerts: hazard, health, then advice, newest first; exit 4 when there are none.
+    """List alerts: hazard, health, then advice, newest first; exit 4 if there are none.
 
     Example: slopeward alerts list --site north-bench --ledger hazard --all
     """
     if ledger is not None and ledger not in list(AlertCategory):
         raise RefusedError(f"--ledger: expected one of: {', '.join(AlertCategory)}, got {ledger!r}")
-    with session.open_database() as db, db.read() as c:
-        found = store.load_alerts(
-            c, find_readable_sites(c, site), open_only=not everything, ledger=ledger, limit=limit, hazard_first=True
+    with session.open_database() as db, db.read() as connection:
+        readable_sites = find_readable_sites(connection, site)
+        alerts = load_alerts(
+            connection, readable_sites, open_only=not everything, ledger=ledger, limit=limit, hazard_first=True
         )
-        session.check_site(c, None if site == SERVICE_SITE else site, found)
-        names = {s.id: s.levels for s in load_sites_summary(c, active_only=False)}
-        zones = session.find_zones(c, utc=utc)
-    for alert in found:
-        level = name_level(names.get(alert.site, ()), alert.ledger, alert.level)
-        at = session.format_in_zone(alert.raised_at, zones(alert.site))
-        line = f"{alert.id:>5} {at} {alert.site} {alert.ledger} {level}, {_name(alert.state)}"
-        session.show(record_to_json(alert), f"{line}: {session.translate_in_zone(alert.reason, zones(alert.site))}")
-    session.require_any(found, "no alert")
+        session.check_site(connection, None if site == SERVICE_SITE else site, alerts)
+        level_names = {row.id: row.levels for row in load_sites_summary(connection, active_only=False)}
+        zones = session.find_zones(connection, utc=utc)
+    for alert in alerts:
+        level = name_level(level_names.get(alert.site, ()), alert.ledger, alert.level)
+        zone = zones(alert.site)
+        raised_at = session.format_in_zone(alert.raised_at, zone)
+        line = f"{alert.id:>5} {raised_at} {alert.site} {alert.ledger} {level}, {_name_state(alert.state)}"
+        # The level is already in the line, so the reason is shown without it.
+        reason = session.translate_in_zone(unwrap_reason(alert.reason), zone)
+        session.show(record_to_json(alert), f"{line}: {reason}")
+    session.require_any(alerts, "no alert")
 
 
 @app.command("show")
@@ -57,26 +61,28 @@ def show_(alert_id: AlertId, utc: session.UtcOption = False) -> None:
 
     Example: slopeward alerts show 12 --json
     """
-    with session.open_database() as db, db.read() as c:
-        alert = store.require_alert(c, alert_id)
-        require_readable(c, alert.site)
-        events = store.load_alert_events(c, alert_id)
-        zone = session.find_zones(c, utc=utc)(alert.site)
-        names = {s.id: s.levels for s in load_sites_summary(c, active_only=False)}.get(alert.site, ())
-    facts = {**record_to_json(alert), "events": [record_to_json(e) for e in events]}
-    what = f"{alert.ledger} {name_level(names, alert.ledger, alert.level)}, {_name(alert.state)}"
-    lines = [f"alert {alert.id} of {alert.site}: {what}"]
-    lines += [
-        f"  {session.format_in_zone(e.at, zone)} {_name(e.from_state or 'normal')} -> {_name(e.to_state)}, "
-        f"{name_level(names, alert.ledger, e.to_level)}, "
-        f"{e.actor} ({e.actor_kind}): {session.translate_in_zone(e.reason, zone)}"
-        for e in events
-    ]
+    with session.open_database() as db, db.read() as connection:
+        alert = require_alert(connection, alert_id)
+        require_readable(connection, alert.site)
+        events = load_alert_events(connection, alert_id)
+        zone = session.find_zones(connection, utc=utc)(alert.site)
+        summaries = {row.id: row.levels for row in load_sites_summary(connection, active_only=False)}
+    level_names = summaries.get(alert.site, ())
+    facts = {**record_to_json(alert), "events": [record_to_json(event) for event in events]}
+    level = name_level(level_names, alert.ledger, alert.level)
+    lines = [f"alert {alert.id} of {alert.site}: {alert.ledger} {level}, {_name_state(alert.state)}"]
+    for event in events:
+        states = f"{_name_state(event.from_state or 'normal')} -> {_name_state(event.to_state)}"
+        reason = session.translate_in_zone(unwrap_reason(event.reason), zone)
+        lines.append(
+            f"  {session.format_in_zone(event.at, zone)} {states}, "
+            f"{name_level(level_names, alert.ledger, event.to_level)}, {event.actor} ({event.actor_kind}): {reason}"
+        )
     session.show(facts, "\n".join(lines))
 
 
 add_acts(app, "alerts")
 
 
-def _name(state: str) -> str:
+def _name_state(state: str) -> str:
     return Term(state).english()

@@ -1,15 +1,17 @@
-"""Why an alert is as it is: explained, decided again, held against today's tables, and packed for others to check."""
+"""`slopeward alerts explain` and `export`: explain a decision, recompute it, and pack it for others to check."""
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from sqlalchemy import Connection
 
-from monitor.alerts.audit.queries import list_alterations, load_material
-from monitor.alerts.queries.alerts import Alert, find_alert, require_alert
+from monitor.alerts.audit.queries import list_alterations, load_material, load_sent_messages
+from monitor.alerts.queries.alerts import Alert, find_alert, load_alert_events, require_alert
 from monitor.alerts.queries.decision_seals import find_seal
 from monitor.alerts.queries.evaluations import DecisionRow, load_decision
 from monitor.canonical import code_version
@@ -20,58 +22,89 @@ from monitor.sites.queries.sites import load_site_source
 from monitor.storage.engine import Database
 from monitor.text.instants import format_iso, parse_time, record_to_json
 from monitor.text.local_time import format_instant, use_zone
+from monitor.text.message import messages_to_plain
 from monitor.text.rendering import translate
 
 if TYPE_CHECKING:
     from monitor.alerts.audit.as_of import AsOf
-    from monitor.alerts.audit.explain import SeriesInput
 
 app = Commands()
-DIFFERS = 1
+# Exit status if a decision or a pack differs from what was stored.
+DIFFERS: Final = 1
+# Differences that `--recompute` prints; `--json` contains all.
+_MAX_DIFFERENCES: Final = 10
 AlertId = Annotated[int, typer.Argument(min=1, max=LARGEST_ID, help="Number of the alert, see `slopeward alerts list`")]
 
 
 @app.command("explain")
 def explain(
     alert_id: AlertId,
+    inputs: Annotated[
+        bool,
+        typer.Option("--inputs", help="Show the readings that were used, and the assessment of every criterion"),
+    ] = False,
     again: Annotated[
         bool,
         typer.Option(
             "--recompute",
-            help="Decide again from the frozen inputs, of every change of "
-            "the alert; exit 1 if anything differs in a single bit",
+            help="Recompute all decisions of the alert from their frozen inputs; exit 1 if any bit differs",
         ),
     ] = False,
     as_of: Annotated[
         str | None,
         typer.Option(
             "--as-of",
-            help="Read today's tables as known at this instant (`then` = "
-            "that of the decision, `now`) and print_note what differs",
+            help="Show how the tables of today differ from the frozen inputs, as known at this time, "
+            "at the decision (`then`) or `now`",
         ),
     ] = None,
     utc: UtcOption = False,
 ) -> None:
-    """Say why: inputs, margins, who voted, who was set aside, by which version of the rules.
+    """Show why an alert was raised, who was notified and who acknowledged it.
 
-    Example: slopeward alerts explain 12 --recompute --as-of now
+    Example: slopeward alerts explain 12 --inputs
     """
     with open_database() as db:
-        alert, row, seal = _find(db, alert_id)
-        with db.read() as c:
-            source = load_site_source(c, row.config_sha256) if '"view":' in row.evidence else ""
-            zone = find_zones(c, utc=utc)(alert.site)
+        with db.read() as connection:
+            alert = require_alert(connection, alert_id)
+            require_readable(connection, alert.site)
+            if alert.decision_id is None:
+                raise NotFoundError(f"alert {alert_id} has no frozen decision")
+            row = load_decision(connection, alert.decision_id)
+            zone = find_zones(connection, utc=utc)(alert.site)
         with use_zone(zone):
-            facts, lines = _describe(db, alert, row, seal, source, as_of, again=again)
+            facts, lines = _describe(db, alert, row, inputs=inputs)
+            if as_of is not None:
+                comparison = _compare(db, row, as_of)
+                facts["as_of"] = comparison.to_json()
+                lines += _describe_comparison(comparison)
+            if again:
+                facts["differences"] = recompute_all(db, alert)
+                facts["story"] = db.run_read(list_alterations, alert.id, alert.site)
+                lines += _describe_recomputation(row, facts)
     show(facts, "\n".join(lines))
     if facts.get("differences") or facts.get("story"):
         raise typer.Exit(DIFFERS)
 
 
-def _describe(
-    db: Database, alert: Alert, row: DecisionRow, seal: str | None, source: str, as_of: str | None, *, again: bool
-) -> tuple[dict[str, Any], list[str]]:
-    frozen, inputs, summary = _read(row, source)
+def _describe(db: Database, alert: Alert, row: DecisionRow, *, inputs: bool) -> tuple[dict[str, Any], list[str]]:
+    """Return the alert and its newest decision as values for `--json`, and as lines for people."""
+    from monitor.alerts.audit.explain import describe_alert, describe_inputs, list_inputs, read_names
+
+    with db.read() as connection:
+        seal = find_seal(connection, row.id)
+        names = read_names(_load_source(connection, row))
+        events = load_alert_events(connection, alert.id)
+        messages = load_sent_messages(connection, alert.id)
+    try:
+        frozen = json.loads(row.evidence)
+        series = list_inputs(frozen)
+        lines = describe_alert(alert, events, messages, frozen, names)
+        input_lines = describe_inputs(frozen, names)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        frozen, series, input_lines = None, (), []
+        lines = describe_alert(alert, events, messages, {}, names)
+        lines.append(f"The frozen inputs cannot be read: {type(error).__name__}: {error}; were they altered?")
     facts: dict[str, Any] = {
         **record_to_json(alert),
         "decision": row.id,
@@ -80,89 +113,89 @@ def _describe(
         "sealed": seal is not None,
         "code_version": row.code_version,
         "config_sha256": row.config_sha256,
-        "inputs": [{**asdict(one), "offsets": list(one.offsets)} for one in inputs],
+        "events": [messages_to_plain(record_to_json(event)) for event in events],
+        "messages": [messages_to_plain(record_to_json(message)) for message in messages],
+        "inputs": [{**asdict(item), "offsets": list(item.offsets)} for item in series],
         "evidence": frozen,
     }
-    lines = [
-        f"alert {alert.id}: {translate(alert.reason)}",
-        f"rule version {alert.rule_version}, decision {row.id}, SHA-256 of the frozen inputs {row.evidence_sha256}",
-        *(["no inputs were frozen: a notice of the service, decided on no reading"] if frozen == {} else summary),
-    ]
+    if frozen == {}:
+        lines.append("A notice of the service: no inputs were frozen.")
+    if inputs:
+        lines += input_lines
+    elif input_lines:
+        lines.append(f"Readings and criteria: slopeward alerts explain {alert.id} --inputs")
+    lines.append(
+        f"Proof: decision {row.id}, rules {alert.rule_version}, SHA-256 of the frozen inputs {row.evidence_sha256}"
+    )
     if seal is None and frozen and {"view", "act"} & set(frozen):
-        lines.append("not sealed: the audit log has no entry of it (it was cut off)")
-    if as_of is not None:
-        found, compared = _compare(db, row, as_of)
-        facts["as_of"], lines = found.to_json(), lines + compared
-    if again:
-        facts["differences"] = differences = recompute_all(db, alert)
-        facts["story"] = db.run_read(list_alterations, alert.id, alert.site)
-        lines += [f"altered: {line}" for line in facts["story"]]
-        same = "equal bit for bit" if frozen else "there is nothing to recompute"
-        lines.append("recomputed: " + ("; ".join(differences[:10]) or same))
-        if differences and row.code_version != code_version():
-            lines.append(f"decided by version {row.code_version}, recomputed by {code_version()}")
+        lines.append("Not sealed: the audit log has no entry of this decision (its beginning was cut off).")
     return facts, lines
 
 
-def _find(db: Database, alert_id: int) -> tuple[Alert, DecisionRow, str | None]:
-    with db.read() as c:
-        alert = require_alert(c, alert_id)
-        require_readable(c, alert.site)
-        if alert.decision_id is None:
-            raise NotFoundError(f"alert {alert_id} has no frozen decision")
-        return alert, load_decision(c, alert.decision_id), find_seal(c, alert.decision_id)
-
-
-def _read(row: DecisionRow, source: str) -> "tuple[Any, tuple[SeriesInput, ...], list[str]]":
-    """Frozen inputs, their summary and what they say; altered ones may say nothing any more."""
-    from monitor.alerts.audit.explain import explain, list_inputs, read_units
-
-    try:
-        frozen = json.loads(row.evidence)
-        return frozen, list_inputs(frozen), explain(frozen, read_units(source))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        return None, (), [f"the frozen inputs cannot be read: {type(error).__name__}: {error}; were they altered?"]
+def _load_source(connection: Connection, row: DecisionRow) -> str:
+    """Return the site file of a decision; empty if the decision used no readings and the file is not stored."""
+    if '"view":' in row.evidence:
+        return load_site_source(connection, row.config_sha256)
+    with suppress(NotFoundError):
+        return load_site_source(connection, row.config_sha256)
+    return ""
 
 
 def recompute_all(db: Database, alert: Alert) -> list[str]:
-    """Decide again for every change of an alert; what differs, a line each."""
+    """Recompute all decisions of an alert, and return their differences, one line each."""
     from monitor.alerts.audit.recompute import gather_decisions
-    from monitor.alerts.audit.recompute import recompute_all as decide_all
+    from monitor.alerts.audit.recompute import recompute_all as recompute_request
 
-    decisions = db.run_read(gather_decisions, alert)
-    return list(decide_all(decisions).differences)
+    request = db.run_read(gather_decisions, alert)
+    return list(recompute_request(request).differences)
 
 
-def _compare(db: Database, row: DecisionRow, as_of: str) -> "tuple[AsOf, list[str]]":
-    from monitor.alerts.audit.as_of import decide_as_of, summarise
+def _describe_recomputation(row: DecisionRow, facts: dict[str, Any]) -> list[str]:
+    differences = facts["differences"]
+    lines = [f"altered: {line}" for line in facts["story"]]
+    equal = "equal bit for bit" if facts["evidence"] != {} else "there is nothing to recompute"
+    lines.append("recomputed: " + ("; ".join(differences[:_MAX_DIFFERENCES]) or equal))
+    if differences and row.code_version != code_version():
+        lines.append(f"decided by version {row.code_version}, recomputed by {code_version()}")
+    return lines
+
+
+def _compare(db: Database, row: DecisionRow, as_of: str) -> "AsOf":
+    from monitor.alerts.audit.as_of import decide_as_of
 
     try:
         known_at = None if as_of == "then" else datetime.now(UTC) if as_of == "now" else parse_time(as_of)
     except ValueError as error:
         raise RefusedError(f"--as-of: {error}; for example 2026-03-01T06:00:00Z, `then` or `now`") from error
-    with db.read() as c:
-        source = load_site_source(c, row.config_sha256) if '"view":' in row.evidence else ""
-        found = decide_as_of(c, row, source, known_at)
-    levels = f"level {found.decision.level}, then it was {found.level_then}"
-    return found, [
-        f"as known at {format_instant(found.known_at)}:",
-        *(f"  {line}" for line in summarise(found.departures)),
-        f"  from them would be decided: {levels}; {translate(found.decision.evidence['sentence'])}",
+    with db.read() as connection:
+        return decide_as_of(connection, row, _load_source(connection, row), known_at)
+
+
+def _describe_comparison(comparison: "AsOf") -> list[str]:
+    from monitor.alerts.audit.as_of import summarise
+
+    sentence = translate(comparison.decision.evidence["sentence"])
+    return [
+        f"as known at {format_instant(comparison.known_at)}:",
+        *(f"  {line}" for line in summarise(comparison.departures)),
+        f"  they would give level {comparison.decision.level} instead of {comparison.level_then}: {sentence}"
+        if comparison.decision.level != comparison.level_then
+        else f"  they give the same level {comparison.level_then}: {sentence}",
     ]
 
 
 @app.command("export")
 def export(
     alert_id: Annotated[int | None, typer.Argument(min=1, max=LARGEST_ID, metavar="[ID]", help="The alert")] = None,
-    to: Annotated[Path | None, typer.Option("--to", help="File to write; alert-ID.zip when not given")] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="File to write. Default: alert-ID.zip")] = None,
     check: Annotated[
         Path | None,
         typer.Option(
-            "--check", help="Prove this pack instead; exit 1 where it is not as it was written; needs no database"
+            "--check", help="Check this pack instead; exit 1 if anything in it was altered; needs no database"
         ),
     ] = None,
 ) -> None:
-    """Pack everything about an alert into one file that proves itself, or prove such a file.
+    """Write everything about an alert into one file that anybody can check, or check such a file.
 
     Example: slopeward alerts export 12 --to alert-12.zip
     """
@@ -180,10 +213,10 @@ def export(
         return
     assert alert_id is not None
     path = to or Path(f"alert-{alert_id}.zip")
-    with open_database() as db, db.read() as c:
-        if (alert := find_alert(c, alert_id)) is not None:
-            require_readable(c, alert.site)
-        files = build_pack(load_material(c, alert_id))
+    with open_database() as db, db.read() as connection:
+        if (alert := find_alert(connection, alert_id)) is not None:
+            require_readable(connection, alert.site)
+        files = build_pack(load_material(connection, alert_id))
     digest = write_pack(files, path)
-    print_note(f"SHA-256 of the manifest (keep it elsewhere: it proves the whole pack): {digest}")
+    print_note(f"SHA-256 of the manifest (store it elsewhere: it proves the whole pack): {digest}")
     show({"file": str(path), "parts": len(files), "manifest_sha256": digest}, str(path))
