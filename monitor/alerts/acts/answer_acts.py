@@ -92,13 +92,13 @@ class WaitingAnswer:
     alert_id: int | None  # the open alert that asks it
 
 
-def list_first_answers(c: Connection) -> list[WaitingAnswer]:
+def list_first_answers(connection: Connection) -> list[WaitingAnswer]:
     """First answers of all sites that are watched; each waits until its question is answered or it is withdrawn."""
     found = {}
-    for site in load_sites_summary(c):
-        state = find_state(c, site.id)
+    for site in load_sites_summary(connection):
+        state = find_state(connection, site.id)
         signed = {} if state is None else Memory.read(state.state).signed
-        alerts = load_alerts(c, site.id, open_only=True) if signed else []
+        alerts = load_alerts(connection, site.id, open_only=True) if signed else []
         alert_ids = {step_of_alert(alert.key): alert.id for alert in alerts}
         for key, signature in signed.items():
             question = key if key in alert_ids else find_station_of_question(key) or key
@@ -108,14 +108,21 @@ def list_first_answers(c: Connection) -> list[WaitingAnswer]:
     return list(found.values())
 
 
-def share_taking_back(c: Connection, site: Site, key: str) -> TwoPersonAct:
+def share_taking_back(connection: Connection, site: Site, key: str) -> TwoPersonAct:
     """The act as two people do it: a signature holds for the very answer that it saw."""
-    spoken = _require_spoken(load_memory(c, site), key)
+    spoken = _require_spoken(load_memory(connection, site), key)
     return TwoPersonAct(TAKEN_BACK, f"site:{site.id}", {"question": key, "said": str(spoken.description)})
 
 
 def withdraw_answer(
-    c: Connection, site: Site, key: str, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
+    connection: Connection,
+    site: Site,
+    key: str,
+    actor: Actor,
+    reason: str,
+    now: datetime,
+    *,
+    second: Actor | None = None,
 ) -> Message:
     """Withdraw a first answer, or else the one that counts; the site is to be decided again behind it.
 
@@ -133,33 +140,33 @@ def withdraw_answer(
         NeedsSecondError: one person alone may not.
     """
     require_person(actor, reason)
-    require_account(c, actor.name, site=site.id)
-    memory = load_memory(c, site)
+    require_account(connection, actor.name, site=site.id)
+    memory = load_memory(connection, site)
     spoken = _require_spoken(memory, key)
     who = actor.name
     if spoken.words:
         own = {k: by for k, by in spoken.words.items() if is_same_person(by, actor.name)}
-        if not own and not is_admin_of(c, actor.name, site.id):
+        if not own and not is_admin_of(connection, actor.name, site.id):
             raise RefusedError(_NOT_YOURS(what=spoken.description, site=site.id))
         spoken = replace(spoken, words=own or spoken.words)
         act, after = UNSIGNED, replace(memory, signed={k: s for k, s in memory.signed.items() if k not in spoken.words})
     else:
         refuse, moved = partial(_ALONE, question=key), MOVEMENT in spoken.answers.values()
-        shared = moved and require_shared(c, site, measure_stake(c, site), actor, second, now, refuse)
+        shared = moved and require_shared(connection, site, measure_stake(connection, site), actor, second, now, refuse)
         if shared and second is not None:
             who = f"{second.name} and {actor.name}"
         act, after = TAKEN_BACK, reopen_questions(memory, spoken.answers, epoch_s(now))
         if key.startswith(CORRECTED_PREFIX):
             station, until_s = read_question(key)
-            reopen_corrections(c, site.id, station, from_epoch_s(until_s), who, now)
+            reopen_corrections(connection, site.id, station, from_epoch_s(until_s), who, now)
     sentence = _WITHDRAWN(question=key, what=spoken.description, name=who, reason=reason)
-    basis = freeze_act(c, site, memory, after, actor, act, sentence, now)
-    save_memory(c, site.id, after, site.version, now)
+    basis = freeze_act(connection, site, memory, after, actor, act, sentence, now)
+    save_memory(connection, site.id, after, site.version, now)
     detail = {"key": key, "said": spoken.description, "reason": reason, "decision": basis}
     detail |= {"second_by": second.name} if second is not None and who != actor.name else {}
-    add_audit(c, actor, act, f"site:{site.id}", detail, now)
-    note_questions(c, site.id, {key}, actor, sentence, now)
-    seal_decision(c, basis, actor, now)
+    add_audit(connection, actor, act, f"site:{site.id}", detail, now)
+    note_questions(connection, site.id, {key}, actor, sentence, now)
+    seal_decision(connection, basis, actor, now)
     return spoken.description
 
 
@@ -187,13 +194,13 @@ def _require_spoken(memory: Memory, key: str) -> OperatorAnswer:
     return found
 
 
-def find_stake(c: Connection, site_id: str) -> tuple[int, bool]:
+def find_stake(connection: Connection, site_id: str) -> tuple[int, bool]:
     """The highest level that stands or is asked for, and whether one person alone may not touch what it rests on.
 
     Before the first account one person is enough. A slope whose file this program cannot read takes two.
     """
-    site = find_in_force(c, site_id)
+    site = find_in_force(connection, site_id)
     if site is None:
-        return 0, find_version(c, site_id) is not None and bool(load_users(c))
-    height = measure_stake(c, site)
-    return height, needs_second_signature(site, height) and bool(load_users(c))
+        return 0, find_version(connection, site_id) is not None and bool(load_users(connection))
+    height = measure_stake(connection, site)
+    return height, needs_second_signature(site, height) and bool(load_users(connection))

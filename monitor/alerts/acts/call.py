@@ -113,8 +113,8 @@ class ActCall:
         if self.transaction is not None:
             yield self.transaction
         else:
-            with self.db.write(urgent=True) as c:
-                yield c
+            with self.db.write(urgent=True) as connection:
+                yield connection
 
     def by_two(
         self,

@@ -105,67 +105,69 @@ class ProposedChange:
     loosens: tuple[Message, ...]
 
 
-def take_in(c: Connection, site: Site, author: str, reason: str, now: datetime) -> SiteFileInForce:
+def take_in(connection: Connection, site: Site, author: str, reason: str, now: datetime) -> SiteFileInForce:
     """Declare a site as its file was read, unless that could loosen a high level unapproved.
 
     The first file of a site is taken as it is.
     """
-    old = find_in_force(c, site.id)
-    loosens = () if old is None or old.version == site.version else _list_loosening(c, old, site)
+    old = find_in_force(connection, site.id)
+    loosens = () if old is None or old.version == site.version else _list_loosening(connection, old, site)
     if old is not None and loosens:
-        renew_flags(c, old, now, changed=save_site(c, old, author, reason, now))  # it may have been retired
+        renew_flags(
+            connection, old, now, changed=save_site(connection, old, author, reason, now)
+        )  # it may have been retired
         return SiteFileInForce(old, loosens)
-    before = find_version(c, site.id)
-    _put_in_force(c, old, site, author, reason, now)
+    before = find_version(connection, site.id)
+    _put_in_force(connection, old, site, author, reason, now)
     # who takes a file in runs on it alone: nobody else stores readings of the site
-    _rename(c, site, Actor(author), now, merge=True)
+    _rename(connection, site, Actor(author), now, merge=True)
     return SiteFileInForce(site, unread=before if old is None and before is not None else "")
 
 
-def _put_in_force(c: Connection, old: Site | None, new: Site, author: str, reason: str, now: datetime) -> None:
+def _put_in_force(connection: Connection, old: Site | None, new: Site, author: str, reason: str, now: datetime) -> None:
     """Save a declaration: the memory keeps no word under a name that means something else now, flags follow it."""
     names = new.renamed_stations
-    row = find_state(c, new.id)
-    if row is not None and find_version(c, new.id) != new.version:
+    row = find_state(connection, new.id)
+    if row is not None and find_version(connection, new.id) != new.version:
         memory = Memory.read(row.state).rename(names)
         old = None if old is None else rename_stations(old, names)
         after = orphan_redefined(memory, list_redefined_criteria(old, new, memory))
         if after != Memory.read(row.state):
-            save_memory(c, new.id, after, new.version, now)
+            save_memory(connection, new.id, after, new.version, now)
         if after != memory:
             gone = sorted({*memory.supporters, *memory.votes} - {*after.supporters, *after.votes})
             detail = {"sha256": new.version, "set_apart": gone, "reason": _SET_APART()}
-            add_audit(c, Actor(author), "site.set_apart", f"site:{new.id}", detail, now)
-    _rename(c, new, Actor(author), now, merge=False)
-    renew_flags(c, new, now, changed=save_site(c, new, author, reason, now))
+            add_audit(connection, Actor(author), "site.set_apart", f"site:{new.id}", detail, now)
+    _rename(connection, new, Actor(author), now, merge=False)
+    renew_flags(connection, new, now, changed=save_site(connection, new, author, reason, now))
 
 
-def _rename(c: Connection, site: Site, actor: Actor, now: datetime, *, merge: bool) -> None:
+def _rename(connection: Connection, site: Site, actor: Actor, now: datetime, *, merge: bool) -> None:
     """Name the rows of renamed stations; what is asked about the reference of one is asked anew under its id."""
-    done = apply_renames(c, site, actor, now, merge=merge)
+    done = apply_renames(connection, site, actor, now, merge=merge)
     over = [
         health_alarm(f"health:epoch0:{site.id}/{old}", 0, _RENAMED(old=old, new=new), is_open=False, notify=False)
         for old, new in done.items()
     ]
-    apply_changes(c, over, ChangeContext("status", None, (), actor, now, code_version()))
+    apply_changes(connection, over, ChangeContext("status", None, (), actor, now, code_version()))
 
 
-def _list_loosening(c: Connection, old: Site, new: Site) -> tuple[Message, ...]:
+def _list_loosening(connection: Connection, old: Site, new: Site) -> tuple[Message, ...]:
     """What of a change needs two people; a station that cannot be the one that it is said to have been needs more."""
-    return (*find_clashes(c, new), *find_loosening(old, new))
+    return (*find_clashes(connection, new), *find_loosening(old, new))
 
 
-def require_in_force(c: Connection, site_id: str) -> Site:
+def require_in_force(connection: Connection, site_id: str) -> Site:
     """The declaration in force; raises NotFoundError where there is none that this program can read."""
-    found = find_in_force(c, site_id)
+    found = find_in_force(connection, site_id)
     if found is None:
         raise NotFoundError(UNREADABLE_FILE(site=site_id))
     return found
 
 
-def load_in_force(c: Connection) -> list[Site]:
+def load_in_force(connection: Connection) -> list[Site]:
     """The declarations in force of every site that is watched, as far as this program can read them."""
-    found = [find_in_force(c, s.id) for s in load_sites_summary(c)]
+    found = [find_in_force(connection, s.id) for s in load_sites_summary(connection)]
     return [site for site in found if site is not None]
 
 
@@ -182,13 +184,13 @@ def explain_unread(taken: SiteFileInForce) -> Message:
     return _UNREAD(version=taken.unread[:12], site=taken.site.id, version2=version2)
 
 
-def compare(c: Connection, new: Site) -> ProposedChange:
+def compare(connection: Connection, new: Site) -> ProposedChange:
     """What a new declaration changes against the one in force."""
-    old = find_in_force(c, new.id)
+    old = find_in_force(connection, new.id)
     if old is not None:
-        loosens = _list_loosening(c, old, new)
+        loosens = _list_loosening(connection, old, new)
     else:
-        unknown = find_version(c, new.id) is not None
+        unknown = find_version(connection, new.id) is not None
         loosens = (_NOT_COMPARED(),) if unknown else ()
     return ProposedChange(old, new, differ(old, new), loosens)
 
@@ -214,14 +216,14 @@ def propose(
     """
     require_person(actor, reason)
     new = parse_site(text, name)
-    with db.read() as c:
-        change = compare(c, new)
+    with db.read() as connection:
+        change = compare(connection, new)
         if change.loosens:  # nobody could approve it otherwise
-            require_account(c, actor.name.strip())
+            require_account(connection, actor.name.strip())
     if change.old is not None and change.old.version == new.version:
         raise RefusedError(_NO_CHANGE(file=name))
     effect = preview(change.old, new)
-    with db.write() as c:
+    with db.write() as connection:
         proposal = store.Proposal(
             id=0,
             site=new.id,
@@ -236,10 +238,10 @@ def propose(
             differences=[{"key": d.key, "old": d.old, "new": d.new} for d in change.differences],
             loosens_high=bool(change.loosens),
         )
-        number = store.add_proposal(c, proposal)
+        number = store.add_proposal(connection, proposal)
         detail = {"site": new.id, "sha256": new.version, "reason": reason, "loosens_high": bool(change.loosens)}
-        add_audit(c, actor, "site.propose", f"proposal:{number}", detail, now)
-        return store.load_proposal(c, number)
+        add_audit(connection, actor, "site.propose", f"proposal:{number}", detail, now)
+        return store.load_proposal(connection, number)
 
 
 def approve(db: Database, folder: Path, number: int, actor: Actor, reason: str, now: datetime) -> Path:
@@ -253,20 +255,20 @@ def approve(db: Database, folder: Path, number: int, actor: Actor, reason: str, 
             loosens a high level and the approver is its author or has no account where accounts exist.
     """
     require_person(actor, reason)
-    with db.write() as c:
-        proposal = store.load_proposal(c, number, lock=True)
+    with db.write() as connection:
+        proposal = store.load_proposal(connection, number, lock=True)
         _require_open(proposal)
         new = parse_site(proposal.source, f"proposal {number}")
         if new.version != proposal.sha256:  # what people read and approve is what was proposed
             raise RefusedError(_ALTERED(number=number))
-        current = find_version(c, new.id)
+        current = find_version(connection, new.id)
         if current not in {proposal.base_sha256, new.version}:
             raise RefusedError(_OTHER_VERSION(number=number))
-        if clashes := find_clashes(c, new):  # nobody can approve that: it is not so
+        if clashes := find_clashes(connection, new):  # nobody can approve that: it is not so
             raise RefusedError(join(clashes))
-        loosens = proposal.loosens_high or bool(compare(c, new).loosens)
+        loosens = proposal.loosens_high or bool(compare(connection, new).loosens)
         if loosens:
-            require_two(c, Actor(proposal.author), actor, now)
+            require_two(connection, Actor(proposal.author), actor, now)
             if "skipped" in (proposal.effect or {}):
                 raise RefusedError(_NO_EFFECT(number=number))
         path = _find_file(folder, new.id)
@@ -274,11 +276,11 @@ def approve(db: Database, folder: Path, number: int, actor: Actor, reason: str, 
             if path.exists() and _digest(read_text(path)) not in {proposal.base_sha256, new.version}:
                 raise RefusedError(_EDITED(path=str(path), number=number))
         why = _APPROVED(reason=proposal.reason, number=number, name=actor.name, text=reason)
-        _put_in_force(c, find_in_force(c, new.id), new, proposal.author, why, now)
+        _put_in_force(connection, find_in_force(connection, new.id), new, proposal.author, why, now)
         store.mark_decided(
-            c, number, store.APPROVED, actor.name, reason, now, second_by=actor.name if loosens else None
+            connection, number, store.APPROVED, actor.name, reason, now, second_by=actor.name if loosens else None
         )
-        store.mark_superseded(c, new.id, number, now)
+        store.mark_superseded(connection, new.id, number, now)
         detail = {
             "site": new.id,
             "sha256": new.version,
@@ -288,7 +290,7 @@ def approve(db: Database, folder: Path, number: int, actor: Actor, reason: str, 
             "loosens_high": loosens,
             "file": path.name,
         }
-        add_audit(c, actor, "site.approve", f"proposal:{number}", detail, now)
+        add_audit(connection, actor, "site.approve", f"proposal:{number}", detail, now)
         _write(path, proposal.source)  # last: what is refused above leaves the file as it was
     return path
 
@@ -301,11 +303,13 @@ def reject(db: Database, number: int, actor: Actor, reason: str, now: datetime) 
         RefusedError: it is decided already, or no person or reason is named.
     """
     require_person(actor, reason)
-    with db.write() as c:
-        proposal = store.load_proposal(c, number, lock=True)
+    with db.write() as connection:
+        proposal = store.load_proposal(connection, number, lock=True)
         _require_open(proposal)
-        store.mark_decided(c, number, store.REJECTED, actor.name, reason, now)
-        add_audit(c, actor, "site.reject", f"proposal:{number}", {"site": proposal.site, "reason": reason}, now)
+        store.mark_decided(connection, number, store.REJECTED, actor.name, reason, now)
+        add_audit(
+            connection, actor, "site.reject", f"proposal:{number}", {"site": proposal.site, "reason": reason}, now
+        )
 
 
 def _require_open(proposal: store.Proposal) -> None:

@@ -19,7 +19,14 @@ _ALONE: Final = Template(
 
 
 def take_event_back(
-    c: Connection, site: Site, event_id: int, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
+    connection: Connection,
+    site: Site,
+    event_id: int,
+    actor: Actor,
+    reason: str,
+    now: datetime,
+    *,
+    second: Actor | None = None,
 ) -> None:
     """Withdraw an event of a site; decisions from now on do not know it, those of the past stay as they were.
 
@@ -32,7 +39,9 @@ def take_event_back(
         RefusedError: no person, no reason, no open account where accounts exist, or it is withdrawn already.
         NeedsSecondError: one person alone may not.
     """
-    kind = find_event_kind(c, event_id, site.id)
+    kind = find_event_kind(connection, event_id, site.id)
     refuse = partial(_ALONE, number=event_id)
-    shared = is_earthquake(kind) and require_shared(c, site, measure_stake(c, site), actor, second, now, refuse)
-    withdraw_event(c, event_id, actor, reason, now, second=second if shared else None)
+    shared = is_earthquake(kind) and require_shared(
+        connection, site, measure_stake(connection, site), actor, second, now, refuse
+    )
+    withdraw_event(connection, event_id, actor, reason, now, second=second if shared else None)

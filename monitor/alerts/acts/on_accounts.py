@@ -65,9 +65,9 @@ def disable(call: ActCall, name: UserName) -> ActResult:
 
     Example: slopeward people users disable ada
     """
-    with call.write() as c:
-        users.disable_user(c, name, call.now)
-        add_audit(c, call.actor, "user.disable", f"user:{name}", {}, call.now)
+    with call.write() as connection:
+        users.disable_user(connection, name, call.now)
+        add_audit(connection, call.actor, "user.disable", f"user:{name}", {}, call.now)
     return ActResult(_LOCKED(name=name), {"name": name, "disabled_at": format_iso(call.now)})
 
 
@@ -76,9 +76,9 @@ def enable(call: ActCall, name: UserName) -> ActResult:
 
     Example: slopeward people users enable ada
     """
-    with call.write() as c:
-        users.enable_user(c, name)
-        add_audit(c, call.actor, "user.enable", f"user:{name}", {}, call.now)
+    with call.write() as connection:
+        users.enable_user(connection, name)
+        add_audit(connection, call.actor, "user.enable", f"user:{name}", {}, call.now)
     return ActResult(_UNLOCKED(name=name), {"name": name})
 
 
@@ -96,9 +96,9 @@ def add_account(
     Example: slopeward people users add ada --role operator
     """
     detail = {"role": role, "sites": list(sites) or None}
-    with call.write() as c:
-        users.add_user(c, name, password, role, call.now, sites or None)
-        add_audit(c, call.actor, "user.add", f"user:{name}", detail, call.now)
+    with call.write() as connection:
+        users.add_user(connection, name, password, role, call.now, sites or None)
+        add_audit(connection, call.actor, "user.add", f"user:{name}", detail, call.now)
     return ActResult(_ADDED(name=name, role=Term(role), sites=_name_sites(sites)), {"name": name, **detail})
 
 
@@ -107,9 +107,9 @@ def give_password(call: ActCall, name: UserName, password: Password) -> ActResul
 
     Example: slopeward people users passwd ada --by ada
     """
-    with call.write() as c:
-        users.set_password(c, name, password)
-        add_audit(c, call.actor, "user.password", f"user:{name}", {}, call.now)
+    with call.write() as connection:
+        users.set_password(connection, name, password)
+        add_audit(connection, call.actor, "user.password", f"user:{name}", {}, call.now)
     return ActResult(_PASSWORD(name=name), {"name": name})
 
 
@@ -118,9 +118,9 @@ def give_role(call: ActCall, name: UserName, role: Role) -> ActResult:
 
     Example: slopeward people users role ada operator
     """
-    with call.write() as c:
-        before = users.set_role(c, name, role)
-        add_audit(c, call.actor, "user.role", f"user:{name}", {"from": before, "to": role}, call.now)
+    with call.write() as connection:
+        before = users.set_role(connection, name, role)
+        add_audit(connection, call.actor, "user.role", f"user:{name}", {"from": before, "to": role}, call.now)
     return ActResult(_ROLE(name=name, role=Term(role), before=Term(before)), {"name": name, "role": role})
 
 
@@ -129,11 +129,11 @@ def sign_out(call: ActCall, name: UserName) -> ActResult:
 
     Example: slopeward people users sign-out ada
     """
-    with call.write() as c:
-        if users.find_user(c, name) is None:
+    with call.write() as connection:
+        if users.find_user(connection, name) is None:
             raise NotFoundError(_NO_USER(name=name))
-        ended = end_sessions(c, name)
-        add_audit(c, call.actor, "user.sign_out", f"user:{name}", {"sessions_ended": ended}, call.now)
+        ended = end_sessions(connection, name)
+        add_audit(connection, call.actor, "user.sign_out", f"user:{name}", {"sessions_ended": ended}, call.now)
     return ActResult(_SIGNED_OUT(count=ended, name=name), {"name": name, "sessions_ended": ended})
 
 
@@ -150,9 +150,9 @@ def give_sites(
     if every == bool(sites):
         raise RefusedError(_WHICH_SITES())
     detail = {"sites": list(sites) or None}
-    with call.write() as c:
-        users.set_sites(c, name, sites or None)
-        add_audit(c, call.actor, "user.sites", f"user:{name}", detail, call.now)
+    with call.write() as connection:
+        users.set_sites(connection, name, sites or None)
+        add_audit(connection, call.actor, "user.sites", f"user:{name}", detail, call.now)
     return ActResult(_SITES(name=name, sites=_name_sites(sites)), {"name": name, **detail})
 
 
@@ -187,9 +187,9 @@ def unbind_os_user(call: ActCall, name: UserName) -> ActResult:
 
 
 def _bind(call: ActCall, name: str, os_user: str | None, text: Message) -> ActResult:
-    with call.write() as c:
-        users.bind_os_user(c, name, os_user)
-        add_audit(c, call.actor, "user.bind", f"user:{name}", {"bound_to": os_user}, call.now)
+    with call.write() as connection:
+        users.bind_os_user(connection, name, os_user)
+        add_audit(connection, call.actor, "user.bind", f"user:{name}", {"bound_to": os_user}, call.now)
     return ActResult(text, {"name": name, "os_user": os_user})
 
 
@@ -218,10 +218,10 @@ def bind_login(
         raise RefusedError(_NO_ISSUER())
     if subject is not None and not subject.strip():
         raise RefusedError(_NO_SUBJECT())
-    with call.write() as c:
-        users.bind_person(c, name, issuer, subject)
+    with call.write() as connection:
+        users.bind_person(connection, name, issuer, subject)
         detail = {"issuer": issuer, "subject": subject}
-        add_audit(c, call.actor, "user.oidc", f"user:{name}", detail, call.now)
+        add_audit(connection, call.actor, "user.oidc", f"user:{name}", detail, call.now)
     text = _NOT_BOUND(name=name) if subject is None else _BOUND(name=name, subject=subject, issuer=issuer)
     return ActResult(text, {"name": name, **detail})
 
@@ -246,14 +246,14 @@ def set_second_factor(
     Example: slopeward people users totp ada
     """
     vault = open_vault(call.config)
-    with call.write() as c:
+    with call.write() as connection:
         if code is None:
-            address = second_factor.add_second_factor(c, vault, name, call.now, pending=True)
+            address = second_factor.add_second_factor(connection, vault, name, call.now, pending=True)
             facts: dict[str, object] = {"name": name, "totp": False, "address": address}
             hint = f"slopeward people users totp {name} --code 123456"
             return ActResult(_ENTER(name=name), facts, hint=hint, secret=(address,))
-        codes = second_factor.confirm_second_factor(c, vault, name, code, call.now)
-        add_audit(c, call.actor, "user.totp", f"user:{name}", {"on": True}, call.now)
+        codes = second_factor.confirm_second_factor(connection, vault, name, code, call.now)
+        add_audit(connection, call.actor, "user.totp", f"user:{name}", {"on": True}, call.now)
     return ActResult(_SPARE(name=name), {"name": name, "totp": True, "codes": codes}, secret=tuple(codes))
 
 
@@ -262,9 +262,9 @@ def take_second_factor(call: ActCall, name: UserName) -> ActResult:
 
     Example: slopeward people users totp-off ada --by chief
     """
-    with call.write() as c:
-        second_factor.remove_second_factor(c, name)
-        add_audit(c, call.actor, "user.totp", f"user:{name}", {"on": False}, call.now)
+    with call.write() as connection:
+        second_factor.remove_second_factor(connection, name)
+        add_audit(connection, call.actor, "user.totp", f"user:{name}", {"on": False}, call.now)
     return ActResult(_NO_CODE(name=name), {"name": name, "totp": False})
 
 
@@ -284,12 +284,12 @@ def add_token(
     """
     if scope != "read" and call.actor.name != name:
         raise RefusedError(_OWNER_MAKES(name=name))
-    with call.write() as c:
+    with call.write() as connection:
         valid_s = valid.total_seconds()
-        number, token = api_tokens.add_api_token(c, name, label, scope, sites or None, valid_s, call.now)
-        made = api_tokens.find_api_token(c, number)
+        number, token = api_tokens.add_api_token(connection, name, label, scope, sites or None, valid_s, call.now)
+        made = api_tokens.find_api_token(connection, number)
         facts = api_tokens.token_to_json(made)
-        add_audit(c, call.actor, "token.add", f"token:{number}", facts, call.now)
+        add_audit(connection, call.actor, "token.add", f"token:{number}", facts, call.now)
     text = _TOKEN(
         number=number,
         name=name,
@@ -311,10 +311,10 @@ def revoke_token(
 
     Example: slopeward people tokens revoke 3
     """
-    with call.write() as c:
-        ended = api_tokens.revoke_api_token(c, token_id, call.now)
+    with call.write() as connection:
+        ended = api_tokens.revoke_api_token(connection, token_id, call.now)
         facts = api_tokens.token_to_json(ended)
-        add_audit(c, call.actor, "token.revoke", f"token:{token_id}", facts, call.now)
+        add_audit(connection, call.actor, "token.revoke", f"token:{token_id}", facts, call.now)
     text = _REVOKED(number=token_id, name=ended.user, label=ended.label)
     return ActResult(text, {**facts, "state": "revoked"})
 

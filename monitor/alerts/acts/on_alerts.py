@@ -72,7 +72,11 @@ def acknowledge(
     shown = (
         call.db.run_read(store.require_alert, alert_id).level if seen is None else seen
     )  # before a raise that commits now
-    return _do(call, alert_id, lambda c: store.acknowledge(c, alert_id, call.actor, reason, call.now, seen=shown))
+    return _do(
+        call,
+        alert_id,
+        lambda connection: store.acknowledge(connection, alert_id, call.actor, reason, call.now, seen=shown),
+    )
 
 
 def add_note(
@@ -85,7 +89,10 @@ def add_note(
     Example: slopeward alerts note 12 --by "R. Mori" --note "fresh rockfall below the crack"
     """
     return _do(
-        call, alert_id, lambda c: store.add_note(c, alert_id, call.actor, note, call.now), _NOTED(number=alert_id)
+        call,
+        alert_id,
+        lambda connection: store.add_note(connection, alert_id, call.actor, note, call.now),
+        _NOTED(number=alert_id),
     )
 
 
@@ -98,8 +105,8 @@ def close(call: ActCall, alert_id: AlertId, reason: Reason) -> ActResult:
     Example: slopeward alerts close 12 --reason "gauge was replaced"
     """
 
-    def do(c: Connection, second: Actor | None) -> None:
-        store.close_alert(c, alert_id, call.actor, reason, call.now, second=second)
+    def do(connection: Connection, second: Actor | None) -> None:
+        store.close_alert(connection, alert_id, call.actor, reason, call.now, second=second)
 
     return _do_by_two(call, alert_id, "alert.close", reason, {}, do)
 
@@ -122,7 +129,7 @@ def record_outcome(
     return _do(
         call,
         alert_id,
-        lambda c: store.set_outcome(c, alert_id, outcome, call.actor, note, call.now),
+        lambda connection: store.set_outcome(connection, alert_id, outcome, call.actor, note, call.now),
         _OUTCOME(number=alert_id, outcome=Term(outcome)),
     )
 
@@ -138,10 +145,10 @@ def shelve(
     Example: slopeward alerts shelve 12 --for 2h --reason "blasting until noon" --second "A. Rossi"
     """
 
-    def do(c: Connection, second: Actor | None) -> None:
-        site = store.require_alert(c, alert_id).site
-        top = next((len(s.levels) - 1 for s in load_sites_summary(c, active_only=False) if s.id == site), 3)
-        store.shelve(c, alert_id, call.actor, reason, call.now + for_, call.now, second=second, top_level=top)
+    def do(connection: Connection, second: Actor | None) -> None:
+        site = store.require_alert(connection, alert_id).site
+        top = next((len(s.levels) - 1 for s in load_sites_summary(connection, active_only=False) if s.id == site), 3)
+        store.shelve(connection, alert_id, call.actor, reason, call.now + for_, call.now, second=second, top_level=top)
 
     return _do_by_two(call, alert_id, "alert.shelve", reason, {"for_s": for_.total_seconds()}, do)
 
@@ -152,7 +159,9 @@ def unshelve(call: ActCall, alert_id: AlertId, reason: Reason) -> ActResult:
     Example: slopeward alerts unshelve 12 --reason "blasting is over"
     """
     return _do(
-        call, alert_id, lambda c: store.return_alert(c, alert_id, AlertStep.UNSHELVE, call.actor, reason, call.now)
+        call,
+        alert_id,
+        lambda connection: store.return_alert(connection, alert_id, AlertStep.UNSHELVE, call.actor, reason, call.now),
     )
 
 
@@ -162,8 +171,8 @@ def take_out(call: ActCall, alert_id: AlertId, reason: Reason) -> ActResult:
     Example: slopeward alerts take-out 12 --reason "the gauge is dismantled until May"
     """
 
-    def do(c: Connection, second: Actor | None) -> None:
-        store.take_out(c, alert_id, call.actor, reason, call.now, second=second)
+    def do(connection: Connection, second: Actor | None) -> None:
+        store.take_out(connection, alert_id, call.actor, reason, call.now, second=second)
 
     return _do_by_two(call, alert_id, "alert.take-out", reason, {}, do)
 
@@ -174,7 +183,9 @@ def put_back(call: ActCall, alert_id: AlertId, reason: Reason) -> ActResult:
     Example: slopeward alerts put-back 12 --reason "the gauge stands again"
     """
     return _do(
-        call, alert_id, lambda c: store.return_alert(c, alert_id, AlertStep.PUT_BACK, call.actor, reason, call.now)
+        call,
+        alert_id,
+        lambda connection: store.return_alert(connection, alert_id, AlertStep.PUT_BACK, call.actor, reason, call.now),
     )
 
 
@@ -219,14 +230,16 @@ def verify(
 def _answer_lone_top(call: ActCall, site: Site, alert_id: int, answer: str, reason: str) -> int:
     """The one group was right, and the highest level is set; or it was not, and nobody need look any more."""
     require_answer(answer)
-    with call.write() as c:
-        if store.require_alert(c, alert_id).closed_at is not None:  # a question of the past raises nothing today
+    with call.write() as connection:
+        if (
+            store.require_alert(connection, alert_id).closed_at is not None
+        ):  # a question of the past raises nothing today
             raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
         if answer == MOVEMENT:
-            order_level_of(c, site, site.top_level, call.actor, reason, call.now)
+            order_level_of(connection, site, site.top_level, call.actor, reason, call.now)
         elif denies_movement(answer):
-            store.acknowledge(c, alert_id, call.actor, f"the {answer}: {reason}", call.now)
-        return load_memory(c, site).level
+            store.acknowledge(connection, alert_id, call.actor, f"the {answer}: {reason}", call.now)
+        return load_memory(connection, site).level
 
 
 def withdraw(
@@ -248,8 +261,8 @@ def withdraw(
     answer = call.by_two(
         call.db.run_read(share_taking_back, site, key),
         reason,
-        lambda c, second: withdraw_answer(c, site, key, call.actor, reason, call.now, second=second),
-        lambda c: measure_stake(c, site),
+        lambda connection, second: withdraw_answer(connection, site, key, call.actor, reason, call.now, second=second),
+        lambda connection: measure_stake(connection, site),
     )
     level = evaluate_site(call.db, site, call.now, "person").level
     text = _WITHDRAWN(question=key, answer=answer, site=site.id, level=Term(site.levels[level].name))
@@ -257,9 +270,9 @@ def withdraw(
 
 
 def _do(call: ActCall, alert_id: int, act: Callable[[Connection], object], text: Message | None = None) -> ActResult:
-    with call.write() as c:
-        act(c)
-        return _describe(store.require_alert(c, alert_id), text)
+    with call.write() as connection:
+        act(connection)
+        return _describe(store.require_alert(connection, alert_id), text)
 
 
 def _do_by_two(
@@ -272,12 +285,14 @@ def _do_by_two(
 ) -> ActResult:
     """An act on an alert for which a grave one wants a second person; a signature holds for the level it saw."""
 
-    def do(c: Connection, second: Actor | None) -> Alert:
-        act(c, second)
-        return store.require_alert(c, alert_id)
+    def do(connection: Connection, second: Actor | None) -> Alert:
+        act(connection, second)
+        return store.require_alert(connection, alert_id)
 
     shared = TwoPersonAct(name, f"alert:{alert_id}", terms)
-    return _describe(call.by_two(shared, reason, do, lambda c: store.require_alert(c, alert_id).level))
+    return _describe(
+        call.by_two(shared, reason, do, lambda connection: store.require_alert(connection, alert_id).level)
+    )
 
 
 def _describe(alert: Alert, text: Message | None = None) -> ActResult:

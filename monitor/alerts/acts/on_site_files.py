@@ -64,21 +64,21 @@ def retire(call: ActCall, site: SiteId, reason: Reason) -> ActResult:
     if site in {one.id for one in scan_sites(call.config.paths.sites)[0]}:
         raise RefusedError(_FILE_THERE(site=site))
 
-    def do(c: Connection, second: Actor | None) -> None:
-        known = next((one for one in load_sites_summary(c) if one.id == site), None)
+    def do(connection: Connection, second: Actor | None) -> None:
+        known = next((one for one in load_sites_summary(connection) if one.id == site), None)
         if known is None:
             raise RefusedError(_NOT_WATCHED(site=site))
-        level = measure(c)
+        level = measure(connection)
         if level >= max(1, len(known.levels) - 2):
             if second is None:
                 raise NeedsSecondError(_STANDS(site=site, level=Term(known.levels[level])))
-            require_two(c, call.actor, second, call.now)
-        mark_inactive(c, site)
+            require_two(connection, call.actor, second, call.now)
+        mark_inactive(connection, site)
         detail = {"reason": reason, "second_by": None if second is None else second.name}
-        add_audit(c, call.actor, "site.retire", site, detail, call.now)
+        add_audit(connection, call.actor, "site.retire", site, detail, call.now)
 
-    def measure(c: Connection) -> int:
-        state = find_state(c, site)
+    def measure(connection: Connection) -> int:
+        state = find_state(connection, site)
         return 0 if state is None else state.level
 
     call.by_two(TwoPersonAct("site.retire", site, {}), reason, do, measure)

@@ -124,12 +124,14 @@ def set_level(
     asking = find_asking(call.db, declared, wanted.number, call.now) if yes else []
     signers: list[str] = []
 
-    def do(c: Connection, second: Actor | None) -> int:
+    def do(connection: Connection, second: Actor | None) -> int:
         signers[:] = [call.actor.name] if second is None else [second.name, call.actor.name]
-        return order_level_of(c, declared, wanted.number, call.actor, reason, call.now, sure=yes, second=second)
+        return order_level_of(
+            connection, declared, wanted.number, call.actor, reason, call.now, sure=yes, second=second
+        )
 
     shared = TwoPersonAct("level.set", f"site:{declared.id}", {"level": wanted.name}, choice="level")
-    before = call.by_two(shared, reason, do, lambda c: measure_stake(c, declared))
+    before = call.by_two(shared, reason, do, lambda connection: measure_stake(connection, declared))
     text = _LEVEL(site=declared.id, before=Term(declared.levels[before].name), level=Term(wanted.name))
     facts = {"site": declared.id, "from": before, "to": wanted.number, "level_name": wanted.name, "signed_by": signers}
     return ActResult(text, facts, tuple(map(str, asking)) if wanted.number < before else ())
@@ -156,16 +158,16 @@ def add_maintenance(
     """
     begin = call.now if from_ is None else from_
 
-    def do(c: Connection, second: Actor | None) -> tuple[maintenance.Maintenance, bool]:
-        call.check_site(c, site)
-        if two and second is None and load_users(c):
+    def do(connection: Connection, second: Actor | None) -> tuple[maintenance.Maintenance, bool]:
+        call.check_site(connection, site)
+        if two and second is None and load_users(connection):
             raise NeedsSecondError(_MAINTENANCE_BY_TWO())
-        if not two and (same := _find_same(c, site, station, begin, for_, call.actor.name, reason, call.now)):
+        if not two and (same := _find_same(connection, site, station, begin, for_, call.actor.name, reason, call.now)):
             return same, True
         number = maintenance.add_maintenance(
-            c, site, station, begin, begin + for_, call.actor, reason, call.now, second=second if two else None
+            connection, site, station, begin, begin + for_, call.actor, reason, call.now, second=second if two else None
         )
-        return _find_maintenance(c, number, call.now), False
+        return _find_maintenance(connection, number, call.now), False
 
     begin_text = None if from_ is None else format_iso(from_)
     terms = {"for_s": for_.total_seconds(), "from": begin_text, "two": two}
@@ -177,13 +179,20 @@ def add_maintenance(
 
 
 def _find_same(
-    c: Connection, site: str, station: str, begin: datetime, span: timedelta, by: str, reason: str, now: datetime
+    connection: Connection,
+    site: str,
+    station: str,
+    begin: datetime,
+    span: timedelta,
+    by: str,
+    reason: str,
+    now: datetime,
 ) -> maintenance.Maintenance | None:
     """The window that this person has declared a moment ago in the same words: a form that was sent twice."""
     return next(
         (
             m
-            for m in maintenance.load_maintenance(c, site, now)
+            for m in maintenance.load_maintenance(connection, site, now)
             if (m.station, m.by, m.reason, m.second_by) == (station, by, reason, None)
             and m.to_at - m.from_at == span
             and abs(m.from_at - begin) < SENT_TWICE
@@ -203,10 +212,12 @@ def end_maintenance(
 
     Example: slopeward maintenance end 3 --reason "mast stands, readings are sound"
     """
-    with call.write() as c:
-        ended = maintenance.end_maintenance(c, maintenance_id, call.actor, reason, call.now)
-        done = _find_maintenance(c, maintenance_id, call.now)
-        left = [m.id for m in maintenance.load_maintenance(c, done.site, call.now) if m.station == done.station]
+    with call.write() as connection:
+        ended = maintenance.end_maintenance(connection, maintenance_id, call.actor, reason, call.now)
+        done = _find_maintenance(connection, maintenance_id, call.now)
+        left = [
+            m.id for m in maintenance.load_maintenance(connection, done.site, call.now) if m.station == done.station
+        ]
     command = f"slopeward offsets propose --site {done.site} --station {done.station} --maintenance {maintenance_id}"
     facts = {"id": maintenance_id, "ended": True, "propose": command}
     if not ended:
@@ -215,8 +226,8 @@ def end_maintenance(
     return ActResult(_MAINTENANCE_OVER(number=maintenance_id), facts, tuple(notes), hint=command)
 
 
-def _find_maintenance(c: Connection, number: int, now: datetime) -> maintenance.Maintenance:
-    return next(m for m in maintenance.load_maintenance(c, None, now, everything=True) if m.id == number)
+def _find_maintenance(connection: Connection, number: int, now: datetime) -> maintenance.Maintenance:
+    return next(m for m in maintenance.load_maintenance(connection, None, now, everything=True) if m.id == number)
 
 
 # ---- events ------------------------------------------------------------------------------------------------------
@@ -270,17 +281,17 @@ def add_event(
     item = SiteEvent(site, begin, end, kind, text, value)
     _check_event(item, known_from, call.now)
     notes = []
-    with call.write() as c:
-        call.check_site(c, site)
+    with call.write() as connection:
+        call.check_site(connection, site)
         by, via = call.actor.name, call.actor.via or call.actor.name
-        number = events.add_event(c, item, call.now, by, via=via, known_from=known_from, actor=call.actor)
+        number = events.add_event(connection, item, call.now, by, via=via, known_from=known_from, actor=call.actor)
         if number is None:
-            found = events.find_event(c, item)
+            found = events.find_event(connection, item)
             hint = f"slopeward events confirm {found}"
             return ActResult(_SAME_EVENT(number=found or 0), {"event_id": found}, status=EXIT_ALREADY_DONE, hint=hint)
         if kind == "earthquake":
             try:
-                events.confirm_event(c, number, call.actor, text, call.now)
+                events.confirm_event(connection, number, call.actor, text, call.now)
             except RefusedError:
                 notes.append(
                     f"{by!r} has no open account as operator: the event annotates, and explains no step until confirmed"
@@ -332,8 +343,8 @@ def confirm_event(
 
     Example: slopeward events confirm 12 --by "R. Mori" --reason "felt in the office, and on the shake map"
     """
-    with call.write() as c:
-        names = events.confirm_event(c, event_id, call.actor, reason, call.now)
+    with call.write() as connection:
+        names = events.confirm_event(connection, event_id, call.actor, reason, call.now)
     text = (_EVENT_CONFIRMED if len(names) > 1 else _EVENT_WAITS)(number=event_id, name=call.actor.name)
     return ActResult(text, {"event_id": event_id, "confirmed_by": list(names)})
 
@@ -368,12 +379,14 @@ def withdraw_event(
         call.by_two(
             TwoPersonAct("event.withdraw", f"site:{site.id}", {"event": event_id}),
             reason,
-            lambda c, second: take_event_back(c, site, event_id, who, reason, call.now, second=second),
-            lambda c: measure_stake(c, site),
+            lambda connection, second: take_event_back(
+                connection, site, event_id, who, reason, call.now, second=second
+            ),
+            lambda connection: measure_stake(connection, site),
         )
     else:
-        with call.write() as c:
-            left = events.withdraw_confirmation(c, event_id, confirmation_of, who, reason, call.now)
+        with call.write() as connection:
+            left = events.withdraw_confirmation(connection, event_id, confirmation_of, who, reason, call.now)
     level = evaluate_site(call.db, site, call.now, "person").level
     name = Term(site.levels[level].name)
     if confirmation_of is None:
@@ -419,13 +432,13 @@ def add_offset(
     Example: slopeward offsets add --site north-bench --station G1 --quantity displacement_east
     --at 2026-03-01T06:00:00Z --size 12.5 --unit mm --kind antenna --reason "antenna replaced"
     """
-    with call.write() as c:
-        series_id = find_series_id(c, site, station, quantity)
+    with call.write() as connection:
+        series_id = find_series_id(connection, site, station, quantity)
         if series_id is None:
-            call.check_site(c, site)
+            call.check_site(connection, site)
             raise NotFoundError(_NO_SERIES(site=site, station=station, quantity=quantity))
         number = offsets.add_offset(
-            c,
+            connection,
             series_id,
             at=at,
             known_from=known_from or call.now,
@@ -436,7 +449,7 @@ def add_offset(
             reason=reason,
             now=call.now,
         )
-        counts = offsets.find_offset(c, number).counts_from is not None
+        counts = offsets.find_offset(connection, number).counts_from is not None
     text = _OFFSET_COUNTS(number=number, site=site) if counts else _OFFSET(number=number)
     return ActResult(text, {"offset_id": number, "counts": counts}, hint=f"slopeward offsets confirm {number}")
 
@@ -448,9 +461,9 @@ def confirm_offset(
 
     Example: slopeward offsets confirm 3 --reason "compared with the field book"
     """
-    with call.write() as c:
-        offsets.confirm_offset(c, offset_id, call.actor, reason, call.now)
-        counts = offsets.find_offset(c, offset_id).counts_from is not None
+    with call.write() as connection:
+        offsets.confirm_offset(connection, offset_id, call.actor, reason, call.now)
+        counts = offsets.find_offset(connection, offset_id).counts_from is not None
     text = (_OFFSET_CONFIRMED if counts else _OFFSET_CONFIRMED_ALONE)(number=offset_id)
     return ActResult(text, {"offset_id": offset_id})
 
@@ -464,8 +477,8 @@ def revoke_offset(
 
     Example: slopeward offsets revoke 3 --reason "wrong station"
     """
-    with call.write() as c:
-        offsets.revoke_offset(c, offset_id, call.actor, reason, call.now)
+    with call.write() as connection:
+        offsets.revoke_offset(connection, offset_id, call.actor, reason, call.now)
     return ActResult(_OFFSET_REVOKED(number=offset_id), {"offset_id": offset_id})
 
 
@@ -509,11 +522,11 @@ def add_report(
     if time is not None and time > call.now + SENT_TWICE:
         raise RefusedError(_NOT_SEEN_YET())
     item = ObserverReport(site, time or call.now, kind, text, who.name, station, photo_url)
-    with call.write() as c:
-        call.check_site(c, site)
-        credential = name_credential(c, who.name, f"user {who.os_user} of this machine")
-        added = reports.add_report(c, item, call.now, actor=who, credential=credential)
-        number = reports.find_report(c, item)
+    with call.write() as connection:
+        call.check_site(connection, site)
+        credential = name_credential(connection, who.name, f"user {who.os_user} of this machine")
+        added = reports.add_report(connection, item, call.now, actor=who, credential=credential)
+        number = reports.find_report(connection, item)
     facts = {"site": site, "kind": kind, "at": format_iso(item.at), "by": who.name, "report": number}
     if not added:
         return ActResult(_SAME_REPORT(), facts, status=EXIT_ALREADY_DONE)
@@ -534,7 +547,7 @@ def withdraw_signature(
 
     Example: slopeward people signatures withdraw 7 --by Ada --reason "the crack opened again"
     """
-    with call.write() as c:
-        act = take_signature_back(c, signature_id, call.actor, reason, call.now)
+    with call.write() as connection:
+        act = take_signature_back(connection, signature_id, call.actor, reason, call.now)
     text = _SIGNATURE_GONE(number=signature_id, act=act)
     return ActResult(text, {"signature_id": signature_id, "act": act, "withdrawn_by": call.actor.name})

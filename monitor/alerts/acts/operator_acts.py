@@ -61,12 +61,12 @@ SIGNED: Final = "step.sign"  # the first of two words
 
 def set_level(db: Database, site: Site, level: int, actor: Actor, reason: str, now: datetime) -> int:
     """Set the hazard level by hand; `order_level_of` in a transaction of its own."""
-    with db.write() as c:
-        return order_level_of(c, site, level, actor, reason, now)
+    with db.write() as connection:
+        return order_level_of(connection, site, level, actor, reason, now)
 
 
 def order_level_of(
-    c: Connection,
+    connection: Connection,
     site: Site,
     level: int,
     actor: Actor,
@@ -92,7 +92,7 @@ def order_level_of(
     require_person(actor, reason)
     if not 0 <= level < len(site.levels):
         raise RefusedError(_NO_LEVEL(number=level, names=NameList(tuple(k.name for k in site.levels))))
-    memory = load_memory(c, site)
+    memory = load_memory(connection, site)
     asking = _list_asking(site, memory, level, epoch_s(now)) if level < memory.level else []
     if asking and not sure:
         name = site.levels[level].name
@@ -100,14 +100,14 @@ def order_level_of(
         raise RefusedError(_NOT_LOWERED(site=site.id, level=Term(name), count=len(asking), texts=texts))
     stake = _measure_stake(memory)
     if stake > level:
-        require_shared(c, site, stake, actor, second, now, partial(_SET_ALONE, site=site.id))
+        require_shared(connection, site, stake, actor, second, now, partial(_SET_ALONE, site=site.id))
     who = actor.name if second is None else f"{second.name} and {actor.name}"
     after = order_level(memory, level, epoch_s(now))
     name = site.levels[level].name
     before = Term(site.levels[memory.level].name)
     sentence = OF_LEVEL(level=Term(name), text=_SET(name=who, level=before, reason=reason))
-    basis = freeze_act(c, site, memory, after, actor, "level.set", sentence, now)
-    save_memory(c, site.id, after, site.version, now)
+    basis = freeze_act(connection, site, memory, after, actor, "level.set", sentence, now)
+    save_memory(connection, site.id, after, site.version, now)
     if level != memory.level:
         data_time = None if memory.newest_s is None else from_epoch_s(memory.newest_s)
         change = AlertChange(
@@ -119,17 +119,19 @@ def order_level_of(
             data_time=data_time,
             evidence="{}",
         )
-        apply_changes(c, [change], ChangeContext(site.id, site, site.recipients, actor, now, rule_version(site), basis))
+        apply_changes(
+            connection, [change], ChangeContext(site.id, site, site.recipients, actor, now, rule_version(site), basis)
+        )
     detail = {"from": memory.level, "to": level, "reason": reason, "decision": basis}
     detail |= {} if second is None else {"second_by": second.name}
-    add_audit(c, actor, "level.set", f"site:{site.id}", detail, now)
-    seal_decision(c, basis, actor, now)
+    add_audit(connection, actor, "level.set", f"site:{site.id}", detail, now)
+    seal_decision(connection, basis, actor, now)
     return memory.level
 
 
-def measure_stake(c: Connection, site: Site) -> int:
+def measure_stake(connection: Connection, site: Site) -> int:
     """The highest level that stands or is asked for: what setting a lower one puts aside."""
-    return _measure_stake(load_memory(c, site))
+    return _measure_stake(load_memory(connection, site))
 
 
 def _measure_stake(memory: Memory) -> int:
@@ -139,8 +141,8 @@ def _measure_stake(memory: Memory) -> int:
 
 def find_asking(db: Database, site: Site, level: int, now: datetime) -> list[Message]:
     """What asks for more than a level at an instant, one line each, the highest first; what fell silent included."""
-    with db.read() as c:
-        return _list_asking(site, load_memory(c, site), level, epoch_s(now))
+    with db.read() as connection:
+        return _list_asking(site, load_memory(connection, site), level, epoch_s(now))
 
 
 def _list_asking(site: Site, memory: Memory, level: int, now_s: float) -> list[Message]:
@@ -207,15 +209,15 @@ def verify(
     """
     require_person(actor, reason)
     require_answer(answer)
-    with db.write() as c:
-        memory = load_memory(c, site)
+    with db.write() as connection:
+        memory = load_memory(connection, site)
         mine = _find_steps(memory, key)
         height = find_level_of_question(site, memory, key, mine, epoch_s(now))
         was = _WAS if answer in {MOVEMENT, CAUSES[0]} else _WAS_NONE
         is_correction = key.startswith(CORRECTED_PREFIX)
         alone = denies_movement(answer) and needs_second_signature(site, height)
-        if is_correction and not can_countersign(c, site.id):
-            require_account(c, actor.name.strip())
+        if is_correction and not can_countersign(connection, site.id):
+            require_account(connection, actor.name.strip())
             alone = False
         if alone and mine:  # no first word is kept beside an answer that counts: it would never find its second
             mine = [k for k in mine if k not in memory.answers]
@@ -224,7 +226,7 @@ def verify(
         names: list[str] = [*mine] or [key]
         given = {memory.signed.get(k) for k in names}
         first = given.pop() if len(given) == 1 else None
-        if alone and not counts_with(c, first, answer, height, actor, now):
+        if alone and not counts_with(connection, first, answer, height, actor, now):
             act, after = SIGNED, _sign(memory, names, Signature(answer, actor.name, height))
             sentence = _SIGN_THAT(text=was(question=key, word=Term(answer), name=actor.name, reason=reason))
         else:
@@ -233,14 +235,14 @@ def verify(
             sentence = was(question=key, word=Term(answer), name=who, reason=reason)
             if is_correction and denies_movement(answer):
                 station, until_s = read_question(key)
-                sign_corrections(c, site.id, station, from_epoch_s(until_s), who, now, countersigned=alone)
-        basis = freeze_act(c, site, memory, after, actor, act, sentence, now)
-        save_memory(c, site.id, after, site.version, now)
+                sign_corrections(connection, site.id, station, from_epoch_s(until_s), who, now, countersigned=alone)
+        basis = freeze_act(connection, site, memory, after, actor, act, sentence, now)
+        save_memory(connection, site.id, after, site.version, now)
         detail = {"key": key, "answer": answer, "reason": reason, "decision": basis}
-        add_audit(c, actor, act, f"site:{site.id}", detail, now)
+        add_audit(connection, actor, act, f"site:{site.id}", detail, now)
         if act == SIGNED:
-            note_questions(c, site.id, {key, *(k.station for k in mine)}, actor, sentence, now)
-        seal_decision(c, basis, actor, now)
+            note_questions(connection, site.id, {key, *(k.station for k in mine)}, actor, sentence, now)
+        seal_decision(connection, basis, actor, now)
     return evaluate_site(db, site, now, "person")
 
 
@@ -256,18 +258,18 @@ def require_answer(answer: str) -> None:
 
 
 def note_questions(
-    c: Connection, site_id: str, keys: Collection[str], actor: Actor, sentence: Message, now: datetime
+    connection: Connection, site_id: str, keys: Collection[str], actor: Actor, sentence: Message, now: datetime
 ) -> None:
     """Write what a person said into the chain of the open alerts that ask it."""
-    for alert in load_alerts(c, site_id, open_only=True, ledger=str(AlertCategory.HEALTH)):
+    for alert in load_alerts(connection, site_id, open_only=True, ledger=str(AlertCategory.HEALTH)):
         if step_of_alert(alert.key) in keys:
-            add_note(c, alert.id, actor, sentence, now)
+            add_note(connection, alert.id, actor, sentence, now)
 
 
 def find_signature(db: Database, site_id: str, key: str) -> Signature | None:
     """The first word on a question that waits for the second person; None where none does."""
-    with db.read() as c:
-        row = find_state(c, site_id)
+    with db.read() as connection:
+        row = find_state(connection, site_id)
     signed = {} if row is None else Memory.read(row.state).signed
     return next((s for k, s in signed.items() if key in {k, find_station_of_question(k)}), None)
 
@@ -315,14 +317,21 @@ def step_of_alert(alert_key: str) -> str | None:
     return alert_key.removeprefix("health:").removesuffix(":verify")
 
 
-def load_memory(c: Connection, site: Site) -> Memory:
+def load_memory(connection: Connection, site: Site) -> Memory:
     """What the last decision on a site, or the last act of a person, left."""
-    row = find_state(c, site.id)
+    row = find_state(connection, site.id)
     return Memory.read(row.state) if row is not None else Memory()
 
 
 def freeze_act(
-    c: Connection, site: Site, before: Memory, after: Memory, actor: Actor, act: str, sentence: str, now: datetime
+    connection: Connection,
+    site: Site,
+    before: Memory,
+    after: Memory,
+    actor: Actor,
+    act: str,
+    sentence: str,
+    now: datetime,
 ) -> int:
     """Keep what a person's act found and left, as a decision of its own; returns its number."""
     frozen: Mapping[str, Any] = {
@@ -337,11 +346,11 @@ def freeze_act(
         "after": after.to_json(),
         "sentence": sentence,
     }
-    return add_decision(c, site.id, now, site.version, canonical_json(frozen))
+    return add_decision(connection, site.id, now, site.version, canonical_json(frozen))
 
 
 def require_shared(
-    c: Connection,
+    connection: Connection,
     site: Site,
     stake: int,
     actor: Actor,
@@ -358,24 +367,26 @@ def require_shared(
     Raises:
         NeedsSecondError: one person alone may not.
     """
-    if not needs_second_signature(site, stake) or not load_users(c):
+    if not needs_second_signature(site, stake) or not load_users(connection):
         return False
     if second is None:
         raise NeedsSecondError(refuse(level=Term(site.levels[min(stake, site.top_level)].name)))
-    require_two(c, actor, second, now)
+    require_two(connection, actor, second, now)
     return True
 
 
-def counts_with(c: Connection, first: Signature | None, answer: str, height: int, actor: Actor, now: datetime) -> bool:
+def counts_with(
+    connection: Connection, first: Signature | None, answer: str, height: int, actor: Actor, now: datetime
+) -> bool:
     """True when another person has signed the same answer, of no less than what is asked for now.
 
     Raises:
         RefusedError: this person has signed it already, or one of the two has no account where accounts exist.
     """
     if first is None or first.answer != answer or first.height < height:
-        require_account(c, actor.name.strip())  # nobody could sign it with them otherwise
+        require_account(connection, actor.name.strip())  # nobody could sign it with them otherwise
         return False
     if is_same_person(first.by, actor.name):
         raise RefusedError(f"{first.by} has signed {answer!r} already; a second person must sign the same answer")
-    require_two(c, Actor(first.by), actor, now)
+    require_two(connection, Actor(first.by), actor, now)
     return True

@@ -72,7 +72,7 @@ class AsOf:
         }
 
 
-def decide_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetime | None) -> AsOf:
+def decide_as_of(connection: Connection, row: DecisionRow, source: str, known_at: datetime | None) -> AsOf:
     """Read the same windows from today's tables, as known at an instant, and decide from them.
 
     The instant of the decision, its memory and its site file stay as they were frozen.
@@ -91,51 +91,51 @@ def decide_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetim
     now = parse_time(frozen["now"])
     then = DecisionInputs.read(frozen["view"])
     site = parse_frozen_site(row, source)
-    today = load_view_as_of(c, site, then, now, known_at or now)
+    today = load_view_as_of(connection, site, then, now, known_at or now)
     decision = decide(PreparedSite(site), Memory.read(frozen["memory"]), today, now)
     departures = tuple(find_evidence_differences(then, today))
     return AsOf(known_at or now, departures, decision, int(frozen["outcome"]["level"]))
 
 
 def load_view_as_of(
-    c: Connection, site: Site, then: DecisionInputs, now: datetime, known_at: datetime
+    connection: Connection, site: Site, then: DecisionInputs, now: datetime, known_at: datetime
 ) -> DecisionInputs:
     """The view `then` of a decision at `now` with every row that was stored by `known_at`; epochs end at `now`."""
     wanted = find_history_spans(site)
     readings: dict[str, tuple[Reading, ...]] = {}
-    renamings = load_renamings(c)
+    renamings = load_renamings(connection)
     then_called = {new: s.id for s in site.stations if (new := find_present_id(renamings, site.id, s.id, now)) != s.id}
     newest = {
         f"{then_called.get(station, station)}.{quantity}": value
-        for name, value in load_newest(c, site.id, now).items()
+        for name, value in load_newest(connection, site.id, now).items()
         for station, _, quantity in (name.partition("."),)
     }
-    for series in load_series(c, site.id):
+    for series in load_series(connection, site.id):
         station = then_called.get(series.station, series.station)
         span_s = find_span_s(wanted, station, series.quantity)
         if not span_s:
             continue
         name = f"{station}.{series.quantity}"
-        found = tuple(load_readings(c, series.id, find_load_start(now, span_s), now, known_at))
+        found = tuple(load_readings(connection, series.id, find_load_start(now, span_s), now, known_at))
         readings[name] = found
         last = next((r for r in reversed(found) if "future" not in r.flags), None)
         if last is not None and known_at != now:
             newest[name] = NewestEpoch.of(last.observed_at, last.received_at, last.flags)
     besides = {
         name: rename_stations(facts, then_called) if then_called else facts
-        for name, facts in _load_besides(c, site, now, known_at).items()
+        for name, facts in _load_besides(connection, site, now, known_at).items()
     }
-    unsigned = load_unsigned_by_name(c, site.id, wanted, now, known_at, then_called)
+    unsigned = load_unsigned_by_name(connection, site.id, wanted, now, known_at, then_called)
     return DecisionInputs(readings, dict(sorted(newest.items())), unsigned, draining=then.draining, **besides)
 
 
-def _load_besides(c: Connection, site: Site, now: datetime, known_at: datetime) -> dict[str, Any]:
+def _load_besides(connection: Connection, site: Site, now: datetime, known_at: datetime) -> dict[str, Any]:
     """What a view holds besides readings: as of the decision, with what came late about the time before it."""
-    facts = load_facts(c, site, min(now, known_at))
+    facts = load_facts(connection, site, min(now, known_at))
     if known_at <= now:
         return facts
     now_s = epoch_s(now)
-    for name, later in load_facts(c, site, known_at, scored_until=now).items():
+    for name, later in load_facts(connection, site, known_at, scored_until=now).items():
         if name == "offsets":  # readings have those that are known by then
             facts[name] = later
         at = LATE.get(name)

@@ -72,36 +72,36 @@ class AuditPackMaterial:
     findings: tuple[str, ...]  # what the database says of it and the audit log does not
 
 
-def list_alterations(c: Connection, alert_id: int, site: str) -> list[str]:
+def list_alterations(connection: Connection, alert_id: int, site: str) -> list[str]:
     """Which sealed rows of an alert, who acted, what decided, and of its site's level are not as they were written.
 
     A row that is gone cannot say of which alert it was: it is named here too.
     """
     e = alert_event.c
     mine = [f"alert {alert_id}: ", f"site_state {site}: "]
-    ids_by_table = _load_sealed_ids(c, alert_id)
+    ids_by_table = _load_sealed_ids(connection, alert_id)
     for name, ids in ids_by_table.items():
         mine += [f"{name} {number}: " for number in ids]
-    for row in c.execute(select(e.actor, e.decision_id).where(e.alert_id == alert_id).distinct()):
+    for row in connection.execute(select(e.actor, e.decision_id).where(e.alert_id == alert_id).distinct()):
         mine += [f"user_account {row.actor}: ", f"decision {row.decision_id}: "]
     parts = tuple(f"{name} " for name in ids_by_table)
     return [
         line
-        for line in find_unsealed(c)
+        for line in find_unsealed(connection)
         if line.startswith(tuple(mine)) or (isinstance(line, GoneRow) and line.startswith(parts))
     ]
 
 
-def _load_sealed_ids(c: Connection, alert_id: int) -> dict[str, list[int]]:
+def _load_sealed_ids(connection: Connection, alert_id: int) -> dict[str, list[int]]:
     """Return the ids of the sealed rows that belong to an alert, by table. The tables of features are included."""
     tables = [sealed.table for sealed in load_sealed_tables().values() if "alert_id" in sealed.table.c]
     return {
-        table.name: list(c.execute(select(table.c.id).where(table.c.alert_id == alert_id)).scalars())
+        table.name: list(connection.execute(select(table.c.id).where(table.c.alert_id == alert_id)).scalars())
         for table in tables
     }
 
 
-def load_citations(c: Connection, decision_id: int, alert_id: int | None = None) -> tuple[OrderedChange, ...]:
+def load_citations(connection: Connection, decision_id: int, alert_id: int | None = None) -> tuple[OrderedChange, ...]:
     """Events of alerts that name a decision."""
     e, a = alert_event.c, alert_table.c
     wanted = (
@@ -110,62 +110,64 @@ def load_citations(c: Connection, decision_id: int, alert_id: int | None = None)
         .where(e.decision_id == decision_id, *match_given(e.alert_id, alert_id))
         .order_by(e.id)
     )
-    return tuple(load_records(c, OrderedChange, wanted))
+    return tuple(load_records(connection, OrderedChange, wanted))
 
 
-def load_sent_messages(c: Connection, alert_id: int) -> list[SentMessage]:
+def load_sent_messages(connection: Connection, alert_id: int) -> list[SentMessage]:
     """Return all messages about an alert, the newest first."""
     return load_records(
-        c,
+        connection,
         SentMessage,
         select(notification).where(notification.c.alert_id == alert_id).order_by(notification.c.id.desc()),
     )
 
 
-def load_material(c: Connection, alert_id: int) -> AuditPackMaterial:
+def load_material(connection: Connection, alert_id: int) -> AuditPackMaterial:
     """Everything about one alert; raises NotFoundError: there is none."""
-    alert = require_alert(c, alert_id)
-    events = load_alert_events(c, alert_id)
+    alert = require_alert(connection, alert_id)
+    events = load_alert_events(connection, alert_id)
     ids = sorted({e.decision_id for e in events if e.decision_id is not None})
-    decisions = tuple(load_decision(c, i) for i in ids)
+    decisions = tuple(load_decision(connection, i) for i in ids)
     shas = sorted({d.config_sha256 for d in decisions if d.config_sha256})
     v, n, o = config_version.c, notification.c, alert_outcome.c
-    versions = _rows(c, select(config_version).where(v.site == alert.site, v.sha256.in_(shas)).order_by(v.id))
+    versions = _rows(connection, select(config_version).where(v.site == alert.site, v.sha256.in_(shas)).order_by(v.id))
     sources = {str(row["sha256"]): str(row.pop("source")) for row in versions}
-    messages = _rows(c, select(notification).where(n.alert_id == alert_id).order_by(n.id))
+    messages = _rows(connection, select(notification).where(n.alert_id == alert_id).order_by(n.id))
     for message in messages:
         del message["lease_owner"], message["lease_until"]
-    outcomes = _rows(c, select(alert_outcome).where(o.alert_id == alert_id).order_by(o.id))
-    story = _rows(c, select(alert_table).where(alert_table.c.id == alert_id))[0]
-    written = _rows(c, select(alert_event).where(alert_event.c.alert_id == alert_id).order_by(alert_event.c.id))
-    ids_by_table = {"alert": [alert_id], **_load_sealed_ids(c, alert_id)}
-    sealing = load_seals(c)
+    outcomes = _rows(connection, select(alert_outcome).where(o.alert_id == alert_id).order_by(o.id))
+    story = _rows(connection, select(alert_table).where(alert_table.c.id == alert_id))[0]
+    written = _rows(
+        connection, select(alert_event).where(alert_event.c.alert_id == alert_id).order_by(alert_event.c.id)
+    )
+    ids_by_table = {"alert": [alert_id], **_load_sealed_ids(connection, alert_id)}
+    sealing = load_seals(connection)
     sealed_by = {sealing.get(f"{name} {number}", (None, 0))[1] for name, ids in ids_by_table.items() for number in ids}
-    entries = _load_audit(c, alert, ids, shas, sealed_by)
+    entries = _load_audit(connection, alert, ids, shas, sealed_by)
     return AuditPackMaterial(
         alert,
         story,
         written,
         decisions,
-        {i: find_seal(c, i) for i in ids},
-        {i: load_citations(c, i, alert_id) for i in ids},
+        {i: find_seal(connection, i) for i in ids},
+        {i: load_citations(connection, i, alert_id) for i in ids},
         sources,
         versions,
         messages,
         outcomes,
         entries,
-        _load_links(c, entries),
+        _load_links(connection, entries),
         {
             path: content
-            for files in hooks().audit_pack_files(connection=c, alert_id=alert_id)
+            for files in hooks().audit_pack_files(connection=connection, alert_id=alert_id)
             for path, content in files.items()
         },
-        tuple(list_alterations(c, alert_id, alert.site)),
+        tuple(list_alterations(connection, alert_id, alert.site)),
     )
 
 
 def _load_audit(
-    c: Connection, alert: Alert, decisions: Sequence[int], shas: Sequence[str], sealed_by: Collection[int]
+    connection: Connection, alert: Alert, decisions: Sequence[int], shas: Sequence[str], sealed_by: Collection[int]
 ) -> Rows:
     e = audit_entry.c
     subjects = [f"alert:{alert.id}", *(f"decision:{i}" for i in decisions)]
@@ -178,7 +180,7 @@ def _load_audit(
         )
     )
     found = []
-    for row in _rows(c, wanted.order_by(e.id)):
+    for row in _rows(connection, wanted.order_by(e.id)):
         detail = json.loads(row["detail"])
         mine = row["id"] in sealed_by or row["subject"] in subjects or detail.get("decision") in decisions
         if mine or (detail.get("site") == alert.site and detail.get("sha256") in shas):
@@ -186,18 +188,18 @@ def _load_audit(
     return found
 
 
-def _load_links(c: Connection, entries: Rows) -> Rows:
+def _load_links(connection: Connection, entries: Rows) -> Rows:
     if not entries:
         return []
     e = audit_entry.c
     between = e.id.between(entries[0]["id"], entries[-1]["id"])
-    return _rows(c, select(e.id, e.previous_hash, e.hash).where(between).order_by(e.id))
+    return _rows(connection, select(e.id, e.previous_hash, e.hash).where(between).order_by(e.id))
 
 
-def _rows(c: Connection, wanted: Any) -> Rows:
+def _rows(connection: Connection, wanted: Any) -> Rows:
     """Rows as they are stored and sealed: instants and JSON as text."""
     stored = {dict: canonical_json, list: canonical_json, datetime: format_iso}
     return [
         {str(k): stored[type(v)](v) if type(v) in stored else v for k, v in row.items()}
-        for row in c.execute(wanted).mappings()
+        for row in connection.execute(wanted).mappings()
     ]

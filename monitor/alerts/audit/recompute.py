@@ -56,14 +56,14 @@ class RecomputationResult:
     differences: tuple[str, ...]
 
 
-def gather_decisions(c: Connection, alert: Alert) -> RecomputationRequest:
+def gather_decisions(connection: Connection, alert: Alert) -> RecomputationRequest:
     """Every decision behind an alert, with all that deciding again takes."""
     found = []
-    ids = {e.decision_id for e in load_alert_events(c, alert.id)} | {alert.decision_id}
+    ids = {e.decision_id for e in load_alert_events(connection, alert.id)} | {alert.decision_id}
     for number in sorted(i for i in ids if i is not None):
-        row = load_decision(c, number)
-        source = load_site_source(c, row.config_sha256) if '"view":' in row.evidence else ""
-        found.append((row, source, find_seal(c, number), load_citations(c, number)))
+        row = load_decision(connection, number)
+        source = load_site_source(connection, row.config_sha256) if '"view":' in row.evidence else ""
+        found.append((row, source, find_seal(connection, number), load_citations(connection, number)))
     return RecomputationRequest(tuple(found), alert.decision_id)
 
 

@@ -124,45 +124,49 @@ class ChangeContext:
     exercise: bool = False  # true marks a drill
 
 
-def apply_changes(c: Connection, changes: Sequence[AlertChange], context: ChangeContext) -> list[int]:
+def apply_changes(connection: Connection, changes: Sequence[AlertChange], context: ChangeContext) -> list[int]:
     """Write alert, event and notification rows for each change; call inside the transaction of the decision.
 
     A change that says what already is writes nothing. An opened or worsened alert asks to be acknowledged again; a
     condition that is gone closes an acknowledged alert and leaves an unacknowledged one waiting for a person.
     Returns the ids of the alert events written, in order.
     """
-    written = (_apply_change(c, change, context) for change in changes)
+    written = (_apply_change(connection, change, context) for change in changes)
     events = [event for event in written if event is not None]
     if any(change.open and may_be_suppressed(change.ledger, change.level, change.key) for change in changes):
-        follow_maintenance(c, context.site_id, SERVICE_ACTOR, context.now)
+        follow_maintenance(connection, context.site_id, SERVICE_ACTOR, context.now)
     return events
 
 
-def notify_site(c: Connection, site: Site, changes: Sequence[AlertChange], now: datetime, rule_version: str) -> None:
+def notify_site(
+    connection: Connection, site: Site, changes: Sequence[AlertChange], now: datetime, rule_version: str
+) -> None:
     """The same for what the service itself found at a site; its recipients are told."""
-    apply_changes(c, changes, ChangeContext(site.id, site, site.recipients, SERVICE_ACTOR, now, rule_version))
+    apply_changes(connection, changes, ChangeContext(site.id, site, site.recipients, SERVICE_ACTOR, now, rule_version))
 
 
-def _apply_change(c: Connection, change: AlertChange, context: ChangeContext) -> int | None:
+def _apply_change(connection: Connection, change: AlertChange, context: ChangeContext) -> int | None:
     a = alert.c
     is_open = (a.site == context.site_id, a.ledger == change.ledger, a.key == change.key, a.closed_at.is_(None))
     # what a person does at this moment is waited for and then seen
-    found = c.execute(select(alert).where(*is_open).with_for_update()).one_or_none()
+    found = connection.execute(select(alert).where(*is_open).with_for_update()).one_or_none()
     if not _is_change(found, change):
         return None
     version = context.site.version if context.site else ""
-    basis = context.decision_id or add_decision(c, context.site_id, context.now, version, change.evidence)
+    basis = context.decision_id or add_decision(connection, context.site_id, context.now, version, change.evidence)
     context = replace(context, decision_id=basis)
-    event = _open_alert(c, change, context) if found is None else _move_alert(c, found, change, context)
+    event = (
+        _open_alert(connection, change, context) if found is None else _move_alert(connection, found, change, context)
+    )
     if found is not None and not change.open and found.state in (AlertState.SUPPRESSED, AlertState.OUT_OF_SERVICE):
         n = notification.c
         waiting = (n.alert_id == found.id, n.state.in_((str(DeliveryState.QUEUED), str(DeliveryState.FAILED_RETRY))))
         done = {"state": str(DeliveryState.SUPERSEDED), "superseded_by": n.id, "next_attempt_at": None}
-        c.execute(
+        connection.execute(
             update(notification).where(*waiting).values(**done, **message_columns("last_error", _CAME_AND_WENT()))
         )
-    elif change.notify and (change.open or change.ledger == AlertCategory.HAZARD or _was_notified(c, found)):
-        _queue(c, change, 0 if found is None else int(found.level), event, context)
+    elif change.notify and (change.open or change.ledger == AlertCategory.HAZARD or _was_notified(connection, found)):
+        _queue(connection, change, 0 if found is None else int(found.level), event, context)
     return event
 
 
@@ -176,22 +180,27 @@ def _is_change(found: Row[Any] | None, change: AlertChange) -> bool:
     return bool(is_gone or found.level != change.level) if change.open else not is_gone
 
 
-def _was_notified(c: Connection, found: Row[Any] | None) -> bool:
+def _was_notified(connection: Connection, found: Row[Any] | None) -> bool:
     """Whether somebody was sent the alert: the end of what nobody heard of is no message."""
     n = notification.c
-    return found is not None and c.execute(select(n.id).where(n.alert_id == found.id).limit(1)).first() is not None
+    return (
+        found is not None
+        and connection.execute(select(n.id).where(n.alert_id == found.id).limit(1)).first() is not None
+    )
 
 
-def _open_alert(c: Connection, change: AlertChange, context: ChangeContext) -> int:
+def _open_alert(connection: Connection, change: AlertChange, context: ChangeContext) -> int:
     facts = {"data_time": change.data_time, "decision_id": context.decision_id}
     row = fill_row(alert, change, site=context.site_id, ledger=str(change.ledger), peak_level=change.level, **facts)
     row |= {"state": str(AlertState.UNACKNOWLEDGED), "exercise": context.exercise, "raised_at": context.now}
-    number = add_row(c, alert, row, rule_version=context.rule_version)
+    number = add_row(connection, alert, row, rule_version=context.rule_version)
     state = step(None, AlertStep.RAISE, number)
-    return _add_event(c, number, context.now, context.actor, change.reason, state, to_level=change.level, **facts)
+    return _add_event(
+        connection, number, context.now, context.actor, change.reason, state, to_level=change.level, **facts
+    )
 
 
-def _move_alert(c: Connection, found: Row[Any], change: AlertChange, context: ChangeContext) -> int:
+def _move_alert(connection: Connection, found: Row[Any], change: AlertChange, context: ChangeContext) -> int:
     level, before, basis = change.level if change.open else 0, AlertState(found.state), context.decision_id
     values: dict[str, Any] = {"level": level, "decision_id": basis, **message_columns("reason", change.reason)}
     if change.repeats:
@@ -208,24 +217,24 @@ def _move_alert(c: Connection, found: Row[Any], change: AlertChange, context: Ch
         event = AlertStep.ANSWER if change.key.startswith(UNCONFIRMED) else AlertStep.CLEAR
     state = step(before, event, found.id)
     values |= {"closed_at": context.now} if state is AlertState.CLOSED else {}
-    c.execute(update(alert).where(alert.c.id == found.id).values(state=str(state), **values))
+    connection.execute(update(alert).where(alert.c.id == found.id).values(state=str(state), **values))
     was = {"from_state": found.state, "from_level": found.level, "data_time": change.data_time, "decision_id": basis}
-    return _add_event(c, found.id, context.now, context.actor, change.reason, state, to_level=level, **was)
+    return _add_event(connection, found.id, context.now, context.actor, change.reason, state, to_level=level, **was)
 
 
 def _add_event(
-    c: Connection, alert_id: int, now: datetime, actor: Actor, reason: str, state: AlertState, **columns: Any
+    connection: Connection, alert_id: int, now: datetime, actor: Actor, reason: str, state: AlertState, **columns: Any
 ) -> int:
     e = alert_event.c
-    last = c.execute(select(func.max(e.sequence)).where(e.alert_id == alert_id)).scalar()
+    last = connection.execute(select(func.max(e.sequence)).where(e.alert_id == alert_id)).scalar()
     columns |= {"alert_id": alert_id, "sequence": (last or 0) + 1, "at": now, "to_state": str(state)}
     columns |= {"actor": actor.name, "actor_kind": actor.kind, "via": actor.via, "reason": reason}
-    return add_row(c, alert_event, columns)
+    return add_row(connection, alert_event, columns)
 
 
-def _queue(c: Connection, change: AlertChange, before: int, event_id: int, context: ChangeContext) -> None:
+def _queue(connection: Connection, change: AlertChange, before: int, event_id: int, context: ChangeContext) -> None:
     site, now = context.site, context.now
-    alert_id = c.execute(select(alert_event.c.alert_id).where(alert_event.c.id == event_id)).scalar_one()
+    alert_id = connection.execute(select(alert_event.c.alert_id).where(alert_event.c.id == event_id)).scalar_one()
     level = change.level if change.open else 0
     name = name_level(tuple(known.name for known in site.levels) if site else (), change.ledger, level)
     # who asked to hear of a level is told when it is reached, passed or over
@@ -233,14 +242,16 @@ def _queue(c: Connection, change: AlertChange, before: int, event_id: int, conte
     is_hazard = change.ledger == AlertCategory.HAZARD
     notified = [
         r
-        for r in list_addressees(c, context.recipients, now, everybody=change.key.startswith(UNCONFIRMED))
+        for r in list_addressees(connection, context.recipients, now, everybody=change.key.startswith(UNCONFIRMED))
         if change.ledger in r.ledgers and not (is_hazard and not any(n in passed for n in r.levels))
     ]
     if not notified:
         return
     basis = context.decision_id if is_hazard and change.open else None
-    frozen: FrozenDecision = {} if basis is None else plain_to_messages(json.loads(load_decision(c, basis).evidence))
-    raised = find_raised(c, alert_id, site) if change.repeats else None
+    frozen: FrozenDecision = (
+        {} if basis is None else plain_to_messages(json.loads(load_decision(connection, basis).evidence))
+    )
+    raised = find_raised(connection, alert_id, site) if change.repeats else None
     names = list(dict.fromkeys(r.name for r in notified))
     shared: Any = {"alert_id": alert_id, "level": level, "exercise": context.exercise}
     subject, body = write_message(
@@ -272,13 +283,13 @@ def _queue(c: Connection, change: AlertChange, before: int, event_id: int, conte
             key = hashlib.sha256(f"{event_id}\n{recipient.name}\n{channel}".encode()).hexdigest()
             rows.setdefault(key, facts | {"recipient": recipient.name, "channel": channel, "idempotency_key": key})
     if rows:
-        c.execute(insert(notification), list(rows.values()))
+        connection.execute(insert(notification), list(rows.values()))
 
 
-def find_raised(c: Connection, alert_id: int, site: Site | None) -> LevelOnset:
+def find_raised(connection: Connection, alert_id: int, site: Site | None) -> LevelOnset:
     """What an alert was raised to its level on, from frozen evidence; its reason where that measured nothing."""
     a, d = alert.c, decision.c
-    row = c.execute(
+    row = connection.execute(
         select(alert, d.at, d.evidence).outerjoin(decision, d.id == a.decision_id).where(a.id == alert_id)
     ).one()
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError):  # altered, perhaps
@@ -304,7 +315,7 @@ def _pick_channels(recipient: Recipient, change: AlertChange) -> Iterable[str]:
 
 # ---- what people do --------------------------------------------------------------------------------------------
 def acknowledge(
-    c: Connection, alert_id: int, actor: Actor, reason: str, now: datetime, *, seen: int | None = None
+    connection: Connection, alert_id: int, actor: Actor, reason: str, now: datetime, *, seen: int | None = None
 ) -> int:
     """A person has seen it; an alert whose condition is gone is closed by that. Returns the event id.
 
@@ -319,7 +330,7 @@ def acknowledge(
             person has seen; neither is acknowledged.
         RefusedError: this person has acknowledged it, or it is closed already, or no name or reason was given.
     """
-    found = _require(c, alert_id, actor, reason)
+    found = _require(connection, alert_id, actor, reason)
     if seen is not None and found.level > seen:
         raise LevelRisenError(RISEN(number=alert_id, level=found.level))
     if found.key.startswith(UNCONFIRMED):
@@ -328,27 +339,29 @@ def acknowledge(
         named_at = select(func.min(e.id)).where(e.alert_id == alert_id).scalar_subquery()
         before = select(e.to_level).where(e.alert_id == number, e.id < named_at).order_by(e.id.desc()).limit(1)
         waiting = (AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED)
-        root = c.execute(select(alert.c.id).where(alert.c.id == number, alert.c.state.in_(waiting))).scalar()
+        root = connection.execute(select(alert.c.id).where(alert.c.id == number, alert.c.state.in_(waiting))).scalar()
         if root is not None:
-            acknowledge(c, root, actor, reason, now, seen=c.execute(before).scalar())
+            acknowledge(connection, root, actor, reason, now, seen=connection.execute(before).scalar())
     if found.state == AlertState.ACKNOWLEDGED and not is_same_person(found.acknowledged_by or "", actor.name):
         # another one has seen it too
-        return _act(c, found, step(AlertState.ACKNOWLEDGED, AlertStep.NOTE, alert_id), actor, reason, now, "alert.note")
+        return _act(
+            connection, found, step(AlertState.ACKNOWLEDGED, AlertStep.NOTE, alert_id), actor, reason, now, "alert.note"
+        )
     state = step(AlertState(found.state), AlertStep.ACKNOWLEDGE, alert_id)
     signed: dict[str, Any] = {"acknowledged_at": now, "acknowledged_by": actor.name}
     closed_at = now if state is AlertState.CLOSED else None
-    return _act(c, found, state, actor, reason, now, "alert.acknowledge", closed_at=closed_at, **signed)
+    return _act(connection, found, state, actor, reason, now, "alert.acknowledge", closed_at=closed_at, **signed)
 
 
-def add_note(c: Connection, alert_id: int, actor: Actor, note: str, now: datetime) -> int:
+def add_note(connection: Connection, alert_id: int, actor: Actor, note: str, now: datetime) -> int:
     """Write into the chain of an alert what a person said of it; it stays as it is. Returns the event id."""
-    found = _require(c, alert_id, actor, note)
+    found = _require(connection, alert_id, actor, note)
     state = step(AlertState(found.state), AlertStep.NOTE, alert_id)
-    return _act(c, found, state, actor, note, now, "alert.note")
+    return _act(connection, found, state, actor, note, now, "alert.note")
 
 
 def close_alert(
-    c: Connection, alert_id: int, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
+    connection: Connection, alert_id: int, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
 ) -> int:
     """Close a health or advice alert, or a hazard alert whose level is gone; returns the event id.
 
@@ -358,7 +371,7 @@ def close_alert(
         RefusedError: a hazard level stands (only `slopeward level set` ends it).
         NeedsSecondError: an urgent alarm stands and no second person is named.
     """
-    found = _require(c, alert_id, actor, reason)
+    found = _require(connection, alert_id, actor, reason)
     if found.closed_at is not None:
         raise RefusedError(_CLOSED(number=alert_id))
     if found.ledger == AlertCategory.HAZARD and found.level > 0:
@@ -366,25 +379,25 @@ def close_alert(
     if is_grave(found.ledger, found.level, 0) and not _are_two(actor, second):
         raise NeedsSecondError(_CLOSE_ALONE(number=alert_id))
     state = step(AlertState(found.state), AlertStep.CLOSE, alert_id)
-    return _act(c, found, state, actor, _signed(reason, second), now, "alert.close", closed_at=now)
+    return _act(connection, found, state, actor, _signed(reason, second), now, "alert.close", closed_at=now)
 
 
-def set_outcome(c: Connection, alert_id: int, outcome: str, actor: Actor, note: str, now: datetime) -> None:
+def set_outcome(connection: Connection, alert_id: int, outcome: str, actor: Actor, note: str, now: datetime) -> None:
     """Record what it turned out to be, one of `OUTCOMES`; the newest one speaks."""
-    _require(c, alert_id, actor, note)
-    add_row(c, alert_outcome, alert_id=alert_id, **{"class": outcome, "by": actor.name}, note=note, at=now)
-    add_audit(c, actor, "alert.outcome", f"alert:{alert_id}", {"class": outcome, "note": note}, now)
+    _require(connection, alert_id, actor, note)
+    add_row(connection, alert_outcome, alert_id=alert_id, **{"class": outcome, "by": actor.name}, note=note, at=now)
+    add_audit(connection, actor, "alert.outcome", f"alert:{alert_id}", {"class": outcome, "note": note}, now)
 
 
-def find_outcome(c: Connection, alert_id: int) -> Outcome | None:
+def find_outcome(connection: Connection, alert_id: int) -> Outcome | None:
     """What an alert turned out to be; None where nobody said it."""
     o = alert_outcome.c
     newest = select(o["class"].label("kind"), o.at).where(o.alert_id == alert_id).order_by(o.id.desc()).limit(1)
-    return find_record(c, Outcome, newest)
+    return find_record(connection, Outcome, newest)
 
 
 def shelve(
-    c: Connection,
+    connection: Connection,
     alert_id: int,
     actor: Actor,
     reason: str,
@@ -400,7 +413,7 @@ def shelve(
         RefusedError: the time lies in the past or is too long, the highest level stands, or the state allows no shelf.
         NeedsSecondError: no second person for what may not be hidden by one.
     """
-    found = _require(c, alert_id, actor, reason)
+    found = _require(connection, alert_id, actor, reason)
     state = step(AlertState(found.state), AlertStep.SHELVE, alert_id)
     longest = longest_shelf(found.ledger, found.level, top_level)
     if longest is None:
@@ -413,22 +426,24 @@ def shelve(
         raise NeedsSecondError(_HIDE_ALONE(number=alert_id))
     at = Timestamp.of(until)
     text = _SHELVED_WITH(reason=reason, at=at, name=second.name) if second else _SHELVED(reason=reason, at=at)
-    return _act(c, found, state, actor, text, now, "alert.shelve", until=until)
+    return _act(connection, found, state, actor, text, now, "alert.shelve", until=until)
 
 
-def return_alert(c: Connection, alert_id: int, step_taken: AlertStep, actor: Actor, reason: str, now: datetime) -> int:
+def return_alert(
+    connection: Connection, alert_id: int, step_taken: AlertStep, actor: Actor, reason: str, now: datetime
+) -> int:
     """Bring an alert back from the shelf before its time (`UNSHELVE`), or back in service (`PUT_BACK`).
 
     In service again it asks to be acknowledged again. Returns the event id.
     """
-    found = _require(c, alert_id, actor, reason)
+    found = _require(connection, alert_id, actor, reason)
     state = step(AlertState(found.state), step_taken, alert_id)
     action = "alert.unshelve" if step_taken is AlertStep.UNSHELVE else "alert.put_back"
-    return _act(c, found, state, actor, reason, now, action)
+    return _act(connection, found, state, actor, reason, now, action)
 
 
 def take_out(
-    c: Connection, alert_id: int, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
+    connection: Connection, alert_id: int, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
 ) -> int:
     """Take a health or advice alert out of service, until a person puts it back; returns the event id.
 
@@ -436,25 +451,25 @@ def take_out(
         RefusedError: a hazard, or the state allows it not.
         NeedsSecondError: an urgent alarm and no second person.
     """
-    found = _require(c, alert_id, actor, reason)
+    found = _require(connection, alert_id, actor, reason)
     if found.ledger == AlertCategory.HAZARD:
         raise RefusedError(_NEVER_OUT(number=alert_id))
     state = step(AlertState(found.state), AlertStep.TAKE_OUT, alert_id)
     if is_grave(found.ledger, found.level, 0) and not _are_two(actor, second):
         raise NeedsSecondError(_HIDE_ALONE(number=alert_id))
-    return _act(c, found, state, actor, _signed(reason, second), now, "alert.take_out")
+    return _act(connection, found, state, actor, _signed(reason, second), now, "alert.take_out")
 
 
-def follow_maintenance(c: Connection, site_id: str, actor: Actor, now: datetime) -> list[int]:
+def follow_maintenance(connection: Connection, site_id: str, actor: Actor, now: datetime) -> list[int]:
     """Suppress what work on a station explains, and bring it back when the work is over; returns the event ids.
 
     Its messages wait with it; what is urgent is never suppressed.
     """
-    work = {row.station: row for row in c.execute(_plan_work(), {"of_site": site_id, "now": now})}
+    work = {row.station: row for row in connection.execute(_plan_work(), {"of_site": site_id, "now": now})}
     followed = [str(AlertState.SUPPRESSED)]
     followed += [str(AlertState.UNACKNOWLEDGED), str(AlertState.ACKNOWLEDGED)] if work else []
     events = []
-    for found in c.execute(_plan_followed(), {"of_site": site_id, "states": followed}).all():
+    for found in connection.execute(_plan_followed(), {"of_site": site_id, "states": followed}).all():
         station = find_cause(found.ledger, found.level, found.key, work)
         is_suppressed = found.state == AlertState.SUPPRESSED
         if (station is not None) == is_suppressed:
@@ -466,7 +481,7 @@ def follow_maintenance(c: Connection, site_id: str, actor: Actor, now: datetime)
         if station is not None:
             of = work[station]
             reason = _WORK(station=of.station, at=Timestamp.of(of.to_at), name=of.by, reason=of.reason)
-        events.append(_act(c, found, state, actor, reason, now, action))
+        events.append(_act(connection, found, state, actor, reason, now, action))
     return events
 
 
@@ -499,13 +514,13 @@ def _signed(reason: str, second: Actor | None) -> str:
     return _WITH(reason=reason, name=second.name) if second else reason
 
 
-def unshelve_due(c: Connection, site_id: str, actor: Actor, now: datetime) -> list[int]:
+def unshelve_due(connection: Connection, site_id: str, actor: Actor, now: datetime) -> list[int]:
     """Bring back alerts whose shelf time is over; returns the event ids."""
     events = []
-    for found in c.execute(_plan_shelved(), {"of_site": site_id}).all():
+    for found in connection.execute(_plan_shelved(), {"of_site": site_id}).all():
         if found.until_at is None or found.until_at <= now:
             state = step(AlertState.SHELVED, AlertStep.SHELF_ENDS, found.id)
-            events.append(_act(c, found, state, actor, _SHELF_OVER(), now, "alert.unshelve"))
+            events.append(_act(connection, found, state, actor, _SHELF_OVER(), now, "alert.unshelve"))
     return events
 
 
@@ -518,9 +533,9 @@ def _plan_shelved() -> Select[Any]:
     return shelved.where(a.site == bindparam("of_site"), a.state == str(AlertState.SHELVED))
 
 
-def _require(c: Connection, alert_id: int, actor: Actor, reason: str) -> Row[Any]:
+def _require(connection: Connection, alert_id: int, actor: Actor, reason: str) -> Row[Any]:
     # locked: a change that commits at this moment is waited for and then seen (SQLite has one writer anyway)
-    found = c.execute(select(alert).where(alert.c.id == alert_id).with_for_update()).one_or_none()
+    found = connection.execute(select(alert).where(alert.c.id == alert_id).with_for_update()).one_or_none()
     if found is None:
         raise NotFoundError(NO_ALERT(number=alert_id))
     if not fold_name(actor.name) or not reason.strip():
@@ -529,7 +544,7 @@ def _require(c: Connection, alert_id: int, actor: Actor, reason: str) -> Row[Any
 
 
 def _act(
-    c: Connection,
+    connection: Connection,
     found: Row[Any],
     state: AlertState,
     actor: Actor,
@@ -540,16 +555,18 @@ def _act(
     until: datetime | None = None,
     **values: Any,
 ) -> int:
-    c.execute(update(alert).where(alert.c.id == found.id).values(state=str(state), **values))
+    connection.execute(update(alert).where(alert.c.id == found.id).values(state=str(state), **values))
     was = {"from_state": found.state, "from_level": found.level, "to_level": found.level, "data_time": found.data_time}
-    event = _add_event(c, found.id, now, actor, reason, state, until_at=until, **was)
-    add_audit(c, actor, action, f"alert:{found.id}", {"site": found.site, "reason": reason, "event": event}, now)
+    event = _add_event(connection, found.id, now, actor, reason, state, until_at=until, **was)
+    add_audit(
+        connection, actor, action, f"alert:{found.id}", {"site": found.site, "reason": reason, "event": event}, now
+    )
     return event
 
 
 # ---- reads -----------------------------------------------------------------------------------------------------
 def load_alerts(
-    c: Connection,
+    connection: Connection,
     site: str | frozenset[str] | None = None,
     *,
     open_only: bool = False,
@@ -563,38 +580,38 @@ def load_alerts(
     wanted = select(alert).where(*match_given(a.site, site), *match_given(a.ledger, ledger))
     wanted = wanted.where(a.closed_at.is_(None)) if open_only else wanted
     wanted = wanted.order_by(*([rank] if hazard_first else []), a.raised_at.desc(), a.id.desc())
-    return load_records(c, Alert, wanted.limit(limit))
+    return load_records(connection, Alert, wanted.limit(limit))
 
 
-def find_alert(c: Connection, alert_id: int) -> Alert | None:
+def find_alert(connection: Connection, alert_id: int) -> Alert | None:
     """One alert, or None."""
-    return find_record(c, Alert, select(alert).where(alert.c.id == alert_id))
+    return find_record(connection, Alert, select(alert).where(alert.c.id == alert_id))
 
 
-def require_alert(c: Connection, alert_id: int) -> Alert:
+def require_alert(connection: Connection, alert_id: int) -> Alert:
     """One alert; raises NotFoundError."""
-    if (found := find_alert(c, alert_id)) is None:
+    if (found := find_alert(connection, alert_id)) is None:
         raise NotFoundError(NO_ALERT(number=alert_id))
     return found
 
 
-def load_alert_events(c: Connection, alert_id: int) -> list[AlertEvent]:
+def load_alert_events(connection: Connection, alert_id: int) -> list[AlertEvent]:
     """The chain of an alert, oldest first."""
     e = alert_event.c
-    return load_records(c, AlertEvent, select(alert_event).where(e.alert_id == alert_id).order_by(e.sequence))
+    return load_records(connection, AlertEvent, select(alert_event).where(e.alert_id == alert_id).order_by(e.sequence))
 
 
-def find_alert_of_event(c: Connection, event_id: int) -> tuple[int, int]:
+def find_alert_of_event(connection: Connection, event_id: int) -> tuple[int, int]:
     """The alert of an event and its place in the chain; raises NotFoundError."""
     e = alert_event.c
-    row = c.execute(select(e.alert_id, e.sequence).where(e.id == event_id)).one_or_none()
+    row = connection.execute(select(e.alert_id, e.sequence).where(e.id == event_id)).one_or_none()
     if row is None:
         raise NotFoundError(f"alert event {event_id} does not exist")
     return row.alert_id, row.sequence
 
 
 def load_level_changes(
-    c: Connection, sites: frozenset[str] | None, *, limit: int, exercises: bool
+    connection: Connection, sites: frozenset[str] | None, *, limit: int, exercises: bool
 ) -> list[tuple[Alert, AlertEvent]]:
     """Changes of level of hazard alerts, the newest first: of all sites, or of some."""
     a, e = alert.c, alert_event.c
@@ -604,12 +621,12 @@ def load_level_changes(
     wanted = wanted.order_by(e.at.desc(), e.id.desc()).limit(limit)
     return [
         (read_record(Alert, {k.name: row[k] for k in a}), read_record(AlertEvent, {k.name: row[k] for k in e}))
-        for row in c.execute(wanted).mappings()
+        for row in connection.execute(wanted).mappings()
     ]
 
 
 def load_outcomes(
-    c: Connection, sites: frozenset[str] | None, kinds: Sequence[str], *, limit: int
+    connection: Connection, sites: frozenset[str] | None, kinds: Sequence[str], *, limit: int
 ) -> list[tuple[Alert, Outcome]]:
     """Hazard alerts that are over and turned out to be of some kinds, by the newest statement; newest first."""
     a, o = alert.c, alert_outcome.c
@@ -622,4 +639,4 @@ def load_outcomes(
         .order_by(o.at.desc(), o.id.desc())
         .limit(limit)
     )
-    return [(read_record(Alert, row), Outcome(row.kind, row.said_at)) for row in c.execute(wanted)]
+    return [(read_record(Alert, row), Outcome(row.kind, row.said_at)) for row in connection.execute(wanted)]

@@ -43,7 +43,7 @@ class AlertDeliveries:
         return min((one.first_at for one in self.deliveries), default=None)
 
 
-def load_answers(c: Connection, alert_ids: Collection[int]) -> dict[int, AlertDeliveries]:
+def load_answers(connection: Connection, alert_ids: Collection[int]) -> dict[int, AlertDeliveries]:
     """By alert: who was notified of it and who confirmed; what was put aside for another message does not count.
 
     What was sent before an acknowledged alert rose does not count either: of what it says now nobody heard by that.
@@ -58,7 +58,7 @@ def load_answers(c: Connection, alert_ids: Collection[int]) -> dict[int, AlertDe
         .outerjoin(since, since.c.alert_id == n.alert_id)
         .where(n.alert_id.in_(ids), n.event_id >= func.coalesce(since.c.event_id, 0))
     )
-    rows = c.execute(wanted.order_by(n.id)) if ids else ()
+    rows = connection.execute(wanted.order_by(n.id)) if ids else ()
     found: dict[int, dict[str, list[Any]]] = {}
     for row in rows:
         found.setdefault(row.alert_id, {}).setdefault(row.recipient, []).append(row)
@@ -79,27 +79,29 @@ def load_answers(c: Connection, alert_ids: Collection[int]) -> dict[int, AlertDe
     }
 
 
-def load_confirmed(c: Connection, event_ids: Collection[int]) -> set[int]:
+def load_confirmed(connection: Connection, event_ids: Collection[int]) -> set[int]:
     """Alerts of which a recipient confirmed a message of one of these events: a word on an earlier one is no answer."""
     n = notification.c
     of_events = (n.event_id.in_(sorted(event_ids)), n.confirmed_at.is_not(None))
-    return set(c.execute(select(n.alert_id).where(*of_events)).scalars()) if event_ids else set()
+    return set(connection.execute(select(n.alert_id).where(*of_events)).scalars()) if event_ids else set()
 
 
-def load_states(c: Connection, alert_ids: Collection[int]) -> dict[int, tuple[AlertState, datetime]]:
+def load_states(connection: Connection, alert_ids: Collection[int]) -> dict[int, tuple[AlertState, datetime]]:
     """In which state alerts are, and since when."""
     a, e = alert.c, alert_event.c
     entered = (e.alert_id == a.id, e.to_state == a.state, e.from_state.is_distinct_from(e.to_state))
     wanted = select(a.id, a.state, func.max(e.at).label("since")).join(alert_event, and_(*entered))
-    rows = c.execute(wanted.where(a.id.in_(sorted(alert_ids))).group_by(a.id, a.state)) if alert_ids else ()
+    rows = connection.execute(wanted.where(a.id.in_(sorted(alert_ids))).group_by(a.id, a.state)) if alert_ids else ()
     return {row.id: (AlertState(row.state), row.since) for row in rows}
 
 
-def load_unconfirmed(c: Connection) -> set[tuple[str, str]]:
+def load_unconfirmed(connection: Connection) -> set[tuple[str, str]]:
     """Site and key of the open alarms that nobody confirmed an alert."""
     a = alert.c
     over = str(AlertState.RETURNED_UNACKNOWLEDGED)
-    rows = c.execute(select(a.site, a.key).where(a.closed_at.is_(None), a.key.like(f"{UNCONFIRMED}%"), a.state != over))
+    rows = connection.execute(
+        select(a.site, a.key).where(a.closed_at.is_(None), a.key.like(f"{UNCONFIRMED}%"), a.state != over)
+    )
     return {(row.site, row.key) for row in rows}
 
 
@@ -119,7 +121,7 @@ class PutAsideAlert:
     why: str
 
 
-def load_put_aside(c: Connection, site: str | frozenset[str] | None = None) -> list[PutAsideAlert]:
+def load_put_aside(connection: Connection, site: str | frozenset[str] | None = None) -> list[PutAsideAlert]:
     """Alerts that are put aside, by number."""
     a, e = alert.c, alert_event.c
     wanted = (
@@ -132,6 +134,6 @@ def load_put_aside(c: Connection, site: str | frozenset[str] | None = None) -> l
         .order_by(a.id, e.sequence.desc())
     )
     found: dict[int, PutAsideAlert] = {}
-    for one in load_records(c, PutAsideAlert, wanted):
+    for one in load_records(connection, PutAsideAlert, wanted):
         found.setdefault(one.alert_id, one)
     return list(found.values())

@@ -70,26 +70,26 @@ def digest_of(state: Mapping[str, Any]) -> str:
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------
-def find_state(c: Connection, site: str) -> StateRow | None:
+def find_state(connection: Connection, site: str) -> StateRow | None:
     """The memory of a site, or None before its first evaluation.
 
     Inside a write transaction it stays as it is until that ends: who changes it in another process waits, so that a
     level set by a person and an evaluation at the same moment cannot overwrite one another.
     """
-    if c.get_execution_options().get("slopeward_write"):
-        take_turn(c, f"site:{site}")
-    row = c.execute(_plan_state(), {"of_site": site}).one_or_none()
+    if connection.get_execution_options().get("slopeward_write"):
+        take_turn(connection, f"site:{site}")
+    row = connection.execute(_plan_state(), {"of_site": site}).one_or_none()
     return None if row is None else StateRow(*row)
 
 
-def find_movement_stage(c: Connection, site: str) -> str | None:
+def find_movement_stage(connection: Connection, site: str) -> str | None:
     """Return the stage of movement that a site shows; None before its movement was assessed."""
-    return c.execute(select(site_state.c.movement_stage).where(site_state.c.site == site)).scalar()
+    return connection.execute(select(site_state.c.movement_stage).where(site_state.c.site == site)).scalar()
 
 
-def load_incomplete(c: Connection, site: str) -> Mapping[str, Message]:
+def load_incomplete(connection: Connection, site: str) -> Mapping[str, Message]:
     """Return by `STATION.quantity` why the site did not see "full" at its last evaluation."""
-    row = find_state(c, site)
+    row = find_state(connection, site)
     found: Mapping[str, Message] = {} if row is None else plain_to_messages(row.state.get("incomplete", {}))
     return found
 
@@ -124,7 +124,7 @@ def _plan_newest() -> Select[Any]:
 
 
 def save_state(
-    c: Connection,
+    connection: Connection,
     site: str,
     decision: Decision,
     state: CanonicalText,
@@ -139,28 +139,28 @@ def save_state(
     facts = {"level_source": memory.level_source, "since": from_epoch_s(memory.since_s), "state": state}
     facts |= {"health": f"not ok: {', '.join(sick)}" if sick else "ok", "catching_up": catching_up}
     row = fill_row(site_state, decision, site=site, evaluated_at=now, config_sha256=config_sha256, **facts)
-    save_rows(c, site_state, [row])
+    save_rows(connection, site_state, [row])
 
 
-def save_memory(c: Connection, site: str, memory: Memory, config_sha256: str, now: datetime) -> None:
+def save_memory(connection: Connection, site: str, memory: Memory, config_sha256: str, now: datetime) -> None:
     """Write a memory that a person changed; what is seen stays as the last evaluation left it."""
     values: dict[str, Any] = {"since": from_epoch_s(memory.since_s), "state": memory.to_json()}
     values |= {"level": memory.level, "level_source": memory.level_source}
     first = {"site": site, "evaluated_at": now, "witnesses_available": 0, "health": "unknown"}
     first |= {"observability": memory.observability, "reachable_level": memory.reachable_level or 0}
-    row = upsert(c, site_state).values(**values, **first, config_sha256=config_sha256)
-    c.execute(row.on_conflict_do_update(index_elements=["site"], set_=values))
+    row = upsert(connection, site_state).values(**values, **first, config_sha256=config_sha256)
+    connection.execute(row.on_conflict_do_update(index_elements=["site"], set_=values))
 
 
 def save_station_states(
-    c: Connection, site: str, decision: Decision, now: datetime, *, catching_up: bool = False
+    connection: Connection, site: str, decision: Decision, now: datetime, *, catching_up: bool = False
 ) -> None:
     """Write how each station does; `since` moves only when its state changes.
 
     While readings that waited are being read (`catching_up`) silence is not judged: a station that was silent and has
     brought nothing since is silent as before.
     """
-    known = {r.station: r for r in c.execute(_plan_station_states(), {"of_site": site})}
+    known = {r.station: r for r in connection.execute(_plan_station_states(), {"of_site": site})}
     rows = []
     for h in decision.health:
         before = known.get(h.station)
@@ -172,10 +172,10 @@ def save_station_states(
             continue
         since = before.since if before is not None and before.state == h.state else now
         rows.append({"site": site, "since": since, **fresh})
-    save_rows(c, station_state, rows)
+    save_rows(connection, station_state, rows)
 
 
-def save_chances(c: Connection, site: str, decision: Decision, config_sha256: str, now: datetime) -> None:
+def save_chances(connection: Connection, site: str, decision: Decision, config_sha256: str, now: datetime) -> None:
     """Replace what the criteria on forecasts say, where it differs from what they said before."""
     k = forecast_chance.c
     shared = {"site": site, "config_sha256": config_sha256, "evaluated_at": now}
@@ -192,16 +192,16 @@ def save_chances(c: Connection, site: str, decision: Decision, config_sha256: st
         if "chance_from" in bound
     ]
     names = [x.name for x in forecast_chance.columns if x.name != "evaluated_at"]
-    known = c.execute(select(*(k[n] for n in names)).where(k.site == site)).all()
+    known = connection.execute(select(*(k[n] for n in names)).where(k.site == site)).all()
     if sorted(tuple(r) for r in known) != sorted(tuple(row[n] for n in names) for row in rows):
-        c.execute(delete(forecast_chance).where(k.site == site))
+        connection.execute(delete(forecast_chance).where(k.site == site))
         if rows:
-            c.execute(insert(forecast_chance), rows)
+            connection.execute(insert(forecast_chance), rows)
 
 
-def save_rates(c: Connection, site: str, decision: Decision) -> None:
+def save_rates(connection: Connection, site: str, decision: Decision) -> None:
     """Replace what the votes on a rate measured, where it differs; a vote that says nothing new keeps its figures."""
-    known = {VoteKey(r.criterion, r.station): r for r in load_rates(c, site)}
+    known = {VoteKey(r.criterion, r.station): r for r in load_rates(connection, site)}
     votes = decision.evidence["votes"]
     fresh = {VoteKey(r.criterion, r.station): r for r in decision.rates}
     kept = {k: r for k, r in known.items() if k in votes and k not in fresh}
@@ -209,17 +209,19 @@ def save_rates(c: Connection, site: str, decision: Decision) -> None:
     r = rate_now.c
     for key in known.keys() - rates.keys():
         gone = (r.site == site, r.criterion == key.criterion, r.station == key.station)
-        c.execute(delete(rate_now).where(*gone))
-    save_rows(c, rate_now, [{"site": site, **record_to_dict(r)} for k, r in rates.items() if known.get(k) != r])
+        connection.execute(delete(rate_now).where(*gone))
+    save_rows(
+        connection, rate_now, [{"site": site, **record_to_dict(r)} for k, r in rates.items() if known.get(k) != r]
+    )
 
 
-def load_rates(c: Connection, site: str) -> list[StationRate]:
+def load_rates(connection: Connection, site: str) -> list[StationRate]:
     """What every vote on a rate measured last."""
-    return [read_record(StationRate, row) for row in c.execute(_plan_rates(), {"of_site": site})]
+    return [read_record(StationRate, row) for row in connection.execute(_plan_rates(), {"of_site": site})]
 
 
 def add_evaluation(
-    c: Connection,
+    connection: Connection,
     site: str,
     now: datetime,
     trigger: str,
@@ -230,28 +232,28 @@ def add_evaluation(
 ) -> None:
     """Store the instant of an evaluation, what it had seen, what came out and the digest of its memory."""
     row = fill_row(evaluation, decision, site=site, at=now, trigger=trigger, known_until=known_until)
-    add_row(c, evaluation, row, config_sha256=config_sha256, digest=digest_text(state))
+    add_row(connection, evaluation, row, config_sha256=config_sha256, digest=digest_text(state))
 
 
 # ---- frozen inputs ---------------------------------------------------------------------------------------------
-def add_decision(c: Connection, site: str, at: datetime, config_sha256: str, evidence: str) -> int:
+def add_decision(connection: Connection, site: str, at: datetime, config_sha256: str, evidence: str) -> int:
     """Freeze what was decided on; `evidence` is canonical JSON. Returns its id."""
     row = {"site": site, "at": at, "code_version": code_version(), "config_sha256": config_sha256}
-    return add_row(c, decision_table, row, evidence=evidence, evidence_sha256=digest_text(evidence))
+    return add_row(connection, decision_table, row, evidence=evidence, evidence_sha256=digest_text(evidence))
 
 
-def load_decision(c: Connection, decision_id: int) -> DecisionRow:
+def load_decision(connection: Connection, decision_id: int) -> DecisionRow:
     """Frozen inputs by id; raises NotFoundError: there are none."""
-    found = find_record(c, DecisionRow, select(decision_table).where(decision_table.c.id == decision_id))
+    found = find_record(connection, DecisionRow, select(decision_table).where(decision_table.c.id == decision_id))
     if found is None:
         raise NotFoundError(f"decision {decision_id} does not exist")
     return found
 
 
 # ---- what a view is made of, besides the readings --------------------------------------------------------------
-def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, NewestEpoch]:
+def load_newest(connection: Connection, site: str, known_at: datetime) -> dict[str, NewestEpoch]:
     """Newest epoch of each series by `station.quantity`, as received now (or until an earlier instant, by a seek)."""
-    rows = c.execute(_plan_newest(), {"of_site": site}).all()
+    rows = connection.execute(_plan_newest(), {"of_site": site}).all()
     found = {}
     o, until = observation.c, known_at + FUTURE_TOLERANCE
     for series_id, station, quantity, observed_at, received_at, flags in rows:
@@ -259,7 +261,7 @@ def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newes
             # the newest row came after the instant asked for: seek what was known then
             known = (o.series_id == series_id, o.received_at <= known_at, o.observed_at <= until)
             found_then = select(o.observed_at, o.received_at, o.flags).where(*known, o.flags.not_like("%future%"))
-            then = c.execute(found_then.order_by(o.observed_at.desc()).limit(1)).one_or_none()
+            then = connection.execute(found_then.order_by(o.observed_at.desc()).limit(1)).one_or_none()
             if then is None:
                 continue
             observed_at, received_at, flags = then  # noqa: PLW2901
@@ -268,11 +270,11 @@ def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newes
     return found
 
 
-def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[ReportFact, ...]:
+def load_report_facts(connection: Connection, site: str, since: datetime, now: datetime) -> tuple[ReportFact, ...]:
     """Reports of a time, newest first; of too many, those of known senders before those of nobody in particular."""
     r = report.c
     is_proven = r.credential != r.via
-    rows: Sequence[Any] = c.execute(
+    rows: Sequence[Any] = connection.execute(
         select(report)
         .where(r.site == site, r.at > since, r.at <= now, r.received_at <= now)
         .order_by(case((is_proven, 0), else_=1), r.at.desc(), r.id)
@@ -286,9 +288,9 @@ def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) 
     )
 
 
-def find_asks(c: Connection, site: str, top: int, now: datetime) -> dict[str, int]:
+def find_asks(connection: Connection, site: str, top: int, now: datetime) -> dict[str, int]:
     """The highest level that each station asks for by itself, by votes that have not aged."""
-    state = find_state(c, site)
+    state = find_state(connection, site)
     if state is None:
         return {}
     found: dict[str, int] = {}
@@ -299,7 +301,7 @@ def find_asks(c: Connection, site: str, top: int, now: datetime) -> dict[str, in
     return found
 
 
-def find_evidence(c: Connection, alert_id: int) -> str | None:
+def find_evidence(connection: Connection, alert_id: int) -> str | None:
     """The frozen inputs of the decision behind an alert, canonical JSON; None where there are none."""
     d, a = decision_table.c, alert.c
-    return c.execute(select(d.evidence).join(alert, a.decision_id == d.id).where(a.id == alert_id)).scalar()
+    return connection.execute(select(d.evidence).join(alert, a.decision_id == d.id).where(a.id == alert_id)).scalar()

@@ -99,7 +99,7 @@ _GONE: Final = Template("event.gone", "event {number} was withdrawn by {name} at
 
 
 def add_event(
-    c: Connection,
+    connection: Connection,
     item: SiteEvent,
     received_at: datetime,
     by: str,
@@ -118,21 +118,21 @@ def add_event(
     """
     digest = _digest(item)
     facts = {"by": by, "received_at": received_at, "digest": digest, "known_from": known_from, "via": via}
-    if not add_if_absent(c, site_event, {**record_to_dict(item), **facts}):
+    if not add_if_absent(connection, site_event, {**record_to_dict(item), **facts}):
         return None
-    number = int(c.execute(select(site_event.c.id).where(site_event.c.digest == digest)).scalar_one())
+    number = int(connection.execute(select(site_event.c.id).where(site_event.c.digest == digest)).scalar_one())
     is_person = via in {COMMAND, PAGE}
     detail = {"event": number, "kind": item.kind, "from": format_iso(item.from_at), "via": via}
     detail |= {} if is_person else {"said_by": by}
     detail |= {} if known_from is None else {"known_from": format_iso(known_from)}
     who = actor or (Actor(by, "person", via) if is_person else Actor(via, "program"))
-    add_audit(c, who, "event.add", f"site:{item.site}", detail, received_at)
+    add_audit(connection, who, "event.add", f"site:{item.site}", detail, received_at)
     return number
 
 
-def find_event(c: Connection, item: SiteEvent) -> int | None:
+def find_event(connection: Connection, item: SiteEvent) -> int | None:
     """The number of the very same event, where it is stored."""
-    return c.execute(select(site_event.c.id).where(site_event.c.digest == _digest(item))).scalar()
+    return connection.execute(select(site_event.c.id).where(site_event.c.digest == _digest(item))).scalar()
 
 
 def _digest(item: SiteEvent) -> str:
@@ -142,7 +142,7 @@ def _digest(item: SiteEvent) -> str:
 
 # ---- who stands behind it ----------------------------------------------------------------------------------------
 def confirm_event(
-    c: Connection, event_id: int, actor: Actor, reason: str, now: datetime, *, site: str | None = None
+    connection: Connection, event_id: int, actor: Actor, reason: str, now: datetime, *, site: str | None = None
 ) -> tuple[str, ...]:
     """Note that a person stands behind an earthquake, which may then explain steps; returns who does by now.
 
@@ -156,29 +156,29 @@ def confirm_event(
             this person has confirmed, or that two have.
     """
     require_person(actor, reason)
-    row = c.execute(select(site_event).where(site_event.c.id == event_id)).one_or_none()
+    row = connection.execute(select(site_event).where(site_event.c.id == event_id)).one_or_none()
     if row is None or site not in {None, row.site}:
         raise NotFoundError(NO_EVENT(number=event_id))
     _refuse_withdrawn(row)
     if row.kind.strip().lower() != EARTHQUAKE:
         raise RefusedError(_EXPLAINS_NOTHING(number=event_id, kind=row.kind))
-    known = load_words(c, [event_id], now).get(event_id, ())
+    known = load_words(connection, [event_id], now).get(event_id, ())
     if len(known) >= WORDS:
         raise RefusedError(_CONFIRMED(number=event_id, names=NameList(known, conjunction=True)))
     if any(is_same_person(name, actor.name) for name in known):
         raise RefusedError(_ONE_PERSON(name=actor.name, number=event_id))
-    require_account(c, actor.name, site=row.site)
+    require_account(connection, actor.name, site=row.site)
     if known:
-        require_two(c, Actor(known[0]), actor, now)
+        require_two(connection, Actor(known[0]), actor, now)
     facts = {"via": actor.via or UNKNOWN_WAY, "reason": reason}
-    add_row(c, event_confirmation, facts, event_id=event_id, site=row.site, at=now, by=actor.name)
+    add_row(connection, event_confirmation, facts, event_id=event_id, site=row.site, at=now, by=actor.name)
     detail = facts | {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at)}
-    add_audit(c, actor, "event.confirm", f"site:{row.site}", detail, now)
+    add_audit(connection, actor, "event.confirm", f"site:{row.site}", detail, now)
     return (*known, actor.name)
 
 
 def withdraw_event(
-    c: Connection, event_id: int, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
+    connection: Connection, event_id: int, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
 ) -> None:
     """Take an event back as a whole: it annotates, explains and makes stricter no more. The row stays.
 
@@ -190,15 +190,15 @@ def withdraw_event(
         NotFoundError: no such event.
         RefusedError: no person, no reason, no open account where accounts exist, or it is withdrawn already.
     """
-    row = _take_hold(c, event_id, actor, reason)
-    c.execute(update(site_event).where(site_event.c.id == event_id).values(**_gone(actor, now)))
+    row = _take_hold(connection, event_id, actor, reason)
+    connection.execute(update(site_event).where(site_event.c.id == event_id).values(**_gone(actor, now)))
     detail = {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at), "reason": reason}
     detail |= {} if second is None else {"second_by": second.name}
-    add_audit(c, actor, "event.withdraw", f"site:{row.site}", detail, now)
+    add_audit(connection, actor, "event.withdraw", f"site:{row.site}", detail, now)
 
 
 def withdraw_confirmation(
-    c: Connection, event_id: int, of: str, actor: Actor, reason: str, now: datetime
+    connection: Connection, event_id: int, of: str, actor: Actor, reason: str, now: datetime
 ) -> tuple[str, ...]:
     """Take back that a person stands behind an event; returns who still does.
 
@@ -210,27 +210,27 @@ def withdraw_confirmation(
         NotFoundError: no such event, or that person does not stand behind it.
         RefusedError: no person, no reason, no open account where accounts exist, or the event is withdrawn.
     """
-    row = _take_hold(c, event_id, actor, reason)
+    row = _take_hold(connection, event_id, actor, reason)
     k = event_confirmation.c
-    rows = c.execute(select(k.id, k.by).where(k.event_id == event_id, k.withdrawn_at.is_(None))).all()
+    rows = connection.execute(select(k.id, k.by).where(k.event_id == event_id, k.withdrawn_at.is_(None))).all()
     mine = [x.id for x in rows if is_same_person(x.by, of)]
     if not mine:
-        names = load_words(c, [event_id], now).get(event_id, ())
+        names = load_words(connection, [event_id], now).get(event_id, ())
         raise NotFoundError(f"{of} does not stand behind event {event_id}; who does: {', '.join(names) or 'nobody'}")
-    c.execute(update(event_confirmation).where(k.id.in_(mine)).values(**_gone(actor, now)))
+    connection.execute(update(event_confirmation).where(k.id.in_(mine)).values(**_gone(actor, now)))
     detail = {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at), "of": of, "reason": reason}
-    add_audit(c, actor, "event.unconfirm", f"site:{row.site}", detail, now)
-    return load_words(c, [event_id], now).get(event_id, ())
+    add_audit(connection, actor, "event.unconfirm", f"site:{row.site}", detail, now)
+    return load_words(connection, [event_id], now).get(event_id, ())
 
 
-def _take_hold(c: Connection, event_id: int, actor: Actor, reason: str) -> Any:
+def _take_hold(connection: Connection, event_id: int, actor: Actor, reason: str) -> Any:
     """The row of an event that stands, for a person who may take something of it back."""
     require_person(actor, reason)
-    row = c.execute(select(site_event).where(site_event.c.id == event_id).with_for_update()).one_or_none()
+    row = connection.execute(select(site_event).where(site_event.c.id == event_id).with_for_update()).one_or_none()
     if row is None:
         raise NotFoundError(NO_EVENT(number=event_id))
     _refuse_withdrawn(row)
-    require_account(c, actor.name, site=row.site)
+    require_account(connection, actor.name, site=row.site)
     return row
 
 
@@ -244,7 +244,7 @@ def _gone(actor: Actor, now: datetime) -> dict[str, Any]:
     return {"withdrawn_at": now, "withdrawn_by": actor.name}
 
 
-def load_words(c: Connection, events: Sequence[int], now: datetime | None) -> dict[int, tuple[str, ...]]:
+def load_words(connection: Connection, events: Sequence[int], now: datetime | None) -> dict[int, tuple[str, ...]]:
     """The people who stood behind events at an instant (None: who ever did), the first two of each, by event.
 
     What was taken back by then does not count, nor does what ever was where no instant is given.
@@ -252,7 +252,7 @@ def load_words(c: Connection, events: Sequence[int], now: datetime | None) -> di
     k = event_confirmation.c
     found: dict[int, tuple[str, ...]] = {}
     wanted = select(k.event_id, k.by).where(k.event_id.in_(events), _stands(k, now)).order_by(k.at, k.id)
-    for row in c.execute(wanted if now is None else wanted.where(k.at <= now)):
+    for row in connection.execute(wanted if now is None else wanted.where(k.at <= now)):
         names = found.get(row.event_id, ())
         if len(names) < WORDS and not any(is_same_person(name, row.by) for name in names):
             found[row.event_id] = (*names, row.by)
@@ -267,7 +267,13 @@ def _stands(columns: Any, now: Any) -> ColumnElement[bool]:
 
 # ---- what a decision sees ----------------------------------------------------------------------------------------
 def load_event_facts(
-    c: Connection, site: str, since: datetime, now: datetime, *, as_reported: bool = False, strict_s: float = 0.0
+    connection: Connection,
+    site: str,
+    since: datetime,
+    now: datetime,
+    *,
+    as_reported: bool = False,
+    strict_s: float = 0.0,
 ) -> tuple[EventFact, ...]:
     """Events that touch a time, as known at its end, newest first.
 
@@ -280,16 +286,16 @@ def load_event_facts(
     k = event_confirmation.c
     strict_from = now - timedelta(seconds=strict_s)
     given = {"site_id": site, "since": since, "now": now, "strict_from": strict_from, "at_most": READ_AT_MOST}
-    found: Sequence[Any] = c.execute(_plan_event_facts(as_reported), given).all()
+    found: Sequence[Any] = connection.execute(_plan_event_facts(as_reported), given).all()
     if not found:
         return ()
     rows = sorted(found, key=lambda x: (-epoch_s(x.from_at), x.id))
-    words = load_words(c, [x.id for x in rows], now)
+    words = load_words(connection, [x.id for x in rows], now)
     if as_reported:  # who adds an event of the past says since when it was known; so did those who stand behind it
-        words |= load_words(c, [x.id for x in rows if x.known_from is not None], None)
+        words |= load_words(connection, [x.id for x in rows if x.known_from is not None], None)
     gone = {x.id for x in rows if x.withdrawn_at is not None and x.withdrawn_at <= now}
     taken_back = select(k.event_id).where(k.event_id.in_([x.id for x in rows]), k.withdrawn_at <= now)
-    doubted = {*c.execute(taken_back).scalars()}
+    doubted = {*connection.execute(taken_back).scalars()}
     return tuple(
         EventFact(
             epoch_s(x.from_at),
@@ -326,10 +332,10 @@ def _plan_event_facts(as_reported: bool) -> Select[Any]:
     )
 
 
-def find_event_kind(c: Connection, event_id: int, site: str) -> str:
+def find_event_kind(connection: Connection, event_id: int, site: str) -> str:
     """What kind of event it is; raises NotFoundError where that site has none of that number."""
     e = site_event.c
-    kind = c.execute(select(e.kind).where(e.id == event_id, e.site == site)).scalar()
+    kind = connection.execute(select(e.kind).where(e.id == event_id, e.site == site)).scalar()
     if kind is None:
         raise NotFoundError(f"there is no event {event_id} of {site}; see `slopeward events list`")
     return str(kind)

@@ -22,34 +22,36 @@ from monitor.text.message import Message, plain_to_messages
 Spans = tuple[tuple[datetime, datetime], ...]
 
 
-def load_open_pages(c: Connection, site: str, states: Collection[str]) -> Mapping[str, Message]:
+def load_open_pages(connection: Connection, site: str, states: Collection[str]) -> Mapping[str, Message]:
     """Notices of the board that are open, by key: what each said."""
     a = alert.c
     is_open = (a.closed_at.is_(None), a.exercise.is_(False), a.state != "returned_unacknowledged")
     mine = (a.site == site, a.ledger == "health", a.key.like("health:instrument:%"))
-    rows = c.execute(select(a.key, a.reason, a.reason_id, a.reason_values).where(*mine, *is_open)).mappings()
+    rows = connection.execute(select(a.key, a.reason, a.reason_id, a.reason_values).where(*mine, *is_open)).mappings()
     return {r["key"]: plain_to_messages(r)["reason"] for r in rows if r["key"].rpartition(":")[2] in states}
 
 
-def load_emptied(c: Connection, site: str, by: datetime) -> frozenset[str]:
+def load_emptied(connection: Connection, site: str, by: datetime) -> frozenset[str]:
     """Stations whose battery is expected to be empty by an instant, and of which an open notice says so."""
     i = instrument.c
-    return _load_notified(c, site, "battery", select(i.station).where(i.site == site, i.battery_empty_at <= by))
+    return _load_notified(
+        connection, site, "battery", select(i.station).where(i.site == site, i.battery_empty_at <= by)
+    )
 
 
-def load_misdated(c: Connection, site: str) -> frozenset[str]:
+def load_misdated(connection: Connection, site: str) -> frozenset[str]:
     """Stations that still send, with a clock that is wrong, and of which an open notice says so."""
     f = instrument_finding.c
-    return _load_notified(c, site, "clock", select(f.station).where(f.site == site, f.state == "clock"))
+    return _load_notified(connection, site, "clock", select(f.station).where(f.site == site, f.state == "clock"))
 
 
-def _load_notified(c: Connection, site: str, state: str, stations: Select[Any]) -> frozenset[str]:
+def _load_notified(connection: Connection, site: str, state: str, stations: Select[Any]) -> frozenset[str]:
     """Those of some stations of which an open notice of a state speaks, its own or that of what it hangs on."""
-    k, pages = station_table.c, load_open_pages(c, site, (state,))
+    k, pages = station_table.c, load_open_pages(connection, site, (state,))
     query = select(k.id, k.logger, k.reference, k.gateway, k.power).where(k.site == site, k.id.in_(stations))
     return frozenset(
         r.id
-        for r in c.execute(query)
+        for r in connection.execute(query)
         if any(
             f"health:instrument:{name}:{state}" in pages
             for name in (r.id, f"logger:{r.logger}", f"base:{r.reference}", f"gateway:{r.gateway}", f"power:{r.power}")
@@ -57,14 +59,14 @@ def _load_notified(c: Connection, site: str, state: str, stations: Select[Any]) 
     )
 
 
-def load_impaired_spans(c: Connection, site: Site, since: datetime, now: datetime) -> dict[str, Spans]:
+def load_impaired_spans(connection: Connection, site: Site, since: datetime, now: datetime) -> dict[str, Spans]:
     """By station when its instrument was known not to be well: declared work, and notices of health while they stood.
 
     Spans of one station do not overlap.
     """
     m, a, e = maintenance.c, alert.c, alert_event.c
     found: dict[str, list[tuple[datetime, datetime]]] = {}
-    for r in c.execute(select(maintenance).where(m.site == site.id, m.to_at > since, m.from_at <= now)):
+    for r in connection.execute(select(maintenance).where(m.site == site.id, m.to_at > since, m.from_at <= now)):
         found.setdefault(r.station, []).append((r.from_at, min(r.to_at, r.ended_at or r.to_at)))
     children = {
         f"{parent.kind}:{parent.name}": {station for station, _ in places}
@@ -73,7 +75,7 @@ def load_impaired_spans(c: Connection, site: Site, since: datetime, now: datetim
     mine = (e.alert_id == a.id, a.site == site.id, a.ledger == "health", a.exercise.is_(False), e.at <= now)
     lasts = or_(a.closed_at.is_(None), a.closed_at > since)
     query = select(a.id, a.key, e.at, e.to_level).where(*mine, lasts).order_by(a.id, e.sequence)
-    events = c.execute(query).all()
+    events = connection.execute(query).all()
     for _, group in groupby(events, key=lambda r: r.id):
         rows = list(group)
         name, _, state = rows[0].key.removeprefix("health:").removeprefix("instrument:").rpartition(":")

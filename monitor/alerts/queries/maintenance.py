@@ -52,7 +52,7 @@ class Maintenance:
 
 
 def add_maintenance(
-    c: Connection,
+    connection: Connection,
     site_id: str,
     station: str,
     from_at: datetime,
@@ -80,7 +80,7 @@ def add_maintenance(
     """
     require_person(actor, reason)
     s = station_table.c
-    known = c.execute(select(s.id).where(s.site == site_id, s.declared).order_by(s.id)).scalars().all()
+    known = connection.execute(select(s.id).where(s.site == site_id, s.declared).order_by(s.id)).scalars().all()
     if station not in known:
         raise NotFoundError(_NO_STATION(site=site_id, station=station, names=NameList(tuple(known))))
     if from_at < now - timedelta(seconds=60.0):
@@ -88,15 +88,15 @@ def add_maintenance(
     if not timedelta(0) < to_at - from_at <= timedelta(seconds=LONGEST_S):
         raise RefusedError(_LONG(span=Duration(LONGEST_S)))
     if second is not None:
-        require_two(c, actor, second, now)
+        require_two(connection, actor, second, now)
     facts = {"site": site_id, "station": station, "reason": reason, "second_by": second.name if second else None}
-    number = add_row(c, maintenance, facts, from_at=from_at, to_at=to_at, by=actor.name, added_at=now)
+    number = add_row(connection, maintenance, facts, from_at=from_at, to_at=to_at, by=actor.name, added_at=now)
     detail = facts | {"from": format_iso(from_at), "to": format_iso(to_at)}
-    add_audit(c, actor, "maintenance.add", f"maintenance:{number}", detail, now)
+    add_audit(connection, actor, "maintenance.add", f"maintenance:{number}", detail, now)
     return number
 
 
-def end_maintenance(c: Connection, number: int, actor: Actor, reason: str, now: datetime) -> bool:
+def end_maintenance(connection: Connection, number: int, actor: Actor, reason: str, now: datetime) -> bool:
     """End a window before its time; the votes count again at once. False: it was over already.
 
     Raises:
@@ -106,36 +106,38 @@ def end_maintenance(c: Connection, number: int, actor: Actor, reason: str, now: 
     if not fold_name(actor.name) or not reason.strip():
         raise RefusedError(WHO_AND_WHY())
     m = maintenance.c
-    found = c.execute(select(m.to_at, m.ended_at).where(m.id == number).with_for_update()).one_or_none()
+    found = connection.execute(select(m.to_at, m.ended_at).where(m.id == number).with_for_update()).one_or_none()
     if found is None:
         raise NotFoundError(_NONE(number=number))
     if found.ended_at is not None or found.to_at <= now:
         return False
-    c.execute(update(maintenance).where(m.id == number).values(ended_at=now, ended_by=actor.name))
-    add_audit(c, actor, "maintenance.end", f"maintenance:{number}", {"reason": reason}, now)
+    connection.execute(update(maintenance).where(m.id == number).values(ended_at=now, ended_by=actor.name))
+    add_audit(connection, actor, "maintenance.end", f"maintenance:{number}", {"reason": reason}, now)
     return True
 
 
 def load_maintenance(
-    c: Connection, site_id: str | frozenset[str] | None, now: datetime, *, everything: bool = False
+    connection: Connection, site_id: str | frozenset[str] | None, now: datetime, *, everything: bool = False
 ) -> list[Maintenance]:
     """Windows that are not over, oldest first; all that ever were where asked for."""
     m = maintenance.c
     which = (*match_given(m.site, site_id), *(() if everything else _standing(now)))
-    return load_records(c, Maintenance, select(maintenance).where(*which).order_by(m.from_at, m.id))
+    return load_records(connection, Maintenance, select(maintenance).where(*which).order_by(m.from_at, m.id))
 
 
-def load_maintenance_between(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[Maintenance]:
+def load_maintenance_between(
+    connection: Connection, site: str, from_at: datetime, to_at: datetime
+) -> list[Maintenance]:
     """Windows that touch a range, as they were in the end, oldest first: the newest 500."""
     m = maintenance.c
     until = func.coalesce(m.ended_at, m.to_at)
     query = select(maintenance).where(m.site == site, m.from_at < to_at, until > from_at)
-    return load_records(c, Maintenance, query.order_by(m.from_at.desc()).limit(500))[::-1]
+    return load_records(connection, Maintenance, query.order_by(m.from_at.desc()).limit(500))[::-1]
 
 
-def load_maintenance_facts(c: Connection, site_id: str, now: datetime) -> tuple[MaintenanceFact, ...]:
+def load_maintenance_facts(connection: Connection, site_id: str, now: datetime) -> tuple[MaintenanceFact, ...]:
     """Windows in force at an instant, as they were known then: declared by then, begun, not over, not ended."""
-    rows = c.execute(_plan_facts(), {"of_site": site_id, "now": now})
+    rows = connection.execute(_plan_facts(), {"of_site": site_id, "now": now})
     found = []
     for r in rows:  # a second person written in another spelling of the first is nobody more
         second = None if r.second_by is None or is_same_person(r.by, r.second_by) else r.second_by

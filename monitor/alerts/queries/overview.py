@@ -104,22 +104,22 @@ def count_states(states: Mapping[str, int]) -> list[Message]:
     return [_IN_STATE(n=n, state=Term(words.get(state, state))) for state, n in in_order]
 
 
-def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[SiteCard]:
+def load_cards(connection: Connection, site: str | frozenset[str] | None = None) -> list[SiteCard]:
     """Active sites with their status, the most dangerous first: all, one, or some."""
-    status = {row["site"]: row for row in load_view(c, "site_status", SiteStatusRow, site=site)}
+    status = {row["site"]: row for row in load_view(connection, "site_status", SiteStatusRow, site=site)}
     h, counts = (
         table("station_health", *map(column, ("site", "station", "state"))).c,
         defaultdict[str, dict[str, int]](dict),
     )
     known = or_(h.state.is_not(None), h.station.not_like(f"{LANDSLIDE_PREFIX}%"))
     states = select(h.site, h.state, func.count()).where(known, *match_given(h.site, site)).group_by(h.site, h.state)
-    for of, state, count in c.execute(states):
+    for of, state, count in connection.execute(states):
         counts[of][state or "unknown"] = count
-    seen = load_stages_seen(c, {k: stage for k, row in status.items() if (stage := row["movement_stage"])})
+    seen = load_stages_seen(connection, {k: stage for k, row in status.items() if (stage := row["movement_stage"])})
     query = select(site_table).where(site_table.c.active, *match_given(site_table.c.id, site))
     cards = [
         read_record(SiteCard, r, status=status[r.id], stations=counts[r.id], stage_seen_at=seen.get(r.id))
-        for r in c.execute(query)
+        for r in connection.execute(query)
         if r.id in status
     ]
     sight = {"blind": 0, "degraded": 1}
@@ -134,10 +134,10 @@ def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[
     )
 
 
-def find_ladder(c: Connection, site: str) -> tuple[list[StoredLevel], str] | None:
+def find_ladder(connection: Connection, site: str) -> tuple[list[StoredLevel], str] | None:
     """The levels of an active site and the hash of its file; None where there is no such site."""
     s = site_table.c
-    row = c.execute(select(s.levels, s.config_sha256).where(s.id == site, s.active)).one_or_none()
+    row = connection.execute(select(s.levels, s.config_sha256).where(s.id == site, s.active)).one_or_none()
     return None if row is None else (row.levels, row.config_sha256)
 
 
@@ -174,26 +174,28 @@ class StationCard:
         return None if self.longitude is None or self.latitude is None else (self.longitude, self.latitude)
 
 
-def load_stations(c: Connection, site: str) -> list[StationCard]:
+def load_stations(connection: Connection, site: str) -> list[StationCard]:
     """The stations of a site by id, those on stable ground last."""
-    health = {row["station"]: row for row in load_view(c, "station_health", StationHealthRow, site=site)}
+    health = {row["station"]: row for row in load_view(connection, "station_health", StationHealthRow, site=site)}
     series: dict[str, list[ReadingRow]] = {}
-    for row in load_view(c, "latest_observation", ReadingRow, order_by=["station", "quantity"], site=site):
+    for row in load_view(connection, "latest_observation", ReadingRow, order_by=["station", "quantity"], site=site):
         series.setdefault(row["station"], []).append(row)
     for delivered in series.values():
         delivered.sort(key=lambda row: row["quantity"] in SCENE_QUANTITIES)
     s = station_table.c
-    rows = c.execute(select(station_table).where(s.site == site).order_by(s.on_slope.desc(), s.id))
+    rows = connection.execute(select(station_table).where(s.site == site).order_by(s.on_slope.desc(), s.id))
     return [read_record(StationCard, r, health=health.get(r.id), latest=series.get(r.id, [])) for r in rows]
 
 
-def load_open_alerts(c: Connection, site: str | frozenset[str] | None = None) -> list[AlertRow]:
+def load_open_alerts(connection: Connection, site: str | frozenset[str] | None = None) -> list[AlertRow]:
     """Open alerts, drills last, the highest and newest first; without their evidence."""
     order = ["exercise", "-level", "-raised_at", "-alert_id"]
-    return load_view(c, "active_alerts", AlertRow, order_by=order, without="evidence", site=site)
+    return load_view(connection, "active_alerts", AlertRow, order_by=order, without="evidence", site=site)
 
 
-def load_range(c: Connection, series_id: int, from_at: datetime, to_at: datetime, known_at: datetime) -> list[Reading]:
+def load_range(
+    connection: Connection, series_id: int, from_at: datetime, to_at: datetime, known_at: datetime
+) -> list[Reading]:
     """Readings of a range as known at an instant.
 
     Raises:
@@ -201,39 +203,39 @@ def load_range(c: Connection, series_id: int, from_at: datetime, to_at: datetime
     """
     o = observation.c
     within = (o.series_id == series_id, o.observed_at > from_at, o.observed_at <= to_at)
-    found = c.execute(select(func.count()).where(*within)).scalar_one()
+    found = connection.execute(select(func.count()).where(*within)).scalar_one()
     if found > LARGEST_RANGE:
         raise RefusedError(_LONG_RANGE(count=str(found), most=str(LARGEST_RANGE)))
-    return load_readings(c, series_id, from_at, to_at, known_at)
+    return load_readings(connection, series_id, from_at, to_at, known_at)
 
 
-def find_direction(c: Connection, site: str, station: str) -> tuple[float, float] | None:
+def find_direction(connection: Connection, site: str, station: str) -> tuple[float, float] | None:
     """Azimuth and plunge of the movement of a station in degrees; None where no azimuth was declared."""
     s = station_table.c
-    row = c.execute(select(s.azimuth_deg, s.plunge_deg).where(s.site == site, s.id == station)).one_or_none()
+    row = connection.execute(select(s.azimuth_deg, s.plunge_deg).where(s.site == site, s.id == station)).one_or_none()
     return None if row is None or row.azimuth_deg is None else (row.azimuth_deg, row.plunge_deg or 0.0)
 
 
-def find_newest(c: Connection, series_ids: Sequence[int]) -> datetime | None:
+def find_newest(connection: Connection, series_ids: Sequence[int]) -> datetime | None:
     """The newest not future-dated epoch of some series."""
     k = series_latest.c
-    return c.execute(select(func.max(k.observed_at)).where(k.series_id.in_(series_ids))).scalar()
+    return connection.execute(select(func.max(k.observed_at)).where(k.series_id.in_(series_ids))).scalar()
 
 
-def find_oldest(c: Connection, series_ids: Sequence[int]) -> datetime | None:
+def find_oldest(connection: Connection, series_ids: Sequence[int]) -> datetime | None:
     """The first epoch of some series."""
     o, s = observation.c, series_table.c
     first = select(func.min(o.observed_at)).where(o.series_id == s.id).correlate(series_table).scalar_subquery()
-    found = [at for at in c.execute(select(first).where(s.id.in_(series_ids))).scalars() if at is not None]
+    found = [at for at in connection.execute(select(first).where(s.id.in_(series_ids))).scalars() if at is not None]
     return min(found, default=None)
 
 
-def load_forecast_keys(c: Connection, site: str) -> set[tuple[str, str]]:
+def load_forecast_keys(connection: Connection, site: str) -> set[tuple[str, str]]:
     """Station and quantity of every series whose newest issue is shown."""
     if not has_view("latest_forecast"):
         return set()
     query = text("SELECT DISTINCT station, quantity FROM latest_forecast WHERE site = :site AND shown")
-    return {(row.station, row.quantity) for row in c.execute(query, {"site": site})}
+    return {(row.station, row.quantity) for row in connection.execute(query, {"site": site})}
 
 
 class CurveMark(TypedDict):
@@ -247,7 +249,7 @@ class CurveMark(TypedDict):
     alert: NotRequired[int]
 
 
-def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[CurveMark]:
+def load_marks(connection: Connection, site: str, from_at: datetime, to_at: datetime) -> list[CurveMark]:
     """Reports, site events and hazard level changes of a range: what people look for beside a curve."""
     r, e, n, a = report.c, site_event.c, alert_event.c, alert_table.c
     reports = select(r.at, r.kind, r.text, r.station).where(r.site == site, r.at > from_at, r.at <= to_at)
@@ -255,9 +257,9 @@ def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
     marks: list[CurveMark] = [
         {"at": format_iso(at), "kind": what, "station": station, "text": LABELLED_TEXT(name=Term(kind), text=text)}
         for what, query in (("report", reports), ("event", events))
-        for at, kind, text, station in c.execute(query.limit(200))
+        for at, kind, text, station in connection.execute(query.limit(200))
     ]
-    changes = c.execute(
+    changes = connection.execute(
         select(n.at, n.from_level, n.to_level, n.reason, n.reason_id, n.reason_values, n.alert_id, a.key, a.ledger)
         .join(alert_table, a.id == n.alert_id)
         .where(
@@ -280,7 +282,7 @@ def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
     return sorted(marks, key=lambda mark: mark["at"])
 
 
-def count_undelivered(c: Connection) -> int:
+def count_undelivered(connection: Connection) -> int:
     """Messages of open alerts that failed for good or at least three times."""
     n = notification.c
     failed = (n.state == "failed_final") | ((n.state == "failed_retry") & (n.attempts >= 3))
@@ -289,41 +291,52 @@ def count_undelivered(c: Connection) -> int:
         .join(alert_table, alert_table.c.id == n.alert_id)
         .where(failed, alert_table.c.closed_at.is_(None))
     )
-    return int(c.execute(query).scalar_one())
+    return int(connection.execute(query).scalar_one())
 
 
 def load_history(
-    c: Connection, site: str | frozenset[str] | None, ledger: str | None, limit: int, *, open_only: bool = False
+    connection: Connection,
+    site: str | frozenset[str] | None,
+    ledger: str | None,
+    limit: int,
+    *,
+    open_only: bool = False,
 ) -> list[AlertRow]:
     """Alerts, newest first, without their evidence."""
     name, order = "active_alerts" if open_only else "alert_history", ["-raised_at", "-alert_id"]
-    return load_view(c, name, AlertRow, order_by=order, limit=limit, without="evidence", site=site, ledger=ledger)
+    return load_view(
+        connection, name, AlertRow, order_by=order, limit=limit, without="evidence", site=site, ledger=ledger
+    )
 
 
-def count_open(c: Connection) -> dict[tuple[str, str], int]:
+def count_open(connection: Connection) -> dict[tuple[str, str], int]:
     """Open alerts, drills left out, by site and ledger."""
     a = alert_table.c
     query = select(a.site, a.ledger, func.count()).where(a.closed_at.is_(None), a.exercise.is_(False))
-    return {(row[0], row[1]): int(row[2]) for row in c.execute(query.group_by(a.site, a.ledger))}
+    return {(row[0], row[1]): int(row[2]) for row in connection.execute(query.group_by(a.site, a.ledger))}
 
 
 COMPONENTS = ("displacement_east", "displacement_north")
 EPOCHS = 5  # at either end of the window, against the noise of one
 
 
-def find_headings(c: Connection, site: str, windows: Mapping[str, float], at: datetime) -> dict[str, float]:
+def find_headings(connection: Connection, site: str, windows: Mapping[str, float], at: datetime) -> dict[str, float]:
     """Degrees clockwise from north, by station; those without both components, or without readings, are left out.
 
     `windows`: seconds to look back from `at`, by station; `at`: as known at this instant.
     """
     ids: dict[str, dict[str, int]] = {}
-    for row in load_series(c, site):
+    for row in load_series(connection, site):
         if row.station in windows and row.quantity in COMPONENTS:
             ids.setdefault(row.station, {})[row.quantity] = row.id
     found = {}
     for station, series in ids.items():
         before = at - timedelta(seconds=windows[station])
-        ends = [(_mean(c, i, at, at), _mean(c, i, before, at)) for q in COMPONENTS if (i := series.get(q)) is not None]
+        ends = [
+            (_mean(connection, i, at, at), _mean(connection, i, before, at))
+            for q in COMPONENTS
+            if (i := series.get(q)) is not None
+        ]
         if len(ends) == len(COMPONENTS) and all(None not in pair for pair in ends):
             east, north = (float(late) - float(early) for late, early in ends)  # type: ignore[arg-type]
             if east or north:
@@ -331,7 +344,7 @@ def find_headings(c: Connection, site: str, windows: Mapping[str, float], at: da
     return found
 
 
-def _mean(c: Connection, series_id: int, until: datetime, known_at: datetime) -> float | None:
+def _mean(connection: Connection, series_id: int, until: datetime, known_at: datetime) -> float | None:
     """Of the newest epochs up to an instant, offsets taken off; None where there is none."""
     o = observation.c
     epochs = (
@@ -341,9 +354,9 @@ def _mean(c: Connection, series_id: int, until: datetime, known_at: datetime) ->
         .order_by(o.observed_at.desc())
         .limit(EPOCHS)
     )
-    instants = c.execute(epochs).scalars().all()
+    instants = connection.execute(epochs).scalars().all()
     if not instants:
         return None
-    readings = load_readings(c, series_id, instants[-1] - timedelta(microseconds=1), until, known_at)
+    readings = load_readings(connection, series_id, instants[-1] - timedelta(microseconds=1), until, known_at)
     values = [r.value for r in readings if not r.flags]
     return fsum(values) / len(values) if values else None

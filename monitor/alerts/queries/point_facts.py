@@ -22,7 +22,7 @@ ROUNDS: Final = 20
 Values = Mapping[int, Mapping[float, float]]  # point -> instant -> mm
 
 
-def load_point_facts(c: Connection, site: Site, now: datetime) -> tuple[PointFact, ...]:
+def load_point_facts(connection: Connection, site: Site, now: datetime) -> tuple[PointFact, ...]:
     """How fast the zone around each station moves, as known at `now`: one fact per station, point set and window.
 
     A zone are the points within `near_m` of their nearest station; sets are never mixed, for each has its own line of
@@ -40,7 +40,7 @@ def load_point_facts(c: Connection, site: Site, now: datetime) -> tuple[PointFac
     widest_m = max(near_m for _, _, near_m in zones)
     units: dict[str, str] = {}
     placed: dict[tuple[str, str], list[tuple[float, int]]] = {}  # (station, set) -> how far away, which point
-    for r in c.execute(_points_around(site, widest_m)):
+    for r in connection.execute(_points_around(site, widest_m)):
         found = find_nearest([x for x in site.stations if x.latitude is not None], r.latitude, r.longitude)
         if found is not None and found[1] <= widest_m:
             units[r.name] = r.unit
@@ -49,7 +49,7 @@ def load_point_facts(c: Connection, site: Site, now: datetime) -> tuple[PointFac
     for station, window_s, near_m in sorted(zones):
         for name in sorted(n for s, n in placed if s == station):
             near = sorted(x for x in placed[station, name] if x[0] <= near_m)[:POINTS_MOST]
-            fact = _measure(c, name, station, [i for _, i in near], units[name], window_s, now)
+            fact = _measure(connection, name, station, [i for _, i in near], units[name], window_s, now)
             if fact is not None:
                 facts.append(fact)
     return tuple(facts)
@@ -73,12 +73,12 @@ def _points_around(site: Site, near_m: float) -> Select[Any]:
 
 
 def _measure(
-    c: Connection, name: str, station: str, ids: Sequence[int], unit: str, window_s: float, now: datetime
+    connection: Connection, name: str, station: str, ids: Sequence[int], unit: str, window_s: float, now: datetime
 ) -> PointFact | None:
     o = point_observation.c
     within = (o.observed_at > now - timedelta(seconds=window_s), o.observed_at <= now, o.received_at <= now)
     query = select(o.point_id, o.observed_at, o.value_raw, o.received_at).where(o.point_id.in_(ids), *within)
-    rows = c.execute(query.order_by(o.point_id, o.observed_at, o.revision)).all()
+    rows = connection.execute(query.order_by(o.point_id, o.observed_at, o.revision)).all()
     values: dict[int, dict[float, float]] = {}
     received: dict[float, float] = {}
     for r in rows:  # the newest revision known at `now` comes last

@@ -17,7 +17,7 @@ from monitor.storage.rows import load_records
 RotaKey = tuple[str, str]  # site and team
 
 
-def find_on_duty(c: Connection, teams: Iterable[Team], at: datetime) -> dict[RotaKey, tuple[str, ...]]:
+def find_on_duty(connection: Connection, teams: Iterable[Team], at: datetime) -> dict[RotaKey, tuple[str, ...]]:
     """The names of who is on duty of each team at an instant, first who is called first.
 
     Empty if nobody is planned, and if no plugin has plans or it fails. Messages then go to the whole team.
@@ -26,7 +26,7 @@ def find_on_duty(c: Connection, teams: Iterable[Team], at: datetime) -> dict[Rot
     on_duty: dict[RotaKey, tuple[str, ...]] = dict.fromkeys(by_key, ())
     for plugin, call in implementations("people_on_duty") if by_key else ():
         try:
-            people = call(connection=c, teams=by_key.values(), at=at)
+            people = call(connection=connection, teams=by_key.values(), at=at)
         except (SlopewardError, SQLAlchemyError):
             raise
         except Exception as error:  # a fault in a duty plan must not stop an alarm
@@ -38,9 +38,9 @@ def find_on_duty(c: Connection, teams: Iterable[Team], at: datetime) -> dict[Rot
     return on_duty
 
 
-def list_chain(c: Connection, recipients: Sequence[Recipient], at: datetime) -> list[tuple[Recipient, ...]]:
+def list_chain(connection: Connection, recipients: Sequence[Recipient], at: datetime) -> list[tuple[Recipient, ...]]:
     """Whom messages go to, one step after the other: a team gives who is on duty, the second, the lead, then all."""
-    on_duty = find_on_duty(c, (r.team for r in recipients if r.team is not None), at)
+    on_duty = find_on_duty(connection, (r.team for r in recipients if r.team is not None), at)
     chain: list[tuple[Recipient, ...]] = []
     for one in recipients:
         if one.team is None:
@@ -51,13 +51,13 @@ def list_chain(c: Connection, recipients: Sequence[Recipient], at: datetime) -> 
 
 
 def list_addressees(
-    c: Connection, recipients: Sequence[Recipient], at: datetime, *, everybody: bool = False
+    connection: Connection, recipients: Sequence[Recipient], at: datetime, *, everybody: bool = False
 ) -> list[Recipient]:
     """Who gets a message first: of a team whoever is on duty now, or all of it where nobody is; or all it may go to."""
     if everybody:
-        return [one for step in list_chain(c, recipients, at) for one in step]
+        return [one for step in list_chain(connection, recipients, at) for one in step]
     chosen = [r for r in recipients if not r.by_team]
-    return [one for r in chosen for one in (list_chain(c, [r], at)[0] if r.team is not None else (r,))]
+    return [one for r in chosen for one in (list_chain(connection, [r], at)[0] if r.team is not None else (r,))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,8 @@ class PlannedDuty:
         return tuple(name for name in (self.person, self.second_person) if name)
 
 
-def load_days(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[PlannedDuty]:
+def load_days(connection: Connection, site: str, from_at: datetime, to_at: datetime) -> list[PlannedDuty]:
     """What was laid out and touches a range, by team and time."""
     d = duty_turn.c
     wanted = select(duty_turn).where(d.site == site, d.to_at > from_at, d.from_at < to_at)
-    return load_records(c, PlannedDuty, wanted.order_by(d.team, d.from_at))
+    return load_records(connection, PlannedDuty, wanted.order_by(d.team, d.from_at))

@@ -71,38 +71,40 @@ class PendingSignature:
     site: str | None
 
 
-def find_site(c: Connection, subject: str, terms: Mapping[str, Any]) -> str | None:
+def find_site(connection: Connection, subject: str, terms: Mapping[str, Any]) -> str | None:
     """The site that an act is on, by its subject and terms; None where its alert is gone."""
     kind, mark, rest = subject.partition(":")
     if "site" in terms:  # the subject is of many sites, such as a model
         return str(terms["site"])
     if kind == "alert":
-        return c.execute(select(alert.c.site).where(alert.c.id == int(rest))).scalar()
+        return connection.execute(select(alert.c.site).where(alert.c.id == int(rest))).scalar()
     return (rest if mark else kind).partition("/")[0]
 
 
-def find_site_of_signature(c: Connection, number: int) -> str | None:
+def find_site_of_signature(connection: Connection, number: int) -> str | None:
     """The site that a signature is about, None where there is no such signature, or of no site."""
     s = first_signature.c
-    row = c.execute(select(s.subject, s.terms).where(s.id == number)).one_or_none()
-    return None if row is None else find_site(c, row.subject, json.loads(row.terms))
+    row = connection.execute(select(s.subject, s.terms).where(s.id == number)).one_or_none()
+    return None if row is None else find_site(connection, row.subject, json.loads(row.terms))
 
 
-def find_first(c: Connection, act: TwoPersonAct, actor: Actor, height: int, now: datetime) -> FirstSignature | None:
+def find_first(
+    connection: Connection, act: TwoPersonAct, actor: Actor, height: int, now: datetime
+) -> FirstSignature | None:
     """The newest signature of another person that counts for this act now, locked for who uses it.
 
     Raises:
         RefusedError: there is one, but one person had a hand in both accounts lately.
     """
     dependent: RefusedError | None = None
-    accounts, site = users.load_users(c), find_site(c, act.subject, act.terms)
-    for row in _load(c, act, height, now):
+    accounts, site = users.load_users(connection), find_site(connection, act.subject, act.terms)
+    for row in _load(connection, act, height, now):
         account = users.find_account(accounts, row.by)
         if is_same_person(row.by, actor.name) or account is None or not users.is_open(account, "operator"):
             continue
         if account.sites is None or site in account.sites:
             try:
-                users.require_independent(c, row.by, actor.name, now)
+                users.require_independent(connection, row.by, actor.name, now)
             except RefusedError as error:
                 dependent = dependent or error
                 continue
@@ -112,17 +114,19 @@ def find_first(c: Connection, act: TwoPersonAct, actor: Actor, height: int, now:
     return None
 
 
-def keep_first(c: Connection, act: TwoPersonAct, actor: Actor, reason: str, height: int, now: datetime) -> None:
+def keep_first(
+    connection: Connection, act: TwoPersonAct, actor: Actor, reason: str, height: int, now: datetime
+) -> None:
     """Keep the first of two signatures; raises RefusedError: no reason, or this person has signed it already."""
     if not reason.strip():
         raise RefusedError(users.NO_REASON())
-    if any(is_same_person(row.by, actor.name) for row in _load(c, act, height, now)):
+    if any(is_same_person(row.by, actor.name) for row in _load(connection, act, height, now)):
         raise RefusedError(_SIGNED(name=actor.name))
     terms = canonical_json(dict(act.terms))
     facts = {"terms": terms, "height": height, "by": actor.name, "reason": reason, "signed_at": now}
-    add_row(c, first_signature, act=act.act, subject=act.subject, **facts)
+    add_row(connection, first_signature, act=act.act, subject=act.subject, **facts)
     detail = {"terms": dict(act.terms), "height": height, "reason": reason}
-    add_audit(c, actor, f"{act.act}.sign", act.subject, detail, now)
+    add_audit(connection, actor, f"{act.act}.sign", act.subject, detail, now)
 
 
 def do_by_two(
@@ -151,26 +155,26 @@ def do_by_two(
     """
     if not db.run_read(users.load_users):
         try:
-            with db.write(urgent=True) as c:
-                return do(c, named)
+            with db.write(urgent=True) as connection:
+                return do(connection, named)
         except NeedsSecondError as missing:  # nobody can sign: who is missing must be named
             raise RefusedError(missing.message) from missing
     try:
-        with db.write(urgent=True) as c:
-            first = find_first(c, act, actor, measure(c), now)
-            done = do(c, None if first is None else Actor(first.by))
+        with db.write(urgent=True) as connection:
+            first = find_first(connection, act, actor, measure(connection), now)
+            done = do(connection, None if first is None else Actor(first.by))
             if first is not None:
                 used = update(first_signature).where(first_signature.c.id == first.id)  # a signature counts once
-                c.execute(used.values(used_at=now, used_by=actor.name))
+                connection.execute(used.values(used_at=now, used_by=actor.name))
             return done
     except NeedsSecondError as missing:
-        with db.write() as c:
-            users.require_account(c, actor.name)
-            keep_first(c, act, actor, reason, measure(c), now)
+        with db.write() as connection:
+            users.require_account(connection, actor.name)
+            keep_first(connection, act, actor, reason, measure(connection), now)
             same = {**act.terms, act.choice: None}
             others = [
                 _CHOSEN(choice=Term(str(one.terms[act.choice])), name=one.by)
-                for one in load_waiting(c, now)
+                for one in load_waiting(connection, now)
                 if (one.act, one.subject) == (act.act, act.subject)
                 and act.choice in one.terms
                 and one.terms[act.choice] != act.terms[act.choice]
@@ -182,17 +186,19 @@ def do_by_two(
         raise
 
 
-def load_waiting(c: Connection, now: datetime) -> list[PendingSignature]:
+def load_waiting(connection: Connection, now: datetime) -> list[PendingSignature]:
     """Signatures that wait for the second one, oldest first."""
     s = first_signature.c
     found = []
-    for r in c.execute(select(first_signature).where(*_counts(s, now)).order_by(s.id)).all():
+    for r in connection.execute(select(first_signature).where(*_counts(s, now)).order_by(s.id)).all():
         more = {"terms": json.loads(r.terms), "lapses_at": r.signed_at + VALID}
-        found.append(read_record(PendingSignature, r, **more, site=find_site(c, r.subject, json.loads(r.terms))))
+        found.append(
+            read_record(PendingSignature, r, **more, site=find_site(connection, r.subject, json.loads(r.terms)))
+        )
     return found
 
 
-def withdraw_signature(c: Connection, number: int, actor: Actor, reason: str, now: datetime) -> str:
+def withdraw_signature(connection: Connection, number: int, actor: Actor, reason: str, now: datetime) -> str:
     """Take back the first of two signatures; returns the act that is not done by it.
 
     `number`: of the signature, see `load_waiting`; `actor`: who gave it, or an admin of the site that it is about.
@@ -203,19 +209,21 @@ def withdraw_signature(c: Connection, number: int, actor: Actor, reason: str, no
     """
     users.require_person(actor, reason)
     s = first_signature.c
-    row = c.execute(select(first_signature).where(s.id == number, *_counts(s, now)).with_for_update()).one_or_none()
+    row = connection.execute(
+        select(first_signature).where(s.id == number, *_counts(s, now)).with_for_update()
+    ).one_or_none()
     missing = NotFoundError(_NONE_WAITS(number=number))
     if row is None:
         raise missing
-    site = find_site(c, row.subject, json.loads(row.terms))
-    if not is_same_person(row.by, actor.name) and not users.is_admin_of(c, actor.name, site):
-        account = users.find_account(users.load_users(c), actor.name)
+    site = find_site(connection, row.subject, json.loads(row.terms))
+    if not is_same_person(row.by, actor.name) and not users.is_admin_of(connection, actor.name, site):
+        account = users.find_account(users.load_users(connection), actor.name)
         if account is not None and account.sites is not None and site not in account.sites:
             raise missing  # the answer does not tell what waits elsewhere
         raise RefusedError(_NOT_YOURS(number=number, name=row.by, site=site or "all sites"))
-    c.execute(update(first_signature).where(s.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
+    connection.execute(update(first_signature).where(s.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
     detail = {"signature": number, "of": row.by, "terms": json.loads(row.terms), "reason": reason}
-    add_audit(c, actor, f"{row.act}.unsign", row.subject, detail, now)
+    add_audit(connection, actor, f"{row.act}.unsign", row.subject, detail, now)
     return str(row.act)
 
 
@@ -223,8 +231,8 @@ def _counts(s: Any, now: datetime) -> tuple[Any, ...]:
     return s.used_at.is_(None), s.withdrawn_at.is_(None), s.signed_at > now - VALID, s.signed_at <= now
 
 
-def _load(c: Connection, act: TwoPersonAct, height: int, now: datetime) -> list[Any]:
+def _load(connection: Connection, act: TwoPersonAct, height: int, now: datetime) -> list[Any]:
     s = first_signature.c
     same = (s.act == act.act, s.subject == act.subject, s.terms == canonical_json(dict(act.terms)), s.height >= height)
     wanted = select(first_signature).where(*same, *_counts(s, now))
-    return list(c.execute(wanted.order_by(s.id.desc()).with_for_update()))
+    return list(connection.execute(wanted.order_by(s.id.desc()).with_for_update()))

@@ -11,7 +11,7 @@ from monitor.sites.tables import maintenance, site_proposal
 _OF_SITE: Final = {"alert": alert, "event": site_event, "maintenance": maintenance, "proposal": site_proposal}
 
 
-def find_site_of(kind: str, c: Connection, number: int) -> str | None:
+def find_site_of(kind: str, connection: Connection, number: int) -> str | None:
     """The site of an alert, event, maintenance or proposal by its number; None where there is none."""
     of = _OF_SITE[kind].c
-    return c.execute(select(of.site).where(of.id == number)).scalar()
+    return connection.execute(select(of.site).where(of.id == number)).scalar()

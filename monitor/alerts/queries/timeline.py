@@ -30,14 +30,16 @@ class LevelSegment:
 
 
 def load_ribbon(
-    c: Connection, site: str, from_at: datetime, to_at: datetime, now: datetime | None = None
+    connection: Connection, site: str, from_at: datetime, to_at: datetime, now: datetime | None = None
 ) -> list[LevelSegment]:
     """Segments of the last 400 days of a range as the stored evaluations found them, oldest first.
 
     Between two segments lies a time in which nobody decided: the service or its database was away. Of a range that
     ends later than `now` nobody knows yet whether somebody will decide.
     """
-    points = leave_out(load_levels(c, site, from_at, to_at), load_silences(c, site, from_at, to_at, now or to_at))
+    points = leave_out(
+        load_levels(connection, site, from_at, to_at), load_silences(connection, site, from_at, to_at, now or to_at)
+    )
     ends = [p[0] for p in points[1:]] + [to_at]  # one too many where the site was never evaluated
     return [
         LevelSegment(at, min(end, to_at), level, seen)
@@ -47,7 +49,7 @@ def load_ribbon(
 
 
 def load_silences(
-    c: Connection, site: str, from_at: datetime, to_at: datetime, now: datetime
+    connection: Connection, site: str, from_at: datetime, to_at: datetime, now: datetime
 ) -> list[tuple[datetime, datetime]]:
     """Times of a range in which nothing could be decided, in order; while the broker was away it was.
 
@@ -58,12 +60,14 @@ def load_silences(
     away = select(o.from_at, o.back_at).where(
         o.cause.in_(("service", "database")), o.from_at < to_at, o.back_at > from_at
     )
-    spans = [(row.from_at, row.back_at) for row in c.execute(away)]
-    core = find_heartbeat(c, "core")
+    spans = [(row.from_at, row.back_at) for row in connection.execute(away)]
+    core = find_heartbeat(connection, "core")
     until = min(to_at, now)
     if core is not None and core[0] < until and is_silent(core, until):
         e = evaluation.c
-        decided = c.execute(select(func.max(e.at)).where(e.site == site, e.at > core[0], e.at <= until)).scalar()
+        decided = connection.execute(
+            select(func.max(e.at)).where(e.site == site, e.at > core[0], e.at <= until)
+        ).scalar()
         spans.append((core[0] if decided is None else decided + TICK, FOREVER))
     return join_spans(spans)
 
@@ -81,13 +85,13 @@ def leave_out(points: Sequence[Point], silences: Sequence[tuple[datetime, dateti
     return sorted(found, key=lambda p: p[0])
 
 
-def load_levels(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[Point]:
+def load_levels(connection: Connection, site: str, from_at: datetime, to_at: datetime) -> list[Point]:
     """Changes of level and observability, the first as it stood at the begin of the range; its last 400 days."""
     from_at = max(from_at, to_at - LONGEST_TIMELINE)
     e = evaluation.c
     found = select(e.at, e.level, e.observability)
     before = found.where(e.site == site, e.at <= from_at).order_by(e.at.desc(), e.id.desc())
-    first = c.execute(before.limit(1)).one_or_none()
+    first = connection.execute(before.limit(1)).one_or_none()
     order: Any = {"order_by": (e.at, e.id)}
     inside = found.add_columns(
         e.id,
@@ -95,7 +99,7 @@ def load_levels(c: Connection, site: str, from_at: datetime, to_at: datetime) ->
         func.lag(e.observability).over(**order).label("seen_before"),
     )
     s = inside.where(e.site == site, e.at > from_at, e.at <= to_at).subquery().c
-    changes = c.execute(
+    changes = connection.execute(
         select(s.at, s.level, s.observability)
         .where((s.level_before.is_(None)) | (s.level != s.level_before) | (s.observability != s.seen_before))
         .order_by(s.at.desc(), s.id.desc())

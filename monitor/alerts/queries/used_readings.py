@@ -54,7 +54,7 @@ class UsedSpan:
                 )
 
 
-def find_altered(c: Connection, note: Callable[[int, int], None] = lambda *_: None) -> Iterator[str]:
+def find_altered(connection: Connection, note: Callable[[int, int], None] = lambda *_: None) -> Iterator[str]:
     """One line for each reading that is no longer as a decision froze it, with its site, series and instant.
 
     The windows of decisions overlap: those that follow one another are compared together, so that a row is read
@@ -63,12 +63,15 @@ def find_altered(c: Connection, note: Callable[[int, int], None] = lambda *_: No
     `note`: called with how many decisions were compared, and of how many.
     """
     d, s = decision_table.c, series.c
-    ids = {(r.site, f"{r.station}.{r.quantity}"): r.id for r in c.execute(select(s.site, s.station, s.quantity, s.id))}
-    total = int(c.execute(select(func.count()).select_from(decision_table)).scalar_one())
-    renamings = load_renamings(c)
+    ids = {
+        (r.site, f"{r.station}.{r.quantity}"): r.id
+        for r in connection.execute(select(s.site, s.station, s.quantity, s.id))
+    }
+    total = int(connection.execute(select(func.count()).select_from(decision_table)).scalar_one())
+    renamings = load_renamings(connection)
     frozen = select(d.id, d.site, d.at, d.evidence).order_by(d.site, d.at, d.id).execution_options(yield_per=50)
     found: defaultdict[Name, UsedSpan] = defaultdict(UsedSpan)
-    for n, row in enumerate(c.execute(frozen), 1):
+    for n, row in enumerate(connection.execute(frozen), 1):
         # a person decided, or what is frozen is altered beyond reading: its hash says so
         with suppress(ValueError, KeyError, TypeError, AttributeError, IndexError):
             for name, rows in json.loads(row.evidence)["view"]["readings"].items():
@@ -77,18 +80,18 @@ def find_altered(c: Connection, note: Callable[[int, int], None] = lambda *_: No
                 found[row.site, f"{station}.{quantity}"].add(row.id, rows)
         if n == total or sum(len(one.used) for one in found.values()) >= AT_ONCE:
             for name, stretch in found.items():
-                yield from _cut(name, list(_compare(c, ids.get(name), stretch)))
+                yield from _cut(name, list(_compare(connection, ids.get(name), stretch)))
             found.clear()
             note(n, total)
 
 
-def _compare(c: Connection, series_id: int | None, stretch: UsedSpan) -> Iterator[str]:
+def _compare(connection: Connection, series_id: int | None, stretch: UsedSpan) -> Iterator[str]:
     o, f = observation.c, observation_flag.c
     rows: dict[Key, UsedReading] = {}
     later: defaultdict[Key, list[str]] = defaultdict(list)
     for begin, end in join_spans(stretch.windows, _APART):
         lies = (o.series_id == series_id, o.observed_at.between(begin, end))
-        for at, revision, received, flags, value, sigma, extra in c.execute(
+        for at, revision, received, flags, value, sigma, extra in connection.execute(
             select(
                 type_coerce(o.observed_at, String),
                 o.revision,
@@ -100,7 +103,7 @@ def _compare(c: Connection, series_id: int | None, stretch: UsedSpan) -> Iterato
             ).where(*lies)
         ):
             rows[at, revision] = UsedReading(received, value, sigma, extra, tuple(x for x in flags.split(",") if x))
-        for one in c.execute(
+        for one in connection.execute(
             select(f.observed_at, f.revision, f.flag)
             .where(f.series_id == series_id, f.observed_at.between(begin, end))
             .order_by(f.known_from, f.id)

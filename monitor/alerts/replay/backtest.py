@@ -109,9 +109,9 @@ def run_backtest(
         raise RefusedError("the backtest ends before it begins: --from must lie before --to")
     if other is not None and other.id != site.id:
         raise RefusedError(f"the other configuration is of site {other.id!r}, not {site.id!r}")
-    with db.read() as c:
-        alerts = load_past_alerts(c, site.id, from_at, to_at)
-        scored = hooks().detector_scores(connection=c, site=site, from_at=from_at, to_at=to_at)
+    with db.read() as connection:
+        alerts = load_past_alerts(connection, site.id, from_at, to_at)
+        scored = hooks().detector_scores(connection=connection, site=site, from_at=from_at, to_at=to_at)
         detectors = tuple(detector for of_feature in scored for detector in of_feature)
     events = tuple(sorted((*labels, *labels_of_outcomes(alerts, to_at, site)), key=lambda x: (x.from_at, x.to_at)))
     task = _Task(from_at, to_at, events, tuple(alerts), terms)
@@ -152,11 +152,11 @@ def run_backtest(
 def _name_unproven(db: Database, sites: Sequence[Site], to_at: datetime) -> tuple[Message, ...]:
     """Return which criteria count in a replay, although the service treats them as advice, and why."""
     now = max(to_at, datetime.now(UTC))
-    with db.read() as c:
+    with db.read() as connection:
         lines = [
             _COUNTS_HERE(criterion=name, text=why)
             for site in sites
-            for name, why in find_unproven(load_proof_facts(c, site, now), epoch_s(now)).items()
+            for name, why in find_unproven(load_proof_facts(connection, site, now), epoch_s(now)).items()
         ]
     return tuple(dict.fromkeys(lines))
 
@@ -185,16 +185,18 @@ def _collect_seldom() -> Iterator[None]:
 
 
 def _run_here(db: Database, name: str, site: Site, task: _Task, report: Progress) -> _Result:
-    with _collect_seldom(), db.read() as c:  # one snapshot for the whole replay
-        plan = find_plan(c, site, task)
+    with _collect_seldom(), db.read() as connection:  # one snapshot for the whole replay
+        plan = find_plan(connection, site, task)
         fixed_site = make_fixed_site(site) if task.terms.fixed_bound else None
         share = 1.0 if fixed_site is None else DECISION_SHARE
-        played = _play(c, plan, task, lambda done: report(share * done))
+        played = _play(connection, plan, task, lambda done: report(share * done))
         fixed = None
         if fixed_site is not None:
             beside = [(epoch_s(task.from_at), fixed_site)]
-            fixed = _play(c, beside, task, lambda done: report(share + (1.0 - share) * done)).totals.levels.spans
-        windows, not_computed = _list_windows(c, plan[-1][1], task, played.windows)
+            fixed = _play(
+                connection, beside, task, lambda done: report(share + (1.0 - share) * done)
+            ).totals.levels.spans
+        windows, not_computed = _list_windows(connection, plan[-1][1], task, played.windows)
     known = {
         "rows": played.history.rows,
         "rows_by_reception": played.history.by_reception,
@@ -211,11 +213,11 @@ class _Played:
     totals: ReplayTotals
 
 
-def _play(c: Connection, plan: Sequence[tuple[float, Site]], task: _Task, report: Progress) -> _Played:
+def _play(connection: Connection, plan: Sequence[tuple[float, Site]], task: _Task, report: Progress) -> _Played:
     """Replay the whole time under a plan of site files."""
     from_s, to_s = epoch_s(task.from_at), epoch_s(task.to_at)
     history = History(
-        c,
+        connection,
         [s for _, s in plan],
         task.from_at,
         task.to_at,
@@ -226,9 +228,9 @@ def _play(c: Connection, plan: Sequence[tuple[float, Site]], task: _Task, report
     windows = start_window_replay(history)
     tally = ReplayTotals(from_s, to_s)
     site = plan[-1][1]
-    acts = load_past_acts(c, site.id, task.from_at, task.to_at) if task.terms.acts else []
+    acts = load_past_acts(connection, site.id, task.from_at, task.to_at) if task.terms.acts else []
     shown = 0.0
-    for step in play(history, plan, from_s, to_s, find_pace(c, site, task), acts=acts, windows=windows):
+    for step in play(history, plan, from_s, to_s, find_pace(connection, site, task), acts=acts, windows=windows):
         tally.add(step)
         share = (epoch_s(step.at) - from_s) / (to_s - from_s)
         if share - shown >= 0.01:
@@ -239,7 +241,7 @@ def _play(c: Connection, plan: Sequence[tuple[float, Site]], task: _Task, report
 
 
 def _list_windows(
-    c: Connection, site: Site, task: _Task, computed: WindowReplay
+    connection: Connection, site: Site, task: _Task, computed: WindowReplay
 ) -> tuple[WindowTable, dict[str, Message]]:
     """Return the failure windows of a replay, and by criterion why there are none."""
     criteria = [one for one in site.criteria if one.kind.facts == "failures"]
@@ -247,8 +249,8 @@ def _list_windows(
         return WindowTable(), {}
     to_s = epoch_s(task.to_at)
     if task.terms.as_then:
-        windows = load_stored_windows(c, site.id, task.from_at, task.to_at)
-        was_assessed = was_movement_assessed(c, site.id, task.from_at, task.to_at)
+        windows = load_stored_windows(connection, site.id, task.from_at, task.to_at)
+        was_assessed = was_movement_assessed(connection, site.id, task.from_at, task.to_at)
         missing = {} if was_assessed else {criterion.id: _NO_UPDATES() for criterion in criteria}
         return WindowTable(list_periods(windows, task.labels, to_s)), missing
     looks = computed.looks
@@ -260,12 +262,12 @@ def _list_windows(
     return table, {one.id: _NO_MOTION() for one in criteria if not assessed.intersection(one.stations)}
 
 
-def find_plan(c: Connection, site: Site, task: _Task) -> list[tuple[float, Site]]:
+def find_plan(connection: Connection, site: Site, task: _Task) -> list[tuple[float, Site]]:
     """Return the site files with the instants from which they are in force, by rising instant."""
     if not task.terms.as_then:
         return [(epoch_s(task.from_at), site)]
     plan = []
-    for loaded_at, source in load_past_configs(c, site.id):
+    for loaded_at, source in load_past_configs(connection, site.id):
         try:
             plan.append((epoch_s(loaded_at), parse_site(source, f"the site file of {loaded_at:%Y-%m-%d}")))
         except ConfigError as error:
@@ -275,12 +277,12 @@ def find_plan(c: Connection, site: Site, task: _Task) -> list[tuple[float, Site]
     return [(at_s, rename_stations(one, plan[-1][1].renamed_stations)) for at_s, one in plan]
 
 
-def find_pace(c: Connection, site: Site, task: _Task) -> ReplaySchedule:
+def find_pace(connection: Connection, site: Site, task: _Task) -> ReplaySchedule:
     """Return when to evaluate."""
     terms = task.terms
     instants = None
     if terms.stored_instants:
-        stored = load_past_evaluations(c, site.id, task.from_at, task.to_at)
+        stored = load_past_evaluations(connection, site.id, task.from_at, task.to_at)
         if not stored:
             raise RefusedError(f"no evaluation of {site.id} is stored in that time")
         instants = tuple(sorted({epoch_s(at) for at, _ in stored}))

@@ -235,7 +235,7 @@ class History:
 
     def __init__(
         self,
-        c: Connection,
+        connection: Connection,
         sites: Sequence[Site],
         from_at: datetime,
         to_at: datetime,
@@ -246,7 +246,7 @@ class History:
     ) -> None:
         self._proofs = proofs
         self.stored_windows = stored_windows
-        self._c, self._known, self._from_s, self._to_s = c, known, epoch_s(from_at), epoch_s(to_at)
+        self._c, self._known, self._from_s, self._to_s = connection, known, epoch_s(from_at), epoch_s(to_at)
         self._site = sites[0]
         spans: dict[tuple[str, str], float] = {}
         for site in sites:
@@ -258,15 +258,17 @@ class History:
         self._reaches_s: list[float] = []  # seconds of history kept; 0 = only the newest epoch matters
         self.rows = self.by_reception = 0
         streams = []
-        for index, found in enumerate(load_series(c, self._site.id)):
+        for index, found in enumerate(load_series(connection, self._site.id)):
             row = replace(found, station=sites[-1].find_current_id(found.station))  # of a file that is not in force yet
             span_s = find_span_s(spans, row.station, row.quantity)
-            self._windows.append(_Window(row, history.load_past_offsets(c, row), history.load_past_flags(c, row.id)))
+            self._windows.append(
+                _Window(row, history.load_past_offsets(connection, row), history.load_past_flags(connection, row.id))
+            )
             self._reaches_s.append(find_longest_reach_s(span_s))
             # Before the first decision: the span of the windows, and the newest epoch, however old.
             since = from_at - timedelta(seconds=self._reaches_s[-1])
-            old = history.find_newest_before(c, row.id, since)
-            rows = history.read_rows(c, row.id, since, to_at)
+            old = history.find_newest_before(connection, row.id, since)
+            rows = history.read_rows(connection, row.id, since, to_at)
             streams.append(self._stream(index, row, rows if old is None else chain([old], rows)))
         self._by_name = {window.name: window for window in self._windows}
         self._merged = heapq.merge(*streams)
@@ -278,7 +280,7 @@ class History:
         self._newest: dict[int, StoredRevision] = {}
         self._newest_view: dict[str, NewestEpoch] = {}
         self._cut_s = -inf
-        self.news = [epoch_s(at) for at in history.load_news_instants(c, self._site.id, from_at, to_at)]
+        self.news = [epoch_s(at) for at in history.load_news_instants(connection, self._site.id, from_at, to_at)]
         self._bare: dict[str, bool] = {}  # site file -> the last decision had no inputs besides readings
         self.now_s = -inf
 

@@ -76,7 +76,7 @@ class AlertWithOutcome:
 
 
 def read_rows(
-    c: Connection, series_id: int, from_at: datetime | None, to_at: datetime, page: int = PAGE
+    connection: Connection, series_id: int, from_at: datetime | None, to_at: datetime, page: int = PAGE
 ) -> Iterator[PastRow]:
     """Yield every revision of a series observed in (from_at, to_at], in order of epoch and revision, page by page."""
     o = observation.c
@@ -84,7 +84,7 @@ def read_rows(
     base = base.order_by(o.observed_at, o.revision).limit(page)
     wanted = base if from_at is None else base.where(o.observed_at > from_at)
     while True:
-        rows = cast("Sequence[PastRow]", c.execute(wanted).all())
+        rows = cast("Sequence[PastRow]", connection.execute(wanted).all())
         yield from rows
         if len(rows) < page:
             return
@@ -92,10 +92,10 @@ def read_rows(
         wanted = base.where(tuple_(type_coerce(o.observed_at, String), o.revision) > tuple_(*last))
 
 
-def find_newest_before(c: Connection, series_id: int, at: datetime) -> PastRow | None:
+def find_newest_before(connection: Connection, series_id: int, at: datetime) -> PastRow | None:
     """Return the last revision of the newest epoch up to an instant that is not stamped in the future."""
     o = observation.c
-    row = c.execute(
+    row = connection.execute(
         select(*STORED_COLUMNS)
         .where(o.series_id == series_id, o.observed_at <= at, o.flags.not_like("%future%"))
         .order_by(o.observed_at.desc(), o.revision.desc())
@@ -104,27 +104,27 @@ def find_newest_before(c: Connection, series_id: int, at: datetime) -> PastRow |
     return None if row is None else tuple(row)
 
 
-def load_past_offsets(c: Connection, row: SeriesRow) -> list[OffsetSpan]:
+def load_past_offsets(connection: Connection, row: SeriesRow) -> list[OffsetSpan]:
     """Return every offset of a series that ever counted, by epoch."""
     e = offset_entry.c
     counting = select(offset_entry).where(e.series_id == row.id, e.counts_from.is_not(None)).order_by(e.at, e.id)
     return [
         OffsetSpan(r.at, convert_difference(r.size, r.unit, row.unit), r.counts_from, r.revoked_at)
-        for r in c.execute(counting)
+        for r in connection.execute(counting)
     ]
 
 
-def load_past_flags(c: Connection, series_id: int) -> list[FlagSpan]:
+def load_past_flags(connection: Connection, series_id: int) -> list[FlagSpan]:
     """Return every later flag of a series, in the order in which they became known."""
     f = observation_flag.c
-    found = c.execute(select(observation_flag).where(f.series_id == series_id).order_by(f.known_from, f.id))
+    found = connection.execute(select(observation_flag).where(f.series_id == series_id).order_by(f.known_from, f.id))
     return [
         FlagSpan(r.observed_at, r.revision, r.flag, r.known_from, r.by == BY and r.reason_id == OF_FILE.id)
         for r in found
     ]
 
 
-def load_past_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[PastAct]:
+def load_past_acts(connection: Connection, site: str, from_at: datetime, to_at: datetime) -> list[PastAct]:
     """Return the acts of people on the memory of a site in [from_at, to_at], oldest first."""
     d = decision.c
     query = (
@@ -133,7 +133,7 @@ def load_past_acts(c: Connection, site: str, from_at: datetime, to_at: datetime)
         .order_by(d.at, d.id)
     )
     found = []
-    for r in c.execute(query):
+    for r in connection.execute(query):
         frozen = plain_to_messages(json.loads(r.evidence))
         if frozen.get("act") in {"level.set", "step.verify", "step.withdraw"} and "after" in frozen:
             found.append(
@@ -142,34 +142,40 @@ def load_past_acts(c: Connection, site: str, from_at: datetime, to_at: datetime)
     return found
 
 
-def load_past_configs(c: Connection, site: str) -> list[tuple[datetime, str]]:
+def load_past_configs(connection: Connection, site: str) -> list[tuple[datetime, str]]:
     """Return every version of the site file that was loaded: (loaded_at, text), oldest first."""
     v = config_version.c
-    return [*c.execute(select(v.loaded_at, v.source).where(v.site == site).order_by(v.loaded_at, v.id))]
+    return [*connection.execute(select(v.loaded_at, v.source).where(v.site == site).order_by(v.loaded_at, v.id))]
 
 
-def load_past_evaluations(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[tuple[datetime, str]]:
+def load_past_evaluations(
+    connection: Connection, site: str, from_at: datetime, to_at: datetime
+) -> list[tuple[datetime, str]]:
     """Return the stored instants of evaluation in [from_at, to_at] with their triggers."""
     e = evaluation.c
     query = select(e.at, e.trigger).where(e.site == site, e.at >= from_at, e.at <= to_at).order_by(e.at, e.id)
-    return [*c.execute(query)]
+    return [*connection.execute(query)]
 
 
-def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[AlertWithOutcome]:
+def load_past_alerts(connection: Connection, site: str, from_at: datetime, to_at: datetime) -> list[AlertWithOutcome]:
     """Return the alerts of a site that stood at some time in [from_at, to_at], without exercises."""
     a, e, u = alert.c, alert_event.c, alert_outcome.c
     query = select(alert).where(
         a.site == site, ~a.exercise, a.raised_at <= to_at, a.closed_at.is_(None) | (a.closed_at >= from_at)
     )
     found = []
-    for r in c.execute(query.order_by(a.raised_at, a.id)).all():
-        over = c.execute(select(e.at).where(e.alert_id == r.id, e.to_level == 0).order_by(e.sequence).limit(1)).scalar()
-        outcome = c.execute(select(u["class"]).where(u.alert_id == r.id).order_by(u.id.desc()).limit(1)).scalar()
+    for r in connection.execute(query.order_by(a.raised_at, a.id)).all():
+        over = connection.execute(
+            select(e.at).where(e.alert_id == r.id, e.to_level == 0).order_by(e.sequence).limit(1)
+        ).scalar()
+        outcome = connection.execute(
+            select(u["class"]).where(u.alert_id == r.id).order_by(u.id.desc()).limit(1)
+        ).scalar()
         found.append(AlertWithOutcome(r.id, r.ledger, r.key, r.peak_level, r.raised_at, over or r.closed_at, outcome))
     return found
 
 
-def load_news_instants(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[datetime]:
+def load_news_instants(connection: Connection, site: str, from_at: datetime, to_at: datetime) -> list[datetime]:
     """Return the instants in (from_at, to_at] at which something besides readings became known, began or ended.
 
     Instants at which facts of features changed come from the hook `evaluation_fact_instants`.
@@ -183,41 +189,45 @@ def load_news_instants(c: Connection, site: str, from_at: datetime, to_at: datet
     ]
     offsets, flags = offset_entry.c, observation_flag.c
     of_series = [offsets.known_from, offsets.confirmed_at, offsets.revoked_at, flags.known_from]
-    instants = load_series_instants(c, site, of_series, from_at, to_at)
+    instants = load_series_instants(connection, site, of_series, from_at, to_at)
     queries = [select(table.c[name]).where(table.c.site == site) for table, names in of_site for name in names]
-    instants |= load_instants(c, queries, from_at, to_at)
-    for of_feature in hooks().evaluation_fact_instants(connection=c, site_id=site, from_at=from_at, to_at=to_at):
+    instants |= load_instants(connection, queries, from_at, to_at)
+    for of_feature in hooks().evaluation_fact_instants(
+        connection=connection, site_id=site, from_at=from_at, to_at=to_at
+    ):
         instants.update(of_feature)
     return sorted(instants)
 
 
 def load_series_instants(
-    c: Connection, site: str, columns: Sequence[Column[datetime]], from_at: datetime, to_at: datetime
+    connection: Connection, site: str, columns: Sequence[Column[datetime]], from_at: datetime, to_at: datetime
 ) -> set[datetime]:
     """Return the distinct instants in (from_at, to_at] in some columns of tables with a `series_id`, of one site."""
     queries = [
         select(column).join(series, series.c.id == column.table.c.series_id).where(series.c.site == site)
         for column in columns
     ]
-    return load_instants(c, queries, from_at, to_at)
+    return load_instants(connection, queries, from_at, to_at)
 
 
-def load_instants(c: Connection, queries: Sequence[Select[Any]], from_at: datetime, to_at: datetime) -> set[datetime]:
+def load_instants(
+    connection: Connection, queries: Sequence[Select[Any]], from_at: datetime, to_at: datetime
+) -> set[datetime]:
     """Return the distinct instants in (from_at, to_at] that queries of one column each return."""
     instants: set[datetime] = set()
     for query in queries:
         column = query.selected_columns[0]
-        instants.update(c.execute(query.where(column > from_at, column <= to_at).distinct()).scalars())
+        instants.update(connection.execute(query.where(column > from_at, column <= to_at).distinct()).scalars())
     return instants
 
 
-def load_stored_windows(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[IssuedWindow]:
+def load_stored_windows(connection: Connection, site: str, from_at: datetime, to_at: datetime) -> list[IssuedWindow]:
     """Return the windows by inverse velocity that the service issued in [from_at, to_at], as known at `to_at`.
 
     They are sorted by station, quantity and instant.
     """
     rows = load_optional_view(
-        c,
+        connection,
         "failure_windows",
         order_by=("station", "quantity", "issued_at", "data_until"),
         within=ColumnSpan("issued_at", until=format_iso(to_at)),
@@ -250,37 +260,43 @@ def _read_window(row: Mapping[str, Any], to_at: datetime) -> IssuedWindow:
     )
 
 
-def was_movement_assessed(c: Connection, site: str, from_at: datetime, to_at: datetime) -> bool:
+def was_movement_assessed(connection: Connection, site: str, from_at: datetime, to_at: datetime) -> bool:
     """Return whether the service assessed the movement of a site in [from_at, to_at]."""
     rows = load_optional_view(
-        c, "movement_history", order_by=("-at",), limit=1, within=ColumnSpan("at", until=format_iso(to_at)), site=site
+        connection,
+        "movement_history",
+        order_by=("-at",),
+        limit=1,
+        within=ColumnSpan("at", until=format_iso(to_at)),
+        site=site,
     )
     return any(row["at"] >= format_iso(from_at) for row in rows)
 
 
-def count_rows(c: Connection, site: str, from_at: datetime, to_at: datetime) -> int:
+def count_rows(connection: Connection, site: str, from_at: datetime, to_at: datetime) -> int:
     """Return how many rows a replay of (from_at, to_at] will read."""
     o, s = observation.c, series.c
     mine = (s.id == o.series_id, s.site == site, o.observed_at > from_at, o.observed_at <= to_at)
-    return int(c.execute(select(func.count(o.revision)).where(*mine)).scalar_one())
+    return int(connection.execute(select(func.count(o.revision)).where(*mine)).scalar_one())
 
 
-def find_span(c: Connection, site: str) -> tuple[datetime, datetime] | None:
+def find_span(connection: Connection, site: str) -> tuple[datetime, datetime] | None:
     """Return the first epoch of a site and the instant from which its newest one was known; None without readings.
 
     If the newest reading was imported much later than it was made, its epoch is returned instead, because the silence
     after it is no silence of an instrument.
     """
     o, s = observation.c, series.c
-    ids = c.execute(select(s.id).where(s.site == site)).scalars().all()
+    ids = connection.execute(select(s.id).where(s.site == site)).scalars().all()
     spans = [
-        c.execute(select(func.min(o.observed_at), func.max(o.observed_at)).where(o.series_id == i)).one() for i in ids
+        connection.execute(select(func.min(o.observed_at), func.max(o.observed_at)).where(o.series_id == i)).one()
+        for i in ids
     ]
     known = [(a, b) for a, b in spans if a is not None]
     if not known:
         return None
     k = series_latest.c
-    received_at = c.execute(select(func.max(k.received_at)).where(k.series_id.in_(ids))).scalar()
+    received_at = connection.execute(select(func.max(k.received_at)).where(k.series_id.in_(ids))).scalar()
     newest_at = max(b for _, b in known)
     if received_at is not None and newest_at < received_at <= newest_at + LIVE:
         newest_at = received_at
