@@ -1,8 +1,16 @@
 """Evaluate a site: load a snapshot, decide, and store the outcome in one transaction.
 
-The snapshot is loaded without the write lock. This is safe, because a decision depends only on its inputs and on the
-memory that it started from: the outcome is stored only if the stored memory is still the same (compare and set), and
-rows that are committed after the snapshot cause an evaluation of their own.
+`evaluate_site` takes these steps:
+
+1. `_load_snapshot` loads the memory of the site and all inputs in one read transaction, without the write lock.
+2. `decide` computes the decision. It is a pure function of these values.
+3. `_store` opens the write transaction and compares the stored memory with the one of the snapshot. If they differ, it
+   stores nothing, and `evaluate_site` starts again with step 1.
+4. `_store` saves memory and level. If an alert changes, it stores the frozen inputs (`freeze_evidence`), then the
+   alerts, their events and the messages to send (`apply_changes`), and at last the seal in the audit log.
+
+Step 1 needs no lock: the comparison in step 3 detects other writers of the memory, and rows that are committed after
+the snapshot cause an evaluation of their own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,13 +67,13 @@ from monitor.text.instants import format_iso, from_epoch_s
 MAX_CACHED_ROWS: Final = 900_000
 # A cache is cleared after this time, even if its fingerprints are valid.
 MAX_CACHE_AGE: Final = timedelta(hours=6)
-# Number of times that an evaluation is made if the memory of the site is changed meanwhile.
+# Number of attempts if others change the memory of the site during an evaluation.
 MAX_ATTEMPTS: Final = 5
 # Version of the format of frozen inputs.
 FORMAT: Final = 1
-# A battery may be empty this long before the announced day.
-BATTERY_EARLY: Final = timedelta(days=2)
-# Events are loaded from this long before the first reading on, because an earthquake explains steps of later hours.
+# A battery may be empty this much earlier than announced.
+BATTERY_TOLERANCE: Final = timedelta(days=2)
+# Events are loaded from this long before the first reading, because an earthquake also explains jumps hours later.
 EVENT_LEAD_S: Final = 86400.0
 
 
@@ -108,7 +116,7 @@ def evaluate_site(
     """
     now = now.astimezone(UTC)
     cache = SiteReadingCache(site) if cache is None else cache
-    for _ in range(MAX_ATTEMPTS):
+    for _attempt in range(MAX_ATTEMPTS):
         snapshot = _load_snapshot(db, site, now, cache, draining=draining)
         decision = decide(cache.prepared, snapshot.memory, snapshot.inputs, now, cache.decision)
         if decision.changes and cache.was_used:
@@ -116,8 +124,9 @@ def evaluate_site(
             snapshot = _load_snapshot(db, site, now, cache, draining=draining)
             decision = decide(cache.prepared, snapshot.memory, snapshot.inputs, now, cache.decision)
         memory_text = CanonicalText(canonical_json(decision.memory.to_json()))
-        if dry_run or _store(db, site, snapshot, decision, memory_text, now, trigger):
-            # After a dry run this is harmless: the cached memory is used only if the stored text is the same.
+        is_stored = not dry_run and _store(db, site, snapshot, decision, memory_text, now, trigger)
+        if dry_run or is_stored:
+            # This is also safe after a dry run: the cached memory is used only if the stored text is the same.
             cache.save_memory(memory_text, decision.memory)
             return EvaluationResult(
                 level=decision.level,
@@ -134,11 +143,11 @@ class _Snapshot(NamedTuple):
     """The data that one transaction loaded for an evaluation.
 
     Attributes:
-        row: The stored memory; None before the first evaluation.
+        stored_state: The stored memory; None before the first evaluation.
         known_until: When the newest reading was received; None without readings.
     """
 
-    row: StateRow | None
+    stored_state: StateRow | None
     memory: Memory
     inputs: DecisionInputs
     known_until: datetime | None
@@ -146,10 +155,10 @@ class _Snapshot(NamedTuple):
 
 def _load_snapshot(db: Database, site: Site, now: datetime, cache: SiteReadingCache, *, draining: bool) -> _Snapshot:
     with db.read() as connection:
-        row = find_state(connection, site.id)
+        stored_state = find_state(connection, site.id)
         inputs, known_until = load_inputs(connection, site, now, draining=draining, cache=cache)
-    memory = Memory() if row is None else cache.read_memory(row.text)
-    return _Snapshot(row, memory, inputs, known_until)
+    memory = Memory() if stored_state is None else cache.read_memory(stored_state.text)
+    return _Snapshot(stored_state, memory, inputs, known_until)
 
 
 def load_inputs(
@@ -163,8 +172,8 @@ def load_inputs(
     unsigned = load_unsigned_by_name(connection, site.id, spans, now, now)
     facts = load_facts(connection, site, now, spans=spans)
     inputs = DecisionInputs(readings, newest, unsigned, draining=draining, **facts)
-    known_s = max((epoch.received_s for epoch in newest.values()), default=None)
-    return inputs, None if known_s is None else from_epoch_s(known_s)
+    known_until_s = max((epoch.received_s for epoch in newest.values()), default=None)
+    return inputs, None if known_until_s is None else from_epoch_s(known_until_s)
 
 
 def load_unsigned_by_name(
@@ -179,7 +188,7 @@ def load_unsigned_by_name(
 
     Args:
         spans: The history that criteria need, see `find_history_spans`. Older corrections are left out.
-        names: By present id of a station: its id in the site file, for renamed stations.
+        names: The id in the site file of each renamed station, by its present id.
     """
     series_names: dict[int, str] = {}
     starts: dict[int, datetime] = {}
@@ -206,30 +215,30 @@ def load_facts(
     """Load the inputs of a decision besides readings, as known at `now`, by field of `DecisionInputs`.
 
     Args:
-        as_reported: Whether events count from the instant from which people say that they were known. Only a replay
-            does so.
-        proofs: The proofs of criteria; None loads the stored ones. Without any, no criterion needs a proof.
+        as_reported: Whether events count from the time at which people knew of them, not from when they were entered.
+            Only a replay uses this.
+        proofs: The proofs of criteria; None loads the stored proofs.
         scored_until: Anomaly scores of readings up to this instant are loaded. It is later than `now` if the decision
             is explained with data that arrived late; None is `now`.
         spans: The history that criteria need; None computes it (`find_history_spans`).
     """
     proofs = load_proof_facts(connection, site, now) if proofs is None else tuple(proofs)
     since = now - timedelta(seconds=max((criterion.valid_for_s for criterion in site.criteria), default=86400.0))
-    names = {criterion.kind.facts for criterion in site.criteria if criterion.kind.facts is not None}
+    fact_names = {criterion.kind.facts for criterion in site.criteria if criterion.kind.facts is not None}
     spans = find_history_spans(site) if spans is None else spans
-    # A step that an earthquake explained is found again in every evaluation. Without the event it would be movement.
+    # Every evaluation detects a jump that an earthquake explained again. Without the event it would be movement.
     history_s = max((find_longest_reach_s(span_s) for span_s in spans.values()), default=0.0)
     strict_s = find_event_span_s(site)
     events_since = min(since, now - timedelta(seconds=max(strict_s, history_s + EVENT_LEAD_S)))
     facts: dict[str, Any] = {
-        "reports": load_report_facts(connection, site.id, since, now) if "reports" in names else (),
+        "reports": load_report_facts(connection, site.id, since, now) if "reports" in fact_names else (),
         "events": load_event_facts(connection, site.id, events_since, now, as_reported=as_reported, strict_s=strict_s),
         "offsets": load_offset_facts(connection, site.id, now),
         "maintenance": load_maintenance_facts(connection, site.id, now),
-        "points": load_point_facts(connection, site, now) if "points" in names else (),
+        "points": load_point_facts(connection, site, now) if "points" in fact_names else (),
         "proofs": proofs,
     }
-    request = FactRequest(now, since, scored_until or now, frozenset(names))
+    request = FactRequest(now, since, scored_until or now, frozenset(fact_names))
     plugin_facts: dict[str, tuple[object, ...]] = {}
     for implementation in implementations("evaluation_facts"):
         loaded = implementation.call(connection=connection, site=site, request=request) or {}
@@ -237,7 +246,7 @@ def load_facts(
             facts |= loaded
         else:
             plugin_facts |= {name: tuple(rows) for name, rows in loaded.items()}
-    missing = names - facts.keys() - plugin_facts.keys()
+    missing = fact_names - facts.keys() - plugin_facts.keys()
     return {**facts, "plugin_facts": plugin_facts, "missing_facts": tuple(sorted(missing))}
 
 
@@ -250,70 +259,72 @@ def _store(
     now: datetime,
     trigger: str,
 ) -> bool:
-    """Store the outcome, if the stored memory is still the one that the decision started from.
+    """Store the outcome if the stored memory is still the one that the decision started from.
 
     Returns:
-        False if another evaluation or a person has changed the memory meanwhile. Nothing is stored then.
+        Whether the outcome was stored. False if another evaluation or a person has changed the memory meanwhile.
     """
-    row, draining = snapshot.row, snapshot.inputs.draining
-    is_news = _differs(snapshot, decision.memory)
+    draining = snapshot.inputs.draining
+    has_news = _has_news(snapshot, decision.memory)
     # Frozen inputs can hold many thousand readings, so they are serialised before the write lock is taken.
     frozen = ""
     if decision.changes:
         frozen = canonical_json(freeze_evidence(site, snapshot.memory, snapshot.inputs, decision, now))
     with db.write(urgent=bool(decision.changes)) as connection:
         current = find_state(connection, site.id)
-        if (current.digest if current else None) != (row.digest if row else None):
+        current_digest = None if current is None else current.digest
+        expected_digest = None if snapshot.stored_state is None else snapshot.stored_state.digest
+        if current_digest != expected_digest:
             return False
         in_force = find_version(connection, site.id)
         if in_force not in (None, site.version):
-            # The memory was adapted to the criteria of that version. Votes of older ones must not come back.
+            # The memory was adapted to the criteria of that version, so votes of other criteria must not return.
             raise OutdatedSiteError(
                 f"site {site.id}: another version of its file is in force ({str(in_force)[:12]}); "
-                f"nothing is decided by {site.version[:12]} any more"
+                f"version {site.version[:12]} is no longer evaluated"
             )
         save_state(connection, site.id, decision, memory_text, site.version, now, catching_up=draining)
         save_station_states(connection, site.id, decision, now, catching_up=draining)
         save_rates(connection, site.id, decision)
         if any(criterion.kind.facts == "forecasts" for criterion in site.criteria):
             save_chances(connection, site.id, decision, site.version, now)
-        if is_news or trigger != "data":
+        if has_news or trigger != "data":
             add_evaluation(connection, site.id, now, trigger, decision, memory_text, snapshot.known_until, site.version)
         if decision.changes:
             decision_id = add_decision(connection, site.id, now, site.version, frozen)
             apply_changes(
                 connection,
-                _mute_explained(connection, site, decision.changes, now),
+                _mute_explained_notices(connection, site, decision.changes, now),
                 ChangeContext(site.id, site, site.recipients, SERVICE_ACTOR, now, rule_version(site), decision_id),
             )
         unshelve_due(connection, site.id, SERVICE_ACTOR, now)
         follow_maintenance(connection, site.id, SERVICE_ACTOR, now)
         if decision.changes:
-            # The seal is written last, because all writers of the audit log wait for it.
+            # All writers of the audit log wait for the seal, so it is written last.
             seal_decision(connection, decision_id, SERVICE_ACTOR, now)
     return True
 
 
-def _differs(snapshot: _Snapshot, memory: Memory) -> bool:
+def _has_news(snapshot: _Snapshot, memory: Memory) -> bool:
     """Return whether an evaluation changed anything but its own instant."""
-    if snapshot.row is None or snapshot.memory.newest_s != memory.newest_s:
+    if snapshot.stored_state is None or snapshot.memory.newest_s != memory.newest_s:
         return True
-    before = {**snapshot.row.state, "seen_s": None}
+    before = {**snapshot.stored_state.state, "seen_s": None}
     return digest_of(before) != digest_of({**memory.to_json(), "seen_s": None})
 
 
-def _mute_explained(
+def _mute_explained_notices(
     connection: Connection, site: Site, changes: Sequence[AlertChange], now: datetime
 ) -> list[AlertChange]:
-    """Return the changes without notifications about stale data that an open notice already explains.
+    """Return the changes, without notifications of stale data that an open notice already explains.
 
-    Such notices are about instruments whose battery was announced to be empty by now, and instruments whose clock is
-    wrong, so that their readings do not count. The alerts stay visible on the page. People are still notified if the
-    site can no longer see or reach a level because of them.
+    Such a notice says that the battery of an instrument is empty by now, or that its clock is wrong, so that its
+    readings do not count. The alerts remain on the page. People are still notified if the site can no longer reach a
+    level because of them.
     """
     if not any(change.open and change.key.endswith(":stale") for change in changes):
         return list(changes)
-    emptied = load_emptied(connection, site.id, now + BATTERY_EARLY)
+    emptied = load_emptied(connection, site.id, now + BATTERY_TOLERANCE)
     misdated = load_misdated(connection, site.id)
     clock_pages = load_open_pages(connection, site.id, ("clock",)) if misdated else {}
     stations = {parent.key: {station for station, _ in places} for parent, places in list_children(site).items()}
@@ -322,11 +333,13 @@ def _mute_explained(
             stations[stale_key((station.id, spec.quantity))] = {station.id}
 
     def is_explained(key: str) -> bool:
-        silent = stations.get(key, set())
-        if not silent:
+        silent_stations = stations.get(key, set())
+        if not silent_stations:
             return False
         name = key.removeprefix("health:").removesuffix(":stale")
-        return silent <= emptied or silent <= misdated or f"health:instrument:{name}:clock" in clock_pages
+        has_empty_batteries = silent_stations <= emptied
+        has_wrong_clocks = silent_stations <= misdated
+        return has_empty_batteries or has_wrong_clocks or f"health:instrument:{name}:clock" in clock_pages
 
     return [
         replace(change, notify=change.notify and not (change.open and is_explained(change.key))) for change in changes
@@ -336,7 +349,7 @@ def _mute_explained(
 def freeze_evidence(
     site: Site, memory: Memory, inputs: DecisionInputs, decision: Decision, now: datetime
 ) -> dict[str, Any]:
-    """Return all that is needed to decide again: digest of the site file, instant, memory, inputs and outcome."""
+    """Return everything that is needed to recompute a decision: site file hash, time, memory, inputs and outcome."""
     plugins = list_plugin_versions(site)
     return {
         "format": FORMAT,
@@ -353,15 +366,15 @@ def freeze_evidence(
 
 
 def rule_version(site: Site) -> str:
-    """Return the versions of the code and the site file that decided, for people."""
+    """Return the version of the code and of the site file, as alerts show it."""
     return f"{code_version()}+{site.version[:12]}"
 
 
 class Evaluator:
-    """Evaluates sites as `evaluate_site` does, with a cache for each.
+    """Evaluate sites with `evaluate_site`, with one cache per site.
 
     Args:
-        max_cached_rows: Number of readings and epochs of tracks that may be cached for all sites together.
+        max_cached_rows: Most readings and epochs of tracks that are cached for all sites together.
     """
 
     def __init__(self, max_cached_rows: int = MAX_CACHED_ROWS) -> None:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class DeliveryState(StrEnum):
-    """Where a notification stands in the outbox."""
+    """State of a message in the outbox."""
 
     QUEUED = "queued"
     CLAIMED = "claimed"
@@ -19,7 +19,17 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One message to one recipient by one channel, leased from the outbox."""
+    """One message to one recipient by one channel, leased from the outbox.
+
+    Attributes:
+        channel: Kind and address, `kind:address`.
+        document: What a channel of documents sends in place of subject and body.
+        link: Address of the alert on the page; empty if the page has no public address.
+        others: Number of messages about other alerts that this one replaces. Its body lists them.
+        code: Code with which the recipient acknowledges in a reply; empty if the channel takes no replies.
+        sounds_from: For a siren, the lowest level at which any recipient of the site has it sound; None if unknown.
+        sounds_in_exercise: For a siren, whether it also sounds in an exercise.
+    """
 
     id: int
     alert_id: int
@@ -29,16 +39,16 @@ class Notification:
     level: int
     level_name: str
     recipient: str
-    channel: str  # kind:address
+    channel: str
     exercise: bool
     subject: str
     body: str
     idempotency_key: str
     attempts: int
     queued_at: datetime
-    document: str = ""  # what a channel of documents sends in place of subject and body
-    link: str = ""  # of its alert on the page; empty where people have no address of it
-    others: int = 0  # so many messages of other alerts it stands for; they are listed in its body
-    code: str = ""  # by which its recipient acknowledges in a reply; empty where the channel takes none
-    sounds_from: int | None = None  # of a siren: the lowest level that anybody of its site asked for; None = not known
-    sounds_in_exercise: bool = False  # of a siren: an exercise sounds as well
+    document: str = ""
+    link: str = ""
+    others: int = 0
+    code: str = ""
+    sounds_from: int | None = None
+    sounds_in_exercise: bool = False

@@ -3,27 +3,29 @@
 from enum import StrEnum
 from typing import Final
 
-URGENT_HEALTH: Final = 2  # the top route of health
-# begins the key of the alarm that nobody confirmed an urgent alert: it goes to all at once, again and again
+# Level of urgent health alerts.
+URGENT_HEALTH: Final = 2
+# Prefix of the key of the alarm that nobody confirmed an urgent alert. It is sent to all recipients repeatedly.
 UNCONFIRMED: Final = "health:unconfirmed:"
 
 
 class AlertState(StrEnum):
-    """States of ISA-18.2, plus `closed` for history."""
+    """States of ISA-18.2, and `closed` for alerts that are over."""
 
     UNACKNOWLEDGED = "unacknowledged"
     ACKNOWLEDGED = "acknowledged"
     RETURNED_UNACKNOWLEDGED = "returned_unacknowledged"
     SHELVED = "shelved"
-    SUPPRESSED = "suppressed"  # by design: work on its station explains it
+    SUPPRESSED = "suppressed"  # suppressed by design: maintenance of the station explains it
     OUT_OF_SERVICE = "out_of_service"
     CLOSED = "closed"
 
 
 def is_urgent(ledger: str, level: int, top_level: int | None) -> bool:
-    """Whether nothing may hold this message back: the two highest hazard levels, and the top route of health.
+    """Return whether messages of an alert are sent at once: the two highest hazard levels, and urgent health alerts.
 
-    A hazard of a site whose ladder is unknown counts as urgent.
+    Args:
+        top_level: The highest level of the site. If it is unknown (None), each hazard alert is urgent.
 
     >>> is_urgent("hazard", 2, 3), is_urgent("hazard", 1, 3), is_urgent("health", 2, None), is_urgent("advice", 2, 3)
     (True, False, True, False)

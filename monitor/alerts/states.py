@@ -1,6 +1,7 @@
-"""The life of an alert after ISA-18.2 as one table: from which state which event leads where; all else is refused.
+"""States of an alert after ISA-18.2, and the steps that lead from one to the next.
 
-`docs/reference/alert-states.md` shows the same table; a test compares them, and walks every pair.
+`TRANSITIONS` lists all steps that are allowed; every other step is refused. `docs/reference/alert-states.md` shows the
+same table, and a test compares them.
 """
 
 from collections.abc import Iterable
@@ -17,39 +18,49 @@ from monitor.text.message import Template, Term
 class AlertStep(StrEnum):
     """What can happen to an alert."""
 
-    RAISE = "raise"  # its condition begins
-    WORSEN = "worsen"  # its level rises
-    CHANGE = "change"  # its condition stands, at the same level or a lower one
-    CLEAR = "clear"  # its condition is gone
-    ANSWER = "answer"  # what it asked for has come: somebody confirmed the alert that it is about
+    # Steps of the service.
+    RAISE = "raise"  # the condition starts
+    WORSEN = "worsen"  # the level rises
+    CHANGE = "change"  # the condition continues at the same level or a lower one
+    CLEAR = "clear"  # the condition ends
+    ANSWER = "answer"  # somebody confirmed the alert about which this one said that nobody had
     SHELF_ENDS = "shelf ends"
-    SUPPRESS = "suppress"  # work on its station begins, which explains it
-    RESUME = "resume"  # the work is over
+    SUPPRESS = "suppress"  # maintenance of the station starts, which explains the alert
+    RESUME = "resume"  # the maintenance ends
+    # Steps of people.
     ACKNOWLEDGE = "acknowledge"
     NOTE = "note"
     SHELVE = "shelve"
     UNSHELVE = "unshelve"
-    TAKE_OUT = "take out"  # of service: until a person puts it back
+    TAKE_OUT = "take out"  # of service, until a person puts the alert back
     PUT_BACK = "put back"
     CLOSE = "close"
 
 
-NORMAL: Final = None  # no alert stands
-_UNACKNOWLEDGED, _ACKNOWLEDGED = AlertState.UNACKNOWLEDGED, AlertState.ACKNOWLEDGED
-_RETURNED, _SHELVED = AlertState.RETURNED_UNACKNOWLEDGED, AlertState.SHELVED
-_SUPPRESSED, _OUT, _CLOSED = AlertState.SUPPRESSED, AlertState.OUT_OF_SERVICE, AlertState.CLOSED
+# The state without an open alert.
+NORMAL: Final = None
+_UNACKNOWLEDGED: Final = AlertState.UNACKNOWLEDGED
+_ACKNOWLEDGED: Final = AlertState.ACKNOWLEDGED
+_RETURNED: Final = AlertState.RETURNED_UNACKNOWLEDGED
+_SHELVED: Final = AlertState.SHELVED
+_SUPPRESSED: Final = AlertState.SUPPRESSED
+_OUT: Final = AlertState.OUT_OF_SERVICE
+_CLOSED: Final = AlertState.CLOSED
 OPEN: Final = (_UNACKNOWLEDGED, _ACKNOWLEDGED, _RETURNED, _SHELVED, _SUPPRESSED, _OUT)
-PUT_ASIDE: Final = (_SHELVED, _SUPPRESSED, _OUT)  # nobody is notified, but of what is urgent
+# In these states people are notified of urgent alerts only.
+PUT_ASIDE: Final = (_SHELVED, _SUPPRESSED, _OUT)
+# The state after each step, by the state before it and the step.
 TRANSITIONS: Final[dict[tuple[AlertState | None, AlertStep], AlertState]] = {
     (NORMAL, AlertStep.RAISE): _UNACKNOWLEDGED,
     (_RETURNED, AlertStep.RAISE): _UNACKNOWLEDGED,
-    # what grows worse is seen again, wherever it was put
+    # An alert that gets worse is shown again, also if a person had put it aside.
     **{(state, AlertStep.WORSEN): _UNACKNOWLEDGED for state in OPEN},
     **{(state, AlertStep.CHANGE): state for state in OPEN if state is not _RETURNED},
     (_ACKNOWLEDGED, AlertStep.CLEAR): _CLOSED,
     (_UNACKNOWLEDGED, AlertStep.CLEAR): _RETURNED,
     (_SHELVED, AlertStep.CLEAR): _RETURNED,
-    (_SUPPRESSED, AlertStep.CLEAR): _CLOSED,  # it came and went with the work that explains it
+    # The maintenance that suppressed the alert explains it, so nobody has to acknowledge it.
+    (_SUPPRESSED, AlertStep.CLEAR): _CLOSED,
     (_OUT, AlertStep.CLEAR): _CLOSED,
     **{(state, AlertStep.ANSWER): _CLOSED for state in OPEN},
     (_SHELVED, AlertStep.SHELF_ENDS): _UNACKNOWLEDGED,
@@ -62,13 +73,14 @@ TRANSITIONS: Final[dict[tuple[AlertState | None, AlertStep], AlertState]] = {
     **{(state, AlertStep.NOTE): state for state in (*OPEN, _CLOSED)},
     (_UNACKNOWLEDGED, AlertStep.SHELVE): _SHELVED,
     (_ACKNOWLEDGED, AlertStep.SHELVE): _SHELVED,
-    (_SHELVED, AlertStep.SHELVE): _SHELVED,  # with another end
+    # Shelving again changes the end.
+    (_SHELVED, AlertStep.SHELVE): _SHELVED,
     **{(state, AlertStep.TAKE_OUT): _OUT for state in (_UNACKNOWLEDGED, _ACKNOWLEDGED, _SHELVED, _SUPPRESSED)},
     (_OUT, AlertStep.PUT_BACK): _UNACKNOWLEDGED,
     **{(state, AlertStep.CLOSE): _CLOSED for state in OPEN},
 }
 _NO_STEP: Final = Template("alert.no_step", "alert {number} is {state}: this does not happen to it")
-_WHY_NOT: Final = {
+_REFUSALS: Final = {
     AlertStep.ACKNOWLEDGE: Template(
         "alert.no_acknowledge", "alert {number} is {state}: there is nothing to acknowledge"
     ),
@@ -78,80 +90,86 @@ _WHY_NOT: Final = {
     AlertStep.PUT_BACK: Template("alert.no_put_back", "alert {number} is {state}: it is not out of service"),
     AlertStep.CLOSE: Template("alert.no_close", "alert {number} is {state}: it cannot be closed"),
 }
-# how long one shelving lasts at most; the highest hazard level goes on no shelf
-LONGEST_SHELF_TOP_BUT_ONE: Final = timedelta(hours=4)
-LONGEST_SHELF_HAZARD: Final = timedelta(hours=24)
-LONGEST_SHELF_URGENT: Final = timedelta(hours=4)
-LONGEST_SHELF_NOTICE: Final = timedelta(days=7)
-LONGEST_SHELF_ADVICE: Final = timedelta(days=30)
+# Longest time for which an alert can be shelved at once. The highest hazard level cannot be shelved.
+_LONGEST_SHELF_SECOND_HIGHEST: Final = timedelta(hours=4)
+_LONGEST_SHELF_HAZARD: Final = timedelta(hours=24)
+_LONGEST_SHELF_URGENT: Final = timedelta(hours=4)
+_LONGEST_SHELF_NOTICE: Final = timedelta(days=7)
+_LONGEST_SHELF_ADVICE: Final = timedelta(days=30)
 
 
-def step(state: AlertState | None, event: AlertStep, number: int) -> AlertState:
-    """The state after an event.
+_SHELF_HOURS: Final = (1, 2, 4, 8, 24, 72, 168, 720)
+
+
+def find_next_state(state: AlertState | None, step: AlertStep, alert_id: int) -> AlertState:
+    """Return the state of an alert after a step.
 
     Args:
-        state: before it; None = normal, no alert stands.
+        state: The state before the step; None without an open alert.
 
     Raises:
-        RefusedError: the table has no such step.
+        RefusedError: This step is not allowed in this state.
 
-    >>> str(step(AlertState.RETURNED_UNACKNOWLEDGED, AlertStep.ACKNOWLEDGE, 7))
+    >>> str(find_next_state(AlertState.RETURNED_UNACKNOWLEDGED, AlertStep.ACKNOWLEDGE, 7))
     'closed'
     """
-    after = TRANSITIONS.get((state, event))
-    if after is None:
-        stands = Term("normal" if state is None else str(state))
-        raise RefusedError(_WHY_NOT.get(event, _NO_STEP)(number=number, state=stands))
-    return after
+    next_state = TRANSITIONS.get((state, step))
+    if next_state is None:
+        state_name = Term("normal" if state is None else str(state))
+        raise RefusedError(_REFUSALS.get(step, _NO_STEP)(number=alert_id, state=state_name))
+    return next_state
 
 
-def longest_shelf(ledger: str, level: int, top_level: int) -> timedelta | None:
-    """How long an alert may be shelved at once; None = not at all.
+def find_longest_shelf(ledger: str, level: int, top_level: int) -> timedelta | None:
+    """Return how long an alert can be shelved at once; None if it cannot be shelved.
 
-    >>> [str(longest_shelf("hazard", level, 3)) for level in (3, 2, 1)]
+    >>> [str(find_longest_shelf("hazard", level, 3)) for level in (3, 2, 1)]
     ['None', '4:00:00', '1 day, 0:00:00']
     """
     if ledger == AlertCategory.HAZARD:
         if level >= top_level:
             return None
-        return LONGEST_SHELF_TOP_BUT_ONE if level >= max(1, top_level - 1) else LONGEST_SHELF_HAZARD
+        return _LONGEST_SHELF_SECOND_HIGHEST if level >= max(1, top_level - 1) else _LONGEST_SHELF_HAZARD
     if ledger == AlertCategory.HEALTH:
-        return LONGEST_SHELF_URGENT if level >= 2 else LONGEST_SHELF_NOTICE
-    return LONGEST_SHELF_ADVICE
+        return _LONGEST_SHELF_URGENT if level >= 2 else _LONGEST_SHELF_NOTICE
+    return _LONGEST_SHELF_ADVICE
 
 
-def list_hours(ledger: str, level: int, top_level: int) -> list[int]:
-    """How many hours a shelving may last, as people choose; empty where there is no shelf for it.
+def list_shelf_hours(ledger: str, level: int, top_level: int) -> list[int]:
+    """Return the durations of a shelving that people can choose from, in hours; empty if it cannot be shelved.
 
-    >>> list_hours("hazard", 2, 3), list_hours("hazard", 3, 3)
+    >>> list_shelf_hours("hazard", 2, 3), list_shelf_hours("hazard", 3, 3)
     ([1, 2, 4], [])
     """
-    longest = longest_shelf(ledger, level, top_level)
-    return [] if longest is None else [h for h in (1, 2, 4, 8, 24, 72, 168, 720) if timedelta(hours=h) <= longest]
+    longest = find_longest_shelf(ledger, level, top_level)
+    return [] if longest is None else [hours for hours in _SHELF_HOURS if timedelta(hours=hours) <= longest]
 
 
 def may_be_suppressed(ledger: str, level: int, key: str) -> bool:
-    """Whether work on a station may explain an alert: what an instrument says of itself, and never what is urgent."""
+    """Return whether maintenance may suppress an alert: a notice of an instrument, but no question."""
     return ledger == AlertCategory.HEALTH and level == 1 and key.startswith("health:") and not key.endswith(":verify")
 
 
-def find_cause(ledger: str, level: int, key: str, stations: Iterable[str]) -> str | None:
-    """The station whose work explains an alert, of those that are worked on; None where none does.
+def find_station_at_work(ledger: str, level: int, key: str, stations: Iterable[str]) -> str | None:
+    """Return the station whose maintenance explains an alert; None if no maintenance does.
 
-    >>> find_cause("health", 1, "health:G1.displacement:stale", ["G1"])
+    Args:
+        stations: The stations at which maintenance is in progress.
+
+    >>> find_station_at_work("health", 1, "health:G1.displacement:stale", ["G1"])
     'G1'
-    >>> find_cause("health", 1, "health:G10.tilt:stale", ["G1"])
-    >>> find_cause("health", 2, "health:G1.displacement:stale", ["G1"])
+    >>> find_station_at_work("health", 1, "health:G10.tilt:stale", ["G1"])
+    >>> find_station_at_work("health", 2, "health:G1.displacement:stale", ["G1"])
     """
     if not may_be_suppressed(ledger, level, key):
         return None
     for station in stations:
-        own = (
+        prefixes = (
             f"health:{station}.",
             f"health:{station}:",
             f"health:station:{station}:",
             f"health:instrument:{station}:",
         )
-        if key.startswith(own):
+        if key.startswith(prefixes):
             return station
     return None

@@ -19,7 +19,7 @@ from monitor.alerts.queries.evaluations import find_state, load_incomplete, load
 from monitor.alerts.queries.movement import load_newest_movement
 from monitor.alerts.queries.offsets import NO_SERIES
 from monitor.alerts.records import AlertState
-from monitor.alerts.states import list_hours
+from monitor.alerts.states import list_shelf_hours
 from monitor.alerts.views import AlertEventRow, AlertRow
 from monitor.app.checks.health import CANNOT_DECIDE, STANDBY_PREFIX
 from monitor.app.checks.table import check_parts
@@ -382,7 +382,7 @@ def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor, now:
         "asks": asks_verification(found["alert"]["key"]),
         "spoken": None if state is None else find_operator_answer(Memory.read(state.state), str(step)),
         "top": top,
-        "shelf_hours": list_hours(found["alert"]["ledger"], found["alert"]["level"], top),
+        "shelf_hours": list_shelf_hours(found["alert"]["ledger"], found["alert"]["level"], top),
         "level_names": ladder if found["alert"]["ledger"] == AlertCategory.HAZARD else HEALTH_NAMES,
         "site_name": cards[0].name if cards else found["alert"]["site"],
         "zones": {card.id: card.timezone for card in cards},
