@@ -153,6 +153,7 @@ def test_the_map_of_a_site_draws_answers_and_asks_nobody_else(served, watch):
     before = place.inner_text()
     w.page.keyboard.press("ArrowRight")
     expect(place).not_to_have_text(before)
+    w.page.locator(".maptools summary").click()
     w.page.get_by_label("Radar points", exact=True).uncheck()
     expect(w.page.locator(".mapkey")).not_to_contain_text("radar points")
     w.page.get_by_label("Ground", exact=True).uncheck()

@@ -123,7 +123,7 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
         page.locator("#chart[data-drawn]").wait_for(timeout=60_000)
         assert page.locator("#chart .key").count() == 1
         # who comes reads what stands, and the watch is handed over
-        tap(page.get_by_role("link", name="Whom to call"))
+        tap(page.get_by_role("link", name="Who to call"))
         page.wait_for_url(re.compile("/duty"))
         assert page.locator(".calls a[href^='tel:']").first.get_attribute("href") == "tel:+41791234567"
         page.get_by_label("What who comes must know").fill("G1 and G2 run away, the pit floor is clear")

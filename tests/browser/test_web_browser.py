@@ -145,6 +145,7 @@ def open_chart(w, base, query=""):
     chart = w.page.locator("#chart")
     w.page.locator("#chart[data-drawn]").wait_for(timeout=60_000)
     w.page.evaluate("for (const one of document.querySelectorAll('#chart details.fold')) one.open = true")
+    chart.evaluate("chart => chart.scrollIntoView()")
     return chart
 
 
@@ -165,7 +166,7 @@ def test_the_chart_of_a_site_holds_all_on_one_time_axis_in_silence(served, watch
     assert w.page.locator(".headline .level .big").inner_text().strip().lower() == "orange"
     assert "Geologist on site" in w.page.locator(".headline").inner_text()
     titles = chart.locator(".pane .head b").all_inner_texts()
-    assert (titles[:2], "rain R1 in 6 h, mm" in titles) == (["displacement north G1, mm", "Velocity, mm/day"], True)
+    assert (titles[:2], "rain R1 in 6 h, mm" in titles) == (["Velocity G1, mm/day", "displacement north G1, mm"], True)
     assert "pore pressure P1, kPa" in titles
     assert chart.locator(".pane canvas").count() == len(titles)
     legend = chart.locator(".key").inner_text()
@@ -177,12 +178,12 @@ def test_the_chart_of_a_site_holds_all_on_one_time_axis_in_silence(served, watch
     assert chart.locator(".foot .rb-2").count() >= 1
     assert "level" in chart.locator('.foot a[href^="/alerts/"]').first.get_attribute("aria-label")
     # one cursor: pointing at the curve reads every pane at that instant, in local time and UTC
-    box = chart.locator('.pane[data-pane="main"] .u-over').bounding_box()
+    box = chart.locator('.pane[data-pane="lead"] .u-over').bounding_box()
     w.page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.5 * box["height"])
     assert re.search(r"2026-02-2\d \d\d:\d\d CET \(.*UTC\)", chart.locator(".when").inner_text())
     reads = chart.locator(".pane .read").all_inner_texts()
-    assert "observed: -" in reads[0]
-    assert "velocity in 7 d: " in reads[1]
+    assert "velocity in 7 d: " in reads[0]
+    assert "observed: -" in reads[1]
     assert all("mm" in one for one in reads[:2])
     # the keyboard reads the newest value aloud
     chart.locator(".stack").focus()
@@ -211,7 +212,7 @@ def test_the_chart_zooms_by_drag_key_wheel_and_link_and_asks_for_finer_points(se
     wait_drawn(chart, lambda: chart.get_by_role("button", name="30 d").click())
     asked = []
     w.page.on("request", lambda r: asked.append(r.url) if "/panes/" in r.url else None)
-    box = chart.locator('.pane[data-pane="main"] .u-over').bounding_box()
+    box = chart.locator('.pane[data-pane="lead"] .u-over').bounding_box()
 
     def drag():
         w.page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 40)
@@ -304,9 +305,9 @@ def test_on_a_phone_a_site_is_three_screens_and_one_tap_acknowledges(served, wat
     w.page.goto(f"{base}/sites/north-bench")
     head = w.page.locator("#part-status")
     assert "G1 moves 21.4 mm/day over 2 d" in head.inner_text()
-    assert "1 of 1 station is faster than creep." in head.inner_text()
+    assert "G1: 1 of 1 station is faster than creep" in head.inner_text()
     assert "7 mm/day" not in head.inner_text(), "one velocity, that of the votes"
-    assert "Failure possible 2026-03-04 07:00 to 2026-03-12 07:00." in head.inner_text()
+    assert "Failure is possible from 2026-03-04 07:00 to 2026-03-12 07:00, middle" in head.inner_text()
     assert w.page.evaluate("document.documentElement.scrollHeight") <= 3 * 844
     folded = w.page.locator("details.fold")
     assert folded.count() >= 6

@@ -63,7 +63,7 @@ def bare_figures(text: str) -> list[str]:
 COUNTS = frozenset(
     "level n no. votes witnesses open-alerts skill attempts revision hazard health advice probability".split()
 )
-OWN_WORDS = frozenset({"By, why"})  # columns that show what a person wrote
+OWN_WORDS = frozenset({"Author and reason"})  # columns that show what a person wrote
 
 
 class Blocks(HTMLParser):

@@ -268,12 +268,12 @@ def test_a_headline_is_about_the_highest_open_alert_of_its_site_and_no_drill():
 def test_the_fastest_counts_in_either_direction_and_who_fell_silent_is_told_with_its_last_stage():
     rows = [row("G1", 3.0), row("G1", -8.0, "progressive", quantity="displacement_up"), row("G2", None, "unknown")]
     found = describe_motion(rows, NOW_HEADLINE, SLOPE, {})
-    assert (found.fastest["velocity_mm_per_day"], found.beyond, found.stations) == (-8.0, 1, 1)
+    assert (found.fastest["velocity_mm_per_day"], found.moving, found.stations) == (-8.0, ["G1"], 1)
     assert (found.lost, found.last_stages) == (1, [])
     assert describe_motion([row("G2", None, "unknown")], NOW_HEADLINE, SLOPE, {}) is None
     silent = [row("G2", None, "unknown", last="progressive"), row("G3", None, "unknown", last="creep")]
     found = describe_motion([row("G1", 0.1), *silent], NOW_HEADLINE, SLOPE, {})
-    assert (found.beyond, found.stations, found.lost) == (0, 1, 2)
+    assert (found.moving, found.stations, found.lost) == ([], 1, 2)
     assert found.last_stages == ["progressive", "creep"]
     alone = describe_motion(silent, NOW_HEADLINE, SLOPE, {})
     assert (alone.fastest, alone.stations, alone.lost) == (None, 0, 2)
@@ -294,11 +294,13 @@ def test_a_window_that_is_over_gives_way_to_another_only_where_the_slope_spoke_a
     until = window(2, 13)
     rows = [row("G1", 1.0, window=late, heard=until["window_from"]), row("G2", 1.0, window=soon)]
     rows.append(row("G3", 1.0, window=window(2, 3, trusted=False)))
-    assert describe_motion(rows, NOW_HEADLINE, SLOPE, {}).window == soon
+    assert describe_motion(rows, NOW_HEADLINE, SLOPE, {}).window == soon | {"station": "G2"}
     after = datetime(2026, 3, 14, tzinfo=UTC)
-    assert describe_motion(rows, after, SLOPE, {}).window == soon, "nothing was heard since: it may have come true"
+    assert describe_motion(rows, after, SLOPE, {}).window == soon | {"station": "G2"}, (
+        "nothing was heard since: it may have come true"
+    )
     rows[0]["data_until"] = until["window_to"]
-    assert describe_motion(rows, after, SLOPE, {}).window == late
+    assert describe_motion(rows, after, SLOPE, {}).window == late | {"station": "G1"}
     assert describe_motion(rows[2:], NOW_HEADLINE, SLOPE, {}).window is None
 
 

@@ -109,7 +109,7 @@ def check_site(c, slope, page, decision):
     assert f"{status['level']} of {top}" in page.words
     assert status["level_name"] in page.words
     assert f"since {format_age(slope.now - parse_time(status['since']))}" in page.words
-    for title, column in (("Newest datum", "newest_at"), ("Evaluated", "evaluated_at")):
+    for title, column in (("Newest reading", "newest_at"), ("Evaluated", "evaluated_at")):
         assert facts[title].startswith(format_age(slope.now - parse_time(status[column]))), title
     assert facts["Stage"].startswith(status["movement_stage"])
     health = {h["station"]: h for h in load_view(c, "station_health", site=slope.site.id)}

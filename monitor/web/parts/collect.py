@@ -222,10 +222,16 @@ def collect_site(context: Context, c: Connection, site_id: str) -> Mapping[str, 
             live["landslides"],
             pages.load_forecast_keys(c, site_id),
             load_series(c, site_id),
-            asking.stations if asking else (),
+            asking.stations if asking else _list_stations_by_share(c, site_id),
         ),
         "recent": pages.load_history(c, site_id, None, 15),
     }
+
+
+def _list_stations_by_share(c: Connection, site_id: str) -> list[str]:
+    """Return the stations with a rate, the one nearest to its bound first."""
+    rates = sorted(load_rates(c, site_id), key=lambda rate: -rate.share)
+    return list(dict.fromkeys(rate.station for rate in rates))
 
 
 def collect_site_parts(c: Connection, site_id: str, now: datetime) -> Mapping[str, Any]:
@@ -243,10 +249,12 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> Mapping[st
     unjudged = () if prepared is None else prepared.unjudged_series
     limited = () if prepared is None else describe_limited(prepared)
     incomplete = {name: why for name, why in load_incomplete(c, site_id).items() if name not in unjudged}
+    motion = headline.describe_motion(movement, now, watched, {s.id: s.state for s in stations})
     return {
         **_collect_hazards(c, [card], own, now),
         "put_aside": load_put_aside(c, site_id),
-        "motion": headline.describe_motion(movement, now, watched, {s.id: s.state for s in stations}),
+        "motion": motion,
+        "forecast": headline.find_nearest_forecast(c, site_id, motion),
         "events": load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=6, site=site_id),
         "unjudged": unjudged,
         "limited": limited,

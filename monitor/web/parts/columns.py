@@ -270,7 +270,7 @@ def plan_page(
 ) -> Mapping[str, Any]:
     """What the chart of a site page needs before any answer: stations with their quantities, and room for panes.
 
-    It opens on the first of the stations that ask for a level, where one does.
+    It opens on the first station of `asking` that has a curve.
     """
     charts = plan_charts(stations, forecast)
     counts = Counter(q for k in charts for q in k.choices)
@@ -283,7 +283,8 @@ def plan_page(
         "opens": first,
         "landslide_charts": plan_charts(landslides, forecast),
         "shared": [quantity for quantity, count in counts.most_common() if count > 1],
-        "panes": [*(["velocity"] if moves else []), *(f"{s.station}.{s.quantity}" for s in below)],
+        "has_velocity": moves,
+        "panes": [f"{s.station}.{s.quantity}" for s in below],
     }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final, TypedDict, cast
 
 from sqlalchemy import Connection
 
@@ -28,7 +28,7 @@ from monitor.readings.instrument_views import StationHealthRow
 from monitor.sites.quantities import QUANTITIES
 from monitor.sites.queries.sites import list_slope_stations
 from monitor.sites.records import Criterion, Recipient, Site
-from monitor.storage.views import load_view
+from monitor.storage.views import has_view, load_view
 from monitor.text.figures import format_number
 from monitor.text.instants import format_iso, from_epoch_s
 from monitor.text.message import Message, Template, Term, join, plain_to_messages
@@ -131,17 +131,23 @@ def find_hazards(alerts: Iterable[AlertRow]) -> dict[str, AlertRow]:
     return found
 
 
+class SiteWindow(StandingWindow):
+    """A failure window and the station whose readings it is computed from."""
+
+    station: str
+
+
 @dataclass(frozen=True, slots=True)
 class SiteMotion:
     """How the stations on a slope move; of rows of `load_newest_movement`."""
 
     fastest: NewestMovement | None  # the row of the fastest series; None where no velocity is known
-    beyond: int  # stations beyond creep
+    moving: Sequence[str]  # stations beyond creep, the fastest first
     stations: int  # that can be judged now
     lost: int  # that cannot
     last_stages: Sequence[str]  # that those were last seen in
     lost_text: Message
-    window: StandingWindow | None  # the next trusted one of failure
+    window: SiteWindow | None  # the next trusted one of failure
 
 
 def describe_motion(
@@ -167,7 +173,7 @@ def describe_motion(
     unjudged = {row["station"]: NO_STAGE for row in lost} | sick
     return SiteMotion(
         fastest=max(judged, key=lambda row: abs(row["velocity_mm_per_day"] or 0.0), default=None),
-        beyond=len({row["station"] for row in movement if row["stage"] not in {None, UNKNOWN, CALM}} & seen),
+        moving=_list_moving_stations(movement, seen),
         stations=len(seen),
         lost=len(unjudged),
         last_stages=last,
@@ -176,10 +182,52 @@ def describe_motion(
     )
 
 
-def _find_failure_window(movement: Iterable[NewestMovement], now: datetime) -> StandingWindow | None:
-    trusted = [row["window"] for row in movement if row["window"] and row["window"]["trusted"]]
+def _list_moving_stations(movement: Sequence[NewestMovement], judged: AbstractSet[str]) -> list[str]:
+    moving = [row for row in movement if row["stage"] not in {None, UNKNOWN, CALM} and row["station"] in judged]
+    moving.sort(key=lambda row: -abs(row["velocity_mm_per_day"] or 0.0))
+    return list(dict.fromkeys(row["station"] for row in moving))
+
+
+def _find_failure_window(movement: Sequence[NewestMovement], now: datetime) -> SiteWindow | None:
+    trusted = [
+        SiteWindow(**row["window"], station=row["station"])
+        for row in movement
+        if row["window"] and row["window"]["trusted"]
+    ]
     data_until = max((row["data_until"] for row in movement if row["data_until"]), default=format_iso(now))
     return headline.select_failure_window(trusted, "window_from", "window_to", data_until)
+
+
+class ShownForecast(TypedDict):
+    """The nearest target of the newest forecast of a station; values are in `unit`, instants are text."""
+
+    station: str
+    quantity: str
+    unit: str
+    issued_at: str
+    data_until: str
+    target_at: str
+    data_value: float
+    q10: float | None
+    q90: float | None
+
+
+def find_nearest_forecast(c: Connection, site: str, motion: SiteMotion | None) -> ShownForecast | None:
+    """Return the shown forecast for the station of the failure window, or else for the fastest station."""
+    if motion is None or not has_view("latest_forecast"):
+        return None
+    if motion.window is not None:
+        station = motion.window["station"]
+    elif motion.fastest is not None:
+        station = motion.fastest["station"]
+    else:
+        return None
+    which = {"site": site, "station": station, "shown": True}
+    rows = [cast("ShownForecast", row) for row in load_view(c, "latest_forecast", **which)]
+    newest = max((row["issued_at"] for row in rows), default=None)
+    rows = [row for row in rows if row["issued_at"] == newest and row["quantity"].startswith("displacement")]
+    # Of several components of the motion, the one that has moved most is shown.
+    return min(rows, key=lambda row: (row["target_at"], -abs(row["data_value"])), default=None)
 
 
 def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, SiteMotion]:

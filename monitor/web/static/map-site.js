@@ -589,14 +589,7 @@
       });
       fields.append(make("label", {}, box, " ", told[name]));
     }
-    return make(
-      "details",
-      { className: "maptools", open: matchMedia("(min-width: 701px)").matches },
-      make("summary", { textContent: tr("Layers and key") }),
-      fields,
-      setList,
-      key,
-    );
+    return make("details", { className: "maptools" }, make("summary", { textContent: tr("Layers") }), fields, setList);
   }
 
   // ---- together ---------------------------------------------------------------------------------
@@ -660,7 +653,7 @@
     fillList();
     const begun = String(map.getBounds());
     await keepPoints();
-    view.after(make("div", { className: "maprow" }, stationList), chosen, makeLayers());
+    view.after(key, make("div", { className: "maprow" }, stationList, makeLayers()), chosen);
     map.on("click", pick);
     view.append(make("span", { className: "mapcross" }));
     map.getCanvas().addEventListener("keydown", (event) => {
@@ -701,5 +694,7 @@
   }
   if (M.canDraw()) {
     M.start(holder, begin);
+  } else {
+    holder.closest(".site-map").classList.add("cannot-draw");
   }
 })();

@@ -418,7 +418,7 @@ window.SlopewardMap = (() => {
       container: view,
       style: build(),
       bounds,
-      fitBoundsOptions: { padding: { top: 44, bottom: 44, left: aside, right: aside }, maxZoom: 17 },
+      fitBoundsOptions: { padding: { top: 44, bottom: 44, left: aside, right: aside }, maxZoom: 18 },
       maxZoom,
       attributionControl: false,
       dragRotate: false,

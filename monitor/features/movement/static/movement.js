@@ -2,19 +2,20 @@
 // velocity, window, angle, rain.
 "use strict";
 (() => {
-  const { css, level, show, seconds, minute, instant, load, picture, find, key, whenColoursChange, spans } = Slopeward;
+  const { bindSpanButtons, colourOfLevel, drawPlot, fetchJson, findValuesAt, formatInstant } = Slopeward;
+  const { formatMinute, formatNumber, makeLegend, onColourChange, readColour, toSeconds } = Slopeward;
   const site = document.getElementById("main").dataset.site;
   const figures = [...document.querySelectorAll("figure[data-plot]")];
   let span = "30d";
   let cache = new Map();
-  const range = (from, to) => tr("{from} to {to}", { from: instant(from), to: instant(to) });
+  const range = (from, to) => tr("{from} to {to}", { from: formatInstant(from), to: formatInstant(to) });
   const ask = (path) => {
     if (!cache.has(path)) {
-      cache.set(path, load(`/api/v1/sites/${site}/${path}`));
+      cache.set(path, fetchJson(`/api/v1/sites/${site}/${path}`));
     }
     return cache.get(path);
   };
-  const ends = (found) => ({ from: seconds(found.from), to: seconds(found.to) });
+  const ends = (found) => ({ from: toSeconds(found.from), to: toSeconds(found.to) });
   const stages = {
     creep: "--lv-0",
     intermediate: "--lv-1",
@@ -31,8 +32,8 @@
       if (!layers.has(name)) {
         layers.set(name, { blocks: [], colour, name });
       }
-      const from = seconds(s.from_at);
-      const to = seconds(s.to_at);
+      const from = toSeconds(s.from_at);
+      const to = toSeconds(s.to_at);
       layers.get(name).blocks.push({
         row: rows.length - 1 - rows.indexOf(row),
         from,
@@ -46,7 +47,7 @@
       block(
         tr("level"),
         s,
-        level(found.levels, s.level),
+        colourOfLevel(found.levels, s.level),
         name,
         tr("{level}, sight {sight}", { level: name, sight: tr(s.observability) }),
       );
@@ -56,7 +57,7 @@
         block(
           station,
           s,
-          css(stages[s.stage] ?? "--lv-u"),
+          readColour(stages[s.stage] ?? "--lv-u"),
           tr(s.stage),
           tr("{stage}, trend {trend}", { stage: tr(s.stage), trend: tr(s.trend) }),
         );
@@ -84,14 +85,14 @@
         const name = tr(String(found.levels.find((v) => v.number === b.level)?.name ?? b.level));
         return {
           bound: b.value,
-          colour: level(found.levels, b.level),
+          colour: colourOfLevel(found.levels, b.level),
           width: 2,
           dash: "dash",
-          label: `${name} ${show(b.value)}`,
-          name: within(`${name} ${tr("over")} ${show(b.value)} ${unit}`, b.window_s),
+          label: `${name} ${formatNumber(b.value)}`,
+          name: within(`${name} ${tr("over")} ${formatNumber(b.value)} ${unit}`, b.window_s),
         };
       });
-  const stamps = (rows) => rows.map((r) => seconds(r.data_until ?? r.at));
+  const stamps = (rows) => rows.map((r) => toSeconds(r.data_until ?? r.at));
   const line = (rows, column, name, unit, colour) => ({
     line: [stamps(rows), rows.map((r) => r[column])],
     dots: rows.length < 200 ? 2 : 0,
@@ -107,20 +108,20 @@
   const newest = (found) => found.newest[0];
   const own = (found) => (newest(found) ? found.movement.filter((r) => r.quantity === newest(found).quantity) : []);
   const ofStage = (value, unit) =>
-    typeof value === "number" ? tr("{value} (stage)", { value: `${show(value)} ${unit}` }) : "";
+    typeof value === "number" ? tr("{value} (stage)", { value: `${formatNumber(value)} ${unit}` }) : "";
   const ofBounds = (found, column, unit) =>
     found.rates
       .filter((r) => typeof r[column].at(-1) === "number")
-      .map((r) => within(`${show(r[column].at(-1))} ${unit}`, r.window_s));
+      .map((r) => within(`${formatNumber(r[column].at(-1))} ${unit}`, r.window_s));
   // the velocity over the window of each bound, in the colour of its level
   const bounded = (found, column, unit, name, width) =>
     found.rates.map((r) => ({
-      line: [r.at.map(seconds), r[column]],
+      line: [r.at.map(toSeconds), r[column]],
       dots: r.at.length < 40 ? 2 : 0,
       width,
       unit,
       name: name(hours(r.window_s)),
-      colour: level(
+      colour: colourOfLevel(
         found.levels,
         found.bounds.find((b) => b.kind === "velocity" && b.window_s === r.window_s)?.level ?? 0,
       ),
@@ -135,7 +136,7 @@
       ? [
           {
             band: [stamps(rows), edge(-1), edge(1)],
-            colour: css("--forecast"),
+            colour: readColour("--forecast"),
             alpha: 0.22,
             name: tr("± 1 standard error"),
           },
@@ -151,7 +152,7 @@
           ...band,
           ...bound(found, "velocity", unit),
           ...bounded(found, "rate", unit, (of) => tr("velocity in {span}", { span: of }), 1.6),
-          line(rows, "velocity_mm_per_day", tr("velocity of the stage"), unit, css("--curve")),
+          line(rows, "velocity_mm_per_day", tr("velocity of the stage"), unit, readColour("--curve")),
         ],
       },
     };
@@ -164,19 +165,19 @@
     const unit = "day/mm";
     const layers = [
       ...bounded(found, "inverse", unit, (of) => `1 / ${tr("velocity in {span}", { span: of })}`, 1.2),
-      line(rows, "inverse_velocity_day_per_mm", `1 / ${tr("velocity of the stage")}`, unit, css("--curve")),
+      line(rows, "inverse_velocity_day_per_mm", `1 / ${tr("velocity of the stage")}`, unit, readColour("--curve")),
     ];
     const x = ends(found);
     if (window) {
-      x.to = Math.max(x.to, seconds(window.window_to));
+      x.to = Math.max(x.to, toSeconds(window.window_to));
     }
     if (window && typeof last.inverse_velocity_day_per_mm === "number") {
       layers.push({
         line: [
-          [seconds(last.data_until ?? last.at), seconds(window.window_mid)],
+          [toSeconds(last.data_until ?? last.at), toSeconds(window.window_mid)],
           [last.inverse_velocity_day_per_mm, 0],
         ],
-        colour: css("--forecast"),
+        colour: readColour("--forecast"),
         width: 2,
         dash: "dash",
         dots: 3,
@@ -206,8 +207,8 @@
         ? [
             {
               line: [
-                part.flatMap((r) => Array(3).fill(seconds(r.data_until))),
-                part.flatMap((r) => [seconds(r.window_from), seconds(r.window_to), null]),
+                part.flatMap((r) => Array(3).fill(toSeconds(r.data_until))),
+                part.flatMap((r) => [toSeconds(r.window_from), toSeconds(r.window_to), null]),
               ],
               colour,
               width: 3,
@@ -215,7 +216,7 @@
               mute: true,
             },
             {
-              points: [part.map((r) => seconds(r.data_until)), part.map((r) => seconds(r.window_mid))],
+              points: [part.map((r) => toSeconds(r.data_until)), part.map((r) => toSeconds(r.window_mid))],
               shape: part.map((r) => (r.withdrawn_at ? "cross" : "round")),
               size: 3.5,
               colour,
@@ -223,7 +224,7 @@
               name,
               text: (k) => {
                 const row = part[k];
-                const sentences = [range(seconds(row.window_from), seconds(row.window_to))];
+                const sentences = [range(toSeconds(row.window_from), toSeconds(row.window_to))];
                 if (row.reasons) {
                   sentences.push(row.reasons);
                 }
@@ -241,26 +242,26 @@
           [x.from, x.to],
           [x.from, x.to],
         ],
-        colour: css("--muted"),
+        colour: readColour("--muted"),
         width: 1.2,
         dash: "dot",
         mute: true,
         aside: rows.length > 0,
         name: tr("the newest datum of each issue"),
       },
-      ...bars(by("inverse_velocity", true), tr("inverse velocity"), css("--forecast"), 1),
-      ...bars(by("inverse_velocity", false), tr("inverse velocity, not trusted"), css("--muted"), 0.7),
-      ...bars(by("forecast", true), tr("forecast"), css("--advice"), 1),
-      ...bars(by("forecast", false), tr("forecast, not trusted"), css("--advice"), 0.5),
+      ...bars(by("inverse_velocity", true), tr("inverse velocity"), readColour("--forecast"), 1),
+      ...bars(by("inverse_velocity", false), tr("inverse velocity, not trusted"), readColour("--muted"), 0.7),
+      ...bars(by("forecast", true), tr("forecast"), readColour("--advice"), 1),
+      ...bars(by("forecast", false), tr("forecast, not trusted"), readColour("--advice"), 0.5),
     ];
     const last = rows.at(-1);
     const window = newest(found)?.window;
     const over = window && window.window_to <= found.to;
     return {
-      latest: window ? range(seconds(window.window_from), seconds(window.window_to)) : tr("none"),
+      latest: window ? range(toSeconds(window.window_from), toSeconds(window.window_to)) : tr("none"),
       says: window
         ? over
-          ? tr("The window ended {at}.", { at: minute(seconds(window.window_to)) })
+          ? tr("The window ended {at}.", { at: formatMinute(toSeconds(window.window_to)) })
           : window.trusted
             ? tr("Trusted: every condition of the method holds.")
             : tr("Not trusted: {reason}.", { reason: window.reasons })
@@ -268,7 +269,7 @@
           ? tr("No window was ever issued in this range.")
           : last.withdrawn_at
             ? tr("Withdrawn {at}: {reason}.", {
-                at: minute(seconds(last.withdrawn_at)),
+                at: formatMinute(toSeconds(last.withdrawn_at)),
                 reason: last.withdrawn_reason ?? "",
               })
             : tr("No window stands."),
@@ -282,18 +283,18 @@
     const known = typeof last?.tangential_angle_deg === "number";
     const unit = tr("degrees");
     return {
-      latest: known ? `${show(last.tangential_angle_deg)}°` : "",
+      latest: known ? `${formatNumber(last.tangential_angle_deg)}°` : "",
       spec: {
         x: ends(found),
         y: { unit, range: [0, 92] },
         layers: [
           ...bound(found, "tangential_angle", unit),
-          line(rows, "tangential_angle_deg", tr("tangential angle"), unit, css("--curve")),
+          line(rows, "tangential_angle_deg", tr("tangential angle"), unit, readColour("--curve")),
         ],
       },
       says: known
         ? tr("Against a uniform creep of {value}, as reviewed for this station.", {
-            value: `${show(last.v_eq_mm_per_day)} mm/day`,
+            value: `${formatNumber(last.v_eq_mm_per_day)} mm/day`,
           })
         : tr("No angle: no uniform creep is reviewed for the station, or it does not move beyond its noise."),
     };
@@ -308,10 +309,10 @@
       const text = (rows) => (k) => {
         const { intensity_mm_per_h: intensity, duration_h: duration, sum_mm: sum } = rows[k];
         const rate = tr("{intensity} over {span}", {
-          intensity: `${show(intensity)} mm/h`,
-          span: `${show(duration)} h`,
+          intensity: `${formatNumber(intensity)} mm/h`,
+          span: `${formatNumber(duration)} h`,
         });
-        return sum === undefined ? rate : `${rate}, ${show(sum)} mm`;
+        return sum === undefined ? rate : `${rate}, ${formatNumber(sum)} mm`;
       };
       const most = at(c.most);
       const now = at(c.now);
@@ -319,14 +320,14 @@
         line: drawn(c.curve),
         text: text(c.curve),
         name: `${c.criterion}${whose}`,
-        colour: level(found.levels, c.level),
+        colour: colourOfLevel(found.levels, c.level),
         width: 2.5,
       });
       layers.push({
         line: drawn(most),
         text: text(most),
         name: `${tr("most in this range")}${whose}`,
-        colour: css("--rain"),
+        colour: readColour("--rain"),
         width: 1.5,
         dash: "dot",
       });
@@ -334,7 +335,7 @@
         points: drawn(now),
         text: text(now),
         name: `${tr("now")}${whose}`,
-        colour: css("--rain"),
+        colour: readColour("--rain"),
         shape: "round",
       });
     }
@@ -342,11 +343,11 @@
       tr(
         "{depth} of rain in {span} until {at}: {percent} % of the bound of {bound} ({level}), known for {known} % of that time.",
         {
-          depth: `${show(w.sum_mm)} mm`,
-          span: `${show(w.duration_h)} h`,
-          at: c.newest_at ? minute(seconds(c.newest_at)) : "–",
+          depth: `${formatNumber(w.sum_mm)} mm`,
+          span: `${formatNumber(w.duration_h)} h`,
+          at: c.newest_at ? formatMinute(toSeconds(c.newest_at)) : "–",
           percent: w.percent,
-          bound: `${show(w.bound_mm)} mm`,
+          bound: `${formatNumber(w.bound_mm)} mm`,
           level: tr(found.levels.find((v) => v.number === c.level)?.name ?? String(c.level)),
           known: w.known_percent,
         },
@@ -382,9 +383,9 @@
       };
     }
     const { unit } = split;
-    const midnight = 86400 * Math.floor(seconds(split.last_at) / 86400);
+    const midnight = 86400 * Math.floor(toSeconds(split.last_at) / 86400);
     const into = (s) => {
-      const [h, m] = minute(s).slice(11).split(":").map(Number);
+      const [h, m] = formatMinute(s).slice(11).split(":").map(Number);
       return 3600 * h + 60 * m;
     };
     const from = midnight - into(midnight);
@@ -394,13 +395,13 @@
     parts.unshift([parts.at(-1)[0] - 86400, parts.at(-1)[1]]);
     parts.push([parts[1][0] + 86400, parts[1][1]]);
     return {
-      latest: `${show(split.day_range)} ${unit}`,
+      latest: `${formatNumber(split.day_range)} ${unit}`,
       says: tr(
         "{quantity}: within a day it moves by {value}, as in the last two months; strength of that season {strength}.",
         {
           quantity: tr(split.quantity.replaceAll("_", " ")),
-          value: `${show(split.day_range)} ${unit}`,
-          strength: show(split.day_strength),
+          value: `${formatNumber(split.day_range)} ${unit}`,
+          strength: formatNumber(split.day_strength),
         },
       ),
       spec: {
@@ -411,7 +412,7 @@
             line: [parts.map((p) => from + p[0]), parts.map((p) => p[1])],
             dots: 2,
             width: 1.6,
-            colour: css("--forecast"),
+            colour: readColour("--forecast"),
             name: tr("season of the day"),
             unit,
           },
@@ -435,32 +436,35 @@
       };
     }
     const { value, trend, season, remainder } = split.components;
-    const at = split.components.at.map(seconds);
+    const at = split.components.at.map(toSeconds);
     const { unit } = split;
     const part = (y, name, colour, more) => ({ line: [at, y], name, colour, width: 1.6, unit, ...more });
     const x = { from: at[0], to: at.at(-1) };
     return {
-      latest: tr("season of {value} in a year", { value: `${show(split.season_range)} ${unit}` }),
+      latest: tr("season of {value} in a year", { value: `${formatNumber(split.season_range)} ${unit}` }),
       says: tr(
         "{quantity}: strength of the season {season}, of the trend {trend}; 1 = nothing else. Found by {method} over the whole record: it knows what came later and feeds no forecast.",
         {
           quantity: tr(split.quantity.replaceAll("_", " ")),
-          season: show(split.season_strength),
-          trend: show(split.trend_strength),
+          season: formatNumber(split.season_strength),
+          trend: formatNumber(split.trend_strength),
           method: split.method,
         },
       ),
       spec: {
         x,
         y: { unit },
-        layers: [part(value, tr("observed"), css("--muted"), { alpha: 0.6 }), part(trend, tr("trend"), css("--curve"))],
+        layers: [
+          part(value, tr("observed"), readColour("--muted"), { alpha: 0.6 }),
+          part(trend, tr("trend"), readColour("--curve")),
+        ],
       },
       below: {
         x,
         y: { unit },
         layers: [
-          part(season, tr("season"), css("--forecast")),
-          part(remainder, tr("remainder"), css("--advice"), { alpha: 0.7, dash: "dot" }),
+          part(season, tr("season"), readColour("--forecast")),
+          part(remainder, tr("remainder"), readColour("--advice"), { alpha: 0.7, dash: "dot" }),
         ],
       },
     };
@@ -521,25 +525,26 @@
     const hosts = fill(plot, specs);
     const text = says || "\u00a0";
     specs.forEach((s, k) =>
-      picture(hosts[k], s, {
-        bare: k < specs.length - 1,
-        read: (at, u) => {
+      drawPlot(hosts[k], s, {
+        hideX: k < specs.length - 1,
+        onCursor: (at, u) => {
           // what stands under the pointer takes the place of the sentence
-          const read = at === null ? [] : find(s, at, s.x.log ? 0.15 * at : 0.03 * (u.scales.x.max - u.scales.x.min));
+          const read =
+            at === null ? [] : findValuesAt(s, at, s.x.log ? 0.15 * at : 0.03 * (u.scales.x.max - u.scales.x.min));
           if (!read.length) {
             said.textContent = text;
             return;
           }
           const values = read.map((r) => (s.y.rows ? r.text : `${r.layer.name}: ${r.text}`));
           if (!s.x.log) {
-            values.unshift(s.x.day ? minute(at).slice(11) : instant(at));
+            values.unshift(s.x.day ? formatMinute(at).slice(11) : formatInstant(at));
           }
           said.textContent = values.join(" · ");
         },
       }),
     );
     figure.classList.toggle("empty", !specs.length); // it folds to one line that says why
-    figure.querySelector(".key").replaceWith(key(specs.flatMap((s) => s.layers)));
+    figure.querySelector(".key").replaceWith(makeLegend(specs.flatMap((s) => s.layers)));
     said.textContent = text;
     const newest = figure.querySelector(".latest");
     if (newest) {
@@ -599,8 +604,8 @@
   for (const figure of figures) {
     watch.observe(figure);
   }
-  whenColoursChange(again);
-  spans((chosen) => {
+  onColourChange(again);
+  bindSpanButtons((chosen) => {
     span = chosen;
     again();
   });

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from math import ceil
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Request
 from sqlalchemy import Connection
 
 from monitor.alerts.queries import overview as pages
+from monitor.alerts.queries.evaluations import load_rates
 from monitor.alerts.queries.maintenance import load_maintenance_between
 from monitor.alerts.queries.movement import load_velocities
 from monitor.decision.criteria.rain_gauge import make_gauge, read_gauge
@@ -43,7 +44,7 @@ from monitor.web.parts.columns import (
     unfold,
 )
 from monitor.web.routes.site import charts
-from monitor.web.routes.site.rates import find_bounds, find_rates
+from monitor.web.routes.site.rates import find_bounds, find_rates, rank_rate
 
 router = APIRouter(prefix="/api/v1", tags=["series"])
 _NOBODY_MEASURES: Final = Template("series.nobody_measures", "no station of '{site}' measures '{quantity}'")
@@ -77,6 +78,7 @@ def get_panes(
         if single is not None and gauge is not None and gauge.stamp == "counter":
             sums = _load_pane(c, declared, single, low, high, now)
             points = {"at": sums["at"], "value": sums["value"], "flags": {}}
+        velocity = _find_velocity(c, declared, site, station, (low, high), names, now, is_long=total > RATED)
         additions = hooks().curve_values(connection=c, series=[s for s, _ in parts], from_at=low, to_at=high)
         ends = max([high, *(addition.until for addition in additions if addition.until is not None)])
         return {
@@ -94,7 +96,8 @@ def get_panes(
             "step_s": sums and sums["step_s"],
             "noise_floor": charts.noise_floor_of(declared, station, quantity),
             "thresholds": translate_all(charts.find_thresholds(declared, station, quantity, names, readings)),
-            "velocity": _find_velocity(c, declared, site, station, (low, high), names, now, is_long=total > RATED),
+            "velocity": velocity,
+            "leads": _choose_leading_pane(c, declared, site, station, quantity, velocity),
             "more": [_load_pane(c, declared, s, low, high, now) for s in plan_panes(series, station, quantity)],
             **_load_foot(context, c, site, station, low, high, ends, levels),
         }
@@ -220,6 +223,22 @@ def _find_velocity(
                 }
             ]
     return {"bounds": bounds, "rates": rates}
+
+
+def _choose_leading_pane(
+    c: Connection, site: Site | None, site_id: str, station: str, quantity: str, velocity: Mapping[str, Any]
+) -> Literal["velocity", "quantity"]:
+    """Return whether the level rests on the velocity of a station or on a quantity itself.
+
+    The criterion with the highest vote decides; of equal votes, the one whose rate is the largest share of its bound.
+    Without any rate, a velocity that has bounds leads.
+    """
+    if site is None or not quantity.startswith("displacement") or not velocity["bounds"] or not velocity["rates"]:
+        return "quantity"
+    kinds = {criterion.id: criterion.kind for criterion in site.criteria}
+    rates = [rate for rate in load_rates(c, site_id) if rate.station == station and rate.criterion in kinds]
+    leading = max(rates, key=rank_rate, default=None)
+    return "velocity" if leading is None or kinds[leading.criterion].velocity else "quantity"
 
 
 def _load_pane(

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from forecasting.kinematics.velocity import find_inverse, fit_velocity
 from monitor.alerts.queries.overview import load_range
+from monitor.decision.headline import StationRate
 from monitor.errors import RefusedError
 from monitor.readings.cleaned.tracks import COMPONENTS, SCALARS, Track, make_motion_tracker
 from monitor.readings.queries.observations import load_ids
@@ -34,6 +35,11 @@ def find_bounds(site: Site | None, station: str) -> list[Mapping[str, Any]]:
         for threshold in criterion.thresholds
         if threshold.over is not None
     ]
+
+
+def rank_rate(rate: StationRate) -> tuple[int, float]:
+    """Return a key that is highest for the rate that a level rests on: by its counted vote, then by its share."""
+    return (rate.level if rate.counted else 0, rate.share)
 
 
 def find_rates(
