@@ -105,9 +105,9 @@ class Picture:
 def open_editor(page: Page) -> None:
     """Change a bound and wait for the replay."""
     page.get_by_role("group", name="level-1").get_by_label("yellow, over").fill("5")
-    page.get_by_label("Why (stands in the history").fill("it creeps by 0.01 mm/day since the flood")
-    page.get_by_label("Replay the last months").fill("1")
-    page.get_by_role("button", name="Propose it").click()
+    page.get_by_label("Reason (stored in the history").fill("it creeps by 0.01 mm/day since the flood")
+    page.get_by_label("Months to replay").fill("1")
+    page.get_by_role("button", name="Propose this change").click()
     page.wait_for_url("**/proposals*", timeout=600_000)
 
 

@@ -320,7 +320,7 @@ def test_an_alert_is_shelved_on_the_page_with_limit_and_reason_listed_and_brough
             text = " ".join(bo.read(path).split())
             assert "1 alert is put aside" in text
             assert "until <time" in text
-        assert "Bring it back as bo" in bo.read("/alerts/1")
+        assert "End shelving as bo" in bo.read("/alerts/1")
         assert bo.send("/alerts/1/unshelve", reason="blasting is over").status_code == 303
         assert state(1) == "unacknowledged"
         answer = bo.send("/alerts/2/take-out", reason="the radio is dismantled")
