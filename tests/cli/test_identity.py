@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 
 from monitor.alerts.acts.operator_acts import set_level
 from monitor.alerts.evaluation_tables import site_state
-from monitor.alerts.queries.signatures import TwoPersonAct, keep_first
+from monitor.alerts.queries.signatures import TwoPersonAct, save_first
 from monitor.alerts.tables import alert as alert_table
 from monitor.cli import acts
 from monitor.cli.main import run_verb
@@ -359,7 +359,7 @@ def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database,
     assert [(n, d["os_user"], d["proof"]) for n, d in entries(slope, "level.set")] == [("Ada", "nobody", "os_user")]
     with database.write() as c:
         set_sites(c, "Ada", ["bench"])
-        keep_first(c, TwoPersonAct("level.set", "site:lake", {"to": 0}), Actor("Bo"), "quiet", 2, NOW)
+        save_first(c, TwoPersonAct("level.set", "site:lake", {"to": 0}), Actor("Bo"), "quiet", 2, NOW)
     assert call("people", "signatures", "list", user="nobody") == 4, "nothing of other sites is shown"
     assert call("people", "users", "unbind", "Ada", "--by", "Root-1", **by_root) == 0
     assert call(*raise_it, user="nobody") == 1

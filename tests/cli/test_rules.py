@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from monitor.alerts.acts.change_control import propose
 from monitor.alerts.queries.events import add_event
 from monitor.alerts.queries.maintenance import add_maintenance
-from monitor.alerts.queries.signatures import TwoPersonAct, keep_first
+from monitor.alerts.queries.signatures import TwoPersonAct, save_first
 from monitor.canonical import canonical_json
 from monitor.cli import rules
 from monitor.cli.identity import authenticate_actor, name_os_user
@@ -175,7 +175,7 @@ def things(bench):
         event = add_event(c, SiteEvent("bench", NOW, NOW, "earthquake", "M 5.1", 0.3), NOW, "feed", via="mqtt")
         save_poll(c, follow(None, PollSummary("feed"), "feed", "bench", "http", NOW, 60.0))
         work = add_maintenance(c, "bench", "G1", NOW, NOW + timedelta(hours=9), Actor("Ada"), "new mast", NOW)
-        keep_first(c, TwoPersonAct("level.set", "site:bench", {"to": 0}), Actor("Ada"), "quiet", 3, NOW)
+        save_first(c, TwoPersonAct("level.set", "site:bench", {"to": 0}), Actor("Ada"), "quiet", 3, NOW)
         series_id = find_series_id(c, "bench", "G1", "crack_opening")
         said = {"author": Actor("Ada"), "reason": "new mast", "known_from": bench.now}
         offset = enter_offset(c, series_id, bench.now, 1.0, NOW, **said)

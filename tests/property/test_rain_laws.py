@@ -207,7 +207,7 @@ def forget_unknown(rule):
     return mutant
 
 
-def keep_first_of_interval(rows, interval_s):
+def save_first_of_interval(rows, interval_s):
     kept = []
     for row in rows:
         if not kept or row[0] - kept[-1][0] >= 0.5 * interval_s:
@@ -237,7 +237,7 @@ def test_law_of_counters_fails_for_rules_that_forget(monkeypatch):
 
 def test_law_of_sums_fails_for_rules_that_forget(monkeypatch):
     resolve_sums = rain_gauge.resolve_sums
-    for mutant in (keep_first_of_interval, forget_unknown(resolve_sums)):
+    for mutant in (save_first_of_interval, forget_unknown(resolve_sums)):
         with monkeypatch.context() as patch:
             patch.setattr(rain_gauge, "resolve_sums", mutant)
             with pytest.raises(AssertionError):
@@ -246,7 +246,7 @@ def test_law_of_sums_fails_for_rules_that_forget(monkeypatch):
 
 def test_law_of_tips_fails_for_rules_that_forget(monkeypatch):
     resolve_sums = rain_gauge.resolve_sums
-    for mutant in (keep_first_of_interval, forget_unknown(resolve_sums)):
+    for mutant in (save_first_of_interval, forget_unknown(resolve_sums)):
         with monkeypatch.context() as patch:
             patch.setattr(rain_gauge, "resolve_sums", mutant)
             with pytest.raises(AssertionError):

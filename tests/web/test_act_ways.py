@@ -18,7 +18,7 @@ from monitor.alerts.acts.change_control import propose, require_in_force
 from monitor.alerts.acts.table import API, Secret, list_acts
 from monitor.alerts.evaluation_tables import site_state
 from monitor.alerts.queries import alerts, events, maintenance, offsets
-from monitor.alerts.queries.signatures import TwoPersonAct, keep_first, load_waiting
+from monitor.alerts.queries.signatures import TwoPersonAct, load_waiting, save_first
 from monitor.alerts.replay import proposals
 from monitor.cli.main import run_verb
 from monitor.decision.changes import AlertCategory, AlertChange
@@ -130,7 +130,7 @@ def prepare(c, name, k):
         detail = {"frame": "ITRF14", "epoch0": None, "asked": {"frame": "ITRF20", "epoch0": None}}
         write_heartbeat(c, f"epoch0:{SITE}/G1", detail, NOW)
         # the level stands high by now: it takes two
-        keep_first(c, share_answer(c, f"{SITE}/G1", answer=ReferenceAnswer.KEPT), Actor("dan"), "seen", 9, NOW)
+        save_first(c, share_answer(c, f"{SITE}/G1", answer=ReferenceAnswer.KEPT), Actor("dan"), "seen", 9, NOW)
         return {"site": SITE, "station": "G1", "holds": "kept"} | WHY
     if kind == "drill":
         c.execute(update(drill).values(state="ended"))
@@ -181,7 +181,7 @@ def prepare(c, name, k):
     if kind == "report":
         return {"site": SITE, "kind": "crack", "text": f"new crack {k}"}
     shared = TwoPersonAct("alert.close", f"alert:{raise_alert(c, f'advice:anomaly:s{k}')}", {})
-    keep_first(c, shared, BO, "quiet", 1, NOW)
+    save_first(c, shared, BO, "quiet", 1, NOW)
     return WHY | {"signature_id": max(w.id for w in load_waiting(c, NOW + timedelta(seconds=1)))}
 
 

@@ -19,7 +19,7 @@ from starlette.routing import Mount
 from monitor.alerts.acts.table import API, list_acts
 from monitor.alerts.outbox_tables import notification
 from monitor.alerts.queries.alerts import ChangeContext, apply_changes
-from monitor.alerts.queries.signatures import TwoPersonAct, keep_first, load_waiting
+from monitor.alerts.queries.signatures import TwoPersonAct, load_waiting, save_first
 from monitor.alerts.tables import alert as alert_table
 from monitor.decision.changes import health_alarm
 from monitor.features.help import library
@@ -229,7 +229,7 @@ def test_what_belongs_to_another_site_is_not_reached_under_ones_own(filled_datab
     """The own site in the address, and the station, scene, event or signature of another one beside it."""
     token, _ = make_token(filled_database, "ada", "read")
     with filled_database.write() as c:
-        keep_first(c, TwoPersonAct("level.set", "site:north-bench", {"to": 0}), Actor("ada"), "quiet", 2, NOW)
+        save_first(c, TwoPersonAct("level.set", "site:north-bench", {"to": 0}), Actor("ada"), "quiet", 2, NOW)
         (signature,) = [w.id for w in load_waiting(c, NOW)]
     others = places | {"site": "lake-slope"}
     form = {"holds": "kept", "reason": "seen on foot"} | dict.fromkeys(DRAWN, json.dumps(square(8.9, 46.2)))

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from monitor.alerts.queries.offsets import load_offset_facts
-from monitor.alerts.queries.signatures import TwoPersonAct, find_first, find_site, keep_first, load_waiting
+from monitor.alerts.queries.signatures import TwoPersonAct, find_first, find_site, load_waiting, save_first
 from monitor.decision.records import Step
 from monitor.people.queries import users
 from monitor.readings.queries.observations import find_series_id
@@ -108,7 +108,7 @@ def signed(filled_database, asked):
     with filled_database.write() as c:
         for act in ACTS:
             act = replace(act, subject=act.subject.replace("ALERT", str(asked)))
-            keep_first(c, act, Actor("bo"), "seen on foot", 2, Clock()())
+            save_first(c, act, Actor("bo"), "seen on foot", 2, Clock()())
 
 
 @pytest.mark.usefixtures("signed")

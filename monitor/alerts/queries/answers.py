@@ -1,4 +1,4 @@
-"""Who was notified of an alert, what became of it, and who confirmed: for the headline, the call list and the alarm."""
+"""Load who was notified of an alert, who confirmed it, and which alerts are put aside."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -17,13 +17,19 @@ from monitor.storage.rows import load_records, match_given
 
 @dataclass(frozen=True, slots=True)
 class RecipientDelivery:
-    """What became of the messages of one alert to one recipient."""
+    """Delivery of all messages of one alert to one recipient.
+
+    Attributes:
+        first_at: When the first message was queued.
+        sent_at: When a channel accepted the newest message; None if none did.
+        failed: Whether all channels failed for good.
+    """
 
     recipient: str
     first_at: datetime
-    sent_at: datetime | None  # of the newest that a channel took
+    sent_at: datetime | None
     confirmed_at: datetime | None
-    failed: bool  # every channel refused for good
+    failed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,69 +40,73 @@ class AlertDeliveries:
 
     @property
     def confirmed(self) -> list[str]:
-        """Who confirmed."""
-        return [one.recipient for one in self.deliveries if one.confirmed_at is not None]
+        """Names of the recipients who confirmed."""
+        return [delivery.recipient for delivery in self.deliveries if delivery.confirmed_at is not None]
 
     @property
     def since(self) -> datetime | None:
-        """When the first of them was notified."""
-        return min((one.first_at for one in self.deliveries), default=None)
+        """When the first recipient was notified; None if nobody was."""
+        return min((delivery.first_at for delivery in self.deliveries), default=None)
 
 
 def load_answers(connection: Connection, alert_ids: Collection[int]) -> dict[int, AlertDeliveries]:
-    """By alert: who was notified of it and who confirmed; what was put aside for another message does not count.
+    """Return who was notified of each alert and who confirmed it.
 
-    What was sent before an acknowledged alert rose does not count either: of what it says now nobody heard by that.
+    Messages from before the last time at which an acknowledged alert rose do not count: they contain an older level.
     """
     n, e = notification.c, alert_event.c
     ids = sorted(alert_ids)
-    again = (e.from_state == AlertState.ACKNOWLEDGED, e.to_state == AlertState.UNACKNOWLEDGED)
-    rose = select(e.alert_id, func.max(e.id).label("event_id")).where(e.alert_id.in_(ids), *again).group_by(e.alert_id)
-    since = rose.subquery()
-    wanted = (
-        select(n.alert_id, n.recipient, n.queued_at, n.sent_at, n.confirmed_at, n.state)
-        .outerjoin(since, since.c.alert_id == n.alert_id)
-        .where(n.alert_id.in_(ids), n.event_id >= func.coalesce(since.c.event_id, 0))
+    has_risen = (e.from_state == AlertState.ACKNOWLEDGED, e.to_state == AlertState.UNACKNOWLEDGED)
+    last_rise = (
+        select(e.alert_id, func.max(e.id).label("event_id"))
+        .where(e.alert_id.in_(ids), *has_risen)
+        .group_by(e.alert_id)
+        .subquery()
     )
-    rows = connection.execute(wanted.order_by(n.id)) if ids else ()
-    found: dict[int, dict[str, list[Any]]] = {}
+    query = (
+        select(n.alert_id, n.recipient, n.queued_at, n.sent_at, n.confirmed_at, n.state)
+        .outerjoin(last_rise, last_rise.c.alert_id == n.alert_id)
+        .where(n.alert_id.in_(ids), n.event_id >= func.coalesce(last_rise.c.event_id, 0))
+    )
+    rows = connection.execute(query.order_by(n.id)) if ids else ()
+    messages: dict[int, dict[str, list[Any]]] = {}
     for row in rows:
-        found.setdefault(row.alert_id, {}).setdefault(row.recipient, []).append(row)
+        messages.setdefault(row.alert_id, {}).setdefault(row.recipient, []).append(row)
     return {
         alert_id: AlertDeliveries(
             tuple(
                 RecipientDelivery(
                     name,
-                    mine[0].queued_at,
-                    max((m.sent_at for m in mine if m.sent_at), default=None),
-                    min((m.confirmed_at for m in mine if m.confirmed_at), default=None),
-                    all(m.state == DeliveryState.FAILED_FINAL for m in mine),
+                    first_at=sent[0].queued_at,
+                    sent_at=max((message.sent_at for message in sent if message.sent_at), default=None),
+                    confirmed_at=min((message.confirmed_at for message in sent if message.confirmed_at), default=None),
+                    failed=all(message.state == DeliveryState.FAILED_FINAL for message in sent),
                 )
-                for name, mine in people.items()
+                for name, sent in by_recipient.items()
             )
         )
-        for alert_id, people in found.items()
+        for alert_id, by_recipient in messages.items()
     }
 
 
 def load_confirmed(connection: Connection, event_ids: Collection[int]) -> set[int]:
-    """Alerts of which a recipient confirmed a message of one of these events: a word on an earlier one is no answer."""
+    """Return the alerts of which a recipient confirmed a message about one of these events."""
     n = notification.c
     of_events = (n.event_id.in_(sorted(event_ids)), n.confirmed_at.is_not(None))
     return set(connection.execute(select(n.alert_id).where(*of_events)).scalars()) if event_ids else set()
 
 
 def load_states(connection: Connection, alert_ids: Collection[int]) -> dict[int, tuple[AlertState, datetime]]:
-    """In which state alerts are, and since when."""
+    """Return the state of each alert, and since when it has this state."""
     a, e = alert.c, alert_event.c
     entered = (e.alert_id == a.id, e.to_state == a.state, e.from_state.is_distinct_from(e.to_state))
-    wanted = select(a.id, a.state, func.max(e.at).label("since")).join(alert_event, and_(*entered))
-    rows = connection.execute(wanted.where(a.id.in_(sorted(alert_ids))).group_by(a.id, a.state)) if alert_ids else ()
+    query = select(a.id, a.state, func.max(e.at).label("since")).join(alert_event, and_(*entered))
+    rows = connection.execute(query.where(a.id.in_(sorted(alert_ids))).group_by(a.id, a.state)) if alert_ids else ()
     return {row.id: (AlertState(row.state), row.since) for row in rows}
 
 
 def load_unconfirmed(connection: Connection) -> set[tuple[str, str]]:
-    """Site and key of the open alarms that nobody confirmed an alert."""
+    """Return site and key of each open alarm that nobody confirmed an alert."""
     a = alert.c
     over = str(AlertState.RETURNED_UNACKNOWLEDGED)
     rows = connection.execute(
@@ -107,7 +117,14 @@ def load_unconfirmed(connection: Connection) -> set[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class PutAsideAlert:
-    """An open alert that is shelved, suppressed or out of service: who put it there, when, why and until when."""
+    """An open alert that is shelved, suppressed or out of service.
+
+    Attributes:
+        at: When it was put aside.
+        actor: Who put it aside.
+        until_at: When it returns by itself, if it does.
+        why: Why it was put aside.
+    """
 
     alert_id: int
     site: str
@@ -122,18 +139,19 @@ class PutAsideAlert:
 
 
 def load_put_aside(connection: Connection, site: str | frozenset[str] | None = None) -> list[PutAsideAlert]:
-    """Alerts that are put aside, by number."""
+    """Return the open alerts that are put aside, by their number."""
     a, e = alert.c, alert_event.c
-    wanted = (
+    query = (
         select(a.id.label("alert_id"), a.site, a.ledger, a.level, a.state, e.at, e.actor, e.until_at)
         .add_columns(a.reason, a.reason_id, a.reason_values)
         .add_columns(e.reason.label("why"), e.reason_id.label("why_id"), e.reason_values.label("why_values"))
         .join(alert_event, e.alert_id == a.id)
-        .where(a.closed_at.is_(None), a.state.in_([str(one) for one in PUT_ASIDE]), e.to_state == a.state)
-        .where(e.from_state != e.to_state, *match_given(a.site, site))  # a note changes nothing
+        .where(a.closed_at.is_(None), a.state.in_([str(state) for state in PUT_ASIDE]), e.to_state == a.state)
+        # A note has the same state before and after.
+        .where(e.from_state != e.to_state, *match_given(a.site, site))
         .order_by(a.id, e.sequence.desc())
     )
-    found: dict[int, PutAsideAlert] = {}
-    for one in load_records(connection, PutAsideAlert, wanted):
-        found.setdefault(one.alert_id, one)
-    return list(found.values())
+    newest: dict[int, PutAsideAlert] = {}
+    for put_aside in load_records(connection, PutAsideAlert, query):
+        newest.setdefault(put_aside.alert_id, put_aside)
+    return list(newest.values())

@@ -1,4 +1,4 @@
-"""What decisions need from the database and leave in it: ladder memory, evaluations, frozen inputs, advice rows."""
+"""Load and store the memory of decisions, evaluations, frozen inputs, and the inputs of decisions besides readings."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,34 +26,49 @@ from monitor.text.instants import FUTURE_TOLERANCE, epoch_s, from_epoch_s
 from monitor.text.message import Message, plain_to_messages
 from monitor.text.names import unify_names
 
-_BOUND_FACTS: Final = "level window_s over_mm_per_day chance_from chance_to probability crossed model"
-ADVICE_LIMIT: Final = 500  # rows of one kind that a decision looks at, newest first
+# Columns of `forecast_chance` that are facts of a bound.
+_BOUND_FACTS: Final = (
+    "level",
+    "window_s",
+    "over_mm_per_day",
+    "chance_from",
+    "chance_to",
+    "probability",
+    "crossed",
+    "model",
+)
+# Most reports that are inputs of a decision, the newest first.
+ADVICE_LIMIT: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class StateRow:
-    """Ladder memory as it stands; its digest says whether somebody else changed it meanwhile."""
+    """The stored memory of a site. Its digest detects changes by others.
 
-    text: str  # canonical JSON
+    Attributes:
+        text: The memory as canonical JSON.
+    """
+
+    text: str
     level: int
     observability: str
     reachable_level: int
 
     @property
     def state(self) -> Mapping[str, Any]:
-        """The memory as plain data."""
-        found: Mapping[str, Any] = json.loads(self.text)
-        return found
+        """The memory as JSON values."""
+        memory: Mapping[str, Any] = json.loads(self.text)
+        return memory
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its canonical JSON."""
+        """SHA-256 of the memory."""
         return digest_text(self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionRow:
-    """Frozen inputs of a decision."""
+    """The frozen inputs of a decision."""
 
     id: int
     site: str
@@ -65,55 +80,57 @@ class DecisionRow:
 
 
 def digest_of(state: Mapping[str, Any]) -> str:
-    """SHA-256 of the canonical JSON of a memory."""
+    """Return the SHA-256 of the canonical JSON of a memory."""
     return digest_text(canonical_json(state))
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------
 def find_state(connection: Connection, site: str) -> StateRow | None:
-    """The memory of a site, or None before its first evaluation.
+    """Return the memory of a site, or None before its first evaluation.
 
-    Inside a write transaction it stays as it is until that ends: who changes it in another process waits, so that a
-    level set by a person and an evaluation at the same moment cannot overwrite one another.
+    In a write transaction this also locks the memory, so that a level set by a person and an evaluation at the same
+    moment cannot overwrite each other.
     """
     if connection.get_execution_options().get("slopeward_write"):
         take_turn(connection, f"site:{site}")
-    row = connection.execute(_plan_state(), {"of_site": site}).one_or_none()
+    row = connection.execute(_query_state(), {"of_site": site}).one_or_none()
     return None if row is None else StateRow(*row)
 
 
 def find_movement_stage(connection: Connection, site: str) -> str | None:
-    """Return the stage of movement that a site shows; None before its movement was assessed."""
+    """Return the stage of movement of a site; None before the first assessment."""
     return connection.execute(select(site_state.c.movement_stage).where(site_state.c.site == site)).scalar()
 
 
 def load_incomplete(connection: Connection, site: str) -> Mapping[str, Message]:
-    """Return by `STATION.quantity` why the site did not see "full" at its last evaluation."""
+    """Return why the data of a series were incomplete at the last evaluation, by `STATION.quantity`."""
     row = find_state(connection, site)
-    found: Mapping[str, Message] = {} if row is None else plain_to_messages(row.state.get("incomplete", {}))
-    return found
+    reasons: Mapping[str, Message] = {} if row is None else plain_to_messages(row.state.get("incomplete", {}))
+    return reasons
 
 
-@cache  # put together once, as those below: they are asked at every look
-def _plan_state() -> Select[Any]:
+# Each evaluation runs these queries, so they are built once.
+@cache
+def _query_state() -> Select[Any]:
     s = site_state.c
-    text = type_coerce(s.state, Text).label("text")  # canonical JSON, as its digest is taken of
+    # The column type would parse the JSON, but the digest needs its text.
+    text = type_coerce(s.state, Text).label("text")
     return select(text, s.level, s.observability, s.reachable_level).where(s.site == bindparam("of_site"))
 
 
 @cache
-def _plan_station_states() -> Select[Any]:
+def _query_station_states() -> Select[Any]:
     return select(station_state).where(station_state.c.site == bindparam("of_site"))
 
 
 @cache
-def _plan_rates() -> Select[Any]:
+def _query_rates() -> Select[Any]:
     r = rate_now.c
     return select(rate_now).where(r.site == bindparam("of_site")).order_by(r.criterion, r.station)
 
 
 @cache
-def _plan_newest() -> Select[Any]:
+def _query_newest() -> Select[Any]:
     k, s = series_latest.c, series.c
     return (
         select(s.id, s.station, s.quantity, k.observed_at, k.received_at, k.flags)
@@ -133,17 +150,21 @@ def save_state(
     *,
     catching_up: bool = False,
 ) -> None:
-    """Write the memory, spelled, and what people read of it."""
+    """Store the memory after a decision, and the columns that people read.
+
+    Args:
+        state: The memory as canonical JSON.
+    """
     memory = decision.memory
-    sick = sorted(h.station for h in decision.health if h.state != "ok")
+    faulty = sorted(health.station for health in decision.health if health.state != "ok")
     facts = {"level_source": memory.level_source, "since": from_epoch_s(memory.since_s), "state": state}
-    facts |= {"health": f"not ok: {', '.join(sick)}" if sick else "ok", "catching_up": catching_up}
+    facts |= {"health": f"not ok: {', '.join(faulty)}" if faulty else "ok", "catching_up": catching_up}
     row = fill_row(site_state, decision, site=site, evaluated_at=now, config_sha256=config_sha256, **facts)
     save_rows(connection, site_state, [row])
 
 
 def save_memory(connection: Connection, site: str, memory: Memory, config_sha256: str, now: datetime) -> None:
-    """Write a memory that a person changed; what is seen stays as the last evaluation left it."""
+    """Store a memory that a person changed. Observability and health remain those of the last evaluation."""
     values: dict[str, Any] = {"since": from_epoch_s(memory.since_s), "state": memory.to_json()}
     values |= {"level": memory.level, "level_source": memory.level_source}
     first = {"site": site, "evaluated_at": now, "witnesses_available": 0, "health": "unknown"}
@@ -155,69 +176,73 @@ def save_memory(connection: Connection, site: str, memory: Memory, config_sha256
 def save_station_states(
     connection: Connection, site: str, decision: Decision, now: datetime, *, catching_up: bool = False
 ) -> None:
-    """Write how each station does; `since` moves only when its state changes.
+    """Store the state of each station. `since` changes only with the state.
 
-    While readings that waited are being read (`catching_up`) silence is not judged: a station that was silent and has
-    brought nothing since is silent as before.
+    Args:
+        catching_up: Whether older readings are still being stored. Silence is not judged then, so a station that was
+            silent and has no newer reading remains silent.
     """
-    known = {r.station: r for r in connection.execute(_plan_station_states(), {"of_site": site})}
+    stored = {row.station: row for row in connection.execute(_query_station_states(), {"of_site": site})}
     rows = []
-    for h in decision.health:
-        before = known.get(h.station)
-        newest_at = None if h.newest_s is None else from_epoch_s(h.newest_s)
-        fresh = fill_row(station_state, h, newest_at=newest_at)
-        if before is not None and all(getattr(before, name) == value for name, value in fresh.items()):
+    for health in decision.health:
+        before = stored.get(health.station)
+        newest_at = None if health.newest_s is None else from_epoch_s(health.newest_s)
+        values = fill_row(station_state, health, newest_at=newest_at)
+        if before is not None and all(getattr(before, name) == value for name, value in values.items()):
             continue
         if catching_up and before is not None and (before.state, before.newest_at) == ("silent", newest_at):
             continue
-        since = before.since if before is not None and before.state == h.state else now
-        rows.append({"site": site, "since": since, **fresh})
+        since = before.since if before is not None and before.state == health.state else now
+        rows.append({"site": site, "since": since, **values})
     save_rows(connection, station_state, rows)
 
 
 def save_chances(connection: Connection, site: str, decision: Decision, config_sha256: str, now: datetime) -> None:
-    """Replace what the criteria on forecasts say, where it differs from what they said before."""
+    """Replace the results of criteria on forecasts if they differ from the stored ones."""
     k = forecast_chance.c
-    shared = {"site": site, "config_sha256": config_sha256, "evaluated_at": now}
+    common_values = {"site": site, "config_sha256": config_sha256, "evaluated_at": now}
     rows = [
-        shared
+        common_values
         | {
             "data_until": from_epoch_s(bound["data_until_s"]),
-            "criterion": claim["criterion"],
-            "station": claim["station"],
+            "criterion": assessment["criterion"],
+            "station": assessment["station"],
         }
-        | {n: bound[n] for n in _BOUND_FACTS.split()}
-        for claim in decision.evidence["words"]
-        for bound in claim["facts"].get("bounds", ())
+        | {n: bound[n] for n in _BOUND_FACTS}
+        for assessment in decision.evidence["words"]
+        for bound in assessment["facts"].get("bounds", ())
         if "chance_from" in bound
     ]
-    names = [x.name for x in forecast_chance.columns if x.name != "evaluated_at"]
-    known = connection.execute(select(*(k[n] for n in names)).where(k.site == site)).all()
-    if sorted(tuple(r) for r in known) != sorted(tuple(row[n] for n in names) for row in rows):
+    names = [column.name for column in forecast_chance.columns if column.name != "evaluated_at"]
+    stored = connection.execute(select(*(k[n] for n in names)).where(k.site == site)).all()
+    if sorted(tuple(row) for row in stored) != sorted(tuple(row[n] for n in names) for row in rows):
         connection.execute(delete(forecast_chance).where(k.site == site))
         if rows:
             connection.execute(insert(forecast_chance), rows)
 
 
 def save_rates(connection: Connection, site: str, decision: Decision) -> None:
-    """Replace what the votes on a rate measured, where it differs; a vote that says nothing new keeps its figures."""
-    known = {VoteKey(r.criterion, r.station): r for r in load_rates(connection, site)}
+    """Store the rates behind votes if they differ from the stored ones. A vote without a new rate keeps its rate."""
+    stored = {VoteKey(rate.criterion, rate.station): rate for rate in load_rates(connection, site)}
     votes = decision.evidence["votes"]
-    fresh = {VoteKey(r.criterion, r.station): r for r in decision.rates}
-    kept = {k: r for k, r in known.items() if k in votes and k not in fresh}
-    rates = {k: replace(r, level=votes[k]["level"], counted=votes[k]["counted"]) for k, r in kept.items()} | fresh
-    r = rate_now.c
-    for key in known.keys() - rates.keys():
-        gone = (r.site == site, r.criterion == key.criterion, r.station == key.station)
-        connection.execute(delete(rate_now).where(*gone))
-    save_rows(
-        connection, rate_now, [{"site": site, **record_to_dict(r)} for k, r in rates.items() if known.get(k) != r]
-    )
+    measured = {VoteKey(rate.criterion, rate.station): rate for rate in decision.rates}
+    rates = {
+        key: replace(rate, level=votes[key]["level"], counted=votes[key]["counted"])
+        for key, rate in stored.items()
+        if key in votes and key not in measured
+    }
+    rates |= measured
+    columns = rate_now.c
+    for key in stored.keys() - rates.keys():
+        is_row = (columns.site == site, columns.criterion == key.criterion, columns.station == key.station)
+        connection.execute(delete(rate_now).where(*is_row))
+    changed = [{"site": site, **record_to_dict(rate)} for key, rate in rates.items() if stored.get(key) != rate]
+    save_rows(connection, rate_now, changed)
 
 
 def load_rates(connection: Connection, site: str) -> list[StationRate]:
-    """What every vote on a rate measured last."""
-    return [read_record(StationRate, row) for row in connection.execute(_plan_rates(), {"of_site": site})]
+    """Return the newest rate behind each vote on a rate."""
+    return [read_record(StationRate, row) for row in connection.execute(_query_rates(), {"of_site": site})]
 
 
 def add_evaluation(
@@ -230,48 +255,59 @@ def add_evaluation(
     known_until: datetime | None,
     config_sha256: str,
 ) -> None:
-    """Store the instant of an evaluation, what it had seen, what came out and the digest of its memory."""
+    """Store an evaluation, with its newest reception (`known_until`) and the digest of its memory."""
     row = fill_row(evaluation, decision, site=site, at=now, trigger=trigger, known_until=known_until)
     add_row(connection, evaluation, row, config_sha256=config_sha256, digest=digest_text(state))
 
 
 # ---- frozen inputs ---------------------------------------------------------------------------------------------
 def add_decision(connection: Connection, site: str, at: datetime, config_sha256: str, evidence: str) -> int:
-    """Freeze what was decided on; `evidence` is canonical JSON. Returns its id."""
+    """Store the frozen inputs of a decision, and return its id.
+
+    Args:
+        evidence: The inputs as canonical JSON.
+    """
     row = {"site": site, "at": at, "code_version": code_version(), "config_sha256": config_sha256}
     return add_row(connection, decision_table, row, evidence=evidence, evidence_sha256=digest_text(evidence))
 
 
 def load_decision(connection: Connection, decision_id: int) -> DecisionRow:
-    """Frozen inputs by id; raises NotFoundError: there are none."""
-    found = find_record(connection, DecisionRow, select(decision_table).where(decision_table.c.id == decision_id))
-    if found is None:
+    """Return the frozen inputs of a decision.
+
+    Raises:
+        NotFoundError: The decision does not exist.
+    """
+    row = find_record(connection, DecisionRow, select(decision_table).where(decision_table.c.id == decision_id))
+    if row is None:
         raise NotFoundError(f"decision {decision_id} does not exist")
-    return found
+    return row
 
 
-# ---- what a view is made of, besides the readings --------------------------------------------------------------
+# ---- inputs besides readings -------------------------------------------------------------------------------
 def load_newest(connection: Connection, site: str, known_at: datetime) -> dict[str, NewestEpoch]:
-    """Newest epoch of each series by `station.quantity`, as received now (or until an earlier instant, by a seek)."""
-    rows = connection.execute(_plan_newest(), {"of_site": site}).all()
-    found = {}
+    """Return the newest epoch of each series as known at `known_at`, by `station.quantity`."""
+    rows = connection.execute(_query_newest(), {"of_site": site}).all()
+    newest = {}
     o, until = observation.c, known_at + FUTURE_TOLERANCE
     for series_id, station, quantity, observed_at, received_at, flags in rows:
         if received_at > known_at or observed_at > until:
-            # the newest row came after the instant asked for: seek what was known then
-            known = (o.series_id == series_id, o.received_at <= known_at, o.observed_at <= until)
-            found_then = select(o.observed_at, o.received_at, o.flags).where(*known, o.flags.not_like("%future%"))
+            # The newest row was received later, so the newest row known at that time is searched.
+            is_known = (o.series_id == series_id, o.received_at <= known_at, o.observed_at <= until)
+            found_then = select(o.observed_at, o.received_at, o.flags).where(*is_known, o.flags.not_like("%future%"))
             then = connection.execute(found_then.order_by(o.observed_at.desc()).limit(1)).one_or_none()
             if then is None:
                 continue
             observed_at, received_at, flags = then  # noqa: PLW2901
         flag_list = tuple(f for f in flags.split(",") if f) if flags else ()
-        found[f"{station}.{quantity}"] = NewestEpoch.of(observed_at, received_at, flag_list)
-    return found
+        newest[f"{station}.{quantity}"] = NewestEpoch.of(observed_at, received_at, flag_list)
+    return newest
 
 
 def load_report_facts(connection: Connection, site: str, since: datetime, now: datetime) -> tuple[ReportFact, ...]:
-    """Reports of a time, newest first; of too many, those of known senders before those of nobody in particular."""
+    """Return the reports since `since`, as known at `now`, the newest first.
+
+    Of more than `ADVICE_LIMIT` reports, those of authenticated senders are loaded first.
+    """
     r = report.c
     is_proven = r.credential != r.via
     rows: Sequence[Any] = connection.execute(
@@ -280,28 +316,40 @@ def load_report_facts(connection: Connection, site: str, since: datetime, now: d
         .order_by(case((is_proven, 0), else_=1), r.at.desc(), r.id)
         .limit(ADVICE_LIMIT)
     ).all()
-    rows = sorted(rows, key=lambda x: (-epoch_s(x.at), x.id))
-    who = unify_names(x.by for x in reversed(rows))
+    rows = sorted(rows, key=lambda row: (-epoch_s(row.at), row.id))
+    unified_names = unify_names(row.by for row in reversed(rows))
     return tuple(
-        ReportFact(epoch_s(x.at), epoch_s(x.received_at), x.kind, x.text, who[x.by], x.station, x.credential)
-        for x in rows
+        ReportFact(
+            epoch_s(row.at),
+            epoch_s(row.received_at),
+            row.kind,
+            row.text,
+            unified_names[row.by],
+            row.station,
+            row.credential,
+        )
+        for row in rows
     )
 
 
-def find_asks(connection: Connection, site: str, top: int, now: datetime) -> dict[str, int]:
-    """The highest level that each station asks for by itself, by votes that have not aged."""
+def find_requested_levels(connection: Connection, site: str, top: int, now: datetime) -> dict[str, int]:
+    """Return the highest level that the valid votes of each station request.
+
+    Args:
+        top: The highest level of the site.
+    """
     state = find_state(connection, site)
     if state is None:
         return {}
-    found: dict[str, int] = {}
+    levels: dict[str, int] = {}
     for key, vote in Memory.read(state.state).votes.items():
         if vote.level > 0 and vote.valid_until_s >= epoch_s(now):
             station = VoteKey.read(key).station
-            found[station] = max(min(vote.level, top), found.get(station, 0))
-    return found
+            levels[station] = max(min(vote.level, top), levels.get(station, 0))
+    return levels
 
 
 def find_evidence(connection: Connection, alert_id: int) -> str | None:
-    """The frozen inputs of the decision behind an alert, canonical JSON; None where there are none."""
+    """Return the frozen inputs of the newest decision of an alert as canonical JSON; None if there are none."""
     d, a = decision_table.c, alert.c
     return connection.execute(select(d.evidence).join(alert, a.decision_id == d.id).where(a.id == alert_id)).scalar()

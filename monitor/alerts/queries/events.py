@@ -1,4 +1,4 @@
-"""Events on the slope: who said so and by which way, and the people who stand behind one so that it may explain."""
+"""Events on a slope, such as earthquakes or blasting, and the people who confirm them."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -40,9 +40,10 @@ from monitor.text.names import is_same_person
 
 _OF_SITE = (report, site_event, event_confirmation, maintenance, point_delivery)
 _OF_SERIES = (offset_entry, observation_flag)
-Marks = dict[tuple[str, str], Any]  # (table, column) -> newest
-# columns that are set after the row was added
-_LATER = {
+# The newest value of each column, by table and column.
+NewestValues = dict[tuple[str, str], Any]
+# Columns that are set after the row was added.
+_LATER_COLUMNS = {
     offset_entry.name: ("confirmed_at", "revoked_at"),
     maintenance.name: ("ended_at",),
     **dict.fromkeys((site_event.name, event_confirmation.name), ("withdrawn_at",)),
@@ -50,42 +51,53 @@ _LATER = {
 
 
 class ChangeDetector:
-    """Compares the newest rows of reports, events, offsets and flags with those of the last look.
+    """Detect new rows of reports, events, offsets and flags since the last call.
 
-    All of them are found by an index or in a table of a few rows, so that a look every second costs nothing.
+    All queries use an index or a small table, so that a call each second is cheap.
     """
 
     def __init__(self) -> None:
-        self._known: Marks | None = None
+        self._newest: NewestValues | None = None
 
     def find_changed(self, connection: Connection) -> frozenset[str]:
-        """Sites with something new since the last look; none at the first."""
-        marks = [(t.name, c, func.max(t.c[c])) for t in (*_OF_SITE, *_OF_SERIES) for c in _columns(t)]
-        row = connection.execute(select(*[select(newest).scalar_subquery() for _, _, newest in marks])).one()
-        before, self._known = self._known, {(t, c): value for (t, c, _), value in zip(marks, row, strict=True)}
-        if before is None or before == self._known:
+        """Return the sites with new rows since the last call; none at the first call."""
+        columns = [(table, name) for table in (*_OF_SITE, *_OF_SERIES) for name in _list_columns(table)]
+        maxima = [select(func.max(table.c[name])).scalar_subquery() for table, name in columns]
+        row = connection.execute(select(*maxima)).one()
+        before = self._newest
+        self._newest = {(table.name, name): value for (table, name), value in zip(columns, row, strict=True)}
+        if before is None or before == self._newest:
             return frozenset()
-        wanted = [select(t.c.site).where(_newer(t, before)) for t in _OF_SITE]
-        wanted += [
-            select(series.c.site).join(t, t.c.series_id == series.c.id).where(_newer(t, before)) for t in _OF_SERIES
-        ]
-        return frozenset(connection.execute(union(*wanted)).scalars())
+        queries = [select(table.c.site).where(_is_newer(table, before)) for table in _OF_SITE]
+        for table in _OF_SERIES:
+            of_series = select(series.c.site).join(table, table.c.series_id == series.c.id)
+            queries.append(of_series.where(_is_newer(table, before)))
+        return frozenset(connection.execute(union(*queries)).scalars())
 
 
-def _columns(table: Table) -> tuple[str, ...]:
-    return ("id", *_LATER.get(table.name, ()))
+def _list_columns(table: Table) -> tuple[str, ...]:
+    return ("id", *_LATER_COLUMNS.get(table.name, ()))
 
 
-def _newer(table: Table, before: Marks) -> ColumnElement[bool]:
-    marks = ((table.c[name], before[table.name, name]) for name in _columns(table))
-    return or_(*(column.is_not(None) if mark is None else column > mark for column, mark in marks))
+def _is_newer(table: Table, before: NewestValues) -> ColumnElement[bool]:
+    conditions = []
+    for name in _list_columns(table):
+        column, newest = table.c[name], before[table.name, name]
+        conditions.append(column.is_not(None) if newest is None else column > newest)
+    return or_(*conditions)
 
 
-UNKNOWN_WAY: Final = "unknown"  # of a person who came by none
-MQTT: Final = "mqtt"  # the way of those whom nobody asks who they are
-EARTHQUAKE: Final = "earthquake"  # the only kind that explains
-WORDS: Final = 2  # people who are asked for at most
-READ_AT_MOST: Final = 500  # events that a decision looks at
+# Way of a person without a known one.
+UNKNOWN_WAY: Final = "unknown"
+# Events by MQTT come from senders who are not authenticated as people.
+MQTT: Final = "mqtt"
+# The only kind of event that explains jumps.
+EARTHQUAKE: Final = "earthquake"
+# Most people who can confirm an event.
+_MAX_CONFIRMATIONS: Final = 2
+# Most events that are inputs of a decision.
+READ_AT_MOST: Final = 500
+# A ground acceleration above this, in g, is not plausible.
 PLAUSIBLE_G: Final = 5.0
 NO_EVENT: Final = Template("event.none", "there is no event {number}; see `slopeward events list`")
 _EXPLAINS_NOTHING: Final = Template(
@@ -108,13 +120,16 @@ def add_event(
     known_from: datetime | None = None,
     actor: Actor | None = None,
 ) -> int | None:
-    """Store an event on the slope, with who and by which way in the audit log; None when the very same is there.
+    """Store an event on a slope, with an entry in the audit log.
 
     Args:
-        received_at: since when the service knows it.
-        by: who says so; by MQTT nobody has proven it.
+        received_at: When the service received it.
+        by: Name of the sender. It is not verified if the event came by MQTT.
         via: `mqtt`, `command` or `page`.
-        known_from: since when people knew it, where that was earlier: a replay goes by it.
+        known_from: When people knew of the event, if that was earlier. A replay uses it.
+
+    Returns:
+        The number of the event; None if the same event is stored already.
     """
     digest = _digest(item)
     facts = {"by": by, "received_at": received_at, "digest": digest, "known_from": known_from, "via": via}
@@ -131,7 +146,7 @@ def add_event(
 
 
 def find_event(connection: Connection, item: SiteEvent) -> int | None:
-    """The number of the very same event, where it is stored."""
+    """Return the number of a stored event that equals `item`; None if there is none."""
     return connection.execute(select(site_event.c.id).where(site_event.c.digest == _digest(item))).scalar()
 
 
@@ -140,20 +155,23 @@ def _digest(item: SiteEvent) -> str:
     return digest_text(canonical_json(facts))
 
 
-# ---- who stands behind it ----------------------------------------------------------------------------------------
+# ---- confirmations ---------------------------------------------------------------------------------------------
 def confirm_event(
     connection: Connection, event_id: int, actor: Actor, reason: str, now: datetime, *, site: str | None = None
 ) -> tuple[str, ...]:
-    """Note that a person stands behind an earthquake, which may then explain steps; returns who does by now.
+    """Store that a person confirms an earthquake, which can then explain jumps. Return who has confirmed it.
 
-    One person's word explains no step that an independent station shares for one of the two highest levels; two do.
+    If an independent station shows the same jump and one of the two highest levels depends on it, two people must
+    confirm.
 
-    `reason`: how it is known; `site`: refuse an event of any other site.
+    Args:
+        reason: How the person knows.
+        site: The site that the event must belong to; None for any site.
 
     Raises:
-        NotFoundError: no such event.
-        RefusedError: no person, no reason, no open account where accounts exist, an event of another kind, one that
-            this person has confirmed, or that two have.
+        NotFoundError: The event does not exist.
+        RefusedError: Person or reason are missing, the person has no open account although accounts exist, the event is
+            no earthquake, or this person or two people have confirmed it already.
     """
     require_person(actor, reason)
     row = connection.execute(select(site_event).where(site_event.c.id == event_id)).one_or_none()
@@ -162,36 +180,39 @@ def confirm_event(
     _refuse_withdrawn(row)
     if row.kind.strip().lower() != EARTHQUAKE:
         raise RefusedError(_EXPLAINS_NOTHING(number=event_id, kind=row.kind))
-    known = load_words(connection, [event_id], now).get(event_id, ())
-    if len(known) >= WORDS:
-        raise RefusedError(_CONFIRMED(number=event_id, names=NameList(known, conjunction=True)))
-    if any(is_same_person(name, actor.name) for name in known):
+    confirmed_by = load_confirmations(connection, [event_id], now).get(event_id, ())
+    if len(confirmed_by) >= _MAX_CONFIRMATIONS:
+        raise RefusedError(_CONFIRMED(number=event_id, names=NameList(confirmed_by, conjunction=True)))
+    if any(is_same_person(name, actor.name) for name in confirmed_by):
         raise RefusedError(_ONE_PERSON(name=actor.name, number=event_id))
     require_account(connection, actor.name, site=row.site)
-    if known:
-        require_two(connection, Actor(known[0]), actor, now)
+    if confirmed_by:
+        require_two(connection, Actor(confirmed_by[0]), actor, now)
     facts = {"via": actor.via or UNKNOWN_WAY, "reason": reason}
     add_row(connection, event_confirmation, facts, event_id=event_id, site=row.site, at=now, by=actor.name)
     detail = facts | {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at)}
     add_audit(connection, actor, "event.confirm", f"site:{row.site}", detail, now)
-    return (*known, actor.name)
+    return (*confirmed_by, actor.name)
 
 
 def withdraw_event(
     connection: Connection, event_id: int, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
 ) -> None:
-    """Take an event back as a whole: it annotates, explains and makes stricter no more. The row stays.
+    """Withdraw an event. It no longer explains jumps or lowers bounds. The row is kept.
 
-    Whether that takes a second person is asked by `monitor.alerts.acts.event_acts`, which knows what is at stake.
+    `monitor.alerts.acts.event_acts` checks whether a second person is needed.
 
-    `reason`: why it does not hold; `second`: the other person, where it took two.
+    Args:
+        reason: Why the event is wrong.
+        second: The second person, if one was needed.
 
     Raises:
-        NotFoundError: no such event.
-        RefusedError: no person, no reason, no open account where accounts exist, or it is withdrawn already.
+        NotFoundError: The event does not exist.
+        RefusedError: Person or reason are missing, the person has no open account although accounts exist, or the event
+            is withdrawn already.
     """
-    row = _take_hold(connection, event_id, actor, reason)
-    connection.execute(update(site_event).where(site_event.c.id == event_id).values(**_gone(actor, now)))
+    row = _require_event(connection, event_id, actor, reason)
+    connection.execute(update(site_event).where(site_event.c.id == event_id).values(**_withdrawal(actor, now)))
     detail = {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at), "reason": reason}
     detail |= {} if second is None else {"second_by": second.name}
     add_audit(connection, actor, "event.withdraw", f"site:{row.site}", detail, now)
@@ -200,31 +221,33 @@ def withdraw_event(
 def withdraw_confirmation(
     connection: Connection, event_id: int, of: str, actor: Actor, reason: str, now: datetime
 ) -> tuple[str, ...]:
-    """Take back that a person stands behind an event; returns who still does.
+    """Withdraw the confirmation of an event by a person. Return who still confirms it.
 
-    Steps that it explained are asked about anew. That can only raise, so one person is enough, whoever confirmed.
+    Jumps that it explained become open questions again. That can only raise a level, so one person is enough.
 
-    `of`: who had confirmed it.
+    Args:
+        of: The person who had confirmed the event.
 
     Raises:
-        NotFoundError: no such event, or that person does not stand behind it.
-        RefusedError: no person, no reason, no open account where accounts exist, or the event is withdrawn.
+        NotFoundError: The event does not exist, or that person has not confirmed it.
+        RefusedError: Person or reason are missing, the person has no open account although accounts exist, or the event
+            is withdrawn.
     """
-    row = _take_hold(connection, event_id, actor, reason)
+    row = _require_event(connection, event_id, actor, reason)
     k = event_confirmation.c
     rows = connection.execute(select(k.id, k.by).where(k.event_id == event_id, k.withdrawn_at.is_(None))).all()
-    mine = [x.id for x in rows if is_same_person(x.by, of)]
-    if not mine:
-        names = load_words(connection, [event_id], now).get(event_id, ())
-        raise NotFoundError(f"{of} does not stand behind event {event_id}; who does: {', '.join(names) or 'nobody'}")
-    connection.execute(update(event_confirmation).where(k.id.in_(mine)).values(**_gone(actor, now)))
+    confirmation_ids = [row.id for row in rows if is_same_person(row.by, of)]
+    if not confirmation_ids:
+        names = load_confirmations(connection, [event_id], now).get(event_id, ())
+        raise NotFoundError(f"{of} has not confirmed event {event_id}; confirmed by: {', '.join(names) or 'nobody'}")
+    connection.execute(update(event_confirmation).where(k.id.in_(confirmation_ids)).values(**_withdrawal(actor, now)))
     detail = {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at), "of": of, "reason": reason}
     add_audit(connection, actor, "event.unconfirm", f"site:{row.site}", detail, now)
-    return load_words(connection, [event_id], now).get(event_id, ())
+    return load_confirmations(connection, [event_id], now).get(event_id, ())
 
 
-def _take_hold(connection: Connection, event_id: int, actor: Actor, reason: str) -> Any:
-    """The row of an event that stands, for a person who may take something of it back."""
+def _require_event(connection: Connection, event_id: int, actor: Actor, reason: str) -> Any:
+    """Return the row of an event that is not withdrawn, for a person who may withdraw something of it."""
     require_person(actor, reason)
     row = connection.execute(select(site_event).where(site_event.c.id == event_id).with_for_update()).one_or_none()
     if row is None:
@@ -240,32 +263,35 @@ def _refuse_withdrawn(row: Any) -> None:
         raise RefusedError(_GONE(number=row.id, name=row.withdrawn_by, at=at))
 
 
-def _gone(actor: Actor, now: datetime) -> dict[str, Any]:
+def _withdrawal(actor: Actor, now: datetime) -> dict[str, Any]:
     return {"withdrawn_at": now, "withdrawn_by": actor.name}
 
 
-def load_words(connection: Connection, events: Sequence[int], now: datetime | None) -> dict[int, tuple[str, ...]]:
-    """The people who stood behind events at an instant (None: who ever did), the first two of each, by event.
+def load_confirmations(
+    connection: Connection, events: Sequence[int], now: datetime | None
+) -> dict[int, tuple[str, ...]]:
+    """Return the first two people who confirmed each event, by event.
 
-    What was taken back by then does not count, nor does what ever was where no instant is given.
+    Args:
+        now: Confirmations count that were given, and not withdrawn, at this time. None for all that are not withdrawn.
     """
     k = event_confirmation.c
-    found: dict[int, tuple[str, ...]] = {}
-    wanted = select(k.event_id, k.by).where(k.event_id.in_(events), _stands(k, now)).order_by(k.at, k.id)
-    for row in connection.execute(wanted if now is None else wanted.where(k.at <= now)):
-        names = found.get(row.event_id, ())
-        if len(names) < WORDS and not any(is_same_person(name, row.by) for name in names):
-            found[row.event_id] = (*names, row.by)
-    return found
+    names_by_event: dict[int, tuple[str, ...]] = {}
+    query = select(k.event_id, k.by).where(k.event_id.in_(events), _is_not_withdrawn(k, now)).order_by(k.at, k.id)
+    for row in connection.execute(query if now is None else query.where(k.at <= now)):
+        names = names_by_event.get(row.event_id, ())
+        if len(names) < _MAX_CONFIRMATIONS and not any(is_same_person(name, row.by) for name in names):
+            names_by_event[row.event_id] = (*names, row.by)
+    return names_by_event
 
 
-def _stands(columns: Any, now: Any) -> ColumnElement[bool]:
-    """What nobody had taken back at an instant (None: until today)."""
-    stands: ColumnElement[bool] = columns.withdrawn_at.is_(None)
-    return stands if now is None else or_(stands, columns.withdrawn_at > now)
+def _is_not_withdrawn(columns: Any, now: Any) -> ColumnElement[bool]:
+    """Return the condition that a row was not withdrawn at `now`; None for today."""
+    never: ColumnElement[bool] = columns.withdrawn_at.is_(None)
+    return never if now is None else or_(never, columns.withdrawn_at > now)
 
 
-# ---- what a decision sees ----------------------------------------------------------------------------------------
+# ---- inputs of decisions --------------------------------------------------------------------------------------
 def load_event_facts(
     connection: Connection,
     site: str,
@@ -275,48 +301,51 @@ def load_event_facts(
     as_reported: bool = False,
     strict_s: float = 0.0,
 ) -> tuple[EventFact, ...]:
-    """Events that touch a time, as known at its end, newest first.
+    """Return the events since `since`, as known at `now`, the newest first.
 
-    Of too many, earthquakes that people stand behind are read first, then the strongest of those that make bounds
-    stricter, then other earthquakes: no flood of messages pushes out what holds a slope to a stricter bound.
+    At most `READ_AT_MOST` events are loaded: confirmed earthquakes first, then the strongest earthquakes that lower
+    bounds, then other earthquakes. So a flood of messages cannot displace an event that lowers bounds.
 
-    `since`: begin of that time; `now`: its end; `as_reported`: an event counts as known from when people said it was,
-    not from when the service heard of it; `strict_s`: for how long an earthquake may make bounds stricter.
+    Args:
+        as_reported: Whether an event counts from when people knew of it, not from when the service received it.
+        strict_s: For how many seconds an earthquake can lower bounds.
     """
     k = event_confirmation.c
     strict_from = now - timedelta(seconds=strict_s)
-    given = {"site_id": site, "since": since, "now": now, "strict_from": strict_from, "at_most": READ_AT_MOST}
-    found: Sequence[Any] = connection.execute(_plan_event_facts(as_reported), given).all()
-    if not found:
+    parameters = {"site_id": site, "since": since, "now": now, "strict_from": strict_from, "at_most": READ_AT_MOST}
+    event_rows: Sequence[Any] = connection.execute(_query_event_facts(as_reported), parameters).all()
+    if not event_rows:
         return ()
-    rows = sorted(found, key=lambda x: (-epoch_s(x.from_at), x.id))
-    words = load_words(connection, [x.id for x in rows], now)
-    if as_reported:  # who adds an event of the past says since when it was known; so did those who stand behind it
-        words |= load_words(connection, [x.id for x in rows if x.known_from is not None], None)
-    gone = {x.id for x in rows if x.withdrawn_at is not None and x.withdrawn_at <= now}
-    taken_back = select(k.event_id).where(k.event_id.in_([x.id for x in rows]), k.withdrawn_at <= now)
-    doubted = {*connection.execute(taken_back).scalars()}
+    rows = sorted(event_rows, key=lambda row: (-epoch_s(row.from_at), row.id))
+    confirmations = load_confirmations(connection, [row.id for row in rows], now)
+    if as_reported:
+        # A past event was confirmed when it became known, not when it was entered.
+        confirmations |= load_confirmations(connection, [row.id for row in rows if row.known_from is not None], None)
+    withdrawn_ids = {row.id for row in rows if row.withdrawn_at is not None and row.withdrawn_at <= now}
+    withdrawn_confirmations = select(k.event_id).where(k.event_id.in_([row.id for row in rows]), k.withdrawn_at <= now)
+    unconfirmed_ids = {*connection.execute(withdrawn_confirmations).scalars()}
     return tuple(
         EventFact(
-            epoch_s(x.from_at),
-            epoch_s(x.to_at),
-            epoch_s((x.known_from or x.received_at) if as_reported else x.received_at),
-            x.kind,
-            x.value,
-            x.text,
-            x.by,
-            x.id,
-            x.via,
-            () if x.id in gone else words.get(x.id, ()),
-            x.id in gone,
-            x.id in doubted,
+            epoch_s(row.from_at),
+            epoch_s(row.to_at),
+            epoch_s((row.known_from or row.received_at) if as_reported else row.received_at),
+            row.kind,
+            row.value,
+            row.text,
+            row.by,
+            row.id,
+            row.via,
+            () if row.id in withdrawn_ids else confirmations.get(row.id, ()),
+            row.id in withdrawn_ids,
+            row.id in unconfirmed_ids,
         )
-        for x in rows
+        for row in rows
     )
 
 
-@cache  # put together once: it is asked at every look
-def _plan_event_facts(as_reported: bool) -> Select[Any]:
+# Each evaluation runs this query, so it is built once.
+@cache
+def _query_event_facts(as_reported: bool) -> Select[Any]:
     e, k, now = site_event.c, event_confirmation.c, bindparam("now", type_=site_event.c.to_at.type)
     known_at = func.coalesce(e.known_from, e.received_at) if as_reported else e.received_at
     is_quake = func.lower(func.trim(e.kind)) == EARTHQUAKE
@@ -326,14 +355,19 @@ def _plan_event_facts(as_reported: bool) -> Select[Any]:
     return (
         select(site_event)
         .where(e.site == bindparam("site_id"), e.to_at >= bindparam("since"), e.from_at <= now, known_at <= now)
-        .where(or_(_stands(e, now), is_confirmed))  # what explained and was withdrawn brings its questions back
+        # A withdrawn event that had explained a jump makes it an open question again.
+        .where(or_(_is_not_withdrawn(e, now), is_confirmed))
         .order_by(rank, case((rank == 1, -e.value), else_=0.0), e.from_at.desc(), e.id)
         .limit(bindparam("at_most"))
     )
 
 
 def find_event_kind(connection: Connection, event_id: int, site: str) -> str:
-    """What kind of event it is; raises NotFoundError where that site has none of that number."""
+    """Return the kind of an event.
+
+    Raises:
+        NotFoundError: The site has no event with this number.
+    """
     e = site_event.c
     kind = connection.execute(select(e.kind).where(e.id == event_id, e.site == site)).scalar()
     if kind is None:

@@ -1,4 +1,4 @@
-"""What decision and labels read of instruments: notices that are open, when each was unwell, what devices said."""
+"""Load what is known of instruments: open notices, times of faults, and the links of devices."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
@@ -23,16 +23,22 @@ Spans = tuple[tuple[datetime, datetime], ...]
 
 
 def load_open_pages(connection: Connection, site: str, states: Collection[str]) -> Mapping[str, Message]:
-    """Notices of the board that are open, by key: what each said."""
+    """Return the text of each open notice about an instrument, by its key.
+
+    Args:
+        states: Kinds of notices, such as "battery" or "clock".
+    """
     a = alert.c
     is_open = (a.closed_at.is_(None), a.exercise.is_(False), a.state != "returned_unacknowledged")
-    mine = (a.site == site, a.ledger == "health", a.key.like("health:instrument:%"))
-    rows = connection.execute(select(a.key, a.reason, a.reason_id, a.reason_values).where(*mine, *is_open)).mappings()
-    return {r["key"]: plain_to_messages(r)["reason"] for r in rows if r["key"].rpartition(":")[2] in states}
+    is_notice = (a.site == site, a.ledger == "health", a.key.like("health:instrument:%"))
+    rows = connection.execute(
+        select(a.key, a.reason, a.reason_id, a.reason_values).where(*is_notice, *is_open)
+    ).mappings()
+    return {row["key"]: plain_to_messages(row)["reason"] for row in rows if row["key"].rpartition(":")[2] in states}
 
 
 def load_emptied(connection: Connection, site: str, by: datetime) -> frozenset[str]:
-    """Stations whose battery is expected to be empty by an instant, and of which an open notice says so."""
+    """Return the stations whose battery is expected to be empty by an instant, if an open notice says so."""
     i = instrument.c
     return _load_notified(
         connection, site, "battery", select(i.station).where(i.site == site, i.battery_empty_at <= by)
@@ -40,43 +46,49 @@ def load_emptied(connection: Connection, site: str, by: datetime) -> frozenset[s
 
 
 def load_misdated(connection: Connection, site: str) -> frozenset[str]:
-    """Stations that still send, with a clock that is wrong, and of which an open notice says so."""
+    """Return the stations that send readings with a wrong clock, if an open notice says so."""
     f = instrument_finding.c
     return _load_notified(connection, site, "clock", select(f.station).where(f.site == site, f.state == "clock"))
 
 
 def _load_notified(connection: Connection, site: str, state: str, stations: Select[Any]) -> frozenset[str]:
-    """Those of some stations of which an open notice of a state speaks, its own or that of what it hangs on."""
+    """Return the stations that an open notice is about, or whose logger, base, gateway or power supply it is about."""
     k, pages = station_table.c, load_open_pages(connection, site, (state,))
     query = select(k.id, k.logger, k.reference, k.gateway, k.power).where(k.site == site, k.id.in_(stations))
     return frozenset(
-        r.id
-        for r in connection.execute(query)
+        row.id
+        for row in connection.execute(query)
         if any(
             f"health:instrument:{name}:{state}" in pages
-            for name in (r.id, f"logger:{r.logger}", f"base:{r.reference}", f"gateway:{r.gateway}", f"power:{r.power}")
+            for name in (
+                row.id,
+                f"logger:{row.logger}",
+                f"base:{row.reference}",
+                f"gateway:{row.gateway}",
+                f"power:{row.power}",
+            )
         )
     )
 
 
 def load_impaired_spans(connection: Connection, site: Site, since: datetime, now: datetime) -> dict[str, Spans]:
-    """By station when its instrument was known not to be well: declared work, and notices of health while they stood.
+    """Return the times of announced work and of open notices about an instrument, by station.
 
-    Spans of one station do not overlap.
+    The times of one station do not overlap.
     """
     m, a, e = maintenance.c, alert.c, alert_event.c
-    found: dict[str, list[tuple[datetime, datetime]]] = {}
-    for r in connection.execute(select(maintenance).where(m.site == site.id, m.to_at > since, m.from_at <= now)):
-        found.setdefault(r.station, []).append((r.from_at, min(r.to_at, r.ended_at or r.to_at)))
+    spans: dict[str, list[tuple[datetime, datetime]]] = {}
+    for row in connection.execute(select(maintenance).where(m.site == site.id, m.to_at > since, m.from_at <= now)):
+        spans.setdefault(row.station, []).append((row.from_at, min(row.to_at, row.ended_at or row.to_at)))
     children = {
         f"{parent.kind}:{parent.name}": {station for station, _ in places}
         for parent, places in list_children(site).items()
     }
-    mine = (e.alert_id == a.id, a.site == site.id, a.ledger == "health", a.exercise.is_(False), e.at <= now)
-    lasts = or_(a.closed_at.is_(None), a.closed_at > since)
-    query = select(a.id, a.key, e.at, e.to_level).where(*mine, lasts).order_by(a.id, e.sequence)
+    is_notice = (e.alert_id == a.id, a.site == site.id, a.ledger == "health", a.exercise.is_(False), e.at <= now)
+    is_recent = or_(a.closed_at.is_(None), a.closed_at > since)
+    query = select(a.id, a.key, e.at, e.to_level).where(*is_notice, is_recent).order_by(a.id, e.sequence)
     events = connection.execute(query).all()
-    for _, group in groupby(events, key=lambda r: r.id):
+    for _, group in groupby(events, key=lambda row: row.id):
         rows = list(group)
         name, _, state = rows[0].key.removeprefix("health:").removeprefix("instrument:").rpartition(":")
         if state not in INSTRUMENT_FAULTS:
@@ -84,22 +96,27 @@ def load_impaired_spans(connection: Connection, site: Site, since: datetime, now
         stations = children.get(name, {name.partition(".")[0]})
         ends = [*(row.at for row in rows[1:]), now]
         for station in stations:
-            found.setdefault(station, []).extend((r.at, end) for r, end in zip(rows, ends, strict=True) if r.to_level)
-    return {station: tuple(join_spans(span for span in spans if span[1] > since)) for station, spans in found.items()}
+            spans.setdefault(station, []).extend(
+                (row.at, end) for row, end in zip(rows, ends, strict=True) if row.to_level
+            )
+    return {
+        station: tuple(join_spans(span for span in spans_of_station if span[1] > since))
+        for station, spans_of_station in spans.items()
+    }
 
 
 _PREFIX: Final = "link:"
 
 
 def save_links(connection: Connection, links: Iterable[Link]) -> None:
-    """Keep what devices said, in the transaction that stores their readings."""
+    """Store the links that devices reported, in the transaction that stores their readings."""
     for link in links:
         facts = {"online": link.online, "text": link.text}
         write_heartbeat(connection, f"{_PREFIX}{link.site}/{link.station}", facts, link.at)
 
 
 def load_links(connection: Connection, site: str) -> dict[str, Link]:
-    """What was said last, by station."""
+    """Return the newest reported link of each station."""
     start = f"{_PREFIX}{site}/"
     return {
         name[len(start) :]: Link(site, name[len(start) :], at, bool(detail["online"]), str(detail["text"]))

@@ -1,4 +1,4 @@
-"""Maintenance windows: work on a station, declared for a time that ends by itself, kept with who allowed it."""
+"""Maintenance windows: announced work on a station, which suspends its votes until a declared end."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,12 +26,13 @@ _LONG: Final = Template("maintenance.long", "maintenance lasts at most {span}, a
 _NONE: Final = Template(
     "maintenance.none", "maintenance {number} does not exist; see `slopeward maintenance list --all`"
 )
-LONGEST_S: Final = 7 * 86400.0  # who works longer says so again: a forgotten window must not stay
+# Longest duration of a window. Longer work must be announced again, so that a forgotten window ends.
+LONGEST_S: Final = 7 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Maintenance:
-    """One window as it is stored."""
+    """A stored maintenance window."""
 
     id: int
     site: str
@@ -47,7 +48,7 @@ class Maintenance:
 
     @property
     def over_at(self) -> datetime:
-        """When it was over, or will be."""
+        """When the window ended, or will end."""
         return self.ended_at or self.to_at
 
 
@@ -63,26 +64,26 @@ def add_maintenance(
     *,
     second: Actor | None = None,
 ) -> int:
-    """Declare work on a station; its votes are then pended up to a level, and it ends by itself.
+    """Announce work on a station. Until its end, votes of the station for lower levels are set aside.
 
     Args:
-        from_at: not in the past: what was decided is not undone.
-        to_at: at most `LONGEST_S` later.
-        second: another person; without one the votes for the second highest level go on counting.
+        from_at: Not in the past, because past decisions remain.
+        to_at: At most `LONGEST_S` later.
+        second: Another person. Without one, votes for the second highest level still count.
 
     Returns:
         The number of the window.
 
     Raises:
-        NotFoundError: the site declares no such station.
-        RefusedError: no person or reason, the second person is the same or has no account where accounts exist, the
-            time lies in the past, is empty or too long.
+        NotFoundError: The site declares no such station.
+        RefusedError: Person or reason are missing, the second person is the same or has no account although accounts
+            exist, or the time is in the past, empty or too long.
     """
     require_person(actor, reason)
     s = station_table.c
-    known = connection.execute(select(s.id).where(s.site == site_id, s.declared).order_by(s.id)).scalars().all()
-    if station not in known:
-        raise NotFoundError(_NO_STATION(site=site_id, station=station, names=NameList(tuple(known))))
+    stations = connection.execute(select(s.id).where(s.site == site_id, s.declared).order_by(s.id)).scalars().all()
+    if station not in stations:
+        raise NotFoundError(_NO_STATION(site=site_id, station=station, names=NameList(tuple(stations))))
     if from_at < now - timedelta(seconds=60.0):
         raise RefusedError(_PAST())
     if not timedelta(0) < to_at - from_at <= timedelta(seconds=LONGEST_S):
@@ -97,11 +98,14 @@ def add_maintenance(
 
 
 def end_maintenance(connection: Connection, number: int, actor: Actor, reason: str, now: datetime) -> bool:
-    """End a window before its time; the votes count again at once. False: it was over already.
+    """End a window early; the votes of the station count again at once.
+
+    Returns:
+        False if the window was over already.
 
     Raises:
-        NotFoundError: no such window.
-        RefusedError: nobody or no reason is named.
+        NotFoundError: The window does not exist.
+        RefusedError: Name or reason are missing.
     """
     if not fold_name(actor.name) or not reason.strip():
         raise RefusedError(WHO_AND_WHY())
@@ -119,16 +123,20 @@ def end_maintenance(connection: Connection, number: int, actor: Actor, reason: s
 def load_maintenance(
     connection: Connection, site_id: str | frozenset[str] | None, now: datetime, *, everything: bool = False
 ) -> list[Maintenance]:
-    """Windows that are not over, oldest first; all that ever were where asked for."""
+    """Return the windows that are not over, the oldest first.
+
+    Args:
+        everything: Whether to return windows that are over as well.
+    """
     m = maintenance.c
-    which = (*match_given(m.site, site_id), *(() if everything else _standing(now)))
+    which = (*match_given(m.site, site_id), *(() if everything else _are_not_over(now)))
     return load_records(connection, Maintenance, select(maintenance).where(*which).order_by(m.from_at, m.id))
 
 
 def load_maintenance_between(
     connection: Connection, site: str, from_at: datetime, to_at: datetime
 ) -> list[Maintenance]:
-    """Windows that touch a range, as they were in the end, oldest first: the newest 500."""
+    """Return the newest 500 windows that overlap a range, the oldest first."""
     m = maintenance.c
     until = func.coalesce(m.ended_at, m.to_at)
     query = select(maintenance).where(m.site == site, m.from_at < to_at, until > from_at)
@@ -136,23 +144,28 @@ def load_maintenance_between(
 
 
 def load_maintenance_facts(connection: Connection, site_id: str, now: datetime) -> tuple[MaintenanceFact, ...]:
-    """Windows in force at an instant, as they were known then: declared by then, begun, not over, not ended."""
-    rows = connection.execute(_plan_facts(), {"of_site": site_id, "now": now})
-    found = []
-    for r in rows:  # a second person written in another spelling of the first is nobody more
-        second = None if r.second_by is None or is_same_person(r.by, r.second_by) else r.second_by
-        found.append(MaintenanceFact(r.station, epoch_s(r.from_at), epoch_s(r.to_at), r.by, second, r.reason))
-    return tuple(found)
+    """Return the windows in force at `now`, as known at `now`."""
+    rows = connection.execute(_query_facts(), {"of_site": site_id, "now": now})
+    facts = []
+    for row in rows:
+        # The second name may be another spelling of the first.
+        is_second = row.second_by is not None and not is_same_person(row.by, row.second_by)
+        second_by = row.second_by if is_second else None
+        facts.append(
+            MaintenanceFact(row.station, epoch_s(row.from_at), epoch_s(row.to_at), row.by, second_by, row.reason)
+        )
+    return tuple(facts)
 
 
-@cache  # put together once: it is asked at every look
-def _plan_facts() -> Select[Any]:
+# Each evaluation runs this query, so it is built once.
+@cache
+def _query_facts() -> Select[Any]:
     m = maintenance.c
     now: Any = bindparam("now")
     lasts = m.from_at <= now, m.added_at <= now, m.to_at > now, or_(m.ended_at.is_(None), m.ended_at > now)
     return select(maintenance).where(m.site == bindparam("of_site"), *lasts).order_by(m.from_at, m.id)
 
 
-def _standing(now: datetime) -> tuple[ColumnElement[bool], ...]:
+def _are_not_over(now: datetime) -> tuple[ColumnElement[bool], ...]:
     m = maintenance.c
     return m.added_at <= now, m.to_at > now, or_(m.ended_at.is_(None), m.ended_at > now)

@@ -15,7 +15,8 @@ from monitor.readings.tables import series
 from monitor.storage.column_types import Instant
 from monitor.storage.views import has_view
 
-UNKNOWN: Final = "unknown"  # the stage of a series that cannot be judged
+# Stage of a series whose movement cannot be assessed.
+UNKNOWN: Final = "unknown"
 _UPDATES: Final = table(
     "movement_history",
     *(column(name, Text) for name in ("site", "station", "quantity", "stage")),
@@ -25,7 +26,7 @@ _UPDATES: Final = table(
 
 
 class MovementUpdate(TypedDict):
-    """A row of `movement`, instants as text."""
+    """A row of `movement`. Times are ISO 8601 texts."""
 
     quantity: str
     at: str
@@ -45,7 +46,7 @@ class MovementUpdate(TypedDict):
 
 
 class StandingWindow(TypedDict):
-    """The failure window of a series that stands, instants as text."""
+    """The current failure window of a series. Times are ISO 8601 texts."""
 
     window_from: str
     window_mid: str
@@ -57,23 +58,27 @@ class StandingWindow(TypedDict):
 
 
 class NewestMovement(MovementUpdate):
-    """The newest update of a series, and what stands beside it."""
+    """The newest assessment of a series, with its failure window.
+
+    Attributes:
+        last_stage: The stage; if it is unknown now, the last known stage.
+    """
 
     series_id: int
     station: str
     window: StandingWindow | None
-    last_stage: str | None  # the stage, or where it is unknown now the last one that was known
+    last_stage: str | None
 
 
 def load_newest_movement(connection: Connection, site: str, now: datetime) -> list[NewestMovement]:
-    """Return how each series of a site moves as of an instant."""
+    """Return the movement of each series of a site as of an instant."""
     return load_newest_movements(connection, [site], now).get(site, [])
 
 
 def load_newest_movements(
     connection: Connection, sites: Sequence[str], now: datetime
 ) -> Mapping[str, list[NewestMovement]]:
-    """Return by site how each of its series moves as of an instant; empty if no feature judges movement."""
+    """Return the movement of each series by site, as of an instant; empty if no feature assesses movement."""
     movements: Mapping[str, list[NewestMovement]] | None = hooks().newest_movements(
         connection=connection, sites=sites, now=now
     )
@@ -81,27 +86,26 @@ def load_newest_movements(
 
 
 def load_stages_seen(connection: Connection, stages: Mapping[str, str]) -> dict[str, datetime]:
-    """Return when a stage was last seen, for sites of which no series has that stage any more.
+    """Return when the stage of a site was last assessed, for sites of which no series has this stage now.
 
     A site keeps the stage of a series that became silent.
 
     Args:
-        connection: An open connection.
-        stages: The stage that each site shows.
+        stages: The stage of each site.
     """
     if not stages or not has_view(_UPDATES.name):
         return {}
     # One subquery for each series, because reading all updates would take most of the time of a page.
     newest = select(_UPDATES.c.stage).where(*_of_series()).order_by(_UPDATES.c.at.desc()).limit(1).correlate(series)
-    shown = select(series.c.site, newest.scalar_subquery().label("stage")).where(series.c.site.in_(list(stages)))
-    silent = stages.items() - {(row.site, row.stage) for row in connection.execute(shown)}
-    seen: dict[str, datetime] = {}
+    current = select(series.c.site, newest.scalar_subquery().label("stage")).where(series.c.site.in_(list(stages)))
+    silent = stages.items() - {(row.site, row.stage) for row in connection.execute(current)}
+    assessed_at: dict[str, datetime] = {}
     for site, stage in silent:
         newest_at = select(func.max(func.coalesce(_UPDATES.c.data_until, _UPDATES.c.at)))
         at = connection.execute(newest_at.where(_UPDATES.c.site == site, _UPDATES.c.stage == stage)).scalar()
         if at is not None:
-            seen[site] = at
-    return seen
+            assessed_at[site] = at
+    return assessed_at
 
 
 def load_velocities(

@@ -1,4 +1,4 @@
-"""Declared offsets (antenna change, re-zero): dated when they happened and since when we know; raw never changes."""
+"""Declared offsets, such as after a change of antenna. Raw values are never changed; readers subtract offsets."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,13 +15,17 @@ from monitor.sites.quantities import convert_difference
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.rows import add_row, find_record, read_record
+from monitor.text.figures import find_form
 from monitor.text.instants import epoch_s, format_iso
 from monitor.text.message import Template
 from monitor.text.names import is_same_person
 
+# Offsets that count are inputs of decisions for this long.
 FACTS_KEPT: Final = timedelta(days=366)
-SAME_JUMP: Final = timedelta(hours=1)  # two offsets so near each other with nearly the same size are one jump
-SAME_SIZE: Final = 0.1  # share of the size
+# Two offsets of one series explain the same jump if they are at most this far apart, and their sizes differ by at most
+# this share.
+SAME_JUMP: Final = timedelta(hours=1)
+SAME_SIZE: Final = 0.1
 NO_SERIES: Final = Template("series.none", "there is no series {series}")
 _NONE: Final = Template("offset.none", "there is no offset {number}; see `slopeward offsets list`")
 _NOT_HERE: Final = Template("offset.none_here", "there is no offset {number} on site {site}")
@@ -36,20 +40,27 @@ KINDS: Final = ("antenna", "rezero", "maintenance", "frame", "other")
 
 @dataclass(frozen=True, slots=True)
 class Offset:
-    """One declared jump of a series; `corrected = raw - sum(size of offsets at or before the epoch)`."""
+    """A declared jump of a series: `corrected = raw - sum(size of offsets at or before the epoch)`.
+
+    Attributes:
+        at: The first epoch after the jump.
+        known_from: Decisions before this time did not know the offset.
+        size: In `unit`, which is the unit of the series.
+        counts_from: From when readers subtract the offset; None while it waits for a second person.
+    """
 
     id: int
     series_id: int
-    at: datetime  # first epoch that carries the jump
-    known_from: datetime  # a decision taken before that did not know it
-    size: float  # in the unit of the series
+    at: datetime
+    known_from: datetime
+    size: float
     unit: str
     kind: str
     author: str
     reason: str
     confirmed_at: datetime | None
     confirmed_by: str | None
-    counts_from: datetime | None  # readers subtract it from then on; None while it waits for a second person
+    counts_from: datetime | None
     revoked_at: datetime | None
     revoked_by: str | None
 
@@ -67,30 +78,31 @@ def add_offset(
     reason: str,
     now: datetime,
 ) -> int:
-    """Declare an offset. Declaring the same one again returns the first one.
+    """Declare an offset. If the same offset is declared already, it is returned.
 
-    Readers subtract an offset from the instant at which a second person confirms it. Until then the step that it would
-    explain stays an open question. On a site on which fewer than two people may act, it counts from `known_from` on.
+    Readers subtract an offset from when a second person confirms it. Until then the jump that it would explain remains
+    an open question. If fewer than two people may act on the site, the offset counts from `known_from`.
 
     Args:
-        at: first epoch that carries the jump.
-        known_from: since when we know; not before `at`, not after `now`.
-        size: the jump in `unit`, as raw shows it; stored in the unit of the series.
-        unit: any unit that converts into that of the series.
-        kind: one of KINDS.
+        at: The first epoch after the jump.
+        known_from: When the offset became known; not before `at`, not after `now`.
+        size: Size of the jump in the raw values, in `unit`. It is stored in the unit of the series.
+        unit: Any unit that converts into the unit of the series.
+        kind: One of `KINDS`.
 
     Returns:
         The id of the offset.
 
     Raises:
-        NotFoundError: no such series.
-        RefusedError: dates out of order, size zero or not finite, unknown kind, unit that does not fit, no reason.
+        NotFoundError: The series does not exist.
+        RefusedError: The times are out of order, the size is zero or not finite, kind or unit are not valid, or the
+            reason is missing.
     """
     stored = connection.execute(select(series.c.site, series.c.unit).where(series.c.id == series_id)).first()
     if stored is None:
         raise NotFoundError(NO_SERIES(series=str(series_id)))
     site, stored_unit = stored
-    _check(at, known_from, kind, reason, now)
+    _require_valid(at, known_from, kind, reason, now)
     try:
         converted = convert_difference(size, unit, stored_unit)
     except ValueError as error:
@@ -98,7 +110,8 @@ def add_offset(
     if converted == 0.0 or not -1e300 < converted < 1e300:
         raise RefusedError(f"offset size {size!r}: a finite number other than zero is needed")
     e = offset_entry.c
-    newest = connection.execute(  # of it and its opposite, which takes it back
+    # The opposite offset takes an offset back, so the newest of both counts.
+    newest = connection.execute(
         select(e.id, e.size)
         .where(e.series_id == series_id, e.at == at, e.size.in_((converted, -converted)), e.revoked_at.is_(None))
         .order_by(e.id.desc())
@@ -116,14 +129,14 @@ def add_offset(
 
 
 def find_site_of_offset(connection: Connection, offset_id: int) -> str | None:
-    """The site of an offset, None where there is no such offset."""
+    """Return the site of an offset; None if the offset does not exist."""
     of_series = series.c.id == offset_entry.c.series_id
     return connection.execute(select(series.c.site).where(of_series, offset_entry.c.id == offset_id)).scalar()
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingOffset:
-    """An offset that waits for a second person, with the series that it is about."""
+    """An offset that waits for a second person, with its series."""
 
     site: str
     station: str
@@ -132,12 +145,13 @@ class WaitingOffset:
 
     @property
     def text(self) -> str:
-        """The offset as people read it."""
-        return f"{self.offset.size:+g} {self.offset.unit} from {format_iso(self.offset.at)[:16]}Z"
+        """Size, unit and time of the offset, such as "+25 mm from 2026-03-01T06:00Z"."""
+        size = self.offset.size
+        return f"{size:+{find_form(size, 4)}} {self.offset.unit} from {format_iso(self.offset.at)[:16]}Z"
 
 
 def load_waiting_offsets(connection: Connection, now: datetime) -> list[WaitingOffset]:
-    """Offsets that wait for a second person, oldest first."""
+    """Return the offsets that wait for a second person, the oldest first."""
     e, s = offset_entry.c, series.c
     rows = connection.execute(
         select(offset_entry, s.site, s.station, s.quantity)
@@ -153,34 +167,38 @@ def confirm_offset(
 ) -> None:
     """Confirm a declared offset.
 
-    An offset counts from the instant at which another person than its author confirms it: readers subtract it, and it
-    explains the step at its epoch. After its author has confirmed it, another person may confirm it again.
+    When a person other than its author confirms an offset, readers subtract it from then on, and it explains the jump
+    at its epoch. If the author has confirmed it, another person can still confirm it.
+
+    Args:
+        site: The site that the offset must belong to; None for any site.
 
     Raises:
-        NotFoundError: no such offset, or not on the site named.
-        RefusedError: it is confirmed or revoked already; another offset of the series already explains the same jump;
-            the person has no account where accounts exist; or one person had a hand in both accounts lately.
+        NotFoundError: The offset does not exist, or not on this site.
+        RefusedError: The offset is confirmed or revoked already; another offset of the series explains the same jump;
+            the person has no account although accounts exist; or one person recently changed both accounts.
     """
-    found = find_offset(connection, offset_id)
+    offset = find_offset(connection, offset_id)
     if site is not None and find_site_of_offset(connection, offset_id) != site:
         raise NotFoundError(_NOT_HERE(number=offset_id, site=site))
-    is_other = _is_second(found.author, actor.name)
+    is_other = _is_second(offset.author, actor.name)
     if is_other:
         require_account(connection, actor.name.strip())
-        require_independent(connection, found.author, actor.name.strip(), now)
-    if found.revoked_at is not None or (
-        found.confirmed_at is not None and not (is_other and not _is_second(found.author, found.confirmed_by))
-    ):
-        raise RefusedError((_REVOKED if found.revoked_at else _CONFIRMED)(number=offset_id))
+        require_independent(connection, offset.author, actor.name.strip(), now)
+    if offset.revoked_at is not None:
+        raise RefusedError(_REVOKED(number=offset_id))
+    has_two_people = _is_second(offset.author, offset.confirmed_by)
+    if offset.confirmed_at is not None and (has_two_people or not is_other):
+        raise RefusedError(_CONFIRMED(number=offset_id))
     _mark(connection, offset_id, "confirmed", actor, now)
-    if is_other and found.counts_from is None:
-        _require_unexplained(connection, found)
+    if is_other and offset.counts_from is None:
+        _require_unexplained(connection, offset)
         connection.execute(update(offset_entry).where(offset_entry.c.id == offset_id).values(counts_from=now))
     add_audit(connection, actor, "offset.confirm", f"offset:{offset_id}", {"reason": reason}, now)
 
 
 def _require_unexplained(connection: Connection, offset: Offset) -> None:
-    """Refuse an offset whose jump another one explains already: both together would add a jump of their own."""
+    """Refuse an offset whose jump another offset explains already. Both together would add a jump."""
     e = offset_entry.c
     counting = connection.execute(
         select(e.id, e.size).where(
@@ -197,44 +215,47 @@ def _require_unexplained(connection: Connection, offset: Offset) -> None:
 
 
 def revoke_offset(connection: Connection, offset_id: int, actor: Actor, reason: str, now: datetime) -> None:
-    """Withdraw an offset from now on; decisions taken before keep what they knew.
+    """Revoke an offset from now on. Earlier decisions remain as they are.
 
-    One that a second person confirmed is not taken back by one: the opposite is declared, and confirmed in its turn.
+    One person alone cannot revoke an offset that two people confirmed. Instead the opposite offset is declared and
+    confirmed.
 
     Raises:
-        NotFoundError: no such offset.
-        RefusedError: it is revoked already, two people stand behind it, or no reason is given.
+        NotFoundError: The offset does not exist.
+        RefusedError: The offset is revoked already, two people confirmed it, or the reason is missing.
     """
-    found = find_offset(connection, offset_id)
-    if found.revoked_at is not None:
+    offset = find_offset(connection, offset_id)
+    if offset.revoked_at is not None:
         raise RefusedError(_REVOKED(number=offset_id))
-    if _is_second(found.author, found.confirmed_by):
+    if _is_second(offset.author, offset.confirmed_by):
         raise RefusedError(
-            f"{found.author} and {found.confirmed_by} stand behind offset {offset_id}; declare the opposite one "
-            f"(`slopeward offsets add --at {format_iso(found.at)} --size {-found.size} --unit {found.unit}` ...), "
+            f"{offset.author} and {offset.confirmed_by} confirmed offset {offset_id}; declare the opposite offset "
+            f"(`slopeward offsets add --at {format_iso(offset.at)} --size {-offset.size} --unit {offset.unit}` ...), "
             "which a second person confirms"
         )
     if not reason.strip():
-        raise RefusedError("to revoke an offset a reason is needed")
+        raise RefusedError("give a reason for revoking the offset")
     _mark(connection, offset_id, "revoked", actor, now)
     add_audit(connection, actor, "offset.revoke", f"offset:{offset_id}", {"reason": reason}, now)
 
 
 def load_offset_facts(connection: Connection, site: str, now: datetime) -> tuple[OffsetFact, ...]:
-    """Return the offsets declared by an instant, by epoch: those of the last year, and all that do not count yet."""
-    rows = connection.execute(_plan_offset_facts(), {"site_id": site, "now": now})
+    """Return the offsets known at `now`, by epoch: those of the last year, and all that do not count yet."""
+    rows = connection.execute(_query_offset_facts(), {"site_id": site, "now": now})
     return tuple(
         OffsetFact(
-            id=r.id,
-            station=r.station,
-            at_s=epoch_s(r.at),
-            by=r.author,
-            second_by=r.confirmed_by if _is_second(r.author, r.confirmed_by) and r.confirmed_at <= now else None,
-            quantity=r.quantity,
-            counts=_counts(r, now),
+            id=row.id,
+            station=row.station,
+            at_s=epoch_s(row.at),
+            by=row.author,
+            second_by=row.confirmed_by
+            if _is_second(row.author, row.confirmed_by) and row.confirmed_at <= now
+            else None,
+            quantity=row.quantity,
+            counts=_counts(row, now),
         )
-        for r in rows
-        if r.at >= now - FACTS_KEPT or not _counts(r, now)
+        for row in rows
+        if row.at >= now - FACTS_KEPT or not _counts(row, now)
     )
 
 
@@ -242,8 +263,9 @@ def _counts(offset: Row[Any], now: datetime) -> bool:
     return offset.counts_from is not None and offset.counts_from <= now
 
 
-@cache  # put together once: it is asked at every look
-def _plan_offset_facts() -> Select[Any]:
+# Each evaluation runs this query, so it is built once.
+@cache
+def _query_offset_facts() -> Select[Any]:
     e, s = offset_entry.c, series.c
     return (
         select(offset_entry, s.station, s.quantity)
@@ -262,17 +284,21 @@ def _is_second(author: str, confirmed_by: str | None) -> bool:
 
 
 def find_offset(connection: Connection, offset_id: int) -> Offset:
-    """One offset, whatever its state; raises NotFoundError: no such offset."""
-    found = find_record(connection, Offset, select(offset_entry).where(offset_entry.c.id == offset_id))
-    if found is None:
+    """Return an offset in any state.
+
+    Raises:
+        NotFoundError: The offset does not exist.
+    """
+    offset = find_record(connection, Offset, select(offset_entry).where(offset_entry.c.id == offset_id))
+    if offset is None:
         raise NotFoundError(_NONE(number=offset_id))
-    return found
+    return offset
 
 
-def _check(at: datetime, known_from: datetime, kind: str, reason: str, now: datetime) -> None:
+def _require_valid(at: datetime, known_from: datetime, kind: str, reason: str, now: datetime) -> None:
     if not at <= known_from <= now:
         raise RefusedError(
-            f"an offset is known at the earliest when it happened and at the latest now: at {format_iso(at)}, "
+            f"an offset becomes known after it happened and before now: at {format_iso(at)}, "
             f"known from {format_iso(known_from)}, now {format_iso(now)}"
         )
     if kind not in KINDS:

@@ -1,4 +1,4 @@
-"""What page and JSON API read: public views where they say enough, else seeks and samples."""
+"""Load what the page and the JSON API show of sites, stations and alerts."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,8 @@ from monitor.storage.views import has_view, load_view
 from monitor.text.instants import format_iso
 from monitor.text.message import LABELLED_TEXT, Message, Template, Term, join, read_columns
 
-LARGEST_RANGE: Final = 200_000  # readings that one request may walk through
+# Most readings that one request may load.
+LARGEST_RANGE: Final = 200_000
 _STATIONS_OK: Final = Template("site.stations_ok", "{ok} of {count} stations ok")
 _OK: Final = Template("site.ok", "{ok} of {count} ok")
 _IN_STATE: Final = Template("site.in_state", "{n} {state}")
@@ -41,7 +42,7 @@ _LONG_RANGE: Final = Template(
 
 
 class StoredLevel(TypedDict):
-    """A level of a site as its row has it."""
+    """A level of a site as it is stored."""
 
     number: int
     name: str
@@ -50,7 +51,7 @@ class StoredLevel(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class PlacedSite:
-    """What the file of a site says of its name, its place and its ladder."""
+    """Name, place and levels of a site."""
 
     id: str
     name: str
@@ -66,21 +67,26 @@ class PlacedSite:
 
 @dataclass(frozen=True, slots=True)
 class SiteCard(PlacedSite):
-    """One site as the overview shows it: declaration and row of `site_status` together."""
+    """A site on the overview: its declaration and its row of `site_status`.
+
+    Attributes:
+        stations: Number of stations in each state.
+        stage_seen_at: Time of the last reading with the stage of the site, if no station has this stage now.
+    """
 
     status: SiteStatusRow
-    stations: dict[str, int]  # state -> how many
-    stage_seen_at: datetime | None = None  # of the datum that showed the stage last, where no station shows it now
+    stations: dict[str, int]
+    stage_seen_at: datetime | None = None
     timezone: str = "UTC"
 
     @property
     def stations_ok(self) -> Message:
-        """How many of its stations are ok, and in which state the others are, within a sentence."""
+        """Number of stations that are ok, and the states of the others, for a sentence."""
         return self._count(_STATIONS_OK)
 
     @property
     def ok(self) -> Message:
-        """The same beside the word."""
+        """The same numbers beside a heading "Stations"."""
         return self._count(_OK)
 
     def _count(self, template: Template) -> Message:
@@ -89,23 +95,23 @@ class SiteCard(PlacedSite):
 
     @property
     def level_action(self) -> str:
-        """What is to be done at the present level."""
+        """The action required at the current level."""
         return next((str(v["action"]) for v in self.levels if v["number"] == self.status["level"]), "")
 
 
 def count_states(states: Mapping[str, int]) -> list[Message]:
-    """How many stations are in which state, the most frequent first.
+    """Return the number of stations in each state, the most frequent state first.
 
     >>> count_states({"verify": 1, "silent": 4})
     ['4 silent', '1 to be verified']
     """
-    words = {"verify": "to be verified"}
-    in_order = sorted(states.items(), key=lambda item: (-item[1], item[0]))
-    return [_IN_STATE(n=n, state=Term(words.get(state, state))) for state, n in in_order]
+    state_names = {"verify": "to be verified"}
+    by_frequency = sorted(states.items(), key=lambda item: (-item[1], item[0]))
+    return [_IN_STATE(n=count, state=Term(state_names.get(state, state))) for state, count in by_frequency]
 
 
 def load_cards(connection: Connection, site: str | frozenset[str] | None = None) -> list[SiteCard]:
-    """Active sites with their status, the most dangerous first: all, one, or some."""
+    """Return active sites with their status, the highest level first: all sites, one, or several."""
     status = {row["site"]: row for row in load_view(connection, "site_status", SiteStatusRow, site=site)}
     h, counts = (
         table("station_health", *map(column, ("site", "station", "state"))).c,
@@ -135,7 +141,7 @@ def load_cards(connection: Connection, site: str | frozenset[str] | None = None)
 
 
 def find_ladder(connection: Connection, site: str) -> tuple[list[StoredLevel], str] | None:
-    """The levels of an active site and the hash of its file; None where there is no such site."""
+    """Return the levels of an active site and the hash of its file; None if the site does not exist."""
     s = site_table.c
     row = connection.execute(select(s.levels, s.config_sha256).where(s.id == site, s.active)).one_or_none()
     return None if row is None else (row.levels, row.config_sha256)
@@ -143,7 +149,7 @@ def find_ladder(connection: Connection, site: str) -> tuple[list[StoredLevel], s
 
 @dataclass(frozen=True, slots=True)
 class StationCard:
-    """A station as it was declared, with its health, and rows of the newest reading of each quantity."""
+    """A declared station with its health and the newest reading of each quantity."""
 
     id: str
     latitude: float | None
@@ -156,26 +162,26 @@ class StationCard:
     on_slope: bool
     declared: bool
     health: StationHealthRow | None = None
-    latest: list[ReadingRow] = field(default_factory=list)  # what scenes say of it last
+    latest: list[ReadingRow] = field(default_factory=list)
 
     @property
     def state(self) -> str | None:
-        """State of its health; None where it was not judged yet."""
+        """State of its health; None before the first evaluation."""
         return self.health and self.health["state"]
 
     @property
     def reason(self) -> str | None:
-        """Why it is in that state."""
+        """Reason of its state."""
         return self.health and self.health["reason"]
 
     @property
     def place(self) -> tuple[float, float] | None:
-        """Longitude and latitude, where it has a place."""
+        """Longitude and latitude; None without coordinates."""
         return None if self.longitude is None or self.latitude is None else (self.longitude, self.latitude)
 
 
 def load_stations(connection: Connection, site: str) -> list[StationCard]:
-    """The stations of a site by id, those on stable ground last."""
+    """Return the stations of a site, those on the slope first."""
     health = {row["station"]: row for row in load_view(connection, "station_health", StationHealthRow, site=site)}
     series: dict[str, list[ReadingRow]] = {}
     for row in load_view(connection, "latest_observation", ReadingRow, order_by=["station", "quantity"], site=site):
@@ -188,7 +194,7 @@ def load_stations(connection: Connection, site: str) -> list[StationCard]:
 
 
 def load_open_alerts(connection: Connection, site: str | frozenset[str] | None = None) -> list[AlertRow]:
-    """Open alerts, drills last, the highest and newest first; without their evidence."""
+    """Return open alerts without their evidence: drills last, the highest level and the newest first."""
     order = ["exercise", "-level", "-raised_at", "-alert_id"]
     return load_view(connection, "active_alerts", AlertRow, order_by=order, without="evidence", site=site)
 
@@ -196,34 +202,34 @@ def load_open_alerts(connection: Connection, site: str | frozenset[str] | None =
 def load_range(
     connection: Connection, series_id: int, from_at: datetime, to_at: datetime, known_at: datetime
 ) -> list[Reading]:
-    """Readings of a range as known at an instant.
+    """Return the readings of a range as known at an instant.
 
     Raises:
-        RefusedError: the range holds more than one request may read.
+        RefusedError: The range contains more than `LARGEST_RANGE` readings.
     """
     o = observation.c
     within = (o.series_id == series_id, o.observed_at > from_at, o.observed_at <= to_at)
-    found = connection.execute(select(func.count()).where(*within)).scalar_one()
-    if found > LARGEST_RANGE:
-        raise RefusedError(_LONG_RANGE(count=str(found), most=str(LARGEST_RANGE)))
+    count = connection.execute(select(func.count()).where(*within)).scalar_one()
+    if count > LARGEST_RANGE:
+        raise RefusedError(_LONG_RANGE(count=str(count), most=str(LARGEST_RANGE)))
     return load_readings(connection, series_id, from_at, to_at, known_at)
 
 
 def find_direction(connection: Connection, site: str, station: str) -> tuple[float, float] | None:
-    """Azimuth and plunge of the movement of a station in degrees; None where no azimuth was declared."""
+    """Return azimuth and plunge of the movement of a station in degrees; None without a declared azimuth."""
     s = station_table.c
     row = connection.execute(select(s.azimuth_deg, s.plunge_deg).where(s.site == site, s.id == station)).one_or_none()
     return None if row is None or row.azimuth_deg is None else (row.azimuth_deg, row.plunge_deg or 0.0)
 
 
 def find_newest(connection: Connection, series_ids: Sequence[int]) -> datetime | None:
-    """The newest not future-dated epoch of some series."""
+    """Return the newest epoch of several series that is not in the future."""
     k = series_latest.c
     return connection.execute(select(func.max(k.observed_at)).where(k.series_id.in_(series_ids))).scalar()
 
 
 def find_oldest(connection: Connection, series_ids: Sequence[int]) -> datetime | None:
-    """The first epoch of some series."""
+    """Return the first epoch of several series."""
     o, s = observation.c, series_table.c
     first = select(func.min(o.observed_at)).where(o.series_id == s.id).correlate(series_table).scalar_subquery()
     found = [at for at in connection.execute(select(first).where(s.id.in_(series_ids))).scalars() if at is not None]
@@ -231,7 +237,7 @@ def find_oldest(connection: Connection, series_ids: Sequence[int]) -> datetime |
 
 
 def load_forecast_keys(connection: Connection, site: str) -> set[tuple[str, str]]:
-    """Station and quantity of every series whose newest issue is shown."""
+    """Return station and quantity of each series whose newest forecast is shown."""
     if not has_view("latest_forecast"):
         return set()
     query = text("SELECT DISTINCT station, quantity FROM latest_forecast WHERE site = :site AND shown")
@@ -239,10 +245,13 @@ def load_forecast_keys(connection: Connection, site: str) -> set[tuple[str, str]
 
 
 class CurveMark(TypedDict):
-    """Something that people look for beside a curve; `level` and `alert` where the level changed."""
+    """A mark beside a curve. `level` and `alert` are present if the level changed.
+
+    `kind` is report, event, level or verification.
+    """
 
     at: str
-    kind: str  # report, event, level, verification
+    kind: str
     station: str | None
     text: str
     level: NotRequired[int]
@@ -250,7 +259,7 @@ class CurveMark(TypedDict):
 
 
 def load_marks(connection: Connection, site: str, from_at: datetime, to_at: datetime) -> list[CurveMark]:
-    """Reports, site events and hazard level changes of a range: what people look for beside a curve."""
+    """Return the reports, events, level changes and questions of a range, as marks beside a curve."""
     r, e, n, a = report.c, site_event.c, alert_event.c, alert_table.c
     reports = select(r.at, r.kind, r.text, r.station).where(r.site == site, r.at > from_at, r.at <= to_at)
     events = select(e.from_at, e.kind, e.text, null()).where(e.site == site, e.from_at > from_at, e.from_at <= to_at)
@@ -283,7 +292,7 @@ def load_marks(connection: Connection, site: str, from_at: datetime, to_at: date
 
 
 def count_undelivered(connection: Connection) -> int:
-    """Messages of open alerts that failed for good or at least three times."""
+    """Return the number of messages of open alerts that failed for good or at least three times."""
     n = notification.c
     failed = (n.state == "failed_final") | ((n.state == "failed_retry") & (n.attempts >= 3))
     query = (
@@ -302,7 +311,7 @@ def load_history(
     *,
     open_only: bool = False,
 ) -> list[AlertRow]:
-    """Alerts, newest first, without their evidence."""
+    """Return alerts without their evidence, the newest first."""
     name, order = "active_alerts" if open_only else "alert_history", ["-raised_at", "-alert_id"]
     return load_view(
         connection, name, AlertRow, order_by=order, limit=limit, without="evidence", site=site, ledger=ledger
@@ -310,20 +319,25 @@ def load_history(
 
 
 def count_open(connection: Connection) -> dict[tuple[str, str], int]:
-    """Open alerts, drills left out, by site and ledger."""
+    """Return the number of open alerts by site and category, without drills."""
     a = alert_table.c
     query = select(a.site, a.ledger, func.count()).where(a.closed_at.is_(None), a.exercise.is_(False))
     return {(row[0], row[1]): int(row[2]) for row in connection.execute(query.group_by(a.site, a.ledger))}
 
 
 COMPONENTS = ("displacement_east", "displacement_north")
-EPOCHS = 5  # at either end of the window, against the noise of one
+# Epochs that are averaged at both ends of a window, to reduce noise.
+EPOCHS = 5
 
 
 def find_headings(connection: Connection, site: str, windows: Mapping[str, float], at: datetime) -> dict[str, float]:
-    """Degrees clockwise from north, by station; those without both components, or without readings, are left out.
+    """Return the direction of movement of each station, in degrees clockwise from north.
 
-    `windows`: seconds to look back from `at`, by station; `at`: as known at this instant.
+    Stations without both components or without readings are left out.
+
+    Args:
+        windows: Time over which the displacement is measured, in seconds, by station.
+        at: End of the windows. Readings count as known at this time.
     """
     ids: dict[str, dict[str, int]] = {}
     for row in load_series(connection, site):
@@ -345,7 +359,7 @@ def find_headings(connection: Connection, site: str, windows: Mapping[str, float
 
 
 def _mean(connection: Connection, series_id: int, until: datetime, known_at: datetime) -> float | None:
-    """Of the newest epochs up to an instant, offsets taken off; None where there is none."""
+    """Return the mean of the newest `EPOCHS` epochs until an instant, corrected for offsets; None without readings."""
     o = observation.c
     epochs = (
         select(o.observed_at)

@@ -1,4 +1,4 @@
-"""How fast the zones of satellite points around stations move: facts of an evaluation."""
+"""Compute the rates of zones of InSAR points around stations, as inputs of an evaluation."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -16,19 +16,23 @@ from monitor.sites.quantities import convert
 from monitor.sites.records import Site
 from monitor.text.instants import epoch_s
 
-POINTS_MOST: Final = 200  # of a zone, the nearest: more share the same atmosphere and add nothing
-DATES_SHARE: Final = 0.8  # of a zone's dates that a point must have
-ROUNDS: Final = 20
-Values = Mapping[int, Mapping[float, float]]  # point -> instant -> mm
+# The nearest points of a zone that are used. More points share the same atmosphere and add no information.
+MAX_POINTS: Final = 200
+# A point must have a value at this share of the dates of its zone.
+MIN_DATES_SHARE: Final = 0.8
+# Most iterations of the additive fit.
+MAX_ITERATIONS: Final = 20
+# Values in mm, by point and time.
+Values = Mapping[int, Mapping[float, float]]
 
 
 def load_point_facts(connection: Connection, site: Site, now: datetime) -> tuple[PointFact, ...]:
-    """How fast the zone around each station moves, as known at `now`: one fact per station, point set and window.
+    """Return the rate of the zone around each station, as known at `now`, by station, point set and window.
 
-    A zone are the points within `near_m` of their nearest station; sets are never mixed, for each has its own line of
-    sight, reference and processing. What all points of a zone share at a date is found
-    apart from where each point stands (two-way additive fit), so that points that come and go bend no rate; the rate
-    is the least-squares slope of those shared values, with the error of `fit_velocity`.
+    A zone consists of the points within `near_m` of their nearest station. Point sets are never mixed, because each has
+    its own line of sight, reference and processing. A two-way additive fit separates the value that all points of a
+    zone share at a date from the constant of each point, so that points with missing dates do not change the rate. The
+    rate is the least-squares slope of the shared values, with the error of `fit_velocity`.
     """
     zones: dict[tuple[str, float, float], None] = {}
     for criterion in site.criteria:
@@ -39,7 +43,8 @@ def load_point_facts(connection: Connection, site: Site, now: datetime) -> tuple
         return ()
     widest_m = max(near_m for _, _, near_m in zones)
     units: dict[str, str] = {}
-    placed: dict[tuple[str, str], list[tuple[float, int]]] = {}  # (station, set) -> how far away, which point
+    # Distance and id of each point, by station and point set.
+    placed: dict[tuple[str, str], list[tuple[float, int]]] = {}
     for r in connection.execute(_points_around(site, widest_m)):
         found = find_nearest([x for x in site.stations if x.latitude is not None], r.latitude, r.longitude)
         if found is not None and found[1] <= widest_m:
@@ -48,7 +53,7 @@ def load_point_facts(connection: Connection, site: Site, now: datetime) -> tuple
     facts = []
     for station, window_s, near_m in sorted(zones):
         for name in sorted(n for s, n in placed if s == station):
-            near = sorted(x for x in placed[station, name] if x[0] <= near_m)[:POINTS_MOST]
+            near = sorted(x for x in placed[station, name] if x[0] <= near_m)[:MAX_POINTS]
             fact = _measure(connection, name, station, [i for _, i in near], units[name], window_s, now)
             if fact is not None:
                 facts.append(fact)
@@ -56,7 +61,10 @@ def load_point_facts(connection: Connection, site: Site, now: datetime) -> tuple
 
 
 def _points_around(site: Site, near_m: float) -> Select[Any]:
-    """Points in the box around all stations, `near_m` wider: a burst has many thousands more."""
+    """Return a query for the points in the box around all stations, widened by `near_m`.
+
+    The whole point set can be much larger.
+    """
     s, p = point_set.c, point_table.c
     found = select(p.id, p.latitude, p.longitude, s.name, s.unit).join(point_set, s.id == p.point_set_id)
     places = [(x.latitude, x.longitude) for x in site.stations if x.latitude is not None and x.longitude is not None]
@@ -81,11 +89,12 @@ def _measure(
     rows = connection.execute(query.order_by(o.point_id, o.observed_at, o.revision)).all()
     values: dict[int, dict[float, float]] = {}
     received: dict[float, float] = {}
-    for r in rows:  # the newest revision known at `now` comes last
+    # The newest revision known at `now` is last.
+    for r in rows:
         at_s = epoch_s(r.observed_at)
         values.setdefault(r.point_id, {})[at_s] = convert(r.value_raw, unit, "mm")
         received[at_s] = max(received.get(at_s, 0.0), epoch_s(r.received_at))
-    least = DATES_SHARE * len(received)
+    least = MIN_DATES_SHARE * len(received)
     steady = {k: v for k, v in values.items() if len(v) >= least}
     times, fit = _fit_shared(steady)
     used = sum(len(v) for v in steady.values())
@@ -129,14 +138,14 @@ def _measure(
 
 
 def _fit_shared(values: Values) -> tuple[list[float], Velocity | None]:
-    """Return the acquisitions of the points, and the rate that they share; None where too few acquisitions are left."""
+    """Return the dates of the points, and their common rate; None if there are too few dates."""
     shared = separate_dates(values)
     times = sorted(shared)
     return times, fit_velocity(times, [shared[at_s] for at_s in times], [0.0] * len(times))
 
 
 def separate_dates(values: Values) -> dict[float, float]:
-    """What all points share at each date, apart from where each point stands: y[p, t] = a[p] + d[t] by turns.
+    """Return the value that all points share at each date: `d` of the additive fit y[p, t] = a[p] + d[t].
 
     >>> separate_dates({1: {0.0: 5.0, 1.0: 6.0}, 2: {0.0: -3.0, 1.0: -2.0}})
     {0.0: -0.5, 1.0: 0.5}
@@ -146,11 +155,11 @@ def separate_dates(values: Values) -> dict[float, float]:
         for at_s, value in series.items():
             by_date.setdefault(at_s, []).append((point, value))
     dates = dict.fromkeys(sorted(by_date), 0.0)
-    for _ in range(ROUNDS):
-        stands = {p: fsum(v - dates[x] for x, v in series.items()) / len(series) for p, series in values.items()}
-        fresh = {x: fsum(v - stands[p] for p, v in by_date[x]) / len(by_date[x]) for x in dates}
-        done = max((abs(fresh[x] - dates[x]) for x in dates), default=0.0) < 1e-9
-        dates = fresh
-        if done:
+    for _ in range(MAX_ITERATIONS):
+        constants = {p: fsum(v - dates[x] for x, v in series.items()) / len(series) for p, series in values.items()}
+        new_dates = {x: fsum(v - constants[p] for p, v in by_date[x]) / len(by_date[x]) for x in dates}
+        has_converged = max((abs(new_dates[x] - dates[x]) for x in dates), default=0.0) < 1e-9
+        dates = new_dates
+        if has_converged:
             break
     return dates

@@ -18,12 +18,15 @@ from monitor.text.instants import format_iso
 def add_report(
     connection: Connection, item: ObserverReport, received_at: datetime, *, actor: Actor, credential: str
 ) -> bool:
-    """Store an observer's report, and note it in the audit log; False when the very same is there already.
+    """Store a report of an observer, with an entry in the audit log.
 
     Args:
-        item: the report; the name in it is what its sender says.
-        received_at: when it reached the service.
-        credential: what proved who sent it; rules that ask for several observers count these and no names.
+        item: The report. Its name is what the sender gave.
+        received_at: When the service received it.
+        credential: What proved who sent it. Rules that require several observers count credentials, not names.
+
+    Returns:
+        False if the same report is stored already.
     """
     facts = record_to_dict(item)
     digest = _digest({**facts, "at": format_iso(item.at)})
@@ -37,10 +40,10 @@ def add_report(
 
 
 def find_report(connection: Connection, item: ObserverReport) -> int | None:
-    """The number of a report that was stored; None where it was not."""
+    """Return the number of a stored report; None if it is not stored."""
     digest = _digest({**record_to_dict(item), "at": format_iso(item.at)})
-    found: int | None = connection.execute(select(report.c.id).where(report.c.digest == digest)).scalar()
-    return found
+    number: int | None = connection.execute(select(report.c.id).where(report.c.digest == digest)).scalar()
+    return number
 
 
 def _digest(facts: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""First signatures: what one person signed and a second one must sign as well, by the very same act, before it is done.
+"""Acts that need two people: the first person signs, and the act is done when a second person does the same.
 
-A signature holds for its act with its terms, for four hours, and for no more than it saw: where a higher level is at
-stake by now, it counts no more.
+A signature is valid for one act with the same terms, for four hours, and up to the level that was at stake when it was
+given. If a higher level is at stake now, it no longer counts.
 """
 
 import json
@@ -39,17 +39,24 @@ _NOT_YOURS: Final = Template(
 
 @dataclass(frozen=True, slots=True)
 class TwoPersonAct:
-    """What two people do together: the same act on the same subject in the same terms."""
+    """An act that two people do: both must name the same act, subject and terms.
 
-    act: str  # as the audit log calls it, such as `level.set`
-    subject: str  # what it is done to
-    terms: Mapping[str, Any]  # what else was asked for, JSON-ready; reasons may differ
-    choice: str = ""  # the term in which two people may differ over one question, such as a level
+    Attributes:
+        act: Name of the act as in the audit log, such as `level.set`.
+        subject: What the act changes.
+        terms: The other arguments, JSON-ready. Reasons may differ.
+        choice: The term in which two people may disagree about one question, such as a level.
+    """
+
+    act: str
+    subject: str
+    terms: Mapping[str, Any]
+    choice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FirstSignature:
-    """One that counts: who gave it, and on what grounds."""
+    """A first signature that counts."""
 
     id: int
     by: str
@@ -58,7 +65,7 @@ class FirstSignature:
 
 @dataclass(frozen=True, slots=True)
 class PendingSignature:
-    """A first signature that waits for the second one until it lapses."""
+    """A first signature that waits for a second person until `lapses_at`."""
 
     id: int
     act: str
@@ -72,17 +79,18 @@ class PendingSignature:
 
 
 def find_site(connection: Connection, subject: str, terms: Mapping[str, Any]) -> str | None:
-    """The site that an act is on, by its subject and terms; None where its alert is gone."""
-    kind, mark, rest = subject.partition(":")
-    if "site" in terms:  # the subject is of many sites, such as a model
+    """Return the site of an act by its subject and terms; None if its alert does not exist."""
+    # A subject such as a model belongs to several sites. Its terms name the site.
+    if "site" in terms:
         return str(terms["site"])
+    kind, colon, name = subject.partition(":")
     if kind == "alert":
-        return connection.execute(select(alert.c.site).where(alert.c.id == int(rest))).scalar()
-    return (rest if mark else kind).partition("/")[0]
+        return connection.execute(select(alert.c.site).where(alert.c.id == int(name))).scalar()
+    return (name if colon else kind).partition("/")[0]
 
 
 def find_site_of_signature(connection: Connection, number: int) -> str | None:
-    """The site that a signature is about, None where there is no such signature, or of no site."""
+    """Return the site of a signature; None if the signature does not exist or belongs to no site."""
     s = first_signature.c
     row = connection.execute(select(s.subject, s.terms).where(s.id == number)).one_or_none()
     return None if row is None else find_site(connection, row.subject, json.loads(row.terms))
@@ -91,10 +99,10 @@ def find_site_of_signature(connection: Connection, number: int) -> str | None:
 def find_first(
     connection: Connection, act: TwoPersonAct, actor: Actor, height: int, now: datetime
 ) -> FirstSignature | None:
-    """The newest signature of another person that counts for this act now, locked for who uses it.
+    """Return the newest signature of another person that counts for this act, and lock its row.
 
     Raises:
-        RefusedError: there is one, but one person had a hand in both accounts lately.
+        RefusedError: There is a signature, but one person recently changed both accounts.
     """
     dependent: RefusedError | None = None
     accounts, site = users.load_users(connection), find_site(connection, act.subject, act.terms)
@@ -114,10 +122,14 @@ def find_first(
     return None
 
 
-def keep_first(
+def save_first(
     connection: Connection, act: TwoPersonAct, actor: Actor, reason: str, height: int, now: datetime
 ) -> None:
-    """Keep the first of two signatures; raises RefusedError: no reason, or this person has signed it already."""
+    """Store the first of two signatures.
+
+    Raises:
+        RefusedError: The reason is missing, or this person has signed already.
+    """
     if not reason.strip():
         raise RefusedError(users.NO_REASON())
     if any(is_same_person(row.by, actor.name) for row in _load(connection, act, height, now)):
@@ -139,47 +151,49 @@ def do_by_two(
     now: datetime,
     named: Actor | None = None,
 ) -> T:
-    """Do an act with the signature that another person left, or leave one for another person.
+    """Do an act with the signature of another person, or store the signature of this person.
 
-    Before the first account nobody can sign: the second person is whom the first one names.
+    Without any account nobody can sign. Then the first person names the second one.
 
     Args:
-        actor: who does it, proved.
-        do: the act itself, with the second person; raises NeedsSecondError where it wants one and has none.
-        measure: the level that is at stake now; a signature that saw less counts no more.
-        named: the second person, as long as there are no accounts.
+        actor: The person, authenticated.
+        do: Does the act with the second person. Raises NeedsSecondError if it needs a second person and has none.
+        measure: Returns the level that is at stake now. Signatures for a lower level no longer count.
+        named: The second person while there are no accounts.
 
     Raises:
-        NeedsSecondError: nothing is done; the signature of this person waits for another one.
-        RefusedError: this person has signed already, has no account that counts, or gives no reason.
+        NeedsSecondError: Nothing was done. The signature of this person waits for another person.
+        RefusedError: This person has signed already, has no valid account, or gives no reason.
     """
     if not db.run_read(users.load_users):
         try:
             with db.write(urgent=True) as connection:
                 return do(connection, named)
-        except NeedsSecondError as missing:  # nobody can sign: who is missing must be named
+        except NeedsSecondError as missing:
+            # Nobody can sign without accounts, so the second person must be named.
             raise RefusedError(missing.message) from missing
     try:
         with db.write(urgent=True) as connection:
             first = find_first(connection, act, actor, measure(connection), now)
-            done = do(connection, None if first is None else Actor(first.by))
+            result = do(connection, None if first is None else Actor(first.by))
             if first is not None:
-                used = update(first_signature).where(first_signature.c.id == first.id)  # a signature counts once
-                connection.execute(used.values(used_at=now, used_by=actor.name))
-            return done
+                # A signature counts once.
+                mark_used = update(first_signature).where(first_signature.c.id == first.id)
+                connection.execute(mark_used.values(used_at=now, used_by=actor.name))
+            return result
     except NeedsSecondError as missing:
         with db.write() as connection:
             users.require_account(connection, actor.name)
-            keep_first(connection, act, actor, reason, measure(connection), now)
-            same = {**act.terms, act.choice: None}
+            save_first(connection, act, actor, reason, measure(connection), now)
+            terms_without_choice = {**act.terms, act.choice: None}
             others = [
-                _CHOSEN(choice=Term(str(one.terms[act.choice])), name=one.by)
-                for one in load_waiting(connection, now)
-                if (one.act, one.subject) == (act.act, act.subject)
-                and act.choice in one.terms
-                and one.terms[act.choice] != act.terms[act.choice]
-                and {**one.terms, act.choice: None} == same
-                and not is_same_person(one.by, actor.name)
+                _CHOSEN(choice=Term(str(waiting.terms[act.choice])), name=waiting.by)
+                for waiting in load_waiting(connection, now)
+                if (waiting.act, waiting.subject) == (act.act, act.subject)
+                and act.choice in waiting.terms
+                and waiting.terms[act.choice] != act.terms[act.choice]
+                and {**waiting.terms, act.choice: None} == terms_without_choice
+                and not is_same_person(waiting.by, actor.name)
             ]
         if others:
             raise NeedsSecondError(_OTHERWISE(text=missing.message, names=MessageList(tuple(others)))) from missing
@@ -187,25 +201,27 @@ def do_by_two(
 
 
 def load_waiting(connection: Connection, now: datetime) -> list[PendingSignature]:
-    """Signatures that wait for the second one, oldest first."""
+    """Return the signatures that wait for a second person, the oldest first."""
     s = first_signature.c
-    found = []
-    for r in connection.execute(select(first_signature).where(*_counts(s, now)).order_by(s.id)).all():
-        more = {"terms": json.loads(r.terms), "lapses_at": r.signed_at + VALID}
-        found.append(
-            read_record(PendingSignature, r, **more, site=find_site(connection, r.subject, json.loads(r.terms)))
+    waiting = []
+    for row in connection.execute(select(first_signature).where(*_counts(s, now)).order_by(s.id)).all():
+        values = {"terms": json.loads(row.terms), "lapses_at": row.signed_at + VALID}
+        waiting.append(
+            read_record(PendingSignature, row, **values, site=find_site(connection, row.subject, json.loads(row.terms)))
         )
-    return found
+    return waiting
 
 
 def withdraw_signature(connection: Connection, number: int, actor: Actor, reason: str, now: datetime) -> str:
-    """Take back the first of two signatures; returns the act that is not done by it.
+    """Withdraw the first of two signatures, and return the name of its act.
 
-    `number`: of the signature, see `load_waiting`; `actor`: who gave it, or an admin of the site that it is about.
+    Args:
+        number: Number of the signature, see `load_waiting`.
+        actor: The person who gave it, or an admin of its site.
 
     Raises:
-        NotFoundError: no signature of that number waits.
-        RefusedError: no person, no reason, or the signature of somebody else, and no admin asks.
+        NotFoundError: No waiting signature has this number.
+        RefusedError: Person or reason are missing, or the signature belongs to somebody else and the actor is no admin.
     """
     users.require_person(actor, reason)
     s = first_signature.c
@@ -219,7 +235,8 @@ def withdraw_signature(connection: Connection, number: int, actor: Actor, reason
     if not is_same_person(row.by, actor.name) and not users.is_admin_of(connection, actor.name, site):
         account = users.find_account(users.load_users(connection), actor.name)
         if account is not None and account.sites is not None and site not in account.sites:
-            raise missing  # the answer does not tell what waits elsewhere
+            # The error must not reveal signatures of other sites.
+            raise missing
         raise RefusedError(_NOT_YOURS(number=number, name=row.by, site=site or "all sites"))
     connection.execute(update(first_signature).where(s.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
     detail = {"signature": number, "of": row.by, "terms": json.loads(row.terms), "reason": reason}
@@ -233,6 +250,11 @@ def _counts(s: Any, now: datetime) -> tuple[Any, ...]:
 
 def _load(connection: Connection, act: TwoPersonAct, height: int, now: datetime) -> list[Any]:
     s = first_signature.c
-    same = (s.act == act.act, s.subject == act.subject, s.terms == canonical_json(dict(act.terms)), s.height >= height)
-    wanted = select(first_signature).where(*same, *_counts(s, now))
-    return list(connection.execute(wanted.order_by(s.id.desc()).with_for_update()))
+    is_same_act = (
+        s.act == act.act,
+        s.subject == act.subject,
+        s.terms == canonical_json(dict(act.terms)),
+        s.height >= height,
+    )
+    query = select(first_signature).where(*is_same_act, *_counts(s, now))
+    return list(connection.execute(query.order_by(s.id.desc()).with_for_update()))

@@ -8,10 +8,10 @@ from monitor.alerts.event_tables import site_event
 from monitor.alerts.tables import alert
 from monitor.sites.tables import maintenance, site_proposal
 
-_OF_SITE: Final = {"alert": alert, "event": site_event, "maintenance": maintenance, "proposal": site_proposal}
+_TABLES: Final = {"alert": alert, "event": site_event, "maintenance": maintenance, "proposal": site_proposal}
 
 
 def find_site_of(kind: str, connection: Connection, number: int) -> str | None:
-    """The site of an alert, event, maintenance or proposal by its number; None where there is none."""
-    of = _OF_SITE[kind].c
-    return connection.execute(select(of.site).where(of.id == number)).scalar()
+    """Return the site of an alert, event, maintenance window or proposal; None if the number does not exist."""
+    columns = _TABLES[kind].c
+    return connection.execute(select(columns.site).where(columns.id == number)).scalar()

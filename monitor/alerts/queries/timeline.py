@@ -14,14 +14,15 @@ from monitor.text.instants import is_silent, join_spans
 LONGEST_TIMELINE: Final = timedelta(days=400)
 TICK: Final = timedelta(microseconds=1)
 FOREVER: Final = datetime.max.replace(tzinfo=UTC)
-ROWS_MOST: Final = 5000  # of one table in one answer, the newest
+# Most changes of level that are returned, the newest.
+MAX_ROWS: Final = 5000
+# From a time on: level and observability. The level is None while nothing was decided.
 Point = tuple[datetime, int | None, str]
-"""From an instant on: the level and who could see; no level where nobody decided."""
 
 
 @dataclass(frozen=True, slots=True)
 class LevelSegment:
-    """A time of equal level and observability."""
+    """A time span of constant level and observability."""
 
     from_at: datetime
     to_at: datetime
@@ -32,18 +33,21 @@ class LevelSegment:
 def load_ribbon(
     connection: Connection, site: str, from_at: datetime, to_at: datetime, now: datetime | None = None
 ) -> list[LevelSegment]:
-    """Segments of the last 400 days of a range as the stored evaluations found them, oldest first.
+    """Return level and observability in a range, at most its last 400 days, the oldest segment first.
 
-    Between two segments lies a time in which nobody decided: the service or its database was away. Of a range that
-    ends later than `now` nobody knows yet whether somebody will decide.
+    A gap between two segments is a time in which nothing was decided, because the service or its database was down.
+
+    Args:
+        now: The present; None for the end of the range. Times after `now` are no gap.
     """
     points = leave_out(
         load_levels(connection, site, from_at, to_at), load_silences(connection, site, from_at, to_at, now or to_at)
     )
-    ends = [p[0] for p in points[1:]] + [to_at]  # one too many where the site was never evaluated
+    # Without any evaluation there are no points and one end, so the lengths may differ.
+    ends = [point[0] for point in points[1:]] + [to_at]
     return [
-        LevelSegment(at, min(end, to_at), level, seen)
-        for (at, level, seen), end in zip(points, ends, strict=False)
+        LevelSegment(at, min(end, to_at), level, observability)
+        for (at, level, observability), end in zip(points, ends, strict=False)
         if level is not None and at <= to_at
     ]
 
@@ -51,10 +55,10 @@ def load_ribbon(
 def load_silences(
     connection: Connection, site: str, from_at: datetime, to_at: datetime, now: datetime
 ) -> list[tuple[datetime, datetime]]:
-    """Times of a range in which nothing could be decided, in order; while the broker was away it was.
+    """Return the times in a range in which nothing could be decided, in order. An outage of the broker is none.
 
-    An outage is written down when it is over; one that goes on begins at the last sign of life of the core, or at the
-    last decision of the site: a person may decide while the core is away.
+    An outage is stored when it is over. A current outage starts at the last heartbeat of the core, or at the last
+    decision of the site after it, because a person may decide while the core is down.
     """
     o = outage.c
     away = select(o.from_at, o.back_at).where(
@@ -73,7 +77,7 @@ def load_silences(
 
 
 def leave_out(points: Sequence[Point], silences: Sequence[tuple[datetime, datetime]]) -> list[Point]:
-    """Changes of level with those times left out: none stands at their begin, and what stood stands at their end."""
+    """Return the points with the silences left out: no level from the start of each, and the last level at its end."""
     found = [p for p in points if not any(begin <= p[0] < end for begin, end in silences)]
     for begin, end in silences:
         before = [p for p in points if p[0] < end]
@@ -86,7 +90,10 @@ def leave_out(points: Sequence[Point], silences: Sequence[tuple[datetime, dateti
 
 
 def load_levels(connection: Connection, site: str, from_at: datetime, to_at: datetime) -> list[Point]:
-    """Changes of level and observability, the first as it stood at the begin of the range; its last 400 days."""
+    """Return the changes of level and observability in a range, at most its last 400 days.
+
+    The first point is the state at the start of the range.
+    """
     from_at = max(from_at, to_at - LONGEST_TIMELINE)
     e = evaluation.c
     found = select(e.at, e.level, e.observability)
@@ -96,14 +103,14 @@ def load_levels(connection: Connection, site: str, from_at: datetime, to_at: dat
     inside = found.add_columns(
         e.id,
         func.lag(e.level).over(**order).label("level_before"),
-        func.lag(e.observability).over(**order).label("seen_before"),
+        func.lag(e.observability).over(**order).label("observability_before"),
     )
     s = inside.where(e.site == site, e.at > from_at, e.at <= to_at).subquery().c
     changes = connection.execute(
         select(s.at, s.level, s.observability)
-        .where((s.level_before.is_(None)) | (s.level != s.level_before) | (s.observability != s.seen_before))
+        .where((s.level_before.is_(None)) | (s.level != s.level_before) | (s.observability != s.observability_before))
         .order_by(s.at.desc(), s.id.desc())
-        .limit(ROWS_MOST)
+        .limit(MAX_ROWS)
     ).all()
     points: list[Point] = [(max(r.at, from_at), r.level, r.observability) for r in ([first] if first else [])]
     points += [(r.at, r.level, r.observability) for r in reversed(changes)]

@@ -1,7 +1,7 @@
-"""Compare the readings that decisions used, as they froze them, with the table: an edited or deleted row is named.
+"""Compare the readings in the frozen inputs of decisions with the table, and report altered or deleted rows.
 
-What was let go by retention is none of them: it keeps all that evidence cites. What came later of the same time, a late
-reading or a revision, is no fault.
+Retention keeps all rows that evidence cites, so a missing row was deleted otherwise. Late readings and later revisions
+of the same time are allowed.
 """
 
 import json
@@ -19,15 +19,20 @@ from monitor.readings.queries.renames import find_present_id, load_renamings
 from monitor.readings.tables import observation, observation_flag, series
 from monitor.text.instants import Span, format_iso, join_spans, parse_time
 
-AT_ONCE: Final = 100_000  # readings in memory
-MOST: Final = 20  # lines of a series
-_APART: Final = timedelta(days=1)  # windows closer than this are read as one
-Name = tuple[str, str]  # site, and `station.quantity`
-Key = tuple[str, int]  # epoch and revision
+# Most readings in memory at once.
+AT_ONCE: Final = 100_000
+# Most lines that are reported of one series.
+MOST: Final = 20
+# Windows of decisions that are closer than this are loaded together.
+_GAP: Final = timedelta(days=1)
+# Site, and `station.quantity`.
+SeriesName = tuple[str, str]
+# Epoch as ISO 8601 text, and revision.
+ReadingKey = tuple[str, int]
 
 
 class UsedReading(NamedTuple):
-    """What a decision froze of a row."""
+    """The values of a row that a decision froze."""
 
     received: str
     value: float
@@ -37,14 +42,19 @@ class UsedReading(NamedTuple):
 
 
 class UsedSpan:
-    """The readings of one series that some decisions used, each with the first of these, and the windows they span."""
+    """The readings of one series that some decisions used.
+
+    Attributes:
+        used: The first decision that used each reading.
+        windows: The windows of the decisions.
+    """
 
     def __init__(self) -> None:
-        self.used: dict[tuple[Key, UsedReading], int] = {}
+        self.used: dict[tuple[ReadingKey, UsedReading], int] = {}
         self.windows: list[Span] = []
 
     def add(self, decision: int, rows: Sequence[Any]) -> None:
-        """Readings of a decision, oldest first, as they are spelled in its evidence."""
+        """Add the readings of a decision as its evidence lists them, the oldest first."""
         if rows:
             self.windows.append((parse_time(rows[0][0]), parse_time(rows[-1][0])))
         for row in rows:
@@ -54,43 +64,46 @@ class UsedSpan:
                 )
 
 
-def find_altered(connection: Connection, note: Callable[[int, int], None] = lambda *_: None) -> Iterator[str]:
-    """One line for each reading that is no longer as a decision froze it, with its site, series and instant.
+def find_altered(
+    connection: Connection, report_progress: Callable[[int, int], None] = lambda *_: None
+) -> Iterator[str]:
+    """Yield one line for each reading that differs from what a decision froze, with site, series and time.
 
-    The windows of decisions overlap: those that follow one another are compared together, so that a row is read
-    about once, however many decisions used it.
+    The windows of decisions overlap. Decisions in sequence are compared together, so that each row is loaded about
+    once.
 
-    `note`: called with how many decisions were compared, and of how many.
+    Args:
+        report_progress: Called with the number of decisions compared so far, and their total.
     """
     d, s = decision_table.c, series.c
     ids = {
-        (r.site, f"{r.station}.{r.quantity}"): r.id
-        for r in connection.execute(select(s.site, s.station, s.quantity, s.id))
+        (row.site, f"{row.station}.{row.quantity}"): row.id
+        for row in connection.execute(select(s.site, s.station, s.quantity, s.id))
     }
     total = int(connection.execute(select(func.count()).select_from(decision_table)).scalar_one())
     renamings = load_renamings(connection)
     frozen = select(d.id, d.site, d.at, d.evidence).order_by(d.site, d.at, d.id).execution_options(yield_per=50)
-    found: defaultdict[Name, UsedSpan] = defaultdict(UsedSpan)
-    for n, row in enumerate(connection.execute(frozen), 1):
-        # a person decided, or what is frozen is altered beyond reading: its hash says so
+    spans: defaultdict[SeriesName, UsedSpan] = defaultdict(UsedSpan)
+    for count, row in enumerate(connection.execute(frozen), 1):
+        # Decisions of people contain no readings. Unreadable evidence is reported by its hash.
         with suppress(ValueError, KeyError, TypeError, AttributeError, IndexError):
             for name, rows in json.loads(row.evidence)["view"]["readings"].items():
                 station, _, quantity = name.partition(".")
                 station = find_present_id(renamings, row.site, station, row.at)
-                found[row.site, f"{station}.{quantity}"].add(row.id, rows)
-        if n == total or sum(len(one.used) for one in found.values()) >= AT_ONCE:
-            for name, stretch in found.items():
-                yield from _cut(name, list(_compare(connection, ids.get(name), stretch)))
-            found.clear()
-            note(n, total)
+                spans[row.site, f"{station}.{quantity}"].add(row.id, rows)
+        if count == total or sum(len(used_span.used) for used_span in spans.values()) >= AT_ONCE:
+            for name, span in spans.items():
+                yield from _cut(name, list(_compare(connection, ids.get(name), span)))
+            spans.clear()
+            report_progress(count, total)
 
 
-def _compare(connection: Connection, series_id: int | None, stretch: UsedSpan) -> Iterator[str]:
+def _compare(connection: Connection, series_id: int | None, span: UsedSpan) -> Iterator[str]:
     o, f = observation.c, observation_flag.c
-    rows: dict[Key, UsedReading] = {}
-    later: defaultdict[Key, list[str]] = defaultdict(list)
-    for begin, end in join_spans(stretch.windows, _APART):
-        lies = (o.series_id == series_id, o.observed_at.between(begin, end))
+    rows: dict[ReadingKey, UsedReading] = {}
+    later_flags: defaultdict[ReadingKey, list[str]] = defaultdict(list)
+    for from_at, to_at in join_spans(span.windows, _GAP):
+        in_window = (o.series_id == series_id, o.observed_at.between(from_at, to_at))
         for at, revision, received, flags, value, sigma, extra in connection.execute(
             select(
                 type_coerce(o.observed_at, String),
@@ -100,38 +113,41 @@ def _compare(connection: Connection, series_id: int | None, stretch: UsedSpan) -
                 o.value_raw,
                 o.sigma,
                 o.extra,
-            ).where(*lies)
+            ).where(*in_window)
         ):
             rows[at, revision] = UsedReading(received, value, sigma, extra, tuple(x for x in flags.split(",") if x))
-        for one in connection.execute(
+        for flag_row in connection.execute(
             select(f.observed_at, f.revision, f.flag)
-            .where(f.series_id == series_id, f.observed_at.between(begin, end))
+            .where(f.series_id == series_id, f.observed_at.between(from_at, to_at))
             .order_by(f.known_from, f.id)
         ):
-            later[format_iso(one.observed_at), one.revision].append(one.flag)
-    for (key, used), decision in sorted(stretch.used.items(), key=lambda item: item[0][0]):
+            later_flags[format_iso(flag_row.observed_at), flag_row.revision].append(flag_row.flag)
+    for (key, used), decision in sorted(span.used.items(), key=lambda item: item[0][0]):
         row = rows.get(key)
         if row is None:
             yield f"of {key[0]}, revision {key[1]}: the row is gone; decision {decision} used {used.value!r}"
-        elif wrong := _differ(used, row, later[key]):
-            yield f"of {key[0]}, revision {key[1]}: {'; '.join(wrong)} (decision {decision})"
+        elif differences := _differ(used, row, later_flags[key]):
+            yield f"of {key[0]}, revision {key[1]}: {'; '.join(differences)} (decision {decision})"
 
 
-def _differ(used: UsedReading, row: UsedReading, later: list[str]) -> list[str]:
-    """What differs. Flags may have come since, in their order; where our clock was set back, receptions were too."""
-    wrong = [
+def _differ(used: UsedReading, row: UsedReading, later_flags: list[str]) -> list[str]:
+    """Return the differences of a row.
+
+    Flags may have been added later, in their order. Receptions were moved if the clock of the service was set back.
+    """
+    differences = [
         f"{name} was {getattr(used, name)!r} and is {getattr(row, name)!r}"
         for name in ("value", "sigma", "extra")
         if getattr(used, name) != getattr(row, name)
     ]
     if row.received > used.received:
-        wrong.append(f"it was received at {used.received} and is at {row.received}")
-    if all(change_flags(row.flags, later[:k]) != used.flags for k in range(len(later) + 1)):
-        wrong.append(f"flags were {','.join(used.flags) or 'none'} and are {','.join(row.flags) or 'none'}")
-    return wrong
+        differences.append(f"it was received at {used.received} and is at {row.received}")
+    if all(change_flags(row.flags, later_flags[:k]) != used.flags for k in range(len(later_flags) + 1)):
+        differences.append(f"flags were {','.join(used.flags) or 'none'} and are {','.join(row.flags) or 'none'}")
+    return differences
 
 
-def _cut(name: Name, lines: list[str]) -> Iterator[str]:
+def _cut(name: SeriesName, lines: list[str]) -> Iterator[str]:
     label = f"observation {name[0]} {name[1]}"
     yield from (f"{label} {line}" for line in lines[:MOST])
     if len(lines) > MOST:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from detection.geojson import Feature, Geometry
 from monitor.alerts.queries import overview as pages
-from monitor.alerts.queries.evaluations import find_asks
+from monitor.alerts.queries.evaluations import find_requested_levels
 from monitor.alerts.queries.movement import NewestMovement, load_newest_movement
 from monitor.text.instants import format_iso
 
@@ -42,7 +42,7 @@ def list_stations(c: Connection, site: str, now: datetime) -> list[Feature]:
     levels = {} if card is None else {v["number"]: v["name"] for v in card.levels}
     top = max(levels, default=0)
     level = None if card is None else card.status["level"]
-    asks = find_asks(c, site, top, now)
+    asks = find_requested_levels(c, site, top, now)
     rows = sorted(load_newest_movement(c, site, now), key=lambda row: abs(row["velocity_mm_per_day"] or 0.0))
     moves = {row["station"]: row for row in rows}  # the fastest series of each; of equal ones the last
     context = {k: m["velocity_window_s"] for k, m in moves.items() if m["velocity_window_s"] and _is_seen(m)}
