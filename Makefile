@@ -19,7 +19,7 @@ WEB_SOURCES := 'monitor/**/*.css' 'monitor/**/*.js'
 PACKAGES := $(wildcard packages/*/pyproject.toml)
 TEMPLATES := $(wildcard monitor/web/templates monitor/features/*/templates packages/*/*/templates)
 
-.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint format type audit docs site catalogues baseline-fixture recording recording-check bench bench-forecast bench-warning train-pretrained bench-imagery bench-networks bench-recipes train-demo pictures cut release release-check
+.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint format type audit docs site catalogues baseline-fixture recording recording-check bench bench-forecast bench-warning train-pretrained bench-imagery bench-networks bench-recipes train-demo pictures screenshots cut release release-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -122,8 +122,11 @@ site: setup $(SITE)/.installed ## Build the documentation site in build/site; ch
 docs: setup site ## Build the documentation and test it: links, examples, docstrings, completeness of the reference
 	$(BIN)/python -m pytest -q tests/contract/test_doctests.py tests/architecture packages/lab/tests/evaluation
 
-pictures: setup servers ## Regenerate the screenshots in docs/images (PICTURES="duty map" selects some); look at each before you commit it
-	PYTHONPATH=. $(BIN)/python docs/pictures.py $(PICTURES)
+pictures: setup servers ## Write the screenshots of single features to docs/images (PICTURES="duty map" selects some); look at each before you commit it
+	PYTHONPATH=. $(BIN)/python -m docs.pictures.documentation $(PICTURES)
+
+screenshots: setup servers ## Write screenshots of all pages in five states to build/screenshots (SCREENSHOTS="red --images" selects; --images writes docs/images)
+	PYTHONPATH=. $(BIN)/python -m docs.pictures.screenshots $(SCREENSHOTS)
 
 recording: setup ## Store the current levels, alerts, evidence, forecasts and image outlines in tests/recording/kept (needs SLOPEWARD_DATA)
 	$(BIN)/python -m tests.recording.record
