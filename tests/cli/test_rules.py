@@ -21,8 +21,8 @@ from monitor.cli.main import list_commands, load_app, run_verb
 from monitor.cli.session import open_database
 from monitor.errors import StoreError
 from monitor.features.drills.queries import add_drill
-from monitor.features.reports.facts import digest_of, gather_facts
-from monitor.features.reports.period import find_before
+from monitor.features.reports.facts import gather_facts, make_digest
+from monitor.features.reports.period import make_period
 from monitor.features.reports.queries import IssuedReport, add_issue
 from monitor.features.sources.polled import PollSummary, follow
 from monitor.features.sources.queries import save_poll
@@ -180,9 +180,9 @@ def things(bench):
         said = {"author": Actor("Ada"), "reason": "new mast", "known_from": bench.now}
         offset = enter_offset(c, series_id, bench.now, 1.0, NOW, **said)
         add_drill(c, "bench", Actor("Ada"), "new mast", NOW)
-        period = find_before("daily", bench.now, ZoneInfo("UTC"))
+        period = make_period("daily", bench.now, ZoneInfo("UTC"))
         facts = gather_facts(c, "bench", period)
-        span, said = (period.from_at, period.to_at), (digest_of(facts), "1", canonical_json(facts))
+        span, said = (period.from_at, period.to_at), (make_digest(facts), "1", canonical_json(facts))
         report = add_issue(c, IssuedReport(0, "bench", "daily", *span, NOW, "en", *said), (), NOW)
     changed = SITE_TEXT.replace("6.0, window", "7.0, window")
     change = propose(bench.database, changed, "bench.toml", Actor("Ada"), "noise", NOW, lambda *_: {})

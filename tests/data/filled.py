@@ -24,7 +24,7 @@ from monitor.features.duty import queries as duty
 from monitor.features.forecasts.queries import forecasts, seasons
 from monitor.features.instruments.queries import readings as instruments
 from monitor.features.photos import queries as photos
-from monitor.features.reports.facts import digest_of, gather_facts
+from monitor.features.reports.facts import gather_facts, make_digest
 from monitor.features.reports.period import Period
 from monitor.features.reports.tables import issued_report
 from monitor.features.scenes.tables import scene, scene_unsure
@@ -575,7 +575,7 @@ def _fill_records(c: Connection) -> None:
 issued_report site=lake-slope kind=daily from_at=-2d to_at=-1d made_at=-1d language=en facts=$facts facts_sha256=$digest
     code_version=0.2.0
 """
-    insert_rows(c, NOW, report, {"facts": canonical_json(facts), "digest": digest_of(facts)})
+    insert_rows(c, NOW, report, {"facts": canonical_json(facts), "digest": make_digest(facts)})
     mail = """
 report_mail report_id=$report channel=email:office@example.org form=pdf state=delivered attempts=1 queued_at=-1d
     sent_at=-1d idempotency_key=$fives

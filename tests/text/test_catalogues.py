@@ -25,7 +25,7 @@ from monitor.decision.subjects import (
     translate_subject,
 )
 from monitor.delivery.message import LINK
-from monitor.features.reports.render import LAST, TITLES
+from monitor.features.reports.render import LAST_DECISION, TITLES
 from monitor.features.telephony.gateway import PRESS
 from monitor.features.telephony.queries.replies import ANSWERS
 from monitor.features.telephony.telephone import HOW
@@ -66,7 +66,7 @@ def page_texts() -> frozenset[str | tuple[str, str]]:
 
 def every_text() -> set[str | tuple[str, str]]:
     shown = {*page_texts(), *find_script_texts(), *WORDS, *LEVELS, *MONTHS, "never", "Landslide hazard"}
-    return shown | {*TITLES.values(), LAST, LINK, HOW, OTHER_ALERTS, PRESS, *ANSWERS.values()}
+    return shown | {*TITLES.values(), LAST_DECISION, LINK, HOW, OTHER_ALERTS, PRESS, *ANSWERS.values()}
 
 
 @pytest.mark.parametrize("language", OTHERS)

@@ -1,4 +1,4 @@
-"""The commands of `slopeward report` that write reports and the quick card, and prove those that went out."""
+"""Commands of `slopeward report`: write reports and the quick card, list issued reports and check them."""
 
 import sys
 from dataclasses import asdict
@@ -25,9 +25,9 @@ Language = Annotated[str | None, typer.Option("--language", help="en, it, zh or 
 
 @app.command("daily")
 def write_daily(site: Site, out: Out, at: At = None, language: Language = None) -> None:
-    """Write the bulletin of a day: level, alerts, movement, water, forecast, instruments, messages, what people did.
+    """Write the bulletin of a day: level, alerts, movement, water, forecast, instruments, messages, acts of people.
 
-    Every figure is as it was known at the end of the day, whenever it is asked for.
+    The report contains what was known at the end of the day, even if it is written later.
 
     Example: slopeward report daily north-bench --out today.pdf
     """
@@ -59,21 +59,22 @@ def write_shift(
 
 
 def _write(site: str, kind: str, hours: int, out: Path, at: str | None, language: str | None) -> None:
-    from monitor.features.reports.facts import digest_of, gather_facts, load_site_then
-    from monitor.features.reports.period import find_before
+    from monitor.features.reports.facts import gather_facts, load_site_at, make_digest
+    from monitor.features.reports.period import make_period
     from monitor.features.reports.render import render_report
 
     service = session.read_service()
-    wanted, now = _read_language(language, service.language.default), datetime.now(UTC)
+    language_code = _read_language(language, service.language.default)
+    now = datetime.now(UTC)
     end = _read_end(at, now)
     with session.open_database() as db, db.read() as c:
         require_readable(c, site)
         session.check_site(c, site)
-        zone = ZoneInfo(load_site_then(c, site, end).timezone)
-        period = find_before(kind, end, zone, hours or 8)
+        zone = ZoneInfo(load_site_at(c, site, end).timezone)
+        period = make_period(kind, end, zone, hours or 8)
         facts = gather_facts(c, site, period)
-    digest = digest_of(facts)
-    _save(out, render_report(facts, digest, wanted, now, service.schedule.late))
+    digest = make_digest(facts)
+    _save(out, render_report(facts, digest, language_code, now, service.schedule.late))
     written = {
         "site": site,
         "kind": kind,
@@ -88,18 +89,18 @@ def _write(site: str, kind: str, hours: int, out: Path, at: str | None, language
 
 @app.command("card")
 def write_card(site: Site, out: Out, language: Language = None) -> None:
-    """Write the quick card of a site for its operators: one page with levels, actions, whom to call and words.
+    """Write the quick card of a site for its operators: levels, actions, whom to call and terms on one page.
 
     Example: slopeward report card north-bench --out card.pdf
     """
     from monitor.features.reports.render import render_card
 
     service = session.read_service()
-    wanted = _read_language(language, service.language.default)
+    language_code = _read_language(language, service.language.default)
     with session.open_database() as db, db.read() as c:
         require_readable(c, site)
         session.check_site(c, site)
-        html = render_card(c, site, service.web.url, wanted, datetime.now(UTC))
+        html = render_card(c, site, service.web.url, language_code, datetime.now(UTC))
     _save(out, html)
     if str(out) != "-":
         session.show({"site": site, "file": str(out)}, f"{out}: quick card of {site}")
@@ -120,10 +121,10 @@ def _save(out: Path, html: str) -> None:
         raise RefusedError(f"--out: {out} cannot be written: {error.strerror or error}") from None
 
 
-def _read_language(named: str | None, default: str) -> str:
+def _read_language(option: str | None, default: str) -> str:
     from monitor.api.text import read_language
 
-    return session.read_option("--language", read_language, named or default)
+    return session.read_option("--language", read_language, option or default)
 
 
 def _read_end(at: str | None, now: datetime) -> datetime:
@@ -131,13 +132,13 @@ def _read_end(at: str | None, now: datetime) -> datetime:
         return now.replace(second=0, microsecond=0)
     end = session.read_instant("--at", at)
     if not datetime(1970, 2, 1, tzinfo=UTC) <= end <= now:
-        raise RefusedError("--at: a report ends in the past, after 1970")
+        raise RefusedError("--at: a report must end between 1970-02-01 and now")
     return end
 
 
 @app.command("list")
 def list_issues(site: Site, limit: session.LimitOption = 20) -> None:
-    """List the reports that the service issued, and what became of their mails; exit 4 when there are none.
+    """List the reports that the service issued, and whether their mails were delivered; exit 4 if there are none.
 
     Example: slopeward report list north-bench
     """
@@ -147,21 +148,24 @@ def list_issues(site: Site, limit: session.LimitOption = 20) -> None:
         require_readable(c, site)
         session.check_site(c, site)
         issues = load_issues(c, site, limit)
-        mails = load_mails(c, [one.id for one in issues])
-    for one in issues:
-        states = [mail.state for mail in mails[one.id]]
+        mails = load_mails(c, [issue.id for issue in issues])
+    for issue in issues:
+        states = [mail.state for mail in mails[issue.id]]
         sent = f"{states.count('delivered')} of {len(states)} mailed"
         facts = {
-            "report_id": one.id,
+            "report_id": issue.id,
             "site": site,
-            "kind": one.kind,
-            "from": format_iso(one.from_at),
-            "to": format_iso(one.to_at),
-            "made_at": format_iso(one.made_at),
-            "facts_sha256": one.facts_sha256,
+            "kind": issue.kind,
+            "from": format_iso(issue.from_at),
+            "to": format_iso(issue.to_at),
+            "made_at": format_iso(issue.made_at),
+            "facts_sha256": issue.facts_sha256,
             "mails": states,
         }
-        session.show(facts, f"{one.id:>5} {one.kind} to {format_iso(one.to_at)[:16]}Z, {sent}, {one.facts_sha256[:12]}")
+        session.show(
+            facts,
+            f"{issue.id:>5} {issue.kind} until {format_iso(issue.to_at)[:16]}Z, {sent}, {issue.facts_sha256[:12]}",
+        )
     session.require_any(issues, "no report was issued")
 
 
@@ -169,13 +173,13 @@ def list_issues(site: Site, limit: session.LimitOption = 20) -> None:
 def prove_issue(
     number: Annotated[int, typer.Argument(min=1, max=session.LARGEST_ID, help="Number, see `slopeward report list`")],
 ) -> None:
-    """Make a report again from its rows and compare it with what was stored of it.
+    """Gather the facts of an issued report again and compare them with the stored facts.
 
-    Exit 1 where it says something else, 3 where it does and another version made it.
+    Exit 1 if they differ, 3 if they differ and another version of Slopeward issued the report.
 
     Example: slopeward report prove 12
     """
-    from monitor.features.reports.issue import prove
+    from monitor.features.reports.issue import check_issue
     from monitor.features.reports.queries import load_issue
 
     with session.open_database() as db, db.read() as c:
@@ -183,30 +187,30 @@ def prove_issue(
         if issue is None:
             raise NotFoundError(f"report {number} does not exist; see `slopeward report list SITE`")
         require_readable(c, issue.site)
-        found = prove(c, issue)
+        check = check_issue(c, issue)
     facts = {
         "report_id": number,
         "code_version": issue.code_version,
         "issued_sha256": issue.facts_sha256,
-        **asdict(found),
-        "changed": list(found.changed),
+        **asdict(check),
+        "changed": list(check.changed),
     }
-    digests = (
-        "" if found.same else f"; digest {issue.facts_sha256[:12]} as issued, {found.facts_sha256[:12]} as made now"
+    digests = "" if check.same else f"; digest {issue.facts_sha256[:12]} when issued, {check.facts_sha256[:12]} now"
+    session.show(facts, f"report {number}: {_describe_check(check, issue.code_version)}{digests}")
+    if not check.same:
+        raise typer.Exit(3 if check.older and check.stored else 1)
+
+
+def _describe_check(check: "ReissueCheck", issued_by: str) -> str:
+    if check.same:
+        return "unchanged: the rows of its period give the same facts"
+    if not check.stored:
+        return "altered: the stored facts do not match their digest"
+    parts = f" in {', '.join(check.changed)}" if check.changed else ""
+    difference = f"the rows of its period now give other facts{parts}, because they were pruned or altered"
+    if not check.older:
+        return difference
+    return (
+        f"the stored facts match their digest; {difference}, or because version {issued_by}, which issued the report, "
+        "computed them differently"
     )
-    session.show(facts, f"report {number}: {_describe_proof(found, issue.code_version)}{digests}")
-    if not found.same:
-        raise typer.Exit(3 if found.older and found.stored else 1)
-
-
-def _describe_proof(found: "ReissueCheck", made_by: str) -> str:
-    if found.same:
-        return "the same"
-    if not found.stored:
-        return "what is stored of it was altered: it does not give its digest"
-    parts = f" in {', '.join(found.changed)}" if found.changed else ""
-    why = f"another one{parts}: rows of its period were pruned, altered, or are read otherwise by now"
-    if not found.older:
-        return why
-    kept = "what it said is stored and gives its digest"
-    return f"made by version {made_by}, {kept}; made again by this version it is {why}"

@@ -1,11 +1,14 @@
-"""All that a report says of a period, as it was known at its end: the same rows give the same facts, whenever asked."""
+"""The facts of a report: everything that a period contains, as it was known at the end of the period.
+
+The same rows of the database give the same facts, whenever they are gathered. The digest of a report depends on that.
+"""
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from math import hypot
+from math import ceil, hypot
 from typing import Any, Final, Literal, TypedDict, cast, get_args
 from zoneinfo import ZoneInfo
 
@@ -29,25 +32,27 @@ from monitor.api.queries.sites import find_version_at, load_site_source
 from monitor.api.readings import HARMLESS, Reading
 from monitor.api.sites import GROUND_MOTION_PREFIXES, Site, parse_site
 from monitor.api.text import canonical_json, epoch_s, format_instants, plain_to_messages
-from monitor.features.reports import queries as rows
+from monitor.features.reports import queries
 from monitor.features.reports.period import Period, split_days
 
-CELLS: Final = 60  # points of a small picture, at most
-ENDS: Final = 50  # of a series with too many readings: one part in so many is read at each end
+MAX_SPARK_POINTS: Final = 60
+# Of a series with too many readings, this fraction of the period is read at each end.
+END_FRACTION: Final = 1 / 50
+RAIN_PARTS: Final = 24  # bars of the rain chart
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
-WET: Final = ("water_level", "groundwater_level", "reservoir_level", "pore_pressure", "soil_moisture")
+WATER_PREFIXES: Final = ("water_level", "groundwater_level", "reservoir_level", "pore_pressure", "soil_moisture")
 RAIN: Final = "rain"
-SIGHTS: Final = ("full", "degraded", "blind")
+OBSERVABILITIES: Final = ("full", "degraded", "blind")  # from best to worst
 
 
-_JudgedName = Literal[
+_MovementField = Literal[
     "velocity_mm_per_day", "velocity_error_mm_per_day", "velocity_window_s", "stage", "trend", "window"
 ]
-_JUDGED: Final[tuple[_JudgedName, ...]] = get_args(_JudgedName)
+_MOVEMENT_FIELDS: Final[tuple[_MovementField, ...]] = get_args(_MovementField)
 
 
 class ReportSite(TypedDict):
-    """The site as its file declared it at the end."""
+    """The site as its file declared it at the end of the period."""
 
     id: str
     name: str
@@ -57,134 +62,155 @@ class ReportSite(TypedDict):
 
 
 class ReportFacts(TypedDict):
-    """The facts of a report, instants as text."""
+    """The facts of a report that code reads. Instants are ISO 8601 texts. The templates read further keys."""
 
     site: ReportSite
     kind: str
     to: str
-    now: Any  # as `StoredSight`
+    now: Any  # the last decision of the period, see `queries.find_last_decision`
     hazards: list[Any]
 
 
-def load_site_then(c: Connection, site_id: str, at: datetime) -> Site:
-    """A site as its file declared it at an instant; raises NotFoundError, ConfigError for one of another version."""
+def load_site_at(c: Connection, site_id: str, at: datetime) -> Site:
+    """Return a site as its file declared it at an instant.
+
+    Raises:
+        NotFoundError: The site had no file yet.
+        ConfigError: This version of Slopeward cannot read the file.
+    """
     version = find_version_at(c, site_id, at)
     return parse_site(load_site_source(c, version), version[:12])
 
 
 def gather_facts(c: Connection, site_id: str, period: Period) -> ReportFacts:
-    """The facts of a report.
+    """Return the facts of a report.
 
     Raises:
-        NotFoundError: the site was not watched yet.
-        RefusedError: the period does not end after its beginning.
+        NotFoundError: The site had no file at the end of the period.
+        RefusedError: The period does not end after its beginning.
     """
     if period.from_at >= period.to_at:
-        raise RefusedError("a report ends after its beginning")
-    site, span = load_site_then(c, site_id, period.to_at), (period.from_at, period.to_at)
+        raise RefusedError("a report must end after it begins")
+    site = load_site_at(c, site_id, period.to_at)
     zone = ZoneInfo(site.timezone)
-    alerts, cut = rows.load_past_alerts(c, site_id, *span)
+    span = (period.from_at, period.to_at)
+    alerts, shortened_ledgers = queries.load_past_alerts(c, site_id, *span)
     segments = load_ribbon(c, site_id, *span)
-    series, turns = load_series(c, site_id), load_days(c, site_id, *span)
+    series = load_series(c, site_id)
+    shifts = load_days(c, site_id, *span)
     movement = load_newest_movement(c, site_id, period.to_at)
-    advice: dict[str, list[str]] = {}
+    advice_keys: dict[str, list[str]] = {}
     for alert in alerts:
         if alert.ledger == AlertCategory.ADVICE:
-            advice.setdefault(alert.key.rpartition(":")[0], []).append(alert.key)
+            advice_keys.setdefault(alert.key.rpartition(":")[0], []).append(alert.key)
     facts: dict[str, Any] = {
         "site": {
             "id": site.id,
             "name": site.name,
             "timezone": site.timezone,
             "version": site.version,
-            "levels": [{"number": v.number, "name": v.name, "action": v.action} for v in site.levels],
+            "levels": [{"number": level.number, "name": level.name, "action": level.action} for level in site.levels],
         },
         "kind": period.kind,
         "from": period.from_at,
         "to": period.to_at,
-        "now": rows.find_sight(c, site_id, period.to_at),
+        "now": queries.find_last_decision(c, site_id, period.to_at),
         "segments": [asdict(segment) for segment in segments],
-        "days": [_describe_day(str(day), low, high, segments, turns) for day, low, high in split_days(period, zone)],
-        "hazards": [asdict(a) for a in alerts if a.ledger == AlertCategory.HAZARD],
+        "days": [_describe_day(str(day), begin, end, segments, shifts) for day, begin, end in split_days(period, zone)],
+        "hazards": [asdict(alert) for alert in alerts if alert.ledger == AlertCategory.HAZARD],
         "instruments": [
-            asdict(a) for a in alerts if a.ledger == AlertCategory.HEALTH and a.closed_at is None and a.level > 0
+            asdict(alert)
+            for alert in alerts
+            if alert.ledger == AlertCategory.HEALTH and alert.closed_at is None and alert.level > 0
         ],
-        "advice": [describe_cause(keys) for _, keys in sorted(advice.items())],
+        "advice": [describe_cause(keys) for _, keys in sorted(advice_keys.items())],
         "movement": _describe_motion(c, site, series, movement, period),
         "rain": _describe_rain(c, site, series, period),
         "water": _describe_water(c, series, period),
         "forecasts": _describe_forecasts(c, series, period),
-        "scores": rows.load_forecast_scores(c, site_id, *span),
-        "messages": rows.load_messages(c, site_id, *span),
-        "changes": rows.load_changes(c, site_id, *span),
-        "notes": rows.load_notes(c, site_id, *span),
-        "acts": rows.load_acts(c, site_id, *span),
+        "scores": queries.load_forecast_scores(c, site_id, *span),
+        "messages": queries.load_messages(c, site_id, *span),
+        "changes": queries.load_changes(c, site_id, *span),
+        "notes": queries.load_notes(c, site_id, *span),
+        "acts": queries.load_acts(c, site_id, *span),
     }
-    if cut:
-        facts |= {"cut": cut, "cut_after": rows.MOST}
+    if shortened_ledgers:
+        facts |= {"cut": shortened_ledgers, "cut_after": queries.MAX_ROWS}
     return cast("ReportFacts", plain_to_messages(json.loads(canonical_json(format_instants(facts)))))
 
 
-def digest_of(facts: ReportFacts) -> str:
-    """SHA-256 of the facts: two reports with the same one say the same."""
+def make_digest(facts: ReportFacts) -> str:
+    """Return the SHA-256 of the facts. Reports with equal digests have equal facts."""
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
 
 
 def find_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Which parts of the facts are not what they were.
+    """Return the names of the parts of the facts that differ, in alphabetical order.
 
     >>> find_changed({"rain": 1, "notes": []}, {"rain": 2, "notes": [], "acts": []})
     ['acts', 'rain']
     """
     missing = object()
-    return [k for k in sorted({*before, *after}) if before.get(k, missing) != after.get(k, missing)]
+    names = sorted({*before, *after})
+    return [name for name in names if before.get(name, missing) != after.get(name, missing)]
 
 
 def _describe_day(
-    day: str, low: datetime, high: datetime, segments: Sequence[LevelSegment], turns: Sequence[PlannedDuty]
-) -> rows.ReportRow:
-    """The highest level of a day, the one at its end, the worst sight, who was on duty; None where nobody decided."""
-    inside = [s for s in segments if s.from_at < high and s.to_at > low]
-    duty = [
-        name
-        for turn in turns
-        if turn.from_at < high and turn.to_at > low
-        for name in (turn.person or turn.team, turn.second_person)
-        if name
-    ]
-    sights = (s.observability for s in inside)
-    worst = max((SIGHTS.index(seen) if seen in SIGHTS else 2 for seen in sights), default=None)
+    day: str, begin: datetime, end: datetime, segments: Sequence[LevelSegment], shifts: Sequence[PlannedDuty]
+) -> queries.ReportRow:
+    """Return the highest and the last level of a day, its worst observability, and who was on duty.
+
+    Level and observability are None if the site was not evaluated on that day.
+    """
+    segments_of_day = [segment for segment in segments if segment.from_at < end and segment.to_at > begin]
+    on_duty: list[str] = []
+    for shift in shifts:
+        if shift.from_at < end and shift.to_at > begin:
+            on_duty += [name for name in (shift.person or shift.team, shift.second_person) if name]
+    ranks = [_rank_observability(segment.observability) for segment in segments_of_day]
     return {
         "day": day,
-        "from": low,
-        "to": high,
-        "highest": max((s.level for s in inside), default=None),
-        "last": inside[-1].level if inside else None,
-        "duty": list(dict.fromkeys(duty)),
-        "sight": None if worst is None else SIGHTS[worst],
+        "from": begin,
+        "to": end,
+        "highest": max((segment.level for segment in segments_of_day), default=None),
+        "last": segments_of_day[-1].level if segments_of_day else None,
+        "duty": list(dict.fromkeys(on_duty)),
+        "sight": OBSERVABILITIES[max(ranks)] if ranks else None,
     }
 
 
+def _rank_observability(observability: str | None) -> int:
+    """Return the place in `OBSERVABILITIES`. An unknown value counts as blind."""
+    return OBSERVABILITIES.index(observability) if observability in OBSERVABILITIES else len(OBSERVABILITIES) - 1
+
+
 def _read_ends(c: Connection, series: SeriesRow, period: Period) -> tuple[list[Reading], bool]:
-    """Readings that nothing is wrong with, and whether they are all; of too many those at both ends of the period."""
-    from_at, to_at, is_whole = period.from_at, period.to_at, True
+    """Return the usable readings of a period, and whether they are complete.
+
+    A series with too many readings is read only near both ends of the period.
+    """
+    from_at = period.from_at
+    to_at = period.to_at
+    is_complete = True
     try:
-        found = load_range(c, series.id, from_at, to_at, to_at)
+        readings = load_range(c, series.id, from_at, to_at, to_at)
     except RefusedError:
-        is_whole = False
-        part = (to_at - from_at) / ENDS
-        found = []
-        for low, high in ((from_at, from_at + part), (to_at - part, to_at)):
+        is_complete = False
+        part = END_FRACTION * (to_at - from_at)
+        readings = []
+        for begin, end in ((from_at, from_at + part), (to_at - part, to_at)):
             try:
-                found += load_range(c, series.id, low, high, to_at)
+                readings += load_range(c, series.id, begin, end, to_at)
             except RefusedError:
                 continue
-    return [r for r in found if all(flag in HARMLESS for flag in r.flags)], is_whole
+    usable = [reading for reading in readings if all(flag in HARMLESS for flag in reading.flags)]
+    return usable, is_complete
 
 
-def _draw(points: Sequence[tuple[datetime, float]], period: Period) -> list[float | None]:
-    """The last value of each of equal parts of the period; None where nothing came."""
-    count = min(CELLS, max(2, round(0.75 * len(points))))  # fewer than readings: a gap is where readings are missing
+def _make_sparkline(points: Sequence[tuple[datetime, float]], period: Period) -> list[float | None]:
+    """Return the last value in each of equal parts of the period. None marks a part without readings."""
+    # There are fewer parts than readings, so that an empty part is a gap in the readings.
+    count = min(MAX_SPARK_POINTS, max(2, round(0.75 * len(points))))
     cells: list[float | None] = [None] * count
     span = (period.to_at - period.from_at).total_seconds()
     for at, value in points:
@@ -195,22 +221,24 @@ def _draw(points: Sequence[tuple[datetime, float]], period: Period) -> list[floa
 
 def _describe_motion(
     c: Connection, site: Site, series: Sequence[SeriesRow], movement: Sequence[NewestMovement], period: Period
-) -> list[rows.ReportRow]:
-    """How each station moved: the change over the period, its picture, and the newest judged velocity and stage."""
-    judged: dict[str, NewestMovement] = {}
+) -> list[queries.ReportRow]:
+    """Return how each station moved: change over the period, sparkline, and the newest velocity and stage."""
+    fastest: dict[str, NewestMovement] = {}
     for row in movement:
-        kept = judged.get(row["station"])
-        if kept is None or abs(row["velocity_mm_per_day"] or 0.0) > abs(kept["velocity_mm_per_day"] or 0.0):
-            judged[row["station"]] = row
+        other = fastest.get(row["station"])
+        if other is None or abs(row["velocity_mm_per_day"] or 0.0) > abs(other["velocity_mm_per_day"] or 0.0):
+            fastest[row["station"]] = row
     by_station: dict[str, dict[str, SeriesRow]] = {}
-    for one in series:
-        if one.quantity.startswith(GROUND_MOTION_PREFIXES):
-            by_station.setdefault(one.station, {})[one.quantity] = one
-    found: list[rows.ReportRow] = []
-    for station, own in sorted(by_station.items()):
-        declared, seen = site.station(station), judged.get(station)
-        for quantity, points, unit in _follow(c, own, period):
-            found.append(
+    for series_row in series:
+        if series_row.quantity.startswith(GROUND_MOTION_PREFIXES):
+            by_station.setdefault(series_row.station, {})[series_row.quantity] = series_row
+    described: list[queries.ReportRow] = []
+    for station, series_of_station in sorted(by_station.items()):
+        declared = site.station(station)
+        # Only the first row of a station has its velocity and stage.
+        newest = fastest.get(station)
+        for quantity, points, unit in _load_changes_since_begin(c, series_of_station, period):
+            described.append(
                 {
                     "station": station,
                     "on_slope": declared.on_slope if declared else True,
@@ -218,107 +246,123 @@ def _describe_motion(
                     "unit": unit,
                     "change": round(points[-1][1], 6),
                     "newest_at": points[-1][0],
-                    "points": _draw(points, period),
-                    **dict.fromkeys(_JUDGED),
-                    **({name: seen[name] for name in _JUDGED} if seen else {}),
+                    "points": _make_sparkline(points, period),
+                    **dict.fromkeys(_MOVEMENT_FIELDS),
+                    **({name: newest[name] for name in _MOVEMENT_FIELDS} if newest else {}),
                 }
             )
-            seen = None  # what was judged of the station stands in its first row
-    return found
+            newest = None
+    return described
 
 
-def _follow(
-    c: Connection, own: dict[str, SeriesRow], period: Period
+def _load_changes_since_begin(
+    c: Connection, series_of_station: dict[str, SeriesRow], period: Period
 ) -> Iterator[tuple[str, list[tuple[datetime, float]], str]]:
-    """Quantity, change since the first reading, unit: the length of the components that are there, then each other."""
-    names = [name for name in COMPONENTS if name in own]
-    parts = [{r.observed_at: r.value for r in _read_ends(c, own[name], period)[0]} for name in names]
-    parts = [part for part in parts if part]
-    epochs = sorted(set(parts[0]).intersection(*parts[1:])) if len(parts) > 1 else []
-    if epochs:
-        first = [part[epochs[0]] for part in parts]
-        moved = [(at, hypot(*(part[at] - base for part, base in zip(parts, first, strict=True)))) for at in epochs]
-        yield "displacement", moved, own[names[0]].unit
-    for quantity in sorted(own):
-        readings = [] if epochs and quantity in names else _read_ends(c, own[quantity], period)[0]
+    """Yield quantity, change since the first reading of the period, and unit.
+
+    Components of a displacement with common epochs are joined: the change is the length of their vector. All other
+    quantities follow, each alone.
+    """
+    names = [name for name in COMPONENTS if name in series_of_station]
+    components = []
+    for name in names:
+        readings, _ = _read_ends(c, series_of_station[name], period)
         if readings:
-            yield quantity, [(r.observed_at, r.value - readings[0].value) for r in readings], own[quantity].unit
-
-
-def _describe_rain(c: Connection, site: Site, series: Sequence[SeriesRow], period: Period) -> list[rows.ReportRow]:
-    """What fell at each gauge, with the share of the period that was measured, and by equal parts of it."""
-    found: list[rows.ReportRow] = []
-    for one in series:
-        spec = site.series(one.station, one.quantity)
-        if one.quantity != RAIN or spec is None:
+            components.append({reading.observed_at: reading.value for reading in readings})
+    epochs = sorted(set(components[0]).intersection(*components[1:])) if len(components) > 1 else []
+    if epochs:
+        first = epochs[0]
+        moved = [(epoch, hypot(*(component[epoch] - component[first] for component in components))) for epoch in epochs]
+        yield "displacement", moved, series_of_station[names[0]].unit
+    for quantity in sorted(series_of_station):
+        if epochs and quantity in names:
             continue
-        before_s = 2.0 * spec.interval_s  # a counter counts from the reading before
-        if spec.stamp != "interval_end":  # it says nothing while it is dry: one that is not silent watched before
+        readings, _ = _read_ends(c, series_of_station[quantity], period)
+        if readings:
+            changes = [(reading.observed_at, reading.value - readings[0].value) for reading in readings]
+            yield quantity, changes, series_of_station[quantity].unit
+
+
+def _describe_rain(c: Connection, site: Site, series: Sequence[SeriesRow], period: Period) -> list[queries.ReportRow]:
+    """Return the rainfall at each gauge: its sum, the measured fraction of the period, and the sums of equal parts."""
+    described: list[queries.ReportRow] = []
+    begin_s = epoch_s(period.from_at)
+    end_s = epoch_s(period.to_at)
+    span_s = end_s - begin_s
+    for series_row in series:
+        spec = site.series(series_row.station, series_row.quantity)
+        if series_row.quantity != RAIN or spec is None:
+            continue
+        # The first amount of a counter is the difference from the reading before it.
+        before_s = 2.0 * spec.interval_s
+        if spec.stamp != "interval_end":
+            # A gauge that reports only rain may have sent its last reading long before the period.
             before_s = max(before_s, spec.max_silence_s)
         before = timedelta(seconds=before_s)
-        readings = _read_ends(c, one, Period(period.kind, period.from_at - before, period.to_at))[0]
-        view, end_s = DecisionInputs({f"{one.station}.{RAIN}": tuple(readings)}), epoch_s(period.to_at)
-        gauge = read_gauge(view, spec, one.station, RAIN, end_s)
+        readings, _ = _read_ends(c, series_row, Period(period.kind, period.from_at - before, period.to_at))
+        inputs = DecisionInputs({f"{series_row.station}.{RAIN}": tuple(readings)})
+        gauge = read_gauge(inputs, spec, series_row.station, RAIN, end_s)
         if gauge is None:
             continue
-        span_s = end_s - epoch_s(period.from_at)
         total, coverage = gauge.total_at(end_s, span_s)
-        parts, step = [0.0] * 24, span_s / 24
+        parts = [0.0] * RAIN_PARTS
         for at_s, amount in zip(gauge.times_s, gauge.amounts_mm, strict=True):
-            place = (at_s - epoch_s(period.from_at)) / step
-            if place > 0:
-                parts[min(int(-(-place // 1)) - 1, 23)] += amount
-        found.append(
+            # A part includes its end, as the period does.
+            part = ceil((at_s - begin_s) / (span_s / RAIN_PARTS)) - 1
+            if part >= 0:
+                parts[min(part, RAIN_PARTS - 1)] += amount
+        described.append(
             {
-                "station": one.station,
+                "station": series_row.station,
                 "sum_mm": round(total, 3),
                 "coverage": round(coverage, 4),
                 "parts_mm": [round(part, 3) for part in parts],
             }
         )
-    return found
+    return described
 
 
-def _describe_water(c: Connection, series: Sequence[SeriesRow], period: Period) -> list[rows.ReportRow]:
-    found: list[rows.ReportRow] = []
-    for one in series:
-        if not one.quantity.startswith(WET):
+def _describe_water(c: Connection, series: Sequence[SeriesRow], period: Period) -> list[queries.ReportRow]:
+    """Return the newest value, change and range of each water level, pore pressure and soil moisture."""
+    described: list[queries.ReportRow] = []
+    for series_row in series:
+        if not series_row.quantity.startswith(WATER_PREFIXES):
             continue
-        readings, is_whole = _read_ends(c, one, period)
-        points = [(r.observed_at, r.value) for r in readings]
+        readings, is_complete = _read_ends(c, series_row, period)
+        points = [(reading.observed_at, reading.value) for reading in readings]
         if points:
             values = [value for _, value in points]
-            found.append(
+            described.append(
                 {
-                    "station": one.station,
-                    "quantity": one.quantity,
-                    "unit": one.unit,
+                    "station": series_row.station,
+                    "quantity": series_row.quantity,
+                    "unit": series_row.unit,
                     "last": round(values[-1], 6),
                     "change": round(values[-1] - values[0], 6),
-                    "lowest": round(min(values), 6) if is_whole else None,
-                    "highest": round(max(values), 6) if is_whole else None,
-                    "points": _draw(points, period),
+                    "lowest": round(min(values), 6) if is_complete else None,
+                    "highest": round(max(values), 6) if is_complete else None,
+                    "points": _make_sparkline(points, period),
                 }
             )
-    return found
+    return described
 
 
-def _describe_forecasts(c: Connection, series: Sequence[SeriesRow], period: Period) -> list[rows.ReportRow]:
-    """What was shown of each series at the end, by horizon: the expected change since its newest datum."""
-    shown = load_shown_forecasts(c, [one.id for one in series], period.to_at)
-    found: list[rows.ReportRow] = []
-    for one in series:
-        issue = shown.get(one.id)
+def _describe_forecasts(c: Connection, series: Sequence[SeriesRow], period: Period) -> list[queries.ReportRow]:
+    """Return the forecasts that were shown at the end of the period, as changes since the newest reading."""
+    shown = load_shown_forecasts(c, [series_row.id for series_row in series], period.to_at)
+    described: list[queries.ReportRow] = []
+    for series_row in series:
+        issue = shown.get(series_row.id)
         if issue is None:
             continue
         for k, horizon_s in enumerate(issue.horizons_s):
             target = issue.data_until + timedelta(seconds=horizon_s)
             if target > period.to_at:
-                found.append(
+                described.append(
                     {
-                        "station": one.station,
-                        "quantity": one.quantity,
-                        "unit": one.unit,
+                        "station": series_row.station,
+                        "quantity": series_row.quantity,
+                        "unit": series_row.unit,
                         "horizon_s": horizon_s,
                         "target_at": target,
                         "model": issue.model,
@@ -327,4 +371,4 @@ def _describe_forecasts(c: Connection, series: Sequence[SeriesRow], period: Peri
                         "q90": round(issue.q90[k] - issue.data_value, 6),
                     }
                 )
-    return found
+    return described

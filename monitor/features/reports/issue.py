@@ -1,4 +1,7 @@
-"""Reports by schedule: made when their period has ended, then mailed, patiently and beside what is urgent."""
+"""Issue scheduled reports when their period has ended, and mail them.
+
+Mails of reports have a queue of their own, so that they never delay the messages of alerts.
+"""
 
 import hashlib
 import json
@@ -21,197 +24,250 @@ from monitor.api.queries.sites import SiteSummary, load_sites_summary
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site, split_channel
 from monitor.api.text import canonical_json, code_version, format_local, gettext, plain_to_messages, use_language
-from monitor.features.reports import queries as store
-from monitor.features.reports.facts import ReportFacts, digest_of, find_changed, gather_facts
+from monitor.features.reports import queries
+from monitor.features.reports.facts import ReportFacts, find_changed, gather_facts, make_digest
 from monitor.features.reports.pdf import make_pdf
-from monitor.features.reports.period import WEEKDAYS, Period, find_newest, read_times
+from monitor.features.reports.period import WEEKDAYS, Period, find_last_period, read_times
 from monitor.features.reports.queries import IssuedReport, ReportMail
-from monitor.features.reports.render import TITLES, find_state, render_report
+from monitor.features.reports.render import TITLES, describe_end, render_report
 
 log = logging.getLogger(__name__)
-LATE: Final = timedelta(days=2)  # what ended longer ago is not made any more
+MAX_AGE: Final = timedelta(days=2)  # a report whose period ended earlier is not issued
 GIVE_UP_AFTER: Final = timedelta(hours=48)
-AT_ONCE: Final = 20  # mails of one run
-LONGEST_S: Final = 6 * 3600.0  # between two tries
+MAILS_PER_RUN: Final = 20
+MAX_WAIT_S: Final = 6 * 3600.0  # between two attempts
+# A wrong setting is corrected by a person, so that frequent attempts are of no use.
+WAIT_AFTER_CONFIG_ERROR_S: Final = 600.0
 
 
 @dataclass(slots=True)
 class DueReport:
-    """A report that is due, and who gets it."""
+    """A report to issue, and the mails with it."""
 
     site: SiteSummary
     period: Period
     language: str
-    mails: dict[tuple[str, str], str] = field(default_factory=dict)  # (channel, form) -> key
+    # (channel, file format) -> idempotency key
+    mails: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
-def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
-    """Make what is due, then mail what waits.
+def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - signature of jobs
+    """Issue the reports that are due, then send the mails that are due. Return one line that says what was done.
 
-    Raises JobError: a mail was not taken, or a report could not be made; the others were.
+    Raises:
+        JobError: A report could not be issued or a mail could not be sent. All others were.
     """
-    troubles: list[str] = []
-    made = sum(_issue(db, due, now, troubles) for due in list_due(db, config, now))
+    failures: list[str] = []
+    issued = sum(_issue(db, due, now, failures) for due in list_due(db, config, now))
     with db.read() as c:
-        waiting = store.load_due_mails(c, now, AT_ONCE)
-    sent, documents = 0, dict[tuple[int, str], EmailMessage]()
-    for mail in waiting:
+        mails = queries.load_due_mails(c, now, MAILS_PER_RUN)
+    sent = 0
+    composed: dict[tuple[int, str], EmailMessage] = {}
+    for mail in mails:
         try:
-            _send(db, config, mail, now, documents)
+            _send(db, config, mail, now, composed)
             sent += 1
         except StoreBusyError:
             raise
-        except Exception as error:  # whatever one report holds, the others are mailed
-            line = _one_line(error)
-            troubles.append(line)
-            _settle_failure(db, mail, error, line, now)
-    if troubles:
-        raise JobError(f"{len(troubles)} reports were not made or not mailed, the first: {troubles[0]}")
-    return f"{made} reports made, {sent} mailed"
+        # An error in one report must not keep back the others.
+        except Exception as error:
+            line = _describe_error(error)
+            failures.append(line)
+            _record_failure(db, mail, error, line, now)
+    if failures:
+        raise JobError(f"{len(failures)} reports were not issued or not mailed; the first: {failures[0]}")
+    return f"{issued} reports issued, {sent} mailed"
 
 
 def list_due(db: Database, config: ServiceConfig, now: datetime) -> list[DueReport]:
-    """The newest period of each planned report, of each site; each report once, with all who get it."""
-    found: dict[tuple[str, str, str, datetime], DueReport] = {}
+    """Return the newest report of each schedule and site. Schedules with equal reports share one, with all mails."""
+    reports: dict[tuple[str, str, str, datetime], DueReport] = {}
     with db.read() as c:
         sites = load_sites_summary(c)
-    for plan in config.report:
+    for schedule in config.report:
         for site in sites:
-            if not any(fnmatchcase(site.id, pattern) for pattern in plan.sites):
+            if not any(fnmatchcase(site.id, pattern) for pattern in schedule.sites):
                 continue
-            weekday = WEEKDAYS.index(plan.weekday)
-            period = find_newest(plan.kind, now, ZoneInfo(site.timezone), read_times(plan.at), weekday)
-            if period.to_at < now - LATE:
+            weekday = WEEKDAYS.index(schedule.weekday)
+            period = find_last_period(schedule.kind, now, ZoneInfo(site.timezone), read_times(schedule.at), weekday)
+            if period.to_at < now - MAX_AGE:
                 continue
-            language = plan.language or config.language.default
-            due = found.setdefault((site.id, plan.kind, language, period.to_at), DueReport(site, period, language))
-            for channel in plan.to:
-                text = f"{site.id}\n{plan.kind}\n{language}\n{period.to_at}\n{channel}\n{plan.form}"
-                due.mails[channel, plan.form] = hashlib.sha256(text.encode()).hexdigest()
-    return list(found.values())
+            language = schedule.language or config.language.default
+            key = (site.id, schedule.kind, language, period.to_at)
+            due = reports.setdefault(key, DueReport(site, period, language))
+            for channel in schedule.to:
+                text = f"{site.id}\n{schedule.kind}\n{language}\n{period.to_at}\n{channel}\n{schedule.form}"
+                due.mails[channel, schedule.form] = hashlib.sha256(text.encode()).hexdigest()
+    return list(reports.values())
 
 
-def _issue(db: Database, due: DueReport, now: datetime, troubles: list[str]) -> bool:
-    """Make a report that is not there yet; True where it was made."""
+def _issue(db: Database, due: DueReport, now: datetime, failures: list[str]) -> bool:
+    """Store a report and queue its mails. Return whether the report is new. Append errors to `failures`."""
     period = due.period
     try:
         with db.read() as c:
-            known = store.find_issue(c, due.site.id, period.kind, due.language, period.to_at)
-            if known is not None and due.mails.keys() <= store.list_channels(c, known.id):
+            existing = queries.find_issue(c, due.site.id, period.kind, due.language, period.to_at)
+            if existing is not None and due.mails.keys() <= queries.list_channels(c, existing.id):
                 return False
-            if (issue := known) is None:
-                facts, span = gather_facts(c, due.site.id, period), (period.kind, period.from_at, period.to_at)
-                stored = digest_of(facts), code_version(), canonical_json(facts)
-                issue = IssuedReport(0, due.site.id, *span, now, due.language, *stored)
-    except NotFoundError:  # it was declared after the period
+            issue = existing or _make_issue(c, due, now)
+    except NotFoundError:
+        # The site was declared after the period.
         return False
     except StoreBusyError:
         raise
-    except Exception as error:  # whatever one site holds, the others get theirs
-        troubles.append(f"{due.site.id} {period.kind}: {_one_line(error)}")
+    # An error in the report of one site must not keep back those of other sites.
+    except Exception as error:
+        failures.append(f"{due.site.id} {period.kind}: {_describe_error(error)}")
         return False
+    mails = [(channel, form, key) for (channel, form), key in due.mails.items()]
     with db.write() as c:
-        store.add_issue(c, issue, [(*who, key) for who, key in due.mails.items()], now)
-    return known is None
+        queries.add_issue(c, issue, mails, now)
+    return existing is None
+
+
+def _make_issue(c: Connection, due: DueReport, now: datetime) -> IssuedReport:
+    period = due.period
+    facts = gather_facts(c, due.site.id, period)
+    return IssuedReport(
+        id=0,
+        site=due.site.id,
+        kind=period.kind,
+        from_at=period.from_at,
+        to_at=period.to_at,
+        made_at=now,
+        language=due.language,
+        facts_sha256=make_digest(facts),
+        code_version=code_version(),
+        facts=canonical_json(facts),
+    )
 
 
 def make_document(db: Database, issue: IssuedReport, late: timedelta) -> tuple[str, ReportFacts]:
-    """A report that was issued: the document and its facts, as they were stored with it.
+    """Return an issued report as HTML, and its facts.
 
-    Where none were stored, or what is stored does not give the digest of then, it is made again from its rows. What
-    does not give that digest either (rows were pruned, or altered) is logged, and the document bears its own.
+    The facts are those that were stored with the report. If the stored facts do not match their digest, they are
+    gathered again from the rows of the period. If those do not match either, because rows were pruned or altered, a
+    warning is logged and the document contains the digest of the gathered facts.
     """
-    with db.read() as c:
-        period = Period(issue.kind, issue.from_at, issue.to_at)
-        stored = plain_to_messages(json.loads(issue.facts or "")) if _is_whole(issue) else None
-        facts = gather_facts(c, issue.site, period) if stored is None else stored
-    digest = digest_of(facts) if stored is None else issue.facts_sha256
+    if _has_intact_facts(issue):
+        facts = plain_to_messages(json.loads(issue.facts or ""))
+        digest = issue.facts_sha256
+    else:
+        with db.read() as c:
+            facts = gather_facts(c, issue.site, Period(issue.kind, issue.from_at, issue.to_at))
+        digest = make_digest(facts)
     if digest != issue.facts_sha256:
-        log.warning("report %d of %s comes out otherwise than when it was issued", issue.id, issue.site)
+        log.warning("report %d of %s differs from the report that was issued", issue.id, issue.site)
     return render_report(facts, digest, issue.language, issue.made_at, late), facts
 
 
-def _is_whole(issue: IssuedReport) -> bool:
+def _has_intact_facts(issue: IssuedReport) -> bool:
     return issue.facts is not None and hashlib.sha256(issue.facts.encode()).hexdigest() == issue.facts_sha256
 
 
 @dataclass(frozen=True, slots=True)
 class ReissueCheck:
-    """What a report that is made again says of the one that was issued."""
+    """The comparison of an issued report with facts that are gathered again.
 
-    facts_sha256: str  # of the one made now
+    Attributes:
+        facts_sha256: Digest of the facts that are gathered again.
+        same: Whether nothing differs.
+        stored: Whether the stored facts match their digest.
+        older: Whether another version of Slopeward issued the report. It may have computed other facts from the same
+            rows.
+        changed: Names of the parts of the facts that differ.
+    """
+
+    facts_sha256: str
     same: bool
-    stored: bool | None  # whether what is stored of it still gives its digest; None: nothing was kept
-    older: bool  # another version made it, which may have read the same rows otherwise
-    changed: tuple[str, ...] = ()  # parts of the facts
+    stored: bool
+    older: bool
+    changed: tuple[str, ...] = ()
 
 
-def prove(c: Connection, issue: IssuedReport) -> ReissueCheck:
-    """Make the facts of a report again from its rows, and compare them with what is stored of it."""
+def check_issue(c: Connection, issue: IssuedReport) -> ReissueCheck:
+    """Gather the facts of a report again from the rows of its period, and compare them with the stored facts."""
     facts = gather_facts(c, issue.site, Period(issue.kind, issue.from_at, issue.to_at))
-    whole, digest = _is_whole(issue), digest_of(facts)
-    changed = find_changed(plain_to_messages(json.loads(issue.facts or "")), facts) if whole else []
-    same, older = whole and digest == issue.facts_sha256, issue.code_version != code_version()
-    return ReissueCheck(digest, same, whole, older, tuple(changed))
+    digest = make_digest(facts)
+    is_intact = _has_intact_facts(issue)
+    changed = find_changed(plain_to_messages(json.loads(issue.facts or "")), facts) if is_intact else []
+    return ReissueCheck(
+        facts_sha256=digest,
+        same=is_intact and digest == issue.facts_sha256,
+        stored=is_intact,
+        older=issue.code_version != code_version(),
+        changed=tuple(changed),
+    )
 
 
 def _send(
-    db: Database, config: ServiceConfig, mail: ReportMail, now: datetime, done: dict[tuple[int, str], EmailMessage]
+    db: Database, config: ServiceConfig, mail: ReportMail, now: datetime, composed: dict[tuple[int, str], EmailMessage]
 ) -> None:
-    if (mail.report_id, mail.form) not in done:
+    """Send a mail and record that it was sent. `composed` caches the messages by report and file format."""
+    if (mail.report_id, mail.form) not in composed:
         with db.read() as c:
-            issue = store.load_issue(c, mail.report_id)
+            issue = queries.load_issue(c, mail.report_id)
         if issue is None:
             raise NotFoundError(f"report {mail.report_id} does not exist")
-        done[mail.report_id, mail.form] = _compose(db, config, issue, mail.form)
-    message = done[mail.report_id, mail.form]
+        composed[mail.report_id, mail.form] = _compose(db, config, issue, mail.form)
+    message = composed[mail.report_id, mail.form]
     notifier = MailNotifier(split_channel(mail.channel)[1], channel_settings(config, os.environ))
     del message["From"], message["To"], message["Message-ID"]
     message["From"], message["To"] = notifier.sender, notifier.recipient
     message["Message-ID"] = f"<{mail.idempotency_key}@slopeward>"
     notifier.send(message)
     with db.write() as c:
-        store.mark_mailed(c, mail.id, now)
+        queries.mark_mailed(c, mail.id, now)
 
 
 def _compose(db: Database, config: ServiceConfig, issue: IssuedReport, form: str) -> EmailMessage:
-    """The mail of a report, without its addresses."""
+    """Return the mail with a report, without sender and recipient."""
     html, facts = make_document(db, issue, config.schedule.late)
-    state = find_state(facts, issue.language, config.schedule.late)
+    state = describe_end(facts, issue.language, config.schedule.late)
     with use_language(issue.language):
-        title, at = gettext(TITLES[issue.kind]), format_local(issue.to_at, facts["site"]["timezone"])
+        title = gettext(TITLES[issue.kind])
+        at = format_local(issue.to_at, facts["site"]["timezone"])
         lines = [f"{facts['site']['name']}: {title}, {at}", f"{gettext('Level')}: {state.line}"]
-        lines += [gettext("Do: %(action)s") % {"action": state.action}] if state.action else []
-    if page := config.web.public_url.rstrip("/"):
-        lines.append(f"{page}/sites/{issue.site}/reports")
-    name, content, subtype = f"{issue.site}-{issue.kind}-{issue.to_at:%Y%m%dT%H%MZ}", html.encode(), "html"
+        if state.action:
+            lines.append(gettext("Do: %(action)s") % {"action": state.action})
+    public_url = config.web.public_url.rstrip("/")
+    if public_url:
+        lines.append(f"{public_url}/sites/{issue.site}/reports")
+    file_name = f"{issue.site}-{issue.kind}-{issue.to_at:%Y%m%dT%H%MZ}"
+    content = html.encode()
+    subtype = "html"
     if form == "pdf":
         try:
-            content, subtype = make_pdf(config.compute, html), "pdf"
-        except JobError as error:  # the report as HTML is better than none
+            content = make_pdf(config.compute, html)
+            subtype = "pdf"
+        # The report as HTML is better than no report.
+        except JobError as error:
             lines.append(f"PDF: {error}")
     message = EmailMessage()
     message["Subject"] = " ".join(f"[{facts['site']['name']}] {title}: {state.line}. {at}".split())
     message["Date"] = format_datetime(issue.made_at)
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834
     message.set_content("\n".join(lines) + "\n")
-    main = "application" if subtype == "pdf" else "text"
-    message.add_attachment(content, maintype=main, subtype=subtype, filename=f"{name}.{subtype}")
+    maintype = "application" if subtype == "pdf" else "text"
+    message.add_attachment(content, maintype=maintype, subtype=subtype, filename=f"{file_name}.{subtype}")
     return message
 
 
-def _one_line(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
+    """Return an error in one line. An error that Slopeward did not expect is also logged."""
     if isinstance(error, SlopewardError):
         return str(error)
-    log.error("a report was not made or not mailed", exc_info=error)
+    log.error("a report was not issued or not mailed", exc_info=error)
     return " ".join(f"{type(error).__name__}: {error}".split())[:500]
 
 
-def _settle_failure(db: Database, mail: ReportMail, error: Exception, line: str, now: datetime) -> None:
-    final = (isinstance(error, DeliveryError) and error.permanent) or now - mail.queued_at > GIVE_UP_AFTER
-    wait_s = (
-        600.0 if isinstance(error, ConfigError) else 60.0 * backoff_s(mail.attempts + 1, lambda: 0.5, None, LONGEST_S)
-    )
-    again = None if final else now + timedelta(seconds=min(wait_s, LONGEST_S))
+def _record_failure(db: Database, mail: ReportMail, error: Exception, line: str, now: datetime) -> None:
+    """Record a failed attempt to send a mail, and when the next one is due."""
+    is_final = (isinstance(error, DeliveryError) and error.permanent) or now - mail.queued_at > GIVE_UP_AFTER
+    if isinstance(error, ConfigError):
+        wait_s = WAIT_AFTER_CONFIG_ERROR_S
+    else:
+        wait_s = 60.0 * backoff_s(mail.attempts + 1, lambda: 0.5, None, MAX_WAIT_S)
+    next_attempt_at = None if is_final else now + timedelta(seconds=min(wait_s, MAX_WAIT_S))
     with db.write() as c:
-        store.mark_not_mailed(c, mail.id, line, again)
+        queries.mark_not_mailed(c, mail.id, line, next_attempt_at)

@@ -1,4 +1,4 @@
-"""A document as PDF, printed by WeasyPrint in a worker: it reads nothing but the text that it is given."""
+"""Convert an HTML document into PDF with WeasyPrint. The worker process loads nothing but the text of the document."""
 
 import base64
 from dataclasses import dataclass
@@ -9,33 +9,34 @@ from monitor.api.extras import require
 from monitor.api.settings import ComputeSection
 from monitor.api.worker import WorkerTask, run_in_worker
 
-FONTS: Final = ("/etc/fonts", "/var/cache/fontconfig")
+FONT_FOLDERS: Final = ("/etc/fonts", "/var/cache/fontconfig")
 
 
 @dataclass(frozen=True, slots=True)
 class PdfRequest:
-    """A document."""
+    """A document to convert."""
 
     html: str
 
 
 @dataclass(frozen=True, slots=True)
 class PdfResult:
-    """The PDF, in base 64."""
+    """The PDF file, encoded in base 64."""
 
     content: str
 
 
 def print_document(request: PdfRequest) -> PdfResult:
-    """In the worker."""
+    """Return the document as PDF/UA. Runs in the worker process."""
     import mimetypes
 
-    mimetypes.knownfiles.clear()  # files of the system that a worker may not read
+    # A worker may not read the files of the system that list MIME types.
+    mimetypes.knownfiles.clear()
     from weasyprint import HTML
     from weasyprint.urls import URLFetcher
 
-    itself = URLFetcher(allowed_protocols=("data",), allow_redirects=False)
-    content = HTML(string=request.html, url_fetcher=itself).write_pdf(pdf_variant="pdf/ua-1")
+    data_fetcher = URLFetcher(allowed_protocols=("data",), allow_redirects=False)
+    content = HTML(string=request.html, url_fetcher=data_fetcher).write_pdf(pdf_variant="pdf/ua-1")
     return PdfResult(base64.b64encode(content).decode())
 
 
@@ -43,12 +44,16 @@ PRINT: Final = WorkerTask("monitor.features.reports.pdf:print_document", PdfRequ
 
 
 def make_pdf(plan: ComputeSection, html: str) -> bytes:
-    """Print a document; raises JobError: weasyPrint or its libraries are not installed, or it failed; one line."""
+    """Return an HTML document as PDF.
+
+    Raises:
+        JobError: WeasyPrint or a library that it needs is not installed, or WeasyPrint failed.
+    """
     require("weasyprint", JobError)
     try:
-        printed = run_in_worker(plan.model_copy(update={"dask": ""}), PRINT, PdfRequest(html), reads=FONTS)
+        result = run_in_worker(plan.model_copy(update={"dask": ""}), PRINT, PdfRequest(html), reads=FONT_FOLDERS)
     except JobError as error:
         if "cannot load library" in str(error):
             raise JobError("WeasyPrint finds no Pango: apt-get install libpango-1.0-0 libpangoft2-1.0-0") from None
         raise
-    return base64.b64decode(printed.content)
+    return base64.b64decode(result.content)

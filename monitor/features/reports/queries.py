@@ -1,4 +1,4 @@
-"""What reports read of a period: rows that were known at its end; and which reports were issued and mailed."""
+"""Rows of a period as they were known at its end, and the reports that were issued and mailed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ from monitor.api.tables import (
 from monitor.api.text import redact
 from monitor.features.reports.tables import issued_report, report_mail
 
-MOST: Final = 500  # rows of one kind, the newest
+MAX_ROWS: Final = 500  # of one kind; the newest are kept
 _SCORED_FORECAST: Final = table(
     "forecast_vs_observed",
     *(column(name, Text) for name in ("site", "station", "quantity", "unit", "model")),
@@ -50,12 +50,12 @@ _SCORED_FORECAST: Final = table(
     *(column(name, Boolean) for name in ("shown", "inside_80")),
 )
 ReportRow = Mapping[str, object]
-"""A row of a report by the names of its columns."""
+"""A row of a report: values by name of the column."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlertAtInstant:
-    """An alert as it stood at an instant, out of its chain."""
+    """The state of an alert at an instant, restored from its events."""
 
     id: int
     ledger: str
@@ -75,14 +75,17 @@ class AlertAtInstant:
 def load_past_alerts(
     c: Connection, site: str, from_at: datetime, to_at: datetime
 ) -> tuple[list[AlertAtInstant], list[str]]:
-    """Alerts that were open in a period, drills left out, as they stood at its end; the newest first.
+    """Return the alerts that were open in a period, without drills, as they were at its end. The newest is first.
 
-    Returns they, and the ledgers of which there were more than `MOST`: those that were closed and are old are left out.
+    Also return the ledgers with more than `MAX_ROWS` alerts. Of those, the oldest closed alerts are left out.
     """
-    a, e, o = alert.c, alert_event.c, alert_outcome.c
-    heads, cut = list[Any](), list[str]()
+    a = alert.c
+    e = alert_event.c
+    o = alert_outcome.c
+    heads: list[Any] = []
+    shortened_ledgers: list[str] = []
     for ledger in AlertCategory:
-        wanted = (
+        query = (
             select(a.id, a.ledger, a.key, a.raised_at)
             .where(
                 a.site == site,
@@ -92,34 +95,36 @@ def load_past_alerts(
                 or_(a.closed_at.is_(None), a.closed_at > from_at),
             )
             .order_by(case((a.closed_at <= to_at, 1), else_=0), a.raised_at.desc(), a.id.desc())
-            .limit(MOST + 1)
+            .limit(MAX_ROWS + 1)
         )
-        found = c.execute(wanted).all()
-        heads += found[:MOST]
-        cut += [str(ledger)] if len(found) > MOST else []
+        rows = c.execute(query).all()
+        heads += rows[:MAX_ROWS]
+        if len(rows) > MAX_ROWS:
+            shortened_ledgers.append(str(ledger))
     heads.sort(key=lambda row: (row.raised_at, row.id), reverse=True)
     chains: dict[int, list[AlertEvent]] = {row.id: [] for row in heads}
     events = select(alert_event).where(e.alert_id.in_(list(chains)), e.at <= to_at).order_by(e.alert_id, e.sequence)
     for event in load_records(c, AlertEvent, events):
         chains[event.alert_id].append(event)
     newest = select(func.max(o.id)).where(o.at <= to_at).group_by(o.alert_id)
-    query = select(o.alert_id, o["class"], o.note).where(o.id.in_(newest), o.alert_id.in_(list(chains)))
-    outcomes = {row.alert_id: (row[1], row.note) for row in c.execute(query)}
-    return [
-        _restore_alert(row, chains[row.id], *outcomes.get(row.id, (None, None))) for row in heads if chains[row.id]
-    ], cut
+    outcome_query = select(o.alert_id, o["class"], o.note).where(o.id.in_(newest), o.alert_id.in_(list(chains)))
+    outcomes = {row.alert_id: (row[1], row.note) for row in c.execute(outcome_query)}
+    alerts = [
+        _restore_alert(head, chains[head.id], *outcomes.get(head.id, (None, None))) for head in heads if chains[head.id]
+    ]
+    return alerts, shortened_ledgers
 
 
 def _restore_alert(head: Any, chain: Sequence[AlertEvent], outcome: str | None, note: str | None) -> AlertAtInstant:
     last = chain[-1]
-    changes = [e for e in chain if e.from_level != e.to_level]
+    level_changes = [event for event in chain if event.from_level != event.to_level]
     acknowledged: AlertEvent | None = None
     for event in chain:
         if event.to_state == AlertState.UNACKNOWLEDGED and event.from_state != AlertState.SHELVED:
             acknowledged = None
         elif event.to_state == AlertState.ACKNOWLEDGED and event.from_state != AlertState.ACKNOWLEDGED:
             acknowledged = event
-    closed = next((e for e in chain if e.to_state == AlertState.CLOSED), None)
+    closed = next((event for event in chain if event.to_state == AlertState.CLOSED), None)
     return AlertAtInstant(
         head.id,
         head.ledger,
@@ -127,8 +132,8 @@ def _restore_alert(head: Any, chain: Sequence[AlertEvent], outcome: str | None, 
         head.raised_at,
         last.to_state,
         last.to_level,
-        max(e.to_level for e in chain),
-        (changes or chain)[-1].reason,
+        max(event.to_level for event in chain),
+        (level_changes or chain)[-1].reason,
         acknowledged.at if acknowledged else None,
         acknowledged.actor if acknowledged else None,
         closed.at if closed else None,
@@ -138,22 +143,23 @@ def _restore_alert(head: Any, chain: Sequence[AlertEvent], outcome: str | None, 
 
 
 def load_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> Sequence[ReportRow]:
-    """What people did to alerts of a site in a period, oldest first; drills left out."""
-    a, e = alert.c, alert_event.c
+    """Return what people did with alerts of a site in a period, without drills. The oldest act is first."""
+    a = alert.c
+    e = alert_event.c
     query = (
         select(e.at, e.alert_id, e.actor, e.from_state, e.to_state, e.reason, e.reason_id, e.reason_values)
         .join(alert, a.id == e.alert_id)
         .where(a.site == site, a.exercise.is_(False), e.actor_kind == "person", e.at > from_at, e.at <= to_at)
         .order_by(e.at.desc(), e.id.desc())
-        .limit(MOST)
+        .limit(MAX_ROWS)
     )
     return load_plain(c, dict, query)[::-1]
 
 
 def load_messages(c: Connection, site: str, from_at: datetime, to_at: datetime) -> ReportRow:
-    """Messages of a period, drills left out: how many were queued and sent by its end, and which had not gone out.
+    """Return how many messages of a period were queued and sent by its end, and which were not sent.
 
-    A message that another one stands for counts as that one does; one that went out after the period had not.
+    Drills are left out. A superseded message counts as sent if the message that replaced it was sent.
     """
     n = notification.c
     query = (
@@ -165,24 +171,27 @@ def load_messages(c: Connection, site: str, from_at: datetime, to_at: datetime) 
     )
     rows = {row.id: row for row in c.execute(query)}
 
-    def is_out(number: int | None) -> bool:
+    def is_sent(number: int | None) -> bool:
         row = None if number is None else rows.get(number)
         if row is None:
             return False
-        return bool(row.sent_at is not None and row.sent_at <= to_at) or is_out(row.superseded_by)
+        return bool(row.sent_at is not None and row.sent_at <= to_at) or is_sent(row.superseded_by)
 
-    late = [row for row in rows.values() if not is_out(row.id)][-MOST:]
+    unsent = [row for row in rows.values() if not is_sent(row.id)][-MAX_ROWS:]
     names = ("id", "alert_id", "level_name", "ledger", "recipient", "queued_at")
     return {
         "queued": len(rows),
-        "sent": sum(is_out(number) for number in rows),
-        "late": [{n: getattr(row, n) for n in names} | {"channel": row.channel.partition(":")[0]} for row in late],
+        "sent": sum(is_sent(number) for number in rows),
+        "late": [
+            {name: getattr(row, name) for name in names} | {"channel": row.channel.partition(":")[0]} for row in unsent
+        ],
     }
 
 
 def load_changes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> Sequence[ReportRow]:
-    """Site files that came into force in a period, oldest first, each with the version before it."""
-    k, before = config_version.c, config_version.alias().c
+    """Return the site files that came into force in a period, each with the version before it. The oldest is first."""
+    k = config_version.c
+    before = config_version.alias().c
     previous = (
         select(before.sha256)
         .where(before.site == k.site, before.loaded_at < k.loaded_at)
@@ -194,14 +203,16 @@ def load_changes(c: Connection, site: str, from_at: datetime, to_at: datetime) -
         select(k.loaded_at.label("at"), k.sha256, previous.label("before_sha256"), k.author, k.reason)
         .where(k.site == site, k.loaded_at > from_at, k.loaded_at <= to_at)
         .order_by(k.loaded_at, k.id)
-        .limit(MOST)
+        .limit(MAX_ROWS)
     )
     return load_plain(c, dict, query)
 
 
 def load_notes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> Sequence[ReportRow]:
-    """What observers reported in a period, and events and maintenance that fell into it, as known at its end."""
-    r, e, m = report.c, site_event.c, maintenance.c
+    """Return reports of observers, events and maintenance work in a period, as known at its end."""
+    r = report.c
+    e = site_event.c
+    m = maintenance.c
     reports = select(r.at, null(), r.kind, r.text, r.by, r.station).where(
         r.site == site, r.at > from_at, r.at <= to_at, r.received_at <= to_at
     )
@@ -224,16 +235,19 @@ def load_notes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
         "event": events.order_by(e.from_at, e.id),
         "maintenance": work.order_by(m.from_at, m.id),
     }
-    found = [
+    notes = [
         {"what": what, "at": at, "to_at": to_at, "kind": kind, "text": text, "by": by, "station": station}
         for what, query in queries.items()
-        for at, to_at, kind, text, by, station in c.execute(query.limit(MOST))
+        for at, to_at, kind, text, by, station in c.execute(query.limit(MAX_ROWS))
     ]
-    return sorted(found, key=lambda row: (str(row["at"]), row["what"]))
+    return sorted(notes, key=lambda row: (str(row["at"]), row["what"]))
 
 
 def load_forecast_scores(c: Connection, site: str, from_at: datetime, to_at: datetime) -> Sequence[ReportRow]:
-    """How good shown forecasts of targets in a period were: errors by series and horizon, as scored by its end."""
+    """Return the errors of shown forecasts by series and horizon.
+
+    Forecasts count if their target lies in the period and they were scored by its end.
+    """
     if not has_view(_SCORED_FORECAST.name):
         return []
     f = _SCORED_FORECAST.c
@@ -241,7 +255,7 @@ def load_forecast_scores(c: Connection, site: str, from_at: datetime, to_at: dat
         select(f.station, f.quantity, f.unit, f.horizon_s, f.error, f.baseline_error, f.inside_80)
         .where(f.site == site, f.shown, f.target_at > from_at, f.target_at <= to_at, f.scored_at <= to_at)
         .order_by(f.station, f.quantity, f.horizon_s, f.target_at, f.issued_at, f.model)
-        .limit(200 * MOST)
+        .limit(200 * MAX_ROWS)
     )
     groups: dict[tuple[str, str, str, float], list[Any]] = {}
     for row in c.execute(query):
@@ -253,16 +267,16 @@ def load_forecast_scores(c: Connection, site: str, from_at: datetime, to_at: dat
             "unit": unit,
             "horizon_s": horizon_s,
             "n": len(rows),
-            "mae": round(sum(abs(r.error) for r in rows) / len(rows), 6),
-            "mae_baseline": round(sum(abs(r.baseline_error) for r in rows) / len(rows), 6),
-            "inside_80": sum(bool(r.inside_80) for r in rows),
+            "mae": round(sum(abs(row.error) for row in rows) / len(rows), 6),
+            "mae_baseline": round(sum(abs(row.baseline_error) for row in rows) / len(rows), 6),
+            "inside_80": sum(bool(row.inside_80) for row in rows),
         }
         for (station, quantity, unit, horizon_s), rows in groups.items()
     ]
 
 
-def find_sight(c: Connection, site: str, at: datetime) -> ReportRow | None:
-    """What the newest evaluation before an instant found: level, observability, reachable level."""
+def find_last_decision(c: Connection, site: str, at: datetime) -> ReportRow | None:
+    """Return time, level, observability and reachable level of the newest evaluation until an instant, or None."""
     e = evaluation.c
     query = (
         select(e.at, e.level, e.observability, e.reachable_level)
@@ -273,13 +287,14 @@ def find_sight(c: Connection, site: str, at: datetime) -> ReportRow | None:
     return next(iter(load_plain(c, dict, query)), None)
 
 
-ERROR_LIMIT: Final = 400
-_SHORT: Final = [column for column in issued_report.c if column.name != "facts"]  # tens of kilobytes each
+MAX_ERROR_LENGTH: Final = 400
+# The facts of a report have tens of kilobytes.
+_COLUMNS_WITHOUT_FACTS: Final = [column for column in issued_report.c if column.name != "facts"]
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedReport:
-    """One report: of which site and period, and the digest of all that it says."""
+    """An issued report: its site, period and facts."""
 
     id: int
     site: str
@@ -290,12 +305,12 @@ class IssuedReport:
     language: str
     facts_sha256: str
     code_version: str
-    facts: str | None = None  # all that it says, canonical JSON; None: not read
+    facts: str | None = None  # canonical JSON; None if not loaded
 
 
 @dataclass(frozen=True, slots=True)
 class ReportMail:
-    """One mail of a report."""
+    """A mail with a report."""
 
     id: int
     report_id: int
@@ -311,43 +326,49 @@ class ReportMail:
 
 
 def find_issue(c: Connection, site: str, kind: str, language: str, to_at: datetime) -> IssuedReport | None:
-    """The report of a period that ended at an instant, without its facts; None where none was issued."""
+    """Return the issued report of a period that ended at an instant, without its facts, or None."""
     r = issued_report.c
-    query = select(*_SHORT).where(r.site == site, r.kind == kind, r.language == language, r.to_at == to_at)
+    query = select(*_COLUMNS_WITHOUT_FACTS).where(
+        r.site == site, r.kind == kind, r.language == language, r.to_at == to_at
+    )
     return find_record(c, IssuedReport, query)
 
 
 def load_issue(c: Connection, report_id: int) -> IssuedReport | None:
-    """A report by its number."""
+    """Return an issued report with its facts, or None."""
     return find_record(c, IssuedReport, select(issued_report).where(issued_report.c.id == report_id))
 
 
 def load_issues(c: Connection, site: str, limit: int) -> list[IssuedReport]:
-    """Reports of a site without their facts, the newest first."""
+    """Return the issued reports of a site without their facts. The newest is first."""
     r = issued_report.c
-    query = select(*_SHORT).where(r.site == site).order_by(r.to_at.desc(), r.id.desc()).limit(limit)
+    query = select(*_COLUMNS_WITHOUT_FACTS).where(r.site == site).order_by(r.to_at.desc(), r.id.desc()).limit(limit)
     return load_records(c, IssuedReport, query)
 
 
 def load_mails(c: Connection, report_ids: Sequence[int]) -> dict[int, list[ReportMail]]:
-    """Mails of reports, by report."""
+    """Return the mails of reports by number of the report."""
     query = select(report_mail).where(report_mail.c.report_id.in_(report_ids)).order_by(report_mail.c.id)
-    found: dict[int, list[ReportMail]] = {number: [] for number in report_ids}
+    mails: dict[int, list[ReportMail]] = {number: [] for number in report_ids}
     for mail in load_records(c, ReportMail, query):
-        found[mail.report_id].append(mail)
-    return found
+        mails[mail.report_id].append(mail)
+    return mails
 
 
 def list_channels(c: Connection, report_id: int) -> set[tuple[str, str]]:
-    """To whom a report goes, and in which form."""
+    """Return the channels and file formats in which a report is mailed."""
     m = report_mail.c
     return {(row.channel, row.form) for row in c.execute(select(m.channel, m.form).where(m.report_id == report_id))}
 
 
 def add_issue(c: Connection, issue: IssuedReport, mails: Sequence[tuple[str, str, str]], now: datetime) -> int:
-    """Store a report that is not there yet (`issue.id` is 0), and queue those of its mails that are not; its number.
+    """Store a report and queue its mails. Return the number of the report.
 
-    `mails`: channel, form, key; `now`: when they are queued.
+    Args:
+        c: Connection in a write transaction.
+        issue: The report. It is stored if its `id` is 0; otherwise it exists already.
+        mails: Channel, file format and idempotency key of each mail. Mails with an existing key are left as they are.
+        now: When the mails are queued.
     """
     values = {name: value for name, value in record_to_dict(issue).items() if name != "id"}
     number = issue.id or add_row(c, issued_report, **values)
@@ -359,7 +380,7 @@ def add_issue(c: Connection, issue: IssuedReport, mails: Sequence[tuple[str, str
 
 
 def load_due_mails(c: Connection, now: datetime, limit: int) -> list[ReportMail]:
-    """Mails that are to be tried now, the oldest first."""
+    """Return the mails that are due for an attempt. The oldest is first."""
     m = report_mail.c
     waiting = (str(DeliveryState.QUEUED), str(DeliveryState.FAILED_RETRY))
     query = (
@@ -372,15 +393,15 @@ def load_due_mails(c: Connection, now: datetime, limit: int) -> list[ReportMail]
 
 
 def mark_mailed(c: Connection, mail_id: int, now: datetime) -> None:
-    """The mail server took it."""
+    """Record that the mail server accepted a mail."""
     m = report_mail
     values = {"state": str(DeliveryState.DELIVERED), "sent_at": now, "next_attempt_at": None, "last_error": None}
     c.execute(update(m).where(m.c.id == mail_id).values(values | {"attempts": m.c.attempts + 1}))
 
 
 def mark_not_mailed(c: Connection, mail_id: int, error: str, next_attempt_at: datetime | None) -> None:
-    """It was not taken: once more at an instant, or never. Secrets are taken out."""
+    """Record a failed attempt. Without a next attempt the failure is final. Secrets in the error text are redacted."""
     m = report_mail
     state = DeliveryState.FAILED_FINAL if next_attempt_at is None else DeliveryState.FAILED_RETRY
-    values = {"state": str(state), "next_attempt_at": next_attempt_at, "last_error": redact(error)[:ERROR_LIMIT]}
+    values = {"state": str(state), "next_attempt_at": next_attempt_at, "last_error": redact(error)[:MAX_ERROR_LENGTH]}
     c.execute(update(m).where(m.c.id == mail_id).values(values | {"attempts": m.c.attempts + 1}))

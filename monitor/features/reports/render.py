@@ -1,4 +1,4 @@
-"""Facts and cards as documents."""
+"""Render the facts of a report, and the quick card of a site, as HTML documents."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,41 +20,51 @@ from monitor.api.text import (
     use_zone,
 )
 from monitor.api.web import render
-from monitor.features.reports.facts import ReportFacts, load_site_then
+from monitor.features.reports.facts import ReportFacts, load_site_at
 
-HERE: Final = Path(__file__).parent / "templates"
+TEMPLATES: Final = Path(__file__).parent / "templates"
 TITLES: Final = {"daily": N_("Daily bulletin"), "weekly": N_("Weekly bulletin"), "shift": N_("Shift report")}
-LAST: Final = N_("last decision %(at)s: %(level)s")
+LAST_DECISION: Final = N_("last decision %(at)s: %(level)s")
 
 
 class EndState(NamedTuple):
-    """What is said of the end of a period."""
+    """The level at the end of a period, as the report and its mail state it.
 
-    level: int | None  # none where nobody decided
+    Attributes:
+        level: Number of the level of the last decision; None if there was no decision.
+        is_known: Whether that decision was recent enough at the end of the period.
+        since: Text with the instant of the last decision if the level is not known, else empty.
+        label: Name of the level, for the box in the report.
+        line: Level and observability, for the mail.
+        action: What to do at this level; may be empty.
+    """
+
+    level: int | None
     is_known: bool
     since: str
-    label: str  # for the box
-    line: str  # for a mail
+    label: str
+    line: str
     action: str
 
 
-def find_state(facts: ReportFacts, language: str, late: timedelta) -> EndState:
-    """What is said of the end of a period: a level counts where it was decided then, with what was seen.
-
-    A last decision that is older than `late` leaves the level unknown.
-    """
-    now, names = facts["now"], {int(v["number"]): str(v["name"]) for v in facts["site"]["levels"]}
+def describe_end(facts: ReportFacts, language: str, late: timedelta) -> EndState:
+    """Return the level at the end of a period. It is unknown if the last decision is older than `late`."""
+    decision = facts["now"]
+    names = _name_levels(facts)
     with catalogue.use_language(language), use_zone(facts["site"]["timezone"]):
         unknown = gettext("unknown")
-        if now is None:
+        if decision is None:
             return EndState(None, is_known=False, since="", label=unknown, line=unknown.upper(), action="")
-        level, sight = int(now["level"]), str(now["observability"])
+        level = int(decision["level"])
+        observability = str(decision["observability"])
+        decided_at = parse_time(decision["at"])
         name = translate_level(names.get(level, str(level)), language)
-        action = next((str(v["action"]) for v in facts["site"]["levels"] if v["number"] == level), "")
-        if parse_time(facts["to"]) - parse_time(now["at"]) <= late:
-            line = name.upper() + ("" if sight == "full" else f", {translate(sight)}")
+        actions = {int(declared["number"]): str(declared["action"]) for declared in facts["site"]["levels"]}
+        action = actions.get(level, "")
+        if parse_time(facts["to"]) - decided_at <= late:
+            line = name.upper() if observability == "full" else f"{name.upper()}, {translate(observability)}"
             return EndState(level, is_known=True, since="", label=name, line=line, action=action)
-        since = gettext(LAST) % {"at": format_local(parse_time(now["at"])), "level": name.upper()}
+        since = gettext(LAST_DECISION) % {"at": format_local(decided_at), "level": name.upper()}
     action = action if level > min(names) else ""
     line = f"{unknown.upper()} ({since})"
     return EndState(level, is_known=False, since=since, label=unknown, line=line, action=action)
@@ -63,27 +73,38 @@ def find_state(facts: ReportFacts, language: str, late: timedelta) -> EndState:
 def render_report(
     facts: ReportFacts, digest: str, language: str, at: datetime, late: timedelta = timedelta(minutes=10)
 ) -> str:
-    """A bulletin or shift report."""
-    names = {int(v["number"]): str(v["name"]) for v in facts["site"]["levels"]}
+    """Return a bulletin or shift report as HTML.
+
+    Args:
+        facts: The facts of the report.
+        digest: Their digest.
+        language: Code of the language.
+        at: When the report was made.
+        late: Age at which the last decision no longer gives the level.
+    """
+    names = _name_levels(facts)
     top = max(names)
-    english = TITLES[facts["kind"]]
     with catalogue.use_language(language):
-        title = gettext(english)
+        title = gettext(TITLES[facts["kind"]])
     values = {
         "title": title,
         "f": facts,
         "digest": digest,
         "top": top,
-        "state": find_state(facts, language, late),
+        "state": describe_end(facts, language, late),
         "level_name": lambda number: translate_level(names.get(number, str(number)), language),
         "level_colour": lambda number: level_class(names.get(number), number, top),
     }
-    return render("bulletin.html", values, language, facts["site"]["timezone"], at, HERE)
+    return render("bulletin.html", values, language, facts["site"]["timezone"], at, TEMPLATES)
+
+
+def _name_levels(facts: ReportFacts) -> dict[int, str]:
+    return {int(level["number"]): str(level["name"]) for level in facts["site"]["levels"]}
 
 
 def render_card(c: Connection, site_id: str, page_url: str, language: str, at: datetime) -> str:
-    """The card as HTML, by the site file in force; raises NotFoundError."""
-    site = load_site_then(c, site_id, at)
+    """Return the quick card of a site as HTML. Raises NotFoundError if the site has no file."""
+    site = load_site_at(c, site_id, at)
     values = {
         "site": site,
         "page_url": page_url,
@@ -93,12 +114,12 @@ def render_card(c: Connection, site_id: str, page_url: str, language: str, at: d
         "people": list_people(site),
         "needs": site.fusion.top_needs,
     }
-    return render("card.html", values, language, site.timezone, at, HERE)
+    return render("card.html", values, language, site.timezone, at, TEMPLATES)
 
 
 @dataclass(slots=True)
 class CardPerson:
-    """Somebody who gets messages, with phone, the levels that are sent and teams."""
+    """A person on the quick card: phone number, hazard levels that are sent to this person, and teams."""
 
     name: str
     phone: str
@@ -107,14 +128,15 @@ class CardPerson:
 
 
 def list_people(site: Site) -> list[CardPerson]:
-    """Who gets messages: each person of recipients and teams once."""
-    found: dict[str, CardPerson] = {}
+    """Return everybody who gets messages: each recipient, and each member of a team, once."""
+    people: dict[str, CardPerson] = {}
     for recipient in site.recipients:
         members: tuple[Recipient, ...] = (recipient,) if recipient.team is None else recipient.team.members
-        for one in members:
-            known = found.setdefault(one.name, CardPerson(one.name, one.phone))
-            known.levels |= set(recipient.levels) if "hazard" in recipient.ledgers else set()
-            known.phone = known.phone or one.phone
-            if recipient.team is not None and recipient.team.name not in known.teams:
-                known.teams.append(recipient.team.name)
-    return list(found.values())
+        for member in members:
+            person = people.setdefault(member.name, CardPerson(member.name, member.phone))
+            person.phone = person.phone or member.phone
+            if "hazard" in recipient.ledgers:
+                person.levels |= set(recipient.levels)
+            if recipient.team is not None and recipient.team.name not in person.teams:
+                person.teams.append(recipient.team.name)
+    return list(people.values())

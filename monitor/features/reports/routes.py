@@ -1,7 +1,6 @@
-"""Reports of a site: those issued, each made again from its rows, one of the period that ends now, and the card."""
+"""Pages of reports: issued reports, reports of a period that ends now, and the quick card."""
 
 import threading
-from datetime import timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -12,88 +11,96 @@ from monitor.api.errors import JobError, NotFoundError, RefusedError, acquire_or
 from monitor.api.text import NameList, Template, current_language
 from monitor.api.web import Context, context_of, find_policy, read_site, redactor_of
 from monitor.api.web import render_page as render
-from monitor.features.reports.facts import digest_of, gather_facts
+from monitor.features.reports.facts import gather_facts, make_digest
 from monitor.features.reports.issue import make_document
 from monitor.features.reports.pdf import make_pdf
-from monitor.features.reports.period import KINDS, find_before
+from monitor.features.reports.period import KINDS, make_period
 from monitor.features.reports.queries import load_issue, load_issues, load_mails
 from monitor.features.reports.render import render_card, render_report
 
 router = APIRouter(include_in_schema=False)
-LISTED: Final = 60
-_NONE: Final = Template("report.none", "site '{site}' has no report {name}")
-_ODD_NAME: Final = Template("report.odd_name", "there is no report '{name}'; there are: {names} and numbers")
-_ODD_FORM: Final = Template("report.odd_form", "a report is html or pdf, not '{form}'")
-_BUSY: Final = Template("report.busy", "{count} reports are being made; try again in a minute")
-AT_ONCE: Final = 2  # that are gathered or printed at the same time
-FORMS: Final = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}
-_TURNS: Final = threading.BoundedSemaphore(AT_ONCE)
+MAX_LISTED: Final = 60
+_NO_REPORT: Final = Template("report.none", "site '{site}' has no report {name}")
+_UNKNOWN_NAME: Final = Template(
+    "report.odd_name", "there is no report '{name}'; use {names} or the number of an issued report"
+)
+_UNKNOWN_FORMAT: Final = Template("report.odd_form", "a report is available as html or pdf, not as '{form}'")
+_BUSY: Final = Template("report.busy", "{count} reports are being written at the moment; try again in a minute")
+MAX_CONCURRENT: Final = 2  # reports that are gathered or printed at the same time
+MAX_PDF_S: Final = 120.0
+MEDIA_TYPES: Final = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}
+_SLOTS: Final = threading.BoundedSemaphore(MAX_CONCURRENT)
 
 
 @router.get("/sites/{site}/reports", response_class=HTMLResponse)
 def show_reports(request: Request, site: str) -> HTMLResponse:
-    """What was issued, what became of the mails, and what can be made now."""
+    """Return the page with issued reports, the state of their mails, and links to reports that end now."""
     with read_site(request, site) as seen:
-        issues = load_issues(seen.c, site, LISTED)
-        mails = load_mails(seen.c, [one.id for one in issues])
+        issues = load_issues(seen.c, site, MAX_LISTED)
+        mails = load_mails(seen.c, [issue.id for issue in issues])
         redactor = redactor_of(request, seen.c)
     names = ("channel", "state", "sent_at", "next_attempt_at", "last_error")
     rows = [
         {
-            "issue": one,
-            "mails": [redactor.hide_addresses({n: getattr(mail, n) for n in names}) for mail in mails[one.id]],
+            "issue": issue,
+            "mails": [
+                redactor.hide_addresses({name: getattr(mail, name) for name in names}) for mail in mails[issue.id]
+            ],
         }
-        for one in issues
+        for issue in issues
     ]
     return render(request, "reports.html", card=seen.card, rows=rows, kinds=KINDS)
 
 
 @router.get("/sites/{site}/reports/{name}.{form}")
 def send_report(request: Request, site: str, name: str, form: str) -> Response:
-    """A report by its number, or `daily`, `weekly`, `shift` for the period that ends now; as HTML or PDF."""
+    """Return an issued report by its number, or a daily, weekly or shift report that ends now, as HTML or PDF."""
     context = context_of(request)
     _require_form(form)
-    with acquire_or_refuse(_TURNS, _BUSY(count=AT_ONCE)):
+    with acquire_or_refuse(_SLOTS, _BUSY(count=MAX_CONCURRENT)):
         if name in KINDS:
             with read_site(request, site) as seen:
-                now, declared = seen.now.replace(second=0, microsecond=0), seen.declared
-                period = find_before(name, now, ZoneInfo(declared.timezone if declared is not None else "UTC"))
+                now = seen.now.replace(second=0, microsecond=0)
+                timezone = "UTC" if seen.declared is None else seen.declared.timezone
+                period = make_period(name, now, ZoneInfo(timezone))
                 facts = gather_facts(seen.c, site, period)
-            html = render_report(facts, digest_of(facts), current_language(), now, context.config.schedule.late)
+            html = render_report(facts, make_digest(facts), current_language(), now, context.config.schedule.late)
         elif name.isascii() and name.isdigit() and len(name) < 19:
             with read_site(request, site) as seen:
                 issue = load_issue(seen.c, int(name))
             if issue is None or issue.site != site:
-                raise NotFoundError(_NONE(site=site, name=name))
+                raise NotFoundError(_NO_REPORT(site=site, name=name))
             html, _ = make_document(context.db, issue, context.config.schedule.late)
         else:
-            raise NotFoundError(_ODD_NAME(name=name[:20], names=NameList(tuple(KINDS))))
+            raise NotFoundError(_UNKNOWN_NAME(name=name[:20], names=NameList(tuple(KINDS))))
         return _answer(context, html, f"{site}-{name}", form)
 
 
 @router.get("/sites/{site}/card.{form}")
 def send_card(request: Request, site: str, form: str) -> Response:
-    """The quick card, for who is logged in: it holds telephone numbers."""
+    """Return the quick card. The access rule requires a login because the card contains phone numbers."""
     _require_form(form)
-    with acquire_or_refuse(_TURNS, _BUSY(count=AT_ONCE)):
+    with acquire_or_refuse(_SLOTS, _BUSY(count=MAX_CONCURRENT)):
         with read_site(request, site) as seen:
             html = render_card(seen.c, site, seen.context.config.web.url, current_language(), seen.now)
         return _answer(seen.context, html, f"{site}-card", form)
 
 
 def _require_form(form: str) -> None:
-    """Refused before anything is gathered."""
-    if form not in FORMS:
-        raise NotFoundError(_ODD_FORM(form=form[:10]))
+    """Raise NotFoundError unless the format is known, before anything is gathered."""
+    if form not in MEDIA_TYPES:
+        raise NotFoundError(_UNKNOWN_FORMAT(form=form[:10]))
 
 
 def _answer(context: Context, html: str, name: str, form: str) -> Response:
     if form == "html":
-        return Response(html, media_type=FORMS[form], headers={"Content-Security-Policy": find_policy()})
-    plan = context.config.compute
-    limit_s = min(plan.job_limit_s, timedelta(minutes=2).total_seconds())
+        return Response(html, media_type=MEDIA_TYPES[form], headers={"Content-Security-Policy": find_policy()})
+    compute = context.config.compute
+    limit_s = min(compute.job_limit_s, MAX_PDF_S)
     try:
-        content = make_pdf(plan.model_copy(update={"job_limit_s": limit_s}), html)
+        content = make_pdf(compute.model_copy(update={"job_limit_s": limit_s}), html)
     except JobError as error:
         raise RefusedError(error.message) from None
-    return Response(content, media_type=FORMS[form], headers={"Content-Disposition": f'inline; filename="{name}.pdf"'})
+    return Response(
+        content, media_type=MEDIA_TYPES[form], headers={"Content-Disposition": f'inline; filename="{name}.pdf"'}
+    )

@@ -1,4 +1,4 @@
-"""Issued bulletins and shift reports, and the mails that carry them."""
+"""Tables of issued reports and of the mails that deliver them."""
 
 from sqlalchemy import Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
 
@@ -20,11 +20,11 @@ issued_report = Table(
         "facts",
         Text,
         nullable=False,
-        comment="all that it says, canonical JSON: what the digest is of",
+        comment="all facts of the report as canonical JSON; facts_sha256 is their digest",
         info={"sha256": "facts_sha256"},
     ),
     UniqueConstraint("site", "kind", "language", "to_at", name="uq_issued_report"),
-    comment="bulletins and shift reports, each with what it said; the rows are sealed",
+    comment="issued bulletins and shift reports with their facts; the rows are sealed",
     info={"sealed": SealedColumns(left_out=frozenset({"facts"}), only_added=True)},
 )
 

@@ -1,4 +1,4 @@
-"""Public views on issued reports."""
+"""Public view of issued reports."""
 
 from sqlalchemy import BigInteger, Column, Table, Text
 
@@ -7,17 +7,17 @@ from monitor.api.store import Dialect, view_metadata
 issued_reports = Table(
     "issued_reports",
     view_metadata,
-    Column("report_id", BigInteger, comment="its number"),
-    Column("site", Text, comment="of which site"),
+    Column("report_id", BigInteger, comment="number of the report"),
+    Column("site", Text, comment="site of the report"),
     Column("kind", Text, comment="`daily`, `weekly`, `shift`"),
-    Column("from_at", Text, comment="beginning of the period, excluded", info={"unit": "time"}),
-    Column("to_at", Text, comment="its end, included", info={"unit": "time"}),
-    Column("made_at", Text, comment="when it was made", info={"unit": "time"}),
-    Column("language", Text, comment="of its texts"),
-    Column("facts_sha256", Text, comment="SHA-256 of all that it says"),
-    Column("code_version", Text, comment="version of the program that made it"),
-    Column("mails", BigInteger, comment="mails that carry it"),
-    Column("delivered", BigInteger, comment="those that a mail server took"),
+    Column("from_at", Text, comment="begin of the period; not part of it", info={"unit": "time"}),
+    Column("to_at", Text, comment="end of the period; part of it", info={"unit": "time"}),
+    Column("made_at", Text, comment="when the report was issued", info={"unit": "time"}),
+    Column("language", Text, comment="language of the report"),
+    Column("facts_sha256", Text, comment="SHA-256 of the facts of the report"),
+    Column("code_version", Text, comment="version of Slopeward that issued the report"),
+    Column("mails", BigInteger, comment="number of mails with the report"),
+    Column("delivered", BigInteger, comment="number of mails that a mail server accepted"),
     comment="Bulletins and shift reports that the service issued.",
     info={"question": "Is the service well, and who did what?"},
 )

@@ -1,5 +1,6 @@
-"""Reports over the filled story: as known at the end, mailed without standing before anything, and on the page.
-Periods of reports follow the clock of the site: no hour is in two reports, none is in none, in any zone.
+"""Reports contain what was known at the end of their period, are mailed by schedule, and are shown on the page.
+
+Periods follow the local time of the site: in every time zone each hour belongs to exactly one report.
 """
 
 import base64
@@ -32,20 +33,20 @@ from monitor.features.reports import facts as facts_of
 from monitor.features.reports import issue as issuing
 from monitor.features.reports import pdf
 from monitor.features.reports import queries as report_facts
-from monitor.features.reports.facts import digest_of, gather_facts
+from monitor.features.reports.facts import gather_facts, make_digest
 from monitor.features.reports.period import (
     DAILY,
     KINDS,
     SHIFT,
     WEEKLY,
     Period,
-    find_before,
-    find_newest,
+    find_last_period,
+    make_period,
     read_times,
     split_days,
 )
 from monitor.features.reports.queries import load_issue, load_issues, load_mails
-from monitor.features.reports.render import find_state, render_report
+from monitor.features.reports.render import describe_end, render_report
 from monitor.features.reports.tables import issued_report, report_mail
 from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
@@ -61,25 +62,28 @@ from tests.web.served import log_in, serving
 
 DAY, LATE = timedelta(days=1), timedelta(minutes=10)
 SITE, ZURICH = "north-bench", ZoneInfo("Europe/Zurich")
-WEEK = find_before(WEEKLY, NOW, ZURICH)
+WEEK = make_period(WEEKLY, NOW, ZURICH)
 
 
-def add_looks(database):
-    """Evaluations of the last week: yellow, orange for two days, blind for an hour."""
-    looks = {"hours": [-150, -48, -9, -8, -0.3, -0.05, 1], "level": [1, 2, 2, 2, 2, 2, 3]}
-    looks |= {"at": [NOW + timedelta(hours=h) for h in looks["hours"]], "seen": ["full"] * 2 + ["blind"] + ["full"] * 4}
+def replace_evaluations(database):
+    """Replace the evaluations of the last week: yellow, orange for two days, blind for an hour."""
+    values = {"hours": [-150, -48, -9, -8, -0.3, -0.05, 1], "level": [1, 2, 2, 2, 2, 2, 3]}
+    values |= {
+        "at": [NOW + timedelta(hours=h) for h in values["hours"]],
+        "seen": ["full"] * 2 + ["blind"] + ["full"] * 4,
+    }
     rows = """
 7 evaluation site=north-bench at=$at trigger=data level=$level observability=$seen reachable_level=3 config_sha256=x
     digest=x
 """
     with database.write() as c:
         c.execute(evaluation.delete().where(evaluation.c.site == SITE))
-        insert_rows(c, NOW, rows, looks)
+        insert_rows(c, NOW, rows, values)
 
 
 @pytest.fixture
 def database(filled_database):
-    add_looks(filled_database)
+    replace_evaluations(filled_database)
     return filled_database
 
 
@@ -88,12 +92,12 @@ def gather(database, period=WEEK, site=SITE):
         return gather_facts(c, site, period)
 
 
-def test_a_report_says_what_was_known_at_its_end_whatever_comes_later(database):
+def test_report_contains_only_what_was_known_at_its_end(database):
     facts = gather(database)
     assert facts["now"]["level"] == 2
     days = {day["day"]: (day["highest"], day["last"], day["sight"]) for day in facts["days"]}
     assert (days["2026-02-25"], days["2026-02-28"]) == ((1, 1, "full"), (2, 2, "blind"))
-    assert days["2026-02-22"] == (None, None, None), "nobody decided: that is said"
+    assert days["2026-02-22"] == (None, None, None), "not evaluated"
     (hazard,) = facts["hazards"]
     assert (hazard["peak_level"], hazard["acknowledged_by"], hazard["outcome"]) == (2, "bo", None)
     moved = {row["station"]: row for row in facts["movement"]}
@@ -104,8 +108,8 @@ def test_a_report_says_what_was_known_at_its_end_whatever_comes_later(database):
     assert {row["kind"] for row in facts["notes"]} >= {"crack", "maintenance"}
     assert len(facts["scores"]) == 4
 
-    # what is known later: a corrected value, another level, an outcome, a delivery, a report, a file of the site
-    digest = digest_of(facts)
+    # none of these is known at the end of the period
+    digest = make_digest(facts)
     later = NOW + timedelta(hours=2)
     with database.write() as c:
         add_observations(
@@ -127,18 +131,18 @@ def test_a_report_says_what_was_known_at_its_end_whatever_comes_later(database):
             )
         )
         c.execute(update(alert).where(alert.c.id == hazard["id"]).values(level=3, state="closed", closed_at=later))
-    assert digest_of(gather(database)) == digest
-    assert digest_of(gather(database, Period(WEEKLY, WEEK.from_at, later))) != digest
+    assert make_digest(gather(database)) == digest
+    assert make_digest(gather(database, Period(WEEKLY, WEEK.from_at, later))) != digest
     with database.read() as c, pytest.raises(NotFoundError, match="had no site file at that time"):
-        gather_facts(c, SITE, find_before(DAILY, NOW - timedelta(days=400), ZURICH))
-    with pytest.raises(RefusedError, match="ends after its beginning"):
+        gather_facts(c, SITE, make_period(DAILY, NOW - timedelta(days=400), ZURICH))
+    with pytest.raises(RefusedError, match="must end after it begins"):
         gather(database, Period(SHIFT, NOW, NOW))
 
 
 @STORY_ON_SQLITE
-def test_every_language_says_every_figure_in_local_time(database):
+def test_report_is_complete_in_each_language_and_uses_local_time(database):
     facts = gather(database)
-    digest = digest_of(facts)
+    digest = make_digest(facts)
     texts = {code: render_report(facts, digest, code, NOW) for code in ("en", "it", "zh", "es")}
     for code, text in texts.items():
         assert text.count("<svg") >= 4, code
@@ -191,15 +195,15 @@ def plan(port, form="html", more=""):
     return parse_service(PLAN.format(port=port, form=form) + more, "x")
 
 
-def test_what_is_due_is_made_once_mailed_once_and_tried_again(database, mail):
+def test_scheduled_report_is_issued_once_and_mailed_once_with_retries(database, mail):
     config, later = plan(mail.port), NOW + timedelta(minutes=10)
     mail.refuse = True
-    with pytest.raises(JobError, match="2 reports were not made or not mailed"):
+    with pytest.raises(JobError, match="2 reports were not issued or not mailed"):
         issuing.run(database, config, None, later)
     mail.refuse = False
-    assert issuing.run(database, config, None, later) == "0 reports made, 0 mailed", "not yet due again"
-    assert issuing.run(database, config, None, later + timedelta(hours=1)) == "0 reports made, 2 mailed"
-    assert issuing.run(database, config, None, later + timedelta(hours=2)) == "0 reports made, 0 mailed"
+    assert issuing.run(database, config, None, later) == "0 reports issued, 0 mailed", "not yet due again"
+    assert issuing.run(database, config, None, later + timedelta(hours=1)) == "0 reports issued, 2 mailed"
+    assert issuing.run(database, config, None, later + timedelta(hours=2)) == "0 reports issued, 0 mailed"
     assert sorted(to for (to,), _ in mail.mails) == ["a@b.org", "c@b.org"]
     message = mail.mails[0][1]
     assert message["Subject"] == "[North bench, pit 4] Daily bulletin: ORANGE. 2026-03-01 06:45"
@@ -210,11 +214,11 @@ def test_what_is_due_is_made_once_mailed_once_and_tried_again(database, mail):
         assert [m.attempts for m in load_mails(c, [issue.id])[issue.id]] == [2, 2]
         assert load_view(c, "issued_reports", site=SITE)[0]["delivered"] == 2
     assert issue.facts_sha256 in attached.get_content()
-    # somebody more gets it, in another form; the others do not get it again
+    # an added recipient gets the report; the others do not get it again
     more = '[[report]]\nkind = "daily"\nsites = ["north-bench"]\nat = "6:45"\nto = ["email:d@b.org"]\nform = "html"\n'
     said = issuing.run(database, plan(mail.port, more=more), None, later + timedelta(hours=2))
-    assert said == "0 reports made, 1 mailed"
-    # a mail server that is away for two days ends the tries
+    assert said == "0 reports issued, 1 mailed"
+    # attempts end when the mail server is unavailable for two days
     with database.write() as c:
         c.execute(
             update(report_mail).values(state="failed_retry", next_attempt_at=NOW, queued_at=NOW - timedelta(days=3))
@@ -223,25 +227,25 @@ def test_what_is_due_is_made_once_mailed_once_and_tried_again(database, mail):
         issuing.run(database, plan(free_port()), None, later + timedelta(hours=3))
     with database.read() as c:
         assert set(c.execute(select(report_mail.c.state)).scalars()) == {"failed_final"}
-    # of a time that passed while the service was away for days nothing is made
+    # no report is issued for a period that ended days ago
     assert issuing.run(
         database, plan(mail.port, more='[[report]]\nkind = "weekly"\nweekday = "wednesday"\n'), None, later
     ).startswith("0")
 
 
 @STORY_ON_SQLITE
-def test_a_level_that_nobody_decided_of_late_or_saw_is_said_to_be_so(database, mail):
+def test_old_or_blind_decision_is_not_shown_as_a_known_level(database, mail):
     facts = gather(database)
-    assert find_state(facts, "en", LATE).line == "ORANGE"
+    assert describe_end(facts, "en", LATE).line == "ORANGE"
     facts["now"] |= {"level": 0, "observability": "blind"}
-    assert find_state(facts, "en", LATE).line == "GREEN, blind"
+    assert describe_end(facts, "en", LATE).line == "GREEN, blind"
     assert 'now lv-u">Level<b>green, blind' in flatten_html(render_report(facts, "x", "en", NOW))
     facts["now"]["at"] = "2026-02-28T18:00:00.000000Z"
-    said = find_state(facts, "en", LATE)
+    said = describe_end(facts, "en", LATE)
     assert (said.line, said.action) == ("UNKNOWN (last decision 2026-02-28 19:00: GREEN)", "")
     assert 'now lv-u">Level<b>unknown</b>last decision' in flatten_html(render_report(facts, "x", "en", NOW))
     facts["now"]["level"] = 2
-    assert find_state(facts, "en", LATE).action, "what was called for is not called off"
+    assert describe_end(facts, "en", LATE).action, "an old decision does not cancel the action"
     with database.write() as c:
         c.execute(evaluation.delete().where(evaluation.c.at > NOW - timedelta(hours=8)))
     issuing.run(database, plan(mail.port), None, NOW + timedelta(minutes=10))
@@ -249,7 +253,7 @@ def test_a_level_that_nobody_decided_of_late_or_saw_is_said_to_be_so(database, m
 
 
 @STORY_ON_SQLITE
-def test_a_velocity_says_over_which_window_and_a_report_from_before_that_is_still_shown(database):
+def test_velocity_is_shown_with_its_window_if_the_facts_contain_it(database):
     with database.write() as c:
         c.execute(update(movement_table).values(velocity_window_s=115200.0))
     facts = gather(database)
@@ -260,7 +264,7 @@ def test_a_velocity_says_over_which_window_and_a_report_from_before_that_is_stil
 
 
 @STORY_ON_SQLITE
-def test_no_movement_and_no_open_alert_is_left_out(database, monkeypatch):
+def test_all_movement_and_open_alerts_are_included_up_to_the_limit(database, monkeypatch):
     at = NOW - timedelta(hours=3)
     with database.write() as c:
         add_observations(
@@ -283,12 +287,13 @@ def test_no_movement_and_no_open_alert_is_left_out(database, monkeypatch):
             facts = {"id": number, "site": SITE, "raised_at": at, "closed_at": None, "key": f"health:{number}"}
             c.execute(insert(alert).values(row | facts | {"exercise": False}))
             c.execute(insert(alert_event).values(chain | {"id": number, "alert_id": number, "at": at}))
-    monkeypatch.setattr(report_facts, "MOST", 3)
+    monkeypatch.setattr(report_facts, "MAX_ROWS", 3)
     facts = gather(database)
     moved = {row["quantity"]: row["change"] for row in facts["movement"] if row["station"] == "G9"}
     assert (moved, len(facts["hazards"])) == ({"displacement": pytest.approx(400.011, abs=1e-3), "tilt_x": 2.0}, 1)
     assert facts["cut"] == ["health"]
-    assert "(health): 3 of each" in render_report(facts, "x", "en", NOW)
+    shortened = "at most 3 alerts of a kind, open alerts first. There were more of: health"
+    assert shortened in flatten_html(render_report(facts, "x", "en", NOW))
 
     def too_many(c, series, low, high, now):
         if high - low > DAY:
@@ -297,40 +302,40 @@ def test_no_movement_and_no_open_alert_is_left_out(database, monkeypatch):
 
     monkeypatch.setattr(facts_of, "load_range", too_many)
     (water,) = [row for row in gather(database)["water"] if row["station"] == "G9"]
-    assert (water["last"], water["highest"]) == (5.0, None), "nobody read what lies between"
+    assert (water["last"], water["highest"]) == (5.0, None), "the middle of the period was not read"
 
 
 @STORY_ON_SQLITE
-def test_one_poisoned_report_stops_no_other(database, mail, monkeypatch):
+def test_error_in_one_report_keeps_back_no_other(database, mail, monkeypatch):
     gather_facts, make_document = issuing.gather_facts, issuing.make_document
 
-    def poison(real, bad):
+    def fail_for(real, bad):
         def act(c, *words):
             if any(getattr(word, "site", word) == bad for word in words):
-                raise ValueError("poisoned")
+                raise ValueError("broken")
             return real(c, *words)
 
         return act
 
     later = NOW + timedelta(minutes=10)
     config = parse_service(PLAN.format(port=mail.port, form="html").replace("north-*", "*"), "x")
-    monkeypatch.setattr(issuing, "gather_facts", poison(gather_facts, "lake-slope"))
-    with pytest.raises(JobError, match="lake-slope daily: ValueError: poisoned"):
+    monkeypatch.setattr(issuing, "gather_facts", fail_for(gather_facts, "lake-slope"))
+    with pytest.raises(JobError, match="lake-slope daily: ValueError: broken"):
         issuing.run(database, config, None, later)
     assert len(mail.mails) == 2
     monkeypatch.setattr(issuing, "gather_facts", gather_facts)
-    monkeypatch.setattr(issuing, "make_document", poison(make_document, SITE))
+    monkeypatch.setattr(issuing, "make_document", fail_for(make_document, SITE))
     with database.write() as c:
         c.execute(update(report_mail).values(state="failed_retry", next_attempt_at=NOW))
-    with pytest.raises(JobError, match="2 reports were not made or not mailed, the first: ValueError: poisoned"):
+    with pytest.raises(JobError, match="2 reports were not issued or not mailed; the first: ValueError: broken"):
         issuing.run(database, config, None, later)
     subjects = [message["Subject"] for _, message in mail.mails]
     assert len([one for one in subjects if one.startswith("[North")]) == 2
-    assert len(subjects) > 3, "those of the other site went out"
+    assert len(subjects) > 3, "the reports of the other site were mailed"
 
 
 @STORY_ON_SQLITE
-def test_a_report_without_pdf_is_better_than_none(database, mail, monkeypatch):
+def test_report_is_mailed_as_html_if_pdf_is_not_installed(database, mail, monkeypatch):
     monkeypatch.setattr(extras, "is_installed", lambda _module: False)
     issuing.run(database, plan(mail.port, "pdf"), None, NOW + timedelta(minutes=10))
     message = mail.mails[0][1]
@@ -340,10 +345,10 @@ def test_a_report_without_pdf_is_better_than_none(database, mail, monkeypatch):
 
 @STORY_ON_SQLITE
 @pytest.mark.slow
-def test_a_report_prints_behind_walls_and_loads_nothing(database):
+def test_pdf_is_made_without_loading_anything(database):
     pytest.importorskip("weasyprint")
     facts = gather(database)
-    plain = pdf.make_pdf(ComputeSection(), render_report(facts, digest_of(facts), "en", NOW))
+    plain = pdf.make_pdf(ComputeSection(), render_report(facts, make_digest(facts), "en", NOW))
     assert plain.startswith(b"%PDF-")
     assert len(plain) > 10_000
     hostile = '<img src="file:///etc/passwd"><link rel="stylesheet" href="http://127.0.0.1:9/x.css"><p>x'
@@ -351,7 +356,7 @@ def test_a_report_prints_behind_walls_and_loads_nothing(database):
 
 
 @STORY_ON_SQLITE
-def test_the_page_lists_reports_and_hands_them_out_under_a_strict_policy(database, mail):
+def test_page_lists_reports_and_serves_them_with_a_strict_content_policy(database, mail):
     issuing.run(database, plan(mail.port), None, NOW + timedelta(minutes=10))
     with database.read() as c:
         (issue,) = load_issues(c, SITE, 5)
@@ -378,7 +383,7 @@ def test_the_page_lists_reports_and_hands_them_out_under_a_strict_policy(databas
 
 
 @STORY_ON_SQLITE
-def test_the_verbs_write_list_and_prove(database, mail, tmp_path, capsys):
+def test_commands_write_list_and_check_reports(database, mail, tmp_path, capsys):
     url = database.url.render_as_string(hide_password=False)
     service = tmp_path / "slopeward.toml"
     service.write_text(f'[database]\nurl = "{url}"\n')
@@ -389,13 +394,13 @@ def test_the_verbs_write_list_and_prove(database, mail, tmp_path, capsys):
     out = tmp_path / "week.html"
     status, said = call("weekly", SITE, "--at", "2026-03-01T07:00+01:00", "--out", str(out), "--json")
     assert status == 0, said
-    assert json.loads(said)["facts_sha256"] == digest_of(gather(database))
+    assert json.loads(said)["facts_sha256"] == make_digest(gather(database))
     assert json.loads(said)["facts_sha256"] in out.read_text()
     assert "Scheda rapida" in call("card", SITE, "--out", "-", "--language", "it")[1]
     assert call("list", SITE)[0] == 4
     issuing.run(database, plan(mail.port), None, NOW + timedelta(minutes=10))
-    assert "daily to 2026-03-01T05:45Z, 2 of 2 mailed" in call("list", SITE)[1]
-    assert call("prove", "2") == (0, "report 2: the same\n")
+    assert "daily until 2026-03-01T05:45Z, 2 of 2 mailed" in call("list", SITE)[1]
+    assert call("prove", "2") == (0, "report 2: unchanged: the rows of its period give the same facts\n")
     with database.read() as c:
         issue = load_issue(c, 2)
     movement = json.loads(issue.facts)["movement"]
@@ -404,26 +409,25 @@ def test_the_verbs_write_list_and_prove(database, mail, tmp_path, capsys):
     with database.write() as c:
         c.execute(evaluation.delete())
     status, said = call("prove", "2")
-    assert (status, "another one in days, now, segments: rows" in said) == (1, True), said
+    assert (status, "other facts in days, now, segments, because" in said) == (1, True), said
     with database.read() as c:
         issue = load_issue(c, 2)
-    assert f"digest {issue.facts_sha256[:12]} as issued, " in said
+    assert f"digest {issue.facts_sha256[:12]} when issued, " in said
     assert issue.facts_sha256 in issuing.make_document(database, issue, timedelta(days=1))[0], (
-        "what was said, though rows are gone"
+        "the stored facts are shown although rows are gone"
     )
-    issued, older = issued_report, "made by version 0.1.0"
     for values, expected, text in (
-        ({"code_version": "0.1.0"}, 3, f"{older}, what it said is stored and gives its digest"),
-        ({"facts": "{}"}, 1, "what is stored of it was altered"),
+        ({"code_version": "0.1.0"}, 3, "because version 0.1.0, which issued the report"),
+        ({"facts": "{}"}, 1, "the stored facts do not match their digest"),
     ):
         with database.write() as c:
-            c.execute(issued.update().where(issued.c.id == 2).values(**values))
+            c.execute(issued_report.update().where(issued_report.c.id == 2).values(**values))
         status, said = call("prove", "2")
         assert (status, text in said) == (expected, True), said
     for words, wrong in (
         (("daily", SITE, "--out", "x.doc"), "FILE.html or FILE.pdf"),
         (("daily", SITE, "--at", "2026-03-01", "--out", "-"), "no zone"),
-        (("daily", SITE, "--at", "2199-01-01T00:00Z", "--out", "-"), "in the past"),
+        (("daily", SITE, "--at", "2199-01-01T00:00Z", "--out", "-"), "must end between"),
         (("daily", "nowhere", "--out", "-"), "no site"),
         (("daily", SITE, "--language", "fr", "--out", "-"), "'fr' is unknown"),
         (("prove", "99"), "does not exist"),
@@ -444,11 +448,11 @@ TIMES = st.lists(st.times().map(lambda t: t.replace(second=0, microsecond=0)), m
     weekday=st.integers(0, 6),
     now=st.datetimes(datetime(2026, 1, 20), datetime(2027, 1, 1), timezones=st.just(UTC)),
 )
-def test_each_period_begins_where_the_one_before_ended(kind, zone, times, weekday, now):
+def test_each_period_begins_at_the_end_of_the_period_before(kind, zone, times, weekday, now):
     times = sorted(times) if kind == SHIFT else times[:1]
-    newest = find_newest(kind, now, zone, times, weekday)
+    newest = find_last_period(kind, now, zone, times, weekday)
     assert newest.from_at < newest.to_at <= now
-    assert find_newest(kind, newest.to_at - timedelta(seconds=1), zone, times, weekday).to_at == newest.from_at
+    assert find_last_period(kind, newest.to_at - timedelta(seconds=1), zone, times, weekday).to_at == newest.from_at
     hours = (newest.to_at - newest.from_at) / timedelta(hours=1)
     longest = {DAILY: 25, WEEKLY: 169, SHIFT: 25}[kind]
     assert hours <= longest
@@ -462,14 +466,14 @@ def test_each_period_begins_where_the_one_before_ended(kind, zone, times, weekda
 @pytest.mark.parametrize(
     ("day", "hours"), [(datetime(2026, 3, 29, 10), 23), (datetime(2026, 10, 25, 10), 25), (datetime(2026, 7, 1), 24)]
 )
-def test_a_day_of_another_length_is_a_day(day, hours):
+def test_daily_report_covers_a_local_day_at_a_clock_change(day, hours):
     zone = ZoneInfo("Europe/Zurich")
-    period = find_before(DAILY, day.replace(tzinfo=UTC), zone)
+    period = make_period(DAILY, day.replace(tzinfo=UTC), zone)
     assert period.to_at - period.from_at == timedelta(hours=hours)
-    assert find_before(SHIFT, period.to_at, zone, 12).from_at == period.to_at - timedelta(hours=12)
+    assert make_period(SHIFT, period.to_at, zone, 12).from_at == period.to_at - timedelta(hours=12)
 
 
-def test_the_service_file_says_when_and_to_whom():
+def test_service_file_declares_times_and_recipients():
     shift = '[[report]]\nkind = "shift"\nat = ["22:00", "6:00"]\nto = ["email:a@b.org"]\n'
     plans = parse_service(f'{shift}[[report]]\nkind = "daily"\nat = "7:30"\n', "x").report
     assert read_times(plans[0].at) == (time(6), time(22))
