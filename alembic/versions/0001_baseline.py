@@ -607,11 +607,14 @@ def upgrade() -> None:
         sa.Column("facts_sha256", sa.String(length=64), nullable=False),
         sa.Column("code_version", sa.Text(), nullable=False),
         sa.Column(
-            "facts", sa.Text(), nullable=False, comment="all that it says, canonical JSON: what the digest is of"
+            "facts",
+            sa.Text(),
+            nullable=False,
+            comment="all facts of the report as canonical JSON; facts_sha256 is their digest",
         ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("site", "kind", "language", "to_at", name="uq_issued_report"),
-        comment="bulletins and shift reports, each with what it said; the rows are sealed",
+        comment="issued bulletins and shift reports with their facts; the rows are sealed",
     )
     op.create_table(
         "job_run",
