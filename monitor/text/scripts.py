@@ -30,7 +30,7 @@ def extract(fileobj: IO[bytes], keywords: object, comment_tags: object, options:
 def find_script_texts() -> tuple[str, ...]:
     """Every text that a script asks for by `tr("...")`."""
     folders = (FOLDER, *list_folders("static"))
-    scripts = (path for folder in folders for path in sorted(folder.glob("*.js")))
+    scripts = (path for folder in folders for path in sorted(folder.rglob("*.js")))
     found = (m[1] for path in scripts for m in _CALL.finditer(path.read_text(encoding="utf-8")))
     return tuple(dict.fromkeys(found))
 

@@ -1,6 +1,7 @@
 """Put the web application together: middleware, routes, answers to errors. Nothing here knows how a page looks."""
 
 import logging
+import re
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -57,6 +58,7 @@ _INVALID: Final = {  # kinds of errors of pydantic, by how they begin
     **dict.fromkeys(("float_", "int_", "finite_number", "greater_than", "less_than"), _NUMBER),
 }
 HERE: Final = Path(__file__).parent
+_VERSION_FOLDER: Final = re.compile(r"^v/[^/]+/")
 STATUS_OF: Final[tuple[tuple[type[errors.SlopewardError], int], ...]] = (
     (errors.NotFoundError, 404),
     (errors.NotSignedInError, 401),
@@ -131,20 +133,29 @@ class ExitGuard:
             raise RuntimeError(f"the route called sys.exit ({error.code})") from error
 
 
-class LastingFiles(StaticFiles):
-    """Static files whose address carries the version, so that browsers may keep them.
+class VersionedFiles(StaticFiles):
+    """Static files that browsers may store, because each address contains the version of the program.
 
-    `kept`: how browsers keep them, as `Cache-Control` has it; `rest`: as those of `StaticFiles`.
+    `/static/NAME?v=VERSION` and `/static/v/VERSION/NAME` give the same file. Modules need the second form: a relative
+    import such as `./ages.js` keeps the folder of the importing module and drops its query.
+
+    Args:
+        cache_control: How long browsers may store a file, as in the header `Cache-Control`.
+        options: Arguments of `StaticFiles`.
     """
 
-    def __init__(self, kept: str, **rest: Any) -> None:
-        super().__init__(**rest)
-        self._kept = kept
+    def __init__(self, cache_control: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._cache_control = cache_control
+
+    def get_path(self, scope: Scope) -> str:
+        """Return the path of the file below the folder, without the version."""
+        return _VERSION_FOLDER.sub("", super().get_path(scope))
 
     def file_response(self, full_path: object, stat_result: object, scope: Scope, status_code: int = 200) -> Response:
-        """Say how long the browser alone may keep it."""
+        """Return a file that only the browser of the reader may store, not a proxy."""
         response = super().file_response(full_path, stat_result, scope, status_code)  # type: ignore[arg-type]
-        response.headers["Cache-Control"] = f"private, {self._kept}"
+        response.headers["Cache-Control"] = f"private, {self._cache_control}"
         return response
 
 
@@ -160,9 +171,9 @@ def build_app(config: ServiceConfig, db: Database, clock: Callable[[], datetime]
         config: the service file; host and public URL decide which Host headers are answered.
         db: open database; this process reads it, and writes sessions, acknowledgements and reports.
     """
-    static = LastingFiles("max-age=86400", directory=HERE / "static")
+    static = VersionedFiles("max-age=86400", directory=HERE / "static")
     static.all_directories += map(str, list_folders("static"))
-    libraries = LastingFiles("max-age=31536000, immutable", directory=HERE / "vendor")
+    libraries = VersionedFiles("max-age=31536000, immutable", directory=HERE / "vendor")
     require_rules(list_routers())
     app = FastAPI(
         title="Slopeward",

@@ -3,11 +3,9 @@
 import json
 import re
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
-from monitor import web
 from monitor.text.instants import format_age
 from tests.browser.test_web_browser import chromium, served, story, watch  # noqa: F401
 from tests.fixtures.waiting import wait_for
@@ -29,7 +27,7 @@ def test_what_was_seen_is_read_without_a_connection_and_says_its_age(served, wat
     page = watch(width=390, height=844).page
     visit(page, base, "/sites/north-bench", "/", "/alerts")
     shown = page.goto(base + "/sites/north-bench").text()
-    assert page.locator("#kept").is_hidden()
+    assert page.locator("#saved-copy").is_hidden()
     kept = page.evaluate("async () => (await (await caches.open('pages')).keys()).map((k) => new URL(k.url).pathname)")
     assert kept == ["/", "/sites/north-bench"]
     # an hour ago by the clock of this device, and no connection now
@@ -37,16 +35,16 @@ def test_what_was_seen_is_read_without_a_connection_and_says_its_age(served, wat
         """async () => {
           const pages = await caches.open('pages'), known = await pages.match('/sites/north-bench');
           const headers = new Headers(known.headers);
-          headers.set('X-Kept-At', String(Date.now() - 3600e3));
+          headers.set('X-Saved-At', String(Date.now() - 3600e3));
           await pages.put('/sites/north-bench', new Response(await known.text(), { headers }));
         }"""
     )
     server.stop()
     wait_for(lambda: not is_up(page, base), 10)
     page.goto(base + "/sites/north-bench")
-    assert page.locator("#kept").is_visible()
-    assert "last state that this device received" in page.locator("#kept").inner_text()
-    wait_for(lambda: re.search(r"^1 h( \d+ min)?$", page.locator("#kept time").inner_text()), 5)
+    assert page.locator("#saved-copy").is_visible()
+    assert "last state that this device received" in page.locator("#saved-copy").inner_text()
+    wait_for(lambda: re.search(r"^1 h( \d+ min)?$", page.locator("#saved-copy time").inner_text()), 5)
     assert "North bench" in page.content()
     assert "is-stale" in page.evaluate("document.body.className")
     assert "content-security-policy" in page.evaluate(
@@ -55,7 +53,7 @@ def test_what_was_seen_is_read_without_a_connection_and_says_its_age(served, wat
     assert len(shown) > 1000
     page.goto(base + "/alerts")  # was opened, but is not kept: it lists what is over
     assert "No connection" in page.inner_text("h1")
-    wait_for(lambda: page.locator("#kept-pages li").count() == 2, 5)
+    wait_for(lambda: page.locator("#saved-pages li").count() == 2, 5)
 
 
 def is_up(page, base):
@@ -63,13 +61,18 @@ def is_up(page, base):
     return page.evaluate(asked, f"{base}/health")
 
 
-def test_ages_run_on_as_the_server_spells_them(chromium):  # noqa: F811
-    script = (Path(web.__file__).parent / "static" / "live.js").read_text()
-    spell = re.search(r"const spell = (\(ms\) => \{.*?\n  \});", script, re.DOTALL)[1]
+def test_ages_run_on_as_the_server_formats_them(served, watch):  # noqa: F811
+    base, *_ = served
     spans_s = [-5, 0, 42, 70, 3599, 3600, 5405, 86399, 93600, 9 * 86400 + 3600, 40 * 86400]
-    page = chromium.new_page()
-    shown = page.evaluate(f"(spans) => spans.map((s) => ({spell})(1000 * s))", spans_s)
-    page.close()
+    page = watch().page
+    page.goto(base)
+    shown = page.evaluate(
+        """async (spans) => {
+          const { formatAge } = await import('/static/v/0/live/ages.js');
+          return spans.map((seconds) => formatAge(1000 * seconds));
+        }""",
+        spans_s,
+    )
     assert shown == [format_age(timedelta(seconds=span)) for span in spans_s]
 
 

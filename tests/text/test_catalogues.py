@@ -172,7 +172,7 @@ SHOWN = re.compile(
 )
 
 
-@tabulated("path", sorted(FOLDER.glob("*.js")))
+@tabulated("path", sorted(FOLDER.rglob("*.js")))
 def test_no_script_shows_a_text_beside_the_catalogue(path):
     odd = [m[1] for m in SHOWN.finditer(path.read_text(encoding="utf-8")) if " " in m[1] and not m[1].startswith("`${")]
     assert odd == []

@@ -250,7 +250,7 @@ def test_on_a_new_device_the_duty_officer_works_for_it_and_comes_in(filled_datab
             guess(address, of=f"198.51.100.{n}")
         first = guess(address, of="203.0.113.9", password=PASSWORD)
         challenge = challenge_in(first)
-        assert (first.status_code, challenge is not None, "/static/effort.js" in first.text) == (429, True, True)
+        assert (first.status_code, challenge is not None, "/proof-of-work.js" in first.text) == (429, True, True)
         done = {"challenge": challenge, "solution": solve(challenge)}
         assert guess(address, of="198.51.100.77", **done).status_code == 401
         again = guess(address, of="203.0.113.9", password=PASSWORD, **done)

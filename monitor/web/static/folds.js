@@ -36,28 +36,3 @@
   window.addEventListener("hashchange", reveal);
   reveal();
 })();
-
-/* What is large is loaded when it is opened: `data-load` names a page and the part of it. */
-("use strict");
-for (const fold of document.querySelectorAll("details[data-load]")) {
-  const load = async () => {
-    const room = fold.querySelector(".loads");
-    const [address, part] = fold.dataset.load.split("#");
-    if (!fold.open || !room || room.dataset.asked) {
-      return;
-    }
-    room.dataset.asked = "1";
-    try {
-      const answer = await fetch(address, { headers: { Accept: "text/html" } });
-      if (answer.ok) {
-        room.replaceWith(
-          ...new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part).children,
-        );
-      }
-    } catch {
-      delete room.dataset.asked;
-    } // the link leads there
-  };
-  fold.addEventListener("toggle", load);
-  load();
-}

@@ -1,30 +1,44 @@
-// Before the first paint: the theme this browser chose last; otherwise the system's own.
+// Choose the light or the dark theme. This script is no module, because it must run before the first paint.
 "use strict";
-(() => {
+{
+  const STORAGE_KEY = "slopeward-theme";
   const root = document.documentElement;
-  const read = () => {
+
+  /** Return the theme that this browser chose last, or null. */
+  const loadTheme = () => {
     try {
-      return localStorage.getItem("slopeward-theme");
+      return localStorage.getItem(STORAGE_KEY);
     } catch {
+      // The browser allows no storage.
       return null;
     }
   };
-  const chosen = read();
-  if (chosen) {
-    root.dataset.theme = chosen;
+
+  const storeTheme = (theme) => {
+    try {
+      localStorage.setItem(STORAGE_KEY, theme);
+    } catch {
+      // The theme is valid for this page only.
+    }
+  };
+
+  const isDark = () => {
+    const { theme } = root.dataset;
+    return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  };
+
+  const switchTheme = () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    storeTheme(root.dataset.theme);
+    // Charts and maps draw again.
+    document.dispatchEvent(new Event("themechange"));
+  };
+
+  const storedTheme = loadTheme();
+  if (storedTheme) {
+    root.dataset.theme = storedTheme;
   }
   document.addEventListener("DOMContentLoaded", () => {
-    document.getElementById("theme")?.addEventListener("click", () => {
-      const dark = root.dataset.theme
-        ? root.dataset.theme === "dark"
-        : matchMedia("(prefers-color-scheme: dark)").matches;
-      root.dataset.theme = dark ? "light" : "dark";
-      try {
-        localStorage.setItem("slopeward-theme", root.dataset.theme);
-      } catch {
-        /* private window: this page only */
-      }
-      document.dispatchEvent(new Event("themechange"));
-    });
+    document.getElementById("theme")?.addEventListener("click", switchTheme);
   });
-})();
+}

@@ -1,0 +1,215 @@
+"""An open page in a real Chromium follows changes: by the stream, after a restart, and without the stream."""
+
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from sqlalchemy import delete, update
+
+from monitor.alerts.evaluation_tables import site_state
+from monitor.people.tables import web_session
+from monitor.storage.engine import Database
+from monitor.storage.service_state import write_heartbeat
+from tests.browser.test_web_browser import chromium, watch  # noqa: F401 - fixtures
+from tests.data.store_rows import tell
+from tests.fixtures.waiting import REPOSITORY, free_port, wait_for
+from tests.web.test_door import Clock, serving
+from tests.web.test_rules import LOGIN_TO_READ
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+SITE = "north-bench"
+LEVEL_NAMES = ("green", "yellow", "orange", "red")
+POLL_INTERVAL_S = 10.0
+# Store the time at which the headline shows a level first.
+RECORD_LEVELS = """() => {
+  window.shownAt = {};
+  const record = () => {
+    const text = document.querySelector(".headline .level").textContent.toLowerCase();
+    const level = ["green", "yellow", "orange", "red"].find((name) => text.includes(name));
+    window.shownAt[level] ??= Date.now();
+  };
+  new MutationObserver(record).observe(document.getElementById("part-status"), {
+    subtree: true, childList: true, characterData: true, attributes: true,
+  });
+}"""
+
+
+class WebProcess:
+    """The web process of the service on a database of its own, which can be stopped and started again."""
+
+    def __init__(self, database_url):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._environ = os.environ | {
+            "SLOPEWARD_DATABASE__URL": database_url,
+            "SLOPEWARD_WEB__PORT": str(self.port),
+            "PYTHONPATH": str(REPOSITORY),
+        }
+        self._process = None
+
+    def start(self):
+        command = [sys.executable, "-m", "monitor.web.server"]
+        self._process = subprocess.Popen(command, env=self._environ, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+        wait_for(self._is_up, description="the web process")
+
+    def stop(self):
+        """Ask the process to end, and return the seconds that it took."""
+        started_s = time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(30)
+        return time.monotonic() - started_s
+
+    def _is_up(self):
+        try:
+            return httpx.get(f"{self.url}/login", trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+@pytest.fixture
+def service(filled_sqlite_url):
+    process = WebProcess(filled_sqlite_url)
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def database(filled_sqlite_url):
+    with Database(filled_sqlite_url) as opened:
+        tell(opened, write_heartbeat, "core", {"state": "running", "version": "x", "degraded": []}, datetime.now(UTC))
+        yield opened
+
+
+class OpenPage:
+    """The page of a site, with the answers of its stream of changes."""
+
+    def __init__(self, page, url):
+        self.page = page
+        self.stream_answers = []
+        self.refreshes = []
+        page.on("response", self._record)
+        page.goto(f"{url}/sites/{SITE}")
+        page.evaluate(RECORD_LEVELS)
+
+    def _record(self, response):
+        if re.search(r"/changes(\?|$)", response.url):
+            self.stream_answers.append(response.status)
+        elif response.url.split("?")[0].endswith(f"/live/sites/{SITE}"):
+            self.refreshes.append(response.status)
+
+    def wait_for_stream(self, count):
+        """Wait until the stream was opened for the `count`-th time, and the refresh that follows."""
+        self._wait(lambda: self.stream_answers.count(200) >= count)
+
+    def measure_delay_s(self, database, level):
+        """Change the level of the site, and return the seconds until the page shows it."""
+        self.page.evaluate("() => { window.shownAt = {}; }")
+        with database.write() as c:
+            c.execute(update(site_state).where(site_state.c.site == SITE).values(level=level))
+        changed_at = time.time()
+        name = LEVEL_NAMES[level]
+        shown_ms = self._wait(lambda: self.page.evaluate("(name) => window.shownAt[name] ?? 0", name))
+        return shown_ms / 1000 - changed_at
+
+    def _wait(self, condition):
+        def check():
+            self.page.wait_for_timeout(20)  # Playwright delivers events meanwhile
+            return condition()
+
+        return wait_for(check)
+
+
+def test_a_level_appears_within_two_seconds_also_after_a_restart(service, database, watch):  # noqa: F811
+    opened = OpenPage(watch().page, service.url)
+    opened.wait_for_stream(1)
+    opened.page.evaluate("() => { window.isSamePage = true; }")
+    delays_s = [opened.measure_delay_s(database, level) for level in (3, 1, 3)]
+    assert statistics.median(delays_s) < 2.0, delays_s
+    assert service.stop() < 5.0, "an open stream does not delay the end of the service"
+    service.start()
+    opened.wait_for_stream(2)
+    delays_s = [opened.measure_delay_s(database, level) for level in (1, 3, 1)]
+    assert statistics.median(delays_s) < 2.0, delays_s
+    assert opened.page.evaluate("() => window.isSamePage")
+
+
+def test_a_change_during_a_restart_is_not_missed(service, database, watch):  # noqa: F811
+    opened = OpenPage(watch().page, service.url)
+    opened.wait_for_stream(1)
+    opened.measure_delay_s(database, 3)
+    service.stop()
+    with database.write() as c:
+        c.execute(update(site_state).where(site_state.c.site == SITE).values(level=1))
+    service.start()
+    opened._wait(lambda: opened.page.evaluate("() => 'yellow' in window.shownAt"))
+
+
+@pytest.mark.parametrize("way", ["abort", "refuse"])
+def test_without_the_stream_the_page_polls_and_returns_to_it(service, database, chromium, way):  # noqa: F811
+    context = chromium.new_context(service_workers="block")
+    page = context.new_page()
+
+    def block(route):
+        if way == "abort":
+            route.abort()
+        else:
+            route.fulfill(status=503, headers={"Retry-After": "60"}, json={"error": "too many"})
+
+    page.route(re.compile(r"/changes(\?|$)"), block)
+    opened = OpenPage(page, service.url)
+    delay_s = opened.measure_delay_s(database, 3)
+    assert delay_s < POLL_INTERVAL_S + 4.0
+    assert 200 not in opened.stream_answers
+    page.unroute(re.compile(r"/changes(\?|$)"))
+    opened.wait_for_stream(1)
+    delays_s = [opened.measure_delay_s(database, level) for level in (1, 3, 1)]
+    assert statistics.median(delays_s) < 2.0, delays_s
+    context.close()
+
+
+def test_with_the_stream_the_page_polls_less(service, database, watch):  # noqa: F811
+    opened = OpenPage(watch().page, service.url)
+    opened.wait_for_stream(1)
+    opened.page.wait_for_timeout(1500)
+    refreshes = len(opened.refreshes)
+    opened.page.wait_for_timeout(2.2 * POLL_INTERVAL_S * 1000)
+    assert len(opened.refreshes) == refreshes
+    assert not opened.page.locator("#stale").is_visible()
+
+
+SET_HIDDEN = """(hidden) => {
+  Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def test_a_hidden_page_closes_its_stream(filled_sqlite_url, watch):  # noqa: F811
+    with Database(filled_sqlite_url) as database, serving(database, Clock()) as address:
+        hub = address.app.state.change_hub
+        page = watch().page
+        page.goto(f"{address}/")
+        wait_for(lambda: hub.stream_count == 1)
+        page.evaluate(SET_HIDDEN, True)
+        wait_for(lambda: hub.stream_count == 0)
+        page.evaluate(SET_HIDDEN, False)
+        wait_for(lambda: hub.stream_count == 1)
+        page.goto("about:blank")
+        wait_for(lambda: hub.stream_count == 0)
+
+
+def test_the_page_asks_for_a_login_when_the_session_ends(filled_sqlite_url, watch):  # noqa: F811
+    with Database(filled_sqlite_url) as database, serving(database, Clock(), LOGIN_TO_READ) as address:
+        opened = watch()
+        opened.log_in(str(address), "ada", f"/sites/{SITE}")
+        wait_for(lambda: address.app.state.change_hub.stream_count == 1)
+        with database.write() as c:
+            c.execute(delete(web_session))
+        opened.page.get_by_label("Password").wait_for(timeout=60_000)
