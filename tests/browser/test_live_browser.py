@@ -107,7 +107,7 @@ class OpenPage:
 
     def wait_for_stream(self, count):
         """Wait until the stream was opened for the `count`-th time, and the refresh that follows."""
-        self._wait(lambda: self.stream_answers.count(200) >= count)
+        self.wait_until(lambda: self.stream_answers.count(200) >= count)
 
     def measure_delay_s(self, database, level):
         """Change the level of the site, and return the seconds until the page shows it."""
@@ -116,12 +116,14 @@ class OpenPage:
             c.execute(update(site_state).where(site_state.c.site == SITE).values(level=level))
         changed_at = time.time()
         name = LEVEL_NAMES[level]
-        shown_ms = self._wait(lambda: self.page.evaluate("(name) => window.shownAt[name] ?? 0", name))
+        shown_ms = self.wait_until(lambda: self.page.evaluate("(name) => window.shownAt[name] ?? 0", name))
         return shown_ms / 1000 - changed_at
 
-    def _wait(self, condition):
+    def wait_until(self, condition):
+        """Poll a condition while Playwright delivers events, and return its value."""
+
         def check():
-            self.page.wait_for_timeout(20)  # Playwright delivers events meanwhile
+            self.page.wait_for_timeout(20)
             return condition()
 
         return wait_for(check)
@@ -149,7 +151,7 @@ def test_a_change_during_a_restart_is_not_missed(service, database, watch):  # n
     with database.write() as c:
         c.execute(update(site_state).where(site_state.c.site == SITE).values(level=1))
     service.start()
-    opened._wait(lambda: opened.page.evaluate("() => 'yellow' in window.shownAt"))
+    opened.wait_until(lambda: opened.page.evaluate("() => 'yellow' in window.shownAt"))
 
 
 @pytest.mark.parametrize("way", ["abort", "refuse"])
@@ -173,6 +175,24 @@ def test_without_the_stream_the_page_polls_and_returns_to_it(service, database, 
     delays_s = [opened.measure_delay_s(database, level) for level in (1, 3, 1)]
     assert statistics.median(delays_s) < 2.0, delays_s
     context.close()
+
+
+def test_the_chart_loads_new_readings_after_a_change(service, database, watch):  # noqa: F811
+    page = watch().page
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    opened = OpenPage(page, service.url)
+    page.locator("#chart[data-drawn]").wait_for(timeout=60_000)
+    opened.wait_for_stream(1)
+    page.wait_for_timeout(3000)
+
+    def count_chart_requests():
+        return sum(re.search(r"/api/v1/sites/[^/]+/(panes|compare)/", url) is not None for url in requests)
+
+    before = count_chart_requests()
+    with database.write() as c:
+        c.execute(update(site_state).where(site_state.c.site == SITE).values(evaluated_at=datetime.now(UTC)))
+    opened.wait_until(lambda: count_chart_requests() > before)
 
 
 def test_with_the_stream_the_page_polls_less(service, database, watch):  # noqa: F811

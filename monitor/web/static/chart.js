@@ -19,7 +19,8 @@
   const MOST_READ_CURVES = 4;
   const REQUEST_DELAY_MS = 300;
   // Curves change more slowly than levels, so every sixth refresh is enough.
-  const REFRESHES_PER_REQUEST = 6;
+  // Without a stream of changes the chart does not know whether it is outdated.
+  const REQUEST_INTERVAL_MS = 60_000;
   const IDLE_MS = 30_000;
   const UNITS_S = { s: 1, m: 60, min: 60, h: 3600, d: 86_400, w: 604_800 };
 
@@ -338,11 +339,15 @@
     zoomTo,
   });
 
-  let refreshes = 0;
-  document.addEventListener("refreshed", () => {
-    refreshes += 1;
+  let requestedAt = performance.now();
+  let isOutdated = false;
+  document.addEventListener("refreshed", (event) => {
+    // A change that arrives while somebody reads the chart is drawn afterwards.
+    isOutdated ||= event.detail.hasChanged || performance.now() - requestedAt > REQUEST_INTERVAL_MS;
     const isIdle = !zoomedRange && performance.now() - lastReadAt > IDLE_MS;
-    if (refreshes % REFRESHES_PER_REQUEST === 0 && isIdle) {
+    if (isOutdated && isIdle) {
+      isOutdated = false;
+      requestedAt = performance.now();
       loadAnswer();
     }
   });
