@@ -1,4 +1,4 @@
-"""The seam to channels: `kind:address` becomes a notifier that delivers one notification or says why not."""
+"""The interface of channels: `open_notifier` makes the notifier of `kind:address`."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -13,60 +13,75 @@ from monitor.storage.engine import Database
 
 
 class Notifier(Protocol):
-    """One channel. Used by one thread at a time."""
+    """Delivers messages by one channel. Used by one thread at a time."""
 
     def __init__(self, address: str, environ: Mapping[str, str]) -> None:
-        """Read settings; raises ConfigError when the address or an environment variable does not fit."""
+        """Read the settings; raise ConfigError if the address or an environment variable is wrong."""
 
     def deliver(self, notification: Notification) -> str | None:
-        """Send and return when the other side has taken it.
+        """Send a message and return when the other side has taken it.
 
-        Must come back before the lease of a message ends (35 s). The idempotency key goes along: it may be sent twice.
+        It must return before the lease of the message expires (35 s). The message contains the idempotency key,
+        because it may be sent twice.
 
         Returns:
-            What the other side calls the message, where it says later what became of it
+            The id of the message at the provider, if the provider reports later what became of it
             (`monitor.delivery.queries.receipts`).
 
         Raises:
-            DeliveryError: not taken; `permanent` says that trying again is useless, `retry_after_s` when to try.
+            DeliveryError: The message was not taken. `permanent`: another attempt is useless. `retry_after_s`: when to
+                try again. `is_whole`: the other side may have received the whole message.
         """
 
 
 def open_notifier(channel: str, environ: Mapping[str, str], db: Database | None = None) -> Notifier:
-    """Build the notifier of a channel; raises ConfigError for an unknown kind or missing settings."""
+    """Return the notifier of a channel; raise ConfigError if its kind is unknown or a setting is missing."""
     kind, address = split_channel(channel)
-    if kind not in list_channel_kinds():
-        raise ConfigError(f"channel {channel!r}: kind {kind!r} is unknown; known: {', '.join(list_channel_kinds())}")
-    more = (db,) if list_channel_kinds()[kind].needs_database else ()
+    kinds = list_channel_kinds()
+    if kind not in kinds:
+        raise ConfigError(f"channel {channel!r}: kind {kind!r} is unknown; known: {', '.join(kinds)}")
+    arguments = (address, environ, db) if kinds[kind].needs_database else (address, environ)
     try:
-        notifier: Notifier = list_channel_kinds()[kind].notifier(address, environ, *more)
+        notifier: Notifier = kinds[kind].notifier(*arguments)
     except ImportError as error:
         raise ConfigError(f"channel {channel!r}: {error}") from error
     return notifier
 
 
 def channel_settings(config: ServiceConfig, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment, with what the service file says of mail server and broker laid under the same names."""
+    """Return the settings of channels by the names of environment variables.
+
+    Variables of the environment take precedence over the service file, except for the broker: a managed broker has its
+    own login for the service.
+    """
     sections: dict[str, Any] = {"SMTP": config.smtp, "PUSH": config.push, "SMS": config.sms, "SIREN": config.siren}
-    read = {
+    settings = {
         f"SLOPEWARD_{name}__{key.upper()}": ",".join(value) if isinstance(value, tuple) else str(value)
         for name, section in sections.items()
         for key, value in section.model_dump().items()
         if value not in ("", None, ())
     }
-    read["SLOPEWARD_WEB__PUBLIC_URL"] = config.web.public_url.rstrip("/")
-    # the managed broker has a door of its own for the service, whatever the environment says of the instruments' one
-    signing = {"SLOPEWARD_SIGNING__KEYS": config.signing.keys, "SLOPEWARD_PATHS__STATE": str(config.paths.state)}
-    cap = {"SLOPEWARD_CAP__SENDER": config.cap.sender}
-    return read | cap | dict(environ) | list_settings(find_access(config.broker)) | signing
+    settings["SLOPEWARD_WEB__PUBLIC_URL"] = config.web.public_url.rstrip("/")
+    settings["SLOPEWARD_CAP__SENDER"] = config.cap.sender
+    settings |= environ
+    settings |= list_settings(find_access(config.broker))
+    settings["SLOPEWARD_SIGNING__KEYS"] = config.signing.keys
+    settings["SLOPEWARD_PATHS__STATE"] = str(config.paths.state)
+    return settings
 
 
 def read_secret(environ: Mapping[str, str], name: str, channel_kind: str) -> str:
-    """The value of an environment variable, or of the file that `<name>_FILE` points to."""
+    """Return the value of an environment variable, or of the file that `<name>_FILE` names.
+
+    Raises:
+        ConfigError: `name` is not the name of a variable.
+        MissingSettingError: The variable is not set.
+    """
     if not name.replace("_", "").isalnum() or name != name.upper():
         raise ConfigError(
             f"channel {channel_kind}:...: write the NAME of an environment variable in capitals, not the address itself"
         )
-    if (found := find_secret(environ, name)) is None:
+    secret = find_secret(environ, name)
+    if secret is None:
         raise MissingSettingError(f"channel {channel_kind}:{name}: the environment variable {name} is not set")
-    return found
+    return secret

@@ -46,7 +46,7 @@ def _open_mail(address: str, settings: Mapping[str, str]) -> Any:
 
 
 def _open_apprise(address: str, settings: Mapping[str, str]) -> Any:
-    from monitor.delivery.notifiers.appriser import AppriseNotifier
+    from monitor.delivery.notifiers.apprise_services import AppriseNotifier
 
     return AppriseNotifier(address, settings)
 

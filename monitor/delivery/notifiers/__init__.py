@@ -1,1 +1,1 @@
-"""One file per channel: deliver(notification) or raise DeliveryError."""
+"""Channels, one module each. A notifier delivers a message or raises DeliveryError."""

@@ -1,4 +1,4 @@
-"""Channel `log:NAME`: one line in the log of the service; always there, needs nothing."""
+"""Channel `log:NAME`: one line in the log of the service. It needs no settings."""
 
 import logging
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ _LOG = logging.getLogger("slopeward.notification")
 
 
 class LogNotifier:
-    """Writes notifications as warnings."""
+    """Writes messages as warnings."""
 
     def __init__(self, address: str, environ: Mapping[str, str]) -> None:
         del environ
         self._name = address or "log"
 
     def deliver(self, notification: Notification) -> None:
-        """Write one line."""
+        """Write the message as one line."""
         n = notification
         _LOG.warning(
             "[%s] %s %s level %s (%d) for %s: %s | %s [id %s]",

@@ -1,4 +1,4 @@
-"""Channel `email:ADDRESS`: one mail by SMTP; the server is named by SLOPEWARD_SMTP__... variables."""
+"""Channel `email:ADDRESS`: one mail by SMTP. Variables `SLOPEWARD_SMTP__...` name the server."""
 
 import re
 import smtplib
@@ -20,22 +20,24 @@ from monitor.text.rendering import translate
 
 PREFIX: Final = "SLOPEWARD_SMTP__"
 TIMEOUT_S: Final = 6.0
-ANSWER_S: Final = 20.0  # of a server that has the whole mail
+# Timeout of the answer of a server that has received the whole mail.
+ANSWER_S: Final = 20.0
 QUIT_S: Final = 2.0
 TLS_MODES: Final = ("starttls", "tls", "none")
 _FOR: Final = Template("mail.foot", "{site}, for {name}")
 _LOGIN: Final = Template("delivery.email.login", "email: the server refused the login ({code})")
 _HEADERS: Final = mail_policy.header_factory
 _ADDRESSES: Final = re.compile(r"[^\s<>,;:]+@[^\s<>,;:]+")
-_LOGIN_CODES: Final = frozenset({530, 534, 535, 538})  # a password that ran out is repaired by a person: keep trying
+# A refused login is tried again, because a person can correct the password.
+_LOGIN_CODES: Final = frozenset({530, 534, 535, 538})
 
 
 class MailNotifier:
     """Sends text mail.
 
     Settings: HOST (required), PORT (587), SECURITY (`starttls`, `tls`, `none`), USERNAME, PASSWORD or PASSWORD_FILE,
-    SENDER (slopeward@localhost). The Message-ID carries the idempotency key. Answers of class 5xx are final (RFC 5321
-    §4.2.1), but for a refused login.
+    SENDER (slopeward@localhost). The Message-ID contains the idempotency key. Answers 5xx are final (RFC 5321 §4.2.1),
+    except a refused login.
     """
 
     def __init__(self, address: str, environ: Mapping[str, str]) -> None:
@@ -56,11 +58,15 @@ class MailNotifier:
         self._password = read_secret(environ, f"{PREFIX}PASSWORD", "email") if self._user else ""
 
     def deliver(self, notification: Notification) -> None:
-        """Send one mail over a connection of its own."""
+        """Send the message as one mail, over a new connection."""
         self.send(compose(notification, self.sender, self.recipient))
 
     def send(self, message: EmailMessage) -> None:
-        """Send a mail that is ready; raises DeliveryError."""
+        """Send a mail.
+
+        Raises:
+            DeliveryError: The server did not take it for all recipients.
+        """
         is_sent = False
         try:
             with closing(self._connect()) as server:
@@ -94,7 +100,7 @@ class MailNotifier:
 
 
 def _end_session(server: smtplib.SMTP) -> None:
-    """Say goodbye to a server that has answered to the whole mail. Its answer to the goodbye changes nothing."""
+    """End the session after the server took the mail. Its answer to QUIT changes nothing."""
     assert server.sock is not None
     server.sock.settimeout(QUIT_S)
     with suppress(smtplib.SMTPException, OSError):
@@ -140,14 +146,20 @@ def _refuse_recipients(refused: Mapping[str, tuple[int, bytes | str]]) -> Delive
 
 
 def compose(notification: Notification, sender: str, to: str) -> EmailMessage:
-    """The mail of a notification; one key is one Message-ID and date, so that mail programs show it once."""
+    """Return the mail of a message.
+
+    Attempts with one idempotency key have the same Message-ID and date, so that mail programs show one mail.
+    """
     message = EmailMessage()
-    message["From"], message["To"] = sender, to
-    message["Subject"] = " ".join(notification.subject.split())  # no line break may enter a header
+    message["From"] = sender
+    message["To"] = to
+    # A header must not contain line breaks.
+    message["Subject"] = " ".join(notification.subject.split())
     message["Date"] = format_datetime(notification.queued_at)
     message["Message-ID"] = f"<{notification.idempotency_key}@slopeward>"
     message["X-Slopeward-Level"] = f"{notification.level} {notification.level_name}"
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence note answers
+    # Automatic replies do not respond to such a mail (RFC 3834).
+    message["Auto-Submitted"] = "auto-generated"
     if notification.level >= 2:
         message["Importance"] = "high"
     foot = translate(_FOR(site=notification.site, name=notification.recipient))

@@ -1,4 +1,4 @@
-"""Channel `mqtt:TOPIC`: one QoS 1 message per notification; also the small client of the state publisher."""
+"""Channel `mqtt:TOPIC`: one message at QoS 1. `MqttPublisher` is also the client of the state publisher and sirens."""
 
 import threading
 import uuid
@@ -21,7 +21,14 @@ _NOT_IN_TIME: Final = Template("delivery.mqtt.not_in_time", "mqtt: the broker di
 
 
 class MqttPublisher:
-    """Publishes and waits for the broker's acknowledgement; connects by itself, again and again."""
+    """MQTT client that publishes and waits for the acknowledgement of the broker. It reconnects by itself.
+
+    Args:
+        will: Topic and content of the last will, which is retained.
+        name: Part of the client id.
+        filters: Topics to subscribe to.
+        on_message: Called in the network thread with topic, payload and whether the message was retained.
+    """
 
     def __init__(
         self,
@@ -32,7 +39,9 @@ class MqttPublisher:
         filters: Sequence[str] = (),
         on_message: Callable[[str, bytes, bool], None] | None = None,
     ) -> None:
-        self._access, self._filters, self._on_message = access, filters, on_message
+        self._access = access
+        self._filters = filters
+        self._on_message = on_message
         self._client = access.open_client(f"slopeward-{name}-{uuid.uuid4().hex[:8]}", mqtt5=False)
         if will is not None:
             self._client.will_set(will[0], will[1], qos=1, retain=True)
@@ -48,7 +57,7 @@ class MqttPublisher:
     def _on_connect(self, client: Any, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if not reason.is_failure:
             if self._filters:
-                client.subscribe([(one, 1) for one in self._filters])
+                client.subscribe([(topic_filter, 1) for topic_filter in self._filters])
             self.connections += 1
             self._connected.set()
 
@@ -60,18 +69,22 @@ class MqttPublisher:
         self._connected.clear()
 
     def listen(self) -> None:
-        """Connect, if that was not done yet: what the filters name is heard from now on."""
+        """Start to connect, unless that was done before. Messages of the filters arrive from now on."""
         if not self._started:
             self._client.connect_async(*self._access.target, keepalive=30)
             self._client.loop_start()
             self._started = True
 
-    def publish(self, topic: str, content: str, *, retain: bool = False, timeout_s: float = TIMEOUT_S) -> None:
+    def publish(self, topic: str, content: str, *, retain: bool = False, timeout_s: float | None = None) -> None:
         """Publish at QoS 1 and return when the broker has acknowledged.
 
+        Args:
+            timeout_s: For the connection and again for the acknowledgement; default `TIMEOUT_S`.
+
         Raises:
-            DeliveryError: not connected, or no acknowledgement in time.
+            DeliveryError: There was no connection, or no acknowledgement in time.
         """
+        timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
         self.listen()
         if not self._connected.wait(timeout_s):
             raise DeliveryError(_NO_CONNECTION())
@@ -84,14 +97,14 @@ class MqttPublisher:
             raise DeliveryError(_NOT_IN_TIME())
 
     def close(self) -> None:
-        """Disconnect in order: the last will is not sent."""
+        """Disconnect. The broker does not publish the last will."""
         if self._started:
             self._client.disconnect()
             self._client.loop_stop()
 
 
 class MqttNotifier:
-    """Publishes the webhook's JSON on a topic of the broker named by `SLOPEWARD_BROKER__URL` and its password."""
+    """Publishes the JSON of a webhook on a topic of the broker of the service."""
 
     def __init__(self, address: str, environ: Mapping[str, str]) -> None:
         if fault := find_topic_fault(f"mqtt:{address}"):
@@ -102,7 +115,7 @@ class MqttNotifier:
         self._keyring = Keyring(Path(state) / KEYS_FILE, environ.get("SLOPEWARD_SIGNING__KEYS", "")) if state else None
 
     def deliver(self, notification: Notification) -> None:
-        """Publish, signed where there are keys, and wait for the broker."""
+        """Publish the message, signed if there are keys, and wait for the acknowledgement."""
         keys = self._keyring.known() if self._keyring is not None else ()
         content = sign(self._topic, payload(notification), keys, datetime.now(UTC))
         self._publisher.publish(self._topic, content)

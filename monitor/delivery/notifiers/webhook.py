@@ -1,6 +1,7 @@
 """Channel `webhook:ENV_NAME`: POST of JSON to the URL in that variable, signed when `ENV_NAME_SECRET` is set.
 
-httpx is loaded where such a channel is used: the MQTT channel takes the body from here, and every core has that.
+httpx is imported where such a channel is used, because the MQTT channel, which every service has, takes the body from
+here.
 """
 
 import hashlib
@@ -24,19 +25,21 @@ from monitor.text.message import Template
 if TYPE_CHECKING:
     import httpx
 
-# of 4xx: what passes by itself, and what a person sets right: account, key, address, proxy
+# Statuses 4xx that pass by themselves, or that a person can correct: account, key, address, proxy.
 PASSING: Final = frozenset({408, 425, 429, 401, 403, 404, 407})
 TIMEOUT_S: Final = 8.0
 CONNECT_TIMEOUT_S: Final = 5.0
-ANSWER_S: Final = 26.0  # of a webhook that has the whole message; with the rest it stays below the lease
-BEGINNING_S: Final = 2.0  # for the body of an answer; with the rest it stays below the lease
+# The timeouts of one delivery together are shorter than its lease.
+ANSWER_S: Final = 26.0
+BEGINNING_S: Final = 2.0
 BEGINNING_BYTES: Final = 1 << 16
 LARGEST_ANSWER: Final = 1 << 20
-# of every channel that speaks HTTP
+# Texts of every channel that uses HTTP.
 ANSWERED_WITH_STATUS: Final = Template("delivery.http.answered", "{name}: answered {n}")
 NO_ANSWER: Final = Template("delivery.http.no_answer", "{name}: no answer in time")
 _SENT: Final = "idempotency_key alert_id event_id site ledger level level_name recipient exercise subject body"
-UNCOMPRESSED_HEADERS: Final = {"Accept-Encoding": "identity"}  # of a request whose answer `read_answer` reads
+# Headers of a request whose answer `read_answer` reads.
+UNCOMPRESSED_HEADERS: Final = {"Accept-Encoding": "identity"}
 
 
 class WebhookNotifier:
@@ -45,8 +48,8 @@ class WebhookNotifier:
     The signature is HMAC-SHA256 in hex over `<t>.<body>` with t in seconds since 1970.
 
     A message is delivered if the status is 2xx and the body of the answer reports no error (`find_refusal`), or
-    contains the text in `ENV_NAME_EXPECTS` if that is set. What `is_final` is not tried again. Everything else is,
-    after `Retry-After` if there is one. Redirects count as failures and are not followed.
+    contains the text in `ENV_NAME_EXPECTS` if that is set. A message is not tried again after a status that is final
+    (`is_final`), otherwise after `Retry-After` if there is one. Redirects count as failures and are not followed.
     """
 
     kind: ClassVar[str] = "webhook"
@@ -62,7 +65,8 @@ class WebhookNotifier:
         has_secret = secret in environ or f"{secret}_FILE" in environ
         self._secret = read_secret(environ, secret, self.kind).encode() if has_secret else None
         self._expected = environ.get(f"{address}_EXPECTS", "")
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole URLs, which are secrets, at lower levels
+        # At lower levels httpx logs URLs, which are secrets.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
         self._client = httpx.Client(timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_TIMEOUT_S), follow_redirects=False)
 
     def deliver(self, notification: Notification) -> None:
@@ -102,12 +106,17 @@ class WebhookNotifier:
 
 
 def make_timeout_error(name: str, error: "httpx.TimeoutException") -> DeliveryError:
-    """The error of a request without an answer in time: by one rule for every channel that speaks HTTP."""
-    return DeliveryError(NO_ANSWER(name=name), is_whole=type(error).__name__ == "ReadTimeout")
+    """Return the error of a request without an answer in time.
+
+    The message is whole if the receiver may have received all of it.
+    """
+    import httpx
+
+    return DeliveryError(NO_ANSWER(name=name), is_whole=isinstance(error, httpx.ReadTimeout))
 
 
 def is_final(status: int) -> bool:
-    """Whether an answer says that trying again helps no more: the message itself is refused.
+    """Return whether a status refuses the message itself, so that another attempt cannot succeed.
 
     >>> [status for status in (302, 400, 401, 404, 410, 413, 429, 500) if is_final(status)]
     [400, 410, 413]
@@ -116,20 +125,23 @@ def is_final(status: int) -> bool:
 
 
 def make_rejection_error(problem: str, status: int, retry_after: str | None) -> DeliveryError:
-    """The error of an answer that takes no message: by one rule for every channel that speaks HTTP."""
+    """Return the error of an answer that takes no message."""
     wait_s = None if is_final(status) else read_retry_after(retry_after, datetime.now(UTC))
     return DeliveryError(problem, permanent=is_final(status), retry_after_s=wait_s)
 
 
 def payload(notification: Notification) -> str:
-    """The JSON body: the same for every attempt of one key unless the message came to cover others meanwhile."""
+    """Return the JSON body.
+
+    It is the same for each attempt with one key, unless the message replaced others between two attempts.
+    """
     body = {name: getattr(notification, name) for name in _SENT.split()}
     at = format_iso(notification.queued_at)
     return canonical_json(body | {"notification_id": notification.id, "language": current_language(), "queued_at": at})
 
 
 def sign(secret: bytes, content: bytes, at_s: int) -> str:
-    """The signature header of a body.
+    """Return the signature header of a body.
 
     >>> sign(b"k", b"{}", 1)[:12]
     't=1,v1=3dd49'
@@ -160,14 +172,15 @@ def read_beginning(response: "httpx.Response") -> bytes:
 
 
 def read_answer(answer: "httpx.Response") -> bytes:
-    """The body of an answer that comes as a stream, not unpacked: who answers without end fills no memory of ours.
+    """Return the body of a streamed answer, not decompressed.
 
     Raises:
-        httpx.HTTPError: it breaks off, is larger than `LARGEST_ANSWER`, or has not ended after `TIMEOUT_S`.
+        httpx.HTTPError: The answer breaks off, is larger than `LARGEST_ANSWER`, or does not end within `TIMEOUT_S`.
     """
     import httpx
 
-    until_s, content = time.monotonic() + TIMEOUT_S, bytearray()
+    until_s = time.monotonic() + TIMEOUT_S
+    content = bytearray()
     for piece in answer.iter_raw():
         content += piece
         if len(content) > LARGEST_ANSWER or time.monotonic() > until_s:
@@ -176,7 +189,7 @@ def read_answer(answer: "httpx.Response") -> bytes:
 
 
 def read_retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds of a Retry-After header: a number or an HTTP date (RFC 9110 §10.2.3); None when it cannot be read.
+    """Return the seconds of a Retry-After header: a number or an HTTP date (RFC 9110 §10.2.3). None if it is neither.
 
     >>> now = datetime(2026, 1, 1, tzinfo=UTC)
     >>> read_retry_after("120", now), read_retry_after("soon", now)

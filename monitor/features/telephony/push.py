@@ -1,4 +1,4 @@
-"""Channel `push:ACCOUNT`: a notification on each device on which that person switched them on (web push)."""
+"""Channel `push:ACCOUNT`: a web push message on each device on which that person switched messages on."""
 
 import json
 import logging
@@ -23,18 +23,24 @@ from monitor.api.text import Template, current_language, join
 from monitor.features.telephony.queries.devices import Device, end_device, load_open_devices, note_sent
 from monitor.features.telephony.web_push import LARGEST, find_key, find_public_key, prove, seal
 
-_GONE: Final = frozenset({404, 410})  # RFC 8030, 7.3
-MOST_TRIES: Final = 4  # for a second device, when the first one has the message
+# Statuses of a device that no longer exists (RFC 8030, section 7.3).
+_GONE: Final = frozenset({404, 410})
+# Number of attempts to reach a second device after one device has the message.
+MOST_TRIES: Final = 4
 _NO_DEVICE: Final = Template("delivery.push.no_device", "push: {name} has no device that takes messages")
-_IS_GONE: Final = Template("delivery.push.gone", "the push service says that it is gone ({n})")
-TTL_S: Final = 6 * 3600  # how long the push service keeps it for a device that is off
+_IS_GONE: Final = Template("delivery.push.gone", "the push service reports that the device no longer exists ({n})")
+# How long the push service stores a message for a device that is switched off.
+TTL_S: Final = 6 * 3600
 
 
 class PushNotifier:
-    """Sends one sealed message to each device of a person; taken is it when one push service has it.
+    """Sends an encrypted message to each device of a person.
 
-    Settings: SLOPEWARD_PUSH__KEY, or `push.key` in the folder of the state; CONTACT; SERVICES, the only hosts that a
-    message goes to. A device that is gone is ended; when none is left the message has failed for good.
+    The message is delivered when the push service of one device took it. A device that no longer exists is ended. If no
+    device is left, the message has failed for good.
+
+    Settings: SLOPEWARD_PUSH__KEY, or `push.key` in the state folder; CONTACT; SERVICES, the only hosts to which
+    messages are sent.
     """
 
     def __init__(self, address: str, environ: Mapping[str, str], db: Database | None) -> None:
@@ -42,7 +48,8 @@ class PushNotifier:
 
         if not address:
             raise ConfigError("channel push: name the account, such as push:ada")
-        self._user, self._db = address, db
+        self._user = address
+        self._db = db
         state = Path(environ.get("SLOPEWARD_PATHS__STATE", "var"))
         self._key = find_key(state, environ.get("SLOPEWARD_PUSH__KEY", ""))
         if not self._key:
@@ -52,37 +59,44 @@ class PushNotifier:
         find_public_key(self._key)
         self._contact = environ.get("SLOPEWARD_PUSH__CONTACT", "")
         self._services = tuple(filter(None, environ.get("SLOPEWARD_PUSH__SERVICES", "").split(",")))
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # an endpoint is a secret
+        # At lower levels httpx logs the endpoint of a device, which is a secret.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
         self._client = httpx.Client(timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S), follow_redirects=False)
-        self._key_of, self._taken = "", set[int]()  # of the message in hand, and which devices have it
+        # Idempotency key of the present message, and the devices that have it.
+        self._message_key = ""
+        self._taken = set[int]()
 
     def deliver(self, notification: Notification) -> None:
-        """Send to each device; raises DeliveryError where none took it, or the next try may reach one more."""
+        """Send to each device; raise DeliveryError if none took it, or if another attempt may reach one more."""
         db = self._db
         if db is None:
             raise DeliveryError("push: devices are kept in the database, which is away", permanent=True)
         devices = db.run_read(load_open_devices, self._user)
-        if notification.idempotency_key != self._key_of:
-            self._key_of, self._taken = notification.idempotency_key, set()
+        if notification.idempotency_key != self._message_key:
+            self._message_key = notification.idempotency_key
+            self._taken = set()
         content = format_push(notification)
-        troubles = []
-        for device in (one for one in devices if one.id not in self._taken):
+        errors: list[DeliveryError] = []
+        for device in devices:
+            if device.id in self._taken:
+                continue
             try:
                 self._send(db, device, content, notification)
             except DeliveryError as error:
-                troubles.append(error)
+                errors.append(error)
             else:
                 self._taken.add(device.id)
-        waits = notification.attempts < MOST_TRIES and any(not e.permanent for e in troubles)
-        if self._taken and not waits:
+        can_reach_more = notification.attempts < MOST_TRIES and any(not error.permanent for error in errors)
+        if self._taken and not can_reach_more:
             return
-        if not troubles:
+        if not errors:
             raise DeliveryError(_NO_DEVICE(name=self._user), permanent=True)
-        wait_s = max((e.retry_after_s for e in troubles if e.retry_after_s is not None), default=None)
+        waits_s = [error.retry_after_s for error in errors if error.retry_after_s is not None]
         raise DeliveryError(
-            join(dict.fromkeys(e.message for e in troubles)),
-            permanent=all(e.permanent for e in troubles),
-            retry_after_s=wait_s,
+            join(dict.fromkeys(error.message for error in errors)),
+            permanent=all(error.permanent for error in errors),
+            retry_after_s=max(waits_s, default=None),
+            is_whole=any(error.is_whole for error in errors),
         )
 
     def _send(self, db: Database, device: Device, content: bytes, notification: Notification) -> None:
@@ -117,7 +131,7 @@ class PushNotifier:
 
 
 def is_served(endpoint: str, services: Iterable[str]) -> bool:
-    """Whether an endpoint belongs to a push service that is named: nobody makes us ask other addresses.
+    """Return whether an endpoint belongs to a push service of the settings. Messages are sent to no other host.
 
     >>> is_served("https://fcm.googleapis.com/x", ["fcm.googleapis.com"]), is_served("https://a.b.c/x", ["*.b.c"])
     (True, True)
@@ -131,15 +145,16 @@ def is_served(endpoint: str, services: Iterable[str]) -> bool:
         host, port = (parts.hostname or "").lower(), parts.port
     except ValueError:
         return False
-    if f"{parts.scheme}://{parts.netloc}" in services:  # of one's own network: spelled out with scheme and port
+    # A push service in the local network is named with scheme and port.
+    if f"{parts.scheme}://{parts.netloc}" in services:
         return True
     if parts.scheme != "https" or port not in {None, 443} or parts.username is not None:
         return False
-    return any(host == one or (one.startswith("*.") and host.endswith(one[1:])) for one in services)
+    return any(host == name or (name.startswith("*.") and host.endswith(name[1:])) for name in services)
 
 
 def format_push(notification: Notification) -> bytes:
-    """What the browser shows: title, a text, and the page that a tap opens; cut to what one message can hold."""
+    """Return the message as JSON: title, text, and the page that a tap opens. The text is cut until it fits."""
     n = notification
     document: dict[str, Any] = {
         "title": n.subject,
@@ -152,8 +167,8 @@ def format_push(notification: Notification) -> bytes:
         "language": current_language(),
         "at": n.queued_at.isoformat(),
     }
-    for most in (2000, 500, 100):
-        content = json.dumps({**document, "body": shorten(n.body, most)}, ensure_ascii=False).encode()
+    for most_characters in (2000, 500, 100):
+        content = json.dumps({**document, "body": shorten(n.body, most_characters)}, ensure_ascii=False).encode()
         if len(content) <= LARGEST:
             return content
     return json.dumps({**document, "title": shorten(n.subject, 100), "body": ""}, ensure_ascii=False).encode()

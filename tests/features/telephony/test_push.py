@@ -64,7 +64,7 @@ def test_a_device_that_is_gone_is_ended_and_said_and_the_others_go_on(filled_dat
     with filled_database.read() as c:
         gone, left = load_devices(c, "bo")
         actions = [e.action for e in load_entries(c, 5)]
-    assert (gone.id, gone.endpoint, gone.auth, "gone (410)" in gone.ended_why) == (number, "", "", True)
+    assert (gone.id, gone.endpoint, gone.auth, "no longer exists (410)" in gone.ended_why) == (number, "", "", True)
     assert left.ended_at is None
     assert "push.gone" in actions
     service.answers["/desk"] = 404
