@@ -25,6 +25,7 @@ class Notification:
         channel: Kind and address, `kind:address`.
         document: What a channel of documents sends in place of subject and body.
         link: Address of the alert on the page; empty if the page has no public address.
+        action: The action that the site file requires at the level, set when the message is rendered.
         others: Number of messages about other alerts that this one replaces. Its body lists them.
         code: Code with which the recipient acknowledges in a reply; empty if the channel takes no replies.
         sounds_from: For a siren, the lowest level at which any recipient of the site has it sound; None if unknown.
@@ -48,6 +49,7 @@ class Notification:
     queued_at: datetime
     document: str = ""
     link: str = ""
+    action: str = ""
     others: int = 0
     code: str = ""
     sounds_from: int | None = None

@@ -2,8 +2,8 @@
 
 Both are texts with typed values, so that each recipient reads them in a language, time zone and units of choice. The
 delivered subject fits the lock screen of a telephone (`monitor.decision.subjects`): `RED Nordhang: close the road. 302
-mm/day, 5 stations. 20:34`. The body has one fact on each line: what happened, where, since when, what to do, how sure
-it is, what is expected next, who else was notified, and why.
+mm/day, 5 stations. 20:34`. The body has one fact on each line: what happened, where and since when; what it means: how
+sure it is, and what is expected next; what to do; then the age of the data, who else was notified, and why.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +22,18 @@ from monitor.decision.headline import (
 )
 from monitor.decision.subjects import compare_essence, make_subject, mark_exercise
 from monitor.sites.records import Site
-from monitor.text.message import LISTED, Message, MessageList, NameList, Template, Term, Timestamp, Value, join
+from monitor.text.message import (
+    LISTED,
+    Duration,
+    Message,
+    MessageList,
+    NameList,
+    Template,
+    Term,
+    Timestamp,
+    Value,
+    join,
+)
 
 # Around every reason of a drill.
 EXERCISE: Final = Template("exercise.reason", "EXERCISE: {text}")
@@ -35,6 +46,8 @@ DRILL: Final = Template("exercise.body", "EXERCISE: this is a drill, nothing has
 COVERED: Final = Template("body.covered", "- {at}: {text}")
 HEALTH_NAMES: Final = {0: "clear", 1: "notice", 2: "urgent"}
 SERVICE_TITLE: Final = "Slopeward service"
+# The age of a reading is left out below this.
+_RECENT_S: Final = 60.0
 Result = TypeVar("Result")
 _KINDS: Final = {
     (AlertCategory.HEALTH, "clear"): Template("subject.health.clear", "Health clear"),
@@ -51,13 +64,14 @@ _DOWN: Final = Template("essence.down", "down from {level}")
 _WHERE: Final = Template("body.where", "Where: {place}")
 _SINCE: Final = Template("body.since", "Since {at}")
 _SINCE_BEFORE: Final = Template("body.since_before", "Since {at}, before that the level was {level}")
-_ACTION: Final = Template("body.action", "Action: {action}")
+ACTION: Final = Template("body.action", "Action: {action}")
 _HOW_SURE: Final = Template("body.how_sure", "How sure: {text}")
 _NEXT: Final = Template("body.next", "Next: {text}")
-_NEWEST: Final = Template("body.newest", "Newest datum used: {at}")
+_NEWEST: Final = Template("body.newest", "Newest reading used: {at}")
+_NEWEST_AGE: Final = Template("body.newest_age", "Newest reading used: {at}, {age} before this message")
 _NOTIFIED: Final = Template("body.notified", "Notified: {people}")
 _WHY: Final = Template("body.why", "Why: {text}")
-_ALERT: Final = Template("body.alert", "Alert {n}, site {site}. Why: slopeward alerts explain {n2}")
+_ALERT: Final = Template("body.alert", "Alert {n}, site {site}. Details: slopeward alerts explain {n2}")
 _DELAY: Final = Template(
     "body.overtaken",
     "Delayed: this message is from {at}. A newer message has already been sent: level {level} at {at2}. Follow the "
@@ -157,8 +171,8 @@ def write_message(notice: ChangeNotice) -> tuple[Message, Message]:
     action = notice.action if level else ""
     subject = make_subject(kind, site.name if site else SERVICE_TITLE, action, essence, notice.now)
     lines = _list_facts(notice, sentence)
-    if reason != sentence:
-        lines.append(_WHY(text=reason))
+    if sentence != unwrap(OF_LEVEL, reason):
+        lines.append(_WHY(text=unwrap(OF_LEVEL, reason)))
     lines.append(_ALERT(n=notice.alert_id, site=notice.site_id, n2=notice.alert_id))
     return mark_exercise(subject) if notice.exercise else subject, join_lines(lines)
 
@@ -179,18 +193,25 @@ def _list_facts(notice: ChangeNotice, sentence: str) -> list[Value]:
         lines.append(_WHERE(place=_describe_place(notice.site)))
     at = Timestamp.of(started_at, "minute")
     lines.append(_SINCE_BEFORE(at=at, level=Term(notice.former)) if notice.former else _SINCE(at=at))
-    if notice.action:
-        lines.append(_ACTION(action=notice.action))
     if notice.is_hazard and notice.level:
         certainty = _read_evidence(lambda: describe_certainty(notice.frozen, notice.site))
         outlook = _read_evidence(lambda: describe_outlook(notice.frozen, now))
         lines += [_HOW_SURE(text=text) for text in certainty or ()]
         lines += [_NEXT(text=text) for text in outlook or ()]
+    if notice.action:
+        lines.append(ACTION(action=notice.action))
     if notice.change.data_time is not None:
-        lines.append(_NEWEST(at=Timestamp.of(notice.change.data_time, "minute")))
+        lines.append(_describe_newest(notice.change.data_time, now))
     if len(notice.recipients) > 1:
         lines.append(_NOTIFIED(people=NameList(tuple(notice.recipients))))
     return lines
+
+
+def _describe_newest(newest_at: datetime, now: datetime) -> Message:
+    """Return the line with the time of the newest reading, and its age if it is older than a minute."""
+    at = Timestamp.of(newest_at, "minute")
+    age_s = (now - newest_at).total_seconds()
+    return _NEWEST_AGE(at=at, age=Duration(age_s, "about")) if age_s >= _RECENT_S else _NEWEST(at=at)
 
 
 def unwrap(around: Template, text: str) -> str:

@@ -1,4 +1,4 @@
-"""A message in the language of its recipient and the zone of its site, which it gets when it goes out."""
+"""Render a message in the language of its recipient and the time zone of its site, when it is sent."""
 
 import logging
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final, cast
 
 from monitor.alerts.notification import Notification
-from monitor.decision.alert_texts import COVERED, split_lines
+from monitor.decision.alert_texts import ACTION, COVERED, split_lines
 from monitor.decision.subjects import LONGEST, translate_subject
 from monitor.delivery.notifier import Notifier
 from monitor.sites.channels import find_channel_traits
@@ -18,46 +18,50 @@ from monitor.text.rendering import translate as translate_text
 
 _LOG = logging.getLogger(__name__)
 LINK: Final = N_("Look and acknowledge: {address}")
+# Largest number of characters of the subject of another message in the body.
 COVERED_LENGTH: Final = 160
 
 
 def find_language(recipients: Iterable[Recipient], name: str, default: str) -> str:
-    """The language of a recipient, by name; the default where he has none, or nobody knows him any more."""
-    return next((r.language for r in recipients if r.name == name and r.language), default)
+    """Return the language of a recipient; the default if the recipient has none or is no longer declared."""
+    return next((one.language for one in recipients if one.name == name and one.language), default)
 
 
 def deliver_in(
     language: str, notifier: Notifier, notification: Notification, *, page_url: str = "", zone: str = "UTC"
 ) -> str | None:
-    """Deliver in a language and a zone; raises what the notifier raises, nothing of a translation.
+    """Render a message and deliver it. The result and the exceptions are those of the notifier.
 
     Args:
-        page_url: where people reach the page, without a slash at the end; with one the message links to its alert.
-        zone: of the site.
+        page_url: Address of the page without a slash at the end. If given, the message contains a link to its alert.
+        zone: Time zone of the site.
     """
-    is_log = find_channel_traits(notification.channel).is_english
-    with use_language(ENGLISH if is_log else language), use_zone(UNCHANGED if is_log else zone):
+    is_english = find_channel_traits(notification.channel).is_english
+    with use_language(ENGLISH if is_english else language), use_zone(UNCHANGED if is_english else zone):
         translated = translate(notification)
         if page_url:
             address = f"{page_url}/alerts/{notification.alert_id}"
-            translated = replace(
-                translated, body=f"{translated.body}\n{gettext(LINK).format(address=address)}", link=address
-            )
+            body = f"{translated.body}\n{gettext(LINK).format(address=address)}"
+            translated = replace(translated, body=body, link=address)
         return notifier.deliver(translated)
 
 
 def translate(notification: Notification) -> Notification:
-    """The same message in the language and zone in use; as stored where that fails: no alarm waits for it."""
+    """Return a message in the language and zone in use. If that fails, it is in English, so that no alarm is lost."""
     try:
         subject = translate_subject(notification.subject)
-        lines = []
-        for line in split_lines(notification.body):
-            if isinstance(line, Message) and line.id == COVERED.id:  # the subject of a message that this one stands for
-                covered = translate_subject(cast("str", line.values["text"]), COVERED_LENGTH)
-                line = COVERED(at=line.values["at"], text=covered)  # noqa: PLW2901
-            lines.append(str(translate_text(join([line]))))
-        body = "\n".join(lines)
-    except Exception:  # people read English rather than nothing
-        _LOG.exception("message %d could not be translated; it goes out in English", notification.id)
+        lines = split_lines(notification.body)
+        body = "\n".join(_translate_line(line) for line in lines)
+        actions = [line.values["action"] for line in lines if isinstance(line, Message) and line.id == ACTION.id]
+    except Exception:  # an English message is better than none
+        _LOG.exception("message %d could not be translated; it is sent in English", notification.id)
         return replace(notification, subject=notification.subject[:LONGEST], body=str(notification.body))
-    return replace(notification, subject=subject, body=body)
+    return replace(notification, subject=subject, body=body, action=str(actions[0]) if actions else "")
+
+
+def _translate_line(line: object) -> str:
+    # The line contains the subject of a message that is not sent separately.
+    if isinstance(line, Message) and line.id == COVERED.id:
+        covered = translate_subject(cast("str", line.values["text"]), COVERED_LENGTH)
+        line = COVERED(at=line.values["at"], text=covered)
+    return str(translate_text(join([cast("str", line)])))

@@ -200,4 +200,4 @@ def test_an_answer_without_end_fills_no_memory():
     gateway = Gateway(gateway_settings(1), "sms:DUTY_PHONE")
     gateway._client = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, stream=Endless())))
     with pytest.raises(DeliveryError, match="sms: ReadError"):
-        gateway.post("Messages", {}, "sms", 1)
+        gateway.post("Messages", {}, "sms", 1, "k")

@@ -1,4 +1,4 @@
-"""A provider of text messages and calls with Twilio's interface: what is sent to it, and proof of what comes back."""
+"""Client of a provider of text messages and calls with the interface of Twilio, and signatures of its requests."""
 
 import base64
 import hashlib
@@ -22,33 +22,37 @@ from monitor.api.delivery import (
 from monitor.api.errors import ConfigError, DeliveryError, MissingSettingError
 from monitor.api.text import N_, gettext
 
-# addresses of the page at which the provider reports, below `web.public_url`
+# Paths of the page, below `web.public_url`, to which the provider sends reports.
 STATUS: Final = "/gateway/status"
 REPLY: Final = "/gateway/reply"
 DIGIT: Final = "/gateway/digit"
 SIGNATURE: Final = "X-Twilio-Signature"
-# words of the provider that end the story of a message or call; the others are on the way
+# Final states of a message or call at the provider.
 RECEIVED: Final = frozenset({"delivered", "read", "completed"})
 FAILED: Final = frozenset({"undelivered", "failed", "busy", "no-answer", "canceled"})
-LANGUAGES: Final = {"en": "en-GB", "it": "it-IT", "es": "es-ES", "zh": "zh-CN"}  # of the voice that speaks
+# Languages of the voice.
+LANGUAGES: Final = {"en": "en-GB", "it": "it-IT", "es": "es-ES", "zh": "zh-CN"}
 PRESS: Final = N_("Press 1 to acknowledge.")
 
 
 class Gateway:
-    """Posts forms to the provider of the environment's settings SLOPEWARD_SMS__URL, ACCOUNT, TOKEN and SENDER."""
+    """Posts forms to a provider. Settings: SLOPEWARD_SMS__URL, ACCOUNT, TOKEN and SENDER."""
 
     def __init__(self, environ: Mapping[str, str], channel: str) -> None:
         import httpx
 
-        base, account = environ.get("SLOPEWARD_SMS__URL", ""), environ.get("SLOPEWARD_SMS__ACCOUNT", "")
-        token, self.sender = environ.get("SLOPEWARD_SMS__TOKEN", ""), environ.get("SLOPEWARD_SMS__SENDER", "")
+        base = environ.get("SLOPEWARD_SMS__URL", "")
+        account = environ.get("SLOPEWARD_SMS__ACCOUNT", "")
+        token = environ.get("SLOPEWARD_SMS__TOKEN", "")
+        self.sender = environ.get("SLOPEWARD_SMS__SENDER", "")
         if not (base and account and self.sender):
             raise ConfigError(f"channel {channel}: [sms] needs url, account and sender")
         if not token:
             raise MissingSettingError(f"channel {channel}: the environment variable SLOPEWARD_SMS__TOKEN is not set")
         self.page_url = environ.get("SLOPEWARD_WEB__PUBLIC_URL", "")
         self._base = f"{base}/2010-04-01/Accounts/{account}"
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # addresses with the account, at lower levels
+        # At lower levels httpx logs URLs, which contain the account.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
         self._client = httpx.Client(
             timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             follow_redirects=False,
@@ -56,19 +60,33 @@ class Gateway:
             headers=UNCOMPRESSED_HEADERS,
         )
 
-    def post(self, what: str, form: Mapping[str, str], kind: str, message: int) -> str:
-        """Send `Messages` or `Calls`; returns what the provider calls it; raises DeliveryError: it took nothing."""
+    def post(self, resource: str, form: Mapping[str, str], kind: str, message: int, key: str) -> str:
+        """Create a message or a call and return its id at the provider.
+
+        Args:
+            resource: `Messages` or `Calls`.
+            form: Fields of the form, without sender and callback.
+            kind: Kind of the channel, for errors.
+            message: Number of the notification; 0 for a test.
+            key: Idempotency key, which providers that support it compare.
+
+        Raises:
+            DeliveryError: The provider did not take it.
+        """
         import httpx
 
         report = self.find_callback(STATUS, message=message)
         form = {"From": self.sender, **form, **({"StatusCallback": report} if report else {})}
+        headers = {"Idempotency-Key": key}
         try:
-            with self._client.stream("POST", f"{self._base}/{what}.json", data=form) as answer:
+            with self._client.stream("POST", f"{self._base}/{resource}.json", data=form, headers=headers) as answer:
                 content = read_answer(answer)
         except httpx.TimeoutException as error:
             raise make_timeout_error(kind, error) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise DeliveryError(f"{kind}: {type(error).__name__}") from error
+            # The provider had received the request if only its answer could not be read.
+            is_whole = isinstance(error, httpx.ReadError)
+            raise DeliveryError(f"{kind}: {type(error).__name__}", is_whole=is_whole) from error
         status = answer.status_code
         try:
             reply = json.loads(content)
@@ -83,13 +101,15 @@ class Gateway:
         )
 
     def find_callback(self, path: str, **query: int) -> str:
-        """Where the provider reports; empty where people and providers have no address of the page."""
-        known = urlencode({name: value for name, value in query.items() if value})
-        return f"{self.page_url}{path}{f'?{known}' if known else ''}" if self.page_url else ""
+        """Return the address of the page to which the provider sends reports; empty if the page has no public one."""
+        if not self.page_url:
+            return ""
+        parameters = urlencode({name: value for name, value in query.items() if value})
+        return f"{self.page_url}{path}?{parameters}" if parameters else f"{self.page_url}{path}"
 
 
 def sign(token: str, url: str, form: Iterable[tuple[str, str]]) -> str:
-    """The provider's signature: HMAC-SHA1 of the address and the sorted fields of the form, by the account's token.
+    """Return the signature of a request by the provider: HMAC-SHA1 of the address and the sorted fields of the form.
 
     >>> form = {  # the example of Twilio's documentation
     ...     "CallSid": "CA1234567890ABCDE", "Caller": "+14158675310", "Digits": "1234", "From": "+14158675310",
@@ -103,33 +123,33 @@ def sign(token: str, url: str, form: Iterable[tuple[str, str]]) -> str:
 
 
 def is_signed(token: str, url: str, form: Iterable[tuple[str, str]], signature: str) -> bool:
-    """Whether a report comes from who knows the token, and is as it was sent."""
+    """Return whether a report was signed with the token and not changed."""
     return bool(token) and hmac.compare_digest(sign(token, url, form).encode(), signature.encode())
 
 
 def write_call(text: str, language: str, answer_at: str) -> str:
-    """TwiML of a call: says the message twice and takes the digit 1; without an address it only says it.
+    """Return the TwiML of a call that speaks the message twice, and takes the digit 1 if there is an address for it.
 
     >>> write_call("Red", "en", "")
     '<Response><Say language="en-GB">Red</Say><Pause /><Say language="en-GB">Red</Say></Response>'
     """
     root = ET.Element("Response")
-    holder = root
+    parent = root
     if answer_at:
         attributes = {"input": "dtmf", "numDigits": "1", "timeout": "10", "action": answer_at, "method": "POST"}
-        holder = ET.SubElement(root, "Gather", attributes)
+        parent = ET.SubElement(root, "Gather", attributes)
         text = f"{text} {gettext(PRESS)}"
-    for turn in range(2):
-        if turn:
-            ET.SubElement(holder, "Pause")
-        ET.SubElement(holder, "Say", language=LANGUAGES.get(language, LANGUAGES["en"])).text = text
+    voice = LANGUAGES.get(language, LANGUAGES["en"])
+    ET.SubElement(parent, "Say", language=voice).text = text
+    ET.SubElement(parent, "Pause")
+    ET.SubElement(parent, "Say", language=voice).text = text
     return ET.tostring(root, encoding="unicode")
 
 
 def write_answer(tag: str, text: str, language: str = "en") -> str:
-    """TwiML that answers: `Message` to a text message, `Say` in a call; nothing at all where there is no text."""
+    """Return the TwiML of an answer: `Message` to a text message, `Say` in a call. It is empty without a text."""
     root = ET.Element("Response")
     if text:
-        more = {"language": LANGUAGES.get(language, LANGUAGES["en"])} if tag == "Say" else {}
-        ET.SubElement(root, tag, more).text = text
+        attributes = {"language": LANGUAGES.get(language, LANGUAGES["en"])} if tag == "Say" else {}
+        ET.SubElement(root, tag, attributes).text = text
     return ET.tostring(root, encoding="unicode")

@@ -1,4 +1,4 @@
-"""Channels `sms:NAME` and `voice:NAME`: a text or a call to the number in that variable, with a way to answer."""
+"""Channels `sms:NAME` and `voice:NAME`: a text message or a call to the number in a variable, with a way to respond."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -17,14 +17,19 @@ from monitor.features.telephony.gateway import DIGIT, Gateway, write_call
 from monitor.features.telephony.modem import put_message
 from monitor.features.telephony.queries.replies import GOOD_FOR_S, make_code, tidy_number
 
-LONGEST: Final = 160  # characters of the subject; code and address of the page come behind
+# Largest number of characters of a text message and of a spoken message.
+LONGEST: Final = 399
+# Largest number of characters of the subject.
+_SUBJECT_LENGTH: Final = 160
+# A sentence that would be cut to fewer characters is left out.
+_SHORTEST: Final = 30
 HOW: Final = N_("Reply ACK {code} to acknowledge.")
 OTHERS: Final = N_("Other alerts: {count}, see the page.")
-_SPOKEN: Final = 400
+TO_DO: Final = N_("To do: {action}")
 
 
 class SmsNotifier:
-    """Sends by the gateway that SLOPEWARD_SMS__GATEWAY names: `http`, a provider; `modem`, folders of gammu-smsd."""
+    """Sends by the gateway in SLOPEWARD_SMS__GATEWAY: `http` for a provider, `modem` for the folders of gammu-smsd."""
 
     def __init__(self, address: str, environ: Mapping[str, str]) -> None:
         self._to = read_number(environ, address, "sms")
@@ -35,15 +40,16 @@ class SmsNotifier:
         self._folder = Path(environ.get("SLOPEWARD_SMS__MODEM", "var/modem"))
 
     def deliver(self, notification: Notification) -> str:
-        """Hand over; raises DeliveryError where nobody takes it."""
+        """Send a text message and return its id; raise DeliveryError if provider or modem did not take it."""
         text = format_sms(notification)
+        key = notification.idempotency_key
         if self._gateway is None:
-            return put_message(self._folder, self._to, text, notification.idempotency_key)
-        return self._gateway.post("Messages", {"To": self._to, "Body": text}, "sms", notification.id)
+            return put_message(self._folder, self._to, text, key)
+        return self._gateway.post("Messages", {"To": self._to, "Body": text}, "sms", notification.id, key)
 
 
 class VoiceNotifier:
-    """Lets a provider call and say the subject; the digit 1 acknowledges where the page has an address."""
+    """Lets a provider call and speak the message. The digit 1 acknowledges if the page has a public address."""
 
     def __init__(self, address: str, environ: Mapping[str, str]) -> None:
         self._to = read_number(environ, address, "voice")
@@ -52,33 +58,58 @@ class VoiceNotifier:
         self._gateway = Gateway(environ, f"voice:{address}")
 
     def deliver(self, notification: Notification) -> str:
-        """Start the call; raises DeliveryError where nobody makes it."""
-        n, gateway = notification, self._gateway
-        answer_at = gateway.find_callback(DIGIT, message=n.id) if n.id and n.code else ""
-        speech = " ".join([shorten(n.subject, _SPOKEN), *_describe_others(n)])
-        text = write_call(speech, current_language(), answer_at)
-        return gateway.post("Calls", {"To": self._to, "Twiml": text}, "voice", n.id)
+        """Start a call and return its id; raise DeliveryError if the provider did not take it."""
+        answer_at = ""
+        if notification.id and notification.code:
+            answer_at = self._gateway.find_callback(DIGIT, message=notification.id)
+        speech = " ".join(_list_sentences(notification, [], LONGEST))
+        form = {"To": self._to, "Twiml": write_call(speech, current_language(), answer_at)}
+        return self._gateway.post("Calls", form, "voice", notification.id, notification.idempotency_key)
 
 
 def format_sms(notification: Notification) -> str:
-    """The essence first: subject, how many other alerts it stands for, how to answer, where to look."""
-    n = notification
-    lines = [shorten(" ".join(n.subject.split()), LONGEST)]
-    lines += _describe_others(n)
-    if n.code:
-        lines.append(gettext(HOW).format(code=n.code))
-    if n.link:
-        lines.append(n.link)
-    return "\n".join(lines)
+    """Return a text message of at most `LONGEST` characters.
+
+    Its lines are the subject, what happened, what to do, the number of other alerts, how to acknowledge, and the link.
+    If there is too little room, the link is left out first, then the sentences are shortened.
+    """
+    ending = [gettext(HOW).format(code=notification.code)] if notification.code else []
+    if notification.link and len("\n".join([*ending, notification.link])) <= LONGEST - _SUBJECT_LENGTH:
+        ending.append(notification.link)
+    return "\n".join(_list_sentences(notification, ending, LONGEST))
 
 
-def _describe_others(notification: Notification) -> list[str]:
-    """A text or a call has no body to list them in."""
-    return [gettext(OTHERS).format(count=notification.others)] if notification.others else []
+def _list_sentences(notification: Notification, ending: list[str], most: int) -> list[str]:
+    """Return the lines of a text message or call with at most `most` characters, including the separators."""
+    subject = shorten(_to_line(notification.subject), min(_SUBJECT_LENGTH, most))
+    # The body lists the other alerts, but a text message or call has no room for it.
+    others = [gettext(OTHERS).format(count=notification.others)] if notification.others else []
+    what_happened = _to_line(notification.body.partition("\n")[0])
+    action = _to_line(notification.action)
+    room = most - len("\n".join([subject, *others, *ending]))
+    to_do: list[str] = []
+    if action and action not in subject:
+        to_do = _fit(gettext(TO_DO).format(action=action), room)
+        room -= sum(len(line) + 1 for line in to_do)
+    happened: list[str] = []
+    if what_happened and what_happened not in subject:
+        happened = _fit(what_happened, room)
+    return [subject, *happened, *to_do, *others, *ending]
+
+
+def _fit(text: str, room: int) -> list[str]:
+    """Return a text in a list, shortened to the room after a separator; an empty list if the room is too small."""
+    if len(text) < room:
+        return [text]
+    return [shorten(text, room - 1)] if room > _SHORTEST else []
+
+
+def _to_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def read_number(environ: Mapping[str, str], name: str, channel_kind: str) -> str:
-    """The telephone number in an environment variable, in one spelling."""
+    """Return the telephone number in an environment variable, without spaces and marks."""
     number = tidy_number(read_secret(environ, name, channel_kind))
     if not number:
         raise ConfigError(f"channel {channel_kind}:{name}: {name} is no number such as +41791234567")
@@ -88,7 +119,7 @@ def read_number(environ: Mapping[str, str], name: str, channel_kind: str) -> str
 def make_reply_code(
     c: Connection, message: Notification, person: str, language: str, environ: Mapping[str, str], now: datetime
 ) -> str:
-    """The code by which a reply acknowledges a message in the name of a person, answered in that language."""
+    """Return the code of a reply that acknowledges a message in the name of a person; the reply is in the language."""
     kind, address = split_channel(message.channel)
     good_for = timedelta(seconds=float(environ.get("SLOPEWARD_SMS__REPLY_FOR_S", GOOD_FOR_S)))
     return make_code(c, message, read_number(environ, address, kind), person, language, now, good_for)

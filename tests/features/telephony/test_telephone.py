@@ -159,8 +159,9 @@ def test_a_text_is_sent_received_and_its_reply_acknowledges(database):
         assert path == "/2010-04-01/Accounts/AC1/Messages.json"
         assert (form["To"], form["From"], login.startswith("Basic ")) == (NUMBER, "+100000", True)
         assert form["StatusCallback"] == f"{PUBLIC}/gateway/status?message={number}"
-        subject, answer, link = form["Body"].split("\n")
+        subject, what_happened, answer, link = form["Body"].split("\n")
         assert "close the road" in subject
+        assert what_happened == "Level red."
         assert answer.startswith("Rispondere ACK ")  # in the language of the recipient
         assert link == f"{PUBLIC}/alerts/{alert_id}"
         code = answer.split()[2]
@@ -465,7 +466,11 @@ def test_a_text_and_a_call_say_that_it_comes_late_and_stands_for_other_alerts(da
             add_message(c, alert_id, "sms:DUTY_PHONE", sequence=sequence, **covered)
         (said,) = claim_due(c, clock(), "w", 30.0, 1, "sms:DUTY_PHONE")
     text = format_sms(translate(said))
-    assert text.split("\n") == ["DELAYED: RED North: close the road.", "Other alerts: 2, see the page."]
+    assert text.split("\n") == [
+        "DELAYED: RED North: close the road.",
+        "Level red.",
+        "Other alerts: 2, see the page.",
+    ]
     with provider() as twilio, use_language("it"):
         VoiceNotifier("DUTY_PHONE", environ_of(twilio.server_port)).deliver(translate(said))
         spoken = twilio.got[0][1]["Twiml"]
