@@ -143,7 +143,7 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
         report=print_note,
         second=read_second(second),
     )
-    with waiting_for_second(actor, again.replace("{name}", actor.name)):
+    with waiting_for_second(db, actor, where, again.replace("{name}", actor.name)):
         done = act.load()(call, **values, **secrets)
     _show(done, db.run_read(lambda c: find_zones(c, utc=False)(where(c) or "")))
     later = next((one for name, one in parameters.items() if one.argument.later and values[name] is None), None)

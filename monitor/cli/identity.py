@@ -25,7 +25,15 @@ from monitor.cli.rules import ADMIN, needed_role, note, require_person
 from monitor.errors import NeedsSecondError, RefusedError
 from monitor.people.queries.api_tokens import find_bearer
 from monitor.people.queries.sessions import LONGEST_S, forget_attempts, take_turn_to_prove
-from monitor.people.queries.users import ROLES, User, check_password, find_account, is_open, load_users
+from monitor.people.queries.users import (
+    ROLES,
+    User,
+    check_password,
+    explain_second_person,
+    find_account,
+    is_open,
+    load_users,
+)
 from monitor.storage.actor import COMMAND, TOKEN, Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.engine import Database
@@ -154,14 +162,26 @@ def name_os_actor() -> Actor:
 
 
 @contextmanager
-def waiting_for_second(actor: Actor, again: str) -> Iterator[None]:
-    """Where an act waits for a second person: say what that one does, and end with status 3."""
+def waiting_for_second(
+    db: Database, actor: Actor, where: Callable[[Connection], str | None], again: str
+) -> Iterator[None]:
+    """If an action waits for a second person, print why, who can do it and how, and exit with status 3.
+
+    Args:
+        db: the database.
+        actor: the first person.
+        where: returns the site of the action.
+        again: the command that the second person gives.
+    """
     try:
         yield
     except NeedsSecondError as missing:
+        with db.read() as c:
+            site = where(c)
+            who = explain_second_person(c, None if site == SERVICE_SITE else site, actor.name, datetime.now(UTC))
         print(
-            f"{missing}; signed by {actor.name} alone, nothing is done yet: within four hours a second person gives "
-            f"the same command in a session of their own: {again} --by NAME --reason WHY",
+            f"not done yet, it waits for a second person: {missing}. {who} The second person gives the same command "
+            f"within four hours: {again} --by NAME --reason WHY",
             file=sys.stderr,
         )
         raise typer.Exit(WAITS) from None

@@ -61,7 +61,7 @@ timezone = "UTC"
 names = ["green", "yellow", "orange", "red"]
 auto_lower = ["yellow"]
 [levels.yellow]
-action = "Inform the duty geologist"
+action = "Inform the geologist"
 review_every = "12h"
 [levels.orange]
 action = "Geologist on site"
@@ -174,8 +174,8 @@ detectors = ["rules", "ae", "flatline", "replay", "unit-jump", "timing"]
 budget_per_sensor_month = 0.1
 
 [[recipient]]
-name = "duty engineer"
-channels = ["log"]                     # "email:duty@example.org", "apprise:DUTY_URL" (name of an environment variable)
+name = "engineer"                      # who gets the messages; unique in the site
+channels = ["log"]                     # "email:ada@example.org", "apprise:ADA_URL" (name of an environment variable)
 levels = ["yellow", "orange", "red"]
 escalate_after = "10m"
 digest = "07:00"

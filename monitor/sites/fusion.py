@@ -60,7 +60,7 @@ class Fusion:
 
     top_needs: Annotated[int, Key("independent witnesses that the top level needs", ge=1)] = 2
     hold_when_missing_s: Annotated[
-        float, Key("notify the duty person if the site has no usable data for this time")
+        float, Key("notify the recipients if the site has no usable data for this time")
     ] = 259200.0
     verify_within_s: Annotated[
         float, Key("deadline to verify a jump; after it, the jump counts for the lowest level")

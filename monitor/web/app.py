@@ -189,7 +189,7 @@ def build_app(config: ServiceConfig, db: Database, clock: Callable[[], datetime]
         ],
     )
     app.state.context = Context(config, db, clock, code_version())
-    app.state.turnstile = login.LoginThrottle()
+    app.state.login_throttle = login.LoginThrottle()
     app.state.limiters = {}
     app.state.change_hub = ChangeHub(app.state.context)
     app.add_middleware(ExitGuard)

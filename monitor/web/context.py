@@ -1,4 +1,7 @@
-"""What every request needs: database, configuration, clock, declared sites, ribbons, threads, and who is asking."""
+"""The context of requests: database, configuration, clock, caches, thread pools, and the session of the caller.
+
+The module also defines the types of parameters that routes share.
+"""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,16 +26,18 @@ from monitor.text.names import tidy_text
 
 _ODD_INSTANT: Final = Template("range.odd_instant", "range: {problem}; write 2026-03-01T06:00:00Z")
 COOKIE = "slopeward_session"
-DEVICE_COOKIE = "slopeward_device"  # outlives the session: who logged in here before
-WITHOUT_NUL = r"^[^\x00]*$"  # PostgreSQL stores none
+# This cookie stays after logout. It shows which accounts logged in with this browser before.
+DEVICE_COOKIE = "slopeward_device"
+WITHOUT_NUL = r"^[^\x00]*$"  # PostgreSQL cannot store NUL characters
 
 
-LATE: Final = timedelta(minutes=5)  # an evaluation is stored within it
-SITES: Final = 200  # of which so much is kept; more begin anew
+# An evaluation is stored at most this long after its time.
+STORED_WITHIN: Final = timedelta(minutes=5)
+CACHED_SITES: Final = 200
 
 
 class LevelChange(NamedTuple):
-    """From an instant on: the level and who could see; no level where nobody decided."""
+    """Level and observability from an instant on. The level is None if the service did not decide."""
 
     at: datetime
     level: int | None
@@ -40,7 +45,7 @@ class LevelChange(NamedTuple):
 
 
 @dataclass(slots=True)
-class _KnownLevels:
+class _CachedLevels:
     from_at: datetime
     to_at: datetime
     changes: list[LevelChange]
@@ -48,47 +53,59 @@ class _KnownLevels:
 
 @dataclass(slots=True)
 class LevelTimelineCache:
-    """Levels over a range from a cache; only new evaluations are read: a month has one for each of its minutes."""
+    """A cache of level changes by site.
 
-    _known: dict[str, _KnownLevels] = field(default_factory=dict)
+    A month contains an evaluation for each of its minutes, so only evaluations that are not cached yet are loaded.
+    """
+
+    _cached: dict[str, _CachedLevels] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     def load(self, c: Connection, site: str, from_at: datetime, to_at: datetime, now: datetime) -> list[LevelChange]:
-        """Changes of a range, the first as it stood at its begin; at most the last 400 days."""
+        """Return the level changes in a range, at most in its last 400 days.
+
+        The first change is at the start of the range: the level that was in force then.
+        """
         from_at = max(from_at, to_at - LONGEST_TIMELINE)
         end = min(to_at, now)
         with self._lock:
-            known = self._known.get(site)
-        if known is None or known.to_at < from_at or end < known.from_at:
-            known = _KnownLevels(from_at, from_at, [])
-        changes, low, high = known.changes, known.from_at, known.to_at
+            cached = self._cached.get(site)
+        if cached is None or cached.to_at < from_at or end < cached.from_at:
+            cached = _CachedLevels(from_at, from_at, [])
+        changes = cached.changes
+        low = cached.from_at
+        high = cached.to_at
         if from_at < low:
-            changes, low = _join(_read(c, site, from_at, low), changes), from_at
+            changes = _join_changes(_load_changes(c, site, from_at, low), changes)
+            low = from_at
         if end > high:
-            begin = max(high - LATE, low)
-            changes = _join([k for k in changes if k.at < begin], _read(c, site, begin, end))
+            # Evaluations near the end of the cached range may have been stored after it was loaded.
+            start = max(high - STORED_WITHIN, low)
+            earlier = [change for change in changes if change.at < start]
+            changes = _join_changes(earlier, _load_changes(c, site, start, end))
             high = end
         with self._lock:
-            if len(self._known) >= SITES:
-                self._known.clear()
-            self._known[site] = _KnownLevels(low, high, changes)
-        # an outage is written down when it is over: it is never among what is kept
+            if len(self._cached) >= CACHED_SITES:
+                self._cached.clear()
+            self._cached[site] = _CachedLevels(low, high, changes)
+        # An outage is stored only when it is over, so outages are not cached.
         changes = [LevelChange(*point) for point in leave_out(changes, load_silences(c, site, low, high, now))]
-        before = [k for k in changes if k.at <= from_at][-1:]
-        return [*(k._replace(at=from_at) for k in before), *(k for k in changes if from_at < k.at <= end)]
+        before = [change for change in changes if change.at <= from_at][-1:]
+        within = [change for change in changes if from_at < change.at <= end]
+        return [*(change._replace(at=from_at) for change in before), *within]
 
 
-def _read(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[LevelChange]:
+def _load_changes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[LevelChange]:
     return [LevelChange(*point) for point in load_levels(c, site, from_at, to_at)]
 
 
-def _join(first: list[LevelChange], then: list[LevelChange]) -> list[LevelChange]:
-    """Both in a row; where the second goes on as the first ended, no change is told."""
-    found = list(first)
-    for change in then:
-        if not found or found[-1][1:] != change[1:]:
-            found.append(change)
-    return found
+def _join_changes(earlier: list[LevelChange], later: list[LevelChange]) -> list[LevelChange]:
+    """Return both lists as one, without entries that repeat level and observability of the entry before."""
+    joined = list(earlier)
+    for change in later:
+        if not joined or joined[-1][1:] != change[1:]:
+            joined.append(change)
+    return joined
 
 
 T = TypeVar("T")
@@ -112,7 +129,7 @@ async def run_in_pool(request: Request, pool: str, threads: int, function: Calla
 
 
 def read_instant(text: str | None) -> datetime | None:
-    """An instant of a request, None where none is named; RefusedError says what is wrong."""
+    """Return an instant of a request, or None if it is empty; raises RefusedError if it cannot be read."""
     try:
         return parse_time(text) if text else None
     except (ValueError, OverflowError) as error:
@@ -121,7 +138,7 @@ def read_instant(text: str | None) -> datetime | None:
 
 Instant = Annotated[datetime | None, BeforeValidator(read_instant)]
 FIRST_YEAR: Final = 1900
-_EARLY_YEAR: Final = Template("map.early_year", "at: nothing is kept of the year {year}")
+_EARLY_YEAR: Final = Template("map.early_year", "at: there are no data of the year {year}")
 
 
 def _refuse_early(at: datetime | None) -> datetime | None:
@@ -138,7 +155,7 @@ Span = Annotated[str, Query(description="back from `to` when `from` is left out:
 
 @dataclass(frozen=True, slots=True)
 class RequestedRange:
-    """A range as a request asks for it; the end is else the newest datum, or now."""
+    """The time range of a request. Without `to` it ends at the newest datum, or now if there is none."""
 
     from_: From = None
     to: To = None
@@ -147,58 +164,67 @@ class RequestedRange:
 
 @dataclass(frozen=True, slots=True)
 class RequestedSeason(RequestedRange):
-    """The same, of three months where it says nothing."""
+    """A time range that covers three months by default."""
 
     span: Span = "90d"
 
 
 MonthRange = Annotated[RequestedRange, Depends()]
 SeasonRange = Annotated[RequestedSeason, Depends()]
-# what a person gives as a reason: it may stand in a message, and begins no line of it
+# The reason that a person gives. Messages contain it, so line breaks and control characters are removed.
 Why = Annotated[str, Form(max_length=500, min_length=3, pattern=WITHOUT_NUL), AfterValidator(tidy_text)]
-Name = Annotated[str, Form(max_length=64, pattern=WITHOUT_NUL)]  # of a site, a station, a quantity, a team
-Limit = Annotated[int, Query(ge=1, le=1000)]  # rows of an answer
-AlertId = Annotated[int, Path(ge=1, lt=1 << 63)]  # what a key of the database can be
+Name = Annotated[str, Form(max_length=64, pattern=WITHOUT_NUL)]  # name of a site, station, quantity or team
+Limit = Annotated[int, Query(ge=1, le=1000)]  # rows of a response
+AlertId = Annotated[int, Path(ge=1, lt=1 << 63)]  # a primary key has 63 bits
 Station = Annotated[str, Path(max_length=64, pattern=WITHOUT_NUL)]
 ModelHash = Annotated[str, Path(max_length=64, pattern=WITHOUT_NUL)]
 
 
 @dataclass(slots=True)
 class Context:
-    """Shared by all requests of this process."""
+    """State that all requests of this process share.
+
+    Attributes:
+        ribbons: cached levels for the coloured band below charts.
+        trouble: why the service cannot decide at present, from the supervisor; empty if it can.
+        dry_runs: newest decision without storing, and its time, by SHA-256 of the site file.
+    """
 
     config: ServiceConfig
     db: Database
     clock: Callable[[], datetime]
     version: str
     ribbons: LevelTimelineCache = field(default_factory=LevelTimelineCache)
-    trouble: str = ""  # what keeps core from deciding, as the supervisor says it
-    dry_runs: dict[str, tuple[datetime, Any]] = field(default_factory=dict)  # by site file: the newest dry run
+    trouble: str = ""
+    dry_runs: dict[str, tuple[datetime, Any]] = field(default_factory=dict)
 
 
 def context_of(request: Request) -> Context:
-    """The context of the application."""
-    found: Context = request.app.state.context
-    return found
+    """Return the context of the application."""
+    context: Context = request.app.state.context
+    return context
 
 
 def is_encrypted(request: Request) -> bool:
-    """Whether people reach the page by https, here or at a proxy in front."""
+    """Return whether browsers reach the page by https, directly or through a proxy."""
     return request.url.scheme == "https" or context_of(request).config.web.public_url.startswith("https://")
 
 
 def cookie_name(request: Request, name: str = COOKIE) -> str:
-    """The name of a cookie; with https one that no other host or path can set (RFC 6265bis, 4.1.3)."""
+    """Return the name of a cookie. With https it has the prefix `__Host-`, so that no other host or path can set it.
+
+    See RFC 6265bis, section 4.1.3.
+    """
     return f"__Host-{name}" if is_encrypted(request) else name
 
 
 def token_of(request: Request) -> str:
-    """The token of the session, empty without one."""
+    """Return the token of the session; empty if there is none."""
     return request.cookies.get(cookie_name(request), "")
 
 
 def session_of(request: Request) -> Session | None:
-    """Who is logged in, or None; a page asked for keeps the session alive, one that refreshes itself does not."""
+    """Return the session of a request, or None. Requests of a person extend it, refreshes of an open page do not."""
     token = token_of(request)
     if not token:
         return None
@@ -209,6 +235,7 @@ def session_of(request: Request) -> Session | None:
     if session is None or request.url.path.startswith("/live/"):
         return session
     if (now - session.seen_at).total_seconds() >= SEEN_EVERY_S:
-        with suppress(StoreBusyError), context.db.write() as c:  # reading must go on while nothing can be written
+        # Reading must work while the database cannot be written.
+        with suppress(StoreBusyError), context.db.write() as c:
             mark_seen(c, token, now)
     return session

@@ -157,7 +157,7 @@ def test_rules_neighbours_and_earthquakes_loosen_when_they_go_or_are_denied():
     assert loosened(SHAKEN, change("lower_to = 0.5", "lower_to = 0.6", SHAKEN))
     # low bounds matter where rovers share a reference
     lowered = change("yellow = {over = 6.0", "yellow = {over = 7.0", SHARED)
-    assert loosened(SHARED, lowered) == ("criterion rate-1, level 1 (yellow): over 6 -> 7",)
+    assert loosened(SHARED, lowered) == ("criterion rate-1, level 1 (yellow): over changes from 6 to 7",)
 
 
 def effect(old, new):
@@ -297,7 +297,7 @@ def test_a_file_on_disk_loosens_nothing_unseen(bench):
     taken = tell(bench.database, take_in, loose, "slopeward", "loaded at start", START)
     assert taken.site.source == SITE_TEXT
     line = explain_refusal(taken, "sites/bench.toml")
-    assert "criterion rate-1, level 3 (red): over 80 -> 90" in line
+    assert "criterion rate-1, level 3 (red): over changes from 80 to 90" in line
     assert "slopeward sites propose bench sites/bench.toml" in line
     first = parse_site(change('id = "bench"', 'id = "other"', LOOSE), "other.toml")
     with bench.database.write() as c:
@@ -529,7 +529,7 @@ def test_where_accounts_exist_both_people_need_one(bench):
         for name, role in (("Ada", "operator"), ("Bo", "operator"), ("Cy", "viewer")):
             add_account(c, name, "long enough 1", role, START)
     for nobody in ("Di", "Cy"):
-        with pytest.raises(RefusedError, match="no open account as operator"):
+        with pytest.raises(RefusedError, match="no open account with the role operator"):
             add(bench, second=Actor(nobody))
     add(bench, second=BO)
     tell(bench.database, disable_user, "Bo", START)

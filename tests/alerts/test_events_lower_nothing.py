@@ -110,7 +110,7 @@ def test_who_may_stand_behind_an_event(slope):
         (2, Actor("Eve"), "no open account"),
         (2, Actor("mqtt", "program"), "a person"),
         (2, Actor("Nobody"), "no open account"),
-        (2, Actor("Guest"), "may not act on bench"),
+        (2, Actor("Guest"), "is not for the site bench"),
     ):
         with pytest.raises(RefusedError, match=said):
             stand_behind(slope, who, event=event)

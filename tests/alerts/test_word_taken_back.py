@@ -85,7 +85,7 @@ def test_an_admin_of_the_site_takes_back_the_first_word_of_another_and_one_of_an
         set_sites(c, "Bo", ["bench"])
         c.exec_driver_sql("UPDATE user_account SET sites = '[\"elsewhere\"]' WHERE name = 'Cy'")
     verify(asked.database, asked.site, "alone:G1", "weather", ADA, "ice on the mast", asked.now)
-    with pytest.raises(RefusedError, match="may not act on bench"):
+    with pytest.raises(RefusedError, match="is not for the site bench"):
         withdraw(asked, "alone:G1", CY)
     assert withdraw(asked, "alone:G1", BO)[0] == "first answer of Ada"
 

@@ -119,7 +119,7 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
         assert call.bounding_box()["height"] >= 44
         taps.append(call.inner_text())
         # the curve around it
-        tap(page.get_by_role("link", name="Look at the curves around it"))
+        tap(page.get_by_role("link", name="Show the chart around this time"))
         page.locator("#chart[data-drawn]").wait_for(timeout=60_000)
         assert page.locator("#chart .key").count() == 1
         # who comes reads what stands, and the watch is handed over
@@ -138,7 +138,7 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
         page.locator("#note-photo").set_input_files(
             {"name": "IMG_1.jpg", "mimeType": "image/jpeg", "buffer": photo.getvalue()}
         )
-        page.get_by_role("button", name="Add to the story").click()
+        page.get_by_role("button", name="Add the note").click()
         page.locator(".shots img").wait_for(state="attached")
         page.get_by_role("heading", name="What happened").click()
         page.locator(".shots img").wait_for()

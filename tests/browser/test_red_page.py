@@ -76,7 +76,7 @@ def test_pages_at_red_load_fast_fit_the_screen_and_are_accessible(red, chromium,
             if width == 390:
                 wrong += [f"{name}: {one} is lower than a finger" for one in find_low(page)]
         page.goto(base + alert)
-        page.get_by_role("heading", name="On what evidence").click()
+        page.get_by_role("heading", name="Evidence").click()
         page.get_by_text("Inputs of the decision").wait_for()
         assert not wrong, "\n".join(wrong)
         assert looks.complaints == []

@@ -322,7 +322,7 @@ def test_on_a_phone_a_site_is_three_screens_and_one_tap_acknowledges(served, wat
     w.page.emulate_media(media="print")  # dark on white on paper, without what asks to be filled in
     assert w.page.evaluate("getComputedStyle(document.querySelector('.panel')).backgroundColor") == "rgb(255, 255, 255)"
     assert w.page.locator("main form:visible").count() == 0
-    assert not w.page.get_by_role("heading", name="What did you see?").is_visible()
+    assert not w.page.get_by_role("heading", name="Add what you saw").is_visible()
     w.page.emulate_media(media="screen")
     w.page.goto(f"{base}/sites/north-bench#reports")
     assert w.page.get_by_label("What", exact=True).is_visible()

@@ -32,8 +32,8 @@ from monitor.people.queries.second_factor import (
     remove_second_factor,
 )
 from monitor.people.queries.users import (
+    ACCOUNT_CHANGES,
     COOLING,
-    DONE,
     disable_user,
     enable_user,
     require_independent,
@@ -393,20 +393,20 @@ def settled(bench, monkeypatch):
 
 TAKEN = {
     "an account made": (("people", "users", "add", "Dan", "--role", "operator"), "Dan", "made the account of Dan"),
-    "a new password": (("people", "users", "passwd", "Ada"), "Ada", "gave a new password to Ada"),
-    "a role": (("people", "users", "role", "Cy", "operator"), "Cy", "gave a role to Cy"),
-    "sites": (("people", "users", "sites", "Ada", "--all"), "Ada", "gave sites to Ada"),
+    "a new password": (("people", "users", "passwd", "Ada"), "Ada", "set a new password for Ada"),
+    "a role": (("people", "users", "role", "Cy", "operator"), "Cy", "changed the role of Cy"),
+    "sites": (("people", "users", "sites", "Ada", "--all"), "Ada", "changed the sites of Ada"),
     "unlocked": (("people", "users", "enable", "Bo"), "Bo", "unlocked Bo"),
 }
 
 
 @pytest.mark.parametrize("how", TAKEN)
-def test_an_admin_alone_is_no_two_persons(settled, call, how):
+def test_admin_who_changed_an_account_does_not_count_as_second_person(settled, call, how):
     verb, name, said = TAKEN[how]
     assert (call(*verb, **CHIEF)[0], call(*LOWER, **CHIEF)[0]) == (0, 3)
     status, _, told = call(*LOWER, "--by", name, password=WORDS["Bo"])
     assert (status, f"Root-1 and {name} do not count as two people yet: Root-1 {said} at " in told) == (1, True)
-    assert "Let a third person sign, or sign again after" in told
+    assert f"A third person can do it now, or {name} after" in told
     assert level_of(settled) == 3
     other = "Bo" if name == "Ada" else "Ada"
     if other == "Bo":
@@ -442,7 +442,7 @@ def test_every_act_on_an_account_is_one_that_is_followed():
     found = {word for text in texts for word in re.findall(r'"(user\.[a-z_.]+)"', text)}
     harmless = {"user.disable", "user.sign_out", "user.password.refused", "user.totp.refused"}
     found -= {"user.unbind", "user.totp.off"}  # of the table of acts: the log calls them user.bind and user.totp
-    assert found == {*DONE, *harmless}, "an act that gives somebody an account must be in DONE"
+    assert found == {*ACCOUNT_CHANGES, *harmless}, "an act that gives somebody an account must be in DONE"
 
 
 # ---- a second factor: a first code makes it count, and codes for a lost telephone come ----

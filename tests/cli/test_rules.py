@@ -258,7 +258,7 @@ def test_no_command_acts_for_a_person_who_did_not_prove_to_be_it(bench, files, m
         for person, password, answer in (
             (None, None, "--by NAME"),
             ("Ada", None, "SLOPEWARD_BY_PASSWORD"),
-            ("Cy", WORDS["Cy"], "no open account as"),
+            ("Cy", WORDS["Cy"], "no open account with the role"),
             ("Ed", WORDS["Ed"], "is for elsewhere only"),
             ("Eve", WORDS["Ada"], "no account 'Eve'"),
         ):

@@ -144,7 +144,7 @@ def test_the_question_is_answered_on_the_page(pipeline, database, two_people):
     answer = {"holds": "new", "reason": "log book of the receiver"}
     with serving(database, lambda: NOW) as address, enter(address, "bo") as browser:
         page = browser.get(f"/alerts/{two_people}").text
-        assert "Which reference of G1 holds?" in page
+        assert "Which reference of G1 is right?" in page
         assert "since 2025-11-03 00:00:00 UTC" in page
         assert send(browser, "/sites/north/stations/G9/reference", **answer).status_code == 404
         done = send(browser, "/sites/north/stations/G1/reference", **answer)
@@ -164,17 +164,17 @@ def test_at_the_two_highest_levels_two_people_answer_and_a_signature_can_be_with
     where = "/sites/north/stations/G1/reference"
     with serving(database, lambda: NOW) as address, enter(address, "ada") as ada, enter(address, "bo") as bo:
         assert "a second person must give the same answer" in ada.get(f"/alerts/{two_people}").text
-        assert "signed%2C%20not%20done%20yet" in send(ada, where, **answer).headers["location"]
+        assert "not%20done%20yet" in send(ada, where, **answer).headers["location"]
         assert say(pipeline, REAL, 3) == (0, 1), "nothing is done by one"
         assert send(ada, where, **answer).status_code == 409, "one person is not two"
         text = bo.get("/signatures").text
-        assert "take the new GNSS reference" in text
-        assert "Look and sign" in text
+        assert "use the new GNSS reference" in text
+        assert "Open and decide" in text
         assert "Withdraw" not in text
         assert send(bo, "/signatures/1/withdraw", reason="why not").status_code == 409, "another person's"
         assert "Withdraw" in ada.get("/signatures").text
         assert send(ada, "/signatures/1/withdraw", reason="wrong log book").status_code == 303
-        assert "No signature waits." in ada.get("/signatures").text
+        assert "Nothing waits for a second person." in ada.get("/signatures").text
         assert "not%20done%20yet" in send(bo, where, **answer).headers["location"], "what was withdrawn counts no more"
         assert "not%20done%20yet" in send(ada, where, **answer | {"holds": "kept"}).headers["location"], "no agreement"
         assert say(pipeline, REAL, 4) == (0, 1)

@@ -264,7 +264,7 @@ def test_an_address_that_guesses_waits_however_much_it_works(filled_database, cl
     with serving(filled_database, clock, BEHIND_PROXY) as address:
         for n in range(login.TRIES):
             assert guess(address, f"name{n}", of="2001:db8:1:2::1").status_code == 401
-        challenge = address.app.state.turnstile.efforts.make_challenge(0, login.TRIES)
+        challenge = address.app.state.login_throttle.efforts.make_challenge(0, login.TRIES)
         done = {"challenge": challenge, "solution": solve(challenge)}
         # one machine has the whole network
         answer = guess(address, of="2001:db8:1:2:ffff::9", password=PASSWORD, **done)
@@ -283,9 +283,9 @@ def test_who_knows_one_password_may_not_guess_others_by_logging_in_between(fille
 
 
 def test_guessing_from_everywhere_at_everybody_costs_work(filled_database, clock, monkeypatch):
-    monkeypatch.setattr(login, "TRIES_OF_ALL", 8)
+    monkeypatch.setattr(login, "TRIES_OF_EVERYBODY", 8)
     with serving(filled_database, clock, BEHIND_PROXY) as address:
-        for n in range(login.TRIES_OF_ALL):
+        for n in range(login.TRIES_OF_EVERYBODY):
             assert guess(address, f"name{n}", of=f"198.51.{n}.1").status_code == 401
         assert challenge_in(get(f"{address}/login"))
         assert guess(address, "fresh", of="203.0.113.9").status_code == 429
@@ -328,7 +328,7 @@ def test_a_known_device_that_guesses_is_a_stranger_again(browsers, address):
 def test_pages_come_and_known_devices_come_in_while_strangers_queue(browsers, address):
     officer = browsers()
     log_in(officer)
-    waiting = address.app.state.turnstile._waiting[False]
+    waiting = address.app.state.login_throttle._waiting[False]
     while waiting.acquire(blocking=False):
         pass
     assert (guess(address).status_code, log_in(officer).status_code, officer.get("/").status_code) == (503, 303, 200)
@@ -416,7 +416,7 @@ def count_alive(connections):
 
 def test_one_address_has_so_many_connections_and_a_proxy_more(filled_database, clock):
     proxies = '[web]\ntrusted_proxies = ["127.0.0.0/8"]\n'
-    for settings, expected in (("", connection_limits.OF_ONE_ADDRESS), (proxies, 60)):
+    for settings, expected in (("", connection_limits.MOST_OF_ADDRESS), (proxies, 60)):
         with serving(filled_database, clock, settings) as address:
             opened = [connect(address, "127.0.0.9") for _ in range(60)]
             wait_for(

@@ -519,7 +519,7 @@ def test_one_changes_the_own_password_and_every_session_ends(filled_database):
         words = {"own_password": PASSWORD, "password": NEW, "password_again": NEW}
         for wrong, said in (
             ({"password_again": "x"}, "differ"),
-            ({"own_password": "wrong"}, "present password is wrong"),
+            ({"own_password": "wrong"}, "current password is wrong"),
             ({"password": "bo12345678", "password_again": "bo12345678"}, "easy to guess"),
         ):
             answer = send(browser, "/account/password", **(words | wrong))

@@ -157,7 +157,7 @@ def test_it_is_set_up_used_and_taken_away_on_the_page(filled_database, settings)
         assert log_in(code()) == 401, "the first code is used"
         assert log_in(spare[0].upper()) == 303
         assert log_in(spare[0]) == 401, "each counts once"
-        assert f"{RECOVERY_CODES - 1} codes for a lost telephone are left" in browser.get("/account").text
+        assert f"{RECOVERY_CODES - 1} recovery codes for a lost phone are left" in browser.get("/account").text
         for wrong in ({"password": "wrong", "code": spare[1]}, {"password": PASSWORD, "code": "000000"}):
             assert send(browser, "/account/second-factor/remove", **wrong).status_code == 409
         assert log_in() == 401

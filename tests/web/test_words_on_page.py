@@ -66,7 +66,7 @@ def test_movement_is_taken_back_by_two_on_the_page(filled_database, asked):
         assert memory_of(filled_database).answers == {KEY: "movement"}
         assert send(bo, form, reason="other slope").status_code == 409, "one person is not two"
         page = ada.get("/signatures").text
-        assert f'<a class="button" href="/alerts/{asked}">Look and sign</a>' in flatten_html(page)
+        assert f'<a class="button primary" href="/alerts/{asked}">Open and decide</a>' in flatten_html(page)
         assert "said answer movement" in page
         assert "answer%20movement%20is%20withdrawn" in send(ada, form, reason="other slope").headers["location"]
     assert memory_of(filled_database).answers == {}

@@ -16,7 +16,7 @@ from monitor.sites.records import Criterion, Recipient, Site, Station, rename_st
 from monitor.sites.witnesses import find_groups
 from monitor.text.message import LABELLED_TEXT, Message, Template, Term
 
-_FIELD: Final = Template("loosening.field", "{name}: {field} {old} -> {new}")
+_FIELD: Final = Template("loosening.field", "{name}: {field} changes from {old} to {new}")
 _SITE: Final = Template("loosening.site", "site")
 _STATION: Final = Template("loosening.station", "station {station}")
 _SERIES: Final = Template("loosening.series", "series {series}")

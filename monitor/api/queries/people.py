@@ -1,5 +1,8 @@
 """What the database holds: people: accounts and sessions."""
 
+from monitor.delivery.several_people import (
+    has_several_people,  # return whether a site has several people or channels: shows duty, drills, approvals
+)
 from monitor.people.queries.second_factor import (
     check_second_factor,  # return whether a login code is valid or the account needs none
     has_second_factor,  # return whether an account requires a login code
@@ -35,6 +38,7 @@ __all__ = [
     "find_linked_account",
     "find_user",
     "has_second_factor",
+    "has_several_people",
     "is_admin_of",
     "is_known_device",
     "load_users",

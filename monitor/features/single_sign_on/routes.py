@@ -167,7 +167,7 @@ def come_back(
 
 
 def _come_back(request: Request, provider: Provider, state: str, code: str, error: str, iss: str) -> Response:
-    context, door = context_of(request), login.turnstile_of(request)
+    context, door = context_of(request), login.find_throttle(request)
     try:
         to = bytes.fromhex(request.cookies.get(cookie_name(request, GOAL), "")).decode()
     except ValueError:
@@ -257,7 +257,7 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
     """Go on with a login that the provider vouched for: the code of the second factor that the account has here."""
     check_origin(request)
     _provider(request)
-    context, door, waiting = context_of(request), login.turnstile_of(request), _find_sign_ons(request)
+    context, door, waiting = context_of(request), login.find_throttle(request), _find_sign_ons(request)
     token, now = request.cookies.get(cookie_name(request, HALFWAY), ""), context.clock()
     halfway = waiting.find(token)
     if halfway is None:

@@ -1,1 +1,1 @@
-"""Who may ask for what, and how much: held before a request is read."""
+"""Access to the page: who may request which address, and limits on connections and requests."""

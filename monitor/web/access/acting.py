@@ -1,4 +1,4 @@
-"""An act of a person on the page: who does it, by a form of this page, and where it is told what was done."""
+"""Actions of a person on the page: who acts, and the notice that the next page shows."""
 
 import hashlib
 import hmac
@@ -20,7 +20,7 @@ from monitor.web.context import Context, context_of, token_of
 
 @dataclass(frozen=True, slots=True)
 class PageAct:
-    """What a route that does something begins with."""
+    """A request that changes something: who acts, the context of the application, and the time."""
 
     request: Request
     actor: Actor
@@ -29,59 +29,74 @@ class PageAct:
 
     @property
     def db(self) -> Database:
-        """The database."""
+        """Return the database."""
         return self.context.db
 
     def back(self, address: str, text: str) -> RedirectResponse:
-        """Send the browser on, and tell it there what was done."""
+        """Redirect the browser to a page that shows a notice of what was done."""
         return redirect_back(self.request, address, text)
 
 
 def begin_act(request: Request, csrf: Annotated[str, Form()] = "") -> PageAct:
-    """Who acts, by a form of this page; raises NotSignedInError, NotAllowedError."""
+    """Check a form of this page and return who acts; raises NotSignedInError, NotAllowedError."""
     context = context_of(request)
     return PageAct(request, actor_of(request, csrf), context, context.clock())
 
 
 def begin_request(request: Request, x_csrf_token: Annotated[str, Header()] = "") -> PageAct:
-    """Who acts, by a request of a program or of a script of this page; raises NotSignedInError, NotAllowedError."""
+    """Check a request of a program or a script of this page and return who acts.
+
+    Raises:
+        NotSignedInError: nobody is logged in.
+        NotAllowedError: the request comes from another site, or its token is wrong.
+    """
     return begin_act(request, x_csrf_token)
 
 
 FormAct = Annotated[PageAct, Depends(begin_act)]
 
 
-LONGEST: Final = 500  # characters of a plain text; addresses stay short
-LONGEST_MESSAGE: Final = 2000  # of a message with its values; of a longer one its English text alone is told
+# Characters of a notice without values. The notice is part of an address, which must not become too long.
+LONGEST: Final = 500
+# Characters of a notice with its values as JSON. If it is longer, only its English text is shown.
+LONGEST_MESSAGE: Final = 2000
 
 
 def redirect_back(request: Request, address: str, text: str) -> RedirectResponse:
-    """Send a browser on after an act, and tell it there what was done; `address` may end in `#part`."""
+    """Redirect the browser after an action to a page that shows a notice.
+
+    Args:
+        request: the request of the action.
+        address: path of the page, with `#part` if the browser scrolls to a part of it.
+        text: the notice; empty for none.
+    """
     path, mark, part = address.partition("#")
-    query = f"{'&' if '?' in path else '?'}told={quote(seal(token_of(request), _write(text)))}" if text else ""
+    query = f"{'&' if '?' in path else '?'}told={quote(seal(token_of(request), _encode_notice(text)))}" if text else ""
     return RedirectResponse(f"{path}{query}{mark}{part}", status_code=303)
 
 
 def read_notice(request: Request) -> str:
-    """The text that this session was sent on with, a message as one; empty for any other."""
-    token, given = token_of(request), request.query_params.get("told", "")
-    written = given.rpartition(".")[0]
-    if not token or not hmac.compare_digest(seal(token, written).encode(), given.encode()):
+    """Return the notice in the address of a page; empty if there is none, or if another session wrote it."""
+    token, sealed = token_of(request), request.query_params.get("told", "")
+    encoded = sealed.rpartition(".")[0]
+    if not token or not hmac.compare_digest(seal(token, encoded).encode(), sealed.encode()):
         return ""
-    text: str = plain_to_messages(json.loads(written))
+    text: str = plain_to_messages(json.loads(encoded))
     return text
 
 
-def _write(text: str) -> str:
-    written = json.dumps(text.to_json() if isinstance(text, Message) else text[:LONGEST], ensure_ascii=False)
-    return written if len(written) <= LONGEST_MESSAGE else json.dumps(str(text)[:LONGEST], ensure_ascii=False)
+def _encode_notice(text: str) -> str:
+    encoded = json.dumps(text.to_json() if isinstance(text, Message) else text[:LONGEST], ensure_ascii=False)
+    return encoded if len(encoded) <= LONGEST_MESSAGE else json.dumps(str(text)[:LONGEST], ensure_ascii=False)
 
 
 def seal(session_token: str, text: str) -> str:
-    """The text with a mark behind it that nobody computes without the cookie of the session.
+    """Return the text with an authentication code that requires the token of the session.
+
+    Without it, a link from elsewhere could show any text on this page.
 
     >>> seal("a", "noted") == seal("a", "noted"), seal("a", "noted") == seal("b", "noted")
     (True, False)
     """
-    mark = hmac.new(f"told:{session_token}".encode(), text.encode(errors="replace"), hashlib.sha256).hexdigest()[:32]
-    return f"{text}.{mark}"
+    code = hmac.new(f"told:{session_token}".encode(), text.encode(errors="replace"), hashlib.sha256).hexdigest()[:32]
+    return f"{text}.{code}"

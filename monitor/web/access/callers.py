@@ -1,4 +1,4 @@
-"""Who asks: the account behind a request, the role and the sites it has here."""
+"""The caller of a request: the account behind it, with its role and sites."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -14,42 +14,54 @@ from monitor.web.access.guard import check_csrf, check_origin
 from monitor.web.context import context_of, session_of, token_of
 
 LOG_IN: Final = Template("access.log_in", "log in first")
-_BAD_TOKEN: Final = Template("access.bad_token", "this token is unknown, expired or revoked, or its account is locked")
-SERVICE_ALERTS = "status"  # alerts of the service itself bear this name in place of a site; all who read see them
+_BAD_TOKEN: Final = Template(
+    "access.bad_token", "this token is unknown, expired or revoked, or its account is locked; make a new token"
+)
+# Alerts of the service itself have this name in place of a site. Everybody who may read sees them.
+SERVICE_ALERTS = "status"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An account as one request may use it."""
+    """The account of a request, with the permissions that the request has.
 
-    name: str  # of the account
-    role: str  # viewer, operator or admin
-    sites: frozenset[str] | None  # the only ones it may act on, and read where reading takes a login; None = all
-    via: str = PAGE  # by which way it came: `page` for a session, `token` for a program
+    Attributes:
+        name: name of the account.
+        role: viewer, operator or admin. The role of a token can be lower than that of its account.
+        sites: the only sites on which it may act, and which it may read if reading requires a login; None for all.
+        via: `page` for a session of a browser, `token` for a program.
+    """
+
+    name: str
+    role: str
+    sites: frozenset[str] | None
+    via: str = PAGE
 
     @property
     def actor(self) -> Actor:
-        """The caller as acts name it."""
+        """Return the caller as the actor of an action."""
         return Actor(self.name, via=self.via)
 
     def acts_on(self, site: str) -> bool:
-        """Whether it may act on a site; alerts of the service take an account of all sites."""
+        """Return whether the caller may act on a site. Alerts of the service require an account for all sites."""
         return may(self.role, "operator") and (self.sites is None or site in self.sites)
 
 
 def caller_of(request: Request) -> Caller | None:
-    """Who asks, or None; looked up once a request.
+    """Return the caller of a request, or None if nobody is logged in. The result is kept for the request.
 
-    Raises NotSignedInError: a token was given, and it is good for nothing.
+    Raises:
+        NotSignedInError: the request contains a token that is not valid.
     """
     if not hasattr(request.state, "caller"):
-        request.state.caller = None  # for the answer that says so
-        request.state.caller = _find(request)
-    found: Caller | None = request.state.caller
-    return found
+        # Set first, because the page that shows the error asks for the caller again.
+        request.state.caller = None
+        request.state.caller = _find_caller(request)
+    caller: Caller | None = request.state.caller
+    return caller
 
 
-def _find(request: Request) -> Caller | None:
+def _find_caller(request: Request) -> Caller | None:
     token = bearer_of(request)
     if token is None:
         session = session_of(request)
@@ -63,35 +75,48 @@ def _find(request: Request) -> Caller | None:
 
 
 def bearer_of(request: Request) -> str | None:
-    """The token of the header `Authorization: Bearer` (RFC 6750); other schemes are those of a proxy in front."""
+    """Return the token of the header `Authorization: Bearer` (RFC 6750), or None.
+
+    Other schemes are ignored: they belong to a proxy in front of this service.
+    """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
 def person_of(request: Request) -> Caller | None:
-    """Who is logged in on the page, with forms to act by; None for a program."""
+    """Return the caller who is logged in with a browser; None for a program."""
     caller = caller_of(request)
     return caller if caller is not None and caller.via == PAGE else None
 
 
 def require_caller(request: Request) -> Caller:
-    """Who asks; raises NotSignedInError where that is nobody."""
-    if (caller := caller_of(request)) is None:
+    """Return the caller; raises NotSignedInError if nobody is logged in."""
+    caller = caller_of(request)
+    if caller is None:
         raise NotSignedInError(LOG_IN())
     return caller
 
 
 def actor_of(request: Request, csrf: str) -> Actor:
-    """Who acts, from this page itself; that the role and the site allow it, the rule of the address has seen to."""
+    """Return the actor of a request that changes something.
+
+    The rule of the address has checked role and site already. For a browser this function checks in addition that the
+    request comes from a page of this service, because browsers send cookies with requests of other sites too. They
+    never send tokens.
+
+    Raises:
+        NotSignedInError: nobody is logged in.
+        NotAllowedError: the request comes from another site, or its form token is wrong.
+    """
     caller = require_caller(request)
-    if caller.via == PAGE:  # a browser sends cookies for anybody, but never a token
+    if caller.via == PAGE:
         check_origin(request)
         check_csrf(token_of(request), csrf)
     return caller.actor
 
 
 def sites_shown(request: Request) -> frozenset[str] | None:
-    """The sites that lists may hold for this request; None = all."""
+    """Return the sites that lists may contain for this request; None for all."""
     caller = caller_of(request)
     if not context_of(request).config.web.login_to_read or caller is None or caller.sites is None:
         return None

@@ -1,4 +1,4 @@
-"""Proof of work: who is not known must let the browser compute for some seconds before another guess is heard."""
+"""Proof of work: after many wrong passwords, an unknown browser must compute for some seconds before each login."""
 
 import hashlib
 import hmac
@@ -14,7 +14,10 @@ LASTS_S: Final = 600.0
 
 
 class ProofOfWork:
-    """Gives challenges and takes each solution once; keys are of this process, a restart asks again."""
+    """Makes challenges and accepts each solution once.
+
+    The key of the challenges exists only in this process, so challenges from before a restart are not accepted.
+    """
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
@@ -22,13 +25,13 @@ class ProofOfWork:
         self._used: dict[str, float] = {}
 
     def make_challenge(self, failures: int, tries: int) -> str:
-        """A challenge, harder with the number of failures beyond those that are free."""
+        """Return a challenge. Its difficulty grows with the number of failures beyond `tries`."""
         bits = min(LEAST_BITS + int(log2(max(failures / tries, 1.0))), MOST_BITS)
         signed = f"{bits}.{time.monotonic() + LASTS_S:.0f}.{secrets.token_hex(4)}"
         return f"{signed}.{self._sign(signed)}"
 
     def check(self, challenge: str, solution: str) -> bool:
-        """Whether a challenge of ours was solved, in time and for the first time."""
+        """Return whether a challenge of this process was solved in time and for the first time."""
         signed, _, signature = challenge.rpartition(".")
         if not signed or not hmac.compare_digest(self._sign(signed), signature):
             return False
@@ -37,18 +40,19 @@ class ProofOfWork:
         if now > float(until) or not is_solved(challenge, solution, int(bits)):
             return False
         with self._lock:
-            self._used = {one: end for one, end in self._used.items() if end > now}
+            self._used = {used: end for used, end in self._used.items() if end > now}
             if challenge in self._used:
                 return False
             self._used[challenge] = float(until)
         return True
 
     def _sign(self, text: str) -> str:
-        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()[:20]  # short: one block of SHA-256 in all
+        # The signature is short, so that challenge and solution fit into one block of SHA-256.
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()[:20]
 
 
 def is_solved(challenge: str, solution: str, bits: int) -> bool:
-    """Whether SHA-256 of challenge, colon and solution begins with so many zero bits.
+    """Return whether SHA-256 of `challenge:solution` starts with this number of zero bits.
 
     >>> next(str(n) for n in range(1000) if is_solved("a", str(n), 6))
     '63'

@@ -1,4 +1,4 @@
-"""In which language who asks reads: by the choice of this browser, else what the browser asks for, else the default."""
+"""The language of a response: chosen in this browser, else the preference of the browser, else the default."""
 
 from typing import Final
 from urllib.parse import parse_qs
@@ -10,50 +10,55 @@ from monitor.text.catalogue import LANGUAGES, choose, find_wished
 
 COOKIE: Final = "slopeward_language"
 LASTS_S: Final = 365 * 86400
-# programs ask there, and read English
+# Addresses for programs, which get English.
 PROGRAMS: Final = ("/health", "/metrics", "/static/", "/vendor/", "/gateway/")
 API: Final = "/api/"
-LIVE: Final = "/live/"  # a page asks again in the language that it is in
+# Refreshes of a page. They name the language of the page, which must not become the choice of the browser.
+LIVE: Final = "/live/"
 
 
 class LanguageMiddleware:
-    """ASGI middleware: chooses the language of an answer; `?lang=it` on a page is kept in a cookie of this browser.
+    """ASGI middleware that chooses the language of a response. `?lang=it` on a page is stored in a cookie.
 
-    The API answers in English unless `?lang=` names another language: programs compare its texts.
+    The API answers in English unless `?lang=` names another language, because programs compare its texts.
 
-    `default`: the language of the service file.
+    Args:
+        app: the application.
+        default: the language in the service file.
     """
 
     def __init__(self, app: ASGIApp, default: str) -> None:
         self.app, self.default = app, default
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request through."""
+        """Handle one request."""
         if scope["type"] != "http" or scope["path"].startswith(PROGRAMS):
             await self.app(scope, receive, send)
             return
-        wanted = parse_qs(scope["query_string"].decode("latin-1")).get("lang", [""])[-1]
-        wanted = wanted if wanted in LANGUAGES else ""
+        requested = parse_qs(scope["query_string"].decode("latin-1")).get("lang", [""])[-1]
+        if requested not in LANGUAGES:
+            requested = ""
         if scope["path"].startswith(API):
-            if wanted:
-                choose(wanted)
+            if requested:
+                choose(requested)
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        chosen = wanted or _read_cookie(headers) or find_wished(headers.get("accept-language", "")) or self.default
-        choose(chosen)
+        preferred = find_wished(headers.get("accept-language", ""))
+        choose(requested or _read_cookie(headers) or preferred or self.default)
 
-        async def keep(message: Message) -> None:
-            if message["type"] == "http.response.start" and wanted and not scope["path"].startswith(LIVE):
-                cookie = f"{COOKIE}={wanted}; Path=/; Max-Age={LASTS_S}; SameSite=Lax; HttpOnly"
+        async def send_with_cookie(message: Message) -> None:
+            if message["type"] == "http.response.start" and requested and not scope["path"].startswith(LIVE):
+                cookie = f"{COOKIE}={requested}; Path=/; Max-Age={LASTS_S}; SameSite=Lax; HttpOnly"
                 message["headers"] = [*message["headers"], (b"set-cookie", cookie.encode())]
             await send(message)
 
-        await self.app(scope, receive, keep)
+        await self.app(scope, receive, send_with_cookie)
 
 
 def _read_cookie(headers: Headers) -> str:
-    """The choice of this browser; what other pages of the same host keep beside it may have any form."""
+    """Return the language in the cookie of this browser; empty if there is none."""
+    # Other pages of the same host may set cookies of any form, which a strict parser would refuse.
     pairs = (part.strip().partition("=") for part in headers.get("cookie", "").split(";"))
-    kept = {name: value for name, _, value in pairs}.get(COOKIE, "")
-    return kept if kept in LANGUAGES else ""
+    language = {name: value for name, _, value in pairs}.get(COOKIE, "")
+    return language if language in LANGUAGES else ""

@@ -1,8 +1,9 @@
-"""Who may ask for which address: one rule each, held before anything of a request is read or done.
+"""Access rules: who may request which address. They are checked before the request is processed.
 
-A rule is `OPEN`, `READ` (anybody, or with `[web] login_to_read` every account) or the role that is needed. An account
-for some sites is held to those by `{site}` or `{alert_id}` in the address; one that names neither stands in
-`OF_NO_SITE`. An address without a rule, or without a site and not listed so, keeps the page from starting.
+A rule is `OPEN`, `READ` (everybody, or every account with `[web] login_to_read`) or the role that is needed. An account
+for some sites may request only addresses whose `{site}` or `{alert_id}` belongs to these sites. Addresses that contain
+neither are listed in `OF_NO_SITE`. The web process does not start if an address has no rule, or contains no site and is
+not listed.
 """
 
 import re
@@ -25,25 +26,41 @@ from monitor.web.access.callers import SERVICE_ALERTS, Caller, bearer_of, caller
 from monitor.web.context import context_of
 
 PLAIN_NUMBER: Final = re.compile(r"[0-9]{1,19}")
-_ROLE: Final = Template("access.role", "{name} is {role} and may not do this; the role {needed} is needed")
-_SOME_SITES: Final = Template("access.some_sites", "{name} is for some sites only; this takes an admin of all")
-_IN_PERSON: Final = Template("access.in_person", "this takes a person who is logged in; a token may not")
-_NOT_HIS_SITE: Final = Template("access.not_his_site", "'{site}' is no site of {name}")
-_NOT_HIS_ALERT: Final = Template("access.not_his_alert", "alert {alert} is of no site of {name}")
-_NOT_THIS_SITE: Final = Template("access.not_this_site", "'{site}' is no site of this account")
+_ROLE: Final = Template(
+    "access.role",
+    "your account {name} has the role {role}, and this needs the role {needed}; an admin can change your role",
+)
+_SOME_SITES: Final = Template(
+    "access.some_sites", "your account {name} is for some sites only, and this needs an admin of all sites"
+)
+_IN_PERSON: Final = Template(
+    "access.in_person", "a token of a program may not do this; log in on the page and do it there"
+)
+_NOT_HIS_SITE: Final = Template(
+    "access.not_his_site", "your account {name} is not for the site '{site}'; an admin can add the site"
+)
+_NOT_HIS_ALERT: Final = Template(
+    "access.not_his_alert",
+    "alert {alert} belongs to no site of your account {name}; an admin can add its site",
+)
+_NOT_THIS_SITE: Final = Template(
+    "access.not_this_site", "your account is not for the site '{site}'; an admin can add the site"
+)
 OPEN: Final = "open"
 READ: Final = "read"
-VIEWER: Final = "viewer"  # whoever is logged in
-ADMIN: Final = "admin"  # of all sites, for accounts and the audit log are of all
-_OWN: Final = (
+VIEWER: Final = "viewer"  # every account
+ADMIN: Final = "admin"  # an admin of all sites, because accounts and the audit log belong to all sites
+# Addresses on which callers manage their own account.
+_OWN_ACCOUNT: Final = (
     "GET /account",
-    *(one for act in list_acts() for one in act.list_addresses(own=True)),
+    *(address for act in list_acts() for address in act.list_addresses(own=True)),
     "POST /account/second-factor",
     "POST /account/second-factor/confirm",
     "POST /account/second-factor/remove",
     "GET /signatures",
 )
-_LISTS: Final = (  # narrowed to the sites of who asks, by `find_readable_sites` or `sites_shown`
+# Lists over all sites. Their routes leave out the sites that the caller may not read (`find_readable_sites`).
+_LISTS: Final = (
     "GET /",
     "GET /alerts",
     "GET /notifications",
@@ -56,149 +73,169 @@ _LISTS: Final = (  # narrowed to the sites of who asks, by `find_readable_sites`
     "GET /api/v1/alerts",
     "GET /api/v1/notifications",
 )
-_OF_PLUGINS: Final[dict[str, AccessRule]] = {}
-for _registered in hooks().register_access_rules():
-    for _address, _rule in _registered.items():
-        _OF_PLUGINS.setdefault(_address, _rule)  # a plugin cannot change the rule of a feature
-_BY_AN_OPERATOR: Final = ("GET /sites/{site}/readings", "POST /sites/{site}/readings", "POST /sites/{site}/thresholds")
+_OPERATOR_ADDRESSES: Final = (
+    "GET /sites/{site}/readings",
+    "POST /sites/{site}/readings",
+    "POST /sites/{site}/thresholds",
+)
 
 
-def _each(begin: str, *names: str, rule: str) -> dict[str, str]:
-    """A rule for each address that begins so; an empty name is the address itself."""
-    return {begin + name: rule for line in names for name in line.split(" ")}
+def _collect_plugin_rules() -> dict[str, AccessRule]:
+    """Return the rules of plugins by address. A third-party plugin cannot change the rule of a feature."""
+    rules: dict[str, AccessRule] = {}
+    for registered in hooks().register_access_rules():
+        for address, rule in registered.items():
+            rules.setdefault(address, rule)
+    return rules
 
 
+_PLUGIN_RULES: Final = _collect_plugin_rules()
 RULES: Final[dict[str, str]] = {
-    **{address: rule.role for address, rule in _OF_PLUGINS.items()},
-    **dict.fromkeys(("GET /login", "POST /login", "POST /logout", "MOUNT /static", "MOUNT /vendor"), OPEN),
-    **_each("GET /", "sw.js manifest.webmanifest offline", rule=OPEN),
-    **dict.fromkeys(
-        (
-            *_LISTS,
-            "GET /api/v1/openapi.json",
-            "GET /sites/{site}",
-            "GET /api/v1/sites/{site}",
-            "GET /api/v1/alerts/{alert_id}",
-        ),
-        READ,
-    ),
-    **_each("GET /alerts/{alert_id}", " /evidence", rule=READ),
-    **_each("GET /live/", "alerts/{alert_id} sites/{site} sites/{site}/changes", rule=READ),
-    **_each(
-        "GET /api/v1/sites/{site}/",
-        "stations stations.geojson",
-        "series/{station}/{quantity} panes/{station}/{quantity} compare/{quantity}",
-        rule=READ,
-    ),
-    **dict.fromkeys(_BY_AN_OPERATOR, OPERATOR),
-    **{one: act.role for act in list_acts() for one in act.list_addresses()},
-    # telephone numbers of people, and the site file, which holds addresses of people
-    **dict.fromkeys((*_OWN, "POST /alerts/{alert_id}/recompute"), VIEWER),
-    **_each("GET /sites/{site}/", "proposals thresholds acts", rule=VIEWER),
-    **dict.fromkeys(("GET /admin", "GET /api/v1/audit"), ADMIN),
+    **{address: rule.role for address, rule in _PLUGIN_RULES.items()},
+    "GET /login": OPEN,
+    "POST /login": OPEN,
+    "POST /logout": OPEN,
+    "MOUNT /static": OPEN,
+    "MOUNT /vendor": OPEN,
+    "GET /sw.js": OPEN,
+    "GET /manifest.webmanifest": OPEN,
+    "GET /offline": OPEN,
+    **dict.fromkeys(_LISTS, READ),
+    "GET /api/v1/openapi.json": READ,
+    "GET /sites/{site}": READ,
+    "GET /alerts/{alert_id}": READ,
+    "GET /alerts/{alert_id}/evidence": READ,
+    "GET /live/alerts/{alert_id}": READ,
+    "GET /live/sites/{site}": READ,
+    "GET /live/sites/{site}/changes": READ,
+    "GET /api/v1/alerts/{alert_id}": READ,
+    "GET /api/v1/sites/{site}": READ,
+    "GET /api/v1/sites/{site}/stations": READ,
+    "GET /api/v1/sites/{site}/stations.geojson": READ,
+    "GET /api/v1/sites/{site}/series/{station}/{quantity}": READ,
+    "GET /api/v1/sites/{site}/panes/{station}/{quantity}": READ,
+    "GET /api/v1/sites/{site}/compare/{quantity}": READ,
+    **dict.fromkeys(_OPERATOR_ADDRESSES, OPERATOR),
+    **{address: act.role for act in list_acts() for address in act.list_addresses()},
+    **dict.fromkeys(_OWN_ACCOUNT, VIEWER),
+    "POST /alerts/{alert_id}/recompute": VIEWER,
+    # These pages contain the site file, which contains telephone numbers and mail addresses of people.
+    "GET /sites/{site}/proposals": VIEWER,
+    "GET /sites/{site}/thresholds": VIEWER,
+    "GET /sites/{site}/acts": VIEWER,
+    "GET /admin": ADMIN,
+    "GET /api/v1/audit": ADMIN,
 }
-# a program explains nothing away, fills no disk and manages no accounts: that takes somebody who is there
+# Addresses that a token of a program may not request, whatever its scope.
 IN_PERSON: Final = frozenset(
     {
-        *_BY_AN_OPERATOR,
-        *_OWN,
+        *_OPERATOR_ADDRESSES,
+        *_OWN_ACCOUNT,
         "GET /admin",
         "POST /alerts/{alert_id}/recompute",
-        *(one for act in list_acts() if not act.by_token for one in act.list_addresses()),
-        *(address for address, rule in _OF_PLUGINS.items() if rule.in_person),
+        *(address for act in list_acts() if not act.by_token for address in act.list_addresses()),
+        *(address for address, rule in _PLUGIN_RULES.items() if rule.in_person),
     }
 )
-# addresses that name no site and no alert: what each of them holds of the sites of others, it looks after itself
+# Addresses without a site or an alert. Their routes leave out what the caller may not read.
 OF_NO_SITE: Final = frozenset(
     {
         "GET /api/v1/openapi.json",
         *_LISTS,
-        *_OWN,
-        *(f"POST {way}/signatures/{{signature_id}}/withdraw" for way in ("", API)),
-        *(address for address, rule in _OF_PLUGINS.items() if rule.names_no_site),
+        *_OWN_ACCOUNT,
+        *(f"POST {prefix}/signatures/{{signature_id}}/withdraw" for prefix in ("", API)),
+        *(address for address, rule in _PLUGIN_RULES.items() if rule.names_no_site),
     }
 )
 
 
 def find_back(act: Act) -> str:
     """Return the page to show after an act; the page of the site if that page belongs to an absent feature."""
-    is_there = f"GET {act.back.partition('#')[0]}" in RULES
-    return act.back if is_there or "{site}" not in act.back else "/sites/{site}"
+    exists = f"GET {act.back.partition('#')[0]}" in RULES
+    return act.back if exists or "{site}" not in act.back else "/sites/{site}"
 
 
 def list_addresses(routers: Iterable[APIRouter]) -> list[str]:
-    """Method and path of every address, such as `GET /sites/{site}`."""
+    """Return method and path of every route, such as `GET /sites/{site}`."""
     routes = [route for router in routers for route in router.routes]
-    if odd := [route for route in routes if not isinstance(route, APIRoute)]:
-        raise RuntimeError(f"{odd[0]!r} would be answered without a rule")
-    return [f"{method} {r.path}" for r in routes if isinstance(r, APIRoute) for method in sorted(r.methods or ())]
+    others = [route for route in routes if not isinstance(route, APIRoute)]
+    if others:
+        raise RuntimeError(f"{others[0]!r} would be answered without a rule")
+    return [
+        f"{method} {route.path}"
+        for route in routes
+        if isinstance(route, APIRoute)
+        for method in sorted(route.methods or ())
+    ]
 
 
 def require_rules(routers: Iterable[APIRouter]) -> None:
-    """Make sure that no address is without a rule, and none beyond the permissions per site; raises RuntimeError."""
-    addresses = list_addresses(routers)
-    if missing := [address for address in addresses if address not in RULES]:
-        raise RuntimeError(f"no rule in monitor/web/access/rules.py says who may ask for {missing[0]}")
-    if loose := [address for address in addresses if not _is_bound(address)]:
-        raise RuntimeError(f"{loose[0]} names no site, and monitor/web/access/rules.py does not list it as OF_NO_SITE")
+    """Raise RuntimeError if an address has no rule, or if it is not clear to which site it belongs."""
+    for address in list_addresses(routers):
+        if address not in RULES:
+            raise RuntimeError(f"monitor/web/access/rules.py has no rule for {address}")
+        if not _is_limited_to_sites(address):
+            raise RuntimeError(
+                f"{address} contains no site, and monitor/web/access/rules.py does not list it in OF_NO_SITE"
+            )
 
 
-def _is_bound(address: str) -> bool:
-    """Whether an account of some sites is held to them, or the address needs none or one of all sites."""
-    named = "{site}" in address or "{alert_id}" in address
-    return named or RULES[address] in {OPEN, ADMIN} or address in OF_NO_SITE
+def _is_limited_to_sites(address: str) -> bool:
+    """Return whether an account for some sites cannot read other sites at an address."""
+    contains_site = "{site}" in address or "{alert_id}" in address
+    return contains_site or RULES[address] in {OPEN, ADMIN} or address in OF_NO_SITE
 
 
 async def admit(request: Request) -> None:
-    """Let a request through by the rule of its address; what is open to all waits for no thread.
+    """Check the rule of the address of a request. Open addresses are answered without waiting for a thread.
 
     Raises:
-        NotSignedInError, NotAllowedError: as `_admit` has it.
+        NotSignedInError: the rule requires an account and nobody is logged in, or the token is not valid.
+        NotAllowedError: the account has not the role or not the site.
     """
-    if RULES[_name(request)] != OPEN or bearer_of(request) is not None:
-        await run_in_threadpool(_admit, request)
+    if RULES[_get_address(request)] != OPEN or bearer_of(request) is not None:
+        await run_in_threadpool(_check_rule, request)
 
 
-def _name(request: Request) -> str:
+def _get_address(request: Request) -> str:
     return f"{request.method} {request.scope['route'].path}"
 
 
-def _admit(request: Request) -> None:
-    """Look the caller up, and hold the rule.
-
-    Raises:
-        NotSignedInError: the rule wants an account, and nobody is logged in; or a token is good for nothing.
-        NotAllowedError: the account has not the role, or not the site.
-    """
-    address = _name(request)
+def _check_rule(request: Request) -> None:
+    """Check the rule of an address; see `admit`."""
+    address = _get_address(request)
     needed = RULES[address]
-    reads = needed == READ
+    is_reading = needed == READ
     if bearer_of(request) is not None:
-        caller_of(request)  # a bad token is told, also where none is needed
-    if needed == OPEN or (reads and not context_of(request).config.web.login_to_read):
+        # Raises an error if the token is not valid, also at an address that needs no token.
+        caller_of(request)
+    if needed == OPEN or (is_reading and not context_of(request).config.web.login_to_read):
         return
     caller = require_caller(request)
-    if not reads and not may(caller.role, needed):
+    if not is_reading and not may(caller.role, needed):
         raise NotAllowedError(_ROLE(name=caller.name, role=Term(caller.role), needed=Term(needed)))
     if needed == ADMIN and caller.sites is not None:
         raise NotAllowedError(_SOME_SITES(name=caller.name))
     if address in IN_PERSON and caller.via == TOKEN:
         raise NotAllowedError(_IN_PERSON())
-    _require_site(request, caller, reads=reads)
+    _require_site(request, caller, is_reading=is_reading)
 
 
-def _require_site(request: Request, caller: Caller, *, reads: bool) -> None:
-    """The answer does not tell whether a site or alert of others exists."""
+def _require_site(request: Request, caller: Caller, *, is_reading: bool) -> None:
+    """Raise NotAllowedError if the site or alert of a request belongs to other sites than those of the account.
+
+    The error is the same if the site or alert does not exist, so that it does not reveal what exists.
+    """
     allowed = caller.sites
     if allowed is None:
         return
-    if reads:
+    if is_reading:
         allowed |= {SERVICE_ALERTS}
     site, alert_id = request.path_params.get("site"), request.path_params.get("alert_id")
     if site is not None and site not in allowed:
         raise NotAllowedError(_NOT_HIS_SITE(site=site, name=caller.name))
     if alert_id is not None:
-        # a route reads `7.0` and `+7` as 7: what is not spelled the one plain way is nobody's
+        # FastAPI reads `7.0` and `+7` as 7 too. Only the plain spelling is accepted here.
         number = int(alert_id) if PLAIN_NUMBER.fullmatch(alert_id) else 0
         with context_of(request).db.read() as c:
             alert = find_alert(c, number) if 0 < number < 1 << 63 else None
@@ -207,13 +244,21 @@ def _require_site(request: Request, caller: Caller, *, reads: bool) -> None:
 
 
 def find_readable_sites(request: Request, site: str | None) -> str | frozenset[str] | None:
-    """The sites of a list: the one asked for, or all that the caller may read (None = all there are).
+    """Return the sites of a list: the requested site, or all sites that the caller may read.
 
-    Raises NotAllowedError: the one asked for is not among them.
+    Args:
+        request: the request.
+        site: id of the requested site; None if the request names none.
+
+    Returns:
+        One site id, the ids of several sites, or None for all sites.
+
+    Raises:
+        NotAllowedError: the caller may not read the requested site.
     """
-    shown = sites_shown(request)
-    if site is None or shown is None:
-        return site or shown
-    if site not in shown:
+    readable = sites_shown(request)
+    if site is None or readable is None:
+        return site or readable
+    if site not in readable:
         raise NotAllowedError(_NOT_THIS_SITE(site=site))
     return site

@@ -16,10 +16,13 @@ from markupsafe import Markup
 
 from monitor.alerts.acts.table import find_act
 from monitor.alerts.queries.overview import SiteCard
+from monitor.alerts.queries.signatures import load_waiting
 from monitor.decision.causes import describe_cause, group_by_cause
 from monitor.decision.changes import RESOLVED
 from monitor.decision.headline import OBSERVABILITY_TEXTS
 from monitor.decision.subjects import translate_subject
+from monitor.delivery.several_people import has_several_people
+from monitor.errors import StoreError
 from monitor.plugin_isolation import clear_fault, note_fault
 from monitor.plugins import implementations, is_built_in, list_folders
 from monitor.storage.service_state import find_heartbeat
@@ -366,4 +369,24 @@ def share(request: Request, session: Caller | None, banner: Banner | None, troub
         "path": request.url.path,
         "blind_because": trouble,
         "zone": context_of(request).config.web.timezone,
+        "has_several_people": partial(_has_several_people, context_of(request)),
+        "shows_approvals": partial(_shows_approvals, context_of(request)),
     }
+
+
+def _has_several_people(context: Context, site_id: str | None = None) -> bool:
+    """Return whether a page shows duty plans and drills of a site; None for any site."""
+    try:
+        with context.db.read() as c:
+            return has_several_people(c, site_id)
+    except StoreError:  # an error page must render while the database is unavailable
+        return False
+
+
+def _shows_approvals(context: Context) -> bool:
+    """Return whether a page links to the actions that wait for a second person."""
+    try:
+        with context.db.read() as c:
+            return has_several_people(c) or bool(load_waiting(c, context.clock()))
+    except StoreError:  # an error page must render while the database is unavailable
+        return False

@@ -1,7 +1,8 @@
-"""Acts as forms of the page and as requests of the HTTP API: the arguments of an act become fields of both.
+"""Routes of actions: a form of the page and a request of the HTTP API for each entry of the table of acts.
 
-What the table of acts names is answered at its address by a form, and below `/api/v1` by JSON. On the page alone one
-decides again from frozen evidence.
+The arguments of an act become the fields of its form and of its JSON document. The form is at the address of the act,
+the request at the same address below `/api/v1`. One route exists on the page only: it computes the decision of an alert
+again from its evidence.
 """
 
 import inspect
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from sqlalchemy import Connection
 from starlette.datastructures import UploadFile
 
 from monitor.alerts.acts.call import OWNER_OF, SITE_OF, ActCall, read_value
@@ -22,9 +24,11 @@ from monitor.alerts.acts.table import API, FORM, REQUEST, Act, ActParameter, Act
 from monitor.alerts.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
 from monitor.alerts.queries.alerts import UNKNOWN_ALERT, find_alert
 from monitor.errors import JobError, NeedsSecondError, NotFoundError, RefusedError, acquire_or_refuse
+from monitor.people.queries.users import explain_second_person
 from monitor.sites.records import Site
 from monitor.text.message import Message, Template, join
 from monitor.web.access.acting import FormAct, PageAct, begin_act, begin_request
+from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.guard import is_safe_path
 from monitor.web.access.rules import find_back
 from monitor.web.context import WITHOUT_NUL, AlertId, ModelHash, Station
@@ -38,125 +42,147 @@ from monitor.worker.records import WorkerTask
 
 router = APIRouter(include_in_schema=False)
 requests = APIRouter(prefix=API, tags=["acts"])
-_NO_SUCH: Final = Template("act.no_such", "there is no {number} of {site}")
+_NO_SUCH: Final = Template("act.no_such", "there is no entry {number} of {site}")
 _DIFFER: Final = Template("account.passwords_differ", "the two new passwords differ; nothing was changed")
 _NOT_YOURS: Final = Template("token.not_yours", "you have no token {number}")
 MOST_NAMES: Final = 100
 _SIGNED: Final = Template(
-    "act.signed", "signed, not done yet; within four hours a second person must do the same. {reason}"
+    "act.signed",
+    "not done yet, it waits for a second person: {reason}. {who} The second person must do the same within four hours.",
 )
 
 
 # ---- acts of the table -------------------------------------------------------------------------------------------
-def _keep_form(act: Act) -> Callable[[Request], Awaitable[None]]:
-    """A dependency that keeps what was sent, so that a refusal shows the form again, filled in but for its secrets."""
-    secrets = [one.name for one in act.list_parameters() if one.kind is Secret]
+def _make_form_keeper(act: Act) -> Callable[[Request], Awaitable[None]]:
+    """Return a dependency that stores the sent form. If it is refused, the page shows it again without its secrets."""
+    secrets = [parameter.name for parameter in act.list_parameters() if parameter.kind is Secret]
 
-    async def keep(request: Request) -> None:
+    async def keep_form(request: Request) -> None:
         sent = await request.form()
-        hidden = {SECRET_OF_OWN, *(name for one in secrets for name in (one, f"{one}{AGAIN}"))}
+        hidden = {SECRET_OF_OWN, *secrets, *(f"{name}{AGAIN}" for name in secrets)}
         values = {name: text for name, text in sent.items() if name not in hidden and isinstance(text, str)}
         request.state.sent = SentForm(act, values, request.url.path)
 
-    return keep
+    return keep_form
 
 
-def _add(act: Act, address: str, *, own: bool = False) -> None:
-    """Answer at an address of an act, by a form and by JSON; `own`: for whatever is of who is logged in."""
-    places = findall(r"{(\w+)}", address)
-    offered = [one for one in act.list_offered(FORM) if not (own and one.name == "name")]
-    fields = [one for one in offered if one.name not in places]
+def _add_routes(act: Act, address: str, *, own: bool = False) -> None:
+    """Add the routes of an act at an address.
 
-    def by_form(acting: PageAct, turn: str = "", then: str = "", **given: Any) -> Response:
+    Args:
+        act: the act.
+        address: path with placeholders for some arguments of the act.
+        own: whether the act applies to the account that is logged in.
+    """
+    placeholders = findall(r"{(\w+)}", address)
+    parameters = [parameter for parameter in act.list_offered(FORM) if not (own and parameter.name == "name")]
+    fields = [parameter for parameter in parameters if parameter.name not in placeholders]
+
+    def answer_form(acting: PageAct, turn: str = "", then: str = "", **given: Any) -> Response:
         return _answer_form(act, acting, given, turn, then, own=own)
 
-    def by_request(acting: PageAct, body: BaseModel, **given: Any) -> JSONResponse:
-        done = _prove_and_do(act, acting, given | {k: getattr(body, k) for k in type(body).model_fields}, own=own)
-        return JSONResponse(_describe(done), 200 if isinstance(done, ActResult) else 202)
+    def answer_request(acting: PageAct, body: BaseModel, **given: Any) -> JSONResponse:
+        values = given | {name: getattr(body, name) for name in type(body).model_fields}
+        result = _prove_and_run(act, acting, values, own=own)
+        return JSONResponse(_to_json(result), 200 if isinstance(result, ActResult) else 202)
 
-    # a misspelt key is refused: what it was to say would not be done
+    # Unknown keys are refused. Otherwise a misspelt key would be ignored without notice.
     model = create_model(
         f"{act.name.title().replace('.', '')}{'Own' if own else ''}",
         __config__=ConfigDict(extra="forbid"),
-        **{one.name: _declare(one, is_form=False) for one in fields},  # type: ignore[call-overload]
+        **{field.name: _declare(field, is_form=False) for field in fields},  # type: ignore[call-overload]
         **({SECRET_OF_OWN: (Annotated[str, Field(max_length=LONGEST_SECRET)], "")} if act.proves else {}),
     )
-    shown = [inspect.Parameter(name, _KEYWORD, annotation=_PLACES[name]) for name in places]
+    path_parameters = [inspect.Parameter(name, _KEYWORD, annotation=_PATH_TYPES[name]) for name in placeholders]
     body = [inspect.Parameter("body", _KEYWORD, annotation=model)]
     summary = str(act.load().__doc__).partition("\n")[0]
     ways: tuple[tuple[str, Any, Any, Any, APIRouter], ...] = (
-        (FORM, by_form, [*_list_form_fields(act, fields)], begin_act, router),
-        (REQUEST, by_request, body, begin_request, requests),
+        (FORM, answer_form, [*_list_form_fields(act, fields)], begin_act, router),
+        (REQUEST, answer_request, body, begin_request, requests),
     )
-    for way, run, given, begin, where in ways:
+    for way, endpoint, body_parameters, begin, target in ways:
         if way not in act.ways:
             continue
-        who = inspect.Parameter("acting", _KEYWORD, annotation=Annotated[PageAct, Depends(begin)])
-        run.__signature__ = inspect.Signature([who, *shown, *given])
-        kept = [Depends(_keep_form(act))] if way == FORM else []
+        acting = inspect.Parameter("acting", _KEYWORD, annotation=Annotated[PageAct, Depends(begin)])
+        endpoint.__signature__ = inspect.Signature([acting, *path_parameters, *body_parameters])
+        dependencies = [Depends(_make_form_keeper(act))] if way == FORM else []
         name = f"{act.name}{'.own' if own else ''}"
-        where.add_api_route(
-            address, run, methods=["POST"], summary=summary, name=name, response_model=None, dependencies=kept
+        target.add_api_route(
+            address,
+            endpoint,
+            methods=["POST"],
+            summary=summary,
+            name=name,
+            response_model=None,
+            dependencies=dependencies,
         )
 
 
 def _list_form_fields(act: Act, fields: Sequence[ActParameter]) -> Iterator[inspect.Parameter]:
-    """What the form of an act sends: its fields, each secret twice, the own password where it opens a way in."""
+    """Yield the fields of a form. Each secret occurs twice. An act that gives access needs the own password too."""
     yield _THEN
-    if any(one.kind is datetime for one in fields):
+    if any(field.kind is datetime for field in fields):
         yield _TURN
-    typed = [f"{one.name}{AGAIN}" for one in fields if one.kind is Secret]
-    for name in (*([SECRET_OF_OWN] if act.proves else []), *typed):
+    repeated = [f"{field.name}{AGAIN}" for field in fields if field.kind is Secret]
+    for name in (*([SECRET_OF_OWN] if act.proves else []), *repeated):
         yield inspect.Parameter(name, _KEYWORD, default="", annotation=_SECRET)
-    for one in fields:
-        annotation, default = _declare(one, is_form=True)
+    for field in fields:
+        annotation, default = _declare(field, is_form=True)
         default = inspect.Parameter.empty if default is ... else default
-        yield inspect.Parameter(one.name, _KEYWORD, default=default, annotation=annotation)
+        yield inspect.Parameter(field.name, _KEYWORD, default=default, annotation=annotation)
 
 
 def _answer_form(act: Act, acting: PageAct, given: dict[str, object], turn: str, then: str, *, own: bool) -> Response:
-    if any(given.pop(f"{name}{AGAIN}") != given[name] for name in [k for k in given if f"{k}{AGAIN}" in given]):
-        raise RefusedError(_DIFFER())
-    done = _prove_and_do(act, acting, given, turn, own=own)
-    text: str = join([done.text, *done.notes], "; ") if isinstance(done, ActResult) else done
-    if "application/json" in acting.request.headers.get("accept", ""):  # a script that goes on from here
-        return JSONResponse(_describe(done), status_code=201)
+    for name in [name for name in given if f"{name}{AGAIN}" in given]:
+        if given.pop(f"{name}{AGAIN}") != given[name]:
+            raise RefusedError(_DIFFER())
+    result = _prove_and_run(act, acting, given, turn, own=own)
+    text: str = join([result.text, *result.notes], "; ") if isinstance(result, ActResult) else result
+    if "application/json" in acting.request.headers.get("accept", ""):
+        # A script of the page sent the form and continues.
+        return JSONResponse(_to_json(result), status_code=201)
     back = (act.own_back if own else find_back(act)).format(**acting.request.path_params)
     path, mark, part = (then if then and is_safe_path(then) else back).partition("#")
-    if isinstance(done, ActResult) and done.secret:
-        return render(acting.request, "shown_once.html", act=act, text=text, lines=done.secret, back=path)
-    # what the address of the form had after `?` is of the page that goes on
+    if isinstance(result, ActResult) and result.secret:
+        return render(acting.request, "shown_once.html", act=act, text=text, lines=result.secret, back=path)
+    # The query of the form's address belongs to the page to which the browser returns.
     query = "" if own or then else acting.request.url.query
     text = "" if path.startswith("/login") else text
     return acting.back(f"{path}{'?' if query else ''}{query}{mark}{part}", text)
 
 
-def _prove_and_do(
+def _prove_and_run(
     act: Act, acting: PageAct, given: dict[str, object], turn: str | None = None, *, own: bool
 ) -> ActResult | Message:
     if act.proves:
         prove_again(acting, str(given.pop(SECRET_OF_OWN)))
-    return _do(act, acting, given | _find_own(acting, given) if own else given, turn)
+    return _run_act(act, acting, given | _find_own_account(acting, given) if own else given, turn)
 
 
-def _find_own(acting: PageAct, given: Mapping[str, Any]) -> dict[str, str]:
-    """The account of who is logged in, where no thing is named that must be of it; raises NotFoundError."""
-    mine = acting.actor.name
+def _find_own_account(acting: PageAct, given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the account that is logged in as an argument.
+
+    If the request names a token, return nothing, but check that the token belongs to the account.
+
+    Raises:
+        NotFoundError: the token belongs to another account.
+    """
+    account = acting.actor.name
     key = next((name for name in OWNER_OF if name in given), None)
     if key is None:
-        return {"name": mine}
-    if acting.db.run_read(OWNER_OF[key], given[key]) != mine:
+        return {"name": account}
+    if acting.db.run_read(OWNER_OF[key], given[key]) != account:
         raise NotFoundError(_NOT_YOURS(number=given[key]))
     return {}
 
 
 _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
-# of a form with times: which is meant where the clock of the site shows one twice
+# Field of forms with times: which of two equal times is meant when the clock of the site is set back.
 _TURN: Final = inspect.Parameter("turn", _KEYWORD, default="", annotation=Annotated[str, Form(max_length=16)])
-# a page that leads on from one thing to the next
+# Path of the page to show after the action.
 _THEN: Final = inspect.Parameter("then", _KEYWORD, default="", annotation=Annotated[str, Form(max_length=500)])
 _SECRET: Final = Annotated[str, Form(max_length=LONGEST_SECRET)]
-_PLACES: Final[Mapping[str, Any]] = {
+_PATH_TYPES: Final[Mapping[str, Any]] = {
     "site": str,
     **dict.fromkeys(("station", "name"), Station),
     **dict.fromkeys(("model_hash", "scene_hash", "polygon_id"), ModelHash),
@@ -164,36 +190,45 @@ _PLACES: Final[Mapping[str, Any]] = {
 }
 
 
-def _declare(one: ActParameter, *, is_form: bool) -> tuple[Any, Any]:
-    argument, kind = one.argument, one.given_kind
-    known: dict[str, Any] = {"alias": one.name.rstrip("_"), "description": argument.help}
+def _declare(parameter: ActParameter, *, is_form: bool) -> tuple[Any, Any]:
+    """Return the type of a field with its limits for FastAPI, and its default (`...` if it is required)."""
+    argument, kind = parameter.argument, parameter.given_kind
+    options: dict[str, Any] = {"alias": parameter.name.rstrip("_"), "description": argument.help}
     if kind is str:
-        known |= {"max_length": argument.longest, "pattern": WITHOUT_NUL}
+        options |= {"max_length": argument.longest, "pattern": WITHOUT_NUL}
     elif kind in {int, float}:
-        known |= {"ge": argument.least, "le": argument.most}
+        options |= {"ge": argument.least, "le": argument.most}
     if not is_form:
-        known["strict"] = True  # JSON has numbers and truths, a form texts
+        # JSON has numbers and booleans. A form has texts only, so they are converted.
+        options["strict"] = True
     if kind is tuple:
         kind = list[str]
-        known["max_length"] = MOST_NAMES
+        options["max_length"] = MOST_NAMES
     read = [BeforeValidator(partial(_read_upload, longest=argument.longest))] if is_form and argument.is_file else []
-    default = ... if one.is_required else one.default_text
+    default = ... if parameter.is_required else parameter.default_text
     if default == ():
         default = []
     marker: Any = Form if is_form else Field
-    return Annotated[kind | None if one.is_optional else kind, *read, marker(**known)], default
+    return Annotated[kind | None if parameter.is_optional else kind, *read, marker(**options)], default
 
 
 def _read_upload(sent: Any, longest: int) -> Any:
-    """A text as it was typed, or that of a file; one sign more than is good shows that it is too long."""
+    """Return the text of an uploaded file, or a typed text as it is.
+
+    At most one character more than allowed is read. The check of the length then refuses the text.
+    """
     return sent.file.read(longest + 1).decode("utf-8", "replace") if isinstance(sent, UploadFile) else sent
 
 
-def _do(act: Act, acting: PageAct, given: Mapping[str, Any], turn: str | None = None) -> ActResult | Message:
-    """What it did; the sentence where it waits for a second person.
+def _run_act(act: Act, acting: PageAct, given: Mapping[str, Any], turn: str | None = None) -> ActResult | Message:
+    """Run an act. Return its result, or a message if it waits for a second person.
 
-    `turn`: of a form, whose times are those of the site: which of two is meant; None = a time without an offset is
-    refused, never guessed.
+    Args:
+        act: the act.
+        acting: the request.
+        given: arguments as they were sent.
+        turn: of a form, whose times are local times of the site: which of two equal times is meant. None for a request,
+            in which a time without an offset is refused.
     """
     context, site = acting.context, given.get("site")
     key = next((name for name in SITE_OF if name in given and name != "alert_id"), None)
@@ -217,31 +252,46 @@ def _do(act: Act, acting: PageAct, given: Mapping[str, Any], turn: str | None = 
         check_site=find_card,
         config=context.config,
     )
-    offered = act.list_offered(FORM)
-    values = {one.name: read_value(one, given[one.name], zone, LATER.get(turn or "")) for one in offered}
+    values = {
+        parameter.name: read_value(parameter, given[parameter.name], zone, LATER.get(turn or ""))
+        for parameter in act.list_offered(FORM)
+    }
     try:
         return act.load()(call, **values)
     except NeedsSecondError as missing:
-        return _SIGNED(reason=missing.message)
+        with context.db.read() as c:
+            place = _find_place(c, given) if site is None else site
+            who = explain_second_person(c, place, acting.actor.name, acting.now)
+        return _SIGNED(reason=missing.message, who=who)
 
 
-def _describe(done: ActResult | Message) -> dict[str, Any]:
-    if isinstance(done, Message):
-        return {"done": False, "text": str(done)}
-    return {"done": True, "text": str(done.text), "notes": list(done.notes), **done.facts}
+def _find_place(c: Connection, given: Mapping[str, Any]) -> str | None:
+    """Return the site of the alert, offset or other thing that an action is about; None for an alarm of the service."""
+    key = next((name for name in SITE_OF if name in given), None)
+    site = None if key is None else SITE_OF[key](c, given[key])
+    return None if site == SERVICE_ALERTS else site
+
+
+def _to_json(result: ActResult | Message) -> dict[str, Any]:
+    if isinstance(result, Message):
+        return {"done": False, "text": str(result)}
+    return {"done": True, "text": str(result.text), "notes": list(result.notes), **result.facts}
 
 
 for _act in list_acts():
-    _add(_act, _act.address)
+    _add_routes(_act, _act.address)
     if _act.own:
-        _add(_act, _act.own, own=True)
+        _add_routes(_act, _act.own, own=True)
 
 
-# ---- on the page alone -------------------------------------------------------------------------------------------
+# ---- only on the page --------------------------------------------------------------------------------------------
 RECOMPUTE: Final = WorkerTask("monitor.alerts.audit.recompute:recompute_all", RecomputationRequest, RecomputationResult)
 RECOMPUTE_LIMIT_S: Final = 60.0
-_recomputing: Final = threading.Semaphore(1)  # one worker at a time: alarms need the processor too
-_RECOMPUTING: Final = Template("recompute.busy", "another alert is being decided again; try again in a minute")
+# One computation at a time, because the service needs the processor for decisions.
+_recomputing: Final = threading.Semaphore(1)
+_RECOMPUTING: Final = Template(
+    "recompute.busy", "the decision of another alert is being computed; try again in a minute"
+)
 _EQUAL: Final = Template("recompute.equal", "recomputed: equal bit for bit")
 _DIFFERS: Final = Template("recompute.differs", "recomputed, and it differs: {text}")
 _NOT_RECOMPUTED: Final = Template("recompute.failed", "not recomputed: {problem}")
@@ -249,7 +299,7 @@ _NOT_RECOMPUTED: Final = Template("recompute.failed", "not recomputed: {problem}
 
 @router.post("/alerts/{alert_id}/recompute")
 def recompute_alert(act: FormAct, alert_id: AlertId) -> Response:
-    """Decide again from the frozen evidence of an alert, in a worker, and say whether it comes out bit for bit."""
+    """Compute the decision of an alert again from its evidence, in a worker, and show if the result is the same."""
     plan = act.context.config.compute.model_copy(update={"dask": "", "job_limit_s": RECOMPUTE_LIMIT_S})
     with acquire_or_refuse(_recomputing, _RECOMPUTING()):
         with act.db.read() as c:
@@ -258,8 +308,8 @@ def recompute_alert(act: FormAct, alert_id: AlertId) -> Response:
                 raise NotFoundError(UNKNOWN_ALERT(n=alert_id))
             decisions = gather_decisions(c, alert)
         try:
-            found = run_in_worker(plan, RECOMPUTE, decisions).differences
-            text = _DIFFERS(text=found[0][:120]) if found else _EQUAL()
+            differences = run_in_worker(plan, RECOMPUTE, decisions).differences
+            text = _DIFFERS(text=differences[0][:120]) if differences else _EQUAL()
         except JobError as error:
             text = _NOT_RECOMPUTED(problem=error.message)
     return act.back(f"/alerts/{alert_id}#h-evidence", text)

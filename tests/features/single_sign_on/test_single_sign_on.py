@@ -326,7 +326,7 @@ def test_a_token_that_proves_nothing_lets_nobody_in(browse, provider, page, fill
         if (answer.status_code, who(browser)) != (401, None) or "could not be proved" not in answer.text:
             wrong.append(f"{name}: {answer.status_code}, {who(browser)}")
         vars(provider).update(kept)
-        page.app.state.turnstile.note("oidc:host:127.0.0.1", failed=False)  # so many failures are slowed down
+        page.app.state.login_throttle.note("oidc:host:127.0.0.1", failed=False)  # so many failures are slowed down
     assert not wrong
     told = entries(filled_database, "login.refused")
     assert [e.actor for e in told] == ["unknown"] * len(ATTACKS)

@@ -485,7 +485,7 @@ def test_a_reply_does_not_wait_while_the_page_is_busy(database, monkeypatch):
         to_thread.current_default_thread_limiter().total_tokens = 2
 
     monkeypatch.setattr(rules, "bearer_of", shrink)
-    monkeypatch.setattr(rules, "_admit", lambda _request: gate.wait(60))
+    monkeypatch.setattr(rules, "_check_rule", lambda _request: gate.wait(60))
     text = {"From": NUMBER, "To": "+100000", "Body": "ack 1", "MessageSid": "SMb"}
     with page_of(database) as page, ThreadPoolExecutor(2) as readers:
         report(page, "/gateway/reply", text)

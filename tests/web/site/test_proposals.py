@@ -58,12 +58,12 @@ def test_a_change_that_loosens_is_read_and_put_in_force_by_a_second_account(benc
         for words in (
             "<td>criterion rate-1, red, over</td><td>80 mm/day</td><td>90 mm/day</td>",
             "noise is lower",
-            "criterion rate-1, level 3 (red): over 80 -&gt; 90",
+            "criterion rate-1, level 3 (red): over changes from 80 to 90",
             "red on 2 February is gone",
-            "Somebody other than ada must approve",
+            "Anyone with the role operator or admin for bench can do it, except ada.",
         ):
             assert words in text, words
-        assert 'href="/sites/bench/proposals">Look and sign</a>' in bo.get("/signatures").text
+        assert 'href="/sites/bench/proposals">Open and decide</a>' in bo.get("/signatures").text
         own = ada.get("/sites/bench/proposals").text
         shown = [words in own for words in ("a second person approves it", f"{place}/approve", "Withdraw change")]
         assert shown == [True, False, True]
@@ -88,7 +88,7 @@ def test_it_is_withdrawn_by_its_author_and_turned_down_by_others(bench, tmp_path
             assert send(person, f"{place}/reject", reason="no").status_code == 409, "a reason says something"
             assert send(person, f"{place}/reject", reason="one month is too short").status_code == 303
             assert send(bo, f"{place}/approve", reason="too late").status_code == 409
-        assert "No change waits" in bo.get("/sites/bench/proposals").text
+        assert "No change is proposed" in bo.get("/sites/bench/proposals").text
     found = [(p.state, p.approved_by) for p in ask(bench.database, load_proposals, everything=True)]
     assert found == [("rejected", "ada"), ("rejected", "bo")]
 
@@ -101,7 +101,7 @@ def test_who_may_not_decides_nothing(bench, tmp_path):
             assert nobody.get("/sites/bench/proposals").status_code == 401
             assert "/proposals" not in nobody.get("/sites/bench").text
         with enter(address, "cy") as viewer, enter(address, "eve") as other, enter(address, "bo") as bo:
-            assert "may look but not decide here" in viewer.get("/sites/bench/proposals").text
+            assert "You may read this page but not decide" in viewer.get("/sites/bench/proposals").text
             assert other.get("/sites/bench/proposals").status_code == 403
             for act in ("approve", "reject"):
                 assert send(viewer, f"{place}/{act}", reason="just so").status_code == 403
@@ -109,7 +109,7 @@ def test_who_may_not_decides_nothing(bench, tmp_path):
                 mine = place.replace("bench", "elsewhere")
                 assert send(other, f"{mine}/{act}", reason="just so").status_code == 404, "under the own site"
                 assert bo.post(f"{place}/{act}", data={"reason": "just so", "csrf": "x"}).status_code == 403
-            assert "It shows no effect" in bo.get("/sites/bench/proposals").text
+            assert "without its effect on the past" in bo.get("/sites/bench/proposals").text
             assert send(bo, f"{bare}/approve", reason="just so").status_code == 409
             (tmp_path / "bench.toml").write_text("# edited meanwhile\n" + SITE_TEXT)
             answer = send(bo, f"{place}/approve", reason="just so")
@@ -146,14 +146,14 @@ def test_a_change_is_proposed_with_its_past_and_put_in_force_by_another(moved, t
         changed = ["200" if k == "0.red.over" else v for k, v in zip(keys, values, strict=True)]
         form = {"key": keys, "value": changed, "reason": "noise is lower", "months": "1", "base": find_base(text)}
         stale = send(bo, "/sites/bench/thresholds", **form | {"base": "0" * 64})
-        assert (stale.status_code, "the site file changed meanwhile" in stale.text) == (422, True)
+        assert (stale.status_code, "the site file changed while you edited it" in stale.text) == (422, True)
         ada.timeout = 300  # it replays a month
         begun = send(ada, "/sites/bench/thresholds", **form)
         assert begun.status_code == 303, begun.text
         seen = flatten_html(bo.get("/sites/bench/proposals").text)
         for words in (
             "<td>80 mm/day</td><td>200 mm/day</td>",
-            "Somebody other than ada must approve",
+            "Anyone with the role operator or admin for bench can do it, except ada.",
             "A, in force",
             "red first: ",
             "never with B",

@@ -1,7 +1,7 @@
-"""The door of the page: log in and log out. Guessing is slow, and every turn of the door is in the audit log.
+"""Routes to log in and log out. Guessing passwords is slow, and every attempt is in the audit log.
 
-Nobody can keep another one out: a device on which an account logged in before has a count of its own, and elsewhere
-one does not wait for the guesses of others, but lets the browser work for some seconds
+Nobody can lock out another person: a device on which an account logged in before has a count of failures of its own.
+On an unknown device, the browser computes for some seconds after many failures instead of waiting
 (`monitor.web.access.proof_of_work`).
 """
 
@@ -34,79 +34,88 @@ from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
 WRONG_CODE: Final = "the code of the second factor is wrong"
-CODE_WAITS: Final = "many wrong codes were given with the right password: no code is looked at for a while"
-MANY: Final = Template("login.many", "too many log in at this moment; try again in some seconds")
+CODE_WAITS: Final = "many wrong codes were given with the right password, so no code is checked for a while"
+MANY: Final = Template("login.many", "too many people log in at this moment; try again in some seconds")
 TOO_MANY: Final = Template("login.too_many", "Too many failures. Try again in {wait}.")
 _EFFORT: Final = Template(
-    "login.effort", "Many wrong passwords were given. Give yours once more; your browser then works for some seconds."
+    "login.effort",
+    "Many wrong passwords were given. Enter yours again; your browser then computes for some seconds.",
 )
 _WRONG: Final = Template("login.wrong", "Name, password or code is wrong.")
-TRIES: Final = 5
-WAIT_S: Final = 60.0
-TRIES_OF_ALL: Final = 60  # failures of everybody within the wait: guessing from many addresses at many accounts
-CHECKS_AT_ONCE: Final = 2  # each takes 64 MiB: a flood of guesses must not starve the core of memory
-MOST_WAITING: Final = 24  # of the forty threads of the page: pages must come while guesses wait
+TRIES: Final = 5  # failures of an account, address or device
+WAIT_S: Final = 60.0  # time after which failures are forgotten
+# Failures of all accounts and addresses together, against guesses from many addresses at many accounts.
+TRIES_OF_EVERYBODY: Final = 60
+# Each check of a password needs 64 MiB. More checks at the same time could starve the service of memory.
+CHECKS_AT_ONCE: Final = 2
+# Logins that wait for a check, of the forty threads of the web process. The other threads serve pages.
+MOST_WAITING: Final = 24
 ALL: Final = "all"
 
 
 class LoginThrottle:
-    """Counts failures by account, address, device and all together, and lets few passwords be checked at a time."""
+    """Counts failures by account, address, device and in total, and limits how many passwords are checked at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._checks = {known: threading.Semaphore(CHECKS_AT_ONCE) for known in (True, False)}
-        self._waiting = {known: threading.Semaphore(MOST_WAITING // (1 + known)) for known in (True, False)}
+        self._checks = {is_known: threading.Semaphore(CHECKS_AT_ONCE) for is_known in (True, False)}
+        self._waiting = {is_known: threading.Semaphore(MOST_WAITING // (1 + is_known)) for is_known in (True, False)}
         self._failures: dict[str, tuple[int, float]] = {}
         self.efforts = ProofOfWork()
 
     @contextmanager
     def check(self, *, is_known: bool) -> Iterator[None]:
-        """A place to check a password; known devices have places of their own.
+        """Wait until a password may be checked. Known devices do not wait for unknown ones.
 
-        Raises StoreBusyError: too many wait already.
+        Raises:
+            StoreBusyError: too many logins wait already.
         """
         with acquire_or_refuse(self._waiting[is_known], MANY()), self._checks[is_known]:
             yield
 
     def failures(self, key: str) -> tuple[int, float]:
-        """Failures within the last minute, and seconds until they are forgotten."""
+        """Return the failures of the last minute, and the seconds until they are forgotten."""
         now = time.monotonic()
         with self._lock:
-            self._failures = {k: v for k, v in self._failures.items() if now - v[1] < WAIT_S}
-            count, at = self._failures.get(key, (0, now - WAIT_S))
-        return count, WAIT_S - (now - at)
+            self._failures = {
+                failed_key: entry for failed_key, entry in self._failures.items() if now - entry[1] < WAIT_S
+            }
+            count, since_s = self._failures.get(key, (0, now - WAIT_S))
+        return count, WAIT_S - (now - since_s)
 
     def note(self, *keys: str, failed: bool) -> None:
-        """Remember a failure, or forget them after a success."""
+        """Count a failure, or forget the failures after a success."""
         now = time.monotonic()
         with self._lock:
             for key in keys:
-                count, at = self._failures.get(key, (0, now))
+                count, since_s = self._failures.get(key, (0, now))
                 if failed:
-                    # the count of all runs for a minute, for somebody always fails; the others run from the last one
-                    self._failures[key] = (count + 1, at if key == ALL else now)
+                    # The total is forgotten a minute after its first failure, because somebody always fails. The other
+                    # counts are forgotten a minute after their last failure.
+                    self._failures[key] = (count + 1, since_s if key == ALL else now)
                 else:
                     self._failures.pop(key, None)
 
 
-def turnstile_of(request: Request) -> LoginThrottle:
-    """The one of this page; made with the page, so that the first guesses of all count at the same one."""
-    found: LoginThrottle = request.app.state.turnstile
-    return found
+def find_throttle(request: Request) -> LoginThrottle:
+    """Return the throttle of the application."""
+    throttle: LoginThrottle = request.app.state.login_throttle
+    return throttle
 
 
 def find_challenge(request: Request, name: str = "") -> str:
-    """The challenge that the login form must carry; empty where none is asked for now."""
-    door = turnstile_of(request)
-    account, everybody = door.failures(f"name:{fold_name(name)}")[0], door.failures(ALL)[0]
-    if account < TRIES and everybody < TRIES_OF_ALL:
+    """Return the challenge that the login form must solve; empty if there are few failures."""
+    throttle = find_throttle(request)
+    of_account = throttle.failures(f"name:{fold_name(name)}")[0]
+    of_everybody = throttle.failures(ALL)[0]
+    if of_account < TRIES and of_everybody < TRIES_OF_EVERYBODY:
         return ""
-    return door.efforts.make_challenge(max(account, everybody * TRIES // TRIES_OF_ALL), TRIES)
+    return throttle.efforts.make_challenge(max(of_account, of_everybody * TRIES // TRIES_OF_EVERYBODY), TRIES)
 
 
 @router.get("/login")
 def show_login(request: Request, to: str = "/") -> Response:
-    """The form to log in."""
+    """Show the login form."""
     return render(
         request, "login.html", to=to if is_safe_path(to) else "/", failed="", challenge=find_challenge(request)
     )
@@ -122,29 +131,44 @@ def log_in(
     challenge: Annotated[str, Form(max_length=100)] = "",
     solution: Annotated[str, Form(max_length=20)] = "",
 ) -> Response:
-    """Check the password and open a session; the cookie is out of reach of scripts and of other sites."""
+    """Check password and code, and open a session.
+
+    Args:
+        request: the request.
+        name: name of the account.
+        password: its password.
+        code: code of the second factor, or a recovery code.
+        to: path of the page to show after the login.
+        challenge: challenge of the form, if it had one.
+        solution: solution of the challenge.
+    """
     check_origin(request)
-    context, door = context_of(request), turnstile_of(request)
+    context, throttle = context_of(request), find_throttle(request)
     to = to if is_safe_path(to) else "/"
     device = request.cookies.get(cookie_name(request, DEVICE_COOKIE), "")
     host = host_of(request)
-    account, own = f"name:{fold_name(name)}", f"device:{digest_text(device)}"
+    account_key = f"name:{fold_name(name)}"
+    device_key = f"device:{digest_text(device)}"
     with context.db.read() as c:
-        is_known = sessions.is_known_device(c, device, name, context.clock()) and door.failures(own)[0] < TRIES
-    keys = (own,) if is_known else (account, host, ALL)
-    with door.check(is_known=is_known):  # looked at inside: guesses at the same moment are counted as well
-        count, wait_s = door.failures(host)
+        is_known = sessions.is_known_device(c, device, name, context.clock())
+    is_known = is_known and throttle.failures(device_key)[0] < TRIES
+    keys = (device_key,) if is_known else (account_key, host, ALL)
+    # Failures are counted after waiting, so that guesses at the same moment count each other.
+    with throttle.check(is_known=is_known):
+        count, wait_s = throttle.failures(host)
         if not is_known and count >= TRIES:
             return refuse(request, to, TOO_MANY(wait=Figure(wait_s, ".0f", "s")), 429, wait_s=wait_s)
-        if not is_known and find_challenge(request, name) and not door.efforts.check(challenge, solution):
+        if not is_known and find_challenge(request, name) and not throttle.efforts.check(challenge, solution):
             return refuse(request, to, _EFFORT(), 429, challenge=find_challenge(request, name), wait_s=1.0)
         with context.db.read() as c:
             role = check_password(c, name, password)
         if not context.config.oidc.takes_password(name):
-            role = None  # asked all the same: the time that an answer takes tells nothing
+            # The password was checked nevertheless, so that the time of the response reveals nothing.
+            role = None
         why = {}
         if role is not None:
-            # not looked at, and answered as a wrong one is: the answer must not tell that the password is right
+            # While codes wait, a right code is answered like a wrong one: the response must not reveal that the
+            # password is right.
             now, vault = context.clock(), open_vault(context.config)
             with context.db.write() as c:
                 may_try = is_known or not sessions.login_code_wait_s(c, name, now)
@@ -152,9 +176,13 @@ def log_in(
                 if may_try and not is_known:
                     sessions.record_login_code(c, name, now, failed=not is_right)
             if not is_right:
-                role, why = None, {"why": WRONG_CODE if may_try else CODE_WAITS}
-        # who knows one password has not earned the right to guess others: only the account's own count is forgotten
-        door.note(*(keys if role is None else keys[:1]), failed=role is None)
+                role = None
+                why = {"why": WRONG_CODE if may_try else CODE_WAITS}
+        if role is None:
+            throttle.note(*keys, failed=True)
+        else:
+            # The failures of the address stay: a right password must not allow more guesses at other accounts.
+            throttle.note(keys[0], failed=False)
     now = context.clock()
     detail = {"from": host, "known_device": is_known, **why}
     with context.db.write() as c:
@@ -170,12 +198,20 @@ def log_in(
 
 
 def host_of(request: Request) -> str:
-    """Where a request comes from, as failures are counted."""
+    """Return the network of a request, as the key under which failures are counted."""
     return f"host:{network_of(request.client.host) if request.client else ''}"
 
 
 def enter(request: Request, c: Connection, name: str, detail: Mapping[str, Any], now: datetime) -> tuple[str, str]:
-    """Open a session for somebody who is proved; returns the tokens of session and device for `set_cookies`."""
+    """Open a session for a person whose identity is checked. Return the tokens of session and device.
+
+    Args:
+        request: the request.
+        c: a write transaction.
+        name: name of the account.
+        detail: facts for the audit log.
+        now: time of the login.
+    """
     token, ended = sessions.open_session(c, name, now, context_of(request).config.web.sign_in_lasts_s)
     device = sessions.remember_device(c, request.cookies.get(cookie_name(request, DEVICE_COOKIE), ""), name, now)
     add_audit(c, Actor(name), "login", f"user:{name}", {**detail, "sessions_ended": ended}, now)
@@ -183,8 +219,8 @@ def enter(request: Request, c: Connection, name: str, detail: Mapping[str, Any],
 
 
 def set_cookies(request: Request, answer: Response, token: str, device: str) -> None:
-    """Give the browser what shows who it is from now on."""
-    # the session comes along when a link of a mail leads here; what it may do takes a form of this page all the same
+    """Set the cookies of session and device."""
+    # The session cookie is also sent if a link in a mail leads here. Actions need a form token in addition.
     give_cookie(request, answer, COOKIE, token, context_of(request).config.web.sign_in_lasts_s)
     give_cookie(request, answer, DEVICE_COOKIE, device, sessions.DEVICE_S, samesite="strict")
 
@@ -197,7 +233,7 @@ def give_cookie(
     lasts_s: float,
     samesite: Literal["lax", "strict"] = "lax",
 ) -> None:
-    """A cookie of this page that no script reads; one that lasts no second is taken back."""
+    """Set a cookie that scripts cannot read. A cookie with `lasts_s` 0 is deleted."""
     answer.set_cookie(
         cookie_name(request, name),
         value,
@@ -210,7 +246,16 @@ def give_cookie(
 
 
 def refuse(request: Request, to: str, text: str, status: int, *, challenge: str = "", wait_s: float = 0.0) -> Response:
-    """The form again, and why nobody came in."""
+    """Return the login form with the reason why a login was refused.
+
+    Args:
+        request: the request.
+        to: path of the page to show after the login.
+        text: the reason, for people.
+        status: status of the response.
+        challenge: challenge that the form must solve; empty for none.
+        wait_s: seconds after which the browser may try again; 0 for none.
+    """
     response = render(request, "login.html", to=to, failed=text, challenge=challenge)
     response.status_code = status
     if wait_s:
@@ -220,7 +265,7 @@ def refuse(request: Request, to: str, text: str, status: int, *, challenge: str 
 
 @router.post("/logout")
 def log_out(request: Request, csrf: Annotated[str, Form()]) -> Response:
-    """End the session here and in the database."""
+    """End the session: remove it from the database and delete its cookie."""
     check_origin(request)
     context, token = context_of(request), token_of(request)
     check_csrf(token, csrf)

@@ -1,4 +1,4 @@
-"""One's own second factor: a picture for the telephone, a first code, spare codes, and taking it away."""
+"""Routes for the second factor of the own account: turn it on, confirm its first code, turn it off."""
 
 from typing import Annotated, Final
 from urllib.parse import parse_qs, urlsplit
@@ -14,18 +14,18 @@ from monitor.text.message import Template
 from monitor.web.access.acting import FormAct
 from monitor.web.parts.templating import render
 from monitor.web.routes.people.accounts import Password, prove_again
-from monitor.web.routes.people.login import TRIES, turnstile_of
+from monitor.web.routes.people.login import TRIES, find_throttle
 
 router = APIRouter(include_in_schema=False)
-_MANY_WRONG: Final = Template("second_factor.many_wrong", "too many wrong codes; wait a minute")
+_MANY_WRONG: Final = Template("second_factor.many_wrong", "too many wrong codes; wait a minute and try again")
 _WRONG: Final = Template("second_factor.wrong", "the code is wrong; nothing was changed")
-_REMOVED: Final = Template("second_factor.removed", "you log in by password alone now")
+_REMOVED: Final = Template("second_factor.removed", "the second factor is off; your password alone is enough to log in")
 Code = Annotated[str, Form(max_length=30)]
 
 
 @router.post("/account/second-factor")
 def begin(act: FormAct, password: Password) -> Response:
-    """Make a secret and show it once, as picture and text; logins ask for nothing before a first code was seen."""
+    """Create a secret and show it once, as QR code and text. Logins need no code before the first code is confirmed."""
     import segno
 
     prove_again(act, password)
@@ -40,7 +40,7 @@ def begin(act: FormAct, password: Password) -> Response:
 
 @router.post("/account/second-factor/confirm")
 def confirm(act: FormAct, code: Code) -> Response:
-    """Ask for a code at every login from now on; shows the codes for a lost telephone, once."""
+    """Check the first code. From then on logins need a code. Show the recovery codes for a lost phone once."""
     with act.db.write() as c:
         codes = store.confirm_second_factor(c, open_vault(act.context.config), act.actor.name, code, act.now)
         add_audit(c, act.actor, "user.totp", f"user:{act.actor.name}", {"on": True}, act.now)
@@ -49,19 +49,19 @@ def confirm(act: FormAct, code: Code) -> Response:
 
 @router.post("/account/second-factor/remove")
 def remove(act: FormAct, password: Password, code: Code) -> Response:
-    """Log in by password alone from now on; takes the password and a code."""
+    """Turn the second factor off. This needs the password and a code."""
     prove_again(act, password)
-    name, door = act.actor.name, turnstile_of(act.request)
+    name, throttle = act.actor.name, find_throttle(act.request)
     key = f"code:{name}"
-    if door.failures(key)[0] >= TRIES:
+    if throttle.failures(key)[0] >= TRIES:
         raise RefusedError(_MANY_WRONG())
     with act.db.write() as c:
         is_right = store.check_second_factor(c, open_vault(act.context.config), name, code, act.now)
         if is_right:
             store.remove_second_factor(c, name)
-        what = "user.totp" if is_right else "user.totp.refused"
-        add_audit(c, act.actor, what, f"user:{name}", {"on": False}, act.now)
-    door.note(key, failed=not is_right)
+        action = "user.totp" if is_right else "user.totp.refused"
+        add_audit(c, act.actor, action, f"user:{name}", {"on": False}, act.now)
+    throttle.note(key, failed=not is_right)
     if not is_right:
         raise RefusedError(_WRONG())
     return act.back("/account", _REMOVED())

@@ -1,4 +1,4 @@
-"""Changed site files that wait for approval: what differs, what it would have done; bounds tried on the page."""
+"""Pages of changed site files: proposals that wait for approval with their effect, and a form for new bounds."""
 
 import re
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from monitor.alerts.replay.matrix import UNJUDGED, WAITING
 from monitor.alerts.replay.proposals import WAITS_FOR_APPROVAL, preview_for_page
 from monitor.decision.criteria.bound_units import find_declared_units
 from monitor.errors import ConfigError, RefusedError
+from monitor.people.queries.users import explain_second_person
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import PROPOSED, Proposal, load_proposals
 from monitor.text.message import Figure, Message, Template, Term, join
@@ -31,45 +32,51 @@ router = APIRouter(include_in_schema=False)
 _OF: Final = Template("site_file.of", "{word} {name}")
 _VALUE: Final = Template("site_file.value", "{value}")
 _WITH_UNIT: Final = Template("site_file.with_unit", "{value} {unit}")
-DECIDED: Final = 10  # of those that wait no more, the newest
+DECIDED: Final = 10  # newest decided proposals on the page
 _PART: Final = re.compile(r"([^.\[\]]+)(?:\[([^\]]*)\])?")
 _BOUNDED: Final = re.compile(r"criterion\[([^\]]*)\]\.\w+\.(over|under)$")
 
 
 @router.get("/sites/{site}/proposals", response_class=HTMLResponse)
 def show_proposals(request: Request, site: str) -> HTMLResponse:
-    """What waits for approval on a site, and what became of the last ones."""
+    """Show the changes of the site file that wait for approval, and the newest decided ones."""
     caller = person_of(request)
     reader = "" if caller is None else caller.name
-    with read_site(request, site) as seen:
-        every = [_describe(one, reader) for one in load_proposals(seen.c, site, everything=True)]
-    waiting = [one for one in every if one["state"] == PROPOSED]
-    decided = [one for one in reversed(every) if one["state"] != PROPOSED][:DECIDED]
-    return render(request, "proposals.html", card=seen.card, waiting=waiting, decided=decided)
+    with read_site(request, site) as snapshot:
+        proposals = [
+            _describe_proposal(proposal, reader) for proposal in load_proposals(snapshot.c, site, everything=True)
+        ]
+        waiting = [
+            proposal | {"who": explain_second_person(snapshot.c, site, proposal["author"], snapshot.now)}
+            for proposal in proposals
+            if proposal["state"] == PROPOSED
+        ]
+    decided = [proposal for proposal in reversed(proposals) if proposal["state"] != PROPOSED][:DECIDED]
+    return render(request, "proposals.html", card=snapshot.card, waiting=waiting, decided=decided)
 
 
-def _describe(one: Proposal, reader: str) -> dict[str, Any]:
-    units = find_units(one.source)
-    effect: StoredEffect = one.effect or StoredEffect()
+def _describe_proposal(proposal: Proposal, reader: str) -> dict[str, Any]:
+    units = find_units(proposal.source)
+    effect: StoredEffect = proposal.effect or StoredEffect()
     return {
-        "id": one.id,
-        "state": one.state,
-        "author": one.author,
-        "reason": one.reason,
-        "at": one.proposed_at,
-        "is_own": is_same_person(one.author, reader),
-        "loosens_high": one.loosens_high,
+        "id": proposal.id,
+        "state": proposal.state,
+        "author": proposal.author,
+        "reason": proposal.reason,
+        "at": proposal.proposed_at,
+        "is_own": is_same_person(proposal.author, reader),
+        "loosens_high": proposal.loosens_high,
         "loosens": effect.get("loosens", ()),
         "effect": format_effect(effect),
         "runs": _sum_up_effect(effect),
         "card": effect.get("scorecard", {}),
         "span": (effect.get("from"), effect.get("to")),
         "lacks_effect": "skipped" in effect,
-        "differences": [format_difference(d, units) for d in one.differences or ()],
-        "source": one.source,
-        "decided_by": one.approved_by,
-        "decided_at": one.decided_at,
-        "decision_reason": one.decision_reason,
+        "differences": [format_difference(difference, units) for difference in proposal.differences or ()],
+        "source": proposal.source,
+        "decided_by": proposal.approved_by,
+        "decided_at": proposal.decided_at,
+        "decision_reason": proposal.decision_reason,
     }
 
 
@@ -93,15 +100,16 @@ def _sum_up_effect(effect: StoredEffect) -> list[dict[str, Any]]:
 
 
 def find_units(source: str) -> dict[str, str]:
-    """Units of the bounds of a site file, by criterion."""
+    """Return the units of the bounds of a site file, by id of the criterion."""
     try:
         return find_declared_units(parse_site(source, "the proposed file"))
     except ConfigError:
-        return {}  # of a version that this program cannot read: figures come without unit
+        # The file was written for another version of this program. Numbers are shown without units.
+        return {}
 
 
 def format_difference(difference: Mapping[str, Any], units: Mapping[str, str]) -> dict[str, Message]:
-    """A stored difference as people read it: key, old and new."""
+    """Return key, old value and new value of a stored difference as texts for people."""
     key = str(difference["key"])
     bound = _BOUNDED.match(key)
     unit = "" if bound is None else units.get(bound[1], "")
@@ -109,7 +117,7 @@ def format_difference(difference: Mapping[str, Any], units: Mapping[str, str]) -
 
 
 def format_key(key: str) -> Message:
-    """A key of a site file as people read it.
+    """Return a key of a site file as a text for people.
 
     >>> format_key("criterion[rate-1].red.over"), format_key("fusion.top_needs")
     ('criterion rate-1, red, over', 'fusion, top needs')
@@ -119,13 +127,13 @@ def format_key(key: str) -> Message:
 
 
 def format_value(value: Any, unit: str = "") -> Message:
-    """A value of a site file as people read it.
+    """Return a value of a site file as a text for people.
 
     >>> format_value(90.0, "mm/day"), format_value(None), format_value(["log", "log:second"]), format_value(True)
-    ('90 mm/day', 'not said', 'log, log:second', 'yes')
+    ('90 mm/day', 'not set', 'log, log:second', 'yes')
     """
     if value is None:
-        return _VALUE(value=Term("not said"))
+        return _VALUE(value=Term("not set"))
     if isinstance(value, bool):
         return _VALUE(value=Term("yes" if value else "no"))
     if isinstance(value, list):
@@ -139,9 +147,9 @@ MOST_MONTHS: Final = 24
 MOST_FIELDS: Final = 2000
 _MEANWHILE: Final = Template(
     "threshold.meanwhile",
-    "the site file changed meanwhile; look at the thresholds now in force and enter the change anew",
+    "the site file changed while you edited it; check the thresholds now in force and enter the change again",
 )
-_NO_REASON: Final = Template("threshold.no_reason", "a reason is needed: it stands in the history of the site file")
+_NO_REASON: Final = Template("threshold.no_reason", "a reason is needed; it is stored in the history of the site file")
 Key = Annotated[str, Form(max_length=100, pattern=WITHOUT_NUL)]
 Value = Annotated[str, Form(max_length=40, pattern=WITHOUT_NUL)]
 ReasonText = Annotated[str, Form(max_length=500, pattern=WITHOUT_NUL), AfterValidator(tidy_text)]
@@ -149,9 +157,9 @@ ReasonText = Annotated[str, Form(max_length=500, pattern=WITHOUT_NUL), AfterVali
 
 @router.get("/sites/{site}/thresholds", response_class=HTMLResponse)
 def show_thresholds(request: Request, site: str) -> HTMLResponse:
-    """The bounds in force, each in a field of its own."""
-    with read_site(request, site) as seen:
-        return _form(request, seen, {}, "")
+    """Show a form with the bounds in force."""
+    with read_site(request, site) as snapshot:
+        return _render_form(request, snapshot, {}, "")
 
 
 @router.post("/sites/{site}/thresholds", response_class=HTMLResponse)
@@ -164,35 +172,52 @@ def try_thresholds(
     months: Annotated[int, Form(ge=1, le=MOST_MONTHS)] = 3,
     base: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
-    """Propose other bounds with what they would have done; what cannot be used comes back with the reason."""
+    """Propose other bounds, with their effect on the past. Show the form again if the bounds cannot be used.
+
+    Args:
+        act: the request.
+        site: id of the site.
+        reason: reason of the change.
+        key: keys of the fields, in the order of `value`.
+        value: entered values.
+        months: how many months of the past are evaluated again with the new bounds.
+        base: SHA-256 of the site file that the form showed.
+    """
     values = dict(zip(key or (), value or (), strict=False))
-    with read_site(act.request, site) as seen:
+    with read_site(act.request, site) as snapshot:
         try:
             if len(reason) < 3:
                 raise RefusedError(_NO_REASON())
-            in_force = change_control.require_in_force(seen.c, site)
-            if base != in_force.version:  # fields that nobody touched would undo what others changed since
+            in_force = change_control.require_in_force(snapshot.c, site)
+            if base != in_force.version:
+                # The form contains all bounds, so it would revert what other people have changed since.
                 raise RefusedError(_MEANWHILE())
             text = change_fields(in_force, values, act.actor.name, reason)
-            change_control.compare(seen.c, parse_site(text, f"{site}.toml"))
+            change_control.compare(snapshot.c, parse_site(text, f"{site}.toml"))
         except (ConfigError, RefusedError) as error:
-            return _form(act.request, seen, values, error.message, reason=reason, months=months)
+            return _render_form(act.request, snapshot, values, error.message, reason=reason, months=months)
     preview = partial(preview_for_page, act.db, act.context.config.compute.job_limit_s, act.now, months)
-    one = change_control.propose(act.db, text, f"{site}.toml", act.actor, reason, act.now, preview)
-    return act.back(f"/sites/{site}/proposals", WAITS_FOR_APPROVAL(number=one.id))
+    proposal = change_control.propose(act.db, text, f"{site}.toml", act.actor, reason, act.now, preview)
+    return act.back(f"/sites/{site}/proposals", WAITS_FOR_APPROVAL(number=proposal.id))
 
 
-def _form(
-    request: Request, seen: SiteSnapshot, values: Mapping[str, str], trouble: str, *, reason: str = "", months: int = 3
+def _render_form(
+    request: Request,
+    snapshot: SiteSnapshot,
+    values: Mapping[str, str],
+    trouble: str,
+    *,
+    reason: str = "",
+    months: int = 3,
 ) -> HTMLResponse:
-    """The form with what the file says, or with what was written where that could not be used."""
-    c, site = seen.c, seen.card.id
+    """Return the page with the form. Entered values take precedence over those of the site file in force."""
+    c, site = snapshot.c, snapshot.card.id
     in_force = change_control.require_in_force(c, site)
     shown: dict[str, Any] = {
         "criteria": list_fields(in_force),
         "base": in_force.version,
-        "rates": find_present_values(c, seen.declared, site),
-        "reasons": evaluate_now(seen.context, seen.declared).reasons,
+        "rates": find_present_values(c, snapshot.declared, site),
+        "reasons": evaluate_now(snapshot.context, snapshot.declared).reasons,
         "written": values,
         "trouble": trouble,
         "reason": reason,
@@ -200,6 +225,6 @@ def _form(
         "most_months": MOST_MONTHS,
         "waiting": len(load_proposals(c, site)),
     }
-    answer = render(request, "thresholds.html", card=seen.card, **shown)
+    answer = render(request, "thresholds.html", card=snapshot.card, **shown)
     answer.status_code = 422 if trouble else 200
     return answer
