@@ -42,7 +42,9 @@ SHEET_SCREENS = 2  # height of a page on a sheet
 # Whether the chart of the site, all plots, and all maps that the page has started to draw are drawn.
 IS_DRAWN = """() => {
   const charts = [...document.querySelectorAll("#chart, .mapview")];
-  const plots = [...document.querySelectorAll("figure[data-plot]:not([hidden]) .plot")];
+  // Short records have no season and no usual day.
+  const optional = "[hidden], [data-plot=season], [data-plot=day]";
+  const plots = [...document.querySelectorAll(`figure[data-plot]:not(${optional}) .plot`)];
   return charts.every(chart => "drawn" in chart.dataset) && plots.every(plot => plot.childElementCount > 0);
 }"""
 
