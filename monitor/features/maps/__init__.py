@@ -1,1 +1,1 @@
-"""What maps of the page are drawn of besides stations and footprints: zones, relief, tiles of maps."""
+"""Zones, shaded relief and map tiles for the maps of the page."""

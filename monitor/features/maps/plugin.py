@@ -1,6 +1,6 @@
-"""Zones, relief and tiles below and on the maps of the page.
+"""Zones, shaded relief and map tiles for the maps of the page.
 
-Without this feature maps have a plain ground with coordinates and scale.
+Without this feature, maps have a plain background with coordinates and a scale.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What maps are drawn of besides stations: zones, tiles by ranges, relief."""
+"""Zones, map tiles and shaded relief."""
 
 import itertools
 import json
@@ -17,7 +17,7 @@ from tests.web.served import serving
 SITE = "/api/v1/sites/north-bench"
 
 
-def test_zones_are_what_is_exposed_hulls_of_areas_and_circles_of_radar():
+def test_zones_are_exposed_objects_areas_and_circles_of_radar_points():
     text = (Path(__file__).parents[3] / "configs" / "sites" / "north-bench.toml").read_text(encoding="utf-8")
     for name in ("G1", "G2", "E1"):
         text = text.replace(f'id = "{name}"', f'id = "{name}"\narea = "head"', 1)
@@ -57,7 +57,7 @@ def tiles(tmp_path):
     return folder
 
 
-def test_tiles_are_served_by_ranges_and_nothing_else_is(filled_database, tiles, tmp_path):
+def test_tiles_are_served_in_ranges_and_no_other_file_is_served(filled_database, tiles, tmp_path):
     environment = {"SLOPEWARD_MAP__TILES": str(tiles), "SLOPEWARD_PATHS__INBOX": str(tmp_path / "inbox")}
     (tmp_path / "scenes" / "north-bench").mkdir(parents=True)
     (tmp_path / "scenes" / "north-bench" / ".relief.pmtiles").write_bytes(b"PMTiles")
@@ -69,7 +69,7 @@ def test_tiles_are_served_by_ranges_and_nothing_else_is(filled_database, tiles, 
             found = client.get(address, headers={"Range": f"bytes={asked}"})
             assert (found.status_code, found.content) == (206, whole[first : last + 1]), asked
             assert found.headers["content-range"] == f"bytes {first}-{last}/{len(whole)}"
-            assert found.headers["content-encoding"] == "identity"  # packed, it were another range
+            assert found.headers["content-encoding"] == "identity"  # a compressed answer would be another range
         for bad, status in (("bytes=a-b", 400), ("lines=0-1", 400), (f"bytes={10**9}-", 416)):
             assert client.get(address, headers={"Range": bad}).status_code == status
         hostile = ("../secret", "..%2fsecret", "%2e%2e/secret", "link", "room", ".hidden", "gone", "a" * 300)
@@ -87,7 +87,7 @@ def test_tiles_are_served_by_ranges_and_nothing_else_is(filled_database, tiles, 
     assert list_files("") == list_files(tmp_path / "absent") == []
 
 
-def test_the_verb_draws_relief_and_takes_tiles(tmp_path, monkeypatch, capsys):
+def test_commands_draw_relief_and_copy_tiles(tmp_path, monkeypatch, capsys):
     from detection.imagery.data.generate import write_scene
 
     write_scene(tmp_path / "scene", 7, center_lon=8.9, center_lat=46.2, size_px=64)
@@ -99,7 +99,7 @@ def test_the_verb_draws_relief_and_takes_tiles(tmp_path, monkeypatch, capsys):
     facts = json.loads(capsys.readouterr().out)
     assert (facts["file"], facts["kind"]) == (str(tmp_path / "scenes" / "north-bench" / ".relief.pmtiles"), "png")
     assert run_verb(["sites", "map", "tiles", facts["file"], *config]) == 1
-    assert "[map] tiles names no folder" in capsys.readouterr().err
+    assert "[map] tiles is not set" in capsys.readouterr().err
     with (tmp_path / "s.toml").open("a") as file:
         file.write('[map]\ntiles = "tiles"\n')
     (tmp_path / "a b!.bin").write_bytes(Path(facts["file"]).read_bytes())
