@@ -1,1 +1,1 @@
-"""What leaves for other programs: tables, maps, SensorThings, a calendar."""
+"""Tables, maps, SensorThings and a calendar for other programs."""

@@ -1,4 +1,4 @@
-"""Maintenance as a calendar."""
+"""Write maintenance windows as an iCalendar file."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -8,23 +8,23 @@ from monitor.api.web import write_calendar
 
 
 def write_maintenance(windows: Iterable[Maintenance], site: str, name: str, now: datetime) -> bytes:
-    """Maintenance of a site; a window that was ended early is shown as long as it lasted.
+    """Return the maintenance windows of a site as iCalendar. A window that was ended early ends then.
 
-    Args:
-        site: its id; with the number of a window it names an entry for good, so that a renewed calendar replaces it.
+    Each entry has a permanent id made of the site and the number of the window. A newer calendar therefore replaces
+    the entries of an older window.
     """
     entries = []
-    for one in windows:
-        people = one.by if one.second_by is None else f"{one.by} with {one.second_by}"
-        ended = "" if one.ended_by is None else f" Ended by {one.ended_by}."
+    for window in windows:
+        people = window.by if window.second_by is None else f"{window.by} with {window.second_by}"
+        ended = "" if window.ended_by is None else f" Ended by {window.ended_by}."
         entries.append(
             {
-                "uid": f"maintenance-{one.id}@{site}.slopeward",
-                "created": one.added_at,
-                "dtstart": one.from_at,
-                "dtend": max(one.from_at, min(one.to_at, one.ended_at or one.to_at)),
-                "summary": f"{one.station}: {one.reason}",
-                "description": f"Votes of {one.station} wait meanwhile. Declared by {people}.{ended}",
+                "uid": f"maintenance-{window.id}@{site}.slopeward",
+                "created": window.added_at,
+                "dtstart": window.from_at,
+                "dtend": max(window.from_at, min(window.to_at, window.ended_at or window.to_at)),
+                "summary": f"{window.station}: {window.reason}",
+                "description": f"Readings of {window.station} raise no level meanwhile. Declared by {people}.{ended}",
                 "transp": "TRANSPARENT",
             }
         )

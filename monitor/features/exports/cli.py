@@ -25,7 +25,7 @@ from monitor.features.exports.tables import (
     EVIDENCE,
     FORMATS,
     find_table,
-    list_forms,
+    list_formats,
     list_tables,
     read_rows,
     write_table,
@@ -35,7 +35,10 @@ app = Commands(no_args_is_help=True, help=__doc__)
 _CALENDAR = "ics"
 _LAYERS = maps.list_layers()
 _NAMES = tuple(dict.fromkeys((*list_tables(), *_LAYERS)))
-_HELP = f"csv, parquet; of {' and '.join(_LAYERS)} also geojson, gpkg; of maintenance also ics. Else as FILE ends"
+_FORMAT_HELP = (
+    f"csv or parquet; for {' and '.join(_LAYERS)} also geojson or gpkg; for maintenance also ics. "
+    "Default: the ending of FILE"
+)
 
 
 @app.command("export")
@@ -43,69 +46,74 @@ def export(
     site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
     what: Annotated[str, typer.Argument(metavar="WHAT", help=f"One of: {', '.join(_NAMES)}")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write")],
-    format_: Annotated[str | None, typer.Option("--format", help=_HELP)] = None,
+    format_: Annotated[str | None, typer.Option("--format", help=_FORMAT_HELP)] = None,
     station: Annotated[str | None, typer.Option("--station", help="Only this station or instrument")] = None,
     from_: Annotated[str | None, typer.Option("--from", help="After this instant, such as 2026-03-01T00:00Z")] = None,
     to: Annotated[str | None, typer.Option("--to", help="Up to this instant")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE where it exists")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists")] = False,
 ) -> None:
-    """Write one table or map of a site into a file; exit 4 when there is nothing in that range.
+    """Write a table or map of a site to a file; exit 4 if there is nothing in that range.
 
-    Columns are those of the public views. The file comes into place whole, or not at all.
+    Columns are those of the public views. If the export fails, no file is left.
 
     Example: slopeward export north-bench observations --from 2026-03-01T00:00Z --out march.parquet
     """
     kind = (format_ or out.suffix.lstrip(".")).lower()
     if out.exists() and not force:
-        raise RefusedError(f"{out} exists; --force replaces it")
-    from_at, to_at = (None if at is None else read_instant("--from, --to", at) for at in (from_, to))
+        raise RefusedError(f"{out} exists; use --force to replace it")
+    from_at = None if from_ is None else read_instant("--from", from_)
+    to_at = None if to is None else read_instant("--to", to)
     _check_format(what, kind, is_ranged=bool(from_at or to_at), is_of_station=station is not None)
-    now, work = datetime.now(UTC), out.with_name(f".{out.name}.{os.getpid()}")
+    now = datetime.now(UTC)
+    partial = out.with_name(f".{out.name}.{os.getpid()}")
     with open_database() as db, db.read() as c:
         require_readable(c, site)
         check_site(c, site)
         try:
             if kind in (*FORMATS, EVIDENCE):
                 rows = read_rows(c, what, site, station=station, from_at=from_at, to_at=to_at)
-                count = write_table(rows, work, kind, lambda n: print_note(f"  {n} rows"))
+                count = write_table(rows, partial, kind, lambda n: print_note(f"  {n} rows"))
                 if what == "alerts" and kind == "csv":
                     rows = read_rows(c, what, site, from_at=from_at, to_at=to_at)
                     write_table(rows, out.with_name(f"{out.stem}-evidence.{EVIDENCE}"), EVIDENCE)
             elif kind == _CALENDAR:
                 windows = load_maintenance(c, site, now, everything=True)
-                name = next((s.name for s in load_sites_summary(c, active_only=False) if s.id == site), site)
-                work.write_bytes(calendar.write_maintenance(windows, site, name, now))
+                names = {summary.id: summary.name for summary in load_sites_summary(c, active_only=False)}
+                partial.write_bytes(calendar.write_maintenance(windows, site, names.get(site, site), now))
                 count = len(windows)
             else:
-                count = maps.write_map(c, what, site, work, kind, now, from_at=from_at, to_at=to_at)
+                count = maps.write_map(c, what, site, partial, kind, now, from_at=from_at, to_at=to_at)
             if count:
-                work.replace(out)
+                partial.replace(out)
         finally:
-            work.unlink(missing_ok=True)
-    lacks = f"has no {what} {'in that range' if from_at or to_at else 'yet'}"
+            partial.unlink(missing_ok=True)
     if what == "stations":
-        lacks = "has no station with a place: give it latitude and longitude in the site file"
-    require_any(count, f"{site} {lacks}; nothing was written")
+        reason = "has no station with a position; add latitude and longitude to the site file"
+    else:
+        reason = f"has no {what} {'in that range' if from_at or to_at else 'yet'}"
+    require_any(count, f"{site} {reason}; nothing was written")
     size = out.stat().st_size
     show({"file": str(out), "rows": count, "bytes": size}, f"{out}: {count} {what}, {size} bytes")
 
 
 def _check_format(what: str, kind: str, *, is_ranged: bool, is_of_station: bool) -> None:
-    """Refuse a table that there is not, and a format that cannot hold it, or hold a part of it."""
+    """Raise NotFoundError for an unknown table, and RefusedError for a format or range that it does not have."""
     if what not in _LAYERS:
         find_table(what)
-    if kind not in _list_formats(what):
-        raise RefusedError(f"{what} can be written as {', '.join(_list_formats(what))}, not as {kind or 'nothing'!r}")
+    if kind not in _list_export_formats(what):
+        raise RefusedError(
+            f"{what} can be written as {', '.join(_list_export_formats(what))}, not as {kind or 'nothing'!r}"
+        )
     if kind == _CALENDAR and is_ranged:
-        raise RefusedError("a calendar holds all maintenance: leave --from and --to out")
+        raise RefusedError("a calendar contains all maintenance windows: omit --from and --to")
     if kind not in FORMATS and is_of_station:
-        raise RefusedError(f"a file of the form {kind} is of the whole site: leave --station out")
+        raise RefusedError(f"a {kind} file contains the whole site: omit --station")
 
 
-def _list_formats(what: str) -> tuple[str, ...]:
-    tables = list_forms(what) if what in list_tables() else ()
-    return (
-        *tables,
-        *(maps.FORMATS if what in _LAYERS else ()),
-        *((_CALENDAR,) if what == "maintenance" else ()),
-    )
+def _list_export_formats(what: str) -> tuple[str, ...]:
+    formats = list_formats(what) if what in list_tables() else ()
+    if what in _LAYERS:
+        formats += maps.FORMATS
+    if what == "maintenance":
+        formats += (_CALENDAR,)
+    return formats

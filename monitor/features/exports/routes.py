@@ -1,4 +1,4 @@
-"""Everything out again: tables, maps, SensorThings and a calendar, each below the address of its site."""
+"""Routes that serve tables, maps, SensorThings and the calendar of a site to other programs."""
 
 import os
 import threading
@@ -17,15 +17,15 @@ from monitor.api.web import GEOJSON, From, To, context_of, find_card, read_site
 from monitor.api.worker import compute
 from monitor.features.exports import maps, sensorthings
 from monitor.features.exports.calendar import write_maintenance
-from monitor.features.exports.tables import list_forms, list_tables, read_rows, write_table
+from monitor.features.exports.tables import list_formats, list_tables, read_rows, write_table
 
 router = APIRouter(prefix="/api/v1", tags=["export"])
-MOST_ROWS: Final = 500_000  # of one file; the verb knows no bound
-MOST_FOOTPRINTS: Final = 20_000  # of one map: outlines are large
-AT_ONCE: Final = 2  # files that are written or sent at the same time
-LONGEST_S: Final = 900.0  # for which a reader may take
-PIECE: Final = 1 << 18
-_TYPES: Final = {
+MAX_ROWS: Final = 500_000  # of one file; `slopeward export` has no such limit
+MAX_FOOTPRINTS: Final = 20_000  # of one map, because outlines are large
+MAX_CONCURRENT: Final = 2  # files that are written or sent at the same time
+MAX_SENDING_S: Final = 900.0  # for which a slow client may occupy a slot
+CHUNK_BYTES: Final = 1 << 18
+_MEDIA_TYPES: Final = {
     "csv": "text/csv; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",
     "jsonl": "application/jsonl",
@@ -35,25 +35,25 @@ _TYPES: Final = {
 _BUSY: Final = Template("export.busy", "{count} files are being written or sent; try again in a minute")
 _NOTHING: Final = Template("export.nothing", "site '{site}' has no {table} in that range")
 _MANY_ROWS: Final = Template(
-    "export.many_rows", "more than {most} rows: ask for a shorter range, or use `slopeward export`"
+    "export.many_rows", "more than {most} rows: request a shorter range, or use `slopeward export`"
 )
-_TURNS: Final = threading.BoundedSemaphore(AT_ONCE)
+_SLOTS: Final = threading.BoundedSemaphore(MAX_CONCURRENT)
 
 
 class FileStream:
-    """A file on its way to a reader: it has no name any more, and its turn ends with it."""
+    """The content of a deleted temporary file, sent in chunks. Closing it releases its slot."""
 
     def __init__(self, path: Path) -> None:
         self._file: int | None = os.open(path, os.O_RDONLY)
-        self._ends_at = time.monotonic() + LONGEST_S
+        self._ends_at = time.monotonic() + MAX_SENDING_S
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             while self._file is not None and time.monotonic() < self._ends_at:
-                piece = os.read(self._file, PIECE)
-                if not piece:
+                chunk = os.read(self._file, CHUNK_BYTES)
+                if not chunk:
                     return
-                yield piece
+                yield chunk
         finally:
             self.close()
 
@@ -61,81 +61,84 @@ class FileStream:
         self.close()
 
     def close(self) -> None:
-        """End it; once."""
-        file, self._file = self._file, None
+        """Close the file and release the slot. Further calls do nothing."""
+        file = self._file
+        self._file = None
         if file is not None:
             os.close(file)
-            _TURNS.release()
+            _SLOTS.release()
 
 
 def _write(path: Path, write: Callable[[Path], int], nothing: Message) -> tuple[FileStream, int]:
-    """Write a file in a folder of its own and open it; nothing of it is left under a name.
+    """Write a temporary file and open it. Return the stream and the number of bytes.
 
     Raises:
-        StoreBusyError: as many are written or sent already as may be.
-        NotFoundError: there was nothing to write.
+        StoreBusyError: `MAX_CONCURRENT` files are being written or sent.
+        NotFoundError: There was nothing to write.
     """
-    if not _TURNS.acquire(blocking=False):
-        raise StoreBusyError(_BUSY(count=AT_ONCE))
+    if not _SLOTS.acquire(blocking=False):
+        raise StoreBusyError(_BUSY(count=MAX_CONCURRENT))
     try:
         if not write(path):
             raise NotFoundError(nothing)
         return FileStream(path), path.stat().st_size
     except BaseException:
-        _TURNS.release()
+        _SLOTS.release()
         raise
 
 
-def _root(request: Request, site: str, what: str) -> str:
-    """How people reach a part of the API of a site."""
+def _make_address(request: Request, site: str, path: str) -> str:
+    """Return the public address of a part of the API of a site."""
     page = context_of(request).config.web.public_url.rstrip("/") or str(request.base_url).rstrip("/")
-    return f"{page}/api/v1/sites/{site}/{what}"
+    return f"{page}/api/v1/sites/{site}/{path}"
 
 
 @router.get("/sites/{site}/export/{table}.{form}", response_class=StreamingResponse)
 def send_file(
     request: Request, site: str, table: str, form: str, from_: From = None, to: To = None, station: str | None = None
 ) -> StreamingResponse:
-    """A table as CSV or Parquet; stations, footprints, outlines and satellite points as GeoPackage or GeoJSON."""
-    context, span = context_of(request), {"from_at": from_, "to_at": to}
-    compute.sweep_folders()  # of a page that was killed
+    """Return a table as CSV or Parquet, or a map layer as GeoPackage or GeoJSON."""
+    context = context_of(request)
+    span = {"from_at": from_, "to_at": to}
+    # A web process that was killed may have left temporary files.
+    compute.sweep_folders()
     name = f"{site}-{table}.{form}"
 
     def write(path: Path) -> int:
         with context.db.read() as c:
             find_card(c, site)
-            if form in list_forms(table):
-                return write_table(_bound(read_rows(c, table, site, station=station, **span)), path, form)
-            most = MOST_FOOTPRINTS if table in maps.OWN_LAYERS else MOST_ROWS
-            return maps.write_map(c, table, site, path, form, context.clock(), most=most, **span)
+            if form in list_formats(table):
+                return write_table(_limit_rows(read_rows(c, table, site, station=station, **span)), path, form)
+            max_features = MAX_FOOTPRINTS if table in maps.OWN_LAYERS else MAX_ROWS
+            return maps.write_map(c, table, site, path, form, context.clock(), max_features=max_features, **span)
 
     with compute.own_folder() as folder:
-        sending, size = _write(folder / "file", write, _NOTHING(site=site, table=table))
+        stream, size = _write(folder / "file", write, _NOTHING(site=site, table=table))
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(size)}
-    return StreamingResponse(sending, media_type=_TYPES[form], headers=headers)
+    return StreamingResponse(stream, media_type=_MEDIA_TYPES[form], headers=headers)
 
 
-def _bound(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _limit_rows(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(rows):
-        if number >= MOST_ROWS:
-            raise RefusedError(_MANY_ROWS(most=str(MOST_ROWS)))
+        if number >= MAX_ROWS:
+            raise RefusedError(_MANY_ROWS(most=str(MAX_ROWS)))
         yield row
 
 
 @router.get("/sites/{site}/export", response_model=dict[str, Any])
 def list_exports(request: Request, site: str) -> dict[str, dict[str, list[str]]]:
-    """What can be taken out of a site, and how."""
-    own = _root(request, site, "export")
+    """Return the addresses of all exports of a site."""
+    address = _make_address(request, site, "export")
     with read_site(request, site):
         return {
-            "tables": {name: [f"{own}/{name}.{kind}" for kind in list_forms(name)] for name in list_tables()},
-            "maps": {name: [f"{own}/{name}.{kind}" for kind in maps.FORMATS] for name in maps.list_layers()},
+            "tables": {name: [f"{address}/{name}.{kind}" for kind in list_formats(name)] for name in list_tables()},
+            "maps": {name: [f"{address}/{name}.{kind}" for kind in maps.FORMATS] for name in maps.list_layers()},
         }
 
 
 @router.get("/sites/{site}/maintenance.ics", response_class=Response)
 def send_calendar(request: Request, site: str) -> Response:
-    """Maintenance as a calendar, also what is over."""
+    """Return all maintenance windows of a site as a calendar, including past ones."""
     with read_site(request, site) as seen:
         windows = load_maintenance(seen.c, site, seen.now, everything=True)
     return Response(
@@ -145,14 +148,14 @@ def send_calendar(request: Request, site: str) -> Response:
 
 @router.get("/sites/{site}/sensorthings/v1.1", response_model=dict[str, Any])
 def get_sensorthings(request: Request, site: str) -> sensorthings.ServiceRoot:
-    """The first page of the SensorThings service of a site."""
+    """Return the root of the SensorThings service of a site."""
     with read_site(request, site):
-        return sensorthings.describe_root(_root(request, site, "sensorthings/v1.1"))
+        return sensorthings.describe_root(_make_address(request, site, "sensorthings/v1.1"))
 
 
 @router.get("/sites/{site}/sensorthings/v1.1/{path:path}")
 def read_sensorthings(request: Request, site: str, path: str) -> Mapping[str, object]:
-    """Things, Locations, Datastreams, Sensors, ObservedProperties and Observations."""
+    """Return Things, Locations, Datastreams, Sensors, ObservedProperties or Observations."""
     query = sensorthings.read_query(request.query_params)
     with read_site(request, site) as seen:
-        return sensorthings.answer(seen.c, site, path, query, _root(request, site, "sensorthings/v1.1"))
+        return sensorthings.answer(seen.c, site, path, query, _make_address(request, site, "sensorthings/v1.1"))

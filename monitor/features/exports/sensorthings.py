@@ -1,8 +1,8 @@
-"""A site in the words of the OGC SensorThings API 1.1 (18-088), to be read.
+"""Read-only OGC SensorThings API 1.1 (18-088) of a site.
 
-A station is a Thing with a Location, each of its series a Datastream with a Sensor and an ObservedProperty, and of each
-epoch the revision that speaks an Observation. A path names an entity and at most one step from it. Query options are
-`$top`, `$skip`, `$count`, `$orderby` and `$filter` on `phenomenonTime`; others are refused, never passed over.
+A station is a Thing with a Location. Each of its series is a Datastream with a Sensor and an ObservedProperty. The
+revision of a reading that counts is an Observation. A path names an entity and at most one step from it. The query
+options `$top`, `$skip`, `$count`, `$orderby` and `$filter` on `phenomenonTime` are supported. Others are refused.
 """
 
 import re
@@ -30,9 +30,9 @@ CONFORMANCE: Final = (
     "http://www.opengis.net/spec/iot_sensing/1.1/req/request-data/pagination",
 )
 MEASUREMENT: Final = "http://www.opengis.net/def/observationType/OGC-OM/2.0/OM_Measurement"
-MOST: Final = 1000  # of one answer
-INSTANT: Final = timedelta(microseconds=1)  # as fine as time is kept
-# units of ours that have a code in UCUM, the code list that SensorThings recommends
+MAX_TOP: Final = 1000  # entities in one answer
+TIME_RESOLUTION: Final = timedelta(microseconds=1)  # of stored instants
+# Units with a code in UCUM, the code list that SensorThings recommends.
 UCUM: Final = {
     "mm": "mm",
     "m": "m",
@@ -49,7 +49,7 @@ UCUM: Final = {
     "1": "1",
 }
 _SETS: Final = ("Things", "Locations", "Datastreams", "Sensors", "ObservedProperties", "Observations")
-# what lies one step away from an entity: set -> name of the step -> set it leads to
+# Set of an entity -> name of the step from it -> set to which the step leads.
 _STEPS: Final[dict[str, dict[str, str]]] = {
     "Things": {"Locations": "Locations", "Datastreams": "Datastreams"},
     "Locations": {"Things": "Things"},
@@ -63,15 +63,15 @@ _STEPS: Final[dict[str, dict[str, str]]] = {
     "ObservedProperties": {"Datastreams": "Datastreams"},
     "Observations": {"Datastream": "Datastreams"},
 }
-_OfReading = Literal["sigma", "flags", "revision", "solution", "received_at", "value_raw", "offset_applied"]
-_OF_READING: Final[tuple[_OfReading, ...]] = get_args(_OfReading)
+_ReadingField = Literal["sigma", "flags", "revision", "solution", "received_at", "value_raw", "offset_applied"]
+_READING_FIELDS: Final[tuple[_ReadingField, ...]] = get_args(_ReadingField)
 _TERM: Final = re.compile(r"\s*(?:phenomenonTime|resultTime)\s+(gt|ge|lt|le|eq)\s+(\S+)\s*", re.IGNORECASE)
 _PART: Final = re.compile(r"([A-Za-z]+)(?:\('([^']{1,200})'\))?")
 
 
 @dataclass(frozen=True, slots=True)
 class SensorThingsQuery:
-    """The options of one request, read and found sound."""
+    """The valid query options of a request."""
 
     top: int = 100
     skip: int = 0
@@ -83,34 +83,34 @@ class SensorThingsQuery:
 
 
 def read_query(options: Mapping[str, str]) -> SensorThingsQuery:
-    """Read the query options; RefusedError names the first that cannot be followed."""
-    found = SensorThingsQuery(given=dict(options))
+    """Parse query options. Raises RefusedError that names the first unsupported option."""
+    query = SensorThingsQuery(given=dict(options))
     readers: dict[str, Callable[[str, SensorThingsQuery], SensorThingsQuery]] = {
-        "$top": lambda v, query: replace(query, top=min(_whole("$top", v), MOST)),
-        "$skip": lambda v, query: replace(query, skip=_whole("$skip", v)),
-        "$count": lambda v, query: replace(query, count=v.lower() == "true"),
+        "$top": lambda text, before: replace(before, top=min(_parse_whole("$top", text), MAX_TOP)),
+        "$skip": lambda text, before: replace(before, skip=_parse_whole("$skip", text)),
+        "$count": lambda text, before: replace(before, count=text.lower() == "true"),
         "$orderby": _read_order,
         "$filter": _read_filter,
     }
     for name, value in options.items():
         if name in readers:
-            found = readers[name](value, found)
+            query = readers[name](value, query)
         elif name.startswith("$"):
-            raise RefusedError(f"{name} is not understood here; there are {', '.join(readers)}")
-    return found
+            raise RefusedError(f"{name} is not supported; use {', '.join(readers)}")
+    return query
 
 
-def _whole(name: str, value: str) -> int:
+def _parse_whole(name: str, value: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", value):
         raise RefusedError(f"{name} takes a whole number, not {value[:40]!r}")
     return int(value)
 
 
 def _read_order(value: str, query: SensorThingsQuery) -> SensorThingsQuery:
-    found = re.fullmatch(r"\s*(?:phenomenonTime|resultTime)(?:\s+(asc|desc))?\s*", value, re.IGNORECASE)
-    if found is None:
+    match = re.fullmatch(r"\s*(?:phenomenonTime|resultTime)(?:\s+(asc|desc))?\s*", value, re.IGNORECASE)
+    if match is None:
         raise RefusedError("$orderby takes phenomenonTime asc or phenomenonTime desc")
-    return replace(query, newest_first=(found[1] or "asc").lower() == "desc")
+    return replace(query, newest_first=(match[1] or "asc").lower() == "desc")
 
 
 def _read_filter(value: str, query: SensorThingsQuery) -> SensorThingsQuery:
@@ -120,31 +120,31 @@ def _read_filter(value: str, query: SensorThingsQuery) -> SensorThingsQuery:
             raise RefusedError("$filter takes terms like phenomenonTime ge 2026-03-01T00:00:00Z, joined by and")
         try:
             at = parse_time(term[2])
-            next_ = at + INSTANT
+            next_instant = at + TIME_RESOLUTION
         except (ValueError, OverflowError) as error:
             raise RefusedError(f"$filter: {error}") from error
-        sign = term[1].lower()
-        if sign in {"gt", "ge", "eq"}:
-            query = replace(query, from_at=max(next_ if sign == "gt" else at, query.from_at or at))
-        if sign in {"lt", "le", "eq"}:
-            before = at if sign == "lt" else next_
-            query = replace(query, until=min(before, query.until or before))
+        operator = term[1].lower()
+        if operator in {"gt", "ge", "eq"}:
+            query = replace(query, from_at=max(next_instant if operator == "gt" else at, query.from_at or at))
+        if operator in {"lt", "le", "eq"}:
+            until = at if operator == "lt" else next_instant
+            query = replace(query, until=min(until, query.until or until))
     return query
 
 
 class ServiceRoot(TypedDict):
-    """The first page."""
+    """The root of the service."""
 
     value: list[dict[str, str]]  # name and url of each set
     serverSettings: dict[str, list[str]]
 
 
 Entity = dict[str, object]
-"""An entity as it is answered."""
+"""An entity in an answer, by names of its properties."""
 
 
 def describe_root(root: str) -> ServiceRoot:
-    """The first page: the sets of entities and what is followed of the standard."""
+    """Return the sets of entities and the supported requirements of the standard."""
     return {
         "value": [{"name": name, "url": f"{root}/{name}"} for name in _SETS],
         "serverSettings": {"conformance": list(CONFORMANCE)},
@@ -152,44 +152,54 @@ def describe_root(root: str) -> ServiceRoot:
 
 
 def answer(c: Connection, site: str, path: str, query: SensorThingsQuery, root: str) -> Mapping[str, object]:
-    """The answer to a path such as `Things('G1')/Datastreams`: an entity, or one page of a set.
+    """Return the entity at a path such as `Things('G1')/Datastreams`, or one page of a set.
 
-    `site`: site, known to be there; `path`: below the root, without a slash at either end; `query`: the options;
-    `root`: address of the first page.
+    Args:
+        c: Connection.
+        site: An existing site.
+        path: Path below the root.
+        query: The query options.
+        root: Address of the root.
 
     Raises:
-        NotFoundError: no such entity or step.
-        RefusedError: observations are asked for across series.
+        NotFoundError: The entity or step does not exist.
+        RefusedError: Observations of several series are requested.
     """
     first, _, step = path.strip("/").partition("/")
     if not first:
         return describe_root(root)
-    shelf = _SiteEntities(c, site, root)
-    found = _PART.fullmatch(first)
-    if found is None or found[1] not in _SETS:
-        raise NotFoundError(f"{first[:60]!r} is no entity: write Things('G1'); there are {', '.join(_SETS)}")
-    name, key = found[1], found[2]
+    entities = _SiteEntities(c, site, root)
+    match = _PART.fullmatch(first)
+    if match is None or match[1] not in _SETS:
+        raise NotFoundError(f"{first[:60]!r} is no entity; write for example Things('G1'); sets: {', '.join(_SETS)}")
+    name = match[1]
+    key = match[2]
     if key is not None and not step:
-        return shelf.find(name, key)
+        return entities.find(name, key)
     if step and (key is None or step not in _STEPS[name]):
-        raise NotFoundError(f"from {name}('ID') one can go on to: {', '.join(_STEPS[name])}")
+        raise NotFoundError(f"{name}('ID') has no {step[:60]!r}; it has {', '.join(_STEPS[name])}")
     target = _STEPS[name][step] if step else name
-    if target != "Observations" and (left := next((o for o in ("$filter", "$orderby") if o in query.given), None)):
-        raise RefusedError(f"{left} is followed where Observations are asked for, not for {target}")
     if target == "Observations":
         if key is None:
-            raise RefusedError("ask for the observations of one series: Datastreams('G1:rain')/Observations")
-        entities, total = shelf.list_observations(key, query)
+            raise RefusedError("request the observations of one series: Datastreams('G1:rain')/Observations")
+        page, total = entities.list_observations(key, query)
     else:
-        keys = shelf.list_keys(name) if key is None else shelf.follow(name, key, step)
+        for option in ("$filter", "$orderby"):
+            if option in query.given:
+                raise RefusedError(f"{option} is supported for Observations, not for {target}")
+        keys = entities.list_keys(name) if key is None else entities.follow(name, key, step)
         if step in {"Thing", "Sensor", "ObservedProperty", "Datastream"}:
-            return shelf.find(target, keys[0])
-        entities, total = [shelf.find(target, k) for k in keys[query.skip : query.skip + query.top]], len(keys)
-    return {**_describe_page(len(entities), total, query, f"{root}/{path}"), "value": entities}
+            return entities.find(target, keys[0])
+        page = [entities.find(target, page_key) for page_key in keys[query.skip : query.skip + query.top]]
+        total = len(keys)
+    return {**_describe_page(len(page), total, query, f"{root}/{path}"), "value": page}
 
 
 def _describe_page(count: int, total: int | None, query: SensorThingsQuery, address: str) -> Entity:
-    """How many there are of a set in all, and the link to the next page, after one with so many."""
+    """Return the total number of entities if it is requested, and the link to the next page if there is one.
+
+    `count` is the number of entities on this page.
+    """
     page: Entity = {"@iot.count": total} if query.count and total is not None else {}
     if query.top > 0 and count == query.top and (total is None or query.skip + query.top < total):
         options = {**query.given, "$top": str(query.top), "$skip": str(query.skip + query.top)}
@@ -201,24 +211,31 @@ class _SiteEntities:
     """The entities of one site."""
 
     def __init__(self, c: Connection, site: str, root: str) -> None:
-        self._c, self._site, self._root = c, site, root
-        self._stations = {s.id: s for s in load_stations(c, site)}
-        self._series = {f"{s.id}:{row['quantity']}": (s, row) for s in self._stations.values() for row in s.latest}
+        self._c = c
+        self._site = site
+        self._root = root
+        self._stations = {station.id: station for station in load_stations(c, site)}
+        # Id of the Datastream -> station and newest reading.
+        self._series = {
+            f"{station.id}:{row['quantity']}": (station, row)
+            for station in self._stations.values()
+            for row in station.latest
+        }
 
     def list_keys(self, name: str) -> list[str]:
-        """The ids of all entities of a set but Observations."""
+        """Return the ids of all entities of a set. Not for Observations."""
         if name == "Locations":
-            return sorted(k for k, s in self._stations.items() if s.place is not None)
+            return sorted(key for key, station in self._stations.items() if station.place is not None)
         if name == "ObservedProperties":
             return sorted({row["quantity"] for _, row in self._series.values()})
         return sorted(self._stations if name == "Things" else self._series)
 
     def find(self, name: str, key: str) -> Entity:
-        """An entity by its id; raises NotFoundError."""
+        """Return an entity by its id. Raises NotFoundError if it does not exist."""
         if name == "Observations":
             return self._find_observation(*key.partition("@")[::2])
         if key not in self.list_keys(name):
-            raise NotFoundError(f"site {self._site!r} has none of {name} named {key[:80]!r}")
+            raise NotFoundError(f"site {self._site!r} has no entity {key[:80]!r} in {name}")
         if name == "ObservedProperties":
             return self._property(key)
         if name in {"Things", "Locations"}:
@@ -226,26 +243,28 @@ class _SiteEntities:
         return (self._stream if name == "Datastreams" else self._sensor)(*self._series[key])
 
     def follow(self, name: str, key: str, step: str) -> list[str]:
-        """The ids one step away from an entity; raises NotFoundError where there is no such entity."""
+        """Return the ids of the entities to which a step leads. Raises NotFoundError if the entity does not exist."""
         self.find(name, key)
         if name == "Observations":
             return [key.partition("@")[0]]
         if {name, step} == {"Things", "Locations"}:
-            return [k for k in self.list_keys(step) if k == key]
+            return [other for other in self.list_keys(step) if other == key]
         if name == "Datastreams":
             station, row = self._series[key]
             return [{"Thing": station.id, "Sensor": key}.get(step, row["quantity"])]
-        return sorted(
-            k
-            for k, (station, row) in self._series.items()
-            if key == {"Things": station.id, "Sensors": k}.get(name, row["quantity"])
-        )
+        # All other steps lead to the Datastreams of a Thing, a Sensor or an ObservedProperty.
+        streams = []
+        for stream, (station, row) in self._series.items():
+            owner = {"Things": station.id, "Sensors": stream}.get(name, row["quantity"])
+            if owner == key:
+                streams.append(stream)
+        return sorted(streams)
 
     def list_observations(self, stream: str, query: SensorThingsQuery) -> tuple[list[Entity], int | None]:
-        """Observations of a series, and how many there are where that is asked for."""
+        """Return the observations of a series, and their total number if it is requested."""
         self.find("Datastreams", stream)
         station, row = self._series[stream]
-        key = self._site, station.id, row["quantity"]
+        key = (self._site, station.id, row["quantity"])
         total = count_epochs(self._c, key, from_at=query.from_at, until=query.until) if query.count else None
         epochs = load_epochs(
             self._c,
@@ -280,19 +299,20 @@ class _SiteEntities:
             "Locations",
             station.id,
             name=station.id,
-            description=f"Where {station.id} stands",
+            description=f"Position of {station.id}",
             encodingType="application/geo+json",
             location={"type": "Point", "coordinates": [station.longitude, station.latitude, *height]},
         )
 
     def _stream(self, station: StationCard, row: ReadingRow) -> Entity:
-        unit, quantity = row["unit"], row["quantity"]
+        unit = row["unit"]
+        quantity = row["quantity"]
         definition = f"ucum:{UCUM[unit]}" if unit in UCUM else None
         return self._entity(
             "Datastreams",
             f"{station.id}:{quantity}",
             name=f"{station.id} {quantity}",
-            description=f"{quantity} at {station.id}, offsets taken out",
+            description=f"{quantity} at {station.id}, corrected for offsets",
             observationType=MEASUREMENT,
             unitOfMeasurement={"name": unit, "symbol": unit, "definition": definition},
             properties={"newest_at": row["observed_at"]},
@@ -304,33 +324,33 @@ class _SiteEntities:
             "Sensors",
             key,
             name=key,
-            description=f"What measures {row['quantity']} at {station.id}; its make is not declared",
+            description=f"Sensor for {row['quantity']} at {station.id}; its model is not declared",
             encodingType="text/html",
             metadata="",
         )
 
     def _property(self, quantity: str) -> Entity:
-        known = QUANTITIES.get(quantity)
+        declared = QUANTITIES.get(quantity)
         return self._entity(
             "ObservedProperties",
             quantity,
             name=quantity,
             definition=f"urn:slopeward:quantity:{quantity}",
-            description=f"{quantity.replace('_', ' ')}{f' in {known.unit}' if known else ''}",
+            description=f"{quantity.replace('_', ' ')}{f' in {declared.unit}' if declared else ''}",
         )
 
     def _find_observation(self, stream: str, epoch: str) -> Entity:
         try:
             at = parse_time(epoch)
-            at + INSTANT
+            at + TIME_RESOLUTION
         except (ValueError, OverflowError):
             at = None
         if stream in self._series and at is not None:
             station, row = self._series[stream]
-            key = self._site, station.id, row["quantity"]
-            for found in load_epochs(self._c, key, from_at=at, until=at + INSTANT, limit=1):
-                return self._observation(stream, found)
-        raise NotFoundError("no such observation; its id is written STATION:QUANTITY@TIME")
+            key = (self._site, station.id, row["quantity"])
+            for reading in load_epochs(self._c, key, from_at=at, until=at + TIME_RESOLUTION, limit=1):
+                return self._observation(stream, reading)
+        raise NotFoundError("this observation does not exist; ids have the form STATION:QUANTITY@TIME")
 
     def _observation(self, stream: str, epoch: ReadingRow) -> Entity:
         return self._entity(
@@ -339,5 +359,5 @@ class _SiteEntities:
             phenomenonTime=epoch["observed_at"],
             resultTime=None,
             result=epoch["value"],
-            parameters={name: epoch[name] for name in _OF_READING},
+            parameters={name: epoch[name] for name in _READING_FIELDS},
         )

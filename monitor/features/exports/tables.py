@@ -1,4 +1,4 @@
-"""One public view of one site as CSV or Parquet, row by row, in bounded memory."""
+"""Write a public view of a site as CSV or Parquet. Rows are streamed, so that memory stays bounded."""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,39 +17,40 @@ from monitor.api.plugins import hooks
 from monitor.api.queries.readings import load_series
 from monitor.api.text import format_iso
 
-FORMULA: Final = ("=", "+", "-", "@")
+FORMULA_STARTS: Final = ("=", "+", "-", "@")
 FULL_WIDTH: Final = str.maketrans("＝＋－＠", "=+-@")
 
 
 def write_csv(rows: Iterable[Mapping[str, Any]], file: TextIO) -> None:
-    """Write rows with the names of their columns; texts of people cannot become formulas. This is no input of ours.
+    """Write a header and rows as CSV for spreadsheets. Texts that look like formulas are quoted.
 
-    All rows have the columns of the first; without a row nothing is written.
+    All rows have the columns of the first row. Without rows nothing is written. Slopeward cannot import the file,
+    because of the quotes.
     """
     writer = csv.writer(file, lineterminator="\n")
     for number, row in enumerate(rows):
         if number == 0:
-            writer.writerow(map(guard, row))
-        writer.writerow(map(guard, row.values()))
+            writer.writerow(map(quote_formula, row))
+        writer.writerow(map(quote_formula, row.values()))
 
 
-def guard(value: Any) -> Any:
-    """A text that a spreadsheet would take for a formula is quoted; numbers stay numbers.
+def quote_formula(value: Any) -> Any:
+    """Quote a text that a spreadsheet would read as a formula. Return other values unchanged.
 
-    >>> guard("=1+1"), guard(" @SUM(A1)"), guard("G-1"), guard(-2.5)
+    >>> quote_formula("=1+1"), quote_formula(" @SUM(A1)"), quote_formula("G-1"), quote_formula(-2.5)
     ("'=1+1", "' @SUM(A1)", 'G-1', -2.5)
     """
     if not isinstance(value, str):
         return value
     begin = value.translate(FULL_WIDTH).lstrip()
-    return f"'{value}" if begin.startswith(FORMULA) or value[:1] in {"\t", "\r", "\n"} else value
+    return f"'{value}" if begin.startswith(FORMULA_STARTS) or value[:1] in {"\t", "\r", "\n"} else value
 
 
-BLOCK: Final = 20_000  # rows held at a time
+BLOCK_ROWS: Final = 20_000  # rows in memory at a time
 
 
 _SERIES: Final = ("station", "quantity")
-# what people call it -> where it stands; logs of acts and texts with addresses are no measurements and stay in SQL
+# Name of the export -> its view. Audit logs and texts with addresses are only available in SQL.
 TABLES: Final[dict[str, ExportTable]] = {
     "observations": ExportTable("observation_history", "observed_at", (*_SERIES, "observed_at", "revision")),
     "latest": ExportTable("latest_observation", "observed_at", _SERIES),
@@ -68,10 +69,10 @@ TABLES: Final[dict[str, ExportTable]] = {
     "availability": ExportTable("instrument_availability", "", ("instrument", "month")),
 }
 FORMATS: Final = ("csv", "parquet")
-# what alerts were decided on may be a megabyte each, which no cell of a spreadsheet holds: lines of JSON beside the CSV
+# The evidence of an alert may have a megabyte, too much for a cell of a spreadsheet. It is written as lines of JSON.
 EVIDENCE: Final = "jsonl"
-# columns of these views by what they hold, for typed files; the rest is text, or an instant where the name ends in _at
-_COLUMNS: Final = """
+# Types of the columns. All other columns contain text, or an instant if their name ends in _at.
+_COLUMNS_BY_TYPE: Final = """
 instant: at since data_until data_time window_from window_mid window_to
 integer: revision n issue_id horizon n_filters n_agree level peak_level sequence from_level to_level confirmations
 integer: expected received alert_id offset_id event_id maintenance_id outline_id parent_alert_id asks top_level
@@ -84,15 +85,21 @@ real: tangential_angle_deg v_eq_mm_per_day inverse_velocity_day_per_mm score thr
 real: battery_v battery_percent availability area_m2 grown_m2 mean_probability min_lon min_lat max_lon max_lat
 real: distance_m latitude longitude height_m value_mm azimuth_deg heading_deg rate_mm_per_year error_mm_per_year
 """
-_KINDS: Final = {
-    column: kind
-    for kind, _, columns in (line.partition(":") for line in _COLUMNS.splitlines())
-    for column in columns.split()
-}
+
+
+def _read_column_types() -> dict[str, str]:
+    types: dict[str, str] = {}
+    for line in _COLUMNS_BY_TYPE.splitlines():
+        column_type, _, columns = line.partition(":")
+        types |= dict.fromkeys(columns.split(), column_type)
+    return types
+
+
+_COLUMN_TYPES: Final = _read_column_types()
 
 
 def list_tables() -> dict[str, ExportTable]:
-    """Return every table that can be exported by its name, also those of plugins.
+    """Return all tables that can be exported by name, including those of plugins.
 
     Tables of features that are not installed are left out.
     """
@@ -104,11 +111,11 @@ def list_tables() -> dict[str, ExportTable]:
 
 
 def find_table(name: str) -> ExportTable:
-    """A table by its name; NotFoundError names those there are."""
-    known = list_tables()
-    if name not in known:
-        raise NotFoundError(f"there is no table {name!r} to export; there are: {', '.join(known)}")
-    return known[name]
+    """Return a table by its name. Raises NotFoundError with the existing names."""
+    tables = list_tables()
+    if name not in tables:
+        raise NotFoundError(f"there is no table {name!r} to export; there are: {', '.join(tables)}")
+    return tables[name]
 
 
 def read_rows(
@@ -120,79 +127,95 @@ def read_rows(
     from_at: datetime | None = None,
     to_at: datetime | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Rows of a table for one site.
+    """Yield the rows of a table that belong to a site.
 
-    `c`: a read transaction that stays open while rows are taken; `name`: one of `TABLES`; `station`: only this station
-    (or instrument); `from_at`: rows after this instant; `to_at`: rows up to this instant.
+    Args:
+        c: A read transaction that stays open while rows are read.
+        name: Name of the table.
+        site: Id of the site.
+        station: Only this station or instrument.
+        from_at: Only rows after this instant.
+        to_at: Only rows until this instant.
 
     Raises:
-        NotFoundError: no such table.
-        RefusedError: the table knows no station or no time.
+        NotFoundError: The table does not exist.
+        RefusedError: A station or a range is given, and the table has no such column.
     """
     table = find_table(name)
     if (from_at or to_at) and not table.instant:
-        raise RefusedError(f"{name} are as of now: they take no --from and no --to")
-    which: dict[str, Any] = {"site": site}
+        raise RefusedError(f"{name} has no history: omit --from and --to")
+    condition: dict[str, Any] = {"site": site}
     if station is not None:
-        of = next((column for column in ("station", "instrument") if column in table.order), None)
-        if of is None:
-            raise RefusedError(f"{name} are of the site, not of a station: leave --station out")
-        which[of] = station
-    after, until = (None if at is None else format_iso(at) for at in (from_at, to_at))
-    parts: list[dict[str, Any]] = [which]
-    if table.order[:2] == _SERIES:  # series by series, as the indexes lie: no sorting of years
-        own = [one for one in load_series(c, site) if station in {None, one.station}]
-        parts = [{**which, "station": one.station, "quantity": one.quantity} for one in own]
-    within = ColumnSpan(table.instant, after, until) if table.instant else None
-    for part in parts:
-        yield from stream_view(c, table.view, order_by=table.order, within=within, block=BLOCK, **part)
+        station_column = next((column for column in ("station", "instrument") if column in table.order), None)
+        if station_column is None:
+            raise RefusedError(f"{name} belongs to the whole site: omit --station")
+        condition[station_column] = station
+    conditions: list[dict[str, Any]] = [condition]
+    if table.order[:2] == _SERIES:
+        # One query per series follows the indexes, so that the database does not sort years of readings.
+        conditions = [
+            {**condition, "station": series.station, "quantity": series.quantity}
+            for series in load_series(c, site)
+            if station in {None, series.station}
+        ]
+    within: ColumnSpan | None = None
+    if table.instant:
+        after = None if from_at is None else format_iso(from_at)
+        until = None if to_at is None else format_iso(to_at)
+        within = ColumnSpan(table.instant, after, until)
+    for equals in conditions:
+        yield from stream_view(c, table.view, order_by=table.order, within=within, block=BLOCK_ROWS, **equals)
 
 
 def write_table(
     rows: Iterator[dict[str, Any]], path: Path, kind: str, on_progress: Callable[[int], None] | None = None
 ) -> int:
-    """Write rows as a file and return how many there were; nothing is written where there are none.
+    """Write rows to a file. Return how many there are. Without rows no file is written.
 
     Args:
-        kind: csv (UTF-8, decimal point, times in UTC; texts cannot become formulas; no evidence), parquet (typed
-            columns), or of alerts jsonl (`alert_id` and `evidence` of each in a line).
+        rows: The rows.
+        path: File to write.
+        kind: `csv` (UTF-8, decimal point, times in UTC, formulas quoted, without evidence), `parquet` (typed columns),
+            or for alerts `jsonl` (a line with `alert_id` and `evidence` for each alert).
+        on_progress: Called with the number of rows written so far.
     """
     first = next(rows, None)
     if first is None:
         return 0
     written = 0
 
-    def count(some: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def count_rows(all_rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         nonlocal written
-        for row in some:
+        for row in all_rows:
             yield row
             written += 1
-            if on_progress is not None and written % BLOCK == 0:
+            if on_progress is not None and written % BLOCK_ROWS == 0:
                 on_progress(written)
 
-    whole = count(chain((first,), rows))
+    counted = count_rows(chain((first,), rows))
     if kind == "csv":
         with path.open("w", encoding="utf-8", newline="") as file:
-            write_csv(({k: v for k, v in row.items() if k != "evidence"} for row in whole), file)
+            without_evidence = ({k: v for k, v in row.items() if k != "evidence"} for row in counted)
+            write_csv(without_evidence, file)
     elif kind == EVIDENCE:
         with path.open("w", encoding="utf-8") as file:
             file.writelines(
-                f'{{"alert_id":{row["alert_id"]},"evidence":{row["evidence"] or "null"}}}\n' for row in whole
+                f'{{"alert_id":{row["alert_id"]},"evidence":{row["evidence"] or "null"}}}\n' for row in counted
             )
     else:
-        _write_parquet(whole, list(first), path)
+        _write_parquet(counted, list(first), path)
     return written
 
 
-def list_forms(table: str) -> tuple[str, ...]:
-    """The forms that a table can be written in."""
-    return (*FORMATS, *((EVIDENCE,) if table == "alerts" else ()))
+def list_formats(table: str) -> tuple[str, ...]:
+    """Return the file formats of a table."""
+    return (*FORMATS, EVIDENCE) if table == "alerts" else FORMATS
 
 
-def kind_of(column: str) -> str:
-    """What a column of a public view holds: instant, real, integer, boolean or text."""
-    if column in _KINDS:
-        return _KINDS[column]
+def find_column_type(column: str) -> str:
+    """Return the type of a column of a public view: instant, real, integer, boolean or text."""
+    if column in _COLUMN_TYPES:
+        return _COLUMN_TYPES[column]
     return "instant" if column.endswith("_at") else "text"
 
 
@@ -210,10 +233,13 @@ def _write_parquet(rows: Iterator[dict[str, Any]], columns: list[str], path: Pat
     }
 
     def make_column(values: list[Any], kind: Any) -> Any:
-        # instants are text in the views; pyarrow reads that spelling
-        return pa.array(values, pa.string()).cast(kind) if pa.types.is_timestamp(kind) else pa.array(values, kind)
+        if pa.types.is_timestamp(kind):
+            # Instants are texts in the views. pyarrow parses them.
+            return pa.array(values, pa.string()).cast(kind)
+        return pa.array(values, kind)
 
-    schema = pa.schema([(name, types[kind_of(name)]) for name in columns])
+    schema = pa.schema([(name, types[find_column_type(name)]) for name in columns])
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
-        while block := list(islice(rows, BLOCK)):
-            file.write_table(pa.table([make_column([row[f.name] for row in block], f.type) for f in schema], schema))
+        while block := list(islice(rows, BLOCK_ROWS)):
+            columns_of_block = [make_column([row[field.name] for row in block], field.type) for field in schema]
+            file.write_table(pa.table(columns_of_block, schema))

@@ -1,6 +1,4 @@
-"""What leaves a filled database as files and in other standards' words, read back by the programs of others.
-`slopeward export`: whole files, known errors in one line, nothing left behind.
-"""
+"""Exports of a filled database as files, SensorThings, STAC and calendar, read back with other libraries."""
 
 import csv
 import io
@@ -54,7 +52,7 @@ def read_parquet(content):
 
 
 @STORY_ON_BOTH
-def test_every_table_leaves_as_csv_and_as_typed_parquet_with_all_its_rows(client, filled_database):
+def test_tables_are_exported_completely_as_csv_and_as_typed_parquet(client, filled_database):
     seen = 0
     for name in tables.list_tables():
         expected = rows_of(filled_database, name)
@@ -78,12 +76,12 @@ def test_columns_have_the_types_that_postgresql_gives_them(filled_database):
             (name, column.name, kinds.get(column.type_code, column.type_code))
             for name, table in tables.list_tables().items()
             for column in c.exec_driver_sql(f"SELECT * FROM {table.view} LIMIT 0").cursor.description
-            if kinds.get(column.type_code) != tables.kind_of(column.name).replace("instant", "text")
+            if kinds.get(column.type_code) != tables.find_column_type(column.name).replace("instant", "text")
         ]
     assert wrong == []
 
 
-def test_a_range_takes_what_lies_after_its_begin_and_up_to_its_end(client, filled_database):
+def test_range_excludes_its_begin_and_includes_its_end(client, filled_database):
     whole = rows_of(filled_database, "observations")
     first, last = "2026-02-01T00:00:00.000000Z", "2026-02-10T00:00:00.000000Z"
     found = client.get(f"{SITE}/export/observations.csv", params={"from": first, "to": last, "station": "G1"})
@@ -91,19 +89,15 @@ def test_a_range_takes_what_lies_after_its_begin_and_up_to_its_end(client, fille
     assert len(list(csv.DictReader(io.StringIO(found.text)))) == len(expected) > 30
 
 
-def test_wrong_questions_are_one_line(client, monkeypatch):
-    monkeypatch.setattr(exports, "MOST_ROWS", 10)
+def test_invalid_requests_get_an_error_in_one_line(client, monkeypatch):
+    monkeypatch.setattr(exports, "MAX_ROWS", 10)
     for path, status, word in (
         ("export/passwords.csv", 404, "there are: observations"),
-        (
-            "export/observations.xml",
-            404,
-            "come as geojson, gpkg",
-        ),
+        ("export/observations.xml", 404, "as geojson, gpkg"),
         ("export/observations.csv?from=yesterday", 409, "range:"),
         ("export/observations.csv?from=0001-01-01T00:00:00%2B01:00", 409, "range:"),
-        ("export/instruments.csv?from=2026-01-01T00:00:00Z", 409, "as of now"),
-        ("export/alerts.csv?station=G1", 409, "not of a station"),
+        ("export/instruments.csv?from=2026-01-01T00:00:00Z", 409, "has no history"),
+        ("export/alerts.csv?station=G1", 409, "belongs to the whole site"),
         ("export/observations.csv", 409, "slopeward export"),
         ("stac/items/none", 404, "no scene"),
     ):
@@ -112,7 +106,7 @@ def test_wrong_questions_are_one_line(client, monkeypatch):
     assert client.get("/api/v1/sites/nowhere/export/alerts.csv").status_code == 404
 
 
-def test_what_people_wrote_cannot_become_a_formula(client, filled_database):
+def test_texts_of_people_do_not_become_formulas(client, filled_database):
     with filled_database.write() as c:
         c.exec_driver_sql("UPDATE site_event SET text = '=cmd|calc' WHERE site = 'north-bench'")
     found = list(csv.DictReader(io.StringIO(client.get(f"{SITE}/export/events.csv").text)))
@@ -120,7 +114,7 @@ def test_what_people_wrote_cannot_become_a_formula(client, filled_database):
     assert {row["text"] for row in found} == {"'=cmd|calc"}
 
 
-def test_maps_open_in_a_gis(client, tmp_path):
+def test_maps_can_be_opened_in_a_gis(client, tmp_path):
     for name, kind in (("stations", "Point"), ("footprints", "MultiPolygon")):
         path = tmp_path / f"{name}.gpkg"
         path.write_bytes(client.get(f"{SITE}/export/{name}.gpkg").content)
@@ -139,7 +133,7 @@ def test_maps_open_in_a_gis(client, tmp_path):
     assert [f["id"] for f in client.get("/api/v1/sites.geojson").json()["features"]] == ["north-bench", "lake-slope"]
 
 
-def test_scenes_are_a_catalogue_that_pystac_accepts(client):
+def test_scenes_are_a_stac_catalogue_that_pystac_accepts(client):
     found = pystac.Collection.from_dict(client.get(f"{SITE}/stac").json())
     found.validate()
     items = client.get(f"{SITE}/stac/items").json()["features"]
@@ -152,7 +146,7 @@ def test_scenes_are_a_catalogue_that_pystac_accepts(client):
         assert client.get(f"{SITE}/stac/items/{item['id']}").json() == item
 
 
-def test_maintenance_is_a_calendar(client, filled_database):
+def test_maintenance_is_exported_as_a_calendar(client, filled_database):
     answer = client.get(f"{SITE}/maintenance.ics")
     assert answer.headers["content-type"].startswith("text/calendar")
     events = icalendar.Calendar.from_ical(answer.content).walk("VEVENT")
@@ -163,7 +157,7 @@ def test_maintenance_is_a_calendar(client, filled_database):
     assert events
 
 
-def test_observations_come_page_by_page_as_sensorthings(client, filled_database):
+def test_sensorthings_pages_through_observations(client, filled_database):
     root = client.get(THINGS).json()
     assert {entry["name"] for entry in root["value"]} == {
         "Things",
@@ -195,7 +189,7 @@ def test_observations_come_page_by_page_as_sensorthings(client, filled_database)
     assert client.get(got[3]["Datastream@iot.navigationLink"]).json()["@iot.id"] == "G1:displacement_east"
 
 
-def test_the_revision_that_speaks_is_the_result(client, filled_database):
+def test_sensorthings_result_is_the_revision_that_counts(client, filled_database):
     at = NOW - timedelta(days=3)
     for value, solution in ((1.0, "final"), (2.0, "rapid"), (3.0, "corrected")):
         with filled_database.write() as c:
@@ -205,7 +199,7 @@ def test_the_revision_that_speaks_is_the_result(client, filled_database):
         assert newest["value"][0]["result"] == {1.0: 1.0, 2.0: 1.0, 3.0: 3.0}[value]
 
 
-def test_sensorthings_goes_one_step_at_a_time_and_refuses_what_it_cannot_follow(client):
+def test_sensorthings_follows_one_step_and_refuses_unsupported_options(client):
     assert client.get(f"{THINGS}/Things('G1')/Locations").json()["value"][0]["location"]["type"] == "Point"
     assert client.get(f"{THINGS}/Locations('G1')/Things").json()["value"][0]["@iot.id"] == "G1"
     assert client.get(f"{THINGS}/Datastreams('G1:displacement_up')/Thing").json()["name"] == "G1"
@@ -235,7 +229,7 @@ def test_sensorthings_goes_one_step_at_a_time_and_refuses_what_it_cannot_follow(
         assert (answer.status_code, "\n" in answer.json()["error"]) == (status, False), (path, answer.text)
 
 
-def test_a_filter_of_two_ends_is_the_span_between_them():
+def test_sensorthings_filter_with_two_bounds_selects_the_span_between_them():
     query = read_query({"$filter": "phenomenonTime gt 2026-03-01T00:00:00Z and phenomenonTime le 2026-03-02T00:00:00Z"})
     assert format_iso(query.from_at) == "2026-03-01T00:00:00.000001Z"
     assert format_iso(query.until) == "2026-03-02T00:00:00.000001Z"
@@ -243,7 +237,7 @@ def test_a_filter_of_two_ends_is_the_span_between_them():
         read_query({"$skip": "1; DROP TABLE site"})
 
 
-def test_files_that_were_sent_are_gone_and_few_are_written_at_once(client, tmp_path, monkeypatch):
+def test_sent_files_are_deleted_and_few_are_written_at_once(client, tmp_path, monkeypatch):
     (tmp_path / "work").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "work"))
     assert client.get(f"{SITE}/export/alerts.parquet").status_code == 200
@@ -253,15 +247,15 @@ def test_files_that_were_sent_are_gone_and_few_are_written_at_once(client, tmp_p
     left.mkdir()
     os.utime(left, (0, 0))
     assert (client.get(f"{SITE}/export/alerts.csv").status_code, list((tmp_path / "work").iterdir())) == (200, [])
-    turns = [exports._TURNS.acquire(blocking=False) for _ in range(exports.AT_ONCE)]
+    slots = [exports._SLOTS.acquire(blocking=False) for _ in range(exports.MAX_CONCURRENT)]
     busy = client.get(f"{SITE}/export/alerts.csv")
-    for _ in turns:
-        exports._TURNS.release()
+    for _ in slots:
+        exports._SLOTS.release()
     assert busy.status_code == 503
     assert busy.headers["retry-after"]
 
 
-def test_the_list_of_exports_names_addresses_that_answer(client):
+def test_list_of_exports_contains_working_addresses(client):
     listed = client.get(f"{SITE}/export").json()
     assert (set(listed["tables"]), client.get(listed["maps"]["stations"][0]).status_code) == (
         set(tables.list_tables()),
@@ -285,13 +279,13 @@ def export(filled_database, monkeypatch, tmp_path, capsys):
     return call
 
 
-def test_a_table_comes_whole_into_its_place(export, tmp_path):
+def test_export_replaces_a_file_only_when_it_is_complete(export, tmp_path):
     assert export("north-bench", "observations", "--out", "all.parquet", "--json")[0] == 0
     rows = pq.read_table(tmp_path / "all.parquet")
     assert rows.num_rows > 400
     assert str(rows.schema.field("observed_at").type) == "timestamp[us, tz=UTC]"
     status, said = export("north-bench", "observations", "--out", "all.parquet")
-    assert (status, "--force replaces it" in said) == (1, True)
+    assert (status, "use --force to replace it" in said) == (1, True)
     assert export("north-bench", "alerts", "--out", "alerts.csv")[0] == 0
     head, *lines = (tmp_path / "alerts.csv").read_text(encoding="utf-8").splitlines()
     beside = [
@@ -303,14 +297,14 @@ def test_a_table_comes_whole_into_its_place(export, tmp_path):
     assert icalendar.Calendar.from_ical((tmp_path / "work.ics").read_bytes()).walk("VEVENT")
 
 
-def test_what_cannot_be_written_is_one_line_and_leaves_no_file(export, tmp_path):
+def test_failed_export_prints_one_line_and_leaves_no_file(export, tmp_path):
     before = [*tmp_path.glob("[!f]*")]  # filled.db comes and goes with its log
     for words, status, word in (
         (("north-bench", "alerts", "--out", "a.gpkg"), 1, "written as csv, parquet"),
         (("north-bench", "secrets", "--out", "a.csv"), 1, "there are: observations"),
-        (("north-bench", "stations", "--out", "a.gpkg", "--station", "G1"), 1, "leave --station out"),
-        (("north-bench", "stations", "--out", "a.gpkg", "--from", "2026-01-01T00:00Z"), 1, "as of now"),
-        (("north-bench", "alerts", "--out", "a.csv", "--from", "soon"), 1, "--from, --to"),
+        (("north-bench", "stations", "--out", "a.gpkg", "--station", "G1"), 1, "omit --station"),
+        (("north-bench", "stations", "--out", "a.gpkg", "--from", "2026-01-01T00:00Z"), 1, "have no history"),
+        (("north-bench", "alerts", "--out", "a.csv", "--from", "soon"), 1, "--from: "),
         (("nowhere", "alerts", "--out", "a.csv"), 1, "no site 'nowhere'"),
         (("north-bench", "observations", "--from", "2031-01-01T00:00Z", "--out", "a.csv"), 4, "nothing was written"),
         (("north-bench", "alerts", "--out", "no/such/folder/a.csv"), 1, "no/such/folder"),
@@ -321,9 +315,7 @@ def test_what_cannot_be_written_is_one_line_and_leaves_no_file(export, tmp_path)
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_an_export_of_observations_comes_in_again_as_it_was(
-    export, filled_database, form, tmp_path, monkeypatch, capsys
-):
+def test_exported_observations_can_be_imported_unchanged(export, filled_database, form, tmp_path, monkeypatch, capsys):
     assert export("north-bench", "observations", "--out", f"all.{form}")[0] == 0
     (tmp_path / "sites" / "north-bench.toml").write_text((ROOT / "configs/sites/north-bench.toml").read_text())
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", f"sqlite:///{tmp_path / 'empty.db'}")
