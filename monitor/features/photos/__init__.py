@@ -1,1 +1,1 @@
-"""Photos of the field, taken by the telephone."""
+"""Photos of the slope that people attach to alerts and reports."""

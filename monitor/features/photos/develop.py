@@ -1,7 +1,7 @@
-"""A photo as it came becomes a plain JPEG without any of its data beside the picture; runs in a worker behind walls.
+"""Convert a received photo into plain JPEG files that contain only pixels. Runs in a sandboxed worker.
 
-What a stranger's file holds beside its pixels (place, device, scripts, a second file behind the first) does not come
-out. Date, place and camera are read before, as the camera said them.
+Everything else in the received file is dropped: metadata, scripts, or a second file appended to the first. Date,
+position and camera are read before, as the camera recorded them.
 """
 
 import io
@@ -16,24 +16,35 @@ from monitor.api.text import Figure, Template
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LONGEST_PX, SMALL_PX = 2048, 360  # of the longer side
-MOST_PIXELS: Final = 80_000_000  # more than any telephone takes; a bomb is refused before it is unpacked
-QUALITY, SMALL_QUALITY = 82, 70
+PHOTO_PX: Final = 2048  # length of the longer side
+SMALL_PX: Final = 360
+PHOTO_QUALITY: Final = 82  # of JPEG
+SMALL_QUALITY: Final = 70
+# More than the camera of any phone. A decompression bomb is refused before it is decompressed.
+MAX_PIXELS: Final = 80_000_000
 HEIF_BRANDS: Final = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"heis")
-_DATE, _OFFSET, _MAKE, _MODEL = 36867, 36881, 271, 272  # tags of EXIF 2.32
-_EXIF_PART, _GPS_PART = 0x8769, 0x8825
-_LAT_REF, _LAT, _LON_REF, _LON = 1, 2, 3, 4
-NAME_MOST: Final = 60
-NO_PICTURE: Final = Template("picture.none", "this is no picture that can be shown: JPEG, PNG, WebP or HEIC are")
-DAMAGED: Final = Template("picture.damaged", "the picture is damaged or not whole; take it again")
-_NO_HEIC: Final = Template("picture.heic", "{missing}; or send it as JPEG")
-_PIXELS: Final = Template("picture.pixels", "the picture has {n} million pixels, 80 million are allowed")
-_MANY_PIXELS: Final = Template("picture.pixels.many", "the picture has more than 80 million pixels")
+# Tags of EXIF 2.32.
+_DATE: Final = 36867
+_OFFSET: Final = 36881
+_MAKE: Final = 271
+_MODEL: Final = 272
+_EXIF_IFD: Final = 0x8769
+_GPS_IFD: Final = 0x8825
+_LATITUDE_REF: Final = 1
+_LATITUDE: Final = 2
+_LONGITUDE_REF: Final = 3
+_LONGITUDE: Final = 4
+MAX_TEXT_LENGTH: Final = 60
+NO_PICTURE: Final = Template("picture.none", "this file cannot be shown; send a photo as JPEG, PNG, WebP or HEIC")
+DAMAGED: Final = Template("picture.damaged", "the photo is damaged or incomplete; take it again")
+_NO_HEIC: Final = Template("picture.heic", "{missing}, or send the photo as JPEG")
+_PIXELS: Final = Template("picture.pixels", "the photo has {n} million pixels; at most 80 million are allowed")
+_MANY_PIXELS: Final = Template("picture.pixels.many", "the photo has more than 80 million pixels; send a smaller one")
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedPhoto:
-    """A file that somebody sent, and the folder for what becomes of it."""
+    """A file that somebody sent, and the folder for the converted photos."""
 
     path: str
     out: str
@@ -41,19 +52,29 @@ class ReceivedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class DevelopedPhoto:
-    """What became of it."""
+    """The result of a conversion.
 
-    trouble: str = ""  # why it is refused; empty where `photo.jpg` and `small.jpg` lie in the folder
-    width: int = 0  # of the photo, pixels
-    height: int = 0  # of the photo, pixels
-    taken: str = ""  # date and time as the camera said them, with its offset where it named one; empty = it did not
-    latitude: float | None = None  # as the camera said it, deg
-    longitude: float | None = None  # as the camera said it, deg
-    camera: str = ""  # make and model
+    Attributes:
+        trouble: Why the file is refused. Empty if `photo.jpg` and `small.jpg` are in the folder.
+        width: Width of `photo.jpg`, pixels.
+        height: Height of `photo.jpg`, pixels.
+        taken: Date and time that the camera recorded, with its offset from UTC if it recorded one. May be empty.
+        latitude: Latitude that the camera recorded, degrees.
+        longitude: Longitude that the camera recorded, degrees.
+        camera: Make and model.
+    """
+
+    trouble: str = ""
+    width: int = 0
+    height: int = 0
+    taken: str = ""
+    latitude: float | None = None
+    longitude: float | None = None
+    camera: str = ""
 
 
 def name_format(head: bytes) -> str:
-    r"""The format of a picture by its first bytes; empty for what is none that is taken.
+    r"""Return the format of an image by its first bytes. Empty if the format is not accepted.
 
     >>> name_format(b"\xff\xd8\xff\xe1"), name_format(b"RIFF\0\0\0\0WEBPVP8 "), name_format(b"<svg xmlns=")
     ('JPEG', 'WEBP', '')
@@ -68,7 +89,7 @@ def name_format(head: bytes) -> str:
 
 
 def develop(received: ReceivedPhoto) -> DevelopedPhoto:
-    """Decode a picture, read what its camera said, and write it anew in two sizes."""
+    """Decode a photo, read its metadata, and write it as JPEG in two sizes."""
     from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
     content = Path(received.path).read_bytes()
@@ -81,15 +102,17 @@ def develop(received: ReceivedPhoto) -> DevelopedPhoto:
         from pillow_heif import register_heif_opener
 
         register_heif_opener()
-    Image.MAX_IMAGE_PIXELS = MOST_PIXELS
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # what makes reports sets it for the whole process
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+    # WeasyPrint, which makes the PDF of reports, sets this for the whole process.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         with Image.open(io.BytesIO(content), formats=[kind]) as picture:
             width, height = picture.size
-            if width * height > MOST_PIXELS:
+            if width * height > MAX_PIXELS:
                 return DevelopedPhoto(_PIXELS(n=Figure(width * height // 10**6, "d")))
             details = read_camera(picture)
-            picture.draft("RGB", (LONGEST_PX, LONGEST_PX))  # JPEG: unpacks no more than is needed
+            # A JPEG file is decoded at the size that is needed.
+            picture.draft("RGB", (PHOTO_PX, PHOTO_PX))
             upright = _flatten(ImageOps.exif_transpose(picture))
     except UnidentifiedImageError:
         return DevelopedPhoto(NO_PICTURE())
@@ -97,66 +120,78 @@ def develop(received: ReceivedPhoto) -> DevelopedPhoto:
         return DevelopedPhoto(_MANY_PIXELS())
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, ArithmeticError):
         return DevelopedPhoto(DAMAGED())
-    photo = _save(upright, Path(received.out) / "photo.jpg", LONGEST_PX, QUALITY)
+    photo = _save(upright, Path(received.out) / "photo.jpg", PHOTO_PX, PHOTO_QUALITY)
     _save(upright, Path(received.out) / "small.jpg", SMALL_PX, SMALL_QUALITY)
     return DevelopedPhoto("", photo[0], photo[1], **details)
 
 
 def _flatten(picture: "Image") -> "Image":
+    """Return the picture in RGB. Transparent parts become white."""
     from PIL import Image
 
     if picture.mode in {"RGBA", "LA", "PA"} or "transparency" in picture.info:
         layered = picture.convert("RGBA")
-        ground = Image.new("RGBA", layered.size, "white")
-        return Image.alpha_composite(ground, layered).convert("RGB")
+        background = Image.new("RGBA", layered.size, "white")
+        return Image.alpha_composite(background, layered).convert("RGB")
     return picture.convert("RGB")
 
 
-def _save(picture: "Image", path: Path, longest: int, quality: int) -> tuple[int, int]:
+def _save(picture: "Image", path: Path, longest_px: int, quality: int) -> tuple[int, int]:
+    """Save a picture without metadata, at most `longest_px` long. Return its width and height."""
     smaller = picture.copy()
-    smaller.thumbnail((longest, longest))
-    smaller.info.clear()  # nothing of what came goes with it
+    smaller.thumbnail((longest_px, longest_px))
+    smaller.info.clear()
     smaller.save(path, "JPEG", quality=quality, optimize=True, exif=b"", icc_profile=None)
     return smaller.size
 
 
 def read_camera(picture: "Image") -> dict[str, Any]:
-    """Date, place and device as the camera said them; what cannot be read is left out."""
+    """Return the date, position and device that the camera recorded. Fields that cannot be read are left out."""
     try:
         exif = picture.getexif()
-        more, place = exif.get_ifd(_EXIF_PART), exif.get_ifd(_GPS_PART)
-    except Exception:  # a stranger's bytes: whatever the library makes of them, the picture alone matters
+        exif_ifd = exif.get_ifd(_EXIF_IFD)
+        gps_ifd = exif.get_ifd(_GPS_IFD)
+    # Damaged metadata may raise any error. The picture is still useful.
+    except Exception:
         return {}
-    camera = " ".join(dict.fromkeys(text for tag in (_MAKE, _MODEL) for text in _plain(exif.get(tag)).split()))
-    latitude = _read_degrees(place.get(_LAT), place.get(_LAT_REF), "S", 90.0)
-    longitude = _read_degrees(place.get(_LON), place.get(_LON_REF), "W", 180.0)
-    found: dict[str, Any] = {"taken": _read_date(more), "camera": camera[:NAME_MOST]}
+    # The model often repeats the make.
+    camera_words = [*_clean_text(exif.get(_MAKE)).split(), *_clean_text(exif.get(_MODEL)).split()]
+    camera = " ".join(dict.fromkeys(camera_words))
+    latitude = _read_degrees(gps_ifd.get(_LATITUDE), gps_ifd.get(_LATITUDE_REF), "S", 90.0)
+    longitude = _read_degrees(gps_ifd.get(_LONGITUDE), gps_ifd.get(_LONGITUDE_REF), "W", 180.0)
+    details: dict[str, Any] = {"taken": _read_date(exif_ifd), "camera": camera[:MAX_TEXT_LENGTH]}
     if latitude is not None and longitude is not None:
-        found |= {"latitude": latitude, "longitude": longitude}
-    return found
+        details |= {"latitude": latitude, "longitude": longitude}
+    return details
 
 
-def _plain(value: Any) -> str:
-    text = value.decode("ascii", "replace") if isinstance(value, bytes) else value if isinstance(value, str) else ""
-    return "".join(k for k in text if k.isprintable() and k not in "<>&\"'").strip()[:NAME_MOST]
+def _clean_text(value: Any) -> str:
+    """Return a text from metadata without control characters and markup. Empty if the value is no text."""
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace")
+    if not isinstance(value, str):
+        return ""
+    kept = [character for character in value if character.isprintable() and character not in "<>&\"'"]
+    return "".join(kept).strip()[:MAX_TEXT_LENGTH]
 
 
 def _read_date(exif: Any) -> str:
     try:
-        at = datetime.strptime(_plain(exif.get(_DATE))[:19], "%Y:%m:%d %H:%M:%S")  # noqa: DTZ007 - it names no zone
+        at = datetime.strptime(_clean_text(exif.get(_DATE))[:19], "%Y:%m:%d %H:%M:%S")  # noqa: DTZ007 - EXIF has no zone
     except ValueError:
         return ""
-    offset = _plain(exif.get(_OFFSET))[:6]
-    named = len(offset) == 6 and offset[0] in "+-" and offset[3] == ":" and (offset[1:3] + offset[4:]).isdigit()
-    return f"{at:%Y-%m-%d %H:%M:%S}{f' {offset}' if named else ''}"
+    offset = _clean_text(exif.get(_OFFSET))[:6]
+    has_offset = len(offset) == 6 and offset[0] in "+-" and offset[3] == ":" and (offset[1:3] + offset[4:]).isdigit()
+    return f"{at:%Y-%m-%d %H:%M:%S} {offset}" if has_offset else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
-def _read_degrees(parts: Any, side: Any, negative: str, most: float) -> float | None:
+def _read_degrees(parts: Any, side: Any, negative_side: str, largest: float) -> float | None:
     try:
         degrees, minutes, seconds = (float(part) for part in parts)
-        found = degrees + minutes / 60.0 + seconds / 3600.0
+        angle = degrees + minutes / 60.0 + seconds / 3600.0
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    if not 0.0 <= found <= most:  # also where it is no number
+    # This also refuses NaN.
+    if not 0.0 <= angle <= largest:
         return None
-    return round(-found if _plain(side) == negative else found, 6)
+    return round(-angle if _clean_text(side) == negative_side else angle, 6)

@@ -1,4 +1,4 @@
-"""Photos of the field on an alert or a report."""
+"""Photos of the slope on alerts and reports of observers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_routes() -> Iterable[APIRouter]:
-    """Return the routes that take and show photos."""
+    """Return the routes that receive and show photos."""
     from monitor.features.photos.routes import router
 
     return [router]

@@ -1,4 +1,4 @@
-"""Photos of the field, kept in the database: a copy, a standby and an audit pack have them without a second folder."""
+"""Photos in the database. Backups, the standby and audit packs therefore contain them without a second folder."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from monitor.api.text import Figure, Template
 from monitor.features.photos.tables import photo
 from monitor.features.photos.views import PhotoRow
 
-MOST_OF_ONE: Final = 100  # of one alert or report
-MOST_A_DAY: Final = 200  # of one account
+MAX_PER_SUBJECT: Final = 100  # of one alert or report
+MAX_PER_DAY: Final = 200  # of one account
 DAY: Final = timedelta(days=1)
-_FULL: Final = Template("photo.full", "{n} photos are here already; more say nothing more")
-_MANY: Final = Template("photo.many", "you sent {n} photos within a day; send more tomorrow")
+_FULL: Final = Template("photo.full", "there are {n} photos already, which is the limit")
+_MANY: Final = Template("photo.many", "you sent {n} photos within a day, which is the limit; send more tomorrow")
 _NO_REPORT: Final = Template("photo.report", "there is no report {n}")
-_NONE: Final = Template("photo.none", "there is no photo {n}")
-_ALTERED: Final = Template("photo.altered", "photo {n} was altered in the database; it is not shown")
+_NO_PHOTO: Final = Template("photo.none", "there is no photo {n}")
+_ALTERED: Final = Template("photo.altered", "photo {n} was altered in the database and is not shown")
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoMetadata:
-    """What the camera said of a photo, which nobody has proven."""
+    """Size of a photo, and the unverified data that the camera recorded."""
 
     width: int
     height: int
@@ -50,55 +50,65 @@ def add_photo(
     alert_id: int | None = None,
     report_id: int | None = None,
 ) -> int:
-    """Keep a photo of an alert or of a report; returns its number.
+    """Store a photo of an alert or a report. Return its number.
 
     Raises:
-        NotFoundError: there is no such alert or report of the site.
-        RefusedError: it has as many as one may have, or the account sent too many within a day.
+        NotFoundError: The alert or report does not exist at the site.
+        RefusedError: The alert or report has the largest number of photos, or the account sent too many within a day.
     """
     find_subject(c, site, alert_id, report_id)
-    require_few(c, actor, now, alert_id, report_id)
+    check_limits(c, actor, now, alert_id, report_id)
     digest = hashlib.sha256(content).hexdigest()
     facts: dict[str, Any] = {"site": site, "alert_id": alert_id, "report_id": report_id, "added_at": now, "note": note}
     facts |= {"by": actor.name, "via": actor.via, "sha256": digest, "picture": content, "small": small}
-    made = add_row(c, photo, facts, record_to_dict(metadata))
+    photo_id = add_row(c, photo, facts, record_to_dict(metadata))
     subject = f"alert:{alert_id}" if report_id is None else f"site:{site}"
-    add_audit(c, actor, "photo.add", subject, {"photo": made, "sha256": digest, "report": report_id, "note": note}, now)
-    return made
+    add_audit(
+        c, actor, "photo.add", subject, {"photo": photo_id, "sha256": digest, "report": report_id, "note": note}, now
+    )
+    return photo_id
 
 
-def require_few(c: Connection, actor: Actor, now: datetime, alert_id: int | None, report_id: int | None) -> None:
-    """Keep photos from filling the database; raises RefusedError."""
+def check_limits(c: Connection, actor: Actor, now: datetime, alert_id: int | None, report_id: int | None) -> None:
+    """Raise RefusedError if the alert, the report or the account has reached its limit of photos."""
     p = photo.c
-    of_one = p.alert_id == alert_id if report_id is None else p.report_id == report_id
-    if c.execute(select(func.count()).where(of_one)).scalar_one() >= MOST_OF_ONE:
-        raise RefusedError(_FULL(n=MOST_OF_ONE))
-    mine = c.execute(select(func.count()).where(p.by == actor.name, p.added_at > now - DAY)).scalar_one()
-    if mine >= MOST_A_DAY:
-        raise RefusedError(_MANY(n=MOST_A_DAY))
+    is_of_subject = p.alert_id == alert_id if report_id is None else p.report_id == report_id
+    if c.execute(select(func.count()).where(is_of_subject)).scalar_one() >= MAX_PER_SUBJECT:
+        raise RefusedError(_FULL(n=MAX_PER_SUBJECT))
+    of_account = c.execute(select(func.count()).where(p.by == actor.name, p.added_at > now - DAY)).scalar_one()
+    if of_account >= MAX_PER_DAY:
+        raise RefusedError(_MANY(n=MAX_PER_DAY))
 
 
 def find_subject(c: Connection, site: str, alert_id: int | None, report_id: int | None) -> str:
-    """The site of what a photo is of; raises NotFoundError: there is no such alert, or no such report of the site."""
-    owner, number = (alert, alert_id) if report_id is None else (report, report_id)
-    found: str | None = c.execute(select(owner.c.site).where(owner.c.id == number)).scalar()
-    if found is None or found != (site or found):
+    """Return the site of an alert or report. An empty `site` accepts every site.
+
+    Raises:
+        NotFoundError: The alert or report does not exist, or belongs to another site.
+    """
+    table, number = (alert, alert_id) if report_id is None else (report, report_id)
+    subject_site: str | None = c.execute(select(table.c.site).where(table.c.id == number)).scalar()
+    if subject_site is None or (site and site != subject_site):
         missing = UNKNOWN_ALERT if report_id is None else _NO_REPORT
         raise NotFoundError(missing(n=Figure(number or 0, "d")))
-    return found
+    return subject_site
 
 
-def load_photos(c: Connection, limit: int = 60, **which: Any) -> list[PhotoRow]:
-    """Photos by site or alert, the newest first, without the pictures."""
-    return load_view(c, "photos", PhotoRow, order_by=("-added_at", "-photo_id"), limit=limit, **which)
+def load_photos(c: Connection, limit: int = 60, **equals: Any) -> list[PhotoRow]:
+    """Return photos by site or alert without the pictures. The newest photo is first."""
+    return load_view(c, "photos", PhotoRow, order_by=("-added_at", "-photo_id"), limit=limit, **equals)
 
 
 def find_picture(c: Connection, site: str, photo_id: int, *, small: bool) -> bytes:
-    """A picture of a site; raises NotFoundError: there is none, or it is not the one that was kept."""
+    """Return a picture as JPEG.
+
+    Raises:
+        NotFoundError: The photo does not exist at the site, or it was altered in the database.
+    """
     p = photo.c
     row = c.execute(select(p.picture, p.small, p.sha256).where(p.id == photo_id, p.site == site)).first()
     if row is None:
-        raise NotFoundError(_NONE(n=Figure(photo_id, "d")))
+        raise NotFoundError(_NO_PHOTO(n=Figure(photo_id, "d")))
     if not small and hashlib.sha256(row.picture).hexdigest() != row.sha256:
         raise NotFoundError(_ALTERED(n=Figure(photo_id, "d")))
     return bytes(row.small if small else row.picture)

@@ -1,4 +1,4 @@
-"""Photos attached to alerts and field reports."""
+"""Table of photos attached to alerts and reports of observers."""
 
 from sqlalchemy import Column, Double, ForeignKey, Index, Integer, LargeBinary, String, Table, Text
 
@@ -21,11 +21,11 @@ photo = Table(
     Column("taken", Text, nullable=False),
     Column("latitude", Double, nullable=True),
     Column("longitude", Double, nullable=True),
-    Column("camera", Text, nullable=False, comment="as the camera said"),
+    Column("camera", Text, nullable=False, comment="make and model that the camera recorded"),
     Column("picture", LargeBinary, nullable=False),
     Column("small", LargeBinary, nullable=False),
     Index("ix_photo_site", "site", "added_at"),
     Index("ix_photo_alert", "alert_id"),
-    comment="of an alert or of a report; the pictures are written anew, without what the camera put beside them",
+    comment="photos of alerts and reports; the pictures are converted files without metadata",
     info={"sealed": SealedColumns(left_out=frozenset({"picture", "small"}), only_added=True)},
 )

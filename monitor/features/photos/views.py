@@ -1,4 +1,4 @@
-"""Public views on photos."""
+"""Public view of photos."""
 
 from typing import TypedDict
 
@@ -21,29 +21,28 @@ class PhotoRow(TypedDict):
 photos = Table(
     "photos",
     view_metadata,
-    Column("photo_id", BigInteger, comment="number"),
+    Column("photo_id", BigInteger, comment="number of the photo"),
     Column("site", Text, comment="site id"),
-    Column("alert_id", BigInteger, comment="of an alert; null: of a report"),
-    Column("report_id", BigInteger, comment="of a report; null: of an alert"),
-    Column("added_at", Text, comment="when it was sent", info={"unit": "time"}),
+    Column("alert_id", BigInteger, comment="alert of the photo; null for a photo of a report"),
+    Column("report_id", BigInteger, comment="report of the photo; null for a photo of an alert"),
+    Column("added_at", Text, comment="when the photo was sent", info={"unit": "time"}),
     Column("by", Text, comment="the account that sent it"),
-    Column("via", Text, comment="by which way"),
-    Column("note", Text, comment="what was written beside it"),
-    Column("sha256", Text, comment="of the picture that is kept"),
-    Column("width", Integer, comment="of that picture", info={"unit": "pixels"}),
-    Column("height", Integer, comment="of that picture", info={"unit": "pixels"}),
+    Column("via", Text, comment="access through which it was sent"),
+    Column("note", Text, comment="note that was sent with the photo"),
+    Column("sha256", Text, comment="SHA-256 of the stored picture"),
+    Column("width", Integer, comment="width of the stored picture", info={"unit": "pixels"}),
+    Column("height", Integer, comment="height of the stored picture", info={"unit": "pixels"}),
     Column(
         "taken",
         Text,
-        comment="date and time as the camera said them, with its offset where it named one; empty: it did not",
+        comment="date and time that the camera recorded, with its offset from UTC if it recorded one; may be empty",
     ),
-    Column("latitude", Double, comment="as the camera said it", info={"unit": "degrees"}),
-    Column("longitude", Double, comment="as the camera said it", info={"unit": "degrees"}),
-    Column("camera", Text, comment="make and model"),
+    Column("latitude", Double, comment="latitude that the camera recorded", info={"unit": "degrees"}),
+    Column("longitude", Double, comment="longitude that the camera recorded", info={"unit": "degrees"}),
+    Column("camera", Text, comment="make and model of the camera"),
     comment=(
-        "Photos of the field, of an alert or of a report. The pictures themselves stand in the table "
-        "`photo` and on the page. Place, time and camera are what the camera said; nobody has proven "
-        "them."
+        "Photos of alerts and of reports of observers. The pictures are in the table `photo` and on the page. "
+        "Position, time and camera are what the camera recorded; they are not verified."
     ),
     info={"question": "What did people see, declare or correct?", "row": PhotoRow},
 )

@@ -1,6 +1,4 @@
-"""Photos of strangers: what comes out is a picture and nothing else; what the camera said is read before.
-Photos of the field: from the body of a request, through a worker, into the story of an alert, a pack and a copy.
-"""
+"""Photos are converted into plain JPEG files, stored with an alert or report, and contained in packs and copies."""
 
 import hashlib
 import io
@@ -63,7 +61,7 @@ def dark(tmp_path):
     return work
 
 
-def test_what_the_camera_said_is_read_and_does_not_go_out(dark):
+def test_metadata_is_read_and_not_kept_in_the_file(dark):
     said, out = dark(picture(exif=exif(), size=(3000, 2000)) + b"PK\x03\x04 a second file <script>")
     assert (said.trouble, said.taken, said.camera) == ("", "2026-03-01 07:12:33 +01:00", "Maker Phone 9")
     assert (said.latitude, said.longitude) == (46.2, 8.91)
@@ -79,7 +77,7 @@ def test_what_the_camera_said_is_read_and_does_not_go_out(dark):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF"])
-def test_what_telephones_send_is_taken(dark, kind):
+def test_formats_of_phones_are_accepted(dark, kind):
     if kind == "HEIF":
         pytest.importorskip("pillow_heif").register_heif_opener()
     said, out = dark(picture(kind))
@@ -89,7 +87,7 @@ def test_what_telephones_send_is_taken(dark, kind):
         assert shown.getpixel((400, 300))[0] > 230
 
 
-def test_what_is_transparent_lies_on_white(dark):
+def test_transparent_parts_become_white(dark):
     _, out = dark(picture("PNG", mode="RGBA", colour=(0, 0, 0, 0)))
     with Image.open(out / "photo.jpg") as shown:
         assert min(shown.getpixel((10, 10))) > 250
@@ -119,7 +117,7 @@ def bomb():
     ],
     ids=["svg", "html", "gif", "pdf", "zeros", "webp", "cut", "cut png", "bomb", "heic"],
 )
-def test_what_is_no_whole_picture_is_refused_in_one_line(dark, content, why, monkeypatch):
+def test_invalid_file_is_refused_with_one_line(dark, content, why, monkeypatch):
     monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", True)  # as the library of reports leaves it
     said, out = dark(content)
     assert said.trouble
@@ -138,7 +136,7 @@ def test_what_is_no_whole_picture_is_refused_in_one_line(dark, content, why, mon
         {"offset": "+99999"},
     ],
 )
-def test_what_a_camera_cannot_have_said_is_left_out(dark, more):
+def test_impossible_metadata_is_left_out(dark, more):
     said, _ = dark(picture(exif=exif(**more)))
     assert said.trouble == ""
     assert said.taken in {"", "2026-03-01 07:12:33", "2026-03-01 07:12:33 +01:00"}
@@ -165,17 +163,17 @@ def take(browser, path, content, csrf=None):
     return browser.post(path, content=content, headers=headers)
 
 
-def test_a_photo_becomes_part_of_the_story_of_its_alert(filled_database):
+def test_photo_is_shown_with_its_alert(filled_database):
     alert = find_open(filled_database)
     with serving(filled_database, Clock()) as address, enter(address, "bo") as bo, enter(address, "cy") as viewer:
         way = f"/alerts/{alert}/photos"
         assert (take(viewer, way, jpeg()).status_code, take(bo, way, jpeg(), csrf="0" * 64).status_code) == (403, 403)
-        for content, why in ((b"<svg/>", "no picture"), (b"", "empty")):
+        for content, why in ((b"<svg/>", "cannot be shown"), (b"", "empty")):
             answer = take(bo, way, content)
             assert answer.status_code == 409
             assert why in answer.text
         assert take(bo, way, b"\xff" * ((16 << 20) + 1)).status_code == 413
-        assert take(bo, f"/alerts/{alert}/note", b"x" * 70_000).status_code == 413, "the large body is for photos alone"
+        assert take(bo, f"/alerts/{alert}/note", b"x" * 70_000).status_code == 413, "only photos may have a large body"
         made = take(bo, f"{way}?note=crack%20at%20the%20%3Cb%3Etoe", jpeg())
         assert made.status_code == 201, made.text
         number = made.json()["photo"]
@@ -183,8 +181,8 @@ def test_a_photo_becomes_part_of_the_story_of_its_alert(filled_database):
         small = f"/sites/north-bench/photos/{number}/small.jpg"
         assert f'src="{small}"' in page
         assert "crack at the &lt;b&gt;toe" in page
-        assert "taken 2026-03-01 06:58:00, says the camera" in page
-        assert "at 46.20000°, 8.91000°, says the camera" in page
+        assert "taken 2026-03-01 06:58:00 according to the camera" in page
+        assert "at 46.20000°, 8.91000° according to the camera" in page
         assert small in bo.get("/sites/north-bench").text
         shown = viewer.get(small)
         assert (shown.headers["content-type"], shown.headers["x-content-type-options"]) == ("image/jpeg", "nosniff")
@@ -221,27 +219,28 @@ def test_a_photo_becomes_part_of_the_story_of_its_alert(filled_database):
         assert any(line.startswith(f"photo {number}: the row was altered") for line in found)
 
 
-def test_photos_have_bounds_and_leave_the_room_for_decisions(filled_sqlite, monkeypatch):
+def test_photos_are_limited_and_leave_disk_space_for_decisions(filled_sqlite, monkeypatch):
     alert, way = find_open(filled_sqlite), f"/alerts/{find_open(filled_sqlite)}/photos"
     with filled_sqlite.write() as c:
         for _ in range(2):
             add_photo(c, "north-bench", Actor("bo"), "", b"x", b"x", PhotoMetadata(8, 6), NOW, alert_id=alert)
     with serving(filled_sqlite, Clock()) as address, enter(address, "bo") as bo:
-        for most, words in (("MOST_OF_ONE", "2 photos are here already"), ("MOST_A_DAY", "you sent 2 photos within")):
+        limits = {"MAX_PER_SUBJECT": "there are 2 photos already", "MAX_PER_DAY": "you sent 2 photos within"}
+        for limit, message in limits.items():
             with monkeypatch.context() as m:
-                m.setattr(kept, most, 2)
+                m.setattr(kept, limit, 2)
                 answer = take(bo, way, jpeg())
-                assert (answer.status_code, words in answer.text) == (409, True), answer.text
+                assert (answer.status_code, message in answer.text) == (409, True), answer.text
         with monkeypatch.context() as m:
             m.setattr("monitor.features.photos.routes.MEGABYTE", 1 << 60)
-            assert "the disk has no room for photos" in take(bo, way, jpeg()).text
-        monkeypatch.setattr(photos, "_coming", threading.Semaphore(0))
+            assert "the disk of the service is too full for photos" in take(bo, way, jpeg()).text
+        monkeypatch.setattr(photos, "_uploads", threading.Semaphore(0))
         monkeypatch.setattr(acts, "_recomputing", threading.Semaphore(0))
         assert take(bo, way, jpeg()).status_code == 503, "at once"
         assert send(bo, f"/alerts/{alert}/recompute").status_code == 503, "at once"
 
 
-def test_photos_of_open_alerts_outlive_retention(filled_sqlite):
+def test_retention_keeps_photos_of_open_alerts(filled_sqlite):
     alert = find_open(filled_sqlite)
     tell(filled_sqlite, add_photo, "north-bench", Actor("bo"), "", b"x", b"x", PhotoMetadata(8, 6), NOW, alert_id=alert)
     later = NOW + timedelta(days=400)
