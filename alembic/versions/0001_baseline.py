@@ -1692,7 +1692,7 @@ def upgrade() -> None:
         sa.Column("taken", sa.Text(), nullable=False),
         sa.Column("latitude", sa.Double(), nullable=True),
         sa.Column("longitude", sa.Double(), nullable=True),
-        sa.Column("camera", sa.Text(), nullable=False, comment="as the camera said"),
+        sa.Column("camera", sa.Text(), nullable=False, comment="make and model that the camera recorded"),
         sa.Column("picture", sa.LargeBinary(), nullable=False),
         sa.Column("small", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -1700,7 +1700,7 @@ def upgrade() -> None:
             ["alert.id"],
         ),
         sa.PrimaryKeyConstraint("id"),
-        comment="of an alert or of a report; the pictures are written anew, without what the camera put beside them",
+        comment="photos of alerts and reports; the pictures are converted files without metadata",
     )
     op.create_index("ix_photo_alert", "photo", ["alert_id"], unique=False)
     op.create_index("ix_photo_site", "photo", ["site", "added_at"], unique=False)
