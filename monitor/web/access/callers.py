@@ -130,6 +130,6 @@ def is_caller_unchanged(request: Request) -> bool:
     that could change.
     """
     try:
-        return _find(request) == caller_of(request)
+        return _find_caller(request) == caller_of(request)
     except NotSignedInError:
         return False
