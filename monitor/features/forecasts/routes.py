@@ -100,10 +100,10 @@ def _average(rows: Sequence[Any]) -> float:
 
 
 def gather_lacks(rows: Iterable[WhyNotShownRow]) -> list[Mapping[str, Any]]:
-    """Group the rows of the view `why_not_shown` that lack the same thing until the same day."""
+    """Group the rows of the view `why_not_shown` that lack the same thing until the same instant."""
 
     def key(row: WhyNotShownRow) -> tuple[str, str, float]:
-        return ((row["earliest_at"] or "")[:10], row["lacking"] or row["reason"], row["horizon_s"] or 0.0)
+        return (row["earliest_at"] or "", row["lacking"] or row["reason"], row["horizon_s"] or 0.0)
 
     return [
         {

@@ -87,6 +87,8 @@ def test_page_status_sql_forecast_run_and_core_name_the_same_date(database, conf
 
     said = [json.loads(line) for line in call("forecast", "run", "--site", "first", "--json").splitlines()]
     status = json.loads(call("status", "--json"))["awaited"]
+    printed_text = call("forecast", "run", "--site", "first")
+    status_text = call("status")
     listed = [json.loads(line) for line in call("forecast", "models", "--json").splitlines()]
     with database.read() as c:
         lacking = find_lacking(c, site, datetime.now(UTC)).awaited
@@ -119,8 +121,12 @@ def test_page_status_sql_forecast_run_and_core_name_the_same_date(database, conf
                 "" if row["quantity"].startswith("disp") else f" {row['quantity'].replace('_', ' ')}"
             )
             assert name in printed
-            day = row["earliest_at"][:10]
-            assert re.search(rf"combined[^;]*: {row['lacking']};\s*<b>at the earliest {day}</b>", page), row
+            at = row["earliest_at"]
+            minute = f"{at[:10]} {at[11:16]}"
+            time = rf"<time datetime=\"{at}\"[^>]*>{minute}</time>"
+            assert re.search(rf"combined[^;]*: {row['lacking']};\s*<b>at the earliest\s*{time}</b>", page), row
+            assert f"at the earliest {minute} UTC" in printed_text
+            assert f"all on {minute} UTC" in status_text
     assert {one["earliest_at"] for one in said if "earliest_at" in one} == {*simple.values(), *network.values()}
 
 

@@ -27,7 +27,7 @@ def run(site: session.SiteOption) -> None:
         ("score", run.score_observed(db, service, one, now)),
     ):
         session.show({"site": one.id, "job": job, "said": outcome}, outcome)
-    for facts, line in list_why_not(db, one.id):
+    for facts, line in list_why_not(db, one.id, one.timezone):
         session.show(facts, line)
     if (left_out := describe_not_forecast(one)) is not None:
         session.show({"site": one.id, "not_forecast": str(left_out)}, str(left_out))
@@ -47,28 +47,40 @@ def hindcast(site: session.SiteOption) -> None:
     session.show({"site": one.id, "said": outcome}, outcome)
 
 
-def list_why_not(db: "Database", site: str) -> list[tuple[dict[str, Any], str]]:
-    """Return why series and models have no forecast: one line for all that lack the same."""
+def list_why_not(db: "Database", site: str, zone: str = "UTC") -> list[tuple[dict[str, Any], str]]:
+    """Return why series and models have no forecast: facts and a line for all that lack the same.
+
+    Args:
+        db: The database.
+        site: Site id.
+        zone: Time zone of the instants in the lines, as in `slopeward status`.
+    """
     from monitor.api.database import load_view
     from monitor.features.forecasts.series_text import name_series
     from monitor.features.forecasts.views import WhyNotShownRow
 
     with db.read() as c:
         rows = load_view(c, "why_not_shown", WhyNotShownRow, order_by=("station", "quantity", "model"), site=site)
-    same: dict[tuple[str, str], list[WhyNotShownRow]] = {}
+    groups: dict[tuple[str, str], list[WhyNotShownRow]] = {}
     for row in rows:
-        same.setdefault((row["lacking"] or row["reason"], (row["earliest_at"] or "")[:10]), []).append(row)
-    out = []
-    for (text, day), mine in same.items():
-        stations = list(dict.fromkeys(name_series(row["station"], row["quantity"]) for row in mine))
-        models = list(dict.fromkeys(row["model"] for row in mine))
-        lacking = f"{', '.join(stations[:MOST_NAMED])}{' ...' if len(stations) > MOST_NAMED else ''}: {text}"
-        facts = {"site": site, "stations": stations, "models": models, "reason": mine[0]["reason"], "lacking": text}
-        at = f", at the earliest {day}" if day else ""
-        out.append(
-            ({**facts, "earliest_at": mine[0]["earliest_at"]}, f"no forecast: {lacking} ({', '.join(models)}{at})")
-        )
-    return out
+        groups.setdefault((row["lacking"] or row["reason"], row["earliest_at"] or ""), []).append(row)
+    described = []
+    for (text, earliest_at), group in groups.items():
+        stations = list(dict.fromkeys(name_series(row["station"], row["quantity"]) for row in group))
+        models = list(dict.fromkeys(row["model"] for row in group))
+        more = " ..." if len(stations) > MOST_NAMED else ""
+        expected = f", at the earliest {session.format_in_zone(earliest_at, zone)}" if earliest_at else ""
+        line = f"no forecast: {', '.join(stations[:MOST_NAMED])}{more}: {text} ({', '.join(models)}{expected})"
+        facts = {
+            "site": site,
+            "stations": stations,
+            "models": models,
+            "reason": group[0]["reason"],
+            "lacking": text,
+            "earliest_at": earliest_at or None,
+        }
+        described.append((facts, line))
+    return described
 
 
 @app.command(epilog="Example: slopeward forecast train --site north-bench --model gru --seed 7")
