@@ -3,6 +3,7 @@
 from monitor.decision.alert_texts import (
     EXERCISE,  # text for people: marks a reason as part of a drill
     is_reminder,  # return whether a reason is a reminder of a level that is still in force
+    unwrap_reason,  # return the reason of a level without the name of the level and the mark of a drill
 )
 from monitor.decision.causes import (
     describe_cause,  # return a text that summarises several advice alerts of one criterion
@@ -138,4 +139,5 @@ __all__ = [
     "read_gauge",
     "shorten",
     "summarise_warnings",
+    "unwrap_reason",
 ]

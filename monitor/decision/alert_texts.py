@@ -40,7 +40,7 @@ EXERCISE: Final = Template("exercise.reason", "EXERCISE: {text}")
 # Around every reason of a level.
 OF_LEVEL: Final = Template("level.reason", "{level}: {text}")
 # The reason of a reminder of a level that is still in force.
-GROWN: Final = Template("level.rate_grown", "{text}; the rate is now {n} times the {rate} of the last message")
+GROWN: Final = Template("level.rate_grown", "{text}; the rate is {n} times the {rate} of the last message")
 DRILL: Final = Template("exercise.body", "EXERCISE: this is a drill, nothing has happened. {text}")
 # A line with the subject of a message that is not sent separately.
 COVERED: Final = Template("body.covered", "- {at}: {text}")
@@ -78,6 +78,7 @@ _DELAY: Final = Template(
     "newer one.",
 )
 _NOW: Final = Template("body.now", "Now ({at}): {text}")
+_LAST: Final = Template("body.last", "Last reading ({at}): {text}")
 _RAISED: Final = Template("body.raised", "When raised: {text}")
 _ALSO: Final = Template("body.also", "Also happened (not sent separately):")
 
@@ -156,8 +157,9 @@ class ChangeNotice:
 def write_message(notice: ChangeNotice) -> tuple[Message, Message]:
     """Return the subject and the body of a change."""
     site, level = notice.site, notice.level
-    reason = unwrap(EXERCISE, notice.change.reason)
-    sentence = short = unwrap(OF_LEVEL, reason)
+    # The subject names the level, so the reason is repeated without it.
+    reason = unwrap_reason(notice.change.reason)
+    sentence = short = reason
     if notice.is_hazard:
         headline = _read_evidence(lambda: find_headline(notice.frozen, site, level))
         if headline is not None:
@@ -271,9 +273,17 @@ def split_lines(body: str) -> list[Value]:
     return [body]
 
 
-def describe_present_and_raised(now: str, raised: str, at: datetime) -> tuple[Message, ...]:
-    """Return the lines of a reminder: the present reason of a level, and the reason for which it was raised."""
-    return _NOW(at=Timestamp.of(at, "minute"), text=now), _RAISED(text=raised)
+def describe_present_and_raised(now: str, raised: str, at: datetime, *, is_current: bool = True) -> tuple[Message, ...]:
+    """Return the lines of a reminder: the present reason of a level, and the reason for which it was raised.
+
+    Args:
+        now: The reason by the newest decision.
+        raised: The reason for which the level was raised.
+        at: Newest reading behind the reason by the newest decision.
+        is_current: Whether this reading is recent enough to call that reason the present one.
+    """
+    first = _NOW if is_current else _LAST
+    return first(at=Timestamp.of(at, "minute"), text=now), _RAISED(text=raised)
 
 
 def renew_body(body: str, values: Sequence[Message], *, keeps_first: bool) -> Message:
@@ -285,7 +295,7 @@ def renew_body(body: str, values: Sequence[Message], *, keeps_first: bool) -> Me
         keeps_first: Whether the first line is kept because it is not a value.
     """
     lines = split_lines(body)
-    others = [line for line in lines if not (isinstance(line, Message) and line.id in {_NOW.id, _RAISED.id})]
+    others = [line for line in lines if not (isinstance(line, Message) and line.id in {_NOW.id, _LAST.id, _RAISED.id})]
     if keeps_first:
         return join_lines([*others[:1], *values, *others[1:]])
     has_values = len(others) < len(lines)

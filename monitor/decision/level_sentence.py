@@ -16,10 +16,8 @@ from monitor.text.message import LABELLED_TEXT, Message, Template, Term, Timesta
 _LONE_LEVEL: Final = Template("level.too_few", "too few independent witnesses request {level}")
 _NOT_REQUESTED: Final = Template("level.no_longer_requested", "nothing that raised {level} requests it any more")
 _STAYS: Final = Template("level.stays", "{level} stays: {text}")
-_SET_BY_PERSON: Final = Template(
-    "level.set_by_person", "{level} stays because a person set it: no witness requests it now"
-)
-_STAYS_UNREQUESTED: Final = Template("level.not_requested", "{level} stays: no witness requests it now")
+_SET_BY_PERSON: Final = Template("level.set_by_person", "{level} stays because a person set it: no witness requests it")
+_STAYS_UNREQUESTED: Final = Template("level.not_requested", "{level} stays: no witness requests it")
 _NOTHING: Final = Template("level.no_request", "nothing requests a higher level")
 _NOT_BACK: Final = Template("level.not_back", "not clearly back within the bounds: {text}")
 _NO_READINGS: Final = Template("level.no_readings", "no new readings from {text}")

@@ -432,23 +432,29 @@ def format_about(seconds: float) -> str:
     return f"{big} {units[0]}" + (f" {small} {units[1]}" if small else "")
 
 
-@lru_cache(maxsize=256)  # the same few windows are read at every look
+@lru_cache(maxsize=256)  # Every evaluation formats the same few windows.
 def format_duration(seconds: float) -> str:
-    """A duration in its largest whole unit.
+    """Return a duration in its largest whole unit. A measured duration is rounded to what a reader can use.
 
-    >>> format_duration(900), format_duration(604800), format_duration(90), format_duration(2239488.5)
-    ('15m', '7d', '90s', '2239488.5s')
+    >>> format_duration(900), format_duration(604800), format_duration(90), format_duration(0.5)
+    ('15m', '7d', '90s', '0.5s')
+    >>> format_duration(4.02300000190735), format_duration(599.98)
+    ('4.02s', '10m')
     """
+    if seconds >= 100.0:
+        seconds = float(round(seconds))
     for unit, size in _UNITS:
         if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:.15g}{unit}"
-    return f"{seconds:.15g}s"
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s" if seconds >= 100.0 else f"{seconds:.3g}s"
 
 
 def format_span(seconds: float) -> str:
-    """The length of a window, as the sentences of movement say it.
+    """Return the length of a window as the sentences on movement contain it.
 
-    >>> format_span(115200.0), format_span(604800.0)
-    ('32 h', '7 d')
+    >>> format_span(115200.0), format_span(604800.0), format_span(90.0)
+    ('32 h', '7 d', '2 min')
     """
+    if seconds < 360.0:
+        return format_about(seconds)
     return f"{seconds / 86400:.3g} d" if seconds >= 172800 else f"{seconds / 3600:.3g} h"

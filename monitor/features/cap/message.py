@@ -8,7 +8,7 @@ from math import cos, pi, radians, sin
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from monitor.api.decision import cut_message, cut_words, is_reminder
+from monitor.api.decision import cut_message, cut_words, is_reminder, unwrap_reason
 from monitor.api.errors import RefusedError
 from monitor.api.queries.alerts import Alert, AlertEvent, Outcome, PlacedSite
 from monitor.api.sites import EARTH_RADIUS_M, Place, find_hull, measure_ground_distance_m
@@ -250,7 +250,7 @@ def _add_info(
         add_text(info, "expires", format_cap_time(max(now.at + holds, window.to_at if window else now.at)))
     add_text(info, "senderName", "Slopeward")
     head = f"[{card.name}] {translate_level(str(level['name']), language).upper()}: "
-    headline = cut_words(f"{head}{cut_message(now.reason, max(HEADLINE - len(head), 1))}", HEADLINE)
+    headline = cut_words(f"{head}{cut_message(unwrap_reason(now.reason), max(HEADLINE - len(head), 1))}", HEADLINE)
     add_texts(info, headline=headline, description=reason)
     if level["action"]:
         add_text(info, "instruction", str(level["action"]))

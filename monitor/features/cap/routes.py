@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
+from monitor.api.decision import unwrap_reason
 from monitor.api.errors import NotFoundError, RefusedError
 from monitor.api.queries.alerts import load_cards, load_level_changes, load_outcomes
 from monitor.api.text import EPOCH, current_language, format_iso, translate, translate_level, use_language
@@ -57,7 +58,7 @@ def write_feed(entries: Sequence[FeedEntry], root_url: str, path: str, title: st
     for one in entries:
         entry = ET.SubElement(feed, "entry")
         mark, level = "EXERCISE " if one.exercise else "", translate_level(one.level_name, current_language()).upper()
-        reason, at = str(translate(one.reason)), format_iso(one.at)
+        reason, at = str(translate(unwrap_reason(one.reason))), format_iso(one.at)
         title = f"{mark}[{one.site_name}] {level}: {reason}"
         add_texts(entry, id=f"tag:{host},2026:slopeward{one.path}", title=title, updated=at, published=at)
         ET.SubElement(entry, "category", term=one.kind)

@@ -7,6 +7,7 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.api.cli import Commands, add_acts, check_site, open_database, print_note, require_readable, show
+from monitor.api.decision import unwrap_reason
 from monitor.api.errors import NotFoundError
 from monitor.api.queries.alerts import find_in_force
 from monitor.api.sites import Site
@@ -150,7 +151,7 @@ def _list_items(items: store.OpenItems, zone: str) -> list[str]:
     return [
         f"  level: {items['level_name'] or 'not evaluated'}",
         *(
-            f"  alert {a['alert_id']} {a['level_name']}, {a['state'].replace('_', ' ')}: {a['reason']}"
+            f"  alert {a['alert_id']} {a['level_name']}, {a['state'].replace('_', ' ')}: {unwrap_reason(a['reason'])}"
             for a in items["alerts"]
         ),
         *(["  no alert is open"] if not items["alerts"] else []),

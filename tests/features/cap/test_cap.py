@@ -68,8 +68,8 @@ def test_one_block_for_each_language():
     root, ns = read(write_cap(alert, events, CARD, SOURCE, ["it", "en", "zh", "es", "it"]))
     assert [e.text for e in root.findall("c:info/c:language", ns)] == ["it", "en", "zh", "es"]
     heads = [e.text for e in root.findall("c:info/c:headline", ns)]
-    assert heads[0].startswith("[North bench, pit 4] ARANCIONE: arancione: G1: velocity 81.20 ± 0.30 mm/day in 6h")
-    assert heads[1].startswith("[North bench, pit 4] ORANGE: orange: G1: velocity 81.20 ± 0.30 mm/day in 6h")
+    assert heads[0].startswith("[North bench, pit 4] ARANCIONE: G1: velocity 81.20 ± 0.30 mm/day in 6h")
+    assert heads[1].startswith("[North bench, pit 4] ORANGE: G1: velocity 81.20 ± 0.30 mm/day in 6h")
     assert all(len(head) <= 160 for head in heads)
     assert root.find("c:info/c:event", ns).text == "Pericolo di frana"
     assert {e.text for e in root.findall("c:info/c:severity", ns)} == {"Severe"}, "codes are the same in each language"
