@@ -3,9 +3,6 @@
 from monitor.delivery.circuit import (
     backoff_s,  # return the seconds until the next delivery attempt, doubling with jitter
 )
-from monitor.delivery.declarations import (
-    find_declaration,  # return the site declared by the stored file with a hash, or None
-)
 from monitor.delivery.notifier import (
     channel_settings,  # return channel settings by variable name, from environment and service file
     open_notifier,  # returns the notifier of a channel such as `lamp:/run/lamp`
@@ -38,6 +35,9 @@ from monitor.delivery.queries.receipts import (
     note_progress,  # record an intermediate provider status such as `ringing`
     note_received,  # record that the device received the message; False if recorded before
     note_test,  # record the result of a channel test; False if no test has this provider id
+)
+from monitor.sites.declarations import (
+    find_declaration,  # return the site declared by the stored file with a hash, or None
 )
 
 __all__ = [

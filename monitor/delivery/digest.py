@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from monitor.alerts.notification import Notification
 from monitor.alerts.queries.overview import load_cards, load_open_alerts
 from monitor.alerts.queries.recipients import find_on_duty
+from monitor.alerts.queries.station_states import NO_STATES, NOT_RECEIVED
 from monitor.decision.alert_texts import join_lines, split_lines
 from monitor.decision.changes import AlertCategory
 from monitor.decision.subjects import make_subject
@@ -152,8 +153,9 @@ def _send(
 
 def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tuple[Message, Message]:
     """Return subject and body: the level, what is open, and what must be looked at."""
-    cards = load_cards(c, site.id)
+    cards = load_cards(c, site.id, now=now)
     status: Mapping[str, Any] = cards[0].status if cards else {}
+    stations = cards[0].stations if cards else NO_STATES
     level_name = str(status.get("level_name") or "unknown")
     alerts = [alert for alert in load_open_alerts(c, site.id) if not alert["exercise"]]
     alarms = [alert for alert in alerts if alert["ledger"] != AlertCategory.ADVICE]
@@ -169,7 +171,8 @@ def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tu
     lines += _list_first(_ALERT, alarms)
     lines += _list_first(_SUGGESTION, advice)
     board = load_view(c, "instrument_health", InstrumentRow, order_by=("instrument",), site=site.id)
-    unhealthy = [row["instrument"] for row in board if row["state"] not in _HEALTHY]
+    missing = {name for name, state in stations.states.items() if state in NOT_RECEIVED}
+    unhealthy = [row["instrument"] for row in board if row["state"] not in _HEALTHY or row["instrument"] in missing]
     lines.append(_INSTRUMENTS(n=len(board) - len(unhealthy), n2=len(board)))
     if unhealthy:
         lines.append(_SEE(names=NameList(tuple(unhealthy[:LISTED]))))

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
-from monitor.delivery.declarations import find_declaration
 from monitor.people.queries.users import load_operators
+from monitor.sites.declarations import find_declaration
 from monitor.sites.queries.sites import load_sites_summary
 from monitor.sites.records import Site
 

@@ -10,12 +10,12 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from monitor.alerts.notification import Notification
-from monitor.delivery.declarations import find_declaration
 from monitor.delivery.notifier import channel_settings, open_notifier
 from monitor.delivery.queries.receipts import add_test, has_answered, load_tested, mark_unanswered
 from monitor.errors import SlopewardError
 from monitor.settings.service import ChannelsSection, ServiceConfig
 from monitor.sites.channels import find_channel_traits
+from monitor.sites.declarations import find_declaration
 from monitor.sites.queries.sites import load_sites_summary
 from monitor.sites.records import Site
 from monitor.storage.engine import Database

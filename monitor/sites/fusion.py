@@ -59,9 +59,9 @@ class Fusion:
     """Settings of the fusion of votes into a level."""
 
     top_needs: Annotated[int, Key("independent witnesses that the top level needs", ge=1)] = 2
-    hold_when_missing_s: Annotated[
-        float, Key("notify the recipients if the site has no usable data for this time")
-    ] = 259200.0
+    hold_when_missing_s: Annotated[float, Key("notify the recipients if the site has no usable data for this time")] = (
+        259200.0
+    )
     verify_within_s: Annotated[
         float, Key("deadline to verify a jump; after it, the jump counts for the lowest level")
     ] = 3600.0

@@ -46,7 +46,7 @@ COUNTED = (
     r"|errors|failures?|steps?"
     r"|of the bound|open|open alerts?|alerts?|not acknowledged|sessions?|series|sites?|rows?|tables?|messages?|filters"
     r"|recipients?|notified|attempts?|footprints?|more|independent|issue times|targets|forecasts?|codes?"
-    r"|suggestions?|notices?|ok|silent|stale|stuck|flagged|unknown|to be verified|without a stage"
+    r"|suggestions?|notices?|waiting|ok|late|silent|stale|stuck|flagged|unknown|to be verified|without a stage"
     r"|shown|others?|scored|confirmed|with the message|not reached)\b"
 )
 LINK = r"(?: ?(?:±|to|of the last|of its last|of|over|against|x|and) ?| ?- ?|, )"

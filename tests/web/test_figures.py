@@ -124,7 +124,7 @@ def test_every_figure_of_a_failing_slope_is_the_one_of_sql(client, database):
     assert f"{rows[0]['stage']}, trend {rows[0]['trend']}" in row
     for edge in ("window_from", "window_to"):
         assert format_local(parse_time(window[edge]), "Europe/Zurich") in row
-    assert "open now: failure is possible at any time" in row
+    assert "open: failure is possible at any time" in row
     newest = client.get("/api/v1/sites/north-bench/movement/G1").json()["newest"][0]
     assert {k: newest[k] for k in rows[0] if k in newest} == {k: v for k, v in rows[0].items() if k in newest}
     assert newest["window"]["window_mid"] == window["window_mid"]

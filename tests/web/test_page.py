@@ -47,7 +47,7 @@ def test_overview_says_level_sight_reach_and_action(client):
     assert "<dt>Stage</dt><dd>progressive</dd>" in flatten_html(text)
     assert "Nothing is being evaluated" not in text
     assert "of open alerts could not be delivered" in text
-    late = "catching up: readings that waited are being read"
+    late = "older readings are still being stored"
     assert [late in client.get(f"/sites/{name}").text for name in ("lake-slope", "north-bench")] == [True, False]
     assert text.count(late) == 1
 
@@ -68,7 +68,7 @@ def test_overview_lists_quiet_sites(database, monkeypatch):
         c.execute(update(alert).where(alert.c.site == "lake-slope").values(closed_at=NOW))
     with serving(database, NOW) as browser:
         assert "quiet site" not in browser.get("/").text, "few sites: each has its card"
-        monkeypatch.setattr("monitor.web.parts.collect.CARDS_FEW", 1)
+        monkeypatch.setattr("monitor.web.parts.collect.MOST_CARDS", 1)
         text = browser.get("/").text
     assert "1 quiet site" in text
     assert re.search(r"1 quiet site.*Lake slope", text, re.DOTALL)
@@ -154,14 +154,14 @@ def test_empty_database_is_no_error(database_url):
 
 def test_what_counts_as_advice_for_want_of_a_proof_says_so_beside_its_role(client, database):
     site = story.load_story_sites()[0]
-    assert "by the site file, not proven here" not in client.get(f"/sites/{site.id}").text
+    assert "in the site file, but not proven on this site" not in client.get(f"/sites/{site.id}").text
     reason = "velocity-1 counts as advice only: no test of rules is stored for this site; to test it, run x"
     told = Condition("health", 2, epoch_s(NOW), reason)
     with database.write() as c:  # what the newest decision left: no alert is open, a person may have closed it
         memory = Memory.read(find_state(c, site.id).state)
         memory = replace(memory, conditions={f"health:{site.criteria[0].id}:unproven": told, **memory.conditions})
         save_memory(c, site.id, memory, site.version, NOW)
-    assert client.get(f"/sites/{site.id}").text.count("witness by the site file, not proven here") == 1
+    assert client.get(f"/sites/{site.id}").text.count("witness in the site file, but not proven on this site") == 1
 
 
 def test_landslides_of_scenes_do_not_bury_the_instruments(client, database):

@@ -16,7 +16,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from monitor.alerts.queries.overview import SiteCard
+from monitor.alerts.queries.station_states import NO_STATES, StationStates
 from monitor.decision.series.assessment import Assessment
+from monitor.decision.series.reading_age import SeriesPace
 from monitor.errors import NotAllowedError
 from monitor.readings.records import Reading
 from monitor.sites.records import Level, Site
@@ -32,7 +34,8 @@ from monitor.web.context import Context, RequestedRange
 from monitor.web.parts import present_decision
 from monitor.web.parts.collect import format_param
 from monitor.web.parts.columns import component_weights, project_downslope, sample
-from monitor.web.parts.headline import EvidenceTable, describe_motion, find_hazards, find_sentence, read_evidence
+from monitor.web.parts.evidence_tables import EvidenceTable, find_sentence, read_evidence
+from monitor.web.parts.headline import describe_motion, find_hazards
 from monitor.web.parts.templating import describe_sight, format_number, level_class, render_text
 from monitor.web.routes.site.charts import read_range
 from tests.tables import tabulated
@@ -214,11 +217,15 @@ def test_a_text_that_names_a_place_of_others_is_withheld(text, hidden):
 LEVELS = [{"number": 0, "name": "green"}, {"number": 3, "name": "red"}]
 
 
-def test_a_site_that_catches_up_says_so_whatever_is_seen_of_it() -> None:
-    for seen in ("full", "degraded", "blind"):
-        cards = [SiteCard("s", "S", 46.0, 9.0, LEVELS, {"catching_up": late}, {"ok": 2}) for late in (True, False)]
-        assert ["catching up: readings that waited" in describe_sight(card, seen) for card in cards] == [True, False]
-        assert ("decide by other means" in describe_sight(cards[0], seen)) == (seen == "blind")
+def test_sight_says_that_a_backlog_is_stored_whatever_the_site_sees() -> None:
+    for sight in ("full", "degraded", "blind"):
+        cards = [
+            SiteCard("s", "S", 46.0, 9.0, LEVELS, {"observability": sight, "catching_up": catching_up}, NO_STATES)
+            for catching_up in (True, False)
+        ]
+        texts = [describe_sight(card, T0) for card in cards]
+        assert ["older readings are still being stored" in text for text in texts] == [True, False]
+        assert ("decide by other means" in texts[0]) == (sight == "blind")
 
 
 def test_a_dry_run_serves_whoever_looks_meanwhile(monkeypatch):
@@ -245,6 +252,13 @@ NOW_HEADLINE = datetime(2026, 3, 1, tzinfo=UTC)
 SLOPE = {"G1", "G2", "G3"}
 
 
+def stations_at(now=NOW_HEADLINE, states=None):
+    """Stations in some states, whose newest reading is of a minute before `now` and comes every hour."""
+    pace = SeriesPace(now - timedelta(minutes=1), now, 3600.0, 10800.0)
+    paces = {(name, "displacement"): pace for name in SLOPE}
+    return StationStates(now, {name: {"state": state} for name, state in (states or {}).items()}, paces)
+
+
 def row(station, velocity, stage="creep", window=None, quantity="displacement", last=None, heard=None):
     last_stage = last or (None if stage == "unknown" else stage)
     facts = {"station": station, "quantity": quantity, "velocity_mm_per_day": velocity, "stage": stage}
@@ -267,15 +281,15 @@ def test_a_headline_is_about_the_highest_open_alert_of_its_site_and_no_drill():
 
 def test_the_fastest_counts_in_either_direction_and_who_fell_silent_is_told_with_its_last_stage():
     rows = [row("G1", 3.0), row("G1", -8.0, "progressive", quantity="displacement_up"), row("G2", None, "unknown")]
-    found = describe_motion(rows, NOW_HEADLINE, SLOPE, {})
+    found = describe_motion(rows, SLOPE, stations_at())
     assert (found.fastest["velocity_mm_per_day"], found.moving, found.stations) == (-8.0, ["G1"], 1)
     assert (found.lost, found.last_stages) == (1, [])
-    assert describe_motion([row("G2", None, "unknown")], NOW_HEADLINE, SLOPE, {}) is None
+    assert describe_motion([row("G2", None, "unknown")], SLOPE, stations_at()) is None
     silent = [row("G2", None, "unknown", last="progressive"), row("G3", None, "unknown", last="creep")]
-    found = describe_motion([row("G1", 0.1), *silent], NOW_HEADLINE, SLOPE, {})
+    found = describe_motion([row("G1", 0.1), *silent], SLOPE, stations_at())
     assert (found.moving, found.stations, found.lost) == ([], 1, 2)
     assert found.last_stages == ["progressive", "creep"]
-    alone = describe_motion(silent, NOW_HEADLINE, SLOPE, {})
+    alone = describe_motion(silent, SLOPE, stations_at())
     assert (alone.fastest, alone.stations, alone.lost) == (None, 0, 2)
 
 
@@ -284,7 +298,7 @@ def test_every_station_that_cannot_be_judged_is_counted_with_the_reason():
     watched = {f"G{n}" for n in range(1, 14)}
     rows = [row(f"G{n}", 0.1) for n in range(1, 9)] + [row("G9", None, "unknown")]
     states = dict.fromkeys(("G1", "G2", "G10", "G13", "P"), "silent") | {"G3": "stuck", "G4": "verify"}
-    found = describe_motion(rows, NOW_HEADLINE, watched, states)
+    found = describe_motion(rows, watched, stations_at(states=states))
     said = "6 of 13 stations on the slope cannot be judged now: 4 silent, 1 stuck, 1 without a stage"
     assert (found.lost, found.stations, found.lost_text) == (6, 5, said)
 
@@ -294,14 +308,14 @@ def test_a_window_that_is_over_gives_way_to_another_only_where_the_slope_spoke_a
     until = window(2, 13)
     rows = [row("G1", 1.0, window=late, heard=until["window_from"]), row("G2", 1.0, window=soon)]
     rows.append(row("G3", 1.0, window=window(2, 3, trusted=False)))
-    assert describe_motion(rows, NOW_HEADLINE, SLOPE, {}).window == soon | {"station": "G2"}
+    assert describe_motion(rows, SLOPE, stations_at()).window == soon | {"station": "G2"}
     after = datetime(2026, 3, 14, tzinfo=UTC)
-    assert describe_motion(rows, after, SLOPE, {}).window == soon | {"station": "G2"}, (
+    assert describe_motion(rows, SLOPE, stations_at(after)).window == soon | {"station": "G2"}, (
         "nothing was heard since: it may have come true"
     )
     rows[0]["data_until"] = until["window_to"]
-    assert describe_motion(rows, after, SLOPE, {}).window == late | {"station": "G1"}
-    assert describe_motion(rows[2:], NOW_HEADLINE, SLOPE, {}).window is None
+    assert describe_motion(rows, SLOPE, stations_at(after)).window == late | {"station": "G1"}
+    assert describe_motion(rows[2:], SLOPE, stations_at()).window is None
 
 
 NO_DATA = Assessment("v", "Red").reason

@@ -1,17 +1,19 @@
 """Load what the page and the JSON API show of sites, stations and alerts."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import atan2, degrees, fsum
 from typing import Final, NotRequired, TypedDict
 
-from sqlalchemy import Connection, and_, column, func, null, or_, select, table, text
+from sqlalchemy import Connection, and_, func, null, select, text
 
 from monitor.alerts.event_tables import report, site_event
 from monitor.alerts.outbox_tables import notification
 from monitor.alerts.queries.movement import load_stages_seen
+from monitor.alerts.queries.site_start import SiteStart, find_site_start
+from monitor.alerts.queries.station_states import NO_STATES, StationStates, count_states, load_station_states
 from monitor.alerts.tables import alert as alert_table
 from monitor.alerts.tables import alert_event
 from monitor.alerts.views import AlertRow
@@ -22,6 +24,7 @@ from monitor.readings.records import Reading
 from monitor.readings.tables import observation, series_latest
 from monitor.readings.tables import series as series_table
 from monitor.readings.views import ReadingRow
+from monitor.sites.declarations import find_declaration
 from monitor.sites.quantities import LANDSLIDE_PREFIX, SCENE_QUANTITIES
 from monitor.sites.tables import site as site_table
 from monitor.sites.tables import station as station_table
@@ -35,7 +38,6 @@ from monitor.text.message import LABELLED_TEXT, Message, Template, Term, join, r
 LARGEST_RANGE: Final = 200_000
 _STATIONS_OK: Final = Template("site.stations_ok", "{ok} of {count} stations ok")
 _OK: Final = Template("site.ok", "{ok} of {count} ok")
-_IN_STATE: Final = Template("site.in_state", "{n} {state}")
 _LONG_RANGE: Final = Template(
     "range.too_long", "the range holds {count} readings, {most} are allowed; ask for a shorter one"
 )
@@ -67,75 +69,115 @@ class PlacedSite:
 
 @dataclass(frozen=True, slots=True)
 class SiteCard(PlacedSite):
-    """A site on the overview: its declaration and its row of `site_status`.
+    """A site as the overview shows it: its declaration, its row of `site_status`, and its stations at this instant.
 
     Attributes:
-        stations: Number of stations in each state.
-        stage_seen_at: Time of the last reading with the stage of the site, if no station has this stage now.
+        stations: State of its stations at the instant of display.
+        start: What a starting site has received and awaits; None if the site is not starting.
+        stage_seen_at: Epoch of the reading that last showed the stage of movement, if no station shows it now.
     """
 
     status: SiteStatusRow
-    stations: dict[str, int]
+    stations: StationStates
+    start: SiteStart | None = None
     stage_seen_at: datetime | None = None
     timezone: str = "UTC"
 
     @property
+    def station_counts(self) -> dict[str, int]:
+        """Number of stations in each state. Landslides in scenes that were never evaluated are left out."""
+        counts = Counter(
+            state or "unknown"
+            for station, state in self.stations.states.items()
+            if state is not None or not station.startswith(LANDSLIDE_PREFIX)
+        )
+        return dict(counts)
+
+    @property
     def stations_ok(self) -> Message:
-        """Number of stations that are ok, and the states of the others, for a sentence."""
-        return self._count(_STATIONS_OK)
+        """How many stations are ok, and in which states the others are, as part of a sentence."""
+        return self._describe_counts(_STATIONS_OK)
 
     @property
     def ok(self) -> Message:
-        """The same numbers beside a heading "Stations"."""
-        return self._count(_OK)
+        """How many stations are ok, and in which states the others are, beside the word "Stations"."""
+        return self._describe_counts(_OK)
 
-    def _count(self, template: Template) -> Message:
-        ok = template(ok=self.stations.get("ok", 0), count=Counter(self.stations).total())
-        return join([ok, *count_states({k: n for k, n in self.stations.items() if k != "ok"})], ", ")
+    def _describe_counts(self, template: Template) -> Message:
+        counts = self.station_counts
+        ok = template(ok=counts.get("ok", 0), count=sum(counts.values()))
+        others = {state: number for state, number in counts.items() if state != "ok"}
+        return join([ok, *count_states(others)], ", ")
+
+    @property
+    def judged_level(self) -> int | None:
+        """Number of the level; None before the first evaluation, and while the site is starting."""
+        return None if self.start is not None else self.status["level"]
+
+    @property
+    def sight(self) -> str:
+        """What the site sees at the instant of display: `starting`, `full`, `degraded` or `blind`.
+
+        A site does not see "full" while readings of an instrument with a vote are missing, even if the last evaluation
+        found all of them within their limits of silence.
+        """
+        if self.start is not None:
+            return "starting"
+        evaluated = self.status["observability"] or "blind"
+        return "degraded" if evaluated == "full" and self.stations.missing_voting else evaluated
 
     @property
     def level_action(self) -> str:
-        """The action required at the current level."""
+        """The action of the present level; empty while the site is starting, because no level is judged yet."""
+        if self.start is not None:
+            return ""
         return next((str(v["action"]) for v in self.levels if v["number"] == self.status["level"]), "")
 
 
-def count_states(states: Mapping[str, int]) -> list[Message]:
-    """Return the number of stations in each state, the most frequent state first.
+def load_cards(
+    connection: Connection, site: str | frozenset[str] | None = None, *, now: datetime | None = None
+) -> list[SiteCard]:
+    """Return active sites with their status, the most dangerous first.
 
-    >>> count_states({"verify": 1, "silent": 4})
-    ['4 silent', '1 to be verified']
+    Args:
+        connection: An open connection.
+        site: Id of one site, or ids of some; None for all.
+        now: The instant of display. Everything that shows the state of a site passes it. Without it, `stations` is
+            empty and `start` is None, because nothing is known about missing readings.
     """
-    state_names = {"verify": "to be verified"}
-    by_frequency = sorted(states.items(), key=lambda item: (-item[1], item[0]))
-    return [_IN_STATE(n=count, state=Term(state_names.get(state, state))) for state, count in by_frequency]
-
-
-def load_cards(connection: Connection, site: str | frozenset[str] | None = None) -> list[SiteCard]:
-    """Return active sites with their status, the highest level first: all sites, one, or several."""
     status = {row["site"]: row for row in load_view(connection, "site_status", SiteStatusRow, site=site)}
-    h, counts = (
-        table("station_health", *map(column, ("site", "station", "state"))).c,
-        defaultdict[str, dict[str, int]](dict),
-    )
-    known = or_(h.state.is_not(None), h.station.not_like(f"{LANDSLIDE_PREFIX}%"))
-    states = select(h.site, h.state, func.count()).where(known, *match_given(h.site, site)).group_by(h.site, h.state)
-    for of, state, count in connection.execute(states):
-        counts[of][state or "unknown"] = count
-    seen = load_stages_seen(connection, {k: stage for k, row in status.items() if (stage := row["movement_stage"])})
+    stations = {} if now is None else load_station_states(connection, now, site)
+    stages = {site_id: stage for site_id, row in status.items() if (stage := row["movement_stage"])}
+    stages_seen = load_stages_seen(connection, stages)
     query = select(site_table).where(site_table.c.active, *match_given(site_table.c.id, site))
-    cards = [
-        read_record(SiteCard, r, status=status[r.id], stations=counts[r.id], stage_seen_at=seen.get(r.id))
-        for r in connection.execute(query)
-        if r.id in status
-    ]
+    cards = []
+    for row in connection.execute(query):
+        if row.id not in status:
+            continue
+        of_site = stations.get(row.id)
+        start = None
+        if of_site is not None:
+            start = find_site_start(
+                connection, find_declaration(connection, row.config_sha256), status[row.id], of_site
+            )
+        cards.append(
+            read_record(
+                SiteCard,
+                row,
+                status=status[row.id],
+                stations=of_site or NO_STATES,
+                start=start,
+                stage_seen_at=stages_seen.get(row.id),
+            )
+        )
     sight = {"blind": 0, "degraded": 1}
     return sorted(
         cards,
-        key=lambda k: (
-            -(k.status["level"] or 0),
-            not k.status["unacknowledged"],
-            sight.get(k.status["observability"] or "", 2),
-            k.id,
+        key=lambda card: (
+            -(card.status["level"] or 0),
+            not card.status["unacknowledged"],
+            sight.get(card.sight, 2),
+            card.id,
         ),
     )
 
@@ -180,9 +222,15 @@ class StationCard:
         return None if self.longitude is None or self.latitude is None else (self.longitude, self.latitude)
 
 
-def load_stations(connection: Connection, site: str) -> list[StationCard]:
-    """Return the stations of a site, those on the slope first."""
-    health = {row["station"]: row for row in load_view(connection, "station_health", StationHealthRow, site=site)}
+def load_stations(connection: Connection, site: str, states: StationStates | None = None) -> list[StationCard]:
+    """Return the stations of a site, those on the slope first.
+
+    Args:
+        connection: An open connection.
+        site: Site id.
+        states: Their states at the instant of display. Without them, the health of the stations is left out.
+    """
+    health = {} if states is None else states.health
     series: dict[str, list[ReadingRow]] = {}
     for row in load_view(connection, "latest_observation", ReadingRow, order_by=["station", "quantity"], site=site):
         series.setdefault(row["station"], []).append(row)

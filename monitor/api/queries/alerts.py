@@ -84,7 +84,7 @@ from monitor.alerts.queries.movement import (
 )
 from monitor.alerts.queries.overview import (
     PlacedSite,  # id, name, position and warning levels of a site
-    SiteCard,  # One site as the overview shows it: declaration and row of `site_status` together
+    SiteCard,  # a site as the overview shows it: declaration, row of `site_status`, and its stations at this instant
     StationCard,  # a station as declared, with its health and the newest reading of each quantity
     StoredLevel,  # a warning level as stored: number, name, action
     find_ladder,  # return the levels of an active site and the hash of its file; None if there is none
@@ -100,6 +100,10 @@ from monitor.alerts.queries.recipients import (
 )
 from monitor.alerts.queries.signatures import (
     TwoPersonAct,  # an act that two people sign: name, subject and terms that must be equal
+)
+from monitor.alerts.queries.station_states import (
+    StationStates,  # state of every station of a site at the instant of display
+    load_station_states,  # load whether each station is ok, late or silent at an instant, by site
 )
 from monitor.alerts.queries.subjects import (
     find_site_of,  # return the site id of an alert, event, maintenance window or proposal, or None
@@ -195,6 +199,7 @@ __all__ = [
     "Spans",
     "StandingWindow",
     "StationCard",
+    "StationStates",
     "StoredEffect",
     "StoredLevel",
     "TwoPersonAct",
@@ -238,6 +243,7 @@ __all__ = [
     "load_range",
     "load_ribbon",
     "load_series_instants",
+    "load_station_states",
     "load_stations",
     "name_class",
     "notify_site",

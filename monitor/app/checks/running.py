@@ -44,16 +44,23 @@ class ProcessHeartbeats(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SiteStatus:
-    """What is known of one site, as the database says it."""
+    """Stored state of one site.
+
+    Attributes:
+        observability: `full`, `degraded`, `blind` or `starting`.
+        evaluated_at: Last evaluation; None if the site was never evaluated.
+        starting: What a starting site has received and awaits; empty for other sites.
+    """
 
     id: str
     level: int
     level_name: str
-    observability: str  # full, degraded, blind
+    observability: str
     reachable_level: int
     top_level: int
-    evaluated_at: datetime | None  # None: declared, never evaluated yet
+    evaluated_at: datetime | None
     newest_at: datetime | None
+    starting: str = ""
 
 
 class ReachedDatabase(NamedTuple):
@@ -258,8 +265,16 @@ CHECKS: Final = (
         SiteStatuses,
         BAD,
         "{site}: not evaluated yet",
-        _each(lambda one, _: one.evaluated_at is None, begun=False),
+        _each(lambda site, _: site.evaluated_at is None and not site.starting, begun=False),
         blinds=True,
+    ),
+    Check(
+        "sight.starting",
+        SiteStatuses,
+        WARN,
+        "{site} is starting: {text}",
+        lambda s: [make_state(site=site.id, text=site.starting) for site in s.sites if site.starting],
+        degrades=True,
     ),
     Check("sight.evaluated", SiteStatuses, BAD, "{site}: not evaluated since {at}", _each(_is_late), blinds=True),
     Check(
@@ -283,7 +298,7 @@ CHECKS: Final = (
         SiteStatuses,
         WARN,
         "{site}: level {reached} of {top} is the highest that is sure to be raised wherever the slope moves",
-        _each(lambda one, _: one.reachable_level < one.top_level),
+        _each(lambda site, _: site.reachable_level < site.top_level and not site.starting),
         degrades=True,
     ),
 )

@@ -1,4 +1,4 @@
-"""`slopeward status`: what the service sees, from the database alone, so that it answers when the service does not."""
+"""`slopeward status`: state of the service and its sites, from the database alone, so that it works without it."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from monitor.alerts.queries.evaluations import load_incomplete
+from monitor.alerts.queries.overview import SiteCard, load_cards
 from monitor.app.checks import health
 from monitor.app.checks.running import ReachedDatabase, SiteStatus
 from monitor.app.checks.table import (
@@ -42,9 +43,7 @@ from monitor.plugins import hooks
 from monitor.registration import StatusSection
 from monitor.settings.service import ServiceConfig
 from monitor.sites.files import scan_sites
-from monitor.sites.queries.sites import load_sites_summary
 from monitor.sites.records import Site
-from monitor.sites.views import SiteStatusRow
 from monitor.storage.engine import Database
 from monitor.storage.service_state import load_heartbeats
 from monitor.storage.views import load_view
@@ -59,16 +58,17 @@ app = Commands()
 
 @app.command(epilog="Example: slopeward status --json")
 def status(utc: UtcOption = False) -> None:
-    """Say level, observability and newest datum of each site; exit 0 all seen, 5 degraded, 6 blind."""
+    """Show level, observability and newest reading of each site; exit 0 all seen, 5 degraded or starting, 6 blind."""
     service = read_service()
     now = datetime.now(UTC)
     try:
         with open_database(service) as db:
             verdict = _show(service, db, now, utc=utc)
     except StoreError as error:
-        # nobody knows what core does, and it cannot store what it decides
-        blind = run_checks(ReachedDatabase(error.message))
-        verdict = ServiceVerdict(BLIND, tuple(one.text for one in blind if one.is_wrong and one.check.blinds))
+        # The state of the core process is unknown, and it could not store its decisions.
+        findings = run_checks(ReachedDatabase(error.message))
+        reasons = tuple(finding.text for finding in findings if finding.is_wrong and finding.check.blinds)
+        verdict = ServiceVerdict(BLIND, reasons)
         if options().as_json:
             print_json({"state": verdict.state, "reasons": verdict.reasons, "at": now, "sites": []})
         else:
@@ -78,93 +78,116 @@ def status(utc: UtcOption = False) -> None:
 
 @dataclass(frozen=True, slots=True)
 class StoredStatus:
-    """What the database says of the service at one instant."""
+    """State of the service in the database at one instant.
+
+    Attributes:
+        cards: Sites with their status, sorted by id.
+        newest_outage: Newest row of the view `outages`.
+        awaited: Models that wait for readings, each with the id of its site.
+        incomplete: By site and series, why the site does not see "full".
+        limited: By site, which motion series keep the site from reaching its highest level.
+        sections: Sections of features and plugins.
+    """
 
     stamps: Stamped
-    tops: Mapping[str, int]  # the highest level of each site
-    rows: Sequence[Mapping[str, Any]]  # of the view `site_status`
-    newest_outage: Mapping[str, Any] | None  # of the view `outages`
-    awaited: Sequence[tuple[str, AwaitedModel]]  # models that wait for readings, by site
-    incomplete: Mapping[str, Mapping[str, Message]]  # by site and series: why a site does not see "full"
-    limited: Mapping[str, Sequence[Message]]  # by site: which motion series keep it from reaching its top level
-    sections: Sequence[StatusSection]  # of features and plugins
+    cards: Sequence[SiteCard]
+    newest_outage: Mapping[str, Any] | None
+    awaited: Sequence[tuple[str, AwaitedModel]]
+    incomplete: Mapping[str, Mapping[str, Message]]
+    limited: Mapping[str, Sequence[Message]]
+    sections: Sequence[StatusSection]
 
 
 def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> ServiceVerdict:
     declared: list[Site] = []
-    with suppress(ConfigError):  # a folder that is not there holds none
+    with suppress(ConfigError):
+        # A folder that does not exist contains no sites.
         declared = scan_sites(service.paths.sites)[0]
     with db.read() as c:
         zones = find_zones(c, utc=utc)
-        rows = load_view(c, "site_status", SiteStatusRow, order_by=["site"])
-        found = StoredStatus(
+        cards = sorted(load_cards(c, now=now), key=lambda card: card.id)
+        sections = [
+            section
+            for registered in hooks().status_sections(connection=c, sites=declared, now=now, zones=zones)
+            for section in registered
+        ]
+        stored = StoredStatus(
             stamps=load_heartbeats(c),
-            tops={s.id: len(s.levels) - 1 for s in load_sites_summary(c)},
-            rows=rows,
+            cards=cards,
             newest_outage=next(iter(load_view(c, "outages", order_by=["-from_at"], limit=1)), None),
             awaited=list_awaited(c, declared, now),
-            incomplete={row["site"]: load_incomplete(c, row["site"]) for row in rows},
+            incomplete={card.id: {} if card.start is not None else load_incomplete(c, card.id) for card in cards},
             limited={site.id: describe_limited(PreparedSite(site)) for site in declared},
-            sections=[
-                section
-                for registered in hooks().status_sections(connection=c, sites=declared, now=now, zones=zones)
-                for section in registered
-            ],
+            sections=sections,
         )
-    sites = [_see(row, found.tops) for row in found.rows]
+    sites = [_read_site_status(card, now) for card in cards]
     unseen = [] if sites else [site.id for site in declared]
-    verdict = assess_service(found.stamps, sites, now, service.schedule.evaluate_tick_s, unseen, _try_to_write(db))
+    verdict = assess_service(stored.stamps, sites, now, service.schedule.evaluate_tick_s, unseen, _try_to_write(db))
     if options().as_json:
-        print_json(_to_json(found, verdict, now))
+        print_json(_to_json(stored, verdict, now))
     else:
-        _print(found.rows, verdict, now, zones)
-        for line in _list_lines(found, now, zones):
+        _print(cards, verdict, now, zones)
+        for line in _list_lines(stored, now, zones):
             print(line)
     return verdict
 
 
-def _to_json(found: StoredStatus, verdict: ServiceVerdict, now: datetime) -> dict[str, Any]:
+def _to_json(stored: StoredStatus, verdict: ServiceVerdict, now: datetime) -> dict[str, Any]:
     document = {
         "state": verdict.state,
         "reasons": verdict.reasons,
         "at": now,
-        "sites": [
-            {
-                **row,
-                "incomplete": {name: str(reason) for name, reason in found.incomplete[row["site"]].items()},
-                "limited": [str(sentence) for sentence in found.limited.get(row["site"], ())],
-            }
-            for row in found.rows
-        ],
+        "sites": [_site_to_json(stored, card) for card in stored.cards],
         "processes": {
             name: {"at": at, **detail}
-            for name, (at, detail) in found.stamps.items()
+            for name, (at, detail) in stored.stamps.items()
             if name in SHOWN or name.startswith(health.STANDBY_PREFIX)
         },
-        "newest_outage": found.newest_outage,
-        "awaited": [one.to_json(site) for site, one in found.awaited],
+        "newest_outage": stored.newest_outage,
+        "awaited": [model.to_json(site) for site, model in stored.awaited],
     }
-    for section in found.sections:
+    for section in stored.sections:
         document.setdefault(section.name, section.entries)
     return document
 
 
-def _list_lines(found: StoredStatus, now: datetime, zones: Callable[[str], str]) -> Iterator[str]:
-    if pair := _describe_pair(found.stamps, now, zones("")):
+def _site_to_json(stored: StoredStatus, card: SiteCard) -> dict[str, Any]:
+    return {
+        **card.status,
+        "observability": card.sight if card.start is not None else card.status["observability"],
+        "starting": None if card.start is None else card.start.to_json(),
+        "stations": card.station_counts,
+        "late": _list_stations(card, "late"),
+        "silent": _list_stations(card, "silent"),
+        "incomplete": {name: str(reason) for name, reason in stored.incomplete[card.id].items()},
+        "limited": [str(sentence) for sentence in stored.limited.get(card.id, ())],
+    }
+
+
+def _list_stations(card: SiteCard, state: str) -> list[str]:
+    return sorted(name for name, present in card.stations.states.items() if present == state)
+
+
+def _list_lines(stored: StoredStatus, now: datetime, zones: Callable[[str], str]) -> Iterator[str]:
+    if pair := _describe_pair(stored.stamps, now, zones("")):
         yield pair
-    outage = found.newest_outage
+    outage = stored.newest_outage
     if outage is not None and now - (_read(outage["drained_at"]) or now) < RECENT:
         yield f"  {_describe(outage, zones(''))}"
-    for row in found.rows:
-        for reason in list_reasons(found.incomplete[row["site"]]):
-            yield f"  {row['site']} sees {row['observability']}: {translate_in_zone(reason, zones(row['site']))}"
-        for sentence in found.limited.get(row["site"], ()):
-            yield f"  {row['site']}: {translate_in_zone(sentence, zones(row['site']))}"
-    for section in found.sections:
+    for card in stored.cards:
+        zone = zones(card.id)
+        for name in (*_list_stations(card, "silent"), *_list_stations(card, "late")):
+            reason = card.stations.health[name]["reason"]
+            yield f"  {card.id}, {name}: {translate_in_zone(reason, zone)}"
+        for reason in list_reasons(stored.incomplete[card.id]):
+            yield f"  {card.id} sees {card.status['observability']}: {translate_in_zone(reason, zone)}"
+        for sentence in stored.limited.get(card.id, ()):
+            yield f"  {card.id}: {translate_in_zone(sentence, zone)}"
+    for section in stored.sections:
         for line in section.lines:
             yield f"  {line}"
-    for site, what in found.awaited:
-        yield f"  {site}: {what.what} is awaited: {translate_in_zone(what.describe(), zones(site))}"
+    for site, model in stored.awaited:
+        yield f"  {site}: {model.what} is awaited: {translate_in_zone(model.describe(), zones(site))}"
 
 
 def _try_to_write(db: Database) -> ReachedDatabase:
@@ -198,56 +221,67 @@ def _describe(outage: Any, zone: str) -> str:
 
 RECENT = timedelta(days=1)
 SHOWN = ("core", "supervisor", "broker")
-MEANS = {
-    SEEN: "seen: the service runs, and sees every site whole",
+MEANINGS = {
+    SEEN: "seen: the service runs, and the last evaluation of every site had complete data",
     DEGRADED: "degraded: the service runs, and something is missing:",
-    BLIND: "blind: nobody looks at a slope that should be watched:",
+    BLIND: "blind: a slope that should be monitored is not monitored:",
 }
 
 
-def _see(row: Any, tops: Mapping[str, int]) -> SiteStatus:
-    unset = row["evaluated_at"] is None
+def _read_site_status(card: SiteCard, now: datetime) -> SiteStatus:
+    row = card.status
+    is_evaluated = row["evaluated_at"] is not None
     return SiteStatus(
-        row["site"],
-        -1 if unset else row["level"],
-        row["level_name"] or "",
-        row["observability"] or "",
-        0 if unset else row["reachable_level"],
-        tops[row["site"]],
-        _read(row["evaluated_at"]),
-        _read(row["newest_at"]),
+        id=card.id,
+        level=row["level"] if row["level"] is not None else -1,
+        level_name=row["level_name"] or "",
+        observability="starting" if card.start is not None else row["observability"] or "",
+        reachable_level=(row["reachable_level"] or 0) if is_evaluated else 0,
+        top_level=card.top_level,
+        evaluated_at=_read(row["evaluated_at"]),
+        newest_at=_read(row["newest_at"]),
+        starting="" if card.start is None else card.start.describe(now),
     )
 
 
-def make_table(rows: Any, now: datetime, zones: Callable[[str], str]) -> "Table":
-    """Rows of `site_status` as a table, one line a site; `zones` gives the zone of each."""
+def make_table(cards: Sequence[SiteCard], now: datetime, zones: Callable[[str], str]) -> "Table":
+    """Return the sites as a table, one line a site.
+
+    Args:
+        cards: Sites with their status at the instant `now`.
+        now: The instant of display.
+        zones: Returns the time zone of a site.
+    """
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for title in ("site", "level", "since", "sees", "movement", "newest datum", "open alerts"):
+    for title in ("site", "level", "since", "sees", "movement", "stations", "newest reading", "open alerts"):
         table.add_column(title)
-    for row in rows:
-        since = format_in_zone(row["since"] or None, zones(row["site"]))
-        moves = ", ".join(str(row[k]) for k in ("movement_stage", "trend") if row[k]) or "-"
+    for card in cards:
+        row = card.status
+        is_starting = card.start is not None
+        movement = ", ".join(str(row[name]) for name in ("movement_stage", "trend") if row[name])
         table.add_row(
-            row["site"],
-            row["level_name"] or "-",
-            since,
-            row["observability"] or "-",
-            moves,
+            card.id,
+            "starting" if is_starting else row["level_name"] or "-",
+            format_in_zone(None if is_starting else row["since"] or None, zones(card.id)),
+            "starting" if is_starting else card.sight if row["observability"] else "-",
+            movement or "-",
+            str(card.ok),
             describe_age(_read(row["newest_at"]), now),
             str(row["active_alerts"]),
         )
     return table
 
 
-def _print(rows: Any, verdict: ServiceVerdict, now: datetime, zones: Callable[[str], str]) -> None:
+def _print(cards: Sequence[SiteCard], verdict: ServiceVerdict, now: datetime, zones: Callable[[str], str]) -> None:
     from rich.console import Console
 
-    console = Console() if sys.stdout.isatty() else Console(width=200)  # into a pipe a row stays one line
-    if rows:
-        console.print(make_table(rows, now, zones))
-    console.print(f"\n{MEANS[verdict.state]}", highlight=False)
+    # Each row stays on one line if the output is piped.
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    if cards:
+        console.print(make_table(cards, now, zones))
+    console.print(f"\n{MEANINGS[verdict.state]}", highlight=False)
     for reason in verdict.reasons:
         console.print(f"  {translate_in_zone(reason, zones(''))}", highlight=False, soft_wrap=True)
 
@@ -257,7 +291,7 @@ def _read(text: str | None) -> datetime | None:
 
 
 def describe_age(at: datetime | None, now: datetime) -> str:
-    """How long ago an instant was.
+    """Return how long ago an instant was.
 
     >>> describe_age(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 1, 2, tzinfo=UTC)), describe_age(None, None)
     ('2 h ago', 'never')

@@ -1,13 +1,14 @@
 """`slopeward instruments list` and `show`: how each instrument does, why, whether it votes, and what it needs."""
 
 import json
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from monitor.api.cli import find_readable_sites, session
 from monitor.api.errors import NotFoundError
-from monitor.features.instruments.queries.board import BoardRow, load_board
+from monitor.features.instruments.queries.board import BoardRow, load_present_board
 
 app = session.Commands()
 
@@ -23,7 +24,7 @@ def list_(
     Example: slopeward instruments list --site north-bench --unwell
     """
     with session.open_database() as db, db.read() as c:
-        rows = load_board(c, find_readable_sites(c, site))
+        rows = load_present_board(c, find_readable_sites(c, site), datetime.now(UTC))
         session.check_site(c, site, rows)
         zones = session.find_zones(c, utc=utc)
     rows = [r for r in rows if not unwell or r["state"] != "ok"]
@@ -47,7 +48,7 @@ def show_(
     Example: slopeward instruments show north-bench G1
     """
     with session.open_database() as db, db.read() as c:
-        rows = load_board(c, find_readable_sites(c, site), instrument)
+        rows = load_present_board(c, find_readable_sites(c, site), datetime.now(UTC), instrument)
         session.check_site(c, site, rows)
         if not rows:
             raise NotFoundError(

@@ -10,7 +10,7 @@ from monitor.api.sites import Parent
 from monitor.api.text import Message, parse_time
 from monitor.api.views import FindingRow
 from monitor.api.web import SiteSnapshot, draw_line, name_stations
-from monitor.features.instruments.queries.board import PARENTS, BoardRow, load_board
+from monitor.features.instruments.queries.board import PARENTS, BoardRow, load_present_board
 from monitor.features.instruments.states import RANKS
 
 FEW: Final = 40  # instruments that are all shown unasked; of more, those that need something
@@ -43,7 +43,7 @@ def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, 
     controls = () if declared is None else {s.id for s in declared.stations if not s.on_slope}
     rows: list[CalledRow] = [
         {**row, "called": called.get(row["instrument"]), "is_control": row["instrument"] in controls}
-        for row in load_board(c, site)
+        for row in load_present_board(c, site, now)
     ]
     states = {str(r["state"]) for r in rows} | {str(f["state"]) for r in rows for f in r["findings"]}
     unwell = sum(map(_is_unwell, rows))

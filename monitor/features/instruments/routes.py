@@ -9,7 +9,7 @@ from monitor.api.text import translate_all
 from monitor.api.web import read_site, render_parts_as_json
 from monitor.api.web import render_page as render
 from monitor.features.instruments.page import collect_instruments
-from monitor.features.instruments.queries.board import BoardRow, load_board
+from monitor.features.instruments.queries.board import BoardRow, load_present_board
 
 router = APIRouter()
 Find = Annotated[str, Query(max_length=64)]  # a part of the name of an instrument or of its parent
@@ -36,4 +36,4 @@ def refresh_instruments(request: Request, site: str, find: Find = "", state: InS
 def list_instruments(request: Request, site: str) -> list[BoardRow]:
     """Every instrument with state, reason, parents, battery, calibration, findings and the share of each month."""
     with read_site(request, site) as seen:
-        return translate_all(load_board(seen.c, site))
+        return translate_all(load_present_board(seen.c, site, seen.now))

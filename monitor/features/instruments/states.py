@@ -9,6 +9,9 @@ ACTIONS: Final[dict[str, Message]] = {
     "maintenance": Template("instrument.action.maintenance", "nothing, work is declared")(),
     "stale": Template("instrument.action.stale", "look at power, antenna and radio")(),
     "offline": Template("instrument.action.offline", "look at power and connection of the device or its gateway")(),
+    "late": Template(
+        "instrument.action.late", "wait for its next reading; if none comes, look at power, antenna and radio"
+    )(),
     "unusable": Template("instrument.action.unusable", "look at the readings that are set aside")(),
     "mistyped": Template("instrument.action.mistyped", "ask who read it")(),
     "stuck": Template("instrument.action.stuck", "look at the sensor and its cable")(),

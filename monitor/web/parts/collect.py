@@ -1,4 +1,4 @@
-"""Gathers what a page shows in one read transaction; pages render it whole, live refreshes render its parts."""
+"""Collect the values of pages in one read transaction. Pages are rendered completely, refreshes in parts."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +18,7 @@ from monitor.alerts.queries.answers import load_answers, load_put_aside, load_st
 from monitor.alerts.queries.evaluations import find_state, load_incomplete, load_rates
 from monitor.alerts.queries.movement import load_newest_movement
 from monitor.alerts.queries.offsets import NO_SERIES
+from monitor.alerts.queries.station_states import StationStates
 from monitor.alerts.records import AlertState
 from monitor.alerts.states import list_shelf_hours
 from monitor.alerts.views import AlertEventRow, AlertRow
@@ -31,7 +32,6 @@ from monitor.decision.incomplete_series import list_reasons
 from monitor.decision.judgements import describe_limited
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Memory
-from monitor.delivery.declarations import find_declaration
 from monitor.delivery.queries.alert_page import load_alert_page
 from monitor.delivery.views import DeliveryRow
 from monitor.errors import NotFoundError, RefusedError
@@ -39,6 +39,7 @@ from monitor.ingest.references import find_question
 from monitor.plugins import hooks
 from monitor.readings.queries.observations import load_series, load_stations
 from monitor.readings.views import ReadingRow
+from monitor.sites.declarations import find_declaration
 from monitor.sites.quantities import LANDSLIDE_PREFIX
 from monitor.sites.queries.sites import load_proposals
 from monitor.sites.records import Criterion, Site, find_bound
@@ -52,7 +53,8 @@ from monitor.web.access.redaction import ResponseRedactor
 from monitor.web.context import Context, context_of
 from monitor.web.parts import headline
 from monitor.web.parts.columns import plan_page
-from monitor.web.parts.headline import LevelFindings, find_first_calls, find_sentence, list_findings, read_evidence
+from monitor.web.parts.evidence_tables import LevelFindings, find_sentence, list_findings, read_evidence
+from monitor.web.parts.headline import find_first_calls
 
 LEDGERS: Final = (
     (AlertCategory.HAZARD, "Hazard", Template("ledger.hazard", "What the slope does")()),
@@ -62,7 +64,8 @@ LEDGERS: Final = (
 UNKNOWN_SITE: Final = Template("site.none", "there is no site '{site}'")
 STORED: Final = Template("page.stored", "stored")
 _NO_STATION: Final = Template("station.none", "there is no station {site}/{station}")
-_BOUNDS: Final = {  # side of the bound, whether it has a window, whether it has a chance
+# By the side of the bound, whether it has a window, and whether it has a chance.
+_BOUNDS: Final = {
     ("over", False, False): Template("rule.over", "{level} over {bound}"),
     ("over", True, False): Template("rule.over_in", "{level} over {bound} in {window}"),
     ("over", True, True): Template(
@@ -77,8 +80,11 @@ _PARAM: Final = Template("rule.param", "{name} {value}")
 _PLAIN_PARAM: Final = Template("rule.plain_param", "{name} = {value}")
 _OF_LEVEL: Final = Template("rule.param_of_level", "{text} (level {level})")
 _OF: Final = Template("rule.param_of", "{text} ({name})")
-CARDS_FEW: Final = 12  # of so many sites each has its card
-CARDS_DRAWN: Final = 40  # sites whose motion the overview tells
+# Up to this number, each site has a card on the overview.
+MOST_CARDS: Final = 12
+# Sites whose motion the overview shows.
+MOST_MOTIONS: Final = 40
+# Ending of the name of a parameter, and its unit.
 PARAM_UNITS: Final = (
     ("_m_per_s", "m/s"),
     ("_m2_per_s", "m²/s"),
@@ -93,50 +99,66 @@ PARAM_UNITS: Final = (
 
 
 class PresentValue(NamedTuple):
-    """What stands against the bounds of a criterion now: a rate, or a reading."""
+    """The rate or reading that a criterion compares with its bounds.
+
+    Attributes:
+        rate: The rate, or the value of the reading.
+        at: Newest reading that it depends on.
+        is_current: Whether this reading is recent enough to call the value the present one.
+    """
 
     rate: float
     unit: str
     station: str
+    at: datetime
+    is_current: bool
 
 
 def split_ledgers(alerts: Sequence[AlertRow]) -> list[Mapping[str, Any]]:
-    """Alerts in their three ledgers, each with its title."""
+    """Return the alerts by ledger, each ledger with its title."""
     return [
-        {"id": str(ledger), "title": title, "about": about, "alerts": [a for a in alerts if a["ledger"] == ledger]}
+        {
+            "id": str(ledger),
+            "title": title,
+            "about": about,
+            "alerts": [alert for alert in alerts if alert["ledger"] == ledger],
+        }
         for ledger, title, about in LEDGERS
     ]
 
 
 def _collect_hazards(
-    c: Connection, cards: Iterable[pages.SiteCard], alerts: Sequence[AlertRow], now: datetime
+    c: Connection, cards: Sequence[pages.SiteCard], alerts: Sequence[AlertRow], now: datetime
 ) -> Mapping[str, Any]:
     hazards = headline.find_hazards(alerts)
-    urgent = [find_declared(c, card) for card in cards if card.id in hazards]
-    over = [a["alert_id"] for a in alerts if a["state"] == AlertState.RETURNED_UNACKNOWLEDGED]
+    declared = [find_declared(c, card) for card in cards if card.id in hazards]
+    returned = [alert["alert_id"] for alert in alerts if alert["state"] == AlertState.RETURNED_UNACKNOWLEDGED]
     return {
         "hazards": hazards,
         "headlines": headline.find_headlines(c, hazards.values()),
-        "nows": headline.find_present_headlines(c, hazards),
-        "calls": find_first_calls(c, filter(None, urgent), now),
-        "answers": load_answers(c, [a["alert_id"] for a in hazards.values()]),
-        "ended": {alert_id: since for alert_id, (_, since) in load_states(c, over).items()},
+        "nows": headline.find_present_reasons(c, hazards, {card.id: card.stations for card in cards}),
+        "calls": find_first_calls(c, filter(None, declared), now),
+        "answers": load_answers(c, [alert["alert_id"] for alert in hazards.values()]),
+        "ended": {alert_id: since for alert_id, (_, since) in load_states(c, returned).items()},
     }
 
 
 def collect_overview(c: Connection, sites: str | frozenset[str] | None, now: datetime) -> Mapping[str, Any]:
-    """Sites, open alerts by ledger; of all sites, or of some. Where there are many, the quiet ones are a list."""
-    cards, alerts = pages.load_cards(c, sites), pages.load_open_alerts(c, sites)
-    tops = {card.id: card.top_level for card in cards}
-    loud = cards if len(cards) <= CARDS_FEW else [card for card in cards if not _is_quiet(card)]
-    drawn = [card.id for card in (loud + cards)[:CARDS_DRAWN]]
+    """Return the values of the overview: all sites or some, and their open alerts by ledger.
+
+    If there are more than `MOST_CARDS` sites, those that require no action are rows of a table.
+    """
+    cards = pages.load_cards(c, sites, now=now)
+    alerts = pages.load_open_alerts(c, sites)
+    shown = cards if len(cards) <= MOST_CARDS else [card for card in cards if not _is_quiet(card)]
+    with_motion = (shown + cards)[:MOST_MOTIONS]
     return {
-        "cards": loud,
-        "quiet": [card for card in cards if card not in loud],
+        "cards": shown,
+        "quiet": [card for card in cards if card not in shown],
         "ledgers": split_ledgers(alerts),
-        "tops": tops,
+        "tops": {card.id: card.top_level for card in cards},
         **_collect_hazards(c, cards, alerts, now),
-        "motions": headline.collect_motions(c, list(dict.fromkeys(drawn)), now),
+        "motions": headline.collect_motions(c, {card.id: card.stations for card in with_motion}, now),
         "names": {SERVICE_ALERTS: gettext("service")} | {card.id: card.name for card in cards},
         "show_site": True,
         "undelivered": pages.count_undelivered(c),
@@ -146,27 +168,35 @@ def collect_overview(c: Connection, sites: str | frozenset[str] | None, now: dat
 
 
 def _is_quiet(card: pages.SiteCard) -> bool:
-    """Whether a site asks nothing of anybody: lowest level, seen whole, no alert that waits."""
-    s = card.status
-    return s["level"] == 0 and s["observability"] == "full" and not s["active_alerts"]
+    """Return whether a site requires no action: the lowest level, full sight at this instant, no open alert."""
+    return card.status["level"] == 0 and card.sight == "full" and not card.status["active_alerts"]
 
 
-def find_card(c: Connection, site_id: str) -> pages.SiteCard:
-    """The card of a site; raises NotFoundError."""
-    cards = pages.load_cards(c, site_id)
+def find_card(c: Connection, site_id: str, *, now: datetime | None = None) -> pages.SiteCard:
+    """Return the card of a site.
+
+    Args:
+        c: An open connection.
+        site_id: Site id.
+        now: The instant of display, see `monitor.alerts.queries.overview.load_cards`.
+
+    Raises:
+        NotFoundError: There is no such site.
+    """
+    cards = pages.load_cards(c, site_id, now=now)
     if not cards:
         raise NotFoundError(UNKNOWN_SITE(site=site_id))
     return cards[0]
 
 
 def find_declared(c: Connection, card: pages.SiteCard) -> Site | None:
-    """A site as the file that is in force declares it; None where this program cannot read that."""
+    """Return the site that the file in force declares; None if this version of the program cannot read the file."""
     return find_declaration(c, str(card.status["config_version"]))
 
 
 @dataclass(frozen=True, slots=True)
 class SiteSnapshot:
-    """A site within a read transaction, and when it is looked at."""
+    """A site within a read transaction, and the instant of display."""
 
     c: Connection
     card: pages.SiteCard
@@ -175,54 +205,72 @@ class SiteSnapshot:
 
     @property
     def declared(self) -> Site | None:
-        """The site as the file that is in force declares it; None where this program cannot read that."""
+        """The site that the file in force declares; None if this version of the program cannot read the file."""
         return find_declared(self.c, self.card)
 
     def require_declared(self) -> Site:
-        """The same; raises RefusedError where this program cannot read that."""
-        if (found := self.declared) is None:
+        """Return the site that the file in force declares.
+
+        Raises:
+            RefusedError: This version of the program cannot read the file.
+        """
+        declared = self.declared
+        if declared is None:
             raise RefusedError(UNREADABLE_FILE(site=self.card.id))
-        return found
+        return declared
 
 
 @contextmanager
 def read_site(request: Request, site_id: str) -> Iterator[SiteSnapshot]:
-    """A read transaction on a site that exists; raises NotFoundError."""
+    """Open a read transaction on a site.
+
+    Raises:
+        NotFoundError: There is no such site.
+    """
     context = context_of(request)
     with context.db.read() as c:
-        yield SiteSnapshot(c, find_card(c, site_id), context, context.clock())
+        now = context.clock()
+        yield SiteSnapshot(c, find_card(c, site_id, now=now), context, now)
 
 
 def require_declared(context: Context, c: Connection, site_id: str) -> Site:
-    """A site as the file that is in force declares it; raises RefusedError where this program cannot read that."""
+    """Return the site that the file in force declares.
+
+    Raises:
+        NotFoundError: There is no such site.
+        RefusedError: This version of the program cannot read the file.
+    """
     return SiteSnapshot(c, find_card(c, site_id), context, context.clock()).require_declared()
 
 
 def collect_site(context: Context, c: Connection, site_id: str) -> Mapping[str, Any]:
-    """All of a site page but the curves, which the browser asks for."""
-    live = collect_site_parts(c, site_id, context.clock())
-    card = live["card"]
-    page = SiteSnapshot(c, card, context, context.clock())
+    """Return the values of a site page, without the curves, which the browser requests."""
+    now = context.clock()
+    refreshed = collect_site_parts(c, site_id, now)
+    card = refreshed["card"]
+    page = SiteSnapshot(c, card, context, now)
     declared = page.declared
-    # the newest decision says it, not an alert that people may close
-    row = find_state(c, site_id)
-    open_now = {} if row is None else Memory.read(row.state).conditions
-    unproven = {k.split(":")[1] for k in open_now if k.endswith(":unproven")}
-    hazard = live["hazards"].get(site_id)
-    asking = live["nows"].get(site_id) or (live["headlines"].get(hazard["alert_id"]) if hazard else None)
+    # Read from the newest decision, because people may close the alert about it.
+    state = find_state(c, site_id)
+    conditions = {} if state is None else Memory.read(state.state).conditions
+    unproven = {key.split(":")[1] for key in conditions if key.endswith(":unproven")}
+    hazard = refreshed["hazards"].get(site_id)
+    reason = refreshed["nows"].get(site_id)
+    if reason is None and hazard is not None:
+        reason = refreshed["headlines"].get(hazard["alert_id"])
     return {
-        # first, so that a plugin cannot replace a value of this page
+        # First, so that a plugin cannot replace a value of this page.
         **{name: value for values in hooks().site_page_values(page=page) for name, value in values.items()},
-        **live,
+        **refreshed,
         "rules": describe_rules(declared, unproven),
-        "rates": find_present_values(c, declared, site_id),
+        "rates": find_present_values(c, declared, card),
         "changes": len(load_proposals(c, site_id)),
         **plan_page(
-            live["stations"],
-            live["landslides"],
+            refreshed["stations"],
+            refreshed["landslides"],
             pages.load_forecast_keys(c, site_id),
             load_series(c, site_id),
-            asking.stations if asking else _list_stations_by_share(c, site_id),
+            _list_stations_by_share(c, site_id) if reason is None else reason.stations,
         ),
         "recent": pages.load_history(c, site_id, None, 15),
     }
@@ -235,34 +283,34 @@ def _list_stations_by_share(c: Connection, site_id: str) -> list[str]:
 
 
 def collect_site_parts(c: Connection, site_id: str, now: datetime) -> Mapping[str, Any]:
-    """What of a site page changes while one looks at it."""
-    card = find_card(c, site_id)
-    every = pages.load_stations(c, site_id)
-    # one scene may follow dozens of landslides: they do not bury the instruments
-    landslides = [s for s in every if s.id.startswith(LANDSLIDE_PREFIX)]
-    stations = [s for s in every if not s.id.startswith(LANDSLIDE_PREFIX)]
-    own = pages.load_open_alerts(c, site_id) + pages.load_open_alerts(c, SERVICE_ALERTS)
+    """Return the values of the parts of a site page that change while it is open."""
+    card = find_card(c, site_id, now=now)
+    all_stations = pages.load_stations(c, site_id, card.stations)
+    # One scene may follow dozens of landslides. They have a table of their own below the instruments.
+    landslides = [station for station in all_stations if station.id.startswith(LANDSLIDE_PREFIX)]
+    stations = [station for station in all_stations if not station.id.startswith(LANDSLIDE_PREFIX)]
+    alerts = pages.load_open_alerts(c, site_id) + pages.load_open_alerts(c, SERVICE_ALERTS)
     movement = load_newest_movement(c, site_id, now)
-    watched = {s.id for s in stations if s.declared and s.on_slope}
+    on_slope = {station.id for station in stations if station.declared and station.on_slope}
     declared = find_declared(c, card)
     prepared = None if declared is None else PreparedSite(declared)
     unjudged = () if prepared is None else prepared.unjudged_series
-    limited = () if prepared is None else describe_limited(prepared)
-    incomplete = {name: why for name, why in load_incomplete(c, site_id).items() if name not in unjudged}
-    motion = headline.describe_motion(movement, now, watched, {s.id: s.state for s in stations})
+    incomplete = {name: reason for name, reason in load_incomplete(c, site_id).items() if name not in unjudged}
+    motion = headline.describe_motion(movement, on_slope, card.stations)
     return {
-        **_collect_hazards(c, [card], own, now),
+        **_collect_hazards(c, [card], alerts, now),
         "put_aside": load_put_aside(c, site_id),
         "motion": motion,
         "forecast": headline.find_nearest_forecast(c, site_id, motion),
         "events": load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=6, site=site_id),
         "unjudged": unjudged,
-        "limited": limited,
-        "incomplete": list_reasons(incomplete),
+        "limited": () if prepared is None else describe_limited(prepared),
+        # A starting site lacks history everywhere. Its level block says from when on levels are judged.
+        "incomplete": [] if card.start is not None else list_reasons(incomplete),
         "card": card,
         "stations": stations,
         "landslides": landslides,
-        "ledgers": split_ledgers(own),
+        "ledgers": split_ledgers(alerts),
         "movement": movement,
         "called": name_stations(declared),
         "tops": {card.id: card.top_level},
@@ -273,27 +321,57 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> Mapping[st
 
 
 def name_stations(site: Site | None) -> dict[str, str]:
-    """What people call the stations that have a name beside their id."""
+    """Return the names of the stations that have one, by id."""
     return {} if site is None else {station.id: station.name for station in site.stations if station.name}
 
 
-def find_present_values(c: Connection, site: Site | None, site_id: str) -> dict[str, PresentValue]:
-    """By criterion what asks for most: of rates what votes measured last, of levels the newest reading."""
-    rates = sorted(load_rates(c, site_id), key=lambda one: (one.level, one.share))
-    found = {one.criterion: PresentValue(one.rate, one.unit, one.station) for one in rates}
-    levels = [] if site is None else [k for k in site.criteria if k.kind.is_level and k.thresholds]
-    newest = load_view(c, "latest_observation", ReadingRow, site=site_id) if levels else []
-    for criterion in levels:
-        lowest = [find_bound(t) for t in criterion.thresholds if t.level == criterion.thresholds[0].level]
-        read = [r for r in newest if r["station"] in criterion.stations and r["quantity"] == criterion.quantity]
-        if read:
-            top = max(read, key=lambda r: max(sign * (r["value"] - bound) for bound, sign in lowest))
-            found[criterion.id] = PresentValue(top["value"], top["unit"], top["station"])
-    return found
+def find_present_values(c: Connection, site: Site | None, card: pages.SiteCard) -> dict[str, PresentValue]:
+    """Return by criterion the value that requests the highest level: the newest rate of a vote, or a newest reading.
+
+    Values from current readings come before others.
+    """
+    stations = card.stations
+    values: dict[str, PresentValue] = {}
+    rates = [
+        (stations.is_current(rate.station, rate.quantity, rate.newest_at), rate) for rate in load_rates(c, card.id)
+    ]
+    for is_current, rate in sorted(rates, key=lambda entry: (entry[0], entry[1].level, entry[1].share)):
+        values[rate.criterion] = PresentValue(rate.rate, rate.unit, rate.station, rate.newest_at, is_current)
+    with_bounds_of_values = [k for k in site.criteria if k.kind.is_level and k.thresholds] if site is not None else []
+    newest = load_view(c, "latest_observation", ReadingRow, site=card.id) if with_bounds_of_values else []
+    for criterion in with_bounds_of_values:
+        value = _find_extreme_reading(criterion, newest, stations)
+        if value is not None:
+            values[criterion.id] = value
+    return values
+
+
+def _find_extreme_reading(
+    criterion: Criterion, newest: Sequence[ReadingRow], stations: StationStates
+) -> PresentValue | None:
+    """Return the newest reading that is farthest beyond the lowest bound of a criterion, or nearest to it."""
+    lowest = [find_bound(t) for t in criterion.thresholds if t.level == criterion.thresholds[0].level]
+    candidates = []
+    for reading in newest:
+        if reading["station"] in criterion.stations and reading["quantity"] == criterion.quantity:
+            is_current = stations.is_current(
+                reading["station"], reading["quantity"], parse_time(reading["observed_at"])
+            )
+            beyond = max(sign * (reading["value"] - bound) for bound, sign in lowest)
+            candidates.append((is_current, beyond, reading))
+    if not candidates:
+        return None
+    is_current, _, top = max(candidates, key=lambda candidate: candidate[:2])
+    return PresentValue(top["value"], top["unit"], top["station"], parse_time(top["observed_at"]), is_current)
 
 
 def describe_rules(site: Site | None, unproven: Collection[str] = ()) -> list[Mapping[str, Any]]:
-    """The criteria of a site in words, for people who ask what the level rests on; those not proven are advice."""
+    """Return the criteria of a site as texts, for the table of what the level depends on.
+
+    Args:
+        site: The declared site; None if its file cannot be read.
+        unproven: Ids of criteria that were not proven and count as advice only.
+    """
     if site is None:
         return []
     names = {level.number: level.name for level in site.levels}
@@ -316,7 +394,7 @@ def describe_rules(site: Site | None, unproven: Collection[str] = ()) -> list[Ma
 
 
 def format_param(name: str, value: float) -> Message:
-    """A setting of a criterion with its unit, which the end of its name says.
+    """Return a parameter of a criterion with its unit, which follows from the end of its name.
 
     >>> format_param("dry_mm", 0.2), format_param("duration_from_s", 3600.0), format_param("min_coverage", 0.8)
     ('dry 0.2 mm', 'duration from 1h', 'min coverage 80 %')
@@ -355,54 +433,58 @@ def _format_bound(criterion: Criterion, names: dict[int, str], position: int, un
 
 
 def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor, now: datetime) -> dict[str, Any]:
-    """One alert with its evidence read, as who asks may read it; raises NotFoundError."""
-    found = load_alert_page(c, alert_id)
-    if found is None:
+    """Return the values of the page of an alert, without what the reader may not see.
+
+    Raises:
+        NotFoundError: There is no such alert.
+    """
+    page = load_alert_page(c, alert_id)
+    if page is None:
         raise NotFoundError(UNKNOWN_ALERT(n=alert_id))
-    evidence = headline.read_json(found["alert"]["evidence"])
-    gathered = plain_to_messages(evidence)
-    cards = pages.load_cards(c, found["alert"]["site"])
+    alert = page["alert"]
+    evidence = headline.read_json(alert["evidence"])
+    frozen = plain_to_messages(evidence)
+    is_hazard = alert["ledger"] == AlertCategory.HAZARD
+    cards = pages.load_cards(c, alert["site"])
+    levels = cards[0].levels if cards else []
     top = cards[0].top_level if cards else 2
-    action = next((v["action"] for v in cards[0].levels if v["number"] == found["alert"]["level"]), "") if cards else ""
-    ladder = {int(v["number"]): str(v["name"]) for v in cards[0].levels} if cards else {}
-    question = find_question(c, found["alert"]["key"]) if found["alert"]["closed_at"] is None else None
+    action = next((v["action"] for v in levels if v["number"] == alert["level"]), "")
+    question = find_question(c, alert["key"]) if alert["closed_at"] is None else None
     if question is not None and redactor.hides(question.site):
         question = None
-    step = step_of_alert(found["alert"]["key"])
-    state = None if step is None else find_state(c, found["alert"]["site"])
+    step = step_of_alert(alert["key"])
+    state = None if step is None else find_state(c, alert["site"])
+    declared = [find_declared(c, card) for card in cards]
+    plugin_entries = [entry for entries in hooks().alert_entries(connection=c, alert_id=alert_id) for entry in entries]
     values = {
-        **found,
-        "notifications": redactor.cover_messages(found["notifications"]),
-        "deliveries": gather_deliveries(redactor.cover_messages(found["deliveries"])),
+        **page,
+        "notifications": redactor.cover_messages(page["notifications"]),
+        "deliveries": gather_deliveries(redactor.cover_messages(page["deliveries"])),
         "question": question,
         "takes_two": question is not None and find_stake(c, question.site)[1],
         "evidence": evidence,
-        "tables": read_evidence(gathered),
-        "sentence": find_sentence(gathered),
-        "headline": headline.read_headline(c, gathered, found["alert"]),
-        "findings": _find_findings(c, gathered, found["alert"]),
-        "story": list_story(
-            found["events"],
-            redactor.cover_messages(found["deliveries"]),
-            (entry for entries in hooks().alert_entries(connection=c, alert_id=alert_id) for entry in entries),
-        ),
+        "tables": read_evidence(frozen),
+        "sentence": find_sentence(frozen),
+        "headline": headline.read_headline(c, frozen, alert),
+        "findings": _find_findings(c, frozen, alert),
+        "story": list_story(page["events"], redactor.cover_messages(page["deliveries"]), plugin_entries),
         "step": step,
-        "asks": asks_verification(found["alert"]["key"]),
+        "asks": asks_verification(alert["key"]),
         "spoken": None if state is None else find_operator_answer(Memory.read(state.state), str(step)),
         "top": top,
-        "shelf_hours": list_shelf_hours(found["alert"]["ledger"], found["alert"]["level"], top),
-        "level_names": ladder if found["alert"]["ledger"] == AlertCategory.HAZARD else HEALTH_NAMES,
-        "site_name": cards[0].name if cards else found["alert"]["site"],
+        "shelf_hours": list_shelf_hours(alert["ledger"], alert["level"], top),
+        "level_names": {int(v["number"]): str(v["name"]) for v in levels} if is_hazard else HEALTH_NAMES,
+        "site_name": cards[0].name if cards else alert["site"],
         "zones": {card.id: card.timezone for card in cards},
-        "calls": find_first_calls(c, filter(None, (find_declared(c, card) for card in cards)), now),
-        "action": action if found["alert"]["ledger"] == AlertCategory.HAZARD else "",
+        "calls": find_first_calls(c, filter(None, declared), now),
+        "action": action if is_hazard else "",
     }
-    covered: dict[str, Any] = redactor.cover(values) if found["alert"]["site"] == SERVICE_ALERTS else values
+    covered: dict[str, Any] = redactor.cover(values) if alert["site"] == SERVICE_ALERTS else values
     return covered
 
 
 def _find_findings(c: Connection, evidence: FrozenDecision, alert: AlertRow) -> LevelFindings | None:
-    """Who asked for the level; evidence of an odd form says it in its tables alone."""
+    """Return the votes of a decision; None if its evidence has an unexpected form. Its tables are shown in any case."""
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):
         return list_findings(evidence, find_declaration(c, str(alert["config_version"])))
     return None
@@ -411,19 +493,20 @@ def _find_findings(c: Connection, evidence: FrozenDecision, alert: AlertRow) -> 
 def collect_health(
     context: Context, c: Connection, now: datetime, sites: str | frozenset[str] | None = None
 ) -> dict[str, Any]:
-    """State of the service's parts, as its stamps tell; levels of all sites, or of some."""
+    """Return the state of the parts of the service by their heartbeats, and the levels of all sites or of some."""
     stamps = load_heartbeats(c)
-    core, broker = stamps.get("core"), stamps.get("broker")
-    age = None if core is None else (now - core[0]).total_seconds()
+    core = stamps.get("core")
+    broker = stamps.get("broker")
+    age_s = None if core is None else (now - core[0]).total_seconds()
     alive = core is not None and not is_silent(core, now)
     _, degraded = check_parts(stamps, now)
-    cards = pages.load_cards(c, sites)
+    cards = pages.load_cards(c, sites, now=now)
     detail = {} if core is None else core[1]
     reasons = [CANNOT_DECIDE(text=context.trouble), *degraded] if context.trouble else degraded
     return {
         "status": "down" if context.trouble or not alive else "degraded" if degraded else "ok",
         "reasons": reasons,
-        "core": {"alive": alive, "age_s": age, **{k: detail.get(k) for k in ("state", "version", "degraded")}},
+        "core": {"alive": alive, "age_s": age_s, **{k: detail.get(k) for k in ("state", "version", "degraded")}},
         "active": {"name": detail.get("name"), "since": detail.get("active_since")},
         "standby": {
             n.removeprefix(STANDBY_PREFIX): format_iso(at)
@@ -433,8 +516,15 @@ def collect_health(
         "ingest": detail.get("ingest"),
         "dispatcher": detail.get("dispatcher"),
         "broker": None if broker is None else broker[1],
-        "newest": {k.id: k.status["newest_at"] for k in cards},
-        "sites": {k.id: {n: k.status[n] for n in ("level", "observability", "evaluated_at")} for k in cards},
+        "newest": {card.id: card.status["newest_at"] for card in cards},
+        "sites": {
+            card.id: {
+                "level": card.status["level"],
+                "observability": card.sight,
+                "evaluated_at": card.status["evaluated_at"],
+            }
+            for card in cards
+        },
         "version": context.version,
     }
 
@@ -446,7 +536,11 @@ def require_station(c: Connection, site: str, station: str) -> None:
 
 
 def find_series(c: Connection, site: str, station: str, quantity: str) -> Any:
-    """The series; raises NotFoundError."""
+    """Return a series.
+
+    Raises:
+        NotFoundError: There is no such series.
+    """
     for row in load_series(c, site):
         if row.station == station and row.quantity == quantity:
             return row
@@ -467,52 +561,63 @@ def list_story(
     """
     entries: list[Mapping[str, Any]] = [{"kind": "event", "at": e["at"], "event": e} for e in events]
     entries += added
-    together: dict[tuple[str, str], dict[str, Any]] = {}
-    for m in messages:
+    by_minute: dict[tuple[str, str], dict[str, Any]] = {}
+    for message in messages:
         for kind, at, name in (
-            ("sent", m["sent_at"], f"{m['recipient']} ({m['kind']})"),
-            ("received", m["received_at"], f"{m['recipient']} ({m['kind']})"),
-            ("confirmed", m["confirmed_at"], m["confirmed_by"] or m["recipient"]),
+            ("sent", message["sent_at"], f"{message['recipient']} ({message['kind']})"),
+            ("received", message["received_at"], f"{message['recipient']} ({message['kind']})"),
+            ("confirmed", message["confirmed_at"], message["confirmed_by"] or message["recipient"]),
         ):
             if at is not None:
-                entry = together.setdefault((kind, at[:16]), {"kind": kind, "at": at, "names": []})
-                entry["names"] += [] if name in entry["names"] else [name]
-    return sorted([*entries, *together.values()], key=lambda one: parse_time(one["at"]))
+                entry = by_minute.setdefault((kind, at[:16]), {"kind": kind, "at": at, "names": []})
+                if name not in entry["names"]:
+                    entry["names"].append(name)
+    return sorted([*entries, *by_minute.values()], key=lambda entry: parse_time(entry["at"]))
 
 
-# the best that happened on any way says how far a recipient is reached
-_RANK: Final = ("failed", "superseded", "queued", "sending", "retrying", "sent", "delivered", "confirmed")
+# The best state of the channels of a recipient is the state of the recipient.
+_DELIVERY_RANK: Final = (
+    "failed",
+    "superseded",
+    "queued",
+    "sending",
+    "retrying",
+    "sent",
+    "delivered",
+    "confirmed",
+)
 
 
 def gather_deliveries(rows: Iterable[DeliveryRow]) -> list[Mapping[str, Any]]:
-    """Recipients in the order in which they were notified, each with its ways; of rows of `deliveries` of one alert.
+    """Return the recipients of an alert in the order in which they were notified, each with the newest try by channel.
 
-    >>> one = {"notification_id": 1, "recipient": "duty", "channel": "sms:A", "kind": "sms", "state": "sent", "why": ""}
+    Args:
+        rows: Rows of `deliveries` of one alert.
+
+    >>> row = {"notification_id": 1, "recipient": "duty", "channel": "sms:A", "kind": "sms", "state": "sent", "why": ""}
     >>> times = dict.fromkeys(("sent_at", "received_at", "confirmed_at", "confirmed_by", "queued_at"))
-    >>> gather_deliveries([{**one, **times}, {**one, **times, "notification_id": 2, "state": "failed"}])[0]["state"]
+    >>> gather_deliveries([{**row, **times}, {**row, **times, "notification_id": 2, "state": "failed"}])[0]["state"]
     'failed'
     """
-    people: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for row in sorted(rows, key=lambda r: r["notification_id"]):
-        ways = people.setdefault(row["recipient"], {})
-        known = ways.get(row["channel"])
-        if known is None or row["state"] != "superseded":
-            confirmed = known is not None and known["state"] == "confirmed"
-            ways[row["channel"]] = known if known is not None and confirmed else _read(row)
-    return [_sum_up(name, [*ways.values()]) for name, ways in people.items()]
+    recipients: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: row["notification_id"]):
+        channels = recipients.setdefault(row["recipient"], {})
+        previous = channels.get(row["channel"])
+        if previous is None or (previous["state"] != "confirmed" and row["state"] != "superseded"):
+            channels[row["channel"]] = _describe_delivery(row)
+    return [_summarize_deliveries(name, [*channels.values()]) for name, channels in recipients.items()]
 
 
-def _read(row: DeliveryRow) -> Mapping[str, Any]:
-    at = row["confirmed_at"] or row["received_at"] or row["sent_at"] or row["queued_at"]
+def _describe_delivery(row: DeliveryRow) -> Mapping[str, Any]:
     return {
         "kind": row["kind"],
         "state": row["state"],
-        "at": at,
+        "at": row["confirmed_at"] or row["received_at"] or row["sent_at"] or row["queued_at"],
         "by": row["confirmed_by"],
         "why": None if row["state"] == "confirmed" else row["why"],
     }
 
 
-def _sum_up(name: str, ways: list[Mapping[str, Any]]) -> Mapping[str, Any]:
-    best = max(ways, key=lambda way: _RANK.index(way["state"]))
-    return {"recipient": name, "state": best["state"], "by": best["by"], "ways": ways}
+def _summarize_deliveries(recipient: str, ways: list[Mapping[str, Any]]) -> Mapping[str, Any]:
+    best = max(ways, key=lambda way: _DELIVERY_RANK.index(way["state"]))
+    return {"recipient": recipient, "state": best["state"], "by": best["by"], "ways": ways}

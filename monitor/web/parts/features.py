@@ -24,21 +24,21 @@ _HEALTH: Final[tuple[_Health, ...]] = get_args(_Health)
 _MOVED: Final = ("stage", "trend", "velocity_mm_per_day", "velocity_error_mm_per_day")
 
 
-def list_sites(c: Connection, sites: str | frozenset[str] | None) -> list[Feature]:
+def list_sites(c: Connection, sites: str | frozenset[str] | None, now: datetime) -> list[Feature]:
     """Sites as points with the row of `site_status`, the most dangerous first."""
     return [
         make_feature(
             card.id,
             make_point(card.longitude, card.latitude),
-            {**card.status, "name": card.name, "top_level": card.top_level},
+            {**card.status, "observability": card.sight, "name": card.name, "top_level": card.top_level},
         )
-        for card in pages.load_cards(c, sites)
+        for card in pages.load_cards(c, sites, now=now)
     ]
 
 
 def list_stations(c: Connection, site: str, now: datetime) -> list[Feature]:
     """Declared stations as points: health, the fastest series as last judged, and the level that each asks for."""
-    card = next(iter(pages.load_cards(c, site)), None)
+    card = next(iter(pages.load_cards(c, site, now=now)), None)
     levels = {} if card is None else {v["number"]: v["name"] for v in card.levels}
     top = max(levels, default=0)
     level = None if card is None else card.status["level"]
@@ -48,7 +48,7 @@ def list_stations(c: Connection, site: str, now: datetime) -> list[Feature]:
     context = {k: m["velocity_window_s"] for k, m in moves.items() if m["velocity_window_s"] and _is_seen(m)}
     headings = pages.find_headings(c, site, context, now)
     found = []
-    for one in pages.load_stations(c, site):
+    for one in pages.load_stations(c, site, None if card is None else card.stations):
         if not one.declared:
             continue
         move = moves.get(one.id)

@@ -11,7 +11,7 @@ from monitor.decision.headline import DecisionEvidence
 from monitor.sites.records import Site
 from monitor.text.message import LABELLED_TEXT, Message, Template
 from monitor.web.context import Context
-from monitor.web.parts.headline import EvidenceTable, list_outcome_tables
+from monitor.web.parts.evidence_tables import EvidenceTable, list_outcome_tables
 
 KEPT: Final = timedelta(seconds=5)  # how long one result serves all requests
 _UNREADABLE: Final = Template("movement.unreadable", "The site file of this version cannot be read by this program.")

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from monitor.alerts.acts.table import find_act
 from monitor.alerts.queries.overview import SiteCard
 from monitor.alerts.queries.signatures import load_waiting
+from monitor.decision.alert_texts import unwrap_reason
 from monitor.decision.causes import describe_cause, group_by_cause
 from monitor.decision.changes import RESOLVED
 from monitor.decision.headline import OBSERVABILITY_TEXTS
@@ -29,7 +30,7 @@ from monitor.storage.service_state import find_heartbeat
 from monitor.text import catalogue, local_time
 from monitor.text.figures import format_number, level_class
 from monitor.text.instants import STOPPED, format_about, format_age, format_iso, is_silent, parse_time
-from monitor.text.message import Message, Template, Term, format_span, join
+from monitor.text.message import Message, NameList, Template, Term, format_span, join
 from monitor.text.rendering import render as render_message
 from monitor.text.rendering import translate, translate_term
 from monitor.text.scripts import translate_scripts
@@ -59,20 +60,32 @@ _NO_DATABASE_FOR: Final = Template(
 
 _BLIND: Final = Template("sight.blind_decide", "{text}: decide by other means")
 _CATCHING_UP: Final = Template(
-    "sight.catching_up", "catching up: readings that waited are being read, silence is judged when they are in"
+    "sight.catching_up", "older readings are still being stored; silence is judged when all of them are stored"
+)
+_MISSING_NOW: Final = Template(
+    "sight.missing_now", "readings of {n} stations that can raise a level are missing now: {names}"
 )
 
 
-def describe_sight(card: SiteCard, seen: str) -> Message:
-    """What the sight of a site means, with the figure of its stations where both must be read together."""
-    meaning = OBSERVABILITY_TEXTS.get(seen, seen)
-    words: list[str] = [_BLIND(text=meaning) if seen == "blind" else meaning]
+def describe_sight(card: SiteCard, now: datetime) -> Message:
+    """Return what the sight of a site means at the instant `now`, and how many stations are in which state."""
+    if card.start is not None:
+        return card.start.describe(now)
+    sight = card.sight
+    texts: list[str] = []
+    if sight != card.status["observability"] and sight != "blind":
+        missing = card.stations.missing_voting
+        texts.append(_MISSING_NOW(n=len(missing), names=NameList(tuple(missing))))
+    elif sight == "blind":
+        texts.append(_BLIND(text=OBSERVABILITY_TEXTS[sight]))
+    else:
+        texts.append(OBSERVABILITY_TEXTS[sight])
     if card.status.get("catching_up"):
-        words.append(_CATCHING_UP())
-    # a station may be sick in a series that has no vote: both are true, and only together they are understood
-    if seen != "blind" and not set(card.stations) <= {"ok"}:
-        words.append(card.stations_ok)
-    return join(words)
+        texts.append(_CATCHING_UP())
+    # A station may have a fault in a series without a vote, so the sight alone would be misleading.
+    if sight != "blind" and not set(card.station_counts) <= {"ok"}:
+        texts.append(card.stations_ok)
+    return join(texts)
 
 
 def as_instant(value: str | datetime | None) -> datetime | None:
@@ -243,6 +256,7 @@ ENVIRONMENT.filters.update(
     say=translate,
     word=translate_name,
     cell=translate_cell,
+    without_level=unwrap_reason,
     essence=lambda text: text.values["text"] if isinstance(text, Message) and text.id == RESOLVED.id else text,
     page_words=without_commands,
     label=catalogue.gettext,

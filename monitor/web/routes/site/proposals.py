@@ -216,7 +216,7 @@ def _render_form(
     shown: dict[str, Any] = {
         "criteria": list_fields(in_force),
         "base": in_force.version,
-        "rates": find_present_values(c, snapshot.declared, site),
+        "rates": find_present_values(c, snapshot.declared, snapshot.card),
         "reasons": evaluate_now(snapshot.context, snapshot.declared).reasons,
         "written": values,
         "trouble": trouble,

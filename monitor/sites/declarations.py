@@ -1,4 +1,4 @@
-"""Sites as a stored site file declares them: each file is read once, for what is in force as good as never changes."""
+"""Load the site file that is in force. Files are parsed once per process, because a version never changes."""
 
 from functools import lru_cache
 
@@ -11,7 +11,7 @@ from monitor.sites.records import Site
 
 
 def find_declaration(c: Connection, config_sha256: str) -> Site | None:
-    """A site as its file of that hash declares it; None where this program cannot read that file."""
+    """Return the site that a stored site file declares; None if this version of the program cannot read the file."""
     try:
         return _parse(config_sha256, load_site_source(c, config_sha256))
     except (ConfigError, NotFoundError):
