@@ -185,6 +185,8 @@ def test_on_a_phone_the_map_comes_when_it_is_near_and_without_webgl_not_at_all(s
     w.page.wait_for_load_state("networkidle")
     expect(w.page.locator("#part-map")).to_be_visible()
     assert w.page.locator(".mapview").count() == 0
+    situation, grid = (w.page.locator(name).bounding_box() for name in (".headline", ".site-grid"))
+    assert situation["width"] == pytest.approx(grid["width"], abs=2), "the situation takes the place of the map"
     assert not [url for url in w.requests if "maplibre" in url]
     assert w.complaints == []
 

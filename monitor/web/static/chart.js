@@ -106,19 +106,22 @@
     return { x: { from, to }, y: { unit, log, zero, least }, layers, at: hasEvent ? eventAt : undefined };
   }
 
+  function placePane(pane) {
+    pane.node = findPaneNode(pane.id);
+    if (pane.node.parentElement === otherPanes) {
+      otherPanes.append(pane.node);
+    }
+  }
+
   function drawPane(pane) {
     const [from, to] = getRange();
     pane.spec = makeSpec(pane);
-    pane.node = findPaneNode(pane.id);
     pane.node.querySelector("b").textContent = pane.unit ? `${pane.title}, ${pane.unit}` : pane.title;
     const latest = pane.node.querySelector(".latest");
     if (latest) {
       latest.textContent = pane.latest;
     }
     const isBelow = pane.node.parentElement === otherPanes;
-    if (isBelow) {
-      otherPanes.append(pane.node);
-    }
     pane.plot = drawPlot(pane.node.querySelector(".plot"), pane.spec, {
       // Below each other, one axis of time is enough.
       hideX: isBelow && pane !== panes.at(-1),
@@ -142,9 +145,9 @@
     panes = listPanes(answer, levelInForce);
     removeOldPanes();
     otherFold.hidden = panes.every((pane) => pane.id === "lead" || pane.id === "beside");
-    for (const pane of panes) {
-      drawPane(pane);
-    }
+    // The height of a pane depends on whether it is the last one, so all are placed before the first is drawn.
+    panes.forEach(placePane);
+    panes.forEach(drawPane);
     drawFoot(foot, answer, getRange());
     drawLegend();
     moveCursor(null);

@@ -22,10 +22,33 @@ const hasRoom = (section) => {
   return !isNarrow.matches && !yieldsToAlert;
 };
 
+let isPrinting = false;
+let closedOnScreen = [];
+
 const collapseSections = () => {
+  // Paper is narrower than the screen, which is no reason to collapse anything.
+  if (isPrinting) {
+    return;
+  }
   const target = findTarget();
   for (const section of sections) {
     section.open = hasRoom(section) || (target !== null && section.contains(target));
+  }
+};
+
+/** Open all sections for the printer, because nobody can open them on paper. The map needs a screen. */
+const openForPrint = () => {
+  isPrinting = true;
+  closedOnScreen = sections.filter((section) => !section.open && !section.matches(".site-map"));
+  for (const section of closedOnScreen) {
+    section.open = true;
+  }
+};
+
+const closeAfterPrint = () => {
+  isPrinting = false;
+  for (const section of closedOnScreen) {
+    section.open = false;
   }
 };
 
@@ -43,3 +66,5 @@ revealTarget();
 isNarrow.addEventListener("change", collapseSections);
 isBeside.addEventListener("change", collapseSections);
 addEventListener("hashchange", revealTarget);
+addEventListener("beforeprint", openForPrint);
+addEventListener("afterprint", closeAfterPrint);

@@ -1,4 +1,4 @@
-// The map of all sites: each by its level; a group shows the worst level in it, and says its word.
+// The map of all sites: each site by its level. A group of sites shows the highest level in it.
 "use strict";
 (() => {
   const M = window.SlopewardMap;
@@ -7,94 +7,99 @@
     return;
   }
   const REFRESH_MS = 10_000;
-  const URGENCY = "u0b1234"; // an unknown level is below every known one but never hidden: groups count it
+  const CLICK_PX = 12;
+  // Classes of levels by urgency. An unknown level is below every other one, but groups still count it.
+  const URGENCY = "u0b1234";
   const fold = holder.closest("details");
-  const wide = matchMedia("(min-width: 900px)");
-  const adjust = () => {
-    fold.open = wide.matches;
-  };
-  adjust();
-  wide.addEventListener("change", adjust);
+  const isWide = matchMedia("(min-width: 900px)");
 
-  let data = M.NOTHING;
-  let map = null;
-  let newest = 0;
-  async function loadSites() {
-    const found = await M.load("/api/v1/sites.geojson");
-    found.features = found.features.filter((f) => f.geometry);
-    for (const { properties: p } of found.features) {
-      const colour = M.levelClass(p.level_name, p.level, p.top_level);
-      const word = p.level === null ? tr("unknown") : tr(p.level_name);
-      const blind = p.level === null || p.observability !== "full";
-      Object.assign(p, {
-        colour,
-        mark: `site|slope|${colour}|${blind ? "bad" : ""}`,
-        label: `${p.name}\n${word}${p.observability === "blind" ? `, ${tr("blind")}` : ""}`,
-        worst: `${URGENCY.indexOf(colour)}${colour}${word}`,
-        blind: blind ? 1 : 0,
-        order: -URGENCY.indexOf(colour),
-      });
-    }
-    data = found;
-    map?.getSource("sites")?.setData(data);
+  function adjustFold() {
+    fold.open = isWide.matches;
   }
-  function style() {
-    const text = M.css("--text");
-    const halo = M.css("--ground");
-    const colour = ["slice", ["get", "worst"], 1, 2];
-    const isGroup = ["has", "point_count"];
-    const urgency = ["to-number", ["slice", ["get", "worst"], 0, 1]];
-    const names = { ...M.names(1.5), "text-max-width": 7 };
-    const ink = { "text-color": text, "text-halo-color": halo, "text-halo-width": 2 };
+  adjustFold();
+  isWide.addEventListener("change", adjustFold);
+
+  let sites = M.EMPTY;
+  let map = null;
+  let refreshedAt = 0;
+
+  function addMarks({ properties: site }) {
+    const colour = M.classOfLevel(site.level_name, site.level, site.top_level);
+    const level = site.level === null ? tr("unknown") : tr(site.level_name);
+    const isIncomplete = site.level === null || site.observability !== "full";
+    const sight = site.observability === "blind" ? `, ${tr("blind")}` : "";
+    const urgency = URGENCY.indexOf(colour);
+    Object.assign(site, {
+      colour,
+      mark: `site|slope|${colour}|${isIncomplete ? "bad" : ""}`,
+      label: `${site.name}\n${level}${sight}`,
+      worst: `${urgency}${colour}${level}`,
+      blind: isIncomplete ? 1 : 0,
+      order: -urgency,
+    });
+  }
+
+  async function loadSites() {
+    const loaded = await M.fetchJson("/api/v1/sites.geojson");
+    loaded.features = loaded.features.filter((feature) => feature.geometry);
+    loaded.features.forEach(addMarks);
+    sites = loaded;
+    map?.getSource("sites")?.setData(sites);
+  }
+
+  // ---- style ------------------------------------------------------------------------------------
+  function makeSource() {
+    const higher = [">", ["get", "worst"], ["accumulated"]];
     return {
-      sources: {
-        sites: {
-          type: "geojson",
-          data,
-          cluster: true,
-          clusterRadius: 36,
-          clusterMaxZoom: 15,
-          clusterProperties: {
-            worst: [
-              ["case", [">", ["get", "worst"], ["accumulated"]], ["get", "worst"], ["accumulated"]],
-              ["get", "worst"],
-            ],
-            blind: ["+", ["get", "blind"]],
-          },
-        },
+      type: "geojson",
+      data: sites,
+      cluster: true,
+      clusterRadius: 36,
+      clusterMaxZoom: 15,
+      clusterProperties: {
+        worst: [
+          ["case", higher, ["get", "worst"], ["accumulated"]],
+          ["get", "worst"],
+        ],
+        blind: ["+", ["get", "blind"]],
       },
+    };
+  }
+
+  function makeStyle() {
+    const isGroup = ["has", "point_count"];
+    const colourOfGroup = ["slice", ["get", "worst"], 1, 2];
+    const urgencyOfGroup = ["to-number", ["slice", ["get", "worst"], 0, 1]];
+    const crossOfGroup = ["case", [">", ["get", "blind"], 0], "bad", ""];
+    const countOfGroup = ["concat", ["to-string", ["get", "point_count"]], " ", tr("sites")];
+    const labelOfGroup = ["concat", ["slice", ["get", "worst"], 2], "\n", countOfGroup];
+    const labels = { ...M.placeLabels(1.5), "text-max-width": 7 };
+    const paint = {
+      "text-color": M.readColour("--text"),
+      "text-halo-color": M.readColour("--ground"),
+      "text-halo-width": 2,
+    };
+    const common = { type: "symbol", source: "sites" };
+    return {
+      sources: { sites: makeSource() },
       layers: [
         {
+          ...common,
           id: "site-names",
-          type: "symbol",
-          source: "sites",
           filter: ["!", isGroup],
-          layout: { ...names, "text-field": ["get", "label"], "symbol-sort-key": ["get", "order"] },
-          paint: ink,
+          layout: { ...labels, "text-field": ["get", "label"], "symbol-sort-key": ["get", "order"] },
+          paint,
         },
         {
+          ...common,
           id: "group-names",
-          type: "symbol",
-          source: "sites",
           filter: isGroup,
-          layout: {
-            ...names,
-            "symbol-sort-key": ["-", 0, urgency],
-            "text-field": [
-              "concat",
-              ["slice", ["get", "worst"], 2],
-              "\n",
-              ["to-string", ["get", "point_count"]],
-              " ",
-              tr("sites"),
-            ],
-          },
-          paint: ink,
+          layout: { ...labels, "symbol-sort-key": ["-", 0, urgencyOfGroup], "text-field": labelOfGroup },
+          paint,
         },
         {
+          ...common,
           id: "sites",
-          type: "symbol",
-          source: "sites",
           filter: ["!", isGroup],
           layout: {
             "icon-image": ["get", "mark"],
@@ -103,79 +108,75 @@
           },
         },
         {
+          ...common,
           id: "groups",
-          type: "symbol",
-          source: "sites",
           filter: isGroup,
           layout: {
-            "icon-image": ["concat", "group|slope|", colour, "|", ["case", [">", ["get", "blind"], 0], "bad", ""]],
+            "icon-image": ["concat", "group|slope|", colourOfGroup, "|", crossOfGroup],
             "icon-allow-overlap": true,
-            "symbol-sort-key": urgency,
+            "symbol-sort-key": urgencyOfGroup,
           },
         },
       ],
     };
   }
-  async function begin() {
-    const [ground] = await Promise.all([
-      M.loadMap("/api/v1/map/tiles", []).then((tiles) => ({ ...M.PLAIN, tiles })),
-      loadSites(),
-    ]);
-    const places = data.features.map((f) => f.geometry.coordinates);
-    const lons = places.map((p) => p[0]);
-    const lats = places.map((p) => p[1]);
-    if (!places.length) {
+
+  // ---- behaviour --------------------------------------------------------------------------------
+  function findBounds() {
+    const places = sites.features.map((feature) => feature.geometry.coordinates);
+    const longitudes = places.map((place) => place[0]);
+    const latitudes = places.map((place) => place[1]);
+    return [
+      [Math.min(...longitudes) - 0.01, Math.min(...latitudes) - 0.01],
+      [Math.max(...longitudes) + 0.01, Math.max(...latitudes) + 0.01],
+    ];
+  }
+
+  // A click opens a site, or zooms to the sites of a group.
+  async function openAt({ x, y }) {
+    const box = [
+      [x - CLICK_PX, y - CLICK_PX],
+      [x + CLICK_PX, y + CLICK_PX],
+    ];
+    const layers = ["sites", "groups", "site-names", "group-names"];
+    const [feature] = map.queryRenderedFeatures(box, { layers });
+    if (!feature) {
       return;
     }
-    const bounds = [
-      [Math.min(...lons) - 0.01, Math.min(...lats) - 0.01],
-      [Math.max(...lons) + 0.01, Math.max(...lats) + 0.01],
-    ];
-    ({ map } = await M.open(holder, {
-      ground,
-      bounds,
-      about: tr("Map of all sites; the list beside it says the same"),
-      style,
-      aside: 120,
-    }));
-    map.on("click", async (event) => {
-      const [found] = map.queryRenderedFeatures(
-        [
-          [event.point.x - 12, event.point.y - 12],
-          [event.point.x + 12, event.point.y + 12],
-        ],
-        { layers: ["sites", "groups", "site-names", "group-names"] },
-      );
-      if (!found) {
-        return;
-      }
-      if (found.properties.cluster_id === undefined) {
-        location.assign(`/sites/${encodeURIComponent(found.properties.site)}`);
-        return;
-      }
-      map.easeTo({
-        center: found.geometry.coordinates,
-        zoom: await map.getSource("sites").getClusterExpansionZoom(found.properties.cluster_id),
-      });
-    });
-    for (const layer of ["sites", "groups"]) {
-      map.on("mouseenter", layer, () => {
-        map.getCanvas().style.cursor = "pointer";
-      });
-      map.on("mouseleave", layer, () => {
-        map.getCanvas().style.cursor = "";
-      });
+    const { cluster_id: groupId, site } = feature.properties;
+    if (groupId === undefined) {
+      location.assign(`/sites/${encodeURIComponent(site)}`);
+      return;
     }
+    const zoom = await map.getSource("sites").getClusterExpansionZoom(groupId);
+    map.easeTo({ center: feature.geometry.coordinates, zoom });
+  }
+
+  async function draw() {
+    const [tiles] = await Promise.all([M.fetchOfMaps("/api/v1/map/tiles", []), loadSites()]);
+    if (!sites.features.length) {
+      return;
+    }
+    ({ map } = await M.openMap(holder, {
+      ground: { ...M.NO_GROUND, tiles },
+      bounds: findBounds(),
+      label: tr("Map of all sites; the list beside it says the same"),
+      style: makeStyle,
+      margin: 120,
+    }));
+    map.on("click", (event) => openAt(event.point));
+    M.showPointer(map, ["sites", "groups"]);
     document.addEventListener("refreshed", () => {
-      if (performance.now() - newest < REFRESH_MS) {
+      if (performance.now() - refreshedAt < REFRESH_MS) {
         return;
       }
-      newest = performance.now();
+      refreshedAt = performance.now();
       loadSites().catch(() => {});
     });
   }
+
   if (M.canDraw()) {
-    M.start(holder, begin);
+    M.drawWhenNear(holder, draw);
   } else {
     fold.closest(".sitesmap").hidden = true;
   }

@@ -1,57 +1,58 @@
-// Satellite points on the map of a site: colours of mean velocities, squares of many, the key in
-// words, one point with its series.
+// Radar points of satellites on the map of a site: layers, colours, legend, description and the plot of one point.
 "use strict";
 window.SlopewardPoints = (() => {
   const M = window.SlopewardMap;
-  // below zero is orange, above it violet: told apart by the colour-blind too
-  const RAMP = ["#b35806", "#f1a340", "#fee0b6", "#f7f7f7", "#d8daeb", "#998ec3", "#542788"];
+  // Orange is below zero and violet above, which colour-blind readers can tell apart.
+  const COLOURS = ["#b35806", "#f1a340", "#fee0b6", "#f7f7f7", "#d8daeb", "#998ec3", "#542788"];
+  const NICE_STEPS = [1, 2, 5, 10];
   const away = tr("away from the satellite");
   const towards = tr("towards the satellite");
-  const MEANT = {
-    // what a velocity below and above zero is, by the direction of the set
+  // What a velocity below and above zero means, by the direction of the set.
+  const MEANINGS = {
     "los-towards": [away, towards],
     "los-away": [towards, away],
     up: [tr("downwards"), tr("upwards")],
     east: [tr("westwards"), tr("eastwards")],
     north: [tr("southwards"), tr("northwards")],
   };
-  const WIDE = 460;
-  const HIGH = 190;
-  const LEFT = 52;
-  const RIGHT = 10;
-  const TOP = 12;
-  const BOTTOM = 26;
-  let scale = 10;
+  const PLOT = { width: 460, height: 190, left: 52, right: 10, top: 12, bottom: 26 };
+  let largestRate = 10; // mm/year at the ends of the colour scale
 
-  const make = (tag, attributes = {}, ...children) => {
-    const node = Object.assign(document.createElement(tag), attributes);
-    node.append(...children);
-    return node;
-  };
-  const show = (value) => (value === null || value === undefined ? "–" : Number(value.toPrecision(3)).toString());
-  const breaks = () => [-1, -0.5, -0.2, 0.2, 0.5, 1].map((k) => k * scale);
-  const meant = (direction, rate) => MEANT[direction]?.[rate < 0 ? 0 : 1] ?? direction;
-  const spellRate = (rate, direction) => `${show(rate)} ${tr("mm/year")}${rate ? ` (${meant(direction, rate)})` : ""}`;
-  const day = (instant) => instant.slice(0, 10);
+  function makeElement(tag, attributes = {}, ...children) {
+    const element = Object.assign(document.createElement(tag), attributes);
+    element.append(...children);
+    return element;
+  }
 
-  const colour = () => [
-    "case",
-    ["==", ["get", "rate_mm_per_year"], null],
-    M.css("--muted"),
-    [
-      "step",
-      ["to-number", ["get", "rate_mm_per_year"]],
-      RAMP[0],
-      ...breaks().flatMap((bound, k) => [bound, RAMP[k + 1]]),
-    ],
-  ];
+  const formatNumber = (value) =>
+    value === null || value === undefined ? "–" : Number(value.toPrecision(3)).toString();
+  const formatDay = (instant) => instant.slice(0, 10);
+  const listBreaks = () => [-1, -0.5, -0.2, 0.2, 0.5, 1].map((share) => share * largestRate);
+
+  function formatRate(rate, direction) {
+    const value = `${formatNumber(rate)} ${tr("mm/year")}`;
+    if (!rate) {
+      return value;
+    }
+    const meaning = MEANINGS[direction]?.[rate < 0 ? 0 : 1] ?? direction;
+    return `${value} (${meaning})`;
+  }
+
+  // ---- layers -----------------------------------------------------------------------------------
+  function makeColour() {
+    const steps = listBreaks().flatMap((bound, k) => [bound, COLOURS[k + 1]]);
+    const rate = ["get", "rate_mm_per_year"];
+    return ["case", ["==", rate, null], M.readColour("--muted"), ["step", ["to-number", rate], COLOURS[0], ...steps]];
+  }
+
   const squareLayer = () => ({
     id: "squares",
     type: "fill",
     source: "points",
     filter: ["==", ["geometry-type"], "Polygon"],
-    paint: { "fill-color": colour(), "fill-opacity": 0.8, "fill-antialias": false },
+    paint: { "fill-color": makeColour(), "fill-opacity": 0.8, "fill-antialias": false },
   });
+
   const pointLayer = () => ({
     id: "points",
     type: "circle",
@@ -60,162 +61,196 @@ window.SlopewardPoints = (() => {
     paint: {
       "circle-radius": ["interpolate", ["linear"], ["zoom"], 11, 1.8, 16, 5],
       "circle-stroke-width": 0.6,
-      "circle-stroke-color": M.css("--text"),
+      "circle-stroke-color": M.readColour("--text"),
       "circle-stroke-opacity": 0.5,
-      "circle-color": colour(),
+      "circle-color": makeColour(),
     },
   });
-  // the colours reach as far as 95 of 100 of what is shown
-  function fit(found, map) {
-    const sizes = found.features.map((f) => Math.abs(f.properties.rate_mm_per_year ?? 0)).sort((x, y) => x - y);
+
+  /** Fit the colour scale to 95 of 100 of the points that are shown. */
+  function fit(answer, map) {
+    const sizes = answer.features.map(({ properties }) => Math.abs(properties.rate_mm_per_year ?? 0));
+    sizes.sort((a, b) => a - b);
     const large = sizes[Math.floor(0.95 * (sizes.length - 1))] ?? 10;
     const power = 10 ** Math.floor(Math.log10(large || 10));
-    const fitting = [1, 2, 5, 10].map((k) => k * power).find((k) => k >= large) ?? 10;
-    if (fitting === scale) {
+    const fitting = NICE_STEPS.map((step) => step * power).find((rate) => rate >= large) ?? 10;
+    if (fitting === largestRate) {
       return;
     }
-    scale = fitting;
-    map.setPaintProperty("points", "circle-color", colour());
-    map.setPaintProperty("squares", "fill-color", colour());
+    largestRate = fitting;
+    map.setPaintProperty("points", "circle-color", makeColour());
+    map.setPaintProperty("squares", "fill-color", makeColour());
   }
 
-  function explain(said) {
-    if (!said?.features.length) {
+  // ---- legend -----------------------------------------------------------------------------------
+  function describePeriod(answer) {
+    if (!answer.from_at) {
+      return tr("mean velocity of radar points until then, mm/year:");
+    }
+    return tr("mean velocity of radar points from {from} to {until}, mm/year:", {
+      from: formatDay(answer.from_at),
+      until: formatDay(answer.newest_at),
+    });
+  }
+
+  function describeCount(answer) {
+    const all = answer.inside.toLocaleString(document.documentElement.lang || "en");
+    if (answer.shown === "squares") {
+      return tr("each square: median of its points; {all} points, zoom in for each of them", { all });
+    }
+    if (answer.inside > answer.features.length) {
+      return tr("{shown} of {all} points", { shown: answer.features.length, all });
+    }
+    return tr("every point is shown: {all}", { all });
+  }
+
+  /** Return the items of the legend; none without points. */
+  function explain(answer) {
+    if (!answer?.features.length) {
       return [];
     }
-    const [below, above] = MEANT[said.sets[said.set]] ?? ["", ""];
-    const bounds = breaks();
-    const ramp = make("span", { className: "kramp" });
-    RAMP.forEach((one) => {
-      const part = make("i");
-      part.style.background = one;
+    const [below, above] = MEANINGS[answer.sets[answer.set]] ?? ["", ""];
+    const breaks = listBreaks();
+    const ramp = makeElement("span", { className: "kramp" });
+    for (const colour of COLOURS) {
+      const part = makeElement("i");
+      part.style.background = colour;
       ramp.append(part);
-    });
-    const over = said.from_at
-      ? tr("mean velocity of radar points from {from} to {until}, mm/year:", {
-          from: day(said.from_at),
-          until: day(said.newest_at),
-        })
-      : tr("mean velocity of radar points until then, mm/year:");
-    const count = said.inside.toLocaleString(document.documentElement.lang || "en");
-    const shown =
-      said.shown === "squares"
-        ? tr("each square: median of its points; {all} points, zoom in for each of them", { all: count })
-        : said.inside > said.features.length
-          ? tr("{shown} of {all} points", { shown: said.features.length, all: count })
-          : tr("every point is shown: {all}", { all: count });
-    return [make("li", {}, over, ` ${show(bounds[0])} ${below} `, ramp, ` ${show(bounds.at(-1))} ${above}; `, shown)];
+    }
+    const low = ` ${formatNumber(breaks[0])} ${below} `;
+    const high = ` ${formatNumber(breaks.at(-1))} ${above}; `;
+    return [makeElement("li", {}, describePeriod(answer), low, ramp, high, describeCount(answer))];
   }
 
-  // what is known of a mark without asking anybody: title and lines
-  function describe(p, said) {
-    const direction = said.sets[said.set];
-    if (p.points !== undefined) {
-      return [
-        tr("Square of {count} radar points", { count: p.points }),
-        [
-          [tr("Median"), p.rated ? spellRate(p.rate_mm_per_year, direction) : tr("too few acquisitions")],
-          [tr("From"), p.rated ? spellRate(p.least_mm_per_year, direction) : ""],
-          [tr("To"), p.rated ? spellRate(p.most_mm_per_year, direction) : ""],
-          [tr("Set"), said.set],
-        ],
+  // ---- description ------------------------------------------------------------------------------
+  /** Return title and rows for a point or a square of points. */
+  function describe(properties, answer) {
+    const direction = answer.sets[answer.set];
+    const tooFew = tr("too few acquisitions");
+    if (properties.points !== undefined) {
+      const { rated } = properties;
+      const rows = [
+        [tr("Median"), rated ? formatRate(properties.rate_mm_per_year, direction) : tooFew],
+        [tr("From"), rated ? formatRate(properties.least_mm_per_year, direction) : ""],
+        [tr("To"), rated ? formatRate(properties.most_mm_per_year, direction) : ""],
+        [tr("Set"), answer.set],
       ];
+      return [tr("Square of {count} radar points", { count: properties.points }), rows];
     }
-    const known = p.rate_mm_per_year !== undefined && p.rate_mm_per_year !== null;
-    return [
-      tr("Radar point {name}", { name: p.point }),
-      [
-        [tr("Mean velocity"), known ? spellRate(p.rate_mm_per_year, direction) : tr("too few acquisitions")],
-        [tr("Error"), known ? `${show(p.error_mm_per_year)} ${tr("mm/year")}` : ""],
-        [tr("Acquisitions"), `${p.epochs}`],
-        [tr("Newest"), p.newest_at ? day(p.newest_at) : ""],
-        [tr("Set"), said.set],
-      ],
+    const rate = properties.rate_mm_per_year;
+    const hasRate = rate !== undefined && rate !== null;
+    const rows = [
+      [tr("Mean velocity"), hasRate ? formatRate(rate, direction) : tooFew],
+      [tr("Error"), hasRate ? `${formatNumber(properties.error_mm_per_year)} ${tr("mm/year")}` : ""],
+      [tr("Acquisitions"), `${properties.epochs}`],
+      [tr("Newest"), properties.newest_at ? formatDay(properties.newest_at) : ""],
+      [tr("Set"), answer.set],
     ];
+    return [tr("Radar point {name}", { name: properties.point }), rows];
   }
 
-  const draw = (tag, attributes, text = "") => {
-    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  // ---- plot of one point ------------------------------------------------------------------------
+  function makeShape(tag, attributes, text = "") {
+    const shape = document.createElementNS("http://www.w3.org/2000/svg", tag);
     for (const [name, value] of Object.entries(attributes)) {
-      node.setAttribute(name, value);
+      shape.setAttribute(name, value);
     }
-    node.textContent = text;
-    return node;
-  };
-  /**
-   * A picture of the series of a point with its forecast, and the same in a sentence; nothing where
-   * it has no values.
-   */
-  function plot(found) {
-    const n = found.at.length;
-    if (!n) {
+    shape.textContent = text;
+    return shape;
+  }
+
+  function describeSeries(series, targets) {
+    const acquisitions = tr("{count} acquisitions from {from} to {until}; the newest value is {value} mm.", {
+      count: series.at.length,
+      from: formatDay(series.at[0]),
+      until: formatDay(series.at.at(-1)),
+      value: formatNumber(series.value_mm.at(-1)),
+    });
+    const last = targets.at(-1);
+    if (last) {
+      const forecast = tr("Forecast for {at}: {low} to {high} mm (interval of 80 %).", {
+        at: formatDay(last.target_at),
+        low: formatNumber(last.q10),
+        high: formatNumber(last.q90),
+      });
+      return `${acquisitions} ${forecast}`;
+    }
+    const reason = series.forecast[0]?.reason;
+    return `${acquisitions} ${reason ? `${tr("Not forecast")}: ${reason}` : tr("Not forecast")}`;
+  }
+
+  function makeScales(times, targetTimes, values) {
+    const { width, height, left, right, top, bottom } = PLOT;
+    const low = Math.min(...values);
+    const high = Math.max(...values, low + 1);
+    const first = times[0];
+    const last = Math.max(times.at(-1), ...targetTimes, first + 1);
+    const innerWidth = width - left - right;
+    const innerHeight = height - top - bottom;
+    return {
+      low,
+      high,
+      last,
+      toX: (at) => (left + (innerWidth * (at - first)) / (last - first)).toFixed(1),
+      toY: (mm) => (height - bottom - (innerHeight * (mm - low)) / (high - low)).toFixed(1),
+    };
+  }
+
+  function drawAxes(svg, series, { low, high, last, toY }) {
+    const { width, height, left, right, top } = PLOT;
+    for (const mm of [low, (low + high) / 2, high]) {
+      const y = toY(mm);
+      svg.append(
+        makeShape("line", { x1: left, x2: width - right, y1: y, y2: y, class: "grid" }),
+        makeShape("text", { x: left - 5, y: Number(y) + 4, "text-anchor": "end" }, formatNumber(mm)),
+      );
+    }
+    const end = new Date(last).toISOString().slice(0, 10);
+    svg.append(
+      makeShape("text", { x: left, y: height - 8 }, formatDay(series.at[0])),
+      makeShape("text", { x: width - right, y: height - 8, "text-anchor": "end" }, end),
+      makeShape("text", { x: left + 4, y: top - 2 }, "mm"),
+    );
+  }
+
+  function drawForecast(svg, targets, targetTimes, start, { toX, toY }) {
+    if (!targets.length) {
+      return;
+    }
+    const listPoints = (quantile) => targets.map((target, k) => `${toX(targetTimes[k])},${toY(target[quantile])}`);
+    const band = [start, ...listPoints("q90"), ...listPoints("q10").reverse()];
+    const median = [start, ...listPoints("q50")];
+    svg.append(
+      makeShape("polygon", { points: band.join(" "), class: "fan" }),
+      makeShape("polyline", { points: median.join(" "), class: "ahead" }),
+    );
+  }
+
+  /** Return a figure with the series of a point and its forecast; null without values. */
+  function plot(series) {
+    if (!series.at.length) {
       return null;
     }
-    const ahead = found.forecast.filter((one) => one.q50 !== null && !one.reason);
-    const times = found.at.map(Date.parse);
-    const later = ahead.map((one) => Date.parse(one.target_at));
-    const last = found.value_mm[n - 1];
-    const all = [...found.value_mm, ...ahead.flatMap((one) => [one.q10, one.q90])];
-    const low = Math.min(...all);
-    const high = Math.max(...all, low + 1);
-    const begin = times[0];
-    const end = Math.max(times[n - 1], ...later, begin + 1);
-    const x = (at) => (LEFT + ((WIDE - LEFT - RIGHT) * (at - begin)) / (end - begin)).toFixed(1);
-    const y = (mm) => (HIGH - BOTTOM - ((HIGH - TOP - BOTTOM) * (mm - low)) / (high - low)).toFixed(1);
-    let said = tr("{count} acquisitions from {from} to {until}; the newest value is {value} mm.", {
-      count: n,
-      from: day(found.at[0]),
-      until: day(found.at[n - 1]),
-      value: show(last),
-    });
-    const far = ahead.at(-1);
-    if (far) {
-      said +=
-        " " +
-        tr("Forecast for {at}: {low} to {high} mm (interval of 80 %).", {
-          at: day(far.target_at),
-          low: show(far.q10),
-          high: show(far.q90),
-        });
-    } else {
-      said +=
-        " " + (found.forecast[0]?.reason ? `${tr("Not forecast")}: ${found.forecast[0].reason}` : tr("Not forecast"));
-    }
-    const picture = draw("svg", {
-      viewBox: `0 0 ${WIDE} ${HIGH}`,
+    const targets = series.forecast.filter((target) => target.q50 !== null && !target.reason);
+    const times = series.at.map(Date.parse);
+    const targetTimes = targets.map((target) => Date.parse(target.target_at));
+    const values = [...series.value_mm, ...targets.flatMap((target) => [target.q10, target.q90])];
+    const scales = makeScales(times, targetTimes, values);
+    const text = describeSeries(series, targets);
+    const svg = makeShape("svg", {
+      viewBox: `0 0 ${PLOT.width} ${PLOT.height}`,
       role: "img",
       class: "pointplot",
-      "aria-label": said,
+      "aria-label": text,
     });
-    for (const mm of [low, (low + high) / 2, high]) {
-      picture.append(
-        draw("line", { x1: LEFT, x2: WIDE - RIGHT, y1: y(mm), y2: y(mm), class: "grid" }),
-        draw("text", { x: LEFT - 5, y: Number(y(mm)) + 4, "text-anchor": "end" }, show(mm)),
-      );
-    }
-    picture.append(
-      draw("text", { x: LEFT, y: HIGH - 8 }, day(found.at[0])),
-      draw("text", { x: WIDE - RIGHT, y: HIGH - 8, "text-anchor": "end" }, new Date(end).toISOString().slice(0, 10)),
-      draw("text", { x: LEFT + 4, y: TOP - 2 }, "mm"),
-    );
-    if (ahead.length) {
-      const from = `${x(times[n - 1])},${y(last)}`;
-      const along = (name) => ahead.map((one, k) => `${x(later[k])},${y(one[name])}`);
-      picture.append(
-        draw("polygon", { points: [from, ...along("q90"), ...along("q10").reverse()].join(" "), class: "fan" }),
-        draw("polyline", { points: [from, ...along("q50")].join(" "), class: "ahead" }),
-      );
-    }
-    picture.append(
-      draw("path", { d: times.map((at, k) => `M${x(at)} ${y(found.value_mm[k])}h0`).join(""), class: "dots" }),
-    );
-    return make(
-      "figure",
-      { className: "pointseries" },
-      picture,
-      make("figcaption", { className: "note", textContent: said }),
-    );
+    drawAxes(svg, series, scales);
+    const start = `${scales.toX(times.at(-1))},${scales.toY(series.value_mm.at(-1))}`;
+    drawForecast(svg, targets, targetTimes, start, scales);
+    const dots = times.map((at, k) => `M${scales.toX(at)} ${scales.toY(series.value_mm[k])}h0`);
+    svg.append(makeShape("path", { d: dots.join(""), class: "dots" }));
+    const caption = makeElement("figcaption", { className: "note", textContent: text });
+    return makeElement("figure", { className: "pointseries" }, svg, caption);
   }
 
-  return { explain, describe, fit, plot, pointLayer, squareLayer };
+  return { describe, explain, fit, plot, pointLayer, squareLayer };
 })();

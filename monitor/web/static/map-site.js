@@ -1,700 +1,472 @@
-// The map of one site: stations by the level they ask for, movement, footprints, radar points, zones.
+// The map of one site: load its content, react to clicks and keys, show and hide layers, refresh.
 "use strict";
 (() => {
   const M = window.SlopewardMap;
   const P = window.SlopewardPoints;
+  const S = window.SlopewardSiteMap;
   const holder = document.querySelector('[data-map="site"]');
   if (!holder) {
     return;
   }
+  const { makeElement } = S;
+  const place = holder.closest(".site-map");
   const main = document.getElementById("main");
-  const site = main.dataset.site;
+  const { site } = main.dataset;
   const api = `/api/v1/sites/${site}`;
-  const zone = main.dataset.zone || "UTC";
   const REFRESH_MS = 30_000;
-  const CHANGES = ["new", "grown", "known", "single", "vanished", "withdrawn"];
-  const SETS = {
-    // what a person may hide, each with its layers
-    labels: ["station-names", "station-asks"],
-    arrows: ["arrows"],
-    footprints: ["foot-area", "foot-halo", ...CHANGES.map((k) => `foot-${k}`)],
-    scene: ["scene"],
-    susceptibility: ["susceptibility"],
-    points: ["points", "squares"],
-    zones: ["zones-area", "zones-line"],
-  };
-  const state = {
-    stations: M.NOTHING,
-    footprints: M.NOTHING,
-    points: M.NOTHING,
-    zones: M.NOTHING,
-    scenes: [],
+  const POINT_RETRY_MS = 2000;
+  const MOST_POINT_RETRIES = 30;
+  const CLICK_PX = 10;
+  const STATION_ZOOM = 15;
+  const MOST_READINGS = 8;
+  const MARGIN_DEG = 0.0001;
+  const LONE_MARGIN_DEG = 0.0005;
+  // Stations at rest are in the first view as well, unless they make it more than this many times as wide.
+  const MOST_WIDENING = 1.2;
+
+  const content = {
+    stations: M.EMPTY,
+    footprints: M.EMPTY,
+    points: M.EMPTY,
+    zones: M.EMPTY,
     scene: null,
-    layers: null,
-    hidden: new Set(),
+    sceneLayers: null,
     susceptibility: null,
-    set: null,
-    picked: null,
-    point: null,
+    pointAnswer: null,
     unplaced: [],
   };
+  const hidden = new Set();
+  const chosen = { station: null, point: null, pointSet: null };
+  let scenes = [];
   let map = null;
   let grounds = [];
-  let values = null;
-  let newest = 0;
+  let restyle = () => {};
+  let stationValues = null;
+  let pointRequest = 0;
+  let refreshedAt = 0;
 
-  const make = (tag, attributes = {}, ...children) => {
-    const node = Object.assign(document.createElement(tag), attributes);
-    node.append(...children);
-    return node;
-  };
-  const show = (value) => (value === null || value === undefined ? "–" : Number(value.toPrecision(3)).toString());
-  // 2026-03-01 07:00
-  const clock = new Intl.DateTimeFormat("sv-SE", { timeZone: zone, dateStyle: "short", timeStyle: "short" });
-  const spell = (instant) => clock.format(new Date(instant)) + (zone === "UTC" ? " UTC" : "");
-  const names = {
-    new: tr("new"),
-    grown: tr("grown"),
-    known: tr("known"),
-    single: tr("of one date: advice"),
-    vanished: tr("vanished"),
-    withdrawn: tr("withdrawn"),
-  };
+  const legend = makeElement("ul", { className: "legend mapkey" });
+  const details = makeElement("div", { className: "mapchosen", role: "status" });
+  const stationSelect = makeElement("select", { ariaLabel: tr("Station of the map") });
+  const setSelect = makeElement("select", { ariaLabel: tr("Set of radar points") });
 
-  // ---- what is drawn ----------------------------------------------------------------------------
-  // 0.1 mm/day is the shortest arrow; each factor of ten adds as much again
-  const lengthOf = (speed) =>
-    Math.round(Math.min(76, Math.max(16, 16 + 15 * Math.log10(Math.abs(speed) / 0.1))) / 2) * 2;
-  function dress(found) {
-    for (const { properties: p } of found.features) {
-      const asked = p.asks > 0;
-      const kind = p.on_slope ? "slope" : "control";
-      const colour = asked ? M.levelClass(p.asks_name, p.asks, p.top_level) : p.state !== null ? "0" : "u";
-      p.mark = `station|${kind}|${colour}|${p.state !== "ok" ? "bad" : ""}`;
-      p.label = asked ? `${p.station}\n${tr(p.asks_name)}` : p.station;
-      p.order = -p.asks;
-      p.arrow = p.heading_deg === null || p.heading_deg === undefined ? "" : `arrow|${lengthOf(p.velocity_mm_per_day)}`;
-    }
-    state.unplaced = found.features.filter((f) => !f.geometry).map((f) => f.properties.station);
-    found.features = found.features.filter((f) => f.geometry);
-    return found;
-  }
-  function style() {
-    const text = M.css("--text");
-    const halo = M.css("--ground");
-    const danger = M.css("--lv-3");
-    const advice = M.css("--advice");
-    const muted = M.css("--muted");
-    const sources = Object.fromEntries(
-      ["stations", "footprints", "points", "zones"].map((name) => [name, { type: "geojson", data: state[name] }]),
-    );
-    const layers = [];
-    const corners = (box) => [
-      [box[0], box[3]],
-      [box[2], box[3]],
-      [box[2], box[1]],
-      [box[0], box[1]],
-    ];
-    if (state.susceptibility) {
-      sources.susceptibility = {
-        type: "image",
-        url: state.susceptibility.url,
-        coordinates: corners(state.susceptibility.bounds),
-      };
-      layers.push({
-        id: "susceptibility",
-        type: "raster",
-        source: "susceptibility",
-        paint: { "raster-opacity": 0.7, "raster-fade-duration": 0 },
-      });
-    }
-    const box = state.scene?.bounds;
-    if (box) {
-      sources.scene = M.tiled(state.layers?.tiles) ?? {
-        type: "image",
-        url: `${api}/scenes/${state.scene.scene_hash}/preview.png`,
-        coordinates: corners(box),
-      };
-      layers.push({
-        id: "scene",
-        type: "raster",
-        source: "scene",
-        paint: { "raster-opacity": 0.7, "raster-fade-duration": 0 },
-      });
-    }
-    const names = {
-      type: "symbol",
-      source: "stations",
-      paint: { "text-color": text, "text-halo-color": halo, "text-halo-width": 2 },
-      layout: { "text-field": ["get", "label"], "symbol-sort-key": ["get", "order"] },
-    };
-    const lines = {
-      new: [danger, [1]],
-      grown: [danger, [1]],
-      known: [danger, [3, 2]],
-      single: [advice, [1]],
-      vanished: [muted, [1, 2]],
-      withdrawn: [muted, [1, 2]],
-    };
-    layers.push(
-      {
-        id: "zones-area",
-        type: "fill",
-        source: "zones",
-        filter: ["in", ["get", "kind"], ["literal", ["area", "exposed", "velocity"]]],
-        paint: {
-          "fill-color": ["match", ["get", "kind"], "exposed", danger, "velocity", advice, text],
-          "fill-opacity": ["match", ["get", "kind"], "exposed", 0.12, 0.05],
-        },
-      },
-      {
-        id: "zones-line",
-        type: "line",
-        source: "zones",
-        paint: {
-          "line-color": ["match", ["get", "kind"], "velocity", advice, text],
-          "line-opacity": ["match", ["get", "kind"], "velocity", 1, 0.6],
-          "line-width": ["match", ["get", "kind"], "velocity", 2.4, 1.2],
-          "line-dasharray": [2, 3],
-        },
-      },
-      P.squareLayer(),
-      {
-        id: "foot-area",
-        type: "fill",
-        source: "footprints",
-        filter: ["in", ["get", "change"], ["literal", ["new", "grown", "single"]]],
-        paint: { "fill-color": ["match", ["get", "change"], "single", advice, danger], "fill-opacity": 0.22 },
-      },
-      {
-        id: "foot-halo",
-        type: "line",
-        source: "footprints",
-        paint: { "line-color": M.css("--panel"), "line-width": 5 },
-      },
-      ...CHANGES.map((change) => ({
-        id: `foot-${change}`,
-        type: "line",
-        source: "footprints",
-        filter: ["==", ["get", "change"], change],
-        paint: {
-          "line-color": lines[change][0],
-          "line-width": 2.4,
-          ...(lines[change][1].length > 1 ? { "line-dasharray": lines[change][1] } : {}),
-        },
-      })),
-      P.pointLayer(),
-      {
-        id: "arrows",
-        type: "symbol",
-        source: "stations",
-        filter: ["!=", ["get", "arrow"], ""],
-        layout: {
-          "icon-image": ["get", "arrow"],
-          "icon-rotate": ["get", "heading_deg"],
-          "icon-anchor": "bottom",
-          "icon-rotation-alignment": "map",
-          "icon-allow-overlap": true,
-          "icon-ignore-placement": true,
-        },
-      },
-      // names cover no mark and no other name; those of stations that ask for a level are placed
-      // first, the highest before
-      {
-        ...names,
-        id: "station-names",
-        filter: ["==", ["get", "asks"], 0],
-        layout: { ...names.layout, ...M.names(1.25) },
-      },
-      { ...names, id: "station-asks", filter: [">", ["get", "asks"], 0], layout: { ...names.layout, ...M.names(1.5) } },
-      {
-        id: "stations",
-        type: "symbol",
-        source: "stations",
-        layout: {
-          "icon-image": ["get", "mark"],
-          "icon-allow-overlap": true,
-          "icon-ignore-placement": false,
-          "symbol-sort-key": ["-", 0, ["get", "order"]],
-        },
-      },
-    );
-    return { sources, layers };
-  }
-  const isOf = (set, id) => (set === "ground" ? id.startsWith("ground:") : SETS[set].includes(id));
-  const hides = (id) => [...state.hidden].some((set) => isOf(set, id));
-  const put = (name, data) => {
-    state[name] = data;
+  const isHidden = (layerId) => [...hidden].some((set) => S.isInSet(set, layerId));
+
+  function setContent(name, data) {
+    content[name] = data;
     map?.getSource(name)?.setData(data);
-  };
+  }
 
-  // ---- what is asked of the server --------------------------------------------------------------
-  const loadStations = async () => put("stations", dress(await M.load(`${api}/stations.geojson`)));
-  async function loadScene() {
-    const shown = state.scenes[0] ?? null;
-    if (shown?.scene_hash === state.scene?.scene_hash) {
+  function showLegend() {
+    legend.replaceChildren(...S.listLegendItems(content, hidden, grounds));
+  }
+
+  // ---- requests ---------------------------------------------------------------------------------
+  async function loadStations() {
+    const loaded = S.addMarks(await M.fetchJson(`${api}/stations.geojson`));
+    const placed = loaded.features.filter((feature) => feature.geometry);
+    content.unplaced = loaded.features
+      .filter((feature) => !feature.geometry)
+      .map((feature) => feature.properties.station);
+    setContent("stations", { ...loaded, features: placed });
+  }
+
+  /** Load the newest scene with its footprints. Return whether it is another one than before. */
+  async function loadScenes() {
+    const hasScenes = "scenes" in main.dataset;
+    if (!hasScenes) {
       return false;
     }
-    const asks =
-      shown === null
-        ? [M.NOTHING, null]
-        : [M.load(`${api}/scenes/${shown.scene_hash}`), M.load(`${api}/scenes/${shown.scene_hash}/map`)];
-    const [footprints, layers] = await Promise.all(asks);
-    state.scene = shown;
-    state.layers = layers;
-    state.footprints = footprints;
-    return true;
-  }
-  async function loadScenes() {
-    if (!("scenes" in main.dataset)) {
-      return false;
-    } // a service without the feature
-    const found = await M.load(`${api}/scenes?limit=200`);
-    state.scenes = found
+    const loaded = await M.fetchJson(`${api}/scenes?limit=200`);
+    scenes = loaded
       .filter((scene) => scene.state === "done" && scene.acquired_at !== null)
       .sort((a, b) => Date.parse(b.acquired_at) - Date.parse(a.acquired_at));
-    return loadScene();
-  }
-  let pointsAsked = 0;
-  async function loadPoints() {
-    const turn = ++pointsAsked;
-    const b = map.getBounds();
-    const box = [b.getWest(), b.getSouth(), b.getEast(), b.getNorth()].map((x) => x.toFixed(5)).join(",");
-    const found = await M.load(
-      `${api}/points.geojson?bbox=${box}${state.set ? `&set=${encodeURIComponent(state.set)}` : ""}`,
-    );
-    if (turn !== pointsAsked) {
-      return;
-    } // another view was asked for meanwhile
-    state.pointsSaid = found;
-    fillSets();
-    put("points", found);
-    P.fit(found, map);
-    explain();
+    const newest = scenes[0] ?? null;
+    if (newest?.scene_hash === content.scene?.scene_hash) {
+      return false;
+    }
+    if (newest === null) {
+      Object.assign(content, { scene: null, sceneLayers: null, footprints: M.EMPTY });
+      return true;
+    }
+    const [footprints, sceneLayers] = await Promise.all([
+      M.fetchJson(`${api}/scenes/${newest.scene_hash}`),
+      M.fetchJson(`${api}/scenes/${newest.scene_hash}/map`),
+    ]);
+    Object.assign(content, { scene: newest, sceneLayers, footprints });
+    return true;
   }
 
-  // a server that draws for others says so; what is asked anew meanwhile goes first
-  async function keepPoints(tries = 30) {
-    if (!("points" in main.dataset)) {
+  async function loadPoints() {
+    pointRequest += 1;
+    const request = pointRequest;
+    const box = map.getBounds();
+    const edges = [box.getWest(), box.getSouth(), box.getEast(), box.getNorth()];
+    const bbox = edges.map((degrees) => degrees.toFixed(5)).join(",");
+    const set = chosen.pointSet ? `&set=${encodeURIComponent(chosen.pointSet)}` : "";
+    const loaded = await M.fetchJson(`${api}/points.geojson?bbox=${bbox}${set}`);
+    // The reader may have moved the map meanwhile.
+    if (request !== pointRequest) {
       return;
-    } // the feature is absent
+    }
+    content.pointAnswer = loaded;
+    fillSets();
+    setContent("points", loaded);
+    P.fit(loaded, map);
+    showLegend();
+  }
+
+  // A server that draws points for other readers refuses at first. A newer request replaces the repetition.
+  async function loadPointsWithRetries(retries = MOST_POINT_RETRIES) {
+    const hasPoints = "points" in main.dataset;
+    if (!hasPoints) {
+      return;
+    }
     try {
       await loadPoints();
     } catch {
-      const turn = pointsAsked;
-      if (tries > 1) {
-        setTimeout(() => {
-          if (turn === pointsAsked) {
-            keepPoints(tries - 1);
-          }
-        }, 2000);
+      const request = pointRequest;
+      if (retries <= 1) {
+        return;
       }
+      setTimeout(() => {
+        if (request === pointRequest) {
+          loadPointsWithRetries(retries - 1);
+        }
+      }, POINT_RETRY_MS);
     }
   }
 
-  // ---- below the map: layers, key, what was chosen ----------------------------------------------
-  const key = make("ul", { className: "legend mapkey" });
-  const chosen = make("div", { className: "mapchosen", role: "status" });
-  const swatch = (css, text) => {
-    const mark = make("i", { className: "k" });
-    Object.assign(mark.style, css);
-    return make("li", {}, mark, text);
-  };
-  const image = (id) => {
-    const mark = make("i", { className: `kshape ${id}` });
-    return mark;
-  };
-  function explain() {
-    const items = [];
-    const asked = new Map(
-      state.stations.features.filter((f) => f.properties.asks > 0).map(({ properties: p }) => [p.asks, p]),
-    );
-    for (const [, p] of [...asked].sort((x, y) => y[0] - x[0])) {
-      items.push(
-        make(
-          "li",
-          {},
-          image(`lv-${M.levelClass(p.asks_name, p.asks, p.top_level)}`),
-          tr("asks for {level}", { level: tr(p.asks_name) }),
-        ),
-      );
-    }
-    items.push(make("li", {}, make("i", { className: "k ok" }), tr("station")));
-    items.push(make("li", {}, make("i", { className: "k bad" }), tr("sick or silent")));
-    if (state.stations.features.some((f) => !f.properties.on_slope)) {
-      items.push(make("li", {}, make("i", { className: "k control" }), tr("control")));
-    }
-    if (state.stations.features.some((f) => f.properties.arrow)) {
-      items.push(
-        make(
-          "li",
-          {},
-          make("i", { className: "karrow", textContent: "↗" }),
-          tr("movement; the length grows with the logarithm of the velocity"),
-        ),
-      );
-    }
-    for (const change of CHANGES.filter((k) => state.footprints.features.some((f) => f.properties.change === k))) {
-      const box = make("i", { className: `kfoot ${change}` });
-      items.push(make("li", {}, box, tr("footprint, {change}", { change: names[change] })));
-    }
-    const below = state.susceptibility;
-    if (below && !state.hidden.has("susceptibility")) {
-      const ramp = make("span", { className: "kramp" });
-      below.classes.forEach(({ colour }) => {
-        const part = make("i");
-        part.style.background = colour;
-        ramp.append(part);
-      });
-      items.push(
-        make(
-          "li",
-          {},
-          tr("susceptibility (where, not when):"),
-          " ",
-          tr("very low"),
-          " ",
-          ramp,
-          " ",
-          tr("very high"),
-          below.made_on ? `, ${tr("map of {day}", { day: below.made_on })}` : "",
-        ),
-      );
-      if (below.made_on) {
-        items.push(make("li", {}, tr("hatched: unlike the ground of the training")));
-      }
-    }
-    if (state.zones.features.some((f) => f.properties.kind === "velocity") && !state.hidden.has("zones")) {
-      items.push(
-        swatch(
-          { border: `2px dashed ${M.css("--advice")}`, borderRadius: "2px" },
-          tr("moving zone of a map of velocities: advice"),
-        ),
-      );
-    }
-    if (!state.hidden.has("points")) {
-      items.push(...P.explain(state.pointsSaid));
-    }
-    if (state.unplaced.length) {
-      items.push(make("li", {}, tr("without a place: {names}", { names: state.unplaced.join(", ") })));
-    }
-    for (const ground of grounds.filter((g) => g.by)) {
-      items.push(make("li", {}, `${ground.name}: ${ground.by}`));
-    }
-    key.replaceChildren(...items);
-  }
-
-  function tell(title, lines, links = []) {
-    const list = make("dl", { className: "facts" });
-    for (const [term, text] of lines) {
+  // ---- what the reader chose --------------------------------------------------------------------
+  function showDetails(title, rows, links = []) {
+    const list = makeElement("dl", { className: "facts" });
+    for (const [term, text] of rows) {
       if (text) {
-        list.append(make("div", {}, make("dt", { textContent: term }), make("dd", { textContent: text })));
+        const termElement = makeElement("dt", { textContent: term });
+        const textElement = makeElement("dd", { textContent: text });
+        list.append(makeElement("div", {}, termElement, textElement));
       }
     }
-    chosen.replaceChildren(
-      make("b", { textContent: title }),
-      list,
-      ...links.flatMap((link, k) => (k ? [" · ", link] : [link])),
-    );
+    const separated = links.flatMap((link, k) => (k ? [" · ", link] : [link]));
+    details.replaceChildren(makeElement("b", { textContent: title }), list, ...separated);
   }
-  async function pickStation(id, move = false) {
-    const feature = state.stations.features.find((f) => f.properties.station === id);
+
+  function moveTo(feature) {
+    const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    map.easeTo({
+      center: feature.geometry.coordinates.slice(0, 2),
+      zoom: Math.max(map.getZoom(), STATION_ZOOM),
+      duration: isStill ? 0 : 400,
+    });
+  }
+
+  async function chooseStation(id, { moves = false } = {}) {
+    const feature = content.stations.features.find(({ properties }) => properties.station === id);
     if (!feature) {
       return;
     }
-    state.picked = id;
-    state.point = null;
-    if (stationList.value !== id) {
-      stationList.value = id;
+    chosen.station = id;
+    chosen.point = null;
+    stationSelect.value = id;
+    if (moves) {
+      moveTo(feature);
     }
-    if (move) {
-      map.easeTo({
-        center: feature.geometry.coordinates.slice(0, 2),
-        zoom: Math.max(map.getZoom(), 15),
-        duration: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 400,
-      });
-    }
-    const p = feature.properties;
-    const lines = [
-      [tr("Level"), p.asks > 0 ? tr("asks for {level}", { level: tr(p.asks_name) }) : tr("asks for no level")],
-      [tr("State"), [tr(p.state ?? "unknown"), p.reason].filter(Boolean).join(": ")],
-      [
-        tr("Velocity"),
-        p.velocity_mm_per_day === null
-          ? ""
-          : `${show(p.velocity_mm_per_day)} ± ${show(p.velocity_error_mm_per_day)} mm/day`,
-      ],
-      [
-        tr("Direction"),
-        p.heading_deg === null
-          ? ""
-          : `${Math.round(p.heading_deg)}° (${p.heading_from === "readings" ? tr("from east and north") : tr("azimuth of the site file")})`,
-      ],
+    const rows = S.describeStation(feature.properties);
+    const links = [
+      makeElement("a", { href: `?station=${encodeURIComponent(id)}#h-curves`, textContent: tr("chart") }),
+      makeElement("a", { href: `#station-${id}`, textContent: tr("in the table") }),
     ];
-    const chart = make("a", { href: `?station=${encodeURIComponent(id)}#h-curves`, textContent: tr("chart") });
-    const row = make("a", { href: `#station-${id}`, textContent: tr("in the table") });
-    tell(id, lines, [chart, row]);
-    values ??= M.load(`${api}/stations`).catch(() => null);
-    const station = (await values)?.find((one) => one.id === id);
-    if (station && state.picked === id) {
-      tell(
-        id,
-        [
-          ...lines,
-          ...station.latest
-            .slice(0, 8)
-            .map((row) => [
-              tr(row.quantity.replaceAll("_", " ")),
-              `${show(row.value, row.unit)} ${row.unit}, ${spell(row.observed_at)}`,
-            ]),
-        ],
-        [chart, row],
-      );
-    }
-  }
-  async function showSeries(point, set) {
-    const found = await M.load(
-      `${api}/points/series?set=${encodeURIComponent(set)}&pid=${encodeURIComponent(point)}`,
-    ).catch(() => null);
-    const picture = found && state.point === point && state.pointsSaid.set === set ? P.plot(found) : null;
-    if (picture) {
-      chosen.append(picture);
-    }
-  }
-  function pick({ point: { x, y } }) {
-    const near = (layers) =>
-      map.queryRenderedFeatures(
-        [
-          [x - 10, y - 10],
-          [x + 10, y + 10],
-        ],
-        { layers: layers.filter((id) => map.getLayer(id)) },
-      );
-    const [station] = near(["stations"]);
-    if (station) {
-      pickStation(station.properties.station);
-      return;
-    }
-    const p = (
-      near(["points"])[0] ??
-      near(["foot-area", ...CHANGES.map((k) => `foot-${k}`)])[0] ??
-      near(["squares"])[0] ??
-      near(["zones-area", "zones-line"])[0]
-    )?.properties;
-    state.picked = null;
-    state.point = p?.point ?? null;
-    stationList.value = "";
-    if (!p) {
-      chosen.replaceChildren();
-      return;
-    }
-    if (p.point !== undefined || p.points !== undefined) {
-      const board = document.querySelector(`a[href="/sites/${site}/instruments"]`);
-      tell(
-        ...P.describe(p, state.pointsSaid),
-        board
-          ? [
-              make("a", {
-                href: `${board.getAttribute("href")}#points`,
-                textContent: tr("what this set did and will do"),
-              }),
-            ]
-          : [],
-      );
-      if (p.point !== undefined) {
-        showSeries(p.point, state.pointsSaid.set);
-      }
-    } else if (p.polygon_id !== undefined) {
-      tell(tr("Footprint {name}", { name: p.polygon_id }), [
-        [tr("Change"), names[p.change]],
-        [tr("Area"), `${Math.round(p.area_m2)} m²`],
-        [tr("Probability"), show(p.method === "network" ? p.mean_probability : null)],
-        [
-          tr("Susceptibility"),
-          p.susceptibility === undefined || p.susceptibility === null ? "" : show(p.susceptibility),
-        ],
-        [tr("Nearest station"), p.nearest_station ? `${p.nearest_station}, ${Math.round(p.distance_m)} m` : ""],
-      ]);
-    } else if (p.kind === "velocity") {
-      tell(tr("Moving zone of {name}", { name: p.name }), [
-        [tr("Mean"), `${show(p.mean_mm_per_year)} ${tr("mm/year")}`],
-        [tr("Slower than (95 %)"), `${show(p.p95_mm_per_year)} ${tr("mm/year")}`],
-        [tr("Error"), `${show(p.sigma_mm_per_year)} ${tr("mm/year")}`],
-        [tr("Area"), `${Math.round(p.area_m2)} m²`],
-        [tr("Until"), spell(p.until)],
-      ]);
-    } else {
-      tell(
-        p.kind === "exposed"
-          ? tr("In danger: {name}", { name: p.name })
-          : p.kind === "area"
-            ? tr("Area {name}", { name: p.name })
-            : tr("Radar zone of {name}: {radius} m", { name: p.name, radius: Math.round(p.radius_m) }),
-        [],
-      );
+    showDetails(id, rows, links);
+    stationValues ??= M.fetchJson(`${api}/stations`).catch(() => null);
+    const station = (await stationValues)?.find((one) => one.id === id);
+    if (station && chosen.station === id) {
+      const readings = S.describeReadings(station.latest.slice(0, MOST_READINGS));
+      showDetails(id, [...rows, ...readings], links);
     }
   }
 
-  const stationList = make("select", { ariaLabel: tr("Station of the map") });
-  stationList.addEventListener("change", () => stationList.value && pickStation(stationList.value, true));
-  function fillList() {
-    const chosenNow = stationList.value;
-    stationList.replaceChildren(
-      make("option", { value: "", textContent: tr("choose a station") }),
-      ...state.stations.features.map(({ properties: p }) =>
-        make("option", { value: p.station, textContent: p.asks > 0 ? `${p.station}: ${tr(p.asks_name)}` : p.station }),
-      ),
-    );
-    stationList.value = chosenNow;
+  async function showSeries(point, set) {
+    const query = `set=${encodeURIComponent(set)}&pid=${encodeURIComponent(point)}`;
+    const series = await M.fetchJson(`${api}/points/series?${query}`).catch(() => null);
+    const isStillChosen = chosen.point === point && content.pointAnswer.set === set;
+    const plot = series && isStillChosen ? P.plot(series) : null;
+    if (plot) {
+      details.append(plot);
+    }
   }
-  const setList = make("select", { ariaLabel: tr("Set of radar points") });
-  setList.addEventListener("change", () => {
-    state.set = setList.value;
-    keepPoints();
-  });
+
+  function showPoint(point) {
+    const board = document.querySelector(`a[href="/sites/${site}/instruments"]`);
+    const links = [];
+    if (board) {
+      const href = `${board.getAttribute("href")}#points`;
+      links.push(makeElement("a", { href, textContent: tr("past and expected motion of this set") }));
+    }
+    const [title, rows] = P.describe(point, content.pointAnswer);
+    showDetails(title, rows, links);
+    if (point.point !== undefined) {
+      showSeries(point.point, content.pointAnswer.set);
+    }
+  }
+
+  function findFeatureAt({ x, y }) {
+    const box = [
+      [x - CLICK_PX, y - CLICK_PX],
+      [x + CLICK_PX, y + CLICK_PX],
+    ];
+    // In the order in which a click prefers them.
+    const layerGroups = [
+      ["stations"],
+      ["points"],
+      ["foot-area", ...S.FOOTPRINT_LAYERS],
+      ["squares"],
+      ["zones-area", "zones-line"],
+    ];
+    for (const group of layerGroups) {
+      const layers = group.filter((id) => map.getLayer(id));
+      const [feature] = map.queryRenderedFeatures(box, { layers });
+      if (feature) {
+        return feature;
+      }
+    }
+    return null;
+  }
+
+  function chooseAt(pixel) {
+    const feature = findFeatureAt(pixel);
+    if (feature?.layer.id === "stations") {
+      chooseStation(feature.properties.station);
+      return;
+    }
+    const properties = feature?.properties;
+    chosen.station = null;
+    chosen.point = properties?.point ?? null;
+    stationSelect.value = "";
+    if (!properties) {
+      details.replaceChildren();
+    } else if (properties.point !== undefined || properties.points !== undefined) {
+      showPoint(properties);
+    } else if (properties.polygon_id !== undefined) {
+      showDetails(...S.describeFootprint(properties));
+    } else {
+      showDetails(...S.describeZone(properties));
+    }
+  }
+
+  // ---- lists below the map ----------------------------------------------------------------------
+  function fillStations() {
+    const value = stationSelect.value;
+    const options = content.stations.features.map(({ properties: station }) => {
+      const level = station.asks > 0 ? `: ${tr(station.asks_name)}` : "";
+      return makeElement("option", { value: station.station, textContent: `${station.station}${level}` });
+    });
+    const none = makeElement("option", { value: "", textContent: tr("choose a station") });
+    stationSelect.replaceChildren(none, ...options);
+    stationSelect.value = value;
+  }
+
   function fillSets() {
-    const names = Object.keys(state.pointsSaid.sets);
-    setList.hidden = names.length < 2;
-    if (setList.options.length !== names.length) {
-      setList.replaceChildren(...names.map((name) => make("option", { value: name, textContent: name })));
+    const sets = Object.keys(content.pointAnswer.sets);
+    setSelect.hidden = sets.length < 2;
+    if (setSelect.options.length !== sets.length) {
+      const options = sets.map((set) => makeElement("option", { value: set, textContent: set }));
+      setSelect.replaceChildren(...options);
     }
-    setList.value = state.pointsSaid.set ?? "";
+    setSelect.value = content.pointAnswer.set ?? "";
   }
-  function makeLayers() {
-    const told = {
-      labels: tr("Names"),
-      arrows: tr("Movement"),
-      zones: state.zones.features.length && tr("Zones"),
-      scene: state.scenes.some((s) => s.bounds) && tr("Image"),
-      susceptibility: state.susceptibility && tr("Susceptibility"),
-      footprints: state.scenes.length && tr("Footprints"),
-      points: setList.options.length && tr("Radar points"),
-      ground: grounds.length && tr("Ground"),
-    };
-    const fields = make("fieldset", { className: "maplayers" }, make("legend", { textContent: tr("Shown") }));
-    for (const name of Object.keys(told).filter((k) => told[k])) {
-      const box = make("input", { type: "checkbox", checked: !state.hidden.has(name) });
-      box.addEventListener("change", () => {
-        if (box.checked) {
-          state.hidden.delete(name);
-        } else {
-          state.hidden.add(name);
-        }
-        for (const { id } of map.getStyle().layers) {
-          if (isOf(name, id)) {
-            map.setLayoutProperty(id, "visibility", box.checked ? "visible" : "none");
-          }
-        }
-        explain();
-      });
-      fields.append(make("label", {}, box, " ", told[name]));
+
+  function listLayerNames() {
+    const names = { labels: tr("Names"), arrows: tr("Movement") };
+    if (content.zones.features.length) {
+      names.zones = tr("Zones");
     }
-    return make("details", { className: "maptools" }, make("summary", { textContent: tr("Layers") }), fields, setList);
+    if (scenes.some((scene) => scene.bounds)) {
+      names.scene = tr("Image");
+    }
+    if (content.susceptibility) {
+      names.susceptibility = tr("Susceptibility");
+    }
+    if (scenes.length) {
+      names.footprints = tr("Footprints");
+    }
+    if (setSelect.options.length) {
+      names.points = tr("Radar points");
+    }
+    if (grounds.length) {
+      names.ground = tr("Ground");
+    }
+    return names;
+  }
+
+  function setVisible(set, isVisible) {
+    if (isVisible) {
+      hidden.delete(set);
+    } else {
+      hidden.add(set);
+    }
+    for (const { id } of map.getStyle().layers) {
+      if (S.isInSet(set, id)) {
+        map.setLayoutProperty(id, "visibility", isVisible ? "visible" : "none");
+      }
+    }
+    showLegend();
+  }
+
+  function makeLayerSwitches() {
+    const title = makeElement("legend", { textContent: tr("Shown") });
+    const fields = makeElement("fieldset", { className: "maplayers" }, title);
+    for (const [set, name] of Object.entries(listLayerNames())) {
+      const box = makeElement("input", { type: "checkbox", checked: !hidden.has(set) });
+      box.addEventListener("change", () => setVisible(set, box.checked));
+      fields.append(makeElement("label", {}, box, " ", name));
+    }
+    const summary = makeElement("summary", { textContent: tr("Layers") });
+    return makeElement("details", { className: "maptools" }, summary, fields, setSelect);
+  }
+
+  // ---- first view -------------------------------------------------------------------------------
+  function boundPlaces(places) {
+    const longitudes = places.map((place) => place[0]);
+    const latitudes = places.map((place) => place[1]);
+    const margin = places.length > 1 ? MARGIN_DEG : LONE_MARGIN_DEG;
+    return [
+      [Math.min(...longitudes) - margin, Math.min(...latitudes) - margin],
+      [Math.max(...longitudes) + margin, Math.max(...latitudes) + margin],
+    ];
+  }
+
+  function listFootprintPlaces() {
+    return content.footprints.features.flatMap(({ geometry }) =>
+      geometry.coordinates.flat(geometry.type === "MultiPolygon" ? 2 : 1),
+    );
+  }
+
+  const sizeOf = ([[west, south], [east, north]]) => Math.max(east - west, north - south);
+
+  // Controls and gauges that are far away would shrink the moving stations to a dot.
+  function findBounds() {
+    const stations = content.stations.features;
+    const active = stations.filter(
+      ({ properties }) => properties.on_slope && (properties.moved_at !== null || properties.asks > 0),
+    );
+    const placesOf = (features) => features.map((feature) => feature.geometry.coordinates);
+    if (!stations.length) {
+      const footprints = listFootprintPlaces();
+      return boundPlaces(footprints.length ? footprints : [holder.dataset.place.split(",").map(Number)]);
+    }
+    const all = boundPlaces(placesOf(stations));
+    if (active.length < 2) {
+      return all;
+    }
+    const ofActive = boundPlaces(placesOf(active));
+    return sizeOf(all) <= MOST_WIDENING * sizeOf(ofActive) ? all : ofActive;
   }
 
   // ---- together ---------------------------------------------------------------------------------
-  let restyle = () => {};
-  function boundsOf() {
-    // what moves or asks for a level; controls and gauges far away would shrink it to a dot
-    const busy = state.stations.features.filter(
-      ({ properties: p }) => p.on_slope && (p.moved_at !== null || p.asks > 0),
-    );
-    let places = (busy.length > 1 ? busy : state.stations.features).map((f) => f.geometry.coordinates);
-    if (!places.length) {
-      places = state.footprints.features.flatMap((f) =>
-        f.geometry.coordinates.flat(f.geometry.type === "MultiPolygon" ? 2 : 1),
-      );
-    }
-    if (!places.length) {
-      places = [holder.dataset.place.split(",").map(Number)];
-    }
-    const lons = places.map((p) => p[0]);
-    const lats = places.map((p) => p[1]);
-    const pad = 0.0005;
-    return [
-      [Math.min(...lons) - pad, Math.min(...lats) - pad],
-      [Math.max(...lons) + pad, Math.max(...lats) + pad],
-    ];
-  }
-  async function begin() {
+  async function loadContent() {
     const [ground] = await Promise.all([
-      M.loadMap(`${api}/map`),
+      M.fetchOfMaps(`${api}/map`),
       loadStations(),
-      M.loadMap(`${api}/zones.geojson`, M.NOTHING).then((found) => {
-        state.zones = found;
+      M.fetchOfMaps(`${api}/zones.geojson`, M.EMPTY).then((zones) => {
+        content.zones = zones;
       }),
       loadScenes(),
     ]);
-    state.susceptibility = ground.susceptibility;
-    state.hidden.add("susceptibility"); // it has no time in it: whoever wants it ticks it
+    content.susceptibility = ground.susceptibility;
+    // Susceptibility does not depend on time, so it is shown on request only.
+    hidden.add("susceptibility");
     if (ground.relief || ground.tiles.length) {
-      state.hidden.add("scene");
-    } // an image would bury the ground; it is a tick away
-    const view = make("div", { className: "mapview" });
-    const note = document.getElementById("part-map");
-    note.before(view);
+      // The image would cover the ground.
+      hidden.add("scene");
+    }
+    return ground;
+  }
+
+  async function openMap(ground) {
+    const view = makeElement("div", { className: "mapview" });
+    document.getElementById("part-map").before(view);
     try {
-      const opened = await M.open(view, {
+      const opened = await M.openMap(view, {
         ground,
-        bounds: boundsOf(),
-        about: tr(
-          "Map of the site. What it shows of stations stands in the table of stations too. Enter shows what lies in the middle.",
-        ),
-        style,
-        hides,
+        bounds: findBounds(),
+        label: tr("Map of the site. The table of stations contains the same. Enter describes the mark in the middle."),
+        style: () => S.makeStyle(content, api),
+        isHidden,
       });
       ({ map, grounds, restyle } = opened);
     } catch (error) {
-      // no WebGL after all: the note stays
       view.remove();
+      place.classList.add("cannot-draw");
       throw error;
     }
+    place.classList.remove("cannot-draw");
     holder.classList.add("is-mapped");
-    fillList();
-    const begun = String(map.getBounds());
-    await keepPoints();
-    view.after(key, make("div", { className: "maprow" }, stationList, makeLayers()), chosen);
-    map.on("click", pick);
-    view.append(make("span", { className: "mapcross" }));
-    map.getCanvas().addEventListener("keydown", (event) => {
+    return view;
+  }
+
+  function bindMap(view) {
+    const canvas = map.getCanvas();
+    map.on("click", (event) => chooseAt(event.point));
+    map.on("moveend", () => loadPointsWithRetries());
+    M.showPointer(map, ["stations", "points", "squares"]);
+    view.append(makeElement("span", { className: "mapcross" }));
+    canvas.addEventListener("keydown", (event) => {
       if (event.key === "Enter") {
-        pick({ point: map.project(map.getCenter()) });
+        chooseAt(map.project(map.getCenter()));
       }
     });
-    for (const layer of ["stations", "points", "squares"]) {
-      map.on("mouseenter", layer, () => {
-        map.getCanvas().style.cursor = "pointer";
-      });
-      map.on("mouseleave", layer, () => {
-        map.getCanvas().style.cursor = "";
-      });
-    }
-    map.on("moveend", () => keepPoints());
-    if (String(map.getBounds()) !== begun) {
-      keepPoints();
-    } // moved on before the first points were there
-    map.getCanvas().addEventListener("webglcontextlost", () => holder.classList.remove("is-mapped"));
-    map.getCanvas().addEventListener("webglcontextrestored", () => holder.classList.add("is-mapped"));
-    explain();
-    newest = performance.now();
-    document.addEventListener("refreshed", async () => {
-      if (performance.now() - newest < REFRESH_MS) {
-        return;
+    canvas.addEventListener("webglcontextlost", () => holder.classList.remove("is-mapped"));
+    canvas.addEventListener("webglcontextrestored", () => holder.classList.add("is-mapped"));
+    stationSelect.addEventListener("change", () => {
+      if (stationSelect.value) {
+        chooseStation(stationSelect.value, { moves: true });
       }
-      newest = performance.now();
-      values = null;
-      await loadStations().catch(() => {});
-      if (await loadScenes().catch(() => false)) {
-        put("footprints", state.footprints);
-        restyle();
-      }
-      fillList();
-      explain();
+    });
+    setSelect.addEventListener("change", () => {
+      chosen.pointSet = setSelect.value;
+      loadPointsWithRetries();
     });
   }
+
+  // A change on the server is shown at once, and otherwise the map is loaded again from time to time.
+  async function refresh(event) {
+    const isDue = performance.now() - refreshedAt >= REFRESH_MS;
+    if (!event.detail?.hasChanged && !isDue) {
+      return;
+    }
+    refreshedAt = performance.now();
+    stationValues = null;
+    await loadStations().catch(() => {});
+    const hasNewScene = await loadScenes().catch(() => false);
+    if (hasNewScene) {
+      setContent("footprints", content.footprints);
+      restyle();
+    }
+    fillStations();
+    showLegend();
+  }
+
+  async function draw() {
+    const ground = await loadContent();
+    const view = await openMap(ground);
+    fillStations();
+    const firstBounds = String(map.getBounds());
+    await loadPointsWithRetries();
+    const row = makeElement("div", { className: "maprow" }, stationSelect, makeLayerSwitches());
+    view.after(legend, row, details);
+    bindMap(view);
+    const hasMoved = String(map.getBounds()) !== firstBounds;
+    if (hasMoved) {
+      loadPointsWithRetries();
+    }
+    showLegend();
+    refreshedAt = performance.now();
+    document.addEventListener("refreshed", refresh);
+  }
+
   if (M.canDraw()) {
-    M.start(holder, begin);
+    M.drawWhenNear(holder, draw);
   } else {
-    holder.closest(".site-map").classList.add("cannot-draw");
+    place.classList.add("cannot-draw");
   }
 })();

@@ -9,6 +9,9 @@
   const AXIS_WIDTH = 52;
   const DATE_STEPS_S = [3600, 10_800, 21_600, 43_200, 86_400, 172_800, 432_000, 864_000, 2_592_000, 31_536_000];
   const LEAST_DRAG_PX = 4;
+  // A4 without margins. A wider plot would be shrunk, with its text, to the width of the paper.
+  const PRINT_WIDTH = 700;
+  let isPrinting = false;
 
   function getAxisWidth(y) {
     if (y.rows) {
@@ -99,7 +102,7 @@
       }
     };
     const options = {
-      width: Math.max(host.clientWidth, 120),
+      width: isPrinting ? Math.min(host.clientWidth, PRINT_WIDTH) : Math.max(host.clientWidth, 120),
       height: host.clientHeight,
       padding: [8, 8, hideX ? 4 : 0, 0],
       legend: { show: false },
@@ -262,6 +265,7 @@
     addEventListener("beforeprint", () => {
       themeOnScreen = root.dataset.theme;
       root.dataset.theme = "light";
+      isPrinting = true;
       redraw();
     });
     addEventListener("afterprint", () => {
@@ -270,6 +274,7 @@
       } else {
         delete root.dataset.theme;
       }
+      isPrinting = false;
       redraw();
     });
   }

@@ -53,7 +53,7 @@ def in_force(bench):
 def test_a_change_that_loosens_is_read_and_put_in_force_by_a_second_account(bench, tmp_path):
     number, place = suggest(bench, LOOSE)
     with page(bench, tmp_path) as address, enter(address, "ada") as ada, enter(address, "bo") as bo:
-        assert "changes of the site file: 1 open" in bo.get("/sites/bench").text
+        assert "changes of the site file: 1 waiting" in bo.get("/sites/bench").text
         text = flatten_html(bo.get("/sites/bench/proposals").text)
         for words in (
             "<td>criterion rate-1, red, over</td><td>80 mm/day</td><td>90 mm/day</td>",
@@ -185,4 +185,4 @@ def test_what_cannot_be_used_comes_back_with_the_reason_and_what_was_written(mov
             assert (answer.status_code, words in answer.text) == (422, True), (value, answer.text)
             assert f'name="value" value="{value}"' in flatten_html(answer.text)
         assert send(viewer, "/sites/bench/thresholds", key=["0.red.over"], value=["90"], reason="x").status_code == 403
-        assert "may look but not change here" in viewer.get("/sites/bench/thresholds").text
+        assert "cannot change thresholds" in viewer.get("/sites/bench/thresholds").text

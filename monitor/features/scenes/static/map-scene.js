@@ -42,10 +42,10 @@
   // ---- what is asked of the server --------------------------------------------------------------
   async function load() {
     const [ground, scenes, landslides, ...layers] = await Promise.all([
-      M.loadMap(`${api}/map`),
-      M.load(`${api}/scenes?limit=200`),
-      M.load(`${api}/scenes/${scene}/landslides.geojson`),
-      ...[scene, before].filter(Boolean).map((hash) => M.load(`${api}/scenes/${hash}/map`)),
+      M.fetchOfMaps(`${api}/map`),
+      M.fetchJson(`${api}/scenes?limit=200`),
+      M.fetchJson(`${api}/scenes/${scene}/landslides.geojson`),
+      ...[scene, before].filter(Boolean).map((hash) => M.fetchJson(`${api}/scenes/${hash}/map`)),
     ]);
     const [now, then = null] = [scene, before]
       .filter(Boolean)
@@ -64,7 +64,7 @@
     const layers = [];
     const plain = { "raster-fade-duration": 0 };
     if (one.tiles) {
-      sources.scene = M.tiled(one.tiles);
+      sources.scene = M.makeTileSource(one.tiles);
     } else if (one.box) {
       const [west, south, east, north] = one.box;
       sources.scene = {
@@ -83,7 +83,7 @@
     }
     if (one.probability) {
       // what is hidden is not loaded
-      sources.probability = M.tiled(one.probability);
+      sources.probability = M.makeTileSource(one.probability);
       layers.push({
         id: "probability",
         type: "raster",
@@ -92,10 +92,10 @@
         paint: { ...plain, "raster-opacity": state.opacity },
       });
     }
-    const danger = M.css("--lv-3");
-    const advice = M.css("--advice");
-    const text = M.css("--text");
-    const muted = M.css("--muted");
+    const danger = M.readColour("--lv-3");
+    const advice = M.readColour("--advice");
+    const text = M.readColour("--text");
+    const muted = M.readColour("--muted");
     const lines = {
       here: [danger, 3, null],
       month: [danger, 2.4, [4, 2]],
@@ -117,7 +117,7 @@
         type: "line",
         source: "landslides",
         filter: wanted,
-        paint: { "line-color": M.css("--panel"), "line-width": 5, "line-opacity": 0.8 },
+        paint: { "line-color": M.readColour("--panel"), "line-width": 5, "line-opacity": 0.8 },
       },
       ...AGES.map((age) => ({
         id: `age-${age}`,
@@ -148,7 +148,10 @@
     return {
       version: 8,
       sources,
-      layers: [{ id: "ground", type: "background", paint: { "background-color": M.css("--ground") } }, ...layers],
+      layers: [
+        { id: "ground", type: "background", paint: { "background-color": M.readColour("--ground") } },
+        ...layers,
+      ],
     };
   };
   function draw() {
@@ -325,16 +328,16 @@
     frame.append(view);
     document.getElementById("part-map").before(frame);
     try {
-      const opened = await M.open(view, {
+      const opened = await M.openMap(view, {
         ground,
         style,
         bounds: [
           [west, south],
           [east, north],
         ],
-        aside: 8,
+        margin: 8,
         maxZoom: MAX_ZOOM,
-        about: tr("Image of the scene with landslides. The table below says the same of them."),
+        label: tr("Image of the scene with landslides. The table below says the same of them."),
       });
       ({ map, restyle } = opened);
       if (then) {
@@ -369,6 +372,6 @@
     document.dispatchEvent(new CustomEvent("scenemap", { detail: window.SlopewardScene }));
   }
   if (M.canDraw()) {
-    M.start(holder, begin);
+    M.drawWhenNear(holder, begin);
   }
 })();

@@ -15,8 +15,8 @@
   const MOST_TAKEN = 150;
   const STEP_PX = 10;
   const state = {
-    outlines: M.NOTHING,
-    footprints: M.NOTHING,
+    outlines: M.EMPTY,
+    footprints: M.EMPTY,
     ring: [],
     isClosed: false,
     picked: null,
@@ -64,10 +64,14 @@
     return { type: "FeatureCollection", features };
   }
   function style() {
-    const text = M.css("--text");
-    const panel = M.css("--panel");
-    const link = M.css("--link");
-    const colours = { landslide: M.css("--lv-3"), not_landslide: M.css("--lv-b"), nothing: M.css("--lv-0") };
+    const text = M.readColour("--text");
+    const panel = M.readColour("--panel");
+    const link = M.readColour("--link");
+    const colours = {
+      landslide: M.readColour("--lv-3"),
+      not_landslide: M.readColour("--lv-b"),
+      nothing: M.readColour("--lv-0"),
+    };
     const dashes = { landslide: [1], not_landslide: [3, 2], nothing: [1, 2] };
     const sources = {
       ...state.picture?.sources,
@@ -76,7 +80,7 @@
       draft: { type: "geojson", data: draft() },
       tile: {
         type: "geojson",
-        data: holder.dataset.tile ? { type: "Polygon", coordinates: box(numbers(holder.dataset.tile)) } : M.NOTHING,
+        data: holder.dataset.tile ? { type: "Polygon", coordinates: box(numbers(holder.dataset.tile)) } : M.EMPTY,
       },
     };
     const line = (id, source, colour, dash, filter) => [
@@ -108,7 +112,7 @@
       layers: [
         ...(state.picture?.layers ?? []),
         ...line("tile", "tile", text, [4, 3], {}),
-        ...line("footprints", "footprints", M.css("--advice"), [1], {}),
+        ...line("footprints", "footprints", M.readColour("--advice"), [1], {}),
         ...Object.keys(colours).flatMap((kind) =>
           line(kind, "outlines", colours[kind], dashes[kind], { filter: ["==", ["get", "kind"], kind] }),
         ),
@@ -355,7 +359,7 @@
 
   // ---- what is stored ---------------------------------------------------------------------------
   async function load() {
-    [state.outlines, state.footprints] = await Promise.all([M.load(`${api}/outlines.geojson`), M.load(api)]);
+    [state.outlines, state.footprints] = await Promise.all([M.fetchJson(`${api}/outlines.geojson`), M.fetchJson(api)]);
     for (const name of ["outlines", "footprints"]) {
       map?.getSource(name)?.setData(state[name]);
     }
@@ -503,7 +507,7 @@
   function findPicture(tiles) {
     const [west, south, east, north] = bounds;
     const paint = { "raster-fade-duration": 0, "raster-resampling": "nearest" };
-    const source = M.tiled(tiles) ?? {
+    const source = M.makeTileSource(tiles) ?? {
       type: "image",
       url: `${api}/preview.png`,
       coordinates: [
@@ -518,16 +522,16 @@
   async function start() {
     await load();
     const image = holder.querySelector("img");
-    state.picture = findPicture((await M.load(`${api}/map`)).tiles);
+    state.picture = findPicture((await M.fetchJson(`${api}/map`)).tiles);
     image.before(view);
     const first = holder.dataset.tile ? numbers(holder.dataset.tile) : bounds;
     try {
-      ({ map } = await M.open(view, {
-        ground: M.PLAIN,
+      ({ map } = await M.openMap(view, {
+        ground: M.NO_GROUND,
         bounds: [first.slice(0, 2), first.slice(2)],
-        about: tr("Picture of the scene; the lists below say what is drawn on it"),
+        label: tr("Picture of the scene; the lists below say what is drawn on it"),
         style,
-        aside: 30,
+        margin: 30,
       }));
     } catch (error) {
       view.remove();
@@ -546,6 +550,6 @@
     show();
   }
   if (M.canDraw()) {
-    M.start(holder, start);
+    M.drawWhenNear(holder, start);
   }
 })();
