@@ -7,7 +7,7 @@ from html import unescape
 import pytest
 
 from monitor.alerts.queries.alerts import ChangeContext, apply_changes, load_alerts
-from monitor.alerts.queries.signatures import TwoPersonAct, keep_first
+from monitor.alerts.queries.signatures import TwoPersonAct, save_first
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.delivery.several_people import has_several_people
 from monitor.people.queries import users
@@ -138,7 +138,7 @@ def test_second_account_of_another_site_or_locked_account_does_not_count(slope):
 def test_page_of_one_person_links_to_an_action_that_waits_and_says_who_can_do_it(slope):
     with slope.database.write() as c:
         act = TwoPersonAct("level.set", "bench", {"level": "green"}, "level")
-        keep_first(c, act, Actor("ada"), "it is over", 2, NOW - timedelta(minutes=1))
+        save_first(c, act, Actor("ada"), "it is over", 2, NOW - timedelta(minutes=1))
     with serving(slope.database, Clock()) as address, enter(address, "ada") as ada:
         assert 'href="/signatures"' in ada.get("/").text
         text = ada.get("/signatures").text

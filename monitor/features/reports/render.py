@@ -114,7 +114,7 @@ def render_card(c: Connection, site_id: str, page_url: str, language: str, at: d
         "say_level": lambda name: translate_level(name, language),
         "people": list_people(site),
         "needs": site.fusion.top_needs,
-        "has_drills": has_several_people(c, site_id),
+        "several_people": has_several_people(c, site_id),
     }
     return render("card.html", values, language, site.timezone, at, TEMPLATES)
 

@@ -39,6 +39,7 @@ from monitor.ingest.references import find_question
 from monitor.plugins import hooks
 from monitor.readings.queries.observations import load_series, load_stations
 from monitor.readings.views import ReadingRow
+from monitor.settings.service import ServiceConfig
 from monitor.sites.declarations import find_declaration
 from monitor.sites.quantities import LANDSLIDE_PREFIX
 from monitor.sites.queries.sites import load_proposals
@@ -55,6 +56,7 @@ from monitor.web.parts import headline
 from monitor.web.parts.columns import plan_page
 from monitor.web.parts.evidence_tables import LevelFindings, find_sentence, list_findings, read_evidence
 from monitor.web.parts.headline import find_first_calls
+from monitor.web.parts.next_messages import list_next_messages
 
 LEDGERS: Final = (
     (AlertCategory.HAZARD, "Hazard", Template("ledger.hazard", "What the slope does")()),
@@ -432,8 +434,17 @@ def _format_bound(criterion: Criterion, names: dict[int, str], position: int, un
     return _BOUNDS[side, bool(t.window_s), bool(t.probability)](**values)
 
 
-def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor, now: datetime) -> dict[str, Any]:
+def collect_alert(
+    c: Connection, alert_id: int, redactor: ResponseRedactor, now: datetime, config: ServiceConfig | None = None
+) -> dict[str, Any]:
     """Return the values of the page of an alert, without what the reader may not see.
+
+    Args:
+        c: a read transaction.
+        alert_id: id of the alert.
+        redactor: the redactor of the caller.
+        now: the present.
+        config: service file; without it, the messages that follow are left out.
 
     Raises:
         NotFoundError: There is no such alert.
@@ -468,6 +479,7 @@ def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor, now:
         "headline": headline.read_headline(c, frozen, alert),
         "findings": _find_findings(c, frozen, alert),
         "story": list_story(page["events"], redactor.cover_messages(page["deliveries"]), plugin_entries),
+        "next_messages": [] if config is None else list_next_messages(c, config, alert, now),
         "step": step,
         "asks": asks_verification(alert["key"]),
         "spoken": None if state is None else find_operator_answer(Memory.read(state.state), str(step)),

@@ -81,7 +81,7 @@ def refresh_alert(request: Request, alert_id: AlertId) -> JSONResponse:
     """Return the parts of an alert page."""
     context = context_of(request)
     with context.db.read() as connection:
-        values = collect_alert(connection, alert_id, redactor_of(request, connection), context.clock())
+        values = collect_alert(connection, alert_id, redactor_of(request, connection), context.clock(), context.config)
     return render_parts_as_json(request, ("alert_head", "alert_notified", "alert_chain"), values)
 
 

@@ -1,4 +1,4 @@
-"""The pages themselves, rendered on the server: overview, site, alert, lists."""
+"""Pages of the kernel: overview, site, alert, and lists of alerts and messages."""
 
 from typing import Annotated
 
@@ -25,7 +25,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/", response_class=HTMLResponse)
 def show_overview(request: Request) -> HTMLResponse:
-    """All sites and all open alerts."""
+    """Show all sites and all open alerts."""
     context = context_of(request)
     with context.db.read() as c:
         values = redactor_of(request, c).cover_service(
@@ -36,7 +36,7 @@ def show_overview(request: Request) -> HTMLResponse:
 
 @router.get("/sites/{site}", response_class=HTMLResponse)
 def show_site(request: Request, site: str) -> HTMLResponse:
-    """One slope."""
+    """Show one site."""
     context = context_of(request)
     with context.db.read() as c:
         values = redactor_of(request, c).cover_service(collect_site(context, c, site))
@@ -45,7 +45,7 @@ def show_site(request: Request, site: str) -> HTMLResponse:
 
 @router.get("/alerts", response_class=HTMLResponse)
 def show_alerts(request: Request, site: str | None = None, ledger: str | None = None) -> HTMLResponse:
-    """Alerts of all times, newest first; before them the hazards that are open."""
+    """Show the open hazard alerts, then alerts of all times, newest first."""
     with context_of(request).db.read() as c:
         sites = find_readable_sites(request, site or None)
         newest = queries.load_history(c, sites, ledger or None, 300)
@@ -80,15 +80,19 @@ def show_alerts(request: Request, site: str | None = None, ledger: str | None = 
 
 @router.get("/alerts/{alert_id}", response_class=HTMLResponse)
 def show_alert(request: Request, alert_id: AlertId) -> HTMLResponse:
-    """One alert: what, why, on what evidence, who was told, what people did."""
-    with context_of(request).db.read() as c:
-        values = collect_alert(c, alert_id, redactor_of(request, c), context_of(request).clock())
+    """Show an alert: what happened, what to do, who was notified, who is notified next, and the evidence."""
+    context = context_of(request)
+    with context.db.read() as c:
+        values = collect_alert(c, alert_id, redactor_of(request, c), context.clock(), context.config)
     return render(request, "alert.html", **values)
 
 
 @router.get("/alerts/{alert_id}/evidence", response_class=HTMLResponse)
 def show_evidence(request: Request, alert_id: AlertId) -> HTMLResponse:
-    """The tables that an alert was decided from: they may be a megabyte, so the page of the alert loads them later."""
+    """Show the tables of the evidence of an alert.
+
+    They can have a megabyte, so the page of the alert loads them only if a reader opens them.
+    """
     with context_of(request).db.read() as c:
         values = collect_alert(c, alert_id, redactor_of(request, c), context_of(request).clock())
     return render(request, "evidence.html", **values)
@@ -96,7 +100,7 @@ def show_evidence(request: Request, alert_id: AlertId) -> HTMLResponse:
 
 @router.get("/notifications", response_class=HTMLResponse)
 def show_notifications(request: Request, state: Annotated[str | None, Query()] = None) -> HTMLResponse:
-    """The newest messages and what became of them."""
+    """Show the newest messages and the state of their delivery."""
     with context_of(request).db.read() as c:
         sites = find_readable_sites(request, None)
         rows = load_view(
