@@ -1,41 +1,77 @@
-"""Detect that all stations on the slope fall silent together while a level stands: the slope may have failed.
+"""Detect that the instruments on the slope fall silent together, because the slope may have failed.
 
-`find_common_silence` gets the health of all series and the series that support the standing level. It returns the
-stations that are silent together, and since when. A single silent station is reported as a fault of its instrument.
+`check_common_silence` is called in each evaluation. It applies two rules:
+
+* Instruments outside the slope report: the instruments on the slope are silent as soon as all of them have missed one
+  expected reception. This rule applies at every level.
+* No instrument outside the slope reports: they are silent after three intervals, and only while a level is raised. The
+  same rule detects silence of the stations that support the level.
+
+A common silence lasts until a newer reading of the slope is received. A single silent station is reported as a fault of
+its instrument.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
-from monitor.decision.records import Condition
+from monitor.decision.records import Condition, ReceptionRun
 from monitor.decision.series.assessment import DecisionContext, belongs_to_series
+from monitor.decision.series.reporting import (
+    LONGEST_TOLERANCE_S,
+    MIN_RECEPTIONS,
+    RESTART_S,
+    ReportingStation,
+    find_tolerance_s,
+    follow_outside,
+    get_usual_or_declared_s,
+    list_all_receptions,
+    list_pauses,
+    list_reporting_stations,
+)
 from monitor.decision.series.station_health import SeriesHealthMap
-from monitor.sites.parents import DEFAULT_SILENCE_INTERVALS, Place
+from monitor.sites.parents import DEFAULT_SILENCE_INTERVALS, Parent, Place
 from monitor.sites.records import SeriesSpec
 from monitor.text.instants import epoch_s
-from monitor.text.message import NameList, Template, Term, Timestamp
+from monitor.text.message import Message, NameList, Template, Term, Timestamp, join
 
-_ON_SLOPE: Final = Template(
-    "health.silent_slope",
-    "all {n} stations on the slope have been silent since {at}. The slope may have failed and taken them along. The "
-    "level stays {level}. Keep everybody out, inspect the slope from a safe place, and set the level",
+_SILENT: Final = Template("health.silent_slope", "all {n} instruments on the slope have been silent since {at}")
+_SUPPORTING_SILENT: Final = Template(
+    "health.silent_witnesses", "all {n} stations that support {level} have been silent since {at}: {names}"
 )
-_SUPPORTING: Final = Template(
-    "health.silent_witnesses",
-    "all {n} stations that support {level} have been silent since {at}: {names}. The slope may have failed and taken "
-    "them along. Keep everybody out, inspect the slope from a safe place, and set the level",
+_OTHERS_REPORT: Final = Template("health.silent_slope.others_report", "those outside it report ({names})")
+_KEEP_OUT: Final = Template("health.silent_slope.keep_out", "keep everybody out")
+_MAY_HAVE_FAILED: Final = Template("health.silent_slope.failed", "The slope may have failed and taken them along")
+_MAY_HAVE_FAILED_AT_ONCE: Final = Template(
+    "health.silent_slope.failed_at_once",
+    "The slope may have failed before its motion was measured, or they share a power supply or radio that failed",
 )
+_SHARED: Final = Template(
+    "health.silent_slope.shared",
+    "All of them use {parent}, which is silent as well. Its failure would explain the silence too",
+)
+_INSPECT_AND_SET: Final = Template(
+    "health.silent_slope.inspect", "Inspect it from a safe place, then set the level: it does not fall by itself"
+)
+_INSPECT_FIRST: Final = Template(
+    "health.silent_slope.inspect_first", "Inspect the slope from a safe place first, then power and radio"
+)
+# Separates the sentences of a text: what happened, what it means and what to do.
+_SENTENCES: Final = ". "
 # Alert key of common silence.
 SILENT_SLOPE: Final = "health:site:silent_slope"
-# Number of newest readings of a series whose receptions show its pauses.
+# Instruments that are received less often than daily are not expected at a certain time of the day.
+LONGEST_INTERVAL_S: Final = 1.1 * 86400.0
+# An instrument that was received last this long before the others still counts as having fallen silent with them.
+TOGETHER_S: Final = 3600.0
+# Largest probability that all instruments miss a reception by chance, according to their earlier pauses.
+LARGEST_CHANCE: Final = 1e-4
+# Number of stations outside the slope that a message names.
+NAMED_OUTSIDE: Final = 3
+# Number of newest readings of a series whose receptions show its pauses, if no instrument outside reports.
 RECEPTION_READINGS: Final = 100
-# With fewer receptions the pauses of a series are not known.
-MIN_RECEPTIONS: Final = 5
-# A router or broker that restarts makes all stations silent for less than this time.
-RESTART_S: Final = 300.0
-# A series is silent after its longest pause times this factor, so that daily transmissions are not silence.
+# A pause that is longer than the longest earlier one times this factor is not usual.
 PAUSE_FACTOR: Final = 1.5
 
 
@@ -44,59 +80,345 @@ class CommonSilence:
     """Stations that fell silent together.
 
     Attributes:
-        stations: All stations on the slope that measure motion, or all that support the standing level.
-        since_s: Newest epoch of the overdue series, epoch seconds.
-        level: Name of the standing level.
-        on_slope: Whether `stations` are all on the slope, not only those that support the level.
+        stations: The silent stations.
+        since_s: Newest epoch of these stations, epoch seconds.
+        condition: The urgent condition about the silence.
+        on_slope: Whether these are all instruments on the slope, not only those that support the level.
+        covered: Stations whose silence needs no alert of its own while the common silence lasts.
+        outside: Stations outside the slope that report meanwhile.
     """
 
     stations: tuple[str, ...]
     since_s: float
-    level: str
+    condition: Condition
     on_slope: bool
-
-    def describe(self) -> Condition:
-        """Return the urgent condition about the silence."""
-        n = len(self.stations)
-        at = Timestamp(self.since_s, "minute")
-        level = Term(self.level)
-        if self.on_slope:
-            text = _ON_SLOPE(n=n, at=at, level=level)
-        else:
-            text = _SUPPORTING(n=n, at=at, level=level, names=NameList(self.stations))
-        return Condition("health", 2, self.since_s, text)
+    covered: frozenset[str]
+    outside: tuple[str, ...] = ()
 
 
-def find_common_silence(
+class SilenceCheck(NamedTuple):
+    """Result of the check for common silence.
+
+    Attributes:
+        outside: The present run of receptions from instruments outside the slope.
+        due_s: Instants at which silence will be reported if nothing is received until then, epoch seconds.
+    """
+
+    silence: CommonSilence | None
+    outside: ReceptionRun | None
+    due_s: tuple[float, ...] = ()
+
+
+def check_common_silence(
     context: DecisionContext, level: int, series_health: SeriesHealthMap, supporting: Collection[Place]
+) -> SilenceCheck:
+    """Check whether the instruments on the slope, or those that support the level, are silent together.
+
+    While a backlog of readings is stored, no silence is reported.
+
+    Args:
+        context: The context.
+        level: The level of the site.
+        series_health: Health of every series.
+        supporting: Series that the level depends on.
+    """
+    if context.inputs.draining:
+        return SilenceCheck(None, context.memory.outside)
+    outside = list_reporting_stations(context, context.prepared.outside_instruments)
+    run = follow_outside(context, outside)
+    slope = list_reporting_stations(context, context.prepared.slope_instruments)
+    under_maintenance = {
+        fact.station for fact in context.inputs.maintenance if fact.from_s <= context.now_s < fact.to_s
+    }
+    expected = [station for station in slope if station.station not in under_maintenance]
+    silence = _find_lasting_silence(context, slope, expected)
+    due_s: tuple[float, ...] = ()
+    if silence is None and run is not None and len(expected) >= 2:
+        silence, due_s = _find_silence_while_others_report(context, level, slope, expected, outside, run)
+    if silence is None and level > 0:
+        silence = _find_silence_without_others(context, level, series_health, supporting, expected, outside)
+    return SilenceCheck(silence, run, due_s)
+
+
+def _find_lasting_silence(
+    context: DecisionContext, slope: Sequence[ReportingStation], expected: Sequence[ReportingStation]
 ) -> CommonSilence | None:
-    """Return the stations that are silent together while a level above the lowest stands; None if there are none.
+    """Return the silence of the slope that was reported before, if no newer reading was received since.
+
+    Neither a lower level nor silence of the instruments outside ends it: people must not be told that it is over.
+    """
+    condition = context.memory.conditions.get(SILENT_SLOPE)
+    if condition is None or len(expected) < 2:
+        return None
+    since_s = max(station.observed_s for station in slope)
+    if since_s > condition.since_s:
+        return None
+    covered = _find_stations_on_slope(context)
+    return CommonSilence(_list_names(expected), since_s, condition, on_slope=True, covered=covered)
+
+
+def _find_stations_on_slope(context: DecisionContext) -> frozenset[str]:
+    """Return all stations on the slope, also those that do not measure motion."""
+    outside = context.prepared.outside_instruments
+    return frozenset(station.id for station in context.site.stations if station.on_slope and station.id not in outside)
+
+
+# ---- instruments outside the slope report --------------------------------------------------------------------------
+def _find_silence_while_others_report(
+    context: DecisionContext,
+    level: int,
+    slope: Sequence[ReportingStation],
+    expected: Sequence[ReportingStation],
+    outside: Sequence[ReportingStation],
+    run: ReceptionRun,
+) -> tuple[CommonSilence | None, tuple[float, ...]]:
+    """Return the silence of all instruments on the slope that have missed one reception, and when it is due.
+
+    Args:
+        context: The context.
+        level: The level of the site.
+        slope: Stations on the slope that have ever been received.
+        expected: Those of them that are not under maintenance.
+        outside: Stations outside the slope that have ever been received.
+        run: The present run of receptions from outside.
+    """
+    now_s = context.now_s
+    last_s = max(station.received_s for station in slope)
+    silent = [station for station in expected if _fell_silent_with_others(station, last_s)]
+    if len(silent) < 2:
+        return None, ()
+    usual_s = [get_usual_or_declared_s(station) for station in silent]
+    # Silence during an outage of the service or its connection does not count.
+    missed_s = max(
+        max(station.received_s, run.since_s) + interval_s for station, interval_s in zip(silent, usual_s, strict=True)
+    )
+    due_s = (missed_s + find_tolerance_s(max(usual_s)), missed_s + LONGEST_TOLERANCE_S)
+    reporting = _list_reporting(outside, last_s, now_s)
+    # A reading that was received from outside after the slope was due proves that readings still reach the service.
+    has_proof = any(station.received_s >= missed_s for station in reporting)
+    if not reporting or now_s < (due_s[0] if has_proof else due_s[1]):
+        return None, due_s
+    equipment = _find_silent_equipment(context, silent, last_s)
+    if equipment is not None and level <= 0:
+        # The alert on the silent equipment explains the silence.
+        return None, due_s
+    if not _is_unusual(context, silent, run):
+        return None, due_s
+    since_s = max(station.observed_s for station in slope)
+    outside_names = _list_names(reporting)
+    reason = _describe_silent_slope(len(silent), since_s, outside_names, equipment, is_raised=level > 0)
+    condition = Condition("health", 2, since_s, reason)
+    covered = _find_stations_on_slope(context)
+    silence = CommonSilence(
+        _list_names(silent), since_s, condition, on_slope=True, covered=covered, outside=outside_names
+    )
+    return silence, due_s
+
+
+def _fell_silent_with_others(station: ReportingStation, last_s: float) -> bool:
+    """Return whether a station was expected at certain times, and was received until shortly before the last one.
+
+    Args:
+        station: The station.
+        last_s: When any station on the slope was received last, epoch seconds.
+    """
+    usual_s = station.usual_s
+    if usual_s is None or usual_s > LONGEST_INTERVAL_S:
+        return False
+    return last_s - station.received_s <= max(TOGETHER_S, usual_s + find_tolerance_s(usual_s))
+
+
+def _list_reporting(outside: Sequence[ReportingStation], last_s: float, now_s: float) -> list[ReportingStation]:
+    """Return the stations outside that were received since, and that are not late themselves.
+
+    Args:
+        outside: Stations outside the slope.
+        last_s: When the slope was received last, epoch seconds.
+        now_s: Instant of the evaluation, epoch seconds.
+    """
+    reporting = []
+    for station in outside:
+        usual_s = get_usual_or_declared_s(station)
+        if last_s < station.received_s and now_s - station.received_s <= usual_s + find_tolerance_s(usual_s):
+            reporting.append(station)
+    return reporting
+
+
+def _find_silent_equipment(
+    context: DecisionContext, silent: Sequence[ReportingStation], last_s: float
+) -> Parent | None:
+    """Return equipment that all silent instruments depend on, if nothing that depends on it was received since.
+
+    Args:
+        context: The context.
+        silent: The silent stations.
+        last_s: When they were received last, epoch seconds.
+    """
+    site = context.site
+    places = {
+        (spec.station, spec.quantity)
+        for station in silent
+        for spec in context.prepared.slope_instruments[station.station]
+    }
+    dependent = {parent: children for parent, children in context.prepared.children.items() if parent.kind != "station"}
+    for total_station in site.total_stations:
+        dependent[Parent("total station", total_station.id)] = frozenset(
+            (spec.station, spec.quantity)
+            for station in site.stations
+            if total_station.measures(station.id)
+            for spec in station.series
+        )
+    for parent, children in sorted(dependent.items(), key=lambda item: (len(item[1]), item[0].key)):
+        if places <= children and not any(_was_received_after(context, place, last_s) for place in children):
+            return parent
+    return None
+
+
+def _was_received_after(context: DecisionContext, place: Place, after_s: float) -> bool:
+    spec = context.site.series(*place)
+    return spec is not None and any(
+        epoch.received_s > after_s
+        for quantity, epoch in context.list_newest(place[0])
+        if belongs_to_series(context.site, spec, quantity)
+    )
+
+
+def _is_unusual(context: DecisionContext, silent: Sequence[ReportingStation], run: ReceptionRun) -> bool:
+    """Return whether the stations are silent for longer than their earlier pauses explain.
+
+    It is not unusual if they had a common pause as long as this at least twice, as with a radio that is switched off
+    every night. Neither is it if each of them often misses a reception, so that all of them may have by chance.
+    """
+    chance = 1.0
+    all_receptions_s: set[float] = set()
+    for station in silent:
+        usual_s = get_usual_or_declared_s(station)
+        receptions_s = list_all_receptions(context, station.spec)
+        all_receptions_s.update(receptions_s)
+        pauses_s = list_pauses(receptions_s, usual_s / 2.0)
+        silent_for_s = context.now_s - max(station.received_s, run.since_s)
+        chance *= _estimate_chance(pauses_s, usual_s + find_tolerance_s(usual_s), silent_for_s)
+    silent_for_s = context.now_s - max(run.since_s, *(station.received_s for station in silent))
+    common_pauses_s = list_pauses(sorted(all_receptions_s), silent_for_s)
+    return chance <= LARGEST_CHANCE and len(common_pauses_s) < 2
+
+
+def _estimate_chance(pauses_s: Sequence[float], longest_usual_s: float, silent_for_s: float) -> float:
+    """Return how likely a pause of some length is by chance, from the earlier pauses of a station.
+
+    Args:
+        pauses_s: Earlier pauses between receptions, in seconds.
+        longest_usual_s: A longer pause means that a reception was missed, in seconds.
+        silent_for_s: Length of the present pause, in seconds.
+
+    >>> _estimate_chance([600.0] * 99, 900.0, 950.0)
+    0.0
+    >>> _estimate_chance([600.0] * 89 + [1200.0] * 10, 900.0, 950.0)
+    0.11
+    """
+    missed_s = [pause_s for pause_s in pauses_s if pause_s > longest_usual_s]
+    # A single long pause was an outage. It does not show that the station often misses a reception.
+    if len(missed_s) < 2 or silent_for_s > PAUSE_FACTOR * max(missed_s):
+        return 0.0
+    count = sum(pause_s >= silent_for_s for pause_s in pauses_s)
+    return (count + 1) / (len(pauses_s) + 1)
+
+
+def _describe_silent_slope(
+    count: int, since_s: float, outside: Sequence[str], equipment: Parent | None, *, is_raised: bool
+) -> Message:
+    """Return what happened, what it means and what to do.
+
+    Args:
+        count: Number of silent instruments.
+        since_s: Their newest epoch, epoch seconds.
+        outside: Stations outside the slope that report.
+        equipment: Silent equipment that all of them depend on; None if there is none.
+        is_raised: Whether the level is above the lowest one.
+    """
+    facts = [_SILENT(n=count, at=Timestamp(since_s, "minute"))]
+    if outside:
+        facts.append(_OTHERS_REPORT(names=NameList(tuple(outside[:NAMED_OUTSIDE]))))
+    facts.append(_KEEP_OUT())
+    if not is_raised:
+        return join([join(facts), _MAY_HAVE_FAILED_AT_ONCE(), _INSPECT_FIRST()], _SENTENCES)
+    meaning = [_MAY_HAVE_FAILED()]
+    if equipment is not None:
+        meaning.append(_SHARED(parent=equipment.text))
+    return join([join(facts), *meaning, _INSPECT_AND_SET()], _SENTENCES)
+
+
+def _list_names(stations: Sequence[ReportingStation]) -> tuple[str, ...]:
+    return tuple(sorted(station.station for station in stations))
+
+
+# ---- no instrument outside the slope reports -----------------------------------------------------------------------
+def _find_silence_without_others(
+    context: DecisionContext,
+    level: int,
+    series_health: SeriesHealthMap,
+    supporting: Collection[Place],
+    expected: Sequence[ReportingStation],
+    outside: Sequence[ReportingStation],
+) -> CommonSilence | None:
+    """Return the stations that are silent together while a level is raised; None if there are none.
 
     The instrument series that measure motion of the slope are examined first, then the series that support the level.
     At least two stations are needed. They are silent together if series of at least half of them are overdue, and no
     series has a newer epoch than these.
 
     Args:
-        level: The standing level.
-        supporting: Series that the standing level depends on.
+        context: The context.
+        level: The level of the site.
+        series_health: Health of every series.
+        supporting: Series that the level depends on.
+        expected: Stations on the slope that are not under maintenance. Others are not examined.
+        outside: Stations outside the slope that have ever been received.
     """
-    if level <= 0 or context.inputs.draining:
+    names_on_slope = {station.station for station in expected}
+    slope = [place for place in context.prepared.instrument_motion_series if place[0] in names_on_slope]
+    silence = _find_overdue_together(context, series_health, slope)
+    if silence is not None:
+        names, since_s = silence
+        last_s = max(station.received_s for station in expected)
+        outside_names = _list_names(_list_reporting(outside, last_s, context.now_s))
+        reason = _describe_silent_slope(len(names), since_s, outside_names, None, is_raised=True)
+        condition = Condition("health", 2, since_s, reason)
+        covered = _find_stations_on_slope(context)
+        return CommonSilence(names, since_s, condition, on_slope=True, covered=covered, outside=outside_names)
+    silence = _find_overdue_together(context, series_health, supporting)
+    if silence is None:
         return None
-    for places, on_slope in ((context.prepared.instrument_motion_series, True), (supporting, False)):
-        newest_s: dict[Place, float] = {}
-        for place in places:
-            epoch_s = series_health[place].newest_s
-            if epoch_s is not None:
-                newest_s[place] = epoch_s
-        overdue = [place for place in newest_s if _is_overdue(context, place)]
-        stations = {station for station, _ in newest_s}
-        overdue_stations = {station for station, _ in overdue}
-        if len(stations) < 2 or 2 * len(overdue_stations) < len(stations):
-            continue
-        since_s = max(newest_s[place] for place in overdue)
-        if max(newest_s.values()) <= since_s:
-            return CommonSilence(tuple(sorted(stations)), since_s, context.site.levels[level].name, on_slope)
-    return None
+    names, since_s = silence
+    fact = _SUPPORTING_SILENT(
+        n=len(names),
+        at=Timestamp(since_s, "minute"),
+        level=Term(context.site.levels[level].name),
+        names=NameList(names),
+    )
+    reason = join([join([fact, _KEEP_OUT()]), _MAY_HAVE_FAILED(), _INSPECT_AND_SET()], _SENTENCES)
+    condition = Condition("health", 2, since_s, reason)
+    return CommonSilence(names, since_s, condition, on_slope=False, covered=frozenset(names))
+
+
+def _find_overdue_together(
+    context: DecisionContext, series_health: SeriesHealthMap, places: Collection[Place]
+) -> tuple[tuple[str, ...], float] | None:
+    """Return the stations of some series, and their newest epoch, if they are silent together."""
+    newest_s: dict[Place, float] = {}
+    for place in places:
+        epoch_s = series_health[place].newest_s
+        if epoch_s is not None:
+            newest_s[place] = epoch_s
+    overdue = [place for place in newest_s if _is_overdue(context, place)]
+    stations = {station for station, _ in newest_s}
+    overdue_stations = {station for station, _ in overdue}
+    if len(stations) < 2 or 2 * len(overdue_stations) < len(stations):
+        return None
+    since_s = max(newest_s[place] for place in overdue)
+    if max(newest_s.values()) > since_s:
+        return None
+    return tuple(sorted(stations)), since_s
 
 
 def _is_overdue(context: DecisionContext, place: Place) -> bool:

@@ -8,7 +8,7 @@ from monitor.canonical import canonical_json
 from monitor.decision.alert_texts import GROWN
 from monitor.decision.changes import RESOLVED, AlertCategory, AlertChange, get_first_fact
 from monitor.decision.common_silence import SILENT_SLOPE
-from monitor.decision.conditions import REACHABLE, URGENT_WITH_SILENCE
+from monitor.decision.conditions import URGENT_WITH_SILENCE
 from monitor.decision.headline import StationRate
 from monitor.decision.records import Condition, Memory
 from monitor.sites.records import Site
@@ -53,12 +53,14 @@ def list_changes(
         )
     # An urgent message that contains which series are silent replaces the messages about these series.
     has_new_urgent = any(key in after.conditions and key not in before.conditions for key in URGENT_WITH_SILENCE)
-    for key in sorted({*before.conditions, *after.conditions}):
+    # Common silence comes first, because it may be the failure of the slope.
+    keys = sorted({*before.conditions, *after.conditions}, key=lambda key: (key != SILENT_SLOPE, key))
+    for key in keys:
         old, new = before.conditions.get(key), after.conditions.get(key)
         if new is not None and (old is None or old.level != new.level):
             change = _make_change(key, new, new.reason, data_time, is_open=True)
-            is_contained = key.endswith(":stale") or (key == REACHABLE and SILENT_SLOPE in after.conditions)
-            changes.append(replace(change, notify=not (has_new_urgent and is_contained)))
+            is_contained = has_new_urgent and key.endswith(":stale")
+            changes.append(replace(change, notify=not is_contained))
         elif new is None and old is not None:
             changes.append(_make_change(key, old, RESOLVED(text=get_first_fact(old.reason)), data_time, is_open=False))
     assert all(0 <= c.level < len(site.levels) for c in changes if c.ledger == AlertCategory.HAZARD)

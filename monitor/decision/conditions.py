@@ -127,6 +127,10 @@ _HELD_BY_GAPS: Final = Template(
 _NO_CRITERION: Final = Template("health.no_criterion", "The site file has no criterion any more for {keys}")
 _INSPECT: Final = Template("question.check_slope", "Check whether the slope moves, and check the instrument")
 _INSPECT_POWER: Final = Template("health.inspect_power", "Check its power supply and its radio")
+_INSPECT_SLOPE_FIRST: Final = Template(
+    "health.inspect_slope_first",
+    "Look at the slope from a safe place first. Then check its power supply and its radio",
+)
 _INSPECT_SILENT: Final = Template("health.inspect_silent", "Check the power supply and the radio of what is silent")
 _INSPECT_AND_SET: Final = Template("health.inspect_and_set", "Check the slope by other means, then set the level")
 # Separates the sentences of a text: what happened, what it means and what to do.
@@ -168,10 +172,13 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
         conditions[LONE_TOP] = _describe_lone_top(situation)
     if not context.inputs.draining:
         conditions |= _list_observability(situation, _describe_silence(situation, conditions))
+        if _is_slope_silent(situation) and REACHABLE not in previous_conditions:
+            # Common silence is the reason why the level cannot be raised, and it is more urgent.
+            conditions.pop(REACHABLE, None)
         for place, text in situation.observability.rare.items():
             conditions[rare_key(place)] = Condition("health", 1, now_s, text)
         if situation.observability.silence is not None:
-            conditions[SILENT_SLOPE] = situation.observability.silence.describe()
+            conditions[SILENT_SLOPE] = situation.observability.silence.condition
     conditions |= find_late_crossings(context, situation.level_state.level)
     conditions |= _list_undecided(context, situation.assessments)
     conditions |= _list_advice(context, situation.assessments)
@@ -259,26 +266,58 @@ def _list_instrument_conditions(situation: Situation) -> dict[str, Condition]:
         for place, health in situation.series_health.items()
         if health.state == "silent"
     }
-    if not silent_since_s:
-        return conditions
-    receptions = _Receptions(context, situation.series_health)
-    causes = find_silence_causes(
-        context.prepared.children,
-        silent_since_s,
-        is_late=receptions.has_missed_epoch,
-        is_gone=receptions.has_missed_several_epochs,
-        waited_until_s=receptions.find_return_deadline_s,
-        paged=context.memory.conditions,
-        now_s=context.now_s,
-        was_received_since=receptions.was_received_since,
-    )
-    explained = [place for places in causes.pages.values() for place in places]
-    for place in (*causes.waiting, *causes.notified, *explained):
-        del conditions[stale_key(place)]
-    for parent, places in causes.pages.items():
+    common_silence = situation.observability.silence
+    covered_stations = frozenset[str]() if common_silence is None else common_silence.covered
+    covered = {place for place in situation.series_health if place[0] in covered_stations}
+    pages: Mapping[Parent, Collection[Place]] = {}
+    if silent_since_s:
+        receptions = _Receptions(context, situation.series_health)
+        causes = find_silence_causes(
+            context.prepared.children,
+            silent_since_s,
+            is_late=receptions.has_missed_epoch,
+            is_gone=receptions.has_missed_several_epochs,
+            waited_until_s=receptions.find_return_deadline_s,
+            paged=context.memory.conditions,
+            now_s=context.now_s,
+            was_received_since=receptions.was_received_since,
+        )
+        pages = causes.pages
+        explained = [place for places in pages.values() for place in places]
+        for place in (*causes.waiting, *causes.notified, *explained):
+            del conditions[stale_key(place)]
+    _withhold_covered(conditions, context.memory.conditions, covered, silent_since_s)
+    for parent, places in pages.items():
+        if covered.issuperset(places) and parent.key not in context.memory.conditions:
+            continue
         text = _describe_silent_parent(situation, parent, places)
         conditions[parent.key] = Condition("health", 1, min(silent_since_s[place] for place in places), text)
     return conditions
+
+
+def _withhold_covered(
+    conditions: dict[str, Condition],
+    previous_conditions: Mapping[str, Condition],
+    covered: Collection[Place],
+    silent: Collection[Place],
+) -> None:
+    """Remove the new notices on instruments whose silence is part of a common silence.
+
+    Notices that were open before stay open, so that nobody is told that such an instrument works again.
+
+    Args:
+        conditions: The conditions, which are changed.
+        previous_conditions: Conditions that were open before.
+        covered: Series of the stations in the common silence.
+        silent: Silent series.
+    """
+    for place in covered:
+        unusable_key = f"health:{'.'.join(place)}:flagged"
+        for key in (stale_key(place), unusable_key):
+            if key not in previous_conditions:
+                conditions.pop(key, None)
+        if place in silent and unusable_key in previous_conditions:
+            conditions[unusable_key] = previous_conditions[unusable_key]
 
 
 def _describe_silent_parent(situation: Situation, parent: Parent, places: Collection[Place]) -> Message:
@@ -296,6 +335,10 @@ def _describe_silent_parent(situation: Situation, parent: Parent, places: Collec
     last_s = max((epoch_s for epoch_s in newest_s if epoch_s is not None), default=None)
     last = NEVER_RECEIVED() if last_s is None else NEWEST_READING(at=Timestamp(last_s, "minute"))
     silence = join([_ALL_SILENT(parent=parent.text, names=NameList(tuple(names))), last])
+    slope_instruments = situation.context.prepared.slope_instruments
+    is_whole_slope = bool(slope_instruments) and slope_instruments.keys() <= {station for station, _ in places}
+    if is_whole_slope or _is_slope_silent(situation):
+        return join([silence, _INSPECT_SLOPE_FIRST()], _SENTENCES)
     return join([silence, _INSPECT_POWER()], _SENTENCES)
 
 
@@ -426,20 +469,35 @@ def _list_reviews(site: Site, now_s: float) -> dict[str, Condition]:
     return conditions
 
 
+def _is_slope_silent(situation: Situation) -> bool:
+    """Return whether all instruments on the slope are silent together."""
+    silence = situation.observability.silence
+    return silence is not None and silence.on_slope
+
+
 def _describe_silence(situation: Situation, conditions: Mapping[str, Condition]) -> list[Message]:
     """Return which instruments are silent: the failed parents, then the other series in one sentence.
 
-    The text contains all of them, because their own messages are not sent together with an urgent one.
+    The text contains all of them, because their own messages are not sent together with an urgent one. Common silence
+    of the slope replaces them.
     """
+    common_silence = situation.observability.silence
+    if common_silence is not None and common_silence.on_slope:
+        return [get_first_fact(common_silence.condition.reason)]
+    covered = frozenset[str]() if common_silence is None else common_silence.covered
     places = sorted(situation.series_health)
-    silent = [place for place in places if stale_key(place) in conditions]
+    silent = [
+        place
+        for place in places
+        if stale_key(place) in conditions or (place[0] in covered and situation.series_health[place].state == "silent")
+    ]
     series_keys = {stale_key(place) for place in places}
     parts = [
         get_first_fact(condition.reason)
         for key, condition in sorted(conditions.items())
         if key.endswith(":stale") and key not in series_keys
     ]
-    if len(silent) == 1:
+    if len(silent) == 1 and stale_key(silent[0]) in conditions:
         parts.append(conditions[stale_key(silent[0])].reason)
     elif silent:
         names = join([name_series(".".join(place)) for place in silent], ", ")
@@ -454,7 +512,7 @@ def _list_observability(situation: Situation, silence: Sequence[Message]) -> dic
         silence: Texts that contain which instruments are silent.
     """
     site, now_s, observability = situation.site, situation.context.now_s, situation.observability
-    inspections = [_INSPECT_SILENT()] if silence else []
+    inspections = [_INSPECT_SILENT()] if silence and not _is_slope_silent(situation) else []
     conditions = {}
     if observability.highest_level < site.top_level:
         top = Term(site.levels[-1].name)

@@ -484,6 +484,7 @@ def build_memory(situation: Situation, newest_s: float | None) -> Memory:
         held=observability.held,
         incomplete=observability.reasons,
         receptions=situation.context.list_remembered_receptions(),
+        outside=observability.outside,
     )
 
 

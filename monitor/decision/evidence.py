@@ -70,6 +70,14 @@ def describe_evidence(situation: Situation, after: Memory, now: datetime) -> dic
         evidence["unproven"] = unproven
     if situation.observability.reasons:
         evidence["incomplete"] = dict(situation.observability.reasons)
+    silence = situation.observability.silence
+    if silence is not None:
+        evidence["common_silence"] = {
+            "stations": list(silence.stations),
+            "outside": list(silence.outside),
+            "since_s": silence.since_s,
+            "reason": silence.condition.reason,
+        }
     if situation.rule_statuses:
         evidence["rules"] = {status.rule.id: status.describe() for status in situation.rule_statuses}
     offsets = {

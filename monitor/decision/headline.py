@@ -142,6 +142,7 @@ class DecisionEvidence(TypedDict, total=False):
     events: Sequence[Any]
     common: Mapping[str, str]
     held_by: Sequence[str]
+    common_silence: Mapping[str, Any]
 
 
 class StoredOutcome(TypedDict, total=False):

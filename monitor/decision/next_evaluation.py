@@ -56,11 +56,12 @@ def _list_deadlines(situation: Situation, memory: Memory) -> Iterator[float]:
 def _list_silences(situation: Situation) -> Iterator[float]:
     """Yield the instants at which silence of a series changes the decision, in epoch seconds.
 
-    These are when a series becomes silent, when one alert on all series of shared equipment is sent, and when people
-    are asked to set a level whose data are missing.
+    These are when a series becomes silent, when one alert on all series of shared equipment is sent, when common
+    silence is reported, and when people are asked to set a level whose data are missing.
     """
     context = situation.context
     site = situation.site
+    yield from situation.observability.silence_due_s
     unseen_since_s = situation.observability.unseen_since_s
     deadlines_s = [find_deadline(context, place, health.newest_s) for place, health in situation.series_health.items()]
     for deadline_s in deadlines_s:

@@ -5,15 +5,14 @@ The state of a site is one of:
 * `full`: all voting series are healthy, and `find_incomplete` lists nothing;
 * `blind`: no voting series is healthy, also before the first reading of a site; or the level depends on series, or on
   supporters that the site file does not declare any more, and none of these series is healthy; or stations became
-  silent together while a level above the lowest stands (`find_common_silence`). A level that only observers or a person
-  support does not make a site blind;
+  silent together (`check_common_silence`). A level that only observers or a person support does not make a site blind;
 * `degraded`: everything else.
 """
 
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
-from monitor.decision.common_silence import find_common_silence
+from monitor.decision.common_silence import check_common_silence
 from monitor.decision.incomplete_series import IncompleteSeries, find_held, summarize_reasons
 from monitor.decision.keys import RuleKey, StepVote, Supporter
 from monitor.decision.ladder import LevelState
@@ -64,6 +63,7 @@ def assess_observability(
             top_group_count=top_group_count,
             unseen_since_s=None,
             unheard=orphaned,
+            outside=memory.outside,
             barriers=reach.barriers,
             rare=reach.rare,
             reasons=dict(memory.incomplete),
@@ -76,9 +76,9 @@ def assess_observability(
         if supported >= level > 0
         for place in list_series_behind(prepared, key, steps)
     } & voting
-    silence = find_common_silence(context, level, series_health, supporting)
+    silence_check = check_common_silence(context, level, series_health, supporting)
     is_blind = (
-        silence is not None
+        silence_check.silence is not None
         or (bool(voting) and not healthy)
         or (bool(supporting or orphaned) and not supporting & healthy)
     )
@@ -107,7 +107,9 @@ def assess_observability(
         top_group_count=top_group_count,
         unseen_since_s=unseen_since_s,
         unheard=orphaned,
-        silence=silence,
+        silence=silence_check.silence,
+        silence_due_s=silence_check.due_s,
+        outside=silence_check.outside,
         barriers=reach.barriers,
         rare=reach.rare,
         reasons=dict(sorted(reasons.items())),

@@ -23,6 +23,7 @@ from monitor.sites.fusion import Clause, list_affirmative_leaves
 from monitor.sites.parents import DEFAULT_SILENCE_INTERVALS, Parent, Place, list_children
 from monitor.sites.quantities import measures_motion
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station
+from monitor.sites.slope import list_outside_instruments, list_slope_instruments
 from monitor.sites.witnesses import (
     BlockedLevels,
     Groups,
@@ -105,6 +106,23 @@ class PreparedSite:
     def instrument_motion_series(self) -> frozenset[Place]:
         """Station and declared quantity of every instrument series that measures motion of the slope."""
         return find_instrument_motion_series(self.site)
+
+    @cached_property
+    def slope_instruments(self) -> Mapping[str, tuple[SeriesSpec, ...]]:
+        """Series that instruments on the slope measure its motion with, by station."""
+        return list_slope_instruments(self.site)
+
+    @cached_property
+    def outside_instruments(self) -> Mapping[str, tuple[SeriesSpec, ...]]:
+        """Series of the instruments outside the slope, by station."""
+        return list_outside_instruments(self.site)
+
+    @cached_property
+    def series_with_remembered_receptions(self) -> Sequence[SeriesSpec]:
+        """Series whose receptions each evaluation needs, also if the loaded readings no longer contain them."""
+        of_instruments = (*self.slope_instruments.values(), *self.outside_instruments.values())
+        specs = [*self.series_without_max_silence, *(spec for series in of_instruments for spec in series)]
+        return [*{(spec.station, spec.quantity): spec for spec in specs}.values()]
 
     @cached_property
     def motion_series(self) -> Sequence[Place]:

@@ -506,6 +506,18 @@ class Condition:
     reason: Message
 
 
+class ReceptionRun(NamedTuple):
+    """An uninterrupted run of receptions, epoch seconds.
+
+    Attributes:
+        since_s: First reception of the run.
+        newest_s: Newest reception.
+    """
+
+    since_s: float
+    newest_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """State that one decision passes to the next one. It is stored, so that a restart changes nothing.
@@ -550,6 +562,8 @@ class Memory:
         incomplete: By `station.quantity`, why the site does not see "full".
         receptions: By `station.quantity`, the newest instants of reception, if the loaded readings are too few to show
             how often the series is received.
+        outside: The present run of receptions from instruments outside the slope. An outage of the service or of its
+            connection ends a run. None before the first reception.
     """
 
     started_s: float | None = None
@@ -576,6 +590,7 @@ class Memory:
     reported: Mapping[str, float] = field(default_factory=dict)
     incomplete: Mapping[str, Message] = field(default_factory=dict)
     receptions: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    outside: ReceptionRun | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the memory as JSON-ready values."""
@@ -587,6 +602,7 @@ class Memory:
             values[name] = {key: _record_to_json(record) for key, record in values[name].items()}
         values["incomplete"] = messages_to_plain(values["incomplete"])
         values["receptions"] = {name: list(times_s) for name, times_s in values["receptions"].items()}
+        values["outside"] = None if self.outside is None else list(self.outside)
         return values
 
     def sort_mappings(self) -> "Memory":
@@ -620,6 +636,8 @@ class Memory:
             values[name] = {key: record_type(**plain_to_messages(record)) for key, record in values[name].items()}
         values["incomplete"] = plain_to_messages(values.get("incomplete", {}))
         values["receptions"] = {name: tuple(times_s) for name, times_s in values.get("receptions", {}).items()}
+        outside = values.get("outside")
+        values["outside"] = None if outside is None else ReceptionRun(*outside)
         for name, read_key in _KEYS.items():
             values[name] = {read_key(key): entry for key, entry in values.get(name, {}).items()}
         return Memory(**values)

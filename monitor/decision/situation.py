@@ -9,7 +9,7 @@ from monitor.decision.incomplete_series import IncompleteSeries
 from monitor.decision.judgements import Barriers
 from monitor.decision.keys import StepKey, Supporter, VoteKey
 from monitor.decision.ladder import LevelState, RequestedLevel
-from monitor.decision.records import Condition, Memory, StationHealth, Step, Votes
+from monitor.decision.records import Condition, Memory, ReceptionRun, StationHealth, Step, Votes
 from monitor.decision.series.assessment import Assessments, DecisionContext
 from monitor.decision.series.neighbours import NeighbourCheck
 from monitor.decision.series.paired_steps import CommonDisturbance
@@ -31,6 +31,9 @@ class Observability:
         unseen_since_s: Since when the level depends on data that are missing or unusable, in epoch seconds.
         unheard: Supporters of the level that the site file no longer declares, with the instant since when.
         silence: Common silence of the stations that measure motion or support the level.
+        silence_due_s: Instants at which common silence will be reported if nothing is received until then, epoch
+            seconds.
+        outside: The present run of receptions from instruments outside the slope.
         barriers: Why votes cannot reach levels at the present intervals between readings, by vote and level.
         rare: Series whose readings are too rare for a level, with the reason.
         reasons: Why the state is not `full`, by `STATION.quantity`.
@@ -48,6 +51,8 @@ class Observability:
     unseen_since_s: float | None
     unheard: Mapping[Supporter, float]
     silence: CommonSilence | None = None
+    silence_due_s: Sequence[float] = ()
+    outside: ReceptionRun | None = None
     barriers: Barriers = field(default_factory=dict)
     rare: Mapping[tuple[str, str], Message] = field(default_factory=dict)
     reasons: Mapping[str, Message] = field(default_factory=dict)

@@ -216,7 +216,7 @@ class DecisionContext:
             return spec.max_silence_s
         key = (spec.station, spec.quantity)
         if key not in self._silences:
-            epochs_s = [epoch_s(r.observed_at) for r in self._find_longest_component(spec)[-RARITY_INTERVALS - 1 :]]
+            epochs_s = [epoch_s(r.observed_at) for r in self.find_longest_component(spec)[-RARITY_INTERVALS - 1 :]]
             was_rare = rare_key(key) in self.memory.conditions
             self._silences[key] = find_silence_s(spec, epochs_s, self.list_receptions(spec), was_rare=was_rare)
         return self._silences[key]
@@ -229,7 +229,7 @@ class DecisionContext:
     def list_remembered_receptions(self) -> dict[str, tuple[float, ...]]:
         """Return the receptions that the next evaluation needs and may not have in its readings, by series."""
         remembered = {}
-        for spec in self.prepared.series_without_max_silence:
+        for spec in self.prepared.series_with_remembered_receptions:
             if shows_pace(self._list_loaded_receptions(spec)):
                 continue
             receptions_s = self.list_receptions(spec)
@@ -240,11 +240,11 @@ class DecisionContext:
     def _list_loaded_receptions(self, spec: SeriesSpec) -> tuple[float, ...]:
         key = (spec.station, spec.quantity)
         if key not in self._receptions:
-            received_s = (epoch_s((r.first or r).received_at) for r in reversed(self._find_longest_component(spec)))
+            received_s = (epoch_s((r.first or r).received_at) for r in reversed(self.find_longest_component(spec)))
             self._receptions[key] = list_receptions(received_s, spec.interval_s)
         return self._receptions[key]
 
-    def _find_longest_component(self, spec: SeriesSpec) -> Sequence[Reading]:
+    def find_longest_component(self, spec: SeriesSpec) -> Sequence[Reading]:
         """Return the readings of a series; of the component with most readings if it has several components."""
         components = [
             readings

@@ -67,12 +67,12 @@ def test_the_slope_falls_silent(database_url, mosquitto, tmp_path, receiver, rep
             speak(mosquitto.url, ("G1", "G2", "C1"), 120.0 + value)
             time.sleep(LIVE_S)
         last = time.monotonic()
-        while not receiver.find("stations on the slope have been silent") and time.monotonic() - last < 900.0:
+        while not receiver.find("instruments on the slope have been silent") and time.monotonic() - last < 900.0:
             speak(mosquitto.url, ("C1",), 0.0)
             time.sleep(LIVE_S)
-        at, told = receiver.find("stations on the slope have been silent")[0]
+        at, told = receiver.find("instruments on the slope have been silent")[0]
         report("the slope falls silent", database_url, at - last)
-        assert "all 2 stations on the slope have been silent since" in told["body"]
+        assert "all 2 instruments on the slope have been silent since" in told["body"]
         assert at - last < 330.0, "its own rhythm tells it, not the hour that each may be silent"
 
 
