@@ -110,22 +110,33 @@ escalate_after = "10m"
 class SimulatedSlope:
     """Store what the instruments of the simulated slope send up to an instant, and evaluate the site."""
 
-    def __init__(self, database, end, days=3.0, write=write_story_site, stations=2):
-        self.database, self.model = database, plan_story(end, 4, 40.0, READING_INTERVAL, stations)
+    def __init__(self, database, end, days=3.0, write=write_story_site, stations=2, interval=READING_INTERVAL):
+        self.database = database
+        self.model = plan_story(end, 4, 40.0, interval, stations)
         self.site = parse_site(write(self.model), "sim-slope.toml")
         self.now = end - timedelta(days=days)
         with database.write() as c:
             save_site(c, self.site, "test", "test", self.now)
         self.pipeline = Pipeline(database, {self.site.id: self.site}, lambda: self.now)
 
-    def store_until(self, at):
+    def receive_until(self, at, received_at=None):
+        """Store what the instruments measure before `at`; each message is received at once, or all at `received_at`."""
         messages = [
-            BrokerMessage(f"slopeward/v1/{self.site.id}/{s.station}/obs", json.dumps(s.payload).encode(), s.at, "live")
-            for s in self.model.samples(self.now, at)
+            BrokerMessage(
+                f"slopeward/v1/{self.site.id}/{sample.station}/obs",
+                json.dumps(sample.payload).encode(),
+                received_at or sample.at,
+                "live",
+            )
+            for sample in self.model.samples(self.now, at)
         ]
         self.now = at
         outcome = self.pipeline.store(messages)
         assert not outcome.unwritten
+
+    def store_until(self, at):
+        """Store what the instruments measure before `at`, and evaluate the site and its movement."""
+        self.receive_until(at)
         result = evaluate_site(self.database, self.site, at, "data")
         update_movement(self.database, self.site, at)
         with self.database.write() as c:

@@ -234,6 +234,7 @@ def describe_decision(frozen: FrozenDecision, names: DecisionNames) -> list[str]
     change = _describe_change(evidence["level_before"], evidence["level"], names)
     lines = [
         f"Decided {_format_time(frozen['now'])}: {change}{_describe_request(evidence, names)}",
+        *([translate(evidence["common_silence"]["reason"])] if "common_silence" in evidence else []),
         *_list_under("Counted", counted),
         *_list_under("Set aside", set_aside),
     ]

@@ -14,6 +14,7 @@ from monitor.alerts.evaluation_tables import evaluation, forecast_chance, rate_n
 from monitor.alerts.event_tables import report
 from monitor.alerts.tables import alert
 from monitor.canonical import CanonicalText, canonical_json, code_version, digest_text
+from monitor.decision.common_silence import SILENT_SLOPE
 from monitor.decision.headline import StationRate
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import Decision, Memory, NewestEpoch, ReportFact
@@ -107,6 +108,16 @@ def load_incomplete(connection: Connection, site: str) -> Mapping[str, Message]:
     row = find_state(connection, site)
     reasons: Mapping[str, Message] = {} if row is None else plain_to_messages(row.state.get("incomplete", {}))
     return reasons
+
+
+def find_common_silence(connection: Connection, site: str) -> Message | None:
+    """Return the text on the common silence of a site at its last evaluation; None if there is none."""
+    row = find_state(connection, site)
+    condition = None if row is None else row.state.get("conditions", {}).get(SILENT_SLOPE)
+    if condition is None:
+        return None
+    text: Message = plain_to_messages(condition)["reason"]
+    return text
 
 
 # Each evaluation runs these queries, so they are built once.

@@ -59,6 +59,7 @@ from monitor.alerts.queries.answers import (
 from monitor.alerts.queries.evaluations import (
     ADVICE_LIMIT,  # rows of one kind that a decision looks at, newest first
     add_decision,  # store the frozen evidence of a decision; returns its id
+    find_common_silence,  # return the text on the common silence of a site, or None
     find_state,  # return the stored level and decision memory of a site, or None
     load_decision,  # load a decision with its frozen evidence; raises NotFoundError
     load_newest,  # load the newest epoch of each series of a site, by `station.quantity`
@@ -210,6 +211,7 @@ __all__ = [
     "close_alert",
     "find_alert",
     "find_alert_of_event",
+    "find_common_silence",
     "find_in_force",
     "find_ladder",
     "find_outcome",

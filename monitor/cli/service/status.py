@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from monitor.alerts.queries.evaluations import load_incomplete
+from monitor.alerts.queries.evaluations import find_common_silence, load_incomplete
 from monitor.alerts.queries.overview import SiteCard, load_cards
 from monitor.app.checks import health
 from monitor.app.checks.running import ReachedDatabase, SiteStatus
@@ -83,6 +83,7 @@ class StoredStatus:
     Attributes:
         cards: Sites with their status, sorted by id.
         newest_outage: Newest row of the view `outages`.
+        silences: Texts on common silence, by site.
         awaited: Models that wait for readings, each with the id of its site.
         incomplete: By site and series, why the site does not see "full".
         limited: By site, which motion series keep the site from reaching its highest level.
@@ -92,6 +93,7 @@ class StoredStatus:
     stamps: Stamped
     cards: Sequence[SiteCard]
     newest_outage: Mapping[str, Any] | None
+    silences: Mapping[str, Message]
     awaited: Sequence[tuple[str, AwaitedModel]]
     incomplete: Mapping[str, Mapping[str, Message]]
     limited: Mapping[str, Sequence[Message]]
@@ -111,10 +113,16 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
             for registered in hooks().status_sections(connection=c, sites=declared, now=now, zones=zones)
             for section in registered
         ]
+        silences: dict[str, Message] = {}
+        for card in cards:
+            silence = find_common_silence(c, card.id)
+            if silence is not None:
+                silences[card.id] = silence
         stored = StoredStatus(
             stamps=load_heartbeats(c),
             cards=cards,
             newest_outage=next(iter(load_view(c, "outages", order_by=["-from_at"], limit=1)), None),
+            silences=silences,
             awaited=list_awaited(c, declared, now),
             incomplete={card.id: {} if card.start is not None else load_incomplete(c, card.id) for card in cards},
             limited={site.id: describe_limited(PreparedSite(site)) for site in declared},
@@ -156,6 +164,7 @@ def _site_to_json(stored: StoredStatus, card: SiteCard) -> dict[str, Any]:
         **card.status,
         "observability": card.sight if card.start is not None else card.status["observability"],
         "starting": None if card.start is None else card.start.to_json(),
+        "common_silence": str(stored.silences[card.id]) if card.id in stored.silences else None,
         "stations": card.station_counts,
         "late": _list_stations(card, "late"),
         "silent": _list_stations(card, "silent"),
@@ -169,6 +178,8 @@ def _list_stations(card: SiteCard, state: str) -> list[str]:
 
 
 def _list_lines(stored: StoredStatus, now: datetime, zones: Callable[[str], str]) -> Iterator[str]:
+    for site, silence in stored.silences.items():
+        yield f"  {site}: {translate_in_zone(silence, zones(site))}"
     if pair := _describe_pair(stored.stamps, now, zones("")):
         yield pair
     outage = stored.newest_outage

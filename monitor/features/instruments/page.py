@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal, get_args
 
 from monitor.api.plugins import hooks
+from monitor.api.queries.alerts import find_common_silence
 from monitor.api.sites import Parent
 from monitor.api.text import Message, parse_time
 from monitor.api.views import FindingRow
@@ -55,6 +56,7 @@ def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, 
         # Values of this page replace those of plugins, and values of built-in features those of third-party plugins.
         **{name: value for values in reversed(added) for name, value in values.items()},
         "card": seen.card,
+        "common_silence": find_common_silence(c, site),
         "groups": list_groups(picked[:CARDS_AT_MOST], rows, now),
         "left_out": max(0, len(picked) - CARDS_AT_MOST),
         "asked": len(picked),

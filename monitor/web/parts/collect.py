@@ -26,6 +26,7 @@ from monitor.app.checks.health import CANNOT_DECIDE, STANDBY_PREFIX
 from monitor.app.checks.table import check_parts
 from monitor.decision.alert_texts import HEALTH_NAMES
 from monitor.decision.changes import AlertCategory
+from monitor.decision.common_silence import SILENT_SLOPE
 from monitor.decision.criteria.bound_units import find_declared_units
 from monitor.decision.headline import FrozenDecision
 from monitor.decision.incomplete_series import list_reasons
@@ -137,11 +138,23 @@ def _collect_hazards(
     returned = [alert["alert_id"] for alert in alerts if alert["state"] == AlertState.RETURNED_UNACKNOWLEDGED]
     return {
         "hazards": hazards,
+        "silences": find_common_silences(alerts),
         "headlines": headline.find_headlines(c, hazards.values()),
         "nows": headline.find_present_reasons(c, hazards, {card.id: card.stations for card in cards}),
         "calls": find_first_calls(c, filter(None, declared), now),
         "answers": load_answers(c, [alert["alert_id"] for alert in hazards.values()]),
         "ended": {alert_id: since for alert_id, (_, since) in load_states(c, returned).items()},
+    }
+
+
+def find_common_silences(alerts: Iterable[AlertRow]) -> dict[str, AlertRow]:
+    """Return the open alert on common silence of each site that has one, by site. Drills are left out."""
+    return {
+        alert["site"]: alert
+        for alert in alerts
+        if alert["key"] == SILENT_SLOPE
+        and alert["state"] != AlertState.RETURNED_UNACKNOWLEDGED
+        and not alert["exercise"]
     }
 
 

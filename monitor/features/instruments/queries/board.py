@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypeVar, get_args
 from sqlalchemy import Connection, func, select
 
 from monitor.api.database import DeniedMessages, find_heartbeat, load_view
-from monitor.api.queries.alerts import load_station_states
+from monitor.api.queries.alerts import find_common_silence, load_station_states
 from monitor.api.queries.ingest import DENIED_BY_BROKER
 from monitor.api.sites import TOPIC_ROOT, Parent
 from monitor.api.tables import alert, rejected_message
@@ -40,6 +40,11 @@ _INSPECT_TOPIC: Final = Template(
 )
 # State of an instrument by the state of its station.
 _MISSING: Final = {"late": "late", "silent": "stale"}
+# Silence of a single instrument is not the first thing to inspect while the whole slope is silent.
+_SLOPE_FIRST: Final = Template(
+    "instrument.action.slope_first", "look at the slope from a safe place first, then at power, antenna and radio"
+)
+_SILENT_STATES: Final = frozenset({"late", "stale", "offline"})
 _DENIED_LATELY: Final = timedelta(hours=1)  # before its newest reading
 
 
@@ -102,6 +107,10 @@ def load_present_board(
                 "action": row["action"] or ACTIONS[state],
             }
         board.append(row)
+    silent_sites = {name for name in {row["site"] for row in board} if find_common_silence(c, name) is not None}
+    for row in board:
+        if row["site"] in silent_sites and row["state"] in _SILENT_STATES:
+            row["action"] = _SLOPE_FIRST()
     return board
 
 
