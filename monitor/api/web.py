@@ -58,7 +58,7 @@ from monitor.web.parts.collect import (
 from monitor.web.parts.columns import (
     choose_plot_points,  # choose which values a plot of about `most` points needs
     encode_instants,  # return instants as epoch seconds: the first, then the step to each next one
-    shorten,  # shorten a text to a length, at whole parts or clauses if possible
+    shorten,  # round a value to six digits for a chart
 )
 from monitor.web.parts.documents import (
     draw_line,  # return the SVG path of a small line chart, with gaps

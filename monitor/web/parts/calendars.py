@@ -1,4 +1,4 @@
-"""Calendars (iCalendar, RFC 5545) that a phone or an office program shows."""
+"""Write calendars (iCalendar, RFC 5545) for phones and office programs."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -6,18 +6,19 @@ from typing import Any
 
 
 def write_calendar(entries: Iterable[Mapping[str, Any]], kind: str, name: str, now: datetime) -> bytes:
-    """A calendar of entries, whose keys are those of iCalendar."""
-    from icalendar import Calendar, Event  # 15 MiB that most pages never need
+    """Return a calendar. The keys of the entries are those of iCalendar."""
+    # Imported here, because it takes 15 MiB and most processes never need it.
+    from icalendar import Calendar, Event
 
-    found = Calendar()
-    found.add("prodid", f"-//Slopeward//{kind}//EN")
-    found.add("version", "2.0")
-    found.add("method", "PUBLISH")
-    found.add("x-wr-calname", f"{name}: {kind}")
-    for one in entries:
-        entry = Event()
-        for key, value in {"dtstamp": now, **one}.items():
-            entry.add(key, value.replace(microsecond=0) if isinstance(value, datetime) else value)
-        found.add_component(entry)
-    text: bytes = found.to_ical()
+    calendar = Calendar()
+    calendar.add("prodid", f"-//Slopeward//{kind}//EN")
+    calendar.add("version", "2.0")
+    calendar.add("method", "PUBLISH")
+    calendar.add("x-wr-calname", f"{name}: {kind}")
+    for entry in entries:
+        event = Event()
+        for key, value in {"dtstamp": now, **entry}.items():
+            event.add(key, value.replace(microsecond=0) if isinstance(value, datetime) else value)
+        calendar.add_component(event)
+    text: bytes = calendar.to_ical()
     return text

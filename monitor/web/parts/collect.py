@@ -140,7 +140,7 @@ def _collect_hazards(
         "hazards": hazards,
         "silences": find_common_silences(alerts),
         "headlines": headline.find_headlines(c, hazards.values()),
-        "nows": headline.find_present_reasons(c, hazards, {card.id: card.stations for card in cards}),
+        "present_reasons": headline.find_present_reasons(c, hazards, {card.id: card.stations for card in cards}),
         "calls": find_first_calls(c, filter(None, declared), now),
         "answers": load_answers(c, [alert["alert_id"] for alert in hazards.values()]),
         "ended": {alert_id: since for alert_id, (_, since) in load_states(c, returned).items()},
@@ -270,7 +270,7 @@ def collect_site(context: Context, c: Connection, site_id: str) -> Mapping[str, 
     conditions = {} if state is None else Memory.read(state.state).conditions
     unproven = {key.split(":")[1] for key in conditions if key.endswith(":unproven")}
     hazard = refreshed["hazards"].get(site_id)
-    reason = refreshed["nows"].get(site_id)
+    reason = refreshed["present_reasons"].get(site_id)
     if reason is None and hazard is not None:
         reason = refreshed["headlines"].get(hazard["alert_id"])
     return {

@@ -1,4 +1,4 @@
-"""Documents: each one HTML file that needs nothing else, that a browser shows and that prints to A4."""
+"""Render documents: single HTML files without other files, for a browser and for printing on A4."""
 
 import base64
 import hashlib
@@ -20,12 +20,13 @@ from monitor.text.local_time import describe_zone, format_local, use_zone
 from monitor.text.message import format_span
 from monitor.text.rendering import translate
 
-LONG_GAP: Final = 6.0  # usual steps without a value: the line breaks
+# A line is interrupted where values are missing for this number of usual steps.
+LONG_GAP: Final = 6.0
 Points = Sequence[tuple[float, float | None]]
 
 
 class PlotScale:
-    """Drawing units of instants and values, within a picture with an edge above and below."""
+    """Convert instants and values to the units of a drawing with an edge above and below."""
 
     def __init__(
         self,
@@ -35,37 +36,43 @@ class PlotScale:
         height: float = 80.0,
         edge: float = 3.0,
     ) -> None:
-        known = [v for v in values if v is not None] or [0.0]
-        self.first_s, self.span_s = times_s[0], (times_s[-1] - times_s[0]) or 1.0
-        self.low, self.high = min(known), max(known)
-        self.width, self.height, self.edge = width, height, edge
+        numbers = [value for value in values if value is not None] or [0.0]
+        self.first_s = times_s[0]
+        self.span_s = (times_s[-1] - times_s[0]) or 1.0
+        self.low = min(numbers)
+        self.high = max(numbers)
+        self.width = width
+        self.height = height
+        self.edge = edge
 
     def place(self, at_s: float, value: float) -> str:
-        """`x y` of a point."""
+        """Return a point as `x y`."""
         x = (at_s - self.first_s) / self.span_s * self.width
         share = (value - self.low) / (self.high - self.low or 1.0)
         return f"{x:.1f} {self.height - self.edge - share * (self.height - 2 * self.edge):.1f}"
 
     def draw(self, points: Points) -> str:
-        """A line as a path; a gap stays a gap.
+        """Return a line as an SVG path, interrupted at long gaps.
 
         >>> PlotScale([0.0, 10.0], [1.0, 2.0]).draw([(0.0, 1.0), (5.0, None), (10.0, 2.0)])
         'M0.0 77.0 M320.0 3.0'
         """
-        steps = sorted(b[0] - a[0] for a, b in pairwise(points))
-        longest = LONG_GAP * steps[len(steps) // 2] if steps else 0.0
-        parts, before = [], None
+        steps_s = sorted(later[0] - earlier[0] for earlier, later in pairwise(points))
+        longest_s = LONG_GAP * steps_s[len(steps_s) // 2] if steps_s else 0.0
+        parts: list[str] = []
+        previous_s: float | None = None
         for at_s, value in points:
             if value is None:
-                before = None
+                previous_s = None
                 continue
-            parts.append(f"{'M' if before is None or at_s - before > longest else 'L'}{self.place(at_s, value)}")
-            before = at_s
+            starts_line = previous_s is None or at_s - previous_s > longest_s
+            parts.append(f"{'M' if starts_line else 'L'}{self.place(at_s, value)}")
+            previous_s = at_s
         return " ".join(parts)
 
 
 def draw_line(values: Sequence[float | None], width: float, height: float) -> str:
-    """The line of a small picture as an SVG path; a gap stays a gap.
+    """Return the line of a sparkline as an SVG path, interrupted where values are missing.
 
     >>> draw_line([1.0, None, 2.0, 1.5], 150.0, 30.0)
     'M0.0 28.0 M100.0 2.0 L150.0 15.0'
@@ -78,12 +85,14 @@ def draw_line(values: Sequence[float | None], width: float, height: float) -> st
 
 
 TEMPLATES: Final = Path(__file__).parents[1] / "templates" / "documents"
-WIDTH, HEIGHT = 150.0, 30.0  # of a small picture
+# Size of a sparkline.
+WIDTH: Final = 150.0
+HEIGHT: Final = 30.0
 
 
 @cache
 def read_style() -> str:
-    """The style sheet of all documents."""
+    """Return the style sheet of all documents."""
     return (TEMPLATES / "report.css").read_text(encoding="utf-8")
 
 
@@ -98,40 +107,40 @@ def build_style_element() -> Markup:
 
 @cache
 def find_policy() -> str:
-    """The content security policy under which a page may hand such a document out: its own style, and nothing else."""
+    """Return the content security policy of a document. It allows the style sheet of documents and nothing else."""
     digest = base64.b64encode(hashlib.sha256(read_style().encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
 
 
 def minute(value: str | datetime | None) -> str:
-    """An instant by the clock of the site, or a dash."""
+    """Return an instant in the time zone in use, or a dash."""
     if value is None:
         return "–"
     return format_local(parse_time(value) if isinstance(value, str) else value)
 
 
 def draw_bars(values: Sequence[float]) -> list[dict[str, float]]:
-    """Bars of equal width; none where all are nothing.
+    """Return bars of equal width for the values above zero.
 
     >>> draw_bars([0.0, 2.0])
     [{'x': 75.0, 'y': 0.0, 'w': 72.0, 'h': 30.0}]
     """
-    most = max(values, default=0.0)
+    highest = max(values, default=0.0)
     step = WIDTH / max(len(values), 1)
     return [
         {
-            "x": round(k * step, 2),
-            "y": round(HEIGHT * (1 - v / most), 2),
+            "x": round(position * step, 2),
+            "y": round(HEIGHT * (1 - value / highest), 2),
             "w": round(step * 0.96, 2),
-            "h": round(HEIGHT * v / most, 2),
+            "h": round(HEIGHT * value / highest, 2),
         }
-        for k, v in enumerate(values)
-        if v > 0
+        for position, value in enumerate(values)
+        if value > 0
     ]
 
 
 def format_signed(value: float | None, digits: int = 3) -> str:
-    """A change with its sign.
+    """Return a change with its sign.
 
     >>> format_signed(1.234), format_signed(-0.5), format_signed(0.0), format_signed(None)
     ('+1.23', '-0.5', '0', '–')
@@ -141,7 +150,7 @@ def format_signed(value: float | None, digits: int = 3) -> str:
 
 
 def open_templates(*folders: str | Path) -> Environment:
-    """Templates in the language in use; all they show is escaped, and a name that is not there is an error."""
+    """Return an environment of templates in the language in use. Values are escaped, and a missing name is an error."""
     environment = Environment(
         loader=FileSystemLoader(folders),
         undefined=StrictUndefined,
@@ -172,7 +181,16 @@ def _environment(*folders: Path) -> Environment:
 
 
 def render(name: str, values: Mapping[str, Any], language: str, zone: str, at: datetime, *folders: Path) -> str:
-    """A document in a language, its times by the clock of a zone; its template may lie in folders beside our own."""
+    """Return a document in a language and a time zone.
+
+    Args:
+        name: File name of the template.
+        values: Values of the template.
+        language: Code of the language.
+        zone: Time zone of the document.
+        at: When the document is made.
+        folders: Folders with templates, besides that of this package.
+    """
     with catalogue.use_language(language), use_zone(zone):
         shared = {
             "sheet": name.removesuffix(".html"),

@@ -1,4 +1,4 @@
-"""Answers in GeoJSON."""
+"""HTTP responses in GeoJSON."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -11,11 +11,11 @@ GEOJSON: Final = "application/geo+json"
 
 
 class GeoJsonResponse(JSONResponse):
-    """A GeoJSON object."""
+    """A response with a GeoJSON object."""
 
     media_type = GEOJSON
 
 
 def make_collection(features: Iterable[Feature]) -> FeatureCollection:
-    """Features as one object."""
+    """Return features as one GeoJSON object."""
     return {"type": "FeatureCollection", "features": [*features]}

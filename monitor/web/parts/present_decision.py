@@ -1,4 +1,4 @@
-"""The decision that an evaluation would make at this moment, for pages; nothing is stored."""
+"""Compute the decision that an evaluation would make now, for pages. Nothing is stored."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,8 @@ from monitor.text.message import LABELLED_TEXT, Message, Template
 from monitor.web.context import Context
 from monitor.web.parts.evidence_tables import EvidenceTable, list_outcome_tables
 
-KEPT: Final = timedelta(seconds=5)  # how long one result serves all requests
+# A result is used for all requests during this time.
+CACHED_FOR: Final = timedelta(seconds=5)
 _UNREADABLE: Final = Template("movement.unreadable", "The site file of this version cannot be read by this program.")
 _TOO_MUCH: Final = Template(
     "movement.too_much", "Too much to compute for a page: run slopeward evaluate --site {site} --dry-run"
@@ -22,38 +23,52 @@ _TOO_MUCH: Final = Template(
 
 @dataclass(frozen=True, slots=True)
 class PresentDecision:
-    """What a decision at this moment would rest on, or why that is not computed."""
+    """The decision that an evaluation would make now, or why it is not computed.
+
+    Attributes:
+        note: Why it is not computed; empty if it is.
+        sentence: The level and its reason in one sentence.
+        rain: Assessments of the criteria on rain.
+        reasons: By criterion, the assessment of the station that requests the highest level.
+    """
 
     note: str = ""
     tables: Sequence[EvidenceTable] = ()
     sentence: str = ""
-    rain: Sequence[Mapping[str, Any]] = ()  # what criteria of rain say
-    reasons: Mapping[str, Message] = field(default_factory=dict)  # by criterion, of the station that asks for most
+    rain: Sequence[Mapping[str, Any]] = ()
+    reasons: Mapping[str, Message] = field(default_factory=dict)
 
 
 def evaluate_now(context: Context, site: Site | None) -> PresentDecision:
-    """What a decision at this moment would rest on; nothing is written.
+    """Return the decision that an evaluation would make now. Nothing is stored.
 
-    It is computed once in some seconds, however many look. A site whose evaluation reads very much is not asked: the
-    page must not compete with the evaluation itself.
+    All requests within `CACHED_FOR` share one result. It is not computed for a site whose evaluation loads many
+    readings, so that pages do not delay the evaluation itself.
     """
     if site is None:
         return PresentDecision(note=_UNREADABLE())
     if count_rows(site) > SLOW_ROWS:
         return PresentDecision(note=_TOO_MUCH(site=site.id))
     now = context.clock()
-    before = context.dry_runs.get(site.version)
-    if before is not None and timedelta(0) <= now - before[0] < KEPT:
-        known: PresentDecision = before[1]
-        return known
+    cached = context.dry_runs.get(site.version)
+    if cached is not None and timedelta(0) <= now - cached[0] < CACHED_FOR:
+        cached_decision: PresentDecision = cached[1]
+        return cached_decision
     decision = evaluate_site(context.db, site, now, "page", dry_run=True).decision
-    rainy = {k.id for k in site.criteria if "rain" in k.kind.drawn}
-    words = sorted(decision.evidence["words"], key=lambda w: (w["raise_level"], w["hold_level"], w["newest_s"] or 0.0))
-    says = PresentDecision(
+    on_rain = {criterion.id for criterion in site.criteria if "rain" in criterion.kind.drawn}
+    # `words` are the assessments. The last one of a criterion requests the highest level.
+    assessments = sorted(
+        decision.evidence["words"],
+        key=lambda assessment: (assessment["raise_level"], assessment["hold_level"], assessment["newest_s"] or 0.0),
+    )
+    present = PresentDecision(
         tables=list_outcome_tables(cast("DecisionEvidence", decision.evidence)),
         sentence=decision.evidence["sentence"],
-        rain=[w for w in decision.evidence["words"] if w["criterion"] in rainy],
-        reasons={w["criterion"]: LABELLED_TEXT(name=w["station"], text=w["reason"]) for w in words},
+        rain=[assessment for assessment in decision.evidence["words"] if assessment["criterion"] in on_rain],
+        reasons={
+            assessment["criterion"]: LABELLED_TEXT(name=assessment["station"], text=assessment["reason"])
+            for assessment in assessments
+        },
     )
-    context.dry_runs[site.version] = (now, says)
-    return says
+    context.dry_runs[site.version] = (now, present)
+    return present

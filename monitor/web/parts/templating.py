@@ -1,4 +1,4 @@
-"""How things are spelled on the page: times, ages, numbers, levels. All escaping is Jinja's, always on."""
+"""Render templates, with filters for times, ages, numbers and levels. Jinja escapes all values."""
 
 import json
 import re
@@ -43,7 +43,8 @@ from monitor.web.context import Context, context_of, token_of
 from monitor.web.parts.act_forms import list_fields
 from monitor.web.parts.documents import open_templates
 
-LONGEST_LISTED: Final = 300  # of a subject in a list
+# Most characters of a subject in a list.
+LONGEST_LISTED: Final = 300
 _STANDS_STILL: Final = Template(
     "banner.stands_still", "Nothing is decided at this moment: {text}. Levels below are old; watch by other means."
 )
@@ -89,15 +90,16 @@ def describe_sight(card: SiteCard, now: datetime) -> Message:
 
 
 def as_instant(value: str | datetime | None) -> datetime | None:
-    """An instant out of a row of a view (text) or a table."""
+    """Return the instant of a column: text in rows of views, a datetime in rows of tables."""
     return parse_time(value) if isinstance(value, str) else value
 
 
 def format_minute(value: str | datetime | None, zone: str = "") -> str:
-    """`2026-03-01 07:00` in the zone of the page, or a dash.
+    """Return `2026-03-01 07:00` in the time zone of the page, or a dash.
 
     Args:
-        zone: of what the row is about; where it is another one than that of the page, it is named.
+        value: The instant.
+        zone: Time zone of the site that the instant belongs to. If it is not that of the page, it is used and named.
     """
     at = as_instant(value)
     if at is None:
@@ -108,15 +110,15 @@ def format_minute(value: str | datetime | None, zone: str = "") -> str:
 
 
 def format_utc(value: str | datetime | None) -> str:
-    """What a time says when it is pointed at: `2026-03-01 06:00 UTC`."""
+    """Return `2026-03-01 06:00 UTC`, which is shown when the pointer is over a time."""
     at = as_instant(value)
     return "" if at is None else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def render_text(text: Any, today: date | None = None) -> Any:
-    """A message in the reader's language and zone; each of its times shows UTC when it is pointed at.
+    """Return a message in the language and time zone of the reader. Its times show UTC when the pointer is over them.
 
-    Of `today` it says the clock alone.
+    Times of the day `today` are shown without the date.
 
     >>> from monitor.text.message import Timestamp
     >>> timed = join([Timestamp.of(parse_time("2026-10-07T19:16:51Z")), "& more"], " ")
@@ -133,13 +135,13 @@ def render_text(text: Any, today: date | None = None) -> Any:
 
 
 def find_today(page: Mapping[str, Any]) -> date | None:
-    """The day that a page is read on, by the clock that it shows."""
+    """Return the present day in the time zone of a page."""
     now = page.get("now")
     return None if now is None else now.astimezone(local_time.open_zone(local_time.zone_in_use())).date()
 
 
 def without_commands(text: str) -> str:
-    """An error without the commands that it advises to whoever sits at a terminal: the page has forms.
+    """Return an error without the commands that it suggests, because the page has forms for them.
 
     >>> without_commands("there is no event 7; see `slopeward events list`")
     'there is no event 7'
@@ -150,7 +152,7 @@ def without_commands(text: str) -> str:
 
 
 def translate_cell(value: Any) -> Any:
-    """A cell of a table of evidence: messages and terms in the reader's language; one plain word may be a name.
+    """Return a cell of a table of evidence in the language of the reader. A single word may be a name and stays.
 
     >>> translate_cell("rain"), translate_cell(1.5), translate_cell(parse_time("2026-03-01T06:00:00Z"))
     ('rain', 1.5, '2026-03-01 06:00')
@@ -163,7 +165,7 @@ def translate_cell(value: Any) -> Any:
 
 
 def translate_name(text: str) -> Any:
-    """A word of the program, such as a quantity or a state, as people read it; a message likewise.
+    """Return the translation of a message, or of a term such as a quantity or a state.
 
     >>> translate_name("crack_opening")
     'crack opening'
@@ -172,14 +174,14 @@ def translate_name(text: str) -> Any:
 
 
 def link_help(page: str) -> Markup:
-    """A question mark that leads to a page of the help; nothing if the feature help is absent."""
+    """Return a link to a page of the help; nothing if the feature help is absent."""
     if "GET /help" not in RULES:
         return Markup()
     mark = Markup('<a class="help" href="/help/{}" aria-label="{}" title="{}">?</a>')
     return mark.format(page, *2 * [catalogue.gettext("Help on this")])
 
 
-# where to read on after an error: by what its message is of, the first part of its id
+# Page of the help about an error, by the first part of the id of its message.
 HELP_ON: Final = {
     **dict.fromkeys(("access", "account", "login", "people", "second_factor", "signature", "token"), "how-to/accounts"),
     **dict.fromkeys(("guess", "upload", "cell", "row", "file"), "how-to/import-files"),
@@ -198,7 +200,7 @@ HELP_ON: Final = {
 
 
 def find_help(text: str) -> str:
-    """The page of the help that fits an error."""
+    """Return the page of the help about an error."""
     first = text.id.partition(".")[0] if isinstance(text, Message) else ""
     return HELP_ON.get(first, "how-to/page")
 
@@ -286,14 +288,14 @@ ENVIRONMENT.globals.update(
 
 
 class Banner(NamedTuple):
-    """What stands on top of every page."""
+    """A warning at the top of every page, and since when it applies."""
 
     text: str
     since: datetime | None = None
 
 
 def service_banner(context: Context, now: datetime, trouble: str) -> Banner | None:
-    """What must stand on top of every page: why nobody decides, or core that was never there; None when it runs."""
+    """Return why no site is evaluated at the moment; None if the core process runs."""
     if trouble:
         return Banner(_STANDS_STILL(text=trouble))
     with context.db.read() as c:
@@ -308,7 +310,7 @@ def service_banner(context: Context, now: datetime, trouble: str) -> Banner | No
 
 
 def find_pair(context: Context) -> Any:
-    """What the one of two services says that decides; None where there is only one."""
+    """Return the heartbeat of the active one of two services; None if there is only one."""
     if not context.config.standby.enabled:
         return None
     with context.db.read() as c:
@@ -317,7 +319,7 @@ def find_pair(context: Context) -> Any:
 
 
 def render_part(name: str, now: datetime, values: Mapping[str, object]) -> str:
-    """One template as text, with the filters that need the present."""
+    """Return a rendered template. It can use the functions that depend on the present time."""
 
     def age(value: str | datetime | None) -> str:
         at = as_instant(value)
@@ -325,19 +327,20 @@ def render_part(name: str, now: datetime, values: Mapping[str, object]) -> str:
 
     @cache
     def age_of(value: str | datetime | None) -> Markup:
-        """An age that the browser keeps right, with its instant when it is pointed at: rows of a page share theirs."""
+        """Return an age that the browser updates, with the instant as its title. Equal ages of a page are cached."""
         at = as_instant(value)
         if at is None:
             return Markup("<span>{}</span>").format(catalogue.gettext("never"))
-        here, utc = f"{format_minute(at)} {local_time.name_zone(at)}", format_utc(at)
-        title = here if here == utc else f"{here} · {utc}"
+        local = f"{format_minute(at)} {local_time.name_zone(at)}"
+        utc = format_utc(at)
+        title = local if local == utc else f"{local} · {utc}"
         mark = Markup('<time datetime="{}" data-age title="{}">{}</time>')
         return mark.format(format_iso(at), title, format_age(now - at))
 
-    def clock(value: str | datetime | None, other: str = "") -> str:
-        """`07:00` of today, another day with its date."""
-        text = format_minute(value, other)
-        return text.removeprefix(f"{local_time.format_local(now, other or zone)[:11]}")
+    def clock(value: str | datetime | None, other_zone: str = "") -> str:
+        """Return `07:00` for an instant of today, else date and time."""
+        text = format_minute(value, other_zone)
+        return text.removeprefix(f"{local_time.format_local(now, other_zone or zone)[:11]}")
 
     zone = find_zone(**values)
     with local_time.use_zone(zone):
@@ -347,22 +350,28 @@ def render_part(name: str, now: datetime, values: Mapping[str, object]) -> str:
 
 
 def find_zone(card: Any = None, zones: Any = None, zone: Any = None, **_: object) -> str:
-    """The zone of a page: of the one site that it is about, of all that it lists, else that of the service."""
+    """Return the time zone of a page: that of its site, of all listed sites if they share one, else of the service."""
     if card is not None:
         return str(card.timezone)
-    listed = {str(one) for one in (zones or {}).values()}
-    return listed.pop() if len(listed) == 1 else str(zone or "UTC")
+    zones_of_sites = {str(zone_of_site) for zone_of_site in (zones or {}).values()}
+    return zones_of_sites.pop() if len(zones_of_sites) == 1 else str(zone or "UTC")
 
 
 def render(request: Request, name: str, **values: Any) -> HTMLResponse:
-    """One page with what all pages show: banner, who is logged in, the form token."""
-    context, trouble = context_of(request), trouble_for(request)
+    """Return a page with the values that all pages share: banner, session and form token."""
+    context = context_of(request)
+    trouble = trouble_for(request)
     now = context.clock()
+    session: Caller | None = None
+    pair = None
     try:
-        session, banner, pair = person_of(request), service_banner(context, now, trouble), find_pair(context)
-    except Exception:  # an error page must come even when the database is away
-        text = _NO_DATABASE_FOR(text=trouble) if trouble else _NO_DATABASE()
-        session, banner, pair = None, Banner(text), None
+        session = person_of(request)
+        banner = service_banner(context, now, trouble)
+        pair = find_pair(context)
+    except Exception:
+        # An error page must be rendered even if the database is unavailable.
+        session = None
+        banner = Banner(_NO_DATABASE_FOR(text=trouble) if trouble else _NO_DATABASE())
     shared = share(request, session, banner, trouble) | {
         "version": context.version,
         "login_to_read": context.config.web.login_to_read,
@@ -375,7 +384,7 @@ def render(request: Request, name: str, **values: Any) -> HTMLResponse:
 
 
 def share(request: Request, session: Caller | None, banner: Banner | None, trouble: str) -> dict[str, object]:
-    """What pages and their parts that refresh themselves show alike."""
+    """Return the values that pages and their refreshed parts share."""
     return {
         "banner": banner,
         "session": session,
