@@ -24,7 +24,6 @@ from monitor.readings.records import Reading
 from monitor.readings.tables import observation, series_latest
 from monitor.readings.tables import series as series_table
 from monitor.readings.views import ReadingRow
-from monitor.sites.declarations import find_declaration
 from monitor.sites.quantities import LANDSLIDE_PREFIX, SCENE_QUANTITIES
 from monitor.sites.tables import site as site_table
 from monitor.sites.tables import station as station_table
@@ -157,9 +156,7 @@ def load_cards(
         of_site = stations.get(row.id)
         start = None
         if of_site is not None:
-            start = find_site_start(
-                connection, find_declaration(connection, row.config_sha256), status[row.id], of_site
-            )
+            start = find_site_start(connection, status[row.id], of_site)
         cards.append(
             read_record(
                 SiteCard,

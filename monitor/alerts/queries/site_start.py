@@ -91,9 +91,7 @@ class SiteStart:
         }
 
 
-def find_site_start(
-    c: Connection, site: Site | None, status: SiteStatusRow, stations: StationStates
-) -> SiteStart | None:
+def find_site_start(c: Connection, status: SiteStatusRow, stations: StationStates) -> SiteStart | None:
     """Return how far a starting site is; None if it is not starting.
 
     A site starts with its first evaluation. It is no longer starting
@@ -105,10 +103,10 @@ def find_site_start(
 
     Args:
         c: An open connection.
-        site: The declared site; None if its file cannot be read.
         status: Row of `site_status`.
         stations: State of its stations at the instant of display.
     """
+    site = stations.declared
     if site is None or status["level"] or status["observability"] == "full":
         return None
     needs = _list_needs(site)

@@ -10,14 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, String, func, select, type_coerce
+from sqlalchemy import Connection, Engine, String, func, select, type_coerce
 
 from monitor.decision.series.assessment import belongs_to_series
 from monitor.decision.series.reading_age import SeriesPace, measure_pace
 from monitor.readings.instrument_views import StationHealthRow
-from monitor.readings.tables import observation, series
+from monitor.readings.tables import observation, series, series_latest
 from monitor.sites.declarations import find_declaration
 from monitor.sites.parents import Place
 from monitor.sites.records import SeriesSpec, Site
@@ -40,6 +41,8 @@ _PACE_READINGS: Final = 12
 _SOUGHT_READINGS: Final = 10_000
 # Receptions that show how often a logger uploads.
 _SOUGHT_RECEPTIONS: Final = 4
+# Series of one query, below the limit of parameters of SQLite.
+_CHUNK: Final = 5_000
 # A station has the state of its worst series. `ok` and `verify` are states of instruments that send.
 _RANK: Final = {"ok": 0, "verify": 1, "late": 2, "unknown": 3, "stuck": 4, "flagged": 5, "silent": 6}
 # States of an instrument that sends nothing at the moment.
@@ -54,12 +57,14 @@ class StationStates:
         health: Row of `station_health` by station, with the state and the reason at the instant of display.
         paces: Pace of every declared series with readings, by station and declared quantity.
         voting: Stations with a series that a vote depends on.
+        declared: The declared site; None if its file cannot be read.
     """
 
     now: datetime
     health: Mapping[str, StationHealthRow] = field(default_factory=dict)
     paces: Mapping[Place, SeriesPace] = field(default_factory=dict)
     voting: frozenset[str] = frozenset()
+    declared: Site | None = None
 
     @property
     def states(self) -> dict[str, str | None]:
@@ -129,7 +134,7 @@ def load_station_states(
             for name, row in health.items()
         }
         voting = frozenset(station for station, _ in find_voting_series(declaration))
-        states[site_id] = StationStates(now, present, paces[site_id], voting)
+        states[site_id] = StationStates(now, present, paces[site_id], voting, declaration)
     return states
 
 
@@ -190,53 +195,85 @@ def _describe_missing(state: str, pace: SeriesPace) -> Message:
     return _LATE(at=Timestamp.of(pace.observed_at), duration=Duration(pace.interval_s, "about"))
 
 
-@dataclass(frozen=True, slots=True)
-class _SeriesReadings:
-    """The newest readings of a stored series, oldest first, in epoch seconds."""
+class _NewestReading(NamedTuple):
+    """Epoch and reception of the newest reading of a stored series, as text."""
 
-    id: int
+    series_id: int
+    observed_at: str
+    received_at: str
+
+
+class _SeriesReadings(NamedTuple):
+    """Epochs and receptions of the newest readings of a stored series, oldest first, in epoch seconds."""
+
+    series_id: int
     times_s: tuple[float, ...]
     received_s: tuple[float, ...]
 
 
+class _CachedPace(NamedTuple):
+    """The pace of a declared series, and the newest readings of its components that it was measured with."""
+
+    spec: SeriesSpec
+    newest: tuple[_NewestReading, ...]
+    pace: SeriesPace
+
+
+_SeriesKey = tuple[str, str, str]
+# The pace of a series is measured again only after a new reading. By database, then by site, station and quantity.
+_caches: Final[WeakKeyDictionary[Engine, dict[_SeriesKey, _CachedPace]]] = WeakKeyDictionary()
+
+
 def _load_paces(c: Connection, declared: Mapping[str, Site]) -> dict[str, dict[Place, SeriesPace]]:
     """Return the pace of every declared series with readings, by site."""
-    stored = _load_newest_readings(c, declared)
-    paces: dict[str, dict[Place, SeriesPace]] = {}
+    cache = _caches.setdefault(c.engine, {})
+    newest = _load_newest(c, declared)
+    changed: dict[_SeriesKey, tuple[SeriesSpec, tuple[_NewestReading, ...]]] = {}
+    paces: dict[str, dict[Place, SeriesPace]] = {site_id: {} for site_id in declared}
     for site_id, declaration in declared.items():
-        paces[site_id] = {}
         for station in declaration.stations:
-            of_station = stored.get((site_id, station.id), {})
+            of_station = newest.get((site_id, station.id), {})
             for spec in station.series:
-                components = [
-                    readings
-                    for quantity, readings in of_station.items()
+                components = tuple(
+                    reading
+                    for quantity, reading in of_station.items()
                     if belongs_to_series(declaration, spec, quantity)
-                ]
-                if components:
-                    paces[site_id][station.id, spec.quantity] = _measure(c, spec, components)
+                )
+                key = (site_id, station.id, spec.quantity)
+                cached = cache.get(key)
+                if cached is not None and cached.newest == components and cached.spec == spec:
+                    paces[site_id][station.id, spec.quantity] = cached.pace
+                elif components:
+                    changed[key] = spec, components
+    readings = _load_readings(c, [row.series_id for _, components in changed.values() for row in components])
+    for key, (spec, components) in changed.items():
+        loaded = [readings[row.series_id] for row in components if row.series_id in readings]
+        if loaded:
+            pace = _measure(c, spec, loaded)
+            cache[key] = _CachedPace(spec, components, pace)
+            paces[key[0]][key[1], key[2]] = pace
     return paces
 
 
-def _measure(c: Connection, spec: SeriesSpec, components: Sequence[_SeriesReadings]) -> SeriesPace:
-    longest = max(components, key=lambda readings: len(readings.times_s))
-    received_s = list(longest.received_s)
-    if len(received_s) >= _PACE_READINGS and len(set(received_s)) < _SOUGHT_RECEPTIONS:
-        received_s += _find_earlier_receptions(c, longest.id, min(received_s))
-    interval_s, silence_s = measure_pace(spec, longest.times_s, received_s)
-    newest_s = max(min(readings.times_s[-1], readings.received_s[-1]) for readings in components)
-    newest_received_s = max(readings.received_s[-1] for readings in components)
-    return SeriesPace(
-        observed_at=from_epoch_s(newest_s),
-        received_at=from_epoch_s(newest_received_s),
-        interval_s=interval_s,
-        silence_s=silence_s,
-        is_regular=spec.stamp != "event",
+def _load_newest(c: Connection, sites: Iterable[str]) -> dict[tuple[str, str], dict[str, _NewestReading]]:
+    """Return the newest reading of each stored series by quantity, by site and station."""
+    s, k = series.c, series_latest.c
+    query = (
+        select(
+            s.site, s.station, s.quantity, s.id, type_coerce(k.observed_at, String), type_coerce(k.received_at, String)
+        )
+        .join(series_latest, k.series_id == s.id)
+        .where(s.site.in_(list(sites)))
+        .order_by(s.id)
     )
+    newest: dict[tuple[str, str], dict[str, _NewestReading]] = defaultdict(dict)
+    for site_id, station, quantity, *reading in c.execute(query):
+        newest[site_id, station][quantity] = _NewestReading(*reading)
+    return newest
 
 
-def _load_newest_readings(c: Connection, sites: Iterable[str]) -> dict[tuple[str, str], dict[str, _SeriesReadings]]:
-    """Return the newest readings of each stored series by quantity, by site and station.
+def _load_readings(c: Connection, series_ids: Sequence[int]) -> dict[int, _SeriesReadings]:
+    """Return the newest readings of some series, by series id.
 
     Readings from the future are left out. Of an epoch with several revisions, the first reception counts.
     """
@@ -252,25 +289,43 @@ def _load_newest_readings(c: Connection, sites: Iterable[str]) -> dict[tuple[str
         .scalar_subquery()
     )
     query = (
-        select(s.site, s.station, s.quantity, s.id, o.observed_at, func.min(o.received_at).label("received_at"))
+        select(s.id, o.observed_at, func.min(o.received_at).label("received_at"))
         .join(observation, o.series_id == s.id)
         .where(
-            s.site.in_(list(sites)),
             type_coerce(o.observed_at, String) >= func.coalesce(type_coerce(oldest_shown, String), ""),
             o.flags.not_like("%future%"),
         )
-        .group_by(s.site, s.station, s.quantity, s.id, o.observed_at)
-        .order_by(s.site, s.station, s.quantity, s.id, o.observed_at)
+        .group_by(s.id, o.observed_at)
+        .order_by(s.id, o.observed_at)
     )
-    readings: dict[tuple[str, str], dict[str, _SeriesReadings]] = defaultdict(dict)
-    for (site_id, station, quantity, series_id), rows in groupby(c.execute(query), key=lambda row: row[:4]):
-        instants = [(epoch_s(row.observed_at), epoch_s(row.received_at)) for row in rows]
-        readings[site_id, station][quantity] = _SeriesReadings(
-            series_id,
-            tuple(observed_s for observed_s, _ in instants),
-            tuple(received_s for _, received_s in instants),
-        )
+    readings: dict[int, _SeriesReadings] = {}
+    for start in range(0, len(series_ids), _CHUNK):
+        of_chunk = query.where(s.id.in_(series_ids[start : start + _CHUNK]))
+        for series_id, rows in groupby(c.execute(of_chunk), key=lambda row: row.id):
+            instants = [(epoch_s(row.observed_at), epoch_s(row.received_at)) for row in rows]
+            readings[series_id] = _SeriesReadings(
+                series_id,
+                tuple(observed_s for observed_s, _ in instants),
+                tuple(received_s for _, received_s in instants),
+            )
     return readings
+
+
+def _measure(c: Connection, spec: SeriesSpec, components: Sequence[_SeriesReadings]) -> SeriesPace:
+    longest = max(components, key=lambda readings: len(readings.times_s))
+    received_s = list(longest.received_s)
+    if len(received_s) >= _PACE_READINGS and len(set(received_s)) < _SOUGHT_RECEPTIONS:
+        received_s += _find_earlier_receptions(c, longest.series_id, min(received_s))
+    interval_s, silence_s = measure_pace(spec, longest.times_s, received_s)
+    newest_s = max(min(readings.times_s[-1], readings.received_s[-1]) for readings in components)
+    newest_received_s = max(readings.received_s[-1] for readings in components)
+    return SeriesPace(
+        observed_at=from_epoch_s(newest_s),
+        received_at=from_epoch_s(newest_received_s),
+        interval_s=interval_s,
+        silence_s=silence_s,
+        is_regular=spec.stamp != "event",
+    )
 
 
 def _find_earlier_receptions(c: Connection, series_id: int, oldest_s: float) -> list[float]:
