@@ -115,6 +115,14 @@ def test_open_folds_do_not_overflow_a_phone(red, open_page):
     assert wide == []
 
 
+def test_site_with_one_person_and_one_channel_shows_no_duty_drills_or_approvals(red, open_page):
+    watch = open_page("desk")
+    for path in ("/", SITE):
+        watch.page.goto(red[0] + path)
+        links = watch.page.locator("a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+        assert [link for link in links if re.search(r"/(duty|drills|signatures|proposals)$", link or "")] == []
+
+
 def test_printed_page_contains_level_action_recipients_and_tables(red, open_page, tmp_path):
     if (to_text := shutil.which("pdftotext")) is None:
         skip_missing("pdftotext (Debian package poppler-utils)")

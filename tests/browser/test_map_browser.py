@@ -137,7 +137,7 @@ def test_the_map_of_a_site_draws_answers_and_asks_nobody_else(served, watch):
     named = "SlopewardMap.shown.queryRenderedFeatures({ layers: ['station-names', 'station-asks'] })"
     assert set(w.page.evaluate(f"{named}.map(f => f.properties.station)")) == {"E1", "G1", "G2", "C1"}, "no name hides"
     stations.select_option("E1")
-    expect(chosen).to_contain_text("asks for red")
+    expect(chosen).to_contain_text("requests red")
     expect(chosen).to_contain_text("crack opening")
     assert chosen.get_by_role("link", name="in the table").get_attribute("href") == "#station-E1"
     assert w.page.locator(".mapview canvas").get_attribute("aria-label").startswith("Map of the site")

@@ -40,10 +40,10 @@
     const levels = [...requested.keys()].sort((a, b) => b - a);
     const items = levels.map((level) => {
       const { asks_name: name, top_level: top } = requested.get(level);
-      const text = tr("asks for {level}", { level: tr(name) });
+      const text = tr("requests {level}", { level: tr(name) });
       return makeItem(`kshape lv-${M.classOfLevel(name, level, top)}`, text);
     });
-    items.push(makeItem("k ok", tr("station")), makeItem("k bad", tr("sick or silent")));
+    items.push(makeItem("k ok", tr("station")), makeItem("k bad", tr("faulty or silent")));
     if (stations.some(({ properties }) => !properties.on_slope)) {
       items.push(makeItem("k control", tr("control")));
     }
@@ -115,7 +115,7 @@
     return [
       [
         tr("Level"),
-        station.asks > 0 ? tr("asks for {level}", { level: tr(station.asks_name) }) : tr("asks for no level"),
+        station.asks > 0 ? tr("requests {level}", { level: tr(station.asks_name) }) : tr("requests no level"),
       ],
       [tr("State"), [tr(station.state ?? "unknown"), station.reason].filter(Boolean).join(": ")],
       [tr("Velocity"), velocity === null ? "" : `${formatNumber(velocity)} ± ${formatNumber(error)} mm/day`],
