@@ -185,6 +185,17 @@ def test_a_program_reads_both_and_the_page_shows_them(client):
     assert re.search(r"Now: .*alert since .* ago", client.get("/sites/north-bench").text, re.DOTALL)
 
 
+def test_failure_window_and_forecast_are_one_sentence_with_their_ages(client):
+    page = client.get("/sites/north-bench").text
+    (outlook,) = re.findall(r'<p class="outlook">(.*?)</p>', page, re.DOTALL)
+    sentence = " ".join(re.sub(r"<[^>]+>", "", outlook).split())
+    window = (
+        r"Failure is possible from \S+ \S+ to \S+ \S+, middle \S+ \S+ \(from the acceleration of G\d on data .* old\); "
+    )
+    forecast = r"before that, the forecast for G\d is a change of \S+ to \S+ mm in .* by .* \(80 %, on data .* old\)\."
+    assert re.fullmatch(window + forecast, sentence), sentence
+
+
 # ---- the process behind the page: what its log says of the port ----
 def test_the_log_says_where_the_page_is_once_its_port_is_open_and_not_before(tmp_path, caplog):
     database = Database(f"sqlite:///{tmp_path}/page.db")

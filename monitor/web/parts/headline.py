@@ -268,8 +268,8 @@ class ShownForecast(TypedDict):
     data_until: str
     target_at: str
     data_value: float
-    q10: float | None
-    q90: float | None
+    q10: float
+    q90: float
 
 
 def find_nearest_forecast(c: Connection, site: str, motion: SiteMotion | None) -> ShownForecast | None:
@@ -285,7 +285,11 @@ def find_nearest_forecast(c: Connection, site: str, motion: SiteMotion | None) -
     which = {"site": site, "station": station, "shown": True}
     rows = [cast("ShownForecast", row) for row in load_view(c, "latest_forecast", **which)]
     newest = max((row["issued_at"] for row in rows), default=None)
-    rows = [row for row in rows if row["issued_at"] == newest and row["quantity"].startswith("displacement")]
+    rows = [
+        row
+        for row in rows
+        if row["issued_at"] == newest and row["quantity"].startswith("displacement") and row["q10"] is not None
+    ]
     # Of several components of the motion, the one that has moved most is shown.
     return min(rows, key=lambda row: (row["target_at"], -abs(row["data_value"])), default=None)
 
