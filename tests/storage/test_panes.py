@@ -68,6 +68,18 @@ def test_an_answer_holds_what_stands_beside_the_curve_and_marks_lead_to_their_al
     assert whole["from"] == pytest.approx(unfold(whole["points"]["at"])[0], abs=1)
 
 
+def test_chart_leads_with_the_velocity_only_where_a_criterion_reads_it(client):  # noqa: F811
+    expected = {
+        "G1/displacement_north": "velocity",
+        "C1/displacement_north": "quantity",
+        "E1/crack_opening": "quantity",
+        "P1/pore_pressure": "quantity",
+        "R1/rain": "quantity",
+    }
+    leads = {path: client.get(f"{SITE}/panes/{path}", params={"span": "60d"}).json()["leads"] for path in expected}
+    assert leads == expected
+
+
 @pytest.mark.parametrize("compared", [10**6, 50])
 def test_all_stations_lie_over_each_other_and_what_moves_begins_at_zero(client, monkeypatch, compared):  # noqa: F811
     monkeypatch.setattr(columns, "COMPARED", compared)
