@@ -37,6 +37,7 @@
 
   let span = chart.querySelector("[data-span][aria-pressed=true]").dataset.span;
   let answer = null;
+  let answerText = "";
   let wholeRange = null;
   let zoomedRange = null;
   let panes = [];
@@ -266,14 +267,20 @@
   }
 
   // ---- requests ---------------------------------------------------------------------------------
-  async function loadAnswer() {
+  /**
+   * Request the readings and draw them.
+   *
+   * `onlyIfChanged`: do not draw an answer that equals the present one. Drawing replaces the plots, which would
+   * interrupt a reader who is about to use them.
+   */
+  async function loadAnswer({ onlyIfChanged = false } = {}) {
     requestNumber += 1;
     const number = requestNumber;
     requestInProgress?.abort();
     requestInProgress = new AbortController();
     let loaded;
     try {
-      loaded = decodeAnswer(await fetchJson(makeRequestUrl(), requestInProgress.signal));
+      loaded = await fetchJson(makeRequestUrl(), requestInProgress.signal);
     } catch (error) {
       if (number === requestNumber) {
         sentences.textContent = tr("The curve could not be loaded: {reason}", { reason: error.message });
@@ -284,7 +291,12 @@
     if (number !== requestNumber) {
       return;
     }
-    answer = loaded;
+    const loadedText = JSON.stringify(loaded);
+    if (onlyIfChanged && loadedText === answerText) {
+      return;
+    }
+    answerText = loadedText;
+    answer = decodeAnswer(loaded);
     if (!zoomedRange) {
       wholeRange = [answer.from, findRangeEnd(answer)];
     }
@@ -351,7 +363,7 @@
     if (isOutdated && isIdle) {
       isOutdated = false;
       requestedAt = performance.now();
-      loadAnswer();
+      loadAnswer({ onlyIfChanged: true });
     }
   });
   loadAnswer();

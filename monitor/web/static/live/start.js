@@ -28,9 +28,9 @@ const refresh = async (options) => {
   return isRefreshed;
 };
 
-const handleEvent = ({ name, now }) => {
+const handleEvent = ({ name, now, isFirst }) => {
   if (name === "changed") {
-    refresh({ hasChanged: true });
+    refresh({ hasChanged: !isFirst });
     return;
   }
   // A heartbeat proves that nothing changed since the page showed the last change. It does not cover refreshes that

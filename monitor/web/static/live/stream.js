@@ -9,7 +9,9 @@ const RETRY_DELAYS_MS = [5_000, 15_000, 60_000];
  * Keep a stream of changes open while the page is visible.
  *
  * @param {string} address of the stream
- * @param {(event: {name: "changed" | "heartbeat", now: string}) => void} onEvent
+ * @param {(event: {name: "changed" | "heartbeat", now: string, isFirst: boolean}) => void} onEvent `isFirst`: no event
+ *   arrived before. The first `changed` does not mean that something changed since the page was loaded, but that the
+ *   server does not know.
  * @returns {{open: () => void, isAlive: () => boolean, checkSilence: () => void}}
  */
 export const followChanges = (address, onEvent) => {
@@ -36,11 +38,12 @@ export const followChanges = (address, onEvent) => {
   };
 
   const receive = (event) => {
+    const isFirst = !lastEventId;
     lastEventId = event.lastEventId || lastEventId;
     lastEventMs = performance.now();
     hasReceived = true;
     failures = 0;
-    onEvent({ name: event.type, now: JSON.parse(event.data).now });
+    onEvent({ name: event.type, now: JSON.parse(event.data).now, isFirst });
   };
 
   const handleError = () => {
