@@ -68,7 +68,9 @@ ACTION: Final = Template("body.action", "Action: {action}")
 _HOW_SURE: Final = Template("body.how_sure", "How sure: {text}")
 _NEXT: Final = Template("body.next", "Next: {text}")
 _NEWEST: Final = Template("body.newest", "Newest reading used: {at}")
-_NEWEST_AGE: Final = Template("body.newest_age", "Newest reading used: {at}, {age} before this message")
+_NEWEST_AGE: Final = Template("body.newest_age", "Newest reading used: {at}, {age} before the change")
+_NEWEST_NOW: Final = Template("body.newest_now", "Newest reading: {at}, {age} before this message")
+_NEWEST_IDS: Final = frozenset({_NEWEST.id, _NEWEST_AGE.id, _NEWEST_NOW.id})
 _NOTIFIED: Final = Template("body.notified", "Notified: {people}")
 _WHY: Final = Template("body.why", "Why: {text}")
 _ALERT: Final = Template("body.alert", "Alert {n}, site {site}. Details: slopeward alerts explain {n2}")
@@ -286,15 +288,22 @@ def describe_present_and_raised(now: str, raised: str, at: datetime, *, is_curre
     return first(at=Timestamp.of(at, "minute"), text=now), _RAISED(text=raised)
 
 
-def renew_body(body: str, values: Sequence[Message], *, keeps_first: bool) -> Message:
+def renew_body(
+    body: str, values: Sequence[Message], *, keeps_first: bool, newest_at: datetime | None, now: datetime
+) -> Message:
     """Return a body that is sent again, with the present values in place of the old ones.
 
     Args:
         body: The body of the first message.
         values: Result of `describe_present_and_raised`.
         keeps_first: Whether the first line is kept because it is not a value.
+        newest_at: Time of the newest reading of the site; None if there is none.
     """
     lines = split_lines(body)
+    if newest_at is not None:
+        age = Duration((now - newest_at).total_seconds(), "about")
+        newest = _NEWEST_NOW(at=Timestamp.of(newest_at, "minute"), age=age)
+        lines = [newest if isinstance(line, Message) and line.id in _NEWEST_IDS else line for line in lines]
     others = [line for line in lines if not (isinstance(line, Message) and line.id in {_NOW.id, _LAST.id, _RAISED.id})]
     if keeps_first:
         return join_lines([*others[:1], *values, *others[1:]])

@@ -1,11 +1,11 @@
-"""Tests of channels: an exercise message to the target of each, by hand or each shift, and what came of it."""
+"""Test channels: send an exercise message to the target of each, on demand or by schedule, and store the result."""
 
 import os
 import time
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -26,20 +26,21 @@ _POLL_S: Final = 0.5
 
 
 def gather_channels(sites: Iterable[Site]) -> dict[str, list[str]]:
-    """Channel -> `site: recipient` of all who are notified by it, in the order of the files."""
-    found: dict[str, list[str]] = {}
+    """Return all channels in the order of the site files, each with its recipients as `site: recipient`."""
+    users_by_channel: dict[str, list[str]] = {}
     for site in sites:
-        for recipient in (one for r in site.recipients for one in r.everybody):
+        for recipient in (person for declared in site.recipients for person in declared.everybody):
+            user = f"{site.id}: {recipient.name}"
             for channel in recipient.channels:
-                users = found.setdefault(channel, [])
-                users += [] if (user := f"{site.id}: {recipient.name}") in users else [user]
-    return found
+                users = users_by_channel.setdefault(channel, [])
+                if user not in users:
+                    users.append(user)
+    return users_by_channel
 
 
-def send_test(channel: str, settings: Mapping[str, str], db: Database | None) -> tuple[str | None, str | None]:
-    """Deliver a test message, past the outbox; returns the error in words or None, and what the provider calls it."""
-    now = datetime.now(UTC)
-    message = Notification(
+def make_test_message(channel: str, now: datetime) -> Notification:
+    """Return the message that tests a channel."""
+    return Notification(
         id=0,
         alert_id=0,
         event_id=0,
@@ -51,11 +52,19 @@ def send_test(channel: str, settings: Mapping[str, str], db: Database | None) ->
         channel=channel,
         exercise=True,
         subject="EXERCISE: Slopeward tests this channel",
-        body=f"Nothing happened. This message was sent at {now:%Y-%m-%d %H:%M:%S} UTC to see whether it arrives.",
+        body=(
+            f"Nothing happened. This message was sent at {now:%Y-%m-%d %H:%M:%S} UTC to check whether it arrives. "
+            "You need not do anything."
+        ),
         idempotency_key=uuid.uuid4().hex,
         attempts=1,
         queued_at=now,
     )
+
+
+def send_test(channel: str, settings: Mapping[str, str], db: Database | None) -> tuple[str | None, str | None]:
+    """Deliver a test message past the outbox. Return the error or None, and the id of the message at the provider."""
+    message = make_test_message(channel, datetime.now(UTC))
     try:
         return None, open_notifier(channel, settings, db).deliver(message)
     except SlopewardError as error:
@@ -63,27 +72,28 @@ def send_test(channel: str, settings: Mapping[str, str], db: Database | None) ->
 
 
 def find_pause(config: ChannelsSection) -> timedelta | None:
-    """The longest time between two tests of a channel; None where they are not tested by schedule.
+    """Return the longest time between two tests of a channel; None if channels are not tested by schedule.
 
     >>> find_pause(ChannelsSection(test_at=("06:00", "14:00"))), find_pause(ChannelsSection()) is None
     (datetime.timedelta(seconds=57600), True)
     """
-    found = [] if config.test_every_s is None else [timedelta(seconds=config.test_every_s)]
+    pauses = [] if config.test_every_s is None else [timedelta(seconds=config.test_every_s)]
     if config.test_at:
-        minutes = sorted(read_minute(one) for one in config.test_at)
-        gaps = [later - one for one, later in zip(minutes, [*minutes[1:], minutes[0] + 1440], strict=True)]
-        found.append(timedelta(minutes=max(gaps)))
-    return min(found, default=None)
+        minutes = sorted(read_minute(time_of_day) for time_of_day in config.test_at)
+        next_minutes = [*minutes[1:], minutes[0] + 1440]
+        gaps = [later - earlier for earlier, later in zip(minutes, next_minutes, strict=True)]
+        pauses.append(timedelta(minutes=max(gaps)))
+    return min(pauses, default=None)
 
 
 def is_due(config: ChannelsSection, zone: str, last_at: datetime | None, now: datetime) -> bool:
-    """Whether a channel is to be tested now: after `test_every`, or since one of the times of the day has passed.
+    """Return whether a channel must be tested now: `test_every` or one of the times of the day has passed.
 
     >>> at = datetime(2026, 3, 1, 5, 30, tzinfo=UTC)
     >>> daily = ChannelsSection(test_at=("06:00",))
     >>> [is_due(daily, "Europe/Zurich", at - timedelta(hours=h), at) for h in (0, 1)]
     [False, True]
-    >>> night = ChannelsSection(test_at=("02:30",))  # left out in the night of 29 March: once, not each minute
+    >>> night = ChannelsSection(test_at=("02:30",))  # a time that the clocks skip on 29 March: once, not each minute
     >>> last = datetime(2026, 3, 29, 1, 0, 30, tzinfo=UTC)
     >>> [is_due(night, "Europe/Zurich", last - timedelta(minutes=m), last + timedelta(minutes=5)) for m in (0, 2)]
     [False, True]
@@ -95,53 +105,66 @@ def is_due(config: ChannelsSection, zone: str, last_at: datetime | None, now: da
     if config.test_every_s is not None and (now - last_at).total_seconds() >= config.test_every_s:
         return True
     day = local_day(now, zone)
-    for one in config.test_at:
-        today, before = (to_instant(day - timedelta(days=k), read_minute(one), zone) for k in (0, 1))
-        if last_at < (today if today <= now else before):
+    for time_of_day in config.test_at:
+        minute = read_minute(time_of_day)
+        today = to_instant(day, minute, zone)
+        newest = today if today <= now else to_instant(day - timedelta(days=1), minute, zone)
+        if last_at < newest:
             return True
     return False
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:
-    """Job: test the channels that are due, one after the other; one that fails holds the others up for seconds only."""
+    """Test the channels that are due, one after the other."""
     del site
     if find_pause(config.channels) is None:
         return "channels are not tested by schedule"
     with db.read() as c:
         channels = [*gather_channels(_load_sites(c))]
-        known = load_tested(c, channels)
+        tested = load_tested(c, channels)
+    last_tests = {channel: tests.last_at for channel, tests in tested.items()}
     due = [
-        one
-        for one in channels
-        if is_due(config.channels, config.web.timezone, known[one].last_at if one in known else None, now)
+        channel for channel in channels if is_due(config.channels, config.web.timezone, last_tests.get(channel), now)
     ]
-    settings, bad, waiting = channel_settings(config, os.environ), 0, []
+    settings = channel_settings(config, os.environ)
+    failed = 0
+    siren_tests = []
     for channel in due:
         target = config.channels.test_to.get(channel, channel)
         error, provider_id = send_test(target, settings, db)
-        bad += error is not None
+        is_taken = error is None
         with db.write() as c:
-            result: Any = {"found": error or TAKEN, "provider_id": provider_id}
-            number = add_test(c, channel, target, datetime.now(UTC), good=error is None, **result)
-        if error is None and find_channel_traits(target).orders:
-            waiting.append(number)
-    bad += _await_sirens(db, waiting, config.siren.confirm_within_s)
-    return f"{len(due)} of {len(channels)} channels tested, {bad} failed"
+            number = add_test(
+                c,
+                channel,
+                target,
+                datetime.now(UTC),
+                good=is_taken,
+                found=TAKEN if error is None else error,
+                provider_id=provider_id,
+            )
+        if not is_taken:
+            failed += 1
+        elif find_channel_traits(target).orders:
+            siren_tests.append(number)
+    failed += _await_sirens(db, siren_tests, config.siren.confirm_within_s)
+    return f"{len(due)} of {len(channels)} channels tested, {failed} failed"
 
 
 def _load_sites(c: Connection) -> list[Site]:
-    """The sites in force; a file that this program cannot read any more has no channel to test."""
-    found = (find_declaration(c, one.config_sha256) for one in load_sites_summary(c))
-    return [site for site in found if site is not None]
+    """Return the sites in force, without those whose files this version cannot read."""
+    declarations = (find_declaration(c, summary.config_sha256) for summary in load_sites_summary(c))
+    return [site for site in declarations if site is not None]
 
 
-def _await_sirens(db: Database, numbers: list[int], within_s: float) -> int:
-    until = time.monotonic() + within_s
-    while numbers and time.monotonic() < until:
+def _await_sirens(db: Database, tests: list[int], within_s: float) -> int:
+    """Wait for the answers of sirens to their tests and return how many did not answer."""
+    until_s = time.monotonic() + within_s
+    while tests and time.monotonic() < until_s:
         time.sleep(_POLL_S)
         with db.read() as c:
-            numbers = [number for number in numbers if not has_answered(c, number)]
-    if numbers:
-        with db.write() as c:
-            return sum(mark_unanswered(c, number, "the device did not answer to its test") for number in numbers)
-    return 0
+            tests = [number for number in tests if not has_answered(c, number)]
+    if not tests:
+        return 0
+    with db.write() as c:
+        return sum(mark_unanswered(c, number, "the device did not answer to its test") for number in tests)

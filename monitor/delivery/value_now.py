@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
+from monitor.alerts.evaluation_tables import site_state
 from monitor.alerts.queries.alerts import find_alert, find_raised
 from monitor.alerts.queries.evaluations import find_state, load_rates
 from monitor.alerts.queries.station_states import NO_STATES, StationStates, load_station_states
@@ -155,17 +156,16 @@ def add_values(c: Connection, change: AlertChange, now: datetime) -> AlertChange
 
 
 def renew(c: Connection, alert: OpenAlert, subject: str, now: datetime) -> tuple[str, str]:
-    """Return subject and body of a message that repeats an alert, with both reasons.
+    """Return subject and body of a message that repeats an alert, with both reasons and the age of the newest reading.
 
     The alarm that nobody confirmed an alert contains the reasons of that alert.
     """
     lines, essence = compare_reasons(c, find_unconfirmed_alert(alert.key) or alert.alert_id, now)
     if not lines:
         return subject, alert.body
-    return (
-        subject if alert.insists else renew_subject(subject, essence, now),
-        renew_body(alert.body, lines, keeps_first=alert.insists),
-    )
+    newest_at = c.execute(select(site_state.c.newest_at).where(site_state.c.site == alert.site)).scalar()
+    body = renew_body(alert.body, lines, keeps_first=alert.insists, newest_at=newest_at, now=now)
+    return (subject if alert.insists else renew_subject(subject, essence, now)), body
 
 
 def find_unconfirmed_alert(key: str) -> int | None:
