@@ -7,7 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from monitor.alerts.acts.change_control import SiteFileInForce, explain_refusal, explain_unread, find_file, take_in
+from monitor.alerts.acts.change_control import (
+    SiteFileInForce,
+    explain_refusal,
+    explain_unread,
+    find_file,
+    load_into_force,
+)
 from monitor.app.alarms import ServiceAlarms
 from monitor.errors import ConfigError
 from monitor.sections import read_text
@@ -58,7 +64,7 @@ class SiteFileWatcher:
         taken = {}
         for site in sites:  # a transaction each: no writer waits until all sites are read
             with self.db.write() as c:
-                taken[site.id] = take_in(c, site, SERVICE_ACTOR.name, "loaded at start", self.clock())
+                taken[site.id] = load_into_force(c, site, SERVICE_ACTOR.name, "loaded at start", self.clock())
         with self.db.read() as c:
             known = self._in_force = {s.id: s.config_sha256 for s in load_sites_summary(c)}
             sources = {s: load_site_source(c, sha) for s, sha in known.items() if s not in found}

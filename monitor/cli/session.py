@@ -195,9 +195,9 @@ def check_site(c: Connection, site_id: str | None, found: object = None) -> None
 
 def take_site(db: Database, site: Site, reason: str, now: datetime) -> Site:
     """The declaration in force once a file was read: it, unless it could loosen a high level unapproved."""
-    from monitor.alerts.acts.change_control import explain_refusal, explain_unread, take_in
+    from monitor.alerts.acts.change_control import explain_refusal, explain_unread, load_into_force
 
-    taken = db.do(take_in, site, "slopeward", reason, now)
+    taken = db.do(load_into_force, site, "slopeward", reason, now)
     if taken.loosens:
         print_note(explain_refusal(taken, f"the file of {site.id}"))
     if taken.unread:

@@ -35,8 +35,8 @@ def test_every_figure_of_a_criterion_is_a_field_and_only_what_changed_differs():
     [
         ({"0.red.over": "much"}, "expected a number"),
         ({"0.red.over": "inf"}, "expected a number"),
-        ({"7.red.over": "1"}, "no bound"),
-        ({"0.author": "eve"}, "no bound"),
+        ({"7.red.over": "1"}, "no longer has the bound"),
+        ({"0.author": "eve"}, "no longer has the bound"),
         ({}, "nothing was changed"),
         ({"0.red.over": " 80.5 "}, "nothing was changed"),
     ],

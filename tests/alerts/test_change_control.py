@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import select
 
-from monitor.alerts.acts.change_control import approve, explain_refusal, propose, reject, take_in
+from monitor.alerts.acts.change_control import approve, explain_refusal, load_into_force, propose, reject
 from monitor.alerts.acts.loosening import find_loosening
 from monitor.alerts.acts.operator_acts import set_level
 from monitor.alerts.evaluate import evaluate_site
@@ -144,7 +144,7 @@ def loosened(old, new):
 
 
 def test_rules_neighbours_and_earthquakes_loosen_when_they_go_or_are_denied():
-    assert loosened(RULED, MORE) == ("fusion rule wide is gone",)
+    assert loosened(RULED, MORE) == ("fusion rule wide was removed",)
     assert loosened(RULED, change('id = "wide"\nlevel = "red"', 'id = "wide"\nlevel = "orange"', RULED))
     # what a rule denies must not speak more easily: a lower bound loosens there
     assert loosened(RULED, change("yellow = {over = 50.0}", "yellow = {over = 40.0}", RULED))
@@ -153,7 +153,7 @@ def test_rules_neighbours_and_earthquakes_loosen_when_they_go_or_are_denied():
     assert loosened(RULED, change("yellow = {over = 6.0", "yellow = {over = 7.0", RULED))
     assert loosened(LOOSENING["a check of neighbours"], SITE_TEXT) == ()
     assert loosened(HARMLESS["a fast track"], SITE_TEXT)
-    assert loosened(SHAKEN, SITE_TEXT) == ("criterion earthquake-1 is gone",)
+    assert loosened(SHAKEN, SITE_TEXT) == ("criterion earthquake-1 was removed",)
     assert loosened(SHAKEN, change("lower_to = 0.5", "lower_to = 0.6", SHAKEN))
     # low bounds matter where rovers share a reference
     lowered = change("yellow = {over = 6.0", "yellow = {over = 7.0", SHARED)
@@ -217,7 +217,7 @@ def test_a_criterion_that_takes_over_a_name_inherits_neither_vote_nor_level(data
     assert bench.live(30, {"G1": 5.5}, looks=6).level == 1
     site = parse_site(ONE_LEVEL, "bench.toml")
     if by == "file":
-        assert tell(database, take_in, site, "core", "loaded", bench.now).loosens == ()
+        assert tell(database, load_into_force, site, "core", "loaded", bench.now).loosens == ()
     else:
         (tmp_path / "bench.toml").write_text(TWO_LEVELS)
         approve(database, tmp_path, suggest(bench, ONE_LEVEL).id, BO, "fine", bench.now)
@@ -238,7 +238,7 @@ def test_an_edited_bound_goes_on_with_the_votes_of_before(database):
     bench.live(26, looks=1)
     assert bench.live(30, {"G1": 5.5}, looks=6).level == 1
     edited = parse_site(TWO_LEVELS.replace("over = 4.0", "over = 90.0"), "b")
-    bench.site = tell(database, take_in, edited, "core", "x", bench.now).site
+    bench.site = tell(database, load_into_force, edited, "core", "x", bench.now).site
     assert bench.live(3).level == 0
 
 
@@ -268,7 +268,7 @@ def test_a_proposal_must_fit_what_is_in_force(bench, tmp_path):
     bench.take(parse_site(SITE_TEXT, "a"))
     fourth = suggest(bench, MORE)
     bench.take(parse_site(TIGHT, "a"))
-    with pytest.raises(RefusedError, match="propose it anew"):
+    with pytest.raises(RefusedError, match="propose it again"):
         approve(bench.database, tmp_path, fourth.id, BO, "x", START)
     reject(bench.database, fourth.id, BO, "no evidence", START)
     states = {p.id: p.state for p in ask(bench.database, load_proposals, everything=True)}
@@ -277,7 +277,7 @@ def test_a_proposal_must_fit_what_is_in_force(bench, tmp_path):
 
 def test_a_loosening_without_its_effect_is_not_approved(bench, tmp_path):
     found = suggest(bench, LOOSE, preview=lambda old, new: {"skipped": "not asked for"})
-    with pytest.raises(RefusedError, match="shows no effect"):
+    with pytest.raises(RefusedError, match="effect was not computed"):
         approve(bench.database, tmp_path, found.id, BO, "fine", START)
 
 
@@ -294,18 +294,18 @@ def test_what_cannot_be_proposed_is_refused(bench, tmp_path):
 
 def test_a_file_on_disk_loosens_nothing_unseen(bench):
     loose, tight = parse_site(LOOSE, "bench.toml"), parse_site(TIGHT, "bench.toml")
-    taken = tell(bench.database, take_in, loose, "slopeward", "loaded at start", START)
+    taken = tell(bench.database, load_into_force, loose, "slopeward", "loaded at start", START)
     assert taken.site.source == SITE_TEXT
     line = explain_refusal(taken, "sites/bench.toml")
     assert "criterion rate-1, level 3 (red): over changes from 80 to 90" in line
     assert "slopeward sites propose bench sites/bench.toml" in line
     first = parse_site(change('id = "bench"', 'id = "other"', LOOSE), "other.toml")
     with bench.database.write() as c:
-        assert take_in(c, tight, "slopeward", "loaded at start", START).site == tight
+        assert load_into_force(c, tight, "slopeward", "loaded at start", START).site == tight
         assert find_in_force(c, "bench").source == TIGHT
         # what was in force once is not approved for ever
-        assert take_in(c, parse_site(SITE_TEXT, "x"), "slopeward", "loaded at start", START).loosens
-        assert take_in(c, first, "slopeward", "loaded at start", START).site == first
+        assert load_into_force(c, parse_site(SITE_TEXT, "x"), "slopeward", "loaded at start", START).loosens
+        assert load_into_force(c, first, "slopeward", "loaded at start", START).site == first
 
 
 def test_a_change_never_touches_the_ladder(bench, tmp_path):
@@ -351,7 +351,7 @@ def test_the_commands_propose_show_approve_and_reject(bench, tmp_path, capsys):
     code, out = call(
         "sites", "propose", "bench", str(tmp_path / "new.toml"), "--by", "Ada", "--reason", "noise", "--months", "0"
     )
-    assert "not computed: not asked for" in out.err
+    assert "not computed: not requested" in out.err
     assert "next:" not in out.err, "nobody could approve it"
     assert call("sites", "reject", "2", "--by", "Bo", "--reason", "no evidence")[0] == 0
     assert call("sites", "proposals", "--all")[1].out.count("\n") == 2
@@ -435,7 +435,7 @@ def test_a_site_that_stands_high_is_not_retired_by_one_person(bench, tmp_path, c
     bench.live(1)
     set_level(bench.database, bench.site, 2, ADA, "crack", bench.now)
     words = ["sites", "retire", "bench", "--by", "Ada", "--reason", "mine closed", "--config", config]
-    assert (run_verb(words), "stands at orange" in capsys.readouterr().err) == (1, True)
+    assert (run_verb(words), "is at orange" in capsys.readouterr().err) == (1, True)
     assert (run_verb([*words, "--second", "ada"]), run_verb([*words, "--second", "Bo"])) == (1, 0)
 
 
@@ -460,7 +460,7 @@ def test_a_version_that_cannot_be_read_any_more_is_told_and_its_level_stands(cor
     spoil(bench)
     assert load(core) == LOOSE, "nobody could compare them"
     alarm = told(core)["health:config:bench:unread"]
-    assert (alarm.level, "cannot be read any more" in alarm.reason) == (2, True)
+    assert (alarm.level, "can no longer read it" in alarm.reason) == (2, True)
     bench.site = core.sites["bench"]
     after = bench.live(40, looks=3)
     assert (after.level, {k.partition("|")[0] for k in after.decision.memory.supporters}) == (3, {"rate-1~"})

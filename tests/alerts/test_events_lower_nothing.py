@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, text, update
 
-from monitor.alerts.acts.event_acts import take_event_back
+from monitor.alerts.acts.event_acts import withdraw_event_of_site
 from monitor.alerts.queries.evaluations import find_state
 from monitor.alerts.queries.events import confirm_event, withdraw_confirmation
 from monitor.cli.main import run_verb
@@ -79,7 +79,7 @@ def test_an_explanation_that_is_withdrawn_brings_its_questions_back_and_raises(s
     assert [slope.live(1, jump=jump).level for jump in ({"G1": 200.0} if whole else JUMP, None, None)] == [0, 0, 0]
     with slope.database.write() as c:
         if whole:
-            take_event_back(c, slope.site, 1, ADA, "a lorry at the seismometer", slope.now)
+            withdraw_event_of_site(c, slope.site, 1, ADA, "a lorry at the seismometer", slope.now)
         else:
             assert withdraw_confirmation(c, 1, " bo", ADA, "he felt a lorry", slope.now) == ("Ada",)
     assert slope.look("person").level == (0 if whole else 3)
@@ -133,7 +133,7 @@ def test_a_decision_that_an_event_changed_says_which_and_by_whom(slope, tmp_path
         alert = c.execute(text("select alert_id from alert_history where reason like '%jumped by%'")).scalars().first()
     assert run_verb(["alerts", "explain", str(alert), "--recompute"]) == 0
     told = capsys.readouterr().out
-    assert "event 1 (earthquake) by USGS, by way of mqtt, confirmed by Ada and Bo: explains the step G" in told
+    assert "Event 1 (earthquake), declared by USGS by mqtt, confirmed by Ada and Bo: explains the step G" in told
     assert run_verb(["events", "list", "--site", "bench"]) == 0
     assert "earthquake by USGS (mqtt), confirmed by 2: M 5.1" in capsys.readouterr().out
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from monitor.alerts.acts.change_control import take_in
+from monitor.alerts.acts.change_control import load_into_force
 from monitor.app.checks.broker import RunningBroker
 from monitor.app.checks.database import CurrentDatabase
 from monitor.app.checks.table import run_checks
@@ -132,7 +132,7 @@ def test_a_site_file_that_the_service_has_not_taken_is_named(database, tmp_path)
     with database.write() as c:
         for name in ("north", "south"):
             write_heartbeat(c, "core", {}, T0)
-            take_in(c, load_site(tmp_path / f"{name}.toml"), "ada", "start", T0)
+            load_into_force(c, load_site(tmp_path / f"{name}.toml"), "ada", "start", T0)
     with (tmp_path / "south.toml").open("a") as file:
         file.write("# looked at in spring\n")
     service = ServiceConfig()

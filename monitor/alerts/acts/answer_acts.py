@@ -1,4 +1,4 @@
-"""Withdraw the answer of a person to a question, and what is at stake on a slope when one does."""
+"""Withdraw answers of people to questions, and find the level that is at stake on a site."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -48,53 +48,59 @@ _ALONE: Final = Template(
 _NOT_YOURS: Final = Template(
     "answer.not_yours", "the {what} is not yours; only who gave it or an admin of {site} withdraws it"
 )
-UNSIGNED: Final = "step.unsign"  # the first of two words
-TAKEN_BACK: Final = "step.withdraw"  # an answer that counts
+# Names of acts in the audit log: withdraw the first of two equal answers, or an answer that counts.
+UNSIGNED: Final = "step.unsign"
+TAKEN_BACK: Final = "step.withdraw"
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorAnswer:
-    """Answers of people to a question, which they may withdraw."""
+    """Answers of people to a question.
 
-    words: Mapping[str, str]  # first words that wait for a second person: step or question -> who gave it
-    answers: Mapping[str, str]  # answers that count: step or question -> answer
+    Attributes:
+        first_answers: Who gave each first answer that waits for a second person, by jump or question.
+        answers: The answers that count, by jump or question.
+    """
+
+    first_answers: Mapping[str, str]
+    answers: Mapping[str, str]
 
     @property
     def description(self) -> Message:
-        """What is taken back, in words."""
-        if self.words:
-            return _FIRST(names=NameList(tuple(sorted(set(self.words.values()))), conjunction=True))
+        """Description of the answer that a withdrawal would take back."""
+        if self.first_answers:
+            return _FIRST(names=NameList(tuple(sorted(set(self.first_answers.values()))), conjunction=True))
         return _ANSWER(words=MessageList(tuple(map(Term, sorted(set(self.answers.values())))), ", "))
 
 
 def find_operator_answer(memory: Memory, key: str) -> OperatorAnswer | None:
-    """What stands of people's words under a question (`G1`, `alone:G1`, `reference:BASE`); None = nothing.
+    """Return the answers to a question (`G1`, `alone:G1`, `reference:BASE`); None if there are none.
 
-    The answer to a step that is over, and of which nothing is asked any more, cannot be taken back.
+    The answer to a jump that is over cannot be withdrawn, so it is left out.
     """
-    words = {k: s.by for k, s in memory.signed.items() if key in {k, find_station_of_question(k)}}
+    first_answers = {k: s.by for k, s in memory.signed.items() if key in {k, find_station_of_question(k)}}
     answers = {
         k: a
         for k, a in memory.answers.items()
         if k == key or (key == find_station_of_question(k) and k in memory.steps)
     }
-    return OperatorAnswer(words, answers) if words or answers else None
+    return OperatorAnswer(first_answers, answers) if first_answers or answers else None
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingAnswer:
-    """A first answer to a question that waits for a second person."""
+    """A first answer that waits for a second person; `alert_id` is the open alert of its question."""
 
     site: str
     question: str
     by: str
     answer: str
-    alert_id: int | None  # the open alert that asks it
+    alert_id: int | None
 
 
 def list_first_answers(connection: Connection) -> list[WaitingAnswer]:
-    """First answers of all sites that are watched; each waits until its question is answered or it is withdrawn."""
-    found = {}
+    """Return the first answers that wait for a second person, of all active sites."""
+    waiting = {}
     for site in load_sites_summary(connection):
         state = find_state(connection, site.id)
         signed = {} if state is None else Memory.read(state.state).signed
@@ -102,16 +108,16 @@ def list_first_answers(connection: Connection) -> list[WaitingAnswer]:
         alert_ids = {step_of_alert(alert.key): alert.id for alert in alerts}
         for key, signature in signed.items():
             question = key if key in alert_ids else find_station_of_question(key) or key
-            found[site.id, question, signature.by] = WaitingAnswer(
+            waiting[site.id, question, signature.by] = WaitingAnswer(
                 site.id, question, signature.by, signature.answer, alert_ids.get(question)
             )
-    return list(found.values())
+    return list(waiting.values())
 
 
-def share_taking_back(connection: Connection, site: Site, key: str) -> TwoPersonAct:
-    """The act as two people do it: a signature holds for the very answer that it saw."""
-    spoken = _require_spoken(load_memory(connection, site), key)
-    return TwoPersonAct(TAKEN_BACK, f"site:{site.id}", {"question": key, "said": str(spoken.description)})
+def make_shared_withdrawal(connection: Connection, site: Site, key: str) -> TwoPersonAct:
+    """Return the withdrawal as an act of two people. A signature is valid only for the same answer."""
+    operator_answer = _require_answer(load_memory(connection, site), key)
+    return TwoPersonAct(TAKEN_BACK, f"site:{site.id}", {"question": key, "said": str(operator_answer.description)})
 
 
 def withdraw_answer(
@@ -124,56 +130,61 @@ def withdraw_answer(
     *,
     second: Actor | None = None,
 ) -> Message:
-    """Withdraw a first answer, or else the one that counts; the site is to be decided again behind it.
+    """Withdraw a first answer, or else the answer that counts. The caller evaluates the site afterwards.
 
-    A first word changes nothing, so its giver takes it back alone; an admin who gave none there takes back those of
-    others. Without the answer the question is open
-    again, a step with a new clock. "movement" may be what a level rests on: to take it back takes two people where
-    accounts exist and one of the two highest levels stands or is asked for.
+    A first answer changes nothing, so the person who gave it withdraws it alone. An admin can withdraw first answers of
+    others. Without the answer the question is open again, with a new deadline. A level may depend on the answer
+    "movement": if accounts exist and one of the two highest levels is in force or requested, two people must withdraw
+    it.
 
     Returns:
-        What is taken back, in words.
+        Description of the answer that was withdrawn.
 
     Raises:
-        NotFoundError: nobody said anything to it that still stands.
-        RefusedError: no person, no reason, no open account where accounts exist, or the first word of somebody else.
-        NeedsSecondError: one person alone may not.
+        NotFoundError: There is no answer to withdraw.
+        RefusedError: Person or reason are missing, the person has no open account although accounts exist, or the first
+            answer belongs to somebody else.
+        NeedsSecondError: A second person is needed.
     """
     require_person(actor, reason)
     require_account(connection, actor.name, site=site.id)
     memory = load_memory(connection, site)
-    spoken = _require_spoken(memory, key)
+    operator_answer = _require_answer(memory, key)
     who = actor.name
-    if spoken.words:
-        own = {k: by for k, by in spoken.words.items() if is_same_person(by, actor.name)}
-        if not own and not is_admin_of(connection, actor.name, site.id):
-            raise RefusedError(_NOT_YOURS(what=spoken.description, site=site.id))
-        spoken = replace(spoken, words=own or spoken.words)
-        act, after = UNSIGNED, replace(memory, signed={k: s for k, s in memory.signed.items() if k not in spoken.words})
+    if operator_answer.first_answers:
+        of_actor = {k: by for k, by in operator_answer.first_answers.items() if is_same_person(by, actor.name)}
+        if not of_actor and not is_admin_of(connection, actor.name, site.id):
+            raise RefusedError(_NOT_YOURS(what=operator_answer.description, site=site.id))
+        operator_answer = replace(operator_answer, first_answers=of_actor or operator_answer.first_answers)
+        act = UNSIGNED
+        signed = {k: signature for k, signature in memory.signed.items() if k not in operator_answer.first_answers}
+        after = replace(memory, signed=signed)
     else:
-        refuse, moved = partial(_ALONE, question=key), MOVEMENT in spoken.answers.values()
-        shared = moved and require_shared(connection, site, measure_stake(connection, site), actor, second, now, refuse)
-        if shared and second is not None:
-            who = f"{second.name} and {actor.name}"
-        act, after = TAKEN_BACK, reopen_questions(memory, spoken.answers, epoch_s(now))
+        if MOVEMENT in operator_answer.answers.values():
+            refuse = partial(_ALONE, question=key)
+            stake = measure_stake(connection, site)
+            if require_shared(connection, site, stake, actor, second, now, refuse) and second is not None:
+                who = f"{second.name} and {actor.name}"
+        act = TAKEN_BACK
+        after = reopen_questions(memory, operator_answer.answers, epoch_s(now))
         if key.startswith(CORRECTED_PREFIX):
             station, until_s = read_question(key)
             reopen_corrections(connection, site.id, station, from_epoch_s(until_s), who, now)
-    sentence = _WITHDRAWN(question=key, what=spoken.description, name=who, reason=reason)
-    basis = freeze_act(connection, site, memory, after, actor, act, sentence, now)
+    sentence = _WITHDRAWN(question=key, what=operator_answer.description, name=who, reason=reason)
+    decision_id = freeze_act(connection, site, memory, after, actor, act, sentence, now)
     save_memory(connection, site.id, after, site.version, now)
-    detail = {"key": key, "said": spoken.description, "reason": reason, "decision": basis}
+    detail = {"key": key, "said": operator_answer.description, "reason": reason, "decision": decision_id}
     detail |= {"second_by": second.name} if second is not None and who != actor.name else {}
     add_audit(connection, actor, act, f"site:{site.id}", detail, now)
     note_questions(connection, site.id, {key}, actor, sentence, now)
-    seal_decision(connection, basis, actor, now)
-    return spoken.description
+    seal_decision(connection, decision_id, actor, now)
+    return operator_answer.description
 
 
 def reopen_questions(memory: Memory, keys: Collection[str], now_s: float) -> Memory:
-    """The memory without some answers: their questions are open, and the clock of each step begins now.
+    """Return the memory without some answers. Their questions are open again, and the deadline of each jump starts now.
 
-    What was doubted before it was answered is asked as any other step: rather one question too many.
+    A jump that was in doubt before its answer becomes an ordinary question: one question too many is safer.
     """
     steps = {
         k: replace(s, state=PENDING, known_s=now_s, words=None, reason=explain_reopened(s.reason)) if k in keys else s
@@ -187,17 +198,17 @@ def reopen_questions(memory: Memory, keys: Collection[str], now_s: float) -> Mem
     )
 
 
-def _require_spoken(memory: Memory, key: str) -> OperatorAnswer:
-    found = find_operator_answer(memory, key)
-    if found is None:
+def _require_answer(memory: Memory, key: str) -> OperatorAnswer:
+    operator_answer = find_operator_answer(memory, key)
+    if operator_answer is None:
         raise NotFoundError(_NONE(question=key))
-    return found
+    return operator_answer
 
 
 def find_stake(connection: Connection, site_id: str) -> tuple[int, bool]:
-    """The highest level that stands or is asked for, and whether one person alone may not touch what it rests on.
+    """Return the highest level that is in force or requested, and whether acts that could lower it need two people.
 
-    Before the first account one person is enough. A slope whose file this program cannot read takes two.
+    Without accounts one person is enough. A site whose file this version cannot read needs two.
     """
     site = find_in_force(connection, site_id)
     if site is None:

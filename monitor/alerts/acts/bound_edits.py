@@ -1,4 +1,4 @@
-"""Bounds of a site file changed one by one: the rest of the file, its comments and its order stay as they are."""
+"""Change single bounds of a site file. Everything else in the file, its comments and its order stay unchanged."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from monitor.sites.records import Site
 from monitor.text.message import Template
 
 NOT_BOUNDS: Final = frozenset({"kind", "id", "role", "stations", "series", "quantity", "author", "reason"})
-_GONE: Final = Template("bound.gone", "the site file has no bound '{key}' any more; open the page of thresholds anew")
+_GONE: Final = Template("bound.gone", "the site file no longer has the bound '{key}'; reload the page of thresholds")
 _SAME: Final = Template("bound.same", "nothing was changed")
 _NO_NUMBER: Final = Template("bound.no_number", "{name}: expected a number, got '{value}'")
 _DURATION: Final = re.compile(r"\d+(\.\d+)?[smhdw]")
@@ -22,19 +22,28 @@ _DURATION: Final = re.compile(r"\d+(\.\d+)?[smhdw]")
 
 @dataclass(frozen=True, slots=True)
 class BoundField:
-    """One figure of a criterion that a person may change."""
+    """A figure of a criterion that a person may change.
 
-    key: str  # where it stands, such as `0.red.over`
-    words: str  # the same for people, such as `red, over`
-    value: str  # as the file writes it
-    unit: str  # of the value; empty where it has none or a duration names its own
-    is_duration: bool  # written as `6h`
-    is_bound: bool  # it belongs to the bound of a level; the others say how a bound is judged
+    Attributes:
+        key: Position in the file, such as `0.red.over`.
+        words: Its name for people, such as `red, over`.
+        value: The value as text of the file.
+        unit: Unit of the value; empty without a unit, and for durations.
+        is_duration: Whether the value is a duration such as `6h`.
+        is_bound: Whether it belongs to the bound of a level. Other figures define how bounds are applied.
+    """
+
+    key: str
+    words: str
+    value: str
+    unit: str
+    is_duration: bool
+    is_bound: bool
 
 
 @dataclass(frozen=True, slots=True)
 class CriterionFields:
-    """A criterion with its figures, in the order of the file."""
+    """A criterion and its figures, in the order of the file."""
 
     id: str
     kind: str
@@ -44,53 +53,54 @@ class CriterionFields:
 
 
 def list_fields(site: Site) -> list[CriterionFields]:
-    """The figures of each criterion of a declaration; criteria without any are left out."""
-    units, tables = find_declared_units(site), _criteria(tomlkit.parse(site.source))
+    """Return the figures of each criterion of a site file. Criteria without figures are left out."""
+    units = find_declared_units(site)
+    tables = _criteria(tomlkit.parse(site.source))
     levels = {level.name for level in site.levels}
-    found = []
-    # what the file does not say and is implied, advice, stands behind its tables
+    criteria = []
+    # Implied criteria, which are advice, follow those of the file and have no table.
     for number, (table, criterion) in enumerate(zip(tables, site.criteria, strict=False)):
         unit, figures = units[criterion.id], _figures(table.unwrap())
         fields = tuple(_describe(number, path, value, unit, levels) for path, value in figures)
         if fields:
-            found.append(
+            criteria.append(
                 CriterionFields(criterion.id, criterion.kind.id, criterion.stations, criterion.quantity, fields)
             )
-    return found
+    return criteria
 
 
 def change_fields(site: Site, values: Mapping[str, str], author: str, reason: str) -> str:
-    """The site file with some figures changed; a criterion that changes names the author and the reason from then on.
+    """Return the text of a site file with some figures changed. Changed criteria get the author and the reason.
 
     Args:
-        values: key of a field -> what a person wrote; what equals the file changes nothing.
+        values: The entered texts by the key of their field. Values equal to the file change nothing.
 
     Raises:
-        RefusedError: a key that the file does not have, a number that is none, or nothing changed.
+        RefusedError: The file has no such key, a number is not valid, or nothing changes.
     """
     document = tomlkit.parse(site.source)
     tables = _criteria(document)
-    known = {field.key: field for one in list_fields(site) for field in one.fields}
-    changed = set()
-    for key, written in values.items():
-        field = known.get(key)
+    fields = {field.key: field for criterion in list_fields(site) for field in criterion.fields}
+    changed: set[int] = set()
+    for key, text in values.items():
+        field = fields.get(key)
         if field is None:
             raise RefusedError(_GONE(key=key))
-        if written.strip() == field.value:
+        if text.strip() == field.value:
             continue
-        number, *path = key.split(".")
-        table = tables[int(number)]
-        *tables_down, last = path
-        for name in tables_down:
-            table = table[name]
-        new = written.strip() if field.is_duration else _read_number(written, field, table[last])
-        if new != table[last]:
-            table[last] = new
-            changed.add(int(number))
+        position, *parents, name = key.split(".")
+        table = tables[int(position)]
+        for parent in parents:
+            table = table[parent]
+        new_value = text.strip() if field.is_duration else _read_number(text, field, table[name])
+        if new_value != table[name]:
+            table[name] = new_value
+            changed.add(int(position))
     if not changed:
         raise RefusedError(_SAME())
-    for at in changed:
-        tables[at]["author"], tables[at]["reason"] = author, reason
+    for number in changed:
+        tables[number]["author"] = author
+        tables[number]["reason"] = reason
     return tomlkit.dumps(document)
 
 
@@ -122,12 +132,12 @@ def _describe(number: int, path: tuple[str, ...], value: Any, unit: str, levels:
     )
 
 
-def _read_number(written: str, field: BoundField, old: object) -> int | float:
-    text = written.strip().replace(",", ".")
+def _read_number(entered: str, field: BoundField, old: object) -> int | float:
+    cleaned = entered.strip().replace(",", ".")
     try:
-        value = float(text)
+        value = float(cleaned)
     except ValueError:
         value = float("nan")
     if not isfinite(value):
-        raise RefusedError(_NO_NUMBER(name=field.words, value=written))
+        raise RefusedError(_NO_NUMBER(name=field.words, value=entered))
     return int(value) if isinstance(old, int) and value.is_integer() else value

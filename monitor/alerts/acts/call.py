@@ -1,4 +1,4 @@
-"""Who does an act, where and when, what it is given, and how two people do one together."""
+"""The call of an act: who does it, when, with which arguments, and with which second person."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +26,8 @@ from monitor.text.names import tidy_text
 from monitor.text.zones import read_typed_time
 
 T = TypeVar("T")
-SHORTEST: Final = 3  # characters of a reason
+# Least number of characters of a reason.
+MIN_REASON: Final = 3
 INVALID_VALUE: Final = Template("act.odd_value", "{name}: {problem}")
 _REASON_WANTED: Final = Template("act.say_why", "say why in a few words")
 TOO_LONG: Final = Template("act.too_long", "write at most {n} characters")
@@ -34,49 +35,58 @@ _ONE_OF: Final = Template("act.one_of", "'{value}': expected one of: {names}")
 _NO_NUMBER: Final = Template("act.no_number", "give a number such as 12.5")
 
 
-def require_words(text: str) -> str:
-    """What a person wrote, tidied; raises RefusedError where it says nothing."""
+def require_text(text: str) -> str:
+    """Return the text of a person without superfluous white space.
+
+    Raises:
+        RefusedError: The text is empty or too short.
+    """
     cleaned = tidy_text(text)
-    if len(cleaned) < SHORTEST:
+    if len(cleaned) < MIN_REASON:
         raise RefusedError(_REASON_WANTED())
     return cleaned
 
 
-def read_value(one: ActParameter, value: Any, zone: str | None = None, later: bool | None = None) -> Any:
-    """A value as the act takes it, by whichever way it came.
+def read_value(parameter: ActParameter, value: Any, zone: str | None = None, later: bool | None = None) -> Any:
+    """Return the value of an argument as the act expects it.
 
     Args:
-        zone: in which a time without an offset is meant; None = it is refused, never guessed.
-        later: which of two times, as `read_typed_time` has it.
+        zone: Time zone of times without an offset; None refuses such times.
+        later: Which of two ambiguous times is meant, see `read_typed_time`.
 
     Raises:
-        RefusedError: what is wrong with it, and what to give instead.
+        RefusedError: The value is not valid. The message contains what to enter instead.
     """
-    if value is None or value == one.default_text:
-        return value if value is None else one.default
-    longest = one.argument.longest
+    if value is None:
+        return None
+    if value == parameter.default_text:
+        return parameter.default
+    longest = parameter.argument.longest
     try:
-        if one.kind is tuple:
-            if any(len(each) > longest for each in value):
+        if parameter.kind is tuple:
+            if any(len(item) > longest for item in value):
                 raise ValueError(TOO_LONG(n=longest))
             return tuple(value)
-        if one.kind is timedelta:
+        if parameter.kind is timedelta:
             return read_typed_span(value)
-        if one.kind is datetime:
+        if parameter.kind is datetime:
             return read_typed_time(value, zone, later)
-        if one.kind is float and not isfinite(value):
+        if parameter.kind is float and not isfinite(value):
             raise ValueError(_NO_NUMBER())
-        if one.given_kind is str and len(value) > longest:
+        if parameter.given_kind is str and len(value) > longest:
             raise ValueError(TOO_LONG(n=longest))
-        if one.argument.choices and value not in one.argument.choices:
-            raise ValueError(_ONE_OF(value=value, names=NameList(one.argument.choices)))
+        if parameter.argument.choices and value not in parameter.argument.choices:
+            raise ValueError(_ONE_OF(value=value, names=NameList(parameter.argument.choices)))
     except ValueError as error:
-        raise RefusedError(INVALID_VALUE(name=one.name.rstrip("_"), problem=error_text(error))) from error
-    is_reason = one.kind is str and longest >= REASON and not (one.argument.is_text or one.argument.is_file)
-    return require_words(value) if is_reason else value
+        raise RefusedError(INVALID_VALUE(name=parameter.name.rstrip("_"), problem=error_text(error))) from error
+    is_reason = (
+        parameter.kind is str and longest >= REASON and not (parameter.argument.is_text or parameter.argument.is_file)
+    )
+    return require_text(value) if is_reason else value
 
 
-# by the argument that names what an act is on: the site of that, None where there is no such thing
+# Functions that find the site of the object of an act, by the argument that contains its number. They return None if
+# the object does not exist.
 SITE_OF: Final[Mapping[str, Callable[[Connection, int], str | None]]] = {
     "alert_id": partial(find_site_of, "alert"),
     "event_id": partial(find_site_of, "event"),
@@ -85,7 +95,7 @@ SITE_OF: Final[Mapping[str, Callable[[Connection, int], str | None]]] = {
     "proposal_id": partial(find_site_of, "proposal"),
     "signature_id": find_site_of_signature,
 }
-# by the argument that names it: the account whose owner may do an act that is `by_owner`
+# Functions that find the account whose owner may do an act with `by_owner`, by the argument that names it.
 OWNER_OF: Final[Mapping[str, Callable[[Connection, Any], str | None]]] = {
     "name": lambda _c, name: str(name),
     "token_id": find_owner_of_token,
@@ -94,22 +104,29 @@ OWNER_OF: Final[Mapping[str, Callable[[Connection, Any], str | None]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActCall:
-    """An act as one person does it by one of the ways in."""
+    """The call of an act by one person, from the command line, the page or the HTTP API.
+
+    Attributes:
+        find_site: Returns the site file in force. Raises NotFoundError or RefusedError.
+        check_site: Raises NotFoundError if the site does not exist.
+        report: Called with the progress of a long act; None runs a long act in a process of its own.
+        second: The second person, named by the first one while there are no accounts.
+        transaction: The open transaction of a reply, which stores the act and the answer together.
+    """
 
     db: Database
     actor: Actor
     now: datetime
-    find_site: Callable[[str], Site]  # the declaration in force; raises NotFoundError, RefusedError
-    check_site: Callable[[Connection, str], object]  # raises NotFoundError where there is none of that id
+    find_site: Callable[[str], Site]
+    check_site: Callable[[Connection, str], object]
     config: ServiceConfig
-    # where somebody waits for what takes minutes: told how far it came; None: it goes on in a process of its own
     report: Callable[[str], None] | None = None
-    second: Actor | None = None  # whom the first one names, as long as there are no accounts
-    transaction: Connection | None = None  # of a reply, which stores what it did and what it is answered together
+    second: Actor | None = None
+    transaction: Connection | None = None
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """The transaction of the act."""
+        """Open the transaction of the act."""
         if self.transaction is not None:
             yield self.transaction
         else:
@@ -123,13 +140,5 @@ class ActCall:
         do: Callable[[Connection, Actor | None], T],
         measure: Callable[[Connection], int] = lambda _: 0,
     ) -> T:
-        """Do an act that may take two people, in one transaction.
-
-        Args:
-            do: the act itself, with the second person; raises NeedsSecondError where it wants one and has none.
-            measure: the level that is at stake now; a signature that saw less counts no more.
-
-        Raises:
-            NeedsSecondError: nothing is done; the signature of this person waits for another one.
-        """
+        """Do an act that may need two people, in one transaction. See `do_by_two`."""
         return do_by_two(self.db, shared, self.actor, reason, do, measure, self.now, self.second)

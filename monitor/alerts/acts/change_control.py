@@ -1,9 +1,9 @@
-"""Which version of a site file is in force: files that loosen a high level need two people, the others are recorded.
+"""Put site files in force. A file that could loosen one of the two highest levels needs a second person.
 
-The version in force is the one the database names. A file on disk takes its place when it is loaded, unless it could
-loosen one of the two highest levels (`acts.loosening`); then the site goes on with the version in force until somebody
-else than its author approves the file. A change never moves the ladder: what a criterion said whose name means
-something else now is set apart (`decision.orphaned_votes`), so that it holds and nobody inherits it.
+The database contains the version in force. A changed file on disk replaces it when it is loaded, unless it could loosen
+a high level (`acts.loosening`). Then the site continues with the version in force until somebody other than the author
+approves the file. A change of the file never changes the level: votes of a criterion that is defined differently now
+are kept apart (`decision.orphaned_votes`), so that they still hold the level and no other criterion takes them over.
 """
 
 import contextlib
@@ -49,18 +49,18 @@ UNREADABLE_FILE: Final = Template(
 )
 _LOOSENS: Final = Template(
     "site_file.loosens",
-    "{path} was changed without approval in a way that can loosen one of the two highest levels ({text}); {site} goes "
-    "on with version {version}. Run: slopeward sites propose {site} {path} --by NAME --reason TEXT, and let somebody "
-    "else approve it",
+    "{path} was changed without approval in a way that can loosen one of the two highest levels ({text}); {site} "
+    "continues with version {version}. Run: slopeward sites propose {site} {path} --by NAME --reason TEXT, and let "
+    "somebody else approve it",
 )
 _NOT_COMPARED: Final = Template(
-    "proposal.not_compared", "this program cannot read the version in force, nobody can compare them"
+    "proposal.not_compared", "this program cannot read the version in force, so the two cannot be compared"
 )
 _UNREAD: Final = Template(
     "site_file.unread",
-    "version {version} of {site} was in force and cannot be read any more by this program: its file on disk "
-    "({version2}) runs instead, uncompared. Compare the two yourself (view config_versions); what stood goes on "
-    "standing until a person lowers it",
+    "version {version} of {site} was in force, and this program can no longer read it. The file on disk ({version2}) "
+    "is in force instead, without a comparison. Compare the two yourself (view config_versions). The level stays until "
+    "a person lowers it",
 )
 _NO_CHANGE: Final = Template("proposal.no_change", "{file} is the version in force: nothing to propose")
 _ALTERED: Final = Template(
@@ -68,26 +68,33 @@ _ALTERED: Final = Template(
 )
 _OTHER_VERSION: Final = Template(
     "proposal.other_version",
-    "proposal {number} was compared with another version than the one in force; propose it anew",
+    "proposal {number} was compared with another version than the one in force; propose it again",
 )
 _NO_EFFECT: Final = Template(
-    "proposal.no_effect", "proposal {number} loosens a high level and shows no effect; propose it with one"
+    "proposal.no_effect",
+    "proposal {number} loosens a high level, and its effect was not computed; propose it again with its effect",
 )
 _DECIDED: Final = Template("proposal.decided_already", "proposal {number} is {state} already")
 _EDITED: Final = Template(
     "proposal.edited",
-    "{path} was edited since and is neither what proposal {number} changes nor what it proposes; put it back, or "
-    "propose the file as it is now",
+    "{path} was edited since then: it is neither the version that proposal {number} changes nor the proposed one. "
+    "Restore it, or propose the file as it is now",
 )
 _UNWRITTEN: Final = Template("proposal.unwritten", "{path} cannot be written: {problem}; nothing was approved")
 _APPROVED: Final = Template("proposal.approved", "{reason} (proposal {number}, approved by {name}: {text})")
 
 
+# Reasons that `explain_refusal` lists.
+_MAX_REASONS: Final = 3
+
+
 @dataclass(frozen=True, slots=True)
 class SiteFileInForce:
-    """The declaration in force; `loosens` says why the file that was read is not.
+    """The site file in force after a file was loaded.
 
-    `unread` is the hash of the version before where this program cannot read it any more: the file was not compared.
+    Attributes:
+        loosens: Why the loaded file is not in force; empty if it is.
+        unread: Hash of the version before, if this program cannot read it, so that the files were not compared.
     """
 
     site: Site
@@ -97,7 +104,7 @@ class SiteFileInForce:
 
 @dataclass(frozen=True, slots=True)
 class ProposedChange:
-    """What a proposal would change."""
+    """The differences between a proposed site file and the one in force."""
 
     old: Site | None
     new: Site
@@ -105,27 +112,27 @@ class ProposedChange:
     loosens: tuple[Message, ...]
 
 
-def take_in(connection: Connection, site: Site, author: str, reason: str, now: datetime) -> SiteFileInForce:
-    """Declare a site as its file was read, unless that could loosen a high level unapproved.
+def load_into_force(connection: Connection, site: Site, author: str, reason: str, now: datetime) -> SiteFileInForce:
+    """Put a loaded site file in force, unless it could loosen a high level without approval.
 
-    The first file of a site is taken as it is.
+    The first file of a site is always put in force.
     """
     old = find_in_force(connection, site.id)
     loosens = () if old is None or old.version == site.version else _list_loosening(connection, old, site)
     if old is not None and loosens:
-        renew_flags(
-            connection, old, now, changed=save_site(connection, old, author, reason, now)
-        )  # it may have been retired
+        # The site is saved again, because it may have been retired.
+        is_changed = save_site(connection, old, author, reason, now)
+        renew_flags(connection, old, now, changed=is_changed)
         return SiteFileInForce(old, loosens)
     before = find_version(connection, site.id)
     _put_in_force(connection, old, site, author, reason, now)
-    # who takes a file in runs on it alone: nobody else stores readings of the site
+    # The process that loads a file is the only one that stores readings of the site, so their rows can be merged.
     _rename(connection, site, Actor(author), now, merge=True)
     return SiteFileInForce(site, unread=before if old is None and before is not None else "")
 
 
 def _put_in_force(connection: Connection, old: Site | None, new: Site, author: str, reason: str, now: datetime) -> None:
-    """Save a declaration: the memory keeps no word under a name that means something else now, flags follow it."""
+    """Save a site file. Votes of redefined criteria are kept apart, and flags of readings are computed again."""
     names = new.renamed_stations
     row = find_state(connection, new.id)
     if row is not None and find_version(connection, new.id) != new.version:
@@ -143,49 +150,55 @@ def _put_in_force(connection: Connection, old: Site | None, new: Site, author: s
 
 
 def _rename(connection: Connection, site: Site, actor: Actor, now: datetime, *, merge: bool) -> None:
-    """Name the rows of renamed stations; what is asked about the reference of one is asked anew under its id."""
-    done = apply_renames(connection, site, actor, now, merge=merge)
-    over = [
+    """Rename the rows of renamed stations, and close questions about their references, which are asked again."""
+    renamed = apply_renames(connection, site, actor, now, merge=merge)
+    closed_questions = [
         health_alarm(f"health:epoch0:{site.id}/{old}", 0, _RENAMED(old=old, new=new), is_open=False, notify=False)
-        for old, new in done.items()
+        for old, new in renamed.items()
     ]
-    apply_changes(connection, over, ChangeContext("status", None, (), actor, now, code_version()))
+    apply_changes(connection, closed_questions, ChangeContext("status", None, (), actor, now, code_version()))
 
 
 def _list_loosening(connection: Connection, old: Site, new: Site) -> tuple[Message, ...]:
-    """What of a change needs two people; a station that cannot be the one that it is said to have been needs more."""
+    """Return what in a change needs two people, and stations that cannot have the former id that the file names."""
     return (*find_clashes(connection, new), *find_loosening(old, new))
 
 
 def require_in_force(connection: Connection, site_id: str) -> Site:
-    """The declaration in force; raises NotFoundError where there is none that this program can read."""
-    found = find_in_force(connection, site_id)
-    if found is None:
+    """Return the site file in force.
+
+    Raises:
+        NotFoundError: There is none that this program can read.
+    """
+    site = find_in_force(connection, site_id)
+    if site is None:
         raise NotFoundError(UNREADABLE_FILE(site=site_id))
-    return found
+    return site
 
 
 def load_in_force(connection: Connection) -> list[Site]:
-    """The declarations in force of every site that is watched, as far as this program can read them."""
-    found = [find_in_force(connection, s.id) for s in load_sites_summary(connection)]
-    return [site for site in found if site is not None]
+    """Return the site files in force of all active sites that this program can read."""
+    sites = [find_in_force(connection, s.id) for s in load_sites_summary(connection)]
+    return [site for site in sites if site is not None]
 
 
 def explain_refusal(taken: SiteFileInForce, path: str) -> Message:
-    """One line for people: what was not taken, what runs instead, and which command to run."""
-    text, left = join(taken.loosens[:3]), len(taken.loosens) - 3
-    text = AND_MORE(text=text, n=left) if left > 0 else text
+    """Return why a file is not in force, which version is, and which command to run."""
+    text = join(taken.loosens[:_MAX_REASONS])
+    remaining = len(taken.loosens) - _MAX_REASONS
+    if remaining > 0:
+        text = AND_MORE(text=text, n=remaining)
     return _LOOSENS(path=path, text=text, site=taken.site.id, version=taken.site.version[:12])
 
 
 def explain_unread(taken: SiteFileInForce) -> Message:
-    """One line for people: the file runs, and nobody could say whether it loosens anything."""
+    """Return that a file is in force without a comparison with the version before."""
     version2 = taken.site.version[:12]
     return _UNREAD(version=taken.unread[:12], site=taken.site.id, version2=version2)
 
 
 def compare(connection: Connection, new: Site) -> ProposedChange:
-    """What a new declaration changes against the one in force."""
+    """Compare a new site file with the one in force."""
     old = find_in_force(connection, new.id)
     if old is not None:
         loosens = _list_loosening(connection, old, new)
@@ -207,18 +220,19 @@ def propose(
     """Store a site file for approval, with its differences and its effect on the past.
 
     Args:
-        preview: what the old and the new declaration would have done, JSON-ready; called outside any transaction.
+        preview: Returns what the old and the new file would have done, JSON-ready. Called outside any transaction.
 
     Raises:
-        ConfigError: the file cannot be used.
-        RefusedError: it changes nothing, no person or reason is named, or it loosens a high level and its author has no
-            account where accounts exist.
+        ConfigError: The file is not valid.
+        RefusedError: The file changes nothing, person or reason are missing, or it loosens a high level and its author
+            has no account although accounts exist.
     """
     require_person(actor, reason)
     new = parse_site(text, name)
     with db.read() as connection:
         change = compare(connection, new)
-        if change.loosens:  # nobody could approve it otherwise
+        if change.loosens:
+            # Nobody could approve the proposal of a person without an account.
             require_account(connection, actor.name.strip())
     if change.old is not None and change.old.version == new.version:
         raise RefusedError(_NO_CHANGE(file=name))
@@ -245,26 +259,28 @@ def propose(
 
 
 def approve(db: Database, folder: Path, number: int, actor: Actor, reason: str, now: datetime) -> Path:
-    """Put a proposal in force: file, version and audit entry, all or none; returns the file.
+    """Put a proposal in force: file, version and audit entry, all or none. Return the path of the file.
 
-    The running service notices within seconds. The level stands as it stood.
+    The running service loads the file within seconds. The level does not change.
 
     Raises:
-        NotFoundError: no such proposal.
-        RefusedError: it is decided already, was made against another version, the file was edited meanwhile, or it
-            loosens a high level and the approver is its author or has no account where accounts exist.
+        NotFoundError: The proposal does not exist.
+        RefusedError: The proposal is decided already, was compared with another version, the file was edited meanwhile,
+            or it loosens a high level and the approver is its author or has no account although accounts exist.
     """
     require_person(actor, reason)
     with db.write() as connection:
         proposal = store.load_proposal(connection, number, lock=True)
         _require_open(proposal)
         new = parse_site(proposal.source, f"proposal {number}")
-        if new.version != proposal.sha256:  # what people read and approve is what was proposed
+        if new.version != proposal.sha256:
             raise RefusedError(_ALTERED(number=number))
         current = find_version(connection, new.id)
         if current not in {proposal.base_sha256, new.version}:
             raise RefusedError(_OTHER_VERSION(number=number))
-        if clashes := find_clashes(connection, new):  # nobody can approve that: it is not so
+        # A wrong former id of a station cannot be approved by anybody.
+        clashes = find_clashes(connection, new)
+        if clashes:
             raise RefusedError(join(clashes))
         loosens = proposal.loosens_high or bool(compare(connection, new).loosens)
         if loosens:
@@ -291,16 +307,17 @@ def approve(db: Database, folder: Path, number: int, actor: Actor, reason: str, 
             "file": path.name,
         }
         add_audit(connection, actor, "site.approve", f"proposal:{number}", detail, now)
-        _write(path, proposal.source)  # last: what is refused above leaves the file as it was
+        # The file is written last, so that a refusal above leaves it unchanged.
+        _write(path, proposal.source)
     return path
 
 
 def reject(db: Database, number: int, actor: Actor, reason: str, now: datetime) -> None:
-    """Turn a proposal down; it stays on record.
+    """Reject a proposal. It stays on record.
 
     Raises:
-        NotFoundError: no such proposal.
-        RefusedError: it is decided already, or no person or reason is named.
+        NotFoundError: The proposal does not exist.
+        RefusedError: The proposal is decided already, or person or reason are missing.
     """
     require_person(actor, reason)
     with db.write() as connection:
@@ -318,7 +335,7 @@ def _require_open(proposal: store.Proposal) -> None:
 
 
 def find_file(folder: Path, version: str) -> Path | None:
-    """The file of a folder that holds a version of a site, or None."""
+    """Return the file in a folder with this version of a site, or None."""
     return next((path for path, text in _list_files(folder) if _digest(text) == version), None)
 
 
@@ -341,7 +358,7 @@ def _digest(text: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace a file at once: a reader sees the old one or the new one, also after a power cut."""
+    """Replace a file atomically, so that it is complete even after a power failure."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644

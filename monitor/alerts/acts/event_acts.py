@@ -1,4 +1,4 @@
-"""To take an event back: by one person, and by two where bounds could become laxer while a high level is at stake."""
+"""Withdraw an event. Two people are needed if bounds could become less strict while a high level is at stake."""
 
 from datetime import datetime
 from functools import partial
@@ -18,7 +18,7 @@ _ALONE: Final = Template(
 )
 
 
-def take_event_back(
+def withdraw_event_of_site(
     connection: Connection,
     site: Site,
     event_id: int,
@@ -28,20 +28,21 @@ def take_event_back(
     *,
     second: Actor | None = None,
 ) -> None:
-    """Withdraw an event of a site; decisions from now on do not know it, those of the past stay as they were.
+    """Withdraw an event of a site. Past decisions remain as they are.
 
-    An earthquake makes bounds stricter and may have asked for a level itself: without it both end. So it takes two
-    people where accounts exist and one of the two highest levels stands or is asked for. To withdraw the confirmation
-    alone (`monitor.alerts.queries.events.withdraw_confirmation`) takes one: it lowers nothing.
+    An earthquake can lower bounds and request a level, and both end with it. So two people must withdraw it if accounts
+    exist and one of the two highest levels is in force or requested. One person can withdraw a confirmation
+    (`monitor.alerts.queries.events.withdraw_confirmation`), because that lowers nothing.
 
     Raises:
-        NotFoundError: no such event at that site.
-        RefusedError: no person, no reason, no open account where accounts exist, or it is withdrawn already.
-        NeedsSecondError: one person alone may not.
+        NotFoundError: The site has no such event.
+        RefusedError: Person or reason are missing, the person has no open account although accounts exist, or the event
+            is withdrawn already.
+        NeedsSecondError: A second person is needed.
     """
     kind = find_event_kind(connection, event_id, site.id)
     refuse = partial(_ALONE, number=event_id)
-    shared = is_earthquake(kind) and require_shared(
+    needs_two = is_earthquake(kind) and require_shared(
         connection, site, measure_stake(connection, site), actor, second, now, refuse
     )
-    withdraw_event(connection, event_id, actor, reason, now, second=second if shared else None)
+    withdraw_event(connection, event_id, actor, reason, now, second=second if needs_two else None)

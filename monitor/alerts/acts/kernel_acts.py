@@ -36,9 +36,9 @@ def _on_sites() -> ModuleType:
 _SITE: Final = "/sites/{site}"
 _DECLARED: Final = f"{_SITE}/acts"
 _GRAVE: Final = "Second person, for grave alerts"
-_STANDS: Final = "Second person, while one of the two highest levels stands"
+_STANDS: Final = "Second person, while one of the two highest levels is in force"
 _VOTES: Final = (
-    "Second person: the votes of the station for the second highest level wait as well; those for the top never do"
+    "Second person: votes of the station for the second highest level are set aside too, those for the highest never"
 )
 _alert = make_act_factory("/alerts/{alert_id}", "alerts")
 _level = make_act_factory(_SITE, "level")
@@ -115,7 +115,7 @@ ACTS: Final = (
         proves=True,
     ),
     _user("user.oidc", "oidc", "/oidc", lambda: _on_accounts().bind_login, role=ADMIN, proves=True),
-    # whose users they are is known to the machine of the command alone
+    # Only the machine of the command knows its users.
     _user("user.bind", "bind", "/bind", lambda: _on_accounts().bind_os_user, role=ADMIN, ways=frozenset({COMMAND})),
     _user("user.unbind", "unbind", "/unbind", lambda: _on_accounts().unbind_os_user, role=ADMIN),
     _token(

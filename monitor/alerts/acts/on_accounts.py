@@ -1,6 +1,6 @@
-"""What an admin may do with accounts and tokens, and their owners with their own: make, bind, lock, end them.
+"""Acts on accounts and tokens, by admins and by the owners of accounts.
 
-A token, and what an authenticator is given, are shown once to who makes them; a log never has them.
+Tokens and the secrets of authenticators are shown once, and never logged.
 """
 
 from datetime import timedelta
@@ -37,7 +37,7 @@ _UNBOUND: Final = Template("account.unbound", "{name} acts by password only")
 _NO_ISSUER: Final = Template("account.no_issuer", "oidc.issuer is empty: the service file names no provider of logins")
 _NO_SUBJECT: Final = Template("account.no_subject", "a subject is needed; without any the binding ends")
 _BOUND: Final = Template("account.bound", "{name} is '{subject}' at {issuer}")
-_NOT_BOUND: Final = Template("account.not_bound", "{name} comes in by the provider no more")
+_NOT_BOUND: Final = Template("account.not_bound", "{name} no longer logs in with the provider")
 _ENTER: Final = Template(
     "account.enter_secret",
     "enter this once into the authenticator of {name}, by hand or as QR code; it is not shown again, and nothing "
@@ -91,7 +91,7 @@ def add_account(
     ] = "viewer",
     sites: Annotated[tuple[str, ...], Argument(N_("Only these sites; else all"), "--site", longest=64)] = (),
 ) -> ActResult:
-    """Make an account; the password is asked for, read from a pipe, or taken from SLOPEWARD_USER_PASSWORD.
+    """Add an account; the password is entered, read from a pipe, or taken from SLOPEWARD_USER_PASSWORD.
 
     Example: slopeward people users add ada --role operator
     """
@@ -103,7 +103,7 @@ def add_account(
 
 
 def give_password(call: ActCall, name: UserName, password: Password) -> ActResult:
-    """Give an account a new password and end its sessions; everybody may change the own one.
+    """Give an account a new password and end its sessions; everybody may change their own.
 
     Example: slopeward people users passwd ada --by ada
     """
@@ -114,7 +114,7 @@ def give_password(call: ActCall, name: UserName, password: Password) -> ActResul
 
 
 def give_role(call: ActCall, name: UserName, role: Role) -> ActResult:
-    """Give an account another role; it counts at once, also for who is logged in.
+    """Give an account another role; it counts at once, also in open sessions.
 
     Example: slopeward people users role ada operator
     """
@@ -143,7 +143,7 @@ def give_sites(
     sites: Annotated[tuple[str, ...], Argument(N_("Only these sites"), "--site", longest=64)] = (),
     every: Annotated[bool, Argument(N_("All sites"), "--all")] = False,
 ) -> ActResult:
-    """Say for which sites an account is: there it may act, and read where reading takes a login.
+    """Choose the sites of an account, on which it may act, and read if reading needs a login.
 
     Example: slopeward people users sites ada --site north-bench --site lake-slope
     """
@@ -159,11 +159,9 @@ def give_sites(
 def bind_os_user(
     call: ActCall,
     name: UserName,
-    os_user: Annotated[
-        str, Argument("User of this machine who is that person, and nobody else", "--os-user", longest=64)
-    ],
+    os_user: Annotated[str, Argument("User of this machine that only this person uses", "--os-user", longest=64)],
 ) -> ActResult:
-    """Let a user of the operating system act at the command line as an account, without its password.
+    """Let a user of the operating system use commands as an account, without its password.
 
     Example: slopeward people users bind ada --os-user ada --by chief
     """
@@ -179,7 +177,7 @@ def bind_os_user(
 
 
 def unbind_os_user(call: ActCall, name: UserName) -> ActResult:
-    """End that a user of the operating system acts as an account.
+    """Remove the user of the operating system from an account.
 
     Example: slopeward people users unbind ada --by chief
     """
@@ -199,17 +197,17 @@ def bind_login(
     subject: Annotated[
         str | None,
         Argument(
-            "Who it is at the provider (claim sub); else the binding ends",
+            "The person at the provider (claim sub); without it the binding ends",
             "--subject",
             longest=255,
             label=N_("Subject"),
         ),
     ] = None,
 ) -> ActResult:
-    """Let a person of the provider of logins come in as an account that exists; ends its sessions.
+    """Let a person log in to an existing account with the login provider; ends its sessions.
 
-    Who comes for the first time under a name that is free needs no binding. The subject stands in the audit log
-    (login.refused) and on the page of the person who was refused.
+    A new person whose name is free needs no binding. The subject is in the audit log (login.refused) and on the page of
+    the person who was refused.
 
     Example: slopeward people users oidc ada --subject 248289761001 --by chief
     """
@@ -232,16 +230,19 @@ def set_second_factor(
     code: Annotated[
         str | None,
         Argument(
-            N_("The first code that the telephone shows"), "--code", longest=20, later="The code that it shows now: "
+            N_("The first code that the telephone shows"),
+            "--code",
+            longest=20,
+            later="The code that the telephone shows now: ",
         ),
     ] = None,
 ) -> ActResult:
-    """Ask an account for a code of a telephone at every login (TOTP), from its first code on.
+    """Require a code of a telephone at each login of an account (TOTP), from its first code on.
 
-    The address for the authenticator is shown once. On a terminal the first code is asked for at once, else the same
-    command with --code goes on. Then codes for a lost telephone are shown, once: each lets in once.
+    The address for the authenticator is shown once. A terminal then asks for the first code; otherwise enter it with
+    the same command and --code. After that, codes for a lost telephone are shown once. Each works once.
 
-    The owner makes it, or an admin.
+    The owner or an admin may do this.
 
     Example: slopeward people users totp ada
     """
@@ -258,7 +259,7 @@ def set_second_factor(
 
 
 def take_second_factor(call: ActCall, name: UserName) -> ActResult:
-    """Let an account log in by its password alone again, as where its telephone is lost; an admin does it.
+    """Let an account log in with its password alone again, for example after its telephone was lost.
 
     Example: slopeward people users totp-off ada --by chief
     """
@@ -270,7 +271,7 @@ def take_second_factor(call: ActCall, name: UserName) -> ActResult:
 
 def add_token(
     call: ActCall,
-    name: Annotated[str, Argument("Account in whose name the token is used", longest=64, label=N_("Account"))],
+    name: Annotated[str, Argument("Account that the token belongs to", longest=64, label=N_("Account"))],
     label: Annotated[str, Argument(N_("What it is for"), "--label", longest=64)],
     scope: Annotated[
         str, Argument("read, act or admin", "--scope", longest=8, label=N_("Scope"), choices=tuple(api_tokens.SCOPES))
@@ -278,7 +279,7 @@ def add_token(
     sites: Annotated[tuple[str, ...], Argument(N_("Only these sites; else all"), "--site", longest=64)] = (),
     valid: Annotated[timedelta, Argument(N_("For how long, 366d at most"), "--valid")] = timedelta(days=90),
 ) -> ActResult:
-    """Make a token; it is shown once. One that acts can be made by its owner only.
+    """Make a token; it is shown once. Only the owner of the account can make a token that may act.
 
     Example: slopeward people tokens add grafana --label "wall in the office" --site north-bench --valid 30d
     """
@@ -307,7 +308,7 @@ def revoke_token(
         int, Argument("Number, see `slopeward people tokens list`", metavar="ID", least=1, most=LARGEST_ID)
     ],
 ) -> ActResult:
-    """End a token at once; its owner may, and an admin.
+    """Revoke a token at once. Its owner and admins may.
 
     Example: slopeward people tokens revoke 3
     """

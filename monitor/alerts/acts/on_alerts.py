@@ -1,4 +1,7 @@
-"""What a person may do with an alert."""
+"""Acts of people on alerts.
+
+The docstrings are the help of the commands. Their first phrases are the titles of the forms.
+"""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -6,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.alerts.acts.answer_acts import share_taking_back, withdraw_answer
+from monitor.alerts.acts.answer_acts import make_shared_withdrawal, withdraw_answer
 from monitor.alerts.acts.call import ActCall
 from monitor.alerts.acts.operator_acts import (
     ANSWERS,
@@ -58,20 +61,19 @@ def acknowledge(
     seen: Annotated[
         int | None,
         Argument(
-            "Number of the level you saw; refused if it stands higher by now. Without it: the level at the call",
+            "Number of the level that you saw; refused if it is higher by now. Default: the level at the call",
             "--seen",
             least=0,
             most=LARGEST_ID,
         ),
     ] = None,
 ) -> ActResult:
-    """Acknowledge: somebody has seen it and acts; escalation ends by it, the level does not.
+    """Acknowledge: somebody has seen the alert and acts. Escalation ends; the level stays.
 
     Example: slopeward alerts ack 12 --seen 2 --by "R. Mori" --reason "on the way to the toe"
     """
-    shown = (
-        call.db.run_read(store.require_alert, alert_id).level if seen is None else seen
-    )  # before a raise that commits now
+    # The level is loaded before the transaction, so that a rise that commits now is not acknowledged.
+    shown = call.db.run_read(store.require_alert, alert_id).level if seen is None else seen
     return _do(
         call,
         alert_id,
@@ -84,7 +86,7 @@ def add_note(
     alert_id: AlertId,
     note: Annotated[str, Argument(N_("What was seen, or done"), "--note", longest=1000)],
 ) -> ActResult:
-    """Write into the story of an alert what somebody saw; the alert stays as it is.
+    """Add a note to an alert; its state does not change.
 
     Example: slopeward alerts note 12 --by "R. Mori" --note "fresh rockfall below the crack"
     """
@@ -97,10 +99,10 @@ def add_note(
 
 
 def close(call: ActCall, alert_id: AlertId, reason: Reason) -> ActResult:
-    """Close an alert that is over; a hazard level that stands is ended by `slopeward level set`.
+    """Close an alert that is over; only `slopeward level set` ends a hazard level that is in force.
 
-    An urgent alarm whose condition stands needs a second person: named by --second before the first account; with
-    accounts one who does the same within four hours, the first command then ends with exit status 3.
+    An urgent alarm whose condition continues needs a second person. With accounts, another person does the same within
+    four hours, and the first command ends with exit status 3. Without accounts, name the person with --second.
 
     Example: slopeward alerts close 12 --reason "gauge was replaced"
     """
@@ -122,7 +124,7 @@ def record_outcome(
     ],
     note: Annotated[str, Argument(N_("What was found"), "--note")],
 ) -> ActResult:
-    """Record what an alert turned out to be.
+    """Record the outcome of an alert.
 
     Example: slopeward alerts outcome 12 false_instrument --note "antenna was hit by a snow plough"
     """
@@ -140,7 +142,7 @@ def shelve(
     reason: Reason,
     for_: Annotated[timedelta, Argument(N_("How long, such as 4h"), "--for")] = timedelta(hours=4),
 ) -> ActResult:
-    """Quiet an alert for a time; the second highest level needs a second person, as with `close`, the highest is never.
+    """Shelve an alert for a time. The second highest level needs a second person; the highest cannot be shelved.
 
     Example: slopeward alerts shelve 12 --for 2h --reason "blasting until noon" --second "A. Rossi"
     """
@@ -154,7 +156,7 @@ def shelve(
 
 
 def unshelve(call: ActCall, alert_id: AlertId, reason: Reason) -> ActResult:
-    """Bring an alert back from the shelf before its time.
+    """Unshelve an alert before its time.
 
     Example: slopeward alerts unshelve 12 --reason "blasting is over"
     """
@@ -166,7 +168,7 @@ def unshelve(call: ActCall, alert_id: AlertId, reason: Reason) -> ActResult:
 
 
 def take_out(call: ActCall, alert_id: AlertId, reason: Reason) -> ActResult:
-    """Take a health or advice alert out of service until it is put back; an urgent one by two people, as with `close`.
+    """Take a health or advice alert out of service until it is put back; an urgent alert needs two people.
 
     Example: slopeward alerts take-out 12 --reason "the gauge is dismantled until May"
     """
@@ -178,9 +180,9 @@ def take_out(call: ActCall, alert_id: AlertId, reason: Reason) -> ActResult:
 
 
 def put_back(call: ActCall, alert_id: AlertId, reason: Reason) -> ActResult:
-    """Put an alert back in service; it asks to be acknowledged again.
+    """Put an alert back in service; it must be acknowledged again.
 
-    Example: slopeward alerts put-back 12 --reason "the gauge stands again"
+    Example: slopeward alerts put-back 12 --reason "the gauge is installed again"
     """
     return _do(
         call,
@@ -195,16 +197,16 @@ def verify(
     answer: Annotated[
         str,
         Argument(
-            N_("movement: it counts; instrument, weather, work, earthquake or other: what it was instead"),
+            N_("movement if the slope moved; else the cause: instrument, weather, work, earthquake or other"),
             choices=ANSWERS,
         ),
     ],
     reason: Annotated[str, Argument(N_("How you know"), "--reason")],
 ) -> ActResult:
-    """Answer a "verify now": was it the slope, or what else?
+    """Answer a question "verify now": did the slope move, or what else was it?
 
-    Where one of the two highest levels is asked for, a cause counts once a second person gives the same answer.
-    `slopeward alerts withdraw` takes an answer back.
+    If one of the two highest levels is requested, a cause counts once a second person gives the same answer.
+    `slopeward alerts withdraw` withdraws an answer.
 
     Example: slopeward alerts verify 7 instrument --by "R. Mori" --reason "antenna was bumped, photo on file"
     """
@@ -228,12 +230,11 @@ def verify(
 
 
 def _answer_lone_top(call: ActCall, site: Site, alert_id: int, answer: str, reason: str) -> int:
-    """The one group was right, and the highest level is set; or it was not, and nobody need look any more."""
+    """Answer whether a single group of witnesses is right. "movement" sets the highest level, a cause acknowledges."""
     require_answer(answer)
     with call.write() as connection:
-        if (
-            store.require_alert(connection, alert_id).closed_at is not None
-        ):  # a question of the past raises nothing today
+        # The answer to a question that is over must not raise a level.
+        if store.require_alert(connection, alert_id).closed_at is not None:
             raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
         if answer == MOVEMENT:
             order_level_of(connection, site, site.top_level, call.actor, reason, call.now)
@@ -243,13 +244,13 @@ def _answer_lone_top(call: ActCall, site: Site, alert_id: int, answer: str, reas
 
 
 def withdraw(
-    call: ActCall, alert_id: AlertId, reason: Annotated[str, Argument(N_("Why it does not hold"), "--reason")]
+    call: ActCall, alert_id: AlertId, reason: Annotated[str, Argument(N_("Why the answer is wrong"), "--reason")]
 ) -> ActResult:
-    """Take back an answer to "verify now": a first one that waits, or else the answer that counts.
+    """Withdraw an answer to "verify now": a first answer that waits, or else the answer that counts.
 
-    A first answer is withdrawn by who gave it, or by an admin of the site. Without its answer a question is open
-    again, and a step requires confirmation with a new clock. "movement" may be what a level rests on: where accounts
-    exist and one of the two highest levels stands or is asked for, to withdraw it takes two people, who do it each.
+    The person who gave a first answer, or an admin of the site, can withdraw it. The question is then open again, with
+    a new deadline. A level may depend on "movement": if accounts exist and one of the two highest levels is in force or
+    requested, two people must each withdraw it.
 
     Example: slopeward alerts withdraw 7 --by "R. Mori" --reason "the photo was of another mast"
     """
@@ -259,7 +260,7 @@ def withdraw(
         raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
     site = call.find_site(alert.site)
     answer = call.by_two(
-        call.db.run_read(share_taking_back, site, key),
+        call.db.run_read(make_shared_withdrawal, site, key),
         reason,
         lambda connection, second: withdraw_answer(connection, site, key, call.actor, reason, call.now, second=second),
         lambda connection: measure_stake(connection, site),
@@ -283,7 +284,7 @@ def _do_by_two(
     terms: Mapping[str, Any],
     act: Callable[[Connection, Actor | None], None],
 ) -> ActResult:
-    """An act on an alert for which a grave one wants a second person; a signature holds for the level it saw."""
+    """Do an act on an alert that may need a second person, who signs for the level of the alert at that time."""
 
     def do(connection: Connection, second: Actor | None) -> Alert:
         act(connection, second)

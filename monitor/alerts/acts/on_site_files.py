@@ -1,4 +1,4 @@
-"""What a person may do with site files: put a changed one in force, turn it down, end the watch of one that is gone."""
+"""Acts of people on site files: approve or reject a proposal, and end the monitoring of a site."""
 
 from typing import Annotated, Final
 
@@ -26,7 +26,7 @@ _FILE_THERE: Final = Template(
 )
 _NOT_WATCHED: Final = Template("act.site_not_watched", "{site} is not watched")
 _STANDS: Final = Template(
-    "act.site_stands", "{site} stands at {level}: one person may not end the watch; name a second one"
+    "act.site_stands", "{site} is at {level}: one person may not end its monitoring; name a second one"
 )
 _RETIRED: Final = Template("act.site_retired", "{site} is no longer watched; restart the service (or send it SIGHUP)")
 _TURNED_DOWN: Final = Template("proposal.turned_down", "change No. {number} is turned down")
@@ -34,9 +34,11 @@ ProposalId = Annotated[int, Argument("Number, see `slopeward sites proposals`", 
 
 
 def approve(
-    call: ActCall, proposal_id: ProposalId, reason: Annotated[str, Argument(N_("Why it may go into force"), "--reason")]
+    call: ActCall,
+    proposal_id: ProposalId,
+    reason: Annotated[str, Argument(N_("Why it may be put in force"), "--reason")],
 ) -> ActResult:
-    """Put a proposal in force: the site file is written, the running service takes it within seconds.
+    """Put a proposal in force: the site file is written, and the running service loads it within seconds.
 
     Example: slopeward sites approve 3 --by "A. Rossi" --reason "as discussed"
     """
@@ -48,7 +50,7 @@ def approve(
 def reject(
     call: ActCall, proposal_id: ProposalId, reason: Annotated[str, Argument(N_("Why not"), "--reason")]
 ) -> ActResult:
-    """Turn a proposal down, or withdraw one's own; it stays on record.
+    """Reject a proposal, or withdraw your own; it stays on record.
 
     Example: slopeward sites reject 3 --by "A. Rossi" --reason "no evidence yet"
     """
@@ -57,21 +59,21 @@ def reject(
 
 
 def retire(call: ActCall, site: SiteId, reason: Reason) -> ActResult:
-    """End the watch over a site whose file was taken away; its history stays, core must be restarted.
+    """End the monitoring of a site whose file was removed; its history stays. Restart the service afterwards.
 
     Example: slopeward sites retire north-bench --reason 'mine closed' --by 'A. Rossi'
     """
-    if site in {one.id for one in scan_sites(call.config.paths.sites)[0]}:
+    if site in {declared.id for declared in scan_sites(call.config.paths.sites)[0]}:
         raise RefusedError(_FILE_THERE(site=site))
 
     def do(connection: Connection, second: Actor | None) -> None:
-        known = next((one for one in load_sites_summary(connection) if one.id == site), None)
-        if known is None:
+        summary = next((row for row in load_sites_summary(connection) if row.id == site), None)
+        if summary is None:
             raise RefusedError(_NOT_WATCHED(site=site))
         level = measure(connection)
-        if level >= max(1, len(known.levels) - 2):
+        if level >= max(1, len(summary.levels) - 2):
             if second is None:
-                raise NeedsSecondError(_STANDS(site=site, level=Term(known.levels[level])))
+                raise NeedsSecondError(_STANDS(site=site, level=Term(summary.levels[level])))
             require_two(connection, call.actor, second, call.now)
         mark_inactive(connection, site)
         detail = {"reason": reason, "second_by": None if second is None else second.name}

@@ -1,4 +1,4 @@
-"""What a person may do on a site: set its level, declare work, events and offsets, report what was seen."""
+"""Acts of people on a site: set its level, announce work, add events, offsets and reports."""
 
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -9,14 +9,14 @@ from typing import Annotated, Final
 from sqlalchemy import Connection
 
 from monitor.alerts.acts.call import ActCall
-from monitor.alerts.acts.event_acts import take_event_back
+from monitor.alerts.acts.event_acts import withdraw_event_of_site
 from monitor.alerts.acts.on_alerts import LARGEST_ID
-from monitor.alerts.acts.operator_acts import find_asking, measure_stake, order_level_of
+from monitor.alerts.acts.operator_acts import find_requests_above, measure_stake, order_level_of
 from monitor.alerts.acts.table import ActResult, Argument
 from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.queries import events, maintenance, offsets, reports
 from monitor.alerts.queries.signatures import TwoPersonAct
-from monitor.alerts.queries.signatures import withdraw_signature as take_signature_back
+from monitor.alerts.queries.signatures import withdraw_signature as withdraw_stored_signature
 from monitor.alerts.queries.subjects import find_site_of
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.people.queries.users import load_users, name_credential
@@ -28,12 +28,15 @@ from monitor.text.instants import format_iso, record_to_json
 from monitor.text.message import Figure, NameList, Template, Term, Timestamp
 from monitor.text.names import fold_name, is_station, tidy_text
 
-EVENT_KINDS: Final = ("work", "blasting", "reservoir", "earthquake")  # usual ones; others are stored as they are
+# Usual kinds. Other kinds are stored as they are.
+EVENT_KINDS: Final = ("work", "blasting", "reservoir", "earthquake")
 REPORT_KINDS: Final = ("crack", "rockfall", "road_damage", "water", "sound", "verification", "other")
-# the strongest record is of nearly 4 g (Aoi et al., Science 322, 2008): more was given in another unit
+# The strongest recorded shaking is nearly 4 g (Aoi et al., Science 322, 2008). A larger value has another unit.
 MOST_G: Final = 5.0
+# The same form within this time was sent twice.
 SENT_TWICE: Final = timedelta(minutes=1)
-EXIT_ALREADY_DONE: Final = 4  # exit status
+# Exit status if nothing had to be done.
+EXIT_ALREADY_DONE: Final = 4
 _LEVEL: Final = Template("act.level_set", "{site}: {before} -> {level}")
 _NO_LEVEL: Final = Template("act.no_level", "{site} has no level '{name}'; expected one of: {names}")
 _MAINTENANCE: Final = Template("act.maintenance", "maintenance {number}: {site} {station} until {until}")
@@ -55,7 +58,7 @@ _EVENT_WAITS: Final = Template(
 _EVENT_GONE: Final = Template("act.event_withdrawn", "event {number} is withdrawn by {name}; {site} is at {level}")
 _CONFIRMATION_GONE: Final = Template(
     "act.confirmation_withdrawn",
-    "what {of} confirmed of event {number} is withdrawn; {left} stands behind it now; {site} is at {level}",
+    "the confirmation of event {number} by {of} is withdrawn; still confirmed by: {left}; {site} is at {level}",
 )
 _OFFSET: Final = Template(
     "act.offset_added",
@@ -106,53 +109,61 @@ def set_level(
     site: SiteId,
     level: Annotated[str, Argument("Name of the level, or its number", label=N_("Level"), metavar="LEVEL", longest=64)],
     reason: Annotated[str, Argument(N_("Why; it is sent with the level"), "--reason")],
-    yes: Annotated[bool, Argument(N_("Lower the level although something asks for more"), "--yes")] = False,
+    yes: Annotated[bool, Argument(N_("Lower the level although data request more"), "--yes")] = False,
 ) -> ActResult:
-    """Set the hazard level. Raised, it stands until a person lowers it; lowered, only newer data raise it again.
+    """Set the hazard level. A raised level stays until a person lowers it; newer data can raise a lowered one.
 
-    A lower level is refused while something asks for more; what asks is shown, and `--yes` lowers it all the same.
-    Where accounts exist, below one of the two highest levels takes two people: the first one leaves a signature (exit
-    3), the same act by another account within four hours does it.
+    A lower level is refused while data request more. The command lists these requests, and `--yes` lowers the level
+    nevertheless. If accounts exist, setting less than one of the two highest levels needs two people: the first command
+    stores a signature (exit 3), and the same act by another account within four hours does it.
 
     Example: slopeward level set north-bench yellow --by "R. Mori" --reason "inspected on foot, crack is dry"
     """
     declared = call.find_site(site)
-    wanted = next((one for one in declared.levels if level in {one.name, str(one.number)}), None)
-    if wanted is None:
-        names = NameList(tuple(one.name for one in declared.levels))
+    new_level = next((known for known in declared.levels if level in {known.name, str(known.number)}), None)
+    if new_level is None:
+        names = NameList(tuple(known.name for known in declared.levels))
         raise RefusedError(_NO_LEVEL(site=declared.id, name=level, names=names))
-    asking = find_asking(call.db, declared, wanted.number, call.now) if yes else []
+    requests = find_requests_above(call.db, declared, new_level.number, call.now) if yes else []
     signers: list[str] = []
 
     def do(connection: Connection, second: Actor | None) -> int:
         signers[:] = [call.actor.name] if second is None else [second.name, call.actor.name]
         return order_level_of(
-            connection, declared, wanted.number, call.actor, reason, call.now, sure=yes, second=second
+            connection, declared, new_level.number, call.actor, reason, call.now, sure=yes, second=second
         )
 
-    shared = TwoPersonAct("level.set", f"site:{declared.id}", {"level": wanted.name}, choice="level")
-    before = call.by_two(shared, reason, do, lambda connection: measure_stake(connection, declared))
-    text = _LEVEL(site=declared.id, before=Term(declared.levels[before].name), level=Term(wanted.name))
-    facts = {"site": declared.id, "from": before, "to": wanted.number, "level_name": wanted.name, "signed_by": signers}
-    return ActResult(text, facts, tuple(map(str, asking)) if wanted.number < before else ())
+    shared_act = TwoPersonAct("level.set", f"site:{declared.id}", {"level": new_level.name}, choice="level")
+    before = call.by_two(shared_act, reason, do, lambda connection: measure_stake(connection, declared))
+    text = _LEVEL(site=declared.id, before=Term(declared.levels[before].name), level=Term(new_level.name))
+    facts = {
+        "site": declared.id,
+        "from": before,
+        "to": new_level.number,
+        "level_name": new_level.name,
+        "signed_by": signers,
+    }
+    return ActResult(text, facts, tuple(map(str, requests)) if new_level.number < before else ())
 
 
 # ---- maintenance -------------------------------------------------------------------------------------------------
 def add_maintenance(
     call: ActCall,
     site: SiteId,
-    station: Annotated[str, Argument(N_("Station that is worked on"), metavar="STATION", longest=64)],
+    station: Annotated[str, Argument(N_("Station at which the work is"), metavar="STATION", longest=64)],
     reason: Annotated[str, Argument(N_("What is done there"), "--reason")],
     for_: Annotated[timedelta, Argument(N_("How long, such as 4h; 7d at most"), "--for")] = timedelta(hours=4),
     from_: Annotated[
         datetime | None, Argument("Begin, such as 2026-03-01T06:00Z; else now", "--from", label=N_("Begin; else now"))
     ] = None,
-    two: Annotated[bool, Argument(N_("With a second person: its votes for the second highest level wait too"))] = False,
+    two: Annotated[
+        bool, Argument(N_("With a second person: votes for the second highest level are set aside too"))
+    ] = False,
 ) -> ActResult:
-    """Declare work on a station: its votes are set aside, with this as the reason, until the time is over.
+    """Announce work on a station: its votes are set aside until the time is over.
 
-    Where accounts exist, --second asks for a second person: it is in force (exit 3 until then) once another account
-    does the same within four hours.
+    If accounts exist, --second asks for a second person: the maintenance starts once another account does the same
+    within four hours. Until then the exit status is 3.
 
     Example: slopeward maintenance add north-bench G1 --for 4h --by "R. Mori" --reason "new mast"
     """
@@ -188,14 +199,14 @@ def _find_same(
     reason: str,
     now: datetime,
 ) -> maintenance.Maintenance | None:
-    """The window that this person has declared a moment ago in the same words: a form that was sent twice."""
+    """Return the window that the same person announced with the same text a moment ago, if the form was sent twice."""
     return next(
         (
-            m
-            for m in maintenance.load_maintenance(connection, site, now)
-            if (m.station, m.by, m.reason, m.second_by) == (station, by, reason, None)
-            and m.to_at - m.from_at == span
-            and abs(m.from_at - begin) < SENT_TWICE
+            window
+            for window in maintenance.load_maintenance(connection, site, now)
+            if (window.station, window.by, window.reason, window.second_by) == (station, by, reason, None)
+            and window.to_at - window.from_at == span
+            and abs(window.from_at - begin) < SENT_TWICE
         ),
         None,
     )
@@ -208,21 +219,27 @@ def end_maintenance(
     ],
     reason: Annotated[str, Argument(N_("Why; such as: work is done"), "--reason")],
 ) -> ActResult:
-    """End a maintenance before its time; the votes count again within seconds.
+    """End a maintenance early; the votes count again within seconds.
 
-    Example: slopeward maintenance end 3 --reason "mast stands, readings are sound"
+    Example: slopeward maintenance end 3 --reason "new mast is installed, readings are good"
     """
     with call.write() as connection:
         ended = maintenance.end_maintenance(connection, maintenance_id, call.actor, reason, call.now)
-        done = _find_maintenance(connection, maintenance_id, call.now)
-        left = [
-            m.id for m in maintenance.load_maintenance(connection, done.site, call.now) if m.station == done.station
+        window = _find_maintenance(connection, maintenance_id, call.now)
+        remaining_ids = [
+            m.id for m in maintenance.load_maintenance(connection, window.site, call.now) if m.station == window.station
         ]
-    command = f"slopeward offsets propose --site {done.site} --station {done.station} --maintenance {maintenance_id}"
+    command = (
+        f"slopeward offsets propose --site {window.site} --station {window.station} --maintenance {maintenance_id}"
+    )
     facts = {"id": maintenance_id, "ended": True, "propose": command}
     if not ended:
         return ActResult(_WAS_OVER(number=maintenance_id), facts, status=EXIT_ALREADY_DONE)
-    notes = [str(_MAINTENANCE_STANDS(numbers=NameList(tuple(map(str, left))), station=done.station))] if left else []
+    notes = (
+        [str(_MAINTENANCE_STANDS(numbers=NameList(tuple(map(str, remaining_ids))), station=window.station))]
+        if remaining_ids
+        else []
+    )
     return ActResult(_MAINTENANCE_OVER(number=maintenance_id), facts, tuple(notes), hint=command)
 
 
@@ -240,7 +257,7 @@ def add_event(
             "Such as work, blasting, reservoir, earthquake", "--kind", label=N_("Kind"), longest=64, usual=EVENT_KINDS
         ),
     ],
-    text: Annotated[str, Argument(N_("What happens, in words"), "--text", longest=1000)],
+    text: Annotated[str, Argument(N_("What happens"), "--text", longest=1000)],
     from_: Annotated[
         datetime | None, Argument("Begin, with zone; now when not given", "--from", label=N_("Begin; else now"))
     ] = None,
@@ -259,19 +276,19 @@ def add_event(
     known_from: Annotated[
         datetime | None,
         Argument(
-            "Since when people knew it, with zone; a replay goes by it",
+            "When people knew of it, with zone; used by a replay",
             "--known-from",
             label=N_("Known since; else now"),
         ),
     ] = None,
 ) -> ActResult:
-    """Add an event; it annotates, it raises and lowers no level.
+    """Add an event. It is shown beside the data, and changes no level by itself.
 
-    What is added later counts from now on. With --known-from a replay (`slopeward backtest`) knows it from then on; a
-    decision of the past does not change.
+    A past event counts from now on; past decisions do not change. With --known-from a replay (`slopeward backtest`)
+    uses it from that time.
 
-    An earthquake makes bounds stricter where the site file says so. Who adds one stands behind it, as with `confirm`:
-    steps of its hours stay questions instead of counting, for the two highest levels once a second person confirms it.
+    An earthquake lowers bounds if the site file says so. Adding an earthquake also confirms it, see `confirm`: jumps in
+    its hours remain questions instead of counting, for the two highest levels once a second person confirms it.
 
     Example: slopeward events add --site north-bench --kind blasting --from 2026-03-01T06:00:00Z --text "bench 4"
     """
@@ -286,28 +303,36 @@ def add_event(
         by, via = call.actor.name, call.actor.via or call.actor.name
         number = events.add_event(connection, item, call.now, by, via=via, known_from=known_from, actor=call.actor)
         if number is None:
-            found = events.find_event(connection, item)
-            hint = f"slopeward events confirm {found}"
-            return ActResult(_SAME_EVENT(number=found or 0), {"event_id": found}, status=EXIT_ALREADY_DONE, hint=hint)
+            event_id = events.find_event(connection, item)
+            hint = f"slopeward events confirm {event_id}"
+            return ActResult(
+                _SAME_EVENT(number=event_id or 0), {"event_id": event_id}, status=EXIT_ALREADY_DONE, hint=hint
+            )
         if kind == "earthquake":
             try:
                 events.confirm_event(connection, number, call.actor, text, call.now)
             except RefusedError:
                 notes.append(
-                    f"{by!r} has no open account as operator: the event annotates, and explains no step until confirmed"
+                    f"{by!r} has no open account as operator: the event explains no jump until somebody confirms it"
                 )
     facts = {"event_id": number, "site": site, "kind": kind, "from": format_iso(begin), "to": format_iso(end), "by": by}
     return ActResult(_EVENT(site=site, kind=Term(kind), number=number), facts, tuple(notes))
 
 
 def _check_event(item: SiteEvent, known_from: datetime | None, now: datetime) -> None:
-    """Refuse what is no event, and of an earthquake what is none: no shaking, more than was ever measured, to come."""
+    """Refuse an event without text or with impossible times, and an earthquake with an impossible acceleration.
+
+    Raises:
+        RefusedError: The event is not valid.
+    """
     kind, value = item.kind, item.value
     if item.to_at < item.from_at:
         raise RefusedError(_ENDS_FIRST())
     if not item.text or not kind:
         raise RefusedError(_WORDS_WANTED())
-    if (meant := _find_meant(kind, EVENT_KINDS)) is not None:  # a misspelt earthquake would explain no step
+    # A misspelt earthquake would explain no jump.
+    meant = _find_similar_kind(kind, EVENT_KINDS)
+    if meant is not None:
         raise RefusedError(_MEANT(kind=kind, meant=meant))
     if known_from is not None and not item.from_at <= known_from <= now:
         raise RefusedError(_KNEW())
@@ -322,24 +347,25 @@ def _check_event(item: SiteEvent, known_from: datetime | None, now: datetime) ->
         raise RefusedError(_NO_FUTURE())
 
 
-def _find_meant(kind: str, known: tuple[str, ...]) -> str | None:
-    if kind in known:
+def _find_similar_kind(kind: str, kinds: tuple[str, ...]) -> str | None:
+    """Return the usual kind that a misspelt one probably means; None for a usual or a new kind."""
+    if kind in kinds:
         return None
     name = kind.strip().lower()
-    near = get_close_matches(name, known, 1, 0.75)
-    near += [one for one in known if len(name) >= len("work") and name in one]
-    near += [one for one in known if one == "earthquake" and "quake" in name]
-    return near[0] if near else None
+    matches = get_close_matches(name, kinds, 1, 0.75)
+    matches += [usual for usual in kinds if len(name) >= len("work") and name in usual]
+    matches += [usual for usual in kinds if usual == "earthquake" and "quake" in name]
+    return matches[0] if matches else None
 
 
 def confirm_event(
-    call: ActCall, event_id: EventId, reason: Annotated[str, Argument(N_("How it is known"), "--reason")]
+    call: ActCall, event_id: EventId, reason: Annotated[str, Argument(N_("How you know"), "--reason")]
 ) -> ActResult:
-    """Stand behind an earthquake that was declared, so that it may explain steps of its hours.
+    """Confirm an earthquake, so that it can explain jumps in its hours.
 
-    What came by MQTT came from nobody in particular: it is noted, may make bounds stricter, and explains nothing. With
-    one person behind it a step of its hours stays a question instead of counting; one that an independent station
-    shares, and that asks for one of the two highest levels, counts until a second person confirms.
+    An event by MQTT has no authenticated sender: it may lower bounds, but explains nothing. After one person confirmed
+    it, a jump in its hours remains a question instead of counting. A jump that an independent station shows too, and
+    that requests one of the two highest levels, counts until a second person confirms.
 
     Example: slopeward events confirm 12 --by "R. Mori" --reason "felt in the office, and on the shake map"
     """
@@ -352,34 +378,35 @@ def confirm_event(
 def withdraw_event(
     call: ActCall,
     event_id: EventId,
-    reason: Annotated[str, Argument(N_("Why it does not hold"), "--reason")],
+    reason: Annotated[str, Argument(N_("Why it is wrong"), "--reason")],
     confirmation_of: Annotated[
-        str | None, Argument(N_("Only what this person confirmed; the event stays"), "--confirmation-of", longest=64)
+        str | None,
+        Argument(N_("Withdraw only the confirmation by this person; the event stays"), "--confirmation-of", longest=64),
     ] = None,
 ) -> ActResult:
-    """Take back an event that was wrong, or only that a person stands behind it.
+    """Withdraw an event that was wrong, or only its confirmation by a person.
 
-    A step that it explained becomes a question again, with a new clock: the level may rise. Decisions of the past stay
-    as they were, and the event stays in the list as withdrawn.
+    A jump that it explained becomes a question again, with a new deadline, so the level may rise. Past decisions remain
+    as they are, and the event stays in the list as withdrawn.
 
-    Without an earthquake the bounds that it made stricter are those of the site file again. Where accounts exist, and
-    one of the two highest levels stands or is asked for, that takes two people: the first one leaves a signature (exit
-    3), the same act by another account within four hours does it. To withdraw a confirmation takes one.
+    Bounds that an earthquake lowered are those of the site file again. If accounts exist, and one of the two highest
+    levels is in force or requested, this needs two people: the first command stores a signature (exit 3), and the same
+    act by another account within four hours does it. One person can withdraw a confirmation.
 
     Example: slopeward events withdraw 12 --by "R. Mori" --reason "it was the blasting of bench 4"
     """
     site_id = call.db.run_read(partial(find_site_of, "event"), event_id)
     if site_id is None:
         raise NotFoundError(_NO_EVENT(number=event_id))
-    if confirmation_of is not None and not fold_name(confirmation_of):  # it would mean everybody
-        raise RefusedError("whose confirmation? A name is needed")
+    if confirmation_of is not None and not fold_name(confirmation_of):
+        raise RefusedError("--confirmation-of: give the name of the person whose confirmation is withdrawn")
     site, who = call.find_site(site_id), call.actor
     left: tuple[str, ...] = ()
     if confirmation_of is None:
         call.by_two(
             TwoPersonAct("event.withdraw", f"site:{site.id}", {"event": event_id}),
             reason,
-            lambda connection, second: take_event_back(
+            lambda connection, second: withdraw_event_of_site(
                 connection, site, event_id, who, reason, call.now, second=second
             ),
             lambda connection: measure_stake(connection, site),
@@ -409,12 +436,12 @@ def add_offset(
     at: Annotated[
         datetime,
         Argument(
-            "First epoch that carries the jump, with zone: 2026-03-01T06:00:00Z",
+            "First reading after the jump, with zone: 2026-03-01T06:00:00Z",
             "--at",
             label=N_("First reading with the jump"),
         ),
     ],
-    size: Annotated[float, Argument(N_("The jump as raw shows it"), "--size", least=-1e9, most=1e9)],
+    size: Annotated[float, Argument(N_("Size of the jump in the raw values"), "--size", least=-1e9, most=1e9)],
     unit: Annotated[str, Argument(N_("Unit of the size"), "--unit", longest=32)],
     reason: Annotated[str, Argument(N_("Why"), "--reason")],
     kind: Annotated[
@@ -422,12 +449,12 @@ def add_offset(
     ] = "other",
     known_from: Annotated[
         datetime | None,
-        Argument("Since when we know; now when not given", "--known-from", label=N_("Known since; else now")),
+        Argument("When it became known; else now", "--known-from", label=N_("Known since; else now")),
     ] = None,
 ) -> ActResult:
     """Declare an offset; once a second person confirms it: value = raw - sum(offsets at or before the epoch).
 
-    On a site on which fewer than two people may act, it counts at once.
+    If fewer than two people may act on the site, it counts at once.
 
     Example: slopeward offsets add --site north-bench --station G1 --quantity displacement_east
     --at 2026-03-01T06:00:00Z --size 12.5 --unit mm --kind antenna --reason "antenna replaced"
@@ -471,9 +498,9 @@ def confirm_offset(
 def revoke_offset(
     call: ActCall, offset_id: OffsetId, reason: Annotated[str, Argument(N_("Why"), "--reason")]
 ) -> ActResult:
-    """Withdraw an offset from now on; past decisions keep what they knew.
+    """Revoke an offset from now on; past decisions remain as they are.
 
-    What two people stand behind is taken back by the opposite offset, which a second person confirms.
+    If two people confirmed it, declare the opposite offset, which a second person confirms.
 
     Example: slopeward offsets revoke 3 --reason "wrong station"
     """
@@ -490,15 +517,15 @@ def add_report(
         str,
         Argument("Such as crack, rockfall, road_damage", "--kind", label=N_("Kind"), longest=32, usual=REPORT_KINDS),
     ],
-    text: Annotated[str, Argument(N_("What was seen, in words"), "--text", longest=1000)],
+    text: Annotated[str, Argument(N_("What was seen"), "--text", longest=1000)],
     time: Annotated[datetime | None, Argument(N_("When, with zone; now when not given"), "--time")] = None,
     station: Annotated[str | None, Argument(N_("The station it is near"), "--station", longest=64)] = None,
-    photo_url: Annotated[str | None, Argument(N_("Where a picture lies"), "--photo-url", longest=500)] = None,
+    photo_url: Annotated[str | None, Argument(N_("Address of a picture"), "--photo-url", longest=500)] = None,
 ) -> ActResult:
-    """Add an observer's report; a report criterion of the site may vote on it.
+    """Add a report of an observer; a criterion of the site may vote on it.
 
-    Where a criterion needs several observers, they are counted by account, else by the user of the machine: two names
-    from one keyboard are one observer.
+    If a criterion requires several observers, they are counted by account, or else by the user of the machine. Two
+    names from one keyboard are one observer.
 
     Example: slopeward report add --site north-bench --kind crack --text "new crack above G1, 3 cm" --by Ada
     """
@@ -507,14 +534,16 @@ def add_report(
         raise RefusedError(_WORDS_WANTED())
     if station is not None and not is_station(station):
         raise RefusedError(_NO_STATION(station=station))
-    meant, declared = _find_meant(kind, REPORT_KINDS), None
+    meant = _find_similar_kind(kind, REPORT_KINDS)
+    declared = None
     if station is not None or meant is not None:
-        with suppress(RefusedError):  # where nobody can read its file, what was seen is noted all the same
+        # The report is stored even if this version cannot read the site file.
+        with suppress(RefusedError):
             declared = call.find_site(site)
     if declared is not None and station is not None:
         station = declared.find_current_id(station)
         if declared.station(station) is None:
-            names = NameList(tuple(one.id for one in declared.stations))
+            names = NameList(tuple(known.id for known in declared.stations))
             raise RefusedError(_ODD_STATION(site=site, station=station, names=names))
     votes = declared is not None and any(kind in criterion.kinds for criterion in declared.criteria)
     if meant is not None and not votes:
@@ -541,13 +570,13 @@ def withdraw_signature(
             "Number of the signature, see `slopeward people signatures list`", metavar="ID", least=1, most=LARGEST_ID
         ),
     ],
-    reason: Annotated[str, Argument(N_("Why it does not hold any more"), "--reason")],
+    reason: Annotated[str, Argument(N_("Why it is withdrawn"), "--reason")],
 ) -> ActResult:
-    """Take back a first signature before the second person gives theirs; its signer may, and an admin of the site.
+    """Withdraw a first signature before the second person signs. The signer and admins of the site may.
 
     Example: slopeward people signatures withdraw 7 --by Ada --reason "the crack opened again"
     """
     with call.write() as connection:
-        act = take_signature_back(connection, signature_id, call.actor, reason, call.now)
+        act = withdraw_stored_signature(connection, signature_id, call.actor, reason, call.now)
     text = _SIGNATURE_GONE(number=signature_id, act=act)
     return ActResult(text, {"signature_id": signature_id, "act": act, "withdrawn_by": call.actor.name})

@@ -1,4 +1,4 @@
-"""What a person decides, alone or with a second one: to set a level, or to say what a step was; frozen and audited."""
+"""Decisions of people: set a level, or answer a question. Each is frozen as a decision and audited."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -55,12 +55,13 @@ _NOT_OPEN: Final = Template("answer.not_asked", "'{key}' does not wait for verif
 _NONE_OPEN: Final = Template("answer.none_asked", "'{key}' does not wait for verification; waiting: nothing")
 _COUNTS: Final = Template("answer.counts_already", "{question}: an answer counts already; take that back first")
 ANSWERS: Final = (MOVEMENT, *CAUSES)
+# Names of acts in the audit log: an answer that counts, and the first of two equal answers.
 VERIFIED: Final = "step.verify"
-SIGNED: Final = "step.sign"  # the first of two words
+SIGNED: Final = "step.sign"
 
 
 def set_level(db: Database, site: Site, level: int, actor: Actor, reason: str, now: datetime) -> int:
-    """Set the hazard level by hand; `order_level_of` in a transaction of its own."""
+    """Set the hazard level by hand in a transaction of its own. See `order_level_of`."""
     with db.write() as connection:
         return order_level_of(connection, site, level, actor, reason, now)
 
@@ -76,28 +77,28 @@ def order_level_of(
     sure: bool = True,
     second: Actor | None = None,
 ) -> int:
-    """Set the hazard level by hand and tell everybody who is told of it; returns the level before.
+    """Set the hazard level by hand and notify the recipients. Return the level before.
 
-    Raised, it stands until a person lowers it. Lowered, it rises again only on data newer than what was known now.
+    A raised level stays until a person lowers it. After a level was lowered, only newer data can raise it again.
 
     Args:
-        sure: False refuses to lower while something asks for more than `level`.
-        second: another person; needed, where accounts exist, for a level below one of the two highest that stands or
-            is asked for.
+        sure: Whether to lower the level although votes or jumps request more than `level`.
+        second: Another person. Needed, if accounts exist, to set a level below one of the two highest levels while that
+            one is in force or requested.
 
     Raises:
-        RefusedError: no person, no reason, no such level, or something asks for more and nobody is sure.
-        NeedsSecondError: one person alone may not set it so low.
+        RefusedError: Person or reason are missing, the level does not exist, or more is requested and `sure` is False.
+        NeedsSecondError: A second person is needed.
     """
     require_person(actor, reason)
     if not 0 <= level < len(site.levels):
         raise RefusedError(_NO_LEVEL(number=level, names=NameList(tuple(k.name for k in site.levels))))
     memory = load_memory(connection, site)
-    asking = _list_asking(site, memory, level, epoch_s(now)) if level < memory.level else []
-    if asking and not sure:
+    requests = _list_requests_above(site, memory, level, epoch_s(now)) if level < memory.level else []
+    if requests and not sure:
         name = site.levels[level].name
-        texts = MessageList(tuple(asking))
-        raise RefusedError(_NOT_LOWERED(site=site.id, level=Term(name), count=len(asking), texts=texts))
+        texts = MessageList(tuple(requests))
+        raise RefusedError(_NOT_LOWERED(site=site.id, level=Term(name), count=len(requests), texts=texts))
     stake = _measure_stake(memory)
     if stake > level:
         require_shared(connection, site, stake, actor, second, now, partial(_SET_ALONE, site=site.id))
@@ -106,7 +107,7 @@ def order_level_of(
     name = site.levels[level].name
     before = Term(site.levels[memory.level].name)
     sentence = OF_LEVEL(level=Term(name), text=_SET(name=who, level=before, reason=reason))
-    basis = freeze_act(connection, site, memory, after, actor, "level.set", sentence, now)
+    decision_id = freeze_act(connection, site, memory, after, actor, "level.set", sentence, now)
     save_memory(connection, site.id, after, site.version, now)
     if level != memory.level:
         data_time = None if memory.newest_s is None else from_epoch_s(memory.newest_s)
@@ -120,57 +121,64 @@ def order_level_of(
             evidence="{}",
         )
         apply_changes(
-            connection, [change], ChangeContext(site.id, site, site.recipients, actor, now, rule_version(site), basis)
+            connection,
+            [change],
+            ChangeContext(site.id, site, site.recipients, actor, now, rule_version(site), decision_id),
         )
-    detail = {"from": memory.level, "to": level, "reason": reason, "decision": basis}
+    detail = {"from": memory.level, "to": level, "reason": reason, "decision": decision_id}
     detail |= {} if second is None else {"second_by": second.name}
     add_audit(connection, actor, "level.set", f"site:{site.id}", detail, now)
-    seal_decision(connection, basis, actor, now)
+    seal_decision(connection, decision_id, actor, now)
     return memory.level
 
 
 def measure_stake(connection: Connection, site: Site) -> int:
-    """The highest level that stands or is asked for: what setting a lower one puts aside."""
+    """Return the highest level that is in force or requested."""
     return _measure_stake(load_memory(connection, site))
 
 
 def _measure_stake(memory: Memory) -> int:
-    requested = [v.level for v in memory.votes.values()] + [requested_level(s) for s in memory.steps.values()]
-    return max([memory.level, *requested])
+    of_votes = [vote.level for vote in memory.votes.values()]
+    of_steps = [requested_level(step) for step in memory.steps.values()]
+    return max([memory.level, *of_votes, *of_steps])
 
 
-def find_asking(db: Database, site: Site, level: int, now: datetime) -> list[Message]:
-    """What asks for more than a level at an instant, one line each, the highest first; what fell silent included."""
+def find_requests_above(db: Database, site: Site, level: int, now: datetime) -> list[Message]:
+    """Return the votes and jumps that request more than `level`, one line each, the highest first.
+
+    Votes whose data became silent are included.
+    """
     with db.read() as connection:
-        return _list_asking(site, load_memory(connection, site), level, epoch_s(now))
+        return _list_requests_above(site, load_memory(connection, site), level, epoch_s(now))
 
 
-def _list_asking(site: Site, memory: Memory, level: int, now_s: float) -> list[Message]:
-    found = []
+def _list_requests_above(site: Site, memory: Memory, level: int, now_s: float) -> list[Message]:
+    requests = []
     for key, vote in memory.votes.items():
         name = Term(site.levels[min(vote.level, site.top_level)].name)
         who = _AT(criterion=key.criterion, station=key.station) if key.station else key.criterion
         if vote.valid_until_s >= now_s:
-            found.append((vote.level, _ASKS(who=who, level=name, reason=vote.reason)))
+            requests.append((vote.level, _ASKS(who=who, level=name, reason=vote.reason)))
         else:
             since = Timestamp(vote.newest_s, "minute")
-            found.append((vote.level, _REQUESTED(who=who, level=name, at=since, reason=vote.reason)))
+            requests.append((vote.level, _REQUESTED(who=who, level=name, at=since, reason=vote.reason)))
     for name_of_step, step in memory.steps.items():
         requested = step.level if step.state == PENDING else requested_level(step)
         name = Term(site.levels[min(requested, site.top_level)].name)
         template = _STEP_WAITS if step.state == PENDING else _STEP_ASKS
-        found.append((requested, template(step=str(name_of_step), level=name)))
-    return [line for requested, line in sorted(found, key=lambda f: (-f[0], f[1])) if requested > level]
+        requests.append((requested, template(step=str(name_of_step), level=name)))
+    return [line for requested, line in sorted(requests, key=lambda item: (-item[0], item[1])) if requested > level]
 
 
 def order_level(memory: Memory, level: int, now_s: float) -> Memory:
-    """The memory after a person set the level."""
+    """Return the memory after a person set the level."""
     answered = dict(memory.answered) | {k: v.newest_s for k, v in memory.votes.items() if v.level > level}
-    for key, requested in memory.supporters.items():  # a rule may ask for more than any vote behind it
+    # A rule may request more than any vote behind it.
+    for key, requested in memory.supporters.items():
         vote = memory.votes.get(key.vote) if isinstance(key, RuleKey) and requested > level else None
         answered |= {} if vote is None else {key: vote.newest_s}
     votes = {k: Vote(min(v.level, level), v.newest_s, v.valid_until_s, v.reason) for k, v in memory.votes.items()}
-    # a step that asks for more than the person lets stand is answered by that
+    # Setting a lower level also answers the jumps that request more.
     answers = dict(memory.answers) | {k: INSTRUMENT for k, s in memory.steps.items() if requested_level(s) > level}
     steps = {k: replace(s, state=INSTRUMENT) if requested_level(s) > level else s for k, s in memory.steps.items()}
     return replace(
@@ -191,68 +199,82 @@ def order_level(memory: Memory, level: int, now_s: float) -> Memory:
 def verify(
     db: Database, site: Site, key: str, answer: str, actor: Actor, reason: str, now: datetime
 ) -> EvaluationResult:
-    """Answer a question: the steps of a station (`G1`), one step (`G1@...`), a common motion (`reference:BASE`).
+    """Answer a question, and evaluate the site.
 
-    Also a station that moves alone (`alone:G1`), or the slope after an earthquake (`inspect:...`).
-    `movement` confirms it; a cause (instrument, weather, work, earthquake, other) says that the slope did not move.
-    Where one of the two highest levels is asked for, a cause counts only once a second person signs the same one:
-    until then the first word is kept and told, the question stays open, its clock runs and its votes count.
-    A cause for corrected values (`corrected:G1@...`) says that the values of before were wrong: from then on the
-    corrected ones count. Where fewer than two people may act on the site, one person is enough for that.
-    The site is decided again at once.
+    | key | question |
+    |---|---|
+    | `G1`, `G1@...` | the jumps of a station, or one of them |
+    | `reference:BASE` | a common motion of the stations of a reference |
+    | `alone:G1` | a station that moves alone |
+    | `inspect:...` | the slope after an earthquake |
+    | `corrected:G1@...` | corrected values of a station |
+
+    The answer `movement` means that the slope moved. A cause (instrument, weather, work, earthquake, other) means that
+    it did not. If one of the two highest levels is requested, a cause counts only after a second person gives the same
+    answer. Until then the first answer is stored, the question stays open, and its votes count.
+
+    A cause for corrected values means that the earlier values were wrong, so that the corrected values count. If fewer
+    than two people may act on the site, one person is enough for this.
 
     Raises:
-        NotFoundError: nothing of that name waits.
-        RefusedError: no person, no reason, an answer that is neither movement nor a cause, or a second signature of
-            the person who gave the first, or of one without an account where accounts exist. Or two would be needed
-            to say otherwise than an answer that counts.
+        NotFoundError: There is no open question with this key.
+        RefusedError: Person or reason are missing; the answer is not valid; the same person gave the first answer; the
+            person has no account although accounts exist; or another answer already counts and two people would be
+            needed to change it.
     """
     require_person(actor, reason)
     require_answer(answer)
     with db.write() as connection:
         memory = load_memory(connection, site)
-        mine = _find_steps(memory, key)
-        height = find_level_of_question(site, memory, key, mine, epoch_s(now))
-        was = _WAS if answer in {MOVEMENT, CAUSES[0]} else _WAS_NONE
+        steps = _find_steps(memory, key)
+        height = find_level_of_question(site, memory, key, steps, epoch_s(now))
+        template = _WAS if answer in {MOVEMENT, CAUSES[0]} else _WAS_NONE
         is_correction = key.startswith(CORRECTED_PREFIX)
-        alone = denies_movement(answer) and needs_second_signature(site, height)
+        needs_two = denies_movement(answer) and needs_second_signature(site, height)
         if is_correction and not can_countersign(connection, site.id):
             require_account(connection, actor.name.strip())
-            alone = False
-        if alone and mine:  # no first word is kept beside an answer that counts: it would never find its second
-            mine = [k for k in mine if k not in memory.answers]
-            if not mine:
+            needs_two = False
+        if needs_two and steps:
+            # A jump whose answer counts takes no first answer: no second one could follow.
+            steps = [step for step in steps if step not in memory.answers]
+            if not steps:
                 raise RefusedError(_COUNTS(question=key))
-        names: list[str] = [*mine] or [key]
-        given = {memory.signed.get(k) for k in names}
-        first = given.pop() if len(given) == 1 else None
-        if alone and not counts_with(connection, first, answer, height, actor, now):
-            act, after = SIGNED, _sign(memory, names, Signature(answer, actor.name, height))
-            sentence = _SIGN_THAT(text=was(question=key, word=Term(answer), name=actor.name, reason=reason))
+        questions: list[str] = [*steps] or [key]
+        signatures = {memory.signed.get(question) for question in questions}
+        first = signatures.pop() if len(signatures) == 1 else None
+        if needs_two and not counts_with(connection, first, answer, height, actor, now):
+            act = SIGNED
+            after = _sign(memory, questions, Signature(answer, actor.name, height))
+            sentence = _SIGN_THAT(text=template(question=key, word=Term(answer), name=actor.name, reason=reason))
         else:
-            act, after = VERIFIED, _answer(memory, key, mine, answer, None if alone else height)
-            who = f"{first.by} and {actor.name}" if alone and first is not None else actor.name
-            sentence = was(question=key, word=Term(answer), name=who, reason=reason)
+            act = VERIFIED
+            after = _answer(memory, key, steps, answer, None if needs_two else height)
+            who = f"{first.by} and {actor.name}" if needs_two and first is not None else actor.name
+            sentence = template(question=key, word=Term(answer), name=who, reason=reason)
             if is_correction and denies_movement(answer):
                 station, until_s = read_question(key)
-                sign_corrections(connection, site.id, station, from_epoch_s(until_s), who, now, countersigned=alone)
-        basis = freeze_act(connection, site, memory, after, actor, act, sentence, now)
+                sign_corrections(connection, site.id, station, from_epoch_s(until_s), who, now, countersigned=needs_two)
+        decision_id = freeze_act(connection, site, memory, after, actor, act, sentence, now)
         save_memory(connection, site.id, after, site.version, now)
-        detail = {"key": key, "answer": answer, "reason": reason, "decision": basis}
+        detail = {"key": key, "answer": answer, "reason": reason, "decision": decision_id}
         add_audit(connection, actor, act, f"site:{site.id}", detail, now)
         if act == SIGNED:
-            note_questions(connection, site.id, {key, *(k.station for k in mine)}, actor, sentence, now)
-        seal_decision(connection, basis, actor, now)
+            note_questions(connection, site.id, {key, *(step.station for step in steps)}, actor, sentence, now)
+        seal_decision(connection, decision_id, actor, now)
     return evaluate_site(db, site, now, "person")
 
 
 def asks_verification(alert_key: str) -> bool:
-    """Whether an alert asks people to verify something now."""
+    """Return whether an alert is a question that a person can answer."""
     return alert_key == LONE_TOP or step_of_alert(alert_key) is not None
 
 
 def require_answer(answer: str) -> None:
-    """Refuse what is no answer to "what was it?"; raises RefusedError."""
+    """Require one of `ANSWERS`.
+
+    Raises:
+        RefusedError: The answer is not valid.
+    """
     if answer not in ANSWERS:
         raise RefusedError(_ODD_ANSWER(answer=answer, names=NameList(ANSWERS)))
 
@@ -260,14 +282,14 @@ def require_answer(answer: str) -> None:
 def note_questions(
     connection: Connection, site_id: str, keys: Collection[str], actor: Actor, sentence: Message, now: datetime
 ) -> None:
-    """Write what a person said into the chain of the open alerts that ask it."""
+    """Add a note to the open alerts of these questions."""
     for alert in load_alerts(connection, site_id, open_only=True, ledger=str(AlertCategory.HEALTH)):
         if step_of_alert(alert.key) in keys:
             add_note(connection, alert.id, actor, sentence, now)
 
 
 def find_signature(db: Database, site_id: str, key: str) -> Signature | None:
-    """The first word on a question that waits for the second person; None where none does."""
+    """Return the first answer to a question that waits for a second person; None if there is none."""
     with db.read() as connection:
         row = find_state(connection, site_id)
     signed = {} if row is None else Memory.read(row.state).signed
@@ -278,36 +300,40 @@ def _sign(memory: Memory, names: Sequence[str], signature: Signature) -> Memory:
     return replace(memory, signed={**memory.signed, **dict.fromkeys(names, signature)})
 
 
-def _answer(memory: Memory, key: str, mine: Sequence[str], answer: str, height: int | None) -> Memory:
-    """The memory with an answer that counts; `height` is what one person alone could set aside."""
-    steps = {k: replace(s, state=find_state_after(answer)) if k in mine else s for k, s in memory.steps.items()}
-    heights = {} if height is None or not denies_movement(answer) else dict.fromkeys(mine, height)
+def _answer(memory: Memory, key: str, questions: Sequence[str], answer: str, height: int | None) -> Memory:
+    """Return the memory with an answer that counts.
+
+    Args:
+        height: The level that one person set aside alone; None if two people answered.
+    """
+    steps = {k: replace(s, state=find_state_after(answer)) if k in questions else s for k, s in memory.steps.items()}
+    heights = {} if height is None or not denies_movement(answer) else dict.fromkeys(questions, height)
     return replace(
         memory,
-        answers={**memory.answers, **dict.fromkeys(mine or [key], answer)},
+        answers={**memory.answers, **dict.fromkeys(questions or [key], answer)},
         steps=steps,
-        heights={k: h for k, h in memory.heights.items() if k not in mine} | heights,
-        signed={k: s for k, s in memory.signed.items() if k not in {key, *mine}},
+        heights={k: h for k, h in memory.heights.items() if k not in questions} | heights,
+        signed={k: s for k, s in memory.signed.items() if k not in {key, *questions}},
     )
 
 
 def _find_steps(memory: Memory, key: str) -> list[StepKey]:
-    mine = [k for k in memory.steps if key in {k, k.station}]
+    steps = [step for step in memory.steps if key in {step, step.station}]
     waiting = _list_waiting(memory)
-    if not mine and key not in waiting:
-        open_ones = NameList(tuple(map(str, waiting)))
-        raise NotFoundError(_NOT_OPEN(key=key, names=open_ones) if waiting else _NONE_OPEN(key=key))
-    return mine
+    if not steps and key not in waiting:
+        names = NameList(tuple(map(str, waiting)))
+        raise NotFoundError(_NOT_OPEN(key=key, names=names) if waiting else _NONE_OPEN(key=key))
+    return steps
 
 
 def _list_waiting(memory: Memory) -> list[str]:
-    # a question about steps is answered by their own keys, which hold their instant
+    # Questions about jumps are answered by the keys of the jumps, which contain their time.
     waiting = [key for alert in memory.conditions if ":" in (key := step_of_alert(alert) or "")]
     return list(dict.fromkeys([*memory.steps, *(f"reference:{r}" for r in memory.common), *memory.asked, *waiting]))
 
 
 def step_of_alert(alert_key: str) -> str | None:
-    """The step or reference that a verify alarm asks about; None for other alerts.
+    """Return the key of the question of an alert; None if the alert is no question about jumps or references.
 
     >>> step_of_alert("health:reference:BASE:verify"), step_of_alert("health:G1:verify")
     ('reference:BASE', 'G1')
@@ -318,7 +344,7 @@ def step_of_alert(alert_key: str) -> str | None:
 
 
 def load_memory(connection: Connection, site: Site) -> Memory:
-    """What the last decision on a site, or the last act of a person, left."""
+    """Return the stored memory of a site."""
     row = find_state(connection, site.id)
     return Memory.read(row.state) if row is not None else Memory()
 
@@ -333,7 +359,7 @@ def freeze_act(
     sentence: str,
     now: datetime,
 ) -> int:
-    """Keep what a person's act found and left, as a decision of its own; returns its number."""
+    """Store the memory before and after the act of a person as a decision, and return its id."""
     frozen: Mapping[str, Any] = {
         "format": FORMAT,
         "act": act,
@@ -358,14 +384,14 @@ def require_shared(
     now: datetime,
     refuse: Callable[..., Message],
 ) -> bool:
-    """Whether an act takes two people, who are then required to be two; before the first account one is enough.
+    """Return whether an act needs two people, and check that they are two. Without accounts, one person is enough.
 
     Args:
-        stake: the highest level that stands or is asked for.
-        refuse: says that one person may not, of a `level`.
+        stake: The highest level that is in force or requested.
+        refuse: Makes the message of the error from a `level`.
 
     Raises:
-        NeedsSecondError: one person alone may not.
+        NeedsSecondError: A second person is needed.
     """
     if not needs_second_signature(site, stake) or not load_users(connection):
         return False
@@ -378,13 +404,14 @@ def require_shared(
 def counts_with(
     connection: Connection, first: Signature | None, answer: str, height: int, actor: Actor, now: datetime
 ) -> bool:
-    """True when another person has signed the same answer, of no less than what is asked for now.
+    """Return whether another person gave the same first answer, for no lower level than is at stake now.
 
     Raises:
-        RefusedError: this person has signed it already, or one of the two has no account where accounts exist.
+        RefusedError: The same person gave the first answer, or a person has no account although accounts exist.
     """
     if first is None or first.answer != answer or first.height < height:
-        require_account(connection, actor.name.strip())  # nobody could sign it with them otherwise
+        # A second person could not join a person without an account.
+        require_account(connection, actor.name.strip())
         return False
     if is_same_person(first.by, actor.name):
         raise RefusedError(f"{first.by} has signed {answer!r} already; a second person must sign the same answer")

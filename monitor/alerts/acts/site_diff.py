@@ -1,4 +1,4 @@
-"""What differs between two site files, key by key, as a person reads them: tables of a list go by their names."""
+"""List the differences between two site files, key by key. Tables of a list are matched by their names."""
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +12,13 @@ from monitor.text.message import Template
 
 _NOT_COMPUTED: Final = Template("effect.not_computed", "effect: not computed: {text}")
 _NOT_STORED: Final = Template("effect.not_stored", "it was not stored")
-NAMES: Final = ("id", "name", "topic", "quantity")  # what a table of a list may be called by
+# Keys that can name a table of a list.
+NAMES: Final = ("id", "name", "topic", "quantity")
 
 
 @dataclass(frozen=True, slots=True)
 class SiteFileDifference:
-    """One key; None where the file does not say it."""
+    """A key whose value differs; None if a file does not contain the key."""
 
     key: str
     old: Any
@@ -28,31 +29,42 @@ class SiteFileDifference:
 
 
 def find_differences(old: str, new: str) -> tuple[SiteFileDifference, ...]:
-    r"""Keys whose values differ, in the order of the new file, those that are gone last.
+    r"""Return the keys whose values differ, in the order of the new file; removed keys are last.
 
     >>> [str(d) for d in find_differences("[fusion]\ntop_needs = 2", "[fusion]\ntop_needs = 3")]
     ['fusion.top_needs: 2 -> 3']
-    >>> old, new = ("[[station]]\narea = 'x'\n" + own for own in ("id = 'A'", "id = 'B'\nwas = ['A']"))
+    >>> old, new = ("[[station]]\narea = 'x'\n" + line for line in ("id = 'A'", "id = 'B'\nwas = ['A']"))
     >>> [str(d) for d in find_differences(old, new)]
-    ["station[B].id: 'A' -> 'B'", "station[B].was: (not said) -> ['A']"]
+    ["station[B].id: 'A' -> 'B'", "station[B].was: (not set) -> ['A']"]
     """
-    then, now = tomllib.loads(old), tomllib.loads(new)
-    before, after = dict(_flatten("", then)), dict(_flatten("", now))
-    had = {station.get("id") for station in then.get("station", ())}
-    for station in now.get("station", ()):  # one that was renamed is compared with itself
-        for was in station.get("was", ()) if station.get("id") not in had else ():
-            mine, its = f"station[{was}].", f"station[{station.get('id')}]."
-            before = {(its + k[len(mine) :] if k.startswith(mine) else k): value for k, value in before.items()}
-    keys = [*after, *(k for k in before if k not in after)]
-    return tuple(SiteFileDifference(k, before.get(k), after.get(k)) for k in keys if before.get(k) != after.get(k))
+    old_file, new_file = tomllib.loads(old), tomllib.loads(new)
+    before, after = dict(_flatten("", old_file)), dict(_flatten("", new_file))
+    old_ids = {station.get("id") for station in old_file.get("station", ())}
+    for station in new_file.get("station", ()):
+        if station.get("id") in old_ids:
+            continue
+        # A renamed station is compared with the station of its former id.
+        new_prefix = f"station[{station.get('id')}]."
+        for former_id in station.get("was", ()):
+            old_prefix = f"station[{former_id}]."
+            before = {
+                new_prefix + key[len(old_prefix) :] if key.startswith(old_prefix) else key: value
+                for key, value in before.items()
+            }
+    keys = [*after, *(key for key in before if key not in after)]
+    return tuple(
+        SiteFileDifference(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)
+    )
 
 
 def differ(old: Site | None, new: Site) -> tuple[SiteFileDifference, ...]:
-    """The same for two declarations; everything is new where there was none."""
+    """Return the differences between two site files. Without an old file all keys are new."""
     return find_differences("" if old is None else old.source, new.source)
 
 
-StoredRun = Mapping[str, Any]  # `monitor.alerts.replay.scorecard.Run.to_json`
+# See `monitor.alerts.replay.scorecard.Run.to_json`.
+StoredRun = Mapping[str, Any]
+# The effect of a proposed file on the past, as stored with the proposal. `skipped` contains why nothing was computed.
 StoredEffect = TypedDict(
     "StoredEffect",
     {
@@ -66,17 +78,16 @@ StoredEffect = TypedDict(
     },
     total=False,
 )
-"""What a change would have done, as it is stored with a proposal; `skipped` says why nothing was computed."""
 
 
 def format_effect(effect: StoredEffect) -> list[str]:
-    """The effect on the past for people: both declarations side by side, then what differs."""
+    """Return the effect on the past as lines for people: both files, then their differences."""
     if "scorecard" not in effect:
         return [_NOT_COMPUTED(text=effect.get("skipped") or _NOT_STORED())]
     card = effect["scorecard"]
     lines = [f"effect, replayed from {effect['from'][:10]} to {effect['to'][:10]}:"]
     for name, run in zip(effect["names"], card["runs"], strict=True):
-        hours = ", ".join(f"{level} {h / 24.0:.2f} d" for level, h in list_hours(run))
+        hours = ", ".join(f"{level} {hours_at_level / 24.0:.2f} d" for level, hours_at_level in list_hours(run))
         hazards = sum(a["ledger"] == "hazard" for a in run["alerts"])
         lines.append(
             f"  {name}: {hazards} hazard alerts, {run['alarm_days']} days with one, {run['misses']} of "
@@ -87,12 +98,12 @@ def format_effect(effect: StoredEffect) -> list[str]:
 
 
 def name_levels(run: StoredRun) -> dict[int, str]:
-    """The levels that a run reached, the lowest first: names in stored JSON have an order of their own."""
+    """Return the levels that a run reached, the lowest first. Stored JSON sorts names by the alphabet."""
     return dict(sorted({(s["level"], s["level_name"]) for s in run.get("level_history", ())}))
 
 
 def list_hours(run: StoredRun) -> list[tuple[str, float]]:
-    """Hours at each level that a run reached, the lowest first."""
+    """Return the hours at each level that a run reached, the lowest level first."""
     return [(name, run["time_in_level_h"][name]) for name in name_levels(run).values()]
 
 
@@ -108,7 +119,8 @@ def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
                 name = f"{item['station']}.{item['quantity']}"
             kind = str(item.get("kind", ""))
             counts[kind] = counts.get(kind, 0) + 1
-            if not name or (kind and "id" not in item):  # a criterion is called by its kind and number
+            # A criterion without an id is named by its kind and number.
+            if not name or (kind and "id" not in item):
                 name = f"{kind}-{counts[kind]}"
             yield from _flatten(f"{prefix}[{name}]", item)
     else:
@@ -116,19 +128,20 @@ def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _format_value(value: Any) -> str:
-    return "(not said)" if value is None else repr(value) if isinstance(value, str) else str(value)
+    return "(not set)" if value is None else repr(value) if isinstance(value, str) else str(value)
 
 
-def format_proposal(one: Proposal) -> list[str]:
-    """A proposed change for people: who and why, what differs, what it would have done."""
-    lines = [f"proposal {one.id} of {one.site}, {one.state}, by {one.author}: {one.reason}"]
-    if one.decided_at is not None:
-        lines.append(f"  {one.state} {format_iso(one.decided_at)[:16]}Z by {one.approved_by}: {one.decision_reason}")
-    for d in one.differences or ():
-        old, new = ("(not said)" if d[k] is None else d[k] for k in ("old", "new"))
-        lines.append(f"  {d['key']}: {old} -> {new}")
-    effect: StoredEffect = one.effect or StoredEffect()
-    if one.loosens_high:
+def format_proposal(proposal: Proposal) -> list[str]:
+    """Return a proposal as lines for people: author and reason, differences, effect on the past."""
+    lines = [f"proposal {proposal.id} of {proposal.site}, {proposal.state}, by {proposal.author}: {proposal.reason}"]
+    if proposal.decided_at is not None:
+        decided_at = f"{format_iso(proposal.decided_at)[:16]}Z"
+        lines.append(f"  {proposal.state} {decided_at} by {proposal.approved_by}: {proposal.decision_reason}")
+    for difference in proposal.differences or ():
+        old, new = ("(not set)" if difference[k] is None else difference[k] for k in ("old", "new"))
+        lines.append(f"  {difference['key']}: {old} -> {new}")
+    effect: StoredEffect = proposal.effect or StoredEffect()
+    if proposal.loosens_high:
         lines.append("  loosens one of the two highest levels; its approver must be somebody else:")
         lines += [f"    {line}" for line in effect.get("loosens", ())]
     return [*lines, *(f"  {line}" for line in format_effect(effect))]

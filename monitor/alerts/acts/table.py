@@ -1,7 +1,7 @@
-"""What a person may do: one line each. Commands, forms of the page and requests of the HTTP API are made of this table.
+"""The table of acts: everything that a person may do. Commands, forms and HTTP requests are generated from it.
 
-An act is a function with arguments of plain types, each with its meaning; the ways in make commands, forms and
-requests of them. `Act.load` imports the function when it is needed, so that listing acts imports none of them.
+An act is a function whose annotations describe its arguments. `Act.load` imports the function when it is needed, so
+that listing the acts imports none of them.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,108 +16,154 @@ from monitor.plugins import hooks
 from monitor.text.message import Message
 
 OPERATOR: Final = "operator"
-ADMIN: Final = "admin"  # of all sites: accounts are of all
+# Accounts belong to all sites, so their admin must be an admin of all sites.
+ADMIN: Final = "admin"
 API: Final = "/api/v1"
-REASON: Final = 500  # characters of a reason
+# Most characters of a reason.
+REASON: Final = 500
 COMMAND, FORM, REQUEST = "command", "form", "request"
 WAYS: Final = frozenset({COMMAND, FORM, REQUEST})
 
 
 class Secret(str):
-    """What only who gives it may know: in no log, audit entry or address, in no shell's history, shown in no form."""
+    """A text that never appears in logs, audit entries, addresses, shell history or forms."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """What one argument of an act means, beside its type.
+    """Description of one argument of an act.
 
-    The type is `str`, `int`, `float`, `bool`, `timedelta`, `datetime`, `tuple[str, ...]` or `Secret`.
+    Its type is `str`, `int`, `float`, `bool`, `timedelta`, `datetime`, `tuple[str, ...]` or `Secret`.
+
+    Attributes:
+        help: One line of help.
+        option: Option on the command line, such as `--for`; empty for a positional argument.
+        longest: Most characters.
+        label: Label of the field on the page, if `help` only suits a command line.
+        choices: The values that are allowed.
+        usual: Values that are suggested; others are allowed.
+        is_text: Whether the value is a text of several lines. On the command line `-` reads it from standard input.
+        is_file: Whether the value is such a text, and the command line takes the name of its file.
+        later: Prompt with which a terminal asks for the value after the act without it has shown a secret.
+        ways: The ways in that offer the argument.
+        is_local: Whether the command line also accepts a time without an offset, in the zone of the site.
     """
 
-    help: str  # one line
-    option: str = ""  # on the command line, such as `--for`; empty = by its place
+    help: str
+    option: str = ""
     metavar: str = ""
     least: float | None = None
     most: float | None = None
-    longest: int = REASON  # characters
-    label: str = ""  # beside its field on the page, where the help is for a command line
-    choices: tuple[str, ...] = ()  # whatever else is refused where values are read
-    usual: tuple[str, ...] = ()  # what is offered, where others are good too
-    is_text: bool = False  # of several lines, kept as they are; `-` on the command line reads them from the input
-    is_file: bool = False  # such a text; on the command line the name of its file
-    later: str = ""  # on a terminal it is asked for, in these words, once the act without it has shown a secret
-    ways: frozenset[str] = WAYS  # the others truly cannot offer it
-    is_local: bool = False  # a time that also the command line takes without an offset, as one of the site
+    longest: int = REASON
+    label: str = ""
+    choices: tuple[str, ...] = ()
+    usual: tuple[str, ...] = ()
+    is_text: bool = False
+    is_file: bool = False
+    later: str = ""
+    ways: frozenset[str] = WAYS
+    is_local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ActParameter:
-    """An argument of an act as its function declares it."""
+    """An argument of an act as its function declares it.
+
+    Attributes:
+        kind: Type of the value.
+        is_optional: Whether None is allowed.
+        default: Default value; `Parameter.empty` if the argument is required.
+    """
 
     name: str
-    kind: type  # of its values
-    is_optional: bool  # None is a value too
-    default: object  # Parameter.empty where it must be given
+    kind: type
+    is_optional: bool
+    default: object
     argument: Argument
 
     @property
     def is_required(self) -> bool:
-        """Whether it must be given."""
+        """Whether the argument is required."""
         return self.default is Parameter.empty
 
     @property
     def given_kind(self) -> type:
-        """The type in which the ways in take it: times, spans and secrets are texts until they are read."""
+        """Type of the value as it is entered. Times, durations and secrets are entered as text."""
         return str if self.kind in {timedelta, datetime, Secret} else self.kind
 
     @property
     def default_text(self) -> Any:
-        """The default as the ways in have it: a span as a text, such as `4h`."""
+        """The default as it is entered; a duration as text, such as `4h`."""
         return f"{self.default.total_seconds() / 3600.0:g}h" if isinstance(self.default, timedelta) else self.default
 
 
 @dataclass(frozen=True, slots=True)
 class ActResult:
-    """What an act did: a sentence for people, facts for programs."""
+    """The result of an act.
+
+    Attributes:
+        text: A sentence for people.
+        facts: Values for programs.
+        hint: The command of the next step. The page has a form for it.
+        status: Exit status of the command: 4 if nothing had to be done, others as its help describes.
+        secret: Lines that are shown once, for an act with `gives_secret`.
+    """
 
     text: Message
     facts: Mapping[str, object]
     notes: tuple[str, ...] = ()
-    hint: str = ""  # the command that goes on from here; the page has a form for it
-    status: int = 0  # exit status of the command: 4 = it was there already, others as its help says
-    secret: tuple[str, ...] = ()  # lines that are shown once, of an act that `gives_secret`
+    hint: str = ""
+    status: int = 0
+    secret: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Something that a person may do, who may, and by which ways."""
+    """An act, who may do it, and by which ways.
 
-    name: str  # as the audit log calls it
-    command: str  # after `slopeward`
-    address: str  # of the form on the page; below `API` that of a request
-    # Imports and returns the function. Its first argument says who acts where (`monitor.alerts.acts.call.ActCall`).
+    Attributes:
+        name: Name in the audit log.
+        command: The command, without `slopeward`.
+        address: Address of the form on the page; below `API`, of the request.
+        load: Imports and returns the function. Its first argument is a `monitor.alerts.acts.call.ActCall`.
+        back: Page that follows the form; empty for the page of the form.
+        second: For an act that may need two people, what `--second` means while there are no accounts.
+        role: Role that the person needs.
+        by_token: Whether a program may do it with the token of a person. Such an act explains no data away.
+        by_reply: Whether a text message or a pressed key may do it.
+        ways: The ways in that offer the act.
+        by_owner: Whether the owner of the account or token may do it with any role.
+        own: Address of the form for the person who is logged in.
+        own_back: Page that follows this form.
+        proves: Whether the act opens a way in, so that a logged-in person must enter the password again.
+        gives_secret: Whether the result contains a secret that is shown once.
+    """
+
+    name: str
+    command: str
+    address: str
     load: Callable[[], Callable[..., ActResult]]
-    back: str = ""  # where the page goes on after it, with values of the address; empty = where it was done
-    second: str = ""  # of an act that may take two people: what `--second` means before the first account
+    back: str = ""
+    second: str = ""
     role: str = OPERATOR
-    by_token: bool = False  # a program may do it in the name of its owner: it explains nothing away
-    by_reply: bool = False  # a text message or a pressed key may do it
-    ways: frozenset[str] = WAYS  # the others truly cannot offer it
-    by_owner: bool = False  # the owner of an account, or of what hangs on it, may do it with any role
-    own: str = ""  # address at which the page lets who is logged in do so
-    own_back: str = "/account"  # where it goes on from there
-    proves: bool = False  # it opens a way in: whoever does it by a session gives the own password again
-    gives_secret: bool = False  # its answer is shown once, and goes into no address
+    by_token: bool = False
+    by_reply: bool = False
+    ways: frozenset[str] = WAYS
+    by_owner: bool = False
+    own: str = ""
+    own_back: str = "/account"
+    proves: bool = False
+    gives_secret: bool = False
 
     @property
     def title(self) -> str:
-        """What it is called above its form: the first words of its function, such as "Close an alert that is over"."""
+        """Heading of the form: the first phrase of the docstring, such as "Close an alert that is over"."""
         return split(r"[:;,.]", str(self.load().__doc__), maxsplit=1)[0]
 
     def list_parameters(self) -> Iterator[ActParameter]:
-        """The arguments of the function but the first."""
+        """Yield the arguments of the function, except the call."""
         for parameter in list(signature(self.load(), eval_str=True).parameters.values())[1:]:
             declared, argument = get_args(parameter.annotation)
             several = get_origin(declared) is tuple
@@ -125,23 +171,27 @@ class Act:
             yield ActParameter(parameter.name, kinds[0], type(None) in get_args(declared), parameter.default, argument)
 
     def list_offered(self, way: str) -> list[ActParameter]:
-        """The arguments that a way offers."""
-        return [one for one in self.list_parameters() if way in one.argument.ways]
+        """Return the arguments that a way offers."""
+        return [parameter for parameter in self.list_parameters() if way in parameter.argument.ways]
 
     def list_addresses(self, *, own: bool = False) -> list[str]:
-        """Where page and HTTP API answer it, such as `POST /api/v1/alerts/{alert_id}/note`; `own`: to the owner."""
+        """Return the addresses on the page and in the HTTP API, such as `POST /api/v1/alerts/{alert_id}/note`.
+
+        Args:
+            own: Whether to return the addresses for the owner of an account.
+        """
         address = self.own if own else self.address
-        ways = ((FORM, ""), (REQUEST, API))
-        return [f"POST {above}{address}" for way, above in ways if address and way in self.ways]
+        prefixes = ((FORM, ""), (REQUEST, API))
+        return [f"POST {prefix}{address}" for way, prefix in prefixes if address and way in self.ways]
 
 
 def make_act_factory(address: str, group: str, back: str = "") -> Callable[..., Act]:
-    """Return a function that makes acts on one thing.
+    """Return a function that makes the acts on one kind of object.
 
     Args:
-        address: of the thing; addresses of acts start with it.
-        group: of commands.
-        back: where the page goes on after an act; empty: to the address.
+        address: Address of the object, with which the addresses of the acts start.
+        group: Group of the commands.
+        back: Page that follows the forms; empty for the address.
 
     >>> alert_act = make_act_factory("/alerts/{alert_id}", "alerts")
     >>> alert_act("alert.take-out", "take-out", "/take-out", lambda: print).command
@@ -168,11 +218,15 @@ def list_acts() -> tuple[Act, ...]:
 
 
 def find_act(name: str) -> Act:
-    """The act of that name; raises KeyError."""
+    """Return the act with a name.
+
+    Raises:
+        KeyError: There is no such act.
+    """
     return {act.name: act for act in list_acts()}[name]
 
 
 def extract(fileobj: object, keywords: object, comment_tags: object, options: object) -> Iterator[tuple[Any, ...]]:
-    """The titles of all acts for babel."""
+    """Yield the titles of all acts for Babel."""
     del fileobj, keywords, comment_tags, options
     yield from ((1, "gettext", act.title, []) for act in list_acts())
