@@ -259,7 +259,7 @@ def test_explain_prints_the_reason_first_and_the_inputs_on_request(bench, explai
         r"rate-1 G1: requests red, keeps up to red",
         r"red: bound 80 mm/day, margin \+57\S* mm/day, 2 readings beyond it, 2 needed",
         rf"Proof: decision {row.id}, rules .*\+{row.config_sha256[:12]}, SHA-256 .* {row.evidence_sha256}",
-        r"today's tables say the same",
+        r"the tables of today contain the same inputs",
         r"they give the same level 3",
         r"recomputed: equal bit for bit",
     )
@@ -454,7 +454,9 @@ def test_what_came_late_besides_readings_is_listed_and_decided_on(database):
         add_report(c, item, bench.now, actor=Actor("Ada"), credential="account ada")
     assert as_of(bench, row, None).departures == ()
     found = as_of(bench, row, bench.now)
-    assert [(d.kind, d.series) for d in found.departures] == [("added", "reports")]
+    (difference,) = found.departures
+    assert (difference.kind, difference.series) == ("added", "reports")
+    assert re.match(r"added: reports: at 2026-03-0\S+, received 2026-03-0\S+, kind crack, ", str(difference))
     assert (found.decision.level, recompute_all(database, alert)) == (2, [])
 
 

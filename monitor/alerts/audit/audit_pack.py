@@ -1,7 +1,7 @@
-"""An audit pack: one file that tells the whole story of an alert to somebody without the database, and proves itself.
+"""Build and check audit packs: one file with everything about an alert, which can be checked without the database.
 
-The same rows give the same bytes: names are sorted, times in the archive are fixed, and nothing of the moment of
-exporting is written into it.
+The same rows give the same bytes: names are sorted, times in the archive are fixed, and the time of the export is not
+stored.
 """
 
 import hashlib
@@ -31,13 +31,18 @@ from monitor.text.rendering import translate
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
-_TIME: Final = (1980, 1, 1, 0, 0, 0)  # the earliest that the format knows
-_LONGEST: Final = 512 * 1024 * 1024  # a part that claims more is not read
-_BROKEN: Final = (ValueError, KeyError, TypeError, AttributeError)
+# Earliest time that a ZIP archive can store.
+_TIME: Final = (1980, 1, 1, 0, 0, 0)
+# A pack with more bytes than this is not read.
+_MAX_BYTES: Final = 512 * 1024 * 1024
+# Differences of one decision that `check_pack` reports.
+_MAX_DIFFERENCES: Final = 5
+# Errors that altered JSON can cause.
+_ERRORS: Final = (ValueError, KeyError, TypeError, AttributeError)
 
 
 def build_pack(material: AuditPackMaterial) -> dict[str, bytes]:
-    """The files of a pack by name, the manifest last."""
+    """Return the files of a pack by name, the manifest last."""
     files = {
         # The files of plugins come first, so that they replace none of these.
         **material.attachments,
@@ -65,16 +70,18 @@ def build_pack(material: AuditPackMaterial) -> dict[str, bytes]:
 
 
 def write_pack(files: Mapping[str, bytes], path: Path) -> str:
-    """Write a pack; returns the SHA-256 of its manifest, which proves all of it when it is kept elsewhere.
+    """Write a pack, and return the SHA-256 of its manifest. Stored elsewhere, this hash proves the whole pack.
 
     Raises:
-        RefusedError: the file exists, or cannot be written.
+        RefusedError: The file exists or cannot be written.
     """
     try:
         with path.open("xb") as out, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
             for name, data in files.items():
                 part = zipfile.ZipInfo(name, _TIME)
-                part.compress_type, part.external_attr, part.create_system = zipfile.ZIP_DEFLATED, 0o644 << 16, 3
+                part.compress_type = zipfile.ZIP_DEFLATED
+                part.external_attr = 0o644 << 16
+                part.create_system = 3
                 archive.writestr(part, data)
     except FileExistsError:
         raise RefusedError(f"{path} exists already; choose another name") from None
@@ -83,86 +90,89 @@ def write_pack(files: Mapping[str, bytes], path: Path) -> str:
     return _digest(files[MANIFEST])
 
 
-# ---- the other way round ---------------------------------------------------------------------------------------
+# ---- checking a pack ------------------------------------------------------------------------------------------
 def read_pack(path: Path) -> dict[str, bytes]:
-    """The files of a pack by name.
+    """Return the files of a pack by name.
 
     Raises:
-        RefusedError: it cannot be read as a pack.
+        RefusedError: The file is no audit pack.
     """
     try:
-        if path.exists() and not path.is_file():  # a device is read without end, a pipe waits
+        # Reading a device or a pipe might never end.
+        if path.exists() and not path.is_file():
             raise RefusedError(f"{path} is no file")
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
-            if len({p.filename for p in parts}) < len(parts) or sum(int(p.file_size) for p in parts) > _LONGEST:
-                raise RefusedError(f"{path} is no audit pack: a part stands in it twice, or it is too large")
+            if len({p.filename for p in parts}) < len(parts) or sum(int(p.file_size) for p in parts) > _MAX_BYTES:
+                raise RefusedError(f"{path} is no audit pack: it contains a part twice, or it is too large")
             return {p.filename: archive.read(p) for p in parts}
     except DAMAGED as error:
         raise RefusedError(f"{path} cannot be read as an audit pack: {error}") from None
 
 
 def check_pack(files: Mapping[str, bytes]) -> list[str]:
-    """What is wrong with a pack, a line each; empty when every part is as it was and every decision recomputes."""
+    """Return the faults of a pack, one line each; empty if no part was altered and each decision recomputes."""
     try:
         manifest = json.loads(files[MANIFEST])
-        listed = {str(name): str(part["sha256"]) for name, part in manifest["files"].items()}
-        known = manifest["format"] == FORMAT
-        altered = [f"when it was exported: {line}" for line in manifest["findings"]]
-    except _BROKEN:
+        hashes = {str(name): str(part["sha256"]) for name, part in manifest["files"].items()}
+        has_known_format = manifest["format"] == FORMAT
+        export_faults = [f"when it was exported: {line}" for line in manifest["findings"]]
+    except _ERRORS:
         return [f"{MANIFEST} is missing or cannot be read"]
-    if not known:
+    if not has_known_format:
         return [f"the pack has format {manifest['format']}, this program reads {FORMAT}"]
-    found = [f"{name} is not listed" for name in files if name not in listed and name != MANIFEST]
-    for name, sha in listed.items():
+    faults = [f"{name} is not listed" for name in files if name not in hashes and name != MANIFEST]
+    for name, sha in hashes.items():
         if name not in files:
-            found.append(f"{name} is missing")
+            faults.append(f"{name} is missing")
         elif _digest(files[name]) != sha:
-            found.append(f"{name} was altered: its SHA-256 differs")
+            faults.append(f"{name} was altered: its SHA-256 differs")
     try:
         audit = json.loads(files["audit.json"])
         rows = _check_rows(files, audit["entries"])
-        return [*found, *altered, *_check_decisions(files), *rows, *_check_audit(audit)]
-    except _BROKEN as error:
-        return [*found, f"the pack cannot be followed: {type(error).__name__}: {error}"]
+        return [*faults, *export_faults, *_check_decisions(files), *rows, *_check_audit(audit)]
+    except _ERRORS as error:
+        return [*faults, f"the pack cannot be read: {type(error).__name__}: {error}"]
 
 
 def _check_decisions(files: Mapping[str, bytes]) -> list[str]:
     events = json.loads(files["timeline.json"])
-    described = json.loads(files["decisions.json"])
+    described_decisions = json.loads(files["decisions.json"])
     seals = {
         entry["subject"]: json.loads(entry["detail"])["evidence_sha256"]
         for entry in json.loads(files["audit.json"])["entries"]
         if entry["action"] == "decision.freeze"
     }
-    found = []
-    missing = {e["decision_id"] for e in events} - {d["id"] for d in described} - {None}
-    found += [f"decision {i} is cited and not in the pack" for i in sorted(missing)]
-    for one in described:
+    faults = []
+    missing = {event["decision_id"] for event in events} - {d["id"] for d in described_decisions} - {None}
+    faults += [f"decision {i} is cited and not in the pack" for i in sorted(missing)]
+    for described_decision in described_decisions:
         row = DecisionRow(
-            id=one["id"],
-            site=one["site"],
-            at=parse_time(one["at"]),
-            code_version=one["code_version"],
-            config_sha256=one["config_sha256"],
-            evidence=files[f"decisions/{one['id']}.json"].decode(),
-            evidence_sha256=one["evidence_sha256"],
+            id=described_decision["id"],
+            site=described_decision["site"],
+            at=parse_time(described_decision["at"]),
+            code_version=described_decision["code_version"],
+            config_sha256=described_decision["config_sha256"],
+            evidence=files[f"decisions/{described_decision['id']}.json"].decode(),
+            evidence_sha256=described_decision["evidence_sha256"],
         )
-        seal = seals.get(f"decision:{one['id']}")
-        if seal != one["seal"]:
-            found.append(f"decision {one['id']}: its seal is not the one of the audit log")
-        source = files.get(f"sites/{one['config_sha256']}.toml", b"").decode()
-        cited = tuple(OrderedChange(**plain_to_messages(x)) for x in one["cited"])
-        recorded = {(e["to_level"], e["reason"]) for e in events if e["decision_id"] == one["id"]}
-        if recorded != {(x.level, x.reason) for x in cited}:
-            found.append(f"decision {one['id']}: the timeline says something else of it")
-        again = recompute(row, source, seal=seal, cited=cited).differences
-        found += [f"decision {one['id']}: {line}" for line in again[:5]]
-    return found
+        seal = seals.get(f"decision:{described_decision['id']}")
+        if seal != described_decision["seal"]:
+            faults.append(f"decision {described_decision['id']}: its seal differs from the audit log")
+        source = files.get(f"sites/{described_decision['config_sha256']}.toml", b"").decode()
+        cited = tuple(OrderedChange(**plain_to_messages(change)) for change in described_decision["cited"])
+        recorded = {
+            (event["to_level"], event["reason"]) for event in events if event["decision_id"] == described_decision["id"]
+        }
+        if recorded != {(change.level, change.reason) for change in cited}:
+            faults.append(f"decision {described_decision['id']}: the timeline contains another change")
+        differences = recompute(row, source, seal=seal, cited=cited).differences
+        faults += [f"decision {described_decision['id']}: {line}" for line in differences[:_MAX_DIFFERENCES]]
+    return faults
 
 
 def _check_rows(files: Mapping[str, bytes], entries: list[dict[str, Any]]) -> list[str]:
-    """The rows of the pack against the newest entries of the audit log that seal them."""
+    """Compare the rows of the pack with the newest entries of the audit log that seal them."""
     seals: dict[str, str | None] = {}
     for entry in entries:
         if entry["action"] == ACTION:
@@ -171,32 +181,32 @@ def _check_rows(files: Mapping[str, bytes], entries: list[dict[str, Any]]) -> li
     for table, file in (("alert_event", "timeline"), ("notification", "messages"), ("alert_outcome", "outcomes")):
         rows[table] = json.loads(files[f"{file}.json"])
     return [
-        f"{table} {row['id']}: the audit log in the pack has this row otherwise, or does not know it"
-        for table, some in rows.items()
-        for row in some
+        f"{table} {row['id']}: the audit log in the pack seals another row, or none"
+        for table, table_rows in rows.items()
+        for row in table_rows
         if seals.get(f"{table} {row['id']}") != digest_row(table, row)
     ]
 
 
 def _check_audit(audit: Mapping[str, Any]) -> list[str]:
-    found = []
+    faults = []
     for entry in audit["entries"]:
         facts = tuple(entry[k] for k in ("at", "actor", "actor_kind", "action", "subject", "detail"))
         if hash_entry(entry["previous_hash"], facts) != entry["hash"]:
-            found.append(f"audit entry {entry['id']} was altered")
+            faults.append(f"audit entry {entry['id']} was altered")
     links = audit["links"]
     for before, after in pairwise(links):
         if after["previous_hash"] != before["hash"]:
-            found.append(f"audit entry {after['id']} does not follow entry {before['id']}")
+            faults.append(f"audit entry {after['id']} does not follow entry {before['id']}")
     hashes = {link["id"]: link["hash"] for link in links}
-    return found + [
+    return faults + [
         f"audit entry {e['id']} is not in the chain" for e in audit["entries"] if hashes.get(e["id"]) != e["hash"]
     ]
 
 
-# ---- for people ------------------------------------------------------------------------------------------------
+# ---- summary ---------------------------------------------------------------------------------------------------
 def summarise(material: AuditPackMaterial) -> str:
-    """The story of the alert as Markdown, with times in the zone of its site."""
+    """Return a summary of the alert as Markdown, with times in the zone of its site."""
     with use_zone(_find_zone(material)):
         return "\n".join(_list_lines(material))
 
@@ -208,7 +218,7 @@ def _list_lines(material: AuditPackMaterial) -> list[str]:
         "",
         f"{'EXERCISE. ' if alert.exercise else ''}{translate(alert.reason)}",
         "",
-        f"- raised {_format_instant(alert.raised_at)}, newest datum {_format_instant(alert.data_time)}",
+        f"- raised {_format_instant(alert.raised_at)}, newest reading {_format_instant(alert.data_time)}",
         f"- highest level {alert.peak_level}, level now {alert.level}, {alert.state}",
         f"- rule version {alert.rule_version}",
         f"- acknowledged {_format_instant(alert.acknowledged_at)} by {alert.acknowledged_by or 'nobody'}",
@@ -220,14 +230,14 @@ def _list_lines(material: AuditPackMaterial) -> list[str]:
             ("at", "from", "to", "level", "who", "why"),
             [
                 (
-                    _minute(e["at"]),
-                    e["from_state"] or "normal",
-                    e["to_state"],
-                    e["to_level"],
-                    f"{e['actor']} ({e['actor_kind']})",
-                    translate(e["reason"]),
+                    _minute(event["at"]),
+                    event["from_state"] or "normal",
+                    event["to_state"],
+                    event["to_level"],
+                    f"{event['actor']} ({event['actor_kind']})",
+                    translate(event["reason"]),
                 )
-                for e in map(plain_to_messages, material.events)
+                for event in map(plain_to_messages, material.events)
             ],
         ),
         "",
@@ -237,25 +247,28 @@ def _list_lines(material: AuditPackMaterial) -> list[str]:
             ("queued", "recipient", "channel", "state", "attempts", "sent", "confirmed", "by", "last error"),
             [
                 (
-                    _minute(m["queued_at"]),
-                    m["recipient"],
-                    m["channel"],
-                    m["state"],
-                    m["attempts"],
-                    _minute(m["sent_at"]),
-                    _minute(m["confirmed_at"]),
-                    m["confirmed_by"] or "",
-                    translate(m["last_error"] or ""),
+                    _minute(message["queued_at"]),
+                    message["recipient"],
+                    message["channel"],
+                    message["state"],
+                    message["attempts"],
+                    _minute(message["sent_at"]),
+                    _minute(message["confirmed_at"]),
+                    message["confirmed_by"] or "",
+                    translate(message["last_error"] or ""),
                 )
-                for m in map(plain_to_messages, material.messages)
+                for message in map(plain_to_messages, material.messages)
             ],
         ),
         "",
-        "## What it turned out to be",
+        "## Outcome",
         "",
         *(
-            [f"- {_minute(o['at'])} {o['by']}: {o['class']}. {o['note']}" for o in material.outcomes]
-            or ["Nobody has said."]
+            [
+                f"- {_minute(outcome['at'])} {outcome['by']}: {outcome['class']}. {outcome['note']}"
+                for outcome in material.outcomes
+            ]
+            or ["Nobody has recorded an outcome."]
         ),
     ]
     for row in material.decisions:
@@ -263,10 +276,11 @@ def _list_lines(material: AuditPackMaterial) -> list[str]:
         lines += [*explain(json.loads(row.evidence), read_names(material.sources.get(row.config_sha256, ""))), "```"]
     lines += ["", "## Site files", ""]
     lines += [
-        f"- `{v['sha256']}`, loaded {_minute(v['loaded_at'])} by {v['author']}: {translate(v['reason'])}"
-        for v in map(plain_to_messages, material.versions)
+        f"- `{version['sha256']}`, loaded {_minute(version['loaded_at'])} by {version['author']}: "
+        f"{translate(version['reason'])}"
+        for version in map(plain_to_messages, material.versions)
     ]
-    lines += ["", "Prove this pack: `slopeward alerts export --check FILE.zip`", ""]
+    lines += ["", "Check this pack: `slopeward alerts export --check FILE.zip`", ""]
     return lines
 
 
@@ -279,7 +293,7 @@ def _find_zone(material: AuditPackMaterial) -> str:
 
 def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
     if not rows:
-        return ["Nothing."]
+        return ["None."]
     cells = [[str(v).replace("|", "\\|").replace("\n", " ") for v in row] for row in rows]
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *cells)]
 

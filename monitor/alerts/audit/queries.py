@@ -1,4 +1,4 @@
-"""Everything that is stored about one alert, in plain values: what an audit pack is made of."""
+"""Load everything that is stored about an alert, as JSON-ready values for an audit pack."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -23,12 +23,13 @@ from monitor.storage.seals import GoneRow, find_unsealed, load_sealed_tables, lo
 from monitor.text.instants import format_iso
 
 Rows = list[dict[str, Any]]
-_WORDS: Final = ("step.sign", "step.verify", "step.unsign", "step.withdraw")  # what people said to questions
+# Acts of people on questions, as the audit log names them.
+_ANSWER_ACTS: Final = ("step.sign", "step.verify", "step.unsign", "step.withdraw")
 
 
 @dataclass(frozen=True, slots=True)
 class OrderedChange:
-    """What an event of an alert says that a decision ordered."""
+    """A change of an alert that a decision ordered, as recorded in an event of the alert."""
 
     alert_id: int
     ledger: str
@@ -54,41 +55,51 @@ class SentMessage:
 
 @dataclass(frozen=True, slots=True)
 class AuditPackMaterial:
-    """All rows about one alert as they are sealed, JSON-ready but for the alert, the decisions and the sources."""
+    """All sealed rows about an alert. All are JSON-ready except `alert`, `decisions` and `sources`.
+
+    Attributes:
+        row: The row of the alert.
+        seals: Hash of the frozen inputs of each decision, as in the audit log.
+        sources: Texts of site files by SHA-256.
+        audit: Audit entries about the alert, its decisions and site files, and entries that seal its rows.
+        links: Id, previous hash and hash of all audit entries from the first to the last of these.
+        attachments: Files of features, by path.
+        findings: Differences between the rows and the audit log.
+    """
 
     alert: Alert
-    row: dict[str, Any]  # of the alert
+    row: dict[str, Any]
     events: Rows
     decisions: tuple[DecisionRow, ...]
-    seals: Mapping[int, str | None]  # hash of the frozen inputs as the audit log has it
+    seals: Mapping[int, str | None]
     cited: Mapping[int, tuple[OrderedChange, ...]]
-    sources: Mapping[str, str]  # site files by SHA-256
+    sources: Mapping[str, str]
     versions: Rows
     messages: Rows
     outcomes: Rows
-    audit: Rows  # entries about the alert, its decisions and its site files, and those that seal its rows
-    links: Rows  # id, previous hash and hash of every entry from the first to the last of them
-    attachments: Mapping[str, bytes]  # files of features, by path
-    findings: tuple[str, ...]  # what the database says of it and the audit log does not
+    audit: Rows
+    links: Rows
+    attachments: Mapping[str, bytes]
+    findings: tuple[str, ...]
 
 
 def list_alterations(connection: Connection, alert_id: int, site: str) -> list[str]:
-    """Which sealed rows of an alert, who acted, what decided, and of its site's level are not as they were written.
+    """Return one line for each altered row of an alert, its people, its decisions, and the level of its site.
 
-    A row that is gone cannot say of which alert it was: it is named here too.
+    The alert of a deleted row is unknown, so deleted rows of any alert are included.
     """
     e = alert_event.c
-    mine = [f"alert {alert_id}: ", f"site_state {site}: "]
+    prefixes = [f"alert {alert_id}: ", f"site_state {site}: "]
     ids_by_table = _load_sealed_ids(connection, alert_id)
     for name, ids in ids_by_table.items():
-        mine += [f"{name} {number}: " for number in ids]
+        prefixes += [f"{name} {number}: " for number in ids]
     for row in connection.execute(select(e.actor, e.decision_id).where(e.alert_id == alert_id).distinct()):
-        mine += [f"user_account {row.actor}: ", f"decision {row.decision_id}: "]
-    parts = tuple(f"{name} " for name in ids_by_table)
+        prefixes += [f"user_account {row.actor}: ", f"decision {row.decision_id}: "]
+    table_prefixes = tuple(f"{name} " for name in ids_by_table)
     return [
         line
         for line in find_unsealed(connection)
-        if line.startswith(tuple(mine)) or (isinstance(line, GoneRow) and line.startswith(parts))
+        if line.startswith(tuple(prefixes)) or (isinstance(line, GoneRow) and line.startswith(table_prefixes))
     ]
 
 
@@ -102,15 +113,15 @@ def _load_sealed_ids(connection: Connection, alert_id: int) -> dict[str, list[in
 
 
 def load_citations(connection: Connection, decision_id: int, alert_id: int | None = None) -> tuple[OrderedChange, ...]:
-    """Events of alerts that name a decision."""
+    """Return the changes that events of alerts attribute to a decision."""
     e, a = alert_event.c, alert_table.c
-    wanted = (
+    query = (
         select(e.alert_id, a.ledger, a.key, e.to_level.label("level"), e.reason, e.reason_id, e.reason_values)
         .join(alert_table, a.id == e.alert_id)
         .where(e.decision_id == decision_id, *match_given(e.alert_id, alert_id))
         .order_by(e.id)
     )
-    return tuple(load_records(connection, OrderedChange, wanted))
+    return tuple(load_records(connection, OrderedChange, query))
 
 
 def load_sent_messages(connection: Connection, alert_id: int) -> list[SentMessage]:
@@ -123,7 +134,11 @@ def load_sent_messages(connection: Connection, alert_id: int) -> list[SentMessag
 
 
 def load_material(connection: Connection, alert_id: int) -> AuditPackMaterial:
-    """Everything about one alert; raises NotFoundError: there is none."""
+    """Load everything about an alert.
+
+    Raises:
+        NotFoundError: The alert does not exist.
+    """
     alert = require_alert(connection, alert_id)
     events = load_alert_events(connection, alert_id)
     ids = sorted({e.decision_id for e in events if e.decision_id is not None})
@@ -136,33 +151,32 @@ def load_material(connection: Connection, alert_id: int) -> AuditPackMaterial:
     for message in messages:
         del message["lease_owner"], message["lease_until"]
     outcomes = _rows(connection, select(alert_outcome).where(o.alert_id == alert_id).order_by(o.id))
-    story = _rows(connection, select(alert_table).where(alert_table.c.id == alert_id))[0]
-    written = _rows(
+    alert_row = _rows(connection, select(alert_table).where(alert_table.c.id == alert_id))[0]
+    event_rows = _rows(
         connection, select(alert_event).where(alert_event.c.alert_id == alert_id).order_by(alert_event.c.id)
     )
     ids_by_table = {"alert": [alert_id], **_load_sealed_ids(connection, alert_id)}
     sealing = load_seals(connection)
     sealed_by = {sealing.get(f"{name} {number}", (None, 0))[1] for name, ids in ids_by_table.items() for number in ids}
     entries = _load_audit(connection, alert, ids, shas, sealed_by)
+    attachments: dict[str, bytes] = {}
+    for files in hooks().audit_pack_files(connection=connection, alert_id=alert_id):
+        attachments |= files
     return AuditPackMaterial(
-        alert,
-        story,
-        written,
-        decisions,
-        {i: find_seal(connection, i) for i in ids},
-        {i: load_citations(connection, i, alert_id) for i in ids},
-        sources,
-        versions,
-        messages,
-        outcomes,
-        entries,
-        _load_links(connection, entries),
-        {
-            path: content
-            for files in hooks().audit_pack_files(connection=connection, alert_id=alert_id)
-            for path, content in files.items()
-        },
-        tuple(list_alterations(connection, alert_id, alert.site)),
+        alert=alert,
+        row=alert_row,
+        events=event_rows,
+        decisions=decisions,
+        seals={decision_id: find_seal(connection, decision_id) for decision_id in ids},
+        cited={decision_id: load_citations(connection, decision_id, alert_id) for decision_id in ids},
+        sources=sources,
+        versions=versions,
+        messages=messages,
+        outcomes=outcomes,
+        audit=entries,
+        links=_load_links(connection, entries),
+        attachments=attachments,
+        findings=tuple(list_alterations(connection, alert_id, alert.site)),
     )
 
 
@@ -171,21 +185,21 @@ def _load_audit(
 ) -> Rows:
     e = audit_entry.c
     subjects = [f"alert:{alert.id}", *(f"decision:{i}" for i in decisions)]
-    wanted = select(audit_entry).where(
+    query = select(audit_entry).where(
         or_(
             e.subject.in_(subjects),
-            and_(e.subject == f"site:{alert.site}", e.action.in_(["level.set", *_WORDS])),
+            and_(e.subject == f"site:{alert.site}", e.action.in_(["level.set", *_ANSWER_ACTS])),
             e.action.in_(["site.propose", "site.approve"]),
             e.id.in_(sealed_by),
         )
     )
-    found = []
-    for row in _rows(connection, wanted.order_by(e.id)):
+    entries = []
+    for row in _rows(connection, query.order_by(e.id)):
         detail = json.loads(row["detail"])
-        mine = row["id"] in sealed_by or row["subject"] in subjects or detail.get("decision") in decisions
-        if mine or (detail.get("site") == alert.site and detail.get("sha256") in shas):
-            found.append(row)
-    return found
+        is_about_alert = row["id"] in sealed_by or row["subject"] in subjects or detail.get("decision") in decisions
+        if is_about_alert or (detail.get("site") == alert.site and detail.get("sha256") in shas):
+            entries.append(row)
+    return entries
 
 
 def _load_links(connection: Connection, entries: Rows) -> Rows:
@@ -196,10 +210,10 @@ def _load_links(connection: Connection, entries: Rows) -> Rows:
     return _rows(connection, select(e.id, e.previous_hash, e.hash).where(between).order_by(e.id))
 
 
-def _rows(connection: Connection, wanted: Any) -> Rows:
-    """Rows as they are stored and sealed: instants and JSON as text."""
-    stored = {dict: canonical_json, list: canonical_json, datetime: format_iso}
+def _rows(connection: Connection, query: Any) -> Rows:
+    """Return rows as they are sealed: times and JSON as text."""
+    formatters = {dict: canonical_json, list: canonical_json, datetime: format_iso}
     return [
-        {str(k): stored[type(v)](v) if type(v) in stored else v for k, v in row.items()}
-        for row in connection.execute(wanted).mappings()
+        {str(k): formatters[type(v)](v) if type(v) in formatters else v for k, v in row.items()}
+        for row in connection.execute(query).mappings()
     ]

@@ -1,6 +1,6 @@
-"""Decide again from frozen inputs and the stored configuration, and say where the outcome differs, bit for bit.
+"""Recompute decisions from their frozen inputs and site files, and report each bit that differs.
 
-Texts are compared by id and values: a wording is no decision.
+Texts are compared by template id and values, because a new wording is not another decision.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ from monitor.text.message import is_same_text, plain_to_messages
 
 @dataclass(frozen=True, slots=True)
 class Recomputation:
-    """What deciding again gave; `differences` is empty where everything is equal."""
+    """A recomputed decision. `differences` is empty if all values are equal."""
 
     differences: tuple[str, ...]
     frozen: Mapping[str, Any]
@@ -43,71 +43,78 @@ class Recomputation:
 
 @dataclass(frozen=True, slots=True)
 class RecomputationRequest:
-    """What a worker decides again: each decision with its site file, its seal, and the events that cite it."""
+    """The decisions to recompute, each with its site file, its seal, and the changes attributed to it.
+
+    Attributes:
+        newest: Id of the newest decision of the alert.
+    """
 
     decisions: tuple[tuple[DecisionRow, str, str | None, tuple[OrderedChange, ...]], ...]
-    newest: int | None = None  # the decision that the alert rests on
+    newest: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RecomputationResult:
-    """What deciding again gave; no line where everything is equal bit for bit."""
+    """One line for each difference; empty if all decisions are equal bit for bit."""
 
     differences: tuple[str, ...]
 
 
 def gather_decisions(connection: Connection, alert: Alert) -> RecomputationRequest:
-    """Every decision behind an alert, with all that deciding again takes."""
-    found = []
+    """Return all decisions of an alert, with everything that recomputing them needs."""
+    decisions = []
     ids = {e.decision_id for e in load_alert_events(connection, alert.id)} | {alert.decision_id}
     for number in sorted(i for i in ids if i is not None):
         row = load_decision(connection, number)
         source = load_site_source(connection, row.config_sha256) if '"view":' in row.evidence else ""
-        found.append((row, source, find_seal(connection, number), load_citations(connection, number)))
-    return RecomputationRequest(tuple(found), alert.decision_id)
+        decisions.append((row, source, find_seal(connection, number), load_citations(connection, number)))
+    return RecomputationRequest(tuple(decisions), alert.decision_id)
 
 
 def recompute_all(request: RecomputationRequest) -> RecomputationResult:
-    """Decide again for every change of an alert; what differs, a line each."""
-    found = []
+    """Recompute all decisions of a request."""
+    differences = []
     for row, source, seal, cited in request.decisions:
-        again = recompute(row, source, seal=seal, cited=cited)
-        found += [line if row.id == request.newest else f"decision {row.id}: {line}" for line in again.differences]
-    return RecomputationResult(tuple(found))
+        prefix = "" if row.id == request.newest else f"decision {row.id}: "
+        recomputation = recompute(row, source, seal=seal, cited=cited)
+        differences += [f"{prefix}{line}" for line in recomputation.differences]
+    return RecomputationResult(tuple(differences))
 
 
 def recompute(
     row: DecisionRow, source: str, *, seal: str | None = None, cited: Sequence[OrderedChange] = ()
 ) -> Recomputation:
-    """Decide again.
+    """Recompute a decision, and compare everything that depends on it.
 
     Args:
-        source: text of the site file whose hash the decision names; "" where no reading was used.
-        seal: the hash of the frozen inputs as the audit log has it; None where it has none.
-        cited: what events of alerts say that this decision ordered.
+        source: Text of the site file with the hash of the decision; empty if the decision used no readings.
+        seal: Hash of the frozen inputs in the audit log; None without an entry.
+        cited: The changes that events of alerts attribute to this decision.
     """
-    found = []
+    differences = []
     digest = hashlib.sha256(row.evidence.encode()).hexdigest()
     if digest != row.evidence_sha256:
-        found.append("the frozen inputs were altered: their SHA-256 differs")
+        differences.append("the frozen inputs were altered: their SHA-256 differs")
     if seal is not None and digest != seal:
-        found.append("the frozen inputs were altered: the audit log names another SHA-256")
+        differences.append("the frozen inputs were altered: the audit log names another SHA-256")
     try:
         frozen = plain_to_messages(json.loads(row.evidence))
     except ValueError:
-        return Recomputation((*found, "the frozen inputs cannot be read"), {})
+        return Recomputation((*differences, "the frozen inputs cannot be read"), {})
     if frozen.get("config_sha256", row.config_sha256) != row.config_sha256:
-        found.append("the decision names another site file than its frozen inputs")
+        differences.append("the decision names another site file than its frozen inputs")
     if "view" in frozen and hashlib.sha256(source.encode()).hexdigest() != row.config_sha256:
-        found.append("the site file was altered: its SHA-256 is not the one the decision names")
+        differences.append("the site file was altered: its SHA-256 is not the one the decision names")
     try:
-        found += _recompute_view(row, frozen, source) if "view" in frozen else _recompute_act(frozen)
-        found += [line for one in cited for line in _check_cited(frozen, one)]
+        differences += _recompute_view(row, frozen, source) if "view" in frozen else _recompute_act(frozen)
+        for change in cited:
+            differences += _check_cited(frozen, change)
     except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
-        if not found:  # bytes that are as they were written and yet unreadable are a fault of this program
+        if not differences:
+            # Unaltered inputs that cannot be read are a fault of this program.
             raise
-        found.append(f"the frozen inputs cannot be decided on: {type(error).__name__}: {error}")
-    return Recomputation(tuple(found), frozen)
+        differences.append(f"the frozen inputs cannot be decided on: {type(error).__name__}: {error}")
+    return Recomputation(tuple(differences), frozen)
 
 
 def parse_frozen_site(row: DecisionRow, source: str) -> Site:
@@ -123,23 +130,26 @@ def _recompute_view(row: DecisionRow, frozen: FrozenDecision, source: str) -> li
         DecisionInputs.read(frozen["view"]),
         parse_time(frozen["now"]),
     )
-    found = _differences(
+    differences = _differences(
         "outcome", frozen["outcome"], plain_to_messages(json.loads(canonical_json(decision.to_json())))
     )
-    if found and frozen["format"] != FORMAT:
-        found.insert(0, f"decided by earlier rules (format {frozen['format']})")
+    if differences and frozen["format"] != FORMAT:
+        differences.insert(0, f"decided by earlier rules (format {frozen['format']})")
     installed = list_plugin_versions(site)
     for name, version in frozen.get("plugins", {}).items():
-        if found and version != installed.get(name):
-            found.insert(0, f"decided with version {version} of the plugin {name}; installed is {installed.get(name)}")
-    return found
+        if differences and version != installed.get(name):
+            differences.insert(
+                0, f"decided with version {version} of the plugin {name}; installed is {installed.get(name)}"
+            )
+    return differences
 
 
 def _recompute_act(frozen: FrozenDecision) -> list[str]:
-    """What a person set must follow from the memory of before; an alarm of the service has nothing to compute."""
+    """Recompute the memory after an act of a person. Alarms of the service have nothing to recompute."""
     if frozen.get("act") not in {"level.set", TAKEN_BACK}:
         return []
-    before, now_s = Memory.read(frozen["memory"]), epoch_s(parse_time(frozen["now"]))
+    before = Memory.read(frozen["memory"])
+    now_s = epoch_s(parse_time(frozen["now"]))
     if frozen["act"] == TAKEN_BACK:
         after = reopen_questions(before, before.answers.keys() - frozen["after"]["answers"].keys(), now_s)
     else:
@@ -148,7 +158,7 @@ def _recompute_act(frozen: FrozenDecision) -> list[str]:
 
 
 def without_exercise(key: str, reason: str) -> tuple[str, str]:
-    """Key and reason of an alert as the decision ordered them, without what a drill adds to them.
+    """Return key and reason of an alert without the marks of a drill.
 
     >>> without_exercise("drill:7:hazard", EXERCISE(text="red")), without_exercise("hazard", "red")
     (('hazard', 'red'), ('hazard', 'red'))
@@ -159,34 +169,40 @@ def without_exercise(key: str, reason: str) -> tuple[str, str]:
 
 
 def _check_cited(frozen: FrozenDecision, cited: OrderedChange) -> list[str]:
-    """An event of an alert must say what the decision ordered; what no change of it names is not its order."""
+    """Compare an event of an alert with the change that its decision ordered."""
     name = f"alert {cited.ledger} {cited.key}"
     key, event_reason = without_exercise(cited.key, cited.reason)
     if "act" in frozen:
-        level, reason = int(frozen["after"]["level"]), frozen["sentence"]
+        level = int(frozen["after"]["level"])
+        reason = frozen["sentence"]
     elif "outcome" in frozen:
-        orders = [x for x in frozen["outcome"]["changes"] if (x["ledger"], x["key"]) == (cited.ledger, key)]
-        if not orders:
+        changes = [
+            item for item in frozen["outcome"]["changes"] if (item["ledger"], item["key"]) == (cited.ledger, key)
+        ]
+        if not changes:
             return [f"{name}: the decision ordered nothing of it"]
-        level, reason = (orders[0]["level"] if orders[0]["open"] else 0), orders[0]["reason"]
+        level = changes[0]["level"] if changes[0]["open"] else 0
+        reason = changes[0]["reason"]
     else:
         return []
-    found = [] if level == cited.level else [f"{name}: the event says level {cited.level}, the decision {level}"]
-    return found if reason == event_reason else [*found, f"{name}: the event's reason is not the decision's"]
+    differences = [] if level == cited.level else [f"{name}: the event says level {cited.level}, the decision {level}"]
+    return (
+        differences if reason == event_reason else [*differences, f"{name}: the event's reason is not the decision's"]
+    )
 
 
 def _differences(where: str, old: Any, new: Any) -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
-        found = []
+        differences = []
         for key in sorted({*old, *new}):
-            found += _differences(f"{where}.{key}", old.get(key), new.get(key))
-        return found
+            differences += _differences(f"{where}.{key}", old.get(key), new.get(key))
+        return differences
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = enumerate(zip(old, new, strict=True))
         return [d for i, (a, b) in pairs for d in _differences(f"{where}[{i}]", a, b)]
     if isinstance(old, str) and isinstance(new, str) and is_same_text(old, new):
         return []
-    if where.endswith(".evidence") and isinstance(old, str) and isinstance(new, str):  # JSON, with texts of its own
+    if where.endswith(".evidence") and isinstance(old, str) and isinstance(new, str):  # JSON with translatable texts
         return _differences(where, plain_to_messages(json.loads(old)), plain_to_messages(json.loads(new)))
     if old == new and type(old) is type(new):
         return []
