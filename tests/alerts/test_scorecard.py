@@ -172,7 +172,7 @@ def test_windows_of_a_station_are_joined_into_periods_until_they_are_withdrawn()
     assert (one.first_trusted, one.lead_s, one.end, one.issued, one.trusted) == (None, None, "slower", 2, 0)
     assert two.first_trusted is late[1]
     assert (two.lead_s, two.last, two.trusted) == (19 * DAY, late[2], 2)
-    assert two.end == "it stands at the end of the record"
+    assert two.end == "it is in force at the end of the record"
     (alone,) = list_periods(late, [], S + 100 * DAY)
     assert (alone.before, alone.lead_s) == ("end of the record", 69 * DAY)
 

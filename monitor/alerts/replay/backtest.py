@@ -38,7 +38,7 @@ from monitor.text.instants import epoch_s
 from monitor.text.message import Message, Template
 
 _COUNTS_HERE: Final = Template(
-    "criterion.counts_in_replay", "{criterion} counts in this replay; the service takes it as advice: {text}"
+    "criterion.counts_in_replay", "{criterion} counts in this replay; in the service it is advice: {text}"
 )
 _NO_UPDATES: Final = Template(
     "backtest.no_updates",
@@ -47,7 +47,9 @@ _NO_UPDATES: Final = Template(
 _NO_MOTION: Final = Template(
     "backtest.no_motion", "no displacement or crack opening in mm of its stations was known in that time"
 )
-DECISION_SHARE: Final = 0.7  # of the progress that is shown; the rest is the replay of the fixed bound
+# Share of the progress of the replay; the rest is the replay of the fixed bound.
+DECISION_SHARE: Final = 0.7
+# An alarm up to this long before an event belongs to it.
 LEAD_S: Final = 30.0 * 86400.0
 # What the last reading shows counts for this long: a level without any duration would not count at all.
 AFTER_LAST_READING: Final = timedelta(seconds=1)
@@ -59,24 +61,34 @@ Progress = Callable[[float], None]
 class BacktestOptions:
     """Options of a backtest.
 
-    Criteria on models count as the site file says, proven or not. With `as_then` they count where they were proven by
-    then, as in the service.
+    Criteria on models count as the site file says, proven or not. With `as_then` they count only if they were proven at
+    that time, as in the service.
+
+    Attributes:
+        known: From when a row of the past was known.
+        lead_s: An alarm up to this long before an event belongs to it.
+        as_then: Whether to use the site files that were in force at each time, instead of one for the whole time.
+        acts: Whether to repeat the acts of people: levels set and questions answered.
+        stored_instants: Whether to evaluate only at the times of the stored evaluations.
+        coalesce_s: Arrivals within this time are evaluated once. None chooses a time that suits the series.
+        tick_s: Longest time between two evaluations. None chooses the shortest interval of the series.
+        fixed_bound: Whether to replay a fixed velocity as well, to compare lead times with it.
     """
 
-    known: VisibilityRule = BY_RULE  # since when a row of the past was known
-    lead_s: float = LEAD_S  # an alarm up to this long before an event belongs to it
-    as_then: bool = False  # the site files that were in force at each time, instead of one for all of it
-    acts: bool = False  # what people did (levels set, steps answered) is done again
-    stored_instants: bool = False  # look at the stored instants of evaluation and at no others
-    coalesce_s: float | None = None  # arrivals within this time are one look; None takes what fits the site's series
-    tick_s: float | None = None  # longest time between two looks; None takes the shortest interval of the site's series
-    fixed_bound: bool = False  # a fixed velocity is replayed as well, so that lead times can be compared with it
+    known: VisibilityRule = BY_RULE
+    lead_s: float = LEAD_S
+    as_then: bool = False
+    acts: bool = False
+    stored_instants: bool = False
+    coalesce_s: float | None = None
+    tick_s: float | None = None
+    fixed_bound: bool = False
 
 
 def find_record_span(db: Database, site: Site, known: VisibilityRule = BY_RULE) -> tuple[datetime, datetime] | None:
-    """Return the begin and the end of a replay of all stored readings of a site, the last one included.
+    """Return start and end of a replay of all stored readings of a site; None without readings.
 
-    None is returned where no reading is stored.
+    The end is after the last reading.
     """
     span = db.run_read(find_span, site.id)
     if span is None:
@@ -95,15 +107,15 @@ def run_backtest(
     labels: Sequence[EventLabel] = (),
     terms: BacktestOptions = BacktestOptions(),
 ) -> Scorecard:
-    """Replay a site's past through the decision and score it; nothing is written.
+    """Replay the past of a site and score the decisions. Nothing is stored.
 
     Args:
-        other: a second configuration, replayed over the same time and shown beside the first.
-        on_progress: called with the share that is done, 0 to 1.
-        labels: events of a file; those that people confirmed (outcome `true`) are added.
+        other: A second site file, replayed over the same time for comparison.
+        on_progress: Called with the share that is done, 0 to 1.
+        labels: Labelled events. Alerts with the outcome `true` are added.
 
     Raises:
-        RefusedError: the time is empty, or the other configuration is of another site.
+        RefusedError: The time is empty, or the other site file belongs to another site.
     """
     if not from_at < to_at:
         raise RefusedError("the backtest ends before it begins: --from must lie before --to")
@@ -126,12 +138,12 @@ def run_backtest(
         results.append(_run_here(db, name, config, task, report))
     if on_progress is not None:
         on_progress(1.0)
-    # a level stands in the replay at most so much later than in a service that looks at every arrival
-    exact_s = choose_coalesce_s(site) if terms.coalesce_s is None else terms.coalesce_s
+    # A level can be this much later than in a service that evaluates each arrival.
+    granularity_s = choose_coalesce_s(site) if terms.coalesce_s is None else terms.coalesce_s
     known = {
         "mode": terms.known.mode,
         "latency_s": terms.known.latency_s,
-        "granularity_s": 0.0 if terms.stored_instants else exact_s,
+        "granularity_s": 0.0 if terms.stored_instants else granularity_s,
         **results[0][1],
     }
     return Scorecard(
@@ -185,16 +197,17 @@ def _collect_seldom() -> Iterator[None]:
 
 
 def _run_here(db: Database, name: str, site: Site, task: _Task, report: Progress) -> _Result:
-    with _collect_seldom(), db.read() as connection:  # one snapshot for the whole replay
+    # One read transaction gives a consistent snapshot for the whole replay.
+    with _collect_seldom(), db.read() as connection:
         plan = find_plan(connection, site, task)
         fixed_site = make_fixed_site(site) if task.terms.fixed_bound else None
         share = 1.0 if fixed_site is None else DECISION_SHARE
         played = _play(connection, plan, task, lambda done: report(share * done))
         fixed = None
         if fixed_site is not None:
-            beside = [(epoch_s(task.from_at), fixed_site)]
+            fixed_plan = [(epoch_s(task.from_at), fixed_site)]
             fixed = _play(
-                connection, beside, task, lambda done: report(share + (1.0 - share) * done)
+                connection, fixed_plan, task, lambda done: report(share + (1.0 - share) * done)
             ).totals.levels.spans
         windows, not_computed = _list_windows(connection, plan[-1][1], task, played.windows)
     known = {
@@ -202,8 +215,8 @@ def _run_here(db: Database, name: str, site: Site, task: _Task, report: Progress
         "rows_by_reception": played.history.by_reception,
         "rows_by_epoch": played.history.rows - played.history.by_reception,
     }
-    extra = BesideDecision(windows, fixed, not_computed)
-    return score(name, plan[-1][1], played.totals, task.labels, task.alerts, task.terms.lead_s, extra), known
+    comparison = BesideDecision(windows, fixed, not_computed)
+    return score(name, plan[-1][1], played.totals, task.labels, task.alerts, task.terms.lead_s, comparison), known
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +257,7 @@ def _list_windows(
     connection: Connection, site: Site, task: _Task, computed: WindowReplay
 ) -> tuple[WindowTable, dict[str, Message]]:
     """Return the failure windows of a replay, and by criterion why there are none."""
-    criteria = [one for one in site.criteria if one.kind.facts == "failures"]
+    criteria = [criterion for criterion in site.criteria if criterion.kind.facts == "failures"]
     if not criteria:
         return WindowTable(), {}
     to_s = epoch_s(task.to_at)
@@ -256,10 +269,12 @@ def _list_windows(
     looks = computed.looks
     table = WindowTable(
         list_periods(computed.list_issued(), task.labels, to_s),
-        tuple((f"{station}.{quantity}", n) for (station, quantity), n in sorted(looks.items())),
+        tuple((f"{station}.{quantity}", count) for (station, quantity), count in sorted(looks.items())),
     )
     assessed = {station for station, _ in looks}
-    return table, {one.id: _NO_MOTION() for one in criteria if not assessed.intersection(one.stations)}
+    return table, {
+        criterion.id: _NO_MOTION() for criterion in criteria if not assessed.intersection(criterion.stations)
+    }
 
 
 def find_plan(connection: Connection, site: Site, task: _Task) -> list[tuple[float, Site]]:
@@ -274,7 +289,7 @@ def find_plan(connection: Connection, site: Site, task: _Task) -> list[tuple[flo
             raise RefusedError(f"this version cannot read it: {error}") from None
     if not plan:
         return [(epoch_s(task.from_at), site)]
-    return [(at_s, rename_stations(one, plan[-1][1].renamed_stations)) for at_s, one in plan]
+    return [(at_s, rename_stations(site_then, plan[-1][1].renamed_stations)) for at_s, site_then in plan]
 
 
 def find_pace(connection: Connection, site: Site, task: _Task) -> ReplaySchedule:

@@ -19,23 +19,28 @@ from monitor.decision.series.assessment import EvaluationCache
 from monitor.sites.records import Site
 from monitor.text.instants import epoch_s, from_epoch_s
 
-SHORTEST_S: Final = 0.25  # between two evaluations, as in the service
+# Shortest time between two evaluations, as in the service.
+SHORTEST_S: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class ReplaySchedule:
-    """When the replay decides."""
+    """When the replay decides.
 
-    coalesce_s: float = 60.0  # arrivals within this time after the first are evaluated once, at the last of them
-    # Longest time between two evaluations, so that silence is noticed. Decisions name further instants.
+    Attributes:
+        coalesce_s: Arrivals within this time after the first are evaluated once, at the last of them.
+        tick_s: Longest time between two evaluations, so that silence is noticed. Decisions name further times.
+        instants: Evaluate at exactly these times, in epoch seconds: the stored evaluations of the service.
+    """
+
+    coalesce_s: float = 60.0
     tick_s: float = 86400.0
-    # Evaluate at exactly these instants, in epoch seconds: the stored instants of the service.
     instants: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayDecision:
-    """One decision of the replay; `acted` holds changes that a person made since the decision before."""
+    """A decision of the replay; `acted` contains the level changes by people since the decision before."""
 
     at: datetime
     site: Site
@@ -84,7 +89,8 @@ def play(
     memory = Memory()
     acting = _Acts(acts)
     windows = start_window_replay(history) if windows is None else windows
-    prepared: dict[str, PreparedSite] = {}  # by version of the site file
+    # By version of the site file.
+    prepared: dict[str, PreparedSite] = {}
     caches: dict[str, EvaluationCache] = {}
     instants = iter(pace.instants or ())
     now_s = next(instants, inf) if pace.instants is not None else from_s
@@ -101,7 +107,8 @@ def play(
             caches[site.version] = EvaluationCache()
         decision = decide(prepared[site.version], memory, inputs, from_epoch_s(now_s), caches[site.version])
         yield ReplayDecision(from_epoch_s(now_s), site, memory, decision, inputs, acted)
-        memory = decision.memory.sort_mappings()  # in the order in which the database returns it
+        # The database returns the memory in this order.
+        memory = decision.memory.sort_mappings()
         if pace.instants is not None:
             now_s = next(instants, inf)
         else:
@@ -161,21 +168,25 @@ class _Acts:
 
 
 def redo(memory: Memory, act: PastAct, site: Site) -> Memory:
-    """Apply an act of a person to a memory. The memory that it was applied to then becomes the same as then."""
+    """Apply an act of a person to a memory. The same memory as then gives the same result as then."""
     if act.act == "level.set":
         level = min(int(act.after["level"]), site.top_level)
         return order_level(memory, level, epoch_s(act.at)).sort_mappings()
     if act.act == TAKEN_BACK:
-        gone = act.before["answers"].keys() - act.after["answers"].keys()
-        return reopen_questions(memory, gone, epoch_s(act.at)).sort_mappings()
+        withdrawn = act.before["answers"].keys() - act.after["answers"].keys()
+        return reopen_questions(memory, withdrawn, epoch_s(act.at)).sort_mappings()
     old: Mapping[str, str] = act.before.get("answers", {})
-    given = {k: v for k, v in act.after.get("answers", {}).items() if old.get(k) != v}
+    new_answers = {k: v for k, v in act.after.get("answers", {}).items() if old.get(k) != v}
     states = {k: s["state"] for k, s in act.after.get("steps", {}).items()}
     old_states = {k: s["state"] for k, s in act.before.get("steps", {}).items()}
     steps = {
         k: replace(s, state=states[k]) if k in states and states[k] != old_states.get(k) else s
         for k, s in memory.steps.items()
     }
-    heights = {k: h for k, h in act.after.get("heights", {}).items() if k in given and "@" in k}
-    answers, heights = {**memory.answers, **given}, {**memory.heights, **heights}
-    return replace(memory, answers=answers, steps=steps, heights=heights).sort_mappings()
+    heights = {k: h for k, h in act.after.get("heights", {}).items() if k in new_answers and "@" in k}
+    return replace(
+        memory,
+        answers={**memory.answers, **new_answers},
+        steps=steps,
+        heights={**memory.heights, **heights},
+    ).sort_mappings()

@@ -1,4 +1,4 @@
-"""What a replay expects of a feature that computes failure windows as the service would have computed them.
+"""Interface of a feature that computes failure windows in a replay.
 
 The service stores failure windows when a job computes them. A replay of imported readings has none, so the feature
 computes them on the simulated clock. The hook `failure_window_replay` provides the functions.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class IssuedWindow:
-    """One failure window as it was issued, and what became of it; instants in epoch seconds."""
+    """A failure window as it was issued, and when it was withdrawn. Times are epoch seconds."""
 
     station: str
     quantity: str
@@ -46,9 +46,9 @@ class WindowReplay(Protocol):
         ...
 
     def add_to(self, inputs: DecisionInputs, site: Site, memory: Memory, now_s: float) -> DecisionInputs:
-        """Return the inputs with the failure windows that stand at an instant.
+        """Return the inputs with the failure windows in force at an instant.
 
-        A view of stored windows, and one of a site file that reads none, is returned unchanged.
+        Inputs with stored windows, and inputs of a site file that uses none, are returned unchanged.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The past of a site on a simulated clock: the inputs of a decision at each instant, in bounded memory."""
+"""The past of a site on a simulated clock: the inputs of a decision at each time, in bounded memory."""
 
 import heapq
 from bisect import bisect_left, bisect_right, insort
@@ -24,31 +24,40 @@ from monitor.sites.records import SeriesSpec, Site
 from monitor.text.instants import FUTURE_TOLERANCE, epoch_s, format_iso, from_epoch_s
 
 _EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()
-SHOWN_MOST: Final = 3  # spans of a series that are kept: those of the view and of the failure windows
-KEEP_S: Final = 3600.0  # windows are cut at most once in this time
+# Tuples of readings that are cached per series: one for decisions, and those for failure windows.
+MAX_CACHED_TUPLES: Final = 3
+# Old epochs are removed at most once in this time.
+TRIM_INTERVAL_S: Final = 3600.0
 MODES: Final = ("auto", "received", "observed")
+# Least bound of the mode `auto`, see `VisibilityRule`.
 SHORTEST_BOUND_S: Final = 86400.0
-# Readings that were received so shortly after an imported one came with the same import: the end of a record that was
-# imported on its last day was not received live.
+# Readings that were received within this time after an imported reading belong to the same import. So the end of a
+# record that was imported on its last day does not count as live.
 SAME_IMPORT_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class VisibilityRule:
-    """The rule by which a stored row gets the instant from which the replay may see it."""
+    """The rule that determines from when a replay knows a stored row.
 
-    # `received`, the stored instant of reception; `observed`, its epoch plus `latency_s`; `auto`, received unless
-    # that lies more than the bound after the epoch: then the row was imported later, and its epoch counts
+    Attributes:
+        mode: `received` uses the stored time of reception, and `observed` the epoch plus `latency_s`. `auto` uses the
+            time of reception, unless it is more than the bound after the epoch. Then the row was imported later, and
+            its epoch plus `latency_s` counts.
+        latency_s: Time that a live reading needs to arrive.
+        bound_s: The bound of `auto`. None uses the silence that the series allows, at least a day.
+    """
+
     mode: str = "auto"
-    latency_s: float = 0.0  # what a live reading needs to arrive, used where the epoch counts
-    bound_s: float | None = None  # the bound of `auto`; None takes the silence that the series allows, at least a day
+    latency_s: float = 0.0
+    bound_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise RefusedError(f"--known {self.mode!r}: expected one of: {', '.join(MODES)}")
 
     def instant_s(self, observed_s: float, received_s: float, bound_s: float) -> tuple[float, bool]:
-        """Return since when a row was known, never before its epoch, and whether the stored reception was used.
+        """Return from when a row was known, never before its epoch, and whether that is its stored reception.
 
         >>> VisibilityRule("auto").instant_s(0.0, 600.0, 1e4), VisibilityRule("auto", 60.0).instant_s(0.0, 1e8, 1e4)
         ((600.0, True), (60.0, False))
@@ -58,7 +67,7 @@ class VisibilityRule:
         return observed_s + self.latency_s, False
 
     def find_bound(self, spec: SeriesSpec | None) -> float:
-        """Return how long after its epoch a reading of a series counts as received live, in seconds."""
+        """Return how long after its epoch a reading can be received to count as live, in seconds."""
         if self.mode != "auto":
             return inf if self.mode == "received" else -inf
         if self.bound_s is not None:
@@ -66,15 +75,21 @@ class VisibilityRule:
         return max(SHORTEST_BOUND_S, spec.max_silence_s if spec is not None else 0.0)
 
 
-@dataclass(slots=True)  # frozen it would take twice as long to make, and every row of the past is one
+# Not frozen, because each row of the past becomes one, and a frozen object takes twice as long to make.
+@dataclass(slots=True)
 class StoredRevision:
-    """One revision with the instants that count in the replay."""
+    """A revision of a reading with the times that count in the replay.
+
+    Attributes:
+        known_s: From when the replay knows it; not before its epoch.
+        received_s: `known_at` in epoch seconds. It is before `known_s` if the clock of the instrument is ahead.
+    """
 
     observed_s: float
     known_s: float
     observed_at: datetime
     known_at: datetime
-    spoken_s: float  # `known_at` in epoch seconds: by a clock a little ahead it lies before `known_s`
+    received_s: float
     revision: int
     value: float
     sigma: float | None
@@ -85,45 +100,56 @@ class StoredRevision:
 
 @dataclass(slots=True)
 class _Window:
-    """The epochs of one series that decisions still read, oldest first, with their offsets and flags."""
+    """The epochs of one series that decisions still use, oldest first, with their offsets and flags.
+
+    Attributes:
+        readings: The reading of each epoch; None if the epoch only has corrections that are not signed.
+        cached: Tuples of readings, by the index of their first epoch.
+        changes: Times at which offsets or flags change, in the future of the clock.
+        change_count: Number of changes that have passed.
+        active_offsets: Epoch and size of the offsets that count now.
+        later_flags: Flags that were added later and are known now, by epoch and revision.
+    """
 
     row: SeriesRow
     offsets: Sequence[history.OffsetSpan]
     flags: Sequence[history.FlagSpan]
     times: list[float] = field(default_factory=list)
     revisions: list[list[StoredRevision]] = field(default_factory=list)
-    readings: list[Reading | None] = field(default_factory=list)  # None: an epoch has unsigned corrections alone
-    shown: dict[int, tuple[Reading, ...]] = field(default_factory=dict)  # by the place of their first epoch
-    turned: int = 0  # how many of the turns below have passed
-    turns: list[float] = field(default_factory=list)  # instants at which offsets or flags changed
-    active: list[tuple[float, float]] = field(default_factory=list)
-    later: dict[tuple[float, int], list[str]] = field(default_factory=dict)
+    readings: list[Reading | None] = field(default_factory=list)
+    cached: dict[int, tuple[Reading, ...]] = field(default_factory=dict)
+    changes: list[float] = field(default_factory=list)
+    change_count: int = 0
+    active_offsets: list[tuple[float, float]] = field(default_factory=list)
+    later_flags: dict[tuple[float, int], list[str]] = field(default_factory=dict)
     name: str = ""
 
     def __post_init__(self) -> None:
         self.name = f"{self.row.station}.{self.row.quantity}"
-        turns = {epoch_s(o.counts_from) for o in self.offsets}
-        turns |= {epoch_s(o.revoked_at) for o in self.offsets if o.revoked_at is not None}
-        turns |= {epoch_s(f.known_from) for f in self.flags}
-        self.turns = sorted(turns)
+        changes = {epoch_s(offset.counts_from) for offset in self.offsets}
+        changes |= {epoch_s(offset.revoked_at) for offset in self.offsets if offset.revoked_at is not None}
+        changes |= {epoch_s(flag.known_from) for flag in self.flags}
+        self.changes = sorted(changes)
 
-    def turn(self, now_s: float) -> bool:
-        """Apply the offsets and flags that are known now; return whether they changed."""
-        if not self.turns or self.turns[0] > now_s:
-            return False
-        while self.turns and self.turns[0] <= now_s:
-            self.turns.pop(0)
-            self.turned += 1
+    def apply_changes(self, now_s: float) -> None:
+        """Apply the offsets and flags that are known at `now_s`."""
+        if not self.changes or self.changes[0] > now_s:
+            return
+        while self.changes and self.changes[0] <= now_s:
+            self.changes.pop(0)
+            self.change_count += 1
         now = from_epoch_s(now_s)
-        known = [o for o in self.offsets if o.counts_from <= now and (o.revoked_at is None or o.revoked_at > now)]
-        self.active = [(epoch_s(o.at), o.size) for o in known]
-        self.later = {}
-        for f in self.flags:
-            if f.known_from <= now:
-                self.later.setdefault((epoch_s(f.observed_at), f.revision), []).append(f.flag)
-        self.readings = [self._read(r) for r in self.revisions]
-        self.shown.clear()
-        return True
+        self.active_offsets = [
+            (epoch_s(offset.at), offset.size)
+            for offset in self.offsets
+            if offset.counts_from <= now and (offset.revoked_at is None or offset.revoked_at > now)
+        ]
+        self.later_flags = {}
+        for flag in self.flags:
+            if flag.known_from <= now:
+                self.later_flags.setdefault((epoch_s(flag.observed_at), flag.revision), []).append(flag.flag)
+        self.readings = [self._read(revisions) for revisions in self.revisions]
+        self.cached.clear()
 
     def add(self, stored: StoredRevision) -> None:
         """Add a revision that has just become known."""
@@ -131,38 +157,42 @@ class _Window:
             self.times.append(stored.observed_s)
             self.revisions.append([stored])
             self.readings.append(self._read([stored]))
-        elif self.times[place := bisect_left(self.times, stored.observed_s)] == stored.observed_s:
-            insort(self.revisions[place], stored, key=lambda s: s.revision)
-            self.readings[place] = self._read(self.revisions[place])
         else:
-            self.times.insert(place, stored.observed_s)
-            self.revisions.insert(place, [stored])
-            self.readings.insert(place, self._read([stored]))
-        self.shown.clear()
+            index = bisect_left(self.times, stored.observed_s)
+            if self.times[index] == stored.observed_s:
+                insort(self.revisions[index], stored, key=lambda revision: revision.revision)
+                self.readings[index] = self._read(self.revisions[index])
+            else:
+                self.times.insert(index, stored.observed_s)
+                self.revisions.insert(index, [stored])
+                self.readings.insert(index, self._read([stored]))
+        self.cached.clear()
 
-    def cut(self, edge_s: float) -> None:
-        """Forget epochs at or before an instant."""
+    def trim(self, edge_s: float) -> None:
+        """Remove the epochs at or before an instant."""
         if self.times and self.times[0] <= edge_s:
-            place = bisect_right(self.times, edge_s)
-            del self.times[:place], self.revisions[:place], self.readings[:place]
-            self.shown.clear()
+            index = bisect_right(self.times, edge_s)
+            del self.times[:index]
+            del self.revisions[:index]
+            del self.readings[:index]
+            self.cached.clear()
 
-    def show(self, edge_s: float) -> tuple[Reading, ...]:
+    def list_readings(self, edge_s: float) -> tuple[Reading, ...]:
         """Return the readings after an instant; the same tuple as long as none of them changes."""
-        place = bisect_right(self.times, edge_s)
-        if place not in self.shown:
-            if len(self.shown) >= SHOWN_MOST:
-                self.shown.clear()
-            self.shown[place] = tuple(reading for reading in self.readings[place:] if reading is not None)
-        return self.shown[place]
+        index = bisect_right(self.times, edge_s)
+        if index not in self.cached:
+            if len(self.cached) >= MAX_CACHED_TUPLES:
+                self.cached.clear()
+            self.cached[index] = tuple(reading for reading in self.readings[index:] if reading is not None)
+        return self.cached[index]
 
-    def show_unsigned(self, edge_s: float) -> tuple[Reading, ...]:
+    def list_unsigned(self, edge_s: float) -> tuple[Reading, ...]:
         """Return the corrections after an instant that would count if two people had signed them."""
         unsigned: list[Reading] = []
-        for place in range(bisect_right(self.times, edge_s), len(self.times)):
-            revisions = self.revisions[place]
+        for index in range(bisect_right(self.times, edge_s), len(self.times)):
+            revisions = self.revisions[index]
             if any(UNSIGNED in stored.flags for stored in revisions):
-                counting, if_signed = self.readings[place], as_signed(self._choose(revisions))
+                counting, if_signed = self.readings[index], as_signed(self._choose(revisions))
                 if counting is None or counting.revision != if_signed.revision:
                     unsigned.append(if_signed)
         return tuple(unsigned)
@@ -173,7 +203,7 @@ class _Window:
         return self._choose(revisions) if revisions else None
 
     def _choose(self, revisions: Sequence[StoredRevision]) -> Reading:
-        """Return the reading of the revision with the highest solution, with the first one beside it."""
+        """Return the reading of the revision with the highest solution, with the first revision as `first`."""
         stored = first = revisions[0]
         if len(revisions) == 1:
             return self._make_reading(stored, self._offset_at(stored.observed_s))
@@ -182,55 +212,54 @@ class _Window:
                 stored = other
             if rank(other.solution) < rank(first.solution) == rank("corrected"):
                 first = other
-        total = self._offset_at(stored.observed_s)
-        spoken, before = self._make_reading(stored, total), self._make_reading(first, total)
-        if (before.value_raw, before.sigma, before.flags, before.extra) == (
-            spoken.value_raw,
-            spoken.sigma,
-            spoken.flags,
-            spoken.extra,
-        ):
-            return spoken
-        return replace(spoken, first=before)
+        offset = self._offset_at(stored.observed_s)
+        reading = self._make_reading(stored, offset)
+        first_reading = self._make_reading(first, offset)
+        if _get_content(first_reading) == _get_content(reading):
+            return reading
+        return replace(reading, first=first_reading)
 
     def _offset_at(self, observed_s: float) -> float:
         total = 0.0
-        for at_s, size in self.active:
+        for at_s, size in self.active_offsets:
             if at_s <= observed_s:
                 total += size
         return total
 
     def _list_flags(self, stored: StoredRevision) -> tuple[str, ...]:
-        if not self.later:
+        if not self.later_flags:
             return stored.flags
-        return change_flags(stored.flags, self.later.get((stored.observed_s, stored.revision), ()))
+        return change_flags(stored.flags, self.later_flags.get((stored.observed_s, stored.revision), ()))
 
-    def _make_reading(self, stored: StoredRevision, total: float) -> Reading:
+    def _make_reading(self, stored: StoredRevision, offset: float) -> Reading:
         return Reading(
             stored.observed_at,
             stored.known_at,
             stored.revision,
             stored.value,
-            total,
-            stored.value - total,
+            offset,
+            stored.value - offset,
             stored.sigma,
             self._list_flags(stored),
             stored.extra,
         )
 
 
-class History:
-    """Everything that was known of a site at the instant of the clock.
+def _get_content(reading: Reading) -> tuple[object, ...]:
+    return reading.value_raw, reading.sigma, reading.flags, reading.extra
 
-    Rows are read from the database in order of epoch and kept in a heap until the instant from which they were known. A
-    row that was known only after it had left every window counts for the newest epoch of its series alone.
+
+class History:
+    """Everything that is known of a site at the time of a simulated clock.
+
+    Rows are loaded in order of epoch, and wait in a heap until the replay knows them. A row that became known after it
+    had left all windows only counts as the newest epoch of its series.
 
     Args:
         sites: Every site file that the replay will use. The windows are wide enough for all of them.
-        proofs: The proofs that hold. If empty, no criterion needs a proof. None takes those that were stored at each
-            instant.
-        stored_windows: True takes the failure windows that the service stored; False leaves them out of the view,
-            because `monitor.alerts.replay.failure_windows` has them computed.
+        proofs: The valid proofs. If empty, no criterion needs a proof. None uses those stored at each time.
+        stored_windows: Whether to use the failure windows that the service stored. If not, they are left out, because
+            `monitor.alerts.replay.failure_windows` computes them.
     """
 
     def __init__(
@@ -246,20 +275,26 @@ class History:
     ) -> None:
         self._proofs = proofs
         self.stored_windows = stored_windows
-        self._c, self._known, self._from_s, self._to_s = connection, known, epoch_s(from_at), epoch_s(to_at)
+        self._connection = connection
+        self._visibility = known
+        self._from_s = epoch_s(from_at)
+        self._to_s = epoch_s(to_at)
         self._site = sites[0]
         spans: dict[tuple[str, str], float] = {}
         for site in sites:
             computed = {} if stored_windows else list_window_spans(site)
-            for wanted in (find_history_spans(site), computed):
-                for key, span_s in wanted.items():
+            for spans_of_site in (find_history_spans(site), computed):
+                for key, span_s in spans_of_site.items():
                     spans[key] = max(spans.get(key, 0.0), span_s)
         self._windows: list[_Window] = []
-        self._reaches_s: list[float] = []  # seconds of history kept; 0 = only the newest epoch matters
-        self.rows = self.by_reception = 0
+        # History of each series in seconds; 0 if only its newest epoch is used.
+        self._reaches_s: list[float] = []
+        self.rows = 0
+        self.by_reception = 0
         streams = []
-        for index, found in enumerate(load_series(connection, self._site.id)):
-            row = replace(found, station=sites[-1].find_current_id(found.station))  # of a file that is not in force yet
+        for index, stored_row in enumerate(load_series(connection, self._site.id)):
+            # The newest file may rename stations and may not be in force yet.
+            row = replace(stored_row, station=sites[-1].find_current_id(stored_row.station))
             span_s = find_span_s(spans, row.station, row.quantity)
             self._windows.append(
                 _Window(row, history.load_past_offsets(connection, row), history.load_past_flags(connection, row.id))
@@ -274,49 +309,58 @@ class History:
         self._merged = heapq.merge(*streams)
         self._head = next(self._merged, None)
         self._waiting: list[tuple[float, int, int, StoredRevision | None]] = []
-        self._aged: dict[tuple[int, float], StoredRevision] = {}  # the newest of those that came when they were history
-        self._wanted: dict[str, list[tuple[str, float, _Window]]] = {}
+        # The newest of the rows that became known after they had left all windows, by series and time.
+        self._aged: dict[tuple[int, float], StoredRevision] = {}
+        self._used_windows: dict[str, list[tuple[str, float, _Window]]] = {}
         self._order = count()
         self._newest: dict[int, StoredRevision] = {}
         self._newest_view: dict[str, NewestEpoch] = {}
-        self._cut_s = -inf
+        self._trimmed_s = -inf
         self.news = [epoch_s(at) for at in history.load_news_instants(connection, self._site.id, from_at, to_at)]
-        self._bare: dict[str, bool] = {}  # site file -> the last decision had no inputs besides readings
+        # By version of the site file, whether the last decision had no inputs besides readings.
+        self._has_only_readings: dict[str, bool] = {}
         self.now_s = -inf
 
     def _stream(
         self, index: int, row: SeriesRow, rows: Iterator[history.PastRow]
     ) -> Iterator[tuple[float, int, int, StoredRevision]]:
-        """Yield epoch, series, revision and row, with the instant from which each row was known."""
-        bound_s = self._known.find_bound(self._site.series(row.station, row.quantity))
+        """Yield epoch, series, revision and row of each revision."""
+        bound_s = self._visibility.find_bound(self._site.series(row.station, row.quantity))
         of_file: dict[tuple[str, int], list[str]] = {}
         for span in self._windows[index].flags:
             if span.of_file:
                 of_file.setdefault((format_iso(span.observed_at), span.revision), []).append(span.flag)
-        first = (-inf, -inf, -inf)  # epoch, reception and known instant of its first revision
-        stored = False
-        import_s = -inf  # when the newest row was received that counts as imported by the bound
+        # Epoch, reception and known time of the first revision of the current epoch.
+        first = (-inf, -inf, -inf)
+        is_reception = False
+        # Reception of the newest row that counts as imported.
+        import_s = -inf
         for observed, received, revision, value, sigma, solution, flags, extra in rows:
             (observed_at, observed_s), (received_at, received_s) = _read_instant(observed), _read_instant(received)
             if first[0] != observed_s:
-                is_imported = self._known.mode == "auto" and abs(received_s - import_s) <= SAME_IMPORT_S
-                known_s, stored = self._known.instant_s(observed_s, received_s, -inf if is_imported else bound_s)
-                if not stored and not is_imported:
+                is_imported = self._visibility.mode == "auto" and abs(received_s - import_s) <= SAME_IMPORT_S
+                known_s, is_reception = self._visibility.instant_s(
+                    observed_s, received_s, -inf if is_imported else bound_s
+                )
+                if not is_reception and not is_imported:
                     import_s = received_s
                 first = (observed_s, received_s, known_s)
-            elif self._known.mode == "observed" or not stored:
+            elif self._visibility.mode == "observed" or not is_reception:
                 # A correction keeps its distance from the first revision of its epoch.
-                known_s, stored = first[2] + max(0.0, received_s - first[1]), False
+                known_s = first[2] + max(0.0, received_s - first[1])
+                is_reception = False
             else:
                 known_s = max(received_s, observed_s)
             if known_s > self._to_s:
                 continue
-            if known_s >= self._from_s:  # earlier rows are not replayed
+            # Earlier rows are loaded, but not replayed.
+            if known_s >= self._from_s:
                 self.rows += 1
-                self.by_reception += stored
-            known_at = received_at if stored else from_epoch_s(known_s)
+                self.by_reception += is_reception
+            known_at = received_at if is_reception else from_epoch_s(known_s)
             flagged = tuple(f for f in flags.split(",") if f) if flags else ()
-            if not stored:  # imported: the flags of the site file count from the start
+            if not is_reception:
+                # The flags of the site file count from the start for imported rows.
                 flagged = change_flags(flagged, of_file.get((observed, revision), ()))
             yield (
                 observed_s,
@@ -327,7 +371,7 @@ class History:
                     known_s,
                     observed_at,
                     known_at,
-                    received_s if stored else epoch_s(known_at),
+                    received_s if is_reception else epoch_s(known_at),
                     revision,
                     value,
                     sigma,
@@ -339,8 +383,8 @@ class History:
 
     # ---- the clock -----------------------------------------------------------------------------------------------
     def next_arrival_s(self) -> float:
-        """Return the next instant at which a row becomes known; infinity if there is none."""
-        # No row is received long before its epoch: once the stream has passed the first waiting row, that row is next.
+        """Return the next time at which a row becomes known; infinity if there is none."""
+        # No row is received long before its epoch, so the first waiting row is next once the stream has passed it.
         while self._head is not None and (not self._waiting or self._head[0] - _EARLY_S <= self._waiting[0][0]):
             self._take()
         return self._waiting[0][0] if self._waiting else inf
@@ -351,19 +395,19 @@ class History:
             return first_s
         while self._head is not None and self._head[0] - _EARLY_S <= limit_s:
             self._take()
-        return max([one[0] for one in self._waiting if first_s < one[0] <= limit_s], default=first_s)
+        return max([row[0] for row in self._waiting if first_s < row[0] <= limit_s], default=first_s)
 
     @property
     def waiting(self) -> int:
-        """How many rows have been read and are not known yet."""
+        """Number of rows that are loaded and not known yet."""
         return len(self._waiting)
 
     def next_news_s(self) -> float:
-        """Return the next instant at which something besides readings became known; infinity if there is none."""
+        """Return the next time at which an input besides readings became known; infinity if there is none."""
         return self.news[0] if self.news else inf
 
     def move(self, now_s: float) -> None:
-        """Set the clock to an instant."""
+        """Set the clock."""
         while self._head is not None and self._head[0] - _EARLY_S <= now_s:
             self._take()
         while self._waiting and self._waiting[0][0] <= now_s:
@@ -374,14 +418,13 @@ class History:
                 self._windows[index].add(stored)
         while self.news and self.news[0] <= now_s:
             self.news.pop(0)
-            self._bare.clear()
+            self._has_only_readings.clear()
         for window in self._windows:
-            if window.turns:
-                window.turn(now_s)
-        if now_s - self._cut_s >= KEEP_S:
-            self._cut_s = now_s
+            window.apply_changes(now_s)
+        if now_s - self._trimmed_s >= TRIM_INTERVAL_S:
+            self._trimmed_s = now_s
             for window, span_s in zip(self._windows, self._reaches_s, strict=True):
-                window.cut(now_s - span_s)
+                window.trim(now_s - span_s)
         self.now_s = now_s
 
     def _take(self) -> None:
@@ -397,10 +440,11 @@ class History:
             if before is not None:
                 return
         waiting = None if aged else stored
-        if stored.known_s <= stored.observed_s:  # received no later than its epoch: its clock may be a little ahead
-            spoken_s = stored.spoken_s
-            if spoken_s < stored.known_s <= spoken_s + _EARLY_S and "future" not in stored.flags:
-                heapq.heappush(self._waiting, (spoken_s, next(self._order), index, stored))
+        if stored.known_s <= stored.observed_s:
+            # The row was received before its epoch, because the clock of the instrument is a little ahead.
+            received_s = stored.received_s
+            if received_s < stored.known_s <= received_s + _EARLY_S and "future" not in stored.flags:
+                heapq.heappush(self._waiting, (received_s, next(self._order), index, stored))
         heapq.heappush(self._waiting, (stored.known_s, next(self._order), index, waiting))
 
     def _note_newest(self, index: int, stored: StoredRevision) -> None:
@@ -409,61 +453,70 @@ class History:
         best = self._newest.get(index)
         if best is None or stored.observed_s > best.observed_s or _weight(stored) >= _weight(best):
             self._newest[index] = stored
-            name, spoken_s = self._windows[index].name, stored.spoken_s
+            name, received_s = self._windows[index].name, stored.received_s
             is_new = name not in self._newest_view
-            self._newest_view[name] = NewestEpoch(min(stored.observed_s, spoken_s), spoken_s, stored.flags)
+            self._newest_view[name] = NewestEpoch(min(stored.observed_s, received_s), received_s, stored.flags)
             if is_new:
                 self._newest_view = dict(sorted(self._newest_view.items()))
 
     # ---- readings for failure windows ----------------------------------------------------------------------------
     def list_known_series(self) -> dict[str, dict[str, int]]:
         """Return the ids of the series of which a reading is known now, by station and quantity."""
-        found: dict[str, dict[str, int]] = {}
+        ids: dict[str, dict[str, int]] = {}
         for index in sorted(self._newest):
             row = self._windows[index].row
-            found.setdefault(row.station, {})[row.quantity] = row.id
-        return found
+            ids.setdefault(row.station, {})[row.quantity] = row.id
+        return ids
 
     def find_newest_s(self, names: Iterable[str]) -> float | None:
-        """Return the newest epoch that is known now of some series (`STATION.quantity`); None where there is none."""
-        known = [self._newest_view[name].observed_s for name in names if name in self._newest_view]
-        return max(known, default=None)
+        """Return the newest epoch that is known now of several series (`STATION.quantity`); None if there is none."""
+        epochs_s = [self._newest_view[name].observed_s for name in names if name in self._newest_view]
+        return max(epochs_s, default=None)
 
     def read(self, names: Iterable[str], span_s: float) -> dict[str, tuple[Reading, ...]]:
         """Return the readings of series (`STATION.quantity`) over at least a span, as they are known now."""
         edge_s = epoch_s(find_load_start(from_epoch_s(self.now_s), span_s))
-        return {name: self._by_name[name].show(edge_s) for name in names if name in self._by_name}
+        return {name: self._by_name[name].list_readings(edge_s) for name in names if name in self._by_name}
 
     def count_changes(self, names: Iterable[str]) -> int:
-        """Return how many offsets and flags of some series have become known or were revoked."""
-        return sum(self._by_name[name].turned for name in names if name in self._by_name)
+        """Return how many offsets and flags of several series have become known or were revoked."""
+        return sum(self._by_name[name].change_count for name in names if name in self._by_name)
 
-    # ---- the view ------------------------------------------------------------------------------------------------
+    # ---- inputs --------------------------------------------------------------------------------------------------
     def find_inputs(self, site: Site) -> DecisionInputs:
         """Return the inputs of a decision under a site file now."""
-        wanted = self._wanted.get(site.version)
-        if wanted is None:
+        used_windows = self._used_windows.get(site.version)
+        if used_windows is None:
             spans = find_history_spans(site)
-            wanted = self._wanted[site.version] = [
-                (w.name, span_s, w)
-                for w in self._windows
-                if (span_s := find_span_s(spans, w.row.station, w.row.quantity)) > 0.0
-            ]
+            used_windows = []
+            for window in self._windows:
+                span_s = find_span_s(spans, window.row.station, window.row.quantity)
+                if span_s > 0.0:
+                    used_windows.append((window.name, span_s, window))
+            self._used_windows[site.version] = used_windows
         now = from_epoch_s(self.now_s)
-        edges_s = {span_s: epoch_s(find_load_start(now, span_s)) for span_s in {span_s for _, span_s, _ in wanted}}
-        readings = {name: window.show(edges_s[span_s]) for name, span_s, window in wanted}
-        unsigned = {name: rows for name, span_s, window in wanted if (rows := window.show_unsigned(edges_s[span_s]))}
+        edges_s = {
+            span_s: epoch_s(find_load_start(now, span_s)) for span_s in {span_s for _, span_s, _ in used_windows}
+        }
+        readings = {name: window.list_readings(edges_s[span_s]) for name, span_s, window in used_windows}
+        unsigned = {}
+        for name, span_s, window in used_windows:
+            rows = window.list_unsigned(edges_s[span_s])
+            if rows:
+                unsigned[name] = rows
         return DecisionInputs(readings, dict(self._newest_view), unsigned, **self._facts(site, now))
 
     def _facts(self, site: Site, now: datetime) -> dict[str, Any]:
-        """Return the inputs besides readings; they are not loaded again if there were none and nothing became known."""
-        if self._bare.get(site.version, False):
+        """Return the inputs besides readings. Empty inputs are loaded again only after something became known."""
+        if self._has_only_readings.get(site.version, False):
             return {}
-        found = load_facts(self._c, site, now, as_reported=self._known.mode != "received", proofs=self._proofs)
+        facts = load_facts(
+            self._connection, site, now, as_reported=self._visibility.mode != "received", proofs=self._proofs
+        )
         if not self.stored_windows:
-            found["failures"] = ()
-        self._bare[site.version] = not any(found.values())
-        return found
+            facts["failures"] = ()
+        self._has_only_readings[site.version] = not any(facts.values())
+        return facts
 
 
 @lru_cache(maxsize=1024)

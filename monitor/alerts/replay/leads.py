@@ -1,4 +1,4 @@
-"""Lead time of each level: of the decision, of a fixed bound beside it, and of each criterion alone."""
+"""Compute the lead time of each level: of the decision, of a fixed bound for comparison, and of each criterion."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +14,10 @@ from monitor.text.message import Message
 DAY_S: Final = 86400.0
 DECISION: Final = "decision"
 FIXED_BOUND: Final = "fixed bound"
-FIXED_BOUNDS: Final = ((2.0, 14.0 * DAY_S), (20.0, 7.0 * DAY_S), (100.0, DAY_S))  # mm/day and window, rising levels
-FIXED_READINGS: Final = 4  # that a window holds at least, so that series with a long interval are judged as well
+# Bound in mm/day and window in seconds of each level, the lowest level first.
+FIXED_BOUNDS: Final = ((2.0, 14.0 * DAY_S), (20.0, 7.0 * DAY_S), (100.0, DAY_S))
+# A window is at least this many intervals long, so that series with a long interval have a rate.
+FIXED_READINGS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class LevelLead:
     leads: tuple[tuple[int, float | None], ...]
 
     def to_json(self, level_names: Sequence[str]) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return the lead times as JSON values."""
         leads = {level_names[level]: lead_s for level, lead_s in self.leads}
         return {"source": self.source, "before": self.before, "lead_s": leads}
 
@@ -48,18 +50,22 @@ def list_level_leads(
         labels: Without any, the lead counts from the first time at each level to the end of the record.
         lead_s: A level that was reached earlier than this before an event counts from there.
     """
-    found = []
+    leads_of_levels = []
     levels = range(1, top_level + 1)
     for label in labels:
         name = label.name or f"{label.from_at:%Y-%m-%d}"
-        for source, own in spans.items():
-            scores = ((level, score_event(replace(label, level=level), own, lead_s).lead_s) for level in levels)
-            found.append(LevelLead(source, name, tuple(scores)))
-    for source, own in {} if labels else spans.items():
-        firsts = ((level, next((span.from_s for span in own if span.level >= level), None)) for level in levels)
+        for source, source_spans in spans.items():
+            scores = (
+                (level, score_event(replace(label, level=level), source_spans, lead_s).lead_s) for level in levels
+            )
+            leads_of_levels.append(LevelLead(source, name, tuple(scores)))
+    for source, source_spans in {} if labels else spans.items():
+        firsts = (
+            (level, next((span.from_s for span in source_spans if span.level >= level), None)) for level in levels
+        )
         leads = tuple((level, None if first_s is None else to_s - first_s) for level, first_s in firsts)
-        found.append(LevelLead(source, END_OF_RECORD, leads))
-    return tuple(found)
+        leads_of_levels.append(LevelLead(source, END_OF_RECORD, leads))
+    return tuple(leads_of_levels)
 
 
 def make_fixed_site(site: Site) -> Site | None:

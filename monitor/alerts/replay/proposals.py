@@ -21,10 +21,10 @@ from monitor.text.message import Figure, Template
 from monitor.worker.child_process import ChildProcess, SendLine
 
 MONTH: Final = timedelta(days=30)
-_NOT_WANTED: Final = Template("effect.not_asked", "not asked for (--months 0)")
+_NOT_WANTED: Final = Template("effect.not_asked", "not requested (--months 0)")
 FAILED: Final = Template("effect.failed", "the replay failed: {problem}")
-_LONG: Final = Template("effect.long", "the replay was ended after {minutes}; ask for fewer months")
-_SILENT: Final = Template("effect.silent", "the replay stopped without an answer; the log says why")
+_LONG: Final = Template("effect.long", "the replay was stopped after {minutes}; choose fewer months")
+_SILENT: Final = Template("effect.silent", "the replay ended without a result; see the log")
 _ALONE: Final = Template("effect.alone", "A, proposed")
 _IN_FORCE: Final = Template("effect.in_force", "A, in force")
 _PROPOSED: Final = Template("effect.proposed", "B, proposed")
@@ -80,9 +80,10 @@ def play(send: SendLine, url: str, old: Site | None, new: Site, now: datetime, m
 
 
 WAITS_FOR_APPROVAL: Final = Template("threshold.waits", "change No. {number} waits for approval")
-_OTHER_SITE: Final = Template("proposal.other_site", "the file is that of {other}, not of {site}")
+_OTHER_SITE: Final = Template("proposal.other_site", "the file belongs to {other}, not to {site}")
 _BUSY: Final = Template("proposal.busy", "another change is being replayed; try again in a minute")
-LARGEST: Final = 1 << 20  # characters of a site file
+# Most characters of a site file.
+LARGEST: Final = 1 << 20
 _replaying: Final = threading.Semaphore(1)
 
 
@@ -103,7 +104,7 @@ def propose(
     call: ActCall,
     site: SiteId,
     file: Annotated[str, Argument(N_("Site file with the change"), metavar="FILE", longest=LARGEST, is_file=True)],
-    reason: Annotated[str, Argument(N_("On what grounds"), "--reason")],
+    reason: Annotated[str, Argument(N_("Why"), "--reason")],
     months: Annotated[
         int,
         Argument(
@@ -114,7 +115,7 @@ def propose(
         ),
     ] = 3,
 ) -> ActResult:
-    """Propose a changed site file: it is stored for approval, with what it would have done in the last months.
+    """Propose a changed site file: it is stored for approval, with its effect on the last months.
 
     Example: slopeward sites propose north-bench north-bench.toml --by "R. Mori" --reason "noise is lower"
     """
@@ -130,12 +131,13 @@ def propose(
             return preview_effect(call.db, old, new, call.now, months, on_progress=print_share)
         return preview_for_page(call.db, call.config.compute.job_limit_s, call.now, months, old, new)
 
-    if (other := parse_site(file, name).id) != site:
+    other = parse_site(file, name).id
+    if other != site:
         raise RefusedError(_OTHER_SITE(other=other, site=site))
-    found = change_control.propose(call.db, file, name, call.actor, reason, call.now, preview)
+    proposal = change_control.propose(call.db, file, name, call.actor, reason, call.now, preview)
     # The page shows the proposal on the next page.
-    notes = tuple(format_proposal(found)) if report is not None else ()
+    notes = tuple(format_proposal(proposal)) if report is not None else ()
     # Nobody can approve a change that loosens a high level without its effect.
-    is_barred = found.loosens_high and "skipped" in (found.effect or {})
-    hint = "" if is_barred else f"slopeward sites approve {found.id} --by NAME --reason WHY"
-    return ActResult(WAITS_FOR_APPROVAL(number=found.id), record_to_json(found, "source"), notes, hint)
+    is_barred = proposal.loosens_high and "skipped" in (proposal.effect or {})
+    hint = "" if is_barred else f"slopeward sites approve {proposal.id} --by NAME --reason WHY"
+    return ActResult(WAITS_FOR_APPROVAL(number=proposal.id), record_to_json(proposal, "source"), notes, hint)

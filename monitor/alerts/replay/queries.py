@@ -24,38 +24,43 @@ from monitor.text.instants import epoch_s, format_iso, parse_time
 from monitor.text.message import plain_to_messages
 
 PAGE: Final = 2000
-LIVE: Final = timedelta(days=2)  # a newest reading that arrived within this time was not imported
-# observed_at, received_at, revision, value, sigma, solution, flags, extra; instants as text
+# A newest reading that arrived within this time was not imported.
+LIVE: Final = timedelta(days=2)
+# observed_at, received_at, revision, value, sigma, solution, flags, extra; times as text.
 PastRow = tuple[str, str, int, float, float | None, str | None, str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class OffsetSpan:
-    """An offset and the time in which it counted."""
+    """An offset and the time in which it counted; `size` is in the unit of the series."""
 
     at: datetime
-    size: float  # in the unit of the series
+    size: float
     counts_from: datetime
     revoked_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class FlagSpan:
-    """A later flag (`flag`, or `-flag` withdraws) of one revision."""
+    """A flag that was added later to a revision; `-flag` withdraws a flag.
+
+    Attributes:
+        of_file: Whether the site file declares the flag, so that a replay uses it from the start.
+    """
 
     observed_at: datetime
     revision: int
     flag: str
     known_from: datetime
-    of_file: bool = False  # declared in the site file, which would have declared it from the start
+    of_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PastAct:
-    """An act of a person on the memory of a site, with the memory before and after it."""
+    """An act of a person (level.set, step.verify or step.withdraw), with the memory before and after it."""
 
     at: datetime
-    act: str  # level.set, step.verify, step.withdraw
+    act: str
     actor: str
     before: Mapping[str, Any]
     after: Mapping[str, Any]
@@ -82,14 +87,14 @@ def read_rows(
     o = observation.c
     base = select(*STORED_COLUMNS).where(o.series_id == series_id, o.observed_at <= to_at)
     base = base.order_by(o.observed_at, o.revision).limit(page)
-    wanted = base if from_at is None else base.where(o.observed_at > from_at)
+    query = base if from_at is None else base.where(o.observed_at > from_at)
     while True:
-        rows = cast("Sequence[PastRow]", connection.execute(wanted).all())
+        rows = cast("Sequence[PastRow]", connection.execute(query).all())
         yield from rows
         if len(rows) < page:
             return
         last = (type_coerce(rows[-1][0], String), rows[-1][2])
-        wanted = base.where(tuple_(type_coerce(o.observed_at, String), o.revision) > tuple_(*last))
+        query = base.where(tuple_(type_coerce(o.observed_at, String), o.revision) > tuple_(*last))
 
 
 def find_newest_before(connection: Connection, series_id: int, at: datetime) -> PastRow | None:
@@ -107,20 +112,20 @@ def find_newest_before(connection: Connection, series_id: int, at: datetime) -> 
 def load_past_offsets(connection: Connection, row: SeriesRow) -> list[OffsetSpan]:
     """Return every offset of a series that ever counted, by epoch."""
     e = offset_entry.c
-    counting = select(offset_entry).where(e.series_id == row.id, e.counts_from.is_not(None)).order_by(e.at, e.id)
+    query = select(offset_entry).where(e.series_id == row.id, e.counts_from.is_not(None)).order_by(e.at, e.id)
     return [
-        OffsetSpan(r.at, convert_difference(r.size, r.unit, row.unit), r.counts_from, r.revoked_at)
-        for r in connection.execute(counting)
+        OffsetSpan(row.at, convert_difference(row.size, row.unit, row.unit), row.counts_from, row.revoked_at)
+        for row in connection.execute(query)
     ]
 
 
 def load_past_flags(connection: Connection, series_id: int) -> list[FlagSpan]:
     """Return every later flag of a series, in the order in which they became known."""
     f = observation_flag.c
-    found = connection.execute(select(observation_flag).where(f.series_id == series_id).order_by(f.known_from, f.id))
+    rows = connection.execute(select(observation_flag).where(f.series_id == series_id).order_by(f.known_from, f.id))
     return [
-        FlagSpan(r.observed_at, r.revision, r.flag, r.known_from, r.by == BY and r.reason_id == OF_FILE.id)
-        for r in found
+        FlagSpan(row.observed_at, row.revision, row.flag, row.known_from, row.by == BY and row.reason_id == OF_FILE.id)
+        for row in rows
     ]
 
 
@@ -132,14 +137,14 @@ def load_past_acts(connection: Connection, site: str, from_at: datetime, to_at: 
         .where(d.site == site, d.at >= from_at, d.at <= to_at, d.evidence.like('%"act":"%'))
         .order_by(d.at, d.id)
     )
-    found = []
-    for r in connection.execute(query):
-        frozen = plain_to_messages(json.loads(r.evidence))
+    acts = []
+    for row in connection.execute(query):
+        frozen = plain_to_messages(json.loads(row.evidence))
         if frozen.get("act") in {"level.set", "step.verify", "step.withdraw"} and "after" in frozen:
-            found.append(
-                PastAct(r.at, frozen["act"], frozen["actor"], frozen["memory"], frozen["after"], frozen["sentence"])
+            acts.append(
+                PastAct(row.at, frozen["act"], frozen["actor"], frozen["memory"], frozen["after"], frozen["sentence"])
             )
-    return found
+    return acts
 
 
 def load_past_configs(connection: Connection, site: str) -> list[tuple[datetime, str]]:
@@ -163,16 +168,20 @@ def load_past_alerts(connection: Connection, site: str, from_at: datetime, to_at
     query = select(alert).where(
         a.site == site, ~a.exercise, a.raised_at <= to_at, a.closed_at.is_(None) | (a.closed_at >= from_at)
     )
-    found = []
-    for r in connection.execute(query.order_by(a.raised_at, a.id)).all():
-        over = connection.execute(
-            select(e.at).where(e.alert_id == r.id, e.to_level == 0).order_by(e.sequence).limit(1)
+    alerts = []
+    for row in connection.execute(query.order_by(a.raised_at, a.id)).all():
+        over_at = connection.execute(
+            select(e.at).where(e.alert_id == row.id, e.to_level == 0).order_by(e.sequence).limit(1)
         ).scalar()
         outcome = connection.execute(
-            select(u["class"]).where(u.alert_id == r.id).order_by(u.id.desc()).limit(1)
+            select(u["class"]).where(u.alert_id == row.id).order_by(u.id.desc()).limit(1)
         ).scalar()
-        found.append(AlertWithOutcome(r.id, r.ledger, r.key, r.peak_level, r.raised_at, over or r.closed_at, outcome))
-    return found
+        alerts.append(
+            AlertWithOutcome(
+                row.id, row.ledger, row.key, row.peak_level, row.raised_at, over_at or row.closed_at, outcome
+            )
+        )
+    return alerts
 
 
 def load_news_instants(connection: Connection, site: str, from_at: datetime, to_at: datetime) -> list[datetime]:
@@ -276,8 +285,8 @@ def was_movement_assessed(connection: Connection, site: str, from_at: datetime, 
 def count_rows(connection: Connection, site: str, from_at: datetime, to_at: datetime) -> int:
     """Return how many rows a replay of (from_at, to_at] will read."""
     o, s = observation.c, series.c
-    mine = (s.id == o.series_id, s.site == site, o.observed_at > from_at, o.observed_at <= to_at)
-    return int(connection.execute(select(func.count(o.revision)).where(*mine)).scalar_one())
+    in_range = (s.id == o.series_id, s.site == site, o.observed_at > from_at, o.observed_at <= to_at)
+    return int(connection.execute(select(func.count(o.revision)).where(*in_range)).scalar_one())
 
 
 def find_span(connection: Connection, site: str) -> tuple[datetime, datetime] | None:

@@ -1,4 +1,4 @@
-"""What a replay shows about a record: the days of each station at each level, and the level at its end."""
+"""Summarise a replay of a record: the days of each station at each level, and the level at the end."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,7 +17,8 @@ def find_station_days(run: Run, site: Site) -> Mapping[tuple[str, str, str], fro
     for (criterion, station), spans in run.station_levels.items():
         days = find_days(spans, site.timezone)
         for level in site.levels[1:]:
-            if reached := frozenset(day for day, highest in days.items() if highest >= level.number):
+            reached = frozenset(day for day, highest in days.items() if highest >= level.number)
+            if reached:
                 dates[criterion, station, level.name] = reached
     return dates
 

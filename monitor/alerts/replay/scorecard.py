@@ -1,4 +1,4 @@
-"""What a replay is worth: lead before events, misses, false alarm days with causes, time in levels, per criterion."""
+"""Score a replay: lead times and misses of events, false alarm days and their causes, and time at levels."""
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ from monitor.sites.records import Criterion, Site
 from monitor.text.instants import epoch_s, format_iso, from_epoch_s
 from monitor.text.message import Figure, Message, Template, Term, Timestamp
 
-# fields of the inputs that jobs of the service compute and a replay does not
+# Inputs that jobs of the service compute, and a replay does not.
 STORED_ONLY: Final = ("forecasts", "anomalies", "footprints", "points")
 _NOT_STORED: Final = Template(
     "backtest.not_stored", "a replay does not compute {what}, and the service stored none for that time"
@@ -50,7 +50,7 @@ _HEALTH: Final = Template("effect.health", "health alerts")
 
 @dataclass(frozen=True, slots=True)
 class AlertLevelChange:
-    """One change of an alert: the level it stands at from then on, 0 = over."""
+    """A change of an alert: its level from then on; 0 if it is over."""
 
     at: datetime
     level: int
@@ -60,7 +60,7 @@ class AlertLevelChange:
 
 @dataclass(slots=True)
 class AlertTrace:
-    """One alert of the replay, from when it was raised until its condition was gone."""
+    """An alert of a replay, with all its level changes."""
 
     ledger: str
     key: str
@@ -68,16 +68,16 @@ class AlertTrace:
 
     @property
     def peak_level(self) -> int:
-        """The highest level it reached."""
-        return max(t.level for t in self.turns)
+        """The highest level that it reached."""
+        return max(turn.level for turn in self.turns)
 
     @property
     def over_at(self) -> datetime | None:
-        """When its condition was gone; None while it stands."""
+        """When its condition ended; None if it did not."""
         return self.turns[-1].at if self.turns[-1].level == 0 else None
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return JSON values."""
         return {
             "ledger": self.ledger,
             "key": self.key,
@@ -85,35 +85,51 @@ class AlertTrace:
             "peak_level": self.peak_level,
             "over_at": None if self.over_at is None else format_iso(self.over_at),
             "reason": self.turns[0].reason,
-            "turns": [asdict(t) | {"at": format_iso(t.at)} for t in self.turns],
+            "turns": [asdict(turn) | {"at": format_iso(turn.at)} for turn in self.turns],
         }
 
 
 class ReplayTotals:
-    """Totals over the decisions of a replay; `finish` closes what is open at the end."""
+    """Totals over the decisions of a replay. `finish` closes what is open at the end.
+
+    Attributes:
+        looks: Number of decisions.
+        levels: The level over time.
+        measured: The level over time, without the time in which only the answer of a person is missing.
+        facts_seen: Those of `STORED_ONLY` that any decision had.
+        sight: Seconds by observability.
+        criteria: The level that each criterion requested over time.
+        judging: Over time, 1 while a criterion has recent evidence of at least one station.
+        station_levels: The level that each criterion requested at each station over time.
+        strength: Strength of the velocity criteria, for comparison with forecasts.
+        looks_with_data: Number of decisions at which each criterion had data.
+        raises: Number of raises of the hazard level that each station supported.
+        health: Number of health alerts by station and kind.
+    """
 
     def __init__(self, from_s: float, to_s: float) -> None:
-        self.from_s, self.to_s = from_s, to_s
+        self.from_s = from_s
+        self.to_s = to_s
         self.looks = 0
         self.levels = LevelTimeline()
-        self.measured = LevelTimeline()  # the level, without the time in which only the answer of a person is missing
-        self.facts_seen: set[str] = set()  # those of STORED_ONLY that were known at one look at least
+        self.measured = LevelTimeline()
+        self.facts_seen: set[str] = set()
         self.sight: dict[str, float] = defaultdict(float)
         self.alerts: list[AlertTrace] = []
         self.criteria: dict[str, LevelTimeline] = {}
-        self.judging: dict[str, LevelTimeline] = {}  # 1 while a criterion has recent evidence of one station at least
-        self.station_levels: dict[tuple[str, str], LevelTimeline] = {}  # by criterion and station
-        self.strength = Strength()  # of velocity, where the site asks forecasts as well
-        self.looks_with_data: Counter[str] = Counter()  # looks at which a criterion had anything to go by
-        self.raises: Counter[str] = Counter()  # hazard raises that a station supported
-        self.health: dict[str, Counter[str]] = defaultdict(Counter)  # station -> kind of health alert
+        self.judging: dict[str, LevelTimeline] = {}
+        self.station_levels: dict[tuple[str, str], LevelTimeline] = {}
+        self.strength = Strength()
+        self.looks_with_data: Counter[str] = Counter()
+        self.raises: Counter[str] = Counter()
+        self.health: dict[str, Counter[str]] = defaultdict(Counter)
         self.voting_s: dict[str, float] = defaultdict(float)
         self.pended: dict[str, set[str]] = defaultdict(set)
         self._open: dict[tuple[str, str], AlertTrace] = {}
         self._last: ReplayDecision | None = None
 
     def add(self, step: ReplayDecision) -> None:
-        """Add one decision."""
+        """Add a decision."""
         self.looks += 1
         now_s = epoch_s(step.at)
         self._pass_time(now_s)
@@ -124,22 +140,22 @@ class ReplayTotals:
             if not change.repeats:
                 self._turn(change, step.at, "auto")
             if change.ledger == AlertCategory.HAZARD and change.level > step.before.level:
-                behind = {k.station for k, v in step.decision.memory.supporters.items() if v >= change.level}
-                self.raises.update(behind)
+                supporters = step.decision.memory.supporters.items()
+                self.raises.update({key.station for key, level in supporters if level >= change.level})
         self.levels.note(now_s, step.decision.level)
-        self.measured.note(now_s, 0 if _only_waits(step.decision.evidence) else step.decision.level)
+        self.measured.note(now_s, 0 if _only_needs_answer(step.decision.evidence) else step.decision.level)
         self.facts_seen.update(name for name in STORED_ONLY if getattr(step.inputs, name))
         self._add_assessments(step, now_s)
         self._last = step
 
     def finish(self, to_s: float) -> None:
-        """Close what is open: everything stood until the end."""
+        """Close all timelines at the end of the replay."""
         self._pass_time(to_s)
         self.levels.close(to_s)
         self.measured.close(to_s)
         self.strength.close(to_s)
-        for ribbon in (*self.criteria.values(), *self.judging.values(), *self.station_levels.values()):
-            ribbon.close(to_s)
+        for timeline in (*self.criteria.values(), *self.judging.values(), *self.station_levels.values()):
+            timeline.close(to_s)
 
     def _pass_time(self, now_s: float) -> None:
         if self._last is None:
@@ -194,17 +210,17 @@ class ReplayTotals:
 
 def _is_recent(site: Site, assessment: Mapping[str, Any], now_s: float) -> bool:
     """Return whether the newest reading of an assessment is not older than its series may be silent."""
-    criterion = next((one for one in site.criteria if one.id == assessment["criterion"]), None)
+    criterion = next((candidate for candidate in site.criteria if candidate.id == assessment["criterion"]), None)
     spec = None if criterion is None else site.series(assessment["station"], criterion.quantity)
     newest_s = assessment["newest_s"]
     return spec is None or newest_s is None or now_s - newest_s <= spec.max_silence_s
 
 
-def _only_waits(evidence: Mapping[str, Any]) -> bool:
-    """Return whether nothing but the missing answer of a person keeps the level where it is.
+def _only_needs_answer(evidence: Mapping[str, Any]) -> bool:
+    """Return whether only the missing answer of a person keeps the level.
 
-    Either no vote asks for a level any more and only a person may lower it, or every vote is a sudden jump that nobody
-    has explained.
+    Either nothing requests a level any more and only a person may lower it, or all requests are jumps that nobody has
+    explained.
     """
     rules = evidence.get("rules", {}).values()
     if any(vote["counted"] for vote in evidence["votes"].values()) or any(rule["holds"] for rule in rules):
@@ -215,64 +231,68 @@ def _only_waits(evidence: Mapping[str, Any]) -> bool:
     return BY_PERSON in evidence["held_by"]
 
 
-FACTORS: Final = tuple(2.0 ** (k / 4.0) for k in range(-16, 17))  # on the bounds of velocity; the middle one is 1
+# Factors by which the bounds of velocity are multiplied; the middle one is 1.
+FACTORS: Final = tuple(2.0 ** (k / 4.0) for k in range(-16, 17))
 AS_DECLARED: Final = FACTORS.index(1.0)
 
 
 class Strength:
-    """By level, the highest of `FACTORS` that its bounds could be multiplied by and still be crossed, over time.
+    """For each level, the largest of `FACTORS` with which the bounds of velocity would still be crossed, over time.
 
-    Only what the evidence holds is used: the newest fit of each epoch, with the dwell of its criterion.
+    It is computed from the evidence: the newest fit of each epoch, with the dwell of its criterion.
     """
 
     def __init__(self) -> None:
-        self.ribbons: dict[int, LevelTimeline] = {}
+        self.timelines: dict[int, LevelTimeline] = {}
         self._recent: dict[tuple[str, str, int], deque[tuple[float, float]]] = {}
 
-    def add(self, site: Site, words: Sequence[Mapping[str, Any]], now_s: float) -> None:
-        """Take in what the velocity criteria say at a look."""
+    def add(self, site: Site, assessments: Sequence[Mapping[str, Any]], now_s: float) -> None:
+        """Add the assessments of a decision."""
         criteria = {c.id: c for c in site.criteria if c.kind.velocity}
-        found: dict[int, int] = {t.level: 0 for c in criteria.values() for t in c.thresholds}
-        for assessment in words:
+        counts: dict[int, int] = {bound.level: 0 for c in criteria.values() for bound in c.thresholds}
+        for assessment in assessments:
             criterion = criteria.get(assessment["criterion"])
             if criterion is None or not assessment["heard"]:
                 continue
             for fact in assessment["facts"]["bounds"]:
                 level = fact["level"]
-                lasting = self._last(criterion, assessment["station"], assessment["newest_s"], fact)
-                # what the decision itself found holds at a factor of 1
-                over = sum(f < lasting for f in FACTORS)
-                over = max(over, AS_DECLARED + 1) if assessment["raise_level"] >= level else min(over, AS_DECLARED)
-                found[level] = max(found[level], over)
-        for level, over in found.items():
-            self.ribbons.setdefault(level, LevelTimeline()).note(now_s, over)
+                factor = self._find_lasting_factor(criterion, assessment["station"], assessment["newest_s"], fact)
+                count = sum(candidate < factor for candidate in FACTORS)
+                # At a factor of 1 the result must be that of the decision.
+                is_raised = assessment["raise_level"] >= level
+                count = max(count, AS_DECLARED + 1) if is_raised else min(count, AS_DECLARED)
+                counts[level] = max(counts[level], count)
+        for level, count in counts.items():
+            self.timelines.setdefault(level, LevelTimeline()).note(now_s, count)
 
-    def _last(self, criterion: Criterion, station: str, newest_s: float, fact: Mapping[str, Any]) -> float:
-        """The factor that as many epochs as the dwell needs were over."""
+    def _find_lasting_factor(
+        self, criterion: Criterion, station: str, newest_s: float, fact: Mapping[str, Any]
+    ) -> float:
+        """Return the factor that as many recent epochs exceeded as the dwell requires."""
         dwell = criterion.dwell
         recent = self._recent.setdefault(
             (criterion.id, station, fact["level"]), deque(maxlen=max(dwell.of, dwell.hits))
         )
         if "rate" in fact and (not recent or recent[-1][0] < newest_s):
-            real = fact["rate"] > criterion.min_sigma * fact["error"]
-            recent.append((newest_s, fact["low"] / fact["bound"] if real and fact["bound"] > 0.0 else 0.0))
+            is_significant = fact["rate"] > criterion.min_sigma * fact["error"]
+            recent.append((newest_s, fact["low"] / fact["bound"] if is_significant and fact["bound"] > 0.0 else 0.0))
         counted = [f for at_s, f in recent if dwell.within_s is None or newest_s - at_s <= dwell.within_s]
         if len(counted) < dwell.hits:
             return 0.0
         return sorted(counted)[-dwell.hits]
 
     def close(self, to_s: float) -> None:
-        """Everything stood until the end."""
-        for ribbon in self.ribbons.values():
-            ribbon.close(to_s)
+        """Close all timelines at the end of the replay."""
+        for timeline in self.timelines.values():
+            timeline.close(to_s)
 
     def warn(self, factor: int) -> list[Span]:
-        """Warnings of the velocity criteria with their bounds multiplied by a factor, given by its place."""
+        """Return the warnings of the velocity criteria with their bounds multiplied by `FACTORS[factor]`."""
         return sorted(
             (
                 Span(s.from_s, s.to_s, level)
-                for level, ribbon in self.ribbons.items()
-                for s in ribbon.spans
+                for level, timeline in self.timelines.items()
+                for s in timeline.spans
                 if s.level > factor
             ),
             key=lambda s: s.from_s,
@@ -281,24 +301,33 @@ class Strength:
 
 @dataclass(frozen=True, slots=True)
 class ForecastGain:
-    """Velocity and one forecast criterion together beside velocity alone."""
+    """Velocity with one forecast criterion, compared with velocity alone.
 
-    criterion: str  # the forecast criterion
-    data_share: float  # of looks at which a forecast was there
-    false_days: tuple[int, int]  # of velocity alone with its own bounds, and of both together
-    # on the bounds of velocity, so that it alone has no more false days than both; None where none is found
+    Attributes:
+        criterion: Id of the forecast criterion.
+        data_share: Share of decisions with a forecast.
+        false_days: False days of velocity alone with its declared bounds, and of both together.
+        factor: Factor on the bounds of velocity with which velocity alone has no more false days than both; None if
+            there is none.
+        alone: Scores of the events by velocity with this factor.
+        together: Scores of the events by both.
+    """
+
+    criterion: str
+    data_share: float
+    false_days: tuple[int, int]
     factor: float | None
-    alone: tuple[EventScore, ...]  # how the events were met by velocity with that factor
-    together: tuple[EventScore, ...]  # how they were met by both
+    alone: tuple[EventScore, ...]
+    together: tuple[EventScore, ...]
 
     @property
     def gained_s(self) -> tuple[float | None, ...]:
-        """By event, lead of both less lead of velocity alone; a miss has none, and what nobody warned of is None."""
+        """Lead time of both minus lead time of velocity alone, by event. A miss has no lead; None if both missed."""
         pairs = [(a.lead_s, b.lead_s) for a, b in zip(self.alone, self.together, strict=True)]
         return tuple(None if a is b is None else (b or 0.0) - (a or 0.0) for a, b in pairs)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return JSON values."""
         return {
             "criterion": self.criterion,
             "heard_share": round(self.data_share, 4),
@@ -320,66 +349,85 @@ def find_gains(
     labels: Sequence[EventLabel],
     lead_s: float,
 ) -> tuple[ForecastGain, ...]:
-    """What each forecast criterion adds; nothing where no event is known, or no velocity is judged."""
+    """Return the gain of each forecast criterion; empty without labelled events or velocity criteria."""
 
     def count(spans: Sequence[Span]) -> int:
         return len(find_false_days(spans, labels, (), lead_s, site.timezone, judged=True))
 
-    plain, found = strength.warn(AS_DECLARED), []
-    for criterion in site.criteria if labels and strength.ribbons else ():
+    declared = strength.warn(AS_DECLARED)
+    gains = []
+    for criterion in site.criteria if labels and strength.timelines else ():
         if criterion.kind.facts != "forecasts":
             continue
         highest = max((t.level for t in criterion.thresholds), default=site.top_level)
-        reachable = [replace(x, level=min(x.level, highest)) for x in labels]
-        both = sorted((*plain, *(s for s in spans.get(criterion.id, ()) if s.level > 0)), key=lambda s: s.from_s)
+        reachable = [replace(label, level=min(label.level, highest)) for label in labels]
+        both = sorted((*declared, *(s for s in spans.get(criterion.id, ()) if s.level > 0)), key=lambda s: s.from_s)
         allowed = count(both)
         place = next((k for k in range(len(FACTORS)) if count(strength.warn(k)) <= allowed), None)
-        alone = plain if place is None else strength.warn(place)
-        found.append(
+        alone = declared if place is None else strength.warn(place)
+        gains.append(
             ForecastGain(
-                criterion.id,
-                data_shares.get(criterion.id, 0.0),
-                (count(plain), allowed),
-                None if place is None else FACTORS[place],
-                tuple(score_event(x, alone, lead_s) for x in reachable),
-                tuple(score_event(x, both, lead_s) for x in reachable),
+                criterion=criterion.id,
+                data_share=data_shares.get(criterion.id, 0.0),
+                false_days=(count(declared), allowed),
+                factor=None if place is None else FACTORS[place],
+                alone=tuple(score_event(label, alone, lead_s) for label in reachable),
+                together=tuple(score_event(label, both, lead_s) for label in reachable),
             )
         )
-    return tuple(found)
+    return tuple(gains)
 
 
 @dataclass(frozen=True, slots=True)
 class CriterionScore:
-    """What one criterion would have been worth alone: from its own words, before witnesses and ladder."""
+    """Score of one criterion alone, from its assessments, without witnesses and the rules of the level.
+
+    Attributes:
+        judged_share: Share of the time with recent evidence of at least one station.
+        not_computed: Why its inputs were not computed in this replay; None if they were.
+        crossings: Number of rises from level 0.
+        days: Days with at least the lowest level.
+        days_judged: Days with recent evidence of at least one station. On other days it could raise no level.
+        false_days: None if no event is labelled.
+    """
 
     criterion: str
     kind: str
     role: str
-    judged_share: float  # of the time, in which it had recent evidence of one station at least
-    not_computed: Message | None  # why what it rests on was not computed in this replay; None where it was
-    crossings: int  # times it rose from nothing
-    days: int  # with at least the lowest level
+    judged_share: float
+    not_computed: Message | None
+    crossings: int
+    days: int
     days_by_level: Mapping[str, int]
-    days_judged: int  # with recent evidence of one station at least; on the others the criterion could raise nothing
-    false_days: int | None  # None: nothing is labelled
+    days_judged: int
+    false_days: int | None
     events: tuple[EventScore, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return JSON values."""
         misses = sum(e.missed for e in self.events)
-        own = asdict(self) | {"hits": len(self.events) - misses, "misses": misses}
-        own |= {"judged_share": round(self.judged_share, 4), "events": [e.to_json() for e in self.events]}
-        return own
+        return asdict(self) | {
+            "hits": len(self.events) - misses,
+            "misses": misses,
+            "judged_share": round(self.judged_share, 4),
+            "events": [event.to_json() for event in self.events],
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class SensorScore:
-    """What a station did to the alerts; also what is asked of the site or of a reference as a whole."""
+    """The effect of a station on alerts. Questions about the site or a reference have entries of their own.
+
+    Attributes:
+        raises: Number of raises of the hazard level that depended on it.
+        voting_days: Days in which a vote of it counted.
+        health: Number of health alerts by kind.
+    """
 
     station: str
-    raises: int  # of the hazard level that rested on it
-    voting_days: float  # time in which a vote of it counted
-    health: Mapping[str, int]  # kind of health alert -> times
+    raises: int
+    voting_days: float
+    health: Mapping[str, int]
     pended_days: int
 
 
@@ -395,12 +443,12 @@ class DetectorScore:
     reported: int
     confirmed: int
     dismissed: int
-    false_alarms: Message | str = "-"  # the measured rate of false alarms in words
+    false_alarms: Message | str = "-"
     budget_per_sensor_month: float | None = None
     factor: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return JSON values."""
         return {
             "detector": self.detector,
             "reported": self.reported,
@@ -415,7 +463,15 @@ class DetectorScore:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One configuration over the whole time."""
+    """The replay of one site file over the whole time.
+
+    Attributes:
+        alarm_days: Days with a hazard level.
+        words: The level that each criterion requested over time.
+        gains: The gain of each forecast criterion over velocity.
+        leads: Lead times of each level, of the decision and of each criterion.
+        station_levels: The level that each criterion requested at each station over time.
+    """
 
     name: str
     config_version: str
@@ -426,15 +482,15 @@ class Run:
     time_in_level_s: Mapping[str, float]
     sight_s: Mapping[str, float]
     events: tuple[EventScore, ...]
-    alarm_days: tuple[AlarmDay, ...]  # days with a hazard level
+    alarm_days: tuple[AlarmDay, ...]
     matrix: Matrix
     criteria: tuple[CriterionScore, ...]
     sensors: tuple[SensorScore, ...]
-    words: Mapping[str, tuple[Span, ...]]  # what each criterion asked for, over time
-    gains: tuple[ForecastGain, ...] = ()  # what forecasts add to velocity
+    words: Mapping[str, tuple[Span, ...]]
+    gains: tuple[ForecastGain, ...] = ()
     windows: WindowTable = field(default_factory=WindowTable)
-    leads: tuple[LevelLead, ...] = ()  # of each level, of the decision and of what stands beside it
-    station_levels: Mapping[tuple[str, str], tuple[Span, ...]] = field(default_factory=dict)  # by criterion and station
+    leads: tuple[LevelLead, ...] = ()
+    station_levels: Mapping[tuple[str, str], tuple[Span, ...]] = field(default_factory=dict)
 
     @property
     def days_by_kind(self) -> dict[str, int]:
@@ -449,7 +505,7 @@ class Run:
 
     @property
     def misses(self) -> int:
-        """Events whose needed level never stood."""
+        """Number of events whose required level was never reached."""
         return sum(e.missed for e in self.events)
 
     @property
@@ -458,7 +514,7 @@ class Run:
         return tuple(a for a in self.alerts if a.ledger == "hazard")
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return JSON values."""
         return {
             "name": self.name,
             "config_version": self.config_version,
@@ -492,22 +548,27 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:
-    """The outcome of a backtest: one run, or two configurations side by side."""
+    """The result of a backtest with one site file, or with two for comparison.
+
+    Attributes:
+        known: Which times of knowledge were used, and for how many rows.
+        unproven: Criteria that counted here and are advice in the service, one line each.
+    """
 
     site: str
     site_name: str
     from_at: datetime
     to_at: datetime
-    known: Mapping[str, Any]  # which instants of knowledge were used, and for how many rows
+    known: Mapping[str, Any]
     lead_s: float
     rule_version: str
     labels: tuple[EventLabel, ...]
     runs: tuple[Run, ...]
     detectors: tuple[DetectorScore, ...] = ()
-    unproven: tuple[Message, ...] = ()  # criteria that counted here and are advice in the service, one line each
+    unproven: tuple[Message, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The whole scorecard as JSON-ready values (a dict)."""
+        """Return the scorecard as JSON values."""
         return {
             "site": self.site,
             "site_name": self.site_name,
@@ -524,40 +585,40 @@ class Scorecard:
         }
 
     def differences(self) -> tuple[Message, ...]:
-        """What the second configuration does otherwise than the first, one line each; empty for one run."""
+        """Return the differences between two runs, one line each; empty for one run."""
         if len(self.runs) < 2:
             return ()
         a, b = self.runs[:2]
         lines = []
         for name in a.level_names[1:]:
-            one, two = a.time_in_level_s.get(name, 0.0), b.time_in_level_s.get(name, 0.0)
-            if one != two:
-                days, days2 = (Figure(spent_s / 86400.0, ".2f", "d") for spent_s in (one, two))
+            a_s, b_s = a.time_in_level_s.get(name, 0.0), b.time_in_level_s.get(name, 0.0)
+            if a_s != b_s:
+                days, days2 = (Figure(spent_s / 86400.0, ".2f", "d") for spent_s in (a_s, b_s))
                 lines.append(_DAYS(level=Term(name), days=days, first=a.name, days2=days2, second=b.name))
-        firsts = [_first_times(r) for r in (a, b)]
-        for level in sorted({*firsts[0], *firsts[1]}):
-            one_at, two_at = firsts[0].get(level), firsts[1].get(level)
-            if one_at != two_at:
+        a_firsts, b_firsts = _find_first_times(a), _find_first_times(b)
+        for level in sorted({*a_firsts, *b_firsts}):
+            a_at, b_at = a_firsts.get(level), b_firsts.get(level)
+            if a_at != b_at:
                 name = a.level_names[level] if level < len(a.level_names) else str(level)
-                at, at2 = (_NEVER() if first is None else Timestamp.of(first) for first in (one_at, two_at))
+                at, at2 = (_NEVER() if first is None else Timestamp.of(first) for first in (a_at, b_at))
                 lines.append(_SINCE(level=Term(name), at=at, first=a.name, at2=at2, second=b.name))
         counts = (
             (len(r.hazards), r.misses, len(r.alarm_days), sum(x.ledger == "health" for x in r.alerts)) for r in (a, b)
         )
-        for what, one_n, two_n in zip((_HAZARDS, _MISSES, _ALARM_DAYS, _HEALTH), *counts, strict=True):
-            if one_n != two_n:
-                lines.append(_COUNTS(what=what(), n=one_n, first=a.name, n2=two_n, second=b.name))
+        for template, a_count, b_count in zip((_HAZARDS, _MISSES, _ALARM_DAYS, _HEALTH), *counts, strict=True):
+            if a_count != b_count:
+                lines.append(_COUNTS(what=template(), n=a_count, first=a.name, n2=b_count, second=b.name))
         return tuple(lines)
 
 
 @dataclass(frozen=True, slots=True)
 class BesideDecision:
-    """What a replay computed beside the decision.
+    """What a replay computed besides the decisions.
 
     Attributes:
         windows: The failure windows.
-        fixed: The level over time by a fixed bound; None where it was not replayed.
-        not_computed: By criterion: why its failure windows were not computed.
+        fixed: The level over time by a fixed bound; None if it was not replayed.
+        not_computed: Why the failure windows of a criterion were not computed, by its id.
     """
 
     windows: WindowTable = field(default_factory=WindowTable)
@@ -568,52 +629,52 @@ class BesideDecision:
 def score(
     name: str,
     site: Site,
-    tally: ReplayTotals,
+    totals: ReplayTotals,
     labels: Sequence[EventLabel],
     alerts: Sequence[AlertWithOutcome],
     lead_s: float,
     beside: BesideDecision = BesideDecision(),
 ) -> Run:
-    """Turn what a replay left behind into its run of the scorecard."""
+    """Return the run of a replay for the scorecard."""
     names = tuple(k.name for k in site.levels)
-    spans = tuple(tally.levels.spans)
+    spans = tuple(totals.levels.spans)
     not_computed = dict(beside.not_computed)
     for criterion in site.criteria:
-        if criterion.kind.facts in STORED_ONLY and criterion.kind.facts not in tally.facts_seen:
+        if criterion.kind.facts in STORED_ONLY and criterion.kind.facts not in totals.facts_seen:
             not_computed[criterion.id] = _NOT_STORED(what=Term(criterion.kind.facts))
     time_in = dict.fromkeys(names, 0.0)
     for span in spans:
         time_in[names[min(span.level, len(names) - 1)]] += span.to_s - span.from_s
-    words = {k: tuple(v.spans) for k, v in tally.criteria.items()}
+    requested_levels = {k: tuple(v.spans) for k, v in totals.criteria.items()}
     return Run(
         name,
         site.version,
         names,
-        tally.looks,
+        totals.looks,
         spans,
-        tuple(tally.alerts),
+        tuple(totals.alerts),
         time_in,
-        dict(tally.sight),
-        tuple(score_event(x, spans, lead_s) for x in labels),
-        tuple(list_alarm_days(spans, tally.measured.spans, labels, alerts, lead_s, site.timezone)),
+        dict(totals.sight),
+        tuple(score_event(label, spans, lead_s) for label in labels),
+        tuple(list_alarm_days(spans, totals.measured.spans, labels, alerts, lead_s, site.timezone)),
         build_matrix(spans, labels, lead_s, names),
-        tuple(_score_criterion(site, c, tally, labels, lead_s, not_computed.get(c.id)) for c in site.criteria),
+        tuple(_score_criterion(site, c, totals, labels, lead_s, not_computed.get(c.id)) for c in site.criteria),
         tuple(
             SensorScore(
                 name,
-                tally.raises[name],
-                tally.voting_s.get(name, 0.0) / 86400.0,
-                dict(sorted(tally.health.get(name, {}).items())),
-                len(tally.pended.get(name, ())),
+                totals.raises[name],
+                totals.voting_s.get(name, 0.0) / 86400.0,
+                dict(sorted(totals.health.get(name, {}).items())),
+                len(totals.pended.get(name, ())),
             )
-            for name in dict.fromkeys((*(s.id for s in site.stations), *tally.health))
+            for name in dict.fromkeys((*(s.id for s in site.stations), *totals.health))
         ),
-        words,
+        requested_levels,
         find_gains(
             site,
-            tally.strength,
-            words,
-            {k: n / max(tally.looks, 1) for k, n in tally.looks_with_data.items()},
+            totals.strength,
+            requested_levels,
+            {k: n / max(totals.looks, 1) for k, n in totals.looks_with_data.items()},
             labels,
             lead_s,
         ),
@@ -622,30 +683,30 @@ def score(
             {
                 DECISION: spans,
                 **({} if beside.fixed is None else {FIXED_BOUND: beside.fixed}),
-                **{c.id: words.get(c.id, ()) for c in site.criteria if c.id not in not_computed},
+                **{c.id: requested_levels.get(c.id, ()) for c in site.criteria if c.id not in not_computed},
             },
             labels,
             lead_s,
             site.top_level,
-            tally.to_s,
+            totals.to_s,
         ),
-        {place: tuple(timeline.spans) for place, timeline in tally.station_levels.items()},
+        {place: tuple(timeline.spans) for place, timeline in totals.station_levels.items()},
     )
 
 
 def _score_criterion(
     site: Site,
     criterion: Criterion,
-    tally: ReplayTotals,
+    totals: ReplayTotals,
     labels: Sequence[EventLabel],
     lead_s: float,
     not_computed: Message | None,
 ) -> CriterionScore:
-    ribbon = tally.criteria.get(criterion.id)
-    judging = tally.judging.get(criterion.id)
-    # a criterion is judged by what it can say: one with a bound for yellow only is not asked for orange
+    timeline = totals.criteria.get(criterion.id)
+    judging = totals.judging.get(criterion.id)
+    # A criterion that only has a bound for yellow is not expected to raise orange.
     highest = max((t.level for t in criterion.thresholds), default=site.top_level)
-    spans = tuple(ribbon.spans) if ribbon else ()
+    spans = tuple(timeline.spans) if timeline else ()
     days = find_days(spans, site.timezone)
     by_level = {k.name: sum(level == k.number for level in days.values()) for k in site.levels if k.number > 0}
     judged = len(find_false_days(spans, labels, (), lead_s, site.timezone, judged=True)) if labels else None
@@ -656,29 +717,30 @@ def _score_criterion(
         criterion.id,
         criterion.kind.id,
         criterion.role,
-        _find_judged_share(tally, criterion.id),
+        _find_judged_share(totals, criterion.id),
         not_computed,
         rises,
         len(days),
         by_level,
         0 if judging is None else len(find_days(judging.spans, site.timezone)),
         judged,
-        tuple(score_event(replace(x, level=min(x.level, highest)), spans, lead_s) for x in labels),
+        tuple(score_event(replace(label, level=min(label.level, highest)), spans, lead_s) for label in labels),
     )
 
 
-def _find_judged_share(tally: ReplayTotals, criterion: str) -> float:
-    """Return in which share of the time a criterion had recent evidence of one station at least."""
-    timeline = tally.judging.get(criterion)
-    total_s = sum(tally.sight.values())
+def _find_judged_share(totals: ReplayTotals, criterion: str) -> float:
+    """Return the share of the time in which a criterion had recent evidence of at least one station."""
+    timeline = totals.judging.get(criterion)
+    total_s = sum(totals.sight.values())
     if timeline is None or total_s <= 0.0:
         return 0.0
     return sum(span.to_s - span.from_s for span in timeline.spans if span.level > 0) / total_s
 
 
-def _first_times(run: Run) -> dict[int, datetime]:
-    found: dict[int, datetime] = {}
+def _find_first_times(run: Run) -> dict[int, datetime]:
+    """Return the first time at which each level, or a higher one, was reached."""
+    first_times: dict[int, datetime] = {}
     for span in run.levels:
         for level in range(1, span.level + 1):
-            found.setdefault(level, from_epoch_s(span.from_s))
-    return found
+            first_times.setdefault(level, from_epoch_s(span.from_s))
+    return first_times

@@ -1,4 +1,4 @@
-"""What the failure window of each station showed during a replay, and when: one row per period with a window."""
+"""Join the failure windows of a replay into periods: one row for each time with a window."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from monitor.text.message import Message, Template
 
 DAY_S: Final = 86400.0
 END_OF_RECORD: Final = Template("windows.end_of_record", "end of the record")()
-_STANDS: Final = Template("windows.stands", "it stands at the end of the record")()
+_STANDS: Final = Template("windows.stands", "it is in force at the end of the record")()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ class WindowPeriod:
 
     @property
     def end(self) -> Message | str:
-        """Why the window was withdrawn, or that it stands."""
+        """Why the window was withdrawn, or that it is still in force."""
         return self.last.withdrawn_reason or _STANDS
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return JSON values."""
         withdrawn_s = self.last.withdrawn_s
         return {
             "station": self.first.station,
@@ -78,7 +78,7 @@ class WindowTable:
     looks: tuple[tuple[str, int], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return JSON values."""
         return {"looks": dict(self.looks), "periods": [period.to_json() for period in self.periods]}
 
 
@@ -94,7 +94,7 @@ def list_periods(issued: Sequence[IssuedWindow], labels: Sequence[EventLabel], t
         windows = list(group)
         first_trusted = next((window for window in windows if window.trusted), None)
         since_s = (first_trusted or windows[0]).issued_s
-        label = next((one for one in labels if epoch_s(one.to_at) >= since_s), None)
+        label = next((candidate for candidate in labels if epoch_s(candidate.to_at) >= since_s), None)
         periods.append(
             WindowPeriod(
                 first=windows[0],

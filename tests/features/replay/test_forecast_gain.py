@@ -104,7 +104,7 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url, tmp_path, m
     assert run_verb([*ask, "f"]) == 0
     said = capsys.readouterr()
     assert "f: may be a witness (kept)" in said.err
-    assert "f counts in this replay; the service takes it as advice: the test of forecasts on" in said.out
+    assert "f counts in this replay; in the service it is advice: the test of forecasts on" in said.out
     with database.read() as c:
         kept = load_view(c, "model_proofs", site="slope")
         (terms,) = [r["terms"] for r in c.scalars(select(model_proof.c.result).where(model_proof.c.by == "Ada"))]
