@@ -65,14 +65,14 @@ site_state = Table(
         "state",
         Json,
         nullable=False,
-        comment="ladder memory: dwell, votes, pending steps, holds",
+        comment="memory of decisions: votes, jumps, answers, supporters of the level",
         info={"own_clock_keys": _OWN_CLOCK_KEYS},
     ),
     Column(
         "catching_up",
         Boolean,
         nullable=True,
-        comment="readings that waited were being read: levels may rise, silence was not judged",
+        comment="older readings were still being stored: levels could rise, silence was not judged",
     ),
     info={
         "sealed": SealedColumns(
@@ -152,9 +152,9 @@ evaluation = Table(
     Column("level", Integer, nullable=False),
     Column("observability", Text, nullable=False),
     Column("reachable_level", Integer, nullable=False),
-    Column("known_until", Instant, nullable=True, comment="newest received_at that was seen"),
+    Column("known_until", Instant, nullable=True, comment="newest received_at of its inputs"),
     Column("config_sha256", Text, nullable=False),
-    Column("digest", Text, nullable=False, comment="of state after"),
+    Column("digest", Text, nullable=False, comment="SHA-256 of the memory after it"),
     Index("ix_evaluation_site_at", "site", "at"),
 )
 
@@ -183,5 +183,5 @@ outage = Table(
     Column("drained_at", Instant, nullable=False),
     Column("counted_at", Instant, nullable=True),
     Column("counts_until", Instant, nullable=False),
-    comment="a time in which readings did not come in, until what had waited was read",
+    comment="a time in which no readings were stored, until older readings were stored",
 )

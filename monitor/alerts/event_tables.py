@@ -19,8 +19,10 @@ report = Table(
     Column("station", Text, nullable=True, info={"names": "station"}),
     Column("photo_url", Text, nullable=True),
     Column("digest", String(64), nullable=False, unique=True),
-    Column("via", Text, nullable=True, comment="what proved who sent it"),
-    Column("credential", Text, nullable=True, comment="what proved who sent it"),
+    Column("via", Text, nullable=True, comment="how it was sent: mqtt, command, page"),
+    Column(
+        "credential", Text, nullable=True, comment="proof of the sender: an account, a user of the machine, or mqtt"
+    ),
     info={"sealed": SealedColumns()},
 )
 
@@ -37,7 +39,9 @@ site_event = Table(
     Column("text", Text, nullable=False),
     Column("by", Text, nullable=False),
     Column("digest", String(64), nullable=False, unique=True),
-    Column("known_from", Instant, nullable=True, comment="by who added it later; only a replay goes by it"),
+    Column(
+        "known_from", Instant, nullable=True, comment="when people knew of it, if it was added later; used by replays"
+    ),
     Column("via", Text, nullable=False, comment="mqtt, command, page"),
     Column("withdrawn_at", Instant, nullable=True, info={"own_clock": True}),
     Column("withdrawn_by", Text, nullable=True),
@@ -57,6 +61,6 @@ event_confirmation = Table(
     Column("withdrawn_at", Instant, nullable=True, info={"own_clock": True}),
     Column("withdrawn_by", Text, nullable=True),
     Index("ix_event_confirmation_event", "event_id"),
-    comment="a person stands behind an event: only then it explains a step",
+    comment="confirmation of an event by a person; without one, it explains no jump",
     info={"sealed": SealedColumns()},
 )

@@ -13,20 +13,20 @@ reports = Table(
     Column("at", Text, comment="when it was seen", info={"unit": "time"}),
     Column("received_at", Text, comment="when it reached the service", info={"unit": "time"}),
     Column("kind", Text, comment="crack, rockfall, road_damage, ..."),
-    Column("text", Text, comment="what was said"),
-    Column("by", Text, comment="who said so"),
+    Column("text", Text, comment="description"),
+    Column("by", Text, comment="name of the observer"),
     Column("station", Text, comment="station id"),
     Column("photo_url", Text, comment="picture"),
-    Column("via", Text, comment="by which way it came: `mqtt`, `command`, `page`, `unknown`"),
+    Column("via", Text, comment="how it was sent: `mqtt`, `command`, `page`, `unknown`"),
     Column(
         "credential",
         Text,
         comment=(
-            "what proved who sent it: an account, a user of the machine, `mqtt` (nothing more), `unknown`; "
+            "proof of the sender: an account, a user of the machine, `mqtt` (no proof), `unknown`; "
             "observers are counted by it"
         ),
     ),
-    comment="What observers saw.",
+    comment="Reports of observers.",
     info={"question": "What did people see, declare or correct?"},
 )
 
@@ -40,12 +40,12 @@ site_events = Table(
     Column("received_at", Text, comment="when it reached the service", info={"unit": "time"}),
     Column("kind", Text, comment="kind"),
     Column("value", Double, comment="size, if any", info={"unit": "by kind"}),
-    Column("text", Text, comment="what was said"),
-    Column("by", Text, comment="who said so; by MQTT nobody has proven it"),
-    Column("via", Text, comment="by which way it came: `mqtt`, `command`, `page`; `unknown` where nobody said"),
-    Column("confirmations", BigInteger, comment="how many confirmations of it stand; without one it explains nothing"),
-    Column("withdrawn_at", Text, comment="when somebody took it back; empty = it stands", info={"unit": "time"}),
-    Column("withdrawn_by", Text, comment="who took it back"),
+    Column("text", Text, comment="description"),
+    Column("by", Text, comment="name of the sender; not verified by MQTT"),
+    Column("via", Text, comment="how it was sent: `mqtt`, `command`, `page`, or `unknown`"),
+    Column("confirmations", BigInteger, comment="number of valid confirmations; without one it explains nothing"),
+    Column("withdrawn_at", Text, comment="when it was withdrawn; empty if it was not", info={"unit": "time"}),
+    Column("withdrawn_by", Text, comment="who withdrew it"),
     comment="Work, blasting, reservoir operation, earthquakes.",
     info={"question": "What did people see, declare or correct?"},
 )

@@ -1,4 +1,4 @@
-"""Readings of a site that are kept between the evaluations of one thread."""
+"""Cache the readings of a site between the evaluations of one thread."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,17 +31,17 @@ class _CachedSeries:
 
 
 class SiteReadingCache:
-    """Readings, tracks and memory of one site, kept between evaluations.
+    """Cache readings, tracks and memory of one site between evaluations.
 
     A series is loaded again unless the fingerprint of its rows shows that only newer readings were added.
 
     Args:
-        site: The declaration. Another version needs another cache.
+        site: The site file. Another version needs another cache.
 
     Attributes:
         prepared: The site, and values derived from its file.
-        decision: Tracks and sums that `decide` keeps.
-        was_used: Whether the newest call of `read` found cached readings.
+        decision: Tracks and sums that `decide` caches.
+        was_used: Whether the latest call of `read` used cached readings.
     """
 
     def __init__(self, site: Site) -> None:
@@ -55,15 +55,16 @@ class SiteReadingCache:
         self._memory = "", Memory()
 
     def clear(self) -> None:
-        """Forget everything, so that the next evaluation loads all readings."""
+        """Empty the cache, so that the next evaluation loads all readings."""
         self.decision = EvaluationCache()
         self._series = {}
         self._now = None
         self._memory = "", Memory()
 
     def save_memory(self, text: str, memory: Memory) -> None:
-        """Keep the memory that was stored as this JSON text."""
-        self._memory = text, memory.sort_mappings()  # the order in which the stored text would return it
+        """Cache the memory that was stored as this JSON text."""
+        # Reading the stored text would return the memory in this order.
+        self._memory = text, memory.sort_mappings()
 
     def read_memory(self, text: str) -> Memory:
         """Return the memory that was stored as a JSON text."""
@@ -71,7 +72,7 @@ class SiteReadingCache:
         return memory if text == cached_text else Memory.read(json.loads(text))
 
     def count(self) -> int:
-        """Return how many readings and epochs of tracks are kept. Each criterion has tracks of its own."""
+        """Return the number of cached readings and epochs of tracks. Each criterion has its own tracks."""
         readings = sum(len(series.readings) for series in self._series.values())
         return readings + sum(tracker.count() for tracker in self.decision.trackers.values())
 
@@ -80,25 +81,27 @@ class SiteReadingCache:
         if self._now is not None and now < self._now:
             self.clear()
         self._now = now
-        wanted = [
-            (row.id, f"{row.station}.{row.quantity}", find_load_start(now, span_s))
-            for row in load_series(connection, self.site.id)
-            if (span_s := find_span_s(self._spans_s, row.station, row.quantity))
-        ]
-        self._renew(connection, {series_id: from_at for series_id, _, from_at in wanted}, now)
-        return {name: self._series[series_id].readings for series_id, name, _ in wanted}
+        names: dict[int, str] = {}
+        starts: dict[int, datetime] = {}
+        for row in load_series(connection, self.site.id):
+            span_s = find_span_s(self._spans_s, row.station, row.quantity)
+            if span_s:
+                names[row.id] = f"{row.station}.{row.quantity}"
+                starts[row.id] = find_load_start(now, span_s)
+        self._renew(connection, starts, now)
+        return {name: self._series[series_id].readings for series_id, name in names.items()}
 
-    def _renew(self, connection: Connection, wanted: Mapping[int, datetime], now: datetime) -> None:
+    def _renew(self, connection: Connection, starts: Mapping[int, datetime], now: datetime) -> None:
         """Extend the series whose cached readings are still valid, and load the others again.
 
         Args:
-            wanted: By series, the instant after which readings are used.
+            starts: The time after which readings are used, by series.
         """
-        cached = [
-            (series_id, series.from_at, series.last_at)
-            for series_id, from_at in wanted.items()
-            if (series := self._series.get(series_id)) is not None and series.from_at == from_at
-        ]
+        cached = []
+        for series_id, from_at in starts.items():
+            series = self._series.get(series_id)
+            if series is not None and series.from_at == from_at:
+                cached.append((series_id, series.from_at, series.last_at))
         self.was_used = bool(cached)
         fingerprints = load_fingerprints(connection, cached, now)
         valid = [
@@ -110,7 +113,7 @@ class SiteReadingCache:
             series = self._series[series_id]
             self._series[series_id] = _CachedSeries(series.from_at, (*series.readings, *newer), fingerprint)
         valid_ids = {series_id for series_id, _, _ in valid}
-        missing = [(series_id, from_at) for series_id, from_at in wanted.items() if series_id not in valid_ids]
+        missing = [(series_id, from_at) for series_id, from_at in starts.items() if series_id not in valid_ids]
         self._load(connection, missing, now)
 
     def _load(self, connection: Connection, missing: Sequence[tuple[int, datetime]], now: datetime) -> None:
@@ -126,8 +129,12 @@ class SiteReadingCache:
     def _load_series(
         self, connection: Connection, series_id: int, from_at: datetime, now: datetime
     ) -> tuple[Reading, ...]:
-        """Load a series. Readings that did not change stay the same objects, which trackers compare by identity."""
+        """Load a series. Unchanged readings remain the same objects, because trackers compare by identity."""
         readings = load_readings(connection, series_id, from_at, now, now)
         cached = self._series.get(series_id)
         before = {} if cached is None else {reading.observed_at: reading for reading in cached.readings}
-        return tuple(old if (old := before.get(one.observed_at)) == one else one for one in readings)
+        loaded = []
+        for reading in readings:
+            cached_reading = before.get(reading.observed_at)
+            loaded.append(reading if cached_reading is None or cached_reading != reading else cached_reading)
+        return tuple(loaded)
