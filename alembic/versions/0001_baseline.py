@@ -293,9 +293,9 @@ def upgrade() -> None:
         sa.Column("level", sa.Integer(), nullable=False),
         sa.Column("observability", sa.Text(), nullable=False),
         sa.Column("reachable_level", sa.Integer(), nullable=False),
-        sa.Column("known_until", Instant, nullable=True, comment="newest received_at that was seen"),
+        sa.Column("known_until", Instant, nullable=True, comment="newest received_at of its inputs"),
         sa.Column("config_sha256", sa.Text(), nullable=False),
-        sa.Column("digest", sa.Text(), nullable=False, comment="of state after"),
+        sa.Column("digest", sa.Text(), nullable=False, comment="SHA-256 of the memory after it"),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_evaluation_site_at", "evaluation", ["site", "at"], unique=False)
@@ -844,7 +844,7 @@ def upgrade() -> None:
         sa.Column("counted_at", Instant, nullable=True),
         sa.Column("counts_until", Instant, nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        comment="a time in which readings did not come in, until what had waited was read",
+        comment="a time in which no readings were stored, until older readings were stored",
     )
     op.create_table(
         "password_guess",
@@ -1034,8 +1034,13 @@ def upgrade() -> None:
         sa.Column("station", sa.Text(), nullable=True),
         sa.Column("photo_url", sa.Text(), nullable=True),
         sa.Column("digest", sa.String(length=64), nullable=False),
-        sa.Column("via", sa.Text(), nullable=True, comment="what proved who sent it"),
-        sa.Column("credential", sa.Text(), nullable=True, comment="what proved who sent it"),
+        sa.Column("via", sa.Text(), nullable=True, comment="how it was sent: mqtt, command, page"),
+        sa.Column(
+            "credential",
+            sa.Text(),
+            nullable=True,
+            comment="proof of the sender: an account, a user of the machine, or mqtt",
+        ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("digest"),
     )
@@ -1344,7 +1349,12 @@ def upgrade() -> None:
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
-        sa.Column("known_from", Instant, nullable=True, comment="by who added it later; only a replay goes by it"),
+        sa.Column(
+            "known_from",
+            Instant,
+            nullable=True,
+            comment="when people knew of it, if it was added later; used by replays",
+        ),
         sa.Column("via", sa.Text(), nullable=False, comment="mqtt, command, page"),
         sa.Column("withdrawn_at", Instant, nullable=True),
         sa.Column("withdrawn_by", sa.Text(), nullable=True),
@@ -1390,12 +1400,17 @@ def upgrade() -> None:
         sa.Column("trend", sa.Text(), nullable=True),
         sa.Column("newest_at", Instant, nullable=True),
         sa.Column("config_sha256", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False, comment="ladder memory: dwell, votes, pending steps, holds"),
+        sa.Column(
+            "state",
+            sa.Text(),
+            nullable=False,
+            comment="memory of decisions: votes, jumps, answers, supporters of the level",
+        ),
         sa.Column(
             "catching_up",
             sa.Boolean(),
             nullable=True,
-            comment="readings that waited were being read: levels may rise, silence was not judged",
+            comment="older readings were still being stored: levels could rise, silence was not judged",
         ),
         sa.PrimaryKeyConstraint("site"),
     )
@@ -1556,7 +1571,7 @@ def upgrade() -> None:
             ["site_event.id"],
         ),
         sa.PrimaryKeyConstraint("id"),
-        comment="a person stands behind an event: only then it explains a step",
+        comment="confirmation of an event by a person; without one, it explains no jump",
     )
     op.create_index("ix_event_confirmation_event", "event_confirmation", ["event_id"], unique=False)
     op.create_table(
@@ -1737,15 +1752,15 @@ def upgrade() -> None:
         sa.Column("confirmed_by", sa.Text(), nullable=True),
         sa.Column("confirmed_via", sa.Text(), nullable=True),
         sa.Column("idempotency_key", sa.String(length=64), nullable=False),
-        sa.Column("provider_id", sa.Text(), nullable=True, comment="what the other side calls it"),
+        sa.Column("provider_id", sa.Text(), nullable=True, comment="number that the provider gave the message"),
         sa.Column("provider_said", sa.Text(), nullable=True),
-        sa.Column("received_at", Instant, nullable=True, comment="when the device had it"),
+        sa.Column("received_at", Instant, nullable=True, comment="when the device received it"),
         sa.Column(
             "undelivered",
             sa.Integer(),
             server_default="0",
             nullable=False,
-            comment="so often it could not deliver what it had taken",
+            comment="number of times that the provider accepted and did not deliver it",
         ),
         sa.ForeignKeyConstraint(
             ["alert_id"],
