@@ -126,7 +126,7 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
         tap(page.get_by_role("link", name="Who to call"))
         page.wait_for_url(re.compile("/duty"))
         assert page.locator(".calls a[href^='tel:']").first.get_attribute("href") == "tel:+41791234567"
-        page.get_by_label("What who comes must know").fill("G1 and G2 run away, the pit floor is clear")
+        page.get_by_label("What the person who takes over must know").fill("G1 and G2 run away, the pit floor is clear")
         tap(page.get_by_role("button", name="Sign the hand-over as bo"))
         page.get_by_text("G1 and G2 run away, the pit floor is clear").first.wait_for()
         assert len(taps) <= MOST_TAPS, taps

@@ -413,7 +413,7 @@ def test_the_page_reads_well_without_scripts(served, chromium):
     page = context.new_page()
     page.goto(base)
     text = page.locator("body").inner_text()
-    assert "Without scripts this page does not refresh" in text
+    assert "Scripts are off, so this page is not refreshed" in text
     assert "Geologist on site" in text
     context.close()
 

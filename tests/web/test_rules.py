@@ -483,7 +483,7 @@ def test_a_token_does_no_more_than_its_account_and_its_sites(filled_database, pl
             tell(filled_database, users.set_role, "bo", "viewer")
             assert program.post("/sites/north-bench/report", data=report).status_code == 403
     for user, scope, sites, words in (
-        ("cy", "act", None, "may do less"),
+        ("cy", "act", None, "which is lower than the scope"),
         ("ada", "write", None, "unknown"),
         ("dee", "read", None, "locked"),
         ("ada", "read", ["nowhere"], "no site"),

@@ -1,1 +1,1 @@
-"""Exercises: a failure is decided in memory and reported by the real channels."""
+"""Drills: exercises that send messages through the real channels without touching real levels and alerts."""

@@ -1,4 +1,4 @@
-"""What a person may do with a drill: hold one by the real channels, and end it."""
+"""Actions on drills: hold a drill with the real channels, and end it."""
 
 import threading
 import time
@@ -21,19 +21,19 @@ _OVER: Final = Template("drill.over_already", "drill {number} is over already")
 
 _BUSY: Final = Template("drill.busy", "another drill is being prepared; try again in a minute")
 _NOT_PREPARED: Final = Template(
-    "drill.not_prepared", "the drill could not be prepared; the log of the service says why"
+    "drill.not_prepared", "the drill could not be prepared; see the log of the service for the reason"
 )
-_BEGUN: Final = Template("drill.begun", "the drill has begun")
-_PREPARING: Final = Template("drill.preparing", "the drill is being prepared; look again in a minute")
-_NO_FILE: Final = Template("drill.no_file", "--scenario {name}: no such file; or collapse")
+_BEGUN: Final = Template("drill.begun", "the drill has started")
+_PREPARING: Final = Template("drill.preparing", "the drill is being prepared; load the page again in a minute")
+_NO_FILE: Final = Template("drill.no_file", "--scenario {name}: there is no such file; give a file, or collapse")
 _HELD: Final = Template(
     "drill.held", "drill {number} of {site} is over ({reason}): {level}, {count} alarms, {acknowledged} acknowledged"
 )
 _SLOWEST: Final = Template("drill.slowest", "the slowest acknowledgement came after {seconds} s")
-_preparing: Final = threading.Semaphore(1)  # one process at a time
-PREPARED_S: Final = 20.0  # of waiting for the first word of a drill
-UNANSWERED: Final = 3  # exit status
-_HERE: Final = frozenset({COMMAND})  # a file of this machine, and who waits until the drill is over
+_preparing: Final = threading.Semaphore(1)  # one drill is prepared at a time
+PREPARED_S: Final = 20.0  # time for which the page waits until a drill has started
+UNANSWERED: Final = 3  # exit status: an alarm was not acknowledged
+_COMMAND_ONLY: Final = frozenset({COMMAND})  # arguments that need files of this machine, or a command that waits
 
 
 def hold(
@@ -41,26 +41,29 @@ def hold(
     site: SiteId,
     minutes: Annotated[
         str,
-        Argument(N_("From the first level to the last in minutes"), "--minutes", longest=4, choices=("1", "10", "60")),
+        Argument(N_("Minutes from the first level to the last"), "--minutes", longest=4, choices=("1", "10", "60")),
     ] = "10",
     scenario: Annotated[
-        str, Argument("collapse (simulated), or a file of readings in the long form", "--scenario", ways=_HERE)
+        str, Argument("collapse (simulated), or a file of readings in the long form", "--scenario", ways=_COMMAND_ONLY)
     ] = "collapse",
     speed: Annotated[
         float | None,
-        Argument("Simulated seconds per second, in place of minutes", "--speed", least=0.001, most=1e9, ways=_HERE),
+        Argument(
+            "Simulated seconds per second, in place of minutes", "--speed", least=0.001, most=1e9, ways=_COMMAND_ONLY
+        ),
     ] = None,
     hold: Annotated[
-        timedelta, Argument("How long the alarms stand at the end while nobody has answered", "--hold", ways=_HERE)
+        timedelta,
+        Argument("How long the alarms stay open at the end if nobody acknowledges", "--hold", ways=_COMMAND_ONLY),
     ] = timedelta(minutes=10),
     health: Annotated[bool, Argument(N_("Send health and advice alerts of the scenario too"), "--health")] = False,
 ) -> ActResult:
     """Hold a drill: report a failure by the real channels as an exercise, and measure how fast people acknowledge.
 
-    Every message says EXERCISE, real alarms go first. Nobody's data, level or alert is touched. The page begins one
-    that goes on by itself; the command ends with it.
+    Every message is marked EXERCISE, and real alarms are sent first. Real readings, levels and alerts do not change. On
+    the page, the drill continues by itself; the command waits until it is over.
 
-    Exit 0 done, 1 a known error, 3 nobody acknowledged.
+    Exit 0 done, 1 a known error, 3 an alarm was not acknowledged.
 
     Example: slopeward notify drill hold north-bench --by ada
     """
@@ -69,21 +72,22 @@ def hold(
     if scenario != COLLAPSE and not Path(scenario).exists():
         raise NotFoundError(_NO_FILE(name=scenario))
     terms = DrillOptions(scenario, speed, hold.total_seconds(), quiet=not health, lasts_s=60.0 * int(minutes))
-    place = call.find_site(site)
-    if (report := call.report) is None:
-        return ActResult(_begin(call, place, terms), {"site": site})
+    declared = call.find_site(site)
+    report = call.report
+    if report is None:
+        return ActResult(_start_process(call, declared, terms), {"site": site})
 
     def show(at: datetime, change: AlertChange) -> None:
         report(f"{at:%Y-%m-%d %H:%M} of the scenario: {change.reason}")
 
     number, outcome = hold_drill(
-        call.db, place, call.actor, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=show
+        call.db, declared, call.actor, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=show
     )
     text = _HELD(
         number=number,
         site=site,
         reason=outcome["reason"],
-        level=place.levels[min(outcome["peak_level"], place.top_level)].name,
+        level=declared.levels[min(outcome["peak_level"], declared.top_level)].name,
         count=outcome["alerts"],
         acknowledged=len(outcome["acknowledged"]),
     )
@@ -93,13 +97,19 @@ def hold(
     return ActResult(text, facts, notes, status=UNANSWERED if outcome["unanswered"] else 0)
 
 
-def _begin(call: ActCall, place: Site, terms: object) -> Message:
-    """Start the process, which goes on while this one is restarted, and wait for its first word; says what is known."""
+def _start_process(call: ActCall, site: Site, terms: object) -> Message:
+    """Start the process of a drill, and return whether it has started after some seconds.
+
+    The process continues if this one is restarted.
+
+    Raises:
+        RefusedError: the drill could not be prepared.
+    """
     from monitor.api.worker import ChildProcess
 
     url = call.db.url.render_as_string(hide_password=False)
     with acquire_or_refuse(_preparing, _BUSY()):
-        child = ChildProcess("monitor.features.drills.hold:hold_apart", url, place, call.actor, terms)
+        child = ChildProcess("monitor.features.drills.hold:hold_in_process", url, site, call.actor, terms)
         answer = next(child.lines(PREPARED_S), None)
     threading.Thread(target=child.wait, name="drill", daemon=True).start()
     if answer is not None and "refused" in answer:
@@ -122,12 +132,12 @@ def end(
     Example: slopeward notify drill end north-bench 3 --by ada --reason "telephone"
     """
     with call.write() as c:
-        found = find_drill(c, number)
-        if found.site != site:
+        drill = find_drill(c, number)
+        if drill.site != site:
             raise NotFoundError(_NONE(number=number))
         outcome = end_drill(c, number, call.actor, reason, call.now, site=find_in_force(c, site))
     facts = {"drill": number, "site": site, **outcome}
-    if found.state != RUNNING:
+    if drill.state != RUNNING:
         return ActResult(_OVER(number=number), facts, status=EXIT_ALREADY_DONE)
     return ActResult(_ENDED(number=number, site=site, count=outcome["alerts"]), facts)
 

@@ -1,4 +1,4 @@
-"""A drill: a failure decided in memory, told by the real channels as an exercise, answered by people, and measured."""
+"""Hold a drill: evaluate a failure in memory, send its messages as an exercise, wait for answers, and measure them."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,29 +35,35 @@ from monitor.api.worker import SendLine
 from monitor.features.drills import queries as drills
 
 COLLAPSE: Final = "collapse"
-LASTS_S: Final = 600.0  # without a given speed the scenario is told in ten minutes
-BEAT_S: Final = 5.0
-POLL_S: Final = 1.0
-CHUNK: Final = 5000
+LASTS_S: Final = 600.0  # duration of a scenario without a given speed
+BEAT_S: Final = 5.0  # time between heartbeats
+POLL_S: Final = 1.0  # time between checks whether somebody ended the drill
+CHUNK: Final = 5000  # readings per transaction
 _DONE: Final = Template("drill.scenario_over", "the scenario is over")
-_BROKEN: Final = Template("drill.broken_off", "it was broken off: {problem}")
-_ENDED: Final = Template("drill.ended_early", "the drill was ended before it began")
-_EMPTY: Final = Template("drill.no_reading", "{scenario}: no reading of {site}")
-_NO_LEVEL: Final = Template(
-    "drill.no_level", "{scenario}: no level of {site} is raised by it; no message would be sent"
-)
+_BROKEN: Final = Template("drill.broken_off", "it was aborted: {problem}")
+_ENDED: Final = Template("drill.ended_early", "the drill was ended before it started")
+_EMPTY: Final = Template("drill.no_reading", "{scenario} contains no reading of {site}")
+_NO_LEVEL: Final = Template("drill.no_level", "{scenario} raises no level of {site}, so no message would be sent")
 Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True)
 class DrillOptions:
-    """How a drill is held."""
+    """Options of a drill.
 
-    scenario: str = COLLAPSE  # `collapse`, or a file of readings in the long form
-    speed: float | None = None  # simulated seconds per second; None tells the scenario in `lasts_s`
-    hold_s: float = 600.0  # how long the alarms stand after the last reading while nobody has answered
-    quiet: bool = True  # health and advice alerts of the scenario are not told, only the hazard level
-    lasts_s: float = LASTS_S  # how long the scenario is told, where no speed is given
+    Attributes:
+        scenario: `collapse`, or a file of readings in the long form.
+        speed: simulated seconds per second; None for a scenario that takes `lasts_s`.
+        hold_s: how long the alarms stay open after the last reading if nobody acknowledges.
+        quiet: whether only messages of the hazard level are sent, without health and advice alerts.
+        lasts_s: duration of the scenario without a speed.
+    """
+
+    scenario: str = COLLAPSE
+    speed: float | None = None
+    hold_s: float = 600.0
+    quiet: bool = True
+    lasts_s: float = LASTS_S
 
 
 def hold_drill(
@@ -70,13 +76,22 @@ def hold_drill(
     wait: Callable[[float], None],
     on_turn: Callable[[datetime, AlertChange], None] = lambda _at, _change: None,
 ) -> tuple[int, dict[str, Any]]:
-    """Hold a drill from its first to its last word; returns its number and what was measured.
+    """Hold a drill from start to end. Return its number and its outcome.
 
-    Decisions are taken on a database of the drill's own. Of the real one nothing is written but the drill, its frozen
-    decisions, its alerts with their messages (exercise, keys `drill:N:...`), the stamp that it lives, and the audit.
+    Decisions are made on a separate database. The real database gets only the drill, the evidence of its decisions, its
+    alerts and messages (exercises with keys `drill:N:...`), its heartbeat, and entries of the audit log.
 
-    `on_turn`: called for each change that was told. Raises RefusedError: another drill runs, nobody is named, or the
-    scenario cannot be made; the last stays on record.
+    Args:
+        db: the real database.
+        site: the site.
+        by: the person who holds the drill.
+        terms: options of the drill.
+        clock: returns the present.
+        wait: sleeps for some seconds.
+        on_turn: called for each change whose message was queued.
+
+    Raises:
+        RefusedError: another drill is running, no person is named, or the scenario raises no level.
     """
     with db.write() as c:
         drills.end_dead_drills(c, {site.id: site}, clock())
@@ -84,15 +99,15 @@ def hold_drill(
     reason: str = _DONE()
     state = "ended"
     try:
-        pulse = _DrillHeartbeat(db, drill_id, clock, wait)
+        heartbeat = _DrillHeartbeat(db, drill_id, clock, wait)
         with db.read() as c:
             proofs = load_proof_facts(c, site, clock())
-        turns = rehearse(site, terms, pulse.is_running, proofs)
-        if notify_turns(db, site, drill_id, turns, terms, clock, pulse, on_turn):
+        turns = rehearse(site, terms, heartbeat.is_running, proofs)
+        if notify_turns(db, site, drill_id, turns, terms, clock, heartbeat, on_turn):
             until = clock() + timedelta(seconds=terms.hold_s)
-            while clock() < until and pulse.is_running():
+            while clock() < until and heartbeat.is_running():
                 with db.read() as c:
-                    # who is quick answers before the channel has said that it delivered: that instant is measured too
+                    # A person can acknowledge before the channel reports the delivery. Wait for that time too.
                     if not drills.count_open(c, drill_id) and not drills.count_on_the_way(c, drill_id):
                         break
                 wait(min(POLL_S, terms.hold_s))
@@ -108,25 +123,26 @@ def hold_drill(
     return drill_id, outcome
 
 
-def hold_apart(send: SendLine, url: str, site: Site, by: Actor, terms: DrillOptions) -> None:
-    """The part of a process that a page started: it tells once whether the drill began, and holds it to its end."""
-    reported: list[bool] = []
+def hold_in_process(send: SendLine, url: str, site: Site, by: Actor, terms: DrillOptions) -> None:
+    """Hold a drill in a process that the page started. Send one line: the drill has started, or it is refused."""
+    has_started = False
 
-    def begun(_at: datetime, _change: AlertChange) -> None:
-        if not reported:
-            reported.append(True)
+    def report_start(_at: datetime, _change: AlertChange) -> None:
+        nonlocal has_started
+        if not has_started:
+            has_started = True
             send({"began": True})
 
     with Database(url) as db:
         try:
-            hold_drill(db, site, by, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=begun)
+            hold_drill(db, site, by, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=report_start)
         except SlopewardError as error:
             send({"refused": error.message})
 
 
 @dataclass(frozen=True, slots=True)
 class DrillStep:
-    """What a drill tells at one instant of its scenario, with the frozen inputs of that decision."""
+    """The changes of alerts at one instant of a scenario, with the evidence of that decision."""
 
     at: datetime
     changes: tuple[AlertChange, ...]
@@ -136,10 +152,16 @@ class DrillStep:
 def rehearse(
     site: Site, terms: DrillOptions, is_running: Callable[[], bool], proofs: Sequence[ProofFact] = ()
 ) -> tuple[DrillStep, ...]:
-    """Decide the whole scenario in memory, from before the first level on; nobody is told anything.
+    """Evaluate the whole scenario in memory and return its changes. No message is sent.
 
-    With `proofs` of the real database a model counts as it does in the service. Raises RefusedError: the scenario holds
-    no reading of the site, or raises no level; or somebody ended the drill.
+    Args:
+        site: the site.
+        terms: options of the drill.
+        is_running: returns whether the drill was not ended.
+        proofs: proofs of models in the real database, so that models count as they do in the service.
+
+    Raises:
+        RefusedError: the scenario contains no reading of the site or raises no level, or somebody ended the drill.
     """
     with open_scenario(site, terms.scenario) as past, past.read() as c:
         span = find_span(c, site.id)
@@ -152,18 +174,20 @@ def rehearse(
         for step in play(history, [(from_s, site)], from_s, to_s, pace):
             if not is_running():
                 raise RefusedError(_ENDED())
-            changes = [x for x in step.decision.changes if x.ledger == AlertCategory.HAZARD or not terms.quiet]
+            changes = [
+                change for change in step.decision.changes if change.ledger == AlertCategory.HAZARD or not terms.quiet
+            ]
             if changes:
                 frozen = canonical_json(freeze_evidence(site, step.before, step.inputs, step.decision, step.at))
                 turns.append(DrillStep(step.at, tuple(changes), frozen))
-    if not any(x.ledger == AlertCategory.HAZARD for turn in turns for x in turn.changes):
+    if not any(change.ledger == AlertCategory.HAZARD for turn in turns for change in turn.changes):
         raise RefusedError(_NO_LEVEL(scenario=terms.scenario, site=site.id))
     return tuple(turns)
 
 
 @contextmanager
 def open_scenario(site: Site, scenario: str) -> Iterator[Database]:
-    """A database of the drill's own that holds the readings of the scenario."""
+    """Open a temporary database with the readings of the scenario."""
     if scenario != COLLAPSE:
         with open_imported_files(Path(scenario), site, accept_units=True, accept_times=True) as past:
             yield past.db
@@ -192,15 +216,15 @@ def notify_turns(
     turns: Sequence[DrillStep],
     terms: DrillOptions,
     clock: Clock,
-    pulse: "_DrillHeartbeat",
+    heartbeat: "_DrillHeartbeat",
     on_turn: Callable[[datetime, AlertChange], None],
 ) -> bool:
-    """Write the turns to the real outbox as fast as the drill goes; False when somebody ended it before the last."""
+    """Queue the messages of the changes at their times. Return False if somebody ended the drill before the last."""
     lasts_s = (turns[-1].at - turns[0].at).total_seconds()
     speed = terms.speed or max(lasts_s / terms.lasts_s, 1.0)
-    began = clock()
+    started_at = clock()
     for turn in turns:
-        if not pulse.wait_until(began + timedelta(seconds=(turn.at - turns[0].at).total_seconds() / speed)):
+        if not heartbeat.wait_until(started_at + timedelta(seconds=(turn.at - turns[0].at).total_seconds() / speed)):
             return False
         _write(db, site, drill_id, turn, clock())
         for change in turn.changes:
@@ -209,10 +233,10 @@ def notify_turns(
 
 
 def _write(db: Database, site: Site, drill_id: int, turn: DrillStep, now: datetime) -> None:
-    """Freeze the decision of the drill and tell it, in one transaction."""
+    """Store evidence, alerts and messages of one instant of the drill in one transaction."""
     with db.write() as c:
         basis = add_decision(c, site.id, now, site.version, turn.frozen)
-        changes = [replace(x, data_time=None) for x in drills.as_exercise(drill_id, turn.changes)]
+        changes = [replace(change, data_time=None) for change in drills.as_exercise(drill_id, turn.changes)]
         apply_changes(
             c,
             changes,
@@ -230,19 +254,19 @@ def _write(db: Database, site: Site, drill_id: int, turn: DrillStep, now: dateti
 
 
 class _DrillHeartbeat:
-    """Stamps a running drill, and finds out when somebody ends it."""
+    """Writes the heartbeat of a running drill, and checks whether somebody ended it."""
 
     def __init__(self, db: Database, drill_id: int, clock: Clock, wait: Callable[[float], None]) -> None:
         self._db, self._drill_id, self._clock, self._wait = db, drill_id, clock, wait
-        self._looked_at: datetime | None = None
+        self._checked_at: datetime | None = None
         self._beat_at: datetime | None = None
 
     def is_running(self) -> bool:
-        """False when the drill is over; looks at most once a second."""
+        """Return whether the drill is running. The database is read once a second at most."""
         now = self._clock()
-        if self._looked_at is not None and now - self._looked_at < timedelta(seconds=POLL_S):
+        if self._checked_at is not None and now - self._checked_at < timedelta(seconds=POLL_S):
             return True
-        self._looked_at = now
+        self._checked_at = now
         with self._db.read() as c:
             if drills.find_drill(c, self._drill_id).state != drills.RUNNING:
                 return False
@@ -253,44 +277,61 @@ class _DrillHeartbeat:
         return True
 
     def wait_until(self, due: datetime) -> bool:
-        """Wait for an instant; False when the drill is over."""
-        while (left_s := (due - self._clock()).total_seconds()) > 0.0:
+        """Wait until an instant. Return False if the drill ended before."""
+        left_s = (due - self._clock()).total_seconds()
+        while left_s > 0.0:
             if not self.is_running():
                 return False
             self._wait(min(left_s, POLL_S))
+            left_s = (due - self._clock()).total_seconds()
         return self.is_running()
 
 
 DAY_S: Final = 86400.0
-DENSE: Final = 500  # epochs before the end at which every interval is there
-# stations of one mass move alike, not equally: equal motion on one reference would be asked about as a common fault
+DENSE: Final = 500  # number of last epochs of a series without gaps
+# Stations of one mass move at different speeds. Equal motion of all stations would be taken for a fault of their
+# common reference.
 FACTORS: Final = (1.0, 1.35, 0.75, 1.7, 0.9, 1.2, 1.5, 0.8)
-WINDOW_SIZE: Final = 100.0  # noise floors: the size of a curve that no bound on a velocity sets
-WINDOW_READINGS: Final = 100.0  # that such a curve lasts at least
-NEVER_BELOW: Final = {"pore_pressure": 20.0, "reservoir_level": 100.0, "water_level": 100.0, "groundwater_level": 100.0}
+WINDOW_SIZE: Final = 100.0  # size of a curve without a bound on velocity, in noise floors
+WINDOW_READINGS: Final = 100.0  # least number of readings of such a curve
+# Value of quantities for which 0 would be out of range, in their units.
+CONSTANT_VALUES: Final = {
+    "pore_pressure": 20.0,
+    "reservoir_level": 100.0,
+    "water_level": 100.0,
+    "groundwater_level": 100.0,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class FailureCurve:
-    """Displacement before a failure: x = -size * ln(days left), so that 1 / velocity falls in a line (Voight 1989)."""
+    """Displacement before a failure: x = -size * ln(days left), so that 1 / velocity falls linearly (Voight 1989).
 
-    size: float  # unit of the series; velocity = size / days left
-    start_days: float  # days before the failure at which it begins
-    end_days: float  # days before the failure at which the instruments are gone
+    Attributes:
+        size: factor in the unit of the series; the velocity is size / days left.
+        start_days: days before the failure at which the curve starts.
+        end_days: days before the failure at which the readings end.
+    """
+
+    size: float
+    start_days: float
+    end_days: float
 
     def value(self, days_left: float) -> float:
-        """Displacement since the beginning."""
+        """Return the displacement since the start, at some days before the failure."""
         return self.size * (log(self.start_days) - log(max(days_left, self.end_days)))
 
 
 def plan_curves(site: Site) -> dict[tuple[str, str], FailureCurve]:
-    """For each series that a criterion of velocity, rate or failure window reads: a curve that crosses all its levels.
+    """Return a curve that crosses all levels for each series of a criterion of velocity, rate or failure window.
 
-    One window before the failure it has twice the velocity of the highest bound; the record ends when the mean over the
-    shortest window is well beyond that bound. Raises RefusedError: no criterion of the site measures how something
-    moves.
+    One window before the failure, the velocity is twice that of the highest bound. The record ends when the mean over
+    the shortest window is well beyond that bound.
+
+    Raises:
+        RefusedError: the site has no such criterion.
     """
-    found: dict[tuple[str, str], FailureCurve] = {}
+    curves: dict[tuple[str, str], FailureCurve] = {}
     for criterion in site.criteria:
         reads_windows = criterion.kind.facts == "failures"
         if not (criterion.kind.rate or reads_windows) or criterion.role != "witness":
@@ -307,16 +348,16 @@ def plan_curves(site: Site) -> dict[tuple[str, str], FailureCurve]:
             factor = FACTORS[number % len(FACTORS)]
             curve = _plan_window_curve(criterion, spec, factor) if reads_windows else _plan_curve(criterion, factor)
             key = (station_id, spec.quantity)
-            if curve is not None and (key not in found or curve.size > found[key].size):
-                found[key] = curve
-    if not found:
+            if curve is not None and (key not in curves or curve.size > curves[key].size):
+                curves[key] = curve
+    if not curves:
         raise RefusedError(
             f"site {site.id} has no criterion of velocity, rate or failure window that a collapse could cross; give a "
             "recorded FILE"
         )
-    end_days = min(c.end_days for c in found.values())
-    start_days = max(c.start_days for c in found.values())
-    return {k: FailureCurve(c.size, start_days, end_days) for k, c in found.items()}
+    end_days = min(curve.end_days for curve in curves.values())
+    start_days = max(curve.start_days for curve in curves.values())
+    return {key: FailureCurve(curve.size, start_days, end_days) for key, curve in curves.items()}
 
 
 def _plan_curve(criterion: Criterion, factor: float) -> FailureCurve | None:
@@ -326,7 +367,7 @@ def _plan_curve(criterion: Criterion, factor: float) -> FailureCurve | None:
     top, window_days = bounds[-1]
     lowest, slowest_days = bounds[0]
     size = 2.0 * top * window_days * factor
-    # from half the lowest bound on, and long enough before it to fill the widest window twice
+    # The curve starts at half the lowest bound, and early enough to fill the widest window twice.
     return FailureCurve(size, max(2.0 * size / lowest, size / lowest + 2.0 * slowest_days), 0.6 * window_days)
 
 
@@ -345,13 +386,14 @@ def _plan_window_curve(criterion: Criterion, spec: SeriesSpec, factor: float) ->
 
 
 def make_collapse(site: Site, start_at: datetime) -> Iterator[Observation]:
-    """Readings of every declared series from `start_at` until the mass is gone; known at their epochs.
+    """Yield readings of every declared series from `start_at` until the failure, received at their epochs.
 
-    Raises RefusedError: nothing of the site measures movement.
+    Raises:
+        RefusedError: no criterion of the site measures motion.
     """
     curves = plan_curves(site)
-    one = next(iter(curves.values()))
-    lasts_s = (one.start_days - one.end_days) * DAY_S
+    curve = next(iter(curves.values()))
+    lasts_s = (curve.start_days - curve.end_days) * DAY_S
     for station in site.stations:
         for spec in station.series:
             yield from _make_series(site, station, spec, curves, start_at, lasts_s)
@@ -366,26 +408,28 @@ def _make_series(
     lasts_s: float,
 ) -> Iterator[Observation]:
     curve = curves.get((station.id, spec.quantity))
-    luck = Random(f"1|{station.id}|{spec.quantity}")
+    random = Random(f"1|{station.id}|{spec.quantity}")
     spread = 0.5 * spec.noise_floor or 1e-3
-    still = NEVER_BELOW.get(spec.quantity, 0.0)  # within the range of the series, for what stands still
+    # The value of a series without motion must be within the range of the series.
+    constant = CONSTANT_VALUES.get(spec.quantity, 0.0)
     if spec.low is not None and spec.high is not None:
-        still = (spec.low + spec.high) / 2.0
+        constant = (spec.low + spec.high) / 2.0
     elif spec.low is not None or spec.high is not None:
-        still = max(still, spec.low) if spec.low is not None else min(still, spec.high or 0.0)
-    known = QUANTITIES.get(spec.quantity)
-    i, epochs = 0, int(lasts_s // spec.interval_s) + 1
-    # while little happens a fast series speaks when the slowest does, never so rarely that it seems silent
+        constant = max(constant, spec.low) if spec.low is not None else min(constant, spec.high or 0.0)
+    quantity = QUANTITIES.get(spec.quantity)
+    i = 0
+    epochs = int(lasts_s // spec.interval_s) + 1
+    # At the start, a fast series has as many readings as the slowest series, but never so few that it seems silent.
     slowest_s = max(s.interval_s for other in site.stations for s in other.series)
     stride = max(1, int(min(slowest_s, spec.max_silence_s / 2.0) // spec.interval_s))
     while i < epochs:
         at = start_at + timedelta(seconds=i * spec.interval_s)
-        value = still
+        value = constant
         if curve is not None:
             value += curve.value(curve.start_days - i * spec.interval_s / DAY_S)
         if spec.quantity != "rain":
-            value += luck.gauss(0.0, spread)
-        if known is not None:
-            value = min(max(value, known.low), known.high)
+            value += random.gauss(0.0, spread)
+        if quantity is not None:
+            value = min(max(value, quantity.low), quantity.high)
         yield Observation(site.id, station.id, spec.quantity, spec.unit, at, at, value, None)
         i += stride if i < epochs - DENSE else 1

@@ -1,4 +1,4 @@
-"""Exercises with the real channels, apart from the real state."""
+"""Drills: exercises that send messages through the real channels."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def register_acts() -> Iterable[Act]:
 
 @hookimpl
 def service_parts(db: Database, sites: Mapping[str, Site], clock: Callable[[], datetime]) -> Iterable[ServicePart]:
-    """Return the part that ends drills whose process died."""
+    """Return the part of the service that ends drills whose process died."""
     return [ServicePart(follow=partial(_end_dead_drills, db, sites, clock), follow_every_s=15.0)]
 
 

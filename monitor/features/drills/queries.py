@@ -1,4 +1,7 @@
-"""Drills: who holds one, whether its process lives, and how it ends; its alerts are exercises of their own keys."""
+"""Stored drills: start and end them, and measure how quickly people acknowledged.
+
+Alerts of a drill are exercises with keys of their own, so that they cannot touch real alerts.
+"""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,19 +34,20 @@ from monitor.api.text import Template, code_version
 from monitor.features.drills.tables import drill as drill_table
 
 _LOG: Final = logging.getLogger(__name__)
-DEAD_AFTER_S: Final = 60.0  # a drill that has not stamped itself for so long has no process any more
+DEAD_AFTER_S: Final = 60.0  # a drill without a heartbeat for this time has lost its process
 RUNNING: Final = "running"
 _OVER: Final = Template("exercise.over", "the drill is over: {reason}")
-_DIED: Final = Template("drill.process_died", "its process died")
+_DIED: Final = Template("drill.process_died", "its process ended unexpectedly")
 _RUNS: Final = Template(
-    "drill.runs_already", "drill {number} of {site} runs, held by {name}; end it with `slopeward notify drill end`"
+    "drill.runs_already",
+    "drill {number} of {site} is running, started by {name}; end it with `slopeward notify drill end`",
 )
-REFUSED: Final = "refused"  # before anybody was told anything
+REFUSED: Final = "refused"  # the drill ended before any message was sent
 
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """One exercise."""
+    """A stored drill. `state` is running, ended, abandoned (its process died) or refused."""
 
     id: int
     site: str
@@ -51,12 +55,12 @@ class Drill:
     ended_at: datetime | None
     by: str
     scenario: str
-    state: str  # running, ended, abandoned, refused
+    state: str
     outcome: Mapping[str, Any] | None
 
 
 def prefix_of(drill_id: int) -> str:
-    """What stands before the keys of a drill's alerts: no real alert has such a key.
+    """Return the prefix of the keys of a drill's alerts. No real alert has such a key.
 
     >>> prefix_of(7)
     'drill:7:'
@@ -65,12 +69,13 @@ def prefix_of(drill_id: int) -> str:
 
 
 def add_drill(c: Connection, site: str, by: Actor, scenario: str, now: datetime) -> int:
-    """Begin a drill; returns its id.
+    """Start a drill. Return its id.
 
-    Raises RefusedError: nobody is named, or another drill of the site runs.
+    Raises:
+        RefusedError: no person is named, or another drill of the site is running.
     """
     if by.kind != "person" or not by.name.strip():
-        raise RefusedError("a drill needs the name of who holds it: --by NAME")
+        raise RefusedError("a drill needs the name of the person who holds it: --by NAME")
     running = load_drills(c, site, running_only=True)
     if running:
         raise RefusedError(_RUNS(number=running[0].id, site=site, name=running[0].by))
@@ -81,46 +86,53 @@ def add_drill(c: Connection, site: str, by: Actor, scenario: str, now: datetime)
 
 
 def beat(c: Connection, drill_id: int, now: datetime) -> None:
-    """Say that the process that holds the drill lives."""
+    """Write the heartbeat of the process that holds a drill."""
     write_heartbeat(c, f"drill:{drill_id}", {}, now)
 
 
 def find_drill(c: Connection, drill_id: int) -> Drill:
-    """One drill; raises NotFoundError: there is none of that number."""
-    found = find_record(c, Drill, select(drill_table).where(drill_table.c.id == drill_id))
-    if found is None:
+    """Return a drill; raises NotFoundError if there is none with this number."""
+    drill = find_record(c, Drill, select(drill_table).where(drill_table.c.id == drill_id))
+    if drill is None:
         raise NotFoundError(f"drill {drill_id} does not exist; see `slopeward notify drill list`")
-    return found
+    return drill
 
 
 def load_drills(c: Connection, site: str | Iterable[str] | None = None, *, running_only: bool = False) -> list[Drill]:
-    """Drills, newest first."""
+    """Load drills, newest first."""
     d = drill_table.c
     wanted = (*match_given(d.site, site), *match_given(d.state, RUNNING if running_only else None))
     return load_records(c, Drill, select(drill_table).where(*wanted).order_by(d.id.desc()))
 
 
 def as_exercise(drill_id: int, changes: Sequence[AlertChange]) -> list[AlertChange]:
-    """The changes of a decision as those of a drill: keys and words say so."""
-    return [replace(x, key=prefix_of(drill_id) + x.key, reason=EXERCISE(text=x.reason)) for x in changes]
+    """Return changes of alerts as those of a drill, with its keys and with reasons that are marked as an exercise."""
+    return [
+        replace(change, key=prefix_of(drill_id) + change.key, reason=EXERCISE(text=change.reason)) for change in changes
+    ]
 
 
 def end_drill(
     c: Connection, drill_id: int, actor: Actor, reason: str, now: datetime, *, site: Site | None, state: str = "ended"
 ) -> dict[str, Any]:
-    """End a drill: tell that it is over, close its alerts, write what was measured. Returns the outcome.
+    """End a drill: notify that it is over, close its alerts, and store the outcome. Return the outcome.
 
-    Ending one that is over changes nothing.
+    A drill that is over does not change.
 
     Args:
-        site: declaration, for whom to tell; None tells nobody.
-        state: ended; abandoned where its process died; refused where it could not begin.
+        c: a write transaction.
+        drill_id: id of the drill.
+        actor: who ends it.
+        reason: why it ends.
+        now: the present.
+        site: the site with its recipients; None notifies nobody.
+        state: ended, abandoned (its process died) or refused (it could not start).
     """
     drill = find_drill(c, drill_id)
     if drill.state != RUNNING:
         return dict(drill.outcome or {})
     open_alerts = c.execute(_alerts_of(drill_id).where(alert.c.closed_at.is_(None))).all()
-    # the hazard tells that it is over; the others close without a message each
+    # Only the end of the hazard alert is sent. Otherwise each alert would send a message.
     over = [
         AlertChange(
             AlertCategory(a.ledger),
@@ -152,7 +164,7 @@ def end_drill(
 
 
 def measure(c: Connection, drill: Drill, now: datetime) -> dict[str, Any]:
-    """How the drill went: alerts, seconds to the first message and to each acknowledgement."""
+    """Return the outcome of a drill: alerts, messages by state, and seconds to the first message and each answer."""
     alerts = c.execute(_alerts_of(drill.id).order_by(alert.c.id)).all()
     n, e = notification.c, alert_event.c
     delays_s, answered = [], []
@@ -184,7 +196,7 @@ def measure(c: Connection, drill: Drill, now: datetime) -> dict[str, Any]:
 
 
 def end_dead_drills(c: Connection, sites: Mapping[str, Site], now: datetime) -> list[int]:
-    """End drills whose process died: they stamp themselves every few seconds. Returns their ids."""
+    """End drills whose process died. Return their ids."""
     ended = []
     for drill in load_drills(c, running_only=True):
         last = find_heartbeat(c, f"drill:{drill.id}")
@@ -196,15 +208,15 @@ def end_dead_drills(c: Connection, sites: Mapping[str, Site], now: datetime) -> 
 
 
 def end_dead(db: Database, sites: Mapping[str, Site], now: datetime) -> None:
-    """What core does meanwhile: exercise alarms of a drill whose process died would be escalated for ever."""
+    """End drills whose process died, and log them. Otherwise their alarms would be escalated without end."""
     if db.run_read(load_drills, running_only=True):
         with db.write() as c:
             for drill_id in end_dead_drills(c, sites, now):
-                _LOG.warning("drill %d is ended: its process died", drill_id)
+                _LOG.warning("drill %d is ended, because its process died", drill_id)
 
 
 def count_open(c: Connection, drill_id: int) -> int:
-    """Alerts of a drill that nobody has acknowledged."""
+    """Return the number of alerts of a drill that nobody has acknowledged."""
     a = alert.c
     query = select(func.count()).where(
         a.exercise, a.key.like(f"{prefix_of(drill_id)}%"), a.state == str(AlertState.UNACKNOWLEDGED)
@@ -213,7 +225,7 @@ def count_open(c: Connection, drill_id: int) -> int:
 
 
 def count_on_the_way(c: Connection, drill_id: int) -> int:
-    """Messages of a drill that a channel has and whose delivery is not on record yet."""
+    """Return the number of messages of a drill that a channel is sending."""
     n = notification.c
     alerts = _alerts_of(drill_id).with_only_columns(alert.c.id)
     query = select(func.count()).where(n.alert_id.in_(alerts), n.state == str(DeliveryState.CLAIMED))

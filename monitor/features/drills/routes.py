@@ -1,4 +1,4 @@
-"""Drills of a site: the form that holds one, and how quickly people answered."""
+"""The page of drills of a site: a form to hold a drill, and the outcomes of earlier drills."""
 
 from typing import Final
 
@@ -15,8 +15,8 @@ SHOWN: Final = 20
 
 @router.get("/sites/{site}/drills", response_class=HTMLResponse)
 def show_drills(request: Request, site: str) -> HTMLResponse:
-    """Drills of a site, the newest first, and the form that holds one."""
-    with read_site(request, site) as seen:
-        drills = load_drills(seen.c, site)[:SHOWN]
-    running = any(one.state == RUNNING for one in drills)
-    return render(request, "drills.html", card=seen.card, drills=drills, is_running=running)
+    """Show the form to hold a drill, and the drills of a site, newest first."""
+    with read_site(request, site) as snapshot:
+        drills = load_drills(snapshot.c, site)[:SHOWN]
+    is_running = any(drill.state == RUNNING for drill in drills)
+    return render(request, "drills.html", card=snapshot.card, drills=drills, is_running=is_running)

@@ -1,1 +1,1 @@
-"""Who is on duty: plans of teams, swaps, and how one hands the watch over to the next."""
+"""Duty: plans of teams, swaps, and the hand-over from one person to the next."""

@@ -1,4 +1,4 @@
-"""What a person may do with the watch of a site: put a plan in force, swap, hand over and take over."""
+"""Actions on the duty of a site: put a plan in force, swap, hand over and take over."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -16,16 +16,18 @@ from monitor.api.views import AlertRow
 from monitor.features.duty import queries as duty
 from monitor.features.duty.rota import NOBODY
 
-_NO_TEAMS: Final = Template("duty.no_teams", "site {site} has no [[team]]; declare one in its site file first")
+_NO_TEAMS: Final = Template("duty.no_teams", "site {site} has no [[team]]; declare a team in its site file first")
 _WHICH_TEAM: Final = Template("duty.which_team", "team: one of {names}")
 _NO_TEAM: Final = Template("duty.no_team", "site {site} has no team '{team}'; it has: {names}")
 _PLAN: Final = Template("duty.plan", "plan {number} of {team} is in force from {at}")
-_CHANGED: Final = Template("duty.changed", "change {number}: {into} for {out} until {at}")
+_CHANGED: Final = Template("duty.changed", "change {number}: {into} replaces {out} until {at}")
 _TAKEN_BACK: Final = Template("duty.change_withdrawn", "change {number} is withdrawn")
-_SIGNED: Final = Template("duty.signed", "hand-over {number} of {team} is signed by {name}; who comes signs as well")
-_HANDED_OVER: Final = Template("duty.handed_over", "hand-over {number}: {of} hands the watch of {team} over to {name}")
+_SIGNED: Final = Template(
+    "duty.signed", "hand-over {number} of {team} is signed by {name}; the person who takes over must sign too"
+)
+_HANDED_OVER: Final = Template("duty.handed_over", "hand-over {number}: {name} takes over the duty of {team} from {of}")
 _WITHDRAWN: Final = Template("duty.handover_withdrawn", "hand-over {number} is withdrawn")
-TeamOption = Annotated[str | None, Argument("Team; needed where the site has several", "--team", longest=200)]
+TeamOption = Annotated[str | None, Argument("Team; needed if the site has several", "--team", longest=200)]
 From = Annotated[datetime | None, Argument(N_("From, local time; empty: now"), "--from", metavar="TIME", is_local=True)]
 Change = Annotated[int, Argument("See `slopeward people duty show`", metavar="CHANGE", least=1, most=LARGEST_ID)]
 Handover = Annotated[
@@ -34,23 +36,28 @@ Handover = Annotated[
 
 
 def list_sentences(c: Connection, alerts: Sequence[AlertRow]) -> Mapping[int, str]:
-    """What the page says of each alert; loaded late."""
+    """Return one sentence for each alert, by its id. The import is late, because it loads the web page."""
     from monitor.api.web import headline
 
     return headline.list_sentences(c, alerts, at_once=duty.MOST)
 
 
 def pick_team(site: Site, team: str | None) -> Team:
-    """The team of that name, or the only one; raises RefusedError or NotFoundError."""
-    names = NameList(tuple(one.name for one in site.teams))
+    """Return the team with a name, or the only team.
+
+    Raises:
+        RefusedError: the site has no team, or several and none is named.
+        NotFoundError: the site has no team of this name.
+    """
+    names = NameList(tuple(declared.name for declared in site.teams))
     if not site.teams:
         raise RefusedError(_NO_TEAMS(site=site.id))
     if team is None and len(site.teams) > 1:
         raise RefusedError(_WHICH_TEAM(names=names))
-    found = next((one for one in site.teams if team in {None, one.name}), None)
-    if found is None:
+    match = next((declared for declared in site.teams if team in {None, declared.name}), None)
+    if match is None:
         raise NotFoundError(_NO_TEAM(site=site.id, team=str(team), names=names))
-    return found
+    return match
 
 
 def _find_team(call: ActCall, c: Connection, site: str, team: str | None) -> Team:
@@ -67,7 +74,7 @@ def put_plan(
             "Lines of the plan; - reads them from the input",
             metavar="FILE",
             longest=20_000,
-            label=N_("New plan: one line for each hand-over, of days, time, who is on duty, second"),
+            label=N_("New plan: one line for each hand-over, with days, time, person on duty, second person"),
             is_file=True,
         ),
     ],
@@ -78,7 +85,7 @@ def put_plan(
         str | None, Argument(N_("A day of the week that is `week 1`"), "--first-week", longest=10)
     ] = None,
 ) -> ActResult:
-    """Put a plan in force until a later one begins; its lines are `[week N] DAYS HH:MM NAME, SECOND`.
+    """Put a plan in force until a later one starts; its lines are `[week N] DAYS HH:MM NAME, SECOND`.
 
     Example: echo 'Mon 08:00 R. Mori, A. Rossi' | slopeward people duty plan north-bench - --reason "spring rota"
     """
@@ -101,25 +108,25 @@ def swap(
         Argument("Such as '2026-03-08 08:00', local time", "--until", label=N_("Until, local time"), is_local=True),
     ],
     reason: Reason,
-    out: Annotated[str, Argument(N_("Who is replaced; else whoever is on duty"), "--out", longest=200)] = "",
-    into: Annotated[str, Argument(N_("Who is on duty instead; else nobody"), "--in", longest=200)] = "",
+    out: Annotated[str, Argument(N_("Who is replaced; empty: the person on duty"), "--out", longest=200)] = "",
+    into: Annotated[str, Argument(N_("Who is on duty instead; empty: nobody"), "--in", longest=200)] = "",
     from_: From = None,
     team: TeamOption = None,
 ) -> ActResult:
-    """Let somebody take the place of somebody else for a time: a swap, a holiday, an illness.
+    """Replace a person for a time, for example because of a swap, a holiday or an illness.
 
     Example: slopeward people duty swap north-bench --out Mori --in Frei --until "2026-03-08 08:00" --reason flu
     """
     with call.write() as c:
         crew = _find_team(call, c, site, team)
         number = duty.add_change(c, crew, from_ or call.now, until, out, into, call.actor, reason, call.now)
-    people = {"into": into or Term(NOBODY), "out": out or Term("whoever is on duty")}
+    people = {"into": into or Term(NOBODY), "out": out or Term("the person on duty")}
     text = _CHANGED(number=number, at=Timestamp.of(until, "minute"), **people)
     return ActResult(text, {"change_id": number, "team": crew.name})
 
 
 def withdraw_change(call: ActCall, site: SiteId, number: Change, reason: Reason) -> ActResult:
-    """Take a change back; the plan holds again from now on.
+    """Withdraw a change; the plan applies again from now on.
 
     Example: slopeward people duty withdraw north-bench 7 --reason "is well again"
     """
@@ -135,20 +142,20 @@ def hand_over(
     notes: Annotated[
         str,
         Argument(
-            "What who comes must know; - reads it from the input",
+            "What the person who takes over must know; - reads it from the input",
             "--notes",
             longest=duty.LONGEST_NOTES,
-            label=N_("What who comes must know"),
+            label=N_("What the person who takes over must know"),
             is_text=True,
         ),
     ],
     team: TeamOption = None,
 ) -> ActResult:
-    """Sign as who goes: your notes are kept with what is open now, and wait for who comes.
+    """Sign as the person who leaves: store your notes with what is open now, for the person who takes over.
 
     Example: slopeward people duty hand-over write north-bench --by mori --notes "G3 is noisy since the rain; road open"
     """
-    # evidence is large: this process reads and keeps it before the database is held
+    # Reading the evidence can take long. It is cached here, before the write transaction blocks the database.
     call.db.run_read(duty.gather_open, site, call.now, list_sentences)
     with call.write() as c:
         crew = _find_team(call, c, site, team)
@@ -163,20 +170,26 @@ def take_over(
     number: Handover,
     remark: Annotated[str, Argument(N_("Remark, if any"), "--remark", longest=duty.LONGEST_NOTES, is_text=True)] = "",
 ) -> ActResult:
-    """Sign as who comes: you have read it and take the watch. Another person than who wrote it.
+    """Sign as the person who takes over: you have read the notes. The writer of the notes cannot sign them.
 
-    Example: slopeward people duty hand-over sign north-bench 3 --by rossi --remark "read; G3 looked at"
+    Example: slopeward people duty hand-over sign north-bench 3 --by rossi --remark "read; G3 checked"
     """
     with call.write() as c:
-        found = duty.sign_in(c, site, number, call.actor, remark, call.now)
-    facts = {"handover_id": number, "team": found.team, "outgoing": found.outgoing, "incoming": call.actor.name}
-    return ActResult(_HANDED_OVER(number=number, of=found.outgoing, team=found.team, name=call.actor.name), facts)
+        handover = duty.sign_in(c, site, number, call.actor, remark, call.now)
+    facts = {
+        "handover_id": number,
+        "team": handover.team,
+        "outgoing": handover.outgoing,
+        "incoming": call.actor.name,
+    }
+    text = _HANDED_OVER(number=number, of=handover.outgoing, team=handover.team, name=call.actor.name)
+    return ActResult(text, facts)
 
 
 def withdraw_handover(call: ActCall, site: SiteId, number: Handover, reason: Reason) -> ActResult:
-    """Take a hand-over back before who comes signed it.
+    """Withdraw a hand-over before the person who takes over has signed it.
 
-    Example: slopeward people duty hand-over withdraw north-bench 3 --by mori --reason "a new crack; it is written anew"
+    Example: slopeward people duty hand-over withdraw north-bench 3 --by mori --reason "a new crack; I write it again"
     """
     with call.write() as c:
         duty.withdraw_handover(c, site, number, call.actor, reason, call.now)

@@ -1,4 +1,4 @@
-"""What can be wrong with the plans of teams: alarms of health."""
+"""Health checks of duty plans: nobody is on duty, or a plan cannot be read."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -12,11 +12,11 @@ from monitor.api.text import Timestamp
 from monitor.features.duty.queries import load_rosters
 from monitor.features.duty.rota import Roster, find_gap, find_unread
 
-GAP_AHEAD: Final = timedelta(days=3)  # so long before nobody is on duty it is an alarm
+GAP_AHEAD: Final = timedelta(days=3)  # a gap within this time is an alarm
 
 
 class RotaStatus(NamedTuple):
-    """Who is on duty."""
+    """The teams of all sites with their plans."""
 
     teams: Sequence[Team]
     rosters: Mapping[tuple[str, str], Roster]
@@ -24,30 +24,38 @@ class RotaStatus(NamedTuple):
 
 
 def read_rotas(db: Database, sites: Mapping[str, Site], now: datetime) -> RotaStatus:
-    """What is planned for all teams."""
+    """Load the plans of all teams."""
     teams = [team for site in sites.values() for team in site.teams]
     return RotaStatus(teams, db.run_read(load_rosters, teams, now) if teams else {}, now)
 
 
-def _list_gaps(seen: RotaStatus, *, now: bool) -> Iterator[SubjectState]:
-    for team in seen.teams:
-        gap = find_gap(seen.rosters[team.site, team.name], seen.now, seen.now + GAP_AHEAD)
+def _list_gaps(status: RotaStatus, *, now: bool) -> Iterator[SubjectState]:
+    for team in status.teams:
+        gap = find_gap(status.rosters[team.site, team.name], status.now, status.now + GAP_AHEAD)
         since = "" if gap is None else Timestamp.of(gap.from_at, "minute")
-        is_wrong = gap is not None and (gap.from_at <= seen.now) is now
+        is_wrong = gap is not None and (gap.from_at <= status.now) is now
         yield make_state(f"{team.site}:{team.name}", is_wrong=is_wrong, team=team.name, site=team.site, since=since)
 
 
-def _unread_plans(seen: RotaStatus) -> Iterator[SubjectState]:
-    for team in seen.teams:
-        is_unread = find_unread(seen.rosters[team.site, team.name], seen.now)
+def _list_unread_plans(status: RotaStatus) -> Iterator[SubjectState]:
+    for team in status.teams:
+        is_unread = find_unread(status.rosters[team.site, team.name], status.now)
         yield make_state(f"{team.site}:{team.name}", is_wrong=is_unread, team=team.name, site=team.site)
 
 
 CHECKS: Final = tuple(
     Check(f"duty.*.{name}", RotaStatus, WARN, message, find, alarm=1)
     for name, message, find in (
-        ("soon", "no one of team {team} of {site} is on duty from {since}", partial(_list_gaps, now=False)),
-        ("now", "no one of team {team} of {site} is on duty: messages go to all of it", partial(_list_gaps, now=True)),
-        ("unread", "the plan of team {team} of {site} cannot be read: put a new one in force", _unread_plans),
+        (
+            "soon",
+            "nobody of team {team} of {site} is on duty from {since}: put a plan in force",
+            partial(_list_gaps, now=False),
+        ),
+        (
+            "now",
+            "nobody of team {team} of {site} is on duty: messages go to the whole team",
+            partial(_list_gaps, now=True),
+        ),
+        ("unread", "the plan of team {team} of {site} cannot be read: put a new one in force", _list_unread_plans),
     )
 )

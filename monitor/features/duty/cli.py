@@ -17,15 +17,15 @@ from monitor.features.duty.acts import list_sentences, pick_team
 from monitor.features.duty.rota import DAYS, NOBODY, DutyShift, list_shifts, who_is_on_duty
 
 SiteName = Annotated[str, typer.Argument(metavar="SITE", help="Site")]
-TeamOption = Annotated[str | None, typer.Option("--team", help="Team; needed where the site has several")]
+TeamOption = Annotated[str | None, typer.Option("--team", help="Team; needed if the site has several")]
 
 SHOWN: Final = 5  # signed hand-overs, the newest
 _HANDOVER: Final = "handover_id:id team since:since_at at outgoing notes open:open_items signed_at incoming remark"
 app = Commands(no_args_is_help=True, help=__doc__)
 hand_over = Commands(
     no_args_is_help=True,
-    help="`slopeward people duty hand-over`: who goes writes what is open and signs, who comes reads it and signs as "
-    "well.",
+    help="`slopeward people duty hand-over`: the person who leaves writes notes and signs, the person who takes over "
+    "reads them and signs.",
 )
 app.add_typer(hand_over, name="hand-over")
 add_acts(app, "people duty")
@@ -33,18 +33,18 @@ add_acts(hand_over, "people duty hand-over")
 
 
 def find_site(c: Connection, site: str) -> Site:
-    """The site as it is in force; raises NotFoundError."""
-    found = find_in_force(c, site)
-    if found is None:
+    """Return the site as its file in force declares it; raises NotFoundError."""
+    declared = find_in_force(c, site)
+    if declared is None:
         check_site(c, site)
         raise NotFoundError(
             f"site {site!r} is not in force yet: start the service, or run `slopeward evaluate --site {site}`"
         )
-    return found
+    return declared
 
 
 def _pick(row: object, names: str) -> dict[str, object]:
-    """Fields of a row; of `from:from_at` the key is `from`. Times are texts."""
+    """Return fields of a row as JSON. `from:from_at` is the field `from_at` under the key `from`."""
     fields = [(key, getattr(row, field or key)) for key, _, field in (one.partition(":") for one in names.split())]
     return {key: format_iso(value) if isinstance(value, datetime) else value for key, value in fields}
 
@@ -55,7 +55,7 @@ def show_(
     team: TeamOption = None,
     days: Annotated[int, typer.Option("--days", min=1, max=366, help="How many days ahead")] = 7,
 ) -> None:
-    """Say who is on duty now, by which plan, what was changed of it, and the shifts to come, in the time of the site.
+    """Show who is on duty now, the plan, its changes and the next shifts, in the time of the site.
 
     Example: slopeward people duty show north-bench --days 14
     """
@@ -68,7 +68,7 @@ def show_(
         plans = {one.name: store.load_plans(c, site, one.name) for one in teams}
         changes = store.load_changes(c, site, now)
     if not teams:
-        print_note(f"site {site} has no [[team]]: each recipient is notified by the levels it names")
+        print_note(f"site {site} has no [[team]]: each recipient gets the messages of the levels in its declaration")
     for one in teams:
         roster, mine = rosters[site, one.name], [k for k in changes if k.team == one.name]
         shifts = list_shifts(roster, now, now + timedelta(days=days)) if roster.rotas else []
@@ -85,7 +85,7 @@ def show_(
             "changes": [_pick(one, "id from:from_at to:to_at out:person_out in:person_in by reason") for one in mine],
         }
         lines = [f"{one.name} of {site}: {_describe_people(who_is_on_duty(roster, now))} now"]
-        lines += ["  no plan: messages go to all of the team"] if not roster.rotas else []
+        lines += ["  no plan: messages go to the whole team"] if not roster.rotas else []
         lines += [f"  {line}" for line in (plan or "").splitlines()]
         lines += [f"  {_format_shift(s, one.zone)}" for s in shifts]
         show(facts, "\n".join([*lines, *(_format_change(k, one.zone) for k in mine)]))
@@ -94,12 +94,13 @@ def show_(
 def _format_change(change: store.DutyChange, zone: str) -> str:
     return (
         f"  change {change.id}: {format_local(change.from_at, zone)} to {format_local(change.to_at, zone)}: "
-        f"{change.person_in or NOBODY} for {change.person_out or 'whoever is on duty'} ({change.by}: {change.reason})"
+        f"{change.person_in or NOBODY} replaces {change.person_out or 'the person on duty'} "
+        f"({change.by}: {change.reason})"
     )
 
 
 def _describe_people(people: tuple[str, ...]) -> str:
-    return ", second ".join(people[:2]) if people else f"{NOBODY} (messages go to all of the team)"
+    return ", second ".join(people[:2]) if people else f"{NOBODY} (messages go to the whole team)"
 
 
 def _format_shift(shift: DutyShift, zone: str) -> str:
@@ -110,7 +111,7 @@ def _format_shift(shift: DutyShift, zone: str) -> str:
 
 @hand_over.command("show")
 def show_handovers(site: SiteName) -> None:
-    """Show what is open now, the hand-over that waits for who comes, and the last ones that both signed.
+    """Show what is open now, the hand-over that waits for a signature, and the last ones that both people signed.
 
     Example: slopeward people duty hand-over show north-bench
     """
@@ -133,10 +134,10 @@ def show_handovers(site: SiteName) -> None:
         lines += [f"hand-over {one.id} of {one.team}: {one.outgoing} signed at {format_local(one.at, zone)}"]
         lines += [f"  {line}" for line in one.notes.splitlines()]
         lines += ["  open then:", *(f"  {line}" for line in _list_items(one.open_items, zone))]
-        lines += [f"  who comes signs: slopeward people duty hand-over sign {site} {one.id} --by NAME"]
-    lines += [] if waiting else ["no hand-over waits for who comes"]
+        lines += [f"  to take over: slopeward people duty hand-over sign {site} {one.id} --by NAME"]
+    lines += [] if waiting else ["no hand-over waits for a signature"]
     lines += [
-        f"{format_local(one.signed_at, zone)} {one.outgoing} to {one.incoming} ({one.team})"
+        f"{format_local(one.signed_at, zone)} from {one.outgoing} to {one.incoming} ({one.team})"
         for one in signed
         if one.signed_at is not None
     ]

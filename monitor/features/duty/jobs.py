@@ -1,4 +1,4 @@
-"""The job that writes down, day by day, who is on duty: what the view `duty` shows for the weeks to come."""
+"""The job that writes who is on duty, day by day, into the table behind the view `duty`."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from monitor.features.duty.queries import lay_out
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:
-    """Lay out the days of each team of the site; what has passed stays as it was."""
+    """Write the days of the coming weeks for each team of a site. Days in the past do not change."""
     del config
     if site is None or not site.teams:
         return "no team"

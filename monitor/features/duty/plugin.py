@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_routes() -> Iterable[APIRouter]:
-    """Return the page of duties and its calendar."""
+    """Return the page of duty and its calendar."""
     from monitor.features.duty.routes import router
 
     return [router]
@@ -47,7 +47,7 @@ def _load_commands() -> Any:
 
 @hookimpl
 def register_jobs() -> Iterable[Job]:
-    """Return the job that lays out the duties of the coming weeks."""
+    """Return the job that writes who is on duty in the coming weeks."""
     from monitor.features.duty.jobs import run
 
     return [Job("duty", run, lambda _: 6 * 3600.0, 25.0, light=True)]

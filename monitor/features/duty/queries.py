@@ -1,4 +1,4 @@
-"""Who is on duty: plans of teams, what people changed of them, day by day; and how one hands over to the next."""
+"""Duty plans of teams with their changes, who is on duty day by day, and hand-overs."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,23 +27,29 @@ _NO_CHANGE: Final = Template("duty.no_change", "site {site} has no change {numbe
 _NOT_OF_TEAM: Final = Template(
     "duty.not_of_team", "team {team} has no change {number}; see `slopeward people duty show {site}`"
 )
-_PLAN_PAST: Final = Template("duty.plan_past", "a plan cannot begin in the past: who was on duty stays so")
-_CHANGE_PAST: Final = Template("duty.change_past", "a change cannot begin in the past: who was on duty stays so")
+_PLAN_PAST: Final = Template(
+    "duty.plan_past", "a plan cannot start in the past, because it would change who was on duty"
+)
+_CHANGE_PAST: Final = Template(
+    "duty.change_past", "a change cannot start in the past, because it would change who was on duty"
+)
 _ODD_PLAN: Final = Template("duty.odd_plan", "plan of {team}: {problem}")
-_LONG: Final = Template("duty.change_long", "a change lasts at most {count} days, and ends after it begins")
-_NOBODY: Final = Template("duty.change_of_nobody", "name who is replaced, or who is on duty instead")
-_SAME: Final = Template("duty.same_person", "{name} cannot replace {other}: they are one person")
+_LONG: Final = Template("duty.change_long", "a change must end after it starts, and last {count} days at most")
+_NOBODY: Final = Template(
+    "duty.change_of_nobody", "name the person who is replaced, or the person who is on duty instead"
+)
+_SAME: Final = Template("duty.same_person", "{name} cannot replace {other}, because both names are those of one person")
 _OVER: Final = Template("duty.change_over", "change {number} is withdrawn or over already")
-LAID_OUT: Final = timedelta(days=35)  # so far ahead the view `duty` goes
-LONGEST: Final = timedelta(days=92)  # of one change; a longer one is another plan
-GRACE: Final = timedelta(minutes=1)
-PAST: Final = timedelta(days=7)  # so far back shifts are shown, and looked for the begin of the one that runs
-MOST_PLANS: Final = 20  # of a team, the newest: what was in force before them no message asks for
+LAID_OUT: Final = timedelta(days=35)  # how far the view `duty` extends into the future
+LONGEST: Final = timedelta(days=92)  # longest change of a plan
+GRACE: Final = timedelta(minutes=1)  # a start this long ago still counts as now
+PAST: Final = timedelta(days=7)  # how far back shifts are shown
+MOST_PLANS: Final = 20  # newest plans of a team that are loaded
 
 
 @dataclass(frozen=True, slots=True)
 class DutyPlan:
-    """A plan as it is stored."""
+    """A stored plan of a team."""
 
     id: int
     valid_from: datetime
@@ -54,7 +60,7 @@ class DutyPlan:
 
 @dataclass(frozen=True, slots=True)
 class DutyChange:
-    """A change of a plan as it is stored."""
+    """A stored change of a plan: a person is replaced for a time."""
 
     id: int
     team: str
@@ -68,65 +74,66 @@ class DutyChange:
 
 # ---- reads -----------------------------------------------------------------------------------------------------
 def load_rosters(c: Connection, teams: Iterable[Team], since: datetime) -> dict[RotaKey, rota.Roster]:
-    """What is planned for teams from an instant on."""
-    known = {(team.site, team.name): team for team in teams}
-    if not known:
+    """Load the plans of teams, and their changes that end after an instant."""
+    teams_by_key = {(team.site, team.name): team for team in teams}
+    if not teams_by_key:
         return {}
     r, o = duty_rota.c, duty_override.c
     rotas: dict[RotaKey, list[rota.Rota]] = {}
-    for site, name in known:
+    for site, name in teams_by_key:
         newest = select(duty_rota).where(r.site == site, r.team == name).order_by(r.id.desc()).limit(MOST_PLANS)
         rotas[site, name] = [_read_rota(row) for row in c.execute(newest)][::-1]
     overrides: dict[RotaKey, list[rota.Override]] = {}
-    mine = tuple_(o.site, o.team).in_(sorted(known))
-    standing = (mine, o.to_at > since, o.withdrawn_at.is_(None))
-    for row in c.execute(select(duty_override).where(*standing).order_by(o.id)):
-        one = rota.Override(row.id, row.from_at, row.to_at, row.person_out or "", row.person_in or "")
-        overrides.setdefault((row.site, row.team), []).append(one)
+    of_teams = tuple_(o.site, o.team).in_(sorted(teams_by_key))
+    conditions = (of_teams, o.to_at > since, o.withdrawn_at.is_(None))
+    for row in c.execute(select(duty_override).where(*conditions).order_by(o.id)):
+        override = rota.Override(row.id, row.from_at, row.to_at, row.person_out or "", row.person_in or "")
+        overrides.setdefault((row.site, row.team), []).append(override)
     return {
         key: rota.Roster(
             tuple(rotas.get(key, ())), tuple(overrides.get(key, ())), frozenset(m.name for m in team.members)
         )
-        for key, team in known.items()
+        for key, team in teams_by_key.items()
     }
 
 
 def _read_rota(row: Row[Any]) -> rota.Rota:
-    """The plan of a row; of one that cannot be read nobody is on duty, so that messages go to the whole team."""
+    """Return the plan of a row. If it cannot be read, nobody is on duty, so that messages go to the whole team."""
     try:
         weeks, turns = rota.read_plan(row.plan, None)
         return rota.Rota(ZoneInfo(row.zone).key, weeks, date.fromisoformat(row.begins), turns, row.valid_from)
-    except Exception as error:  # whatever stands in the row, it stops no alarm
+    except Exception as error:  # an unreadable plan must not stop an alarm
         _log_unread(row.id, row.team, str(error))
         return rota.Rota("UTC", 1, date.min, (), row.valid_from)
 
 
-@lru_cache(maxsize=256)  # the log says it once of a plan: it is read every few seconds
+# Cached, because a plan is read every few seconds and must be logged only once.
+@lru_cache(maxsize=256)
 def _log_unread(number: int, team: str, problem: str) -> None:
     logging.getLogger(__name__).error("plan %s of team %s cannot be read: %s", number, team, problem)
 
 
 def find_on_duty(c: Connection, teams: Iterable[Team], at: datetime) -> dict[RotaKey, tuple[str, ...]]:
-    """The names of who is on duty of each team at an instant, first who is called first."""
-    return {key: rota.who_is_on_duty(one, at) for key, one in load_rosters(c, teams, at).items()}
+    """Return the people of each team who are on duty at an instant, in the order in which they are notified."""
+    return {key: rota.who_is_on_duty(roster, at) for key, roster in load_rosters(c, teams, at).items()}
 
 
 def load_plans(c: Connection, site: str, team: str) -> list[DutyPlan]:
-    """The plans of a team, newest first."""
+    """Load the plans of a team, newest first."""
     r = duty_rota.c
     mine = (r.site == site, r.team == team)
     return load_records(c, DutyPlan, select(duty_rota).where(*mine).order_by(r.id.desc()).limit(MOST_PLANS))
 
 
 def load_changes(c: Connection, site: str, since: datetime) -> list[DutyChange]:
-    """Changes of the plans of a site that stand and are not over, the earliest first."""
+    """Load the changes of the plans of a site that end after an instant and are not withdrawn, the earliest first."""
     o = duty_override.c
-    standing = (o.site == site, o.to_at > since, o.withdrawn_at.is_(None))
-    return load_records(c, DutyChange, select(duty_override).where(*standing).order_by(o.from_at, o.id))
+    conditions = (o.site == site, o.to_at > since, o.withdrawn_at.is_(None))
+    return load_records(c, DutyChange, select(duty_override).where(*conditions).order_by(o.from_at, o.id))
 
 
 def find_team_of_change(c: Connection, site: str, number: int) -> str:
-    """The team of a change; raises NotFoundError where the site has no such change."""
+    """Return the team of a change; raises NotFoundError if the site has no such change."""
     o = duty_override.c
     team = c.execute(select(o.team).where(o.id == number, o.site == site)).scalar()
     if team is None:
@@ -134,7 +141,7 @@ def find_team_of_change(c: Connection, site: str, number: int) -> str:
     return str(team)
 
 
-# ---- what people do --------------------------------------------------------------------------------------------
+# ---- changes by people -----------------------------------------------------------------------------------------
 def add_plan(
     c: Connection,
     team: Team,
@@ -146,14 +153,20 @@ def add_plan(
     valid_from: datetime | None = None,
     begins: date | None = None,
 ) -> int:
-    """Put a plan in force for a team, until a later one begins; returns its number.
+    """Put a plan in force for a team until a later plan starts. Return its number.
 
     Args:
-        text: its lines, see `read_plan`.
-        valid_from: not in the past; None = now.
-        begins: the week in which `week 1` of the plan begins; None = the week of `valid_from`.
+        c: a write transaction.
+        team: the team.
+        text: lines of the plan, see `read_plan`.
+        actor: the person who puts it in force.
+        reason: reason of the plan.
+        now: the present.
+        valid_from: start of the plan, not in the past; None for now.
+        begins: a day of the week that is `week 1` of the plan; None for the week of `valid_from`.
 
-    Raises RefusedError: a line cannot be read, no person or reason, or the plan would begin in the past.
+    Raises:
+        RefusedError: a line cannot be read, person or reason is missing, or the plan would start in the past.
     """
     require_person(actor, reason)
     valid_from = now if valid_from is None else valid_from
@@ -186,15 +199,21 @@ def add_change(
     reason: str,
     now: datetime,
 ) -> int:
-    """Let somebody take the place of somebody else for a time, or nobody; returns the number of the change.
+    """Replace a person for a time. Return the number of the change.
 
     Args:
-        from_at: not in the past.
-        to_at: at most `LONGEST` later.
-        person_out: who is not on duty then; empty = whoever is on duty.
-        person_in: who is instead; empty = nobody, and the second moves up.
+        c: a write transaction.
+        team: the team.
+        from_at: start of the change, not in the past.
+        to_at: its end, at most `LONGEST` later.
+        person_out: the person who is replaced; empty for the person on duty.
+        person_in: the person who is on duty instead; empty for nobody, so that the second person moves up.
+        actor: the person who makes the change.
+        reason: reason of the change.
+        now: the present.
 
-    Raises RefusedError: somebody is not of the team, no person or reason, or the time is wrong.
+    Raises:
+        RefusedError: a person is not a member of the team, person or reason is missing, or the times are wrong.
     """
     require_person(actor, reason)
     if from_at < now - GRACE:
@@ -220,19 +239,19 @@ def add_change(
 
 
 def withdraw_change(c: Connection, number: int, team: Team, actor: Actor, reason: str, now: datetime) -> None:
-    """Take a change back from now on.
+    """Withdraw a change from now on.
 
     Raises:
         NotFoundError: the team has no such change.
-        RefusedError: it is withdrawn or over already, or no person or reason is named.
+        RefusedError: the change is withdrawn or over, or person or reason is missing.
     """
     require_person(actor, reason)
     o = duty_override.c
-    mine = (o.id == number, o.site == team.site, o.team == team.name)
-    found = c.execute(select(o.to_at, o.withdrawn_at).where(*mine).with_for_update()).one_or_none()
-    if found is None:
+    conditions = (o.id == number, o.site == team.site, o.team == team.name)
+    change = c.execute(select(o.to_at, o.withdrawn_at).where(*conditions).with_for_update()).one_or_none()
+    if change is None:
         raise NotFoundError(_NOT_OF_TEAM(team=team.name, number=number, site=team.site))
-    if found.withdrawn_at is not None or found.to_at <= now:
+    if change.withdrawn_at is not None or change.to_at <= now:
         raise RefusedError(_OVER(number=number))
     c.execute(update(duty_override).where(o.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
     add_audit(c, actor, "duty.swap.withdraw", f"duty_override:{number}", {"reason": reason}, now)
@@ -241,15 +260,17 @@ def withdraw_change(c: Connection, number: int, team: Team, actor: Actor, reason
 
 # ---- day by day ------------------------------------------------------------------------------------------------
 def lay_out(c: Connection, team: Team, now: datetime) -> int:
-    """Write who is on duty from now on into the table behind the view `duty`; what has passed stays.
+    """Write who is on duty from now on into the table behind the view `duty`. Past rows do not change.
 
-    Returns how many rows are new.
+    Returns:
+        The number of new rows.
     """
     d = duty_turn.c
-    mine = (d.site == team.site, d.team == team.name)
-    c.execute(select(site_table.c.id).where(site_table.c.id == team.site).with_for_update())  # one after the other
-    c.execute(delete(duty_turn).where(*mine, d.from_at >= now))
-    last = c.execute(select(duty_turn).where(*mine).order_by(d.from_at.desc()).limit(1)).one_or_none()
+    of_team = (d.site == team.site, d.team == team.name)
+    # The lock makes concurrent calls for one site wait for each other.
+    c.execute(select(site_table.c.id).where(site_table.c.id == team.site).with_for_update())
+    c.execute(delete(duty_turn).where(*of_team, d.from_at >= now))
+    last = c.execute(select(duty_turn).where(*of_team).order_by(d.from_at.desc()).limit(1)).one_or_none()
     start = now if last is None else min(now, last.to_at)
     roster = load_rosters(c, [team], start)[team.site, team.name]
     if not roster.rotas:
@@ -261,16 +282,16 @@ def lay_out(c: Connection, team: Team, now: datetime) -> int:
         facts = {"site": team.site, "team": team.name, "from_at": shift.from_at, "to_at": shift.to_at}
         rows.append(facts | {"day": day.isoformat(), "person": person, "second_person": second})
     if last is not None and rows:
-        goes_on = all(rows[0][name] == getattr(last, name) for name in ("day", "person", "second_person"))
-        ends_at = rows.pop(0)["to_at"] if goes_on and last.to_at >= start else min(last.to_at, start)
-        c.execute(update(duty_turn).where(*mine, d.from_at == last.from_at).values(to_at=ends_at))
+        is_same_shift = all(rows[0][name] == getattr(last, name) for name in ("day", "person", "second_person"))
+        ends_at = rows.pop(0)["to_at"] if is_same_shift and last.to_at >= start else min(last.to_at, start)
+        c.execute(update(duty_turn).where(*of_team, d.from_at == last.from_at).values(to_at=ends_at))
     if rows:
         c.execute(insert(duty_turn), rows)
     return len(rows)
 
 
 def join_days(turns: Iterable[PlannedDuty], now: datetime) -> list[rota.DutyShift]:
-    """Shifts out of turns by day, up to the one that runs: the same people over midnight are one shift."""
+    """Join rows by day into shifts, up to the present shift. The same person before and after midnight is one shift."""
     shifts: list[rota.DutyShift] = []
     for turn in turns:
         if turn.from_at > now:
@@ -283,16 +304,17 @@ def join_days(turns: Iterable[PlannedDuty], now: datetime) -> list[rota.DutyShif
     return shifts
 
 
-MOST: Final = 50  # of each kind of what is open
-LONGEST_NOTES: Final = 4000
-FIRST_PERIOD: Final = timedelta(days=1)  # reports shown where no hand-over was ever signed
-_NO_NOTES: Final = Template("handover.no_notes", "write in the notes what who comes must know")
-_LONG_NOTES: Final = Template("handover.long_notes", "the notes are longer than {count} signs")
+MOST: Final = 50  # open items of each kind that are stored
+LONGEST_NOTES: Final = 4000  # characters
+FIRST_PERIOD: Final = timedelta(days=1)  # age of reports in the first hand-over
+_NO_NOTES: Final = Template("handover.no_notes", "write in the notes what the person who takes over must know")
+_LONG_NOTES: Final = Template("handover.long_notes", "the notes are longer than {count} characters")
 _WAITS: Final = Template(
-    "handover.waits", "hand-over {number} by {name} waits for who comes; it is signed or withdrawn first"
+    "handover.waits",
+    "hand-over {number} by {name} waits for a signature; sign or withdraw it before you write another one",
 )
 _NOT_YOURS: Final = Template(
-    "handover.not_yours", "hand-over {number} is that of {name}, who may withdraw it, or an admin"
+    "handover.not_yours", "hand-over {number} was written by {name}; only {name} or an admin can withdraw it"
 )
 _NONE: Final = Template("handover.none", "site {site} has no hand-over {number}")
 _SIGNED: Final = Template("handover.signed_already", "hand-over {number} is signed already")
@@ -305,7 +327,7 @@ Describe = Callable[[Connection, Sequence[AlertRow]], Mapping[int, str]]
 
 
 class OpenItems(TypedDict):
-    """What is open; of each kind `MOST`."""
+    """The state of a site for a hand-over, with at most `MOST` items of each kind."""
 
     level: int | None
     level_name: str | None
@@ -320,7 +342,7 @@ class OpenItems(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """One hand-over as it is stored."""
+    """A stored hand-over. `signed_at` is None until the person who takes over has signed."""
 
     id: int
     site: str
@@ -337,9 +359,10 @@ class Handover:
 
 
 def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> OpenItems:
-    """What who comes must know: level, open alerts, sick instruments, work, and reports since the last hand-over.
+    """Return the state of a site for a hand-over.
 
-    The reason of an alert is the sentence that `describe` has of it, else its own.
+    It contains the level, open alerts, instruments with faults, maintenance, and reports since the last hand-over. The
+    reason of an alert is the sentence that `describe` returns for it, else its own reason.
     """
     last = c.execute(select(func.max(duty_handover.c.signed_at)).where(duty_handover.c.site == site)).scalar()
     since = last or now - FIRST_PERIOD
@@ -363,10 +386,10 @@ def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> 
         if row["state"] not in WELL
     ]
     r, m = report.c, maintenance_table.c
-    came = select(r.at, r.kind, r.text, r.by).where(r.site == site, r.received_at > since)
-    seen = c.execute(came.order_by(r.at.desc()).limit(MOST)).mappings()
-    lasts = select(m.station, m.to_at, m.reason, m.by).where(m.site == site, m.to_at > now, m.ended_at.is_(None))
-    work = c.execute(lasts.order_by(m.to_at).limit(MOST)).mappings()
+    new_reports = select(r.at, r.kind, r.text, r.by).where(r.site == site, r.received_at > since)
+    reports = c.execute(new_reports.order_by(r.at.desc()).limit(MOST)).mappings()
+    present = select(m.station, m.to_at, m.reason, m.by).where(m.site == site, m.to_at > now, m.ended_at.is_(None))
+    work = c.execute(present.order_by(m.to_at).limit(MOST)).mappings()
     return {
         "level": status[0]["level"] if status else None,
         "level_name": status[0]["level_name"] if status else None,
@@ -374,17 +397,25 @@ def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> 
         "alerts_count": len(alerts),
         "shelved": [a["alert_id"] for a in alerts if a["state"] == AlertState.SHELVED][:MOST],
         "sick": sick[:MOST],
-        "reports": [{**x, "at": format_iso(x["at"])} for x in seen],
-        "maintenance": [{**x, "to_at": format_iso(x["to_at"])} for x in work],
+        "reports": [{**row, "at": format_iso(row["at"])} for row in reports],
+        "maintenance": [{**row, "to_at": format_iso(row["to_at"])} for row in work],
         "since": format_iso(since),
     }
 
 
 def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime, describe: Describe) -> int:
-    """Who goes says what is open and signs; returns the number of the hand-over, which waits for who comes.
+    """Store the hand-over of the person who leaves. Return its number. It waits for the person who takes over.
 
-    `actor`: a person who may act on the site; `notes`: what who comes must know; `describe`: one sentence for each of
-    some alerts. Raises RefusedError: no person or no notes, too long ones, or another hand-over of the team waits.
+    Args:
+        c: a write transaction.
+        team: the team.
+        actor: the person who leaves, who must be allowed to act on the site.
+        notes: what the person who takes over must know.
+        now: the present.
+        describe: returns one sentence for each alert.
+
+    Raises:
+        RefusedError: person or notes are missing, the notes are too long, or another hand-over of the team waits.
     """
     if not notes.strip():
         raise RefusedError(_NO_NOTES())
@@ -393,8 +424,9 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime,
     if len(notes) > LONGEST_NOTES:
         raise RefusedError(_LONG_NOTES(count=LONGEST_NOTES))
     h = duty_handover.c
-    mine = (h.site == team.site, h.team == team.name, h.signed_at.is_(None), h.withdrawn_at.is_(None))
-    waiting = find_record(c, Handover, select(duty_handover).where(*mine).order_by(h.id).limit(1).with_for_update())
+    unsigned = (h.site == team.site, h.team == team.name, h.signed_at.is_(None), h.withdrawn_at.is_(None))
+    query = select(duty_handover).where(*unsigned).order_by(h.id).limit(1).with_for_update()
+    waiting = find_record(c, Handover, query)
     if waiting is not None:
         raise RefusedError(_WAITS(number=waiting.id, name=waiting.outgoing))
     items = gather_open(c, team.site, now, describe)
@@ -408,53 +440,53 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime,
 
 
 def sign_in(c: Connection, site: str, number: int, actor: Actor, remark: str, now: datetime) -> Handover:
-    """Who comes has read it and takes the watch; returns what was signed.
+    """Sign a hand-over as the person who takes over. Return the hand-over.
 
     Raises:
         NotFoundError: the site has no such hand-over.
-        RefusedError: it is signed or withdrawn already, or both are one person.
+        RefusedError: it is signed or withdrawn, or the same person wrote it.
     """
-    found = _require_waiting(c, site, number)
+    handover = _require_waiting(c, site, number)
     require_person(actor, "signs")
-    require_two(c, Actor(found.outgoing), actor, now)
+    require_two(c, Actor(handover.outgoing), actor, now)
     h = duty_handover.c
     remarks = remark.strip()[:LONGEST_NOTES]
     values = {"signed_at": now, "incoming": actor.name, "remark": remarks or None}
     c.execute(update(duty_handover).where(h.id == number).values(**values))
-    detail = {"site": site, "team": found.team, "of": found.outgoing, "remark": remarks}
+    detail = {"site": site, "team": handover.team, "of": handover.outgoing, "remark": remarks}
     add_audit(c, actor, "duty.handover.sign", f"duty_handover:{number}", detail, now)
-    return found
+    return handover
 
 
 def withdraw_handover(c: Connection, site: str, number: int, actor: Actor, reason: str, now: datetime) -> None:
-    """Who goes takes it back before anybody signed, or an admin of the site does.
+    """Withdraw a hand-over that nobody has signed yet. Its author and admins of the site may do so.
 
     Raises:
         NotFoundError: the site has no such hand-over.
-        RefusedError: it is signed or withdrawn already, or it is somebody else's.
+        RefusedError: it is signed or withdrawn, or another person wrote it.
     """
-    found = _require_waiting(c, site, number)
+    handover = _require_waiting(c, site, number)
     require_person(actor, reason)
-    if not is_same_person(found.outgoing, actor.name) and not is_admin_of(c, actor.name, site):
-        raise RefusedError(_NOT_YOURS(number=number, name=found.outgoing))
+    if not is_same_person(handover.outgoing, actor.name) and not is_admin_of(c, actor.name, site):
+        raise RefusedError(_NOT_YOURS(number=number, name=handover.outgoing))
     h = duty_handover.c
     c.execute(update(duty_handover).where(h.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
     add_audit(c, actor, "duty.handover.withdraw", f"duty_handover:{number}", {"site": site, "reason": reason}, now)
 
 
 def load_handovers(c: Connection, site: str) -> list[Handover]:
-    """The newest hand-overs of a site that were not withdrawn, newest first."""
+    """Load the newest hand-overs of a site that were not withdrawn, newest first."""
     h = duty_handover.c
-    mine = (h.site == site, h.withdrawn_at.is_(None))
-    return load_records(c, Handover, select(duty_handover).where(*mine).order_by(h.id.desc()).limit(20))
+    conditions = (h.site == site, h.withdrawn_at.is_(None))
+    return load_records(c, Handover, select(duty_handover).where(*conditions).order_by(h.id.desc()).limit(20))
 
 
 def _require_waiting(c: Connection, site: str, number: int) -> Handover:
     h = duty_handover.c
-    mine = (h.id == number, h.site == site)
-    found = find_record(c, Handover, select(duty_handover).where(*mine).with_for_update())
-    if found is None:
+    query = select(duty_handover).where(h.id == number, h.site == site).with_for_update()
+    handover = find_record(c, Handover, query)
+    if handover is None:
         raise NotFoundError(_NONE(site=site, number=number))
-    if found.signed_at is not None or found.withdrawn_at is not None:
-        raise RefusedError((_SIGNED if found.signed_at else _WITHDRAWN)(number=number))
-    return found
+    if handover.signed_at is not None or handover.withdrawn_at is not None:
+        raise RefusedError((_SIGNED if handover.signed_at else _WITHDRAWN)(number=number))
+    return handover

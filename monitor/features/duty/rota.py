@@ -1,4 +1,4 @@
-"""Rotas: weekly plans in the local time of a site, what people changed of them, and who is on duty at an instant."""
+"""Rotas: weekly plans in the local time of a site, changes of them, and who is on duty at an instant."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,37 +24,52 @@ WEEK_MIN: Final = 7 * MINUTES_PER_DAY
 
 @dataclass(frozen=True, slots=True, order=True)
 class DutyTurn:
-    """A hand-over of a plan: from here on these people are on duty, until the next one."""
+    """A line of a plan: from this minute on these people are on duty, until the next line.
 
-    minute: int  # after Monday, 00:00, of the first week; local time
-    people: tuple[str, ...]  # on duty, second, ...; empty = nobody
+    Attributes:
+        minute: minutes in local time since Monday, 00:00, of the first week.
+        people: the person on duty, the second person, and so on; empty if nobody is on duty.
+    """
+
+    minute: int
+    people: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Rota:
-    """A plan that repeats after some weeks, in force from an instant until a later one is."""
+    """A plan that repeats after some weeks, in force until a later plan starts.
+
+    Attributes:
+        begins: the Monday of its first week.
+        turns: its lines, ordered by time; empty if the stored plan cannot be read.
+    """
 
     zone: str
     weeks: int
-    begins: date  # the Monday of its first week
-    turns: tuple[DutyTurn, ...]  # in order; none: it was stored and cannot be read, so that nobody is planned
+    begins: date
+    turns: tuple[DutyTurn, ...]
     valid_from: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """For a time somebody takes the place of somebody else, wherever the plan has him, or nobody does."""
+    """A change of a plan: a person replaces another one for a time.
+
+    Attributes:
+        out: the person who is replaced; empty for the person on duty.
+        into: the person who is on duty instead; empty for nobody, so that the next person of the plan moves up.
+    """
 
     id: int
     from_at: datetime
     to_at: datetime
-    out: str  # empty = whoever is on duty
-    into: str  # empty = nobody: who comes next on the plan moves up
+    out: str
+    into: str
 
 
 @dataclass(frozen=True, slots=True)
 class DutyShift:
-    """A time through which the same people are on duty; the last one has no end."""
+    """A time range in which the same people are on duty."""
 
     from_at: datetime
     to_at: datetime
@@ -63,17 +78,22 @@ class DutyShift:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """All that is planned for one team; without a rota the team is on duty as a whole."""
+    """The plans and changes of a team. Without a plan, the whole team is notified.
+
+    Attributes:
+        overrides: changes that are not withdrawn, oldest first.
+        members: members of the team now; None if they are not known, so that all planned people count.
+    """
 
     rotas: tuple[Rota, ...] = ()
-    overrides: tuple[Override, ...] = ()  # those that stand, oldest first
-    members: frozenset[str] | None = None  # who belongs to the team now; None = not known, all planned do
+    overrides: tuple[Override, ...] = ()
+    members: frozenset[str] | None = None
 
 
 def who_is_on_duty(roster: Roster, at: datetime) -> tuple[str, ...]:
-    """Who is on duty at an instant: first who is called first; empty where nobody is planned.
+    """Return the people on duty at an instant, in the order in which they are notified; empty if nobody is planned.
 
-    A hand-over counts from its own instant on. Who belongs to the team no more is on duty no more.
+    A line of the plan counts from its own instant on. People who have left the team are not on duty.
     """
     rota = _find_rota(roster, at)
     turn = None if rota is None else _find_turn(rota, at)
@@ -81,7 +101,7 @@ def who_is_on_duty(roster: Roster, at: datetime) -> tuple[str, ...]:
 
 
 def list_shifts(roster: Roster, from_at: datetime, to_at: datetime) -> list[DutyShift]:
-    """Who is on duty through a range: shifts that follow each other without a gap, the first and last one cut."""
+    """Return the shifts of a time range. They follow each other without gaps and are cut at the ends of the range."""
     bounds = {from_at, *(r.valid_from for r in roster.rotas)}
     bounds |= {at for o in roster.overrides for at in (o.from_at, o.to_at)}
     for rota in roster.rotas:
@@ -98,30 +118,30 @@ def list_shifts(roster: Roster, from_at: datetime, to_at: datetime) -> list[Duty
 
 
 def find_gap(roster: Roster, from_at: datetime, to_at: datetime) -> DutyShift | None:
-    """The first time of a range in which nobody is on duty; None where somebody always is, or there is no rota."""
+    """Return the first shift of a range without anybody on duty, or None if there is none or the team has no plan."""
     if not roster.rotas or min(r.valid_from for r in roster.rotas) >= to_at:
         return None
-    begins = max(from_at, min(r.valid_from for r in roster.rotas))
-    return next((s for s in list_shifts(roster, begins, to_at) if not s.people), None)
+    start = max(from_at, min(r.valid_from for r in roster.rotas))
+    return next((shift for shift in list_shifts(roster, start, to_at) if not shift.people), None)
 
 
 def find_unread(roster: Roster, at: datetime) -> bool:
-    """Whether the plan in force, or a later one, cannot be read."""
+    """Return whether the plan in force, or a later plan, cannot be read."""
     now = _find_rota(roster, at)
     return any(not r.turns for r in roster.rotas if r is now or r.valid_from > at)
 
 
 def split_days(shifts: Iterable[DutyShift], zone: str) -> list[tuple[date, DutyShift]]:
-    """The shifts cut at local midnights, each with its day."""
-    found = []
+    """Return the shifts cut at local midnight, each with its day."""
+    days = []
     for shift in shifts:
         start = shift.from_at
         while start < shift.to_at:
             day = local_day(start, zone)
             end = min(shift.to_at, to_instant(day + timedelta(days=1), 0, zone))
-            found.append((day, DutyShift(start, end, shift.people)))
+            days.append((day, DutyShift(start, end, shift.people)))
             start = end
-    return found
+    return days
 
 
 def _find_rota(roster: Roster, at: datetime) -> Rota | None:
@@ -160,28 +180,28 @@ def _instant_of(rota: Rota, week: int, turn: DutyTurn) -> datetime:
 
 def _apply(roster: Roster, planned: Sequence[str], at: datetime) -> tuple[str, ...]:
     people = list(planned)
-    for one in roster.overrides:
-        if not one.from_at <= at < one.to_at:
+    for override in roster.overrides:
+        if not override.from_at <= at < override.to_at:
             continue
-        if not one.out:
-            people = [one.into, *people[1:]]
+        if not override.out:
+            people = [override.into, *people[1:]]
         else:
-            people = [one.into if is_same_person(one.out, name) else name for name in people]
-    found: list[str] = []
+            people = [override.into if is_same_person(override.out, name) else name for name in people]
+    on_duty: list[str] = []
     for name in people:
-        belongs = roster.members is None or any(is_same_person(name, m) for m in roster.members)
-        if name and belongs and not any(is_same_person(name, known) for known in found):
-            found.append(name)
-    return tuple(found)
+        is_member = roster.members is None or any(is_same_person(name, member) for member in roster.members)
+        if name and is_member and not any(is_same_person(name, other) for other in on_duty):
+            on_duty.append(name)
+    return tuple(on_duty)
 
 
-# ---- the plan as people write it -------------------------------------------------------------------------------
+# ---- text of a plan --------------------------------------------------------------------------------------------
 def read_plan(text: str, members: Collection[str] | None) -> tuple[int, tuple[DutyTurn, ...]]:
-    r"""How many weeks a plan has, and its hand-overs, out of its lines.
+    r"""Return the number of weeks of a plan, and its lines.
 
     A line is `[week N] DAYS HH:MM NAME[, SECOND]`: from that time on these people are on duty, until the next line.
-    DAYS is a day (`Mon`), some (`Sat,Sun`), a range (`Mon-Fri`) or `daily`; `nobody` stands for nobody.
-    Without `members` every name is taken: a plan that was stored names people who may have left.
+    DAYS is a day (`Mon`), several days (`Sat,Sun`), a range (`Mon-Fri`) or `daily`. `nobody` means nobody.
+    Without `members` every name is accepted, because a stored plan can contain people who have left the team.
 
     >>> weeks, turns = read_plan("Mon-Fri 07:00 Mori, Rossi\nFri 19:00 Rossi", ["Mori", "Rossi"])
     >>> weeks, len(turns), turns[-1].people
@@ -190,7 +210,8 @@ def read_plan(text: str, members: Collection[str] | None) -> tuple[int, tuple[Du
     Mon-Fri 07:00 Mori, Rossi
     Fri 19:00 Rossi
 
-    Raises ValueError: a line cannot be read, names nobody of the team, or two lines are of one time.
+    Raises:
+        ValueError: a line cannot be read, a name is not that of a member, or two lines have the same time.
     """
     turns: dict[int, DutyTurn] = {}
     weeks = 1
@@ -199,18 +220,18 @@ def read_plan(text: str, members: Collection[str] | None) -> tuple[int, tuple[Du
         if not content:
             continue
         try:
-            week, found = _read_line(content, members)
+            week, line_turns = _read_line(content, members)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from None
         weeks = max(weeks, week)
-        for turn in found:
+        for turn in line_turns:
             if turn.minute in turns:
-                raise ValueError(f"line {number}: two lines are of one time")
+                raise ValueError(f"line {number}: two lines have the same time")
             turns[turn.minute] = turn
     if not turns:
-        raise ValueError("a plan has one line at least, such as: Mon 08:00 NAME, SECOND")
+        raise ValueError("a plan needs at least one line, such as: Mon 08:00 NAME, SECOND")
     if len(turns) > MOST_TURNS:
-        raise ValueError(f"a plan has {MOST_TURNS} hand-overs at most")
+        raise ValueError(f"a plan can have {MOST_TURNS} hand-overs at most")
     return weeks, tuple(sorted(turns.values()))
 
 
@@ -238,7 +259,7 @@ def _read_days(text: str) -> list[int]:
         first, mark, last = part.partition("-")
         ends = [_read_day(first), _read_day(last) if mark else _read_day(first)]
         if ends[0] > ends[1]:
-            raise ValueError(f"{part!r} ends before it begins; write two lines")
+            raise ValueError(f"{part!r} ends before it starts; write two lines")
         days += range(ends[0], ends[1] + 1)
     return days
 
@@ -246,43 +267,43 @@ def _read_days(text: str) -> list[int]:
 def _read_day(text: str) -> int:
     name = text[:3].capitalize()
     if name not in DAYS or len(text) < 3:
-        raise ValueError(f"{text!r} is no day; expected one of {', '.join(DAYS)}, or daily")
+        raise ValueError(f"{text!r} is not a day; expected one of {', '.join(DAYS)}, or daily")
     return DAYS.index(name)
 
 
 def _read_people(text: str, members: Collection[str] | None) -> tuple[str, ...]:
     if text.strip().lower() == NOBODY:
         return ()
-    found: list[str] = []
+    names: list[str] = []
     for part in text.split(","):
         name = tidy_name(part) if members is None else find_member(part, members)
-        if name in found:
-            raise ValueError(f"{name} stands there twice")
-        found.append(name)
-    return tuple(found)
+        if name in names:
+            raise ValueError(f"{name} occurs twice")
+        names.append(name)
+    return tuple(names)
 
 
 def find_member(text: str, members: Collection[str]) -> str:
-    """The name of a member as the team has it; raises ValueError."""
+    """Return the name of a member as the site file spells it; raises ValueError if nobody has this name."""
     name = tidy_name(text)
-    known = next((m for m in members if name and is_same_person(m, name)), None)
-    if known is None:
-        raise ValueError(f"{name!r} does not belong to the team; it has: {', '.join(members) or 'nobody'}")
-    return known
+    member = next((member for member in members if name and is_same_person(member, name)), None)
+    if member is None:
+        raise ValueError(f"{name!r} is not a member of the team; its members: {', '.join(members) or 'nobody'}")
+    return member
 
 
 def format_plan(weeks: int, turns: Sequence[DutyTurn]) -> str:
-    """The lines of a plan; what is the same from day to day is one line."""
+    """Return the text of a plan. Days with the same time and people are one line."""
     lines: dict[tuple[int, int, tuple[str, ...]], list[int]] = {}
     for turn in turns:
         week, rest = divmod(turn.minute, WEEK_MIN)
         day, minute = divmod(rest, MINUTES_PER_DAY)
         lines.setdefault((week, minute, turn.people), []).append(day)
-    found = []
+    texts = []
     for (week, minute, people), days in sorted(lines.items(), key=lambda one: (one[0][0], one[1][0], one[0][1])):
         head = f"week {week + 1} " if weeks > 1 else ""
-        found.append(f"{head}{_format_days(days)} {format_minute(minute)} {', '.join(people) or NOBODY}")
-    return "\n".join(found)
+        texts.append(f"{head}{_format_days(days)} {format_minute(minute)} {', '.join(people) or NOBODY}")
+    return "\n".join(texts)
 
 
 def _format_days(days: Sequence[int]) -> str:

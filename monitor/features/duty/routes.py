@@ -1,4 +1,4 @@
-"""The watch of a site: who is on duty, whom to call, the hand-over that both sign, plans and swaps."""
+"""The page of duty of a site: who is on duty, who to call, hand-overs, plans and swaps; and a calendar of shifts."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -22,9 +22,9 @@ CALENDAR_DAYS = 60
 
 @router.get("/sites/{site}/duty", response_class=HTMLResponse)
 def show_duty(request: Request, site: str) -> HTMLResponse:
-    """Who is on duty and whom to call, what is open, and what was handed over."""
-    with read_site(request, site) as seen:
-        c, now, declared = seen.c, seen.now, seen.require_declared()
+    """Show who is on duty, who to call, what is open, and the hand-overs."""
+    with read_site(request, site) as snapshot:
+        c, now, declared = snapshot.c, snapshot.now, snapshot.require_declared()
         rosters = duty.load_rosters(c, declared.teams, now)
         hazard = find_hazards(load_open_alerts(c, site)).get(site)
         headlines = find_headlines(c, [hazard] if hazard else [])
@@ -44,7 +44,7 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
     return render(
         request,
         "duty.html",
-        card=seen.card,
+        card=snapshot.card,
         teams=teams,
         hazard=hazard,
         headlines=headlines,
@@ -60,10 +60,10 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
 
 @router.get("/sites/{site}/duty.ics", response_class=Response)
 def send_shifts(request: Request, site: str) -> Response:
-    """The shifts to come as a calendar."""
-    with read_site(request, site) as seen:
-        now, declared = seen.now, seen.require_declared()
-        rosters = duty.load_rosters(seen.c, declared.teams, now)
+    """Return the next shifts as an iCalendar file."""
+    with read_site(request, site) as snapshot:
+        now, declared = snapshot.now, snapshot.require_declared()
+        rosters = duty.load_rosters(snapshot.c, declared.teams, now)
     planned = {
         team: list_shifts(rosters[site, team.name], now, now + timedelta(days=CALENDAR_DAYS))
         for team in declared.teams
@@ -73,9 +73,14 @@ def send_shifts(request: Request, site: str) -> Response:
 
 
 def write_duty(planned: Mapping[Team, Sequence[DutyShift]], name: str, now: datetime) -> bytes:
-    """Who is on duty: an entry for each shift, whose name stays the same when the calendar is written again.
+    """Return an iCalendar file with an entry for each shift.
 
-    `planned`: the shifts of each team; `name`: the site in words; `now`: when the calendar is written.
+    The uid of a shift stays the same when the file is written again, so that calendars update it.
+
+    Args:
+        planned: the shifts of each team.
+        name: name of the site.
+        now: when the file is written.
     """
     from monitor.api.web import write_calendar
 
@@ -83,10 +88,10 @@ def write_duty(planned: Mapping[Team, Sequence[DutyShift]], name: str, now: date
     for team, shifts in planned.items():
         for shift in shifts:
             first, second = (*shift.people, "", "")[:2]
-            own = f"{shift.from_at:%Y%m%dT%H%M%S}-{team.name.replace(' ', '-')}"
+            shift_id = f"{shift.from_at:%Y%m%dT%H%M%S}-{team.name.replace(' ', '-')}"
             entries.append(
                 {
-                    "uid": f"duty-{own}@{team.site}.slopeward",
+                    "uid": f"duty-{shift_id}@{team.site}.slopeward",
                     "dtstart": shift.from_at,
                     "dtend": shift.to_at,
                     "summary": f"{team.name}: {first or 'nobody on duty'}",
@@ -96,28 +101,28 @@ def write_duty(planned: Mapping[Team, Sequence[DutyShift]], name: str, now: date
     return write_calendar(entries, "duty", name, now)
 
 
-SOONER: Final = timedelta(hours=3)  # a hand-over signed so long before the shift begins counts for it
+SIGNED_BEFORE: Final = timedelta(hours=3)  # a hand-over may be signed this long before its shift starts
 SHOWN_DAYS: Final = 14
 
 
 def describe_team(
     team: Team, roster: Roster, past: Sequence[PlannedDuty], handovers: Sequence[Handover], now: datetime
 ) -> dict[str, Any]:
-    """One team: who is on duty until when, the shifts that were with their hand-overs, those to come."""
+    """Return the values of a team on the page: who is on duty until when, past shifts with hand-overs, next shifts."""
     coming = list_shifts(roster, now, now + timedelta(days=SHOWN_DAYS)) if roster.rotas else []
-    was = join_days([turn for turn in past if turn.team == team.name], now)
-    mine = sorted((h for h in handovers if h.team == team.name and h.signed_at), key=lambda h: str(h.signed_at))
+    past_shifts = join_days([turn for turn in past if turn.team == team.name], now)
+    signed = sorted((h for h in handovers if h.team == team.name and h.signed_at), key=lambda h: str(h.signed_at))
     rows: list[dict[str, Any]] = [
         {
-            # nobody is known who could have handed the first one over
+            # The first stored shift has no predecessor that could have handed over.
             "first": number == 0,
             "shift": shift,
             "day": DAYS[local_day(shift.from_at, team.zone).weekday()],
             "signed": next(
-                (h for h in mine if h.signed_at and shift.from_at - SOONER <= h.signed_at < shift.to_at), None
+                (h for h in signed if h.signed_at and shift.from_at - SIGNED_BEFORE <= h.signed_at < shift.to_at), None
             ),
         }
-        for number, shift in enumerate(was)
+        for number, shift in enumerate(past_shifts)
     ]
     on_duty = who_is_on_duty(roster, now)
     return {
@@ -128,5 +133,5 @@ def describe_team(
         "until": coming[0].to_at if len(coming) > 1 else None,
         "past": rows[::-1],
         "coming": [{"shift": s, "day": DAYS[local_day(s.from_at, team.zone).weekday()]} for s in coming],
-        "unsigned": bool(len(rows) > 1 and was[-1].people and rows[-1]["signed"] is None),
+        "unsigned": bool(len(rows) > 1 and past_shifts[-1].people and rows[-1]["signed"] is None),
     }

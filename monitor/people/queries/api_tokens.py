@@ -1,4 +1,4 @@
-"""Tokens by which programs read and act in the name of an account: scope, sites, an end; only their hash is kept."""
+"""Access tokens of programs, which read and act in the name of an account. Only their hashes are stored."""
 
 import secrets
 from collections.abc import Iterable
@@ -16,17 +16,18 @@ from monitor.storage.rows import add_row, read_record
 from monitor.text.instants import format_duration, format_iso
 from monitor.text.message import Template
 
-SCOPES: Final = {"read": "viewer", "act": "operator", "admin": "admin"}  # scope -> the role it reaches at most
+# The highest role of a token by its scope.
+SCOPES: Final = {"read": "viewer", "act": "operator", "admin": "admin"}
 LONGEST_S: Final = 366 * 86400.0
-_MARK: Final = "slopeward_"  # scanners for leaked secrets know a token by it
+_PREFIX: Final = "slopeward_"  # scanners for leaked secrets recognise tokens by it
 _UNKNOWN: Final = Template("token.unknown", "there is no token {number}; see `slopeward people tokens list`")
-_REVOKED: Final = Template("token.revoked_already", "token {number} is revoked already")
+_REVOKED: Final = Template("token.revoked_already", "token {number} is already revoked")
 _LABEL: Final = 64  # characters
 
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """A token as others may see it: never itself, nor its hash."""
+    """A token, without the secret and its hash. `sites` is None for all sites of the account."""
 
     id: int
     user: str
@@ -40,7 +41,7 @@ class ApiToken:
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """What a token is good for now: never more than its account."""
+    """The permissions of a token at present, which never exceed those of its account."""
 
     name: str
     role: str
@@ -59,17 +60,20 @@ def add_api_token(
     """Make a token for an open account.
 
     Args:
+        connection: a write transaction.
         user: the account in whose name it is used.
-        label: what it is for, so that people know which one to revoke.
+        label: purpose of the token, so that people know which token to revoke.
         scope: read, act or admin.
-        sites: the only ones; None = all those of the account.
+        sites: the only sites of the token; None for all sites of the account.
+        valid_s: seconds for which it is valid.
+        now: the present.
 
     Returns:
-        Its number, and the token itself, which nobody can read again.
+        The number of the token, and the secret, which cannot be read again.
 
     Raises:
         NotFoundError: no such account or site.
-        RefusedError: the account is locked or may less than the scope says; a bad label, scope or time.
+        RefusedError: the account is locked or its role is lower than the scope; label, scope or time is not valid.
     """
     account = find_user(connection, user)
     if account is None:
@@ -79,24 +83,24 @@ def add_api_token(
     if scope not in SCOPES:
         raise RefusedError(f"scope {scope!r} is unknown; one of {', '.join(SCOPES)}")
     if ROLES.index(SCOPES[scope]) > ROLES.index(account.role):
-        raise RefusedError(f"{user} is {account.role}, and may do less than the scope {scope} says")
+        raise RefusedError(f"{user} has the role {account.role}, which is lower than the scope {scope}")
     label = " ".join(label.split())
     if not label or len(label) > _LABEL or not label.isprintable():
-        raise RefusedError(f"say in 1 to {_LABEL} characters what the token is for")
+        raise RefusedError(f"give the purpose of the token in 1 to {_LABEL} characters")
     if not 60.0 <= valid_s <= LONGEST_S:
-        raise RefusedError(f"a token is valid for a minute at least and {format_duration(LONGEST_S)} at most")
+        raise RefusedError(f"a token must be valid for at least a minute and at most {format_duration(LONGEST_S)}")
     wanted = None if sites is None else sorted(set(sites))
     if wanted is not None:
         require_sites(connection, wanted)
         if account.sites is not None and not account.sites.issuperset(wanted):
-            raise RefusedError(f"{user} is for {', '.join(sorted(account.sites))} only")
-    token = _MARK + secrets.token_urlsafe(32)
+            raise RefusedError(f"the account {user} is for {', '.join(sorted(account.sites))} only")
+    token = _PREFIX + secrets.token_urlsafe(32)
     row = {"user_name": user, "label": label, "scope": scope, "sites": wanted, "token_sha256": digest_text(token)}
     return add_row(connection, api_token, row, created_at=now, expires_at=now + timedelta(seconds=valid_s)), token
 
 
 def find_bearer(connection: Connection, token: str, now: datetime) -> Bearer | None:
-    """Who a token speaks for, or None where it is unknown, expired or revoked, or the account is locked."""
+    """Return the permissions of a token; None if it is unknown, expired or revoked, or its account is locked."""
     k, u = api_token.c, user_account.c
     row = connection.execute(
         select(k.scope, k.sites, u.name, u.role, u.sites.label("own"))
@@ -117,12 +121,12 @@ def find_bearer(connection: Connection, token: str, now: datetime) -> Bearer | N
 
 
 def load_api_tokens(connection: Connection) -> list[ApiToken]:
-    """All tokens, the newest first, those that are over as well."""
+    """Load all tokens, newest first, including expired and revoked ones."""
     return [_read(row) for row in connection.execute(select(api_token).order_by(api_token.c.id.desc()))]
 
 
 def find_api_token(connection: Connection, number: int) -> ApiToken:
-    """One token; raises NotFoundError."""
+    """Return a token; raises NotFoundError."""
     row = connection.execute(select(api_token).where(api_token.c.id == number)).first()
     if row is None:
         raise NotFoundError(_UNKNOWN(number=number))
@@ -130,34 +134,34 @@ def find_api_token(connection: Connection, number: int) -> ApiToken:
 
 
 def revoke_api_token(connection: Connection, number: int, now: datetime) -> ApiToken:
-    """End a token at once; returns which it was.
+    """Revoke a token. Return it.
 
     Raises:
-        NotFoundError: there is none of that number.
-        RefusedError: it is revoked already.
+        NotFoundError: there is no token with this number.
+        RefusedError: it is already revoked.
     """
-    found = find_api_token(connection, number)
-    if found.revoked_at is not None:
+    token = find_api_token(connection, number)
+    if token.revoked_at is not None:
         raise RefusedError(_REVOKED(number=number))
     connection.execute(update(api_token).where(api_token.c.id == number).values(revoked_at=now))
-    return found
+    return token
 
 
 def find_owner_of_token(connection: Connection, number: int) -> str | None:
-    """Whose a token is; None where there is none of that number."""
+    """Return the account of a token, or None if there is no token with this number."""
     return connection.execute(select(api_token.c.user_name).where(api_token.c.id == number)).scalar()
 
 
-def token_to_json(one: ApiToken) -> dict[str, object]:
-    """What others may see of it."""
+def token_to_json(token: ApiToken) -> dict[str, object]:
+    """Return a token as JSON, without the secret."""
     return {
-        "number": one.id,
-        "user": one.user,
-        "label": one.label,
-        "scope": one.scope,
-        "sites": None if one.sites is None else sorted(one.sites),
-        "created_at": format_iso(one.created_at),
-        "expires_at": format_iso(one.expires_at),
+        "number": token.id,
+        "user": token.user,
+        "label": token.label,
+        "scope": token.scope,
+        "sites": None if token.sites is None else sorted(token.sites),
+        "created_at": format_iso(token.created_at),
+        "expires_at": format_iso(token.expires_at),
     }
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement
 
-from monitor.people.queries.sessions import are_forgotten, is_strange
+from monitor.people.queries.sessions import are_forgotten, is_forgotten_device
 from monitor.people.tables import known_device, password_guess, web_session
 from monitor.storage.retention import RetentionRule, Sweep, sweep_table
 
@@ -15,7 +15,7 @@ def _expired_sessions(_sweep: Sweep, now: datetime) -> ColumnElement[bool]:
 
 
 def _forgotten_devices(_sweep: Sweep, now: datetime) -> ColumnElement[bool]:
-    return is_strange(now)
+    return is_forgotten_device(now)
 
 
 def _forgotten_guesses(_sweep: Sweep, now: datetime) -> ColumnElement[bool]:

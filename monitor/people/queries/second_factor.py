@@ -1,4 +1,4 @@
-"""The second factor of a login: six digits that change every half minute (TOTP, RFC 6238, SHA-1, steps of 30 s)."""
+"""The second factor of logins: codes of six digits that change every 30 s (TOTP, RFC 6238, SHA-1)."""
 
 import base64
 import hmac
@@ -17,31 +17,31 @@ from monitor.text.message import Template
 
 STEP_S: Final = 30
 DIGITS: Final = 6
-_LATE: Final = 1  # steps that a clock of a telephone may be off, either way
+_LATE: Final = 1  # steps by which the clock of a phone may differ, in both directions
 _SECRET_BYTES: Final = 20
 RECOVERY_CODES: Final = 8
-_RECOVERY_BYTES: Final = 10  # so random that a plain hash is enough
-_HAS_ONE: Final = Template("second_factor.has_one", "{name} has a second factor already; take it away first")
+_RECOVERY_BYTES: Final = 10  # 80 random bits, for which a hash without salt is enough
+_HAS_ONE: Final = Template("second_factor.has_one", "{name} already has a second factor; turn it off first")
 _NONE_WAITS: Final = Template(
-    "second_factor.none_waits", "no second factor of {name} waits for its first code; begin again"
+    "second_factor.none_waits", "no second factor of {name} waits for its first code; start again"
 )
 _WRONG: Final = Template(
-    "second_factor.wrong_or_clock", "the code is wrong, or the clock of the telephone is; nothing was changed"
+    "second_factor.wrong_or_clock", "the code is wrong, or the clock of the phone is wrong; nothing was changed"
 )
 
 
 class Vault(Protocol):
-    """What seals a secret, by a key that the database does not hold (`monitor.settings.sealed_texts`)."""
+    """Encrypts secrets with a key that is not in the database (`monitor.settings.sealed_texts`)."""
 
     def seal(self, text: str) -> str:
-        """A text as the database may hold it."""
+        """Return the encrypted text."""
 
     def open(self, sealed: str) -> str:
-        """Back again; raises KeyLostError."""
+        """Return the text of an encrypted one; raises KeyLostError."""
 
 
 def code_of(secret: str, step: int, digits: int = DIGITS) -> str:
-    """The code of a step (RFC 4226, section 5.3), here against appendix B of RFC 6238.
+    """Return the code of a time step (RFC 4226, section 5.3). The example is that of RFC 6238, appendix B.
 
     >>> secret = base64.b32encode(b"12345678901234567890").decode()
     >>> [code_of(secret, at_s // 30, 8) for at_s in (59, 1111111109, 1111111111, 1234567890, 2000000000, 20000000000)]
@@ -54,16 +54,21 @@ def code_of(secret: str, step: int, digits: int = DIGITS) -> str:
 
 
 def add_second_factor(connection: Connection, vault: Vault, name: str, now: datetime, *, pending: bool = False) -> str:
-    """Ask an account for a code at every login from now on; another secret takes the place of the one before.
+    """Create the secret of a second factor for an account. It replaces the previous secret.
 
-    `vault`: seals the secret; `pending`: ask for nothing before `confirm_second_factor` saw a first code.
+    Args:
+        connection: a write transaction.
+        vault: encrypts the secret.
+        name: name of the account.
+        now: the present.
+        pending: whether logins need no code until `confirm_second_factor` has checked a first code.
 
     Returns:
-        The address that a telephone reads; it holds the secret, and is not shown again.
+        The otpauth address for an authenticator app. It contains the secret, which cannot be read again.
 
     Raises:
         NotFoundError: no such account.
-        RefusedError: a pending one must not take the place of one that is asked for.
+        RefusedError: `pending`, and the account has a confirmed second factor.
     """
     if find_user(connection, name) is None:
         raise NotFoundError(f"there is no user {name!r}; see `slopeward people users list`")
@@ -77,13 +82,13 @@ def add_second_factor(connection: Connection, vault: Vault, name: str, now: date
 
 
 def confirm_second_factor(connection: Connection, vault: Vault, name: str, code: str, now: datetime) -> list[str]:
-    """Let a pending second factor count from now on, for the telephone shows its codes.
+    """Check the first code of a pending second factor. From then on logins need a code.
 
     Returns:
-        Codes for a lost telephone, each good for one login; only their hashes are kept.
+        Recovery codes for a lost phone. Each is valid for one login, and only their hashes are stored.
 
     Raises:
-        NotFoundError: none is pending.
+        NotFoundError: no second factor is pending.
         RefusedError: the code is wrong.
     """
     f = second_factor.c
@@ -101,42 +106,45 @@ def confirm_second_factor(connection: Connection, vault: Vault, name: str, code:
 
 
 def has_second_factor(connection: Connection, name: str) -> bool:
-    """Whether a login of an account takes a code."""
+    """Return whether logins of an account need a code."""
     f = second_factor.c
-    found = select(f.user_name).where(f.user_name == name, f.pending_since.is_(None))
-    return connection.execute(found).first() is not None
+    query = select(f.user_name).where(f.user_name == name, f.pending_since.is_(None))
+    return connection.execute(query).first() is not None
 
 
 def count_recovery_codes(connection: Connection, name: str) -> int:
-    """How many codes for a lost telephone an account has left."""
+    """Return the number of unused recovery codes of an account."""
     r = recovery_code.c
     return len(connection.execute(select(r.code_sha256).where(r.user_name == name, r.used_at.is_(None))).all())
 
 
 def remove_second_factor(connection: Connection, name: str) -> None:
-    """Let an account log in by password alone; raises RefusedError where it does already."""
+    """Turn off the second factor of an account; raises RefusedError if it is off."""
     if not has_second_factor(connection, name):
         raise RefusedError(f"{name} has no second factor")
     _forget(connection, name)
 
 
 def check_second_factor(connection: Connection, vault: Vault, name: str, code: str, now: datetime) -> bool:
-    """Whether a login may go on: the code is right and was not used before, or the account has no second factor.
+    """Return whether a code is right and was not used before, or the account has no second factor.
 
     Args:
-        connection: a write transaction; a code counts once, also for two logins at the same moment.
-        code: as typed, of the telephone or one for a lost telephone; blanks do not count.
+        connection: a write transaction, so that each code is valid once, also for two logins at the same moment.
+        vault: decrypts the secret.
+        name: name of the account.
+        code: the code as typed, from the phone or a recovery code. Blanks are ignored.
+        now: the present.
 
     Raises:
-        KeyLostError: the secret cannot be opened any more; a code for a lost telephone still counts.
+        KeyLostError: the key of the secret is lost. Recovery codes still work.
     """
     f, r = second_factor.c, recovery_code.c
-    wanted = select(f.secret).where(f.user_name == name, f.pending_since.is_(None))
-    secret = connection.execute(wanted).scalar()
+    query = select(f.secret).where(f.user_name == name, f.pending_since.is_(None))
+    secret = connection.execute(query).scalar()
     if secret is None:
         return True
-    spare = (r.code_sha256 == _digest(name, code)) & (r.user_name == name) & r.used_at.is_(None)
-    if connection.execute(update(recovery_code).where(spare).values(used_at=now)).rowcount == 1:
+    is_unused = (r.code_sha256 == _digest(name, code)) & (r.user_name == name) & r.used_at.is_(None)
+    if connection.execute(update(recovery_code).where(is_unused).values(used_at=now)).rowcount == 1:
         return True
     step = _find_step(vault.open(secret), code, now)
     used = update(second_factor).where(f.user_name == name, f.last_step < (step or 0)).values(last_step=step)
@@ -144,14 +152,15 @@ def check_second_factor(connection: Connection, vault: Vault, name: str, code: s
 
 
 def _find_step(secret: str, code: str, now: datetime) -> int | None:
-    """The step whose code this is; None where it is none of these minutes."""
-    typed, present = "".join(code.split()), int(now.timestamp()) // STEP_S
-    fitting = [
+    """Return the time step of a code near the present, or None if the code is wrong."""
+    typed = "".join(code.split())
+    present = int(now.timestamp()) // STEP_S
+    steps = [
         step
         for step in range(present - _LATE, present + _LATE + 1)
         if hmac.compare_digest(code_of(secret, step).encode(), typed.encode())
     ]
-    return fitting[0] if fitting else None
+    return steps[0] if steps else None
 
 
 def _forget(connection: Connection, name: str) -> None:

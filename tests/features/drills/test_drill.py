@@ -227,7 +227,7 @@ def test_a_real_alarm_goes_first_and_no_drill_touches_it(real: Database, site: S
 def test_a_dead_drill_is_ended_and_a_second_one_waits_its_turn(real: Database, site: Site) -> None:
     before = snapshot(real)
     drill_id = tell(real, begin_red, site)
-    with pytest.raises(RefusedError, match="runs, held by Ada"), real.write() as c:
+    with pytest.raises(RefusedError, match="is running, started by Ada"), real.write() as c:
         add_drill(c, site.id, ADA, "collapse", NOW)
     with real.write() as c:
         assert end_dead_drills(c, {site.id: site}, NOW + timedelta(seconds=30)) == [], "it may still live"
@@ -342,12 +342,12 @@ def bench(database):
 def test_a_drill_is_held_answered_and_ended_on_the_page(bench, monkeypatch):
     clock = Clock(bench.now)
     with serving(bench.database, clock) as address, enter(address, "bo") as bo, enter(address, "cy") as viewer:
-        assert "No drill was held" in viewer.get(PLACE).text
+        assert "There was no drill yet" in viewer.get(PLACE).text
         assert send(viewer, PLACE, minutes="1").status_code == 403
         begun = send(bo, PLACE, minutes="60")  # its first word is there with the answer, its second minutes later
         assert begun.status_code == 303, begun.text
-        assert "the drill has begun" in bo.get(begun.headers["location"]).text
-        assert "Drill 1 runs" in bo.get(PLACE).text
+        assert "the drill has started" in bo.get(begun.headers["location"]).text
+        assert "Drill 1 is running" in bo.get(PLACE).text
         assert send(bo, PLACE, minutes="10").status_code == 409, "one at a time"
         told = [a for a in ask(bench.database, load_alerts, site="bench") if a.exercise]
         assert [a.reason.startswith("EXERCISE") for a in told] == [True]

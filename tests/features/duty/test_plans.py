@@ -77,15 +77,15 @@ def test_the_days_are_laid_out_without_gap_or_double_however_often(watched):
 @pytest.mark.parametrize(
     ("act", "said"),
     [
-        (lambda c: add_plan(c, CREW, "Mon 08:00 Nobody Known", ADA, "why", T0), "does not belong to the team"),
+        (lambda c: add_plan(c, CREW, "Mon 08:00 Nobody Known", ADA, "why", T0), "is not a member of the team"),
         (lambda c: add_plan(c, CREW, PLAN, ADA, " ", T0), "a person with a name and a reason"),
-        (lambda c: add_plan(c, CREW, PLAN, ADA, "why", T0, valid_from=T0 - HOUR), "cannot begin in the past"),
-        (lambda c: add_change(c, CREW, T0, T0, "R. Mori", "", ADA, "ill", T0), "ends after it begins"),
-        (lambda c: add_change(c, CREW, T0, T0 + 99 * DAY, "R. Mori", "", ADA, "ill", T0), "at most 92 days"),
+        (lambda c: add_plan(c, CREW, PLAN, ADA, "why", T0, valid_from=T0 - HOUR), "cannot start in the past"),
+        (lambda c: add_change(c, CREW, T0, T0, "R. Mori", "", ADA, "ill", T0), "must end after it starts"),
+        (lambda c: add_change(c, CREW, T0, T0 + 99 * DAY, "R. Mori", "", ADA, "ill", T0), "last 92 days at most"),
         (lambda c: add_change(c, CREW, T0 - HOUR, T0, "R. Mori", "", ADA, "ill", T0), "in the past"),
-        (lambda c: add_change(c, CREW, T0, T0 + DAY, " ", "", ADA, "ill", T0), "name who is replaced"),
+        (lambda c: add_change(c, CREW, T0, T0 + DAY, " ", "", ADA, "ill", T0), "name the person who is replaced"),
         (lambda c: add_change(c, CREW, T0, T0 + DAY, "R. Mori", "r.mori", ADA, "ill", T0), "one person"),
-        (lambda c: add_change(c, CREW, T0, T0 + DAY, "R. Mori", "stranger", ADA, "ill", T0), "does not belong"),
+        (lambda c: add_change(c, CREW, T0, T0 + DAY, "R. Mori", "stranger", ADA, "ill", T0), "is not a member"),
         (lambda c: add_change(c, CREW, T0, T0 + DAY, "R. Mori", "", SERVICE_ACTOR, "ill", T0), "a person with a name"),
     ],
 )
@@ -103,8 +103,8 @@ def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
         return [(k.check.alarm, k.reason) for k in found if k.is_wrong]
 
     assert wrong(T0 - 4 * DAY) == []
-    assert wrong(T0 - DAY) == [(1, "no one of team geologists of bench is on duty from 2026-03-06 19:00 UTC")]
-    assert wrong(T0 + 12 * HOUR) == [(1, "no one of team geologists of bench is on duty: messages go to all of it")]
+    assert wrong(T0 - DAY) == [(1, "nobody of team geologists of bench is on duty from 2026-03-06 19:00 UTC: put a plan in force")]
+    assert wrong(T0 + 12 * HOUR) == [(1, "nobody of team geologists of bench is on duty: messages go to the whole team")]
     assert wrong(T0 + 47 * HOUR) == []
 
 

@@ -166,16 +166,16 @@ def test_a_gap_is_found_before_it_begins():
 @tabulated(
     ("text", "said"),
     [
-        ("", "one line at least"),
+        ("", "at least one line"),
         ("Mon Mori", "expected DAYS HH:MM NAME"),
         ("Mon 25:00 Mori", "no time of the day"),
         ("Mon ٢٣:00 Mori", "no time of the day"),
         ("Monday 08:00 Mori", None),
-        ("Xyz 08:00 Mori", "is no day"),
-        ("Fri-Mon 08:00 Mori", "ends before it begins"),
-        ("Mon 08:00 Smith", "does not belong to the team"),
-        ("Mon 08:00 Mori, mori", "stands there twice"),
-        ("Mon 08:00 Mori\nMon 08:00 Rossi", "line 2: two lines are of one time"),
+        ("Xyz 08:00 Mori", "is not a day"),
+        ("Fri-Mon 08:00 Mori", "ends before it starts"),
+        ("Mon 08:00 Smith", "is not a member of the team"),
+        ("Mon 08:00 Mori, mori", "occurs twice"),
+        ("Mon 08:00 Mori\nMon 08:00 Rossi", "line 2: two lines have the same time"),
         ("week 99 Mon 08:00 Mori", "from 1 to 26"),
         ("week x Mon 08:00 Mori", "from 1 to 26"),
         ("\n".join(f"week {k // 24 + 1} daily {k % 24:02}:30 Mori" for k in range(96)), "at most"),
@@ -210,7 +210,7 @@ def call(database, tmp_path, monkeypatch, capsys):
 
 def test_a_plan_and_a_swap(call):
     who = ("--by", "ada", "--reason", "spring")
-    assert "no plan: messages go to all of the team" in call("show", "bench")[1]
+    assert "no plan: messages go to the whole team" in call("show", "bench")[1]
     status, out, err = call("plan", "bench", "-", *who, text=PLAN)
     assert (status, out[:20]) == (0, "plan 1 of geologists"), err
     until = (datetime.now(UTC) + timedelta(days=2)).strftime("%Y-%m-%dT%H:%MZ")
@@ -221,7 +221,7 @@ def test_a_plan_and_a_swap(call):
     assert [] in [s["people"] for s in facts["shifts"]]
     status, out, _ = call("show", "bench")
     assert "change 1:" in out
-    assert "nobody (messages go to all of the team)" in out
+    assert "nobody (messages go to the whole team)" in out
     assert call("withdraw", "bench", "1", *who)[0] == 0
     assert json.loads(call("show", "bench", "--json")[1])["changes"] == []
 
@@ -240,8 +240,8 @@ def test_a_watch_is_handed_over_by_two_at_the_command_line(call, database, monke
     assert (status, json.loads(out)) == (0, {"handover_id": 1, "outgoing": "ada", "team": "geologists"}), err
     out = call("hand-over", "show", "bench")[1]
     assert "  crack above bench 3\n  G1 is noisy\n" in out
-    assert "who comes signs: slopeward people duty hand-over sign bench 1 --by NAME" in out
-    assert "waits for who comes" in call("hand-over", "write", "bench", "--notes", "again", "--by", "bo")[2]
+    assert "to take over: slopeward people duty hand-over sign bench 1 --by NAME" in out
+    assert "waits for a signature" in call("hand-over", "write", "bench", "--notes", "again", "--by", "bo")[2]
     assert "a second person is needed" in call("hand-over", "sign", "bench", "1", "--by", "ada")[2]
     assert "is that of ada" in call("hand-over", "withdraw", "bench", "1", "--by", "bo", "--reason", "mine")[2]
     status, out, err = call("hand-over", "sign", "bench", "1", "--by", "bo", "--remark", "read")
@@ -259,13 +259,13 @@ def test_a_watch_is_handed_over_by_two_at_the_command_line(call, database, monke
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("plan", "bench", "-", "--by", "ada", "--reason", "ill"), "one line at least"),
+        (("plan", "bench", "-", "--by", "ada", "--reason", "ill"), "at least one line"),
         (("plan", "bench", "/nowhere", "--by", "ada", "--reason", "ill"), "No such file"),
         (("swap", "bench", "--out", "R. Mori", "--until", "never", "--by", "ada", "--reason", "ill"), "a local time"),
-        (("swap", "bench", "--in", "Q", "--until", "2099-01-01 08:00", "--by", "a", "--reason", "ill"), "at most 92"),
+        (("swap", "bench", "--in", "Q", "--until", "2099-01-01 08:00", "--by", "a", "--reason", "ill"), "last 92 days at most"),
         (("show", "bench", "--team", "others"), "has no team 'others'; it has: geologists"),
         (("show", "elsewhere"), "no site 'elsewhere'"),
-        (("hand-over", "write", "bench", "--notes", " ", "--by", "ada"), "what who comes must know"),
+        (("hand-over", "write", "bench", "--notes", " ", "--by", "ada"), "what the person who takes over must know"),
         (("hand-over", "write", "bench", "--notes", "x" * 4001, "--by", "ada"), "at most 4000"),
         (("hand-over", "sign", "bench", "9", "--by", "ada"), "has no hand-over 9"),
         (("hand-over", "show", "elsewhere"), "no site 'elsewhere'"),

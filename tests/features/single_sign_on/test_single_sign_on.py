@@ -433,7 +433,7 @@ def test_passwords_can_be_switched_off_but_for_an_emergency(provider, filled_dat
         assert [log_in_by_password(address, name) for name in ("bo", "ada")] == [401, 303]
         with open_browser(address) as browser:
             form = browser.get("/login").text
-    assert form.index("Log in with Canton") < form.index("In an emergency: by password")
+    assert form.index("Log in with Canton") < form.index("In an emergency: with a password")
 
 
 def test_without_a_provider_nothing_is_offered(filled_database, clock):
