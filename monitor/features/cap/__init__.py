@@ -1,1 +1,1 @@
-"""CAP 1.2: hazard alerts as other warning systems read them."""
+"""Hazard alerts as CAP 1.2 messages for other warning systems."""

@@ -1,4 +1,4 @@
-"""`slopeward alerts cap`."""
+"""`slopeward alerts cap`: print a hazard alert as a CAP message."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -18,12 +18,13 @@ app = session.Commands()
 def write_message(
     alert_id: AlertId,
     language: Annotated[
-        list[str] | None, typer.Option("--language", help="One block each; else those of [language] cap")
+        list[str] | None,
+        typer.Option("--language", help="Language of a block, can be repeated; else [language] cap"),
     ] = None,
-    holds: Annotated[
-        str | None, typer.Option("--for", help="How long it holds (`24h`): `expires`; else as [cap] expires")
+    valid_for: Annotated[
+        str | None, typer.Option("--for", help="How long the message is valid, such as 24h. Default: [cap] expires")
     ] = None,
-    is_test: Annotated[bool, typer.Option("--test", help="Status Test: proves that messages arrive")] = False,
+    is_test: Annotated[bool, typer.Option("--test", help="Set the status Test, to test the delivery")] = False,
 ) -> None:
     """Print a hazard alert as a CAP 1.2 message, for other warning systems.
 
@@ -31,13 +32,14 @@ def write_message(
     """
     service = session.read_service()
     try:
-        languages = [read_language(one) for one in language or ()]
+        languages = [read_language(code) for code in language or ()]
     except ValueError as error:
         raise RefusedError(f"--language: {error}") from None
-    span = None if holds is None else timedelta(seconds=session.read_duration_s("--for", holds))
+    validity = None if valid_for is None else timedelta(seconds=session.read_duration_s("--for", valid_for))
     with session.open_database() as db, db.read() as c:
-        if site := find_site_of("alert", c, alert_id):
+        site = find_site_of("alert", c, alert_id)
+        if site:
             require_readable(c, site)
-        text = compose(c, service, alert_id, languages=languages, holds=span, is_test=is_test)
+        text = compose(c, service, alert_id, languages=languages, validity=validity, is_test=is_test)
     if not session.print_if_json({"alert": alert_id, "xml": text}):
         typer.echo(text, nl=False)

@@ -1,4 +1,7 @@
-"""The messages of an alert out of the database, each as it was when it was sent: later knowledge changes none."""
+"""Compose the CAP messages of an alert from the database.
+
+A message contains what was known when it was sent. Later changes of the database do not alter it.
+"""
 
 import contextlib
 import json
@@ -30,19 +33,18 @@ from monitor.api.settings import ServiceConfig, read_text
 from monitor.api.sites import Place, Site
 from monitor.api.text import format_iso, parse_time, plain_to_messages
 from monitor.features.cap.message import (
-    BARE,
     CapSender,
     ChainMessage,
     DecisionBasis,
     FailureWindow,
-    list_steps,
+    list_messages,
     write_cap,
 )
 from monitor.features.cap.signature import sign_cap
 
 
-def find_source(config: ServiceConfig) -> CapSender:
-    """Who sends: `[cap] sender`, else the service at the host of its page."""
+def find_sender(config: ServiceConfig) -> CapSender:
+    """Return the sender: `[cap] sender`, or else a name made of the host of the page."""
     host = urlsplit(config.web.url).hostname or "localhost"
     return CapSender(config.cap.sender or f"slopeward@{host}", config.web.url)
 
@@ -54,43 +56,48 @@ def compose(
     number: str = "",
     *,
     languages: Sequence[str] = (),
-    holds: timedelta | None = None,
+    validity: timedelta | None = None,
     is_test: bool = False,
 ) -> str:
-    """One message of an alert, signed where there is a key.
+    """Return a message of an alert as XML, signed if a key is configured.
 
     Args:
-        config: says who sends, in which languages, and with which key.
-        alert_id: a hazard alert.
-        number: of the event that it reports, or `cancel`; the newest one where it is empty.
-        languages: else those of `[language] cap`.
-        holds: for how long it holds; else `[cap] expires`.
-        is_test: of status Test, in a chain of its own.
+        c: Connection.
+        config: Service file with sender, languages and key.
+        alert_id: A hazard alert.
+        number: Number of the event that the message reports, or `cancel`. Empty selects the newest message.
+        languages: One block each. Default: `[language] cap`.
+        validity: How long the message is valid. Default: `[cap] expires`.
+        is_test: Whether the message has the status Test. Tests form a chain of their own.
 
     Raises:
-        NotFoundError: there is no such alert, or no message of that number.
-        RefusedError: the alert is none of hazard.
-        ConfigError: it cannot be signed.
+        NotFoundError: The alert or the message does not exist.
+        RefusedError: The alert is no hazard alert.
+        ConfigError: The message cannot be signed.
     """
     alert = require_alert(c, alert_id)
-    events, outcome = load_alert_events(c, alert_id), find_outcome(c, alert_id)
-    steps = list_steps(alert, events, outcome)
-    found = next((s for s in steps if s.number == number), None) if number else steps[-1]
-    if found is None:
+    events = load_alert_events(c, alert_id)
+    outcome = find_outcome(c, alert_id)
+    messages = list_messages(alert, events, outcome)
+    matching = [message for message in messages if message.number == number] if number else messages[-1:]
+    if not matching:
         raise NotFoundError(f"alert {alert_id} has no message {number[:20]!r}")
-    if not found.is_false:
-        events, outcome = [e for e in events if e.sequence <= int(found.number)], None
-    card, ground = _find_basis(c, alert.site, found)
+    message = matching[0]
+    if not message.is_false_alarm:
+        # The message is composed as if later events had not happened.
+        events = [event for event in events if event.sequence <= int(message.number)]
+        outcome = None
+    card, basis = _load_basis(c, alert.site, message)
     text = write_cap(
         alert,
         events,
         card,
-        find_source(config),
+        find_sender(config),
         languages or config.language.cap,
         outcome=outcome,
-        holds=holds or config.cap.holds,
+        validity=validity or config.cap.holds,
         is_test=is_test,
-        ground=ground,
+        basis=basis,
     )
     if not config.cap.key:
         return text
@@ -98,75 +105,86 @@ def compose(
 
 
 def compose_event(c: Connection, config: ServiceConfig, event_id: int) -> str:
-    """The message of an event; of one that changed no level, the message before it."""
+    """Return the message of an event as XML. If the event changed no level, return the message before it."""
     alert_id, sequence = find_alert_of_event(c, event_id)
-    events = [e for e in load_alert_events(c, alert_id) if e.sequence <= sequence]
-    return compose(c, config, alert_id, list_steps(require_alert(c, alert_id), events, None)[-1].number)
+    events = [event for event in load_alert_events(c, alert_id) if event.sequence <= sequence]
+    messages = list_messages(require_alert(c, alert_id), events, None)
+    return compose(c, config, alert_id, messages[-1].number)
 
 
-def _find_basis(c: Connection, site_id: str, step: ChainMessage) -> tuple[PlacedSite, DecisionBasis]:
-    """The site and what was known of it when a message was sent."""
-    decision = None if step.decision_id is None else load_decision(c, step.decision_id)
-    version = ""  # of then; none where none was in force
+def _load_basis(c: Connection, site_id: str, message: ChainMessage) -> tuple[PlacedSite, DecisionBasis]:
+    """Return the site and the facts of the decision at the time of a message."""
+    decision = None if message.decision_id is None else load_decision(c, message.decision_id)
+    # Empty if no site file was in force then.
+    version = ""
     with contextlib.suppress(NotFoundError):
-        version = find_version_at(c, site_id, step.at) if decision is None else decision.config_sha256
+        version = find_version_at(c, site_id, message.at) if decision is None else decision.config_sha256
     site = find_declaration(c, version)
-    card = _find_card(c, site_id, site, step)
-    if decision is None:  # a person set the level, or took it back
-        found = replace(BARE, stations=_place(site, None), window=_find_window(c, site_id, step.at))
-        return card, replace(found, exposed=_find_exposed(site, step.level))
-    known = plain_to_messages(json.loads(decision.evidence))
-    evidence = (known.get("outcome") or {}).get("evidence") or {} if isinstance(known, dict) else {}
+    card = _load_card(c, site_id, site, message)
+    basis = DecisionBasis(
+        stations=_list_positions(site, None),
+        exposed=_list_exposed(site, message.level),
+        window=_find_window(c, site_id, message.at),
+    )
+    if decision is None:
+        # A person set or cancelled the level.
+        return card, basis
+    stored = plain_to_messages(json.loads(decision.evidence))
+    evidence = (stored.get("outcome") or {}).get("evidence") or {} if isinstance(stored, dict) else {}
     votes = {VoteKey.read(key): vote for key, vote in (evidence.get("votes") or {}).items()}
     counted = {key for key, vote in votes.items() if vote.get("counted")}
-    sentences = {VoteKey(w["criterion"], w["station"]): w["reason"] for w in evidence.get("words") or ()}
-    ground = DecisionBasis(
-        stations=_place(site, None),
-        voting=_place(site, {key.station for key in counted}),
-        votes=tuple((key.station, sentences.get(key, key.criterion)) for key in sorted(counted)),
-        votes_required=len(votes),
-        exposed=_find_exposed(site, step.level),
-        window=_find_window(c, site_id, step.at),
+    reasons = {VoteKey(entry["criterion"], entry["station"]): entry["reason"] for entry in evidence.get("words") or ()}
+    basis = replace(
+        basis,
+        voting=_list_positions(site, {key.station for key in counted}),
+        votes=tuple((key.station, reasons.get(key, key.criterion)) for key in sorted(counted)),
+        vote_count=len(votes),
         evidence_sha256=decision.evidence_sha256,
     )
-    return card, ground
+    return card, basis
 
 
-def _find_card(c: Connection, site_id: str, site: Site | None, step: ChainMessage) -> PlacedSite:
-    """Name, place and levels by the file of then; raises RefusedError to warn where nobody watches any more."""
-    now = next(iter(load_cards(c, site_id)), None)
-    if now is None and (site is None or step.level > 0):
-        raise RefusedError(f"site {site_id} is watched no more: there is nothing to warn of")
+def _load_card(c: Connection, site_id: str, site: Site | None, message: ChainMessage) -> PlacedSite:
+    """Return name, position and levels from the site file at the time of a message.
+
+    Raises RefusedError for a warning about a site that is no longer monitored.
+    """
+    present_card = next(iter(load_cards(c, site_id)), None)
+    if present_card is None and (site is None or message.level > 0):
+        raise RefusedError(f"site {site_id} is no longer monitored; there is nothing to warn of")
     if site is None:
-        return now or PlacedSite(site_id, "", 0.0, 0.0, [])
-    levels = [StoredLevel(number=v.number, name=v.name, action=v.action) for v in site.levels]
+        return present_card or PlacedSite(site_id, "", 0.0, 0.0, [])
+    levels = [StoredLevel(number=level.number, name=level.name, action=level.action) for level in site.levels]
     return PlacedSite(site_id, site.name, site.latitude, site.longitude, levels)
 
 
-def _place(site: Site | None, named: set[str] | None) -> tuple[tuple[float, float], ...]:
-    """Where stations stand: those that are named, or all on the slope."""
-    return tuple(
-        (s.latitude, s.longitude)
-        for s in (() if site is None else site.stations)
-        if s.latitude is not None and s.longitude is not None and (s.on_slope if named is None else s.id in named)
-    )
+def _list_positions(site: Site | None, names: set[str] | None) -> tuple[tuple[float, float], ...]:
+    """Return the positions of the named stations, or of all stations on the slope if `names` is None."""
+    positions = []
+    for station in () if site is None else site.stations:
+        is_wanted = station.on_slope if names is None else station.id in names
+        if is_wanted and station.latitude is not None and station.longitude is not None:
+            positions.append((station.latitude, station.longitude))
+    return tuple(positions)
 
 
-def _find_exposed(site: Site | None, level: int) -> tuple[tuple[str, tuple[Place, ...]], ...]:
-    """What is in danger at a level by the file of then; at the lowest one all of it, as its end is told."""
-    return tuple((e.name, e.corners) for e in (() if site is None else site.exposed) if level == 0 or level >= e.level)
+def _list_exposed(site: Site | None, level: int) -> tuple[tuple[str, tuple[Place, ...]], ...]:
+    """Return name and corners of everything in danger at a level. At the lowest level everything is named, as safe."""
+    if site is None:
+        return ()
+    return tuple((exposed.name, exposed.corners) for exposed in site.exposed if level == 0 or level >= exposed.level)
 
 
 def _find_window(c: Connection, site: str, at: datetime) -> FailureWindow | None:
-    """Return the next failure window that was trusted at an instant and not over; None if there was none."""
-    standing: dict[tuple[str, str, str], dict[str, Any]] = {}
+    """Return the next failure window that was trusted and not over at an instant, or None."""
+    valid: dict[tuple[str, str, str], dict[str, Any]] = {}
     until_then = ColumnSpan("issued_at", until=format_iso(at))
     order = ("station", "quantity", "method", "issued_at", "data_until")
     for row in load_optional_view(c, "failure_windows", order_by=order, within=until_then, site=site):
         if row["withdrawn_at"] is None or row["withdrawn_at"] > format_iso(at):
             # A window replaces the one before it.
-            standing[row["station"], row["quantity"], row["method"]] = row
-    ahead = [row for row in standing.values() if row["trusted"] and row["window_to"] > format_iso(at)]
+            valid[row["station"], row["quantity"], row["method"]] = row
+    ahead = [row for row in valid.values() if row["trusted"] and row["window_to"] > format_iso(at)]
     if not ahead:
         return None
     first = min(ahead, key=lambda row: str(row["window_from"]))

@@ -1,4 +1,4 @@
-"""Whether CAP messages can be signed, where they are to be."""
+"""Check that CAP messages can be signed if a key is configured."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,11 +13,12 @@ from monitor.api.text import Template, Timestamp
 _SIGNED: Final = Template("check.cap.signed", "messages are signed by {name} until {day}")
 
 
-def _cap(files: SiteFolder) -> Iterator[SubjectState]:
+def _check_certificate(files: SiteFolder) -> Iterator[SubjectState]:
     from monitor.features.cap.message import write_notice
     from monitor.features.cap.signature import sign_cap, verify_cap
 
-    cap, now = files.service.cap, datetime.now(UTC)
+    cap = files.service.cap
+    now = datetime.now(UTC)
     if not cap.key:
         return
     try:
@@ -37,8 +38,8 @@ CHECKS: Final = (
         SiteFolder,
         BAD,
         "{text}",
-        _cap,
-        "mend [cap], or make a new key: slopeward notify cap key",
+        _check_certificate,
+        "correct [cap], or create a new key: slopeward notify cap key",
         fine="{text}",
     ),
 )

@@ -16,36 +16,37 @@ app = Commands(no_args_is_help=True, help=__doc__)
 
 @app.command("verify", takes_config=False)
 def verify(
-    file: Annotated[str, typer.Argument(help="The message, or `-`")],
+    file: Annotated[str, typer.Argument(help="File with the message, or `-` for standard input")],
     certificate: Annotated[
-        Path | None, typer.Option("--certificate", help="PEM of the sender, received in another way than the message")
+        Path | None,
+        typer.Option("--certificate", help="PEM of the sender, received in another way than the message"),
     ] = None,
 ) -> None:
-    """Prove a CAP 1.2 message of any sender: that it keeps the standard, and by whom it was signed.
+    """Check that a CAP 1.2 message of any sender is valid, and who signed it.
 
-    Without --certificate only the standard is looked at. Exit 1 where anything is wrong.
+    Without --certificate the signature is not checked. Exit 1 if anything is wrong.
 
     Example: slopeward notify cap verify alert-12.xml --certificate slope-office.pem
     """
-    from monitor.features.cap.rules import LARGEST_BYTES, find_faults
+    from monitor.features.cap.rules import MAX_BYTES, find_faults
     from monitor.features.cap.signature import verify_cap
 
     try:
         with sys.stdin.buffer if file == "-" else Path(file).open("rb") as opened:
-            content = opened.read(LARGEST_BYTES + 1)
+            content = opened.read(MAX_BYTES + 1)
     except OSError as error:
         raise RefusedError(f"{file}: cannot be read: {error.strerror or error}") from None
     faults = find_faults(content)
     facts: dict[str, object] = {"file": file, "faults": faults, "signed_by": None}
-    lines = [f"{file}: {fault}" for fault in faults] or [f"{file}: keeps CAP 1.2"]
+    lines = [f"{file}: {fault}" for fault in faults] or [f"{file}: valid CAP 1.2"]
     if certificate is None:
-        lines.append("signature: not looked at (--certificate names whose it must be)")
+        lines.append("signature: not checked; give the certificate of the sender with --certificate")
     else:
         signed = verify_cap(content, read_text(certificate))
         facts |= {"signed_by": signed.subject, "fingerprint_sha256": signed.fingerprint_sha256}
-        lines.append(f"signature: holds, by {signed.subject}, certificate SHA-256 {signed.fingerprint_sha256}")
+        lines.append(f"signature: valid, by {signed.subject}, certificate SHA-256 {signed.fingerprint_sha256}")
         if signed.ends_at < datetime.now(UTC):
-            faults.append(f"the certificate ended at {signed.ends_at:%Y-%m-%d}")
+            faults.append(f"the certificate expired on {signed.ends_at:%Y-%m-%d}")
             lines.append(faults[-1])
     show(facts, "\n".join(lines))
     if faults:
@@ -53,14 +54,14 @@ def verify(
 
 
 @app.command("key", takes_config=False)
-def make(
-    key: Annotated[Path, typer.Argument(help="Where the private key goes, mode 0600")],
-    certificate: Annotated[Path, typer.Argument(help="Where its certificate goes: for those who receive")],
-    name: Annotated[str, typer.Option("--name", help="Who signs, as the certificate states it")] = "Slopeward",
+def create_key(
+    key: Annotated[Path, typer.Argument(help="File for the private key, mode 0600")],
+    certificate: Annotated[Path, typer.Argument(help="File for the certificate, for the receivers")],
+    name: Annotated[str, typer.Option("--name", help="Name of the signer in the certificate")] = "Slopeward",
 ) -> None:
-    """Make a key and a certificate of its own (RSA, ten years) for `[cap] key_file` and `certificate_file`.
+    """Create a key and a self-signed certificate (RSA, ten years) for `[cap] key_file` and `certificate_file`.
 
-    A file that is there is never replaced.
+    Existing files are never replaced.
 
     Example: slopeward notify cap key /etc/slopeward/cap-key.pem /etc/slopeward/cap.pem --name "Slope office"
     """
@@ -69,11 +70,11 @@ def make(
 
     for path in (key, certificate):
         if path.exists():
-            raise RefusedError(f"{path} is there already: whoever trusts it would take our messages for forged")
+            raise RefusedError(f"{path} exists; receivers who trust it would reject messages of a new key")
     try:
         private, public = make_key(name, datetime.now(UTC))
         write_private(key, private)
         certificate.write_text(public, encoding="ascii")
     except (OSError, ValueError) as error:
-        raise RefusedError(f"cannot be written: {error}") from None
+        raise RefusedError(f"the key cannot be written: {error}") from None
     show({"key": str(key), "certificate": str(certificate)}, f"key {key}, certificate {certificate}")

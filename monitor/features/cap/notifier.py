@@ -1,4 +1,4 @@
-"""Channel `cap:NAME`: hazard alerts as CAP 1.2 by HTTP POST to the URL that the environment variable NAME holds."""
+"""Channel `cap:NAME`: post hazard alerts as CAP 1.2 to the URL in the environment variable NAME."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -10,7 +10,7 @@ from monitor.features.cap.message import write_notice
 
 
 class CapNotifier(WebhookNotifier):
-    """Posts the message of an alert as a webhook posts its JSON; without one only a test of the channel is sent."""
+    """Post the CAP message of an alert in the way of a webhook. An exercise without a message is sent as a test."""
 
     kind: ClassVar[str] = "cap"
     media_type: ClassVar[str] = "application/cap+xml"
@@ -23,6 +23,6 @@ class CapNotifier(WebhookNotifier):
         if notification.document:
             return notification.document
         if not notification.exercise:
-            raise DeliveryError("cap: CAP warns of hazards only", permanent=True)
-        name, at = notification.idempotency_key, notification.queued_at
-        return write_notice(name, self._sender, at, f"{notification.subject}. {notification.body}")
+            raise DeliveryError("cap: only hazard alerts can be sent as CAP", permanent=True)
+        text = f"{notification.subject}. {notification.body}"
+        return write_notice(notification.idempotency_key, self._sender, notification.queued_at, text)

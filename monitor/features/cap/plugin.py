@@ -1,4 +1,4 @@
-"""Hazard alerts as CAP 1.2 messages for other warning systems: posted, as a feed, signed."""
+"""Hazard alerts as CAP 1.2 messages for other warning systems: posted to a server, or read from a feed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _load_commands() -> Any:
 
 @hookimpl
 def register_checks() -> Iterable[Check]:
-    """Return the checks of the service file and the key."""
+    """Return the check of the key for signatures."""
     from monitor.features.cap.checks import CHECKS
 
     return CHECKS

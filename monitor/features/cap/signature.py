@@ -1,4 +1,4 @@
-"""Signatures of CAP messages: XML signature, enveloped, as CAP 1.2 (3.3.4.1) has them; proven with one certificate."""
+"""Sign CAP messages with an enveloped XML signature (CAP 1.2, 3.3.4.1), and verify signatures with a certificate."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
@@ -7,16 +7,16 @@ from monitor.api.errors import ConfigError, RefusedError
 from monitor.api.extras import require
 from monitor.features.cap.rules import NAMESPACE, SIGNATURE, read_cap
 
-RSA_BITS: Final = 3072  # NIST SP 800-57: good beyond 2030
-LASTS: Final = timedelta(days=3653)
-_UNUSED: Final = (
+RSA_BITS: Final = 3072  # sufficient beyond 2030 (NIST SP 800-57)
+CERTIFICATE_VALIDITY: Final = timedelta(days=3653)
+_UNUSED_KEY_USAGES: Final = (
     *("key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign"),
     *("crl_sign", "encipher_only", "decipher_only"),
 )
 
 
 class Signed(NamedTuple):
-    """What a proven signature was made with."""
+    """The certificate of a valid signature."""
 
     subject: str
     fingerprint_sha256: str
@@ -24,9 +24,10 @@ class Signed(NamedTuple):
 
 
 def sign_cap(text: str, key_pem: str, certificate_pem: str) -> str:
-    """A message with an enveloped signature as its last element; the same message gives the same bytes.
+    """Return a message with an enveloped signature as its last element. The same message gives the same bytes.
 
-    Raises ConfigError: key and certificate cannot be used, or signxml is not installed.
+    Raises:
+        ConfigError: Key and certificate cannot be used, or signxml is not installed.
     """
     require("signxml", ConfigError)
     from lxml import etree
@@ -42,24 +43,25 @@ def sign_cap(text: str, key_pem: str, certificate_pem: str) -> str:
     )
     try:
         signed = signer.sign(root, key=key_pem.encode(), cert=certificate_pem)
-    except Exception as error:  # of many kinds; the secret stands in none of our texts
+    # The library raises many types. Its texts are not shown, because they might contain parts of the key.
+    except Exception as error:
         raise ConfigError(f"cap: the message cannot be signed with this key: {type(error).__name__}") from None
     content: str = etree.tostring(signed, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{content}\n'
 
 
 def verify_cap(content: bytes, certificate_pem: str) -> Signed:
-    """Prove that a message is whole and was signed with the key of a certificate.
+    """Verify that a message is complete and was signed with the key of a certificate.
 
-    The certificate is the one that the sender handed over; one that stands in the message proves nothing.
+    The certificate must be received from the sender in another way. A certificate in the message proves nothing.
 
     Raises:
-        RefusedError: there is no signature, it is of another key, or the message was altered.
-        ConfigError: the certificate cannot be read, or signxml is not installed.
+        RefusedError: The message has no signature or that of another key, or it was altered.
+        ConfigError: The certificate cannot be read, or signxml is not installed.
     """
     root = read_cap(content)
     if [child.tag for child in root].count(SIGNATURE) != 1 or root[-1].tag != SIGNATURE:
-        raise RefusedError("the message bears no signature, or not as its last element")
+        raise RefusedError("the message has no signature as its last element")
     require("signxml", ConfigError)
     from cryptography import x509
     from signxml.verifier import XMLVerifier
@@ -69,12 +71,14 @@ def verify_cap(content: bytes, certificate_pem: str) -> Signed:
     except ValueError as error:
         raise ConfigError(f"the certificate cannot be read: {error}") from None
     try:
-        proven = XMLVerifier().verify(content, x509_cert=certificate_pem, expect_references=1)
-    except Exception as error:  # signxml and lxml raise many kinds: each means that nothing is proven
-        raise RefusedError(f"the signature does not hold: {' '.join(str(error).split())[:200]}") from None
-    signed = (proven[0] if isinstance(proven, list) else proven).signed_xml
+        results = XMLVerifier().verify(content, x509_cert=certificate_pem, expect_references=1)
+    # signxml and lxml raise many types. Each of them means that the signature is not valid.
+    except Exception as error:
+        raise RefusedError(f"the signature is not valid: {' '.join(str(error).split())[:200]}") from None
+    result = results[0] if isinstance(results, list) else results
+    signed = result.signed_xml
     if signed is None or signed.tag != f"{{{NAMESPACE}}}alert":
-        raise RefusedError("the signature is of another part than the whole message")
+        raise RefusedError("the signature does not cover the whole message")
     from cryptography.hazmat.primitives.hashes import SHA256
 
     return Signed(
@@ -83,7 +87,7 @@ def verify_cap(content: bytes, certificate_pem: str) -> Signed:
 
 
 def make_key(name: str, now: datetime) -> tuple[str, str]:
-    """A new private key and a certificate of its own for ten years, both PEM."""
+    """Return a new private key and a self-signed certificate that is valid for ten years, both PEM."""
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
@@ -98,10 +102,10 @@ def make_key(name: str, now: datetime) -> tuple[str, str]:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now.astimezone(UTC))
-        .not_valid_after(now.astimezone(UTC) + LASTS)
+        .not_valid_after(now.astimezone(UTC) + CERTIFICATE_VALIDITY)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(
-            x509.KeyUsage(digital_signature=True, content_commitment=True, **dict.fromkeys(_UNUSED, False)),
+            x509.KeyUsage(digital_signature=True, content_commitment=True, **dict.fromkeys(_UNUSED_KEY_USAGES, False)),
             critical=True,
         )
         .sign(key, SHA256())

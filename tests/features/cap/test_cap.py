@@ -1,4 +1,4 @@
-"""CAP 1.2: every message fits the schema of OASIS, in every language; a drill never leaves as an actual warning."""
+"""CAP 1.2: messages are valid by the schema of OASIS in each language, and a drill is never an actual warning."""
 
 import re
 from dataclasses import replace
@@ -34,7 +34,7 @@ SOURCE = CapSender("slopeward@example.org", "https://slopes.example.org")
 
 @pytest.fixture(scope="module")
 def schema(measured):
-    """A function that says what is wrong by the schema of OASIS, nothing where all is well."""
+    """Return a function that returns what violates the schema of OASIS, empty if nothing does."""
     etree = pytest.importorskip("lxml.etree")
     try:
         read = etree.XMLSchema(etree.parse(str(measured("cap/CAP-v1.2.xsd"))))
@@ -63,7 +63,7 @@ def read(text):
     return ET.fromstring(text.encode()), {"c": NAMESPACE}
 
 
-def test_one_block_for_each_language():
+def test_message_has_one_block_per_language():
     alert, events = make([2])
     root, ns = read(write_cap(alert, events, CARD, SOURCE, ["it", "en", "zh", "es", "it"]))
     assert [e.text for e in root.findall("c:info/c:language", ns)] == ["it", "en", "zh", "es"]
@@ -76,12 +76,12 @@ def test_one_block_for_each_language():
     assert root.find("c:info/c:web", ns).text == "https://slopes.example.org/alerts/7"
 
 
-def test_a_chain_of_messages_names_those_before():
+def test_message_refers_to_all_messages_before():
     alert, events = make([1, 2, 2, 0])
     sent = [read(write_cap(alert, events[:n], CARD, SOURCE, ["en"])) for n in (1, 2, 3, 4)]
     assert [root.find("c:msgType", ns).text for root, ns in sent] == ["Alert", "Update", "Update", "Update"]
     names = [root.find("c:identifier", ns).text for root, ns in sent]
-    assert names[1] == names[2], "what changed no level is no message of its own"
+    assert names[1] == names[2], "an event that changes no level is not a message"
     assert sent[0][0].find("c:references", sent[0][1]) is None
     before = [
         "slopeward@example.org,slopeward.pit.7.1,2026-03-01T06:01:00-00:00",
@@ -90,7 +90,7 @@ def test_a_chain_of_messages_names_those_before():
     assert sent[3][0].find("c:references", sent[3][1]).text.split() == before
     assert sent[3][0].find("c:info/c:responseType", sent[3][1]).text == "AllClear"
 
-    # people find that it was a false alarm: all that was sent is taken back, in a message of its own
+    # an outcome of a false alarm cancels all messages
     over = Outcome("false_instrument", T0 + timedelta(hours=2))
     root, ns = read(write_cap(alert, events, CARD, SOURCE, ["en", "it"], outcome=over))
     assert root.find("c:msgType", ns).text == "Cancel"
@@ -102,32 +102,32 @@ def test_a_chain_of_messages_names_those_before():
         "Falso allarme: la causa era uno strumento.",
     ]
     standing = read(write_cap(*make([2]), CARD, SOURCE, ["en"], outcome=over))[0]
-    assert standing.find("c:msgType", ns).text == "Alert", "a level that stands is not taken back"
+    assert standing.find("c:msgType", ns).text == "Alert", "a level in force is not cancelled"
     right = read(write_cap(alert, events, CARD, SOURCE, ["en"], outcome=Outcome("true", T0)))[0]
     assert right.find("c:msgType", ns).text == "Update"
 
 
-def test_a_test_is_a_chain_of_its_own_and_says_how_long_it_holds():
+def test_test_messages_form_a_chain_of_their_own_and_expire():
     alert, events = make([1, 2], exercise=True)
-    root, ns = read(write_cap(alert, events, CARD, SOURCE, ["en"], is_test=True, holds=timedelta(hours=6)))
+    root, ns = read(write_cap(alert, events, CARD, SOURCE, ["en"], is_test=True, validity=timedelta(hours=6)))
     assert (root.find("c:status", ns).text, root.find("c:note", ns).text[:5]) == ("Test", "TEST ")
     assert root.find("c:identifier", ns).text == "slopeward.pit.7.test.2"
     assert root.find("c:references", ns).text.split(",")[1] == "slopeward.pit.7.test.1"
     assert root.find("c:info/c:expires", ns).text == "2026-03-01T12:02:00-00:00"
     plain = read(write_cap(alert, events, CARD, SOURCE, ["en"]))[0]
     assert plain.find("c:status", ns).text == "Exercise"
-    assert plain.find("c:info/c:expires", ns) is None, "a level stands until it changes"
+    assert plain.find("c:info/c:expires", ns) is None, "a level is valid until it changes"
 
 
 def read_table():
-    """The table of the reference page: distance from the highest level -> codes."""
+    """Return the table of the reference page: distance from the highest level -> codes."""
     page = (Path(__file__).parents[3] / "docs/reference/cap.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (?:the )?([a-z0-9 ]+?) \| `(\w+)` \| `(\w+)` \| `(\w+)` \| `(\w+)` \|", page, re.MULTILINE)
     return {row[0]: CapCodes(*row[1:]) for row in rows}
 
 
 @pytest.mark.parametrize("top", [1, 2, 3, 5])
-def test_the_codes_of_every_level_are_what_the_reference_says(top):
+def test_codes_of_each_level_are_those_in_the_reference(top):
     table = read_table()
     assert list(table) == ["highest level", "one below", "two below", "lower", "lowest"]
     ladder = [{"number": n, "name": f"level{n}", "action": ""} for n in range(top + 1)]
@@ -147,10 +147,10 @@ PLACES = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
 FAR = st.one_of(PLACES, st.tuples(st.floats(46.4, 46.6), st.floats(8.2, 8.3)))  # places around the site as well
 GIVEN = {name: st.lists(FAR, max_size=4).map(tuple) for name in ("stations", "voting")}
 GIVEN["votes"] = st.lists(st.tuples(st.text(max_size=8), st.text(max_size=40)), max_size=10).map(tuple)
-GIVEN |= {"votes_required": st.integers(0, 12), "evidence_sha256": st.sampled_from(["", "a" * 64])}
+GIVEN |= {"vote_count": st.integers(0, 12), "evidence_sha256": st.sampled_from(["", "a" * 64])}
 BOUNDS = st.tuples(st.timedeltas(-SPAN, SPAN), st.timedeltas(timedelta(0), SPAN))
 WINDOWS = BOUNDS.map(lambda found: FailureWindow("G1", T0 + found[0], T0 + sum(found, timedelta())))
-GROUNDS = st.builds(DecisionBasis, window=st.none() | WINDOWS, **GIVEN)
+BASES = st.builds(DecisionBasis, window=st.none() | WINDOWS, **GIVEN)
 
 
 @settings(max_examples=50, deadline=None)
@@ -161,15 +161,15 @@ GROUNDS = st.builds(DecisionBasis, window=st.none() | WINDOWS, **GIVEN)
     languages=st.lists(st.sampled_from(sorted(LANGUAGES)), min_size=1),
     reason=st.text(min_size=1, max_size=300),
     sender=st.text(min_size=1, max_size=20),
-    ground=GROUNDS,
+    basis=BASES,
     place=PLACES,
-    holds=st.one_of(st.none(), st.timedeltas(timedelta(minutes=1), SPAN)),
+    validity=st.one_of(st.none(), st.timedeltas(timedelta(minutes=1), SPAN)),
     outcome=st.sampled_from([None, "true", "false_weather"]),
 )
-def test_histories_fit_schema_and_rules_and_no_drill_is_actual(
-    schema, levels, exercise, is_test, languages, reason, sender, ground, place, holds, outcome
+def test_messages_are_valid_and_no_drill_is_actual(
+    schema, levels, exercise, is_test, languages, reason, sender, basis, place, validity, outcome
 ):
-    """Every message of a history: valid, of the right status, and naming exactly the messages before it."""
+    """Each message of a history is valid, has the right status, and refers to exactly the messages before it."""
     assume(levels[0] > 0)
     alert, events = make(levels, exercise=exercise, reason=reason)
     changes = [e for e in events if e.from_level != e.to_level]
@@ -178,7 +178,7 @@ def test_histories_fit_schema_and_rules_and_no_drill_is_actual(
     chains = [(changes[:n], None) for n in range(1, len(changes) + 1)] + [(changes, said)]
     sent = []
     for chain, known in chains:
-        by, facts = CapSender(sender, SOURCE.page_url), {"holds": holds, "is_test": is_test, "ground": ground}
+        by, facts = CapSender(sender, SOURCE.page_url), {"validity": validity, "is_test": is_test, "basis": basis}
         text = write_cap(alert, chain, card, by, languages, outcome=known, **facts)
         assert not find_faults(text.encode())
         if schema is not None:
@@ -197,24 +197,24 @@ def test_histories_fit_schema_and_rules_and_no_drill_is_actual(
         assert len(root.findall("c:info", ns)) == len(set(languages))
 
 
-def test_the_ground_of_a_message_is_that_of_its_votes():
+def test_message_contains_the_basis_of_its_decision():
     alert, events = make([1])
     soon = FailureWindow("G2", T0 + timedelta(minutes=31), T0 + timedelta(hours=5))
     places = {"stations": ((46.5, 8.25), (46.518, 8.25)), "voting": ((46.501, 8.25), (46.502, 8.252))}
-    votes = {"votes": (("G1", REASON), ("G2", "G2 moves")), "votes_required": 3}
-    ground = DecisionBasis(**places, **votes, window=soon, evidence_sha256="e" * 64)
-    root, ns = read(write_cap(alert, events, CARD, SOURCE, ["en"], ground=ground, holds=timedelta(hours=1)))
+    votes = {"votes": (("G1", REASON), ("G2", "G2 moves")), "vote_count": 3}
+    basis = DecisionBasis(**places, **votes, window=soon, evidence_sha256="e" * 64)
+    root, ns = read(write_cap(alert, events, CARD, SOURCE, ["en"], basis=basis, validity=timedelta(hours=1)))
     info = root.find("c:info", ns)
     ring = [tuple(map(float, pair.split(","))) for pair in info.find("c:area/c:polygon", ns).text.split()]
     assert ring[0] == ring[-1]
     assert info.find("c:area/c:circle", ns) is None
     assert min(lat for lat, _ in ring) < 46.501 - 0.0008
     assert max(lat for lat, _ in ring) > 46.502 + 0.0008
-    # a trusted window makes failure likely and urgent, whatever the level; nothing of it makes anything lower
+    # a trusted failure window makes failure likely and urgent at each level
     codes = [info.find(f"c:{tag}", ns).text for tag in ("urgency", "severity", "certainty")]
     assert (codes, info.find("c:onset", ns).text) == (["Expected", "Moderate", "Likely"], "2026-03-01T06:31:00-00:00")
     ends = info.find("c:expires", ns).text
-    assert ends == "2026-03-01T11:00:00-00:00", "no message ends before the window that it names"
+    assert ends == "2026-03-01T11:00:00-00:00", "a message is valid until its failure window ends"
     said = [(p.find("c:valueName", ns).text, p.find("c:value", ns).text) for p in info.findall("c:parameter", ns)]
     assert said == [
         ("level", "1 of 3: yellow"),
@@ -224,9 +224,9 @@ def test_the_ground_of_a_message_is_that_of_its_votes():
         ("failure_window", "2026-03-01T06:31:00-00:00 2026-03-01T11:00:00-00:00 G2"),
         ("evidence_sha256", "e" * 64),
     ]
-    # no vote has a place: a circle as far as the stations reach; a window that is over says nothing
+    # without positions of votes the area is a circle around all stations; a window that is over has no effect
     over = FailureWindow("G2", T0 - timedelta(hours=5), T0)
-    root, _ = read(write_cap(alert, events, CARD, SOURCE, ["en"], ground=replace(ground, voting=(), window=over)))
+    root, _ = read(write_cap(alert, events, CARD, SOURCE, ["en"], basis=replace(basis, voting=(), window=over)))
     info = root.find("c:info", ns)
     assert info.find("c:area/c:circle", ns).text == "46.500000,8.250000 2.102"
     assert info.find("c:onset", ns) is None
@@ -235,18 +235,18 @@ def test_the_ground_of_a_message_is_that_of_its_votes():
 
 WRONG = [
     (b"<status>Exercise", b"<status>Real", "status: 'Real'"),
-    (b"<sender>slopeward@example.org", b"<sender>a b", "sender: no spaces"),
+    (b"<sender>slopeward@example.org", b"<sender>a b", "sender: must not contain spaces"),
     (b"T06:01:00-00:00</sent>", b"T06:01:00Z</sent>", "sent: "),
     (b"<scope>Restricted</scope>", b"", "scope is missing"),
     (b"<category>Geo</category>", b"<category>Geo</category><category>Land</category>", "category: 'Land'"),
     (b"<circle>46.5", b"<circle>146.5", "circle: "),
-    (b"<areaDesc>", b"<altitude>1</altitude><areaDesc>", "areaDesc stands too late"),
-    (b"<note>", b"<other>x</other><note>", "other does not belong here"),
+    (b"<areaDesc>", b"<altitude>1</altitude><areaDesc>", "areaDesc is in the wrong place"),
+    (b"<note>", b"<other>x</other><note>", "other is not allowed here"),
 ]
 
 
 @tabulated(("right", "wrong", "said"), WRONG)
-def test_what_keeps_not_the_standard_is_named(right, wrong, said):
+def test_violations_of_the_standard_are_found(right, wrong, said):
     text = write_cap(*make([2], exercise=True), CARD, SOURCE, ["en"]).encode()
     assert right in text
     assert [fault for fault in find_faults(text.replace(right, wrong)) if said in fault]
@@ -255,16 +255,16 @@ def test_what_keeps_not_the_standard_is_named(right, wrong, said):
 @tabulated(
     ("content", "said"),
     [
-        (b"", "no XML in UTF-8"),
-        (b"<a", "no XML"),
-        (b"<a/>", "no CAP 1.2"),
-        (b"\xff\xfe<\0a\0", "no XML in UTF-8"),
+        (b"", "not XML in UTF-8"),
+        (b"<a", "not XML"),
+        (b"<a/>", "not CAP 1.2"),
+        (b"\xff\xfe<\0a\0", "not XML in UTF-8"),
         (b'<!DOCTYPE a [<!ENTITY b "bb">]><a>&b;</a>', "document type"),
-        (b'<?xml version="1.0" encoding="cp037"?><a/>', "no XML in UTF-8"),
+        (b'<?xml version="1.0" encoding="cp037"?><a/>', "not XML in UTF-8"),
         (b" " * 5_000_001, "more than 5 MB"),
     ],
 )
-def test_hostile_files_are_refused_in_one_line(content, said):
+def test_invalid_files_are_refused(content, said):
     with pytest.raises(RefusedError, match=said):
         find_faults(content)
 
@@ -280,7 +280,7 @@ def pair():
     return make_key("Slope office", T0)
 
 
-def test_a_signature_proves_the_whole_message_and_nothing_else(pair, schema):
+def test_signature_covers_the_whole_message(pair, schema):
     key, certificate = pair
     text = write_cap(*make([1, 2]), CARD, SOURCE, ["en", "zh"])
     signed = sign_cap(text, key, certificate)
@@ -292,22 +292,22 @@ def test_a_signature_proves_the_whole_message_and_nothing_else(pair, schema):
     foreign = make_key("Slope office", T0)[1]
     moved = signed.replace("<info>", "<!-- x --><info>", 1)
     for content, by, said in (
-        (signed.replace("Severe", "Minor", 1), certificate, "does not hold"),
-        (signed, foreign, "does not hold"),
-        (text, certificate, "bears no signature"),
-        (signed.replace("</alert>", "<info/></alert>"), certificate, "bears no signature, or not as its last"),
+        (signed.replace("Severe", "Minor", 1), certificate, "signature is not valid"),
+        (signed, foreign, "signature is not valid"),
+        (text, certificate, "has no signature"),
+        (signed.replace("</alert>", "<info/></alert>"), certificate, "has no signature as its last element"),
         (signed, "no PEM", "certificate cannot be read"),
     ):
         with pytest.raises((RefusedError, ConfigError), match=said):
             verify_cap(content.encode(), by)
-    assert verify_cap(moved.encode(), certificate), "comments are no part of what is signed"
+    assert verify_cap(moved.encode(), certificate), "comments are not signed"
     with pytest.raises(ConfigError, match="cannot be signed with this key"):
         sign_cap(text, "no key", certificate)
 
 
-def test_only_hazards_are_warned_of_and_languages_are_known():
+def test_only_hazard_alerts_in_supported_languages_can_be_sent():
     alert, events = make([2], ledger="health")
-    with pytest.raises(RefusedError, match="CAP warns of hazards only"):
+    with pytest.raises(RefusedError, match="only hazard alerts can be sent as CAP"):
         write_cap(alert, events, CARD, SOURCE, ["en"])
     alert, events = make([2])
     with pytest.raises(RefusedError, match="one language"):

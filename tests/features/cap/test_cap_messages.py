@@ -1,4 +1,4 @@
-"""CAP out of a database: what was known when a message was sent, the feed with its tags, the channel, the verbs."""
+"""CAP messages of a database: what was known when a message was sent, the feed, the channel and the commands."""
 
 import json
 from dataclasses import replace
@@ -15,7 +15,7 @@ from monitor.decision.changes import AlertCategory
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.features.cap import signature
 from monitor.features.cap.chain import compose, compose_event
-from monitor.features.cap.message import list_steps
+from monitor.features.cap.message import list_messages
 from monitor.features.cap.rules import NAMESPACE, find_faults
 from monitor.features.cap.signature import make_key, verify_cap
 from monitor.features.movement.queries import FailureRow
@@ -83,19 +83,19 @@ def failed(slope):
     return slope.database
 
 
-def test_a_message_names_what_is_in_danger_at_its_level(database):
+def test_message_names_what_is_in_danger_at_its_level(database):
     fail(database, TEXT + EXPOSED)
     with database.read() as c:
         (alert,) = (a for a in alerts.load_alerts(c, None) if a.ledger == AlertCategory.HAZARD)
-        steps = list_steps(alert, alerts.load_alert_events(c, alert.id), None)
-        roots = [read(compose(c, PLAIN, alert.id, step.number)) for step in steps]
+        messages = list_messages(alert, alerts.load_alert_events(c, alert.id), None)
+        roots = [read(compose(c, PLAIN, alert.id, message.number)) for message in messages]
     parts = ("c:areaDesc", "c:polygon")
     found = [
         dict([area.findtext(part, None, NS) for part in parts] for area in root.iterfind(".//c:area", NS))
         for root in roots
     ]
     site = parse_site(TEXT, "x").name
-    assert [step.level for step in steps] == [1, 3]
+    assert [message.level for message in messages] == [1, 3]
     assert [set(areas) for areas in found] == [{site, "Path"}, {site, "Path", "Road"}]
     assert found[1]["Path"] == "46.200000,8.900000 46.200000,8.910000 46.205000,8.905000 46.200000,8.900000"
 
@@ -115,14 +115,14 @@ ROAD = "[46.19, 8.89], [46.19, 8.9], [46.195, 8.9]"
         (("46.195, 8.9]", "146.195, 8.9]"), "corners"),
     ],
 )
-def test_what_cannot_be_exposed_is_refused(change, said):
+def test_invalid_exposed_objects_are_refused(change, said):
     text = EXPOSED.replace(*change)
     assert text != EXPOSED
     with pytest.raises(ConfigError, match=said):
         parse_site(TEXT + text, "x.toml")
 
 
-def test_the_channel_carries_hazards_only():
+def test_check_warns_of_a_cap_channel_for_other_ledgers():
     (weakness,) = find_weaknesses(parse_site(TEXT.replace('ledgers = ["hazard"]', ""), "x.toml"))
     assert "channel 'cap:HOOK' carries hazards only" in weakness
 
@@ -142,7 +142,7 @@ def add_window(slope, *, trusted=True, ahead=HOUR):
         c.execute(failure_time.insert().values(**{n: getattr(row, n) for n in row.__slots__}))
 
 
-def test_a_message_says_what_was_known_when_it_was_sent(failed, slope, hazard):
+def test_message_contains_only_what_was_known_when_it_was_sent(failed, slope, hazard):
     with failed.read() as c:
         chain = [e for e in alerts.load_alert_events(c, hazard) if e.from_level != e.to_level]
         before = {e.sequence: compose(c, PLAIN, hazard, str(e.sequence)) for e in chain}
@@ -160,7 +160,7 @@ def test_a_message_says_what_was_known_when_it_was_sent(failed, slope, hazard):
     assert (len(said["evidence_sha256"]), find(root, "info/instruction").text) == (64, "Clear the pit floor")
     assert find(root, "info/onset") is None
 
-    # what comes later changes no message that was sent: a window, another site file, the end, an outcome
+    # later windows, site files, events and outcomes change no message that was sent
     add_window(slope)
     slope.take(replace(slope.site, name="Other"))
     with failed.write() as c:
@@ -173,18 +173,18 @@ def test_a_message_says_what_was_known_when_it_was_sent(failed, slope, hazard):
         end, cancel = compose(c, PLAIN, hazard, str(chain[-1].sequence + 1)), compose(c, PLAIN, hazard)
     slope.now += 3 * HOUR
     slope.take(parse_site(TEXT.replace("North bench", "Elsewhere").replace("green", "calm"), "bench.toml"))
-    with failed.write() as c:  # a later file, and then nobody watches any more
+    with failed.write() as c:  # then the site is no longer monitored
         assert compose(c, PLAIN, hazard) == cancel
         c.execute(update(site_table).values(active=False))
     with failed.read() as c:
         assert (compose(c, PLAIN, hazard), compose(c, PLAIN, hazard, str(chain[-1].sequence + 1))) == (cancel, end)
-        with pytest.raises(RefusedError, match="watched no more"):
+        with pytest.raises(RefusedError, match="no longer monitored"):
             compose(c, PLAIN, hazard, str(chain[-1].sequence))
     assert (find(read(end), "info/responseType").text, find(read(cancel), "msgType").text) == ("AllClear", "Cancel")
     assert len(find(read(cancel), "references").text.split()) == len(chain) + 1
 
 
-def test_a_trusted_window_known_at_the_message_stands_in_it(database):
+def test_message_contains_the_trusted_failure_window(database):
     slope = WatchedSlope(database, TEXT)
     slope.live(26, looks=1)
     add_window(slope, trusted=False, ahead=timedelta(minutes=30))
@@ -197,7 +197,7 @@ def test_a_trusted_window_known_at_the_message_stands_in_it(database):
     assert find(root, "info/certainty").text == "Likely"
 
 
-def test_the_feed_lists_every_message_once_and_says_when_nothing_is_new(failed, slope, hazard, tmp_path):
+def test_feed_lists_each_message_once_and_answers_304_if_unchanged(failed, slope, hazard, tmp_path):
     key, certificate = make_key("Slope office", slope.now)
     (tmp_path / "key.pem").write_text(key)
     (tmp_path / "cap.pem").write_text(certificate)
@@ -234,7 +234,7 @@ def test_the_feed_lists_every_message_once_and_says_when_nothing_is_new(failed, 
         parse_service(f'[cap]\nkey_file = "{tmp_path}/key.pem"\n', "x")
 
 
-def test_the_channel_posts_the_message_of_each_change(failed, slope, hazard, hooks):
+def test_channel_posts_the_message_of_each_level_change(failed, slope, hazard, hooks):
     def write_with_database(write, notification):
         return ask(failed, write, PLAIN, notification.event_id)
 
@@ -245,12 +245,12 @@ def test_the_channel_posts_the_message_of_each_change(failed, slope, hazard, hoo
     assert {headers["Content-Type"] for _, headers, _ in hooks.got} == {"application/cap+xml", "application/json"}
 
 
-def test_the_verbs_write_and_prove(failed, hazard, tmp_path, capsys):
+def test_commands_write_and_verify_messages(failed, hazard, tmp_path, capsys):
     service = write_service(tmp_path, failed, TEXT)
     key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "cap.pem")
     assert run_verb(["notify", "cap", "key", key, certificate, "--name", "Slope office"]) == 0
     assert run_verb(["notify", "cap", "key", key, certificate]) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "exists; receivers" in capsys.readouterr().err
     assert (tmp_path / "key.pem").stat().st_mode & 0o777 == 0o600
     service.write_text(service.read_text() + f'[cap]\nkey_file = "{key}"\ncertificate_file = "{certificate}"\n')
     assert run_verb(["alerts", "cap", str(hazard), "--test", "--config", str(service)]) == 0
@@ -266,8 +266,8 @@ def test_the_verbs_write_and_prove(failed, hazard, tmp_path, capsys):
     message.write_text(message.read_text().replace("<urgency>Immediate", "<urgency>Past"))
     assert run_verb(["notify", "cap", "verify", str(message)]) == 0
     assert run_verb(["notify", "cap", "verify", str(message), "--certificate", certificate]) == 1
-    assert "does not hold" in capsys.readouterr().err
+    assert "the signature is not valid" in capsys.readouterr().err
     message.write_text(message.read_text().replace("<urgency>Past", "<urgency>Later"))
     assert run_verb(["notify", "cap", "verify", str(message)]) == 1
-    assert "urgency: 'Later' is none of" in capsys.readouterr().out
+    assert "urgency: 'Later' is not one of" in capsys.readouterr().out
     assert run_verb(["notify", "cap", "verify", str(tmp_path / "none.xml")]) == 1

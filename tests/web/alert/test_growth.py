@@ -17,7 +17,7 @@ from monitor.alerts.queries.station_states import load_station_states
 from monitor.decision.alert_texts import split_lines
 from monitor.delivery.dispatcher import Dispatcher
 from monitor.delivery.value_now import find_present_reason
-from monitor.features.cap.message import list_steps
+from monitor.features.cap.message import list_messages as list_cap_messages
 from monitor.sites.channels import list_channel_kinds
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
@@ -218,7 +218,7 @@ def test_every_channel_gets_it_in_the_language_of_its_reader_and_no_siren_a_new_
             events = load_alert_events(c, alert.id)
             last = next(e for e in reversed(events) if e.from_level == e.to_level)
             sent = c.execute(select(notification).where(n.event_id == last.id).order_by(n.id)).all()
-            steps = list_steps(alert, events, None)
+            steps = list_cap_messages(alert, events, None)
         assert (sorted(r.channel for r in sent), len({(r.subject, r.body) for r in sent})) == (sorted(channels), 1)
         assert last.decision_id in {one.decision_id for one in steps}, "CAP sends an update"
         body = read_columns(sent[0], "body")
