@@ -421,14 +421,15 @@ def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
     proofs.add_proof(c, story, asks, tested, BO, NOW)
     left = Template("instrument.battery.days_left", "about {n} days left")(n=4)
     line = Template(
-        "instrument.battery.line", "line through the daily lows of {n} days, {n2} {unit} per day, down to {n3} {unit2}"
+        "instrument.battery.line",
+        "extrapolated from the lowest values of {n} days, {n2} {unit} per day, to {n3} {unit2}",
     )(n=14, n2=Figure(-0.1, ".2g"), unit="V", n3=11.4, unit2="V")
     battery = (
         "battery",
         6,
         None,
         Template("instrument.battery", "battery {text}: {text2}")(text=left, text2="the line falls"),
-        Template("instrument.action.swap", "swap battery of {station}, {text}")(station="G1", text=left),
+        Template("instrument.action.swap", "replace the battery of {station} ({text})")(station="G1", text=left),
     )
     spark = [12.5 - 0.02 * k for k in range(42)]
     instruments.save_instruments(

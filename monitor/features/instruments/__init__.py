@@ -1,1 +1,1 @@
-"""The board of instruments: what is found beside decisions, for people and for notices of health."""
+"""The state of each instrument, what it needs, and the health notices about it. No decision depends on it."""

@@ -1,6 +1,6 @@
-"""Look at every instrument of a site: what is wrong, how long its battery lasts, how much of the month it delivered.
+"""The job that assesses each instrument of a site: findings, battery, availability by month, and health notices.
 
-It writes the board and notices of health. No decision reads what it finds: health never changes hazard.
+No decision reads its results: health never changes a warning level.
 """
 
 from collections import defaultdict
@@ -56,30 +56,32 @@ from monitor.features.instruments.battery import (
     find_new_battery,
     split_days,
 )
-from monitor.features.instruments.queries import readings as store
+from monitor.features.instruments.queries import readings as queries
 from monitor.features.instruments.states import ACTIONS, CAUSED_BY, PAGED, RANKS
 
-_NO_VOLTAGE: Final = Template("instrument.battery.no_voltage", "no battery voltage is declared")
+_NO_VOLTAGE: Final = Template("instrument.battery.no_voltage", "the site file declares no battery voltage")
 _COMMON: Final = Template("instrument.common", "{parent}: {names}: {text}")
 
 DAY: Final = timedelta(days=1)
-SUSPECT_FOR: Final = timedelta(days=3)  # so long an anomaly stands on the board when nobody says what it was
-COMMON: Final = "movement"  # the kind of anomaly that stations may have in common
-COMMON_CAUSES: Final = frozenset({None, "unknown", "movement", "common_mode"})
-FEWEST_TOGETHER: Final = 3  # stations
+SUSPECT_FOR: Final = timedelta(days=3)  # for which an anomaly without a label is shown
+MOVEMENT: Final = "movement"  # kind of anomaly that several stations may have in common
+MOVEMENT_LABELS: Final = frozenset({None, "unknown", "movement", "common_mode"})
+MIN_STATIONS_IN_COMMON: Final = 3
 SPARK_DAYS: Final = 7
-SHORTEST_SPAN: Final = timedelta(hours=4)
-Series = Mapping[str, int]  # of one station: quantity -> number
+MIN_SPARK_STEP: Final = timedelta(hours=4)
+Series = Mapping[str, int]  # of one station: quantity -> id of the series
 
 
-def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:  # noqa: ARG001 - the shape of a job
-    """Judge the instruments of a site; returns one line."""
+def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:  # noqa: ARG001 - signature of jobs
+    """Assess the instruments of a site, store the results and send notices. Return one line for the log."""
     with db.read() as c:
         series = {(s.station, s.quantity): s.id for s in load_series(c, site.id)}
-        # of windows that overlap the one that lasts longest
-        work = {m.station: m for m in sorted(load_maintenance_facts(c, site.id, now), key=lambda m: m.to_s)}
-        faults = leave_common(_load_faults(c, site, now))
-        weather, links = _read_weather(c, series, now), load_links(c, site.id)
+        # Of overlapping maintenance windows, the one that ends last counts.
+        windows = sorted(load_maintenance_facts(c, site.id, now), key=lambda window: window.to_s)
+        maintenance = {window.station: window for window in windows}
+        faults = drop_common_movement(_load_faults(c, site, now))
+        weather = _load_weather(c, series, now)
+        links = load_links(c, site.id)
         faults_of: dict[str, list[SuspectedFault]] = defaultdict(list)
         for fault in faults:
             faults_of[fault.station].append(fault)
@@ -90,84 +92,98 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         for (name, quantity), series_id in series.items():
             series_of[name][quantity] = series_id
         facts = {
-            s.id: _StationFacts(
-                series_of[s.id], weather, work.get(s.id), faults_of[s.id], gaps_of[s.id], links.get(s.id)
+            station.id: _StationFacts(
+                series_of[station.id],
+                weather,
+                maintenance.get(station.id),
+                faults_of[station.id],
+                gaps_of[station.id],
+                links.get(station.id),
             )
-            for s in site.stations
+            for station in site.stations
         }
-        judged = [_assess(c, station, facts[station.id], now) for station in site.stations]
+        assessments = [_assess(c, station, facts[station.id], now) for station in site.stations]
         months = _count_months(c, site, series_of, now)
         pages = load_open_pages(c, site.id, PAGED)
-        silent = store.load_silent(c, site.id)
+        silent = queries.load_silent(c, site.id)
         clocks = NO_CLOCKS
-        if any(state == "clock" for one in judged for state, *_ in one.findings):
-            clocks = LoggerClocks(store.load_found(c, site.id, "clock"), _find_last_readings(c, site, series_of, now))
-    changes = list_changes(site, judged, pages, silent, clocks)
+        if any(state == "clock" for assessment in assessments for state, *_ in assessment.findings):
+            clocks = LoggerClocks(
+                queries.load_finding_begins(c, site.id, "clock"), _find_last_readings(c, site, series_of, now)
+            )
+    changes = list_changes(site, assessments, pages, silent, clocks)
     with db.write() as c:
-        store.save_instruments(c, site.id, judged, now)
-        store.save_months(c, site.id, months)
+        queries.save_instruments(c, site.id, assessments, now)
+        queries.save_months(c, site.id, months)
         notify_site(c, site, changes, now, code_version())
-    wrong = sum(bool(one.findings) for one in judged)
-    return f"{wrong} of {len(judged)} instruments with a finding"
+    with_findings = sum(bool(assessment.findings) for assessment in assessments)
+    return f"{with_findings} of {len(assessments)} instruments with a finding"
 
 
 def _load_faults(c: Connection, site: Site, now: datetime) -> list[SuspectedFault]:
-    faulty_stations = frozenset(store.load_found(c, site.id, "stuck", "unusable"))
+    faulty_stations = frozenset(queries.load_finding_begins(c, site.id, "stuck", "unusable"))
     since = now - SUSPECT_FOR
     results = hooks().suspected_faults(connection=c, site=site, faulty_stations=faulty_stations, since=since, now=now)
     return [fault for faults in results for fault in faults]
 
 
-def leave_common(faults: Sequence[SuspectedFault]) -> list[SuspectedFault]:
+def drop_common_movement(faults: Sequence[SuspectedFault]) -> list[SuspectedFault]:
     """Return the faults without a movement that three or more stations have in common.
 
     Such a movement comes from the slope or from the common base, and not from the instruments.
     """
-    moving = {f.station for f in faults if f.kind == COMMON and f.cause in COMMON_CAUSES}
-    return [f for f in faults if not (len(moving) >= FEWEST_TOGETHER and f.kind == COMMON and f.station in moving)]
+    moving = {fault.station for fault in faults if fault.kind == MOVEMENT and fault.cause in MOVEMENT_LABELS}
+    if len(moving) < MIN_STATIONS_IN_COMMON:
+        return list(faults)
+    return [fault for fault in faults if fault.kind != MOVEMENT or fault.station not in moving]
 
 
 @dataclass(frozen=True, slots=True)
 class _StationFacts:
     series: Series
     weather: findings.Weather
-    work: MaintenanceFact | None
+    maintenance: MaintenanceFact | None
     faults: Sequence[SuspectedFault]
     gaps: Sequence[Gap]
     link: Link | None
 
 
-def _assess(c: Connection, station: Station, facts: _StationFacts, now: datetime) -> store.InstrumentAssessment:
+def _assess(c: Connection, station: Station, facts: _StationFacts, now: datetime) -> queries.InstrumentAssessment:
     battery = _load_hours(c, facts.series.get(BATTERY_VOLTAGE), now)
     levels = _load_hours(c, facts.series.get(BATTERY_LEVEL), now, ("", "undeclared"))
-    volts, now_s = _read_hours(battery), epoch_s(now)
-    expected = _expect_empty(station, volts, _read_hours(levels), now_s)
-    due, due_on = findings.check_calibration(station.calibrated_on, station.calibrate_every_s, now.date())
+    now_s = epoch_s(now)
+    volts = _to_battery_days(battery)
+    expected = _expect_empty(station, volts, _to_battery_days(levels), now_s)
+    calibration, due_on = findings.check_calibration(station.calibrated_on, station.calibrate_every_s, now.date())
     power = findings.check_battery(station.id, expected, now_s)
     if station.find_series(BATTERY_VOLTAGE) is not None:
         power += findings.check_charge(split_days(volts, now_s), facts.weather)
-    if levels and all(one.state != "battery" for one in power):
+    if levels and all(finding.state != "battery" for finding in power):
         power += findings.check_level(station.id, levels[-1].mean)
     found = [
-        *_check_work(station, facts.work),
+        *_check_maintenance(station, facts.maintenance),
         *_check_reception(c, station, facts, now),
         *power,
         *_check_epochs(c, _main_series(station, facts.series), now),
-        *_read_signal(c, station, facts.series, now),
-        *due,
-        *findings.check_anomalies((f.quantity, f.kind, f.since, f.cause) for f in facts.faults),
+        *_check_signal(c, station, facts.series, now),
+        *calibration,
+        *findings.check_anomalies((fault.quantity, fault.kind, fault.since, fault.cause) for fault in facts.faults),
         *findings.check_gaps(facts.gaps),
     ]
-    # what is strange is looked at first, unless the battery is what it comes from
-    named = [one.quantity for one in reversed(facts.faults)] + [one.quantity for one in facts.gaps]
-    named = [] if any(one.state == "battery" for one in found) else named
-    strange = next((quantity for quantity in named if quantity in facts.series), None)
-    spark_of, spark = _choose_spark(c, station, facts.series, strange, battery, levels, now)
-    return store.InstrumentAssessment(
+    # The sparkline shows the quantity with a fault or gap, unless an empty battery explains it.
+    suspicious: str | None = None
+    if all(finding.state != "battery" for finding in found):
+        quantities = [fault.quantity for fault in reversed(facts.faults)] + [gap.quantity for gap in facts.gaps]
+        suspicious = next((quantity for quantity in quantities if quantity in facts.series), None)
+    spark_of, spark = _make_sparkline(c, station, facts.series, suspicious, battery, levels, now)
+    return queries.InstrumentAssessment(
         station.id,
-        tuple((f.state, RANKS[f.state], f.since, f.reason, f.action) for f in findings.join_states(found)),
+        tuple(
+            (finding.state, RANKS[finding.state], finding.since, finding.reason, finding.action)
+            for finding in findings.join_states(found)
+        ),
         round(battery[-1].mean, 3) if battery else None,
-        _begin(battery[-1].hour) if battery else None,
+        _parse_hour(battery[-1].hour) if battery else None,
         None if expected.empty_s is None else from_epoch_s(expected.empty_s),
         expected.method,
         station.calibrated_on,
@@ -177,83 +193,100 @@ def _assess(c: Connection, station: Station, facts: _StationFacts, now: datetime
     )
 
 
-def _check_work(station: Station, work: MaintenanceFact | None) -> list[findings.InstrumentFinding]:
-    if work is None:
+def _check_maintenance(station: Station, maintenance: MaintenanceFact | None) -> list[findings.InstrumentFinding]:
+    if maintenance is None:
         return []
-    reason = MAINTENANCE(station=station.id, at=Timestamp(work.to_s), names=NameList((work.by,)), reason=work.reason)
-    return [findings.InstrumentFinding("maintenance", reason, ACTIONS["maintenance"], from_epoch_s(work.from_s))]
+    reason = MAINTENANCE(
+        station=station.id,
+        at=Timestamp(maintenance.to_s),
+        names=NameList((maintenance.by,)),
+        reason=maintenance.reason,
+    )
+    since = from_epoch_s(maintenance.from_s)
+    return [findings.InstrumentFinding("maintenance", reason, ACTIONS["maintenance"], since)]
 
 
 def _check_reception(
     c: Connection, station: Station, facts: _StationFacts, now: datetime
 ) -> Iterator[findings.InstrumentFinding]:
     if facts.link is not None and not facts.link.online:
-        newest = store.find_newest_reception(c, list(facts.series.values()), facts.link.at)
+        newest = queries.find_newest_reception(c, list(facts.series.values()), facts.link.at)
         yield from findings.check_link(facts.link, newest)
     for quantity, series_id in facts.series.items():
-        typed = station.find_series(quantity)
-        if typed is not None and typed.by_hand:
+        spec = station.find_series(quantity)
+        if spec is not None and spec.by_hand:
             yield from findings.check_typed(quantity, find_mistyped(c, series_id, now))
 
 
 def _check_epochs(c: Connection, main: tuple[str, int] | None, now: datetime) -> list[findings.InstrumentFinding]:
     if main is None:
         return []
-    epochs = [store.load_epochs(c, main[1], now - back, now - until) for back, until in ((DAY, -DAY), (8 * DAY, DAY))]
-    usual_s = store.load_ways(c, main[1], now - 8 * DAY, now - DAY)
-    wrong = findings.check_clock(epochs[0], usual_s) or findings.check_far_clock(
-        store.load_far_ways(c, main[1], now - DAY, now)
-    )
-    return wrong + findings.check_fixes(*epochs)
+    _, series_id = main
+    # Readings of a clock that is ahead lie in the future.
+    last_day = queries.load_epochs(c, series_id, now - DAY, now + DAY)
+    week_before = queries.load_epochs(c, series_id, now - 8 * DAY, now - DAY)
+    usual_s = queries.load_delays(c, series_id, now - 8 * DAY, now - DAY)
+    clock = findings.check_clock(last_day, usual_s)
+    if not clock:
+        clock = findings.check_far_clock(queries.load_far_delays(c, series_id, now - DAY, now))
+    return clock + findings.check_fixes(last_day, week_before)
 
 
-def _choose_spark(
+def _make_sparkline(
     c: Connection,
     station: Station,
     series: Series,
-    strange: str | None,
-    battery: Sequence[store.HourSummary],
-    levels: Sequence[store.HourSummary],
+    suspicious: str | None,
+    battery: Sequence[queries.HourSummary],
+    levels: Sequence[queries.HourSummary],
     now: datetime,
 ) -> tuple[str | None, list[float | None] | None]:
-    hours: Sequence[store.HourSummary] | None = None
-    if strange is not None:
-        quantity = strange
+    """Return the quantity of the sparkline and its values; both are None if the station has no series."""
+    hours: Sequence[queries.HourSummary] | None = None
+    if suspicious is not None:
+        quantity = suspicious
     elif BATTERY_VOLTAGE in series:
-        quantity, hours = BATTERY_VOLTAGE, battery
+        quantity = BATTERY_VOLTAGE
+        hours = battery
     elif levels:
-        quantity, hours = BATTERY_LEVEL, levels
+        quantity = BATTERY_LEVEL
+        hours = levels
     elif (main := _main_series(station, series)) is not None:
         quantity = main[0]
     else:
         return None, None
     if hours is None:
-        hours = store.load_hours(c, series[quantity], now - SPARK_DAYS * DAY, now)
+        hours = queries.load_hours(c, series[quantity], now - SPARK_DAYS * DAY, now)
     spec = station.find_series(quantity)
-    return quantity, _draw_spark(hours, 0.0 if spec is None else spec.interval_s, now)
+    return quantity, _average_parts(hours, 0.0 if spec is None else spec.interval_s, now)
 
 
 def _load_hours(
     c: Connection, series_id: int | None, now: datetime, flags: Sequence[str] = ("",)
-) -> list[store.HourSummary]:
-    return [] if series_id is None else store.load_hours(c, series_id, now - DAYS * DAY, now, flags)
+) -> list[queries.HourSummary]:
+    return [] if series_id is None else queries.load_hours(c, series_id, now - DAYS * DAY, now, flags)
 
 
 def _expect_empty(
     station: Station, volts: Sequence[BatteryDay], levels: Sequence[BatteryDay], now_s: float
 ) -> BatteryExpectation:
-    days, shares = (split_days(hours[find_new_battery(hours) :], now_s) for hours in (volts, levels))
-    spec, level_spec = station.find_series(BATTERY_VOLTAGE), station.find_series(BATTERY_LEVEL)
-    by_volts = [] if spec is None else [expect_empty(days, spec.empty, now_s)]
-    empty = 0.0 if level_spec is None or level_spec.empty is None else level_spec.empty
-    by_level = [expect_empty(shares, empty, now_s, "%")] if shares else []
-    # where neither knows an end, the first one says why
-    found = by_volts + by_level if days and spec is not None and spec.empty is not None else by_level + by_volts
-    none = BatteryExpectation(None, _NO_VOLTAGE())
-    return min(found, key=lambda e: inf if e.empty_s is None else e.empty_s, default=none)
+    """Return the earlier of the estimates from voltages and from levels."""
+    volt_days = split_days(volts[find_new_battery(volts) :], now_s)
+    level_days = split_days(levels[find_new_battery(levels) :], now_s)
+    volt_spec = station.find_series(BATTERY_VOLTAGE)
+    level_spec = station.find_series(BATTERY_LEVEL)
+    by_volts = [] if volt_spec is None else [expect_empty(volt_days, volt_spec.empty, now_s)]
+    empty_level = 0.0 if level_spec is None or level_spec.empty is None else level_spec.empty
+    by_level = [expect_empty(level_days, empty_level, now_s, "%")] if level_days else []
+    # If neither gives a date, the reason of the first is shown.
+    has_usable_volts = bool(volt_days) and volt_spec is not None and volt_spec.empty is not None
+    estimates = by_volts + by_level if has_usable_volts else by_level + by_volts
+    unknown = BatteryExpectation(None, _NO_VOLTAGE())
+    return min(estimates, key=lambda estimate: inf if estimate.empty_s is None else estimate.empty_s, default=unknown)
 
 
 def _main_series(station: Station, series: Series) -> tuple[str, int] | None:
+    """Return quantity and id of the first stored series that is no housekeeping, or None."""
     for spec in station.series:
         if spec.quantity in HOUSEKEEPING:
             continue
@@ -263,93 +296,111 @@ def _main_series(station: Station, series: Series) -> tuple[str, int] | None:
     return None
 
 
-def _read_hours(hours: Sequence[store.HourSummary]) -> list[BatteryDay]:
-    return [BatteryDay(epoch_s(_begin(hour.hour)), hour.low, hour.high) for hour in hours]
+def _to_battery_days(hours: Sequence[queries.HourSummary]) -> list[BatteryDay]:
+    return [BatteryDay(epoch_s(_parse_hour(hour.hour)), hour.low, hour.high) for hour in hours]
 
 
-@lru_cache(maxsize=2048)  # all instruments share the hours of a month
-def _begin(hour: str) -> datetime:
+# All instruments have the same hours of a month.
+@lru_cache(maxsize=2048)
+def _parse_hour(hour: str) -> datetime:
     return parse_time(f"{hour}:00:00Z")
 
 
 def _find_last_readings(c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime) -> dict[str, float]:
-    found = {}
+    """Return when each station with enough epochs of the last day was received last, epoch seconds."""
+    received_s = {}
     for station in site.stations:
         main = _main_series(station, series_of.get(station.id, {}))
-        came = [] if main is None else store.load_epochs(c, main[1], now - DAY, now + DAY)
-        if len(came) >= findings.LEAST_EPOCHS:
-            found[station.id] = max(epoch.received_s for epoch in came)
-    return found
+        epochs = [] if main is None else queries.load_epochs(c, main[1], now - DAY, now + DAY)
+        if len(epochs) >= findings.MIN_EPOCHS:
+            received_s[station.id] = max(epoch.received_s for epoch in epochs)
+    return received_s
 
 
-def _read_signal(c: Connection, station: Station, series: Series, now: datetime) -> list[findings.InstrumentFinding]:
-    series_id, spec = series.get(SIGNAL_STRENGTH), station.find_series(SIGNAL_STRENGTH)
+def _check_signal(c: Connection, station: Station, series: Series, now: datetime) -> list[findings.InstrumentFinding]:
+    series_id = series.get(SIGNAL_STRENGTH)
+    spec = station.find_series(SIGNAL_STRENGTH)
     if series_id is None or spec is None:
         return []
-    hours = store.load_hours(c, series_id, now - DAYS * DAY, now)
-    fresh = [h.mean for h in hours if _begin(h.hour) > now - DAY]
-    return findings.check_signal(fresh, [h.mean for h in hours if _begin(h.hour) <= now - DAY], spec.low)
+    hours = queries.load_hours(c, series_id, now - DAYS * DAY, now)
+    last_day = [hour.mean for hour in hours if _parse_hour(hour.hour) > now - DAY]
+    before = [hour.mean for hour in hours if _parse_hour(hour.hour) <= now - DAY]
+    return findings.check_signal(last_day, before, spec.low)
 
 
-def _read_weather(c: Connection, series: Mapping[tuple[str, str], int], now: datetime) -> findings.Weather:
-    found: dict[str, list[float]] = {"temperature": [], "snow_depth": []}
+def _load_weather(c: Connection, series: Mapping[tuple[str, str], int], now: datetime) -> findings.Weather:
+    highs: dict[str, list[float]] = {"temperature": [], "snow_depth": []}
     for (_, quantity), series_id in series.items():
-        if quantity in found:
-            found[quantity] += [h.high for h in store.load_hours(c, series_id, now - 2 * DAY, now)]
-    return findings.Weather(max(found["temperature"], default=None), max(found["snow_depth"], default=None))
+        if quantity in highs:
+            highs[quantity] += [hour.high for hour in queries.load_hours(c, series_id, now - 2 * DAY, now)]
+    return findings.Weather(max(highs["temperature"], default=None), max(highs["snow_depth"], default=None))
 
 
-def _draw_spark(hours: Sequence[store.HourSummary], interval_s: float, now: datetime) -> list[float | None]:
-    points = max(2, int(SPARK_DAYS * DAY / max(SHORTEST_SPAN, timedelta(seconds=interval_s))))
-    span, begin = SPARK_DAYS * DAY / points, now - SPARK_DAYS * DAY
+def _average_parts(hours: Sequence[queries.HourSummary], interval_s: float, now: datetime) -> list[float | None]:
+    """Return the mean of each equal part of the last `SPARK_DAYS`. None marks a part without readings."""
+    count = max(2, int(SPARK_DAYS * DAY / max(MIN_SPARK_STEP, timedelta(seconds=interval_s))))
+    step = SPARK_DAYS * DAY / count
+    begin = now - SPARK_DAYS * DAY
     parts: dict[int, list[float]] = {}
     for hour in hours:
-        at = _begin(hour.hour)
+        at = _parse_hour(hour.hour)
         if at > begin - timedelta(hours=1):
-            parts.setdefault(max(0, int((at - begin) / span)), []).append(hour.mean)
-    return [round(fmean(parts[n]), 4) if n in parts else None for n in range(points)]
+            part = max(0, int((at - begin) / step))
+            parts.setdefault(part, []).append(hour.mean)
+    return [round(fmean(parts[part]), 4) if part in parts else None for part in range(count)]
 
 
 def _count_months(
     c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime
-) -> list[store.InstrumentMonth]:
-    this = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    before = (this - DAY).replace(day=1)
-    counted, begun = store.count_epochs(c, site.id, before, now), store.load_begins(c, site.id)
-    found = []
+) -> list[queries.InstrumentMonth]:
+    """Count the expected and received epochs of each station in the last and in the present month.
+
+    A series that begins in a month is expected from its first epoch on, an older series from the first day on. A
+    declared series that never had a reading is as old as its station.
+    """
+    this_month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    last_month = (this_month - DAY).replace(day=1)
+    counts = queries.count_epochs(c, site.id, last_month, now)
+    begins = queries.load_begins(c, site.id)
+    months = []
     for station in site.stations:
-        # a series that begins in a month is expected from its first epoch on, an older one from the first day on; what
-        # is declared and never came is as old as its station
-        mine = series_of.get(station.id, {})
-        seen_before = min((begun[i] for i in mine.values()), default=now) < before
-        old = {i for i in mine.values() if begun[i] < before}
-        for begin, end in ((before, this), (this, now)):
+        series = series_of.get(station.id, {})
+        is_old_station = min((begins[series_id] for series_id in series.values()), default=now) < last_month
+        old_series = {series_id for series_id in series.values() if begins[series_id] < last_month}
+        for begin, end in ((last_month, this_month), (this_month, now)):
             month = f"{begin:%Y-%m}"
-            expected = received = 0
+            expected = 0
+            received = 0
             for spec in station.series:
-                ids = [i for name, i in mine.items() if station.find_series(name) is spec]
-                rows = [counted[i, month] for i in ids if (i, month) in counted]
-                is_old = not old.isdisjoint(ids) if ids else seen_before
-                if rows or is_old:
-                    lasted_s = (
-                        end - (begin if is_old else parse_time(min(first for _, first in rows)))
-                    ).total_seconds()
-                    due = int(lasted_s / spec.interval_s) if is_old else ceil(lasted_s / spec.interval_s)
-                    expected += due
-                    received += min(due, max((n for n, _ in rows), default=0))
-                    old.update(ids)
-            seen_before = seen_before or expected > 0
+                ids = [series_id for quantity, series_id in series.items() if station.find_series(quantity) is spec]
+                rows = [counts[series_id, month] for series_id in ids if (series_id, month) in counts]
+                is_old = not old_series.isdisjoint(ids) if ids else is_old_station
+                if is_old:
+                    due = int((end - begin).total_seconds() / spec.interval_s)
+                elif rows:
+                    first_at = parse_time(min(first for _, first in rows))
+                    due = ceil((end - first_at).total_seconds() / spec.interval_s)
+                else:
+                    continue
+                expected += due
+                received += min(due, max((count for count, _ in rows), default=0))
+                old_series.update(ids)
+            is_old_station = is_old_station or expected > 0
             if expected:
-                found.append(store.InstrumentMonth(station.id, month, expected, received))
-    return found
+                months.append(queries.InstrumentMonth(station.id, month, expected, received))
+    return months
 
 
-# ---- notices -----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class LoggerClocks:
-    """What tells one wrong clock of a logger from several: since when each is found wrong, and who was heard when."""
+    """Facts that distinguish the wrong clock of a logger from wrong clocks of single instruments.
 
-    wrong: Mapping[str, datetime]
+    Attributes:
+        wrong_since: Station -> since when its clock has been found wrong.
+        received_s: Station -> when it was received last, epoch seconds.
+    """
+
+    wrong_since: Mapping[str, datetime]
     received_s: Mapping[str, float]
 
 
@@ -358,49 +409,68 @@ NO_CLOCKS: Final = LoggerClocks({}, {})
 
 def list_changes(
     site: Site,
-    judged: Sequence[store.InstrumentAssessment],
+    assessments: Sequence[queries.InstrumentAssessment],
     pages: Mapping[str, Message],
     silent: Collection[str] = (),
     clocks: LoggerClocks = NO_CLOCKS,
 ) -> list[AlertChange]:
-    """Notices that open and end; what all instruments of one parent have in common is one notice.
+    """Return the notices that open and those that end.
 
-    Who is silent or under work says nothing against a cause. Who has not been heard since a clock went wrong says
-    nothing of the clock of its logger; so one that was found wrong just now waits for the next look.
-    Of an instrument that is silent, its battery is no second notice; nor does one that stands end by silence.
+    A finding that all instruments of a parent share is one notice about the parent. Silent instruments and those under
+    maintenance count neither for nor against a common cause. An instrument that was not received since a clock went
+    wrong does not count against the clock of its logger. A clock that has just been found wrong therefore waits for
+    the next run of the job.
+
+    The battery of a silent instrument gets no second notice, and silence does not end an open notice.
+
+    Args:
+        site: The site.
+        assessments: The results of this run.
+        pages: Key -> text of each open notice.
+        silent: Ids of the silent stations.
+        clocks: Facts about wrong clocks.
     """
-    at_work = {one.station for one in judged if any(state == "maintenance" for state, *_ in one.findings)}
+    in_maintenance = {
+        assessment.station
+        for assessment in assessments
+        if any(state == "maintenance" for state, *_ in assessment.findings)
+    }
     families = _list_families(site)
-    quiet = {*silent, *at_work}
+    uninformative = {*silent, *in_maintenance}
     wanted: dict[str, Message] = {}
-    for state, by_station in _describe_findings(one for one in judged if one.station not in at_work).items():
-        wanted |= _list_notices(state, by_station, families, pages, quiet, clocks)
-    of_silent = {_key(s, "battery") for s in silent}
-    wanted = {k: why for k, why in wanted.items() if k in pages or k not in of_silent}
-    wanted |= _list_lasting([*silent, *(_name(p) for p, those in families.items() if those <= set(silent))], pages)
-    opened = [health_alarm(k, 1, reason, is_open=True) for k, reason in sorted(wanted.items()) if k not in pages]
-    over = [health_alarm(k, 0, RESOLVED(text=pages[k]), is_open=False) for k in sorted(pages) if k not in wanted]
-    return [*opened, *over]
+    described = _describe_findings(assessment for assessment in assessments if assessment.station not in in_maintenance)
+    for state, by_station in described.items():
+        wanted |= _list_notices(state, by_station, families, pages, uninformative, clocks)
+    battery_keys_of_silent = {_make_key(station, "battery") for station in silent}
+    wanted = {key: text for key, text in wanted.items() if key in pages or key not in battery_keys_of_silent}
+    silent_parents = [_name_parent(parent) for parent, stations in families.items() if stations <= set(silent)]
+    wanted |= _keep_notices_of_silent([*silent, *silent_parents], pages)
+    opened = [health_alarm(key, 1, text, is_open=True) for key, text in sorted(wanted.items()) if key not in pages]
+    ended = [
+        health_alarm(key, 0, RESOLVED(text=pages[key]), is_open=False) for key in sorted(pages) if key not in wanted
+    ]
+    return [*opened, *ended]
 
 
 def _list_families(site: Site) -> dict[Parent, set[str]]:
-    """The stations of each parent that has several, such as a logger or a base."""
-    children = {p: {station for station, _ in places} for p, places in list_children(site).items()}
-    return {p: stations for p, stations in children.items() if p.kind != "station" and len(stations) > 1}
+    """Return the stations of each parent, such as a logger or a base, that has several."""
+    children = {parent: {station for station, _ in places} for parent, places in list_children(site).items()}
+    return {parent: stations for parent, stations in children.items() if parent.kind != "station" and len(stations) > 1}
 
 
-def _list_lasting(silent: Iterable[str], pages: Mapping[str, Message]) -> dict[str, Message]:
-    """Notices that silence does not end: of batteries and clocks of stations and parents that are silent."""
-    keys = [_key(name, state) for name in silent for state in ("battery", "clock")]
+def _keep_notices_of_silent(names: Iterable[str], pages: Mapping[str, Message]) -> dict[str, Message]:
+    """Return the open notices about batteries and clocks of silent stations and parents."""
+    keys = [_make_key(name, state) for name in names for state in ("battery", "clock")]
     return {key: pages[key] for key in keys if key in pages}
 
 
-def _describe_findings(judged: Iterable[store.InstrumentAssessment]) -> dict[str, dict[str, Message]]:
+def _describe_findings(assessments: Iterable[queries.InstrumentAssessment]) -> dict[str, dict[str, Message]]:
+    """Return the texts of findings that people are notified of, by state and station."""
     described: dict[str, dict[str, Message]] = {}
-    for one in judged:
-        for state, _, _, reason, action in one.findings:
+    for assessment in assessments:
+        for state, _, _, reason, action in assessment.findings:
             if state in PAGED:
-                described.setdefault(state, {})[one.station] = join([reason, action])
+                described.setdefault(state, {})[assessment.station] = join([reason, action])
     return described
 
 
@@ -409,39 +479,52 @@ def _list_notices(
     by_station: Mapping[str, Message],
     families: Mapping[Parent, set[str]],
     pages: Mapping[str, Message],
-    quiet: AbstractSet[str],
+    uninformative: AbstractSet[str],
     clocks: LoggerClocks,
 ) -> dict[str, Message]:
-    left = {s for s in by_station if _key(s, state) not in pages}
-    notices = {_key(s, state): LABELLED_TEXT(name=s, text=by_station[s]) for s in by_station if s not in left}
+    """Return the notices about one state, by key: open ones, then those of common parents, then of single stations."""
+
+    def make_notice(station: str) -> Message:
+        return LABELLED_TEXT(name=station, text=by_station[station])
+
+    remaining = {station for station in by_station if _make_key(station, state) not in pages}
+    notices = {_make_key(station, state): make_notice(station) for station in by_station if station not in remaining}
 
     def rank(parent: Parent) -> tuple[bool, int, bool, int, str]:
-        is_new, kind = _key(_name(parent), state) not in pages, parent.kind
-        return is_new, -len(families[parent]), kind != CAUSED_BY.get(state), PARENT_KINDS.index(kind), parent.name
+        """Order parents: with an open notice, with many stations, of the kind that causes the state."""
+        is_new = _make_key(_name_parent(parent), state) not in pages
+        is_other_kind = parent.kind != CAUSED_BY.get(state)
+        return is_new, -len(families[parent]), is_other_kind, PARENT_KINDS.index(parent.kind), parent.name
 
     for parent in sorted(families, key=rank):
-        mine, others = families[parent] & left, families[parent] - by_station.keys() - quiet
+        affected = families[parent] & remaining
+        unaffected = families[parent] - by_station.keys() - uninformative
         if state == "clock":
-            others = _list_received_since(others, mine, clocks)
-        key = _key(_name(parent), state)
-        if mine and (key in pages or (len(mine) > 1 and not others)):
-            names = sorted(mine)
+            unaffected = _list_received_since(unaffected, affected, clocks)
+        key = _make_key(_name_parent(parent), state)
+        if affected and (key in pages or (len(affected) > 1 and not unaffected)):
+            names = sorted(affected)
             notices[key] = _COMMON(parent=parent.text, names=NameList(tuple(names)), text=by_station[names[0]])
-            left -= mine
-    if state == "clock":  # what just went wrong may be that of its logger
-        left -= {s for s in left if s not in clocks.wrong and any(s in those for those in families.values())}
-    return notices | {_key(s, state): LABELLED_TEXT(name=s, text=by_station[s]) for s in left}
+            remaining -= affected
+    if state == "clock":
+        # A clock that has just been found wrong may be that of the logger.
+        in_families = {station for stations in families.values() for station in stations}
+        remaining -= {station for station in remaining if station not in clocks.wrong_since and station in in_families}
+    return notices | {_make_key(station, state): make_notice(station) for station in remaining}
 
 
 def _list_received_since(stations: AbstractSet[str], wrong: AbstractSet[str], clocks: LoggerClocks) -> set[str]:
-    first = min((clocks.wrong[s] for s in wrong if s in clocks.wrong), default=None)
-    newest_s = clocks.received_s
-    return {s for s in stations if s in newest_s and (first is None or newest_s[s] > epoch_s(first))}
+    """Return the stations that were received after the first of the wrong clocks was found."""
+    first_at = min((clocks.wrong_since[station] for station in wrong if station in clocks.wrong_since), default=None)
+    received = {station for station in stations if station in clocks.received_s}
+    if first_at is None:
+        return received
+    return {station for station in received if clocks.received_s[station] > epoch_s(first_at)}
 
 
-def _name(parent: Parent) -> str:
+def _name_parent(parent: Parent) -> str:
     return f"{parent.kind}:{parent.name}"
 
 
-def _key(name: str, state: str) -> str:
+def _make_key(name: str, state: str) -> str:
     return f"health:instrument:{name}:{state}"

@@ -1,4 +1,4 @@
-"""Values of the page of instruments, loaded in one read transaction: the board, and values of panels."""
+"""Values of the page of instruments."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,128 +14,161 @@ from monitor.api.web import SiteSnapshot, draw_line, name_stations
 from monitor.features.instruments.queries.board import PARENTS, BoardRow, load_present_board
 from monitor.features.instruments.states import RANKS
 
-FEW: Final = 40  # instruments that are all shown unasked; of more, those that need something
-CARDS_AT_MOST: Final = 120
-FoundBy = Literal["instrument", "called", "logger", "base", "gateway", "power"]
-FOUND_BY: Final[tuple[FoundBy, ...]] = get_args(FoundBy)
-UNWELL, EVERY = "unwell", "all"  # what may be asked for beside a state
-WIDTH, HEIGHT = 120.0, 28.0  # of a small picture
+MAX_SHOWN_BY_DEFAULT: Final = 40  # of more instruments, only those that need attention are shown by default
+MAX_CARDS: Final = 120
+SearchedField = Literal["instrument", "called", "logger", "base", "gateway", "power"]
+SEARCHED_FIELDS: Final[tuple[SearchedField, ...]] = get_args(SearchedField)
+# Values of the filter besides the states.
+UNWELL: Final = "unwell"
+ALL: Final = "all"
+SPARK_WIDTH: Final = 120.0
+SPARK_HEIGHT: Final = 28.0
 
 
 class CalledRow(BoardRow):
-    """An instrument, and what people call it."""
+    """An instrument with the name that people use for it."""
 
     called: str | None
-    is_control: bool  # on stable ground: such ones come last
+    is_control: bool  # outside the slope; these instruments are listed last
 
 
 class ShownInstrument(CalledRow):
     """An instrument as its card shows it."""
 
-    path: str  # of its small picture
-    days_left: int | None  # that its battery lasts
-    others: list[FindingRow]  # findings beside the one that is its state
+    path: str  # SVG path of the sparkline
+    days_left: int | None  # for which the battery will last
+    others: list[FindingRow]  # findings of other states than the one that is shown
 
 
 def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, Any]:
-    """All that the page shows of the instruments of a name or with a parent of that name, in a state."""
-    c, now, site, declared = seen.c, seen.now, seen.card.id, seen.declared
+    """Return the values of the page.
+
+    Args:
+        seen: The site.
+        find: Part of the name of an instrument or a parent. Empty selects all.
+        state: A state, `UNWELL`, `ALL` or empty for the default.
+    """
+    c = seen.c
+    now = seen.now
+    site = seen.card.id
+    declared = seen.declared
     called = name_stations(declared)
-    controls = () if declared is None else {s.id for s in declared.stations if not s.on_slope}
+    controls = () if declared is None else {station.id for station in declared.stations if not station.on_slope}
     rows: list[CalledRow] = [
         {**row, "called": called.get(row["instrument"]), "is_control": row["instrument"] in controls}
         for row in load_present_board(c, site, now)
     ]
-    states = {str(r["state"]) for r in rows} | {str(f["state"]) for r in rows for f in r["findings"]}
-    unwell = sum(map(_is_unwell, rows))
+    states = {str(row["state"]) for row in rows}
+    states |= {str(finding["state"]) for row in rows for finding in row["findings"]}
+    unwell = sum(map(_needs_attention, rows))
     state = _choose_state(find, state, len(rows), unwell)
-    picked = pick_rows(rows, find, state)
-    named = frozenset(str(r["instrument"]) for r in pick_rows(rows, find, EVERY)) if find.strip() else None
+    selected = select_rows(rows, find, state)
+    named: frozenset[str] | None = None
+    if find.strip():
+        named = frozenset(str(row["instrument"]) for row in select_rows(rows, find, ALL))
     added = hooks().instruments_page_values(page=seen, instruments=named)
     return {
-        # Values of this page replace those of plugins, and values of built-in features those of third-party plugins.
+        # Values of this page replace those of plugins. Values of built-in features replace those of other plugins.
         **{name: value for values in reversed(added) for name, value in values.items()},
         "card": seen.card,
         "common_silence": find_common_silence(c, site),
-        "groups": list_groups(picked[:CARDS_AT_MOST], rows, now),
-        "left_out": max(0, len(picked) - CARDS_AT_MOST),
-        "asked": len(picked),
+        "groups": list_groups(selected[:MAX_CARDS], rows, now),
+        "left_out": max(0, len(selected) - MAX_CARDS),
+        "asked": len(selected),
         "find": find,
         "state": state,
-        "states": sorted(states - {"ok", "unknown"}, key=lambda s: RANKS.get(s, len(RANKS))),
+        "states": sorted(states - {"ok", "unknown"}, key=lambda name: RANKS.get(name, len(RANKS))),
         "unwell": unwell,
         "total": len(rows),
-        "judged_at": max((r["judged_at"] for r in rows if r["judged_at"]), default=None),
+        "judged_at": max((row["judged_at"] for row in rows if row["judged_at"]), default=None),
     }
 
 
 def _choose_state(find: str, state: str, total: int, unwell: int) -> str:
-    """The state that is shown: the one asked for, else of many instruments those that need something."""
+    """Return the state to filter by: the requested one, or the default for the number of instruments."""
     if find.strip() and state in {"", UNWELL}:
-        return EVERY  # who asks for a name wants it, well or not
-    return state or (UNWELL if total > FEW and unwell else EVERY)
+        # A search for a name also finds instruments that need nothing.
+        return ALL
+    return state or (UNWELL if total > MAX_SHOWN_BY_DEFAULT and unwell else ALL)
 
 
-def pick_rows(rows: Sequence[CalledRow], find: str, state: str) -> list[CalledRow]:
-    """Instruments of a name or with a parent of that name, in a state; the gravest first, controls last."""
-    wanted = find.strip().casefold()
-    found = [
-        r
-        for r in rows
-        if any(wanted in str(r[key] or "").casefold() for key in FOUND_BY)
-        and (
-            state == EVERY
-            or (state == UNWELL and _is_unwell(r))
-            or state in {r["state"], *(f["state"] for f in r["findings"])}
-        )
-    ]
-    return sorted(
-        found, key=lambda r: (not _is_unwell(r), RANKS.get(str(r["state"]), len(RANKS)), r.get("is_control", False))
-    )
+def select_rows(rows: Sequence[CalledRow], find: str, state: str) -> list[CalledRow]:
+    """Return the instruments with a name and a state. The most severe state is first; controls are last.
+
+    The name may also be that of a parent.
+    """
+    searched = find.strip().casefold()
+
+    def is_selected(row: CalledRow) -> bool:
+        if not any(searched in str(row[field] or "").casefold() for field in SEARCHED_FIELDS):
+            return False
+        if state == UNWELL:
+            return _needs_attention(row)
+        return state == ALL or state in {row["state"], *(finding["state"] for finding in row["findings"])}
+
+    def rank(row: CalledRow) -> tuple[bool, int, bool]:
+        return not _needs_attention(row), RANKS.get(str(row["state"]), len(RANKS)), row.get("is_control", False)
+
+    return sorted(filter(is_selected, rows), key=rank)
 
 
 def list_groups(shown: Sequence[CalledRow], rows: Sequence[CalledRow], now: datetime) -> list[Mapping[str, Any]]:
-    """What is shown by parent, that of the gravest first; how many of each parent are well, and the page for all."""
-    every: dict[str, list[CalledRow]] = {}
+    """Return the shown instruments by parent, in their order, each with facts about all instruments of the parent.
+
+    `pages` are the numbers of alerts about several instruments of the parent.
+    """
+    all_by_parent: dict[str, list[CalledRow]] = {}
     for row in rows:
-        every.setdefault(row["parent"], []).append(row)
-    mine: dict[str, list[CalledRow]] = {}
+        all_by_parent.setdefault(row["parent"], []).append(row)
+    shown_by_parent: dict[str, list[CalledRow]] = {}
     for row in shown:
-        mine.setdefault(row["parent"], []).append(row)
-    return [
-        {
-            "parent": parent,
-            "ok": sum(r["state"] == "ok" for r in every[parent]),
-            "total": len(every[parent]),
-            "rows": [describe_row(r, now) for r in those],
-            "above": _name_above(every[parent], parent),
-            "pages": sorted({r["parent_alert_id"] for r in every[parent] if r["parent_alert_id"] is not None}),
-        }
-        for parent, those in mine.items()
-    ]
+        shown_by_parent.setdefault(row["parent"], []).append(row)
+    groups: list[Mapping[str, Any]] = []
+    for parent, shown_rows in shown_by_parent.items():
+        siblings = all_by_parent[parent]
+        groups.append(
+            {
+                "parent": parent,
+                "ok": sum(row["state"] == "ok" for row in siblings),
+                "total": len(siblings),
+                "rows": [describe_row(row, now) for row in shown_rows],
+                "above": _name_other_parents(siblings, parent),
+                "pages": sorted({row["parent_alert_id"] for row in siblings if row["parent_alert_id"] is not None}),
+            }
+        )
+    return groups
 
 
-def _is_unwell(row: CalledRow) -> bool:
+def _needs_attention(row: CalledRow) -> bool:
     return row["state"] not in {"ok", "unknown"}
 
 
-def _name_above(rows: Sequence[CalledRow], parent: str) -> list[str]:
-    found = dict.fromkeys(Parent(k, name).text for k in PARENTS[1:] for r in rows if (name := r[k]))
-    return [name for name in found if name != parent]
+def _name_other_parents(rows: Sequence[CalledRow], parent: str) -> list[str]:
+    """Return the names of the bases, gateways and power supplies of instruments, without the given parent."""
+    names: dict[str, None] = {}
+    for kind in PARENTS[1:]:
+        for row in rows:
+            if row[kind]:
+                names[Parent(kind, str(row[kind])).text] = None
+    return [name for name in names if name != parent]
 
 
 def describe_row(row: CalledRow, now: datetime) -> ShownInstrument:
-    """A row with its small picture and the days that its battery lasts."""
+    """Return a row with its sparkline and the days for which the battery will last."""
     spark = json.loads(row["spark"]) if row["spark"] else []
-    empty = None if row["battery_empty_at"] is None else parse_time(row["battery_empty_at"])
-    left = None if empty is None else max(0, round((empty - now) / timedelta(days=1)))
-    others = [f for f in row["findings"] if f["state"] != row["state"]]
-    reasons = [f["reason"] for f in row["findings"]]
-    is_named = any(row["battery_method"] in one.values.values() for one in reasons if isinstance(one, Message))
+    days_left: int | None = None
+    if row["battery_empty_at"] is not None:
+        days_left = max(0, round((parse_time(row["battery_empty_at"]) - now) / timedelta(days=1)))
+    others = [finding for finding in row["findings"] if finding["state"] != row["state"]]
+    reasons = [finding["reason"] for finding in row["findings"]]
+    # The method is not repeated if a finding contains it.
+    is_in_finding = any(
+        row["battery_method"] in reason.values.values() for reason in reasons if isinstance(reason, Message)
+    )
     return {
         **row,
-        "path": draw_line(spark, WIDTH, HEIGHT),
-        "days_left": left,
+        "path": draw_line(spark, SPARK_WIDTH, SPARK_HEIGHT),
+        "days_left": days_left,
         "others": others,
-        "battery_method": "" if is_named else row["battery_method"],
+        "battery_method": "" if is_in_finding else row["battery_method"],
     }

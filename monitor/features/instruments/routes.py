@@ -1,4 +1,4 @@
-"""The page of instruments: the state of each one, grouped by logger, base, gateway and power supply."""
+"""Routes of the page of instruments, which groups them by logger, base, gateway and power supply."""
 
 from typing import Annotated, Any
 
@@ -12,13 +12,13 @@ from monitor.features.instruments.page import collect_instruments
 from monitor.features.instruments.queries.board import BoardRow, load_present_board
 
 router = APIRouter()
-Find = Annotated[str, Query(max_length=64)]  # a part of the name of an instrument or of its parent
+Find = Annotated[str, Query(max_length=64)]  # part of the name of an instrument or of its parent
 InState = Annotated[str, Query(max_length=16)]
 
 
 @router.get("/sites/{site}/instruments", response_class=HTMLResponse, include_in_schema=False)
 def show_instruments(request: Request, site: str, find: Find = "", state: InState = "") -> HTMLResponse:
-    """The board: instruments with state, reason, battery, and what is to be done; the gravest first."""
+    """Return the page of instruments: state, reason, battery and what to do. The most severe state is first."""
     with read_site(request, site) as seen:
         values = collect_instruments(seen, find, state)
     return render(request, "instruments.html", **values)
@@ -26,7 +26,7 @@ def show_instruments(request: Request, site: str, find: Find = "", state: InStat
 
 @router.get("/live/sites/{site}/instruments", include_in_schema=False)
 def refresh_instruments(request: Request, site: str, find: Find = "", state: InState = "") -> JSONResponse:
-    """Parts of the board of instruments, as it was asked for."""
+    """Return the parts of the page that change, with the same filter."""
     with read_site(request, site) as seen:
         values = collect_instruments(seen, find, state)
     return render_parts_as_json(request, ("board", "added"), values)
@@ -34,6 +34,6 @@ def refresh_instruments(request: Request, site: str, find: Find = "", state: InS
 
 @router.get("/api/v1/sites/{site}/instruments", tags=["sites"], response_model=list[dict[str, Any]])
 def list_instruments(request: Request, site: str) -> list[BoardRow]:
-    """Every instrument with state, reason, parents, battery, calibration, findings and the share of each month."""
+    """Return each instrument with state, reason, parents, battery, calibration, findings and monthly availability."""
     with read_site(request, site) as seen:
         return translate_all(load_present_board(seen.c, site, seen.now))

@@ -116,7 +116,7 @@ def report(db, station, kind, hours=1.0, *, quantity="displacement_downslope", d
         add_anomalies(c, [AnomalyRow(series, NOW - hours * HOUR, detector, 9.0, 4.0, 0.1, kind, True)], NOW)
 
 
-def test_imported_readings_do_not_set_a_clock_against_live_ones(database):
+def test_imported_readings_do_not_change_the_usual_delay(database):
     """As in the demonstration: weeks come at once, then the present; nobody must set a clock, that day or the next."""
     rows = []
     for number in range(4 * 24 * 10):  # three files
@@ -129,7 +129,7 @@ def test_imported_readings_do_not_set_a_clock_against_live_ones(database):
     assert [hours for hours in looks if find_clock(database, rows, NOW + hours * HOUR)] == []
 
 
-def test_a_clock_that_is_wrong_since_an_outage_stays_found(database):
+def test_clock_that_is_wrong_since_an_outage_stays_found(database):
     """A reading a minute; the link is gone for twelve hours, its backlog comes at once, the clock is two hours late."""
     minute, rows = timedelta(minutes=1), []
     for number in range(60 * 84):
@@ -146,18 +146,18 @@ def test_a_clock_that_is_wrong_since_an_outage_stays_found(database):
 
 
 @ON_BOTH
-def test_the_board_says_what_is_wrong_since_when_and_what_to_do(bench):
+def test_board_shows_state_begin_reason_and_action(bench):
     evaluate_site(bench, SITE, NOW, "start")
     run(bench, ServiceConfig(), SITE, NOW)
     found, rows = findings(bench), board(bench)
     of_g3 = {("G3", state) for state in ("clock", "fix", "satellites")}
     assert {k for k in found if k[1] != "calibration"} == {("G1", "battery"), ("G2", "solar")} | of_g3
-    assert found["G1", "battery"]["action"] == "swap battery of G1, about 4 days left"
+    assert found["G1", "battery"]["action"] == "replace the battery of G1 (about 4 days left)"
     assert abs(parse_time(rows["G1"]["battery_empty_at"]) - NOW - 4.0 * DAY) < 0.2 * DAY
     assert rows["G2"]["battery_empty_at"] is None
-    assert rows["G2"]["battery_method"] == "the daily lows do not fall"
+    assert rows["G2"]["battery_method"] == "its lowest values of each day do not fall"
     assert (rows["G1"]["state"], rows["G1"]["votes"]) == ("battery", True)
-    assert rows["G3"]["state"] == "clock", "the gravest one speaks"
+    assert rows["G3"]["state"] == "clock", "the most severe state is shown"
     assert (rows["G1"]["calibrated_on"], rows["G1"]["calibration_due_on"]) == ("2025-01-10", "2026-01-10")
     assert rows["G1"]["calibration_age_days"] == 429
     assert (rows["G1"]["base"], rows["G1"]["logger"], rows["G1"]["gateway"]) == ("BASE", "L1", "W1")
@@ -171,7 +171,7 @@ def test_the_board_says_what_is_wrong_since_when_and_what_to_do(bench):
     assert findings(bench)["G3", "fix"]["since"] == format_iso(NOW), "it goes on since it was found first"
 
 
-def test_what_all_have_in_common_is_one_notice_and_it_ends(bench):
+def test_common_finding_is_one_notice_that_ends(bench):
     run(bench, ServiceConfig(), SITE, NOW)
     run(bench, ServiceConfig(), SITE, NOW + HOUR / 4)  # a clock waits for those of its logger
     said = keys(bench)
@@ -189,7 +189,7 @@ def test_what_all_have_in_common_is_one_notice_and_it_ends(bench):
     assert battery["state"] == "returned_unacknowledged", "a new battery ends the notice"
 
 
-def test_a_battery_that_dies_is_one_notice_from_its_announcement_to_its_replacement(bench):
+def test_dying_battery_is_one_notice_until_its_replacement(bench):
     def told(name):
         with bench.read() as c:
             bodies = c.execute(select(notification.c.body).order_by(notification.c.id)).scalars().all()
@@ -220,14 +220,14 @@ def test_a_battery_that_dies_is_one_notice_from_its_announcement_to_its_replacem
 
 
 @ON_BOTH
-def test_shares_of_months_count_what_never_came(bench):
+def test_availability_counts_series_without_readings(bench):
     run(bench, ServiceConfig(), SITE, NOW + 10 * DAY)
     rows = ask(bench, load_view, "instrument_availability", order_by=("month",), site="bench", instrument="G1")
     assert ([r["month"] for r in rows], rows[0]["availability"]) == (["2026-02", "2026-03"], 1.0)
     assert rows[1]["availability"] == pytest.approx(14.5 / 24.5, abs=0.02)
 
 
-def test_a_sensor_that_is_added_to_an_old_station_is_expected_from_its_first_epoch_on(bench):
+def test_sensor_added_to_a_station_is_expected_from_its_first_epoch(bench):
     more = '\n[[station.series]]\nquantity = "temperature"\nunit = "degC"\ninterval = "6h"\n'
     site = parse_site(HEAD + STATION.format("G1") + more, "bench.toml")
     begun = NOW - 2 * DAY
@@ -239,7 +239,7 @@ def test_a_sensor_that_is_added_to_an_old_station_is_expected_from_its_first_epo
     assert (march["month"], march["availability"]) == ("2026-03", 1.0)
 
 
-def test_the_board_changes_no_hazard_and_takes_no_vote(bench):
+def test_findings_change_no_level_and_no_vote(bench):
     def decide():
         return evaluate_site(bench, SITE, NOW, "test", dry_run=True).decision.to_json()
 
@@ -252,7 +252,7 @@ def test_the_board_changes_no_hazard_and_takes_no_vote(bench):
     assert board(bench)["G2"]["votes"], "drift may be movement: a detector takes no vote away"
 
 
-def test_what_three_stations_do_together_counts_against_no_instrument(bench):
+def test_common_movement_of_three_stations_is_not_a_fault(bench):
     def suspected():
         run(bench, ServiceConfig(), SITE, NOW)
         return sorted(station for station, state in findings(bench) if state in {"suspected", "drift"})
@@ -266,20 +266,20 @@ def test_what_three_stations_do_together_counts_against_no_instrument(bench):
     assert suspected() == ["G3"], "a drift of one station stays its own"
 
 
-def test_two_reasons_for_one_state_are_one_finding(bench):
+def test_reasons_of_one_state_are_joined(bench):
     report(bench, "G3", "timing", detector="timing")
     report(bench, "G3", "stuck", quantity="battery_voltage", detector="timing")
     report(bench, "G3", "stuck", 30, detector="flatline")
     run(bench, ServiceConfig(), SITE, NOW)
     found = {state: row for (station, state), row in findings(bench).items() if station == "G3"}
-    assert found["clock"]["reason"].endswith("; displacement downslope: timing found by detectors")
+    assert found["clock"]["reason"].endswith("; displacement downslope: detectors report timing")
     assert found["clock"]["reason"].startswith("its clock is")
-    both = {f"{name}: stuck found by detectors" for name in ("displacement downslope", "battery voltage")}
+    both = {f"{name}: detectors report stuck" for name in ("displacement downslope", "battery voltage")}
     assert set(found["stuck"]["reason"].split("; ")) == both
     assert found["stuck"]["since"] == format_iso(NOW - 30 * HOUR)
 
 
-def test_a_sick_sensor_never_votes_and_work_explains_silence(bench):
+def test_faulty_sensor_never_votes_and_maintenance_explains_silence(bench):
     evaluate_site(bench, SITE, NOW, "start")
     later = NOW + 3 * DAY
     with bench.write() as c:
@@ -295,7 +295,7 @@ def test_a_sick_sensor_never_votes_and_work_explains_silence(bench):
 
 
 @ON_BOTH
-def test_what_a_person_says_of_an_anomaly_is_kept_and_clears_the_board(bench):
+def test_label_of_an_anomaly_is_stored_and_clears_the_board(bench):
     ada, bo = Actor("Ada"), Actor("Bo")
     for hours in (30, 24, 6):
         report(bench, "G2", "spike", hours)
@@ -327,7 +327,7 @@ def test_what_a_person_says_of_an_anomaly_is_kept_and_clears_the_board(bench):
     assert board(bench)["G2"]["spark_of"] == "battery_voltage"
 
 
-def test_what_is_held_back_as_an_echo_stands_on_the_board(filled_database):
+def test_repeated_readings_that_are_held_back_are_on_the_board(filled_database):
     def score(days, value, *, told):
         return AnomalyRow(series, STORY_NOW - days * DAY, "rules", value, 1.0, 0.1, "drift", told)
 
@@ -344,13 +344,13 @@ def test_what_is_held_back_as_an_echo_stands_on_the_board(filled_database):
     assert ask(filled_database, load_echoes, "north-bench", STORY_NOW - 14 * DAY, STORY_NOW) == []
 
 
-def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_database, tmp_path, capsys):
+def test_anomaly_is_labelled_on_the_page_and_by_command_and_exported(filled_database, tmp_path, capsys):
     example = Path(__file__).resolve().parents[3] / "configs" / "sites" / "north-bench.toml"
     service = str(write_service(tmp_path, filled_database, example.read_text(encoding="utf-8")))
     tap = {"station": "P1", "quantity": "pore_pressure", "at": format_iso(STORY_NOW - 3 * DAY)}
     with serving(filled_database, Clock()) as address, enter(address, "bo") as bo:
         page = " ".join(bo.get("/sites/north-bench/instruments").text.split())
-        for part in ("swap battery of G1, about 4 days left", "; compared with ", "<small>bo, "):
+        for part in ("replace the battery of G1 (about 4 days left)", "; compared with ", "<small>bo, "):
             assert part in page, part
         assert "2025-06-01<small>273 days ago, due 2026-06-01</small>" in flatten_html(page)
         assert "</time>: snow melt</small>" in flatten_html(page)
@@ -394,7 +394,7 @@ def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_
     assert (shown["state"], shown["months"][0]["availability"]) == ("battery", pytest.approx(109 / 112, abs=1e-6))
 
 
-def test_a_device_that_said_goodbye_is_on_the_board_until_it_is_heard_again(bench):
+def test_disconnected_device_is_on_the_board_until_it_sends_again(bench):
     site = replace(SITE, decoders=(Binding("homie/{station}/$state", "plain"),))
     pipeline = Pipeline(bench, {"bench": site}, lambda: NOW)
 
@@ -420,7 +420,7 @@ def charge(db, station, hours, percent, *flags):
     tell(db, add_observations, [row], NOW)
 
 
-def test_a_level_of_the_battery_counts_without_being_declared(bench):
+def test_battery_level_counts_without_being_declared(bench):
     charge(bench, "G2", 1, 5.0)
     charge(bench, "G3", 1, 250.0, "out_of_range")
     evaluate_site(bench, SITE, NOW, "start")
@@ -431,7 +431,7 @@ def test_a_level_of_the_battery_counts_without_being_declared(bench):
     assert ("G3", "battery") not in findings(bench)
 
 
-def test_the_end_of_a_battery_is_expected_from_its_levels(bench):
+def test_end_of_a_battery_is_estimated_from_its_levels(bench):
     """G1 also has voltages that end sooner; G2's do not fall; G3's radio says a share, as whole numbers, once a day."""
     for name, now, fall in (("G1", 60.0, 1.0), ("G2", 20.0, 2.0), ("G3", 0.0, 0.0)):
         for day in range(14):
@@ -440,10 +440,10 @@ def test_the_end_of_a_battery_is_expected_from_its_levels(bench):
     rows, found = board(bench), findings(bench)
     assert abs(parse_time(rows["G1"]["battery_empty_at"]) - NOW - 4.0 * DAY) < 0.2 * DAY
     assert abs(parse_time(rows["G2"]["battery_empty_at"]) - NOW - 10.0 * DAY) < 0.2 * DAY
-    assert rows["G2"]["battery_method"] == "line through the daily lows of 14 days, -2 % per day, down to 0 %"
-    assert found["G2", "battery"]["action"] == "swap battery of G2, about 10 days left"
+    assert rows["G2"]["battery_method"] == "extrapolated from the lowest values of 14 days, -2 % per day, to 0 %"
+    assert found["G2", "battery"]["action"] == "replace the battery of G2 (about 10 days left)"
     assert rows["G3"]["battery_empty_at"] is None, "a device that speaks is not empty; its silence would be told"
-    assert found["G3", "battery"]["reason"] == "battery 0 % left, says the device"
+    assert found["G3", "battery"]["reason"] == "battery 0 % left, as reported by the device"
     declared = '[[station.series]]\nquantity = "battery_level"\nunit = "%"\ninterval = "1d"\nempty = 12.0\n'
     site = parse_site(HEAD + "".join(STATION.format(name) + declared for name in ("G1", "G2", "G3")), "bench.toml")
     run(bench, ServiceConfig(), site, NOW)

@@ -1,4 +1,4 @@
-"""The board of instruments of a large site: what is gravest comes first, and one instrument of many is found."""
+"""The page of instruments of a large site: the most severe state is first, and instruments are found by name."""
 
 import re
 from datetime import timedelta
@@ -26,7 +26,16 @@ PAGE = "/sites/bench/instruments"
 def judge(name, *states):
     found = tuple((state, RANKS[state], None, f"{state} of {name}", ACTIONS[state]) for state in states)
     return InstrumentAssessment(
-        name, found, 12.4, NOW, None, "the daily lows do not fall", None, None, "battery_voltage", [1.0, 2.0]
+        name,
+        found,
+        12.4,
+        NOW,
+        None,
+        "it does not fall",
+        None,
+        None,
+        "battery_voltage",
+        [1.0, 2.0],
     )
 
 
@@ -58,19 +67,19 @@ def names_of(page):
     return re.findall(r'id="instrument-(\w+)"', page)
 
 
-def test_of_many_instruments_the_gravest_come_first_and_one_is_found(address):
+def test_most_severe_instruments_are_first_and_one_is_found_by_name(address):
     with enter(address, "bo") as bo:
         page = bo.get(PAGE).text
-        assert names_of(page) == ["G0250", "G0290", "G0007"], "by what they hang on"
+        assert names_of(page) == ["G0250", "G0290", "G0007"], "by logger"
         assert "logger L05 <small>" in page
-        assert "3 of 300 shown" in " ".join(page.split())
-        assert len(page) < 200_000, "a telephone on a slope reads it"
+        assert "3 of 300 are shown" in " ".join(page.split())
+        assert len(page) < 200_000, "it must load on a phone"
         assert "10 more are not shown" in page, "70 anomalies, of which 60 are listed"
         assert names_of(bo.get(f"{PAGE}?find=g0123").text) == ["G0123"]
-        assert names_of(bo.get(f"{PAGE}?find=g0123&state=unwell").text) == ["G0123"], "who asks for a name wants it"
+        assert names_of(bo.get(f"{PAGE}?find=g0123&state=unwell").text) == ["G0123"], "a name is found in each state"
         assert len(names_of(bo.get(f"{PAGE}?find=L05").text)) == 50
         assert names_of(bo.get(f"{PAGE}?find=L05").text)[:2] == ["G0250", "G0290"]
-        assert names_of(bo.get(f"{PAGE}?state=signal").text) == ["G0250"], "also what is not the gravest"
+        assert names_of(bo.get(f"{PAGE}?state=signal").text) == ["G0250"], "also if another state is more severe"
         every = bo.get(f"{PAGE}?state=all").text
         assert (len(names_of(every)), "180 more are not shown" in every) == (120, True)
         assert names_of(bo.get(f"{PAGE}?find=nothing").text) == []
@@ -84,7 +93,7 @@ def test_of_many_instruments_the_gravest_come_first_and_one_is_found(address):
     assert after.count("Withdraw</button>") == 1
 
 
-def test_without_the_page_nothing_leads_there(filled_database, monkeypatch):
+def test_without_the_feature_no_link_leads_to_its_page(filled_database, monkeypatch):
     with serving(filled_database, lambda: NOW) as address, enter(address, "bo") as browser:
         monkeypatch.delitem(RULES, "GET /sites/{site}/instruments")
         assert "/instruments" not in browser.get("/sites/north-bench").raise_for_status().text

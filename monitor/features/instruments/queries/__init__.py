@@ -1,1 +1,1 @@
-"""SQL of the condition of instruments."""
+"""SQL statements of the feature."""

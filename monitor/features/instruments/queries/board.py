@@ -1,13 +1,13 @@
-"""The board of instruments: one row each with what it hangs on, its findings and its months, parents together."""
+"""Load the rows of the page of instruments: state, reason, action, findings, availability and parents."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeVar, get_args
 
 from sqlalchemy import Connection, func, select
 
 from monitor.api.database import DeniedMessages, find_heartbeat, load_view
-from monitor.api.queries.alerts import find_common_silence, load_station_states
+from monitor.api.queries.alerts import load_station_states
 from monitor.api.queries.ingest import DENIED_BY_BROKER
 from monitor.api.sites import TOPIC_ROOT, Parent
 from monitor.api.tables import alert, rejected_message
@@ -16,40 +16,38 @@ from monitor.api.views import AvailabilityRow, FindingRow, InstrumentRow
 from monitor.features.instruments.queries.readings import load_newest_stamps
 from monitor.features.instruments.states import ACTIONS
 
-OfInstrument = TypeVar("OfInstrument", FindingRow, AvailabilityRow)
-# what a row is listed under: the first of these that it has
+InstrumentFact = TypeVar("InstrumentFact", FindingRow, AvailabilityRow)
+# Kinds of parents. An instrument is listed under the first that it has.
 _ParentKey = Literal["logger", "base", "gateway", "power"]
 PARENTS: Final[tuple[_ParentKey, ...]] = get_args(_ParentKey)
-_INSPECT: Final = Template("instrument.action.parent", "look at {parent}")
-_INSPECT_RADIO: Final = Template("instrument.action.parent_radio", "look at power, antenna and radio of {parent}")
-_REFUSED: Final = Template("instrument.refused", "{n} messages came and were refused, the last at {at}: {code}")
+_INSPECT: Final = Template("instrument.action.parent", "check {parent}")
+_INSPECT_RADIO: Final = Template("instrument.action.parent_radio", "check power, antenna and radio of {parent}")
+_REFUSED: Final = Template("instrument.refused", "{n} messages were received and refused, the last at {at}: {code}")
 _INSPECT_CONTENT: Final = Template(
-    "instrument.action.refused", "it sends, and what it sends cannot be read: look at the reason under Messages"
+    "instrument.action.refused", "it sends messages that cannot be read; see the reason under Messages"
 )
-_MISDATED: Final = Template("instrument.misdated", "readings arrive, the last at {at}, stamped {duration} {word} it")
-_BEFORE, _AFTER = Template("instrument.misdated.before", "before")(), Template("instrument.misdated.after", "after")()
+_MISDATED: Final = Template(
+    "instrument.misdated", "readings are received, the last at {at}, with times {duration} {word} that"
+)
+_BEFORE: Final = Template("instrument.misdated.before", "before")()
+_AFTER: Final = Template("instrument.misdated.after", "after")()
 _INSPECT_CLOCK: Final = Template(
-    "instrument.action.misdated", "look at the clock of the logger and its time zone, or whether it sends a backlog"
+    "instrument.action.misdated", "check the clock and the time zone of the logger, and whether it sends a backlog"
 )
 
 _DENIED: Final = Template(
-    "instrument.denied", "the broker refused {n} messages of it, the last at {at} on topic {topic}"
+    "instrument.denied", "the broker refused {n} of its messages, the last at {at} on topic {topic}"
 )
 _INSPECT_TOPIC: Final = Template(
-    "instrument.action.denied", "correct the topic that it sends to, or give it a login for that topic"
+    "instrument.action.denied", "correct the topic to which it sends, or give it a login for that topic"
 )
-# State of an instrument by the state of its station.
+# State of a station -> state of its instrument.
 _MISSING: Final = {"late": "late", "silent": "stale"}
-# Silence of a single instrument is not the first thing to inspect while the whole slope is silent.
-_SLOPE_FIRST: Final = Template(
-    "instrument.action.slope_first", "look at the slope from a safe place first, then at power, antenna and radio"
-)
-_SILENT_STATES: Final = frozenset({"late", "stale", "offline"})
-_DENIED_LATELY: Final = timedelta(hours=1)  # before its newest reading
+_DENIED_MARGIN: Final = timedelta(hours=1)  # refusals this long before the newest reading are still shown
 
 
 class BoardRow(InstrumentRow):
-    """An instrument, what it is listed under, its findings, and its months, the newest first."""
+    """An instrument with its parent, its findings, and its availability by month. The newest month is first."""
 
     parent: str
     findings: list[FindingRow]
@@ -57,32 +55,44 @@ class BoardRow(InstrumentRow):
 
 
 def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str | None = None) -> list[BoardRow]:
-    """Instruments by site and parent.
+    """Return instruments sorted by site and parent.
 
-    What one cause silenced stands under that cause, else under the first of `PARENTS` that it has.
+    Instruments that are silent for a common cause are listed under that cause, all others under the first of `PARENTS`
+    that they have.
     """
-    only: dict[str, Any] = {"site": site, "instrument": instrument}
-    findings = _group(load_view(c, "instrument_findings", FindingRow, order_by=("since",), **only))
-    months = _group(load_view(c, "instrument_availability", AvailabilityRow, order_by=("-month",), **only))
-    rows = load_view(c, "instrument_health", InstrumentRow, order_by=("site", "instrument"), **only)
-    a, causes = alert.c, dict[int, Parent]()
-    for number, name in c.execute(select(a.id, a.key).where(a.id.in_({row["parent_alert_id"] for row in rows}))):
-        kind, _, name = name.removeprefix("health:").removesuffix(":stale").partition(":")  # noqa: PLW2901
-        if kind in PARENTS:
-            causes[number] = Parent(kind, name)
+    condition: dict[str, Any] = {"site": site, "instrument": instrument}
+    findings = _group(load_view(c, "instrument_findings", FindingRow, order_by=("since",), **condition))
+    months = _group(load_view(c, "instrument_availability", AvailabilityRow, order_by=("-month",), **condition))
+    health_rows = load_view(c, "instrument_health", InstrumentRow, order_by=("site", "instrument"), **condition)
+    causes = _load_causes(c, {row["parent_alert_id"] for row in health_rows})
     broker = find_heartbeat(c, "broker")
     denied: Sequence[DeniedMessages] = () if broker is None else broker[1].get("denied", ())
     board: list[BoardRow] = []
-    for found in rows:
-        key = (found["site"], found["instrument"])
-        # of all that one cause silenced, however many loggers they have
-        parents = [Parent(kind, name) for kind in PARENTS if (name := found[kind])]
-        cause = causes.get(found["parent_alert_id"] or 0)
-        parent = next((one.text for one in (cause, *parents) if one is not None), "")
-        row: BoardRow = {**found, "findings": findings.get(key, []), "months": months.get(key, []), "parent": parent}
-        _explain_state(c, row, cause, [one for one in denied if _is_of(one, row)])
+    for health in health_rows:
+        key = (health["site"], health["instrument"])
+        cause = causes.get(health["parent_alert_id"] or 0)
+        parents = [Parent(kind, str(health[kind])) for kind in PARENTS if health[kind]]
+        listed_under = cause or next(iter(parents), None)
+        row: BoardRow = {
+            **health,
+            "findings": findings.get(key, []),
+            "months": months.get(key, []),
+            "parent": "" if listed_under is None else listed_under.text,
+        }
+        _explain_state(c, row, cause, [messages for messages in denied if _is_sent_by(messages, row)])
         board.append(row)
-    return sorted(board, key=lambda r: (r["site"], r["parent"] == "", r["parent"], r["instrument"]))
+    return sorted(board, key=lambda row: (row["site"], row["parent"] == "", row["parent"], row["instrument"]))
+
+
+def _load_causes(c: Connection, alert_ids: Collection[int | None]) -> dict[int, Parent]:
+    """Return the parents that alerts about common silence name, by number of the alert."""
+    a = alert.c
+    causes: dict[int, Parent] = {}
+    for alert_id, key in c.execute(select(a.id, a.key).where(a.id.in_(alert_ids))):
+        kind, _, name = key.removeprefix("health:").removesuffix(":stale").partition(":")
+        if kind in PARENTS:
+            causes[alert_id] = Parent(kind, name)
+    return causes
 
 
 def load_present_board(
@@ -99,41 +109,40 @@ def load_present_board(
         present = None if of_site is None else of_site.health.get(row["instrument"])
         state = None if present is None else _MISSING.get(present["state"] or "")
         if present is not None and state is not None and row["state"] in {"ok", "unknown"}:
-            row = {  # noqa: PLW2901
-                **row,
-                "state": state,
-                "since": present["since"],
-                "reason": present["reason"] or "",
-                "action": row["action"] or ACTIONS[state],
-            }
+            row["state"] = state
+            row["since"] = present["since"]
+            row["reason"] = present["reason"] or ""
+            row["action"] = row["action"] or ACTIONS[state]
         board.append(row)
-    silent_sites = {name for name in {row["site"] for row in board} if find_common_silence(c, name) is not None}
-    for row in board:
-        if row["site"] in silent_sites and row["state"] in _SILENT_STATES:
-            row["action"] = _SLOPE_FIRST()
     return board
 
 
 def _explain_state(c: Connection, row: BoardRow, cause: Parent | None, denied: Sequence[DeniedMessages]) -> None:
-    """Add to reason and action of a row what its findings, its cause, the store and the broker know of it."""
-    # what it sends counts for nothing: it looks silent
-    clock = next((f["action"] for f in row["findings"] if row["state"] == "stale" and f["state"] == "clock"), "")
+    """Complete reason and action of a row with its findings, its common cause and refused messages."""
+    clock: Message | str = ""
+    if row["state"] == "stale":
+        # Readings with wrong times do not count, so that the instrument seems silent.
+        clock = next((finding["action"] for finding in row["findings"] if finding["state"] == "clock"), "")
     if cause is not None:
         template = _INSPECT if cause.kind == "power" else _INSPECT_RADIO
         row["action"] = row["action"] or clock or template(parent=cause.text)
-    if row["state"] in {"stale", "unknown"} and (arrival := _find_arrival(c, row)) is not None:
-        row["reason"], action = join([one for one in (row["reason"], arrival[0]) if one]), arrival[1]
-        row["action"] = clock or action
-    if (refusal := _describe_denied(row, denied)) is not None:
-        row["reason"] = join([one for one in (row["reason"], refusal) if one])
+    if row["state"] in {"stale", "unknown"}:
+        reception = _describe_reception(c, row)
+        if reception is not None:
+            reason, action = reception
+            row["reason"] = join([row["reason"], reason] if row["reason"] else [reason])
+            row["action"] = clock or action
+    refusal = _describe_denied(row, denied)
+    if refusal is not None:
+        row["reason"] = join([row["reason"], refusal] if row["reason"] else [refusal])
         row["action"] = row["action"] or _INSPECT_TOPIC()
     row["action"] = row["action"] or clock or ACTIONS.get(row["state"], "")
 
 
-def _find_arrival(c: Connection, row: BoardRow) -> tuple[Message, Message] | None:
-    """What a station that looks silent has sent since its newest reading that counts, and what to do; None if nothing.
+def _describe_reception(c: Connection, row: BoardRow) -> tuple[Message, Message] | None:
+    """Return what was received from a silent station since its newest usable reading, and what to do.
 
-    The network carries what is refused and what is stamped wrongly: nobody is sent to the antenna for those.
+    Return None if nothing was received. Refused messages and wrong times show that power and radio work.
     """
     r = rejected_message.c
     topic = f"{TOPIC_ROOT}/{row['site']}/{row['instrument']}/"
@@ -145,44 +154,48 @@ def _find_arrival(c: Connection, row: BoardRow) -> tuple[Message, Message] | Non
         .order_by(func.sum(r.times).desc())
     ).all()
     silent_since = EPOCH if row["since"] is None else parse_time(row["since"])
-    # the one that came last says how its clock goes
-    came = [a for a in load_newest_stamps(c, row["site"], row["instrument"]) if a.received_at >= silent_since]
-    arrived = max(came, key=lambda a: a.received_at, default=None)
-    last = max((latest for *_, latest in refused), default=None)
-    if arrived is not None and (last is None or arrived.received_at > last):
-        way_s = (arrived.received_at - arrived.observed_at).total_seconds()
-        duration = Duration(abs(way_s), "about")
+    newest_stamps = load_newest_stamps(c, row["site"], row["instrument"])
+    received = [stamp for stamp in newest_stamps if stamp.received_at >= silent_since]
+    # The reading that was received last shows the present error of the clock.
+    last_reading = max(received, key=lambda stamp: stamp.received_at, default=None)
+    last_refused_at = max((latest for *_, latest in refused), default=None)
+    if last_reading is not None and (last_refused_at is None or last_reading.received_at > last_refused_at):
+        delay_s = (last_reading.received_at - last_reading.observed_at).total_seconds()
         reason = _MISDATED(
-            at=Timestamp.of(arrived.received_at), duration=duration, word=_BEFORE if way_s > 0 else _AFTER
+            at=Timestamp.of(last_reading.received_at),
+            duration=Duration(abs(delay_s), "about"),
+            word=_BEFORE if delay_s > 0 else _AFTER,
         )
         return reason, _INSPECT_CLOCK()
-    if last is None:
+    if last_refused_at is None:
         return None
-    n = sum(int(times) for _, times, _ in refused)
-    return _REFUSED(n=n, at=Timestamp.of(last), code=str(refused[0].code)), _INSPECT_CONTENT()
+    count = sum(int(times) for _, times, _ in refused)
+    return _REFUSED(n=count, at=Timestamp.of(last_refused_at), code=str(refused[0].code)), _INSPECT_CONTENT()
 
 
-def _is_of(denied: DeniedMessages, row: BoardRow) -> bool:
-    """Whether the broker refused it to this instrument: by its login, else by the names in the topic."""
-    site, station = row["site"], row["instrument"]
+def _is_sent_by(denied: DeniedMessages, row: BoardRow) -> bool:
+    """Return whether an instrument sent the refused messages, according to its login or else to the topic."""
+    site = row["site"]
+    instrument = row["instrument"]
     if denied["station"]:
-        return (denied["site"], denied["station"]) == (site, station)
+        return (denied["site"], denied["station"]) == (site, instrument)
     parts = denied["topic"].casefold().split("/")
-    return station.casefold() in parts and (denied["site"] == site or (not denied["site"] and site.casefold() in parts))
+    is_of_site = denied["site"] == site or (not denied["site"] and site.casefold() in parts)
+    return is_of_site and instrument.casefold() in parts
 
 
 def _describe_denied(row: BoardRow, denied: Sequence[DeniedMessages]) -> Message | None:
-    """What the broker refused since shortly before the newest reading."""
-    since = EPOCH if row["newest_at"] is None else parse_time(row["newest_at"]) - _DENIED_LATELY
-    late = [one for one in denied if parse_time(one["at"]) > since]
-    if not late:
+    """Return a text about the messages that the broker refused recently, or None."""
+    since = EPOCH if row["newest_at"] is None else parse_time(row["newest_at"]) - _DENIED_MARGIN
+    recent = [messages for messages in denied if parse_time(messages["at"]) > since]
+    if not recent:
         return None
-    at = Timestamp.of(parse_time(late[0]["at"]))
-    return _DENIED(n=sum(one["n"] for one in late), at=at, topic=late[0]["topic"])
+    at = Timestamp.of(parse_time(recent[0]["at"]))
+    return _DENIED(n=sum(messages["n"] for messages in recent), at=at, topic=recent[0]["topic"])
 
 
-def _group(rows: Iterable[OfInstrument]) -> dict[tuple[str, str], list[OfInstrument]]:
-    found: dict[tuple[str, str], list[OfInstrument]] = {}
+def _group(rows: Iterable[InstrumentFact]) -> dict[tuple[str, str], list[InstrumentFact]]:
+    groups: dict[tuple[str, str], list[InstrumentFact]] = {}
     for row in rows:
-        found.setdefault((row["site"], row["instrument"]), []).append(row)
-    return found
+        groups.setdefault((row["site"], row["instrument"]), []).append(row)
+    return groups
