@@ -14,6 +14,9 @@ from monitor.decision.changes import (
     AlertChange,  # change of an alert ordered by a decision or a check
     health_alarm,  # return an alert change about the service or its instruments
 )
+from monitor.decision.common_silence import (
+    SILENT_SLOPE,  # alert key of the common silence of all instruments on the slope
+)
 from monitor.decision.criteria.kinds.inverse_velocity import (
     find_motion,  # return the series that measures motion at a station in mm, or None
 )
@@ -97,6 +100,7 @@ __all__ = [
     "REPEATS",
     "RESOLVED",
     "SCALARS",
+    "SILENT_SLOPE",
     "AlertCategory",
     "AlertChange",
     "AnomalyFact",

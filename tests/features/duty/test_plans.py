@@ -103,8 +103,12 @@ def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
         return [(k.check.alarm, k.reason) for k in found if k.is_wrong]
 
     assert wrong(T0 - 4 * DAY) == []
-    assert wrong(T0 - DAY) == [(1, "nobody of team geologists of bench is on duty from 2026-03-06 19:00 UTC: put a plan in force")]
-    assert wrong(T0 + 12 * HOUR) == [(1, "nobody of team geologists of bench is on duty: messages go to the whole team")]
+    assert wrong(T0 - DAY) == [
+        (1, "nobody of team geologists of bench is on duty from 2026-03-06 19:00 UTC: put a plan in force")
+    ]
+    assert wrong(T0 + 12 * HOUR) == [
+        (1, "nobody of team geologists of bench is on duty: messages go to the whole team")
+    ]
     assert wrong(T0 + 47 * HOUR) == []
 
 

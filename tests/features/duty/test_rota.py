@@ -262,7 +262,10 @@ def test_a_watch_is_handed_over_by_two_at_the_command_line(call, database, monke
         (("plan", "bench", "-", "--by", "ada", "--reason", "ill"), "at least one line"),
         (("plan", "bench", "/nowhere", "--by", "ada", "--reason", "ill"), "No such file"),
         (("swap", "bench", "--out", "R. Mori", "--until", "never", "--by", "ada", "--reason", "ill"), "a local time"),
-        (("swap", "bench", "--in", "Q", "--until", "2099-01-01 08:00", "--by", "a", "--reason", "ill"), "last 92 days at most"),
+        (
+            ("swap", "bench", "--in", "Q", "--until", "2099-01-01 08:00", "--by", "a", "--reason", "ill"),
+            "last 92 days at most",
+        ),
         (("show", "bench", "--team", "others"), "has no team 'others'; it has: geologists"),
         (("show", "elsewhere"), "no site 'elsewhere'"),
         (("hand-over", "write", "bench", "--notes", " ", "--by", "ada"), "what the person who takes over must know"),

@@ -14,13 +14,16 @@ from sqlalchemy import select
 
 from monitor.alerts.evaluate import Evaluator, evaluate_site
 from monitor.alerts.outbox_tables import notification
+from monitor.alerts.queries.alerts import acknowledge
 from monitor.alerts.queries.instruments import load_open_pages
 from monitor.alerts.queries.maintenance import add_maintenance
 from monitor.alerts.tables import alert
+from monitor.api.decision import SILENT_SLOPE, health_alarm
+from monitor.api.queries.alerts import notify_site
 from monitor.features.instruments.battery import BatteryDay, expect_empty, find_new_battery, split_days
 from monitor.features.instruments.findings import check_anomalies
 from monitor.features.instruments.jobs import list_changes, run
-from monitor.features.instruments.queries.board import load_board
+from monitor.features.instruments.queries.board import load_board, load_present_board
 from monitor.features.instruments.queries.readings import InstrumentAssessment
 from monitor.features.instruments.states import RANKS
 from monitor.features.movement.path import Path
@@ -40,7 +43,9 @@ from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import SITE_TEXT, START
 from tests.features.instruments.test_instruments import DAY, HEAD, HOUR, keys
 from tests.fixtures.databases import ON_BOTH
+from tests.markup import flatten_html
 from tests.tables import tabulated
+from tests.web.served import serving
 
 NOW = parse_time("2026-03-15T12:00:00Z")
 SITE = parse_site(HEAD + along("G1", "10m", "30m") + along("G10", "10m", "30m"), "bench.toml")
@@ -118,6 +123,33 @@ def test_messages_refused_by_the_broker_are_shown_with_their_instrument(database
     said = f"the broker refused 7 of its messages, the last at {format_iso(NOW)} on topic {topic}"
     assert (said in str(row["reason"])) is is_its
     assert ("correct the topic" in row["action"]) is is_its
+
+
+def test_silent_slope_is_reported_before_advice_about_power(database):
+    """The slope may have failed: nobody is sent there to check the power supply. Controls are not affected."""
+    site = parse_site(HEAD + along("G1", "10m", "30m") + along("C1", "10m", "30m", on_slope=False), "bench.toml")
+    readings = [replace(reading, station=name) for name in ("G1", "C1") for reading in list_readings(NOW - 2 * HOUR)]
+    with database.write() as c:
+        save_site(c, site, "test", "test", NOW - 12 * HOUR)
+        add_observations(c, readings, NOW)
+    for hours in (12, 0):
+        evaluate_site(database, site, NOW - hours * HOUR, "tick")
+    silence = "all 1 instruments on the slope have been silent"
+    with database.write() as c:
+        notify_site(c, site, [health_alarm(SILENT_SLOPE, 2, silence, is_open=True)], NOW, "1")
+        number = c.execute(select(alert.c.id).where(alert.c.key == SILENT_SLOPE)).scalar_one()
+    actions = {row["instrument"]: str(row["action"]) for row in ask(database, load_present_board, "bench", NOW)}
+    assert f"keep everybody out until the slope was seen from a safe place (alert {number})" in actions["G1"]
+    assert actions["C1"] == "check power, antenna and radio"
+    with serving(database, NOW) as client:
+        page = flatten_html(client.get("/sites/bench/instruments").text)
+    assert page.index(silence) < page.index("keep everybody out") < page.index("check power, antenna and radio")
+
+    with database.write() as c:
+        notify_site(c, site, [health_alarm(SILENT_SLOPE, 0, "over", is_open=False)], NOW, "1")
+        acknowledge(c, number, Actor("bo"), "seen", NOW)
+    actions = {str(row["action"]) for row in ask(database, load_present_board, "bench", NOW)}
+    assert actions == {"check power, antenna and radio"}
 
 
 TWENTY = [f"R{number:02d}" for number in range(20)]

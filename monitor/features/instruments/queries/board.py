@@ -7,16 +7,19 @@ from typing import Any, Final, Literal, TypeVar, get_args
 from sqlalchemy import Connection, func, select
 
 from monitor.api.database import DeniedMessages, find_heartbeat, load_view
-from monitor.api.queries.alerts import load_station_states
+from monitor.api.decision import SILENT_SLOPE, AlertCategory
+from monitor.api.queries.alerts import Alert, load_alerts, load_station_states
 from monitor.api.queries.ingest import DENIED_BY_BROKER
 from monitor.api.sites import TOPIC_ROOT, Parent
-from monitor.api.tables import alert, rejected_message
+from monitor.api.tables import alert, rejected_message, station
 from monitor.api.text import EPOCH, Duration, Message, Template, Timestamp, join, parse_time
 from monitor.api.views import AvailabilityRow, FindingRow, InstrumentRow
 from monitor.features.instruments.queries.readings import load_newest_stamps
 from monitor.features.instruments.states import ACTIONS
 
 InstrumentFact = TypeVar("InstrumentFact", FindingRow, AvailabilityRow)
+# States of an instrument whose readings are missing.
+SILENT_STATES: Final = frozenset({"late", "stale"})
 # Kinds of parents. An instrument is listed under the first that it has.
 _ParentKey = Literal["logger", "base", "gateway", "power"]
 PARENTS: Final[tuple[_ParentKey, ...]] = get_args(_ParentKey)
@@ -40,6 +43,11 @@ _DENIED: Final = Template(
 )
 _INSPECT_TOPIC: Final = Template(
     "instrument.action.denied", "correct the topic to which it sends, or give it a login for that topic"
+)
+_KEEP_OUT: Final = Template(
+    "instrument.action.slope_silent",
+    "all instruments on the slope are silent: keep everybody out until the slope was seen from a safe place (alert "
+    "{n}), then check power, antenna and radio",
 )
 # State of a station -> state of its instrument.
 _MISSING: Final = {"late": "late", "silent": "stale"}
@@ -95,6 +103,33 @@ def _load_causes(c: Connection, alert_ids: Collection[int | None]) -> dict[int, 
     return causes
 
 
+def load_silent_slopes(c: Connection) -> dict[str, Alert]:
+    """Return the open alerts that report that all instruments on a slope are silent, by site."""
+    alerts = load_alerts(c, open_only=True, ledger=AlertCategory.HEALTH)
+    return {
+        silence.site: silence
+        for silence in alerts
+        if silence.key == SILENT_SLOPE and silence.level > 0 and not silence.exercise
+    }
+
+
+def advise_on_silent_slopes(c: Connection, board: Iterable[BoardRow]) -> None:
+    """Replace the action of silent instruments on a slope while an alert reports that all of them are silent.
+
+    The slope may have failed. Nobody should go there to check the power supply.
+    """
+    silent_slopes = load_silent_slopes(c)
+    if not silent_slopes:
+        return
+    on_slope = c.execute(
+        select(station.c.site, station.c.id).where(station.c.site.in_(silent_slopes), station.c.on_slope)
+    )
+    stations_on_slope = {(row.site, row.id) for row in on_slope}
+    for row in board:
+        if row["state"] in SILENT_STATES and (row["site"], row["instrument"]) in stations_on_slope:
+            row["action"] = _KEEP_OUT(n=silent_slopes[row["site"]].id)
+
+
 def load_present_board(
     c: Connection, site: str | frozenset[str] | None, now: datetime, instrument: str | None = None
 ) -> list[BoardRow]:
@@ -114,6 +149,7 @@ def load_present_board(
             row["reason"] = present["reason"] or ""
             row["action"] = row["action"] or ACTIONS[state]
         board.append(row)
+    advise_on_silent_slopes(c, board)
     return board
 
 
