@@ -15,10 +15,31 @@ from monitor.features.demo.demo import STATIONS, STEP
 from monitor.sites.queries.sites import load_site_source
 from monitor.storage.views import load_view
 from tests.data.simulated_slope import READING_INTERVAL, SimulatedSlope
+from tests.web.served import serving
 
 END = datetime(2026, 3, 20, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 WATCHED = timedelta(hours=2)
+
+
+def check_pages(slope):
+    """Check that the overview and the page of the site show the silence first."""
+    with serving(slope.database, slope.now) as client:
+        overview = client.get("/").text
+        site = client.get(f"/sites/{slope.site.id}").text
+    for page in (overview, site):
+        assert 0 < page.index("Silent slope:") < page.index('class="because"')
+        assert "Now:" not in page, "what a silent slope did last is not its present motion"
+        assert "power" not in page[: page.index("Silent slope:")].lower()
+
+
+def check_board(slope):
+    """Check that the board of instruments asks people to look at the slope before power and radio."""
+    with serving(slope.database, slope.now) as client:
+        page = client.get(f"/sites/{slope.site.id}/instruments").text
+    board = page[page.index("<main") :]
+    assert 0 < board.index("Silent slope:") < board.index("look at the slope from a safe place first, then at power")
+    assert "look at power, antenna and radio" not in board
 
 
 @pytest.mark.parametrize(
@@ -44,11 +65,13 @@ def test_failure_is_reported_in_one_alert_before_any_advice_about_power(database
         assert result.level == slope.site.top_level, "the level does not fall"
         if reported_at is None and SILENT_SLOPE in result.decision.memory.conditions:
             reported_at = slope.now
+            check_pages(slope)
         # The question what the last jump of the extensometer was stays open.
         health_alerts += [
             change for change in result.changes if change.ledger == "health" and not change.key.endswith(":verify")
         ]
 
+    check_board(slope)
     assert reported_at is not None
     assert interval < reported_at - last_at <= interval + timedelta(minutes=10)
     assert [change.key for change in health_alerts] == [SILENT_SLOPE], health_alerts
