@@ -336,10 +336,10 @@ def _describe_silent_slope(
         equipment: Silent equipment that all of them depend on; None if there is none.
         is_raised: Whether the level is above the lowest one.
     """
-    facts = [_SILENT(n=count, at=Timestamp(since_s, "minute"))]
+    # A text message may be cut after the second fact.
+    facts = [_SILENT(n=count, at=Timestamp(since_s, "minute")), _KEEP_OUT()]
     if outside:
         facts.append(_OTHERS_REPORT(names=NameList(tuple(outside[:NAMED_OUTSIDE]))))
-    facts.append(_KEEP_OUT())
     if not is_raised:
         return join([join(facts), _MAY_HAVE_FAILED_AT_ONCE(), _INSPECT_FIRST()], _SENTENCES)
     meaning = [_MAY_HAVE_FAILED()]

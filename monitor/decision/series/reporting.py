@@ -7,7 +7,7 @@ from typing import Final
 
 from monitor.decision.records import ReceptionRun
 from monitor.decision.series.assessment import DecisionContext, belongs_to_series
-from monitor.decision.series.intervals import RECENT_INTERVALS, add_remembered, find_interval_s, list_receptions
+from monitor.decision.series.intervals import RECENT_INTERVALS, find_interval_s, list_receptions
 from monitor.sites.parents import DEFAULT_SILENCE_INTERVALS
 from monitor.sites.records import SeriesSpec
 from monitor.text.instants import epoch_s
@@ -84,9 +84,12 @@ def find_usual_interval_s(context: DecisionContext, spec: SeriesSpec) -> float |
     readings = context.find_longest_component(spec)
     epochs_s = [epoch_s(reading.observed_at) for reading in readings[-RECENT_INTERVALS - 1 :]]
     interval_s = min(spec.interval_s, find_interval_s(epochs_s, spec.interval_s))
-    received_s = (epoch_s((reading.first or reading).received_at) for reading in reversed(readings))
-    remembered_s = context.memory.receptions.get(f"{spec.station}.{spec.quantity}", ())
-    receptions_s = add_remembered(list_receptions(received_s, interval_s), remembered_s, interval_s)
+    if interval_s == spec.interval_s:
+        receptions_s = context.list_receptions(spec)
+    else:
+        # Readings are sent more often than declared.
+        received_s = (epoch_s((reading.first or reading).received_at) for reading in reversed(readings))
+        receptions_s = list_receptions(received_s, interval_s)
     if len(receptions_s) < MIN_RECEPTIONS:
         is_sent_at_once = not spec.learns_silence and spec.max_silence_s <= DEFAULT_SILENCE_INTERVALS * spec.interval_s
         return interval_s if is_sent_at_once else None
