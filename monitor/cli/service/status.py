@@ -177,6 +177,13 @@ def _list_stations(card: SiteCard, state: str) -> list[str]:
     return sorted(name for name, present in card.stations.states.items() if present == state)
 
 
+def _describe_stations(card: SiteCard, names: Sequence[str], now: datetime) -> str:
+    """Return stations with the age of their newest reading, at most `MAX_STATIONS`."""
+    described = [f"{name} ({describe_age(_read(card.stations.health[name]['newest_at']), now)})" for name in names]
+    more = len(described) - MAX_STATIONS
+    return ", ".join(described[:MAX_STATIONS]) + (f" and {more} more" if more > 0 else "")
+
+
 def _list_lines(stored: StoredStatus, now: datetime, zones: Callable[[str], str]) -> Iterator[str]:
     for site, silence in stored.silences.items():
         yield f"  {site}: {translate_in_zone(silence, zones(site))}"
@@ -187,9 +194,10 @@ def _list_lines(stored: StoredStatus, now: datetime, zones: Callable[[str], str]
         yield f"  {_describe(outage, zones(''))}"
     for card in stored.cards:
         zone = zones(card.id)
-        for name in (*_list_stations(card, "silent"), *_list_stations(card, "late")):
-            reason = card.stations.health[name]["reason"]
-            yield f"  {card.id}, {name}: {translate_in_zone(reason, zone)}"
+        for state in ("silent", "late"):
+            names = _list_stations(card, state)
+            if names:
+                yield f"  {card.id}: {state}: {_describe_stations(card, names, now)}"
         for reason in list_reasons(stored.incomplete[card.id]):
             yield f"  {card.id} sees {card.status['observability']}: {translate_in_zone(reason, zone)}"
         for sentence in stored.limited.get(card.id, ()):
@@ -231,6 +239,8 @@ def _describe(outage: Any, zone: str) -> str:
 
 
 RECENT = timedelta(days=1)
+# Stations of a line about missing readings.
+MAX_STATIONS = 8
 SHOWN = ("core", "supervisor", "broker")
 MEANINGS = {
     SEEN: "seen: the service runs, and the last evaluation of every site had complete data",
