@@ -31,7 +31,7 @@ KINDS: Final = frozenset(
 )
 # stages and trends of movement
 MOTION: Final = split_table("creep; intermediate; progressive; step; unknown; none; linear; regressive")
-SIGHT: Final = split_table("full; degraded; blind")
+SIGHT: Final = split_table("full; degraded; blind; starting")
 WORDS: Final = QUANTITIES.union(
     KINDS,
     MOTION,
@@ -50,7 +50,7 @@ WORDS: Final = QUANTITIES.union(
     """),
     # states of instruments, flags of readings
     split_table("""
-        ok; stuck; flagged; silent; sick; stale; out of range; future; to be verified; without a stage;
+        ok; stuck; flagged; late; silent; sick; stale; out of range; future; to be verified; without a stage;
         undeclared; suspect; unusable; clock; battery; solar; snow ice; mistyped; decimal point or unit;
         sign; digits swapped; a digit is missing; a digit too many; fill; at stop; coarse; fix; satellites;
         signal; drift; suspected; calibration; offline
