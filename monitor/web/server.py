@@ -1,4 +1,4 @@
-"""The web process: `python -m monitor.web.server [CONFIG]`; ends in order on SIGTERM."""
+"""Run the web process: `python -m monitor.web.server [CONFIG]`. SIGTERM ends it."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from monitor.errors import SlopewardError
 from monitor.settings.service import WebSection, load_service
 from monitor.storage.engine import Database
 from monitor.storage.migrate import require_current
-from monitor.web.access.connection_limits import patient
+from monitor.web.access.connection_limits import limit_connections
 from monitor.web.context import Context
 from monitor.worker.kernel import hide_memory
 from monitor.worker.memory import end_without_cleanup, spare_what_stays, without_looks
@@ -24,9 +24,14 @@ _LOG = logging.getLogger("slopeward.web")
 
 
 def main(config_path: str | None = None) -> int:
-    """Serve until told to stop; returns the exit status, 1 with one line for what is known to go wrong."""
+    """Serve the page until a signal ends the process.
+
+    Returns:
+        Exit status: 0, or 1 after an error of configuration, database or port, which is printed in one line.
+    """
     end_without_cleanup()
-    hide_memory()  # it holds secrets
+    # The memory contains secrets of the configuration.
+    hide_memory()
     try:
         config = load_service(config_path)
         logs.configure("web", config.log.level)
@@ -36,18 +41,19 @@ def main(config_path: str | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     with without_looks():
+        # This import creates most objects of the process; the garbage collector must not inspect them meanwhile.
         from monitor.web.app import build_app
 
         app = build_app(config, db)
     spare_what_stays()
-    listen(app.state.context)
+    follow_trouble(app.state.context)
     server = PageServer(app, config.web)
     try:
         server.run()
     except SystemExit:
         sys.stderr.write(
-            f"web.port: {config.web.host}:{config.web.port} cannot be opened; stop what listens there, or set another "
-            "by web.port or SLOPEWARD_WEB__PORT\n"
+            f"web.port: {config.web.host}:{config.web.port} cannot be opened. Stop the program that uses this port, "
+            "or set another one by web.port or SLOPEWARD_WEB__PORT\n"
         )
         return 1
     finally:
@@ -56,7 +62,7 @@ def main(config_path: str | None = None) -> int:
 
 
 class PageServer(uvicorn.Server):
-    """Says where the page is once its port is open, and not before."""
+    """HTTP server of the application."""
 
     def __init__(self, app: FastAPI, web: WebSection) -> None:
         super().__init__(make_settings(app, web))
@@ -64,7 +70,11 @@ class PageServer(uvicorn.Server):
         self._url = web.url
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the port; what cannot be opened ends the process here."""
+        """Open the port, then log the address of the page.
+
+        Raises:
+            SystemExit: The port cannot be opened.
+        """
         await super().startup(sockets)
         if self.started:
             _LOG.info("the page is at %s", self._url)
@@ -76,7 +86,10 @@ class PageServer(uvicorn.Server):
 
 
 def make_settings(app: FastAPI, web: WebSection) -> uvicorn.Config:
-    """How the page is served: bounded in time and number, and believing no header but of the proxies that are named."""
+    """Return the settings of the server, with limits on connections and times.
+
+    Headers that name the client are read only from the proxies in `web.trusted_proxies`.
+    """
     return uvicorn.Config(
         app,
         host=web.host,
@@ -84,7 +97,7 @@ def make_settings(app: FastAPI, web: WebSection) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        http=patient(web.trusted_proxies),
+        http=limit_connections(web.trusted_proxies),
         ws="none",
         proxy_headers=bool(web.trusted_proxies),
         forwarded_allow_ips=list(web.trusted_proxies),
@@ -95,18 +108,22 @@ def make_settings(app: FastAPI, web: WebSection) -> uvicorn.Config:
     )
 
 
-def listen(context: Context) -> None:
-    """Hear from the supervisor what keeps core from deciding; the database need not answer for that."""
-    number = os.environ.get(TROUBLE_FD)
-    if not number:
+def follow_trouble(context: Context) -> None:
+    """Read in a thread why the core process cannot decide.
+
+    The supervisor writes it to a pipe, so that the page can show it while the database does not answer. Without a
+    supervisor there is no pipe.
+    """
+    descriptor = os.environ.get(TROUBLE_FD)
+    if not descriptor:
         return
 
-    def read_trouble() -> None:
-        with os.fdopen(int(number), encoding="utf-8", errors="replace") as lines:
+    def read_pipe() -> None:
+        with os.fdopen(int(descriptor), encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 context.trouble = read_line(line)
 
-    threading.Thread(target=read_trouble, name="trouble", daemon=True).start()
+    threading.Thread(target=read_pipe, name="trouble", daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ USE_FAULTS = {
         "@router.get('/sites/{site}/trouble')\ndef show(site: str):\n    return {}\n"
         "@hookimpl\ndef register_routes():\n    return [router]\n",
         "register_routes",
-        "RuntimeError: no rule in monitor/web/access/rules.py says who may ask for GET /sites/{site}/trouble",
+        "RuntimeError: monitor/web/access/rules.py has no rule for GET /sites/{site}/trouble",
     ),
 }
 
@@ -230,7 +230,7 @@ def test_what_plugins_fail_to_do_is_left_out_and_everything_else_works(install):
         assert f"warn plugins: {name}: {line}" in found["doctor"]
         assert line in found["health"]
     assert found["runs"]["exit_in_job"] == "failed"
-    assert "something went wrong inside" in found["route"]
+    assert "an internal error occurred" in found["route"]
 
 
 @pytest.mark.slow

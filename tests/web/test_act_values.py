@@ -227,7 +227,7 @@ def test_a_refused_form_comes_back_as_it_was_sent_with_plain_words_and_in_the_zo
     again = send(f"{PAGE}/maintenance", **sent | {"reason": "ok"})
     assert (again.status_code, "give one such as 4h" in again.text or "say why" in again.text) == (409, True)
     refused = send(f"{PAGE}/offsets", station="P1", quantity="pore_pressure", size="much", at="2026-02-27T00:00")
-    said = ["size: give a number" in refused.text, "unit: it is needed" in refused.text]
+    said = ["size: give a number" in refused.text, "unit: a value is required" in refused.text]
     assert (refused.status_code, *said) == (422, True, True)
     risen = send(f"/alerts/{filled['stale_alert']}/acknowledge", reason="seen", seen="0")
     assert (risen.status_code, "<title>Refused: Acknowledge" in risen.text) == (409, True)

@@ -381,7 +381,7 @@ def test_connections_that_never_finish_a_request_keep_nobody_out(address, monkey
 
 
 def test_trickling_headers_or_body_buys_no_time(filled_database, clock, monkeypatch):
-    monkeypatch.setattr(connection_limits, "REQUEST_S", 1.0)
+    monkeypatch.setattr(connection_limits, "REQUEST_TIMEOUT_S", 1.0)
     with serving(filled_database, clock) as address:
         slow = {
             "silent": b"",
@@ -416,7 +416,7 @@ def count_alive(connections):
 
 def test_one_address_has_so_many_connections_and_a_proxy_more(filled_database, clock):
     proxies = '[web]\ntrusted_proxies = ["127.0.0.0/8"]\n'
-    for settings, expected in (("", connection_limits.MOST_OF_ADDRESS), (proxies, 60)):
+    for settings, expected in (("", connection_limits.MAX_CONNECTIONS_PER_ADDRESS), (proxies, 60)):
         with serving(filled_database, clock, settings) as address:
             opened = [connect(address, "127.0.0.9") for _ in range(60)]
             wait_for(
@@ -433,8 +433,8 @@ def test_an_answer_that_nobody_reads_is_given_up(filled_database, clock, monkeyp
     for name in ("static", "vendor"):
         (tmp_path / name).mkdir()
     (tmp_path / "vendor" / "large.js").write_bytes(b" " * 8_000_000)  # more than the buffers of a connection hold
-    monkeypatch.setattr(app, "HERE", tmp_path)
-    monkeypatch.setattr(connection_limits, "READING_S", 0.5)
+    monkeypatch.setattr(app, "WEB_FOLDER", tmp_path)
+    monkeypatch.setattr(connection_limits, "READ_TIMEOUT_S", 0.5)
     with serving(filled_database, clock) as address:
         one = socket.socket()
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
