@@ -33,6 +33,7 @@ from monitor.alerts.queries.site_versions import SiteVersion, load_site_versions
 from monitor.canonical import digest_text
 from monitor.errors import SlopewardError
 from monitor.text.instants import format_iso
+from monitor.text.message import Message
 from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.context import Context
 from monitor.web.parts.templating import service_banner
@@ -113,6 +114,7 @@ class ChangeHub:
         self._context = context
         self._streams: set[ChangeStream] = set()
         self._polling: asyncio.Task[None] | None = None
+        self._is_failing = False
         self._poll_finished = asyncio.Event()
 
     @property
@@ -176,13 +178,14 @@ class ChangeHub:
                     streams = tuple(self._streams)
                     await to_thread.run_sync(_check_access, streams, abandon_on_cancel=True, limiter=limiter)
                     access_checked_s = time.monotonic()
-            except SlopewardError as error:
+                self._is_failing = False
+            except Exception as error:
                 # Without a snapshot the streams send no heartbeat, so that pages start to poll and report old data.
                 self.snapshot = None
-                _LOG.warning("changes cannot be read for open pages: %s", error)
-            except Exception:
-                self.snapshot = None
-                _LOG.exception("changes cannot be read for open pages")
+                if not self._is_failing:
+                    is_expected = isinstance(error, SlopewardError)
+                    _LOG.warning("changes cannot be read for open pages: %s", error, exc_info=not is_expected)
+                self._is_failing = True
             self._notify_streams()
             await asyncio.sleep(POLL_INTERVAL_S)
 
@@ -190,10 +193,12 @@ class ChangeHub:
         now = self._context.clock()
         with self._context.db.read() as connection:
             versions = load_site_versions(connection)
-        # Every page shows the banner, as it shows alerts of the service itself.
+        # Every page shows the banner, as it shows alerts of the service itself. Only the kind of the banner counts: its
+        # text may contain durations, which would refresh all pages every second.
         banner = service_banner(self._context, now, self._context.trouble)
+        banner_kind = banner.text.id if banner is not None and isinstance(banner.text, Message) else ""
         version = versions.get(SERVICE_ALERTS, SiteVersion("", ""))
-        versions[SERVICE_ALERTS] = SiteVersion(digest_text(f"{version.urgent} {banner}"), version.readings)
+        versions[SERVICE_ALERTS] = SiteVersion(f"{version.urgent} {banner_kind}", version.readings)
         return Snapshot(versions, now)
 
 

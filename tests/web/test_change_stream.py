@@ -103,6 +103,16 @@ def test_a_stopped_core_process_is_announced(filled_database):
         stream.wait_for_event("changed", 2)
 
 
+def test_trouble_of_the_service_is_announced_once(filled_database):
+    with serving(filled_database, Clock()) as address, EventStreamClient(address, "/live/changes") as stream:
+        stream.wait_for_event("changed")
+        address.app.state.context.trouble = "the disk has been full for 10 s"
+        stream.wait_for_event("changed", 2)
+        address.app.state.context.trouble = "the disk has been full for 11 s"
+        wait_for_polls(stream)
+        assert stream.count("changed") == 2, "the duration alone refreshes no page"
+
+
 def test_all_streams_share_one_poll(filled_database, monkeypatch):
     polls = []
     load_snapshot = ChangeHub._load_snapshot
@@ -175,7 +185,7 @@ def test_an_event_id_depends_on_the_sites_of_the_stream_only(first, second):
 
 
 # ---- heartbeat and trouble -----------------------------------------------------------------------------------------
-def test_heartbeats_stop_while_the_database_cannot_be_read(filled_database, monkeypatch):
+def test_heartbeats_stop_while_the_database_cannot_be_read(filled_database, monkeypatch, caplog):
     with serving(filled_database, Clock()) as address, EventStreamClient(address, "/live/changes") as stream:
         stream.wait_for_event("heartbeat", 2)
         database = address.app.state.context.db
@@ -196,6 +206,7 @@ def test_heartbeats_stop_while_the_database_cannot_be_read(filled_database, monk
         time.sleep(0.6)
         assert stream.count("heartbeat") <= heartbeats + 1
         assert not stream.is_ended
+        assert caplog.text.count("changes cannot be read for open pages") == 1
         is_broken = False
         set_state(filled_database, NORTH, level=3)
         stream.wait_for_event("changed", 2)
