@@ -166,8 +166,9 @@
     }));
     map.on("click", (event) => openAt(event.point));
     M.showPointer(map, ["sites", "groups"]);
-    document.addEventListener("refreshed", () => {
-      if (performance.now() - refreshedAt < REFRESH_MS) {
+    document.addEventListener("refreshed", (event) => {
+      const isDue = performance.now() - refreshedAt >= REFRESH_MS;
+      if (!event.detail.hasChanged && !isDue) {
         return;
       }
       refreshedAt = performance.now();
