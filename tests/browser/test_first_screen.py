@@ -6,11 +6,12 @@ import subprocess
 
 import pytest
 
-from tests.browser.test_red_page import SITE, red
+from monitor.features.movement.tables import failure_time
+from tests.browser.test_red_page import SITE, red, red_database
 from tests.browser.test_web_browser import Watch, chromium
 from tests.fixtures.waiting import skip_missing
 
-__all__ = ("chromium", "red")  # fixtures
+__all__ = ("chromium", "red", "red_database")  # fixtures
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ANSWERS = ("moving", "since", "action", "told", "unseen")
 SIZES = {"phone": (390, 844), "desk": (1440, 900)}
@@ -69,6 +70,20 @@ def test_first_screen_answers_the_five_questions_without_scrolling_or_a_fold(red
     assert "duty engineer" in answers["told"]
     assert "not yet acknowledged" in answers["told"]
     assert "R1.rain" in answers["unseen"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_first_screen_still_answers_when_a_failure_is_expected(red, red_database, open_page, size):
+    with red_database.write() as c:
+        c.execute(failure_time.update().values(trusted=True))
+    try:
+        watch = open_page(size)
+        watch.page.goto(red[0] + SITE)
+        assert "Failure is possible" in watch.page.locator(".outlook").inner_text()
+        assert watch.page.evaluate(OUTSIDE, ANSWERS) == []
+    finally:
+        with red_database.write() as c:
+            c.execute(failure_time.update().values(trusted=False))
 
 
 def test_map_is_beside_the_situation_and_chart_below_has_the_full_width(red, open_page):
@@ -136,5 +151,5 @@ def test_printed_page_contains_level_action_recipients_and_tables(red, open_page
     first_page = printed.split("\f")[0]
     for text in ("State of 2026-03-20", "Red", "Close the road", "duty engineer", "not yet acknowledged"):
         assert text in first_page, text
-    for text in ("velocity in", "Movement now", "Author and reason"):
+    for text in ("velocity in", "Movement of each station", "Author and reason"):
         assert text in printed, text

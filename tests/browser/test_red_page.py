@@ -37,8 +37,8 @@ MAX_HTML_BYTES = {
 
 
 @pytest.fixture(scope="module")
-def red(tmp_path_factory):
-    """The page of a slope at red with six stations, and the way to its alert."""
+def red_database(tmp_path_factory):
+    """Return the database of a slope at red with six stations."""
     db = Database(f"sqlite:///{tmp_path_factory.mktemp('red')}/red.db")
     upgrade(db)
     slope = SimulatedSlope(db, END, days=1.75, stations=6)
@@ -46,12 +46,18 @@ def red(tmp_path_factory):
         slope.store_until(END - timedelta(hours=hours))
     with db.write() as c:
         add_account(c, "bo", PASSWORD, "operator", END)
-    with db.read() as c:
+    yield db
+    db.close()
+
+
+@pytest.fixture(scope="module")
+def red(red_database):
+    """Serve the page of the slope at red; return its address and the path of its alert."""
+    with red_database.read() as c:
         assert load_view(c, "site_status")[0]["level_name"] == "red"
         [hazard] = load_view(c, "active_alerts", ledger="hazard")
-    with PageServer(lambda _: build_app(parse_service("", "test"), db, lambda: END)) as server:
+    with PageServer(lambda _: build_app(parse_service("", "test"), red_database, lambda: END)) as server:
         yield server.url, f"/alerts/{hazard['alert_id']}"
-    db.close()
 
 
 @pytest.mark.parametrize("width", sorted(SIZES))
