@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 
 class DeliveryState(StrEnum):
@@ -15,6 +16,10 @@ class DeliveryState(StrEnum):
     FAILED_RETRY = "failed_retry"
     FAILED_FINAL = "failed_final"
     SUPERSEDED = "superseded"
+
+
+# States of a message that a channel took.
+TAKEN: Final = (DeliveryState.DELIVERED, DeliveryState.CONFIRMED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from monitor.decision.changes import AlertCategory
 from monitor.decision.subjects import make_subject
 from monitor.delivery.message import deliver_in
 from monitor.delivery.notifier import channel_settings, open_notifier
-from monitor.delivery.queries import outbox
+from monitor.delivery.queries import digests
 from monitor.delivery.stages import find_digest_at, list_digest_channels
 from monitor.errors import ConfigError, DeliveryError
 from monitor.readings.instrument_views import InstrumentRow
@@ -76,13 +76,13 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
         if not channels:
             continue
         with db.read() as c:
-            attempts = outbox.count_tries(c, site.id, recipient.name, day)
+            attempts = digests.count_attempts(c, site.id, recipient.name, day)
             if attempts is None:  # sent already
                 continue
             message = _write(c, site, recipient, now)
         channel = channels[attempts % len(channels)]
         error = _send(db, config, site, recipient, channel, message, day, now)
-        db.do(outbox.note_try, site.id, recipient.name, day, channel, error, now)
+        db.do(digests.store_attempt, site.id, recipient.name, day, channel, error, now)
         if error is None:
             sent += 1
         else:
@@ -176,7 +176,7 @@ def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tu
     lines.append(_INSTRUMENTS(n=len(board) - len(unhealthy), n2=len(board)))
     if unhealthy:
         lines.append(_SEE(names=NameList(tuple(unhealthy[:LISTED]))))
-    delivered, failed, waiting = outbox.count_messages(c, site.id, now - timedelta(days=1), now)
+    delivered, failed, waiting = digests.count_messages(c, site.id, now - timedelta(days=1), now)
     lines.append(_MESSAGES(n=delivered, n2=failed, n3=waiting))
     for (_, team), people in find_on_duty(c, site.teams, now).items():
         lines.append(_ON_DUTY(team=team, names=NameList(people or ("nobody",))))

@@ -1,4 +1,7 @@
-"""What programs hear by MQTT: `<site>/state` and `status` retained, `<site>/alert` once per change and never lost."""
+"""Publish the state of sites for programs by MQTT.
+
+The topics `<site>/state` and `status` are retained. `<site>/alert` has one message for each change of an alert.
+"""
 
 import hashlib
 import logging
@@ -26,32 +29,35 @@ from monitor.storage.views import load_view
 from monitor.text.instants import format_iso, parse_time
 from monitor.text.rendering import translate_all
 
-_AWAITED: Final = 2000  # of ours that were not heard yet
+# At most this many published messages are remembered until the broker delivers them back.
+_AWAITED: Final = 2000
 _LOG_EVERY_S: Final = 60.0
 
 
 class OwnTopics:
-    """Compares what the broker delivers with what was published.
+    """Detects messages of others on the topics of the service.
 
-    `note` comes before each publishing; `compare` is called by the network thread. What the broker kept (retained) is
-    not checked: it may be of another service, and is overwritten at each connection.
+    `note` is called before each publication and `compare`, in the network thread, for each message of the broker.
+    Retained messages are not checked: they may be of an earlier service, and are overwritten at each connection.
 
     Args:
-        status: the topic of the service's own last will.
-        find_keys: the keys that sign now.
+        status: Topic of the last will of the service.
+        find_keys: Returns the keys that sign now.
     """
 
     def __init__(self, status: str, find_keys: Callable[[], Sequence[SigningKey]]) -> None:
-        self._status, self._find_keys = status, find_keys
+        self._status = status
+        self._find_keys = find_keys
         self._newest: dict[str, bytes] = {}
         self._awaited: OrderedDict[bytes, None] = OrderedDict()
-        self._stained: set[str] = set()
+        self._overwritten: set[str] = set()
         self._lock = threading.Lock()
         self._log_at = 0.0
-        self._count, self._last = 0, ""
+        self._count = 0
+        self._last = ""
 
     def note(self, topic: str, content: str) -> None:
-        """We publish this now."""
+        """Note a message that is about to be published."""
         digest = _digest(topic, content.encode())
         with self._lock:
             self._newest[topic] = digest
@@ -60,35 +66,38 @@ class OwnTopics:
                 self._awaited.popitem(last=False)
 
     def compare(self, topic: str, payload: bytes, retained: bool) -> None:
-        """The broker delivered this on one of our topics."""
+        """Compare a message that the broker delivered on one of the topics."""
         digest = _digest(topic, payload)
         with self._lock:
             ours = digest in self._awaited
             self._awaited.pop(digest, None)
-            # each of ours comes once; the newest may come again, when the broker did not hear our acknowledgement
+            # The broker delivers the newest message again if it did not receive the acknowledgement.
             if retained or ours or digest == self._newest.get(topic):
                 return
             if topic in self._newest:
-                self._stained.add(topic)
+                self._overwritten.add(topic)
             if payload == TRIED:
-                return  # `slopeward doctor` tells it to who called it; nobody else need be called for it
+                # `slopeward doctor` tried to publish and reports the result itself.
+                return
             signed = is_signed(topic, payload, self._find_keys())
             if signed and topic == self._status and b'"status":"offline"' in payload:
-                return  # the last will of a predecessor
+                # The last will of an earlier process.
+                return
             self._count += 1
             self._last = f"{topic[:120]!r} ({'a message of ours, repeated' if signed else 'not signed by us'})"
         if time.monotonic() >= self._log_at:
             self._log_at = time.monotonic() + _LOG_EVERY_S
             _LOG.error("somebody else published on %s; %d such messages since start", self._last, self._count)
 
-    def take_stained(self) -> set[str]:
-        """Topics on which something foreign stands now: what is true must be published again."""
+    def take_overwritten(self) -> set[str]:
+        """Return the topics that others overwrote since the last call. They must be published again."""
         with self._lock:
-            stained, self._stained = self._stained, set()
-        return stained
+            overwritten = self._overwritten
+            self._overwritten = set()
+        return overwritten
 
     def status(self) -> dict[str, Any]:
-        """How many foreign messages came, and where the last one did."""
+        """Return the number of messages of others, and the topic of the last one."""
         with self._lock:
             return {"foreign": self._count, "foreign_last": self._last}
 
@@ -99,16 +108,17 @@ def _digest(topic: str, payload: bytes) -> bytes:
 
 _LOG = logging.getLogger(__name__)
 CURSOR: Final = "mqtt_alert_cursor"
-BEHIND: Final = 200  # PostgreSQL gives out ids before it commits: look so far back for late ones
+# PostgreSQL assigns ids before the commit. Events with ids up to this much lower may appear late.
+BEHIND: Final = 200
 VALID_S: Final = 180.0
 EVERY_S: Final = 1.0
 
 
 class StatePublisher:
-    """One thread that publishes what changed every second and repeats the state before it expires.
+    """Publishes changes every second, and repeats each state before it expires.
 
-    `valid_until` counts from the last evaluation, not from the publishing: a dead evaluation behind a living publisher
-    must read as unknown.
+    `valid_until` counts from the last evaluation and not from the publication, so that a state without evaluations
+    expires although this thread runs.
     """
 
     def __init__(
@@ -124,7 +134,9 @@ class StatePublisher:
         find_keys: Callable[[], Sequence[SigningKey]] = lambda: (),
     ) -> None:
         offline = canonical_json({"status": "offline", "version": version})
-        self._find_keys, self._keys, self._key_trouble = find_keys, tuple[SigningKey, ...](), ""
+        self._find_keys = find_keys
+        self._keys = tuple[SigningKey, ...]()
+        self._key_trouble = ""
         self.own = OwnTopics(f"{TOPIC_ROOT}/status", self._load_keys)
         self._publisher = MqttPublisher(
             access,
@@ -133,25 +145,31 @@ class StatePublisher:
             filters=[f"{TOPIC_ROOT}/+/state", f"{TOPIC_ROOT}/+/alert", f"{TOPIC_ROOT}/status"],
             on_message=self.own.compare,
         )
-        self._db, self._clock, self._version, self._page_url = db, clock, version, page_url.rstrip("/")
-        self._find_action, self._find_trouble = find_action, find_trouble
-        self._offline, self._started_at = offline, clock()
+        self._db = db
+        self._clock = clock
+        self._version = version
+        self._page_url = page_url.rstrip("/")
+        self._find_action = find_action
+        self._find_trouble = find_trouble
+        self._offline = offline
+        self._started_at = clock()
         self._sent: dict[str, tuple[str, datetime]] = {}
         self._connection = 0
         self._progress: dict[str, datetime] = {}
         self._stopping = threading.Event()
-        self._lock = threading.Lock()  # of the topic `status`, which two threads publish
+        # Two threads publish the topic `status`.
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the thread; a broker that is away is waited for."""
+        """Start the threads. They wait for a broker that is unreachable."""
         self._progress["state_publisher"] = self._clock()
         self._thread = threading.Thread(target=self._run, name="state-publisher", daemon=True)
         self._thread.start()
         threading.Thread(target=self._run_trouble, name="status-publisher", daemon=True).start()
 
     def stop(self, timeout_s: float) -> None:
-        """Say `offline` and disconnect."""
+        """Publish the status `offline` and disconnect."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(timeout_s)
@@ -163,7 +181,7 @@ class StatePublisher:
         self._publisher.close()
 
     def progress(self) -> dict[str, datetime]:
-        """When the thread last went round."""
+        """Return when the thread finished its last round."""
         return dict(self._progress)
 
     def _run(self) -> None:
@@ -173,44 +191,47 @@ class StatePublisher:
             except (DeliveryError, StoreBusyError) as error:
                 _LOG.warning("state is not published: %s", error)
                 self._stopping.wait(2.0)
-            except Exception:  # loop edge
+            except Exception:  # the next round publishes the states
                 _LOG.exception("state publisher")
             self._progress["state_publisher"] = self._clock()
             self._stopping.wait(EVERY_S)
 
     def _run_trouble(self) -> None:
-        """Say what keeps core from deciding; in a thread of its own, for the other may be waiting for the database."""
+        """Publish why no decision is possible. The other thread may be waiting for the database at that time."""
         while not self._stopping.wait(EVERY_S):
             try:
                 with self._lock:
-                    if trouble := self._find_trouble():
+                    trouble = self._find_trouble()
+                    if trouble:
                         blind = {"status": "offline", "version": self._version, "reason": f"cannot decide: {trouble}"}
                         self._publish_changed(f"{TOPIC_ROOT}/status", canonical_json(blind), self._clock())
             except DeliveryError as error:
                 _LOG.warning("status is not published: %s", error)
-            except Exception:  # loop edge
+            except Exception:  # the next round publishes the status
                 _LOG.exception("status")
 
     def publish_once(self) -> None:
         """Publish new alert events, then the states that changed or are about to expire, then `status`."""
         now = self._clock()
         if self._find_trouble() or not self._db.holds():
-            return  # the states run out by themselves; `status` is told by the other thread
+            # The states expire by themselves. The other thread publishes `status`.
+            return
         self._publish_events(now)
         with self._db.read() as c:
             entry, head = find_head(c)
             sites = load_view(c, "site_status", SiteStatusRow, order_by=["site"])
-            # every second: the frozen inputs of hundreds of open alerts are tens of megabytes
+            # The stored inputs of hundreds of open alerts are tens of megabytes, and are not needed.
             alerts = load_view(c, "active_alerts", AlertRow, order_by=["-level", "alert_id"], without="evidence")
-        if self._publisher.connections != self._connection:  # a new broker or session: tell all again
+        # A new broker or session gets all topics again.
+        if self._publisher.connections != self._connection:
             self._connection = self._publisher.connections
             self._sent.clear()
-        for topic in self.own.take_stained():  # what somebody else wrote there must not stand
+        for topic in self.own.take_overwritten():
             self._sent.pop(topic, None)
         for row in sites:
-            mine = [a for a in alerts if a["site"] == row["site"]]
+            alerts_of_site = [alert for alert in alerts if alert["site"] == row["site"]]
             action = self._find_action(row["site"], row["movement_stage"]) if row["movement_stage"] else ""
-            self._publish_changed(f"{TOPIC_ROOT}/{row['site']}/state", site_payload(row, mine, action), now)
+            self._publish_changed(f"{TOPIC_ROOT}/{row['site']}/state", site_payload(row, alerts_of_site, action), now)
         newest = {row["site"]: row["newest_at"] for row in sites}
         ages = {
             site: None if at is None else round((now - parse_time(at)).total_seconds(), -1)
@@ -220,20 +241,22 @@ class StatePublisher:
             "status": "online",
             "version": self._version,
             "newest_age_s": ages,
-            "audit": {"entry": entry, "head": head},  # kept elsewhere it shows a tail that was cut off
+            # A copy of the head elsewhere reveals that the end of the audit log was removed.
+            "audit": {"entry": entry, "head": head},
         }
         with self._lock:
             if not self._find_trouble():
                 self._publish_changed(f"{TOPIC_ROOT}/status", canonical_json(status), now)
 
     def status(self) -> dict[str, Any]:
-        """What it sees of others on its topics, and why it cannot sign; as plain values."""
+        """Return the messages of others on the topics, and why messages are not signed, as plain values."""
         return {**self.own.status(), "unsigned": self._key_trouble}
 
     def _load_keys(self) -> Sequence[SigningKey]:
-        """The keys as they are now; where they cannot be read, the last ones that could."""
+        """Return the keys that sign now; if they cannot be read, the last ones."""
+        trouble = ""
         try:
-            self._keys, trouble = tuple(self._find_keys()), ""
+            self._keys = tuple(self._find_keys())
         except (SlopewardError, OSError) as error:
             trouble = str(error)
         if trouble and trouble != self._key_trouble:
@@ -256,10 +279,10 @@ class StatePublisher:
     def _publish_events(self, now: datetime) -> None:
         with self._db.read() as c:
             cursor = find_heartbeat(c, CURSOR)
-            # at the very first start history is not told again, but nothing since the start is left out
+            # At the very first start, earlier events are not published.
             floor = last_event_id(c, self._started_at) if cursor is None else int(cursor[1]["floor"])
             done = set() if cursor is None else set(cursor[1]["done"])
-            events = [e for e in load_alert_events(c, floor) if e.id not in done]
+            events = [event for event in load_alert_events(c, floor) if event.id not in done]
         if cursor is not None and not events:
             return
         for event in events:
@@ -271,7 +294,7 @@ class StatePublisher:
 
 
 def site_payload(row: SiteStatusRow, alerts: Iterable[AlertRow], action: str = "") -> str:
-    """The retained state of a site as JSON, out of `site_status` and `active_alerts`; never evaluated = null."""
+    """Return the retained state of a site as JSON. Values of a site that was never evaluated are null."""
     at = row["evaluated_at"]
     valid_until = None if at is None else format_iso(parse_time(at) + timedelta(seconds=VALID_S))
     shown = ("alert_id", "ledger", "level", "level_name", "state", "exercise", "raised_at", "reason")
@@ -287,7 +310,7 @@ def site_payload(row: SiteStatusRow, alerts: Iterable[AlertRow], action: str = "
 
 
 def event_payload(event: Any, page_url: str) -> str:
-    """One change of one alert as JSON."""
+    """Return one change of an alert as JSON."""
     payload = {
         "event_id": event.id,
         "sequence": event.sequence,

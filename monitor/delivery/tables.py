@@ -1,4 +1,4 @@
-"""Channel tests and daily digests."""
+"""Tables of channel tests and daily digests."""
 
 from sqlalchemy import Boolean, Column, Index, Integer, String, Table, Text
 

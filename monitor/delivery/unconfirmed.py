@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from monitor.alerts.notification import DeliveryState
+from monitor.alerts.notification import TAKEN, DeliveryState
 from monitor.alerts.records import UNCONFIRMED, AlertState
 from monitor.alerts.states import PUT_ASIDE
 from monitor.decision.changes import AlertChange, health_alarm
@@ -26,7 +26,6 @@ from monitor.text.message import Message, NameList, Template, Term, Timestamp, V
 # Site and key of an alarm about an alert.
 Alarm = tuple[str, str]
 _URGENT: Final = 2
-_TAKEN: Final = frozenset({DeliveryState.DELIVERED, DeliveryState.CONFIRMED})
 _NOBODY: Final = Template(
     "unconfirmed.nobody",
     "nobody confirmed alert {n}, {level} at {site}, open since {at}: {count} notified, the last one at {at2}; "
@@ -98,7 +97,7 @@ def _list_personal(alert: OpenAlert) -> list[SentNotification]:
 
 def _has_reached_nobody(alert: OpenAlert, chain: Chain, now: datetime, limits: DeliveryLimits) -> bool:
     messages = _list_personal(alert)
-    if not messages or any(message.state in _TAKEN for message in messages):
+    if not messages or any(message.state in TAKEN for message in messages):
         return False
     is_refused = all(message.state == DeliveryState.FAILED_FINAL for message in messages)
     if is_refused and not find_next_step(alert, chain):

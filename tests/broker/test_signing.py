@@ -102,5 +102,5 @@ def test_only_what_is_not_ours_is_foreign():
     own.compare("slopeward/v1/" + "x" * 9999 + "/state", b"{}", retained=False)
     assert own.status()["foreign"] == 2
     assert len(own.status()["foreign_last"]) < 200
-    assert own.take_stained() == {TOPIC}
-    assert own.take_stained() == set()
+    assert own.take_overwritten() == {TOPIC}
+    assert own.take_overwritten() == set()

@@ -16,7 +16,7 @@ from monitor.alerts.tables import alert_event
 from monitor.canonical import canonical_json
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.records import Memory
-from monitor.delivery.queries import outbox
+from monitor.delivery.queries import digests
 from monitor.features.anomalies.queries import budget as anomaly_budget
 from monitor.features.anomalies.queries import labels as anomaly_labels
 from monitor.features.anomalies.tables import anomaly
@@ -660,7 +660,7 @@ site_proposal site=north-bench sha256=$one base_sha256=$zero source=[site] autho
     crew = Team("north-bench", "geologists", "Europe/Zurich", tuple(Recipient(n, ("log:x",), ()) for n in ("bo", "cy")))
     duty.add_plan(c, crew, "Mon-Fri 07:00 bo, cy\nMon-Fri 19:00 cy\nSat 09:00 bo", ADA, "spring", NOW - days(3))
     duty.add_change(c, crew, NOW + STEP, NOW + 2 * STEP, "bo", "cy", BO, "family", NOW - days(1))
-    outbox.note_try(c, "north-bench", "duty", "2026-03-01", "log:desk", None, NOW)
+    digests.store_attempt(c, "north-bench", "duty", "2026-03-01", "log:desk", None, NOW)
     rows = """
 duty_handover site=north-bench team=geologists since_at=-1d at=-6h outgoing=cy notes='new crack above bench 3'
     open_items='{"level": 2, "alerts": []}' signed_at=-6h+4m incoming=bo remark='seen on foot'

@@ -1,4 +1,4 @@
-"""One alert with everything that happened to it: its events, the messages that were sent, its outcomes."""
+"""Load one alert with its events, messages and outcomes."""
 
 from typing import Any, TypedDict
 
@@ -10,7 +10,7 @@ from monitor.storage.views import load_view
 
 
 class AlertPage(TypedDict):
-    """One alert, and rows of what became of it."""
+    """One alert with its events, messages and outcomes."""
 
     alert: AlertRow
     events: list[AlertEventRow]
@@ -20,7 +20,7 @@ class AlertPage(TypedDict):
 
 
 def load_alert_page(c: Connection, alert_id: int) -> AlertPage | None:
-    """One alert with events, notifications and outcomes; None when it does not exist."""
+    """Load one alert with its events, messages and outcomes; None if it does not exist."""
     rows = load_view(c, "alert_history", AlertRow, alert_id=alert_id)
     if not rows:
         return None

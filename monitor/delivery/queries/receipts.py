@@ -1,4 +1,4 @@
-"""What the other side says of a message after it took it, and how the tests of channels went."""
+"""Reports of a provider about messages that it took, and the results of channel tests."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,45 +14,46 @@ from monitor.delivery.tables import channel_test
 from monitor.logs import redact
 from monitor.storage.rows import add_row
 
-AGAIN: Final = timedelta(seconds=60)  # after the provider could not deliver
+# After this time a message that the provider could not deliver is sent again.
+AGAIN: Final = timedelta(seconds=60)
 MOST_TRIES: Final = 3
-_LONGEST: Final = 60  # characters of what a provider says
+# Characters of the status of a provider that are stored.
+_LONGEST: Final = 60
 
 
 def find_sent(c: Connection, provider_id: str) -> int | None:
-    """The message that a provider calls so."""
+    """Return the number of the newest message with an id at its provider; None if there is none."""
     n = notification.c
     return c.execute(select(n.id).where(n.provider_id == provider_id).order_by(n.id.desc()).limit(1)).scalar()
 
 
 def load_without_receipt(c: Connection, prefix: str, since: datetime) -> list[tuple[int, str]]:
-    """Messages that were taken and of which nothing was said yet, whose other name begins so."""
+    """Load messages without a report since an instant: number, and id at the provider, which has a prefix."""
     n = notification.c
     taken = (n.state == DeliveryState.DELIVERED, n.sent_at > since, n.provider_id.startswith(prefix))
     return [*c.execute(select(n.id, n.provider_id).where(*taken, n.provider_said.is_(None)))]
 
 
 def note_received(c: Connection, notification_id: int, status: str, now: datetime) -> bool:
-    """The device has the message; the first such word counts. False where it was said already."""
+    """Store that the device has the message. Return False if that was stored before."""
     n = notification
     row = update(n).where(n.c.id == notification_id, n.c.received_at.is_(None))
     return c.execute(row.values(received_at=now, provider_said=status[:_LONGEST])).rowcount == 1
 
 
 def note_progress(c: Connection, notification_id: int, status: str) -> None:
-    """A word on the way that decides nothing: `sent`, `ringing`."""
+    """Store a status that is not final, such as `sent` or `ringing`."""
     n = notification
     row = update(n).where(n.c.id == notification_id, n.c.received_at.is_(None))
     c.execute(row.values(provider_said=status[:_LONGEST]))
 
 
 def mark_undelivered(c: Connection, notification_id: int, status: str, why: str, now: datetime) -> bool:
-    """The other side could not deliver what it took: it goes out again in a minute, the third time it failed for good.
+    """Store that the provider could not deliver a message that it took. Return whether the state changed.
 
-    Attempts that the provider itself refused do not count: only what it took and could not deliver does.
-
-    When all messages of an event have failed, the next recipient is notified at once, as for any other failure. What
-    the device had already, or its recipient confirmed, stays.
+    The message is sent again after a minute. The third time it has failed for good. A message that the device has or
+    that its recipient confirmed is not changed. If all messages of an event have failed, the next recipient is notified
+    at once, as after any other failure.
     """
     n = notification
     before = c.execute(select(n.c.undelivered).where(n.c.id == notification_id)).scalar() or 0
@@ -69,7 +70,7 @@ def mark_undelivered(c: Connection, notification_id: int, status: str, why: str,
 
 
 def note_test(c: Connection, provider_id: str, status: str, now: datetime, *, good: bool) -> bool:
-    """The same of a test of a channel. False where no test is called so."""
+    """Store the report about a channel test. Return False if no test has this id."""
     t = channel_test
     values = {"received_at": now} if good else {"good": False}
     row = update(t).where(t.c.provider_id == provider_id, t.c.received_at.is_(None))
@@ -78,41 +79,46 @@ def note_test(c: Connection, provider_id: str, status: str, now: datetime, *, go
 
 @dataclass(frozen=True, slots=True)
 class ChannelTests:
-    """How the tests of a channel went."""
+    """The tests of a channel.
+
+    Attributes:
+        good_at: Time of the last test that succeeded; None if none did.
+        found: Result of the last test.
+    """
 
     channel: str
     first_at: datetime
     last_at: datetime
-    good_at: datetime | None  # of the last that was good; None = none ever was
-    found: str  # by the last one
+    good_at: datetime | None
+    found: str
 
     def is_silent(self, now: datetime, allowed: timedelta) -> bool:
-        """Whether the channel has not been good for longer than is allowed."""
+        """Return whether no test has succeeded for longer than is allowed."""
         return now - (self.good_at or self.first_at) > allowed
 
 
 def add_test(
     c: Connection, channel: str, target: str, now: datetime, *, good: bool, found: str, provider_id: str | None
 ) -> int:
-    """Keep the result of a test; returns its number. Secrets are taken out."""
+    """Store the result of a test without secrets, and return its number."""
     row = {"channel": channel, "target": target, "at": now, "good": good, "provider_id": provider_id}
     return add_row(c, channel_test, row, found=redact(found)[:ERROR_LIMIT])
 
 
 def mark_unanswered(c: Connection, number: int, found: str) -> bool:
-    """The device did not answer in time; False where it did."""
+    """Store that the device did not answer in time. Return False if it did."""
     t = channel_test
     row = update(t).where(t.c.id == number, t.c.received_at.is_(None))
     return c.execute(row.values(good=False, found=found)).rowcount == 1
 
 
 def has_answered(c: Connection, number: int) -> bool:
-    """Whether the other side said that the device has the test."""
+    """Return whether the device has received the test."""
     return c.execute(select(channel_test.c.received_at).where(channel_test.c.id == number)).scalar() is not None
 
 
 def load_tested(c: Connection, channels: Iterable[str]) -> dict[str, ChannelTests]:
-    """By channel how its tests went; a channel that was never tested is missing."""
+    """Return the tests of channels. A channel that was never tested is missing."""
     t = channel_test.c
     wanted = sorted(set(channels))
     first, last = func.min(t.at), func.max(t.id)
