@@ -1,1 +1,1 @@
-"""Messages to telephones, browsers and sirens, and what comes back from them."""
+"""Channels to telephones, browsers and sirens, and the replies from them."""

@@ -1,4 +1,4 @@
-"""Acts by telephone: a text message or a pressed key does what the table of acts lets it do, and for whom."""
+"""Acknowledge alerts by a text message or a pressed key, with the checks of every act of a person."""
 
 from datetime import datetime
 from functools import cache, partial
@@ -17,26 +17,27 @@ from monitor.features.telephony.queries.replies import ReplyResult
 
 
 def take_reply(db: Database, way: str, sender: str, text: str, provider_id: str, now: datetime) -> ReplyResult:
-    """A text message that came in, as `replies.take_reply` has it, in one transaction with what it does."""
+    """Store a text message and acknowledge its alert in one transaction; see `replies.take_reply`."""
     with db.write(urgent=True) as c:
         return replies.take_reply(c, way, sender, text, provider_id, now, partial(_act, db))
 
 
 def take_digit(db: Database, notification_id: int, number: str, call_id: str, now: datetime) -> ReplyResult:
-    """Somebody pressed the digit that acknowledges; in one transaction with what it does."""
+    """Store a pressed digit and acknowledge its alert in one transaction; see `replies.take_digit`."""
     with db.write(urgent=True) as c:
         return replies.take_digit(c, notification_id, number, call_id, now, partial(_act, db))
 
 
 @cache
 def find_act() -> Act:
-    """The one that a reply does: a code has no word for which of several."""
-    [found] = (act for act in list_acts() if act.by_reply)
-    return found
+    """Return the act that a reply performs. There is one only, because a code does not name an act."""
+    [reply_act] = (act for act in list_acts() if act.by_reply)
+    return reply_act
 
 
 def _act(db: Database, c: Connection, actor: Actor, alert_id: int, seen: int, now: datetime) -> None:
-    if (account := find_account(load_users(c), actor.name)) is not None:
+    account = find_account(load_users(c), actor.name)
+    if account is not None:
         try:
             require_account(c, account.name, find_act().role, site=find_site_of("alert", c, alert_id))
         except RefusedError as error:
@@ -47,7 +48,8 @@ def _act(db: Database, c: Connection, actor: Actor, alert_id: int, seen: int, no
         now=now,
         find_site=lambda site: require_in_force(c, site),
         check_site=require_in_force,
-        config=ServiceConfig(),  # no reply reads it
+        # A reply does not use the configuration.
+        config=ServiceConfig(),
         transaction=c,
     )
     find_act().load()(call, alert_id=alert_id, reason=f"acknowledged by {actor.via}", seen=seen)

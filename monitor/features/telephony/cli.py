@@ -12,41 +12,41 @@ app = Commands(no_args_is_help=True, help=__doc__)
 
 @app.command("keys")
 def keys() -> None:
-    """Make the key where there is none, and show its public half; the private one stays in `push.key` (0600).
+    """Create the key if there is none, and show its public part. The private part is in `push.key` (mode 0600).
 
-    People switch messages on under their account on the page, some seconds later. Keep the file: with another key
+    After some seconds people can switch messages on under their account on the page. Keep the file: with another key,
     every device must be switched on again.
 
     Example: slopeward notify push keys
     """
     service = read_service()
     state = Path(service.paths.state)
-    made = not service.push.key and save_key(state)
-    public = find_public_key(find_key(state, service.push.key))
-    where = "SLOPEWARD_PUSH__KEY" if service.push.key else str(state / KEY_FILE)
+    is_new = not service.push.key and save_key(state)
+    public_key = find_public_key(find_key(state, service.push.key))
+    private_key_in = "SLOPEWARD_PUSH__KEY" if service.push.key else str(state / KEY_FILE)
     show(
-        {"public_key": public, "made": made, "private_key_in": where},
-        f"{public}\n{'made' if made else 'there already'}: {where}",
+        {"public_key": public_key, "made": is_new, "private_key_in": private_key_in},
+        f"{public_key}\n{'created' if is_new else 'exists already'}: {private_key_in}",
     )
 
 
 @app.command("devices")
 def devices() -> None:
-    """List whose devices take messages; exit 4 when there are none.
+    """List the devices that receive messages, and their accounts; exit 4 if there are none.
 
     Example: slopeward notify push devices --json
     """
     with open_database() as db, db.read() as c:
-        found = load_devices(c)
-    for one in found:
+        all_devices = load_devices(c)
+    for device in all_devices:
         facts = {
-            "account": one.user,
-            "device": one.name,
-            "added_at": format_iso(one.added_at),
-            "sent_at": None if one.sent_at is None else format_iso(one.sent_at),
-            "ended_at": None if one.ended_at is None else format_iso(one.ended_at),
-            "ended_why": one.ended_why,
+            "account": device.user,
+            "device": device.name,
+            "added_at": format_iso(device.added_at),
+            "sent_at": None if device.sent_at is None else format_iso(device.sent_at),
+            "ended_at": None if device.ended_at is None else format_iso(device.ended_at),
+            "ended_why": device.ended_why,
         }
-        state = "takes messages" if one.ended_at is None else f"ended: {one.ended_why}"
-        show(facts, f"{one.user:<20} {one.name:<24} since {format_iso(one.added_at)[:10]}, {state}")
-    require_any(found, "no device takes messages; people switch them on under their account on the page")
+        state = "receives messages" if device.ended_at is None else f"ended: {device.ended_why}"
+        show(facts, f"{device.user:<20} {device.name:<24} since {format_iso(device.added_at)[:10]}, {state}")
+    require_any(all_devices, "no device receives messages; people switch them on under their account on the page")

@@ -1,7 +1,7 @@
-"""A modem on this machine, by the folders of gammu-smsd (service FILES): what goes out, what became of it, what came.
+"""Send and receive text messages by a modem on this machine, through the folders of gammu-smsd (service FILES).
 
-`outbox`, `sent`, `error` and `inbox` lie below one folder; the daemon moves files from the first to the next two. A
-file of the outbox is named `OUT<priority><date>_<time>_<serial>_<number>_<note>.txt` and is UTF-16 with its mark; an
+`outbox`, `sent`, `error` and `inbox` are in one folder. The daemon moves files from the first to the next two. A file
+of the outbox is named `OUT<priority><date>_<time>_<serial>_<number>_<note>.txt` and is UTF-16 with its mark; an
 incoming part is `IN<date>_<time>_<serial>_<number>_<part>.txt`.
 """
 
@@ -26,19 +26,26 @@ from monitor.features.telephony.queries.replies import ANSWERS, ReplyResult
 _LOG = logging.getLogger(__name__)
 FOLDERS: Final = ("outbox", "sent", "error", "inbox")
 _IN: Final = re.compile(r"IN\d{8}_\d{6}_\d+_\+?\d{3,20}_\d+\.txt")
-_LARGEST: Final = 2000  # bytes of an incoming part; none is longer than a few hundred
-_MOST: Final = 100  # files looked at in one go
-_UNFINISHED_S: Final = 60.0  # so long an empty file, or one of another name, may be one that is being written
-_OURS: Final = "OUTA"  # begins the name of each message of ours
+# Bytes of an incoming part that are read. No part is longer than a few hundred.
+_LARGEST: Final = 2000
+# Files that are read in one round.
+_MOST: Final = 100
+# A younger file that is empty or has another name may still be written.
+_UNFINISHED_S: Final = 60.0
+# Prefix of the names of messages from this service.
+_OURS: Final = "OUTA"
+# An older file in the outbox means that the daemon does not run.
 _STUCK_S: Final = 180.0
-_NOT_SENT: Final = Template("delivery.sms.not_sent", "sms: the modem could not send it")
+_NOT_SENT: Final = Template("delivery.sms.not_sent", "sms: the modem could not send the message")
 _NO_FOLDER: Final = Template("modem.no_folder", "the folder {name} of the modem is missing")
-_NOT_READ: Final = Template("modem.not_read", "replies lie in the inbox of the modem and cannot be read")
-_NOT_TAKEN: Final = Template("modem.not_taken", "messages lie in the outbox of the modem; look whether gammu-smsd runs")
+_NOT_READ: Final = Template("modem.not_read", "replies in the inbox of the modem cannot be read")
+_NOT_TAKEN: Final = Template(
+    "modem.not_taken", "messages wait in the outbox of the modem; check whether gammu-smsd runs"
+)
 
 
 class IncomingText(NamedTuple):
-    """A text message that came in."""
+    """A text message that was received."""
 
     name: str
     sender: str
@@ -46,17 +53,18 @@ class IncomingText(NamedTuple):
 
 
 def put_message(folder: Path, number: str, text: str, key: str) -> str:
-    """Lay a message into the outbox, whole or not at all; returns its name.
+    """Write a message into the outbox in one step, and return the name of its file.
 
-    Raises DeliveryError: the folder is not there or cannot be written; the daemon has not taken what lies there.
+    Raises:
+        DeliveryError: The folder does not exist or cannot be written, or the daemon does not take messages.
     """
-    # the same message at a second try has the same serial, so that people can see that it is one
+    # Each attempt of a message has the same serial, so that people can recognise it.
     name = f"OUTA{datetime.now(UTC):%Y%m%d_%H%M%S}_{int(key[:6], 16) % 100:02d}_{number}_{key[:12]}.txtd"
     outbox = folder / "outbox"
     part = outbox / f".{name}.part"
     try:
         if len(_list(outbox)) >= _MOST:
-            raise DeliveryError(f"sms: {_MOST} messages lie in the outbox of the modem; does gammu-smsd run?")
+            raise DeliveryError(f"sms: {_MOST} messages wait in the outbox of the modem; check whether gammu-smsd runs")
         part.write_text(text, encoding="utf-16")
         part.rename(outbox / name)
     except OSError as error:
@@ -67,18 +75,19 @@ def put_message(folder: Path, number: str, text: str, key: str) -> str:
 
 
 def find_outcome(folder: Path, name: str) -> str:
-    """What the daemon did with a message: `sent`, `error`, or empty while it waits."""
+    """Return the outcome of a message: `sent`, `error`, or empty while it waits."""
     return next((box for box in ("sent", "error") if (folder / box / name).exists()), "")
 
 
 def list_incoming(folder: Path, failed: Collection[str] = ()) -> list[str]:
-    """Names of what lies in the inbox, oldest first, those that failed before last; each stays until it was taken.
+    """Return the names of the files in the inbox, oldest first. Those that failed before are last.
 
-    The daemon writes a text in place, with one write: an empty file is one that it has only just begun.
+    The daemon creates a file and then writes the text at once. An empty file is not written yet.
     """
     names = []
     for path in filter(_is_reply, _list(folder / "inbox")):
-        is_begun = False  # where it cannot be looked at, reading it says why
+        # If the size cannot be read, reading the file reports why.
+        is_begun = False
         with contextlib.suppress(OSError):
             found = path.stat()
             is_begun = found.st_size == 0 and time.time() - found.st_mtime < _UNFINISHED_S
@@ -87,43 +96,48 @@ def list_incoming(folder: Path, failed: Collection[str] = ()) -> list[str]:
 
 
 class ModemWatch:
-    """Follows what became of messages that were laid into the outbox, and reads what came in.
+    """Follows the messages in the outbox, and reads the replies in the inbox.
 
-    `folder`: that holds the four.
+    Args:
+        folder: Folder that contains the four folders of the daemon.
     """
 
     def __init__(self, db: Database, folder: Path, clock: Callable[[], datetime]) -> None:
-        self._db, self._folder, self._clock = db, folder, clock
+        self._db = db
+        self._folder = folder
+        self._clock = clock
         self._failed: set[str] = set()
 
     def follow(self) -> None:
-        """One look; quick while nothing happened."""
+        """Read new replies and outcomes. It is called often."""
         now = self._clock()
         self._read_inbox(now)
         waiting = self._db.run_read(load_without_receipt, _OURS, now - timedelta(days=1))
-        ended = [(n, found) for n, name in waiting if (found := find_outcome(self._folder, name))]
+        outcomes = [(number, find_outcome(self._folder, name)) for number, name in waiting]
+        ended = [(number, outcome) for number, outcome in outcomes if outcome]
         if ended:
             with self._db.write() as c:
-                for number, found in ended:
-                    if found == "sent":
-                        note_progress(c, number, found)
+                for number, outcome in ended:
+                    if outcome == "sent":
+                        note_progress(c, number, outcome)
                     else:
-                        mark_undelivered(c, number, found, _NOT_SENT(), now)
+                        mark_undelivered(c, number, outcome, _NOT_SENT(), now)
 
     def _read_inbox(self, now: datetime) -> None:
-        """Take each reply; one that cannot be taken stays, is tried again behind the others, and is trouble."""
+        """Process each reply. One that fails remains, is tried again after the others, and is reported."""
         failed: set[str] = set()
         for name in list_incoming(self._folder, self._failed):
             try:
                 self._take(name, now)
             except StoreBusyError:
                 raise
-            except Exception:  # one text must not keep the others from being read
+            except Exception:  # a fault in one text does not delay the others
                 if name not in self._failed:
-                    _LOG.exception("modem: the text %s cannot be taken", name)
+                    _LOG.exception("modem: the text %s cannot be processed", name)
                 failed.add(name)
         self._failed = failed
-        for path in _list(self._folder / "inbox"):  # what no telephone number sent
+        # Other files in the inbox are not from telephone numbers.
+        for path in _list(self._folder / "inbox"):
             with contextlib.suppress(OSError):
                 if not _is_reply(path) and now.timestamp() - path.lstat().st_mtime > _UNFINISHED_S:
                     path.unlink()
@@ -131,16 +145,17 @@ class ModemWatch:
     def _take(self, name: str, now: datetime) -> None:
         with (self._folder / "inbox" / name).open("rb") as file:
             content = file.read(_LARGEST)
-        wide = content[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
-        one = IncomingText(name, name.split("_")[3], content.decode("utf-16" if wide else "utf-8", "replace").strip())
-        known_as = f"{name} {sha256(one.text.encode()).hexdigest()[:12]}"  # names of files come again
-        answer = take_reply(self._db, "sms", one.sender, one.text, known_as, now)
-        self._answer(one, answer)
+        encoding = "utf-16" if content[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} else "utf-8"
+        text = IncomingText(name, name.split("_")[3], content.decode(encoding, "replace").strip())
+        # The daemon uses names of files again.
+        provider_id = f"{name} {sha256(text.text.encode()).hexdigest()[:12]}"
+        answer = take_reply(self._db, "sms", text.sender, text.text, provider_id, now)
+        self._answer(text, answer)
         with contextlib.suppress(OSError):
             (self._folder / "inbox" / name).unlink()
 
     def find_trouble(self) -> str:
-        """Why messages do not go out; empty when all is well."""
+        """Return why messages are not sent or replies not read; empty if all is well."""
         missing = [box for box in FOLDERS if not (self._folder / box).is_dir()]
         if missing:
             return _NO_FOLDER(name=str(self._folder / missing[0]))
@@ -150,16 +165,17 @@ class ModemWatch:
         try:
             age_s = 0.0 if oldest is None else self._clock().timestamp() - oldest.stat().st_mtime
         except OSError:
-            return ""  # it was taken just now
+            # The daemon took it just now.
+            return ""
         return _NOT_TAKEN() if age_s > _STUCK_S else ""
 
-    def _answer(self, one: IncomingText, answer: ReplyResult) -> None:
-        """Tell who replied what came of it; numbers that never had a message get none."""
+    def _answer(self, reply: IncomingText, answer: ReplyResult) -> None:
+        """Send the result to the sender of a reply. A number that never received a message gets none."""
         if not answer.language:
             return
         with use_language(answer.language), contextlib.suppress(DeliveryError):
             text = gettext(ANSWERS[answer.outcome]).format(person=answer.person)
-            put_message(self._folder, one.sender, text, sha256(one.name.encode()).hexdigest())
+            put_message(self._folder, reply.sender, text, sha256(reply.name.encode()).hexdigest())
 
 
 def _is_reply(path: Path) -> bool:

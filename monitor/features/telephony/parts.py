@@ -1,4 +1,4 @@
-"""What core runs for telephones, browsers and sirens, and what of it is wrong at the moment."""
+"""The parts of the service for telephones, browsers and sirens, and their checks."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -25,7 +25,7 @@ def build_parts(
     sites: Mapping[str, Site],
     clock: Callable[[], datetime],
 ) -> list[ServicePart]:
-    """The key of push messages, and where they are used the modem and the listener to sirens."""
+    """Return the publication of the push key and, if they are used, the modem and the listener to sirens."""
     parts = [ServicePart(follow=partial(publish_key, db, config, clock))]
     if config.sms.gateway == "modem":
         modem = ModemWatch(db, Path(config.sms.modem), clock)
@@ -46,9 +46,12 @@ def build_parts(
 
 
 def publish_key(db: Database, config: ServiceConfig, clock: Callable[[], datetime]) -> None:
-    """Let the page know by which key browsers know this service, as soon as there is one."""
+    """Publish the public push key for the page, as soon as there is one."""
     private = find_key(Path(config.paths.state), config.push.key)
-    if private and (public := find_public_key(private)) != db.run_read(find_push_key):
+    if not private:
+        return
+    public = find_public_key(private)
+    if public != db.run_read(find_push_key):
         db.do(publish_push_key, public, clock())
 
 
@@ -57,7 +60,7 @@ CHECKS: Final = (
         "sms.modem",
         ModemWatch,
         BAD,
-        "text messages do not go out: {trouble}",
+        "text messages are not sent: {trouble}",
         lambda m: make_state(is_wrong=bool(trouble := m.find_trouble()), trouble=trouble),
         alarm=2,
         after_s=SHORTEST_OUTAGE_S,

@@ -1,6 +1,6 @@
-"""Devices that take messages, switched on by the person who is signed in on them, and what a provider brings.
+"""Routes for the devices of a person, and for reports and replies of the provider of text messages and calls.
 
-The provider of text messages and calls reports and brings replies; each report bears its signature.
+A person switches messages on while signed in on the device. Each request of the provider is signed.
 """
 
 import hashlib
@@ -35,24 +35,25 @@ from monitor.features.telephony.web_push import check_keys, encode
 
 router = APIRouter(include_in_schema=False)
 _MOST_FIELDS: Final = 100
-_THREADS: Final = 4  # at once; replies of people do not wait for other requests
-_UNDELIVERED: Final = Template("gateway.undelivered", "the provider could not deliver it: {status}")
+# Requests of the provider have their own threads, so that replies do not wait for other requests.
+_THREADS: Final = 4
+_UNDELIVERED: Final = Template("gateway.undelivered", "the provider could not deliver the message: {status}")
 _UNDELIVERED_CODE: Final = Template(
-    "gateway.undelivered_code", "the provider could not deliver it: {status}, code {code}"
+    "gateway.undelivered_code", "the provider could not deliver the message: {status}, code {code}"
 )
 Message = Annotated[int | None, Query(ge=1, lt=1 << 63)]
 Fields = dict[str, str]
 _NOT_SERVED: Final = Template(
     "device.not_served", "the push service of this browser is not among push.services of the service file"
 )
-_NO_KEYS: Final = Template("device.no_keys", "the keys of this browser are none")
-_ON: Final = Template("device.on", "this device takes messages")
-_OFF: Final = Template("device.off", "the device takes no messages any more")
+_NO_KEYS: Final = Template("device.no_keys", "the keys of this browser are invalid")
+_ON: Final = Template("device.on", "this device receives messages")
+_OFF: Final = Template("device.off", "the device receives no more messages")
 
 
 @router.post(STATUS)
 async def take_status(request: Request, message: Message = None) -> Response:
-    """What became of a message or a call: on the device, or it could not be delivered."""
+    """Store the report of a message or call: it was received, or could not be delivered."""
     form = await _read(request)
     await run_in_pool(request, "gateway", _THREADS, lambda: _note(context_of(request), message, form))
     return Response(status_code=204)
@@ -60,7 +61,7 @@ async def take_status(request: Request, message: Message = None) -> Response:
 
 @router.post(REPLY)
 async def take_text(request: Request) -> Response:
-    """A text message that came in; the answer is sent back to the telephone."""
+    """Process a text message and return the answer for the telephone."""
     form, context = await _read(request), context_of(request)
     name = form.get("MessageSid") or form.get("SmsSid") or ""
 
@@ -73,7 +74,7 @@ async def take_text(request: Request) -> Response:
 
 @router.post(DIGIT)
 async def take_key(request: Request, message: Message = None) -> Response:
-    """A key pressed during a call; 1 acknowledges."""
+    """Process a key pressed during a call; 1 acknowledges."""
     form = await _read(request)
     if form.get("Digits") != "1" or message is None:
         return _send(write_answer("Say", gettext(ANSWERS[REFUSED])))
@@ -87,15 +88,17 @@ async def take_key(request: Request, message: Message = None) -> Response:
 
 def _note(context: Context, message: int | None, form: Fields) -> None:
     status = form.get("MessageStatus") or form.get("CallStatus") or ""
-    name, code = form.get("MessageSid") or form.get("CallSid") or "", form.get("ErrorCode", "")[:20]
+    provider_id = form.get("MessageSid") or form.get("CallSid") or ""
+    code = form.get("ErrorCode", "")[:20]
     now = context.clock()
     with context.db.write() as c:
-        number = find_sent(c, name) if name else None
+        number = find_sent(c, provider_id) if provider_id else None
         if number is None and message is None:
-            note_test(c, name, status, now, good=status in RECEIVED)
+            note_test(c, provider_id, status, now, good=status in RECEIVED)
         elif status in RECEIVED:
             note_received(c, number or message or 0, status, now)
-        elif status in FAILED and number is not None:  # by its name: a report of an earlier try ends no later one
+        # Only by the id at the provider, because a report about an earlier attempt must not end a later one.
+        elif status in FAILED and number is not None:
             why = _UNDELIVERED_CODE(status=status, code=code) if code else _UNDELIVERED(status=status)
             mark_undelivered(c, number, status, why, now)
         elif status and number is not None:
@@ -103,11 +106,11 @@ def _note(context: Context, message: int | None, form: Fields) -> None:
 
 
 async def _read(request: Request) -> Fields:
-    """The fields of a report that the provider signed.
+    """Return the fields of a request that the provider signed.
 
     Raises:
-        NotFoundError: no provider is set up, or people and providers have no address of the page.
-        NotAllowedError: it is not signed by the provider.
+        NotFoundError: No provider is set up, or the page has no public address.
+        NotAllowedError: The provider did not sign the request.
     """
     config = context_of(request).config
     base = config.web.public_url.rstrip("/")
@@ -118,7 +121,7 @@ async def _read(request: Request) -> Fields:
         fields: Sequence[tuple[str, str]] = parse_qsl(body, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError:
         fields = ()
-    # the address as the provider knows it, whatever the proxy in front made of it
+    # The provider signs the public address, which a proxy in front of the page may change.
     address = f"{base}{request.url.path}{f'?{request.url.query}' if request.url.query else ''}"
     if not is_signed(config.sms.token, address, fields, request.headers.get(SIGNATURE, "")):
         raise NotAllowedError("this is not signed by the provider of text messages")
@@ -143,7 +146,7 @@ def switch_on(
     p256dh: Annotated[str, Form(max_length=100)],
     auth: Annotated[str, Form(max_length=30)],
 ) -> Response:
-    """Send messages of who is signed in to this browser."""
+    """Switch messages on: this browser receives the messages of the person who is signed in."""
     if not is_served(endpoint, act.context.config.push.services):
         raise RefusedError(_NOT_SERVED())
     try:
@@ -158,14 +161,14 @@ def switch_on(
 
 @router.post("/account/devices/{number}/remove")
 def switch_off(act: FormAct, number: AlertId) -> Response:
-    """Send nothing to a device any more."""
+    """Switch messages off on a device."""
     with act.db.write() as c:
         remove_device(c, number, act.actor, act.now)
     return act.back("/account", _OFF())
 
 
 def describe_browser(agent: str) -> str:
-    """Browser and system, as people tell their devices apart.
+    """Return browser and system, by which people recognise their devices.
 
     >>> describe_browser("Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/126.0 Mobile Safari/537.36")
     'Chrome, Android'
@@ -175,13 +178,13 @@ def describe_browser(agent: str) -> str:
     browsers = (("Edg", "Edge"), ("Firefox", "Firefox"), ("Chrom", "Chrome"), ("Safari", "Safari"))
     systems = ("Android", "iPhone", "iPad", "Windows", "Mac OS X", "Linux")
     browser = next((name for sign, name in browsers if sign in agent), "browser")
-    return ", ".join([browser, *[one for one in systems if one in agent][:1]])
+    return ", ".join([browser, *[name for name in systems if name in agent][:1]])
 
 
 def collect_devices(c: Connection, person: str) -> dict[str, object]:
-    """What the account page shows of the devices of a person; a digest lets a browser find itself."""
+    """Return the devices of a person for the account page. A browser recognises itself by the digest."""
     devices = [
-        {**asdict(one), "digest": encode(hashlib.sha256(one.endpoint.encode()).digest())}
-        for one in load_devices(c, person)
+        {**asdict(device), "digest": encode(hashlib.sha256(device.endpoint.encode()).digest())}
+        for device in load_devices(c, person)
     ]
     return {"devices": devices, "push_key": find_push_key(c)}

@@ -1,6 +1,7 @@
-"""Sirens: signed orders by MQTT, what devices answer, the order repeated that none confirmed.
+"""Channel `siren:TOPIC`: signed orders to sirens by MQTT.
 
-Channel `siren:TOPIC` orders; one thread listens, and says which siren does not do what it was told.
+A thread receives the confirmations of the devices, repeats orders that none confirmed, and reports sirens that do not
+obey.
 """
 
 import json
@@ -30,25 +31,31 @@ from monitor.features.telephony.queries.siren_orders import (
 _LOG = logging.getLogger(__name__)
 EVERY_S: Final = 0.5
 CONFIRM: Final = "/confirm"
-_ANSWERS: Final = Template("siren.answers", "siren {topic}: was ordered {wanted} and answers: {said}")
-_SILENT: Final = Template("siren.silent", "siren {topic}: was ordered {wanted} and has not confirmed it since {at}")
-_MOST: Final = 200  # answers that wait; more are dropped, and the order is repeated
+_ANSWERS: Final = Template("siren.answers", "siren {topic} was ordered {wanted} and reports: {said}")
+_SILENT: Final = Template("siren.silent", "siren {topic} was ordered {wanted} at {at} and has not confirmed it")
+# Confirmations that wait. More are dropped; their orders are repeated.
+_MOST: Final = 200
+# Bytes of a confirmation.
 _LARGEST: Final = 4096
 SOUND_FOR_S: Final = 180.0
 VALID_FOR_S: Final = 300.0
-_NO_RECIPIENT: Final = Template("delivery.siren.no_recipient", "siren: the site file names no such recipient any more")
+_NO_RECIPIENT: Final = Template(
+    "delivery.siren.no_recipient", "siren: the site file no longer has a recipient with this siren"
+)
 
 
 class SirenNotifier:
-    """Orders at the levels that the recipient names, and ends it below them; taken is an order when the broker has it.
+    """Orders a siren to sound at the levels of its recipients, and to stop below them.
 
-    Settings: the broker, the keys of the signatures, SLOPEWARD_SIREN__VALID_FOR_S and SOUND_FOR_S.
+    An order is delivered when the broker has acknowledged it. Settings: the broker, the keys of the signatures,
+    SLOPEWARD_SIREN__VALID_FOR_S and SOUND_FOR_S.
     """
 
     def __init__(self, address: str, environ: Mapping[str, str], db: Database | None) -> None:
         if fault := find_topic_fault(f"siren:{address}"):
             raise ConfigError(f"channel {fault}")
-        self._topic, self._db = address, db
+        self._topic = address
+        self._db = db
         self._publisher = MqttPublisher(read_access(environ), name="siren")
         state = Path(environ.get("SLOPEWARD_PATHS__STATE", "var"))
         self._keyring = Keyring(state / KEYS_FILE, environ.get("SLOPEWARD_SIGNING__KEYS", ""))
@@ -56,10 +63,11 @@ class SirenNotifier:
         self._sound_s = float(environ.get("SLOPEWARD_SIREN__SOUND_FOR_S", SOUND_FOR_S))
 
     def deliver(self, notification: Notification) -> str:
-        """Write the order down, publish it, and wait for the broker."""
-        n, now = notification, datetime.now(UTC)
+        """Store the order, publish it and return its id; wait for the acknowledgement of the broker."""
+        n = notification
+        now = datetime.now(UTC)
         if n.id and n.ledger != "hazard":
-            raise DeliveryError("siren: takes hazards alone", permanent=True)
+            raise DeliveryError("siren: only alerts about slopes can be sent to a siren", permanent=True)
         if n.id and n.sounds_from is None and n.level > 0:
             raise DeliveryError(_NO_RECIPIENT(), permanent=True)
         if self._db is None:
@@ -74,7 +82,7 @@ class SirenNotifier:
 
 
 def format_order(order: SirenOrder, sound_s: float) -> str:
-    """The order as JSON, not signed yet."""
+    """Return an order as JSON without signatures."""
     return canonical_json(
         {
             "sequence": order.sequence,
@@ -91,16 +99,20 @@ def format_order(order: SirenOrder, sound_s: float) -> str:
 
 
 def list_topics(sites: Iterable[Site]) -> tuple[str, ...]:
-    """The topics of all sirens that site files name."""
-    channels = (c for site in sites for r in site.recipients for one in r.everybody for c in one.channels)
-    return tuple(sorted({split_channel(c)[1] for c in channels if find_channel_traits(c).orders}))
+    """Return the topics of all sirens of site files."""
+    people = (person for site in sites for recipient in site.recipients for person in recipient.everybody)
+    channels = {channel for person in people for channel in person.channels}
+    return tuple(sorted({split_channel(channel)[1] for channel in channels if find_channel_traits(channel).orders}))
 
 
 class Sirens:
-    """One thread, where there are sirens.
+    """Receives the confirmations of sirens, and repeats orders, in one thread.
 
-    `find_keys`: the keys by which orders and answers are signed; `confirm_within_s`: then an order is repeated, and its
-    silence is trouble; `valid_for_s`: of each order; `sound_s`: how long a device sounds at most.
+    Args:
+        find_keys: Returns the keys that sign orders and confirmations.
+        confirm_within_s: After this time without confirmation an order is repeated, and the siren is reported.
+        valid_for_s: How long devices obey an order.
+        sound_s: How long a device sounds at most.
     """
 
     def __init__(
@@ -114,26 +126,31 @@ class Sirens:
         valid_for_s: float,
         sound_s: float = SOUND_FOR_S,
     ) -> None:
-        self._db, self._clock, self.topics, self._find_keys = db, clock, tuple(topics), find_keys
-        self._within, self._valid_for = timedelta(seconds=confirm_within_s), timedelta(seconds=valid_for_s)
+        self._db = db
+        self._clock = clock
+        self.topics = tuple(topics)
+        self._find_keys = find_keys
+        self._within = timedelta(seconds=confirm_within_s)
+        self._valid_for = timedelta(seconds=valid_for_s)
         self._sound_s = sound_s
         self._received: deque[tuple[str, bytes]] = deque(maxlen=_MOST)
         self._troubles: dict[str, str] = dict.fromkeys(self.topics, "")
-        self._stopping, self._wake = threading.Event(), threading.Event()
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._publisher = MqttPublisher(
             access, name="sirens", filters=[f"{topic}{CONFIRM}" for topic in self.topics], on_message=self._receive
         )
 
     def start(self) -> None:
-        """Start the thread; without a siren there is none."""
+        """Start the thread, if there are sirens."""
         if self.topics:
             self._publisher.listen()
             self._thread = threading.Thread(target=self._run, name="sirens", daemon=True)
             self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """End."""
+        """Stop the thread and disconnect."""
         self._stopping.set()
         self._wake.set()
         if self._thread is not None:
@@ -141,7 +158,7 @@ class Sirens:
             self._publisher.close()
 
     def find_troubles(self) -> dict[str, str]:
-        """For each siren why it does not do what it was told; empty text when all is well."""
+        """Return for each siren why it does not obey its order; empty if it does."""
         return dict(self._troubles)
 
     def _receive(self, topic: str, payload: bytes, retained: bool) -> None:
@@ -155,20 +172,21 @@ class Sirens:
                 self.follow_once()
             except (StoreBusyError, DeliveryError) as error:
                 _LOG.warning("sirens: %s", error)
-            except Exception:  # loop edge
+            except Exception:  # the next round continues
                 _LOG.exception("sirens")
             self._wake.wait(EVERY_S)
             self._wake.clear()
 
     def follow_once(self) -> None:
-        """Take what was answered, then repeat what nobody confirmed in time."""
+        """Store the confirmations, then repeat orders that were not confirmed in time."""
         if not self._db.holds():
             return
         now = self._clock()
         while self._received:
             topic, payload = self._received[0]
             self._take(topic, payload, now)
-            self._received.popleft()  # after it is written: a busy database loses no answer
+            # Only after it is stored, so that a busy database loses no confirmation.
+            self._received.popleft()
         with self._db.read() as c:
             waiting = {order.topic: order for order in load_open_orders(c)}
         for topic in self.topics:
@@ -179,27 +197,27 @@ class Sirens:
                 self._repeat(order, now)
 
     def _take(self, topic: str, payload: bytes, now: datetime) -> None:
-        """An answer counts when it bears a signature by one of our keys."""
+        """Store a confirmation if one of the keys signed it."""
         try:
             if not is_signed(f"{topic}{CONFIRM}", payload, self._find_keys()):
                 raise ValueError("not signed")
             document = json.loads(payload)
             sequence, state, device = document["sequence"], document["state"], document.get("device", "")
-            is_text = all(isinstance(one, str) and one.isprintable() for one in (state, device))
+            is_text = all(isinstance(text, str) and text.isprintable() for text in (state, device))
             if type(sequence) is not int or not 0 < sequence < 1 << 62 or not is_text:
                 raise ValueError("not as documented")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            _LOG.error("siren %s: an answer that does not count: %s", topic, str(error)[:200])
+            _LOG.error("siren %s: an invalid confirmation is ignored: %s", topic, str(error)[:200])
             return
         self._db.do(confirm_order, topic, sequence, state, device, now)
 
     def _repeat(self, order: SirenOrder, now: datetime) -> None:
-        again = self._db.do(repeat_order, order.id, now, self._valid_for)
+        repeated = self._db.do(repeat_order, order.id, now, self._valid_for)
         try:
             keys = self._find_keys()
         except (SlopewardError, OSError) as error:
             raise DeliveryError(f"siren: the keys cannot be read: {error}") from error
-        content = format_order(again, self._sound_s)
+        content = format_order(repeated, self._sound_s)
         self._publisher.publish(order.topic, sign(order.topic, content, keys, now), timeout_s=2.0)
 
 

@@ -1,4 +1,4 @@
-"""Replies by telephone, push subscriptions of browsers, and orders to sirens."""
+"""Tables of replies by telephone, devices that receive push messages, and orders to sirens."""
 
 from sqlalchemy import Boolean, Column, Index, Integer, String, Table, Text, UniqueConstraint
 

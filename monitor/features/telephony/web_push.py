@@ -1,6 +1,6 @@
-"""Web push: a message that only one browser can read (RFC 8291), and the proof of who sends it (VAPID, RFC 8292).
+"""Web push: encryption of a message for one browser (RFC 8291), and identification of the sender (VAPID, RFC 8292).
 
-cryptography is loaded where it is used: most services send no such message.
+The package cryptography is imported where it is used, because most services send no push messages.
 """
 
 import base64
@@ -15,14 +15,17 @@ from urllib.parse import urlsplit
 from forecasting.whole_file import write_private
 from monitor.api.errors import ConfigError
 
-KEY_FILE: Final = "push.key"  # in `paths.state`
-LARGEST: Final = 3993  # bytes of a message: one record of 4,096 (RFC 8291, 4)
+# Name of the file with the private key, in `paths.state`.
+KEY_FILE: Final = "push.key"
+# Bytes of a message, which is one record of 4,096 bytes (RFC 8291, section 4).
+LARGEST: Final = 3993
 _RECORD: Final = 4096
-_LASTS: Final = timedelta(hours=12)  # of a proof; 24 h at most (RFC 8292, 2)
+# Validity of an identification, at most 24 h (RFC 8292, section 2).
+_LASTS: Final = timedelta(hours=12)
 
 
 def encode(octets: bytes) -> str:
-    """URL-safe base64 without padding.
+    """Encode bytes as URL-safe base64 without padding.
 
     >>> encode(bytes([251, 255])), [*decode("-_8")]
     ('-_8', [251, 255])
@@ -31,21 +34,22 @@ def encode(octets: bytes) -> str:
 
 
 def decode(text: str) -> bytes:
-    """Back again; raises ValueError."""
+    """Decode URL-safe base64 without padding; raise ValueError if it is invalid."""
     return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 def seal(content: bytes, p256dh: str, auth: str, salt: bytes = b"", private: str = "") -> bytes:
-    """A message as the push service takes it: `aes128gcm`, for the browser with these keys alone.
+    """Encrypt a message with `aes128gcm` for the browser with the given keys.
 
     Args:
-        content: at most `LARGEST` bytes.
-        p256dh: public key of the browser.
-        auth: its secret of 16 bytes.
-        salt: 16 random bytes; drawn where none are given.
-        private: our key of this one message; drawn where none is given.
+        content: At most `LARGEST` bytes.
+        p256dh: Public key of the browser.
+        auth: Secret of the browser, 16 bytes.
+        salt: 16 bytes; random by default.
+        private: Private key for this message; random by default.
 
-    Raises ValueError: the keys are none.
+    Raises:
+        ValueError: The keys are invalid, or the message is too large.
 
     >>> sealed = seal(  # the example of RFC 8291, appendix A
     ...     b"When I grow up, I want to be a watermelon",
@@ -72,14 +76,14 @@ def seal(content: bytes, p256dh: str, auth: str, salt: bytes = b"", private: str
 
 
 def check_keys(p256dh: str, auth: str) -> None:
-    """Whether a browser's keys can seal a message; raises ValueError."""
+    """Check that the keys of a browser can encrypt a message; raise ValueError if not."""
     if len(decode(auth)) != 16:
-        raise ValueError("auth is not of 16 bytes")
+        raise ValueError("auth must have 16 bytes")
     seal(b"", p256dh, auth)
 
 
 def prove(private: str, endpoint: str, contact: str, now: datetime) -> str:
-    """The header `Authorization` of a message to an endpoint."""
+    """Return the header `Authorization` of a message to an endpoint."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -87,14 +91,15 @@ def prove(private: str, endpoint: str, contact: str, now: datetime) -> str:
     key, parts = read_key(private), urlsplit(endpoint)
     claims = {"aud": f"{parts.scheme}://{parts.netloc}", "exp": int((now + _LASTS).timestamp())}
     claims |= {"sub": contact} if contact else {}
-    signed = ".".join(encode(json.dumps(one).encode()) for one in ({"typ": "JWT", "alg": "ES256"}, claims))
+    parts_of_token = ({"typ": "JWT", "alg": "ES256"}, claims)
+    signed = ".".join(encode(json.dumps(part).encode()) for part in parts_of_token)
     r, s = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
     token = f"{signed}.{encode(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
     return f"vapid t={token}, k={encode(_encode_public(key))}"
 
 
 def make_key() -> str:
-    """A new private key as text."""
+    """Return a new private key as text."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
     number = ec.generate_private_key(ec.SECP256R1()).private_numbers().private_value
@@ -102,7 +107,7 @@ def make_key() -> str:
 
 
 def find_key(state: Path, fixed: str = "") -> str:
-    """The private key of this service; empty where none was made yet, or it is not for this account."""
+    """Return the private key of this service; empty if there is none or this account may not read it."""
     if fixed:
         return fixed
     path = state / KEY_FILE
@@ -110,7 +115,7 @@ def find_key(state: Path, fixed: str = "") -> str:
 
 
 def find_public_key(private: str) -> str:
-    """What browsers know this service by.
+    """Return the public key by which browsers identify this service.
 
     >>> len(decode(find_public_key(make_key())))
     65
@@ -119,7 +124,7 @@ def find_public_key(private: str) -> str:
 
 
 def read_key(private: str) -> Any:
-    """The key of a text; raises ConfigError."""
+    """Parse a private key; raise ConfigError if it is invalid."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
     try:
@@ -128,7 +133,7 @@ def read_key(private: str) -> Any:
             raise ValueError
         return ec.derive_private_key(int.from_bytes(number, "big"), ec.SECP256R1())
     except ValueError:
-        raise ConfigError("the key of push messages is none; make one: slopeward notify push keys") from None
+        raise ConfigError("the key of push messages is invalid; create one: slopeward notify push keys") from None
 
 
 def _encode_public(key: Any) -> bytes:
@@ -146,7 +151,7 @@ def _derive(salt: bytes, secret: bytes, info: bytes, length: int) -> bytes:
 
 
 def save_key(state: Path) -> bool:
-    """Make the key of this service where there is none; whether one was made."""
+    """Create the key of this service if there is none, and return whether it was created."""
     path = state / KEY_FILE
     if path.exists():
         return False

@@ -1,1 +1,1 @@
-"""SQL of telephones, browsers and sirens."""
+"""Queries about telephones, browsers and sirens."""

@@ -1,7 +1,7 @@
-"""Replies from telephones: a code per message, good for its recipient's number alone, acknowledges the alert.
+"""Replies from telephones: each message has a code that acknowledges its alert, from the number of its recipient only.
 
-A code is short, for people type it at night. So it holds for hours only, few wrong ones are looked at, and each of
-those is in the audit log. To acknowledge ends the escalation; it lowers nothing.
+A code is short because people type it at night. Therefore it is valid for hours only, the number of wrong codes is
+limited, and each wrong code is in the audit log. Acknowledging ends the escalation and lowers no level.
 """
 
 import re
@@ -23,8 +23,10 @@ from monitor.api.text import N_
 from monitor.features.telephony.tables import reply, reply_code
 
 GOOD_FOR_S: Final = 4 * 3600.0
-KEPT: Final = timedelta(days=30)  # codes, numbers and texts; what became of a reply stays
-MOST_WRONG: Final = 5  # of one number within
+# Codes, numbers and texts are deleted after this time. The outcome of a reply remains.
+KEPT: Final = timedelta(days=30)
+# Wrong codes of one number within `WITHIN` after which its replies are ignored.
+MOST_WRONG: Final = 5
 WITHIN: Final = timedelta(hours=1)
 _CODE: Final = re.compile(r"\s*(?:[^\W\d_]{1,12}\W{0,3})?(\d{4})\b", re.UNICODE)
 _LONGEST: Final = 160
@@ -43,15 +45,19 @@ ANSWERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ReplyResult:
-    """What became of a reply, and how to say it."""
+    """The outcome of a reply.
+
+    Attributes:
+        language: Language of the answer; empty if none is sent.
+    """
 
     outcome: str
     person: str = ""
     alert_id: int | None = None
-    language: str = ""  # of the answer; empty = none is sent: the number never had a message, or has been answered
+    language: str = ""
 
 
-# what a reply does: by whom, at which alert and at what level it was seen; raises SlopewardError
+# Called as act(connection, actor, alert_id, level that the person saw, now); raises SlopewardError if it is refused.
 ReplyAct = Callable[[Connection, Actor, int, int, datetime], object]
 
 
@@ -64,27 +70,34 @@ def make_code(
     now: datetime,
     good_for: timedelta = timedelta(seconds=GOOD_FOR_S),
 ) -> str:
-    """The code of a message, the same at each try; it differs from all that still hold for this number.
+    """Return the code of a message. Each attempt has the same one. It differs from all valid codes of the number.
 
-    `message`: that is about to be sent; `number`: where it goes, as `tidy_number` spells it; `person`: in whose name a
-    reply acknowledges; `language`: of the answer; `good_for`: how long the code holds.
+    Args:
+        message: The message that is about to be sent.
+        number: Telephone number of the message, from `tidy_number`.
+        person: Person in whose name a reply acknowledges.
+        language: Language of the answer to a reply.
+        good_for: How long the code is valid.
     """
     t = reply_code.c
-    c.execute(delete(reply_code).where(t.expires_at < now - KEPT))  # numbers of people are kept no longer than needed
-    known = c.execute(select(t.code).where(t.notification_id == message.id)).scalar()
-    if known is not None:
+    # Telephone numbers of people are stored no longer than necessary.
+    c.execute(delete(reply_code).where(t.expires_at < now - KEPT))
+    stored_code = c.execute(select(t.code).where(t.notification_id == message.id)).scalar()
+    if stored_code is not None:
         c.execute(update(reply_code).where(t.notification_id == message.id).values(expires_at=now + good_for))
-        return str(known)
-    held = select(t.code).where(t.address == number, t.made_at > now - 2 * good_for)
-    taken = {*c.execute(held).scalars()}
-    code = next(k for k in iter(lambda: f"{secrets.randbelow(10_000):04d}", None) if k not in taken)
+        return str(stored_code)
+    valid = select(t.code).where(t.address == number, t.made_at > now - 2 * good_for)
+    valid_codes = {*c.execute(valid).scalars()}
+    code = f"{secrets.randbelow(10_000):04d}"
+    while code in valid_codes:
+        code = f"{secrets.randbelow(10_000):04d}"
     facts = {"address": number, "person": person, "language": language, "made_at": now, "expires_at": now + good_for}
     c.execute(insert(reply_code).values(fill_row(reply_code, message, **facts, notification_id=message.id, code=code)))
     return code
 
 
 def tidy_number(text: str) -> str:
-    """A telephone number in one spelling.
+    """Return a telephone number without spaces and marks; empty if the text is none.
 
     >>> tidy_number(" +41 79 123-45 67"), tidy_number("0041791234567"), tidy_number("call me")
     ('+41791234567', '+41791234567', '')
@@ -97,20 +110,26 @@ def tidy_number(text: str) -> str:
 def take_reply(
     c: Connection, way: str, sender: str, text: str, provider_id: str, now: datetime, act: ReplyAct
 ) -> ReplyResult:
-    """A text message that came in; call once for each, the same one again changes nothing.
+    """Process a text message. A second call with the same message changes nothing.
 
-    `way`: `sms`; `sender`: the number it came from; `text`: such as `ACK 1234`; `provider_id`: what the gateway calls
-    it.
+    Args:
+        way: `sms`.
+        sender: Number of the sender.
+        text: Text such as `ACK 1234`.
+        provider_id: Id of the text message at the gateway.
     """
-    sender, text = (one.replace("\0", "") for one in (sender, text))  # which PostgreSQL does not store
-    number, match = tidy_number(sender), _CODE.match(text)
+    # PostgreSQL cannot store the character NUL.
+    sender = sender.replace("\0", "")
+    text = text.replace("\0", "")
+    number = tidy_number(sender)
+    match = _CODE.match(text)
     return _take(c, way, number or sender, match[1] if match else "", text, provider_id, now, act)
 
 
 def take_digit(
     c: Connection, notification_id: int, number: str, call_id: str, now: datetime, act: ReplyAct
 ) -> ReplyResult:
-    """Somebody pressed the digit that acknowledges, during the call of a message, at the number it went to."""
+    """Process the digit that acknowledges, which was pressed during the call of a message."""
     t = reply_code.c
     address = tidy_number(number)
     code = c.execute(select(t.code).where(t.notification_id == notification_id, t.address == address)).scalar()
@@ -128,7 +147,8 @@ def _take(
     answer, why = _check_reply(c, way, number, code, now, act)
     became = {"outcome": answer.outcome, "alert_id": answer.alert_id, "person": answer.person or None}
     c.execute(update(reply).where(reply.c.provider_id == provider_id).values(**became))
-    if answer.outcome not in {ACKNOWLEDGED, REPEATED, LIMITED}:  # what is limited fills no log either
+    # Replies beyond the limit must not fill the audit log either.
+    if answer.outcome not in {ACKNOWLEDGED, REPEATED, LIMITED}:
         subject = "service" if answer.alert_id is None else f"alert:{answer.alert_id}"
         detail = {"number": hide_number(number), "outcome": answer.outcome, "why": why}
         sender = Actor(f"telephone {hide_number(number)}", "program", via=way)
@@ -144,7 +164,8 @@ def _check_reply(
     wrong = c.execute(select(func.count()).select_from(reply).where(recent)).scalar_one()
     known = select(t.language).where(t.address == number).order_by(t.notification_id.desc()).limit(1)
     language_of_number = str(c.execute(known).scalar() or "")
-    if wrong >= MOST_WRONG:  # said once: a telephone that answers by itself must not be answered for ever
+    # The limit is answered once, so that a telephone with automatic replies is not answered without end.
+    if wrong >= MOST_WRONG:
         language = language_of_number if wrong == MOST_WRONG else ""
         return ReplyResult(LIMITED, language=language), "too many wrong codes within the hour"
     mine = select(reply_code).where(t.address == number, t.code == code).order_by(t.notification_id.desc())
@@ -163,7 +184,8 @@ def _check_reply(
         return ReplyResult(LATE, person, alert_id, language), "the alert was raised again after this code was used"
     try:
         act(c, Actor(person, via=way), alert_id, found.level, now)
-    except LevelRisenError as error:  # it, or the alert behind the alarm that nobody confirmed
+    # The level of the alert rose, or that of the alert behind the alarm that nobody confirmed it.
+    except LevelRisenError as error:
         return ReplyResult(RISEN, person, alert_id, language), str(error)
     except SlopewardError as error:
         alert = find_alert(c, alert_id)
@@ -176,7 +198,7 @@ def _check_reply(
 
 
 def hide_number(number: str) -> str:
-    """A number as records show it.
+    """Return the end of a number, for records.
 
     >>> hide_number("+41791234567"), hide_number("77")
     ('…4567', '…')

@@ -1,4 +1,4 @@
-"""Orders to sirens and signs: what each was told last, how often, and what it answered."""
+"""Orders to sirens and signs, and their confirmations."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,12 +12,13 @@ from monitor.api.delivery import note_received, note_test
 from monitor.features.telephony.tables import siren_order
 
 ON, OFF, TEST = "on", "off", "test"
-_LONGEST: Final = 100  # characters of what a device says
+# Characters of the answer of a device that are stored.
+_LONGEST: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class SirenOrder:
-    """One order; its sequence rises with each order of a topic, also after the database was restored."""
+    """An order. Its sequence rises with each order of a topic, also after the database was restored."""
 
     id: int
     topic: str
@@ -38,31 +39,30 @@ class SirenOrder:
 
     @property
     def is_done(self) -> bool:
-        """Whether the device does what was ordered."""
+        """Whether the device has confirmed that it obeys the order."""
         return self.confirmed_at is not None and self.said == self.wanted
 
 
 def make_order(c: Connection, topic: str, message: Notification, now: datetime, valid_for: timedelta) -> SirenOrder:
-    """The order that follows from a message; at a second try the same one, with a new end.
+    """Return the order of a message. A second attempt repeats the order with a new end.
 
-    A message that was held up orders nothing any more: the order of the newer one is given once more.
-
-    An exercise sounds only where the site file says so, and its end silences no real alarm; nor does the end of one
-    site's alarm silence the siren while another site needs it.
+    If a newer message of the site has an order, that order is repeated, because the older message was delayed. In an
+    exercise a siren sounds only if the site file declares it, and the end of an exercise silences no real alarm. The
+    end of the alarm of one site does not silence a siren that another site needs.
 
     Args:
-        topic: of the siren.
-        message: with what its recipient asked for; number 0 = a test of the channel.
-        valid_for: after that devices ignore it.
+        topic: Topic of the siren.
+        message: The message with the level at which the siren sounds; number 0 for a test of the channel.
+        valid_for: Devices ignore the order after this time.
     """
     t = siren_order
     if message.id:
         same = (t.c.topic == topic) & (t.c.site == message.site) & (t.c.exercise.is_(message.exercise))
-        known = c.execute(
+        newest_order = c.execute(
             select(t.c.id).where(same, t.c.notification_id >= message.id).order_by(t.c.notification_id.desc()).limit(1)
         ).scalar()
-        if known is not None:
-            return repeat_order(c, known, now, valid_for)
+        if newest_order is not None:
+            return repeat_order(c, newest_order, now, valid_for)
     newest = c.execute(select(func.max(t.c.sequence)).where(t.c.topic == topic)).scalar() or 0
     facts = {"topic": topic, "sequence": max(newest + 1, int(now.timestamp() * 1000)), "times": 1}
     facts |= {"notification_id": message.id or None, "wanted": _decide(c, topic, message)}
@@ -81,7 +81,7 @@ def _decide(c: Connection, topic: str, message: Notification) -> str:
 
 
 def _load_newest(c: Connection, topic: str) -> list[SirenOrder]:
-    """The newest real order of each site to a topic; `test` is one that ended nothing, for another site needs it."""
+    """Load the newest order of each site to a topic, without exercises. `test` is an order that ended nothing."""
     t = siren_order
     real = (t.c.topic == topic) & t.c.exercise.is_(False) & t.c.notification_id.is_not(None)
     newest = select(func.max(t.c.id)).where(real).group_by(t.c.site)
@@ -89,7 +89,7 @@ def _load_newest(c: Connection, topic: str) -> list[SirenOrder]:
 
 
 def repeat_order(c: Connection, number: int, now: datetime, valid_for: timedelta) -> SirenOrder:
-    """The same order once more, with a new end."""
+    """Repeat an order with a new end."""
     t = siren_order
     values = {"sent_at": now, "valid_until": now + valid_for, "times": t.c.times + 1}
     c.execute(update(t).where(t.c.id == number).values(values))
@@ -97,7 +97,7 @@ def repeat_order(c: Connection, number: int, now: datetime, valid_for: timedelta
 
 
 def load_open_orders(c: Connection) -> list[SirenOrder]:
-    """The newest order of each topic that no device does yet; tests are not waited for."""
+    """Load the newest order of each topic that no device obeys yet, without tests."""
     t = siren_order
     newest = select(func.max(t.c.sequence).label("sequence"), t.c.topic).where(t.c.wanted != TEST)
     newest_of = newest.group_by(t.c.topic).subquery()
@@ -106,12 +106,12 @@ def load_open_orders(c: Connection) -> list[SirenOrder]:
 
 
 def confirm_order(c: Connection, topic: str, sequence: int, state: str, device: str, now: datetime) -> bool:
-    """What a device answered; the first answer that does what was ordered stays. False where no order waits for it."""
+    """Store the answer of a device, until one obeys the order. Return False if no order waits for an answer."""
     t = siren_order
     mine = (t.c.topic == topic) & (t.c.sequence == sequence)
-    open_one = mine & (t.c.confirmed_at.is_(None) | (t.c.said != t.c.wanted))
+    waiting = mine & (t.c.confirmed_at.is_(None) | (t.c.said != t.c.wanted))
     values = {"confirmed_at": now, "confirmed_by": device[:_LONGEST], "said": state[:_LONGEST]}
-    if c.execute(update(t).where(open_one).values(values)).rowcount != 1:
+    if c.execute(update(t).where(waiting).values(values)).rowcount != 1:
         return False
     order = read_record(SirenOrder, c.execute(select(t).where(mine)).one())
     if order.is_done and order.notification_id is not None:
