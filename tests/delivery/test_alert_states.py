@@ -233,7 +233,7 @@ class Loose:
             self.wait(half, step=half)
 
 
-def test_who_falls_silent_again_and_again_is_reported_three_times_and_when_it_has_stood_for_an_hour(database):
+def test_chattering_alarm_is_reported_three_times_and_after_an_hour_without_change(database):
     plug = Loose(database)
     plug.flap(12)
     assert len(plug.sent) == 6, "three turns, there and back"
@@ -249,14 +249,14 @@ def test_who_falls_silent_again_and_again_is_reported_three_times_and_when_it_ha
     assert [is_silent for _, is_silent in plug.sent[8:]] == [True, False], "after a calm day as at first"
 
 
-def test_who_never_comes_to_rest_is_told_of_again_each_day(database):
+def test_chattering_alarm_is_reported_again_each_day(database):
     plug = Loose(database)
     plug.flap(36, half=40)
     days = [minute // (24 * 60) for minute, _ in plug.sent]
     assert (days.count(0), days.count(1)) == (6, 6)
 
 
-def test_who_acknowledges_each_turn_hears_no_more_of_them(database):
+def test_acknowledged_chattering_alarm_is_held_back_as_well(database):
     plug = Loose(database)
     plug.flap(12, seen=True)
     assert len(plug.sent) == 6
@@ -264,7 +264,7 @@ def test_who_acknowledges_each_turn_hears_no_more_of_them(database):
     assert [is_silent for _, is_silent in plug.sent[6:]] == [False], "nine turns are one message, of how it stands"
 
 
-def test_what_is_urgent_never_waits_however_often_it_comes(database):
+def test_urgent_alarm_never_waits_however_often_it_changes(database):
     plug = Loose(database, level=2)
     plug.flap(6)
     assert [is_silent for _, is_silent in plug.sent] == [True, False] * 6

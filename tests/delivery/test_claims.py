@@ -47,7 +47,7 @@ from tests.fixtures.waiting import wait_for
 
 
 @ON_BOTH
-def test_a_claim_has_one_winner_and_a_lost_lease_cannot_settle(database):
+def test_one_worker_gets_a_lease_and_cannot_store_an_outcome_after_it_expired(database):
     queue_message(database, "log:desk")
     (mine,) = tell(database, claim_due, T0, "a", 30.0, 5, "log:desk")
     with database.write() as c:
@@ -72,7 +72,7 @@ NEVER = {
 
 
 @ON_BOTH
-def test_rows_that_somebody_altered_delay_no_message(database, hooks):
+def test_altered_rows_delay_no_message(database, hooks):
     """What an unsent row says of its next attempt is not sealed: it is held to what the service itself could say."""
     with database.write() as c:
         add_site(c)
@@ -84,7 +84,7 @@ def test_rows_that_somebody_altered_delay_no_message(database, hooks):
 
 
 @ON_BOTH
-def test_what_may_wait_waits_and_what_waits_longer_than_anything_does_not(database):
+def test_message_waits_for_its_next_attempt_but_not_longer_than_the_limit(database):
     with database.write() as c:
         add_site(c)
         add_message(c, add_alert(c), "log:desk")
@@ -99,7 +99,7 @@ def test_what_may_wait_waits_and_what_waits_longer_than_anything_does_not(databa
         assert mark_delivered(c, mine.id, "a", T0)
 
 
-def test_a_worker_that_slept_until_another_core_took_over_sends_nothing(database):
+def test_worker_sends_nothing_after_another_core_took_over(database):
     worker = ChannelWorker("log:desk", Delivery(database, {}, lambda: T0, {}))
     queue_message(database, "log:desk")
     database.holds = lambda: False
@@ -108,7 +108,7 @@ def test_a_worker_that_slept_until_another_core_took_over_sends_nothing(database
 
 
 @pytest.mark.parametrize("channel", ["log:desk", "nobody:desk"])
-def test_who_alters_a_row_again_and_again_holds_a_message_up_for_little_more_than_an_hour(database, channel):
+def test_repeatedly_altered_row_delays_a_message_for_little_more_than_an_hour(database, channel):
     now = [T0]
     worker = ChannelWorker(channel, Delivery(database, {}, lambda: now[0], {}, jitter=lambda: 0.5))
     queue_message(database, channel)
@@ -124,7 +124,7 @@ def test_who_alters_a_row_again_and_again_holds_a_message_up_for_little_more_tha
     assert looks == ([62] if channel == "log:desk" else [62, 63, 64])
 
 
-def test_a_message_that_is_being_sent_while_the_clock_is_set_back_is_not_sent_a_second_time(database, monkeypatch):
+def test_message_in_progress_is_not_sent_again_when_the_clock_is_set_back(database, monkeypatch):
     """Its lease seems endless until it is moved with the clock; nobody else takes the message meanwhile."""
     now = [T0]
     dispatcher = Dispatcher(database, {}, lambda: now[0])
@@ -165,7 +165,7 @@ def test_a_worker_that_hangs_beyond_two_leases_is_replaced(database, hooks, monk
     assert (len(calls), len(set(calls))) == (2, 1)
 
 
-def test_hanging_workers_that_came_back_count_no_more_and_at_the_bound_it_is_an_alarm(database, monkeypatch):
+def test_recovered_workers_do_not_count_as_hanging_and_three_hanging_ones_are_an_alarm(database, monkeypatch):
     releases = []
 
     class Stuck:
@@ -202,7 +202,7 @@ def test_hanging_workers_that_came_back_count_no_more_and_at_the_bound_it_is_an_
 
 
 @pytest.mark.parametrize("error", [DeliveryError("busy", retry_after_s=3600.0), ConfigError("HOOK is not set")])
-def test_an_urgent_message_is_held_a_minute_at_most_and_the_settings_are_read_anew(database, monkeypatch, error):
+def test_urgent_message_is_delayed_a_minute_at_most_and_settings_are_read_again(database, monkeypatch, error):
     opened = Mock(return_value=SimpleNamespace(deliver=Mock(side_effect=error)))
     monkeypatch.setattr("monitor.delivery.worker.open_notifier", opened)
     now = [T0]
@@ -236,7 +236,7 @@ def put(database, count, channel="webhook:HOOK"):
         return [add_message(c, add_alert(c, key=f"k{n}"), channel, at=clock()) for n in range(count)]
 
 
-def test_six_reds_reach_a_receiver_that_answers_late_each_once(database, hooks):
+def test_six_urgent_messages_reach_a_slow_receiver_once_each(database, hooks):
     assert 25.0 < ANSWER_S + CONNECT_TIMEOUT_S < LEASE_S, "25 s are waited for, by one that still holds the message"
     put(database, 6)
     began = clock()
@@ -248,9 +248,7 @@ def test_six_reds_reach_a_receiver_that_answers_late_each_once(database, hooks):
     assert set(Counter(headers["Idempotency-Key"] for _, headers, _ in hooks.got).values()) == {1}
 
 
-def test_what_a_receiver_has_whole_waits_a_minute_also_when_another_message_proves_the_channel(
-    database, hooks, monkeypatch
-):
+def test_message_that_may_have_arrived_waits_a_minute_although_the_channel_recovered(database, hooks, monkeypatch):
     monkeypatch.setattr("monitor.delivery.notifiers.webhook.ANSWER_S", 0.5)
     (number,) = put(database, 1)
     environ = {"HOOK": f"{hooks.base}/hang"}
@@ -268,7 +266,7 @@ def test_what_a_receiver_has_whole_waits_a_minute_also_when_another_message_prov
 
 @ON_BOTH
 @pytest.mark.parametrize("tried", [0, 1])
-def test_an_urgent_message_that_was_not_tried_goes_before_one_that_failed(database, tried):
+def test_untried_urgent_message_precedes_one_that_failed(database, tried):
     other = put(database, 2, "log:desk")[1 - tried]
     with database.write() as c:
         (sent,) = claim_due(c, clock(), "w", 30.0, 1, "log:desk", first={other})
@@ -276,7 +274,7 @@ def test_an_urgent_message_that_was_not_tried_goes_before_one_that_failed(databa
 
 
 @ON_BOTH
-def test_a_message_waits_while_a_newer_one_of_its_alert_is_being_sent(database):
+def test_message_waits_while_a_newer_one_of_its_alert_is_sent(database):
     with database.write() as c:
         add_site(c)
         alert_id = add_alert(c)

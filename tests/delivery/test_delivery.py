@@ -106,7 +106,7 @@ def test_a_channel_that_recovers_gets_the_message_under_the_same_key(database, h
     assert {h["Idempotency-Key"] for _, h, _ in hooks.got} == {row.idempotency_key}
 
 
-def test_a_refusal_is_final_but_for_what_a_person_sets_right(database, hooks):
+def test_refusal_is_final_unless_a_person_can_correct_it(database, hooks):
     wanted = {"400": "failed_final", **dict.fromkeys(("302", "401", "404"), "failed_retry")}
     with database.write() as c:
         add_site(c)
@@ -117,7 +117,7 @@ def test_a_refusal_is_final_but_for_what_a_person_sets_right(database, hooks):
     assert len(hooks.got) == len(wanted)
 
 
-def test_a_refused_recipient_is_final_and_a_busy_server_is_not(database):
+def test_refused_recipient_is_final_and_busy_server_is_not(database):
     answers = iter(["451 later", "550 nobody here"])
 
     class Inbox:
@@ -153,7 +153,7 @@ def test_mqtt_channel_publishes_to_a_real_broker(database, mosquitto):
     assert got == [(1, "red")]
 
 
-def test_the_mqtt_channel_trusts_the_authority_that_the_broker_section_names(tmp_path, monkeypatch):
+def test_mqtt_channel_uses_the_certificate_authority_of_the_broker_section(tmp_path, monkeypatch):
     asked = {}
     monkeypatch.setattr(paho.Client, "tls_set", lambda _self, ca_certs=None: asked.update(ca=ca_certs))
     file = tmp_path / "slopeward.toml"
@@ -174,7 +174,7 @@ def test_the_address_of_a_webhook_never_reaches_the_log(hooks, caplog):
     assert (len(hooks.got), "hunter2" in caplog.text) == (1, False)
 
 
-def test_each_recipient_reads_his_own_language(database, hooks):
+def test_each_recipient_reads_the_configured_language(database, hooks):
     people = (Recipient("sala", ("webhook:IT",), (3,), language="it"), Recipient("duty", ("webhook:ES",), (3,)))
     sites = {"north": SimpleNamespace(name="North", stations=(), timezone="Europe/Rome", recipients=people)}
     with database.write() as c:
@@ -274,7 +274,7 @@ def test_times_of_a_shift_are_local_and_targets_are_of_their_kind():
             parse_service(f"[channels]\n{wrong}\n", "x")
 
 
-def test_a_test_that_the_provider_could_not_deliver_turns_bad(database, monkeypatch):
+def test_channel_test_fails_if_the_provider_could_not_deliver_it(database, monkeypatch):
     with provider() as twilio:
         settings = f'[sms]\ngateway = "http"\nurl = "http://127.0.0.1:{twilio.server_port}"\naccount = "AC1"\n'
         config = parse_service(f'{settings}sender = "+100000"\n', "x", {"SLOPEWARD_SMS__TOKEN": TOKEN})

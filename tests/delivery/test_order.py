@@ -39,7 +39,7 @@ from tests.delivery.outbox import (
 from tests.fixtures.waiting import wait_for
 
 
-def test_after_an_outage_the_newest_is_told_first_and_nothing_hides_the_raise(database, hooks):
+def test_after_an_outage_the_newest_message_is_sent_first_and_the_raise_is_not_replaced(database, hooks):
     with database.write() as c:
         add_site(c)
         alert_id = add_alert(c, level=1)
@@ -58,7 +58,7 @@ def test_after_an_outage_the_newest_is_told_first_and_nothing_hides_the_raise(da
     assert "north: orange" in bodies[1]["body"]
 
 
-def test_when_a_channel_is_back_all_that_waits_goes_at_once_and_hazard_before_what_is_over(database, hooks):
+def test_recovered_channel_sends_all_waiting_messages_and_open_hazards_before_all_clear(database, hooks):
     """Backoff had put the next tries minutes away; the newest red is tried often, and its success releases the rest."""
     channel, later = "webhook:OUT", clock() + timedelta(minutes=4)
     tried = {"state": "failed_retry", "attempts": 9, "next_attempt_at": later}
@@ -78,7 +78,7 @@ def test_when_a_channel_is_back_all_that_waits_goes_at_once_and_hazard_before_wh
     assert list(dict.fromkeys(told)) == [red, yellow, sick, over]
 
 
-def test_shelving_holds_back_all_but_the_urgent(database):
+def test_shelving_holds_back_messages_that_are_not_urgent(database):
     with database.write() as c:
         add_site(c)
         for key, level in (("a", 1), ("b", 3)):
@@ -87,7 +87,7 @@ def test_shelving_holds_back_all_but_the_urgent(database):
 
 
 @pytest.mark.parametrize(("sent_at", "state"), [(timedelta(days=1), "delivered"), (timedelta(0), "queued")])
-def test_what_a_clock_that_was_ahead_sent_fills_no_hour(database, hooks, sent_at, state):
+def test_messages_sent_while_the_clock_was_ahead_do_not_count_for_the_hourly_limit(database, hooks, sent_at, state):
     now = clock()
     with database.write() as c:
         add_site(c)
@@ -101,7 +101,7 @@ def test_what_a_clock_that_was_ahead_sent_fills_no_hour(database, hooks, sent_at
 
 
 @pytest.mark.parametrize("between", ["restart", "clock"])
-def test_the_first_success_after_a_restart_releases_what_waits(database, hooks, between):
+def test_first_success_after_a_restart_releases_waiting_messages(database, hooks, between):
     """What failed before the service ended, or before the clock was set, follows the first message that is taken."""
     later = clock() + timedelta(minutes=5)
     with database.write() as c:
@@ -120,7 +120,7 @@ def test_the_first_success_after_a_restart_releases_what_waits(database, hooks, 
         assert dispatcher.status()["channels"]["webhook:OK"]["failing_since"] is None
 
 
-def test_an_open_circuit_lets_only_the_urgent_try(database, hooks):
+def test_pausing_channel_tries_urgent_messages_only(database, hooks):
     with database.write() as c:
         add_site(c)
         for n in range(8):
@@ -135,7 +135,7 @@ def test_an_open_circuit_lets_only_the_urgent_try(database, hooks):
         assert len(hooks.got) - before <= 2
 
 
-def test_a_message_is_confirmed_by_its_own_recipient_alone(database):
+def test_message_is_confirmed_by_its_recipient_only(database):
     post = Recipient("Duty post", ("log",), (3,), people=("R. Mori",))
     sites = {"north": site_with(post, *(Recipient(name, ("log",), (3,)) for name in ("head", "mayor")))}
     with database.write() as c:
@@ -164,7 +164,7 @@ def test_a_message_is_confirmed_by_its_own_recipient_alone(database):
     assert confirmed == {"Duty post": T0 + 3 * minutes, "head": T0 + 9 * minutes, "mayor": None}
 
 
-def test_when_nobody_can_be_reached_the_next_is_told_at_once(database, hooks):
+def test_next_recipient_is_notified_at_once_if_nobody_can_be_reached(database, hooks):
     sites = {"north": site_with(Recipient("duty", ("webhook:NO",), (3,)), Recipient("head", ("webhook:OK",), ()))}
     queue_message(database, "webhook:NO")
     with running(database, {"NO": f"{hooks.base}/400", "OK": f"{hooks.base}/ok"}, sites) as dispatcher:
@@ -175,7 +175,7 @@ def test_when_nobody_can_be_reached_the_next_is_told_at_once(database, hooks):
     assert len(rows(database)) == 2
 
 
-def test_a_newer_message_that_must_wait_holds_back_nobody(database):
+def test_newer_message_that_waits_does_not_block_older_ones(database):
     with database.write() as c:
         add_site(c)
         raised = add_alert(c)
@@ -184,7 +184,7 @@ def test_a_newer_message_that_must_wait_holds_back_nobody(database):
     assert [m.id for m in tell(database, claim_due, T0, "a", 30.0, 1, "log:desk", only={red})] == [red]
 
 
-def test_a_health_alarm_that_is_over_is_sent_to_nobody_again(database, hooks):
+def test_health_alarm_whose_cause_is_gone_is_not_repeated(database, hooks):
     """Its cause is gone, nobody acknowledged it: it waits on the list, an alarm that stands is told again."""
     sites = {"north": site_with(Recipient("duty", ("webhook:OK",), (3,), escalate_after_s=60.0))}
     with database.write() as c:
@@ -241,7 +241,7 @@ def followed(database, dispatcher, sites):
     return follow
 
 
-def test_a_mail_that_is_refused_for_good_is_told_by_the_other_channels(database, hooks, mail, capsys):
+def test_refused_mail_is_reported_by_the_other_channels(database, hooks, mail, capsys):
     environ = mail.environ | {"HOOK": f"{hooks.base}/ok"}
     tell(database, add_site)
     sites = {"north": site_with(Recipient("duty", (MAIL, "webhook:HOOK"), (3,)))}
@@ -267,7 +267,7 @@ def test_a_mail_that_is_refused_for_good_is_told_by_the_other_channels(database,
         wait_for(lambda: not again.find_undelivered([MAIL]))
 
 
-def test_a_test_that_it_passes_clears_a_refusal(database, mail):
+def test_successful_channel_test_clears_a_refusal(database, mail):
     with running(database, mail.environ) as dispatcher:
         tell(database, add_site)
         put(database, MAIL)
@@ -279,7 +279,7 @@ def test_a_test_that_it_passes_clears_a_refusal(database, mail):
         assert not dispatcher.find_undelivered([MAIL])
 
 
-def test_a_channel_that_fails_three_times_in_a_row_is_told(database, hooks):
+def test_channel_that_fails_three_times_in_a_row_is_reported(database, hooks):
     tell(database, add_site)
     with running(database, {"HOOK": f"{hooks.base}/500"}) as dispatcher:
         assert not dispatcher.find_undelivered(["webhook:HOOK"])
@@ -289,13 +289,13 @@ def test_a_channel_that_fails_three_times_in_a_row_is_told(database, hooks):
         assert row.attempts >= 3
 
 
-def test_a_variable_that_is_not_set_is_told_before_any_message(database):
+def test_missing_variable_is_reported_before_any_message(database):
     with running(database, {}) as dispatcher:
         assert "GONE is not set" in dispatcher.find_undelivered(["webhook:GONE"])["webhook:GONE"]
         assert not dispatcher.find_undelivered(["log:desk"])
 
 
-def test_a_level_that_reached_nobody_goes_to_the_people_of_all_sites(database, hooks, mail):
+def test_alert_that_reached_nobody_goes_to_the_people_of_all_sites(database, hooks, mail):
     environ = mail.environ | {"FAR": f"{hooks.base}/ok"}
     with database.write() as c:
         add_site(c)
@@ -320,7 +320,7 @@ def test_a_level_that_reached_nobody_goes_to_the_people_of_all_sites(database, h
         *((state, 300, False) for state in ("delivered", "confirmed")),
     ],
 )
-def test_reached_is_who_was_sent_a_message_that_a_channel_took(database, state, age_s, is_told):
+def test_alert_reached_somebody_if_a_channel_took_a_message(database, state, age_s, is_told):
     now = clock()
     at, sites = now - timedelta(seconds=age_s), {"north": site_with(Recipient("duty", (MAIL,), (3,)))}
     again_at = now + timedelta(hours=1) if state in {"queued", "failed_retry"} else None

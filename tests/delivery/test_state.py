@@ -54,7 +54,7 @@ def wait_said(ear, topic, count=1, last=None):
     return wait_for(come, description=topic)
 
 
-def test_state_is_retained_and_each_change_is_told_once_over_restarts(database, mosquitto):
+def test_state_is_retained_and_each_change_is_published_once_across_restarts(database, mosquitto):
     fill(database)
     access = parse_access(mosquitto.url)
     make = partial(StatePublisher, database, access, lambda: T0, version="1.2.3")
@@ -87,7 +87,7 @@ def test_state_is_retained_and_each_change_is_told_once_over_restarts(database, 
     second.stop(5)
 
 
-def test_the_frozen_inputs_of_open_alerts_are_not_read_by_those_who_do_not_show_them(database, mosquitto):
+def test_stored_inputs_of_open_alerts_are_read_only_where_they_are_shown(database, mosquitto):
     fill(database)
     evidence = "{}".ljust(1_000_000)
     facts = {"site": "north", "at": T0, "code_version": "1", "config_sha256": "x", "evidence_sha256": "y"}
@@ -124,7 +124,7 @@ def test_a_broken_connection_leaves_the_last_will(database, mosquitto):
     publisher._publisher._client._sock_close()
 
 
-def test_a_forged_green_is_told_once_refused_by_its_signature_and_overwritten_at_once(database, mosquitto):
+def test_forged_state_is_reported_once_rejected_by_its_signature_and_overwritten(database, mosquitto):
     fill(database)
     key, topic = make_key(), "slopeward/v1/north/state"
     ticks = itertools.count()
@@ -155,7 +155,7 @@ def test_a_forged_green_is_told_once_refused_by_its_signature_and_overwritten_at
     publisher.stop(5)
 
 
-def test_keys_that_cannot_be_read_stop_no_message(database, mosquitto):
+def test_unreadable_keys_stop_no_message(database, mosquitto):
     fill(database)
 
     def find_keys():

@@ -55,7 +55,7 @@ def test_each_device_gets_a_message_that_it_alone_can_read(filled_database, serv
     assert (headers["Content-Encoding"], headers["Urgency"], int(headers["TTL"]) > 0) == ("aes128gcm", "high", True)
 
 
-def test_a_device_that_is_gone_is_ended_and_said_and_the_others_go_on(filled_database, service, channel):
+def test_device_that_no_longer_exists_is_ended_and_others_get_the_message(filled_database, service, channel):
     phone, desk = Browser(), Browser()
     number = subscribe(filled_database, service, phone, "/phone")
     subscribe(filled_database, service, desk, "/desk")

@@ -173,7 +173,7 @@ def test_no_stage_holds_back_the_order_that_ends_a_siren(database):
 
 
 @pytest.mark.parametrize("first", [("horn", "valley"), ("valley", "horn")])
-def test_of_two_who_share_a_siren_the_lower_level_decides(database, first):
+def test_lower_level_of_two_recipients_of_a_siren_counts(database, first):
     both = (HORN, Recipient("valley", HORN.channels, (2,), ("hazard",)))
     how = Delivery(database, {"north": replace(parse_site(SITE, "x"), recipients=both)}, clock, {})
     worker = ChannelWorker(HORN.channels[0], how)
@@ -186,7 +186,7 @@ def test_of_two_who_share_a_siren_the_lower_level_decides(database, first):
     assert (quiet.sounds_from, quiet.sounds_in_exercise) == (2, False)
 
 
-def test_a_raise_that_was_held_up_behind_the_all_clear_does_not_sound(database):
+def test_raise_that_was_delayed_until_after_the_all_clear_does_not_sound(database):
     first = order(database, 1, 3)
     clear = order(database, 5, 0)
     late = order(database, 4, 3)
@@ -195,7 +195,7 @@ def test_a_raise_that_was_held_up_behind_the_all_clear_does_not_sound(database):
     assert (again.sequence, again.times) == (clear.sequence, 3)
 
 
-def test_a_device_ignores_what_is_forged_old_or_over():
+def test_device_ignores_forged_old_and_expired_orders():
     from monitor.broker.signing import sign
     from monitor.features.telephony.queries.siren_orders import SirenOrder
     from monitor.features.telephony.sirens import format_order

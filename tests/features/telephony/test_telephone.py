@@ -82,7 +82,7 @@ def test_core_runs_what_is_used_and_publishes_the_key_once_there_is_one(filled_d
     assert [one.subject for one in run_checks(*sirens.subjects)] == ["valley/horn"]
 
 
-def test_a_look_that_fails_hides_no_trouble():
+def test_failed_round_of_a_part_does_not_hide_its_problems():
     def fail():
         raise OSError("the look failed")
 
@@ -241,7 +241,7 @@ def test_a_call_says_the_message_and_one_digit_acknowledges(database):
     assert find_now(database, alert_id).acknowledged_by == "Ada"
 
 
-def test_an_account_or_number_that_is_wrong_is_told_apart(database):
+def test_wrong_account_is_tried_again_and_wrong_number_is_final(database):
     _, number = queue(database, "sms:DUTY_PHONE")
     with provider() as twilio:
         twilio.answers = [(401, {"sid": None}), (400, {"sid": None, "code": 21211})]
@@ -306,7 +306,7 @@ def test_a_reply_to_the_alarm_that_nobody_confirmed_does_not_acknowledge_what_ha
     assert {find_now(database, one).acknowledged_by for one in (root, alarm)} == {"Ada"}
 
 
-def test_guessing_ends_after_a_few_for_that_number_and_is_answered_until_it_was_said_once(asked):
+def test_replies_of_a_number_are_ignored_after_a_few_wrong_codes(asked):
     db, alert_id, _, code, now = asked
     others = [f"{(int(code) + k) % 10_000:04d}" for k in range(1, MOST_WRONG + 4)]
     answers = [send(db, f"ACK {one}", now) for one in others]
@@ -318,7 +318,7 @@ def test_guessing_ends_after_a_few_for_that_number_and_is_answered_until_it_was_
     assert send(db, f"ACK {code}", now + timedelta(minutes=62)).outcome == ACKNOWLEDGED
 
 
-def test_numbers_of_people_are_kept_for_a_month(asked):
+def test_telephone_numbers_are_deleted_after_a_month(asked):
     db, _, number, code, now = asked
     assert send(db, "ACK 0000 no", now, sender=OTHER).outcome == WRONG
     later = now + timedelta(days=31)
@@ -358,7 +358,7 @@ def modem(tmp_path):
 
 
 @pytest.mark.server
-def test_a_modem_of_our_own_sends_and_its_replies_acknowledge(database, modem):
+def test_modem_sends_messages_and_its_replies_acknowledge(database, modem):
     alert_id, number = queue(database, "sms:DUTY_PHONE")
     watch = ModemWatch(database, modem, clock)
     with dispatching(database, GATEWAY="modem", MODEM=str(modem)):
@@ -381,7 +381,7 @@ def test_a_modem_of_our_own_sends_and_its_replies_acknowledge(database, modem):
     assert f"Rispondere ACK {code}" in log or "Transmitted OUTA" in log
 
 
-def test_a_modem_that_takes_nothing_is_trouble_and_hostile_files_change_nothing(tmp_path, database):
+def test_modem_that_takes_no_messages_is_reported_and_hostile_files_change_nothing(tmp_path, database):
     from monitor.errors import DeliveryError
 
     watch = ModemWatch(database, tmp_path, lambda: clock() + timedelta(minutes=10))
@@ -409,7 +409,7 @@ def watch(asked, tmp_path):
     return ModemWatch(asked[0], tmp_path, lambda: asked[-1])
 
 
-def test_a_text_that_the_daemon_has_only_begun_is_read_when_it_is_written(asked, watch, tmp_path):
+def test_reply_is_read_only_after_the_daemon_has_written_it(asked, watch, tmp_path):
     db, alert_id, _, code, _ = asked
     text = tmp_path / "inbox" / f"IN20260301_060000_00_{NUMBER}_00.txt"
     text.touch()
@@ -425,7 +425,7 @@ def test_a_text_that_the_daemon_has_only_begun_is_read_when_it_is_written(asked,
     assert not text.exists()
 
 
-def test_a_text_that_cannot_be_taken_keeps_no_other_from_being_read(asked, watch, tmp_path, monkeypatch):
+def test_reply_that_cannot_be_processed_does_not_delay_others(asked, watch, tmp_path, monkeypatch):
     db, alert_id, _, code, _ = asked
     inbox = tmp_path / "inbox"
     (inbox / f"IN20260301_050000_00_{NUMBER}_00.txt").write_bytes("a\0b".encode("utf-16"))
@@ -455,7 +455,7 @@ def test_a_used_code_does_not_acknowledge_what_was_raised_after_it(asked):
     assert find_now(db, alert_id).state == "unacknowledged"
 
 
-def test_a_text_and_a_call_say_that_it_comes_late_and_stands_for_other_alerts(database):
+def test_text_message_and_call_state_delay_and_number_of_other_alerts(database):
     with database.write() as c:
         add_site(c)
         alerts = [add_alert(c, level=level, at=clock(), key=f"key {n}") for n, level in enumerate((3, 1, 1))]
