@@ -29,6 +29,12 @@ from monitor.storage.views import load_view
 from monitor.text.instants import format_iso, parse_time
 from monitor.text.rendering import translate_all
 
+_LOG = logging.getLogger(__name__)
+CURSOR: Final = "mqtt_alert_cursor"
+# PostgreSQL assigns ids before the commit. Events with ids up to this much lower may appear late.
+BEHIND: Final = 200
+VALID_S: Final = 180.0
+EVERY_S: Final = 1.0
 # At most this many published messages are remembered until the broker delivers them back.
 _AWAITED: Final = 2000
 _LOG_EVERY_S: Final = 60.0
@@ -104,14 +110,6 @@ class OwnTopics:
 
 def _digest(topic: str, payload: bytes) -> bytes:
     return hashlib.sha256(topic.encode() + b"\n" + payload).digest()
-
-
-_LOG = logging.getLogger(__name__)
-CURSOR: Final = "mqtt_alert_cursor"
-# PostgreSQL assigns ids before the commit. Events with ids up to this much lower may appear late.
-BEHIND: Final = 200
-VALID_S: Final = 180.0
-EVERY_S: Final = 1.0
 
 
 class StatePublisher:
