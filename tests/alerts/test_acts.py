@@ -1,4 +1,4 @@
-"""Who is told of a change, and what one person alone may do to an alert, also while it changes under the hand."""
+"""Who is notified of a change, and what one person alone may do with an alert, also while the alert changes."""
 
 import threading
 from dataclasses import replace
@@ -42,7 +42,7 @@ def change(c, level, *, key="hazard", site=SITE):
 @pytest.mark.parametrize(
     ("levels", "told"), [((1,), []), ((1, 3), [3]), ((1, 3, 0), [3, 0]), ((3, 1), [3, 1]), ((1, 0), []), ((2,), [2])]
 )
-def test_who_asked_for_a_level_hears_when_it_is_passed_and_when_it_is_over(desk, levels, told):
+def test_recipients_of_a_level_are_notified_when_it_is_passed_and_when_it_is_over(desk, levels, told):
     site = replace(SITE, recipients=(replace(SITE.recipients[0], levels=(2,), channels=("log",)),))
     with desk.write() as c:
         for level in levels:
@@ -51,7 +51,7 @@ def test_who_asked_for_a_level_hears_when_it_is_passed_and_when_it_is_over(desk,
     assert found == told
 
 
-def test_a_shelving_has_an_end_of_its_own_and_keeps_the_datum(desk):
+def test_shelving_stores_its_end_and_the_newest_reading(desk):
     end = T0 + timedelta(hours=2)
     with desk.write() as c:
         number = change(c, 1)
@@ -72,7 +72,7 @@ def console(desk, tmp_path, monkeypatch):
 
 
 @ON_BOTH
-def test_a_signature_does_not_cover_a_raise_that_commits_at_the_same_moment(desk, console, monkeypatch, capsys):
+def test_acknowledgement_does_not_include_a_rise_that_commits_at_the_same_moment(desk, console, monkeypatch, capsys):
     number = tell(desk, change, 1)
     looked, codes = threading.Event(), []
     original = store.find_alert
@@ -97,7 +97,7 @@ def test_a_signature_does_not_cover_a_raise_that_commits_at_the_same_moment(desk
         assert (alert.level, alert.state, alert.acknowledged_by) == (3, "unacknowledged", None)
 
 
-def test_the_level_that_was_seen_can_be_said(desk, console):
+def test_acknowledgement_is_refused_if_the_level_is_higher_than_seen(desk, console):
     words = ("alerts", "ack", tell(desk, change, 2), "--by", "Ada", "--reason", "on my way")
     assert (console(*words, "--seen", 1), console(*words, "--seen", 2)) == (1, 0)
     assert ask(desk, load_alerts, "bench")[0].acknowledged_by == "Ada"

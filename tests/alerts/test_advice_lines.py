@@ -1,4 +1,4 @@
-"""Many suggestions of one cause are one line; a likely crossing is advice; a stage sets how often a site is judged."""
+"""Suggestions of one cause are one line, likely crossings are advice, and the stage sets the evaluation interval."""
 
 import json
 import re
@@ -56,7 +56,7 @@ FILE = Path(__file__).resolve().parents[2] / "configs" / "sites" / "north-bench.
 PLACES = [f"G{n}" for n in range(1, 13)]
 
 
-def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_path, capsys):
+def test_suggestions_with_one_cause_are_one_line(filled_database, tmp_path, capsys):
     text = FILE.read_text(encoding="utf-8")
     site, changes = parse_site(text, "north-bench.toml"), []
     reasons = {f"anomaly:{name}": f"{name}: displacement_downslope scores 7.10 over 6.26 (rules)" for name in PLACES}
@@ -120,7 +120,7 @@ def issue(database, series_id, at, middle, half):
 
 
 @ON_BOTH
-def test_a_likely_crossing_is_advised_seen_in_sql_and_recomputed(database):
+def test_likely_crossing_is_advice_in_sql_and_is_recomputed(database):
     with database.write() as c:
         save_site(c, SITE, "test", "test", START)
         rows = [
@@ -160,7 +160,7 @@ def test_a_likely_crossing_is_advised_seen_in_sql_and_recomputed(database):
 
 
 @ON_BOTH
-def test_forecasts_that_nobody_asks_for_crowd_no_criterion_out(database):
+def test_unused_forecasts_do_not_displace_those_of_a_criterion(database):
     with database.write() as c:
         save_site(c, SITE, "test", "test", START)
         add_observations(c, [Observation("slope", "G1", "displacement", "mm", START, START, 5.0)], START)
@@ -208,7 +208,7 @@ def due_in_s(schedule, name):
     return (schedule._scheduler.get_job(f"{name}:s").next_run_time - clock()).total_seconds()
 
 
-def test_jobs_follow_the_stage_and_what_was_due_sooner_stays_so(database, schedule):
+def test_jobs_follow_the_stage_and_earlier_due_times_remain(database, schedule):
     assert [pause_s(schedule, n) for n in ("movement", "forecast")] == [60.0, 900.0]  # unknown: the most frequent
     show(database, "creep")
     schedule.start()
@@ -221,7 +221,7 @@ def test_jobs_follow_the_stage_and_what_was_due_sooner_stays_so(database, schedu
     assert due_in_s(schedule, "movement") <= 60.0
 
 
-def test_a_change_of_the_level_has_movement_looked_at_now(database, schedule):
+def test_change_of_the_level_makes_movement_due_now(database, schedule):
     show(database, "creep")
     schedule.start()
     assert due_in_s(schedule, "movement") > 30.0, "the test would prove nothing"
@@ -233,7 +233,7 @@ def test_a_change_of_the_level_has_movement_looked_at_now(database, schedule):
     Core._on_changed(core, "gone")  # a site that is not scheduled any more
 
 
-def test_movement_waits_for_no_training(database, monkeypatch):
+def test_movement_does_not_wait_for_training(database, monkeypatch):
     long = [Job(f"long{i}", wait, lambda _: 3600.0, 0.0) for i in range(3)]
     (movement,) = [replace(j, first_s=0.2) for j in list_jobs() if j.name == "movement"]
     made = Schedule(database, parse_service("", "x"), [PLACE], clock, lambda *_: None, [*long, movement])
@@ -259,7 +259,7 @@ def wait(db, config, site, now):
 
 
 @ON_BOTH
-def test_the_real_job_leaves_its_line_and_a_poisoned_series_is_told(database, monkeypatch):
+def test_job_logs_its_result_and_a_failing_series_is_reported(database, monkeypatch):
     jobs = [j for j in list_jobs() if j.name == "movement"]
     told = []
     schedule = Schedule(database, parse_service("", "x"), [PLACE], clock, lambda *a: told.append(a), jobs)
@@ -272,7 +272,7 @@ def test_the_real_job_leaves_its_line_and_a_poisoned_series_is_told(database, mo
     assert {r.detail for r in ask(database, load_runs)} == {"unknown, none; 0 series updated", told[0][1]}
 
 
-def test_the_core_knows_the_pace_of_a_site_and_what_people_do_at_a_stage():
+def test_core_evaluates_at_the_interval_of_the_stage_and_shows_its_action():
     acting = replace(PLACE, movement=MovementPlan((StagePlan("progressive", 60.0, 900.0, "Clear the road"),)))
     core = SimpleNamespace(sites={"s": PLACE, "a": acting}, schedule=SimpleNamespace(stage_of=lambda _: "creep"))
     assert Core._find_pace(core, "s") == 3600.0
@@ -283,7 +283,7 @@ def test_the_core_knows_the_pace_of_a_site_and_what_people_do_at_a_stage():
     assert Core._find_action(core, "a", "creep") == Core._find_action(core, "gone", "creep") == ""
 
 
-def test_a_fast_stage_is_evaluated_before_the_tick_and_a_slow_one_not_later():
+def test_fast_stage_is_evaluated_before_the_tick_and_slow_stage_not_after_it():
     seen = []
 
     def decide(_db, site, *_, **__):

@@ -1,4 +1,4 @@
-"""Bounds changed one by one in the text of a site file: all else stays to the letter, and bad figures are refused."""
+"""Changes of single bounds in a site file: everything else stays unchanged, and invalid figures are refused."""
 
 import pytest
 
@@ -12,7 +12,7 @@ COMMENTED = SITE_TEXT.replace('window = "8h"}', 'window = "8h"}   # after the fa
 SITE = parse_site(COMMENTED, "bench.toml")
 
 
-def test_every_figure_of_a_criterion_is_a_field_and_only_what_changed_differs():
+def test_each_figure_of_a_criterion_is_a_field_and_only_changed_figures_differ():
     (one,) = list_fields(SITE)
     shown = {f.key: (f.words, f.value, f.unit, f.is_duration) for f in one.fields}
     assert shown["0.red.over"] == ("red, over", "80.5", "mm/day", False)
@@ -41,6 +41,6 @@ def test_every_figure_of_a_criterion_is_a_field_and_only_what_changed_differs():
         ({"0.red.over": " 80.5 "}, "nothing was changed"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_one_line(values, words):
+def test_invalid_figures_are_refused_in_one_line(values, words):
     with pytest.raises(RefusedError, match=words):
         change_fields(SITE, values, "bo", "why")

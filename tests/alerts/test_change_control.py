@@ -1,4 +1,4 @@
-"""Change control: what loosens a high level needs two people, and no file on disk loosens one unseen."""
+"""Change control: loosening a high level needs two people, and no file on disk loosens one without approval."""
 
 import json
 import re
@@ -129,12 +129,12 @@ HARMLESS = {
 
 
 @pytest.mark.parametrize("name", LOOSENING)
-def test_what_could_loosen_a_high_level_is_found(name):
+def test_change_that_could_loosen_a_high_level_is_found(name):
     assert find_loosening(parse_site(SITE_TEXT, "a"), parse_site(LOOSENING[name], "b"))
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_what_cannot_is_not(name):
+def test_change_that_cannot_loosen_a_high_level_is_not_found(name):
     old = LOOSENING["a narrower range"] if name == "a wider range" else SITE_TEXT
     assert find_loosening(parse_site(old, "a"), parse_site(HARMLESS[name], "b")) == ()
 
@@ -143,7 +143,7 @@ def loosened(old, new):
     return find_loosening(parse_site(old, "a"), parse_site(new, "b"))
 
 
-def test_rules_neighbours_and_earthquakes_loosen_when_they_go_or_are_denied():
+def test_removed_rules_neighbours_and_earthquakes_count_as_loosening():
     assert loosened(RULED, MORE) == ("fusion rule wide was removed",)
     assert loosened(RULED, change('id = "wide"\nlevel = "red"', 'id = "wide"\nlevel = "orange"', RULED))
     # what a rule denies must not speak more easily: a lower bound loosens there
@@ -172,7 +172,7 @@ def in_force(bench):
     return ask(bench.database, find_in_force, "bench").source
 
 
-def test_a_loosening_needs_somebody_else(bench, tmp_path):
+def test_loosening_needs_a_second_person(bench, tmp_path):
     file = tmp_path / "bench.toml"
     file.write_text(SITE_TEXT)
     found = suggest(bench, LOOSE)
@@ -196,7 +196,7 @@ def test_a_loosening_needs_somebody_else(bench, tmp_path):
     assert actions == [("site.propose", "Ada"), ("site.approve", "Bo")]
 
 
-def test_a_file_that_was_altered_in_the_database_is_not_put_in_force(bench, tmp_path):
+def test_proposed_file_that_was_altered_in_the_database_is_not_put_in_force(bench, tmp_path):
     found = suggest(bench, TIGHT)
     tell(bench.database, lambda c: c.execute(site_proposal.update().values(source=LOOSE)))
     with pytest.raises(RefusedError, match="was altered in the database"):
@@ -211,7 +211,7 @@ TWO_LEVELS, ONE_LEVEL = (change("[fusion]", text + table("[fusion]")) for text i
 
 
 @pytest.mark.parametrize("by", ["file", "proposal"])
-def test_a_criterion_that_takes_over_a_name_inherits_neither_vote_nor_level(database, tmp_path, by):
+def test_criterion_with_the_name_of_another_takes_over_neither_vote_nor_level(database, tmp_path, by):
     bench = WatchedSlope(database, TWO_LEVELS)
     bench.live(26, looks=1)
     assert bench.live(30, {"G1": 5.5}, looks=6).level == 1
@@ -233,7 +233,7 @@ def test_a_criterion_that_takes_over_a_name_inherits_neither_vote_nor_level(data
     assert "site.set_apart" in ask(database, lambda c: c.execute(select(audit_entry.c.action)).scalars().all())
 
 
-def test_an_edited_bound_goes_on_with_the_votes_of_before(database):
+def test_edited_bound_keeps_the_votes_of_its_criterion(database):
     bench = WatchedSlope(database, TWO_LEVELS)
     bench.live(26, looks=1)
     assert bench.live(30, {"G1": 5.5}, looks=6).level == 1
@@ -242,7 +242,7 @@ def test_an_edited_bound_goes_on_with_the_votes_of_before(database):
     assert bench.live(3).level == 0
 
 
-def test_where_accounts_exist_author_and_approver_need_one(bench, tmp_path):
+def test_author_and_approver_need_accounts_if_accounts_exist(bench, tmp_path):
     found = suggest(bench, LOOSE)
     tell(bench.database, add_account, "Bo", "long enough 1", "operator", START)
     with pytest.raises(RefusedError, match="'Ada' has no open account"):
@@ -256,7 +256,7 @@ def test_where_accounts_exist_author_and_approver_need_one(bench, tmp_path):
     approve(bench.database, tmp_path, found.id, BO, "fine", START)
 
 
-def test_a_proposal_must_fit_what_is_in_force(bench, tmp_path):
+def test_proposal_must_be_compared_with_the_version_in_force(bench, tmp_path):
     first, second, third = suggest(bench, LOOSE), suggest(bench, TIGHT), suggest(bench, f"{TIGHT}# more\n")
     (tmp_path / "bench.toml").write_text(f"{SITE_TEXT}# edited by hand\n")
     with pytest.raises(RefusedError, match="was edited since"):
@@ -275,13 +275,13 @@ def test_a_proposal_must_fit_what_is_in_force(bench, tmp_path):
     assert states == {first.id: "superseded", second.id: "approved", third.id: "superseded", fourth.id: "rejected"}
 
 
-def test_a_loosening_without_its_effect_is_not_approved(bench, tmp_path):
+def test_loosening_without_a_computed_effect_is_not_approved(bench, tmp_path):
     found = suggest(bench, LOOSE, preview=lambda old, new: {"skipped": "not asked for"})
     with pytest.raises(RefusedError, match="effect was not computed"):
         approve(bench.database, tmp_path, found.id, BO, "fine", START)
 
 
-def test_what_cannot_be_proposed_is_refused(bench, tmp_path):
+def test_invalid_proposal_is_refused(bench, tmp_path):
     with pytest.raises(RefusedError, match="nothing to propose"):
         suggest(bench, SITE_TEXT)
     with pytest.raises(ConfigError, match=re.escape("criterion[0]: unknown key 'rde'")):
@@ -292,7 +292,7 @@ def test_what_cannot_be_proposed_is_refused(bench, tmp_path):
         approve(bench.database, tmp_path, 99, BO, "fine", START)
 
 
-def test_a_file_on_disk_loosens_nothing_unseen(bench):
+def test_file_on_disk_loosens_nothing_without_approval(bench):
     loose, tight = parse_site(LOOSE, "bench.toml"), parse_site(TIGHT, "bench.toml")
     taken = tell(bench.database, load_into_force, loose, "slopeward", "loaded at start", START)
     assert taken.site.source == SITE_TEXT
@@ -308,7 +308,7 @@ def test_a_file_on_disk_loosens_nothing_unseen(bench):
         assert load_into_force(c, first, "slopeward", "loaded at start", START).site == first
 
 
-def test_a_change_never_touches_the_ladder(bench, tmp_path):
+def test_change_of_the_site_file_never_changes_the_level(bench, tmp_path):
     assert bench.fail().level == 3
     before = bench.now
     memory = ask(bench.database, find_state, "bench").digest
@@ -321,7 +321,7 @@ def test_a_change_never_touches_the_ladder(bench, tmp_path):
         assert evaluate_site(bench.database, bench.site, before + hours * HOUR, "tick").level == 3
 
 
-def test_the_commands_propose_show_approve_and_reject(bench, tmp_path, capsys):
+def test_commands_propose_show_approve_and_reject(bench, tmp_path, capsys):
     bench.now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - 70 * HOUR
     bench.fail()
     config = str(write_service(tmp_path, bench.database))
@@ -357,7 +357,7 @@ def test_the_commands_propose_show_approve_and_reject(bench, tmp_path, capsys):
     assert call("sites", "proposals", "--all")[1].out.count("\n") == 2
 
 
-def test_no_command_takes_a_loosened_file_by_the_way(bench, tmp_path, capsys):
+def test_no_command_puts_a_loosened_file_in_force(bench, tmp_path, capsys):
     bench.live(2)
     config = str(write_service(tmp_path, bench.database, LOOSE))
     assert run_verb(["level", "set", "bench", "yellow", "--by", "Ada", "--reason", "rain", "--config", config]) == 0
@@ -379,7 +379,7 @@ def load(core):
     return core.sites["bench"].source
 
 
-def test_the_service_goes_on_and_says_which_command_to_run(core, tmp_path):
+def test_service_continues_with_the_version_in_force_and_names_the_command(core, tmp_path):
     assert load(core) == SITE_TEXT
     core.alarms.write_pending()
     with core.db.read() as c:
@@ -392,7 +392,7 @@ def test_the_service_goes_on_and_says_which_command_to_run(core, tmp_path):
     assert ask(core.db, lambda c: c.execute(select(alert.c.level).where(alert.c.id == alarm.id)).scalar()) == 0
 
 
-def test_what_of_a_file_hides_motion_is_told_when_it_is_taken(core, tmp_path):
+def test_file_that_hides_motion_is_reported_when_it_is_loaded(core, tmp_path):
     text = SITE_TEXT.replace('id = "bench"', 'id = "other"', 1).replace('stations = ["G*"]', 'stations = ["G1"]')
     (tmp_path / "sites" / "other.toml").write_text(text.replace('window = "8h"', 'window = "2h"'))
     core._take_sites()
@@ -403,7 +403,7 @@ def test_what_of_a_file_hides_motion_is_told_when_it_is_taken(core, tmp_path):
     assert "no criterion with a vote reads G2.crack_opening" in unjudged.reason
 
 
-def test_an_approved_file_is_taken_by_a_fresh_core(core, bench, tmp_path):
+def test_approved_file_is_loaded_by_a_new_core(core, bench, tmp_path):
     load(core)
     core._check_versions()
     found = suggest(bench, LOOSE)
@@ -418,7 +418,7 @@ def test_an_approved_file_is_taken_by_a_fresh_core(core, bench, tmp_path):
     assert [a.open for a in core.alarms.pending() if a.key.endswith("unapproved")] == [True, False]
 
 
-def test_a_core_that_ends_to_start_anew_is_no_death():
+def test_core_that_restarts_is_not_reported_as_failed():
     started, told = [], []
     child = SimpleNamespace(name="core", status=None, alive=lambda: child.status is None, stop=lambda: None)
     child.start = lambda: (started.append(1), setattr(child, "status", None))
@@ -430,7 +430,7 @@ def test_a_core_that_ends_to_start_anew_is_no_death():
     assert (len(started), keeper.deaths, told) == (5, 0, [])
 
 
-def test_a_site_that_stands_high_is_not_retired_by_one_person(bench, tmp_path, capsys):
+def test_one_person_cannot_retire_a_site_at_a_high_level(bench, tmp_path, capsys):
     config = str(write_service(tmp_path, bench.database, None))
     bench.live(1)
     set_level(bench.database, bench.site, 2, ADA, "crack", bench.now)
@@ -439,7 +439,7 @@ def test_a_site_that_stands_high_is_not_retired_by_one_person(bench, tmp_path, c
     assert (run_verb([*words, "--second", "ada"]), run_verb([*words, "--second", "Bo"])) == (1, 0)
 
 
-def test_who_is_told_of_the_service_is_not_cut_by_an_edit_on_disk(bench, tmp_path):
+def test_edit_on_disk_does_not_remove_recipients_of_the_service(bench, tmp_path):
     service = load_service(write_service(tmp_path, bench.database, LOOSENING["a recipient that is gone"]), {})
     with bench.database.read() as c:
         assert [r.name for r in _load_recipients(service, c)] == ["duty engineer"]
@@ -455,7 +455,7 @@ def told(core):
     return {a.key: a for a in ask(core.db, lambda c: c.execute(select(alert).where(alert.c.level > 0)))}
 
 
-def test_a_version_that_cannot_be_read_any_more_is_told_and_its_level_stands(core, bench):
+def test_unreadable_version_is_reported_and_its_level_stays(core, bench):
     assert bench.fail().level == 3
     spoil(bench)
     assert load(core) == LOOSE, "nobody could compare them"
@@ -468,7 +468,7 @@ def test_a_version_that_cannot_be_read_any_more_is_told_and_its_level_stands(cor
     assert "health:config:bench:unread" not in told(core)
 
 
-def test_a_site_that_nothing_can_be_read_of_is_told_urgently(core, bench, tmp_path):
+def test_site_without_a_readable_file_is_an_urgent_alarm(core, bench, tmp_path):
     spoil(bench)
     (tmp_path / "sites" / "bench.toml").write_text("nothing = ")
     assert core.site_files.load() == []
@@ -490,14 +490,14 @@ def known(bench, hours):
     return [(f.station, f.by, f.second_by) for f in facts]
 
 
-def test_a_window_is_known_from_its_beginning_and_ends_by_itself(bench):
+def test_maintenance_starts_at_its_beginning_and_ends_by_itself(bench):
     add(bench, 1, 4, second=BO)
     assert known(bench, 0.5) == []
     assert known(bench, 1) == known(bench, 3.99) == [("G1", "Ada", "Bo")]
     assert known(bench, 4) == []
 
 
-def test_a_window_that_is_ended_stays_known_for_the_time_before(bench):
+def test_ended_maintenance_still_counts_for_the_time_before(bench):
     number = add(bench)
     assert tell(bench.database, end_maintenance, number, BO, "done", START + HOUR)
     assert (known(bench, 0.99), known(bench, 1)) == ([("G1", "Ada", None)], [])
@@ -508,7 +508,7 @@ def test_a_window_that_is_ended_stays_known_for_the_time_before(bench):
         assert verify_chain(c) == []
 
 
-def test_what_may_not_be_is_refused(bench):
+def test_invalid_maintenance_is_refused(bench):
     for more, error in (
         ({"to_h": 7 * 24 + 0.1}, "at most 7d"),
         ({"to_h": 0.0}, "at most 7d"),
@@ -524,7 +524,7 @@ def test_what_may_not_be_is_refused(bench):
     assert known(bench, 0) == []
 
 
-def test_where_accounts_exist_both_people_need_one(bench):
+def test_both_people_need_accounts_if_accounts_exist(bench):
     with bench.database.write() as c:
         for name, role in (("Ada", "operator"), ("Bo", "operator"), ("Cy", "viewer")):
             add_account(c, name, "long enough 1", role, START)
@@ -537,7 +537,7 @@ def test_where_accounts_exist_both_people_need_one(bench):
         add(bench, second=BO)
 
 
-def test_a_window_and_its_end_are_news_for_the_running_service(bench):
+def test_maintenance_and_its_end_are_detected_by_the_running_service(bench):
     news = ChangeDetector()
     ask(bench.database, news.find_changed)
     number = add(bench)
@@ -547,7 +547,7 @@ def test_a_window_and_its_end_are_news_for_the_running_service(bench):
     assert ask(bench.database, news.find_changed) == {"bench"}
 
 
-def test_the_commands_add_list_and_end(bench, tmp_path, capsys):
+def test_commands_add_list_and_end_maintenance(bench, tmp_path, capsys):
     config = str(write_service(tmp_path, bench.database))
 
     def call(*words):

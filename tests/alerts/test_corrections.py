@@ -1,4 +1,4 @@
-"""Values that are changed after they arrived hide no movement on one word."""
+"""Corrections of stored values hide no movement if only one person made them."""
 
 import json
 from datetime import timedelta
@@ -71,7 +71,7 @@ def quiet(database):
     return slope
 
 
-def test_a_correction_does_not_take_the_votes_of_a_level_that_stands_until_two_people_say_that_it_is_right(quiet):
+def test_correction_removes_no_votes_of_a_level_until_two_people_sign_it(quiet):
     assert quiet.live(12, FALL).level == RED
     held = correct(quiet, 12, quiet.flat)
     assert all(v.level == RED for v in held.decision.memory.votes.values())
@@ -90,13 +90,13 @@ def test_a_correction_does_not_take_the_votes_of_a_level_that_stands_until_two_p
     assert len(find_questions(correct(quiet, 2, quiet.flat))) == 2
 
 
-def test_a_final_solution_within_the_scatter_says_nothing_and_one_that_shows_more_counts_at_once(quiet):
+def test_final_solution_within_the_scatter_asks_nothing_and_a_larger_one_counts_at_once(quiet):
     silent = correct(quiet, 20, quiet.flat, solution="final")
     assert (find_questions(silent), silent.level) == ({}, 0)
     assert correct(quiet, 12, lambda name, back: (12 - back) * FALL[name] / 24.0).level == RED
 
 
-def test_a_correction_by_mqtt_needs_two_people_as_well(quiet):
+def test_correction_by_mqtt_needs_two_people(quiet):
     pipeline = Pipeline(quiet.database, {"bench": quiet.site}, lambda: quiet.now)
     for _ in range(HOURS):
         quiet.live(1, FALL)
@@ -119,7 +119,7 @@ def test_a_correction_by_mqtt_needs_two_people_as_well(quiet):
     assert json.loads(logged[0].detail)["quantities"] == ["crack_opening"]
 
 
-def test_a_step_that_is_corrected_away_stays_a_question_until_two_people_sign(quiet):
+def test_corrected_jump_stays_a_question_until_two_people_sign(quiet):
     """A wrong scale for three hours."""
     quiet.position["G1"] += 60.0
     assert "health:G1:verify" in quiet.live(3).decision.memory.conditions
@@ -133,7 +133,7 @@ def test_a_step_that_is_corrected_away_stays_a_question_until_two_people_sign(qu
     assert quiet.live(26).level == 0
 
 
-def test_a_new_processing_of_signed_values_asks_nothing(quiet):
+def test_new_processing_of_signed_values_asks_nothing(quiet):
     """The reference is the value that was signed last, not the one that arrived first."""
     quiet.live(12, FALL)
     correct(quiet, 12, quiet.flat)
@@ -147,7 +147,7 @@ def test_a_new_processing_of_signed_values_asks_nothing(quiet):
     assert {v.level for v in quiet.live(1).decision.memory.votes.values()} == {0}
 
 
-def test_one_person_signs_where_nobody_else_may_act(quiet):
+def test_one_person_signs_if_nobody_else_may_act(quiet):
     tell(quiet.database, disable_user, "Bo", quiet.now)
     quiet.live(12, FALL)
     for question in find_questions(correct(quiet, 12, quiet.flat)):
@@ -158,7 +158,7 @@ def test_one_person_signs_where_nobody_else_may_act(quiet):
     assert reasons == {"one person has signed the correction; fewer than two people may act on this site"}
 
 
-def test_ten_small_corrections_do_not_move_a_value_as_far_as_one_large_one(quiet):
+def test_several_small_corrections_cannot_replace_a_large_one(quiet):
     quiet.live(12, FALL)
     for share in range(1, 11):
         result = correct(quiet, 12, lambda name, back, share=share: (12 - back) * FALL[name] / 24.0 * (1 - share / 10))
@@ -166,7 +166,7 @@ def test_ten_small_corrections_do_not_move_a_value_as_far_as_one_large_one(quiet
     assert {v.level for v in result.decision.memory.votes.values()} == {RED}
 
 
-def test_an_answer_that_is_withdrawn_lets_the_corrections_wait_again(quiet):
+def test_withdrawn_answer_makes_corrections_wait_again(quiet):
     quiet.live(12, FALL)
     (question, *_) = find_questions(correct(quiet, 12, quiet.flat))
     answer(quiet, question, ADA, BO)
@@ -203,7 +203,7 @@ def answer(slope, key, *people, why="levelled by hand"):
     return [verify(slope.database, slope.site, question, "instrument", who, why, slope.now) for who in people][-1]
 
 
-def test_epochs_that_a_file_invents_between_those_of_the_instrument_keep_no_falling_slope_green(quiet):
+def test_epochs_added_by_a_file_do_not_hide_movement(quiet):
     for _ in range(HOURS):
         quiet.live(1, FALL)
         seen = invent(quiet, 1, quiet.flat)
@@ -217,7 +217,7 @@ def test_epochs_that_a_file_invents_between_those_of_the_instrument_keep_no_fall
     assert find_questions(look(quiet)) == {}
 
 
-def test_a_gap_that_is_filled_from_the_memory_of_the_instrument_says_nothing(quiet):
+def test_gap_filled_from_the_memory_of_the_instrument_asks_nothing(quiet):
     quiet.now += 6 * HOUR
     quiet.live(3, looks=1)
     rows = [bring(quiet, "G1", back, quiet.flat()) for back in (8, 7, 6, 5, 4, 3)]
@@ -281,7 +281,7 @@ class Markers:
 
 
 @ON_BOTH
-def test_a_lost_decimal_point_is_named_and_votes_for_nothing_even_when_silence_follows(database):
+def test_lost_decimal_point_is_named_and_does_not_vote_even_before_silence(database):
     markers = Markers(database)
     markers.read(12, A=974.0, B=308.2, C=144.7)
     assert (markers.look(), markers.flagged()) == (0, [("A", 9740.0)])
@@ -294,7 +294,7 @@ def test_a_lost_decimal_point_is_named_and_votes_for_nothing_even_when_silence_f
     assert (markers.look(), markers.said()) == (0, ([], []))
 
 
-def test_without_being_told_that_people_read_it_silence_after_the_jump_is_movement(database):
+def test_silence_after_the_jump_is_movement_unless_people_read_the_instrument(database):
     markers = Markers(database, by_hand=False)
     markers.read(12, A=974.0, B=308.2, C=144.7)
     for day in range(13, 18):
@@ -303,7 +303,7 @@ def test_without_being_told_that_people_read_it_silence_after_the_jump_is_moveme
     assert (level > 0, markers.flagged()) == (True, [])
 
 
-def test_the_value_of_a_neighbour_is_named(database):
+def test_value_of_a_neighbour_is_named(database):
     markers = Markers(database)
     markers.read(12, **STOOD | {"A": 308.2})
     assert markers.look() == 0
@@ -311,7 +311,7 @@ def test_the_value_of_a_neighbour_is_named(database):
     assert why == "crack opening: looks like a typing error: 3082 for 974 mm: the value of B"
 
 
-def test_a_second_reading_that_says_the_same_is_believed_and_asked_about(database):
+def test_second_reading_with_the_same_value_counts_and_asks_a_question(database):
     markers = Markers(database)
     for day in (12, 13):
         markers.read(day, **STOOD | {"A": 974.0})
@@ -322,7 +322,7 @@ def test_a_second_reading_that_says_the_same_is_believed_and_asked_about(databas
     assert health["A"] == "verify"
 
 
-def test_what_is_sent_again_for_the_same_instant_sets_it_right(database):
+def test_reading_sent_again_for_the_same_time_corrects_it(database):
     markers = Markers(database)
     markers.read(12, **STOOD | {"A": 974.0})
     markers.read(12, **STOOD | {"A": 974.0})  # once more by another way: one reading

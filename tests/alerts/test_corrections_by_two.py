@@ -55,7 +55,7 @@ def test_unsigned_corrections_that_reveal_motion_raise_the_level():
     assert all("with corrections that two people have not signed yet" in reason for reason in reasons)
 
 
-def test_a_level_that_unsigned_corrections_raised_holds_as_long_as_they_ask_for_it():
+def test_level_raised_by_unsigned_corrections_stays_while_they_request_it():
     history = quiet(5)
     alter = correct({"A": Motion(120.0, 16)}, 1.0)
     assert find_lower(run(history), run(history, alter=alter)) == []

@@ -1,4 +1,4 @@
-"""What anybody may say of an earthquake, and what it may do: it annotates and makes stricter; people explain."""
+"""Declared earthquakes lower bounds and explain jumps only if people confirm them; they lower no level."""
 
 import json
 from datetime import timedelta
@@ -52,7 +52,7 @@ def log_of(slope, action):
 
 
 @pytest.mark.parametrize(("people", "level"), [((), 3), ((ADA,), 3), ((ADA, BO), 0)])
-def test_to_explain_what_two_groups_show_takes_two_people(slope, people, level):
+def test_two_people_must_explain_a_jump_of_two_groups(slope, people, level):
     publish_event(slope, slope.now + HOUR / 2)
     slope.now += HOUR / 2
     stand_behind(slope, *people)
@@ -70,7 +70,7 @@ def test_to_explain_what_two_groups_show_takes_two_people(slope, people, level):
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_an_explanation_that_is_withdrawn_brings_its_questions_back_and_raises(slope, whole):
+def test_withdrawn_explanation_opens_questions_again_and_raises(slope, whole):
     """One of two words is enough where stations share the step; alone it becomes a question with a new clock."""
     publish_event(slope, slope.now + HOUR / 2)
     slope.now += HOUR / 2
@@ -97,7 +97,7 @@ def test_an_explanation_that_is_withdrawn_brings_its_questions_back_and_raises(s
         withdraw_confirmation(c, 1, "Bo", ADA, "again", slope.now)
 
 
-def test_who_may_stand_behind_an_event(slope):
+def test_people_who_may_confirm_an_event(slope):
     publish_event(slope, slope.now, kind="blasting")
     publish_event(slope, slope.now, by="USGS")
     with slope.database.write() as c:
@@ -124,7 +124,7 @@ def test_who_may_stand_behind_an_event(slope):
         stand_behind(slope, BO, event=2)
 
 
-def test_a_decision_that_an_event_changed_says_which_and_by_whom(slope, tmp_path, monkeypatch, capsys):
+def test_explanation_names_the_event_and_who_confirmed_it(slope, tmp_path, monkeypatch, capsys):
     publish_event(slope, slope.now + HOUR / 2, by="USGS")
     stand_behind(slope, ADA, BO)
     fall(slope, 3)
@@ -139,7 +139,7 @@ def test_a_decision_that_an_event_changed_says_which_and_by_whom(slope, tmp_path
 
 
 @ON_BOTH
-def test_a_flood_of_messages_pushes_out_nothing_that_makes_stricter_or_that_people_stand_behind(slope, monkeypatch):
+def test_flood_of_events_displaces_no_confirmed_or_stricter_event(slope, monkeypatch):
     from monitor.alerts.queries.events import load_event_facts
 
     monkeypatch.setattr("monitor.alerts.queries.events.READ_AT_MOST", 4)

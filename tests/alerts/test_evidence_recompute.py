@@ -1,4 +1,4 @@
-"""Evidence outlives what comes after it: the same hash, the same decision, and one altered byte is found."""
+"""Evidence is independent of later changes: the same hash, the same decision, and altered bytes are found."""
 
 import hashlib
 import json
@@ -91,7 +91,7 @@ def as_of(bench, row, known_at):
         return decide_as_of(c, row, load_site_source(c, row.config_sha256), known_at)
 
 
-def test_what_comes_later_changes_nothing_and_is_listed(bench):
+def test_later_rows_change_no_decision_and_are_listed(bench):
     row = hazard(bench)[1]
     decided = row.at
     assert as_of(bench, row, None).departures == ()
@@ -116,7 +116,7 @@ def test_what_comes_later_changes_nothing_and_is_listed(bench):
     assert ask(bench.database, load_decision, row.id) == row
 
 
-def test_pruning_and_a_restore_leave_the_same_hash(bench, tmp_path):
+def test_pruning_and_restore_keep_the_hash(bench, tmp_path):
     before = hazard(bench)[1]
     bench.live(24 * 4)
     later = bench.now + timedelta(days=40)
@@ -158,7 +158,7 @@ def alter(bench, table, **values):
         c.execute(update(table).values(**values))
 
 
-def test_an_altered_byte_of_the_inputs_is_found(bench, explain):
+def test_altered_byte_of_the_inputs_is_found(bench, explain):
     alert, row = hazard(bench)
     for name, change in ALTERED.items():
         text = change(row.evidence)
@@ -174,7 +174,7 @@ def test_an_altered_byte_of_the_inputs_is_found(bench, explain):
     assert (explain()[0], ask(bench.database, verify)) == (0, [])
 
 
-def test_what_earlier_rules_decided_says_so_where_it_differs(bench):
+def test_difference_caused_by_earlier_rules_is_named(bench):
     row = hazard(bench)[1]
     source = ask(bench.database, load_site_source, row.config_sha256)
 
@@ -190,7 +190,7 @@ def test_what_earlier_rules_decided_says_so_where_it_differs(bench):
     assert said not in again(row.evidence.replace("over 80 mm/day in", "over 81 mm/day in"))
 
 
-def test_an_altered_threshold_or_event_is_found(bench, explain):
+def test_altered_threshold_or_event_is_found(bench, explain):
     alert, row = hazard(bench)
     whole = {"source": SITE_TEXT}
     for table, altered, sane, said in (
@@ -208,7 +208,7 @@ def test_an_altered_threshold_or_event_is_found(bench, explain):
     assert explain()[0] == 0
 
 
-def test_what_a_person_decided_is_recomputed_as_well(bench):
+def test_decision_of_a_person_is_recomputed(bench):
     set_level(bench.database, bench.site, 1, ADA, "inspected on foot", bench.now)
     alert, row = hazard(bench)
     assert recompute_all(bench.database, alert) == []
@@ -225,7 +225,7 @@ def test_what_a_person_decided_is_recomputed_as_well(bench):
 KERNELS = {"Prescott": "pni", "Sandybridge": "avx", "Haswell": "avx2", "Zen": "avx2", "SkylakeX": "avx512f"}
 
 
-def test_every_kernel_of_arithmetic_decides_the_same_to_the_last_bit(bench, tmp_path):
+def test_all_arithmetic_kernels_decide_bit_for_bit_the_same(bench, tmp_path):
     has = set(re.findall(r"\w+", Path("/proc/cpuinfo").read_text()))
     kernels = [name for name, needs in KERNELS.items() if needs in has]
     settings = [{"OPENBLAS_CORETYPE": name} for name in kernels]
@@ -319,7 +319,7 @@ EDITS = (  # what somebody with the database open might try, and the row that mu
 )
 
 
-def test_each_plausible_edit_is_named_by_verify_explain_and_the_pack(bench):
+def test_each_plausible_edit_is_found_by_verify_explain_and_the_pack(bench):
     pack(bench)
     assert ask(bench.database, verify) == []
     silent = []
@@ -349,7 +349,7 @@ def test_each_plausible_edit_is_named_by_verify_explain_and_the_pack(bench):
     assert any("alert_event " in line for line in check_pack({**files, "manifest.json": bare}))
 
 
-def test_a_whole_alert_that_is_gone_and_a_cut_audit_log_are_named(bench):
+def test_deleted_alert_and_cut_audit_log_are_found(bench):
     pack(bench)
     with bench.database.read() as c:
         whole = c.execute(text("SELECT hash FROM audit_entry ORDER BY id DESC LIMIT 1")).scalar_one()
@@ -367,7 +367,7 @@ def test_a_whole_alert_that_is_gone_and_a_cut_audit_log_are_named(bench):
         attempt.rollback()
 
 
-def test_a_pack_tells_all_and_proves_itself(bench, tmp_path):
+def test_pack_contains_everything_and_can_be_checked(bench, tmp_path):
     alert, files = pack(bench)
     digest = write_pack(files, tmp_path / "a.zip")
     assert write_pack(build_pack(ask(bench.database, load_material, alert.id)), tmp_path / "b.zip") == digest
@@ -404,7 +404,7 @@ FORGED = (
 )
 
 
-def test_every_altered_or_forged_part_of_a_pack_is_found(open_copy):
+def test_altered_or_forged_part_of_a_pack_is_found(open_copy):
     database, failed = open_copy("sqlite", fail)
     files = pack(failed.in_copy(database))[1]
     for name, data in files.items():
@@ -422,7 +422,7 @@ def test_every_altered_or_forged_part_of_a_pack_is_found(open_copy):
     assert any("altered" in line for line in check_pack(forged))
 
 
-def test_the_command_packs_and_checks(bench, tmp_path, capsys):
+def test_command_writes_and_checks_packs(bench, tmp_path, capsys):
     config = str(write_service(tmp_path, bench.database))
     path = str(tmp_path / "x.zip")
     assert run_verb(["alerts", "export", "1", "--to", path, "--config", config]) == 0
@@ -439,7 +439,7 @@ def test_the_command_packs_and_checks(bench, tmp_path, capsys):
 
 
 @ON_BOTH
-def test_what_came_late_besides_readings_is_listed_and_decided_on(database):
+def test_late_reports_are_listed_and_used_as_of_now(database):
     seen = criterion("report", kinds=["crack"], level="orange", valid_for="3d")
     bench = WatchedSlope(database, SITE_TEXT.replace("[fusion]", f"{seen}[fusion]"))
     bench.live(26, looks=1)
@@ -460,7 +460,7 @@ def test_what_came_late_besides_readings_is_listed_and_decided_on(database):
     assert (found.decision.level, recompute_all(database, alert)) == (2, [])
 
 
-def test_a_notice_that_froze_nothing_claims_no_proof(database, tmp_path, capsys):
+def test_notice_without_frozen_inputs_claims_no_proof(database, tmp_path, capsys):
     change = AlertChange(AlertCategory.HEALTH, "scene:x", 1, open=True, reason="scene x", data_time=None, evidence="{}")
     tell(database, apply_changes, [change], ChangeContext("bench", None, (), SERVICE_ACTOR, START, "x"))
     config = str(write_service(tmp_path, database))
@@ -471,7 +471,7 @@ def test_a_notice_that_froze_nothing_claims_no_proof(database, tmp_path, capsys)
     assert "equal bit for bit" not in out
 
 
-def test_an_alarm_of_the_service_is_explained_as_well(database, tmp_path, capsys):
+def test_alarm_of_the_service_is_explained(database, tmp_path, capsys):
     ServiceAlarms(database, {}, lambda: START, lambda: None).write(make_alarm("x", 2, "the disk is full", is_open=True))
     config = str(write_service(tmp_path, database))
     assert run_verb(["alerts", "explain", "1", "--recompute", "--config", config]) == 0

@@ -1,4 +1,4 @@
-"""Lead that a forecast gains on velocity at equal days of false alarm, by hand."""
+"""Lead time that a forecast gains over velocity at an equal number of false days, computed by hand."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -35,7 +35,7 @@ def follow(lows: dict[float, float], raised: set[float] = frozenset()) -> Streng
     return strength
 
 
-def test_strength_is_the_factor_that_enough_epochs_were_over_and_as_declared_what_was_decided() -> None:
+def test_strength_is_the_factor_that_enough_epochs_exceed() -> None:
     # 5 mm/day is 2.5 times the bound; one epoch alone is none, the second of three counts
     strength = follow({10: 5.0, 20: 5.0, 22: 3.0}, raised={22})
     (near,) = strength.warn(FACTORS.index(1.0))
@@ -54,7 +54,7 @@ def test_strength_is_the_factor_that_enough_epochs_were_over_and_as_declared_wha
     assert held.warn(AS_DECLARED - 1) != []
 
 
-def test_lead_is_compared_at_equal_days_of_false_alarm() -> None:
+def test_lead_is_compared_at_equal_false_days() -> None:
     # velocity warns on day 48 by its bound; with bounds times 0.7 on day 47, times 0.6 on day 44 and on days 5 and 6
     lows = {4: 1.2, 5: 1.2, 43: 1.2, 44: 1.2, 45: 1.4, 46: 1.6, 47: 4.0, 48: 4.0, 49: 5.0}
     strength = follow(lows, raised={48, 49})

@@ -1,4 +1,4 @@
-"""What message after message leaves in memory: once the windows are full, nothing more is held than before."""
+"""Memory of the service over many messages: it does not grow once the windows are full."""
 
 import gc
 import json
@@ -72,7 +72,7 @@ def clear_bounded_caches():
     gc.collect()
 
 
-def test_memory_stands_still_once_the_windows_are_full(database):
+def test_memory_is_constant_once_the_windows_are_full(database):
     """Blocks of the interpreter, counted where the windows stand at the same place of their grid."""
     evaluator = Evaluator()
     stream = Stream(database, evaluator)
@@ -97,7 +97,7 @@ def test_memory_stands_still_once_the_windows_are_full(database):
 
 
 @pytest.mark.parametrize("most", [50, 10_000])
-def test_what_is_held_is_bounded_over_all_criteria(database, most):
+def test_cached_rows_are_bounded_over_all_criteria(database, most):
     evaluator = Evaluator(max_cached_rows=most)
     Stream(database, evaluator).go_on(60)
     assert bool(evaluator._caches) == (most > 50)
@@ -110,7 +110,7 @@ def reading(second, value):
 
 
 @ON_BOTH
-def test_a_job_reads_a_long_history_piece_by_piece(database):
+def test_job_loads_a_long_history_in_parts(database):
     """Two hours of one-second readings: what a job holds of them is two numbers each, and a forecast's less."""
     with database.write() as c:
         save_site(c, SITE, "test", "held", START)

@@ -1,4 +1,4 @@
-"""What a replay shows at an instant is what the service would have read then: late, corrected, flagged, shifted."""
+"""A replay has the inputs that the service would have had: late, corrected, flagged and shifted readings."""
 
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -92,7 +92,7 @@ def fill(db, site):
 
 
 @ON_BOTH
-def test_at_every_instant_the_replay_sees_what_the_service_would_have_read(database, site):
+def test_replay_has_the_inputs_of_the_service_at_each_time(database, site):
     fill(database, site)
     luck = Random(5)
     to_at = START + timedelta(days=DAYS)
@@ -122,7 +122,7 @@ def test_at_every_instant_the_replay_sees_what_the_service_would_have_read(datab
     )
 
 
-def test_what_nothing_changed_stays_the_same_object(light, site):
+def test_unchanged_readings_are_the_same_object(light, site):
     """Warm decisions compare by identity."""
     fill(light, site)
     with light.read() as c:
@@ -136,7 +136,7 @@ def test_what_nothing_changed_stays_the_same_object(light, site):
     assert one == (), "no criterion reads it: it is not held"
 
 
-def test_the_rule_of_knowledge_decides_what_is_seen(database, site):
+def test_visibility_rule_determines_known_readings(database, site):
     """A history that was imported in one piece is invisible by reception, and all there by epoch."""
     place, came = (site.id, "G1", "displacement", "mm"), START + timedelta(days=200)
     rows = [Observation(*place, START + i * HOUR, came, i * 0.6) for i in range(DAYS * 24)]
@@ -162,7 +162,7 @@ def test_the_rule_of_knowledge_decides_what_is_seen(database, site):
     assert newest == epoch_s(START + 8 * HOUR), "two hours of latency"
 
 
-def test_the_end_of_an_imported_record_counts_from_its_epochs_as_the_rest(light, site):
+def test_end_of_an_imported_record_counts_from_its_epochs(light, site):
     """A record that ends on the day of its import; what the instrument sends afterwards counts from its reception."""
     place, came = (site.id, "G1", "displacement", "mm"), START + timedelta(days=DAYS)
     rows = [Observation(*place, START + i * HOUR, came, i * 0.6) for i in range(DAYS * 24)]
@@ -180,7 +180,7 @@ def test_the_end_of_an_imported_record_counts_from_its_epochs_as_the_rest(light,
         assert (history.rows, history.by_reception) == (len(rows) + 1, 1)
 
 
-def test_a_correction_keeps_its_distance_when_epochs_count(light, site):
+def test_correction_keeps_its_delay_if_epochs_count(light, site):
     came = START + timedelta(days=300)
     with light.write() as c:
         save_site(c, site, "test", "test", START)
@@ -198,7 +198,7 @@ def test_a_correction_keeps_its_distance_when_epochs_count(light, site):
     assert (value_at(9.5), value_at(10.5)) == (1.0, 4.0)
 
 
-def test_two_configurations_are_compared_and_progress_is_told(light, site):
+def test_two_site_files_are_compared_and_progress_is_reported(light, site):
     fill(light, site)
     other = parse_site(SITE.replace('level = "yellow"', 'level = "orange"'), "slope.toml")
     to_at = START + timedelta(days=3)
@@ -209,7 +209,7 @@ def test_two_configurations_are_compared_and_progress_is_told(light, site):
     assert card.differences()
 
 
-def test_memory_holds_windows_and_not_the_history(light, site):
+def test_memory_contains_windows_and_not_the_history(light, site):
     """Rows that came after they had left every window count for the newest epoch and are not kept."""
     came = START + timedelta(days=40)
     place, s = (site.id, "G1", "displacement", "mm"), timedelta(seconds=1)
@@ -228,7 +228,7 @@ def test_memory_holds_windows_and_not_the_history(light, site):
 
 
 @ON_BOTH
-def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(database, site):
+def test_replay_knows_a_late_event_from_when_people_knew_it(database, site):
     """A past earthquake explains its steps in a replay; what the service itself decided then does not change."""
     fill(database, site)
     quake, told = START + 90 * HOUR, START + timedelta(days=400)

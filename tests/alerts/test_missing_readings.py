@@ -1,4 +1,4 @@
-"""What a site does not see whole is stored with its state, and the page and `status` show it."""
+"""Incomplete data of a site are stored with its state, and the page and `status` show them."""
 
 from datetime import timedelta
 
@@ -47,7 +47,7 @@ def fill(db, hours, flagged=()):
         store(db, "T1", "tilt_y", "mrad", at, 0.01 * (hour % 2))
 
 
-def test_a_removed_sum_is_named_on_the_page_until_it_has_left_the_window(slope):
+def test_removed_sum_is_named_until_it_has_left_the_window(slope):
     fill(slope, range(30), flagged={26})
     now = T0 + 29 * HOUR
     assert evaluate_site(slope, SITE, now, "data").observability == "degraded"
@@ -61,7 +61,7 @@ def test_a_removed_sum_is_named_on_the_page_until_it_has_left_the_window(slope):
     assert list(ask(slope, load_incomplete, "slope")) == ["T1.tilt_y"]
 
 
-def test_a_moving_series_that_nothing_judges_keeps_a_site_from_seeing_full(slope):
+def test_moving_series_without_a_criterion_prevents_full_observability(slope):
     fill(slope, range(30))
     assert evaluate_site(slope, SITE, T0 + 29 * HOUR, "data").observability == "degraded"
     assert {name: str(why) for name, why in ask(slope, load_incomplete, "slope").items()} == {
@@ -69,7 +69,7 @@ def test_a_moving_series_that_nothing_judges_keeps_a_site_from_seeing_full(slope
     }
 
 
-def test_what_is_missing_comes_back_as_it_was_stored(slope):
+def test_incomplete_series_are_loaded_as_stored(slope):
     fill(slope, range(30), flagged={26})
     now = T0 + 29 * HOUR
     first = evaluate_site(slope, SITE, now, "data").decision

@@ -1,4 +1,4 @@
-"""An offset counts from its second signature on: until then nothing is lower or later than without it."""
+"""An offset counts from its second signature. Until then no level is lower or later than without it."""
 
 import random
 from dataclasses import replace
@@ -66,7 +66,7 @@ def test_waiting_offsets_of_the_size_of_the_movement_hide_nothing():
     assert max(levels(run(history, alter=declare(hide(FALL), "bo")))) == 0, "what two people declare counts"
 
 
-def test_a_waiting_offset_is_a_notice_that_is_urgent_while_a_level_stands():
+def test_waiting_offset_is_a_notice_and_urgent_at_a_raised_level():
     calm = run(quiet(5), alter=declare([("C", 20, 5.0)]))
     assert calm[-1].decision.memory.conditions["health:C:offset_1"].level == 1
     moving = run(quiet(5, motions=FALL), alter=declare([("C", 20, 5.0)]))
@@ -76,7 +76,7 @@ def test_a_waiting_offset_is_a_notice_that_is_urgent_while_a_level_stands():
     assert "does not count yet" in str(notice.reason)
 
 
-def test_a_step_stays_an_open_question_until_the_second_person_signs():
+def test_jump_stays_a_question_until_the_second_person_signs():
     history = quiet(7, steps={"A": (20, 90.0)})
     plain, waiting = run(history), run(history, alter=declare([("A", 20, 90.0)]))
     assert [look.decision.memory.steps for look in waiting] == [look.decision.memory.steps for look in plain]
@@ -85,7 +85,7 @@ def test_a_step_stays_an_open_question_until_the_second_person_signs():
     assert (set(levels(signed)), signed[-1].decision.memory.steps) == ({0}, {})
 
 
-def test_a_site_with_a_waiting_offset_does_not_see_full():
+def test_waiting_offset_prevents_full_observability():
     calm = run(quiet(5), alter=declare([("C", 20, 5.0)]))[-1].decision
     assert calm.observability == "degraded"
     assert "C.displacement" in calm.memory.incomplete

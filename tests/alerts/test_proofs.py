@@ -1,4 +1,4 @@
-"""What rests on a model counts only while a test of this site speaks for it; what was frozen is decided as it was."""
+"""Criteria on models count only with a valid proof of the site; frozen decisions are recomputed unchanged."""
 
 from dataclasses import dataclass, replace
 
@@ -48,7 +48,7 @@ def look(fact, memory=None, at_s=NOW):
 
 
 @pytest.mark.parametrize("why", BROKEN)
-def test_without_it_the_same_score_is_advice_and_that_is_said(why):
+def test_score_without_a_proof_is_advice_and_the_reason_is_stated(why):
     decision = look(BROKEN[why])
     assert decision.level == 0
     assert not decision.memory.votes
@@ -63,7 +63,7 @@ def test_without_it_the_same_score_is_advice_and_that_is_said(why):
         assert translate(condition.reason, language) != condition.reason
 
 
-def test_a_fault_that_a_check_found_and_a_score_of_no_tested_detector_are_no_votes():
+def test_faults_of_checks_and_untested_detectors_do_not_vote():
     """`strange` is a witness by a test of `rules`: what else is stored for its station is not what was tested."""
     mine = see(GOOD).anomalies[0]
     others = {
@@ -94,14 +94,14 @@ def test_scores_of_a_detector_without_a_valid_test_do_not_vote_beside_another_de
         assert ("health:strange:unproven" in decision.memory.conditions) == (level == 0)
 
 
-def test_it_is_decided_again_from_what_was_frozen_bit_for_bit():
+def test_decision_with_a_proof_is_recomputed_bit_for_bit():
     for fact in (GOOD, *BROKEN.values()):
         inputs = DecisionInputs.read(see(fact).to_json())
         assert inputs == see(fact)
         assert decide(PreparedSite(SITE), Memory(), inputs, from_epoch_s(NOW)).to_json() == look(fact).to_json()
 
 
-def test_a_test_that_ends_is_said_before_and_lowers_no_level():
+def test_ending_proof_is_reported_before_and_lowers_no_level():
     soon = look(replace(GOOD, until_s=NOW + WARN_S - DAY))
     assert (soon.level, soon.memory.conditions["health:strange:proof_ends"].level) == (1, 1)
     assert translate(soon.memory.conditions["health:strange:proof_ends"].reason, "it")[:5] != "strang will"
@@ -118,7 +118,7 @@ def test_a_test_that_ends_is_said_before_and_lowers_no_level():
     assert "health:strange:unproven" not in again.memory.conditions
 
 
-def test_advice_stays_advice_and_a_test_is_of_its_own_settings_alone():
+def test_advice_stays_advice_and_a_proof_covers_only_its_settings():
     assert as_advice(SITE, ()) is SITE
     assert find_unproven((), NOW) == {}
     assert list_criteria_needing_proof(as_advice(SITE, ["strange"])) == []
@@ -131,7 +131,7 @@ def test_advice_stays_advice_and_a_test_is_of_its_own_settings_alone():
     assert digest_settings(farther, criterion) == digest_settings(SITE, criterion), "rules read no forecast"
 
 
-def test_a_new_setting_at_its_default_asks_no_test_of_forecasts_anew(monkeypatch):
+def test_new_setting_at_its_default_keeps_the_proof_of_forecasts(monkeypatch):
     """An upgrade that knows more of forecasts than the version that made the test says nothing of this site."""
     criterion = replace(list_criteria_needing_proof(SITE)[0], kind=forecast.ENTRY.kind)
     before = digest_settings(SITE, criterion)

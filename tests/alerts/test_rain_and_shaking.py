@@ -1,4 +1,4 @@
-"""Expected rain and declared shaking through the database: known then, asked, answered, explained."""
+"""Expected rain and declared earthquakes in the database: known in time, asked, answered and explained."""
 
 from datetime import datetime, timedelta
 
@@ -59,7 +59,7 @@ def keys(db):
     return {a.key: a for a in ask(db, load_alerts, "slope", open_only=True)}
 
 
-def test_shaking_asks_a_person_lowers_bounds_and_is_explained(slope):
+def test_shaking_asks_for_an_inspection_lowers_bounds_and_is_explained(slope):
     for hour in range(24):
         rain(slope, T0 + hour * HOUR, 0.75)  # 18 mm in a day
     now = T0 + 23 * HOUR
@@ -109,7 +109,7 @@ LONG = (
 )
 
 
-def test_an_earthquake_explains_its_steps_as_long_as_they_are_walked(slope):
+def test_earthquake_explains_its_jumps_while_they_are_in_the_history(slope):
     site, day = parse_site(LONG, "slope.toml"), 24 * HOUR
     tell(slope, save_site, site, "test", "long windows", T0)
     quake = T0 + 80 * day - 6 * HOUR
@@ -126,7 +126,7 @@ def test_an_earthquake_explains_its_steps_as_long_as_they_are_walked(slope):
     assert set(levels) == {0}, levels
 
 
-def test_steps_of_an_imported_history_are_notices_and_those_of_the_watch_count(slope):
+def test_jumps_of_an_imported_history_are_notices_and_later_ones_count(slope):
     site, day = parse_site(LONG, "slope.toml"), 24 * HOUR
     begun = T0 + 130 * day
 

@@ -1,4 +1,4 @@
-"""Scenes through the database: what a slope does and what the service then says, tells, holds and can explain."""
+"""Whole stories of a slope in the database: decisions, messages, restarts and explanations."""
 
 import json
 import random
@@ -124,7 +124,7 @@ def slope(database):
 
 
 @ON_BOTH
-def test_ramp_silence_restart_the_level_holds_blind_and_a_person_is_asked(slope, tmp_path):
+def test_level_stays_during_silence_and_restart_and_a_person_is_asked(slope, tmp_path):
     up = slope.live(24, {"G1": 150.0, "G2": 130.0})
     assert (up.level, up.observability, up.reachable_level) == (3, "full", 3)
     slope.database = Database(str(slope.database.url.render_as_string(hide_password=False)))
@@ -148,7 +148,7 @@ def test_ramp_silence_restart_the_level_holds_blind_and_a_person_is_asked(slope,
 
 
 @ON_BOTH
-def test_a_memory_changed_meanwhile_is_read_again(slope, monkeypatch):
+def test_changed_memory_is_loaded_again(slope, monkeypatch):
     original, calls = evaluate_module.decide, []
 
     def slow(prepared, memory, inputs, now, cache=None):
@@ -161,7 +161,7 @@ def test_a_memory_changed_meanwhile_is_read_again(slope, monkeypatch):
     assert (slope.look().level, calls) == (1, [0, 1])
 
 
-def test_a_dry_run_writes_nothing_and_a_backlog_judges_no_silence(slope):
+def test_dry_run_stores_nothing_and_a_backlog_judges_no_silence(slope):
     before = ask(slope.database, find_state, "bench").digest
     later = slope.now + timedelta(hours=9)
     assert evaluate_site(slope.database, slope.site, later, "tick", dry_run=True).observability == "blind"
@@ -175,7 +175,7 @@ def test_a_dry_run_writes_nothing_and_a_backlog_judges_no_silence(slope):
     assert told_of_catching_up(slope.database) == (False, False)
 
 
-def test_who_is_silent_is_so_since_before_a_restart(slope):
+def test_silence_continues_across_a_restart(slope):
     slope.live(9, silent=("G1",))
     evaluate_site(slope.database, slope.site, slope.now, "tick")
 
@@ -246,7 +246,7 @@ def frozen(slope):
         return row, load_site_source(c, row.config_sha256)
 
 
-def test_a_rule_of_the_site_file_raises_is_explained_and_recomputes(database):
+def test_fusion_rule_raises_is_explained_and_recomputed(database):
     slope = Slope(database, place(RULE))
     slope.live(24, look=False)
     assert slope.live(24, {"G1": 12.0}).level == 1, "one of them alone is yellow"
@@ -258,7 +258,7 @@ def test_a_rule_of_the_site_file_raises_is_explained_and_recomputes(database):
     assert "Reason: rule both, G1: velocity" in lines
 
 
-def test_a_station_that_moves_alone_is_asked_about_and_answered_with_a_cause(database):
+def test_station_that_moves_alone_is_a_question_with_an_answer(database):
     slope = Slope(database, place(NEAR))
     slope.live(24, look=False)
     looks = (slope.live(1, {"G1": 40.0}) for _ in range(24))
@@ -321,7 +321,7 @@ def offset_notice(result):
 
 
 @pytest.mark.usefixtures("two_people")
-def test_an_offset_explains_a_step_from_its_second_signature_on(stepped):
+def test_offset_explains_a_jump_after_its_second_signature(stepped):
     assert verify(stepped.database, stepped.site, "G1", "movement", BO, "cracks on foot", stepped.now).level == 2
     number = move_antenna(stepped)
     waiting = stepped.look("person")
@@ -335,7 +335,7 @@ def test_an_offset_explains_a_step_from_its_second_signature_on(stepped):
         assert (f"health:G1:offset_{number}" not in result.decision.memory.conditions) is is_gone
 
 
-def test_an_offset_counts_at_once_where_one_person_may_act(stepped):
+def test_offset_counts_at_once_if_one_person_may_act(stepped):
     """The audit log and a notice say that nobody has countersigned it."""
     assert stepped.live(4).level == 1
     move_antenna(stepped)
@@ -349,7 +349,7 @@ def test_an_offset_counts_at_once_where_one_person_may_act(stepped):
 
 
 @pytest.mark.usefixtures("two_people")
-def test_offsets_of_one_person_for_each_hours_movement_hide_nothing(database):
+def test_hourly_offsets_of_one_person_hide_no_movement(database):
     """Each offset is as large as the movement of its hour, so that no rate would cross its bound if it counted."""
     slope = Slope(database, place())
     slope.live(24, look=False)
@@ -371,7 +371,7 @@ def test_offsets_of_one_person_for_each_hours_movement_hide_nothing(database):
 
 
 @pytest.mark.usefixtures("two_people")
-def test_what_two_people_declared_is_not_taken_back_by_one(stepped):
+def test_one_person_cannot_revoke_an_offset_of_two(stepped):
     number = move_antenna(stepped)
     with stepped.database.write() as c:
         confirm_offset(c, number, BO, "field book", stepped.now)
@@ -385,7 +385,7 @@ def test_what_two_people_declared_is_not_taken_back_by_one(stepped):
 
 
 @pytest.mark.usefixtures("two_people")
-def test_an_offset_that_explains_a_jump_twice_is_refused_at_the_second_signature(stepped):
+def test_second_offset_for_the_same_jump_is_refused(stepped):
     first, again = move_antenna(stepped), move_antenna(stepped, 81.0)
     with stepped.database.write() as c:
         confirm_offset(c, first, BO, "field book", stepped.now)
@@ -397,7 +397,7 @@ def facts_of(slope):
     return ask(slope.database, load_offset_facts, "bench", slope.now)
 
 
-def test_a_step_is_asked_about_again_when_the_offset_that_explained_it_is_revoked(stepped):
+def test_revoked_offset_makes_its_jump_a_question_again(stepped):
     assert stepped.live(4).level == 1
     number = move_antenna(stepped)
     explained = stepped.look("person")

@@ -1,4 +1,4 @@
-"""The scorecard by hand: durations, indicators, leads, misses, days of false alarm and their causes."""
+"""The scorecard, computed by hand: durations, indicators, leads, misses, false days and their causes."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -54,7 +54,7 @@ RIBBON = (span(0, 40, 0), span(40, 45, 1), span(45, 60, 2), span(60, 80, 0), spa
 EVENT = label(50, 55, 2, 2)
 
 
-def test_the_duration_matrix_and_its_indicators_by_hand() -> None:
+def test_duration_matrix_and_indicators() -> None:
     matrix = build_matrix(RIBBON, [EVENT], 20 * DAY, ("green", "yellow", "orange", "red"))
     days = {(0, NONE): 30 + 20 + 18, (0, BEFORE): 10, (1, BEFORE): 5, (2, BEFORE): 5}
     days |= {(2, 2): 5, (2, NONE): 5, (1, NONE): 2}
@@ -71,7 +71,7 @@ def test_the_duration_matrix_and_its_indicators_by_hand() -> None:
     assert sum(matrix.seconds.values()) == pytest.approx(100 * DAY)
 
 
-def test_lead_is_that_of_the_level_which_was_needed_and_an_event_without_is_missed_and_grave() -> None:
+def test_lead_is_that_of_the_required_level_and_an_event_without_it_is_missed() -> None:
     event = label(70, 72, 4, 3)
     matrix = build_matrix(RIBBON, [event], 5 * DAY, ("green", "yellow", "orange", "red"))
     found = matrix.indicators()
@@ -92,7 +92,7 @@ def test_lead_is_that_of_the_level_which_was_needed_and_an_event_without_is_miss
     assert not late.missed
 
 
-def test_days_of_false_alarm_have_the_cause_that_people_gave() -> None:
+def test_false_days_have_the_recorded_cause() -> None:
     def alert(day: float, outcome: str | None) -> AlertWithOutcome:
         at = START + timedelta(days=day)
         return AlertWithOutcome(1, "hazard", "hazard", 1, at, at + timedelta(days=2), outcome)
@@ -109,7 +109,7 @@ def test_days_of_false_alarm_have_the_cause_that_people_gave() -> None:
     assert "2025-08-19" in {d for d, *_ in days(zone="America/Denver")}
 
 
-def test_every_day_with_an_alarm_is_of_one_kind() -> None:
+def test_each_alarm_day_has_one_kind() -> None:
     def count(labels: list[EventLabel], outcome: str | None = None) -> dict[tuple[str, str], int]:
         at = START + timedelta(days=80)
         alerts = [AlertWithOutcome(1, "hazard", "hazard", 1, at, at + timedelta(days=2), outcome)]
@@ -133,7 +133,7 @@ def test_every_day_with_an_alarm_is_of_one_kind() -> None:
     assert count([EVENT], "true") == {("event", ""): 18, ("false", "unexplained"): 2, ("waiting", ""): 2}
 
 
-def test_the_lead_of_each_level_counts_to_the_event_or_to_the_end_of_the_record() -> None:
+def test_lead_of_each_level_ends_at_the_event_or_the_end_of_the_record() -> None:
     sources = {"decision": RIBBON, "other": (span(0, 48, 0), span(48, 100, 3))}
     decision, other = list_level_leads(sources, [EVENT], 20 * DAY, 3, S + 100 * DAY)
     assert (decision.source, decision.before, other.source) == ("decision", "2025-07-21", "other")
@@ -143,7 +143,7 @@ def test_the_lead_of_each_level_counts_to_the_event_or_to_the_end_of_the_record(
     assert (end.before, end.leads) == ("end of the record", ((1, 60 * DAY), (2, 55 * DAY), (3, None)))
 
 
-def test_the_fixed_bound_reads_every_series_that_moves_and_no_other() -> None:
+def test_fixed_bound_uses_all_series_that_measure_motion() -> None:
     site = parse_site(
         SITE + station("R1", series("rain", "mm")) + station("E1", series("crack_opening", "mm", "10d")), "slope.toml"
     )
@@ -159,7 +159,7 @@ def test_the_fixed_bound_reads_every_series_that_moves_and_no_other() -> None:
     assert make_fixed_site(bare) is None
 
 
-def test_windows_of_a_station_are_joined_into_periods_until_they_are_withdrawn() -> None:
+def test_windows_of_a_station_are_joined_into_periods() -> None:
     def window(day: float, *, trusted: bool, until: float | None = None) -> IssuedWindow:
         at_s, mid_s = S + day * DAY, S + 51 * DAY
         gone = None if until is None else S + until * DAY
@@ -177,7 +177,7 @@ def test_windows_of_a_station_are_joined_into_periods_until_they_are_withdrawn()
     assert (alone.before, alone.lead_s) == ("end of the record", 69 * DAY)
 
 
-def test_labels_and_rules_of_knowledge_are_read_or_refused(tmp_path: Path) -> None:
+def test_labels_and_visibility_rules_are_read_or_refused(tmp_path: Path) -> None:
     site = parse_site(SITE, "slope.toml")
     path = tmp_path / "events.csv"
     path.write_text(
@@ -207,7 +207,7 @@ def test_labels_and_rules_of_knowledge_are_read_or_refused(tmp_path: Path) -> No
         VisibilityRule("then")
 
 
-def test_days_and_the_last_level_are_those_of_each_station() -> None:
+def test_days_at_levels_and_the_last_level_of_each_station() -> None:
     site = parse_site(SITE, "slope.toml")
     totals = ReplayTotals(S, S + 10 * DAY)
     totals.levels.note(S, 0)

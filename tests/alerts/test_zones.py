@@ -1,4 +1,4 @@
-"""Radar zones, changes on images and reports by number: as old as their data, known as late as they came."""
+"""Radar zones, changes on images, and reports: as old as their data, known when they were received."""
 
 import json
 import random
@@ -79,7 +79,7 @@ def fact(database, now):
     return {f.station: f for f in ask(database, load_point_facts, SITE, now)}
 
 
-def test_a_zone_moves_at_its_rate_with_its_error_and_its_true_age(slope):
+def test_zone_has_a_rate_with_error_and_age_of_its_data(slope):
     newest = fly(slope, 0.5)
     found = fact(slope, newest + 3 * DAY)
     assert set(found) == {"G1"}, "one point far away is no zone of G2"
@@ -92,7 +92,7 @@ def test_a_zone_moves_at_its_rate_with_its_error_and_its_true_age(slope):
     assert fact(slope, newest + DAY)["G1"].newest_s == (newest - 12 * DAY).timestamp()
 
 
-def test_reports_count_when_enough_observers_saw_it_and_no_longer_than_they_are_valid(slope):
+def test_reports_count_from_enough_observers_while_valid(slope):
     def say(by, at):
         with slope.write() as c:
             item = ObserverReport("bench", at, "crack", "across the road", by)
@@ -107,7 +107,7 @@ def test_reports_count_when_enough_observers_saw_it_and_no_longer_than_they_are_
     assert evaluate_site(slope, SITE, T0 + 3.5 * DAY, "tick").level == 1
 
 
-def test_two_names_over_one_way_are_one_observer(slope):
+def test_two_names_with_one_credential_are_one_observer(slope):
     """Whoever may publish invents as many names as a rule asks for; the broker's way is one credential."""
     pipeline = Pipeline(slope, {"bench": SITE}, lambda: T0)
 
@@ -138,7 +138,7 @@ def near_g1(scene_hash, **facts):
 
 
 @ON_BOTH
-def test_an_image_votes_by_the_weights_that_were_tested_whatever_others_found(slope):
+def test_image_votes_only_with_tested_weights(slope):
     def see(name, model, at, change="new"):
         tell(slope, save_scene, scene_row(name, at), [near_g1(name, model=model, model_hash=model, change=change)], at)
 
@@ -158,7 +158,7 @@ def test_an_image_votes_by_the_weights_that_were_tested_whatever_others_found(sl
 
 
 @pytest.mark.parametrize(("change", "level"), [("new", 1), ("grown", 1), ("single", 0), ("gone", 0)])
-def test_only_change_on_an_image_is_a_witness_and_it_is_as_old_as_the_image(slope, change, level):
+def test_change_on_an_image_is_a_witness_as_old_as_the_image(slope, change, level):
     with slope.write() as c:
         grown_m2 = 900.0 if change == "grown" else None
         scene = scene_row("s", T0, received_at=T0 + DAY)
@@ -200,7 +200,7 @@ def find_word(result):
     return next(w for w in result.decision.evidence["words"] if w["station"] == "insar:G1")
 
 
-def test_zone_whose_points_all_have_values_is_known_whole(slope):
+def test_zone_with_all_values_has_full_coverage(slope):
     now = deliver(slope, 10, 10, range(8), rate=1.0)
     result = evaluate_site(slope, SITE, now, "tick")
     assert fact(slope, now)["G1"].known_share == 1.0

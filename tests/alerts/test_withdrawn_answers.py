@@ -1,4 +1,4 @@
-"""What a person said to a question is taken back: the first of two words, and the answer that counts."""
+"""Withdrawal of answers: the first of two answers, and the answer that counts."""
 
 import json
 from dataclasses import replace
@@ -58,7 +58,7 @@ def asked(database):
 
 
 @ON_BOTH
-def test_a_first_word_taken_back_counts_with_nobody(asked):
+def test_withdrawn_first_answer_no_longer_counts(asked):
     verify(asked.database, asked.site, "alone:G1", "weather", ADA, "ice on the mast", asked.now)
     (word,) = ask(asked.database, list_first_answers)
     assert (word.site, word.question, word.by, word.answer) == ("bench", "alone:G1", "Ada", "weather")
@@ -78,7 +78,7 @@ def test_a_first_word_taken_back_counts_with_nobody(asked):
     assert told == ["alone:G1: the first answer of Ada is withdrawn by ada: the picture was of another mast"]
 
 
-def test_an_admin_of_the_site_takes_back_the_first_word_of_another_and_one_of_another_site_does_not(asked):
+def test_admin_of_the_site_withdraws_first_answers_of_others(asked):
     with asked.database.write() as c:
         for name, role in (("Ada", "operator"), ("Bo", "admin"), ("Cy", "admin")):
             add_account(c, name, WORDS, role, asked.now)
@@ -90,7 +90,7 @@ def test_an_admin_of_the_site_takes_back_the_first_word_of_another_and_one_of_an
     assert withdraw(asked, "alone:G1", BO)[0] == "first answer of Ada"
 
 
-def test_of_two_first_words_on_steps_of_one_station_each_is_taken_back_by_who_said_it(stepped):
+def test_each_first_answer_is_withdrawn_by_its_giver(stepped):
     stepped.live(4, look=False)
     stepped.live(1, jump={"G1": 80.0})
     memory = stepped.live(2).decision.memory
@@ -104,7 +104,7 @@ def test_of_two_first_words_on_steps_of_one_station_each_is_taken_back_by_who_sa
     assert (said, look.decision.memory.signed) == ("first answer of Ada", {})
 
 
-def test_two_people_answer_a_new_step_beside_one_that_was_movement(stepped):
+def test_two_people_answer_a_new_jump_beside_an_answered_one(stepped):
     """An answer that counts is taken back before it is another one; a step that came later is answered by itself."""
     (old,) = load_memory_of(stepped).steps
     verify(stepped.database, stepped.site, "G1", "movement", ADA, "cracks on foot", stepped.now)
@@ -118,7 +118,7 @@ def test_two_people_answer_a_new_step_beside_one_that_was_movement(stepped):
     assert load_memory_of(stepped).answers == {old: "movement", new: "instrument"}
 
 
-def test_a_cause_of_a_step_taken_back_is_asked_again_with_a_new_clock(stepped):
+def test_withdrawn_cause_opens_the_question_with_a_new_deadline(stepped):
     answered = verify(stepped.database, stepped.site, "G1", "instrument", ADA, "bumped", stepped.now)
     answered = verify(stepped.database, stepped.site, "G1", "instrument", BO, "bumped", stepped.now)
     (key,) = answered.decision.memory.answers
@@ -134,7 +134,7 @@ def test_a_cause_of_a_step_taken_back_is_asked_again_with_a_new_clock(stepped):
     assert logged(stepped)[-1] == ("Ada", "step.withdraw")
 
 
-def test_what_was_taken_back_recomputes_and_a_replay_does_the_same(stepped):
+def test_withdrawal_is_recomputed_and_replayed(stepped):
     verify(stepped.database, stepped.site, "G1", "movement", ADA, "cracks", stepped.now)
     before = load_memory_of(stepped)
     withdraw(stepped, "G1", BO)
@@ -151,7 +151,7 @@ def test_what_was_taken_back_recomputes_and_a_replay_does_the_same(stepped):
     assert recompute(replace(row, evidence=json.dumps(frozen)), source).differences != ()
 
 
-def test_to_take_movement_back_takes_two_while_a_high_level_is_at_stake(stepped):
+def test_two_people_withdraw_movement_while_a_high_level_is_at_stake(stepped):
     with stepped.database.write() as c:
         for name in ("Ada", "Bo"):
             add_account(c, name, WORDS, "operator", stepped.now)
@@ -167,7 +167,7 @@ def test_to_take_movement_back_takes_two_while_a_high_level_is_at_stake(stepped)
     assert [s.state for s in look.decision.memory.steps.values()] == ["pending"]
 
 
-def test_the_answer_to_a_motion_taken_back_is_asked_again(asked):
+def test_withdrawn_answer_to_a_motion_opens_the_question_again(asked):
     for who in (ADA, BO):
         verify(asked.database, asked.site, "alone:G1", "weather", who, "ice on the mast", asked.now)
     assert asked.live(1, {"G1": 40.0}).level == 1
