@@ -1,1 +1,1 @@
-"""Logins by a provider elsewhere (OpenID Connect)."""
+"""Login through an external identity provider (OpenID Connect)."""

@@ -1,7 +1,7 @@
-"""The protocol of a login elsewhere: OpenID Connect, authorization code with PKCE (RFC 7636), state and nonce.
+"""The protocol of OpenID Connect: authorization code flow with PKCE (RFC 7636), state and nonce.
 
-Discovery and keys are asked for at every login: logins are few, a key that the provider changed or took back counts at
-once, and a provider that does not answer is seen before the browser is sent there.
+Metadata and keys of the provider are requested at every login. Logins are rare, changed and revoked keys take effect at
+once, and a provider that does not answer is noticed before the browser is sent there.
 """
 
 import hmac
@@ -23,18 +23,18 @@ from monitor.api.settings import OidcSection, is_private_enough
 from monitor.api.text import Template, tidy_name
 
 if TYPE_CHECKING:
-    import httpx  # in the functions that ask a provider: most services have none, and it loads slowly
+    import httpx  # imported in functions, because it loads slowly and most services have no provider
 
 BACK: Final = "/login/oidc/back"
 TIMEOUT_S: Final = 5.0
-LEEWAY_S: Final = 60  # what the clocks of provider and service may differ
-# signatures by a key that only the provider has: never `none`, and never HMAC, whose key would be a public one
+LEEWAY_S: Final = 60  # allowed difference of the clocks of provider and service
+# Only signatures with a private key of the provider. `none` and HMAC are excluded (algorithm confusion).
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 _KINDS: Final = ("RSA", "EC", "OKP")
-_LONGEST: Final = 255  # of a subject (OpenID Connect Core, section 2)
-_OTHER_NAME: Final = Template("provider.other_name", "it calls itself '{name}', not '{issuer}' (oidc.issuer)")
-_OPEN_ADDRESS: Final = Template("provider.open_address", "its {name} is no https:// address")
+_LONGEST: Final = 255  # characters of a subject (OpenID Connect Core, section 2)
+_OTHER_NAME: Final = Template("provider.other_name", "its name is '{name}', not '{issuer}' (oidc.issuer)")
+_OPEN_ADDRESS: Final = Template("provider.open_address", "its {name} is not an https:// address")
 _NO_ANSWER: Final = Template("provider.no_answer", "no answer ({problem})")
 _NO_ANSWER_FROM: Final = Template("provider.no_answer_from", "no answer from {address} ({problem})")
 _BAD_STATUS: Final = Template("provider.bad_status", "{address} answers with status {status}")
@@ -42,7 +42,8 @@ _NO_JSON: Final = Template("provider.no_json", "{address} answers with status {s
 _NO_CODE: Final = Template("provider.no_code", "without a code")
 
 
-_TAUGHT: Final = {
+# Authentication methods (RFC 8176) by their factor: knowledge, possession or biometry.
+_FACTORS: Final = {
     **dict.fromkeys(("pwd", "pin", "kba"), "known"),
     **dict.fromkeys(("otp", "hwk", "swk", "sc", "sms", "tel", "pop"), "held"),
     **dict.fromkeys(("fpt", "face", "iris", "retina", "vbm"), "body"),
@@ -53,12 +54,12 @@ _TAUGHT: Final = {
 class OidcIdentity:
     """The person that an OpenID Connect provider identified."""
 
-    person: IdentityProviderUser  # who came
-    by_two: bool  # whether the provider says, signed, that a second factor was given
+    person: IdentityProviderUser
+    by_two: bool  # whether the ID token states that a second factor was used
 
 
 def find_claim(claims: Any, name: str) -> Any:
-    """A claim by its name, or by the way to it through others; None where it is not there.
+    """Return a claim by its name or by a dotted path through other claims; None if it does not exist.
 
     >>> find_claim({"realm_access": {"roles": ["duty"]}}, "realm_access.roles")
     ['duty']
@@ -69,18 +70,26 @@ def find_claim(claims: Any, name: str) -> Any:
         return None
     if name in claims:
         return claims[name]
-    parts = name.split(".")  # a name on the way may hold dots itself
-    ways = ((".".join(parts[:k]), ".".join(parts[k:])) for k in range(1, len(parts)))
-    return next((found for head, rest in ways if (found := find_claim(claims.get(head), rest)) is not None), None)
+    # A name in the path can contain dots itself, so every split is tried.
+    parts = name.split(".")
+    for k in range(1, len(parts)):
+        value = find_claim(claims.get(".".join(parts[:k])), ".".join(parts[k:]))
+        if value is not None:
+            return value
+    return None
 
 
 def read_person(
     issuer: str, claims: Mapping[str, Any], userinfo: Mapping[str, Any], name_claim: str, groups_claim: str
 ) -> IdentityProviderUser:
-    """Who came; what is no text, or no list of texts, says nothing.
+    """Return the person that claims describe. Claims of another type than expected are ignored.
 
     Args:
-        userinfo: of the userinfo endpoint; each claim counts only where the token has none by that very way.
+        issuer: the provider.
+        claims: claims of the ID token.
+        userinfo: claims of the userinfo endpoint, which count only if the token has no claim of the same name.
+        name_claim: claim with the name of the person.
+        groups_claim: claim with the groups of the person.
 
     >>> nested = {"resource_access": {"page": {"roles": ["duty"]}}}
     >>> token = {"sub": "6", "resource_access": {"account": {"roles": ["view-profile"]}}}
@@ -89,19 +98,27 @@ def read_person(
     """
 
     def find(name: str) -> Any:
-        found = find_claim(claims, name)
-        return find_claim(userinfo, name) if found is None else found
+        value = find_claim(claims, name)
+        return find_claim(userinfo, name) if value is None else value
 
-    subject, name, groups = str(claims["sub"]), find(name_claim), find(groups_claim)
-    groups = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
-    named = tidy_name(name) if isinstance(name, str) and name.strip() else subject
-    return IdentityProviderUser(issuer, subject, named[:64], tuple(g for g in groups if isinstance(g, str)))
+    subject = str(claims["sub"])
+    name = find(name_claim)
+    groups = find(groups_claim)
+    if isinstance(groups, str):
+        groups = [groups]
+    elif not isinstance(groups, list):
+        groups = []
+    account_name = tidy_name(name) if isinstance(name, str) and name.strip() else subject
+    names = tuple(group for group in groups if isinstance(group, str))
+    return IdentityProviderUser(issuer, subject, account_name[:64], names)
 
 
 def names_second_factor(claims: Mapping[str, Any], acr: Sequence[str] = ()) -> bool:
-    """Whether an ID token says that the login took a second factor.
+    """Return whether an ID token states that the login used a second factor.
 
-    `acr`: values of the claim `acr` that say so at this provider.
+    Args:
+        claims: claims of the ID token.
+        acr: values of the claim `acr` that mean a second factor at this provider.
 
     >>> names_second_factor({"amr": ["pwd", "otp"]}), names_second_factor({"amr": ["pwd"]}), names_second_factor({})
     (True, False, False)
@@ -114,49 +131,49 @@ def names_second_factor(claims: Mapping[str, Any], acr: Sequence[str] = ()) -> b
         return True
     amr = claims.get("amr")
     ways = {one for one in amr if isinstance(one, str)} if isinstance(amr, list) else set()
-    return "mfa" in ways or len({_TAUGHT[one] for one in ways if one in _TAUGHT}) > 1
+    return "mfa" in ways or len({_FACTORS[one] for one in ways if one in _FACTORS}) > 1
 
 
 class ProviderDownError(SlopewardError):
-    """The provider does not answer, or not as a provider does; the text says so in one line."""
+    """The provider does not answer, or its answer is not valid. The message is one line for people."""
 
 
 class LoginRefusedError(Exception):
-    """The provider refused, or what it answered does not prove who somebody is; the text says why."""
+    """The provider refused the login, or its answer does not prove the identity. The message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoginFlow:
-    """What one browser keeps between leaving for the provider and coming back."""
+    """Secrets that a cookie keeps in the browser while the person logs in at the provider."""
 
     state: str
     nonce: str
     verifier: str
 
     def to_text(self) -> str:
-        """As the cookie holds it."""
+        """Return the value of the cookie."""
         return f"{self.state}.{self.nonce}.{self.verifier}"
 
     @staticmethod
     def read(text: str) -> "LoginFlow | None":
-        """Back from the cookie; None where it is none of ours."""
+        """Return the flow in a cookie, or None if the cookie is not valid."""
         parts = text.split(".")
         return LoginFlow(*parts) if len(parts) == 3 and all(re.fullmatch(r"[\w-]{20,100}", p) for p in parts) else None
 
     def fits(self, state: str) -> bool:
-        """Whether an answer belongs to what this browser began."""
+        """Return whether an answer of the provider belongs to the login that this browser started."""
         return hmac.compare_digest(self.state.encode(), state.encode())
 
 
 class Provider:
-    """A provider as the service file names it."""
+    """The identity provider in the service file."""
 
     def __init__(self, section: OidcSection, page: str) -> None:
         self._section = section
         self._back = f"{page}{BACK}"
 
     def begin(self) -> tuple[str, LoginFlow]:
-        """Where the browser is sent, and what it keeps; raises ProviderDownError."""
+        """Return the address to which the browser is sent, and the flow for its cookie; raises ProviderDownError."""
         from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
         from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
@@ -179,11 +196,13 @@ class Provider:
         return str(address), flow
 
     def redeem(self, code: str, flow: LoginFlow, now: datetime) -> OidcIdentity:
-        """Who came back, by the ID token, verified; groups that it leaves out are asked for at the userinfo endpoint.
+        """Exchange a code for an ID token, verify the token, and return the person.
+
+        If the token contains no groups, they are requested from the userinfo endpoint.
 
         Raises:
             ProviderDownError: the provider does not answer.
-            LoginRefusedError: it refuses the code, or the token proves nothing.
+            LoginRefusedError: the provider refuses the code, or the token is not valid.
         """
         section = self._section
         with _client() as client:
@@ -195,7 +214,7 @@ class Provider:
             if asks:
                 userinfo = _get(client, found["userinfo_endpoint"], bearer=str(answer.get("access_token", "")))
                 if userinfo.get("sub") != claims["sub"]:  # OpenID Connect Core, section 5.3.2
-                    raise LoginRefusedError("its userinfo is of another person")
+                    raise LoginRefusedError("its userinfo belongs to another person")
         person = read_person(section.issuer, claims, userinfo, section.name_claim, section.groups_claim)
         return OidcIdentity(person, names_second_factor(claims, section.second_factor_acr))
 
@@ -223,7 +242,7 @@ class Provider:
         }
         ways = found.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
         auth = httpx.Auth()
-        if section.client_secret and "client_secret_basic" in ways:  # spelled as RFC 6749, section 2.3.1 wants it
+        if section.client_secret and "client_secret_basic" in ways:  # quoted as RFC 6749, section 2.3.1 requires
             auth = httpx.BasicAuth(quote(section.client_id, safe=""), quote(section.client_secret, safe=""))
         else:
             form["client_id"] = section.client_id
@@ -235,7 +254,7 @@ class Provider:
             raise ProviderDownError(_NO_ANSWER(problem=type(error).__name__)) from error
         answer = _read_json(response, content)
         if response.status_code != 200:
-            raise LoginRefusedError(f"the provider refuses it: {format_code(answer.get('error'))}")
+            raise LoginRefusedError(f"the provider refuses the code: {format_code(answer.get('error'))}")
         return answer
 
     def _verify(
@@ -263,15 +282,15 @@ class Provider:
             claims = CodeIDToken(token.claims, token.header, options, params)
             claims.validate(now=int(now.timestamp()), leeway=LEEWAY_S)
         except (JoseError, ValueError, TypeError, KeyError) as error:
-            raise LoginRefusedError(f"its ID token does not hold: {_format_fault(error)}") from error
+            raise LoginRefusedError(f"its ID token is not valid: {_format_fault(error)}") from error
         subject = claims.get("sub")
         if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST or not subject.isprintable():
-            raise LoginRefusedError("its ID token does not hold: no usable subject")
+            raise LoginRefusedError("its ID token is not valid: no usable subject")
         return dict(claims)
 
 
 def format_code(code: object) -> str:
-    """An error code of the provider, as far as it is one (RFC 6749, section 5.2).
+    """Return an error code of the provider if it has the form of RFC 6749, section 5.2.
 
     >>> format_code("access_denied"), format_code("<b>call 0900 ...</b>")
     ('access_denied', 'without a code')
@@ -298,7 +317,7 @@ def _client() -> "httpx.Client":
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    """The trusted authorities, read once: the list is long, and each login asks the provider several times."""
+    """Return the trusted certificate authorities. They are read once, because the list is long."""
     import httpx
 
     return httpx.create_ssl_context()
@@ -327,6 +346,3 @@ def _read_json(response: "httpx.Response", content: bytes) -> dict[str, Any]:
     if not isinstance(answer, dict) or response.status_code >= 500:
         raise ProviderDownError(_NO_JSON(address=response.url.host, status=response.status_code))
     return answer
-
-
-# ways to prove who one is (RFC 8176) by what they rest on: something known, something held, the body

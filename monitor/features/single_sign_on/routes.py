@@ -1,7 +1,7 @@
-"""Log in elsewhere: the browser goes to the provider and comes back with a code, which tells who sits before it.
+"""Routes of a login through an identity provider: the browser goes to the provider and returns with a code.
 
-What the browser must bring back lies in a cookie of its own: the answer to a login that another browser began is worth
-nothing here. The provider says who somebody is, which account that is, and what it may do, says this service.
+A cookie binds the login to the browser that started it, so that the answer to a login of another browser is refused.
+The provider identifies the person. This service decides which account that is, and what it may do.
 """
 
 import logging
@@ -47,23 +47,25 @@ router = APIRouter(include_in_schema=False)
 FLOW: Final = "slopeward_flow"
 GOAL: Final = "slopeward_goal"
 HALFWAY: Final = "slopeward_halfway"
-HALFWAY_S: Final = 300  # for the code of the second factor
-FLOW_S: Final = 600  # from leaving until coming back
-ASKING_AT_ONCE: Final = 4  # of the forty threads of the page: a provider that hangs must not take them all
-_NO_PROVIDER: Final = Template("login.no_provider", "no provider of logins is set up here")
+HALFWAY_S: Final = 300  # time to enter the code of the second factor
+FLOW_S: Final = 600  # time for the login at the provider
+ASKING_AT_ONCE: Final = 4  # threads that may wait for the provider, of the forty threads of the web process
+_NO_PROVIDER: Final = Template("login.no_provider", "this service has no identity provider")
 _OTHER_BROWSER: Final = Template(
-    "login.other_browser", "This login was begun in another browser, or too long ago. Begin it again."
+    "login.other_browser", "This login was started in another browser, or too long ago. Start it again."
 )
-_NOBODY: Final = Template("login.nobody", "{provider} let nobody in: {code}. Try again.")
-_NOT_PROVED: Final = Template("login.not_proved", "This login could not be proved. Begin it again; the log says why.")
+_NOBODY: Final = Template("login.nobody", "{provider} refused the login: {code}. Try again.")
+_NOT_PROVED: Final = Template(
+    "login.not_proved", "This login could not be verified. Start it again; the log of the service contains the reason."
+)
 _ONE_FACTOR: Final = Template(
-    "login.one_factor", "{provider} does not say that you gave a second factor (a code, a key). Set one up there."
+    "login.one_factor", "{provider} has not confirmed a second factor (a code, a key). Set one up there."
 )
 _NONE_HERE: Final = Template(
     "login.no_second_factor",
-    "No second factor is set up for {name} here; an admin does that: slopeward people users totp {name}.",
+    "{name} has no second factor here. An admin sets one up: slopeward people users totp {name}.",
 )
-_TOO_LATE: Final = Template("login.too_late", "This login took too long. Begin it again.")
+_TOO_LATE: Final = Template("login.too_late", "This login took too long. Start it again.")
 _MANY_CODES: Final = Template("login.many_codes", "Too many wrong codes. Try again in {wait}.")
 _WRONG_CODE: Final = Template("login.wrong_code", "The code is wrong, or was used already.")
 _DOWN: Final = Template(
@@ -79,7 +81,7 @@ Parameter = Annotated[str, Query(max_length=2048, pattern=WITHOUT_NUL)]
 
 @dataclass(frozen=True, slots=True)
 class PendingLogin:
-    """A login that the provider vouched for, and that still wants the code of the second factor here."""
+    """A login that the provider has confirmed, and that still needs the code of the second factor."""
 
     name: str
     to: str
@@ -87,10 +89,7 @@ class PendingLogin:
 
 
 class SignOns:
-    """What this process remembers of logins elsewhere.
-
-    How many ask the provider now, which answers were used, and which logins still want a code.
-    """
+    """State of logins in this process: requests to the provider, used answers, and logins that need a code."""
 
     def __init__(self) -> None:
         self._halfway: dict[str, tuple[PendingLogin, float]] = {}
@@ -99,14 +98,14 @@ class SignOns:
         self.asking = threading.Semaphore(ASKING_AT_ONCE)
 
     def use(self, nonce: str) -> bool:
-        """Take an answer whose token held; False where it was taken before."""
+        """Mark the answer of a login as used. Return False if it was used before."""
         now = time.monotonic()
         with self._lock:
             self._used = {k: at for k, at in self._used.items() if now - at < 2 * FLOW_S}
             return self._used.setdefault(nonce, now) == now
 
     def hold(self, halfway: PendingLogin) -> str:
-        """Keep a login for some minutes; returns the token by which its browser goes on."""
+        """Store a login for some minutes. Return the token with which its browser continues."""
         token, now = secrets.token_urlsafe(24), time.monotonic()
         with self._lock:
             self._halfway = {k: v for k, v in self._halfway.items() if now - v[1] < HALFWAY_S}
@@ -114,13 +113,13 @@ class SignOns:
         return token
 
     def find(self, token: str) -> PendingLogin | None:
-        """What a browser began and may still go on with."""
+        """Return the stored login of a token, or None if there is none or it has expired."""
         with self._lock:
             found = self._halfway.get(token)
         return found[0] if found is not None and time.monotonic() - found[1] < HALFWAY_S else None
 
     def drop(self, token: str) -> None:
-        """It has ended."""
+        """Remove a login that has ended."""
         with self._lock:
             self._halfway.pop(token, None)
 
@@ -150,7 +149,7 @@ def leave(request: Request, to: Parameter = "/") -> Response:
         return _render_down(request, to, error)
     answer = RedirectResponse(address, status_code=303)
     for name, value in ((FLOW, flow.to_text()), (GOAL, to.encode().hex())):
-        # it must come along when another site, the provider, sends the browser back
+        # `lax`, because the browser must send the cookie when the provider redirects back.
         login.give_cookie(request, answer, name, value, FLOW_S, samesite="lax")
     return answer
 
@@ -159,7 +158,7 @@ def leave(request: Request, to: Parameter = "/") -> Response:
 def come_back(
     request: Request, state: Parameter = "", code: Parameter = "", error: Parameter = "", iss: Parameter = ""
 ) -> Response:
-    """Let in whom the provider vouches for; every outcome ends what the browser had begun."""
+    """Handle the return from the provider. The cookies of the login are deleted in any case."""
     answer = _come_back(request, _provider(request), state, code, error, iss)
     for name in (FLOW, GOAL):
         login.give_cookie(request, answer, name, "", 0.0)
@@ -239,7 +238,7 @@ def _let_in(request: Request, to: str, vouched: OidcIdentity) -> Response:
         answer = render_code_form(request)
         login.give_cookie(request, answer, HALFWAY, token, HALFWAY_S, samesite="strict")
         return answer
-    # a page of our own in between: the browser sends a strict cookie along with no step that another site began
+    # A page in between is needed: a browser sends no strict cookie with a redirect that another site started.
     answer = render(request, "entered.html", to=to, who=name)
     login.set_cookies(request, answer, *cookies)
     return answer
@@ -254,7 +253,7 @@ def render_code_form(request: Request, failed: str = "", status: int = 200) -> R
 
 @router.post("/login/oidc/code")
 def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Response:
-    """Go on with a login that the provider vouched for: the code of the second factor that the account has here."""
+    """Continue a login that the provider has confirmed, with the code of the second factor of the account."""
     check_origin(request)
     _provider(request)
     context, door, waiting = context_of(request), login.find_throttle(request), _find_sign_ons(request)
@@ -292,6 +291,6 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
 
 def _render_down(request: Request, to: str, error: ProviderDownError) -> Response:
     section = context_of(request).config.oidc
-    _LOG.warning("the provider of logins %s is of no use: %s", section.issuer, error)
+    _LOG.warning("the identity provider %s does not work: %s", section.issuer, error)
     down = _DOWN_ALONE if section.only else _DOWN
     return login.refuse(request, to, down(provider=section.name, problem=error.message), 503)

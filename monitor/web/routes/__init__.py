@@ -1,1 +1,1 @@
-"""The addresses of the page and of the JSON API, one file for each subject."""
+"""Routes of the web page and the JSON API, one module for each subject."""

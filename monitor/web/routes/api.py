@@ -1,4 +1,4 @@
-"""The JSON API for programs: sites, stations, forecasts, alerts, notifications. Read only, bounded."""
+"""The JSON API for programs: sites, stations, alerts and notifications. It only reads, and limits the rows."""
 
 from typing import Any
 
@@ -39,14 +39,14 @@ def _card_to_json(card: pages.SiteCard) -> dict[str, Any]:
 
 @router.get("/openapi.json", include_in_schema=False)
 def describe_api(request: Request) -> dict[str, Any]:
-    """This API in the words of OpenAPI."""
-    found: dict[str, Any] = request.app.openapi()
-    return found
+    """Return the OpenAPI document of this API."""
+    document: dict[str, Any] = request.app.openapi()
+    return document
 
 
 @router.get("/sites", tags=["sites"])
 def list_sites(request: Request) -> list[dict[str, Any]]:
-    """Every active site with level, observability, reachable level and newest datum; the most dangerous first."""
+    """Return all active sites with level, observability, reachable level and newest datum; the highest level first."""
     with context_of(request).db.read() as c:
         cards = pages.load_cards(c, find_readable_sites(request, None), now=context_of(request).clock())
         return [_card_to_json(card) for card in cards]
@@ -74,7 +74,7 @@ def get_site(request: Request, site: str) -> dict[str, Any]:
 
 @router.get("/sites/{site}/stations", tags=["sites"])
 def list_stations(request: Request, site: str) -> list[dict[str, Any]]:
-    """Stations with their place, health, newest readings and the quantities that can be asked for."""
+    """Return the stations with position, health, newest readings and quantities."""
     with read_site(request, site) as seen:
         return [
             record_to_dict(s) | {"quantities": list_quantities(s)}
@@ -90,7 +90,7 @@ def list_alerts(
     open: bool = False,  # noqa: A002 - the name in the address
     limit: Limit = 100,
 ) -> list[AlertRow]:
-    """Alerts, newest first; evidence is at the alert itself."""
+    """Return alerts without their evidence, newest first."""
     with context_of(request).db.read() as c:
         found = pages.load_history(c, find_readable_sites(request, site), ledger, limit, open_only=open)
         return redactor_of(request, c).cover_service(found)
@@ -98,7 +98,7 @@ def list_alerts(
 
 @router.get("/alerts/{alert_id}", tags=["alerts"])
 def get_alert(request: Request, alert_id: AlertId) -> dict[str, Any]:
-    """One alert with frozen evidence, events, notifications and outcomes."""
+    """Return one alert with its evidence, events, notifications and outcomes."""
     with context_of(request).db.read() as c:
         found = collect_alert(c, alert_id, redactor_of(request, c), context_of(request).clock())
     alert = {**found["alert"], "evidence": found["evidence"], "action": found["action"]}
@@ -109,7 +109,7 @@ def get_alert(request: Request, alert_id: AlertId) -> dict[str, Any]:
 def list_notifications(
     request: Request, site: str | None = None, state: str | None = None, limit: Limit = 100
 ) -> list[MessageRow]:
-    """Messages and what became of them, newest first."""
+    """Return messages with the state of their delivery, newest first."""
     with context_of(request).db.read() as c:
         which: dict[str, Any] = {"site": find_readable_sites(request, site), "state": state}
         rows = load_view(c, "notification_status", MessageRow, order_by=["-notification_id"], limit=limit, **which)
@@ -118,7 +118,7 @@ def list_notifications(
 
 @router.get("/sites.geojson", tags=["export"], response_class=GeoJsonResponse)
 def map_sites(request: Request) -> GeoJsonResponse:
-    """Sites as points with their level; the most dangerous first."""
+    """Return the sites as points with their level; the highest level first."""
     with context_of(request).db.read() as c:
         sites = features.list_sites(c, find_readable_sites(request, None), context_of(request).clock())
         return GeoJsonResponse(make_collection(sites))
@@ -126,6 +126,6 @@ def map_sites(request: Request) -> GeoJsonResponse:
 
 @router.get("/sites/{site}/stations.geojson", tags=["export"], response_class=GeoJsonResponse)
 def map_stations(request: Request, site: str) -> GeoJsonResponse:
-    """Stations as points with health, velocity, the level each asks for and that of the site."""
+    """Return the stations as points with health, velocity, the level that each requests, and the level of the site."""
     with read_site(request, site) as seen:
         return GeoJsonResponse(make_collection(features.list_stations(seen.c, site, seen.now)))

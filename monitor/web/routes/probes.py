@@ -1,4 +1,4 @@
-"""For machines: `/health` says whether anybody evaluates, `/metrics` counts; what a browser keeps offline."""
+"""Routes for machines: health, metrics, and the files with which a browser works offline."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -29,7 +29,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/health")
 def get_health(request: Request) -> JSONResponse:
-    """State of core, ingest, dispatcher and broker; 503 when core's stamp is old or says stopped."""
+    """Return the state of core, ingest, dispatcher and broker. The status is 503 if the core is silent or stopped."""
     context = context_of(request)
     try:
         with context.db.read() as c:
@@ -44,14 +44,14 @@ def get_health(request: Request) -> JSONResponse:
 
 
 class Gauges(Collector):
-    """Reads the database once per scrape."""
+    """The gauges of the service. Each scrape reads the database once."""
 
     def __init__(self, request: Request) -> None:
         self._request, self._context = request, context_of(request)
         self._sites = find_readable_sites(request, None)
 
     def collect(self) -> Iterator[Any]:
-        """All gauges of the service."""
+        """Yield all gauges."""
         with self._context.db.read() as c:
             cards, opened, states, stamps = (
                 load_cards(c, self._sites),
@@ -71,7 +71,7 @@ class Gauges(Collector):
 
 
 def _gauge(name: str, about: str, labels: Sequence[str], values: Mapping[Any, float | None]) -> GaugeMetricFamily:
-    """A gauge with its values by label, or by labels; those that are not known are left out."""
+    """Return a gauge with its values by label or labels. Unknown values are left out."""
     found = GaugeMetricFamily(f"slopeward_{name}", about, labels=labels)
     for place, value in values.items():
         if value is not None:
@@ -108,7 +108,7 @@ def _age_s(at: str | None, now: datetime) -> float | None:
 
 @router.get("/metrics")
 def get_metrics(request: Request) -> Response:
-    """Prometheus text format, from a registry of its own."""
+    """Return the metrics in the text format of Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Gauges(request))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
@@ -124,14 +124,14 @@ def _read_worker(version: str) -> str:
 
 @router.get("/sw.js")
 def send_worker(request: Request) -> Response:
-    """The service worker, from the root so that it serves every page; the browser asks for it again and again."""
+    """Return the service worker. It is served from the root, so that it controls every page."""
     text = _read_worker(context_of(request).version)
     return Response(text, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
 
 @router.get("/manifest.webmanifest")
 def send_manifest(request: Request) -> Response:
-    """Name and icons, by which the page can be put on a home screen."""
+    """Return name and icons, with which the page can be added to a home screen."""
     version = context_of(request).version
     icons: list[dict[str, Any]] = [
         {
@@ -161,6 +161,6 @@ def send_manifest(request: Request) -> Response:
 
 @router.get("/offline")
 def show_offline(request: Request) -> HTMLResponse:
-    """What the service worker shows without a connection; it bears nothing of anybody."""
+    """Return the page that the service worker shows without a connection. It contains no data of the service."""
     context = context_of(request)
     return HTMLResponse(render_part("offline.html", context.clock(), {"version": context.version}))

@@ -194,7 +194,7 @@ def test_groups_are_found_where_keycloak_puts_them_and_where_the_token_leaves_th
         provider.bend = bent(realm_access=None, resource_access={"account": {"roles": ["view-profile"]}})
         provider.userinfo = lambda claims: {**claims, "resource_access": {"slopeward": {"roles": ["duty"]}}}
         assert enter_by(page) == ("ida", "operator"), "roles of another client in the token hide none of this one"
-    assert "its userinfo is of another person" in whys
+    assert "its userinfo belongs to another person" in whys
 
 
 def enter_by(page):
@@ -280,8 +280,8 @@ def test_who_proves_a_second_factor_is_said_by_the_settings(provider, filled_dat
         wanted = {"either": proved or not mine, "provider": proved, "ours": False}[mode]
         assert is_in is wanted, (mode, sub, name)
     why = {e.detail["why"] for e in entries(filled_database, "login.refused")}
-    assert any("Canton does not say that you gave a second factor" in one for one in why)
-    assert "No second factor is set up for p77 here; an admin does that: slopeward people users totp p77." in why
+    assert any("Canton has not confirmed a second factor" in one for one in why)
+    assert "p77 has no second factor here. An admin sets one up: slopeward people users totp p77." in why
 
 
 def test_a_thief_without_the_second_factor_throws_nobody_out(provider, filled_database, clock):
@@ -323,7 +323,7 @@ def test_a_token_that_proves_nothing_lets_nobody_in(browse, provider, page, fill
         attack(provider)
         browser = browse()
         answer = come(browser)
-        if (answer.status_code, who(browser)) != (401, None) or "could not be proved" not in answer.text:
+        if (answer.status_code, who(browser)) != (401, None) or "could not be verified" not in answer.text:
             wrong.append(f"{name}: {answer.status_code}, {who(browser)}")
         vars(provider).update(kept)
         page.app.state.login_throttle.note("oidc:host:127.0.0.1", failed=False)  # so many failures are slowed down
@@ -388,7 +388,7 @@ def test_failures_are_slowed_down_and_what_the_provider_says_is_no_text_of_ours(
     back = urlsplit(leave(browser))
     state = parse_qs(back.query)["state"][0]
     answer = browser.get(f"{back.path}?state={state}&error=%3Cb%3Ecall+0900")
-    assert (answer.status_code, said(answer)) == (401, "Canton let nobody in: without a code. Try again.")
+    assert (answer.status_code, said(answer)) == (401, "Canton refused the login: without a code. Try again.")
 
 
 @pytest.mark.usefixtures("filled_database")
@@ -417,7 +417,7 @@ def test_a_provider_that_is_down_is_one_line_and_the_local_login_works(provider,
     with page_with(provider, filled_database, clock) as address:
         provider.calls_itself = "https://other.example.org"
         status, line = ask(address)
-        assert (status, "it calls itself 'https://other.example.org'" in line) == (503, True)
+        assert (status, "its name is 'https://other.example.org'" in line) == (503, True)
     with providing() as ended:
         pass
     with page_with(ended, filled_database, clock) as address:

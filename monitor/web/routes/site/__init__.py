@@ -1,1 +1,1 @@
-"""Addresses of one site: its curves, movement, instruments, rain, changes of its file."""
+"""Routes of one site: charts, declarations, readings, and changes of its site file."""

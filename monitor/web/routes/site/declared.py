@@ -1,4 +1,4 @@
-"""What people declare on a site: its level by hand, work on stations, events and offsets, each with its forms."""
+"""The page of declarations of a site: level by hand, maintenance, events, offsets and models, with their forms."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -13,12 +13,12 @@ from monitor.web.parts.collect import read_site
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
-SHOWN = 30  # newest of each
+SHOWN = 30  # newest events and offsets
 
 
 @router.get("/sites/{site}/acts", response_class=HTMLResponse)
 def show_declared(request: Request, site: str) -> HTMLResponse:
-    """What stands declared on a site, and the forms that declare, confirm and end."""
+    """Show the declarations of a site, and the forms that add, confirm and end them."""
     # Without the feature of scenes there are no acts on its networks.
     has_networks = any(act.name.startswith("network.") for act in list_acts())
     with read_site(request, site) as seen:

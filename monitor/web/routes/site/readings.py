@@ -1,4 +1,4 @@
-"""Readings typed by a person: a form, a question where the figure looks like a slip, and what was stored."""
+"""Readings that a person types: a form, a question if the value looks like a typing error, and the stored value."""
 
 import re
 from contextlib import suppress
@@ -32,7 +32,7 @@ Text = Annotated[str, Form(max_length=130, pattern=WITHOUT_NUL)]
 
 @router.get("/sites/{site}/readings", response_class=HTMLResponse)
 def show_instants(request: Request, site: str, series: str = "") -> HTMLResponse:
-    """The form."""
+    """Show the form."""
     with read_site(request, site) as seen:
         return _form(request, seen, {"series": series[:130]})
 
@@ -47,7 +47,7 @@ def add_reading(
     sure: Text = "",
     turn: Annotated[Literal["", "first", "second"], Form()] = "",
 ) -> Response:
-    """Store a reading; one that looks like a slip is asked about first, and has to be sent again as it is."""
+    """Store a reading. A value that looks like a typing error is stored only if it is sent again unchanged."""
     written = {"series": series, "value": value, "at": at, "turn": turn}
     with read_site(act.request, site) as seen:
         place = seen.require_declared()
