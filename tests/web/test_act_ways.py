@@ -347,7 +347,7 @@ def test_a_secret_is_shown_once_in_no_address_and_takes_the_own_password_of_who_
         assert (got.status_code, "location" in got.headers) == (200, False)
         assert made not in browser.get("/account").text + caplog.text
         acts = form | {"own_password": PASSWORD, "scope": "act"}
-        assert "which is lower than the scope" in browser.post("/account/tokens", data=acts).text, (
+        assert "is lower than the scope" in browser.post("/account/tokens", data=acts).text, (
             "a viewer has nothing to act with"
         )
         log_in(browser, "ada")

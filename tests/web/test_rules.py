@@ -183,7 +183,7 @@ def test_the_page_does_not_start_with_an_address_that_has_no_rule_or_holds_no_ac
     with pytest.raises(RuntimeError, match=r"GET /everything$"):
         require_rules([router])
     monkeypatch.setitem(RULES, "GET /everything", READ)
-    with pytest.raises(RuntimeError, match="GET /everything names no site"):
+    with pytest.raises(RuntimeError, match="GET /everything contains no site"):
         require_rules([router])
     assert OF_NO_SITE <= set(ADDRESSES), "it names an address that is gone"
 

@@ -243,9 +243,9 @@ def test_a_watch_is_handed_over_by_two_at_the_command_line(call, database, monke
     assert "to take over: slopeward people duty hand-over sign bench 1 --by NAME" in out
     assert "waits for a signature" in call("hand-over", "write", "bench", "--notes", "again", "--by", "bo")[2]
     assert "a second person is needed" in call("hand-over", "sign", "bench", "1", "--by", "ada")[2]
-    assert "is that of ada" in call("hand-over", "withdraw", "bench", "1", "--by", "bo", "--reason", "mine")[2]
+    assert "was written by ada" in call("hand-over", "withdraw", "bench", "1", "--by", "bo", "--reason", "mine")[2]
     status, out, err = call("hand-over", "sign", "bench", "1", "--by", "bo", "--remark", "read")
-    assert (status, out) == (0, "hand-over 1: ada hands the watch of geologists over to bo\n"), err
+    assert (status, out) == (0, "hand-over 1: bo takes over the duty of geologists from ada\n"), err
     facts = json.loads(call("hand-over", "show", "bench", "--json")[1])
     assert facts["waiting"] == []
     (one,) = facts["signed"]
@@ -264,7 +264,7 @@ def test_a_watch_is_handed_over_by_two_at_the_command_line(call, database, monke
         (("swap", "bench", "--out", "R. Mori", "--until", "never", "--by", "ada", "--reason", "ill"), "a local time"),
         (
             ("swap", "bench", "--in", "Q", "--until", "2099-01-01 08:00", "--by", "a", "--reason", "ill"),
-            "last 92 days at most",
+            "92 days at most",
         ),
         (("show", "bench", "--team", "others"), "has no team 'others'; it has: geologists"),
         (("show", "elsewhere"), "no site 'elsewhere'"),
