@@ -102,7 +102,8 @@ def authenticate_actor(db: Database, by: str | None, where: Where = None, *, own
         needed = "viewer"
     if not is_open(account, needed):
         raise RefusedError(
-            f"{account.name!r} has no open account as {needed}, which this needs; see `slopeward people users list`"
+            f"{account.name!r} has no open account with the role {needed}, which this needs; an admin can "
+            "give the role; see `slopeward people users list`"
         )
     if needed != "viewer":
         _require_site(db, account.name, account.sites, where)
