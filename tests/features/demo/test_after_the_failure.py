@@ -40,8 +40,10 @@ def check_board(slope):
     with serving(slope.database, slope.now) as client:
         page = client.get(f"/sites/{slope.site.id}/instruments").text
     board = page[page.index("<main") :]
-    assert 0 < board.index("Silent slope:") < board.index("look at the slope from a safe place first, then at power")
-    assert "look at power, antenna and radio" not in board
+    assert (
+        0 < board.index("Silent slope:") < board.index("keep everybody out until the slope was seen from a safe place")
+    )
+    assert "check power, antenna and radio" not in board[: board.index("seen from a safe place")]
 
 
 @pytest.mark.parametrize(
