@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, String, func, select, type_coerce
 
 from monitor.decision.series.assessment import belongs_to_series
 from monitor.decision.series.reading_age import SeriesPace, measure_pace
+from monitor.decision.series.station_health import SILENT_SINCE
 from monitor.readings.instrument_views import StationHealthRow
 from monitor.readings.tables import observation, series, series_latest
 from monitor.sites.declarations import find_declaration
@@ -30,9 +31,6 @@ from monitor.text.instants import EPOCH, epoch_s, format_iso, from_epoch_s
 from monitor.text.message import LABELLED_TEXT, Duration, Message, Template, Term, Timestamp, join
 
 _LATE: Final = Template("health.late", "late: the newest reading is of {at}, and one usually comes every {duration}")
-_SILENT: Final = Template(
-    "health.silent_since", "silent: the newest reading is of {at}, and at most {duration} without readings are allowed"
-)
 _IN_STATE: Final = Template("site.in_state", "{n} {state}")
 # Newest readings of a series that show how often it is measured and received.
 _PACE_READINGS: Final = 12
@@ -191,7 +189,7 @@ def _update_health(
 
 def _describe_missing(state: str, pace: SeriesPace) -> Message:
     if state == "silent":
-        return _SILENT(at=Timestamp.of(pace.observed_at), duration=Duration(pace.silence_s))
+        return SILENT_SINCE(at=Timestamp.of(pace.observed_at), duration=Duration(pace.silence_s))
     return _LATE(at=Timestamp.of(pace.observed_at), duration=Duration(pace.interval_s, "about"))
 
 

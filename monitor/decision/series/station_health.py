@@ -40,7 +40,7 @@ _NOISE_UNKNOWN: Final = Template(
 )
 _NOTHING_YET: Final = Template("health.no_reading_yet", "no reading has been received yet")
 NEVER_RECEIVED: Final = Template("health.silent_from_start", "silent: no reading has ever been received")
-_TOO_OLD: Final = Template(
+SILENT_SINCE: Final = Template(
     "health.silent_since", "silent: the newest reading is of {at}, and at most {duration} without readings are allowed"
 )
 _UNUSABLE: Final = Template("health.unusable", "no reading can be used")
@@ -388,7 +388,7 @@ def _examine_series(
             return SeriesProblem("silent", NEVER_RECEIVED(), started_s)
         return SeriesProblem("unknown", _NOTHING_YET(), started_s)
     if now_s - newest_s > silence_s:
-        text = _TOO_OLD(at=Timestamp(newest_s), duration=Duration(silence_s))
+        text = SILENT_SINCE(at=Timestamp(newest_s), duration=Duration(silence_s))
         return SeriesProblem("silent", text, newest_s + silence_s)
     if now_s - newest_s <= _EARLY_S and tracks and all(track.newest_s is None for track in tracks):
         # The clock of the instrument is slightly ahead, so its first epoch does not count yet.
