@@ -88,7 +88,7 @@ def test_pages_of_one_person_with_one_channel_mention_no_duty_drill_or_approval(
     with serving(slope.database, Clock()) as address, enter(address, "ada") as ada:
         texts = read_all_pages(ada)
     visited = {"/sites/bench", f"/alerts/{alert_id}", "/account", "/admin", "/sites/bench/thresholds"}
-    assert visited | {"/sites/bench/acts", "/sites/bench/proposals"} <= texts.keys()
+    assert visited | {"/sites/bench/acts"} <= texts.keys()
     assert "What you may do" in texts["/account"]
     assert find_team_words(texts) == {}
 
