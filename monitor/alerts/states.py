@@ -23,7 +23,7 @@ class AlertStep(StrEnum):
     WORSEN = "worsen"  # the level rises
     CHANGE = "change"  # the condition continues at the same level or a lower one
     CLEAR = "clear"  # the condition ends
-    ANSWER = "answer"  # somebody confirmed the alert about which this one said that nobody had
+    ANSWER = "answer"  # somebody confirmed the alert that this alarm was about
     SHELF_ENDS = "shelf ends"
     SUPPRESS = "suppress"  # maintenance of the station starts, which explains the alert
     RESUME = "resume"  # the maintenance ends

@@ -197,8 +197,13 @@ def test_altered_threshold_or_event_is_found(bench, explain):
         (config_version, {"source": SITE_TEXT.replace("80.0", "81.0")}, whole, "site file was altered"),
         (config_version, {"source": "no toml ["}, whole, "site file was altered"),
         (decision, {"config_sha256": "0" * 64}, {"config_sha256": row.config_sha256}, "no site file with hash 000"),
-        (alert_event, {"to_level": 1}, {"to_level": 3}, "the event says level 1, the decision 3"),
-        (alert_event, {"reason": "nothing"}, {"reason": alert.reason}, "the event's reason is not the decision's"),
+        (alert_event, {"to_level": 1}, {"to_level": 3}, "the event has level 1, the decision 3"),
+        (
+            alert_event,
+            {"reason": "nothing"},
+            {"reason": alert.reason},
+            "the reason of the event differs from that of the decision",
+        ),
         (alert_table, {"acknowledged_by": "Eve"}, {"acknowledged_by": None}, "altered: alert 1: the row was altered"),
     ):
         alter(bench, table, **altered)
@@ -398,7 +403,7 @@ def remanifest(files):
 
 
 FORGED = (
-    ("timeline.json", lambda content: content[0].update(to_level=1), "the timeline says something else"),
+    ("timeline.json", lambda content: content[0].update(to_level=1), "the timeline contains another change"),
     ("audit.json", lambda content: content["entries"][0].update(actor="Eve"), "was altered"),
     ("audit.json", lambda content: content["links"].pop(1), "follow"),
 )

@@ -188,7 +188,7 @@ def test_labels_and_visibility_rules_are_read_or_refused(tmp_path: Path) -> None
     assert two.from_at == two.to_at == datetime(2025, 6, 1, 10, tzinfo=UTC)
     assert (two.class_number, two.level) == (3, 3)
     for row, said in (
-        ("2025-06-02,2025-06-01,1,,", "line 2: the event ends before it begins"),
+        ("2025-06-02,2025-06-01,1,,", "line 2: the event ends before it starts"),
         ("2025-06-01,,huge,,", "class 'huge'"),
         ("2025-06-01,,1,purple,", "expected one of: yellow, orange, red"),
         ("2025-06-01T12:00:00,,1,,", "has no zone"),

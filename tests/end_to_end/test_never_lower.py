@@ -121,7 +121,7 @@ def test_two_witnesses_reach_the_top_and_silence_never_lowers_it(service, databa
     lower = ("level", "set", "s", "green", "--by", "ada", "--reason", "inspected on site")
     refused = one.call(*lower)
     assert refused.returncode == 1, refused.stdout
-    assert "still ask for more" in refused.stderr
+    assert "still request more" in refused.stderr
     assert status(database_url)["level"] == RED
     done = one.call(*lower, "--yes")
     assert done.returncode == 0, done.stderr

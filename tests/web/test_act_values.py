@@ -186,7 +186,7 @@ def test_a_form_that_was_sent_twice_is_one_maintenance_and_what_still_stands_is_
     assert (same["id"], "there already" in same["text"]) == (first["id"], True)
     assert other["id"] != first["id"], "another span is another work"
     ended = client.post(f"{address}/{first['id']}/end", json=WHY, headers=headers).json()
-    assert ended["notes"] == [f"maintenance {other['id']} of G1 still stands"]
+    assert ended["notes"] == [f"maintenance {other['id']} of G1 is still in force"]
 
 
 def test_who_confirms_an_offset_of_ones_own_reads_that_a_second_person_is_needed(client, database):

@@ -41,7 +41,7 @@ from monitor.text.names import is_same_person
 _WITHDRAWN: Final = Template("answer.withdrawn", "{question}: the {what} is withdrawn by {name}: {reason}")
 _FIRST: Final = Template("answer.first", "first answer of {names}")
 _ANSWER: Final = Template("answer.counting", "answer {words}")
-_NONE: Final = Template("answer.none", "nobody said anything to '{question}' that could be withdrawn")
+_NONE: Final = Template("answer.none", "there is no answer to '{question}' that could be withdrawn")
 _ALONE: Final = Template(
     "answer.alone", '{question}: one person may not take "movement" back while {level} is at stake'
 )

@@ -142,8 +142,8 @@ def _put_in_force(connection: Connection, old: Site | None, new: Site, author: s
         if after != Memory.read(row.state):
             save_memory(connection, new.id, after, new.version, now)
         if after != memory:
-            gone = sorted({*memory.supporters, *memory.votes} - {*after.supporters, *after.votes})
-            detail = {"sha256": new.version, "set_apart": gone, "reason": _SET_APART()}
+            set_apart = sorted({*memory.supporters, *memory.votes} - {*after.supporters, *after.votes})
+            detail = {"sha256": new.version, "set_apart": set_apart, "reason": _SET_APART()}
             add_audit(connection, Actor(author), "site.set_apart", f"site:{new.id}", detail, now)
     _rename(connection, new, Actor(author), now, merge=False)
     renew_flags(connection, new, now, changed=save_site(connection, new, author, reason, now))

@@ -45,7 +45,7 @@ _MAINTENANCE_OVER: Final = Template(
     "act.maintenance_over",
     "maintenance {number} is over; was a sensor replaced or moved? Declare the offset once it has sent readings",
 )
-_MAINTENANCE_STANDS: Final = Template("act.maintenance_stands", "maintenance {numbers} of {station} still stands")
+_MAINTENANCE_STANDS: Final = Template("act.maintenance_stands", "maintenance {numbers} of {station} is still in force")
 _WAS_OVER: Final = Template("act.maintenance_was_over", "maintenance {number} is over already")
 _SAME_MAINTENANCE: Final = Template("act.maintenance_there", "the very same maintenance is there already: {number}")
 _EVENT: Final = Template("act.event_added", "{site}: {kind} noted as event {number}")
@@ -84,7 +84,7 @@ _NO_SERIES: Final = Template(
 _WORDS_WANTED: Final = Template("act.kind_and_text", "a kind and a text are needed")
 _ENDS_FIRST: Final = Template("act.ends_first", "the end lies before the begin")
 _MEANT: Final = Template("act.meant", "kind '{kind}': did you mean {meant}?")
-_KNEW: Final = Template("act.knew", "known from: nobody knows an event before it begins, or later than now")
+_KNEW: Final = Template("act.knew", "known from: give a time between the start of the event and now")
 _NO_SHAKING: Final = Template("act.no_shaking", "value: a peak ground acceleration is more than 0 g")
 _TOO_STRONG: Final = Template(
     "act.too_strong", "value {value}: no ground has shaken with more than {most}; {gal} (cm/s²) are {g}"

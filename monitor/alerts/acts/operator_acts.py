@@ -41,15 +41,17 @@ _SIGN_THAT: Final = Template("answer.sign_that", "{text}; a second person must s
 _NO_LEVEL: Final = Template("level.no_such", "level {number} does not exist; expected one of: {names}")
 _NOT_LOWERED: Final = Template(
     "level.not_lowered",
-    "{site} is not lowered to {level}: {count} still ask for more ({texts}); who lowers it all the same says so "
-    "(--yes), and only newer data raise it again",
+    "{site} was not lowered to {level}, because {count} still request more ({texts}). Confirm to "
+    "lower it nevertheless (--yes); then only newer data raise it again",
 )
-_SET_ALONE: Final = Template("level.set_alone", "{site}: one person may not set {level} aside")
+_SET_ALONE: Final = Template(
+    "level.set_alone", "{site}: one person may not lower the level while {level} is in force or requested"
+)
 _AT: Final = Template("level.asks_at", "{criterion} at {station}")
-_ASKS: Final = Template("level.asks", "{who} asks for {level}: {reason}")
-_REQUESTED: Final = Template("level.asked", "{who} asked for {level} and has given no data since {at}: {reason}")
-_STEP_ASKS: Final = Template("level.step_asks", "step of {step} asks for {level}")
-_STEP_WAITS: Final = Template("level.step_waits", "step of {step} waits for verification and may ask for {level}")
+_ASKS: Final = Template("level.asks", "{who} requests {level}: {reason}")
+_REQUESTED: Final = Template("level.asked", "{who} requested {level} and has had no data since {at}: {reason}")
+_STEP_ASKS: Final = Template("level.step_asks", "the jump {step} requests {level}")
+_STEP_WAITS: Final = Template("level.step_waits", "the jump {step} waits for an answer and may request {level}")
 _ODD_ANSWER: Final = Template("answer.odd", "answer '{answer}': expected one of: {names}")
 _NOT_OPEN: Final = Template("answer.not_asked", "'{key}' does not wait for verification; waiting: {names}")
 _NONE_OPEN: Final = Template("answer.none_asked", "'{key}' does not wait for verification; waiting: nothing")

@@ -118,7 +118,7 @@ def recompute(
 
 
 def parse_frozen_site(row: DecisionRow, source: str) -> Site:
-    """The site file that a decision names."""
+    """Return the site file of a decision."""
     return parse_site(source, f"site file {row.config_sha256[:12]}")
 
 
@@ -185,9 +185,11 @@ def _check_cited(frozen: FrozenDecision, cited: OrderedChange) -> list[str]:
         reason = changes[0]["reason"]
     else:
         return []
-    differences = [] if level == cited.level else [f"{name}: the event says level {cited.level}, the decision {level}"]
+    differences = [] if level == cited.level else [f"{name}: the event has level {cited.level}, the decision {level}"]
     return (
-        differences if reason == event_reason else [*differences, f"{name}: the event's reason is not the decision's"]
+        differences
+        if reason == event_reason
+        else [*differences, f"{name}: the reason of the event differs from that of the decision"]
     )
 
 

@@ -50,17 +50,21 @@ UNDELIVERED: Final = "health:undelivered:"
 # A key contains at most this many characters of the name of a channel.
 _KEY_CHANNEL_LENGTH: Final = 56
 _CAME_AND_WENT: Final = Template("delivery.came_and_went", "the alert came and went while it was put aside")
-RISEN: Final = Template("alert.risen", "alert {number} has risen to level {level} since it was looked at; look again")
+RISEN: Final = Template("alert.risen", "alert {number} has risen to level {level} since you saw it; check it again")
 _CLOSED: Final = Template("alert.closed_already", "alert {number} is closed already")
-_LEVEL_STANDS: Final = Template("alert.level_stands", "alert {number}: the hazard level stands; lower the level first")
-_CLOSE_ALONE: Final = Template(
-    "alert.close_alone", "alert {number}: the condition stands; one person may not close it, name a second one"
+_LEVEL_STANDS: Final = Template(
+    "alert.level_stands", "alert {number}: the hazard level is still in force; lower the level first"
 )
-_HIDE_ALONE: Final = Template("alert.hide_alone", "alert {number} may not be hidden by one person; name a second one")
-_TOP: Final = Template("alert.top_on_no_shelf", "alert {number} is of the highest level: it goes on no shelf")
-_PAST: Final = Template("alert.shelf_in_past", "alert {number} cannot be shelved: the end lies in the past")
-_LONG: Final = Template("alert.shelf_long", "alert {number} is shelved for {longest} at most; shelve it again then")
-_NEVER_OUT: Final = Template("alert.never_out", "alert {number} is a hazard: it is never taken out of service")
+_CLOSE_ALONE: Final = Template(
+    "alert.close_alone", "alert {number}: its condition continues, so one person may not close it; name a second person"
+)
+_HIDE_ALONE: Final = Template("alert.hide_alone", "alert {number}: one person may not hide it; name a second person")
+_TOP: Final = Template("alert.top_on_no_shelf", "alert {number} has the highest level, so it cannot be shelved")
+_PAST: Final = Template("alert.shelf_in_past", "alert {number} cannot be shelved: the end is in the past")
+_LONG: Final = Template(
+    "alert.shelf_long", "alert {number} can be shelved for {longest} at most; shelve it again after that"
+)
+_NEVER_OUT: Final = Template("alert.never_out", "alert {number} is a hazard, so it cannot be taken out of service")
 _SHELVED: Final = Template("alert.shelved", "{reason} (until {at})")
 _SHELVED_WITH: Final = Template("alert.shelved_with", "{reason} (until {at}, with {name})")
 _WITH: Final = Template("alert.with", "{reason} (with {name})")

@@ -107,7 +107,7 @@ _CONFIRMED: Final = Template("event.confirmed_already", "event {number} is confi
 _ONE_PERSON: Final = Template(
     "event.one_word", "{name} has confirmed event {number} already; a second person is needed"
 )
-_GONE: Final = Template("event.gone", "event {number} was withdrawn by {name} at {at}; add it anew in other words")
+_GONE: Final = Template("event.gone", "event {number} was withdrawn by {name} at {at}; add it again with another text")
 
 
 def add_event(

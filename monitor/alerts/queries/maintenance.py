@@ -21,7 +21,7 @@ from monitor.text.names import fold_name, is_same_person
 
 WHO_AND_WHY: Final = Template("act.who_and_why", "who and why are needed: give a name and a reason")
 _NO_STATION: Final = Template("maintenance.no_station", "{site} declares no station '{station}'; it has: {names}")
-_PAST: Final = Template("maintenance.past", "maintenance cannot begin in the past: what was decided stays decided")
+_PAST: Final = Template("maintenance.past", "maintenance cannot start in the past, because past decisions remain")
 _LONG: Final = Template("maintenance.long", "maintenance lasts at most {span}, and ends after it begins")
 _NONE: Final = Template(
     "maintenance.none", "maintenance {number} does not exist; see `slopeward maintenance list --all`"
@@ -110,10 +110,10 @@ def end_maintenance(connection: Connection, number: int, actor: Actor, reason: s
     if not fold_name(actor.name) or not reason.strip():
         raise RefusedError(WHO_AND_WHY())
     m = maintenance.c
-    found = connection.execute(select(m.to_at, m.ended_at).where(m.id == number).with_for_update()).one_or_none()
-    if found is None:
+    row = connection.execute(select(m.to_at, m.ended_at).where(m.id == number).with_for_update()).one_or_none()
+    if row is None:
         raise NotFoundError(_NONE(number=number))
-    if found.ended_at is not None or found.to_at <= now:
+    if row.ended_at is not None or row.to_at <= now:
         return False
     connection.execute(update(maintenance).where(m.id == number).values(ended_at=now, ended_by=actor.name))
     add_audit(connection, actor, "maintenance.end", f"maintenance:{number}", {"reason": reason}, now)

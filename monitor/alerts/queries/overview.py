@@ -277,8 +277,8 @@ def find_oldest(connection: Connection, series_ids: Sequence[int]) -> datetime |
     """Return the first epoch of several series."""
     o, s = observation.c, series_table.c
     first = select(func.min(o.observed_at)).where(o.series_id == s.id).correlate(series_table).scalar_subquery()
-    found = [at for at in connection.execute(select(first).where(s.id.in_(series_ids))).scalars() if at is not None]
-    return min(found, default=None)
+    epochs = [at for at in connection.execute(select(first).where(s.id.in_(series_ids))).scalars() if at is not None]
+    return min(epochs, default=None)
 
 
 def load_forecast_keys(connection: Connection, site: str) -> set[tuple[str, str]]:
@@ -388,7 +388,7 @@ def find_headings(connection: Connection, site: str, windows: Mapping[str, float
     for row in load_series(connection, site):
         if row.station in windows and row.quantity in COMPONENTS:
             ids.setdefault(row.station, {})[row.quantity] = row.id
-    found = {}
+    headings = {}
     for station, series in ids.items():
         before = at - timedelta(seconds=windows[station])
         ends = [
@@ -399,8 +399,8 @@ def find_headings(connection: Connection, site: str, windows: Mapping[str, float
         if len(ends) == len(COMPONENTS) and all(None not in pair for pair in ends):
             east, north = (float(late) - float(early) for late, early in ends)  # type: ignore[arg-type]
             if east or north:
-                found[station] = round(degrees(atan2(east, north)) % 360.0, 1)
-    return found
+                headings[station] = round(degrees(atan2(east, north)) % 360.0, 1)
+    return headings
 
 
 def _mean(connection: Connection, series_id: int, until: datetime, known_at: datetime) -> float | None:

@@ -45,11 +45,11 @@ def load_point_facts(connection: Connection, site: Site, now: datetime) -> tuple
     units: dict[str, str] = {}
     # Distance and id of each point, by station and point set.
     placed: dict[tuple[str, str], list[tuple[float, int]]] = {}
-    for r in connection.execute(_points_around(site, widest_m)):
-        found = find_nearest([x for x in site.stations if x.latitude is not None], r.latitude, r.longitude)
-        if found is not None and found[1] <= widest_m:
-            units[r.name] = r.unit
-            placed.setdefault((found[0], r.name), []).append((found[1], r.id))
+    for row in connection.execute(_points_around(site, widest_m)):
+        nearest = find_nearest([x for x in site.stations if x.latitude is not None], row.latitude, row.longitude)
+        if nearest is not None and nearest[1] <= widest_m:
+            units[row.name] = row.unit
+            placed.setdefault((nearest[0], row.name), []).append((nearest[1], row.id))
     facts = []
     for station, window_s, near_m in sorted(zones):
         for name in sorted(n for s, n in placed if s == station):
@@ -66,14 +66,14 @@ def _points_around(site: Site, near_m: float) -> Select[Any]:
     The whole point set can be much larger.
     """
     s, p = point_set.c, point_table.c
-    found = select(p.id, p.latitude, p.longitude, s.name, s.unit).join(point_set, s.id == p.point_set_id)
+    query = select(p.id, p.latitude, p.longitude, s.name, s.unit).join(point_set, s.id == p.point_set_id)
     places = [(x.latitude, x.longitude) for x in site.stations if x.latitude is not None and x.longitude is not None]
     if not places:
-        return found.where(s.site == site.id, s.id != s.id)
+        return query.where(s.site == site.id, s.id != s.id)
     latitudes, longitudes = [a for a, _ in places], [b for _, b in places]
     north = near_m / METRES_PER_DEGREE
     east = north / max(0.01, cos(radians(max(map(abs, latitudes)) + north)))
-    return found.where(
+    return query.where(
         s.site == site.id,
         p.latitude.between(min(latitudes) - north, max(latitudes) + north),
         p.longitude.between(min(longitudes) - east, max(longitudes) + east),

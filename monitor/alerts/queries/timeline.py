@@ -78,15 +78,15 @@ def load_silences(
 
 def leave_out(points: Sequence[Point], silences: Sequence[tuple[datetime, datetime]]) -> list[Point]:
     """Return the points with the silences left out: no level from the start of each, and the last level at its end."""
-    found = [p for p in points if not any(begin <= p[0] < end for begin, end in silences)]
-    for begin, end in silences:
-        before = [p for p in points if p[0] < end]
+    remaining = [point for point in points if not any(from_at <= point[0] < to_at for from_at, to_at in silences)]
+    for from_at, to_at in silences:
+        before = [point for point in points if point[0] < to_at]
         if not before:
             continue
-        found.append((max(begin, points[0][0]), None, ""))
-        if not any(p[0] == end for p in points):
-            found.append((end, *before[-1][1:]))
-    return sorted(found, key=lambda p: p[0])
+        remaining.append((max(from_at, points[0][0]), None, ""))
+        if not any(point[0] == to_at for point in points):
+            remaining.append((to_at, *before[-1][1:]))
+    return sorted(remaining, key=lambda point: point[0])
 
 
 def load_levels(connection: Connection, site: str, from_at: datetime, to_at: datetime) -> list[Point]:
@@ -96,11 +96,11 @@ def load_levels(connection: Connection, site: str, from_at: datetime, to_at: dat
     """
     from_at = max(from_at, to_at - LONGEST_TIMELINE)
     e = evaluation.c
-    found = select(e.at, e.level, e.observability)
-    before = found.where(e.site == site, e.at <= from_at).order_by(e.at.desc(), e.id.desc())
+    query = select(e.at, e.level, e.observability)
+    before = query.where(e.site == site, e.at <= from_at).order_by(e.at.desc(), e.id.desc())
     first = connection.execute(before.limit(1)).one_or_none()
     order: Any = {"order_by": (e.at, e.id)}
-    inside = found.add_columns(
+    inside = query.add_columns(
         e.id,
         func.lag(e.level).over(**order).label("level_before"),
         func.lag(e.observability).over(**order).label("observability_before"),
@@ -112,8 +112,8 @@ def load_levels(connection: Connection, site: str, from_at: datetime, to_at: dat
         .order_by(s.at.desc(), s.id.desc())
         .limit(MAX_ROWS)
     ).all()
-    points: list[Point] = [(max(r.at, from_at), r.level, r.observability) for r in ([first] if first else [])]
-    points += [(r.at, r.level, r.observability) for r in reversed(changes)]
+    points: list[Point] = [(max(row.at, from_at), row.level, row.observability) for row in ([first] if first else [])]
+    points += [(row.at, row.level, row.observability) for row in reversed(changes)]
     joined: list[Point] = []
     for point in points:
         if not joined or joined[-1][1:] != point[1:]:

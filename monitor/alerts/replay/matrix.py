@@ -82,7 +82,7 @@ def _read_row(row: dict[str, str], site: Site) -> EventLabel:
     from_at = _read_instant(row["from"])
     to_at = _read_instant(row["to"]) if row.get("to") else from_at
     if to_at < from_at:
-        raise ValueError("the event ends before it begins")
+        raise ValueError("the event ends before it starts")
     number = CLASSES.get(row["class"]) or (int(row["class"]) if row["class"].isdigit() else 0)
     if number < 1:
         raise ValueError(f"class {row['class']!r}: expected a whole number from 1 or one of {', '.join(CLASSES)}")
