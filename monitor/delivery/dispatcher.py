@@ -43,6 +43,9 @@ ALL_SITES: Final = "all sites"
 # A channel gets no new worker while this many of its former workers still hang.
 MOST_ABANDONED: Final = 3
 _CHECK_SETTINGS_EVERY_S: Final = 60.0
+# An urgent message that failed and is not delivered after this time is reported by other channels. A server that hangs
+# after it received a mail gets it again only after a minute, so three failed attempts would take too long.
+URGENT_LATE_S: Final = 40.0
 # After the clock was set back, leases contain times of the former clock for this long.
 LEASES_INVALID_S: Final = 15.0
 
@@ -271,16 +274,18 @@ class Dispatcher(Delivery):
     def find_undelivered(self, channels: Collection[str]) -> dict[str, str]:
         """Return the channels that take no messages, each with the reason.
 
-        A setting is missing, the last message was refused for good, or three attempts in a row failed. A message that
-        the channel takes ends this, and so does a channel test that succeeds.
+        A setting is missing, the last message was refused for good, three attempts in a row failed, or an urgent
+        message failed and still waits after `URGENT_LATE_S`. A message that the channel takes ends this, and so does a
+        channel test that succeeds.
         """
         problems = {channel: self._check_settings(channel) for channel in channels}
         undelivered = {channel: problem for channel, problem in problems.items() if problem}
-        broken = {
-            channel: worker
-            for channel, worker in [*self._workers.items()]
-            if channel in channels and worker.circuit.is_broken
-        }
+        workers = {channel: worker for channel, worker in [*self._workers.items()] if channel in channels}
+        failing = [channel for channel, worker in workers.items() if worker.circuit.failing_since is not None]
+        late_before = self.clock() - timedelta(seconds=URGENT_LATE_S)
+        for channel in self.db.run_read(outbox.find_late_urgent, failing, late_before):
+            undelivered[channel] = workers[channel].last_error or ""
+        broken = {channel: worker for channel, worker in workers.items() if worker.circuit.is_broken}
         if any(worker.circuit.refused_at for worker in broken.values()):
             for channel, test in self.db.run_read(load_tested, broken).items():
                 circuit = broken[channel].circuit

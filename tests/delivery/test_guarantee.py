@@ -140,3 +140,22 @@ def test_urgent_alert_reaches_somebody_or_somebody_is_notified(sqlite_template, 
     assert max(receptions.values()) <= 1 + story.kills
     if not story.kills:
         assert set(receptions.values()) == {1}
+
+
+def test_urgent_message_to_a_channel_that_answers_late_is_reported_within_a_minute(database, monkeypatch):
+    story = Story(database, {MAIL: [IS_LATE]})
+    # The workers of the story have no threads.
+    story.dispatcher._workers = story.workers
+    story.dispatcher._find_worker = story.workers.__getitem__
+    monkeypatch.setattr("monitor.delivery.worker.open_notifier", story.open)
+    monkeypatch.setattr("monitor.delivery.dispatcher.open_notifier", story.open)
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c, at=T0), MAIL, at=T0, next_attempt_at=T0)
+    story.run_until(T0 + timedelta(seconds=30))
+    assert not story.dispatcher.find_undelivered([MAIL])
+    story.run_until(T0 + timedelta(seconds=60))
+    assert story.dispatcher.find_undelivered([MAIL]) == {MAIL: IS_LATE}
+    story.faults[MAIL] = [TAKES]
+    story.run_until(T0 + timedelta(seconds=130))
+    assert not story.dispatcher.find_undelivered([MAIL])

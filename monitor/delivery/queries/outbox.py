@@ -3,7 +3,7 @@
 A state changes only along `TRANSITIONS`, by a conditional UPDATE. The caller continues only if one row changed.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -208,6 +208,18 @@ def load_waiting(c: Connection, channel: str) -> list[QueuedMessage]:
         urgent = has_commands or is_urgent(row.ledger, row.level, tops.get(row.site))
         messages.append(QueuedMessage(**row._mapping, urgent=urgent))  # noqa: SLF001
     return messages
+
+
+def find_late_urgent(c: Connection, channels: Iterable[str], queued_before: datetime) -> list[str]:
+    """Return the channels with an urgent message that was tried and not delivered, and was queued before an instant."""
+    return [
+        channel
+        for channel in channels
+        if any(
+            message.urgent and message.attempts > 0 and message.queued_at <= queued_before
+            for message in load_waiting(c, channel)
+        )
+    ]
 
 
 def count_sent(
