@@ -34,18 +34,21 @@ PAGES = {
     "instruments": f"{SITE}/instruments",
     "alerts": "/alerts",
 }
-DRAW_TIMEOUT_MS = 8_000
+DRAW_TIMEOUT_MS = 20_000
 SHEET_COLUMN = 480  # pixels of a page on a sheet
 SHEET_GAP = 12
 SHEET_TITLE = 20
 SHEET_SCREENS = 2  # height of a page on a sheet
-# Whether the chart of the site, all plots, and all maps that the page has started to draw are drawn.
+# Whether the chart of the site, all plots and all visible maps are drawn.
 IS_DRAWN = """() => {
-  const charts = [...document.querySelectorAll("#chart, .mapview")];
+  const charts = [...document.querySelectorAll("#chart")];
+  const maps = [...document.querySelectorAll("[data-map]")].filter((box) => box.checkVisibility());
   // Short records have no season and no usual day.
   const optional = "[hidden], [data-plot=season], [data-plot=day]";
   const plots = [...document.querySelectorAll(`figure[data-plot]:not(${optional}) .plot`)];
-  return charts.every(chart => "drawn" in chart.dataset) && plots.every(plot => plot.childElementCount > 0);
+  return charts.every((chart) => "drawn" in chart.dataset)
+    && plots.every((plot) => plot.childElementCount > 0)
+    && maps.every((box) => box.matches("[data-drawn]") || box.querySelector(".mapview[data-drawn]"));
 }"""
 
 
@@ -117,8 +120,7 @@ class StateCamera:
             path = self.alert_page
         self.page.emulate_media(media="screen")
         self.page.goto(self.address + path)
-        if full_page:
-            draw_maps(self.page)
+        draw_maps(self.page)
         try:
             self.page.wait_for_function(IS_DRAWN, timeout=DRAW_TIMEOUT_MS)
         except PlaywrightTimeoutError:
