@@ -120,7 +120,7 @@ class StateCamera:
             path = self.alert_page
         self.page.emulate_media(media="screen")
         self.page.goto(self.address + path)
-        draw_maps(self.page)
+        draw_charts(self.page)
         try:
             self.page.wait_for_function(IS_DRAWN, timeout=DRAW_TIMEOUT_MS)
         except PlaywrightTimeoutError:
@@ -136,9 +136,9 @@ class StateCamera:
         self.context.close()
 
 
-def draw_maps(page: Page) -> None:
-    """Scroll to each map, because a map is drawn when it comes near the screen, and back to the top."""
-    for box in page.locator("[data-map]").all():
+def draw_charts(page: Page) -> None:
+    """Scroll to each map and plot, because they are drawn when they come near the screen, and back to the top."""
+    for box in page.locator("[data-map], figure[data-plot]").all():
         if box.is_visible():
             box.scroll_into_view_if_needed()
             page.wait_for_timeout(300)
