@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from monitor.alerts.evaluation_tables import site_state
 from monitor.alerts.queries.alerts import find_alert, find_raised
-from monitor.alerts.queries.evaluations import find_state, load_rates
+from monitor.alerts.queries.evaluations import find_newest_reading, find_state, load_rates
 from monitor.alerts.queries.station_states import NO_STATES, StationStates, load_station_states
 from monitor.alerts.records import UNCONFIRMED
 from monitor.decision.alert_texts import describe_present_and_raised, renew_body
@@ -163,7 +162,7 @@ def renew(c: Connection, alert: OpenAlert, subject: str, now: datetime) -> tuple
     lines, essence = compare_reasons(c, find_unconfirmed_alert(alert.key) or alert.alert_id, now)
     if not lines:
         return subject, alert.body
-    newest_at = c.execute(select(site_state.c.newest_at).where(site_state.c.site == alert.site)).scalar()
+    newest_at = find_newest_reading(c, alert.site)
     body = renew_body(alert.body, lines, keeps_first=alert.insists, newest_at=newest_at, now=now)
     return (subject if alert.insists else renew_subject(subject, essence, now)), body
 

@@ -34,7 +34,7 @@ from monitor.web.context import Context, RequestedRange
 from monitor.web.parts import present_decision
 from monitor.web.parts.collect import format_param
 from monitor.web.parts.columns import component_weights, project_downslope, sample
-from monitor.web.parts.evidence_tables import EvidenceTable, find_sentence, read_evidence
+from monitor.web.parts.evidence_listing import EvidenceTable, find_sentence, read_evidence
 from monitor.web.parts.headline import describe_motion, find_hazards
 from monitor.web.parts.templating import describe_sight, format_number, level_class, render_text
 from monitor.web.routes.site.charts import read_range

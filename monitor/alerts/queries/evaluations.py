@@ -103,6 +103,11 @@ def find_movement_stage(connection: Connection, site: str) -> str | None:
     return connection.execute(select(site_state.c.movement_stage).where(site_state.c.site == site)).scalar()
 
 
+def find_newest_reading(connection: Connection, site: str) -> datetime | None:
+    """Return when the newest reading that a site was evaluated with was measured; None if there is none."""
+    return connection.execute(select(site_state.c.newest_at).where(site_state.c.site == site)).scalar()
+
+
 def load_incomplete(connection: Connection, site: str) -> Mapping[str, Message]:
     """Return why the data of a series were incomplete at the last evaluation, by `STATION.quantity`."""
     row = find_state(connection, site)

@@ -103,8 +103,8 @@ class SiteCard(PlacedSite):
         return self._describe_counts(_OK)
 
     def _describe_counts(self, template: Template) -> Message:
-        counts = self.station_counts
-        ok = template(ok=counts.get("ok", 0), count=sum(counts.values()))
+        counts = Counter(self.station_counts)
+        ok = template(ok=counts.get("ok", 0), count=counts.total())
         others = {state: number for state, number in counts.items() if state != "ok"}
         return join([ok, *count_states(others)], ", ")
 

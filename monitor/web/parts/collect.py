@@ -55,7 +55,7 @@ from monitor.web.access.redaction import ResponseRedactor
 from monitor.web.context import Context, context_of
 from monitor.web.parts import headline
 from monitor.web.parts.columns import plan_page
-from monitor.web.parts.evidence_tables import LevelFindings, find_sentence, list_findings, read_evidence
+from monitor.web.parts.evidence_listing import LevelFindings, find_sentence, list_findings, read_evidence
 from monitor.web.parts.headline import find_first_calls
 from monitor.web.parts.next_messages import list_next_messages
 

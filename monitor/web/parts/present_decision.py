@@ -11,7 +11,7 @@ from monitor.decision.headline import DecisionEvidence
 from monitor.sites.records import Site
 from monitor.text.message import LABELLED_TEXT, Message, Template
 from monitor.web.context import Context
-from monitor.web.parts.evidence_tables import EvidenceTable, list_outcome_tables
+from monitor.web.parts.evidence_listing import EvidenceTable, list_outcome_tables
 
 # A result is used for all requests during this time.
 CACHED_FOR: Final = timedelta(seconds=5)
