@@ -19,7 +19,7 @@ from monitor.readings.records import HARMLESS, Observation
 from monitor.readings.tables import series as series_table
 from monitor.sites.records import SeriesSpec
 from monitor.text.instants import parse_time
-from monitor.web.routes.site.panes import _count_rain
+from monitor.web.routes.site.rain_sums import sum_rain
 from tests.data.store_rows import add_flag, ask, tell
 from tests.delivery.outbox import add_site
 
@@ -64,7 +64,7 @@ def test_rain_of_a_counter_is_what_it_counted_up_in_each_step(database):
             at = T0 + k * HOUR
             add_observations(c, [Observation("north", "R1", "rain", "mm", at, at, value)], at)
         series = load_series(c, "north")[0]
-    found = ask(database, _count_rain, series, spec, [T0 + 2 * k * HOUR for k in range(4)], T0 + 9 * HOUR)
+    found = ask(database, sum_rain, series, spec, [T0 + 2 * k * HOUR for k in range(4)], T0 + 9 * HOUR)
     assert found == {0: 3.0, 1: 0.5, 2: 2.0}
 
 

@@ -1,10 +1,8 @@
-"""The linked chart of a site: one curve with all that stands beside it on one time axis, or one of each station."""
+"""The chart of a site as JSON: one curve with everything on its time axis, or one quantity of all stations."""
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cache
-from math import ceil
 from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Request
@@ -14,23 +12,19 @@ from monitor.alerts.queries import overview as pages
 from monitor.alerts.queries.evaluations import load_rates
 from monitor.alerts.queries.maintenance import load_maintenance_between
 from monitor.alerts.queries.movement import load_velocities
-from monitor.decision.criteria.rain_gauge import make_gauge, read_gauge
-from monitor.decision.records import DecisionInputs
 from monitor.errors import NotFoundError
 from monitor.plugins import hooks
-from monitor.readings.queries.extremes import count_revisions, load_first_usable, load_spans, load_usable
-from monitor.readings.queries.observations import SeriesRow, load_readings, load_series
+from monitor.readings.queries.observations import SeriesRow, load_series
 from monitor.readings.records import Reading
 from monitor.sites.declarations import find_declaration
 from monitor.sites.quantities import LANDSLIDE_PREFIX
-from monitor.sites.records import SeriesSpec, Site
+from monitor.sites.records import Site
 from monitor.text.instants import parse_time
 from monitor.text.message import Template
 from monitor.text.rendering import translate_all
 from monitor.web.context import Context, MonthRange, RequestedRange, context_of
 from monitor.web.parts.collect import UNKNOWN_SITE
 from monitor.web.parts.columns import (
-    EXACT,
     MOTION,
     TICK,
     Parts,
@@ -44,194 +38,173 @@ from monitor.web.parts.columns import (
     unfold,
 )
 from monitor.web.routes.site import charts
+from monitor.web.routes.site.rain_sums import load_rain_sums
 from monitor.web.routes.site.rates import find_bounds, find_rates, rank_rate
 
 router = APIRouter(prefix="/api/v1", tags=["series"])
-_NOBODY_MEASURES: Final = Template("series.nobody_measures", "no station of '{site}' measures '{quantity}'")
-PANE_POINTS: Final = 400  # of a curve beside the main one
-MOST_STATIONS: Final = 200
+_NOT_MEASURED: Final = Template("series.nobody_measures", "no station of '{site}' measures '{quantity}'")
 RAIN: Final = "rain"
-COUNTED: Final = 20_000  # readings of a counter that are read one by one
-RATES: Final = 60  # velocities of each window
-RATED: Final = 3_000  # readings of a range up to which they are fitted
-SUMS_S: Final = (600, 3600, 10_800, 21_600, 43_200, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400)
+# Points of a curve in another pane than the main curve.
+PANE_POINTS: Final = 400
+# Most stations of a comparison.
+MAX_STATIONS: Final = 200
+# Velocities for each window of a criterion.
+VELOCITY_POINTS: Final = 60
+# Of a range with more readings, the velocities that determine the stage are shown; none are fitted.
+MAX_FITTED_READINGS: Final = 3_000
+# How long after the present a range may end.
+LONGEST_FUTURE: Final = timedelta(days=366)
 
 
+# ---- one curve -----------------------------------------------------------------------------------------------
 @router.get("/sites/{site}/panes/{station}/{quantity}")
 def get_panes(
-    request: Request, site: str, station: str, quantity: str, requested: MonthRange, max_points: charts.Points = 1600
+    request: Request, site: str, station: str, quantity: str, requested: MonthRange, max_points: charts.MaxPoints = 1600
 ) -> dict[str, Any]:
-    """A curve with its forecast and bounds, velocity, rain, water, level, marks and maintenance over one range."""
+    """Return a curve with its bounds, and everything else that the chart shows of the same time range.
+
+    This is the velocity of the station, rain, water and other readings, the level of the site, reports and other
+    marks, and maintenance. Plugins add more, such as the forecast.
+    """
     context = context_of(request)
     with context.db.read() as c:
-        levels, declared = _open(c, site)
+        levels, declared = _load_levels_and_declaration(c, site)
+        level_names = charts.name_levels(levels)
         series = load_series(c, site)
         parts = charts.find_parts(c, site, series, station, quantity)
-        now, names = context.clock(), charts.name_levels(levels)
-        low, high = _find_range(c, [s.id for s, _ in parts], now, requested)
-        points, total, readings = load_points(c, parts, low, high, now, max_points)
+        series_of_curve = [row for row, _ in parts]
+        now = context.clock()
+        from_at, to_at = _find_range(c, series_of_curve, now, requested)
+        points, total, readings = load_points(c, parts, from_at, to_at, now, max_points)
         if total > len(readings):
-            readings = _find_starts(c, parts, declared, station, readings, now) + readings
-        single = parts[0][0] if len(parts) == 1 else None
-        sums = None
-        gauge = None if declared is None or quantity != RAIN else declared.series(station, quantity)
-        if single is not None and gauge is not None and gauge.stamp == "counter":
-            sums = _load_pane(c, declared, single, low, high, now)
+            # Only the newest readings of a long range were loaded.
+            readings = _load_window_starts(c, parts, declared, station, readings, now) + readings
+        step_s: int | None = None
+        if declared is not None and _is_rain_counter(declared, station, quantity):
+            sums = load_rain_sums(c, declared, series_of_curve[0], from_at, to_at, now)
             points = {"at": sums["at"], "value": sums["value"], "flags": {}}
-        velocity = _find_velocity(c, declared, site, station, (low, high), names, now, is_long=total > RATED)
-        additions = hooks().curve_values(connection=c, series=[s for s, _ in parts], from_at=low, to_at=high)
-        ends = max([high, *(addition.until for addition in additions if addition.until is not None)])
+            step_s = sums["step_s"]
+        velocity = _load_velocity(
+            c, declared, site, station, (from_at, to_at), level_names, now, is_long=total > MAX_FITTED_READINGS
+        )
+        additions = hooks().curve_values(connection=c, series=series_of_curve, from_at=from_at, to_at=to_at)
+        until = max([to_at, *(addition.until for addition in additions if addition.until is not None)])
+        panes = plan_panes(series, station, quantity)
         return {
+            # First, so that a plugin cannot replace a value of the page.
             **{key: value for addition in additions for key, value in addition.values.items()},
             "site": site,
             "station": station,
             "quantity": quantity,
-            "unit": parts[0][0].unit,
-            "computed": single is None,
-            "from": low.timestamp(),
-            "to": high.timestamp(),
-            "until": ends.timestamp(),
+            "unit": series_of_curve[0].unit,
+            "computed": len(parts) > 1,
+            "from": from_at.timestamp(),
+            "to": to_at.timestamp(),
+            "until": until.timestamp(),
             "total": total,
             "points": points,
-            "step_s": sums and sums["step_s"],
-            "noise_floor": charts.noise_floor_of(declared, station, quantity),
-            "thresholds": translate_all(charts.find_thresholds(declared, station, quantity, names, readings)),
+            "step_s": step_s,
+            "noise_floor": charts.find_noise_floor(declared, station, quantity),
+            "thresholds": translate_all(charts.find_thresholds(declared, station, quantity, level_names, readings)),
             "velocity": velocity,
             "leads": _choose_leading_pane(c, declared, site, station, quantity, velocity),
-            "more": [_load_pane(c, declared, s, low, high, now) for s in plan_panes(series, station, quantity)],
-            **_load_foot(context, c, site, station, low, high, ends, levels),
+            "more": [_load_pane(c, declared, row, from_at, to_at, now) for row in panes],
+            **_load_foot(context, c, site, station, from_at, to_at, until, levels),
         }
 
 
-@router.get("/sites/{site}/compare/{quantity}")
-def get_comparison(request: Request, site: str, quantity: str, requested: MonthRange) -> dict[str, Any]:
-    """One quantity of all stations that measure it, a curve each; what moves counts from the begin of the range."""
-    context = context_of(request)
-    with context.db.read() as c:
-        levels, _ = _open(c, site)
-        series = load_series(c, site)
-        found: dict[str, Parts] = {}
-        for station in dict.fromkeys(s.station for s in series if not s.station.startswith(LANDSLIDE_PREFIX)):
-            try:
-                found[station] = charts.find_parts(c, site, series, station, quantity)
-            except NotFoundError:
-                continue
-        if not found:
-            raise NotFoundError(_NOBODY_MEASURES(site=site, quantity=quantity))
-        unit = next(iter(found.values()))[0][0].unit
-        drawn = {k: parts for k, parts in list(found.items())[:MOST_STATIONS] if parts[0][0].unit == unit}
-        now = context.clock()
-        low, high = _find_range(c, [s.id for parts in drawn.values() for s, _ in parts], now, requested)
-        curves, thinned = load_curves(c, drawn, low, high, now)
-        fold_once = cache(encode_instants)  # stations share most of their epochs
-        if quantity.startswith(MOTION):
-            curves = {k: [(at, value - rows[0][1]) for at, value in rows] for k, rows in curves.items() if rows}
-        return {
-            "site": site,
-            "quantity": quantity,
-            "unit": unit,
-            "from": low.timestamp(),
-            "to": high.timestamp(),
-            "thinned": thinned,
-            "left_out": len(found) - len(drawn),
-            "from_zero": quantity.startswith(MOTION),
-            "series": [
-                {
-                    "station": k,
-                    "at": fold_once(tuple(at for at, _ in rows)),
-                    "value": [shorten(value) for _, value in rows],
-                }
-                for k, rows in curves.items()
-                if rows
-            ],
-            **_load_foot(context, c, site, None, low, high, high, levels),
-        }
+def _is_rain_counter(site: Site, station: str, quantity: str) -> bool:
+    """Return whether a series is a rain gauge that counts up, so that its curve shows differences."""
+    spec = site.series(station, quantity)
+    return quantity == RAIN and spec is not None and spec.stamp == "counter"
 
 
-def _open(c: Connection, site: str) -> tuple[list[pages.StoredLevel], Site | None]:
-    found = pages.find_ladder(c, site)
-    if found is None:
-        raise NotFoundError(UNKNOWN_SITE(site=site))
-    return found[0], find_declaration(c, found[1])
-
-
-def _find_range(
-    c: Connection, series_ids: Sequence[int], now: datetime, requested: RequestedRange
-) -> tuple[datetime, datetime]:
-    """The range asked for; it never begins before the first reading, nor ends more than a year from now."""
-    low, high = charts.read_range(pages.find_newest(c, series_ids) or now, requested)
-    high = min(high, now + timedelta(days=366))
-    oldest = pages.find_oldest(c, series_ids)
-    return (low, high) if oldest is None else (min(max(low, oldest - TICK), high - TICK), high)
-
-
-def _find_starts(
+def _load_window_starts(
     c: Connection, parts: Parts, site: Site | None, station: str, newest: Sequence[Reading], now: datetime
 ) -> list[Reading]:
-    """What the curve was where the windows of its bounds begin: of a long range the newest readings alone are there."""
-    context = {
-        t.window_s
-        for k in (() if site is None else site.criteria)
-        for t in k.thresholds
-        if "ray" in k.kind.drawn and station in k.stations and t.window_s
+    """Return the first reading of each window whose bound is drawn as a ray, if it is before the newest readings."""
+    if site is None or not newest:
+        return []
+    windows_s = {
+        threshold.window_s
+        for criterion in site.criteria
+        if "ray" in criterion.kind.drawn and station in criterion.stations
+        for threshold in criterion.thresholds
+        if threshold.window_s
     }
-    found: list[Reading] = []
-    for window_s in sorted(context, reverse=True) if newest else ():
-        start = newest[-1].observed_at - timedelta(seconds=window_s)
-        near = load_exact(c, parts, start - TICK, start + timedelta(seconds=window_s / 20), now)
-        found += [r for r in near if r.observed_at < newest[0].observed_at and not r.flags][:1]
-    return found
+    starts: list[Reading] = []
+    for window_s in sorted(windows_s, reverse=True):
+        window_from = newest[-1].observed_at - timedelta(seconds=window_s)
+        readings = load_exact(c, parts, window_from - TICK, window_from + timedelta(seconds=window_s / 20), now)
+        earlier = [row for row in readings if row.observed_at < newest[0].observed_at and not row.flags]
+        starts += earlier[:1]
+    return starts
 
 
-def _find_velocity(
+def _load_velocity(
     c: Connection,
     site: Site | None,
     site_id: str,
     station: str,
-    span: tuple[datetime, datetime],
-    names: Mapping[int, str],
+    time_range: tuple[datetime, datetime],
+    level_names: Mapping[int, str],
     now: datetime,
     *,
     is_long: bool,
 ) -> Mapping[str, Any]:
-    """Velocity over the windows of the bounds; where there are none, or the range is long, that of the stage."""
+    """Return the velocity of a station and the bounds of the criteria on velocity.
+
+    The velocity is fitted over the window of each bound. If there are no bounds, or the range is long, it is the
+    velocity that determines the stage of the movement.
+    """
     bounds = [
         {
-            "level": b["level"],
-            "value": b["value"],
-            "window_s": b["window_s"],
-            "name": names.get(b["level"], str(b["level"])),
+            "level": bound["level"],
+            "value": bound["value"],
+            "window_s": bound["window_s"],
+            "name": level_names.get(bound["level"], str(bound["level"])),
         }
-        for b in find_bounds(site, station)
-        if b["kind"] == "velocity"
+        for bound in find_bounds(site, station)
+        if bound["kind"] == "velocity"
     ]
-    found = [] if is_long else find_rates(c, site, station, *span, now, RATES)
+    fitted = [] if is_long else find_rates(c, site, station, *time_range, now, VELOCITY_POINTS)
     rates: list[Mapping[str, Any]] = [
-        {"window_s": r["window_s"], "at": encode_instants(r["at"]), "rate": [shorten(v) for v in r["rate"]]}
-        for r in found
-        if r["at"]
+        {
+            "window_s": columns["window_s"],
+            "at": encode_instants(columns["at"]),
+            "rate": [shorten(velocity) for velocity in columns["rate"]],
+        }
+        for columns in fitted
+        if columns["at"]
     ]
     if not rates:
-        rows = load_velocities(c, site_id, station, *span)
-        kept = choose_plot_points([value for _, value in rows], PANE_POINTS)
-        if rows:
-            rates = [
-                {
-                    "window_s": None,
-                    "at": encode_instants(rows[k][0] for k in kept),
-                    "rate": [shorten(rows[k][1]) for k in kept],
-                }
-            ]
+        rates = _load_assessed_velocity(c, site_id, station, time_range)
     return {"bounds": bounds, "rates": rates}
+
+
+def _load_assessed_velocity(
+    c: Connection, site: str, station: str, time_range: tuple[datetime, datetime]
+) -> list[Mapping[str, Any]]:
+    velocities = load_velocities(c, site, station, *time_range)
+    if not velocities:
+        return []
+    chosen = choose_plot_points([velocity for _, velocity in velocities], PANE_POINTS)
+    return [
+        {
+            "window_s": None,
+            "at": encode_instants(velocities[position][0] for position in chosen),
+            "rate": [shorten(velocities[position][1]) for position in chosen],
+        }
+    ]
 
 
 def _choose_leading_pane(
     c: Connection, site: Site | None, site_id: str, station: str, quantity: str, velocity: Mapping[str, Any]
 ) -> Literal["velocity", "quantity"]:
-    """Return whether the level rests on the velocity of a station or on a quantity itself.
+    """Return which pane is drawn first: the velocity of the station, or the quantity itself.
 
-    The criterion with the highest vote decides; of equal votes, the one whose rate is the largest share of its bound.
-    Without any rate, a velocity that has bounds leads.
+    The criterion with the highest vote decides. Of equal votes, it is the one whose rate is the largest share of its
+    bound. Without any rate, a velocity that has bounds is drawn first.
     """
     if site is None or not quantity.startswith("displacement") or not velocity["bounds"] or not velocity["rates"]:
         return "quantity"
@@ -242,61 +215,112 @@ def _choose_leading_pane(
 
 
 def _load_pane(
-    c: Connection, site: Site | None, s: SeriesRow, low: datetime, high: datetime, now: datetime
+    c: Connection, site: Site | None, series: SeriesRow, from_at: datetime, to_at: datetime, now: datetime
 ) -> dict[str, Any]:
-    """A curve beside the main one; of rain the sum of each step."""
-    head: dict[str, Any] = {"station": s.station, "quantity": s.quantity, "unit": s.unit}
-    if s.quantity != RAIN:
-        points, *_ = load_points(c, [(s, 1.0)], low, high, now, PANE_POINTS)
-        sound = [k for k in range(len(points["at"])) if str(k) not in points["flags"]]
-        at = unfold(points["at"])
-        return {**head, "at": encode_instants(at[k] for k in sound), "value": [points["value"][k] for k in sound]}
-    # rain is summed over whole hours, days or weeks: a sum has a meaning, a highest value of a bucket has none
-    long_s = (high - low).total_seconds()
-    step_s = next((k for k in SUMS_S if long_s / k <= PANE_POINTS / 2), SUMS_S[-1])
-    first = low.timestamp() // step_s * step_s
-    edges = [
-        datetime.fromtimestamp(first + k * step_s, UTC) for k in range(ceil((high.timestamp() - first) / step_s) + 1)
-    ]
-    spec = None if site is None else site.series(s.station, s.quantity)
-    if spec is None:
-        found = {one.number: one.total for one in load_spans(c, [(s.id, 1.0)], edges, now)}
-    else:
-        found = _count_rain(c, s, spec, edges, now)
-    at = [edges[number + 1].timestamp() for number in found]
-    return {**head, "at": encode_instants(at), "value": [shorten(total) for total in found.values()], "step_s": step_s}
+    """Return the curve of another series, without flagged readings. Rain is summed over steps."""
+    labels: dict[str, Any] = {"station": series.station, "quantity": series.quantity, "unit": series.unit}
+    if series.quantity == RAIN:
+        return labels | load_rain_sums(c, site, series, from_at, to_at, now)
+    points, *_ = load_points(c, [(series, 1.0)], from_at, to_at, now, PANE_POINTS)
+    unflagged = [position for position in range(len(points["at"])) if str(position) not in points["flags"]]
+    times_s = unfold(points["at"])
+    return labels | {
+        "at": encode_instants(times_s[position] for position in unflagged),
+        "value": [points["value"][position] for position in unflagged],
+    }
 
 
-def _count_rain(
-    c: Connection, s: SeriesRow, spec: SeriesSpec, edges: Sequence[datetime], now: datetime
-) -> dict[int, float]:
-    """What a gauge measured between neighbouring edges, by their number, as criteria count it.
+# ---- one quantity of all stations ----------------------------------------------------------------------------
+@router.get("/sites/{site}/compare/{quantity}")
+def get_comparison(request: Request, site: str, quantity: str, requested: MonthRange) -> dict[str, Any]:
+    """Return one quantity of all stations that measure it, a curve each. Displacement counts from the first reading.
 
-    Of more than `COUNTED` readings of a counter one stands for each stretch: what fell before a reset in it is not
-    seen. More than `EXACT` sums are added up by the database, unless they cover more time than passed.
+    Stations whose series has another unit than that of the first station are left out.
     """
-    begin = edges[0] - timedelta(seconds=2.0 * spec.interval_s)  # a counter counts from the reading before
-    most = COUNTED if spec.stamp == "counter" else EXACT
-    are_many = count_revisions(c, [s.id], begin, edges[-1], most + 1) > most
-    if are_many and spec.stamp != "counter":
-        stretches = load_spans(c, [(s.id, 1.0)], edges, now)
-        whole = (edges[1] - edges[0]).total_seconds() / spec.interval_s + 0.5
-        if spec.stamp == "event" or all(one.count <= whole for one in stretches):
-            return {one.number: one.total for one in stretches}
-    if are_many:
-        read = load_first_usable(c, [s.id], [begin, *edges], now) if spec.stamp == "counter" else None
-        rows = (load_usable(c, [s.id], begin, edges[-1], now) if read is None else read).get(s.id, [])
-        gauge = make_gauge([(parse_time(at).timestamp(), value) for at, value in rows if value >= 0.0], spec)
-    else:
-        view = DecisionInputs({f"{s.station}.{s.quantity}": tuple(load_readings(c, s.id, begin, edges[-1], now))})
-        gauge = read_gauge(view, spec, s.station, s.quantity, edges[-1].timestamp())
-    found: dict[int, float] = {}
-    ends = [edge.timestamp() for edge in edges]
-    for at_s, amount in zip(gauge.times_s, gauge.amounts_mm, strict=True) if gauge is not None else ():
-        number = bisect_left(ends, at_s) - 1
-        if 0 <= number < len(ends) - 1:
-            found[number] = found.get(number, 0.0) + amount
-    return found
+    context = context_of(request)
+    with context.db.read() as c:
+        levels, _ = _load_levels_and_declaration(c, site)
+        parts_by_station = _find_parts_of_stations(c, site, load_series(c, site), quantity)
+        if not parts_by_station:
+            raise NotFoundError(_NOT_MEASURED(site=site, quantity=quantity))
+        unit = next(iter(parts_by_station.values()))[0][0].unit
+        drawn = {
+            station: parts
+            for station, parts in list(parts_by_station.items())[:MAX_STATIONS]
+            if parts[0][0].unit == unit
+        }
+        now = context.clock()
+        drawn_series = [row for parts in drawn.values() for row, _ in parts]
+        from_at, to_at = _find_range(c, drawn_series, now, requested)
+        curves, is_thinned = load_curves(c, drawn, from_at, to_at, now)
+        is_motion = quantity.startswith(MOTION)
+        if is_motion:
+            curves = {
+                station: [(at_s, value - points[0][1]) for at_s, value in points]
+                for station, points in curves.items()
+                if points
+            }
+        # Stations share most of their epochs.
+        encode_once = cache(encode_instants)
+        return {
+            "site": site,
+            "quantity": quantity,
+            "unit": unit,
+            "from": from_at.timestamp(),
+            "to": to_at.timestamp(),
+            "thinned": is_thinned,
+            "left_out": len(parts_by_station) - len(drawn),
+            "from_zero": is_motion,
+            "series": [
+                {
+                    "station": station,
+                    "at": encode_once(tuple(at_s for at_s, _ in points)),
+                    "value": [shorten(value) for _, value in points],
+                }
+                for station, points in curves.items()
+                if points
+            ],
+            **_load_foot(context, c, site, None, from_at, to_at, to_at, levels),
+        }
+
+
+def _find_parts_of_stations(c: Connection, site: str, series: Sequence[SeriesRow], quantity: str) -> dict[str, Parts]:
+    """Return the series of a quantity by station, without landslides that are followed from scene to scene."""
+    parts_by_station: dict[str, Parts] = {}
+    for station in dict.fromkeys(row.station for row in series if not row.station.startswith(LANDSLIDE_PREFIX)):
+        try:
+            parts_by_station[station] = charts.find_parts(c, site, series, station, quantity)
+        except NotFoundError:
+            continue
+    return parts_by_station
+
+
+# ---- both ----------------------------------------------------------------------------------------------------
+def _load_levels_and_declaration(c: Connection, site: str) -> tuple[list[pages.StoredLevel], Site | None]:
+    """Return the levels of a site, and the site that its file declares; None if the file cannot be read.
+
+    Raises:
+        NotFoundError: There is no such site.
+    """
+    row = pages.find_ladder(c, site)
+    if row is None:
+        raise NotFoundError(UNKNOWN_SITE(site=site))
+    levels, config_sha256 = row
+    return levels, find_declaration(c, config_sha256)
+
+
+def _find_range(
+    c: Connection, series: Iterable[SeriesRow], now: datetime, requested: RequestedRange
+) -> tuple[datetime, datetime]:
+    """Return the requested range. It starts at the first reading at the earliest, and ends within a year from now."""
+    series_ids = [row.id for row in series]
+    from_at, to_at = charts.read_range(pages.find_newest(c, series_ids) or now, requested)
+    to_at = min(to_at, now + LONGEST_FUTURE)
+    oldest_at = pages.find_oldest(c, series_ids)
+    if oldest_at is not None:
+        # The start of a range is excluded.
+        from_at = min(max(from_at, oldest_at - TICK), to_at - TICK)
+    return from_at, to_at
 
 
 def _load_foot(
@@ -304,31 +328,50 @@ def _load_foot(
     c: Connection,
     site: str,
     station: str | None,
-    low: datetime,
-    high: datetime,
-    ends: datetime,
+    from_at: datetime,
+    to_at: datetime,
+    until: datetime,
     levels: list[pages.StoredLevel],
 ) -> dict[str, Any]:
+    """Return what is drawn below the curves: the level of the site, marks and maintenance.
+
+    Args:
+        context: State of the application.
+        c: An open connection.
+        site: Site id.
+        station: Marks and maintenance of other stations are left out. None for all stations.
+        from_at: Start of the chart.
+        to_at: End of the readings.
+        until: End of the chart, which may contain a forecast.
+        levels: Levels of the site.
+    """
     marks = [
-        {**m, "at": parse_time(m["at"]).timestamp()}
-        for m in pages.load_marks(c, site, low, ends)
-        if station is None or m["station"] in (None, station)
+        {**mark, "at": parse_time(mark["at"]).timestamp()}
+        for mark in pages.load_marks(c, site, from_at, until)
+        if station is None or mark["station"] in {None, station}
     ]
-    works = [
-        {"station": m.station, "reason": m.reason, "from": m.from_at.timestamp(), "to": m.over_at.timestamp()}
-        for m in load_maintenance_between(c, site, low, ends)
-        if station in (None, m.station)
+    maintenance = [
+        {
+            "station": row.station,
+            "reason": row.reason,
+            "from": row.from_at.timestamp(),
+            "to": row.over_at.timestamp(),
+        }
+        for row in load_maintenance_between(c, site, from_at, until)
+        if station in {None, row.station}
     ]
-    until = max(high, min(ends, context.clock()))  # the level goes on after the newest reading
-    ribbon = context.ribbons.load(c, site, low, until, context.clock())
+    now = context.clock()
+    # The level is also known after the newest reading.
+    ribbon_to = max(to_at, min(until, now))
+    changes = context.ribbons.load(c, site, from_at, ribbon_to, now)
     return {
-        "levels": [{"number": v["number"], "name": v["name"]} for v in levels],
+        "levels": [{"number": level["number"], "name": level["name"]} for level in levels],
         "ribbon": {
-            "from": encode_instants(k.at for k in ribbon),
-            "to": until.timestamp(),
-            "level": [k.level for k in ribbon],
-            "seen": [k.seen for k in ribbon],
+            "from": encode_instants(change.at for change in changes),
+            "to": ribbon_to.timestamp(),
+            "level": [change.level for change in changes],
+            "seen": [change.seen for change in changes],
         },
         "marks": translate_all(marks),
-        "maintenance": works,
+        "maintenance": maintenance,
     }

@@ -1,4 +1,4 @@
-"""Velocities of a station beside the bounds of the criteria that judge them."""
+"""Velocities of a station over the windows of its criteria, and the bounds of these criteria."""
 
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -16,12 +16,15 @@ from monitor.readings.queries.observations import load_ids
 from monitor.sites.records import Site
 from monitor.text.instants import epoch_s, format_iso, from_epoch_s
 
-POINTS: Final = 150  # of one curve
-EPOCHS: Final = 300  # of one fit; a window that holds more is thinned
+# Velocities of one curve.
+POINTS: Final = 150
+# Epochs of one fit. Of a window with more epochs, evenly spaced ones are fitted.
+MAX_FITTED_EPOCHS: Final = 300
 
 
 def find_bounds(site: Site | None, station: str) -> list[Mapping[str, Any]]:
-    """Return the bounds to draw beside the movement of a station: velocity, acceleration, tangential angle."""
+    """Return the bounds to draw with the movement of a station: velocity, acceleration, tangential angle."""
+    criteria = () if site is None else site.criteria
     return [
         {
             "kind": criterion.kind.id,
@@ -30,7 +33,7 @@ def find_bounds(site: Site | None, station: str) -> list[Mapping[str, Any]]:
             "value": threshold.over,
             "window_s": threshold.window_s,
         }
-        for criterion in (() if site is None else site.criteria)
+        for criterion in criteria
         if "movement" in criterion.kind.drawn and station in criterion.stations
         for threshold in criterion.thresholds
         if threshold.over is not None
@@ -38,49 +41,65 @@ def find_bounds(site: Site | None, station: str) -> list[Mapping[str, Any]]:
 
 
 def rank_rate(rate: StationRate) -> tuple[int, float]:
-    """Return a key that is highest for the rate that a level rests on: by its counted vote, then by its share."""
+    """Return a sort key: by the level that a counted vote requests, then by the share of the bound.
+
+    The level of a site rests on the rate with the highest key.
+    """
     return (rate.level if rate.counted else 0, rate.share)
 
 
 def find_rates(
-    c: Connection, site: Site | None, station: str, low: datetime, high: datetime, now: datetime, points: int = POINTS
+    c: Connection,
+    site: Site | None,
+    station: str,
+    from_at: datetime,
+    to_at: datetime,
+    now: datetime,
+    points: int = POINTS,
 ) -> list[Mapping[str, Any]]:
-    """Return the velocity in mm/day over each window of the velocity criteria of a station.
+    """Return the velocity in mm/day over each window of the velocity criteria of a station, as columns by window.
 
-    Each velocity is stamped with the newest epoch of its window. It is fitted to the cleaned series that the evaluation
-    reads, so a jump of the instrument is no velocity. Series that cannot be read are left out.
+    The time of a velocity is the newest epoch of its window. Velocities are fitted to the cleaned series that the
+    evaluation reads, so that a jump of the instrument does not count as motion. The list is empty if the station has no
+    displacement in mm, or if the range contains too many readings.
     """
     if site is None:
         return []
-    criteria = {
+    criterion_by_window_s = {
         threshold.window_s: criterion.id
         for criterion in site.criteria
         if criterion.kind.velocity and station in criterion.stations
         for threshold in criterion.thresholds
         if threshold.window_s
     }
-    start = from_epoch_s(epoch_s(low) - max(criteria, default=0.0))
-    track = load_track(c, site, station, start, high, now)
+    start = from_epoch_s(epoch_s(from_at) - max(criterion_by_window_s, default=0.0))
+    track = _load_track(c, site, station, start, to_at, now)
     if track is None:
         return []
     return [
-        measure_rates(track, criterion, window_s, epoch_s(low), points)
-        for window_s, criterion in sorted(criteria.items())
+        _fit_velocities(track, criterion, window_s, epoch_s(from_at), points)
+        for window_s, criterion in sorted(criterion_by_window_s.items())
     ]
 
 
-def load_track(
+def _load_track(
     c: Connection, site: Site, station: str, from_at: datetime, to_at: datetime, known_at: datetime
 ) -> Track | None:
-    """Load the track of a station from its components, or else from its first scalar displacement; None without any."""
-    declared = site.station(station)
-    if declared is None:
+    """Load the track of a station from its components, or else from its first scalar displacement.
+
+    Return None if the station has neither, if the unit is not mm, or if the range contains too many readings.
+    """
+    declared_station = site.station(station)
+    if declared_station is None:
         return None
     ids = load_ids(c, site.id)
     stored = [quantity for quantity in (*COMPONENTS, *SCALARS) if (station, quantity) in ids]
     is_vector = set(COMPONENTS[:2]) <= set(stored)
-    quantities = [q for q in stored if q in COMPONENTS] if is_vector else [q for q in stored if q in SCALARS][:1]
-    spec = declared.find_series(quantities[0]) if quantities else None
+    if is_vector:
+        quantities = [name for name in stored if name in COMPONENTS]
+    else:
+        quantities = [name for name in stored if name in SCALARS][:1]
+    spec = declared_station.find_series(quantities[0]) if quantities else None
     if spec is None or spec.unit != "mm":
         return None
     try:
@@ -92,15 +111,15 @@ def load_track(
         # The range contains more readings than one request may read.
         return None
     quantity = "displacement" if is_vector else quantities[0]
-    return make_motion_tracker(site, declared, quantity).track(readings, epoch_s(known_at))
+    return make_motion_tracker(site, declared_station, quantity).track(readings, epoch_s(known_at))
 
 
-def measure_rates(
+def _fit_velocities(
     track: Track, criterion: str, window_s: float, from_s: float, points: int = POINTS
 ) -> Mapping[str, Any]:
-    """Fit the velocity over the windows that end at about `points` epochs of a track from an instant on.
+    """Fit the velocity over windows that end at about `points` epochs of a track, from an instant on.
 
-    The inverse is None where the velocity cannot be distinguished from zero, as in the rows of movement.
+    The inverse velocity is None if the velocity cannot be distinguished from zero.
     """
     times_s = track.times_s
     ends = range(bisect_right(times_s, from_s), len(times_s))
@@ -115,8 +134,8 @@ def measure_rates(
     }
     for last in sorted({*ends[::interval], *ends[-1:]}):
         first = bisect_right(times_s, times_s[last] - window_s)
-        thinning = max(1, (last + 1 - first) // EPOCHS)
-        # Counted from the end, so that the newest epoch is among them.
+        thinning = max(1, (last + 1 - first) // MAX_FITTED_EPOCHS)
+        # Counted from the end, so that the newest epoch is included.
         chosen = range(last, first - 1, -thinning)[::-1]
         fit = fit_velocity(
             [times_s[i] for i in chosen], [track.along[i] for i in chosen], [track.along_sigma[i] for i in chosen]
