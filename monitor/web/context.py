@@ -24,7 +24,7 @@ from monitor.text.instants import parse_time
 from monitor.text.message import Template
 from monitor.text.names import tidy_text
 
-_ODD_INSTANT: Final = Template("range.odd_instant", "range: {problem}; write 2026-03-01T06:00:00Z")
+_UNREADABLE_INSTANT: Final = Template("range.odd_instant", "range: {problem}; write 2026-03-01T06:00:00Z")
 COOKIE = "slopeward_session"
 # This cookie stays after logout. It shows which accounts logged in with this browser before.
 DEVICE_COOKIE = "slopeward_device"
@@ -41,7 +41,7 @@ class LevelChange(NamedTuple):
 
     at: datetime
     level: int | None
-    seen: str
+    observability: str
 
 
 @dataclass(slots=True)
@@ -133,7 +133,7 @@ def read_instant(text: str | None) -> datetime | None:
     try:
         return parse_time(text) if text else None
     except (ValueError, OverflowError) as error:
-        raise RefusedError(_ODD_INSTANT(problem=str(error))) from error
+        raise RefusedError(_UNREADABLE_INSTANT(problem=str(error))) from error
 
 
 Instant = Annotated[datetime | None, BeforeValidator(read_instant)]

@@ -128,8 +128,9 @@ def _render_page(request: Request, status: int, text: str) -> Response:
     sent = _find_sent_form(request)
     if sent is not None and status in _FORM_STATUSES:
         return _render_form_again(request, status, text, sent)
-    place = request.path_params.get("site") if status == 409 else None
-    page: Response = render(request, "error.html", status=status, text=text, place=place)
+    # A site can refuse an action because of its state, so its page explains more.
+    site = request.path_params.get("site") if status == 409 else None
+    page: Response = render(request, "error.html", status=status, text=text, site=site)
     return page
 
 

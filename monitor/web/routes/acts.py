@@ -36,7 +36,7 @@ from monitor.web.parts.act_forms import AGAIN, LONGEST_SECRET, SECRET_OF_OWN, Se
 from monitor.web.parts.collect import find_card, require_declared
 from monitor.web.parts.templating import render
 from monitor.web.routes.people.accounts import prove_again
-from monitor.web.routes.site.readings import LATER
+from monitor.web.routes.site.readings import IS_LATER_BY_TURN
 from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask
 
@@ -253,7 +253,7 @@ def _run_act(act: Act, acting: PageAct, given: Mapping[str, Any], turn: str | No
         config=context.config,
     )
     values = {
-        parameter.name: read_value(parameter, given[parameter.name], zone, LATER.get(turn or ""))
+        parameter.name: read_value(parameter, given[parameter.name], zone, IS_LATER_BY_TURN.get(turn or ""))
         for parameter in act.list_offered(FORM)
     }
     try:

@@ -1,4 +1,4 @@
-"""The JSON API for programs: sites, stations, alerts and notifications. It only reads, and limits the rows."""
+"""Routes of the JSON API that read sites, stations, alerts and messages. Each answer has a limited number of rows."""
 
 from typing import Any
 
@@ -54,17 +54,17 @@ def list_sites(request: Request) -> list[dict[str, Any]]:
 
 @router.get("/sites/{site}", tags=["sites"])
 def get_site(request: Request, site: str) -> dict[str, Any]:
-    """Return one site, with the reason for which its level was raised and the reason by the newest readings.
+    """Return one site, with the reason of its level: when the level was raised, and by the newest readings.
 
-    `now` is null if these readings are older than two of their usual intervals; then `last` contains the reason.
+    `now` is null if the newest readings are older than two of their usual intervals. Then `last` contains the reason.
     """
-    with read_site(request, site) as seen:
-        hazards = find_hazards(pages.load_open_alerts(seen.c, site))
-        raised = [headline.sentence for headline in find_headlines(seen.c, hazards.values()).values()]
-        reason = find_present_reasons(seen.c, hazards, {site: seen.card.stations}).get(site)
+    with read_site(request, site) as snapshot:
+        hazards = find_hazards(pages.load_open_alerts(snapshot.c, site))
+        raised = [headline.sentence for headline in find_headlines(snapshot.c, hazards.values()).values()]
+        reason = find_present_reasons(snapshot.c, hazards, {site: snapshot.card.stations}).get(site)
         is_current = reason is not None and reason.is_current
         return {
-            **_card_to_json(seen.card),
+            **_card_to_json(snapshot.card),
             "when_raised": raised[0] if raised else None,
             "now": reason.sentence if reason is not None and is_current else None,
             "last": reason.sentence if reason is not None and not is_current else None,
@@ -75,10 +75,10 @@ def get_site(request: Request, site: str) -> dict[str, Any]:
 @router.get("/sites/{site}/stations", tags=["sites"])
 def list_stations(request: Request, site: str) -> list[dict[str, Any]]:
     """Return the stations with position, health, newest readings and quantities."""
-    with read_site(request, site) as seen:
+    with read_site(request, site) as snapshot:
         return [
-            record_to_dict(s) | {"quantities": list_quantities(s)}
-            for s in pages.load_stations(seen.c, site, seen.card.stations)
+            record_to_dict(station) | {"quantities": list_quantities(station)}
+            for station in pages.load_stations(snapshot.c, site, snapshot.card.stations)
         ]
 
 
@@ -92,17 +92,21 @@ def list_alerts(
 ) -> list[AlertRow]:
     """Return alerts without their evidence, newest first."""
     with context_of(request).db.read() as c:
-        found = pages.load_history(c, find_readable_sites(request, site), ledger, limit, open_only=open)
-        return redactor_of(request, c).cover_service(found)
+        alerts = pages.load_history(c, find_readable_sites(request, site), ledger, limit, open_only=open)
+        return redactor_of(request, c).cover_service(alerts)
 
 
 @router.get("/alerts/{alert_id}", tags=["alerts"])
 def get_alert(request: Request, alert_id: AlertId) -> dict[str, Any]:
     """Return one alert with its evidence, events, notifications and outcomes."""
     with context_of(request).db.read() as c:
-        found = collect_alert(c, alert_id, redactor_of(request, c), context_of(request).clock())
-    alert = {**found["alert"], "evidence": found["evidence"], "action": found["action"]}
-    return {"alert": alert, **{k: found[k] for k in ("events", "notifications", "outcomes")}}
+        values = collect_alert(c, alert_id, redactor_of(request, c), context_of(request).clock())
+    return {
+        "alert": {**values["alert"], "evidence": values["evidence"], "action": values["action"]},
+        "events": values["events"],
+        "notifications": values["notifications"],
+        "outcomes": values["outcomes"],
+    }
 
 
 @router.get("/notifications", tags=["notifications"], response_model=list[dict[str, Any]])
@@ -111,8 +115,15 @@ def list_notifications(
 ) -> list[MessageRow]:
     """Return messages with the state of their delivery, newest first."""
     with context_of(request).db.read() as c:
-        which: dict[str, Any] = {"site": find_readable_sites(request, site), "state": state}
-        rows = load_view(c, "notification_status", MessageRow, order_by=["-notification_id"], limit=limit, **which)
+        rows = load_view(
+            c,
+            "notification_status",
+            MessageRow,
+            order_by=["-notification_id"],
+            limit=limit,
+            site=find_readable_sites(request, site),
+            state=state,
+        )
         return redactor_of(request, c).cover_messages(rows)
 
 
@@ -127,5 +138,5 @@ def map_sites(request: Request) -> GeoJsonResponse:
 @router.get("/sites/{site}/stations.geojson", tags=["export"], response_class=GeoJsonResponse)
 def map_stations(request: Request, site: str) -> GeoJsonResponse:
     """Return the stations as points with health, velocity, the level that each requests, and the level of the site."""
-    with read_site(request, site) as seen:
-        return GeoJsonResponse(make_collection(features.list_stations(seen.c, site, seen.now)))
+    with read_site(request, site) as snapshot:
+        return GeoJsonResponse(make_collection(features.list_stations(snapshot.c, site, snapshot.now)))

@@ -45,34 +45,30 @@ def show_site(request: Request, site: str) -> HTMLResponse:
 
 @router.get("/alerts", response_class=HTMLResponse)
 def show_alerts(request: Request, site: str | None = None, ledger: str | None = None) -> HTMLResponse:
-    """Show the open hazard alerts, then alerts of all times, newest first."""
+    """Show the open alerts about slopes, then the newest alerts of all kinds."""
     with context_of(request).db.read() as c:
         sites = find_readable_sites(request, site or None)
         newest = queries.load_history(c, sites, ledger or None, 300)
         open_hazards = (
             queries.load_history(c, sites, "hazard", 300, open_only=True) if ledger in {None, "", "hazard"} else []
         )
-        ids = {a["alert_id"] for a in open_hazards}
-        alerts = redactor_of(request, c).cover_service(
-            [*open_hazards, *(a for a in newest if a["alert_id"] not in ids)]
-        )
+        open_ids = {alert["alert_id"] for alert in open_hazards}
+        others = [alert for alert in newest if alert["alert_id"] not in open_ids]
+        alerts = redactor_of(request, c).cover_service([*open_hazards, *others])
         cards = queries.load_cards(c, find_readable_sites(request, None))
-        over = [a["alert_id"] for a in alerts if a["state"] == AlertState.RETURNED_UNACKNOWLEDGED]
+        returned = [alert["alert_id"] for alert in alerts if alert["state"] == AlertState.RETURNED_UNACKNOWLEDGED]
         values = {
-            "ended": {number: since for number, (_, since) in load_states(c, over).items()},
+            "ended": {alert_id: since for alert_id, (_, since) in load_states(c, returned).items()},
             "headlines": find_headlines(c, open_hazards),
         }
-    names = {SERVICE_ALERTS: gettext("service")} | {k.id: k.name for k in cards}
-    tops = {k.id: k.top_level for k in cards}
-    zones = {k.id: k.timezone for k in cards}
     return render(
         request,
         "alerts.html",
         **values,
         alerts=alerts,
-        names=names,
-        tops=tops,
-        zones=zones,
+        names={SERVICE_ALERTS: gettext("service")} | {card.id: card.name for card in cards},
+        tops={card.id: card.top_level for card in cards},
+        zones={card.id: card.timezone for card in cards},
         site=site or "",
         ledger=ledger or "",
     )
@@ -91,7 +87,7 @@ def show_alert(request: Request, alert_id: AlertId) -> HTMLResponse:
 def show_evidence(request: Request, alert_id: AlertId) -> HTMLResponse:
     """Show the tables of the evidence of an alert.
 
-    They can have a megabyte, so the page of the alert loads them only if a reader opens them.
+    They can have a size of a megabyte, so the page of the alert loads them only when a reader opens them.
     """
     with context_of(request).db.read() as c:
         values = collect_alert(c, alert_id, redactor_of(request, c), context_of(request).clock())
@@ -107,6 +103,8 @@ def show_notifications(request: Request, state: Annotated[str | None, Query()] =
             c, "deliveries", DeliveryRow, order_by=["-notification_id"], limit=300, site=sites, state=state or None
         )
         rows = redactor_of(request, c).cover_messages(rows)
-        zones = {k.id: k.timezone for k in load_sites_summary(c, active_only=False)}
-    zones = {k: zone for k, zone in zones.items() if k in {row["site"] for row in rows}}
+        sites_of_rows = {row["site"] for row in rows}
+        zones = {
+            site.id: site.timezone for site in load_sites_summary(c, active_only=False) if site.id in sites_of_rows
+        }
     return render(request, "notifications.html", rows=rows, zones=zones, state=state or "")

@@ -1,4 +1,4 @@
-"""Routes for machines: health, metrics, and the files with which a browser works offline."""
+"""Routes for machines: health, metrics, and the files that a browser needs without a connection."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -33,50 +33,53 @@ def get_health(request: Request) -> JSONResponse:
     context = context_of(request)
     try:
         with context.db.read() as c:
-            found = collect_health(context, c, context.clock(), find_readable_sites(request, None))
             redactor = redactor_of(request, c)
-            found = redactor.hide_addresses(redactor.cover(found))
+            state = collect_health(context, c, context.clock(), find_readable_sites(request, None))
+            health = redactor.hide_addresses(redactor.cover(state))
     except StoreBusyError as error:
         trouble = trouble_for(request)
         reason = CANNOT_DECIDE(text=trouble) if trouble else error.message
         return JSONResponse({"status": "down", "reasons": [reason], "version": context.version}, status_code=503)
-    return JSONResponse(found, status_code=503 if found["status"] == "down" else 200)
+    return JSONResponse(health, status_code=503 if health["status"] == "down" else 200)
 
 
 class Gauges(Collector):
     """The gauges of the service. Each scrape reads the database once."""
 
     def __init__(self, request: Request) -> None:
-        self._request, self._context = request, context_of(request)
+        self._request = request
+        self._context = context_of(request)
         self._sites = find_readable_sites(request, None)
 
     def collect(self) -> Iterator[Any]:
         """Yield all gauges."""
         with self._context.db.read() as c:
-            cards, opened, states, stamps = (
-                load_cards(c, self._sites),
-                count_open(c),
-                count_states(c),
-                load_heartbeats(c),
-            )
-            stamps = redactor_of(self._request, c).cover(stamps)
-        now, core = self._context.clock(), stamps.get("core")
+            cards = load_cards(c, self._sites)
+            open_counts = count_open(c)
+            message_counts = count_states(c)
+            heartbeats = redactor_of(self._request, c).cover(load_heartbeats(c))
+        now = self._context.clock()
         yield from _site_gauges(cards, now)
-        shown = {key: n for key, n in sorted(opened.items()) if self._sites is None or key[0] in self._sites}
-        yield _gauge("open_alerts", "Open alerts, drills left out", ["site", "ledger"], shown)
-        yield _gauge("notifications", "Notifications by state", ["state"], dict(sorted(states.items())))
-        ages = {name: (now - at).total_seconds() for name, (at, _) in stamps.items()}
-        yield _gauge("stamp_age_seconds", "Age of the stamp of a part", ["part"], ages)
+        readable_counts = {
+            (site, ledger): count
+            for (site, ledger), count in sorted(open_counts.items())
+            if self._sites is None or site in self._sites
+        }
+        yield _gauge("open_alerts", "Open alerts without drills", ["site", "ledger"], readable_counts)
+        yield _gauge("notifications", "Notifications by state", ["state"], dict(sorted(message_counts.items())))
+        ages = {part: (now - at).total_seconds() for part, (at, _) in heartbeats.items()}
+        yield _gauge("stamp_age_seconds", "Age of the newest heartbeat of a part of the service", ["part"], ages)
+        core = heartbeats.get("core")
         yield from _ingest_gauges({} if core is None else core[1].get("ingest") or {})
 
 
 def _gauge(name: str, about: str, labels: Sequence[str], values: Mapping[Any, float | None]) -> GaugeMetricFamily:
-    """Return a gauge with its values by label or labels. Unknown values are left out."""
-    found = GaugeMetricFamily(f"slopeward_{name}", about, labels=labels)
-    for place, value in values.items():
+    """Return a gauge. The keys of its values are labels, or tuples of labels. Values that are None are left out."""
+    gauge = GaugeMetricFamily(f"slopeward_{name}", about, labels=labels)
+    for key, value in values.items():
         if value is not None:
-            found.add_metric(place if isinstance(place, tuple) else [str(place)], value)
-    return found
+            gauge.add_metric(key if isinstance(key, tuple) else [str(key)], value)
+    return gauge
 
 
 def _ingest_gauges(ingest: Mapping[str, Any]) -> Iterator[Any]:
@@ -85,18 +88,18 @@ def _ingest_gauges(ingest: Mapping[str, Any]) -> Iterator[Any]:
     if ingest:
         messages[()] = ingest.get("messages", 0)
         connected[()] = float(all(ingest.get("connected", {}).values()))
-    yield _gauge("ingest_messages", "Messages since the start", [], messages)
-    yield _gauge("ingest_connected", "1 connected to the broker, else 0", [], connected)
+    yield _gauge("ingest_messages", "Messages since the core process started", [], messages)
+    yield _gauge("ingest_connected", "1 if connected to all brokers, else 0", [], connected)
 
 
 def _site_gauges(cards: list[Any], now: datetime) -> Iterator[GaugeMetricFamily]:
-    sights = {"blind": 0, "degraded": 1, "full": 2}
+    observability = {"blind": 0, "degraded": 1, "full": 2}
     gauges: tuple[tuple[str, str, Callable[[Mapping[str, Any]], float | None]], ...] = (
         ("level", "Hazard level of a site", lambda s: s["level"]),
         ("reachable_level", "Highest level the site can reach now", lambda s: s["reachable_level"]),
-        ("observability", "0 blind, 1 degraded, 2 full", lambda s: sights.get(s["observability"])),
+        ("observability", "0 blind, 1 degraded, 2 full", lambda s: observability.get(s["observability"])),
         ("newest_datum_age_seconds", "Age of the newest datum", lambda s: _age_s(s["newest_at"], now)),
-        ("evaluation_age_seconds", "Since the last evaluation", lambda s: _age_s(s["evaluated_at"], now)),
+        ("evaluation_age_seconds", "Age of the last evaluation", lambda s: _age_s(s["evaluated_at"], now)),
     )
     for name, about, measure in gauges:
         yield _gauge(name, about, ["site"], {card.id: measure(card.status) for card in cards})
@@ -118,20 +121,20 @@ _STATIC: Final = Path(__file__).parents[1] / "static"
 
 
 @cache
-def _read_worker(version: str) -> str:
+def _read_service_worker(version: str) -> str:
     return (_STATIC / "sw.js").read_text(encoding="utf-8").replace("{version}", version)
 
 
 @router.get("/sw.js")
-def send_worker(request: Request) -> Response:
+def send_service_worker(request: Request) -> Response:
     """Return the service worker. It is served from the root, so that it controls every page."""
-    text = _read_worker(context_of(request).version)
+    text = _read_service_worker(context_of(request).version)
     return Response(text, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
 
 @router.get("/manifest.webmanifest")
 def send_manifest(request: Request) -> Response:
-    """Return name and icons, with which the page can be added to a home screen."""
+    """Return name and icons of the page, for the home screen of a phone."""
     version = context_of(request).version
     icons: list[dict[str, Any]] = [
         {

@@ -370,7 +370,7 @@ def _load_foot(
             "from": encode_instants(change.at for change in changes),
             "to": ribbon_to.timestamp(),
             "level": [change.level for change in changes],
-            "seen": [change.seen for change in changes],
+            "seen": [change.observability for change in changes],
         },
         "marks": translate_all(marks),
         "maintenance": maintenance,

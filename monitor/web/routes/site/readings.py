@@ -1,4 +1,4 @@
-"""Readings that a person types: a form, a question if the value looks like a typing error, and the stored value."""
+"""Routes of readings that a person types. A value that looks like a typing error must be confirmed."""
 
 import re
 from contextlib import suppress
@@ -22,19 +22,21 @@ from monitor.web.parts.collect import SiteSnapshot, read_site
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
-LATER: Final = {"first": False, "second": True}
+# By the field `turn`: whether the later of two equal local times is meant, after the clock was set back.
+IS_LATER_BY_TURN: Final = {"first": False, "second": True}
 _COMMA: Final = Template("reading.comma", "a comma is read as a decimal point, this is {value} {unit}; is it right?")
 _STORED: Final = Template("reading.stored", "{value} {unit} is stored for {station}")
 _NO_NUMBER: Final = Template("reading.no_number", "value: expected a number, got '{value}'")
-THOUSANDS: Final = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
+# The comma of such a value may separate thousands or decimals.
+AMBIGUOUS_COMMA: Final = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
 Text = Annotated[str, Form(max_length=130, pattern=WITHOUT_NUL)]
 
 
 @router.get("/sites/{site}/readings", response_class=HTMLResponse)
-def show_instants(request: Request, site: str, series: str = "") -> HTMLResponse:
-    """Show the form."""
-    with read_site(request, site) as seen:
-        return _form(request, seen, {"series": series[:130]})
+def show_form(request: Request, site: str, series: str = "") -> HTMLResponse:
+    """Show the form, with a series chosen if the address contains one."""
+    with read_site(request, site) as snapshot:
+        return _render_form(request, snapshot, {"series": series[:130]})
 
 
 @router.post("/sites/{site}/readings", response_class=HTMLResponse)
@@ -48,55 +50,64 @@ def add_reading(
     turn: Annotated[Literal["", "first", "second"], Form()] = "",
 ) -> Response:
     """Store a reading. A value that looks like a typing error is stored only if it is sent again unchanged."""
-    written = {"series": series, "value": value, "at": at, "turn": turn}
-    with read_site(act.request, site) as seen:
-        place = seen.require_declared()
+    entered = {"series": series, "value": value, "at": at, "turn": turn}
+    with read_site(act.request, site) as snapshot:
+        declared = snapshot.require_declared()
         try:
-            typed = _read(place, written)
-            unit = find_unit(place, typed)
-            doubt = find_doubt(seen.c, place, typed, act.now)
-            if THOUSANDS.fullmatch(value.strip()):
+            typed = _read_form(declared, entered)
+            unit = find_unit(declared, typed)
+            doubt = find_doubt(snapshot.c, declared, typed, act.now)
+            if AMBIGUOUS_COMMA.fullmatch(value.strip()):
                 doubt = _COMMA(value=repr(typed.value), unit=unit)
         except RefusedError as error:
-            return _form(act.request, seen, written, trouble=error.message)
+            return _render_form(act.request, snapshot, entered, trouble=error.message)
         if doubt and sure != f"{series} {value} {at}":
-            return _form(act.request, seen, written, doubt=doubt)
-    pipeline = Pipeline(act.db, {site: place}, act.context.clock, act.context.config.limits, is_sure=True)
-    store_typed(pipeline, place, typed, act.actor, act.now)
+            return _render_form(act.request, snapshot, entered, doubt=doubt)
+    pipeline = Pipeline(act.db, {site: declared}, act.context.clock, act.context.config.limits, is_sure=True)
+    store_typed(pipeline, declared, typed, act.actor, act.now)
     text = _STORED(value=value.strip(), unit=unit, station=typed.station)
     return act.back(f"/sites/{site}/readings?series={quote(series)}", text)
 
 
-def _read(site: Site, written: dict[str, str]) -> ManualReading:
-    station, _, quantity = written["series"].partition(".")
+def _read_form(site: Site, entered: dict[str, str]) -> ManualReading:
+    station, _, quantity = entered["series"].partition(".")
     value = float("nan")
     with suppress(ValueError):
-        value = float(written["value"].strip().replace(",", "."))
+        value = float(entered["value"].strip().replace(",", "."))
     if not isfinite(value):
-        raise RefusedError(_NO_NUMBER(value=written["value"][:40]))
+        raise RefusedError(_NO_NUMBER(value=entered["value"][:40]))
     try:
-        at = read_local(written["at"], site.timezone, LATER.get(written["turn"]))
+        at = read_local(entered["at"], site.timezone, IS_LATER_BY_TURN.get(entered["turn"]))
     except ValueError as error:
         raise RefusedError(error.args[0]) from None
     return ManualReading(station, quantity, value, at)
 
 
-def _form(
-    request: Request, seen: SiteSnapshot, written: dict[str, str], *, trouble: str = "", doubt: str = ""
+def _render_form(
+    request: Request, snapshot: SiteSnapshot, entered: dict[str, str], *, trouble: str = "", doubt: str = ""
 ) -> HTMLResponse:
-    place = seen.require_declared()
-    clock = seen.now.astimezone(open_zone(place.timezone))
-    shown: dict[str, Any] = {"value": "", "at": f"{clock:%Y-%m-%dT%H:%M}", "turn": "", **written}
-    answer = render(
+    """Return the page with the form.
+
+    Args:
+        request: The request.
+        snapshot: The site.
+        entered: Values of the fields.
+        trouble: Why the values are refused.
+        doubt: Question to the person, if the value looks like a typing error. Sending the form again confirms it.
+    """
+    declared = snapshot.require_declared()
+    local_now = snapshot.now.astimezone(open_zone(declared.timezone))
+    values: dict[str, Any] = {"value": "", "at": f"{local_now:%Y-%m-%dT%H:%M}", "turn": "", **entered}
+    response = render(
         request,
         "readings.html",
-        card=seen.card,
-        choices=list_typed_series(place),
-        written=shown,
+        card=snapshot.card,
+        choices=list_typed_series(declared),
+        entered=values,
         trouble=trouble,
         doubt=doubt,
-        asks_turn=getattr(trouble, "id", "") == TWICE.id or bool(shown["turn"]),
-        sure=f"{shown['series']} {shown['value']} {shown['at']}",
+        needs_turn=getattr(trouble, "id", "") == TWICE.id or bool(values["turn"]),
+        sure=f"{values['series']} {values['value']} {values['at']}",
     )
-    answer.status_code = 422 if trouble else 409 if doubt else 200
-    return answer
+    response.status_code = 422 if trouble else 409 if doubt else 200
+    return response
