@@ -233,3 +233,29 @@ def test_the_page_asks_for_a_login_when_the_session_ends(filled_sqlite_url, watc
         with database.write() as c:
             c.execute(delete(web_session))
         opened.page.get_by_label("Password").wait_for(timeout=60_000)
+
+# Change details that the reader opened or closed to the state that the server sends.
+MORPH_DETAILS = """() => {
+  const makeList = (isFirstOpen, isSecondOpen, text) => {
+    const list = document.createElement("div");
+    for (const isOpen of [isFirstOpen, isSecondOpen]) {
+      const details = document.createElement("details");
+      details.open = isOpen;
+      details.append(text);
+      list.append(details);
+    }
+    return list;
+  };
+  const list = makeList(true, false, "old");
+  morph(list, makeList(false, true, "new"));
+  return [...list.children].map((details) => `${details.open} ${details.textContent}`);
+}"""
+
+
+def test_details_stay_as_the_reader_left_them(chromium):  # noqa: F811
+    page = chromium.new_page()
+    script = (REPOSITORY / "monitor/web/static/live/morph.js").read_text(encoding="utf-8")
+    page.add_script_tag(content=f"{script}; window.morph = morph;", type="module")
+    page.wait_for_function("() => window.morph")
+    assert page.evaluate(MORPH_DETAILS) == ["true new", "false new"]
+    page.close()

@@ -54,7 +54,7 @@ def caller_of(request: Request) -> Caller | None:
         NotSignedInError: the request contains a token that is not valid.
     """
     if not hasattr(request.state, "caller"):
-        # Set first, because the page that shows the error asks for the caller again.
+        # Set first, because the page that shows the error requests the caller again.
         request.state.caller = None
         request.state.caller = _find_caller(request)
     caller: Caller | None = request.state.caller

@@ -1,17 +1,18 @@
 // Replace the content of an element by changing only what differs, so that focus, scroll position, selection, typed
-// text and opened details stay.
+// text and the state of details stay.
+
+// Whether details are open is the choice of the reader. The server sends their state at the first load of the page.
+const READER_ATTRIBUTE = "open";
 
 /** Change the attributes of an element to those of another one. */
 const morphAttributes = (current, target) => {
   for (const { name, value } of [...target.attributes]) {
-    if (current.getAttribute(name) !== value) {
+    if (name !== READER_ATTRIBUTE && current.getAttribute(name) !== value) {
       current.setAttribute(name, value);
     }
   }
   for (const { name } of [...current.attributes]) {
-    // The reader opened these details; the server does not know.
-    const isOpenedByReader = name === "open";
-    if (!target.hasAttribute(name) && !isOpenedByReader) {
+    if (name !== READER_ATTRIBUTE && !target.hasAttribute(name)) {
       current.removeAttribute(name);
     }
   }
@@ -28,8 +29,8 @@ const removeMissingChildren = (current, target) => {
 };
 
 /**
- * Change the children of an element to those of another one. A child with an id is the same thing wherever it is now:
- * it moves together with what the reader typed or chose in it.
+ * Change the children of an element to those of another one. A child is identified by its id, if it has one. If it is at
+ * another position in the target, it moves there with everything that the reader typed or chose in it.
  */
 const morphChildren = (current, target) => {
   removeMissingChildren(current, target);

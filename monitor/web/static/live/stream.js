@@ -10,8 +10,8 @@ const RETRY_DELAYS_MS = [5_000, 15_000, 60_000];
  *
  * @param {string} address of the stream
  * @param {(event: {name: "changed" | "heartbeat", now: string, isFirst: boolean}) => void} onEvent `isFirst`: no event
- *   arrived before. The first `changed` does not mean that something changed since the page was loaded, but that the
- *   server does not know.
+ *   arrived before. The server sends `changed` at the start of each stream without an event id, whether or not anything
+ *   changed since the page was loaded.
  * @returns {{open: () => void, isAlive: () => boolean, checkSilence: () => void}}
  */
 export const followChanges = (address, onEvent) => {
