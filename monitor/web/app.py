@@ -77,7 +77,7 @@ def build_app(
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        description="Levels, series, forecasts, alerts and footprints of the monitored slopes. Read only.",
+        description="Levels, series, forecasts, alerts and footprints of the monitored slopes, and actions on them.",
         routes=[
             Mount("/static", static, name="static"),
             Mount("/vendor", libraries, name="vendor"),

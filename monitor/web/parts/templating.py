@@ -145,10 +145,15 @@ def without_commands(text: str) -> str:
 
     >>> without_commands("there is no event 7; see `slopeward events list`")
     'there is no event 7'
-    >>> without_commands("who lowers it all the same says so (--yes)")
-    'who lowers it all the same says so'
+    >>> without_commands("confirm that you lower the level nevertheless (--yes)")
+    'confirm that you lower the level nevertheless'
     """
     return re.sub(r"; [^;`]*`slopeward [^`]*`[^;`]*$| \(--[a-z-]+\)", "", text)
+
+
+def find_original_reason(text: Any) -> Any:
+    """Return the reason for which an alert was raised, without the words that it ended."""
+    return text.values["text"] if isinstance(text, Message) and text.id == RESOLVED.id else text
 
 
 def translate_cell(value: Any) -> Any:
@@ -259,27 +264,27 @@ ENVIRONMENT.filters.update(
     word=translate_name,
     cell=translate_cell,
     without_level=unwrap_reason,
-    essence=lambda text: text.values["text"] if isinstance(text, Message) and text.id == RESOLVED.id else text,
-    page_words=without_commands,
+    original_reason=find_original_reason,
+    without_commands=without_commands,
     label=catalogue.gettext,
-    # open suggestions of one cause are one line, everything else stays as it is
-    by_cause=lambda alerts: group_by_cause(
+    # Open suggestions of one cause are one line. All other alerts have a line each.
+    group_by_cause=lambda alerts: group_by_cause(
         alerts, lambda a: (a["site"], a["ledger"] if a["closed_at"] is None else "", a["key"], a["exercise"])
     ),
-    say_cause=describe_cause,
+    describe_cause=describe_cause,
 )
 ENVIRONMENT.globals.update(
     level_class=level_class,
     list_fields=list_fields,
-    wants_proof=lambda name: find_act(name).proves,
-    spell=format_iso,
-    spell_sight=describe_sight,
-    spell_local=local_time.format_local,
+    needs_password=lambda name: find_act(name).proves,
+    format_iso=format_iso,
+    describe_sight=describe_sight,
+    format_local=local_time.format_local,
     name_zone=local_time.name_zone,
     describe_zone=local_time.describe_zone,
     language=catalogue.current_language,
     languages=catalogue.LANGUAGES,
-    script_words=translate_scripts,
+    script_translations=translate_scripts,
     panels=_list_panels,
     serves=RULES.__contains__,
     link_help=link_help,
