@@ -37,7 +37,11 @@ from monitor.alerts.queries.evaluations import (
     save_station_states,
 )
 from monitor.alerts.queries.events import load_event_facts
-from monitor.alerts.queries.instruments import load_emptied, load_misdated, load_open_pages
+from monitor.alerts.queries.instruments import (
+    load_open_pages,
+    load_stations_with_empty_battery,
+    load_stations_with_wrong_clock,
+)
 from monitor.alerts.queries.maintenance import load_maintenance_facts
 from monitor.alerts.queries.offsets import load_offset_facts
 from monitor.alerts.queries.point_facts import load_point_facts
@@ -228,11 +232,13 @@ def load_facts(
     spans = find_history_spans(site) if spans is None else spans
     # Every evaluation detects a jump that an earthquake explained again. Without the event it would be movement.
     history_s = max((find_longest_reach_s(span_s) for span_s in spans.values()), default=0.0)
-    strict_s = find_event_span_s(site)
-    events_since = min(since, now - timedelta(seconds=max(strict_s, history_s + EVENT_LEAD_S)))
+    earthquake_span_s = find_event_span_s(site)
+    events_since = min(since, now - timedelta(seconds=max(earthquake_span_s, history_s + EVENT_LEAD_S)))
     facts: dict[str, Any] = {
         "reports": load_report_facts(connection, site.id, since, now) if "reports" in fact_names else (),
-        "events": load_event_facts(connection, site.id, events_since, now, as_reported=as_reported, strict_s=strict_s),
+        "events": load_event_facts(
+            connection, site.id, events_since, now, as_reported=as_reported, earthquake_span_s=earthquake_span_s
+        ),
         "offsets": load_offset_facts(connection, site.id, now),
         "maintenance": load_maintenance_facts(connection, site.id, now),
         "points": load_point_facts(connection, site, now) if "points" in fact_names else (),
@@ -306,7 +312,7 @@ def _store(
 
 
 def _has_news(snapshot: _Snapshot, memory: Memory) -> bool:
-    """Return whether an evaluation changed anything but its own instant."""
+    """Return whether new readings were loaded, or the memory changed apart from the time of the evaluation."""
     if snapshot.stored_state is None or snapshot.memory.newest_s != memory.newest_s:
         return True
     before = {**snapshot.stored_state.state, "seen_s": None}
@@ -324,22 +330,24 @@ def _mute_explained_notices(
     """
     if not any(change.open and change.key.endswith(":stale") for change in changes):
         return list(changes)
-    emptied = load_emptied(connection, site.id, now + BATTERY_TOLERANCE)
-    misdated = load_misdated(connection, site.id)
-    clock_pages = load_open_pages(connection, site.id, ("clock",)) if misdated else {}
-    stations = {parent.key: {station for station, _ in places} for parent, places in list_children(site).items()}
+    with_empty_battery = load_stations_with_empty_battery(connection, site.id, now + BATTERY_TOLERANCE)
+    with_wrong_clock = load_stations_with_wrong_clock(connection, site.id)
+    clock_notices = load_open_pages(connection, site.id, ("clock",)) if with_wrong_clock else {}
+    silent_stations_by_key = {
+        parent.key: {station for station, _ in places} for parent, places in list_children(site).items()
+    }
     for station in site.stations:
         for spec in station.series:
-            stations[stale_key((station.id, spec.quantity))] = {station.id}
+            silent_stations_by_key[stale_key((station.id, spec.quantity))] = {station.id}
 
     def is_explained(key: str) -> bool:
-        silent_stations = stations.get(key, set())
+        silent_stations = silent_stations_by_key.get(key)
         if not silent_stations:
             return False
+        if silent_stations <= with_empty_battery or silent_stations <= with_wrong_clock:
+            return True
         name = key.removeprefix("health:").removesuffix(":stale")
-        has_empty_batteries = silent_stations <= emptied
-        has_wrong_clocks = silent_stations <= misdated
-        return has_empty_batteries or has_wrong_clocks or f"health:instrument:{name}:clock" in clock_pages
+        return f"health:instrument:{name}:clock" in clock_notices
 
     return [
         replace(change, notify=change.notify and not (change.open and is_explained(change.key))) for change in changes
@@ -385,10 +393,11 @@ class Evaluator:
         self, db: Database, site: Site, now: datetime, trigger: str, *, draining: bool = False
     ) -> EvaluationResult:
         """Evaluate a site and store the outcome. After an error, nothing of the site is cached."""
-        cached = self._caches.pop(site.id, None)
-        if cached is None or cached[0].site is not site or not timedelta(0) <= now - cached[1] < MAX_CACHE_AGE:
-            cached = SiteReadingCache(site), now
-        cache, since = cached
+        cache, since = self._caches.pop(site.id, (None, now))
+        # The age is negative after the clock was set back.
+        is_recent = timedelta(0) <= now - since < MAX_CACHE_AGE
+        if cache is None or cache.site is not site or not is_recent:
+            cache, since = SiteReadingCache(site), now
         result = evaluate_site(db, site, now, trigger, draining=draining, cache=cache)
         if cache.count() + sum(other.count() for other, _ in self._caches.values()) <= self._max_cached_rows:
             self._caches[site.id] = (cache, since)

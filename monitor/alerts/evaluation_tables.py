@@ -10,9 +10,9 @@ from monitor.storage.column_types import BigId, Instant, Json, translatable_text
 from monitor.storage.metadata import metadata
 from monitor.storage.sealing import SealedColumns
 
-# Keys of the decision memory that people and decisions change, each with its empty value. Every evaluation computes the
-# other keys again.
-_HELD: Final[Mapping[str, Any]] = {
+# Keys of the decision memory that only people and earlier decisions determine, each with its empty value. They are
+# sealed. Every evaluation computes the other keys again.
+_SEALED_MEMORY: Final[Mapping[str, Any]] = {
     "floor": 0,
     "answers": {},
     "signed": {},
@@ -21,27 +21,27 @@ _HELD: Final[Mapping[str, Any]] = {
     "unheard": {},
 }
 
-# Keys of the decision memory under which the service stores instants of its own clock, in seconds since 1970. Deadlines
-# of votes and instants of steps are times of data.
+# Keys of the decision memory that contain times of the clock of the service, in seconds since 1970. Other times in the
+# memory, such as the deadline of a vote, depend on the times of readings.
 _OWN_CLOCK_KEYS: Final = frozenset({"started_s", "since_s", "seen_s", "known_s", "asked", "common", "unheard", "held"})
 
 
-def _select_held(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Replace the decision memory of a row of `site_state` by the keys in `_HELD` that are not empty.
+def _select_sealed(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Replace the decision memory of a row of `site_state` by its keys in `_SEALED_MEMORY` that are not empty.
 
     `level` and `level_source` of the memory are included if they differ from the columns of the row. A memory that is
     not a JSON object was not written by the service and is sealed as text.
     """
     sealed = {name: value for name, value in values.items() if name != "state"}
     memory = str(values.get("state", "{}"))
-    usual = {**_HELD, "level": sealed.get("level"), "level_source": sealed.get("level_source")}
+    usual = {**_SEALED_MEMORY, "level": sealed.get("level"), "level_source": sealed.get("level_source")}
     try:
-        held = {
+        sealed_memory = {
             f"state.{key}": value for key, value in json.loads(memory).items() if key in usual and value != usual[key]
         }
     except (ValueError, AttributeError):
-        held = {"state": memory}
-    return {**sealed, **held}
+        sealed_memory = {"state": memory}
+    return {**sealed, **sealed_memory}
 
 
 # The current level and decision memory of each site. Each evaluation replaces the row.
@@ -76,7 +76,7 @@ site_state = Table(
     ),
     info={
         "sealed": SealedColumns(
-            only=frozenset({"site", "level", "level_source", "since", "state"}), select_values=_select_held
+            only=frozenset({"site", "level", "level_source", "since", "state"}), select_values=_select_sealed
         )
     },
 )

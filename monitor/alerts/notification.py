@@ -18,7 +18,7 @@ class DeliveryState(StrEnum):
     SUPERSEDED = "superseded"
 
 
-# States of a message that a channel took.
+# States of a message that its channel has accepted.
 TAKEN: Final = (DeliveryState.DELIVERED, DeliveryState.CONFIRMED)
 
 
@@ -28,11 +28,12 @@ class Notification:
 
     Attributes:
         channel: Kind and address, `kind:address`.
-        document: What a channel of documents sends in place of subject and body.
+        document: Document that the channel sends in place of subject and body, such as a CAP message; empty for other
+            channels (`Channel.write_document`).
         link: Address of the alert on the page; empty if the page has no public address.
         action: The action that the site file requires at the level, set when the message is rendered.
-        others: Number of messages about other alerts that this one replaces. Its body lists them.
-        code: Code with which the recipient acknowledges in a reply; empty if the channel takes no replies.
+        others: Number of other alerts whose messages are not sent, because this body lists them.
+        code: Code with which the recipient acknowledges the alert by reply; empty if the channel takes no replies.
         sounds_from: For a siren, the lowest level at which any recipient of the site has it sound; None if unknown.
         sounds_in_exercise: For a siren, whether it also sounds in an exercise.
     """

@@ -23,7 +23,7 @@ class AlertStep(StrEnum):
     WORSEN = "worsen"  # the level rises
     CHANGE = "change"  # the condition continues at the same level or a lower one
     CLEAR = "clear"  # the condition ends
-    ANSWER = "answer"  # somebody confirmed the alert that this alarm was about
+    ANSWER = "answer"  # ends the alarm that nobody confirmed an alert, because somebody has confirmed that alert
     SHELF_ENDS = "shelf ends"
     SUPPRESS = "suppress"  # maintenance of the station starts, which explains the alert
     RESUME = "resume"  # the maintenance ends
@@ -32,7 +32,7 @@ class AlertStep(StrEnum):
     NOTE = "note"
     SHELVE = "shelve"
     UNSHELVE = "unshelve"
-    TAKE_OUT = "take out"  # of service, until a person puts the alert back
+    TAKE_OUT = "take out"  # out of service, until a person puts the alert back
     PUT_BACK = "put back"
     CLOSE = "close"
 
@@ -96,8 +96,7 @@ _LONGEST_SHELF_HAZARD: Final = timedelta(hours=24)
 _LONGEST_SHELF_URGENT: Final = timedelta(hours=4)
 _LONGEST_SHELF_NOTICE: Final = timedelta(days=7)
 _LONGEST_SHELF_ADVICE: Final = timedelta(days=30)
-
-
+# Durations that the page offers, as far as the alert can be shelved for so long.
 _SHELF_HOURS: Final = (1, 2, 4, 8, 24, 72, 168, 720)
 
 
@@ -146,7 +145,7 @@ def list_shelf_hours(ledger: str, level: int, top_level: int) -> list[int]:
 
 
 def may_be_suppressed(ledger: str, level: int, key: str) -> bool:
-    """Return whether maintenance may suppress an alert: a notice of an instrument, but no question."""
+    """Return whether maintenance may suppress an alert: a notice about an instrument that is not a question."""
     return ledger == AlertCategory.HEALTH and level == 1 and key.startswith("health:") and not key.endswith(":verify")
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.alerts.queries.alerts import find_alert, find_raised
+from monitor.alerts.queries.alerts import find_alert, find_level_onset
 from monitor.alerts.queries.evaluations import find_newest_reading, find_state, load_rates
 from monitor.alerts.queries.station_states import NO_STATES, StationStates, load_station_states
 from monitor.alerts.records import UNCONFIRMED
@@ -135,7 +135,7 @@ def compare_reasons(c: Connection, alert_id: int, now: datetime) -> tuple[tuple[
     stations = load_station_states(c, now, alert.site).get(alert.site, NO_STATES)
     try:
         present = find_present_reason(c, alert.site, alert.level, stations)
-        raised = find_raised(c, alert_id, find_declaration(c, find_version(c, alert.site) or ""))
+        raised = find_level_onset(c, alert_id, find_declaration(c, find_version(c, alert.site) or ""))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         # A stored memory of an unexpected form must not delay an alarm.
         _LOG.exception("alert %d: its present reason cannot be determined", alert_id)

@@ -150,6 +150,6 @@ def test_flood_of_events_displaces_no_confirmed_or_stricter_event(slope, monkeyp
         publish_event(slope, slope.now, text=f"weak {number}", value=0.01)
         publish_event(slope, slope.now - timedelta(days=20), text=f"old {number}", value=4.9)
     span = (slope.now - timedelta(days=30), slope.now)
-    facts = ask(slope.database, load_event_facts, "bench", *span, strict_s=5 * 86400.0)
+    facts = ask(slope.database, load_event_facts, "bench", *span, earthquake_span_s=5 * 86400.0)
     assert {"real", "real, felt"} <= {f.text for f in facts}
     assert len(facts) == 4

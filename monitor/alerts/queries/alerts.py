@@ -1,8 +1,9 @@
 """Write and load alerts, their events, and the messages that events cause.
 
 `apply_changes` stores the changes of a decision: it opens, raises, lowers or clears alerts, adds an event to each, and
-adds the messages to the outbox. The functions below it are the acts of people and the steps of the service by itself.
-All of them follow `monitor.alerts.states.TRANSITIONS`. The caller opens the transaction.
+adds the messages to the outbox. `acknowledge` and the functions after it are the acts of people, and the steps that the
+service takes without a decision, such as the end of a shelving. All of them follow `monitor.alerts.states.TRANSITIONS`.
+The caller opens the transaction.
 """
 
 import hashlib
@@ -163,7 +164,7 @@ def apply_changes(connection: Connection, changes: Sequence[AlertChange], contex
     condition ends, an acknowledged alert is closed. An unacknowledged alert stays open until a person acknowledges it.
 
     Returns:
-        Ids of the events, in order.
+        Ids of the events that were added, in the order of the changes.
     """
     event_ids = []
     for change in changes:
@@ -236,6 +237,7 @@ def _drop_waiting_messages(connection: Connection, alert_id: int) -> None:
         .where(n.alert_id == alert_id, is_waiting)
         .values(
             state=str(DeliveryState.SUPERSEDED),
+            # No other message contains these messages.
             superseded_by=n.id,
             next_attempt_at=None,
             **message_columns("last_error", _CAME_AND_WENT()),
@@ -307,7 +309,7 @@ def _update_alert(connection: Connection, row: Row[Any], change: AlertChange, co
 
 
 def _find_step(state: AlertState, level: int, change: AlertChange) -> AlertStep:
-    """Return the step that a change means for an open alert of this state and level."""
+    """Return the step that a change takes with an open alert of this state and level."""
     if change.repeats:
         return AlertStep.CHANGE
     if not change.open:
@@ -352,7 +354,7 @@ def _add_messages(
     level = change.level if change.open else 0
     level_names = () if site is None else tuple(site_level.name for site_level in site.levels)
     level_name = name_level(level_names, change.ledger, level)
-    # Recipients of a level are notified when the level is reached, passed, or over.
+    # A recipient is notified of a change if one of its levels is the level before, the level after or one between.
     passed_levels = range(min(level_before, level), max(level_before, level) + 1)
     to_everybody = change.key.startswith(UNCONFIRMED)
     recipients = []
@@ -378,7 +380,7 @@ def _add_messages(
             now=now,
             frozen=frozen,
             recipients=list(dict.fromkeys(recipient.name for recipient in recipients)),
-            raised=find_raised(connection, alert_id, site) if change.repeats else None,
+            raised=find_level_onset(connection, alert_id, site) if change.repeats else None,
         )
     )
     values = {
@@ -406,8 +408,8 @@ def _add_messages(
         connection.execute(insert(notification), list(rows.values()))
 
 
-def find_raised(connection: Connection, alert_id: int, site: Site | None) -> LevelOnset:
-    """Return why an alert has its level, from the frozen evidence, or else from its reason."""
+def find_level_onset(connection: Connection, alert_id: int, site: Site | None) -> LevelOnset:
+    """Return when and why an alert got its level: from the evidence of that decision, or else from its own reason."""
     a, d = alert.c, decision.c
     row = connection.execute(
         select(alert, d.at, d.evidence).outerjoin(decision, d.id == a.decision_id).where(a.id == alert_id)
@@ -463,7 +465,7 @@ def acknowledge(
             saw. Nothing is acknowledged.
         RefusedError: This person has acknowledged the alert, it is closed, or name or reason are missing.
     """
-    row = _require(connection, alert_id, actor, reason)
+    row = _lock_alert(connection, alert_id, actor, reason)
     if seen is not None and row.level > seen:
         raise LevelRisenError(RISEN(number=alert_id, level=row.level))
     if row.key.startswith(UNCONFIRMED):
@@ -471,11 +473,11 @@ def acknowledge(
     state = AlertState(row.state)
     if state is AlertState.ACKNOWLEDGED and not is_same_person(row.acknowledged_by or "", actor.name):
         next_state = find_next_state(state, AlertStep.NOTE, alert_id)
-        return _act(connection, row, next_state, actor, reason, now, "alert.note")
+        return _store_act(connection, row, next_state, actor, reason, now, "alert.note")
     next_state = find_next_state(state, AlertStep.ACKNOWLEDGE, alert_id)
     values: dict[str, Any] = {"acknowledged_at": now, "acknowledged_by": actor.name}
     values["closed_at"] = now if next_state is AlertState.CLOSED else None
-    return _act(connection, row, next_state, actor, reason, now, "alert.acknowledge", **values)
+    return _store_act(connection, row, next_state, actor, reason, now, "alert.acknowledge", **values)
 
 
 def _acknowledge_unconfirmed(connection: Connection, row: Row[Any], actor: Actor, reason: str, now: datetime) -> None:
@@ -486,17 +488,17 @@ def _acknowledge_unconfirmed(connection: Connection, row: Row[Any], actor: Actor
     if connection.execute(query).first() is None:
         return
     e = alert_event.c
-    alarm_raised = select(func.min(e.id)).where(e.alert_id == row.id).scalar_subquery()
-    events_before = select(e.to_level).where(e.alert_id == alert_id, e.id < alarm_raised)
-    named_level = connection.execute(events_before.order_by(e.id.desc()).limit(1)).scalar()
+    first_event_of_alarm = select(func.min(e.id)).where(e.alert_id == row.id).scalar_subquery()
+    levels_before_alarm = select(e.to_level).where(e.alert_id == alert_id, e.id < first_event_of_alarm)
+    named_level = connection.execute(levels_before_alarm.order_by(e.id.desc()).limit(1)).scalar()
     acknowledge(connection, alert_id, actor, reason, now, seen=named_level)
 
 
 def add_note(connection: Connection, alert_id: int, actor: Actor, note: str, now: datetime) -> int:
     """Add a note of a person to an alert without changing its state. Return the id of the event."""
-    row = _require(connection, alert_id, actor, note)
+    row = _lock_alert(connection, alert_id, actor, note)
     state = find_next_state(AlertState(row.state), AlertStep.NOTE, alert_id)
-    return _act(connection, row, state, actor, note, now, "alert.note")
+    return _store_act(connection, row, state, actor, note, now, "alert.note")
 
 
 def close_alert(
@@ -511,20 +513,22 @@ def close_alert(
         RefusedError: The hazard level is not over. Only `slopeward level set` ends it.
         NeedsSecondError: The alarm is urgent, its condition continues, and no second person is named.
     """
-    row = _require(connection, alert_id, actor, reason)
+    row = _lock_alert(connection, alert_id, actor, reason)
     if row.closed_at is not None:
         raise RefusedError(_CLOSED(number=alert_id))
     if row.ledger == AlertCategory.HAZARD and row.level > 0:
         raise RefusedError(_LEVEL_STANDS(number=alert_id))
-    if is_grave(row.ledger, row.level, 0) and not _are_two(actor, second):
+    if is_grave(row.ledger, row.level, 0) and not _are_two_people(actor, second):
         raise NeedsSecondError(_CLOSE_ALONE(number=alert_id))
     state = find_next_state(AlertState(row.state), AlertStep.CLOSE, alert_id)
-    return _act(connection, row, state, actor, _signed(reason, second), now, "alert.close", closed_at=now)
+    return _store_act(
+        connection, row, state, actor, _add_second_name(reason, second), now, "alert.close", closed_at=now
+    )
 
 
 def set_outcome(connection: Connection, alert_id: int, outcome: str, actor: Actor, note: str, now: datetime) -> None:
     """Record the outcome of an alert, one of `OUTCOMES`. The newest outcome counts."""
-    _require(connection, alert_id, actor, note)
+    _lock_alert(connection, alert_id, actor, note)
     add_row(connection, alert_outcome, alert_id=alert_id, **{"class": outcome, "by": actor.name}, note=note, at=now)
     add_audit(connection, actor, "alert.outcome", f"alert:{alert_id}", {"class": outcome, "note": note}, now)
 
@@ -555,7 +559,7 @@ def shelve(
         RefusedError: `until` is in the past or too late, the level is the highest, or the state does not allow it.
         NeedsSecondError: A second person is needed.
     """
-    row = _require(connection, alert_id, actor, reason)
+    row = _lock_alert(connection, alert_id, actor, reason)
     state = find_next_state(AlertState(row.state), AlertStep.SHELVE, alert_id)
     longest = find_longest_shelf(row.ledger, row.level, top_level)
     if longest is None:
@@ -564,11 +568,11 @@ def shelve(
         raise RefusedError(_PAST(number=alert_id))
     if until - now > longest:
         raise RefusedError(_LONG(number=alert_id, longest=Duration(longest.total_seconds())))
-    if is_grave(row.ledger, row.level, top_level) and not _are_two(actor, second):
+    if is_grave(row.ledger, row.level, top_level) and not _are_two_people(actor, second):
         raise NeedsSecondError(_HIDE_ALONE(number=alert_id))
     at = Timestamp.of(until)
     text = _SHELVED_WITH(reason=reason, at=at, name=second.name) if second else _SHELVED(reason=reason, at=at)
-    return _act(connection, row, state, actor, text, now, "alert.shelve", until=until)
+    return _store_act(connection, row, state, actor, text, now, "alert.shelve", until=until)
 
 
 def return_alert(
@@ -578,10 +582,10 @@ def return_alert(
 
     The alert must be acknowledged again. Return the id of the event.
     """
-    row = _require(connection, alert_id, actor, reason)
+    row = _lock_alert(connection, alert_id, actor, reason)
     state = find_next_state(AlertState(row.state), step_taken, alert_id)
     action = "alert.unshelve" if step_taken is AlertStep.UNSHELVE else "alert.put_back"
-    return _act(connection, row, state, actor, reason, now, action)
+    return _store_act(connection, row, state, actor, reason, now, action)
 
 
 def take_out(
@@ -593,13 +597,13 @@ def take_out(
         RefusedError: The alert is a hazard, or its state does not allow it.
         NeedsSecondError: The alarm is urgent, and no second person is named.
     """
-    row = _require(connection, alert_id, actor, reason)
+    row = _lock_alert(connection, alert_id, actor, reason)
     if row.ledger == AlertCategory.HAZARD:
         raise RefusedError(_NEVER_OUT(number=alert_id))
     state = find_next_state(AlertState(row.state), AlertStep.TAKE_OUT, alert_id)
-    if is_grave(row.ledger, row.level, 0) and not _are_two(actor, second):
+    if is_grave(row.ledger, row.level, 0) and not _are_two_people(actor, second):
         raise NeedsSecondError(_HIDE_ALONE(number=alert_id))
-    return _act(connection, row, state, actor, _signed(reason, second), now, "alert.take_out")
+    return _store_act(connection, row, state, actor, _add_second_name(reason, second), now, "alert.take_out")
 
 
 def follow_maintenance(connection: Connection, site_id: str, actor: Actor, now: datetime) -> list[int]:
@@ -625,7 +629,7 @@ def follow_maintenance(connection: Connection, site_id: str, actor: Actor, now: 
             window = work[station]
             until = Timestamp.of(window.to_at)
             reason = _WORK(station=window.station, at=until, name=window.by, reason=window.reason)
-        events.append(_act(connection, row, state, actor, reason, now, action))
+        events.append(_store_act(connection, row, state, actor, reason, now, action))
     return events
 
 
@@ -647,15 +651,15 @@ def _query_health_alerts() -> Select[Any]:
 
 
 def is_grave(ledger: str, level: int, top_level: int) -> bool:
-    """Return whether one person alone may not hide an alert: the two highest hazard levels, and urgent alarms."""
+    """Return whether two people are needed to put an alert aside: the two highest hazard levels, and urgent alarms."""
     return level >= (max(1, top_level - 1) if ledger == AlertCategory.HAZARD else 2)
 
 
-def _are_two(actor: Actor, second: Actor | None) -> bool:
+def _are_two_people(actor: Actor, second: Actor | None) -> bool:
     return second is not None and second.kind == "person" and not is_same_person(second.name, actor.name)
 
 
-def _signed(reason: str, second: Actor | None) -> str:
+def _add_second_name(reason: str, second: Actor | None) -> str:
     return _WITH(reason=reason, name=second.name) if second else reason
 
 
@@ -665,7 +669,7 @@ def unshelve_due(connection: Connection, site_id: str, actor: Actor, now: dateti
     for row in connection.execute(_query_shelved_alerts(), {"of_site": site_id}).all():
         if row.until_at is None or row.until_at <= now:
             state = find_next_state(AlertState.SHELVED, AlertStep.SHELF_ENDS, row.id)
-            events.append(_act(connection, row, state, actor, _SHELF_OVER(), now, "alert.unshelve"))
+            events.append(_store_act(connection, row, state, actor, _SHELF_OVER(), now, "alert.unshelve"))
     return events
 
 
@@ -678,7 +682,13 @@ def _query_shelved_alerts() -> Select[Any]:
     return shelved.where(a.site == bindparam("of_site"), a.state == str(AlertState.SHELVED))
 
 
-def _require(connection: Connection, alert_id: int, actor: Actor, reason: str) -> Row[Any]:
+def _lock_alert(connection: Connection, alert_id: int, actor: Actor, reason: str) -> Row[Any]:
+    """Return an alert, locked for an act on it.
+
+    Raises:
+        NotFoundError: The alert does not exist.
+        RefusedError: The name of the person or the reason is missing.
+    """
     # The lock waits for a change that commits at this moment. SQLite has one writer anyway.
     row = connection.execute(select(alert).where(alert.c.id == alert_id).with_for_update()).one_or_none()
     if row is None:
@@ -688,7 +698,7 @@ def _require(connection: Connection, alert_id: int, actor: Actor, reason: str) -
     return row
 
 
-def _act(
+def _store_act(
     connection: Connection,
     row: Row[Any],
     state: AlertState,
@@ -700,6 +710,13 @@ def _act(
     until: datetime | None = None,
     **values: Any,
 ) -> int:
+    """Store the state of an alert after an act, its event and an entry of the audit log. Return the id of the event.
+
+    Args:
+        action: Name of the act in the audit log.
+        until: For a shelving, when the alert returns.
+        values: Further columns of the alert.
+    """
     connection.execute(update(alert).where(alert.c.id == row.id).values(state=str(state), **values))
     columns = {"from_state": row.state, "from_level": row.level, "to_level": row.level, "data_time": row.data_time}
     event_id = _add_event(connection, row.id, now, actor, reason, state, until_at=until, **columns)
@@ -795,11 +812,11 @@ def load_outcomes(
     a, o = alert.c, alert_outcome.c
     newest = select(func.max(o.id)).group_by(o.alert_id)
     query = (
-        select(alert, o["class"].label("kind"), o.at.label("said_at"))
+        select(alert, o["class"].label("kind"), o.at.label("recorded_at"))
         .join(alert_outcome, o.alert_id == a.id)
         .where(a.ledger == AlertCategory.HAZARD, a.level == 0, *match_given(a.site, sites))
         .where(o.id.in_(newest), o["class"].in_(kinds))
         .order_by(o.at.desc(), o.id.desc())
         .limit(limit)
     )
-    return [(read_record(Alert, row), Outcome(row.kind, row.said_at)) for row in connection.execute(query)]
+    return [(read_record(Alert, row), Outcome(row.kind, row.recorded_at)) for row in connection.execute(query)]

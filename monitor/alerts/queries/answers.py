@@ -57,6 +57,7 @@ def load_answers(connection: Connection, alert_ids: Collection[int]) -> dict[int
     n, e = notification.c, alert_event.c
     ids = sorted(alert_ids)
     has_risen = (e.from_state == AlertState.ACKNOWLEDGED, e.to_state == AlertState.UNACKNOWLEDGED)
+    # The event with which each acknowledged alert last became unacknowledged, because its level rose.
     last_rise = (
         select(e.alert_id, func.max(e.id).label("event_id"))
         .where(e.alert_id.in_(ids), *has_risen)
@@ -90,7 +91,7 @@ def load_answers(connection: Connection, alert_ids: Collection[int]) -> dict[int
 
 
 def load_confirmed(connection: Connection, event_ids: Collection[int]) -> set[int]:
-    """Return the alerts of which a recipient confirmed a message about one of these events."""
+    """Return the ids of the alerts of which a recipient confirmed a message about one of these events."""
     n = notification.c
     of_events = (n.event_id.in_(sorted(event_ids)), n.confirmed_at.is_not(None))
     return set(connection.execute(select(n.alert_id).where(*of_events)).scalars()) if event_ids else set()
@@ -106,11 +107,11 @@ def load_states(connection: Connection, alert_ids: Collection[int]) -> dict[int,
 
 
 def load_unconfirmed(connection: Connection) -> set[tuple[str, str]]:
-    """Return site and key of each open alarm that nobody confirmed an alert."""
+    """Return site and key of each open alarm that nobody confirmed an alert (see `UNCONFIRMED`)."""
     a = alert.c
-    over = str(AlertState.RETURNED_UNACKNOWLEDGED)
+    has_ended = a.state == str(AlertState.RETURNED_UNACKNOWLEDGED)
     rows = connection.execute(
-        select(a.site, a.key).where(a.closed_at.is_(None), a.key.like(f"{UNCONFIRMED}%"), a.state != over)
+        select(a.site, a.key).where(a.closed_at.is_(None), a.key.like(f"{UNCONFIRMED}%"), ~has_ended)
     )
     return {(row.site, row.key) for row in rows}
 
@@ -147,7 +148,7 @@ def load_put_aside(connection: Connection, site: str | frozenset[str] | None = N
         .add_columns(e.reason.label("why"), e.reason_id.label("why_id"), e.reason_values.label("why_values"))
         .join(alert_event, e.alert_id == a.id)
         .where(a.closed_at.is_(None), a.state.in_([str(state) for state in PUT_ASIDE]), e.to_state == a.state)
-        # A note has the same state before and after.
+        # Only the events that put the alert aside. A later note has the same state before and after it.
         .where(e.from_state != e.to_state, *match_given(a.site, site))
         .order_by(a.id, e.sequence.desc())
     )

@@ -299,7 +299,7 @@ def load_event_facts(
     now: datetime,
     *,
     as_reported: bool = False,
-    strict_s: float = 0.0,
+    earthquake_span_s: float = 0.0,
 ) -> tuple[EventFact, ...]:
     """Return the events since `since`, as known at `now`, the newest first.
 
@@ -308,10 +308,10 @@ def load_event_facts(
 
     Args:
         as_reported: Whether an event counts from when people knew of it, not from when the service received it.
-        strict_s: For how many seconds an earthquake can lower bounds.
+        earthquake_span_s: For how many seconds an earthquake can lower bounds.
     """
     k = event_confirmation.c
-    strict_from = now - timedelta(seconds=strict_s)
+    strict_from = now - timedelta(seconds=earthquake_span_s)
     parameters = {"site_id": site, "since": since, "now": now, "strict_from": strict_from, "at_most": READ_AT_MOST}
     event_rows: Sequence[Any] = connection.execute(_query_event_facts(as_reported), parameters).all()
     if not event_rows:

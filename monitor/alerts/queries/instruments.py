@@ -37,7 +37,7 @@ def load_open_pages(connection: Connection, site: str, states: Collection[str]) 
     return {row["key"]: plain_to_messages(row)["reason"] for row in rows if row["key"].rpartition(":")[2] in states}
 
 
-def load_emptied(connection: Connection, site: str, by: datetime) -> frozenset[str]:
+def load_stations_with_empty_battery(connection: Connection, site: str, by: datetime) -> frozenset[str]:
     """Return the stations whose battery is expected to be empty by an instant, if an open notice says so."""
     i = instrument.c
     return _load_notified(
@@ -45,7 +45,7 @@ def load_emptied(connection: Connection, site: str, by: datetime) -> frozenset[s
     )
 
 
-def load_misdated(connection: Connection, site: str) -> frozenset[str]:
+def load_stations_with_wrong_clock(connection: Connection, site: str) -> frozenset[str]:
     """Return the stations that send readings with a wrong clock, if an open notice says so."""
     f = instrument_finding.c
     return _load_notified(connection, site, "clock", select(f.station).where(f.site == site, f.state == "clock"))

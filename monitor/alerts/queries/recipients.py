@@ -21,13 +21,16 @@ RotaKey = tuple[str, str]
 def find_on_duty(connection: Connection, teams: Iterable[Team], at: datetime) -> dict[RotaKey, tuple[str, ...]]:
     """Return the names of the people on duty of each team at an instant, in the order in which they are called.
 
-    Empty if nobody is on duty, or if no plugin has plans or it fails. Messages then go to the whole team.
+    A team without a person on duty has no names, also if there is no plugin with duty plans or the plugin fails.
+    Messages then go to the whole team.
     """
-    by_key = {(team.site, team.name): team for team in teams}
-    on_duty: dict[RotaKey, tuple[str, ...]] = dict.fromkeys(by_key, ())
-    for plugin, call in implementations("people_on_duty") if by_key else ():
+    teams_by_key = {(team.site, team.name): team for team in teams}
+    on_duty: dict[RotaKey, tuple[str, ...]] = dict.fromkeys(teams_by_key, ())
+    if not teams_by_key:
+        return on_duty
+    for plugin, call in implementations("people_on_duty"):
         try:
-            people = call(connection=connection, teams=by_key.values(), at=at)
+            people = call(connection=connection, teams=teams_by_key.values(), at=at)
         except (SlopewardError, SQLAlchemyError):
             raise
         except Exception as error:
@@ -42,9 +45,10 @@ def find_on_duty(connection: Connection, teams: Iterable[Team], at: datetime) ->
 
 
 def list_chain(connection: Connection, recipients: Sequence[Recipient], at: datetime) -> list[tuple[Recipient, ...]]:
-    """Return who is notified, one escalation step after the other.
+    """Return the escalation steps, each with the recipients who are notified in it.
 
-    A team has several steps: the person on duty, the second person, the lead, then everybody.
+    A team has several steps: the person on duty, the second person, the lead, then everybody. A member that is notified
+    only through its team has no step of its own.
     """
     on_duty = find_on_duty(connection, (r.team for r in recipients if r.team is not None), at)
     chain: list[tuple[Recipient, ...]] = []
