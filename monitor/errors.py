@@ -125,9 +125,12 @@ class NeedsSecondError(RefusedError):
 
 
 class DeliveryError(SlopewardError):
-    """A channel did not deliver; `permanent` says that trying again is useless.
+    """A channel did not deliver a message.
 
-    `is_whole`: the other side has all of it and answered nothing in time: it may have taken it.
+    Attributes:
+        permanent: Whether another attempt is useless.
+        is_whole: Whether the other side may have received the whole message, because only its answer is missing.
+        retry_after_s: Seconds to wait before the next attempt, if the other side requested that.
     """
 
     def __init__(

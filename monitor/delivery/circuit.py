@@ -1,4 +1,4 @@
-"""When a failing channel is tried again: backoff of a message, and pause of the whole channel."""
+"""Decide when a failing channel is tried again: backoff of one message, and pause of the whole channel."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,15 +37,16 @@ def backoff_s(
 
 @dataclass(slots=True)
 class Circuit:
-    """Pauses a channel after some failures in a row, so that a dead channel costs one timeout and not one per message.
+    """Pauses a channel after some failures in a row, so that not every message waits for the timeout of a dead channel.
 
-    During the pause (the circuit is open) only urgent messages are tried. A success ends it. After a restart the
-    failures are read from the messages that wait for their next attempt (`resume`).
+    During the pause (the circuit is open) only urgent messages are tried. A delivered message ends the pause. After a
+    restart, the failures are loaded from the outbox (`resume`).
 
     Attributes:
         opens_after: Number of failures in a row after which the channel pauses.
-        failing_since: None if the channel does not fail.
-        refused_at: When the channel refused a message for good; None after a message that it took.
+        open_until: End of the pause; None without a pause.
+        failing_since: Time of the first failure since the last delivered message; None if there is none.
+        refused_at: When the channel refused a message for good; None if it has delivered a message since.
     """
 
     opens_after: int = 3
@@ -64,7 +65,7 @@ class Circuit:
         return self.open_until is not None and now < self.open_until
 
     def succeed(self) -> None:
-        """Note that the channel took a message."""
+        """Note that the channel delivered a message."""
         self.failures = 0
         self.open_until = None
         self.failing_since = None
@@ -85,7 +86,11 @@ class Circuit:
         self.open_until = None
 
     def fail(self, now: datetime, wait_s: float, *, requested: bool = False) -> None:
-        """Note a failure that may pass. After several in a row, or on request of the channel, pause for `wait_s`."""
+        """Note a temporary failure. After several in a row, or if the channel requested it, pause for `wait_s`.
+
+        Args:
+            requested: Whether the channel requested to wait.
+        """
         self.failures += 1
         self.failing_since = self.failing_since or now
         if requested or self.failures >= self.opens_after:

@@ -35,9 +35,9 @@ from monitor.text.message import Message, NameList, Template, Term, Timestamp, V
 from monitor.text.zones import format_minute, local_day
 
 _LOG = logging.getLogger(__name__)
-# A digest that could not be sent for this long is left out. The next one comes the next day.
+# A digest that could not be sent for this long is given up. The next one is sent the next day.
 LATEST: Final = timedelta(hours=6)
-# At most this many alerts and instruments are listed.
+# At most this many alerts, suggestions and instruments are listed.
 LISTED: Final = 8
 _HEALTHY: Final = frozenset({"ok", "unknown"})
 _ESSENCE: Final = Template("digest.essence", "daily digest, open alerts: {n}")
@@ -101,8 +101,8 @@ def _list_due(site: Site, now: datetime) -> list[tuple[Recipient, str]]:
             continue
         # The digest of an evening may be sent after midnight.
         for day in (today, today - timedelta(days=1)):
-            late = now - find_digest_at(recipient.digest, site.timezone, day)
-            if timedelta(0) <= late < LATEST:
+            delay = now - find_digest_at(recipient.digest, site.timezone, day)
+            if timedelta(0) <= delay < LATEST:
                 due.append((recipient, day.isoformat()))
                 break
     return due
@@ -118,7 +118,7 @@ def _send(
     day: str,
     now: datetime,
 ) -> str | None:
-    """Send a digest past the outbox and return the error, or None if the channel took it."""
+    """Send a digest, without the outbox. Return the error, or None if the channel delivered it."""
     url = config.web.public_url.rstrip("/")
     link = f"{url}/sites/{site.id}" if url else ""
     notification = Notification(
@@ -152,7 +152,7 @@ def _send(
 
 
 def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tuple[Message, Message]:
-    """Return subject and body: the level, what is open, and what must be looked at."""
+    """Return subject and body: the level, open alerts, instruments to check, messages and the people on duty."""
     cards = load_cards(c, site.id, now=now)
     status: Mapping[str, Any] = cards[0].status if cards else {}
     stations = cards[0].stations if cards else NO_STATES

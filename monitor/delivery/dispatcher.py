@@ -3,8 +3,9 @@
 The path of a message: a change of an alert writes a row of the outbox in its transaction
 (`monitor.alerts.queries.alerts`). The dispatcher queues further rows when a stage is due (`monitor.delivery.stages`).
 The worker of the channel applies the holding rules (`holding`), leases a message (`queries.outbox`), renders it in the
-language of its recipient (`message`) and hands it to the channel (`notifiers`). A provider may report later that the
-device has it (`queries.receipts`). The acknowledgement of the alert confirms the message.
+language of its recipient (`message`) and sends it by the channel (`notifiers`). A provider may report later that the
+device has it (`queries.receipts`). When the recipient acknowledges the alert (`monitor.alerts.acts.on_alerts`), the
+dispatcher marks the message as confirmed and no further stage is due.
 """
 
 import logging
@@ -25,12 +26,12 @@ from monitor.alerts.records import UNCONFIRMED
 from monitor.canonical import code_version
 from monitor.decision.changes import AlertChange
 from monitor.delivery.notifier import open_notifier
+from monitor.delivery.present_reason import add_reasons, renew_message
 from monitor.delivery.queries import outbox
 from monitor.delivery.queries.receipts import load_tested
 from monitor.delivery.stages import find_due_rows, mark_subject
 from monitor.delivery.unconfirmed import Alarm, end_unconfirmed, find_alarms
-from monitor.delivery.value_now import add_values, renew
-from monitor.delivery.worker import ChannelWorker, Delivery
+from monitor.delivery.worker import ChannelWorker, DeliveryContext
 from monitor.errors import ConfigError, StoreBusyError
 from monitor.sites.records import Recipient
 from monitor.storage.actor import SERVICE_ACTOR
@@ -38,26 +39,27 @@ from monitor.storage.actor import SERVICE_ACTOR
 _LOG = logging.getLogger(__name__)
 POLL_S: Final = 0.5
 ESCALATE_EVERY_S: Final = 5.0
-# In place of the site ids that cannot be escalated.
+# Stands for all sites in `Dispatcher.failing`.
 ALL_SITES: Final = "all sites"
 # A channel gets no new worker while this many of its former workers still hang.
-MOST_ABANDONED: Final = 3
+MAX_ABANDONED_WORKERS: Final = 3
+# Invalid settings of a channel are checked again after this time, because a person may have corrected them.
 _CHECK_SETTINGS_EVERY_S: Final = 60.0
 # An urgent message that failed and is not delivered after this time is reported by other channels. A server that hangs
 # after it received a mail gets it again only after a minute, so three failed attempts would take too long.
 URGENT_LATE_S: Final = 40.0
-# After the clock was set back, leases contain times of the former clock for this long.
+# After the clock was set back, leases contain times of the former clock. They are not given back for this long.
 LEASES_INVALID_S: Final = 15.0
 
 
 @dataclass(eq=False)
-class Dispatcher(Delivery):
+class Dispatcher(DeliveryContext):
     """Delivers the outbox.
 
-    One planner thread loads the channels with due messages every half second, and when `wake()` is called. Each of
-    these channels has a worker, which remains. The planner gives expired leases back, replaces a worker whose delivery
-    takes longer than two leases, escalates alerts that nobody acknowledged, and confirms messages whose recipient has
-    responded to the alert.
+    A planner thread loads the channels with due messages every half second, and when `wake()` is called. It starts a
+    worker for each of these channels, unless the channel has one already, and wakes the worker. It also gives expired
+    leases back, replaces a worker whose delivery takes longer than two leases, escalates alerts that nobody
+    acknowledged, and confirms messages whose recipient has responded to the alert.
 
     Args:
         poll_s: Seconds between two rounds of the planner.
@@ -71,8 +73,10 @@ class Dispatcher(Delivery):
         # Workers by channel that were replaced because they hung.
         self._abandoned: dict[str, list[ChannelWorker]] = {}
         self._progress: dict[str, datetime] = {}
-        # By channel: when its settings were checked (monotonic clock; infinity: they are right), and the problem.
-        self._settings_checks: dict[str, tuple[float, str]] = {}
+        # Channels whose settings are valid, so that they are not checked again.
+        self._checked_channels: set[str] = set()
+        # By other channels: when their settings were last checked (monotonic clock), and the problem.
+        self._settings_problems: dict[str, tuple[float, str]] = {}
         # Sites that cannot be escalated, or `ALL_SITES`.
         self.failing: frozenset[str] = frozenset()
         self._escalated_at: datetime | None = None
@@ -153,12 +157,12 @@ class Dispatcher(Delivery):
             self._leases_valid_from_s = time.monotonic() + LEASES_INVALID_S
         self._planned_at = now
         with self.db.read() as c:
-            due = outbox.due_channels(c, now)
-            has_expired_leases = outbox.has_expired(c, now)
+            due = outbox.load_due_channels(c, now)
+            has_expired_leases = outbox.has_expired_leases(c, now)
         if has_expired_leases and time.monotonic() >= self._leases_valid_from_s:
             with self.db.write() as c:
-                _LOG.warning("%d leases expired; their messages are sent again", outbox.release_expired(c, now))
-                due = outbox.due_channels(c, now)
+                _LOG.warning("%d leases expired; their messages are sent again", outbox.release_expired_leases(c, now))
+                due = outbox.load_due_channels(c, now)
         if self._escalated_at is None or now - self._escalated_at >= timedelta(seconds=ESCALATE_EVERY_S):
             self._escalated_at = now
             try:
@@ -168,8 +172,8 @@ class Dispatcher(Delivery):
             except Exception:  # waiting messages are sent nevertheless
                 _LOG.exception("escalation")
                 self.failing = frozenset({ALL_SITES})
-            # The row of an old message may contain a wrong time. A worker examines it nevertheless.
-            for channel in self.db.run_read(outbox.old_channels, now):
+            # An old message may never become due, because its row contains a wrong time. Its worker tries it anyway.
+            for channel in self.db.run_read(outbox.load_old_channels, now):
                 self._find_worker(channel)
         for channel in due:
             self._find_worker(channel).wake()
@@ -186,21 +190,23 @@ class Dispatcher(Delivery):
         """
         with self.db.read() as c:
             alerts = outbox.load_unacknowledged(c)
-            answered = outbox.load_answered(c, now - timedelta(days=1))
+            responses = outbox.load_responses(c, now - timedelta(days=1))
             confirmed = load_confirmed(c, {alert.event_id for alert in alerts})
             open_alarms = load_unconfirmed(c)
             states = load_states(c, {int(key.removeprefix(UNCONFIRMED)) for _, key in open_alarms})
         ended = end_unconfirmed(open_alarms, states, confirmed, now, self.limits)
-        sites = {alert.site for alert in alerts} | {message.site for message in answered} | {site for site, _ in ended}
+        sites = (
+            {alert.site for alert in alerts} | {response.site for response in responses} | {site for site, _ in ended}
+        )
         queued = 0
         failing = set()
         for site in sorted(sites):
             alerts_of_site = [alert for alert in alerts if alert.site == site]
             ended_of_site = {alarm: change for alarm, change in ended.items() if alarm[0] == site}
-            answered_of_site = [message for message in answered if message.site == site]
+            responses_of_site = [response for response in responses if response.site == site]
             try:
                 queued += self._escalate_site(
-                    site, alerts_of_site, confirmed, open_alarms, ended_of_site, answered_of_site, now
+                    site, alerts_of_site, confirmed, open_alarms, ended_of_site, responses_of_site, now
                 )
             except StoreBusyError:
                 raise
@@ -217,30 +223,30 @@ class Dispatcher(Delivery):
         confirmed: Collection[int],
         open_alarms: Collection[Alarm],
         ended: Mapping[Alarm, AlertChange],
-        answered: Iterable[outbox.AnsweredMessage],
+        responses: Iterable[outbox.MessageResponse],
         now: datetime,
     ) -> int:
         recipients = self.list_recipients(site)
         with self.db.read() as c:
-            # The people who are on duty now, not those who were on duty at the first message.
+            # The people who are on duty now, who may differ from those at the first message.
             chain = list_chain(c, recipients, now) if alerts else []
             addressees = list_addressees(c, recipients, now) if any(alert.is_back for alert in alerts) else []
         due = [(alert, row) for alert in alerts for row in find_due_rows(alert, chain, addressees, now, self.limits)]
-        answered_by_recipient = [message for message in answered if self._is_recipient(message)]
+        confirmations = [response for response in responses if self._is_by_recipient(response)]
         site_name = self.sites[site].name if site in self.sites else site
         unconfirmed, unreached = find_alarms(alerts, chain, site_name, confirmed, now, self.limits)
         changes = [change for alarm, change in (unconfirmed | unreached).items() if alarm not in open_alarms]
         changes += ended.values()
-        if not due and not answered_by_recipient and not changes:
+        if not due and not confirmations and not changes:
             return 0
-        # Present values are read before the write transaction, which blocks the decision of the site.
+        # The texts are composed before the write transaction, because evaluations wait for it.
         with self.db.read() as c:
-            changes = [add_values(c, change, now) for change in changes]
-            texts = [renew(c, alert, mark_subject(row.stage, alert, now), now) for alert, row in due]
+            changes = [add_reasons(c, change, now) for change in changes]
+            texts = [renew_message(c, alert, mark_subject(row.stage, alert, now), now) for alert, row in due]
         with self.db.write() as c:
             self._write_changes(c, site, changes, unreached, now)
-            for message in answered_by_recipient:
-                outbox.mark_confirmed(c, message.notification_id, message.at, message.by, message.via)
+            for response in confirmations:
+                outbox.mark_confirmed(c, response.notification_id, response.at, response.by, response.via)
             queued = 0
             for (alert, row), (subject, body) in zip(due, texts, strict=True):
                 repeated = replace(alert, body=body)
@@ -250,33 +256,36 @@ class Dispatcher(Delivery):
     def _write_changes(
         self, c: Connection, site: str, changes: Iterable[AlertChange], unreached: Collection[Alarm], now: datetime
     ) -> None:
-        """Write the alarms of the escalation. An alarm that nobody was reached goes to the recipients of all sites."""
+        """Write the alarms of the escalation. An alarm in `unreached` goes to the recipients of all sites."""
         for change in changes:
             recipients = self.list_recipients("" if (site, change.key) in unreached else site)
             context = ChangeContext(site, self.sites.get(site), recipients, SERVICE_ACTOR, now, code_version())
             apply_changes(c, [change], context)
 
-    def _is_recipient(self, message: outbox.AnsweredMessage) -> bool:
+    def _is_by_recipient(self, response: outbox.MessageResponse) -> bool:
         """Return whether the person who acted is the recipient of the message, or acts for the recipient."""
-        recipient = Recipient(message.recipient, (), ())
-        declared = [one for one in self.list_recipients(message.site) if one.is_person(message.recipient)]
-        return any(one.is_person(message.by) for one in (recipient, *declared))
+        # The site file may no longer declare the recipient.
+        former = Recipient(response.recipient, (), ())
+        declared = [
+            recipient for recipient in self.list_recipients(response.site) if recipient.is_person(response.recipient)
+        ]
+        return any(recipient.is_person(response.by) for recipient in (former, *declared))
 
     def find_hanging(self) -> set[str]:
-        """Return the channels that hang and get no new worker, because `MOST_ABANDONED` workers hang already."""
+        """Return the channels that hang and get no new worker, because `MAX_ABANDONED_WORKERS` workers hang already."""
         stuck = [name for name, worker in [*self._workers.items()] if worker.is_stuck()]
-        return {name for name in stuck if self._count_hanging(name) >= MOST_ABANDONED}
+        return {name for name in stuck if self._count_hanging(name) >= MAX_ABANDONED_WORKERS}
 
     def list_channels(self) -> list[str]:
         """Return the channels that had a message since the start of the service."""
         return [*self._workers]
 
     def find_undelivered(self, channels: Collection[str]) -> dict[str, str]:
-        """Return the channels that take no messages, each with the reason.
+        """Return the channels that do not deliver messages, each with the reason.
 
-        A setting is missing, the last message was refused for good, three attempts in a row failed, or an urgent
-        message failed and still waits after `URGENT_LATE_S`. A message that the channel takes ends this, and so does a
-        channel test that succeeds.
+        The reason is one of these: a setting is missing, the last message was refused for good, three attempts in a row
+        failed, or an urgent message failed and still waits after `URGENT_LATE_S`. A delivered message ends the problem.
+        A successful channel test ends it if a message was refused for good.
         """
         problems = {channel: self._check_settings(channel) for channel in channels}
         undelivered = {channel: problem for channel, problem in problems.items() if problem}
@@ -297,27 +306,31 @@ class Dispatcher(Delivery):
         return undelivered
 
     def _check_settings(self, channel: str) -> str:
-        """Return what is wrong with the settings of a channel, or "". Wrong settings are checked again each minute."""
-        checked_s, problem = self._settings_checks.get(channel, (-inf, ""))
-        if checked_s == inf or time.monotonic() - checked_s < _CHECK_SETTINGS_EVERY_S:
+        """Return the problem of the settings of a channel; empty if they are valid."""
+        if channel in self._checked_channels:
+            return ""
+        checked_s, problem = self._settings_problems.get(channel, (-inf, ""))
+        if time.monotonic() - checked_s < _CHECK_SETTINGS_EVERY_S:
             return problem
         try:
             open_notifier(channel, self.environ, self.db)
         except ConfigError as error:
-            self._settings_checks[channel] = (time.monotonic(), error.message)
+            self._settings_problems[channel] = (time.monotonic(), error.message)
+            return error.message
         except Exception:  # the same fault fails the next delivery, and is reported then
             _LOG.exception("channel %s", channel.partition(":")[0])
-            self._settings_checks[channel] = (time.monotonic(), "")
-        else:
-            self._settings_checks[channel] = (inf, "")
-            with self.db.read() as c:
-                has_failed = outbox.find_failing(c, channel).error is not None
-            # The failures happened before this process started.
-            if has_failed:
-                self._find_worker(channel).resume()
-        return self._settings_checks[channel][1]
+            self._settings_problems[channel] = (time.monotonic(), "")
+            return ""
+        self._checked_channels.add(channel)
+        with self.db.read() as c:
+            has_failed = outbox.find_channel_failure(c, channel).error is not None
+        # The failures happened before this process started.
+        if has_failed:
+            self._find_worker(channel).resume()
+        return ""
 
     def _count_hanging(self, channel: str) -> int:
+        """Return how many replaced workers of a channel still hang."""
         alive = [worker for worker in self._abandoned.get(channel, []) if not worker.join(0.0)]
         self._abandoned[channel] = alive
         return len(alive)
@@ -327,7 +340,7 @@ class Dispatcher(Delivery):
         # Called by the planner, and by the checks of channels in another thread.
         with self._workers_lock:
             worker = self._workers.get(channel)
-            if worker is not None and worker.is_stuck() and self._count_hanging(channel) < MOST_ABANDONED:
+            if worker is not None and worker.is_stuck() and self._count_hanging(channel) < MAX_ABANDONED_WORKERS:
                 _LOG.error("channel %s hangs; a new worker replaces its worker", channel.partition(":")[0])
                 worker.stop()
                 self._abandoned[channel].append(worker)

@@ -33,7 +33,7 @@ _PUT_ASIDE: Final = {
         "delivery.out_of_service", "the alert is out of service; waits until it is put back"
     )(),
 }
-# An alarm that was reported this often within a day (three times there and back) is chattering.
+# An alarm with this many messages within a day (three times raised and ended) is chattering.
 _CHATTERING_MESSAGES: Final = 6
 _CHATTERING_WAIT: Final = timedelta(hours=1)
 _THROTTLE_WAIT: Final = timedelta(minutes=5)
@@ -47,7 +47,7 @@ _THROTTLED: Final = Template("delivery.throttled", "waits: the channel took {n} 
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """A message is not sent, because the message `by` contains it."""
+    """A message that is not sent, because the message `by` contains it."""
 
     id: int
     by: int
@@ -55,7 +55,7 @@ class Superseded:
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """A message is not sent before `until`."""
+    """A message that is not sent before `until`."""
 
     id: int
     until: datetime
@@ -71,9 +71,10 @@ class HoldingContext:
 
     Attributes:
         sent_last_hour: Number of messages that the channel took within the last hour.
-        find_quiet: Returns the quiet hours of a recipient, from the id of the site and the name; None without them.
-        sent_last_day: Number of messages within a day of alarms of health that are not urgent, by site, key and
-            recipient.
+        find_quiet: Called with the id of a site and the name of a recipient. Returns the quiet hours of the recipient,
+            or None.
+        sent_last_day: Number of messages that the channel sent within a day about health alarms that are not urgent, by
+            site, key and recipient.
     """
 
     now: datetime
@@ -107,9 +108,8 @@ def hold_put_aside(waiting: Sequence[QueuedMessage], context: HoldingContext) ->
 def replace_older(waiting: Sequence[QueuedMessage], context: HoldingContext) -> list[Hold]:
     """Replace older messages by the newest one of the same alert, recipient and channel.
 
-    An urgent message (a level was raised) is replaced only by a message of at least the same level, so that no lower
-    one hides it. It is then sent after the newest one and marked as delayed. The message that is sent lists the
-    replaced ones in its body.
+    A newer message replaces an urgent one only if its level is at least the same. Otherwise both are sent: the newer
+    one first, then the urgent one, marked as delayed. The body of a message lists the messages that it replaces.
     """
     del context
     holds: list[Hold] = []
@@ -122,16 +122,17 @@ def replace_older(waiting: Sequence[QueuedMessage], context: HoldingContext) -> 
         if not message.urgent or newer.level >= message.level:
             holds.append(Superseded(message.id, newer.id))
         else:
-            # This message will be sent and can contain the ones that are older.
+            # This message is sent as well, so it can replace those that are older.
             newest[key] = message
     return holds
 
 
 def hold_chattering(waiting: Sequence[QueuedMessage], context: HoldingContext) -> list[Hold]:
-    """Postpone the newest message of an alarm of health that was sent six times within a day, until it is an hour old.
+    """Postpone the newest message of a chattering alarm until it is an hour old, and replace the older ones by it.
 
-    An instrument with a loose plug would otherwise send two messages each time it moves. Older messages of the alarm
-    are replaced by the newest. The instrument board and the page of the alert show each change at once.
+    A health alarm is chattering if it had `_CHATTERING_MESSAGES` messages within a day. An instrument with a loose plug
+    would otherwise cause two messages each time it moves. The instrument board and the page of the alert show each
+    change at once.
     """
     holds: list[Hold] = []
     newest: dict[tuple[str, str, str, str], QueuedMessage] = {}
@@ -153,7 +154,7 @@ def hold_chattering(waiting: Sequence[QueuedMessage], context: HoldingContext) -
 def hold_quiet(waiting: Sequence[QueuedMessage], context: HoldingContext) -> list[Hold]:
     """Postpone messages in the quiet hours of their recipient.
 
-    Afterwards each message of a slope is sent separately. The others are grouped as always.
+    After the quiet hours each message about a slope is sent separately. The others are grouped (`group_notices`).
     """
     holds: list[Hold] = []
     for message in waiting:
@@ -168,10 +169,11 @@ def hold_quiet(waiting: Sequence[QueuedMessage], context: HoldingContext) -> lis
 
 
 def group_notices(waiting: Sequence[QueuedMessage], context: HoldingContext) -> list[Hold]:
-    """Combine the first attempts of health or advice of one site to one recipient into one message.
+    """Combine the new messages about health, or about advice, of one site to one recipient into one message.
 
-    They wait a few seconds for each other. The highest and newest of them contains the others. Messages about slopes
-    are never grouped. A message of a drill is grouped with messages of drills only.
+    They wait a few seconds for each other. Then the newest of those with the highest level contains the others. A
+    message that was tried before is sent by itself. Messages about slopes are never grouped. A message of a drill is
+    grouped with messages of drills only.
     """
     holds: list[Hold] = []
     groups: dict[tuple[str, str, str, str, bool], list[QueuedMessage]] = {}
@@ -190,8 +192,8 @@ def group_notices(waiting: Sequence[QueuedMessage], context: HoldingContext) -> 
 
 
 def throttle(waiting: Sequence[QueuedMessage], context: HoldingContext) -> list[Hold]:
-    """Postpone the messages above the hourly limit of the channel, those about slopes last."""
-    free = max(context.limits.sends_per_hour - context.sent_last_hour, 0)
+    """Postpone the messages above the hourly limit of the channel. Messages about slopes are sent first."""
+    remaining = max(context.limits.sends_per_hour - context.sent_last_hour, 0)
     due = [message for message in waiting if message.is_due(context.now) or message.is_old(context.now)]
     most_important_first = sorted(
         (message for message in due if not message.urgent),
@@ -199,10 +201,10 @@ def throttle(waiting: Sequence[QueuedMessage], context: HoldingContext) -> list[
     )
     until = context.now + _THROTTLE_WAIT
     why = _THROTTLED(n=context.sent_last_hour)
-    return [Postponed(message.id, until, why) for message in most_important_first[free:]]
+    return [Postponed(message.id, until, why) for message in most_important_first[remaining:]]
 
 
-# The order matters: an older message is replaced before it waits, so that nobody is notified of a past state.
+# The order matters: a message is replaced by a newer one before it is postponed, so that no past state is sent later.
 HOLDING_RULES: Final[dict[str, HoldingRule]] = {
     "put aside": hold_put_aside,
     "replaced": replace_older,

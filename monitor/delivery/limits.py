@@ -10,11 +10,12 @@ class DeliveryLimits:
     Attributes:
         group_wait_s: How long messages of health and advice wait for others with which they form one message.
         sends_per_hour: The largest number of messages of one channel within an hour.
-        shelved_recheck_s: After how long a message of an alert that was put aside is examined again.
-        escalation_rounds: How often an alert below the two highest levels is repeated to the same person.
-        unconfirmed_after_s: After all were notified, when an urgent alert that nobody confirmed is an alarm of its own.
-        unreached_after_s: After the first message, when an urgent alert that no channel took has reached nobody.
-        unconfirmed_again_s: How often that alarm is repeated to everybody.
+        shelved_recheck_s: How often a waiting message is checked whose alert is put aside.
+        escalation_rounds: How many times an alert that is not urgent is repeated to the same person.
+        unconfirmed_after_s: Time from the message to the last person until the alarm that nobody confirmed an urgent
+            alert.
+        unreached_after_s: Time from the first message until the alarm that an urgent alert reached nobody.
+        unconfirmed_again_s: Time between two repeats of these alarms, which go to everybody.
     """
 
     group_wait_s: float = 5.0

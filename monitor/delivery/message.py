@@ -18,13 +18,14 @@ from monitor.text.rendering import translate as translate_text
 
 _LOG = logging.getLogger(__name__)
 LINK: Final = N_("Look and acknowledge: {address}")
-# Largest number of characters of the subject of another message in the body.
+# Largest number of characters of the subject of a replaced message, which the body lists.
 COVERED_LENGTH: Final = 160
 
 
 def find_language(recipients: Iterable[Recipient], name: str, default: str) -> str:
     """Return the language of a recipient; the default if the recipient has none or is no longer declared."""
-    return next((one.language for one in recipients if one.name == name and one.language), default)
+    languages = (recipient.language for recipient in recipients if recipient.name == name and recipient.language)
+    return next(languages, default)
 
 
 def deliver_in(
@@ -47,7 +48,7 @@ def deliver_in(
 
 
 def translate(notification: Notification) -> Notification:
-    """Return a message in the language and zone in use. If that fails, it is in English, so that no alarm is lost."""
+    """Return a message in the language and time zone in use, or in English if it cannot be translated."""
     try:
         subject = translate_subject(notification.subject)
         lines = split_lines(notification.body)
@@ -60,7 +61,7 @@ def translate(notification: Notification) -> Notification:
 
 
 def _translate_line(line: object) -> str:
-    # The line contains the subject of a message that is not sent separately.
+    # The line of a replaced message contains its subject.
     if isinstance(line, Message) and line.id == COVERED.id:
         covered = translate_subject(cast("str", line.values["text"]), COVERED_LENGTH)
         line = COVERED(at=line.values["at"], text=covered)

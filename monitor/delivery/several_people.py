@@ -1,4 +1,4 @@
-"""Whether a site has several people or several channels, so that duty plans, drills and approvals mean something."""
+"""Find out whether a site has several people or channels. Otherwise the page hides duty plans, drills and approvals."""
 
 from collections.abc import Iterable
 
@@ -17,8 +17,8 @@ def has_several_people(c: Connection, site_id: str | None = None) -> bool:
     (role operator or admin). A channel is a `kind:address` of a recipient in the site file in force.
 
     Args:
-        c: a read transaction.
-        site_id: the site; None to return whether this is so on any active site.
+        c: An open connection.
+        site_id: The site; None to return whether this is so at any active site.
     """
     sites = [site for site in load_sites_summary(c) if site_id is None or site.id == site_id]
     operators = load_operators(c)
@@ -33,4 +33,4 @@ def has_several_people(c: Connection, site_id: str | None = None) -> bool:
 
 def list_channels(site: Site) -> Iterable[str]:
     """Return the channels of all recipients of a site, members of teams included. Channels can occur repeatedly."""
-    return [channel for recipient in site.recipients for one in recipient.everybody for channel in one.channels]
+    return [channel for recipient in site.recipients for person in recipient.everybody for channel in person.channels]

@@ -3,7 +3,7 @@
 | stage | who | when |
 |---|---|---|
 | first notice | the recipients of the level; of a team the people on duty | with the change |
-| change | those whom escalation had reached before the change | at once |
+| change | people whom the escalation had notified before the change | at once |
 | back | the recipients of the level | when the alert is no longer put aside |
 | nobody reached | the next recipient | at once, when every message has failed for good |
 | next recipient | the next recipient | the shortest `escalate_after` of those notified, after the newest message |
@@ -33,10 +33,10 @@ from monitor.sites.channels import find_channel_traits
 from monitor.sites.records import Recipient
 from monitor.text.zones import local_day, to_instant
 
-# Whom messages may go to, one step of the escalation after the other. The members of a team are several steps.
+# The steps of the escalation, each with the recipients who are notified in it. A team has several steps.
 Chain = Sequence[Sequence[Recipient]]
-# A longer `escalate_after` has no meaning, and would exceed the range of dates.
-_LONGEST_CLOCK_S: Final = 100 * 365 * 86400.0
+# A longer `escalate_after` would exceed the range of dates.
+_LONGEST_DELAY_S: Final = 100 * 365 * 86400.0
 # At most this many steps of the escalation are predicted.
 _MOST_STEPS: Final = 100
 
@@ -78,17 +78,18 @@ def find_next_rows(
 ) -> list[StageRow]:
     """Return the next messages of an alert that nobody acknowledged. They are due now or later.
 
-    The time counts from the newest message of the event. An alert that changes again and again does not delay the next
-    recipient: while one is left, a person who was notified of an earlier event counts from that message. An urgent
-    alert is repeated until somebody acknowledges it, others `escalation_rounds` times. Advice is not escalated.
+    The time until the next message counts from the newest message of the event. While a recipient is left who was not
+    notified yet, it counts from the first message to each person, also if that was about an earlier event. Otherwise an
+    alert that changes again and again would never reach the next recipient. An urgent alert is repeated until somebody
+    acknowledges it, others `escalation_rounds` times. Advice is not escalated.
 
     Args:
         alert: An alert of which at least one message was queued.
         chain: Who may be notified now, step by step.
-        addressees: Who a new alert would be sent to first.
+        addressees: Who would be notified first of a new alert.
     """
     if alert.is_back:
-        recipients = _list_takers(alert, addressees)
+        recipients = _list_recipients_of_level(alert, addressees)
         if recipients:
             return _make_rows(Stage.BACK, recipients, now)
     if not alert.sent or alert.ledger == AlertCategory.ADVICE:
@@ -97,16 +98,16 @@ def find_next_rows(
     if escalated:
         return _make_rows(Stage.CHANGE, escalated, now)
     next_step = find_next_step(alert, chain)
-    # A siren that sounds has notified nobody of those who must act.
+    # A siren that sounds notifies none of the people who must act, so its messages do not count.
     readable = [message for message in alert.sent if not find_channel_traits(message.channel).orders]
     if next_step and readable and all(message.state == DeliveryState.FAILED_FINAL for message in readable):
         return _make_rows(Stage.NOBODY_REACHED, next_step, now)
-    clocks_s = list_clocks(alert, chain, limits)
-    if not clocks_s:
+    delays_s = list_escalation_delays_s(alert, chain, limits)
+    if not delays_s:
         return []
-    earlier = alert.reached if next_step else {}
+    earlier = alert.notified_before if next_step else {}
     starts = [min(message.queued_at, earlier.get(message.recipient, message.queued_at)) for message in alert.sent]
-    due_at = max(starts) + timedelta(seconds=min(*clocks_s, _LONGEST_CLOCK_S))
+    due_at = max(starts) + timedelta(seconds=min(*delays_s, _LONGEST_DELAY_S))
     if next_step:
         return _make_rows(Stage.NEXT_RECIPIENT, next_step, due_at)
     return _make_rows(Stage.REPEAT, _list_repeated(alert, chain, limits), due_at)
@@ -121,7 +122,7 @@ def find_due_rows(
 
 
 def mark_subject(stage: Stage, alert: OpenAlert, now: datetime) -> str:
-    """Return the subject of a message of a stage: for how long the alert is open, or that nobody else was reached."""
+    """Return the subject of a message of a stage. It states how long the alert is open, or that nobody was reached."""
     if stage is Stage.CHANGE:
         return alert.subject
     if stage is Stage.NOBODY_REACHED:
@@ -144,9 +145,9 @@ def find_next_step(alert: OpenAlert, chain: Chain) -> list[Recipient]:
     return []
 
 
-def list_clocks(alert: OpenAlert, chain: Chain, limits: DeliveryLimits) -> list[float]:
+def list_escalation_delays_s(alert: OpenAlert, chain: Chain, limits: DeliveryLimits) -> list[float]:
     """Return after how many seconds each person who was notified wants the alert to be escalated."""
-    if alert.insists:
+    if alert.is_unconfirmed_alarm:
         return [limits.unconfirmed_again_s]
     notified = {message.recipient for message in alert.sent}
     return [
@@ -166,13 +167,16 @@ def list_first_messages(alert: OpenAlert) -> dict[str, datetime]:
 
 
 def find_last_notified_at(alert: OpenAlert) -> datetime:
-    """Return when the last person was first notified, of this event or of an earlier one that nobody answered."""
-    return max(min(at, alert.reached.get(name, at)) for name, at in list_first_messages(alert).items())
+    """Return when the last person was first notified, of this event or of an earlier one (`notified_before`)."""
+    return max(min(at, alert.notified_before.get(name, at)) for name, at in list_first_messages(alert).items())
 
 
 def find_unconfirmed_at(alert: OpenAlert, chain: Chain, limits: DeliveryLimits) -> datetime | None:
-    """Return when it is an alarm that nobody confirmed an urgent alert; None while somebody is left to be notified."""
-    if not alert.sent or (find_next_step(alert, chain) and list_clocks(alert, chain, limits)):
+    """Return when the alarm is due that nobody confirmed an urgent alert; None while the escalation continues.
+
+    The escalation continues while somebody is left to be notified and a person who was notified set `escalate_after`.
+    """
+    if not alert.sent or (find_next_step(alert, chain) and list_escalation_delays_s(alert, chain, limits)):
         return None
     return find_last_notified_at(alert) + timedelta(seconds=limits.unconfirmed_after_s)
 
@@ -224,15 +228,15 @@ def _get_due_at(row: StageRow) -> datetime:
 def _predict(
     alert: OpenAlert, chain: Chain, addressees: Sequence[Recipient], now: datetime, limits: DeliveryLimits
 ) -> Iterator[StageRow]:
-    """Yield the messages that follow if nobody acts and each channel takes what it gets."""
-    has_alarm = not alert.urgent or alert.exercise or alert.insists
+    """Yield the messages that follow if nobody acts and each message is delivered."""
+    has_alarm = not alert.urgent or alert.exercise or alert.is_unconfirmed_alarm
     for _ in range(_MOST_STEPS):
         alarm_at = None if has_alarm else find_unconfirmed_at(alert, chain, limits)
         if alarm_at is not None:
             has_alarm = True
             everybody = {recipient.name: recipient for step in chain for recipient in step}
-            takers = [recipient for recipient in everybody.values() if AlertCategory.HEALTH in recipient.ledgers]
-            yield from _make_rows(Stage.NOBODY_CONFIRMED, takers, alarm_at)
+            recipients = [recipient for recipient in everybody.values() if AlertCategory.HEALTH in recipient.ledgers]
+            yield from _make_rows(Stage.NOBODY_CONFIRMED, recipients, alarm_at)
         rows = find_next_rows(alert, chain, addressees, now, limits)
         yield from rows
         if not rows or (rows[0].stage is Stage.REPEAT and alert.urgent):
@@ -249,13 +253,13 @@ def _classify_sent(alert: OpenAlert) -> list[StageRow]:
     first_at = min((message.queued_at for message in alert.sent), default=None)
     notified: set[tuple[str, str]] = set()
     for message in alert.sent:
-        place = (message.recipient, message.channel)
+        target = (message.recipient, message.channel)
         if message.queued_at == first_at:
             stage = Stage.FIRST_NOTICE if alert.level > 0 else Stage.ALL_CLEAR
         else:
-            stage = Stage.REPEAT if place in notified else Stage.NEXT_RECIPIENT
-        notified.add(place)
-        rows.append(StageRow(stage, *place, message.queued_at, state=str(message.state)))
+            stage = Stage.REPEAT if target in notified else Stage.NEXT_RECIPIENT
+        notified.add(target)
+        rows.append(StageRow(stage, message.recipient, message.channel, message.queued_at, state=str(message.state)))
     return rows
 
 
@@ -282,7 +286,7 @@ def list_digest_channels(recipient: Recipient) -> list[str]:
 
 
 def _list_all_clear(alert: OpenAlert, addressees: Iterable[Recipient]) -> list[StageRow]:
-    """Return who is notified when the level is the lowest again: also those who take only levels below this one."""
+    """Return who is notified when the level is the lowest again: the recipients of this level or of a lower one."""
     is_hazard = alert.ledger == AlertCategory.HAZARD
     rows = []
     for recipient in {recipient.name: recipient for recipient in addressees}.values():
@@ -293,19 +297,19 @@ def _list_all_clear(alert: OpenAlert, addressees: Iterable[Recipient]) -> list[S
     return rows
 
 
-def _list_takers(alert: OpenAlert, addressees: Iterable[Recipient]) -> Collection[Recipient]:
+def _list_recipients_of_level(alert: OpenAlert, addressees: Iterable[Recipient]) -> Collection[Recipient]:
     """Return the recipients of the level of an alert, each once."""
     is_hazard = alert.ledger == AlertCategory.HAZARD
-    takers = {
+    recipients = {
         recipient.name: recipient
         for recipient in addressees
         if alert.ledger in recipient.ledgers and (not is_hazard or alert.level in recipient.levels)
     }
-    return takers.values()
+    return recipients.values()
 
 
 def _list_escalated_before(alert: OpenAlert, chain: Chain) -> list[Recipient]:
-    """Return whom escalation had reached by an earlier event that nobody answered, and who does not have this one."""
+    """Return the people whom the escalation notified of an earlier event (`escalated_to`), but not of this one."""
     notified = {message.recipient for message in alert.sent}
     escalated = {
         recipient.name: recipient
@@ -317,22 +321,25 @@ def _list_escalated_before(alert: OpenAlert, chain: Chain) -> list[Recipient]:
 
 
 def _list_repeated(alert: OpenAlert, chain: Chain, limits: DeliveryLimits) -> Collection[Recipient]:
-    """Return who gets the alert again; nobody after `escalation_rounds`, unless it is urgent."""
+    """Return who gets the alert again. Nobody does after `escalation_rounds` repeats, unless it is urgent."""
     notified = {message.recipient for message in alert.sent}
     repeated = {
         recipient.name: recipient
         for step in chain
         for recipient in step
         if recipient.name in notified
-        and (recipient.escalate_after_s is not None or alert.insists)
+        and (recipient.escalate_after_s is not None or alert.is_unconfirmed_alarm)
         and alert.ledger in recipient.ledgers
     }
     if alert.urgent:
         return repeated.values()
     sent = [(message.recipient, message.channel) for message in alert.sent]
-    # The first message counts as well, so that the number of repeats is one less.
-    rounds = max((sent.count((one.name, channel)) for one in repeated.values() for channel in one.readable), default=0)
-    return repeated.values() if rounds <= limits.escalation_rounds else ()
+    message_counts = [
+        sent.count((recipient.name, channel)) for recipient in repeated.values() for channel in recipient.readable
+    ]
+    # The first message is no repeat.
+    repeats = max(message_counts, default=0) - 1
+    return repeated.values() if repeats < limits.escalation_rounds else ()
 
 
 def _make_rows(stage: Stage, recipients: Iterable[Recipient], due_at: datetime) -> list[StageRow]:

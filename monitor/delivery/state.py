@@ -35,16 +35,17 @@ CURSOR: Final = "mqtt_alert_cursor"
 BEHIND: Final = 200
 VALID_S: Final = 180.0
 EVERY_S: Final = 1.0
-# At most this many published messages are remembered until the broker delivers them back.
-_AWAITED: Final = 2000
+# The broker delivers each published message back. At most this many messages are stored until then.
+_MAX_AWAITED: Final = 2000
 _LOG_EVERY_S: Final = 60.0
 
 
 class OwnTopics:
-    """Detects messages of others on the topics of the service.
+    """Detects messages that other programs publish on the topics of the service.
 
     `note` is called before each publication and `compare`, in the network thread, for each message of the broker.
-    Retained messages are not checked: they may be of an earlier service, and are overwritten at each connection.
+    Retained messages are not checked: an earlier process may have published them, and they are overwritten at each
+    connection.
 
     Args:
         status: Topic of the last will of the service.
@@ -58,7 +59,7 @@ class OwnTopics:
         self._awaited: OrderedDict[bytes, None] = OrderedDict()
         self._overwritten: set[str] = set()
         self._lock = threading.Lock()
-        self._log_at = 0.0
+        self._next_log_at = 0.0
         self._count = 0
         self._last = ""
 
@@ -68,17 +69,17 @@ class OwnTopics:
         with self._lock:
             self._newest[topic] = digest
             self._awaited[digest] = None
-            while len(self._awaited) > _AWAITED:
+            while len(self._awaited) > _MAX_AWAITED:
                 self._awaited.popitem(last=False)
 
     def compare(self, topic: str, payload: bytes, retained: bool) -> None:
         """Compare a message that the broker delivered on one of the topics."""
         digest = _digest(topic, payload)
         with self._lock:
-            ours = digest in self._awaited
+            is_ours = digest in self._awaited
             self._awaited.pop(digest, None)
             # The broker delivers the newest message again if it did not receive the acknowledgement.
-            if retained or ours or digest == self._newest.get(topic):
+            if retained or is_ours or digest == self._newest.get(topic):
                 return
             if topic in self._newest:
                 self._overwritten.add(topic)
@@ -91,8 +92,8 @@ class OwnTopics:
                 return
             self._count += 1
             self._last = f"{topic[:120]!r} ({'a message of ours, repeated' if signed else 'not signed by us'})"
-        if time.monotonic() >= self._log_at:
-            self._log_at = time.monotonic() + _LOG_EVERY_S
+        if time.monotonic() >= self._next_log_at:
+            self._next_log_at = time.monotonic() + _LOG_EVERY_S
             _LOG.error("somebody else published on %s; %d such messages since start", self._last, self._count)
 
     def take_overwritten(self) -> set[str]:

@@ -21,21 +21,22 @@ from monitor.sites.records import Site
 from monitor.storage.engine import Database
 from monitor.text.zones import local_day, read_minute, to_instant
 
+# Stored result of a test message that the channel has delivered.
 TAKEN: Final = "taken"
 _POLL_S: Final = 0.5
 
 
 def gather_channels(sites: Iterable[Site]) -> dict[str, list[str]]:
     """Return all channels in the order of the site files, each with its recipients as `site: recipient`."""
-    users_by_channel: dict[str, list[str]] = {}
+    names_by_channel: dict[str, list[str]] = {}
     for site in sites:
         for recipient in (person for declared in site.recipients for person in declared.everybody):
-            user = f"{site.id}: {recipient.name}"
+            name = f"{site.id}: {recipient.name}"
             for channel in recipient.channels:
-                users = users_by_channel.setdefault(channel, [])
-                if user not in users:
-                    users.append(user)
-    return users_by_channel
+                names = names_by_channel.setdefault(channel, [])
+                if name not in names:
+                    names.append(name)
+    return names_by_channel
 
 
 def make_test_message(channel: str, now: datetime) -> Notification:
@@ -63,7 +64,11 @@ def make_test_message(channel: str, now: datetime) -> Notification:
 
 
 def send_test(channel: str, settings: Mapping[str, str], db: Database | None) -> tuple[str | None, str | None]:
-    """Deliver a test message past the outbox. Return the error or None, and the id of the message at the provider."""
+    """Deliver a test message, without the outbox.
+
+    Returns:
+        The error, or None if the message was delivered; and the id of the message at the provider, if there is one.
+    """
     message = make_test_message(channel, datetime.now(UTC))
     try:
         return None, open_notifier(channel, settings, db).deliver(message)
@@ -72,7 +77,7 @@ def send_test(channel: str, settings: Mapping[str, str], db: Database | None) ->
 
 
 def find_pause(config: ChannelsSection) -> timedelta | None:
-    """Return the longest time between two tests of a channel; None if channels are not tested by schedule.
+    """Return the longest time between two scheduled tests of a channel; None if no tests are scheduled.
 
     >>> find_pause(ChannelsSection(test_at=("06:00", "14:00"))), find_pause(ChannelsSection()) is None
     (datetime.timedelta(seconds=57600), True)

@@ -23,7 +23,7 @@ from monitor.delivery.stages import (
 from monitor.sites.channels import find_channel_traits
 from monitor.text.message import Message, NameList, Template, Term, Timestamp, Value
 
-# Site and key of an alarm about an alert.
+# Site and key of an alarm that an alert reached nobody, or that nobody confirmed it.
 Alarm = tuple[str, str]
 _URGENT: Final = 2
 _NOBODY: Final = Template(
@@ -63,7 +63,7 @@ def find_alarms(
     unconfirmed: dict[Alarm, AlertChange] = {}
     unreached: dict[Alarm, AlertChange] = {}
     for alert in alerts:
-        if not alert.urgent or alert.exercise or alert.insists or alert.alert_id in confirmed:
+        if not alert.urgent or alert.exercise or alert.is_unconfirmed_alarm or alert.alert_id in confirmed:
             continue
         key = f"{UNCONFIRMED}{alert.alert_id}"
         facts: dict[str, Value] = {
@@ -87,7 +87,7 @@ def find_alarms(
 
 
 def _list_personal(alert: OpenAlert) -> list[SentNotification]:
-    """Return the newest messages by channels that reach a person, except those that another message contains."""
+    """Return the messages of the newest event by channels that reach a person, except those that others contain."""
     return [
         message
         for message in alert.sent
@@ -96,6 +96,7 @@ def _list_personal(alert: OpenAlert) -> list[SentNotification]:
 
 
 def _has_reached_nobody(alert: OpenAlert, chain: Chain, now: datetime, limits: DeliveryLimits) -> bool:
+    """Return whether no channel to a person delivered a message, and the alarm about that is due."""
     messages = _list_personal(alert)
     if not messages or any(message.state in TAKEN for message in messages):
         return False
@@ -113,22 +114,22 @@ def end_unconfirmed(
     now: datetime,
     limits: DeliveryLimits,
 ) -> dict[Alarm, AlertChange]:
-    """Return the end of each alarm whose alert was answered or whose cause is gone, with the reason.
+    """Return the end of each alarm whose alert a person has responded to, or whose alert has ended, with the reason.
 
-    A level that rose or fell ends no alarm, and neither do new recipients. A cause that has been gone for a shorter
-    time than it took to raise the alarm may come back and ends none.
+    A level that rose or fell ends no alarm, and neither do new recipients. An alert that ended by itself may start
+    again. It ends the alarm only after the time that it takes to raise it (`unconfirmed_after_s`).
 
     Args:
         states: State of each alert by its number, and since when.
     """
-    must_be_gone_for = timedelta(seconds=limits.unconfirmed_after_s)
+    wait = timedelta(seconds=limits.unconfirmed_after_s)
     ended = {}
     for site, key in open_alarms:
         number = int(key.removeprefix(UNCONFIRMED))
         state, since = states.get(number, (AlertState.CLOSED, now))
         is_confirmed = number in confirmed
-        is_cause_gone = state is AlertState.RETURNED_UNACKNOWLEDGED and not is_confirmed
-        if is_cause_gone and now - since < must_be_gone_for:
+        has_ended_by_itself = state is AlertState.RETURNED_UNACKNOWLEDGED and not is_confirmed
+        if has_ended_by_itself and now - since < wait:
             continue
         reason = _describe_end(number, state, is_confirmed=is_confirmed)
         if reason is not None:
@@ -137,6 +138,7 @@ def end_unconfirmed(
 
 
 def _describe_end(number: int, state: AlertState, *, is_confirmed: bool) -> Message | None:
+    """Return why the alarm about an alert ends; None if it continues."""
     if state in PUT_ASIDE:
         return _PUT_ASIDE(n=number)
     if state is AlertState.RETURNED_UNACKNOWLEDGED and not is_confirmed:

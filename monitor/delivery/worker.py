@@ -1,4 +1,7 @@
-"""The worker of one channel. Each channel has its own threads, so that a slow channel delays no other."""
+"""The worker of one channel: it leases due messages, sends them and stores the outcomes.
+
+Each channel has its own threads, so that a slow channel delays no other.
+"""
 
 import logging
 import os
@@ -28,22 +31,22 @@ from monitor.text.catalogue import ENGLISH
 
 _LOG = logging.getLogger(__name__)
 LEASE_S: Final = 35.0
-# A message that the other side may have received completely is sent again no sooner.
-WHOLE_S: Final = 60.0
+# A message that the other side may have received completely (`DeliveryError.is_whole`) is sent again no sooner.
+POSSIBLY_RECEIVED_PAUSE_S: Final = 60.0
 # After this time a message that is not urgent has failed for good.
 GIVE_UP_AFTER: Final = timedelta(hours=48)
 _IDLE_S: Final = 30.0
-CONFIG_AGAIN_S: Final = 60.0
+CONFIG_RETRY_S: Final = 60.0
 # The longest time that a channel may delay the next attempt of an urgent message.
-URGENT_HELD_S: Final = 60.0
-# The longest backoff of an urgent message, so that a channel that works again is noticed within ten seconds.
-URGENT_AGAIN_S: Final = 6.0
-_WRITE_AGAIN_S: Final = 0.5
+MAX_URGENT_RETRY_AFTER_S: Final = 60.0
+# The longest backoff of an urgent message, so that it is sent within ten seconds after its channel works again.
+MAX_URGENT_BACKOFF_S: Final = 6.0
+_WRITE_RETRY_S: Final = 0.5
 
 
 @dataclass(eq=False)
-class Delivery:
-    """What the deliveries of all channels have in common.
+class DeliveryContext:
+    """Database, settings and limits that the workers of all channels use.
 
     Args:
         sites: Sites by id. The mapping is read in each round, so that a reloaded site takes effect.
@@ -82,26 +85,26 @@ class Delivery:
 class ChannelWorker:
     """Leases and sends the messages of one channel, and stores the outcomes, until it is stopped."""
 
-    def __init__(self, channel: str, delivery: Delivery) -> None:
-        self._delivery = delivery
-        self._db = delivery.db
-        self._clock = delivery.clock
-        self._environ = delivery.environ
+    def __init__(self, channel: str, context: DeliveryContext) -> None:
+        self._context = context
+        self._db = context.db
+        self._clock = context.clock
+        self._environ = context.environ
         self.channel = channel
         self.owner = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self.circuit = Circuit()
         self.last_error: str | None = None
-        # When each thread started its delivery, by the monotonic clock: setting the system clock makes nothing hang.
+        # When each thread started its delivery. By the monotonic clock, because the system clock may be set meanwhile.
         self._sending_since_s: dict[int, float] = {}
         # Each thread has a notifier.
         self._notifiers: dict[int, Notifier] = {}
-        # Messages that the other side may have received completely, and until when (monotonic) it may respond.
-        self._whole: dict[int, float] = {}
+        # Messages that the other side may have received completely, and until when (monotonic) they are not sent again.
+        self._possibly_received: dict[int, float] = {}
         self._is_resumed = False
         self._resume_lock = threading.Lock()
-        self._started_at = delivery.clock()
-        # When this worker last tried each old message.
-        self._tried: dict[int, datetime] = {}
+        self._started_at = context.clock()
+        # When this worker last tried each message that was not delivered.
+        self._tried_at: dict[int, datetime] = {}
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._threads = [
@@ -133,7 +136,7 @@ class ChannelWorker:
     def is_stuck(self) -> bool:
         """Return whether a delivery has taken longer than two leases."""
         since_s = min(list(self._sending_since_s.values()), default=None)
-        return since_s is not None and time.monotonic() - since_s > 2 * self._delivery.lease_s
+        return since_s is not None and time.monotonic() - since_s > 2 * self._context.lease_s
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -156,25 +159,25 @@ class ChannelWorker:
             return False
         with self._db.write() as c:
             sent_last_hour = outbox.count_sent_between(c, self.channel, now - timedelta(hours=1), now)
-            context = HoldingContext(now, sent_last_hour, self._delivery.limits, self._find_quiet)
-            # By now each lease of an earlier worker has expired, whatever its row contains.
+            context = HoldingContext(now, sent_last_hour, self._context.limits, self._find_quiet)
+            # This worker has run for longer than any lease. A lease of another worker is invalid, whatever its end.
             if now - self._started_at > outbox.LONGEST_LEASE + outbox.CLOCK_MARGIN:
-                outbox.release_foreign(c, now, self.channel, self.owner)
+                outbox.release_foreign_leases(c, now, self.channel, self.owner)
             waiting = apply_holding_rules(c, self.channel, context)
             urgent = {message.id for message in waiting if message.urgent}
-            # While the channel pauses or another thread sends, only urgent messages are sent.
+            # While the channel pauses, or another thread of this worker sends, only urgent messages are sent.
             only = urgent if self.circuit.is_open(now) or self._sending_since_s else None
             untried = urgent - {message.id for message in waiting if message.attempts}
             overdue = self._find_overdue(waiting, now)
-            lease_s = self._delivery.lease_s
+            lease_s = self._context.lease_s
             leased = outbox.claim_due(c, now, self.owner, lease_s, 1, self.channel, only, overdue, untried)
             if leased:
                 self._sending_since_s[threading.get_ident()] = time.monotonic()
         if leased and len(self._threads) > 1:
-            # Another thread looks for the next message.
+            # Another thread may send the next message meanwhile.
             self.wake()
         for notification in leased:
-            self._tried[notification.id] = now
+            self._tried_at[notification.id] = now
             try:
                 self._deliver(notification, urgent=notification.id in urgent)
             finally:
@@ -191,16 +194,19 @@ class ChannelWorker:
         return None if recipient is None else recipient.quiet
 
     def _find_recipient(self, site: str, name: str) -> Recipient | None:
-        return next((one for one in self._delivery.list_recipients(site) if one.name == name), None)
+        return next((recipient for recipient in self._context.list_recipients(site) if recipient.name == name), None)
 
     def _find_overdue(self, waiting: Sequence[outbox.QueuedMessage], now: datetime) -> set[int]:
-        """Return the old messages that this worker has not tried for a while, whatever their rows contain."""
+        """Return the old messages that this worker has not tried for as long as the longest backoff.
+
+        The time of the next attempt in their rows does not count (`outbox.LONGEST_HOLD`).
+        """
         overdue = set()
         for message in waiting:
             if not message.is_old(now):
                 continue
-            tried_at = self._tried.get(message.id)
-            pause_s = URGENT_AGAIN_S if message.urgent else LONGEST_S
+            tried_at = self._tried_at.get(message.id)
+            pause_s = MAX_URGENT_BACKOFF_S if message.urgent else LONGEST_S
             if tried_at is None or abs((now - tried_at).total_seconds()) > pause_s:
                 overdue.add(message.id)
         return overdue
@@ -210,13 +216,14 @@ class ChannelWorker:
         with self._resume_lock:
             if self._is_resumed:
                 return
-            failure = self._db.run_read(outbox.find_failing, self.channel)
+            failure = self._db.run_read(outbox.find_channel_failure, self.channel)
             self.circuit.resume(failure.attempts, failure.since, failure.refused_at)
             self.last_error = failure.error
             self._is_resumed = True
 
     def _deliver(self, notification: Notification, *, urgent: bool) -> None:
-        # This process slept or lost the database. The other core sends the message when the lease expires.
+        # This process was suspended or lost the lock of the database, so that another core may have taken over. That
+        # core sends the message when the lease expires.
         if not self._db.holds():
             _LOG.warning("notification %d is not sent: another core may have taken over", notification.id)
             return
@@ -226,20 +233,20 @@ class ChannelWorker:
                 self._notifiers[thread] = open_notifier(self.channel, self._environ, self._db)
             write_document = find_channel_traits(self.channel).write_document
             if write_document is not None:
-                document = self._delivery.write_document(write_document, notification)
+                document = self._context.write_document(write_document, notification)
                 notification = replace(notification, document=document)
-            recipients = self._delivery.list_recipients(notification.site)
-            language = find_language(recipients, notification.recipient, self._delivery.language)
+            recipients = self._context.list_recipients(notification.site)
+            language = find_language(recipients, notification.recipient, self._context.language)
             provider_id = deliver_in(
                 language,
                 self._notifiers[thread],
                 self._complete(notification, language),
-                page_url=self._delivery.page_url,
-                zone=self._delivery.find_zone(notification.site),
+                page_url=self._context.page_url,
+                zone=self._context.find_zone(notification.site),
             )
         except ConfigError as error:
-            # A person can correct the settings, so they are read again.
-            wait_s = URGENT_AGAIN_S if urgent else CONFIG_AGAIN_S
+            # A person can correct the settings, so the message is tried again.
+            wait_s = MAX_URGENT_BACKOFF_S if urgent else CONFIG_RETRY_S
             self._store_failure(notification, DeliveryError(error.message, retry_after_s=wait_s), urgent=urgent)
         except DeliveryError as error:
             self._store_failure(notification, error, urgent=urgent)
@@ -250,8 +257,8 @@ class ChannelWorker:
             self._store_success(notification, provider_id)
 
     def _complete(self, notification: Notification, language: str) -> Notification:
-        """Add what the channel needs: the levels at which a siren sounds, or the code of a reply."""
-        recipients = self._delivery.list_recipients(notification.site)
+        """Add the levels at which a siren sounds, or the code of a reply, if the channel needs them."""
+        recipients = self._context.list_recipients(notification.site)
         traits = find_channel_traits(self.channel)
         if traits.orders:
             # Several recipients may share a siren.
@@ -270,14 +277,16 @@ class ChannelWorker:
     def _store_success(self, notification: Notification, provider_id: str | None) -> None:
         has_recovered = self.circuit.failing_since is not None
         self.circuit.succeed()
-        self._tried.pop(notification.id, None)
+        self._tried_at.pop(notification.id, None)
         self.last_error = None
         self._store(lambda c, now: outbox.mark_delivered(c, notification.id, self.owner, now, provider_id))
         if has_recovered:
-            # Messages that failed before are due at once, except those that the other side may have already.
+            # Messages that failed before are due at once, except those that the other side may have received.
             now_s = time.monotonic()
-            self._whole = {number: until_s for number, until_s in self._whole.items() if until_s > now_s}
-            self._store(lambda c, now: outbox.release_backoff(c, self.channel, now, [*self._whole]))
+            self._possibly_received = {
+                number: until_s for number, until_s in self._possibly_received.items() if until_s > now_s
+            }
+            self._store(lambda c, now: outbox.release_backoff(c, self.channel, now, [*self._possibly_received]))
             self.wake()
 
     def _store_failure(self, notification: Notification, error: DeliveryError, *, urgent: bool) -> None:
@@ -285,14 +294,14 @@ class ChannelWorker:
         if not find_channel_traits(self.channel).holds:
             # The next notifier reads secret files again, which a person may have corrected.
             self._notifiers.pop(thread, None)
-        longest_s = URGENT_AGAIN_S if urgent else LONGEST_S
-        longest_retry_after_s = URGENT_HELD_S if urgent else outbox.LONGEST_WAIT.total_seconds()
+        longest_s = MAX_URGENT_BACKOFF_S if urgent else LONGEST_S
+        longest_retry_after_s = MAX_URGENT_RETRY_AFTER_S if urgent else outbox.LONGEST_WAIT.total_seconds()
         wait_s = backoff_s(
-            notification.attempts, self._delivery.jitter, error.retry_after_s, longest_s, longest_retry_after_s
+            notification.attempts, self._context.jitter, error.retry_after_s, longest_s, longest_retry_after_s
         )
         if error.is_whole:
-            wait_s = max(wait_s, WHOLE_S + self._sending_since_s[thread] - time.monotonic())
-            self._whole[notification.id] = time.monotonic() + wait_s
+            wait_s = max(wait_s, POSSIBLY_RECEIVED_PAUSE_S + self._sending_since_s[thread] - time.monotonic())
+            self._possibly_received[notification.id] = time.monotonic() + wait_s
         now = self._clock()
         permanent = error.permanent or (not urgent and now - notification.queued_at > GIVE_UP_AFTER)
         if error.permanent:
@@ -309,14 +318,20 @@ class ChannelWorker:
         )
 
     def _store(self, write: Callable[..., bool]) -> None:
-        """Store the outcome; retry while the database is busy. Without it the message is sent a second time."""
+        """Store the outcome of a delivery. Retry while the database is busy.
+
+        If the outcome cannot be stored, the message is sent a second time.
+
+        Args:
+            write: Called with a connection and the time. Returns whether the lease was still valid.
+        """
         while True:
             try:
                 with self._db.write() as c:
                     is_stored = write(c, self._clock())
             except StoreBusyError as error:
                 _LOG.warning("%s", error)
-                if self._stopping.wait(_WRITE_AGAIN_S):
+                if self._stopping.wait(_WRITE_RETRY_S):
                     return
                 continue
             except SlopewardError:

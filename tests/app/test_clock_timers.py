@@ -16,7 +16,7 @@ from monitor.app.clock import ClockStep
 from monitor.decision.records import Memory
 from monitor.delivery.circuit import Circuit
 from monitor.delivery.limits import DeliveryLimits
-from monitor.delivery.queries.outbox import due_channels, has_expired, load_unacknowledged
+from monitor.delivery.queries.outbox import has_expired_leases, load_due_channels, load_unacknowledged
 from monitor.delivery.stages import find_due_rows
 from monitor.sites.records import Recipient
 from monitor.storage.actor import Actor
@@ -57,8 +57,8 @@ class Timers:
         (end,) = [e.until_at for e in load_alert_events(c, self.shelved) if e.until_at is not None]
         found = {
             "escalation": any(find_due_rows(a, [[POST]], (), now, DeliveryLimits()) for a in waiting),
-            "next try": "log:try" in due_channels(c, now),
-            "lease": has_expired(c, now),
+            "next try": "log:try" in load_due_channels(c, now),
+            "lease": has_expired_leases(c, now),
             "rest": not self.circuit.is_open(now),
             "shelving": end <= now,
             "question": epoch_s(now) - asked_s >= WAIT_S,

@@ -79,7 +79,7 @@ class Story:
         with self.database.write() as c:
             messages = [
                 message
-                for channel in sorted(outbox.due_channels(c, now))
+                for channel in sorted(outbox.load_due_channels(c, now))
                 for message in outbox.claim_due(c, now, "example", 30.0, 50, channel)
             ]
             for message in messages:

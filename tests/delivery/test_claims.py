@@ -11,21 +11,21 @@ import pytest
 from sqlalchemy import update
 
 from monitor.alerts.outbox_tables import notification
-from monitor.delivery.dispatcher import MOST_ABANDONED, Dispatcher
+from monitor.delivery.dispatcher import MAX_ABANDONED_WORKERS, Dispatcher
 from monitor.delivery.notifiers.webhook import ANSWER_S, CONNECT_TIMEOUT_S
 from monitor.delivery.queries.outbox import (
     CLOCK_MARGIN,
     LONGEST_LEASE,
     LONGEST_WAIT,
     claim_due,
-    due_channels,
-    has_expired,
+    has_expired_leases,
+    load_due_channels,
     load_waiting,
     mark_delivered,
     mark_failed,
-    release_expired,
+    release_expired_leases,
 )
-from monitor.delivery.worker import LEASE_S, ChannelWorker, Delivery
+from monitor.delivery.worker import LEASE_S, ChannelWorker, DeliveryContext
 from monitor.errors import ConfigError, DeliveryError
 from monitor.storage.clock_steps import set_back
 from monitor.storage.engine import Database
@@ -51,8 +51,11 @@ def test_one_worker_gets_a_lease_and_cannot_store_an_outcome_after_it_expired(da
     queue_message(database, "log:desk")
     (mine,) = tell(database, claim_due, T0, "a", 30.0, 5, "log:desk")
     with database.write() as c:
-        assert (claim_due(c, T0, "b", 30.0, 5, "log:desk"), release_expired(c, T0 + timedelta(seconds=29))) == ([], 0)
-        assert release_expired(c, T0 + timedelta(seconds=31)) == 1
+        assert (claim_due(c, T0, "b", 30.0, 5, "log:desk"), release_expired_leases(c, T0 + timedelta(seconds=29))) == (
+            [],
+            0,
+        )
+        assert release_expired_leases(c, T0 + timedelta(seconds=31)) == 1
         (again,) = claim_due(c, T0 + timedelta(seconds=31), "b", 30.0, 5, "log:desk")
         assert (again.idempotency_key, again.attempts) == (mine.idempotency_key, 2)
         assert not mark_delivered(c, mine.id, "a", T0)
@@ -91,16 +94,16 @@ def test_message_waits_for_its_next_attempt_but_not_longer_than_the_limit(databa
         longest = LONGEST_WAIT + CLOCK_MARGIN
         for late, due in ((longest, False), (longest + timedelta(seconds=1), True)):
             c.execute(update(notification).values(next_attempt_at=T0 + late))
-            assert (due_channels(c, T0) == {"log:desk"}, load_waiting(c, "log:desk")[0].is_due(T0)) == (due, due)
+            assert (load_due_channels(c, T0) == {"log:desk"}, load_waiting(c, "log:desk")[0].is_due(T0)) == (due, due)
         (mine,) = claim_due(c, T0, "a", 1e9, 1, "log:desk")
-        assert not has_expired(c, T0)
-        assert has_expired(c, T0 + LONGEST_LEASE), "no lease is longer, whatever was asked for"
-        assert not has_expired(c, T0 - CLOCK_MARGIN), "a clock that went back a little voids no lease"
+        assert not has_expired_leases(c, T0)
+        assert has_expired_leases(c, T0 + LONGEST_LEASE), "no lease is longer, whatever was asked for"
+        assert not has_expired_leases(c, T0 - CLOCK_MARGIN), "a clock that went back a little voids no lease"
         assert mark_delivered(c, mine.id, "a", T0)
 
 
 def test_worker_sends_nothing_after_another_core_took_over(database):
-    worker = ChannelWorker("log:desk", Delivery(database, {}, lambda: T0, {}))
+    worker = ChannelWorker("log:desk", DeliveryContext(database, {}, lambda: T0, {}))
     queue_message(database, "log:desk")
     database.holds = lambda: False
     assert worker.work_once()
@@ -110,7 +113,7 @@ def test_worker_sends_nothing_after_another_core_took_over(database):
 @pytest.mark.parametrize("channel", ["log:desk", "nobody:desk"])
 def test_repeatedly_altered_row_delays_a_message_for_little_more_than_an_hour(database, channel):
     now = [T0]
-    worker = ChannelWorker(channel, Delivery(database, {}, lambda: now[0], {}, jitter=lambda: 0.5))
+    worker = ChannelWorker(channel, DeliveryContext(database, {}, lambda: now[0], {}, jitter=lambda: 0.5))
     queue_message(database, channel)
     looks = []
     for minute in (1, 20, 39, 60, 61, 62, 63, 64):
@@ -138,7 +141,7 @@ def test_message_in_progress_is_not_sent_again_when_the_clock_is_set_back(databa
         assert states(database) == {"nobody:desk": "claimed"}
     with database.write() as c:
         set_back(c, 86400.0, now[0])
-        assert not has_expired(c, now[0])
+        assert not has_expired_leases(c, now[0])
         assert mark_delivered(c, mine.id, "a", now[0])
         c.execute(update(notification).values(**NEVER["a lease for ten years"]))
     monkeypatch.setattr("monitor.delivery.dispatcher.LEASES_INVALID_S", 0.0)
@@ -187,15 +190,15 @@ def test_recovered_workers_do_not_count_as_hanging_and_three_hanging_ones_are_an
         now[0] += timedelta(seconds=40)  # the lease ran out, and with it the patience below
         later[0] += 61.0
 
-    for number in range(1, MOST_ABANDONED + 2):
+    for number in range(1, MAX_ABANDONED_WORKERS + 2):
         hang_once(number)
     assert dispatcher.find_hanging() == {"log:x"}
     dispatcher.plan_once()
-    assert len(releases) == MOST_ABANDONED + 1, "no more than so many"
+    assert len(releases) == MAX_ABANDONED_WORKERS + 1, "no more than so many"
     for one in releases[:-1]:
         one.set()
     wait_for(lambda: not dispatcher.find_hanging())
-    hang_once(MOST_ABANDONED + 2)
+    hang_once(MAX_ABANDONED_WORKERS + 2)
     for one in releases:
         one.set()
     dispatcher.stop(3.0)
@@ -207,7 +210,7 @@ def test_urgent_message_is_delayed_a_minute_at_most_and_settings_are_read_again(
     monkeypatch.setattr("monitor.delivery.worker.open_notifier", opened)
     now = [T0]
     queue_message(database, "webhook:HOOK")
-    worker = ChannelWorker("webhook:HOOK", Delivery(database, {}, lambda: now[0], {}, PATIENT, lambda: 0.0))
+    worker = ChannelWorker("webhook:HOOK", DeliveryContext(database, {}, lambda: now[0], {}, PATIENT, lambda: 0.0))
     assert worker.work_once()
     (row,) = rows(database).values()
     assert row.next_attempt_at - T0 <= timedelta(seconds=60 if isinstance(error, DeliveryError) else 6)

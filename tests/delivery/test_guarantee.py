@@ -91,9 +91,9 @@ class Story:
         while self.now < end:
             self.dispatcher.escalate_once(self.now)
             with self.database.write() as c:
-                if outbox.has_expired(c, self.now):
-                    outbox.release_expired(c, self.now)
-                due = outbox.due_channels(c, self.now)
+                if outbox.has_expired_leases(c, self.now):
+                    outbox.release_expired_leases(c, self.now)
+                due = outbox.load_due_channels(c, self.now)
             for channel in sorted(due):
                 worker = self.workers.setdefault(channel, ChannelWorker(channel, self.dispatcher))
                 try:

@@ -64,10 +64,10 @@ def escalate_by_former_rule(alert, chain, addressees, now, limits):
     people = [t for t in alert.sent if not find_channel_traits(t.channel).orders]
     if fresh and people and all(t.state == DeliveryState.FAILED_FINAL for t in people):
         return pair(fresh)
-    clocks = [limits.unconfirmed_again_s] if alert.insists else []
-    if not alert.insists:
+    clocks = [limits.unconfirmed_again_s] if alert.is_unconfirmed_alarm else []
+    if not alert.is_unconfirmed_alarm:
         clocks = [r.escalate_after_s for s in chain for r in s if r.name in notified and r.escalate_after_s is not None]
-    known = alert.reached if fresh else {}
+    known = alert.notified_before if fresh else {}
     since = max(min(t.queued_at, known.get(t.recipient, t.queued_at)) for t in alert.sent)
     if not clocks or now - since < timedelta(seconds=min(clocks)):
         return []
@@ -77,7 +77,9 @@ def escalate_by_former_rule(alert, chain, addressees, now, limits):
         r.name: r
         for s in chain
         for r in s
-        if r.name in notified and (r.escalate_after_s is not None or alert.insists) and alert.ledger in r.ledgers
+        if r.name in notified
+        and (r.escalate_after_s is not None or alert.is_unconfirmed_alarm)
+        and alert.ledger in r.ledgers
     }
     pairs = [(t.recipient, t.channel) for t in alert.sent]
     rounds = max((pairs.count((r.name, r.channels[0])) for r in again.values()), default=0)
@@ -106,8 +108,8 @@ alerts = st.builds(
     *(st.just(1), st.just(1), st.just("north"), st.sampled_from(["hazard", "health", "advice"])),
     *(st.integers(1, 3), st.just("red"), st.booleans(), st.just("s"), st.just("b"), st.booleans(), instants),
     st.lists(messages, min_size=1, max_size=6).map(tuple),
-    insists=st.booleans(),
-    reached=st.dictionaries(st.sampled_from(NAMES), instants),
+    is_unconfirmed_alarm=st.booleans(),
+    notified_before=st.dictionaries(st.sampled_from(NAMES), instants),
     escalated_to=st.frozensets(st.sampled_from(NAMES)),
     returned_at=st.none() | instants,
 )

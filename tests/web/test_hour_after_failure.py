@@ -9,7 +9,7 @@ import pytest
 from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.queries.overview import load_cards, load_open_alerts
 from monitor.cli.service.status import make_table
-from monitor.delivery.value_now import compare_reasons
+from monitor.delivery.present_reason import compare_reasons
 from monitor.settings.service import load_service
 from monitor.storage.service_state import write_heartbeat
 from monitor.text.instants import parse_time

@@ -20,7 +20,7 @@ from monitor.alerts.outbox_tables import notification
 from monitor.cli.main import run_verb
 from monitor.delivery.notifiers import mail, webhook
 from monitor.delivery.notifiers.log import LogNotifier
-from monitor.delivery.queries.outbox import claim_due, due_channels
+from monitor.delivery.queries.outbox import claim_due, load_due_channels
 from monitor.features.movement.update import update_movement
 from monitor.sites.files import load_site
 from monitor.sites.queries.sites import load_site_source, save_site
@@ -209,7 +209,7 @@ def check_silence(slope):
 def read_messages(database, now, caplog):
     """What each kind of channel sends of every message that waits, as the recipient gets it."""
     with database.write() as c:
-        waiting = [n for channel in due_channels(c, now) for n in claim_due(c, now, "test", 30.0, 100, channel)]
+        waiting = [n for channel in load_due_channels(c, now) for n in claim_due(c, now, "test", 30.0, 100, channel)]
     texts = [json.loads(webhook.payload(n)) for n in waiting]  # the mqtt channel sends the same
     with caplog.at_level(logging.WARNING):
         for n in waiting:

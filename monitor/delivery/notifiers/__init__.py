@@ -1,1 +1,1 @@
-"""Channels, one module each. A notifier delivers a message or raises DeliveryError."""
+"""The notifiers of the built-in channels, one module each. `monitor.delivery.notifier` defines their interface."""

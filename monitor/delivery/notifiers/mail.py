@@ -139,7 +139,7 @@ def _parse_addresses(text: str) -> list[str]:
 
 
 def _refuse_recipients(refused: Mapping[str, tuple[int, bytes | str]]) -> DeliveryError:
-    """Return the error of a mail that the server did not take for these recipients."""
+    """Return the error of a mail that the server did not accept for these recipients."""
     reasons = "; ".join(f"{code} {_plain(text)}" for code, text in refused.values())
     permanent = all(code >= 500 for code, _ in refused.values())
     return DeliveryError(f"email: recipient refused ({reasons})", permanent=permanent)

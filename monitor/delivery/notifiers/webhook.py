@@ -25,7 +25,7 @@ from monitor.text.message import Template
 if TYPE_CHECKING:
     import httpx
 
-# Statuses 4xx that pass by themselves, or that a person can correct: account, key, address, proxy.
+# Statuses 4xx of a temporary problem, or of one that a person can correct: account, key, address, proxy.
 PASSING: Final = frozenset({408, 425, 429, 401, 403, 404, 407})
 TIMEOUT_S: Final = 8.0
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -37,7 +37,20 @@ LARGEST_ANSWER: Final = 1 << 20
 # Texts of every channel that uses HTTP.
 ANSWERED_WITH_STATUS: Final = Template("delivery.http.answered", "{name}: answered {n}")
 NO_ANSWER: Final = Template("delivery.http.no_answer", "{name}: no answer in time")
-_SENT: Final = "idempotency_key alert_id event_id site ledger level level_name recipient exercise subject body"
+# Attributes of a notification that the JSON body contains.
+_BODY_FIELDS: Final = (
+    "idempotency_key",
+    "alert_id",
+    "event_id",
+    "site",
+    "ledger",
+    "level",
+    "level_name",
+    "recipient",
+    "exercise",
+    "subject",
+    "body",
+)
 # Headers of a request whose answer `read_answer` reads.
 UNCOMPRESSED_HEADERS: Final = {"Accept-Encoding": "identity"}
 
@@ -108,7 +121,7 @@ class WebhookNotifier:
 def make_timeout_error(name: str, error: "httpx.TimeoutException") -> DeliveryError:
     """Return the error of a request without an answer in time.
 
-    The message is whole if the receiver may have received all of it.
+    If the connection succeeded and only the answer is missing, the receiver may have received the whole message.
     """
     import httpx
 
@@ -125,7 +138,7 @@ def is_final(status: int) -> bool:
 
 
 def make_rejection_error(problem: str, status: int, retry_after: str | None) -> DeliveryError:
-    """Return the error of an answer that takes no message."""
+    """Return the error of an answer whose status rejects the message."""
     wait_s = None if is_final(status) else read_retry_after(retry_after, datetime.now(UTC))
     return DeliveryError(problem, permanent=is_final(status), retry_after_s=wait_s)
 
@@ -135,7 +148,7 @@ def payload(notification: Notification) -> str:
 
     It is the same for each attempt with one key, unless the message replaced others between two attempts.
     """
-    body = {name: getattr(notification, name) for name in _SENT.split()}
+    body = {name: getattr(notification, name) for name in _BODY_FIELDS}
     at = format_iso(notification.queued_at)
     return canonical_json(body | {"notification_id": notification.id, "language": current_language(), "queued_at": at})
 

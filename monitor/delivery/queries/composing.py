@@ -51,10 +51,7 @@ def compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
         this = read_record(SupersededMessage, row, key=key, body=body)
         covered_lines: list[tuple[datetime, str]] = []
         described: list[list[Value]] = []
-        # Alerts that are open and alerts that are over are separate groups.
-        for group in group_by_cause(
-            [this, *covered], lambda message: (str(message.level), message.ledger, message.key, False)
-        ):
+        for group in group_by_cause([this, *covered], _describe_for_grouping):
             if len(group) == 1:
                 if group[0] is not this:
                     covered_lines.append((group[0].queued_at, group[0].subject))
@@ -79,6 +76,15 @@ def compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
     return subject, join_lines(lines) if lines != [body] else body, len(others)
 
 
+def _describe_for_grouping(message: "SupersededMessage") -> tuple[str, str, str, bool]:
+    """Return site, ledger, key and whether it is a drill, see `group_by_cause`.
+
+    All messages that are grouped belong to one site, and drills are separate already. The level takes the place of the
+    site, so that alerts that are open and alerts that are over form separate groups.
+    """
+    return str(message.level), message.ledger, message.key, False
+
+
 def _sort_worst_first(group: Sequence["SupersededMessage"]) -> list["SupersededMessage"]:
     """Return one message for each alert, its newest one, by severity."""
     newest = {message.alert_id: message for message in sorted(group, key=lambda message: message.id)}
@@ -95,7 +101,7 @@ def _describe_each(messages: Sequence["SupersededMessage"]) -> list[Value]:
 
 @dataclass(frozen=True, slots=True)
 class SupersededMessage:
-    """A message that another message contains."""
+    """A message that is not sent, because another message contains it."""
 
     id: int
     alert_id: int

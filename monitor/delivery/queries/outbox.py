@@ -57,8 +57,8 @@ TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
 WAITING: Final = (DeliveryState.QUEUED, DeliveryState.FAILED_RETRY)
 ERROR_LIMIT: Final = 500
 BACKLOG_LIMIT: Final = 5000
-# At most this many of the newest events of alerts are examined for responses of people.
-EVENTS_LOOKED_AT: Final = 2000
+# At most this many of the newest events of alerts are searched for responses of people.
+MAX_EXAMINED_EVENTS: Final = 2000
 # Limits of the times in a row. Rows are not sealed, so a person with access to the database could delay a message.
 LONGEST_WAIT: Final = timedelta(hours=1)
 LONGEST_LEASE: Final = timedelta(minutes=5)
@@ -102,12 +102,15 @@ class QueuedMessage:
     key: str = ""
 
     def is_due(self, now: datetime) -> bool:
-        """Return whether it may be sent. A time later than any message waits counts as now, as for `claim_due`."""
+        """Return whether it may be sent.
+
+        The service writes no time later than `LONGEST_HOLD` from now. Such a time does not delay the message.
+        """
         at = self.next_attempt_at
         return at is None or at <= now or at > now + LONGEST_HOLD
 
     def is_old(self, now: datetime) -> bool:
-        """Return whether it has waited so long that the time of the next attempt in its row no longer counts."""
+        """Return whether it was queued so long ago that the time of the next attempt in its row no longer counts."""
         return now - self.queued_at > LONGEST_HOLD
 
 
@@ -127,10 +130,11 @@ class OpenAlert:
 
     Attributes:
         sent: Messages of that event, oldest first.
-        insists: Whether it is the alarm that nobody confirmed another alert.
-        reached: When each person was first notified by earlier events that nobody responded to.
-        escalated_to: Those of them who were notified by escalation.
-        returned_at: When the alert came back from where it had been put aside.
+        is_unconfirmed_alarm: Whether it is the alarm that nobody confirmed another alert (`UNCONFIRMED`).
+        notified_before: When each person was first notified of an earlier event. Events before the last response of a
+            person do not count.
+        escalated_to: The people in `notified_before` whom the escalation notified.
+        returned_at: When the alert last stopped being put aside; None if it never was.
     """
 
     alert_id: int
@@ -146,14 +150,14 @@ class OpenAlert:
     raised_at: datetime
     sent: tuple[SentNotification, ...]
     key: str = ""
-    insists: bool = False
-    reached: Mapping[str, datetime] = field(default_factory=dict)
+    is_unconfirmed_alarm: bool = False
+    notified_before: Mapping[str, datetime] = field(default_factory=dict)
     escalated_to: frozenset[str] = frozenset()
     returned_at: datetime | None = None
 
     @property
     def is_back(self) -> bool:
-        """Whether the alert came back after its newest message."""
+        """Whether the alert stopped being put aside after its newest message was queued."""
         return self.returned_at is not None and max(message.queued_at for message in self.sent) < self.returned_at
 
 
@@ -165,26 +169,29 @@ def load_top_levels(c: Connection) -> dict[str, int]:
     }
 
 
-def _due(table: Any, now: datetime) -> Any:
-    """Return the SQL condition of a message that is due, see `QueuedMessage.is_due`."""
+def _is_due(table: Any, now: datetime) -> Any:
+    """Return the SQL condition that a message is due, see `QueuedMessage.is_due`."""
     at = table.c.next_attempt_at
     return and_(table.c.state.in_(WAITING), or_(at.is_(None), at <= now, at > now + LONGEST_HOLD))
 
 
-def _expired(now: datetime) -> Any:
-    """Return the SQL condition of a lease that expired or is invalid: it has no end, or ends later than any lease."""
+def _has_expired_lease(now: datetime) -> Any:
+    """Return the SQL condition that the lease of a message has expired or is invalid.
+
+    An invalid lease has no end, or ends later than the service writes.
+    """
     until = notification.c.lease_until
     is_void = or_(until.is_(None), until <= now, until > now + LONGEST_LEASE + CLOCK_MARGIN)
     return and_(notification.c.state == DeliveryState.CLAIMED, is_void)
 
 
-def due_channels(c: Connection, now: datetime) -> set[str]:
+def load_due_channels(c: Connection, now: datetime) -> set[str]:
     """Return the channels with a message that is due."""
-    return set(c.execute(select(notification.c.channel).where(_due(notification, now)).distinct()).scalars())
+    return set(c.execute(select(notification.c.channel).where(_is_due(notification, now)).distinct()).scalars())
 
 
-def old_channels(c: Connection, now: datetime) -> set[str]:
-    """Return the channels with a message without outcome for longer than `LONGEST_HOLD`, whatever its row contains."""
+def load_old_channels(c: Connection, now: datetime) -> set[str]:
+    """Return the channels with a message that was queued longer than `LONGEST_HOLD` ago and has no outcome yet."""
     n = notification.c
     unsettled = (n.state.in_((*WAITING, DeliveryState.CLAIMED)), n.queued_at < now - LONGEST_HOLD)
     return set(c.execute(select(n.channel).where(*unsettled).distinct()).scalars())
@@ -200,12 +207,12 @@ def load_waiting(c: Connection, channel: str) -> list[QueuedMessage]:
         .order_by(n.c.id.desc())
         .limit(BACKLOG_LIMIT)
     )
-    tops = load_top_levels(c)
+    top_levels = load_top_levels(c)
     # A command that stops a siren is as urgent as a command that starts it.
     has_commands = find_channel_traits(channel).orders
     messages = []
     for row in c.execute(query):
-        urgent = has_commands or is_urgent(row.ledger, row.level, tops.get(row.site))
+        urgent = has_commands or is_urgent(row.ledger, row.level, top_levels.get(row.site))
         messages.append(QueuedMessage(**row._mapping, urgent=urgent))  # noqa: SLF001
     return messages
 
@@ -263,23 +270,23 @@ def claim_due(
 ) -> list[Notification]:
     """Lease up to `limit` due messages of one channel, the most important first.
 
-    The order over all sites: real before exercise, ids in `first`, open alerts before all clear, hazard before health
-    before advice, higher levels first, newer first. A message waits while a newer one of the same alert and recipient
-    is due or being sent, so that after an outage people read the present state before the past.
+    The order over all sites: real messages before those of drills, ids in `first`, open alerts before all clear, hazard
+    before health before advice, higher levels first, newer first. A message waits while a newer one of the same alert
+    and recipient is due or being sent, so that after an outage people read the present state before the past.
 
     Args:
         owner: Holder of the lease. Only the owner may store the outcome.
-        lease_s: Length of the lease, at most `LONGEST_LEASE`. `release_expired` gives the message back after it.
+        lease_s: Length of the lease, at most `LONGEST_LEASE`. `release_expired_leases` gives the message back after it.
         channel: `kind:address`.
-        only: If given, other messages are ignored.
-        overdue: Ids that are due whatever their rows contain.
-        first: Ids that precede the others, such as urgent messages that were not tried yet.
+        only: If given, messages with other ids are ignored.
+        overdue: Ids of messages that are due whatever time of the next attempt their rows contain.
+        first: Ids of messages that precede the others, such as urgent messages that were not tried yet.
 
     Returns:
         The leased messages. Their attempts include this one, so that a crash after the lease counts as an attempt.
     """
     n, newer = notification, notification.alias("newer")
-    is_due = _due(newer, now) if only is None else and_(_due(newer, now), newer.c.id.in_(only))
+    is_due = _is_due(newer, now) if only is None else and_(_is_due(newer, now), newer.c.id.in_(only))
     blocked = exists().where(
         newer.c.alert_id == n.c.alert_id,
         newer.c.recipient == n.c.recipient,
@@ -290,7 +297,9 @@ def claim_due(
     rank = case((n.c.ledger == "hazard", 0), (n.c.ledger == "health", 1), else_=2)
     query = (
         select(n)
-        .where(n.c.channel == channel, or_(_due(n, now), and_(n.c.state.in_(WAITING), n.c.id.in_(overdue))), ~blocked)
+        .where(
+            n.c.channel == channel, or_(_is_due(n, now), and_(n.c.state.in_(WAITING), n.c.id.in_(overdue))), ~blocked
+        )
         .order_by(
             n.c.exercise,
             case((n.c.id.in_(first), 0), else_=1),
@@ -322,8 +331,16 @@ def claim_due(
     return leased
 
 
-def _move(c: Connection, notification_id: int, to: DeliveryState, owner: str | None, **values: Any) -> bool:
-    """Change the state of a message. Return whether `TRANSITIONS` and the owner of the lease allowed it."""
+def _change_state(c: Connection, notification_id: int, to: DeliveryState, owner: str | None, **values: Any) -> bool:
+    """Change the state of a message.
+
+    Args:
+        owner: The holder of the lease, who alone may change the state; None if no lease is needed.
+        values: Further columns of the message.
+
+    Returns:
+        Whether `TRANSITIONS` and the owner of the lease allowed the change.
+    """
     sources = [source for source, targets in TRANSITIONS.items() if to in targets]
     query = update(notification).where(notification.c.id == notification_id, notification.c.state.in_(sources))
     if owner is not None:
@@ -339,11 +356,11 @@ def mark_delivered(
     Return False if the lease expired meanwhile. The message is then sent again under the same key.
     """
     n = notification.c
-    # The device may have responded already.
+    # The report that the device has the message may arrive before the outcome of the delivery is stored.
     status = case((n.received_at.is_(None), None), else_=n.provider_said)
     values = {"sent_at": now, "next_attempt_at": None, "provider_id": provider_id, "provider_said": status}
     values |= message_columns("last_error", None)
-    return _move(c, notification_id, DeliveryState.DELIVERED, owner, **_NO_LEASE, **values)
+    return _change_state(c, notification_id, DeliveryState.DELIVERED, owner, **_NO_LEASE, **values)
 
 
 def mark_failed(
@@ -355,7 +372,7 @@ def mark_failed(
     """
     state = DeliveryState.FAILED_FINAL if permanent else DeliveryState.FAILED_RETRY
     values = make_error_columns("last_error", error) | {"next_attempt_at": None if permanent else next_attempt_at}
-    return _move(c, notification_id, state, owner, **_NO_LEASE, **values)
+    return _change_state(c, notification_id, state, owner, **_NO_LEASE, **values)
 
 
 def make_error_columns(name: str, error: str | None) -> dict[str, Any]:
@@ -373,7 +390,7 @@ def make_error_columns(name: str, error: str | None) -> dict[str, Any]:
 
 def mark_superseded(c: Connection, notification_id: int, by: int) -> bool:
     """Store that another message contains this one, which is not sent."""
-    return _move(c, notification_id, DeliveryState.SUPERSEDED, None, superseded_by=by, next_attempt_at=None)
+    return _change_state(c, notification_id, DeliveryState.SUPERSEDED, None, superseded_by=by, next_attempt_at=None)
 
 
 def postpone(c: Connection, notification_id: int, until: datetime, why: str) -> bool:
@@ -383,13 +400,13 @@ def postpone(c: Connection, notification_id: int, until: datetime, why: str) -> 
 
 
 class ChannelFailure(NamedTuple):
-    """How a channel fails, from the messages that it did not take since the newest that it took.
+    """The messages that a channel failed to deliver since it last delivered one.
 
     Attributes:
-        attempts: Largest number of attempts of a message that waits.
-        since: When the oldest message that waits was queued; None if none waits.
-        refused_at: When the newest message that was refused for good was queued.
-        error: Error of the newest message.
+        attempts: Largest number of attempts among those that wait for another attempt.
+        since: When the oldest of those that wait was queued; None if none waits.
+        refused_at: When the newest of those that failed for good was queued; None if none did.
+        error: Error of the newest of all; None if the channel did not fail.
     """
 
     attempts: int
@@ -398,8 +415,8 @@ class ChannelFailure(NamedTuple):
     error: str | None
 
 
-def find_failing(c: Connection, channel: str) -> ChannelFailure:
-    """Return how a channel fails now."""
+def find_channel_failure(c: Connection, channel: str) -> ChannelFailure:
+    """Return the failures of a channel since it last delivered a message."""
     n = notification.c
     failed = (DeliveryState.FAILED_RETRY, DeliveryState.FAILED_FINAL)
     taken = select(func.max(n.id)).where(n.channel == channel, n.state.in_(TAKEN))
@@ -419,30 +436,38 @@ def find_failing(c: Connection, channel: str) -> ChannelFailure:
 
 
 def release_backoff(c: Connection, channel: str, now: datetime, but: Collection[int] = ()) -> bool:
-    """Make messages due that a channel failed to take before it recovered, except the ids `but`. Return True."""
+    """Make the messages due that a channel failed to deliver before it recovered, except those with an id in `but`.
+
+    Returns:
+        True, because the worker of the channel expects whether its lease was valid, and no lease is needed here.
+    """
     n = notification.c
     waits = (n.channel == channel, n.state == DeliveryState.FAILED_RETRY, n.next_attempt_at > now, n.id.not_in(but))
     c.execute(update(notification).where(*waits).values(next_attempt_at=now))
     return True
 
 
-def release_foreign(c: Connection, now: datetime, channel: str, owner: str) -> int:
-    """Give back old messages of a channel that another owner than its worker holds."""
+def release_foreign_leases(c: Connection, now: datetime, channel: str, owner: str) -> int:
+    """Give back old messages of a channel that are leased, but not to its worker `owner`. Return their number."""
     n = notification.c
-    mine = (n.state == DeliveryState.CLAIMED, n.channel == channel, n.queued_at < now - LONGEST_HOLD)
-    foreign = update(notification).where(*mine, or_(n.lease_owner.is_(None), n.lease_owner != owner))
-    return c.execute(foreign.values(state=DeliveryState.QUEUED, **_NO_LEASE, next_attempt_at=now)).rowcount
+    is_leased = (n.state == DeliveryState.CLAIMED, n.channel == channel, n.queued_at < now - LONGEST_HOLD)
+    is_foreign = or_(n.lease_owner.is_(None), n.lease_owner != owner)
+    return c.execute(
+        update(notification)
+        .where(*is_leased, is_foreign)
+        .values(state=DeliveryState.QUEUED, **_NO_LEASE, next_attempt_at=now)
+    ).rowcount
 
 
-def release_expired(c: Connection, now: datetime) -> int:
+def release_expired_leases(c: Connection, now: datetime) -> int:
     """Give back messages whose lease expired, because their worker died or hangs. Return their number."""
     values = {"state": DeliveryState.QUEUED, "next_attempt_at": now, **message_columns("last_error", _LEASE_EXPIRED())}
-    return c.execute(update(notification).where(_expired(now)).values(**values, **_NO_LEASE)).rowcount
+    return c.execute(update(notification).where(_has_expired_lease(now)).values(**values, **_NO_LEASE)).rowcount
 
 
-def has_expired(c: Connection, now: datetime) -> bool:
-    """Return whether a lease expired, without a write transaction."""
-    return bool(c.execute(select(exists().where(_expired(now)))).scalar())
+def has_expired_leases(c: Connection, now: datetime) -> bool:
+    """Return whether a lease has expired. This needs no write transaction."""
+    return bool(c.execute(select(exists().where(_has_expired_lease(now)))).scalar())
 
 
 def count_sent_between(c: Connection, channel: str, since: datetime, until: datetime) -> int:
@@ -498,16 +523,16 @@ def _load_notified(c: Connection, condition: ColumnElement[bool]) -> list[OpenAl
         .join(newest, and_(newest.c.alert_id == n.c.alert_id, newest.c.event_id == n.c.event_id))
         .order_by(n.c.id)
     )
-    tops = load_top_levels(c)
+    top_levels = load_top_levels(c)
     e = alert_event.c
-    # When alerts last came back from where they had been put aside.
+    # When each alert last stopped being put aside.
     back = (e.alert_id.in_(open_ids), e.from_state.in_(PUT_ASIDE), e.to_state == AlertState.UNACKNOWLEDGED)
     came_back = select(e.alert_id, func.max(e.at)).where(*back).group_by(e.alert_id)
     returned = dict(c.execute(came_back).all())
-    reached: dict[int, dict[str, datetime]] = {}
+    notified_before: dict[int, dict[str, datetime]] = {}
     escalated_to: dict[int, set[str]] = {}
-    for row in c.execute(_plan_reached(open_ids, newest)):
-        reached.setdefault(row.alert_id, {})[row.recipient] = row.since
+    for row in c.execute(_select_notified_before(open_ids, newest)):
+        notified_before.setdefault(row.alert_id, {})[row.recipient] = row.since
         if row.by_escalation:
             escalated_to.setdefault(row.alert_id, set()).add(row.recipient)
     groups: dict[int, list[Row[Any]]] = {}
@@ -517,10 +542,10 @@ def _load_notified(c: Connection, condition: ColumnElement[bool]) -> list[OpenAl
         read_record(
             OpenAlert,
             rows[0],
-            urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
+            urgent=is_urgent(rows[0].ledger, rows[0].level, top_levels.get(rows[0].site)),
             sent=tuple(SentNotification(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
-            insists=rows[0].key.startswith(UNCONFIRMED),
-            reached=reached.get(number, {}),
+            is_unconfirmed_alarm=rows[0].key.startswith(UNCONFIRMED),
+            notified_before=notified_before.get(number, {}),
             escalated_to=frozenset(escalated_to.get(number, ())),
             returned_at=returned.get(number),
         )
@@ -528,8 +553,11 @@ def _load_notified(c: Connection, condition: ColumnElement[bool]) -> list[OpenAl
     ]
 
 
-def _plan_reached(open_ids: Select[Any], newest: Subquery) -> Select[Any]:
-    """Select who was notified by earlier events since a person last acknowledged, put aside or confirmed the alert."""
+def _select_notified_before(open_ids: Select[Any], newest: Subquery) -> Select[Any]:
+    """Select who was notified of earlier events since a person last acknowledged, put aside or confirmed the alert.
+
+    A message that was queued after its event (`by_escalation`) was queued by the escalation.
+    """
     n, e = notification.c, alert_event.c
     acted = select(e.alert_id, func.max(e.id).label("event_id")).where(
         e.alert_id.in_(open_ids), e.to_state.in_(_ANSWERED)
@@ -562,10 +590,13 @@ def add_escalation(c: Connection, source: OpenAlert, recipient: str, channel: st
 
 
 @dataclass(frozen=True, slots=True)
-class AnsweredMessage:
-    """A delivered message on whose alert a person acted afterwards.
+class MessageResponse:
+    """An act of a person on an alert, after a message about this alert was delivered.
 
     Attributes:
+        recipient: The recipient of the message. The person may be another one.
+        at: When the person acted.
+        by: The person who acted.
         via: How the person acted, such as `command` or `page`.
     """
 
@@ -577,23 +608,26 @@ class AnsweredMessage:
     via: str | None
 
 
-def load_answered(c: Connection, since: datetime) -> list[AnsweredMessage]:
-    """Load delivered messages on whose alerts a person acted since an instant, in the order of the acts.
+def load_responses(c: Connection, since: datetime) -> list[MessageResponse]:
+    """Load the acts of people since an instant on alerts with delivered messages, in the order of the acts.
 
-    The site file declares whether the person is the recipient of the message.
+    There is one response for each act and each message. The site file declares whether the person is the recipient of
+    the message.
     """
     n, e = notification.c, alert_event.c
-    floor = (c.execute(select(func.max(e.id))).scalar() or 0) - EVENTS_LOOKED_AT
+    floor = (c.execute(select(func.max(e.id))).scalar() or 0) - MAX_EXAMINED_EVENTS
     acted = (e.alert_id == n.alert_id, e.id > floor, e.at > since, e.actor_kind == "person", n.sent_at <= e.at)
     query = select(n.id.label("notification_id"), n.site, n.recipient, e.at, e.actor.label("by"), e.via)
     return load_records(
-        c, AnsweredMessage, query.where(*acted, n.state == DeliveryState.DELIVERED).order_by(e.id, n.id)
+        c, MessageResponse, query.where(*acted, n.state == DeliveryState.DELIVERED).order_by(e.id, n.id)
     )
 
 
 def mark_confirmed(c: Connection, notification_id: int, at: datetime, by: str, via: str | None) -> bool:
     """Store that the recipient of a delivered message responded to its alert."""
-    return _move(c, notification_id, DeliveryState.CONFIRMED, None, confirmed_at=at, confirmed_by=by, confirmed_via=via)
+    return _change_state(
+        c, notification_id, DeliveryState.CONFIRMED, None, confirmed_at=at, confirmed_by=by, confirmed_via=via
+    )
 
 
 def count_states(c: Connection) -> dict[str, int]:

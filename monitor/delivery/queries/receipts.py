@@ -15,10 +15,11 @@ from monitor.logs import redact
 from monitor.storage.rows import add_row
 
 # After this time a message that the provider could not deliver is sent again.
-AGAIN: Final = timedelta(seconds=60)
-MOST_TRIES: Final = 3
+RESEND_AFTER: Final = timedelta(seconds=60)
+# After this many reports that the provider could not deliver a message, it has failed for good.
+MAX_UNDELIVERED: Final = 3
 # Characters of the status of a provider that are stored.
-_LONGEST: Final = 60
+_STATUS_LENGTH: Final = 60
 
 
 def find_sent(c: Connection, provider_id: str) -> int | None:
@@ -38,32 +39,32 @@ def note_received(c: Connection, notification_id: int, status: str, now: datetim
     """Store that the device has the message. Return False if that was stored before."""
     n = notification
     row = update(n).where(n.c.id == notification_id, n.c.received_at.is_(None))
-    return c.execute(row.values(received_at=now, provider_said=status[:_LONGEST])).rowcount == 1
+    return c.execute(row.values(received_at=now, provider_said=status[:_STATUS_LENGTH])).rowcount == 1
 
 
 def note_progress(c: Connection, notification_id: int, status: str) -> None:
     """Store a status that is not final, such as `sent` or `ringing`."""
     n = notification
     row = update(n).where(n.c.id == notification_id, n.c.received_at.is_(None))
-    c.execute(row.values(provider_said=status[:_LONGEST]))
+    c.execute(row.values(provider_said=status[:_STATUS_LENGTH]))
 
 
 def mark_undelivered(c: Connection, notification_id: int, status: str, why: str, now: datetime) -> bool:
     """Store that the provider could not deliver a message that it took. Return whether the state changed.
 
-    The message is sent again after a minute. The third time it has failed for good. A message that the device has or
-    that its recipient confirmed is not changed. If all messages of an event have failed, the next recipient is notified
-    at once, as after any other failure.
+    The message is sent again after a minute. After the third such report it has failed for good. A message that the
+    device has or that its recipient confirmed is not changed. If all messages of an event have failed, the escalation
+    notifies the next recipient at once, as after any other failure.
     """
     n = notification
     before = c.execute(select(n.c.undelivered).where(n.c.id == notification_id)).scalar() or 0
-    state = DeliveryState.FAILED_FINAL if before + 1 >= MOST_TRIES else DeliveryState.FAILED_RETRY
+    state = DeliveryState.FAILED_FINAL if before + 1 >= MAX_UNDELIVERED else DeliveryState.FAILED_RETRY
     row = update(n).where(n.c.id == notification_id, n.c.state == DeliveryState.DELIVERED, n.c.received_at.is_(None))
     values = {
         "state": state,
-        "provider_said": status[:_LONGEST],
+        "provider_said": status[:_STATUS_LENGTH],
         "undelivered": n.c.undelivered + 1,
-        "next_attempt_at": None if state is DeliveryState.FAILED_FINAL else now + AGAIN,
+        "next_attempt_at": None if state is DeliveryState.FAILED_FINAL else now + RESEND_AFTER,
         **make_error_columns("last_error", why),
     }
     return c.execute(row.values(**values)).rowcount == 1

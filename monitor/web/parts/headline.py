@@ -21,7 +21,7 @@ from monitor.alerts.views import AlertRow
 from monitor.decision import headline
 from monitor.decision.changes import AlertCategory
 from monitor.decision.series.station_health import HEALTHY_STATES
-from monitor.delivery.value_now import PresentReason, find_present_reason
+from monitor.delivery.present_reason import PresentReason, find_present_reason
 from monitor.sites.declarations import find_declaration
 from monitor.sites.queries.sites import list_slope_stations
 from monitor.sites.records import Recipient, Site

@@ -11,7 +11,7 @@ from monitor.alerts.outbox_tables import notification
 from monitor.alerts.queries.alerts import find_alert
 from monitor.alerts.queries.evaluations import find_common_silence, load_decision
 from monitor.decision.common_silence import SILENT_SLOPE
-from monitor.delivery.queries.outbox import claim_due, due_channels
+from monitor.delivery.queries.outbox import claim_due, load_due_channels
 from monitor.features.demo.demo import STATIONS, STEP
 from monitor.features.telephony.telephone import format_sms
 from monitor.sites.queries.sites import load_site_source
@@ -98,7 +98,7 @@ def test_failure_is_reported_in_one_alert_before_any_advice_about_power(database
     assert not [body for body in bodies if "power" in body.lower()]
     with database.write() as c:
         waiting = [
-            n for channel in due_channels(c, slope.now) for n in claim_due(c, slope.now, "t", 30.0, 100, channel)
+            n for channel in load_due_channels(c, slope.now) for n in claim_due(c, slope.now, "t", 30.0, 100, channel)
         ]
     [text] = [format_sms(n) for n in waiting if "instruments on the slope" in n.body]
     assert len(text) < 400

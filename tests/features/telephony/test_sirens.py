@@ -21,7 +21,7 @@ from monitor.delivery.limits import DeliveryLimits
 from monitor.delivery.notifier import open_notifier
 from monitor.delivery.queries.outbox import OpenAlert, SentNotification
 from monitor.delivery.stages import find_due_rows
-from monitor.delivery.worker import ChannelWorker, Delivery
+from monitor.delivery.worker import ChannelWorker, DeliveryContext
 from monitor.errors import ConfigError, DeliveryError
 from monitor.features.telephony.queries.siren_orders import make_order
 from monitor.features.telephony.sirens import Sirens, list_topics
@@ -175,7 +175,7 @@ def test_no_stage_holds_back_the_order_that_ends_a_siren(database):
 @pytest.mark.parametrize("first", [("horn", "valley"), ("valley", "horn")])
 def test_lower_level_of_two_recipients_of_a_siren_counts(database, first):
     both = (HORN, Recipient("valley", HORN.channels, (2,), ("hazard",)))
-    how = Delivery(database, {"north": replace(parse_site(SITE, "x"), recipients=both)}, clock, {})
+    how = DeliveryContext(database, {"north": replace(parse_site(SITE, "x"), recipients=both)}, clock, {})
     worker = ChannelWorker(HORN.channels[0], how)
     wanted = []
     for number, (level, name) in enumerate([(3, first[0]), (3, first[1]), (2, first[0]), (2, first[1])], 1):

@@ -16,7 +16,7 @@ from monitor.alerts.queries.alerts import acknowledge, find_alert, load_alert_ev
 from monitor.alerts.queries.station_states import load_station_states
 from monitor.decision.alert_texts import split_lines
 from monitor.delivery.dispatcher import Dispatcher
-from monitor.delivery.value_now import find_present_reason
+from monitor.delivery.present_reason import find_present_reason
 from monitor.features.cap.message import list_messages as list_cap_messages
 from monitor.sites.channels import list_channel_kinds
 from monitor.storage.actor import Actor

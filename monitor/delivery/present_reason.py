@@ -1,7 +1,8 @@
-"""Compare the reason for which a level was raised with its present reason, for pages, the HTTP API and reminders.
+"""Find the present reason of a level, and compare it with the reason for which the level was raised.
 
-A reason is called the present one only if its readings are not older than two usual intervals of their series
-(`monitor.decision.series.reading_age`). An older one is the last known reason, and is shown with its age.
+Pages, the HTTP API and reminders show both. A reason is called the present one only if its readings are not older than
+two usual intervals of their series (`monitor.decision.series.reading_age`). Otherwise it is called the last known
+reason, and is shown with its age.
 """
 
 import logging
@@ -42,7 +43,7 @@ class PresentReason:
 
     Attributes:
         headline: The reason.
-        at: Newest reading that it depends on; None if the site has no reading.
+        at: The oldest among the newest readings of the stations that it names; None if the site has no reading.
         is_current: Whether this reading is recent enough to call the reason the present one.
     """
 
@@ -69,7 +70,8 @@ class PresentReason:
 def find_present_reason(c: Connection, site_id: str, level: int, stations: StationStates) -> PresentReason | None:
     """Return the reason of a level by the newest decision; None if there is none.
 
-    The first of these that requests the level: rates from current readings, all rates, other votes.
+    The reason is the first of these that requests the level: rates of current readings, all rates, other votes. If
+    nothing requests the level, the reason states that.
 
     Args:
         c: An open connection.
@@ -148,13 +150,13 @@ def compare_reasons(c: Connection, alert_id: int, now: datetime) -> tuple[tuple[
     return lines, compare_essence(present.short, raised.short)
 
 
-def add_values(c: Connection, change: AlertChange, now: datetime) -> AlertChange:
-    """Return the alarm that nobody confirmed an alert, with both reasons of that alert; any other change unchanged."""
+def add_reasons(c: Connection, change: AlertChange, now: datetime) -> AlertChange:
+    """Add both reasons of an alert to the alarm that nobody confirmed it. Return any other change unchanged."""
     alert_id = find_unconfirmed_alert(change.key) if change.open else None
     return change if alert_id is None else replace(change, lines=compare_reasons(c, alert_id, now)[0])
 
 
-def renew(c: Connection, alert: OpenAlert, subject: str, now: datetime) -> tuple[str, str]:
+def renew_message(c: Connection, alert: OpenAlert, subject: str, now: datetime) -> tuple[str, str]:
     """Return subject and body of a message that repeats an alert, with both reasons and the age of the newest reading.
 
     The alarm that nobody confirmed an alert contains the reasons of that alert.
@@ -163,10 +165,10 @@ def renew(c: Connection, alert: OpenAlert, subject: str, now: datetime) -> tuple
     if not lines:
         return subject, alert.body
     newest_at = find_newest_reading(c, alert.site)
-    body = renew_body(alert.body, lines, keeps_first=alert.insists, newest_at=newest_at, now=now)
-    return (subject if alert.insists else renew_subject(subject, essence, now)), body
+    body = renew_body(alert.body, lines, keeps_first=alert.is_unconfirmed_alarm, newest_at=newest_at, now=now)
+    return (subject if alert.is_unconfirmed_alarm else renew_subject(subject, essence, now)), body
 
 
 def find_unconfirmed_alert(key: str) -> int | None:
-    """Return the number of the alert that nobody confirmed, from the key of the alarm about it; None of other keys."""
+    """Return the number of the alert that an alarm with this key is about; None for other keys than `UNCONFIRMED`."""
     return int(key.removeprefix(UNCONFIRMED)) if key.startswith(UNCONFIRMED) else None
