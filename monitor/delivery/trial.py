@@ -1,5 +1,6 @@
 """Test channels: send an exercise message to the target of each, on demand or by schedule, and store the result."""
 
+import logging
 import os
 import time
 import uuid
@@ -13,6 +14,7 @@ from monitor.alerts.notification import Notification
 from monitor.delivery.notifier import channel_settings, open_notifier
 from monitor.delivery.queries.receipts import add_test, has_answered, load_tested, mark_unanswered
 from monitor.errors import SlopewardError
+from monitor.logs import redact
 from monitor.settings.service import ChannelsSection, ServiceConfig
 from monitor.sites.channels import find_channel_traits
 from monitor.sites.declarations import find_declaration
@@ -21,6 +23,7 @@ from monitor.sites.records import Site
 from monitor.storage.engine import Database
 from monitor.text.zones import local_day, read_minute, to_instant
 
+_LOG = logging.getLogger(__name__)
 # Stored result of a test message that the channel has delivered.
 TAKEN: Final = "taken"
 _POLL_S: Final = 0.5
@@ -74,6 +77,9 @@ def send_test(channel: str, settings: Mapping[str, str], db: Database | None) ->
         return None, open_notifier(channel, settings, db).deliver(message)
     except SlopewardError as error:
         return error.message, None
+    except Exception as error:  # a fault of a notifier is a failure of this channel only
+        _LOG.exception("test of channel %s", channel.partition(":")[0])
+        return redact(f"{type(error).__name__}: {error}"), None
 
 
 def find_pause(config: ChannelsSection) -> timedelta | None:

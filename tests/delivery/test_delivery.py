@@ -6,6 +6,7 @@ import json
 import logging
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import paho.mqtt.client as paho
 import pytest
@@ -22,6 +23,7 @@ from monitor.decision.alert_texts import OF_LEVEL
 from monitor.decision.subjects import make_subject
 from monitor.delivery import trial
 from monitor.delivery.notifier import channel_settings, open_notifier
+from monitor.delivery.notifiers.webhook import WebhookNotifier
 from monitor.delivery.queries.outbox import claim_due, mark_failed
 from monitor.delivery.queries.receipts import load_tested, note_test
 from monitor.delivery.trial import is_due, send_test
@@ -251,6 +253,14 @@ def test_each_channel_is_tested_when_it_is_due_and_one_that_fails_is_an_alarm(da
     ):
         facts = DatabaseFacts(database, said, (), channels, datetime.now(UTC) + timedelta(hours=hours))
         assert [c.counts for c in run_checks(facts) if c.check.area == "channel"] == expected
+
+
+def test_fault_in_one_channel_does_not_end_the_tests_of_the_others(database, config, monkeypatch):
+    """A notifier of a plugin may raise any exception. Its test failed, and the next channel is tested."""
+    monkeypatch.setattr(WebhookNotifier, "deliver", Mock(side_effect=[KeyError("sid"), None]))
+    assert trial.run(database, config, None, NOW) == "2 of 2 channels tested, 1 failed"
+    first, second = ask(database, load_view, "channel_tests", order_by=["test_id"])
+    assert (first["good"], first["found"], second["good"]) == (False, "KeyError: 'sid'", True)
 
 
 def test_the_alarm_of_a_channel_goes_by_the_others(database):
