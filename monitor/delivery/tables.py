@@ -17,7 +17,7 @@ channel_test = Table(
     Column("provider_id", Text, nullable=True),
     Column("received_at", Instant, nullable=True),
     Index("ix_channel_test_channel", "channel", "at"),
-    comment="whether a channel works: an exercise message to the target of its test",
+    comment="tests of channels: an exercise message to the target of the test, and its result",
 )
 
 digest = Table(
@@ -31,5 +31,5 @@ digest = Table(
     Column("state", String(8), nullable=False),
     Column("attempts", Integer, nullable=False),
     *translatable_text("error", nullable=True),
-    comment="the daily digest of a site to one recipient: one row a local day",
+    comment="daily digests of a site, one row per recipient and local day",
 )

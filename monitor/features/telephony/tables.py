@@ -18,7 +18,7 @@ reply_code = Table(
     Column("expires_at", Instant, nullable=False),
     Column("used_at", Instant, nullable=True),
     Index("ix_reply_code_address", "address", "code"),
-    comment="by which the recipient of one message acknowledges its alert in a reply; of that number alone",
+    comment="codes with which recipients acknowledge an alert by reply, each valid from one telephone number",
 )
 
 reply = Table(
@@ -34,7 +34,7 @@ reply = Table(
     Column("alert_id", BigId, nullable=True),
     Column("person", Text, nullable=True),
     Index("ix_reply_sender", "sender", "at"),
-    comment="what came back from a telephone, and what became of it",
+    comment="replies from telephones, and their outcomes",
 )
 
 push_subscription = Table(
@@ -52,7 +52,7 @@ push_subscription = Table(
     Column("ended_at", Instant, nullable=True),
     *translatable_text("ended_why", nullable=True),
     Index("ix_push_subscription_user", "user_name"),
-    comment="a browser that takes messages for a person; in no view and no published copy",
+    comment="browsers that receive messages for people; in no view and no published copy",
 )
 
 siren_order = Table(
@@ -75,5 +75,5 @@ siren_order = Table(
     Column("confirmed_by", Text, nullable=True),
     Column("said", Text, nullable=True),
     UniqueConstraint("topic", "sequence", name="uq_siren_order"),
-    comment="orders to sirens and signs, and what they answered",
+    comment="orders to sirens and signs, and their confirmations",
 )
