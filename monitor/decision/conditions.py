@@ -131,6 +131,7 @@ _INSPECT_SLOPE_FIRST: Final = Template(
     "health.inspect_slope_first",
     "Look at the slope from a safe place first. Then check its power supply and its radio",
 )
+_NO_EFFECT: Final = Template("health.silent_effect", "Until it reports again, it raises no level and lowers none")
 _INSPECT_SILENT: Final = Template("health.inspect_silent", "Check the power supply and the radio of what is silent")
 _INSPECT_AND_SET: Final = Template("health.inspect_and_set", "Check the slope by other means, then set the level")
 # Separates the sentences of a text: what happened, what it means and what to do.
@@ -287,6 +288,10 @@ def _list_instrument_conditions(situation: Situation) -> dict[str, Condition]:
         for place in (*causes.waiting, *causes.notified, *explained):
             del conditions[stale_key(place)]
     _withhold_covered(conditions, context.memory.conditions, covered, silent_since_s)
+    for place in silent_since_s:
+        key = stale_key(place)
+        if key in conditions:
+            conditions[key] = replace(conditions[key], reason=_advise(situation, place, conditions[key].reason))
     for parent, places in pages.items():
         if covered.issuperset(places) and parent.key not in context.memory.conditions:
             continue
@@ -318,6 +323,14 @@ def _withhold_covered(
                 conditions.pop(key, None)
         if place in silent and unusable_key in previous_conditions:
             conditions[unusable_key] = previous_conditions[unusable_key]
+
+
+def _advise(situation: Situation, place: Place, silence: Message) -> Message:
+    """Return the text about a silent series with what its silence means and what to do."""
+    # The slope may have taken the instrument along, so nobody is sent there before the slope was inspected.
+    is_on_slope = place[0] in situation.context.prepared.slope_instruments
+    inspection = _INSPECT_SLOPE_FIRST() if is_on_slope else _INSPECT_POWER()
+    return join([silence, _NO_EFFECT(), inspection], _SENTENCES)
 
 
 def _describe_silent_parent(situation: Situation, parent: Parent, places: Collection[Place]) -> Message:
@@ -498,7 +511,7 @@ def _describe_silence(situation: Situation, conditions: Mapping[str, Condition])
         if key.endswith(":stale") and key not in series_keys
     ]
     if len(silent) == 1 and stale_key(silent[0]) in conditions:
-        parts.append(conditions[stale_key(silent[0])].reason)
+        parts.append(get_first_fact(conditions[stale_key(silent[0])].reason))
     elif silent:
         names = join([name_series(".".join(place)) for place in silent], ", ")
         parts.append(_SILENT_SERIES(n=len(silent), n2=len(places), names=names))

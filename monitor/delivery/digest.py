@@ -42,16 +42,16 @@ LISTED: Final = 8
 _HEALTHY: Final = frozenset({"ok", "unknown"})
 _ESSENCE: Final = Template("digest.essence", "daily digest, open alerts: {n}")
 _LEVEL: Final = Template("digest.level", "Level {level} since {at}, evaluated {at2}")
-_NOT_EVALUATED: Final = Template("digest.not_evaluated", "the site has not been evaluated yet")
+_NOT_EVALUATED: Final = Template("digest.not_evaluated", "The site has not been evaluated yet")
 _NEWEST: Final = Template("digest.newest", "Newest reading: {at}")
-_ALERTS: Final = Template("digest.alerts", "open alerts: {n}, not acknowledged: {n2}, suggestions: {n3}")
+_ALERTS: Final = Template("digest.alerts", "Open alerts: {n}, not acknowledged: {n2}, suggestions: {n3}")
 _ALERT: Final = Template("digest.alert", "Alert {n}: {text}")
 _SUGGESTION: Final = Template("digest.suggestion", "Suggestion {n}: {text}")
 _MORE: Final = Template("digest.more", "{n} more")
 _INSTRUMENTS: Final = Template("digest.instruments", "{n} of {n2} instruments ok")
-_SEE: Final = Template("digest.look_at", "check {names}")
-_MESSAGES: Final = Template("digest.messages", "messages of the last day: {n} sent, {n2} failed, {n3} waiting")
-_ON_DUTY: Final = Template("digest.on_duty", "on duty, {team}: {names}")
+_SEE: Final = Template("digest.look_at", "Check {names}")
+_MESSAGES: Final = Template("digest.messages", "Messages of the last day: {n} sent, {n2} failed, {n3} waiting")
+_ON_DUTY: Final = Template("digest.on_duty", "On duty, {team}: {names}")
 _EVERY_DAY: Final = Template(
     "digest.every_day",
     "This message comes every day at {at}, also when all is well. If it does not come, check the service",

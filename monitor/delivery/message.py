@@ -17,7 +17,7 @@ from monitor.text.message import Message, join
 from monitor.text.rendering import translate as translate_text
 
 _LOG = logging.getLogger(__name__)
-LINK: Final = N_("Look and acknowledge: {address}")
+LINK: Final = N_("View and acknowledge: {address}")
 # Largest number of characters of the subject of a replaced message, which the body lists.
 COVERED_LENGTH: Final = 160
 

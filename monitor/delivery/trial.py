@@ -58,7 +58,7 @@ def make_test_message(channel: str, now: datetime) -> Notification:
         subject="EXERCISE: Slopeward tests this channel",
         body=(
             f"Nothing happened. This message was sent at {now:%Y-%m-%d %H:%M:%S} UTC to check whether it arrives. "
-            "You need not do anything."
+            "You do not need to do anything."
         ),
         idempotency_key=uuid.uuid4().hex,
         attempts=1,

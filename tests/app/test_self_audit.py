@@ -128,7 +128,7 @@ def test_a_look_without_figures_does_not_hide_what_the_broker_drops_meanwhile():
     (silent,) = (one.row for one in run_checks(DroppedMessages(None, 5.0)))
     assert (silent.state, silent.value) == (WARN, 5.0)
     (after,) = (one.row for one in run_checks(DroppedMessages(9.0, silent.value)))
-    assert (after.state, after.found) == (BAD, "the broker dropped 4 messages since the last look")
+    assert (after.state, after.found) == (BAD, "the broker dropped 4 messages since the last check")
 
 
 def test_a_check_keeps_since_when_it_is_so_and_a_bad_one_is_an_alarm_until_it_is_over(database):

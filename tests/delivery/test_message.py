@@ -262,7 +262,7 @@ def test_message_is_written_from_unreadable_evidence(frozen):
 
 @pytest.mark.parametrize(
     ("language", "begins"),
-    [("en", "Look and acknowledge: "), ("it", "Guardare e prendere in carico: "), ("zh", "查看并确认：")],
+    [("en", "View and acknowledge: "), ("it", "Guardare e prendere in carico: "), ("zh", "查看并确认：")],
 )
 def test_message_links_to_alert_if_page_has_public_address(language, begins):
     sent = []

@@ -37,10 +37,11 @@ _UNCOUNTED: Final = Template("check.dropped.unknown", "the broker does not say h
 _LET_READ: Final = Template(
     "check.dropped.let_read", "let the service read $SYS/# (its access list: slopeward broker acl)"
 )()
-_DROPPED: Final = Template("check.dropped.grown", "the broker dropped {n} messages since the last look")
+_DROPPED: Final = Template("check.dropped.grown", "the broker dropped {n} messages since the last check")
 _QUEUE_ALL: Final = Template(
     "check.dropped.queue_all",
-    "set max_queued_messages 0 and max_queued_bytes 0; a client that is slow or away was too far behind",
+    "A slow or absent client had more messages waiting than the broker keeps, so readings may be lost. Set "
+    "max_queued_messages 0 and max_queued_bytes 0 in the configuration of the broker",
 )()
 _BRIDGES: Final = "bridges an outage of {long} at {rate}; then {why}"
 _ASSUMED: Final = Template("check.bridge.assumed", "1 message a second, for none was counted yet")()

@@ -41,7 +41,7 @@ _NOISE_UNKNOWN: Final = Template(
 _NOTHING_YET: Final = Template("health.no_reading_yet", "no reading has been received yet")
 NEVER_RECEIVED: Final = Template("health.silent_from_start", "silent: no reading has ever been received")
 SILENT_SINCE: Final = Template(
-    "health.silent_since", "silent: the newest reading is of {at}, and at most {duration} without readings are allowed"
+    "health.silent_since", "silent since {at}; at most {duration} without readings are allowed"
 )
 _UNUSABLE: Final = Template("health.unusable", "no reading can be used")
 _UNUSABLE_FOR: Final = Template("health.nothing_usable_for", "no usable reading for {duration}: {text}")

@@ -275,7 +275,7 @@ def test_a_digest_comes_once_a_day_at_its_local_hour_also_when_all_is_well(datab
     assert run(database, CONFIG, site, SEVEN + timedelta(minutes=1)) == "0 sent"
     (line,) = said()
     assert "daily digest, open alerts: 0" in line
-    assert "on duty, geologists: R. Mori, A. Rossi" in line
+    assert "On duty, geologists: R. Mori, A. Rossi" in line
     assert run(database, CONFIG, site, SEVEN + timedelta(hours=7)) == "none due"  # too late for this day
     with database.write() as c:
         raise_alert(c, 2, SEVEN + DAY - timedelta(hours=1), site=site)
@@ -284,7 +284,7 @@ def test_a_digest_comes_once_a_day_at_its_local_hour_also_when_all_is_well(datab
     text = said()[-1]
     assert "suggestions: 1" in text
     assert "Suggestion 2: moves" in text
-    for part in ("daily digest, open alerts: 1", "Alert 1: moves", "on duty, geologists: nobody"):
+    for part in ("daily digest, open alerts: 1", "Alert 1: moves", "On duty, geologists: nobody"):
         assert part in text, part
     assert "https://slopes.example.org/sites/bench" in text
     assert "This message comes every day at 07:00" in text
