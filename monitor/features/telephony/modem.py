@@ -1,7 +1,7 @@
 """Send and receive text messages by a modem on this machine, through the folders of gammu-smsd (service FILES).
 
-`outbox`, `sent`, `error` and `inbox` are in one folder. The daemon moves files from the first to the next two. A file
-of the outbox is named `OUT<priority><date>_<time>_<serial>_<number>_<note>.txt` and is UTF-16 with its mark; an
+`outbox`, `sent`, `error` and `inbox` are in one folder. The daemon moves each file of the outbox to `sent` or `error`.
+A file of the outbox is named `OUT<priority><date>_<time>_<serial>_<number>_<note>.txt` and is UTF-16 with its mark; an
 incoming part is `IN<date>_<time>_<serial>_<number>_<part>.txt`.
 """
 
@@ -33,7 +33,7 @@ _MOST: Final = 100
 # A younger file that is empty or has another name may still be written.
 _UNFINISHED_S: Final = 60.0
 # Prefix of the names of messages from this service.
-_OURS: Final = "OUTA"
+_OWN_PREFIX: Final = "OUTA"
 # An older file in the outbox means that the daemon does not run.
 _STUCK_S: Final = 180.0
 _NOT_SENT: Final = Template("delivery.sms.not_sent", "sms: the modem could not send the message")
@@ -87,11 +87,12 @@ def list_incoming(folder: Path, failed: Collection[str] = ()) -> list[str]:
     names = []
     for path in filter(_is_reply, _list(folder / "inbox")):
         # If the size cannot be read, reading the file reports why.
-        is_begun = False
+        is_unfinished = False
         with contextlib.suppress(OSError):
-            found = path.stat()
-            is_begun = found.st_size == 0 and time.time() - found.st_mtime < _UNFINISHED_S
-        names += [] if is_begun else [path.name]
+            status = path.stat()
+            is_unfinished = status.st_size == 0 and time.time() - status.st_mtime < _UNFINISHED_S
+        if not is_unfinished:
+            names.append(path.name)
     return sorted(names, key=lambda name: name in failed)[:_MOST]
 
 
@@ -112,7 +113,7 @@ class ModemWatch:
         """Read new replies and outcomes. It is called often."""
         now = self._clock()
         self._read_inbox(now)
-        waiting = self._db.run_read(load_without_receipt, _OURS, now - timedelta(days=1))
+        waiting = self._db.run_read(load_without_receipt, _OWN_PREFIX, now - timedelta(days=1))
         outcomes = [(number, find_outcome(self._folder, name)) for number, name in waiting]
         ended = [(number, outcome) for number, outcome in outcomes if outcome]
         if ended:
@@ -128,7 +129,7 @@ class ModemWatch:
         failed: set[str] = set()
         for name in list_incoming(self._folder, self._failed):
             try:
-                self._take(name, now)
+                self._process(name, now)
             except StoreBusyError:
                 raise
             except Exception:  # a fault in one text does not delay the others
@@ -142,15 +143,16 @@ class ModemWatch:
                 if not _is_reply(path) and now.timestamp() - path.lstat().st_mtime > _UNFINISHED_S:
                     path.unlink()
 
-    def _take(self, name: str, now: datetime) -> None:
+    def _process(self, name: str, now: datetime) -> None:
+        """Process one reply and send the answer to its sender."""
         with (self._folder / "inbox" / name).open("rb") as file:
             content = file.read(_LARGEST)
         encoding = "utf-16" if content[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} else "utf-8"
         text = IncomingText(name, name.split("_")[3], content.decode(encoding, "replace").strip())
         # The daemon uses names of files again.
         provider_id = f"{name} {sha256(text.text.encode()).hexdigest()[:12]}"
-        answer = take_reply(self._db, "sms", text.sender, text.text, provider_id, now)
-        self._answer(text, answer)
+        result = take_reply(self._db, "sms", text.sender, text.text, provider_id, now)
+        self._answer(text, result)
         with contextlib.suppress(OSError):
             (self._folder / "inbox" / name).unlink()
 
@@ -165,16 +167,16 @@ class ModemWatch:
         try:
             age_s = 0.0 if oldest is None else self._clock().timestamp() - oldest.stat().st_mtime
         except OSError:
-            # The daemon took it just now.
+            # The daemon has just moved it.
             return ""
         return _NOT_TAKEN() if age_s > _STUCK_S else ""
 
-    def _answer(self, reply: IncomingText, answer: ReplyResult) -> None:
-        """Send the result to the sender of a reply. A number that never received a message gets none."""
-        if not answer.language:
+    def _answer(self, reply: IncomingText, result: ReplyResult) -> None:
+        """Send the result to the sender of a reply. A number that never received a message gets no answer."""
+        if not result.language:
             return
-        with use_language(answer.language), contextlib.suppress(DeliveryError):
-            text = gettext(ANSWERS[answer.outcome]).format(person=answer.person)
+        with use_language(result.language), contextlib.suppress(DeliveryError):
+            text = gettext(ANSWERS[result.outcome]).format(person=result.person)
             put_message(self._folder, reply.sender, text, sha256(reply.name.encode()).hexdigest())
 
 

@@ -54,15 +54,15 @@ _OFF: Final = Template("device.off", "the device receives no more messages")
 @router.post(STATUS)
 async def take_status(request: Request, message: Message = None) -> Response:
     """Store the report of a message or call: it was received, or could not be delivered."""
-    form = await _read(request)
-    await run_in_pool(request, "gateway", _THREADS, lambda: _note(context_of(request), message, form))
+    form = await _read_signed(request)
+    await run_in_pool(request, "gateway", _THREADS, lambda: _store_report(context_of(request), message, form))
     return Response(status_code=204)
 
 
 @router.post(REPLY)
 async def take_text(request: Request) -> Response:
     """Process a text message and return the answer for the telephone."""
-    form, context = await _read(request), context_of(request)
+    form, context = await _read_signed(request), context_of(request)
     name = form.get("MessageSid") or form.get("SmsSid") or ""
 
     def take() -> ReplyResult:
@@ -75,7 +75,7 @@ async def take_text(request: Request) -> Response:
 @router.post(DIGIT)
 async def take_key(request: Request, message: Message = None) -> Response:
     """Process a key pressed during a call; 1 acknowledges."""
-    form = await _read(request)
+    form = await _read_signed(request)
     if form.get("Digits") != "1" or message is None:
         return _send(write_answer("Say", gettext(ANSWERS[REFUSED])))
     context = context_of(request)
@@ -86,10 +86,10 @@ async def take_key(request: Request, message: Message = None) -> Response:
     return _answer(await run_in_pool(request, "gateway", _THREADS, press), "Say")
 
 
-def _note(context: Context, message: int | None, form: Fields) -> None:
+def _store_report(context: Context, message: int | None, form: Fields) -> None:
     status = form.get("MessageStatus") or form.get("CallStatus") or ""
     provider_id = form.get("MessageSid") or form.get("CallSid") or ""
-    code = form.get("ErrorCode", "")[:20]
+    error_code = form.get("ErrorCode", "")[:20]
     now = context.clock()
     with context.db.write() as c:
         number = find_sent(c, provider_id) if provider_id else None
@@ -97,15 +97,17 @@ def _note(context: Context, message: int | None, form: Fields) -> None:
             note_test(c, provider_id, status, now, good=status in RECEIVED)
         elif status in RECEIVED:
             note_received(c, number or message or 0, status, now)
-        # Only by the id at the provider, because a report about an earlier attempt must not end a later one.
+        # The message must have this id at the provider: a report about an earlier attempt must not end a later one.
         elif status in FAILED and number is not None:
-            why = _UNDELIVERED_CODE(status=status, code=code) if code else _UNDELIVERED(status=status)
+            why = _UNDELIVERED(status=status)
+            if error_code:
+                why = _UNDELIVERED_CODE(status=status, code=error_code)
             mark_undelivered(c, number, status, why, now)
         elif status and number is not None:
             note_progress(c, number, status)
 
 
-async def _read(request: Request) -> Fields:
+async def _read_signed(request: Request) -> Fields:
     """Return the fields of a request that the provider signed.
 
     Raises:

@@ -1,7 +1,7 @@
 """Channel `siren:TOPIC`: signed orders to sirens by MQTT.
 
-A thread receives the confirmations of the devices, repeats orders that none confirmed, and reports sirens that do not
-obey.
+A thread receives the confirmations of the devices, repeats orders that no device confirmed, and reports sirens that do
+not obey.
 """
 
 import json
@@ -33,8 +33,8 @@ EVERY_S: Final = 0.5
 CONFIRM: Final = "/confirm"
 _ANSWERS: Final = Template("siren.answers", "siren {topic} was ordered {wanted} and reports: {said}")
 _SILENT: Final = Template("siren.silent", "siren {topic} was ordered {wanted} at {at} and has not confirmed it")
-# Confirmations that wait. More are dropped; their orders are repeated.
-_MOST: Final = 200
+# At most this many confirmations wait to be stored. The oldest are dropped, and their orders are repeated.
+_MAX_WAITING: Final = 200
 # Bytes of a confirmation.
 _LARGEST: Final = 4096
 SOUND_FOR_S: Final = 180.0
@@ -133,7 +133,7 @@ class Sirens:
         self._within = timedelta(seconds=confirm_within_s)
         self._valid_for = timedelta(seconds=valid_for_s)
         self._sound_s = sound_s
-        self._received: deque[tuple[str, bytes]] = deque(maxlen=_MOST)
+        self._received: deque[tuple[str, bytes]] = deque(maxlen=_MAX_WAITING)
         self._troubles: dict[str, str] = dict.fromkeys(self.topics, "")
         self._stopping = threading.Event()
         self._wake = threading.Event()
@@ -185,14 +185,14 @@ class Sirens:
         while self._received:
             topic, payload = self._received[0]
             self._take(topic, payload, now)
-            # Only after it is stored, so that a busy database loses no confirmation.
+            # Remove it only after it is stored, so that it is not lost if the database is busy.
             self._received.popleft()
         with self._db.read() as c:
             waiting = {order.topic: order for order in load_open_orders(c)}
         for topic in self.topics:
             order = waiting.get(topic)
-            late = order is not None and now - order.ordered_at >= self._within
-            self._troubles[topic] = _describe(order) if order is not None and late else ""
+            is_late = order is not None and now - order.ordered_at >= self._within
+            self._troubles[topic] = _describe(order) if order is not None and is_late else ""
             if order is not None and now - order.sent_at >= self._within:
                 self._repeat(order, now)
 
@@ -212,6 +212,7 @@ class Sirens:
         self._db.do(confirm_order, topic, sequence, state, device, now)
 
     def _repeat(self, order: SirenOrder, now: datetime) -> None:
+        """Publish an order again, with a new end of its validity."""
         repeated = self._db.do(repeat_order, order.id, now, self._valid_for)
         try:
             keys = self._find_keys()

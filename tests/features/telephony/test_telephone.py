@@ -39,7 +39,7 @@ from monitor.features.telephony.queries.replies import (
     ACKNOWLEDGED,
     LATE,
     LIMITED,
-    MOST_WRONG,
+    MAX_WRONG,
     REFUSED,
     REPEATED,
     RISEN,
@@ -308,10 +308,10 @@ def test_a_reply_to_the_alarm_that_nobody_confirmed_does_not_acknowledge_what_ha
 
 def test_replies_of_a_number_are_ignored_after_a_few_wrong_codes(asked):
     db, alert_id, _, code, now = asked
-    others = [f"{(int(code) + k) % 10_000:04d}" for k in range(1, MOST_WRONG + 4)]
+    others = [f"{(int(code) + k) % 10_000:04d}" for k in range(1, MAX_WRONG + 4)]
     answers = [send(db, f"ACK {one}", now) for one in others]
-    assert [a.outcome for a in answers] == [WRONG] * MOST_WRONG + [LIMITED] * 3
-    assert [a.language for a in answers] == ["en"] * (MOST_WRONG + 1) + ["", ""]
+    assert [a.outcome for a in answers] == [WRONG] * MAX_WRONG + [LIMITED] * 3
+    assert [a.language for a in answers] == ["en"] * (MAX_WRONG + 1) + ["", ""]
     assert send(db, f"ACK {others[0]}", now, sender=OTHER).language == ""
     assert send(db, f"ACK {code}", now + timedelta(minutes=1)).outcome == LIMITED
     assert (take_digit(db, 999, OTHER, "CA1", now).outcome, find_now(db, alert_id).state) == (WRONG, "unacknowledged")

@@ -22,14 +22,16 @@ from monitor.api.tables import alert_event
 from monitor.api.text import N_
 from monitor.features.telephony.tables import reply, reply_code
 
+# How long a code is valid, unless the settings state another time.
 GOOD_FOR_S: Final = 4 * 3600.0
 # Codes, numbers and texts are deleted after this time. The outcome of a reply remains.
 KEPT: Final = timedelta(days=30)
-# Wrong codes of one number within `WITHIN` after which its replies are ignored.
-MOST_WRONG: Final = 5
-WITHIN: Final = timedelta(hours=1)
+# After this many replies with a wrong code from one number within `WRONG_WITHIN`, its replies are ignored.
+MAX_WRONG: Final = 5
+WRONG_WITHIN: Final = timedelta(hours=1)
 _CODE: Final = re.compile(r"\s*(?:[^\W\d_]{1,12}\W{0,3})?(\d{4})\b", re.UNICODE)
-_LONGEST: Final = 160
+# Characters of a reply that are stored.
+_TEXT_LENGTH: Final = 160
 ACKNOWLEDGED, REPEATED, WRONG, LATE = "acknowledged", "repeated", "wrong", "late"
 RISEN, REFUSED, LIMITED = "risen", "refused", "limited"
 ANSWERS: Final = {
@@ -48,7 +50,10 @@ class ReplyResult:
     """The outcome of a reply.
 
     Attributes:
-        language: Language of the answer; empty if none is sent.
+        outcome: A key of `ANSWERS`.
+        person: The person in whose name the code acknowledges; empty if the code is unknown.
+        alert_id: The alert of the code.
+        language: Language of the answer to the telephone; empty if no answer is sent.
     """
 
     outcome: str
@@ -57,7 +62,8 @@ class ReplyResult:
     language: str = ""
 
 
-# Called as act(connection, actor, alert_id, level that the person saw, now); raises SlopewardError if it is refused.
+# Acknowledges an alert. Called as act(connection, actor, alert_id, level that the message named, now). Raises
+# SlopewardError if the acknowledgement is refused.
 ReplyAct = Callable[[Connection, Actor, int, int, datetime], object]
 
 
@@ -70,7 +76,9 @@ def make_code(
     now: datetime,
     good_for: timedelta = timedelta(seconds=GOOD_FOR_S),
 ) -> str:
-    """Return the code of a message. Each attempt has the same one. It differs from all valid codes of the number.
+    """Return the code of a message: new at the first attempt, and the same at the next ones.
+
+    A new code differs from all valid codes of the number.
 
     Args:
         message: The message that is about to be sent.
@@ -97,7 +105,7 @@ def make_code(
 
 
 def tidy_number(text: str) -> str:
-    """Return a telephone number without spaces and marks; empty if the text is none.
+    """Return a telephone number without spaces and marks; empty if the text is no telephone number.
 
     >>> tidy_number(" +41 79 123-45 67"), tidy_number("0041791234567"), tidy_number("call me")
     ('+41791234567', '+41791234567', '')
@@ -123,7 +131,7 @@ def take_reply(
     text = text.replace("\0", "")
     number = tidy_number(sender)
     match = _CODE.match(text)
-    return _take(c, way, number or sender, match[1] if match else "", text, provider_id, now, act)
+    return _process(c, way, number or sender, match[1] if match else "", text, provider_id, now, act)
 
 
 def take_digit(
@@ -133,67 +141,75 @@ def take_digit(
     t = reply_code.c
     address = tidy_number(number)
     code = c.execute(select(t.code).where(t.notification_id == notification_id, t.address == address)).scalar()
-    return _take(c, "voice", address or number, code or "", "1", f"{call_id} {notification_id}", now, act)
+    return _process(c, "voice", address or number, code or "", "1", f"{call_id} {notification_id}", now, act)
 
 
-def _take(
+def _process(
     c: Connection, way: str, number: str, code: str, text: str, provider_id: str, now: datetime, act: ReplyAct
 ) -> ReplyResult:
     provider_id = provider_id[:100]
-    row = {"way": way, "sender": number[:40], "text": text[:_LONGEST], "outcome": REFUSED, "provider_id": provider_id}
+    row = {
+        "way": way,
+        "sender": number[:40],
+        "text": text[:_TEXT_LENGTH],
+        "outcome": REFUSED,
+        "provider_id": provider_id,
+    }
     c.execute(update(reply).where(reply.c.at < now - KEPT, reply.c.sender != "").values(sender="", text=""))
     if not add_if_absent(c, reply, row | {"at": now}):
         return ReplyResult(REPEATED)
-    answer, why = _check_reply(c, way, number, code, now, act)
-    became = {"outcome": answer.outcome, "alert_id": answer.alert_id, "person": answer.person or None}
-    c.execute(update(reply).where(reply.c.provider_id == provider_id).values(**became))
+    result, why = _acknowledge_by_code(c, way, number, code, now, act)
+    values = {"outcome": result.outcome, "alert_id": result.alert_id, "person": result.person or None}
+    c.execute(update(reply).where(reply.c.provider_id == provider_id).values(**values))
     # Replies beyond the limit must not fill the audit log either.
-    if answer.outcome not in {ACKNOWLEDGED, REPEATED, LIMITED}:
-        subject = "service" if answer.alert_id is None else f"alert:{answer.alert_id}"
-        detail = {"number": hide_number(number), "outcome": answer.outcome, "why": why}
+    if result.outcome not in {ACKNOWLEDGED, REPEATED, LIMITED}:
+        subject = "service" if result.alert_id is None else f"alert:{result.alert_id}"
+        detail = {"number": hide_number(number), "outcome": result.outcome, "why": why}
         sender = Actor(f"telephone {hide_number(number)}", "program", via=way)
         add_audit(c, sender, "reply.refused", subject, detail, now)
-    return answer
+    return result
 
 
-def _check_reply(
+def _acknowledge_by_code(
     c: Connection, way: str, number: str, code: str, now: datetime, act: ReplyAct
 ) -> tuple[ReplyResult, str]:
+    """Acknowledge the alert of a code. Return the result and, if nothing was acknowledged, why."""
     t, r = reply_code.c, reply.c
-    recent = (r.sender == number) & (r.at > now - WITHIN) & r.outcome.in_((WRONG, LIMITED))
-    wrong = c.execute(select(func.count()).select_from(reply).where(recent)).scalar_one()
-    known = select(t.language).where(t.address == number).order_by(t.notification_id.desc()).limit(1)
-    language_of_number = str(c.execute(known).scalar() or "")
+    recent = (r.sender == number) & (r.at > now - WRONG_WITHIN) & r.outcome.in_((WRONG, LIMITED))
+    wrong_count = c.execute(select(func.count()).select_from(reply).where(recent)).scalar_one()
+    last_language = select(t.language).where(t.address == number).order_by(t.notification_id.desc()).limit(1)
+    # Empty if no message was sent to this number, which then gets no answer.
+    language_of_number = str(c.execute(last_language).scalar() or "")
     # The limit is answered once, so that a telephone with automatic replies is not answered without end.
-    if wrong >= MOST_WRONG:
-        language = language_of_number if wrong == MOST_WRONG else ""
+    if wrong_count >= MAX_WRONG:
+        language = language_of_number if wrong_count == MAX_WRONG else ""
         return ReplyResult(LIMITED, language=language), "too many wrong codes within the hour"
-    mine = select(reply_code).where(t.address == number, t.code == code).order_by(t.notification_id.desc())
-    found = c.execute(mine.limit(1)).one_or_none()
-    if found is None or not code:
+    codes = select(reply_code).where(t.address == number, t.code == code).order_by(t.notification_id.desc())
+    row = c.execute(codes.limit(1)).one_or_none()
+    if row is None or not code:
         return ReplyResult(WRONG, language=language_of_number), "no message to this number has this code"
-    person, alert_id, language = str(found.person), int(found.alert_id), str(found.language)
-    if found.expires_at <= now:
+    person, alert_id, language = str(row.person), int(row.alert_id), str(row.language)
+    if row.expires_at <= now:
         return ReplyResult(LATE, person, alert_id, language), "the code has expired"
     e = alert_event.c
-    again = (e.alert_id == alert_id, e.to_state == AlertState.UNACKNOWLEDGED)
-    if (
-        found.used_at is not None
-        and c.execute(select(e.id).where(*again, e.at > found.used_at).limit(1)).first() is not None
-    ):
+    is_outdated = False
+    if row.used_at is not None:
+        raised_again = (e.alert_id == alert_id, e.to_state == AlertState.UNACKNOWLEDGED, e.at > row.used_at)
+        is_outdated = c.execute(select(e.id).where(*raised_again).limit(1)).first() is not None
+    if is_outdated:
         return ReplyResult(LATE, person, alert_id, language), "the alert was raised again after this code was used"
     try:
-        act(c, Actor(person, via=way), alert_id, found.level, now)
-    # The level of the alert rose, or that of the alert behind the alarm that nobody confirmed it.
+        act(c, Actor(person, via=way), alert_id, row.level, now)
+    # The level rose: of the alert, or of the alert that the alarm "nobody confirmed" is about.
     except LevelRisenError as error:
         return ReplyResult(RISEN, person, alert_id, language), str(error)
     except SlopewardError as error:
         alert = find_alert(c, alert_id)
-        done = found.used_at is not None or (alert is not None and alert.acknowledged_at is not None)
-        repeated = done and isinstance(error, RefusedError) and not isinstance(error, NotAllowedError)
-        return ReplyResult(REPEATED if repeated else REFUSED, person, alert_id, language), str(error)
-    c.execute(update(reply_code).where(t.notification_id == found.notification_id).values(used_at=now))
-    mark_confirmed(c, found.notification_id, now, person, way)
+        is_done = row.used_at is not None or (alert is not None and alert.acknowledged_at is not None)
+        is_repeated = is_done and isinstance(error, RefusedError) and not isinstance(error, NotAllowedError)
+        return ReplyResult(REPEATED if is_repeated else REFUSED, person, alert_id, language), str(error)
+    c.execute(update(reply_code).where(t.notification_id == row.notification_id).values(used_at=now))
+    mark_confirmed(c, row.notification_id, now, person, way)
     return ReplyResult(ACKNOWLEDGED, person, alert_id, language), ""
 
 
