@@ -161,7 +161,7 @@ def upgrade() -> None:
         sa.Column("provider_id", sa.Text(), nullable=True),
         sa.Column("received_at", Instant, nullable=True),
         sa.PrimaryKeyConstraint("id"),
-        comment="whether a channel works: an exercise message to the target of its test",
+        comment="tests of channels: an exercise message to the target of the test, and its result",
     )
     op.create_index("ix_channel_test_channel", "channel_test", ["channel", "at"], unique=False)
     op.create_table(
@@ -204,7 +204,7 @@ def upgrade() -> None:
         sa.Column("error_id", sa.Text(), nullable=True),
         sa.Column("error_values", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("site", "recipient", "day"),
-        comment="the daily digest of a site to one recipient: one row a local day",
+        comment="daily digests of a site, one row per recipient and local day",
     )
     op.create_table(
         "drill",
@@ -909,7 +909,7 @@ def upgrade() -> None:
         sa.Column("ended_why_values", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("endpoint_sha256"),
-        comment="a browser that takes messages for a person; in no view and no published copy",
+        comment="browsers that receive messages for people; in no view and no published copy",
     )
     op.create_index("ix_push_subscription_user", "push_subscription", ["user_name"], unique=False)
     op.create_table(
@@ -1003,7 +1003,7 @@ def upgrade() -> None:
         sa.Column("person", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("provider_id"),
-        comment="what came back from a telephone, and what became of it",
+        comment="replies from telephones, and their outcomes",
     )
     op.create_index("ix_reply_sender", "reply", ["sender", "at"], unique=False)
     op.create_table(
@@ -1019,7 +1019,7 @@ def upgrade() -> None:
         sa.Column("expires_at", Instant, nullable=False),
         sa.Column("used_at", Instant, nullable=True),
         sa.PrimaryKeyConstraint("notification_id"),
-        comment="by which the recipient of one message acknowledges its alert in a reply; of that number alone",
+        comment="codes with which recipients acknowledge an alert by reply, each valid from one telephone number",
     )
     op.create_index("ix_reply_code_address", "reply_code", ["address", "code"], unique=False)
     op.create_table(
@@ -1323,7 +1323,7 @@ def upgrade() -> None:
         sa.Column("said", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("topic", "sequence", name="uq_siren_order"),
-        comment="orders to sirens and signs, and what they answered",
+        comment="orders to sirens and signs, and their confirmations",
     )
     op.create_table(
         "site",
@@ -1752,15 +1752,15 @@ def upgrade() -> None:
         sa.Column("confirmed_by", sa.Text(), nullable=True),
         sa.Column("confirmed_via", sa.Text(), nullable=True),
         sa.Column("idempotency_key", sa.String(length=64), nullable=False),
-        sa.Column("provider_id", sa.Text(), nullable=True, comment="number that the provider gave the message"),
+        sa.Column("provider_id", sa.Text(), nullable=True, comment="id of the message at the provider"),
         sa.Column("provider_said", sa.Text(), nullable=True),
-        sa.Column("received_at", Instant, nullable=True, comment="when the device received it"),
+        sa.Column("received_at", Instant, nullable=True, comment="when the device received the message"),
         sa.Column(
             "undelivered",
             sa.Integer(),
             server_default="0",
             nullable=False,
-            comment="number of times that the provider accepted and did not deliver it",
+            comment="number of reports that the provider could not deliver the message",
         ),
         sa.ForeignKeyConstraint(
             ["alert_id"],
@@ -1772,7 +1772,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("idempotency_key"),
-        comment="the outbox",
+        comment="the outbox: one message per event, recipient and channel",
     )
     op.create_index("ix_notification_alert", "notification", ["alert_id"], unique=False)
     op.create_index("ix_notification_due", "notification", ["state", "next_attempt_at"], unique=False)
