@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.alerts.acts.operator_acts import order_level
+from monitor.alerts.acts.operator_acts import set_level_in_memory
 from monitor.decision import common_mode
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
@@ -105,7 +105,9 @@ def test_answer_about_a_reference_is_stored_until_the_motion_ends():
     def answer(hour, memory):
         if hour == 44:
             assert memory.level == 2, "the deadline is over, so the votes count"
-            return order_level(replace(memory, answers={"reference:BASE": "instrument"}), 0, epoch_s(T0 + hour * HOUR))
+            return set_level_in_memory(
+                replace(memory, answers={"reference:BASE": "instrument"}), 0, epoch_s(T0 + hour * HOUR)
+            )
         return memory
 
     for seed in range(3):

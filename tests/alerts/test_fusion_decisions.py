@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.alerts.acts.operator_acts import order_level
+from monitor.alerts.acts.operator_acts import set_level_in_memory
 from monitor.canonical import canonical_json
 from monitor.decision import decide as decide_module
 from monitor.decision.criteria.kinds.earthquake import lower_bounds
@@ -134,7 +134,7 @@ def acting_at(number, act, history, site, **more):
 def test_answered_rule_raises_again_only_on_newer_data_and_a_removed_rule_holds_its_level():
     moving = quiet(1, motions={"A": Motion(9.0, 16)}, auxiliary=WELL)
     # decision 61 falls on an epoch, 62 between two of them
-    looks = acting_at(62, lambda memory, now: order_level(memory, 1, epoch_s(now)), moving, fused(WET), ticks=1)
+    looks = acting_at(62, lambda memory, now: set_level_in_memory(memory, 1, epoch_s(now)), moving, fused(WET), ticks=1)
     assert levels(looks)[60:64] == [2, 1, 2, 2]
     looks = run(quiet(1, motions={"A": Motion(9.0, 16, 30)}, auxiliary=WELL), fused(WET, levels=FALLING))
     memory = next(look for look in looks if look.decision.level == 2).decision.memory
@@ -411,7 +411,7 @@ def test_every_cause_means_no_movement_and_is_asked_once():
     history = quiet(9, motions=drift, noise=0.5)
 
     def answer_and_lower(memory, now):
-        return order_level(replace(memory, answers={"reference:REF": "instrument"}), 0, epoch_s(now))
+        return set_level_in_memory(replace(memory, answers={"reference:REF": "instrument"}), 0, epoch_s(now))
 
     looks = acting_at(30, answer_and_lower, history, SITE)
     assert any("health:reference:REF:verify" in look.decision.memory.conditions for look in looks[:29])

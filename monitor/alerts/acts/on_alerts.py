@@ -17,8 +17,8 @@ from monitor.alerts.acts.operator_acts import (
     find_signature,
     load_memory,
     measure_stake,
-    order_level_of,
     require_answer,
+    set_level_in_transaction,
     step_of_alert,
 )
 from monitor.alerts.acts.operator_acts import verify as verify_step
@@ -72,12 +72,12 @@ def acknowledge(
 
     Example: slopeward alerts ack 12 --seen 2 --by "R. Mori" --reason "on the way to the toe"
     """
-    # The level is loaded before the transaction, so that a rise that commits now is not acknowledged.
-    shown = call.db.run_read(store.require_alert, alert_id).level if seen is None else seen
+    # The level is loaded before the write transaction. If it rises in between, the alert is not acknowledged.
+    seen_level = call.db.run_read(store.require_alert, alert_id).level if seen is None else seen
     return _do(
         call,
         alert_id,
-        lambda connection: store.acknowledge(connection, alert_id, call.actor, reason, call.now, seen=shown),
+        lambda connection: store.acknowledge(connection, alert_id, call.actor, reason, call.now, seen=seen_level),
     )
 
 
@@ -211,33 +211,40 @@ def verify(
     Example: slopeward alerts verify 7 instrument --by "R. Mori" --reason "antenna was bumped, photo on file"
     """
     alert = call.db.run_read(store.require_alert, alert_id)
-    key, before = step_of_alert(alert.key), None
     if not asks_verification(alert.key):
         raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
     site = call.find_site(alert.site)
+    key = step_of_alert(alert.key)
+    # First answers that wait for a second person, before and after this answer.
+    signature_before = None
+    signature_after = None
     if key is None:
-        level, first = _answer_lone_top(call, site, alert_id, answer, reason), None
+        level = _answer_lone_top(call, site, alert_id, answer, reason)
     else:
-        before = find_signature(call.db, site.id, key)
+        signature_before = find_signature(call.db, site.id, key)
         level = verify_step(call.db, site, key, answer, call.actor, reason, call.now).level
-        first = find_signature(call.db, site.id, key)
+        signature_after = find_signature(call.db, site.id, key)
     text = _ANSWERED(answer=Term(answer), site=site.id, level=Term(site.levels[level].name))
-    if first is not None:
-        text = _ANSWERED_ALONE(text=text, name=first.by)
-        if before is not None and before.answer != answer:
-            text = _OTHERWISE(text=text, name=before.by, answer=Term(before.answer))
-    return ActResult(text, {"alert_id": alert_id, "answer": answer, "level": level, "counts": first is None})
+    if signature_after is not None:
+        text = _ANSWERED_ALONE(text=text, name=signature_after.by)
+        if signature_before is not None and signature_before.answer != answer:
+            text = _OTHERWISE(text=text, name=signature_before.by, answer=Term(signature_before.answer))
+    counts = signature_after is None
+    return ActResult(text, {"alert_id": alert_id, "answer": answer, "level": level, "counts": counts})
 
 
 def _answer_lone_top(call: ActCall, site: Site, alert_id: int, answer: str, reason: str) -> int:
-    """Answer whether a single group of witnesses is right. "movement" sets the highest level, a cause acknowledges."""
+    """Answer the question whether the only group of witnesses that requests the highest level is right.
+
+    "movement" sets the highest level. A cause acknowledges the alert. Return the level after the answer.
+    """
     require_answer(answer)
     with call.write() as connection:
-        # The answer to a question that is over must not raise a level.
+        # An answer to a question that is closed must not raise the level.
         if store.require_alert(connection, alert_id).closed_at is not None:
             raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
         if answer == MOVEMENT:
-            order_level_of(connection, site, site.top_level, call.actor, reason, call.now)
+            set_level_in_transaction(connection, site, site.top_level, call.actor, reason, call.now)
         elif denies_movement(answer):
             store.acknowledge(connection, alert_id, call.actor, f"the {answer}: {reason}", call.now)
         return load_memory(connection, site).level
@@ -271,6 +278,7 @@ def withdraw(
 
 
 def _do(call: ActCall, alert_id: int, act: Callable[[Connection], object], text: Message | None = None) -> ActResult:
+    """Do an act on an alert in a write transaction. Return the text, or else the state of the alert, as its result."""
     with call.write() as connection:
         act(connection)
         return _describe(store.require_alert(connection, alert_id), text)

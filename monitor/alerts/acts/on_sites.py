@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from monitor.alerts.acts.call import ActCall
 from monitor.alerts.acts.event_acts import withdraw_event_of_site
 from monitor.alerts.acts.on_alerts import LARGEST_ID
-from monitor.alerts.acts.operator_acts import find_requests_above, measure_stake, order_level_of
+from monitor.alerts.acts.operator_acts import find_requests_above, measure_stake, set_level_in_transaction
 from monitor.alerts.acts.table import ActResult, Argument
 from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.queries import events, maintenance, offsets, reports
@@ -129,7 +129,7 @@ def set_level(
 
     def do(connection: Connection, second: Actor | None) -> int:
         signers[:] = [call.actor.name] if second is None else [second.name, call.actor.name]
-        return order_level_of(
+        return set_level_in_transaction(
             connection, declared, new_level.number, call.actor, reason, call.now, sure=yes, second=second
         )
 

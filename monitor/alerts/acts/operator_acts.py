@@ -18,7 +18,7 @@ from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.condition_changes import HAZARD_KEY
 from monitor.decision.conditions import LONE_TOP
 from monitor.decision.keys import RuleKey, StepKey, find_station_of_question
-from monitor.decision.records import Memory, Signature, Vote
+from monitor.decision.records import Memory, Signature
 from monitor.decision.series.corrections import CORRECTED_PREFIX, read_question
 from monitor.decision.series.step_states import CAUSES, INSTRUMENT, MOVEMENT, PENDING, denies_movement, find_state_after
 from monitor.decision.series.steps import requested_level
@@ -63,12 +63,12 @@ SIGNED: Final = "step.sign"
 
 
 def set_level(db: Database, site: Site, level: int, actor: Actor, reason: str, now: datetime) -> int:
-    """Set the hazard level by hand in a transaction of its own. See `order_level_of`."""
+    """Set the hazard level by hand, see `set_level_in_transaction`. Return the level before."""
     with db.write() as connection:
-        return order_level_of(connection, site, level, actor, reason, now)
+        return set_level_in_transaction(connection, site, level, actor, reason, now)
 
 
-def order_level_of(
+def set_level_in_transaction(
     connection: Connection,
     site: Site,
     level: int,
@@ -79,14 +79,14 @@ def order_level_of(
     sure: bool = True,
     second: Actor | None = None,
 ) -> int:
-    """Set the hazard level by hand and notify the recipients. Return the level before.
+    """Set the hazard level by hand in an open write transaction, and notify the recipients. Return the level before.
 
     A raised level stays until a person lowers it. After a level was lowered, only newer data can raise it again.
 
     Args:
         sure: Whether to lower the level although votes or jumps request more than `level`.
-        second: Another person. Needed, if accounts exist, to set a level below one of the two highest levels while that
-            one is in force or requested.
+        second: Another person. Needed if accounts exist, one of the two highest levels is in force or requested, and
+            `level` is below it.
 
     Raises:
         RefusedError: Person or reason are missing, the level does not exist, or more is requested and `sure` is False.
@@ -105,7 +105,7 @@ def order_level_of(
     if stake > level:
         require_shared(connection, site, stake, actor, second, now, partial(_SET_ALONE, site=site.id))
     who = actor.name if second is None else f"{second.name} and {actor.name}"
-    after = order_level(memory, level, epoch_s(now))
+    after = set_level_in_memory(memory, level, epoch_s(now))
     name = site.levels[level].name
     before = Term(site.levels[memory.level].name)
     sentence = OF_LEVEL(level=Term(name), text=_SET(name=who, level=before, reason=reason))
@@ -135,14 +135,14 @@ def order_level_of(
 
 
 def measure_stake(connection: Connection, site: Site) -> int:
-    """Return the highest level that is in force or requested."""
+    """Return the highest level that is in force or requested, which decides whether two people are needed."""
     return _measure_stake(load_memory(connection, site))
 
 
 def _measure_stake(memory: Memory) -> int:
-    of_votes = [vote.level for vote in memory.votes.values()]
-    of_steps = [requested_level(step) for step in memory.steps.values()]
-    return max([memory.level, *of_votes, *of_steps])
+    levels_of_votes = [vote.level for vote in memory.votes.values()]
+    levels_of_steps = [requested_level(step) for step in memory.steps.values()]
+    return max([memory.level, *levels_of_votes, *levels_of_steps])
 
 
 def find_requests_above(db: Database, site: Site, level: int, now: datetime) -> list[Message]:
@@ -172,17 +172,23 @@ def _list_requests_above(site: Site, memory: Memory, level: int, now_s: float) -
     return [line for requested, line in sorted(requests, key=lambda item: (-item[0], item[1])) if requested > level]
 
 
-def order_level(memory: Memory, level: int, now_s: float) -> Memory:
-    """Return the memory after a person set the level."""
-    answered = dict(memory.answered) | {k: v.newest_s for k, v in memory.votes.items() if v.level > level}
+def set_level_in_memory(memory: Memory, level: int, now_s: float) -> Memory:
+    """Return the memory after a person set the level.
+
+    Votes and jumps that request more than this level count as answered: only newer data can raise the level again.
+    """
+    answered = dict(memory.answered) | {key: vote.newest_s for key, vote in memory.votes.items() if vote.level > level}
     # A rule may request more than any vote behind it.
     for key, requested in memory.supporters.items():
         vote = memory.votes.get(key.vote) if isinstance(key, RuleKey) and requested > level else None
         answered |= {} if vote is None else {key: vote.newest_s}
-    votes = {k: Vote(min(v.level, level), v.newest_s, v.valid_until_s, v.reason) for k, v in memory.votes.items()}
+    votes = {key: replace(vote, level=min(vote.level, level)) for key, vote in memory.votes.items()}
     # Setting a lower level also answers the jumps that request more.
-    answers = dict(memory.answers) | {k: INSTRUMENT for k, s in memory.steps.items() if requested_level(s) > level}
-    steps = {k: replace(s, state=INSTRUMENT) if requested_level(s) > level else s for k, s in memory.steps.items()}
+    answered_steps = {key for key, step in memory.steps.items() if requested_level(step) > level}
+    answers = dict(memory.answers) | {key: INSTRUMENT for key in memory.steps if key in answered_steps}
+    steps = {
+        key: replace(step, state=INSTRUMENT) if key in answered_steps else step for key, step in memory.steps.items()
+    }
     return replace(
         memory,
         started_s=memory.started_s if memory.started_s is not None else now_s,
@@ -191,7 +197,7 @@ def order_level(memory: Memory, level: int, now_s: float) -> Memory:
         since_s=now_s,
         floor=level if level >= memory.level else 0,
         votes=votes,
-        supporters={k: min(v, level) for k, v in memory.supporters.items() if level > 0},
+        supporters={key: min(requested, level) for key, requested in memory.supporters.items() if level > 0},
         answered=answered,
         steps=steps,
         answers=answers,
@@ -295,11 +301,15 @@ def find_signature(db: Database, site_id: str, key: str) -> Signature | None:
     with db.read() as connection:
         row = find_state(connection, site_id)
     signed = {} if row is None else Memory.read(row.state).signed
-    return next((s for k, s in signed.items() if key in {k, find_station_of_question(k)}), None)
+    return next(
+        (signature for question, signature in signed.items() if key in {question, find_station_of_question(question)}),
+        None,
+    )
 
 
-def _sign(memory: Memory, names: Sequence[str], signature: Signature) -> Memory:
-    return replace(memory, signed={**memory.signed, **dict.fromkeys(names, signature)})
+def _sign(memory: Memory, questions: Sequence[str], signature: Signature) -> Memory:
+    """Return the memory with a first answer that waits for a second person."""
+    return replace(memory, signed={**memory.signed, **dict.fromkeys(questions, signature)})
 
 
 def _answer(memory: Memory, key: str, questions: Sequence[str], answer: str, height: int | None) -> Memory:
@@ -308,18 +318,26 @@ def _answer(memory: Memory, key: str, questions: Sequence[str], answer: str, hei
     Args:
         height: The level that one person set aside alone; None if two people answered.
     """
-    steps = {k: replace(s, state=find_state_after(answer)) if k in questions else s for k, s in memory.steps.items()}
+    steps = {
+        name: replace(step, state=find_state_after(answer)) if name in questions else step
+        for name, step in memory.steps.items()
+    }
     heights = {} if height is None or not denies_movement(answer) else dict.fromkeys(questions, height)
     return replace(
         memory,
         answers={**memory.answers, **dict.fromkeys(questions or [key], answer)},
         steps=steps,
-        heights={k: h for k, h in memory.heights.items() if k not in questions} | heights,
-        signed={k: s for k, s in memory.signed.items() if k not in {key, *questions}},
+        heights={name: level for name, level in memory.heights.items() if name not in questions} | heights,
+        signed={name: signature for name, signature in memory.signed.items() if name not in {key, *questions}},
     )
 
 
 def _find_steps(memory: Memory, key: str) -> list[StepKey]:
+    """Return the jumps that a question is about; empty for a question about something else.
+
+    Raises:
+        NotFoundError: No question with this key is open.
+    """
     steps = [step for step in memory.steps if key in {step, step.station}]
     waiting = _list_waiting(memory)
     if not steps and key not in waiting:
@@ -329,6 +347,7 @@ def _find_steps(memory: Memory, key: str) -> list[StepKey]:
 
 
 def _list_waiting(memory: Memory) -> list[str]:
+    """Return the keys of all questions that wait for an answer."""
     # Questions about jumps are answered by the keys of the jumps, which contain their time.
     waiting = [key for alert in memory.conditions if ":" in (key := step_of_alert(alert) or "")]
     return list(dict.fromkeys([*memory.steps, *(f"reference:{r}" for r in memory.common), *memory.asked, *waiting]))

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from monitor.alerts.acts.answer_acts import TAKEN_BACK, reopen_questions
-from monitor.alerts.acts.operator_acts import order_level
+from monitor.alerts.acts.operator_acts import set_level_in_memory
 from monitor.alerts.audit.queries import OrderedChange, load_citations
 from monitor.alerts.evaluate import FORMAT
 from monitor.alerts.queries.alerts import Alert, load_alert_events
@@ -153,7 +153,7 @@ def _recompute_act(frozen: FrozenDecision) -> list[str]:
     if frozen["act"] == TAKEN_BACK:
         after = reopen_questions(before, before.answers.keys() - frozen["after"]["answers"].keys(), now_s)
     else:
-        after = order_level(before, frozen["after"]["level"], now_s)
+        after = set_level_in_memory(before, frozen["after"]["level"], now_s)
     return _differences("after", frozen["after"], plain_to_messages(json.loads(canonical_json(after.to_json()))))
 
 

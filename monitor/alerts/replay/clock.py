@@ -7,7 +7,7 @@ from math import inf
 from typing import Final
 
 from monitor.alerts.acts.answer_acts import TAKEN_BACK, reopen_questions
-from monitor.alerts.acts.operator_acts import order_level
+from monitor.alerts.acts.operator_acts import set_level_in_memory
 from monitor.alerts.replay.failure_windows import WindowReplay, start_window_replay
 from monitor.alerts.replay.history import History
 from monitor.alerts.replay.queries import PastAct
@@ -171,7 +171,7 @@ def redo(memory: Memory, act: PastAct, site: Site) -> Memory:
     """Apply an act of a person to a memory. The same memory as then gives the same result as then."""
     if act.act == "level.set":
         level = min(int(act.after["level"]), site.top_level)
-        return order_level(memory, level, epoch_s(act.at)).sort_mappings()
+        return set_level_in_memory(memory, level, epoch_s(act.at)).sort_mappings()
     if act.act == TAKEN_BACK:
         withdrawn = act.before["answers"].keys() - act.after["answers"].keys()
         return reopen_questions(memory, withdrawn, epoch_s(act.at)).sort_mappings()

@@ -16,7 +16,7 @@ from alembic import command
 from alembic.operations.ops import DowngradeOps, ModifyTableOps, UpgradeOps
 from sqlalchemy import Boolean, Connection, Table, text, true
 
-from monitor.alerts.acts.operator_acts import order_level_of
+from monitor.alerts.acts.operator_acts import set_level_in_transaction
 from monitor.alerts.audit.audit_pack import build_pack, write_pack
 from monitor.alerts.audit.queries import load_material
 from monitor.alerts.queries.alerts import acknowledge, load_alerts, set_outcome
@@ -100,7 +100,7 @@ def live(db: Database) -> int:
         acknowledge(c, alert.id, bo, "pit floor is cleared", slope.now)
     slope.live(6, looks=2)
     with db.write() as c:
-        order_level_of(c, slope.site, 1, bo, "inspected on foot", slope.now, second=ada)
+        set_level_in_transaction(c, slope.site, 1, bo, "inspected on foot", slope.now, second=ada)
     slope.live(4, looks=1)
     with db.write() as c:
         set_outcome(c, alert.id, "true", bo, "forty cubic metres fell", slope.now + HOUR)

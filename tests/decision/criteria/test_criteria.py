@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from detection.anomaly.registry import compared_with
-from monitor.alerts.acts.operator_acts import order_level
+from monitor.alerts.acts.operator_acts import set_level_in_memory
 from monitor.canonical import canonical_json
 from monitor.decision.criteria.kinds import anomaly
 from monitor.decision.criteria.kinds.scene import assess_scenes
@@ -265,11 +265,11 @@ def test_level_set_by_a_person_stays_and_old_data_do_not_raise_it_again():
     place = site(c)
     raised = decide(PreparedSite(place), Memory(), inputs([5, 15, 15, 15]), from_epoch_s(T0 + 3 * H))
     assert raised.level == 2
-    lowered = order_level(raised.memory, 0, T0 + 3.5 * H)
+    lowered = set_level_in_memory(raised.memory, 0, T0 + 3.5 * H)
     assert lowered.level_source == "person"
     assert decide(PreparedSite(place), lowered, inputs([5, 15, 15, 15]), from_epoch_s(T0 + 4 * H)).level == 0
     assert decide(PreparedSite(place), lowered, inputs([5, 15, 15, 15, 15, 15]), from_epoch_s(T0 + 5 * H)).level == 2
-    held = order_level(Memory(started_s=T0), 1, T0)
+    held = set_level_in_memory(Memory(started_s=T0), 1, T0)
     assert decide(PreparedSite(place), held, inputs([5, 5, 5, 5]), from_epoch_s(T0 + 3 * H)).level == 1
 
 
