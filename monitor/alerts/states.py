@@ -79,13 +79,13 @@ TRANSITIONS: Final[dict[tuple[AlertState | None, AlertStep], AlertState]] = {
     (_OUT, AlertStep.PUT_BACK): _UNACKNOWLEDGED,
     **{(state, AlertStep.CLOSE): _CLOSED for state in OPEN},
 }
-_NO_STEP: Final = Template("alert.no_step", "alert {number} is {state}: this does not happen to it")
+_NO_STEP: Final = Template("alert.no_step", "alert {number} is {state}: this step is not possible")
 _REFUSALS: Final = {
     AlertStep.ACKNOWLEDGE: Template(
         "alert.no_acknowledge", "alert {number} is {state}: there is nothing to acknowledge"
     ),
     AlertStep.SHELVE: Template("alert.no_shelve", "alert {number} is {state}: it cannot be shelved"),
-    AlertStep.UNSHELVE: Template("alert.no_unshelve", "alert {number} is {state}: it is on no shelf"),
+    AlertStep.UNSHELVE: Template("alert.no_unshelve", "alert {number} is {state}: it is not shelved"),
     AlertStep.TAKE_OUT: Template("alert.no_take_out", "alert {number} is {state}: it cannot be taken out of service"),
     AlertStep.PUT_BACK: Template("alert.no_put_back", "alert {number} is {state}: it is not out of service"),
     AlertStep.CLOSE: Template("alert.no_close", "alert {number} is {state}: it cannot be closed"),

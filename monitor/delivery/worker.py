@@ -49,7 +49,7 @@ class DeliveryContext:
     """Database, settings and limits that the workers of all channels use.
 
     Args:
-        sites: Sites by id. The mapping is read in each round, so that a reloaded site takes effect.
+        sites: Sites by id. The core fills the mapping after it has created the dispatcher.
         environ: Settings and secrets of channels.
         jitter: Source of numbers in [0, 1) for the backoff.
         lease_s: How long a worker may hold a message.

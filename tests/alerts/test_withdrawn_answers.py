@@ -108,7 +108,7 @@ def test_two_people_answer_a_new_jump_beside_an_answered_one(stepped):
     """An answer that counts is taken back before it is another one; a step that came later is answered by itself."""
     (old,) = load_memory_of(stepped).steps
     verify(stepped.database, stepped.site, "G1", "movement", ADA, "cracks on foot", stepped.now)
-    with pytest.raises(RefusedError, match="an answer counts already; take that back first"):
+    with pytest.raises(RefusedError, match="an answer counts already; withdraw it first"):
         verify(stepped.database, stepped.site, "G1", "instrument", BO, "bumped", stepped.now)
     stepped.live(1, jump={"G1": 80.0})
     stepped.live(1)

@@ -55,7 +55,7 @@ _STEP_WAITS: Final = Template("level.step_waits", "the jump {step} waits for an 
 _ODD_ANSWER: Final = Template("answer.odd", "answer '{answer}': expected one of: {names}")
 _NOT_OPEN: Final = Template("answer.not_asked", "'{key}' does not wait for verification; waiting: {names}")
 _NONE_OPEN: Final = Template("answer.none_asked", "'{key}' does not wait for verification; waiting: nothing")
-_COUNTS: Final = Template("answer.counts_already", "{question}: an answer counts already; take that back first")
+_COUNTS: Final = Template("answer.counts_already", "{question}: an answer counts already; withdraw it first")
 ANSWERS: Final = (MOVEMENT, *CAUSES)
 # Names of acts in the audit log: an answer that counts, and the first of two equal answers.
 VERIFIED: Final = "step.verify"
