@@ -63,7 +63,7 @@ _SENTENCES: Final = ". "
 SILENT_SLOPE: Final = "health:site:silent_slope"
 # Instruments that are received less often than daily are not expected at a certain time of the day.
 LONGEST_INTERVAL_S: Final = 1.1 * 86400.0
-# An instrument that was received last this long before the others still counts as having fallen silent with them.
+# An instrument whose last reception or newest epoch is this long before that of the others became silent with them.
 TOGETHER_S: Final = 3600.0
 # Largest probability that all instruments miss a reception by chance, according to their earlier pauses.
 LARGEST_CHANCE: Final = 1e-4
@@ -184,7 +184,8 @@ def _find_silence_while_others_report(
     """
     now_s = context.now_s
     last_s = max(station.received_s for station in slope)
-    silent = [station for station in expected if _fell_silent_with_others(station, last_s)]
+    since_s = max(station.observed_s for station in slope)
+    silent = [station for station in expected if _fell_silent_with_others(station, last_s, since_s)]
     if len(silent) < 2:
         return None, ()
     usual_s = [get_usual_or_declared_s(station) for station in silent]
@@ -204,7 +205,6 @@ def _find_silence_while_others_report(
         return None, due_s
     if not _is_unusual(context, silent, run):
         return None, due_s
-    since_s = max(station.observed_s for station in slope)
     outside_names = _list_names(reporting)
     reason = _describe_silent_slope(len(silent), since_s, outside_names, equipment, is_raised=level > 0)
     condition = Condition("health", 2, since_s, reason)
@@ -215,17 +215,22 @@ def _find_silence_while_others_report(
     return silence, due_s
 
 
-def _fell_silent_with_others(station: ReportingStation, last_s: float) -> bool:
-    """Return whether a station was expected at certain times, and was received until shortly before the last one.
+def _fell_silent_with_others(station: ReportingStation, last_s: float, since_s: float) -> bool:
+    """Return whether a station was expected at certain times, and became silent shortly before the last one.
+
+    Epochs count as well as receptions: a reading from before the failure may be received hours later, for example from
+    the buffer of a gateway. The other stations became silent with the station that measured it.
 
     Args:
         station: The station.
         last_s: When any station on the slope was received last, epoch seconds.
+        since_s: Newest epoch of any station on the slope, epoch seconds.
     """
     usual_s = station.usual_s
     if usual_s is None or usual_s > LONGEST_INTERVAL_S:
         return False
-    return last_s - station.received_s <= max(TOGETHER_S, usual_s + find_tolerance_s(usual_s))
+    earlier_s = min(last_s - station.received_s, since_s - station.observed_s)
+    return earlier_s <= max(TOGETHER_S, usual_s + find_tolerance_s(usual_s))
 
 
 def _list_reporting(outside: Sequence[ReportingStation], last_s: float, now_s: float) -> list[ReportingStation]:
@@ -424,8 +429,8 @@ def _find_overdue_together(
 def _is_overdue(context: DecisionContext, place: Place) -> bool:
     """Return whether a series has received nothing for longer than its recent pauses, or than its allowed silence.
 
-    The site file may allow a day of silence for a series with readings every half hour. While a level stands that is
-    too long. A shorter limit applies then: the longest of three intervals, `RESTART_S`, and `PAUSE_FACTOR` times the
+    The site file may allow a day of silence for a series with readings every half hour. While a level is raised, that
+    is too long. A shorter limit applies then: the longest of three intervals, `RESTART_S`, and `PAUSE_FACTOR` times the
     longest pause between the receptions of the newest `RECEPTION_READINGS` readings.
     """
     spec = context.site.series(*place)

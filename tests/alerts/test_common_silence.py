@@ -156,3 +156,46 @@ def test_silence_of_the_slope_is_reported_within_one_interval_and_ten_minutes(en
     last = max(o.received_at for o in observations if o.station in CRACKS)
     now, _ = find_report(declare(), observations)
     assert STEP < now - last <= STEP + timedelta(minutes=10)
+
+
+def declare_tiltmeters():
+    """Return a site whose crack gauges also have a tiltmeter that is read every five minutes."""
+    sensors = series("crack_opening", "mm", "30m", max_silence="90m") + series("tilt", "mrad", "5m", max_silence="15m")
+    stations = "".join(station(name, sensors) for name in CRACKS)
+    stations += station("C1", series("crack_opening", "mm", "5m", max_silence="15m"), on_slope=False)
+    bounds = {"yellow": {"over": 20.0, "window": "3h"}}
+    cracks = criterion("rate", stations=["E*"], quantity="crack_opening", valid_for="12h", **bounds)
+    levels = {"names": ["green", "yellow"]}
+    return parse_site(head("s", latitude=46.2, longitude=8.9, levels=levels) + stations + cracks, "s.toml")
+
+
+def tiltmeter_readings(tilt_ends, crack_ends=20):
+    """Yield readings of `declare_tiltmeters` over ten hours. A tiltmeter sends its last reading before `tilt_ends`."""
+    for k in range(120):
+        at = BEGIN + k * timedelta(minutes=5)
+        yield Observation("s", "C1", "crack_opening", "mm", at, at, 0.01 * (k % 3), None)
+        for name in CRACKS:
+            if k < tilt_ends[name]:
+                yield Observation("s", name, "tilt", "mrad", at, at, 0.01 * (k % 3), None)
+            if k % 6 == 0 and k < 6 * crack_ends:
+                yield Observation("s", name, "crack_opening", "mm", at, at, 0.01 * (k % 3), None)
+
+
+@pytest.mark.parametrize("tilt_ends", [(0, 0, 0), (36, 24, 12)])
+def test_failed_sensors_do_not_make_stations_silent_between_readings_of_their_other_sensors(tilt_ends):
+    site, tilt_ends = declare_tiltmeters(), dict(zip(CRACKS, tilt_ends, strict=True))
+    assert find_report(site, tiltmeter_readings(tilt_ends), extra_s=0.0) is None
+    now, _ = find_report(site, tiltmeter_readings(tilt_ends, crack_ends=12), extra_s=0.0)
+    assert STEP < now - (BEGIN + 11 * STEP) <= STEP + timedelta(minutes=10)
+
+
+def test_reading_from_before_the_failure_that_is_received_late_ends_no_common_silence_for_long():
+    measured_at, received_at = BEGIN + 19 * STEP + timedelta(minutes=5), BEGIN + 24 * STEP
+    late = Observation("s", "E1", "crack_opening", "mm", measured_at, received_at, 0.0, None)
+    silent_at = [
+        now
+        for now, decision in replay(declare(), [*readings(mm_per_day=0.0), late], extra_s=600.0)
+        if SILENT_SLOPE in decision.memory.conditions
+    ]
+    assert received_at not in silent_at, "a newer reading was received"
+    assert received_at + STEP + timedelta(minutes=10) in silent_at, "and the next ones are missing again"

@@ -26,7 +26,7 @@ class ReportingStation:
     """When a station was received last, and how often it is received.
 
     Attributes:
-        spec: The series of the station that is received most often.
+        spec: Of the series that are still received, the one that is received most often.
         usual_s: Usual time between receptions of this series; None if too few receptions are known.
         received_s: When its newest reading was received, epoch seconds.
         observed_s: Newest epoch of any of its series, epoch seconds.
@@ -48,27 +48,41 @@ def list_reporting_stations(
 ) -> list[ReportingStation]:
     """Return the stations that have ever been received.
 
+    A series that was silent while another series of its station was received does not show how often the station is
+    received. Without this rule, a failed sensor with frequent readings would make its station seem silent between the
+    readings of the other sensors.
+
     Args:
         instruments: Series by station. Only these are considered.
     """
     reporting = []
     for station, specs in instruments.items():
         newest = [
-            epoch
+            (spec, epoch)
             for quantity, epoch in context.list_newest(station)
-            if any(belongs_to_series(context.site, spec, quantity) for spec in specs)
+            for spec in specs
+            if belongs_to_series(context.site, spec, quantity)
         ]
         if not newest:
             continue
-        intervals_s = {spec.quantity: find_usual_interval_s(context, spec) for spec in specs}
-        with_interval = [spec for spec in specs if intervals_s[spec.quantity] is not None]
-        most_frequent = min(with_interval, key=lambda spec: intervals_s[spec.quantity] or 0.0, default=specs[0])
+        received_s = max(epoch.received_s for _, epoch in newest)
+        intervals_s: dict[str, float] = {}
+        for spec in specs:
+            usual_s = find_usual_interval_s(context, spec)
+            series_received_s = max((epoch.received_s for other, epoch in newest if other is spec), default=None)
+            if usual_s is None or series_received_s is None:
+                continue
+            if received_s - series_received_s <= usual_s + find_tolerance_s(usual_s):
+                intervals_s[spec.quantity] = usual_s
+        with_interval = [spec for spec in specs if spec.quantity in intervals_s]
+        received_last, _ = max(newest, key=lambda item: item[1].received_s)
+        most_frequent = min(with_interval, key=lambda spec: intervals_s[spec.quantity], default=received_last)
         reporting.append(
             ReportingStation(
                 spec=most_frequent,
-                usual_s=intervals_s[most_frequent.quantity],
-                received_s=max(epoch.received_s for epoch in newest),
-                observed_s=max(epoch.observed_s for epoch in newest),
+                usual_s=intervals_s.get(most_frequent.quantity),
+                received_s=received_s,
+                observed_s=max(epoch.observed_s for _, epoch in newest),
             )
         )
     return reporting
