@@ -474,7 +474,7 @@ def test_a_second_factor_counts_from_its_first_code_on_and_gives_codes_for_a_los
     # another one, and none, is an admin's: who knows the password alone does not do away with it
     assert call("people", "users", "totp", "Ada", who="Ada")[0] == 1
     tell(vault.database, add_account, "Root-1", WORDS["Root-1"], "admin", datetime.now(UTC))
-    assert "take it away first" in call("people", "users", "totp", "Ada", who="Root-1")[2]
+    assert "turn it off first" in call("people", "users", "totp", "Ada", who="Root-1")[2]
     assert call("people", "users", "totp-off", "Ada", who="Ada")[0] == 1
     assert call("people", "users", "totp-off", "Ada", who="Root-1")[0] == 0
     assert not asks(vault)
@@ -492,7 +492,7 @@ def test_at_a_terminal_the_first_code_is_asked_for(vault):
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as running:
         os.close(theirs)
         seen = b""
-        while b"The code that it shows now:" not in seen:
+        while b"The code that the telephone shows now:" not in seen:
             seen += os.read(ours, 4096)
         os.write(ours, code_for(seen.decode()).encode() + b"\n")
         seen = b""
