@@ -102,6 +102,8 @@ def who_is_on_duty(roster: Roster, at: datetime) -> tuple[str, ...]:
 
 def list_shifts(roster: Roster, from_at: datetime, to_at: datetime) -> list[DutyShift]:
     """Return the shifts of a time range. They follow each other without gaps and are cut at the ends of the range."""
+    if from_at >= to_at:
+        return []
     bounds = {from_at, *(r.valid_from for r in roster.rotas)}
     bounds |= {at for o in roster.overrides for at in (o.from_at, o.to_at)}
     for rota in roster.rotas:

@@ -11,7 +11,16 @@ from monitor.app.checks.table import run_checks
 from monitor.app.core import Core
 from monitor.errors import NotFoundError, RefusedError
 from monitor.features.duty.checks import RotaStatus
-from monitor.features.duty.queries import add_change, add_plan, lay_out, load_changes, load_rosters, withdraw_change
+from monitor.features.duty.queries import (
+    LAID_OUT,
+    add_change,
+    add_plan,
+    lay_out,
+    load_changes,
+    load_plans,
+    load_rosters,
+    withdraw_change,
+)
 from monitor.features.duty.rota import Roster, Rota, read_plan
 from monitor.people.duty_tables import duty_rota
 from monitor.settings.service import ServiceConfig
@@ -72,6 +81,14 @@ def test_the_days_are_laid_out_without_gap_or_double_however_often(watched):
         assert one["to_at"] == other["from_at"]
         assert (one["day"], one["person"]) != (other["day"], other["person"])
     assert len({row["day"] for row in rows}) == 61 + 35
+
+
+def test_first_plan_may_start_after_the_days_that_are_written_ahead(watched):
+    with watched.write() as c:
+        number = add_plan(c, CREW, PLAN, ADA, "summer", T0, valid_from=T0 + LAID_OUT + DAY)
+        assert lay_out(c, CREW, T0 + HOUR) == 0
+    assert [plan.id for plan in ask(watched, load_plans, "bench", "geologists")] == [number]
+    assert ask(watched, load_view, "duty", site="bench") == []
 
 
 @pytest.mark.parametrize(
