@@ -72,7 +72,7 @@ def show_(
     for one in teams:
         roster, mine = rosters[site, one.name], [k for k in changes if k.team == one.name]
         shifts = list_shifts(roster, now, now + timedelta(days=days)) if roster.rotas else []
-        plan = next((p.plan for p in plans[one.name] if p.valid_from <= now), None)
+        plan = store.find_plan_in_force(plans[one.name], now)
         facts = {
             "site": site,
             "team": one.name,
@@ -80,13 +80,13 @@ def show_(
             "on_duty": list(who_is_on_duty(roster, now)),
             "lead": one.lead,
             "members": [m.name for m in one.members],
-            "plan": plan,
+            "plan": None if plan is None else plan.plan,
             "shifts": [_pick(one, "from:from_at to:to_at people") for one in shifts],
             "changes": [_pick(one, "id from:from_at to:to_at out:person_out in:person_in by reason") for one in mine],
         }
         lines = [f"{one.name} of {site}: {_describe_people(who_is_on_duty(roster, now))} now"]
         lines += ["  no plan: messages go to the whole team"] if not roster.rotas else []
-        lines += [f"  {line}" for line in (plan or "").splitlines()]
+        lines += [f"  {line}" for line in (plan.plan if plan is not None else "").splitlines()]
         lines += [f"  {_format_shift(s, one.zone)}" for s in shifts]
         show(facts, "\n".join([*lines, *(_format_change(k, one.zone) for k in mine)]))
 

@@ -125,6 +125,12 @@ def load_plans(c: Connection, site: str, team: str) -> list[DutyPlan]:
     return load_records(c, DutyPlan, select(duty_rota).where(*mine).order_by(r.id.desc()).limit(MOST_PLANS))
 
 
+def find_plan_in_force(plans: Iterable[DutyPlan], at: datetime) -> DutyPlan | None:
+    """Return the plan that started last. Of plans with the same start, the plan that was stored last is in force."""
+    started = [plan for plan in plans if plan.valid_from <= at]
+    return max(started, key=lambda plan: (plan.valid_from, plan.id), default=None)
+
+
 def load_changes(c: Connection, site: str, since: datetime) -> list[DutyChange]:
     """Load the changes of the plans of a site that end after an instant and are not withdrawn, the earliest first."""
     o = duty_override.c

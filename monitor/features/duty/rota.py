@@ -81,6 +81,7 @@ class Roster:
     """The plans and changes of a team. Without a plan, the whole team is notified.
 
     Attributes:
+        rotas: plans in the order in which they were stored.
         overrides: changes that are not withdrawn, oldest first.
         members: members of the team now; None if they are not known, so that all planned people count.
     """
@@ -147,7 +148,10 @@ def split_days(shifts: Iterable[DutyShift], zone: str) -> list[tuple[date, DutyS
 
 
 def _find_rota(roster: Roster, at: datetime) -> Rota | None:
-    return max((r for r in roster.rotas if r.valid_from <= at), key=lambda r: r.valid_from, default=None)
+    """Return the plan that started last. Of plans with the same start, the plan that was stored last is in force."""
+    # `max` returns the first of several equal elements, so the newest plan must come first.
+    newest_first = reversed(roster.rotas)
+    return max((r for r in newest_first if r.valid_from <= at), key=lambda r: r.valid_from, default=None)
 
 
 def _find_turn(rota: Rota, at: datetime) -> DutyTurn | None:

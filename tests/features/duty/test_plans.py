@@ -15,13 +15,14 @@ from monitor.features.duty.queries import (
     LAID_OUT,
     add_change,
     add_plan,
+    find_plan_in_force,
     lay_out,
     load_changes,
     load_plans,
     load_rosters,
     withdraw_change,
 )
-from monitor.features.duty.rota import Roster, Rota, read_plan
+from monitor.features.duty.rota import Roster, Rota, read_plan, who_is_on_duty
 from monitor.people.duty_tables import duty_rota
 from monitor.settings.service import ServiceConfig
 from monitor.sites.queries.sites import save_site
@@ -89,6 +90,22 @@ def test_first_plan_may_start_after_the_days_that_are_written_ahead(watched):
         assert lay_out(c, CREW, T0 + HOUR) == 0
     assert [plan.id for plan in ask(watched, load_plans, "bench", "geologists")] == [number]
     assert ask(watched, load_view, "duty", site="bench") == []
+
+
+def test_plan_stored_last_replaces_an_earlier_plan_with_the_same_start(watched):
+    starts_at = T0 + 4 * DAY
+    with watched.write() as c:
+        add_plan(c, CREW, "daily 00:00 R. Mori", ADA, "summer", T0, valid_from=starts_at)
+        corrected = add_plan(c, CREW, "daily 00:00 A. Rossi", ADA, "summer, corrected", T0, valid_from=starts_at)
+        add_plan(c, CREW, "daily 00:00 L. Frei", ADA, "until summer", T0)
+        rosters = load_rosters(c, [CREW], T0)
+        plans = load_plans(c, "bench", "geologists")
+    roster = rosters["bench", "geologists"]
+    assert who_is_on_duty(roster, T0 + HOUR) == ("L. Frei",)
+    assert who_is_on_duty(roster, starts_at) == ("A. Rossi",)
+    in_force = find_plan_in_force(plans, starts_at)
+    assert in_force is not None
+    assert in_force.id == corrected
 
 
 @pytest.mark.parametrize(
