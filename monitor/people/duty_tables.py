@@ -13,14 +13,14 @@ duty_rota = Table(
     Column("site", String(64), nullable=False),
     Column("team", String(64), nullable=False),
     Column("valid_from", Instant, nullable=False),
-    Column("begins", String(10), nullable=False, comment="the Monday of its first week"),
+    Column("begins", String(10), nullable=False, comment="Monday of the first week of the plan"),
     Column("zone", Text, nullable=False),
     Column("plan", Text, nullable=False),
     Column("by", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("added_at", Instant, nullable=False),
     Index("ix_duty_rota_team", "site", "team"),
-    comment="append only: the plan of a team from an instant on, until a later one begins",
+    comment="append only: plans of teams; each is in force until a later plan starts",
     info={"sealed": SealedColumns(only_added=True)},
 )
 
@@ -40,7 +40,7 @@ duty_override = Table(
     Column("withdrawn_at", Instant, nullable=True),
     Column("withdrawn_by", Text, nullable=True),
     Index("ix_duty_override_team", "site", "team", "to_at"),
-    comment="for a time somebody takes the place of somebody else",
+    comment="changes of plans: a person replaces another one for a time",
     info={"sealed": SealedColumns()},
 )
 
@@ -51,10 +51,10 @@ duty_turn = Table(
     Column("team", String(64), primary_key=True),
     Column("from_at", Instant, primary_key=True),
     Column("to_at", Instant, nullable=False),
-    Column("day", String(10), nullable=False, comment="of the site's clock"),
-    Column("person", Text, nullable=True, comment="empty = nobody: the whole team is notified"),
-    Column("second_person", Text, nullable=True, comment="empty = nobody: the whole team is notified"),
-    comment="who is on duty, day by day: the past stays, what is to come is laid out anew",
+    Column("day", String(10), nullable=False, comment="local date of the site"),
+    Column("person", Text, nullable=True, comment="person on duty; null = nobody, so the whole team is notified"),
+    Column("second_person", Text, nullable=True, comment="person who is notified next; null = nobody"),
+    comment="people on duty, day by day; past rows do not change, future rows are written again after each change",
 )
 
 duty_handover = Table(
@@ -74,6 +74,6 @@ duty_handover = Table(
     Column("withdrawn_at", Instant, nullable=True),
     Column("withdrawn_by", Text, nullable=True),
     Index("ix_duty_handover_team", "site", "team", "at"),
-    comment="who gave the watch to whom, with what was open then",
+    comment="hand-overs between shifts, with the state of the site at that time",
     info={"sealed": SealedColumns()},
 )

@@ -18,13 +18,17 @@ user_account = Table(
         "sites",
         Json,
         nullable=True,
-        comment="the only ones it may act on, and read where reading takes a login; empty = all",
+        comment="the only sites on which the account may act, and which it may read if reading needs a login; "
+        "null = all sites",
     ),
     Column(
-        "os_user", String(64), nullable=True, comment="this user of the operating system is that person, at a command"
+        "os_user",
+        String(64),
+        nullable=True,
+        comment="user of the operating system who acts as this account at the command line without a password",
     ),
-    Column("oidc_issuer", Text, nullable=True, comment="this person of that provider comes in as this account"),
-    Column("oidc_subject", Text, nullable=True, comment="this person of that provider comes in as this account"),
+    Column("oidc_issuer", Text, nullable=True, comment="identity provider through which the person logs in"),
+    Column("oidc_subject", Text, nullable=True, comment="identifier of the person at the identity provider"),
     Index("ix_user_account_os_user", "os_user", unique=True),
     Index("ix_user_account_oidc", "oidc_issuer", "oidc_subject", unique=True),
     info={"sealed": SealedColumns()},
@@ -36,8 +40,8 @@ first_signature = Table(
     Column("id", BigId, primary_key=True),
     Column("act", String(64), nullable=False),
     Column("subject", Text, nullable=False),
-    Column("terms", Text, nullable=False),
-    Column("height", Integer, nullable=False),
+    Column("terms", Text, nullable=False, comment="arguments of the action as JSON; both people sign the same ones"),
+    Column("height", Integer, nullable=False, comment="level at stake when the first person signed"),
     Column("by", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("signed_at", Instant, nullable=False),
@@ -46,7 +50,7 @@ first_signature = Table(
     Column("withdrawn_at", Instant, nullable=True),
     Column("withdrawn_by", Text, nullable=True),
     Index("ix_first_signature_act", "act", "subject"),
-    comment="the word of one person for an act that takes two; the act is done with the second one",
+    comment="first signatures of actions that need two people; the second signature performs the action",
     info={"sealed": SealedColumns()},
 )
 
@@ -56,14 +60,19 @@ second_factor = Table(
     Column("user_name", String(64), primary_key=True),
     Column("secret", Text, nullable=False, comment="sealed by monitor.settings.sealed_texts"),
     Column("created_at", Instant, nullable=False),
-    Column("last_step", Integer, nullable=False, comment="no code counts twice"),
+    Column(
+        "last_step",
+        Integer,
+        nullable=False,
+        comment="time step of the last accepted code; an earlier or equal step is refused",
+    ),
     Column(
         "pending_since",
         Instant,
         nullable=True,
-        comment="made on the page, and no code of it was seen yet: it asks for nothing",
+        comment="created on the page, and waiting for its first code; logins need no code until then",
     ),
-    comment="in no view and no published copy",
+    comment="second factors of accounts; no view and no published copy of the database contains them",
     info={"sealed": SealedColumns(left_out=frozenset({"last_step"}))},
 )
 
@@ -75,7 +84,7 @@ recovery_code = Table(
     Column("created_at", Instant, nullable=False),
     Column("used_at", Instant, nullable=True),
     Index("ix_recovery_code_user", "user_name"),
-    comment="each lets in once when the telephone is lost; hashes of 80 random bits",
+    comment="codes for a lost phone, each valid for one login; hashes of 80 random bits",
     info={"sealed": SealedColumns()},
 )
 
@@ -86,12 +95,12 @@ api_token = Table(
     Column("user_name", String(64), nullable=False),
     Column("label", String(64), nullable=False),
     Column("scope", String(16), nullable=False, comment="read, act, admin"),
-    Column("sites", Json, nullable=True, comment="empty = all sites of the account"),
+    Column("sites", Json, nullable=True, comment="null = all sites of the account"),
     Column("token_sha256", String(64), nullable=False, unique=True),
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("revoked_at", Instant, nullable=True),
-    comment="by which a program reads and acts in the name of an account",
+    comment="tokens with which programs read and act in the name of an account",
     info={"sealed": SealedColumns()},
 )
 
@@ -112,7 +121,7 @@ password_guess = Table(
     Column("os_user", String(128), primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("next_at", Instant, nullable=False),
-    comment="wrong passwords at the command line since the last right one: the next answer waits",
+    comment="wrong passwords at the command line and wrong login codes since the last right one; they delay attempts",
 )
 
 known_device = Table(
@@ -121,5 +130,5 @@ known_device = Table(
     Column("token_sha256", String(64), primary_key=True),
     Column("user_name", String(64), primary_key=True),
     Column("used_at", Instant, nullable=False),
-    comment="where an account logged in before: guesses from elsewhere do not slow it down there",
+    comment="devices on which an account has logged in; wrong passwords from other devices do not delay logins there",
 )

@@ -15,6 +15,6 @@ drill = Table(
     Column("scenario", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("outcome", Json, nullable=True),
-    comment="an exercise: a recorded or simulated failure up to the channels, apart from the real state",
+    comment="drills: messages of a recorded or simulated failure, sent by the real channels; real levels do not change",
     info={"sealed": SealedColumns()},
 )

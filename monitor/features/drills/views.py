@@ -7,22 +7,20 @@ from monitor.api.store import Dialect, view_metadata
 drills = Table(
     "drills",
     view_metadata,
-    Column("drill_id", BigInteger, comment="key"),
+    Column("drill_id", BigInteger, comment="number of the drill"),
     Column("site", Text, comment="site id"),
     Column("started_at", Text, comment="start", info={"unit": "time"}),
-    Column("ended_at", Text, comment="end, or null", info={"unit": "time"}),
-    Column("by", Text, comment="who ordered it"),
-    Column("scenario", Text, comment="what was played"),
-    Column("state", Text, comment="running, ended, or abandoned (its process died)"),
+    Column("ended_at", Text, comment="end; null = running", info={"unit": "time"}),
+    Column("by", Text, comment="person who held the drill"),
+    Column("scenario", Text, comment="`collapse`, or the file of readings"),
+    Column("state", Text, comment="running, ended, abandoned (its process died) or refused (no message was sent)"),
     Column(
         "outcome",
         Text,
-        comment=(
-            "what came of it: peak level, messages by state, seconds to the first message and to each acknowledgement"
-        ),
+        comment=("outcome: peak level, messages by state, seconds to the first message and to each acknowledgement"),
         info={"unit": "JSON"},
     ),
-    comment="Exercises: they never mix with the real state.",
+    comment="Drills. They do not change real levels, readings or alerts.",
     info={"question": "Who is on duty, and what was handed over or exercised?"},
 )
 
