@@ -92,14 +92,14 @@ def upgrade() -> None:
         sa.Column("user_name", sa.String(length=64), nullable=False),
         sa.Column("label", sa.String(length=64), nullable=False),
         sa.Column("scope", sa.String(length=16), nullable=False, comment="read, act, admin"),
-        sa.Column("sites", sa.Text(), nullable=True, comment="empty = all sites of the account"),
+        sa.Column("sites", sa.Text(), nullable=True, comment="null = all sites of the account"),
         sa.Column("token_sha256", sa.String(length=64), nullable=False),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("expires_at", Instant, nullable=False),
         sa.Column("revoked_at", Instant, nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("token_sha256"),
-        comment="by which a program reads and acts in the name of an account",
+        comment="tokens with which programs read and act in the name of an account",
     )
     op.create_table(
         "audit_entry",
@@ -217,7 +217,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("outcome", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
-        comment="an exercise: a recorded or simulated failure up to the channels, apart from the real state",
+        comment="drills: messages of a recorded or simulated failure, sent by the real channels; real levels do not change",
     )
     op.create_table(
         "duty_handover",
@@ -235,7 +235,7 @@ def upgrade() -> None:
         sa.Column("withdrawn_at", Instant, nullable=True),
         sa.Column("withdrawn_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
-        comment="who gave the watch to whom, with what was open then",
+        comment="hand-overs between shifts, with the state of the site at that time",
     )
     op.create_index("ix_duty_handover_team", "duty_handover", ["site", "team", "at"], unique=False)
     op.create_table(
@@ -253,7 +253,7 @@ def upgrade() -> None:
         sa.Column("withdrawn_at", Instant, nullable=True),
         sa.Column("withdrawn_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
-        comment="for a time somebody takes the place of somebody else",
+        comment="changes of plans: a person replaces another one for a time",
     )
     op.create_index("ix_duty_override_team", "duty_override", ["site", "team", "to_at"], unique=False)
     op.create_table(
@@ -262,14 +262,14 @@ def upgrade() -> None:
         sa.Column("site", sa.String(length=64), nullable=False),
         sa.Column("team", sa.String(length=64), nullable=False),
         sa.Column("valid_from", Instant, nullable=False),
-        sa.Column("begins", sa.String(length=10), nullable=False, comment="the Monday of its first week"),
+        sa.Column("begins", sa.String(length=10), nullable=False, comment="Monday of the first week of the plan"),
         sa.Column("zone", sa.Text(), nullable=False),
         sa.Column("plan", sa.Text(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("added_at", Instant, nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        comment="append only: the plan of a team from an instant on, until a later one begins",
+        comment="append only: plans of teams; each is in force until a later plan starts",
     )
     op.create_index("ix_duty_rota_team", "duty_rota", ["site", "team"], unique=False)
     op.create_table(
@@ -278,11 +278,13 @@ def upgrade() -> None:
         sa.Column("team", sa.String(length=64), nullable=False),
         sa.Column("from_at", Instant, nullable=False),
         sa.Column("to_at", Instant, nullable=False),
-        sa.Column("day", sa.String(length=10), nullable=False, comment="of the site's clock"),
-        sa.Column("person", sa.Text(), nullable=True, comment="empty = nobody: the whole team is notified"),
-        sa.Column("second_person", sa.Text(), nullable=True, comment="empty = nobody: the whole team is notified"),
+        sa.Column("day", sa.String(length=10), nullable=False, comment="local date of the site"),
+        sa.Column(
+            "person", sa.Text(), nullable=True, comment="person on duty; null = nobody, so the whole team is notified"
+        ),
+        sa.Column("second_person", sa.Text(), nullable=True, comment="person who is notified next; null = nobody"),
         sa.PrimaryKeyConstraint("site", "team", "from_at"),
-        comment="who is on duty, day by day: the past stays, what is to come is laid out anew",
+        comment="people on duty, day by day; past rows do not change, future rows are written again after each change",
     )
     op.create_table(
         "evaluation",
@@ -336,8 +338,13 @@ def upgrade() -> None:
         sa.Column("id", BigId, nullable=False),
         sa.Column("act", sa.String(length=64), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
-        sa.Column("terms", sa.Text(), nullable=False),
-        sa.Column("height", sa.Integer(), nullable=False),
+        sa.Column(
+            "terms",
+            sa.Text(),
+            nullable=False,
+            comment="arguments of the action as JSON; both people sign the same ones",
+        ),
+        sa.Column("height", sa.Integer(), nullable=False, comment="level at stake when the first person signed"),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("signed_at", Instant, nullable=False),
@@ -346,7 +353,7 @@ def upgrade() -> None:
         sa.Column("withdrawn_at", Instant, nullable=True),
         sa.Column("withdrawn_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
-        comment="the word of one person for an act that takes two; the act is done with the second one",
+        comment="first signatures of actions that need two people; the second signature performs the action",
     )
     op.create_index("ix_first_signature_act", "first_signature", ["act", "subject"], unique=False)
     op.create_table(
@@ -634,7 +641,7 @@ def upgrade() -> None:
         sa.Column("user_name", sa.String(length=64), nullable=False),
         sa.Column("used_at", Instant, nullable=False),
         sa.PrimaryKeyConstraint("token_sha256", "user_name"),
-        comment="where an account logged in before: guesses from elsewhere do not slow it down there",
+        comment="devices on which an account has logged in; wrong passwords from other devices do not delay logins there",
     )
     op.create_table(
         "maintenance",
@@ -853,7 +860,7 @@ def upgrade() -> None:
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("next_at", Instant, nullable=False),
         sa.PrimaryKeyConstraint("user_name", "os_user"),
-        comment="wrong passwords at the command line since the last right one: the next answer waits",
+        comment="wrong passwords at the command line and wrong login codes since the last right one; they delay attempts",
     )
     op.create_table(
         "point_observation",
@@ -962,7 +969,7 @@ def upgrade() -> None:
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("used_at", Instant, nullable=True),
         sa.PrimaryKeyConstraint("code_sha256"),
-        comment="each lets in once when the telephone is lost; hashes of 80 random bits",
+        comment="codes for a lost phone, each valid for one login; hashes of 80 random bits",
     )
     op.create_index("ix_recovery_code_user", "recovery_code", ["user_name"], unique=False)
     op.create_table(
@@ -1217,15 +1224,20 @@ def upgrade() -> None:
         sa.Column("user_name", sa.String(length=64), nullable=False),
         sa.Column("secret", sa.Text(), nullable=False, comment="sealed by monitor.settings.sealed_texts"),
         sa.Column("created_at", Instant, nullable=False),
-        sa.Column("last_step", sa.Integer(), nullable=False, comment="no code counts twice"),
+        sa.Column(
+            "last_step",
+            sa.Integer(),
+            nullable=False,
+            comment="time step of the last accepted code; an earlier or equal step is refused",
+        ),
         sa.Column(
             "pending_since",
             Instant,
             nullable=True,
-            comment="made on the page, and no code of it was seen yet: it asks for nothing",
+            comment="created on the page, and waiting for its first code; logins need no code until then",
         ),
         sa.PrimaryKeyConstraint("user_name"),
-        comment="in no view and no published copy",
+        comment="second factors of accounts; no view and no published copy of the database contains them",
     )
     op.create_table(
         "sequence_gap",
@@ -1492,19 +1504,19 @@ def upgrade() -> None:
             "sites",
             sa.Text(),
             nullable=True,
-            comment="the only ones it may act on, and read where reading takes a login; empty = all",
+            comment="the only sites on which the account may act, and which it may read if reading needs a login; null = all sites",
         ),
         sa.Column(
             "os_user",
             sa.String(length=64),
             nullable=True,
-            comment="this user of the operating system is that person, at a command",
+            comment="user of the operating system who acts as this account at the command line without a password",
         ),
         sa.Column(
-            "oidc_issuer", sa.Text(), nullable=True, comment="this person of that provider comes in as this account"
+            "oidc_issuer", sa.Text(), nullable=True, comment="identity provider through which the person logs in"
         ),
         sa.Column(
-            "oidc_subject", sa.Text(), nullable=True, comment="this person of that provider comes in as this account"
+            "oidc_subject", sa.Text(), nullable=True, comment="identifier of the person at the identity provider"
         ),
         sa.PrimaryKeyConstraint("name"),
     )
