@@ -61,7 +61,7 @@ def test_many_writers_at_once_make_one_chain(database):
 
 
 # ---- accounts --------------------------------------------------------------------------------------------------
-def test_a_password_opens_only_its_own_account(database):
+def test_password_is_accepted_only_for_its_account(database):
     with database.write() as c:
         users.add_user(c, "ada", PASSWORD, "operator", NOW)
         users.add_user(c, "eve", "another password", "viewer", NOW)
@@ -82,7 +82,7 @@ def test_passwords_are_hashed_with_the_parameters_of_rfc_9106(database):
     assert changed.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
 
 
-def test_sessions_end_by_time_by_logout_by_lock_and_by_a_new_password(database):
+def test_session_ends_by_expiry_logout_lock_or_new_password(database):
     with database.write() as c:
         for name in ("ada", "bo", "cy", "dee"):
             users.add_user(c, name, PASSWORD, "viewer", NOW)
@@ -120,7 +120,7 @@ REFUSED = (
 )
 
 
-def test_bad_accounts_are_refused_in_one_line_and_leave_the_transaction_usable(database):
+def test_invalid_account_is_refused_and_leaves_the_transaction_usable(database):
     with database.write() as c:
         users.add_user(c, "ada", PASSWORD, "admin", NOW)
         for name, password, role, said in REFUSED:

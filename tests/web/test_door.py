@@ -1,4 +1,4 @@
-"""The door of the page: who comes in, for how long, and that every turn of it is in the audit log."""
+"""Logins, sessions, cookies, limits on guessed passwords, and limits on connections."""
 
 import itertools
 import json
@@ -34,7 +34,7 @@ get, post = partial(httpx.get, **DIRECT), partial(httpx.post, **DIRECT)
 
 
 class Clock:
-    """The present of the page, moved by hand."""
+    """Clock of the page that a test moves."""
 
     def __init__(self, now=NOW):
         self.now = now
@@ -47,17 +47,18 @@ class Clock:
 
 
 class Address(str):
-    """Where a server of the page is, and its application."""
+    """Address of a server of the page, with its application."""
 
     __slots__ = ("app",)
 
 
 @contextmanager
 def serving(database, clock, settings="", environ=None):
-    """A real server of the page on a free port of loopback; gives its address."""
+    """Run a real server of the page on a free port of loopback. Yield its address."""
     config = parse_service(settings, "test", environ)
     app = build_app(config, database, clock)
-    listener = socket.socket(proto=socket.IPPROTO_TCP)  # else no TCP_NODELAY: 40 ms an answer
+    # Without IPPROTO_TCP, uvicorn does not set TCP_NODELAY, and each response takes 40 ms longer.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     server = PageServer(app, config.web)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -81,29 +82,29 @@ def clock():
 
 @pytest.fixture
 def address(filled_database, clock):
-    with serving(filled_database, clock) as found:
-        yield found
+    with serving(filled_database, clock) as server_address:
+        yield server_address
 
 
 @pytest.fixture
 def browsers(address):
-    """`browsers()` gives another browser, with cookies of its own."""
+    """Return a function that opens another browser with its own cookies."""
     opened = []
 
-    def open_one():
+    def open_browser():
         opened.append(httpx.Client(base_url=address, timeout=30, trust_env=False, verify=False))
         return opened[-1]
 
-    yield open_one
-    for one in opened:
-        one.close()
+    yield open_browser
+    for browser in opened:
+        browser.close()
 
 
 def log_in(browser, name="bo", password=PASSWORD):
     return browser.post("/login", data={"name": name, "password": password})
 
 
-def is_in(browser):
+def is_logged_in(browser):
     return "Log out" in browser.get("/").text
 
 
@@ -111,24 +112,29 @@ def token(browser):
     return re.search(r'name="csrf" value="([0-9a-f]{64})"', browser.get("/").text)[1]
 
 
-def acts(database, name="bo"):
+def list_own_actions(database, name="bo"):
     e = audit_entry.c
     with database.read() as c:
         assert verify_chain(c) == []
-        found = c.execute(select(e.action, e.detail).where(e.subject == f"user:{name}", e.actor == name).order_by(e.id))
-        return [(action, detail) for action, detail in found]
+        rows = c.execute(select(e.action, e.detail).where(e.subject == f"user:{name}", e.actor == name).order_by(e.id))
+        return [(action, detail) for action, detail in rows]
 
 
 # ---- sessions --------------------------------------------------------------------------------------------------
-def test_a_stolen_session_ends_when_its_owner_logs_in_again(browsers, filled_database):
+def test_new_login_ends_other_sessions_of_the_account(browsers, filled_database):
     lost, new, other = browsers(), browsers(), browsers()
     assert (log_in(lost).status_code, log_in(other, "ada").status_code) == (303, 303)
-    assert is_in(lost)
-    assert (log_in(new).status_code, is_in(lost), is_in(new), is_in(other)) == (303, False, True, True)
-    assert '"sessions_ended":1' in acts(filled_database)[-1][1]
+    assert is_logged_in(lost)
+    assert (log_in(new).status_code, is_logged_in(lost), is_logged_in(new), is_logged_in(other)) == (
+        303,
+        False,
+        True,
+        True,
+    )
+    assert '"sessions_ended":1' in list_own_actions(filled_database)[-1][1]
 
 
-def test_a_session_ends_by_idling_and_lives_while_somebody_looks(browsers, clock, address):
+def test_session_without_requests_of_its_person_ends(browsers, clock, address):
     context = address.app.state.context
     web = context.config.web.model_copy(update={"idle_after_s": 3600.0})
     context.config = context.config.model_copy(update={"web": web})
@@ -137,43 +143,44 @@ def test_a_session_ends_by_idling_and_lives_while_somebody_looks(browsers, clock
     log_in(screen, "ada")
     for _ in range(3):
         clock.wait(2160)
-        assert is_in(person)
-        screen.get("/live/overview")  # a page left open asks by itself: nobody need sit before it
-    assert not is_in(screen)
+        assert is_logged_in(person)
+        # The script of an open page sends this request, so it does not show that a person is present.
+        screen.get("/live/overview")
+    assert not is_logged_in(screen)
     clock.wait(3601)
-    assert not is_in(person)
+    assert not is_logged_in(person)
 
 
-def test_who_signed_in_at_the_beginning_of_a_shift_is_in_when_a_message_comes(browsers, clock):
+def test_session_without_requests_lasts_for_a_shift_by_default(browsers, clock):
     person = browsers()
     log_in(person)
     clock.wait(11.5 * 3600)
-    assert is_in(person), "nothing was asked for since, and the link of a mail must lead to the alert"
+    assert is_logged_in(person), "a link in a message must lead to the alert during the whole shift"
     clock.wait(0.6 * 3600)
-    assert not is_in(person)
+    assert not is_logged_in(person)
 
 
-def test_a_session_ends_after_its_time_however_busy_it_is(browsers, clock):
+def test_busy_session_ends_after_its_lifetime(browsers, clock):
     person = browsers()
     log_in(person)
     for _ in range(13):
         clock.wait(3500)
-        seen = is_in(person)
-    assert not seen
+        is_still_logged_in = is_logged_in(person)
+    assert not is_still_logged_in
 
 
-def test_logging_out_ends_the_session_and_is_in_the_audit_log(browsers, filled_database):
+def test_logout_ends_the_session_and_is_in_the_audit_log(browsers, filled_database):
     person, thief = browsers(), browsers()
     log_in(person)
     thief.cookies.set(NAME, person.cookies[NAME])
-    assert is_in(thief)
+    assert is_logged_in(thief)
     person.post("/logout", data={"csrf": token(person)})
-    assert (is_in(person), is_in(thief)) == (False, False)
-    assert [action for action, _ in acts(filled_database)] == ["login", "logout"]
+    assert (is_logged_in(person), is_logged_in(thief)) == (False, False)
+    assert [action for action, _ in list_own_actions(filled_database)] == ["login", "logout"]
 
 
 # ---- the cookie ------------------------------------------------------------------------------------------------
-def test_behind_https_the_cookie_can_be_set_by_this_host_alone(filled_database, clock):
+def test_session_cookie_over_https_has_the_host_prefix(filled_database, clock):
     with serving(filled_database, clock, '[web]\npublic_url = "https://127.0.0.1"\n') as address:
         cookie = post(f"{address}/login", data={"name": "bo", "password": PASSWORD}).headers["set-cookie"]
         assert re.match(rf"__Host-{NAME}=[\w-]+;", cookie), cookie
@@ -181,32 +188,32 @@ def test_behind_https_the_cookie_can_be_set_by_this_host_alone(filled_database, 
         assert "domain" not in cookie.lower()
         value = re.match(r"[^=]+=([^;]+)", cookie)[1]
         planted = get(address, headers={"Cookie": f"{NAME}={value}"})
-        own = get(address, headers={"Cookie": f"__Host-{NAME}={value}"})
-        assert ("Log out" in planted.text, "Log out" in own.text) == (False, True)
+        prefixed = get(address, headers={"Cookie": f"__Host-{NAME}={value}"})
+        assert ("Log out" in planted.text, "Log out" in prefixed.text) == (False, True)
 
 
-def test_on_all_addresses_the_page_answers_for_its_own_names_alone(filled_database, clock):
-    """A name that somebody else lets point here is refused in one line; addresses and the names of the file are not."""
+def test_request_for_an_unknown_host_name_is_refused(filled_database, clock):
+    """Names in `allowed_hosts`, names of this machine and IP addresses are accepted (DNS rebinding)."""
     short = socket.gethostname().partition(".")[0]
-    own = "localhost 127.0.0.1:8080 [::1] 192.0.2.7 [2001:db8::7]:80 Slopes.lan. X.example".split()
-    own += [short, f"{short}.local"]
+    accepted_names = "localhost 127.0.0.1:8080 [::1] 192.0.2.7 [2001:db8::7]:80 Slopes.lan. X.example".split()
+    accepted_names += [short, f"{short}.local"]
     open_to_all = '[web]\nhost = "0.0.0.0"\nallowed_hosts = ["slopes.lan", "x.example"]\n'
 
     def call(name):
         return get(f"{address}/login", headers={"Host": name})
 
     with serving(filled_database, clock, open_to_all) as address:
-        assert {name: call(name).status_code for name in own} == dict.fromkeys(own, 200)
+        assert {name: call(name).status_code for name in accepted_names} == dict.fromkeys(accepted_names, 200)
         for name in ("evil.example", "192.0.2.7.evil.example", "slopes.lan.evil.example", ""):
             answer = call(name)
             assert (answer.status_code, "add it to web.allowed_hosts" in answer.json()["error"]) == (400, True), name
-    with serving(filled_database, clock) as address:  # on loopback another address is no name of its own
+    with serving(filled_database, clock) as address:  # On loopback, other IP addresses are refused.
         assert call("192.0.2.7").status_code == 400
     with serving(filled_database, clock, '[web]\nallowed_hosts = ["*"]\n') as address:
         assert call("any.example").status_code == 200
 
 
-def test_without_https_the_cookie_keeps_its_plain_name(browsers):
+def test_session_cookie_without_https_has_no_prefix(browsers):
     cookie = log_in(browsers()).headers["set-cookie"]
     assert cookie.startswith(f"{NAME}=")
     assert "secure" not in cookie.lower().split("; ")
@@ -217,14 +224,14 @@ BEHIND_PROXY = '[web]\ntrusted_proxies = ["127.0.0.1"]\n'
 
 
 def guess(address, name="bo", of=None, password="wrong password", **form):
-    """One try from a device that nobody knows."""
+    """Try to log in from an unknown device, through a proxy if `of` is the address of the client."""
     headers = {} if of is None else {"X-Forwarded-For": of}
     return post(f"{address}/login", data={"name": name, "password": password, **form}, headers=headers)
 
 
 def challenge_in(answer):
-    found = re.search(r'data-challenge="([^"]+)"', answer.text)
-    return found and found[1]
+    match = re.search(r'data-challenge="([^"]+)"', answer.text)
+    return match and match[1]
 
 
 def solve(challenge):
@@ -232,19 +239,19 @@ def solve(challenge):
     return str(next(n for n in itertools.count() if proof_of_work.is_solved(challenge, str(n), bits)))
 
 
-def test_guesses_from_elsewhere_neither_keep_the_duty_officer_out_nor_fill_the_log(browsers, address, filled_database):
+def test_guesses_from_unknown_devices_do_not_block_a_known_device_or_fill_the_log(browsers, address, filled_database):
     officer = browsers()
     assert log_in(officer).status_code == 303
-    officer.cookies.delete(NAME)  # the session is over, the device stays known
+    officer.cookies.delete(NAME)  # The session ends, but the device is still known.
     codes = [guess(address).status_code for _ in range(30)]
     assert (codes.count(401), set(codes[login.TRIES :])) == (login.TRIES, {429})
-    assert log_in(officer).status_code == 303  # at the same address, and at once
-    assert guess(address, password=PASSWORD).status_code == 429  # a stranger at that address still waits
-    refused = [json.loads(detail) for action, detail in acts(filled_database) if action == "login.refused"]
+    assert log_in(officer).status_code == 303  # The known device has the same address and need not wait.
+    assert guess(address, password=PASSWORD).status_code == 429  # An unknown device at this address must wait.
+    refused = [json.loads(detail) for action, detail in list_own_actions(filled_database) if action == "login.refused"]
     assert refused == [{"from": "host:127.0.0.1", "known_device": False}] * login.TRIES
 
 
-def test_on_a_new_device_the_duty_officer_works_for_it_and_comes_in(filled_database, clock):
+def test_new_device_logs_in_after_a_proof_of_work(filled_database, clock):
     with serving(filled_database, clock, BEHIND_PROXY) as address:
         for n in range(40):
             guess(address, of=f"198.51.100.{n}")
@@ -254,26 +261,27 @@ def test_on_a_new_device_the_duty_officer_works_for_it_and_comes_in(filled_datab
         done = {"challenge": challenge, "solution": solve(challenge)}
         assert guess(address, of="198.51.100.77", **done).status_code == 401
         again = guess(address, of="203.0.113.9", password=PASSWORD, **done)
-        assert again.status_code == 429  # work counts once
+        assert again.status_code == 429  # A solution is accepted once.
         done = {"challenge": challenge_in(again), "solution": solve(challenge_in(again))}
         assert guess(address, of="203.0.113.9", password=PASSWORD, **done).status_code == 303
-        assert guess(address, "ada", of="203.0.113.9", password=PASSWORD).status_code == 303  # who is not attacked
+        # The account of ada was not attacked.
+        assert guess(address, "ada", of="203.0.113.9", password=PASSWORD).status_code == 303
 
 
-def test_an_address_that_guesses_waits_however_much_it_works(filled_database, clock):
+def test_proof_of_work_does_not_shorten_the_wait_of_a_guessing_address(filled_database, clock):
     with serving(filled_database, clock, BEHIND_PROXY) as address:
         for n in range(login.TRIES):
             assert guess(address, f"name{n}", of="2001:db8:1:2::1").status_code == 401
         challenge = address.app.state.login_throttle.efforts.make_challenge(0, login.TRIES)
         done = {"challenge": challenge, "solution": solve(challenge)}
-        # one machine has the whole network
+        # One machine can have a whole /64 network of IPv6 addresses.
         answer = guess(address, of="2001:db8:1:2:ffff::9", password=PASSWORD, **done)
         assert (answer.status_code, challenge_in(answer)) == (429, None)
         assert 0 < int(answer.headers["retry-after"]) <= login.WAIT_S
         assert guess(address, of="2001:db8:1:3::1", password=PASSWORD).status_code == 303
 
 
-def test_who_knows_one_password_may_not_guess_others_by_logging_in_between(filled_database, clock):
+def test_successful_login_does_not_reset_the_failures_of_its_address(filled_database, clock):
     with serving(filled_database, clock) as address:
         codes = []
         for n in range(3):
@@ -282,7 +290,7 @@ def test_who_knows_one_password_may_not_guess_others_by_logging_in_between(fille
     assert codes[-1] == 429
 
 
-def test_guessing_from_everywhere_at_everybody_costs_work(filled_database, clock, monkeypatch):
+def test_many_failures_at_many_accounts_require_a_proof_of_work(filled_database, clock, monkeypatch):
     monkeypatch.setattr(login, "TRIES_OF_EVERYBODY", 8)
     with serving(filled_database, clock, BEHIND_PROXY) as address:
         for n in range(login.TRIES_OF_EVERYBODY):
@@ -291,7 +299,7 @@ def test_guessing_from_everywhere_at_everybody_costs_work(filled_database, clock
         assert guess(address, "fresh", of="203.0.113.9").status_code == 429
 
 
-def test_a_forged_header_is_believed_from_nobody_but_the_proxies_named(address, filled_database):
+def test_forwarded_address_is_accepted_only_from_trusted_proxies(address, filled_database):
     codes = [guess(address, f"name{n}", of=f"198.51.100.{n}").status_code for n in range(8)]
     assert codes == [401] * login.TRIES + [429] * 3
     with pytest.raises(ConfigError, match=r"web\.trusted_proxies"):
@@ -300,24 +308,24 @@ def test_a_forged_header_is_believed_from_nobody_but_the_proxies_named(address, 
     assert named == ("10.0.0.5", "fd00::/8")
 
 
-def test_a_device_is_known_for_its_account_alone_and_forgotten_with_the_account(browsers, address, filled_database):
+def test_device_is_known_for_its_account_only_until_the_account_is_locked(browsers, address, filled_database):
     mine = browsers()
     log_in(mine)
     device = {login.DEVICE_COOKIE: mine.cookies[login.DEVICE_COOKIE]}
     for _ in range(login.TRIES):
         guess(address, "cy")
 
-    def come(name):
+    def log_in_on_device(name):
         return post(f"{address}/login", data={"name": name, "password": PASSWORD}, cookies=device).status_code
 
-    assert (come("bo"), come("cy")) == (303, 429)
+    assert (log_in_on_device("bo"), log_in_on_device("cy")) == (303, 429)
     with filled_database.write() as c:
         assert device[login.DEVICE_COOKIE] not in c.execute(select(known_device.c.token_sha256)).scalars().all()
         disable_user(c, "bo", NOW)
         assert c.execute(select(known_device)).all() == []
 
 
-def test_a_known_device_that_guesses_is_a_stranger_again(browsers, address):
+def test_known_device_with_many_failures_counts_as_unknown(browsers, address):
     stolen = browsers()
     log_in(stolen)
     codes = [log_in(stolen, password="wrong").status_code for _ in range(12)]
@@ -325,7 +333,7 @@ def test_a_known_device_that_guesses_is_a_stranger_again(browsers, address):
     assert codes.count(401) <= 2 * login.TRIES
 
 
-def test_pages_come_and_known_devices_come_in_while_strangers_queue(browsers, address):
+def test_known_devices_and_pages_are_served_while_unknown_devices_wait(browsers, address):
     officer = browsers()
     log_in(officer)
     waiting = address.app.state.login_throttle._waiting[False]
@@ -335,11 +343,11 @@ def test_pages_come_and_known_devices_come_in_while_strangers_queue(browsers, ad
 
 
 @pytest.mark.parametrize("bent", ["", "x", "17.1.a.b", "1.9999999999.abcd.0000000000000000000"])
-def test_a_challenge_of_somebody_else_is_refused(bent):
+def test_malformed_challenge_is_refused(bent):
     assert not proof_of_work.ProofOfWork().check(bent, "0")
 
 
-def test_a_challenge_ends(monkeypatch):
+def test_expired_challenge_is_refused(monkeypatch):
     monkeypatch.setattr(proof_of_work, "LASTS_S", -1.0)
     efforts = proof_of_work.ProofOfWork()
     challenge = efforts.make_challenge(5, 5)
@@ -349,11 +357,11 @@ def test_a_challenge_ends(monkeypatch):
 # ---- slow and silent connections -------------------------------------------------------------------------------
 def connect(address, of):
     host, port = address.removeprefix("http://").split(":")
-    found = socket.socket()
-    found.settimeout(20)
-    found.bind((of, 0))
-    found.connect((host, int(port)))
-    return found
+    connection = socket.socket()
+    connection.settimeout(20)
+    connection.bind((of, 0))
+    connection.connect((host, int(port)))
+    return connection
 
 
 def is_ended(connection):
@@ -366,21 +374,21 @@ def is_ended(connection):
         return True
 
 
-def test_connections_that_never_finish_a_request_keep_nobody_out(address, monkeypatch):
+def test_unfinished_requests_do_not_block_other_clients(address, monkeypatch):
     attackers = []
     try:
         for n in range(240):
-            one = connect(address, f"127.0.1.{n // 40 + 1}")
-            one.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
-            attackers.append(one)
+            connection = connect(address, f"127.0.1.{n // 40 + 1}")
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
+            attackers.append(connection)
         for _ in range(5):
             assert get(f"{address}/login").status_code == 200
     finally:
-        for one in attackers:
-            one.close()
+        for connection in attackers:
+            connection.close()
 
 
-def test_trickling_headers_or_body_buys_no_time(filled_database, clock, monkeypatch):
+def test_slow_headers_or_body_do_not_extend_the_time_limit(filled_database, clock, monkeypatch):
     monkeypatch.setattr(connection_limits, "REQUEST_TIMEOUT_S", 1.0)
     with serving(filled_database, clock) as address:
         slow = {
@@ -390,20 +398,20 @@ def test_trickling_headers_or_body_buys_no_time(filled_database, clock, monkeypa
             b"Content-Type: application/x-www-form-urlencoded\r\n\r\nname=",
         }
         opened = {name: connect(address, "127.0.0.2") for name in slow}
-        for name, begin in slow.items():
-            opened[name].sendall(begin)
-        began = time.monotonic()
+        for name, start in slow.items():
+            opened[name].sendall(start)
+        started_at = time.monotonic()
         while not all(map(is_ended, opened.values())):
-            assert time.monotonic() - began < 60, {name: is_ended(one) for name, one in opened.items()}
+            assert time.monotonic() - started_at < 60, {name: is_ended(socket) for name, socket in opened.items()}
             for name in ("headers", "body"):
                 try:
                     opened[name].send(b"a")
                 except OSError:
                     pass
             time.sleep(0.1)
-        for one in opened.values():
-            one.close()
-        # one connection, used again
+        for connection in opened.values():
+            connection.close()
+        # A connection that is used again has a new time limit for each request.
         with httpx.Client(base_url=address, trust_env=False, verify=False, timeout=20) as honest:
             for _ in range(3):
                 assert honest.get("/login").status_code == 200
@@ -411,44 +419,44 @@ def test_trickling_headers_or_body_buys_no_time(filled_database, clock, monkeypa
 
 
 def count_alive(connections):
-    return sum(not is_ended(one) for one in connections)
+    return sum(not is_ended(connection) for connection in connections)
 
 
-def test_one_address_has_so_many_connections_and_a_proxy_more(filled_database, clock):
+def test_connections_per_address_are_limited_except_for_trusted_proxies(filled_database, clock):
     proxies = '[web]\ntrusted_proxies = ["127.0.0.0/8"]\n'
     for settings, expected in (("", connection_limits.MAX_CONNECTIONS_PER_ADDRESS), (proxies, 60)):
         with serving(filled_database, clock, settings) as address:
             opened = [connect(address, "127.0.0.9") for _ in range(60)]
             wait_for(
                 lambda opened=opened, expected=expected: count_alive(opened) <= expected,
-                description="the others to end",
+                description="the end of the other connections",
             )
             time.sleep(0.5)
             assert count_alive(opened) == expected
-            for one in opened:
-                one.close()
+            for connection in opened:
+                connection.close()
 
 
-def test_an_answer_that_nobody_reads_is_given_up(filled_database, clock, monkeypatch, tmp_path):
+def test_response_that_the_client_does_not_read_is_aborted(filled_database, clock, monkeypatch, tmp_path):
     for name in ("static", "vendor"):
         (tmp_path / name).mkdir()
-    (tmp_path / "vendor" / "large.js").write_bytes(b" " * 8_000_000)  # more than the buffers of a connection hold
+    (tmp_path / "vendor" / "large.js").write_bytes(b" " * 8_000_000)  # larger than the buffers of a connection
     monkeypatch.setattr(app, "WEB_FOLDER", tmp_path)
     monkeypatch.setattr(connection_limits, "READ_TIMEOUT_S", 0.5)
     with serving(filled_database, clock) as address:
-        one = socket.socket()
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         host, port = address.removeprefix("http://").split(":")
-        one.connect((host, int(port)))
-        one.sendall(b"GET /vendor/large.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        client.connect((host, int(port)))
+        client.sendall(b"GET /vendor/large.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert wait_for(lambda: count_open(int(port)), description="the connection") == 1
-        wait_for(lambda: count_open(int(port)) == 0, description="the end of an answer that nobody reads", pause_s=0.5)
-        one.close()
+        wait_for(lambda: count_open(int(port)) == 0, description="the end of the response", pause_s=0.5)
+        client.close()
 
 
 def count_open(port):
-    """Connections that this process holds as a server of a port."""
+    """Return the number of established connections to a port of this process."""
     import psutil
 
-    there = psutil.Process().net_connections("tcp")
-    return sum(one.laddr.port == port and one.status == psutil.CONN_ESTABLISHED for one in there)
+    connections = psutil.Process().net_connections("tcp")
+    return sum(k.laddr.port == port and k.status == psutil.CONN_ESTABLISHED for k in connections)

@@ -1,4 +1,4 @@
-"""Who may ask for what: every address of the page with every kind of caller, by the one table of rules."""
+"""Access rules: every address of the page is requested by every kind of caller."""
 
 import hashlib
 import html
@@ -48,54 +48,61 @@ from tests.web.test_door import Clock, serving
 
 LOGIN_TO_READ = "[web]\nlogin_to_read = true\n"
 ACCOUNTS = {"anonymous": None, "viewer": "cy", "operator": "bo", "admin": "ada"}
-# scope of a token -> the account it is of
+# Account of the token, by scope.
 TOKENS = {"read": "ada", "act": "bo", "admin": "ada"}
 ROLES = ("viewer", "operator", "admin")
-EXPLAINED = {API + act.address for act in list_acts() if "reason" in {one.name for one in act.list_parameters()}}
+EXPLAINED = {
+    API + act.address for act in list_acts() if "reason" in {parameter.name for parameter in act.list_parameters()}
+}
 DRAWN = {"geometry": "/outlines", "outline": "/redraw"}
-LAST = ("POST /account/sign-out", "POST /logout")  # they end the session
-ADDRESSES = sorted(list_addresses(list_routers()), key=lambda one: (one in LAST, one == LAST[-1]))
-# what a login to read changes nothing of is walked once
-WALKED = {False: ADDRESSES, True: [one for one in ADDRESSES if RULES[one] in {OPEN, READ}]}
-HELP = "GET /help"  # documents: what they name are examples
-READING = [one for one in ADDRESSES if one.startswith("GET") and "{scene" not in one and not one.startswith(HELP)]
+# Requested last, because they end the session.
+LAST = ("POST /account/sign-out", "POST /logout")
+ADDRESSES = sorted(list_addresses(list_routers()), key=lambda route: (route in LAST, route == LAST[-1]))
+# Addresses whose rule does not depend on `login_to_read` are requested once.
+ADDRESSES_BY_LOGIN = {False: ADDRESSES, True: [route for route in ADDRESSES if RULES[route] in {OPEN, READ}]}
+# The documentation names sites only in examples.
+HELP = "GET /help"
+READING = [
+    route for route in ADDRESSES if route.startswith("GET") and "{scene" not in route and not route.startswith(HELP)
+]
 
 
 @pytest.fixture(autouse=True)
 def without_children(monkeypatch):
     start_no_child(monkeypatch)
-    monkeypatch.setattr(library, "begin_reference", lambda: None)  # four seconds of a process: tests/features/help
+    # The reference takes four seconds; tests/features/help checks it.
+    monkeypatch.setattr(library, "begin_reference", lambda: None)
     monkeypatch.setattr(acts, "run_in_worker", lambda *_: SimpleNamespace(differences=()))
     monkeypatch.setattr(ChangeStream, "iterate_events", end_at_once)
 
 
 async def end_at_once(stream):
-    """Events of a stream that ends, so that a test can read it like any other answer."""
+    """Yield the events of a stream that ends, so that a test can read the whole response."""
     yield "retry: 2000\n\n"
 
 
 @pytest.fixture
 def places(filled_database):
-    """What stands in the braces of an address; all of it exists."""
+    """Return a value for each parameter of an address. Everything that they name exists."""
     with filled_database.read() as c:
         scene = c.exec_driver_sql("SELECT scene_hash FROM scene").scalar()
         alert = c.exec_driver_sql("SELECT max(id) FROM alert WHERE site = 'north-bench'").scalar()
-    said = {"site": "north-bench", "station": "G1", "quantity": "displacement_east", "scene_hash": scene}
-    said |= {"alert_id": str(alert), "event_id": "2", "name": "dee", "model_hash": HASHES["gru"], "polygon_id": "p1"}
-    said |= {"table": "movement", "form": "csv", "folder": "how-to", "page": "duty", "size": "small.jpg"}
-    said |= dict.fromkeys(
+    values = {"site": "north-bench", "station": "G1", "quantity": "displacement_east", "scene_hash": scene}
+    values |= {"alert_id": str(alert), "event_id": "2", "name": "dee", "model_hash": HASHES["gru"], "polygon_id": "p1"}
+    values |= {"table": "movement", "form": "csv", "folder": "how-to", "page": "duty", "size": "small.jpg"}
+    values |= dict.fromkeys(
         "offset_id maintenance_id signature_id proposal_id token_id number photo_id report_id".split(), "1"
     )
-    return said | {"path": "Things('G1')", "upload": "0" * 16} | dict.fromkeys("xyz", "0")
+    return values | {"path": "Things('G1')", "upload": "0" * 16} | dict.fromkeys("xyz", "0")
 
 
 def fill_in(path, places):
-    return re.sub(r"\{(\w+)(?::path)?\}", lambda found: places[found[1]], path)
+    return re.sub(r"\{(\w+)(?::path)?\}", lambda match: places[match[1]], path)
 
 
 @contextmanager
 def enter(address, name):
-    """A browser, logged in where a name is given."""
+    """Open a browser that is logged in if a name is given."""
     with httpx.Client(base_url=address, timeout=30, trust_env=False, verify=False) as browser:
         if name is not None:
             assert browser.post("/login", data={"name": name, "password": PASSWORD}).status_code == 303
@@ -103,8 +110,8 @@ def enter(address, name):
 
 
 @contextmanager
-def bear(address, token):
-    """A program with a token."""
+def open_program(address, token):
+    """Open an HTTP client with a token."""
     headers = {"Authorization": f"Bearer {token}"}
     with httpx.Client(base_url=address, timeout=30, trust_env=False, verify=False, headers=headers) as program:
         yield program
@@ -121,16 +128,16 @@ def count_rows(database):
         }
 
 
-def ask(browser, address, places):
-    """Send a request; a form bears the token of the session, so that nothing but the rule can refuse it."""
+def request_page(browser, address, places):
+    """Send a request with a valid form token, so that only the access rule can refuse it."""
     method, path = address.split(" ")
     token = csrf_token(browser.cookies.get("slopeward_session", ""))
     data = {"csrf": token} if method == "POST" else None
     return browser.request(method, fill_in(path, places), data=data, headers={"x-csrf-token": token})
 
 
-def expect(address, role, *, closed, by_token):
-    """401, 403, or None where the request comes through."""
+def find_expected_status(address, role, *, closed, by_token):
+    """Return the expected status: 401, 403, or None if the request is admitted."""
     rule = RULES[address]
     if rule == OPEN or (rule == READ and not closed):
         return None
@@ -141,43 +148,50 @@ def expect(address, role, *, closed, by_token):
     return None if rule == READ or ROLES.index(role) >= ROLES.index(rule) else 403
 
 
-def is_border(address, role, *, closed):
-    """Whether it is nobody, the least role that comes through, or the one below it: those above come through alike."""
+def is_near_lowest_role(address, role, *, closed):
+    """Return whether a role is anonymous, the lowest role that is admitted, or the role below it.
+
+    Higher roles are admitted too, so they are not tested.
+    """
     rule, rank = RULES[address], ("anonymous", *ROLES).index(role)
     least = 0 if rule == OPEN or (rule == READ and not closed) else 1 if rule == READ else 1 + ROLES.index(rule)
     return rank in {0, least - 1, least}
 
 
 @pytest.mark.parametrize("closed", [False, True], ids=["open to readers", "login to read"])
-def test_every_address_holds_its_rule_against_every_caller(filled_database, places, closed):
+def test_every_address_follows_its_access_rule_for_every_caller(filled_database, places, closed):
     wrong = []
     with serving(filled_database, Clock(), LOGIN_TO_READ if closed else "") as address:
         callers = [
-            (role, bear(address, make_token(filled_database, TOKENS[scope], scope)[1]))
+            (role, open_program(address, make_token(filled_database, TOKENS[scope], scope)[1]))
             for scope, role in SCOPES.items()
         ]
         callers += [(role, enter(address, name)) for role, name in ACCOUNTS.items()]
         for k, (role, caller) in enumerate(callers):
             by_token = k < len(SCOPES)
-            walked = [one for one in WALKED[closed] if is_border(one, role, closed=closed)]
+            addresses = [
+                route for route in ADDRESSES_BY_LOGIN[closed] if is_near_lowest_role(route, role, closed=closed)
+            ]
             with caller as browser:
-                got = {one: ask(browser, one, places).status_code for one in walked}
-            wanted = {one: expect(one, role, closed=closed, by_token=by_token) for one in walked}
-            refused = {one: code if code in {401, 403, 500} else None for one, code in got.items()}
+                got = {route: request_page(browser, route, places).status_code for route in addresses}
+            wanted = {route: find_expected_status(route, role, closed=closed, by_token=by_token) for route in addresses}
+            refused = {route: code if code in {401, 403, 500} else None for route, code in got.items()}
             who = f"{role} by {'token' if by_token else 'session'}"
-            wrong += [f"{who}: {one}: {got[one]}, by the rule {w}" for one, w in wanted.items() if refused[one] != w]
+            wrong += [
+                f"{who}: {route}: {got[route]}, by the rule {w}" for route, w in wanted.items() if refused[route] != w
+            ]
     assert not wrong
 
 
-def test_no_address_is_without_a_rule_and_no_rule_without_an_address(filled_database):
+def test_every_address_has_a_rule_and_every_rule_an_address(filled_database):
     app = build_app(parse_service("", "test"), filled_database, Clock())
     mounts = [f"MOUNT {route.path}" for route in app.routes if isinstance(route, Mount)]
     assert sorted([*ADDRESSES, *mounts]) == sorted(RULES)
     others = [route for route in app.routes if not isinstance(route, Mount | APIRoute) and hasattr(route, "path")]
-    assert not others, "an address beside the routers would be answered without a rule"
+    assert not others, "routes outside the routers would be answered without a rule"
 
 
-def test_the_page_does_not_start_with_an_address_that_has_no_rule_or_holds_no_account_of_one_site(monkeypatch):
+def test_page_does_not_start_if_an_address_has_no_rule_or_no_site(monkeypatch):
     router = APIRouter()
     router.add_api_route("/everything", lambda: "all", methods=["GET"])
     with pytest.raises(RuntimeError, match=r"GET /everything$"):
@@ -185,10 +199,10 @@ def test_the_page_does_not_start_with_an_address_that_has_no_rule_or_holds_no_ac
     monkeypatch.setitem(RULES, "GET /everything", READ)
     with pytest.raises(RuntimeError, match="GET /everything contains no site"):
         require_rules([router])
-    assert OF_NO_SITE <= set(ADDRESSES), "it names an address that is gone"
+    assert OF_NO_SITE <= set(ADDRESSES), "OF_NO_SITE contains an address that does not exist"
 
 
-def test_without_login_the_form_comes_in_place_of_the_page_and_programs_hear_401(filled_database):
+def test_without_login_a_page_shows_the_login_form_and_the_api_returns_401(filled_database):
     with serving(filled_database, Clock(), LOGIN_TO_READ) as address, enter(address, None) as browser:
         page = browser.get("/sites/north-bench")
         assert (page.status_code, 'name="to" value="/sites/north-bench"' in page.text) == (401, True)
@@ -203,30 +217,30 @@ def test_without_login_the_form_comes_in_place_of_the_page_and_programs_hear_401
 
 # ---- permissions per site ---------------------------------------------------------------------------------------
 @pytest.fixture
-def of_the_lake(filled_database):
-    """The operator bo is for lake-slope alone."""
+def bo_for_lake_slope(filled_database):
+    """Restrict the operator bo to the site lake-slope."""
     tell(filled_database, users.set_sites, "bo", ["lake-slope"])
 
 
-@pytest.mark.usefixtures("of_the_lake")
+@pytest.mark.usefixtures("bo_for_lake_slope")
 @pytest.mark.parametrize("closed", [False, True], ids=["open to readers", "login to read"])
-def test_an_account_of_one_site_reaches_no_other(filled_database, places, closed):
+def test_account_for_one_site_cannot_request_addresses_of_another_site(filled_database, places, closed):
     wrong = []
     with serving(filled_database, Clock(), LOGIN_TO_READ if closed else "") as address, enter(address, "bo") as browser:
-        for one in [a for a in WALKED[closed] if "{site}" in a or "{alert_id}" in a]:
-            got = ask(browser, one, places).status_code
-            refused = closed or RULES[one] != READ
+        for route in [a for a in ADDRESSES_BY_LOGIN[closed] if "{site}" in a or "{alert_id}" in a]:
+            got = request_page(browser, route, places).status_code
+            refused = closed or RULES[route] != READ
             if (got == 403) != refused:
-                wrong.append(f"{one}: {got}")
-            nowhere = ask(browser, one, places | {"site": "nowhere", "alert_id": "987654"}).status_code
+                wrong.append(f"{route}: {got}")
+            nowhere = request_page(browser, route, places | {"site": "nowhere", "alert_id": "987654"}).status_code
             if refused and nowhere != 403:
-                wrong.append(f"{one}: tells by {nowhere} that the site or alert does not exist")
+                wrong.append(f"{route}: status {nowhere} reveals that the site or alert does not exist")
     assert not wrong
 
 
-@pytest.mark.usefixtures("of_the_lake")
-def test_what_belongs_to_another_site_is_not_reached_under_ones_own(filled_database, places):
-    """The own site in the address, and the station, scene, event or signature of another one beside it."""
+@pytest.mark.usefixtures("bo_for_lake_slope")
+def test_items_of_another_site_are_not_found_under_the_allowed_site(filled_database, places):
+    """The address contains the allowed site, and a station, scene, event or signature of another site."""
     token, _ = make_token(filled_database, "ada", "read")
     with filled_database.write() as c:
         save_first(c, TwoPersonAct("level.set", "site:north-bench", {"to": 0}), Actor("ada"), "quiet", 2, NOW)
@@ -237,8 +251,8 @@ def test_what_belongs_to_another_site_is_not_reached_under_ones_own(filled_datab
     with serving(filled_database, Clock()) as address, enter(address, "bo") as browser:
         form["csrf"] = csrf_token(browser.cookies["slopeward_session"])
         named = [a for a in ADDRESSES if re.search(r"\{(?!alert_id|site|name)", a) and not a.startswith(HELP)]
-        for one in [a for a in named if RULES[a] != ADMIN]:
-            method, path = one.split(" ")
+        for route in [a for a in named if RULES[a] != ADMIN]:
+            method, path = route.split(" ")
             others |= {"number": str(signature), "token_id": str(token)}
             headers = {"x-csrf-token": form["csrf"]}
             is_api = path.startswith("/api/")
@@ -248,25 +262,25 @@ def test_what_belongs_to_another_site_is_not_reached_under_ones_own(filled_datab
             sent = {"json": why} if is_api else {"data": form}
             data = sent if method == "POST" else {}
             got = browser.request(method, fill_in(path, others), headers=headers, **data)
-            wrong += [] if got.status_code == 404 else [f"{one}: {got.status_code} {got.text[:200]}"]
+            wrong += [] if got.status_code == 404 else [f"{route}: {got.status_code} {got.text[:200]}"]
     after = count_rows(filled_database)
     assert not wrong
     assert {k for k in after if after[k] != before[k]} <= {"web_session", "known_device", "audit_entry"}
     with filled_database.read() as c:
-        assert load_entries(c, 1)[0].action == "login", "nothing was done"
+        assert load_entries(c, 1)[0].action == "login", "no action was performed"
         assert [w.site for w in load_waiting(c, NOW)] == ["north-bench"]
 
 
-@pytest.mark.usefixtures("of_the_lake")
-def test_lists_hold_nothing_of_other_sites(filled_database, places):
-    own = places | {"site": "lake-slope", "station": "P1", "quantity": "pore_pressure"}
+@pytest.mark.usefixtures("bo_for_lake_slope")
+def test_lists_contain_nothing_of_other_sites(filled_database, places):
+    own_places = places | {"site": "lake-slope", "station": "P1", "quantity": "pore_pressure"}
     with serving(filled_database, Clock(), LOGIN_TO_READ) as address:
         with enter(address, "cy") as all_sites:
             assert all("north-bench" in all_sites.get(a).text for a in ("/api/v1/sites", "/metrics", "/alerts"))
         with enter(address, "bo") as browser:
-            for one in [a for a in READING if "{alert_id}" not in a]:
-                text = ask(browser, one, own).text
-                assert not re.search(r"north.bench", text, re.IGNORECASE), one
+            for route in [a for a in READING if "{alert_id}" not in a]:
+                text = request_page(browser, route, own_places).text
+                assert not re.search(r"north.bench", text, re.IGNORECASE), route
             assert "lake-slope" in browser.get("/api/v1/sites").text
             for path in ("/alerts", "/api/v1/alerts", "/api/v1/notifications"):
                 assert browser.get(f"{path}?site=north-bench").status_code == 403, path
@@ -276,41 +290,41 @@ ELSEWHERE = ("site north-bench cannot be evaluated", "E1 and R1 report times an 
 
 
 @pytest.fixture
-def service_speaks(filled_database):
-    """Alarms, stamps and open questions of the service that name places of both sites; ids of the alarms."""
-    told = [*ELSEWHERE, "site lake-slope cannot be evaluated: X1 of 2026-03-01T05:00:00Z"]
+def service_alarms(filled_database):
+    """Add alarms, heartbeats and open questions of the service that name both sites. Return the ids of the alarms."""
+    texts = [*ELSEWHERE, "site lake-slope cannot be evaluated: X1 of 2026-03-01T05:00:00Z"]
     desk = Recipient("desk", ("log",), ("urgent",))
     gone = Reference("local", NOW), Reference("local", NOW + timedelta(hours=1))
     with filled_database.write() as c:
-        for number, line in enumerate(told):
+        for number, line in enumerate(texts):
             key = f"health:poisoned:{line.split()[1]}" if "evaluated" in line else f"health:mqtt:foreign{number}"
             change = health_alarm(key, 2, line, is_open=True, evidence={"reason": line, "rows": [{"of": line}]})
             apply_changes(c, [change], ChangeContext("status", None, [desk], Actor("slopeward", "service"), NOW, "1"))
         write_heartbeat(c, "epoch0:north-bench/G1", gone[0].to_json() | {"asked": gone[1].to_json()}, NOW)
         change = health_alarm(alarm_key("north-bench/G1"), 2, "G1 counts otherwise", is_open=True)
         apply_changes(c, [change], ChangeContext("status", None, [desk], Actor("slopeward", "service"), NOW, "1"))
-        detail = {"state": "running", "version": "1", "degraded": told, "ingest": {"north-bench": 3, "of": told}}
+        detail = {"state": "running", "version": "1", "degraded": texts, "ingest": {"north-bench": 3, "of": texts}}
         write_heartbeat(c, "core", {**detail, "sites": ["lake-slope", "north-bench"]}, NOW)
         wanted = select(alert_table.c.id).where(alert_table.c.site == "status", alert_table.c.closed_at.is_(None))
         return list(c.execute(wanted).scalars())
 
 
-@pytest.mark.usefixtures("of_the_lake")
-def test_what_the_service_says_of_itself_names_no_place_of_others(filled_database, places, service_speaks):
+@pytest.mark.usefixtures("bo_for_lake_slope")
+def test_alarms_of_the_service_hide_names_of_other_sites(filled_database, places, service_alarms):
     others = re.compile(r"north.bench|\b(?:E1|R1|G1)\b", re.IGNORECASE)
-    own = places | {"site": "lake-slope", "station": "X1", "quantity": "crack_opening", "path": "Things"}
+    own_places = places | {"site": "lake-slope", "station": "X1", "quantity": "crack_opening", "path": "Things"}
     with serving(filled_database, Clock(), LOGIN_TO_READ) as address:
         address.app.state.context.trouble = ELSEWHERE[0]
         with enter(address, "bo") as browser, enter(address, None) as nobody:
-            for one in READING:
-                for number in service_speaks if "{alert_id}" in one else [0]:
-                    text = ask(browser, one, own | {"alert_id": str(number)}).text
-                    assert not (found := others.search(text)), f"{one} {number}: {text[found.start() - 90 :][:180]}"
-                assert not others.search(ask(nobody, one, own).text), f"without a login: {one}"
-            for one in ("/", "/alerts", "/api/v1/alerts", "/notifications", "/sites/lake-slope", "/health"):
-                text = browser.get(one).text
-                assert WITHHELD in html.unescape(text), f"{one}: that an alarm stands is seen"
-                assert "X1 of" in text, f"{one}: what is of the own site is read"
+            for route in READING:
+                for number in service_alarms if "{alert_id}" in route else [0]:
+                    text = request_page(browser, route, own_places | {"alert_id": str(number)}).text
+                    assert not (found := others.search(text)), f"{route} {number}: {text[found.start() - 90 :][:180]}"
+                assert not others.search(request_page(nobody, route, own_places).text), f"without a login: {route}"
+            for route in ("/", "/alerts", "/api/v1/alerts", "/notifications", "/sites/lake-slope", "/health"):
+                text = browser.get(route).text
+                assert WITHHELD in html.unescape(text), f"{route}: the alarm must be visible"
+                assert "X1 of" in text, f"{route}: texts about the allowed site must be visible"
             assert "Nothing is decided at this moment" in browser.get("/").text
         with enter(address, "cy") as all_sites:
             text = all_sites.get("/api/v1/alerts").text + all_sites.get("/").text
@@ -318,20 +332,20 @@ def test_what_the_service_says_of_itself_names_no_place_of_others(filled_databas
             assert WITHHELD not in text
 
 
-@pytest.mark.usefixtures("of_the_lake")
-def test_an_alert_of_another_site_is_not_reached_by_another_spelling_of_its_number(filled_database, places):
-    """What reads the address and what checks it must take the same number from it."""
+@pytest.mark.usefixtures("bo_for_lake_slope")
+def test_other_spellings_of_an_alert_number_do_not_bypass_the_site_check(filled_database, places):
+    """The route and the access rule must read the same number from an address."""
     with filled_database.read() as c:
         open_one = select(alert_table.c.id).where(
             alert_table.c.site == "north-bench", alert_table.c.closed_at.is_(None)
         )
         number = c.execute(open_one.order_by(alert_table.c.id.desc())).scalar()
-    spelt = [one.format(number) for one in ("{}.0", "+{}", "%20{}", "{}%20", "0_{}", "0{}", "{}%0a", "1{:0>30}")]
+    spelt = [form.format(number) for form in ("{}.0", "+{}", "%20{}", "{}%20", "0_{}", "0{}", "{}%0a", "1{:0>30}")]
     form, wrong, before = {"reason": "seen on foot", "answer": "instrument"}, [], count_rows(filled_database)
     with serving(filled_database, Clock(), LOGIN_TO_READ) as address, enter(address, "bo") as browser:
         form["csrf"] = csrf_token(browser.cookies["slopeward_session"])
-        for one, number in product([a for a in ADDRESSES if "{alert_id}" in a], [*spelt, "9" * 5000]):
-            method, path = one.split(" ")
+        for route, number in product([a for a in ADDRESSES if "{alert_id}" in a], [*spelt, "9" * 5000]):
+            method, path = route.split(" ")
             path, data = fill_in(path, places | {"alert_id": number}), form if method == "POST" else None
             got = browser.request(method, path, data=data)
             wrong += [] if got.status_code in {403, 404} else [f"{path}: {got.status_code} {got.text[:200]}"]
@@ -344,11 +358,11 @@ NORTH = "ida@north.example"
 
 
 @pytest.fixture
-def people_elsewhere(filled_database):
-    """Messages of the service and of North bench to a person there; the number of an alarm of the service."""
+def alarm_with_addresses(filled_database):
+    """Add messages to a person at North bench. Return the id of an alarm of the service."""
     ida = Recipient("Ida of the mine", (f"email:{NORTH}",), ("urgent",))
     refused = f"email: recipient refused (550 5.1.1 <{NORTH}>: unknown)"
-    channels = {f"email:{one}": {"failures": 3, "last_error": refused} for one in (NORTH, "desk@lake.example")}
+    channels = {f"email:{mail}": {"failures": 3, "last_error": refused} for mail in (NORTH, "desk@lake.example")}
     with filled_database.write() as c:
         for site, key in ("status", "health:broker"), ("north-bench", "health:X9:silent"):
             change = health_alarm(key, 2, "the broker is away", is_open=True)
@@ -358,35 +372,42 @@ def people_elsewhere(filled_database):
         return c.execute(select(func.max(alert_table.c.id)).where(alert_table.c.site == "status")).scalar()
 
 
-@pytest.mark.usefixtures("of_the_lake")
-def test_mail_addresses_are_read_by_accounts_of_all_sites_alone(filled_database, places, people_elsewhere):
-    own = places | {"site": "lake-slope", "station": "X1", "quantity": "crack_opening"}
+@pytest.mark.usefixtures("bo_for_lake_slope")
+def test_only_accounts_for_all_sites_read_mail_addresses(filled_database, places, alarm_with_addresses):
+    own_places = places | {"site": "lake-slope", "station": "X1", "quantity": "crack_opening"}
     with filled_database.read() as c:
         newest = select(func.max(alert_table.c.id)).where(alert_table.c.site == "north-bench")
-        alerts = [people_elsewhere, c.execute(newest).scalar()]
+        alerts = [alarm_with_addresses, c.execute(newest).scalar()]
 
     def read(browser):
-        asked = [(one, n) for one in READING for n in (alerts if "{alert_id}" in one else [0])]
-        return {f"{one} {n}": ask(browser, one, own | {"alert_id": str(n)}).text for one, n in asked}
+        asked = [(route, n) for route in READING for n in (alerts if "{alert_id}" in route else [0])]
+        return {
+            f"{route} {n}": request_page(browser, route, own_places | {"alert_id": str(n)}).text for route, n in asked
+        }
 
     with serving(filled_database, Clock(), LOGIN_TO_READ) as address:
         with enter(address, "bo") as browser:
-            for one, text in read(browser).items():
-                assert NORTH not in text, one
-                assert "Ida of the mine" not in text, one
-            told = browser.get("/health").json()["dispatcher"]["channels"]
-            assert sorted(told) == ["email:address 1", "email:address 2"], "how many channels fail is seen"
+            for route, text in read(browser).items():
+                assert NORTH not in text, route
+                assert "Ida of the mine" not in text, route
+            channels = browser.get("/health").json()["dispatcher"]["channels"]
+            assert sorted(channels) == ["email:address 1", "email:address 2"], (
+                "the number of failing channels must be visible"
+            )
         with enter(address, "cy") as all_sites:
             assert all(NORTH in all_sites.get(a).text for a in ("/health", "/api/v1/notifications", "/notifications"))
     with serving(filled_database, Clock()) as address, enter(address, None) as nobody:
-        for one, text in read(nobody).items():
+        for route, text in read(nobody).items():
             bare = re.sub("<style>.*</style>|@iot[.]|slopeward@127", "", text, flags=re.DOTALL)
-            assert "@" not in bare, f"without a login: {one}"
+            assert "@" not in bare, f"without a login: {route}"
         assert "Ida of the mine" in nobody.get("/notifications").text
 
 
-def test_the_last_admin_stays_one_and_sites_must_exist(filled_database):
-    """Not made less, not locked, not bound to some sites; one who comes by a provider alone takes no place of it."""
+def test_last_admin_of_all_sites_cannot_be_removed(filled_database):
+    """The role, lock and sites of the last admin cannot change.
+
+    An admin without a password cannot act at the command line, and does not count as the last one who can.
+    """
     away = {
         "role": lambda c, name: users.set_role(c, name, "viewer"),
         "lock": lambda c, name: users.disable_user(c, name, NOW),
@@ -421,8 +442,8 @@ def test_the_last_admin_stays_one_and_sites_must_exist(filled_database):
         assert verify_chain(c) == []
 
 
-def test_the_first_admin_may_come_by_a_provider_for_some_sites(filled_database):
-    """Where no admin is, one for some sites takes nobody's place; the last admin of all is not bound by groups."""
+def test_first_admin_may_log_in_through_a_provider_for_some_sites(filled_database):
+    """Without any admin, an admin for some sites is accepted. Groups cannot restrict the last admin of all sites."""
     groups, sites = {"chiefs": "admin"}, {"chiefs": ["lake-slope"]}
     people = [users.IdentityProviderUser("https://id", n, f"p{n}", ("chiefs",)) for n in "12"]
     with filled_database.write() as c:
@@ -438,7 +459,7 @@ def test_the_first_admin_may_come_by_a_provider_for_some_sites(filled_database):
 
 
 # ---- tokens -----------------------------------------------------------------------------------------------------
-def test_of_a_token_only_the_hash_is_stored(filled_database):
+def test_only_the_hash_of_a_token_is_stored(filled_database):
     number, token = make_token(filled_database, "bo", "act")
     with filled_database.read() as c:
         row = c.execute(select(api_token).where(api_token.c.id == number)).one()
@@ -448,32 +469,32 @@ def test_of_a_token_only_the_hash_is_stored(filled_database):
     assert row.token_sha256 == hashlib.sha256(token.encode()).hexdigest()
 
 
-def test_a_token_ends_by_its_time_by_revoking_and_with_its_account(filled_database):
+def test_token_ends_by_expiry_revocation_or_locked_account(filled_database):
     clock = Clock()
     number, token = make_token(filled_database, "bo", "read", valid_s=600.0)
     _, other = make_token(filled_database, "cy", "read")
-    with serving(filled_database, clock, LOGIN_TO_READ) as address, bear(address, token) as program:
+    with serving(filled_database, clock, LOGIN_TO_READ) as address, open_program(address, token) as program:
         assert program.get("/api/v1/sites").status_code == 200
         clock.wait(601)
         assert program.get("/api/v1/sites").status_code == 401
-        with bear(address, other) as program_of_cy:
+        with open_program(address, other) as program_of_cy:
             assert program_of_cy.get("/health").status_code != 401
             tell(filled_database, users.disable_user, "cy", clock())
             assert program_of_cy.get("/health").status_code == 401
     clock = Clock()
-    with serving(filled_database, clock, LOGIN_TO_READ) as address, bear(address, token) as program:
+    with serving(filled_database, clock, LOGIN_TO_READ) as address, open_program(address, token) as program:
         tell(filled_database, revoke_api_token, number, clock())
         assert program.get("/api/v1/sites").status_code == 401
 
 
-def test_a_token_does_no_more_than_its_account_and_its_sites(filled_database, places):
+def test_token_has_at_most_the_role_and_sites_of_its_account(filled_database, places):
     _, token = make_token(filled_database, "bo", "act")
     _, narrow = make_token(filled_database, "ada", "admin", ["lake-slope"])
     with serving(filled_database, Clock(), LOGIN_TO_READ) as address:
-        with bear(address, narrow) as program:
+        with open_program(address, narrow) as program:
             assert [s["site"] for s in program.get("/api/v1/sites").json()] == ["lake-slope"]
             assert program.get("/api/v1/sites/north-bench").status_code == 403
-        with bear(address, token) as program:
+        with open_program(address, token) as program:
             report = {"kind": "crack", "text": "seen by the camera"}
             assert program.post("/sites/north-bench/report", data=report).status_code == 303
             with filled_database.read() as c:
@@ -495,14 +516,14 @@ def test_a_token_does_no_more_than_its_account_and_its_sites(filled_database, pl
         make_token(filled_database, "ada", "read", valid_s=400 * 86400.0)
 
 
-def test_a_bad_token_is_told_and_never_falls_back_to_the_cookie(filled_database):
+def test_invalid_token_is_refused_even_with_a_valid_session(filled_database):
     with serving(filled_database, Clock()) as address, enter(address, "ada") as browser:
         for headers in ({"Authorization": "Bearer nonsense"}, {"Authorization": "bearer none"}):
             answer = browser.get("/api/v1/sites", headers=headers)
             assert (answer.status_code, "token" in answer.json()["error"]) == (401, True)
             page = browser.get("/", headers=headers)
             assert (page.status_code, "database does not answer" in page.text) == (401, False)
-        # a proxy in front may ask for a password of its own and pass it on
+        # A proxy in front of the service may use Basic authentication and forward the header.
         assert browser.get("/", headers={"Authorization": "Basic YTpi"}).status_code == 200
 
 
@@ -514,26 +535,26 @@ def send(browser, path, **fields):
     return browser.post(path, data={"csrf": csrf_token(browser.cookies["slopeward_session"]), **fields})
 
 
-def test_one_changes_the_own_password_and_every_session_ends(filled_database):
+def test_changing_the_own_password_ends_every_session(filled_database):
     with serving(filled_database, Clock()) as address, enter(address, "bo") as browser:
         words = {"own_password": PASSWORD, "password": NEW, "password_again": NEW}
-        for wrong, said in (
+        for wrong, message in (
             ({"password_again": "x"}, "differ"),
             ({"own_password": "wrong"}, "current password is wrong"),
             ({"password": "bo12345678", "password_again": "bo12345678"}, "easy to guess"),
         ):
             answer = send(browser, "/account/password", **(words | wrong))
-            assert (answer.status_code, said in answer.text) == (409, True), answer.text
+            assert (answer.status_code, message in answer.text) == (409, True), answer.text
         assert send(browser, "/account/password", **words).status_code == 303
         assert browser.get("/account").status_code == 401
         assert browser.post("/login", data={"name": "bo", "password": PASSWORD}).status_code == 401
         assert browser.post("/login", data={"name": "bo", "password": NEW}).status_code == 303
     with filled_database.read() as c:
-        told = [(e.actor, e.action) for e in load_entries(c, 9) if e.action.startswith("user.pass")]
-        assert (told, verify_chain(c)) == ([("bo", "user.password"), ("bo", "user.password.refused")], [])
+        actions = [(e.actor, e.action) for e in load_entries(c, 9) if e.action.startswith("user.pass")]
+        assert (actions, verify_chain(c)) == ([("bo", "user.password"), ("bo", "user.password.refused")], [])
 
 
-def test_signing_out_everywhere_ends_the_session_of_a_thief(filled_database):
+def test_sign_out_everywhere_ends_a_stolen_session(filled_database):
     with serving(filled_database, Clock()) as address, enter(address, "bo") as browser:
         stolen = {"Cookie": f"slopeward_session={browser.cookies['slopeward_session']}"}
         assert httpx.get(f"{address}/account", headers=stolen, trust_env=False, verify=False).status_code == 200
@@ -541,7 +562,7 @@ def test_signing_out_everywhere_ends_the_session_of_a_thief(filled_database):
         assert httpx.get(f"{address}/account", headers=stolen, trust_env=False, verify=False).status_code == 401
 
 
-def test_an_admin_sees_accounts_sessions_tokens_and_the_log_and_ends_them(filled_database):
+def test_admin_lists_accounts_sessions_tokens_and_the_audit_log_and_ends_them(filled_database):
     number, token = make_token(filled_database, "bo", "read")
     with serving(filled_database, Clock()) as address, enter(address, "ada") as admin, enter(address, "bo") as browser:
         text = admin.get("/admin").text
@@ -556,11 +577,11 @@ def test_an_admin_sees_accounts_sessions_tokens_and_the_log_and_ends_them(filled
         assert send(admin, "/admin/users/bo/sign-out").status_code == 303
         assert browser.get("/account").status_code == 401
     with filled_database.read() as c:
-        told = [(e.actor, e.action, e.subject) for e in load_entries(c, 2)]
-        assert told == [("ada", "user.sign_out", "user:bo"), ("ada", "token.revoke", f"token:{number}")]
+        actions = [(e.actor, e.action, e.subject) for e in load_entries(c, 2)]
+        assert actions == [("ada", "user.sign_out", "user:bo"), ("ada", "token.revoke", f"token:{number}")]
 
 
-def test_an_admin_of_some_sites_sees_neither_accounts_nor_the_log(filled_database):
+def test_admin_of_some_sites_cannot_read_accounts_or_the_audit_log(filled_database):
     with filled_database.write() as c:
         add_account(c, "zoe", PASSWORD, "admin", NOW)
         users.set_sites(c, "ada", ["lake-slope"])

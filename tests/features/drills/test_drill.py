@@ -1,5 +1,6 @@
-"""A drill from its first to its last word: real dispatcher, real webhook, and every real table before and after.
-A drill held on the page: by a process of its own, answered, ended, and measured; nobody else's.
+"""Drills with a real dispatcher and a real webhook. Every table is compared before and after.
+
+A drill on the page runs in a process of its own.
 """
 
 import json
@@ -64,7 +65,7 @@ SITE = (
     + table("[[recipient]]", name="hook", channels=["webhook:HOOK"], levels=["yellow", "orange", "red"])
 )
 WITNESS = criterion("anomaly", id="strange", role="witness", level="yellow", **WHO)
-# what a drill may add rows to; every other table must be as it was
+# Tables to which a drill adds rows. All other tables must not change.
 OWN = {"drill", "decision", "alert", "alert_event", "notification", "audit_entry", "service_state"}
 
 
@@ -82,7 +83,7 @@ def listener() -> Iterator[Listener]:
 
 @pytest.fixture
 def real(database: Database, site: Site) -> Database:
-    """A site with readings, an evaluation, a real yellow alarm and a real health alarm."""
+    """Return a site with readings, an evaluation, a real yellow alarm and a real health alarm."""
     rows = []
     for name, d in product(("G1", "G2"), range(30, 0, -1)):
         at, moved = NOW - timedelta(days=d), 0.1 * d % 3 + (30 - d) * 0.2
@@ -92,47 +93,47 @@ def real(database: Database, site: Site) -> Database:
         add_observations(c, rows, NOW)
     evaluate_site(database, site, NOW, "start")
     with database.write() as c:
-        tell_real(c, site, "hazard", AlertCategory.HAZARD, 1)
-        tell_real(c, site, "health:G2:stale", AlertCategory.HEALTH, 1)
+        raise_real_alert(c, site, "hazard", AlertCategory.HAZARD, 1)
+        raise_real_alert(c, site, "health:G2:stale", AlertCategory.HEALTH, 1)
     return database
 
 
-def tell_real(c: Any, site: Site, key: str, ledger: AlertCategory, level: int) -> None:
+def raise_real_alert(c: Any, site: Site, key: str, ledger: AlertCategory, level: int) -> None:
     change = AlertChange(ledger, key, level, open=True, reason=f"really {key}", data_time=NOW, evidence="{}")
     apply_changes(c, [change], ChangeContext(site.id, site, site.recipients, SERVICE_ACTOR, NOW, "test"))
 
 
 def snapshot(db: Database) -> dict[str, list[dict[str, Any]]]:
-    """Every row of every table, and what people read of the site."""
+    """Return every row of every table, and of the view of the state of the site."""
     with db.read() as c:
-        found = {
+        rows_by_table = {
             t.name: [dict(r._mapping) for r in c.execute(select(t).order_by(*t.primary_key.columns))]
             for t in load_metadata().sorted_tables
         }
-        found["site_status"] = [dict(r._mapping) for r in c.execute(text("SELECT * FROM site_status"))]
-    return found
+        rows_by_table["site_status"] = [dict(r._mapping) for r in c.execute(text("SELECT * FROM site_status"))]
+    return rows_by_table
 
 
 def assert_untouched(before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Nothing of the real state differs: other tables are the same, in the drill's own only its own rows are new."""
+    """Check that the real state has not changed: only tables of `OWN` have new rows, and these belong to the drill."""
     for name, rows in before.items():
         if name not in OWN:
             assert after[name] == rows, name
             continue
         keys = [next(iter(row.values())) for row in rows]
-        kept = [row for row in after[name] if next(iter(row.values())) in keys]
+        remaining = [row for row in after[name] if next(iter(row.values())) in keys]
         if name != "service_state":
-            # a message of before may have been delivered meanwhile
-            assert [strip(r) for r in kept] == [strip(r) for r in rows], name
+            # A message from before the drill may have been delivered meanwhile.
+            assert [strip(r) for r in remaining] == [strip(r) for r in rows], name
     old_alerts = {row["id"] for row in before["alert"]}
     new = [row for row in after["alert"] if row["id"] not in old_alerts]
     assert new
     assert all(row["exercise"] and row["key"].startswith("drill:") for row in new)
     ids = {row["id"] for row in new}
     old = {row["id"] for row in before["notification"]}
-    told = [row for row in after["notification"] if row["id"] not in old]
-    assert all(row["exercise"] and row["alert_id"] in ids for row in told)
-    assert all("EXERCISE" in row["subject"] and "EXERCISE" in row["body"] for row in told)
+    new_messages = [row for row in after["notification"] if row["id"] not in old]
+    assert all(row["exercise"] and row["alert_id"] in ids for row in new_messages)
+    assert all("EXERCISE" in row["subject"] and "EXERCISE" in row["body"] for row in new_messages)
 
 
 def strip(row: dict[str, Any]) -> dict[str, Any]:
@@ -140,19 +141,19 @@ def strip(row: dict[str, Any]) -> dict[str, Any]:
     return row if "channel" not in row else {k: v for k, v in row.items() if k not in moving}
 
 
-def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(real, site, listener):
+def test_drill_is_sent_acknowledged_and_measured_without_changing_real_state(real, site, listener):
     before = snapshot(real)
     ways: dict[str, Any] = {"environ": {"HOOK": listener.url}, "jitter": lambda: 0.0, "poll_s": 0.02}
     dispatcher = Dispatcher(real, {site.id: site}, lambda: datetime.now(UTC), **ways)
-    seen: list[tuple[datetime, AlertChange]] = []
+    sent_changes: list[tuple[datetime, AlertChange]] = []
     signed: list[int] = []
 
     def wait(_: float) -> None:
-        """People answer once the message has come: the drill waits, the receiver hears, somebody signs."""
+        """Acknowledge the alerts of the drill whose messages the webhook has received."""
         time.sleep(0.02)
-        told = {b["alert_id"] for b in listener.bodies if b["exercise"] and b["level"] == 3}
+        received = {b["alert_id"] for b in listener.bodies if b["exercise"] and b["level"] == 3}
         with real.write() as c:
-            mine = [a for a in load_alerts(c, site.id, open_only=True) if a.id in told and a.exercise]
+            mine = [a for a in load_alerts(c, site.id, open_only=True) if a.id in received and a.exercise]
             new = [a.id for a in mine if a.state == AlertState.UNACKNOWLEDGED]
             signed.extend(acknowledge(c, i, ADA, "drill: road closed", datetime.now(UTC)) for i in new)
 
@@ -166,7 +167,7 @@ def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(real,
             DrillOptions(speed=1e9, hold_s=MINIMUM_TIMEOUT_S),
             clock=lambda: datetime.now(UTC),
             wait=wait,
-            on_turn=lambda at, change: seen.append((at, change)),
+            on_turn=lambda at, change: sent_changes.append((at, change)),
         )
         took_s = time.monotonic() - began_s
         wait_for(
@@ -174,9 +175,9 @@ def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(real,
         )
     finally:
         dispatcher.stop(5)
-    assert ([x.level for _, x in seen], len(signed), outcome["peak_level"]) == ([1, 2, 3], 1, 3)
+    assert ([x.level for _, x in sent_changes], len(signed), outcome["peak_level"]) == ([1, 2, 3], 1, 3)
     assert outcome["unanswered"] == 0
-    # who reads it may answer before its delivery is on record
+    # A person may acknowledge before the delivery is stored.
     assert all(0.0 <= outcome[key] <= took_s for key in ("first_message_s", "slowest_acknowledgement_s"))
     exercises = [b for b in listener.bodies if b["exercise"]]
     assert {b["level"] for b in exercises} >= {3, 0}
@@ -187,7 +188,7 @@ def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(real,
         assert find_drill(c, drill_id).state == "ended"
         mine = [a for a in load_alerts(c, site.id) if a.exercise]
     assert {a.state for a in mine} == {AlertState.CLOSED}
-    # what was decided in the drill can be decided again from what was frozen
+    # The decisions of the drill can be recomputed from their stored evidence.
     with real.read() as c:
         raised = next(e for e in load_alert_events(c, mine[0].id) if e.to_level == 3)
         assert raised.decision_id is not None
@@ -197,8 +198,8 @@ def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(real,
     assert recompute(row, source, cited=cited).differences == ()
 
 
-def begin_red(c: Connection, site: Site) -> int:
-    """A drill that stands at red."""
+def start_red_drill(c: Connection, site: Site) -> int:
+    """Start a drill with a red alert."""
     drill_id = add_drill(c, site.id, ADA, "collapse", NOW)
     red = AlertChange(AlertCategory.HAZARD, "hazard", 3, open=True, reason="red", data_time=None, evidence="{}")
     apply_changes(
@@ -207,8 +208,8 @@ def begin_red(c: Connection, site: Site) -> int:
     return drill_id
 
 
-def test_a_real_alarm_goes_first_and_no_drill_touches_it(real: Database, site: Site) -> None:
-    drill_id = tell(real, begin_red, site)
+def test_real_alarm_is_sent_before_a_drill_and_survives_its_end(real: Database, site: Site) -> None:
+    drill_id = tell(real, start_red_drill, site)
     with real.write() as c:
         sent = [claim_due(c, NOW, "worker", 60.0, 1, "webhook:HOOK")[0] for _ in range(3)]
     assert [(s.exercise, s.ledger, s.level) for s in sent] == [
@@ -224,13 +225,15 @@ def test_a_real_alarm_goes_first_and_no_drill_touches_it(real: Database, site: S
     assert (alerts["hazard"].level, alerts[f"drill:{drill_id}:hazard"].state) == (1, AlertState.CLOSED)
 
 
-def test_a_dead_drill_is_ended_and_a_second_one_waits_its_turn(real: Database, site: Site) -> None:
+def test_second_drill_is_refused_and_drill_with_dead_process_is_ended(real: Database, site: Site) -> None:
     before = snapshot(real)
-    drill_id = tell(real, begin_red, site)
+    drill_id = tell(real, start_red_drill, site)
     with pytest.raises(RefusedError, match="is running, started by Ada"), real.write() as c:
         add_drill(c, site.id, ADA, "collapse", NOW)
     with real.write() as c:
-        assert end_dead_drills(c, {site.id: site}, NOW + timedelta(seconds=30)) == [], "it may still live"
+        assert end_dead_drills(c, {site.id: site}, NOW + timedelta(seconds=30)) == [], (
+            "its process may still be running"
+        )
         assert end_dead_drills(c, {site.id: site}, NOW + timedelta(seconds=90)) == [drill_id]
         (drill,) = load_drills(c, site.id)
     assert drill.state == "abandoned"
@@ -239,7 +242,7 @@ def test_a_dead_drill_is_ended_and_a_second_one_waits_its_turn(real: Database, s
     assert_untouched(before, snapshot(real))
 
 
-def test_somebody_else_can_end_a_drill(real: Database, site: Site) -> None:
+def test_another_person_can_end_a_drill(real: Database, site: Site) -> None:
     def wait(_: float) -> None:
         with real.write() as c:
             for drill in load_drills(c, site.id, running_only=True):
@@ -253,34 +256,40 @@ def test_somebody_else_can_end_a_drill(real: Database, site: Site) -> None:
             return self.now
 
     clock = Running()
-    told: list[int] = []
+    sent_levels: list[int] = []
     _, outcome = hold_drill(
-        real, site, ADA, DrillOptions(speed=86400.0), clock=clock, wait=wait, on_turn=lambda _, x: told.append(x.level)
+        real,
+        site,
+        ADA,
+        DrillOptions(speed=86400.0),
+        clock=clock,
+        wait=wait,
+        on_turn=lambda _, x: sent_levels.append(x.level),
     )
     assert outcome["reason"] == "telephone"
-    assert told == [1], "what was not told yet is told no more"
+    assert sent_levels == [1], "no message may be sent after the end of the drill"
 
 
-def test_a_drill_needs_a_name_and_a_scenario_that_raises_something(real: Database, site: Site) -> None:
+def test_drill_needs_a_name_and_a_scenario_that_raises_a_level(real: Database, site: Site) -> None:
     with pytest.raises(RefusedError, match="--by"):
         hold_drill(real, site, Actor(" "), DrillOptions(), clock=lambda: NOW, wait=lambda _: None)
     calm = parse_site(SITE.replace('kind = "velocity"', 'kind = "velocity"\nrole = "advice"'), "ridge.toml")
     with pytest.raises(RefusedError, match="no criterion of velocity, rate or failure window"):
         hold_drill(real, calm, ADA, DrillOptions(), clock=lambda: NOW, wait=lambda _: None)
-    (one,) = ask(real, load_drills)
-    assert (one.state, one.outcome["alerts"], "no criterion" in one.outcome["reason"]) == ("refused", 0, True)
+    (drill,) = ask(real, load_drills)
+    assert (drill.state, drill.outcome["alerts"], "no criterion" in drill.outcome["reason"]) == ("refused", 0, True)
 
 
-def test_stages_never_let_a_drill_speak_for_a_real_alarm() -> None:
+def test_message_of_a_drill_never_replaces_or_delays_a_real_message() -> None:
     def waiting(number: int, level: int, *, exercise: bool, ledger: str = "health") -> QueuedMessage:
         sent = ("hook", "webhook:HOOK", NOW - timedelta(minutes=1), NOW, 0, "unacknowledged")
         return QueuedMessage(number, number, "ridge", ledger, level, *sent, urgent=False, exercise=exercise)
 
-    # the drill's is the higher and newer one of the group: it still does not stand for the real one
+    # The message of the drill is higher and newer, but must not replace the real message.
     assert group_notices([waiting(2, 1, exercise=True), waiting(1, 0, exercise=False)], HoldingContext(NOW, 0)) == []
     two = group_notices([waiting(2, 1, exercise=False), waiting(1, 0, exercise=False)], HoldingContext(NOW, 0))
     assert [(v.id, v.by) for v in two if isinstance(v, Superseded)] == [(1, 2)]
-    # one place left in the hour: a real advice takes it before a hazard of a drill
+    # Only one more message may be sent within the hour. The real advice is sent before the hazard of the drill.
     full = HoldingContext(NOW, 59)
     held = throttle(
         [waiting(2, 1, exercise=True, ledger="hazard"), waiting(1, 1, exercise=False, ledger="advice")], full
@@ -288,7 +297,9 @@ def test_stages_never_let_a_drill_speak_for_a_real_alarm() -> None:
     assert [v.id for v in held] == [2]
 
 
-def test_drills_by_command(real: Database, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_drill_at_the_command_line(
+    real: Database, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "ridge.toml").write_text(SITE)
     config = tmp_path / "service.toml"
     url = real.url.render_as_string(hide_password=False)
@@ -298,11 +309,11 @@ def test_drills_by_command(real: Database, site: Site, tmp_path: Path, capsys: p
 
     def call(*words: str) -> tuple[int, str, str]:
         status = run_verb(["notify", "drill", *words, "--config", str(config)])
-        told = capsys.readouterr()
-        return status, told.out, told.err
+        output = capsys.readouterr()
+        return status, output.out, output.err
 
     assert call("list")[0] == 4
-    assert call("end", "ridge", "1", "--by", "Ada")[0] == 1, "there is none"
+    assert call("end", "ridge", "1", "--by", "Ada")[0] == 1, "there is no drill"
     assert call("hold", "nowhere", "--by", "Ada")[0] == 1
     assert call("hold", "ridge", "--by", "Ada", "--scenario", str(tmp_path / "none.csv"))[0] == 1
     status, out, err = call("hold", "ridge", "--by", "Ada", "--speed", "1e9", "--hold", "0s", "--json")
@@ -315,14 +326,14 @@ def test_drills_by_command(real: Database, site: Site, tmp_path: Path, capsys: p
     assert (status, call("end", "ridge", str(drill_id), "--by", "Bo")[0]) == (0, 4)
 
 
-def test_a_model_counts_in_a_drill_as_it_does_in_the_service() -> None:
+def test_proven_model_votes_in_a_drill_as_in_the_service() -> None:
     watched = parse_site(SITE.replace("[[criterion]]", WITNESS + "[[criterion]]", 1), "ridge.toml")
     holds = ProofFact("strange", "rules", 0.0, 4e9, True, weights="w", settings="s", weights_now="w", settings_now="s")
     for fact, unproven in ((holds, False), (replace(holds, passed=False, why="too many alarms"), True)):
         turns = rehearse(watched, DrillOptions(quiet=False), lambda: True, [fact])
         assert ("health:strange:unproven" in {change.key for turn in turns for change in turn.changes}) is unproven
         (proof,) = json.loads(turns[-1].frozen)["view"]["proofs"]
-        assert "strange" in str(proof), "it is decided again from what was frozen"
+        assert "strange" in str(proof), "the evidence must contain the proof"
 
 
 PLACE = "/sites/bench/drills"
@@ -339,31 +350,39 @@ def bench(database):
 
 
 @ON_SQLITE
-def test_a_drill_is_held_answered_and_ended_on_the_page(bench, monkeypatch):
+def test_drill_on_the_page_is_held_acknowledged_and_ended(bench, monkeypatch):
     clock = Clock(bench.now)
     with serving(bench.database, clock) as address, enter(address, "bo") as bo, enter(address, "cy") as viewer:
         assert "There was no drill yet" in viewer.get(PLACE).text
         assert send(viewer, PLACE, minutes="1").status_code == 403
-        begun = send(bo, PLACE, minutes="60")  # its first word is there with the answer, its second minutes later
+        # The first message is queued before the response, and the second one minutes later.
+        begun = send(bo, PLACE, minutes="60")
         assert begun.status_code == 303, begun.text
         assert "the drill has started" in bo.get(begun.headers["location"]).text
         assert "Drill 1 is running" in bo.get(PLACE).text
-        assert send(bo, PLACE, minutes="10").status_code == 409, "one at a time"
-        told = [a for a in ask(bench.database, load_alerts, site="bench") if a.exercise]
-        assert [a.reason.startswith("EXERCISE") for a in told] == [True]
-        assert send(bo, f"/alerts/{told[0].id}/acknowledge", reason="I am looking at it").status_code == 303
+        assert send(bo, PLACE, minutes="10").status_code == 409, "only one drill may run at a time"
+        alerts = [a for a in ask(bench.database, load_alerts, site="bench") if a.exercise]
+        assert [a.reason.startswith("EXERCISE") for a in alerts] == [True]
+        assert send(bo, f"/alerts/{alerts[0].id}/acknowledge", reason="I am looking at it").status_code == 303
         assert send(bo, f"{PLACE}/99/end", reason="just so").status_code == 404
         assert send(bo, f"{PLACE}/1/end", reason="seen\r\nenough").status_code == 303
         text = bo.get(PLACE).text
         assert "bo after" in text
         assert "0 alarms" in text
-        assert send(bo, f"{PLACE}/1/end", reason="once more").status_code == 303, "ending one that is over does nothing"
-        # a process that dies before its first word, and a press while another is being prepared
+        assert send(bo, f"{PLACE}/1/end", reason="once more").status_code == 303, (
+            "ending a drill that is over changes nothing"
+        )
+        # The process of a drill dies before its first message. Another drill is being prepared.
         with monkeypatch.context() as m:
             m.setattr(worker, "ChildProcess", lambda _work, *rest: ChildProcess("no.such:thing", *rest))
             died = send(bo, PLACE, minutes="1")
             assert (died.status_code, "could not be prepared" in died.text) == (409, True)
             with acts._preparing:
                 assert send(bo, PLACE, minutes="1").status_code == 503
-    (one,) = ask(bench.database, load_drills)
-    assert (one.by, one.state, one.outcome["reason"], one.outcome["unanswered"]) == ("bo", "ended", "seen enough", 0)
+    (drill,) = ask(bench.database, load_drills)
+    assert (drill.by, drill.state, drill.outcome["reason"], drill.outcome["unanswered"]) == (
+        "bo",
+        "ended",
+        "seen enough",
+        0,
+    )

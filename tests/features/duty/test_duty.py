@@ -1,4 +1,4 @@
-"""Teams: a message goes to who is on duty at that instant, escalation down the team; plans and changes are rows."""
+"""Teams: messages go to the person on duty, and escalation follows the team. The daily digest of a recipient."""
 
 import logging
 from dataclasses import replace
@@ -45,8 +45,10 @@ PLAN = "Mon-Fri 07:00 R. Mori, A. Rossi\nFri 20:00 nobody\nSun 08:00 A. Rossi"
 
 
 def text_of(people=PEOPLE, team=TEAM):
-    told = "".join(f'[[recipient]]\nname = "{name}"\n{rest}\n' for name, rest in people.items())
-    return head("bench", timezone="Europe/Zurich", levels=FOUR) + station("G1", series("tilt", "mrad")) + told + team
+    recipients = "".join(f'[[recipient]]\nname = "{name}"\n{keys}\n' for name, keys in people.items())
+    return (
+        head("bench", timezone="Europe/Zurich", levels=FOUR) + station("G1", series("tilt", "mrad")) + recipients + team
+    )
 
 
 SITE = parse_site(text_of(), "bench")
@@ -65,28 +67,28 @@ def raise_alert(c, level, at, key="hazard", ledger=AlertCategory.HAZARD, site=SI
     apply_changes(c, [change], ChangeContext(name, site, people, SERVICE_ACTOR, at, "1", **more))
 
 
-def told(database):
+def list_notified(database):
     rows = ask(database, load_view, "notification_status", order_by=("notification_id",))
     return [(row["recipient"], row["channel"]) for row in rows]
 
 
-def test_who_is_on_duty_is_notified_and_escalation_goes_down_the_team(watched):
+def test_person_on_duty_is_notified_first_and_escalation_follows_the_team(watched):
     now = [T0]
     watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=1e9))
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
         raise_alert(c, 2, T0)
-    assert told(watched) == [("R. Mori", "log:mori"), ("R. Mori", "log:phone")]
+    assert list_notified(watched) == [("R. Mori", "log:mori"), ("R. Mori", "log:phone")]
     steps = []
     for _ in range(6):
-        before = len(told(watched))
+        before = len(list_notified(watched))
         now[0] += 9 * timedelta(minutes=1)
         assert watch.escalate_once(now[0]) == 0
         now[0] += timedelta(minutes=1)
         watch.escalate_once(now[0])
-        steps.append(sorted({name for name, _ in told(watched)[before:]}))
+        steps.append(sorted({name for name, _ in list_notified(watched)[before:]}))
     crew = ["A. Rossi", "K. Okafor", "L. Frei", "R. Mori"]
-    # the second, the lead, the others, who stands below in the site file, then all who have a clock, again and again
+    # The second person, the lead, the other members, the next recipient, then repeatedly all who have `escalate_after`.
     assert steps[:4] == [["A. Rossi"], ["L. Frei"], ["K. Okafor"], ["control room"]]
     assert steps[4:] == [[*crew, "control room"]] * 2
     tell(watched, acknowledge, 1, BO, "on the way", now[0])
@@ -94,80 +96,84 @@ def test_who_is_on_duty_is_notified_and_escalation_goes_down_the_team(watched):
     assert watch.escalate_once(now[0]) == 0
 
 
-def test_at_escalation_the_one_on_duty_by_then_comes_first(watched):
+def test_escalation_notifies_the_person_on_duty_at_that_time_first(watched):
     now = [T0]
     watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0])
     with watched.write() as c:
         add_plan(c, CREW, "daily 10:05 L. Frei\ndaily 08:00 R. Mori, A. Rossi", ADA, "spring", T0)
         raise_alert(c, 2, T0)
-    now[0] += 11 * timedelta(minutes=1)  # 10:11: the watch changed at 10:05
+    now[0] += 11 * timedelta(minutes=1)  # It is 10:11, and the shift of L. Frei started at 10:05.
     watch.escalate_once(now[0])
-    assert [name for name, _ in told(watched)] == ["R. Mori", "R. Mori", "L. Frei"]
+    assert [name for name, _ in list_notified(watched)] == ["R. Mori", "R. Mori", "L. Frei"]
 
 
-def test_nobody_on_duty_is_all_of_the_team_and_so_is_a_team_without_a_plan(watched):
+def test_whole_team_is_notified_if_nobody_is_on_duty_or_there_is_no_plan(watched):
     crew = ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
     tell(watched, raise_alert, 2, T0, "hazard")
-    assert [name for name, _ in told(watched)] == crew
+    assert [name for name, _ in list_notified(watched)] == crew
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
         raise_alert(c, 2, T0 + 11 * HOUR, "other")  # Friday 21:00
-    assert [name for name, _ in told(watched)][5:] == crew
+    assert [name for name, _ in list_notified(watched)][5:] == crew
 
 
-def test_without_the_feature_the_whole_team_is_notified_and_check_refuses_it(watched, leave_out_features):
-    """If no feature names the people on duty, everybody is notified, at once and at each escalation."""
+def test_whole_team_is_notified_without_the_feature_and_check_reports_it(watched, leave_out_features):
+    """Without a feature that returns the people on duty, everybody in the team is notified at once."""
     tell(watched, add_plan, CREW, PLAN, ADA, "spring", T0)
     folder = SiteFolder(CONFIG, [SITE], {})
 
     def find_refused():
-        return [(one.subject, one.text, one.level) for one in run_checks(folder) if one.check.id == "channels.duty"]
+        return [
+            (state.subject, state.text, state.level)
+            for state in run_checks(folder)
+            if state.check.id == "channels.duty"
+        ]
 
     assert find_refused() == []
     leave_out_features("duty")
     tell(watched, raise_alert, 2, T0)
     crew = ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
-    assert [name for name, _ in told(watched)] == crew
+    assert [name for name, _ in list_notified(watched)] == crew
     watch = Dispatcher(watched, {"bench": SITE}, lambda: T0, limits=DeliveryLimits(unconfirmed_after_s=1e9))
     assert watch.escalate_once(T0 + 11 * timedelta(minutes=1)) == 1
-    assert [name for name, _ in told(watched)] == [*crew, "control room"]
+    assert [name for name, _ in list_notified(watched)] == [*crew, "control room"]
     text = "team geologists: the feature duty is not installed, so messages go to the whole team"
     assert find_refused() == [("bench", text, BAD)]
 
 
-def test_a_duty_plan_that_cannot_be_read_stops_no_alarm(watched, monkeypatch, caplog):
+def test_failing_duty_plugin_does_not_stop_an_alarm(watched, monkeypatch, caplog):
     def fail(c, teams, at):
         raise KeyError("rota")
 
     monkeypatch.setattr("monitor.features.duty.queries.find_on_duty", fail)
     tell(watched, raise_alert, 2, T0)
-    assert [name for name, _ in told(watched)] == ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
+    assert [name for name, _ in list_notified(watched)] == ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
     assert "people_on_duty of the plugin duty: left out" in caplog.text
 
 
-def test_who_stands_there_for_himself_and_by_the_team_gets_one_message_by_each_channel(watched):
+def test_person_who_is_recipient_and_team_member_gets_one_message_per_channel(watched):
     site = parse_site(text_of({**PEOPLE, "R. Mori": PEOPLE["R. Mori"] + '\nlevels = ["orange"]'}), "bench")
     tell(watched, raise_alert, 2, T0, recipients=site.recipients)
-    assert sorted(told(watched)) == sorted({*told(watched)})
-    assert [name for name, _ in told(watched)].count("R. Mori") == 2
+    assert sorted(list_notified(watched)) == sorted({*list_notified(watched)})
+    assert [name for name, _ in list_notified(watched)].count("R. Mori") == 2
 
 
-def test_alarms_of_the_service_go_to_who_is_on_duty_at_each_site(watched):
+def test_alarms_of_the_service_go_to_the_people_on_duty_at_each_site(watched):
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
         raise_alert(c, 2, T0, "health:x", AlertCategory.HEALTH, None, gather_recipients([SITE]))
-    assert sorted({name for name, _ in told(watched)}) == ["R. Mori", "control room"]
+    assert sorted({name for name, _ in list_notified(watched)}) == ["R. Mori", "control room"]
 
 
-def test_a_site_file_with_a_team_that_cannot_be_is_refused():
-    for team, said in (
+def test_site_file_with_an_invalid_team_is_refused():
+    for team, message in (
         (TEAM.replace('L. Frei"\n', 'Q"\n'), "lead: expected one of the members"),
         (TEAM.replace('"A. Rossi"', '"r. mori"'), "appears twice"),
         (TEAM.replace('"A. Rossi"', '"Q"'), "expected the name of a "),
         (TEAM.replace('"geologists"', '"others"'), "is no team; expected team:others"),
         (TEAM + TEAM, "appears twice"),
     ):
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(ConfigError, match=message):
             parse_site(text_of(team=team), "bench")
     with pytest.raises(ConfigError, match="a team has no "):
         parse_site(text_of({**PEOPLE, "team:geologists": 'channels = ["log:x"]'}), "bench")
@@ -175,7 +181,7 @@ def test_a_site_file_with_a_team_that_cannot_be_is_refused():
     assert any("is never notified" in line for line in find_weaknesses(alone))
 
 
-def test_what_fails_at_one_site_keeps_no_other_from_being_escalated(watched, monkeypatch):
+def test_failure_at_one_site_does_not_stop_escalation_of_other_sites(watched, monkeypatch):
     other = parse_site(text_of().replace('"bench"', '"apron"'), "apron")
     sites = {"bench": SITE, "apron": other}
     watch = Dispatcher(watched, sites, lambda: T0, limits=DeliveryLimits(unconfirmed_after_s=1e9))
@@ -199,14 +205,14 @@ def test_what_fails_at_one_site_keeps_no_other_from_being_escalated(watched, mon
     assert not watch.failing
 
 
-def test_an_alarm_that_comes_and_goes_climbs_the_chain_until_somebody_answers(watched):
+def test_recurring_alarm_escalates_until_somebody_acknowledges(watched):
     now = [T0]
     watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=1e9))
     minute = timedelta(minutes=1)
 
-    def flap():
-        """Twelve minutes: it comes, goes and comes again every four."""
-        before = len(told(watched))
+    def raise_and_end_alarm():
+        """Raise and end the alarm three times within twelve minutes. Return who was notified."""
+        before = len(list_notified(watched))
         for _ in range(3):
             tell(watched, raise_alert, 2, now[0], "health:x", AlertCategory.HEALTH)
             watch.escalate_once(now[0])
@@ -216,19 +222,19 @@ def test_an_alarm_that_comes_and_goes_climbs_the_chain_until_somebody_answers(wa
             tell(
                 watched, apply_changes, over, ChangeContext("bench", SITE, SITE.recipients, SERVICE_ACTOR, now[0], "1")
             )
-        return {name for name, _ in told(watched)[before:]}
+        return {name for name, _ in list_notified(watched)[before:]}
 
     tell(watched, add_plan, CREW, "daily 00:00 R. Mori, A. Rossi", ADA, "spring", T0)
-    assert flap() == {"control room", "R. Mori", "A. Rossi"}
-    assert flap() == {"control room", "R. Mori", "A. Rossi", "L. Frei"}
+    assert raise_and_end_alarm() == {"control room", "R. Mori", "A. Rossi"}
+    assert raise_and_end_alarm() == {"control room", "R. Mori", "A. Rossi", "L. Frei"}
     with watched.write() as c:
         raise_alert(c, 2, now[0], "health:x", AlertCategory.HEALTH)
         acknowledge(c, 1, BO, "on the way", now[0])
         c.execute(update(alert).values(state="unacknowledged"))
-    assert watch.escalate_once(now[0]) == 0, "somebody answered: it begins below again"
+    assert watch.escalate_once(now[0]) == 0, "after an acknowledgement, escalation starts at the first step again"
 
 
-def test_what_comes_back_from_the_shelf_notifies_who_is_on_duty_by_then(watched):
+def test_alert_whose_shelving_ends_notifies_the_person_on_duty_at_that_time(watched):
     now = [T0]
     silent = replace(SITE, recipients=tuple(replace(r, escalate_after_s=None) for r in SITE.recipients))
     watch = Dispatcher(watched, {"bench": silent}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=1e9))
@@ -236,16 +242,16 @@ def test_what_comes_back_from_the_shelf_notifies_who_is_on_duty_by_then(watched)
         add_plan(c, CREW, "daily 08:00 R. Mori\ndaily 10:30 L. Frei", ADA, "spring", T0)
         raise_alert(c, 1, T0, site=silent, recipients=silent.recipients)
         shelve(c, 1, BO, "blasting", T0 + HOUR, T0, top_level=3)
-    assert {name for name, _ in told(watched)} == {"R. Mori"}
+    assert {name for name, _ in list_notified(watched)} == {"R. Mori"}
     now[0] = T0 + HOUR
     assert watch.escalate_once(now[0]) == 0
     assert tell(watched, unshelve_due, "bench", SERVICE_ACTOR, now[0])
     now[0] += timedelta(seconds=5)
-    assert (watch.escalate_once(now[0]), told(watched)[-1]) == (1, ("L. Frei", "log:frei"))
+    assert (watch.escalate_once(now[0]), list_notified(watched)[-1]) == (1, ("L. Frei", "log:frei"))
     assert watch.escalate_once(now[0] + timedelta(seconds=5)) == 0, "once"
 
 
-# ---- the daily digest: once a local day, also when all is well, by the next channel where one refuses ----
+# ---- the daily digest ------------------------------------------------------------------------------------------
 SEVEN = datetime(2026, 3, 6, 6, tzinfo=UTC)  # 07:00 in Zurich
 CONFIG = parse_service('[web]\npublic_url = "https://slopes.example.org"\n', "test")
 
@@ -256,7 +262,7 @@ def site_of(more, channels='["log:room"]'):
 
 
 @pytest.fixture
-def said(caplog):
+def digest_log(caplog):
     caplog.set_level(logging.INFO)
     return lambda: [r.getMessage() for r in caplog.records if "digest" in r.getMessage()]
 
@@ -267,21 +273,22 @@ def save(database, site):
         add_plan(c, site.teams[0], PLAN, ADA, "spring", SEVEN - DAY)
 
 
-def test_a_digest_comes_once_a_day_at_its_local_hour_also_when_all_is_well(database, said):
+def test_digest_is_sent_once_a_day_at_its_local_time(database, digest_log):
     site = site_of('digest = "07:00"')
     save(database, site)
     assert run(database, CONFIG, site, SEVEN - timedelta(minutes=1)) == "none due"
     assert run(database, CONFIG, site, SEVEN) == "1 sent"
     assert run(database, CONFIG, site, SEVEN + timedelta(minutes=1)) == "0 sent"
-    (line,) = said()
+    (line,) = digest_log()
     assert "daily digest, open alerts: 0" in line
     assert "On duty, geologists: R. Mori, A. Rossi" in line
-    assert run(database, CONFIG, site, SEVEN + timedelta(hours=7)) == "none due"  # too late for this day
+    # It is too late for the digest of this day.
+    assert run(database, CONFIG, site, SEVEN + timedelta(hours=7)) == "none due"
     with database.write() as c:
         raise_alert(c, 2, SEVEN + DAY - timedelta(hours=1), site=site)
         raise_alert(c, 1, SEVEN + DAY - timedelta(hours=1), "strange", AlertCategory.ADVICE, site=site)
     assert run(database, CONFIG, site, SEVEN + DAY) == "1 sent"
-    text = said()[-1]
+    text = digest_log()[-1]
     assert "suggestions: 1" in text
     assert "Suggestion 2: moves" in text
     for part in ("daily digest, open alerts: 1", "Alert 1: moves", "On duty, geologists: nobody"):
@@ -291,19 +298,19 @@ def test_a_digest_comes_once_a_day_at_its_local_hour_also_when_all_is_well(datab
     rows = ask(database, load_view, "digests", order_by=("day",))
     facts = [(r["day"], r["recipient"], r["state"], r["attempts"]) for r in rows]
     assert facts == [(f"2026-03-{day}", "control room", "sent", 1) for day in ("06", "07")]
-    # summer time begins on the 29th of March
+    # Summer time starts on 29 March.
     assert run(database, CONFIG, site, datetime(2026, 3, 29, 5, tzinfo=UTC)) == "1 sent"
 
 
-def test_a_channel_that_refuses_is_followed_by_the_next_one(database, said):
+def test_digest_is_sent_by_the_next_channel_after_a_refusal(database, digest_log):
     site = site_of('digest = "07:00"', '["email:room@example.org", "voice:NUMBER", "log:room"]')
     save(database, site)
     with pytest.raises(DeliveryError, match="control room by email"):
         run(database, CONFIG, site, SEVEN)
-    assert (run(database, CONFIG, site, SEVEN + timedelta(minutes=1)), len(said())) == ("1 sent", 1)
+    assert (run(database, CONFIG, site, SEVEN + timedelta(minutes=1)), len(digest_log())) == ("1 sent", 1)
 
 
-def test_a_digest_goes_by_a_modem_of_the_service_file(database, tmp_path, monkeypatch):
+def test_digest_is_sent_by_the_modem_in_the_service_file(database, tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBER", "+41791234567")
     (tmp_path / "outbox").mkdir()
     site = site_of('digest = "07:00"', '["sms:NUMBER"]')
@@ -322,17 +329,19 @@ def test_a_digest_goes_by_a_modem_of_the_service_file(database, tmp_path, monkey
         ('quiet = "22:00-22:00"', "two different times"),
     ],
 )
-def test_hours_that_are_none_are_refused(more, fault):
+def test_invalid_times_of_digest_and_quiet_hours_are_refused(more, fault):
     with pytest.raises(ConfigError, match=fault):
         site_of(more)
 
 
-def test_a_digest_of_the_evening_comes_after_midnight_too(database, said):
+def test_delayed_digest_of_the_evening_is_sent_after_midnight(database, digest_log):
     site = site_of('digest = "23:30"')
     save(database, site)
     late = SEVEN.replace(hour=22, minute=30)  # 23:30 in Zurich
-    assert run(database, CONFIG, site, late + timedelta(hours=2)) == "1 sent", "the mail server was away over midnight"
+    assert run(database, CONFIG, site, late + timedelta(hours=2)) == "1 sent", (
+        "the mail server was unreachable until after midnight"
+    )
     assert run(database, CONFIG, site, late + timedelta(hours=3)) == "0 sent"
     assert run(database, CONFIG, site, late + timedelta(days=1)) == "1 sent"
     assert [r["day"] for r in ask(database, load_view, "digests", order_by=("day",))] == ["2026-03-06", "2026-03-07"]
-    assert len(said()) == 2
+    assert len(digest_log()) == 2

@@ -1,4 +1,4 @@
-"""The page of the watch: whom to call, the hand-over that two sign, plans, swaps; who confirmed, in the headline."""
+"""The page of duty: call list, hand-over, plans and swaps. Alarms about urgent alerts that nobody confirms."""
 
 import re
 from contextlib import contextmanager
@@ -70,13 +70,13 @@ class Browser:
         return self.client.post(path, data={"csrf": csrf, **data})
 
 
-def test_the_watch_is_handed_over_by_two_and_read_later(watched):
+def test_hand_over_on_the_page_needs_two_people_and_is_stored(watched):
     clock = Clock(T0)
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
         raise_alert(c, 2, T0)
     with serving(watched, clock) as client:
-        assert client.get("/sites/bench/duty").status_code == 401  # it holds telephone numbers
+        assert client.get("/sites/bench/duty").status_code == 401  # The page contains telephone numbers.
         bo = Browser(client, "bo")
         page = bo.read()
         assert 'href="tel:+41790000001"' in page
@@ -85,9 +85,9 @@ def test_the_watch_is_handed_over_by_two_and_read_later(watched):
         answer = bo.send("/sites/bench/duty/handover", team="geologists", notes="crack above bench 3 <b>wet</b>")
         assert answer.status_code == 303, answer.text
         assert bo.send("/sites/bench/duty/handover", team="geologists", notes="again").status_code == 409
-        assert bo.send("/sites/bench/duty/handovers/1/sign").status_code == 409  # one is not two
+        assert bo.send("/sites/bench/duty/handovers/1/sign").status_code == 409  # The same person cannot sign twice.
         assert "/handovers/1/sign" not in bo.read()
-        with watched.write() as c:  # the account's name was written otherwise then
+        with watched.write() as c:  # The name of the account had another spelling.
             c.execute(update(duty_handover).values(outgoing="Bo"))
         page = bo.read()
         assert "/handovers/1/sign" not in page
@@ -117,7 +117,7 @@ def test_the_watch_is_handed_over_by_two_and_read_later(watched):
     assert (signed.open_items["alerts"][0]["reason"], acts) == ("moves", ["duty.handover.sign", "duty.handover"])
 
 
-def test_plans_and_swaps_are_entered_on_the_page_and_a_shift_without_hand_over_is_named(watched):
+def test_page_stores_plans_and_swaps_and_reports_a_shift_without_hand_over(watched):
     clock = Clock(T0)
     with serving(watched, clock) as client:
         bo = Browser(client, "bo")
@@ -133,7 +133,9 @@ def test_plans_and_swaps_are_entered_on_the_page_and_a_shift_without_hand_over_i
         asked = bo.send("/sites/bench/duty/swap", **night)
         assert (asked.status_code, "02:30 comes twice that night" in asked.text) == (409, True)
         assert bo.send("/sites/bench/duty/swap", **night, turn="second").status_code == 303
-        assert parse_time("2026-10-25T01:30:00Z") in [one.to_at for one in ask(watched, load_changes, "bench", T0)]
+        assert parse_time("2026-10-25T01:30:00Z") in [
+            change.to_at for change in ask(watched, load_changes, "bench", T0)
+        ]
         assert "L. Frei replaces A. Rossi" in bo.read()
         shifts = Calendar.from_ical(client.get("/sites/bench/duty.ics").content).walk("VEVENT")
         turns = [str(e["summary"]).partition(": ")[2] for e in shifts[:4]]
@@ -147,12 +149,12 @@ def test_plans_and_swaps_are_entered_on_the_page_and_a_shift_without_hand_over_i
         assert "L. Frei replaces A. Rossi" not in bo.read()
 
 
-def test_an_urgent_alert_that_nobody_confirms_is_an_alarm_to_all_until_somebody_does(watched):
+def test_unconfirmed_urgent_alert_raises_an_alarm_to_all_recipients(watched):
     now = [T0]
     limits = DeliveryLimits(unconfirmed_after_s=720.0, unconfirmed_again_s=300.0)
     watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=limits)
 
-    def pass_by(minutes, by=1):
+    def wait_minutes(minutes, by=1):
         for _ in range(minutes // by):
             now[0] += by * MINUTE
             watch.escalate_once(now[0])
@@ -162,38 +164,38 @@ def test_an_urgent_alert_that_nobody_confirms_is_an_alarm_to_all_until_somebody_
 
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
-        raise_alert(c, 1, T0, "low")  # not urgent: no alarm of it
+        raise_alert(c, 1, T0, "low")  # A low level is not urgent and raises no alarm.
         raise_alert(c, 2, T0)
-    pass_by(50, 10)  # the last one of the chain is notified after 40 minutes
+    wait_minutes(50, 10)  # The last recipient of the chain is notified after 40 minutes.
     assert alarms() == []
-    pass_by(2)
+    wait_minutes(2)
     ((key, level, state, reason),) = alarms()
     assert (key, level, state) == ("health:unconfirmed:2", 2, "unacknowledged")
     opened = f"open since {T0:%Y-%m-%d %H:%M} UTC"
     assert reason.startswith(f"nobody confirmed alert 2, orange at {SITE.name}, {opened}: 5 notified, ")
     assert "call R. Mori, A. Rossi, L. Frei, K. Okafor, control room" in reason
 
-    def of_alarm():
+    def list_alarm_channels():
         rows = ask(watched, load_view, "notification_status", ledger="health", order_by=("notification_id",))
         return [row["channel"] for row in rows]
 
     everybody = ["log:frei", "log:mori", "log:okafor", "log:phone", "log:room", "log:rossi"]
-    assert sorted(of_alarm()) == everybody
-    pass_by(5)
-    assert sorted(of_alarm()[6:]) == everybody  # again, by all channels
+    assert sorted(list_alarm_channels()) == everybody
+    wait_minutes(5)
+    assert sorted(list_alarm_channels()[6:]) == everybody  # The alarm is repeated by all channels.
     clock = Clock(now[0])
     with serving(watched, clock) as client:
         assert "not yet acknowledged" in client.get("/sites/bench").text
     with watched.write() as c:
         acknowledge(c, 2, Actor("mori"), "I am there", now[0])
-    pass_by(1)
+    wait_minutes(1)
     assert [(key, state) for key, _, state, _ in alarms()] == [("health:unconfirmed:2", "closed")]
-    count = len(of_alarm())
-    pass_by(60, 15)
-    assert len(of_alarm()) == count
+    count = len(list_alarm_channels())
+    wait_minutes(60, 15)
+    assert len(list_alarm_channels()) == count
 
 
-def test_the_alarm_that_nobody_confirmed_outlives_a_rise_a_fall_and_an_old_answer_and_says_how_it_ends(watched):
+def test_unconfirmed_alarm_continues_after_level_changes_until_the_alert_is_shelved(watched):
     now = [T0]
     watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=60.0))
 
@@ -209,9 +211,10 @@ def test_the_alarm_that_nobody_confirmed_outlives_a_rise_a_fall_and_an_old_answe
     assert state == "unacknowledged"
     with watched.write() as c:
         mine = notification.c.alert_id == 1
-        c.execute(update(notification).where(mine).values(state="confirmed", confirmed_at=now[0]))  # of level 2
+        # This confirms level 2.
+        c.execute(update(notification).where(mine).values(state="confirmed", confirmed_at=now[0]))
         raise_alert(c, 3, now[0])
-    assert alarm() == (state, reason), "red: nobody has confirmed that"
+    assert alarm() == (state, reason), "nobody has confirmed the level red"
     with watched.write() as c:
         raise_alert(c, 2, now[0])
     assert alarm() == (state, reason)
@@ -220,7 +223,7 @@ def test_the_alarm_that_nobody_confirmed_outlives_a_rise_a_fall_and_an_old_answe
     assert alarm() == ("closed", "alert 1 is put aside; nobody confirmed it")
 
 
-def test_who_acknowledges_the_alarm_that_nobody_confirmed_acknowledges_the_alert_unless_it_rose(watched):
+def test_acknowledging_the_unconfirmed_alarm_acknowledges_the_alert_unless_it_rose(watched):
     watch = Dispatcher(watched, {"bench": SITE}, lambda: T0, limits=DeliveryLimits(unconfirmed_after_s=60.0))
 
     def wait():
@@ -241,10 +244,10 @@ def test_who_acknowledges_the_alarm_that_nobody_confirmed_acknowledges_the_alert
     assert set(wait().values()) == {(1, "acknowledged"), (number, "closed")}
 
 
-def test_an_alarm_that_comes_and_goes_comes_to_nobody_has_confirmed_once_and_ends_when_it_stays_away(watched):
+def test_recurring_alarm_raises_one_unconfirmed_alarm_that_ends_with_its_cause(watched):
     now, limits = [T0], DeliveryLimits(unconfirmed_after_s=600.0, unconfirmed_again_s=1e6)
     watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=limits)
-    seen = []
+    alarms_by_minute = []
 
     def turn(minutes, *, is_open):
         with watched.write() as c:
@@ -254,41 +257,41 @@ def test_an_alarm_that_comes_and_goes_comes_to_nobody_has_confirmed_once_and_end
             now[0] += MINUTE
             watch.escalate_once(now[0])
             alerts = ask(watched, load_alerts, "bench", ledger="health")
-            seen.append([(a.id, a.state) for a in alerts if "unconfirmed" in a.key])
+            alarms_by_minute.append([(a.id, a.state) for a in alerts if "unconfirmed" in a.key])
 
     for _ in range(12):
         turn(3, is_open=True)
         turn(4, is_open=False)
-    stood = [one for one in seen if one]
-    assert stood, "everybody was notified again and again, and nobody answered"
-    assert {len(one) for one in stood} == {1}, "it is raised once, not with every turn"
-    assert {state for one in stood for _, state in one} == {"unacknowledged"}
+    alarms_seen = [alarms for alarms in alarms_by_minute if alarms]
+    assert alarms_seen, "everybody was notified repeatedly, and nobody acknowledged"
+    assert {len(alarms) for alarms in alarms_seen} == {1}, "the alarm is raised once, not each time"
+    assert {state for alarms in alarms_seen for _, state in alarms} == {"unacknowledged"}
     turn(3, is_open=True)
     turn(9, is_open=False)
-    assert seen[-1][0][1] == "unacknowledged"
+    assert alarms_by_minute[-1][0][1] == "unacknowledged"
     turn(2, is_open=False)
-    assert seen[-1][0][1] == "closed"
+    assert alarms_by_minute[-1][0][1] == "closed"
     (over,) = [a.reason for a in ask(watched, load_alerts, "bench", ledger="health") if "unconfirmed" in a.key]
     assert over == "the cause of alert 1 is gone; nobody confirmed it"
 
 
-def test_who_confirmed_the_level_before_confirmed_not_the_one_that_it_rose_to(watched):
-    def say():
+def test_confirmation_of_a_lower_level_does_not_count_for_a_higher_level(watched):
+    def load_confirmations():
         answers = ask(watched, load_answers, [1])[1]
-        return [one.recipient for one in answers.deliveries], answers.confirmed, answers.since
+        return [delivery.recipient for delivery in answers.deliveries], answers.confirmed, answers.since
 
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
         raise_alert(c, 1, T0)
         c.execute(update(notification).values(state="confirmed", confirmed_at=T0 + MINUTE))
         acknowledge(c, 1, Actor("mori"), "seen", T0 + MINUTE)
-    assert say() == (["R. Mori"], ["R. Mori"], T0)
+    assert load_confirmations() == (["R. Mori"], ["R. Mori"], T0)
     with watched.write() as c:
         raise_alert(c, 3, T0 + 60 * MINUTE)
-    assert say() == (["R. Mori", "control room"], [], T0 + 60 * MINUTE)
+    assert load_confirmations() == (["R. Mori", "control room"], [], T0 + 60 * MINUTE)
 
 
-def test_no_alarm_of_a_drill_and_none_where_somebody_confirmed(watched):
+def test_unconfirmed_drill_raises_no_alarm(watched):
     now = [T0]
     watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=60.0))
     with watched.write() as c:
@@ -300,7 +303,7 @@ def test_no_alarm_of_a_drill_and_none_where_somebody_confirmed(watched):
     assert ask(watched, load_alerts, "bench", ledger="health") == []
 
 
-def test_an_alert_is_shelved_on_the_page_with_limit_and_reason_listed_and_brought_back(watched):
+def test_page_shelves_an_alert_within_the_limit_and_ends_shelving(watched):
     with watched.write() as c:
         raise_alert(c, 1, T0)
         raise_alert(c, 2, T0, "health:site:cannot_see", AlertCategory.HEALTH)
@@ -313,7 +316,7 @@ def test_an_alert_is_shelved_on_the_page_with_limit_and_reason_listed_and_brough
         page = bo.read("/alerts/1")
         assert 'action="/alerts/1/shelve"' in page
         assert '<option value="24h">24 h</option></select>' in flatten_html(page)
-        assert "/alerts/1/take-out" not in page  # a hazard
+        assert "/alerts/1/take-out" not in page  # A hazard alert cannot be taken out of service.
         assert bo.send("/alerts/1/shelve", **{"for": "72h"}, reason="blasting").status_code == 409
         assert bo.send("/alerts/1/shelve", **{"for": "8h"}, reason="blasting").status_code == 303
         for path in ("/", "/sites/bench"):
@@ -333,7 +336,7 @@ def test_an_alert_is_shelved_on_the_page_with_limit_and_reason_listed_and_brough
         assert "/alerts/1/shelve" not in Browser(client, "cy").read("/alerts/1")
 
 
-def test_a_hand_over_keeps_the_plain_sentence_of_an_alert(filled_database):
+def test_hand_over_stores_the_sentence_of_each_alert(filled_database):
     def tell(_, alerts):
         return {a["alert_id"]: "moving 3 mm/day" for a in alerts if a["ledger"] == "hazard"}
 

@@ -1,4 +1,4 @@
-"""Plans and changes are rows: they end by themselves, are laid out day by day, and what is wrong with one is said."""
+"""Plans and changes of duties: stored, written day by day, refused if invalid, and checked for gaps."""
 
 from datetime import date
 from itertools import pairwise
@@ -31,7 +31,7 @@ from monitor.storage.audit import load_entries
 from monitor.storage.seals import find_unsealed
 from monitor.storage.views import load_view
 from tests.data.store_rows import ask, tell
-from tests.features.duty.test_duty import ADA, BO, CREW, DAY, HOUR, PLAN, SITE, T0, raise_alert, told
+from tests.features.duty.test_duty import ADA, BO, CREW, DAY, HOUR, PLAN, SITE, T0, list_notified, raise_alert
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def watched(database):
     return database
 
 
-def test_a_change_is_a_row_ends_by_itself_and_can_be_withdrawn(watched):
+def test_change_replaces_a_person_until_it_ends_or_is_withdrawn(watched):
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
         first = add_change(c, CREW, T0 + HOUR, T0 + 3 * HOUR, "r. mori", "K. Okafor", BO, "dentist", T0)
@@ -51,12 +51,12 @@ def test_a_change_is_a_row_ends_by_itself_and_can_be_withdrawn(watched):
         return [(row["from_at"][11:16], *(row[name] for name in columns)) for row in rows]
 
     changes = ask(watched, load_changes, "bench", T0)
-    planned = [("09:00", "R. Mori"), ("10:00", "K. Okafor"), ("12:00", "R. Mori")]
-    assert friday("person", "second_person") == [*((*one, "A. Rossi") for one in planned), ("19:00", None, None)]
-    kept = [(k.id - first, k.person_out, k.person_in, k.by, k.reason) for k in changes]
-    assert kept == [(0, "R. Mori", "K. Okafor", "bo", "dentist"), (1, None, "L. Frei", "bo", "holiday")]
+    expected = [("09:00", "R. Mori"), ("10:00", "K. Okafor"), ("12:00", "R. Mori")]
+    assert friday("person", "second_person") == [*((*row, "A. Rossi") for row in expected), ("19:00", None, None)]
+    changes_seen = [(k.id - first, k.person_out, k.person_in, k.by, k.reason) for k in changes]
+    assert changes_seen == [(0, "R. Mori", "K. Okafor", "bo", "dentist"), (1, None, "L. Frei", "bo", "holiday")]
     tell(watched, raise_alert, 2, T0 + 2 * HOUR)
-    assert told(watched) == [("K. Okafor", "log:okafor")]
+    assert list_notified(watched) == [("K. Okafor", "log:okafor")]
     with watched.write() as c:
         withdraw_change(c, first, CREW, ADA, "is back", T0 + 2 * HOUR)
         with pytest.raises(RefusedError, match="withdrawn or over already"):
@@ -66,21 +66,21 @@ def test_a_change_is_a_row_ends_by_itself_and_can_be_withdrawn(watched):
     with watched.read() as c:
         acts = [(e.actor, e.action) for e in load_entries(c, 50) if e.action.startswith("duty")]
         assert list(find_unsealed(c)) == []
-    # what was so until the withdrawal stays
+    # Until the withdrawal, the rows do not change.
     until_now = [("09:00", "R. Mori"), ("10:00", "K. Okafor"), ("11:00", "R. Mori"), ("19:00", None)]
     assert friday("person") == until_now
     assert acts == [("ada", "duty.swap.withdraw"), ("bo", "duty.swap"), ("bo", "duty.swap"), ("ada", "duty.plan")]
 
 
-def test_the_days_are_laid_out_without_gap_or_double_however_often(watched):
+def test_rows_of_days_have_no_gaps_or_duplicates_after_repeated_writes(watched):
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
-        for hours in (0, 1, 5, 30, 31, 24 * 9, 24 * 60):  # the last time after the service was away for weeks
+        for hours in (0, 1, 5, 30, 31, 24 * 9, 24 * 60):  # Before the last call, the service did not run for weeks.
             lay_out(c, CREW, T0 + hours * HOUR)
     rows = ask(watched, load_view, "duty", order_by=("from_at",), site="bench")
-    for one, other in pairwise(rows):
-        assert one["to_at"] == other["from_at"]
-        assert (one["day"], one["person"]) != (other["day"], other["person"])
+    for earlier, later in pairwise(rows):
+        assert earlier["to_at"] == later["from_at"]
+        assert (earlier["day"], earlier["person"]) != (later["day"], later["person"])
     assert len({row["day"] for row in rows}) == 61 + 35
 
 
@@ -109,7 +109,7 @@ def test_plan_stored_last_replaces_an_earlier_plan_with_the_same_start(watched):
 
 
 @pytest.mark.parametrize(
-    ("act", "said"),
+    ("act", "message"),
     [
         (lambda c: add_plan(c, CREW, "Mon 08:00 Nobody Known", ADA, "why", T0), "is not a member of the team"),
         (lambda c: add_plan(c, CREW, PLAN, ADA, " ", T0), "a person with a name and a reason"),
@@ -123,18 +123,18 @@ def test_plan_stored_last_replaces_an_earlier_plan_with_the_same_start(watched):
         (lambda c: add_change(c, CREW, T0, T0 + DAY, "R. Mori", "", SERVICE_ACTOR, "ill", T0), "a person with a name"),
     ],
 )
-def test_what_is_wrong_is_refused_in_one_line(watched, act, said):
-    with watched.write() as c, pytest.raises(RefusedError, match=said):
+def test_invalid_plan_or_change_is_refused(watched, act, message):
+    with watched.write() as c, pytest.raises(RefusedError, match=message):
         act(c)
 
 
-def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
+def test_gap_in_a_plan_raises_an_alarm_days_before():
     turns = read_plan(PLAN, [m.name for m in CREW.members])
     roster = Roster((Rota(CREW.zone, turns[0], date(2026, 3, 2), turns[1], T0 - DAY),))
 
     def wrong(at):
-        found = run_checks(RotaStatus([CREW], {("bench", "geologists"): roster}, at))
-        return [(k.check.alarm, k.reason) for k in found if k.is_wrong]
+        states = run_checks(RotaStatus([CREW], {("bench", "geologists"): roster}, at))
+        return [(state.check.alarm, state.reason) for state in states if state.is_wrong]
 
     assert wrong(T0 - 4 * DAY) == []
     assert wrong(T0 - DAY) == [
@@ -146,29 +146,31 @@ def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
     assert wrong(T0 + 47 * HOUR) == []
 
 
-def test_core_follows_the_plans_of_its_sites(watched):
-    seen = []
+def test_core_checks_the_plans_of_its_sites(watched):
+    subjects = []
     core = SimpleNamespace(
-        db=watched, config=ServiceConfig(), sites={"bench": SITE}, clock=lambda: T0 + 11 * HOUR, _follow=seen.append
+        db=watched, config=ServiceConfig(), sites={"bench": SITE}, clock=lambda: T0 + 11 * HOUR, _follow=subjects.append
     )
     core._do = lambda act: act()
     core._check_subject = lambda read: Core._check_subject(core, read)
     tell(watched, add_plan, CREW, PLAN, ADA, "spring", T0)
     Core._check_health_subjects(core)
-    assert [k.key for one in seen for k in run_checks(one) if k.is_wrong] == ["duty:bench:geologists:now"]
+    assert [k.key for subject in subjects for k in run_checks(subject) if k.is_wrong] == ["duty:bench:geologists:now"]
     core.sites = {}
     Core._check_health_subjects(core)
-    assert [k for one in seen[1:] for k in run_checks(one)] == []
+    assert [k for subject in subjects[1:] for k in run_checks(subject)] == []
 
 
 @pytest.mark.parametrize("wrong", [{"plan": "every day"}, {"begins": "soon"}, {"zone": "Nowhere/Else"}])
-def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong, caplog):
+def test_unreadable_plan_notifies_the_whole_team_and_raises_an_alarm(watched, wrong, caplog):
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
         c.execute(update(duty_rota).values(**wrong))
         raise_alert(c, 2, T0)
-    assert [name for name, _ in told(watched)] == ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
+    assert [name for name, _ in list_notified(watched)] == ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
     rosters = ask(watched, load_rosters, [CREW], T0)
     reasons = [k.reason for k in run_checks(RotaStatus([CREW], rosters, T0)) if k.is_wrong]
     assert "the plan of team geologists of bench cannot be read: put a new one in force" in reasons
-    assert sum("cannot be read" in r.getMessage() for r in caplog.records) == 1, "it is read every few seconds"
+    assert sum("cannot be read" in r.getMessage() for r in caplog.records) == 1, (
+        "a plan is read every few seconds and must be logged once"
+    )

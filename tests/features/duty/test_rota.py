@@ -1,4 +1,4 @@
-"""A year of rotas in several zones: at every instant exactly the people planned, without a gap and without a double."""
+"""Duty plans: shifts of a year in several zones, changes of plans, texts of plans, and the command line."""
 
 import io
 import json
@@ -33,7 +33,7 @@ from tests.data.watched_slope import write_service
 from tests.features.duty.test_duty import SITE
 from tests.tables import tabulated
 
-# both hemispheres, half an hour of daylight saving, no daylight saving, and one whose clock changes at midnight
+# Both hemispheres, half an hour of summer time, no summer time, and a zone whose clock changes at midnight.
 ZONES = ["Europe/Zurich", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "America/Santiago"]
 PEOPLE = ["Mori", "Rossi", "Frei", "Okafor"]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -58,12 +58,12 @@ lines = st.tuples(
 
 @st.composite
 def plans(draw):
-    found = draw(st.lists(lines, min_size=1, max_size=8, unique_by=lambda x: x[:3]))
-    return "\n".join(f"week {week} {day} {at} {', '.join(people) or 'nobody'}" for week, day, at, people in found)
+    drawn_lines = draw(st.lists(lines, min_size=1, max_size=8, unique_by=lambda x: x[:3]))
+    return "\n".join(f"week {week} {day} {at} {', '.join(people) or 'nobody'}" for week, day, at, people in drawn_lines)
 
 
-def planned(text, zone, at):
-    """Who the paper on the wall names at a local time: the last line before it, looked for backwards by the clock."""
+def find_planned(text, zone, at):
+    """Return the people of the last line before a local time. This is an independent implementation."""
     weeks, turns = read(text)
     there = at.astimezone(ZoneInfo(zone)).replace(tzinfo=None, fold=0)
     minute = int((there - datetime(2025, 12, 1)) / timedelta(minutes=1)) % (weeks * 7 * 1440)
@@ -72,32 +72,32 @@ def planned(text, zone, at):
 
 @cache
 def is_near_change(zone, at):
-    """Within a few hours of a change of the clock: there the paper is read twice, or not at all."""
+    """Return whether the clock changes within a few hours. Local times are ambiguous or missing there."""
     at = at.replace(minute=0)
     return len({(at + h * HOUR).astimezone(ZoneInfo(zone)).utcoffset() for h in range(-3, 5, 2)}) > 1
 
 
 @settings(max_examples=15)
 @given(plans(), st.sampled_from(ZONES), st.lists(st.integers(0, 365 * 1440 - 1), min_size=30, max_size=30))
-def test_a_year_is_covered_by_the_people_planned_without_a_gap_or_a_double(text, zone, moments):
+def test_shifts_of_a_year_match_the_plan_without_gaps_or_overlaps(text, zone, moments):
     roster = Roster((rota(text, zone),))
     shifts = list_shifts(roster, START, END)
     assert (shifts[0].from_at, shifts[-1].to_at) == (START, END)
-    for one, other in pairwise(shifts):
-        assert one.to_at == other.from_at
-        assert one.from_at < one.to_at
-        assert one.people != other.people
-        assert who_is_on_duty(roster, other.from_at) == other.people  # of two at the hand-over, the one who comes
-        assert who_is_on_duty(roster, other.from_at - timedelta(microseconds=1)) == one.people
+    for earlier, later in pairwise(shifts):
+        assert earlier.to_at == later.from_at
+        assert earlier.from_at < earlier.to_at
+        assert earlier.people != later.people
+        assert who_is_on_duty(roster, later.from_at) == later.people  # A shift includes its start.
+        assert who_is_on_duty(roster, later.from_at - timedelta(microseconds=1)) == earlier.people
     for moment in moments:
         at = START + timedelta(minutes=moment)
         now = who_is_on_duty(roster, at)
         assert [s.people for s in shifts if s.from_at <= at < s.to_at] == [now]
         if not is_near_change(zone, at):
-            assert now == planned(text, zone, at)
+            assert now == find_planned(text, zone, at)
 
 
-def test_a_night_shift_and_a_hand_over_where_the_clock_changes():
+def test_night_shift_and_hand_over_at_a_change_of_the_clock():
     roster = Roster((rota("daily 07:00 Mori\ndaily 19:00 Rossi", "Europe/Zurich"),))
     nights = [s for s in list_shifts(roster, START + DAY, END - DAY) if s.people == ("Rossi",)][1:-1]
     spans = {str(s.from_at.date()): (s.to_at - s.from_at) / HOUR for s in nights}
@@ -108,9 +108,9 @@ def test_a_night_shift_and_a_hand_over_where_the_clock_changes():
         long[str(day)] = long.get(str(day), 0.0) + (shift.to_at - shift.from_at) / HOUR
     assert (long["2026-03-29"], long["2026-10-25"], long["2026-07-01"]) == (23.0, 25.0, 24.0)
     roster = Roster((rota("Sun 02:30 Mori\nMon 02:30 Rossi", "Europe/Zurich"),))
-    first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # 02:30 for the first time
+    first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # 02:30 occurs twice; this is the first time
     assert [who_is_on_duty(roster, first + k * HOUR)[0] for k in (-0.01, 0, 0.5, 1, 1.5)] == ["Rossi"] + ["Mori"] * 4
-    spring = datetime(2026, 3, 29, 1, tzinfo=UTC)  # 02:00 becomes 03:00
+    spring = datetime(2026, 3, 29, 1, tzinfo=UTC)  # The clock skips from 02:00 to 03:00.
     assert [who_is_on_duty(roster, spring + k * HOUR)[0] for k in (-0.01, 0, 0.5)] == ["Rossi", "Mori", "Mori"]
 
 
@@ -121,14 +121,14 @@ def test_later_local_times_are_never_earlier_instants(zone, day, minute):
 
 @settings(max_examples=20)
 @given(plans())
-def test_a_plan_is_read_back_as_it_was_written(text):
+def test_formatted_plan_is_read_back_unchanged(text):
     weeks, turns = read_plan(text, PEOPLE)
     again = read_plan(format_plan(weeks, turns), PEOPLE)
     assert again == ((weeks, turns) if weeks == again[0] else again)
     assert again[1] == turns
 
 
-def test_changes_lie_over_the_plan_and_end_by_themselves():
+def test_changes_apply_to_the_plan_until_they_end():
     base = rota("Mon 08:00 Mori, Rossi", "UTC")
     at = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
@@ -136,35 +136,35 @@ def test_changes_lie_over_the_plan_and_end_by_themselves():
         return who_is_on_duty(Roster((base,), overrides, members), when)
 
     ill = Override(1, at - HOUR, at + HOUR, "Mori", "")
-    assert ask(ill) == ("Rossi",)  # the second moves up
+    assert ask(ill) == ("Rossi",)  # The second person moves up.
     assert ask(ill, when=at + HOUR) == ask(ill, when=at - 2 * HOUR) == ("Mori", "Rossi")
     assert ask(Override(1, at, at + HOUR, "mori", "Frei")) == ("Frei", "Rossi")
-    assert ask(Override(1, at, at + HOUR, "Mori", "Rossi")) == ("Rossi",)  # nobody is first and second
+    assert ask(Override(1, at, at + HOUR, "Mori", "Rossi")) == ("Rossi",)  # A person is not both first and second.
     assert ask(Override(1, at, at + HOUR, "", "Frei")) == ("Frei", "Rossi")
     assert ask(ill, Override(2, at, at + HOUR, "Rossi", "")) == ()
     assert ask(Override(1, at, at + HOUR, "Mori", "Frei"), Override(2, at, at + HOUR, "Frei", "Okafor")) == (
         "Okafor",
         "Rossi",
     )
-    assert ask(members=frozenset({"Rossi"})) == ("Rossi",)  # who left the team is on duty no more
+    assert ask(members=frozenset({"Rossi"})) == ("Rossi",)  # Mori has left the team.
     later = Rota("UTC", 1, date(2026, 3, 2), read_plan("daily 00:00 Frei", PEOPLE)[1], at)
     assert who_is_on_duty(Roster((base, later)), at - HOUR) == ("Mori", "Rossi")
     assert who_is_on_duty(Roster((base, later)), at) == ("Frei",)
 
 
-def test_a_gap_is_found_before_it_begins():
+def test_gap_is_found_before_it_starts():
     roster = Roster((rota("Mon 08:00 Mori\nFri 20:00 nobody", "Europe/Zurich"),))
     monday = datetime(2026, 3, 2, 9, tzinfo=UTC)
     assert find_gap(roster, monday, monday + 3 * DAY) is None
     gap = find_gap(roster, monday, monday + 5 * DAY)
     assert gap.from_at == to_instant(date(2026, 3, 6), 20 * 60, "Europe/Zurich")
-    assert find_gap(Roster(), monday, monday + 5 * DAY) is None  # without a plan the team is on duty as a whole
+    assert find_gap(Roster(), monday, monday + 5 * DAY) is None  # Without a plan, the whole team is notified.
     begins = rota("Mon 08:00 Mori", "UTC", valid_from=monday + DAY)
     assert find_gap(Roster((begins,)), monday, monday + 9 * DAY) is None
 
 
 @tabulated(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "at least one line"),
         ("Mon Mori", "expected DAYS HH:MM NAME"),
@@ -181,11 +181,11 @@ def test_a_gap_is_found_before_it_begins():
         ("\n".join(f"week {k // 24 + 1} daily {k % 24:02}:30 Mori" for k in range(96)), "at most"),
     ],
 )
-def test_a_plan_that_cannot_be_read_says_why_in_one_line(text, said):
-    if said is None:
+def test_invalid_plan_is_refused_with_the_reason(text, message):
+    if message is None:
         assert read_plan(text, PEOPLE)
         return
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         read_plan(text, PEOPLE)
 
 
@@ -202,13 +202,13 @@ def call(database, tmp_path, monkeypatch, capsys):
     def run(*words, text=""):
         monkeypatch.setattr("sys.stdin", io.StringIO(text))
         status = run_verb(["people", "duty", *words])
-        said = capsys.readouterr()
-        return status, said.out, said.err
+        output = capsys.readouterr()
+        return status, output.out, output.err
 
     return run
 
 
-def test_a_plan_and_a_swap(call):
+def test_plan_and_swap_at_the_command_line(call):
     who = ("--by", "ada", "--reason", "spring")
     assert "no plan: messages go to the whole team" in call("show", "bench")[1]
     status, out, err = call("plan", "bench", "-", *who, text=PLAN)
@@ -226,7 +226,7 @@ def test_a_plan_and_a_swap(call):
     assert json.loads(call("show", "bench", "--json")[1])["changes"] == []
 
 
-def test_a_watch_is_handed_over_by_two_at_the_command_line(call, database, monkeypatch):
+def test_hand_over_at_the_command_line_needs_two_people(call, database, monkeypatch):
     with database.write() as c:
         for name, role in (("ada", "admin"), ("bo", "operator")):
             add_account(c, name, WORDS, role, datetime.now(UTC) - timedelta(days=3))
@@ -248,16 +248,21 @@ def test_a_watch_is_handed_over_by_two_at_the_command_line(call, database, monke
     assert (status, out) == (0, "hand-over 1: bo takes over the duty of geologists from ada\n"), err
     facts = json.loads(call("hand-over", "show", "bench", "--json")[1])
     assert facts["waiting"] == []
-    (one,) = facts["signed"]
-    assert (one["outgoing"], one["incoming"], one["remark"], one["notes"]) == ("ada", "bo", "read", notes)
-    assert one["since"] is not None
+    (handover,) = facts["signed"]
+    assert (handover["outgoing"], handover["incoming"], handover["remark"], handover["notes"]) == (
+        "ada",
+        "bo",
+        "read",
+        notes,
+    )
+    assert handover["since"] is not None
     assert "is signed already" in call("hand-over", "withdraw", "bench", "1", "--by", "ada", "--reason", "late")[2]
     assert call("hand-over", "write", "bench", "--notes", "quiet", "--by", "bo")[0] == 0
     assert call("hand-over", "withdraw", "bench", "2", "--by", "bo", "--reason", "not yet")[0] == 0
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("plan", "bench", "-", "--by", "ada", "--reason", "ill"), "at least one line"),
         (("plan", "bench", "/nowhere", "--by", "ada", "--reason", "ill"), "No such file"),
@@ -275,8 +280,8 @@ def test_a_watch_is_handed_over_by_two_at_the_command_line(call, database, monke
         (("withdraw", "bench", "9", "--by", "ada", "--reason", "ill"), "site bench has no change 9"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(call, words, said):
+def test_refused_command_prints_one_line(call, words, message):
     status, _, err = call(*words)
     assert status == 1
-    assert said in err
+    assert message in err
     assert "Traceback" not in err
