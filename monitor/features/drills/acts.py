@@ -30,10 +30,12 @@ _HELD: Final = Template(
     "drill.held", "drill {number} of {site} is over ({reason}): {level}, {count} alarms, {acknowledged} acknowledged"
 )
 _SLOWEST: Final = Template("drill.slowest", "the slowest acknowledgement came after {seconds} s")
-_preparing: Final = threading.Semaphore(1)  # one drill is prepared at a time
-PREPARED_S: Final = 20.0  # time for which the page waits until a drill has started
-UNANSWERED: Final = 3  # exit status: an alarm was not acknowledged
-_COMMAND_ONLY: Final = frozenset({COMMAND})  # arguments that need files of this machine, or a command that waits
+# Only one drill is prepared at a time.
+_preparing: Final = threading.Semaphore(1)
+START_TIMEOUT_S: Final = 20.0  # time for which the page waits until a drill has started
+EXIT_UNACKNOWLEDGED: Final = 3
+# For arguments that need files of this machine, or a command that waits for the end of the drill.
+_COMMAND_ONLY: Final = frozenset({COMMAND})
 
 
 def hold(
@@ -71,17 +73,17 @@ def hold(
 
     if scenario != COLLAPSE and not Path(scenario).exists():
         raise NotFoundError(_NO_FILE(name=scenario))
-    terms = DrillOptions(scenario, speed, hold.total_seconds(), quiet=not health, lasts_s=60.0 * int(minutes))
+    options = DrillOptions(scenario, speed, hold.total_seconds(), quiet=not health, lasts_s=60.0 * int(minutes))
     declared = call.find_site(site)
     report = call.report
     if report is None:
-        return ActResult(_start_process(call, declared, terms), {"site": site})
+        return ActResult(_start_process(call, declared, options), {"site": site})
 
     def show(at: datetime, change: AlertChange) -> None:
         report(f"{at:%Y-%m-%d %H:%M} of the scenario: {change.reason}")
 
     number, outcome = hold_drill(
-        call.db, declared, call.actor, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=show
+        call.db, declared, call.actor, options, clock=lambda: datetime.now(UTC), wait=time.sleep, on_change=show
     )
     text = _HELD(
         number=number,
@@ -94,13 +96,13 @@ def hold(
     slowest = outcome["slowest_acknowledgement_s"]
     notes = () if slowest is None else (_SLOWEST(seconds=round(slowest)),)
     facts = {"drill": number, "site": site, **outcome}
-    return ActResult(text, facts, notes, status=UNANSWERED if outcome["unanswered"] else 0)
+    return ActResult(text, facts, notes, status=EXIT_UNACKNOWLEDGED if outcome["unanswered"] else 0)
 
 
-def _start_process(call: ActCall, site: Site, terms: object) -> Message:
-    """Start the process of a drill, and return whether it has started after some seconds.
+def _start_process(call: ActCall, site: Site, options: object) -> Message:
+    """Start the process of a drill, and wait some seconds. Return a message whether the drill has started.
 
-    The process continues if this one is restarted.
+    The process of the drill continues if this process is restarted.
 
     Raises:
         RefusedError: the drill could not be prepared.
@@ -109,8 +111,8 @@ def _start_process(call: ActCall, site: Site, terms: object) -> Message:
 
     url = call.db.url.render_as_string(hide_password=False)
     with acquire_or_refuse(_preparing, _BUSY()):
-        child = ChildProcess("monitor.features.drills.hold:hold_in_process", url, site, call.actor, terms)
-        answer = next(child.lines(PREPARED_S), None)
+        child = ChildProcess("monitor.features.drills.hold:hold_in_process", url, site, call.actor, options)
+        answer = next(child.lines(START_TIMEOUT_S), None)
     threading.Thread(target=child.wait, name="drill", daemon=True).start()
     if answer is not None and "refused" in answer:
         raise RefusedError(plain_to_messages(answer)["refused"])

@@ -1,4 +1,4 @@
-"""Hold a drill: evaluate a failure in memory, send its messages as an exercise, wait for answers, and measure them."""
+"""Hold a drill: evaluate a failure in a temporary database, send its messages as an exercise, and wait for answers."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ COLLAPSE: Final = "collapse"
 LASTS_S: Final = 600.0  # duration of a scenario without a given speed
 BEAT_S: Final = 5.0  # time between heartbeats
 POLL_S: Final = 1.0  # time between checks whether somebody ended the drill
-CHUNK: Final = 5000  # readings per transaction
+READINGS_PER_TRANSACTION: Final = 5000
 _DONE: Final = Template("drill.scenario_over", "the scenario is over")
 _BROKEN: Final = Template("drill.broken_off", "it was aborted: {problem}")
 _ENDED: Final = Template("drill.ended_early", "the drill was ended before it started")
@@ -70,11 +70,11 @@ def hold_drill(
     db: Database,
     site: Site,
     by: Actor,
-    terms: DrillOptions,
+    options: DrillOptions,
     *,
     clock: Clock,
     wait: Callable[[float], None],
-    on_turn: Callable[[datetime, AlertChange], None] = lambda _at, _change: None,
+    on_change: Callable[[datetime, AlertChange], None] = lambda _at, _change: None,
 ) -> tuple[int, dict[str, Any]]:
     """Hold a drill from start to end. Return its number and its outcome.
 
@@ -85,32 +85,33 @@ def hold_drill(
         db: the real database.
         site: the site.
         by: the person who holds the drill.
-        terms: options of the drill.
+        options: options of the drill.
         clock: returns the present.
         wait: sleeps for some seconds.
-        on_turn: called for each change whose message was queued.
+        on_change: called with the time in the scenario and each change whose message was queued.
 
     Raises:
         RefusedError: another drill is running, no person is named, or the scenario raises no level.
     """
     with db.write() as c:
         drills.end_dead_drills(c, {site.id: site}, clock())
-        drill_id = drills.add_drill(c, site.id, by, terms.scenario, clock())
+        drill_id = drills.add_drill(c, site.id, by, options.scenario, clock())
     reason: str = _DONE()
     state = "ended"
     try:
         heartbeat = _DrillHeartbeat(db, drill_id, clock, wait)
         with db.read() as c:
             proofs = load_proof_facts(c, site, clock())
-        turns = rehearse(site, terms, heartbeat.is_running, proofs)
-        if notify_turns(db, site, drill_id, turns, terms, clock, heartbeat, on_turn):
-            until = clock() + timedelta(seconds=terms.hold_s)
+        steps = rehearse(site, options, heartbeat.is_running, proofs)
+        if notify_steps(db, site, drill_id, steps, options, clock, heartbeat, on_change):
+            until = clock() + timedelta(seconds=options.hold_s)
             while clock() < until and heartbeat.is_running():
                 with db.read() as c:
-                    # A person can acknowledge before the channel reports the delivery. Wait for that time too.
-                    if not drills.count_open(c, drill_id) and not drills.count_on_the_way(c, drill_id):
+                    # A person can acknowledge before the channel reports the delivery. Wait until it does, so that the
+                    # outcome contains the time of the first message.
+                    if not drills.count_unacknowledged(c, drill_id) and not drills.count_sending(c, drill_id):
                         break
-                wait(min(POLL_S, terms.hold_s))
+                wait(min(POLL_S, options.hold_s))
     except RefusedError as error:
         reason, state = error.message, drills.REFUSED
         raise
@@ -123,7 +124,7 @@ def hold_drill(
     return drill_id, outcome
 
 
-def hold_in_process(send: SendLine, url: str, site: Site, by: Actor, terms: DrillOptions) -> None:
+def hold_in_process(send: SendLine, url: str, site: Site, by: Actor, options: DrillOptions) -> None:
     """Hold a drill in a process that the page started. Send one line: the drill has started, or it is refused."""
     has_started = False
 
@@ -135,108 +136,110 @@ def hold_in_process(send: SendLine, url: str, site: Site, by: Actor, terms: Dril
 
     with Database(url) as db:
         try:
-            hold_drill(db, site, by, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=report_start)
+            hold_drill(db, site, by, options, clock=lambda: datetime.now(UTC), wait=time.sleep, on_change=report_start)
         except SlopewardError as error:
             send({"refused": error.message})
 
 
 @dataclass(frozen=True, slots=True)
 class DrillStep:
-    """The changes of alerts at one instant of a scenario, with the evidence of that decision."""
+    """The changes of alerts at one instant of a scenario, with the evidence of that decision as JSON."""
 
     at: datetime
     changes: tuple[AlertChange, ...]
-    frozen: str
+    evidence: str
 
 
 def rehearse(
-    site: Site, terms: DrillOptions, is_running: Callable[[], bool], proofs: Sequence[ProofFact] = ()
+    site: Site, options: DrillOptions, is_running: Callable[[], bool], proofs: Sequence[ProofFact] = ()
 ) -> tuple[DrillStep, ...]:
     """Evaluate the whole scenario in memory and return its changes. No message is sent.
 
     Args:
         site: the site.
-        terms: options of the drill.
-        is_running: returns whether the drill was not ended.
+        options: options of the drill.
+        is_running: returns False once somebody has ended the drill.
         proofs: proofs of models in the real database, so that models count as they do in the service.
 
     Raises:
         RefusedError: the scenario contains no reading of the site or raises no level, or somebody ended the drill.
     """
-    with open_scenario(site, terms.scenario) as past, past.read() as c:
+    with open_scenario(site, options.scenario) as scenario_db, scenario_db.read() as c:
         span = find_span(c, site.id)
         if span is None:
-            raise RefusedError(_EMPTY(scenario=terms.scenario, site=site.id))
+            raise RefusedError(_EMPTY(scenario=options.scenario, site=site.id))
         from_s, to_s = epoch_s(span[0]), epoch_s(span[1])
         history = History(c, [site], span[0], span[1], VisibilityRule("observed"), proofs=proofs)
-        turns = []
+        steps = []
         pace = ReplaySchedule(0.0, max((s.interval_s for x in site.stations for s in x.series), default=DAY_S))
         for step in play(history, [(from_s, site)], from_s, to_s, pace):
             if not is_running():
                 raise RefusedError(_ENDED())
             changes = [
-                change for change in step.decision.changes if change.ledger == AlertCategory.HAZARD or not terms.quiet
+                change for change in step.decision.changes if change.ledger == AlertCategory.HAZARD or not options.quiet
             ]
             if changes:
-                frozen = canonical_json(freeze_evidence(site, step.before, step.inputs, step.decision, step.at))
-                turns.append(DrillStep(step.at, tuple(changes), frozen))
-    if not any(change.ledger == AlertCategory.HAZARD for turn in turns for change in turn.changes):
-        raise RefusedError(_NO_LEVEL(scenario=terms.scenario, site=site.id))
-    return tuple(turns)
+                evidence = canonical_json(freeze_evidence(site, step.before, step.inputs, step.decision, step.at))
+                steps.append(DrillStep(step.at, tuple(changes), evidence))
+    if not any(change.ledger == AlertCategory.HAZARD for step in steps for change in step.changes):
+        raise RefusedError(_NO_LEVEL(scenario=options.scenario, site=site.id))
+    return tuple(steps)
 
 
 @contextmanager
 def open_scenario(site: Site, scenario: str) -> Iterator[Database]:
     """Open a temporary database with the readings of the scenario."""
     if scenario != COLLAPSE:
-        with open_imported_files(Path(scenario), site, accept_units=True, accept_times=True) as past:
-            yield past.db
+        with open_imported_files(Path(scenario), site, accept_units=True, accept_times=True) as imported:
+            yield imported.db
         return
     with open_empty_database(site) as db:
         rows = []
         start_at = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
         for observation in make_collapse(site, start_at):
             rows.append(observation)
-            if len(rows) == CHUNK:
-                _store(db, rows, start_at)
-        _store(db, rows, start_at)
+            if len(rows) == READINGS_PER_TRANSACTION:
+                _store_readings(db, rows, start_at)
+        _store_readings(db, rows, start_at)
         yield db
 
 
-def _store(db: Database, rows: list[Any], now: datetime) -> None:
+def _store_readings(db: Database, rows: list[Any], now: datetime) -> None:
+    """Store readings, and empty the list."""
     with db.write() as c:
         add_observations(c, rows, now)
     rows.clear()
 
 
-def notify_turns(
+def notify_steps(
     db: Database,
     site: Site,
     drill_id: int,
-    turns: Sequence[DrillStep],
-    terms: DrillOptions,
+    steps: Sequence[DrillStep],
+    options: DrillOptions,
     clock: Clock,
     heartbeat: "_DrillHeartbeat",
-    on_turn: Callable[[datetime, AlertChange], None],
+    on_change: Callable[[datetime, AlertChange], None],
 ) -> bool:
-    """Queue the messages of the changes at their times. Return False if somebody ended the drill before the last."""
-    lasts_s = (turns[-1].at - turns[0].at).total_seconds()
-    speed = terms.speed or max(lasts_s / terms.lasts_s, 1.0)
+    """Queue the messages of each step at its time. Return False if somebody ended the drill before the last step."""
+    lasts_s = (steps[-1].at - steps[0].at).total_seconds()
+    speed = options.speed or max(lasts_s / options.lasts_s, 1.0)
     started_at = clock()
-    for turn in turns:
-        if not heartbeat.wait_until(started_at + timedelta(seconds=(turn.at - turns[0].at).total_seconds() / speed)):
+    for step in steps:
+        elapsed_s = (step.at - steps[0].at).total_seconds() / speed
+        if not heartbeat.wait_until(started_at + timedelta(seconds=elapsed_s)):
             return False
-        _write(db, site, drill_id, turn, clock())
-        for change in turn.changes:
-            on_turn(turn.at, change)
+        _write_step(db, site, drill_id, step, clock())
+        for change in step.changes:
+            on_change(step.at, change)
     return True
 
 
-def _write(db: Database, site: Site, drill_id: int, turn: DrillStep, now: datetime) -> None:
+def _write_step(db: Database, site: Site, drill_id: int, step: DrillStep, now: datetime) -> None:
     """Store evidence, alerts and messages of one instant of the drill in one transaction."""
     with db.write() as c:
-        basis = add_decision(c, site.id, now, site.version, turn.frozen)
-        changes = [replace(change, data_time=None) for change in drills.as_exercise(drill_id, turn.changes)]
+        decision_id = add_decision(c, site.id, now, site.version, step.evidence)
+        changes = [replace(change, data_time=None) for change in drills.as_exercise(drill_id, step.changes)]
         apply_changes(
             c,
             changes,
@@ -247,7 +250,7 @@ def _write(db: Database, site: Site, drill_id: int, turn: DrillStep, now: dateti
                 Actor(f"drill {drill_id}", "program"),
                 now,
                 rule_version(site),
-                basis,
+                decision_id,
                 exercise=True,
             ),
         )
@@ -288,10 +291,10 @@ class _DrillHeartbeat:
 
 
 DAY_S: Final = 86400.0
-DENSE: Final = 500  # number of last epochs of a series without gaps
+FULL_RATE_READINGS: Final = 500  # number of last readings of a series at its declared interval
 # Stations of one mass move at different speeds. Equal motion of all stations would be taken for a fault of their
 # common reference.
-FACTORS: Final = (1.0, 1.35, 0.75, 1.7, 0.9, 1.2, 1.5, 0.8)
+SPEED_FACTORS: Final = (1.0, 1.35, 0.75, 1.7, 0.9, 1.2, 1.5, 0.8)
 WINDOW_SIZE: Final = 100.0  # size of a curve without a bound on velocity, in noise floors
 WINDOW_READINGS: Final = 100.0  # least number of readings of such a curve
 # Value of quantities for which 0 would be out of range, in their units.
@@ -325,28 +328,30 @@ class FailureCurve:
 def plan_curves(site: Site) -> dict[tuple[str, str], FailureCurve]:
     """Return a curve that crosses all levels for each series of a criterion of velocity, rate or failure window.
 
-    One window before the failure, the velocity is twice that of the highest bound. The record ends when the mean over
-    the shortest window is well beyond that bound.
+    One window before the failure, the velocity is twice that of the highest bound. The readings end when the mean over
+    the shortest window is clearly above that bound.
 
     Raises:
         RefusedError: the site has no such criterion.
     """
     curves: dict[tuple[str, str], FailureCurve] = {}
     for criterion in site.criteria:
-        reads_windows = criterion.kind.facts == "failures"
-        if not (criterion.kind.rate or reads_windows) or criterion.role != "witness":
+        is_window_criterion = criterion.kind.facts == "failures"
+        if not (criterion.kind.rate or is_window_criterion) or criterion.role != "witness":
             continue
         for number, station_id in enumerate(criterion.stations):
             station = site.station(station_id)
             if station is None or not station.on_slope:
                 continue
             spec = station.find_series(criterion.quantity)
-            if spec is None and reads_windows:
+            if spec is None and is_window_criterion:
                 spec = find_motion(station)
             if spec is None:
                 continue
-            factor = FACTORS[number % len(FACTORS)]
-            curve = _plan_window_curve(criterion, spec, factor) if reads_windows else _plan_curve(criterion, factor)
+            factor = SPEED_FACTORS[number % len(SPEED_FACTORS)]
+            curve = (
+                _plan_window_curve(criterion, spec, factor) if is_window_criterion else _plan_curve(criterion, factor)
+            )
             key = (station_id, spec.quantity)
             if curve is not None and (key not in curves or curve.size > curves[key].size):
                 curves[key] = curve
@@ -372,9 +377,9 @@ def _plan_curve(criterion: Criterion, factor: float) -> FailureCurve | None:
 
 
 def _plan_window_curve(criterion: Criterion, spec: SeriesSpec, factor: float) -> FailureCurve | None:
-    """Return a curve whose failure window comes within the time of every level before the record ends.
+    """Return a curve whose failure window comes within the time of every threshold before the readings end.
 
-    The motion is well above the noise before the time of the lowest level begins, so that the window is trusted then.
+    The motion exceeds the noise clearly before that, so that the window is trusted.
     """
     within_days = [t.window_s / DAY_S for t in criterion.thresholds if t.window_s]
     if not within_days:
@@ -386,7 +391,9 @@ def _plan_window_curve(criterion: Criterion, spec: SeriesSpec, factor: float) ->
 
 
 def make_collapse(site: Site, start_at: datetime) -> Iterator[Observation]:
-    """Yield readings of every declared series from `start_at` until the failure, received at their epochs.
+    """Yield readings of every declared series from `start_at` until shortly before the failure.
+
+    Each reading is received at the time of its observation.
 
     Raises:
         RefusedError: no criterion of the site measures motion.
@@ -417,19 +424,20 @@ def _make_series(
     elif spec.low is not None or spec.high is not None:
         constant = max(constant, spec.low) if spec.low is not None else min(constant, spec.high or 0.0)
     quantity = QUANTITIES.get(spec.quantity)
-    i = 0
+    number = 0
     epochs = int(lasts_s // spec.interval_s) + 1
-    # At the start, a fast series has as many readings as the slowest series, but never so few that it seems silent.
+    # Before its last readings, a fast series is thinned to the interval of the slowest series, but never so much that
+    # it would count as silent.
     slowest_s = max(s.interval_s for other in site.stations for s in other.series)
     stride = max(1, int(min(slowest_s, spec.max_silence_s / 2.0) // spec.interval_s))
-    while i < epochs:
-        at = start_at + timedelta(seconds=i * spec.interval_s)
+    while number < epochs:
+        at = start_at + timedelta(seconds=number * spec.interval_s)
         value = constant
         if curve is not None:
-            value += curve.value(curve.start_days - i * spec.interval_s / DAY_S)
+            value += curve.value(curve.start_days - number * spec.interval_s / DAY_S)
         if spec.quantity != "rain":
             value += random.gauss(0.0, spread)
         if quantity is not None:
             value = min(max(value, quantity.low), quantity.high)
         yield Observation(site.id, station.id, spec.quantity, spec.unit, at, at, value, None)
-        i += stride if i < epochs - DENSE else 1
+        number += stride if number < epochs - FULL_RATE_READINGS else 1

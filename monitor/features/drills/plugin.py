@@ -67,9 +67,9 @@ def service_parts(db: Database, sites: Mapping[str, Site], clock: Callable[[], d
 
 
 def _end_dead_drills(db: Database, sites: Mapping[str, Site], clock: Callable[[], datetime]) -> None:
-    from monitor.features.drills.queries import end_dead
+    from monitor.features.drills.queries import end_and_log_dead_drills
 
-    end_dead(db, sites, clock())
+    end_and_log_dead_drills(db, sites, clock())
 
 
 @hookimpl

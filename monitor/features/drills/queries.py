@@ -106,7 +106,7 @@ def load_drills(c: Connection, site: str | Iterable[str] | None = None, *, runni
 
 
 def as_exercise(drill_id: int, changes: Sequence[AlertChange]) -> list[AlertChange]:
-    """Return changes of alerts as those of a drill, with its keys and with reasons that are marked as an exercise."""
+    """Return the changes with keys of the drill, and with reasons that are marked as an exercise."""
     return [
         replace(change, key=prefix_of(drill_id) + change.key, reason=EXERCISE(text=change.reason)) for change in changes
     ]
@@ -133,7 +133,7 @@ def end_drill(
         return dict(drill.outcome or {})
     open_alerts = c.execute(_alerts_of(drill_id).where(alert.c.closed_at.is_(None))).all()
     # Only the end of the hazard alert is sent. Otherwise each alert would send a message.
-    over = [
+    closing_changes = [
         AlertChange(
             AlertCategory(a.ledger),
             a.key,
@@ -148,7 +148,7 @@ def end_drill(
     ]
     apply_changes(
         c,
-        over,
+        closing_changes,
         ChangeContext(drill.site, site, site.recipients if site else (), actor, now, code_version(), exercise=True),
     )
     person = Actor(actor.name or "slopeward", actor.kind)
@@ -164,22 +164,24 @@ def end_drill(
 
 
 def measure(c: Connection, drill: Drill, now: datetime) -> dict[str, Any]:
-    """Return the outcome of a drill: alerts, messages by state, and seconds to the first message and each answer."""
+    """Return the outcome of a drill: alerts, messages by state, and seconds to first message and acknowledgements."""
     alerts = c.execute(_alerts_of(drill.id).order_by(alert.c.id)).all()
     n, e = notification.c, alert_event.c
-    delays_s, answered = [], []
+    first_messages_s: list[float] = []
+    acknowledged: list[dict[str, Any]] = []
     for a in alerts:
-        sent = c.execute(select(func.min(n.sent_at)).where(n.alert_id == a.id)).scalar()
-        delays_s += [] if sent is None else [(sent - a.raised_at).total_seconds()]
-        signed = c.execute(
+        sent_at = c.execute(select(func.min(n.sent_at)).where(n.alert_id == a.id)).scalar()
+        if sent_at is not None:
+            first_messages_s.append((sent_at - a.raised_at).total_seconds())
+        first = c.execute(
             select(e.at, e.actor)
             .where(e.alert_id == a.id, e.to_state == str(AlertState.ACKNOWLEDGED))
             .order_by(e.sequence)
             .limit(1)
         ).one_or_none()
-        if signed is not None:
-            waited_s = (signed.at - a.raised_at).total_seconds()
-            answered.append({"alert_id": a.id, "ledger": a.ledger, "by": signed.actor, "after_s": waited_s})
+        if first is not None:
+            after_s = (first.at - a.raised_at).total_seconds()
+            acknowledged.append({"alert_id": a.id, "ledger": a.ledger, "by": first.actor, "after_s": after_s})
     states = c.execute(
         select(n.state, func.count()).where(n.alert_id.in_([a.id for a in alerts])).group_by(n.state)
     ).all()
@@ -187,11 +189,11 @@ def measure(c: Connection, drill: Drill, now: datetime) -> dict[str, Any]:
         "duration_s": (now - drill.started_at).total_seconds(),
         "alerts": len(alerts),
         "peak_level": max((a.peak_level for a in alerts if a.ledger == AlertCategory.HAZARD), default=0),
-        "acknowledged": answered,
-        "unanswered": len(alerts) - len(answered),
-        "slowest_acknowledgement_s": max((x["after_s"] for x in answered), default=None),
-        "first_message_s": min(delays_s, default=None),
-        "messages": {s: int(k) for s, k in states},
+        "acknowledged": acknowledged,
+        "unanswered": len(alerts) - len(acknowledged),
+        "slowest_acknowledgement_s": max((item["after_s"] for item in acknowledged), default=None),
+        "first_message_s": min(first_messages_s, default=None),
+        "messages": {state: int(count) for state, count in states},
     }
 
 
@@ -199,23 +201,23 @@ def end_dead_drills(c: Connection, sites: Mapping[str, Site], now: datetime) -> 
     """End drills whose process died. Return their ids."""
     ended = []
     for drill in load_drills(c, running_only=True):
-        last = find_heartbeat(c, f"drill:{drill.id}")
-        if last is None or now - last[0] > timedelta(seconds=DEAD_AFTER_S):
+        heartbeat = find_heartbeat(c, f"drill:{drill.id}")
+        if heartbeat is None or now - heartbeat[0] > timedelta(seconds=DEAD_AFTER_S):
             site = sites.get(drill.site)
             end_drill(c, drill.id, SERVICE_ACTOR, _DIED(), now, site=site, state="abandoned")
             ended.append(drill.id)
     return ended
 
 
-def end_dead(db: Database, sites: Mapping[str, Site], now: datetime) -> None:
-    """End drills whose process died, and log them. Otherwise their alarms would be escalated without end."""
+def end_and_log_dead_drills(db: Database, sites: Mapping[str, Site], now: datetime) -> None:
+    """End drills whose process died, and log each of them. Otherwise their alarms would be escalated without end."""
     if db.run_read(load_drills, running_only=True):
         with db.write() as c:
             for drill_id in end_dead_drills(c, sites, now):
                 _LOG.warning("drill %d is ended, because its process died", drill_id)
 
 
-def count_open(c: Connection, drill_id: int) -> int:
+def count_unacknowledged(c: Connection, drill_id: int) -> int:
     """Return the number of alerts of a drill that nobody has acknowledged."""
     a = alert.c
     query = select(func.count()).where(
@@ -224,7 +226,7 @@ def count_open(c: Connection, drill_id: int) -> int:
     return int(c.execute(query).scalar_one())
 
 
-def count_on_the_way(c: Connection, drill_id: int) -> int:
+def count_sending(c: Connection, drill_id: int) -> int:
     """Return the number of messages of a drill that a channel is sending."""
     n = notification.c
     alerts = _alerts_of(drill_id).with_only_columns(alert.c.id)

@@ -167,7 +167,7 @@ def test_drill_is_sent_acknowledged_and_measured_without_changing_real_state(rea
             DrillOptions(speed=1e9, hold_s=MINIMUM_TIMEOUT_S),
             clock=lambda: datetime.now(UTC),
             wait=wait,
-            on_turn=lambda at, change: sent_changes.append((at, change)),
+            on_change=lambda at, change: sent_changes.append((at, change)),
         )
         took_s = time.monotonic() - began_s
         wait_for(
@@ -264,7 +264,7 @@ def test_another_person_can_end_a_drill(real: Database, site: Site) -> None:
         DrillOptions(speed=86400.0),
         clock=clock,
         wait=wait,
-        on_turn=lambda _, x: sent_levels.append(x.level),
+        on_change=lambda _, x: sent_levels.append(x.level),
     )
     assert outcome["reason"] == "telephone"
     assert sent_levels == [1], "no message may be sent after the end of the drill"
@@ -330,9 +330,9 @@ def test_proven_model_votes_in_a_drill_as_in_the_service() -> None:
     watched = parse_site(SITE.replace("[[criterion]]", WITNESS + "[[criterion]]", 1), "ridge.toml")
     holds = ProofFact("strange", "rules", 0.0, 4e9, True, weights="w", settings="s", weights_now="w", settings_now="s")
     for fact, unproven in ((holds, False), (replace(holds, passed=False, why="too many alarms"), True)):
-        turns = rehearse(watched, DrillOptions(quiet=False), lambda: True, [fact])
-        assert ("health:strange:unproven" in {change.key for turn in turns for change in turn.changes}) is unproven
-        (proof,) = json.loads(turns[-1].frozen)["view"]["proofs"]
+        steps = rehearse(watched, DrillOptions(quiet=False), lambda: True, [fact])
+        assert ("health:strange:unproven" in {change.key for step in steps for change in step.changes}) is unproven
+        (proof,) = json.loads(steps[-1].evidence)["view"]["proofs"]
         assert "strange" in str(proof), "the evidence must contain the proof"
 
 
