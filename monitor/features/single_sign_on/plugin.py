@@ -1,4 +1,4 @@
-"""Logins by an external provider (OpenID Connect), which `[oidc]` of the service file names."""
+"""Logins through the OpenID Connect provider in `[oidc]` of the service file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_routes() -> Iterable[APIRouter]:
-    """Return the routes of a login by the provider."""
+    """Return the routes of a login through the provider."""
     from monitor.features.single_sign_on.routes import router
 
     return [router]
@@ -28,5 +28,5 @@ def register_access_rules() -> Mapping[str, AccessRule]:
 
 @hookimpl
 def register_panels() -> Iterable[Panel]:
-    """Return the link on the login page."""
+    """Return the link to the provider on the login page."""
     return [Panel("login.ways", "login_elsewhere.html")]

@@ -31,8 +31,8 @@ LEEWAY_S: Final = 60  # allowed difference of the clocks of provider and service
 # Only signatures with a private key of the provider. `none` and HMAC are excluded (algorithm confusion).
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-_KINDS: Final = ("RSA", "EC", "OKP")
-_LONGEST: Final = 255  # characters of a subject (OpenID Connect Core, section 2)
+_KEY_TYPES: Final = ("RSA", "EC", "OKP")
+_MAX_SUBJECT_LENGTH: Final = 255  # characters (OpenID Connect Core, section 2)
 _OTHER_NAME: Final = Template("provider.other_name", "its name is '{name}', not '{issuer}' (oidc.issuer)")
 _OPEN_ADDRESS: Final = Template("provider.open_address", "its {name} is not an https:// address")
 _NO_ANSWER: Final = Template("provider.no_answer", "no answer ({problem})")
@@ -113,25 +113,27 @@ def read_person(
     return IdentityProviderUser(issuer, subject, account_name[:64], names)
 
 
-def names_second_factor(claims: Mapping[str, Any], acr: Sequence[str] = ()) -> bool:
+def has_used_second_factor(claims: Mapping[str, Any], acr: Sequence[str] = ()) -> bool:
     """Return whether an ID token states that the login used a second factor.
 
     Args:
         claims: claims of the ID token.
         acr: values of the claim `acr` that mean a second factor at this provider.
 
-    >>> names_second_factor({"amr": ["pwd", "otp"]}), names_second_factor({"amr": ["pwd"]}), names_second_factor({})
-    (True, False, False)
-    >>> [names_second_factor(c) for c in ({"amr": ["pwd", "pin"]}, {"amr": "mfa"}, {"amr": [["mfa"], 5], "acr": ["x"]})]
+    >>> [has_used_second_factor(claims) for claims in ({"amr": ["pwd", "otp"]}, {"amr": ["pwd"]}, {})]
+    [True, False, False]
+    >>> odd_claims = ({"amr": ["pwd", "pin"]}, {"amr": "mfa"}, {"amr": [["mfa"], 5], "acr": ["x"]})
+    >>> [has_used_second_factor(claims) for claims in odd_claims]
     [False, False, False]
-    >>> names_second_factor({"amr": ["mfa"]}), names_second_factor({"acr": "gold"}, ["gold"])
+    >>> has_used_second_factor({"amr": ["mfa"]}), has_used_second_factor({"acr": "gold"}, ["gold"])
     (True, True)
     """
     if isinstance(claims.get("acr"), str) and claims["acr"] in acr:
         return True
     amr = claims.get("amr")
-    ways = {one for one in amr if isinstance(one, str)} if isinstance(amr, list) else set()
-    return "mfa" in ways or len({_FACTORS[one] for one in ways if one in _FACTORS}) > 1
+    methods = {method for method in amr if isinstance(method, str)} if isinstance(amr, list) else set()
+    factors = {_FACTORS[method] for method in methods if method in _FACTORS}
+    return "mfa" in methods or len(factors) > 1
 
 
 class ProviderDownError(SlopewardError):
@@ -160,7 +162,7 @@ class LoginFlow:
         parts = text.split(".")
         return LoginFlow(*parts) if len(parts) == 3 and all(re.fullmatch(r"[\w-]{20,100}", p) for p in parts) else None
 
-    def fits(self, state: str) -> bool:
+    def has_state(self, state: str) -> bool:
         """Return whether an answer of the provider belongs to the login that this browser started."""
         return hmac.compare_digest(self.state.encode(), state.encode())
 
@@ -179,10 +181,10 @@ class Provider:
 
         flow = LoginFlow(*(secrets.token_urlsafe(size) for size in (24, 24, 48)))
         with _client() as client:
-            place = self._discover(client)["authorization_endpoint"]
-        levels = self._section.second_factor_acr
+            endpoint = self._discover(client)["authorization_endpoint"]
+        acr_values = self._section.second_factor_acr
         address = prepare_grant_uri(
-            place,
+            endpoint,
             client_id=self._section.client_id,
             response_type="code",
             redirect_uri=self._back,
@@ -191,7 +193,7 @@ class Provider:
             nonce=flow.nonce,
             code_challenge=create_s256_code_challenge(flow.verifier),
             code_challenge_method="S256",
-            **({"acr_values": " ".join(levels)} if levels else {}),
+            **({"acr_values": " ".join(acr_values)} if acr_values else {}),
         )
         return str(address), flow
 
@@ -206,30 +208,29 @@ class Provider:
         """
         section = self._section
         with _client() as client:
-            found = self._discover(client)
-            answer = self._fetch_token(client, found, code, flow)
-            claims = self._verify(answer, _get(client, found["jwks_uri"]), flow, now)
-            asks = find_claim(claims, section.groups_claim) is None and "userinfo_endpoint" in found
+            metadata = self._discover(client)
+            answer = self._fetch_token(client, metadata, code, flow)
+            claims = self._verify(answer, _get(client, metadata["jwks_uri"]), flow, now)
             userinfo: dict[str, Any] = {}
-            if asks:
-                userinfo = _get(client, found["userinfo_endpoint"], bearer=str(answer.get("access_token", "")))
+            if find_claim(claims, section.groups_claim) is None and "userinfo_endpoint" in metadata:
+                userinfo = _get(client, metadata["userinfo_endpoint"], bearer=str(answer.get("access_token", "")))
                 if userinfo.get("sub") != claims["sub"]:  # OpenID Connect Core, section 5.3.2
                     raise LoginRefusedError("its userinfo belongs to another person")
         person = read_person(section.issuer, claims, userinfo, section.name_claim, section.groups_claim)
-        return OidcIdentity(person, names_second_factor(claims, section.second_factor_acr))
+        return OidcIdentity(person, has_used_second_factor(claims, section.second_factor_acr))
 
     def _discover(self, client: "httpx.Client") -> dict[str, Any]:
         issuer = self._section.issuer
-        found = _get(client, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
-        if found.get("issuer") != issuer:
-            raise ProviderDownError(_OTHER_NAME(name=str(found.get("issuer"))[:200], issuer=issuer))
-        for name in (*_ENDPOINTS, *(("userinfo_endpoint",) if "userinfo_endpoint" in found else ())):
-            if not is_private_enough(str(found.get(name, ""))):
+        metadata = _get(client, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+        if metadata.get("issuer") != issuer:
+            raise ProviderDownError(_OTHER_NAME(name=str(metadata.get("issuer"))[:200], issuer=issuer))
+        for name in (*_ENDPOINTS, *(("userinfo_endpoint",) if "userinfo_endpoint" in metadata else ())):
+            if not is_private_enough(str(metadata.get(name, ""))):
                 raise ProviderDownError(_OPEN_ADDRESS(name=name))
-        return found
+        return metadata
 
     def _fetch_token(
-        self, client: "httpx.Client", found: Mapping[str, Any], code: str, flow: LoginFlow
+        self, client: "httpx.Client", metadata: Mapping[str, Any], code: str, flow: LoginFlow
     ) -> dict[str, Any]:
         import httpx
 
@@ -240,15 +241,16 @@ class Provider:
             "redirect_uri": self._back,
             "code_verifier": flow.verifier,
         }
-        ways = found.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+        methods = metadata.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
         auth = httpx.Auth()
-        if section.client_secret and "client_secret_basic" in ways:  # quoted as RFC 6749, section 2.3.1 requires
+        if section.client_secret and "client_secret_basic" in methods:
+            # Id and secret are quoted, as RFC 6749, section 2.3.1 requires.
             auth = httpx.BasicAuth(quote(section.client_id, safe=""), quote(section.client_secret, safe=""))
         else:
             form["client_id"] = section.client_id
             form |= {"client_secret": section.client_secret} if section.client_secret else {}
         try:
-            with client.stream("POST", found["token_endpoint"], data=form, auth=auth) as response:
+            with client.stream("POST", metadata["token_endpoint"], data=form, auth=auth) as response:
                 content = read_answer(response)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ProviderDownError(_NO_ANSWER(problem=type(error).__name__)) from error
@@ -265,11 +267,12 @@ class Provider:
         from joserfc.errors import JoseError
         from joserfc.jwk import KeySet
 
-        section, listed = self._section, keys.get("keys")
+        section = self._section
+        key_list = keys.get("keys")
         usable = [
-            k
-            for k in (listed if isinstance(listed, list) else ())
-            if isinstance(k, dict) and k.get("kty") in _KINDS and k.get("use", "sig") == "sig"
+            key
+            for key in (key_list if isinstance(key_list, list) else ())
+            if isinstance(key, dict) and key.get("kty") in _KEY_TYPES and key.get("use", "sig") == "sig"
         ]
         try:
             token = jwt.decode(str(answer.get("id_token", "")), KeySet.import_key_set({"keys": usable}), ALGORITHMS)
@@ -284,7 +287,7 @@ class Provider:
         except (JoseError, ValueError, TypeError, KeyError) as error:
             raise LoginRefusedError(f"its ID token is not valid: {_format_fault(error)}") from error
         subject = claims.get("sub")
-        if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST or not subject.isprintable():
+        if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT_LENGTH or not subject.isprintable():
             raise LoginRefusedError("its ID token is not valid: no usable subject")
         return dict(claims)
 
@@ -300,8 +303,8 @@ def format_code(code: object) -> str:
 
 def _format_fault(error: Exception) -> str:
     claim = getattr(error, "claim", None)
-    words = " ".join(str(error).split())[:120] or type(error).__name__
-    return f"{words} ({claim})" if claim and str(claim) not in words else words
+    text = " ".join(str(error).split())[:120] or type(error).__name__
+    return f"{text} ({claim})" if claim and str(claim) not in text else text
 
 
 def _client() -> "httpx.Client":
@@ -311,12 +314,12 @@ def _client() -> "httpx.Client":
         timeout=TIMEOUT_S,
         follow_redirects=False,
         headers={"Accept": "application/json", **UNCOMPRESSED_HEADERS},
-        verify=_trusted(),
+        verify=_load_certificates(),
     )
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
+def _load_certificates() -> ssl.SSLContext:
     """Return the trusted certificate authorities. They are read once, because the list is long."""
     import httpx
 

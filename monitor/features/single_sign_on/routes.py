@@ -44,12 +44,13 @@ from monitor.features.single_sign_on.provider import (
 
 _LOG = logging.getLogger(__name__)
 router = APIRouter(include_in_schema=False)
+# Names of cookies.
 FLOW: Final = "slopeward_flow"
 GOAL: Final = "slopeward_goal"
-HALFWAY: Final = "slopeward_halfway"
-HALFWAY_S: Final = 300  # time to enter the code of the second factor
+PENDING: Final = "slopeward_halfway"
+PENDING_S: Final = 300  # time to enter the code of the second factor
 FLOW_S: Final = 600  # time for the login at the provider
-ASKING_AT_ONCE: Final = 4  # threads that may wait for the provider, of the forty threads of the web process
+MAX_PROVIDER_REQUESTS: Final = 4  # threads that may wait for the provider, of the forty threads of the web process
 _NO_PROVIDER: Final = Template("login.no_provider", "this service has no identity provider")
 _OTHER_BROWSER: Final = Template(
     "login.other_browser", "This login was started in another browser, or too long ago. Start it again."
@@ -89,39 +90,42 @@ class PendingLogin:
 
 
 class SignOns:
-    """State of logins in this process: requests to the provider, used answers, and logins that need a code."""
+    """State of logins in this process: requests to the provider, used answers, and logins that wait for a code."""
 
     def __init__(self) -> None:
-        self._halfway: dict[str, tuple[PendingLogin, float]] = {}
+        self._pending: dict[str, tuple[PendingLogin, float]] = {}
         self._lock = threading.Lock()
         self._used: dict[str, float] = {}
-        self.asking = threading.Semaphore(ASKING_AT_ONCE)
+        self.provider_requests = threading.Semaphore(MAX_PROVIDER_REQUESTS)
 
-    def use(self, nonce: str) -> bool:
+    def mark_used(self, nonce: str) -> bool:
         """Mark the answer of a login as used. Return False if it was used before."""
         now = time.monotonic()
         with self._lock:
-            self._used = {k: at for k, at in self._used.items() if now - at < 2 * FLOW_S}
-            return self._used.setdefault(nonce, now) == now
+            self._used = {used: at for used, at in self._used.items() if now - at < 2 * FLOW_S}
+            if nonce in self._used:
+                return False
+            self._used[nonce] = now
+        return True
 
-    def hold(self, halfway: PendingLogin) -> str:
+    def add_pending(self, pending_login: PendingLogin) -> str:
         """Store a login for some minutes. Return the token with which its browser continues."""
         token, now = secrets.token_urlsafe(24), time.monotonic()
         with self._lock:
-            self._halfway = {k: v for k, v in self._halfway.items() if now - v[1] < HALFWAY_S}
-            self._halfway[token] = (halfway, now)
+            self._pending = {k: entry for k, entry in self._pending.items() if now - entry[1] < PENDING_S}
+            self._pending[token] = (pending_login, now)
         return token
 
-    def find(self, token: str) -> PendingLogin | None:
+    def find_pending(self, token: str) -> PendingLogin | None:
         """Return the stored login of a token, or None if there is none or it has expired."""
         with self._lock:
-            found = self._halfway.get(token)
-        return found[0] if found is not None and time.monotonic() - found[1] < HALFWAY_S else None
+            entry = self._pending.get(token)
+        return entry[0] if entry is not None and time.monotonic() - entry[1] < PENDING_S else None
 
-    def drop(self, token: str) -> None:
+    def remove_pending(self, token: str) -> None:
         """Remove a login that has ended."""
         with self._lock:
-            self._halfway.pop(token, None)
+            self._pending.pop(token, None)
 
 
 _SIGN_ONS: Final[WeakKeyDictionary[FastAPI, SignOns]] = WeakKeyDictionary()
@@ -139,11 +143,11 @@ def _provider(request: Request) -> Provider:
 
 
 @router.get("/login/oidc")
-def leave(request: Request, to: Parameter = "/") -> Response:
+def start_login(request: Request, to: Parameter = "/") -> Response:
     """Send the browser to the provider."""
     provider, to = _provider(request), to if is_safe_path(to) else "/"
     try:
-        with acquire_or_refuse(_find_sign_ons(request).asking, login.MANY()):
+        with acquire_or_refuse(_find_sign_ons(request).provider_requests, login.MANY()):
             address, flow = provider.begin()
     except ProviderDownError as error:
         return _render_down(request, to, error)
@@ -155,18 +159,18 @@ def leave(request: Request, to: Parameter = "/") -> Response:
 
 
 @router.get("/login/oidc/back")
-def come_back(
+def finish_login(
     request: Request, state: Parameter = "", code: Parameter = "", error: Parameter = "", iss: Parameter = ""
 ) -> Response:
-    """Handle the return from the provider. The cookies of the login are deleted in any case."""
-    answer = _come_back(request, _provider(request), state, code, error, iss)
+    """Finish a login after the provider has redirected the browser back. Delete the cookies of the login."""
+    answer = _handle_answer(request, _provider(request), state, code, error, iss)
     for name in (FLOW, GOAL):
         login.give_cookie(request, answer, name, "", 0.0)
     return answer
 
 
-def _come_back(request: Request, provider: Provider, state: str, code: str, error: str, iss: str) -> Response:
-    context, door = context_of(request), login.find_throttle(request)
+def _handle_answer(request: Request, provider: Provider, state: str, code: str, error: str, iss: str) -> Response:
+    context, throttle = context_of(request), login.find_throttle(request)
     try:
         to = bytes.fromhex(request.cookies.get(cookie_name(request, GOAL), "")).decode()
     except ValueError:
@@ -174,40 +178,41 @@ def _come_back(request: Request, provider: Provider, state: str, code: str, erro
     to = to if is_safe_path(to) else "/"
     section, host = context.config.oidc, login.host_of(request)
     flow = LoginFlow.read(request.cookies.get(cookie_name(request, FLOW), ""))
-    if flow is None or not flow.fits(state):
+    if flow is None or not flow.has_state(state):
         return login.refuse(request, to, _OTHER_BROWSER(), 401)
     if error or not code:
         return login.refuse(request, to, _NOBODY(provider=section.name, code=format_code(error)), 401)
-    count, wait_s = door.failures(f"oidc:{host}")
+    count, wait_s = throttle.failures(f"oidc:{host}")
     if count >= login.TRIES:
         return login.refuse(request, to, login.TOO_MANY(wait=Figure(wait_s, ".0f", "s")), 429, wait_s=wait_s)
     now = context.clock()
     try:
         if iss and iss != section.issuer:  # RFC 9207
             raise LoginRefusedError("the answer comes from another provider")
-        with acquire_or_refuse(_find_sign_ons(request).asking, login.MANY()):
-            vouched = provider.redeem(code, flow, now)
-        if not _find_sign_ons(request).use(flow.nonce):
+        with acquire_or_refuse(_find_sign_ons(request).provider_requests, login.MANY()):
+            identity = provider.redeem(code, flow, now)
+        if not _find_sign_ons(request).mark_used(flow.nonce):
             raise LoginRefusedError("the answer was used already")
     except ProviderDownError as down:
         return _render_down(request, to, down)
     except LoginRefusedError as refused:
-        door.note(f"oidc:{host}", failed=True)
+        throttle.note(f"oidc:{host}", failed=True)
         _LOG.warning("a login by %s was refused: %s", section.issuer, refused)
         with context.db.write() as c:
             detail = {"from": host, "by": "oidc", "why": str(refused)}
             add_audit(c, Actor("unknown", via=PAGE), "login.refused", f"oidc:{section.issuer}", detail, now)
         return login.refuse(request, to, _NOT_PROVED(), 401)
-    return _let_in(request, to, vouched)
+    return _open_session(request, to, identity)
 
 
-def _let_in(request: Request, to: str, vouched: OidcIdentity) -> Response:
+def _open_session(request: Request, to: str, identity: OidcIdentity) -> Response:
     """Open a session, or ask for the second factor that the provider has not proved."""
-    person, context, host = vouched.person, context_of(request), login.host_of(request)
+    person, context, host = identity.person, context_of(request), login.host_of(request)
     section, now = context.config.oidc, context.clock()
     detail: dict[str, Any] = {"from": host, "by": "oidc", "issuer": person.issuer, "subject": person.subject}
-    detail |= {"second_factor": "provider"} if vouched.by_two else {}
-    if section.second_factor == "provider" and not vouched.by_two:  # open sessions stay: it may be a thief who came
+    detail |= {"second_factor": "provider"} if identity.by_two else {}
+    if section.second_factor == "provider" and not identity.by_two:
+        # Open sessions do not end, because the password at the provider may be stolen.
         text = _ONE_FACTOR(provider=section.name)
         with context.db.write() as c:
             bound = find_linked_account(c, person.issuer, person.subject)
@@ -218,25 +223,27 @@ def _let_in(request: Request, to: str, vouched: OidcIdentity) -> Response:
         with context.db.write() as c:
             name = admit_person(c, person, section.roles, section.sites, now)
             wants_ours, has_ours = section.second_factor == "ours", has_second_factor(c, name)
-            asks = has_ours and (wants_ours or not vouched.by_two)
+            needs_code = has_ours and (wants_ours or not identity.by_two)
             missing = _NONE_HERE(name=name)
-            if wants_ours and not has_ours:  # open sessions stay, as above
+            if wants_ours and not has_ours:
+                # Open sessions do not end, for the same reason.
                 add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", {**detail, "why": missing}, now)
-            cookies = None if asks or wants_ours else login.enter(request, c, name, detail, now)
+            cookies = None if needs_code or wants_ours else login.enter(request, c, name, detail, now)
     except RefusedError as refused:
         with context.db.write() as c:
             bound = find_linked_account(c, person.issuer, person.subject)
             name = person.name if bound is None else bound.name
-            ended = 0 if bound is None else end_sessions(c, name)  # what the provider took back ends here too
+            # The person has lost the permission at the provider, so open sessions end too.
+            ended = 0 if bound is None else end_sessions(c, name)
             detail |= {"why": refused.message, "sessions_ended": ended}
             add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", detail, now)
         return login.refuse(request, to, refused.message, 403)
     if wants_ours and not has_ours:
         return login.refuse(request, to, missing, 403)
     if cookies is None:
-        token = _find_sign_ons(request).hold(PendingLogin(name, to, detail))
+        token = _find_sign_ons(request).add_pending(PendingLogin(name, to, detail))
         answer = render_code_form(request)
-        login.give_cookie(request, answer, HALFWAY, token, HALFWAY_S, samesite="strict")
+        login.give_cookie(request, answer, PENDING, token, PENDING_S, samesite="strict")
         return answer
     # A page in between is needed: a browser sends no strict cookie with a redirect that another site started.
     answer = render(request, "entered.html", to=to, who=name)
@@ -245,27 +252,28 @@ def _let_in(request: Request, to: str, vouched: OidcIdentity) -> Response:
 
 
 def render_code_form(request: Request, failed: str = "", status: int = 200) -> Response:
-    """The form for the code of the second factor."""
+    """Return the form for the code of the second factor."""
     answer = render(request, "login_code.html", failed=failed)
     answer.status_code = status
     return answer
 
 
 @router.post("/login/oidc/code")
-def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Response:
+def check_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Response:
     """Continue a login that the provider has confirmed, with the code of the second factor of the account."""
     check_origin(request)
     _provider(request)
-    context, door, waiting = context_of(request), login.find_throttle(request), _find_sign_ons(request)
-    token, now = request.cookies.get(cookie_name(request, HALFWAY), ""), context.clock()
-    halfway = waiting.find(token)
-    if halfway is None:
+    context, throttle, sign_ons = context_of(request), login.find_throttle(request), _find_sign_ons(request)
+    token, now = request.cookies.get(cookie_name(request, PENDING), ""), context.clock()
+    pending = sign_ons.find_pending(token)
+    if pending is None:
         return login.refuse(request, "/", _TOO_LATE(), 401)
-    name, device = halfway.name, request.cookies.get(cookie_name(request, DEVICE_COOKIE), "")
-    own = f"device:{digest_text(device)}"
+    name, device = pending.name, request.cookies.get(cookie_name(request, DEVICE_COOKIE), "")
+    device_key = f"device:{digest_text(device)}"
     with context.db.read() as c:
-        is_known = is_known_device(c, device, name, now) and door.failures(own)[0] < login.TRIES
-    with door.check(is_known=True):  # looked at inside: guesses at the same moment are counted as well
+        is_known = is_known_device(c, device, name, now) and throttle.failures(device_key)[0] < login.TRIES
+    # The delay is checked inside, so that simultaneous attempts are counted one after the other.
+    with throttle.check(is_known=True):
         with context.db.write() as c:
             if not is_known and (wait_s := login_code_wait_s(c, name, now)):
                 return render_code_form(request, _MANY_CODES(wait=Figure(wait_s, ".0f", "s")), 429)
@@ -273,18 +281,18 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
             is_open = account is not None and account.disabled_at is None
             is_right = is_open and check_second_factor(c, open_vault(context.config), name, code, now)
             if is_right:
-                cookies = login.enter(request, c, name, {**halfway.detail, "second_factor": "ours"}, now)
+                cookies = login.enter(request, c, name, {**pending.detail, "second_factor": "ours"}, now)
             else:
-                detail = {**halfway.detail, "why": login.WRONG_CODE}
+                detail = {**pending.detail, "why": login.WRONG_CODE}
                 add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", detail, now)
             if not is_known:
                 record_login_code(c, name, now, failed=not is_right)
         if is_known:
-            door.note(own, failed=not is_right)
+            throttle.note(device_key, failed=not is_right)
     if not is_right:
         return render_code_form(request, _WRONG_CODE(), 401)
-    waiting.drop(token)
-    answer = RedirectResponse(halfway.to, status_code=303)
+    sign_ons.remove_pending(token)
+    answer = RedirectResponse(pending.to, status_code=303)
     login.set_cookies(request, answer, *cookies)
     return answer
 
