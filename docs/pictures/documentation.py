@@ -186,7 +186,7 @@ def fill_database(database: Database, folder: Path) -> int:
         connection.execute(notification.delete().where(is_older))
         connection.execute(notification.update().values(state="delivered", sent_at=notification.c.queued_at))
         connection.execute(drill.update().values(state="ended", outcome=DRILL_OUTCOME))
-        duty.sign_out(connection, team, Actor("bo"), HANDOVER_NOTES, NOW - timedelta(minutes=1), list_sentences)
+        duty.write_handover(connection, team, Actor("bo"), HANDOVER_NOTES, NOW - timedelta(minutes=1), list_sentences)
         write_heartbeat(connection, "core", {"state": "running", "version": "", "degraded": []}, NOW)
     with database.read() as connection:
         return max(alert.id for alert in load_alerts(connection, "sim-slope", ledger="hazard"))

@@ -205,7 +205,7 @@ def prepare_duty(c, step):
     c.execute(update(duty_handover).where(duty_handover.c.signed_at.is_(None)).values(withdrawn_at=NOW))
     if step == "handover":
         return {"notes": "wet\nand noisy"}
-    number = duty.sign_out(c, crew, Actor("dan" if step.endswith("sign") else "bo"), "wet", NOW, lambda *_: {})
+    number = duty.write_handover(c, crew, Actor("dan" if step.endswith("sign") else "bo"), "wet", NOW, lambda *_: {})
     return {"number": number} | (WHY if step.endswith("withdraw") else {})
 
 

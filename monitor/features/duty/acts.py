@@ -156,10 +156,10 @@ def hand_over(
     Example: slopeward people duty hand-over write north-bench --by mori --notes "G3 is noisy since the rain; road open"
     """
     # Reading the evidence can take long. It is cached here, before the write transaction blocks the database.
-    call.db.run_read(duty.gather_open, site, call.now, list_sentences)
+    call.db.run_read(duty.load_open_items, site, call.now, list_sentences)
     with call.write() as c:
         crew = _find_team(call, c, site, team)
-        number = duty.sign_out(c, crew, call.actor, notes.strip(), call.now, list_sentences)
+        number = duty.write_handover(c, crew, call.actor, notes.strip(), call.now, list_sentences)
     text = _SIGNED(number=number, team=crew.name, name=call.actor.name)
     return ActResult(text, {"handover_id": number, "team": crew.name, "outgoing": call.actor.name})
 
@@ -175,7 +175,7 @@ def take_over(
     Example: slopeward people duty hand-over sign north-bench 3 --by rossi --remark "read; G3 checked"
     """
     with call.write() as c:
-        handover = duty.sign_in(c, site, number, call.actor, remark, call.now)
+        handover = duty.sign_handover(c, site, number, call.actor, remark, call.now)
     facts = {
         "handover_id": number,
         "team": handover.team,

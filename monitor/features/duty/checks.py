@@ -10,13 +10,13 @@ from monitor.api.database import Database
 from monitor.api.sites import Site, Team
 from monitor.api.text import Timestamp
 from monitor.features.duty.queries import load_rosters
-from monitor.features.duty.rota import Roster, find_gap, find_unread
+from monitor.features.duty.rota import Roster, find_gap, has_unreadable_plan
 
 GAP_AHEAD: Final = timedelta(days=3)  # a gap within this time is an alarm
 
 
 class RotaStatus(NamedTuple):
-    """The teams of all sites with their plans."""
+    """The teams of all sites with their plans, as of an instant."""
 
     teams: Sequence[Team]
     rosters: Mapping[tuple[str, str], Roster]
@@ -29,32 +29,33 @@ def read_rotas(db: Database, sites: Mapping[str, Site], now: datetime) -> RotaSt
     return RotaStatus(teams, db.run_read(load_rosters, teams, now) if teams else {}, now)
 
 
-def _list_gaps(status: RotaStatus, *, now: bool) -> Iterator[SubjectState]:
+def _list_gaps(status: RotaStatus, *, has_started: bool) -> Iterator[SubjectState]:
+    """Yield a state for each team: whether it has a gap that has started, or one that starts within `GAP_AHEAD`."""
     for team in status.teams:
         gap = find_gap(status.rosters[team.site, team.name], status.now, status.now + GAP_AHEAD)
         since = "" if gap is None else Timestamp.of(gap.from_at, "minute")
-        is_wrong = gap is not None and (gap.from_at <= status.now) is now
+        is_wrong = gap is not None and (gap.from_at <= status.now) is has_started
         yield make_state(f"{team.site}:{team.name}", is_wrong=is_wrong, team=team.name, site=team.site, since=since)
 
 
 def _list_unread_plans(status: RotaStatus) -> Iterator[SubjectState]:
     for team in status.teams:
-        is_unread = find_unread(status.rosters[team.site, team.name], status.now)
+        is_unread = has_unreadable_plan(status.rosters[team.site, team.name], status.now)
         yield make_state(f"{team.site}:{team.name}", is_wrong=is_unread, team=team.name, site=team.site)
 
 
 CHECKS: Final = tuple(
-    Check(f"duty.*.{name}", RotaStatus, WARN, message, find, alarm=1)
-    for name, message, find in (
+    Check(f"duty.*.{name}", RotaStatus, WARN, message, list_states, alarm=1)
+    for name, message, list_states in (
         (
             "soon",
             "nobody of team {team} of {site} is on duty from {since}: put a plan in force",
-            partial(_list_gaps, now=False),
+            partial(_list_gaps, has_started=False),
         ),
         (
             "now",
             "nobody of team {team} of {site} is on duty: messages go to the whole team",
-            partial(_list_gaps, now=True),
+            partial(_list_gaps, has_started=True),
         ),
         ("unread", "the plan of team {team} of {site} cannot be read: put a new one in force", _list_unread_plans),
     )

@@ -19,7 +19,8 @@ from monitor.features.duty.rota import DAYS, NOBODY, DutyShift, list_shifts, who
 SiteName = Annotated[str, typer.Argument(metavar="SITE", help="Site")]
 TeamOption = Annotated[str | None, typer.Option("--team", help="Team; needed if the site has several")]
 
-SHOWN: Final = 5  # signed hand-overs, the newest
+SHOWN: Final = 5  # number of signed hand-overs that are shown
+# Fields of a hand-over, see `_pick`.
 _HANDOVER: Final = "handover_id:id team since:since_at at outgoing notes open:open_items signed_at incoming remark"
 app = Commands(no_args_is_help=True, help=__doc__)
 hand_over = Commands(
@@ -45,7 +46,7 @@ def find_site(c: Connection, site: str) -> Site:
 
 def _pick(row: object, names: str) -> dict[str, object]:
     """Return fields of a row as JSON. `from:from_at` is the field `from_at` under the key `from`."""
-    fields = [(key, getattr(row, field or key)) for key, _, field in (one.partition(":") for one in names.split())]
+    fields = [(key, getattr(row, field or key)) for key, _, field in (name.partition(":") for name in names.split())]
     return {key: format_iso(value) if isinstance(value, datetime) else value for key, value in fields}
 
 
@@ -65,30 +66,34 @@ def show_(
         declared = find_site(c, site)
         teams = [pick_team(declared, team)] if team is not None else list(declared.teams)
         rosters = store.load_rosters(c, teams, now)
-        plans = {one.name: store.load_plans(c, site, one.name) for one in teams}
+        plans = {crew.name: store.load_plans(c, site, crew.name) for crew in teams}
         changes = store.load_changes(c, site, now)
     if not teams:
         print_note(f"site {site} has no [[team]]: each recipient gets the messages of the levels in its declaration")
-    for one in teams:
-        roster, mine = rosters[site, one.name], [k for k in changes if k.team == one.name]
+    for crew in teams:
+        roster = rosters[site, crew.name]
+        team_changes = [change for change in changes if change.team == crew.name]
         shifts = list_shifts(roster, now, now + timedelta(days=days)) if roster.rotas else []
-        plan = store.find_plan_in_force(plans[one.name], now)
+        plan = store.find_plan_in_force(plans[crew.name], now)
         facts = {
             "site": site,
-            "team": one.name,
+            "team": crew.name,
             "at": format_iso(now),
             "on_duty": list(who_is_on_duty(roster, now)),
-            "lead": one.lead,
-            "members": [m.name for m in one.members],
+            "lead": crew.lead,
+            "members": [m.name for m in crew.members],
             "plan": None if plan is None else plan.plan,
-            "shifts": [_pick(one, "from:from_at to:to_at people") for one in shifts],
-            "changes": [_pick(one, "id from:from_at to:to_at out:person_out in:person_in by reason") for one in mine],
+            "shifts": [_pick(shift, "from:from_at to:to_at people") for shift in shifts],
+            "changes": [
+                _pick(change, "id from:from_at to:to_at out:person_out in:person_in by reason")
+                for change in team_changes
+            ],
         }
-        lines = [f"{one.name} of {site}: {_describe_people(who_is_on_duty(roster, now))} now"]
+        lines = [f"{crew.name} of {site}: {_describe_people(who_is_on_duty(roster, now))} now"]
         lines += ["  no plan: messages go to the whole team"] if not roster.rotas else []
         lines += [f"  {line}" for line in (plan.plan if plan is not None else "").splitlines()]
-        lines += [f"  {_format_shift(s, one.zone)}" for s in shifts]
-        show(facts, "\n".join([*lines, *(_format_change(k, one.zone) for k in mine)]))
+        lines += [f"  {_format_shift(shift, crew.zone)}" for shift in shifts]
+        show(facts, "\n".join([*lines, *(_format_change(change, crew.zone) for change in team_changes)]))
 
 
 def _format_change(change: store.DutyChange, zone: str) -> str:
@@ -119,27 +124,29 @@ def show_handovers(site: SiteName) -> None:
     with open_database() as db, db.read() as c:
         require_readable(c, site)
         zone = find_site(c, site).timezone
-        items, every = store.gather_open(c, site, now, list_sentences), store.load_handovers(c, site)
-    waiting = [one for one in every if one.signed_at is None]
-    signed = [one for one in every if one.signed_at is not None][:SHOWN]
+        items = store.load_open_items(c, site, now, list_sentences)
+        handovers = store.load_handovers(c, site)
+    waiting = [handover for handover in handovers if handover.signed_at is None]
+    signed = [handover for handover in handovers if handover.signed_at is not None][:SHOWN]
     facts = {
         "site": site,
         "at": format_iso(now),
         "open": items,
-        "waiting": [_pick(one, _HANDOVER) for one in waiting],
-        "signed": [_pick(one, _HANDOVER) for one in signed],
+        "waiting": [_pick(handover, _HANDOVER) for handover in waiting],
+        "signed": [_pick(handover, _HANDOVER) for handover in signed],
     }
     lines = [f"open at {site} now:", *_list_items(items, zone)]
-    for one in waiting:
-        lines += [f"hand-over {one.id} of {one.team}: {one.outgoing} signed at {format_local(one.at, zone)}"]
-        lines += [f"  {line}" for line in one.notes.splitlines()]
-        lines += ["  open then:", *(f"  {line}" for line in _list_items(one.open_items, zone))]
-        lines += [f"  to take over: slopeward people duty hand-over sign {site} {one.id} --by NAME"]
+    for handover in waiting:
+        at = format_local(handover.at, zone)
+        lines += [f"hand-over {handover.id} of {handover.team}: {handover.outgoing} signed at {at}"]
+        lines += [f"  {line}" for line in handover.notes.splitlines()]
+        lines += ["  open then:", *(f"  {line}" for line in _list_items(handover.open_items, zone))]
+        lines += [f"  to take over: slopeward people duty hand-over sign {site} {handover.id} --by NAME"]
     lines += [] if waiting else ["no hand-over waits for a signature"]
     lines += [
-        f"{format_local(one.signed_at, zone)} from {one.outgoing} to {one.incoming} ({one.team})"
-        for one in signed
-        if one.signed_at is not None
+        f"{format_local(handover.signed_at, zone)} from {handover.outgoing} to {handover.incoming} ({handover.team})"
+        for handover in signed
+        if handover.signed_at is not None
     ]
     show(facts, "\n".join(lines))
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from monitor.api.database import Database
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
-from monitor.features.duty.queries import lay_out
+from monitor.features.duty.queries import write_days
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:
@@ -14,5 +14,5 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     if site is None or not site.teams:
         return "no team"
     with db.write() as c:
-        rows = sum(lay_out(c, team, now) for team in site.teams)
+        rows = sum(write_days(c, team, now) for team in site.teams)
     return f"{len(site.teams)} teams, {rows} new rows"

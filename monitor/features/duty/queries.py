@@ -40,9 +40,10 @@ _NOBODY: Final = Template(
 )
 _SAME: Final = Template("duty.same_person", "{name} cannot replace {other}, because both names are those of one person")
 _OVER: Final = Template("duty.change_over", "change {number} is withdrawn or over already")
-LAID_OUT: Final = timedelta(days=35)  # how far the view `duty` extends into the future
-LONGEST: Final = timedelta(days=92)  # longest change of a plan
-GRACE: Final = timedelta(minutes=1)  # a start this long ago still counts as now
+WRITTEN_AHEAD: Final = timedelta(days=35)  # how far the view `duty` extends into the future
+LONGEST_CHANGE: Final = timedelta(days=92)
+# A start this long ago still counts as now, because a request needs time.
+GRACE: Final = timedelta(minutes=1)
 PAST: Final = timedelta(days=7)  # how far back shifts are shown
 MOST_PLANS: Final = 20  # newest plans of a team that are loaded
 
@@ -190,7 +191,7 @@ def add_plan(
     number = add_row(c, duty_rota, facts | signed, valid_from=valid_from, zone=team.zone)
     detail = facts | {"valid_from": format_iso(valid_from)}
     add_audit(c, actor, "duty.plan", f"duty_rota:{number}", detail, now)
-    lay_out(c, team, now)
+    write_days(c, team, now)
     return number
 
 
@@ -211,7 +212,7 @@ def add_change(
         c: a write transaction.
         team: the team.
         from_at: start of the change, not in the past.
-        to_at: its end, at most `LONGEST` later.
+        to_at: its end, at most `LONGEST_CHANGE` later.
         person_out: the person who is replaced; empty for the person on duty.
         person_in: the person who is on duty instead; empty for nobody, so that the second person moves up.
         actor: the person who makes the change.
@@ -224,8 +225,8 @@ def add_change(
     require_person(actor, reason)
     if from_at < now - GRACE:
         raise RefusedError(_CHANGE_PAST())
-    if not timedelta(0) < to_at - from_at <= LONGEST:
-        raise RefusedError(_LONG(count=LONGEST.days))
+    if not timedelta(0) < to_at - from_at <= LONGEST_CHANGE:
+        raise RefusedError(_LONG(count=LONGEST_CHANGE.days))
     members = [m.name for m in team.members]
     try:
         out, into = (rota.find_member(name, members) if name.strip() else "" for name in (person_out, person_in))
@@ -240,7 +241,7 @@ def add_change(
     number = add_row(c, duty_override, facts | people, from_at=from_at, to_at=to_at, added_at=now)
     detail = facts | {"from": format_iso(from_at), "to": format_iso(to_at), "out": out, "in": into}
     add_audit(c, actor, "duty.swap", f"duty_override:{number}", detail, now)
-    lay_out(c, team, now)
+    write_days(c, team, now)
     return number
 
 
@@ -261,11 +262,11 @@ def withdraw_change(c: Connection, number: int, team: Team, actor: Actor, reason
         raise RefusedError(_OVER(number=number))
     c.execute(update(duty_override).where(o.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
     add_audit(c, actor, "duty.swap.withdraw", f"duty_override:{number}", {"reason": reason}, now)
-    lay_out(c, team, now)
+    write_days(c, team, now)
 
 
-# ---- day by day ------------------------------------------------------------------------------------------------
-def lay_out(c: Connection, team: Team, now: datetime) -> int:
+# ---- days ------------------------------------------------------------------------------------------------
+def write_days(c: Connection, team: Team, now: datetime) -> int:
     """Write who is on duty from now on into the table behind the view `duty`. Past rows do not change.
 
     Returns:
@@ -283,7 +284,7 @@ def lay_out(c: Connection, team: Team, now: datetime) -> int:
         return 0
     start = max(start, min(r.valid_from for r in roster.rotas))
     rows: list[dict[str, Any]] = []
-    for day, shift in rota.split_days(rota.list_shifts(roster, start, now + LAID_OUT), team.zone):
+    for day, shift in rota.split_days(rota.list_shifts(roster, start, now + WRITTEN_AHEAD), team.zone):
         person, second = (*shift.people, None, None)[:2]
         facts = {"site": team.site, "team": team.name, "from_at": shift.from_at, "to_at": shift.to_at}
         rows.append(facts | {"day": day.isoformat(), "person": person, "second_person": second})
@@ -328,12 +329,12 @@ _WITHDRAWN: Final = Template("handover.withdrawn_already", "hand-over {number} i
 WELL: Final = ("ok", "unknown")
 SICK_FACTS: Final = ("instrument", "state", "reason", "since")
 ALERT_FACTS: Final = ("alert_id", "ledger", "level", "level_name", "state", "reason", "raised_at")
+# Returns one sentence for each alert, by its id.
 Describe = Callable[[Connection, Sequence[AlertRow]], Mapping[int, str]]
-"""One sentence for each of some alerts, by their id."""
 
 
 class OpenItems(TypedDict):
-    """The state of a site for a hand-over, with at most `MOST` items of each kind."""
+    """The state of a site for a hand-over, with at most `MOST` items of each kind. `since` is the last hand-over."""
 
     level: int | None
     level_name: str | None
@@ -364,7 +365,7 @@ class Handover:
     withdrawn_at: datetime | None
 
 
-def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> OpenItems:
+def load_open_items(c: Connection, site: str, now: datetime, describe: Describe) -> OpenItems:
     """Return the state of a site for a hand-over.
 
     It contains the level, open alerts, instruments with faults, maintenance, and reports since the last hand-over. The
@@ -409,7 +410,7 @@ def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> 
     }
 
 
-def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime, describe: Describe) -> int:
+def write_handover(c: Connection, team: Team, actor: Actor, notes: str, now: datetime, describe: Describe) -> int:
     """Store the hand-over of the person who leaves. Return its number. It waits for the person who takes over.
 
     Args:
@@ -435,24 +436,30 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime,
     waiting = find_record(c, Handover, query)
     if waiting is not None:
         raise RefusedError(_WAITS(number=waiting.id, name=waiting.outgoing))
-    items = gather_open(c, team.site, now, describe)
+    open_items = load_open_items(c, team.site, now, describe)
     facts = {"site": team.site, "team": team.name, "notes": notes}
     turns = [turn for turn in load_days(c, team.site, now - PAST, now) if turn.team == team.name]
     shifts = join_days(turns, now)
-    row = {"since_at": shifts[-1].from_at if shifts else None, "at": now, "outgoing": actor.name, "open_items": items}
+    row = {
+        "since_at": shifts[-1].from_at if shifts else None,
+        "at": now,
+        "outgoing": actor.name,
+        "open_items": open_items,
+    }
     number = add_row(c, duty_handover, facts | row)
-    add_audit(c, actor, "duty.handover", f"duty_handover:{number}", facts | {"open": items}, now)
+    add_audit(c, actor, "duty.handover", f"duty_handover:{number}", facts | {"open": open_items}, now)
     return number
 
 
-def sign_in(c: Connection, site: str, number: int, actor: Actor, remark: str, now: datetime) -> Handover:
+def sign_handover(c: Connection, site: str, number: int, actor: Actor, remark: str, now: datetime) -> Handover:
     """Sign a hand-over as the person who takes over. Return the hand-over.
 
     Raises:
         NotFoundError: the site has no such hand-over.
-        RefusedError: it is signed or withdrawn, or the same person wrote it.
+        RefusedError: it is signed or withdrawn, or writer and signer do not count as two people.
     """
     handover = _require_waiting(c, site, number)
+    # A signature needs no reason of its own, but `require_person` requires one.
     require_person(actor, "signs")
     require_two(c, Actor(handover.outgoing), actor, now)
     h = duty_handover.c
@@ -469,7 +476,7 @@ def withdraw_handover(c: Connection, site: str, number: int, actor: Actor, reaso
 
     Raises:
         NotFoundError: the site has no such hand-over.
-        RefusedError: it is signed or withdrawn, or another person wrote it.
+        RefusedError: it is signed or withdrawn, or another person wrote it and `actor` is no admin of the site.
     """
     handover = _require_waiting(c, site, number)
     require_person(actor, reason)

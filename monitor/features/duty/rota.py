@@ -1,4 +1,8 @@
-"""Rotas: weekly plans in the local time of a site, changes of them, and who is on duty at an instant."""
+"""Duty plans in the local time of a site, changes of plans, and who is on duty at an instant.
+
+An instant is looked up in three steps: the plan in force, its last line before the instant, and the changes that
+replace people at this instant.
+"""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -40,6 +44,8 @@ class Rota:
     """A plan that repeats after some weeks, in force until a later plan starts.
 
     Attributes:
+        zone: time zone of its hours.
+        weeks: number of weeks after which it repeats.
         begins: the Monday of its first week.
         turns: its lines, ordered by time; empty if the stored plan cannot be read.
     """
@@ -98,7 +104,7 @@ def who_is_on_duty(roster: Roster, at: datetime) -> tuple[str, ...]:
     """
     rota = _find_rota(roster, at)
     turn = None if rota is None else _find_turn(rota, at)
-    return _apply(roster, () if turn is None else turn.people, at)
+    return _apply_overrides(roster, () if turn is None else turn.people, at)
 
 
 def list_shifts(roster: Roster, from_at: datetime, to_at: datetime) -> list[DutyShift]:
@@ -128,10 +134,10 @@ def find_gap(roster: Roster, from_at: datetime, to_at: datetime) -> DutyShift | 
     return next((shift for shift in list_shifts(roster, start, to_at) if not shift.people), None)
 
 
-def find_unread(roster: Roster, at: datetime) -> bool:
+def has_unreadable_plan(roster: Roster, at: datetime) -> bool:
     """Return whether the plan in force, or a later plan, cannot be read."""
-    now = _find_rota(roster, at)
-    return any(not r.turns for r in roster.rotas if r is now or r.valid_from > at)
+    in_force = _find_rota(roster, at)
+    return any(not rota.turns for rota in roster.rotas if rota is in_force or rota.valid_from > at)
 
 
 def split_days(shifts: Iterable[DutyShift], zone: str) -> list[tuple[date, DutyShift]]:
@@ -155,6 +161,7 @@ def _find_rota(roster: Roster, at: datetime) -> Rota | None:
 
 
 def _find_turn(rota: Rota, at: datetime) -> DutyTurn | None:
+    """Return the last line before an instant. It can be as long ago as the plan has weeks."""
     this_week = _week_of(rota, local_day(at, rota.zone))
     for week in range(this_week, this_week - rota.weeks - 1, -1):
         for turn in reversed(_turns_of_week(rota, week)):
@@ -175,8 +182,8 @@ def _week_of(rota: Rota, day: date) -> int:
 
 
 def _turns_of_week(rota: Rota, week: int) -> list[DutyTurn]:
-    place = week % rota.weeks
-    return [turn for turn in rota.turns if turn.minute // WEEK_MIN == place]
+    week_of_plan = week % rota.weeks
+    return [turn for turn in rota.turns if turn.minute // WEEK_MIN == week_of_plan]
 
 
 def _instant_of(rota: Rota, week: int, turn: DutyTurn) -> datetime:
@@ -184,7 +191,8 @@ def _instant_of(rota: Rota, week: int, turn: DutyTurn) -> datetime:
     return to_instant(rota.begins + timedelta(weeks=week, days=day), minute, rota.zone)
 
 
-def _apply(roster: Roster, planned: Sequence[str], at: datetime) -> tuple[str, ...]:
+def _apply_overrides(roster: Roster, planned: Sequence[str], at: datetime) -> tuple[str, ...]:
+    """Return who is on duty after all changes. Names that are empty, occur twice or have left the team are dropped."""
     people = list(planned)
     for override in roster.overrides:
         if not override.from_at <= at < override.to_at:
@@ -206,6 +214,7 @@ def read_plan(text: str, members: Collection[str] | None) -> tuple[int, tuple[Du
     r"""Return the number of weeks of a plan, and its lines.
 
     A line is `[week N] DAYS HH:MM NAME[, SECOND]`: from that time on these people are on duty, until the next line.
+    A line without `week` belongs to week 1.
     DAYS is a day (`Mon`), several days (`Sat,Sun`), a range (`Mon-Fri`) or `daily`. `nobody` means nobody.
     Without `members` every name is accepted, because a stored plan can contain people who have left the team.
 
@@ -262,11 +271,12 @@ def _read_days(text: str) -> list[int]:
         return list(range(7))
     days: list[int] = []
     for part in text.split(","):
-        first, mark, last = part.partition("-")
-        ends = [_read_day(first), _read_day(last) if mark else _read_day(first)]
-        if ends[0] > ends[1]:
+        first_name, dash, last_name = part.partition("-")
+        first = _read_day(first_name)
+        last = _read_day(last_name) if dash else first
+        if first > last:
             raise ValueError(f"{part!r} ends before it starts; write two lines")
-        days += range(ends[0], ends[1] + 1)
+        days += range(first, last + 1)
     return days
 
 
@@ -302,13 +312,18 @@ def format_plan(weeks: int, turns: Sequence[DutyTurn]) -> str:
     """Return the text of a plan. Days with the same time and people are one line."""
     lines: dict[tuple[int, int, tuple[str, ...]], list[int]] = {}
     for turn in turns:
-        week, rest = divmod(turn.minute, WEEK_MIN)
-        day, minute = divmod(rest, MINUTES_PER_DAY)
+        week, minute_of_week = divmod(turn.minute, WEEK_MIN)
+        day, minute = divmod(minute_of_week, MINUTES_PER_DAY)
         lines.setdefault((week, minute, turn.people), []).append(day)
+
+    def sort_key(line: tuple[tuple[int, int, tuple[str, ...]], list[int]]) -> tuple[int, int, int]:
+        (week, minute, _people), days = line
+        return week, days[0], minute
+
     texts = []
-    for (week, minute, people), days in sorted(lines.items(), key=lambda one: (one[0][0], one[1][0], one[0][1])):
-        head = f"week {week + 1} " if weeks > 1 else ""
-        texts.append(f"{head}{_format_days(days)} {format_minute(minute)} {', '.join(people) or NOBODY}")
+    for (week, minute, people), days in sorted(lines.items(), key=sort_key):
+        prefix = f"week {week + 1} " if weeks > 1 else ""
+        texts.append(f"{prefix}{_format_days(days)} {format_minute(minute)} {', '.join(people) or NOBODY}")
     return "\n".join(texts)
 
 

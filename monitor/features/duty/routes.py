@@ -30,16 +30,16 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
         headlines = find_headlines(c, [hazard] if hazard else [])
         answers = load_answers(c, [hazard["alert_id"]] if hazard else [])
         past = load_days(c, site, now - duty.PAST, now)
-        signed = duty.load_handovers(c, site)
+        handovers = duty.load_handovers(c, site)
         plans = {team.name: next(iter(duty.load_plans(c, site, team.name)), None) for team in declared.teams}
-        changes, items = duty.load_changes(c, site, now), duty.gather_open(c, site, now, list_sentences)
-        mine = answers.get(hazard["alert_id"], AlertDeliveries()) if hazard else AlertDeliveries()
-        calls = list_calls(c, declared, mine, now)
+        changes, items = duty.load_changes(c, site, now), duty.load_open_items(c, site, now, list_sentences)
+        deliveries = answers.get(hazard["alert_id"], AlertDeliveries()) if hazard else AlertDeliveries()
+        calls = list_calls(c, declared, deliveries, now)
     teams = [
-        describe_team(team, rosters[site, team.name], past, signed, now) | {"plan": plans[team.name]}
+        describe_team(team, rosters[site, team.name], past, handovers, now) | {"plan": plans[team.name]}
         for team in declared.teams
     ]
-    waiting = [h for h in signed if h.signed_at is None]
+    waiting = [h for h in handovers if h.signed_at is None]
     reader = getattr(person_of(request), "name", "")
     return render(
         request,
@@ -48,13 +48,13 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
         teams=teams,
         hazard=hazard,
         headlines=headlines,
-        answers=mine,
+        answers=deliveries,
         calls=calls,
         changes=changes,
         items=items,
         waiting=waiting,
         own=[h.id for h in waiting if is_same_person(h.outgoing, reader)],
-        handovers=[h for h in signed if h.signed_at is not None],
+        handovers=[h for h in handovers if h.signed_at is not None],
     )
 
 
@@ -69,10 +69,10 @@ def send_shifts(request: Request, site: str) -> Response:
         for team in declared.teams
         if rosters[site, team.name].rotas
     }
-    return Response(write_duty(planned, declared.name, now), media_type="text/calendar; charset=utf-8")
+    return Response(write_shifts(planned, declared.name, now), media_type="text/calendar; charset=utf-8")
 
 
-def write_duty(planned: Mapping[Team, Sequence[DutyShift]], name: str, now: datetime) -> bytes:
+def write_shifts(planned: Mapping[Team, Sequence[DutyShift]], name: str, now: datetime) -> bytes:
     """Return an iCalendar file with an entry for each shift.
 
     The uid of a shift stays the same when the file is written again, so that calendars update it.
@@ -114,7 +114,7 @@ def describe_team(
     signed = sorted((h for h in handovers if h.team == team.name and h.signed_at), key=lambda h: str(h.signed_at))
     rows: list[dict[str, Any]] = [
         {
-            # The first stored shift has no predecessor that could have handed over.
+            # The shift before the first loaded one is unknown, so a missing hand-over is not reported.
             "first": number == 0,
             "shift": shift,
             "day": DAYS[local_day(shift.from_at, team.zone).weekday()],

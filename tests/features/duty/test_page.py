@@ -16,7 +16,7 @@ from monitor.decision.changes import AlertCategory, health_alarm
 from monitor.delivery.dispatcher import Dispatcher
 from monitor.delivery.limits import DeliveryLimits
 from monitor.errors import LevelRisenError
-from monitor.features.duty.queries import add_plan, gather_open, load_changes, load_handovers
+from monitor.features.duty.queries import add_plan, load_changes, load_handovers, load_open_items
 from monitor.people.duty_tables import duty_handover
 from monitor.sites.queries.sites import save_site
 from monitor.storage.actor import Actor
@@ -342,7 +342,7 @@ def test_hand_over_stores_the_sentence_of_each_alert(filled_database):
 
     with filled_database.read() as c:
         raw = {a["alert_id"]: a["reason"] for a in load_view(c, "active_alerts", site="north-bench")}
-        items = gather_open(c, "north-bench", parse_time("2026-03-05T12:00:00Z"), tell)
+        items = load_open_items(c, "north-bench", parse_time("2026-03-05T12:00:00Z"), tell)
         assert list_sentences(c, [{"ledger": "health"}]) == {}, "the evidence of a health alert is about a level"
     for alert in items["alerts"]:
         plain = "moving 3 mm/day" if alert["ledger"] == "hazard" else raw[alert["alert_id"]]

@@ -12,15 +12,15 @@ from monitor.app.core import Core
 from monitor.errors import NotFoundError, RefusedError
 from monitor.features.duty.checks import RotaStatus
 from monitor.features.duty.queries import (
-    LAID_OUT,
+    WRITTEN_AHEAD,
     add_change,
     add_plan,
     find_plan_in_force,
-    lay_out,
     load_changes,
     load_plans,
     load_rosters,
     withdraw_change,
+    write_days,
 )
 from monitor.features.duty.rota import Roster, Rota, read_plan, who_is_on_duty
 from monitor.people.duty_tables import duty_rota
@@ -76,7 +76,7 @@ def test_rows_of_days_have_no_gaps_or_duplicates_after_repeated_writes(watched):
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
         for hours in (0, 1, 5, 30, 31, 24 * 9, 24 * 60):  # Before the last call, the service did not run for weeks.
-            lay_out(c, CREW, T0 + hours * HOUR)
+            write_days(c, CREW, T0 + hours * HOUR)
     rows = ask(watched, load_view, "duty", order_by=("from_at",), site="bench")
     for earlier, later in pairwise(rows):
         assert earlier["to_at"] == later["from_at"]
@@ -86,8 +86,8 @@ def test_rows_of_days_have_no_gaps_or_duplicates_after_repeated_writes(watched):
 
 def test_first_plan_may_start_after_the_days_that_are_written_ahead(watched):
     with watched.write() as c:
-        number = add_plan(c, CREW, PLAN, ADA, "summer", T0, valid_from=T0 + LAID_OUT + DAY)
-        assert lay_out(c, CREW, T0 + HOUR) == 0
+        number = add_plan(c, CREW, PLAN, ADA, "summer", T0, valid_from=T0 + WRITTEN_AHEAD + DAY)
+        assert write_days(c, CREW, T0 + HOUR) == 0
     assert [plan.id for plan in ask(watched, load_plans, "bench", "geologists")] == [number]
     assert ask(watched, load_view, "duty", site="bench") == []
 
