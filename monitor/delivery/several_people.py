@@ -1,4 +1,4 @@
-"""Find out whether a site has several people or channels. Otherwise the page hides duty plans, drills and approvals."""
+"""Whether a site has several people or several channels. Otherwise duty plans, drills and approvals have no purpose."""
 
 from collections.abc import Iterable
 
@@ -17,13 +17,14 @@ def has_several_people(c: Connection, site_id: str | None = None) -> bool:
     (role operator or admin). A channel is a `kind:address` of a recipient in the site file in force.
 
     Args:
-        c: An open connection.
-        site_id: The site; None to return whether this is so at any active site.
+        c: a read transaction.
+        site_id: the site; None to check whether any active site has several people or channels.
     """
     sites = [site for site in load_sites_summary(c) if site_id is None or site.id == site_id]
     operators = load_operators(c)
     for site in sites:
-        if len([account for account in operators if account.sites is None or site.id in account.sites]) > 1:
+        people = [account for account in operators if account.sites is None or site.id in account.sites]
+        if len(people) > 1:
             return True
         declaration = find_declaration(c, site.config_sha256)
         if declaration is not None and len(set(list_channels(declaration))) > 1:

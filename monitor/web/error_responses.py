@@ -15,7 +15,7 @@ from monitor.alerts.queries.alerts import RISEN, find_alert
 from monitor.alerts.queries.overview import load_cards
 from monitor.text.message import Message, Template, join
 from monitor.text.rendering import translate
-from monitor.web.access.rules import PLAIN_NUMBER, find_back
+from monitor.web.access.rules import PLAIN_NUMBER, find_return_page
 from monitor.web.context import context_of
 from monitor.web.parts.act_forms import SentForm, list_choices
 from monitor.web.parts.templating import render
@@ -166,7 +166,7 @@ def _render_form_again(request: Request, status: int, text: str, sent: SentForm)
         sent=SentForm(sent.act, values, path),
         choices=choices,
         card=card,
-        back=find_back(sent.act).format(**path_values) or "/",
+        back=find_return_page(sent.act).format(**path_values) or "/",
         path=path,
     )
     return page

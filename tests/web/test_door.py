@@ -348,7 +348,7 @@ def test_malformed_challenge_is_refused(bent):
 
 
 def test_expired_challenge_is_refused(monkeypatch):
-    monkeypatch.setattr(proof_of_work, "LASTS_S", -1.0)
+    monkeypatch.setattr(proof_of_work, "CHALLENGE_VALID_S", -1.0)
     efforts = proof_of_work.ProofOfWork()
     challenge = efforts.make_challenge(5, 5)
     assert not efforts.check(challenge, solve(challenge))

@@ -57,9 +57,9 @@ FormAct = Annotated[PageAct, Depends(begin_act)]
 
 
 # Characters of a notice without values. The notice is part of an address, which must not become too long.
-LONGEST: Final = 500
+MAX_NOTICE_LENGTH: Final = 500
 # Characters of a notice with its values as JSON. If it is longer, only its English text is shown.
-LONGEST_MESSAGE: Final = 2000
+MAX_ENCODED_LENGTH: Final = 2000
 
 
 def redirect_back(request: Request, address: str, text: str) -> RedirectResponse:
@@ -70,9 +70,12 @@ def redirect_back(request: Request, address: str, text: str) -> RedirectResponse
         address: path of the page, with `#part` if the browser scrolls to a part of it.
         text: the notice; empty for none.
     """
-    path, mark, part = address.partition("#")
-    query = f"{'&' if '?' in path else '?'}told={quote(seal(token_of(request), _encode_notice(text)))}" if text else ""
-    return RedirectResponse(f"{path}{query}{mark}{part}", status_code=303)
+    path, hash_mark, fragment = address.partition("#")
+    query = ""
+    if text:
+        notice = quote(seal(token_of(request), _encode_notice(text)))
+        query = f"{'&' if '?' in path else '?'}told={notice}"
+    return RedirectResponse(f"{path}{query}{hash_mark}{fragment}", status_code=303)
 
 
 def read_notice(request: Request) -> str:
@@ -86,14 +89,16 @@ def read_notice(request: Request) -> str:
 
 
 def _encode_notice(text: str) -> str:
-    encoded = json.dumps(text.to_json() if isinstance(text, Message) else text[:LONGEST], ensure_ascii=False)
-    return encoded if len(encoded) <= LONGEST_MESSAGE else json.dumps(str(text)[:LONGEST], ensure_ascii=False)
+    encoded = json.dumps(text.to_json() if isinstance(text, Message) else text[:MAX_NOTICE_LENGTH], ensure_ascii=False)
+    if len(encoded) > MAX_ENCODED_LENGTH:
+        return json.dumps(str(text)[:MAX_NOTICE_LENGTH], ensure_ascii=False)
+    return encoded
 
 
 def seal(session_token: str, text: str) -> str:
-    """Return the text with an authentication code that requires the token of the session.
+    """Return the text with an authentication code that only this session can compute.
 
-    Without it, a link from elsewhere could show any text on this page.
+    Without the code, a link on another web site could show any text on this page.
 
     >>> seal("a", "noted") == seal("a", "noted"), seal("a", "noted") == seal("b", "noted")
     (True, False)

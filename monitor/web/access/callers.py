@@ -54,7 +54,7 @@ def caller_of(request: Request) -> Caller | None:
         NotSignedInError: the request contains a token that is not valid.
     """
     if not hasattr(request.state, "caller"):
-        # Set first, because the page that shows the error requests the caller again.
+        # Set before the search, because the page of an error calls this function again.
         request.state.caller = None
         request.state.caller = _find_caller(request)
     caller: Caller | None = request.state.caller
@@ -115,8 +115,11 @@ def actor_of(request: Request, csrf: str) -> Actor:
     return caller.actor
 
 
-def sites_shown(request: Request) -> frozenset[str] | None:
-    """Return the sites that lists may contain for this request; None for all."""
+def find_visible_sites(request: Request) -> frozenset[str] | None:
+    """Return the sites that lists may contain for this request; None for all.
+
+    If reading requires a login, the access rule refuses requests without a caller before.
+    """
     caller = caller_of(request)
     if not context_of(request).config.web.login_to_read or caller is None or caller.sites is None:
         return None

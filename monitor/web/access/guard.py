@@ -117,7 +117,7 @@ class Hosts:
         if scope["type"] == "http" and "*" not in self.names:
             name = _read_host(dict(scope["headers"]).get(b"host", b""))
             if name not in self.names and not (self.by_address and _is_address(name)):
-                shown = "".join(k for k in name if k.isalnum() or k in "-._:")[:80]
+                shown = "".join(character for character in name if character.isalnum() or character in "-._:")[:80]
                 text = f"'{shown}' is not a known host name of this service; if it is, add it to web.allowed_hosts"
                 await _refuse(send, 400, text)
                 return
@@ -172,7 +172,8 @@ class HeadOnly:
 async def _refuse(send: Send, status: int, text: str, *, close: bool = False) -> None:
     body = b'{"error":"' + text.encode() + b'"}'
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *HEADERS]
-    if close:  # more forged requests could follow on this connection
+    if close:
+        # The rest of the body could contain forged requests.
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

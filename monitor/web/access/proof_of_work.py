@@ -10,7 +10,7 @@ from typing import Final
 
 LEAST_BITS: Final = 17  # a tenth of a second to a second in a browser
 MOST_BITS: Final = 21  # some seconds to half a minute
-LASTS_S: Final = 600.0
+CHALLENGE_VALID_S: Final = 600.0
 
 
 class ProofOfWork:
@@ -27,7 +27,7 @@ class ProofOfWork:
     def make_challenge(self, failures: int, tries: int) -> str:
         """Return a challenge. Its difficulty grows with the number of failures beyond `tries`."""
         bits = min(LEAST_BITS + int(log2(max(failures / tries, 1.0))), MOST_BITS)
-        signed = f"{bits}.{time.monotonic() + LASTS_S:.0f}.{secrets.token_hex(4)}"
+        signed = f"{bits}.{time.monotonic() + CHALLENGE_VALID_S:.0f}.{secrets.token_hex(4)}"
         return f"{signed}.{self._sign(signed)}"
 
     def check(self, challenge: str, solution: str) -> bool:
@@ -40,7 +40,7 @@ class ProofOfWork:
         if now > float(until) or not is_solved(challenge, solution, int(bits)):
             return False
         with self._lock:
-            self._used = {used: end for used, end in self._used.items() if end > now}
+            self._used = {used: ends_at for used, ends_at in self._used.items() if ends_at > now}
             if challenge in self._used:
                 return False
             self._used[challenge] = float(until)

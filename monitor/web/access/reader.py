@@ -9,9 +9,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from monitor.text.catalogue import LANGUAGES, choose, find_wished
 
 COOKIE: Final = "slopeward_language"
-LASTS_S: Final = 365 * 86400
+COOKIE_MAX_AGE_S: Final = 365 * 86400
 # Addresses for programs, which get English.
-PROGRAMS: Final = ("/health", "/metrics", "/static/", "/vendor/", "/gateway/")
+PROGRAM_ADDRESSES: Final = ("/health", "/metrics", "/static/", "/vendor/", "/gateway/")
 API: Final = "/api/"
 # Refreshes of a page. They name the language of the page, which must not become the choice of the browser.
 LIVE: Final = "/live/"
@@ -32,7 +32,7 @@ class LanguageMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http" or scope["path"].startswith(PROGRAMS):
+        if scope["type"] != "http" or scope["path"].startswith(PROGRAM_ADDRESSES):
             await self.app(scope, receive, send)
             return
         requested = parse_qs(scope["query_string"].decode("latin-1")).get("lang", [""])[-1]
@@ -49,7 +49,7 @@ class LanguageMiddleware:
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start" and requested and not scope["path"].startswith(LIVE):
-                cookie = f"{COOKIE}={requested}; Path=/; Max-Age={LASTS_S}; SameSite=Lax; HttpOnly"
+                cookie = f"{COOKIE}={requested}; Path=/; Max-Age={COOKIE_MAX_AGE_S}; SameSite=Lax; HttpOnly"
                 message["headers"] = [*message["headers"], (b"set-cookie", cookie.encode())]
             await send(message)
 

@@ -22,7 +22,7 @@ from monitor.plugins import hooks
 from monitor.registration import AccessRule
 from monitor.storage.actor import TOKEN
 from monitor.text.message import Template, Term
-from monitor.web.access.callers import SERVICE_ALERTS, Caller, bearer_of, caller_of, require_caller, sites_shown
+from monitor.web.access.callers import SERVICE_ALERTS, Caller, bearer_of, caller_of, find_visible_sites, require_caller
 from monitor.web.context import context_of
 
 PLAIN_NUMBER: Final = re.compile(r"[0-9]{1,19}")
@@ -36,14 +36,14 @@ _SOME_SITES: Final = Template(
 _IN_PERSON: Final = Template(
     "access.in_person", "a token of a program may not do this; log in on the page and do it there"
 )
-_NOT_HIS_SITE: Final = Template(
+_OTHER_SITE: Final = Template(
     "access.not_his_site", "your account {name} is not for the site '{site}'; an admin can add the site"
 )
-_NOT_HIS_ALERT: Final = Template(
+_OTHER_ALERT: Final = Template(
     "access.not_his_alert",
     "alert {alert} belongs to no site of your account {name}; an admin can add its site",
 )
-_NOT_THIS_SITE: Final = Template(
+_UNREADABLE_SITE: Final = Template(
     "access.not_this_site", "your account is not for the site '{site}'; an admin can add the site"
 )
 OPEN: Final = "open"
@@ -149,7 +149,7 @@ OF_NO_SITE: Final = frozenset(
 )
 
 
-def find_back(act: Act) -> str:
+def find_return_page(act: Act) -> str:
     """Return the page to show after an act; the page of the site if that page belongs to an absent feature."""
     exists = f"GET {act.back.partition('#')[0]}" in RULES
     return act.back if exists or "{site}" not in act.back else "/sites/{site}"
@@ -158,9 +158,9 @@ def find_back(act: Act) -> str:
 def list_addresses(routers: Iterable[APIRouter]) -> list[str]:
     """Return method and path of every route, such as `GET /sites/{site}`."""
     routes = [route for router in routers for route in router.routes]
-    others = [route for route in routes if not isinstance(route, APIRoute)]
-    if others:
-        raise RuntimeError(f"{others[0]!r} would be answered without a rule")
+    unchecked = [route for route in routes if not isinstance(route, APIRoute)]
+    if unchecked:
+        raise RuntimeError(f"{unchecked[0]!r} would be answered without a rule")
     return [
         f"{method} {route.path}"
         for route in routes
@@ -233,14 +233,14 @@ def _require_site(request: Request, caller: Caller, *, is_reading: bool) -> None
         allowed |= {SERVICE_ALERTS}
     site, alert_id = request.path_params.get("site"), request.path_params.get("alert_id")
     if site is not None and site not in allowed:
-        raise NotAllowedError(_NOT_HIS_SITE(site=site, name=caller.name))
+        raise NotAllowedError(_OTHER_SITE(site=site, name=caller.name))
     if alert_id is not None:
         # FastAPI reads `7.0` and `+7` as 7 too. Only the plain spelling is accepted here.
         number = int(alert_id) if PLAIN_NUMBER.fullmatch(alert_id) else 0
         with context_of(request).db.read() as c:
             alert = find_alert(c, number) if 0 < number < 1 << 63 else None
         if alert is None or alert.site not in allowed:
-            raise NotAllowedError(_NOT_HIS_ALERT(alert=alert_id[:20], name=caller.name))
+            raise NotAllowedError(_OTHER_ALERT(alert=alert_id[:20], name=caller.name))
 
 
 def find_readable_sites(request: Request, site: str | None) -> str | frozenset[str] | None:
@@ -256,9 +256,9 @@ def find_readable_sites(request: Request, site: str | None) -> str | frozenset[s
     Raises:
         NotAllowedError: the caller may not read the requested site.
     """
-    readable = sites_shown(request)
+    readable = find_visible_sites(request)
     if site is None or readable is None:
         return site or readable
     if site not in readable:
-        raise NotAllowedError(_NOT_THIS_SITE(site=site))
+        raise NotAllowedError(_UNREADABLE_SITE(site=site))
     return site

@@ -30,7 +30,7 @@ from monitor.text.message import Message, Template, join
 from monitor.web.access.acting import FormAct, PageAct, begin_act, begin_request
 from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.guard import is_safe_path
-from monitor.web.access.rules import find_back
+from monitor.web.access.rules import find_return_page
 from monitor.web.context import WITHOUT_NUL, AlertId, ModelHash, Station
 from monitor.web.parts.act_forms import AGAIN, LONGEST_SECRET, SECRET_OF_OWN, SentForm
 from monitor.web.parts.collect import find_card, require_declared
@@ -141,7 +141,7 @@ def _answer_form(act: Act, acting: PageAct, given: dict[str, object], turn: str,
     if "application/json" in acting.request.headers.get("accept", ""):
         # A script of the page sent the form and continues.
         return JSONResponse(_to_json(result), status_code=201)
-    back = (act.own_back if own else find_back(act)).format(**acting.request.path_params)
+    back = (act.own_back if own else find_return_page(act)).format(**acting.request.path_params)
     path, mark, part = (then if then and is_safe_path(then) else back).partition("#")
     if isinstance(result, ActResult) and result.secret:
         return render(acting.request, "shown_once.html", act=act, text=text, lines=result.secret, back=path)

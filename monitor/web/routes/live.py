@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from monitor.text.instants import format_iso
 from monitor.text.message import Template
 from monitor.text.rendering import translate
-from monitor.web.access.callers import SERVICE_ALERTS, caller_of, is_caller_unchanged, person_of, sites_shown
+from monitor.web.access.callers import SERVICE_ALERTS, caller_of, find_visible_sites, is_caller_unchanged, person_of
 from monitor.web.access.connection_limits import network_of
 from monitor.web.access.redaction import redactor_of, trouble_for
 from monitor.web.access.rules import find_readable_sites
@@ -88,7 +88,7 @@ def refresh_alert(request: Request, alert_id: AlertId) -> JSONResponse:
 @router.get("/changes")
 async def stream_changes(request: Request, last_event_id: LastEventId) -> Response:
     """Stream the changes of all sites that the caller may read, as server-sent events."""
-    sites = await run_in_threadpool(sites_shown, request)
+    sites = await run_in_threadpool(find_visible_sites, request)
     return await _open_stream(request, sites, last_event_id)
 
 
