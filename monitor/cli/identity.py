@@ -24,7 +24,7 @@ from monitor.alerts.acts.table import OPERATOR
 from monitor.cli.rules import ADMIN, needed_role, note, require_person
 from monitor.errors import NeedsSecondError, RefusedError
 from monitor.people.queries.api_tokens import find_bearer
-from monitor.people.queries.sessions import LONGEST_S, forget_attempts, take_turn_to_prove
+from monitor.people.queries.sessions import LONGEST_DELAY_S, forget_attempts, reserve_attempt
 from monitor.people.queries.users import (
     ROLES,
     User,
@@ -230,11 +230,11 @@ def _prove(db: Database, account: User, here: str) -> str:
         )
     db.closed_because = None  # for its turn, and for the entry in the log: who guesses is slow, and seen
     with db.write() as c:
-        turn = take_turn_to_prove(c, account.name, here, datetime.now(UTC))
+        turn = reserve_attempt(c, account.name, here, datetime.now(UTC))
     wait_s = (turn - datetime.now(UTC)).total_seconds()
     if wait_s > 0.0:
         print(f"wrong passwords were given before; this one is looked at in {wait_s:.0f} s", file=sys.stderr)
-        time.sleep(min(wait_s, LONGEST_S))
+        time.sleep(min(wait_s, LONGEST_DELAY_S))
     with db.read() as c:
         fits = check_password(c, account.name, password) is not None
     if fits:

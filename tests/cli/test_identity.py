@@ -148,14 +148,14 @@ def test_guesses_wait_for_each_other_and_keep_nobody_else_out(bench, tmp_path):
     """Side by side they are no faster than one after another; who is patient waits for half a minute at most."""
 
     def turn(now, os_user="mallory"):
-        return (tell(bench.database, sessions.take_turn_to_prove, "Ada", os_user, now) - NOW).total_seconds()
+        return (tell(bench.database, sessions.reserve_attempt, "Ada", os_user, now) - NOW).total_seconds()
 
-    assert [turn(NOW) for _ in range(sessions.FREE + 1)] == [0.0] * (sessions.FREE + 1)
+    assert [turn(NOW) for _ in range(sessions.FREE_PASSWORDS + 1)] == [0.0] * (sessions.FREE_PASSWORDS + 1)
     url = bench.database.url.render_as_string(hide_password=False)
 
     def guess():
         with Database(url) as db:
-            at = tell(db, sessions.take_turn_to_prove, "Ada", "mallory", NOW)
+            at = tell(db, sessions.reserve_attempt, "Ada", "mallory", NOW)
         (tmp_path / str(os.getpid())).write_text(str((at - NOW).total_seconds()))
 
     others = [fork(guess) for _ in range(3)]
@@ -171,8 +171,9 @@ def test_guesses_wait_for_each_other_and_keep_nobody_else_out(bench, tmp_path):
 def test_after_wrong_passwords_the_next_one_waits_and_the_right_one_ends_that(accounts, call, monkeypatch):
     waits = []
     monkeypatch.setattr("monitor.cli.identity.time", SimpleNamespace(sleep=waits.append))  # of this module alone
-    monkeypatch.setattr("monitor.people.queries.sessions.FREE", 1)
-    monkeypatch.setattr("monitor.people.queries.sessions.FIRST_S", 9.0)  # 9 and 18 s: the fourth still gets its turn
+    monkeypatch.setattr("monitor.people.queries.sessions.FREE_PASSWORDS", 1)
+    # The delays are 9 s and 18 s, so the fourth attempt is not refused.
+    monkeypatch.setattr("monitor.people.queries.sessions.FIRST_DELAY_S", 9.0)
     for _ in range(2):
         assert call(*LOWER, "--by", "Ada", password="plum gravel sonnet 17")[0] == 1
     assert waits == []
@@ -180,7 +181,7 @@ def test_after_wrong_passwords_the_next_one_waits_and_the_right_one_ends_that(ac
     status, _, said = call(*LOWER, who="Ada")
     assert (status, "wrong passwords were given before" in said) == (3, True), said
     assert 1 <= len(waits) <= 2
-    assert all(0.0 < wait <= sessions.LONGEST_S for wait in waits)
+    assert all(0.0 < wait <= sessions.LONGEST_DELAY_S for wait in waits)
     assert ask(accounts.database, lambda c: c.execute(select(password_guess)).all()) == []
 
 

@@ -277,7 +277,8 @@ def test_a_wrong_password_is_refused_by_every_command_and_seen_in_the_log(bench,
     tell(bench.database, add_account, "Ada", WORDS["Ada"], "admin", NOW)
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", WORDS["Cy"])
-    monkeypatch.setattr("monitor.people.queries.sessions.FREE", 10 * len(CALLS))  # how slow guesses are is another test
+    # Another test checks the delays after wrong passwords.
+    monkeypatch.setattr("monitor.people.queries.sessions.FREE_PASSWORDS", 10 * len(CALLS))
     before = count_rows(bench.database)
     for command, words in CALLS.items():
         assert run_verb([*command.split(), *(files.get(w, w) for w in words), "--by", "Ada"]) == 1, command

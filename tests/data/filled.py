@@ -650,7 +650,7 @@ first_signature act=alert.shelve subject=alert:1 terms={} height=2 by=ada reason
     used_by=bo
 """
     insert_rows(c, NOW, rows, {"series": series_id, "seventh": 1.0 / 7.0})
-    sessions.take_turn_to_prove(c, "bo", "bo", NOW)
+    sessions.reserve_attempt(c, "bo", "bo", NOW)
     rows = """
 site_proposal site=north-bench sha256=$one base_sha256=$zero source=[site] author=bo reason='noise is lower'
     proposed_at=-2d state=proposed loosens_high=yes

@@ -17,7 +17,7 @@ from monitor.people.queries.second_factor import (
     code_of,
     remove_second_factor,
 )
-from monitor.people.queries.sessions import are_forgotten, login_code_wait_s, record_login_code
+from monitor.people.queries.sessions import is_forgotten_attempt, login_code_wait_s, record_login_code
 from monitor.people.tables import password_guess, recovery_code, second_factor
 from monitor.settings.sealed_texts import KEY_FILE, FernetVault
 from monitor.settings.service import parse_service
@@ -108,7 +108,7 @@ def test_codes_are_not_guessed_from_many_addresses_and_a_known_device_comes_in(f
         with filled_database.write() as c:
             record_login_code(c, "bo", clock(), failed=True)
             waits.append(login_code_wait_s(c, "Bo", clock()))
-            c.execute(password_guess.delete().where(are_forgotten(clock() + timedelta(hours=3))))  # housekeeping
+            c.execute(password_guess.delete().where(is_forgotten_attempt(clock() + timedelta(hours=3))))  # housekeeping
     assert [round(w / 60) for w in waits[:6]] == [2, 4, 8, 16, 32, 60]
     assert waits[-1] <= 3600.0
     with filled_database.read() as c:

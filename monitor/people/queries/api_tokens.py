@@ -18,11 +18,12 @@ from monitor.text.message import Template
 
 # The highest role of a token by its scope.
 SCOPES: Final = {"read": "viewer", "act": "operator", "admin": "admin"}
-LONGEST_S: Final = 366 * 86400.0
-_PREFIX: Final = "slopeward_"  # scanners for leaked secrets recognise tokens by it
+LONGEST_VALIDITY_S: Final = 366 * 86400.0
+# Scanners for leaked secrets recognise tokens by this prefix.
+_PREFIX: Final = "slopeward_"
 _UNKNOWN: Final = Template("token.unknown", "there is no token {number}; see `slopeward people tokens list`")
 _REVOKED: Final = Template("token.revoked_already", "token {number} is already revoked")
-_LABEL: Final = 64  # characters
+_MAX_LABEL_LENGTH: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,38 +86,40 @@ def add_api_token(
     if ROLES.index(SCOPES[scope]) > ROLES.index(account.role):
         raise RefusedError(f"{user} has the role {account.role}, which is lower than the scope {scope}")
     label = " ".join(label.split())
-    if not label or len(label) > _LABEL or not label.isprintable():
-        raise RefusedError(f"give the purpose of the token in 1 to {_LABEL} characters")
-    if not 60.0 <= valid_s <= LONGEST_S:
-        raise RefusedError(f"a token must be valid for at least a minute and at most {format_duration(LONGEST_S)}")
-    wanted = None if sites is None else sorted(set(sites))
-    if wanted is not None:
-        require_sites(connection, wanted)
-        if account.sites is not None and not account.sites.issuperset(wanted):
+    if not label or len(label) > _MAX_LABEL_LENGTH or not label.isprintable():
+        raise RefusedError(f"give the purpose of the token in 1 to {_MAX_LABEL_LENGTH} characters")
+    if not 60.0 <= valid_s <= LONGEST_VALIDITY_S:
+        raise RefusedError(
+            f"a token must be valid for at least a minute and at most {format_duration(LONGEST_VALIDITY_S)}"
+        )
+    site_ids = None if sites is None else sorted(set(sites))
+    if site_ids is not None:
+        require_sites(connection, site_ids)
+        if account.sites is not None and not account.sites.issuperset(site_ids):
             raise RefusedError(f"the account {user} is for {', '.join(sorted(account.sites))} only")
     token = _PREFIX + secrets.token_urlsafe(32)
-    row = {"user_name": user, "label": label, "scope": scope, "sites": wanted, "token_sha256": digest_text(token)}
+    row = {"user_name": user, "label": label, "scope": scope, "sites": site_ids, "token_sha256": digest_text(token)}
     return add_row(connection, api_token, row, created_at=now, expires_at=now + timedelta(seconds=valid_s)), token
 
 
 def find_bearer(connection: Connection, token: str, now: datetime) -> Bearer | None:
     """Return the permissions of a token; None if it is unknown, expired or revoked, or its account is locked."""
-    k, u = api_token.c, user_account.c
+    t, u = api_token.c, user_account.c
     row = connection.execute(
-        select(k.scope, k.sites, u.name, u.role, u.sites.label("own"))
-        .join(user_account, u.name == k.user_name)
+        select(t.scope, t.sites, u.name, u.role, u.sites.label("account_sites"))
+        .join(user_account, u.name == t.user_name)
         .where(
-            k.token_sha256 == digest_text(token),
-            k.revoked_at.is_(None),
-            k.expires_at > now,
-            k.created_at <= now,
+            t.token_sha256 == digest_text(token),
+            t.revoked_at.is_(None),
+            t.expires_at > now,
+            t.created_at <= now,
             u.disabled_at.is_(None),
         )
     ).first()
     if row is None:
         return None
     role = min(SCOPES[row.scope], row.role, key=ROLES.index)
-    limits = [frozenset(limit) for limit in (row.sites, row.own) if limit is not None]
+    limits = [frozenset(limit) for limit in (row.sites, row.account_sites) if limit is not None]
     return Bearer(row.name, role, frozenset.intersection(*limits) if limits else None)
 
 

@@ -17,7 +17,7 @@ from monitor.text.message import Template
 
 STEP_S: Final = 30
 DIGITS: Final = 6
-_LATE: Final = 1  # steps by which the clock of a phone may differ, in both directions
+_CLOCK_STEPS: Final = 1  # steps by which the clock of a phone may differ, in both directions
 _SECRET_BYTES: Final = 20
 RECOVERY_CODES: Final = 8
 _RECOVERY_BYTES: Final = 10  # 80 random bits, for which a hash without salt is enough
@@ -37,7 +37,7 @@ class Vault(Protocol):
         """Return the encrypted text."""
 
     def open(self, sealed: str) -> str:
-        """Return the text of an encrypted one; raises KeyLostError."""
+        """Return the decrypted text; raises KeyLostError."""
 
 
 def code_of(secret: str, step: int, digits: int = DIGITS) -> str:
@@ -75,7 +75,7 @@ def add_second_factor(connection: Connection, vault: Vault, name: str, now: date
     if pending and has_second_factor(connection, name):
         raise RefusedError(_HAS_ONE(name=name))
     secret = base64.b32encode(secrets.token_bytes(_SECRET_BYTES)).decode()
-    _forget(connection, name)
+    _delete_secret_and_codes(connection, name)
     row = {"user_name": name, "secret": vault.seal(secret), "created_at": now, "last_step": 0}
     connection.execute(insert(second_factor).values(**row, pending_since=now if pending else None))
     return f"otpauth://totp/Slopeward:{quote(name)}?secret={secret}&issuer=Slopeward&digits={DIGITS}&period={STEP_S}"
@@ -102,7 +102,7 @@ def confirm_second_factor(connection: Connection, vault: Vault, name: str, code:
     codes = [base64.b32encode(secrets.token_bytes(_RECOVERY_BYTES)).decode().lower() for _ in range(RECOVERY_CODES)]
     rows = [{"code_sha256": _digest(name, code), "user_name": name, "created_at": now} for code in codes]
     connection.execute(insert(recovery_code), rows)
-    return ["-".join(code[k : k + 4] for k in range(0, len(code), 4)) for code in codes]
+    return ["-".join(code[start : start + 4] for start in range(0, len(code), 4)) for code in codes]
 
 
 def has_second_factor(connection: Connection, name: str) -> bool:
@@ -122,7 +122,7 @@ def remove_second_factor(connection: Connection, name: str) -> None:
     """Turn off the second factor of an account; raises RefusedError if it is off."""
     if not has_second_factor(connection, name):
         raise RefusedError(f"{name} has no second factor")
-    _forget(connection, name)
+    _delete_secret_and_codes(connection, name)
 
 
 def check_second_factor(connection: Connection, vault: Vault, name: str, code: str, now: datetime) -> bool:
@@ -147,8 +147,10 @@ def check_second_factor(connection: Connection, vault: Vault, name: str, code: s
     if connection.execute(update(recovery_code).where(is_unused).values(used_at=now)).rowcount == 1:
         return True
     step = _find_step(vault.open(secret), code, now)
-    used = update(second_factor).where(f.user_name == name, f.last_step < (step or 0)).values(last_step=step)
-    return step is not None and connection.execute(used).rowcount == 1
+    if step is None:
+        return False
+    mark_used = update(second_factor).where(f.user_name == name, f.last_step < step).values(last_step=step)
+    return connection.execute(mark_used).rowcount == 1
 
 
 def _find_step(secret: str, code: str, now: datetime) -> int | None:
@@ -157,17 +159,17 @@ def _find_step(secret: str, code: str, now: datetime) -> int | None:
     present = int(now.timestamp()) // STEP_S
     steps = [
         step
-        for step in range(present - _LATE, present + _LATE + 1)
+        for step in range(present - _CLOCK_STEPS, present + _CLOCK_STEPS + 1)
         if hmac.compare_digest(code_of(secret, step).encode(), typed.encode())
     ]
     return steps[0] if steps else None
 
 
-def _forget(connection: Connection, name: str) -> None:
+def _delete_secret_and_codes(connection: Connection, name: str) -> None:
     connection.execute(delete(second_factor).where(second_factor.c.user_name == name))
     connection.execute(delete(recovery_code).where(recovery_code.c.user_name == name))
 
 
 def _digest(name: str, code: str) -> str:
-    tidy = "".join(k for k in code.lower() if k.isalnum())
-    return digest_text(f"{name}:{tidy}")
+    plain_code = "".join(character for character in code.lower() if character.isalnum())
+    return digest_text(f"{name}:{plain_code}")

@@ -21,13 +21,13 @@ SEEN_EVERY_S: Final = 60.0  # time between updates of `seen_at`, to limit writes
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Who stands behind a session token."""
+    """The account of a session, with its role and sites."""
 
     name: str
     role: str
     expires_at: datetime
     seen_at: datetime
-    sites: frozenset[str] | None = None  # the only ones the account may act on; None = all
+    sites: frozenset[str] | None = None  # the only sites on which the account may act; None for all sites
 
 
 def open_session(connection: Connection, name: str, now: datetime, lifetime_s: float = SESSION_S) -> tuple[str, int]:
@@ -57,7 +57,7 @@ def find_session(connection: Connection, token: str, now: datetime, idle_s: floa
     row = connection.execute(
         select(u.name, u.role, u.sites, s.expires_at, s.seen_at)
         .join(web_session, s.user_name == u.name)
-        .where(s.token_sha256 == digest_text(token), ~is_over(now, idle_s), u.disabled_at.is_(None))
+        .where(s.token_sha256 == digest_text(token), ~is_session_over(now, idle_s), u.disabled_at.is_(None))
     ).first()
     if row is None:
         return None
@@ -77,7 +77,7 @@ class OpenSession:
 def load_sessions(connection: Connection, now: datetime, idle_s: float = IDLE_S) -> list[OpenSession]:
     """Load the open sessions, ordered by account."""
     s = web_session.c
-    query = select(web_session, s.user_name.label("name")).where(~is_over(now, idle_s)).order_by(s.user_name)
+    query = select(web_session, s.user_name.label("name")).where(~is_session_over(now, idle_s)).order_by(s.user_name)
     return load_records(connection, OpenSession, query)
 
 
@@ -99,7 +99,7 @@ def end_sessions(connection: Connection, name: str) -> int:
     return int(connection.execute(delete(web_session).where(web_session.c.user_name == name)).rowcount)
 
 
-def is_over(now: datetime, idle_s: float) -> ColumnElement[bool]:
+def is_session_over(now: datetime, idle_s: float) -> ColumnElement[bool]:
     """Return the SQL condition for sessions that have ended, by their time or without requests for `idle_s`."""
     s = web_session.c
     return (s.expires_at <= now) | (s.seen_at <= now - timedelta(seconds=idle_s))
@@ -146,19 +146,21 @@ def is_forgotten_device(now: datetime) -> ColumnElement[bool]:
     return known_device.c.used_at <= now - timedelta(seconds=DEVICE_S)
 
 
-FREE: Final = 3  # wrong passwords without a delay, because people mistype
-FIRST_S: Final = 1.0  # first delay; each further wrong password doubles it
-LONGEST_S: Final = 30.0
-FORGET: Final = timedelta(minutes=15)  # time without attempts after which failures are forgotten
-# Stored in place of an OS user. No OS user has a name with spaces.
-CODES: Final = "codes of the page"
+# Wrong passwords at the command line.
+FREE_PASSWORDS: Final = 3  # wrong passwords without a delay, because people mistype
+FIRST_DELAY_S: Final = 1.0  # each further wrong password doubles the delay
+LONGEST_DELAY_S: Final = 30.0
+FORGET_PASSWORDS: Final = timedelta(minutes=15)  # time without attempts after which failures are forgotten
+# Wrong codes of the second factor on the page. They are stored in the same table, with this text in place of the OS
+# user. No OS user has a name with spaces.
+LOGIN_CODES: Final = "codes of the page"
 FREE_CODES: Final = 5
-FIRST_CODE_S: Final = 60.0
-LONGEST_CODE_S: Final = 3600.0  # with this delay, guessing a code of six digits takes years
+FIRST_CODE_DELAY_S: Final = 60.0
+LONGEST_CODE_DELAY_S: Final = 3600.0  # with this delay, guessing a code of six digits takes years
 FORGET_CODES: Final = timedelta(days=1)
 
 
-def take_turn_to_prove(c: Connection, name: str, os_user: str, now: datetime) -> datetime:
+def reserve_attempt(c: Connection, name: str, os_user: str, now: datetime) -> datetime:
     """Count an attempt at the command line before its password is checked. Return when the password may be checked.
 
     Args:
@@ -168,21 +170,21 @@ def take_turn_to_prove(c: Connection, name: str, os_user: str, now: datetime) ->
         now: the present.
 
     Raises:
-        RefusedError: so many attempts wait already that this one would wait for longer than `LONGEST_S`.
+        RefusedError: so many attempts wait already that this one would wait for longer than `LONGEST_DELAY_S`.
     """
     g = password_guess.c
     is_row = (g.user_name == name) & (g.os_user == os_user[:128])
     add_if_absent(c, password_guess, {"user_name": name, "os_user": os_user[:128], "failures": 0, "next_at": now})
     row = c.execute(select(g.failures, g.next_at).where(is_row).with_for_update()).one()
     # The upper limit matters if the clock was set back: nobody must wait for longer than the longest delay.
-    is_stale = row.next_at < now - FORGET or row.next_at > now + timedelta(seconds=2.0 * LONGEST_S)
+    is_stale = row.next_at < now - FORGET_PASSWORDS or row.next_at > now + timedelta(seconds=2.0 * LONGEST_DELAY_S)
     failures = 0 if is_stale else row.failures
-    turn_at = now if is_stale else max(row.next_at, now)
-    if turn_at > now + timedelta(seconds=LONGEST_S):
-        raise RefusedError(f"other attempts for {name} as OS user {os_user} wait; try again in {LONGEST_S:.0f} s")
-    pause = timedelta(seconds=pause_s(failures + 1))
-    c.execute(update(password_guess).where(is_row).values(failures=failures + 1, next_at=turn_at + pause))
-    return turn_at
+    check_at = now if is_stale else max(row.next_at, now)
+    if check_at > now + timedelta(seconds=LONGEST_DELAY_S):
+        raise RefusedError(f"other attempts for {name} as OS user {os_user} wait; try again in {LONGEST_DELAY_S:.0f} s")
+    next_at = check_at + timedelta(seconds=compute_delay_s(failures + 1))
+    c.execute(update(password_guess).where(is_row).values(failures=failures + 1, next_at=next_at))
+    return check_at
 
 
 def forget_attempts(c: Connection, name: str, os_user: str) -> None:
@@ -191,10 +193,10 @@ def forget_attempts(c: Connection, name: str, os_user: str) -> None:
     c.execute(delete(password_guess).where(g.user_name == name, g.os_user == os_user[:128]))
 
 
-def are_forgotten(now: datetime) -> ColumnElement[bool]:
+def is_forgotten_attempt(now: datetime) -> ColumnElement[bool]:
     """Return the SQL condition for failures that are forgotten."""
     g = password_guess.c
-    return or_(and_(g.os_user != CODES, g.next_at < now - FORGET), g.next_at < now - FORGET_CODES)
+    return or_(and_(g.os_user != LOGIN_CODES, g.next_at < now - FORGET_PASSWORDS), g.next_at < now - FORGET_CODES)
 
 
 def login_code_wait_s(c: Connection, name: str, now: datetime) -> float:
@@ -206,7 +208,7 @@ def login_code_wait_s(c: Connection, name: str, now: datetime) -> float:
     """
     next_at = c.execute(select(password_guess.c.next_at).where(*_match_codes_of(name))).scalar()
     # The upper limit matters if the clock was set back: nobody must wait for longer than the longest delay.
-    return 0.0 if next_at is None else min(max(0.0, (next_at - now).total_seconds()), LONGEST_CODE_S)
+    return 0.0 if next_at is None else min(max(0.0, (next_at - now).total_seconds()), LONGEST_CODE_DELAY_S)
 
 
 def record_login_code(c: Connection, name: str, now: datetime, *, failed: bool) -> None:
@@ -215,22 +217,26 @@ def record_login_code(c: Connection, name: str, now: datetime, *, failed: bool) 
     is_row = _match_codes_of(name)
     c.execute(delete(password_guess).where(*is_row, *([g.next_at < now - FORGET_CODES] if failed else [])))
     if failed:
-        row = {"user_name": fold_name(name)[:64], "os_user": CODES, "failures": 0, "next_at": now}
+        row = {"user_name": fold_name(name)[:64], "os_user": LOGIN_CODES, "failures": 0, "next_at": now}
         add_if_absent(c, password_guess, row)
         statement = update(password_guess).where(*is_row).values(failures=g.failures + 1)
         count = c.execute(statement.returning(g.failures)).scalar_one()
-        wait_s = 0.0 if count < FREE_CODES else min(FIRST_CODE_S * 2.0 ** min(count - FREE_CODES, 16), LONGEST_CODE_S)
+        wait_s = 0.0
+        if count >= FREE_CODES:
+            wait_s = min(FIRST_CODE_DELAY_S * 2.0 ** min(count - FREE_CODES, 16), LONGEST_CODE_DELAY_S)
         c.execute(update(password_guess).where(*is_row).values(next_at=now + timedelta(seconds=wait_s)))
 
 
 def _match_codes_of(name: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return password_guess.c.user_name == fold_name(name)[:64], password_guess.c.os_user == CODES
+    return password_guess.c.user_name == fold_name(name)[:64], password_guess.c.os_user == LOGIN_CODES
 
 
-def pause_s(failures: int) -> float:
+def compute_delay_s(failures: int) -> float:
     """Return the delay in seconds before the next password is checked, after a number of wrong passwords.
 
-    >>> [pause_s(n) for n in (1, 3, 4, 5, 9, 1000)]
+    >>> [compute_delay_s(n) for n in (1, 3, 4, 5, 9, 1000)]
     [0.0, 0.0, 1.0, 2.0, 30.0, 30.0]
     """
-    return 0.0 if failures <= FREE else min(FIRST_S * 2.0 ** min(failures - FREE - 1, 30), LONGEST_S)
+    if failures <= FREE_PASSWORDS:
+        return 0.0
+    return min(FIRST_DELAY_S * 2.0 ** min(failures - FREE_PASSWORDS - 1, 30), LONGEST_DELAY_S)

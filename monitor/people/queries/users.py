@@ -1,4 +1,7 @@
-"""Accounts of people: create and change them, check passwords and roles, find a second person for an action.
+"""Accounts of people.
+
+The functions create and change accounts, check passwords and roles, check that two people of an action are independent,
+and map people of an identity provider to accounts.
 
 An account has a password (argon2id), or its person logs in through an identity provider, or both.
 """
@@ -39,7 +42,7 @@ _NO_ACCOUNT: Final = Template(
     "'{name}' has no open account with the role {role}, which this action needs; an admin can give the role; see "
     "`slopeward people users list`",
 )
-_NOT_HIS_SITE: Final = Template(
+_OTHER_SITE: Final = Template(
     "people.not_his_site",
     "the account of '{name}' is not for the site {site}; an admin can add the site; see `slopeward people users list`",
 )
@@ -114,10 +117,10 @@ def add_user(
     if not _NAME.fullmatch(name):
         raise RefusedError(f"user name {name!r}: letters, digits and . _ @ - only, 64 at most")
     _require_known_role(role)
-    same = next((u.name for u in load_users(connection) if is_same_person(u.name, name)), None)
-    if same is not None:
-        other = "" if same == name else f" as {same!r}: spellings that differ in case only are one person"
-        raise RefusedError(f"user {name!r} exists already{other}")
+    taken = next((u.name for u in load_users(connection) if is_same_person(u.name, name)), None)
+    if taken is not None:
+        spelling = "" if taken == name else f" as {taken!r}: spellings that differ in case only are one person"
+        raise RefusedError(f"user {name!r} exists already{spelling}")
     password_hash = NO_PASSWORD if password is None else _hash(name, password, hasher)
     site_ids = None if sites is None else _require_some_sites(connection, sites)
     statement = insert(user_account).values(
@@ -351,17 +354,17 @@ def require_account(connection: Connection, name: str, needed: str = "operator",
     if accounts and (account is None or not is_open(account, needed)):
         raise RefusedError(_NO_ACCOUNT(name=name, role=Term(needed)))
     if account is not None and account.sites is not None and site is not None and site not in account.sites:
-        raise RefusedError(_NOT_HIS_SITE(name=name, site=site))
+        raise RefusedError(_OTHER_SITE(name=name, site=site))
 
 
 def can_countersign(connection: Connection, site: str) -> bool:
-    """Return whether two people may act on a site: at least two open accounts with the role operator or admin."""
+    """Return whether at least two open accounts with the role operator or admin may act on a site."""
     accounts = load_operators(connection)
     return sum(account.sites is None or site in account.sites for account in accounts) >= 2
 
 
 def explain_second_person(connection: Connection, site: str | None, first: str, now: datetime) -> Message:
-    """Return a sentence about who can act as the second person.
+    """Return a sentence that states who can act as the second person, or why nobody can yet.
 
     Args:
         connection: a read transaction.
@@ -410,8 +413,8 @@ def _hash(name: str, password: str, hasher: PasswordHasher) -> str:
     # Imported here, because its word lists take time to load and only a new password needs them.
     from zxcvbn import zxcvbn
 
-    if len(password) < SHORTEST:
-        raise RefusedError(_SHORT(count=SHORTEST))
+    if len(password) < MIN_PASSWORD_LENGTH:
+        raise RefusedError(_SHORT(count=MIN_PASSWORD_LENGTH))
     # Attackers try the name of the account and words of the field first.
     strength = zxcvbn(password[:_CHECKED_LENGTH], user_inputs=[name, *_FIELD_TERMS])
     if strength["score"] < NEEDED_SCORE:
@@ -426,7 +429,7 @@ def _make_unknown_hash() -> str:
     return HASHER.hash(secrets.token_hex(16))
 
 
-SHORTEST: Final = 8
+MIN_PASSWORD_LENGTH: Final = 8
 # Score of zxcvbn, 0 to 4. A score of 3 means at least 10^8 guesses: safe against guesses through the slow login page.
 NEEDED_SCORE: Final = 3
 _SHORT: Final = Template("password.short", "the password is too short; it needs at least {count} characters")
@@ -497,7 +500,7 @@ def _find_dependency(connection: Connection, first: str, second: str, now: datet
 
 
 def _find_controllers(changes: Sequence[Any], name: str) -> Mapping[str, Row[Any] | None]:
-    """Return who could act through an account: its person, who changed it, and who changed the account of those.
+    """Return who could act through an account: its person, who changed it, and who changed the accounts of these.
 
     Returns:
         The audit entry of the change by folded name of the person; None for the person of the account.
@@ -653,7 +656,10 @@ def _create_linked_account(
 
 
 def name_credential(connection: Connection, name: str, otherwise: str) -> str:
-    """Return `account NAME` if an open account has this name, else `otherwise`."""
+    """Return `account NAME` if an open account has this name, else `otherwise`.
+
+    Two reports with the same credential count as reports of one observer.
+    """
     folded = fold_name(name)
     accounts = [u.name for u in load_users(connection) if u.disabled_at is None and fold_name(u.name) == folded]
     return f"account {accounts[0]}" if accounts else otherwise
