@@ -234,6 +234,7 @@ def test_the_page_asks_for_a_login_when_the_session_ends(filled_sqlite_url, watc
             c.execute(delete(web_session))
         opened.page.get_by_label("Password").wait_for(timeout=60_000)
 
+
 # Change details that the reader opened or closed to the state that the server sends.
 MORPH_DETAILS = """() => {
   const makeList = (isFirstOpen, isSecondOpen, text) => {

@@ -192,7 +192,10 @@ def test_failure_window_and_forecast_are_one_sentence_with_their_ages(client):
     window = (
         r"Failure is possible from \S+ \S+ to \S+ \S+, middle \S+ \S+ \(from the acceleration of G\d on data .* old\); "
     )
-    forecast = r"before that, the forecast for G\d is a change of \S+ to \S+ mm in .* by .* \(80 % interval, on data .* old\)\."
+    forecast = (
+        r"before that, the forecast for G\d is a change of \S+ to \S+ mm in .* by .* "
+        r"\(80 % interval, on data .* old\)\."
+    )
     assert re.fullmatch(window + forecast, sentence), sentence
 
 
