@@ -431,8 +431,8 @@ def test_reply_that_cannot_be_processed_does_not_delay_others(asked, watch, tmp_
     (inbox / f"IN20260301_050000_00_{NUMBER}_00.txt").write_bytes("a\0b".encode("utf-16"))
     (inbox / f"IN20260301_050001_00_{OTHER}_00.txt").write_text("broken")
     (inbox / f"IN20260301_060000_00_{NUMBER}_00.txt").write_bytes(f"\0ACK {code}".encode("utf-16"))
-    take = watch._take
-    monkeypatch.setattr(watch, "_take", lambda name, at: 1 / 0 if OTHER in name else take(name, at))
+    process = watch._process
+    monkeypatch.setattr(watch, "_process", lambda name, at: 1 / 0 if OTHER in name else process(name, at))
     watch.follow()
     assert find_now(db, alert_id).acknowledged_by == "Ada"
     assert "cannot be read" in watch.find_trouble()
