@@ -1,4 +1,4 @@
-"""Detect that the instruments on the slope fall silent together, because the slope may have failed.
+"""Detect that the instruments on the slope became silent together, because the slope may have failed.
 
 `check_common_silence` is called in each evaluation. It applies two rules:
 

@@ -16,8 +16,8 @@ from monitor.alerts.replay.matrix import (
     Span,
     build_matrix,
     find_false_days,
-    labels_of_outcomes,
     list_alarm_days,
+    list_labels_of_outcomes,
     read_labels,
     score_event,
 )
@@ -83,7 +83,7 @@ def test_lead_is_that_of_the_required_level_and_an_event_without_it_is_missed() 
     assert one.peak_level == 0
     assert build_matrix(RIBBON, [], DAY, ("green", "yellow")).indicators()["hit_rate"] is None, "no event, no rate"
     one = score_event(EVENT, RIBBON, 20 * DAY)
-    assert (one.first_at, one.right_at) == (START + timedelta(days=40), START + timedelta(days=45))
+    assert (one.first_at, one.warned_at) == (START + timedelta(days=40), START + timedelta(days=45))
     assert (one.lead_s, one.peak_level) == (5 * DAY, 2)
     # a level that stood longer than the lead counts from there on: it is no merit to warn always
     assert score_event(EVENT, (span(0, 100, 3),), 20 * DAY).lead_s == 20 * DAY
@@ -201,7 +201,7 @@ def test_labels_and_visibility_rules_are_read_or_refused(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="columns from are missing"):
         read_labels(path, site)
     confirmed = AlertWithOutcome(7, "hazard", "hazard", 2, START, None, "true")
-    (found,) = labels_of_outcomes([confirmed], START + timedelta(days=3), site)
+    (found,) = list_labels_of_outcomes([confirmed], START + timedelta(days=3), site)
     assert (found.level, found.source, found.to_at) == (2, "outcome", START + timedelta(days=3))
     with pytest.raises(RefusedError, match="expected one of: auto, received, observed"):
         VisibilityRule("then")

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from monitor.alerts.acts.answer_acts import find_operator_answer, list_first_answers, withdraw_answer
+from monitor.alerts.acts.answer_acts import find_question_answers, list_first_answers, withdraw_answer
 from monitor.alerts.acts.operator_acts import load_memory, verify
 from monitor.alerts.audit.recompute import recompute
 from monitor.alerts.evaluation_tables import decision
 from monitor.alerts.queries.alerts import load_alert_events, load_alerts
 from monitor.alerts.queries.evaluations import load_decision, save_memory
-from monitor.alerts.replay.clock import redo
+from monitor.alerts.replay.clock import repeat_act
 from monitor.alerts.replay.queries import load_past_acts
 from monitor.decision.records import Memory, Signature
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
@@ -68,7 +68,7 @@ def test_withdrawn_first_answer_no_longer_counts(asked):
         withdraw(asked, "alone:G1", ADA, " ")
     said, look = withdraw(asked, "alone:G1", Actor("ada"), "the picture was of another mast")
     assert (said, look.decision.memory.signed) == ("first answer of Ada", {})
-    with pytest.raises(NotFoundError, match="nobody said anything"):
+    with pytest.raises(NotFoundError, match="there is no answer to"):
         withdraw(asked, "alone:G1", ADA)
     after = verify(asked.database, asked.site, "alone:G1", "weather", BO, "ice", asked.now).decision.memory
     assert (after.answers, after.signed["alone:G1"].by) == ({}, "Bo"), "Bo is the first again"
@@ -144,7 +144,7 @@ def test_withdrawal_is_recomputed_and_replayed(stepped):
         (row,) = [r for r in rows if json.loads(r.evidence).get("act") == "step.withdraw"]
         source = load_site_source(c, row.config_sha256)
     assert [p.act for p in past] == ["step.verify", "step.withdraw"]
-    assert redo(before, past[-1], stepped.site) == Memory.read(past[-1].after)
+    assert repeat_act(before, past[-1], stepped.site) == Memory.read(past[-1].after)
     assert recompute(row, source).differences == ()
     frozen = json.loads(row.evidence)
     frozen["after"]["level"] = 3
@@ -176,5 +176,5 @@ def test_withdrawn_answer_to_a_motion_opens_the_question_again(asked):
     assert {"health:alone:G1:verify", "health:alone:G1:set_aside"} & set(look.decision.memory.conditions) == {
         "health:alone:G1:verify"
     }
-    assert find_operator_answer(look.decision.memory, "alone:G1") is None
+    assert find_question_answers(look.decision.memory, "alone:G1") is None
     assert asked.live(2, {"G1": 40.0}).level == 2, "it counts when the clock is over"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from monitor.alerts.acts.operator_acts import counts_with
+from monitor.alerts.acts.operator_acts import completes_first_answer
 from monitor.alerts.queries import alerts, offsets
 from monitor.alerts.queries.evaluations import load_report_facts
 from monitor.alerts.queries.reports import add_report
@@ -84,7 +84,7 @@ def test_no_act_takes_a_second_spelling_for_a_second_person(database, other):
             users.require_two(c, first, second, NOW)
         if other.strip("\u200b"):
             with pytest.raises(RefusedError, match="second person"):
-                counts_with(c, Signature("instrument", first.name, 3), "instrument", 3, second, NOW)
+                completes_first_answer(c, Signature("instrument", first.name, 3), "instrument", 3, second, NOW)
     assert not alerts._are_two(first, second)
     assert not offsets._is_second(first.name, other)
 

@@ -11,7 +11,7 @@ from monitor.alerts.evaluation_tables import decision
 from monitor.alerts.queries.events import ChangeDetector, add_event, confirm_event
 from monitor.alerts.queries.offsets import confirm_offset, revoke_offset
 from monitor.alerts.queries.reports import add_report
-from monitor.alerts.queries.used_readings import AT_ONCE, MOST, find_altered
+from monitor.alerts.queries.used_readings import MAX_LINES, MAX_READINGS, find_altered
 from monitor.readings.point_tables import point_observation, point_set
 from monitor.readings.queries.observations import find_series_id
 from monitor.readings.queries.storing import add_observations
@@ -74,7 +74,7 @@ def test_each_edit_and_each_deletion_of_a_used_reading_is_named(slope):
             assert sum("the row is gone" in line for line in verify(c)) == 2
             c.execute(delete(observation))
             assert [line for line in find_altered(c) if "more readings" in line]
-            assert len(list(find_altered(c))) == 2 * (MOST + 1)
+            assert len(list(find_altered(c))) == 2 * (MAX_LINES + 1)
             attempt.rollback()
 
 
@@ -99,10 +99,10 @@ def test_what_comes_later_and_what_retention_lets_go_is_no_fault(slope, monkeypa
         clock_steps.set_back(c, 7200.0, slope.now - 2 * HOUR)
         assert list(find_altered(c)) == []
     noted = []
-    monkeypatch.setattr("monitor.alerts.queries.used_readings.AT_ONCE", 50)
+    monkeypatch.setattr("monitor.alerts.queries.used_readings.MAX_READINGS", 50)
     assert list(ask(slope.database, find_altered, lambda n, of: noted.append((n, of)))) == []
     assert noted[-1][0] == noted[-1][1]
-    assert 1 < len(noted) <= noted[-1][1] < AT_ONCE
+    assert 1 < len(noted) <= noted[-1][1] < MAX_READINGS
 
 
 def test_a_flag_that_a_decision_saw_is_missed(slope):

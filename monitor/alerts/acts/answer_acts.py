@@ -13,7 +13,7 @@ from monitor.alerts.acts.operator_acts import (
     load_memory,
     measure_stake,
     note_questions,
-    require_shared,
+    require_two_at_stake,
     step_of_alert,
 )
 from monitor.alerts.queries.alerts import load_alerts
@@ -54,7 +54,7 @@ TAKEN_BACK: Final = "step.withdraw"
 
 
 @dataclass(frozen=True, slots=True)
-class OperatorAnswer:
+class QuestionAnswers:
     """Answers of people to a question.
 
     Attributes:
@@ -73,7 +73,7 @@ class OperatorAnswer:
         return _ANSWER(words=MessageList(tuple(map(Term, sorted(set(self.answers.values())))), ", "))
 
 
-def find_operator_answer(memory: Memory, key: str) -> OperatorAnswer | None:
+def find_question_answers(memory: Memory, key: str) -> QuestionAnswers | None:
     """Return the answers to a question (`G1`, `alone:G1`, `reference:BASE`); None if there are none.
 
     The answer to a jump that is over cannot be withdrawn, so it is left out.
@@ -84,7 +84,7 @@ def find_operator_answer(memory: Memory, key: str) -> OperatorAnswer | None:
         for k, a in memory.answers.items()
         if k == key or (key == find_station_of_question(k) and k in memory.steps)
     }
-    return OperatorAnswer(first_answers, answers) if first_answers or answers else None
+    return QuestionAnswers(first_answers, answers) if first_answers or answers else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,8 @@ def list_first_answers(connection: Connection) -> list[WaitingAnswer]:
 
 def make_shared_withdrawal(connection: Connection, site: Site, key: str) -> TwoPersonAct:
     """Return the withdrawal as an act of two people. A signature is valid only for the same answer."""
-    operator_answer = _require_answer(load_memory(connection, site), key)
-    return TwoPersonAct(TAKEN_BACK, f"site:{site.id}", {"question": key, "said": str(operator_answer.description)})
+    question_answers = _require_answer(load_memory(connection, site), key)
+    return TwoPersonAct(TAKEN_BACK, f"site:{site.id}", {"question": key, "said": str(question_answers.description)})
 
 
 def withdraw_answer(
@@ -149,36 +149,36 @@ def withdraw_answer(
     require_person(actor, reason)
     require_account(connection, actor.name, site=site.id)
     memory = load_memory(connection, site)
-    operator_answer = _require_answer(memory, key)
+    question_answers = _require_answer(memory, key)
     who = actor.name
-    if operator_answer.first_answers:
-        of_actor = {k: by for k, by in operator_answer.first_answers.items() if is_same_person(by, actor.name)}
+    if question_answers.first_answers:
+        of_actor = {k: by for k, by in question_answers.first_answers.items() if is_same_person(by, actor.name)}
         if not of_actor and not is_admin_of(connection, actor.name, site.id):
-            raise RefusedError(_NOT_YOURS(what=operator_answer.description, site=site.id))
-        operator_answer = replace(operator_answer, first_answers=of_actor or operator_answer.first_answers)
+            raise RefusedError(_NOT_YOURS(what=question_answers.description, site=site.id))
+        question_answers = replace(question_answers, first_answers=of_actor or question_answers.first_answers)
         act = UNSIGNED
-        signed = {k: signature for k, signature in memory.signed.items() if k not in operator_answer.first_answers}
+        signed = {k: signature for k, signature in memory.signed.items() if k not in question_answers.first_answers}
         after = replace(memory, signed=signed)
     else:
-        if MOVEMENT in operator_answer.answers.values():
+        if MOVEMENT in question_answers.answers.values():
             refuse = partial(_ALONE, question=key)
             stake = measure_stake(connection, site)
-            if require_shared(connection, site, stake, actor, second, now, refuse) and second is not None:
+            if require_two_at_stake(connection, site, stake, actor, second, now, refuse) and second is not None:
                 who = f"{second.name} and {actor.name}"
         act = TAKEN_BACK
-        after = reopen_questions(memory, operator_answer.answers, epoch_s(now))
+        after = reopen_questions(memory, question_answers.answers, epoch_s(now))
         if key.startswith(CORRECTED_PREFIX):
             station, until_s = read_question(key)
             reopen_corrections(connection, site.id, station, from_epoch_s(until_s), who, now)
-    sentence = _WITHDRAWN(question=key, what=operator_answer.description, name=who, reason=reason)
+    sentence = _WITHDRAWN(question=key, what=question_answers.description, name=who, reason=reason)
     decision_id = freeze_act(connection, site, memory, after, actor, act, sentence, now)
     save_memory(connection, site.id, after, site.version, now)
-    detail = {"key": key, "said": operator_answer.description, "reason": reason, "decision": decision_id}
+    detail = {"key": key, "said": question_answers.description, "reason": reason, "decision": decision_id}
     detail |= {"second_by": second.name} if second is not None and who != actor.name else {}
     add_audit(connection, actor, act, f"site:{site.id}", detail, now)
     note_questions(connection, site.id, {key}, actor, sentence, now)
     seal_decision(connection, decision_id, actor, now)
-    return operator_answer.description
+    return question_answers.description
 
 
 def reopen_questions(memory: Memory, keys: Collection[str], now_s: float) -> Memory:
@@ -198,11 +198,11 @@ def reopen_questions(memory: Memory, keys: Collection[str], now_s: float) -> Mem
     )
 
 
-def _require_answer(memory: Memory, key: str) -> OperatorAnswer:
-    operator_answer = find_operator_answer(memory, key)
-    if operator_answer is None:
+def _require_answer(memory: Memory, key: str) -> QuestionAnswers:
+    question_answers = find_question_answers(memory, key)
+    if question_answers is None:
         raise NotFoundError(_NONE(question=key))
-    return operator_answer
+    return question_answers
 
 
 def find_stake(connection: Connection, site_id: str) -> tuple[int, bool]:

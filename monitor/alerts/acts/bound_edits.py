@@ -55,13 +55,13 @@ class CriterionFields:
 def list_fields(site: Site) -> list[CriterionFields]:
     """Return the figures of each criterion of a site file. Criteria without figures are left out."""
     units = find_declared_units(site)
-    tables = _criteria(tomlkit.parse(site.source))
+    tables = _get_criterion_tables(tomlkit.parse(site.source))
     levels = {level.name for level in site.levels}
     criteria = []
     # Implied criteria, which are advice, follow those of the file and have no table.
     for number, (table, criterion) in enumerate(zip(tables, site.criteria, strict=False)):
-        unit, figures = units[criterion.id], _figures(table.unwrap())
-        fields = tuple(_describe(number, path, value, unit, levels) for path, value in figures)
+        unit, figures = units[criterion.id], _list_figures(table.unwrap())
+        fields = tuple(_make_field(number, path, value, unit, levels) for path, value in figures)
         if fields:
             criteria.append(
                 CriterionFields(criterion.id, criterion.kind.id, criterion.stations, criterion.quantity, fields)
@@ -79,7 +79,7 @@ def change_fields(site: Site, values: Mapping[str, str], author: str, reason: st
         RefusedError: The file has no such key, a number is not valid, or nothing changes.
     """
     document = tomlkit.parse(site.source)
-    tables = _criteria(document)
+    tables = _get_criterion_tables(document)
     fields = {field.key: field for criterion in list_fields(site) for field in criterion.fields}
     changed: set[int] = set()
     for key, text in values.items():
@@ -104,23 +104,23 @@ def change_fields(site: Site, values: Mapping[str, str], author: str, reason: st
     return tomlkit.dumps(document)
 
 
-def _criteria(document: tomlkit.TOMLDocument) -> Any:
+def _get_criterion_tables(document: tomlkit.TOMLDocument) -> Any:
     return document.get("criterion", [])
 
 
-def _figures(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _list_figures(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in table.items():
         if not path and key in NOT_BOUNDS:
             continue
         if isinstance(value, Mapping):
-            yield from _figures(value, (*path, key))
+            yield from _list_figures(value, (*path, key))
         elif (isinstance(value, int | float) and not isinstance(value, bool)) or (
             isinstance(value, str) and _DURATION.fullmatch(value)
         ):
             yield (*path, key), value
 
 
-def _describe(number: int, path: tuple[str, ...], value: Any, unit: str, levels: set[str]) -> BoundField:
+def _make_field(number: int, path: tuple[str, ...], value: Any, unit: str, levels: set[str]) -> BoundField:
     is_duration = isinstance(value, str)
     return BoundField(
         ".".join((str(number), *path)),

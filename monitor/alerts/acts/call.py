@@ -95,9 +95,10 @@ SITE_OF: Final[Mapping[str, Callable[[Connection, int], str | None]]] = {
     "proposal_id": partial(find_site_of, "proposal"),
     "signature_id": find_site_of_signature,
 }
-# Functions that find the account whose owner may do an act with `by_owner`, by the argument that names it.
+# Functions that find the account that an act with `by_owner` is about, by the argument that names it or its token. The
+# owner of this account may do the act.
 OWNER_OF: Final[Mapping[str, Callable[[Connection, Any], str | None]]] = {
-    "name": lambda _c, name: str(name),
+    "name": lambda _connection, name: str(name),
     "token_id": find_owner_of_token,
 }
 

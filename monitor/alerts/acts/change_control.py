@@ -182,19 +182,19 @@ def load_in_force(connection: Connection) -> list[Site]:
     return [site for site in sites if site is not None]
 
 
-def explain_refusal(taken: SiteFileInForce, path: str) -> Message:
-    """Return why a file is not in force, which version is, and which command to run."""
-    text = join(taken.loosens[:_MAX_REASONS])
-    remaining = len(taken.loosens) - _MAX_REASONS
+def explain_refusal(in_force: SiteFileInForce, path: str) -> Message:
+    """Return why a loaded file is not in force, which version continues, and which command to run."""
+    text = join(in_force.loosens[:_MAX_REASONS])
+    remaining = len(in_force.loosens) - _MAX_REASONS
     if remaining > 0:
         text = AND_MORE(text=text, n=remaining)
-    return _LOOSENS(path=path, text=text, site=taken.site.id, version=taken.site.version[:12])
+    return _LOOSENS(path=path, text=text, site=in_force.site.id, version=in_force.site.version[:12])
 
 
-def explain_unread(taken: SiteFileInForce) -> Message:
-    """Return that a file is in force without a comparison with the version before."""
-    version2 = taken.site.version[:12]
-    return _UNREAD(version=taken.unread[:12], site=taken.site.id, version2=version2)
+def explain_unread(in_force: SiteFileInForce) -> Message:
+    """Return the notice that a file is in force without a comparison with the version before."""
+    version2 = in_force.site.version[:12]
+    return _UNREAD(version=in_force.unread[:12], site=in_force.site.id, version2=version2)
 
 
 def compare(connection: Connection, new: Site) -> ProposedChange:
@@ -203,8 +203,8 @@ def compare(connection: Connection, new: Site) -> ProposedChange:
     if old is not None:
         loosens = _list_loosening(connection, old, new)
     else:
-        unknown = find_version(connection, new.id) is not None
-        loosens = (_NOT_COMPARED(),) if unknown else ()
+        is_unreadable = find_version(connection, new.id) is not None
+        loosens = (_NOT_COMPARED(),) if is_unreadable else ()
     return ProposedChange(old, new, differ(old, new), loosens)
 
 
@@ -362,7 +362,7 @@ def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
-        with replacing(path, flush=True, mode=mode) as partial:
-            partial.write_text(text, encoding="utf-8", newline="")
+        with replacing(path, flush=True, mode=mode) as new_file:
+            new_file.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise RefusedError(_UNWRITTEN(path=str(path), problem=error.strerror or str(error))) from None

@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.alerts.acts.operator_acts import measure_stake, require_shared
+from monitor.alerts.acts.operator_acts import measure_stake, require_two_at_stake
 from monitor.alerts.queries.events import find_event_kind, withdraw_event
 from monitor.decision.series.steps import is_earthquake
 from monitor.sites.records import Site
@@ -42,7 +42,7 @@ def withdraw_event_of_site(
     """
     kind = find_event_kind(connection, event_id, site.id)
     refuse = partial(_ALONE, number=event_id)
-    needs_two = is_earthquake(kind) and require_shared(
+    needs_two = is_earthquake(kind) and require_two_at_stake(
         connection, site, measure_stake(connection, site), actor, second, now, refuse
     )
     withdraw_event(connection, event_id, actor, reason, now, second=second if needs_two else None)

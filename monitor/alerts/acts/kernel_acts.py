@@ -115,7 +115,7 @@ ACTS: Final = (
         proves=True,
     ),
     _user("user.oidc", "oidc", "/oidc", lambda: _on_accounts().bind_login, role=ADMIN, proves=True),
-    # Only the machine of the command knows its users.
+    # The user of the operating system must exist on the machine on which the command runs.
     _user("user.bind", "bind", "/bind", lambda: _on_accounts().bind_os_user, role=ADMIN, ways=frozenset({COMMAND})),
     _user("user.unbind", "unbind", "/unbind", lambda: _on_accounts().unbind_os_user, role=ADMIN),
     _token(

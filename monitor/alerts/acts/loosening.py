@@ -49,71 +49,79 @@ _ORDER: Final = Template("loosening.order", "the order of recipients differs, an
 _NO_MEMBER: Final = Template("loosening.no_member", "{name} is no longer a member")
 _FEWER: Final = Template("loosening.fewer_channels", "{name} is reached by fewer channels")
 # Returns whether a change from an old to a new value is known to be stricter or neutral.
-Safe = Callable[[Any, Any], bool]
+IsSafe = Callable[[Any, Any], bool]
 
 
-def _lower(old: Any, new: Any) -> bool:
+def _is_lower(old: Any, new: Any) -> bool:
     return old is not None and new is not None and new <= old
 
 
-def _higher(old: Any, new: Any) -> bool:
+def _is_higher(old: Any, new: Any) -> bool:
     return old is not None and new is not None and new >= old
 
 
-def _sooner(old: Any, new: Any) -> bool:
-    return old is None or _lower(old, new)
+def _is_sooner(old: Any, new: Any) -> bool:
+    return old is None or _is_lower(old, new)
 
 
 def _covers(old: Sequence[Any], new: Sequence[Any]) -> bool:
     return set(old) <= set(new)
 
 
-def _any(old: Any, new: Any) -> bool:  # noqa: ARG001 - any change is safe
+def _is_always_safe(old: Any, new: Any) -> bool:  # noqa: ARG001 - any change is safe
     return True
 
 
 SIGNED: Final = ("author", "reason", "valid_until")
 # Safe changes by field. A difference in any other field counts as loosening.
-SITE: Final[Mapping[str, Safe]] = {
-    **dict.fromkeys(("name", "timezone", "version", "source", "teams"), _any),
+SITE: Final[Mapping[str, IsSafe]] = {
+    **dict.fromkeys(("name", "timezone", "version", "source", "teams"), _is_always_safe),
     **dict.fromkeys(("quantities", "total_stations"), _covers),
     "decoders": lambda old, new: tuple(new[: len(old)]) == tuple(old),
 }
-STATION: Final[Mapping[str, Safe]] = {
-    **dict.fromkeys(("v_eq_reviewed", "gateway", "power", "calibrated_on", "calibrate_every_s", "name"), _any),
-    "v_eq_mm_per_day": _lower,
+STATION: Final[Mapping[str, IsSafe]] = {
+    **dict.fromkeys(
+        ("v_eq_reviewed", "gateway", "power", "calibrated_on", "calibrate_every_s", "name"), _is_always_safe
+    ),
+    "v_eq_mm_per_day": _is_lower,
     "was": _covers,
 }
 # A lower noise floor detects more jumps, which wait for verification, and a shorter silence sets votes aside sooner, so
 # neither is safe.
-SERIES: Final[Mapping[str, Safe]] = {"low": _lower, "high": _higher, "empty": _any, "by_hand": _lower, "source": _any}
-CRITERION: Final[Mapping[str, Safe]] = {
-    **dict.fromkeys(SIGNED, _any),
-    **dict.fromkeys(("min_sigma", "recover"), _lower),
-    **dict.fromkeys(("stations", "kinds"), _covers),
-    "valid_for_s": _higher,
-    "role": lambda old, new: old == "advice" and new == "witness",
-    "fast_track": lambda old, new: new is not None and _sooner(old, new),
+SERIES: Final[Mapping[str, IsSafe]] = {
+    "low": _is_lower,
+    "high": _is_higher,
+    "empty": _is_always_safe,
+    "by_hand": _is_lower,
+    "source": _is_always_safe,
 }
-BOUND: Final[Mapping[str, Safe]] = {"over": _lower, "under": _higher, "probability": _lower}
-DWELL: Final[Mapping[str, Safe]] = {
-    "hits": _lower,
-    "of": _higher,
-    "within_s": lambda old, new: new is None or _higher(old, new),
+CRITERION: Final[Mapping[str, IsSafe]] = {
+    **dict.fromkeys(SIGNED, _is_always_safe),
+    **dict.fromkeys(("min_sigma", "recover"), _is_lower),
+    **dict.fromkeys(("stations", "kinds"), _covers),
+    "valid_for_s": _is_higher,
+    "role": lambda old, new: old == "advice" and new == "witness",
+    "fast_track": lambda old, new: new is not None and _is_sooner(old, new),
+}
+BOUND: Final[Mapping[str, IsSafe]] = {"over": _is_lower, "under": _is_higher, "probability": _is_lower}
+DWELL: Final[Mapping[str, IsSafe]] = {
+    "hits": _is_lower,
+    "of": _is_higher,
+    "within_s": lambda old, new: new is None or _is_higher(old, new),
 }
 # Directions that a kind of criterion can declare safe for a parameter.
-DIRECTIONS: Final[Mapping[str, Safe]] = {"lower": _lower, "higher": _higher}
-FUSION: Final[Mapping[str, Safe]] = {
-    **dict.fromkeys(("top_needs", "hold_when_missing_s", "verify_within_s"), _lower),
-    "fast_track": _higher,
+DIRECTIONS: Final[Mapping[str, IsSafe]] = {"lower": _is_lower, "higher": _is_higher}
+FUSION: Final[Mapping[str, IsSafe]] = {
+    **dict.fromkeys(("top_needs", "hold_when_missing_s", "verify_within_s"), _is_lower),
+    "fast_track": _is_higher,
 }
-RULE: Final[Mapping[str, Safe]] = {"author": _any, "reason": _any, "level": _higher}
-STAGE: Final[Mapping[str, Safe]] = {"evaluate_every_s": _lower, "forecast_every_s": _lower}
-RECIPIENT: Final[Mapping[str, Safe]] = {
+RULE: Final[Mapping[str, IsSafe]] = {"author": _is_always_safe, "reason": _is_always_safe, "level": _is_higher}
+STAGE: Final[Mapping[str, IsSafe]] = {"evaluate_every_s": _is_lower, "forecast_every_s": _is_lower}
+RECIPIENT: Final[Mapping[str, IsSafe]] = {
     **dict.fromkeys(("channels", "ledgers"), _covers),
-    "escalate_after_s": _sooner,
+    "escalate_after_s": _is_sooner,
     # Urgent messages ignore quiet hours, and recipients by team alone have no levels.
-    **dict.fromkeys(("phone", "quiet", "digest", "by_team"), _any),
+    **dict.fromkeys(("phone", "quiet", "digest", "by_team"), _is_always_safe),
 }
 # Plans that affect levels only if a criterion that depends on them is more than advice.
 ADVISED: Final = ("forecast", "anomaly", "scenes")
@@ -136,30 +144,32 @@ def find_loosening(old: Site, new: Site) -> tuple[Message, ...]:
     ]
     old = rename_stations(old, names)
     high = max(1, old.top_level - 1)
-    differences = [*strangers, *_ladder(old, new, high)]
+    differences = [*strangers, *_compare_levels(old, new, high)]
     # These parts are compared below.
     parts = {"levels", "stations", "criteria", "fusion", "recipients", "movement"}
-    differences += _fields(_SITE(), old, new, SITE, skip={*parts, *ADVISED})
+    differences += _compare_fields(_SITE(), old, new, SITE, skip={*parts, *ADVISED})
     for plan in ADVISED:
         if getattr(old, plan) != getattr(new, plan) and any(
             c.kind.plan == plan and c.role != "advice" for c in (*old.criteria, *new.criteria)
         ):
             differences.append(_PLAN(plan=plan))
-    differences += _fusion(old.fusion, new.fusion, high)
-    differences += _movement(old, new)
-    differences += _stations(old, new)
-    differences += _criteria(old, new, high)
-    differences += _recipients(old.recipients, new.recipients, high)
+    differences += _compare_fusion(old.fusion, new.fusion, high)
+    differences += _compare_movement(old, new)
+    differences += _compare_stations(old, new)
+    differences += _compare_criteria(old, new, high)
+    differences += _compare_recipients(old.recipients, new.recipients, high)
     return tuple(differences)
 
 
-def _fields(name: str, old: Any, new: Any, safe_changes: Mapping[str, Safe], skip: Iterable[str] = ()) -> list[Message]:
+def _compare_fields(
+    name: str, old: Any, new: Any, safe_changes: Mapping[str, IsSafe], skip: Iterable[str] = ()
+) -> list[Message]:
     names = [f.name for f in fields(old) if f.name not in {*skip}]
-    return _values(name, {k: getattr(old, k) for k in names}, {k: getattr(new, k) for k in names}, safe_changes)
+    return _compare_values(name, {k: getattr(old, k) for k in names}, {k: getattr(new, k) for k in names}, safe_changes)
 
 
-def _values(
-    name: str, old: Mapping[str, Any], new: Mapping[str, Any], safe_changes: Mapping[str, Safe]
+def _compare_values(
+    name: str, old: Mapping[str, Any], new: Mapping[str, Any], safe_changes: Mapping[str, IsSafe]
 ) -> list[Message]:
     return [
         _FIELD(name=name, field=key, old=_format_value(before), new=_format_value(new[key]))
@@ -173,7 +183,7 @@ def _format_value(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _ladder(old: Site, new: Site, high: int) -> list[Message]:
+def _compare_levels(old: Site, new: Site, high: int) -> list[Message]:
     if [k.name for k in old.levels] != [k.name for k in new.levels]:
         return [_LADDER()]
     differences = []
@@ -185,52 +195,53 @@ def _ladder(old: Site, new: Site, high: int) -> list[Message]:
             differences.append(_FALLS(level=level))
         if before.action != after.action:
             differences.append(_ACTION(level=level))
-        if before.review_every_s is not None and not _lower(before.review_every_s, after.review_every_s):
+        if before.review_every_s is not None and not _is_lower(before.review_every_s, after.review_every_s):
             differences.append(_REVIEW(level=level))
     return differences
 
 
-def _movement(old: Site, new: Site) -> list[Message]:
-    differences = _fields("movement", old.movement, new.movement, {}, skip={"stages"})
+def _compare_movement(old: Site, new: Site) -> list[Message]:
+    differences = _compare_fields("movement", old.movement, new.movement, {}, skip={"stages"})
     for stage in old.movement.stages:
         after = new.movement.stage(stage.stage)
         if after is None:
             differences.append(_STAGE_GONE(stage=stage.stage))
         else:
-            differences += _fields(f"movement.{stage.stage}", stage, after, STAGE)
+            differences += _compare_fields(f"movement.{stage.stage}", stage, after, STAGE)
     known = {s.stage for s in old.movement.stages}
     return differences + [_STAGE_NEW(stage=s.stage) for s in new.movement.stages if s.stage not in known]
 
 
 # ---- stations --------------------------------------------------------------------------------------------------
-def _stations(old: Site, new: Site) -> list[Message]:
+def _compare_stations(old: Site, new: Site) -> list[Message]:
     differences = []
     for station in old.stations:
         after = next((s for s in new.stations if s.id == station.id), None)
         if after is None:
             differences.append(_STATION_GONE(station=station.id))
             continue
-        differences += _fields(_STATION(station=station.id), station, after, STATION, skip={"series"})
+        differences += _compare_fields(_STATION(station=station.id), station, after, STATION, skip={"series"})
         for spec in station.series:
             new_spec = next((s for s in after.series if s.quantity == spec.quantity), None)
             series = f"{station.id}.{spec.quantity}"
             if new_spec is None:
                 differences.append(_SERIES_GONE(series=series))
             else:
-                differences += _fields(_SERIES(series=series), spec, new_spec, SERIES)
-    joined = _list_joined(old, new)
+                differences += _compare_fields(_SERIES(series=series), spec, new_spec, SERIES)
+    joined = _list_joined_witnesses(old, new)
     # A new station that shares a reference takes part in the test for a common motion.
     added = [s for s in new.stations if old.station(s.id) is None]
-    shared = {m for s in old.stations for m in _marks(s)}
-    meets = [
-        _SHARES(station=s.id, what=_format_value(sorted(v for _, v in _marks(s) & shared)))
-        for s in added
-        if _marks(s) & shared
-    ]
-    return [*differences, *joined, *meets, *[_CONTROL(station=s.id) for s in added if not s.on_slope]]
+    equipment = {item for station in old.stations for item in _list_shared_equipment(station)}
+    sharing = []
+    for station in added:
+        shared = _list_shared_equipment(station) & equipment
+        if shared:
+            names = sorted(name for _, name in shared)
+            sharing.append(_SHARES(station=station.id, what=_format_value(names)))
+    return [*differences, *joined, *sharing, *[_CONTROL(station=s.id) for s in added if not s.on_slope]]
 
 
-def _list_joined(old: Site, new: Site) -> list[Message]:
+def _list_joined_witnesses(old: Site, new: Site) -> list[Message]:
     before, after = find_groups(old), find_groups(new)
     return [
         _ONE_WITNESS(station=station.id, other=other.id)
@@ -243,47 +254,50 @@ def _list_joined(old: Site, new: Site) -> list[Message]:
     ]
 
 
-def _marks(station: Station) -> set[tuple[str, str]]:
+def _list_shared_equipment(station: Station) -> set[tuple[str, str]]:
     names = ("reference", "logger", "antenna", "footprint", "area")
-    return {(n, v) for n in names if (v := getattr(station, n)) is not None}
+    equipment = ((name, getattr(station, name)) for name in names)
+    return {(name, value) for name, value in equipment if value is not None}
 
 
 # ---- criteria and the rules over them --------------------------------------------------------------------------
-def _fusion(old: Fusion, new: Fusion, high: int) -> list[Message]:
-    differences = _fields("fusion", old, new, FUSION, skip={"rules", "neighbours"})
+def _compare_fusion(old: Fusion, new: Fusion, high: int) -> list[Message]:
+    differences = _compare_fields("fusion", old, new, FUSION, skip={"rules", "neighbours"})
     after = {r.id: r for r in new.rules}
     for rule in old.rules:
         if rule.level < high:
             continue
         new_rule = after.get(rule.id)
         differences += (
-            [_RULE_GONE(rule=rule.id)] if new_rule is None else _fields(RULE_NAMED(rule=rule.id), rule, new_rule, RULE)
+            [_RULE_GONE(rule=rule.id)]
+            if new_rule is None
+            else _compare_fields(RULE_NAMED(rule=rule.id), rule, new_rule, RULE)
         )
     if old.neighbours is None and new.neighbours is not None:
         differences.append(_NEIGHBOURS())
     elif old.neighbours is not None and new.neighbours is not None:
-        differences += _fields("fusion.neighbours", old.neighbours, new.neighbours, {"above": _higher})
+        differences += _compare_fields("fusion.neighbours", old.neighbours, new.neighbours, {"above": _is_higher})
     return differences
 
 
-def _criteria(old: Site, new: Site, top_two: int) -> list[Message]:
+def _compare_criteria(old: Site, new: Site, top_two: int) -> list[Message]:
     differences = []
     after = {c.id: c for c in new.criteria}
     references = [s.reference for s in old.stations if s.on_slope and s.reference is not None]
     shared = len(set(references)) < len(references)
-    named, denied = _named_by_rules(old.fusion, top_two)
+    named, denied = _find_criteria_in_rules(old.fusion, top_two)
     for criterion in old.criteria:
         new_criterion = after.get(criterion.id)
         # If stations share a reference, low bounds also decide which vote is set aside as common motion.
         low = (shared and criterion.kind.motion) or criterion.id in named
         high = 1 if low else top_two
         if new_criterion is None:
-            if _matters(criterion, high):
+            if _affects_high_level(criterion, high):
                 differences.append(_CRITERION_GONE(criterion=criterion.id))
         elif criterion.id in denied:
-            differences += _fields(_DENIED(criterion=criterion.id), criterion, new_criterion, {}, skip=SIGNED)
-        elif _matters(criterion, high) or _matters(new_criterion, high):
-            differences += _criterion(criterion, new_criterion, high, [k.name for k in old.levels])
+            differences += _compare_fields(_DENIED(criterion=criterion.id), criterion, new_criterion, {}, skip=SIGNED)
+        elif _affects_high_level(criterion, high) or _affects_high_level(new_criterion, high):
+            differences += _compare_criterion(criterion, new_criterion, high, [k.name for k in old.levels])
     known = {c.id for c in old.criteria}
     # A new criterion can only raise a level, unless it is of an unknown kind.
     return differences + [
@@ -293,34 +307,36 @@ def _criteria(old: Site, new: Site, top_two: int) -> list[Message]:
     ]
 
 
-def _named_by_rules(fusion: Fusion, high: int) -> tuple[set[str], set[str]]:
+def _find_criteria_in_rules(fusion: Fusion, high: int) -> tuple[set[str], set[str]]:
     clauses = [r.when for r in fusion.rules if r.level >= high]
     named = {leaf.criterion for clause in clauses for leaf in list_leaves(clause)}
-    denied = {leaf.criterion for clause in clauses for no in _denials(clause) for leaf in list_leaves(no)}
+    denied = {
+        leaf.criterion for clause in clauses for negation in _list_negations(clause) for leaf in list_leaves(negation)
+    }
     return named, denied
 
 
-def _denials(clause: Clause) -> Iterator[Clause]:
+def _list_negations(clause: Clause) -> Iterator[Clause]:
     if clause.op == "not":
         yield clause
     for part in clause.parts:
-        yield from _denials(part)
+        yield from _list_negations(part)
 
 
-def _matters(criterion: Criterion, high: int) -> bool:
+def _affects_high_level(criterion: Criterion, high: int) -> bool:
     if criterion.kind.loosening == "reaching":
         return True
     if criterion.role == "advice":
         return False
-    plain = criterion.role == "witness" and criterion.kind.loosening == "bounds"
-    return not plain or any(bound.level >= high for bound in criterion.thresholds)
+    has_only_bounds = criterion.role == "witness" and criterion.kind.loosening == "bounds"
+    return not has_only_bounds or any(bound.level >= high for bound in criterion.thresholds)
 
 
-def _criterion(old: Criterion, new: Criterion, high: int, levels: Sequence[str]) -> list[Message]:
+def _compare_criterion(old: Criterion, new: Criterion, high: int, levels: Sequence[str]) -> list[Message]:
     name = CRITERION_NAMED(criterion=old.id)
-    differences = _fields(name, old, new, CRITERION, skip={"thresholds", "dwell", "params"})
-    differences += _fields(CRITERION_NAMED(criterion=f"{old.id}.dwell"), old.dwell, new.dwell, DWELL)
-    differences += _params(name, old, new)
+    differences = _compare_fields(name, old, new, CRITERION, skip={"thresholds", "dwell", "params"})
+    differences += _compare_fields(CRITERION_NAMED(criterion=f"{old.id}.dwell"), old.dwell, new.dwell, DWELL)
+    differences += _compare_params(name, old, new)
     after = {(b.level, b.side): b for b in new.thresholds}
     lowest = 0 if old.kind.loosening != "bounds" or old.role == "part" else high
     for bound in old.thresholds:
@@ -328,20 +344,22 @@ def _criterion(old: Criterion, new: Criterion, high: int, levels: Sequence[str])
             bound_name = _BOUND(criterion=old.id, number=bound.level, level=Term(levels[bound.level]))
             new_bound = after.get((bound.level, bound.side))
             differences += (
-                [_BOUND_GONE(name=bound_name)] if new_bound is None else _fields(bound_name, bound, new_bound, BOUND)
+                [_BOUND_GONE(name=bound_name)]
+                if new_bound is None
+                else _compare_fields(bound_name, bound, new_bound, BOUND)
             )
     return differences
 
 
-def _params(name: str, old: Criterion, new: Criterion) -> list[Message]:
+def _compare_params(name: str, old: Criterion, new: Criterion) -> list[Message]:
     safe_params = {param: DIRECTIONS[direction] for param, direction in old.kind.safe_params}
     keys = sorted({*dict(old.params), *dict(new.params)})
     before, after = ({key: dict(criterion.params).get(key) for key in keys} for criterion in (old, new))
-    return _values(name, before, after, safe_params)
+    return _compare_values(name, before, after, safe_params)
 
 
 # ---- recipients ------------------------------------------------------------------------------------------------
-def _recipients(old: Sequence[Recipient], new: Sequence[Recipient], high: int) -> list[Message]:
+def _compare_recipients(old: Sequence[Recipient], new: Sequence[Recipient], high: int) -> list[Message]:
     differences = []
     after = {r.name: r for r in new}
     for recipient in old:
@@ -354,15 +372,15 @@ def _recipients(old: Sequence[Recipient], new: Sequence[Recipient], high: int) -
             continue
         if not high_levels <= set(new_recipient.levels):
             differences.append(_HIGH_LEVELS(name=name))
-        differences += _fields(name, recipient, new_recipient, RECIPIENT, skip={"levels", "team"})
-        differences += _team(name, recipient, new_recipient)
+        differences += _compare_fields(name, recipient, new_recipient, RECIPIENT, skip={"levels", "team"})
+        differences += _compare_team(name, recipient, new_recipient)
     # Escalation follows the list, so a new recipient may only be added at its end.
     if [r.name for r in new][: len(old)] != [r.name for r in old] and all(r.name in after for r in old):
         differences.append(_ORDER())
     return differences
 
 
-def _team(name: str, old: Recipient, new: Recipient) -> list[Message]:
+def _compare_team(name: str, old: Recipient, new: Recipient) -> list[Message]:
     after = {m.name: m for m in new.everybody}
     differences = []
     for member in old.team.members if old.team is not None else ():

@@ -149,8 +149,11 @@ def shelve(
 
     def do(connection: Connection, second: Actor | None) -> None:
         site = store.require_alert(connection, alert_id).site
-        top = next((len(s.levels) - 1 for s in load_sites_summary(connection, active_only=False) if s.id == site), 3)
-        store.shelve(connection, alert_id, call.actor, reason, call.now + for_, call.now, second=second, top_level=top)
+        level_counts = {s.id: len(s.levels) for s in load_sites_summary(connection, active_only=False)}
+        # Alerts of the service itself belong to no site.
+        top_level = level_counts.get(site, 4) - 1
+        until = call.now + for_
+        store.shelve(connection, alert_id, call.actor, reason, until, call.now, second=second, top_level=top_level)
 
     return _do_by_two(call, alert_id, "alert.shelve", reason, {"for_s": for_.total_seconds()}, do)
 

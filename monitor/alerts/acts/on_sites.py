@@ -120,9 +120,9 @@ def set_level(
     Example: slopeward level set north-bench yellow --by "R. Mori" --reason "inspected on foot, crack is dry"
     """
     declared = call.find_site(site)
-    new_level = next((known for known in declared.levels if level in {known.name, str(known.number)}), None)
+    new_level = next((each for each in declared.levels if level in {each.name, str(each.number)}), None)
     if new_level is None:
-        names = NameList(tuple(known.name for known in declared.levels))
+        names = NameList(tuple(each.name for each in declared.levels))
         raise RefusedError(_NO_LEVEL(site=declared.id, name=level, names=names))
     requests = find_requests_above(call.db, declared, new_level.number, call.now) if yes else []
     signers: list[str] = []
@@ -543,7 +543,7 @@ def add_report(
     if declared is not None and station is not None:
         station = declared.find_current_id(station)
         if declared.station(station) is None:
-            names = NameList(tuple(known.id for known in declared.stations))
+            names = NameList(tuple(each.id for each in declared.stations))
             raise RefusedError(_ODD_STATION(site=site, station=station, names=names))
     votes = declared is not None and any(kind in criterion.kinds for criterion in declared.criteria)
     if meant is not None and not votes:

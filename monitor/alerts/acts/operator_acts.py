@@ -103,7 +103,7 @@ def set_level_in_transaction(
         raise RefusedError(_NOT_LOWERED(site=site.id, level=Term(name), count=len(requests), texts=texts))
     stake = _measure_stake(memory)
     if stake > level:
-        require_shared(connection, site, stake, actor, second, now, partial(_SET_ALONE, site=site.id))
+        require_two_at_stake(connection, site, stake, actor, second, now, partial(_SET_ALONE, site=site.id))
     who = actor.name if second is None else f"{second.name} and {actor.name}"
     after = set_level_in_memory(memory, level, epoch_s(now))
     name = site.levels[level].name
@@ -234,7 +234,7 @@ def verify(
     require_answer(answer)
     with db.write() as connection:
         memory = load_memory(connection, site)
-        steps = _find_steps(memory, key)
+        steps = _require_steps(memory, key)
         height = find_level_of_question(site, memory, key, steps, epoch_s(now))
         template = _WAS if answer in {MOVEMENT, CAUSES[0]} else _WAS_NONE
         is_correction = key.startswith(CORRECTED_PREFIX)
@@ -250,13 +250,13 @@ def verify(
         questions: list[str] = [*steps] or [key]
         signatures = {memory.signed.get(question) for question in questions}
         first = signatures.pop() if len(signatures) == 1 else None
-        if needs_two and not counts_with(connection, first, answer, height, actor, now):
+        if needs_two and not completes_first_answer(connection, first, answer, height, actor, now):
             act = SIGNED
-            after = _sign(memory, questions, Signature(answer, actor.name, height))
+            after = _add_first_answer(memory, questions, Signature(answer, actor.name, height))
             sentence = _SIGN_THAT(text=template(question=key, word=Term(answer), name=actor.name, reason=reason))
         else:
             act = VERIFIED
-            after = _answer(memory, key, steps, answer, None if needs_two else height)
+            after = _add_answer(memory, key, steps, answer, None if needs_two else height)
             who = f"{first.by} and {actor.name}" if needs_two and first is not None else actor.name
             sentence = template(question=key, word=Term(answer), name=who, reason=reason)
             if is_correction and denies_movement(answer):
@@ -307,12 +307,12 @@ def find_signature(db: Database, site_id: str, key: str) -> Signature | None:
     )
 
 
-def _sign(memory: Memory, questions: Sequence[str], signature: Signature) -> Memory:
+def _add_first_answer(memory: Memory, questions: Sequence[str], signature: Signature) -> Memory:
     """Return the memory with a first answer that waits for a second person."""
     return replace(memory, signed={**memory.signed, **dict.fromkeys(questions, signature)})
 
 
-def _answer(memory: Memory, key: str, questions: Sequence[str], answer: str, height: int | None) -> Memory:
+def _add_answer(memory: Memory, key: str, questions: Sequence[str], answer: str, height: int | None) -> Memory:
     """Return the memory with an answer that counts.
 
     Args:
@@ -332,7 +332,7 @@ def _answer(memory: Memory, key: str, questions: Sequence[str], answer: str, hei
     )
 
 
-def _find_steps(memory: Memory, key: str) -> list[StepKey]:
+def _require_steps(memory: Memory, key: str) -> list[StepKey]:
     """Return the jumps that a question is about; empty for a question about something else.
 
     Raises:
@@ -396,7 +396,7 @@ def freeze_act(
     return add_decision(connection, site.id, now, site.version, canonical_json(frozen))
 
 
-def require_shared(
+def require_two_at_stake(
     connection: Connection,
     site: Site,
     stake: int,
@@ -422,7 +422,7 @@ def require_shared(
     return True
 
 
-def counts_with(
+def completes_first_answer(
     connection: Connection, first: Signature | None, answer: str, height: int, actor: Actor, now: datetime
 ) -> bool:
     """Return whether another person gave the same first answer, for no lower level than is at stake now.

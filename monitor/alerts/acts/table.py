@@ -21,7 +21,9 @@ ADMIN: Final = "admin"
 API: Final = "/api/v1"
 # Most characters of a reason.
 REASON: Final = 500
-COMMAND, FORM, REQUEST = "command", "form", "request"
+COMMAND: Final = "command"
+FORM: Final = "form"
+REQUEST: Final = "request"
 WAYS: Final = frozenset({COMMAND, FORM, REQUEST})
 
 
@@ -131,13 +133,15 @@ class Act:
         back: Page that follows the form; empty for the page of the form.
         second: For an act that may need two people, what `--second` means while there are no accounts.
         role: Role that the person needs.
-        by_token: Whether a program may do it with the token of a person. Such an act explains no data away.
+        by_token: Whether a program may do it with the token of a person. Such an act must not set readings or votes
+            aside.
         by_reply: Whether a text message or a pressed key may do it.
         ways: The ways in that offer the act.
         by_owner: Whether the owner of the account or token may do it with any role.
         own: Address of the form for the person who is logged in.
         own_back: Page that follows this form.
-        proves: Whether the act opens a way in, so that a logged-in person must enter the password again.
+        proves: Whether the act changes who can log in or what an account may do. A logged-in person must then enter
+            the password again.
         gives_secret: Whether the result contains a secret that is shown once.
     """
 
@@ -166,9 +170,13 @@ class Act:
         """Yield the arguments of the function, except the call."""
         for parameter in list(signature(self.load(), eval_str=True).parameters.values())[1:]:
             declared, argument = get_args(parameter.annotation)
-            several = get_origin(declared) is tuple
-            kinds = [tuple] if several else [k for k in get_args(declared) or (declared,) if k is not type(None)]
-            yield ActParameter(parameter.name, kinds[0], type(None) in get_args(declared), parameter.default, argument)
+            is_optional = type(None) in get_args(declared)
+            kind = declared
+            if get_origin(declared) is tuple:
+                kind = tuple
+            elif is_optional:
+                kind = next(member for member in get_args(declared) if member is not type(None))
+            yield ActParameter(parameter.name, kind, is_optional, parameter.default, argument)
 
     def list_offered(self, way: str) -> list[ActParameter]:
         """Return the arguments that a way offers."""
@@ -212,7 +220,10 @@ def list_acts() -> tuple[Act, ...]:
     acts: list[Act] = []
     for registered in hooks().register_acts():
         for act in registered:
-            if not any(act.name == o.name or act.command == o.command or act.address == o.address for o in acts):
+            is_duplicate = any(
+                act.name == other.name or act.command == other.command or act.address == other.address for other in acts
+            )
+            if not is_duplicate:
                 acts.append(act)
     return tuple(acts)
 

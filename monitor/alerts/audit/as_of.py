@@ -208,7 +208,7 @@ def _compare(name: str, frozen: Sequence[Reading], today: Sequence[Reading]) -> 
 
 def _compare_reading(name: str, at: str, old: Reading, new: Reading) -> Iterator[EvidenceDifference]:
     if old.revision != new.revision:
-        yield EvidenceDifference("revised", name, at, _revision(old), _revision(new))
+        yield EvidenceDifference("revised", name, at, _describe_revision(old), _describe_revision(new))
     elif (old.value_raw, old.sigma, old.extra, old.received_at) != (
         new.value_raw,
         new.sigma,
@@ -216,14 +216,14 @@ def _compare_reading(name: str, at: str, old: Reading, new: Reading) -> Iterator
         new.received_at,
     ):
         # A stored revision never changes, so somebody has altered it.
-        yield EvidenceDifference("altered", name, at, _revision(old), _revision(new))
+        yield EvidenceDifference("altered", name, at, _describe_revision(old), _describe_revision(new))
     if old.offset_applied != new.offset_applied:
         yield EvidenceDifference("offset", name, at, old.offset_applied, new.offset_applied)
     if old.flags != new.flags:
         yield EvidenceDifference("flags", name, at, list(old.flags), list(new.flags))
 
 
-def _revision(reading: Reading) -> dict[str, Any]:
+def _describe_revision(reading: Reading) -> dict[str, Any]:
     return {
         "revision": reading.revision,
         "value_raw": reading.value_raw,

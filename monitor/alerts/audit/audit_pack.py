@@ -48,7 +48,7 @@ def build_pack(material: AuditPackMaterial) -> dict[str, bytes]:
         **material.attachments,
         "alert.json": format_json(material.row),
         "timeline.json": format_json(material.events),
-        "decisions.json": format_json([_describe(d, material) for d in material.decisions]),
+        "decisions.json": format_json([_describe_decision(d, material) for d in material.decisions]),
         "site_versions.json": format_json(material.versions),
         "messages.json": format_json(material.messages),
         "acknowledgements.json": format_json([e for e in material.events if e["actor_kind"] == "person"]),
@@ -226,11 +226,11 @@ def _list_lines(material: AuditPackMaterial) -> list[str]:
         "",
         "## What happened",
         "",
-        *_table(
+        *_format_table(
             ("at", "from", "to", "level", "who", "why"),
             [
                 (
-                    _minute(event["at"]),
+                    _format_stored_instant(event["at"]),
                     event["from_state"] or "normal",
                     event["to_state"],
                     event["to_level"],
@@ -243,17 +243,17 @@ def _list_lines(material: AuditPackMaterial) -> list[str]:
         "",
         "## Who was notified",
         "",
-        *_table(
+        *_format_table(
             ("queued", "recipient", "channel", "state", "attempts", "sent", "confirmed", "by", "last error"),
             [
                 (
-                    _minute(message["queued_at"]),
+                    _format_stored_instant(message["queued_at"]),
                     message["recipient"],
                     message["channel"],
                     message["state"],
                     message["attempts"],
-                    _minute(message["sent_at"]),
-                    _minute(message["confirmed_at"]),
+                    _format_stored_instant(message["sent_at"]),
+                    _format_stored_instant(message["confirmed_at"]),
                     message["confirmed_by"] or "",
                     translate(message["last_error"] or ""),
                 )
@@ -265,7 +265,7 @@ def _list_lines(material: AuditPackMaterial) -> list[str]:
         "",
         *(
             [
-                f"- {_minute(outcome['at'])} {outcome['by']}: {outcome['class']}. {outcome['note']}"
+                f"- {_format_stored_instant(outcome['at'])} {outcome['by']}: {outcome['class']}. {outcome['note']}"
                 for outcome in material.outcomes
             ]
             or ["Nobody has recorded an outcome."]
@@ -276,7 +276,7 @@ def _list_lines(material: AuditPackMaterial) -> list[str]:
         lines += [*explain(json.loads(row.evidence), read_names(material.sources.get(row.config_sha256, ""))), "```"]
     lines += ["", "## Site files", ""]
     lines += [
-        f"- `{version['sha256']}`, loaded {_minute(version['loaded_at'])} by {version['author']}: "
+        f"- `{version['sha256']}`, loaded {_format_stored_instant(version['loaded_at'])} by {version['author']}: "
         f"{translate(version['reason'])}"
         for version in map(plain_to_messages, material.versions)
     ]
@@ -291,14 +291,14 @@ def _find_zone(material: AuditPackMaterial) -> str:
     return "UTC"
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
+def _format_table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
     if not rows:
         return ["None."]
     cells = [[str(v).replace("|", "\\|").replace("\n", " ") for v in row] for row in rows]
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *cells)]
 
 
-def _describe(row: DecisionRow, material: AuditPackMaterial) -> dict[str, Any]:
+def _describe_decision(row: DecisionRow, material: AuditPackMaterial) -> dict[str, Any]:
     facts = {k: format_iso(v) if isinstance(v, datetime) else v for k, v in asdict(row).items() if k != "evidence"}
     return {
         **facts,
@@ -311,8 +311,8 @@ def _format_instant(at: datetime | None) -> str:
     return "never" if at is None else format_instant(at)
 
 
-def _minute(spelled: str | None) -> str:
-    return "" if spelled is None else format_instant(parse_time(spelled))
+def _format_stored_instant(text: str | None) -> str:
+    return "" if text is None else format_instant(parse_time(text))
 
 
 def format_json(value: Any) -> bytes:

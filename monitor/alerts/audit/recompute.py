@@ -130,7 +130,7 @@ def _recompute_view(row: DecisionRow, frozen: FrozenDecision, source: str) -> li
         DecisionInputs.read(frozen["view"]),
         parse_time(frozen["now"]),
     )
-    differences = _differences(
+    differences = _list_differences(
         "outcome", frozen["outcome"], plain_to_messages(json.loads(canonical_json(decision.to_json())))
     )
     if differences and frozen["format"] != FORMAT:
@@ -154,13 +154,13 @@ def _recompute_act(frozen: FrozenDecision) -> list[str]:
         after = reopen_questions(before, before.answers.keys() - frozen["after"]["answers"].keys(), now_s)
     else:
         after = set_level_in_memory(before, frozen["after"]["level"], now_s)
-    return _differences("after", frozen["after"], plain_to_messages(json.loads(canonical_json(after.to_json()))))
+    return _list_differences("after", frozen["after"], plain_to_messages(json.loads(canonical_json(after.to_json()))))
 
 
-def without_exercise(key: str, reason: str) -> tuple[str, str]:
+def remove_exercise_marks(key: str, reason: str) -> tuple[str, str]:
     """Return key and reason of an alert without the marks of a drill.
 
-    >>> without_exercise("drill:7:hazard", EXERCISE(text="red")), without_exercise("hazard", "red")
+    >>> remove_exercise_marks("drill:7:hazard", EXERCISE(text="red")), remove_exercise_marks("hazard", "red")
     (('hazard', 'red'), ('hazard', 'red'))
     """
     if not key.startswith("drill:"):
@@ -171,7 +171,7 @@ def without_exercise(key: str, reason: str) -> tuple[str, str]:
 def _check_cited(frozen: FrozenDecision, cited: OrderedChange) -> list[str]:
     """Compare an event of an alert with the change that its decision ordered."""
     name = f"alert {cited.ledger} {cited.key}"
-    key, event_reason = without_exercise(cited.key, cited.reason)
+    key, event_reason = remove_exercise_marks(cited.key, cited.reason)
     if "act" in frozen:
         level = int(frozen["after"]["level"])
         reason = frozen["sentence"]
@@ -193,19 +193,19 @@ def _check_cited(frozen: FrozenDecision, cited: OrderedChange) -> list[str]:
     )
 
 
-def _differences(where: str, old: Any, new: Any) -> list[str]:
+def _list_differences(where: str, old: Any, new: Any) -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         differences = []
         for key in sorted({*old, *new}):
-            differences += _differences(f"{where}.{key}", old.get(key), new.get(key))
+            differences += _list_differences(f"{where}.{key}", old.get(key), new.get(key))
         return differences
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = enumerate(zip(old, new, strict=True))
-        return [d for i, (a, b) in pairs for d in _differences(f"{where}[{i}]", a, b)]
+        return [d for i, (a, b) in pairs for d in _list_differences(f"{where}[{i}]", a, b)]
     if isinstance(old, str) and isinstance(new, str) and is_same_text(old, new):
         return []
     if where.endswith(".evidence") and isinstance(old, str) and isinstance(new, str):  # JSON with translatable texts
-        return _differences(where, plain_to_messages(json.loads(old)), plain_to_messages(json.loads(new)))
+        return _list_differences(where, plain_to_messages(json.loads(old)), plain_to_messages(json.loads(new)))
     if old == new and type(old) is type(new):
         return []
     return [f"{where}: was {old!r}, is {new!r}"]

@@ -212,7 +212,7 @@ def withdraw_event(
             is withdrawn already.
     """
     row = _require_event(connection, event_id, actor, reason)
-    connection.execute(update(site_event).where(site_event.c.id == event_id).values(**_withdrawal(actor, now)))
+    connection.execute(update(site_event).where(site_event.c.id == event_id).values(**_make_withdrawal(actor, now)))
     detail = {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at), "reason": reason}
     detail |= {} if second is None else {"second_by": second.name}
     add_audit(connection, actor, "event.withdraw", f"site:{row.site}", detail, now)
@@ -240,7 +240,9 @@ def withdraw_confirmation(
     if not confirmation_ids:
         names = load_confirmations(connection, [event_id], now).get(event_id, ())
         raise NotFoundError(f"{of} has not confirmed event {event_id}; confirmed by: {', '.join(names) or 'nobody'}")
-    connection.execute(update(event_confirmation).where(k.id.in_(confirmation_ids)).values(**_withdrawal(actor, now)))
+    connection.execute(
+        update(event_confirmation).where(k.id.in_(confirmation_ids)).values(**_make_withdrawal(actor, now))
+    )
     detail = {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at), "of": of, "reason": reason}
     add_audit(connection, actor, "event.unconfirm", f"site:{row.site}", detail, now)
     return load_confirmations(connection, [event_id], now).get(event_id, ())
@@ -263,7 +265,7 @@ def _refuse_withdrawn(row: Any) -> None:
         raise RefusedError(_GONE(number=row.id, name=row.withdrawn_by, at=at))
 
 
-def _withdrawal(actor: Actor, now: datetime) -> dict[str, Any]:
+def _make_withdrawal(actor: Actor, now: datetime) -> dict[str, Any]:
     return {"withdrawn_at": now, "withdrawn_by": actor.name}
 
 

@@ -91,7 +91,7 @@ class SiteStart:
         }
 
 
-def find_site_start(c: Connection, status: SiteStatusRow, stations: StationStates) -> SiteStart | None:
+def find_site_start(connection: Connection, status: SiteStatusRow, stations: StationStates) -> SiteStart | None:
     """Return how far a starting site is; None if it is not starting.
 
     A site starts with its first evaluation. It is no longer starting
@@ -102,7 +102,7 @@ def find_site_start(c: Connection, status: SiteStatusRow, stations: StationState
     * when the readings are long enough and no criterion could judge them within the longest limit of silence.
 
     Args:
-        c: An open connection.
+        connection: An open connection.
         status: Row of `site_status`.
         stations: State of its stations at the instant of display.
     """
@@ -116,10 +116,10 @@ def find_site_start(c: Connection, status: SiteStatusRow, stations: StationState
     silences_s = [spec.max_silence_s for place in voting if (spec := site.series(*place)) is not None]
     limit = timedelta(seconds=max(silences_s, default=0.0))
     longest = timedelta(seconds=max(need.longest_s for need in needs))
-    since = _find_start(c, site.id, status, needs, stations.now, bound=2 * limit + longest)
+    since = _find_start(connection, site.id, status, needs, stations.now, bound=2 * limit + longest)
     if since is None:
         return None
-    first = _load_first_readings(c, site.id)
+    first = _load_first_readings(connection, site.id)
     received = {station for station, _ in first}
     if not received and stations.now > since + timedelta(seconds=min(silences_s, default=0.0)):
         return None
@@ -168,18 +168,18 @@ def _find_need(site: Site, criterion: Criterion) -> _Need:
 
 
 def _find_start(
-    c: Connection, site_id: str, status: SiteStatusRow, needs: Sequence[_Need], now: datetime, bound: timedelta
+    connection: Connection, site_id: str, status: SiteStatusRow, needs: Sequence[_Need], now: datetime, bound: timedelta
 ) -> datetime | None:
     """Return since when a site starts; None if a criterion has judged it, or it started longer than `bound` ago."""
     if status["evaluated_at"] is None:
         loaded = select(func.min(config_version.c.loaded_at)).where(config_version.c.site == site_id)
-        loaded_at = c.execute(loaded).scalar()
+        loaded_at = connection.execute(loaded).scalar()
         return None if loaded_at is None or now - loaded_at > bound else loaded_at
-    first_at = c.execute(select(func.min(evaluation.c.at)).where(evaluation.c.site == site_id)).scalar()
+    first_at = connection.execute(select(func.min(evaluation.c.at)).where(evaluation.c.site == site_id)).scalar()
     if first_at is not None and now - first_at > bound:
         # The usual case. The memory need not be parsed.
         return None
-    row = find_state(c, site_id)
+    row = find_state(connection, site_id)
     if row is None:
         return None
     memory = Memory.read(row.state)
@@ -190,12 +190,12 @@ def _find_start(
     return None if now - started_at > bound else started_at
 
 
-def _load_first_readings(c: Connection, site_id: str) -> dict[tuple[str, str], datetime]:
+def _load_first_readings(connection: Connection, site_id: str) -> dict[tuple[str, str], datetime]:
     """Return the epoch of the first reading of each series of a site, by station and quantity."""
     s, o = series.c, observation.c
     first = select(func.min(o.observed_at)).where(o.series_id == s.id).correlate(series).scalar_subquery()
     query = select(s.station, s.quantity, first.label("at")).where(s.site == site_id)
-    return {(row.station, row.quantity): row.at for row in c.execute(query) if row.at is not None}
+    return {(row.station, row.quantity): row.at for row in connection.execute(query) if row.at is not None}
 
 
 def _find_first(first: Mapping[Place, datetime], place: Place) -> datetime | None:

@@ -102,7 +102,7 @@ NO_STATES: Final = StationStates(EPOCH)
 
 
 def load_station_states(
-    c: Connection, now: datetime, site: str | frozenset[str] | None = None
+    connection: Connection, now: datetime, site: str | frozenset[str] | None = None
 ) -> dict[str, StationStates]:
     """Return the state of every station at the instant `now`, by site.
 
@@ -110,16 +110,16 @@ def load_station_states(
     file cannot be read keep the state of the last evaluation.
     """
     rows: dict[str, dict[str, StationHealthRow]] = defaultdict(dict)
-    for row in load_view(c, "station_health", StationHealthRow, site=site):
+    for row in load_view(connection, "station_health", StationHealthRow, site=site):
         rows[row["site"]][row["station"]] = row
     s = site_table.c
     declared: dict[str, Site] = {}
-    for site_id, version in c.execute(select(s.id, s.config_sha256).where(s.active, *match_given(s.id, site))):
-        declaration = find_declaration(c, version)
+    for site_id, version in connection.execute(select(s.id, s.config_sha256).where(s.active, *match_given(s.id, site))):
+        declaration = find_declaration(connection, version)
         if declaration is not None:
             declared[site_id] = declaration
-    paces = _load_paces(c, declared)
-    catching_up = {row["site"] for row in load_view(c, "site_status", site=site) if row["catching_up"]}
+    paces = _load_paces(connection, declared)
+    catching_up = {row["site"] for row in load_view(connection, "site_status", site=site) if row["catching_up"]}
     states: dict[str, StationStates] = {}
     for site_id in {**declared, **rows}:
         health = rows.get(site_id, {})
@@ -222,10 +222,10 @@ _SeriesKey = tuple[str, str, str]
 _caches: Final[WeakKeyDictionary[Engine, dict[_SeriesKey, _CachedPace]]] = WeakKeyDictionary()
 
 
-def _load_paces(c: Connection, declared: Mapping[str, Site]) -> dict[str, dict[Place, SeriesPace]]:
+def _load_paces(connection: Connection, declared: Mapping[str, Site]) -> dict[str, dict[Place, SeriesPace]]:
     """Return the pace of every declared series with readings, by site."""
-    cache = _caches.setdefault(c.engine, {})
-    newest = _load_newest(c, declared)
+    cache = _caches.setdefault(connection.engine, {})
+    newest = _load_newest(connection, declared)
     changed: dict[_SeriesKey, tuple[SeriesSpec, tuple[_NewestReading, ...]]] = {}
     paces: dict[str, dict[Place, SeriesPace]] = {site_id: {} for site_id in declared}
     for site_id, declaration in declared.items():
@@ -243,17 +243,17 @@ def _load_paces(c: Connection, declared: Mapping[str, Site]) -> dict[str, dict[P
                     paces[site_id][station.id, spec.quantity] = cached.pace
                 elif components:
                     changed[key] = spec, components
-    readings = _load_readings(c, [row.series_id for _, components in changed.values() for row in components])
+    readings = _load_readings(connection, [row.series_id for _, components in changed.values() for row in components])
     for key, (spec, components) in changed.items():
         loaded = [readings[row.series_id] for row in components if row.series_id in readings]
         if loaded:
-            pace = _measure(c, spec, loaded)
+            pace = _measure(connection, spec, loaded)
             cache[key] = _CachedPace(spec, components, pace)
             paces[key[0]][key[1], key[2]] = pace
     return paces
 
 
-def _load_newest(c: Connection, sites: Iterable[str]) -> dict[tuple[str, str], dict[str, _NewestReading]]:
+def _load_newest(connection: Connection, sites: Iterable[str]) -> dict[tuple[str, str], dict[str, _NewestReading]]:
     """Return the newest reading of each stored series by quantity, by site and station."""
     s, k = series.c, series_latest.c
     query = (
@@ -265,12 +265,12 @@ def _load_newest(c: Connection, sites: Iterable[str]) -> dict[tuple[str, str], d
         .order_by(s.id)
     )
     newest: dict[tuple[str, str], dict[str, _NewestReading]] = defaultdict(dict)
-    for site_id, station, quantity, *reading in c.execute(query):
+    for site_id, station, quantity, *reading in connection.execute(query):
         newest[site_id, station][quantity] = _NewestReading(*reading)
     return newest
 
 
-def _load_readings(c: Connection, series_ids: Sequence[int]) -> dict[int, _SeriesReadings]:
+def _load_readings(connection: Connection, series_ids: Sequence[int]) -> dict[int, _SeriesReadings]:
     """Return the newest readings of some series, by series id.
 
     Readings from the future are left out. Of an epoch with several revisions, the first reception counts.
@@ -299,7 +299,7 @@ def _load_readings(c: Connection, series_ids: Sequence[int]) -> dict[int, _Serie
     readings: dict[int, _SeriesReadings] = {}
     for start in range(0, len(series_ids), _CHUNK):
         of_chunk = query.where(s.id.in_(series_ids[start : start + _CHUNK]))
-        for series_id, rows in groupby(c.execute(of_chunk), key=lambda row: row.id):
+        for series_id, rows in groupby(connection.execute(of_chunk), key=lambda row: row.id):
             instants = [(epoch_s(row.observed_at), epoch_s(row.received_at)) for row in rows]
             readings[series_id] = _SeriesReadings(
                 series_id,
@@ -309,11 +309,11 @@ def _load_readings(c: Connection, series_ids: Sequence[int]) -> dict[int, _Serie
     return readings
 
 
-def _measure(c: Connection, spec: SeriesSpec, components: Sequence[_SeriesReadings]) -> SeriesPace:
+def _measure(connection: Connection, spec: SeriesSpec, components: Sequence[_SeriesReadings]) -> SeriesPace:
     longest = max(components, key=lambda readings: len(readings.times_s))
     received_s = list(longest.received_s)
     if len(received_s) >= _PACE_READINGS and len(set(received_s)) < _SOUGHT_RECEPTIONS:
-        received_s += _find_earlier_receptions(c, longest.series_id, min(received_s))
+        received_s += _find_earlier_receptions(connection, longest.series_id, min(received_s))
     interval_s, silence_s = measure_pace(spec, longest.times_s, received_s)
     newest_s = max(min(readings.times_s[-1], readings.received_s[-1]) for readings in components)
     newest_received_s = max(readings.received_s[-1] for readings in components)
@@ -326,7 +326,7 @@ def _measure(c: Connection, spec: SeriesSpec, components: Sequence[_SeriesReadin
     )
 
 
-def _find_earlier_receptions(c: Connection, series_id: int, oldest_s: float) -> list[float]:
+def _find_earlier_receptions(connection: Connection, series_id: int, oldest_s: float) -> list[float]:
     """Return the receptions of the uploads before the newest readings of a series, in epoch seconds.
 
     Args:
@@ -343,7 +343,7 @@ def _find_earlier_receptions(c: Connection, series_id: int, oldest_s: float) -> 
     receptions_s: list[float] = []
     while len(receptions_s) < _SOUGHT_RECEPTIONS:
         earlier = select(func.max(newest.c.received_at)).where(newest.c.received_at < from_epoch_s(oldest_s))
-        received_at = c.execute(earlier).scalar()
+        received_at = connection.execute(earlier).scalar()
         if received_at is None:
             break
         oldest_s = epoch_s(received_at)

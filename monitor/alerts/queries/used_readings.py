@@ -20,9 +20,9 @@ from monitor.readings.tables import observation, observation_flag, series
 from monitor.text.instants import Span, format_iso, join_spans, parse_time
 
 # Most readings in memory at once.
-AT_ONCE: Final = 100_000
+MAX_READINGS: Final = 100_000
 # Most lines that are reported of one series.
-MOST: Final = 20
+MAX_LINES: Final = 20
 # Windows of decisions that are closer than this are loaded together.
 _GAP: Final = timedelta(days=1)
 # Site, and `station.quantity`.
@@ -91,9 +91,9 @@ def find_altered(
                 station, _, quantity = name.partition(".")
                 station = find_present_id(renamings, row.site, station, row.at)
                 spans[row.site, f"{station}.{quantity}"].add(row.id, rows)
-        if count == total or sum(len(used_span.used) for used_span in spans.values()) >= AT_ONCE:
+        if count == total or sum(len(used_span.used) for used_span in spans.values()) >= MAX_READINGS:
             for name, span in spans.items():
-                yield from _cut(name, list(_compare(connection, ids.get(name), span)))
+                yield from _limit_lines(name, list(_compare(connection, ids.get(name), span)))
             spans.clear()
             report_progress(count, total)
 
@@ -147,8 +147,8 @@ def _differ(used: UsedReading, row: UsedReading, later_flags: list[str]) -> list
     return differences
 
 
-def _cut(name: SeriesName, lines: list[str]) -> Iterator[str]:
+def _limit_lines(name: SeriesName, lines: list[str]) -> Iterator[str]:
     label = f"observation {name[0]} {name[1]}"
-    yield from (f"{label} {line}" for line in lines[:MOST])
-    if len(lines) > MOST:
-        yield f"{label}: {len(lines) - MOST} more readings that decisions used are altered or gone"
+    yield from (f"{label} {line}" for line in lines[:MAX_LINES])
+    if len(lines) > MAX_LINES:
+        yield f"{label}: {len(lines) - MAX_LINES} more readings that decisions used are altered or gone"

@@ -16,8 +16,8 @@ def verify_decisions(connection: Connection, report_progress: Callable[[int, int
     """Yield one line for each decision, and each reading used by a decision, that is not as it was written.
 
     Args:
-        connection: an open connection.
-        report_progress: called with how many decisions were compared with their readings, and of how many.
+        connection: An open connection.
+        report_progress: Called with the number of decisions whose readings were compared, and their total.
     """
     yield from _verify_seals(connection)
     yield from _verify_level_changes(connection)

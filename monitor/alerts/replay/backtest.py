@@ -14,7 +14,7 @@ from monitor.alerts.replay.clock import ReplaySchedule, choose_coalesce_s, choos
 from monitor.alerts.replay.failure_windows import WindowReplay, start_window_replay
 from monitor.alerts.replay.history import History, VisibilityRule
 from monitor.alerts.replay.leads import make_fixed_site
-from monitor.alerts.replay.matrix import EventLabel, labels_of_outcomes
+from monitor.alerts.replay.matrix import EventLabel, list_labels_of_outcomes
 from monitor.alerts.replay.queries import (
     AlertWithOutcome,
     find_span,
@@ -125,7 +125,7 @@ def run_backtest(
         alerts = load_past_alerts(connection, site.id, from_at, to_at)
         scored = hooks().detector_scores(connection=connection, site=site, from_at=from_at, to_at=to_at)
         detectors = tuple(detector for of_feature in scored for detector in of_feature)
-    events = tuple(sorted((*labels, *labels_of_outcomes(alerts, to_at, site)), key=lambda x: (x.from_at, x.to_at)))
+    events = tuple(sorted((*labels, *list_labels_of_outcomes(alerts, to_at, site)), key=lambda x: (x.from_at, x.to_at)))
     task = _Task(from_at, to_at, events, tuple(alerts), terms)
     configs = [("A", site)] if other is None else [("A", site), ("B", other)]
     results: list[_Result] = []
@@ -135,7 +135,7 @@ def run_backtest(
             if on_progress is not None:
                 on_progress((done + share) / len(configs))
 
-        results.append(_run_here(db, name, config, task, report))
+        results.append(_run(db, name, config, task, report))
     if on_progress is not None:
         on_progress(1.0)
     # A level can be this much later than in a service that evaluates each arrival.
@@ -157,11 +157,11 @@ def run_backtest(
         events,
         tuple(run for run, _ in results),
         detectors,
-        () if terms.as_then else _name_unproven(db, [site] if other is None else [site, other], to_at),
+        () if terms.as_then else _describe_unproven(db, [site] if other is None else [site, other], to_at),
     )
 
 
-def _name_unproven(db: Database, sites: Sequence[Site], to_at: datetime) -> tuple[Message, ...]:
+def _describe_unproven(db: Database, sites: Sequence[Site], to_at: datetime) -> tuple[Message, ...]:
     """Return which criteria count in a replay, although the service treats them as advice, and why."""
     now = max(to_at, datetime.now(UTC))
     with db.read() as connection:
@@ -196,7 +196,7 @@ def _collect_seldom() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _run_here(db: Database, name: str, site: Site, task: _Task, report: Progress) -> _Result:
+def _run(db: Database, name: str, site: Site, task: _Task, report: Progress) -> _Result:
     # One read transaction gives a consistent snapshot for the whole replay.
     with _collect_seldom(), db.read() as connection:
         plan = find_plan(connection, site, task)
@@ -243,7 +243,7 @@ def _play(connection: Connection, plan: Sequence[tuple[float, Site]], task: _Tas
     site = plan[-1][1]
     acts = load_past_acts(connection, site.id, task.from_at, task.to_at) if task.terms.acts else []
     shown = 0.0
-    for step in play(history, plan, from_s, to_s, find_pace(connection, site, task), acts=acts, windows=windows):
+    for step in play(history, plan, from_s, to_s, find_schedule(connection, site, task), acts=acts, windows=windows):
         tally.add(step)
         share = (epoch_s(step.at) - from_s) / (to_s - from_s)
         if share - shown >= 0.01:
@@ -292,7 +292,7 @@ def find_plan(connection: Connection, site: Site, task: _Task) -> list[tuple[flo
     return [(at_s, rename_stations(site_then, plan[-1][1].renamed_stations)) for at_s, site_then in plan]
 
 
-def find_pace(connection: Connection, site: Site, task: _Task) -> ReplaySchedule:
+def find_schedule(connection: Connection, site: Site, task: _Task) -> ReplaySchedule:
     """Return when to evaluate."""
     terms = task.terms
     instants = None

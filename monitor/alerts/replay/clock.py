@@ -71,7 +71,7 @@ def play(
     plan: Sequence[tuple[float, Site]],
     from_s: float,
     to_s: float,
-    pace: ReplaySchedule,
+    schedule: ReplaySchedule,
     *,
     acts: Sequence[PastAct] = (),
     windows: WindowReplay | None = None,
@@ -87,20 +87,20 @@ def play(
         Every decision, in order of time.
     """
     memory = Memory()
-    acting = _Acts(acts)
+    pending_acts = _PendingActs(acts)
     windows = start_window_replay(history) if windows is None else windows
     # By version of the site file.
     prepared: dict[str, PreparedSite] = {}
     caches: dict[str, EvaluationCache] = {}
-    instants = iter(pace.instants or ())
-    now_s = next(instants, inf) if pace.instants is not None else from_s
+    instants = iter(schedule.instants or ())
+    now_s = next(instants, inf) if schedule.instants is not None else from_s
     while now_s <= to_s:
         history.move(now_s)
         site = plan[0][1]
         for since_s, other in plan[1:]:
             if since_s <= now_s:
                 site = other
-        memory, acted = acting.apply(memory, now_s, site)
+        memory, acted = pending_acts.apply(memory, now_s, site)
         inputs = windows.add_to(history.find_inputs(site), site, memory, now_s)
         if site.version not in prepared:
             prepared[site.version] = PreparedSite(site)
@@ -109,19 +109,19 @@ def play(
         yield ReplayDecision(from_epoch_s(now_s), site, memory, decision, inputs, acted)
         # The database returns the memory in this order.
         memory = decision.memory.sort_mappings()
-        if pace.instants is not None:
+        if schedule.instants is not None:
             now_s = next(instants, inf)
         else:
-            now_s = find_next_s(history, plan, acting, decision, now_s, pace)
+            now_s = find_next_s(history, plan, pending_acts, decision, now_s, schedule)
 
 
 def find_next_s(
     history: History,
     plan: Sequence[tuple[float, Site]],
-    acting: "_Acts",
+    pending_acts: "_PendingActs",
     decision: Decision,
     now_s: float,
-    pace: ReplaySchedule,
+    schedule: ReplaySchedule,
 ) -> float:
     """Return the next instant to evaluate, in epoch seconds.
 
@@ -129,17 +129,19 @@ def find_next_s(
     force, or the longest time has passed.
     """
     due_s = decision.next_due_s if decision.next_due_s is not None else inf
-    others = [now_s + pace.tick_s, max(due_s, now_s + SHORTEST_S), acting.next_s()]
+    others = [now_s + schedule.tick_s, max(due_s, now_s + SHORTEST_S), pending_acts.next_s()]
     others += [since_s for since_s, _ in plan if since_s > now_s]
     limit_s = min(others)
     first_s = min(history.next_arrival_s(), history.next_news_s())
     if first_s > limit_s:
         return limit_s
     # Arrivals in quick succession are evaluated once, unless something else is due before the last of them.
-    return min(history.last_arrival_s(first_s, first_s + pace.coalesce_s), limit_s)
+    return min(history.last_arrival_s(first_s, first_s + schedule.coalesce_s), limit_s)
 
 
-class _Acts:
+class _PendingActs:
+    """The acts of people that the clock has not reached yet, oldest first."""
+
     def __init__(self, acts: Sequence[PastAct]) -> None:
         self._acts = list(acts)
 
@@ -154,7 +156,7 @@ class _Acts:
         while self._acts and epoch_s(self._acts[0].at) <= now_s:
             act = self._acts.pop(0)
             before = memory.level
-            memory = redo(memory, act, site)
+            memory = repeat_act(memory, act, site)
             if memory.level != before:
                 changes.append(
                     (
@@ -167,7 +169,7 @@ class _Acts:
         return memory, tuple(changes)
 
 
-def redo(memory: Memory, act: PastAct, site: Site) -> Memory:
+def repeat_act(memory: Memory, act: PastAct, site: Site) -> Memory:
     """Apply an act of a person to a memory. The same memory as then gives the same result as then."""
     if act.act == "level.set":
         level = min(int(act.after["level"]), site.top_level)

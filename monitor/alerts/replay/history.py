@@ -99,7 +99,7 @@ class StoredRevision:
 
 
 @dataclass(slots=True)
-class _Window:
+class _SeriesWindow:
     """The epochs of one series that decisions still use, oldest first, with their offsets and flags.
 
     Attributes:
@@ -286,7 +286,7 @@ class History:
             for spans_of_site in (find_history_spans(site), computed):
                 for key, span_s in spans_of_site.items():
                     spans[key] = max(spans.get(key, 0.0), span_s)
-        self._windows: list[_Window] = []
+        self._windows: list[_SeriesWindow] = []
         # History of each series in seconds; 0 if only its newest epoch is used.
         self._reaches_s: list[float] = []
         self.rows = 0
@@ -297,7 +297,9 @@ class History:
             row = replace(stored_row, station=sites[-1].find_current_id(stored_row.station))
             span_s = find_span_s(spans, row.station, row.quantity)
             self._windows.append(
-                _Window(row, history.load_past_offsets(connection, row), history.load_past_flags(connection, row.id))
+                _SeriesWindow(
+                    row, history.load_past_offsets(connection, row), history.load_past_flags(connection, row.id)
+                )
             )
             self._reaches_s.append(find_longest_reach_s(span_s))
             # Before the first decision: the span of the windows, and the newest epoch, however old.
@@ -311,7 +313,7 @@ class History:
         self._waiting: list[tuple[float, int, int, StoredRevision | None]] = []
         # The newest of the rows that became known after they had left all windows, by series and time.
         self._aged: dict[tuple[int, float], StoredRevision] = {}
-        self._used_windows: dict[str, list[tuple[str, float, _Window]]] = {}
+        self._used_windows: dict[str, list[tuple[str, float, _SeriesWindow]]] = {}
         self._order = count()
         self._newest: dict[int, StoredRevision] = {}
         self._newest_view: dict[str, NewestEpoch] = {}
@@ -386,7 +388,7 @@ class History:
         """Return the next time at which a row becomes known; infinity if there is none."""
         # No row is received long before its epoch, so the first waiting row is next once the stream has passed it.
         while self._head is not None and (not self._waiting or self._head[0] - _EARLY_S <= self._waiting[0][0]):
-            self._take()
+            self._take_next_row()
         return self._waiting[0][0] if self._waiting else inf
 
     def last_arrival_s(self, first_s: float, limit_s: float) -> float:
@@ -394,7 +396,7 @@ class History:
         if limit_s <= first_s:
             return first_s
         while self._head is not None and self._head[0] - _EARLY_S <= limit_s:
-            self._take()
+            self._take_next_row()
         return max([row[0] for row in self._waiting if first_s < row[0] <= limit_s], default=first_s)
 
     @property
@@ -409,11 +411,11 @@ class History:
     def move(self, now_s: float) -> None:
         """Set the clock."""
         while self._head is not None and self._head[0] - _EARLY_S <= now_s:
-            self._take()
+            self._take_next_row()
         while self._waiting and self._waiting[0][0] <= now_s:
             at_s, _, index, waiting = heapq.heappop(self._waiting)
             stored = waiting or self._aged.pop((index, at_s))
-            self._note_newest(index, stored)
+            self._update_newest(index, stored)
             if at_s >= stored.known_s and stored.observed_s > now_s - self._reaches_s[index]:
                 self._windows[index].add(stored)
         while self.news and self.news[0] <= now_s:
@@ -427,7 +429,7 @@ class History:
                 window.trim(now_s - span_s)
         self.now_s = now_s
 
-    def _take(self) -> None:
+    def _take_next_row(self) -> None:
         assert self._head is not None
         _, index, _, stored = self._head
         self._head = next(self._merged, None)
@@ -447,7 +449,7 @@ class History:
                 heapq.heappush(self._waiting, (received_s, next(self._order), index, stored))
         heapq.heappush(self._waiting, (stored.known_s, next(self._order), index, waiting))
 
-    def _note_newest(self, index: int, stored: StoredRevision) -> None:
+    def _update_newest(self, index: int, stored: StoredRevision) -> None:
         if "future" in stored.flags:
             return
         best = self._newest.get(index)
@@ -504,9 +506,9 @@ class History:
             rows = window.list_unsigned(edges_s[span_s])
             if rows:
                 unsigned[name] = rows
-        return DecisionInputs(readings, dict(self._newest_view), unsigned, **self._facts(site, now))
+        return DecisionInputs(readings, dict(self._newest_view), unsigned, **self._load_facts(site, now))
 
-    def _facts(self, site: Site, now: datetime) -> dict[str, Any]:
+    def _load_facts(self, site: Site, now: datetime) -> dict[str, Any]:
         """Return the inputs besides readings. Empty inputs are loaded again only after something became known."""
         if self._has_only_readings.get(site.version, False):
             return {}

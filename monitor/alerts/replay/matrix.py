@@ -106,7 +106,7 @@ def _read_instant(text: str) -> datetime:
     return parse_time(text)
 
 
-def labels_of_outcomes(alerts: Sequence[AlertWithOutcome], to_at: datetime, site: Site) -> tuple[EventLabel, ...]:
+def list_labels_of_outcomes(alerts: Sequence[AlertWithOutcome], to_at: datetime, site: Site) -> tuple[EventLabel, ...]:
     """Return the events that operators confirmed: hazard alerts with the outcome `true`, from raising to their end."""
     labels = []
     for alert in alerts:
@@ -248,7 +248,7 @@ def build_matrix(spans: Sequence[Span], labels: Sequence[EventLabel], lead_s: fl
     for span in spans:
         cuts = [span.from_s, *(edge_s for edge_s in edges if span.from_s < edge_s < span.to_s), span.to_s]
         for from_s, to_s in pairwise(cuts):
-            key = (span.level, class_at((from_s + to_s) / 2.0, labels, lead_s))
+            key = (span.level, find_class((from_s + to_s) / 2.0, labels, lead_s))
             seconds[key] = seconds.get(key, 0.0) + to_s - from_s
     required: dict[int, int] = {NONE: 0}
     for label in labels:
@@ -258,7 +258,7 @@ def build_matrix(spans: Sequence[Span], labels: Sequence[EventLabel], lead_s: fl
     return Matrix(classes, levels, seconds, required)
 
 
-def class_at(at_s: float, labels: Sequence[EventLabel], lead_s: float) -> int:
+def find_class(at_s: float, labels: Sequence[EventLabel], lead_s: float) -> int:
     """Return the class of the largest event at an instant, `BEFORE` within the lead of an event, else `NONE`."""
     classes = [label.class_number for label in labels if epoch_s(label.from_at) <= at_s <= epoch_s(label.to_at)]
     if classes:
@@ -310,23 +310,23 @@ class EventScore:
 
     Attributes:
         first_at: Time of the first warning at any level.
-        right_at: Time of the first warning at the required level.
+        warned_at: Time of the first warning at the required level.
     """
 
     label: EventLabel
     first_at: datetime | None
-    right_at: datetime | None
+    warned_at: datetime | None
     peak_level: int
 
     @property
     def lead_s(self) -> float | None:
         """Seconds from the warning at the required level to the event; negative after its start."""
-        return None if self.right_at is None else (self.label.from_at - self.right_at).total_seconds()
+        return None if self.warned_at is None else (self.label.from_at - self.warned_at).total_seconds()
 
     @property
     def missed(self) -> bool:
         """Whether the required level was never reached."""
-        return self.right_at is None
+        return self.warned_at is None
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -335,7 +335,7 @@ class EventScore:
             **self.label.to_json(),
             "first_warning_at": format_optional(self.first_at),
             "first_warning_lead_s": first_s,
-            "warned_at": format_optional(self.right_at),
+            "warned_at": format_optional(self.warned_at),
             "lead_s": self.lead_s,
             "peak_level": self.peak_level,
             "missed": self.missed,
@@ -348,11 +348,11 @@ def score_event(label: EventLabel, spans: Sequence[Span], lead_s: float) -> Even
     # A level from before this time counts as a warning from its start on, so that the lead is limited.
     nearby = [span for span in spans if span.level > 0 and span.to_s > begin_s and span.from_s <= end_s]
     first_s = next((max(span.from_s, begin_s) for span in nearby), None)
-    right_s = next((max(span.from_s, begin_s) for span in nearby if span.level >= label.level), None)
+    warned_s = next((max(span.from_s, begin_s) for span in nearby if span.level >= label.level), None)
     return EventScore(
         label,
         None if first_s is None else from_epoch_s(first_s),
-        None if right_s is None else from_epoch_s(right_s),
+        None if warned_s is None else from_epoch_s(warned_s),
         max((span.level for span in nearby), default=0),
     )
 

@@ -97,7 +97,7 @@ class ReplayTotals:
         levels: The level over time.
         measured: The level over time, without the time in which only the answer of a person is missing.
         facts_seen: Those of `STORED_ONLY` that any decision had.
-        sight: Seconds by observability.
+        sight: Seconds by observability: full, degraded or blind.
         criteria: The level that each criterion requested over time.
         judging: Over time, 1 while a criterion has recent evidence of at least one station.
         station_levels: The level that each criterion requested at each station over time.
@@ -105,6 +105,8 @@ class ReplayTotals:
         looks_with_data: Number of decisions at which each criterion had data.
         raises: Number of raises of the hazard level that each station supported.
         health: Number of health alerts by station and kind.
+        voting_s: Seconds in which a vote of each station counted.
+        pended: Days on which a vote of each station was set aside.
     """
 
     def __init__(self, from_s: float, to_s: float) -> None:
@@ -134,16 +136,16 @@ class ReplayTotals:
         now_s = epoch_s(step.at)
         self._pass_time(now_s)
         for at, change in step.acted:
-            self._turn(change, at, "person")
+            self._add_change(change, at, "person")
             self.levels.note(epoch_s(at), change.level)
         for change in step.decision.changes:
             if not change.repeats:
-                self._turn(change, step.at, "auto")
+                self._add_change(change, step.at, "auto")
             if change.ledger == AlertCategory.HAZARD and change.level > step.before.level:
                 supporters = step.decision.memory.supporters.items()
                 self.raises.update({key.station for key, level in supporters if level >= change.level})
         self.levels.note(now_s, step.decision.level)
-        self.measured.note(now_s, 0 if _only_needs_answer(step.decision.evidence) else step.decision.level)
+        self.measured.note(now_s, 0 if _needs_only_answer(step.decision.evidence) else step.decision.level)
         self.facts_seen.update(name for name in STORED_ONLY if getattr(step.inputs, name))
         self._add_assessments(step, now_s)
         self._last = step
@@ -190,7 +192,7 @@ class ReplayTotals:
             if vote["pended"]:
                 self.pended[VoteKey.read(key).station].add(f"{from_epoch_s(now_s):%Y-%m-%d}")
 
-    def _turn(self, change: AlertChange, at: datetime, by: str) -> None:
+    def _add_change(self, change: AlertChange, at: datetime, by: str) -> None:
         key = (str(change.ledger), change.key)
         trace = self._open.get(key)
         level = change.level if change.open else 0
@@ -216,7 +218,7 @@ def _is_recent(site: Site, assessment: Mapping[str, Any], now_s: float) -> bool:
     return spec is None or newest_s is None or now_s - newest_s <= spec.max_silence_s
 
 
-def _only_needs_answer(evidence: Mapping[str, Any]) -> bool:
+def _needs_only_answer(evidence: Mapping[str, Any]) -> bool:
     """Return whether only the missing answer of a person keeps the level.
 
     Either nothing requests a level any more and only a person may lower it, or all requests are jumps that nobody has

@@ -44,15 +44,15 @@ def chain(alert_id: AlertId, utc: UtcOption = False) -> None:
     service = read_service()
     sites = {site.id: site for site in read_sites()}
     now = datetime.now(UTC)
-    with open_database(service) as db, db.read() as c:
-        alert = require_alert(c, alert_id)
-        require_readable(c, alert.site)
+    with open_database(service) as db, db.read() as connection:
+        alert = require_alert(connection, alert_id)
+        require_readable(connection, alert.site)
         site = sites.get(alert.site)
         recipients = _list_recipients(alert.site, sites)
-        steps = list_chain(c, recipients, now)
-        addressees = list_addressees(c, recipients, now)
-        notified, is_escalated = find_notified_alert(c, alert_id)
-        zone = find_zones(c, utc=utc)(alert.site)
+        steps = list_chain(connection, recipients, now)
+        addressees = list_addressees(connection, recipients, now)
+        notified, is_escalated = find_notified_alert(connection, alert_id)
+        zone = find_zones(connection, utc=utc)(alert.site)
     rows: list[StageRow] = []
     if notified is not None:
         rows = list_rows(

@@ -43,7 +43,7 @@ def explain(
         bool,
         typer.Option("--inputs", help="Show the readings that were used, and the assessment of every criterion"),
     ] = False,
-    again: Annotated[
+    recompute: Annotated[
         bool,
         typer.Option(
             "--recompute",
@@ -78,7 +78,7 @@ def explain(
                 comparison = _compare(db, row, as_of)
                 facts["as_of"] = comparison.to_json()
                 lines += _describe_comparison(comparison)
-            if again:
+            if recompute:
                 facts["differences"] = recompute_all(db, alert)
                 facts["story"] = db.run_read(list_alterations, alert.id, alert.site)
                 lines += _describe_recomputation(row, facts)

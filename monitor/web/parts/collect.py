@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from fastapi import Request
 from sqlalchemy import Connection
 
-from monitor.alerts.acts.answer_acts import find_operator_answer, find_stake
+from monitor.alerts.acts.answer_acts import find_question_answers, find_stake
 from monitor.alerts.acts.change_control import UNREADABLE_FILE
 from monitor.alerts.acts.operator_acts import asks_verification, step_of_alert
 from monitor.alerts.queries import overview as pages
@@ -495,7 +495,7 @@ def collect_alert(
         "next_messages": [] if config is None else list_next_messages(c, config, alert, now),
         "step": step,
         "asks_for_cause": asks_verification(alert["key"]),
-        "operator_answer": None if state is None else find_operator_answer(Memory.read(state.state), str(step)),
+        "operator_answer": None if state is None else find_question_answers(Memory.read(state.state), str(step)),
         "top": top,
         "shelf_hours": list_shelf_hours(alert["ledger"], alert["level"], top),
         "level_names": {int(v["number"]): str(v["name"]) for v in levels} if is_hazard else HEALTH_NAMES,

@@ -120,7 +120,7 @@ def _events(run: Run) -> _Table:
             run.level_names[e.label.level],
             "-" if e.first_at is None else f"{e.first_at:%Y-%m-%d %H:%M}",
             "-" if e.first_at is None else format_lead((e.label.from_at - e.first_at).total_seconds()),
-            "missed" if e.right_at is None else f"{e.right_at:%Y-%m-%d %H:%M}",
+            "missed" if e.warned_at is None else f"{e.warned_at:%Y-%m-%d %H:%M}",
             format_lead(e.lead_s),
             run.level_names[e.peak_level],
         )
