@@ -349,8 +349,10 @@ def _require_steps(memory: Memory, key: str) -> list[StepKey]:
 def _list_waiting(memory: Memory) -> list[str]:
     """Return the keys of all questions that wait for an answer."""
     # Questions about jumps are answered by the keys of the jumps, which contain their time.
-    waiting = [key for alert in memory.conditions if ":" in (key := step_of_alert(alert) or "")]
-    return list(dict.fromkeys([*memory.steps, *(f"reference:{r}" for r in memory.common), *memory.asked, *waiting]))
+    questions = [step_of_alert(alert_key) for alert_key in memory.conditions]
+    others = [question for question in questions if question is not None and ":" in question]
+    references = [f"reference:{reference}" for reference in memory.common]
+    return list(dict.fromkeys([*memory.steps, *references, *memory.asked, *others]))
 
 
 def step_of_alert(alert_key: str) -> str | None:
