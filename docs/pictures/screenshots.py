@@ -45,9 +45,9 @@ IS_DRAWN = """() => {
   const maps = [...document.querySelectorAll("[data-map]")].filter((box) => box.checkVisibility());
   // Short records have no season and no usual day.
   const optional = "[hidden], [data-plot=season], [data-plot=day]";
-  const plots = [...document.querySelectorAll(`figure[data-plot]:not(${optional}) .plot`)];
+  const plots = [...document.querySelectorAll(`figure[data-plot]:not(${optional})`)];
   return charts.every((chart) => "drawn" in chart.dataset)
-    && plots.every((plot) => plot.childElementCount > 0)
+    && plots.every((plot) => "drawn" in plot.dataset)
     && maps.every((box) => box.matches("[data-drawn]") || box.querySelector(".mapview[data-drawn]"));
 }"""
 

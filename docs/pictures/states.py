@@ -3,7 +3,7 @@
 One run of the slope of the demo passes through all states. A copy of the database is made in each of them:
 
 * starting: 30 minutes after the site file was stored, with the first three readings of each instrument.
-* green: a week later, with forecasts.
+* green: four days later, with forecasts, and days before the slope accelerates.
 * yellow-missing: the slope has accelerated to yellow, and three instruments have sent nothing for three hours.
 * red: five minutes after the level rose to red. Nobody has acknowledged the alert.
 * after-failure: the slope failed 50 minutes ago. Instruments on it have been silent since; the controls report.
@@ -91,9 +91,10 @@ def _build_states(folder: Path) -> Iterator[StateDatabase]:
         run.advance(run.slope.now + timedelta(minutes=30), READING_INTERVAL)
         yield run.copy("starting")
 
-        run.advance(YELLOW_AT - timedelta(days=1), timedelta(hours=6))
+        run.advance(YELLOW_AT - timedelta(days=5), timedelta(hours=6))
         yield run.copy("green")
 
+        run.advance(YELLOW_AT - timedelta(days=1), timedelta(hours=6))
         run.advance(YELLOW_AT - timedelta(hours=12), timedelta(hours=1))
         run.advance(YELLOW_AT, timedelta(minutes=30))
         yield run.copy("yellow-missing")
