@@ -1,5 +1,6 @@
 """How figures and levels are shown: numbers with their digits, spans of time, the colour of a level."""
 
+from math import floor, log10
 from typing import Final
 
 # names people use for levels -> place on the colour ramp; other names are spread by rank
@@ -23,6 +24,25 @@ def format_number(value: float | None, digits: int = 3, unit: str = "") -> str:
     ('1843.27', '12.35')
     """
     return "–" if value is None else format(value, find_form(value, digits, unit))
+
+
+def format_to_width(value: float | None, width: float, digits: int = 3) -> str:
+    """Return a number rounded to two significant digits of the width of its interval, never to tens.
+
+    Args:
+        value: The number; None for a dash.
+        width: Width of the interval in the same unit. If it is 0, `digits` significant digits are returned.
+
+    >>> [format_to_width(x, 172.65) for x in (124.52, 38.2, 210.85)]
+    ['125', '38', '211']
+    >>> [format_to_width(x, 0.0664) for x in (0.0235, -0.00974, -0.0001)], format_to_width(124.52, 0.0)
+    (['0.023', '-0.010', '0.000'], '125')
+    """
+    if value is None or not width > 0.0:
+        return format_number(value, digits)
+    decimals = max(0, 1 - floor(log10(width)))
+    # Adding 0 turns a negative zero into zero.
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def find_form(value: float, digits: int = 3, unit: str = "") -> str:

@@ -22,6 +22,7 @@ from monitor.decision import headline
 from monitor.decision.changes import AlertCategory
 from monitor.decision.series.station_health import HEALTHY_STATES
 from monitor.delivery.present_reason import PresentReason, find_present_reason
+from monitor.readings.queries.observations import find_epoch, find_series_id
 from monitor.sites.declarations import find_declaration
 from monitor.sites.queries.sites import list_slope_stations
 from monitor.sites.records import Recipient, Site
@@ -250,7 +251,7 @@ def _is_current(row: NewestMovement, stations: StationStates) -> bool:
 
 def _find_failure_window(movement: Sequence[NewestMovement], now: datetime) -> SiteWindow | None:
     trusted = [
-        SiteWindow(**row["window"], station=row["station"])
+        SiteWindow(**_cap_data_until(row["window"], row["data_until"]), station=row["station"])
         for row in movement
         if row["window"] and row["window"]["trusted"]
     ]
@@ -258,8 +259,18 @@ def _find_failure_window(movement: Sequence[NewestMovement], now: datetime) -> S
     return headline.select_failure_window(trusted, "window_from", "window_to", data_until)
 
 
+def _cap_data_until(window: StandingWindow, newest_reading_at: str | None) -> StandingWindow:
+    """Return a window whose `data_until` is not after the newest reading, as that of a forecast may be."""
+    if window.get("method") != "forecast" or newest_reading_at is None:
+        return window
+    return {**window, "data_until": min(window["data_until"], newest_reading_at, key=parse_time)}
+
+
 class ShownForecast(TypedDict):
-    """The nearest target of the newest forecast of a station; values are in `unit`, instants are text."""
+    """The nearest target of the newest forecast of a station; values are in `unit`, instants are text.
+
+    `data_until` is the newest reading that the forecast used.
+    """
 
     station: str
     quantity: str
@@ -291,7 +302,15 @@ def find_nearest_forecast(c: Connection, site: str, motion: SiteMotion | None) -
         if row["issued_at"] == newest and row["quantity"].startswith("displacement") and row["q10"] is not None
     ]
     # Of several components of the motion, the one that has moved most is shown.
-    return min(rows, key=lambda row: (row["target_at"], -abs(row["data_value"])), default=None)
+    nearest = min(rows, key=lambda row: (row["target_at"], -abs(row["data_value"])), default=None)
+    if nearest is None:
+        return None
+    # A forecast contains the end of the interval of its grid that contains the newest reading.
+    series_id = find_series_id(c, site, station, nearest["quantity"])
+    epoch = None if series_id is None else find_epoch(c, series_id, parse_time(nearest["data_until"]), back=0)
+    if epoch is not None:
+        nearest["data_until"] = format_iso(epoch)
+    return nearest
 
 
 def collect_motions(c: Connection, stations: Mapping[str, StationStates], now: datetime) -> dict[str, SiteMotion]:

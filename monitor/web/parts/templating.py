@@ -28,7 +28,7 @@ from monitor.plugin_isolation import clear_fault, note_fault
 from monitor.plugins import implementations, is_built_in, list_folders
 from monitor.storage.service_state import find_heartbeat
 from monitor.text import catalogue, local_time
-from monitor.text.figures import format_number, level_class
+from monitor.text.figures import format_number, format_to_width, level_class
 from monitor.text.instants import STOPPED, format_about, format_age, format_iso, is_silent, parse_time
 from monitor.text.message import Message, NameList, Template, Term, format_span, join
 from monitor.text.rendering import render as render_message
@@ -257,6 +257,7 @@ ENVIRONMENT.filters.update(
         lambda page, text: translate_subject(text, LONGEST_LISTED).replace(f"{find_today(page)} ", "")
     ),
     number=format_number,
+    to_width=format_to_width,
     instant=as_instant,
     pretty=partial(json.dumps, indent=1, ensure_ascii=False, sort_keys=True),
     span=format_span,
