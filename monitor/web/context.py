@@ -61,10 +61,19 @@ class LevelTimelineCache:
     _cached: dict[str, _CachedLevels] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
-    def load(self, c: Connection, site: str, from_at: datetime, to_at: datetime, now: datetime) -> list[LevelChange]:
+    def load(
+        self,
+        c: Connection,
+        site: str,
+        from_at: datetime,
+        to_at: datetime,
+        now: datetime,
+        starting_since: datetime | None = None,
+    ) -> list[LevelChange]:
         """Return the level changes in a range, at most in its last 400 days.
 
-        The first change is at the start of the range: the level that was in force then.
+        The first change is at the start of the range: the level that was in force then. Since `starting_since`, if the
+        site is starting, there is no level.
         """
         from_at = max(from_at, to_at - LONGEST_TIMELINE)
         end = min(to_at, now)
@@ -89,7 +98,8 @@ class LevelTimelineCache:
                 self._cached.clear()
             self._cached[site] = _CachedLevels(low, high, changes)
         # An outage is stored only when it is over, so outages are not cached.
-        changes = [LevelChange(*point) for point in leave_out(changes, load_silences(c, site, low, high, now))]
+        silences = load_silences(c, site, low, high, now, starting_since)
+        changes = [LevelChange(*point) for point in leave_out(changes, silences)]
         before = [change for change in changes if change.at <= from_at][-1:]
         within = [change for change in changes if from_at < change.at <= end]
         return [*(change._replace(at=from_at) for change in before), *within]

@@ -31,18 +31,24 @@ class LevelSegment:
 
 
 def load_ribbon(
-    connection: Connection, site: str, from_at: datetime, to_at: datetime, now: datetime | None = None
+    connection: Connection,
+    site: str,
+    from_at: datetime,
+    to_at: datetime,
+    now: datetime | None = None,
+    starting_since: datetime | None = None,
 ) -> list[LevelSegment]:
     """Return level and observability in a range, at most its last 400 days, the oldest segment first.
 
-    A gap between two segments is a time in which nothing was decided, because the service or its database was down.
+    A gap between two segments is a time in which nothing was decided, because the service or its database was down, or
+    because the site is starting.
 
     Args:
         now: The present; None for the end of the range. Times after `now` are no gap.
+        starting_since: Since when the site is starting; None if it is not.
     """
-    points = leave_out(
-        load_levels(connection, site, from_at, to_at), load_silences(connection, site, from_at, to_at, now or to_at)
-    )
+    silences = load_silences(connection, site, from_at, to_at, now or to_at, starting_since)
+    points = leave_out(load_levels(connection, site, from_at, to_at), silences)
     # Without any evaluation there are no points and one end, so the lengths may differ.
     ends = [point[0] for point in points[1:]] + [to_at]
     return [
@@ -53,9 +59,16 @@ def load_ribbon(
 
 
 def load_silences(
-    connection: Connection, site: str, from_at: datetime, to_at: datetime, now: datetime
+    connection: Connection,
+    site: str,
+    from_at: datetime,
+    to_at: datetime,
+    now: datetime,
+    starting_since: datetime | None = None,
 ) -> list[tuple[datetime, datetime]]:
     """Return the times in a range in which nothing could be decided, in order. An outage of the broker is none.
+
+    Nothing is decided either since `starting_since`, if the site is starting.
 
     An outage is stored when it is over. A current outage starts at the last heartbeat of the core, or at the last
     decision of the site after it, because a person may decide while the core is down.
@@ -65,6 +78,8 @@ def load_silences(
         o.cause.in_(("service", "database")), o.from_at < to_at, o.back_at > from_at
     )
     spans = [(row.from_at, row.back_at) for row in connection.execute(away)]
+    if starting_since is not None:
+        spans.append((starting_since, FOREVER))
     core = find_heartbeat(connection, "core")
     until = min(to_at, now)
     if core is not None and core[0] < until and is_silent(core, until):

@@ -94,12 +94,15 @@ def get_ribbon(request: Request, site: str, requested: SeasonRange) -> dict[str,
     """Return level and observability over a range of at most 400 days, and the stage of each station."""
     with read_site(request, site) as seen:
         low, high = read_range(seen.now, requested)
+        start = seen.card.start
+        starting_since = None if start is None else start.since
+        ribbon = timeline.load_ribbon(seen.c, site, low, high, seen.now, starting_since)
         return {
             "site": site,
             "from": format_iso(low),
             "to": format_iso(high),
             "levels": seen.card.levels,
-            "ribbon": [format_instants(asdict(s)) for s in timeline.load_ribbon(seen.c, site, low, high, seen.now)],
+            "ribbon": [format_instants(asdict(segment)) for segment in ribbon],
             "stages": movement.load_stage_ribbon(seen.c, site, low, high),
         }
 

@@ -23,7 +23,7 @@ from monitor.text.instants import parse_time
 from monitor.text.message import Template
 from monitor.text.rendering import translate_all
 from monitor.web.context import Context, MonthRange, RequestedRange, context_of
-from monitor.web.parts.collect import UNKNOWN_SITE
+from monitor.web.parts.collect import UNKNOWN_SITE, find_card
 from monitor.web.parts.columns import (
     MOTION,
     TICK,
@@ -363,7 +363,8 @@ def _load_foot(
     now = context.clock()
     # The level is also known after the newest reading.
     ribbon_to = max(to_at, min(until, now))
-    changes = context.ribbons.load(c, site, from_at, ribbon_to, now)
+    start = find_card(c, site, now=now).start
+    changes = context.ribbons.load(c, site, from_at, ribbon_to, now, None if start is None else start.since)
     return {
         "levels": [{"number": level["number"], "name": level["name"]} for level in levels],
         "ribbon": {
