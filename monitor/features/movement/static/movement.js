@@ -5,6 +5,7 @@
   const { bindSpanButtons, colourOfLevel, drawPlot, fetchJson, findValuesAt, formatInstant } = Slopeward;
   const { formatMinute, formatNumber, makeLegend, onColourChange, readColour, toSeconds } = Slopeward;
   const site = document.getElementById("main").dataset.site;
+  const SHORTEST_RIBBON_S = 600;
   const figures = [...document.querySelectorAll("figure[data-plot]")];
   let span = "30d";
   let cache = new Map();
@@ -63,12 +64,16 @@
         );
       }
     }
+    const starts = [...layers.values()].flatMap((layer) => layer.blocks.map((b) => b.from));
+    const x = ends(found);
+    // A record that is shorter than the range takes the whole width.
+    x.from = Math.max(x.from, Math.min(x.to - SHORTEST_RIBBON_S, ...starts));
     return {
-      says: found.ribbon.length ? "" : tr("Not evaluated in this range."),
+      says: found.ribbon.length ? "" : tr("No level was judged in this time."),
       latest: "",
       rows: rows.length,
       spec: {
-        x: ends(found),
+        x,
         y: { rows: [...rows].reverse(), range: [-0.6, rows.length - 0.4] },
         layers: [...layers.values()],
       },
@@ -102,7 +107,9 @@
   });
   const told = (row) =>
     row
-      ? `${tr("{stage}, trend {trend}", { stage: tr(row.stage), trend: tr(row.trend) })}: ${row.reasons}`
+      ? row.stage === "unknown"
+        ? tr("Not known: {reason}.", { reason: row.reasons })
+        : `${tr("{stage}, trend {trend}", { stage: tr(row.stage), trend: tr(row.trend) })}: ${row.reasons}`
       : tr("Nothing was judged so far.");
   // every figure beside a picture is of this one row: the newest update, also where the range holds none
   const newest = (found) => found.newest[0];
@@ -189,7 +196,9 @@
       says:
         typeof last?.inverse_velocity_day_per_mm === "number"
           ? tr("Where the slope moves beyond its noise. A straight fall to zero is what the method asks for.")
-          : tr("At the newest update the slope does not move beyond its noise."),
+          : last?.stage === "unknown"
+            ? told(last)
+            : tr("At the newest update the slope does not move beyond its noise."),
       latest: [...ofBounds(found, "inverse", unit), ofStage(last?.inverse_velocity_day_per_mm, unit)]
         .filter(Boolean)
         .join(" · "),
@@ -247,7 +256,7 @@
         dash: "dot",
         mute: true,
         aside: rows.length > 0,
-        name: tr("the newest datum of each issue"),
+        name: tr("newest reading of each window"),
       },
       ...bars(by("inverse_velocity", true), tr("inverse velocity"), readColour("--forecast"), 1),
       ...bars(by("inverse_velocity", false), tr("inverse velocity, not trusted"), readColour("--muted"), 0.7),
@@ -266,13 +275,13 @@
             ? tr("Trusted: every condition of the method holds.")
             : tr("Not trusted: {reason}.", { reason: window.reasons })
         : !rows.length
-          ? tr("No window was ever issued in this range.")
+          ? tr("There was no failure window in this time.")
           : last.withdrawn_at
             ? tr("Withdrawn {at}: {reason}.", {
                 at: formatMinute(toSeconds(last.withdrawn_at)),
                 reason: last.withdrawn_reason ?? "",
               })
-            : tr("No window stands."),
+            : tr("There is no failure window now."),
       spec: { x, y: { dates: true }, layers: rows.length ? layers : [] },
     };
   }
@@ -431,7 +440,7 @@
         latest: "",
         says: first
           ? tr("No season: {reason}.", { reason: first.reason })
-          : tr("Not split so far: it is done by night."),
+          : tr("Not computed yet. It is computed every night."),
         spec: null,
       };
     }
