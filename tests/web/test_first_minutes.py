@@ -104,6 +104,20 @@ def test_a_site_starts_until_a_criterion_on_motion_can_judge(slope):
     assert "green" in read_places(slope)["/sites/bench"].lower()
 
 
+def test_no_level_is_shown_as_judged_while_the_site_is_starting(slope):
+    evaluate_site(slope.database, slope.site, slope.now, "start")
+    publish(slope, "G1", "G2")
+    with serving(slope.database, slope.now) as client:
+        site = Page(client.get("/sites/bench").text).words
+        movement = Page(client.get("/sites/bench/movement").text).words
+        ribbon = client.get("/api/v1/sites/bench/ribbon").json()["ribbon"]
+    assert site.count("2 of 2 stations have sent a first reading") == 1
+    assert "Stage not known yet" in site
+    assert "No level is judged yet: 2 of 2 stations have sent a first reading" in movement
+    assert "nothing requests a higher level" not in movement
+    assert ribbon == []
+
+
 @pytest.mark.parametrize("evaluated", [False, True])
 def test_a_site_without_any_reading_is_blind_after_its_limit_of_silence(slope, evaluated):
     if evaluated:

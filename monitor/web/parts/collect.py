@@ -134,15 +134,16 @@ def _collect_hazards(
     c: Connection, cards: Sequence[pages.SiteCard], alerts: Sequence[AlertRow], now: datetime
 ) -> Mapping[str, Any]:
     hazards = headline.find_hazards(alerts)
+    silences = find_common_silences(alerts)
     declared = [find_declared(c, card) for card in cards if card.id in hazards]
     returned = [alert["alert_id"] for alert in alerts if alert["state"] == AlertState.RETURNED_UNACKNOWLEDGED]
     return {
         "hazards": hazards,
-        "silences": find_common_silences(alerts),
+        "silences": silences,
         "headlines": headline.find_headlines(c, hazards.values()),
         "present_reasons": headline.find_present_reasons(c, hazards, {card.id: card.stations for card in cards}),
         "calls": find_first_calls(c, filter(None, declared), now),
-        "answers": load_answers(c, [alert["alert_id"] for alert in hazards.values()]),
+        "answers": load_answers(c, [alert["alert_id"] for alert in (*hazards.values(), *silences.values())]),
         "ended": {alert_id: since for alert_id, (_, since) in load_states(c, returned).items()},
     }
 
@@ -322,6 +323,9 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> Mapping[st
         "limited": () if prepared is None else describe_limited(prepared),
         # A starting site lacks history everywhere. Its level block says from when on levels are judged.
         "incomplete": [] if card.start is not None else list_reasons(incomplete),
+        "incomplete_stations": []
+        if card.start is not None
+        else list(dict.fromkeys(name.partition(".")[0] for name in sorted(incomplete))),
         "card": card,
         "stations": stations,
         "landslides": landslides,

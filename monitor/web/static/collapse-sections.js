@@ -15,7 +15,7 @@ const findTarget = () => {
 
 /** Return whether there is room for a section. */
 const hasRoom = (section) => {
-  if (section.matches(".site-map") && (isBeside.matches || !hasOpenAlert)) {
+  if (section.matches(".site-map") && isBeside.matches) {
     return true;
   }
   const yieldsToAlert = hasOpenAlert && section.matches(".panel");

@@ -1,5 +1,6 @@
 """The two hours after the failure of the demonstration, evaluated once a minute as the service does."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -33,6 +34,10 @@ def check_pages(slope):
         assert 0 < page.index("Silent slope:") < page.index('class="because"')
         assert "Now:" not in page, "what a silent slope did last is not its present motion"
         assert "power" not in page[: page.index("Silent slope:")].lower()
+        (emphasised,) = re.findall(r"<b>Silent slope: (.*?)</b>", page)
+        assert re.fullmatch(r"all \d+ instruments on the slope .*; keep everybody out", emphasised)
+        (notified,) = re.findall(r'data-answer="told">(.*?)</dd>', page, re.DOTALL)
+        assert notified.index("silent slope:") < notified.index("red:")
 
 
 def check_board(slope):
