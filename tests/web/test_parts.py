@@ -36,7 +36,7 @@ from monitor.web.parts.collect import format_param
 from monitor.web.parts.columns import component_weights, project_downslope, sample
 from monitor.web.parts.evidence_listing import EvidenceTable, find_sentence, read_evidence
 from monitor.web.parts.headline import describe_motion, find_hazards
-from monitor.web.parts.templating import describe_sight, format_number, level_class, render_text
+from monitor.web.parts.templating import ENVIRONMENT, describe_sight, format_number, level_class, render_text
 from monitor.web.routes.site.charts import read_range
 from tests.tables import tabulated
 
@@ -316,6 +316,33 @@ def test_a_window_that_is_over_gives_way_to_another_only_where_the_slope_spoke_a
     rows[0]["data_until"] = until["window_to"]
     assert describe_motion(rows, SLOPE, stations_at(after)).window == late | {"station": "G1"}
     assert describe_motion(rows[2:], SLOPE, stations_at()).window is None
+
+
+def test_age_of_a_window_from_a_forecast_is_that_of_the_newest_reading():
+    read_at = "2026-03-01T00:00:00.000000Z"
+    issued = window(4, 12) | {"method": "forecast", "data_until": "2026-03-01T00:10:00.000000Z"}
+    motion = describe_motion([row("G1", 1.0, window=issued, heard=read_at)], SLOPE, stations_at())
+    assert motion.window["data_until"] == read_at
+
+
+@pytest.mark.parametrize(
+    ("level", "hours_ahead", "urgent"), [(1, 20, True), (1, 30, False), (0, 20, False), (None, 20, False)]
+)
+def test_failure_window_is_red_within_a_day_and_above_the_lowest_level(level, hours_ahead, urgent):
+    at = NOW_HEADLINE + timedelta(hours=hours_ahead)
+    ends = {"window_from": at, "window_mid": at, "window_to": at + timedelta(hours=1)}
+    shown = ends | {"method": "inverse_velocity", "station": "G1", "data_until": NOW_HEADLINE}
+    template = ENVIRONMENT.from_string(
+        '{% from "situation.html" import outlook with context %}{{ outlook(motion, level=level) }}'
+    )
+    html = template.render(
+        now=NOW_HEADLINE,
+        motion=SimpleNamespace(window=shown),
+        level=level,
+        clock=lambda value, zone: str(value),
+        age_of=str,
+    )
+    assert ('class="outlook urgent"' in html) is urgent
 
 
 NO_DATA = Assessment("v", "Red").reason
