@@ -285,8 +285,8 @@ def test_lost_decimal_point_is_named_and_does_not_vote_even_before_silence(datab
     markers = Markers(database)
     markers.read(12, A=974.0, B=308.2, C=144.7)
     assert (markers.look(), markers.flagged()) == (0, [("A", 9740.0)])
-    why = "crack opening: looks like a typing error: 9740 for 974 mm: decimal point or unit"
-    assert markers.said() == ([(why, "ask who read it")], ["health:instrument:A:mistyped"])
+    why = "crack opening: probably a typing error: 9740 for 974 mm: decimal point or unit"
+    assert markers.said() == ([(why, "ask who entered it, and enter the correct value for the same time")], ["health:instrument:A:mistyped"])
     for day in range(13, 18):  # nobody reads A any more
         markers.read(day, B=308.2, C=144.7)
         assert markers.look() == 0
@@ -308,7 +308,7 @@ def test_value_of_a_neighbour_is_named(database):
     markers.read(12, **STOOD | {"A": 308.2})
     assert markers.look() == 0
     ((why, _),), _ = markers.said()
-    assert why == "crack opening: looks like a typing error: 3082 for 974 mm: the value of B"
+    assert why == "crack opening: probably a typing error: 3082 for 974 mm: the value of B"
 
 
 def test_second_reading_with_the_same_value_counts_and_asks_a_question(database):
