@@ -215,7 +215,7 @@ def test_commands_list_acknowledge_evaluate_and_set_the_level(slope, tmp_path, m
     lower = ("level", "set", "bench", "orange", "--by", "Ada", "--reason", "slope was cleared")
     code, out = call(*lower)
     assert (code, out.err.count("\n")) == (1, 1)
-    assert "velocity-1 at G1 asked for red and has given no data since 2026-03-" in out.err
+    assert "velocity-1 at G1 requested red and has had no data since 2026-03-" in out.err
     assert "--yes" in out.err
     assert call(*lower, "--by", "")[0] == 1  # nobody
     assert call(*lower, "--yes")[0] == 0
