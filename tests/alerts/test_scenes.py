@@ -375,7 +375,7 @@ def test_one_person_cannot_revoke_an_offset_of_two(stepped):
     number = move_antenna(stepped)
     with stepped.database.write() as c:
         confirm_offset(c, number, BO, "field book", stepped.now)
-        with pytest.raises(RefusedError, match=r"declare the opposite one .*--size -80.0 --unit mm"):
+        with pytest.raises(RefusedError, match=r"declare the opposite offset .*--size -80.0 --unit mm"):
             revoke_offset(c, number, ADA, "wrong station", stepped.now)
     opposite = move_antenna(stepped, -80.0)
     assert opposite != number
