@@ -247,7 +247,7 @@ def test_check_lists_every_mistake_of_a_file(capsys, tmp_path):
     lines = [line for state, line in found if state == "wrong"]
     for words in ("'autogru'", "'grus'", "pager:7", "criterion[0].stations"):
         assert sum(words in line for line in lines) == 1, (words, lines)
-    twice = good + '\n[[recipient]]\nname = "Duty  Engineer"\nchannels = ["log"]\n'
+    twice = good + '\n[[recipient]]\nname = "Engineer"\nchannels = ["log"]\n'
     assert "two spellings of one name" in str(check_a(capsys, tmp_path, twice)[1])
 
 

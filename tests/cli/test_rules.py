@@ -193,7 +193,7 @@ def things(bench):
 SHOWN = {
     **dict.fromkeys(("alerts list", "events list", "instruments list", "maintenance list", "offsets list"), ()),
     **dict.fromkeys(("people signatures list", "ingest sources list", "sites proposals", "notify drill list"), ()),
-    **{f"alerts {verb}": ("1",) for verb in ("show", "explain", "export", "cap")},
+    **{f"alerts {verb}": ("1",) for verb in ("show", "explain", "export", "cap", "chain")},
     "instruments show": ("bench", "G1"),
     "export": ("bench", "maintenance", "--out", "work.csv", "--force"),
     **{f"report {kind}": ("bench", "--out", "-") for kind in ("daily", "weekly", "shift", "card")},

@@ -80,7 +80,7 @@ def test_what_cannot_be_replayed_is_said_in_one_line(files, tmp_path, capsys):
     base = ("--data", data, "--site-file", site)
     assert (call(capsys, "--data", data)[0], call(capsys)[0]) == (2, 2)
     for words, said in (
-        ((*base, "--from", "2026-01-01", "--to", "2025-01-01"), "--from must lie before --to"),
+        ((*base, "--from", "2026-01-01", "--to", "2025-01-01"), "--from must be before --to"),
         ((*base, "--from", "soon"), "--from"),
         ((*base, "--known", "then"), "expected one of"),
         ((*base, "--labels", tmp_path / "none.csv"), "none.csv: cannot be read"),
