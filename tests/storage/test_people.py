@@ -161,8 +161,8 @@ def test_an_offset_counts_from_when_it_is_known_where_only_one_person_may_act(fi
 
 
 NONSENSE = (
-    ({"at": NOW + days(1)}, "known at the earliest"),
-    ({"known_from": NOW + days(1)}, "at the latest now"),
+    ({"at": NOW + days(1)}, "becomes known after it happened"),
+    ({"known_from": NOW + days(1)}, "becomes known after it happened and before now"),
     ({"size": 0.0}, "other than zero"),
     ({"size": float("nan")}, "finite"),
     ({"size": float("inf")}, "finite"),
