@@ -119,7 +119,7 @@ def test_probability_is_read_or_refused_and_a_higher_one_loosens():
     def site(chance):
         return read(f'role = "witness"\nred = {{over = 10.0, window = "1d", probability = {chance}}}')
 
-    assert find_loosening(site(0.3), site(0.5)) == ("criterion f, level 3 (red): probability 0.3 -> 0.5",)
+    assert find_loosening(site(0.3), site(0.5)) == ("criterion f, level 3 (red): probability changes from 0.3 to 0.5",)
     assert find_loosening(site(0.5), site(0.3)) == ()
 
 

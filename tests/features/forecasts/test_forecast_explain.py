@@ -56,8 +56,8 @@ def test_a_stored_explanation_is_shown(database, database_url, tmp_path, told):
     number = r"[-.\de]+"
     text = flatten_html(page.text)
     assert re.search(rf"<small>aaaaaaaa</small>.*earlier motion {number}, neighbours", text)
-    assert "Not a cause." in text
-    beside = r"Read beside the movement.*<td>R.rain_mm</td><td class=.num.>0 %</td>.*W.level_m"
+    assert "It does not show what" in text
+    beside = r"Additional input.*<td>R.rain_mm</td><td class=.num.>0 %</td>.*W.level_m"
     assert re.search(beside, text)
     assert "bbbbbbbb" not in text
     shown = CliRunner().invoke(app, ["explain", "--json", *config])
