@@ -286,7 +286,10 @@ def test_lost_decimal_point_is_named_and_does_not_vote_even_before_silence(datab
     markers.read(12, A=974.0, B=308.2, C=144.7)
     assert (markers.look(), markers.flagged()) == (0, [("A", 9740.0)])
     why = "crack opening: probably a typing error: 9740 for 974 mm: decimal point or unit"
-    assert markers.said() == ([(why, "ask who entered it, and enter the correct value for the same time")], ["health:instrument:A:mistyped"])
+    assert markers.said() == (
+        [(why, "ask who entered it, and enter the correct value for the same time")],
+        ["health:instrument:A:mistyped"],
+    )
     for day in range(13, 18):  # nobody reads A any more
         markers.read(day, B=308.2, C=144.7)
         assert markers.look() == 0
