@@ -30,7 +30,7 @@ from monitor.storage.service_state import find_heartbeat
 from monitor.text import catalogue, local_time
 from monitor.text.figures import format_number, format_to_width, level_class
 from monitor.text.instants import STOPPED, format_about, format_age, format_iso, is_silent, parse_time
-from monitor.text.message import Message, NameList, Template, Term, format_span, join
+from monitor.text.message import Message, NameList, Template, Term, format_span, join, list_parts
 from monitor.text.rendering import render as render_message
 from monitor.text.rendering import translate, translate_term
 from monitor.text.scripts import translate_scripts
@@ -266,6 +266,7 @@ ENVIRONMENT.filters.update(
     cell=translate_cell,
     without_level=unwrap_reason,
     original_reason=find_original_reason,
+    list_parts=list_parts,
     without_commands=without_commands,
     label=catalogue.gettext,
     # Open suggestions of one cause are one line. All other alerts have a line each.
