@@ -215,10 +215,7 @@ class Core:
             page_url=self.config.web.public_url.rstrip("/"),
             write_document=self._write_document,
             zone=self.config.web.timezone,
-            limits=DeliveryLimits(
-                unconfirmed_after_s=self.config.duty.unconfirmed_after_s,
-                unconfirmed_again_s=self.config.duty.unconfirmed_again_s,
-            ),
+            limits=DeliveryLimits.from_settings(self.config.duty),
         )
         self._insist(lambda: recognise(self.db, Path(self.config.paths.state), self.alarms))
         self.reserve = DiskReserve.of(self.db, self.config.limits.reserve_mb, self.config.limits.disk)

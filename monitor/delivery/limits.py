@@ -1,6 +1,9 @@
 """Limits of delivery: waiting times, numbers of messages and of repeats."""
 
 from dataclasses import dataclass
+from typing import Self
+
+from monitor.settings.service import DutySection
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +28,8 @@ class DeliveryLimits:
     unconfirmed_after_s: float = 600.0
     unreached_after_s: float = 60.0
     unconfirmed_again_s: float = 600.0
+
+    @classmethod
+    def from_settings(cls, duty: DutySection) -> Self:
+        """Return the limits with the times of the section `[duty]` of the service file."""
+        return cls(unconfirmed_after_s=duty.unconfirmed_after_s, unconfirmed_again_s=duty.unconfirmed_again_s)

@@ -22,7 +22,6 @@ from monitor.cli.site.explaining import AlertId
 from monitor.delivery.limits import DeliveryLimits
 from monitor.delivery.queries.outbox import find_notified_alert
 from monitor.delivery.stages import Stage, StageRow, list_rows
-from monitor.settings.service import ServiceConfig
 from monitor.sites.records import Recipient, Site, gather_recipients
 from monitor.text.message import Term
 
@@ -60,7 +59,7 @@ def chain(alert_id: AlertId, utc: UtcOption = False) -> None:
             steps,
             addressees,
             now,
-            _read_limits(service),
+            DeliveryLimits.from_settings(service.duty),
             is_escalated=is_escalated,
             is_open=alert.closed_at is None,
             zone="" if site is None else site.timezone,
@@ -74,12 +73,6 @@ def _list_recipients(site_id: str, sites: dict[str, Site]) -> Sequence[Recipient
     if site_id == SERVICE_SITE or site_id not in sites:
         return gather_recipients(sites.values())
     return sites[site_id].recipients
-
-
-def _read_limits(service: ServiceConfig) -> DeliveryLimits:
-    return DeliveryLimits(
-        unconfirmed_after_s=service.duty.unconfirmed_after_s, unconfirmed_again_s=service.duty.unconfirmed_again_s
-    )
 
 
 def _list_fields(row: StageRow) -> dict[str, Any]:

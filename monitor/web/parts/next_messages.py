@@ -46,9 +46,7 @@ def list_next_messages(c: Connection, config: ServiceConfig, alert: AlertRow, no
     if notified is None or not is_escalated or alert["closed_at"] is not None:
         return []
     recipients = _load_recipients(c, alert["site"])
-    limits = DeliveryLimits(
-        unconfirmed_after_s=config.duty.unconfirmed_after_s, unconfirmed_again_s=config.duty.unconfirmed_again_s
-    )
+    limits = DeliveryLimits.from_settings(config.duty)
     rows = list_rows(
         notified,
         list_chain(c, recipients, now),
