@@ -291,9 +291,10 @@ class Dispatcher(DeliveryContext):
         undelivered = {channel: problem for channel, problem in problems.items() if problem}
         workers = {channel: worker for channel, worker in [*self._workers.items()] if channel in channels}
         failing = [channel for channel, worker in workers.items() if worker.circuit.failing_since is not None]
-        late_before = self.clock() - timedelta(seconds=URGENT_LATE_S)
-        for channel in self.db.run_read(outbox.find_late_urgent, failing, late_before):
-            undelivered[channel] = workers[channel].last_error or ""
+        if failing:
+            late_before = self.clock() - timedelta(seconds=URGENT_LATE_S)
+            for channel in self.db.run_read(outbox.find_late_urgent, failing, late_before):
+                undelivered[channel] = workers[channel].last_error or ""
         broken = {channel: worker for channel, worker in workers.items() if worker.circuit.is_broken}
         if any(worker.circuit.refused_at for worker in broken.values()):
             for channel, test in self.db.run_read(load_tested, broken).items():
