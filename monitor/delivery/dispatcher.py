@@ -39,7 +39,7 @@ from monitor.storage.actor import SERVICE_ACTOR
 _LOG = logging.getLogger(__name__)
 POLL_S: Final = 0.5
 ESCALATE_EVERY_S: Final = 5.0
-# Stands for all sites in `Dispatcher.failing`.
+# Represents all sites in `Dispatcher.failing`.
 ALL_SITES: Final = "all sites"
 # A channel gets no new worker while this many of its former workers still hang.
 MAX_ABANDONED_WORKERS: Final = 3

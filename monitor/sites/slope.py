@@ -1,4 +1,4 @@
-"""List which instruments of a site measure the motion of the slope, and which stand outside the slope."""
+"""List which instruments of a site measure the motion of the slope, and which are outside the slope."""
 
 from collections.abc import Mapping
 from typing import Final

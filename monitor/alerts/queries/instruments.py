@@ -38,7 +38,7 @@ def load_open_pages(connection: Connection, site: str, states: Collection[str]) 
 
 
 def load_stations_with_empty_battery(connection: Connection, site: str, by: datetime) -> frozenset[str]:
-    """Return the stations whose battery is expected to be empty by an instant, if an open notice says so."""
+    """Return the stations whose battery is expected to be empty by an instant, if an open notice reports it."""
     i = instrument.c
     return _load_notified(
         connection, site, "battery", select(i.station).where(i.site == site, i.battery_empty_at <= by)
@@ -46,7 +46,7 @@ def load_stations_with_empty_battery(connection: Connection, site: str, by: date
 
 
 def load_stations_with_wrong_clock(connection: Connection, site: str) -> frozenset[str]:
-    """Return the stations that send readings with a wrong clock, if an open notice says so."""
+    """Return the stations that send readings with a wrong clock, if an open notice reports it."""
     f = instrument_finding.c
     return _load_notified(connection, site, "clock", select(f.station).where(f.site == site, f.state == "clock"))
 

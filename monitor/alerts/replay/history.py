@@ -38,7 +38,7 @@ SAME_IMPORT_S: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class VisibilityRule:
-    """The rule that determines from when a replay knows a stored row.
+    """The rule that determines from when a replay uses a stored row.
 
     Attributes:
         mode: `received` uses the stored time of reception, and `observed` the epoch plus `latency_s`. `auto` uses the

@@ -80,7 +80,7 @@ class _IssueInputs:
 
 
 def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
-    """Issue the forecasts of a site from what is known at `now`. Return one line that says what was done.
+    """Issue the forecasts of a site from what is known at `now`. Return one line about what was done.
 
     A checkpoint whose first forecasts are stored replaces older ones of the same network. A checkpoint with the weights
     of an earlier version is retired, so that the network is trained again.

@@ -52,7 +52,7 @@ class DueReport:
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - signature of jobs
-    """Issue the reports that are due, then send the mails that are due. Return one line that says what was done.
+    """Issue the reports that are due, then send the mails that are due. Return one line about what was done.
 
     Raises:
         JobError: A report could not be issued or a mail could not be sent. All others were.

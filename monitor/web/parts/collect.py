@@ -321,7 +321,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> Mapping[st
         "events": load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=6, site=site_id),
         "unjudged": unjudged,
         "limited": () if prepared is None else describe_limited(prepared),
-        # A starting site lacks history everywhere. Its level block says from when on levels are judged.
+        # A starting site lacks history everywhere. Its level block shows from when on levels are judged.
         "incomplete": [] if card.start is not None else list_reasons(incomplete),
         "incomplete_stations": []
         if card.start is not None

@@ -20,7 +20,7 @@ from monitor.text.instants import parse_time
 
 # A range with more readings is not loaded: the database finds the extremes of short stretches.
 EXACT: Final = 4_000
-# A comparison of stations with more readings together is not loaded: one reading stands for each stretch.
+# A comparison of stations with more readings together is not loaded: one reading represents each stretch.
 COMPARED: Final = 20_000
 # Newest readings of a range that are always loaded.
 NEWEST: Final = 50
@@ -101,7 +101,7 @@ def load_exact(c: Connection, parts: Parts, low: datetime, high: datetime, now: 
 def load_curves(
     c: Connection, parts_by_station: dict[str, Parts], low: datetime, high: datetime, now: datetime
 ) -> tuple[dict[str, list[tuple[float, float]]], bool]:
-    """Return the curves of several stations for a comparison, and whether one reading stands for each stretch.
+    """Return the curves of several stations for a comparison, and whether one reading represents each stretch.
 
     A curve is a list of epochs (seconds since 1970) and values.
     """

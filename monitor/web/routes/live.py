@@ -94,7 +94,7 @@ async def stream_changes(request: Request, last_event_id: LastEventId) -> Respon
 
 @router.get("/sites/{site}/changes")
 async def stream_site_changes(request: Request, site: str, last_event_id: LastEventId) -> Response:
-    """Stream the changes of one site as server-sent events; `status` stands for the service itself.
+    """Stream the changes of one site as server-sent events; `status` means the service itself.
 
     Raises:
         NotFoundError: There is no such site.
