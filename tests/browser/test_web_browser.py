@@ -454,7 +454,7 @@ def test_a_weekly_bulletin_is_opened_and_printed(served, watch, tmp_path):
         "ORANGE",
         "Geologist on site, no work below bench 3",
         "G1 moves 21.4 mm/day over 2 d",
-        "Failure possible 2026-03-04 07:00",
+        "Failure possible between 2026-03-04 07:00",
         "on site, haul road watched",
         "fresh crack above bench 3",
     ):
