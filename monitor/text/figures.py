@@ -35,7 +35,7 @@ def format_to_width(value: float | None, width: float, digits: int = 3) -> str:
 
     >>> [format_to_width(x, 172.65) for x in (124.52, 38.2, 210.85)]
     ['125', '38', '211']
-    >>> [format_to_width(x, 0.0664) for x in (0.0235, -0.00974, -0.0001)], format_to_width(124.52, 0.0)
+    >>> [format_to_width(x, 0.0664) for x in (0.0234, -0.00974, -0.0001)], format_to_width(124.52, 0.0)
     (['0.023', '-0.010', '0.000'], '125')
     """
     if value is None or not width > 0.0:

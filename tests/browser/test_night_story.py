@@ -61,7 +61,9 @@ def inbox():
 def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sqlite_url):  # noqa: F811
     db = Database(sqlite_url)
     slope = WatchedSlope(db, TEXT)
-    tell(db, users.add_user, "bo", PASSWORD, "operator", START)
+    # Duty is shown on sites with several people.
+    for name in ("bo", "cy"):
+        tell(db, users.add_user, name, PASSWORD, "operator", START)
     slope.live(26, looks=1)
     present = [slope.now]
     page_server = PageServer(
