@@ -37,6 +37,10 @@ from monitor.text.instants import epoch_s
 from monitor.text.message import Message, NameList, Template, Term, Timestamp, join
 
 _SILENT: Final = Template("health.silent_slope", "all {n} instruments on the slope have been silent since {at}")
+_NO_MOTION: Final = Template(
+    "health.silent_slope.no_motion", "all {n} instruments on the slope have sent no motion since {at}"
+)
+_STILL_SEND: Final = Template("health.silent_slope.still_send", "{names} still send other quantities")
 _SUPPORTING_SILENT: Final = Template(
     "health.silent_witnesses", "all {n} stations that support {level} have been silent since {at}: {names}"
 )
@@ -206,7 +210,10 @@ def _find_silence_while_others_report(
     if not _is_unusual(context, silent, run):
         return None, due_s
     outside_names = _list_names(reporting)
-    reason = _describe_silent_slope(len(silent), since_s, outside_names, equipment, is_raised=level > 0)
+    still_sending = [station.station for station in silent if _sends_other_quantities(context, station, missed_s)]
+    reason = _describe_silent_slope(
+        len(silent), since_s, outside_names, equipment, still_sending=still_sending, is_raised=level > 0
+    )
     condition = Condition("health", 2, since_s, reason)
     covered = _find_stations_on_slope(context)
     silence = CommonSilence(
@@ -329,8 +336,25 @@ def _estimate_chance(pauses_s: Sequence[float], longest_usual_s: float, silent_f
     return (count + 1) / (len(pauses_s) + 1)
 
 
+def _sends_other_quantities(context: DecisionContext, station: ReportingStation, missed_s: float) -> bool:
+    """Return whether a station sends something other than its motion after the motion was due.
+
+    Args:
+        context: The context.
+        station: A station that sends no motion.
+        missed_s: When the motion was due, epoch seconds.
+    """
+    return any(epoch.received_s >= missed_s for _, epoch in context.list_newest(station.station))
+
+
 def _describe_silent_slope(
-    count: int, since_s: float, outside: Sequence[str], equipment: Parent | None, *, is_raised: bool
+    count: int,
+    since_s: float,
+    outside: Sequence[str],
+    equipment: Parent | None,
+    *,
+    still_sending: Sequence[str] = (),
+    is_raised: bool,
 ) -> Message:
     """Return what happened, what it means and what to do.
 
@@ -339,10 +363,14 @@ def _describe_silent_slope(
         since_s: Their newest epoch, epoch seconds.
         outside: Stations outside the slope that report.
         equipment: Silent equipment that all of them depend on; None if there is none.
+        still_sending: Those of the silent instruments that still send other quantities, such as a temperature.
         is_raised: Whether the level is above the lowest one.
     """
     # A text message may be cut after the second fact.
-    facts = [_SILENT(n=count, at=Timestamp(since_s, "minute")), _KEEP_OUT()]
+    what_happened = _NO_MOTION if still_sending else _SILENT
+    facts = [what_happened(n=count, at=Timestamp(since_s, "minute")), _KEEP_OUT()]
+    if still_sending:
+        facts.append(_STILL_SEND(names=NameList(tuple(still_sending))))
     if outside:
         facts.append(_OTHERS_REPORT(names=NameList(tuple(outside[:NAMED_OUTSIDE]))))
     if not is_raised:

@@ -77,6 +77,17 @@ def test_silence_of_the_slope_at_red_is_one_urgent_alert(max_silence):
     assert [c.key for c in decision.changes if c.notify and c.open] == [SILENT_SLOPE]
 
 
+def test_instruments_that_still_send_other_quantities_are_not_called_silent():
+    site = declare_tiltmeters(other="battery_voltage", unit="V")
+    observations = tiltmeter_readings(dict.fromkeys(CRACKS, 120), crack_ends=12, other="battery_voltage", unit="V")
+    _, decision = find_report(site, observations, extra_s=0.0)
+    reason = decision.memory.conditions[SILENT_SLOPE].reason
+    assert reason.startswith(
+        "all 3 instruments on the slope have sent no motion since 2026-03-01 05:30 UTC; keep everybody out; E1, E2, E3 "
+        "still send other quantities; those outside it report (C1)"
+    )
+
+
 def test_silence_of_the_slope_at_the_lowest_level_names_the_other_explanation():
     now, decision = find_report(declare(), readings(mm_per_day=0.0))
     assert now - (BEGIN + 19 * STEP) <= STEP + timedelta(minutes=10)
@@ -158,9 +169,9 @@ def test_silence_of_the_slope_is_reported_within_one_interval_and_ten_minutes(en
     assert STEP < now - last <= STEP + timedelta(minutes=10)
 
 
-def declare_tiltmeters():
-    """Return a site whose crack gauges also have a tiltmeter that is read every five minutes."""
-    sensors = series("crack_opening", "mm", "30m", max_silence="90m") + series("tilt", "mrad", "5m", max_silence="15m")
+def declare_tiltmeters(other="tilt", unit="mrad"):
+    """Return a site whose crack gauges also have a tiltmeter, or another sensor, that is read every five minutes."""
+    sensors = series("crack_opening", "mm", "30m", max_silence="90m") + series(other, unit, "5m", max_silence="15m")
     stations = "".join(station(name, sensors) for name in CRACKS)
     stations += station("C1", series("crack_opening", "mm", "5m", max_silence="15m"), on_slope=False)
     bounds = {"yellow": {"over": 20.0, "window": "3h"}}
@@ -169,14 +180,14 @@ def declare_tiltmeters():
     return parse_site(head("s", latitude=46.2, longitude=8.9, levels=levels) + stations + cracks, "s.toml")
 
 
-def tiltmeter_readings(tilt_ends, crack_ends=20):
+def tiltmeter_readings(tilt_ends, crack_ends=20, other="tilt", unit="mrad"):
     """Yield readings of `declare_tiltmeters` over ten hours. A tiltmeter sends its last reading before `tilt_ends`."""
     for k in range(120):
         at = BEGIN + k * timedelta(minutes=5)
         yield Observation("s", "C1", "crack_opening", "mm", at, at, 0.01 * (k % 3), None)
         for name in CRACKS:
             if k < tilt_ends[name]:
-                yield Observation("s", name, "tilt", "mrad", at, at, 0.01 * (k % 3), None)
+                yield Observation("s", name, other, unit, at, at, 0.01 * (k % 3), None)
             if k % 6 == 0 and k < 6 * crack_ends:
                 yield Observation("s", name, "crack_opening", "mm", at, at, 0.01 * (k % 3), None)
 
