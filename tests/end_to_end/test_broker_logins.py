@@ -102,7 +102,7 @@ def test_what_the_broker_refuses_is_shown_in_doctor_on_the_board_and_in_sql(serv
     shown = service.call("doctor").stdout
     for n, topic in zip((2, 1, 1), topics, strict=True):
         assert f"the broker refused {n} messages of login s.G2 on topic {topic}, the last at" in shown
-    assert "the broker refused 4 messages of it" in service.call("instruments", "list").stdout
+    assert "the broker refused 4 of its messages" in service.call("instruments", "list").stdout
     assert facts["password"] not in shown + service.log() + (service.folder / "broker/broker.log").read_text()
     assert service.call("broker", "revoke", "s.G2").returncode == 0
 

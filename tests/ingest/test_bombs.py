@@ -385,7 +385,7 @@ def test_entities_of_a_workbook_are_not_unfolded(tmp_path):
 
 
 def test_a_pack_of_evidence_is_measured_before_it_is_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(audit_pack, "_LONGEST", 1 << 20)
+    monkeypatch.setattr(audit_pack, "_MAX_BYTES", 1 << 20)
     with pytest.raises(RefusedError, match="too large"):
         audit_pack.read_pack(pack(tmp_path / "a.zip", **{"manifest.json": bytes(2 << 20)}))
 

@@ -85,7 +85,7 @@ def test_no_act_takes_a_second_spelling_for_a_second_person(database, other):
         if other.strip("\u200b"):
             with pytest.raises(RefusedError, match="second person"):
                 completes_first_answer(c, Signature("instrument", first.name, 3), "instrument", 3, second, NOW)
-    assert not alerts._are_two(first, second)
+    assert not alerts._are_two_people(first, second)
     assert not offsets._is_second(first.name, other)
 
 

@@ -126,7 +126,7 @@ def test_nobody_alone_hides_a_high_level_and_every_act_is_in_the_log(database, a
 @pytest.mark.parametrize(
     ("module", "attribute", "broken"),
     [
-        (alerts, "_are_two", lambda *_: True),
+        (alerts, "_are_two_people", lambda *_: True),
         (alerts, "is_grave", lambda *_: False),
         (alerts, "add_audit", lambda *_: ""),
     ],
