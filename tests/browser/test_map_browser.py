@@ -107,11 +107,7 @@ def open_map(w, address):
 
 
 def settle(page, drawn="SlopewardMap.shown"):
-    """Wait until a map neither moves nor loads, and everything that it shows is drawn.
-
-    On a busy machine, MapLibre reports "idle" between two frames of a movement.
-    """
-    page.wait_for_function(f"!{drawn}.isMoving()")
+    """Wait until a map neither moves nor loads, and everything that it shows is drawn."""
     page.evaluate(f"new Promise(done => {{ {drawn}.once('idle', () => done()); {drawn}.triggerRepaint(); }})")
 
 

@@ -149,7 +149,7 @@
       return;
     }
     const zoom = await map.getSource("sites").getClusterExpansionZoom(groupId);
-    map.easeTo({ center: feature.geometry.coordinates, zoom });
+    map.jumpTo({ center: feature.geometry.coordinates, zoom });
   }
 
   async function draw() {

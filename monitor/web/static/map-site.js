@@ -151,12 +151,11 @@
     details.replaceChildren(makeElement("b", { textContent: title }), list, ...separated);
   }
 
+  // An animated movement that is interrupted by a change of the layout ends at another place.
   function moveTo(feature) {
-    const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    map.easeTo({
+    map.jumpTo({
       center: feature.geometry.coordinates.slice(0, 2),
       zoom: Math.max(map.getZoom(), STATION_ZOOM),
-      duration: isStill ? 0 : 400,
     });
   }
 
