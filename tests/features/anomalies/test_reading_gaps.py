@@ -86,7 +86,7 @@ def test_a_gap_is_stored_without_a_notice_and_late_readings_remove_it(database, 
     add(database, range(TO, BACK), "T1", "R1")
     look(database, site, BACK)
     assert named(database, BACK) == [("T1", FROM - 1, TO, 12)], "rain comes when it rains"
-    assert findings(database) == [("gap", "tilt x: 12 readings missing until 2026-01-21 12:00 UTC")]
+    assert findings(database) == [("gap", "tilt x: 12 readings are missing until 2026-01-21 12:00 UTC")]
     with database.read() as c:
         assert load_runs(c, site, START, START + 30 * DAY) == []
         assert c.execute(select(func.count()).select_from(alert)).scalar() == 0
