@@ -3,12 +3,18 @@
 import re
 import shutil
 import subprocess
+from datetime import timedelta
 
 import pytest
 
+from monitor.features.demo.story import FAILS_AFTER
 from monitor.features.movement.tables import failure_time
-from tests.browser.test_red_page import SITE, red, red_database
+from monitor.settings.service import parse_service
+from monitor.storage.engine import Database
+from monitor.web.app import build_app
+from tests.browser.test_red_page import END, SITE, red, red_database, store_slope_at_red
 from tests.browser.test_web_browser import Watch, chromium
+from tests.data.servers.page_server import PageServer
 from tests.fixtures.waiting import skip_missing
 
 __all__ = ("chromium", "red", "red_database")  # fixtures
@@ -37,15 +43,27 @@ names => names.filter(name => {
 """
 
 
+@pytest.fixture(scope="module")
+def after_failure(tmp_path_factory):
+    """Serve the page of a slope that failed 50 minutes ago; return its address."""
+    now = END + FAILS_AFTER + timedelta(minutes=50)
+    with Database(f"sqlite:///{tmp_path_factory.mktemp('failed')}/failed.db") as db:
+        slope = store_slope_at_red(db)
+        while slope.now < now:
+            slope.store_until(min(slope.now + timedelta(minutes=10), now))
+        with PageServer(lambda _: build_app(parse_service("", "test"), db, lambda: now)) as server:
+            yield server.url
+
+
 @pytest.fixture
 def open_page(chromium, red):
     pages = []
 
-    def open_as(size, scheme="light"):
+    def open_as(size, scheme="light", address=red[0]):
         width, height = SIZES[size]
         watch = Watch(chromium, width=width, height=height, scheme=scheme)
         pages.append(watch)
-        watch.log_in(red[0], "bo")
+        watch.log_in(address, "bo")
         return watch
 
     yield open_as
@@ -84,6 +102,19 @@ def test_first_screen_still_answers_when_a_failure_is_expected(red, red_database
     finally:
         with red_database.write() as c:
             c.execute(failure_time.update().values(trusted=False))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_first_screen_after_the_failure_answers_what_happened_before_everything_else(after_failure, open_page, size):
+    watch = open_page(size, address=after_failure)
+    watch.page.goto(after_failure + SITE)
+    watch.page.locator("#chart[data-drawn]").wait_for(timeout=60_000)
+    assert watch.page.evaluate(OUTSIDE, ANSWERS) == []
+    silence = watch.page.locator("#part-status .silence").inner_text()
+    assert re.search(r"[Aa]ll \d+ instruments on the slope have been silent since", silence)
+    assert "keep everybody out" in silence
+    unseen = watch.page.locator('#part-status [data-answer="unseen"]').inner_text()
+    assert "stations on the slope" in unseen
 
 
 def test_map_is_beside_the_situation_and_chart_below_has_the_full_width(red, open_page):

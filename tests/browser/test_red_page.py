@@ -36,18 +36,23 @@ MAX_HTML_BYTES = {
 """Transfer size of each page, so that it loads over a slow mobile connection."""
 
 
-@pytest.fixture(scope="module")
-def red_database(tmp_path_factory):
-    """Return the database of a slope at red with six stations."""
-    db = Database(f"sqlite:///{tmp_path_factory.mktemp('red')}/red.db")
+def store_slope_at_red(db):
+    """Store the readings and levels of a slope with six stations until it is red. Return the slope."""
     upgrade(db)
     slope = SimulatedSlope(db, END, days=1.75, stations=6)
     for hours in (36, 3, 1, 0):
         slope.store_until(END - timedelta(hours=hours))
     with db.write() as c:
         add_account(c, "bo", PASSWORD, "operator", END)
-    yield db
-    db.close()
+    return slope
+
+
+@pytest.fixture(scope="module")
+def red_database(tmp_path_factory):
+    """Return the database of a slope at red."""
+    with Database(f"sqlite:///{tmp_path_factory.mktemp('red')}/red.db") as db:
+        store_slope_at_red(db)
+        yield db
 
 
 @pytest.fixture(scope="module")
