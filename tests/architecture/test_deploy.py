@@ -184,6 +184,7 @@ def laid_out(tmp_path, postgresql):
     postgresql.execute("DROP DATABASE slopeward WITH (FORCE)", "DROP ROLE slopeward")
 
 
+@pytest.mark.soak
 @pytest.mark.server
 @pytest.mark.slow
 @pytest.mark.timeout(300)

@@ -34,6 +34,7 @@ def list_pages():
     return sorted(one for one in found if not IS_NO_PAGE.search(one))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("view", sorted(VIEWS))
 def test_every_page_can_be_used_by_everybody(served, watch, tmp_path, view, monkeypatch):
     monkeypatch.setattr(library, "begin_reference", lambda: None)  # four seconds of a process: tests/features/help

@@ -8,6 +8,7 @@ from tests.features.table_import.test_files import bench, german_table, page  # 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_german_tables_are_read_in(page, chromium, tmp_path):  # noqa: F811
     tables = [tmp_path / "Hang Süd.csv", tmp_path / "Hang Nord.csv"]

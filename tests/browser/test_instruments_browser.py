@@ -4,6 +4,7 @@ import json
 import random
 from datetime import timedelta
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 from sqlalchemy import text
@@ -32,6 +33,7 @@ def write():
     return site + site_text.table("[[derived]]", **apart) + site_text.table("[[profile]]", **PROBE)
 
 
+@pytest.mark.soak
 @ON_SQLITE
 def test_what_is_computed_is_drawn_and_read_by_sql(database, watch):  # noqa: F811
     site, rng = parse_site(write(), "bench.toml"), random.Random(1)

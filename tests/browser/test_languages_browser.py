@@ -14,6 +14,7 @@ SAID = {  # a word of the page, one of its data, one of its scripts
 }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("language", [code for code in LANGUAGES if code != ENGLISH])
 def test_a_language_fits_on_every_page(served, watch, language):  # noqa: F811
     base, _, ids, _ = served

@@ -227,6 +227,7 @@ def test_all_sites_stand_on_the_overview_and_a_group_hides_no_level(served, watc
     assert w.complaints == phone.complaints == []
 
 
+@pytest.mark.soak
 def test_an_outline_is_drawn_by_clicks_and_keys_corrected_and_stored(filled_sqlite_url, tmp_path, watch):
     db = Database(filled_sqlite_url)
     make_drawable(db, tmp_path)
@@ -326,6 +327,7 @@ def is_mostly(colour, channel):
     return colour[channel] == max(colour) > min(colour)
 
 
+@pytest.mark.soak
 def test_two_dates_lie_under_one_handle_and_nothing_comes_from_elsewhere(served, watch, tmp_path):
     base, db = served
     lay_scenes(db, tmp_path)

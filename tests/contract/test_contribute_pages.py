@@ -144,6 +144,7 @@ def test_the_files_of_a_feature_inside_slopeward_are_linted_and_formatted(name):
         assert ended.returncode == 0, ended.stdout
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_a_page_is_tried_with_its_installed_package(page, installed, tmp_path):
@@ -192,6 +193,7 @@ sys.exit(pytest.main([*options, f"{root}/tests/contract/test_criteria.py"]))
 """
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_the_kind_of_criterion_of_the_page_keeps_the_contract(installed, tmp_path):
     run(installed, tmp_path, f"root = {str(ROOT)!r}\n{CRITERIA_TESTS}")

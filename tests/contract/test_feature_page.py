@@ -104,6 +104,7 @@ def source(tmp_path):
     return folder
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.parametrize("empty_database_url", SQLITE_ONLY, indirect=True)
 def test_the_feature_runs_in_the_service_and_its_tables_stay_when_it_is_gone(tmp_path, empty_database_url, source):
@@ -127,6 +128,7 @@ def test_the_feature_runs_in_the_service_and_its_tables_stay_when_it_is_gone(tmp
     assert "migrations of the plugin visits: left out" in ended.stderr
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_version_of_the_feature_that_cannot_be_imported_is_disabled(tmp_path, source):
     (source / "slope_visits/routes.py").write_text("import no_such_module\n", encoding="utf-8")

@@ -252,6 +252,7 @@ def test_a_version_is_tried_once(install):
     assert [pid for _, pid in lines[1:]] == [first.stdout.strip(), second.stdout.strip()]
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_worker_does_not_try_plugins_again(install):
     """It cannot: it reads no file of the account and starts no process."""

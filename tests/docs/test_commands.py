@@ -315,7 +315,13 @@ def enter(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(checkpoints, "TrainingRequest", partial(checkpoints.TrainingRequest, epochs=1, stride=4))
 
 
-@pytest.mark.parametrize("page", sorted(list_pages()))
+# Commands that train networks or read large files. `make soak` runs them.
+LONG_PAGES = {"import-points-and-grids.md", "backtest.md", "forecast-models.md", "point-clouds.md"}
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=pytest.mark.soak if page in LONG_PAGES else ()) for page in sorted(list_pages())]
+)
 def test_the_commands_of_a_page_work(page, watch, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(shutil.copytree(watch, tmp_path / "watch"))
     enter(monkeypatch)

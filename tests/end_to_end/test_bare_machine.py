@@ -103,6 +103,7 @@ def link_packages(target: Path, asked: Sequence[str], extra: str) -> None:
                 (target / part).symlink_to(Path(str(found.locate_file(part))))
 
 
+@pytest.mark.soak
 def test_one_reading_becomes_one_alert_without_other_extras_and_without_mosquitto(bare: Path, tmp_path: Path) -> None:
     broker_url = f"mqtt://127.0.0.1:{free_port()}"
     url = f"sqlite:///{tmp_path}/slopeward.db"

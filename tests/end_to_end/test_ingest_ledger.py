@@ -97,8 +97,9 @@ SITE = (
 @pytest.mark.parametrize(
     ("kind", "kills", "lock_s", "rate"),
     [
-        ("sqlite", 3, 15.0, 600),
-        ("postgresql", 2, 15.0, 600),
+        ("sqlite", 1, 5.0, 300),
+        pytest.param("sqlite", 3, 15.0, 600, marks=pytest.mark.soak),
+        pytest.param("postgresql", 2, 15.0, 600, marks=pytest.mark.soak),
         pytest.param("sqlite", 50, 60.0, 600, marks=pytest.mark.soak),
         pytest.param("postgresql", 50, 60.0, 600, marks=pytest.mark.soak),
     ],

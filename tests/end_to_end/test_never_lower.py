@@ -128,6 +128,7 @@ def test_two_witnesses_reach_the_top_and_silence_never_lowers_it(service, databa
     assert (status(database_url)["level"], one.stop()) == (0, 0)
 
 
+@pytest.mark.soak
 @ON_SQLITE
 def test_one_bad_epoch_of_two_stations_is_paged_and_raises_nothing_and_a_collapse_loses_one_epoch(
     service: Any, database_url: str, mosquitto: Any
@@ -172,6 +173,7 @@ def test_one_bad_epoch_of_two_stations_is_paged_and_raises_nothing_and_a_collaps
     )
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_drift_of_one_reference_is_answered_and_a_poisoned_site_silences_nobody(service, database_url, mosquitto):
     one = service({"G1": "BASE", "G2": "BASE", "G3": "OTHER", "G4": "THIRD"}, "1h", "sick")
@@ -226,6 +228,7 @@ def poison(database_url: str, site: str) -> bool:
         return found.rowcount == 1
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_an_acceleration_that_comes_late_after_a_gap_rises_and_a_label_changes_no_level(
     service: Any, database_url: str, mosquitto: Any

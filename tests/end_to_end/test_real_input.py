@@ -23,6 +23,7 @@ from tests.data.measured import SITES
 pytestmark = [pytest.mark.data, pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("jobs_in_process", "one_torch_thread")  # it is about pixels
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_both_dates_of_the_hokkaido_scene_become_footprints(database, measured, tmp_path):

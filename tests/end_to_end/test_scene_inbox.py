@@ -127,6 +127,7 @@ def test_truncated_file_fails_with_a_reason_and_is_read_when_it_is_whole(service
     assert inbox.list_alerts() == {f"scene:{target.name}": "returned_unacknowledged"}
 
 
+@pytest.mark.soak
 def test_outlines_beside_clouds_carry_a_caution_and_a_scene_of_clouds_is_not_read(
     service: Service, scenes: Path
 ) -> None:
@@ -146,6 +147,7 @@ def test_outlines_beside_clouds_carry_a_caution_and_a_scene_of_clouds_is_not_rea
     assert inbox.list_alerts() == {"scene:20260513T100000.tif": "unacknowledged"}
 
 
+@pytest.mark.soak
 def test_second_date_of_the_same_ground_shows_what_is_new(service: Service, scenes: Path) -> None:
     inbox = WatchedInbox(service, "dates")
     for name in ("before", "after"):
@@ -175,6 +177,7 @@ def test_scene_of_other_ground_is_set_aside_until_a_person_moves_or_confirms_it(
     (inbox.folder / "after").rename(inbox.folder.parent / ".after")
 
 
+@pytest.mark.soak
 def test_same_files_delivered_again_change_nothing(service: Service, scenes: Path) -> None:
     inbox = WatchedInbox(service, "again")
     put(scenes / "after", inbox.folder / "after")
@@ -192,6 +195,7 @@ def test_same_files_delivered_again_change_nothing(service: Service, scenes: Pat
     assert inbox.list_alerts() == {}
 
 
+@pytest.mark.soak
 def test_same_files_by_another_name_are_one_scene(service: Service, scenes: Path) -> None:
     inbox = WatchedInbox(service, "renamed")
     put(scenes / "after", inbox.folder / "first")
@@ -202,6 +206,7 @@ def test_same_files_by_another_name_are_one_scene(service: Service, scenes: Path
     assert inbox.list_changes() == [("second", "single")]
 
 
+@pytest.mark.soak
 def test_file_is_read_only_after_its_last_byte(service: Service, scenes: Path) -> None:
     inbox = WatchedInbox(service, "growing")
     content = (scenes / "20260512T100000.tif").read_bytes()
@@ -216,6 +221,7 @@ def test_file_is_read_only_after_its_last_byte(service: Service, scenes: Path) -
     assert inbox.list_alerts() == {}
 
 
+@pytest.mark.soak
 def test_scene_is_read_once_although_the_service_was_killed_while_it_was_read(service: Service, scenes: Path) -> None:
     inbox = WatchedInbox(service, "killed")
     put(scenes / "after", inbox.folder / "after")

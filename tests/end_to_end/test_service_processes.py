@@ -35,6 +35,7 @@ def list_below(pid: int) -> Iterator[tuple[int, list[str]]]:
         yield from list_below(child)
 
 
+@pytest.mark.soak
 def test_each_process_knows_its_own_secrets_and_a_killed_service_leaves_no_broker(sqlite_url, tmp_path, monkeypatch):
     if find_mosquitto() is None:
         skip_missing("Mosquitto")

@@ -153,6 +153,7 @@ def test_a_service_that_cannot_start_ends_with_one_line(service):
     assert "Traceback" not in service.log()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("service", [("north", "south")], indirect=True)
 def test_files_that_two_people_or_a_verb_put_in_force_are_decided_by_and_no_level_falls(service):
     """Core ran on with the old file, and votes under names that mean something else now came back."""
@@ -215,6 +216,7 @@ def find_worker(core):
     return None
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(os.geteuid() != 0, reason="a worker hides its memory and environment from all but root")
 def test_a_scene_is_read_without_secrets_and_one_beyond_its_bound_fails_alone(service, monkeypatch):
     secret = "nobody-may-read-this"

@@ -41,6 +41,7 @@ def mark(path: Path, bands: Pixels) -> NDArray[np.bool_]:
         return np.asarray(mask.read(1) == 1)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("way", WAYS)
 def test_marked_area_hardly_depends_on_the_position_of_the_pixels(measured, tmp_path: Path, way: str) -> None:
     folder = measured("hokkaido-2018-s2-scene")

@@ -39,6 +39,7 @@ def is_white(polygon: Any) -> bool:
     return any(isinstance(part, Reason) and part.code == "caution.white" for part in parts)
 
 
+@pytest.mark.soak
 def test_outlines_on_snow_are_advice_and_those_on_fresh_slides_are_not(measured, tmp_path: Path) -> None:
     folder = measured("hokkaido-2018-s2-scene")
     share, white_km2 = measure_white(folder, "pre", tmp_path / "snow")

@@ -17,6 +17,7 @@ def flatten(text: str) -> str:
     return " ".join(text.replace("│", " ").split())
 
 
+@pytest.mark.soak
 def test_the_worked_case_prints_its_figures(measured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     measured("bazimen-baijiabao/source_sample.xlsx")
     data = measured("hokkaido-2018-s2-scene").parents[1]

@@ -93,6 +93,7 @@ def test_pages_of_one_person_with_one_channel_mention_no_duty_drill_or_approval(
     assert find_team_words(texts) == {}
 
 
+@pytest.mark.soak
 def test_pages_of_two_people_with_two_channels_offer_duty_drills_and_approvals(slope):
     slope.take(parse_site(TWO_CHANNELS, "bench.toml"))
     with slope.database.write() as c:

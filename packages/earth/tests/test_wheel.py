@@ -82,6 +82,7 @@ def write_points(path):
     path.write_text("\n".join(lines))
 
 
+@pytest.mark.soak
 def test_commands_of_the_wheel_run_beside_the_core_and_are_named_without_it(tmp_path):
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=False)

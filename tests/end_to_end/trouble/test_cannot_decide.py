@@ -25,6 +25,7 @@ from monitor.storage.service_state import load_heartbeats
 from tests.bench.record import SERVICE_RESULTS
 from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file
+from tests.fixtures.databases import ON_SQLITE
 from tests.fixtures.mosquitto import MosquittoServer
 from tests.fixtures.postgresql import PostgresServer
 from tests.fixtures.waiting import wait_for
@@ -207,6 +208,7 @@ def evaluated_at(service: Service) -> str | None:
     return next((at for (at,) in service.query("SELECT evaluated_at FROM site_status WHERE site = 's'")), None)
 
 
+@ON_SQLITE
 def test_people_hear_that_the_database_is_gone_while_the_slope_fails(
     database_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, report: Report
 ) -> None:
@@ -252,6 +254,7 @@ def test_people_hear_that_the_database_is_gone_while_the_slope_fails(
         wait_for(lambda: service.query(row), 40, "its row")
 
 
+@pytest.mark.soak
 def test_a_server_that_turned_read_only_is_told_as_one_that_takes_no_writes(
     postgresql: PostgresServer,
     postgresql_url: str,
@@ -281,6 +284,7 @@ def test_a_server_that_turned_read_only_is_told_as_one_that_takes_no_writes(
         wait_for(receiver.find_red, 60, "the level to be told")
 
 
+@pytest.mark.soak
 def test_a_supervisor_killed_in_an_outage_repeats_nothing_and_says_when_it_is_over(
     sqlite_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver
 ) -> None:
@@ -309,6 +313,7 @@ def test_a_supervisor_killed_in_an_outage_repeats_nothing_and_says_when_it_is_ov
         assert len(receiver.find("over: decides again")) == 1
 
 
+@pytest.mark.soak
 def test_a_core_that_hangs_is_replaced_and_the_gap_is_told(sqlite_url, mosquitto, tmp_path, receiver):
     with running(tmp_path, sqlite_url, mosquitto.url, receiver) as service:
         move(mosquitto.url, 0.0, 3.0, datetime.now(UTC) - timedelta(hours=2, minutes=5))
@@ -329,6 +334,7 @@ def test_a_core_that_hangs_is_replaced_and_the_gap_is_told(sqlite_url, mosquitto
         assert "s now red" in gap["body"]
 
 
+@pytest.mark.soak
 def test_a_lock_that_ends_pages_nothing_that_waiting_readings_cure(database_url, mosquitto, tmp_path, receiver):
     with running(tmp_path, database_url, mosquitto.url, receiver, max_silence="20s") as service:
         stop = threading.Event()

@@ -18,6 +18,7 @@ from tests.fixtures.waiting import free_port, wait_for
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
+@pytest.mark.soak
 def test_the_demo_broker_is_reported_as_degraded_also_after_a_kill(sqlite_url: str, tmp_path: Path) -> None:
     broker_url = f"mqtt://127.0.0.1:{free_port()}"
     with Service(tmp_path, sqlite_url, broker_url, {"s": site_file({"G1": "A", "G2": "B"}, "1h")}) as service:

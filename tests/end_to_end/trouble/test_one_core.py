@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(200)]
 TAKEN_OVER = "another core has taken this database over"
 
 
+@pytest.mark.soak
 def test_one_core_decides_when_the_server_was_restarted_and_a_second_core_comes(
     postgresql: PostgresServer, postgresql_url: str, mosquitto: MosquittoServer, tmp_path: Path
 ) -> None:

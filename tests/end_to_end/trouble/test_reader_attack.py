@@ -30,6 +30,7 @@ def plain_url(postgresql: PostgresServer) -> Iterator[str]:
     postgresql.execute(f"DROP DATABASE {name} WITH (FORCE)", f"DROP ROLE {name}")
 
 
+@pytest.mark.soak
 def test_red_is_decided_and_told_while_a_reader_tries_everything(
     postgresql: PostgresServer,
     plain_url: str,

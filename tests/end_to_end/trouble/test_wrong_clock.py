@@ -268,7 +268,9 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize(("way", "words"), WAYS.items())
+@pytest.mark.parametrize(
+    ("way", "words"), [(SUSPENDED, WAYS[SUSPENDED]), pytest.param(PAUSED, WAYS[PAUSED], marks=pytest.mark.soak)]
+)
 def test_people_hear_that_nobody_watched(sqlite_url, mosquitto, tmp_path, receiver, monkeypatch, way, words):
     """The supervisor's clocks are ours to set: until now they were two hours behind, so that it comes back to today."""
     monkeypatch.setenv("HOOK", f"{receiver.url}/duty")
@@ -311,6 +313,7 @@ def read_stamp(url: str) -> object:
         return find_heartbeat(c, "supervisor")
 
 
+@pytest.mark.soak
 def test_people_hear_that_the_service_did_not_run(sqlite_url, mosquitto, tmp_path, receiver, monkeypatch):
     monkeypatch.setenv("HOOK", f"{receiver.url}/duty")
     text = site_file({"G1": "A", "G2": "B"}, "1h").replace('channels = ["log"]', 'channels = ["webhook:HOOK"]')

@@ -79,6 +79,7 @@ def with_plan(site: Site, *detectors: str, budget: float) -> Site:
     return replace(site, anomaly=replace(site.anomaly, detectors=detectors, budget_per_sensor_month=budget))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the worker knows no database: once is enough
 def test_every_detector_without_a_network_is_counted_and_served(database: Database, service: ServiceConfig) -> None:
     assert set(CHEAP) | set(list_networks()) == set(list_served())

@@ -68,6 +68,7 @@ def _read(path):
         return b""
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(1260)
 @pytest.mark.parametrize("networks", with_soak(("gru",), NETWORKS))
 def test_a_newcomer_sees_everything_on_a_machine_without_mosquitto(tmp_path, networks):

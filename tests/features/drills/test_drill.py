@@ -349,6 +349,7 @@ def bench(database):
     return slope
 
 
+@pytest.mark.soak
 @ON_SQLITE
 def test_drill_on_the_page_is_held_acknowledged_and_ended(bench, monkeypatch):
     # A busy machine needs longer than a person would wait for the page.

@@ -52,6 +52,7 @@ def test_a_job_runs_in_a_process_of_the_workers_machine(far: FarCluster) -> None
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.soak
 def test_forecasts_of_a_site_in_pieces_are_the_same_to_the_last_bit(far, monkeypatch):
     monkeypatch.setattr(tasks, "POINTS_AT_ONCE", 3)
     pieces = tasks.split_points(draw_site(8))
@@ -88,6 +89,7 @@ def test_jobs_and_forecasts_run_on_a_local_cluster_of_dask(tmp_path: Path, monke
     assert list(map(bare, there.rows)) == list(map(bare, here.rows))
 
 
+@pytest.mark.soak
 def test_a_network_trained_and_a_scene_read_there_have_the_same_bytes(far: FarCluster, tmp_path: Path) -> None:
     tls = {f"dask_{name}": getattr(far.where, name) for name in ("ca_file", "cert_file", "key_file")}
     plans = {"here": ComputeSection(), "there": ComputeSection(dask=far.where.address, **tls)}
@@ -146,6 +148,7 @@ def test_another_version_is_said_before_anything_runs(far: FarCluster, monkeypat
         compute.run(DOUBLE, {"x": 1}, 60, cluster=far.where)
 
 
+@pytest.mark.soak
 def test_a_worker_that_is_lost_is_followed_by_another(far: FarCluster, tmp_path: Path) -> None:
     path = tmp_path / "pids"
 

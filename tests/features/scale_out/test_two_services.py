@@ -94,6 +94,7 @@ class Turn:
         assert took_s - queued_s < TAKEOVER_S
 
 
+@pytest.mark.soak
 def test_one_decides_and_the_other_takes_over(postgresql, postgresql_url, mosquitto, tmp_path, receiver):
     db, cable = Database(postgresql_url), Cable(postgresql.port)
     turn, far = Turn(db), postgresql_url.replace(f":{postgresql.port}/", f":{cable.port}/")

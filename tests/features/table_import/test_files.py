@@ -104,6 +104,7 @@ def ada(page):
         yield Person(browser)
 
 
+@pytest.mark.soak
 def test_a_strangers_table_becomes_a_site_with_stored_readings(bench, page, ada, tmp_path):
     upload, text = ada.look("../../Hang Süd.csv", german_table())
     for words in (

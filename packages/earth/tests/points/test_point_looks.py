@@ -86,6 +86,7 @@ def bench(database):
     return database
 
 
+@pytest.mark.soak
 def test_points_that_came_in_are_looked_at_once_and_what_happened_is_one_line_each(bench, tmp_path):
     values = draw()
     first_at, then = DATES[116] + timedelta(days=3), DATES[125] + timedelta(days=3)

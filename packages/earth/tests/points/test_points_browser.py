@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import numpy as np
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
@@ -38,6 +39,7 @@ def wait_for(page, layer, least):
     raise AssertionError(f"no {least} {layer} are drawn")
 
 
+@pytest.mark.soak
 @ON_SQLITE
 def test_squares_become_points_and_one_tells_its_series(bench, watch, tmp_path, monkeypatch):  # noqa: F811
     for where in (point_map, point_maps):

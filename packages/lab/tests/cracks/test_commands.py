@@ -56,6 +56,7 @@ def flights(tmp_path):
     return tmp_path / "6", tmp_path / "3"
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("one_torch_thread")
 def test_cracks_of_two_flights_are_lines_with_what_became_of_them(weights, flights, tmp_path, capsys):
     capsys.readouterr()

@@ -68,6 +68,7 @@ def place(grid, shape) -> dict:
     return json.loads(json.dumps(shapely.geometry.mapping(placed)))
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("one_torch_thread")
 def test_labels_of_the_page_become_weights_that_the_service_may_use(tmp_path, monkeypatch, capsys, database_url):
     write_pictures(tmp_path / "scenes", LABELLED + OTHERS)

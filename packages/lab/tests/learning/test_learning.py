@@ -434,6 +434,7 @@ def learnt(pictures, tmp_path_factory):
     return out, answer, told
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("one_torch_thread")
 def test_learning_keeps_its_time_and_goes_on_where_it_was_cut_off(learnt, pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(cross_validation, "ENOUGH", 0.08)
