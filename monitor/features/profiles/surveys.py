@@ -174,7 +174,7 @@ def _begin_table(cells: Sequence[str], head: dict[str, str], hole_at: int | None
 def _find_names(lines: Sequence[str]) -> tuple[str, SurveyBlock | None]:
     """What stands between the cells of a file, and its first block."""
     for line in lines[:HEAD_LINES]:
-        for mark in ";\t, ":
+        for mark in filter(line.__contains__, ";\t, "):
             begun = begin_block(split_cells(line, mark), {})
             if begun is not None and (mark != " " or len(_PAIRED & {one.face for one in begun.values.values()}) > 1):
                 return mark, begun
