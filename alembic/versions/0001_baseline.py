@@ -219,6 +219,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         comment="drills: messages of a recorded or simulated failure, sent by the real channels; real levels do not change",
     )
+    op.create_index("ix_drill_site", "drill", ["site", "started_at"], unique=False)
     op.create_table(
         "duty_handover",
         sa.Column("id", BigId, nullable=False),
@@ -634,6 +635,14 @@ def upgrade() -> None:
         sa.Column("detail", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index(
+        "ix_job_run_failed",
+        "job_run",
+        ["site", "started_at"],
+        unique=False,
+        sqlite_where=sa.text("state IN ('failed', 'killed', 'missed')"),
+        postgresql_where=sa.text("state IN ('failed', 'killed', 'missed')"),
+    )
     op.create_index("ix_job_run_started", "job_run", ["job", "started_at"], unique=False)
     op.create_table(
         "known_device",
@@ -1012,6 +1021,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("provider_id"),
         comment="replies from telephones, and their outcomes",
     )
+    op.create_index("ix_reply_alert", "reply", ["alert_id"], unique=False)
     op.create_index("ix_reply_sender", "reply", ["sender", "at"], unique=False)
     op.create_table(
         "reply_code",
@@ -1051,6 +1061,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("digest"),
     )
+    op.create_index("ix_report_site", "report", ["site", "at"], unique=False)
     op.create_table(
         "retention_run",
         sa.Column("id", BigId, nullable=False),
@@ -1337,6 +1348,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("topic", "sequence", name="uq_siren_order"),
         comment="orders to sirens and signs, and their confirmations",
     )
+    op.create_index("ix_siren_order_site", "siren_order", ["site", "ordered_at"], unique=False)
     op.create_table(
         "site",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -1373,6 +1385,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("digest"),
     )
+    op.create_index("ix_site_event_site", "site_event", ["site", "from_at"], unique=False)
     op.create_table(
         "site_proposal",
         sa.Column("id", BigId, nullable=False),
@@ -1703,6 +1716,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("ix_alert_outcome_alert", "alert_outcome", ["alert_id"], unique=False)
     op.create_table(
         "photo",
         sa.Column("id", BigId, nullable=False),
@@ -1789,3 +1803,4 @@ def upgrade() -> None:
     op.create_index("ix_notification_alert", "notification", ["alert_id"], unique=False)
     op.create_index("ix_notification_due", "notification", ["state", "next_attempt_at"], unique=False)
     op.create_index("ix_notification_provider", "notification", ["provider_id"], unique=False)
+    op.create_index("ix_notification_site", "notification", ["site", "queued_at"], unique=False)

@@ -23,6 +23,7 @@ report = Table(
     Column(
         "credential", Text, nullable=True, comment="proof of the sender: an account, a user of the machine, or mqtt"
     ),
+    Index("ix_report_site", "site", "at"),
     info={"sealed": SealedColumns()},
 )
 
@@ -45,6 +46,7 @@ site_event = Table(
     Column("via", Text, nullable=False, comment="mqtt, command, page"),
     Column("withdrawn_at", Instant, nullable=True, info={"own_clock": True}),
     Column("withdrawn_by", Text, nullable=True),
+    Index("ix_site_event_site", "site", "from_at"),
     info={"sealed": SealedColumns()},
 )
 

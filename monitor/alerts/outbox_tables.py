@@ -62,6 +62,7 @@ notification = Table(
     Index("ix_notification_due", "state", "next_attempt_at"),
     Index("ix_notification_alert", "alert_id"),
     Index("ix_notification_provider", "provider_id"),
+    Index("ix_notification_site", "site", "queued_at"),
     comment="the outbox: one message per event, recipient and channel",
     info={"sealed": SealedColumns(left_out=_PROGRESS, select_values=_leave_out_unsettled_state)},
 )

@@ -71,5 +71,6 @@ alert_outcome = Table(
     Column("by", Text, nullable=False),
     Column("note", Text, nullable=False),
     Column("at", Instant, nullable=False),
+    Index("ix_alert_outcome_alert", "alert_id"),
     info={"sealed": SealedColumns(only_added=True)},
 )

@@ -1,6 +1,6 @@
 """Drills: exercises with a recorded or simulated failure."""
 
-from sqlalchemy import Column, String, Table, Text
+from sqlalchemy import Column, Index, String, Table, Text
 
 from monitor.api.store import BigId, Instant, Json, SealedColumns, metadata
 
@@ -15,6 +15,7 @@ drill = Table(
     Column("scenario", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("outcome", Json, nullable=True),
+    Index("ix_drill_site", "site", "started_at"),
     comment="drills: messages of a recorded or simulated failure, sent by the real channels; real levels do not change",
     info={"sealed": SealedColumns()},
 )

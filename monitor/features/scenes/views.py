@@ -205,7 +205,7 @@ FROM scene_change h JOIN scene c ON c.scene_hash = h.scene_hash
   g.mean_probability, g.area_m2, g.model, g.model_hash
 FROM footprint_review r JOIN scene c ON c.scene_hash = r.scene_hash
   JOIN scene_footprint g ON g.scene_hash = r.scene_hash AND g.model_hash = r.model_hash AND g.polygon_id = r.polygon_id""",
-        "scene_outlines": """SELECT c.site, c.name AS scene, o.scene_hash, c.acquired_at, o.id AS outline_id, o.kind, o.area_m2, o.geometry,
+        "scene_outlines": """SELECT o.site, c.name AS scene, o.scene_hash, c.acquired_at, o.id AS outline_id, o.kind, o.area_m2, o.geometry,
   o.from_polygon_id AS from_polygon, o.note, o.at, o."by", o.withdrawn_at, o.withdrawn_by
-FROM scene_outline o JOIN scene c ON c.scene_hash = o.scene_hash""",
+FROM scene_outline o JOIN scene c ON c.scene_hash = o.scene_hash AND c.site = o.site""",
     }

@@ -34,6 +34,7 @@ reply = Table(
     Column("alert_id", BigId, nullable=True),
     Column("person", Text, nullable=True),
     Index("ix_reply_sender", "sender", "at"),
+    Index("ix_reply_alert", "alert_id"),
     comment="replies from telephones, and their outcomes",
 )
 
@@ -75,5 +76,6 @@ siren_order = Table(
     Column("confirmed_by", Text, nullable=True),
     Column("said", Text, nullable=True),
     UniqueConstraint("topic", "sequence", name="uq_siren_order"),
+    Index("ix_siren_order_site", "site", "ordered_at"),
     comment="orders to sirens and signs, and their confirmations",
 )
