@@ -42,6 +42,7 @@ KERNEL: Final = (
     "monitor.app.jobs.plugin",
     "monitor.delivery.plugin",
     "monitor.app.checks.plugin",
+    "monitor.app.plugin",
 )
 # Features. Without the folder of a feature and its line here, everything else works.
 FEATURES: Final = (

@@ -545,6 +545,9 @@ rate_now site=north-bench criterion=velocity-1 station=G1 quantity=displacement 
     next_rate=31 next_window_s=21600
 rate_now site=north-bench criterion=velocity-2 station=G1 quantity=displacement unit=mm/day level=1 counted=yes
     newest_at=-7m rate=24.5 error=0.4 least=23.5 window_s=172800 bound=2 bound_level=1
+rate_now site=north-bench criterion=velocity-1 station=G2 quantity=displacement unit=mm/day level=0 counted=yes
+    newest_at=-7m rate=1.3 error=0.4 least=0.5 window_s=172800 bound=2 bound_level=1 next_level=1 next_bound=2
+    next_rate=1.3 next_window_s=172800
 """
     versions = {"north": north.version, "lake": lake.version, "zeros": "0" * 64}
     insert_rows(c, NOW, rows, versions)
@@ -625,6 +628,7 @@ backup_run at=-6h file=backups/slopeward.db state=proven seconds=3.5 bytes=4096 
 source_poll source=survey site=north-bench kind=http address=https://data.example.org/day.csv polled_at=+0s
     success_at=-6h since_at=-59.25d new_at=-6h error='the server answered 503' error_since=+0s failures=1 next_at=+6h
     rows_new=0 rows_all=7
+job_run job=instruments site=lake-slope started_at=-5h finished_at=-5h+4s state=failed detail='the disk is full'
 service_check name=disk.database state=warn since=-6h checked_at=+0s value=4.5 unit=GiB found='4.5 GiB free'
     remedy='make room'
 outage id=1 cause=broker from_at=-18h back_at=-12h drained_at=-12h+2m counted_at=+0s counts_until=+1d

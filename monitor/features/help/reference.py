@@ -227,6 +227,7 @@ QUESTIONS: Final = (
     "Why is there no forecast, and from when on?",
     "Was the forecast right?",
     "What is usual for the season and the hour?",
+    "What was wrong last night?",
     "What is alarmed, what happened to it, and was it true?",
     "Who was notified, did it arrive, and who answered?",
     "Who is on duty, and what was handed over or exercised?",
