@@ -1,28 +1,36 @@
-"""Who acts: a person, the service itself or another program."""
+"""Who performs an audited act: a person, the service itself or another program."""
 
 from dataclasses import dataclass
 from typing import Final
 
 from monitor.text.names import tidy_name
 
-# How a person acted
+# How a person acted.
 COMMAND: Final = "command"
 PAGE: Final = "page"
-TOKEN: Final = "token"  # noqa: S105 - a way, not a secret
+TOKEN: Final = "token"  # noqa: S105 - a kind of access, not a secret
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who did it: `kind` is person, service, or program; the name is kept in tidy form."""
+    """The actor of an audited act.
+
+    Attributes:
+        name: the name, normalised by `tidy_name`.
+        kind: person, service or program.
+        via: how a person acted: `command`, `page`, `token`, `sms` or `voice`. None for other kinds.
+        os_user: for a command, the user of the operating system, which may differ from the name.
+        proof: for a command, what proved the name: `password`, `os_user` or `token`. None if nothing did.
+    """
 
     name: str
     kind: str = "person"
-    via: str | None = None  # by which way a person acted: `command`, `page`, `token`, `sms`, `voice`; None = by none
-    os_user: str | None = None  # at a command: the user of the operating system, whoever the name is
-    proof: str | None = None  # at a command: `password`, `os_user` or `token` proved the name; None = nothing did
+    via: str | None = None
+    os_user: str | None = None
+    proof: str | None = None
 
     def __post_init__(self) -> None:
-        """Write the name down as names are written down."""
+        """Normalise the name."""
         object.__setattr__(self, "name", tidy_name(self.name))
 
 

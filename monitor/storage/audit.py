@@ -1,4 +1,4 @@
-"""The audit log: who did what to which thing, each row chained by hash to the one before it."""
+"""The audit log: who did what to which subject. Each entry contains the hash of the previous entry."""
 
 import hashlib
 import json
@@ -15,31 +15,37 @@ from monitor.storage.audit_tables import audit_entry
 from monitor.storage.locks import take_turn
 from monitor.text.instants import format_iso
 
+# The previous hash of the first entry.
 FIRST: Final = "0" * 64
-_TURN: Final = "audit"  # one appender at a time, or the chain would fork
+# Only one transaction at a time appends, because two entries with the same predecessor would fork the chain.
+_TURN: Final = "audit"
 
 
 def add_audit(
     connection: Connection, actor: Actor, action: str, subject: str, detail: Mapping[str, Any], now: datetime
 ) -> None:
-    """Log an act; it is written as the transaction ends, behind all rows, for writing it serialises all appenders.
+    """Add an act to the audit log.
+
+    The entry is written at the end of the transaction, because writing it serialises all transactions that append.
 
     Args:
-        actor: who; `kind` is person, service or program. The user of the operating system and the proof of the name,
-            where they are known, stand in the detail beside it.
-        action: verb with its subject's kind, such as `alert.acknowledge`.
-        subject: what it was done to, such as `alert:12`.
-        detail: JSON-ready facts, reason included; never a secret.
+        connection: a connection of `Database.write`.
+        actor: who acted. The user of the operating system and the proof of the name are added to the detail.
+        action: kind of the subject and verb, such as `alert.acknowledge`.
+        subject: what was acted on, such as `alert:12`.
+        detail: facts that can be serialised as JSON, including the reason. It must not contain secrets.
+        now: the present.
     """
     acts = connection.get_execution_options()["slopeward_sealing"].acts
-    proof = {"via": TOKEN if actor.via == TOKEN else None, "os_user": actor.os_user, "proof": actor.proof}
-    acts.append((actor, action, subject, {**detail, **{k: v for k, v in proof.items() if v is not None}}, now))
+    identity = {"via": TOKEN if actor.via == TOKEN else None, "os_user": actor.os_user, "proof": actor.proof}
+    known_identity = {key: value for key, value in identity.items() if value is not None}
+    acts.append((actor, action, subject, {**detail, **known_identity}, now))
 
 
 def lock_log(connection: Connection) -> None:
-    """Wait until no other transaction writes the log; it is ours to the end of this one.
+    """Lock the audit log until the end of the transaction.
 
-    Row locks come first, this one last: in the other order two transactions could wait for each other.
+    Take row locks before this lock. In the opposite order two transactions could wait for each other.
     """
     take_turn(connection, _TURN)
 
@@ -47,21 +53,21 @@ def lock_log(connection: Connection) -> None:
 def append_entry(
     connection: Connection, actor: Actor, action: str, subject: str, detail: Mapping[str, Any], now: datetime
 ) -> None:
-    """Append one row behind the newest; only under `lock_log`, or the chain would fork."""
-    previous = find_head(connection)[1]
-    spelled = canonical_json(dict(detail))
-    digest = hash_entry(previous, (format_iso(now), actor.name, actor.kind, action, subject, spelled))
+    """Append an entry. The transaction must hold the lock of `lock_log`."""
+    previous_hash = find_head(connection)[1]
+    detail_json = canonical_json(dict(detail))
+    digest = hash_entry(previous_hash, (format_iso(now), actor.name, actor.kind, action, subject, detail_json))
     connection.execute(
         insert(audit_entry).values(
             {"at": now, "actor": actor.name, "actor_kind": actor.kind, "action": action, "subject": subject}
-            | {"detail": spelled, "previous_hash": previous, "hash": digest}
+            | {"detail": detail_json, "previous_hash": previous_hash, "hash": digest}
         )
     )
 
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """An entry of the audit log with its detail read; `at` as it is spelled."""
+    """An entry of the audit log with its deserialised detail. `at` is the stored text of the instant."""
 
     id: int
     at: str
@@ -81,7 +87,15 @@ def load_entries(
     actor: str | None = None,
     action: str | None = None,
 ) -> list[AuditRecord]:
-    """Entries before a number, newest first; seals of rows only where that action is asked for."""
+    """Return entries, newest first.
+
+    Args:
+        connection: an open connection.
+        limit: the largest number of entries.
+        before: return only entries with a smaller id.
+        actor: return only entries of this actor.
+        action: return only entries with this action. Without it, seals of rows (`rows.seal`) are left out.
+    """
     e = audit_entry.c
     query = select(e.id, e.at, e.actor, e.actor_kind, e.action, e.subject, e.detail, e.hash).order_by(e.id.desc())
     query = query.where(e.action != "rows.seal" if action is None else e.action == action)
@@ -92,16 +106,20 @@ def load_entries(
 
 
 def find_first(connection: Connection) -> tuple[str, datetime] | None:
-    """(hash, instant) of the entry that the chain begins with: of no two databases the same, of a copy the same."""
+    """Return the hash and the instant of the first entry, or None if there is none.
+
+    The hash identifies a database: two databases differ in it, and a copy has the hash of its original.
+    """
     e = audit_entry.c
     row = connection.execute(select(e.hash, e.at).order_by(e.id).limit(1)).first()
     return None if row is None else (str(row.hash), row.at)
 
 
 def find_head(connection: Connection) -> tuple[int, str]:
-    """(number of the newest entry, its hash), as it leaves the machine in status, ping and by `db verify`.
+    """Return the id and the hash of the newest entry, or 0 and `FIRST` if there is none.
 
-    Noted outside the database the hash also proves that no tail was cut off.
+    The status topic, the ping and `db verify` publish the hash. A copy of it outside the database proves later that no
+    entries were removed from the end of the log.
     """
     e = audit_entry.c
     row = connection.execute(select(e.id, e.hash).order_by(e.id.desc()).limit(1)).first()
@@ -109,32 +127,40 @@ def find_head(connection: Connection) -> tuple[int, str]:
 
 
 def verify_chain(connection: Connection, expected: str | None = None) -> list[str]:
-    """Walk the whole log and name every row that is altered, or whose predecessor is missing.
+    """Check every entry of the log.
 
-    `expected`: a head noted earlier; it must still be in the chain.
+    Args:
+        connection: an open connection.
+        expected: the hash of an earlier head, which must still be in the chain.
 
     Returns:
-        One line per finding; empty when the log is whole.
+        A line for each entry that was altered or whose predecessor is missing. Empty if the log is intact.
     """
     findings: list[str] = []
-    previous = FIRST
-    seen = expected is None or expected == FIRST
+    previous_hash = FIRST
+    has_expected = expected is None or expected == FIRST
     e = audit_entry.c
-    raw = type_coerce(e.at, String).label("at")  # as it stands: an altered one may be no instant at all
-    columns = (e.id, raw, e.actor, e.actor_kind, e.action, e.subject, e.detail, e.previous_hash, e.hash)
+    # Read as text, because an altered value may not be an instant.
+    at = type_coerce(e.at, String).label("at")
+    columns = (e.id, at, e.actor, e.actor_kind, e.action, e.subject, e.detail, e.previous_hash, e.hash)
     for row in connection.execute(select(*columns).order_by(e.id).execution_options(yield_per=2000)):
-        if row.previous_hash != previous:
+        if row.previous_hash != previous_hash:
             findings.append(f"audit entry {row.id}: the entry before it was removed or replaced")
         entry = (row.at, row.actor, row.actor_kind, row.action, row.subject, row.detail)
         if hash_entry(row.previous_hash, entry) != row.hash:
             findings.append(f"audit entry {row.id}: its content was altered after it was written")
-        previous = row.hash
-        seen = seen or row.hash == expected
-    if not seen:
+        previous_hash = row.hash
+        has_expected = has_expected or row.hash == expected
+    if not has_expected:
         findings.append(f"audit log: the noted head {expected} is no longer in the chain")
     return findings
 
 
-def hash_entry(previous: str, entry: tuple[str, ...]) -> str:
-    """The hash that an entry must bear: of its instant, actor and kind, action, subject and detail as spelled."""
-    return hashlib.sha256(f"{previous}\n{canonical_json(entry)}".encode()).hexdigest()
+def hash_entry(previous_hash: str, entry: tuple[str, ...]) -> str:
+    """Return the hash of an entry.
+
+    Args:
+        previous_hash: the hash of the previous entry.
+        entry: its instant, actor, kind of actor, action, subject and detail, as stored.
+    """
+    return hashlib.sha256(f"{previous_hash}\n{canonical_json(entry)}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Copies of the whole database that can be trusted, and the way back from one."""
+"""Make copies of the whole database, check them, and restore the database from a copy."""
 
 import fcntl
 import hashlib
@@ -19,69 +19,76 @@ from monitor.storage.branches import list_tables
 from monitor.storage.engine import Database, keep_private, open_lock
 from monitor.storage.locks import is_core_running
 
-LIMIT_S: Final = 6 * 3600
+# A program that makes, restores or checks a copy is ended after this time.
+PROGRAM_LIMIT_S: Final = 6 * 3600
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
-    """Copy a live SQLite database through its backup API: one consistent state, readable by us alone."""
+    """Copy a SQLite database that may be in use. The copy is consistent, and only its owner can read it."""
     target.touch(mode=0o600)
     with closing(sqlite3.connect(source)) as reader, closing(sqlite3.connect(target)) as writer:
         reader.backup(writer)
-        writer.execute("PRAGMA journal_mode=DELETE")  # one file, no log beside it
+        # Without a write-ahead log, the copy is one file.
+        writer.execute("PRAGMA journal_mode=DELETE")
 
 
-def back_up(db: Database, target: Path, begin: Callable[[], None] | None = None) -> None:
-    """Write a copy: a SQLite file, or a custom-format archive of `pg_dump`. The service may run meanwhile.
+def back_up(db: Database, target: Path, prepare_child: Callable[[], None] | None = None) -> None:
+    """Write a copy: a SQLite file, or an archive of `pg_dump` in its custom format. The service may run.
 
-    Its SHA-256 stands beside it, in a file as `sha256sum` writes it.
+    Its SHA-256 is written to a file beside it, in the format of `sha256sum`.
 
-    `target`: the copy; `begin`: called in the process of `pg_dump` before it begins.
+    Args:
+        db: the database.
+        target: the path of the copy.
+        prepare_child: called in the process of `pg_dump` before the program starts.
 
     Raises:
-        StoreError: the target exists, there is no room, or the copy failed; nothing half-written is left.
+        StoreError: the target exists, the disk has too little space, or the copy failed. No partial file is left.
     """
     if target.exists():
         raise StoreError(f"{target} exists already; choose another name")
     if not target.parent.is_dir():
-        raise StoreError(f"{target.parent} is no folder; make it")
+        raise StoreError(f"{target.parent} is not a folder; create it")
     if db.is_sqlite:
         needed = int(sqlite_file(db).stat().st_size * 1.05)
-    else:  # its archive is compressed and leaves indexes out
+    else:
+        # The archive is compressed and contains no indexes.
         with db.read() as c:
             needed = int(c.execute(text("SELECT pg_database_size(current_database())")).scalar_one()) // 4
-    if needed > (free := shutil.disk_usage(target.parent).free):
-        room = f"{needed // 10**6} MB are needed, {free // 10**6} MB are free"
-        raise StoreError(f"there is no room for a copy in {target.parent}: {room}")
+    free = shutil.disk_usage(target.parent).free
+    if needed > free:
+        space = f"{needed // 10**6} MB are needed, {free // 10**6} MB are free"
+        raise StoreError(f"there is no room for a copy in {target.parent}: {space}")
     try:
         with replacing(target, flush=True, mode=0o600) as partial:
             if db.is_sqlite:
                 copy_sqlite(sqlite_file(db), partial)
                 check_sqlite(partial)
             else:
-                _call(db, "pg_dump", "--format=custom", "--no-owner", f"--file={partial}", begin=begin)
-        with replacing(sum_file(target), mode=0o600) as partial:
+                _call(db, "pg_dump", "--format=custom", "--no-owner", f"--file={partial}", prepare_child=prepare_child)
+        with replacing(checksum_file(target), mode=0o600) as partial:
             partial.write_text(f"{_digest(target)}  {target.name}\n", encoding="utf-8")
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"the copy to {target} failed: {error}") from error
 
 
-def sum_file(copy: Path) -> Path:
-    """Where the SHA-256 of a copy stands."""
+def checksum_file(copy: Path) -> Path:
+    """Return the path of the file with the SHA-256 of a copy."""
     return copy.with_name(f"{copy.name}.sha256")
 
 
-def check_sum(copy: Path) -> None:
-    """Make sure that a copy is the file that was written, where its SHA-256 stands beside it.
+def require_checksum(copy: Path) -> None:
+    """Compare a copy with the SHA-256 beside it. A copy without such a file is accepted.
 
     Raises:
-        StoreError: it was torn or changed since.
+        StoreError: the copy is damaged or was changed.
     """
     try:
-        noted = sum_file(copy).read_text(encoding="utf-8").split()[0]
+        expected = checksum_file(copy).read_text(encoding="utf-8").split()[0]
     except (OSError, IndexError):
         return
-    if noted != _digest(copy):
-        raise StoreError(f"{copy} is not as it was written: its SHA-256 differs from {sum_file(copy).name}")
+    if expected != _digest(copy):
+        raise StoreError(f"{copy} is not as it was written: its SHA-256 differs from {checksum_file(copy).name}")
 
 
 def count_rows(connection: Connection) -> dict[str, int]:
@@ -98,17 +105,17 @@ def _digest(path: Path) -> str:
 
 
 def restore(db: Database, source: Path) -> None:
-    """Put a copy in the place of everything the database holds; stop the service first.
+    """Replace the contents of the database by a copy. The service must not run.
 
     Raises:
-        RefusedError: a service runs on this database; what it holds in memory would not fit any more, and on
-            PostgreSQL each would wait for the locks of the other.
-        StoreError: the copy is missing or damaged, or putting it back failed; then the database is as it was.
+        RefusedError: a service runs on this database. Its memory would not match the restored rows, and on PostgreSQL
+            the service and the restore would wait for each other's locks.
+        StoreError: the copy is missing or damaged, or the restore failed. The database is unchanged.
     """
     if not source.is_file():
-        raise StoreError(f"{source} is no file")
+        raise StoreError(f"{source} is not a file")
     if not db.is_sqlite and is_core_running(db.engine):
-        raise RefusedError(f"a service runs on {db.url.database}; stop it first, and those that stand by")
+        raise RefusedError(f"a service runs on {db.url.database}; stop it first, and every standby service")
     db.close()
     if not db.is_sqlite:
         options = ("--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error")
@@ -116,7 +123,8 @@ def restore(db: Database, source: Path) -> None:
         return
     check_sqlite(source)
     target = sqlite_file(db)
-    keep_private(str(target))  # on a new machine nothing is there yet, and the copy holds accounts
+    # The copy contains accounts, so a new file must not be readable by others.
+    keep_private(str(target))
     try:
         with (
             _keep_service_out(target),
@@ -130,7 +138,8 @@ def restore(db: Database, source: Path) -> None:
 
 @contextmanager
 def _keep_service_out(target: Path) -> Iterator[None]:
-    with open_lock(target) as file:  # the one that core holds while it runs
+    # The core holds a lock on this file while it runs.
+    with open_lock(target) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -140,45 +149,57 @@ def _keep_service_out(target: Path) -> Iterator[None]:
 
 
 def check_sqlite(path: Path) -> None:
-    """Make sure that a file is a whole database of ours; raises StoreError: it is not."""
+    """Check that a file is an intact database of Slopeward.
+
+    Raises:
+        StoreError: it is not.
+    """
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            found = connection.execute("PRAGMA integrity_check").fetchone()[0]
+            integrity = connection.execute("PRAGMA integrity_check").fetchone()[0]
             connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error as error:
-        raise StoreError(f"{path} is no database of Slopeward: {error}") from error
-    if found != "ok":
-        raise StoreError(f"{path} is damaged: {found}")
+        raise StoreError(f"{path} is not a database of Slopeward: {error}") from error
+    if integrity != "ok":
+        raise StoreError(f"{path} is damaged: {integrity}")
 
 
 def sqlite_file(db: Database) -> Path:
-    """The file of a SQLite database."""
+    """Return the file of a SQLite database."""
     if not db.url.database:
         raise StoreError("a database in memory has no file")
     return Path(db.url.database)
 
 
-def run_program(command: Sequence[str], **how: Any) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end and keep what it says; raises StoreError where it takes longer than `LIMIT_S`."""
+def run_program(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a program and capture its output.
+
+    Args:
+        command: the program and its arguments.
+        options: further arguments of `subprocess.run`.
+
+    Raises:
+        StoreError: the program was ended after `PROGRAM_LIMIT_S`.
+    """
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False, **how)
+        return subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_LIMIT_S, check=False, **options)
     except subprocess.TimeoutExpired:
-        raise StoreError(f"{command[0]} was ended: it took longer than {LIMIT_S / 3600:g} h") from None
+        raise StoreError(f"{command[0]} was ended: it took longer than {PROGRAM_LIMIT_S / 3600:g} h") from None
 
 
-def _call(db: Database, program: str, *arguments: str, begin: Callable[[], None] | None = None) -> None:
+def _call(db: Database, program: str, *arguments: str, prepare_child: Callable[[], None] | None = None) -> None:
     if shutil.which(program) is None:
         raise StoreError(f"{program} is not installed; install the PostgreSQL client programs")
     url = db.url
-    wanted = {
+    connection_settings = {
         "PGHOST": url.host,
         "PGPORT": url.port,
         "PGUSER": url.username,
         "PGPASSWORD": url.password,
         "PGDATABASE": url.database,
     }
-    environment = {**os.environ, **{name: str(value) for name, value in wanted.items() if value}}
+    environment = {**os.environ, **{name: str(value) for name, value in connection_settings.items() if value}}
     target = ("--dbname", str(url.database)) if program == "pg_restore" else ()
-    done = run_program([program, *target, *arguments], env=environment, preexec_fn=begin)
-    if done.returncode:
-        raise StoreError(f"{program} failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")
+    result = run_program([program, *target, *arguments], env=environment, preexec_fn=prepare_child)
+    if result.returncode:
+        raise StoreError(f"{program} failed: {(result.stderr.strip().splitlines() or ['no message'])[0]}")

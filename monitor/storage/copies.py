@@ -1,4 +1,4 @@
-"""Copies by schedule: made, proven, written down, and the oldest let go."""
+"""Scheduled backups: make a copy, prove that it can be restored, record it, and delete the oldest copies."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,8 @@ from monitor.storage.rows import add_row
 from monitor.text.instants import format_iso
 
 PROVEN, MADE, FAILED = "proven", "made", "failed"
-PREFIX: Final = "slopeward-auto-"  # copies of other names are a person's, and stay
+# Copies with other names were made by people and are kept.
+PREFIX: Final = "slopeward-auto-"
 
 
 class BackupCopy(NamedTuple):
@@ -30,7 +31,7 @@ class BackupCopy(NamedTuple):
 
 
 class BackupFailures(NamedTuple):
-    """Tries in a row that failed, and what the last one said."""
+    """Backups that failed in a row: how many, when the newest one failed, and why."""
 
     tries: int
     at: datetime
@@ -38,20 +39,29 @@ class BackupFailures(NamedTuple):
 
 
 def make_copy(
-    db: Database, folder: Path, keep: int, now: datetime, *, is_proven: bool, begin: Callable[[], None] | None = None
+    db: Database,
+    folder: Path,
+    keep: int,
+    now: datetime,
+    *,
+    should_prove: bool,
+    prepare_child: Callable[[], None] | None = None,
 ) -> BackupCopy:
-    """Make a copy while the service runs, prove it, and keep the newest ones.
+    """Make a copy while the service runs, prove it, record the result, and delete all but the newest copies.
 
     Args:
-        folder: where copies lie; made where it is missing.
-        is_proven: restore it into a scratch database and check it there.
-        begin: called in each process that is started, before its program.
+        db: the database.
+        folder: the folder of the copies. It is created if it does not exist.
+        keep: how many copies to keep.
+        now: the present.
+        should_prove: whether to restore the copy into a scratch database and verify it there.
+        prepare_child: called in each child process before its program starts.
 
     Returns:
-        What became of it, as it is written down. A copy that cannot be proven for want of room or rights is `made`.
+        The recorded result. The state is `made` if the copy could not be proven for lack of space or privileges.
 
     Raises:
-        StoreError: there is no copy, or it is not as it was written; that is written down as well.
+        StoreError: the copy failed, or it differs from what was written. The failure is recorded too.
     """
     start = time.monotonic()
     stamp = format_iso(now)[:19].replace("-", "").replace(":", "")
@@ -61,66 +71,80 @@ def make_copy(
     facts = {"at": now, "file": str(target), "audit_head": head}
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # what a killed process left of a copy or a proof: nobody wrote to it for a day
-        for left in (*folder.glob(f".{PREFIX}*"), *folder.glob(f".{proof.SCRATCH}*")):
-            if time.time() - left.stat().st_mtime > ABANDONED_AFTER_S:
-                left.unlink(missing_ok=True)
-        backup.back_up(db, target, begin)
+        # A killed process leaves a part of a copy or a scratch database.
+        for partial in (*folder.glob(f".{PREFIX}*"), *folder.glob(f".{proof.SCRATCH}*")):
+            if time.time() - partial.stat().st_mtime > ABANDONED_AFTER_S:
+                partial.unlink(missing_ok=True)
+        backup.back_up(db, target, prepare_child)
         try:
-            result = _prove(db, target, head, begin) if is_proven else (None, MADE, "not proven, as configured")
+            if should_prove:
+                row_count, state, detail = _prove(db, target, head, prepare_child)
+            else:
+                row_count, state, detail = None, MADE, "not proven, as configured"
         except (StoreError, OSError):
-            _remove(target)  # nobody can rely on it, and one more each time would fill the disk
+            # The copy is not reliable, and further ones would fill the disk.
+            _remove(target)
             raise
     except (StoreError, OSError) as error:
-        _note(db, **facts, state=FAILED, seconds=time.monotonic() - start, detail=str(error))
+        _record(db, **facts, state=FAILED, seconds=time.monotonic() - start, detail=str(error))
         raise StoreError(str(error)) from error
-    rows, state, detail = result
     size = target.stat().st_size
-    _note(db, **facts, state=state, seconds=time.monotonic() - start, bytes=size, rows=rows, detail=detail)
+    _record(db, **facts, state=state, seconds=time.monotonic() - start, bytes=size, rows=row_count, detail=detail)
     with db.read() as c:
-        failed = set(c.execute(select(backup_run.c.file).where(backup_run.c.state == FAILED)).scalars())
-    for old in [one for one in list_copies(folder) if str(one) not in failed][:-keep]:
-        _remove(old)
+        failed_files = set(c.execute(select(backup_run.c.file).where(backup_run.c.state == FAILED)).scalars())
+    good_copies = [copy for copy in list_copies(folder) if str(copy) not in failed_files]
+    for copy in good_copies[:-keep]:
+        _remove(copy)
     return BackupCopy(now, str(target), state, detail)
 
 
 def _remove(copy: Path) -> None:
     copy.unlink(missing_ok=True)
-    backup.sum_file(copy).unlink(missing_ok=True)
+    backup.checksum_file(copy).unlink(missing_ok=True)
 
 
-def _prove(db: Database, target: Path, head: str, begin: Callable[[], None] | None) -> tuple[int | None, str, str]:
+def _prove(
+    db: Database, target: Path, head: str, prepare_child: Callable[[], None] | None
+) -> tuple[int | None, str, str]:
+    """Return the number of rows in the restored copy, the state of the backup, and its detail."""
     try:
-        found = proof.prove_apart(db, target, head, begin)
+        result = proof.prove_in_child(db, target, head, prepare_child)
     except proof.NoScratchError as error:
         return None, MADE, str(error)
-    if found.findings:
-        raise StoreError(f"{target} is not as it was written: {found.findings[0]} ({len(found.findings)} findings)")
-    rows = sum(found.rows.values())
-    return rows, PROVEN, f"restored: {rows} rows in {len(found.rows)} tables, audit chain and seals hold"
+    if result.findings:
+        raise StoreError(f"{target} is not as it was written: {result.findings[0]} ({len(result.findings)} findings)")
+    rows = sum(result.rows.values())
+    return rows, PROVEN, f"restored: {rows} rows in {len(result.rows)} tables, audit chain and seals hold"
 
 
 def list_copies(folder: Path) -> list[Path]:
-    """Copies that the schedule made, oldest first."""
-    return sorted(one for one in folder.glob(f"{PREFIX}*") if one.suffix in {".db", ".dump"})
+    """Return the scheduled copies in a folder, oldest first."""
+    return sorted(path for path in folder.glob(f"{PREFIX}*") if path.suffix in {".db", ".dump"})
 
 
 def find_failures(c: Connection) -> BackupFailures | None:
-    """Tries that failed since the last one that did not; None where the last one did not."""
+    """Return the backups that failed since the newest one that succeeded, or None if none failed since."""
     b = backup_run.c
-    good = select(func.max(b.id)).where(b.state != FAILED).scalar_subquery()
-    rows = c.execute(select(b.at, b.detail).where(b.id > func.coalesce(good, 0)).order_by(b.id)).all()
+    newest_success = select(func.max(b.id)).where(b.state != FAILED).scalar_subquery()
+    rows = c.execute(select(b.at, b.detail).where(b.id > func.coalesce(newest_success, 0)).order_by(b.id)).all()
     return BackupFailures(len(rows), rows[-1].at, rows[-1].detail) if rows else None
 
 
 def find_newest(c: Connection, *, succeeded: bool = True) -> BackupCopy | None:
-    """The newest copy that there is, or else the newest try, as it was written down; None where there never was one."""
+    """Return the newest backup, or None if there is none.
+
+    Args:
+        c: an open connection.
+        succeeded: whether to leave out backups that failed.
+    """
     b = backup_run.c
-    wanted = select(b.at, b.file, b.state, b.detail).order_by(b.at.desc(), b.id.desc()).limit(1)
-    row = c.execute(wanted.where(b.state != FAILED) if succeeded else wanted).first()
+    query = select(b.at, b.file, b.state, b.detail).order_by(b.at.desc(), b.id.desc()).limit(1)
+    if succeeded:
+        query = query.where(b.state != FAILED)
+    row = c.execute(query).first()
     return None if row is None else BackupCopy(*row)
 
 
-def _note(db: Database, **columns: Any) -> None:
+def _record(db: Database, **columns: Any) -> None:
     with db.write() as c:
         add_row(c, backup_run, columns)

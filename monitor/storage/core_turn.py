@@ -1,4 +1,4 @@
-"""The turn of the one core of a PostgreSQL database: taken, renewed, found lost."""
+"""The lease that lets only one core write to a PostgreSQL database."""
 
 import contextlib
 import logging
@@ -14,7 +14,8 @@ from monitor.storage.engine import Database, translate_database_errors
 from monitor.storage.locks import LEASE_TABLE, create_core_locks, lock_core
 
 log = logging.getLogger(__name__)
-TRUST_S: Final = 6.0  # a core that could not renew its lease for so long tells nobody anything
+# A core that could not renew its lease for this long sends nothing to people and brokers.
+TRUST_S: Final = 6.0
 _TAKE: Final = text(
     f"UPDATE {LEASE_TABLE} SET fence = fence + 1, holder = :holder, session = :session, taken_at = clock_timestamp(),"  # noqa: S608
     " renewed_at = clock_timestamp() RETURNING fence, taken_at"
@@ -28,123 +29,142 @@ _HOLD: Final = text(f"SELECT 1 FROM {LEASE_TABLE} WHERE fence = :fence FOR KEY S
 
 
 def _boot_s() -> float:
-    """Seconds that also pass while the machine is suspended, as those of the lease do."""
+    """Return seconds of a clock that, like the lease, also advances while the machine is suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class CoreLease:
-    """The turn of the one core of a PostgreSQL database.
+    """The right of one core to write to a PostgreSQL database.
 
-    It is a lock, which ends with the session that holds it: with this process, and with a restart of the server. So the
-    core that takes it also raises the number in the one row of the lease, and each of its transactions asks for its own
-    number first (`guard`): whatever ends the session, and however long this process slept, one core alone writes.
+    The right is a lock and a fencing number. The lock ends with the session that holds it, for example when this
+    process ends or the server restarts. A core that takes the lock therefore also increases the number in the only row
+    of the lease table, and each of its transactions first checks that its number is still the current one (`guard`).
+    So only one core writes, whatever ended the session and however long this process was suspended.
 
-    The lease is renewed every second (`keep`). Where it was not for long, the process hangs or the network to it is
-    cut: the server would not notice by itself for hours.
+    The lease is renewed every second (`keep`). A lease that was not renewed for long shows that the process hangs or
+    that its network is cut, which the server alone would not notice for hours.
 
     Args:
-        holder: how people call this service.
+        db: the database.
+        holder: the name of this service, shown to people.
+
+    Attributes:
+        fence: the number of this core. 0 before `take`.
+        renewed_s: when the lease was renewed last, in seconds of `_boot_s`.
+        is_lost: whether another core has taken the lease since.
     """
 
     def __init__(self, db: Database, holder: str = "") -> None:
-        self.db, self.engine, self.holder = db, db.engine, holder
-        self._held: Connection | None = None
+        self.db = db
+        self.engine = db.engine
+        self.holder = holder
         self.renewed_s = float("-inf")
-        self.fence = 0  # never ours
+        self.fence = 0
         self.taken_at: datetime | None = None
-        self.is_lost = False  # another core has had it since
+        self.is_lost = False
+        self._session: Connection | None = None
 
     @property
     def is_ours(self) -> bool:
-        """Whether we hold it, as far as was seen."""
-        return self._held is not None
+        """Return whether this core held the lock when it was last checked."""
+        return self._session is not None
 
     def holds(self) -> bool:
-        """Whether nobody can have taken it over yet, known without asking the database: what goes out now is ours."""
+        """Return, without a query, whether no other core can have taken the lease, so that this core may send."""
         return not self.is_lost and _boot_s() - self.renewed_s < TRUST_S
 
     def take(self) -> bool:
-        """Take it and raise its number; False where another core has it.
+        """Take the lock and increase the fencing number.
+
+        Returns:
+            False if another core has the lock.
 
         Raises:
-            StoreBusyError: the database is away for the moment.
+            StoreBusyError: the database is not available now.
         """
-        if self._held is not None:
+        if self._session is not None:
             return True
         with translate_database_errors():
             create_core_locks(self.engine)
-            held = lock_core(self.engine)
-            if held is None:
+            session = lock_core(self.engine)
+            if session is None:
                 return False
-            began_s, given = _boot_s(), {"holder": self.holder, "session": self.db.session}
+            started_s = _boot_s()
+            values = {"holder": self.holder, "session": self.db.session}
             try:
-                with self.engine.begin() as c:  # waits for what a core before us is writing
-                    row = c.execute(_TAKE, given).first() or c.execute(_FIRST, given).one()
+                # The update waits for transactions of the previous core, which hold the row by `guard`.
+                with self.engine.begin() as c:
+                    row = c.execute(_TAKE, values).first() or c.execute(_FIRST, values).one()
             except BaseException:
-                held.close()
+                session.close()
                 raise
-        self._held, self.fence, self.taken_at, self.renewed_s = held, row.fence, row.taken_at, began_s
+        self._session = session
+        self.fence = row.fence
+        self.taken_at = row.taken_at
+        self.renewed_s = started_s
         return True
 
     def keep(self) -> None:
-        """See whether the lock is still held, take it again where its session ended, and renew the lease.
-
-        Notes where it is lost.
+        """Check the lock, take it again if its session ended, and renew the lease. Set `is_lost` if it is lost.
 
         Raises:
-            StoreBusyError: the database is away for the moment; nobody can say.
+            StoreBusyError: the database is not available now, so that the state of the lease is unknown.
         """
         if self.is_lost or not self.fence:
             return
-        began_s = _boot_s()
-        is_anew = not self._is_held()
+        started_s = _boot_s()
+        needs_lock = not self._is_locked()
         with translate_database_errors():
-            if is_anew:
-                self._held = lock_core(self.engine)
-            # one that came and went meanwhile has written what we do not know in memory
-            if self._held is None or not self._renew():
+            if needs_lock:
+                self._session = lock_core(self.engine)
+            # Another core may have taken and released the lock meanwhile, and written rows that this core does not
+            # have in memory. Then the fencing number has changed, and the renewal fails.
+            if self._session is None or not self._renew():
                 self.is_lost = True
-                self._let_go()
+                self._release()
                 return
-        self.renewed_s = began_s
-        if is_anew:
-            log.warning("the turn of the core is taken anew")
+        self.renewed_s = started_s
+        if needs_lock:
+            log.warning("the lock of the core was taken again")
 
-    def _is_held(self) -> bool:
-        if self._held is None:
+    def _is_locked(self) -> bool:
+        if self._session is None:
             return False
         try:
-            self._held.exec_driver_sql("SELECT 1")
+            self._session.exec_driver_sql("SELECT 1")
         except DBAPIError as error:
-            log.warning("the session that holds the turn of the core ended: %s", error.orig)
-            self._let_go()
+            log.warning("the session with the lock of the core ended: %s", error.orig)
+            self._release()
             return False
         return True
 
     def _renew(self) -> bool:
         with self.engine.begin() as c:
-            c.exec_driver_sql("SET LOCAL synchronous_commit = off")  # what a crash loses of it says the same
+            # A crash of the server may lose a renewal, which the next one replaces.
+            c.exec_driver_sql("SET LOCAL synchronous_commit = off")
             return c.execute(_RENEW, {"fence": self.fence}).rowcount == 1
 
     def guard(self, c: Connection) -> None:
-        """Hold our number to the end of this transaction.
+        """Check the fencing number and prevent another core from changing it until the end of this transaction.
 
         Raises:
-            StoreBusyError: another core has taken over, or we never had the turn.
+            StoreBusyError: another core has taken the lease, or this core never had it.
         """
         if not self.fence or c.execute(_HOLD, {"fence": self.fence}).first() is None:
             self.is_lost = self.is_lost or bool(self.fence)
             raise StoreBusyError("another core has taken this database over; this one writes nothing")
 
     def give_up(self) -> None:
-        """Let it go; nothing where it is not held. The lease says until when it was."""
-        if self._held is not None:
+        """Release the lock if it is held. The last renewal records until when this core had it."""
+        if self._session is not None:
             with contextlib.suppress(DBAPIError):
                 self._renew()
-        self._let_go()
+        self._release()
 
-    def _let_go(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            with contextlib.suppress(DBAPIError):  # a session that is gone holds nothing
-                held.close()
+    def _release(self) -> None:
+        session = self._session
+        self._session = None
+        if session is not None:
+            # A session that ended holds no lock.
+            with contextlib.suppress(DBAPIError):
+                session.close()

@@ -1,4 +1,4 @@
-"""One way into the database for every process: read and write transactions, the same on SQLite and PostgreSQL."""
+"""Open read and write transactions on SQLite and PostgreSQL."""
 
 import logging
 import math
@@ -28,51 +28,55 @@ from monitor.storage.tables import load_metadata
 
 P = ParamSpec("P")
 R = TypeVar("R")
-SQLITE_BUSY_S: Final = 5.0  # of one try: what an alarm depends on tries again by itself, and says so meanwhile
-LOCK_TIMEOUT_MS: Final = 10_000  # of a statement on PostgreSQL
-PATIENCE_S: Final = 60.0  # for work that nobody does again at once: jobs and verbs of the command line
+# How long one attempt waits for the lock of a SQLite database. Callers that an alert depends on try again themselves.
+SQLITE_BUSY_S: Final = 5.0
+# How long a statement waits for a lock on PostgreSQL.
+LOCK_TIMEOUT_MS: Final = 10_000
+# How long jobs and commands wait for the lock, because nobody repeats them at once.
+PATIENCE_S: Final = 60.0
 log = logging.getLogger(__name__)
-# how long at least, and since when the work runs that would be done anew
+# The least time to wait for the lock, and the monotonic time at which the work started.
 _patience: ContextVar[tuple[float, float]] = ContextVar("patience", default=(0.0, math.inf))
 
 
 @contextmanager
 def patient(seconds: float = PATIENCE_S) -> Iterator[None]:
-    """Have this thread wait for so long where another process holds the write lock of a SQLite database.
+    """Make this thread wait longer while another process holds the write lock of a SQLite database.
 
-    It waits for as long as it has worked by then, where that is longer: what took half an hour is not thrown away
-    after a minute.
+    It waits for `seconds`, or for as long as it has worked so far if that is longer, so that the result of half an hour
+    is not lost after a minute.
     """
-    before = _patience.set((seconds, time.monotonic()))
+    token = _patience.set((seconds, time.monotonic()))
     try:
         yield
     finally:
-        _patience.reset(before)
+        _patience.reset(token)
 
 
 class _WriterQueue:
-    """One writer at a time inside a process: an urgent one (ingest) first, the others in the order they came."""
+    """Let one thread of a process write at a time: urgent writers (ingest) first, the others in order of arrival."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._owner: int | None = None
-        self._waiting: set[tuple[bool, int]] = set()
-        self._came = 0
+        # Tickets of waiting threads. The smallest is next: urgent ones are False in the first place.
+        self._tickets: set[tuple[bool, int]] = set()
+        self._ticket_count = 0
 
     @contextmanager
     def turn(self, *, urgent: bool) -> Iterator[None]:
-        me = threading.get_ident()
+        thread_id = threading.get_ident()
         with self._condition:
-            if self._owner == me:
+            if self._owner == thread_id:
                 raise StoreError("a write transaction was opened inside another one of the same thread")
-            self._came += 1
-            mine = (not urgent, self._came)
-            self._waiting.add(mine)
+            self._ticket_count += 1
+            ticket = (not urgent, self._ticket_count)
+            self._tickets.add(ticket)
             try:
-                self._condition.wait_for(lambda: self._owner is None and min(self._waiting) == mine)
+                self._condition.wait_for(lambda: self._owner is None and min(self._tickets) == ticket)
             finally:
-                self._waiting.discard(mine)
-            self._owner = me
+                self._tickets.discard(ticket)
+            self._owner = thread_id
         try:
             yield
         finally:
@@ -82,13 +86,20 @@ class _WriterQueue:
 
 
 class Database:
-    """A database by URL.
+    """A SQLite or PostgreSQL database.
 
-    `read()` and `write()` give a SQLAlchemy Core connection inside a transaction. On SQLite `write()` takes the
-    write lock at once (BEGIN IMMEDIATE), so that a transaction never fails half-way for want of it.
+    `read()` and `write()` provide a SQLAlchemy Core connection inside a transaction. On SQLite `write()` takes the
+    write lock at once (BEGIN IMMEDIATE), so that a transaction cannot fail later because it lacks the lock.
 
     Args:
-        session: what PostgreSQL calls the sessions of this object.
+        url: the URL of the database.
+        session: the application name of the sessions on PostgreSQL.
+
+    Attributes:
+        closed_because: why this object may not write. None if it may.
+        guard: called at the start of each write transaction. It raises an error if this process may no longer write.
+        holds: returns whether this process may send messages to people and brokers.
+        slow_writes: write transactions that took too long.
     """
 
     def __init__(self, url: str, session: str = "slopeward") -> None:
@@ -104,14 +115,14 @@ class Database:
         self.url = parsed
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.session = session
-        self._turnstile = _WriterQueue()
+        self._writer_queue = _WriterQueue()
         self.slow_writes = SlowWrites()
-        self.closed_because: str | None = None  # why nothing may be written by this object (yet)
-        self.guard: Callable[[Connection], None] | None = None  # raises where a transaction may not be written any more
-        self.holds: Callable[[], bool] = lambda: True  # whether what goes out to people and brokers is ours to send
+        self.closed_because: str | None = None
+        self.guard: Callable[[Connection], None] | None = None
+        self.holds: Callable[[], bool] = lambda: True
         self.engine: Engine = self._open_sqlite() if self.is_sqlite else self._open_postgresql()
-        event.listen(self.engine, "before_execute", _watch)
-        # who forgets to close it leaves no log of SQLite beside the file, also where a process ends without a look
+        event.listen(self.engine, "before_execute", _seal_changes)
+        # Closing removes the write-ahead log of SQLite, also if the caller never calls `close`.
         weakref.finalize(self, self.engine.dispose)
 
     def _open_sqlite(self) -> Engine:
@@ -126,7 +137,7 @@ class Database:
         file = self.url.database
 
         @event.listens_for(engine, "do_connect")
-        def _close_to_others(*_: Any) -> None:
+        def _protect_file(*_: Any) -> None:
             keep_private(file)
 
         @event.listens_for(engine, "connect")
@@ -137,7 +148,7 @@ class Database:
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
             options = connection.get_execution_options()
-            # a read that becomes a write would fail at once where another process wrote since, whatever it waits
+            # A transaction that reads and then writes would fail at once if another process wrote in between.
             raw: Any = connection.connection.driver_connection
             raw.execute(f"PRAGMA query_only={'ON' if options.get('slopeward_read') else 'OFF'}")
             connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("slopeward_write") else "BEGIN")
@@ -151,12 +162,13 @@ class Database:
             max_overflow=8,
             pool_pre_ping=True,
             connect_args={
-                # compiling a question takes longer than most of ours take to answer
+                # JIT compilation takes longer than most of our queries.
                 "options": f"-c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_MS} -c jit=off",
                 "connect_timeout": 10,
                 "application_name": self.session,
-                "client_encoding": "utf8",  # a database without an encoding (SQL_ASCII) would answer in bytes
-                # a server that went without a word is noticed in half a minute
+                # Without it, psycopg returns bytes if the database has no encoding (SQL_ASCII).
+                "client_encoding": "utf8",
+                # A server that disappears without closing its connections is noticed in half a minute.
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
                 "keepalives_count": 4,
@@ -165,15 +177,21 @@ class Database:
         )
 
         @event.listens_for(engine, "checkin")
-        def _obey_the_server(connection: Any, _record: Any) -> None:
-            if connection is not None and not connection.closed:  # one that has read would write against its default
+        def _reset_read_only(connection: Any, _record: Any) -> None:
+            # SQLAlchemy sets `read_only` to False after a read, which would override `default_transaction_read_only`.
+            if connection is not None and not connection.closed:
                 connection.read_only = None
 
         return engine
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads; one consistent snapshot on SQLite and PostgreSQL."""
+        """Open a transaction that only reads, from one consistent snapshot.
+
+        Raises:
+            StoreBusyError: the database is locked or not available now.
+            StoreError: the transaction tried to write, or the database is not set up.
+        """
         with translate_database_errors(), self.engine.connect() as connection:
             if self.is_sqlite:
                 connection = connection.execution_options(slopeward_read=True)  # noqa: PLW2901
@@ -189,13 +207,16 @@ class Database:
 
     @contextmanager
     def write(self, *, urgent: bool = False) -> Iterator[Connection]:
-        """A transaction that writes: committed on leaving, rolled back on any error.
+        """Open a transaction that writes. It is committed at the end, and rolled back on any error.
 
-        Its last act is the entry of the audit log that seals the rows it touched (`monitor.storage.seals`).
+        Before the commit, the changed rows are sealed by an entry of the audit log (`monitor.storage.seals`).
+
+        Args:
+            urgent: whether to go before other waiting threads of this process.
 
         Raises:
-            StoreBusyError: the database is locked or away for the moment; nothing was written, try again. A thread
-                that is `patient` has tried for so long.
+            StoreBusyError: the database is locked or not available now, or the time of `patient` is over. Nothing was
+                written, and the caller may try again.
             StoreError: this object may not write (`closed_because`).
         """
         if self.closed_because is not None:
@@ -208,7 +229,7 @@ class Database:
             sealing.close(connection, datetime.now(UTC))
 
     def measure_log(self) -> int | None:
-        """Bytes of PostgreSQL's write-ahead log; None where this account may not see it."""
+        """Return the size of PostgreSQL's write-ahead log in bytes, or None if this account may not read it."""
         try:
             with self.read() as c:
                 return int(c.exec_driver_sql("SELECT coalesce(sum(size), 0) FROM pg_ls_waldir()").scalar_one())
@@ -216,40 +237,41 @@ class Database:
             return None
 
     def find_journal_mode(self) -> str:
-        """How SQLite keeps its journal; `wal` on PostgreSQL, which has no other way."""
+        """Return the journal mode of SQLite. PostgreSQL always has a write-ahead log, so it is `wal` there."""
         if not self.is_sqlite:
             return "wal"
         with self.read() as c:
             return str(c.exec_driver_sql("PRAGMA journal_mode").scalar())
 
     def run_read(self, load: Callable[Concatenate[Connection, P], R], *args: P.args, **named: P.kwargs) -> R:
-        """What one function reads, in a transaction of its own."""
+        """Call a function that reads in a transaction of its own, and return its result."""
         with self.read() as c:
             return load(c, *args, **named)
 
     def do(self, save: Callable[Concatenate[Connection, P], R], *args: P.args, **named: P.kwargs) -> R:
-        """What one function writes, in a transaction of its own; raises what `write` raises."""
+        """Call a function that writes in a transaction of its own, and return its result. Raises as `write` does."""
         with self.write() as c:
             return save(c, *args, **named)
 
     @contextmanager
     def _begin_write(self, sealing: Sealing, *, urgent: bool) -> Iterator[Connection]:
-        """A write transaction that has begun. Between two tries the other writers of this process have their turn."""
-        began_s, is_logged = time.monotonic(), False
-        least_s, since_s = _patience.get()
-        waits_s = max(least_s, began_s - since_s)
+        """Begin a write transaction. Between two attempts, other threads of this process may write."""
+        started_s = time.monotonic()
+        is_logged = False
+        patience_s, work_started_s = _patience.get()
+        wait_limit_s = max(patience_s, started_s - work_started_s)
         while True:
-            with ExitStack() as held:
-                held.enter_context(self._turnstile.turn(urgent=urgent))
+            with ExitStack() as stack:
+                stack.enter_context(self._writer_queue.turn(urgent=urgent))
                 try:
-                    connection = held.enter_context(self.engine.connect())
+                    connection = stack.enter_context(self.engine.connect())
                     connection = connection.execution_options(slopeward_write=True, slopeward_sealing=sealing)
                     transaction = connection.begin()
                 except OperationalError as error:
-                    if not _is_held(error) or time.monotonic() - began_s >= waits_s:
+                    if not _is_locked(error) or time.monotonic() - started_s >= wait_limit_s:
                         raise
                     if not is_logged:
-                        log.warning("the database is locked: it is waited for, up to %.0f s", waits_s)
+                        log.warning("the database is locked by another process; waiting up to %.0f s", wait_limit_s)
                         is_logged = True
                     continue
                 # The lock is held from here to the end of the commit.
@@ -258,22 +280,23 @@ class Database:
                 return
 
     def require_writable(self) -> None:
-        """Make sure that a transaction could write now, whoever may write by this object; nothing is written.
+        """Check that a transaction could write now. Nothing is written, and `closed_because` is ignored.
 
         Raises:
-            StoreError: it is gone, read-only or locked, or we may not write.
+            StoreError: the database is missing, read-only or locked, or this account may not write.
         """
         names = ", ".join(f'"{name}"' for name in load_metadata().tables)
         try:
             with translate_database_errors(), self.engine.connect() as connection:
                 connection = connection.execution_options(slopeward_write=True)  # noqa: PLW2901
                 with connection.begin() as transaction:
-                    if not self.is_sqlite:  # as each writer holds it
+                    if not self.is_sqlite:
+                        # Every INSERT, UPDATE and DELETE takes this lock.
                         connection.exec_driver_sql(f"LOCK TABLE {names} IN ROW EXCLUSIVE MODE")
-                    connection.exec_driver_sql("DELETE FROM service_state WHERE 1 = 0")  # refused where all writes are
+                    connection.exec_driver_sql("DELETE FROM service_state WHERE 1 = 0")
                     transaction.rollback()
         except DBAPIError as error:
-            raise StoreError(f"the database takes no writes of ours: {error.orig}") from error
+            raise StoreError(f"the database refuses to write: {error.orig}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -286,32 +309,37 @@ class Database:
         self.engine.dispose()
 
 
-def _watch(connection: Connection, statement: Any, many: Any, one: Any, _options: Any) -> None:
+def _seal_changes(connection: Connection, statement: Any, multiparameters: Any, parameters: Any, _options: Any) -> None:
     sealing = connection.get_execution_options().get("slopeward_sealing")
     if sealing is not None:
-        sealing.watch(connection, statement, many or [one])
+        sealing.watch(connection, statement, multiparameters or [parameters])
 
 
 @contextmanager
 def translate_database_errors() -> Iterator[None]:
-    """A database that is away or locked is a StoreBusyError; one that was never set up is a StoreError."""
+    """Translate errors of the driver.
+
+    Raises:
+        StoreBusyError: the database is locked, read-only or not available now.
+        StoreError: the database was never set up, or its file is damaged.
+    """
     try:
         yield
     except DBAPIError as error:
         if _is_refused_write(error):
-            raise StoreBusyError(f"the database is read-only for us: {error.orig}") from error
+            raise StoreBusyError(f"the database is read-only: {error.orig}") from error
         text = str(error.orig).strip().partition("\n")[0]
         if text.startswith("no such table") or getattr(error.orig, "sqlstate", None) == "42P01":
             raise StoreError(f"the database is not set up ({text}); run `slopeward db upgrade`") from error
         code = getattr(error.orig, "sqlite_errorcode", 0)
         if code & 0xFF == sqlite3.SQLITE_CORRUPT:
             raise StoreError(
-                f"the database file is torn ({text}): a disk or a copy has damaged it. Stop the service, keep the file "
+                f"the database file is damaged ({text}), by its disk or by a copy. Stop the service, keep the file "
                 "and put a backup in its place (slopeward db restore FILE --yes)"
             ) from error
         if code == sqlite3.SQLITE_NOTADB:
             raise StoreError(
-                "the file that database.url names is no SQLite database: name another, or put a backup in its place "
+                "the file that database.url names is not a SQLite database: name another, or put a backup in its place "
                 "(slopeward db restore FILE --yes)"
             ) from error
         if isinstance(error, OperationalError):
@@ -321,8 +349,8 @@ def translate_database_errors() -> Iterator[None]:
         raise
 
 
-def _is_held(error: OperationalError) -> bool:
-    """Whether another process holds the lock of a SQLite file: what is missing or read-only stays so."""
+def _is_locked(error: OperationalError) -> bool:
+    """Return whether another process holds the lock of a SQLite file. Waiting helps against no other error."""
     return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
@@ -332,70 +360,77 @@ def _is_refused_write(error: DBAPIError) -> bool:
 
 
 def insert(connection: Connection, table: Table) -> Any:
-    """An INSERT that knows `on_conflict_do_nothing` / `on_conflict_do_update` on both databases."""
+    """Return an INSERT of the dialect, which has `on_conflict_do_nothing` and `on_conflict_do_update`."""
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
 def add_if_absent(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
-    """Insert a row unless its key is there; True when it was added."""
+    """Insert a row unless its key exists. Return whether it was inserted."""
     statement = insert(connection, table).values(dict(values)).on_conflict_do_nothing()
-    # without this SQLAlchemy answers -1 where it fetches generated keys
-    done = connection.execute(statement, execution_options={"preserve_rowcount": True})
-    return bool(done.rowcount == 1)
+    # Without this option SQLAlchemy returns -1 if it fetches generated keys.
+    result = connection.execute(statement, execution_options={"preserve_rowcount": True})
+    return bool(result.rowcount == 1)
 
 
 def add_all_absent(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Insert rows of the same columns unless their keys are there; returns how many were added.
+    """Insert rows with the same columns unless their keys exist, and return how many were inserted.
 
-    One statement for all of them: thousands of footprints one by one would hold the write lock for seconds.
+    All rows are inserted by one statement, because thousands of single ones would hold the write lock for seconds.
     """
     if not rows:
         return 0
     statement = insert(connection, table).on_conflict_do_nothing()
-    done = connection.execute(statement, list(rows), execution_options={"preserve_rowcount": True})
-    return int(done.rowcount)
+    result = connection.execute(statement, list(rows), execution_options={"preserve_rowcount": True})
+    return int(result.rowcount)
 
 
-OTHERS: Final = 0o077
+# Permissions of group and others.
+_OTHERS: Final = 0o077
 
 
 def keep_private(database: str | None) -> None:
-    """Make the file of a SQLite database, and what lies beside it, readable by its owner alone.
+    """Make the file of a SQLite database and the files beside it readable by their owner only.
 
-    SQLite gives `-wal` and `-shm` the mode of the file, so a new file is made with its mode before SQLite opens it.
-    What somebody else owns stays as it is.
+    SQLite gives `-wal` and `-shm` the mode of the database file. A new file is therefore created with its mode before
+    SQLite opens it. Files of other users are left unchanged.
 
-    `database`: the path as the URL names it; none, memory and `file:` addresses have no file to look after.
+    Args:
+        database: the path in the URL. Databases in memory and `file:` URIs are ignored.
     """
     if not database or database == ":memory:" or database.startswith("file:"):
         return
     file = Path(database)
     if not file.exists():
-        if file.parent.is_dir():  # else SQLite says what is wrong
+        # Without the folder, SQLite reports the error.
+        if file.parent.is_dir():
             file.touch(mode=0o600)
         return
-    files = (Path(f"{file}{end}") for end in ("", "-wal", "-shm", ".lock"))
-    loosened = [path for path in files if _close(path)]
-    if file in loosened:
+    files = (Path(f"{file}{suffix}") for suffix in ("", "-wal", "-shm", ".lock"))
+    changed_files = [path for path in files if _remove_permissions(path)]
+    if file in changed_files:
         log.warning(
-            "%s could be read by others on this machine, accounts included; now by its owner alone."
+            "other users of this machine could read %s, including accounts; now only its owner can."
             " Readers get a copy of the views: slopeward db publish FILE",
             file,
         )
 
 
 def open_lock(database: str | Path) -> IO[str]:
-    """The lock file beside a SQLite database; who may open it could hold it, and so keep the service from starting."""
+    """Open the lock file beside a SQLite database.
+
+    Only its owner may open it, because another user could hold the lock and prevent the service from starting.
+    """
     return open(f"{database}.lock", "a+", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600))
 
 
-def _close(path: Path) -> bool:
-    """Take others' rights away; True where they had some."""
+def _remove_permissions(path: Path) -> bool:
+    """Remove the permissions of other users. Return whether they had any."""
     try:
         status = path.stat()
-        if not status.st_mode & OTHERS or os.geteuid() not in {0, status.st_uid}:
+        if not status.st_mode & _OTHERS or os.geteuid() not in {0, status.st_uid}:
             return False
         path.chmod(status.st_mode & 0o700)
-    except OSError:  # gone meanwhile, or a file system without modes
+    except OSError:
+        # The file was removed meanwhile, or the file system has no permissions.
         return False
     return True

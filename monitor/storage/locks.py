@@ -1,7 +1,7 @@
-"""Whose turn it is, on PostgreSQL: locks on a private table and view, which nobody can take but who may write there.
+"""Locks between processes on PostgreSQL: on private tables and a private view, which only the service may lock.
 
-An advisory lock is a number that every login of the database can see and take: a reader could stop the service with it.
-SQLite has one writer at a time anyway; the one core is told by a lock file there.
+Advisory locks are not used, because every login of the database can take them, so that a reader could stop the service.
+SQLite needs none of these locks: it has one writer at a time, and a lock file shows that a core runs.
 """
 
 from typing import Final
@@ -9,11 +9,12 @@ from typing import Final
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
-ROWS: Final = "service_turn"  # a row for each thing that one transaction at a time may do
-# Held for months by the core that runs. A view: it has no storage that the lock would keep vacuum from, and a lock on
-# a whole relation needs no transaction number that would hold up vacuum elsewhere, as one on a row would.
+# A table with a row for each act that only one transaction at a time may do.
+ROWS: Final = "service_turn"
+# The running core holds a lock on this view for months. A view has no storage from which the lock would keep vacuum,
+# and a lock on a whole relation needs no transaction id that would delay vacuum elsewhere, as a lock on a row would.
 CORE_VIEW: Final = "core_turn"
-# One row: the number of the turn that runs, who has it, and when it was renewed last, all by the clock of the server.
+# A table with one row: the present fencing number, its holder, and the last renewal by the clock of the server.
 LEASE_TABLE: Final = "core_lease"
 NAMES: Final = (ROWS, CORE_VIEW, LEASE_TABLE)
 _MAKE: Final = {
@@ -26,7 +27,7 @@ _BUSY: Final = "55P03"  # lock_not_available
 
 
 def create_core_locks(engine: Engine) -> None:
-    """Make the private table and view where they are missing; migrations, which take turns too, do not."""
+    """Create the private tables and the view if they are missing. Migrations cannot, because they need these locks."""
     if engine.dialect.name != "postgresql":
         return
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
@@ -35,13 +36,14 @@ def create_core_locks(engine: Engine) -> None:
                 continue
             try:
                 c.exec_driver_sql(statement)
-            except (IntegrityError, ProgrammingError):  # another process made it at the same moment
+            except (IntegrityError, ProgrammingError):
+                # Another process created it at the same time.
                 if c.execute(text("SELECT to_regclass(:name)"), {"name": name}).scalar() is None:
                     raise
 
 
 def take_turn(c: Connection, name: str) -> None:
-    """Wait until no other transaction has this turn; it is ours to the end of this one. Nothing to do on SQLite."""
+    """Take a named lock until the end of the transaction, and wait while another one has it. No-op on SQLite."""
     if c.dialect.name != "postgresql":
         return
     row = text(f"SELECT 1 FROM {ROWS} WHERE name = :name FOR UPDATE")  # noqa: S608 - our name
@@ -52,10 +54,14 @@ def take_turn(c: Connection, name: str) -> None:
 
 
 def lock_core(engine: Engine) -> Connection | None:
-    """The session that holds the lock until it is closed, or ends in any way; None where another one holds it."""
+    """Take the lock of the core.
+
+    Returns:
+        The session that holds the lock until it is closed or ends, or None if another session has the lock.
+    """
     c = engine.connect()
     try:
-        # a guard of the server against forgotten transactions would take the turn away
+        # Timeouts of the server against forgotten transactions would end the session.
         guards = "'idle_in_transaction_session_timeout', 'transaction_timeout'"
         c.exec_driver_sql(f"SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN ({guards})")  # noqa: S608
         c.exec_driver_sql(f"LOCK TABLE {CORE_VIEW} IN EXCLUSIVE MODE NOWAIT")
@@ -68,27 +74,27 @@ def lock_core(engine: Engine) -> Connection | None:
 
 
 def is_core_running(engine: Engine) -> bool:
-    """Whether a core holds the lock now; False on a database where none ever ran."""
+    """Return whether a core holds the lock now. False on a database on which no core ever ran."""
     with engine.connect() as c:
         if c.execute(text("SELECT to_regclass(:name)"), {"name": CORE_VIEW}).scalar() is None:
             return False
-    mine = lock_core(engine)
-    if mine is None:
+    session = lock_core(engine)
+    if session is None:
         return True
-    mine.close()
+    session.close()
     return False
 
 
 def find_blockers(engine: Engine) -> str:
-    """Who keeps others from changing the views, as one line; empty where nobody can be named."""
-    found = text(
+    """Return the users and process ids that hold locks on tables or views, as one line. Empty if unknown."""
+    query = text(
         "SELECT DISTINCT a.usename, a.pid FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
         " JOIN pg_class k ON k.oid = l.relation WHERE l.granted AND a.usename <> current_user"
         " AND k.relnamespace = CAST(current_schema() AS regnamespace) ORDER BY a.usename, a.pid"
     )
     try:
         with engine.connect() as c:
-            rows = c.execute(found).all()
+            rows = c.execute(query).all()
     except DBAPIError:
         return ""
     return ", ".join(f"{name} (pid {pid})" for name, pid in rows)

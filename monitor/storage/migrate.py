@@ -1,7 +1,7 @@
-"""Bring the database to the schema this program needs, safely when two processes try at once.
+"""Upgrade the database to the schema of this version, and check that a database has it.
 
-Alembic is loaded where something migrates: every verb and every process looks whether the schema fits, and the library
-with all it brings would be a seventh of what a verb takes to start.
+Alembic is imported only by the functions that need it. Every command checks the schema, and the import would be a
+seventh of the time that a command takes to start.
 """
 
 import sqlite3
@@ -35,50 +35,60 @@ from monitor.storage.engine import Database
 from monitor.storage.locks import create_core_locks, find_blockers, take_turn
 from monitor.storage.tables import load_metadata
 
+# How long an upgrade waits for other processes.
 PATIENCE_S: Final = 120.0
 # What to do when the database lacks a table or a column of its revision.
 RESTORE: Final = (
     "restore a copy (slopeward db restore FILE --yes); during development, delete the database and run slopeward db "
     "upgrade"
 )
-_TURN: Final = "upgrade"  # of the one that migrates
-_ALEMBIC: Final = threading.Lock()  # alembic keeps its context in module globals
+# Name of the lock of the process that upgrades.
+_TURN: Final = "upgrade"
+# Alembic has its context in module globals, so only one thread may use it.
+_ALEMBIC: Final = threading.Lock()
 
 
 def upgrade(db: Database, now: datetime | None = None) -> Path | None:
-    """Bring schema, views, and tables of plugins to what this program needs; does nothing where they are.
+    """Upgrade the tables, the views, and the tables of plugins, if they are outdated.
 
-    One exclusive transaction (SQLite: BEGIN IMMEDIATE; PostgreSQL: its turn), so that of two processes one waits
-    and then finds the work done. A SQLite file that already holds a schema is copied beside itself first.
+    The upgrade is one exclusive transaction: a second process waits and then finds nothing to do. A SQLite file that
+    has a schema is copied to a file beside it first.
+
+    Args:
+        db: the database.
+        now: the present, which is part of the name of the copy.
 
     Returns:
-        The copy that was made, or None.
+        The copy, or None if none was made.
 
     Raises:
-        StoreError: the database was made by a newer program.
-        StoreBusyError: somebody else held the database too long.
+        StoreError: the database was made by a newer version.
+        StoreBusyError: another process held the database too long.
     """
     with _exclusive(db) as connection:
-        found, needed = load_revision(connection), head()
+        revision = load_revision(connection)
+        needed = head()
         outdated = list_outdated_branches(connection)
-        if found == needed and not outdated and views.views_are_current(connection):
+        if revision == needed and not outdated and views.views_are_current(connection):
             return None
-        _refuse_newer(found)
+        _refuse_newer(revision)
         copy = None
-        if found and (found != needed or outdated) and db.is_sqlite:
-            source, at = sqlite_file(db), (now or datetime.now(UTC)).astimezone(UTC)
-            copy = source.with_name(f"{source.name}.{found}.{at:%Y%m%dT%H%M%SZ}.bak")
+        if revision and (revision != needed or outdated) and db.is_sqlite:
+            source = sqlite_file(db)
+            copied_at = (now or datetime.now(UTC)).astimezone(UTC)
+            copy = source.with_name(f"{source.name}.{revision}.{copied_at:%Y%m%dT%H%M%SZ}.bak")
             copy_sqlite(source, copy)
         grants = views.load_grants(connection)
         views.end_readers(connection)
         views.drop_views(connection)
-        if found != needed:
+        if revision != needed:
             _run(connection)
         for branch in outdated:
             try:
                 with connection.begin_nested():
                     _run(connection, branch)
-            except Exception as error:  # the service starts without the plugin's tables, and `doctor` names them
+            except Exception as error:
+                # The service starts without the tables of the plugin, and `slopeward doctor` names it.
                 note_fault(branch.name, "migrations", error)
         views.create_views(connection)
         views.grant_views(connection, grants)
@@ -86,7 +96,7 @@ def upgrade(db: Database, now: datetime | None = None) -> Path | None:
 
 
 def current(db: Database) -> str:
-    """The revision the database is at; an empty text where it holds no schema."""
+    """Return the revision of the database, or an empty text if it has no schema."""
     if _is_missing(db):
         return ""
     with db.read() as connection:
@@ -94,57 +104,59 @@ def current(db: Database) -> str:
 
 
 def head() -> str:
-    """The revision this program needs."""
-    known, followed = read_revisions(_folder() / "versions")
-    (revision,) = known - followed
+    """Return the newest revision, which this version needs."""
+    revisions, followed = read_revisions(_folder() / "versions")
+    (revision,) = revisions - followed
     return revision
 
 
 def require_current(db: Database) -> None:
-    """Make sure that the schema fits before anything reads or writes.
+    """Check that the schema is that of this version.
 
     Raises:
-        StoreError: it does not; the text names the command to run.
+        StoreError: it is not. The text names the command to run.
     """
     if _is_missing(db):
         raise StoreError(
-            f"there is no database {db.url.database}: it was never made, or its file is gone; `slopeward db upgrade` "
-            "makes an empty one, `slopeward db restore FILE --yes` brings a copy back"
+            f"there is no database {db.url.database}: it was never created, or its file was removed; "
+            "`slopeward db upgrade` creates an empty one, `slopeward db restore FILE --yes` restores a copy"
         )
     needed = head()
     with db.read() as connection:
-        found = load_revision(connection)
-        fits = found == needed and views.are_usable(connection)
-    if fits:
+        revision = load_revision(connection)
+        is_current = revision == needed and views.are_usable(connection)
+    if is_current:
         return
-    if not found:
-        raise StoreError("the database holds no schema yet; run `slopeward db upgrade`")
-    if found != needed:
-        _refuse_newer(found)
-        raise StoreError(f"the database is at revision {found}, {needed} is needed; run `slopeward db upgrade`")
+    if not revision:
+        raise StoreError("the database has no schema yet; run `slopeward db upgrade`")
+    if revision != needed:
+        _refuse_newer(revision)
+        raise StoreError(f"the database is at revision {revision}, {needed} is needed; run `slopeward db upgrade`")
     raise StoreError("the views of the database are of another version; run `slopeward db upgrade`")
 
 
 def _is_missing(db: Database) -> bool:
-    """Whether the file of a SQLite database is not there: whoever opens it to read would leave an empty one."""
+    """Return whether the file of a SQLite database does not exist. Opening it would create an empty file."""
     name = db.url.database or ""
     is_file = db.is_sqlite and name not in {"", ":memory:"} and not name.startswith("file:")
     return is_file and not Path(name).exists()
 
 
-def make_config(connection: Connection | None = None, of: Migrations | None = None) -> Any:
-    """The alembic configuration (`alembic.config.Config`), in code: it needs no file and no working directory.
+def make_config(connection: Connection | None = None, branch: Migrations | None = None) -> Any:
+    """Return the configuration of alembic (`alembic.config.Config`), which needs no file and no working directory.
 
-    `of`: the branch of a plugin, whose revision is stored in a table of its own; None for the core's.
+    Args:
+        connection: the connection that alembic uses.
+        branch: the branch of a plugin, whose revision has a table of its own. None for the built-in tables.
     """
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
-    if of is not None:
+    if branch is not None:
         config.set_main_option("path_separator", "newline")
-        config.set_main_option("version_locations", str(of.folder).replace("%", "%%"))
-    config.attributes.update(connection=connection, version_table=name_versions_table(of) if of else VERSIONS)
+        config.set_main_option("version_locations", str(branch.folder).replace("%", "%%"))
+    config.attributes.update(connection=connection, version_table=name_versions_table(branch) if branch else VERSIONS)
     return config
 
 
@@ -192,34 +204,35 @@ def find_unused_tables(db: Database) -> list[str]:
 
 def find_left_over(db: Database) -> dict[str, list[str]]:
     """Return the tables of plugins that are not installed any more, by the name of the plugin."""
-    known = {plugin.name for plugin in list_plugins()} | {branch.name for branch in hooks().migrations()}
+    installed = {plugin.name for plugin in list_plugins()} | {branch.name for branch in hooks().migrations()}
     with db.read() as connection:
         names = inspect(connection).get_table_names()
-    gone = {name.removeprefix(f"{VERSIONS}_") for name in names if name.startswith(f"{VERSIONS}_")} - known
-    return {one: sorted(name for name in names if name.startswith(f"{one}_")) for one in sorted(gone)}
+    prefix = f"{VERSIONS}_"
+    removed = {name.removeprefix(prefix) for name in names if name.startswith(prefix)} - installed
+    return {plugin: sorted(name for name in names if name.startswith(f"{plugin}_")) for plugin in sorted(removed)}
 
 
-def _run(connection: Connection, of: Migrations | None = None) -> None:
+def _run(connection: Connection, branch: Migrations | None = None) -> None:
     from alembic import command
 
     with _ALEMBIC:
-        command.upgrade(make_config(connection, of), "head")
+        command.upgrade(make_config(connection, branch), "head")
 
 
 def is_known(revision: str) -> bool:
-    """Whether this program knows a revision; one that it does not was made by a newer program."""
+    """Return whether this version has a revision. Other revisions belong to newer versions."""
     return revision in read_revisions(_folder() / "versions")[0]
 
 
-def _refuse_newer(found: str) -> None:
-    if found and not is_known(found):
-        raise StoreError(f"the database is at revision {found}, made by a newer Slopeward; upgrade Slopeward")
+def _refuse_newer(revision: str) -> None:
+    if revision and not is_known(revision):
+        raise StoreError(f"the database is at revision {revision}, made by a newer Slopeward; upgrade Slopeward")
 
 
 def _folder() -> Path:
-    """Where the migrations lie: inside the installed package, else at the root of the checkout."""
-    here = Path(__file__).resolve()
-    for folder in (here.parents[1] / "_migrations", here.parents[2] / "alembic"):
+    """Return the folder of the migrations: in the installed package, or at the root of a source checkout."""
+    module = Path(__file__).resolve()
+    for folder in (module.parents[1] / "_migrations", module.parents[2] / "alembic"):
         if (folder / "env.py").is_file():
             return folder
     raise StoreError("the migrations are missing from this installation; install Slopeward again")
@@ -227,7 +240,10 @@ def _folder() -> Path:
 
 @contextmanager
 def _exclusive(db: Database) -> Iterator[Connection]:
-    """A write transaction that nobody else upgrades beside; on SQLite with foreign keys off, for tables are rebuilt."""
+    """Open a write transaction for an upgrade, while no other process can upgrade.
+
+    On SQLite foreign keys are off, because migrations rebuild tables, and references are checked at the end.
+    """
     try:
         create_core_locks(db.engine)
     except OperationalError as error:
@@ -238,12 +254,16 @@ def _exclusive(db: Database) -> Iterator[Connection]:
             _set_foreign_keys(connection, "OFF")
             with _begin(connection):
                 yield connection
-                if db.is_sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
-                    raise StoreError(f"the upgrade would break a reference in table {broken[0]}; nothing was changed")
+                if db.is_sqlite:
+                    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+                    if broken is not None:
+                        raise StoreError(
+                            f"the upgrade would break a reference in table {broken[0]}; nothing was changed"
+                        )
         except OperationalError as error:
-            who = "" if db.is_sqlite else find_blockers(db.engine)
-            who = f"; these hold it up, end them (pg_terminate_backend): {who}" if who else ""
-            raise StoreBusyError(f"the database is locked or does not answer: {error.orig}{who}") from error
+            blockers = "" if db.is_sqlite else find_blockers(db.engine)
+            advice = f"; end the sessions that block it (pg_terminate_backend): {blockers}" if blockers else ""
+            raise StoreBusyError(f"the database is locked or does not answer: {error.orig}{advice}") from error
         finally:
             _set_foreign_keys(connection, "ON")
 

@@ -1,4 +1,4 @@
-"""Verify a database, and prove a copy by restoring it into a scratch database: nothing of that stays."""
+"""Verify a database, and prove a copy by restoring it into a scratch database, which is removed afterwards."""
 
 import contextlib
 import hashlib
@@ -27,18 +27,27 @@ from monitor.storage.column_types import INSTANT_WIDTH, Instant
 from monitor.storage.engine import Database
 from monitor.storage.seals import find_unsealed
 
-NO_SCRATCH: Final = 3  # status of the process of `prove_apart`
+# Exit code of the child process of `prove_in_child` if it could not create a scratch database.
+NO_SCRATCH: Final = 3
+# Names of scratch databases begin with this prefix.
 SCRATCH: Final = "slopeward_proof_"
+# The environment variable with the URL of the database. It is not an argument, because it may contain a password.
 URL: Final = "SLOPEWARD_DATABASE__URL"
 
 
 class NoScratchError(StoreError):
-    """There is no room or no right for a scratch database: nothing is known of the copy."""
+    """A scratch database could not be created for lack of space or privileges, so the copy was not checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackupProof:
-    """What a restored copy holds: rows by table, its newest audit hash, and what is not as it was written."""
+    """Result of restoring a copy.
+
+    Attributes:
+        rows: number of rows by table.
+        audit_head: the newest hash of its audit log.
+        findings: one line for everything that differs from what was written.
+    """
 
     rows: dict[str, int]
     audit_head: str
@@ -46,15 +55,16 @@ class BackupProof:
 
 
 def prove(db: Database, copy: Path, audit_head: str | None = None) -> BackupProof:
-    """Restore a copy into a database of its own, count, verify, and remove it.
+    """Restore a copy into a scratch database, count its rows, verify it, and remove it.
 
     Args:
-        db: of the kind that the copy is of; on PostgreSQL the scratch database lies on its server.
-        copy: a file of `backup.back_up`.
-        audit_head: a head of the audit log that the copy must hold.
+        db: a database of the same kind as the copy. On PostgreSQL the scratch database is created on its server.
+        copy: a file that `backup.back_up` wrote.
+        audit_head: a hash that the audit log of the copy must contain.
 
     Raises:
-        StoreError: the copy is damaged, of a newer program, or there is no room or right for a scratch database.
+        StoreError: the copy is damaged or was made by a newer version.
+        NoScratchError: the scratch database could not be created.
     """
     require_restorable(db, copy)
     with _scratch(db, copy) as scratch:
@@ -65,42 +75,46 @@ def prove(db: Database, copy: Path, audit_head: str | None = None) -> BackupProo
             return BackupProof(rows, audit.find_head(c)[1], tuple(verify(c, audit_head)))
 
 
-def prove_apart(
-    db: Database, copy: Path, audit_head: str | None, begin: Callable[[], None] | None = None
+def prove_in_child(
+    db: Database, copy: Path, audit_head: str | None, prepare_child: Callable[[], None] | None = None
 ) -> BackupProof:
-    """`prove` in a process of its own with low priority: the caller's threads are not held up.
+    """Run `prove` in a child process with low priority, so that the threads of the caller are not delayed.
 
     Args:
-        begin: called in that process before its program; one that is asked to end takes `pg_restore` along.
+        db: as for `prove`.
+        copy: as for `prove`.
+        audit_head: as for `prove`.
+        prepare_child: called in the child process before its program starts. If the child is terminated, it ends
+            `pg_restore` too.
 
     Raises:
-        StoreError: as `prove`, or the process was ended.
+        StoreError: as for `prove`, or the process was ended.
     """
     url = db.url.render_as_string(hide_password=False)
-    done = backup.run_program(
+    result = backup.run_program(
         [sys.executable, "-P", "-m", __name__, str(copy), audit_head or ""],
         env={**os.environ, URL: url},
-        preexec_fn=begin,
+        preexec_fn=prepare_child,
     )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"it was ended with status {done.returncode}"])[-1]
-        raise (NoScratchError if done.returncode == NO_SCRATCH else StoreError)(f"not proven: {last}")
-    proven = json.loads(done.stdout)
+    if result.returncode:
+        reason = (result.stderr.strip().splitlines() or [f"it was ended with status {result.returncode}"])[-1]
+        raise (NoScratchError if result.returncode == NO_SCRATCH else StoreError)(f"not proven: {reason}")
+    proven = json.loads(result.stdout)
     return BackupProof(proven["rows"], proven["audit_head"], tuple(proven["findings"]))
 
 
 def require_restorable(db: Database, copy: Path) -> None:
-    """Make sure that a copy is whole and of a version that this program can read, before anything is replaced.
+    """Check, before anything is replaced, that a copy is intact and of a version that this program can read.
 
     Raises:
         StoreError: it is not.
     """
     if not copy.is_file():
-        raise StoreError(f"{copy} is no file")
-    backup.check_sum(copy)
-    found = _read_revision(db, copy)
-    if not migrate.is_known(found):
-        raise StoreError(f"{copy} is at revision {found}, made by a newer Slopeward; upgrade Slopeward first")
+        raise StoreError(f"{copy} is not a file")
+    backup.require_checksum(copy)
+    revision = _read_revision(db, copy)
+    if not migrate.is_known(revision):
+        raise StoreError(f"{copy} is at revision {revision}, made by a newer Slopeward; upgrade Slopeward first")
 
 
 def _read_revision(db: Database, copy: Path) -> str:
@@ -109,14 +123,14 @@ def _read_revision(db: Database, copy: Path) -> str:
         with closing(sqlite3.connect(f"file:{copy}?mode=ro", uri=True)) as connection:
             return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
     try:
-        done = backup.run_program(["pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(copy)])
+        result = backup.run_program(["pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(copy)])
     except FileNotFoundError:
         raise StoreError("pg_restore is not installed; install the PostgreSQL client programs") from None
-    lines = done.stdout.splitlines()
-    start = next((k for k, line in enumerate(lines) if line.startswith("COPY ")), None)
-    if done.returncode or start is None:
-        why = (done.stderr.strip().splitlines() or ["it holds no schema"])[0]
-        raise StoreError(f"{copy} is no archive of a database of Slopeward: {why}")
+    lines = result.stdout.splitlines()
+    start = next((index for index, line in enumerate(lines) if line.startswith("COPY ")), None)
+    if result.returncode or start is None:
+        reason = (result.stderr.strip().splitlines() or ["it contains no schema"])[0]
+        raise StoreError(f"{copy} is not an archive of a database of Slopeward: {reason}")
     return lines[start + 1]
 
 
@@ -132,21 +146,22 @@ def _scratch(db: Database, copy: Path) -> Iterator[Database]:
             yield scratch
         finally:
             scratch.close()
-            for left in file.parent.glob(f"{file.name}*"):
-                left.unlink(missing_ok=True)
+            for path in file.parent.glob(f"{file.name}*"):
+                path.unlink(missing_ok=True)
         return
     server = db.engine.execution_options(isolation_level="AUTOCOMMIT")
     with server.connect() as c:
-        every = c.execute(text("SELECT datname FROM pg_database")).scalars().all()
-        for left in (one for one in every if one.startswith(SCRATCH)):  # by a killed proof; one in use stays
+        names = c.execute(text("SELECT datname FROM pg_database")).scalars().all()
+        # A killed process leaves its scratch database. PostgreSQL refuses to drop a database that is in use.
+        for abandoned in [database for database in names if database.startswith(SCRATCH)]:
             with contextlib.suppress(DBAPIError):
-                c.execute(text(f'DROP DATABASE "{left}"'))
+                c.execute(text(f'DROP DATABASE "{abandoned}"'))
         _require_room(c)
         try:
             c.execute(text(f"CREATE DATABASE {name} TEMPLATE template0"))
         except DBAPIError as error:
-            why = str(error.orig).splitlines()[0]
-            raise NoScratchError(f"no scratch database: {why} (ALTER ROLE {db.url.username} CREATEDB)") from error
+            reason = str(error.orig).splitlines()[0]
+            raise NoScratchError(f"no scratch database: {reason} (ALTER ROLE {db.url.username} CREATEDB)") from error
     scratch = Database(db.url.set(database=name).render_as_string(hide_password=False))
     try:
         yield scratch
@@ -157,47 +172,56 @@ def _scratch(db: Database, copy: Path) -> Iterator[Database]:
 
 
 def _require_room(c: Connection) -> None:
-    """Look at the disk of a server on this machine, as far as it says where it lies.
+    """Check the free space on the disk of a server that runs on this machine.
 
     Raises:
-        NoScratchError: the restored copy would fill it.
+        NoScratchError: the restored copy would fill the disk.
     """
     needed = int(c.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
     try:
-        place = Path(str(c.execute(text("SHOW data_directory")).scalar_one()))
-        free = shutil.disk_usage(place).free
-    except (DBAPIError, OSError):  # for some roles alone, or another machine
+        folder = Path(str(c.execute(text("SHOW data_directory")).scalar_one()))
+        free = shutil.disk_usage(folder).free
+    except (DBAPIError, OSError):
+        # The role may not read the setting, or the server runs on another machine.
         return
     if free < 1.2 * needed:
         raise NoScratchError(f"the disk of the server has no room to restore {needed // 10**6} MB beside the database")
 
 
-def main(words: list[str]) -> int:
-    """The process of `prove_apart`: one JSON object on stdout, or one line on stderr and 1."""
+def main(arguments: list[str]) -> int:
+    """Run the child process of `prove_in_child`.
+
+    It prints a JSON object to stdout, or a line to stderr if it fails.
+
+    Returns:
+        The exit code.
+    """
     os.nice(10)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is running here is killed on the way out
-    copy, head = words
+    # `sys.exit` unwinds the stack, so that a running program is killed and the scratch database removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    copy, head = arguments
     try:
         with Database(os.environ[URL]) as db:
-            found = prove(db, Path(copy), head or None)
+            proof = prove(db, Path(copy), head or None)
     except (SlopewardError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201  the answer of this process
+        print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201
         return NO_SCRATCH if isinstance(error, NoScratchError) else 1
-    print(json.dumps({"rows": found.rows, "audit_head": found.audit_head, "findings": found.findings}))  # noqa: T201
+    print(json.dumps({"rows": proof.rows, "audit_head": proof.audit_head, "findings": proof.findings}))  # noqa: T201
     return 0
 
 
 def verify(
-    connection: Connection, audit_head: str | None = None, note: Callable[[int, int], None] = lambda *_: None
+    connection: Connection, audit_head: str | None = None, report_progress: Callable[[int, int], None] = lambda *_: None
 ) -> list[str]:
-    """Read the whole database and name everything that is not as it was written.
+    """Read the whole database and list everything that differs from what was written.
 
     Args:
-        audit_head: a head of the audit log noted earlier; it must still be in the chain.
-        note: called with how many decisions were compared with their readings, and of how many.
+        connection: an open connection.
+        audit_head: the hash of an earlier head of the audit log, which must still be in the chain.
+        report_progress: called with the number of decisions that were compared with their readings, and their total.
 
     Returns:
-        One line per finding; empty when all is well.
+        One line per finding. Empty if there is none.
     """
     tables = list_tables(connection)
     return [
@@ -205,7 +229,7 @@ def verify(
         *(finding for table in tables for finding in _verify_hashes(connection, table)),
         *(
             finding
-            for findings in hooks().verify_database(connection=connection, report_progress=note)
+            for findings in hooks().verify_database(connection=connection, report_progress=report_progress)
             for finding in findings
         ),
         *find_unsealed(connection),
@@ -232,10 +256,11 @@ def _verify_hashes(connection: Connection, table: Table) -> Iterator[str]:
 def _verify_file(connection: Connection) -> Iterator[str]:
     if connection.dialect.name != "sqlite":
         return
-    if (state := connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()) != "ok":
+    state = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+    if state != "ok":
         yield f"file: {state}"
     for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-        yield f"{row[0]} row {row[1]}: refers to a row of {row[2]} that is not there"
+        yield f"{row[0]} row {row[1]}: refers to a row of {row[2]} that does not exist"
 
 
 def _verify_references(connection: Connection, table: Table, tables: Sequence[Table]) -> Iterator[str]:
@@ -244,11 +269,11 @@ def _verify_references(connection: Connection, table: Table, tables: Sequence[Ta
         if "refers_to" not in column.info:
             continue
         parent_table, _, parent_column = column.info["refers_to"].partition(".")
-        parent = next(one for one in tables if one.name == parent_table).c[parent_column]
-        is_lost = column.is_not(None) & ~select(parent).where(parent == column).exists()
-        lost = connection.execute(select(func.count()).select_from(table).where(is_lost)).scalar_one()
-        if lost:
-            yield f"{table.name}: {lost} rows refer to a {parent_table} that is not there"
+        parent = next(other for other in tables if other.name == parent_table).c[parent_column]
+        has_no_parent = column.is_not(None) & ~select(parent).where(parent == column).exists()
+        count = connection.execute(select(func.count()).select_from(table).where(has_no_parent)).scalar_one()
+        if count:
+            yield f"{table.name}: {count} rows refer to a {parent_table} that does not exist"
 
 
 def _verify_values(connection: Connection, table: Table) -> Iterator[str]:
@@ -257,10 +282,10 @@ def _verify_values(connection: Connection, table: Table) -> Iterator[str]:
         if isinstance(column.type, Double):
             checks[f"{column.name}: {{}} values are not finite"] = ~column.between(-1e300, 1e300)
         elif isinstance(column.type, Instant):
-            spelled = type_coerce(column, String)
-            checks[f"{column.name}: {{}} times are not in the one spelling"] = (
-                func.length(spelled) != INSTANT_WIDTH
-            ) | (func.substr(spelled, INSTANT_WIDTH, 1) != "Z")
+            stored_text = type_coerce(column, String)
+            checks[f"{column.name}: {{}} times are not in the stored format"] = (
+                func.length(stored_text) != INSTANT_WIDTH
+            ) | (func.substr(stored_text, INSTANT_WIDTH, 1) != "Z")
     if not checks:
         return
     counts = connection.execute(select(*(func.count(case((bad, 1))) for bad in checks.values()))).one()

@@ -1,4 +1,4 @@
-"""A copy for readers: every public view as a table of one SQLite file, without accounts, sessions and raw tables."""
+"""Write a copy for readers: a SQLite file with each public view as a table, without accounts and sessions."""
 
 import sqlite3
 from contextlib import closing
@@ -16,34 +16,36 @@ from monitor.storage.engine import Database
 from monitor.storage.views import list_installed
 from monitor.text.instants import format_iso
 
-MARK: Final = "published"  # the table that says when, and that the file is one of ours
-AT_ONCE: Final = 2000  # rows
+# The table with the time of the copy. It also marks the file as a published copy, which may be replaced.
+MARK: Final = "published"
+ROWS_AT_ONCE: Final = 2000
 
 
 def publish(db: Database, target: Path, now: datetime) -> dict[str, int]:
-    """Write the views, as one consistent state, into a file that takes the place of the one published before.
-
-    The service may run meanwhile. A view that holds a whole history is copied whole.
+    """Write all rows of all views, as one consistent state, into a file. The service may run.
 
     Args:
-        target: the file; who opened the one before goes on reading that.
+        db: the database.
+        target: the file. It replaces an earlier copy; a reader that has opened the earlier copy can still read it.
+        now: the present.
 
     Returns:
-        Rows by view.
+        The number of rows by view.
 
     Raises:
-        RefusedError: the file there is no published copy.
-        StoreError: it cannot be written.
+        RefusedError: the file exists and is not a published copy.
+        StoreError: the file cannot be written.
     """
     if target.exists():
         try:
-            with closing(sqlite3.connect(f"{target.resolve().as_uri()}?mode=ro", uri=True)) as there:
-                there.execute(f"SELECT published_at FROM {MARK}").fetchone()  # noqa: S608 - our name
+            with closing(sqlite3.connect(f"{target.resolve().as_uri()}?mode=ro", uri=True)) as existing:
+                existing.execute(f"SELECT published_at FROM {MARK}").fetchone()  # noqa: S608 - our name
         except sqlite3.Error:
-            raise RefusedError(f"{target} exists and is no published copy; choose another name") from None
+            raise RefusedError(f"{target} exists and is not a published copy; choose another name") from None
     try:
         with replacing(target, flush=True) as partial, db.read() as c, closing(sqlite3.connect(partial)) as out:
-            out.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")  # half-written it is thrown away
+            # A file that was not written completely is removed.
+            out.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
             counts = {name: _copy(c, out, name) for name in list_installed(c)}
             out.execute(f"CREATE TABLE {MARK} (published_at, audit_head)")
             out.execute(f"INSERT INTO {MARK} VALUES (?, ?)", (format_iso(now), find_head(c)[1]))  # noqa: S608 - our name
@@ -54,19 +56,19 @@ def publish(db: Database, target: Path, now: datetime) -> dict[str, int]:
 
 
 def _copy(c: Connection, out: sqlite3.Connection, view: str) -> int:
-    rows = c.execution_options(yield_per=AT_ONCE).exec_driver_sql(f"SELECT * FROM {view}")  # noqa: S608 - name of a view
+    rows = c.execution_options(yield_per=ROWS_AT_ONCE).exec_driver_sql(f"SELECT * FROM {view}")  # noqa: S608 - name of a view
     columns = list(rows.keys())
-    # without a declared type SQLite keeps each value as it comes; `by` and `class` are words of SQL
+    # Without a declared type SQLite stores values unchanged. `by` and `class` are keywords, so names are quoted.
     names = ", ".join(f'"{column}"' for column in columns)
     out.execute(f"CREATE TABLE {view} ({names})")
     count = 0
-    for some in rows.partitions(AT_ONCE):
+    for block in rows.partitions(ROWS_AT_ONCE):
         out.executemany(
             f"INSERT INTO {view} VALUES ({', '.join('?' * len(columns))})",  # noqa: S608 - name of a view
-            ([float(v) if isinstance(v, Decimal) else v for v in row] for row in some),
+            ([float(value) if isinstance(value, Decimal) else value for value in row] for row in block),
         )
-        count += len(some)
+        count += len(block)
     if "site" in columns:
-        by = [column for column in ("site", "station", "quantity", "observed_at") if column in columns]
-        out.execute(f"CREATE INDEX ix_{view} ON {view} ({', '.join(by)})")
+        indexed = [column for column in ("site", "station", "quantity", "observed_at") if column in columns]
+        out.execute(f"CREATE INDEX ix_{view} ON {view} ({', '.join(indexed)})")
     return count

@@ -1,8 +1,7 @@
-"""Sessions of readers on PostgreSQL that hold too long or too much: ended from outside, as a reader cannot undo.
+"""End sessions of readers on PostgreSQL whose transactions last too long or hold too many locks.
 
-What a role may do to a session it begins with a setting (`statement_timeout`) the session itself may lift. So the core
-looks every few seconds at what each reader's session holds, by a list that every account may read (`pg_locks`), and
-ends those beyond the bound.
+A session can change the timeouts of its role, such as `statement_timeout`. The core therefore checks every few seconds
+what the sessions of readers hold, by the view `pg_locks`, which every account may read.
 """
 
 import logging
@@ -16,10 +15,11 @@ from sqlalchemy.exc import ProgrammingError
 from monitor.storage.engine import Database
 
 log = logging.getLogger(__name__)
-# of a server's 6,400 by default: without one nobody gets a lock any more. A question to the views takes some dozens.
+# A server has 6,400 locks by default, for all sessions together. A query of the views takes some dozens.
 MOST_LOCKS: Final = 500
+# How often the roles of readers are read.
 ROLES_EVERY_S: Final = 30.0
-# who was granted one of our views, by himself or by a role that he is in; never an administrator, nor who acts for us
+# Roles that were granted a public view, directly or by membership, except superusers and members of the service's role.
 _READERS: Final = text(
     "SELECT r.oid FROM pg_roles r WHERE r.rolcanlogin AND NOT r.rolsuper"
     " AND NOT pg_has_role(r.oid, (SELECT oid FROM pg_roles WHERE rolname = current_user), 'MEMBER') AND EXISTS ("
@@ -27,86 +27,105 @@ _READERS: Final = text(
     " AND k.relnamespace = CAST(current_schema() AS regnamespace) AND x.grantee <> k.relowner"
     " AND (x.grantee = 0 OR pg_has_role(r.oid, x.grantee, 'USAGE')))"
 )
-# few relations: where the locks of the server are used up, a session has some of its own
+# The query reads few relations, because a session has only some locks of its own once those of the server are used up.
 _HELD: Final = text(
-    "SELECT a.pid, a.usename, count(*) AS locks, max(l.virtualxid) FILTER (WHERE l.locktype = 'virtualxid') AS turn"
+    "SELECT a.pid, a.usename, count(*) AS locks, max(l.virtualxid) FILTER (WHERE l.locktype = 'virtualxid')"
+    " AS transaction"
     " FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
     " WHERE a.datname = current_database() AND a.usesysid = ANY(CAST(:readers AS oid[])) GROUP BY a.pid, a.usename"
 )
-_NOT_ALLOWED: Final = "42501"
+_INSUFFICIENT_PRIVILEGE: Final = "42501"
 
 
 class EndedSessions(NamedTuple):
-    """What became of sessions beyond the bound, one line each."""
+    """Sessions that exceeded a limit, one line each.
+
+    Attributes:
+        ended: sessions that were ended.
+        refused: sessions that this account may not end.
+    """
 
     ended: list[str]
-    refused: list[str]  # this account may not end them
+    refused: list[str]
 
 
 class ReaderWatch:
-    """Ends sessions of readers whose transaction lasts too long, or that hold too many locks.
+    """End sessions of readers whose transaction lasts too long, or that hold too many locks.
 
-    A statement is a transaction, or a part of one: its time is bound with it. How long one lasts is seen by our own
-    looks, for the server tells its beginning to administrators alone. One thread calls `follow`.
+    The limit of a transaction also limits each statement. PostgreSQL shows the start of a transaction to superusers
+    only, so its duration is measured from the first call of `follow` that finds it. Only one thread may call `follow`.
 
     Args:
-        db: the database; nothing is done on SQLite.
-        longest_s: that a transaction of a reader may last.
+        db: the database. On SQLite nothing is done.
+        longest_s: the longest transaction of a reader.
+        monotonic_s: the monotonic clock.
+
+    Attributes:
+        ended: how many sessions were ended since the start.
+        last: the session that was ended last, and why.
+        refused: a session that could not be ended at the last call of `follow`. Empty if there is none.
     """
 
     def __init__(self, db: Database, longest_s: float, monotonic_s: Callable[[], float] = time.monotonic) -> None:
-        self._db, self._longest_s, self._monotonic_s = db, longest_s, monotonic_s
+        self._db = db
+        self._longest_s = longest_s
+        self._monotonic_s = monotonic_s
         self._readers: list[int] = []
-        self._roles_at = float("-inf")
-        self._since: dict[tuple[int, str], float] = {}
-        self.ended = 0  # since the start
-        self.last = ""  # which was ended last, and why
-        self.refused = ""  # which could not be ended at the last look
+        self._roles_read_at_s = float("-inf")
+        # When each transaction was first found, by process id and virtual transaction id.
+        self._first_found_at_s: dict[tuple[int, str], float] = {}
+        self.ended = 0
+        self.last = ""
+        self.refused = ""
 
     def follow(self) -> EndedSessions:
-        """Look once; raises StoreBusyError: the database is away for the moment."""
+        """Check all sessions of readers once.
+
+        Raises:
+            StoreBusyError: the database is not available now.
+        """
         if self._db.is_sqlite:
             return EndedSessions([], [])
         now_s = self._monotonic_s()
-        if now_s - self._roles_at >= ROLES_EVERY_S:
+        if now_s - self._roles_read_at_s >= ROLES_EVERY_S:
             with self._db.read() as c:
                 self._readers = list(c.execute(_READERS).scalars())
-            self._roles_at = now_s
+            self._roles_read_at_s = now_s
         if not self._readers:
             return EndedSessions([], [])
         with self._db.read() as c:
-            result = self._end(c, self._find(c, now_s))
+            result = self._end(c, self._find_excessive(c, now_s))
         self.ended += len(result.ended)
         self.last = result.ended[-1] if result.ended else self.last
         self.refused = result.refused[-1] if result.refused else ""
         return result
 
-    def _find(self, c: Connection, now_s: float) -> dict[int, str]:
+    def _find_excessive(self, c: Connection, now_s: float) -> dict[int, str]:
+        """Return the reason by process id for each session that exceeds a limit."""
         rows = c.execute(_HELD, {"readers": self._readers}).all()
-        self._since = {
-            key: self._since.get(key, now_s) for key in ((row.pid, row.turn) for row in rows if row.turn is not None)
-        }
-        found: dict[int, str] = {}
+        transactions = [(row.pid, row.transaction) for row in rows if row.transaction is not None]
+        self._first_found_at_s = {key: self._first_found_at_s.get(key, now_s) for key in transactions}
+        reasons: dict[int, str] = {}
         for row in rows:
-            lasts_s = now_s - self._since.get((row.pid, row.turn), now_s)
+            duration_s = now_s - self._first_found_at_s.get((row.pid, row.transaction), now_s)
             if row.locks > MOST_LOCKS:
-                found[row.pid] = f"{row.usename} (pid {row.pid}) holds {row.locks} locks"
-            elif lasts_s >= self._longest_s:
-                found[row.pid] = f"{row.usename} (pid {row.pid}) is in one transaction for {lasts_s:.0f} s"
-        return found
+                reasons[row.pid] = f"{row.usename} (pid {row.pid}) holds {row.locks} locks"
+            elif duration_s >= self._longest_s:
+                reasons[row.pid] = f"{row.usename} (pid {row.pid}) is in one transaction for {duration_s:.0f} s"
+        return reasons
 
     @staticmethod
-    def _end(c: Connection, found: dict[int, str]) -> EndedSessions:
+    def _end(c: Connection, reasons: dict[int, str]) -> EndedSessions:
         result = EndedSessions([], [])
-        for pid, why in found.items():
+        for pid, reason in reasons.items():
             try:
                 with c.begin_nested():
                     c.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
             except ProgrammingError as error:
-                if getattr(error.orig, "sqlstate", "") != _NOT_ALLOWED:
+                if getattr(error.orig, "sqlstate", "") != _INSUFFICIENT_PRIVILEGE:
                     raise
-                result.refused.append(why)
+                result.refused.append(reason)
             else:
-                result.ended.append(why)
-                log.warning("ended a session of a reader of the views: %s", why)
+                result.ended.append(reason)
+                log.warning("ended a session of a reader of the views: %s", reason)
         return result

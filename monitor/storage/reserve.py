@@ -1,8 +1,10 @@
-"""Room on the disk that is kept for decisions: readings wait with the broker before it is touched.
+"""Reserve disk space for decisions, so that levels, alerts and messages are stored when readings no longer are.
 
-Beside a SQLite database lies a file of that size, or of half of what is free where that is less. When another program
-fills the disk it is given up, so that levels, alerts and messages are written still; with more room it is laid anew.
-Readings wait while less than half as much is free beside it, until as much is free as it takes.
+The reserve is a file beside a SQLite database. It has the configured size, or half of the free space if that is less.
+When another program fills the disk, the file is deleted. It is created again when the disk has space.
+
+Readings stay with the broker while the free space, without the reserve, is less than half of its size. They are read
+again when the free space is as large as the reserve.
 """
 
 import logging
@@ -17,13 +19,15 @@ from monitor.storage.engine import Database
 
 MEGABYTE: Final = 1_000_000
 CHECK_EVERY_S: Final = 1.0
-_SMALLEST: Final = 1 / 8  # of what is configured: a disk without room for twice that takes no reading
-_GROWS: Final = 1.25  # times as much must fit before it is laid anew
+# The smallest reserve, as a share of the configured size. Without space for twice as much, no reading is stored.
+_SMALLEST_SHARE: Final = 1 / 8
+# The reserve is enlarged only if it grows by this factor, so that it is not written again and again.
+_GROWTH_FACTOR: Final = 1.25
 log = logging.getLogger(__name__)
 
 
 def find_database_folder(db: Database, disk: str) -> Path | None:
-    """A folder on the disk of the database: beside a SQLite file, else the named one; None where it is not known."""
+    """Return the folder of a SQLite file, or else the configured folder `disk`. None if neither is known."""
     file = _find_file(db)
     if file is not None:
         return file.absolute().parent
@@ -37,77 +41,86 @@ def _find_file(db: Database) -> Path | None:
 
 
 class DiskReserve:
-    """Watches one disk; thread-safe.
+    """The reserve on one disk. Thread-safe.
 
     Args:
-        folder: on the disk of the database; None where it is not known, and nothing is kept.
-        file: the reserve; None where only readings are held back.
-        size_bytes: what is kept where twice as much is free.
+        folder: a folder on the disk of the database. Without it, there is no reserve.
+        file: the file of the reserve. Without it, readings are held back, but no file is created.
+        size_bytes: the configured size of the reserve.
+
+    Attributes:
+        trouble: why no readings are accepted. Empty while the disk has enough space.
     """
 
     def __init__(self, folder: Path | None, file: Path | None, size_bytes: int) -> None:
-        self._folder, self._file, self._size = folder if size_bytes else None, file, size_bytes
-        self._given_up = 0  # what this left free is for decisions
+        self._folder = folder if size_bytes else None
+        self._file = file
+        self._size = size_bytes
+        # The size of a reserve that was deleted. A smaller reserve than half of it is not created again.
+        self._deleted_size = 0
         self._lock = threading.Lock()
-        self._looked_s = float("-inf")
-        self.trouble = ""  # why no readings are taken; empty while there is room
+        self._checked_at_s = float("-inf")
+        self.trouble = ""
 
     @classmethod
     def of(cls, db: Database, reserve_mb: int, disk: str) -> "DiskReserve":
-        """The reserve beside a SQLite file, or the watch over the disk on which the named folder lies."""
+        """Return the reserve beside a SQLite file, or one without a file for the disk of the folder `disk`."""
         file = _find_file(db)
         reserve = None if file is None else Path(f"{file}.reserve")
         return cls(find_database_folder(db, disk), reserve, reserve_mb * MEGABYTE)
 
     def hold(self) -> str:
-        """Why readings must wait; empty where they need not. Looks at the disk at most once a second."""
-        if time.monotonic() - self._looked_s >= CHECK_EVERY_S:
+        """Return why readings must wait, or an empty text. The disk is checked at most once a second."""
+        if time.monotonic() - self._checked_at_s >= CHECK_EVERY_S:
             self.follow()
         return self.trouble
 
     def follow(self) -> None:
-        """Look at the disk: give the reserve up, lay it anew, hold readings back or let them in again."""
+        """Check the disk, delete or create the reserve, and decide whether readings are accepted."""
         if self._folder is None:
             return
         with self._lock:
-            self._looked_s = time.monotonic()
+            self._checked_at_s = time.monotonic()
             try:
                 free = shutil.disk_usage(self._folder).free
             except OSError as error:
-                log.warning("%s: how much room is left cannot be read: %s", self._folder, error)
+                log.warning("%s: the free disk space cannot be read: %s", self._folder, error)
                 return
-            kept = self._size if self._file is None else self._keep_file(self._file, free)
-            # held back at half a reserve, let in again at a whole one: it must not flutter
-            if not kept or free < kept * (1.0 if self.trouble else 0.5):
+            reserved = self._size if self._file is None else self._keep_file(self._file, free)
+            # Two different limits prevent readings from being accepted and refused in quick succession.
+            if not reserved or free < reserved * (1.0 if self.trouble else 0.5):
                 self.trouble = (
                     f"{free // MEGABYTE} MB are free on the disk of {self._folder}: readings wait with the broker,"
-                    " what is left is for decisions and alarms; make room"
+                    " and the rest is reserved for decisions and alarms; free disk space"
                 )
             else:
                 self.trouble = ""
 
     def _keep_file(self, file: Path, free: int) -> int:
-        """How large the reserve is, after it was given up or laid as the free bytes allow; 0: there is none."""
-        laid = file.stat().st_size if file.exists() else 0
-        if laid and free < laid // 8:
+        """Delete, create or resize the file as the free space allows. Return its size, 0 if there is none."""
+        present_size = file.stat().st_size if file.exists() else 0
+        if present_size and free < present_size // 8:
             file.unlink(missing_ok=True)
-            log.error("the disk is full: the reserve of %d MB is given up for decisions", laid // MEGABYTE)
-            self._given_up = laid
+            log.error("the disk is full: deleted the reserve of %d MB for decisions", present_size // MEGABYTE)
+            self._deleted_size = present_size
             return 0
-        wanted = min(self._size, (laid + free) // 2)
-        is_more = wanted == self._size or wanted >= _GROWS * max(laid, self._given_up / 2)
-        is_due = laid != wanted >= _SMALLEST * self._size and is_more
-        return wanted if is_due and self._lay(file, laid, wanted) else laid
+        size = min(self._size, (present_size + free) // 2)
+        is_large_enough = size >= _SMALLEST_SHARE * self._size
+        has_grown = size == self._size or size >= _GROWTH_FACTOR * max(present_size, self._deleted_size / 2)
+        if size == present_size or not is_large_enough or not has_grown:
+            return present_size
+        return size if self._allocate(file, present_size, size) else present_size
 
-    def _lay(self, path: Path, laid: int, size: int) -> bool:
+    def _allocate(self, path: Path, present_size: int, size: int) -> bool:
         try:
             with open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
                 os.posix_fallocate(file.fileno(), 0, size)
                 file.truncate(size)
         except OSError as error:
-            log.warning("the reserve of the disk cannot be laid: %s", error)
-            if path.exists():  # part of it may lie there
-                os.truncate(path, laid)
+            log.warning("the reserve on the disk cannot be created: %s", error)
+            # A part of it may have been allocated.
+            if path.exists():
+                os.truncate(path, present_size)
             return False
-        self._given_up = 0
+        self._deleted_size = 0
         return True

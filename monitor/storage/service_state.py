@@ -1,4 +1,4 @@
-"""What one process says of itself, for the others, the page and `slopeward status`; the diary of jobs and of checks."""
+"""Heartbeats of processes, runs of jobs, and results of checks, for other processes, the page and `status`."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -15,29 +15,29 @@ from monitor.text.message import plain_to_messages
 
 
 def write_heartbeat(connection: Connection, name: str, detail: Mapping[str, Any], now: datetime) -> None:
-    """Write or replace the stamp of this name."""
+    """Store the heartbeat of this name, and replace an earlier one."""
     save_rows(connection, service_state, [{"name": name, "at": now, "detail": dict(detail)}])
 
 
 def load_heartbeats(connection: Connection) -> dict[str, tuple[datetime, dict[str, Any]]]:
-    """All stamps by name, each with its instant and detail."""
+    """Return the instant and detail of every heartbeat by name."""
     rows = connection.execute(select(service_state).order_by(service_state.c.name))
     return {row.name: (row.at, plain_to_messages(row.detail)) for row in rows}
 
 
 def find_heartbeat(connection: Connection, name: str) -> tuple[datetime, dict[str, Any]] | None:
-    """One stamp, or None where it was never written."""
+    """Return the instant and detail of a heartbeat, or None if there is none."""
     row = connection.execute(select(service_state).where(service_state.c.name == name)).first()
     return None if row is None else (row.at, plain_to_messages(row.detail))
 
 
 def remove_heartbeat(connection: Connection, name: str) -> None:
-    """Forget a stamp whose writer no longer exists."""
+    """Delete the heartbeat of a process that no longer exists."""
     connection.execute(delete(service_state).where(service_state.c.name == name))
 
 
 class DeniedMessages(TypedDict):
-    """Messages on one topic that the broker refused, and whose login sent them; empty where it is nobody's."""
+    """Messages of one login on one topic that the broker refused. `site` and `station` may be empty."""
 
     login: str
     topic: str
@@ -47,7 +47,8 @@ class DeniedMessages(TypedDict):
     station: str
 
 
-IDLE: Final = "nothing is due"  # what a run says that did nothing: it is not kept
+# The detail of a run that did nothing. Such runs are deleted.
+IDLE: Final = "nothing is due"
 ENDS: Final = ("done", "failed", "killed", "missed")
 
 
@@ -65,12 +66,16 @@ class JobRun:
 
 
 def start_run(connection: Connection, job: str, site: str | None, now: datetime) -> int:
-    """Note that a job starts; returns the id for `finish_run`."""
+    """Store the start of a run, and return its id for `finish_run`."""
     return add_row(connection, job_run, job=job, site=site, started_at=now, state="running")
 
 
 def finish_run(connection: Connection, run_id: int, state: str, detail: str | None, now: datetime) -> None:
-    """Note how a run ended; raises StoreError: the state is not an end, or no run with this id is running."""
+    """Store the end of a run.
+
+    Raises:
+        StoreError: the state is not one of `ENDS`, or no run with this id is running.
+    """
     if state not in ENDS:
         raise StoreError(f"a job run cannot end as {state!r}; one of {', '.join(ENDS)}")
     result = connection.execute(
@@ -83,18 +88,18 @@ def finish_run(connection: Connection, run_id: int, state: str, detail: str | No
 
 
 def forget_run(connection: Connection, run_id: int) -> None:
-    """Leave out a run that had nothing to do: a row a minute and site would hide the others."""
+    """Delete a run that did nothing. One row per minute and site would hide the others."""
     connection.execute(delete(job_run).where(job_run.c.id == run_id))
 
 
 def add_missed(connection: Connection, job: str, site: str | None, due_at: datetime, now: datetime) -> None:
-    """Note a run that was due and never started."""
-    facts = {"state": "missed", "detail": "was due and did not start"}
-    add_row(connection, job_run, job=job, site=site, started_at=due_at, finished_at=now, **facts)
+    """Store a run that was due and did not start."""
+    detail = "was due and did not start"
+    add_row(connection, job_run, job=job, site=site, started_at=due_at, finished_at=now, state="missed", detail=detail)
 
 
 def mark_abandoned(connection: Connection, now: datetime) -> int:
-    """End the runs that a killed process left as running; call at start. Returns how many."""
+    """End the runs of a process that was killed, and return their number. Call it when the service starts."""
     result = connection.execute(
         update(job_run)
         .where(job_run.c.state == "running")
@@ -104,7 +109,7 @@ def mark_abandoned(connection: Connection, now: datetime) -> int:
 
 
 def load_runs(connection: Connection, job: str | None = None, limit: int = 50) -> list[JobRun]:
-    """The newest runs, of one job or of all, newest first."""
+    """Return the newest runs of one job or of all, newest first."""
     r = job_run.c
     query = select(job_run).where(*match_given(r.job, job)).order_by(r.started_at.desc(), r.id.desc()).limit(limit)
     return load_records(connection, JobRun, query)
@@ -114,7 +119,7 @@ OK, WARN, BAD = "ok", "warn", "bad"
 
 
 class CheckRow(NamedTuple):
-    """One subject: its state, what was found, what to do, and the figure where there is one."""
+    """Result of a check of one subject: state, what was found, what to do, and a figure with its unit if it has one."""
 
     name: str
     state: str
@@ -125,7 +130,7 @@ class CheckRow(NamedTuple):
 
 
 class StoredCheck(NamedTuple):
-    """A check as it stands in the database."""
+    """A stored result of a check."""
 
     check: CheckRow
     since: datetime
@@ -133,31 +138,38 @@ class StoredCheck(NamedTuple):
 
 
 def save_checks(
-    c: Connection, checks: Collection[CheckRow], now: datetime, is_mine: Callable[[str], bool] = lambda _: False
+    c: Connection, checks: Collection[CheckRow], now: datetime, is_obsolete: Callable[[str], bool] = lambda _: False
 ) -> list[str]:
-    """Replace the rows of these subjects; the instant since when a state holds stays while it does.
+    """Store results of checks. The instant `since` changes only if the state of the subject changes.
 
-    `checks`: what was found; `is_mine`: whether a subject that is not among them is nobody's any more.
+    Args:
+        c: an open write transaction.
+        checks: the results.
+        now: the present.
+        is_obsolete: called with the name of each stored subject that has no result. Returns whether to delete its row.
 
     Returns:
-        The subjects that were removed.
+        The names of the deleted rows.
     """
-    known = load_checks(c)
-    gone = [name for name in sorted({*known} - {one.name for one in checks}) if is_mine(name)]
-    c.execute(delete(service_check).where(service_check.c.name.in_(gone)))
-    for one in checks:
-        before = known.get(one.name)
-        since = before.since if before is not None and before.check.state == one.state else now
-        save_rows(c, service_check, [{**one._asdict(), "since": since, "checked_at": now}])
-    return gone
+    stored = load_checks(c)
+    without_result = sorted({*stored} - {check.name for check in checks})
+    obsolete = [name for name in without_result if is_obsolete(name)]
+    c.execute(delete(service_check).where(service_check.c.name.in_(obsolete)))
+    for check in checks:
+        previous = stored.get(check.name)
+        since = now if previous is None or previous.check.state != check.state else previous.since
+        save_rows(c, service_check, [{**check._asdict(), "since": since, "checked_at": now}])
+    return obsolete
 
 
 def load_checks(c: Connection) -> dict[str, StoredCheck]:
-    """All subjects by name."""
+    """Return the stored result of every subject by name."""
     rows = c.execute(select(service_check).order_by(service_check.c.name)).all()
     return {
-        r.name: StoredCheck(CheckRow(r.name, r.state, r.found, r.remedy, r.value, r.unit), r.since, r.checked_at)
-        for r in rows
+        row.name: StoredCheck(
+            CheckRow(row.name, row.state, row.found, row.remedy, row.value, row.unit), row.since, row.checked_at
+        )
+        for row in rows
     }
 
 

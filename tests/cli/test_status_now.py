@@ -112,15 +112,16 @@ def test_a_database_that_is_gone_is_named_and_not_made_anew(service, database_ur
     assert not path.exists(), "who only reads leaves no empty one"
 
 
-def test_a_torn_file_is_named(service, database_url):
+def test_damaged_file_is_named(service, database_url):
     if not database_url.startswith("sqlite"):
         pytest.skip("a server looks after its files")
     path = Path(make_url(database_url).database)
     whole = path.read_bytes()
     third = whole[: len(whole) // 3]
-    for torn, why in ((third, "torn"), (whole[:4096], "torn"), (b"x" * 9000, "no SQLite"), (b"", "no schema")):
-        path.write_bytes(torn)
-        blind(service, why)
+    files = ((third, "damaged"), (whole[:4096], "damaged"), (b"x" * 9000, "not a SQLite"), (b"", "no schema"))
+    for content, reason in files:
+        path.write_bytes(content)
+        blind(service, reason)
 
 
 # ---- a site that nobody declared is said so by every verb that takes one, also where a list would be empty ----------

@@ -82,7 +82,7 @@ def test_a_patient_thread_waits_beyond_one_try_and_another_is_told_to_try_again(
         with held(url, 0.6), patient(20.0):
             note(db, "x")
         assert ask(db, find_heartbeat, "x") is not None
-    assert [r.getMessage() for r in caplog.records] == ["the database is locked: it is waited for, up to 20 s"]
+    assert [r.getMessage() for r in caplog.records] == ["the database is locked by another process; waiting up to 20 s"]
     with Database(url) as db, held(url, 0.6), patient(0.2), pytest.raises(StoreBusyError):
         note(db, "z")
 
@@ -178,7 +178,7 @@ def test_a_verb_waits_with_a_word_and_says_in_one_line_where_it_waited_in_vain(u
     monkeypatch.setattr(engine.log, "warning", lambda *words: (said.append(words[0] % words[1:]), freed.set()))
     with held(url, 60.0, freed):
         assert run_verb(verb) == 0
-    assert said == ["the database is locked: it is waited for, up to 60 s"]
+    assert said == ["the database is locked by another process; waiting up to 60 s"]
     monkeypatch.setattr(engine, "PATIENCE_S", 0.2)
     capfd.readouterr()
     with held(url, 60.0):

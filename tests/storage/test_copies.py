@@ -55,7 +55,7 @@ def readings_in(database):
 
 
 def test_a_program_that_takes_too_long_is_an_error_of_the_store(monkeypatch):
-    monkeypatch.setattr(backup, "LIMIT_S", 0.05)
+    monkeypatch.setattr(backup, "PROGRAM_LIMIT_S", 0.05)
     with pytest.raises(StoreError, match="sleep was ended: it took longer"):
         backup.run_program(["sleep", "5"])
 
@@ -77,7 +77,7 @@ def test_a_copy_made_beside_a_writer_holds_all_that_was_acknowledged_before_and_
         try:
             wait_for(lambda: len(sent) >= 5)
             acknowledged = set(sent)
-            made = copies.make_copy(database, tmp_path / "copies", 2, NOW, is_proven=True)
+            made = copies.make_copy(database, tmp_path / "copies", 2, NOW, should_prove=True)
             during = len(sent) - len(acknowledged)
         finally:
             stop.set()
@@ -145,7 +145,7 @@ def test_a_torn_an_altered_and_a_newer_copy_are_refused_before_anything_is_repla
 def test_a_copy_whose_rows_were_changed_is_found_by_the_proof(filled_database, tmp_path):
     copy = tmp_path / "copy.db"
     backup.back_up(filled_database, copy)
-    backup.sum_file(copy).unlink()
+    backup.checksum_file(copy).unlink()
     with closing(sqlite3.connect(copy)) as c, c:
         c.execute("UPDATE alert SET reason = 'nothing happened'")
     assert any("the row was altered" in line for line in proof.prove(filled_database, copy).findings)
@@ -154,20 +154,20 @@ def test_a_copy_whose_rows_were_changed_is_found_by_the_proof(filled_database, t
 
 @STORY_ON_SQLITE
 def test_without_room_for_a_scratch_database_a_copy_is_made_and_not_proven(filled_database, tmp_path, monkeypatch):
-    monkeypatch.setattr(proof, "prove_apart", Mock(side_effect=proof.NoScratchError("no room to restore it")))
-    made = copies.make_copy(filled_database, tmp_path / "copies", 2, NOW, is_proven=True)
+    monkeypatch.setattr(proof, "prove_in_child", Mock(side_effect=proof.NoScratchError("no room to restore it")))
+    made = copies.make_copy(filled_database, tmp_path / "copies", 2, NOW, should_prove=True)
     assert (made.state, made.detail) == ("made", "no room to restore it")
 
 
 @STORY_ON_SQLITE
 def test_a_copy_that_fails_its_proof_is_removed_and_pushes_no_good_one_out(filled_database, tmp_path, monkeypatch):
     folder = tmp_path / "copies"
-    good = copies.make_copy(filled_database, folder, 1, NOW, is_proven=True)
+    good = copies.make_copy(filled_database, folder, 1, NOW, should_prove=True)
     bad = proof.BackupProof(rows={}, audit_head=0.0, findings=("the row was altered",))
-    monkeypatch.setattr(proof, "prove_apart", lambda *_: bad)
+    monkeypatch.setattr(proof, "prove_in_child", lambda *_: bad)
     for hour in range(1, 3):
         with pytest.raises(StoreError, match="not as it was written"):
-            copies.make_copy(filled_database, folder, 1, NOW + timedelta(hours=hour), is_proven=True)
+            copies.make_copy(filled_database, folder, 1, NOW + timedelta(hours=hour), should_prove=True)
     assert ([str(one) for one in copies.list_copies(folder)], len(list(folder.glob("*.sha256")))) == ([good.file], 1)
 
 
@@ -191,7 +191,7 @@ def test_pg_dump_ends_with_the_core_that_is_killed(tmp_path):
     code = (
         "from monitor.storage.engine import Database; from monitor.storage import backup\n"
         "from monitor.worker.kernel import end_with_parent\n"
-        "backup._call(Database('sqlite://'), 'pg_dump', begin=end_with_parent)"
+        "backup._call(Database('sqlite://'), 'pg_dump', prepare_child=end_with_parent)"
     )
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     core = subprocess.Popen([sys.executable, "-c", code], env=environment)

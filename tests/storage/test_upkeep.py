@@ -85,7 +85,7 @@ def test_a_damaged_copy_changes_nothing(filled_database, tmp_path, client_progra
     damaged.write_bytes(b"not a database at all" * 100)
     with pytest.raises(StoreError):
         backup.restore(filled_database, damaged)
-    with pytest.raises(StoreError, match="is no file"):
+    with pytest.raises(StoreError, match="is not a file"):
         backup.restore(filled_database, tmp_path / "nowhere")
     assert told(filled_database) == before
 
@@ -93,7 +93,7 @@ def test_a_damaged_copy_changes_nothing(filled_database, tmp_path, client_progra
 def test_a_copy_of_another_database_is_refused(sqlite_url, tmp_path):
     with closing(sqlite3.connect(tmp_path / "other.db")) as other:
         other.execute("CREATE TABLE t (a)")
-    with pytest.raises(StoreError, match="no database of Slopeward"):
+    with pytest.raises(StoreError, match="not a database of Slopeward"):
         backup.restore(Database(sqlite_url), tmp_path / "other.db")
 
 
@@ -113,8 +113,8 @@ ATTACKS = (
     ("UPDATE config_version SET source = source || '#'", "the column source does not match its hash"),
     ("UPDATE issued_report SET facts = '{}'", "the column facts does not match its hash"),
     ("UPDATE audit_entry SET actor = 'eve' WHERE id = 1", "audit entry 1"),
-    ("DELETE FROM series WHERE quantity = 'rain'", "observation: 238 rows refer to a series that is not there"),
-    ("UPDATE alert SET raised_at = '2026-03-01 06:00'", "alert.raised_at: 5 times are not in the one spelling"),
+    ("DELETE FROM series WHERE quantity = 'rain'", "observation: 238 rows refer to a series that does not exist"),
+    ("UPDATE alert SET raised_at = '2026-03-01 06:00'", "alert.raised_at: 5 times are not in the stored format"),
     ("UPDATE scene SET valid_share = 9e307 * 10", "scene.valid_share: 2 values are not finite"),
 )
 
@@ -290,17 +290,17 @@ def test_instants_in_evidence_are_found_spelled_and_in_seconds(database):
 
 
 @pytest.mark.parametrize(("verb", "code"), [(["db", "upgrade"], 1), (["status"], 6)])
-def test_a_file_that_is_no_database_is_said_so(verb, code, tmp_path, monkeypatch, capsys):
+def test_file_that_is_not_a_database_is_named(verb, code, tmp_path, monkeypatch, capsys):
     (tmp_path / "notes.db").write_text("no database, but a line of text of some length" * 30)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", "sqlite:///notes.db")
     assert run_verb(verb) == code
     said = capsys.readouterr()
-    assert "the file that database.url names is no SQLite database: name another" in said.out + said.err
+    assert "the file that database.url names is not a SQLite database: name another" in said.out + said.err
 
 
 @pytest.mark.parametrize("tear", [lambda b: b[:4096] + b"\xff" * (len(b) - 4096), lambda b: b[: len(b) // 2]])
-def test_a_torn_file_is_said_to_be_one(filled_sqlite_url, tear, tmp_path, monkeypatch, capsys):
+def test_damaged_file_is_named_with_the_remedy(filled_sqlite_url, tear, tmp_path, monkeypatch, capsys):
     path = Path(make_url(filled_sqlite_url).database)
     Database(filled_sqlite_url).close()
     path.write_bytes(tear(path.read_bytes()))
@@ -308,9 +308,9 @@ def test_a_torn_file_is_said_to_be_one(filled_sqlite_url, tear, tmp_path, monkey
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", filled_sqlite_url)
     assert run_verb(["doctor"]) == 1
     said = capsys.readouterr()
-    assert "the database file is torn (" in said.out + said.err
+    assert "the database file is damaged (" in said.out + said.err
     assert "internal error" not in said.out + said.err
-    with pytest.raises(StoreError, match="is torn"), Database(filled_sqlite_url) as db, db.write() as c:
+    with pytest.raises(StoreError, match="is damaged"), Database(filled_sqlite_url) as db, db.write() as c:
         views.load_view(c, "site_status")
 
 
@@ -330,7 +330,7 @@ def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs
 
     code, _, said = run("people", "users", "list")
     assert code == 1
-    assert ("there is no database" if empty_database_url.startswith("sqlite") else "holds no schema yet") in said
+    assert ("there is no database" if empty_database_url.startswith("sqlite") else "has no schema yet") in said
     assert "slopeward db upgrade" in said
     assert run("db", "current")[:2] == (1, f"at no revision, this version needs {migrate.head()}\n")
     assert run("sites", "list")[0] in {1, 4}
@@ -468,7 +468,7 @@ def test_the_copy_holds_what_the_views_say_and_nothing_else(filled_database, tmp
     out.close()
 
 
-def test_a_copy_takes_the_place_of_the_one_before_and_of_nothing_else(filled_database, tmp_path):
+def test_published_copy_replaces_only_a_published_copy(filled_database, tmp_path):
     target = tmp_path / "views.db"
     publish.publish(filled_database, target, NOW)
     reader = sqlite3.connect(f"file:{target}?mode=ro", uri=True)
@@ -479,7 +479,7 @@ def test_a_copy_takes_the_place_of_the_one_before_and_of_nothing_else(filled_dat
     assert at[:10] == str((NOW + timedelta(days=1)).date())
     other = tmp_path / "notes.txt"
     other.write_text("mine")
-    with pytest.raises(RefusedError, match="no published copy"):
+    with pytest.raises(RefusedError, match="not a published copy"):
         publish.publish(filled_database, other, NOW)
     assert other.read_text() == "mine"
     with pytest.raises(StoreError, match="could not be written"):
@@ -488,9 +488,9 @@ def test_a_copy_takes_the_place_of_the_one_before_and_of_nothing_else(filled_dat
     reader.close()
 
 
-def test_the_verb_refuses_to_write_over_the_database_itself(filled_sqlite_url, monkeypatch, capsys):
+def test_publish_refuses_to_overwrite_the_database(filled_sqlite_url, monkeypatch, capsys):
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", filled_sqlite_url)
     file = filled_sqlite_url.removeprefix("sqlite:///")
-    assert (run_verb(["db", "publish", file]), "no published copy" in capsys.readouterr().err) == (1, True)
+    assert (run_verb(["db", "publish", file]), "not a published copy" in capsys.readouterr().err) == (1, True)
     assert run_verb(["db", "publish", f"{file}.views", "--json"]) == 0
     assert PASSWORD not in Path(f"{file}.views").read_bytes().decode("latin-1")

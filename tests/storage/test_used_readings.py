@@ -21,7 +21,7 @@ from monitor.storage import clock_steps, prune
 from monitor.storage.actor import Actor
 from monitor.storage.proof import verify
 from monitor.storage.retention import RetentionLimits
-from monitor.storage.rows import MANY, insert_rows
+from monitor.storage.rows import COPY_FROM_ROWS, insert_rows
 from tests.data.store_rows import add_flag, ask, enter_offset, tell
 from tests.data.watched_slope import HOUR, START, WatchedSlope
 from tests.fixtures.databases import ON_SQLITE
@@ -117,7 +117,7 @@ def test_a_flag_that_a_decision_saw_is_missed(slope):
         assert "flags were doubtful and are none" in "\n".join(find_altered(c))
 
 
-@pytest.mark.parametrize("count", [3, MANY + 1])
+@pytest.mark.parametrize("count", [3, COPY_FROM_ROWS + 1])
 def test_rows_come_back_as_they_were_and_a_key_twice_is_refused(database, count):
     rows = [(k, "s", f"\\N\t{k}\r\n'é", "los", "mm") for k in range(count)]
     tell(database, insert_rows, point_set, rows)
@@ -127,7 +127,7 @@ def test_rows_come_back_as_they_were_and_a_key_twice_is_refused(database, count)
     assert found == [row[2] for row in rows]
 
 
-@pytest.mark.parametrize("count", [4, MANY + 1])
+@pytest.mark.parametrize("count", [4, COPY_FROM_ROWS + 1])
 def test_rows_that_are_there_are_passed_by_and_not_counted(database, count):
     rows = [(k, "s", f"{k}", "los", "mm") for k in range(count)]
     with database.write() as c:
@@ -137,7 +137,7 @@ def test_rows_that_are_there_are_passed_by_and_not_counted(database, count):
     assert found == ["los"] * 2 + ["up"] * (count - 2)
 
 
-@pytest.mark.parametrize("count", [7, MANY + 1])
+@pytest.mark.parametrize("count", [7, COPY_FROM_ROWS + 1])
 def test_numbers_keep_their_last_bit(database, count):
     odd = (0.1 + 0.2, -0.1, 5e-324, -1.7976931348623157e299, 3.0, 2**53 + 1.0, 1 / 3)
     at = "2026-01-01T00:00:00.000000Z"
@@ -150,7 +150,7 @@ def test_numbers_keep_their_last_bit(database, count):
             insert_rows(c, point_observation, [(1, at, k, at, bad, None) for k in range(count)])
 
 
-@pytest.mark.parametrize("count", [6, MANY + 2])
+@pytest.mark.parametrize("count", [6, COPY_FROM_ROWS + 2])
 def test_whole_numbers_beside_others_are_numbers_all_the_same(database, count):
     """A decoder gives 3 for 3.0: the driver knows no list of both."""
     at, mixed = "2026-01-01T00:00:00.000000Z", (3, 0.5, None)

@@ -30,5 +30,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
             raise StoreError(
                 f"{failed.tries} tries failed, the next one is at {format_iso(next_at)[:16]}Z: {failed.detail}"
             )
-    made = make_copy(db, Path(wanted.folder), wanted.keep, now, is_proven=wanted.prove, begin=end_with_parent)
+    made = make_copy(
+        db, Path(wanted.folder), wanted.keep, now, should_prove=wanted.prove, prepare_child=end_with_parent
+    )
     return f"{made.file}: {made.state}, {made.detail}"

@@ -46,7 +46,9 @@ def test_one_core_decides_when_the_server_was_restarted_and_a_second_core_comes(
         first = find_core()
         assert first is not None
         restart()
-        wait_for(lambda: "the turn of the core is taken anew" in service.log(), description="the turn to be taken anew")
+        wait_for(
+            lambda: "the lock of the core was taken again" in service.log(), description="the lock to be taken again"
+        )
         with (tmp_path / "second.log").open("wb") as log:
             second = subprocess.Popen(words, stdout=log, stderr=log, cwd=tmp_path)
         try:
