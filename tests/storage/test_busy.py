@@ -47,7 +47,7 @@ def url(tmp_path, monkeypatch):
 
 @contextmanager
 def held(url, seconds, freed=None):
-    """Another connection holds the write lock for so long, at most until it is freed or the block ends."""
+    """Hold the write lock by another connection for some seconds, or until `freed` is set or the block ends."""
     freed = freed or threading.Event()
     holder = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN IMMEDIATE")
@@ -66,7 +66,7 @@ def note(db, name, **how):
         write_heartbeat(c, name, {}, NOW)
 
 
-def test_a_transaction_that_only_reads_writes_nothing_on_either_database(database):
+def test_read_transaction_cannot_write(database):
     with pytest.raises(StoreError, match="only reads tried to write") as caught, database.read() as c:
         write_heartbeat(c, "x", {}, NOW)
     assert not isinstance(caught.value, StoreBusyError), "trying again is of no use"
@@ -75,7 +75,7 @@ def test_a_transaction_that_only_reads_writes_nothing_on_either_database(databas
         assert (find_heartbeat(c, "x"), find_heartbeat(c, "y")) == (None, (NOW, {}))
 
 
-def test_a_patient_thread_waits_beyond_one_try_and_another_is_told_to_try_again(url, caplog):
+def test_patient_thread_waits_longer_than_one_attempt(url, caplog):
     with Database(url) as db:
         with held(url, 0.6), pytest.raises(StoreBusyError, match="database is locked"):
             note(db, "x")
@@ -87,8 +87,8 @@ def test_a_patient_thread_waits_beyond_one_try_and_another_is_told_to_try_again(
         note(db, "z")
 
 
-def test_who_has_worked_for_long_waits_for_as_long(url, monkeypatch):
-    """A job that computed for half an hour has it written when the lock goes, and does not compute it anew."""
+def test_patient_thread_waits_for_as_long_as_it_has_worked(url, monkeypatch):
+    """The result of a job that computed for half an hour is stored when the lock is released."""
     freed = threading.Event()
     monkeypatch.setattr(engine.log, "warning", lambda *_: freed.set())  # that it waits
     with Database(url) as db, patient(0.0):
@@ -98,7 +98,7 @@ def test_who_has_worked_for_long_waits_for_as_long(url, monkeypatch):
         assert ask(db, find_heartbeat, "x") is not None
 
 
-def test_a_file_that_takes_no_writes_at_all_is_not_waited_for(url):
+def test_patient_thread_does_not_wait_for_a_read_only_file(url):
     path = url.removeprefix("sqlite:///")
     with Database(f"sqlite:///file:{path}?mode=ro&uri=true") as db, patient():
         begun = time.monotonic()
@@ -108,8 +108,8 @@ def test_a_file_that_takes_no_writes_at_all_is_not_waited_for(url):
 
 
 @pytest.mark.parametrize("urgent", [True, False])
-def test_who_waits_patiently_holds_up_nobody_of_its_own_process(url, urgent):
-    """Ingest or decisions ask, are told and try again while a job waits; when the lock goes, both have written."""
+def test_patient_thread_does_not_block_other_threads_of_its_process(url, urgent):
+    """Ingest and decisions fail and try again while a job waits. When the lock is released, both write."""
     done, tries = [], []
 
     def job():
@@ -146,7 +146,7 @@ def write_late(db, _config, _site, now):
     return "written"
 
 
-def test_a_job_waits_for_the_database_and_comes_again_soon_where_it_waited_in_vain(url, monkeypatch):
+def test_job_waits_for_the_lock_and_is_repeated_soon_if_it_did_not_get_it(url, monkeypatch):
     jobs = [Job(run.__name__, run, lambda _: 86400.0, 3600.0, per_site=False) for run in (write_late, fail_once)]
     with Database(url) as db:
         schedule = Schedule(db, parse_service("", "test"), [], lambda: datetime.now(UTC), lambda *_: None, jobs)
@@ -170,7 +170,7 @@ def test_a_job_waits_for_the_database_and_comes_again_soon_where_it_waited_in_va
         assert is_soon("write_late")
 
 
-def test_a_verb_waits_with_a_word_and_says_in_one_line_where_it_waited_in_vain(url, tmp_path, monkeypatch, capfd):
+def test_command_logs_that_it_waits_and_fails_with_one_line(url, tmp_path, monkeypatch, capfd):
     with Database(url) as db:
         config = write_service(tmp_path, db)
     verb = ["forecast", "run", "--site", "bench", "--config", str(config)]
@@ -186,7 +186,7 @@ def test_a_verb_waits_with_a_word_and_says_in_one_line_where_it_waited_in_vain(u
     assert capfd.readouterr().err == "the database does not answer or is locked: database is locked\n"
 
 
-def test_the_page_is_read_while_nothing_can_be_written_and_an_act_is_told_to_come_again(url):
+def test_page_can_be_read_and_acts_are_refused_while_the_database_is_locked(url):
     async def visit():
         transport = httpx.ASGITransport(build_app(parse_service("", "test"), db, lambda: NOW))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
@@ -203,7 +203,7 @@ def test_the_page_is_read_while_nothing_can_be_written_and_an_act_is_told_to_com
         asyncio.run(visit())
 
 
-# ---- the memory of a site has one writer at a time, in whatever process it is; what decisions read is sound ----
+# ---- one writer at a time for the state of a site, and readings with wrong instants ----
 def set_level(db, site, level):
     with db.write() as c:
         before = find_state(c, site)
@@ -211,8 +211,8 @@ def set_level(db, site, level):
     return None if before is None else before.level
 
 
-def test_who_looked_first_writes_first_and_the_other_sees_it(database, database_url):
-    """Also before the site has a row that could be locked."""
+def test_concurrent_writers_of_the_state_of_a_site_are_serialised(database, database_url):
+    """They are also serialised before the site has a row that could be locked."""
 
     def decide():
         with Database(database_url) as other:  # its own process has its own connections
@@ -231,7 +231,7 @@ def test_who_looked_first_writes_first_and_the_other_sees_it(database, database_
     assert ask(database, find_state, "north").level == 2
 
 
-def test_another_site_is_not_kept_waiting(database, database_url):
+def test_writer_of_another_site_does_not_wait(database, database_url):
     if database.is_sqlite:
         return  # one writer at a time for the whole file
     with database.write() as c, Database(database_url) as other:
@@ -239,7 +239,7 @@ def test_another_site_is_not_kept_waiting(database, database_url):
         assert set_level(other, "south", 1) is None
 
 
-def test_a_clock_a_little_ahead_does_not_bring_back_what_was_stamped_in_the_future(database):
+def test_reading_slightly_in_the_future_counts_from_its_reception(database):
     def add(c, minutes, received, flags=()):
         at, received_at = NOW + timedelta(minutes=minutes), NOW + timedelta(minutes=received)
         add_observations(c, [Observation("north", "G1", "rain", "mm", at, received_at, 1.0, flags=flags)], received_at)

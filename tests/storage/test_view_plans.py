@@ -1,4 +1,4 @@
-"""How the views of one station with a long past are read, among many stations with a short one."""
+"""Query plans of views for one station with a long history among many stations with a short one."""
 
 import re
 
@@ -34,7 +34,7 @@ SCORES = (
 
 @pytest.fixture(scope="module")
 def long_past(postgresql, templates):
-    """One station with 4,000 scored forecasts, 399 with three, as a server keeps them: vacuumed and counted."""
+    """Database with 4,000 scored forecasts of one station and three of 399 others, after VACUUM ANALYZE."""
     with Database(postgresql.url(postgresql.copy(templates("postgresql", fill_nothing)[0], "plans"))) as db:
         with db.write() as c:
             for statement in (SERIES, FORECASTS, SCORES):
@@ -50,10 +50,10 @@ def gather(node):
 
 
 def count_read(database, view, where=OF_ONE):
-    """Rows of each table that a query looks at, those that it passes over too."""
-    question = f"EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM {view} WHERE {where}"
+    """Return how many rows of each table a query reads, including those that it filters out."""
+    query = f"EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM {view} WHERE {where}"
     with database.read() as c:
-        plan = gather(c.execute(text(question)).scalar_one()[0]["Plan"])
+        plan = gather(c.execute(text(query)).scalar_one()[0]["Plan"])
     read = {}
     for node in plan:
         if name := node.get("Relation Name"):
@@ -63,17 +63,17 @@ def count_read(database, view, where=OF_ONE):
 
 
 @pytest.mark.parametrize("view", SUMMED)
-def test_a_monthly_view_reads_sums_alone_and_those_of_its_station(long_past, view):
+def test_monthly_views_read_only_sums_of_the_station(long_past, view):
     read = count_read(long_past, view)
     assert set(read) == {"series", "forecast_month"}
     assert read["forecast_month"] < 40
 
 
-def test_the_newest_issues_are_found_without_those_before_them(long_past):
+def test_latest_forecast_reads_no_earlier_issues(long_past):
     assert count_read(long_past, "latest_forecast")["forecast"] < 20
 
 
-def test_what_was_observed_lately_is_found_without_what_was_before(long_past):
+def test_recent_scores_are_read_without_earlier_ones(long_past):
     read = count_read(long_past, "forecast_vs_observed", f"{OF_ONE} AND target_at > '2026-02-20T00:00:00.000000Z'")
     assert read["forecast"] == read["forecast_score"] < 40
 
@@ -87,8 +87,29 @@ def test_what_was_observed_lately_is_found_without_what_was_before(long_past):
         ("forecast_vs_observed", r"f USING INDEX ix_forecast_target \(series_id=\? AND target_at>\?\)"),
     ],
 )
-def test_sqlite_reads_the_rows_of_a_station_by_an_index(sqlite_url, view, index):
+def test_sqlite_reads_rows_of_a_station_by_an_index(sqlite_url, view, index):
     more = " AND target_at > '2026-02-20T00:00:00.000000Z'" if view == "forecast_vs_observed" else ""
     with Database(sqlite_url) as db, db.read() as c:
         plan = c.execute(text(f"EXPLAIN QUERY PLAN SELECT * FROM {view} WHERE {OF_ONE}{more}")).all()
     assert any(re.search(index, row[3]) for row in plan), plan
+
+
+@pytest.mark.parametrize(
+    ("view", "index"),
+    [
+        ("notification_status", "ix_notification_site"),
+        ("deliveries", "ix_notification_site"),
+        ("alert_outcomes", "ix_alert_outcome_alert"),
+        ("reports", "ix_report_site"),
+        ("site_events", "ix_site_event_site"),
+        ("drills", "ix_drill_site"),
+        ("siren_orders", "ix_siren_order_site"),
+        ("message_replies", "ix_reply_alert"),
+        ("scene_outlines", "ix_scene_outline"),
+        ("problems", "ix_job_run_failed"),
+    ],
+)
+def test_sqlite_reads_rows_of_a_site_by_an_index(sqlite_url, view, index):
+    with Database(sqlite_url) as db, db.read() as c:
+        plan = c.execute(text(f"EXPLAIN QUERY PLAN SELECT * FROM {view} WHERE site = 's'")).all()
+    assert any(index in row[3] for row in plan), plan

@@ -1,4 +1,4 @@
-"""The public views: promised and documented columns, equal on both databases; the dashboards that ask them."""
+"""Columns, rows and documentation of the public views, and the dashboards that query them."""
 
 import json
 import re
@@ -77,7 +77,7 @@ PROMISED = {
 }
 
 
-def columns_of(database):
+def read_columns(database):
     with database.read() as c:
         return {name: list(c.exec_driver_sql(f"SELECT * FROM {name}").keys()) for name in load_view_tables()}
 
@@ -92,14 +92,14 @@ def canonical(rows):
 
 
 def test_every_promised_column_exists(database):
-    found = columns_of(database)
+    found = read_columns(database)
     missing = {name: set(columns.split()) - set(found.get(name, ())) for name, columns in PROMISED.items()}
     assert not any(missing.values()), missing
 
 
 def test_every_view_has_the_declared_columns(database):
     declared = {name: [column.name for column in view.c] for name, view in load_view_tables().items()}
-    assert columns_of(database) == declared
+    assert read_columns(database) == declared
 
 
 def test_every_view_and_column_is_described():
@@ -109,8 +109,8 @@ def test_every_view_and_column_is_described():
         assert [column.name for column in view.c if not column.comment] == []
 
 
-def acts_of(view, rows):
-    """Rows of a view; of the audit log what people did: seals bear the time of writing and salted passwords."""
+def leave_out_seals(view, rows):
+    """Return rows without seals of the audit log, which depend on the time of writing and on salted passwords."""
     if view != "audit_log":
         return rows
     kept = [row for row in rows if row["action"] != "rows.seal"]
@@ -122,30 +122,33 @@ def test_every_view_is_equal_on_both_databases(filled_sqlite_url, filled_postgre
     for url in (filled_sqlite_url, filled_postgresql_url):
         with Database(url) as db, db.read() as c:
             told.append(
-                {name: sorted(canonical(acts_of(name, views.load_view(c, name)))) for name in load_view_tables()}
+                {
+                    name: sorted(canonical(leave_out_seals(name, views.load_view(c, name))))
+                    for name in load_view_tables()
+                }
             )
     for name in load_view_tables():
         assert told[0][name], f"{name}: the story has no row for it, so the test would prove nothing"
         assert told[0][name] == told[1][name], name
 
 
-def test_every_query_of_the_cookbook_answers_alike_on_both_databases(filled_sqlite_url, filled_postgresql_url):
+def test_cookbook_queries_return_equal_rows_on_both_databases(filled_sqlite_url, filled_postgresql_url):
     book = "".join(
         (DOCS / f"how-to/{name}.md").read_text(encoding="utf-8") for name in ("sql-cookbook", "sql-forecasts")
     )
-    questions = re.findall(r"```sql\n(.+?)```", book, flags=re.DOTALL)
-    assert questions
-    assert len(questions) == book.count("\n## ")
+    queries = re.findall(r"```sql\n(.+?)```", book, flags=re.DOTALL)
+    assert queries
+    assert len(queries) == book.count("\n## ")
     told = []
     for url in (filled_sqlite_url, filled_postgresql_url):
         with Database(url) as db, db.read() as c:
-            told.append([canonical(c.execute(text(q.replace(":", "\\:"))).mappings().all()) for q in questions])
-    for question, left, right in zip(questions, *told, strict=True):
-        assert left, f"no row: {question}"
-        assert left == right, question
+            told.append([canonical(c.execute(text(q.replace(":", "\\:"))).mappings().all()) for q in queries])
+    for query, left, right in zip(queries, *told, strict=True):
+        assert left, f"no row: {query}"
+        assert left == right, query
 
 
-def test_every_query_of_a_document_is_one_of_this_database(filled_database):
+def test_queries_in_documentation_can_be_executed(filled_database):
     asked = 0
     for path in (
         *sorted((DOCS / "how-to").glob("*.md")),
@@ -163,7 +166,7 @@ def test_every_query_of_a_document_is_one_of_this_database(filled_database):
     assert asked > 50
 
 
-def test_booleans_filter_and_come_back_as_booleans(filled_database):
+def test_booleans_can_be_used_as_conditions_and_are_returned_as_bool(filled_database):
     with filled_database.read() as c:
         for name in load_view_tables():
             every = views.load_view(c, name)
@@ -174,7 +177,7 @@ def test_booleans_filter_and_come_back_as_booleans(filled_database):
                 assert count == sum(row[column] for row in every), (name, column)
 
 
-def test_offsets_flags_and_revisions_show_in_the_newest_reading(filled_database):
+def test_newest_reading_has_offsets_flags_and_revision_applied(filled_database):
     with filled_database.read() as c:
         newest = {
             (r["station"], r["quantity"]): r for r in views.load_view(c, "latest_observation", site="north-bench")
@@ -190,7 +193,7 @@ def test_offsets_flags_and_revisions_show_in_the_newest_reading(filled_database)
         assert (unmoved["offset_applied"], unmoved["observed_at"]) == (0.0, format_iso(NOW))
 
 
-def test_the_views_see_what_decisions_see(filled_database):
+def test_views_return_the_values_that_decisions_use(filled_database):
     with filled_database.read() as c:
         for place in {(r["site"], r["station"], r["quantity"]) for r in views.load_view(c, "latest_observation")}:
             series_id = observations.find_series_id(c, *place)
@@ -202,7 +205,7 @@ def test_the_views_see_what_decisions_see(filled_database):
                 assert set(filter(None, row["flags"].split(","))) == set(reading.flags)
 
 
-def test_a_baseline_that_made_no_error_gives_no_skill_and_never_an_invented_one(filled_database):
+def test_skill_is_null_if_the_baseline_made_no_error(filled_database):
     with filled_database.write() as c:
         c.execute(forecast_score.update().values(baseline_error=0.0))
         sum_up(c, find_spans(c, true()))
@@ -215,7 +218,7 @@ def add_site(c):
     c.execute(insert(site).values(id="new", name="New", config_sha256="a" * 64, active=True, levels=levels, **place))
 
 
-def test_a_site_that_was_never_evaluated_shows_nothing_invented(database):
+def test_columns_of_a_site_that_was_never_evaluated_are_null(database):
     with database.write() as c:
         add_site(c)
         c.execute(insert(station).values(site="new", id="S1", on_slope=True, declared=True))
@@ -226,8 +229,8 @@ def test_a_site_that_was_never_evaluated_shows_nothing_invented(database):
     assert (health["station"], health["state"], health["votes"]) == ("S1", None, None)
 
 
-def test_advice_waits_for_nobody(database):
-    """It is open and asks for nothing; hazard and health wait until a person has seen them."""
+def test_advice_does_not_count_as_unacknowledged(database):
+    """Only alerts of the ledgers hazard and health ask for an acknowledgement."""
     row = {"site": "new", "level": 1, "peak_level": 1, "state": "unacknowledged", "exercise": False}
     row |= {"raised_at": NOW, "reason": "x", "rule_version": "1"}
     with database.write() as c:
@@ -237,7 +240,7 @@ def test_advice_waits_for_nobody(database):
     assert (status["active_alerts"], status["unacknowledged"]) == (3, 2)
 
 
-def test_the_quarantine_says_what_the_broker_had_kept_and_what_is_cut(database):
+def test_quarantine_marks_retained_and_cut_messages(database):
     sent = {"whole": b"{", "kept": b"{{", "cut": b"{" * (PAYLOAD_LIMIT + 1)}
     rows = [RejectedMessage(NOW, name, body, "x", "x", "live", retained=name == "kept") for name, body in sent.items()]
     tell(database, add_rejected, rows)
@@ -248,7 +251,7 @@ def test_the_quarantine_says_what_the_broker_had_kept_and_what_is_cut(database):
     assert marks == {"whole": (False, False), "kept": (True, False), "cut": (False, True)}
 
 
-def test_no_view_reads_the_clock_or_walks_the_history_with_a_window():
+def test_views_use_neither_the_clock_nor_window_functions():
     for sqlite in (True, False):
         for name, select in select_views(sqlite=sqlite).items():
             lowered = select.lower()
@@ -257,12 +260,12 @@ def test_no_view_reads_the_clock_or_walks_the_history_with_a_window():
             ), name
 
 
-def test_an_unknown_view_is_named(database):
+def test_error_for_an_unknown_view_lists_the_views(database):
     with database.read() as c, pytest.raises(NotFoundError, match="latest_observation"):
         views.load_view(c, "everything")
 
 
-def test_an_unknown_column_is_an_error_and_never_an_empty_answer(filled_database):
+def test_unknown_column_is_an_error(filled_database):
     for odd in ("nowhere", "site = site --"):
         with pytest.raises(Exception, match="column"), filled_database.read() as c:
             views.load_view(c, "site_status", **{odd: "x"})
@@ -273,8 +276,8 @@ def test_an_unknown_column_is_an_error_and_never_an_empty_answer(filled_database
 BOARDS = sorted((Path(__file__).parents[2] / "deploy/grafana/dashboards").glob("*.json"))
 
 
-def questions_of(board):
-    """(where, SQL) of panels, variables and annotations."""
+def list_queries(board):
+    """Yield the place, SQL and format of each panel, variable and annotation."""
     told = json.loads(board.read_text(encoding="utf-8"))
     for panel in told["panels"]:
         for target in panel["targets"]:
@@ -286,8 +289,8 @@ def questions_of(board):
         yield f"{board.stem}: {one['name']}", one["target"]["rawSql"], "table"
 
 
-def spell_out(sql):
-    """What Grafana makes of it: its macros and the variables of the board."""
+def expand_macros(sql):
+    """Replace the macros of Grafana and the variables of the dashboard by values."""
     values = {
         "$__timeFrom()": "'2025-12-01T00:00:00Z'",
         "$__timeTo()": "'2026-03-02T00:00:00Z'",
@@ -303,12 +306,12 @@ def spell_out(sql):
 
 
 @pytest.mark.server
-def test_every_question_is_answered_for_a_role_that_may_only_read(reader):  # noqa: F811
+def test_dashboard_queries_return_rows_for_a_read_only_role(reader):  # noqa: F811
     empty = []
     session = reader()
     for board in BOARDS:
-        for where, sql, form in questions_of(board):
-            answer = session.execute(spell_out(sql))
+        for where, sql, form in list_queries(board):
+            answer = session.execute(expand_macros(sql))
             names = [column.name for column in answer.description]
             if form == "time_series":
                 assert names[0] == "time", where
@@ -317,11 +320,12 @@ def test_every_question_is_answered_for_a_role_that_may_only_read(reader):  # no
                 empty.append(where)
     assert len(BOARDS) == 4
 
-    assert empty == ["instruments: Battery, V A"]  # nobody in the story measures one
+    # No instrument of the story measures a voltage.
+    assert empty == ["instruments: Battery, V A"]
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.stem)
-def test_a_dashboard_is_one_that_the_classes_of_grafana_read(board):
+def test_dashboards_are_valid_for_grafana(board):
     told = json.loads(board.read_text(encoding="utf-8"))
     kept = json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(told)))
     assert [p["title"] for p in kept["panels"]] == [p["title"] for p in told["panels"]]
