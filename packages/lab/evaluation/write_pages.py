@@ -915,6 +915,13 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 "Views, PostgreSQL", ("views-postgresql", "views-postgresql-network"), "Milliseconds.", list_all_figures
             ),
             Section(
+                "Views of one station, PostgreSQL",
+                ("growth-postgresql",),
+                "10,000 stations and a year of readings, hourly of 100 stations. Processor time in milliseconds, and "
+                "its ratio to `SELECT 1`.",
+                list_all_figures,
+            ),
+            Section(
                 "Killed again and again",
                 ("ledger-sqlite", "ledger-postgresql"),
                 "Nothing acknowledged is lost.",
