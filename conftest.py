@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.worker.compute import LIBRARIES
+from monitor.worker.compute import THREAD_VARIABLES
 from tests.fixtures.examples import register_profiles
 from tests.fixtures.folders import find_fast_folder
 from tests.fixtures.waiting import REPOSITORY, skip_missing
@@ -27,7 +27,7 @@ pytest_plugins = [
 register_profiles()
 
 # Numerical libraries use one thread per process, as in the workers of the service.
-for library in LIBRARIES:
+for library in THREAD_VARIABLES:
     os.environ.setdefault(library, "1")
 
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(find_fast_folder()))

@@ -358,7 +358,7 @@ def wait_for_turn(
 
 
 @hookspec(firstresult=True)
-def compute_cluster(plan: ComputeSection) -> Cluster:
+def compute_cluster(settings: ComputeSection) -> Cluster:
     """Return the cluster that `[compute] dask` names. Called for each task that is sent to a worker process.
 
     The service file is refused if `compute.dask` is set and no plugin implements this hook. An error is raised, also

@@ -28,7 +28,7 @@ from monitor.sites.records import Site
 from monitor.storage.service_state import DeniedMessages
 from monitor.text.instants import format_iso
 from monitor.text.message import Figure, Message, Template, error_text
-from monitor.worker.kernel import end_with_parent
+from monitor.worker.linux import end_with_parent
 
 log = logging.getLogger(__name__)
 BACKOFF_S: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -142,7 +142,7 @@ class PythonChild:
             environment[health.TROUBLE_FD] = str(reader)
             keep = (*keep, reader)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "monitor.worker.begin", self._module, *self._arguments],
+            [sys.executable, "-P", "-m", "monitor.worker.run_module", self._module, *self._arguments],
             stdin=subprocess.DEVNULL,
             env=environment,
             pass_fds=keep,

@@ -60,8 +60,8 @@ from monitor.storage.service_state import BAD, OK, CheckRow, load_checks, save_c
 from monitor.text.instants import STOPPED, format_iso
 from monitor.text.message import Template
 from monitor.worker import compute
-from monitor.worker.kernel import hide_memory
-from monitor.worker.memory import spare_what_stays
+from monitor.worker.garbage_collection import freeze_startup_objects
+from monitor.worker.linux import hide_memory
 
 _EVALUATED: Final = Template("service.site.evaluated", "site {site} is evaluated again")
 _POISONED: Final = Template(
@@ -265,7 +265,7 @@ class Core:
             )
         ]
         self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
-        compute.sweep_folders()
+        compute.remove_abandoned_folders()
         self.dispatcher.start()
         self.ingest.start()
         self.evaluation.start()
@@ -600,7 +600,7 @@ def _plain(value: Any) -> Any:
 def main(config_path: str | None = None) -> int:
     """Life of the core process; returns its exit status."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    spare_what_stays()  # it may stand by for days
+    freeze_startup_objects()  # it may stand by for days
     hide_memory()  # it holds secrets
     config = load_service(config_path)
     logs.configure("core", config.log.level)
@@ -615,7 +615,7 @@ def main(config_path: str | None = None) -> int:
         if not core.wait_for_turn():
             return 0
         core.start()
-        spare_what_stays()
+        freeze_startup_objects()
         status = core.watch()
         if status == EXIT_OVERDUE:
             os._exit(status)  # a stuck thread would hold up any clean way out

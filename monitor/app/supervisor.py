@@ -52,7 +52,7 @@ from monitor.storage.service_state import DeniedMessages, find_heartbeat, remove
 from monitor.storage.views import load_view
 from monitor.text.instants import parse_time
 from monitor.text.message import SENTENCE, Figure, Message, Template, Term, Timestamp
-from monitor.worker.kernel import hide_memory
+from monitor.worker.linux import hide_memory
 
 _PAST_OUTBOX: Final = Template(
     "service.notice.past_outbox", "cannot decide: {text}; reported past the outbox by {n} of {n2} channels"

@@ -14,7 +14,7 @@ from monitor.cli.packages import find_missing_package
 from monitor.cli.printable import guard
 from monitor.plugins import hooks
 from monitor.registration import Command
-from monitor.worker.memory import end_without_cleanup, without_looks
+from monitor.worker.garbage_collection import collection_paused, skip_collection_at_exit
 
 
 class Group(NamedTuple):
@@ -83,7 +83,7 @@ def list_commands() -> Mapping[str, Command]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one verb; a known error is one line on stderr and status 1, wrong usage 2, and never a traceback."""
-    end_without_cleanup()
+    skip_collection_at_exit()
     if (Path(__file__).parents[1] / "_migrations").is_dir():  # installed: and so is all that we start
         os.environ.pop("PYTHONPATH", None)
     sys.stdout, sys.stderr = guard(sys.stdout), guard(sys.stderr)
@@ -183,7 +183,7 @@ def _run(words: list[str]) -> int:
 
 
 def _invoke(verb: str, words: list[str]) -> int:
-    with without_looks():
+    with collection_paused():
         from monitor.cli.rules import running
         from monitor.storage.engine import PATIENCE_S, patient
 

@@ -26,7 +26,7 @@ from monitor.ingest.payload_limits import PAYLOAD_LIMIT
 from monitor.ingest.queue_saver import QueueSaver
 from monitor.ingest.session_setup import create_sessions
 from monitor.sites.records import Site
-from monitor.worker.kernel import end_with_parent
+from monitor.worker.linux import end_with_parent
 from monitor.worker.sandbox import clean_environment
 
 log: Final = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from monitor.storage.engine import Database
 from monitor.storage.migrate import require_current
 from monitor.web.access.connection_limits import limit_connections
 from monitor.web.context import Context
-from monitor.worker.kernel import hide_memory
-from monitor.worker.memory import end_without_cleanup, spare_what_stays, without_looks
+from monitor.worker.garbage_collection import collection_paused, freeze_startup_objects, skip_collection_at_exit
+from monitor.worker.linux import hide_memory
 
 _LOG = logging.getLogger("slopeward.web")
 
@@ -29,7 +29,7 @@ def main(config_path: str | None = None) -> int:
     Returns:
         Exit status: 0, or 1 after an error of configuration, database or port, which is printed in one line.
     """
-    end_without_cleanup()
+    skip_collection_at_exit()
     # The memory contains secrets of the configuration.
     hide_memory()
     try:
@@ -40,12 +40,12 @@ def main(config_path: str | None = None) -> int:
     except SlopewardError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    with without_looks():
+    with collection_paused():
         # This import creates most objects of the process; the garbage collector must not inspect them meanwhile.
         from monitor.web.app import build_app
 
         app = build_app(config, db)
-    spare_what_stays()
+    freeze_startup_objects()
     follow_trouble(app.state.context)
     server = PageServer(app, config.web)
     try:

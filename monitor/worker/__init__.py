@@ -1,1 +1,1 @@
-"""Heavy work in processes of its own, behind walls."""
+"""Run heavy work in sandboxed child processes."""

@@ -1,9 +1,13 @@
-"""The one seam to heavy work: a job runs in a process of its own, with one thread, and is killed at its limit.
+"""Run jobs in sandboxed worker processes with one thread and a time limit.
 
-A job is a function named by a `WorkerTask`: it takes one record and gives one back; when it takes a second argument,
-that is a function for progress. It opens no database. The child is a fresh interpreter, not a fork: it inherits no
-connection, lock or file of the service, and ends when the service ends. It works within the bounds of `sandbox`.
-What it answers is not trusted: JSON, from its own files only, read field by field as the record that was agreed.
+A job is a function named by a `WorkerTask`. It takes a request and returns a result; with a second parameter it also
+gets a function that reports progress. It opens no database. The worker is a fresh interpreter, not a fork, so that it
+inherits no connection, lock or file of the service. It ends when the service ends, and has the limits of
+`monitor.worker.sandbox`.
+
+Service and worker exchange files in a temporary folder: `limits` and `request` from the service; `progress`, `result`
+or `error`, and `missing` (restrictions that the system does not allow) from the worker. Files of a worker are not
+trusted: they are opened without following links, limited in size, and read as JSON, field by field.
 """
 
 import contextlib
@@ -33,25 +37,12 @@ from monitor.extras import explain_missing
 from monitor.text.message import LABELLED_TEXT, Figure, Template
 from monitor.text.reasons import describe_error
 from monitor.worker import sandbox
-from monitor.worker.memory import end_without_cleanup, without_looks
-from monitor.worker.records import Answered, Request, WorkerTask, read_record, record_to_plain
+from monitor.worker.garbage_collection import collection_paused, skip_collection_at_exit
+from monitor.worker.records import Request, Result, WorkerTask, read_record, record_to_plain
 from monitor.worker.sandbox import SandboxLimits
 
 STOPPING: Final = Template("job.stopping", "killed, the service is stopping")
 _KILLED: Final = Template("job.killed", "killed at its limit of {seconds} s")
-RESULT_LIMIT_BYTES: Final = 256 * 1024 * 1024
-MOST_VALUES: Final = 8_000_000  # of an answer: each takes up to 100 bytes once it is read, and as few as two before
-FOLDER: Final = "slopeward-job-"
-YOUNG_S: Final = 60.0  # a folder of that age may be one whose service has not locked it yet
-PROGRESS_LIMIT_BYTES: Final = 16 * 1024 * 1024
-TEXT_LIMIT_BYTES: Final = 8192
-GRACE_S: Final = 3.0
-BEGIN: Final = b"b"
-LIBRARIES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-ONE_THREAD: Final = dict.fromkeys(LIBRARIES, "1")
-# glibc: what a network frees at a step it takes again at the next; giving it back between the two took two fifths of a
-# training's processor time. What takes more than 128 MiB at once goes back at once, and all when the process ends.
-KEEP_FREED: Final = {"MALLOC_MMAP_THRESHOLD_": "134217728", "MALLOC_TRIM_THRESHOLD_": "268435456"}
 _NOT_STARTED: Final = Template("job.not_started", "not started, the service is stopping")
 _NO_ROOM: Final = Template(
     "job.no_room", "its process could not be started: {problem}; make room in {folder} and in memory"
@@ -62,69 +53,90 @@ _ENDED: Final = Template("job.ended", "ended with status {n}")
 _MANY_BYTES: Final = Template("job.bytes", "answered {n} bytes, more than {most}")
 _MANY_VALUES: Final = Template("job.values", "answered about {n} values, more than {most}")
 _ODD_ANSWER: Final = Template("job.answer", "its answer cannot be read ({problem})")
+
+MAX_RESULT_BYTES: Final = 256 * 1024 * 1024
+# A value of a result takes as few as two bytes in the file, and up to 100 bytes in memory.
+MAX_RESULT_VALUES: Final = 8_000_000
+MAX_PROGRESS_BYTES: Final = 16 * 1024 * 1024
+MAX_TEXT_BYTES: Final = 8192
+FOLDER_PREFIX: Final = "slopeward-job-"
+# A younger folder may belong to a service that has not locked it yet.
+MIN_ABANDONED_AGE_S: Final = 60.0
+GRACE_S: Final = 3.0
+START: Final = b"b"
+THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+ONE_THREAD: Final = dict.fromkeys(THREAD_VARIABLES, "1")
+# Settings of glibc: keep freed memory in the process. A training frees memory at each step and allocates it again at
+# the next; returning it to the system in between took two fifths of the processor time. Blocks of more than 128 MiB are
+# still returned at once.
+KEEP_FREED_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": "134217728", "MALLOC_TRIM_THRESHOLD_": "268435456"}
 Progress = Callable[[dict[str, Any]], None]
+
+log = logging.getLogger(__name__)
 
 
 class Cluster(Protocol):
-    """Machines that run jobs in place of this one."""
+    """Machines that run jobs instead of this one."""
 
     @property
     def address(self) -> str:
-        """Where it is, for people."""
+        """Address of the cluster, for messages."""
 
-    def run(
-        self, task: WorkerTask[Request, Answered], request: Request, limit_s: float, terms: SandboxLimits
-    ) -> Answered:
-        """As `run`."""
+    def run(self, task: WorkerTask[Request, Result], request: Request, limit_s: float, limits: SandboxLimits) -> Result:
+        """Run a job on the cluster. See `run`."""
 
-    def run_each(self, answer: Callable[[Request], Answered], questions: Sequence[Request]) -> Generator[Answered]:
-        """The answers in the order of the questions, many at once; one that is begun has `answer` alone to end it."""
+    def run_each(self, run_request: Callable[[Request], Result], requests: Sequence[Request]) -> Generator[Result]:
+        """Call `run_request` for many requests in parallel and yield the results in the order of the requests.
 
+        The cluster cannot interrupt a call that has started.
+        """
 
-log = logging.getLogger(__name__)
 
 _running: set[subprocess.Popen[bytes]] = set()
 _lock: Final = threading.Lock()
 _stopped = threading.Event()
-_reported: set[str] = set()  # which walls are missing is said once
-_troubles: dict[str, str] = {}  # by cluster, "" is this machine: why the last job could not begin there
+# Missing restrictions that were logged; each is logged once.
+_reported: set[str] = set()
+# Address of the cluster ("" for this machine): why the latest job could not start there; "" if it could.
+_troubles: dict[str, str] = {}
 
 
 def run(
-    task: WorkerTask[Request, Answered],
+    task: WorkerTask[Request, Result],
     request: Request,
     limit_s: float,
     on_progress: Progress | None = None,
     cluster: Cluster | None = None,
-    terms: SandboxLimits = SandboxLimits(),  # noqa: B008  frozen
-) -> Answered:
-    """Run a job to its end and return what it answers.
+    limits: SandboxLimits = SandboxLimits(),  # noqa: B008  frozen
+) -> Result:
+    """Run a job and return its result.
 
     Args:
-        limit_s: seconds after which the process is terminated, then killed.
-        on_progress: called in this thread with each dict the job reports (a local job only).
-        cluster: runs the job instead, behind the same walls on one of its machines.
-        terms: what the process may read, write and take.
+        limit_s: Seconds after which the process is terminated, then killed.
+        on_progress: Called in this thread with each dictionary that the job reports. Not called for a job on a cluster.
+        cluster: Runs the job on one of its machines, with the same limits.
+        limits: What the process may read, write and use.
 
     Raises:
-        JobError: it failed, was killed at its limit, or answered what is not the record agreed; one line.
-        NoWorkerError: it could not begin, for want of a cluster or of room on this machine.
+        JobError: The job failed, was killed at its limit, or returned an invalid result. The message has one line.
+        NoWorkerError: The job could not start, because the cluster is unreachable or this machine has no room.
     """
-    with noted(cluster):
+    with recording_trouble(cluster):
         if cluster is not None:
-            return cluster.run(task, request, limit_s, terms)
-        terms = replace(terms, cpu_s=math.ceil(limit_s))  # jobs have one thread
-        return _run_here(task, request, limit_s, on_progress, terms)
+            return cluster.run(task, request, limit_s, limits)
+        # A job has one thread, so it needs no more processor time than time.
+        limits = replace(limits, cpu_s=math.ceil(limit_s))
+        return _run_here(task, request, limit_s, on_progress, limits)
 
 
 @contextlib.contextmanager
-def noted(cluster: Cluster | None) -> Iterator[None]:
-    """For `find_trouble`: whether a job can begin there."""
+def recording_trouble(cluster: Cluster | None) -> Iterator[None]:
+    """Record for `find_trouble` whether a job could start on the cluster, or on this machine for None."""
     trouble = ""
     try:
         yield
     except NoWorkerError as error:
-        # which job it was says nothing to people: all of them wait
+        # Without the name of the job: all jobs wait for the same reason.
         trouble = error.problem
         raise
     finally:
@@ -132,52 +144,52 @@ def noted(cluster: Cluster | None) -> Iterator[None]:
 
 
 def find_trouble() -> str:
-    """Why the last job of this process could not begin, on the cluster or here; empty where it could."""
-    return next(filter(None, list(_troubles.values())), "")
+    """Return why the latest job of this process could not start, on the cluster or here; empty if it could."""
+    return next((trouble for trouble in list(_troubles.values()) if trouble), "")
 
 
 def _run_here(
-    task: WorkerTask[Request, Answered],
+    task: WorkerTask[Request, Result],
     request: Request,
     limit_s: float,
     on_progress: Progress | None,
-    terms: SandboxLimits,
-) -> Answered:
+    limits: SandboxLimits,
+) -> Result:
     job = task.function
     try:
-        child = _start(job)
+        worker = _start(job)
     except OSError as error:
-        raise _explain_no_room(job, error) from error
+        raise _make_no_room_error(job, error) from error
     try:
         try:
-            with (child.folder / "asked").open("wb") as file:
-                pickle.dump({"job": job, "asked": request}, file, protocol=5)
-            (child.folder / "terms").write_text(json.dumps(terms, default=record_to_plain), encoding="utf-8")
+            with (worker.folder / "request").open("wb") as file:
+                pickle.dump({"job": job, "request": request}, file, protocol=5)
+            (worker.folder / "limits").write_text(json.dumps(limits, default=record_to_plain), encoding="utf-8")
         except OSError as error:
-            raise _explain_no_room(job, error) from error
-        assert child.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it has ended: `_wait` says so
-            child.process.stdin.write(BEGIN)
-            child.process.stdin.flush()
-        status = _wait(job, child, time.monotonic() + limit_s, limit_s, on_progress)
-        return _read_answer(task, child.folder, status, terms)
+            raise _make_no_room_error(job, error) from error
+        assert worker.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # The worker has ended; `_wait` returns its status.
+            worker.process.stdin.write(START)
+            worker.process.stdin.flush()
+        status = _wait(job, worker, time.monotonic() + limit_s, limit_s, on_progress)
+        return _read_result(task, worker.folder, status, limits)
     finally:
-        child.end()
+        worker.end()
 
 
-def _explain_no_room(job: str, error: OSError) -> NoWorkerError:
-    """The folder or the process of a job could not be made: the disk of temporary files, memory, processes."""
+def _make_no_room_error(job: str, error: OSError) -> NoWorkerError:
+    """Return the error for a folder or process that could not be created, for want of disk space or memory."""
     problem = error.strerror or str(error)
     return NoWorkerError(LABELLED_TEXT(name=job, text=_NO_ROOM(problem=problem, folder=tempfile.gettempdir())))
 
 
 def is_stopping() -> bool:
-    """Whether the service is about to end: a job that was cut off by that has not failed."""
+    """Return whether the service is about to stop. A job that ends for this reason has not failed."""
     return _stopped.is_set()
 
 
 def stop_all() -> None:
-    """Kill every running job and start no more; the service is about to end."""
+    """Kill all running jobs and start no more, because the service is about to stop."""
     _stopped.set()
     with _lock:
         for process in _running:
@@ -185,7 +197,7 @@ def stop_all() -> None:
 
 
 def allow_jobs() -> None:
-    """Let jobs start again after `stop_all`, in a process that goes on without the stopped service."""
+    """Allow jobs again after `stop_all`, in a process that continues without the stopped service."""
     _stopped.clear()
 
 
@@ -193,10 +205,10 @@ def allow_jobs() -> None:
 class _WorkerProcess:
     process: subprocess.Popen[bytes]
     folder: Path
-    lock: int  # an open file, locked as long as the service lives
+    lock_descriptor: int  # holds the lock of the folder
 
     def end(self) -> None:
-        """Kill it with all that it started, and remove its folder."""
+        """Kill the process and all its children, and remove its folder."""
         _kill(self.process, signal.SIGKILL)
         self.process.wait()
         assert self.process.stdin is not None
@@ -205,20 +217,22 @@ class _WorkerProcess:
         with _lock:
             _running.discard(self.process)
         shutil.rmtree(self.folder, ignore_errors=True)
-        os.close(self.lock)
+        os.close(self.lock_descriptor)
 
 
 def _start(job: str) -> _WorkerProcess:
-    folder, lock = _make_folder()
+    folder, lock_descriptor = _make_locked_folder()
     try:
         with (folder / "stderr").open("wb") as stderr, _lock:
             if _stopped.is_set():
                 raise JobError(LABELLED_TEXT(name=job, text=_NOT_STARTED()))
-            environment = sandbox.clean_environment(os.environ) | ONE_THREAD | KEEP_FREED | {"TMPDIR": str(folder)}
+            environment = sandbox.clean_environment(os.environ)
+            environment |= ONE_THREAD | KEEP_FREED_MEMORY | {"TMPDIR": str(folder)}
             process = subprocess.Popen(
-                # -P: not from the working folder
+                # -P: import nothing from the working folder
                 [sys.executable, "-P", "-m", "monitor.worker.compute", str(folder)],
-                stdin=subprocess.PIPE,  # the leash: its end tells the child that the service is gone
+                # The pipe closes when the service ends, see `_exit_with_service`.
+                stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
                 env=environment,
@@ -227,73 +241,79 @@ def _start(job: str) -> _WorkerProcess:
             _running.add(process)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+        os.close(lock_descriptor)
         raise
-    return _WorkerProcess(process, folder, lock)
+    return _WorkerProcess(process, folder, lock_descriptor)
 
 
 @contextlib.contextmanager
-def own_folder() -> Iterator[Path]:
-    """A folder for what workers leave; that of a process that was killed goes with `sweep_folders`."""
-    folder, lock = _make_folder()
+def temporary_folder() -> Iterator[Path]:
+    """Yield a folder for files that workers write, and remove it afterwards.
+
+    `remove_abandoned_folders` removes the folder of a process that was killed.
+    """
+    folder, lock_descriptor = _make_locked_folder()
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+        os.close(lock_descriptor)
 
 
-def _make_folder() -> tuple[Path, int]:
-    """A folder, and the lock that keeps `sweep_folders` of other services away from it."""
-    folder = Path(tempfile.mkdtemp(prefix=FOLDER))
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return folder, lock
+def _make_locked_folder() -> tuple[Path, int]:
+    """Create a folder and lock it, so that `remove_abandoned_folders` of other services does not remove it."""
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+    lock_descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(lock_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return folder, lock_descriptor
 
 
-def sweep_folders() -> int:
-    """Remove what killed services of this account left of their jobs; returns how many folders.
+def remove_abandoned_folders() -> int:
+    """Remove folders that killed services of this account left, and return how many.
 
-    A living service holds a lock on each folder of its own, also one beside ours.
+    A running service, this one or another, holds a lock on each of its folders.
     """
-    swept = 0
-    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
-        with contextlib.suppress(OSError):  # of another account, locked, or gone meanwhile
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    count = 0
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        with contextlib.suppress(OSError):  # of another account, locked, or removed meanwhile
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
-                found = os.fstat(lock)
-                if found.st_uid != os.geteuid() or time.time() - found.st_mtime < YOUNG_S:
+                status = os.fstat(descriptor)
+                if status.st_uid != os.geteuid() or time.time() - status.st_mtime < MIN_ABANDONED_AGE_S:
                     continue
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
-                swept += 1
+                count += 1
             finally:
-                os.close(lock)
-    return swept
+                os.close(descriptor)
+    return count
 
 
-def _wait(job: str, child: _WorkerProcess, deadline: float, limit_s: float, on_progress: Progress | None) -> int:
-    process, folder, seen = child.process, child.folder, 0
+def _wait(job: str, worker: _WorkerProcess, deadline_s: float, limit_s: float, on_progress: Progress | None) -> int:
+    """Wait for the end of a worker and return its exit status. Report progress meanwhile."""
+    process = worker.process
+    reported_lines = 0
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            status = process.wait(timeout=max(0.0, min(0.5, deadline - time.monotonic())))
-            _report(folder, seen, on_progress)
+            status = process.wait(timeout=max(0.0, min(0.5, deadline_s - time.monotonic())))
+            _report_progress(worker.folder, reported_lines, on_progress)
             if _stopped.is_set():
                 raise KilledError(LABELLED_TEXT(name=job, text=STOPPING()))
             return status
-        seen = _report(folder, seen, on_progress)
-        if time.monotonic() >= deadline:
+        reported_lines = _report_progress(worker.folder, reported_lines, on_progress)
+        if time.monotonic() >= deadline_s:
             _kill(process, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=GRACE_S)
             raise KilledError(LABELLED_TEXT(name=job, text=_KILLED(seconds=limit_s)))
 
 
-def _report(folder: Path, seen: int, on_progress: Progress | None) -> int:
+def _report_progress(folder: Path, reported_lines: int, on_progress: Progress | None) -> int:
+    """Report new lines of progress and return the number of all lines."""
     if on_progress is None:
-        return seen
-    lines = _read_own(folder / "progress", PROGRESS_LIMIT_BYTES).split(b"\n")[:-1]
-    for line in lines[seen:]:
+        return reported_lines
+    lines = _read_worker_file(folder / "progress", MAX_PROGRESS_BYTES).split(b"\n")[:-1]
+    for line in lines[reported_lines:]:
         try:
             detail = json.loads(line)
         except (ValueError, RecursionError):
@@ -304,65 +324,73 @@ def _report(folder: Path, seen: int, on_progress: Progress | None) -> int:
     return len(lines)
 
 
-def _read_own(path: Path, most: int, *, end: bool = False) -> bytes:
+def _read_worker_file(path: Path, max_bytes: int, *, from_end: bool = False) -> bytes:
+    """Read a regular file of a worker; empty if it is missing, a link or a special file."""
     try:
-        place = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return b""
-    with os.fdopen(place, "rb") as file:
-        if not stat.S_ISREG(os.fstat(place).st_mode):
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             return b""
-        if end:
-            file.seek(max(0, os.fstat(place).st_size - most))
-        return file.read(most)
+        if from_end:
+            file.seek(max(0, status.st_size - max_bytes))
+        return file.read(max_bytes)
 
 
-def _kill(process: subprocess.Popen[bytes], number: int) -> None:
-    # its own session: whatever the job started goes with it
+def _kill(process: subprocess.Popen[bytes], signal_number: int) -> None:
+    """Send a signal to a worker and its children, which are in a session of their own."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+        os.killpg(process.pid, signal_number)
 
 
-def _read_answer(task: WorkerTask[Request, Answered], folder: Path, status: int, terms: SandboxLimits) -> Answered:
+def _read_result(task: WorkerTask[Request, Result], folder: Path, status: int, limits: SandboxLimits) -> Result:
     job = task.function
-    for line in _read_own(folder / "missing", TEXT_LIMIT_BYTES).decode(errors="replace").splitlines():
+    for line in _read_worker_file(folder / "missing", MAX_TEXT_BYTES).decode(errors="replace").splitlines():
         if line not in _reported:
             _reported.add(line)
             log.warning("%s", line)
-    if error_text := _read_own(folder / "error", TEXT_LIMIT_BYTES):
-        raise JobError(LABELLED_TEXT(name=job, text=" ".join(error_text.decode(errors="replace").split())))
-    answer = folder / "answer"
-    if status != 0 or not answer.exists():
-        raise (KilledError if status < 0 else JobError)(
-            LABELLED_TEXT(name=job, text=_explain_end(folder, status, terms))
-        )
-    if answer.lstat().st_size > RESULT_LIMIT_BYTES:
-        size, most = Figure(answer.lstat().st_size, "d"), Figure(RESULT_LIMIT_BYTES, "d")
-        raise JobError(LABELLED_TEXT(name=job, text=_MANY_BYTES(n=size, most=most)))
-    content = _read_own(answer, RESULT_LIMIT_BYTES)
-    if (values := sum(map(content.count, (b"[", b"{", b",")))) > MOST_VALUES:
-        text = _MANY_VALUES(n=Figure(values, "d"), most=Figure(MOST_VALUES, "d"))
+    error_text = _read_worker_file(folder / "error", MAX_TEXT_BYTES).decode(errors="replace")
+    if error_text:
+        raise JobError(LABELLED_TEXT(name=job, text=" ".join(error_text.split())))
+    path = folder / "result"
+    if status != 0 or not path.exists():
+        error_type = KilledError if status < 0 else JobError
+        raise error_type(LABELLED_TEXT(name=job, text=_explain_end(folder, status, limits)))
+    size_bytes = path.lstat().st_size
+    if size_bytes > MAX_RESULT_BYTES:
+        text = _MANY_BYTES(n=Figure(size_bytes, "d"), most=Figure(MAX_RESULT_BYTES, "d"))
+        raise JobError(LABELLED_TEXT(name=job, text=text))
+    content = _read_worker_file(path, MAX_RESULT_BYTES)
+    value_count = sum(map(content.count, (b"[", b"{", b",")))
+    if value_count > MAX_RESULT_VALUES:
+        text = _MANY_VALUES(n=Figure(value_count, "d"), most=Figure(MAX_RESULT_VALUES, "d"))
         raise JobError(LABELLED_TEXT(name=job, text=text))
     try:
-        return read_record(task.answers, json.loads(content), task.describe_reason)
-    except Exception as error:  # bytes of somebody else can fail in any way
-        raise JobError(LABELLED_TEXT(name=job, text=_ODD_ANSWER(problem=_one_line(error)))) from None
+        return read_record(task.result_type, json.loads(content), task.describe_reason)
+    except Exception as error:  # untrusted values can cause any error
+        raise JobError(LABELLED_TEXT(name=job, text=_ODD_ANSWER(problem=_format_error(error)))) from None
 
 
-def _explain_end(folder: Path, status: int, terms: SandboxLimits) -> str:
-    lines = _read_own(folder / "stderr", TEXT_LIMIT_BYTES, end=True).decode(errors="replace").strip().splitlines()
+def _explain_end(folder: Path, status: int, limits: SandboxLimits) -> str:
+    """Return why a worker ended without a result."""
     if status == -signal.SIGXCPU:
-        return _AT_BOUND(limit=Figure(terms.cpu_s, "g", "s"))
-    if found := next(filter(None, (sandbox.explain(line, terms) for line in reversed(lines))), None):
-        return found
-    why = _BY_SIGNAL(n=-status) if status < 0 else _ENDED(n=status)
-    return LABELLED_TEXT(name=why, text=lines[-1][:300]) if lines else why
+        return _AT_BOUND(limit=Figure(limits.cpu_s, "g", "s"))
+    stderr = _read_worker_file(folder / "stderr", MAX_TEXT_BYTES, from_end=True)
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    for line in reversed(lines):
+        explanation = sandbox.explain_limit(line, limits)
+        if explanation is not None:
+            return explanation
+    end = _BY_SIGNAL(n=-status) if status < 0 else _ENDED(n=status)
+    return LABELLED_TEXT(name=end, text=lines[-1][:300]) if lines else end
 
 
-def call(job: str, request: Any, progress: Progress) -> Any:
-    """Import the job's function and call it."""
+def call_function(job: str, request: Any, progress: Progress) -> Any:
+    """Import the function of a job, call it and return its result."""
     module, _, name = job.partition(":")
-    with without_looks():
+    with collection_paused():
         function = getattr(importlib.import_module(module), name)
     if len(inspect.signature(function).parameters) > 1:
         return function(request, progress)
@@ -370,90 +398,98 @@ def call(job: str, request: Any, progress: Progress) -> Any:
 
 
 def run_all(
-    task: WorkerTask[Request, Answered],
-    questions: Sequence[Request],
+    task: WorkerTask[Request, Result],
+    requests: Sequence[Request],
     limit_s: float,
     cluster: Cluster | None = None,
-    terms: SandboxLimits = SandboxLimits(),  # noqa: B008  frozen
-) -> Iterator[Answered]:
-    """Run the same job on many records; their answers in the order of the records.
+    limits: SandboxLimits = SandboxLimits(),  # noqa: B008  frozen
+) -> Iterator[Result]:
+    """Run a job for each request and yield the results in the order of the requests.
 
-    On a cluster as many run at once as its workers have threads, here one after the other. The answers are the same.
+    A cluster runs as many jobs at once as its workers have threads. This machine runs one after the other. The results
+    are the same.
 
     Raises:
-        JobError: as `run`, for the first that failed; those behind it are not begun.
+        JobError: The first job that failed, see `run`. Jobs behind it are not started.
     """
-    answers = run_each(task, questions, limit_s, cluster, terms)
-    with contextlib.closing(answers):
-        for answer in answers:
-            if isinstance(answer, JobError):
-                raise answer
-            yield answer
+    results = run_each(task, requests, limit_s, cluster, limits)
+    with contextlib.closing(results):
+        for result in results:
+            if isinstance(result, JobError):
+                raise result
+            yield result
 
 
 def run_each(
-    task: WorkerTask[Request, Answered],
-    questions: Sequence[Request],
+    task: WorkerTask[Request, Result],
+    requests: Sequence[Request],
     limit_s: float,
     cluster: Cluster | None = None,
-    terms: SandboxLimits = SandboxLimits(),  # noqa: B008  frozen
-) -> Generator[Answered | JobError]:
-    """As `run_all`, where one that fails ends no other: its error stands in the place of its answer."""
+    limits: SandboxLimits = SandboxLimits(),  # noqa: B008  frozen
+) -> Generator[Result | JobError]:
+    """Run a job for each request as `run_all` does, but yield the error of a failed job and continue."""
 
-    def answer(request: Request) -> Answered | JobError:
+    def run_request(request: Request) -> Result | JobError:
         try:
-            return run(task, request, limit_s, cluster=cluster, terms=terms)
+            return run(task, request, limit_s, cluster=cluster, limits=limits)
         except JobError as error:
             return error
 
-    if cluster is None or len(questions) < 2:
-        yield from map(answer, questions)
+    if cluster is None or len(requests) < 2:
+        yield from map(run_request, requests)
     else:
-        yield from cluster.run_each(answer, questions)
+        yield from cluster.run_each(run_request, requests)
 
 
-def _one_line(error: BaseException) -> str:
+def _format_error(error: BaseException) -> str:
+    """Return the type and text of an error in one line."""
     return f"{type(error).__name__}: {' '.join(describe_error(error).split())}"[:1000]
 
 
-def _follow_leash() -> None:
-    # stdin ends when the service does, however it died
+def _exit_with_service() -> None:
+    """End this worker when its standard input closes, which happens when the service ends for any reason."""
     with contextlib.suppress(OSError):
         os.read(0, 1)
     os._exit(3)
 
 
 def main(folder: Path) -> int:
-    """Life of the child: go behind the walls, read what is asked, do the job, leave the answer or one line why not."""
-    end_without_cleanup()
-    with contextlib.suppress(OSError):  # a unit may forbid it
-        os.nice(10)  # ingest and alarms come first
-    if os.read(0, 1) != BEGIN:
-        return 3  # the service is gone
-    terms = read_record(SandboxLimits, json.loads((folder / "terms").read_text(encoding="utf-8")))
-    if terms.gives_way:  # behind the other workers too, and of its session where Linux shares by sessions
+    """Run the job of a worker process and return its exit status.
+
+    The process is restricted before it reads its request. It writes a result, or an error of one line.
+    """
+    skip_collection_at_exit()
+    with contextlib.suppress(OSError):  # a systemd unit may forbid it
+        os.nice(10)  # Ingest and alarms come first.
+    if os.read(0, 1) != START:
+        return 3  # the service has ended
+    limits = read_record(SandboxLimits, json.loads((folder / "limits").read_text(encoding="utf-8")))
+    if limits.is_low_priority:
         with contextlib.suppress(OSError):
             os.nice(10)
-        with contextlib.suppress(OSError):  # another system, or Linux without it
+        # With autogroups Linux shares the processor between sessions, and the nice value of a process counts only
+        # within its session.
+        with contextlib.suppress(OSError):  # not Linux, or without autogroups
             Path("/proc/self/autogroup").write_text("10", encoding="ascii")
-    sandbox.wall_in(terms, folder)
-    (folder / "missing").write_text("\n".join(sandbox.describe().missing), encoding="utf-8")
-    threading.Thread(target=_follow_leash, daemon=True).start()
-    with (folder / "asked").open("rb") as file:
-        task = pickle.load(file)  # noqa: S301  written by the service that started this process
-    (folder / "asked").unlink()  # it may hold the login of a server
+    sandbox.restrict_process(limits, folder)
+    missing = sandbox.list_missing_restrictions().missing
+    (folder / "missing").write_text("\n".join(missing), encoding="utf-8")
+    threading.Thread(target=_exit_with_service, daemon=True).start()
+    with (folder / "request").open("rb") as file:
+        message = pickle.load(file)  # noqa: S301  written by the service that started this process
+    (folder / "request").unlink()  # It may contain the password of a server.
     with (folder / "progress").open("ab", buffering=0) as lines:
 
         def progress(detail: dict[str, Any]) -> None:
             lines.write(json.dumps(detail).encode() + b"\n")
 
         try:
-            result = call(task["job"], task["asked"], progress)
-            sandbox.check_files()
-            (folder / "answer").write_text(json.dumps(result, default=record_to_plain), encoding="utf-8")
-        except Exception as error:  # whatever it was, the service gets one line
-            line = _one_line(error)
-            reason = explain_missing(error) or sandbox.explain(line, terms) or line
+            result = call_function(message["job"], message["request"], progress)
+            sandbox.check_file_limit()
+            (folder / "result").write_text(json.dumps(result, default=record_to_plain), encoding="utf-8")
+        except Exception as error:  # the service gets one line for any error
+            line = _format_error(error)
+            reason = explain_missing(error) or sandbox.explain_limit(line, limits) or line
             (folder / "error").write_text(reason, encoding="utf-8")
             return 1
     return 0

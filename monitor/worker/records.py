@@ -1,7 +1,7 @@
-"""What crosses to a worker and back: a frozen record each way. What comes back is read field by field, or refused.
+"""Convert requests and results of workers to plain values and back. Both are frozen dataclasses.
 
-Not pydantic: it collects all that is wrong to the end. An answer of 4 MB that a worker made up became 860 MB
-of errors in the core. This reader stops at the first.
+A result is read field by field and rejected at the first value that does not fit. Pydantic is not used because it
+collects all errors: a manipulated result of 4 MB became 860 MB of errors in the core.
 """
 
 import functools
@@ -20,53 +20,67 @@ from monitor.text.message import Figure, Message, MessageList, Value, read_messa
 from monitor.text.reasons import SupportsReason, convert_reason
 
 Request = TypeVar("Request")
-Answered = TypeVar("Answered")
+Result = TypeVar("Result")
 Record = TypeVar("Record")
-Read = Callable[[Any], Any]
-Describe = Callable[[SupportsReason], str]
-SHOWN = 60  # characters of a key of somebody else
-REASONS: Final[Mapping[type, Callable[[Any], SupportsReason]]] = {
+Reader = Callable[[Any], Any]
+DescribeReason = Callable[[SupportsReason], str]
+MAX_KEY_LENGTH: Final = 60  # of an unknown key in an error message
+# Class of reasons of each library: function that reads one.
+REASON_READERS: Final[Mapping[type, Callable[[Any], SupportsReason]]] = {
     DetectionReason: read_detection_reason,
     ForecastingReason: read_forecasting_reason,
 }
-"""The class of reasons of each library, and how one is read."""
-FIGURE: Final = re.compile(r"[+]?,?(\.\d{1,2})?[defg%]?")  # how a number of a message may be spelled
+# Formats of numbers that a message of a worker may use. A format such as "9999999.2f" would fill the memory.
+FIGURE_FORMAT: Final = re.compile(r"[+]?,?(\.\d{1,2})?[defg%]?")
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerTask(Generic[Request, Answered]):
-    """A function that runs in a worker, with the records that cross."""
+class WorkerTask(Generic[Request, Result]):
+    """A function that runs in a worker, with the types of its request and its result.
 
-    # `"module:function"`. A name and not the function, because only the worker process may import the module, and the
-    # name is what is sent to it.
+    Attributes:
+        function: `"module:function"`, as a name because only the worker process imports the module.
+        request_type: Frozen dataclass. It is pickled and may contain arrays.
+        result_type: Frozen dataclass of numbers, texts, tuples, dicts and other such dataclasses.
+        describe_reason: Return the message for a reason of the result. A result with a reason that it cannot describe
+            is rejected.
+    """
+
     function: str
-    asks: type[Request]  # what it takes, a frozen dataclass; arrays may be in it
-    # what it gives back, a frozen dataclass of numbers, texts, tuples, dicts and other such records
-    answers: type[Answered]
-    # Returns the message for a reason of the result. A result with a reason that it cannot describe is refused.
-    describe_reason: Describe = convert_reason
+    request_type: type[Request]
+    result_type: type[Result]
+    describe_reason: DescribeReason = convert_reason
 
 
 class RecordError(ValueError):
-    """What does not fit, without the place where it stands; `place` is found on the way out."""
+    """A value does not fit its record.
 
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why, self.place = why, ""
+    Attributes:
+        problem: What is wrong, without the path.
+        path: Path to the value, such as `.values[1]`. Each enclosing reader prepends its part.
+    """
 
-    def inside(self, step: str) -> "RecordError":
-        """The same, one level further out."""
-        self.place = f"{step}{self.place}"
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.path = ""
+
+    def inside(self, part: str) -> "RecordError":
+        """Prepend a part to the path and return this error."""
+        self.path = f"{part}{self.path}"
         return self
 
     def __str__(self) -> str:
-        return f"{self.place.lstrip('.') or 'the answer'}: {self.why}"
+        return f"{self.path.lstrip('.') or 'the answer'}: {self.problem}"
 
 
-def read_record(kind: type[Record], plain: Any, describe: Describe = convert_reason) -> Record:
-    """Read plain values as a record: every key known, none missing, every value of its type.
+def read_record(record_type: type[Record], plain: Any, describe_reason: DescribeReason = convert_reason) -> Record:
+    """Build a record from plain values: no unknown or missing keys, and every value has the declared type.
 
-    `describe` must return a message for every reason in the record.
+    Args:
+        record_type: Dataclass or typed dictionary.
+        plain: Value as `json.loads` returns it.
+        describe_reason: Must return a message for every reason in the record.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
@@ -80,220 +94,232 @@ def read_record(kind: type[Record], plain: Any, describe: Describe = convert_rea
     monitor.worker.records.RecordError: values[1]: expected a number, got str
 
     Raises:
-        RecordError: the first place that does not fit.
+        RecordError: Names the first value that does not fit.
     """
-    found: Record = _reader(kind, describe)(plain)  # type: ignore[arg-type]  # mypy takes a class for not hashable
-    return found
+    record: Record = _make_reader(record_type, describe_reason)(plain)  # type: ignore[arg-type]  # mypy: not hashable
+    return record
 
 
-def record_to_plain(one: Any) -> Any:
-    """A record or an instant as plain values, one level deep: the `default` of `json.dumps`.
+def record_to_plain(value: Any) -> Any:
+    """Convert a record or an instant to plain values, one level deep, as `default` of `json.dumps`.
 
-    A message crosses with its id and values, alone, among texts and in pairs of texts.
+    A message keeps its id and values as a field of a record, in a list or tuple of texts, and as a value of a mapping.
     """
-    if isinstance(one, datetime):
-        return one.isoformat()
-    if is_dataclass(one) and not isinstance(one, type):
-        return {field.name: _messages_to_plain(getattr(one, field.name)) for field in fields(one)}
-    raise TypeError(f"{type(one).__name__} is no plain data")
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _messages_to_plain(getattr(value, field.name)) for field in fields(value)}
+    raise TypeError(f"{type(value).__name__} is no plain data")
 
 
 def _messages_to_plain(value: Any) -> Any:
     if isinstance(value, Message):
         return value.to_json()
     if isinstance(value, list | tuple) and value and isinstance(value[0], str | tuple):
-        return [_messages_to_plain(one) for one in value]
+        return [_messages_to_plain(item) for item in value]
     if isinstance(value, Mapping):
-        return {key: one.to_json() if isinstance(one, Message) else one for key, one in value.items()}
+        return {key: item.to_json() if isinstance(item, Message) else item for key, item in value.items()}
     return value
 
 
 @functools.cache
-def _reader(kind: Any, describe: Describe) -> Read:
-    origin, parts = get_origin(kind), get_args(kind)
-    if kind is Any:
+def _make_reader(value_type: Any, describe_reason: DescribeReason) -> Reader:
+    origin = get_origin(value_type)
+    parameters = get_args(value_type)
+    if value_type is Any:
         return lambda value: value
     if origin in {Union, types.UnionType}:
-        kinds = [part for part in parts if part is not types.NoneType]
-        return _union_reader(kinds, describe, optional=types.NoneType in parts)
-    if kind in REASONS:
-        return functools.partial(_read_reason, kind, describe)
-    if origin is tuple and parts[-1] is not Ellipsis:
-        return _pair_reader(tuple(_reader(part, describe) for part in parts))
+        alternatives = [parameter for parameter in parameters if parameter is not types.NoneType]
+        return _make_union_reader(alternatives, describe_reason, is_optional=types.NoneType in parameters)
+    if value_type in REASON_READERS:
+        return functools.partial(_read_reason, value_type, describe_reason)
+    if origin is tuple and parameters[-1] is not Ellipsis:
+        return _make_fixed_tuple_reader(tuple(_make_reader(parameter, describe_reason) for parameter in parameters))
     if origin in {tuple, list, Sequence}:
-        return _list_reader(_reader(parts[0], describe), list if origin is list else tuple)
+        return _make_list_reader(_make_reader(parameters[0], describe_reason), list if origin is list else tuple)
     if origin in {dict, Mapping}:
-        return _dict_reader(_reader(parts[1], describe))
-    if is_dataclass(kind) or is_typeddict(kind):
-        return _record_reader(kind, describe)
-    if kind is datetime:
+        return _make_dict_reader(_make_reader(parameters[1], describe_reason))
+    if is_dataclass(value_type) or is_typeddict(value_type):
+        return _make_record_reader(value_type, describe_reason)
+    if value_type is datetime:
         return _read_instant
     if origin is Literal:
-        return functools.partial(_read_choice, parts)
-    return read_text if kind is str else _plain_reader(kind)
+        return functools.partial(_read_choice, parameters)
+    return read_text if value_type is str else _make_plain_reader(value_type)
 
 
-def _union_reader(kinds: Sequence[Any], describe: Describe, *, optional: bool) -> Read:
-    """Read a value of one kind, or a text or a reason; with `optional` also None."""
-    reasons = [kind for kind in kinds if kind in REASONS]
-    others = [kind for kind in kinds if kind not in REASONS]
-    if len(reasons) + len(others) > 1 and (len(reasons), others) != (1, [str]):
-        raise TypeError(f"a record cannot hold a value of several kinds: {kinds}")
-    read_other = _reader((others or reasons)[0], describe)
-    read_reason = _reader(reasons[0], describe) if reasons else read_other
+def _make_union_reader(alternatives: Sequence[Any], describe_reason: DescribeReason, *, is_optional: bool) -> Reader:
+    """Return a reader for a single type, or for a text or a reason; with `is_optional` also for None."""
+    reason_types = [alternative for alternative in alternatives if alternative in REASON_READERS]
+    others = [alternative for alternative in alternatives if alternative not in REASON_READERS]
+    if len(alternatives) > 1 and (len(reason_types), others) != (1, [str]):
+        raise TypeError(f"a record cannot hold a value of several kinds: {alternatives}")
+    read_other = _make_reader((others or reason_types)[0], describe_reason)
+    read_reason = _make_reader(reason_types[0], describe_reason) if reason_types else read_other
 
     def read(value: Any) -> Any:
-        if optional and value is None:
+        if is_optional and value is None:
             return None
-        is_reason = isinstance(value, dict) and "code" in value  # a message is an object with an id
+        # A reason is an object with a code, a message is an object with an id.
+        is_reason = isinstance(value, dict) and "code" in value
         return (read_reason if is_reason else read_other)(value)
 
     return read
 
 
-def _read_reason(kind: type, describe: Describe, value: Any) -> SupportsReason:
-    """Read a reason of a library that can be described; `RecordError` for anything else."""
+def _read_reason(reason_type: type, describe_reason: DescribeReason, value: Any) -> SupportsReason:
+    """Read a reason of a library. It is rejected if it cannot be described."""
     try:
         if value.keys() != {"code", "values"}:
             raise RecordError("expected a reason")
-        reason = REASONS[kind](value)
-        describe(reason)
-    except Exception:  # values of somebody else can fail in any way
+        reason = REASON_READERS[reason_type](value)
+        describe_reason(reason)
+    except Exception:  # untrusted values can cause any error
         raise RecordError("expected a reason") from None
     return reason
 
 
 def _read_choice(choices: tuple[Any, ...], value: Any) -> Any:
-    """Read one of a few values; `RecordError` for anything else."""
     if value not in choices:
         raise RecordError(f"expected one of {', '.join(map(str, choices))}")
     return value
 
 
-def _plain_reader(kind: type) -> Read:
-    words = {float: "a number", int: "a whole number", bool: "true or false", dict: "an object"}
-    wanted = words[kind]
+def _make_plain_reader(value_type: type) -> Reader:
+    names = {float: "a number", int: "a whole number", bool: "true or false", dict: "an object"}
+    name = names[value_type]
 
     def read(value: Any) -> Any:
-        if type(value) is kind:
+        if type(value) is value_type:
             return value
-        if kind is float and type(value) is int:
+        if value_type is float and type(value) is int:
             return float(value)
-        raise RecordError(f"expected {wanted}, got {type(value).__name__}")
+        raise RecordError(f"expected {name}, got {type(value).__name__}")
 
     return read
 
 
 def read_text(value: Any) -> str:
-    """A text, or a message whose values can be shown as they are; `RecordError` for anything else."""
+    """Read a text, or a message that can be formatted.
+
+    Raises:
+        RecordError: The value is neither.
+    """
     if type(value) is str:
         return value
     if not isinstance(value, dict):
         raise RecordError(f"expected a text, got {type(value).__name__}")
     try:
-        text, template_id, values = value["text"], value["id"], value["values"]
+        text = value["text"]
+        template_id = value["id"]
+        values = value["values"]
         if type(text) is not str or type(template_id) is not str or len(value) != len(("text", "id", "values")):
             raise RecordError("expected a text")
-        found = read_message(text, template_id, values)
-        _check_value(found)
-    except Exception:  # values of somebody else can fail in any way
+        message = read_message(text, template_id, values)
+        _check_message_value(message)
+    except Exception:  # untrusted values can cause any error
         raise RecordError("expected a text or a message") from None
-    return found
+    return message
 
 
-def _check_value(value: Value) -> None:
-    """Show every value of a message once, so that none fails, or fills the memory, before a reader."""
-    if isinstance(value, Figure) and FIGURE.fullmatch(value.form) is None:
+def _check_message_value(value: Value) -> None:
+    """Format a message and all its values once, so that none fails or fills the memory when a person reads it."""
+    if isinstance(value, Figure) and FIGURE_FORMAT.fullmatch(value.form) is None:
         raise RecordError("expected the form of a number")
     if isinstance(value, Message):
         parts: tuple[Value, ...] = tuple(value.values.values())
+    elif isinstance(value, MessageList):
+        parts = value.items
     else:
-        parts = value.items if isinstance(value, MessageList) else ()
-    for one in parts:
-        _check_value(one)
+        parts = ()
+    for part in parts:
+        _check_message_value(part)
     to_english(value)
 
 
 def _read_instant(value: Any) -> datetime:
     try:
-        found = datetime.fromisoformat(value)
+        instant = datetime.fromisoformat(value)
     except (TypeError, ValueError):
         raise RecordError("expected an instant") from None
-    if found.tzinfo is None:
+    if instant.tzinfo is None:
         raise RecordError("expected an instant with its offset from UTC")
-    return found
+    return instant
 
 
-def _list_reader(read_one: Read, make: Callable[[list[Any]], Any]) -> Read:
+def _make_list_reader(read_item: Reader, make_sequence: Callable[[list[Any]], Any]) -> Reader:
     def read(value: Any) -> Any:
         if not isinstance(value, list):
             raise RecordError(f"expected a list, got {type(value).__name__}")
-        out: list[Any] = []
+        items: list[Any] = []
         try:
-            for one in value:
-                out.append(read_one(one))  # noqa: PERF401  its length says which one does not fit
+            for item in value:
+                items.append(read_item(item))  # noqa: PERF401 - after an error, the length is the index of the bad item
         except RecordError as error:
-            raise error.inside(f"[{len(out)}]") from None
-        return make(out)
+            raise error.inside(f"[{len(items)}]") from None
+        return make_sequence(items)
 
     return read
 
 
-def _pair_reader(readers: tuple[Read, ...]) -> Read:
+def _make_fixed_tuple_reader(readers: tuple[Reader, ...]) -> Reader:
     def read(value: Any) -> Any:
         if not isinstance(value, list) or len(value) != len(readers):
             raise RecordError(f"expected a list of {len(readers)}")
-        return tuple(read_one(one) for read_one, one in zip(readers, value, strict=True))
+        return tuple(read_item(item) for read_item, item in zip(readers, value, strict=True))
 
     return read
 
 
-def _dict_reader(read_one: Read) -> Read:
+def _make_dict_reader(read_item: Reader) -> Reader:
     def read(value: Any) -> Any:
         if not isinstance(value, dict):
             raise RecordError(f"expected an object, got {type(value).__name__}")
-        out = {}
-        for key, one in value.items():
+        items = {}
+        for key, item in value.items():
             try:
-                out[key] = read_one(one)
+                items[key] = read_item(item)
             except RecordError as error:
-                raise error.inside(f"[{_show(key)}]") from None
-        return out
+                raise error.inside(f"[{_quote_key(key)}]") from None
+        return items
 
     return read
 
 
-def _record_reader(kind: Any, describe: Describe) -> Read:
-    hints = get_type_hints(kind)
-    if is_typeddict(kind):
-        readers = {name: _reader(hint, describe) for name, hint in hints.items()}
-        needed = sorted(kind.__required_keys__)
+def _make_record_reader(record_type: Any, describe_reason: DescribeReason) -> Reader:
+    hints = get_type_hints(record_type)
+    if is_typeddict(record_type):
+        readers = {name: _make_reader(hint, describe_reason) for name, hint in hints.items()}
+        required = sorted(record_type.__required_keys__)
     else:
-        readers = {field.name: _reader(hints[field.name], describe) for field in fields(kind)}
-        needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+        readers = {field.name: _make_reader(hints[field.name], describe_reason) for field in fields(record_type)}
+        required = [
+            field.name for field in fields(record_type) if field.default is MISSING and field.default_factory is MISSING
+        ]
 
     def read(value: Any) -> Any:
         if not isinstance(value, dict):
             raise RecordError(f"expected an object, got {type(value).__name__}")
-        if missing := next((name for name in needed if name not in value), None):
-            raise RecordError("is missing").inside(f".{missing}")
-        given = {}
-        for key, one in value.items():
+        for name in required:
+            if name not in value:
+                raise RecordError("is missing").inside(f".{name}")
+        arguments = {}
+        for key, item in value.items():
             if key not in readers:
-                raise RecordError(f"unknown key {_show(key)}")
+                raise RecordError(f"unknown key {_quote_key(key)}")
             try:
-                given[key] = readers[key](one)
+                arguments[key] = readers[key](item)
             except RecordError as error:
                 raise error.inside(f".{key}") from None
-        return kind(**given)
+        return record_type(**arguments)
 
     return read
 
 
-def _show(key: str) -> str:
-    """A key as one short piece of a line.
+def _quote_key(key: str) -> str:
+    """Return a key in quotes, shortened to `MAX_KEY_LENGTH`.
 
-    >>> _show("b" * 100) == repr("b" * 60)
+    >>> _quote_key("b" * 100) == repr("b" * 60)
     True
     """
-    return repr(key[:SHOWN])
+    return repr(key[:MAX_KEY_LENGTH])

@@ -1,7 +1,8 @@
-"""The walls around a worker: no secrets in its environment, no network, no rights, and bounds on what it may take.
+"""Restrict a worker process: no secrets in its environment, no network, no capabilities, and limits on resources.
 
-A worker reads files that come from outside by large libraries written in C. Whoever finds a hole in one of them with a
-bent raster shall find nothing to steal behind it, and no way out. What the system does not allow is told (`describe`).
+A worker parses files from outside with large libraries written in C. If a crafted file takes the worker over, the
+attacker can read no secret and reach no other process or machine. `list_missing_restrictions` returns the restrictions
+that the system did not allow.
 """
 
 import contextlib
@@ -15,12 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from monitor.worker import kernel
+from monitor.worker import linux
 from monitor.worker.records import WorkerTask
 
-MIB, GIB = 1 << 20, 1 << 30
-# All that a worker gets of the environment: where programs, libraries and their tables lie, and how to spell.
-KEPT: Final = frozenset(
+MIB: Final = 1 << 20
+GIB: Final = 1 << 30
+DEVICE: Final = "SLOPEWARD_DEVICE"
+# Environment variables of a worker: paths of programs, libraries and their tables, and locale.
+ALLOWED_VARIABLES: Final = frozenset(
     {
         "PATH",
         "HOME",
@@ -38,21 +41,21 @@ KEPT: Final = frozenset(
         "PYTHONNOUSERSITE",
         "PYTHONUTF8",
         "PYTHONHASHSEED",
-        # whether plugins are loaded, and which ones work: a worker cannot try them
+        # Which plugins to load: a worker cannot test plugins itself.
         "SLOPEWARD_PLUGINS",
         "SLOPEWARD_PLUGIN_RESULTS",
         "PYTHONWARNINGS",
         "PYTHONDONTWRITEBYTECODE",
         "CUDA_VISIBLE_DEVICES",
         "NVIDIA_VISIBLE_DEVICES",
-        "SLOPEWARD_DEVICE",
+        DEVICE,
     }
 )
-# and what chooses the kernels of its arithmetic: with others a worker rounds otherwise than who asked
-KEPT_BEGIN: Final = ("LC_", "OPENBLAS_", "MKL_CBWR", "NPY_")
-DEVICE: Final = "SLOPEWARD_DEVICE"
-# What Python and its libraries read of the system, beside their own folders; no configuration, no state, no homes.
-SYSTEM: Final = (
+# LC_* belongs to the locale. The others select kernels of linear algebra: with different kernels a worker would round
+# differently from its parent.
+ALLOWED_PREFIXES: Final = ("LC_", "OPENBLAS_", "MKL_CBWR", "NPY_")
+# Files of the system that Python and its libraries read, without configuration, state or home folders.
+SYSTEM_PATHS: Final = (
     "/usr",
     "/lib",
     "/lib64",
@@ -67,8 +70,8 @@ SYSTEM: Final = (
     "/dev/random",
     "/dev/urandom",
 )
-# what finding the address of a name and checking a certificate take
-RESOLVER: Final = (
+# Files that name resolution and verification of certificates read.
+NETWORK_PATHS: Final = (
     "/etc/resolv.conf",
     "/etc/hosts",
     "/etc/host.conf",
@@ -81,12 +84,12 @@ RESOLVER: Final = (
     "/run/resolvconf",
     "/run/NetworkManager",
 )
-DEVICES: Final = ("/dev/null", "/dev/nvidia*", "/dev/dri")
+WRITABLE_DEVICES: Final = ("/dev/null", "/dev/nvidia*", "/dev/dri")
 CPU_GRACE_S: Final = 5
 OPEN_NETWORK: Final = "workers can reach the network: no network of their own and no filter of calls is allowed here"
 OPEN_FILES: Final = "workers can read all files of this user: this kernel has no Landlock (Linux 5.13 or newer has)"
 OPEN_RIGHTS: Final = "workers keep the rights of this user: this system does not let them be given up"
-NO_MEMORY: Final = (
+OUT_OF_MEMORY_TEXTS: Final = (
     "can't allocate memory",
     "cannot allocate memory",
     "unable to allocate",
@@ -95,29 +98,41 @@ NO_MEMORY: Final = (
     "out of memory",
 )
 
-_missing: list[str] = []  # of the walls around this very process
-_cut_short: list[bool] = []  # a write of this process met the bound
+# State of this worker process.
+_missing_restrictions: list[str] = []
+_is_write_cut_short = False
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
-    """What a worker may take."""
+    """Limits of a worker process.
 
-    memory_bytes: int = 8 * GIB  # address space; 0: not bounded
-    file_bytes: int = 16 * GIB  # of one file that it writes
-    cpu_s: int = 0  # processor time; 0: not bounded
-    reads: tuple[str, ...] | None = None  # files and folders it may read beside Python and its libraries; None: all
-    writes: tuple[str, ...] = ()  # folders it may read and write, beside its own
-    # which ones are asked for; for tests, and to find out which one is in the way of something
-    walls: tuple[str, ...] = ("network", "calls", "files")
-    network: bool = False  # it may reach the network, and nothing else: the one kind of worker that fetches files
-    gives_way: bool = False  # other workers come first
+    Attributes:
+        memory_bytes: Address space; 0 for no limit.
+        file_bytes: Size of a file that it writes.
+        cpu_s: Processor time; 0 for no limit.
+        reads: Files and folders that it may read beside Python and its libraries; None for all.
+        writes: Folders that it may read and write beside its temporary folder.
+        restrictions: Restrictions to apply. Tests omit some, and so can a person who looks for the one that breaks a
+            library.
+        can_use_network: Whether it may make TCP connections. Only workers that download files need this.
+        is_low_priority: Whether other workers run first.
+    """
+
+    memory_bytes: int = 8 * GIB
+    file_bytes: int = 16 * GIB
+    cpu_s: int = 0
+    reads: tuple[str, ...] | None = None
+    writes: tuple[str, ...] = ()
+    restrictions: tuple[str, ...] = ("network", "calls", "files")
+    can_use_network: bool = False
+    is_low_priority: bool = False
 
     @classmethod
-    def bound(
+    def from_gib(
         cls, memory_gib: float, file_gib: float, reads: Iterable[str | Path] = (), writes: Iterable[str | Path] = ()
     ) -> "SandboxLimits":
-        """What a job may take, read and write, by the bounds of `[compute]`."""
+        """Return limits from values in GiB, as in `[compute]`."""
         return cls(
             memory_bytes=int(memory_gib * GIB),
             file_bytes=int(file_gib * GIB),
@@ -127,107 +142,132 @@ class SandboxLimits:
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what a program that reads files from outside may know of the environment: nothing secret.
+    """Return the variables that a program that reads files from outside may have: none contains a secret.
 
     >>> clean_environment({"PATH": "/bin", "OPENBLAS_CORETYPE": "Zen", "SLOPEWARD_SMTP__PASSWORD": "s", "URL": "s"})
     {'PATH': '/bin', 'OPENBLAS_CORETYPE': 'Zen'}
     """
-    return {name: value for name, value in environ.items() if name in KEPT or name.startswith(KEPT_BEGIN)}
+    return {
+        name: value for name, value in environ.items() if name in ALLOWED_VARIABLES or name.startswith(ALLOWED_PREFIXES)
+    }
 
 
-def wall_in(terms: SandboxLimits, folder: Path) -> None:
-    """Put the walls around this process, which must have one thread; they stay until it ends."""
-    _missing.clear()
-    kernel.offer_to_end_first()
-    reads = None if terms.reads is None else [*_list_own(), *map(Path, terms.reads)]
-    if reads is not None and terms.network:
-        reads += map(Path, RESOLVER)
-    devices = [path for pattern in DEVICES for path in Path("/").glob(pattern[1:])]
-    writes = [folder, *devices, *map(Path, terms.writes)]
-    alone = not terms.network and "network" in terms.walls and kernel.leave_network()
-    if not kernel.renounce_rights():
-        _missing.append(OPEN_RIGHTS)
-    if not ("files" in terms.walls and kernel.lock_files(reads, writes, connects=terms.network)):
-        _missing.append(OPEN_FILES)
-    filtered = "calls" in terms.walls and kernel.filter_calls(sockets=terms.network)
-    if not (filtered or alone or terms.network):
-        _missing.append(OPEN_NETWORK)
-    kernel.hide_memory()
-    _bound(resource.RLIMIT_CORE, 0)
-    _bound(resource.RLIMIT_FSIZE, terms.file_bytes)
-    signal.signal(signal.SIGXFSZ, lambda *_: _cut_short.append(True))  # the write then fails like any other
-    if terms.cpu_s:
-        _bound(resource.RLIMIT_CPU, terms.cpu_s, terms.cpu_s + CPU_GRACE_S)
-    if memory_bytes(terms, os.environ):
-        _bound(resource.RLIMIT_AS, terms.memory_bytes)
+def restrict_process(limits: SandboxLimits, folder: Path) -> None:
+    """Apply the limits to this process until it ends. It must have one thread.
+
+    Args:
+        folder: The temporary folder of the process, which it may write.
+    """
+    _missing_restrictions.clear()
+    linux.prefer_for_oom_kill()
+    reads = None if limits.reads is None else [*_list_python_paths(), *map(Path, limits.reads)]
+    if reads is not None and limits.can_use_network:
+        reads += map(Path, NETWORK_PATHS)
+    devices = [path for pattern in WRITABLE_DEVICES for path in Path("/").glob(pattern[1:])]
+    writes = [folder, *devices, *map(Path, limits.writes)]
+    is_isolated = not limits.can_use_network and "network" in limits.restrictions and linux.isolate_network()
+    if not linux.drop_capabilities():
+        _missing_restrictions.append(OPEN_RIGHTS)
+    restricts_files = "files" in limits.restrictions
+    if not (restricts_files and linux.restrict_files(reads, writes, allow_connections=limits.can_use_network)):
+        _missing_restrictions.append(OPEN_FILES)
+    filters_calls = "calls" in limits.restrictions
+    is_filtered = filters_calls and linux.filter_system_calls(allow_internet_sockets=limits.can_use_network)
+    if not (is_filtered or is_isolated or limits.can_use_network):
+        _missing_restrictions.append(OPEN_NETWORK)
+    linux.hide_memory()
+    _limit_resource(resource.RLIMIT_CORE, 0)
+    _limit_resource(resource.RLIMIT_FSIZE, limits.file_bytes)
+    # The default action of this signal would kill the process. With a handler, the write fails with an error.
+    signal.signal(signal.SIGXFSZ, _note_write_cut_short)
+    if limits.cpu_s:
+        _limit_resource(resource.RLIMIT_CPU, limits.cpu_s, limits.cpu_s + CPU_GRACE_S)
+    if has_memory_limit(limits, os.environ):
+        _limit_resource(resource.RLIMIT_AS, limits.memory_bytes)
 
 
-def memory_bytes(terms: SandboxLimits, environ: Mapping[str, str]) -> int:
-    """The address space that holds, 0: none does, as the driver of an accelerator maps far more than it uses."""
-    return terms.memory_bytes if environ.get(DEVICE, "cpu").strip().lower() in {"", "cpu"} else 0
+def has_memory_limit(limits: SandboxLimits, environ: Mapping[str, str]) -> bool:
+    """Return whether the address space is limited.
+
+    It is not limited on an accelerator, because its driver maps far more memory than it uses.
+    """
+    is_on_cpu = environ.get(DEVICE, "cpu").strip().lower() in {"", "cpu"}
+    return is_on_cpu and limits.memory_bytes > 0
 
 
 @dataclass(frozen=True, slots=True)
-class MissingBounds:
-    """Lines on the walls that do not stand."""
+class MissingRestrictions:
+    """One line for each restriction that the system does not allow."""
 
     missing: tuple[str, ...]
 
 
-def describe(_: None = None) -> MissingBounds:
-    """The job that says which walls do not stand around its own process."""
-    return MissingBounds(tuple(_missing))
+def list_missing_restrictions(_: None = None) -> MissingRestrictions:
+    """Return the restrictions that are missing in this process."""
+    return MissingRestrictions(tuple(_missing_restrictions))
 
 
-DESCRIBE_SANDBOX: Final = WorkerTask("monitor.worker.sandbox:describe", type(None), MissingBounds)
+LIST_MISSING_RESTRICTIONS: Final = WorkerTask(
+    "monitor.worker.sandbox:list_missing_restrictions", type(None), MissingRestrictions
+)
 
 
-def explain(text: str, terms: SandboxLimits) -> str | None:
-    """The line for an error that a bound made; None where it was another one.
+def explain_limit(text: str, limits: SandboxLimits) -> str | None:
+    """Return a message if a limit caused this error, otherwise None.
 
-    >>> explain("MemoryError: Unable to allocate 3. GiB for an array", SandboxLimits())
+    >>> explain_limit("MemoryError: Unable to allocate 3. GiB for an array", SandboxLimits())
     'needs more memory than its bound of 8 GiB (compute.job_memory_gib)'
     """
-    low = text.lower()
-    if low.startswith("memoryerror") or any(words in low for words in NO_MEMORY):
-        return f"needs more memory than its bound of {terms.memory_bytes / GIB:g} GiB (compute.job_memory_gib)"
-    if "file too large" in low:
-        return f"writes a file larger than its bound of {terms.file_bytes / GIB:g} GiB (compute.job_file_gib)"
+    lower_text = text.lower()
+    if lower_text.startswith("memoryerror") or any(part in lower_text for part in OUT_OF_MEMORY_TEXTS):
+        return f"needs more memory than its bound of {limits.memory_bytes / GIB:g} GiB (compute.job_memory_gib)"
+    if "file too large" in lower_text:
+        return f"writes a file larger than its bound of {limits.file_bytes / GIB:g} GiB (compute.job_file_gib)"
     return None
 
 
-def check_files() -> None:
-    """Fail where a write met the bound: libraries swallow that, or say no more than that they failed.
+def check_file_limit() -> None:
+    """Raise an error if a write exceeded the limit, because some libraries ignore the failed write.
 
     Raises:
-        OSError: as the system said it.
+        OSError: with `errno.EFBIG`.
     """
-    if _cut_short:
+    if _is_write_cut_short:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
 
-def _list_own() -> list[Path]:
-    """What Python itself reads: the system's libraries, its own folders, and this program."""
+def _note_write_cut_short(*_: object) -> None:
+    global _is_write_cut_short  # noqa: PLW0603 - a signal handler has no other place
+    _is_write_cut_short = True
+
+
+def _list_python_paths() -> list[Path]:
+    """Return what Python itself reads: libraries of the system, its own folders and this program."""
     libraries = os.environ.get("LD_LIBRARY_PATH", "").split(":")
-    own = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, *sys.path, *libraries}
-    folders = [*map(Path, SYSTEM), *(Path(one) for one in sorted(own) if one), Path(__file__).parents[2]]
-    # packages may be links to a store of an installer
-    packages = [one for folder in folders if folder.name in {"site-packages", "dist-packages"} for one in _list(folder)]
-    return [*folders, *(one.resolve() for one in packages if one.is_symlink())]
+    paths = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, *sys.path, *libraries}
+    folders = [
+        *map(Path, SYSTEM_PATHS),
+        *(Path(path) for path in sorted(paths) if path),
+        Path(__file__).parents[2],
+    ]
+    package_folders = [folder for folder in folders if folder.name in {"site-packages", "dist-packages"}]
+    packages = [package for folder in package_folders for package in _list_folder(folder)]
+    # Some installers link packages from a shared store.
+    return [*folders, *(package.resolve() for package in packages if package.is_symlink())]
 
 
-def _list(folder: Path) -> list[Path]:
+def _list_folder(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError:
         return []
 
 
-def _bound(what: int, most: int, hard: int | None = None) -> None:
-    # what is bounded more strictly from outside stays so
-    before = resource.getrlimit(what)[1]
-    limits = [most, most if hard is None else hard]
+def _limit_resource(kind: int, soft: int, hard: int | None = None) -> None:
+    """Set a resource limit, unless a stricter one is in force."""
+    before = resource.getrlimit(kind)[1]
+    values = [soft, soft if hard is None else hard]
     if before != resource.RLIM_INFINITY:
-        limits = [min(limit, before) for limit in limits]
+        values = [min(value, before) for value in values]
     with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(what, (limits[0], limits[1]))
+        resource.setrlimit(kind, (values[0], values[1]))

@@ -1,4 +1,4 @@
-"""The unit in deploy/: systemd understands it, it gives little away, and what it forbids does not break the workers."""
+"""Test the systemd unit in deploy/: it is valid, exposes little, and does not break the sandbox of workers."""
 
 import re
 import shutil
@@ -10,66 +10,69 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy" / "slopeward.service"
-NUMBERS = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
-MOST_EXPOSED = 2.0  # of ten; systemd says 9.6 of a unit that forbids nothing
+CALL_NUMBERS = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
+# On the scale of `systemd-analyze security` from 0 to 10. A unit without restrictions has 9.6.
+MAX_EXPOSURE = 2.0
 
 if shutil.which("systemd-analyze") is None:
     pytest.skip("systemd is not installed", allow_module_level=True)
 
-# In a process of its own: forbids what the unit forbids, then does what is asked.
-BEHIND_THE_FILTER = """
+# Applies the system call filter of the unit to itself, then runs a program.
+RUN_FILTERED = """
 import ctypes, os, struct, sys
-allowed, libc = [int(n) for n in sys.argv[1].split(",")], ctypes.CDLL(None)
-steps = [(0x20, 0, 0, 0)]
-for number in allowed: steps += [(0x15, 0, 1, number), (0x06, 0, 0, 0x7FFF0000)]
-text = b"".join(struct.pack("=HBBI", *step) for step in [*steps, (0x06, 0, 0, 0x00050000 | 1)])
-program = ctypes.create_string_buffer(text, len(text))
-head = ctypes.create_string_buffer(struct.pack("@HP", len(text) // 8, ctypes.addressof(program)), 16)
+libc = ctypes.CDLL(None)
+instructions = [(0x20, 0, 0, 0)]
+for number in sys.argv[1].split(","): instructions += [(0x15, 0, 1, int(number)), (0x06, 0, 0, 0x7FFF0000)]
+instructions.append((0x06, 0, 0, 0x00050000 | 1))
+packed = b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
+program = ctypes.create_string_buffer(packed, len(packed))
+head = ctypes.create_string_buffer(struct.pack("@HP", len(instructions), ctypes.addressof(program)), 16)
 assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, head, 0, 0) == 0
 os.execv(sys.executable, [sys.executable, "-c", sys.argv[2]])
 """
-WORK = """
-from monitor.worker import compute, kernel, sandbox; from monitor.worker.records import WorkerTask
+WORKER_PROGRAM = """
+from monitor.worker import compute, linux, sandbox; from monitor.worker.records import WorkerTask
 from monitor.app.checks.machine import is_synchronised
-assert not kernel.leave_network(), "the unit forbids namespaces"
+assert not linux.isolate_network(), "the unit forbids namespaces"
 print(is_synchronised() is not None)
-print(compute.run(sandbox.DESCRIBE_SANDBOX, None, 240))
+print(compute.run(sandbox.LIST_MISSING_RESTRICTIONS, None, 240))
 print(compute.run(WorkerTask("nice_jobs:find", dict, dict), {}, 240))
 """
 
 
-def test_systemd_understands_every_line(tmp_path):
+def test_unit_is_valid(tmp_path):
     unit = tmp_path / "slopeward.service"
     unit.write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", UNIT.read_text(), flags=re.MULTILINE))
     done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
     assert (done.returncode, [line for line in done.stderr.splitlines() if "slopeward" in line]) == (0, [])
 
 
-def test_the_unit_gives_little_away():
+def test_exposure_of_the_unit_is_low():
     words = ["systemd-analyze", "security", "--offline=yes", "--no-pager", str(UNIT)]
     done = subprocess.run(words, capture_output=True, text=True)
     exposed = re.search(r"Overall exposure level for slopeward.service: ([\d.]+)", done.stdout)
     if exposed is None:
-        pytest.skip("this systemd judges no unit that is not installed")
-    assert float(exposed.group(1)) <= MOST_EXPOSED
+        pytest.skip("this version of systemd rates installed units only")
+    assert float(exposed.group(1)) <= MAX_EXPOSURE
 
 
-def test_workers_keep_their_walls_behind_the_filter_of_the_unit(tmp_path, monkeypatch):
-    if not NUMBERS.exists() or subprocess.run(["unshare", "--map-user=1000", "true"]).returncode:
-        pytest.skip("needs the numbers of the calls, and a user namespace to be nobody in particular")
+def test_sandbox_of_workers_is_complete_with_the_filter_of_the_unit(tmp_path, monkeypatch):
+    if not CALL_NUMBERS.exists() or subprocess.run(["unshare", "--map-user=1000", "true"]).returncode:
+        pytest.skip("needs the numbers of system calls, and a user namespace to run as an ordinary user")
     (tmp_path / "nice_jobs.py").write_text(
         "import os\ndef find(payload): return {'nice': os.getpriority(os.PRIO_PROCESS, 0)}\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    known = dict(re.findall(r"#define __NR_(\w+) (\d+)", NUMBERS.read_text()))
-    allowed = ",".join(sorted(known[name] for name in list_allowed(UNIT.read_text()) if name in known))
-    words = ["unshare", "--map-user=1000", "--map-group=1000", sys.executable, "-c", BEHIND_THE_FILTER, allowed, WORK]
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["True", "MissingBounds(missing=())", "{'nice': 10}"], done.stderr
+    numbers = dict(re.findall(r"#define __NR_(\w+) (\d+)", CALL_NUMBERS.read_text()))
+    allowed = ",".join(sorted(numbers[name] for name in list_allowed_calls(UNIT.read_text()) if name in numbers))
+    as_user = ["unshare", "--map-user=1000", "--map-group=1000"]
+    command = [*as_user, sys.executable, "-c", RUN_FILTERED, allowed, WORKER_PROGRAM]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["True", "MissingRestrictions(missing=())", "{'nice': 10}"], done.stderr
 
 
-def list_allowed(unit: str) -> set[str]:
-    """Names of the calls that the filter of a unit lets through."""
+def list_allowed_calls(unit: str) -> set[str]:
+    """Return the names of the system calls that the filter of a unit allows."""
     text = subprocess.run(["systemd-analyze", "syscall-filter"], capture_output=True, text=True).stdout
     sets: dict[str, list[str]] = {}
     for line in text.splitlines():

@@ -6,7 +6,7 @@ import pytest
 
 from monitor.cli.main import run_verb
 from monitor.sites.first_site import write_first_site
-from monitor.worker.lock import FILE, lock_scene_results
+from monitor.worker.scene_lock import FILE, lock_scene_results
 
 FAULT = "configs/sites/south.toml: site.timezone"
 

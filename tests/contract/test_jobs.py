@@ -51,9 +51,9 @@ def test_what_a_worker_takes_and_gives_is_what_was_agreed(task) -> None:
     function = getattr(import_module(module), name)
     hints = get_type_hints(function)
     asks = next(hints[parameter] for parameter in inspect.signature(function).parameters)
-    assert (asks, hints["return"]) == (task.asks, task.answers)
+    assert (asks, hints["return"]) == (task.request_type, task.result_type)
     with pytest.raises(RecordError):  # and its record can be read at all
-        read_record(task.answers, {"no such key": 1})
+        read_record(task.result_type, {"no such key": 1})
 
 
 @pytest.mark.parametrize("job", list_jobs(), ids=lambda job: job.name)

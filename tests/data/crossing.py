@@ -11,7 +11,7 @@ def cross(task, asked, *_args, **_kwargs):
     """In place of `compute.run`."""
     module, _, name = task.function.partition(":")
     answer = getattr(importlib.import_module(module), name)(asked)
-    return read_record(task.answers, json.loads(json.dumps(answer, default=record_to_plain)), task.describe_reason)
+    return read_record(task.result_type, json.loads(json.dumps(answer, default=record_to_plain)), task.describe_reason)
 
 
 def hurry(asked, stride=4):

@@ -190,7 +190,7 @@ def test_pg_dump_ends_with_the_core_that_is_killed(tmp_path):
     program.chmod(0o755)
     code = (
         "from monitor.storage.engine import Database; from monitor.storage import backup\n"
-        "from monitor.worker.kernel import end_with_parent\n"
+        "from monitor.worker.linux import end_with_parent\n"
         "backup._call(Database('sqlite://'), 'pg_dump', prepare_child=end_with_parent)"
     )
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}

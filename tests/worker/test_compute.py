@@ -1,4 +1,4 @@
-"""Jobs run in a process of their own, end at their limit, and fail in one line."""
+"""Test jobs in worker processes: results, progress, limits and errors of one line."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def chatty(payload, progress):
 """
 
 
-def job(name):
+def make_task(name):
     return WorkerTask(name, dict, dict)
 
 
@@ -43,18 +43,18 @@ def jobs(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{REPOSITORY}")
 
 
-def test_answers_and_progress_come_back_from_another_process():
-    answer = compute.run(job("some_jobs:double"), {"x": np.arange(3.0)}, 30)
+def test_result_and_progress_of_another_process_are_returned():
+    answer = compute.run(make_task("some_jobs:double"), {"x": np.arange(3.0)}, 30)
     assert answer["x"] == [0.0, 2.0, 4.0]
     assert answer["pid"] != os.getpid()
     assert (answer["omp"], answer["loaded"]) == ("1", [])
-    seen = []
-    compute.run(job("some_jobs:chatty"), {}, 30, seen.append)
-    assert seen == [{"step": 0}, {"step": 1}, {"step": 2}]
+    progress = []
+    compute.run(make_task("some_jobs:chatty"), {}, 30, progress.append)
+    assert progress == [{"step": 0}, {"step": 1}, {"step": 2}]
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "text"),
     [
         ("some_jobs:fail", "ValueError: no data"),
         ("some_jobs:die", "killed by signal 9"),
@@ -64,41 +64,41 @@ def test_answers_and_progress_come_back_from_another_process():
         ("no_such_module:x", "ModuleNotFoundError"),
     ],
 )
-def test_a_failure_is_one_line(name, words):
+def test_failure_is_one_line(name, text):
     with pytest.raises(JobError) as error:
-        compute.run(job(name), {}, 30)
-    assert words in str(error.value)
+        compute.run(make_task(name), {}, 30)
+    assert text in str(error.value)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["sleep", "stubborn"])
-def test_killed_at_the_limit(name, monkeypatch):
+def test_job_is_killed_at_its_limit(name, monkeypatch):
     monkeypatch.setattr(compute, "GRACE_S", 0.3)
     started = time.monotonic()
     with pytest.raises(JobError, match="killed at its limit of 1 s"):
-        compute.run(job(f"some_jobs:{name}"), {}, 1)
-    assert time.monotonic() - started < 30  # it would take a minute
+        compute.run(make_task(f"some_jobs:{name}"), {}, 1)
+    assert time.monotonic() - started < 30  # the job sleeps for a minute
 
 
 @pytest.mark.parametrize("line", [b"{", b"[" * 100_000, b"7"])
-def test_progress_that_is_none_ends_the_job(tmp_path, line):
+def test_invalid_progress_ends_the_job(tmp_path, line):
     (tmp_path / "progress").write_bytes(line + b"\n")
     with pytest.raises(JobError, match="progress"):
-        compute._report(tmp_path, 0, lambda _: None)
+        compute._report_progress(tmp_path, 0, lambda _: None)
 
 
-def test_a_full_disk_of_temporary_files_is_said_and_is_no_fault_of_what_the_job_was_given(monkeypatch):
-    monkeypatch.setattr(compute, "_troubles", {})  # of a cluster that another test asked
+def test_full_disk_of_temporary_files_raises_no_worker_error(monkeypatch):
+    monkeypatch.setattr(compute, "_troubles", {})  # another test may have used a cluster
     with monkeypatch.context() as full:
         full.setattr(compute.pickle, "dump", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
         with pytest.raises(NoWorkerError, match="could not be started: No space left; make room in "):
-            compute.run(job("some_jobs:double"), {"x": np.arange(2.0)}, 60)
+            compute.run(make_task("some_jobs:double"), {"x": np.arange(2.0)}, 60)
     assert compute.find_trouble().startswith("its process could not be started: No space left; make room in ")
-    compute.run(job("some_jobs:double"), {"x": np.arange(2.0)}, 60)
-    assert compute.find_trouble() == "", "the next job began"
+    compute.run(make_task("some_jobs:double"), {"x": np.arange(2.0)}, 60)
+    assert compute.find_trouble() == "", "the next job started"
 
 
-def test_the_job_ends_with_the_service(tmp_path):
+def test_job_ends_with_the_service(tmp_path):
     (tmp_path / "more_jobs.py").write_text(
         "import os,time\ndef mark(p):\n open(p['path'],'w').write(str(os.getpid()))\n time.sleep(60)\n"
     )
@@ -121,33 +121,43 @@ def _is_zombie(pid):
         return file.read().split(") ")[1][0] == "Z"
 
 
-def test_what_killed_services_left_of_their_jobs_is_removed_and_that_of_living_ones_stays(tmp_path, monkeypatch):
+def test_folders_of_killed_services_are_removed_and_those_of_running_services_stay(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    left, young, other = tmp_path / "slopeward-job-1", tmp_path / "slopeward-job-2", tmp_path / "mine"
-    for folder in (left, young, other):
+    abandoned = tmp_path / "slopeward-job-1"
+    young = tmp_path / "slopeward-job-2"
+    other = tmp_path / "mine"
+    for folder in (abandoned, young, other):
         folder.mkdir()
-        (folder / "asked").write_bytes(b"x")
+        (folder / "request").write_bytes(b"x")
     (tmp_path / "slopeward-job-link").symlink_to(other)
-    child = compute._start("some_jobs:double")
+    worker = compute._start("some_jobs:double")
     try:
-        with compute.own_folder() as own:
-            for folder in (left, other, child.folder, own):
+        with compute.temporary_folder() as temporary:
+            for folder in (abandoned, other, worker.folder, temporary):
                 os.utime(folder, (1.0, 1.0))
-            assert compute.sweep_folders() == 1
-            kept = {young.name, other.name, child.folder.name, own.name, "slopeward-job-link", "some_jobs.py"}
-            assert {path.name for path in tmp_path.iterdir()} == kept
-        assert not own.exists()
+            assert compute.remove_abandoned_folders() == 1
+            names = {path.name for path in tmp_path.iterdir()}
+            remaining = {
+                young.name,
+                other.name,
+                worker.folder.name,
+                temporary.name,
+                "slopeward-job-link",
+                "some_jobs.py",
+            }
+            assert names == remaining
+        assert not temporary.exists()
     finally:
-        child.end()
-    assert not child.folder.exists()
+        worker.end()
+    assert not worker.folder.exists()
 
 
-def test_an_answer_of_more_values_or_bytes_than_memory_should_hold_is_not_read(monkeypatch):
-    """256 MiB of `[]` would become 5 GB of lists."""
-    monkeypatch.setattr(compute, "MOST_VALUES", 1000)
-    assert len(compute.run(job("some_jobs:lists"), {"n": 400}, 30)["x"]) == 400
+def test_result_with_too_many_values_or_bytes_is_rejected(monkeypatch):
+    """A result of 256 MiB that contains only `[]` would become 5 GB of lists."""
+    monkeypatch.setattr(compute, "MAX_RESULT_VALUES", 1000)
+    assert len(compute.run(make_task("some_jobs:lists"), {"n": 400}, 30)["x"]) == 400
     with pytest.raises(JobError, match=r"some_jobs:lists: answered about 1[0-9]{3} values, more than 1000"):
-        compute.run(job("some_jobs:lists"), {"n": 600}, 30)
-    monkeypatch.setattr(compute, "RESULT_LIMIT_BYTES", 100)
+        compute.run(make_task("some_jobs:lists"), {"n": 600}, 30)
+    monkeypatch.setattr(compute, "MAX_RESULT_BYTES", 100)
     with pytest.raises(JobError, match="more than 100"):
-        compute.run(job("some_jobs:double"), {"x": "y" * 1000}, 30)
+        compute.run(make_task("some_jobs:double"), {"x": "y" * 1000}, 30)

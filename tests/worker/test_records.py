@@ -1,9 +1,6 @@
-"""Plain values become records, or one error that names the first place that does not fit."""
+"""Test that plain values are converted to records, or rejected with the path of the first value that does not fit."""
 
-import gc
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,7 +13,6 @@ from forecasting.reasons import Reason, join_reasons
 from monitor.text.formats import reason_text
 from monitor.text.message import Figure, Template, Timestamp, is_same_text, join
 from monitor.text.reasons import convert_reason
-from monitor.worker.memory import spare_what_stays, without_looks
 from monitor.worker.records import RecordError, read_record, record_to_plain
 from tests.tables import tabulated
 
@@ -48,7 +44,7 @@ WHOLE = Whole("G1", 3, flag=True, box=(1.0, 2.5), parts=(Part(AT, 0.1), Part(AT)
 PLAIN = json.loads(json.dumps(WHOLE, default=record_to_plain))
 
 
-def test_what_is_spelled_is_read_and_what_is_no_plain_data_is_not_spelled():
+def test_record_survives_conversion_to_json_and_other_values_are_rejected():
     assert read_record(Whole, PLAIN) == WHOLE
     with pytest.raises(TypeError, match="set is no plain data"):
         json.dumps({"a": {1}}, default=record_to_plain)
@@ -60,16 +56,16 @@ class Choice:
     units: tuple[Literal["deg", "gon"], ...] = ()
 
 
-def test_a_value_of_a_few_is_read_and_any_other_is_refused():
-    chosen = Choice("gon", ("deg", "gon"))
-    assert read_record(Choice, json.loads(json.dumps(chosen, default=record_to_plain))) == chosen
+def test_value_outside_a_literal_type_is_rejected():
+    choice = Choice("gon", ("deg", "gon"))
+    assert read_record(Choice, json.loads(json.dumps(choice, default=record_to_plain))) == choice
     for value in ("rad", 1, None, {"code": "gon"}):
         with pytest.raises(RecordError, match="unit: expected one of deg, gon"):
             read_record(Choice, {"unit": value})
 
 
 @tabulated(
-    ("key", "value", "told"),
+    ("key", "value", "text"),
     [
         ("ground", {"type": "Polygon"}, "ground.coordinates: is missing"),
         ("ground", {"type": 1, "coordinates": []}, "ground.type: expected a text, got int"),
@@ -87,24 +83,24 @@ def test_a_value_of_a_few_is_read_and_any_other_is_refused():
         ("other", 1, "the answer: unknown key 'other'"),
     ],
 )
-def test_the_first_place_that_does_not_fit_is_named(key, value, told):
+def test_error_names_the_first_value_that_does_not_fit(key, value, text):
     with pytest.raises(RecordError) as caught:
         read_record(Whole, PLAIN | {key: value})
-    assert str(caught.value) == told
+    assert str(caught.value) == text
 
 
-SAID = Template("test.crossing", "{text} at {at}")(
+MESSAGE = Template("test.crossing", "{text} at {at}")(
     text=join([Template("test.moves", "moves {rate}")(rate=Figure(3.14159, ".2f", "mm/day")), "by hand"]),
     at=Timestamp(0.0, "minute"),
 )
 
 
-def test_a_message_crosses_with_its_id_and_values():
-    whole = replace(WHOLE, name=SAID, words=["c", SAID], shares={}, card={})
-    back = read_record(Whole, json.loads(json.dumps(whole, default=record_to_plain)))
-    assert back == whole
-    assert is_same_text(back.name, SAID)
-    assert is_same_text(back.words[1], SAID)
+def test_message_keeps_its_id_and_values():
+    record = replace(WHOLE, name=MESSAGE, words=["c", MESSAGE], shares={}, card={})
+    copy = read_record(Whole, json.loads(json.dumps(record, default=record_to_plain)))
+    assert copy == record
+    assert is_same_text(copy.name, MESSAGE)
+    assert is_same_text(copy.words[1], MESSAGE)
 
 
 @pytest.mark.parametrize(
@@ -117,48 +113,10 @@ def test_a_message_crosses_with_its_id_and_values():
         {"rate": {}},
     ],
 )
-def test_a_message_that_no_reader_could_be_shown_is_refused(values):
-    told = {"text": "moves", "id": "test.moves", "values": values}
+def test_message_that_cannot_be_formatted_is_rejected(values):
+    message = {"text": "moves", "id": "test.moves", "values": values}
     with pytest.raises(RecordError, match="name: expected a text or a message"):
-        read_record(Whole, PLAIN | {"name": told})
-
-
-# a circle that tells when it is found
-ENDS = """
-import atexit, gc, sys
-from monitor.worker import memory
-class Circle:
-    def __init__(self): self.me = self
-    def __del__(self): print("found")
-atexit.register(print, "said at the end")
-if sys.argv[1:]: memory.end_without_cleanup()
-Circle()
-"""
-STARTS = """
-import gc
-looks = []
-gc.callbacks.append(lambda phase, told: looks.append(phase))
-from monitor.cli.main import run_verb
-run_verb(["run", "--help"])
-print("looks", len(looks))
-"""
-
-FORGETS = """
-import sys
-from sqlalchemy import text
-from monitor.storage.engine import Database
-from monitor.worker.memory import end_without_cleanup
-end_without_cleanup()
-database = Database(f"sqlite:///{sys.argv[1]}")
-with database.write() as c:
-    c.execute(text("CREATE TABLE one (k INTEGER)"))
-"""
-
-
-def say(program, *words):
-    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
-    assert not done.stderr
-    return done.stdout.splitlines()
+        read_record(Whole, PLAIN | {"name": message})
 
 
 @dataclass(frozen=True)
@@ -173,11 +131,11 @@ REASON = join_reasons([Reason("text.of", {"name": "A", "text": PART}), PART])
 
 
 @pytest.mark.parametrize("answer", [Answer(REASON), Answer(REASON, "plain"), Answer(REASON, REASON, REASON)])
-def test_a_reason_crosses_with_its_code_and_values(answer):
+def test_reason_keeps_its_code_and_values(answer):
     assert read_record(Answer, json.loads(json.dumps(answer, default=record_to_plain))) == answer
 
 
-def test_a_message_crosses_in_the_place_of_a_reason():
+def test_message_is_allowed_instead_of_a_reason():
     text = join(["rain", Template("example.snow", "snow of {n} mm")(n=Figure(3.0))])
     answer = read_record(Answer, json.loads(json.dumps(Answer(REASON, text), default=record_to_plain)))
     assert is_same_text(answer.other, text)
@@ -194,7 +152,7 @@ def test_a_message_crosses_in_the_place_of_a_reason():
         {"code": "text.of", "values": {"name": "A", "text": "B"}, "text": "C"},
     ],
 )
-def test_a_reason_without_a_text_is_refused(reason):
+def test_reason_without_a_text_is_rejected(reason):
     with pytest.raises(RecordError, match="reason: expected a reason"):
         read_record(Answer, {"reason": reason})
 
@@ -211,46 +169,3 @@ def test_reason_of_a_plugin_is_read_if_the_function_of_the_task_describes_it():
         read_record(Answer, dry)
     with pytest.raises(RecordError, match="reason: expected a reason"):
         read_record(Answer, {"reason": {"code": "plugin.wet", "values": {}}}, describe_reason)
-
-
-def test_what_stays_is_left_out_of_later_looks():
-    before = gc.get_threshold()
-    kept = [[n] for n in range(1000)]
-    frozen = gc.get_freeze_count()
-    gc.disable()  # as the supervisor starts a process
-    try:
-        spare_what_stays()
-        assert gc.isenabled()
-        assert gc.get_freeze_count() >= frozen + len(kept)
-    finally:
-        gc.enable()
-        gc.unfreeze()  # all that other tests of this process left would stay out of every look
-        gc.set_threshold(*before)
-
-
-def test_a_process_ends_without_a_look_and_does_what_it_was_asked_to_do_at_its_end():
-    assert say(ENDS) == ["said at the end", "found"]
-    assert say(ENDS, "spared") == ["said at the end"]
-
-
-@pytest.mark.parametrize("looking", [True, False])
-def test_looking_goes_on_as_it_was(looking):
-    before = gc.isenabled()
-    (gc.enable if looking else gc.disable)()
-    try:
-        with pytest.raises(ImportError), without_looks():
-            assert not gc.isenabled()
-            raise ImportError
-        assert gc.isenabled() is looking
-    finally:
-        (gc.enable if before else gc.disable)()
-
-
-def test_a_verb_is_loaded_without_a_look():
-    told = int(say(STARTS)[-1].removeprefix("looks "))
-    assert told < 130, "two calls a look: they were more than 400"
-
-
-def test_a_database_that_nobody_closed_is_one_file_when_the_process_has_ended(tmp_path):
-    say(FORGETS, str(tmp_path / "one.db"))
-    assert [path.name for path in tmp_path.iterdir()] == ["one.db"]

@@ -45,17 +45,17 @@ def _strangers(_: Installation) -> Iterator[SubjectState]:
 
 def _workers(seen: Installation) -> Iterator[SubjectState]:
     from monitor.worker import compute
-    from monitor.worker.configured import make_terms
-    from monitor.worker.sandbox import DESCRIBE_SANDBOX, memory_bytes
+    from monitor.worker.sandbox import LIST_MISSING_RESTRICTIONS, has_memory_limit
+    from monitor.worker.service_jobs import make_limits
 
     settings = seen.service.compute
     if settings.dask:  # they are elsewhere
         return
-    terms = make_terms(settings)
-    missing = compute.run(DESCRIBE_SANDBOX, None, WORKER_LIMIT_S, terms=terms).missing
+    limits = make_limits(settings)
+    missing = compute.run(LIST_MISSING_RESTRICTIONS, None, WORKER_LIMIT_S, limits=limits).missing
     for line in missing:
         yield make_state(text=line, todo=_ALLOW)
-    if not memory_bytes(terms, os.environ):
+    if not has_memory_limit(limits, os.environ):
         yield make_state(text=_UNBOUNDED, todo=_BOUND)
     if not missing:
         yield make_state(is_wrong=False, text=_WALLED)

@@ -10,7 +10,7 @@ from monitor.sites.records import Site
 from monitor.storage.copies import find_failures, find_newest, make_copy
 from monitor.storage.engine import Database
 from monitor.text.instants import format_iso
-from monitor.worker.kernel import end_with_parent
+from monitor.worker.linux import end_with_parent
 
 HOUR_S: Final = 3600.0  # the job looks as often
 

@@ -26,7 +26,7 @@ from monitor.api.queries.readings import in_chunks, load_ids, load_later_entries
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import MOTION_GROUP, SeriesGroup, Site
 from monitor.api.text import Figure, Template, convert_reason, epoch_s, from_epoch_s
-from monitor.api.worker import WorkerTask, list_models, refuse_unrequested, run_in_worker
+from monitor.api.worker import WorkerTask, list_model_paths, reject_unrequested, run_in_worker
 from monitor.features.anomalies.budgets import correct_thresholds, find_budget_of_each
 from monitor.features.anomalies.queries.budget import load_factors
 from monitor.features.anomalies.queries.labels import load_dismissed
@@ -308,9 +308,9 @@ def _score_in_worker(
     since = max(newest.values(), default=None) or now - timedelta(seconds=FIRST_RUN_STEPS * step_s)
     path = None if checkpoint is None else checkpoint.path
     request = ScoringRequest(detector, record.samples, step_s, path, epoch_s(since), record.rain)
-    result = run_in_worker(config.compute, SCORE, request, reads=list_models(config.paths.models, site.id, [path]))
+    result = run_in_worker(config.compute, SCORE, request, reads=list_model_paths(config.paths.models, site.id, [path]))
     ids = {series.label: series.series_id for series in record.series}
-    refuse_unrequested((score.station for score in result.scores), ids, f"{detector}: the answer of the worker")
+    reject_unrequested((score.station for score in result.scores), ids, f"{detector}: the answer of the worker")
     budget, factor = find_budget_of_each(site.anomaly), factors.get(detector, 1.0)
     return [_make_row(score, ids, detector, budget, checkpoint, factor) for score in result.scores]
 

@@ -101,7 +101,7 @@ def send_file(
     context = context_of(request)
     span = {"from_at": from_, "to_at": to}
     # A web process that was killed may have left temporary files.
-    compute.sweep_folders()
+    compute.remove_abandoned_folders()
     name = f"{site}-{table}.{form}"
 
     def write(path: Path) -> int:
@@ -112,7 +112,7 @@ def send_file(
             max_features = MAX_FOOTPRINTS if table in maps.OWN_LAYERS else MAX_ROWS
             return maps.write_map(c, table, site, path, form, context.clock(), max_features=max_features, **span)
 
-    with compute.own_folder() as folder:
+    with compute.temporary_folder() as folder:
         stream, size = _write(folder / "file", write, _NOTHING(site=site, table=table))
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(size)}
     return StreamingResponse(stream, media_type=_MEDIA_TYPES[form], headers=headers)

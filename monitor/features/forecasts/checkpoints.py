@@ -14,7 +14,7 @@ from monitor.api.queries.models import SEED, ModelRow, load_models, make_folder,
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
 from monitor.api.text import format_iso
-from monitor.api.worker import list_checkpoint, run_in_worker
+from monitor.api.worker import list_checkpoint_files, run_in_worker
 from monitor.features.forecasts.tasks import TRAIN_FORECASTER, NetworkTrainingRequest, SiteRecord
 
 
@@ -43,14 +43,14 @@ def train_network(
     *,
     start: Path | None = None,
     replay: Sequence[SiteRecord] = (),
-    gives_way: bool = False,
+    is_low_priority: bool = False,
 ) -> TrainingResult:
     """Train one network on a record in a worker, or return the reason of the refusal.
 
     The training continues from `start` if there is one.
     """
     folder = make_folder(config, site)
-    reads = list_checkpoint(None if start is None else str(start))
+    reads = list_checkpoint_files(None if start is None else str(start))
     training = TrainingRequest(
         kind,
         horizons_s,
@@ -67,5 +67,5 @@ def train_network(
         NetworkTrainingRequest(record, training, tuple(replay)),
         reads=reads,
         writes=(folder,),
-        gives_way=gives_way,
+        is_low_priority=is_low_priority,
     )

@@ -16,7 +16,7 @@ from monitor.api.queries.models import change_state, find_model, keep_checkpoint
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
 from monitor.api.text import Template, Timestamp, epoch_s, format_iso, from_epoch_s
-from monitor.api.worker import list_models, refuse_unrequested, run_in_worker
+from monitor.api.worker import list_model_paths, reject_unrequested, run_in_worker
 from monitor.features.forecasts.checkpoints import load_checkpoints, train_network
 from monitor.features.forecasts.issue import to_row
 from monitor.features.forecasts.queries import forecasts
@@ -39,13 +39,15 @@ GROWTH: Final = 2.0  # factor by which a record must grow before its past is sco
 _PAST: Final = Template("model.past", "trained on the record until {at} to score what came after; it is never shown")
 
 
-def run_hindcast(db: Database, config: ServiceConfig, site: Site, now: datetime, *, gives_way: bool = False) -> str:
+def run_hindcast(
+    db: Database, config: ServiceConfig, site: Site, now: datetime, *, is_low_priority: bool = False
+) -> str:
     """Score the past of each panel whose models have none, or whose record has doubled. Return one line.
 
     The cost is one training of each network on three quarters of the record, and one pass over the record.
 
     Args:
-        gives_way: Let all other work of the machine come first.
+        is_low_priority: Let all other work of the machine come first.
     """
     with db.read() as c:
         checkpoints = load_checkpoints(c, site)
@@ -60,7 +62,7 @@ def run_hindcast(db: Database, config: ServiceConfig, site: Site, now: datetime,
         current = {model for model, newest_at in newest_by_model.items() if epoch_s(newest_at) > half_s}
         networks = list(dict.fromkeys(row.kind for row in checkpoints if read.panel.may_use(row, panels)))
         if {COMBINED, *networks} - current:
-            lines += _score_past(db, config, site, read, read.record, networks, now, gives_way=gives_way)
+            lines += _score_past(db, config, site, read, read.record, networks, now, is_low_priority=is_low_priority)
     if not lines and not any(read.samples for read in reads):
         return _NO_PAST
     # also scores the forecasts of a hindcast that was killed before they were scored
@@ -77,14 +79,16 @@ def _score_past(
     networks: Sequence[str],
     now: datetime,
     *,
-    gives_way: bool,
+    is_low_priority: bool,
 ) -> list[str]:
     cut_s = record.end_s - SHARE * (record.end_s - record.begin_s)
     horizons_s = read.panel.cadence.horizons_s
     checkpoints: list[Checkpoint] = []
     lines: list[str] = []
     for kind in networks:
-        trained = train_network(config, site, kind, horizons_s, cut_record(record, cut_s), now, gives_way=gives_way)
+        trained = train_network(
+            config, site, kind, horizons_s, cut_record(record, cut_s), now, is_low_priority=is_low_priority
+        )
         if trained.refused:
             lines.append(f"{kind}: its past cannot be scored: {trained.refused}")
             continue
@@ -99,9 +103,9 @@ def _score_past(
         return [*lines, "too many series to score their past"]
     request = HindcastRequest(PanelForecastRequest(record, horizons_s, tuple(checkpoints)), cut_s, issues)
     samples_by_label = {samples.label: samples for samples in read.samples}
-    files = list_models(config.paths.models, site.id, [checkpoint.path for checkpoint in checkpoints])
+    files = list_model_paths(config.paths.models, site.id, [checkpoint.path for checkpoint in checkpoints])
     answer = run_in_worker(config.compute, HINDCAST_PANEL, request, reads=files)
-    refuse_unrequested((row.station for row in answer.rows), samples_by_label)
+    reject_unrequested((row.station for row in answer.rows), samples_by_label)
     rows = [
         to_row(row, samples_by_label[row.station], from_epoch_s(row.issued_s), now, None, hindcast=True)
         for row in answer.rows

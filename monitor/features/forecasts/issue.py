@@ -19,7 +19,7 @@ from monitor.api.queries.models import ModelRow, SeriesSamples, SitePanel, chang
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
 from monitor.api.text import Message, Template, convert_reason, epoch_s, from_epoch_s, join
-from monitor.api.worker import list_models, refuse_unrequested, run_all_in_workers
+from monitor.api.worker import list_model_paths, reject_unrequested, run_all_in_workers
 from monitor.features.forecasts.checkpoints import load_checkpoints, retire_older
 from monitor.features.forecasts.first_forecast import LACKS_ROWS, expect_forecast, expect_training, find_expectation
 from monitor.features.forecasts.open_steps import load_open_steps
@@ -132,7 +132,7 @@ def _run_workers(config: ServiceConfig, site: Site, inputs: _IssueInputs) -> tup
         if read.record is not None
     }
     paths = {checkpoint.path for request in requests.values() for checkpoint in request.checkpoints}
-    files = list_models(config.paths.models, site.id, sorted(paths))
+    files = list_model_paths(config.paths.models, site.id, sorted(paths))
     pieces = [(name, piece) for name, request in requests.items() for piece in split_points(request)]
     requested = [piece for _, piece in pieces]
     answers = list(run_all_in_workers(config.compute, FORECAST_PANEL, requested, reads=files))
@@ -144,7 +144,7 @@ def _run_workers(config: ServiceConfig, site: Site, inputs: _IssueInputs) -> tup
     }
     answer = join_points(answers)
     named = [*(row.station for row in answer.rows), *(entry.station for entry in answer.withheld)]
-    refuse_unrequested(named, inputs.samples_by_label)
+    reject_unrequested(named, inputs.samples_by_label)
     return answer, states
 
 

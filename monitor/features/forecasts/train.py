@@ -53,7 +53,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
             trained = True
     if trained:
         try:
-            parts.append(run_hindcast(db, config, site, clock(), gives_way=True))
+            parts.append(run_hindcast(db, config, site, clock(), is_low_priority=True))
         except JobError as error:  # what was trained serves all the same
             parts.append(f"the past was not scored: {error}")
     return "; ".join(parts) or "nothing to train"

@@ -14,12 +14,14 @@ STANDBY_FORGOTTEN_S: Final = 7 * 86400.0  # one that was silent for so long is n
 def _cluster(seen: Installation) -> Iterator[SubjectState]:
     settings = seen.service.compute
     if settings.dask:
-        from monitor.api.worker import DESCRIBE_SANDBOX, compute
+        from monitor.api.worker import LIST_MISSING_RESTRICTIONS, compute
         from monitor.features.scale_out.cluster import find_cluster
 
         cluster = find_cluster(settings)
         threads = cluster.count_threads()
-        compute.run(DESCRIBE_SANDBOX, None, WORKER_LIMIT_S, cluster=cluster)  # refused by one of another version
+        compute.run(
+            LIST_MISSING_RESTRICTIONS, None, WORKER_LIMIT_S, cluster=cluster
+        )  # refused by one of another version
         yield make_state(is_wrong=settings.jobs_at_once < threads, address=cluster.address, n=Figure(threads, "d"))
 
 

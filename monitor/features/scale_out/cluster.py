@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from monitor.api.errors import JobError, KilledError, NoWorkerError
 from monitor.api.extras import explain_missing
 from monitor.api.text import LABELLED_TEXT, Figure, Template, code_version, join
-from monitor.api.worker import Answered, Request, SandboxLimits, WorkerTask, compute
+from monitor.api.worker import Request, Result, SandboxLimits, WorkerTask, compute
 
 if TYPE_CHECKING:  # a machine of the cluster reads no service file
     from monitor.api.settings import ComputeSection
@@ -44,9 +44,7 @@ class DaskCluster:
     cert_file: str = ""
     key_file: str = ""
 
-    def run(
-        self, task: WorkerTask[Request, Answered], request: Request, limit_s: float, terms: SandboxLimits
-    ) -> Answered:
+    def run(self, task: WorkerTask[Request, Result], request: Request, limit_s: float, limits: SandboxLimits) -> Result:
         """Run a job on a worker and return what it answers.
 
         A worker that is lost while it runs is followed by another one, `TRIES` times.
@@ -57,12 +55,12 @@ class DaskCluster:
             NoWorkerError: no worker or scheduler answers, in one line.
             JobError: one line.
         """
-        job, given = task.function, (task, request, limit_s, terms, list_versions())
+        job, given = task.function, (task, request, limit_s, limits, list_versions())
         distributed = _import_distributed()
         for is_last in (False, True):  # a scheduler that was started anew knows nothing of the job: it gets it again
             try:
                 client = _connect(self, distributed)
-                answered: Answered = _wait(job, client, client.submit(run_for, *given, pure=False), limit_s)
+                answered: Result = _wait(job, client, client.submit(run_for, *given, pure=False), limit_s)
                 return answered
             except JobError as error:
                 raise type(error)(LABELLED_TEXT(name=job, text=_ON(text=error.problem, address=self.address))) from None
@@ -78,9 +76,9 @@ class DaskCluster:
                     raise error_type(LABELLED_TEXT(name=job, text=text)) from error
         raise AssertionError
 
-    def run_each(self, answer: Callable[[Request], Answered], questions: Sequence[Request]) -> Generator[Answered]:
+    def run_each(self, answer: Callable[[Request], Result], questions: Sequence[Request]) -> Generator[Result]:
         """What `answer`, which runs a job here, gives for each; as many at once as the workers have threads."""
-        with compute.noted(self):
+        with compute.recording_trouble(self):
             at_once = min(len(questions), self.count_threads())
         with ThreadPoolExecutor(at_once, "cluster") as threads:
             waiting = deque(threads.submit(answer, request) for request in questions)
@@ -110,8 +108,8 @@ def find_cluster(plan: "ComputeSection") -> DaskCluster:
 
 
 def run_for(
-    task: WorkerTask[Request, Answered], request: Request, limit_s: float, terms: SandboxLimits, versions: Versions
-) -> Answered:
+    task: WorkerTask[Request, Result], request: Request, limit_s: float, limits: SandboxLimits, versions: Versions
+) -> Result:
     """Run a job for a service elsewhere, on a worker of its cluster: in a process of this machine, behind its walls.
 
     Raises:
@@ -122,7 +120,7 @@ def run_for(
         raise NoWorkerError(
             LABELLED_TEXT(name=task.function, text=_SAME(different=different, host=socket.gethostname()))
         )
-    return compute.run(task, request, limit_s, terms=terms)
+    return compute.run(task, request, limit_s, limits=limits)
 
 
 def list_versions() -> dict[str, str]:

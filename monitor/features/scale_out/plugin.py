@@ -26,11 +26,11 @@ def register_checks() -> Iterable[Check]:
 
 
 @hookimpl
-def compute_cluster(plan: ComputeSection) -> Cluster:
+def compute_cluster(settings: ComputeSection) -> Cluster:
     """Return the Dask cluster."""
     from monitor.features.scale_out.cluster import find_cluster
 
-    return find_cluster(plan)
+    return find_cluster(settings)
 
 
 @hookimpl

@@ -12,7 +12,7 @@ from monitor.api.errors import JobError
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
 from monitor.api.text import convert_reason
-from monitor.api.worker import Answered, Request, WorkerTask, compute, run_in_worker
+from monitor.api.worker import Request, Result, WorkerTask, compute, run_in_worker
 from monitor.features.scenes.inbox import compute_fingerprint
 from monitor.features.scenes.queries.arrivals import SceneRow
 from monitor.features.scenes.queries.versions import SUPERSEDED
@@ -79,8 +79,8 @@ def are_files_due(row: SceneRow, now: datetime) -> bool:
 
 
 def run_in_background(
-    config: ServiceConfig, task: WorkerTask[Request, Answered], request: Request, scene: Path | None, folder: Path
-) -> Answered:
+    config: ServiceConfig, task: WorkerTask[Request, Result], request: Request, scene: Path | None, folder: Path
+) -> Result:
     """Run a task with low priority and return its result. If it failed, the result contains the error.
 
     Raises:
@@ -88,11 +88,13 @@ def run_in_background(
     """
     reads = [] if scene is None else [scene.parent]
     try:
-        return run_in_worker(config.compute, task, request, reads=reads, writes=[folder.absolute()], gives_way=True)
+        return run_in_worker(
+            config.compute, task, request, reads=reads, writes=[folder.absolute()], is_low_priority=True
+        )
     except JobError as error:
         if compute.is_stopping():
             raise
-        make_result: Callable[..., Answered] = task.answers
+        make_result: Callable[..., Result] = task.result_type
         return make_result(error=error.message)
 
 

@@ -22,7 +22,7 @@ from monitor.api.scenes import KnownDate, KnownVersion, ReadScene, SceneRequest
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site, scan_sites
 from monitor.api.text import FUTURE_TOLERANCE, Message, Template, Timestamp, describe_error, is_line, plain_to_messages
-from monitor.api.worker import compute, list_checkpoint, lock_scene_results, run_in_worker
+from monitor.api.worker import compute, list_checkpoint_files, lock_scene_results, run_in_worker
 from monitor.features.scenes import rows as scene_rows
 from monitor.features.scenes import waiting
 from monitor.features.scenes.elsewhere import describe_elsewhere, find_area, find_sites_below
@@ -371,7 +371,7 @@ def _run_worker(
     readable: tuple[str | Path, ...] = (
         entry.parent,
         *(path for path in (request.prior, request.dem) if path),
-        *(file for weights in (settings.weights, *own_weights) for file in list_checkpoint(weights)),
+        *(file for weights in (settings.weights, *own_weights) for file in list_checkpoint_files(weights)),
         *(date.out_dir for date in dates),
     )
     writable = (_results_of(config, site),)

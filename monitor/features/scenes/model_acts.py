@@ -14,7 +14,7 @@ from monitor.api.queries.people import require_reason
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
 from monitor.api.text import Template
-from monitor.api.worker import list_checkpoint, run_in_worker
+from monitor.api.worker import list_checkpoint_files, run_in_worker
 from monitor.features.scenes.tasks import TRY_WEIGHTS, WeightsTrial
 
 NAMED: Final = Template("weights.named", "weights named by the site file")()
@@ -53,7 +53,9 @@ def try_weights(db: Database, config: ServiceConfig, site: Site, start: str) -> 
     if (fault := find_fault(row.path)) is not None:
         raise RefusedError(f"{row.name} cannot be read: {fault}")
     try:
-        found = run_in_worker(config.compute, TRY_WEIGHTS, WeightsTrial(row.path), reads=list_checkpoint(row.path))
+        found = run_in_worker(
+            config.compute, TRY_WEIGHTS, WeightsTrial(row.path), reads=list_checkpoint_files(row.path)
+        )
     except JobError as error:
         raise RefusedError(f"{row.name} cannot be tried: {error.message}") from None
     if found.fault:

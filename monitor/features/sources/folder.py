@@ -125,7 +125,7 @@ def _cut(path: Path, end: int, size: int) -> Iterator[Path]:
     if end == size:
         yield path
         return
-    with compute.own_folder() as folder:
+    with compute.temporary_folder() as folder:
         copy = folder / path.name
         shutil.copyfile(path, copy)
         os.truncate(copy, end)

@@ -150,11 +150,11 @@ def _fetch(source: SourceSection, request: PollRequest, errors: list[str]) -> li
     Of one that was ended at its limit, the files that are whole are kept: nothing half-written bears a name.
     """
     reads = [path for path in (request.login.key_file, request.ca_file) if path]
-    terms = SandboxLimits(
-        file_bytes=request.most_bytes + MIB, reads=tuple(reads), writes=(request.folder,), network=True
+    limits = SandboxLimits(
+        file_bytes=request.most_bytes + MIB, reads=tuple(reads), writes=(request.folder,), can_use_network=True
     )
     try:
-        files = compute.run(FETCH, request, source.limit_s, terms=terms).files
+        files = compute.run(FETCH, request, source.limit_s, limits=limits).files
     except JobError as error:
         line = error.problem
         whole = [wanted.name for wanted in request.wanted if (Path(request.folder) / wanted.name).is_file()]

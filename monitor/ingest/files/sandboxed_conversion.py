@@ -170,18 +170,18 @@ def open_converted(
     Raises:
         ConfigError: The file does not have its form, or cannot be read within the limits of `[compute]`; one line.
     """
-    with compute.own_folder() as folder:
+    with compute.temporary_folder() as folder:
         out = folder / "lines"
         source = path.absolute()
         # The worker cannot list the folder.
         companions = list_companions(source) if "--mask" in list_readers()[form].takes else ()
         room_gib = shutil.disk_usage(folder).free / 2 / GIB  # the database needs the rest meanwhile
-        limits = SandboxLimits.bound(
+        limits = SandboxLimits.from_gib(
             plan.job_memory_gib, min(plan.job_file_gib, room_gib), (source, *companions), (folder,)
         )
         request = ConversionRequest(source, form, replace(options, companions=companions), out, now)
         try:
-            result = compute.run(CONVERT, request, plan.job_limit_s, terms=limits)
+            result = compute.run(CONVERT, request, plan.job_limit_s, limits=limits)
         except JobError as error:
             text = error.problem
             if room_gib < plan.job_file_gib:

@@ -37,8 +37,8 @@ from monitor.web.parts.collect import find_card, require_declared
 from monitor.web.parts.templating import render
 from monitor.web.routes.people.accounts import prove_again
 from monitor.web.routes.site.readings import IS_LATER_BY_TURN
-from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask
+from monitor.worker.service_jobs import run_in_worker
 
 router = APIRouter(include_in_schema=False)
 requests = APIRouter(prefix=API, tags=["acts"])

@@ -30,7 +30,7 @@ from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
-from monitor.worker.memory import spare_what_stays
+from monitor.worker.garbage_collection import freeze_startup_objects
 from tests.bench.record import measure_cpu_s, parse_options
 from tests.bench.service.bench_decisions import open_new
 from tests.data import site_text
@@ -136,7 +136,7 @@ def measure(
     """A drawn stream through both."""
     folder.mkdir()
     ways = [Way(folder, name, stations, every) for name in ("without", "with")]
-    spare_what_stays()  # as the service does
+    freeze_startup_objects()  # as the service does
     spent: list[tuple[float, float]] = []
     ingest_us: list[float] = []
     profiler = cProfile.Profile()

@@ -15,7 +15,7 @@ from typing import Any
 
 from monitor.errors import JobError
 from monitor.worker import compute
-from monitor.worker.records import Answered, Request, WorkerTask, read_record, record_to_plain
+from monitor.worker.records import Request, Result, WorkerTask, read_record, record_to_plain
 
 
 def sign(cert: Path, key: Path, subject: str, names: str) -> None:
@@ -105,11 +105,12 @@ def serve(certificate: str = "") -> Iterator[FileServer]:
 
 
 def run_here(
-    task: WorkerTask[Request, Answered], asked: Request, limit_s: float, on_progress: Any = None, **_: Any
-) -> Answered:
-    """In place of `compute.run`, where walls are not what is tested: the job in this process, its records as ever."""
+    task: WorkerTask[Request, Result], request: Request, limit_s: float, on_progress: Any = None, **_: Any
+) -> Result:
+    """Run a job in this process instead of a sandbox, and convert its request and result as `compute.run` does."""
     try:
-        answer = compute.call(task.function, pickle.loads(pickle.dumps(asked)), on_progress or (lambda _: None))
+        copy = pickle.loads(pickle.dumps(request))
+        result = compute.call_function(task.function, copy, on_progress or (lambda _: None))
     except Exception as error:
         raise JobError(f"{task.function}: {type(error).__name__}: {error}") from None
-    return read_record(task.answers, json.loads(json.dumps(answer, default=record_to_plain)), task.describe_reason)
+    return read_record(task.result_type, json.loads(json.dumps(result, default=record_to_plain)), task.describe_reason)

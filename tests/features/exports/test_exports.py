@@ -243,7 +243,7 @@ def test_sent_files_are_deleted_and_few_are_written_at_once(client, tmp_path, mo
     assert client.get(f"{SITE}/export/alerts.parquet").status_code == 200
     assert client.get(f"{SITE}/export/alerts.xml").status_code == 404
     assert client.get(f"{SITE}/export/alerts.csv", headers={"Range": "bytes=x"}).status_code == 200
-    left = tmp_path / "work" / f"{compute.FOLDER}old"
+    left = tmp_path / "work" / f"{compute.FOLDER_PREFIX}old"
     left.mkdir()
     os.utime(left, (0, 0))
     assert (client.get(f"{SITE}/export/alerts.csv").status_code, list((tmp_path / "work").iterdir())) == (200, [])

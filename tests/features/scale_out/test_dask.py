@@ -19,8 +19,8 @@ from monitor.features.scale_out.cluster import DaskCluster, find_cluster
 from monitor.features.scenes.tasks import READ_ONE
 from monitor.settings.service import ComputeSection
 from monitor.worker import compute
-from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask, record_to_plain
+from monitor.worker.service_jobs import run_in_worker
 from tests.data.drawn_scenes import draw, may, request_scene
 from tests.features.scale_out.cluster import FarCluster, start_cluster
 from tests.fixtures.waiting import REPOSITORY, wait_for

@@ -215,10 +215,10 @@ def test_the_worker_that_cuts_tiles_makes_the_files(read, tmp_path, monkeypatch)
     _, folder, cut = read
     asked = []
 
-    def count(task, *arguments, **terms):
+    def count(task, *arguments, **options):
         asked.append(task)
-        assert terms["terms"].gives_way == (task != READ_ONE)
-        return cross(task, *arguments, **terms)
+        assert options["limits"].is_low_priority == (task != READ_ONE)
+        return cross(task, *arguments, **options)
 
     monkeypatch.setattr(files.compute, "run", count)
     # a second scene: each gets its files with its tiles

@@ -386,9 +386,9 @@ def test_of_a_look_that_was_ended_what_is_whole_is_kept_and_the_next_begins_with
     source = source_of(server, url=server.url, files=["a.csv", "b.csv", "c.csv"])
     orders = []
 
-    def be_ended(task, asked, *_, terms=None):
+    def be_ended(task, asked, *_, limits=None):
         if task is not FETCH:
-            return run_here(task, asked, 1.0, terms=terms)
+            return run_here(task, asked, 1.0, limits=limits)
         orders.append([one.name for one in asked.wanted])
         first = asked.wanted[0].name
         (Path(asked.folder) / first).write_text(HEAD + ROWS[ord(first[0]) - ord("a")])

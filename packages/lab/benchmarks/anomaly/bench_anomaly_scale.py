@@ -35,7 +35,7 @@ from monitor.sites.records import SeriesSpec, Site
 from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
 from monitor.text.instants import epoch_s
-from monitor.worker.memory import spare_what_stays
+from monitor.worker.garbage_collection import freeze_startup_objects
 from tests.bench.record import LAB_RESULTS, measure_cpu_s
 from tests.bench.service.bench_views import Filler, open_address
 from tests.bench.service.slopes import make_site
@@ -145,7 +145,7 @@ def measure_job(db: Database) -> dict[str, Any]:
         first_s += measure_cpu_s(lambda site=site: anomaly.run(db, CONFIG, site, NOW + timedelta(hours=1)))  # type: ignore[misc]
         if site is sites[0]:  # as the service does when the first run of a job has ended
             gc.enable()
-            spare_what_stays()
+            freeze_startup_objects()
     rng = np.random.default_rng(2)
     took, wall = [], []
     for day in range(1, CYCLES + 1):

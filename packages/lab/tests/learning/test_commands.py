@@ -25,7 +25,7 @@ from monitor.models.queries.registry import load_models
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
-from monitor.worker.lock import lock_scene_results
+from monitor.worker.scene_lock import lock_scene_results
 from slopeward_lab.learning import cli as learn
 from slopeward_lab.learning import gate, records
 from tests.data.drawn_ground import draw_picture, write_pictures

@@ -1,4 +1,4 @@
-"""One reader of a site's scenes at a time: a service and a command would write over each other's files."""
+"""Lock the results of a site's scenes, so that the service and a command do not write the same files at once."""
 
 import fcntl
 from collections.abc import Iterator
@@ -10,9 +10,10 @@ FILE = ".lock"
 
 @contextmanager
 def lock_scene_results(folder: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold the results of a site; gives False at once where another process does, unless asked to wait for it.
+    """Lock the results of a site and yield True.
 
-    The lock is the kernel's: it ends with the process that holds it, however that ends.
+    If another process holds the lock, wait for it with `wait`; otherwise yield False at once. The operating system
+    releases the lock when the process that holds it ends, also if it is killed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).touch(mode=0o600)
