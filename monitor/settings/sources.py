@@ -1,4 +1,4 @@
-"""Tables `[[source]]` of the service file: where files are fetched by schedule, how safely, and how they are read."""
+"""Tables `[[source]]` of the service file: servers to download files from, and how their files are read."""
 
 import re
 from typing import Final, Literal, Self
@@ -10,22 +10,24 @@ from monitor.sections import Duration, Section
 
 Kind = Literal["http", "sftp", "stac", "sensorthings", "nevada", "egms", "folder"]
 FOLDER_KIND: Final = "folder"
-# published patterns, so that a station or a product is all that a person writes
-BASES: Final[dict[str, str]] = {
+# Addresses of public archives, so that a table needs to name only stations or products.
+DEFAULT_URLS: Final[dict[str, str]] = {
     "nevada": "https://geodesy.unr.edu/gps_timeseries/IGS20/tenv3",
     "egms": "https://egms.land.copernicus.eu/insar-api/archive/download",
 }
-FORMATS: Final[dict[str, str]] = {"nevada": "gnss", "egms": "egms"}
+DEFAULT_READERS: Final[dict[str, str]] = {"nevada": "gnss", "egms": "egms"}
+# Schemes of addresses by kind, if not http and https.
 SCHEMES: Final[dict[str, tuple[str, ...]]] = {"sftp": ("sftp",)}
-STALE_AFTER: Final = 3.0  # pauses without a success
-STALE_LEAST_S: Final = 3600.0
-_FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+@-]{0,199}")
-_STREAM: Final = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+# Default of `stale_after`: this many intervals without a success, but at least an hour.
+STALE_AFTER_INTERVALS: Final = 3.0
+MIN_STALE_AFTER_S: Final = 3600.0
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+@-]{0,199}")
+_STREAM_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 _PATTERN: Final = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9._=+@*?-]{0,199}")
 
 
 class SourceSection(Section):
-    """[[source]]: files of one server, for one site."""
+    """[[source]]: files of a server, or of the watched folder, for a site."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")
     kind: Kind
@@ -67,7 +69,7 @@ class SourceSection(Section):
 
     @field_validator("url")
     @classmethod
-    def _is_address(cls, value: str) -> str:
+    def _check_url(cls, value: str) -> str:
         parts = urlsplit(value)
         if not value:
             return value
@@ -79,25 +81,29 @@ class SourceSection(Section):
 
     @field_validator("files", "stations")
     @classmethod
-    def _are_names(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    def _check_names(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         is_folder = info.data.get("kind") == FOLDER_KIND
         for name in value:
-            fits = _PATTERN.fullmatch(name) if is_folder else all(_FILE.fullmatch(p) for p in name.split("/"))
-            if not fits:
-                like = "patterns such as radar_*.nc" if is_folder else "names such as day.csv or 2026/day.csv"
-                raise ValueError(f"expected {like}, got {name[:60]!r}")
+            if is_folder:
+                is_valid = _PATTERN.fullmatch(name) is not None
+                expected = "patterns such as radar_*.nc"
+            else:
+                is_valid = all(_FILE_NAME.fullmatch(part) for part in name.split("/"))
+                expected = "names such as day.csv or 2026/day.csv"
+            if not is_valid:
+                raise ValueError(f"expected {expected}, got {name[:60]!r}")
         return value
 
     @field_validator("series")
     @classmethod
-    def _are_streams(cls, value: dict[str, str]) -> dict[str, str]:
+    def _check_streams(cls, value: dict[str, str]) -> dict[str, str]:
         for name in value:
-            if not _STREAM.fullmatch(name):
+            if not _STREAM_ID.fullmatch(name):
                 raise ValueError(f"expected ids of Datastreams such as 7, got {name[:60]!r}")
         return value
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Self:
+    def _check_keys(self) -> Self:
         if self.kind == FOLDER_KIND:
             if not self.files or self.url:
                 raise ValueError('files: this key is required, patterns of the watched folder such as ["radar_*.nc"]')
@@ -106,48 +112,42 @@ class SourceSection(Section):
             raise ValueError("url: this key is required")
         schemes = SCHEMES.get(self.kind, ("http", "https"))
         scheme = urlsplit(self.address).scheme
-        faults = {
-            f"url: kind {self.kind!r} needs {' or '.join(f'{s}://' for s in schemes)}": scheme not in schemes,
-            "secret: expected https://, a login by http:// can be read on the way": (
-                scheme == "http" and bool(self.secret) and not self.private
-            ),
-            **self._list_missing(),
-        }
-        for fault, holds in faults.items():
-            if holds:
-                raise ValueError(fault)
+        if scheme not in schemes:
+            expected = " or ".join(f"{scheme}://" for scheme in schemes)
+            raise ValueError(f"url: kind {self.kind!r} needs {expected}")
+        if scheme == "http" and self.secret and not self.private:
+            raise ValueError("secret: expected https://, a login by http:// can be read on the way")
+        self._check_required_keys()
         return self
 
-    def _list_missing(self) -> dict[str, bool]:
-        kind = self.kind
-        return {
-            "host_key: this key is required, what known_hosts says of the server from `ssh-` on": (
-                kind == "sftp" and not self.host_key
-            ),
-            "username and key_file: these keys are required, a password is not taken": (
-                kind == "sftp" and not (self.username and self.key_file)
-            ),
-            'stations: this key is required, such as ["P816"]': kind == "nevada" and not self.stations,
-            "files: this key is required, the names of files below url": (kind in {"sftp", "egms"} and not self.files),
-            'series: of kind "sensorthings", id of a Datastream = what it is: {"7" = "G1.rain_mm"}': (
-                (kind == "sensorthings") != bool(self.series)
-            ),
-            'assets: this key is required: band = key of the asset, such as {B4 = "red"}': (
-                kind == "stac" and not self.assets
-            ),
-        }
+    def _check_required_keys(self) -> None:
+        if self.kind == "sftp" and not self.host_key:
+            raise ValueError("host_key: this key is required, the entry of the server in known_hosts from `ssh-` on")
+        if self.kind == "sftp" and not (self.username and self.key_file):
+            raise ValueError("username and key_file: these keys are required, a password is not accepted")
+        if self.kind == "nevada" and not self.stations:
+            raise ValueError('stations: this key is required, such as ["P816"]')
+        if self.kind in {"sftp", "egms"} and not self.files:
+            raise ValueError("files: this key is required, the names of files below url")
+        if (self.kind == "sensorthings") != bool(self.series):
+            raise ValueError(
+                'series: this key belongs to kind "sensorthings" and is required there: id of a Datastream = its '
+                'series, such as {"7" = "G1.rain_mm"}'
+            )
+        if self.kind == "stac" and not self.assets:
+            raise ValueError('assets: this key is required: band = key of the asset, such as {B4 = "red"}')
 
     @property
     def address(self) -> str:
-        """Where the files lie."""
-        return self.url or BASES.get(self.kind, "")
+        """Address of the files or of the server."""
+        return self.url or DEFAULT_URLS.get(self.kind, "")
 
     @property
-    def form(self) -> str:
-        """The reader of its files, "" where the mapping or the default says it."""
-        return self.format or FORMATS.get(self.kind, "")
+    def reader(self) -> str:
+        """Name of the reader of the files; empty if it follows from the mapping or the default."""
+        return self.format or DEFAULT_READERS.get(self.kind, "")
 
     @property
     def silent_s(self) -> float:
-        """Seconds without a success after which people are told."""
-        return self.stale_after_s or max(STALE_AFTER * self.every_s, STALE_LEAST_S)
+        """Seconds without a successful poll after which people are notified."""
+        return self.stale_after_s or max(STALE_AFTER_INTERVALS * self.every_s, MIN_STALE_AFTER_S)

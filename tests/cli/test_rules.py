@@ -24,7 +24,7 @@ from monitor.features.drills.queries import add_drill
 from monitor.features.reports.facts import gather_facts, make_digest
 from monitor.features.reports.period import make_period
 from monitor.features.reports.queries import IssuedReport, add_issue
-from monitor.features.sources.polled import PollSummary, follow
+from monitor.features.sources.outcome import PollSummary, update_state
 from monitor.features.sources.queries import save_poll
 from monitor.people.tables import user_account
 from monitor.readings.queries.observations import find_series_id
@@ -173,7 +173,7 @@ def things(bench):
         bench.publish("G1", 0.0, bench.now - timedelta(hours=hour))
     with bench.database.write() as c:
         event = add_event(c, SiteEvent("bench", NOW, NOW, "earthquake", "M 5.1", 0.3), NOW, "feed", via="mqtt")
-        save_poll(c, follow(None, PollSummary("feed"), "feed", "bench", "http", NOW, 60.0))
+        save_poll(c, update_state(None, PollSummary("feed"), "bench", "http", NOW, 60.0))
         work = add_maintenance(c, "bench", "G1", NOW, NOW + timedelta(hours=9), Actor("Ada"), "new mast", NOW)
         save_first(c, TwoPersonAct("level.set", "site:bench", {"to": 0}), Actor("Ada"), "quiet", 3, NOW)
         series_id = find_series_id(c, "bench", "G1", "crack_opening")

@@ -1,1 +1,1 @@
-"""Files that are fetched from servers or put into a watched folder."""
+"""Import files from servers and from watched folders."""

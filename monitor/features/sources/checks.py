@@ -10,14 +10,15 @@ from monitor.api.checks import BAD, WARN, Check, CurrentDatabase, SiteFolder, Su
 from monitor.api.errors import ConfigError, MissingSettingError
 from monitor.api.settings import FOLDER_KIND, SourceSection
 from monitor.api.text import Figure, Message, Template, Timestamp
-from monitor.features.sources.plan import find_faults
 from monitor.features.sources.queries import PollState, load_polls
+from monitor.features.sources.section import find_faults
 
-FOLDER_SILENT_S: Final = 600.0  # until a file in a watched folder that cannot be read raises an alarm
-_NEVER_POLLED: Final = Template("check.sources.never", "never looked at")()
+# Time after which a file in a watched folder that cannot be read causes an alarm.
+FOLDER_SILENT_S: Final = 600.0
+_NEVER_POLLED: Final = Template("check.sources.never", "never polled")()
 _POLL: Final = Template("check.sources.poll", "slopeward run, or slopeward ingest sources poll {name}")
 _FAILS: Final = Template("check.sources.fails", "since {at}: {problem}")
-_MEND: Final = Template("check.sources.mend", "mend what the line says; it is tried again")()
+_MEND: Final = Template("check.sources.mend", "correct it; the source is polled again")()
 _SINCE: Final = Template("check.source.since", "{what} since {at}: {problem}")
 _FOLDER: Final = Template("check.source.folder", "a file in the watched folder of {site} cannot be read")
 _NO_FILES: Final = Template("check.source.silent", "source {name} brings no files")
@@ -38,16 +39,22 @@ def _list_faults(files: SiteFolder) -> list[ConfigError]:
     return list(find_faults(files.service.source, {site.id for site in files.sites}, os.environ))
 
 
-def _sources(files: SiteFolder) -> Iterator[SubjectState]:
+def _check_sections(files: SiteFolder) -> Iterator[SubjectState]:
     faults = _list_faults(files)
-    yield from (make_state(fault=one.message) for one in faults if not isinstance(one, MissingSettingError))
+    yield from (make_state(fault=fault.message) for fault in faults if not isinstance(fault, MissingSettingError))
     if files.service.source and not faults:
         yield make_state(is_wrong=False, n=Figure(len(files.service.source), "d"))
 
 
-def _check_polls(seen: CurrentDatabase) -> Iterator[SubjectState]:
-    states = {state.source: state for state in seen.db.run_read(load_polls)}
-    servers = {section.name for section in seen.service.source if section.kind != FOLDER_KIND}
+def _check_secrets(environment: EnvironmentSettings) -> Iterator[SubjectState]:
+    for fault in _list_faults(environment.files):
+        if isinstance(fault, MissingSettingError):
+            yield make_state(fault=fault.message)
+
+
+def _check_polls(database: CurrentDatabase) -> Iterator[SubjectState]:
+    states = {state.source: state for state in database.db.run_read(load_polls)}
+    servers = {section.name for section in database.service.source if section.kind != FOLDER_KIND}
     folders = {name for name, state in states.items() if state.kind == FOLDER_KIND}
     for name in sorted(servers | folders):
         state = states.get(name)
@@ -61,24 +68,24 @@ def _check_polls(seen: CurrentDatabase) -> Iterator[SubjectState]:
             yield make_state(name, is_wrong=False, at=at)
 
 
-def _find_silent(seen: SourceStatus) -> Iterator[SubjectState]:
-    """Yield every source: wrong are those that have brought no files for too long, and those of an unknown site."""
-    states = {state.source: state for state in seen.polls}
-    sections = {section.name: section for section in seen.sections if section.kind != FOLDER_KIND}
+def _check_silence(status: SourceStatus) -> Iterator[SubjectState]:
+    """Yield every source. It is wrong if no poll succeeded for too long, or if its site is not configured."""
+    states = {state.source: state for state in status.polls}
+    sections = {section.name: section for section in status.sections if section.kind != FOLDER_KIND}
     for name in sorted(sections.keys() | states.keys()):
         section, state = sections.get(name), states.get(name)
-        if section is not None and section.site not in seen.sites:
+        if section is not None and section.site not in status.sites:
             yield make_state(name, text=_FOREIGN(name=name, site=section.site))
             continue
         since, limit_s = _find_silence(section, state)
-        is_late = since is not None and (seen.now - since).total_seconds() > limit_s
+        is_late = since is not None and (status.now - since).total_seconds() > limit_s
         yield make_state(name, is_wrong=is_late, text=_describe_silence(name, state, since))
 
 
 def _find_silence(section: SourceSection | None, state: PollState | None) -> tuple[datetime | None, float]:
-    """Return since when a source has brought no files, and for how many seconds it may.
+    """Return since when no poll of a source succeeded, and how many seconds that may last.
 
-    The instant is None if the last poll succeeded or if there was none.
+    The instant is None if the latest poll succeeded or if there was none.
     """
     if state is None or state.error is None:
         return None, 0.0
@@ -105,8 +112,8 @@ CHECKS: Final = (
         SiteFolder,
         BAD,
         "{fault}",
-        _sources,
-        "mend its [[source]] table, or what it names",
+        _check_sections,
+        "correct its [[source]] table, or the file that it names",
         fine="{n} usable",
     ),
     Check(
@@ -114,9 +121,9 @@ CHECKS: Final = (
         EnvironmentSettings,
         BAD,
         "{fault}",
-        lambda s: (make_state(fault=x.message) for x in _list_faults(s.files) if isinstance(x, MissingSettingError)),
+        _check_secrets,
         SET_VARIABLE_REMEDY,
     ),
     Check("sources.polled", CurrentDatabase, WARN, "{text}", _check_polls, "{todo}", fine="last success {at}"),
-    Check("source.*", SourceStatus, WARN, "{text}", _find_silent, alarm=1, degrades=True),
+    Check("source.*", SourceStatus, WARN, "{text}", _check_silence, alarm=1, degrades=True),
 )

@@ -1,4 +1,4 @@
-"""`slopeward ingest sources`: list the servers and folders that files come from, and download now."""
+"""`slopeward ingest sources`: list servers and watched folders, and download files now."""
 
 import os
 from datetime import UTC, datetime
@@ -23,46 +23,48 @@ from monitor.api.text import format_instants
 from monitor.features.sources.addresses import hide_query
 from monitor.features.sources.poll import poll_source
 from monitor.features.sources.queries import PollState, load_files, load_polls
-from monitor.features.sources.take import SourceTarget
+from monitor.features.sources.store import SourceTarget
 
 app = Commands(no_args_is_help=True, help=__doc__)
 
 
 @app.command("list")
 def list_(site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None) -> None:
-    """List sources: where their files lie, the last look, what it stored, and since when something is wrong.
-
-    Exit 4 without any.
+    """List sources with their address, latest poll, stored values and current error. Exit 4 if there are none.
 
     Example: slopeward ingest sources list --json
     """
     service, db = open_service()
     with db, db.read() as c:
-        chosen = find_readable_sites(c, site)
+        readable = find_readable_sites(c, site)
         states = {state.source: state for state in load_polls(c)}
-        files = {name: len(load_files(c, name)) for name in states}
-    tables = {one.name: one for one in service.source if one.kind != FOLDER_KIND}
+        file_counts = {name: len(load_files(c, name)) for name in states}
+    readable_sites = {readable} if isinstance(readable, str) else readable
+    sections = {section.name: section for section in service.source if section.kind != FOLDER_KIND}
     shown = 0
-    for name in sorted(tables.keys() | states.keys()):
-        table, state = tables.get(name), states.get(name)
-        place = table.site if table is not None else state.site if state is not None else ""
-        if chosen is not None and place not in ({chosen} if isinstance(chosen, str) else chosen):
+    for name in sorted(sections.keys() | states.keys()):
+        section = sections.get(name)
+        state = states.get(name)
+        site_id = _find_site(section, state)
+        if readable_sites is not None and site_id not in readable_sites:
             continue
         shown += 1
-        names = {"polled": "polled_at", "success": "success_at", "news": "new_at", "next": "next_at"}
-        names |= {"error": "error", "error_since": "error_since"}
-        facts_of_poll = {key: state and format_instants(getattr(state, name)) for key, name in names.items()}
         facts = {
             "name": name,
-            "site": place,
-            "kind": table.kind if table else state.kind if state else "",
-            "url": "" if table is None else hide_query(table.address),
-            "configured": table is not None,
-            "files": files.get(name, 0),
-            **facts_of_poll,
+            "site": site_id,
+            "kind": section.kind if section else state.kind if state else "",
+            "url": "" if section is None else hide_query(section.address),
+            "configured": section is not None,
+            "files": file_counts.get(name, 0),
+            "polled": state and format_instants(state.polled_at),
+            "success": state and format_instants(state.success_at),
+            "news": state and format_instants(state.new_at),
+            "next": state and format_instants(state.next_at),
+            "error": state and state.error,
+            "error_since": state and format_instants(state.error_since),
             "stored": 0 if state is None else state.rows_all,
         }
-        show(facts, _describe(name, place, table, state))
+        show(facts, _describe(name, site_id, section, state))
     require_any(
         shown, "no source: write a [[source]] into the service file (how: /help/how-to/fetch-files on the page)"
     )
@@ -70,53 +72,65 @@ def list_(site: Annotated[str | None, typer.Option("--site", help="Only this sit
 
 @app.command("poll")
 def poll(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Source, as its table names it")],
-    shorter: Annotated[bool, typer.Option("--shorter", help="Take files that became shorter, this once")] = False,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the source in its [[source]] table")],
+    shorter: Annotated[
+        bool, typer.Option("--shorter", help="Accept files that became shorter, only this time")
+    ] = False,
 ) -> None:
-    """Look at a source now, due or not; exit 3 when something of it could not be taken, 4 when nothing is new.
+    """Poll a source now, even if it is not due. Exit 3 if a part failed, 4 if nothing is new.
 
     Example: slopeward ingest sources poll nevada-p816 --json
     """
     service, db = open_service()
     with db:
-        tables = {one.name: one for one in service.source if one.kind != FOLDER_KIND}
-        if name not in tables:
-            raise NotFoundError(f"no source {name!r}; there are: {', '.join(sorted(tables)) or 'none'}")
-        source = tables[name]
-        site = pick_site(service, source.site)
-        place = SourceTarget(db, service, site, lambda: datetime.now(UTC), f"source {name}", source.accept_units)
-        found = poll_source(source, place, os.environ, may_shrink=shorter)
+        sections = {section.name: section for section in service.source if section.kind != FOLDER_KIND}
+        if name not in sections:
+            raise NotFoundError(f"no source {name!r}; there are: {', '.join(sorted(sections)) or 'none'}")
+        section = sections[name]
+        site = pick_site(service, section.site)
+        target = SourceTarget(db, service, site, lambda: datetime.now(UTC), f"source {name}", section.accept_units)
+        summary = poll_source(section, target, os.environ, may_shrink=shorter)
     facts = {
         "name": name,
         "site": site.id,
-        "new": found.new,
-        "same": found.same,
-        "stored": found.rows,
-        "revisions": found.revisions,
-        "rejected": found.rejected,
-        "scenes": found.scenes,
-        "errors": found.errors,
+        "new": summary.new,
+        "same": summary.same,
+        "stored": summary.rows,
+        "revisions": summary.revisions,
+        "rejected": summary.rejected,
+        "scenes": summary.scenes,
+        "errors": summary.errors,
     }
-    if found.errors and not (found.new or found.same):
+    if summary.errors and not (summary.new or summary.same):
         if options().as_json:
             show(facts, "")
-        raise RefusedError("; ".join(found.errors))
-    show(facts, found.describe())
-    if found.errors:
+        raise RefusedError("; ".join(summary.errors))
+    show(facts, summary.describe())
+    if summary.errors:
         raise typer.Exit(EXIT_PARTLY)
-    if not found.new:
+    if not summary.new:
         raise typer.Exit(EXIT_NOTHING)
 
 
-def _describe(name: str, site: str, table: SourceSection | None, state: PollState | None) -> str:
-    place = "watched folder" if table is None else hide_query(table.address)
-    line = f"{name}  {site}  {place}: "
+def _find_site(section: SourceSection | None, state: PollState | None) -> str:
+    if section is not None:
+        return section.site
+    return "" if state is None else state.site
+
+
+def _describe(name: str, site_id: str, section: SourceSection | None, state: PollState | None) -> str:
+    address = "watched folder" if section is None else hide_query(section.address)
+    line = f"{name}  {site_id}  {address}: "
     if state is None:
-        return line + "never looked at"
-    if table is None and state.kind != FOLDER_KIND:
-        line += "no table names it any more; "
-    success, news = ("never" if at is None else f"{at:%Y-%m-%d %H:%M} UTC" for at in (state.success_at, state.new_at))
-    line += f"last success {success}, last news {news}, {state.rows_new} values new, {state.rows_all} in all"
+        return line + "never polled"
+    if section is None and state.kind != FOLDER_KIND:
+        line += "no [[source]] table names it any more; "
+    line += f"last success {_format_time(state.success_at)}, last news {_format_time(state.new_at)}, "
+    line += f"{state.rows_new} values new, {state.rows_all} in all"
     if state.error is not None and state.error_since is not None:
-        line += f"; since {state.error_since:%Y-%m-%d %H:%M} UTC: {state.error}"
+        line += f"; since {_format_time(state.error_since)}: {state.error}"
     return line
+
+
+def _format_time(instant: datetime | None) -> str:
+    return "never" if instant is None else f"{instant:%Y-%m-%d %H:%M} UTC"

@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from monitor.api.worker import WorkerTask
-from monitor.features.sources.fetch import FetchedFile, PollRequest, PollResult
+from monitor.features.sources.fetching import FetchedFile, PollRequest, PollResult
 
 
-def fetch(request: PollRequest) -> PollResult:
+def download(request: PollRequest) -> PollResult:
     """Download new files. A file that fails does not stop the others."""
-    return PollResult(tuple(_find_fetcher(request.kind)(request)))
+    return PollResult(tuple(_import_fetcher(request.kind)(request)))
 
 
-def _find_fetcher(kind: str) -> Callable[[PollRequest], Iterator[FetchedFile]]:
-    """Return the function for a kind of server. It is imported here, in the worker, and not in the core process."""
+def _import_fetcher(kind: str) -> Callable[[PollRequest], Iterator[FetchedFile]]:
+    """Import the function for a kind of server here, in the worker, because the core process must stay small."""
     if kind == "http":
         from monitor.features.sources.http import fetch_files as fetch_by_http
 
@@ -31,4 +31,4 @@ def _find_fetcher(kind: str) -> Callable[[PollRequest], Iterator[FetchedFile]]:
     return fetch_items
 
 
-FETCH: Final = WorkerTask("monitor.features.sources.download:fetch", PollRequest, PollResult)
+DOWNLOAD: Final = WorkerTask("monitor.features.sources.download:download", PollRequest, PollResult)

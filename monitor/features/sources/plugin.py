@@ -1,4 +1,4 @@
-"""Files downloaded by HTTP, SFTP, STAC and SensorThings, or put into a watched folder."""
+"""Import files from HTTP, SFTP, STAC and SensorThings servers and from watched folders."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def register_jobs() -> Iterable[Job]:
     """Return the job that downloads files and imports the folder of a site."""
     from monitor.features.sources.poll import run
 
-    return [Job("sources", run, lambda _: 60.0, 20.0, polls=True, watched=_series_folder)]
+    return [Job("sources", run, lambda _: 60.0, 20.0, polls=True, watched=_find_watched_folder)]
 
 
-def _series_folder(config: ServiceConfig, site: Site) -> Path:
+def _find_watched_folder(config: ServiceConfig, site: Site) -> Path:
     return Path(config.paths.inbox) / "series" / site.id
 
 

@@ -1,4 +1,4 @@
-"""One look at a source: fetch what is new in a worker, take it in, and keep what came of it; the job that does so."""
+"""Poll sources: download new files in a worker, store them, and record the outcome. Contains the job of a site."""
 
 import fcntl
 import os
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from monitor.api.database import IDLE, Database
 from monitor.api.decoders import BrokerMessage, Pipeline
@@ -21,237 +21,298 @@ from monitor.api.settings import FOLDER_KIND, ServiceConfig, SourceSection
 from monitor.api.sites import Site
 from monitor.api.text import FUTURE_TOLERANCE, LABELLED_TEXT, Message, Template, format_iso
 from monitor.api.worker import SandboxLimits, compute
-from monitor.features.sources import take
+from monitor.features.sources import store
 from monitor.features.sources.addresses import hide_query
-from monitor.features.sources.download import FETCH
-from monitor.features.sources.fetch import FAILED, NEW, OLD, FetchedFile, PollRequest, require_room
+from monitor.features.sources.download import DOWNLOAD
+from monitor.features.sources.fetching import FAILED, NEW, SKIPPED, FetchedFile, PollRequest, require_disk_space
 from monitor.features.sources.folder import SERIES, scan_folder
-from monitor.features.sources.plan import MIB, find_form, make_binding, make_options, make_request
-from monitor.features.sources.polled import PollSummary, follow
+from monitor.features.sources.outcome import PollSummary, update_state
 from monitor.features.sources.queries import (
     FileState,
-    cut,
+    delete_source,
     find_poll,
-    forget_source,
     load_files,
     load_polls,
     save_file,
     save_poll,
+    truncate,
 )
-from monitor.features.sources.take import SourceTarget
+from monitor.features.sources.section import MIB, choose_reader, make_binding, make_options, make_request
+from monitor.features.sources.store import SourceTarget
 
-FOLDER: Final = "sources"  # in paths.state: what is being fetched
-INBOX: Final = "inbox/"  # before a site: the name of a watched folder
+DOWNLOADS: Final = "sources"  # folder below paths.state for files that are being downloaded
+WATCHED_PREFIX: Final = "inbox/"  # the name of a watched folder is this and its site
+FOLDER_POLL_S: Final = 60.0
+# These faults concern a whole Datastream, until its [[source]] table or the site file is corrected.
+SECTION_FAULTS: Final = frozenset({"unit_mismatch", "unknown_quantity"})
 _LATER: Final = Template("source.later", "{n} of {total} files were fetched, the others later: {problem}")
-_UNEXPECTED: Final = Template("source.answer", "the worker answered about a file that it was not asked for")
-_OTHER_FOLDER: Final = Template("source.answer.folder", "the worker answered about a folder that is not its own")
-_BUSY: Final = Template("source.busy", "source {name} is being looked at by another process")
+_UNEXPECTED: Final = Template("source.answer", "the worker returned a file that was not requested")
+_OTHER_FOLDER: Final = Template("source.answer.folder", "the worker returned a folder that is not its own")
+_NO_FILE: Final = Template("source.answer.none", "the worker returned a file that does not exist or is not valid")
+_BUSY: Final = Template("source.busy", "another process polls source {name} at this moment: try again later")
+_PAGE_NAME: Final = re.compile(r"[0-9]{3,}-[0-9]{5,}\.json")
 
 
-OF_THE_TABLE: Final = frozenset(
-    {"unit_mismatch", "unknown_quantity"}
-)  # they go for a whole Datastream, until it is mended
-_NO_FILE: Final = Template("source.answer.none", "the worker answered with a file that is none")
-_FILE: Final = re.compile(r"[0-9]{3,}-[0-9]{5,}\.json")
+class _ReadingRules(NamedTuple):
+    """How downloaded files are read."""
 
-
-def take_pages(
-    found: PollSummary, one: FetchedFile, source: SourceSection, folder: Path, newest: str, place: SourceTarget
-) -> None:
-    """Store the pages of a Datastream in their order; after each one the newest time is kept, so that a look goes on.
-
-    A time of the future is not kept: nothing that comes would be newer. What cannot be read is quarantined once. Raises
-    StoreBusyError: the database did not answer; the next look begins after the last page that was stored.
-    """
-    site = replace(place.site, decoders=(make_binding(source),))
-    pipeline = Pipeline(place.db, {site.id: site}, place.clock, place.config.limits)
-    topic, client = f"{source.name}/{one.name}", f"file:{place.who}/{one.name}"
-    stored = False
-    for _, name in one.files:
-        path = folder / name
-        if not _FILE.fullmatch(name) or path.is_symlink() or not path.is_file() or path.stat().st_size > PAYLOAD_LIMIT:
-            raise RefusedError(LABELLED_TEXT(name=one.name, text=_NO_FILE()))
-        message = BrokerMessage(topic, path.read_bytes(), place.clock(), client)
-        decoded = pipeline.decode(message)
-        faults = [
-            RejectedMessage(message.received_at, topic, f.payload, f.code, f.reason, client) for f in decoded.faults
-        ]
-        if faults:
-            found.errors.append(cut(LABELLED_TEXT(name=one.name, text=faults[0].reason)))
-        if any(fault.code in OF_THE_TABLE for fault in decoded.faults):
-            return  # the next look tries again, and no copy is kept each time
-        result = pipeline.store_rows(decoded.observations, faults, by=place.who)
-        found.rows, found.revisions = found.rows + result.stored, found.revisions + result.revisions
-        found.rejected += len(faults)
-        last = find_newest(message.payload, message.received_at + FUTURE_TOLERANCE)
-        newest = newest if last is None else max(newest, format_iso(last))
-        with place.db.write() as c:
-            save_file(c, found.source, FileState(one.name, "", newest, 0, "", place.clock()))
-        path.unlink()
-        stored = stored or bool(result.stored)
-    found.new += stored
-    found.same += not stored
+    reader: str
+    options: ImportOptions
+    may_shrink: bool
 
 
 def poll_source(
-    source: SourceSection, place: take.SourceTarget, environ: Mapping[str, str], *, may_shrink: bool = False
+    source: SourceSection, target: SourceTarget, environ: Mapping[str, str], *, may_shrink: bool = False
 ) -> PollSummary:
-    """Look at a source now.
+    """Poll a source, store what is new and record the outcome.
+
+    Args:
+        may_shrink: Accept files that became shorter since the last poll.
 
     Raises:
-        RefusedError: another process looks at it at this moment.
-        StoreBusyError: the database did not answer; the next look stores what is missing.
+        RefusedError: Another process polls the source at this moment.
+        StoreBusyError: The database is unavailable. The next poll stores what is missing.
     """
-    found = PollSummary(source.name)
-    with _alone(Path(place.config.paths.state) / FOLDER, source.name) as folder:
-        known = place.db.run_read(load_files, source.name)
-        mapping = Path(source.mapping)
-        if source.mapping and mapping.is_file():  # what was read before it was mended is fetched and read again
-            mended_at = mapping.stat().st_mtime
-            known = {
-                name: replace(s, etag="", modified="", sha256="") if mended_at > s.taken_at.timestamp() else s
-                for name, s in known.items()
-            }
-        if source.kind == "sensorthings":  # a newest time of the future would let nothing in: it is read from the start
-            latest = format_iso(place.clock() + FUTURE_TOLERANCE)
-            known = {name: state for name, state in known.items() if state.modified <= latest}
+    summary = PollSummary(source.name)
+    with _lock_download_folder(Path(target.config.paths.state) / DOWNLOADS, source.name) as folder:
+        file_states = _load_valid_states(source, target)
         try:
-            form = "" if source.kind in {"stac", "sensorthings"} else find_form(source)
-            options = make_options(source, place.site)
-            reserve_bytes = place.config.limits.reserve_mb * MIB
-            request = replace(make_request(source, known, folder, environ), reserve_bytes=reserve_bytes)
-            require_room(request)
-            for one in _fetch(source, request, found.errors):
-                before = known.get(one.name)
-                if one.state == FAILED:
-                    found.errors.append(cut(one.reason))
-                elif one.state != NEW:
-                    found.same += 1
-                    if one.state == OLD:
-                        _note_item(found, one, place)
-                elif source.kind == "stac":
-                    _take_scene(found, one, folder, place)
-                elif source.kind == "sensorthings":
-                    take_pages(found, one, source, folder, "" if before is None else before.modified, place)
-                else:
-                    path, shrinks = folder / one.name, may_shrink or source.rolling
-                    _take(found, one, path, before, (form, options, shrinks), place)
+            _poll(source, target, environ, summary, file_states, folder, may_shrink=may_shrink)
         except StoreBusyError:
             raise
         except (SlopewardError, OSError) as error:
-            found.errors.append(cut(_one_line(error)))
-    _keep(found, source, place)
-    return found
+            summary.errors.append(truncate(_format_error(error)))
+    _save_outcome(summary, source, target)
+    return summary
 
 
-def _fetch(source: SourceSection, request: PollRequest, errors: list[str]) -> list[FetchedFile]:
-    """What the worker fetched of what it was asked for; an answer about something else is refused.
+def _load_valid_states(source: SourceSection, target: SourceTarget) -> dict[str, FileState]:
+    """Return the stored versions of files that need not be downloaded again."""
+    states = target.db.run_read(load_files, source.name)
+    mapping = Path(source.mapping)
+    if source.mapping and mapping.is_file():
+        # Files that were read before the mapping changed are downloaded and read again.
+        changed_at_s = mapping.stat().st_mtime
+        states = {
+            name: replace(state, etag="", modified="", sha256="")
+            if changed_at_s > state.taken_at.timestamp()
+            else state
+            for name, state in states.items()
+        }
+    if source.kind == "sensorthings":
+        # A newest time in the future would exclude every new observation, so such a Datastream is read from the start.
+        latest = format_iso(target.clock() + FUTURE_TOLERANCE)
+        states = {name: state for name, state in states.items() if state.modified <= latest}
+    return states
 
-    Of one that was ended at its limit, the files that are whole are kept: nothing half-written bears a name.
+
+def _poll(
+    source: SourceSection,
+    target: SourceTarget,
+    environ: Mapping[str, str],
+    summary: PollSummary,
+    file_states: Mapping[str, FileState],
+    folder: Path,
+    *,
+    may_shrink: bool,
+) -> None:
+    reader = "" if source.kind in {"stac", "sensorthings"} else choose_reader(source)
+    rules = _ReadingRules(reader, make_options(source, target.site), may_shrink or source.rolling)
+    reserve_bytes = target.config.limits.reserve_mb * MIB
+    request = replace(make_request(source, file_states, folder, environ), reserve_bytes=reserve_bytes)
+    require_disk_space(request)
+    for fetched in _download(source, request, summary.errors):
+        before = file_states.get(fetched.name)
+        if fetched.state == FAILED:
+            summary.errors.append(truncate(fetched.reason))
+        elif fetched.state == SKIPPED:
+            summary.same += 1
+            _save_item(summary, fetched, target)
+        elif fetched.state != NEW:
+            summary.same += 1
+        elif source.kind == "stac":
+            _store_scene(summary, fetched, folder, target)
+        elif source.kind == "sensorthings":
+            store_pages(summary, fetched, source, folder, "" if before is None else before.modified, target)
+        else:
+            _store_file(summary, fetched, folder / fetched.name, before, rules, target)
+
+
+def _download(source: SourceSection, request: PollRequest, errors: list[str]) -> list[FetchedFile]:
+    """Download in a worker and return the files. If the worker was killed at its limit, return the complete files.
+
+    Raises:
+        RefusedError: The download failed, or the worker returned a file that was not requested.
     """
     reads = [path for path in (request.login.key_file, request.ca_file) if path]
     limits = SandboxLimits(
-        file_bytes=request.most_bytes + MIB, reads=tuple(reads), writes=(request.folder,), can_use_network=True
+        file_bytes=request.max_file_bytes + MIB, reads=tuple(reads), writes=(request.folder,), can_use_network=True
     )
     try:
-        files = compute.run(FETCH, request, source.limit_s, limits=limits).files
+        files = compute.run(DOWNLOAD, request, source.limit_s, limits=limits).files
     except JobError as error:
-        line = error.problem
-        whole = [wanted.name for wanted in request.wanted if (Path(request.folder) / wanted.name).is_file()]
-        if source.kind in {"stac", "sensorthings"} or not whole:
-            raise RefusedError(line) from None
-        errors.append(cut(_LATER(n=len(whole), total=len(request.wanted), problem=line)))
-        return [FetchedFile(name, NEW) for name in whole]
-    names = {wanted.name for wanted in request.wanted}
-    if source.kind != "stac" and not {one.name for one in files} <= names:
+        # A file has its final name only when it is complete.
+        complete = [wanted.name for wanted in request.wanted if (Path(request.folder) / wanted.name).is_file()]
+        if source.kind in {"stac", "sensorthings"} or not complete:
+            raise RefusedError(error.problem) from None
+        errors.append(truncate(_LATER(n=len(complete), total=len(request.wanted), problem=error.problem)))
+        return [FetchedFile(name, NEW) for name in complete]
+    requested_names = {wanted.name for wanted in request.wanted}
+    if source.kind != "stac" and not {file.name for file in files} <= requested_names:
         raise RefusedError(_UNEXPECTED())
     return [
         replace(
-            one, name=_clean(one.name), reason=_clean(one.reason), etag=_clean(one.etag), modified=_clean(one.modified)
+            file,
+            name=_make_storable(file.name),
+            reason=_make_storable(file.reason),
+            etag=_make_storable(file.etag),
+            modified=_make_storable(file.modified),
         )
-        for one in files
+        for file in files
     ]
 
 
-def _clean(text: str) -> str:
-    """A text of a server as a database takes it."""
-    plain = text.encode("utf-8", "replace").decode().replace("\0", "?")
-    return text if plain == text else plain
+def _make_storable(text: str) -> str:
+    """Replace characters that a database cannot store."""
+    storable = text.encode("utf-8", "replace").decode().replace("\0", "?")
+    return text if storable == text else storable
 
 
-def _one_line(error: Exception) -> str:
-    """What an error says; a message stays one."""
+def _format_error(error: Exception) -> str:
+    """Return the text of an error in one line. A message stays a message."""
     text = error.message if isinstance(error, SlopewardError) else str(error)
     return text if isinstance(text, Message) else " ".join(text.split())
 
 
-def _take(
-    found: PollSummary,
-    one: FetchedFile,
+def _store_file(
+    summary: PollSummary,
+    fetched: FetchedFile,
     path: Path,
     before: FileState | None,
-    how: tuple[str, ImportOptions, bool],
-    place: take.SourceTarget,
+    rules: _ReadingRules,
+    target: SourceTarget,
 ) -> None:
-    form, options, may_shrink = how
     digest = ""
     try:
-        size, digest = take.measure(path)
-        end = take.find_end(path, size, digest, before)
-        state = FileState(one.name, one.etag, one.modified, end, digest, place.clock())
+        size, digest = store.measure_file(path)
+        end = store.find_complete_end(path, size, digest, before)
+        state = FileState(fetched.name, fetched.etag, fetched.modified, end, digest, target.clock())
         if end < size:
-            state = replace(state, etag="", modified="")  # the next look fetches it again
+            # Without these the next poll downloads the file again.
+            state = replace(state, etag="", modified="")
             os.truncate(path, end)
-            found.held.append(one.name)
+            summary.unfinished.append(fetched.name)
         if before is not None and before.reason is None and (before.sha256, before.size) == (digest, end):
-            found.same += 1
+            summary.same += 1
         else:
-            take.check_content(path, end, before, may_shrink=may_shrink)
-            found.add(take.take_file(path, form, options, place, one.name))
+            store.check_content(path, end, before, may_shrink=rules.may_shrink)
+            summary.add(store.store_file(path, rules.reader, rules.options, target, fetched.name))
     except StoreBusyError:
         raise
     except SlopewardError as error:
-        line = take.explain(error, path)
-        found.errors.append(cut(line))
+        line = store.describe_error(error, path)
+        summary.errors.append(truncate(line))
         if before is not None:
-            return  # what is stored stays the measure of the next look
-        state = FileState(one.name, "", "", 0, digest, place.clock(), line)
-    place.db.do(save_file, found.source, state)
+            return  # The next poll compares with the version that is stored.
+        state = FileState(fetched.name, "", "", 0, digest, target.clock(), line)
+    target.db.do(save_file, summary.source, state)
     path.unlink(missing_ok=True)
 
 
-def _take_scene(found: PollSummary, one: FetchedFile, folder: Path, place: take.SourceTarget) -> None:
+def store_pages(
+    summary: PollSummary,
+    fetched: FetchedFile,
+    source: SourceSection,
+    folder: Path,
+    newest: str,
+    target: SourceTarget,
+) -> None:
+    """Store the pages of a Datastream in order, and the newest time after each page, so that a poll can be resumed.
+
+    Times in the future are ignored: a later poll would skip all observations before them. Observations that cannot be
+    read are quarantined once.
+
+    Args:
+        newest: Newest stored time in ISO format; empty if none.
+
+    Raises:
+        RefusedError: The worker returned an invalid file.
+        StoreBusyError: The database is unavailable. The next poll begins after the last page that was stored.
+    """
+    site = replace(target.site, decoders=(make_binding(source),))
+    pipeline = Pipeline(target.db, {site.id: site}, target.clock, target.config.limits)
+    topic = f"{source.name}/{fetched.name}"
+    client = f"file:{target.actor_name}/{fetched.name}"
+    has_stored = False
+    for _, name in fetched.files:
+        path = folder / name
+        is_plain = bool(_PAGE_NAME.fullmatch(name)) and not path.is_symlink() and path.is_file()
+        if not is_plain or path.stat().st_size > PAYLOAD_LIMIT:
+            raise RefusedError(LABELLED_TEXT(name=fetched.name, text=_NO_FILE()))
+        message = BrokerMessage(topic, path.read_bytes(), target.clock(), client)
+        decoded = pipeline.decode(message)
+        rejected = [
+            RejectedMessage(message.received_at, topic, fault.payload, fault.code, fault.reason, client)
+            for fault in decoded.faults
+        ]
+        if rejected:
+            summary.errors.append(truncate(LABELLED_TEXT(name=fetched.name, text=rejected[0].reason)))
+        if any(fault.code in SECTION_FAULTS for fault in decoded.faults):
+            return  # The next poll tries again. Rejected messages are not stored, since each poll would add a copy.
+        result = pipeline.store_rows(decoded.observations, rejected, by=target.actor_name)
+        summary.rows += result.stored
+        summary.revisions += result.revisions
+        summary.rejected += len(rejected)
+        newest_of_page = find_newest(message.payload, message.received_at + FUTURE_TOLERANCE)
+        if newest_of_page is not None:
+            newest = max(newest, format_iso(newest_of_page))
+        with target.db.write() as c:
+            save_file(c, summary.source, FileState(fetched.name, "", newest, 0, "", target.clock()))
+        path.unlink()
+        has_stored = has_stored or bool(result.stored)
+    summary.new += has_stored
+    summary.same += not has_stored
+
+
+def _store_scene(summary: PollSummary, fetched: FetchedFile, folder: Path, target: SourceTarget) -> None:
     try:
-        if not one.etag.startswith("item-") or "/" in one.etag:
+        if not fetched.etag.startswith("item-") or "/" in fetched.etag:
             raise RefusedError(_OTHER_FOLDER())
-        inbox = Path(place.config.paths.inbox) / place.site.id
-        found.scenes.append(take.place_scene(folder / one.etag, one.modified, one.acquired_at, one.files, inbox))
-        found.new += 1
+        inbox = Path(target.config.paths.inbox) / target.site.id
+        item_folder = folder / fetched.etag
+        scene = store.move_scene_to_inbox(item_folder, fetched.modified, fetched.acquired_at, fetched.files, inbox)
+        summary.scenes.append(scene)
+        summary.new += 1
     except (RefusedError, OSError) as error:
-        line = _one_line(error)
-        found.errors.append(cut(line))
-        if not isinstance(line, Message) or line.id != take.IS_THERE.id:
+        line = _format_error(error)
+        summary.errors.append(truncate(line))
+        if not isinstance(line, Message) or line.id != store.ALREADY_IN_INBOX.id:
             return
-    _note_item(found, one, place)
+    _save_item(summary, fetched, target)
 
 
-def _note_item(found: PollSummary, one: FetchedFile, place: take.SourceTarget) -> None:
-    """An item that was dealt with is not looked at again."""
-    with place.db.write() as c:
-        save_file(c, found.source, FileState(one.name[:500], "", one.modified, 0, "", place.clock()))
+def _save_item(summary: PollSummary, fetched: FetchedFile, target: SourceTarget) -> None:
+    """Store that an item of a catalogue needs no further download."""
+    with target.db.write() as c:
+        save_file(c, summary.source, FileState(fetched.name[:500], "", fetched.modified, 0, "", target.clock()))
 
 
-def _keep(found: PollSummary, source: SourceSection, place: take.SourceTarget) -> None:
-    now = place.clock()
-    with place.db.write() as c:
+def _save_outcome(summary: PollSummary, source: SourceSection, target: SourceTarget) -> None:
+    now = target.clock()
+    with target.db.write() as c:
         before = find_poll(c, source.name)
         address = hide_query(source.address)
-        save_poll(c, follow(before, found, source.name, place.site.id, source.kind, now, source.every_s, address))
+        state = update_state(before, summary, target.site.id, source.kind, now, source.every_s, address)
+        save_poll(c, state)
 
 
 @contextmanager
-def _alone(root: Path, name: str) -> Iterator[Path]:
-    """An empty folder of the source, locked against other processes; what a killed one left is removed."""
+def _lock_download_folder(root: Path, name: str) -> Iterator[Path]:
+    """Lock the download folder of a source against other processes, and yield it empty.
+
+    Raises:
+        RefusedError: Another process holds the lock.
+    """
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = os.open(root / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     folder = (root / name).absolute()
@@ -260,6 +321,7 @@ def _alone(root: Path, name: str) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise RefusedError(_BUSY(name=name)) from None
+        # A process that was killed may have left files.
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         yield folder
@@ -269,39 +331,45 @@ def _alone(root: Path, name: str) -> Iterator[Path]:
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: Clock | None = None) -> str:
-    """The job: the watched folder of a site, and every source of it that is due; returns one line."""
+    """Import the watched folder of a site and poll its sources that are due. Return one line on the outcome."""
     clock = clock or (lambda: datetime.now(UTC))
-    own = {source.name: source for source in config.source if source.site == site.id}
+    sections = {section.name: section for section in config.source if section.site == site.id}
     with db.read() as c:
         states = {state.source: state for state in load_polls(c) if state.site == site.id}
     for name in states:
-        if name not in own and not name.startswith(INBOX):  # in no service file any more
-            db.do(forget_source, name)
-    folder = PollSummary(f"{INBOX}{site.id}")
-    scan_folder(folder, take.SourceTarget(db, config, site, clock, f"folder {site.id}"))
-    if folder.new or folder.errors or folder.source in states:
+        if name not in sections and not name.startswith(WATCHED_PREFIX):
+            db.do(delete_source, name)
+    folder = PollSummary(f"{WATCHED_PREFIX}{site.id}")
+    scan_folder(folder, SourceTarget(db, config, site, clock, f"folder {site.id}"))
+    before = states.get(folder.source)
+    if folder.new or folder.errors or before is not None:
+        address = f"{WATCHED_PREFIX}{SERIES}/{site.id}"
         with db.write() as c:
-            before, address = states.get(folder.source), f"{INBOX}{SERIES}/{site.id}"
-            save_poll(c, follow(before, folder, folder.source, site.id, FOLDER_KIND, clock(), 60.0, address))
+            save_poll(c, update_state(before, folder, site.id, FOLDER_KIND, clock(), FOLDER_POLL_S, address))
     lines = [folder.describe()] if folder.new else []
-    due = [source for name, source in own.items() if name not in states or states[name].next_at <= now]
-    for source in due:
-        if source.kind != FOLDER_KIND:  # that says how files of the watched folder are read
-            place = take.SourceTarget(db, config, site, clock, f"source {source.name}", source.accept_units)
-            lines.append(_try_source(source, place))
+    for name, section in sections.items():
+        # A section of kind folder has no server: it contains rules for files of the watched folder.
+        is_due = name not in states or states[name].next_at <= now
+        if is_due and section.kind != FOLDER_KIND:
+            target = SourceTarget(db, config, site, clock, f"source {name}", section.accept_units)
+            lines.append(_poll_and_describe(section, target))
     return "; ".join(lines) or IDLE
 
 
-def _try_source(source: SourceSection, place: take.SourceTarget) -> str:
-    """Poll a source; whatever one brings, the others are looked at: one line says it."""
+def _poll_and_describe(source: SourceSection, target: SourceTarget) -> str:
+    """Poll a source and describe the outcome. An unexpected error is recorded, so that other sources are still polled.
+
+    Raises:
+        StoreError: The database is unavailable or cannot be written.
+    """
     try:
-        return poll_source(source, place, os.environ).describe()
+        return poll_source(source, target, os.environ).describe()
     except RefusedError as error:
         return str(error)
     except StoreError:
         raise
     except Exception as error:
         line = " ".join(f"{type(error).__name__}: {error}".split())
-        failed = PollSummary(source.name, errors=[cut(_clean(line))])
-        _keep(failed, source, place)
+        failed = PollSummary(source.name, errors=[truncate(_make_storable(line))])
+        _save_outcome(failed, source, target)
         return failed.describe()

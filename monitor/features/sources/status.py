@@ -1,4 +1,4 @@
-"""What `slopeward status` shows about sources of files."""
+"""Section of `slopeward status` about sources of files."""
 
 from collections.abc import Callable
 

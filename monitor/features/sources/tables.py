@@ -4,7 +4,7 @@ from sqlalchemy import Column, Integer, String, Table, Text
 
 from monitor.api.store import BigId, Instant, metadata, translatable_text
 
-# One row per file source, including watched folders.
+# State of each source and each watched folder after its latest poll. See `queries.PollState`.
 source_poll = Table(
     "source_poll",
     metadata,
@@ -24,7 +24,7 @@ source_poll = Table(
     Column("new_at", Instant, nullable=True),
 )
 
-# One row per file that was taken from a source.
+# Version of each file of a source that was read last. See `queries.FileState`.
 source_file = Table(
     "source_file",
     metadata,

@@ -1,8 +1,8 @@
-"""Scenes of a polled catalogue keep what the item says of their values: scale, offset, nodata and clouds.
+"""Test that scenes of a polled catalogue keep scale, offset, nodata and clouds of their item.
 
 The items have the form of published catalogues: Earth Search v1 of Element 84 (sentinel-2-l2a, sentinel-2-c1-l2a),
-Planetary Computer of Microsoft, and the Copernicus Data Space Ecosystem (STAC 1.1). They are written by hand, their
-images are drawn.
+Planetary Computer of Microsoft, and the Copernicus Data Space Ecosystem (STAC 1.1). They are written by hand, and
+their images are drawn.
 """
 
 import json
@@ -15,9 +15,9 @@ from detection.imagery.errors import ManifestError
 from detection.imagery.scene.reader import open_scene
 from detection.imagery.scene.scene import find_missing, read_scene
 from monitor.errors import RefusedError
-from monitor.features.sources.download import fetch
-from monitor.features.sources.fetch import FAILED, NEW, PollRequest, WantedFile
-from monitor.features.sources.take import place_scene
+from monitor.features.sources.download import download
+from monitor.features.sources.fetching import FAILED, NEW, PollRequest, WantedFile
+from monitor.features.sources.store import move_scene_to_inbox
 from tests.data.products import SIDE, draw, write_image
 from tests.data.servers.file_server import serve
 
@@ -108,12 +108,12 @@ def write_archive(folder, catalogue, change=lambda item: None):
 
 @pytest.fixture
 def server():
-    with serve() as one:
-        yield one
+    with serve() as file_server:
+        yield file_server
 
 
-def poll(server, archive, folder, assets, **more):
-    """What the worker makes of a catalogue whose only item is the archive's."""
+def download_item(server, archive, folder, assets, **fields):
+    """Download a catalogue with the item of the archive and return the outcome."""
     for path in archive.iterdir():
         server.files[f"/s/{path.name}"] = path.read_bytes()
     root = {
@@ -126,32 +126,32 @@ def poll(server, archive, folder, assets, **more):
     server.files["/catalog.json"] = json.dumps(root).encode()
     folder.mkdir()
     wanted = (WantedFile("catalog", f"{server.url}/catalog.json"),)
-    told = {"most_bytes": 1_000_000, "assets": tuple(assets.items()), **more}
-    (found,) = fetch(PollRequest("stac", wanted, str(folder), ("127.0.0.1",), True, **told)).files
-    return found
+    fields = {"max_file_bytes": 1_000_000, "assets": tuple(assets.items()), **fields}
+    (item,) = download(PollRequest("stac", wanted, str(folder), ("127.0.0.1",), True, **fields)).files
+    return item
 
 
-def look(path):
+def read_pixels(path):
     scene = read_scene(path)
     with open_scene(scene, ("B4", "B3", "B2", "B8")) as reader:
         return scene, *reader.read(0, 0, reader.grid.width, reader.grid.height)
 
 
 @pytest.mark.parametrize("catalogue", CATALOGUES)
-def test_an_item_that_is_fetched_means_the_same_as_one_that_lies_here(tmp_path, server, catalogue):
+def test_downloaded_item_has_the_same_values_as_a_local_one(tmp_path, server, catalogue):
     place, *_ = CATALOGUES[catalogue]
     archive = write_archive(tmp_path / "archive", catalogue)
-    found = poll(server, archive, tmp_path / "f", {band: keys[place] for band, keys in KEYS.items()})
-    assert found.state == NEW, found.reason
+    item = download_item(server, archive, tmp_path / "f", {band: keys[place] for band, keys in KEYS.items()})
+    assert item.state == NEW, item.reason
     inbox = tmp_path / "inbox"
-    name = place_scene(tmp_path / "f" / found.etag, found.modified, found.acquired_at, found.files, inbox)
+    name = move_scene_to_inbox(tmp_path / "f" / item.etag, item.modified, item.acquired_at, item.files, inbox)
     assert find_missing(inbox / name) is None
-    scene, values, valid = look(inbox / name)
-    beside, as_it_lies, valid_there = look(archive)
-    assert (scene.gain, scene.offset, scene.nodata) == (beside.gain, beside.offset, beside.nodata)
-    assert scene.acquired_at == beside.acquired_at
-    assert np.array_equal(values, as_it_lies)
-    assert np.array_equal(valid, valid_there)
+    scene, values, valid = read_pixels(inbox / name)
+    local_scene, local_values, local_valid = read_pixels(archive)
+    assert (scene.gain, scene.offset, scene.nodata) == (local_scene.gain, local_scene.offset, local_scene.nodata)
+    assert scene.acquired_at == local_scene.acquired_at
+    assert np.array_equal(values, local_values)
+    assert np.array_equal(valid, local_valid)
     assert np.median(values[:, valid]) == pytest.approx(1500, abs=20)  # with the offset missing: 2500
     assert not valid[: SIDE // 4].any()  # clouds
     if scene.nodata is not None:
@@ -161,13 +161,13 @@ def test_an_item_that_is_fetched_means_the_same_as_one_that_lies_here(tmp_path, 
     assert "127.0.0.1" not in (inbox / name / "item.json").read_text()
 
 
-def test_a_band_of_another_scale_is_refused_and_not_taken_for_counts(tmp_path, server):
-    def warm(item):
+def test_bands_with_different_scales_are_rejected(tmp_path, server):
+    def set_thermal_scale(item):
         item["assets"]["nir"]["raster:bands"] = [{"scale": 0.00341802, "offset": 149.0}]
 
-    archive = write_archive(tmp_path / "archive", "Earth Search, collection 1", warm)
-    found = poll(server, archive, tmp_path / "f", {"B4": "red", "B8": "nir"})
-    name = place_scene(tmp_path / "f" / found.etag, found.modified, found.acquired_at, found.files, tmp_path / "in")
+    archive = write_archive(tmp_path / "archive", "Earth Search, collection 1", set_thermal_scale)
+    item = download_item(server, archive, tmp_path / "f", {"B4": "red", "B8": "nir"})
+    name = move_scene_to_inbox(tmp_path / "f" / item.etag, item.modified, item.acquired_at, item.files, tmp_path / "in")
     with pytest.raises(ManifestError, match=r"differ in scale.*else name .bands. and `offset`"):
         read_scene(tmp_path / "in" / name)
 
@@ -183,11 +183,11 @@ def test_a_band_of_another_scale_is_refused_and_not_taken_for_counts(tmp_path, s
 )
 def test_invalid_item_of_a_catalogue_is_refused_in_one_line(tmp_path, server, change, message):
     archive = write_archive(tmp_path / "archive", "Planetary Computer", change)
-    found = poll(server, archive, tmp_path / "f", {"B4": "B04"})
-    assert found.state == FAILED
-    assert message in found.reason
-    assert "\n" not in found.reason
-    assert "object has no attribute" not in found.reason
+    item = download_item(server, archive, tmp_path / "f", {"B4": "B04"})
+    assert item.state == FAILED
+    assert message in item.reason
+    assert "\n" not in item.reason
+    assert "object has no attribute" not in item.reason
 
 
 @pytest.mark.parametrize("document", [{"links": 7}, {"links": [{"rel": "child"}]}, {"id": "c", "description": "d"}])
@@ -195,27 +195,31 @@ def test_invalid_catalogue_is_refused_in_one_line(tmp_path, server, document):
     server.files["/catalog.json"] = json.dumps({"type": "Catalog", "stac_version": 5, **document}).encode()
     wanted = (WantedFile("catalog", f"{server.url}/catalog.json"),)
     (tmp_path / "f").mkdir()
-    (found,) = fetch(PollRequest("stac", wanted, str(tmp_path / "f"), ("127.0.0.1",), True, most_bytes=1000)).files
-    assert (found.state, "not a valid STAC catalogue" in found.reason) == (FAILED, True)
+    (item,) = download(
+        PollRequest("stac", wanted, str(tmp_path / "f"), ("127.0.0.1",), True, max_file_bytes=1000)
+    ).files
+    assert (item.state, "not a valid STAC catalogue" in item.reason) == (FAILED, True)
 
 
-def test_the_classification_keeps_the_limits_of_a_file(tmp_path, server):
+def test_classification_is_subject_to_the_size_limit(tmp_path, server):
     archive = write_archive(tmp_path / "archive", "Planetary Computer")
     bands = {"B4": "B04"}
     size = (archive / "B04.tif").stat().st_size
     with (archive / "SCL.tif").open("ab") as file:
         file.write(bytes(size))
-    found = poll(server, archive, tmp_path / "f", bands, most_bytes=size)
-    assert (found.state, "most_mb" in found.reason) == (FAILED, True)
+    item = download_item(server, archive, tmp_path / "f", bands, max_file_bytes=size)
+    assert (item.state, "most_mb" in item.reason) == (FAILED, True)
 
 
-def test_only_what_was_fetched_reaches_the_inbox(tmp_path, server):
-    found = poll(server, write_archive(tmp_path / "archive", "Planetary Computer"), tmp_path / "f", {"B4": "B04"})
-    folder = tmp_path / "f" / found.etag
-    for made in (lambda: (folder / "x").symlink_to("/etc/passwd"), lambda: (folder / "x").mkdir()):
-        made()
+def test_only_downloaded_bands_are_moved_to_the_inbox(tmp_path, server):
+    item = download_item(
+        server, write_archive(tmp_path / "archive", "Planetary Computer"), tmp_path / "f", {"B4": "B04"}
+    )
+    folder = tmp_path / "f" / item.etag
+    for make_entry in (lambda: (folder / "x").symlink_to("/etc/passwd"), lambda: (folder / "x").mkdir()):
+        make_entry()
         with pytest.raises(RefusedError, match="no name of a band"):
-            place_scene(folder, "a", found.acquired_at, found.files, tmp_path / "inbox")
+            move_scene_to_inbox(folder, "a", item.acquired_at, item.files, tmp_path / "inbox")
         (folder / "x").unlink() if (folder / "x").is_symlink() else shutil.rmtree(folder / "x")
     with pytest.raises(RefusedError, match="no band that was fetched"):
-        place_scene(folder, "a", found.acquired_at, (("B4", "../../secret"),), tmp_path / "inbox")
+        move_scene_to_inbox(folder, "a", item.acquired_at, (("B4", "../../secret"),), tmp_path / "inbox")
