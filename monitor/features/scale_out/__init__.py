@@ -1,1 +1,1 @@
-"""Growth past one process and one machine: a standby service, and jobs on a Dask cluster."""
+"""Use several machines: a standby service, and jobs on a Dask cluster."""

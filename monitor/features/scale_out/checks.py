@@ -1,68 +1,76 @@
 """Checks of the Dask cluster that runs jobs and of the standby service."""
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
 
 from monitor.api.app import STANDBY_PREFIX, WORKER_LIMIT_S, Installation, ProcessHeartbeats
 from monitor.api.checks import BAD, WARN, Check, SubjectState, make_state
 from monitor.api.text import Figure, NameList
 
 STANDBY_SILENT_S: Final = 60.0
-STANDBY_FORGOTTEN_S: Final = 7 * 86400.0  # one that was silent for so long is not missed any more
+# A standby service that was silent for longer is assumed to be retired.
+STANDBY_FORGOTTEN_S: Final = 7 * 86400.0
 
 
-def _cluster(seen: Installation) -> Iterator[SubjectState]:
-    settings = seen.service.compute
-    if settings.dask:
-        from monitor.api.worker import LIST_MISSING_RESTRICTIONS, compute
-        from monitor.features.scale_out.cluster import find_cluster
+def _check_cluster(installation: Installation) -> Iterator[SubjectState]:
+    settings = installation.service.compute
+    if not settings.dask:
+        return
+    from monitor.api.worker import LIST_MISSING_RESTRICTIONS, compute
+    from monitor.features.scale_out.cluster import make_cluster
 
-        cluster = find_cluster(settings)
-        threads = cluster.count_threads()
-        compute.run(
-            LIST_MISSING_RESTRICTIONS, None, WORKER_LIMIT_S, cluster=cluster
-        )  # refused by one of another version
-        yield make_state(is_wrong=settings.jobs_at_once < threads, address=cluster.address, n=Figure(threads, "d"))
+    cluster = make_cluster(settings)
+    threads = cluster.count_threads()
+    # This fails if the worker has other versions than this service.
+    compute.run(LIST_MISSING_RESTRICTIONS, None, WORKER_LIMIT_S, cluster=cluster)
+    yield make_state(is_wrong=settings.jobs_at_once < threads, address=cluster.address, n=Figure(threads, "d"))
 
 
-def _list_standby(seen: ProcessHeartbeats) -> Iterator[SubjectState]:
-    core = seen.core
-    for stamp, (at, _) in seen.stamps.items():
-        silent_s = (seen.now - at).total_seconds()
-        if stamp.startswith(STANDBY_PREFIX) and silent_s <= STANDBY_FORGOTTEN_S:
+def _check_silence(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
+    for name, heartbeat_at, _ in _list_standby(heartbeats):
+        silent_s = (heartbeats.now - heartbeat_at).total_seconds()
+        if silent_s <= STANDBY_FORGOTTEN_S:
             yield make_state(
                 is_wrong=silent_s > STANDBY_SILENT_S,
-                name=stamp.removeprefix(STANDBY_PREFIX),
-                at=at,
-                active=core.get("name"),
-                since=core.get("active_since"),
+                name=name,
+                at=heartbeat_at,
+                active=heartbeats.core.get("name"),
+                since=heartbeats.core.get("active_since"),
             )
 
 
-def _list_different(seen: ProcessHeartbeats) -> Iterator[SubjectState]:
-    for stamp, (at, facts) in seen.stamps.items():
-        is_alive = (seen.now - at).total_seconds() <= STANDBY_SILENT_S
-        if stamp.startswith(STANDBY_PREFIX) and is_alive and facts.get("differs"):
-            yield make_state(name=stamp.removeprefix(STANDBY_PREFIX), sites=NameList(tuple(facts["differs"])))
+def _check_site_files(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
+    for name, heartbeat_at, facts in _list_standby(heartbeats):
+        is_alive = (heartbeats.now - heartbeat_at).total_seconds() <= STANDBY_SILENT_S
+        if is_alive and facts.get("differs"):
+            yield make_state(name=name, sites=NameList(tuple(facts["differs"])))
 
 
-_TAKES: Final = "{address} takes {n} jobs at once; run doctor on its machines too"
+def _list_standby(heartbeats: ProcessHeartbeats) -> Iterator[tuple[str, datetime, Mapping[str, Any]]]:
+    """Yield name, time and facts of the latest heartbeat of each standby service."""
+    for key, (heartbeat_at, facts) in heartbeats.stamps.items():
+        if key.startswith(STANDBY_PREFIX):
+            yield key.removeprefix(STANDBY_PREFIX), heartbeat_at, facts
+
+
+_CAPACITY: Final = "{address} takes {n} jobs at once; run doctor on its machines too"
 CHECKS: Final = (
     Check(
         "workers.cluster",
         Installation,
         WARN,
-        _TAKES,
-        _cluster,
+        _CAPACITY,
+        _check_cluster,
         "compute.jobs_at_once = {n} uses all of it",
-        fine=_TAKES,
+        fine=_CAPACITY,
     ),
     Check(
         "standby.silent",
         ProcessHeartbeats,
         BAD,
-        "{name} stood by and is silent since {at}: nobody would take over",
-        _list_standby,
+        "standby service {name} has been silent since {at}: no service would take over",
+        _check_silence,
         "start `slopeward run --standby` on {name}",
         fine="{active} decides since {since}; {name} stands by",
         degrades=True,
@@ -71,9 +79,9 @@ CHECKS: Final = (
         "standby.differs",
         ProcessHeartbeats,
         WARN,
-        "{name} stands by with other site files than those in force: {sites}",
-        _list_different,
-        "put the files in force there",
+        "standby service {name} has other site files than those in force: {sites}",
+        _check_site_files,
+        "copy the files in force to {name}",
         degrades=True,
     ),
 )

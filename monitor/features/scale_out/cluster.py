@@ -1,4 +1,7 @@
-"""The way to a cluster of Dask: encrypted, one version on both sides, one connection a process, lost workers named."""
+"""Run jobs on a Dask cluster.
+
+A process has one connection to a cluster. A job is rejected if versions that affect its result differ on both sides.
+"""
 
 import importlib
 import platform
@@ -17,27 +20,29 @@ from monitor.api.extras import explain_missing
 from monitor.api.text import LABELLED_TEXT, Figure, Template, code_version, join
 from monitor.api.worker import Request, Result, SandboxLimits, WorkerTask, compute
 
-if TYPE_CHECKING:  # a machine of the cluster reads no service file
+if TYPE_CHECKING:  # a machine of the cluster has no service file
     from monitor.api.settings import ComputeSection
 
-CONNECT_S: Final = 10.0  # to reach the scheduler
-NO_WORKER_S: Final = 60.0  # a cluster without a worker for so long takes no job
+CONNECT_TIMEOUT_S: Final = 10.0
+# A job fails after this time without any worker.
+NO_WORKER_TIMEOUT_S: Final = 60.0
 POLL_S: Final = 1.0
-TRIES: Final = 3  # workers that may be lost under a job before it fails (scheduler.allowed-failures of deploy/)
-# what decides the last bit of a result, beside ourselves; what one side lacks is not compared
-COMPARED: Final = ("numpy", "scipy", "torch", "statsmodels", "rasterio", "scikit-learn")
+# Workers that may be lost while they run a job before it fails, as `allowed-failures` of the scheduler in deploy/.
+ALLOWED_FAILURES: Final = 3
+# Packages that affect the last bit of a result. A package that one side lacks is not compared.
+COMPARED_PACKAGES: Final = ("numpy", "scipy", "torch", "statsmodels", "rasterio", "scikit-learn")
 Versions = Mapping[str, str]
 _DIFFERS: Final = Template("job.differs", "{name} is {ours} here and {theirs} there")
 _ON: Final = Template("job.on", "{text} (on {address})")
 _LOST: Final = Template("job.lost", "{n} workers of {address} were lost under it")
 _NO_WORKER: Final = Template("job.no_worker", "no worker for {time}")
 _NO_ANSWER: Final = Template("job.no_answer", "no worker answered within {time}")
-_SAME: Final = Template("job.versions", "{different} ({host}); install the same on all machines")
+_DIFFERENT_VERSIONS: Final = Template("job.versions", "{different} ({host}); install the same on all machines")
 
 
 @dataclass(frozen=True, slots=True)
 class DaskCluster:
-    """Where jobs run in place of this machine; the files are those of TLS, all three or none."""
+    """Address of a Dask scheduler, and the files of TLS: all three or none."""
 
     address: str
     ca_file: str = ""
@@ -45,103 +50,116 @@ class DaskCluster:
     key_file: str = ""
 
     def run(self, task: WorkerTask[Request, Result], request: Request, limit_s: float, limits: SandboxLimits) -> Result:
-        """Run a job on a worker and return what it answers.
+        """Run a job on a worker and return its result.
 
-        A worker that is lost while it runs is followed by another one, `TRIES` times.
+        If the worker is lost, another one runs the job again, up to `ALLOWED_FAILURES` times. If the scheduler was
+        restarted, the job is submitted once more.
 
-        `limit_s`: of one try.
+        Args:
+            limit_s: Time limit of one attempt.
 
         Raises:
-            NoWorkerError: no worker or scheduler answers, in one line.
-            JobError: one line.
+            NoWorkerError: The scheduler is unreachable or has no worker.
+            JobError: The job failed. The message has one line.
         """
-        job, given = task.function, (task, request, limit_s, limits, list_versions())
+        job = task.function
         distributed = _import_distributed()
-        for is_last in (False, True):  # a scheduler that was started anew knows nothing of the job: it gets it again
+        for is_last in (False, True):
             try:
                 client = _connect(self, distributed)
-                answered: Result = _wait(job, client, client.submit(run_for, *given, pure=False), limit_s)
-                return answered
+                future = client.submit(run_on_worker, task, request, limit_s, limits, list_versions(), pure=False)
+                result: Result = _wait(job, client, future, limit_s)
+                return result
             except JobError as error:
                 raise type(error)(LABELLED_TEXT(name=job, text=_ON(text=error.problem, address=self.address))) from None
             except distributed.scheduler.KilledWorker as error:
                 text = _LOST(n=error.allowed_failures + 1, address=self.address)
                 raise JobError(LABELLED_TEXT(name=job, text=text)) from None
-            except Exception as error:  # what a remote job raises can be anything
-                _forget(self)
-                is_away = isinstance(error, OSError | distributed.CancelledError)
-                if is_last or not is_away or compute.is_stopping():
-                    error_type = NoWorkerError if is_away else JobError
-                    text = _ON(text=_explain(error), address=self.address)
+            except Exception as error:  # a remote job can raise any error
+                _disconnect(self)
+                is_unreachable = isinstance(error, OSError | distributed.CancelledError)
+                if is_last or not is_unreachable or compute.is_stopping():
+                    error_type = NoWorkerError if is_unreachable else JobError
+                    text = _ON(text=_describe_error(error), address=self.address)
                     raise error_type(LABELLED_TEXT(name=job, text=text)) from error
         raise AssertionError
 
-    def run_each(self, answer: Callable[[Request], Result], questions: Sequence[Request]) -> Generator[Result]:
-        """What `answer`, which runs a job here, gives for each; as many at once as the workers have threads."""
+    def run_each(self, run_request: Callable[[Request], Result], requests: Sequence[Request]) -> Generator[Result]:
+        """Call `run_request` for each request, as many at once as the workers have threads. Yield results in order."""
         with compute.recording_trouble(self):
-            at_once = min(len(questions), self.count_threads())
-        with ThreadPoolExecutor(at_once, "cluster") as threads:
-            waiting = deque(threads.submit(answer, request) for request in questions)
+            max_threads = min(len(requests), self.count_threads())
+        with ThreadPoolExecutor(max_threads, "cluster") as executor:
+            futures = deque(executor.submit(run_request, request) for request in requests)
             try:
-                while waiting:
-                    yield waiting.popleft().result()
+                while futures:
+                    yield futures.popleft().result()
             finally:
-                for one in waiting:
-                    one.cancel()
+                for future in futures:
+                    future.cancel()
 
     def count_threads(self) -> int:
-        """How many jobs the workers take at once; at least 1. NoWorkerError where the scheduler does not answer."""
+        """Return how many jobs the workers run at once, at least 1.
+
+        Raises:
+            NoWorkerError: The scheduler is unreachable.
+        """
         try:
             return max(1, sum(map(int, _connect(self, _import_distributed()).nthreads().values())))
         except OSError as error:
-            _forget(self)
-            raise NoWorkerError(f"{self.address}: {_explain(error)}") from None
+            _disconnect(self)
+            raise NoWorkerError(f"{self.address}: {_describe_error(error)}") from None
 
 
 _clients: dict[DaskCluster, Any] = {}
 _lock: Final = threading.Lock()
 
 
-def find_cluster(plan: "ComputeSection") -> DaskCluster:
-    """The cluster that `[compute]` names."""
-    return DaskCluster(plan.dask, plan.dask_ca_file, plan.dask_cert_file, plan.dask_key_file)
+def make_cluster(settings: "ComputeSection") -> DaskCluster:
+    """Return the cluster that `[compute]` names."""
+    return DaskCluster(settings.dask, settings.dask_ca_file, settings.dask_cert_file, settings.dask_key_file)
 
 
-def run_for(
+def run_on_worker(
     task: WorkerTask[Request, Result], request: Request, limit_s: float, limits: SandboxLimits, versions: Versions
 ) -> Result:
-    """Run a job for a service elsewhere, on a worker of its cluster: in a process of this machine, behind its walls.
+    """Run a job in a sandboxed process of this worker machine. The service calls this through Dask.
+
+    Args:
+        versions: Versions on the machine of the service.
 
     Raises:
-        JobError: as `compute.run`.
-        NoWorkerError: as `compute.run`, or this machine runs another version than the service.
+        JobError: See `compute.run`.
+        NoWorkerError: See `compute.run`. Also raised if versions on this machine differ.
     """
-    if different := explain_versions(versions, list_versions()):
-        raise NoWorkerError(
-            LABELLED_TEXT(name=task.function, text=_SAME(different=different, host=socket.gethostname()))
-        )
+    different = describe_differences(versions, list_versions())
+    if different:
+        text = _DIFFERENT_VERSIONS(different=different, host=socket.gethostname())
+        raise NoWorkerError(LABELLED_TEXT(name=task.function, text=text))
     return compute.run(task, request, limit_s, limits=limits)
 
 
 def list_versions() -> dict[str, str]:
-    """What must be the same on both sides for the same results; no library is imported."""
-    found = {"slopeward": code_version(), "python": ".".join(platform.python_version_tuple()[:2])}
-    for name in COMPARED:
+    """Return the versions that must be equal on both sides for equal results. The packages are not imported."""
+    versions = {"slopeward": code_version(), "python": ".".join(platform.python_version_tuple()[:2])}
+    for name in COMPARED_PACKAGES:
         try:
-            found[name] = version(name).partition("+")[0]  # a build for another accelerator computes the same here
+            # The part behind "+" names the accelerator of a build, which does not affect results on a processor.
+            versions[name] = version(name).partition("+")[0]
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
-def explain_versions(ours: Versions, theirs: Versions) -> str:
-    """One line on what differs; empty where nothing does.
+def describe_differences(ours: Versions, theirs: Versions) -> str:
+    """Describe versions that differ in one line; empty if none do.
 
-    >>> explain_versions({"slopeward": "0.2.0", "numpy": "2.1"}, {"slopeward": "0.1.0", "torch": "2.8"})
+    >>> describe_differences({"slopeward": "0.2.0", "numpy": "2.1"}, {"slopeward": "0.1.0", "torch": "2.8"})
     'slopeward is 0.2.0 here and 0.1.0 there'
     """
-    different = [k for k in ours if theirs.get(k, ours[k]) != ours[k]]
-    return join(_DIFFERS(name=k, ours=ours[k], theirs=theirs[k]) for k in different) if different else ""
+    different = [name for name in ours if theirs.get(name, ours[name]) != ours[name]]
+    if not different:
+        return ""
+    return join(_DIFFERS(name=name, ours=ours[name], theirs=theirs[name]) for name in different)
 
 
 def _import_distributed() -> Any:
@@ -155,19 +173,23 @@ def _connect(cluster: DaskCluster, distributed: Any) -> Any:
     with _lock:
         client = _clients.get(cluster)
         if client is None or client.status not in {"running", "connecting"}:
-            names = ("tls_ca_file", "tls_client_cert", "tls_client_key")
-            given = zip(names, (cluster.ca_file, cluster.cert_file, cluster.key_file), strict=True)
+            files = {
+                "tls_ca_file": cluster.ca_file,
+                "tls_client_cert": cluster.cert_file,
+                "tls_client_key": cluster.key_file,
+            }
+            # Without files, Dask uses those of its own configuration.
+            files = {name: file for name, file in files.items() if file}
             is_encrypted = cluster.address.startswith("tls://")
-            files = {name: file for name, file in given if file}  # without any: those of Dask's own settings
             security = distributed.Security(require_encryption=True, **files) if is_encrypted else None
             client = distributed.Client(
-                cluster.address, timeout=CONNECT_S, security=security, set_as_default=False, name="slopeward"
+                cluster.address, timeout=CONNECT_TIMEOUT_S, security=security, set_as_default=False, name="slopeward"
             )
             _clients[cluster] = client
         return client
 
 
-def _forget(cluster: DaskCluster) -> None:
+def _disconnect(cluster: DaskCluster) -> None:
     with _lock:
         client = _clients.pop(cluster, None)
     if client is not None:
@@ -175,9 +197,15 @@ def _forget(cluster: DaskCluster) -> None:
 
 
 def _wait(job: str, client: Any, future: Any, limit_s: float) -> Any:
-    """The result, however long it waits for its turn, while there is a worker that could take it."""
-    seen_s = time.monotonic()
-    latest_s = seen_s + (TRIES + 1) * limit_s + NO_WORKER_S
+    """Wait for the result of a job while the cluster has a worker.
+
+    Raises:
+        NoWorkerError: The cluster had no worker for `NO_WORKER_TIMEOUT_S`.
+        ConnectionError: The scheduler is gone.
+        JobError: The service stops, or no attempt ended in time.
+    """
+    has_worker_s = time.monotonic()
+    deadline_s = has_worker_s + (ALLOWED_FAILURES + 1) * limit_s + NO_WORKER_TIMEOUT_S
     try:
         while True:
             try:
@@ -189,22 +217,22 @@ def _wait(job: str, client: Any, future: Any, limit_s: float) -> Any:
                 if client.status == "closed":
                     raise ConnectionError("the scheduler went away") from None
                 if client.scheduler_info().get("workers"):
-                    seen_s = now_s
-                elif now_s - seen_s > NO_WORKER_S:
-                    raise NoWorkerError(
-                        LABELLED_TEXT(name=job, text=_NO_WORKER(time=Figure(NO_WORKER_S, "g", "s")))
-                    ) from None
-                if now_s > latest_s:
+                    has_worker_s = now_s
+                elif now_s - has_worker_s > NO_WORKER_TIMEOUT_S:
+                    text = _NO_WORKER(time=Figure(NO_WORKER_TIMEOUT_S, "g", "s"))
+                    raise NoWorkerError(LABELLED_TEXT(name=job, text=text)) from None
+                if now_s > deadline_s:
                     raise JobError(LABELLED_TEXT(name=job, text=_NO_ANSWER(time=Figure(limit_s, "g", "s")))) from None
     except BaseException:
         future.cancel()
         raise
-    finally:  # else the cluster keeps the answer, and works it out anew where the worker that has it is lost
+    finally:
+        # Otherwise the cluster keeps the result, and computes it again if the worker that stores it is lost.
         future.release()
 
 
-def _explain(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     line = f"{type(error).__name__}: {' '.join(str(error).split())}"[:1000]
-    if isinstance(error, AttributeError | ImportError | TypeError):  # it does not know what it was sent
+    if isinstance(error, AttributeError | ImportError | TypeError):  # typical for code of another version
         line += "; install the same version of slopeward and its packages on all machines of the cluster"
     return line

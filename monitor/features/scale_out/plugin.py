@@ -1,4 +1,4 @@
-"""A service that stands by, and jobs on a Dask cluster."""
+"""Hooks of the standby service and of the Dask cluster."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def register_checks() -> Iterable[Check]:
 @hookimpl
 def compute_cluster(settings: ComputeSection) -> Cluster:
     """Return the Dask cluster."""
-    from monitor.features.scale_out.cluster import find_cluster
+    from monitor.features.scale_out.cluster import make_cluster
 
-    return find_cluster(settings)
+    return make_cluster(settings)
 
 
 @hookimpl
@@ -41,7 +41,7 @@ def wait_for_turn(
     stopping: threading.Event,
     attempt: Callable[[Callable[[], object]], bool],
 ) -> bool:
-    """Wait until the other service has stopped."""
-    from monitor.features.scale_out.standby import wait_for_turn as wait
+    """Wait until the other service has stopped or hangs."""
+    from monitor.features.scale_out import standby
 
-    return wait(config, turn, commits, stopping, attempt)
+    return standby.wait_for_turn(config, turn, commits, stopping, attempt)

@@ -1,4 +1,4 @@
-"""A core that waits for the turn of another one, and takes it over where that one is gone, hangs or is cut off."""
+"""Wait in a standby service, and take over if the active core is gone, hangs or is cut off from the database."""
 
 import logging
 import os
@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
+from sqlalchemy import Connection
+
 from monitor.api.app import CommitMonitor, health, read_sites
 from monitor.api.database import CoreLease, Database, remove_heartbeat, require_current, write_heartbeat
 from monitor.api.errors import StoreBusyError, StoreError
@@ -17,9 +19,12 @@ from monitor.api.settings import ServiceConfig
 from monitor.features.scale_out.queries import end_core_sessions, find_lease
 
 log: Final = logging.getLogger(__name__)
-EXPIRED_S: Final = 8.0  # then a core that stands by ends the sessions of the one that hangs
-GRACE_S: Final = 4.0  # before that a free turn is left to the core that had it: it may only start anew
-STAMP_EVERY_S: Final = 3.0
+# The lease of a core that hangs is this old before a standby service ends its sessions.
+EXPIRED_S: Final = 8.0
+# A free lease that is younger is left to the core that held it, which may only be restarting.
+GRACE_S: Final = 4.0
+HEARTBEAT_INTERVAL_S: Final = 3.0
+POLL_S: Final = 1.0
 
 
 def wait_for_turn(
@@ -29,44 +34,62 @@ def wait_for_turn(
     stopping: threading.Event,
     attempt: Callable[[Callable[[], object]], bool],
 ) -> bool:
-    """Wait until the turn is ours; False when told to end before. The service that has it decides meanwhile.
+    """Wait until this service holds the lease. Return False if it was stopped before.
 
-    `commits` learns whether the database answers: where it does not, people must hear of it from us as well.
+    The arguments are those of the hook `wait_for_turn`. Failures of the database are recorded in `commits`, so that
+    this service reports them too.
     """
-    fault, next_stamp_s = "", 0.0
+    fault = ""
+    next_heartbeat_s = 0.0
     while not attempt(lambda: take_over(turn)) or not turn.is_ours:
-        trouble, known, fault = commits.trouble(), fault, _find_fault(turn, commits)
-        if fault not in {"", known}:
-            log.warning("standing by without a page: %s", fault)
-        if not fault and time.monotonic() >= next_stamp_s:
-            next_stamp_s = time.monotonic() + STAMP_EVERY_S
-            _stamp(config)
-        if not health.beat(trouble, health.STANDS_APART if fault else health.STANDS_BY) or stopping.wait(1.0):
-            _stamp(config, is_over=True)  # ended by a person: nobody misses what stood by
+        trouble = commits.trouble()
+        previous_fault = fault
+        fault = _find_version_fault(turn, commits)
+        if fault and fault != previous_fault:
+            log.warning("this standby service cannot show its page: %s", fault)
+        if not fault and time.monotonic() >= next_heartbeat_s:
+            next_heartbeat_s = time.monotonic() + HEARTBEAT_INTERVAL_S
+            _write_heartbeat(config)
+        has_parent = health.beat(trouble, health.STANDS_APART if fault else health.STANDS_BY)
+        if not has_parent or stopping.wait(POLL_S):
+            # A person stopped this service, so its silence must not be reported.
+            _remove_heartbeat(config)
             return False
-    log.warning("turn %d is ours: this service decides from now on", turn.fence)
+    log.warning("this service is active from now on (lease %d)", turn.fence)
     return True
 
 
-def _stamp(config: ServiceConfig, *, is_over: bool = False) -> None:
-    """Say that this service stands by, and with which other site files than those in force; or that it is over."""
-    name = f"{health.STANDBY_PREFIX}{config.service_name}"
+def _write_heartbeat(config: ServiceConfig) -> None:
+    """Record that this service stands by, and which of its site files differ from those in force."""
+
+    def write(c: Connection) -> None:
+        versions = {site.id: site.version for site in load_in_force(c)}
+        differs = sorted(site.id for site in read_sites(config) if versions.get(site.id) != site.version)
+        facts = {"pid": os.getpid(), "host": socket.gethostname(), "differs": differs}
+        write_heartbeat(c, _get_heartbeat_name(config), facts, datetime.now(UTC))
+
+    _run_unguarded(config, write)
+
+
+def _remove_heartbeat(config: ServiceConfig) -> None:
+    _run_unguarded(config, lambda c: remove_heartbeat(c, _get_heartbeat_name(config)))
+
+
+def _get_heartbeat_name(config: ServiceConfig) -> str:
+    return f"{health.STANDBY_PREFIX}{config.service_name}"
+
+
+def _run_unguarded(config: ServiceConfig, write: Callable[[Connection], None]) -> None:
+    """Write with a connection that needs no lease. Errors are logged, because this service must continue to wait."""
     try:
-        with Database(config.database.url) as db, db.write() as c:  # without the guard: the turn is not ours
-            if is_over:
-                remove_heartbeat(c, name)
-                return
-            known = {site.id: site.version for site in load_in_force(c)}
-            differs = sorted(site.id for site in read_sites(config) if known.get(site.id) != site.version)
-            write_heartbeat(
-                c, name, {"pid": os.getpid(), "host": socket.gethostname(), "differs": differs}, datetime.now(UTC)
-            )
-    except Exception as error:  # whatever is wrong with the stamp, it stands by
-        log.warning("stamp not written: %s", error)
+        with Database(config.database.url) as db, db.write() as c:
+            write(c)
+    except Exception as error:
+        log.warning("heartbeat not written: %s", error)
 
 
-def _find_fault(turn: CoreLease, commits: CommitMonitor) -> str:
-    """Why this version cannot read the database; empty where it can, or where nobody knows."""
+def _find_version_fault(turn: CoreLease, commits: CommitMonitor) -> str:
+    """Return why this version cannot read the database; empty if it can or if the database is unavailable."""
     try:
         require_current(turn.db)
     except StoreBusyError as error:
@@ -80,9 +103,10 @@ def _find_fault(turn: CoreLease, commits: CommitMonitor) -> str:
 
 
 def take_over(turn: CoreLease) -> bool:
-    """Take the turn where whoever had it is gone or hangs; False where another core has it, or may still come back.
+    """Take the lease if its holder is gone or hangs. Return False if another core holds it or may return.
 
-    Raises StoreBusyError: the database is away for the moment.
+    Raises:
+        StoreBusyError: The database is unavailable.
     """
     lease = find_lease(turn.engine)
     if lease is not None and lease.holder != turn.holder and lease.idle_s < GRACE_S:
@@ -92,6 +116,6 @@ def take_over(turn: CoreLease) -> bool:
     if lease is None or lease.idle_s < EXPIRED_S:
         return False
     ended = end_core_sessions(turn.engine, lease.session)
-    who = lease.holder or "nobody"
-    log.critical("%s has not renewed its lease for %.0f s; its %d sessions are ended", who, lease.idle_s, ended)
+    holder = lease.holder or "an unnamed service"
+    log.critical("%s has not renewed its lease for %.0f s; its %d sessions are ended", holder, lease.idle_s, ended)
     return turn.take()

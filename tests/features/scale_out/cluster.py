@@ -1,4 +1,4 @@
-"""A Dask cluster on loopback over TLS, each part a process of its own."""
+"""Start a Dask cluster on loopback with TLS. The scheduler and each worker are processes."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from monitor.features.scale_out import cluster
+from monitor.features.scale_out import cluster as cluster_module
 from monitor.features.scale_out.cluster import DaskCluster
 from tests.fixtures.waiting import REPOSITORY, free_port
 
@@ -21,21 +21,22 @@ Process = subprocess.Popen[bytes]
 
 
 @dataclass(slots=True)
-class FarCluster:
-    """Where it is, its scheduler and first worker; `start` adds a worker of one thread by its name."""
+class TestCluster:
+    """A cluster, its scheduler and first worker. `start_worker` adds a worker with one thread by name."""
 
-    where: DaskCluster
-    start: Callable[..., Process]
+    __test__ = False
+    cluster: DaskCluster
+    start_worker: Callable[..., Process]
     scheduler: Process
-    first: Process
+    first_worker: Process
 
 
 def write_certificate(folder: Path) -> tuple[str, str]:
-    """One certificate for all sides, its own authority: what it takes is in the files."""
+    """Write a certificate that is its own authority, with its key, and return both paths. All sides use it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "cluster")])
     now = datetime.now(UTC)
-    made = (
+    certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -48,40 +49,40 @@ def write_certificate(folder: Path) -> tuple[str, str]:
     )
     plain = serialization.NoEncryption()
     pem = serialization.Encoding.PEM
-    (folder / "cluster.pem").write_bytes(made.public_bytes(pem))
+    (folder / "cluster.pem").write_bytes(certificate.public_bytes(pem))
     (folder / "key.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
     return str(folder / "cluster.pem"), str(folder / "key.pem")
 
 
 @contextmanager
-def start_cluster(folder: Path) -> Iterator[FarCluster]:
-    """A scheduler and one worker of one thread; workers import what lies in the folder."""
+def start_cluster(folder: Path) -> Iterator[TestCluster]:
+    """Start a scheduler and a worker with one thread. Workers can import modules in the folder."""
     file, key = write_certificate(folder)
     address = f"tls://127.0.0.1:{free_port()}"
-    secrets = ["--tls-ca-file", file, "--tls-cert", file, "--tls-key", key]
+    tls_options = ["--tls-ca-file", file, "--tls-cert", file, "--tls-key", key]
     running: list[Process] = []
 
-    def start(*words: str, **more: str) -> Process:
-        environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY}", **more}
-        command = [sys.executable, "-m", f"distributed.cli.{words[0]}", *words[1:], *secrets, "--no-dashboard"]
+    def start(program: str, *arguments: str, **variables: str) -> Process:
+        environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY}", **variables}
+        command = [sys.executable, "-m", f"distributed.cli.{program}", *arguments, *tls_options, "--no-dashboard"]
         process = subprocess.Popen(command, env=environment, cwd=folder, stderr=subprocess.DEVNULL)
         running.append(process)
         return process
 
-    place = ["--nthreads", "1", "--no-nanny", "--host", "tls://127.0.0.1", "--local-directory", str(folder)]
+    worker_options = ["--nthreads", "1", "--no-nanny", "--host", "tls://127.0.0.1", "--local-directory", str(folder)]
     scheduler = start(
         "dask_scheduler", "--host", address, "--no-show", DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="1"
     )
 
-    def start_worker(name: str, **more: str) -> Process:
-        return start("dask_worker", address, "--name", name, *place, **more)
+    def start_worker(name: str, **variables: str) -> Process:
+        return start("dask_worker", address, "--name", name, *worker_options, **variables)
 
-    where = DaskCluster(address, file, file, key)
+    cluster = DaskCluster(address, file, file, key)
     try:
-        yield FarCluster(where, start_worker, scheduler, start_worker("first"))
+        yield TestCluster(cluster, start_worker, scheduler, start_worker("first"))
     finally:
-        cluster._forget(where)
+        cluster_module._disconnect(cluster)
         for process in reversed(running):
-            process.kill()  # a worker that has lost its scheduler may take its time to end in order
+            process.kill()  # a worker without its scheduler may take long to terminate
         for process in running:
             process.wait()

@@ -26,60 +26,62 @@ from tests.data.store_rows import ask, tell
 from tests.fixtures.waiting import wait_for
 
 
-def test_a_service_that_stood_by_and_is_silent_is_missed_for_a_week():
-    at = datetime(2026, 3, 1, tzinfo=UTC)
-    for age, missed in ((30, False), (61, True), (8 * 86400, False)):
-        now = at + timedelta(seconds=age)
-        degraded = check_parts({"core": (now, {}), "standby:b": (at, {})}, now)[1]
-        assert bool(degraded) is missed
-        assert all("b stood by and is silent since 2026-03-01 00:00:00 UTC" in line for line in degraded)
-    other = check_parts({"core": (at, {}), "standby:b": (at, {"differs": ["north"]})}, at)[1]
-    assert other == ["b stands by with other site files than those in force: north"]
+def test_silent_standby_service_is_reported_for_a_week():
+    heartbeat_at = datetime(2026, 3, 1, tzinfo=UTC)
+    for age_s, is_reported in ((30, False), (61, True), (8 * 86400, False)):
+        now = heartbeat_at + timedelta(seconds=age_s)
+        degraded = check_parts({"core": (now, {}), "standby:b": (heartbeat_at, {})}, now)[1]
+        assert bool(degraded) is is_reported
+        assert all("standby service b has been silent since 2026-03-01 00:00:00 UTC" in line for line in degraded)
+    heartbeats = {"core": (heartbeat_at, {}), "standby:b": (heartbeat_at, {"differs": ["north"]})}
+    degraded = check_parts(heartbeats, heartbeat_at)[1]
+    assert degraded == ["standby service b has other site files than those in force: north"]
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "reason"),
     [
         ('[database]\nurl = "sqlite:///x.db"\n', "a SQLite file belongs to one machine"),
         ('[database]\nurl = "postgresql://h/d"\n', "both services use one broker"),
     ],
 )
-def test_a_service_that_cannot_stand_by_is_refused_in_one_line(text, why):
-    with pytest.raises(ConfigError, match=why) as error:
+def test_service_file_that_does_not_allow_standby_is_rejected_in_one_line(text, reason):
+    with pytest.raises(ConfigError, match=reason) as error:
         parse_service(text, "x.toml", {"SLOPEWARD_STANDBY__ENABLED": "true"})
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("deciding", "age_s", "is_told"), [("a", 1.0, False), ("a", 60.0, True), ("b", 1.0, True)])
-def test_who_comes_back_while_another_decides_tells_nobody_that_none_does(
-    database, monkeypatch, deciding, age_s, is_told
+@pytest.mark.parametrize(("active", "age_s", "is_notified"), [("a", 1.0, False), ("a", 60.0, True), ("b", 1.0, True)])
+def test_returning_service_sends_no_emergency_notice_while_another_one_is_active(
+    database, monkeypatch, active, age_s, is_notified
 ):
-    """Its core stood still, begins anew, and has not yet come to stand by when people would be told."""
+    """The core of service b hung and restarts. It is not yet in standby when people would be notified."""
     pair = '[database]\nurl = "postgresql://x/y"\n[broker]\nmode = "external"\n[standby]\nenabled = true\nname = "b"\n'
-    now, told = [1000.0], []
+    now = [1000.0]
+    notices = []
     monkeypatch.setattr(supervising, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    one = supervising.Supervisor(parse_service(pair, "x"), None, with_web=False)
-    monkeypatch.setattr(one.emergency, "_notify_trouble", told.append)
-    tell(database, write_heartbeat, "core", {"name": deciding}, datetime.now(UTC) - timedelta(seconds=age_s))
+    supervisor = supervising.Supervisor(parse_service(pair, "x"), None, with_web=False)
+    monkeypatch.setattr(supervisor.emergency, "_notify_trouble", notices.append)
+    tell(database, write_heartbeat, "core", {"name": active}, datetime.now(UTC) - timedelta(seconds=age_s))
     for second in range(60):
         now[0] += 1.0
-        one.core._heartbeats.at = now[0] - 30.0 if second < 3 else now[0]
+        supervisor.core._heartbeats.at = now[0] - 30.0 if second < 3 else now[0]
         if second % 10 == 1:
-            ask(database, one._read_known)
-        one._check_core(now[0])
-    assert bool(told) == is_told
+            ask(database, supervisor._read_known)
+        supervisor._check_core(now[0])
+    assert bool(notices) == is_notified
 
 
 @pytest.fixture
-def hasty(monkeypatch):
+def short_timeouts(monkeypatch):
     monkeypatch.setattr(core_turn, "TRUST_S", 0.6)
     monkeypatch.setattr(standby, "EXPIRED_S", 1.0)
     monkeypatch.setattr(standby, "GRACE_S", 0.5)
 
 
 @pytest.mark.server
-def test_a_core_that_is_cut_off_in_mid_transaction_is_followed_and_writes_nothing_more(
-    postgresql_url, postgresql, hasty
+def test_core_that_loses_its_connection_within_a_transaction_is_replaced_and_writes_nothing_more(
+    postgresql_url, postgresql, short_timeouts
 ):
     cable = Cable(postgresql.port)
     far = postgresql_url.replace(f":{postgresql.port}/", f":{cable.port}/")
@@ -94,8 +96,8 @@ def test_a_core_that_is_cut_off_in_mid_transaction_is_followed_and_writes_nothin
         with pytest.raises(StoreBusyError), cut_off.write() as c:
             add_audit(c, SERVICE_ACTOR, "test", "test", {}, NOW)
             cable.cut()
-            wait_for(lambda: take_over(second), description="the one that stands by to take over")
-            assert not cut_off.holds(), "what it would send now is not its own"
+            wait_for(lambda: take_over(second), description="the standby core to take over")
+            assert not cut_off.holds(), "a core without the lease must send nothing"
             tell(db, add_audit, SERVICE_ACTOR, "test", "after", {}, NOW)
             cable.mend()
         lease = find_lease(db.engine)
@@ -105,56 +107,56 @@ def test_a_core_that_is_cut_off_in_mid_transaction_is_followed_and_writes_nothin
         first.keep()
         assert first.is_lost
         with db.read() as c:
-            told = c.exec_driver_sql("SELECT subject FROM audit_entry WHERE action = 'test'").scalars().all()
-        assert told == ["after"]
+            subjects = c.exec_driver_sql("SELECT subject FROM audit_entry WHERE action = 'test'").scalars().all()
+        assert subjects == ["after"]
         second.give_up()
     cable.close()
 
 
 @pytest.mark.server
-def test_a_core_that_only_starts_anew_keeps_its_turn(postgresql_url, hasty):
-    with Database(postgresql_url) as one, Database(postgresql_url) as other:
-        first, second = CoreLease(one, "a"), CoreLease(other, "b")
+def test_core_that_restarts_keeps_its_lease(postgresql_url, short_timeouts):
+    with Database(postgresql_url) as first_db, Database(postgresql_url) as second_db:
+        first, second = CoreLease(first_db, "a"), CoreLease(second_db, "b")
         assert first.take()
         first.give_up()
         assert not take_over(second)
-        anew = CoreLease(one, "a")
-        assert take_over(anew), "the grace is for the others"
-        anew.give_up()
-        began_s = time.monotonic()
-        wait_for(lambda: take_over(second), description="the other one, as nobody came back")
-        assert time.monotonic() - began_s < 5.0
+        restarted = CoreLease(first_db, "a")
+        assert take_over(restarted), "only other cores have to wait for the grace period"
+        restarted.give_up()
+        start_s = time.monotonic()
+        wait_for(lambda: take_over(second), description="the other core to take over after the grace period")
+        assert time.monotonic() - start_s < 5.0
         second.give_up()
 
 
-ASKS = {
+SERVICE_FILES = {
     "compute.dask": '[compute]\ndask = "tcp://127.0.0.1:8786"\n',
     "standby.enabled": '[database]\nurl = "postgresql://h/d"\n[broker]\nmode = "external"\n[standby]\nenabled = true\n',
 }
 
 
 @pytest.fixture
-def without(leave_out_features):
-    """Without the folder of the feature and its line in the list."""
+def without_feature(leave_out_features):
+    """Remove the feature from the list of built-in features."""
     leave_out_features("scale_out")
 
 
-@pytest.mark.parametrize("key", ASKS)
+@pytest.mark.parametrize("key", SERVICE_FILES)
 @pytest.mark.parametrize("verb", ["run", "check", "status"])
-def test_what_needs_it_is_one_line_and_the_exit_code_of_a_configuration_that_is_wrong(
-    without, tmp_path, monkeypatch, capsys, key, verb
+def test_key_that_needs_the_missing_feature_is_one_line_of_error(
+    without_feature, tmp_path, monkeypatch, capsys, key, verb
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "slopeward.toml").write_text("[compute]\njobs_at_once = 0\n")
     status = run_verb([verb, "--config", "slopeward.toml"])
     assert capsys.readouterr().err.startswith("slopeward.toml: compute.jobs_at_once: ")
-    (tmp_path / "slopeward.toml").write_text(ASKS[key])
+    (tmp_path / "slopeward.toml").write_text(SERVICE_FILES[key])
     assert run_verb([verb, "--config", "slopeward.toml"]) == status > 0
     lines = capsys.readouterr().err.splitlines()
     assert lines == [f"slopeward.toml: {key}: it needs the feature scale_out, which this installation does not have"]
 
 
-def test_what_does_not_need_it_is_taken(without):
+def test_other_keys_work_without_the_feature(without_feature):
     assert parse_service("[compute]\njobs_at_once = 2\n", "x").compute.jobs_at_once == 2
     with pytest.raises(ConfigError, match=r"compute\.dask: it needs the feature scale_out"):
         parse_service("", "x", {"SLOPEWARD_COMPUTE__DASK": "tcp://h:1"})
