@@ -1,4 +1,4 @@
-"""Commands that replay the past of a site and derive thresholds from it."""
+"""Hooks of the commands that replay the past of a site and derive thresholds from it."""
 
 from __future__ import annotations
 

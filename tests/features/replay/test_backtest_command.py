@@ -1,4 +1,4 @@
-"""`slopeward backtest` as an engineer uses it: a file and a site file, two configurations, labels, HTML, exit codes."""
+"""Test `slopeward backtest`: files instead of a database, two site files, labels and exit codes."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -31,29 +31,29 @@ def files(tmp_path):
     return data, site
 
 
-def call(capsys, *words):
-    status = run_verb(["backtest", *map(str, words)])
-    told = capsys.readouterr()
-    return status, told.out, told.err
+def run_backtest(capsys, *arguments):
+    status = run_verb(["backtest", *map(str, arguments)])
+    output = capsys.readouterr()
+    return status, output.out, output.err
 
 
 def test_time_without_recent_readings_is_not_judged(files, capsys):
-    """Old readings still lie in the window of a criterion while its series is silent; they judge nothing."""
+    """A silent series is not judged, although old readings are still in the window of its criterion."""
     data, site = files
     rows = data.read_text().splitlines()
     data.write_text("\n".join([*rows[:51], *rows[201:251]]) + "\n")  # 150 of 250 days are missing
-    status, out, err = call(capsys, "--data", data, "--site-file", site, "--json")
+    status, out, err = run_backtest(capsys, "--data", data, "--site-file", site, "--json")
     assert status == 0, err
     (velocity,) = [one for one in json.loads(out)["runs"][0]["criteria"] if one["criterion"] == "velocity-1"]
     assert 0.3 < velocity["judged_share"] < 0.5
 
 
-def test_a_file_and_a_site_file_are_enough(files, tmp_path, capsys):
+def test_backtest_of_a_file_with_a_site_file_needs_no_database(files, tmp_path, capsys):
     data, site = files
     events, other = tmp_path / "events.csv", tmp_path / "b.toml"
     events.write_text("from,to,class,level,name\n2025-09-15,2025-09-20,1,yellow,<slide & co>\n")
     other.write_text(SITE.replace("over = 2.0", "over = 50.0"))
-    status, out, err = call(
+    status, out, err = run_backtest(
         capsys, "--data", data, "--site-file", site, "--config", other, "--labels", events, "--json"
     )
     assert status == 0, err
@@ -69,16 +69,16 @@ def test_a_file_and_a_site_file_are_enough(files, tmp_path, capsys):
     assert one["duration_matrix"]["indicators"]["hit_rate"] == 1.0
     assert {c["criterion"] for c in one["criteria"]} >= {"velocity-1"}
     assert one["sensors"][0]["raises"] == 1
-    status, out, _ = call(capsys, "--data", data, "--site-file", site, "--labels", events)
+    status, out, _ = run_backtest(capsys, "--data", data, "--site-file", site, "--labels", events)
     assert status == 0
     assert "misses: 0 of 1" in out
     assert "each criterion alone" in out
 
 
-def test_what_cannot_be_replayed_is_said_in_one_line(files, tmp_path, capsys):
+def test_invalid_arguments_are_one_line_of_error(files, tmp_path, capsys):
     data, site = files
     base = ("--data", data, "--site-file", site)
-    assert (call(capsys, "--data", data)[0], call(capsys)[0]) == (2, 2)
+    assert (run_backtest(capsys, "--data", data)[0], run_backtest(capsys)[0]) == (2, 2)
     for words, said in (
         ((*base, "--from", "2026-01-01", "--to", "2025-01-01"), "--from must be before --to"),
         ((*base, "--from", "soon"), "--from"),
@@ -87,21 +87,21 @@ def test_what_cannot_be_replayed_is_said_in_one_line(files, tmp_path, capsys):
         ((*base, "--latency", "long"), "--latency"),
         (("--data", site, "--site-file", site), "slope.toml"),
     ):
-        status, out, err = call(capsys, *words)
+        status, out, err = run_backtest(capsys, *words)
         assert status == 1, words
         left_out, *told = err.strip().splitlines() if "left out" in err else ("", *err.strip().splitlines())
         assert len(told) == 1, (left_out, told)
         assert said in told[0]
         assert not out
-    status, _, err = call(capsys, *base, "--from", "2030-01-01", "--to", "2030-02-01")
+    status, _, err = run_backtest(capsys, *base, "--from", "2030-01-01", "--to", "2030-02-01")
     assert (status, "no reading" in err) == (4, True)
     other = tmp_path / "other.toml"
     other.write_text(SITE.replace('id = "slope"', 'id = "elsewhere"'))
-    status, _, err = call(capsys, *base, "--config", other)
+    status, _, err = run_backtest(capsys, *base, "--config", other)
     assert (status, "of site 'elsewhere'" in err) == (1, True)
 
 
-def test_an_old_record_is_looked_at_where_it_lies(files, tmp_path, capsys, monkeypatch):
+def test_commands_suggest_a_backtest_for_an_old_record(files, tmp_path, capsys, monkeypatch):
     data, site_file = files
     (tmp_path / "configs/sites").mkdir(parents=True)
     (tmp_path / "configs/sites/slope.toml").write_text(site_file.read_text())
@@ -109,7 +109,7 @@ def test_an_old_record_is_looked_at_where_it_lies(files, tmp_path, capsys, monke
     monkeypatch.chdir(tmp_path)
     name = parse_site(SITE, "slope").id
     kept = [line for line in data.read_text().splitlines() if "nonsense" not in line]
-    kept = [line.replace("2025-", "2011-", 1) for line in kept]  # years ago
+    kept = [line.replace("2025-", "2011-", 1) for line in kept]  # an old record
     data.write_text("\n".join(kept) + "\n")
     assert run_verb(["db", "upgrade"]) == 0
     assert run_verb(["ingest", str(data), "--site", name]) in {0, 3}
@@ -126,7 +126,7 @@ def test_an_old_record_is_looked_at_where_it_lies(files, tmp_path, capsys, monke
         assert f"slopeward backtest --site {name}" in told
         (line,) = [line for line in told.splitlines() if "slopeward evaluate" in line]
     then = line.partition("slopeward ")[2].split()
-    assert run_verb([*then, "--json"]) == 0  # what was said works as it was said
+    assert run_verb([*then, "--json"]) == 0  # the suggested command works
     told = capsys.readouterr()
     assert told.err == ""
     words = {w["criterion"]: w for w in json.loads(told.out)["evidence"]["words"]}
@@ -134,13 +134,13 @@ def test_an_old_record_is_looked_at_where_it_lies(files, tmp_path, capsys, monke
     at = ["evaluate", "--site", name, "--at", "2011-09-18T00:00:00Z"]
     assert run_verb([*at, "--json"]) == 0
     told = capsys.readouterr()
-    assert "--known observed" in told.err  # nobody knew it then
+    assert "--known observed" in told.err  # the readings arrived later
     assert (json.loads(told.out)["level"], run_verb([*at, "--known", "observed", "--json"])) == (0, 0)
     assert json.loads(capsys.readouterr().out)["level"] > 0
     assert run_verb([*at, "--known", "never"]) == 1
 
 
-def test_a_young_record_is_pointed_nowhere(capsys, tmp_path):
+def test_no_backtest_is_suggested_for_a_recent_record(capsys, tmp_path):
     site = parse_site(SITE, "slope")
     with Database(f"sqlite:///{tmp_path}/y.db") as db:
         upgrade(db)
@@ -149,25 +149,25 @@ def test_a_young_record_is_pointed_nowhere(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(("stamp", "status"), [("counter", 0), ("interval_end", 1)])
-def test_a_counter_that_is_declared_as_sums_gives_no_level(tmp_path, capsys, stamp, status):
+def test_counter_declared_as_sums_is_rejected(tmp_path, capsys, stamp, status):
     at = [START + timedelta(minutes=10 * k) for k in range(60)]
     rows = [f"{one:%Y-%m-%dT%H:%M:%SZ},R1,rain_mm,{100 + 0.2 * (k // 2):.1f}" for k, one in enumerate(at)]
     data, site = tmp_path / "rain.csv", tmp_path / "rain.toml"
     data.write_text("\n".join(["time,station,quantity,value", *rows, ""]))
     rule = criterion("rain_sum", series="R1.rain", yellow={"over": 30.0, "window": "1h"})
     site.write_text(head("slope", levels=THREE) + station("R1", series("rain", "mm", "10m", stamp=stamp)) + rule)
-    found, _, err = call(capsys, "--data", data, "--site-file", site, "--accept-units")
+    found, _, err = run_backtest(capsys, "--data", data, "--site-file", site, "--accept-units")
     assert (found, "is its rain what the site file says?" in err) == (status, bool(status)), err
 
 
 @pytest.mark.parametrize(("names", "status"), [(("G1",), 0), (("G1", "g1"), 0), (("g1",), 1), (("G2", "g1"), 1)])
-def test_readings_of_stations_that_the_site_file_does_not_name_are_no_rest(tmp_path, capsys, names, status):
+def test_readings_of_undeclared_stations_are_reported(tmp_path, capsys, names, status):
     at = [START + timedelta(days=k) for k in range(40)]
     rows = [f"{one:%Y-%m-%dT%H:%M:%SZ},{name},displacement_mm,{k}.5" for k, one in enumerate(at) for name in names]
     data, site = tmp_path / "a.csv", tmp_path / "slope.toml"
     data.write_text("\n".join(["time,station,quantity,value", *rows, ""]))
     site.write_text(SITE)
-    found, _, err = call(capsys, "--data", data, "--site-file", site)
+    found, _, err = run_backtest(capsys, "--data", data, "--site-file", site)
     assert found == status, err
     assert ("names none of its series" in err) == bool(status)
     assert ("does not name: g1.displacement" in err) == (names == ("G1", "g1"))

@@ -1,4 +1,4 @@
-"""A slope that is measured every two seconds: `backtest --as-then` shows a level as late as it says, and no later."""
+"""Test a slope measured every two seconds: levels of `backtest --as-then` are late by its granularity at most."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ from tests.data.store_rows import tell
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 EPOCHS = 46
 FALL_AT = 26
-BEHIND_S = {"A": 0.1, "B": 0.45, "C": 0.9}  # an epoch's messages come one after the other
+BEHIND_S = {"A": 0.1, "B": 0.45, "C": 0.9}  # messages of an epoch arrive one after the other
 FUSION = {"top_needs": 2, "verify_within": "10s"}
 MOVED = series("displacement", "mm", "2s", max_silence="20s", noise_floor_mm=0.5)
 HOW = {"dwell": {"hits": 2, "of": 3}, "author": "test", "reason": "fast"}
@@ -31,8 +31,8 @@ SITE = (
 
 
 @pytest.fixture
-def lived(tmp_path, monkeypatch):
-    """A minute and a half as the service lives them, a look at every arrival: when which level stood."""
+def live_levels(tmp_path, monkeypatch):
+    """Evaluate a minute and a half after each message, and return the time of each change of level."""
     (tmp_path / "configs/sites").mkdir(parents=True)
     (tmp_path / "configs/sites/fast.toml").write_text(SITE)
     url = f"sqlite:///{tmp_path}/fast.db"
@@ -52,7 +52,7 @@ def lived(tmp_path, monkeypatch):
 
 
 def stream():
-    """Quiet, then 86 m a day: 2 mm more at each epoch."""
+    """Yield messages of a slope at rest that later moves 2 mm per epoch, 86 m per day."""
     for k in range(EPOCHS):
         for name, behind_s in BEHIND_S.items():
             at = START + timedelta(seconds=2 * k)
@@ -61,7 +61,7 @@ def stream():
             yield BrokerMessage(f"slopeward/v1/fast/{name}/obs", body, at + timedelta(seconds=behind_s), "live")
 
 
-def test_a_level_of_a_fast_slope_is_as_late_as_the_backtest_says(lived, capsys):
+def test_levels_are_late_by_the_reported_granularity_at_most(live_levels, capsys):
     capsys.readouterr()
     words = ["backtest", "--site", "fast", "--as-then", "--from", START.isoformat()]
     assert run_verb([*words, "--json"]) == 0
@@ -70,9 +70,9 @@ def test_a_level_of_a_fast_slope_is_as_late_as_the_backtest_says(lived, capsys):
     assert granularity_s <= 0.5, "a quarter of two seconds"
     (run,) = card["runs"]
     shown = [(parse_time(s["from"]), s["level"]) for s in run["level_history"]]
-    assert [level for _, level in shown] == [level for _, level in lived]
-    assert lived[-1][1] == 2, "the slope went red"
-    late = [(b - a).total_seconds() for (a, _), (b, _) in zip(lived, shown, strict=True)]
+    assert [level for _, level in shown] == [level for _, level in live_levels]
+    assert live_levels[-1][1] == 2, "the slope went red"
+    late = [(b - a).total_seconds() for (a, _), (b, _) in zip(live_levels, shown, strict=True)]
     assert all(0.0 <= s <= granularity_s for s in late[1:]), f"seconds late: {late}"
     assert run_verb(words) == 0
     assert f"levels are exact to {granularity_s:g} s" in " ".join(capsys.readouterr().out.split())

@@ -1,4 +1,4 @@
-"""A backtest over a time with stored forecasts reports what they gained."""
+"""Test that a backtest reports how much earlier stored forecasts warn, and stores the result as a proof."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ from monitor.decision.proof import find_unproven
 from monitor.errors import RefusedError
 from monitor.features.forecasts.queries.forecasts import add_forecasts
 from monitor.features.forecasts.tables import forecast, forecast_score
-from monitor.features.replay.cli.backtest import keep_proof, pick_criterion
+from monitor.features.replay.cli.backtest import find_forecast_criterion, store_proof
 from monitor.features.replay.cli.scorecard import describe_gain
 from monitor.models.queries.proofs import ModelTest, add_proof, load_proof_facts
 from monitor.models.queries.registry import add_model
@@ -36,7 +36,7 @@ SCORE = {"observed": 0.0, "error": 1.0, "baseline_error": 3.0, "persistence_erro
 SCORE |= {"inside_95": True, "pinball": 0.1, "winkler_80": 1.0, "scored_at": START}
 
 
-def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url, tmp_path, monkeypatch, capsys):
+def test_backtest_reports_and_proves_the_gain_of_stored_forecasts(sqlite_url, tmp_path, monkeypatch, capsys):
     database = Database(sqlite_url)
     luck, value, rows = Random(1), 0.0, []
     path = []
@@ -62,12 +62,12 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url, tmp_path, m
     (gain,) = card.runs[0].gains
     assert gain.data_share > 0.5
     assert gain.false_days == (0, 0)
-    assert gain.gained_s[0] > 0.0, "the forecast knows a day before"
+    assert gain.gained_s[0] > 0.0, "the forecast of the next day warns earlier"
     assert card.to_json()["runs"][0]["forecast_gain"][0]["criterion"] == "f"
     now = datetime.now(UTC) + timedelta(minutes=1)
 
     def prove():
-        keep_proof(database, voting, card, Actor("ada"), votes)
+        store_proof(database, voting, card, Actor("ada"), votes)
         with database.read() as c:
             (fact,) = load_proof_facts(c, voting, now)
         return fact
@@ -83,16 +83,16 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url, tmp_path, m
     bound = replace(votes, thresholds=(replace(votes.thresholds[0], over=9.0),))
     with database.read() as c:
         (other,) = load_proof_facts(c, replace(voting, criteria=(bound,)), now)
-    assert "other settings" in find_unproven([other], epoch_s(now))["f"], "another bound is another question"
+    assert "other settings" in find_unproven([other], epoch_s(now))["f"], "a proof is valid for its bound only"
     with pytest.raises(RefusedError, match="no criterion of kind forecast; the site has: f"):
-        pick_criterion(voting, "v")
-    # a newly trained network is no other question: its share in what is shown follows its errors
+        find_forecast_criterion(voting, "v")
+    # a newly trained network does not invalidate the proof: its weight follows its errors
     with database.write() as c:
         who = {"kind": "gru", "task": "forecast", "site": "slope", "path": "x", "card": {}, "reason": ""}
         add_model(c, "a" * 64, **who, now=START, actor=Actor("ada"))
         (fact,) = load_proof_facts(c, voting, now)
     assert find_unproven([fact], epoch_s(now)) == {}
-    # the command itself: by a backtest that says who keeps it; the newest test before it was not passed
+    # the command itself, after a newer test that failed
     with database.write() as c:
         failed = ModelTest("forecast", "f", "", "", ("too wide",), {}, 1)
         add_proof(c, voting, votes, failed, Actor("ada"), datetime.now(UTC))
@@ -103,14 +103,14 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url, tmp_path, m
     ask = ["backtest", "--site", "slope", "--labels", str(labels), "--by", "Ada", "--prove"]
     assert run_verb([*ask, "f"]) == 0
     said = capsys.readouterr()
-    assert "f: may be a witness (kept)" in said.err
+    assert "f: may be a witness (stored)" in said.err
     assert "f counts in this replay; in the service it is advice: the test of forecasts on" in said.out
     with database.read() as c:
         kept = load_view(c, "model_proofs", site="slope")
         (terms,) = [r["terms"] for r in c.scalars(select(model_proof.c.result).where(model_proof.c.by == "Ada"))]
     assert (kept[-1]["by"], terms["known"], terms["lead_s"], terms["labels"]) == ("Ada", "received", 30 * DAY, 1)
     assert len(terms["labels_sha256"]) == 64
-    # nobody chooses the terms of his own test, and what is refused leaves the proof as it was
+    # options that change the test are rejected, and the stored proof stays
     for other in (["--known", "observed"], ["--lead", "90d"], ["--latency", "1d"], ["--to", "2025-07-20"]):
         assert run_verb([*ask, "f", *other]) != 0
         assert f"leave out {other[0]}" in capsys.readouterr().err
@@ -121,6 +121,6 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url, tmp_path, m
     assert "Lead gained on velocity with its bounds times" in describe_gain(gain)
 
 
-def test_a_gain_without_stored_forecasts_is_not_measured():
+def test_gain_is_not_measured_without_stored_forecasts():
     absent = ForecastGain("f", 0.0, (0, 0), None, (), ())
     assert describe_gain(absent) == "f: not measured, no forecast was stored for that time"

@@ -1,4 +1,4 @@
-"""Three ways to a rain threshold (published, physical, learned) and movement itself in one scorecard."""
+"""Test that a scorecard compares a published, a physical and a learned rain threshold with movement."""
 
 import json
 import random
@@ -44,7 +44,7 @@ def make_slope(seed=4):
     return rain, moved, events
 
 
-def test_published_physical_and_learned_stand_beside_each_other(tmp_path, capsys):
+def test_scorecard_compares_published_physical_and_learned_thresholds(tmp_path, capsys):
     rain, moved, events = make_slope()
     lines = ["time,station,quantity,value"]
     for i, (fell, where) in enumerate(zip(rain, moved, strict=True)):
@@ -70,6 +70,6 @@ def test_published_physical_and_learned_stand_beside_each_other(tmp_path, capsys
         c["kind"] for c in by.values()
     }
     known = next(c for c in by.values() if c["kind"] == "rain_learned")
-    assert known["hits"] >= 0.7 * len(events), "what was learned here announces most of what happened here"
+    assert known["hits"] >= 0.7 * len(events), "the learned threshold announces most events of its record"
     assert all(c["false_days"] is not None for c in by.values())
     assert by["physical"]["crossings"] > 0

@@ -1,4 +1,4 @@
-"""A scorecard as tables of a terminal."""
+"""Print a scorecard as tables in a terminal."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -9,11 +9,12 @@ from rich.table import Column, Table
 from monitor.api.queries.alerts import EVENT, FALSE, UNJUDGED, WAITING, ForecastGain, Run, Scorecard, name_class
 from monitor.api.text import format_iso, from_epoch_s
 
-_Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]  # a table: title, head, rows
-
-
-LONG_S: Final = 30.0 * 86400.0  # between windows: beyond it their table shows days only
-SHOWN: Final = 40  # alerts and false days that a terminal shows; --json has all of them
+# Title, header and rows of a table.
+_Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]
+# If failure windows span a longer time, their table shows days without the time of day.
+DAYS_ONLY_S: Final = 30.0 * 86400.0
+# Rows of a table. JSON output contains all.
+MAX_ROWS: Final = 40
 
 
 def print_scorecard(card: Scorecard, console: Console) -> None:
@@ -35,12 +36,12 @@ def print_scorecard(card: Scorecard, console: Console) -> None:
         console.print(_make_table("anomalies, as people said", head, rows))
     if len(card.runs) > 1:
         console.rule("A and B")
-        for one in card.differences() or ("no difference",):
-            console.print(f"  {one}", highlight=False)
+        for difference in card.differences() or ("no difference",):
+            console.print(f"  {difference}", highlight=False)
 
 
 def describe_known(card: Scorecard) -> str:
-    """Which instants of knowledge the replay used."""
+    """Describe since when readings counted as known in the replay."""
     known = card.known
     exact_s = known["granularity_s"]
     exact = f"levels are exact to {exact_s:g} s" if exact_s else "looks are those of the service"
@@ -61,7 +62,7 @@ def describe_latency(latency_s: float) -> str:
 
 
 def _print_run(run: Run, console: Console) -> None:
-    console.print(_make_table(*_levels(run), right=0))
+    console.print(_make_table(*_make_levels(run), right=0))
     console.print(
         f"{run.looks:,} looks; {len(run.hazards)} hazard alerts, "
         f"{sum(a.ledger == 'health' for a in run.alerts)} health alerts, "
@@ -69,22 +70,24 @@ def _print_run(run: Run, console: Console) -> None:
     )
     if run.alarm_days:
         console.print(_describe_days(run), highlight=False, markup=False)
-    spans = [(_short(s.from_s), _short(s.to_s), run.level_names[s.level]) for s in run.levels[-SHOWN:]]
+    spans = [
+        (_format_minute(s.from_s), _format_minute(s.to_s), run.level_names[s.level]) for s in run.levels[-MAX_ROWS:]
+    ]
     console.print(_make_table("level history", ("from", "to", "level"), spans))
     if run.events:
-        console.print(_make_table(*_events(run)))
+        console.print(_make_table(*_make_events(run)))
         console.print(f"misses: {run.misses} of {len(run.events)}")
-        console.print(_make_table(*_matrix(run), right=1))
+        console.print(_make_table(*_make_matrix(run), right=1))
         shown = {k.replace("_", " "): v for k, v in run.matrix.indicators().items() if not k.endswith("_h")}
         line = ", ".join(f"{name} {'-' if v is None else f'{v:.3f}'}" for name, v in shown.items())
         console.print(line, highlight=False)
-    console.print(_make_table(*_criteria(run)))
+    console.print(_make_table(*_make_criteria(run)))
     for criterion in run.criteria:
         if criterion.not_computed is not None:
             console.print(f"{criterion.criterion}: not computed: {criterion.not_computed}", markup=False)
-    console.print(_make_table(*_leads(run)))
+    console.print(_make_table(*_make_leads(run)))
     if run.windows.looks or run.windows.periods:
-        console.print(_make_table(*_windows(run), right=9))
+        console.print(_make_table(*_make_windows(run), right=9))
         console.print(_describe_other_windows(run), highlight=False, markup=False)
     for gain in run.gains:
         console.print(describe_gain(gain), highlight=False)
@@ -98,6 +101,7 @@ def _print_run(run: Run, console: Console) -> None:
 
 
 def _make_table(title: str, head: Sequence[str], rows: Iterable[Iterable[object]], right: int | None = None) -> Table:
+    """Make a table. Columns from index `right` on are aligned to the right."""
     first = len(head) if right is None else right
     columns = (Column(name, justify="left" if k < first else "right") for k, name in enumerate(head))
     table = Table(*columns, title=title, title_justify="left")
@@ -106,12 +110,12 @@ def _make_table(title: str, head: Sequence[str], rows: Iterable[Iterable[object]
     return table
 
 
-def _levels(run: Run) -> _Table:
+def _make_levels(run: Run) -> _Table:
     days = [f"{run.time_in_level_s.get(n, 0.0) / 86400.0:.2f} d" for n in run.level_names]
     return "time in each level", run.level_names, [days]
 
 
-def _events(run: Run) -> _Table:
+def _make_events(run: Run) -> _Table:
     head = ("event", "class", "needed", "first warning", "lead", "at the needed level", "lead", "peak")
     rows = [
         (
@@ -129,8 +133,9 @@ def _events(run: Run) -> _Table:
     return "events", head, rows
 
 
-def _matrix(run: Run) -> _Table:
-    classes, spent_s = run.matrix.classes, run.matrix.seconds
+def _make_matrix(run: Run) -> _Table:
+    classes = run.matrix.classes
+    spent_s = run.matrix.seconds
     rows = [
         (name, *(f"{spent_s.get((level, k), 0.0) / 3600.0:.1f}" for k in classes))
         for level, name in enumerate(run.matrix.levels)
@@ -149,7 +154,7 @@ def _describe_days(run: Run) -> str:
     )
 
 
-def _leads(run: Run) -> _Table:
+def _make_leads(run: Run) -> _Table:
     head = ("before", "by", *run.level_names[1:])
     rows = [(lead.before, lead.source, *(format_lead(lead_s) for _, lead_s in lead.leads)) for lead in run.leads]
     if run.leads and not run.events:
@@ -157,31 +162,31 @@ def _leads(run: Run) -> _Table:
     return "lead time of each level", head, rows
 
 
-def _windows(run: Run) -> _Table:
-    """The periods with a trusted failure window."""
+def _make_windows(run: Run) -> _Table:
+    """Make the table of periods with a trusted failure window."""
     head = ("series", "first trusted", "its middle", "trusted", "last window", "its middle", "lead", "before", "end")
     periods = [period for period in run.windows.periods if period.first_trusted is not None]
     instants = [at_s for period in periods for at_s in (period.first.issued_s, period.last.issued_s)]
-    # days are exact enough for a long record, and the table stays readable
-    size = len("2026-01-01") if instants and max(instants) - min(instants) > LONG_S else len("2026-01-01 00:00")
+    size = len("2026-01-01") if instants and max(instants) - min(instants) > DAYS_ONLY_S else len("2026-01-01 00:00")
     rows = []
     for period in periods:
-        first, last = period.first_trusted or period.first, period.last
-        ended = "" if last.withdrawn_s is None else f"{_short(last.withdrawn_s)[:size]}: "
+        first = period.first_trusted or period.first
+        last = period.last
+        ended = "" if last.withdrawn_s is None else f"{_format_minute(last.withdrawn_s)[:size]}: "
         rows.append(
             (
                 f"{first.station}.{first.quantity}",
-                _short(first.issued_s)[:size],
-                _short(first.mid_s)[:size],
+                _format_minute(first.issued_s)[:size],
+                _format_minute(first.mid_s)[:size],
                 f"{period.trusted} of {period.issued}",
-                _short(last.issued_s)[:size],
-                _short(last.mid_s)[:size],
+                _format_minute(last.issued_s)[:size],
+                _format_minute(last.mid_s)[:size],
                 format_lead(period.lead_s),
                 period.before,
                 f"{ended}{period.end}",
             )
         )
-    return "failure windows: periods with a trusted one", head, rows[-SHOWN:]
+    return "failure windows: periods with a trusted one", head, rows[-MAX_ROWS:]
 
 
 def _describe_other_windows(run: Run) -> str:
@@ -194,7 +199,7 @@ def _describe_other_windows(run: Run) -> str:
     return "; ".join(parts) or "every series had a trusted window"
 
 
-def _criteria(run: Run) -> _Table:
+def _make_criteria(run: Run) -> _Table:
     head = (
         "criterion",
         "kind",
@@ -230,7 +235,7 @@ def _criteria(run: Run) -> _Table:
 
 
 def describe_gain(gain: ForecastGain) -> str:
-    """What a forecast criterion adds to velocity, in one line."""
+    """Describe in one line how much earlier a forecast criterion warns than velocity."""
     if not gain.data_share:
         return f"{gain.criterion}: not measured, no forecast was stored for that time"
     before, after = gain.false_days
@@ -247,7 +252,7 @@ def describe_gain(gain: ForecastGain) -> str:
 
 
 def format_lead(seconds: float | None) -> str:
-    """A lead time for people: positive before the event.
+    """Format a lead time, which is positive before the event.
 
     >>> format_lead(86400.0 * 9), format_lead(5400.0), format_lead(-7200.0), format_lead(None)
     ('9.0 d', '1.5 h', '-2.0 h', '-')
@@ -257,5 +262,5 @@ def format_lead(seconds: float | None) -> str:
     return f"{seconds / 86400.0:.1f} d" if abs(seconds) >= 86400.0 else f"{seconds / 3600.0:.1f} h"
 
 
-def _short(at_s: float) -> str:
-    return format_iso(from_epoch_s(at_s))[:16].replace("T", " ")
+def _format_minute(instant_s: float) -> str:
+    return format_iso(from_epoch_s(instant_s))[:16].replace("T", " ")
