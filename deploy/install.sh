@@ -119,7 +119,7 @@ install)
     if [ -n "$runs" ] || ls "$etc"/sites/*.toml >/dev/null 2>&1; then
         system restart slopeward
     else
-        say "write a site file, then start: slopeward sites init NAME --out /etc/slopeward/sites/NAME.toml; systemctl start slopeward"
+        say "write a site file, then start: slopeward init NAME --out /etc/slopeward/sites/NAME.toml; systemctl start slopeward"
     fi
     ;;
 upgrade)

@@ -24,16 +24,18 @@ class AccessRule(NamedTuple):
 class Command(NamedTuple):
     """A command, or a group of commands, of the command line."""
 
-    # Imports and returns the `typer.Typer`. None: the group consists of acts alone (`monitor.alerts.acts.table`).
+    # Imports and returns the `typer.Typer`. None: the group consists of acts (`monitor.alerts.acts.table`) and of
+    # commands that are registered below it.
     load: Callable[[], Any] | None
-    help: str
-    after: str = ""  # the command below which `slopeward --help` lists this one; empty: the last
+    help: str  # one line without a full stop
+    after: str = ""  # the command below which help lists this one; empty: the last
     # Rules of the commands that write to the database, such as {"notify drill hold": "operator"}; see
     # `monitor.cli.rules`. Commands without a rule only read.
     rules: Mapping[str, str] = MappingProxyType({})
-    # Heading above the command in `slopeward --help`, unless the command before it has the same heading. Empty: the
-    # command has the heading of the command before it.
-    heading: str = ""
+    # Subject under which help lists the command. Empty: "Other commands".
+    subject: str = ""
+    short_for: str = ""  # full name of the command of which this one is a short form, such as "alerts ack"
+    is_in_overview: bool = True  # False: `slopeward help commands` lists the command, `slopeward --help` does not
 
 
 class Panel(NamedTuple):

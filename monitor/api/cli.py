@@ -6,6 +6,10 @@ from monitor.cli import (
 from monitor.cli.acts import (
     add_acts,  # register the acts of a command group, such as `alerts`, as commands
 )
+from monitor.cli.commands import (
+    find_full_name,  # return `alerts ack` for its short form `ack`, and any other name of a command as it is
+    load_all_commands,  # return every command by full name; imports all of them
+)
 from monitor.cli.identity import (
     By,  # type of the option `--by`
     authenticate_actor,  # returns who acts, and opens the database for writing
@@ -19,18 +23,16 @@ from monitor.cli.local_grid import (
     use_local_grid,  # Place files that are in the local coordinate system of a site, if the site has one
     use_local_grid_file,  # Place files that are in a local coordinate system as the site file describes
 )
-from monitor.cli.main import (
-    list_commands,  # return all commands and command groups by name, in help order
-    load_app,  # return the `typer.Typer` of a command or group, with additions of plugins
-)
 from monitor.cli.session import (
     EXIT_NOTHING,  # exit status when there is nothing to do or nothing valid, 4
     EXIT_PARTLY,  # exit status when only a part was done, 3
     LARGEST_SEED,  # largest seed of a random number generator, 2**32 - 1
     Commands,  # commands with the options `--config` and `--json`
     SiteOption,  # type of the option `--site`
+    UtcOption,  # type of the option `--utc`
     check_site,  # raise NotFoundError for a site id without file and without history
     exit_on,  # context manager: print errors of given types and exit with status NOTHING
+    find_zones,  # return a function that returns the time zone of a site
     format_in_zone,  # format an instant in a time zone; a dash for None
     make_progress_printer,  # return a function that prints progress on a terminal, rate limited
     open_database,  # open the configured database; requires the current schema by default
@@ -45,6 +47,7 @@ from monitor.cli.session import (
     read_instant,  # parse a time option with time zone; raises RefusedError
     read_service,  # load the service configuration named by the running command
     require_any,  # print a line and exit with status NOTHING unless something was found
+    require_station,  # raise NotFoundError, with the nearest spelling, unless a site has a station
     show,  # prints one result, as text or as JSON
     show_in_order,  # print a result on stdout: JSON in key order with `--json`, else a line
     translate_in_zone,  # translate a message with its times in a time zone; text of people is kept
@@ -73,6 +76,7 @@ __all__ = [
     "LocalGridOption",
     "SiteOption",
     "SmallestAreaOption",
+    "UtcOption",
     "add_acts",
     "authenticate_actor",
     "catch_stop_signals",
@@ -80,10 +84,11 @@ __all__ = [
     "describe_decision",
     "evaluate_now",
     "exit_on",
+    "find_full_name",
     "find_readable_sites",
+    "find_zones",
     "format_in_zone",
-    "list_commands",
-    "load_app",
+    "load_all_commands",
     "make_progress_printer",
     "name_os_actor",
     "open_database",
@@ -99,6 +104,7 @@ __all__ = [
     "read_service",
     "require_any",
     "require_readable",
+    "require_station",
     "session",
     "show",
     "show_in_order",

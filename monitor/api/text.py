@@ -25,6 +25,7 @@ from monitor.text.detection import (
 )
 from monitor.text.figures import (
     format_number,  # format a number with a number of significant digits
+    format_to_width,  # format a number with two significant digits of the width of its interval
     level_class,  # return the colour class of a level, `0` to `3`, or `u` if unknown
 )
 from monitor.text.formats import (
@@ -137,6 +138,7 @@ __all__ = [
     "format_local",
     "format_minute",
     "format_number",
+    "format_to_width",
     "from_epoch_s",
     "gettext",
     "hide_folder",

@@ -1,7 +1,4 @@
-"""The commands of the kernel.
-
-The order of the commands is that of `slopeward --help`.
-"""
+"""The commands of the kernel, in the order of `slopeward --help`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -112,32 +109,64 @@ def _load_db() -> Any:
     return app
 
 
+def _load_help() -> Any:
+    from monitor.cli.help import app
+
+    return app
+
+
 @hookimpl
 def register_commands() -> Mapping[str, Command]:
-    """Return the commands of the kernel. A command without a function consists of acts alone."""
-    return {
-        "status": Command(
-            _load_status, "Show level, observability and newest reading of each site", heading="Current situation"
-        ),
-        "alerts": Command(_load_alerts, "List, explain, acknowledge and close alerts"),
-        "evaluate": Command(_load_evaluate, "Compute the warning level of a site now, and explain it"),
+    """Return the commands of the kernel, by subject."""
+    return {**_list_everyday(), **_list_slopes(), **_list_people(), **_list_operation()}
+
+
+def _list_everyday() -> Mapping[str, Command]:
+    commands = {
+        "init": Command(None, "Create a site: write its site file", short_for="sites init"),
+        "check": Command(_load_check, "Check service file and site files; --connect tests connections"),
+        "run": Command(_load_run, "Start the service: MQTT broker, core and web page"),
+        "ingest": Command(_load_ingest, "Import files without questions, for programs", is_in_overview=False),
+        "status": Command(_load_status, "Show the present level, data and open alerts of each site"),
+        "evaluate": Command(_load_evaluate, "Compute the level of a site now, and explain it"),
+        "alerts": Command(_load_alerts, "List the open alerts (alerts list); explain or close an alert"),
+        "ack": Command(None, "Acknowledge an alert", short_for="alerts ack"),
+    }
+    return {name: command._replace(subject="Everyday commands") for name, command in commands.items()}
+
+
+def _list_slopes() -> Mapping[str, Command]:
+    commands = {
+        "sites": Command(_load_sites, "List, show, change and retire sites; rain thresholds; maps"),
+        "level": Command(None, "Set the warning level of a site by hand"),
         "instruments": Command(None, "Show the state of each instrument and what it needs"),
-        "level": Command(None, "Set the warning level of a site by hand", heading="Levels and site files"),
-        "events": Command(_load_events, "Record blasting, earthworks, reservoir changes or an earthquake"),
-        "maintenance": Command(_load_maintenance, "Declare maintenance at a station; suspends its votes"),
-        "offsets": Command(_load_offsets, "Declare, confirm and revoke jumps of an instrument"),
-        "sites": Command(_load_sites, "Create, list and change site files; rain thresholds; maps"),
-        "ingest": Command(_load_ingest, "Import readings from files and servers; retry rejected ones", heading="Data"),
-        "report": Command(None, "Add an observer's report; write bulletins and the quick card"),
-        "people users": Command(_load_people_users, "Manage the accounts of the web page"),
+        "maintenance": Command(_load_maintenance, "Announce work at a station, which suspends its votes"),
+        "offsets": Command(_load_offsets, "Declare the jump of a replaced or moved instrument"),
+        "events": Command(_load_events, "Record blasting, earthworks, reservoir changes, earthquakes"),
+        "report": Command(None, "Report what an observer saw; write bulletins and quick cards"),
+    }
+    return {name: command._replace(subject="Slopes and instruments") for name, command in commands.items()}
+
+
+def _list_people() -> Mapping[str, Command]:
+    commands = {
+        "people": Command(None, "Manage duty plans, accounts, access tokens and signatures"),
+        "people users": Command(_load_people_users, "Manage the accounts of people"),
         "people tokens": Command(_load_people_tokens, "Manage the access tokens of other programs"),
         "people signatures": Command(
             _load_people_signatures, "List and withdraw signatures that wait for a second person"
         ),
+        "notify": Command(None, "Test the notification channels (notify channels test); drills"),
         "notify channels": Command(_load_notify_channels, "List and test the notification channels"),
-        "run": Command(_load_run, "Run the service: MQTT broker, core and web page", heading="Operation"),
-        "check": Command(_load_check, "Check the configuration; --connect also tests connections"),
+    }
+    return {name: command._replace(subject="People and messages") for name, command in commands.items()}
+
+
+def _list_operation() -> Mapping[str, Command]:
+    commands = {
+        "db": Command(_load_db, "Back up the database (db backup); upgrade, verify, restore it"),
         "doctor": Command(_load_doctor, "Find problems of the installation and suggest remedies"),
         "broker": Command(_load_broker, "Create, list and revoke the MQTT logins of instruments"),
-        "db": Command(_load_db, "Upgrade, back up and verify the database"),
+        "help": Command(_load_help, "Show the help of a command, or list all commands", is_in_overview=False),
     }
+    return {name: command._replace(subject="Operation") for name, command in commands.items()}

@@ -1,7 +1,8 @@
-"""Who may write by which command; a command without a rule may not write at all.
+"""Which commands may write to the database, and which role they need. A command without a rule only reads.
 
-A rule is `SERVES`, or the role of the person who acts. `monitor.cli.session` opens the database by it: closed
-to writing for who only reads, and for a person's act closed until `monitor.cli.identity` knows who that person is.
+A rule is `SERVES` or the role of the person who acts. `monitor.cli.session` opens the database according to the rule:
+read-only for commands that only read, and read-only for an act of a person until `monitor.cli.identity` has
+authenticated that person.
 """
 
 from collections.abc import Iterator
@@ -15,48 +16,57 @@ from monitor.errors import RefusedError
 from monitor.plugins import hooks
 from monitor.storage.engine import Database
 
-READS: Final = "reads"  # writes nothing into the database
+READS: Final = "reads"  # writes nothing to the database
 SERVES: Final = "serves"  # writes what the service itself would write from files, readings and declarations
 ADMIN: Final = "admin"
 
+_SERVING: Final = (
+    "run",
+    "evaluate",
+    "ingest",
+    "notify channels test",
+    "db upgrade",
+    "db prune",
+    "broker files",
+)
+_FOR_ADMINS: Final = (
+    "broker add",
+    "broker revoke",
+    "broker acl",
+    "broker key-add",
+    "broker key-retire",
+    "db restore",
+    "db grant-readonly",
+)
 
-def _each(verb: str, acts: str) -> list[str]:
-    return [f"{verb} {act}" for act in acts.split()]
+
+def _collect_rules() -> dict[str, str]:
+    rules = dict.fromkeys(_SERVING, SERVES)
+    rules |= {act.command: act.role for act in list_acts() if COMMAND in act.ways}
+    rules |= dict.fromkeys(_FOR_ADMINS, ADMIN)
+    for commands in hooks().register_commands():
+        for command in commands.values():
+            # A plugin cannot change the rule of another command.
+            rules = {**command.rules, **rules}
+    return rules
 
 
-# what is not listed only reads
-RULES: Final[dict[str, str]] = {
-    **dict.fromkeys(
-        (
-            *("run", "evaluate", "ingest", "notify channels test"),
-            *_each("db", "upgrade prune"),
-            "broker files",
-        ),
-        SERVES,
-    ),
-    **{act.command: act.role for act in list_acts() if COMMAND in act.ways},
-    **dict.fromkeys(
-        (*_each("broker", "add revoke acl key-add key-retire"), *_each("db", "restore grant-readonly")), ADMIN
-    ),
-}
-for _commands in hooks().register_commands():
-    for _command in _commands.values():
-        RULES.update({name: rule for name, rule in _command.rules.items() if name not in RULES})
+RULES: Final[dict[str, str]] = _collect_rules()
 
-# What a program may do in the name of its owner, as on the page: it explains nothing away and manages no accounts.
+# Acts that an access token may do in the name of its owner, as on the page. A token cannot manage accounts.
 BY_TOKEN: Final = frozenset(act.command for act in list_acts() if act.by_token)
 
 
 @dataclass(slots=True)
 class RunningCommand:
-    """The command that runs, such as `alerts ack`, and what is said once it is done."""
+    """The command that runs, and the notes that are printed after it."""
 
-    command: str
+    command: str  # its full name, such as `alerts ack`
     notes: list[str] = field(default_factory=list)
 
     @property
     def rule(self) -> str:
-        """What it may do."""
+        """Return the rule of the command."""
         return RULES.get(self.command, READS)
 
 
@@ -65,45 +75,51 @@ _RUNNING: Final[ContextVar[RunningCommand | None]] = ContextVar("slopeward_comma
 
 @contextmanager
 def running(command: str) -> Iterator[RunningCommand]:
-    """Say which command runs."""
-    found = RunningCommand(command)
-    token = _RUNNING.set(found)
+    """Register the command that runs."""
+    running_command = RunningCommand(command)
+    token = _RUNNING.set(running_command)
     try:
-        yield found
+        yield running_command
     finally:
         _RUNNING.reset(token)
 
 
 def needed_role() -> str:
-    """The role that the person who acts by this command needs."""
-    now = _RUNNING.get()
-    return ADMIN if now is not None and now.rule == ADMIN else OPERATOR
+    """Return the role that the person who acts by this command needs."""
+    command = _RUNNING.get()
+    return ADMIN if command is not None and command.rule == ADMIN else OPERATOR
 
 
 def require_person() -> None:
-    """Refuse a token for what takes somebody who is there; raises RefusedError."""
-    now = _RUNNING.get()
-    if now is not None and now.command not in BY_TOKEN:
+    """Refuse an access token for a command that needs a person.
+
+    Raises:
+        RefusedError: The command needs a person.
+    """
+    running_command = _RUNNING.get()
+    if running_command is not None and running_command.command not in BY_TOKEN:
+        allowed = " and ".join(f"`slopeward {command}`" for command in sorted(BY_TOKEN))
         raise RefusedError(
-            f"a token serves for {' and '.join(f'`slopeward {one}`' for one in sorted(BY_TOKEN))}; "
-            f"`slopeward {now.command}` takes a person: --by NAME and the password"
+            f"a token is accepted for {allowed}; `slopeward {running_command.command}` needs a person: --by NAME and "
+            "the password"
         )
 
 
 def note(line: str) -> None:
-    """Say a line once the command is done; nothing where none runs (another program uses the functions)."""
-    now = _RUNNING.get()
-    if now is not None:
-        now.notes.append(line)
+    """Print a line after the command. Without a running command, as in other programs, nothing is printed."""
+    running_command = _RUNNING.get()
+    if running_command is not None:
+        running_command.notes.append(line)
 
 
 def close_by_rule(db: Database) -> None:
-    """Let nothing be written that the rule of this command does not allow (yet)."""
-    now = _RUNNING.get()
-    if now is None or now.rule == SERVES:
+    """Make the database read-only unless the rule of the running command allows writing."""
+    running_command = _RUNNING.get()
+    if running_command is None or running_command.rule == SERVES:
         return
+    name = f"`slopeward {running_command.command}`"
     db.closed_because = (
-        f"`slopeward {now.command}` only reads; a command that writes needs a rule in monitor/cli/rules.py"
-        if now.rule == READS
-        else f"`slopeward {now.command}` writes for a person, and did not ask who that is"
+        f"{name} only reads; a command that writes needs a rule in monitor/cli/rules.py"
+        if running_command.rule == READS
+        else f"{name} writes for a person, and nobody was authenticated"
     )

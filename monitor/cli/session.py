@@ -1,16 +1,15 @@
-"""What most verbs share: the configuration, the database at the right revision, one site by name, one way to answer."""
+"""What commands share: options, service file, database, look-up of sites and stations, output."""
 
 import functools
 import inspect
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar, get_type_hints
 
@@ -18,6 +17,7 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.canonical import canonical_json
+from monitor.cli.nearest import suggest_nearest
 from monitor.cli.rules import close_by_rule
 from monitor.errors import NotFoundError, RefusedError
 from monitor.settings.service import ServiceConfig, load_service
@@ -34,17 +34,17 @@ from monitor.text.rendering import translate
 SiteOption = Annotated[str, typer.Option("--site", help="Site id.")]
 LARGEST_ID: Final = 2**63 - 1  # of a row of the database
 LARGEST_SEED: Final = 2**32 - 1
-LimitOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most so many, newest first.")]
-UtcOption = Annotated[bool, typer.Option("--utc", help="Times in UTC; else each in the zone of its site.")]
-PROGRESS_EVERY_S = 2.0  # a person who waits wants a word at least so often
-OLD_RECORD_S = 30 * 86400.0  # without a reading for so long, a site is a record and not a watch
-EXIT_PARTLY = 3  # exit status: done in part, for example some rows went to the quarantine
+LimitOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most this many, newest first.")]
+UtcOption = Annotated[bool, typer.Option("--utc", help="Show times in UTC. Default: the time zone of the site.")]
+PROGRESS_EVERY_S = 2.0  # pause between two lines of progress
+OLD_RECORD_S = 30 * 86400.0  # a site without a reading for this long is a record of the past
+EXIT_PARTLY = 3  # exit status: done in part, for example because some rows were rejected
 EXIT_NOTHING = 4  # exit status: nothing to do, or nothing valid
 
 
 @dataclass(frozen=True, slots=True)
 class CommandOptions:
-    """What the options say that nearly every command has."""
+    """The values of `--config` and `--json`."""
 
     config: Path | None = None
     as_json: bool = False
@@ -53,7 +53,7 @@ class CommandOptions:
 _OPTIONS: Final[ContextVar[CommandOptions]] = ContextVar("slopeward_options")
 Value = TypeVar("Value")
 Command = TypeVar("Command", bound=Callable[..., Any])
-_CONFIG_HELP: Final = "Service file; else SLOPEWARD_CONFIG, else ./configs/slopeward.toml."
+_CONFIG_HELP: Final = "Service file. Default: SLOPEWARD_CONFIG, else ./configs/slopeward.toml."
 CONFIG: Final = inspect.Parameter(
     "config",
     inspect.Parameter.KEYWORD_ONLY,
@@ -64,24 +64,25 @@ AS_JSON: Final = inspect.Parameter(
     "as_json",
     inspect.Parameter.KEYWORD_ONLY,
     default=False,
-    annotation=Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")],
+    annotation=Annotated[bool, typer.Option("--json", help="Print JSON lines on stdout.")],
 )
 
 
 def options() -> CommandOptions:
-    """Those of the command that runs."""
+    """Return the values of `--config` and `--json` of the running command."""
     return _OPTIONS.get(CommandOptions())
 
 
 class Commands(typer.Typer):
-    """Commands that take `--config` and `--json` beside what they declare; `options` says what was given."""
+    """Commands with the options `--config` and `--json`, whose values `options` returns."""
 
     def command(
         self, name: str | None = None, *, takes_config: bool = True, takes_json: bool = True, **given: Any
     ) -> Callable[[Command], Command]:
-        """Register a command; one that declares an option `config` of its own keeps that.
+        """Register a command.
 
-        One of many options takes them as one record: the fields of its only argument, a dataclass.
+        A command with an option `config` of its own keeps that. A command with many options has a dataclass as its only
+        parameter; the fields are the options.
         """
         register = super().command(name, **given)
         shared = [CONFIG] * takes_config + [AS_JSON] * takes_json
@@ -125,26 +126,30 @@ def _list_fields(record: Any) -> list[inspect.Parameter]:
 
 
 def read_service() -> ServiceConfig:
-    """The configuration."""
+    """Load the service file that the running command names."""
     return load_service(options().config)
 
 
 def open_service(config: Path | None = None) -> tuple[ServiceConfig, Database]:
-    """Read the configuration and open the database, which must be at the revision of this program."""
+    """Load the service file and open the database, whose schema must be current."""
     service = load_service(config) if config is not None else read_service()
     return service, open_database(service)
 
 
 def open_site(site_id: str) -> tuple[ServiceConfig, Database, Site]:
-    """What `open_service` gives, with the site of that id; raises what `pick_site` raises."""
+    """Load the service file, open the database and find a site. Raises what `pick_site` raises."""
     service, db = open_service()
     return service, db, pick_site(service, site_id)
 
 
 def open_database(service: ServiceConfig | None = None, *, any_revision: bool = False) -> Database:
-    """The configured database, at the schema this version needs unless any will do; close it, best by `with`.
+    """Open the configured database; use it in a `with` statement.
 
-    What the rule of the command does not allow is not written through it (`monitor.cli.rules`).
+    It is read-only unless the rule of the running command allows writing (`monitor.cli.rules`).
+
+    Args:
+        service: The service file; None to load it.
+        any_revision: Accept a schema of another version.
     """
     db = Database((service or read_service()).database.url)
     close_by_rule(db)
@@ -158,7 +163,12 @@ def open_database(service: ServiceConfig | None = None, *, any_revision: bool = 
 
 
 def pick_site(config: ServiceConfig, site_id: str) -> Site:
-    """The site of that id; NotFoundError names those there are, or why the file of this one cannot be used."""
+    """Return a site by its id.
+
+    Raises:
+        NotFoundError: There is no such site. The message names the existing sites and the nearest one.
+        ConfigError: The file of the site cannot be used.
+    """
     sites, failures = scan_sites(config.paths.sites)
     for site in sites:
         if site.id == site_id:
@@ -167,14 +177,33 @@ def pick_site(config: ServiceConfig, site_id: str) -> Site:
         if file.stem == site_id:
             raise error
     known = [s.id for s in sites]
-    near = get_close_matches(site_id, known, 1)
-    meant = f"; did you mean {near[0]}?" if near else ""
     there = f"there are: {', '.join(known)}" if known else "there is none: `slopeward sites init NAME` writes one"
-    raise NotFoundError(f"no site {site_id!r} in {config.paths.sites}; {there}{meant}")
+    raise NotFoundError(f"no site {site_id!r} in {config.paths.sites}; {there}{suggest_nearest(site_id, known)}")
+
+
+def require_station(site_id: str, station: str, stations: Collection[str]) -> None:
+    """Check that a site has a station.
+
+    Args:
+        site_id: The site.
+        station: The id that a person gave.
+        stations: Ids of the stations of the site.
+
+    Raises:
+        NotFoundError: The site has no such station. The message names the nearest one.
+    """
+    if station not in stations:
+        names = ", ".join(stations) or "none"
+        hint = suggest_nearest(station, stations)
+        raise NotFoundError(f"{site_id} has no station {station!r}; there are: {names}{hint}")
 
 
 def read_sites(site_id: str | None = None) -> list[Site]:
-    """The sites whose files can be used; each that cannot is a warning, or the error where it is the one asked for."""
+    """Return the sites whose files can be used, and print a warning for each other file.
+
+    Raises:
+        ConfigError: The file of the site `site_id` cannot be used.
+    """
     sites, failures = scan_sites(read_service().paths.sites)
     for file, error in failures.items():
         if file.stem == site_id:
@@ -184,9 +213,10 @@ def read_sites(site_id: str | None = None) -> list[Site]:
 
 
 def check_site(c: Connection, site_id: str | None, found: object = None) -> None:
-    """Refuse a site that has no file and never was watched, unless something of it was found.
+    """Check that a site has a file or a history, as a retired site has. A site with results in `found` passes.
 
-    Raises NotFoundError: it is unknown; the sites there are are named. One that is retired is known by its history.
+    Raises:
+        NotFoundError: The site is unknown. The message names the existing sites.
     """
     if found or site_id is None or any(s.id == site_id for s in load_sites_summary(c, active_only=False)):
         return
@@ -194,7 +224,10 @@ def check_site(c: Connection, site_id: str | None, found: object = None) -> None
 
 
 def take_site(db: Database, site: Site, reason: str, now: datetime) -> Site:
-    """The declaration in force once a file was read: it, unless it could loosen a high level unapproved."""
+    """Put a site file into force and return the declaration in force.
+
+    A file that could loosen a high level without approval does not come into force; a note is printed.
+    """
     from monitor.alerts.acts.change_control import explain_refusal, explain_unread, load_into_force
 
     taken = db.do(load_into_force, site, "slopeward", reason, now)
@@ -206,7 +239,7 @@ def take_site(db: Database, site: Site, reason: str, now: datetime) -> Site:
 
 
 def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
-    """Say where an old record is looked at: nothing of it can count today, and no forecast begins from it."""
+    """Print how to evaluate the past if the newest reading of a site is too old to count today."""
     from monitor.alerts.queries.evaluations import load_newest
     from monitor.text.instants import from_epoch_s
 
@@ -223,7 +256,7 @@ def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
 
 
 def find_zones(c: Connection, *, utc: bool) -> Callable[[str], str]:
-    """By site, the zone that its times are shown in; for the service itself that of `[web] timezone`."""
+    """Return a function that returns the time zone of a site, and `[web] timezone` for the service itself."""
     if utc:
         return lambda _site: "UTC"
     zones = {site.id: site.timezone for site in load_sites_summary(c, active_only=False)}
@@ -232,23 +265,23 @@ def find_zones(c: Connection, *, utc: bool) -> Callable[[str], str]:
 
 
 def translate_in_zone(text: str | None, zone: str) -> str:
-    """A message with its times in a zone; what a person wrote as it is."""
+    """Translate a message with its times in a time zone. A text written by a person is returned unchanged."""
     with use_zone(zone):
         return str(translate(text or ""))
 
 
 def format_in_zone(at: datetime | str | None, zone: str) -> str:
-    """An instant of a table or of a view in a zone, or a dash."""
+    """Format an instant in a time zone; a dash for None."""
     return "-" if at is None else format_instant(parse_time(at) if isinstance(at, str) else at, zone)
 
 
 def print_json(value: Any) -> None:
-    """One JSON object on one line of stdout."""
+    """Print a value as JSON on one line of stdout."""
     print(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def print_if_json(value: Any) -> bool:
-    """One JSON object on one line of stdout where `--json` was given; whether it was."""
+    """Print a value as JSON if `--json` was given. Return whether it was."""
     if as_json := options().as_json:
         print_json(value)
     return as_json
@@ -260,18 +293,18 @@ def show(facts: Mapping[str, Any], line: str) -> None:
 
 
 def show_in_order(facts: Mapping[str, Any], line: str) -> None:
-    """One result on stdout, its keys in the order that they have."""
+    """Print one result: `line`, or with `--json` the facts as one JSON object in the order of their keys."""
     if not print_if_json(facts):
         print(line)
 
 
 def print_note(line: str) -> None:
-    """One line for people, on stderr."""
+    """Print a line for people on stderr."""
     print(line, file=sys.stderr)
 
 
 def require_any(found: object, line: str) -> None:
-    """Say that nothing was found, and end with the status for it; nothing where something was."""
+    """Print a line and exit with status 4 if nothing was found."""
     if not found:
         print_note(line)
         raise typer.Exit(EXIT_NOTHING)
@@ -279,7 +312,7 @@ def require_any(found: object, line: str) -> None:
 
 @contextmanager
 def exit_on(*nothing: type[Exception]) -> Iterator[None]:
-    """Where an error says that there is nothing to work on: say it, and end with the status for that."""
+    """Print errors of the given types and exit with status 4, because there is nothing to work on."""
     try:
         yield
     except nothing as error:
@@ -288,13 +321,23 @@ def exit_on(*nothing: type[Exception]) -> Iterator[None]:
 
 
 def warn(warnings: Iterable[object]) -> None:
-    """What a person should know of a result, on stderr."""
+    """Print warnings about a result on stderr."""
     for warning in warnings:
         print_note(f"warning: {warning}")
 
 
 def read_option(option: str, read: Callable[[str], Value], text: str, hint: str = "") -> Value:
-    """What an option says, by what reads its kind of value; raises RefusedError."""
+    """Parse the value of an option.
+
+    Args:
+        option: Name of the option, for the error.
+        read: The parser; raises ValueError.
+        text: The value.
+        hint: End of the error, such as an example.
+
+    Raises:
+        RefusedError: The value cannot be parsed.
+    """
     try:
         return read(text)
     except ValueError as error:
@@ -302,12 +345,12 @@ def read_option(option: str, read: Callable[[str], Value], text: str, hint: str 
 
 
 def read_duration_s(option: str, text: str) -> float:
-    """The seconds that an option says, such as `4h`; raises RefusedError."""
+    """Parse a duration such as `4h` into seconds. Raises RefusedError."""
     return read_option(option, parse_duration_s, text)
 
 
 def read_instant(option: str, text: str) -> datetime:
-    """The instant that an option says, with its zone; raises RefusedError."""
+    """Parse a time with its zone. Raises RefusedError."""
     return read_option(option, parse_time, text, "; for example 2026-03-01T06:00:00Z")
 
 

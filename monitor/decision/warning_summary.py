@@ -1,6 +1,6 @@
 """Summarise for people which motion raises which level of a site, how quickly, and which motion raises none.
 
-The figures are those of `judge_series`. `slopeward ingest --guess`, `slopeward sites init --from` and the page of an
+The figures are those of `judge_series`. `slopeward ingest --guess`, `slopeward sites init --table` and the page of an
 uploaded table show this summary for a new site file.
 """
 

@@ -430,7 +430,7 @@ def test_altered_or_forged_part_of_a_pack_is_found(open_copy):
 def test_command_writes_and_checks_packs(bench, tmp_path, capsys):
     config = str(write_service(tmp_path, bench.database))
     path = str(tmp_path / "x.zip")
-    assert run_verb(["alerts", "export", "1", "--to", path, "--config", config]) == 0
+    assert run_verb(["alerts", "export", "1", "--out", path, "--config", config]) == 0
     assert run_verb(["alerts", "export", "--check", path]) == 0
     assert "every decision recomputes bit for bit" in capsys.readouterr().out
     with zipfile.ZipFile(path, "a") as archive:
@@ -438,7 +438,7 @@ def test_command_writes_and_checks_packs(bench, tmp_path, capsys):
     assert run_verb(["alerts", "export", "--check", path]) == 1
     (tmp_path / "no.zip").write_bytes(b"PK nothing")
     assert run_verb(["alerts", "export", "--check", str(tmp_path / "no.zip")]) == 1
-    assert run_verb(["alerts", "export", "99", "--to", str(tmp_path / "y.zip"), "--config", config]) == 1
+    assert run_verb(["alerts", "export", "99", "--out", str(tmp_path / "y.zip"), "--config", config]) == 1
     assert run_verb(["alerts", "export", "--config", config]) == 2
     assert ask(bench.database, lambda c: c.execute(select(alert_table.c.id)).scalar()) == 1
 
@@ -485,5 +485,5 @@ def test_alarm_of_the_service_is_explained(database, tmp_path, capsys):
     assert "equal bit for bit" in out
     assert run_verb(["alerts", "explain", "1", "--as-of", "now", "--config", config]) == 1
     assert "no readings were used" in capsys.readouterr().err
-    assert run_verb(["alerts", "export", "1", "--to", str(tmp_path / "x.zip"), "--config", config]) == 0
+    assert run_verb(["alerts", "export", "1", "--out", str(tmp_path / "x.zip"), "--config", config]) == 0
     assert run_verb(["alerts", "export", "--check", str(tmp_path / "x.zip")]) == 0

@@ -35,7 +35,7 @@ def test_processes_and_jobs_load_no_heavy_module_before_they_need_it():
 
 
 def test_help_loads_no_command():
-    (loaded,) = list_loaded_modules("import monitor.cli.main as m; m.print_help()")
+    (loaded,) = list_loaded_modules("import monitor.cli.main as m; m.print_overview()")
     assert not loaded & {*HEAVY, "typer", "sqlalchemy", "pydantic", "numpy"}
 
 

@@ -318,7 +318,7 @@ def test_a_token_acknowledges_and_reports_and_does_nothing_that_takes_a_person(a
     by_token = [(who, json.loads(told)) for who, told in acts if '"proof":"token"' in told]
     assert [(who, told["via"]) for who, told in by_token] == [("Ada", "token")] * 2
     status, _, said = call("level", "set", "bench", "yellow", "--reason", "it is over")
-    assert (status, "takes a person" in said) == (1, True)
+    assert (status, "needs a person" in said) == (1, True)
     status, _, said = call(*ack, "--by", "Bo")
     assert (status, "that of 'Ada'" in said) == (1, True)
     monkeypatch.setenv("SLOPEWARD_BY_TOKEN", make("Cy", "read")[1])

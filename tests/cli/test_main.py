@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from monitor.cli import main as cli
+from monitor.cli.commands import list_commands, load_all_commands
+from monitor.cli.overview import SUBJECTS
 from monitor.cli.printable import make_printable
 from monitor.cli.site.sites import write_first_site
 from monitor.sites.parsing import find_weaknesses, parse_site
@@ -36,53 +38,98 @@ def run(capsys, *words):
     return status, out.out, out.err
 
 
-def test_help_lists_every_verb(capsys):
+EVERYDAY = ["init", "check", "run", "import", "status", "evaluate", "forecast", "alerts", "ack"]
+
+
+def test_help_fits_on_a_screen_and_starts_with_the_everyday_commands(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     status, out, _ = run(capsys, "--help")
+    lines = out.splitlines()
     assert status == 0
-    verbs = list(dict.fromkeys(path.split()[0] for path in cli.list_commands()))
-    listed = [words[0] for line in out.splitlines() if (words := line.split()) and words[0] in verbs]
-    assert listed == verbs
-    listed_by_verb = {**cli.list_commands(), **cli.GROUPS}
-    first_of: dict[str, str] = {}
-    for verb in verbs:
-        entry = listed_by_verb.get(verb)  # a package may add a command to the group of a feature that is absent
-        if entry is not None and entry.heading:
-            first_of.setdefault(entry.heading, verb)
-    assert {"Current situation", "Levels and site files", "Data", "People", "Operation"} <= first_of.keys()
-    assert all(f"\n\n{heading}\n{verb} " in out for heading, verb in first_of.items())
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 80
+    start = lines.index("Everyday commands") + 1
+    assert [line.split()[0] for line in lines[start : start + len(EVERYDAY)]] == EVERYDAY
 
 
-@pytest.mark.parametrize("group", [*cli.GROUPS, "ingest"])
-def test_help_of_a_verb_lists_what_lies_below_it(group, capsys):
-    below = [path.split()[1] for path in cli.list_commands() if path.startswith(f"{group} ")]
+def test_help_lists_every_command_of_the_overview_by_subject(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = run(capsys, "--help")
+    top_level = {name.split()[0] for name in list_commands()}
+    listed = {line.split()[0]: line.split(maxsplit=1)[1] for line in out.splitlines() if line.startswith("  ")}
+    assert listed == {name: list_commands()[name].help for name in top_level if list_commands()[name].is_in_overview}
+    headings = [line for line in out.splitlines() if line in SUBJECTS]
+    assert headings == list(SUBJECTS)
+
+
+def test_help_commands_lists_every_command_with_its_summary(capsys):
+    status, out, _ = run(capsys, "help", "commands")
+    assert status == 0
+    assert not [name for name in load_all_commands() if not re.search(rf"^  {name} ", out, re.MULTILINE)]
+    _, out, _ = run(capsys, "help", "commands", "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert {row["command"] for row in rows} == load_all_commands().keys()
+    assert {row["command"]: row["short_for"] for row in rows if "short_for" in row} == {
+        "init": "sites init",
+        "ack": "alerts ack",
+    }
+
+
+@pytest.mark.parametrize("words", ["alerts ack", "ack", "db", "people users"])
+def test_help_of_a_command_is_what_its_option_help_prints(words, capsys):
+    status, out, _ = run(capsys, "help", *words.split())
+    assert status == 0
+    assert out == run(capsys, *words.split(), "--help")[1]
+    assert f"Usage: slopeward {words} " in out
+
+
+@pytest.mark.parametrize("group", ["people", "notify", "ingest", "sites"])
+def test_the_help_of_a_group_lists_the_commands_below_it(group, capsys):
+    below = [path.split()[1] for path in list_commands() if path.startswith(f"{group} ")]
     status, out, _ = run(capsys, group, "--help")
     assert (status, bool(below)) == (0, True)
-    assert all(re.search(rf"\b{verb}\b", out) for verb in below)
+    assert all(re.search(rf"\b{name}\b", out) for name in below)
 
 
 @tabulated(
-    ("words", "said"),
+    ("words", "expected"),
     [
         ("", "slopeward"),
         ("people", "users +Manage"),
-        ("people usrs", "slopeward people"),
-        ("users list", "slopeward people users"),
-        ("people --json", "slopeward people"),
+        ("people usrs", "slopeward people: .*'users'"),
+        ("users list", "`slopeward people users`"),
+        ("people --json", "slopeward people: no such option --json"),
         ("statsu", "`slopeward status`"),
-        ("check --nope", "--nope"),
+        ("backup", "`slopeward db backup`"),
+        ("check --nope", "slopeward check: no such option --nope. See slopeward check --help"),
+        ("alerts lst", "slopeward alerts: .*'list'"),
+        ("alerts list --sit x", "did you mean --site?"),
+        ("evaluate", "slopeward evaluate: Missing option '--site'"),
+        ("ack", "slopeward ack: Missing argument 'ALERT_ID'"),
+        ("export bench alerts --site bench", "give it without the option, as SITE"),
+        ("backtest --site bench --from 2026-01-01", "no such option --from; its name is --since"),
+        ("events add --to 2026-01-01", "no such option --to; its name is --until"),
+        ("init bench --from table.csv", "slopeward init: no such option --from; its name is --table"),
+        ("alerts export 3 --to a.zip", "no such option --to; its name is --out"),
+        ("report add --time 2026-01-01", "its name is --at"),
+        ("people tokens add grafana --valid 3d", "its name is --for"),
+        ("forecast backtest --by month", "its name is --per"),
+        ("scenes detect a.tif --site a.toml", "did you mean --site-file?"),
     ],
 )
-def test_no_verb_a_group_alone_and_unknown_words_are_wrong_use_and_say_what_is_nearest(words, said, capsys):
+def test_wrong_usage_is_status_2_and_names_the_nearest_right_spelling(words, expected, capsys):
     status, out, err = run(capsys, *words.split())
     assert status == 2
-    assert re.search(said, out + err)
+    assert re.search(expected, out + err)
+    if words not in {"", "people"}:
+        assert (out, err.count("\n")) == ("", 1)
 
 
-VERBS_THAT_TALK = (("--help",), ("--version",), ("check", "--help"), ("alerts", "explain", "--help"))
+COMMANDS_WITH_OUTPUT = (("--help",), ("--version",), ("check", "--help"), ("alerts", "explain", "--help"))
 
 
 @pytest.mark.parametrize("buffering", [1, -1], ids=["by lines", "at the end"])
-@pytest.mark.parametrize("words", VERBS_THAT_TALK, ids=" ".join)
+@pytest.mark.parametrize("words", COMMANDS_WITH_OUTPUT, ids=" ".join)
 def test_a_reader_that_left_ends_a_command_without_a_word(words, buffering, capsys, monkeypatch):
     read, write = os.pipe()
     os.close(read)
@@ -107,12 +154,12 @@ def test_another_pipe_that_broke_is_no_reader_that_left(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("buffering", [1, -1], ids=["by lines", "at the end"])
-@pytest.mark.parametrize("words", VERBS_THAT_TALK, ids=" ".join)
+@pytest.mark.parametrize("words", COMMANDS_WITH_OUTPUT, ids=" ".join)
 def test_a_full_disk_behind_the_output_is_one_line(words, buffering, capsys, monkeypatch):
     with Path("/dev/full").open("w", buffering) as full:
         monkeypatch.setattr("sys.stdout", full)
         assert cli.run_verb(list(words)) == 1
-    assert capsys.readouterr().err == "not all could be written: No space left on device\n"
+    assert capsys.readouterr().err == "the output is incomplete: No space left on device\n"
 
 
 @pytest.mark.parametrize("closed", ["stdout", "stderr", "stdout stderr", ""])
@@ -145,8 +192,8 @@ def test_what_was_said_before_a_file_failed_is_kept(tmp_path, capsys, monkeypatc
 @pytest.mark.parametrize(
     ("number", "line"),
     [
-        (errno.EACCES, "r.csv: Permission denied; give this account the right to it, or name another place\n"),
-        (errno.ENOENT, "r.csv: No such file or directory; see whether its folder is there and the name is right\n"),
+        (errno.EACCES, "r.csv: Permission denied; give this account access to it, or name another place\n"),
+        (errno.ENOENT, "r.csv: No such file or directory; check that its folder exists and the name is right\n"),
         (errno.EISDIR, "r.csv: Is a directory; it is a folder: name a file\n"),
     ],
 )

@@ -63,7 +63,7 @@ levels = ["yellow", "orange", "red"]
 channels = ["log:duty"]
 """
 OF_THE_WHOLE = (  # documents name commands, tests and places of all features
-    "tests/contract/test_verbs.py::test_every_command_that_a_page_a_message_or_a_comment_names_exists",
+    "tests.contract.test_command_tree.py::test_every_command_that_a_page_a_message_or_a_comment_names_exists",
     "tests/architecture/test_threat_model.py::test_each_test_that_is_named_exists",
     "tests/contract/test_features.py::test_every_place_of_a_panel_is_on_a_page_and_documented",
 )

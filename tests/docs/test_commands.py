@@ -24,7 +24,7 @@ from monitor.features.forecasts import checkpoints
 from monitor.ingest.files.mapping import load_mapping
 from monitor.people.tables import user_account
 from monitor.storage.engine import Database
-from tests.contract.test_verbs import list_documented_commands
+from tests.contract.test_command_tree import list_documented_commands
 from tests.data.filled import PASSWORD
 from tests.data.site_text import series, station, table
 from tests.data.surveys import clouds, images, radar
@@ -71,11 +71,11 @@ SWAPS = {
     "SITE/STATION": "north-bench/G1",
     "--site glacier": "--site north-bench",
     "--site cut --mapping": "--site north-bench --mapping",
-    "--from 2025-01-01 --to 2026-01-01": "--from 2026-02-20 --to 2026-02-22",
+    "--since 2025-01-01 --until 2026-01-01": "--since 2026-02-20 --until 2026-02-22",
     "people users add ada --role admin": "people users add ida --role admin --by ada",
     "people users add bo ": "people users add max ",
     "tokens revoke 3": "tokens revoke 2",
-    "alerts ack 12": "alerts ack 3",
+    "slopeward ack 12": "slopeward ack 3",
     "sites proposals 3": "sites proposals 2",
     "sites approve 3": "sites approve 2",
     "maintenance end 3": "maintenance end 2",

@@ -71,7 +71,7 @@ def test_an_instrument_gets_a_login_speaks_and_is_shut_out(service: Service) -> 
         assert not nobody.is_in
     said = service.call("broker", "add", "s/G1", "--json")
     assert said.returncode == 0, said.stderr
-    assert "the broker knows it now" in said.stderr
+    assert "the broker has loaded it" in said.stderr
     facts = json.loads(said.stdout)
     login = Access(port=door.port, username=facts["username"], password=facts["password"])
     with calling(login) as instrument:
@@ -119,7 +119,7 @@ def test_wrong_places_and_names_are_one_line(stopped: Service) -> None:
         assert answer.returncode == 1, words
         assert said in answer.stderr.splitlines()[-1], words
         assert "Traceback" not in answer.stderr
-    assert stopped.call("broker", "add", "s").stderr.splitlines()[-1] == "the broker knows it from its next start"
+    assert stopped.call("broker", "add", "s").stderr.splitlines()[-1] == "the broker loads it at its next start"
 
 
 def test_the_simulator_takes_a_login_of_its_own(service: Service) -> None:

@@ -288,7 +288,7 @@ def test_a_station_that_is_declared_later_counts_from_then_on_and_not_before(pla
     assert ask(place, "select flag, count(*) from observation_flag group by flag") == again
     # the past that was read in as history is replayed as the file of today judges it
     day = end.date().isoformat()
-    words = ("--site", "north", "--from", before[:10] + "T00:00:00Z", "--known", "observed", "--json")
+    words = ("--site", "north", "--since", before[:10] + "T00:00:00Z", "--known", "observed", "--json")
     status, lines, err = run("backtest", *words)
     assert (status, "red" in json.dumps(lines), day != "") == (0, True, True), err
 
@@ -312,14 +312,14 @@ def test_a_range_that_changes_is_judged_anew_but_never_over_a_person(place, run)
 def test_reports_and_events_by_hand(place, run):
     words = ("--site", "north", "--kind", "crack", "--text", "3 cm", "--by", "Ada")
     when = "2026-03-01T06:00:00Z"
-    assert run("report", "add", *words, "--time", when, "--station", "G1")[0] == 0
-    assert run("report", "add", *words, "--time", when, "--station", "G1")[0] == 4
-    assert run("report", "add", *words, "--time", "2026-03-01T06:00:00")[0] == 1
-    assert run("events", "add", *words, "--from", when, "--to", "2026-03-01T08:00:00Z", "--value", "2.5")[0] == 0
-    assert run("events", "add", *words, "--from", when, "--to", "2026-02-01T08:00:00Z")[0] == 1
-    assert run("events", "add", *words, "--from", when, "--known-from", "2026-02-01T08:00:00Z")[0] == 1
+    assert run("report", "add", *words, "--at", when, "--station", "G1")[0] == 0
+    assert run("report", "add", *words, "--at", when, "--station", "G1")[0] == 4
+    assert run("report", "add", *words, "--at", "2026-03-01T06:00:00")[0] == 1
+    assert run("events", "add", *words, "--since", when, "--until", "2026-03-01T08:00:00Z", "--value", "2.5")[0] == 0
+    assert run("events", "add", *words, "--since", when, "--until", "2026-02-01T08:00:00Z")[0] == 1
+    assert run("events", "add", *words, "--since", when, "--known-since", "2026-02-01T08:00:00Z")[0] == 1
     quake = ["--site", "north", "--kind", "earthquake", "--text", "felt"]
-    for more, code in (("--value=nan", 2), ("--value=inf", 2), ("--value=-1", 1), ("--from=2090-01-01T00:00:00Z", 1)):
+    for more, code in (("--value=nan", 2), ("--value=inf", 2), ("--value=-1", 1), ("--since=2090-01-01T00:00:00Z", 1)):
         assert run("events", "add", *quake, more)[0] == code, more
     assert "999 gal (cm/s²) are 1.02 g" in run("events", "add", *quake, "--value", "999")[2]
     for typed, meant in (("earthqake", "earthquake"), ("quake", "earthquake"), ("Blast", "blasting")):
@@ -330,7 +330,7 @@ def test_reports_and_events_by_hand(place, run):
     assert ask(place, "select kind, value, by from site_event") == [("crack", 2.5, "Ada")]
     acts = ask(place, "select action, actor from audit_entry where action <> 'rows.seal' order by id")
     assert acts == [("report.add", "Ada"), ("event.add", "Ada")]
-    assert run("events", "add", *words, "--from", when, "--known-from", "2026-03-02T08:00:00Z")[0] == 0
+    assert run("events", "add", *words, "--since", when, "--known-since", "2026-03-02T08:00:00Z")[0] == 0
     said = "select known_from from site_event where known_from is not null"
     assert ask(place, said) == [("2026-03-02T08:00:00.000000Z",)]
 

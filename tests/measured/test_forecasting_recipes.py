@@ -20,7 +20,7 @@ SHORT = ("--folds", "1", "--last", "40")
 
 def rows_of(capsys, *words):
     """Rows over all stations of a backtest by the command."""
-    assert run_verb(["forecast", "backtest", *words, "--by", "all", "--json"]) == 0
+    assert run_verb(["forecast", "backtest", *words, "--per", "all", "--json"]) == 0
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 

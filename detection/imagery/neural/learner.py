@@ -55,7 +55,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]
             return facts, {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, KeyError, TypeError, ValueError):
         raise TrainingRecipeError(
-            f"{path}: not the checkpoint of a training run; remove it, or start again (--anew)"
+            f"{path}: not the checkpoint of a training run; remove it, or start again (--restart)"
         ) from None
 
 

@@ -144,8 +144,8 @@ def check_place(grid: Grid, path: Path) -> None:
     except ProjError:
         raise ImpossibleCrsError(
             f"{path}: {grid.crs_name} is a local system that is tied to no place on the earth; write the affine of "
-            "your grid into [crs] local of the site file (--site); or bring the raster to a projected system (gdalwarp "
-            "-t_srs); or use --allow-ungeoreferenced for footprints in pixels"
+            "your grid into [crs] local of the site file (--site-file); or bring the raster to a projected system "
+            "(gdalwarp -t_srs); or use --allow-ungeoreferenced for footprints in pixels"
         ) from None
     is_on_globe = np.isfinite(lon) & np.isfinite(lat) & (abs(lat) <= 90) & (abs(lon) <= 360)
     if grid.crs.utm_zone is not None:

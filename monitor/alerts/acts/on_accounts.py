@@ -277,11 +277,11 @@ def add_token(
         str, Argument("read, act or admin", "--scope", longest=8, label=N_("Scope"), choices=tuple(api_tokens.SCOPES))
     ] = "read",
     sites: Annotated[tuple[str, ...], Argument(N_("Only these sites; else all"), "--site", longest=64)] = (),
-    valid: Annotated[timedelta, Argument(N_("For how long, 366d at most"), "--valid")] = timedelta(days=90),
+    valid: Annotated[timedelta, Argument(N_("For how long, 366d at most"), "--for")] = timedelta(days=90),
 ) -> ActResult:
     """Make a token; it is shown once. Only the owner of the account can make a token that may act.
 
-    Example: slopeward people tokens add grafana --label "wall in the office" --site north-bench --valid 30d
+    Example: slopeward people tokens add grafana --label "wall in the office" --site north-bench --for 30d
     """
     if scope != "read" and call.actor.name != name:
         raise RefusedError(_OWNER_MAKES(name=name))

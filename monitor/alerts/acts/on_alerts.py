@@ -70,7 +70,7 @@ def acknowledge(
 ) -> ActResult:
     """Acknowledge: somebody has seen the alert and acts. Escalation ends; the level stays.
 
-    Example: slopeward alerts ack 12 --seen 2 --by "R. Mori" --reason "on the way to the toe"
+    Example: slopeward ack 12 --seen 2 --by "R. Mori" --reason "on the way to the toe"
     """
     # The level is loaded before the write transaction. If it rises in between, the alert is not acknowledged.
     seen_level = call.db.run_read(store.require_alert, alert_id).level if seen is None else seen

@@ -154,7 +154,7 @@ def add_maintenance(
     reason: Annotated[str, Argument(N_("What is done there"), "--reason")],
     for_: Annotated[timedelta, Argument(N_("How long, such as 4h; 7d at most"), "--for")] = timedelta(hours=4),
     from_: Annotated[
-        datetime | None, Argument("Begin, such as 2026-03-01T06:00Z; else now", "--from", label=N_("Begin; else now"))
+        datetime | None, Argument("Begin, such as 2026-03-01T06:00Z; else now", "--since", label=N_("Begin; else now"))
     ] = None,
     two: Annotated[
         bool, Argument(N_("With a second person: votes for the second highest level are set aside too"))
@@ -259,10 +259,11 @@ def add_event(
     ],
     text: Annotated[str, Argument(N_("What happens"), "--text", longest=1000)],
     from_: Annotated[
-        datetime | None, Argument("Begin, with zone; now when not given", "--from", label=N_("Begin; else now"))
+        datetime | None, Argument("Begin, with zone; now when not given", "--since", label=N_("Begin; else now"))
     ] = None,
     to: Annotated[
-        datetime | None, Argument("End, with zone; the begin when not given", "--to", label=N_("End; else the begin"))
+        datetime | None,
+        Argument("End, with zone; the begin when not given", "--until", label=N_("End; else the begin")),
     ] = None,
     value: Annotated[
         float | None,
@@ -277,20 +278,20 @@ def add_event(
         datetime | None,
         Argument(
             "When people knew of it, with zone; used by a replay",
-            "--known-from",
+            "--known-since",
             label=N_("Known since; else now"),
         ),
     ] = None,
 ) -> ActResult:
     """Add an event. It is shown beside the data, and changes no level by itself.
 
-    A past event counts from now on; past decisions do not change. With --known-from a replay (`slopeward backtest`)
+    A past event counts from now on; past decisions do not change. With --known-since a replay (`slopeward backtest`)
     uses it from that time.
 
     An earthquake lowers bounds if the site file says so. Adding an earthquake also confirms it, see `confirm`: jumps in
     its hours remain questions instead of counting, for the two highest levels once a second person confirms it.
 
-    Example: slopeward events add --site north-bench --kind blasting --from 2026-03-01T06:00:00Z --text "bench 4"
+    Example: slopeward events add --site north-bench --kind blasting --since 2026-03-01T06:00:00Z --text "bench 4"
     """
     begin = call.now if from_ is None else from_
     end = begin if to is None else to
@@ -449,7 +450,7 @@ def add_offset(
     ] = "other",
     known_from: Annotated[
         datetime | None,
-        Argument("When it became known; else now", "--known-from", label=N_("Known since; else now")),
+        Argument("When it became known; else now", "--known-since", label=N_("Known since; else now")),
     ] = None,
 ) -> ActResult:
     """Declare an offset; once a second person confirms it: value = raw - sum(offsets at or before the epoch).
@@ -518,7 +519,7 @@ def add_report(
         Argument("Such as crack, rockfall, road_damage", "--kind", label=N_("Kind"), longest=32, usual=REPORT_KINDS),
     ],
     text: Annotated[str, Argument(N_("What was seen"), "--text", longest=1000)],
-    time: Annotated[datetime | None, Argument(N_("When, with zone; now when not given"), "--time")] = None,
+    time: Annotated[datetime | None, Argument(N_("When, with zone; now when not given"), "--at")] = None,
     station: Annotated[str | None, Argument(N_("The station it is near"), "--station", longest=64)] = None,
     photo_url: Annotated[str | None, Argument(N_("Address of a picture"), "--photo-url", longest=500)] = None,
 ) -> ActResult:

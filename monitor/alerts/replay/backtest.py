@@ -118,7 +118,7 @@ def run_backtest(
         RefusedError: The time is empty, or the other site file belongs to another site.
     """
     if not from_at < to_at:
-        raise RefusedError("the backtest ends before it starts: --from must be before --to")
+        raise RefusedError("the backtest ends before it starts: --since must be before --until")
     if other is not None and other.id != site.id:
         raise RefusedError(f"the other configuration is of site {other.id!r}, not {site.id!r}")
     with db.read() as connection:

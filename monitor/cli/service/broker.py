@@ -12,7 +12,7 @@ from monitor.broker.logins import ACL, PASSWORDS, Login, LoginBook
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.cli import session
 from monitor.cli.identity import By, authenticate_actor
-from monitor.errors import BrokerError, NotFoundError
+from monitor.errors import BrokerError
 from monitor.settings.service import BrokerSection, ServiceConfig
 from monitor.sites.files import scan_sites
 from monitor.sites.records import Site
@@ -25,14 +25,17 @@ app = session.Commands(no_args_is_help=True, help=__doc__)
 
 @app.command("add")
 def add(
-    place: Annotated[str, typer.Argument(help="SITE for a gateway or an observer, SITE/STATION for one instrument")],
+    place: Annotated[str, typer.Argument(help="SITE for a gateway or an observer, SITE/STATION for an instrument")],
     listen: Annotated[
-        bool, typer.Option("--listen", help="Receives levels and alerts of the site, sends nothing: a siren, a display")
+        bool,
+        typer.Option("--listen", help="For a siren or a display: receive levels and alerts, send nothing"),
     ] = False,
-    name: Annotated[str, typer.Option("--name", help="Name of the login; else it follows from the place")] = "",
+    name: Annotated[str, typer.Option("--name", help="Name of the login. Default: made from site and station")] = "",
     by: By = None,
 ) -> None:
-    """Make a login and show its password, this once. Each device needs its own: a second connection ends the first.
+    """Create a login and print its password, which is not shown again.
+
+    Each device needs a login of its own, because a second connection with the same login ends the first one.
 
     Example: slopeward broker add north-bench/G1
     """
@@ -41,9 +44,8 @@ def add(
         site_id, _, station = place.partition("/")
         site = session.pick_site(service, site_id)
         who = authenticate_actor(db, by, site_id)
-        known = [one.id for one in site.stations]
-        if station and station not in known:
-            raise NotFoundError(f"no station {station!r} in {site_id}; there are: {', '.join(known)}")
+        if station:
+            session.require_station(site_id, station, [declared.id for declared in site.stations])
         book = _open_book(service.broker)
         login, password = book.issue(site_id, station, name=name, listens=listen, reserved=_reserved(service.broker))
         book.prepare([site], _anonymous(service.broker), *_own_login(service.broker))
@@ -55,27 +57,31 @@ def add(
 
 @app.command("list")
 def list_logins() -> None:
-    """List the logins; exit 4 when there are none.
+    """List the logins.
+
+    Exit 4 if there are none.
 
     Example: slopeward broker list --json
     """
-    found = _open_book(session.read_service().broker).load()
-    for one in found:
+    logins = _open_book(session.read_service().broker).load()
+    for login in logins:
         facts = {
-            "username": one.name,
-            "site": one.site,
-            "station": one.station,
-            "listens": one.listens,
-            "made_at": one.made_at,
+            "username": login.name,
+            "site": login.site,
+            "station": login.station,
+            "listens": login.listens,
+            "made_at": login.made_at,
         }
-        may = "receives levels and alerts" if one.listens else f"publishes for {one.station or 'every station'}"
-        session.show(facts, f"{one.name:<30} {one.site}: {may}; since {one.made_at[:10]}")
-    session.require_any(found, "there are no logins; make one: slopeward broker add SITE/STATION")
+        permission = (
+            "receives levels and alerts" if login.listens else f"publishes for {login.station or 'every station'}"
+        )
+        session.show(facts, f"{login.name:<30} {login.site}: {permission}; since {login.made_at[:10]}")
+    session.require_any(logins, "there are no logins; create one: slopeward broker add SITE/STATION")
 
 
 @app.command("revoke")
 def revoke(name: Annotated[str, typer.Argument(help="Name of the login")], by: By = None) -> None:
-    """Take a login away; the managed broker ends its connection at once.
+    """Revoke a login. The managed broker ends its connection at once.
 
     Example: slopeward broker revoke north-bench.G1
     """
@@ -85,19 +91,19 @@ def revoke(name: Annotated[str, typer.Argument(help="Name of the login")], by: B
         book = _open_book(service.broker)
         login = book.revoke(name)
         _note(db, who, "broker.login.revoke", login)
-    session.show({"username": name}, f"{name} has no login any more")
+    session.show({"username": name}, f"the login {name} is revoked")
     _notify_broker(service.broker, book)
 
 
 @app.command("acl")
 def acl(
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the two files; else broker.data")] = None,
-    stations: Annotated[bool, typer.Option("--stations", help="A login for each station, not for each site")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the two files. Default: broker.data")] = None,
+    stations: Annotated[bool, typer.Option("--stations", help="Create logins for stations, not for sites")] = False,
     by: By = None,
 ) -> None:
-    """Write access lists and password files for a Mosquitto of yours, for all that the site files declare.
+    """Write the access list and the password file for a Mosquitto that you run.
 
-    A site (with --stations: a station) without a login gets one, and its password is shown this once.
+    Each site (with --stations, each station) without a login gets one. Its password is printed and not shown again.
 
     Example: slopeward broker acl --out mosquitto
     """
@@ -106,9 +112,12 @@ def acl(
         who = authenticate_actor(db, by)
         sites = _read_sites(service)
         book = _open_book(service.broker)
-        have = {(one.site, one.station) for one in book.load() if not one.listens}
-        wanted = [(s.id, one.id) for s in sites for one in s.stations] if stations else [(s.id, "") for s in sites]
-        for site, station in [place for place in wanted if place not in have]:
+        existing = {(login.site, login.station) for login in book.load() if not login.listens}
+        if stations:
+            places = [(site.id, station.id) for site in sites for station in site.stations]
+        else:
+            places = [(site.id, "") for site in sites]
+        for site, station in [place for place in places if place not in existing]:
             login, password = book.issue(site, station, reserved=_reserved(service.broker))
             _note(db, who, "broker.login.add", login)
             facts = {"username": login.name, "password": password, "site": site, "station": station, "listens": False}
@@ -135,9 +144,9 @@ def acl(
 
 @app.command("files")
 def files() -> None:
-    """Write the files of `acl` into broker.data for the logins there are; gives no new login and needs no database.
+    """Write the files of `slopeward broker acl` into broker.data, without new logins.
 
-    For a broker that reads them there, at each of its starts: what the site files declare now is what it knows.
+    The command needs no database. Run it before each start of a broker that reads these files.
 
     Example: slopeward broker files
     """
@@ -153,22 +162,26 @@ def files() -> None:
 
 @app.command("keys")
 def keys(
-    reveal: Annotated[bool, typer.Option("--reveal", help="Show the keys themselves, for those who check")] = False,
+    reveal: Annotated[bool, typer.Option("--reveal", help="Print the keys as well, for receivers")] = False,
 ) -> None:
-    """List the keys that sign levels and alerts; exit 4 when none was made yet.
+    """List the keys that sign levels and alerts.
+
+    Exit 4 if there are none.
 
     Example: slopeward broker keys --reveal
     """
-    found = _open_keyring(session.read_service()).known()
-    for key in found:
+    keyring = _open_keyring(session.read_service()).known()
+    for key in keyring:
         facts = {"id": key.id, **({"key": key.secret.hex()} if reveal else {})}
         session.show(facts, " ".join(facts.values()))
-    session.require_any(found, "no key is there, or not for this account: the service makes the first one at its start")
+    session.require_any(
+        keyring, "there is no key, or this account may not read it; the service creates the first one at its start"
+    )
 
 
 @app.command("key-add")
 def key_add(by: By = None) -> None:
-    """Add a key: from now on messages bear its signature beside the others. Then bring it to every siren.
+    """Add a key that signs levels and alerts beside the other keys. Then copy it to every siren.
 
     Example: slopeward broker key-add
     """
@@ -183,7 +196,7 @@ def key_add(by: By = None) -> None:
 
 @app.command("key-retire")
 def key_retire(key_id: Annotated[str, typer.Argument(help="Id of the key")], by: By = None) -> None:
-    """Take a key away: a siren that knows no other refuses our messages from now on.
+    """Retire a key. A siren that has no other key rejects our messages from now on.
 
     Example: slopeward broker key-retire k1a2b3c
     """
@@ -193,13 +206,13 @@ def key_retire(key_id: Annotated[str, typer.Argument(help="Id of the key")], by:
         _open_keyring(service).retire(key_id)
         with db.write() as c:
             add_audit(c, who, "broker.key.retire", f"key:{key_id}", {}, datetime.now(UTC))
-    session.show({"id": key_id}, f"{key_id} signs no more")
+    session.show({"id": key_id}, f"messages are no longer signed with {key_id}")
 
 
 def _read_sites(service: ServiceConfig) -> list[Site]:
     sites, failures = scan_sites(service.paths.sites)
     for error in failures.values():
-        session.print_note(f"left as it was: {error}")
+        session.print_note(f"left unchanged: {error}")
     return sites
 
 
@@ -210,13 +223,13 @@ def _open_keyring(service: ServiceConfig) -> Keyring:
 def _open_book(broker: BrokerSection) -> LoginBook:
     if broker.mode == "demo":
         session.print_note(
-            "broker.mode = demo: that broker asks nobody for a login; this is for the day it is another one"
+            "broker.mode = demo: this broker needs no logins; they count when another broker is configured"
         )
     return LoginBook(Path(broker.data))
 
 
 def _own_login(broker: BrokerSection) -> tuple[str, str]:
-    """Name and password of the service itself at the broker; an empty password is made by the book."""
+    """Return name and password of the service at the broker. For an empty password the login book creates one."""
     if broker.mode == "managed":
         return SERVICE_USER, ""
     return broker.username or SERVICE_USER, broker.password
@@ -238,10 +251,10 @@ def _note(db: Database, who: Actor, action: str, login: Login) -> None:
 
 def _notify_broker(broker: BrokerSection, book: LoginBook) -> None:
     if broker.mode == "external":
-        line = f"files for your broker lie in {book.folder}; slopeward broker acl says where they go"
+        line = f"the files for your broker are in {book.folder}; see slopeward broker acl"
     else:
         try:
-            line = "the broker knows it now" if book.reload_broker() else "the broker knows it from its next start"
+            line = "the broker has loaded it" if book.reload_broker() else "the broker loads it at its next start"
         except BrokerError as error:
             line = str(error)
     session.print_note(line)

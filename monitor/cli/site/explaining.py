@@ -187,7 +187,7 @@ def _describe_comparison(comparison: "AsOf") -> list[str]:
 @app.command("export")
 def export(
     alert_id: Annotated[int | None, typer.Argument(min=1, max=LARGEST_ID, metavar="[ID]", help="The alert")] = None,
-    to: Annotated[Path | None, typer.Option("--to", help="File to write. Default: alert-ID.zip")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write. Default: alert-ID.zip")] = None,
     check: Annotated[
         Path | None,
         typer.Option(
@@ -197,7 +197,7 @@ def export(
 ) -> None:
     """Write everything about an alert into one file that anybody can check, or check such a file.
 
-    Example: slopeward alerts export 12 --to alert-12.zip
+    Example: slopeward alerts export 12 --out alert-12.zip
     """
     from monitor.alerts.audit.audit_pack import build_pack, check_pack, read_pack, write_pack
 
@@ -212,7 +212,7 @@ def export(
             raise typer.Exit(DIFFERS)
         return
     assert alert_id is not None
-    path = to or Path(f"alert-{alert_id}.zip")
+    path = out or Path(f"alert-{alert_id}.zip")
     with open_database() as db, db.read() as connection:
         if (alert := find_alert(connection, alert_id)) is not None:
             require_readable(connection, alert.site)

@@ -1,4 +1,4 @@
-"""`slopeward sites`: the site files there are, one of them in full, and a first one that works."""
+"""`slopeward sites`: create, list and show site files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,12 +23,15 @@ from monitor.text.instants import format_duration
 
 app = Commands(help="Create, list, show and change site files.", no_args_is_help=True)
 app.add_typer(proposing.app)
-Name = Annotated[str, typer.Argument(help="Site id.")]
+Name = Annotated[str, typer.Argument(metavar="SITE", help="Site id.")]
 
 
 @app.command("list", epilog="Example: slopeward sites list --json")
 def list_sites() -> None:
-    """List the site files; exit 3 when one cannot be used, 4 when there is none."""
+    """List the sites.
+
+    Exit 3 if a site file cannot be used, 4 if there is none.
+    """
     service = read_service()
     sites, failures = scan_sites(service.paths.sites)
     for site in sites:
@@ -45,7 +48,7 @@ def list_sites() -> None:
 
 @app.command(epilog="Example: slopeward sites show north-bench")
 def show(name: Name) -> None:
-    """Show a site as the service understands it: globs resolved, defaults filled in, units canonical."""
+    """Show a site as the service reads it: patterns resolved, defaults filled in, units converted."""
     from dataclasses import asdict
 
     site = pick_site(read_service(), name)
@@ -96,35 +99,36 @@ def _format_bounds(site: Site, criterion: Criterion) -> str:
 
 
 @app.command(
-    epilog="Example: slopeward sites init north-bench\n\n"
-    "Example: slopeward sites init south-slope --from monitoring.csv --answer zone=Europe/Rome"
+    epilog="Example: slopeward init north-bench\n\n"
+    "Example: slopeward init south-slope --table monitoring.csv --answer zone=Europe/Rome"
 )
 def init(
     name: Name,
-    out: Annotated[Path | None, typer.Option("--out", help="File to write; default in paths.sites.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write. Default: in paths.sites.")] = None,
     record: Annotated[
         Path | None,
         typer.Option(
-            "--from",
-            help="Table of readings: stations and bounds come from it, as `slopeward ingest --guess` writes them.",
+            "--table",
+            help="Table of readings from which stations and bounds are derived, as by `slopeward ingest --guess`.",
         ),
     ] = None,
     answers: Annotated[
-        list[str] | None, typer.Option("--answer", help="With --from: KEY=VALUE, such as zone=Europe/Rome.")
+        list[str] | None, typer.Option("--answer", help="With --table: KEY=VALUE, such as zone=Europe/Rome.")
     ] = None,
     bounds: Annotated[
-        list[str] | None, typer.Option("--bound", help="With --from: QUANTITY=NUMBERS, such as 'tilt_x=5 10 20 mrad'.")
+        list[str] | None, typer.Option("--bound", help="With --table: QUANTITY=NUMBERS, such as 'tilt_x=5 10 20 mrad'.")
     ] = None,
     by: By = None,
 ) -> None:
-    """Write a commented site file that passes `slopeward check`; an existing file is never overwritten."""
+    """Create a site: write a commented site file that passes `slopeward check`. An existing file is kept."""
     if record is not None:
         _init_from_record(name, record, out, answers or (), bounds or (), by)
         return
     if answers or bounds:
-        raise typer.BadParameter("--answer and --bound belong to --from")
+        raise typer.BadParameter("--answer and --bound belong to --table")
     text = write_first_site(name)
-    site = parse_site(text, name)  # says at once what is wrong with the name
+    # Raises an error if the name is invalid.
+    site = parse_site(text, name)
     for _, _, line in describe_barriers(site, PreparedSite(site).barriers):
         session.print_note(line)
     path = out or read_service().paths.sites / f"{name}.toml"
@@ -146,7 +150,7 @@ def _init_from_record(
         ConfigError: a site of this name exists, or the table cannot be understood.
     """
     if out is not None:
-        raise typer.BadParameter("--out does not go with --from: the site file is written to paths.sites")
+        raise typer.BadParameter("--out does not go with --table: the site file is written to paths.sites")
     path = read_service().paths.sites / f"{name}.toml"
     if path.exists():
         raise _already_there(path)
@@ -154,7 +158,7 @@ def _init_from_record(
         path=record, site_id=name, answers=answers, out=None, bounds=bounds, by=by, dry_run=False
     )
     if not was_imported:
-        raise ConfigError("--from: the feature table_import, which reads tables, is not installed")
+        raise ConfigError("--table: the feature table_import, which reads tables, is not installed")
 
 
 def _already_there(path: Path) -> ConfigError:

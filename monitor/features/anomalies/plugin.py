@@ -32,10 +32,10 @@ def register_commands() -> Mapping[str, Command]:
     return {
         "anomalies": Command(
             _load_commands,
-            "Train and run anomaly detectors; label anomalies",
-            after="forecast failure-time",
+            "List and label anomalies; train and run detectors",
+            after="export",
             rules=dict.fromkeys(("anomalies score", "anomalies train", "anomalies bench"), "serves"),
-            heading="Models",
+            subject="Results",
         )
     }
 

@@ -21,7 +21,11 @@ def register_commands() -> Mapping[str, Command]:
     """Return the commands of the demonstration."""
     return {
         "demo": Command(
-            _load_demo, "Run the service with a simulated slope that fails", after="run", rules={"demo": "serves"}
+            _load_demo,
+            "Try the service with a simulated slope that fails",
+            after="broker",
+            rules={"demo": "serves"},
+            subject="Operation",
         ),
         "demo simulate": Command(
             _load_simulate,

@@ -28,7 +28,9 @@ _SIGNED: Final = Template(
 _HANDED_OVER: Final = Template("duty.handed_over", "hand-over {number}: {name} takes over the duty of {team} from {of}")
 _WITHDRAWN: Final = Template("duty.handover_withdrawn", "hand-over {number} is withdrawn")
 TeamOption = Annotated[str | None, Argument("Team; needed if the site has several", "--team", longest=200)]
-From = Annotated[datetime | None, Argument(N_("From, local time; empty: now"), "--from", metavar="TIME", is_local=True)]
+From = Annotated[
+    datetime | None, Argument(N_("From, local time; empty: now"), "--since", metavar="TIME", is_local=True)
+]
 Change = Annotated[int, Argument("See `slopeward people duty show`", metavar="CHANGE", least=1, most=LARGEST_ID)]
 Handover = Annotated[
     int, Argument("See `slopeward people duty hand-over show`", metavar="NUMBER", least=1, most=LARGEST_ID)
@@ -108,14 +110,14 @@ def swap(
         Argument("Such as '2026-03-08 08:00', local time", "--until", label=N_("Until, local time"), is_local=True),
     ],
     reason: Reason,
-    out: Annotated[str, Argument(N_("Who is replaced; empty: the person on duty"), "--out", longest=200)] = "",
-    into: Annotated[str, Argument(N_("Who is on duty instead; empty: nobody"), "--in", longest=200)] = "",
+    out: Annotated[str, Argument(N_("Who is replaced; empty: the person on duty"), "--absent", longest=200)] = "",
+    into: Annotated[str, Argument(N_("Who is on duty instead; empty: nobody"), "--substitute", longest=200)] = "",
     from_: From = None,
     team: TeamOption = None,
 ) -> ActResult:
     """Replace a person for a time, for example because of a swap, a holiday or an illness.
 
-    Example: slopeward people duty swap north-bench --out Mori --in Frei --until "2026-03-08 08:00" --reason flu
+    Example: slopeward people duty swap bench --absent Mori --substitute Frei --until "2026-03-08 08:00" --reason flu
     """
     with call.write() as c:
         crew = _find_team(call, c, site, team)

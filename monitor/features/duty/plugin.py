@@ -36,7 +36,7 @@ def register_access_rules() -> Mapping[str, AccessRule]:
 @hookimpl
 def register_commands() -> Mapping[str, Command]:
     """Return the commands that show and change duties."""
-    return {"people duty": Command(_load_commands, "Show who is on duty; plan and swap duties", after="anomalies")}
+    return {"people duty": Command(_load_commands, "Show who is on duty; plan and swap duties", after="people")}
 
 
 def _load_commands() -> Any:

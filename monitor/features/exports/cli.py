@@ -48,21 +48,21 @@ def export(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write")],
     format_: Annotated[str | None, typer.Option("--format", help=_FORMAT_HELP)] = None,
     station: Annotated[str | None, typer.Option("--station", help="Only this station or instrument")] = None,
-    from_: Annotated[str | None, typer.Option("--from", help="After this instant, such as 2026-03-01T00:00Z")] = None,
-    to: Annotated[str | None, typer.Option("--to", help="Up to this instant")] = None,
+    since: Annotated[str | None, typer.Option("--since", help="After this instant, such as 2026-03-01T00:00Z")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Up to this instant")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists")] = False,
 ) -> None:
     """Write a table or map of a site to a file; exit 4 if there is nothing in that range.
 
     Columns are those of the public views. If the export fails, no file is left.
 
-    Example: slopeward export north-bench observations --from 2026-03-01T00:00Z --out march.parquet
+    Example: slopeward export north-bench observations --since 2026-03-01T00:00Z --out march.parquet
     """
     kind = (format_ or out.suffix.lstrip(".")).lower()
     if out.exists() and not force:
         raise RefusedError(f"{out} exists; use --force to replace it")
-    from_at = None if from_ is None else read_instant("--from", from_)
-    to_at = None if to is None else read_instant("--to", to)
+    from_at = None if since is None else read_instant("--since", since)
+    to_at = None if until is None else read_instant("--until", until)
     _check_format(what, kind, is_ranged=bool(from_at or to_at), is_of_station=station is not None)
     now = datetime.now(UTC)
     partial = out.with_name(f".{out.name}.{os.getpid()}")
@@ -105,7 +105,7 @@ def _check_format(what: str, kind: str, *, is_ranged: bool, is_of_station: bool)
             f"{what} can be written as {', '.join(_list_export_formats(what))}, not as {kind or 'nothing'!r}"
         )
     if kind == _CALENDAR and is_ranged:
-        raise RefusedError("a calendar contains all maintenance windows: omit --from and --to")
+        raise RefusedError("a calendar contains all maintenance windows: omit --since and --until")
     if kind not in FORMATS and is_of_station:
         raise RefusedError(f"a {kind} file contains the whole site: omit --station")
 

@@ -72,7 +72,7 @@ def write_map(
     if name not in layers or kind not in FORMATS:
         raise NotFoundError(f"cannot export {name}.{kind}; there are {', '.join(layers)} as {', '.join(FORMATS)}")
     if name == STATIONS and (from_at or to_at):
-        raise RefusedError("stations have no history: omit --from and --to")
+        raise RefusedError("stations have no history: omit --since and --until")
     features: Iterable[Feature]
     if name == STATIONS:
         features = list_stations(c, site, now)

@@ -43,7 +43,11 @@ def register_panels() -> Iterable[Panel]:
 @hookimpl
 def register_commands() -> Mapping[str, Command]:
     """Return the commands that write exports."""
-    return {"export": Command(_load_commands, "Export tables and maps of a site as files", after="scenes")}
+    return {
+        "export": Command(
+            _load_commands, "Export tables and maps of a site as files", after="report", subject="Results"
+        )
+    }
 
 
 def _load_commands() -> Any:

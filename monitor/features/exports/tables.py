@@ -143,7 +143,7 @@ def read_rows(
     """
     table = find_table(name)
     if (from_at or to_at) and not table.instant:
-        raise RefusedError(f"{name} has no history: omit --from and --to")
+        raise RefusedError(f"{name} has no history: omit --since and --until")
     condition: dict[str, Any] = {"site": site}
     if station is not None:
         station_column = next((column for column in ("station", "instrument") if column in table.order), None)

@@ -31,10 +31,10 @@ def register_commands() -> Mapping[str, Command]:
     return {
         "forecast": Command(
             _load_commands,
-            "Run, train and list forecasts; estimate the time of failure",
-            after="scenes",
+            "Show the forecast of a site (forecast show); train, score models",
+            after="evaluate",
             rules=dict.fromkeys(("forecast run", "forecast train", "forecast hindcast"), "serves"),
-            heading="Models",
+            subject="Everyday commands",
         ),
         "forecast failure-time": Command(
             _load_failure_time, "Estimate and score failure windows of a displacement curve", after="forecast"

@@ -1,7 +1,7 @@
-"""Pages of the reference that are written from the program itself: commands, keys of both files, paths, views.
+"""Generate the pages of the reference: commands, keys of service file and site file, HTTP paths, views.
 
-python -m monitor.features.help.reference build/reference   # called by `make site`, which takes them into the site
-python -m monitor.features.help.reference                   # as JSON, for the page that shows them
+python -m monitor.features.help.reference build/reference   # write the pages into a folder, for `make site`
+python -m monitor.features.help.reference                   # print the pages as JSON, for the web page
 """
 
 import inspect
@@ -15,11 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
-import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from monitor.api.cli import list_commands, load_app
+from monitor.api.cli import find_full_name, load_all_commands
 from monitor.api.criteria import CriterionTable
 from monitor.api.database import Database, upgrade
 from monitor.api.settings import Duration, Horizon, ServiceConfig, find_table, find_tables, parse_service, service
@@ -28,15 +27,15 @@ from monitor.api.text import format_duration
 from monitor.api.web import build_app
 from monitor.features.help.queries import describe_views
 
-MADE: Final = "This page is written from the program; what its parts are for stands in"
-DURATION: Final = tuple(get_args(one)[1] for one in (Duration, Horizon))
+GENERATED_NOTE: Final = "This page is generated from the program. What its parts are for is explained in"
+DURATION: Final = tuple(get_args(annotation)[1] for annotation in (Duration, Horizon))
 HIDDEN: Final = {"--install-completion", "--show-completion", "--help"}
 
 
 def write_page(name: str) -> str:
-    """The text of one page."""
-    with tempfile.TemporaryDirectory() as place:
-        db = Database(f"sqlite:///{place}/empty.db")
+    """Return the text of one page."""
+    with tempfile.TemporaryDirectory() as folder:
+        db = Database(f"sqlite:///{folder}/empty.db")
         try:
             return "\n".join(PAGES[name](db)) + "\n"
         finally:
@@ -51,28 +50,24 @@ def main(folder: Path) -> None:
 
 
 def describe_commands(_: Database) -> list[str]:
-    """Every command with its help and its options."""
-    lines = ["# Every command and option", "", f"{MADE} [the command line](cli.md).", ""]
-    for verb in sorted(list_commands()):
-        command = typer.main.get_command(load_app(verb))
-        for name, one in walk(verb, command):
-            lines += [f"## {name}", "", *inspect.cleandoc(one.help or "").splitlines()]
-            lines += ["", *([one.epilog, ""] if one.epilog else [])]
-            rows = [describe_parameter(p) for p in one.params if p.opts[0] not in HIDDEN]
-            lines += table(("given as", "type", "default", "meaning"), rows)
+    """Return every command with its help and its options."""
+    lines = ["# Every command and option", "", f"{GENERATED_NOTE} [the command line](cli.md).", ""]
+    for name, command in sorted(load_all_commands().items()):
+        lines += [f"## {name}", ""]
+        full_name = find_full_name(name)
+        if full_name != name:
+            lines += [f"Short form of [`slopeward {full_name}`](#{full_name.replace(' ', '-')}).", ""]
+            continue
+        lines += [*inspect.cleandoc(command.help or "").splitlines(), ""]
+        if command.epilog:
+            lines += [command.epilog, ""]
+        rows = [describe_parameter(parameter) for parameter in command.params if parameter.opts[0] not in HIDDEN]
+        lines += table(("given as", "type", "default", "meaning"), rows)
     return lines
 
 
-def walk(name: str, command: Any) -> list[tuple[str, Any]]:
-    """The commands below a name, that itself included where it is one."""
-    below = getattr(command, "commands", None)
-    if not below:
-        return [(name, command)]
-    return [found for part, one in below.items() for found in walk(f"{name} {part}", one)]
-
-
 def describe_parameter(parameter: Any) -> tuple[str, ...]:
-    """A row of the table of a command."""
+    """Return a row of the table of a command."""
     is_option = parameter.param_type_name == "option"
     given = ", ".join(f"`{o}`" for o in (*parameter.opts, *parameter.secondary_opts)) if is_option else parameter.name
     default = parameter.default
@@ -87,15 +82,16 @@ def describe_parameter(parameter: Any) -> tuple[str, ...]:
 
 
 def list_keys(_: Database) -> list[str]:
-    """Every key of the service file and of a site file, with its type, bounds, default and meaning."""
-    lines = ["# Every key of both files", "", f"{MADE} [configuration](configuration.md).", ""]
+    """Return every key of the service file and of a site file, with its type, bounds, default and meaning."""
+    lines = ["# Every key of both files", "", f"{GENERATED_NOTE} [configuration](configuration.md).", ""]
     meanings = read_meanings(service)
     for title, tables in (("Service file", find_tables(ServiceConfig)), ("Site file", list_site_tables())):
         lines += [f"## {title}", ""]
         listed = set()
         for head, model in tables:
             if model in listed:
-                continue  # each stage of movement has the same keys
+                # Each stage of movement has the same keys.
+                continue
             listed.add(model)
             own = meanings.get(head.strip("[]"), {}) if title == "Service file" else {}
             known = CriterionTable.model_fields if issubclass(model, CriterionTable) and head != "[[criterion]]" else ()
@@ -106,13 +102,13 @@ def list_keys(_: Database) -> list[str]:
 
 
 def describe_key(key: str, field: Any, meaning: str) -> tuple[str, ...]:
-    """A row of the table of a section."""
+    """Return a row of the table of a section."""
     written = ", ".join((describe_type(annotate(field)), *describe_bounds(field)))
     return f"`{key}`", written, describe_default(field), field.description or meaning
 
 
 def list_site_tables() -> Iterator[tuple[str, type[BaseModel]]]:
-    """The tables of a site file: levels and criteria have keys that depend on the names of levels, or on the kind."""
+    """Yield the tables of a site file. Keys of levels depend on the names of levels, keys of criteria on the kind."""
     site, *others = find_tables(make_site_file_model())
     yield from (
         site,
@@ -131,13 +127,13 @@ BOUNDS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "le
 
 
 def describe_bounds(field: Any) -> Iterator[str]:
-    """The bounds of a number in plain words."""
+    """Yield the bounds of a number in words."""
     for rule in field.metadata:
         yield from (f"{text} {getattr(rule, name):g}" for name, text in BOUNDS.items() if hasattr(rule, name))
 
 
 def describe_type(annotation: Any) -> str:
-    """A type in plain words.
+    """Return a type in words.
 
     >>> describe_type(tuple[str, ...]), describe_type(float | None), describe_type(Literal["a", "b"])
     ('list of text', 'number', '`a`, `b`')
@@ -161,17 +157,17 @@ def describe_type(annotation: Any) -> str:
 
 
 def annotate(field: Any) -> Any:
-    """The type of a key as it is declared: a duration is known by the reader beside the number."""
+    """Return the declared type of a key. The metadata of a number show whether it is a duration."""
     return Duration if is_duration(field.metadata) else field.annotation
 
 
 def is_duration(metadata: Any) -> bool:
-    """Whether what stands beside a number reads it as a duration."""
+    """Return whether the metadata of a number parse it as a duration."""
     return any(one in DURATION for one in metadata)
 
 
 def describe_default(field: Any) -> str:
-    """What holds where a key is not written, as one would write it."""
+    """Return the default of a key as it would be written in a file."""
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
@@ -181,7 +177,7 @@ def describe_default(field: Any) -> str:
 
 
 def write(value: Any, *, is_duration: bool) -> str:
-    """A value as it stands in a file.
+    """Return a value as it is written in a file.
 
     >>> write(86400.0, is_duration=True), write(("a", "b"), is_duration=False), write(True, is_duration=False)
     ('"1d"', '["a", "b"]', 'true')
@@ -196,10 +192,10 @@ def write(value: Any, *, is_duration: bool) -> str:
 
 
 def list_paths(db: Database) -> list[str]:
-    """Every path of the HTTP interface that is meant for programs."""
+    """Return every path of the HTTP interface for programs."""
     upgrade(db)
     found = build_app(parse_service("", "reference"), db).openapi()["paths"]
-    lines = ["# Every path of the HTTP interface", "", f"{MADE} [the HTTP interface](http-api.md).", ""]
+    lines = ["# Every path of the HTTP interface", "", f"{GENERATED_NOTE} [the HTTP interface](http-api.md).", ""]
     for path, methods in sorted(found.items()):
         for method, operation in methods.items():
             lines += [
@@ -243,7 +239,7 @@ QUESTIONS: Final = (
 
 
 def list_views(_db: Database) -> list[str]:
-    """List every public view with its columns, their units and meanings."""
+    """Return every public view with its columns, their units and meanings."""
     views = describe_views()
     links_by_question: dict[str, list[str]] = {question: [] for question in QUESTIONS}
     for view in views:
@@ -252,7 +248,7 @@ def list_views(_db: Database) -> list[str]:
     index: list[tuple[str, ...]] = [
         (question, ", ".join(links)) for question, links in links_by_question.items() if links
     ]
-    lines = ["# Every public view and column", "", f"{MADE} [SQL](sql.md).", ""]
+    lines = ["# Every public view and column", "", f"{GENERATED_NOTE} [SQL](sql.md).", ""]
     lines += ["## By question", "", *table(("question", "views"), index)]
     for view in sorted(views, key=lambda view: view.name):
         rows: list[tuple[str, ...]] = [(f"`{name}`", unit, meaning) for name, unit, meaning in view.columns]
@@ -261,12 +257,12 @@ def list_views(_db: Database) -> list[str]:
 
 
 def read_meanings(module: types.ModuleType) -> dict[str, Any]:
-    """What `meanings.toml` beside a module says."""
+    """Return the content of `meanings.toml` in the folder of a module."""
     return tomllib.loads(Path(str(module.__file__)).with_name("meanings.toml").read_text(encoding="utf-8"))
 
 
 def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    """Rows as a table; nothing where there are none."""
+    """Return rows as a Markdown table; no lines if there are no rows."""
     if not rows:
         return []
     cells = [[" ".join(cell.split()).replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in rows]
@@ -285,5 +281,6 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         main(Path(sys.argv[1]))
     else:
-        os.nice(10)  # somebody may be at the page
+        # The web page has priority.
+        os.nice(10)
         json.dump({f"reference/{name}": write_page(name) for name in PAGES}, sys.stdout)

@@ -18,7 +18,7 @@ def register_commands() -> Mapping[str, Command]:
             _load_thresholds, "Derive rain thresholds from the records of a slope", after="sites"
         ),
         "backtest": Command(
-            _load_backtest, "Replay the past of a site and score the decisions", after="sites thresholds"
+            _load_backtest, "Replay the past of a site and score the decisions", after="report", subject="Results"
         ),
     }
 

@@ -72,7 +72,7 @@ def describe_not_added(site_id: str, distance_m: float, others: Sequence[str]) -
 
 
 def describe_not_detected(site_id: str, distance_m: float) -> Message:
-    """Return why `slopeward scenes detect --site` refuses a scene and what to do."""
+    """Return why `slopeward scenes detect --site-file` refuses a scene and what to do."""
     return _NOT_DETECTED(distance=format_distance(distance_m), site=site_id)
 
 

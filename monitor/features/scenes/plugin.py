@@ -51,7 +51,8 @@ def register_commands() -> Mapping[str, Command]:
         "scenes": Command(
             _load_commands,
             "Find landslides in images; compare surveys; map susceptibility",
-            after="report",
+            after="anomalies",
+            subject="Results",
             rules={"scenes add": "serves"},
         )
     }

@@ -1,4 +1,4 @@
-"""Import of tables with an unknown layout: `slopeward import`, `ingest --guess`, `sites init --from` and the page."""
+"""Import of tables with an unknown layout: `slopeward import`, `ingest --guess`, `sites init --table` and the page."""
 
 from __future__ import annotations
 
@@ -53,8 +53,14 @@ def register_commands() -> Mapping[str, Command]:
 
         return app
 
-    help_text = "Import tables of any layout: ask, store and evaluate"
-    return {"import": Command(load, help_text, after="backtest", rules={"import": "serves"}, heading="Data")}
+    command = Command(
+        load,
+        "Import readings from CSV, Excel and other files",
+        after="run",
+        rules={"import": "serves"},
+        subject="Everyday commands",
+    )
+    return {"import": command}
 
 
 @hookimpl

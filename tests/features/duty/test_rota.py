@@ -214,7 +214,7 @@ def test_plan_and_swap_at_the_command_line(call):
     status, out, err = call("plan", "bench", "-", *who, text=PLAN)
     assert (status, out[:20]) == (0, "plan 1 of geologists"), err
     until = (datetime.now(UTC) + timedelta(days=2)).strftime("%Y-%m-%dT%H:%MZ")
-    assert call("swap", "bench", "--out", "r. mori", "--in", "L. Frei", "--until", until, *who)[0] == 0
+    assert call("swap", "bench", "--absent", "r. mori", "--substitute", "L. Frei", "--until", until, *who)[0] == 0
     facts = json.loads(call("show", "bench", "--days", "9", "--json")[1])
     assert facts["plan"] == PLAN.strip()
     assert (facts["lead"], [(k["out"], k["in"]) for k in facts["changes"]]) == ("L. Frei", [("R. Mori", "L. Frei")])
@@ -266,9 +266,12 @@ def test_hand_over_at_the_command_line_needs_two_people(call, database, monkeypa
     [
         (("plan", "bench", "-", "--by", "ada", "--reason", "ill"), "at least one line"),
         (("plan", "bench", "/nowhere", "--by", "ada", "--reason", "ill"), "No such file"),
-        (("swap", "bench", "--out", "R. Mori", "--until", "never", "--by", "ada", "--reason", "ill"), "a local time"),
         (
-            ("swap", "bench", "--in", "Q", "--until", "2099-01-01 08:00", "--by", "a", "--reason", "ill"),
+            ("swap", "bench", "--absent", "R. Mori", "--until", "never", "--by", "ada", "--reason", "ill"),
+            "a local time",
+        ),
+        (
+            ("swap", "bench", "--substitute", "Q", "--until", "2099-01-01 08:00", "--by", "a", "--reason", "ill"),
             "92 days at most",
         ),
         (("show", "bench", "--team", "others"), "has no team 'others'; it has: geologists"),

@@ -303,10 +303,10 @@ def test_failed_export_prints_one_line_and_leaves_no_file(export, tmp_path):
         (("north-bench", "alerts", "--out", "a.gpkg"), 1, "written as csv, parquet"),
         (("north-bench", "secrets", "--out", "a.csv"), 1, "there are: observations"),
         (("north-bench", "stations", "--out", "a.gpkg", "--station", "G1"), 1, "omit --station"),
-        (("north-bench", "stations", "--out", "a.gpkg", "--from", "2026-01-01T00:00Z"), 1, "have no history"),
-        (("north-bench", "alerts", "--out", "a.csv", "--from", "soon"), 1, "--from: "),
+        (("north-bench", "stations", "--out", "a.gpkg", "--since", "2026-01-01T00:00Z"), 1, "have no history"),
+        (("north-bench", "alerts", "--out", "a.csv", "--since", "soon"), 1, "--since: "),
         (("nowhere", "alerts", "--out", "a.csv"), 1, "no site 'nowhere'"),
-        (("north-bench", "observations", "--from", "2031-01-01T00:00Z", "--out", "a.csv"), 4, "nothing was written"),
+        (("north-bench", "observations", "--since", "2031-01-01T00:00Z", "--out", "a.csv"), 4, "nothing was written"),
         (("north-bench", "alerts", "--out", "no/such/folder/a.csv"), 1, "no/such/folder"),
     ):
         got, said = export(*words)

@@ -80,8 +80,8 @@ def test_invalid_arguments_are_one_line_of_error(files, tmp_path, capsys):
     base = ("--data", data, "--site-file", site)
     assert (run_backtest(capsys, "--data", data)[0], run_backtest(capsys)[0]) == (2, 2)
     for words, said in (
-        ((*base, "--from", "2026-01-01", "--to", "2025-01-01"), "--from must be before --to"),
-        ((*base, "--from", "soon"), "--from"),
+        ((*base, "--since", "2026-01-01", "--until", "2025-01-01"), "--since must be before --until"),
+        ((*base, "--since", "soon"), "--since"),
         ((*base, "--known", "then"), "expected one of"),
         ((*base, "--labels", tmp_path / "none.csv"), "none.csv: cannot be read"),
         ((*base, "--latency", "long"), "--latency"),
@@ -93,7 +93,7 @@ def test_invalid_arguments_are_one_line_of_error(files, tmp_path, capsys):
         assert len(told) == 1, (left_out, told)
         assert said in told[0]
         assert not out
-    status, _, err = run_backtest(capsys, *base, "--from", "2030-01-01", "--to", "2030-02-01")
+    status, _, err = run_backtest(capsys, *base, "--since", "2030-01-01", "--until", "2030-02-01")
     assert (status, "no reading" in err) == (4, True)
     other = tmp_path / "other.toml"
     other.write_text(SITE.replace('id = "slope"', 'id = "elsewhere"'))

@@ -63,7 +63,7 @@ def stream():
 
 def test_levels_are_late_by_the_reported_granularity_at_most(live_levels, capsys):
     capsys.readouterr()
-    words = ["backtest", "--site", "fast", "--as-then", "--from", START.isoformat()]
+    words = ["backtest", "--site", "fast", "--as-then", "--since", START.isoformat()]
     assert run_verb([*words, "--json"]) == 0
     card = json.loads(capsys.readouterr().out)
     granularity_s = card["known"]["granularity_s"]

@@ -111,7 +111,7 @@ def test_backtest_reports_and_proves_the_gain_of_stored_forecasts(sqlite_url, tm
     assert (kept[-1]["by"], terms["known"], terms["lead_s"], terms["labels"]) == ("Ada", "received", 30 * DAY, 1)
     assert len(terms["labels_sha256"]) == 64
     # options that change the test are rejected, and the stored proof stays
-    for other in (["--known", "observed"], ["--lead", "90d"], ["--latency", "1d"], ["--to", "2025-07-20"]):
+    for other in (["--known", "observed"], ["--lead", "90d"], ["--latency", "1d"], ["--until", "2025-07-20"]):
         assert run_verb([*ask, "f", *other]) != 0
         assert f"leave out {other[0]}" in capsys.readouterr().err
     assert run_verb([*ask, "v"]) == 1

@@ -99,7 +99,7 @@ def test_add_refuses_a_scene_elsewhere_until_a_person_confirms_it(database, conf
 
 def test_detect_refuses_a_scene_outside_of_the_site_file(scene, tmp_path, capsys):
     write_site_files(tmp_path, near=SITE, far=OTHER)
-    words = ["scenes", "detect", str(scene), "--model", "generated", "--json", "--site"]
+    words = ["scenes", "detect", str(scene), "--model", "generated", "--json", "--site-file"]
     assert run_verb([*words, str(tmp_path / "sites" / "near.toml")]) == 0
     assert json.loads(capsys.readouterr().out)["polygons"]
     far = str(tmp_path / "sites" / "far.toml")

@@ -48,7 +48,7 @@ def test_a_file_in_the_mines_grid_gives_the_footprints_of_the_same_image_in_utm(
     site.write_text(SITE + CRS)
     local = write(tmp_path / "local.tif", drawn)
     plain = write(tmp_path / "plain.tif", drawn, crs="EPSG:32654", transform=IN_UTM)
-    code, (one, other), err = detect(capsys, local, plain, "--site", site, "--out", tmp_path / "out")
+    code, (one, other), err = detect(capsys, local, plain, "--site-file", site, "--out", tmp_path / "out")
     assert code == 0
     assert one["polygons"]
     assert (shapes(one), one["crs"]) == (shapes(other), "EPSG:32654")
@@ -60,7 +60,7 @@ def test_a_file_in_the_mines_grid_gives_the_footprints_of_the_same_image_in_utm(
 
     # another affine is another scene, and is mapped anew into the same folder
     site.write_text(SITE + CRS.replace("574044.0", "574144.0"))
-    _, (moved,), _ = detect(capsys, local, "--site", site, "--out", tmp_path / "out/local.tif")
+    _, (moved,), _ = detect(capsys, local, "--site-file", site, "--out", tmp_path / "out/local.tif")
     assert moved["scene_hash"] != one["scene_hash"]
     assert moved["polygons"][0]["centroid"][0] > one["polygons"][0]["centroid"][0] + 0.001
 
@@ -71,13 +71,13 @@ def test_without_the_entry_one_line_says_what_to_write_and_the_batch_goes_on(tmp
     code, answers, err = detect(capsys, local, good)
     assert (code, len(answers)) == (1, 1)
     (line,) = [line for line in err.splitlines() if "local.tif" in line]
-    assert "[crs] local of the site file (--site)" in line
+    assert "[crs] local of the site file (--site-file)" in line
     site = tmp_path / "bench.toml"
     site.write_text(SITE)
-    code, _, err = detect(capsys, local, "--site", site)
-    assert (code, "[crs] local of the site file (--site)" in " ".join(err.split())) == (1, True)
+    code, _, err = detect(capsys, local, "--site-file", site)
+    assert (code, "[crs] local of the site file (--site-file)" in " ".join(err.split())) == (1, True)
     site.write_text(SITE + CRS.replace("32654", "99999"))
-    code, _, err = detect(capsys, local, "--site", site)
+    code, _, err = detect(capsys, local, "--site-file", site)
     assert (code, "EPSG:99999 is no coordinate reference system" in " ".join(err.split())) == (2, True)
 
 
@@ -122,8 +122,8 @@ def test_the_verb_that_compares_places_them(tmp_path, capsys, drawn):
     site.write_text(SITE + CRS)
     one, other = (write(tmp_path / f"{day}.tif", drawn, day) for day in (6, 8))
     words = ["scenes", "compare", "--model", "generated", str(one), str(other), "--json"]
-    assert (run_verb(words), "[crs] local of the site file (--site)" in capsys.readouterr().err) == (1, True)
-    assert run_verb([*words, "--site", str(site)]) == 0
+    assert (run_verb(words), "[crs] local of the site file (--site-file)" in capsys.readouterr().err) == (1, True)
+    assert run_verb([*words, "--site-file", str(site)]) == 0
     before, after = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert before["footprints"]
     assert {found["change"] for found in after["footprints"]} == {"known"}

@@ -107,11 +107,11 @@ def test_a_backtest_repeats_the_days_that_were_printed(here, capsys):
 
 def test_a_site_file_from_a_record_is_the_one_of_the_import(here, capsys):
     write_monthly_surveys()
-    assert run_verb(["sites", "init", "slope", "--from", "surveys.csv", *PLACE]) == 0
+    assert run_verb(["sites", "init", "slope", "--table", "surveys.csv", *PLACE]) == 0
     first = capsys.readouterr().out
     path = Path("configs/sites/slope.toml")
     written = path.read_text(encoding="utf-8")
-    assert run_verb(["sites", "init", "slope", "--from", "surveys.csv", *PLACE]) == 1, "a file is never overwritten"
+    assert run_verb(["sites", "init", "slope", "--table", "surveys.csv", *PLACE]) == 1, "a file is never overwritten"
     assert "exists already" in capsys.readouterr().err
     path.unlink()
     assert run_verb(["ingest", "surveys.csv", "--guess", "--site", "slope", *PLACE]) == 0
@@ -120,7 +120,7 @@ def test_a_site_file_from_a_record_is_the_one_of_the_import(here, capsys):
     assert tomllib.loads(written)["criterion"]
 
 
-@pytest.mark.parametrize("more", [["--answer", "zone=UTC"], ["--from", "surveys.csv", "--out", "a.toml"]])
+@pytest.mark.parametrize("more", [["--answer", "zone=UTC"], ["--table", "surveys.csv", "--out", "a.toml"]])
 def test_options_that_do_not_go_together_are_refused(here, more):
     assert run_verb(["sites", "init", "slope", *more]) == 2
     assert not Path("configs/sites/slope.toml").exists()

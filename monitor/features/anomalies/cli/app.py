@@ -90,7 +90,7 @@ def bench(
         float | None,
         typer.Option(min=0.0001, max=1000.0, help="False alarms per sensor-month; default .1, or that of the site."),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=1000)] = 1,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Number of draws of the injected faults.")] = 1,
     detector: Annotated[list[str] | None, typer.Option(help="One or more; default: rules and ae.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Only what a site without history is served.")] = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`slopeward forecast`: run, train, list, compare and test forecasts."""
+"""`slopeward forecast`: show, run, train, list, compare and test forecasts."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,12 +7,14 @@ import typer
 
 from monitor.api.cli import name_os_actor, session
 from monitor.features.forecasts.cli import explain, models, trials
+from monitor.features.forecasts.cli.show import show
 
 if TYPE_CHECKING:
     from monitor.api.database import Database
 
 MOST_NAMED = 8  # stations of a line
-app = session.Commands(help="Run, train, test and list forecasts.", no_args_is_help=True)
+app = session.Commands(help="Show, compute, train and test forecasts.", no_args_is_help=True)
+app.command("show", epilog="Example: slopeward forecast show --site north-bench --horizon 1d")(show)
 
 
 @app.command(epilog="Example: slopeward forecast run --site north-bench")

@@ -70,7 +70,7 @@ class _Watched:
 
 
 @app.command(
-    epilog="Example: slopeward forecast failure-time curve.csv --column displacement --json", takes_config=False
+    epilog="Example: slopeward forecast failure-time watch curve.csv --column displacement --json", takes_config=False
 )
 def watch(
     file: Annotated[Path, typer.Argument(help="CSV with a time and a value column, or long CSV.")],

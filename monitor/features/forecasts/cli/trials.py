@@ -51,12 +51,14 @@ class TrialArguments:
     quantity: QuantityOption = None
     horizons: HorizonsOption = None
     models: Annotated[str | None, typer.Option(help="Comma list of networks, or the word networks.")] = None
-    folds: Annotated[int | None, typer.Option(min=1, max=1000)] = None
+    folds: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Parts of the record that are scored, one after the other.")
+    ] = None
     last: Annotated[
         int | None, typer.Option(min=4, max=10_000_000, help="Score this many last rows, not a share of the record.")
     ] = None
     seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Seed of every network.")] = None
-    by: Annotated[
+    per: Annotated[
         str, typer.Option(help="With --json also a line per station, month, stage or several, as station,month.")
     ] = "station"
     allow_interpolated: Annotated[
@@ -74,7 +76,7 @@ def backtest(given: TrialArguments) -> None:
     from forecasting.evaluation.backtest import run_trials
 
     recipe, records, requested = open_records(given.data, given.config, given.quantity, given.horizons)
-    wanted = _read_ways(given.by)
+    wanted = _read_ways(given.per)
     if not given.allow_interpolated:
         for record in records:
             refuse_interpolated(record.panel, requested)
@@ -355,7 +357,7 @@ def summary(scores: "Sequence[Score]") -> list[str]:
 def _read_ways(text: str) -> set[str]:
     wanted = {one.strip() for one in text.split(",") if one.strip() and one.strip() != "all"}
     if wanted - set(WAYS):
-        raise typer.BadParameter(f"--by: expected {', '.join(WAYS)} or all")
+        raise typer.BadParameter(f"--per: expected {', '.join(WAYS)} or all")
     return wanted
 
 

@@ -53,9 +53,9 @@ class BacktestArguments:
     """Options of `slopeward backtest`."""
 
     site_id: Annotated[str | None, typer.Option("--site", help="Site id")] = None
-    from_at: Annotated[str | None, typer.Option("--from", help="Begin of the replay (default: first reading)")] = None
-    to_at: Annotated[
-        str | None, typer.Option("--to", help="End of the replay (default: just after the newest reading)")
+    since: Annotated[str | None, typer.Option("--since", help="Begin of the replay (default: first reading)")] = None
+    until: Annotated[
+        str | None, typer.Option("--until", help="End of the replay (default: just after the newest reading)")
     ] = None
     config: Annotated[
         list[Path] | None,
@@ -93,7 +93,7 @@ class BacktestArguments:
     by: By = None
 
 
-@app.command(epilog="Example: slopeward backtest --site north-bench --from 2025-01-01 --to 2026-01-01")
+@app.command(epilog="Example: slopeward backtest --site north-bench --since 2025-01-01 --until 2026-01-01")
 def backtest(arguments: BacktestArguments) -> None:
     """Replay the decisions over the past of a site and score them. Nothing is stored.
 
@@ -134,8 +134,8 @@ def backtest(arguments: BacktestArguments) -> None:
         if span is None:
             print_note(f"no readings of {site.id} are stored: nothing to replay")
             raise typer.Exit(EXIT_NOTHING)
-        begin = _parse_instant("--from", arguments.from_at, span[0])
-        end = _parse_instant("--to", arguments.to_at, span[1])
+        begin = _parse_instant("--since", arguments.since, span[0])
+        end = _parse_instant("--until", arguments.until, span[1])
         events = () if arguments.labels is None else read_labels(arguments.labels, site)
         progress = make_progress_printer()
         card = run_backtest(
@@ -169,8 +169,8 @@ def _reject_options_of_proof(arguments: BacktestArguments) -> None:
         "--as-then": arguments.as_then,
         "--late-bound": arguments.late_bound is not None,
         "--lead": arguments.lead != DEFAULT_LEAD,
-        "--from": arguments.from_at is not None,
-        "--to": arguments.to_at is not None,
+        "--since": arguments.since is not None,
+        "--until": arguments.until is not None,
     }
     given = [option for option, is_option_given in is_given.items() if is_option_given]
     if given:

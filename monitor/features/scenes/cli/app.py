@@ -65,7 +65,7 @@ def _read_outline(row: Mapping[Any, Any]) -> Geometry:
 
 @app.command(epilog="Example: slopeward scenes add ./scene-2026-05-12 --site north-bench")
 def add(
-    scene: Annotated[Path, typer.Argument(exists=True)],
+    scene: Annotated[Path, typer.Argument(exists=True, help="Raster, folder with scene.toml, product or archive.")],
     site: SiteOption,
     files: Annotated[
         bool, typer.Option("--files", help="Make its picture, masks and vectors now; else the service makes them.")

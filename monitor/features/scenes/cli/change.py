@@ -29,9 +29,11 @@ def compare(
     scene: Annotated[list[Path], typer.Argument(help="Two or more scenes of one ground, in any order.")],
     model: Weights = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, outlines and pictures of each date.")] = None,
-    threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0)] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Probability from which a pixel counts; else the model's.")
+    ] = None,
     minimum_area_m2: FootprintArea = None,
-    site: LocalGridOption = None,
+    site_file: LocalGridOption = None,
 ) -> None:
     """Say what is new, grown, known or vanished on each date; exit 4 when no pixel is valid."""
     from detection.imagery.errors import NoValidPixelsError
@@ -41,7 +43,7 @@ def compare(
     check_past(scene, datetime.now(UTC))
     with (
         exit_on(NoValidPixelsError),
-        use_local_grid_file(site),
+        use_local_grid_file(site_file),
         tempfile.TemporaryDirectory(prefix="slopeward-compare-") as folder,
     ):
         answers = _compare_scenes(scene, out or Path(folder), model, threshold, minimum_area_m2)

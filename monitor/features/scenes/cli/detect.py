@@ -106,7 +106,7 @@ class DetectArguments:
     aoi: Annotated[
         Path | None, typer.Option(help="Area of interest: raster, or polygons of a vector file.", rich_help_panel=INPUT)
     ] = None
-    site: Annotated[
+    site_file: Annotated[
         Path | None,
         typer.Option(
             help="Site file: a scene elsewhere is refused, and [crs] local places files in a system of its own.",
@@ -116,7 +116,9 @@ class DetectArguments:
     anyway: Annotated[
         bool,
         typer.Option(
-            "--anyway", help="Also read a scene that lies outside the area of --site.", rich_help_panel=STRICTNESS
+            "--anyway",
+            help="Also read a scene that lies outside the area of the site of --site-file.",
+            rich_help_panel=STRICTNESS,
         ),
     ] = False
     scale: Annotated[
@@ -191,7 +193,7 @@ def detect(given: DetectArguments) -> None:
     }
     codes = []
     with (
-        use_local_grid_file(given.site, is_required=False) as site,
+        use_local_grid_file(given.site_file, is_required=False) as site,
         TemporaryDirectory(prefix="slopeward-detect-") as work,
     ):
         for number, scene in enumerate(given.scenes):

@@ -45,7 +45,7 @@ class SarArguments:
     ] = None
     minimum_area_m2: SmallestAreaOption = 5000.0
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, outlines, picture and record.")] = None
-    site: LocalGridOption = None
+    site_file: LocalGridOption = None
 
 
 def sar(given: SarArguments) -> None:
@@ -73,7 +73,7 @@ def sar(given: SarArguments) -> None:
         units=given.units,
         out_dir=given.out,
     )
-    with exit_on(NoValidPixelsError), use_local_grid_file(given.site):
+    with exit_on(NoValidPixelsError), use_local_grid_file(given.site_file):
         found = find_radar_change(request, make_progress_printer())
     warn(found.warnings)
     if not print_if_json(found.to_json()):

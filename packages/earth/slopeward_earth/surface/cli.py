@@ -20,13 +20,13 @@ def dod(
     stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on ground known to be stable.")] = None,
     minimum_area_m2: SmallestAreaOption = 100.0,
     out: Annotated[Path | None, typer.Option(help="Folder for the difference, outlines and record.")] = None,
-    site: LocalGridOption = None,
+    site_file: LocalGridOption = None,
 ) -> None:
     """Area and volume of loss and gain beyond the limit of detection; exit 4 when nothing overlaps."""
     from detection.imagery.errors import NoValidPixelsError
     from slopeward_earth.surface.difference import subtract
 
-    with exit_on(NoValidPixelsError), use_local_grid_file(site):
+    with exit_on(NoValidPixelsError), use_local_grid_file(site_file):
         difference = subtract(
             older,
             newer,

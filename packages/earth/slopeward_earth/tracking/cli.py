@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +19,7 @@ from slopeward_earth.tracking.stations import StationDisplacement, list_image_pl
 if TYPE_CHECKING:
     from slopeward_earth.tracking.tracking import TrackingResult
 
-EXAMPLE = "Example: slopeward scenes track 20260501.tif 20260601.tif --most 2 --site north-bench --at stations"
+EXAMPLE = "Example: slopeward scenes track 20260501.tif 20260601.tif --most 2 --site north-bench"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +36,9 @@ class TrackArguments:
     older_at: Annotated[str | None, typer.Option(help="When it was taken, ISO 8601; else its tag or name.")] = None
     newer_at: Annotated[str | None, typer.Option(help="The same of the newer one.")] = None
     out: Annotated[Path | None, typer.Option(help="Folder for vectors and record.")] = None
-    site: Annotated[str | None, typer.Option("--site", help="Whose stations get a vector of their own.")] = None
-    at: Annotated[
-        Literal["grid", "stations"], typer.Option(help="stations: store the displacement of those of the site.")
-    ] = "grid"
+    site: Annotated[str | None, typer.Option("--site", help="Store the displacement of the stations of this site.")] = (
+        None
+    )
 
 
 def track(given: TrackArguments) -> None:
@@ -48,8 +47,6 @@ def track(given: TrackArguments) -> None:
     from slopeward_earth.tracking.tracking import TrackingRequest
     from slopeward_earth.tracking.tracking import track as find_vectors
 
-    if (given.at == "stations") != (given.site is not None):
-        raise typer.BadParameter("--at stations and --site belong together")
     opened = None if given.site is None else session.open_site(given.site)
     target = None if opened is None else opened[2]
     request = TrackingRequest(

@@ -106,6 +106,6 @@ def test_surfaces_in_a_mines_own_grid_are_placed(tmp_path, capsys):
         for k, one in enumerate(heights)
     ]
     words = ["scenes", "dod", *map(str, surfaces), "--json"]
-    assert (run_verb(words), "(--site)" in capsys.readouterr().err) == (1, True)
-    assert run_verb([*words, "--site", str(site)]) == 0
+    assert (run_verb(words), "(--site-file)" in capsys.readouterr().err) == (1, True)
+    assert run_verb([*words, "--site-file", str(site)]) == 0
     assert json.loads(capsys.readouterr().out)["loss"]["area_m2"] == pytest.approx(400 * 99.99, rel=0.1)

@@ -56,7 +56,7 @@ def read_rows(database):
 @ON_BOTH
 def test_stations_get_series_with_errors_and_chains_add_up(database, track, images, tmp_path):
     first, second, third = images
-    stations = ["--site", "bench", "--at", "stations", "--stable", str(Path(first).with_name("still.tif"))]
+    stations = ["--site", "bench", "--stable", str(Path(first).with_name("still.tif"))]
     status, out, _ = track(first, second, *stations, "--json")
     assert status == 0
     told = json.loads(out)
@@ -81,7 +81,7 @@ def test_stations_get_series_with_errors_and_chains_add_up(database, track, imag
 
 def test_what_cannot_be_stored_is_one_line(database, track, images, monkeypatch):
     first, second, third = images
-    stations = ["--site", "bench", "--at", "stations"]
+    stations = ["--site", "bench"]
     monkeypatch.setattr("monitor.cli.session.PROGRESS_EVERY_S", 0.0)
     monkeypatch.setattr("monitor.cli.session.shows_progress", lambda: True)
     status, _, err = track(second, first, *stations)
@@ -91,12 +91,12 @@ def test_what_cannot_be_stored_is_one_line(database, track, images, monkeypatch)
     assert track(first, second, *stations)[0] == 0
     status, _, err = track(third, second, *stations, "--older-at", "2026-05-20T00:00:00Z")
     assert (status, "has readings, but none at the older image" in err) == (1, True)
-    assert (track(first, second, "--at", "stations")[0], len(read_rows(database))) == (2, 4)
+    assert (track(first, second)[0], len(read_rows(database))) == (0, 4)
 
 
 def test_without_a_declared_station_nothing_is_stored(database, tmp_path, images, capsys):
     service = write_service(tmp_path, database, SITE.replace('source = "image correlation"\n', ""))
-    words = ["scenes", "track", *images[:2], *TUNED, "--site", "bench", "--at", "stations", "--config", str(service)]
+    words = ["scenes", "track", *images[:2], *TUNED, "--site", "bench", "--config", str(service)]
     assert (run_verb(words), "source = 'image correlation'" in capsys.readouterr().err) == (1, True)
     assert not read_rows(database)
 

@@ -21,8 +21,8 @@ def train(
     recipe: Annotated[str, typer.Option(help="Path of a recipe, or the name of a shipped one.")],
     data: Annotated[Path, typer.Option("--data", help="Folder below which the recipe's data lie.")] = Path(),
     out: Annotated[Path | None, typer.Option(help="The .safetensors file; its card and curve lie beside it.")] = None,
-    anew: Annotated[
-        bool, typer.Option("--anew", help="Begin anew; a run into the same file that stopped is given up.")
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Start again; an unfinished run into the same file is discarded.")
     ] = False,
     seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Replaces the recipe's.")] = None,
     encoder: Annotated[
@@ -43,11 +43,11 @@ def train(
     target = out or Path(f"{checked_recipe.name}.safetensors")
     try:
         with catch_stop_signals() as signals:
-            card = run_recipe(checked_recipe, target, data, hooks=_make_hooks(target, signals, resume=not anew))
+            card = run_recipe(checked_recipe, target, data, hooks=_make_hooks(target, signals, resume=not restart))
     except OtherRunError as error:
         raise SlopewardError(
             f"{error}. It goes on with the recipe, seed and data that it began with: to keep it, name another file by "
-            "--out, or give it up by --anew"
+            "--out, or discard it by --restart"
         ) from None
     except TrainingPausedError as error:
         typer.echo(f"\n{error}", err=True)
@@ -84,7 +84,7 @@ def _make_hooks(target: Path, signals: Sequence[int], *, resume: bool) -> "Hooks
         on_warning=lambda warning: warn([warning]),
         on_resume=lambda epoch: typer.echo(
             f"{target.with_suffix(CHECKPOINT_SUFFIX)}: the unfinished run of this recipe goes on in epoch {epoch} "
-            "(--anew would begin anew)",
+            "(--restart would start again)",
             err=True,
         ),
     )

@@ -111,13 +111,13 @@ def test_unfinished_run_of_another_recipe_is_neither_resumed_nor_deleted(tmp_pat
         assert run_verb([*train, *more]) == 1
         said = capsys.readouterr().err
         assert f"{checkpoint}: an unfinished run of other data or settings (0 passes are done)" in said
-        assert "or give it up by --anew" in said
+        assert "or discard it by --restart" in said
         assert (checkpoint.read_bytes(), out.exists()) == (before, False)
 
     refuse("--seed", "9")
     recipe.write_text(short.replace("width = 0.0625", "width = 0.0625\nlearning_rate = 1e-3"))
     refuse()
-    assert run_verb([*train, "--anew"]) == 0
+    assert run_verb([*train, "--restart"]) == 0
     assert (checkpoint.exists(), out.exists()) == (False, True)
 
 

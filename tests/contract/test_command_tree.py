@@ -1,45 +1,129 @@
-"""Every verb of the command line exists, shows an example, answers wrong use by status 2, and is in the reference."""
+"""Every command has a summary, an example, the common option names and a page in the reference."""
 
 import re
 import shlex
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from monitor.cli.main import GROUPS, list_commands, load_app, run_verb
+from monitor.cli.commands import find_full_name, list_commands, load_all_commands, load_app
+from monitor.cli.main import run_verb
+from monitor.cli.overview import OTHER, SUBJECTS, find_subject, summarize
+from monitor.cli.usage import FORMER_OPTIONS
 from tests.tables import tabulated
 
 ROOT = Path(__file__).parents[2]
+# Options that have one meaning in all commands, by the type of their value.
+COMMON_OPTIONS = {
+    "--site": str | list[str],
+    "--since": "time",
+    "--until": "time",
+    "--at": "time",
+    "--json": bool,
+    "--utc": bool,
+    "--dry-run": bool,
+    "--yes": bool,
+    "--all": bool,
+    "--config": Path | list[Path],
+    "--out": Path,
+    "--site-file": Path,
+    "--limit": int,
+    "--days": float,
+    "--seed": int,
+    "--by": str,
+    "--reason": str,
+    "--station": str,
+}
+# Former names, and spellings of other programs, that no command may use. `usage.FORMER_OPTIONS` names what replaced
+# them.
+MISNAMED = {"--from", "--to", "--begin", "--start", "--end", "--valid", "--anew", "--output"}
 
 
-@tabulated("verb", list_commands())
-def test_every_verb_exists_and_every_command_shows_an_example(verb):
-    import typer
+def list_texts():
+    """Return the help text and epilog of each command by name."""
+    return {name: f"{command.help or ''}\n{command.epilog or ''}" for name, command in load_all_commands().items()}
 
-    app = load_app(verb)
-    command = typer.main.get_command(app)
-    commands = getattr(command, "commands", None) or {verb: command}
-    for name, one in commands.items():
-        text = f"{one.help or ''} {one.epilog or ''} {one.callback.__doc__ or ''}"
-        assert "slopeward " in text, f"slopeward {verb} {name} --help shows no example"
+
+def test_every_command_has_a_summary():
+    summaries = {name: summarize(command) for name, command in load_all_commands().items()}
+    assert len(summaries) > 150
+    assert not {name: line for name, line in summaries.items() if not re.fullmatch(r"[A-Z].{9,}[.?]", line)}
+
+
+def test_every_command_shows_an_example_of_itself():
+    def names_itself(name, text):
+        examples = re.findall(r"Example: .*?slopeward ([^\n]*)", text)
+        short_forms = [short for short in list_commands() if find_full_name(short) == name]
+        return any(example.startswith((name, find_full_name(name), *short_forms)) for example in examples)
+
+    assert not [name for name, text in list_texts().items() if not names_itself(name, text)]
+
+
+def test_every_option_and_argument_has_a_description():
+    missing = {
+        f"{name} {parameter.opts[0]}"
+        for name, command in load_all_commands().items()
+        for parameter in command.params
+        if not getattr(parameter, "help", None)
+    }
+    assert not missing
+
+
+def test_options_have_the_common_names():
+    names = {
+        name for _, command in load_all_commands().items() for parameter in command.params for name in parameter.opts
+    }
+    assert not names & MISNAMED
+    assert names >= COMMON_OPTIONS.keys()
+    assert MISNAMED <= FORMER_OPTIONS.keys()
+
+
+def test_a_common_option_has_one_type_in_all_commands():
+    def fits(annotation, expected):
+        if expected == "time":
+            return annotation in {str, datetime}
+        if expected is float:
+            return annotation in {int, float}
+        return annotation in getattr(expected, "__args__", (expected,))
+
+    wrong = {
+        f"{name} {option}": parameter.type_descriptor.annotation
+        for name, command in load_all_commands().items()
+        for parameter in command.params
+        for option in parameter.opts
+        if option in COMMON_OPTIONS and not fits(parameter.type_descriptor.annotation, COMMON_OPTIONS[option])
+    }
+    assert not wrong
+
+
+def test_every_command_of_slopeward_has_a_subject():
+    pytest.importorskip("slopeward_earth")
+    subjects = {name: find_subject(name) for name in list_commands()}
+    assert not {name: subject for name, subject in subjects.items() if subject not in SUBJECTS}
+    assert OTHER not in SUBJECTS
 
 
 def make_tree():
-    """Every verb by its words; True where a word that is no verb may follow, such as a file."""
+    """Return commands by their words, as nested dicts; `...` is a key where a word that is no command may follow."""
     import typer
 
     def grow(command):
         below = getattr(command, "commands", None)
         return {name: grow(one) for name, one in below.items()} if below else {}
 
-    tree = {name: {} for name in GROUPS}
+    tree = {}
     for path in list_commands():
         command = typer.main.get_command(load_app(path))
-        *above, name = path.split()
-        place = tree[above[0]] if above else tree
-        place[name] = grow(command)
-        if not place[name] or type(command).parse_args is not typer.core.TyperGroup.parse_args:
-            place[name][...] = {}
+        place = tree
+        for word in path.split()[:-1]:
+            place = place.setdefault(word, {})
+        place = place.setdefault(path.split()[-1], {})
+        place.update(grow(command))
+        if not place or type(command).parse_args is not typer.core.TyperGroup.parse_args:
+            place[...] = {}
+    for path in ("people", "notify"):
+        tree[path].pop(..., None)
     return tree
 
 
@@ -54,7 +138,7 @@ OTHERS = {
 
 def find_wrong(text, tree):
     """Commands in a text that do not exist; words after the name of the program that name no verb are prose."""
-    verbs = {word for path in list_commands() for word in path.split()} | set(GROUPS)
+    verbs = {word for path in list_commands() for word in path.split()}
     for quoted, said in SPELLED.findall(text):
         words, place = said.split(), tree
         if not quoted and words[0] not in verbs:
@@ -145,38 +229,27 @@ def test_every_command_line_of_a_document_is_understood_with_its_options_and_arg
 
 
 def test_a_program_can_read_every_command():
-    import typer
-
     for_people = {"run"}  # a service with a log
-    silent = set()
-    for verb in list_commands():
-        command = typer.main.get_command(load_app(verb))
-        for name, one in (getattr(command, "commands", None) or {"": command}).items():
-            for last, each in (getattr(one, "commands", None) or {"": one}).items():
-                if all("--json" not in option.opts for option in each.params):
-                    silent.add(" ".join(filter(None, (verb, name, last))))
+    silent = {
+        name
+        for name, command in load_all_commands().items()
+        if all("--json" not in option.opts for option in command.params)
+    }
     assert silent == for_people
 
 
-@tabulated("verb", list_commands())
-def test_wrong_use_is_status_2_with_one_line_that_names_it(verb, capsys):
-    assert run_verb([verb, "--no-such-option"]) == 2
-    said = capsys.readouterr().err
-    assert "no-such-option" in said
-    assert "Traceback" not in said
+@tabulated("name", list_commands())
+def test_an_unknown_option_is_status_2_with_one_line_that_names_it(name, capsys):
+    assert run_verb([*name.split(), "--no-such-option"]) == 2
+    message = capsys.readouterr().err
+    assert "--no-such-option" in message
+    assert message.count("\n") == 1
 
 
 def list_numbers(kind):
-    """Every option and argument that takes a number, with its bounds."""
-    import typer
-
-    def walk(command, path):
-        for name, one in (getattr(command, "commands", None) or {}).items():
-            yield from walk(one, f"{path} {name}")
-        yield from ((path, p) for p in command.params if hasattr(p, "type_descriptor"))
-
-    every = (each for verb in list_commands() for each in walk(typer.main.get_command(load_app(verb)), verb))
-    return [(path, p) for path, p in every if p.type_descriptor.annotation is kind]
+    """Return every option and argument that takes a number, with the name of its command."""
+    every = [(name, parameter) for name, command in load_all_commands().items() for parameter in command.params]
+    return [(name, p) for name, p in every if hasattr(p, "type_descriptor") and p.type_descriptor.annotation is kind]
 
 
 def test_every_number_of_the_command_line_is_bounded():

@@ -1,0 +1,74 @@
+"""Wrong usage in one line: what is wrong, the nearest right spelling, and the command that shows the help."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from monitor.cli.commands import list_commands, load_all_commands
+from monitor.cli.nearest import find_nearest, suggest_nearest
+
+# Options by their former names. The first present name that the command has is suggested.
+FORMER_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "--from": ("--since", "--table"),
+    "--to": ("--until", "--out"),
+    "--after": ("--since",),
+    "--before": ("--until",),
+    "--begin": ("--since",),
+    "--start": ("--since",),
+    "--end": ("--until",),
+    "--time": ("--at",),
+    "--valid": ("--for",),
+    "--by": ("--per",),
+    "--anew": ("--restart",),
+    "--known-from": ("--known-since",),
+    "--in": ("--substitute",),
+    "--out": ("--absent",),
+    "--output": ("--out",),
+}
+
+
+def describe_unknown_command(word: str) -> str:
+    """Return one line about a first word that names no command."""
+    # Loading all commands takes seconds, so they are compared only if no registered name is similar.
+    near = _find_command(word, list_commands(), 0.75) or _find_command(word, list(load_all_commands()), 0.6)
+    hint = "." if near is None else f"; did you mean `slopeward {near}`?"
+    return f"slopeward: unknown command {word!r}{hint} See slopeward --help"
+
+
+def _find_command(word: str, names: Collection[str], similarity: float) -> str | None:
+    """Return the full name of a command whose last word is similar; `users` finds `people users`."""
+    full_names: dict[str, str] = {}
+    for name in names:
+        full_names.setdefault(name.rpartition(" ")[2], name)
+    near = find_nearest(word, full_names, similarity)
+    return None if near is None else full_names[near]
+
+
+def describe_usage_error(error: Any) -> str:
+    """Return one line about an error of the parser.
+
+    Args:
+        error: An exception of the parser.
+    """
+    # The message is the help of a group that was called without a command.
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return str(error.format_message())
+    message = " ".join(error.format_message().split())
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return message
+    if (option := getattr(error, "option_name", None)) is not None and hasattr(error, "possibilities"):
+        message = f"no such option {option}{_suggest_option(option, context.command)}"
+    program = context.command_path
+    end = "" if message.endswith((".", "?")) else "."
+    return f"{program}: {message}{end} See {program} --help"
+
+
+def _suggest_option(option: str, command: Any) -> str:
+    options = [name for parameter in command.params for name in parameter.opts if name.startswith("--")]
+    arguments = [parameter.name for parameter in command.params if parameter.param_type_name == "argument"]
+    present = next((name for name in FORMER_OPTIONS.get(option, ()) if name in options), None)
+    if present is not None:
+        return f"; its name is {present}"
+    if (name := option.removeprefix("--").replace("-", "_")) in arguments:
+        return f"; give it without the option, as {name.upper()}"
+    return suggest_nearest(option, options)
