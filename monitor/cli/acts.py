@@ -1,6 +1,7 @@
-"""Acts as commands: the arguments of an act become those of its command, who does it proves that, and one line answers.
+"""Commands of acts: the parameters of an act are the arguments and options of its command.
 
-An act that takes two people takes two commands: the first one leaves a signature and ends with status 3.
+The person who acts is authenticated. An act that needs two people needs two commands: the first one stores a signature
+and exits with status 3.
 """
 
 import getpass
@@ -42,7 +43,7 @@ PASSWORD_VARIABLE: Final = "SLOPEWARD_USER_PASSWORD"  # noqa: S105 - the name of
 
 
 def add_acts(app: Commands, group: str) -> None:
-    """Register the acts of a group of commands, such as `alerts`."""
+    """Register the acts of a command group, such as `alerts`, as its commands."""
     for act in list_acts():
         above, _, name = act.command.rpartition(" ")
         if above == group and COMMAND in act.ways:
@@ -110,7 +111,7 @@ def _read_values(db: Database, parameters: dict[str, ActParameter], given: dict[
 
 
 def _read_text(file: str, longest: int) -> str:
-    """The text of a file, or of the input; one sign more than is good shows that it is too long."""
+    """Return the text of a file or of standard input, at most one character more than allowed."""
     try:
         with nullcontext(sys.stdin) if file == "-" else Path(file).open(encoding="utf-8") as opened:
             return opened.read(longest + 1)
@@ -129,7 +130,8 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
         and values.get("seen", 0) is None
         and (found := db.run_read(find_alert, values["alert_id"])) is not None
     ):
-        values["seen"] = found.level  # what stands at the call: it may rise while a password is typed
+        # The level at the call. It may rise while the person types a password.
+        values["seen"] = found.level
     parameters = {one.name: one for one in act.list_parameters()}
     actor, now = authenticate_actor(db, by, where, own=_find_owner(db, act, values)), datetime.now(UTC)
     secrets = {name: read_value(one, read_secret()) for name, one in parameters.items() if one.kind is Secret}
@@ -152,13 +154,13 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
 
 
 def _find_owner(db: Database, act: Act, values: Mapping[str, object]) -> str | None:
-    """The account whose owner may do this with any role."""
+    """Return the account whose owner may do the act with any role; None if there is none."""
     name = next((name for name in OWNER_OF if act.by_owner and name in values), None)
     return None if name is None else db.run_read(OWNER_OF[name], values[name])
 
 
 def _show(done: ActResult, zone: str) -> None:
-    """What was done: a secret alone on stdout, else its sentence; notes and what goes on from here on stderr."""
+    """Print the result of an act on stdout: a secret alone, else a sentence. Notes and hints go to stderr."""
     text = translate_in_zone(done.text, zone)
     for note in (text, *done.notes) if done.secret else done.notes:
         print_note(note)
@@ -173,7 +175,7 @@ def _show(done: ActResult, zone: str) -> None:
 
 
 def read_secret() -> str:
-    """A new password from the environment, a pipe, or twice from the keyboard; never from the command itself."""
+    """Return a new password from the environment, a pipe, or twice from the keyboard."""
     if (given := os.environ.get(PASSWORD_VARIABLE)) is not None:
         return given
     if not sys.stdin.isatty():

@@ -1,9 +1,9 @@
-"""Who acts at the command line: an account that proves itself, with the user of the operating system beside it.
+"""Authenticate the person who acts at the command line. The user of the operating system is recorded as well.
 
-Before the first account a name is enough, as on a fresh machine. With accounts, who acts is one of them and proves it:
-the user of the operating system is bound to it, or its password is in the environment, comes by a file descriptor, or
-is asked for on the terminal. An act that takes two takes two such people, each by their own command. A program that
-acknowledges or reports gives a token of its owner instead.
+Before the first account exists, a name is enough. With accounts, the person acts by an account and proves it: the
+account is bound to the user of the operating system, or the password is in the environment, in a file descriptor, or
+typed at the terminal. An act that needs two people needs two commands, one by each of them. A program that acknowledges
+or reports gives an access token of its owner instead.
 """
 
 import getpass
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import typer
 from sqlalchemy import Connection
@@ -43,25 +43,25 @@ PASSWORD: Final = "SLOPEWARD_BY_PASSWORD"  # noqa: S105 - the name of a variable
 PASSWORD_FD: Final = "SLOPEWARD_BY_PASSWORD_FD"  # noqa: S105 - the name of a variable
 BEARER: Final = "SLOPEWARD_BY_TOKEN"  # the name of a variable
 BEARER_FD: Final = "SLOPEWARD_BY_TOKEN_FD"
-WAITS: Final = 3  # exit status: signed by one, not done yet
-LONGEST: Final = 4096  # bytes of a password or token by file descriptor
-T = TypeVar("T")
-By = Annotated[str | None, typer.Option("--by", help="Who does it; else the account of the OS user.")]
-Where = str | Callable[[Connection], str | None] | None  # a site, or how it is found; None: no site, or all
+WAITS: Final = 3  # exit status: one person has signed, and a second signature is needed
+MAX_SECRET_BYTES: Final = 4096  # of a password or token in a file descriptor
+By = Annotated[str | None, typer.Option("--by", help="Who acts. Default: the account of the OS user.")]
+# The site of an act, or a function that returns it. None: the act is on no site or on all sites.
+Where = str | Callable[[Connection], str | None] | None
 ADVICE: Final = (
     "there are no accounts: any name is believed, and one person may sign as two; "
     "`slopeward people users add NAME --role admin` lets names count"
 )
 SERVICE_SITE: Final = "status"  # alarms of the service itself
-_NO_UID: Final = 2**32 - 1  # of the kernel: nobody logged in
+_NO_UID: Final = 2**32 - 1  # the kernel's value for "nobody logged in"
 
 
 def name_os_user() -> str:
-    """The user of the operating system, as the kernel has it: what the environment says anybody may write."""
+    """Return the user of the operating system from the kernel. Anybody can change the environment variables."""
     uid = os.getuid()
     name = _name_uid(uid)
     with suppress(OSError, ValueError):
-        # who logged in, and took the rights of another one since (su, sudo)
+        # The user who logged in, if another user acts since (su, sudo).
         login = int(Path("/proc/self/loginuid").read_text(encoding="ascii"))
         if login not in {uid, _NO_UID}:
             return f"{name} (logged in as {_name_uid(login)})"
@@ -69,17 +69,18 @@ def name_os_user() -> str:
 
 
 def authenticate_actor(db: Database, by: str | None, where: Where = None, *, own: str | None = None) -> Actor:
-    """Who acts; the database is open to writing from here on.
+    """Return the person who acts, and open the database for writing.
 
-    The role that the command needs is that of `monitor.cli.rules`.
+    The account needs the role that `monitor.cli.rules` has for the running command.
 
     Args:
-        by: the name given with `--by`, if any.
-        where: the site that the act is on, or how it is found; None: on no site, or on all.
-        own: an account that its owner may change without being an admin.
+        db: The database.
+        by: The name given with `--by`, if any.
+        where: The site of the act, or a function that returns it.
+        own: An account that its owner may change without being an admin.
 
-    Raises RefusedError: nobody is named, no open account of the needed role and for that site is meant, or the name is
-    not proved.
+    Raises:
+        RefusedError: Nobody is named, there is no open account with the role for the site, or the proof is missing.
     """
     if by is not None and not fold_name(by):
         raise RefusedError(f"--by: a name is needed, and {by!r} is none")
@@ -89,7 +90,7 @@ def authenticate_actor(db: Database, by: str | None, where: Where = None, *, own
     accounts = db.run_read(load_users)
     needed = needed_role()
     if needed == ADMIN and not any(is_open(u, ADMIN) and u.can_prove for u in accounts):
-        # who keeps the accounts where no admin is: an operator; and where nobody may act, who sits at the keyboard
+        # Without an admin, an operator manages the accounts. Without an operator, anybody at the keyboard does.
         needed = OPERATOR
         accounts = accounts if any(is_open(u, OPERATOR) and u.can_prove for u in accounts) else []
     if not accounts:
@@ -129,15 +130,16 @@ def _prove_by_token(db: Database, token: str, by: str | None, where: Where, here
 
 
 def sites_of_reader(c: Connection) -> frozenset[str] | None:
-    """The sites that a list shows to this user of the operating system: those of the bound account; None = all."""
+    """Return the sites that lists show to this user of the operating system: those of the bound account; None: all."""
     here = name_os_user()
     return next((u.sites for u in load_users(c) if u.os_user == here), None)
 
 
 def find_readable_sites(c: Connection, site: str | None) -> str | frozenset[str] | None:
-    """The sites of a list: the one asked for, or all that this user of the operating system may read (None = all).
+    """Return the given site, or all sites that this user of the operating system may read (None: all).
 
-    Raises RefusedError: the one asked for is not among them.
+    Raises:
+        RefusedError: The user may not read the given site.
     """
     if site is not None:
         require_readable(c, site)
@@ -147,9 +149,12 @@ def find_readable_sites(c: Connection, site: str | None) -> str | frozenset[str]
 
 
 def require_readable(c: Connection, site: str) -> None:
-    """Make sure that the account of this user of the operating system is for a site; alarms of the service are all's.
+    """Check that this user of the operating system may read a site. Everybody may read alarms of the service.
 
-    Raises RefusedError: it is for others only. It keeps nobody from the database who may open it.
+    The check does not protect the database from users who may open its file.
+
+    Raises:
+        RefusedError: The account of the user is for other sites only.
     """
     sites = sites_of_reader(c)
     if sites is not None and site not in sites | {SERVICE_SITE}:
@@ -157,7 +162,7 @@ def require_readable(c: Connection, site: str) -> None:
 
 
 def name_os_actor() -> Actor:
-    """Who runs a command that does the service's own work: the user of the operating system, without a password."""
+    """Return the user of the operating system as the actor of a command that does work of the service."""
     here = name_os_user()
     return Actor(_plain(here), "person", COMMAND, here)
 
@@ -189,7 +194,11 @@ def waiting_for_second(
 
 
 def read_second(named: str | None) -> Actor | None:
-    """The second person, named before the first account; raises RefusedError."""
+    """Return the second person of `--second`, which counts only before the first account exists.
+
+    Raises:
+        RefusedError: The name is empty.
+    """
     if named is not None and not fold_name(named):
         raise RefusedError(f"--second: a name is needed, and {named!r} is none")
     return None if named is None else Actor(named, "person", COMMAND)
@@ -228,12 +237,13 @@ def _prove(db: Database, account: User, here: str) -> str:
             f"whoever acts as {account.name} proves it: give the password on a terminal, in {PASSWORD}, or by the file "
             f"descriptor that {PASSWORD_FD} names"
         )
-    db.closed_because = None  # for its turn, and for the entry in the log: who guesses is slow, and seen
+    # The attempt and a failure are stored, so that guessing is slow and visible in the audit log.
+    db.closed_because = None
     with db.write() as c:
         turn = reserve_attempt(c, account.name, here, datetime.now(UTC))
     wait_s = (turn - datetime.now(UTC)).total_seconds()
     if wait_s > 0.0:
-        print(f"wrong passwords were given before; this one is looked at in {wait_s:.0f} s", file=sys.stderr)
+        print(f"wrong passwords were given before; this one is checked in {wait_s:.0f} s", file=sys.stderr)
         time.sleep(min(wait_s, LONGEST_DELAY_S))
     with db.read() as c:
         fits = check_password(c, account.name, password) is not None
@@ -247,13 +257,13 @@ def _prove(db: Database, account: User, here: str) -> str:
 
 
 def _read_secret(name: str, fd_name: str) -> str | None:
-    """A secret of the environment, or the first line of the file descriptor that the environment names."""
+    """Return a secret from the environment, or the first line of the file descriptor that the environment names."""
     if (given := os.environ.get(name)) is not None:
         return given
     if (number := os.environ.get(fd_name)) is None:
         return None
     try:
-        return os.read(int(number), LONGEST).split(b"\n")[0].decode().rstrip("\r")
+        return os.read(int(number), MAX_SECRET_BYTES).split(b"\n")[0].decode().rstrip("\r")
     except (OSError, ValueError) as error:
         raise RefusedError(f"{fd_name}={number}: cannot be read ({error})") from None
 

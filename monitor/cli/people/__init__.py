@@ -1,1 +1,1 @@
-"""Verbs for accounts and tokens."""
+"""Commands for accounts and access tokens."""

@@ -13,21 +13,24 @@ add_acts(app, "people tokens")
 
 @app.command("list")
 def list_tokens() -> None:
-    """List the tokens, never what they are; exit 4 when there are none.
+    """List the access tokens, without their secret text.
+
+    Exit 4 if there are none.
 
     Example: slopeward people tokens list --json
     """
     now = datetime.now(UTC)
     with open_database() as db, db.read() as c:
-        found = api_tokens.load_api_tokens(c)
-    for one in found:
-        state = "revoked" if one.revoked_at else "expired" if one.expires_at <= now else "open"
+        tokens = api_tokens.load_api_tokens(c)
+    for token in tokens:
+        state = "revoked" if token.revoked_at else "expired" if token.expires_at <= now else "open"
         show(
-            {**api_tokens.token_to_json(one), "state": state}, f"{one.id:>4} {one.user:<20} {state:<8} {_describe(one)}"
+            {**api_tokens.token_to_json(token), "state": state},
+            f"{token.id:>4} {token.user:<20} {state:<8} {_describe(token)}",
         )
-    require_any(found, "there are no tokens; make one: slopeward people tokens add NAME --label WHAT-FOR")
+    require_any(tokens, "there are no tokens; create one: slopeward people tokens add NAME --label WHAT-FOR")
 
 
-def _describe(one: ApiToken) -> str:
-    sites = "all its sites" if one.sites is None else ", ".join(sorted(one.sites))
-    return f"{one.label}: {one.scope} on {sites} until {one.expires_at:%Y-%m-%d %H:%M} UTC"
+def _describe(token: ApiToken) -> str:
+    sites = "all its sites" if token.sites is None else ", ".join(sorted(token.sites))
+    return f"{token.label}: {token.scope} on {sites} until {token.expires_at:%Y-%m-%d %H:%M} UTC"

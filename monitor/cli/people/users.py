@@ -11,13 +11,15 @@ add_acts(app, "people users")
 
 @app.command("list")
 def list_users() -> None:
-    """List the accounts with role and state; exit 4 when there are none.
+    """List the accounts with role and state.
+
+    Exit 4 if there are none.
 
     Example: slopeward people users list --json
     """
     with open_database() as db, db.read() as c:
-        found = users.load_users(c)
-    for user in found:
+        accounts = users.load_users(c)
+    for user in accounts:
         disabled = None if user.disabled_at is None else format_iso(user.disabled_at)
         facts = {
             "name": user.name,
@@ -34,4 +36,4 @@ def list_users() -> None:
         bound += f", {user.oidc_subject} at the provider" if user.oidc_subject else ""
         bound += "" if user.has_password else ", without a password"
         show(facts, f"{user.name:<20} {user.role:<10} {state}{sites}{bound}")
-    require_any(found, "there are no accounts; make one: slopeward people users add NAME --role admin")
+    require_any(accounts, "there are no accounts; create one: slopeward people users add NAME --role admin")

@@ -1,1 +1,1 @@
-"""Verbs for the service as a whole: start it, look at it, keep it."""
+"""Commands for the service as a whole."""

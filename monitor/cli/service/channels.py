@@ -1,4 +1,4 @@
-"""`slopeward notify channels`: which channels exist and whether each of them really delivers."""
+"""`slopeward notify channels`: list the notification channels, and send a test message by each."""
 
 import os
 from contextlib import nullcontext
@@ -16,7 +16,7 @@ app = session.Commands(help="List and test the notification channels.", no_args_
 
 @app.command("list")
 def list_channels() -> None:
-    """List all channels of all sites.
+    """List the channels of all sites.
 
     Example: slopeward notify channels list --json
     """
@@ -26,11 +26,13 @@ def list_channels() -> None:
 
 @app.command("test")
 def check_channels(
-    channel: Annotated[str | None, typer.Option("--channel", help="Only this one, kind:address.")] = None,
+    channel: Annotated[str | None, typer.Option("--channel", help="Only this channel, such as log:desk.")] = None,
 ) -> None:
-    """Send one exercise message by each channel, past the outbox.
+    """Send a test message by each channel, without the outbox.
 
-    Exit: 0 all delivered, 3 some, 1 none, 4 no channel. Example: slopeward notify channels test --channel log:desk.
+    Exit 0 if all were delivered, 3 some, 1 none, 4 if there is no channel.
+
+    Example: slopeward notify channels test --channel log:desk
     """
     service = session.read_service()
     channels = [channel] if channel else list(gather_channels(session.read_sites()))

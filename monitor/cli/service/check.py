@@ -1,4 +1,4 @@
-"""`slopeward check`: everything that can be known to be wrong before the service runs."""
+"""`slopeward check`: find mistakes in the configuration before the service runs."""
 
 import sys
 from collections.abc import Iterator
@@ -22,9 +22,12 @@ WRONG = "wrong"
 
 @app.command(epilog="Example: slopeward check --connect")
 def check(
-    connect: Annotated[bool, typer.Option("--connect", help="Also try broker, database and channels.")] = False,
+    connect: Annotated[bool, typer.Option("--connect", help="Also test broker, database and channels.")] = False,
 ) -> None:
-    """Read service file, site files and mappings; exit 1 for a mistake or a top level that can never be reached."""
+    """Check service file, site files and mappings.
+
+    Exit 1 for a mistake, or if the highest level of a site cannot be reached.
+    """
     findings = list(_find(read_service(), connect=connect))
     for subject, state, line in findings:
         if options().as_json:
@@ -38,7 +41,7 @@ def check(
 
 
 def _find(service: ServiceConfig, *, connect: bool) -> Iterator[tuple[str, str, str]]:
-    """What it concerns, ok | warn | wrong, one line; sites that are in order with what they have."""
+    """Yield subject, state (ok, warn or wrong) and text of each finding, and a summary of each correct site."""
     try:
         files = SiteFolder.read(service)
     except ConfigError as error:

@@ -28,7 +28,9 @@ app = Commands(no_args_is_help=True, help=__doc__)
 
 @app.command("upgrade")
 def upgrade() -> None:
-    """Bring schema and views to this version; a SQLite file is copied first. Exit 1 if a table or column is missing.
+    """Upgrade schema and views to this version. A SQLite file is copied first.
+
+    Exit 1 if a table or column is missing afterwards.
 
     Example: slopeward db upgrade
     """
@@ -37,14 +39,16 @@ def upgrade() -> None:
         copy = migrate.upgrade(db)
         after = migrate.current(db)
         if copy is not None:
-            print_note(f"the file as it was before: {copy}")
+            print_note(f"copy of the file before the upgrade: {copy}")
         show({"before": before, "now": after, "copy": None if copy is None else str(copy)}, f"at revision {after}")
         migrate.require_complete(db)
 
 
 @app.command("current")
 def current() -> None:
-    """Print the revision of the database. Exit 1 if this version needs another one, or a table or column is missing.
+    """Print the revision of the database.
+
+    Exit 1 if this version needs another one, or a table or column is missing.
 
     Example: slopeward db current --json
     """
@@ -57,24 +61,27 @@ def current() -> None:
 
 @app.command("backup")
 def make_backup(
-    file: Annotated[Path | None, typer.Argument(help="Where to; a dated name when not given")] = None,
+    file: Annotated[Path | None, typer.Argument(help="File to write. Default: a name with the date")] = None,
 ) -> None:
-    """Copy the whole database while the service runs: a SQLite file, or an archive of pg_dump.
+    """Back up the database while the service runs: a SQLite file, or an archive of pg_dump.
 
     Example: slopeward db backup /var/backups/slopeward-today.db
     """
     with open_database() as db:
         suffix = "db" if db.is_sqlite else "dump"
         target = file or Path(f"slopeward-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{suffix}")
-        head = db.run_read(audit.find_head)[1]  # before the copy: it is then in the copy too
+        # Read before the copy, so that the copy contains it.
+        head = db.run_read(audit.find_head)[1]
         backup.back_up(db, target)
-    print_note(f"audit head (keep it elsewhere; `db verify --audit-head` proves that nothing was cut off): {head}")
+    print_note(f"audit head (store it elsewhere; `db verify --audit-head` proves that no entry is missing): {head}")
     show({"file": str(target), "bytes": target.stat().st_size, "audit_head": head}, str(target))
 
 
 @app.command("prove")
-def prove_copy(file: Annotated[Path, typer.Argument(help="A copy made by `slopeward db backup`")]) -> None:
-    """Restore a copy into a scratch database, count, verify, and remove it; the service may run. Exit 1 on findings.
+def prove_copy(file: Annotated[Path, typer.Argument(help="A file of `slopeward db backup`")]) -> None:
+    """Prove that a backup can be restored: restore it into a temporary database and verify that.
+
+    The service may run. Exit 1 if something is wrong.
 
     Example: slopeward db prove var/backups/slopeward-auto-20260301T060000Z.db
     """
@@ -83,7 +90,7 @@ def prove_copy(file: Annotated[Path, typer.Argument(help="A copy made by `slopew
     for finding in found.findings:
         show({"finding": finding}, finding)
     if found.findings:
-        print_note(f"{len(found.findings)} findings; take an older copy")
+        print_note(f"{len(found.findings)} findings; use an older backup")
         raise typer.Exit(1)
     line = f"{file} can be restored: {sum(found.rows.values())} rows in {len(found.rows)} tables, chain and seals hold"
     show({"file": str(file), "rows": found.rows, "audit_head": found.audit_head}, line)
@@ -91,16 +98,18 @@ def prove_copy(file: Annotated[Path, typer.Argument(help="A copy made by `slopew
 
 @app.command("restore")
 def restore(
-    file: Annotated[Path, typer.Argument(help="A copy made by `slopeward db backup`")],
-    yes: Annotated[bool, typer.Option("--yes", help="Replace what the database holds now")] = False,
+    file: Annotated[Path, typer.Argument(help="A file of `slopeward db backup`")],
+    yes: Annotated[bool, typer.Option("--yes", help="Replace the present content of the database")] = False,
     by: By = None,
 ) -> None:
-    """Replace the whole database by a copy; stop the service first. Where accounts exist, an admin does it.
+    """Replace the whole database by a backup. Stop the service first.
+
+    Where accounts exist, an admin does it.
 
     Example: slopeward db restore slopeward-20260301T060000Z.db --yes
     """
     if not yes:
-        raise RefusedError("this replaces everything the database holds; stop the service and add --yes")
+        raise RefusedError("this replaces the whole content of the database; stop the service and add --yes")
     with open_database(any_revision=True) as db:
         who = authenticate_actor(db, by) if _is_readable(db) else name_os_actor()
         proof.require_restorable(db, file)
@@ -114,9 +123,11 @@ def restore(
 
 @app.command("verify")
 def verify_all(
-    audit_head: Annotated[str | None, typer.Option(help="A head of the audit log noted earlier")] = None,
+    audit_head: Annotated[str | None, typer.Option(help="A head of the audit log that was stored earlier")] = None,
 ) -> None:
-    """Read everything and prove it: audit chain, hashes of evidence, the readings that decisions used, references.
+    """Verify the audit chain, the hashes of evidence, the readings that decisions used, and references.
+
+    Exit 1 if something was changed.
 
     Example: slopeward db verify
     """
@@ -127,16 +138,18 @@ def verify_all(
     for finding in findings:
         show({"finding": finding}, finding)
     if findings:
-        print_note(f"{len(findings)} findings; restore a copy from before, or ask who touched the database")
+        print_note(f"{len(findings)} findings; restore a backup from before, or find out who changed the database")
         raise typer.Exit(1)
-    show({"findings": 0, "audit_head": head}, f"all is as it was written; audit head {head}")
+    show({"findings": 0, "audit_head": head}, f"nothing was changed; audit head {head}")
 
 
 @app.command("prune")
 def prune_old(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say from when on rows would go, and delete none")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print which rows would be deleted")] = False,
 ) -> None:
-    """Delete old rows as [retention] allows, and never rows that evidence cites.
+    """Delete old rows as [retention] allows. Rows that evidence cites are kept.
+
+    Exit 4 if nothing is old enough.
 
     Example: slopeward db prune
     """
@@ -168,9 +181,10 @@ def _show_limit(what: str, before_at: datetime | None, rows: str) -> None:
 
 @app.command("grant-readonly")
 def grant_readonly(role: Annotated[str, typer.Argument(help="An existing PostgreSQL role")], by: By = None) -> None:
-    """Let a PostgreSQL role read every view and nothing else, with bounds on its sessions; upgrades renew it.
+    """Let a PostgreSQL role read every view and nothing else. Upgrades renew the grant.
 
-    Exit 3 where the limits must be set by an administrator of the server; the statements are printed.
+    The sessions of the role are limited. Exit 3 if an administrator of the server must set the limits; the statements
+    are printed.
 
     Example: slopeward db grant-readonly grafana
     """
@@ -192,9 +206,9 @@ def grant_readonly(role: Annotated[str, typer.Argument(help="An existing Postgre
 
 @app.command("publish")
 def publish_views(
-    file: Annotated[Path, typer.Argument(help="SQLite file to write; the copy published before is replaced")],
+    file: Annotated[Path, typer.Argument(help="SQLite file to write. An earlier copy is replaced")],
 ) -> None:
-    """Copy every view, and nothing else, into a SQLite file for readers; the service may run.
+    """Copy every view, and nothing else, into a SQLite file for readers. The service may run.
 
     Example: slopeward db publish /srv/reports/slopeward-views.db
     """
@@ -205,7 +219,7 @@ def publish_views(
 
 
 def _is_readable(db: Database) -> bool:
-    """Whether the database can say which accounts there are: a lost or damaged one is restored without asking it."""
+    """Return whether the accounts can be read. A lost or damaged database is restored without authentication."""
     try:
         migrate.require_current(db)
     except (SlopewardError, SQLAlchemyError):

@@ -1,4 +1,4 @@
-"""`slopeward doctor`: look at everything the service stands on; each finding comes with what to do."""
+"""`slopeward doctor`: find problems of the installation, each with a remedy."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -21,14 +21,17 @@ from monitor.storage.check import BAD, OK, WARN
 from monitor.text.instants import format_about
 
 app = Commands()
-# (subject, ok | warn | bad, what was found, what to do)
+# Subject, state (ok, warn or bad), finding, remedy
 Line = tuple[str, str, str, str]
-OLD_S: Final = 2 * 3600.0  # a check that was looked at before that says when
+OLD_S: Final = 2 * 3600.0  # the age of an older result is printed
 
 
 @app.command(epilog="Example: slopeward doctor --json")
 def doctor() -> None:
-    """Look at files, database, broker, queue, clock, disk, processes and channels; exit 1 when something is bad."""
+    """Check files, database, broker, queue, clock, disk, processes and channels, and suggest remedies.
+
+    Exit 1 if a finding is bad.
+    """
     service = read_service()
     worst, printed = OK, set[str]()
     for name, see in SEEN.items():
@@ -69,9 +72,10 @@ def _see_database(service: ServiceConfig) -> Iterator[Line]:
             known, stamps = load_checks(c), load_heartbeats(c)
         yield from _list_lines(CurrentDatabase(service, db, now), ProcessHeartbeats(stamps, now))
     for name, one in known.items():
-        if name.partition(".")[0] not in {"clock", "disk"}:  # looked at here
+        # Clock and disk are checked by this command itself.
+        if name.partition(".")[0] not in {"clock", "disk"}:
             age_s = (now - one.checked_at).total_seconds()
-            old = f" (looked at {format_about(age_s)} ago)" if age_s > OLD_S else ""
+            old = f" (checked {format_about(age_s)} ago)" if age_s > OLD_S else ""
             yield name, one.check.state, f"{one.check.found}{old}", one.check.remedy
 
 

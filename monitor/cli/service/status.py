@@ -58,7 +58,10 @@ app = Commands()
 
 @app.command(epilog="Example: slopeward status --json")
 def status(utc: UtcOption = False) -> None:
-    """Show level, observability and newest reading of each site; exit 0 all seen, 5 degraded or starting, 6 blind."""
+    """Show the present level, data and open alerts of each site.
+
+    Exit 0 if all sites have complete data, 5 if a site is degraded or starting, 6 if one is blind.
+    """
     service = read_service()
     now = datetime.now(UTC)
     try:

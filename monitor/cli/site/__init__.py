@@ -1,1 +1,1 @@
-"""Verbs for one site: its file, its level, its alerts, its readings."""
+"""Commands for one site: its file, level, alerts and readings."""

@@ -26,11 +26,13 @@ app.add_typer(chain.app)
 def list_(
     site: Annotated[str | None, typer.Option("--site", help="Only this site; `status` for the service itself")] = None,
     ledger: Annotated[str | None, typer.Option("--ledger", help="hazard, health or advice")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Closed alerts as well")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also closed alerts")] = False,
     limit: session.LimitOption = 100,
     utc: session.UtcOption = False,
 ) -> None:
-    """List alerts: hazard, health, then advice, newest first; exit 4 if there are none.
+    """List the open alerts: hazard, health, then advice, newest first.
+
+    Exit 4 if there are none.
 
     Example: slopeward alerts list --site north-bench --ledger hazard --all
     """

@@ -1,4 +1,4 @@
-"""`slopeward evaluate`: what the level of a site is, or would be, and why."""
+"""`slopeward evaluate`: compute the level of a site, and explain it."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -28,15 +28,18 @@ app = session.Commands()
 def evaluate(
     site_id: session.SiteOption,
     at: Annotated[
-        str | None, typer.Option("--at", help="Look from this instant, with what was known then; writes nothing")
+        str | None, typer.Option("--at", help="Evaluate at this time with the readings known then; write nothing")
     ] = None,
     known: Annotated[
-        str, typer.Option("--known", help=f"With --at, since when a reading was known: {', '.join(MODES)}")
+        str, typer.Option("--known", help=f"With --at, from when on a reading was known: {', '.join(MODES)}")
     ] = "received",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing")] = False,
     utc: session.UtcOption = False,
 ) -> None:
-    """Decide once for a site and say why. With --at nothing is written and the ladder starts from its lowest rung."""
+    """Compute the level of a site now, and explain it.
+
+    With --at nothing is written, and the level starts from the lowest one.
+    """
     service, db = session.open_service()
     now = datetime.now(UTC)
     with db:
@@ -122,7 +125,7 @@ def _evaluate_from(db: Database, site: Site, at: datetime, known: VisibilityRule
             f"nothing of {site.id} was known at {format_iso(at)}; what was imported later counts with --known observed"
         )
     memory = Memory() if row is None else Memory.read(row.state)
-    # a memory that knows more than was known then would answer from the future
+    # A memory with newer readings would use what was not known then.
     if (memory.newest_s or 0.0) > at.timestamp():
         memory = Memory()
     return decide(PreparedSite(site), memory, view, at)

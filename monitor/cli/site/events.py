@@ -19,7 +19,9 @@ add_acts(app, "events")
 def list_events(
     site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None, limit: session.LimitOption = 100
 ) -> None:
-    """List events with who said so, by which way, and how many people stand behind each; exit 4 when there are none.
+    """List events with their author, how they were entered, and how many people confirmed each.
+
+    Exit 4 if there are none.
 
     Example: slopeward events list --site north-bench
     """

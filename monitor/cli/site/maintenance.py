@@ -18,21 +18,23 @@ add_acts(app, "maintenance")
 @app.command("list")
 def list_(
     site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Those that are over as well")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also maintenance that is over")] = False,
 ) -> None:
-    """List maintenance that is declared and not over; exit 4 when there is none.
+    """List maintenance that is declared and not over.
+
+    Exit 4 if there is none.
 
     Example: slopeward maintenance list --site north-bench --all
     """
     with open_database() as db, db.read() as c:
-        found = store.load_maintenance(c, find_readable_sites(c, site), datetime.now(UTC), everything=everything)
-        check_site(c, site, found)
+        rows = store.load_maintenance(c, find_readable_sites(c, site), datetime.now(UTC), everything=everything)
+        check_site(c, site, rows)
         zones = find_zones(c, utc=False)
-    for one in found:
-        zone = zones(one.site)
-        people = one.by + (f" with {one.second_by}" if one.second_by else "")
-        begin, end = format_in_zone(one.from_at, zone), format_in_zone(one.to_at, zone)
-        over = f", ended {format_in_zone(one.ended_at, zone)} by {one.ended_by}" if one.ended_at else ""
-        line = f"{one.id:>4} {one.site} {one.station} {begin} to {end}{over}"
-        show(record_to_json(one), f"{line}, {people}: {one.reason}")
-    require_any(found, "no maintenance")
+    for row in rows:
+        zone = zones(row.site)
+        people = row.by + (f" with {row.second_by}" if row.second_by else "")
+        begin, end = format_in_zone(row.from_at, zone), format_in_zone(row.to_at, zone)
+        over = f", ended {format_in_zone(row.ended_at, zone)} by {row.ended_by}" if row.ended_at else ""
+        line = f"{row.id:>4} {row.site} {row.station} {begin} to {end}{over}"
+        show(record_to_json(row), f"{line}, {people}: {row.reason}")
+    require_any(rows, "no maintenance")

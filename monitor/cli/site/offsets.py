@@ -41,12 +41,12 @@ def propose(
     site: Annotated[str, typer.Option(help="Site")],
     station: Annotated[str, typer.Option(help="Station of which a sensor was replaced, or re-zeroed")],
     at: Annotated[str | None, typer.Option(help="When, with zone: 2026-03-01T06:00:00Z")] = None,
-    until: Annotated[str | None, typer.Option(help="From when on the new one counts; as --at when not given")] = None,
+    until: Annotated[str | None, typer.Option(help="From when on the new sensor counts. Default: --at")] = None,
     maintenance: Annotated[
-        int | None, typer.Option(min=1, max=LARGEST_ID, help="In place of --at: during this maintenance")
+        int | None, typer.Option(min=1, max=LARGEST_ID, help="Instead of --at: number of the maintenance")
     ] = None,
 ) -> None:
-    """Say what a replaced sensor adds to its series, from the readings before and after; nothing is declared.
+    """Propose the offset of a replaced sensor from the readings before and after. Nothing is declared.
 
     For each series its jump with its error, how much the ground moved meanwhile at its own pace (that stays in the
     record), and the command that declares it. Exit 4 when no series can be measured.
@@ -75,7 +75,9 @@ def propose(
 
 @app.command("list")
 def list_offsets(site: Site = None) -> None:
-    """List declared offsets with both their dates, author and state; exit 4 when there are none.
+    """List declared offsets with their dates, author and state.
+
+    Exit 4 if there are none.
 
     Example: slopeward offsets list --site north-bench
     """

@@ -1,4 +1,4 @@
-"""Changing a site file with two pairs of eyes: what waits, what it would have done, approving or rejecting it."""
+"""`slopeward sites`: propose a change of a site file, and approve or reject it."""
 
 from typing import Annotated
 
@@ -18,12 +18,12 @@ add_acts(app, "sites")
 @app.command(epilog="Example: slopeward sites proposals 3")
 def proposals(
     number: Annotated[
-        int | None, typer.Argument(metavar="[ID]", min=1, max=LARGEST_ID, help="Show this one in full.")
+        int | None, typer.Argument(metavar="[ID]", min=1, max=LARGEST_ID, help="Show this proposal in full.")
     ] = None,
     site: Annotated[str | None, typer.Option("--site", help="Only this site.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Decided ones as well.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also decided proposals.")] = False,
 ) -> None:
-    """List the changes that wait for approval, or show one with its differences and its effect."""
+    """List the proposals that wait for approval, or show one with its differences and its effect."""
     from monitor.sites.queries.sites import load_proposal, load_proposals
 
     with open_database() as db, db.read() as c:

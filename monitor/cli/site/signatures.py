@@ -17,12 +17,12 @@ add_acts(app, "people signatures")
 
 @app.command("list")
 def list_signatures() -> None:
-    """List what one person signed and a second one has not yet; exit 4 when nothing waits.
+    """List the signatures that wait for a second person.
 
-    Who agrees gives the same command in a session of their own. A signature lapses after four hours. First answers to
-    what a step was have no number and do not lapse: `slopeward alerts withdraw ALERT_ID` takes one back. Offsets
-    wait for `slopeward offsets confirm ID` by a second person, or end by `slopeward offsets revoke ID`. An OS user
-    that is bound to an account of some sites sees what waits on those.
+    A second person who agrees gives the same command. A signature lapses after four hours. A first answer to the
+    question what a step was has no number and does not lapse; `slopeward alerts withdraw ALERT_ID` withdraws it. An
+    offset waits for `slopeward offsets confirm ID` by a second person, or ends by `slopeward offsets revoke ID`. An OS
+    user whose account is for some sites sees the signatures of these sites. Exit 4 if there are none.
 
     Example: slopeward people signatures list
     """
