@@ -37,7 +37,9 @@ def list_pages():
 @pytest.mark.soak
 @pytest.mark.parametrize("view", sorted(VIEWS))
 def test_every_page_can_be_used_by_everybody(served, watch, tmp_path, view, monkeypatch):
-    monkeypatch.setattr(library, "begin_reference", lambda: None)  # four seconds of a process: tests/features/help
+    monkeypatch.setattr(
+        library, "start_generating_reference", lambda: None
+    )  # four seconds of a process: tests/features/help
     address, db, _ids, _ = served
     make_drawable(db, tmp_path)
     width = VIEWS[view]

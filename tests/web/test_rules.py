@@ -71,7 +71,7 @@ READING = [
 def without_children(monkeypatch):
     start_no_child(monkeypatch)
     # The reference takes four seconds; tests/features/help checks it.
-    monkeypatch.setattr(library, "begin_reference", lambda: None)
+    monkeypatch.setattr(library, "start_generating_reference", lambda: None)
     monkeypatch.setattr(acts, "run_in_worker", lambda *_: SimpleNamespace(differences=()))
     monkeypatch.setattr(ChangeStream, "iterate_events", end_at_once)
 

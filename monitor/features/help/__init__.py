@@ -1,1 +1,1 @@
-"""The documents in the program: read and searched at `/help`, without a network."""
+"""The documentation on the web page at `/help`, with search and without a network."""

@@ -1,8 +1,8 @@
-"""The documents as the program has them: their order, their text as HTML, and a search over their sections.
+"""The pages of the documentation: their order, their text as HTML, and a search over their sections.
 
-They lie beside the sources or in the wheel; four pages of the reference are written from the program when first
-needed, by a process of its own: it imports every verb. The search does without them until they are there. Nothing here
-knows of a request.
+The pages are stored beside the sources or in the wheel. Four pages of the reference are generated from the program in a
+child process when they are first needed, because generating them imports every command. Until then the search leaves
+them out.
 """
 
 import fnmatch
@@ -28,36 +28,36 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 _HERE: Final = Path(__file__).resolve()
-PLACES: Final = (_HERE.parents[3] / "docs", _HERE.parents[2] / "_docs")
-WRITTEN: Final = {  # from the program, when they are first needed
+FOLDERS: Final = (_HERE.parents[3] / "docs", _HERE.parents[2] / "_docs")
+GENERATED: Final = {  # titles of the pages that are generated from the program
     "reference/all-commands": "Every command and option",
     "reference/all-keys": "Every key of both files",
     "reference/all-paths": "Every path of the HTTP interface",
     "reference/all-views": "Every public view and column",
 }
-LIMIT_S: Final = 300.0  # for that process, on a machine that has other work
+GENERATION_LIMIT_S: Final = 300.0  # also on a busy machine
 _LOG: Final = logging.getLogger(__name__)
-_WRITING: Final = Lock()
-_reference: dict[str, str] = {}  # those pages, once they are written
+_GENERATION_LOCK: Final = Lock()
+_reference: dict[str, str] = {}  # the generated pages by name; empty before they are generated
 _FENCE: Final = re.compile(r" *(```|~~~)")
 _HEADING: Final = re.compile(r"(#{1,6}) +(.+)")
 _MARKS: Final = re.compile(r"\]\([^)]*\)|[`*|\[\]#]|-{3,}")
-_SYMPTOMS: Final = "| you see |"  # begins a table: each of its rows is found like a section
-_STOP: Final = {  # of a question: what stands in every page
+_SYMPTOMS: Final = "| you see |"  # start of a table whose rows are found like sections
+_STOP_WORDS: Final = {  # words of questions that are in every page
     *re.findall(r"\w+", "a an and are at be by can do does for from how i in is it made me my of on or that"),
     *re.findall(r"\w+", "the there this to was we what when where which who why with you your"),
 }
 
 
 class HelpPage(NamedTuple):
-    """One document."""
+    """A page of the documentation."""
 
-    name: str  # `how-to/duty`, as its address below `/help/`
+    name: str  # its address below `/help/`, such as `how-to/duty`
     title: str
 
 
 class HelpTab(NamedTuple):
-    """Documents for one role, in the order of reading."""
+    """Pages for one role, in reading order."""
 
     title: str
     about: str
@@ -65,7 +65,7 @@ class HelpTab(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """A section that was found."""
+    """A section that a search found."""
 
     page: HelpPage
     heading: str
@@ -74,7 +74,7 @@ class Hit(NamedTuple):
 
 
 class HelpSection(NamedTuple):
-    """What stands below one heading."""
+    """The text below one heading."""
 
     heading: str
     anchor: str
@@ -82,17 +82,17 @@ class HelpSection(NamedTuple):
 
 
 def find_folder() -> Path:
-    """The folder of the documents."""
-    return next((place for place in PLACES if (place / "contents.toml").is_file()), PLACES[0])
+    """Return the folder of the documentation."""
+    return next((folder for folder in FOLDERS if (folder / "contents.toml").is_file()), FOLDERS[0])
 
 
 @cache
 def load_tabs() -> tuple[HelpTab, ...]:
-    """All documents in the order of `contents.toml`; a name with `*` stands for what no other line names."""
+    """Return all pages in the order of `contents.toml`. A name with `*` matches the pages that no other line names."""
     folder = find_folder()
     found = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.md")}
-    titles = dict(WRITTEN)
-    for name, path in found.items():  # the first heading of a document
+    titles = dict(GENERATED)
+    for name, path in found.items():
         heads = (line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# "))
         titles[name] = _MARKS.sub("", next(heads, "  ")[2:]).strip()
     rows = tomllib.loads((folder / "contents.toml").read_text(encoding="utf-8"))["tab"]
@@ -107,16 +107,16 @@ def load_tabs() -> tuple[HelpTab, ...]:
 
 @cache
 def load_text(name: str) -> str:
-    """A document as Markdown."""
-    if name in WRITTEN:
-        write_reference()
+    """Return a page as Markdown."""
+    if name in GENERATED:
+        generate_reference()
         return _reference[name]
     return (find_folder() / f"{name}.md").read_text(encoding="utf-8")
 
 
-def write_reference() -> None:
-    """Have the pages of the reference written, once, by a process of its own; the second caller waits for the first."""
-    with _WRITING:
+def generate_reference() -> None:
+    """Generate the pages of the reference once, in a child process. A second caller waits for the first."""
+    with _GENERATION_LOCK:
         if _reference:
             return
         try:
@@ -124,31 +124,32 @@ def write_reference() -> None:
                 [sys.executable, "-P", "-m", "monitor.features.help.reference"],
                 capture_output=True,
                 check=True,
-                timeout=LIMIT_S,
-                env=clean_environment(os.environ),  # neither passwords nor the settings of this service
+                timeout=GENERATION_LIMIT_S,
+                # Without passwords and the settings of this service.
+                env=clean_environment(os.environ),
             )
             _reference.update(json.loads(done.stdout))
         except (OSError, subprocess.SubprocessError, ValueError) as error:
-            _LOG.warning("the pages of the reference could not be written: %s", error)
+            _LOG.warning("the pages of the reference could not be generated: %s", error)
             _reference.update(
-                dict.fromkeys(WRITTEN, "# This page could not be written\n\nSee the log of the service.\n")
+                dict.fromkeys(GENERATED, "# This page could not be generated\n\nSee the log of the service.\n")
             )
 
 
 @cache
-def begin_reference() -> None:
-    """Have them written beside what goes on; a second call does nothing."""
-    Thread(target=write_reference, name="help-reference", daemon=True).start()
+def start_generating_reference() -> None:
+    """Generate the pages of the reference in a thread. A second call does nothing."""
+    Thread(target=generate_reference, name="help-reference", daemon=True).start()
 
 
 @cache
 def load_pages() -> dict[str, HelpPage]:
-    """All documents by name."""
+    """Return all pages by name."""
     return {page.name: page for tab in load_tabs() for page in tab.pages}
 
 
 def make_anchor(heading: str) -> str:
-    """The anchor of a heading, as the site of the documents has it.
+    """Return the anchor of a heading, equal to that of the documentation site.
 
     >>> make_anchor("Two services: one decides"), make_anchor("`[web]`")
     ('two-services-one-decides', 'web')
@@ -158,16 +159,17 @@ def make_anchor(heading: str) -> str:
 
 
 def make_anchors(headings: list[str]) -> list[str]:
-    """Anchors of all headings of a page; the second of a kind has `_1` behind it."""
-    found: list[str] = []
-    for one in map(make_anchor, headings):
-        count = sum(re.fullmatch(rf"{re.escape(one)}(_\d+)?", known) is not None for known in found)
-        found.append(f"{one}_{count}" if count else one)
-    return found
+    """Return the anchors of all headings of a page. The second of two equal anchors ends in `_1`."""
+    anchors: list[str] = []
+    for anchor in map(make_anchor, headings):
+        pattern = rf"{re.escape(anchor)}(_\d+)?"
+        count = sum(re.fullmatch(pattern, earlier) is not None for earlier in anchors)
+        anchors.append(f"{anchor}_{count}" if count else anchor)
+    return anchors
 
 
 def split_sections(text: str) -> Iterator[HelpSection]:
-    """What stands below each heading of a document; a `#` within code is none."""
+    """Yield the text below each heading of a page. A `#` in a code block is no heading."""
     heads, bodies, is_code = [""], [[""]], False
     for line in text.splitlines():
         is_code ^= _FENCE.match(line) is not None
@@ -188,7 +190,7 @@ def _read_plain(text: str) -> str:
 
 
 def resolve_link(page: str, target: str) -> str:
-    """The address below `/help` of what a document links to; empty where it is none of the documents.
+    """Return the address below `/help` of a link; an empty text if the link leads out of the documentation.
 
     >>> resolve_link("how-to/page", "../reference/sql.md#times"), resolve_link("how-to/page", "../../monitor/x.py")
     ('/help/reference/sql#times', '')
@@ -204,24 +206,26 @@ def resolve_link(page: str, target: str) -> str:
 
 @cache
 def render_page(name: str) -> str:
-    """A document as HTML: headings have anchors, links lead to other documents, tables can be scrolled."""
-    from markdown_it import MarkdownIt  # 6 MiB for who reads the documents
+    """Return a page as HTML with anchors, links to other pages and tables that scroll."""
+    # Imported here because it takes 6 MiB of memory.
+    from markdown_it import MarkdownIt
 
     maker = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = maker.parse(re.sub(r"<!--.*?-->", "", load_text(name), flags=re.DOTALL))
-    opens = [i for i, one in enumerate(tokens) if one.type == "heading_open"]
-    for i, anchor in zip(opens, make_anchors([tokens[i + 1].content for i in opens]), strict=True):
-        tokens[i].attrSet("id", anchor)
+    indices = [index for index, token in enumerate(tokens) if token.type == "heading_open"]
+    anchors = make_anchors([tokens[index + 1].content for index in indices])
+    for index, anchor in zip(indices, anchors, strict=True):
+        tokens[index].attrSet("id", anchor)
     for token in tokens:
-        for one in token.children or ():
-            _lead(one, name)
+        for child in token.children or ():
+            _resolve_links(child, name)
     html: str = maker.renderer.render(tokens, maker.options, {})
     html = html.replace("<table>", '<div class="scroll" tabindex="0"><table>').replace("</table>", "</table></div>")
     return html.replace("<pre>", '<pre tabindex="0">')
 
 
-def _lead(token: "Token", page: str) -> None:
-    """Let a link or a picture lead to where it lies here; one that leaves the documents loses its address."""
+def _resolve_links(token: "Token", page: str) -> None:
+    """Change the address of a link or picture to the one below `/help`. Other addresses are removed."""
     for kind in ("href", "src"):
         if kind in token.attrs:
             target = resolve_link(page, str(token.attrs[kind]))
@@ -230,27 +234,29 @@ def _lead(token: "Token", page: str) -> None:
 
 @cache
 def open_help_index(*, with_reference: bool) -> HelpIndex:
-    """All sections in an index in memory, or those that need no page written from the program."""
+    """Return an index of all sections in memory, with or without the generated pages."""
     rows = [
-        (page.name, one.anchor, page.title, one.heading, one.text)
+        (page.name, section.anchor, page.title, section.heading, section.text)
         for page in load_pages().values()
-        if with_reference or page.name not in WRITTEN
-        for one in split_sections(load_text(page.name))
+        if with_reference or page.name not in GENERATED
+        for section in split_sections(load_text(page.name))
     ]
     return HelpIndex(rows)
 
 
 def search_help(query: str) -> list[Hit]:
-    """The best section of each page for words that people type, the fittest page first."""
+    """Return the best section of each page for a query, best page first."""
     typed = re.findall(r"\w+", query.lower())
-    wanted = [one for one in typed if one not in _STOP] or typed
-    if not wanted:
+    terms = [word for word in typed if word not in _STOP_WORDS] or typed
+    if not terms:
         return []
     best: dict[str, Hit] = {}
     ranks: dict[str, float] = {}
-    aside = {page.name for page in load_tabs()[-1].pages}  # what contributors read
-    for name, anchor, heading, excerpt, fit in open_help_index(with_reference=bool(_reference)).find(wanted[:20]):
-        rank = fit * (0.5 if name in WRITTEN or name in aside else 1.0)
+    # Generated pages and pages for contributors rank lower.
+    contributing = {page.name for page in load_tabs()[-1].pages}
+    for name, anchor, heading, excerpt, fit in open_help_index(with_reference=bool(_reference)).find(terms[:20]):
+        rank = fit * (0.5 if name in GENERATED or name in contributing else 1.0)
         best.setdefault(name, Hit(load_pages()[name], heading, anchor, excerpt))
-        ranks[name] = ranks.get(name, 0.0) + rank / (1 + 3 * (name in ranks))  # other sections of a page count less
+        # Further sections of a page count less than the first one.
+        ranks[name] = ranks.get(name, 0.0) + rank / (1 + 3 * (name in ranks))
     return sorted(best.values(), key=lambda hit: ranks[hit.page.name])[:20]

@@ -10,7 +10,9 @@ from sqlalchemy import Boolean, Column
 
 from monitor.api.database import list_views
 
-BEGIN, END = "\x01", "\x02"  # round what was looked for, in an excerpt
+# Around a matched word of an excerpt.
+BEGIN: Final = "\x01"
+END: Final = "\x02"
 _FIND: Final = """
 SELECT page, anchor, heading, snippet(section, 4, ?, ?, ' … ', 24), bm25(section, 0, 0, 8, 5, 1)
 FROM section WHERE section MATCH ? ORDER BY 5 LIMIT 200
@@ -18,12 +20,14 @@ FROM section WHERE section MATCH ? ORDER BY 5 LIMIT 200
 
 
 class HelpIndex:
-    """Sections of documents, found by their stems.
-
-    `rows`: page, anchor, title of the page, heading, text.
-    """
+    """Full-text index of sections, by the stems of their words."""
 
     def __init__(self, rows: Iterable[tuple[str, str, str, str, str]]) -> None:
+        """Index sections.
+
+        Args:
+            rows: Page, anchor, title of the page, heading and text of each section.
+        """
         self._lock = threading.Lock()
         self._index = sqlite3.connect(":memory:", check_same_thread=False)
         columns = "page UNINDEXED, anchor UNINDEXED, title, heading, text, tokenize = 'porter unicode61'"
@@ -31,10 +35,10 @@ class HelpIndex:
         self._index.executemany("INSERT INTO section VALUES (?, ?, ?, ?, ?)", rows)
 
     def find(self, terms: Iterable[str]) -> list[tuple[str, str, str, str, float]]:
-        """Page, anchor, heading, excerpt and rank of sections with any of these terms; the lowest rank fits best."""
+        """Return page, anchor, heading, excerpt and rank of sections with any of the terms. The lowest rank is best."""
         with self._lock:
-            wanted = " OR ".join(f'"{one}"' for one in terms)
-            return self._index.execute(_FIND, (BEGIN, END, wanted)).fetchall()
+            expression = " OR ".join(f'"{term}"' for term in terms)
+            return self._index.execute(_FIND, (BEGIN, END, expression)).fetchall()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The documents on the page: the list by role, one document, its pictures, and the search."""
+"""Routes of the documentation: the list of pages, a page, its pictures, and the search."""
 
 import re
 from typing import Annotated, Final
@@ -21,22 +21,23 @@ Words = Annotated[str, Query(max_length=200)]
 
 @router.get("/help", response_class=HTMLResponse)
 def show_help(request: Request, q: Words = "") -> HTMLResponse:
-    """All documents by role, or those that fit what was looked for."""
-    library.begin_reference()
-    begin, end = Markup("<mark>"), Markup("</mark>")  # round the words that were looked for
+    """Show all pages by role, or the results of a search."""
+    library.start_generating_reference()
+    begin = Markup("<mark>")
+    end = Markup("</mark>")
     hits = [(hit, escape(hit.excerpt).replace(BEGIN, begin).replace(END, end)) for hit in library.search_help(q)]
     return render(request, "help.html", tabs=library.load_tabs(), query=q, hits=hits)
 
 
 @router.get("/help/{page}", response_class=HTMLResponse)
 def show_page(request: Request, page: str) -> Response:
-    """A document that lies in no folder."""
+    """Show a page that is in no folder."""
     return show_document(request, page)
 
 
 @router.get("/help/{folder}/{page}", response_class=HTMLResponse)
 def show_page_of_folder(request: Request, folder: str, page: str) -> Response:
-    """A document, or a picture of one."""
+    """Show a page of a folder, or return a picture."""
     path = library.find_folder() / folder / page
     if _FILE.fullmatch(page) and re.fullmatch(r"[a-z-]+", folder) and path.is_file():
         return FileResponse(path, headers={"Cache-Control": "private, max-age=86400"})
@@ -44,10 +45,10 @@ def show_page_of_folder(request: Request, folder: str, page: str) -> Response:
 
 
 def show_document(request: Request, name: str) -> HTMLResponse:
-    """One document beside the others of its tab."""
-    found = library.load_pages().get(name)
-    if found is None:
+    """Show a page beside the list of the pages of its tab."""
+    page = library.load_pages().get(name)
+    if page is None:
         raise NotFoundError(_NO_PAGE(page=name[:80]))
-    tab = next(one for one in library.load_tabs() if found in one.pages)
-    html = Markup(library.render_page(name))  # noqa: S704 - of documents that are shipped, without HTML of their own
-    return render(request, "help_page.html", tab=tab, page=found, html=html)
+    tab = next(tab for tab in library.load_tabs() if page in tab.pages)
+    html = Markup(library.render_page(name))  # noqa: S704 - shipped pages, which contain no HTML
+    return render(request, "help_page.html", tab=tab, page=page, html=html)

@@ -51,19 +51,19 @@ def test_a_question_finds_its_page_among_the_first_three_with_and_without_the_re
         found = {one: [hit.page.name for hit in library.search_help(one)[:3]] for one in QUESTIONS}
         return {one: names for one, names in found.items() if QUESTIONS[one] not in names}
 
-    library.write_reference()
+    library.generate_reference()
     assert find_lost() == {}
-    assert all(library.load_text(name).startswith(f"# {title}\n") for name, title in library.WRITTEN.items())
+    assert all(library.load_text(name).startswith(f"# {title}\n") for name, title in library.GENERATED.items())
     monkeypatch.setattr(library, "_reference", {})  # as at the first search after a start
     assert find_lost() == {}
 
 
 def test_a_reference_that_cannot_be_written_says_so(monkeypatch):
-    with library._WRITING:  # a search before may have begun to write them in the background
+    with library._GENERATION_LOCK:  # an earlier search may be generating them in the background
         monkeypatch.setattr(library, "_reference", {})
         monkeypatch.setattr(library.sys, "executable", "/nowhere/python")
-    library.write_reference()
-    assert all("could not be written" in text for text in library._reference.values())
+    library.generate_reference()
+    assert all("could not be generated" in text for text in library._reference.values())
 
 
 def test_every_link_of_every_document_leads_to_a_page_and_a_heading():
