@@ -24,21 +24,21 @@ def demo(
 ) -> None:
     """Run the service with a simulated slope that fails, and print the address of the web page.
 
-    Exit status 3: a part could not be shown.
+    Exit 3 if a part could not be shown.
     """
-    from monitor.features.demo.demo import has_played, run_demo
+    from monitor.features.demo.demo import is_complete, run_demo
 
-    def leave(*_: object) -> None:
+    def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, stop)
 
     def print_line(line: str) -> None:
         print(line, file=sys.stderr if options().as_json else sys.stdout, flush=True)
 
-    counted = run_demo(once=once, folder=folder, seed=seed, print_line=print_line, clock=lambda: datetime.now(UTC))
-    if not print_if_json(counted):
-        for name, value in counted.items():
+    results = run_demo(once=once, folder=folder, seed=seed, print_line=print_line, clock=lambda: datetime.now(UTC))
+    if not print_if_json(results):
+        for name, value in results.items():
             print(f"{name}: {value}")
-    if counted["missing"] or not has_played(counted):
+    if results["missing"] or not is_complete(results):
         raise typer.Exit(3)

@@ -1,4 +1,4 @@
-"""The demonstration: the real service in a folder of its own, a slope that fails while one watches, and a count."""
+"""The demonstration: the service in a folder of its own, with a simulated slope that fails within a minute."""
 
 import contextlib
 import json
@@ -45,11 +45,11 @@ from monitor.features.demo.worth import (
 DAYS: Final = 45.0
 STEP: Final = timedelta(minutes=30)
 STATIONS: Final = 6
-PLAY_S: Final = 60.0  # the last 18 hours take so long
-SUMMARY: Final = "summary"  # that which waits for all others
+PLAY_S: Final = 60.0  # duration of the last 18 hours of the record
+SUMMARY_TASK: Final = "summary"  # the task that waits for all others
 TOP_LEVEL: Final = 3  # red, which the slope reaches at the end of the climb
-PATIENCE_S: Final = 60.0  # nothing new for so long: it does not come
-ACT_LIMIT_S: Final = 900.0  # a command or a job that takes so long hangs
+PATIENCE_S: Final = 60.0  # waiting ends if nothing changes for this long
+TASK_LIMIT_S: Final = 900.0  # of a command or a job
 CONFIG: Final = """\
 # written by `slopeward demo`
 [database]
@@ -73,7 +73,7 @@ PrintLine = Callable[[str], None]
 
 @dataclass
 class DemoInstallation:
-    """Where the demonstration plays: its folder, its addresses, its service."""
+    """The service of the demonstration: folder, addresses, process, and tasks that run beside it."""
 
     folder: Path
     broker_url: str
@@ -83,7 +83,7 @@ class DemoInstallation:
     threads: list[threading.Thread] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
     trouble: list[str] = field(default_factory=list)
-    missing: str = ""  # what is not installed: its acts are left out, and that is said
+    missing: str = ""  # packages that are not installed; their tasks are left out
 
     @property
     def config(self) -> str:
@@ -92,7 +92,7 @@ class DemoInstallation:
 
 
 class DemoCount(TypedDict):
-    """What is in the database of a demonstration."""
+    """Results of a demonstration, counted in its database."""
 
     observations: int
     forecasts: dict[str, int]
@@ -103,7 +103,7 @@ class DemoCount(TypedDict):
     anomalies: dict[str, DetectorWorth]
     alerts: int
     top_level: int
-    notifications: dict[str, int]  # delivered and failed
+    notifications: dict[str, int]  # number delivered and failed
     rejected: int
     degraded: bool
     trouble: list[str]
@@ -115,51 +115,56 @@ class DemoCount(TypedDict):
 def run_demo(
     *, once: bool, folder: Path | None, seed: int, print_line: PrintLine, clock: Callable[[], datetime]
 ) -> DemoCount:
-    """Show everything on a simulated slope; with `once` it ends by itself, else when the person ends it.
+    """Run the service with a simulated slope and return the results.
 
-    Returns what was counted in the database at the end.
+    Args:
+        once: End by itself when everything was shown, instead of when the person ends it.
+        folder: A new folder, which is kept. None: a temporary folder.
+        seed: Seed of the simulated slope.
+        print_line: Called with each line of progress.
+        clock: Returns the present time.
     """
-    began = time.monotonic()
+    started_s = time.monotonic()
     now = clock()
     model = plan_story(now, seed, DAYS, STEP, STATIONS)
-    with open_stage(write_story_site(model), folder, print_line) as stage:
-        password = _add_person(stage, now)
-        print_line(f"web page: {stage.page_url}   (log in as demo, password {password})")
-        (stage.folder / "truth.json").write_text(json.dumps(model.truth(), indent=1), encoding="utf-8")
+    with start_installation(write_story_site(model), folder, print_line) as demo:
+        password = _add_person(demo, now)
+        print_line(f"web page: {demo.page_url}   (log in as demo, password {password})")
+        (demo.folder / "truth.json").write_text(json.dumps(model.truth(), indent=1), encoding="utf-8")
         if not is_installed("torch"):
-            stage.missing = describe_missing("torch")
-            print_line(f"left out: {stage.missing}")
+            demo.missing = describe_missing("torch")
+            print_line(f"left out: {demo.missing}")
         else:
-            _begin(stage, "scene", lambda: _drop_scene(stage, model, now))
+            _start_task(demo, "scene", lambda: _add_scene(demo, model, now))
 
-        def conclude() -> DemoCount:
-            _wait_for_acts(stage, _has_reached_top, PATIENCE_S if once else math.inf)
-            counted = count(stage)
-            counted["seconds"] = round(time.monotonic() - began, 1)
-            if has_played(counted) and not stage.stop.is_set():
-                _print_summary(stage, counted, print_line, keeps=folder is not None or not once)
-            return counted
+        def finish() -> DemoCount:
+            _wait_for_tasks(demo, _has_reached_top, PATIENCE_S if once else math.inf)
+            results = count_results(demo)
+            results["seconds"] = round(time.monotonic() - started_s, 1)
+            if is_complete(results) and not demo.stop.is_set():
+                _print_summary(demo, results, print_line, is_kept=folder is not None or not once)
+            return results
 
         if once:
-            _play(stage, model, now, print_line, follow=False)
-            return conclude()
-        _begin(stage, SUMMARY, conclude)  # the slope goes on meanwhile
-        _play(stage, model, now, print_line, follow=True)
+            _publish_slope(demo, model, now, print_line, follow=False)
+            return finish()
+        _start_task(demo, SUMMARY_TASK, finish)
+        _publish_slope(demo, model, now, print_line, follow=True)
         print_line("press Ctrl-C to end the demo")
-        while not stage.stop.wait(1.0) and stage.service.poll() is None:
+        while not demo.stop.wait(1.0) and demo.service.poll() is None:
             pass
-        return count(stage)
+        return count_results(demo)
 
 
 @contextlib.contextmanager
-def open_stage(site_file: str, folder: Path | None, print_line: PrintLine) -> Iterator[DemoInstallation]:
-    """A folder with configuration and site file, and the service running in it; both go away at the end."""
+def start_installation(site_file: str, folder: Path | None, print_line: PrintLine) -> Iterator[DemoInstallation]:
+    """Write configuration and site file, and run the service. A temporary folder is removed at the end."""
     home = Path(tempfile.mkdtemp(prefix="slopeward-demo-")) if folder is None else folder
     if folder is not None and folder.exists() and any(folder.iterdir()):
-        raise SlopewardError(f"{folder} is not empty; name a new folder, a demonstration starts from nothing")
+        raise SlopewardError(f"{folder} is not empty; name a new folder")
     home = home.absolute()
     (home / "sites").mkdir(parents=True, exist_ok=True)
-    broker_port, web_port = free_port(), free_port(8080)
+    broker_port, web_port = find_free_port(), find_free_port(8080)
     text = CONFIG.format(folder=home, broker_port=broker_port, web_port=web_port)
     (home / "slopeward.toml").write_text(text, encoding="utf-8")
     (home / "sites" / f"{SITE_ID}.toml").write_text(site_file, encoding="utf-8")
@@ -169,9 +174,9 @@ def open_stage(site_file: str, folder: Path | None, print_line: PrintLine) -> It
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=read_own_environment(),
+            env=make_environment(),
         )
-    stage = DemoInstallation(
+    demo = DemoInstallation(
         home,
         f"mqtt://127.0.0.1:{broker_port}",
         f"http://127.0.0.1:{web_port}",
@@ -180,12 +185,12 @@ def open_stage(site_file: str, folder: Path | None, print_line: PrintLine) -> It
     )
     print_line(f"folder: {home}   log: {home / 'service.log'}")
     try:
-        _wait_for_service(stage)
-        yield stage
+        _wait_for_service(demo)
+        yield demo
     finally:
-        stage.stop.set()
+        demo.stop.set()
         compute.stop_all()
-        for thread in stage.threads:
+        for thread in demo.threads:
             thread.join(5.0)
         service.terminate()
         try:
@@ -197,26 +202,26 @@ def open_stage(site_file: str, folder: Path | None, print_line: PrintLine) -> It
             shutil.rmtree(home, ignore_errors=True)
 
 
-def read_own_environment() -> dict[str, str]:
-    """The environment without keys of a service file: those of another installation are not the demonstration's."""
+def make_environment() -> dict[str, str]:
+    """Return the environment without settings of another installation."""
     return {
         name: value for name, value in os.environ.items() if not (name.startswith(VARIABLE_PREFIX) and "__" in name)
     }
 
 
-def free_port(wish: int = 0) -> int:
-    """A free port of loopback; the wished one when nobody listens there."""
+def find_free_port(preferred: int = 0) -> int:
+    """Return a free port of loopback: the preferred one if it is free."""
     with socket.socket() as probe:
         try:
-            probe.bind(("127.0.0.1", wish))
+            probe.bind(("127.0.0.1", preferred))
         except OSError:
             probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def count(stage: DemoInstallation) -> DemoCount:
-    """Count what is in the database."""
-    with Database(stage.db_url) as db, db.read() as c:
+def count_results(demo: DemoInstallation) -> DemoCount:
+    """Count the results in the database."""
+    with Database(demo.db_url) as db, db.read() as c:
         rows, sent = count_rows(c), count_states(c)
         stamp = find_heartbeat(c, "broker")
         return {
@@ -235,67 +240,78 @@ def count(stage: DemoInstallation) -> DemoCount:
             },
             "rejected": rows["rejected_message"],
             "degraded": bool(stamp and not stamp[1].get("durable", True)),
-            "trouble": stage.trouble,
-            "missing": stage.missing,
-            "page_url": stage.page_url,
+            "trouble": demo.trouble,
+            "missing": demo.missing,
+            "page_url": demo.page_url,
         }
 
 
-def has_played(counted: DemoCount) -> bool:
-    """True when all acts have been seen that can be played with what is installed."""
-    if not counted["missing"]:
-        networks = all(name in counted["forecasters"] for name in NETWORKS)
-        if not (networks and counted["footprints"] and "ae" in counted["anomalies"]):
+def is_complete(results: DemoCount) -> bool:
+    """Return whether there are results of everything that the installed packages can show."""
+    if not results["missing"]:
+        networks = all(name in results["forecasters"] for name in NETWORKS)
+        if not (networks and results["footprints"] and "ae" in results["anomalies"]):
             return False
-    seen = bool(counted["observations"] and counted["forecasters"])
-    return seen and counted["notifications"]["delivered"] > 0 and counted["top_level"] > 0
+    has_forecasts = bool(results["observations"] and results["forecasters"])
+    return has_forecasts and results["notifications"]["delivered"] > 0 and results["top_level"] > 0
 
 
-def _has_reached_top(counted: DemoCount) -> bool:
-    """Return whether the summary can be printed: all acts have been played, and the slope has reached red.
+def _has_reached_top(results: DemoCount) -> bool:
+    """Return whether the summary can be printed: everything was shown, and the slope has reached red.
 
-    Without PyTorch no act lasts longer than the climb, so the summary would name a level on the way.
+    Without PyTorch no task lasts longer than the acceleration, so the summary would name a level before red.
     """
-    return has_played(counted) and counted["top_level"] >= TOP_LEVEL
+    return is_complete(results) and results["top_level"] >= TOP_LEVEL
 
 
 def wait_until(
-    poll: Callable[[], tuple[Any, Any]], patience_s: float, stage: DemoInstallation, pause_s: float = 0.5
+    poll: Callable[[], tuple[Any, Any]], patience_s: float, demo: DemoInstallation, pause_s: float = 0.5
 ) -> bool:
-    """Poll until something is there; False when nothing has moved for so long, or service or person has ended it."""
-    moved_at, before = time.monotonic(), None
-    while time.monotonic() - moved_at < patience_s and not stage.stop.is_set() and stage.service.poll() is None:
+    """Poll until a condition is met and return True. Return False if nothing changes, or the demonstration ends.
+
+    Args:
+        poll: Returns whether the condition is met, and a value that changes while there is progress.
+        patience_s: Waiting ends when the value has not changed for this long.
+        demo: The service of the demonstration.
+        pause_s: Pause between two polls.
+    """
+    changed_at_s = time.monotonic()
+    previous = None
+    while time.monotonic() - changed_at_s < patience_s and not demo.stop.is_set() and demo.service.poll() is None:
         with contextlib.suppress(StoreBusyError):
-            there, now = poll()
-            if there:
+            is_met, progress = poll()
+            if is_met:
                 return True
-            if now != before:
-                moved_at, before = time.monotonic(), now
-        stage.stop.wait(pause_s)
+            if progress != previous:
+                changed_at_s = time.monotonic()
+                previous = progress
+        demo.stop.wait(pause_s)
     return False
 
 
-# ---- the acts ----------------------------------------------------------------------------------------------------
-def _play(stage: DemoInstallation, model: SlopeModel, now: datetime, print_line: PrintLine, *, follow: bool) -> None:
+# ---- tasks -------------------------------------------------------------------------------------------------------
+def _publish_slope(
+    demo: DemoInstallation, model: SlopeModel, now: datetime, print_line: PrintLine, *, follow: bool
+) -> None:
     speed = LIVE.total_seconds() / PLAY_S
 
     def after_history(messages: int) -> None:
-        _wait_for_rows(stage, messages)
-        print_line(f"{messages} messages of {DAYS:g} days are stored; playing the last 18 hours in {PLAY_S:g} s")
+        _wait_for_rows(demo, messages)
+        print_line(f"{messages} messages of {DAYS:g} days are stored; sending the last 18 hours in {PLAY_S:g} s")
         if follow:
             print_line("press Ctrl-C to end the demo")
-        if not stage.missing:
-            _begin(stage, "detector", lambda: _order(stage, "anomalies", "train", "--detector", "ae"))
+        if not demo.missing:
+            _start_task(demo, "detector", lambda: _run_command(demo, "anomalies", "train", "--detector", "ae"))
 
     def at_present() -> None:
         print_line("the slope has reached the present; computing forecasts with all models")
-        _begin(stage, "forecasts", lambda: _forecast(stage))
+        _start_task(demo, "forecasts", lambda: _forecast(demo))
 
     with (
-        issue_temporary_login(load_service(stage.config, {}).broker, SITE_ID, "demo") as login,
-        Publisher(stage.broker_url, *login) as publisher,
+        issue_temporary_login(load_service(demo.config, {}).broker, SITE_ID, "demo") as login,
+        Publisher(demo.broker_url, *login) as publisher,
     ):
-        # an instrument whose clock knows no zone: it is kept aside with its reason, never guessed
+        # A time without a zone: the message is rejected with its reason.
         publisher.publish(
             f"{TOPIC_ROOT}/{SITE_ID}/R1/obs", b'{"time": "2026-01-01T00:00:00", "rain_mm": 1.2}', "broken"
         )
@@ -304,130 +320,132 @@ def _play(stage: DemoInstallation, model: SlopeModel, now: datetime, print_line:
             publisher,
             PlayPace(now - LIVE, speed, follow),
             clock=lambda: datetime.now(UTC),
-            stop=stage.stop,
+            stop=demo.stop,
             on_history=after_history,
             on_present=at_present,
         )
 
 
-def _begin(stage: DemoInstallation, name: str, act: Callable[[], object]) -> None:
-    """Run an act beside the play; what goes wrong in it is counted as trouble, never hidden."""
+def _start_task(demo: DemoInstallation, name: str, task: Callable[[], object]) -> None:
+    """Run a task in a thread. Its errors are collected in `trouble`."""
 
     def run() -> None:
         try:
-            act()
+            task()
         except (SlopewardError, OSError, subprocess.SubprocessError) as error:
-            if not stage.stop.is_set():
-                stage.trouble.append(f"{name}: {error}")
+            if not demo.stop.is_set():
+                demo.trouble.append(f"{name}: {error}")
 
     thread = threading.Thread(target=run, name=name, daemon=True)
-    stage.threads.append(thread)
+    demo.threads.append(thread)
     thread.start()
 
 
-def _drop_scene(stage: DemoInstallation, model: SlopeModel, now: datetime) -> None:
+def _add_scene(demo: DemoInstallation, model: SlopeModel, now: datetime) -> None:
     name = f"scene-{now:%Y%m%dT%H%M}"
     taken_at = now - timedelta(hours=2)
-    drawing = DrawSceneRequest(stage.folder / "drawn" / name, model.seed, model.longitude, model.latitude, taken_at)
-    compute.run(DRAW, drawing, ACT_LIMIT_S)
-    inbox = stage.folder / "inbox" / SITE_ID
+    drawing = DrawSceneRequest(demo.folder / "drawn" / name, model.seed, model.longitude, model.latitude, taken_at)
+    compute.run(DRAW, drawing, TASK_LIMIT_S)
+    inbox = demo.folder / "inbox" / SITE_ID
     inbox.mkdir(parents=True, exist_ok=True)
-    (stage.folder / "drawn" / name).rename(inbox / name)
+    (demo.folder / "drawn" / name).rename(inbox / name)
 
 
-def _forecast(stage: DemoInstallation) -> None:
-    """The baselines at once, then the networks, which the service has trained by itself, and what all erred before."""
-    _order(stage, "forecast", "run")
-    if stage.missing:
+def _forecast(demo: DemoInstallation) -> None:
+    """Compute simple forecasts at once. After the service has trained the networks, compute all and score the past."""
+    _run_command(demo, "forecast", "run")
+    if demo.missing:
         return
-    begun = time.monotonic()
+    started_s = time.monotonic()
     lacking = [*NETWORKS]
-    while lacking and not stage.stop.wait(1.0):
-        with contextlib.suppress(StoreBusyError), Database(stage.db_url) as db:
-            trained = {one.kind for one in db.run_read(load_models, site=SITE_ID)}
+    while lacking and not demo.stop.wait(1.0):
+        with contextlib.suppress(StoreBusyError), Database(demo.db_url) as db:
+            trained = {model.kind for model in db.run_read(load_models, site=SITE_ID)}
             lacking = [name for name in NETWORKS if name not in trained]
-        if time.monotonic() > begun + ACT_LIMIT_S:
-            raise JobError(f"the service trained no {', '.join(lacking)} in {ACT_LIMIT_S:.0f} s")
-    _order(stage, "forecast", "run")
-    _order(stage, "anomalies", "score")
-    _order(stage, "forecast", "hindcast")
+        if time.monotonic() > started_s + TASK_LIMIT_S:
+            raise JobError(f"the service trained no {', '.join(lacking)} in {TASK_LIMIT_S:.0f} s")
+    _run_command(demo, "forecast", "run")
+    _run_command(demo, "anomalies", "score")
+    _run_command(demo, "forecast", "hindcast")
 
 
-def _order(stage: DemoInstallation, *words: str) -> None:
-    """Run a verb of the command line as a person would."""
+def _run_command(demo: DemoInstallation, *words: str) -> None:
+    """Run a command of `slopeward` for the site of the demonstration."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "monitor.cli.main", *words, "--site", SITE_ID, "--config", stage.config],
+        [sys.executable, "-P", "-m", "monitor.cli.main", *words, "--site", SITE_ID, "--config", demo.config],
         capture_output=True,
         text=True,
         check=False,
-        timeout=ACT_LIMIT_S,
-        env=read_own_environment(),
+        timeout=TASK_LIMIT_S,
+        env=make_environment(),
     )
-    if done.returncode and not stage.stop.is_set():
+    if done.returncode and not demo.stop.is_set():
         raise JobError(f"{' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
 
 
-def _add_person(stage: DemoInstallation, now: datetime) -> str:
+def _add_person(demo: DemoInstallation, now: datetime) -> str:
     password = secrets.token_urlsafe(9)
-    with Database(stage.db_url) as db, db.write() as c:
+    with Database(demo.db_url) as db, db.write() as c:
         add_user(c, "demo", password, "operator", now)
     return password
 
 
-def _wait_for_service(stage: DemoInstallation) -> None:
+def _wait_for_service(demo: DemoInstallation) -> None:
     def is_running() -> bool:
-        if not (stage.folder / "slopeward.db").exists():
+        if not (demo.folder / "slopeward.db").exists():
             return False
         try:
-            with Database(stage.db_url) as db, db.read() as c:
-                found = find_heartbeat(c, "core")
+            with Database(demo.db_url) as db, db.read() as c:
+                heartbeat = find_heartbeat(c, "core")
         except SlopewardError:
             return False
-        # before ingest has subscribed, a new broker session would keep nothing for it
-        return found is not None and all(found[1]["ingest"]["connected"].values())
+        # Before ingest has subscribed, the broker keeps no messages for it.
+        return heartbeat is not None and all(heartbeat[1]["ingest"]["connected"].values())
 
     def poll() -> tuple[bool, Any]:
-        # while it starts it writes its log and lays out its database
-        written = (stage.folder / "service.log", stage.folder / "slopeward.db")
+        # During its start the service writes its log and creates its database.
+        written = (demo.folder / "service.log", demo.folder / "slopeward.db")
         return is_running(), [path.stat().st_size for path in written if path.exists()]
 
-    if not wait_until(poll, PATIENCE_S, stage, 0.2):
-        lines = (stage.folder / "service.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    if not wait_until(poll, PATIENCE_S, demo, 0.2):
+        lines = (demo.folder / "service.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise SlopewardError(f"the service did not start: {lines[-1] if lines else 'no output'}")
 
 
-def _wait_for_rows(stage: DemoInstallation, rows: int) -> None:
+def _wait_for_rows(demo: DemoInstallation, rows: int) -> None:
     def poll() -> tuple[bool, int]:
-        found = count(stage)["observations"]
-        return found >= rows, found
+        stored = count_results(demo)["observations"]
+        return stored >= rows, stored
 
-    wait_until(poll, PATIENCE_S, stage)
+    wait_until(poll, PATIENCE_S, demo)
 
 
-def _wait_for_acts(stage: DemoInstallation, is_seen: Callable[[DemoCount], Any], patience_s: float) -> bool:
-    """Until all is seen and no act goes on, or nothing moves any more; whether all was seen."""
+def _wait_for_tasks(demo: DemoInstallation, has_shown: Callable[[DemoCount], Any], patience_s: float) -> bool:
+    """Wait until everything was shown and no task runs. Return False if nothing changes any more."""
 
     def poll() -> tuple[bool, Any]:
-        if any(thread.is_alive() for thread in stage.threads if thread.name != SUMMARY):
-            return False, time.monotonic()  # an act that goes on is a movement: it ends by its own limit
-        counted = count(stage)
-        return bool(is_seen(counted)), counted
+        if any(thread.is_alive() for thread in demo.threads if thread.name != SUMMARY_TASK):
+            # A running task is progress. It ends by its own limit.
+            return False, time.monotonic()
+        results = count_results(demo)
+        return bool(has_shown(results)), results
 
-    return wait_until(poll, patience_s, stage, 1.0)
+    return wait_until(poll, patience_s, demo, 1.0)
 
 
-def _print_summary(stage: DemoInstallation, counted: DemoCount, print_line: PrintLine, *, keeps: bool) -> None:
+def _print_summary(demo: DemoInstallation, results: DemoCount, print_line: PrintLine, *, is_kept: bool) -> None:
     print_line(
-        f"done in {counted['seconds']:.0f} s: the level rose to {counted['top_level']}, "
-        f"{counted['notifications']['delivered']} messages were delivered"
+        f"done in {results['seconds']:.0f} s: the level rose to {results['top_level']}, "
+        f"{results['notifications']['delivered']} messages were delivered"
     )
-    print_worth(counted["forecasters"], counted["anomalies"], print_line)
-    if counted["degraded"]:
+    print_worth(results["forecasters"], results["anomalies"], print_line)
+    if results["degraded"]:
         print_line(f"  degraded: the broker is not durable; {HOW_TO_INSTALL}")
-    if not keeps:
+    if not is_kept:
         print_line("run the demo without --once to use the web page, or with --folder DIR to keep the database")
         return
-    print_line(f"while the demo runs: {stage.page_url}, forecasts at {stage.page_url}/sites/{SITE_ID}/forecasts")
+    print_line(f"while the demo runs: {demo.page_url}, forecasts at {demo.page_url}/sites/{SITE_ID}/forecasts")
     print_line(
-        f"      database {stage.folder / 'slopeward.db'}, by sqlite3 or any SQL client; the view latest_forecast"
+        f"      database {demo.folder / 'slopeward.db'}; slopeward forecast show --site {SITE_ID} "
+        f"--config {demo.config}"
     )

@@ -1,4 +1,4 @@
-"""A publisher that remembers what the broker acknowledged, and a slope played through it at any speed."""
+"""Publish messages with acknowledgements, at once or at the pace of a clock."""
 
 import json
 import threading
@@ -21,9 +21,9 @@ PATIENCE_S: Final = 10.0
 
 
 class Publisher:
-    """Publishes with QoS 1 and knows which messages the broker has taken.
+    """Publisher with QoS 1 that counts acknowledged messages.
 
-    One thread publishes. The network thread only notes what was acknowledged; `settle` matches it with the keys.
+    One thread publishes. The network thread only records acknowledged message ids; `settle` matches them with the keys.
     """
 
     def __init__(
@@ -40,18 +40,20 @@ class Publisher:
             self._access = parse_access(url, username, password, ca_file)
         except ConfigError:
             raise BrokerError(f"expected mqtt://host:port or mqtts://host:port, got {url!r}") from None
-        # 3.1.1: every broker speaks it, the demo broker nothing else
+        # MQTT 3.1.1, because the demo broker supports no other version.
         self._client = self._access.open_client(f"slope-{uuid.uuid4().hex[:10]}", mqtt5=False)
         self._client.max_inflight_messages_set(in_flight)
         self._client.reconnect_delay_set(1, 5)
         self._client.on_connect = self._note_connect
         self._client.on_publish = self._note_publish
-        self._in_flight, self._on_acknowledged = in_flight, on_acknowledged
-        self._connected, self._news = threading.Event(), threading.Event()
+        self._in_flight = in_flight
+        self._on_acknowledged = on_acknowledged
+        self._connected = threading.Event()
+        self._has_acknowledged = threading.Event()
         self._refused = ""
         self._acknowledged: deque[int] = deque()
         self._pending: dict[int, str] = {}
-        self.count = 0  # acknowledged so far
+        self.count = 0  # number of acknowledged messages
 
     def __enter__(self) -> Self:
         try:
@@ -65,22 +67,22 @@ class Publisher:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Disconnect; messages that were not acknowledged are lost with this client."""
+        """Disconnect. Messages without an acknowledgement are lost."""
         self._client.disconnect()
         self._client.loop_stop()
 
     def publish(self, topic: str, payload: bytes, key: str = "") -> None:
-        """Send one message; blocks while too many wait for their acknowledgement."""
+        """Send a message. Block while too many messages are not acknowledged."""
         while len(self._pending) >= self._in_flight:
-            self._news.wait(0.5)
-            self._news.clear()
+            self._has_acknowledged.wait(0.5)
+            self._has_acknowledged.clear()
             self.settle()
         info = self._client.publish(topic, payload, qos=1)
         self._pending[info.mid] = key
         self.settle()
 
     def settle(self) -> int:
-        """Take note of what was acknowledged; returns how many messages still wait."""
+        """Count acknowledged messages. Return how many are not acknowledged yet."""
         while self._acknowledged:
             key = self._pending.pop(self._acknowledged.popleft(), None)
             if key is not None:
@@ -90,13 +92,13 @@ class Publisher:
         return len(self._pending)
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until everything was acknowledged; raises BrokerError: something was not, in this time."""
+        """Wait until all messages are acknowledged. Raises BrokerError after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while self.settle():
             if time.monotonic() > deadline:
                 raise BrokerError(f"{len(self._pending)} messages were not acknowledged within {timeout_s:g} s")
-            self._news.wait(0.1)
-            self._news.clear()
+            self._has_acknowledged.wait(0.1)
+            self._has_acknowledged.clear()
 
     def _note_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
@@ -105,14 +107,14 @@ class Publisher:
             self._connected.set()
 
     def _note_publish(self, _client: Any, _data: Any, mid: int, _reason: Any, _properties: Any) -> None:
-        # paho holds its own lock here: waiting for another one could deadlock
+        # Paho holds a lock here. Waiting for another lock could deadlock.
         self._acknowledged.append(mid)
-        self._news.set()
+        self._has_acknowledged.set()
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedCount:
-    """What was published and acknowledged."""
+    """Number of published and acknowledged messages."""
 
     history: int
     live: int
@@ -121,7 +123,7 @@ class PublishedCount:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """A message to send: its instant decides when."""
+    """A message and the time at which it is sent."""
 
     at: datetime
     topic: str
@@ -130,7 +132,7 @@ class OutgoingMessage:
 
 
 def sample_to_message(sample: SimulatedMessage) -> OutgoingMessage:
-    """The message of a simulated sample; its key is `source/boot_id/seq`."""
+    """Return the message of a simulated sample. Its key is `source/boot_id/seq`."""
     payload = sample.payload
     key = f"{payload['source']}/{payload['boot_id']}/{payload['seq']}"
     text = json.dumps(payload, separators=(",", ":")).encode()
@@ -139,11 +141,11 @@ def sample_to_message(sample: SimulatedMessage) -> OutgoingMessage:
 
 @dataclass(frozen=True, slots=True)
 class PlayPace:
-    """Up to when messages are sent at once, and how fast the later ones."""
+    """When and how fast messages are sent. Messages before `live_from` are sent at once."""
 
     live_from: datetime
     speed: float  # simulated seconds per second
-    follow: bool = False  # go on at the pace of the clock from the present until the messages end
+    follow: bool = False  # continue in real time after the present until the messages end
 
 
 def play(
@@ -156,33 +158,47 @@ def play(
     on_history: Callable[[int], None] | None = None,
     on_present: Callable[[], None] | None = None,
 ) -> PublishedCount:
-    """Publish messages in time order; nothing is ever stamped in the future."""
-    rest, first, history = iter(messages), list[OutgoingMessage](), 0
-    for one in rest:  # what is older is sent at once
-        if one.at >= pace.live_from or stop.is_set():
-            first = [one]
+    """Publish messages in time order, none before its time.
+
+    Args:
+        messages: The messages in time order.
+        publisher: The publisher.
+        pace: When and how fast messages are sent.
+        clock: Returns the present time.
+        stop: Ends the publishing when set.
+        on_history: Called with the number of messages before `pace.live_from` when they are acknowledged.
+        on_present: Called when the messages have reached the present.
+    """
+    remaining = iter(messages)
+    first_live: list[OutgoingMessage] = []
+    history = 0
+    for message in remaining:
+        if message.at >= pace.live_from or stop.is_set():
+            first_live = [message]
             break
-        publisher.publish(one.topic, one.payload, one.key)
+        publisher.publish(message.topic, message.payload, message.key)
         history += 1
     publisher.wait(120.0)
     if on_history is not None:
         on_history(history)
-    live, until = 0, None
-    began = time.monotonic()
-    for sample in chain(first, rest):
-        due = began + (sample.at - pace.live_from).total_seconds() / pace.speed
-        if sample.at > clock() and on_present is not None:
+    live = 0
+    until = None
+    started_s = time.monotonic()
+    for message in chain(first_live, remaining):
+        due_s = started_s + (message.at - pace.live_from).total_seconds() / pace.speed
+        if message.at > clock() and on_present is not None:
             publisher.wait(60.0)
             on_present()
             on_present = None
-        if sample.at > clock() and not pace.follow:
+        if message.at > clock() and not pace.follow:
             break
-        while not stop.is_set() and (time.monotonic() < due or sample.at > clock()):
+        while not stop.is_set() and (time.monotonic() < due_s or message.at > clock()):
             publisher.settle()
             stop.wait(0.05)
         if stop.is_set():
             break
-        publisher.publish(sample.topic, sample.payload, sample.key)
-        live, until = live + 1, sample.at
+        publisher.publish(message.topic, message.payload, message.key)
+        live += 1
+        until = message.at
     publisher.wait(60.0)
     return PublishedCount(history, live, until)

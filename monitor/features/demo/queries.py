@@ -1,4 +1,4 @@
-"""What a demonstration counts in its database."""
+"""Queries on the results of a demonstration."""
 
 from collections.abc import Sequence
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""The scene of the demonstration: hills with one fresh scar on the simulated slope, drawn in a process of its own."""
+"""Draw the scene of the demonstration in a worker process: hills with a fresh scar on the simulated slope."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +10,7 @@ from monitor.api.worker import WorkerTask
 
 @dataclass(frozen=True, slots=True)
 class DrawSceneRequest:
-    """Where a scene is drawn, of what place, and when it was taken."""
+    """The place and time of a scene, and the folder to write."""
 
     folder: Path
     seed: int
@@ -21,23 +21,22 @@ class DrawSceneRequest:
 
 @dataclass(frozen=True, slots=True)
 class DrawnScene:
-    """The folder that holds it."""
+    """The folder of the scene."""
 
     folder: str
 
 
 def write(request: DrawSceneRequest) -> DrawnScene:
-    """Draw and write one scene folder; runs as a job because it needs the raster library."""
+    """Draw a scene and write its folder."""
     from detection.imagery.data.generate import write_scene
 
-    place = (request.longitude, request.latitude)
     write_scene(
         request.folder,
         request.seed,
-        center_lon=place[0],
-        center_lat=place[1],
+        center_lon=request.longitude,
+        center_lat=request.latitude,
         acquired_at=request.acquired_at,
-        scar_lonlat=place,
+        scar_lonlat=(request.longitude, request.latitude),
     )
     return DrawnScene(str(request.folder))
 

@@ -1,4 +1,4 @@
-"""A slope that can be run: stations on a failing mass and beside it, their faults, their readings, and the truth."""
+"""Simulation of a slope: stations on a failing mass and beside it, faults, readings, and the true motion."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ BOOT_ID: Final = 1
 STORM_EVERY_DAYS: Final = 6.0
 RISE_H: Final = 18.0  # time constant of infiltration
 DECAY_H: Final = 96.0  # time constant of drainage
-# What rain arriving at depth does: movement of the mass (mm per mm), and pore pressure (kPa per mm/day).
+# Response to rain that reaches the slip surface: motion (mm per mm), and pore pressure (kPa per mm/day).
 RAIN_MM_PER_MM: Final = 0.04
 PRESSURE_KPA_PER_MM_PER_DAY: Final = 0.35
 
@@ -27,21 +27,22 @@ FaultKind = Literal["spike", "rezero", "stuck", "dropout", "clock_jump", "common
 class InstrumentFault:
     """One fault of one instrument, or of one reference station."""
 
-    kind: FaultKind  # what goes wrong
+    kind: FaultKind
     target: str  # station id; the id of a reference station for ``common_shift``
-    from_at: datetime  # first instant it is seen, aware UTC
-    to_at: datetime  # first instant it is seen no more; ``rezero`` and ``common_shift`` may last to the end
+    from_at: datetime  # first affected time, UTC
+    to_at: datetime  # first time that is not affected; ``rezero`` and ``common_shift`` may last to the end
     # mm for GNSS and the sensor's own unit elsewhere; seconds for ``clock_jump``; unused by the others
     size: float = 0.0
 
 
 def alter_values(values: Array, seconds: Array, start_at: datetime, faults: Sequence[InstrumentFault]) -> Array:
-    """Lay the faults that change values over clean readings.
+    """Return readings with the faults that change values.
 
-    `values`: clean readings, shape (n,) or (n, 3) for east, north, up; `seconds`: time of each since `start_at`, shape
-    (n,), ascending.
-
-    Returns a new array of the same shape. A shift goes into every component by the size (east alone for GNSS).
+    Args:
+        values: Readings without faults, shape (n,) or (n, 3) for east, north, up.
+        seconds: Time of each reading since `start_at`, shape (n,), ascending.
+        start_at: Start of the record.
+        faults: The faults. A shift changes every component (of GNSS only east) by its size.
     """
     out = np.array(values, dtype=np.float64)
     for fault in faults:
@@ -59,16 +60,22 @@ def alter_values(values: Array, seconds: Array, start_at: datetime, faults: Sequ
 
 
 def is_silent(at: datetime, faults: Sequence[InstrumentFault]) -> bool:
-    """True where a dropout swallows the reading at this instant."""
+    """Return whether the reading at this time is missing because of a dropout."""
     return any(f.kind == "dropout" and f.from_at <= at < f.to_at for f in faults)
 
 
 def plan_faults(
     seed: int, start_at: datetime, duration: timedelta, step: timedelta, movers: Sequence[str], reference: str
 ) -> tuple[InstrumentFault, ...]:
-    """A reproducible day in the life: one fault of each kind, spread over the quiet first half of the record.
+    """Return one fault of each kind, spread over the first half of the record. Equal seeds give equal faults.
 
-    `reference`: the reference whose common shift moves all of its stations.
+    Args:
+        seed: Seed of the stations that have faults.
+        start_at: Start of the record.
+        duration: Length of the record.
+        step: Interval between readings.
+        movers: Stations on the moving mass.
+        reference: The reference station whose shift moves all of its stations.
     """
     rng = np.random.default_rng([seed, 7])
     places = [movers[int(i)] for i in rng.permutation(len(movers))]
@@ -134,7 +141,7 @@ def draw_rain(rng: np.random.Generator, steps: int, step_h: float) -> Array:
         rough = rng.gamma(1.5, 1.0 / 1.5, size=last - first)
         rain[first:last] += intensity * 1.57 * np.sin(np.pi * phase) * rough * step_h
         at_h += hours + float(rng.exponential(STORM_EVERY_DAYS * 24.0))
-    # A tipping bucket keeps what has not yet tipped.
+    # A tipping bucket keeps the remainder until the next tip.
     tips: Array = np.floor(np.cumsum(rain) / 0.2 + 1e-9)
     return np.round(np.diff(tips, prepend=0.0) * 0.2, 3)
 
@@ -260,7 +267,7 @@ def plan_stations(seed: int, movers: int) -> tuple[StationPlan, ...]:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedMessage:
-    """One message: who sends it, when it leaves the instrument (true time), and its payload (what its clock says)."""
+    """A message: its station, the true time at which it is sent, and its payload with the time of the instrument."""
 
     station: str
     at: datetime
@@ -268,10 +275,10 @@ class SimulatedMessage:
 
 
 class SlopeModel:
-    """A seeded slope; everything it will ever say is fixed at construction, however it is asked for.
+    """A simulated slope. Equal arguments give equal readings, in whatever parts they are requested.
 
-    The mass creeps, answers rain with a lag, breathes with the season and, from `onset_at`, accelerates to failure at
-    `failure_at` (Voight, alpha = 2). Instruments on the mass fall silent at the failure. No I/O, no clock.
+    The mass creeps, responds to rain with a lag and to the season and, from `onset_at`, accelerates to failure at
+    `failure_at` (Voight, alpha = 2). Instruments on the mass send nothing after the failure.
     """
 
     def __init__(
@@ -292,11 +299,12 @@ class SlopeModel:
         """Draw the slope.
 
         Args:
-            onset_at: begin of the acceleration; 60 % of the record when not given.
-            failure_at: failure time; 97 % of the record when not given.
-            flicker_mm: innovation scale of the flicker noise of east, north, up.
+            onset_at: Start of the acceleration. Default: at 60 % of the record.
+            failure_at: Time of the failure. Default: at 97 % of the record.
+            flicker_mm: Innovation scale of the flicker noise of east, north, up.
 
-        Raises ValueError: naive times, fewer than one station, or an onset that is not before the failure.
+        Raises:
+            ValueError: A time has no zone, there is no station, or the onset is not before the failure.
         """
         if start_at.tzinfo is None:
             raise ValueError("start_at must be an aware time")
@@ -399,9 +407,9 @@ class SlopeModel:
         return self.start_at + len(self._seconds) * self.step
 
     def samples(self, from_at: datetime | None = None, to_at: datetime | None = None) -> Iterator[SimulatedMessage]:
-        """Messages with `from_at` <= at < `to_at`, in time order; any chunking gives the same messages.
+        """Yield the messages with `from_at` <= time < `to_at` in time order.
 
-        Sequence numbers count per logger and go on through a dropout, so that the gap can be seen.
+        Sequence numbers count per logger. They continue during a dropout, so that the gap is visible.
         """
         first_s = 0.0 if from_at is None else (from_at - self.start_at).total_seconds()
         last_s = np.inf if to_at is None else (to_at - self.start_at).total_seconds()
@@ -415,7 +423,7 @@ class SlopeModel:
                     yield self._sample(station, k)
 
     def missed(self, source: str, from_seq: int, to_seq: int) -> Iterator[SimulatedMessage]:
-        """What a logger kept but did not send, for backfill: samples of a dropout, both numbers included."""
+        """Yield the messages of dropouts that a logger stored, from one sequence number to another, both included."""
         group = self._group(source)
         for seq in range(max(from_seq, 0), min(to_seq, len(self._seconds) * len(group) - 1) + 1):
             k, station = seq // len(group), group[seq % len(group)]
@@ -473,7 +481,7 @@ class SlopeModel:
         return {name: round(float(value), 3)}
 
     def truth(self) -> dict[str, Any]:
-        """What really happens, as JSON: for a scorer, never for the service."""
+        """Return the true motion as plain values, to score the service. The service never reads it."""
         return {
             "site": SITE_ID,
             "seed": self.seed,
@@ -494,7 +502,7 @@ class SlopeModel:
 
 
 def format_time(at: datetime) -> str:
-    """RFC 3339 in UTC with Z, the spelling of the interface.
+    """Format a time as RFC 3339 in UTC with Z.
 
     >>> format_time(datetime(2026, 3, 1, 6, tzinfo=UTC))
     '2026-03-01T06:00:00Z'

@@ -1,4 +1,7 @@
-"""The slope of the demonstration: months of creep, then an acceleration that ends at the present, and its site file."""
+"""The slope of the demonstration, its site file, and the readings of the tutorial.
+
+The slope creeps for weeks, then accelerates until it fails shortly after the present.
+"""
 
 import csv
 import random
@@ -11,11 +14,11 @@ from monitor.features.demo.slope import SITE_ID, SlopeModel, StationPlan
 
 CREEP_MM_PER_DAY: Final = 1.0
 ACCELERATES: Final = timedelta(days=20)
-FAILS_AFTER: Final = timedelta(minutes=30)  # after the present: the last epochs are the fastest
+FAILS_AFTER: Final = timedelta(minutes=30)  # after the present, so that the last readings are the fastest
 LIVE: Final = timedelta(hours=18)
 
-# Voight with 1/v linear: velocity = CREEP * ACCELERATES / time left, so 30, 120 and 200 mm/day are reached about
-# 16 h, 4 h and 2.4 h before the failure; windows shorten with the level, as they must in an acceleration.
+# With a linear inverse velocity (Voight), the velocity is CREEP * ACCELERATES / time left. It reaches 30, 120 and
+# 200 mm/day about 16 h, 4 h and 2.4 h before the failure. The acceleration needs shorter windows at higher levels.
 TAIL: Final = """
 [[criterion]]
 kind = "velocity"
@@ -128,9 +131,9 @@ escalate_after = "10m"
 
 
 def plan_story(now: datetime, seed: int, days: float, step: timedelta, stations: int) -> SlopeModel:
-    """A slope whose record began `days` ago and that fails half an hour after `now`.
+    """Return a slope whose record began `days` ago and that fails half an hour after `now`.
 
-    The faults of instruments lie in the first half of the record, as `plan_faults` draws them.
+    The faults of its instruments are in the first half of the record, see `plan_faults`.
     """
     span = timedelta(days=days)
     start_at = now - span
@@ -149,8 +152,8 @@ def plan_story(now: datetime, seed: int, days: float, step: timedelta, stations:
 
 
 def write_story_site(model: SlopeModel) -> str:
-    """Its site file: the stations of the model, thresholds that a demonstration of minutes can cross."""
-    # two readings missed and a quarter of an hour: that the slope fell silent is known soon after it failed
+    """Return the site file of a demonstration, with thresholds that the slope crosses within minutes."""
+    # Two missed readings and a quarter of an hour, so that the silence is reported soon after the failure.
     return write_stations(model, write_duration(2.5 * model.step)) + TAIL
 
 
@@ -190,9 +193,11 @@ SERIES: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
 
 
 def write_stations(model: SlopeModel, max_silence: str | None = None) -> str:
-    """The part of a site file of interfaces, section 3, that says of this slope: place, levels, stations.
+    """Return the place, levels and stations of a site file.
 
-    `max_silence` of each series is six of its steps where none is given.
+    Args:
+        model: The slope.
+        max_silence: Of each series. Default: six intervals.
     """
     silence = max_silence or write_duration(6 * model.step)
     body = "".join(_write_station(one, model.step, silence, model.creep_mm_per_day) for one in model.stations)
@@ -225,7 +230,7 @@ def _write_station(station: StationPlan, step: timedelta, silence: str, creep_mm
 
 
 def write_duration(span: timedelta) -> str:
-    """The largest unit that says it exactly.
+    """Return a duration in its largest whole unit.
 
     >>> write_duration(timedelta(hours=6)), write_duration(timedelta(minutes=90)), write_duration(timedelta(days=2))
     ('6h', '90m', '2d')
@@ -239,11 +244,12 @@ DOWNSLOPE: Final = (("east", -0.37), ("north", -0.80), ("up", -0.47))  # towards
 
 
 def write_readings(path: Path, now: datetime) -> int:
-    """Write the neutral long table of the four stations that `slopeward sites init` declares; returns its rows.
+    """Write the long table of the four stations that `slopeward init` declares, and return its number of rows.
 
     The newest reading is of the full hour before `now`.
     """
-    noise, newest = random.Random(1), now.replace(minute=0, second=0, microsecond=0)
+    noise = random.Random(1)
+    newest = now.replace(minute=0, second=0, microsecond=0)
     rows: list[tuple[str, str, str, str, float | str]] = []
     for hour in range(-24 * DAYS, 1):
         at = (newest + timedelta(hours=hour)).isoformat()

@@ -1,4 +1,4 @@
-"""What forecasters and detectors were worth in a demonstration: counted in its database, and told in its last lines."""
+"""Skill of the forecasters and results of the detectors of a demonstration, and the lines that report them."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,14 +23,14 @@ Errors = dict[tuple[float, tuple[str, str, str], Any], float]  # by horizon, ser
 
 
 class OwnForecasts(TypedDict):
-    """What a model says of the series that moves most, by horizon: mm, and low and high as the bounds of 80 %."""
+    """Forecast of a model for the series that moves most, by horizon: mm, and the bounds `low` and `high` of 80 %."""
 
     series: str
     horizons: dict[str, dict[str, float]]
 
 
 class HorizonErrors(TypedDict):
-    """Mean absolute errors of the past at one horizon, and skills against what stands beside a model."""
+    """Mean absolute errors at one horizon, and skills against the straight line and the combined forecast."""
 
     n: int
     mae_mm: float
@@ -41,7 +41,7 @@ class HorizonErrors(TypedDict):
 
 
 class PastErrors(TypedDict):
-    """What a model erred where the past was forecast afterwards; a skill is the mean over horizons."""
+    """Errors of hindcasts. A skill is the mean over horizons."""
 
     n: int
     skill_straight_line: float | None
@@ -50,7 +50,7 @@ class PastErrors(TypedDict):
 
 
 class ForecasterWorth(TypedDict):
-    """What a model was worth in a demonstration."""
+    """Forecasts of a model, and its errors."""
 
     forecasts: int
     shown: int
@@ -60,7 +60,7 @@ class ForecasterWorth(TypedDict):
 
 
 class DetectorWorth(TypedDict):
-    """What a detector found in a demonstration, and what it may spend."""
+    """Results of a detector, and its budget of false alarms."""
 
     scores: int
     over_threshold: int
@@ -71,7 +71,7 @@ class DetectorWorth(TypedDict):
 
 
 def assess_forecasters(c: Connection) -> dict[str, ForecasterWorth]:
-    """Of each model's newest issue: how many forecasts were given, how many are shown, and why the others are not."""
+    """Return how many forecasts the newest issue of each model has, how many are shown, and why the others are not."""
     rows = load_newest_issues(c)
     found: dict[str, ForecasterWorth] = {}
     fastest = max(
@@ -100,7 +100,7 @@ def _name_series(row: Any) -> tuple[str, str, str]:
 
 
 def _score_past(c: Connection) -> dict[str, PastErrors]:
-    """Mean absolute errors of the past by model, mm, in all and by horizon; skills against what stands beside it."""
+    """Return the errors of hindcasts by model, in mm."""
     errors: dict[str, Errors] = defaultdict(dict)
     for r in load_hindcast_errors(c):
         errors[r.model][r.horizon_s, _name_series(r), r.issued_at] = abs(r.error)
@@ -109,7 +109,10 @@ def _score_past(c: Connection) -> dict[str, PastErrors]:
 
 
 def _compare_past(mine: Errors, others: Sequence[Errors]) -> PastErrors:
-    """Errors on the targets that all have; a skill is the mean over horizons, so that the longest does not rule."""
+    """Compare errors on the targets that all models have.
+
+    A skill is the mean over horizons, so that the longest horizon does not dominate.
+    """
     same, by = set(mine).intersection(*others), dict[str, HorizonErrors]()
     for horizon_s in sorted({key[0] for key in same}):
         keys = [key for key in same if key[0] == horizon_s]
@@ -132,7 +135,7 @@ def _average(values: Iterable[float | None]) -> float | None:
 
 
 def assess_detectors(c: Connection) -> dict[str, DetectorWorth]:
-    """Of each detector: its scores, what lay over its threshold, where and since when, and what it may spend."""
+    """Return scores, results above the threshold, and the budget of each detector."""
     return {
         str(name): {
             "scores": int(scores),
@@ -151,7 +154,7 @@ def print_worth(
     detectors: Mapping[str, DetectorWorth],
     print_line: Callable[[str], None],
 ) -> None:
-    """Say what the models forecast, what they erred, whether they are shown, and what the detectors found."""
+    """Print forecasts and errors of the models, whether they are shown, and the results of the detectors."""
     models = {name: forecasters[name] for name in (*BASELINES, *NETWORKS) if name in forecasters}
     for line in (
         *_describe_own({name: one["own"] for name, one in models.items() if "own" in one}),
@@ -166,7 +169,7 @@ def print_worth(
     for name, one in detectors.items():
         since = f" from {one['first_over_at'][11:16]} UTC on" if one["first_over_at"] else ""
         print_line(
-            f"  {name}: {one['scores']} anomaly scores, {one['over_threshold']} over the threshold at "
+            f"  {name}: {one['scores']} anomaly scores, {one['over_threshold']} above the threshold at "
             f"{one['series_over']} of {one['series']} series{since}; it may raise "
             f"{one['budget_per_sensor_month']:g} false alarms a month and sensor"
         )

@@ -80,7 +80,7 @@ def test_forecasts_errors_and_anomalies_are_told_as_they_are_stored(filled):
     assert "  gru           1h 1.50, 1d 1.50; beside straight line +59%, combined -50%" in said
     assert "  gru: 0 of 2 forecasts shown: no forecast of it has been scored yet" in said
     assert any(
-        line.startswith("  ae: 3 anomaly scores, 2 over the threshold at 1 of 1 series from 21:00") for line in said
+        line.startswith("  ae: 3 anomaly scores, 2 above the threshold at 1 of 1 series from 21:00") for line in said
     )
 
 
