@@ -1,4 +1,8 @@
-"""What the supervisor keeps alive: processes of this distribution and the broker, restarted with growing pauses."""
+"""Child processes of the supervisor, and the rules by which they are restarted.
+
+`PythonChild` is a process of this distribution, such as the core or the page. `BrokerChild` is the broker.
+`ProcessRestarter` restarts one child, with pauses that grow while it keeps failing.
+"""
 
 import contextlib
 import logging
@@ -31,77 +35,113 @@ from monitor.text.message import Figure, Message, Template, error_text
 from monitor.worker.linux import end_with_parent
 
 log = logging.getLogger(__name__)
-BACKOFF_S: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
-STEADY_S: Final = 60.0  # a child that lived this long starts again from the shortest pause
+
+# Pauses before the first, second, ... restart of a child that keeps failing. The last pause is repeated.
+RESTART_PAUSES_S: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
+# A child that ran for this long counts as healthy: its next restart begins with the shortest pause again.
+STEADY_S: Final = 60.0
 DEATHS_BEFORE_ALARM: Final = 3
-SILENT_CORE_S: Final = (
-    35.0  # without a heartbeat: stuck where it cannot end itself; a fresh one needs the rest of a minute
-)
-FIRST_BEAT_S, LONGEST_FIRST_BEAT_S = 180.0, 1440.0  # a machine without time to spare takes minutes to load a program
-TRY_BROKER_EVERY_S: Final = 15.0
-DENIED_MOST: Final = 50  # in a stamp; all are in `rejected_messages`
+
+# A core without a heartbeat for this long hangs and cannot end itself. The supervisor kills it. The new core needs the
+# remaining seconds of a minute to start and decide.
+SILENT_CORE_S: Final = 35.0
+# Until its first heartbeat a process may take longer, because a busy machine needs minutes to load a program. The limit
+# doubles after each start without a heartbeat.
+FIRST_BEAT_S: Final = 180.0
+LONGEST_FIRST_BEAT_S: Final = 1440.0
+
+# Each test of the broker's port is a line in the log of the broker.
+PROBE_BROKER_EVERY_S: Final = 15.0
+# Denied topics in a heartbeat of the broker. The view `rejected_messages` contains all of them.
+MOST_DENIED: Final = 50
+
 _RUNS_AGAIN: Final = Template("process.runs_again", "{name} runs again")
 _NOT_STARTED: Final = Template("process.not_started", "{name} cannot be started: {problem}")
 _ENDED: Final = Template("process.ended", "{name} ended")
 _KILLED: Final = Template("process.killed", "{name} ended by signal {n}")
 _EXITED: Final = Template("process.exited", "{name} ended with status {n}")
-_AGAIN: Final = Template("process.dying", "{text}, {n} times running")
-_DENIED: Final = Template("quarantine.denied", "the broker refused it: {login} has no right to publish on this topic")
+_KEEPS_FAILING: Final = Template(
+    "process.dying",
+    "{text}, {n} times in a row. The supervisor keeps restarting it; the log of the service contains the cause",
+)
+_DENIED: Final = Template(
+    "quarantine.denied", "the broker refused the message: {login} has no right to publish on this topic"
+)
 _OVERSIZED: Final = Template(
     "quarantine.oversized",
-    "the broker dropped it: a message may have {most} bytes. Let {login} send its readings in several messages",
+    "the broker dropped the message: a message may have {most} bytes. Let {login} send its readings in several "
+    "messages",
 )
-MARKS: Final = (health.STARTING, health.UNPROVEN, health.STANDS_BY, health.STANDS_APART)
+HEARTBEAT_MARKS: Final = (health.STARTING, health.UNPROVEN, health.STANDS_BY, health.STANDS_APART)
 
 
 class Child(Protocol):
-    """What the supervisor needs of anything it keeps alive."""
+    """A process that `ProcessRestarter` can start, check and stop."""
 
     name: str
 
     def start(self) -> None:
-        """Start it; raises SlopewardError or OSError where that is impossible."""
+        """Start the process; raises SlopewardError or OSError if it cannot be started."""
 
     def alive(self) -> bool:
-        """True while it runs as it should."""
+        """Return whether the process runs and works."""
 
     def stop(self) -> None:
-        """End it and wait; does nothing where it does not run."""
+        """End the process and wait for its end. Does nothing if it does not run."""
 
 
 class HeartbeatWatch:
-    """Whether a process is stuck. Until its first heartbeat it has longer, after each start in vain twice as long.
+    """Measure how long a process has sent no heartbeat. All times are seconds of the monotonic clock.
 
-    Without that a machine that is too slow would have each process killed before it says anything, time and again.
+    A process that has not sent its first heartbeat has `FIRST_BEAT_S`, twice as long after each start without a
+    heartbeat. Otherwise a machine that is too slow would have every new process killed before its first heartbeat.
     """
 
     def __init__(self, silent_s: float) -> None:
         self._silent_s = silent_s
-        self._vain = -1  # starts in a row that came to no heartbeat
-        self.at, self.has_begun = 0.0, False  # monotonic; of the last heartbeat, else of the start
+        self._starts_without_beat = -1
+        self.last_beat_s = 0.0  # the last heartbeat; before the first one, the start of the process
+        self.has_beaten = False
 
     def start(self) -> None:
-        """A process has been started."""
-        self._vain = 0 if self.has_begun else self._vain + 1
-        self.at, self.has_begun = time.monotonic(), False
+        """Record that a process was started."""
+        self._starts_without_beat = 0 if self.has_beaten else self._starts_without_beat + 1
+        self.last_beat_s = time.monotonic()
+        self.has_beaten = False
 
     def receive(self) -> None:
-        """It has said something."""
-        self.at, self.has_begun = time.monotonic(), True
+        """Record a heartbeat."""
+        self.last_beat_s = time.monotonic()
+        self.has_beaten = True
 
     @property
     def limit_s(self) -> float:
-        """How long it may say nothing now."""
-        return self._silent_s if self.has_begun else min(FIRST_BEAT_S * 2**self._vain, LONGEST_FIRST_BEAT_S)
+        """Longest time without a heartbeat that is allowed now."""
+        if self.has_beaten:
+            return self._silent_s
+        return min(FIRST_BEAT_S * 2.0**self._starts_without_beat, LONGEST_FIRST_BEAT_S)
 
     @property
     def is_overdue(self) -> bool:
-        """Whether it has said nothing for longer."""
-        return time.monotonic() - self.at > self.limit_s
+        """Whether the process has sent no heartbeat for longer than `limit_s`."""
+        return time.monotonic() - self.last_beat_s > self.limit_s
 
 
 class PythonChild:
-    """A process of the service that runs a module of this distribution and ends when the supervisor does."""
+    """A process that runs a module of this distribution. The kernel ends it when the supervisor ends.
+
+    Args:
+        stop_s: Seconds between SIGTERM and SIGKILL in `stop`.
+        sends_heartbeats: The process writes heartbeats to a pipe (`monitor.app.checks.health.beat`).
+        receives_lines: The process reads lines from a pipe (`send_line`).
+
+    Attributes:
+        is_ready: The process has finished its start.
+        decides: It has stored an evaluation since its start.
+        stands_by: It waits until it may take over from another service.
+        can_read: The database has the schema version of this program.
+        trouble: Why nothing can be decided, from the last heartbeat; empty if decisions are made.
+    """
 
     def __init__(
         self,
@@ -110,101 +150,113 @@ class PythonChild:
         arguments: tuple[str, ...],
         *,
         stop_s: float,
-        beats: bool = False,
-        hears: bool = False,
+        sends_heartbeats: bool = False,
+        receives_lines: bool = False,
         environment: Mapping[str, str],
     ) -> None:
-        self.name, self._module, self._stop_s = name, module, stop_s
-        self._process: subprocess.Popen[bytes] | None = None
-        self._arguments, self._beats, self._hears = arguments, beats, hears
+        self.name = name
+        self._module = module
+        self._arguments = arguments
+        self._stop_s = stop_s
+        self._sends_heartbeats = sends_heartbeats
+        self._receives_lines = receives_lines
         self._environment = dict(environment)
-        self._pipe: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._heartbeat_pipe: int | None = None
+        self._line_pipe: int | None = None
         self._heartbeats = HeartbeatWatch(SILENT_CORE_S)
-        self.has_beaten = False
-        self.decides = False  # it has stored an evaluation since it began
-        self.stands_by = False  # it waits to take over from another service
-        self.can_read = True  # the database is of the version of this program
-        self.trouble = ""  # what the last heartbeat said
-        self._rest = b""
-        self._teller: int | None = None
+        self._incomplete_line = b""
+        self.is_ready = False
+        self.decides = False
+        self.stands_by = False
+        self.can_read = True
+        self.trouble = ""
 
     def start(self) -> None:
         """Start the process."""
         environment = dict(self._environment)
-        keep: tuple[int, ...] = ()
-        if self._beats:
-            self._pipe, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        inherited: list[int] = []
+        if self._sends_heartbeats:
+            self._heartbeat_pipe, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
             environment[health.HEARTBEAT_FD] = str(writer)
-            keep = (writer,)
-        if self._hears:
-            reader, self._teller = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            inherited.append(writer)
+        if self._receives_lines:
+            reader, self._line_pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
             os.set_blocking(reader, True)
             environment[health.TROUBLE_FD] = str(reader)
-            keep = (*keep, reader)
+            inherited.append(reader)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "monitor.worker.run_module", self._module, *self._arguments],
             stdin=subprocess.DEVNULL,
             env=environment,
-            pass_fds=keep,
+            pass_fds=inherited,
             preexec_fn=end_with_parent,  # noqa: PLW1509
         )
-        for fd in keep:
-            os.close(fd)
+        for descriptor in inherited:
+            os.close(descriptor)
         self._heartbeats.start()
-        self.has_beaten, self.decides = False, False
+        self.is_ready = False
+        self.decides = False
 
     @property
     def pid(self) -> int | None:
-        """The process id while it runs."""
+        """The process id; None if the process does not run."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     @property
     def status(self) -> int | None:
-        """Exit status, None while it runs or before it ran."""
+        """The exit status; None while the process runs and before its first start."""
         return None if self._process is None else self._process.poll()
 
+    @property
+    def heartbeat_pipe(self) -> int | None:
+        """The file descriptor from which heartbeats are read; None if there is none."""
+        return self._heartbeat_pipe
+
+    @property
+    def last_beat_s(self) -> float:
+        """Monotonic time of the last heartbeat; before the first one, of the start; 0 before the start."""
+        return self._heartbeats.last_beat_s
+
     def kill(self) -> None:
-        """Kill the process without waiting for its end, which a hanging disk can delay."""
+        """Send SIGKILL without waiting for the end, which a hanging disk can delay."""
         if self._process is not None:
             self._process.kill()
 
-    @property
-    def beat_at(self) -> float:
-        """Monotonic time of the last heartbeat, else of the start; 0 before it."""
-        return self._heartbeats.at
-
     def alive(self) -> bool:
-        """False when it has ended, or when its heartbeat is long overdue (then it is killed)."""
+        """Return whether the process runs. A process whose heartbeat is overdue is killed and counts as ended."""
         if self.pid is None:
             return False
-        if self._pipe is not None:
+        if self._heartbeat_pipe is not None:
             with contextlib.suppress(BlockingIOError):
-                if content := os.read(self._pipe, 65536):
-                    self._read_beats(content)
+                if content := os.read(self._heartbeat_pipe, 65536):
+                    self._read_heartbeats(content)
             if self._heartbeats.is_overdue:
-                log.critical("%s has not gone round for %g s; killed", self.name, self._heartbeats.limit_s)
+                log.critical("%s sent no heartbeat for %g s and is killed", self.name, self._heartbeats.limit_s)
                 self.kill()
                 return False
         return True
 
-    def _read_beats(self, content: bytes) -> None:
-        *lines, self._rest = (self._rest + content).split(b"\n")
-        if lines:
-            last = lines[-1].decode("utf-8", "replace")
-            mark = last[:1] if last.startswith(MARKS) else ""
-            self._heartbeats.receive()
-            self.trouble = health.read_line(last.removeprefix(mark))
-            self.has_beaten = self.has_beaten or mark != health.STARTING
-            self.decides = not mark
-            self.stands_by = mark in {health.STANDS_BY, health.STANDS_APART}
-            if mark != health.STARTING:  # an upgrade may still run
-                self.can_read = mark != health.STANDS_APART
+    def _read_heartbeats(self, content: bytes) -> None:
+        *lines, self._incomplete_line = (self._incomplete_line + content).split(b"\n")
+        if not lines:
+            return
+        last = lines[-1].decode("utf-8", "replace")
+        mark = last[:1] if last.startswith(HEARTBEAT_MARKS) else ""
+        self._heartbeats.receive()
+        self.trouble = health.read_line(last.removeprefix(mark))
+        self.decides = not mark
+        self.stands_by = mark in {health.STANDS_BY, health.STANDS_APART}
+        # During the start an upgrade of the database may still run.
+        if mark != health.STARTING:
+            self.is_ready = True
+            self.can_read = mark != health.STANDS_APART
 
     def send_line(self, text: str) -> None:
-        """Let it hear a text; one that does not read loses it and hears the next."""
-        if self._teller is not None:
+        """Send a text to the process. If its pipe is full the text is lost; the next one replaces it."""
+        if self._line_pipe is not None:
             with contextlib.suppress(OSError):
-                os.write(self._teller, health.encode_line(text))
+                os.write(self._line_pipe, health.encode_line(text))
 
     def stop(self) -> None:
         """Terminate the process, kill it if it does not end in time, and close its pipes."""
@@ -214,18 +266,22 @@ class PythonChild:
             try:
                 self._process.wait(self._stop_s)
             except subprocess.TimeoutExpired:
-                log.error("%s did not end in %g s; killed", self.name, self._stop_s)  # noqa: TRY400
+                log.error("%s did not end within %g s and is killed", self.name, self._stop_s)  # noqa: TRY400
                 self.kill()
                 self._process.wait()
-        for fd in (self._pipe, self._teller):
-            if fd is not None:
-                os.close(fd)
-        self._pipe = self._teller = None
-        self._rest, self.trouble, self.decides, self.stands_by = b"", "", False, False
+        for descriptor in (self._heartbeat_pipe, self._line_pipe):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._heartbeat_pipe = None
+        self._line_pipe = None
+        self._incomplete_line = b""
+        self.trouble = ""
+        self.decides = False
+        self.stands_by = False
 
 
 class BrokerChild:
-    """The broker of our own: Mosquitto with durable settings, or the one for demos that forgets."""
+    """The broker that the service runs: Mosquitto with durable settings, or the demo broker, which stores nothing."""
 
     name = "broker"
 
@@ -233,7 +289,8 @@ class BrokerChild:
         self.mode = config.broker.mode
         if self.mode == "managed" and find_mosquitto() is None:
             log.error(
-                "degraded: Mosquitto is not installed; a broker that forgets at restart takes its place; %s",
+                "Mosquitto is not installed. The demo broker is used instead, which loses waiting messages at a "
+                "restart. %s",
                 HOW_TO_INSTALL,
             )
             self.mode = "demo"
@@ -246,45 +303,48 @@ class BrokerChild:
             find_sites=lambda: read_sites(config),
             find_sessions=lambda: list_sessions(config.broker.client_id, read_sites(config)),
         )
-        assert broker is not None, "an external broker is nobody's child"
-        self._broker, self.durable, self._probed_at = broker, broker.durable, 0.0
+        assert broker is not None, "the supervisor does not run an external broker"
+        self._broker = broker
+        self.durable = broker.durable
+        self._probed_s = 0.0
         if isinstance(broker, ManagedBroker):
+            # The login of the service is written here, before another process reads it.
             try:
-                broker.prepare()  # before anybody asks how the service reaches it
+                broker.prepare()
             except (SlopewardError, OSError) as error:
                 log.error("the broker's folder cannot be prepared: %s", error)  # noqa: TRY400
 
     def start(self) -> None:
-        """Start it and wait until it takes connections."""
+        """Start the broker and wait until it accepts connections."""
         self._broker.start()
-        self._probed_at = time.monotonic()
+        self._probed_s = time.monotonic()
 
     def alive(self) -> bool:
-        """True while it runs; whether it takes connections is tried now and then, for each try is a line in its log."""
-        if time.monotonic() - self._probed_at < TRY_BROKER_EVERY_S:
+        """Return whether the broker runs and, every `PROBE_BROKER_EVERY_S`, whether it accepts connections."""
+        if time.monotonic() - self._probed_s < PROBE_BROKER_EVERY_S:
             return self._broker.pid is not None
-        self._probed_at = time.monotonic()
+        self._probed_s = time.monotonic()
         return self._broker.alive()
 
     def reload(self) -> None:
-        """Let it know of sites that changed; a broker that cannot be told now reads them at its next start."""
+        """Apply changed site files to access control. If that fails, the next start of the broker applies them."""
         if isinstance(self._broker, ManagedBroker):
             try:
                 self._broker.reload()
             except (SlopewardError, OSError) as error:
-                log.warning("the broker does not know of changed sites: %s", error)
+                log.warning("the broker could not load the changed sites: %s", error)
 
     @property
     def risk_s(self) -> float | None:
-        """How many seconds of acknowledged messages a crash of the broker can lose; None if it saves nothing."""
+        """Seconds of acknowledged messages that a crash of the broker can lose; None if it stores no messages."""
         return self._broker.saver.risk_s if isinstance(self._broker, ManagedBroker) else None
 
     def list_refused(self) -> list[RefusedTopic]:
-        """What the broker refused to its clients, newest first."""
+        """Return the messages that the broker refused, newest first."""
         return self._broker.log.list_refused()
 
     def list_contested(self, now: datetime) -> list[ContestedClient]:
-        """List client ids under which several clients seem to connect."""
+        """Return client ids under which several clients seem to connect."""
         return self._broker.log.list_contested(now)
 
     def list_oversized(self, now: datetime) -> list[OversizedClient]:
@@ -292,41 +352,44 @@ class BrokerChild:
         return self._broker.log.list_oversized(now)
 
     def note_stored(self, denied: Iterable[RefusedTopic]) -> None:
-        """These are in the database."""
+        """Record that these refused messages are in the database."""
         self._broker.log.note_stored(denied)
 
     def describe_denied(self, denied: Iterable[RefusedTopic]) -> list[DeniedMessages]:
-        """Return the first of those that a login has no right to, with the site and station of the login.
+        """Return the first refused messages whose login has no right to the topic, with its site and station.
 
-        The check of the broker and the page of instruments report them. Messages that are too large have an alarm.
+        The check of the broker and the page of instruments show them. Messages that are too large have an alarm.
         """
-        forbidden = [one for one in denied if not one.is_too_large]
+        forbidden = [refused for refused in denied if not refused.is_too_large]
         try:
-            logins = {one.name: one for one in LoginBook(self._broker.folder).load()}
+            logins = {login.name: login for login in LoginBook(self._broker.folder).load()}
         except (SlopewardError, OSError) as error:
             log.warning("%s", error)
             logins = {}
-        nobody = Login("", "")
-        return [
-            {
-                "login": one.login,
-                "topic": one.topic,
-                "n": one.times,
-                "at": format_iso(one.at),
-                "site": (login := logins.get(one.login, nobody)).site,
-                "station": login.station,
-            }
-            for one in forbidden[:DENIED_MOST]
-        ]
+        unknown = Login("", "")
+        rows: list[DeniedMessages] = []
+        for refused in forbidden[:MOST_DENIED]:
+            login = logins.get(refused.login, unknown)
+            rows.append(
+                {
+                    "login": refused.login,
+                    "topic": refused.topic,
+                    "n": refused.times,
+                    "at": format_iso(refused.at),
+                    "site": login.site,
+                    "station": login.station,
+                }
+            )
+        return rows
 
     def stop(self) -> None:
-        """End it; Mosquitto writes its queue first."""
+        """End the broker. Mosquitto writes its queue first."""
         self._broker.stop()
 
 
 def reject_denied(denied: Iterable[RefusedTopic]) -> list[RejectedMessage]:
     """Return the rows of the quarantine for refused messages that are not stored yet."""
-    return [_reject_denied(one) for one in denied if one.times > one.stored]
+    return [_reject_denied(refused) for refused in denied if refused.times > refused.stored]
 
 
 def _reject_denied(denied: RefusedTopic) -> RejectedMessage:
@@ -349,74 +412,89 @@ def _reject_denied(denied: RefusedTopic) -> RejectedMessage:
 
 
 class ProcessRestarter:
-    """Keeps one child alive: pauses between restarts grow, and repeated deaths are told once."""
+    """Keep one child running.
+
+    Pauses between restarts grow while the child keeps ending. `on_failing` is called as
+    on_failing(name, text, is_failing) once after `DEATHS_BEFORE_ALARM` ends in a row, and once when the child has run
+    for `STEADY_S` after that.
+
+    Args:
+        on_renewed: Called when the child ended in order to be started again with new site files.
+    """
 
     def __init__(
         self,
         child: Child,
-        on_dying: Callable[[str, Message, bool], None],
+        on_failing: Callable[[str, Message, bool], None],
         on_renewed: Callable[[], None] = lambda: None,
     ) -> None:
-        self.child, self._on_dying, self._on_renewed = child, on_dying, on_renewed
+        self.child = child
         self.deaths = 0
-        self._started_at = 0.0
-        self._next_start: float | None = 0.0
-        self._reported = False
+        self._on_failing = on_failing
+        self._on_renewed = on_renewed
+        self._started_s = 0.0
+        self._next_start_s: float | None = 0.0
+        self._is_reported = False
 
     def check(self) -> None:
-        """Start the child when it is due, and note when it has died."""
-        now = time.monotonic()
-        if self._next_start is not None:
-            if now >= self._next_start:
-                self._start(now)
+        """Start the child if its start is due, or record that it has ended."""
+        now_s = time.monotonic()
+        if self._next_start_s is not None:
+            if now_s >= self._next_start_s:
+                self._start(now_s)
             return
         if self.child.alive():
-            if self._reported and now - self._started_at > STEADY_S:
-                self._reported, self.deaths = False, 0
-                self._on_dying(self.child.name, _RUNS_AGAIN(name=self.child.name), False)
+            if self._is_reported and now_s - self._started_s > STEADY_S:
+                self._is_reported = False
+                self.deaths = 0
+                self._on_failing(self.child.name, _RUNS_AGAIN(name=self.child.name), False)
             return
         if getattr(self.child, "status", None) == health.EXIT_RENEW:
-            log.info("%s ended to start anew", self.child.name)
+            log.info("%s ended so that it starts again with the present site files", self.child.name)
             self._on_renewed()
-            self.renew()
+            self.start_at_once()
             return
-        self._note_death(now, _describe_end(self.child))
+        self._note_death(now_s, _describe_end(self.child))
 
-    def renew(self) -> None:
-        """Start it again at once after an end that was asked for."""
-        self._next_start = 0.0
+    def start_at_once(self) -> None:
+        """Start the child at the next check, without a pause."""
+        self._next_start_s = 0.0
 
-    def _start(self, now: float) -> None:
+    def _start(self, now_s: float) -> None:
         try:
-            self.child.stop()  # frees what a dead one left behind
+            # Frees the resources of a process that has ended.
+            self.child.stop()
             self.child.start()
         except (SlopewardError, OSError) as error:
-            self._note_death(now, _NOT_STARTED(name=self.child.name, problem=error_text(error)))
+            self._note_death(now_s, _NOT_STARTED(name=self.child.name, problem=error_text(error)))
             return
-        self._started_at, self._next_start = time.monotonic(), None
+        self._started_s = time.monotonic()
+        self._next_start_s = None
         log.info("%s started", self.child.name)
 
-    def _note_death(self, now: float, line: Message) -> None:
-        if self._next_start is None and now - self._started_at > STEADY_S:
+    def _note_death(self, now_s: float, text: Message) -> None:
+        if self._next_start_s is None and now_s - self._started_s > STEADY_S:
             self.deaths = 0
-        pause_s = BACKOFF_S[min(self.deaths, len(BACKOFF_S) - 1)]
+        pause_s = RESTART_PAUSES_S[min(self.deaths, len(RESTART_PAUSES_S) - 1)]
         self.deaths += 1
-        self._next_start = now + pause_s
-        log.error("%s; again in %g s", line, pause_s)
-        if self.deaths >= DEATHS_BEFORE_ALARM and not self._reported:
-            self._reported = True
-            self._on_dying(self.child.name, _AGAIN(text=line, n=self.deaths), True)
+        self._next_start_s = now_s + pause_s
+        log.error("%s; it is started again in %g s", text, pause_s)
+        if self.deaths >= DEATHS_BEFORE_ALARM and not self._is_reported:
+            self._is_reported = True
+            self._on_failing(self.child.name, _KEEPS_FAILING(text=text, n=self.deaths), True)
 
 
 def _describe_end(child: Child) -> Message:
     status = getattr(child, "status", None)
     if status is None:
         return _ENDED(name=child.name)
-    return _KILLED(name=child.name, n=-status) if status < 0 else _EXITED(name=child.name, n=status)
+    if status < 0:
+        return _KILLED(name=child.name, n=-status)
+    return _EXITED(name=child.name, n=status)
 
 
 def read_sites(config: ServiceConfig) -> list[Site]:
-    """The sites whose files can be read."""
+    """Return the sites of all valid site files; empty if the folder does not exist."""
     try:
         return scan_sites(config.paths.sites)[0]
     except SlopewardError:

@@ -132,7 +132,7 @@ class Supervisor:
             "monitor.app.core",
             arguments,
             stop_s=STOP_CORE_S,
-            beats=True,
+            sends_heartbeats=True,
             environment=core_environment(os.environ) | running,
         )
         children: list[Child] = [self.core]
@@ -143,7 +143,7 @@ class Supervisor:
             "monitor.web.server",
             arguments,
             stop_s=3.0,
-            hears=True,
+            receives_lines=True,
             environment=page_environment(os.environ) | running,
         )
         if with_web:
@@ -185,7 +185,7 @@ class Supervisor:
                     # the page needs the schema that core brings up to date
                     if restarter.child is not self.web or (self._ready and self.core.can_read):
                         restarter.check()
-                if not self._ready and self.core.has_beaten:
+                if not self._ready and self.core.is_ready:
                     self._ready = True
                     health.notify_systemd("READY=1")
                     log.info("ready after %.1f s", time.monotonic() - self._began)  # the page says where it is itself
@@ -212,7 +212,7 @@ class Supervisor:
 
     def _check_core(self, now: float) -> None:
         """Follow whether anybody decides: tell it past the outbox where nobody does, and the gap when it is over."""
-        if not self.core.beat_at or now < self._next_check:
+        if not self.core.last_beat_s or now < self._next_check:
             return
         self._next_check = now + CHECK_EVERY_S
         trouble = self.find_trouble(now)
@@ -224,14 +224,14 @@ class Supervisor:
         if now >= self._next_web_notice:
             self._next_web_notice = now + NOTIFY_WEB_EVERY_S
             self.web.send_line(trouble)
-        beats = now - self.core.beat_at <= SLOW_BEAT_S and self.core.alive()
-        self.gap.update(now, self.core.beat_at, beats=beats)
+        beats = now - self.core.last_beat_s <= SLOW_BEAT_S and self.core.alive()
+        self.gap.update(now, self.core.last_beat_s, beats=beats)
         if self.core.stands_by:  # the other one watches
             self.gap.forget()
 
     def find_trouble(self, now: float) -> str:
         """Why nothing can be decided at this moment; empty when all is well."""
-        silent_s = now - self.core.beat_at
+        silent_s = now - self.core.last_beat_s
         beat = Heartbeat(silent_s, _now_utc() - timedelta(seconds=silent_s))
         return next((one.text for one in run_checks(beat) if one.is_wrong), self.core.trouble)
 
@@ -279,7 +279,7 @@ class Supervisor:
 
     def _rest(self) -> None:
         # the heartbeat wakes us at once, so that READY is not late
-        pipe = self.core._pipe  # noqa: SLF001  both classes live in this room
+        pipe = self.core.heartbeat_pipe
         if pipe is None or self._ready:
             self.stopping.wait(0.2)
         else:
@@ -291,7 +291,7 @@ class Supervisor:
         # The broker subscribes the sessions of the core to new topics, so the core must not be connected.
         self.core.stop()
         self._reload_broker()
-        next(k for k in self.restarters if k.child is self.core).renew()
+        next(k for k in self.restarters if k.child is self.core).start_at_once()
 
     def _reload_broker(self) -> None:
         if self.broker is not None:
@@ -400,7 +400,7 @@ class Supervisor:
 
     def _ping(self) -> None:
         """Tell the outside watcher that core goes round; its silence is the alarm."""
-        trouble = "core has not begun" if not self.core.has_beaten else self.find_trouble(time.monotonic())
+        trouble = "core has not begun" if not self.core.is_ready else self.find_trouble(time.monotonic())
         if trouble:
             log.warning("the outside watcher is not called: %s", trouble)
             return

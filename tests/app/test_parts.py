@@ -563,7 +563,7 @@ class Mortal:
         self.lives = False
 
 
-def test_a_dead_child_is_started_again_with_growing_pauses_and_told_once(monkeypatch):
+def test_child_that_keeps_ending_restarts_with_growing_pauses_and_is_reported_once(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("monitor.app.children.time.monotonic", lambda: now[0])
     child, told = Mortal(), []
@@ -588,7 +588,7 @@ def test_a_dead_child_is_started_again_with_growing_pauses_and_told_once(monkeyp
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3000)), min_size=1, max_size=12))
-def test_a_process_that_still_starts_has_longer_each_time_until_it_says_something(lives):
+def test_limit_of_the_first_heartbeat_doubles_after_each_start_without_one(lives):
     now = [0.0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("monitor.app.children.time.monotonic", lambda: now[0])
@@ -605,13 +605,13 @@ def test_a_process_that_still_starts_has_longer_each_time_until_it_says_somethin
             assert watch.is_overdue == (silent_s > allowed_s)
 
 
-def test_core_is_killed_when_its_first_heartbeat_is_overdue(monkeypatch):
+def test_core_whose_first_heartbeat_is_overdue_is_killed(monkeypatch):
     now, killed = [0.0], []
     monkeypatch.setattr("monitor.app.children.time.monotonic", lambda: now[0])
     monkeypatch.setattr("monitor.app.children.subprocess.Popen", lambda *_, **__: None)
     monkeypatch.setattr(PythonChild, "pid", 7)
     monkeypatch.setattr(PythonChild, "kill", lambda self: killed.append(self.name))
-    core = PythonChild("core", "m", (), stop_s=1.0, beats=True, environment={})
+    core = PythonChild("core", "m", (), stop_s=1.0, sends_heartbeats=True, environment={})
     core.start()
     now[0] = 170.0
     assert core.alive()

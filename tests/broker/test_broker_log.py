@@ -182,7 +182,7 @@ def test_rows_of_the_quarantine_are_of_the_login_and_count_on(database):
         ).all()
         sources = set(c.execute(text("SELECT source FROM quarantine_sources")).scalars())
     assert [row[:4] for row in rows] == [("login:s.G1", "denied", 2, 7), ("login:s.G2", "denied", 2, 7)]
-    assert rows[0].reason == "the broker refused it: s.G1 has no right to publish on this topic"
+    assert rows[0].reason == "the broker refused the message: s.G1 has no right to publish on this topic"
     assert sources == {"login:s.G1", "login:s.G2"}, "nobody takes the share of another by its topics"
 
 

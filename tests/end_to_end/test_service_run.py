@@ -177,7 +177,7 @@ def test_files_that_two_people_or_a_verb_put_in_force_are_decided_by_and_no_leve
     shas = [sha for (sha,) in service.query(used)]
     assert set(shas[shas.index(new) :]) == {new}
     assert service.query("SELECT key FROM alert WHERE site = 'status' AND level > 0") == []
-    assert service.log().count("core ended to start anew") == 2
+    assert service.log().count("core ended so that it starts again") == 2
     lose_site_files(service)
 
 

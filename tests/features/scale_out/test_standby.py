@@ -65,7 +65,7 @@ def test_returning_service_sends_no_emergency_notice_while_another_one_is_active
     tell(database, write_heartbeat, "core", {"name": active}, datetime.now(UTC) - timedelta(seconds=age_s))
     for second in range(60):
         now[0] += 1.0
-        supervisor.core._heartbeats.at = now[0] - 30.0 if second < 3 else now[0]
+        supervisor.core._heartbeats.last_beat_s = now[0] - 30.0 if second < 3 else now[0]
         if second % 10 == 1:
             ask(database, supervisor._read_known)
         supervisor._check_core(now[0])
