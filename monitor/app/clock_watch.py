@@ -103,7 +103,7 @@ class ClockWatch:
             log.critical(
                 "%s; decisions go by the time of the stations, %d readings count again", offset.text, withdrawn
             )
-            self.schedule.set_anew()
+            self.schedule.restart_pauses()
             self.ingest.forget_last_readings()
             self.alarms.open("clock:behind", _BY_STATIONS(text=offset.text), 2)
         else:
@@ -123,7 +123,7 @@ class ClockWatch:
             self.ingest.expect_more(WAKING_S)
             self.evaluation.mark(frozenset(self.sites))
             self.dispatcher.forget_times()
-            self.schedule.wake()
+            self.schedule.run_overdue()
 
     def _take_step(self, step: ClockStep) -> None:
         reason = describe_step(step)
@@ -136,7 +136,7 @@ class ClockWatch:
         self.ingest.forget_last_readings()
         self.evaluation.mark(frozenset(self.sites))
         self.dispatcher.forget_times()
-        self.schedule.set_anew()
+        self.schedule.restart_pauses()
         self.alarms.open("clock:step", _CHECK_TIME_SERVICE(text=reason), level=2)
         # it has happened and is over: the next one is a message of its own
         self.alarms.put(replace(make_alarm("clock:step", 0, reason, is_open=False), notify=False))

@@ -414,14 +414,14 @@ class Core:
         For example, the page shows no stage of movement from an hour ago beside a level that has just risen.
         """
         self.dispatcher.wake()
-        self.schedule.hasten_after_alert_change(site_id)
+        self.schedule.run_after_alert_change(site_id)
 
     def _find_news(self) -> frozenset[str]:
         with self.db.read() as c:
             return self.news.find_changed(c)
 
     def _find_pace(self, site_id: str) -> float:
-        return stage_cadence(self.sites[site_id], self.schedule.stage_of(site_id))[0]
+        return stage_cadence(self.sites[site_id], self.schedule.movement_stage(site_id))[0]
 
     def _find_action(self, site_id: str, stage: str) -> str:
         site = self.sites.get(site_id)

@@ -1,4 +1,8 @@
-"""The table of jobs: which function, how often. Only work that may be late; alarms have threads of their own."""
+"""Run periodic jobs such as forecasts, training and backups.
+
+A job may be late and may fail; no alarm about the slope depends on one. Evaluation, delivery and self-monitoring have
+threads of their own.
+"""
 
 import contextlib
 import ctypes
@@ -10,7 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from apscheduler.events import EVENT_JOB_MISSED, JobExecutionEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -31,16 +35,31 @@ from monitor.storage.engine import Database, patient
 from monitor.storage.service_state import IDLE, add_missed, finish_run, forget_run, mark_abandoned, start_run
 
 log = logging.getLogger(__name__)
+
 HOUR_S: Final = 3600.0
 DAY_S: Final = 86400.0
-POLLS: Final = 2  # looks at sources at once: they mostly wait for a server, and hold no other job up
-FAILS_BEFORE_ALARM: Final = 3
-SCAN_S: Final = 1.0  # between two looks at the folders that jobs watch
-AGAIN_S: Final = 60.0  # after a run that the database did not take: a day later would be a day without it
-AWAY_AGAIN_S: Final = 600.0  # after a run that no machine took: each try waits for it, and holds up the other jobs
-GIVE_BACK_S: Final = 10.0  # between two times that freed memory goes back: some jobs run many times a second
+
+# Jobs that poll servers mostly wait, so two of them at once delay no other job.
+POLL_THREADS: Final = 2
+FAILURES_BEFORE_ALARM: Final = 3
+SCAN_FOLDERS_EVERY_S: Final = 1.0
+
+# Pause after a run that the locked database did not allow. The usual pause of a job may be a day.
+BUSY_RETRY_S: Final = 60.0
+# Pause after a run for which no worker was available. Each attempt waits for a worker and delays other jobs.
+NO_WORKER_RETRY_S: Final = 600.0
+
+# Some jobs run several times a second, so freed memory is not returned to the system after each run.
+TRIM_MEMORY_EVERY_S: Final = 10.0
+
 Clock = Callable[[], datetime]
-OnFailing = Callable[[str, str, bool], None]  # name, last line, failing
+OnFailing = Callable[[str, str, bool], None]  # key of the job, text of its last run, whether it fails
+
+
+class _RunResult(NamedTuple):
+    state: str  # done, failed, killed or missed
+    detail: str
+    is_fault_of_job: bool = True
 
 
 @cache
@@ -53,15 +72,15 @@ def list_jobs() -> tuple[Job, ...]:
     return tuple(jobs.values())
 
 
-def trigger_of(job: Job, site: Site | None, every_s: float) -> BaseTrigger:
-    """When a job is due: after each pause, or at its hour of the site's own clock."""
+def make_trigger(job: Job, site: Site | None, pause_s: float) -> BaseTrigger:
+    """Return when a job is due: after each pause, or daily at its hour in the time zone of the site."""
     if job.hour is None:
-        return IntervalTrigger(seconds=every_s, timezone="UTC")
+        return IntervalTrigger(seconds=pause_s, timezone="UTC")
     return CronTrigger(hour=job.hour, minute=0, timezone=site.timezone if site else "UTC")
 
 
-def _newest_ns(folder: Path) -> int | None:
-    """When an entry was last added to a folder, or to one of its folders; None where it cannot be seen now."""
+def _find_newest_change_ns(folder: Path) -> int | None:
+    """Return when an entry was last added to a folder or to one of its subfolders; None if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             times = [entry.stat().st_mtime_ns for entry in entries if entry.is_dir(follow_symlinks=False)]
@@ -71,15 +90,17 @@ def _newest_ns(folder: Path) -> int | None:
 
 
 class Schedule:
-    """Runs the table in `compute.jobs_at_once` threads of the core process, light jobs in one of their own.
+    """Run each job for each site in threads of the core process.
 
-    Heavy parts run behind `compute.run`.
+    There are `compute.jobs_at_once` threads, and further threads for the lanes of `Job`. Heavy work of a job runs in a
+    child process (`monitor.worker.compute.run`).
+
+    An entry of the schedule is a job together with its site. Its key is `job:site`, or `job` without a site.
 
     Args:
-        sites: one entry per site and per-site job.
-        on_failing: called when a job failed three times running, and again when it works.
-        jobs: None: `list_jobs`, which imports the modules of the jobs here, before a thread could import one of them
-            while another thread is still importing it.
+        on_failing: Called after `FAILURES_BEFORE_ALARM` failed runs in a row, and again after a run that succeeded.
+        jobs: The default is `list_jobs()`. It imports the modules of the jobs here, before a thread could use a module
+            that another thread is still importing.
     """
 
     def __init__(
@@ -91,89 +112,129 @@ class Schedule:
         on_failing: OnFailing,
         jobs: Sequence[Job] | None = None,
     ) -> None:
-        self._db, self._config, self._clock, self._on_failing = db, config, clock, on_failing
-        self._failures: dict[str, int] = {}
-        self._last_results: dict[str, str] = {}  # by a job and its site: how its last run ended
+        self._db = db
+        self._config = config
+        self._clock = clock
+        self._on_failing = on_failing
         self._lock = threading.Lock()
-        threads = {"default": config.compute.jobs_at_once, "light": 1, "polls": POLLS, "show": 1}
+        self._failures: dict[str, int] = {}
+        self._last_details: dict[str, str] = {}
+        self._entries: dict[str, tuple[Job, Site | None]] = {}
+        self._movement_stages: dict[str, str | None] = {}
+        self._running: set[str] = set()
+        # Entries whose folder has changed and that wait for a thread.
+        self._waiting: set[str] = set()
+        # Entries that must run again as soon as their present run ends.
+        self._repeats: set[str] = set()
+        self._trimmed_memory_s = -TRIM_MEMORY_EVERY_S
+        self._stopped = threading.Event()
+        self.first_runs = FirstRuns(db, {site.id: site for site in sites}, self.run_soon, clock)
+
         jobs = list_jobs() if jobs is None else jobs
+        threads = {"default": config.compute.jobs_at_once, "light": 1, "polls": POLL_THREADS, "show": 1}
         threads |= {job.lane: 1 for job in jobs if job.plugin}
         executors = {name: ThreadPoolExecutor(count) for name, count in threads.items()}
         self._scheduler = BackgroundScheduler(executors=executors, timezone="UTC")
         self._scheduler.add_listener(self._note_missed, EVENT_JOB_MISSED)
-        self._entries: dict[str, tuple[Job, Site | None]] = {}
-        self._stages: dict[str, str | None] = {}
-        self._running: set[str] = set()
-        self._queued: set[str] = set()  # waits for a thread
-        self._anew: set[str] = set()  # runs, and was hastened since it began
-        self._gave_back_s = -GIVE_BACK_S
-        self._stopped = threading.Event()
-        self.first_runs = FirstRuns(db, {site.id: site for site in sites}, self.hasten, clock)
         for job in jobs:
             for site in sites if job.per_site else (None,):
                 self._add(job, site)
 
+    # ---- start and stop ----------------------------------------------------------------------------------------------
     def _add(self, job: Job, site: Site | None) -> None:
-        every_s = job.pause_s(site, None)
+        pause_s = job.pause_s(site, None)
         key = f"{job.name}:{site.id}" if site else job.name
         self._entries[key] = (job, site)
+        # A run that starts later than this is dropped. A job that watches a folder must not be dropped: it would have
+        # to queue again behind the jobs of other sites.
+        latest_start_s = HOUR_S if job.watched else min(pause_s, HOUR_S)
         self._scheduler.add_job(
             self.run_now,
-            trigger_of(job, site, every_s),
+            make_trigger(job, site, pause_s),
             (key,),
             id=key,
             max_instances=1,
             coalesce=True,
             executor=job.lane,
-            # a look at a watched folder waits for its turn: dropped, its site would queue anew behind the others
-            misfire_grace_time=int(HOUR_S) if job.watched else max(1, int(min(every_s, HOUR_S))),
-            next_run_time=self._clock() + timedelta(seconds=min(job.first_s, every_s)),
+            misfire_grace_time=max(1, int(latest_start_s)),
+            next_run_time=self._clock() + timedelta(seconds=min(job.first_s, pause_s)),
         )
 
     def start(self) -> None:
-        """End what a killed process left as running, then start the threads."""
+        """Mark runs that a killed process left unfinished, then start the threads."""
         with self._db.write() as c:
             mark_abandoned(c, self._clock())
         self._scheduler.start()
-        for site in {s.id: s for _, s in self._entries.values() if s is not None}.values():
-            self._follow_stage(site)
-        threading.Thread(target=self._watch, name="watch-folders", daemon=True).start()
+        for site in {site.id: site for _, site in self._entries.values() if site is not None}.values():
+            self._update_movement_stage(site)
+        threading.Thread(target=self._watch_folders, name="watch-folders", daemon=True).start()
 
     def stop(self) -> None:
-        """Start no more; running jobs are ended by `compute.stop_all`."""
+        """Start no more runs. `compute.stop_all` ends the child processes of running jobs."""
         self._stopped.set()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
-    def set_anew(self) -> None:
-        """The clock was set: every entry is due one pause from now, not by the old time."""
+    # ---- when entries run --------------------------------------------------------------------------------------------
+    def restart_pauses(self) -> None:
+        """Make every entry due one pause from now, because the clock of the machine was set."""
         for key, (job, site) in self._entries.items():
-            if self._scheduler.get_job(key) is not None and job.hour is not None:
-                self._scheduler.reschedule_job(key, trigger=trigger_of(job, site, DAY_S))
-            elif self._scheduler.get_job(key) is not None:
-                pause_s = job.pause_s(site, self._stages.get(site.id) if site else None)
-                self._scheduler.modify_job(key, next_run_time=datetime.now(UTC) + timedelta(seconds=pause_s))
+            if self._scheduler.get_job(key) is None:
+                continue
+            if job.hour is not None:
+                self._scheduler.reschedule_job(key, trigger=make_trigger(job, site, DAY_S))
+                continue
+            pause_s = job.pause_s(site, self._movement_stages.get(site.id) if site else None)
+            self._scheduler.modify_job(key, next_run_time=datetime.now(UTC) + timedelta(seconds=pause_s))
 
-    def wake(self) -> None:
-        """The machine was suspended: what came due meanwhile runs now, once."""
+    def run_overdue(self) -> None:
+        """Run once what became due while the machine was suspended."""
         self._scheduler.wakeup()
 
-    def _watch(self) -> None:
-        """Bring forward the jobs in whose folder something arrived; what arrives while one runs, when it has ended."""
+    def run_soon(self, name: str, site_id: str) -> None:
+        """Run a job of a site now, or as soon as its present run ends. A job that does not exist is ignored."""
+        key = f"{name}:{site_id}"
+        if key in self._running:
+            self._repeats.add(key)
+            return
+        with contextlib.suppress(JobLookupError):
+            self._scheduler.modify_job(key, next_run_time=datetime.now(UTC))
+
+    def run_after_alert_change(self, site_id: str) -> None:
+        """Run the jobs of a site now that follow changes of its alerts."""
+        for job, site in self._entries.values():
+            if job.on_alert_change and site is not None and site.id == site_id:
+                self.run_soon(job.name, site_id)
+
+    def movement_stage(self, site_id: str) -> str | None:
+        """Return the stage of movement on which the pauses of a site depend; None if it is not known yet."""
+        return self._movement_stages.get(site_id)
+
+    def _run_again(self, key: str, pause_s: float) -> None:
+        """Run an entry after this pause, unless it is due earlier."""
+        entry = self._scheduler.get_job(key)
+        next_run = datetime.now(UTC) + timedelta(seconds=pause_s)
+        if entry is not None and (entry.next_run_time is None or entry.next_run_time > next_run):
+            self._scheduler.modify_job(key, next_run_time=next_run)
+
+    def _watch_folders(self) -> None:
+        """Run a job when something arrives in its folder. What arrives during a run starts another run after it."""
         folders = {
             key: job.watched(self._config, site)
             for key, (job, site) in self._entries.items()
             if job.watched is not None and site is not None
         }
-        seen = {key: _newest_ns(folder) for key, folder in folders.items()}
-        while not self._stopped.wait(SCAN_S):
+        last_changes = {key: _find_newest_change_ns(folder) for key, folder in folders.items()}
+        while not self._stopped.wait(SCAN_FOLDERS_EVERY_S):
             for key, folder in folders.items():
-                newest = _newest_ns(folder)
-                if key in self._running or key in self._queued or (newest == seen[key] and not self._is_due(key)):
+                if key in self._running or key in self._waiting:
                     continue
-                seen[key] = newest
+                newest = _find_newest_change_ns(folder)
+                if newest == last_changes[key] and not self._is_due(key):
+                    continue
+                last_changes[key] = newest
                 if newest is not None and self._scheduler.get_job(key) is not None:
-                    self._queued.add(key)
+                    self._waiting.add(key)
                     self._scheduler.modify_job(key, next_run_time=datetime.now(UTC))
 
     def _is_due(self, key: str) -> bool:
@@ -181,125 +242,119 @@ class Schedule:
         due_s = None if job.next_due is None else job.next_due(self._config, site)
         return due_s is not None and time.monotonic() >= due_s
 
-    def stage_of(self, site_id: str) -> str | None:
-        """The stage of movement that the site's cadence follows; None before it is known."""
-        return self._stages.get(site_id)
-
-    def hasten(self, name: str, site_id: str) -> None:
-        """Have a job of a site run now, or as soon as its run ends; nothing where it is not scheduled."""
-        key = f"{name}:{site_id}"
-        if key in self._running:
-            self._anew.add(key)
+    def _update_movement_stage(self, site: Site) -> None:
+        """Apply the pauses of the present stage of movement to the jobs of a site."""
+        try:
+            stage = self._db.run_read(find_movement_stage, site.id)
+        except SlopewardError as error:
+            log.warning("the stage of movement of %s could not be read: %s", site.id, error)
             return
-        with contextlib.suppress(JobLookupError):
-            self._scheduler.modify_job(key, next_run_time=datetime.now(UTC))
+        before = self._movement_stages.get(site.id)
+        self._movement_stages[site.id] = stage
+        for key, (job, site_of_job) in self._entries.items():
+            if site_of_job is not site or job.at_stage is None:
+                continue
+            pause_s = job.pause_s(site, stage)
+            if pause_s == job.pause_s(site, before):
+                continue
+            next_run = self._clock() + timedelta(seconds=pause_s)
+            # Rescheduling moves the next run, so it is read before. A run that is due earlier stays due.
+            entry = self._scheduler.get_job(key)
+            if entry is not None and entry.next_run_time is not None:
+                next_run = min(next_run, entry.next_run_time)
+            self._scheduler.reschedule_job(key, trigger="interval", seconds=pause_s)
+            self._scheduler.modify_job(key, next_run_time=next_run)
+            log.info("stage of movement of %s: %s; job %s runs every %g s", site.id, stage, job.name, pause_s)
 
-    def hasten_after_alert_change(self, site_id: str) -> None:
-        """Run the jobs of a site now that follow changes of its alerts."""
-        for job, site in self._entries.values():
-            if job.on_alert_change and site is not None and site.id == site_id:
-                self.hasten(job.name, site_id)
-
+    # ---- one run -----------------------------------------------------------------------------------------------------
     def run_now(self, key: str) -> str:
-        """Run one entry in this thread; whatever happens ends as one row of the diary. Returns its end state."""
+        """Run one entry in this thread and store its result as a row of `job_run`. Return its final state."""
         self._running.add(key)
-        self._queued.discard(key)
+        self._waiting.discard(key)
         try:
             with patient():
                 return self._run(key)
         finally:
             self._running.discard(key)
-            if key in self._anew:
-                self._anew.discard(key)
-                self.hasten(*key.split(":", 1))
-
-    def _run_again(self, key: str, pause_s: float = AGAIN_S) -> None:
-        known = self._scheduler.get_job(key)
-        soon = datetime.now(UTC) + timedelta(seconds=pause_s)
-        if known is not None and (known.next_run_time is None or known.next_run_time > soon):
-            self._scheduler.modify_job(key, next_run_time=soon)
+            if key in self._repeats:
+                self._repeats.discard(key)
+                self.run_soon(*key.split(":", 1))
 
     def _run(self, key: str) -> str:
         job, site = self._entries[key]
-        site_id = site.id if site else None
         try:
             with self._db.write() as c:
-                run_id = start_run(c, job.name, site_id, self._clock())
+                run_id = start_run(c, job.name, site.id if site else None, self._clock())
         except StoreBusyError as error:
-            log.warning("job %s not started: %s", key, error)
-            self._run_again(key)
+            log.warning("job %s was not started: %s", key, error)
+            self._run_again(key, BUSY_RETRY_S)
             return "missed"
-        state, detail, is_own_fault = self._call(key)
-        if time.monotonic() >= self._gave_back_s + GIVE_BACK_S:
-            with contextlib.suppress(AttributeError):  # a C library without it
-                ctypes.CDLL(None).malloc_trim(0)
-            self._gave_back_s = time.monotonic()
-        is_idle = state == "done" and detail == IDLE
-        is_old = state == "done" and self._last_results.get(key) == detail  # it did what it does each time
-        self._last_results[key] = detail
-        level = logging.DEBUG if is_idle or is_old else logging.INFO if state == "done" else logging.WARNING
-        log.log(level, "job %s %s: %s", key, state, detail)
-        try:
-            with self._db.write() as c:
-                if is_idle:
-                    forget_run(c, run_id)
-                else:
-                    finish_run(c, run_id, state, detail, self._clock())
-        except SlopewardError as error:
-            log.warning("the end of job %s was not noted: %s", key, error)
-        if is_own_fault:  # what all jobs wait for is one alarm, `compute.away` of the table of checks
-            self._count(key, state, detail)
+        result = self._call(key)
+        self._return_memory()
+        self._log_result(key, result)
+        self._store_result(key, run_id, result)
+        # A missing worker is one alarm for all jobs, `compute.away` of the table of checks.
+        if result.is_fault_of_job:
+            self._count_failures(key, result)
         if site is not None and job.updates_stage:
-            self._follow_stage(site)
-        return state
+            self._update_movement_stage(site)
+        return result.state
 
-    def _follow_stage(self, site: Site) -> None:
-        """Give the entries of a site the pauses of its stage; one that is due sooner than that stays so."""
-        try:
-            stage = self._db.run_read(find_movement_stage, site.id)
-        except SlopewardError as error:
-            log.warning("the stage of %s is not known for now: %s", site.id, error)
-            return
-        before = self._stages.get(site.id)
-        self._stages[site.id] = stage
-        for key, (job, of) in self._entries.items():
-            if of is not site or job.at_stage is None or job.pause_s(site, stage) == job.pause_s(site, before):
-                continue
-            pause_s = job.pause_s(site, stage)
-            soon = self._clock() + timedelta(seconds=pause_s)
-            known = self._scheduler.get_job(key)
-            if known is not None and known.next_run_time is not None:
-                soon = min(soon, known.next_run_time)  # read before: rescheduling moves it
-            self._scheduler.reschedule_job(key, trigger="interval", seconds=pause_s)
-            self._scheduler.modify_job(key, next_run_time=soon)
-            log.info("%s is %s: %s every %g s", site.id, stage or "unknown", job.name, pause_s)
-
-    def _call(self, key: str) -> tuple[str, str, bool]:
+    def _call(self, key: str) -> _RunResult:
         job, site = self._entries[key]
         try:
-            return "done", str(job.run(self._db, self._config, site, self._clock())), True
+            return _RunResult("done", str(job.run(self._db, self._config, site, self._clock())))
         except SlopewardError as error:
-            text = " ".join(str(error).split())
             if isinstance(error, StoreBusyError):
-                self._run_again(key)
+                self._run_again(key, BUSY_RETRY_S)
             if isinstance(error, NoWorkerError):
-                self._run_again(key, AWAY_AGAIN_S)
-            return (
-                ("killed" if isinstance(error, KilledError) else "failed"),
-                text,
-                not isinstance(error, NoWorkerError),
+                self._run_again(key, NO_WORKER_RETRY_S)
+            return _RunResult(
+                "killed" if isinstance(error, KilledError) else "failed",
+                " ".join(str(error).split()),
+                is_fault_of_job=not isinstance(error, NoWorkerError),
             )
-        except Exception as error:  # loop edge: one broken job must not end the others
+        except Exception as error:  # One failing job must not end the thread of the others.
             log.exception("job %s", job.name)
-            return "failed", f"{type(error).__name__}: {' '.join(str(error).split())}", True
+            return _RunResult("failed", f"{type(error).__name__}: {' '.join(str(error).split())}")
 
-    def _count(self, key: str, state: str, detail: str) -> None:
+    def _return_memory(self) -> None:
+        if time.monotonic() < self._trimmed_memory_s + TRIM_MEMORY_EVERY_S:
+            return
+        with contextlib.suppress(AttributeError):  # Not every C library has this function.
+            ctypes.CDLL(None).malloc_trim(0)
+        self._trimmed_memory_s = time.monotonic()
+
+    def _log_result(self, key: str, result: _RunResult) -> None:
+        """Log a run. A run without work, or with the same text as the run before, is logged at the level DEBUG."""
+        is_repeated = self._last_details.get(key) == result.detail
+        self._last_details[key] = result.detail
+        level = logging.INFO
+        if result.state != "done":
+            level = logging.WARNING
+        elif result.detail == IDLE or is_repeated:
+            level = logging.DEBUG
+        log.log(level, "job %s %s: %s", key, result.state, result.detail)
+
+    def _store_result(self, key: str, run_id: int, result: _RunResult) -> None:
+        try:
+            with self._db.write() as c:
+                if result.state == "done" and result.detail == IDLE:
+                    forget_run(c, run_id)
+                else:
+                    finish_run(c, run_id, result.state, result.detail, self._clock())
+        except SlopewardError as error:
+            log.warning("the end of job %s was not stored: %s", key, error)
+
+    def _count_failures(self, key: str, result: _RunResult) -> None:
         with self._lock:
             before = self._failures.get(key, 0)
-            after = 0 if state == "done" else before + 1
+            after = 0 if result.state == "done" else before + 1
             self._failures[key] = after
-        if after == FAILS_BEFORE_ALARM or (before >= FAILS_BEFORE_ALARM and after == 0):
-            self._on_failing(key, detail, after > 0)
+        begins = after == FAILURES_BEFORE_ALARM
+        ends = after == 0 and before >= FAILURES_BEFORE_ALARM
+        if begins or ends:
+            self._on_failing(key, result.detail, begins)
 
     def _note_missed(self, event: JobExecutionEvent) -> None:
         job, site = self._entries[event.job_id]
@@ -307,4 +362,4 @@ class Schedule:
             with self._db.write() as c:
                 add_missed(c, job.name, site.id if site else None, event.scheduled_run_time, self._clock())
         except SlopewardError as error:
-            log.warning("a missed run of %s was not noted: %s", event.job_id, error)
+            log.warning("a missed run of job %s was not stored: %s", event.job_id, error)

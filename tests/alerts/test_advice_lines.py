@@ -212,7 +212,7 @@ def test_jobs_follow_the_stage_and_earlier_due_times_remain(database, schedule):
     assert [pause_s(schedule, n) for n in ("movement", "forecast")] == [60.0, 900.0]  # unknown: the most frequent
     show(database, "creep")
     schedule.start()
-    assert schedule.stage_of("s") == "creep"
+    assert schedule.movement_stage("s") == "creep"
     assert [pause_s(schedule, n) for n in ("movement", "forecast")] == [3600.0, 86400.0]
     assert due_in_s(schedule, "forecast") <= 900.0
     show(database, "progressive")
@@ -274,9 +274,9 @@ def test_job_logs_its_result_and_a_failing_series_is_reported(database, monkeypa
 
 def test_core_evaluates_at_the_interval_of_the_stage_and_shows_its_action():
     acting = replace(PLACE, movement=MovementPlan((StagePlan("progressive", 60.0, 900.0, "Clear the road"),)))
-    core = SimpleNamespace(sites={"s": PLACE, "a": acting}, schedule=SimpleNamespace(stage_of=lambda _: "creep"))
+    core = SimpleNamespace(sites={"s": PLACE, "a": acting}, schedule=SimpleNamespace(movement_stage=lambda _: "creep"))
     assert Core._find_pace(core, "s") == 3600.0
-    core.schedule.stage_of = lambda _: None
+    core.schedule.movement_stage = lambda _: None
     assert Core._find_pace(core, "s") == 60.0
     assert stage_cadence(PLACE, "step") == (300.0, 21600.0)  # a stage that the plan does not name
     assert Core._find_action(core, "a", "progressive") == "Clear the road"

@@ -122,7 +122,7 @@ def test_a_step_sets_channels_and_jobs_anew(monkeypatch, step_s):
         ingest=SimpleNamespace(forget_last_readings=lambda: acts.append("heard")),
         db=SimpleNamespace(write=nullcontext),
         dispatcher=SimpleNamespace(forget_times=lambda: acts.append("channels")),
-        schedule=SimpleNamespace(set_anew=lambda: acts.append("jobs")),
+        schedule=SimpleNamespace(restart_pauses=lambda: acts.append("jobs")),
         alarms=SimpleNamespace(open=lambda *_, **__: acts.append("told"), put=lambda _: None),
     )
     clock_watch.ClockWatch._take_step(core, ClockStep(step_s, START))
@@ -137,7 +137,7 @@ def test_a_suspension_is_followed_by_everything_that_came_due():
         ingest=SimpleNamespace(expect_more=lambda seconds: acts.append(seconds)),
         evaluation=SimpleNamespace(mark=lambda sites: acts.append(sites)),
         dispatcher=SimpleNamespace(forget_times=lambda: acts.append("channels")),
-        schedule=SimpleNamespace(wake=lambda: acts.append("jobs")),
+        schedule=SimpleNamespace(run_overdue=lambda: acts.append("jobs")),
     )
     m.suspend(3600.0)
     m.pass_time(5)

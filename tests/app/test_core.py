@@ -77,7 +77,7 @@ def kill(core, thread):
     for _ in range(9):  # one that woke at this very moment may lose it in a call of the database after all
         wait_for(lambda: is_at_rest(thread), 60.0, f"{thread.name} to wait for something", 0.001)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
-        core.schedule.wake()
+        core.schedule.run_overdue()
         core.dispatcher.forget_times()
         for worker in core.dispatcher._workers.values():
             worker.wake()

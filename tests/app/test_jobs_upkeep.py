@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from monitor.alerts.outbox_tables import notification
 from monitor.alerts.tables import alert
 from monitor.app.jobs import housekeeping
-from monitor.app.schedule import Schedule
+from monitor.app.schedule import Schedule, _RunResult
 from monitor.errors import JobError
 from monitor.features.scenes import inbox
 from monitor.features.scenes.tables import scene
@@ -42,7 +42,7 @@ def config(tmp_path: Path, database_url: str) -> ServiceConfig:
 
 
 @pytest.mark.parametrize("stopping", [True, False])
-def test_a_scene_cut_off_by_a_stop_is_read_again_and_no_alarm(database, config, monkeypatch, stopping):
+def test_scene_interrupted_by_a_stop_is_read_again_without_an_alarm(database, config, monkeypatch, stopping):
     site = load_site(SITE_FILE)
     folder = Path(config.paths.inbox) / site.id / "scene-1"
     folder.mkdir(parents=True)
@@ -65,7 +65,7 @@ def test_a_scene_cut_off_by_a_stop_is_read_again_and_no_alarm(database, config, 
     assert (kept, told) == (([], []) if stopping else (["failed"], ["scene:scene-1"]))
 
 
-def test_a_broken_audit_chain_is_told_to_everybody_and_only_while_it_is_broken(database: Database, config):
+def test_broken_audit_chain_is_an_alarm_for_all_recipients_while_it_is_broken(database: Database, config):
     with database.write() as c:
         for n in range(3):
             add_audit(c, Actor("ada"), "level.set", "site:north-bench", {"n": n}, NOW)
@@ -80,14 +80,14 @@ def test_a_broken_audit_chain_is_told_to_everybody_and_only_while_it_is_broken(d
     assert told
 
 
-# ---- the log says once an hour what was done, and a job that says what it said before is no news ----
+# ---- the log of a job ----
 
 
-def test_a_job_that_says_what_it_said_is_no_news(database, caplog, monkeypatch):
+def test_repeated_text_of_a_job_is_logged_at_debug(database, caplog, monkeypatch):
     slope = WatchedSlope(database)
     schedule = Schedule(database, ServiceConfig(), [slope.site], lambda: datetime.now(UTC), lambda *_: None)
     told = iter(["no team", "no team", "Ada, until 20:00"])
-    monkeypatch.setattr(schedule, "_call", lambda _: ("done", next(told), True))
+    monkeypatch.setattr(schedule, "_call", lambda _: _RunResult("done", next(told)))
     key = next(key for key in schedule._entries if key.startswith("duty"))
     caplog.set_level(logging.DEBUG, "monitor.app.schedule")
     for _ in range(3):

@@ -20,7 +20,7 @@ from monitor.app.checks.table import BLIND, DEGRADED, SEEN, assess_service
 from monitor.app.children import HeartbeatWatch, ProcessRestarter, PythonChild
 from monitor.app.evaluation_loop import EvaluationLoop
 from monitor.app.readiness import LEASE, CommitMonitor
-from monitor.app.schedule import AWAY_AGAIN_S, Schedule, list_jobs
+from monitor.app.schedule import NO_WORKER_RETRY_S, Schedule, list_jobs
 from monitor.app.supervisor import WATCHER
 from monitor.errors import KilledError, NoWorkerError, StoreBusyError
 from monitor.hookspecs import hookimpl
@@ -391,17 +391,17 @@ def test_a_job_that_no_machine_takes_is_not_called_broken_and_tries_again_in_ten
         assert schedule.run_now("work:s") == "failed"
     assert told == [], "one alarm says it of all jobs: compute:away"
     wait = schedule._scheduler.get_job("work:s").next_run_time - datetime.now(UTC)
-    assert wait <= timedelta(seconds=AWAY_AGAIN_S)
+    assert wait <= timedelta(seconds=NO_WORKER_RETRY_S)
     schedule.stop()
 
 
 def watch(db, monkeypatch, job, sites="s", every_s=3600.0, limit_s=3600.0, **facts):
     """A schedule of one job of this module, hourly by the table and looked at all the time; how often it ran."""
-    monkeypatch.setattr("monitor.app.schedule.SCAN_S", 0.05)
+    monkeypatch.setattr("monitor.app.schedule.SCAN_FOLDERS_EVERY_S", 0.05)
     jobs = (Job("work", globals()[job], lambda _: every_s, limit_s, **facts),)
     config = parse_service("[compute]\njobs_at_once = 1", "x")
     made = Schedule(db, config, [SimpleNamespace(id=name) for name in sites], clock, lambda *_: None, jobs)
-    monkeypatch.setattr(made, "_follow_stage", lambda _: None)
+    monkeypatch.setattr(made, "_update_movement_stage", lambda _: None)
 
     def count_runs():
         return len(ask(db, load_runs))

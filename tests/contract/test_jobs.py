@@ -9,7 +9,7 @@ from typing import get_type_hints
 
 import pytest
 
-from monitor.app.schedule import DAY_S, list_jobs, trigger_of
+from monitor.app.schedule import DAY_S, list_jobs, make_trigger
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
@@ -87,6 +87,6 @@ def test_work_of_the_night_is_due_at_the_hour_of_the_site() -> None:
     """01:00 in Santiago is 04:00 UTC in summer, and 05:00 in winter."""
     site = parse_site(SITE.replace("[site]", '[site]\ntimezone = "America/Santiago"', 1), "quiet.toml")
     (job,) = [one for one in list_jobs() if one.name == "season"]
-    due = trigger_of(job, site, DAY_S)
+    due = make_trigger(job, site, DAY_S)
     assert due.get_next_fire_time(None, datetime(2026, 1, 10, 12, tzinfo=UTC)) == datetime(2026, 1, 11, 4, tzinfo=UTC)
     assert due.get_next_fire_time(None, datetime(2026, 7, 10, 12, tzinfo=UTC)) == datetime(2026, 7, 11, 5, tzinfo=UTC)

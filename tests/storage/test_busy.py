@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import func, select
 
 from monitor.alerts.queries.evaluations import find_state, load_newest, save_memory
-from monitor.app.schedule import AGAIN_S, Schedule
+from monitor.app.schedule import BUSY_RETRY_S, Schedule
 from monitor.cli.main import run_verb
 from monitor.decision.records import Memory
 from monitor.errors import StoreBusyError, StoreError
@@ -153,7 +153,7 @@ def test_job_waits_for_the_lock_and_is_repeated_soon_if_it_did_not_get_it(url, m
 
         def is_soon(name):
             left = schedule._scheduler.get_job(name).next_run_time - datetime.now(UTC)
-            return left <= timedelta(seconds=AGAIN_S)
+            return left <= timedelta(seconds=BUSY_RETRY_S)
 
         assert schedule.run_now("write_late") == "done"
         assert not is_soon("write_late")
