@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from monitor.alerts.replay.failure_windows import WindowReplayFunctions
     from monitor.alerts.replay.scorecard import DetectorScore
     from monitor.api.scenes import SceneMethod
-    from monitor.app.readiness import CommitMonitor
+    from monitor.app.self_monitoring.commits import CommitMonitor
     from monitor.decision.records import FactRequest
     from monitor.ingest.decoders.decoder import DecoderSpec
     from monitor.ingest.files.reader import FileReader

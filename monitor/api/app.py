@@ -25,7 +25,7 @@ from monitor.app.checks.site_files import (
 from monitor.app.children import (
     read_sites,  # read the sites of all valid site files; empty if there is no folder
 )
-from monitor.app.readiness import (
+from monitor.app.self_monitoring.commits import (
     CommitMonitor,  # thread-safe record of the latest commits and of what blocks the next one
 )
 

@@ -14,7 +14,7 @@ from monitor.alerts.acts.change_control import (
     find_file,
     load_into_force,
 )
-from monitor.app.alarms import ServiceAlarms
+from monitor.app.self_monitoring.alarms import ServiceAlarms
 from monitor.errors import ConfigError
 from monitor.sections import read_text
 from monitor.settings.service import ServiceConfig

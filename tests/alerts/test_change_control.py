@@ -25,7 +25,7 @@ from monitor.app.checks import health
 from monitor.app.children import ProcessRestarter
 from monitor.app.core import Core
 from monitor.app.jobs.housekeeping import _load_sites
-from monitor.app.supervisor import _load_recipients
+from monitor.app.self_monitoring.supervisor_records import load_recipients
 from monitor.cli.main import run_verb
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.people.queries.users import disable_user
@@ -395,7 +395,7 @@ def test_service_continues_with_the_version_in_force_and_names_the_command(core,
 def test_file_that_hides_motion_is_reported_when_it_is_loaded(core, tmp_path):
     text = SITE_TEXT.replace('id = "bench"', 'id = "other"', 1).replace('stations = ["G*"]', 'stations = ["G1"]')
     (tmp_path / "sites" / "other.toml").write_text(text.replace('window = "8h"', 'window = "2h"'))
-    core._take_sites()
+    core._load_sites()
     told = {one.key.removeprefix("health:"): one for one in core.alarms.pending() if "config:other" in one.key}
     unreachable, unjudged = (told[f"config:other:{name}"] for name in ("unreachable", "unjudged"))
     assert (unreachable.open, unreachable.level, unjudged.open, unjudged.level) == (True, 2, True, 1)
@@ -405,15 +405,15 @@ def test_file_that_hides_motion_is_reported_when_it_is_loaded(core, tmp_path):
 
 def test_approved_file_is_loaded_by_a_new_core(core, bench, tmp_path):
     load(core)
-    core._check_versions()
+    core._check_site_files()
     found = suggest(bench, LOOSE)
-    core._check_versions()
+    core._check_site_files()
     assert not core.renewing.is_set()
     approve(bench.database, tmp_path / "sites", found.id, BO, "fine", START)
-    core._check_versions()
+    core._check_site_files()
     assert (core.watch(), load(core)) == (health.EXIT_RENEW, LOOSE)
     core.renewing.clear()
-    core._check_versions()
+    core._check_site_files()
     assert not core.renewing.is_set()
     assert [a.open for a in core.alarms.pending() if a.key.endswith("unapproved")] == [True, False]
 
@@ -422,12 +422,12 @@ def test_core_that_restarts_is_not_reported_as_failed():
     started, told = [], []
     child = SimpleNamespace(name="core", status=None, alive=lambda: child.status is None, stop=lambda: None)
     child.start = lambda: (started.append(1), setattr(child, "status", None))
-    keeper = ProcessRestarter(child, lambda *said: told.append(said))
+    restarter = ProcessRestarter(child, lambda *said: told.append(said))
     for _ in range(5):
-        keeper.check()
+        restarter.check()
         child.status = health.EXIT_RENEW
-        keeper.check()
-    assert (len(started), keeper.deaths, told) == (5, 0, [])
+        restarter.check()
+    assert (len(started), restarter.deaths, told) == (5, 0, [])
 
 
 def test_one_person_cannot_retire_a_site_at_a_high_level(bench, tmp_path, capsys):
@@ -442,7 +442,7 @@ def test_one_person_cannot_retire_a_site_at_a_high_level(bench, tmp_path, capsys
 def test_edit_on_disk_does_not_remove_recipients_of_the_service(bench, tmp_path):
     service = load_service(write_service(tmp_path, bench.database, LOOSENING["a recipient that is gone"]), {})
     with bench.database.read() as c:
-        assert [r.name for r in _load_recipients(service, c)] == ["duty engineer"]
+        assert [r.name for r in load_recipients(service, c)] == ["duty engineer"]
         assert [r.name for r in gather_recipients(_load_sites(c, service))] == ["duty engineer"]
 
 

@@ -29,7 +29,7 @@ from monitor.alerts.queries.offsets import KINDS
 from monitor.alerts.queries.reports import add_report
 from monitor.alerts.tables import alert as alert_table
 from monitor.alerts.tables import alert_event
-from monitor.app.alarms import ServiceAlarms, make_alarm
+from monitor.app.self_monitoring.alarms import ServiceAlarms, make_alarm
 from monitor.cli.main import run_verb
 from monitor.cli.site.explaining import recompute_all
 from monitor.decision.changes import AlertCategory, AlertChange

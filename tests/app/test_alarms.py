@@ -1,6 +1,5 @@
-"""Alarms of the service about itself: none is lost on the way to the database, none hides for ever."""
+"""Test alarms of the service about itself: how they begin and end, and that none is lost before it is stored."""
 
-import threading
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -9,12 +8,12 @@ from sqlalchemy import select
 
 from monitor.alerts.outbox_tables import notification
 from monitor.alerts.queries.alerts import load_alerts, shelve
-from monitor.app import alarms as service_alarms
-from monitor.app.alarms import STATUS_SITE, AlarmConditions, ServiceAlarms, make_alarm
 from monitor.app.checks.live import EvaluationTimes, IntakeStatus, PartTroubles
 from monitor.app.checks.table import check_parts, read_rows, run_checks
-from monitor.app.clock_watch import ClockWatch
 from monitor.app.core import Core
+from monitor.app.self_monitoring import alarms as service_alarms
+from monitor.app.self_monitoring.alarms import STATUS_SITE, ServiceAlarms, make_alarm
+from monitor.app.self_monitoring.conditions import AlarmConditions
 from monitor.errors import StoreBusyError
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.mqtt import Connected
@@ -25,6 +24,7 @@ from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.service_state import BAD, OK, CheckRow, find_heartbeat, load_heartbeats, write_heartbeat
 from monitor.storage.tables import load_metadata
+from tests.data.healthy_core import INTAKE_STATUS, make_monitoring
 from tests.data.store_rows import ask, tell
 from tests.fixtures.waiting import wait_for
 
@@ -32,12 +32,7 @@ NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 SESSION = "mqtt.session:slopeward"
 
 
-HEALTHY = {"connected": {"live": True, "backfill": True}, "problems": {}, "refused": {}, "database_busy_since": None}
-HEALTHY |= dict.fromkeys(("lost", "dropped_qos0", "unkept", "stumbles"), 0)
-QUIET = SimpleNamespace(status=lambda: {"foreign": 0, "foreign_last": "", "unsigned": ""})
-RESERVED = SimpleNamespace(follow=lambda: None, trouble="")
-SOUND = {"find_undelivered": lambda _channels: {}, "list_channels": list}  # channels that take what is sent
-READERS = SimpleNamespace(follow=lambda: None, ended=0, last="", refused="")
+HEALTHY = {name: value for name, value in INTAKE_STATUS.items() if name != "drained"}
 
 
 class DeathError(BaseException):
@@ -200,7 +195,7 @@ def test_alarms_wait_for_a_database_that_is_away_and_come_in_order(db, monkeypat
         raise StoreBusyError("locked")
 
     with monkeypatch.context() as patch:
-        patch.setattr("monitor.app.alarms.apply_changes", refuse)
+        patch.setattr("monitor.app.self_monitoring.alarms.apply_changes", refuse)
         with pytest.raises(StoreBusyError):
             alarms.write_pending()
     alarms.write_pending()
@@ -228,29 +223,17 @@ def test_one_alarm_that_is_refused_takes_no_other_with_it_and_is_kept(db, monkey
     assert {a.key: a.state for a in ask(db, load_alerts, STATUS_SITE)}["health:bad"] == "returned_unacknowledged"
 
 
-def watch_clock(core):
-    parts = {name: getattr(core, name) for name in "db clock alarms ingest evaluation dispatcher".split()}
-    return ClockWatch(sites={}, schedule=None, **parts)
-
-
 # ---- what was put on the shelf ----------------------------------------------------------------------------------
 def test_a_shelved_alarm_of_the_service_comes_back_by_itself(db, monkeypatch):
-    monkeypatch.setattr("monitor.app.core.UNSHELVE_EVERY_S", 0.3)
+    monkeypatch.setattr("monitor.app.self_monitoring.loop.UNSHELVE_EVERY_S", 0.3)
     core = Core(parse_service(f'[database]\nurl = "{db.url}"\n', "x"))
-    core.dispatcher = SimpleNamespace(wake=lambda: None, status=dict, failing=frozenset(), find_hanging=dict, **SOUND)
-    core.ingest = SimpleNamespace(status=lambda: HEALTHY)
-    core.evaluation = SimpleNamespace(find_slow=dict)
-    core.schedule = SimpleNamespace(first_runs=SimpleNamespace(check=lambda: None))
-    core.publisher, core.reserve, core.readers = QUIET, RESERVED, READERS
-    core.parts = []
-    core.clock_watch = watch_clock(core)
+    monitoring = make_monitoring(core)
     core.alarms.write(make_alarm("x", 1, "x is sick", is_open=True))
     now = datetime.now(UTC)
     with db.write() as c:
         (alert,) = load_alerts(c, STATUS_SITE)
         shelve(c, alert.id, Actor("anna", "person"), "known", now + timedelta(seconds=1), now)
-    thread = threading.Thread(target=core._run_stamps)
-    thread.start()
+    monitoring.start()
 
     def state():
         return ask(db, load_alerts, STATUS_SITE)[0].state
@@ -260,9 +243,9 @@ def test_a_shelved_alarm_of_the_service_comes_back_by_itself(db, monkeypatch):
         wait_for(lambda: state() == "unacknowledged")
         assert datetime.now(UTC) >= now + timedelta(seconds=1)
     finally:
-        core._parts_end.set()
-        thread.join(60)
-        assert not thread.is_alive()
+        monitoring.stop()
+        monitoring.thread.join(60)
+        assert not monitoring.thread.is_alive()
         core.db.close()
 
 
@@ -287,7 +270,7 @@ REFUSED = {**AWAY, "refused": {"live": "the broker refused the subscription to a
         ({"database_busy_since": "2026-03-01"}, "health:ingest:database", "2026-03-01", 60),
         ({"lost": 3}, "health:ingest:lost", "3 messages", 0),
         ({"dropped_qos0": 7}, "health:ingest:dropped", "7 messages of QoS 0", 0),
-        ({"stumbles": 3}, "health:ingest:stumbles", "again and again", 0),
+        ({"stumbles": 3}, "health:ingest:stumbles", "fails repeatedly", 0),
         ({"unkept": 7}, "health:ingest:quarantine", "7 unreadable messages", 0),
     ],
 )
@@ -296,7 +279,7 @@ def test_what_is_wrong_in_ingest_is_an_alarm_until_it_is_over(db, trouble, key, 
     conditions = AlarmConditions(alarms)
 
     def follow(status, at_s):
-        conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), at_s)
+        conditions.update(run_checks(IntakeStatus(status, conditions.has_grown)), at_s)
         alarms.write_pending()
         return {a.key: (a.state, a.reason) for a in ask(db, load_alerts, STATUS_SITE)}
 
@@ -317,8 +300,8 @@ def test_an_alarm_of_one_session_ends_when_another_session_is_away(db):
     live = {**HEALTHY, "connected": {"live": False, "backfill": True}, "problems": {"live": "the connection ended"}}
     backfill = {**HEALTHY, "connected": {"live": True, "backfill": False}, "problems": {"backfill": "refused"}}
     for status, at_s, named in ((live, 0.0, ["(live session)"]), (backfill, 100.0, ["(backfill session)"])):
-        conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), at_s)
-        conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), at_s + 60.0)
+        conditions.update(run_checks(IntakeStatus(status, conditions.has_grown)), at_s)
+        conditions.update(run_checks(IntakeStatus(status, conditions.has_grown)), at_s + 60.0)
         told = list(conditions.degraded())
         assert len(told) == len(named)
         assert all(name in line for name, line in zip(named, told, strict=True))
@@ -332,7 +315,7 @@ def test_the_end_of_an_alarm_repeats_what_was_wrong(db):
     conditions = AlarmConditions(alarms)
     busy = {**HEALTHY, "database_busy_since": NOW}
     for status, at_s in ((HEALTHY, 0.0), (busy, 1.0), (busy, 100.0), (HEALTHY, 200.0)):
-        conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), at_s)
+        conditions.update(run_checks(IntakeStatus(status, conditions.has_grown)), at_s)
     of_key = [a.reason for a in alarms.pending() if a.key.endswith("ingest:database")]
     said = f"the database takes no observations since {NOW:%Y-%m-%d %H:%M:%S} UTC; messages wait with the broker"
     assert of_key == ["resolved: what was found before the service was started", said, f"resolved: {said}"]
@@ -344,7 +327,7 @@ def follow_all(db, key, look, *steps):
     conditions, told = AlarmConditions(alarms), []
     for given, at_s in steps:
         before = len(alarms.pending())
-        conditions.follow(look(given, conditions), at_s)
+        conditions.update(look(given, conditions), at_s)
         told.append([(a.open, a.level) for a in alarms.pending()[before:] if a.key == key])
     return told, alarms.pending()
 
@@ -368,7 +351,7 @@ def test_a_cluster_that_is_away_is_one_alarm_after_a_minute(db):
 
 def test_a_count_that_grew_is_told_for_ten_minutes(db):
     def look(lost, conditions):
-        return run_checks(IntakeStatus({**HEALTHY, "lost": lost}, conditions.grew))
+        return run_checks(IntakeStatus({**HEALTHY, "lost": lost}, conditions.has_grown))
 
     steps = ((0, 0), (2, 3), (2, 300), (5, 500), (5, 900), (5, 1101))
     told, _ = follow_all(db, "health:ingest:lost", look, *steps)
@@ -378,13 +361,13 @@ def test_a_count_that_grew_is_told_for_ten_minutes(db):
 def test_what_is_wrong_in_ingest_or_evaluation_makes_the_status_degraded(db):
     core = Core(parse_service(f'[database]\nurl = "{db.url}"\n', "x"), lambda: NOW)
     core.sites.update(SITES)
-    core.dispatcher = SimpleNamespace(wake=lambda: None, status=dict, failing=frozenset(), find_hanging=dict, **SOUND)
-    core.ingest = SimpleNamespace(status=lambda: {**HEALTHY, "lost": 2})
-    core.evaluation = SimpleNamespace(find_slow=lambda: {"north": 40.0})
-    core.publisher, core.reserve, core.readers = QUIET, RESERVED, READERS
-    core.clock_watch = watch_clock(core)
-    core._follow_conditions()
-    core._write_stamp("running")
+    monitoring = make_monitoring(
+        core,
+        ingest=SimpleNamespace(status=lambda: {**HEALTHY, "lost": 2}),
+        evaluation=SimpleNamespace(find_slow=lambda: {"north": 40.0}),
+    )
+    monitoring.check_parts()
+    monitoring.write_heartbeat("running")
     core.db.close()
     _, degraded = check_parts(ask(db, load_heartbeats), NOW)
     assert (len(degraded), "2 messages" in degraded[0]) == (2, True)
@@ -394,7 +377,7 @@ def test_what_is_wrong_in_ingest_or_evaluation_makes_the_status_degraded(db):
 def test_an_alarm_that_a_process_before_left_open_is_ended(db):
     alarms = make_alarms(db)
     alarms.write(make_alarm("slow:north", 2, "slow", is_open=True))
-    AlarmConditions(alarms).follow(run_checks(EvaluationTimes(["north", "south"], {"south": 45.0})), 0.0)
+    AlarmConditions(alarms).update(run_checks(EvaluationTimes(["north", "south"], {"south": 45.0})), 0.0)
     alarms.write_pending()
     found = {a.key: (a.state, a.reason) for a in ask(db, load_alerts, STATUS_SITE)}
     assert found["health:slow:north"][0] == "returned_unacknowledged"
@@ -404,7 +387,7 @@ def test_an_alarm_that_a_process_before_left_open_is_ended(db):
 
 def test_ingest_says_all_that_the_conditions_ask(db):
     conditions = AlarmConditions(make_alarms(db))
-    found = run_checks(IntakeStatus(make_ingest(db, None).status(), conditions.grew))
+    found = run_checks(IntakeStatus(make_ingest(db, None).status(), conditions.has_grown))
     assert [c.key for c in found if c.check.alarm and c.is_wrong] == ["mqtt:live:away", "mqtt:backfill:away"]
 
 

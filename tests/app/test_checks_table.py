@@ -13,14 +13,15 @@ from monitor.app.checks.health import encode_line, read_line
 from monitor.app.checks.machine import DatabaseFacts
 from monitor.app.checks.site_files import SiteFolder
 from monitor.app.core import Core
-from monitor.app.emergency_notice import NOTIFY_AFTER_S, EmergencyNotifier
-from monitor.app.notice_record import ChannelAddress, NoticeStateFile
+from monitor.app.self_monitoring.emergency import NOTIFY_AFTER_S, EmergencyNotifier
+from monitor.app.self_monitoring.state_file import ChannelAddress, StateFile
 from monitor.cli.main import run_verb
 from monitor.settings.service import load_service
 from monitor.sites.first_site import write_first_site
 from monitor.storage.check import BAD, Check, make_state
 from monitor.storage.migrate import RESTORE, head
 from monitor.storage.views import load_view
+from tests.data.healthy_core import make_monitoring
 from tests.fixtures.waiting import wait_for
 from tests.web.served import NOW, serving
 
@@ -53,14 +54,13 @@ def doctor(capsys, verb="doctor"):
 def test_what_the_service_stands_on_is_said_by_alarm_doctor_status_page_and_view(
     database, service, monkeypatch, capsys
 ):
-    monkeypatch.setattr("monitor.app.alarms.AlarmConditions.grew", lambda *_: False)
+    monkeypatch.setattr("monitor.app.self_monitoring.conditions.AlarmConditions.has_grown", lambda *_: False)
     add(monkeypatch, DatabaseFacts, alarm=2, degrades=True)
     core = Core(service, lambda: NOW)
-    core.ingest = SimpleNamespace(status=lambda: {"messages": 0, "queued": 0, "dropped_qos0": 0})
-    core.dispatcher = SimpleNamespace(status=dict, wake=lambda: None)
-    core._check_footing()
+    monitoring = make_monitoring(core)
+    monitoring.check_machine()
     core.alarms.write_pending()
-    core._write_stamp("running")
+    monitoring.write_heartbeat("running")
     core.db.close()
     with database.read() as c:
         (alarm,) = [one for one in load_alerts(c, "status", open_only=True) if one.key == "health:cellar"]
@@ -97,7 +97,7 @@ def test_what_keeps_the_service_from_deciding_is_told_past_the_outbox_and_by_the
 ):
     sent = []
     channel = SimpleNamespace(deliver=lambda one: sent.append(one.body))
-    monkeypatch.setattr("monitor.app.emergency_notice.open_notifier", lambda *_: channel)
+    monkeypatch.setattr("monitor.app.self_monitoring.emergency.open_notifier", lambda *_: channel)
     core = Core(service, lambda: NOW)
     assert core.commits.trouble() == ""
     add(monkeypatch, CoreProgress)
@@ -105,8 +105,9 @@ def test_what_keeps_the_service_from_deciding_is_told_past_the_outbox_and_by_the
     core.db.close()
     assert trouble == SAID
     assert read_line(encode_line(trouble).decode()).values == trouble.values, "whole to the page"
-    addresses, kept = lambda: [ChannelAddress("ada", "log:a")], NoticeStateFile(tmp_path / "told.json")
-    emergency = EmergencyNotifier(addresses, list, {}, lambda: NOW, lambda *_: None, kept)
+    state_file = StateFile(tmp_path / "state", "sqlite:///x.db")
+    addresses = [ChannelAddress("ada", "log:a")]
+    emergency = EmergencyNotifier(lambda: addresses, list, {}, lambda: NOW, lambda *_: None, state_file)
     emergency.update(trouble, 0.0)
     emergency.update(trouble, NOTIFY_AFTER_S)
     wait_for(lambda: sent)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from monitor.app.clock import PROBATION_S, ServiceClock, Uptime, estimate_offset
-from monitor.app.monitoring_gap import MonitoringGap, UnwatchedPeriod
+from monitor.app.self_monitoring.clock import PROBATION_S, ServiceClock, Uptime, estimate_offset
+from monitor.app.self_monitoring.unwatched import UnwatchedPeriod, UnwatchedPeriods
 from monitor.text.instants import format_iso
 from tests.tables import tabulated
 
@@ -157,14 +157,14 @@ class Watch(Machine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gap, self.beat_s = MonitoringGap(self.clock), self.monotonic_s
+        self.gap, self.beat_s = UnwatchedPeriods(self.clock), self.monotonic_s
 
     def run(self, seconds: float, *, beats: bool = True) -> None:
         for _ in range(round(seconds)):
             self.pass_time(1)
             self.beat_s = self.monotonic_s if beats else self.beat_s
             late = self.monotonic_s - self.beat_s > 10
-            self.gap.update(self.monotonic_s, self.beat_s, beats=not late)
+            self.gap.update(self.monotonic_s, self.beat_s, is_beating=not late)
 
     def take(self, *, catching_up: bool = False) -> UnwatchedPeriod | None:
         return self.gap.take([self.row(catching_up=catching_up)])
@@ -187,7 +187,7 @@ def test_a_suspended_machine_and_a_service_that_did_not_run_say_from_when_to_whe
     assert gap is not None
     line = "nobody watched from 2026-03-01 06:00:31 UTC to 2026-03-01 07:00:31 UTC: s now red"
     assert gap.describe([watch.row()]) == line
-    assert "suspended" in gap.why
+    assert "suspended" in gap.cause
     watch.run(200)
     assert watch.take() is None, "once"
     watch = Watch()
@@ -200,7 +200,7 @@ def test_a_suspended_machine_and_a_service_that_did_not_run_say_from_when_to_whe
     gap = watch.take()
     assert gap is not None
     assert gap.describe([begun]) == "nobody watched from 2026-03-01 01:00:00 UTC to 2026-03-01 06:00:00 UTC: s now red"
-    assert "not running" in gap.why
+    assert "not running" in gap.cause
 
 
 def test_a_jump_over_hours_is_told_with_both_things_that_it_may_be() -> None:
@@ -214,8 +214,8 @@ def test_a_jump_over_hours_is_told_with_both_things_that_it_may_be() -> None:
     assert gap is not None
     assert abs((gap.begin - START).total_seconds() - 30) <= 2
     assert abs((gap.end - gap.begin).total_seconds() - HOUR_S) <= 1
-    assert "Either the machine stood still (a paused virtual machine) and nobody watched" in gap.why
-    assert "or somebody set its clock." in gap.why
+    assert "Either the machine stood still (a paused virtual machine) and nobody watched" in gap.cause
+    assert "or somebody set its clock." in gap.cause
 
 
 @pytest.mark.parametrize("step_s", [HOUR_S, -HOUR_S, 20.0])
@@ -253,4 +253,4 @@ def test_a_core_that_was_silent_for_long_is_a_gap(silent_s: int, told: bool) -> 
     gap = watch.take()
     assert (gap is not None) == told
     if gap is not None:
-        assert (gap.begin, gap.why) == (START + timedelta(seconds=30), "")
+        assert (gap.begin, gap.cause) == (START + timedelta(seconds=30), "")

@@ -11,8 +11,9 @@ import pytest
 from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.queries.alerts import load_alert_events, shelve, unshelve_due
 from monitor.alerts.queries.evaluations import find_state, save_memory
-from monitor.app import clock_watch, evaluation_loop, readiness, supervisor
-from monitor.app.clock import ClockStep
+from monitor.app import evaluation_loop, supervisor
+from monitor.app.self_monitoring import clock_watch, commits, core_watch
+from monitor.app.self_monitoring.clock import ClockStep
 from monitor.decision.records import Memory
 from monitor.delivery.circuit import Circuit
 from monitor.delivery.limits import DeliveryLimits
@@ -125,7 +126,7 @@ def test_a_step_sets_channels_and_jobs_anew(monkeypatch, step_s):
         schedule=SimpleNamespace(restart_pauses=lambda: acts.append("jobs")),
         alarms=SimpleNamespace(open=lambda *_, **__: acts.append("told"), put=lambda _: None),
     )
-    clock_watch.ClockWatch._take_step(core, ClockStep(step_s, START))
+    clock_watch.ClockWatch._handle_step(core, ClockStep(step_s, START))
     assert acts == ["readings" if step_s > 0 else -step_s, "heard", "sites", "channels", "jobs", "told"]
 
 
@@ -142,7 +143,7 @@ def test_a_suspension_is_followed_by_everything_that_came_due():
     m.suspend(3600.0)
     m.pass_time(5)
     for _ in range(2):
-        clock_watch.ClockWatch.go_on_after_suspension(core)
+        clock_watch.ClockWatch.handle_suspensions(core)
     assert acts == [clock_watch.WAKING_S, frozenset({"north"}), "channels", "jobs"]
 
 
@@ -169,9 +170,9 @@ def test_a_station_whose_clock_runs_ahead_is_silent_since_its_last_reception(dat
     assert found["state"] == state
 
 
-@pytest.mark.parametrize("room", [evaluation_loop, supervisor, readiness], ids=lambda r: r.__name__)
-def test_monotonic_timers_compare_no_wall_time(room):
-    source = Path(room.__file__).read_text()
+@pytest.mark.parametrize("module", [evaluation_loop, supervisor, core_watch, commits], ids=lambda m: m.__name__)
+def test_monotonic_timers_compare_no_wall_time(module):
+    source = Path(module.__file__).read_text()
     assert "time.monotonic" in source
     assert not re.findall(r"(?:datetime\.now\(UTC\)|clock\(\)) *[-<>]", source)
 

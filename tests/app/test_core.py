@@ -1,4 +1,4 @@
-"""The core process from inside: overdue threads, broken sites, a publisher that knows what was taken."""
+"""Test the core process: threads that end or hang, its database, and the publisher of the demonstration."""
 
 import ctypes
 import json
@@ -14,10 +14,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor.app.alarms import ServiceAlarms
 from monitor.app.checks import health
-from monitor.app.core import EXIT_OVERDUE, VITAL, Core
-from monitor.app.known_database import recognise
+from monitor.app.core import EXIT_OVERDUE, Core
+from monitor.app.self_monitoring.alarms import ServiceAlarms
+from monitor.app.self_monitoring.database_file import DatabaseFileWatch, check_identity
+from monitor.app.self_monitoring.state_file import StateFile
+from monitor.app.self_monitoring.threads import VITAL
 from monitor.broker import probe
 from monitor.broker.access import parse_access
 from monitor.broker.probe import probe_broker
@@ -32,8 +34,10 @@ from monitor.storage.audit import add_audit
 from monitor.storage.core_turn import CoreLease
 from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
+from monitor.storage.service_state import BAD
 from monitor.storage.service_tables import service_state
 from monitor.storage.views import load_view
+from tests.data.healthy_core import make_monitoring
 from tests.data.store_rows import ask, tell
 from tests.end_to_end.test_never_lower import site_file
 from tests.fixtures.waiting import wait_for
@@ -49,7 +53,7 @@ def make_core(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["ingest", "evaluation", "dispatcher"])
-def test_one_overdue_safety_thread_ends_the_process(tmp_path, part):
+def test_thread_without_progress_ends_the_process(tmp_path, part):
     core = make_core(tmp_path)
     late = {part: NOW - timedelta(seconds=health.OVERDUE_S + 1)}
     setattr(core, part, SimpleNamespace(progress=lambda: late, is_busy=bool))
@@ -95,11 +99,11 @@ def alarms_of_threads(core):
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # there one thread more keeps the turn
 @pytest.mark.server
 @pytest.mark.timeout(600)
-def test_any_thread_that_ends_is_an_alarm_and_one_that_decides_or_tells_is_replaced(
+def test_ended_thread_is_an_alarm_and_ended_vital_thread_ends_the_process(
     database_url, mosquitto, tmp_path, monkeypatch, no_thread_left
 ):
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
-    monkeypatch.setattr("monitor.app.core.STAMP_EVERY_S", 0.3)  # as often it looks for threads that ended
+    monkeypatch.setattr("monitor.app.self_monitoring.loop.CHECK_PARTS_EVERY_S", 0.3)
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.toml").write_text(site_file({"G1": "A", "G2": "B"}, "1h", site=name))
     config = parse_service(
@@ -119,7 +123,7 @@ def test_any_thread_that_ends_is_an_alarm_and_one_that_decides_or_tells_is_repla
         lasting = [one for one in threading.enumerate() if one.ident not in before and one.name != "beat"]
         names = {one.name for one in lasting}
         assert {"watch-folders", "status-publisher", "APScheduler", "channel-log"} <= names
-        assert VITAL & names >= {"stamps", "dispatcher", "evaluate", "ingest-writer"}
+        assert VITAL & names >= {"self-monitoring", "dispatcher", "evaluate", "ingest-writer"}
         for thread in sorted(lasting, key=lambda one: one.name in VITAL):
             if thread.name.startswith("ThreadPool"):
                 continue  # of jobs: what they raise is their result
@@ -132,7 +136,7 @@ def test_any_thread_that_ends_is_an_alarm_and_one_that_decides_or_tells_is_repla
         core.stop()
 
 
-def test_a_core_whose_supervisor_is_gone_ends_in_order(tmp_path, monkeypatch):
+def test_core_ends_in_order_when_its_supervisor_has_ended(tmp_path, monkeypatch):
     reader, writer = os.pipe()
     os.close(reader)
     monkeypatch.setenv(health.HEARTBEAT_FD, str(writer))
@@ -142,7 +146,7 @@ def test_a_core_whose_supervisor_is_gone_ends_in_order(tmp_path, monkeypatch):
         os.close(writer)
 
 
-def test_a_core_that_goes_round_beats(tmp_path, monkeypatch):
+def test_running_core_sends_heartbeats(tmp_path, monkeypatch):
     reader, writer = os.pipe()
     monkeypatch.setenv(health.HEARTBEAT_FD, str(writer))
     core = make_core(tmp_path)
@@ -153,7 +157,7 @@ def test_a_core_that_goes_round_beats(tmp_path, monkeypatch):
     os.close(writer)
 
 
-def test_a_database_that_is_locked_at_start_is_waited_for(tmp_path, monkeypatch):
+def test_start_retries_while_the_database_is_locked(tmp_path, monkeypatch):
     monkeypatch.setattr("monitor.storage.engine.SQLITE_BUSY_S", 0.2)
     core = make_core(tmp_path)
     core._open_database()
@@ -165,24 +169,35 @@ def test_a_database_that_is_locked_at_start_is_waited_for(tmp_path, monkeypatch)
         tell(core.db, lambda c: c.execute(service_state.insert().values(name="x", at=NOW, detail={})))
         return "done"
 
-    assert core._insist(write) == "done"
+    assert core._retry_until_available(write) == "done"
     core.db.close()
     blocker.close()
 
 
-def test_a_database_file_that_is_taken_away_is_told_once(tmp_path):
+def test_removed_database_file_is_one_alarm_and_degrades_the_service(tmp_path):
     core = make_core(tmp_path)
     core._open_database()
-    core._watch_file()
-    core._watch_file()
-    assert core.alarms.pending() == []
+    monitoring = make_monitoring(core)
+    monitoring.check_parts()
+    monitoring.check_parts()
+
+    def list_alarms():
+        return [alarm for alarm in core.alarms.pending() if alarm.key == "health:database:lost" and alarm.open]
+
+    assert list_alarms() == []
     (tmp_path / "x.db").rename(tmp_path / "gone.db")
-    core._watch_file()
-    (tmp_path / "x.db").touch()  # an empty one in its place does not mend it
-    core._watch_file()
-    (alarm,) = core.alarms.pending()
-    assert (alarm.key, alarm.open) == ("health:database:lost", True)
+    monitoring.check_parts()
+    (tmp_path / "x.db").touch()  # an empty file does not replace the database
+    monitoring.check_parts()
+    (alarm,) = list_alarms()
+    assert (alarm.level, core.conditions.degraded()[alarm.reason]) == (2, BAD)
     core.db.close()
+
+
+def test_server_database_has_no_file_to_watch():
+    with Database("postgresql+psycopg://nobody@127.0.0.1:1/none") as db:
+        watch = DatabaseFileWatch(db)
+        assert [watch.check().is_lost for _ in range(2)] == [False, False]
 
 
 def samples(count, step_s=1.0):
@@ -259,14 +274,14 @@ def test_a_slow_link_is_no_broker_that_loses_messages(monkeypatch):
     assert len(received) == probe.KEEPS
 
 
-def test_an_empty_database_in_the_place_of_another_one_is_told_and_a_copy_is_none(tmp_path):
+def test_start_on_another_database_is_one_alarm_and_a_copy_is_the_same_database(tmp_path):
     def start(name):
-        """What the service tells that starts on a database."""
+        """Return the alarms of a service that starts on this database."""
         with Database(f"sqlite:///{tmp_path / name}") as db:
             upgrade(db)
             told = ServiceAlarms(db, {}, lambda: NOW, lambda: None)
             tell(db, add_audit, Actor("ada"), "site.start", name, {}, NOW)
-            recognise(db, tmp_path / "state", told)
+            check_identity(db, StateFile(tmp_path / "state", str(db.url)), told)
             return [(a["key"], a["reason"]) for a in ask(db, load_view, "active_alerts")]
 
     assert start("a.db") == []
@@ -274,5 +289,5 @@ def test_an_empty_database_in_the_place_of_another_one_is_told_and_a_copy_is_non
     assert start("a.db") == start("copy.db") == []
     [(key, reason)] = start("b.db")
     assert key == "health:database:other"
-    assert "database b.db is another one than at the last start and begins at 2026-03-01 06:00 UTC" in reason
+    assert "database b.db is not the one of the last start. It begins at 2026-03-01 06:00 UTC" in reason
     assert len(start("b.db")) == 1, "once"

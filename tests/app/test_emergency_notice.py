@@ -1,4 +1,4 @@
-"""What is told past the outbox, over restarts of the service that tells it: each outage once, and its end once."""
+"""Test messages without the database: over restarts, each outage and its end are sent once."""
 
 import subprocess
 import sys
@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from monitor.alerts.notification import Notification
-from monitor.app import emergency_notice as room
 from monitor.app.checks.decisions import CoreProgress
 from monitor.app.checks.table import run_checks
-from monitor.app.emergency_notice import NOTIFY_AFTER_S, OVER_AFTER_S, EmergencyNotifier
-from monitor.app.notice_record import ChannelAddress, NoticeState, NoticeStateFile
-from monitor.app.supervisor import LAST_LEVEL
+from monitor.app.self_monitoring import emergency
+from monitor.app.self_monitoring.core_watch import LAST_LEVEL
+from monitor.app.self_monitoring.emergency import DELIVERY_THREAD, NOTIFY_AFTER_S, OVER_AFTER_S, EmergencyNotifier
+from monitor.app.self_monitoring.state_file import FILE_NAME, ChannelAddress, NoticeState, StateFile
 from monitor.errors import DeliveryError
 from monitor.text.message import Term, Timestamp
 from tests.fixtures.waiting import wait_for
@@ -25,11 +25,15 @@ ADA, BEN = ChannelAddress("ada", "log:a"), ChannelAddress("ben", "log:b")
 TOLD = NoticeState("database takes no writes", NOW, "what was said", (ADA, BEN), frozenset({ADA}))
 
 
+def open_state(folder: Path, database_url: str = "sqlite:///x.db") -> StateFile:
+    return StateFile(folder, database_url)
+
+
 class World:
-    """Channels that take what comes, but for those that are away; and the herald of a service that can be killed."""
+    """Channels that accept messages, except those in `away`, and the notifier of a service that can be restarted."""
 
     def __init__(self, folder: Path) -> None:
-        self.path, self.sent, self.away = folder / "var/told.json", [], set()  # type: ignore[var-annotated]
+        self.path, self.sent, self.away = folder / "var" / FILE_NAME, [], set()  # type: ignore[var-annotated]
         self.now_s, self.ledger = 1000.0, []  # type: ignore[var-annotated]
         self.foreign = set(threading.enumerate())
         self.begin()
@@ -37,12 +41,12 @@ class World:
     def begin(self) -> None:
         found = (lambda: [ADA, BEN]), (lambda: ["s: green"]), {}, (lambda: NOW + timedelta(seconds=self.now_s - 1000.0))
         note = lambda *told: self.ledger.append(told)  # noqa: E731
-        self.emergency = EmergencyNotifier(*found, note, NoticeStateFile(self.path))
+        self.emergency = EmergencyNotifier(*found, note, open_state(self.path.parent))
 
-    def pass_time(self, seconds: float, trouble: str, *, sure: bool = True) -> None:
+    def pass_time(self, seconds: float, trouble: str, *, has_decided: bool = True) -> None:
         for _ in range(round(seconds)):
             self.now_s += 1.0
-            self.emergency.update(trouble, self.now_s, sure=sure)
+            self.emergency.update(trouble, self.now_s, has_decided=has_decided)
         self.settle(len(self.away))
 
     def open(self, channel: str, _: object) -> "World":
@@ -62,7 +66,7 @@ class World:
 
         def count() -> int:
             mine = set(threading.enumerate()) - self.foreign
-            return sum(thread.name in {"herald", "told"} for thread in mine)
+            return sum(thread.name in {DELIVERY_THREAD, "state-file"} for thread in mine)
 
         wait_for(lambda: count() <= trying, description="the deliveries")
 
@@ -70,8 +74,8 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     one = World(tmp_path)
-    monkeypatch.setattr(room, "open_notifier", one.open)
-    monkeypatch.setattr(room, "AGAIN_S", 0.02)
+    monkeypatch.setattr(emergency, "open_notifier", one.open)
+    monkeypatch.setattr(emergency, "RETRY_S", 0.02)
     return one
 
 
@@ -82,7 +86,7 @@ def test_an_outage_over_two_restarts_is_told_once_and_its_end_once(world: World)
     world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
     for _ in range(2):
         world.begin()
-        world.pass_time(15, "", sure=False)  # a fresh core has found nothing yet
+        world.pass_time(15, "", has_decided=False)  # a fresh core has found nothing yet
         world.pass_time(NOTIFY_AFTER_S + 20, "disk full, as the fresh core says")
     assert [world.subjects(who) for who in ("ada", "ben")] == [[FIRST], [FIRST]]
     world.pass_time(OVER_AFTER_S + 2, "")
@@ -98,7 +102,7 @@ def test_an_outage_over_two_restarts_is_told_once_and_its_end_once(world: World)
 def test_an_outage_that_ended_while_no_service_ran_is_over_at_the_first_decision(world: World) -> None:
     world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
     world.begin()
-    world.pass_time(100, "", sure=False)
+    world.pass_time(100, "", has_decided=False)
     assert world.subjects("ada") == [FIRST]
     world.pass_time(OVER_AFTER_S + 2, "")
     assert world.subjects("ada") == [FIRST, LAST]
@@ -106,7 +110,7 @@ def test_an_outage_that_ended_while_no_service_ran_is_over_at_the_first_decision
 
 def test_a_core_that_is_replaced_in_an_outage_does_not_end_it(world: World) -> None:
     world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
-    world.pass_time(15, "", sure=False)
+    world.pass_time(15, "", has_decided=False)
     world.pass_time(NOTIFY_AFTER_S + 20, "disk full")
     assert world.subjects("ada") == [FIRST]
 
@@ -114,7 +118,7 @@ def test_a_core_that_is_replaced_in_an_outage_does_not_end_it(world: World) -> N
 def test_trouble_that_only_a_restart_of_core_interrupts_is_told(world: World) -> None:
     for _ in range(3):
         world.pass_time(8, "the core process stands still")
-        world.pass_time(8, "", sure=False)
+        world.pass_time(8, "", has_decided=False)
     assert world.subjects("ada") == ["cannot decide: the core process stands still"]
 
 
@@ -133,55 +137,110 @@ def test_who_was_not_reached_before_the_kill_is_reached_by_the_next_service(worl
 
 
 def test_a_service_killed_while_it_tells_the_end_goes_on_with_it(world: World) -> None:
-    NoticeStateFile(world.path).keep(replace(TOLD, taken=frozenset({ADA, BEN}), over_at=NOW, settled=frozenset({ADA})))
+    open_state(world.path.parent).keep_notice(
+        replace(TOLD, taken=frozenset({ADA, BEN}), over_at=NOW, settled=frozenset({ADA}))
+    )
     world.begin()
-    world.pass_time(1, "", sure=False)
+    world.pass_time(1, "", has_decided=False)
     assert (world.subjects("ada"), world.subjects("ben")) == ([], [LAST])
     wait_for(lambda: not world.path.exists(), 5, "nothing is left to tell")
 
 
 @pytest.mark.parametrize("told", [TOLD, replace(TOLD, over_at=NOW, settled=frozenset({ADA}))])
 def test_the_file_holds_what_was_told_for_its_owner_alone(tmp_path: Path, told: NoticeState) -> None:
-    path = tmp_path / "var/told.json"
-    (tmp_path / "var").mkdir()
-    path.with_name("told.json.next").touch(0o644)  # left behind by whomever
-    NoticeStateFile(path).keep(TOLD)
-    NoticeStateFile(path).keep(told)
-    assert NoticeStateFile(path).read() == told
+    folder = tmp_path / "var"
+    path = folder / FILE_NAME
+    folder.mkdir()
+    path.with_name(f"{FILE_NAME}.next").touch(0o644)  # a spare file with too wide a mode
+    open_state(folder).keep_notice(TOLD)
+    open_state(folder).keep_notice(told)
+    assert open_state(folder).read_notice() == told
     assert path.stat().st_mode & 0o777 == 0o600
-    NoticeStateFile(path).keep(None)
-    assert NoticeStateFile(path).read() is None
+    open_state(folder).keep_notice(None)
+    assert open_state(folder).read_notice() is None
     assert not path.exists()
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"trouble": 1}', "\x00" * 9, '{"over_at": null, "at": "2026"}'])
-def test_a_file_that_says_nothing_is_as_none(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str) -> None:
-    path = tmp_path / "told.json"
-    path.write_text(content)
-    assert NoticeStateFile(path).read() is None
-    assert "is not known" in caplog.text
+def test_state_file_keeps_each_database_and_the_first_entry_apart(tmp_path: Path) -> None:
+    first, second = open_state(tmp_path), open_state(tmp_path, "sqlite:///other.db")
+    first.keep_notice(TOLD)
+    second.keep_first_entry("abc")
+    second.keep_notice(replace(TOLD, trouble="disk full"))
+    assert (first.read_notice(), first.read_first_entry()) == (TOLD, "abc")
+    first.keep_notice(None)
+    assert (first.read_notice(), first.read_first_entry()) == (None, "abc")
+    remaining = open_state(tmp_path, "sqlite:///other.db").read_notice()
+    assert remaining is not None
+    assert remaining.trouble == "disk full"
+
+
+KEEP_ENTRIES = """
+import sys
+from pathlib import Path
+from monitor.app.self_monitoring.state_file import StateFile
+
+for number in range(100):
+    StateFile(Path(sys.argv[1]), "sqlite:///x.db").keep_first_entry(str(number))
+"""
+
+
+def test_processes_that_write_the_state_file_together_lose_nothing(tmp_path: Path) -> None:
+    other = subprocess.Popen([sys.executable, "-c", KEEP_ENTRIES, str(tmp_path)])
+    state_file = open_state(tmp_path)
+    writes = 0
+    while other.poll() is None:
+        state_file.keep_notice(replace(TOLD, trouble=str(writes)))
+        writes += 1
+    assert other.returncode == 0
+    assert state_file.read_first_entry() == "99"
+    notice = state_file.read_notice()
+    assert notice is not None
+    assert notice.trouble == str(writes - 1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{",
+        '{"notices": []}',
+        "\x00" * 9,
+        '{"notices": {"KEY": {"trouble": 1}}}',
+        '{"notices": {"KEY": []}}',
+        '{"notices": {"KEY": {"over_at": null, "at": "2026"}}}',
+    ],
+)
+def test_unreadable_state_file_is_as_an_empty_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str
+) -> None:
+    state_file = open_state(tmp_path)
+    state_file.path.write_text(content.replace("KEY", state_file._database_key))
+    assert state_file.read_notice() is None
+    assert "cannot be read" in caplog.text
+    state_file.keep_notice(TOLD)
+    assert state_file.read_notice() == TOLD
 
 
 FULL = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from monitor.app.notice_record import ChannelAddress, NoticeStateFile
-from tests.app.test_emergency_notice import TOLD, BEN, fill
+from tests.app.test_emergency_notice import TOLD, BEN, fill, open_state
 
-path = Path(sys.argv[1]) / "var/told.json"
-ready = NoticeStateFile(path)
-fill(path.parent)
-ready.keep(TOLD)
-assert NoticeStateFile(path).read() == TOLD, "the first"
+folder = Path(sys.argv[1]) / "var"
+ready = open_state(folder)
+fill(folder)
+ready.keep_notice(TOLD)
+assert open_state(folder).read_notice() == TOLD, "the first"
 for _ in range(3):
-    fill(path.parent)
-    ready.keep(replace(TOLD, taken=frozenset({BEN})))
-found = NoticeStateFile(path).read()
+    fill(folder)
+    ready.keep_notice(replace(TOLD, taken=frozenset({BEN})))
+found = open_state(folder).read_notice()
 assert found is not None and found.at == TOLD.at, "an older one at the worst"
-late = NoticeStateFile(path.parent.parent / "other/told.json")
-late.keep(TOLD)  # no room was kept: it is logged, nobody is held up
-assert late.read() is None
+late = open_state(folder.parent / "other")
+late.keep_notice(TOLD)  # without a spare file this is logged, and delays nothing
+assert late.read_notice() is None
 print("held")
 """
 
@@ -205,7 +264,7 @@ def test_a_full_disk_holds_it_as_well(tmp_path: Path) -> None:
         done = run([*unshare, "sh", "-c", mount, "sh", sys.executable, str(script), str(disk)])
         if done is not None and done.returncode != 99 and "unshare failed" not in done.stderr:
             assert done.stdout == "held\n", done.stderr
-            assert "repeats what was reported" in done.stderr
+            assert "a restart during an outage repeats its notice" in done.stderr
             return
     pytest.skip("this machine allows no small disk of our own")
 
@@ -222,10 +281,17 @@ def test_each_is_told_in_the_own_language(world: World) -> None:
     last = LAST_LEVEL(site="pit", level=Term("orange"), at=Timestamp.of(NOW - timedelta(minutes=1), "second"))
     mails = [ChannelAddress("ada", "email:a@example.org"), ChannelAddress("ben", "email:b@example.org")]
     found = (lambda: mails), (lambda: [last]), {}, (lambda: NOW), (lambda *_: None)
-    other = NoticeStateFile(world.path.with_name("other.json"))
+    other = open_state(world.path.parent / "other")
     world.emergency = EmergencyNotifier(*found, other, ids.__getitem__)
-    pulse = CoreProgress(unwritten_s=1e9, written_at=NOW, late_s=0.0, evaluated_at=NOW, expects=False, error="")
-    trouble = next(one.text for one in run_checks(pulse) if one.is_wrong)
+    progress = CoreProgress(
+        seconds_since_write=1e9,
+        written_at=NOW,
+        write_error="",
+        evaluation_delay_s=0.0,
+        evaluated_at=NOW,
+        is_evaluation_expected=False,
+    )
+    trouble = next(one.text for one in run_checks(progress) if one.is_wrong)
     world.pass_time(NOTIFY_AFTER_S + 2, trouble)
     world.pass_time(OVER_AFTER_S + 2, "")
     world.settle()

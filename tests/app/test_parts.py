@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 from monitor import plugins
 from monitor.app.checks import health
-from monitor.app.checks.decisions import SILENT_WRITE_S
+from monitor.app.checks.decisions import LONGEST_WITHOUT_WRITE_S
 from monitor.app.checks.health import find_overdue
 from monitor.app.checks.running import SiteStatus
 from monitor.app.checks.table import BLIND, DEGRADED, SEEN, assess_service
 from monitor.app.children import HeartbeatWatch, ProcessRestarter, PythonChild
 from monitor.app.evaluation_loop import EvaluationLoop
-from monitor.app.readiness import LEASE, CommitMonitor
 from monitor.app.schedule import NO_WORKER_RETRY_S, Schedule, list_jobs
-from monitor.app.supervisor import WATCHER
+from monitor.app.self_monitoring.commits import LEASE, CommitMonitor
+from monitor.app.self_monitoring.dead_man_ping import OPENER
 from monitor.errors import KilledError, NoWorkerError, StoreBusyError
 from monitor.hookspecs import hookimpl
 from monitor.logs import configure
@@ -486,7 +486,7 @@ def test_a_lease_that_cannot_be_renewed_counts_as_a_database_that_takes_no_write
         at_s[0] = float(second)
         vigil.note_write()  # by a session that is older than the trouble
         vigil.note_error("cannot execute UPDATE in a read-only transaction", LEASE)
-        assert bool(vigil.trouble()) == (second > SILENT_WRITE_S)
+        assert bool(vigil.trouble()) == (second > LONGEST_WITHOUT_WRITE_S)
     assert "no writes since 2026-03-01 06:00:00 UTC (cannot execute UPDATE in a read-only" in vigil.trouble()
     vigil.note_write(LEASE)
     assert not vigil.trouble()
@@ -636,7 +636,7 @@ def test_a_watcher_that_leads_on_with_an_answer_without_end_holds_nothing_up():
     taken = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=answer, args=(listener,), daemon=True).start()
-        with WATCHER.open(f"http://127.0.0.1:{listener.getsockname()[1]}/a", b"head", timeout=2) as found:
+        with OPENER.open(f"http://127.0.0.1:{listener.getsockname()[1]}/a", b"head", timeout=2) as found:
             assert found.status == 200
     for one in taken:
         one.close()

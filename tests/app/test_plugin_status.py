@@ -6,9 +6,9 @@ import time
 import pytest
 
 from monitor import plugin_isolation
-from monitor.app.alarms import AlarmConditions
 from monitor.app.checks.plugins import PluginStatus
 from monitor.app.checks.table import run_checks
+from monitor.app.self_monitoring.conditions import AlarmConditions
 from monitor.hookspecs import hookimpl
 from monitor.plugin_isolation import PluginFault, contain, list_faults
 from monitor.registration import Job
@@ -35,12 +35,12 @@ def forget_faults(monkeypatch):
 def test_a_fault_is_a_notice_until_it_is_over(what, key):
     alarms = Alarms()
     conditions = AlarmConditions(alarms)
-    conditions.follow(run_checks(PluginStatus([PluginFault("bell", what, "it broke")])), 0.0)
+    conditions.update(run_checks(PluginStatus([PluginFault("bell", what, "it broke")])), 0.0)
     assert [(key, level) for key, _, level in alarms.opened] == [(key, 1)]
     (line,) = conditions.degraded()
     assert "plugin bell" in line
     assert "it broke" in line
-    conditions.follow(run_checks(PluginStatus([])), 10.0)
+    conditions.update(run_checks(PluginStatus([])), 10.0)
     assert key in alarms.cleared
     assert not conditions.degraded()
 

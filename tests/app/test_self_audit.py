@@ -6,12 +6,13 @@ import pytest
 from sqlalchemy import insert, select
 
 from monitor.alerts.tables import alert
-from monitor.app.alarms import AlarmConditions, ServiceAlarms
 from monitor.app.checks import broker_audit
 from monitor.app.checks.broker import DroppedMessages
 from monitor.app.checks.machine import DatabaseFacts, Machine
 from monitor.app.checks.table import read_rows, run_checks
-from monitor.app.monitoring_gap import OutageWatch
+from monitor.app.self_monitoring.alarms import ServiceAlarms
+from monitor.app.self_monitoring.conditions import AlarmConditions
+from monitor.app.self_monitoring.outages import OutageWatch
 from monitor.broker import audit
 from monitor.broker.access import parse_access
 from monitor.broker.probe import BrokerFacts
@@ -54,11 +55,11 @@ def read(c, station, minutes, received):
 def test_an_outage_is_written_down_with_what_came_late_and_what_is_missing(database):
     clock = Hours()
     watch = OutageWatch(database, clock)
-    watch.follow(status())
+    watch.update(status())
     away = {10: status(here=False), 20: status(here=False), 60: status(drained=False)}
     for minutes in (0.4, 0.8, 1, 10, 20, 60, 62, 62.4):
         clock.minutes = minutes
-        watch.follow(away.get(minutes, status()))
+        watch.update(away.get(minutes, status()))
     with database.write() as c:
         for station in ("G1", "G2"):
             row = f"station_state site=s station={station} state=ok since=+0m reason= votes=yes"
@@ -87,14 +88,14 @@ def test_an_outage_is_written_down_with_what_came_late_and_what_is_missing(datab
 def test_a_time_in_which_the_service_did_not_run_is_an_outage_and_a_restart_is_none(database):
 
     clock = Hours()
-    OutageWatch(database, clock).follow(status())
+    OutageWatch(database, clock).update(status())
     clock.minutes = 0.3
-    OutageWatch(database, clock).follow(status())
+    OutageWatch(database, clock).update(status())
     clock.minutes = 40
     again = OutageWatch(database, clock)
-    again.follow(status(drained=False))
+    again.update(status(drained=False))
     clock.minutes = 41
-    again.follow(status())
+    again.update(status())
     (one,) = ask(database, load_view, "outages")
     assert (one["cause"], one["back_at"][11:16], one["drained_at"][11:16]) == ("service", "06:40", "06:41")
 
@@ -103,15 +104,15 @@ def test_a_burst_of_readings_while_the_broker_is_there_is_no_outage_and_a_suspen
 
     clock = Hours()
     watch = OutageWatch(database, clock)
-    watch.follow(status())
+    watch.update(status())
     for minutes in (0.4, 0.8, 1.2):
         clock.minutes = minutes
-        watch.follow(status(drained=False))
+        watch.update(status(drained=False))
     clock.minutes = 1.5
-    watch.follow(status())
+    watch.update(status())
     assert ask(database, load_view, "outages") == []
     clock.minutes = 90  # nobody looked
-    watch.follow(status())
+    watch.update(status())
     (one,) = ask(database, load_view, "outages")
     assert (one["cause"], one["from_at"][11:16], one["back_at"][11:16]) == ("service", "06:01", "07:30")
 
@@ -143,7 +144,7 @@ def test_a_check_keeps_since_when_it_is_so_and_a_bad_one_is_an_alarm_until_it_is
     alarms = ServiceAlarms(database, {}, lambda: NOW, lambda: None)
     conditions = AlarmConditions(alarms)
     for second, state in ((0, BAD), (70, BAD), (80, OK), (90, OK)):
-        conditions.follow(read_rows([CheckRow("backup", state, "found")]), float(second))
+        conditions.update(read_rows([CheckRow("backup", state, "found")]), float(second))
         alarms.write_pending()
         if second == 70:
             with database.read() as c:

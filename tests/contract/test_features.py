@@ -77,7 +77,8 @@ import httpx
 from monitor.cli.main import run_verb
 from monitor.settings.service import load_service
 from monitor.sites.parsing import parse_site
-from monitor.plugins import hooks
+from monitor.plugins import hooks, implementations
+from monitor.app.checks.table import run_checks
 from monitor.app.core import Core
 from monitor.app.schedule import Schedule
 from monitor.sites.queries.sites import save_site
@@ -99,7 +100,16 @@ for parts in hooks().service_parts(
 ):
     for part in parts:
         part.follow()
-core._check_health_subjects()
+
+
+def check_health_subjects():
+    # As `SelfMonitoring.check_plugin_subjects`, but errors are raised.
+    for implementation in implementations("health_subjects"):
+        subject = implementation.call(db=core.db, config=config, sites=core.sites, now=core.clock())
+        list(run_checks(subject))
+
+
+check_health_subjects()
 
 
 async def ask(*addresses):

@@ -28,7 +28,7 @@ for key in schedule._entries:
 with core.db.read() as c:
     runs = {run.job: run.state for run in load_runs(c)}
 assert runs["movement"] == "done", runs
-core._check_health_subjects()
+check_health_subjects()
 asyncio.run(ask("/sites/bench", "/api/v1/sites/bench/zones.geojson"))
 printed = io.StringIO()
 with contextlib.redirect_stdout(printed):

@@ -14,8 +14,8 @@ from monitor.alerts.acts.operator_acts import set_level
 from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.notification import Notification
 from monitor.alerts.queries.alerts import ChangeContext, apply_changes, shelve, unshelve_due
-from monitor.app.alarms import make_alarm
 from monitor.app.checks.broker import _DROPPED, _QUEUE_ALL
+from monitor.app.self_monitoring.alarms import make_alarm
 from monitor.decision.alert_texts import EXERCISE, OF_LEVEL
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.criteria.kinds.forecast import describe_chance

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from monitor.alerts.notification import DeliveryState, Notification
 from monitor.alerts.queries.alerts import ChangeContext, apply_changes
-from monitor.app.alarms import make_alarm
 from monitor.app.checks.machine import DatabaseFacts
 from monitor.app.checks.table import run_checks
+from monitor.app.self_monitoring.alarms import make_alarm
 from monitor.broker.access import parse_access
 from monitor.cli.service.check import app
 from monitor.decision.alert_texts import OF_LEVEL

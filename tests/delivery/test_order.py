@@ -9,9 +9,10 @@ from sqlalchemy import select
 from monitor.alerts.queries.alerts import UNDELIVERED, acknowledge, find_alert
 from monitor.alerts.records import UNCONFIRMED
 from monitor.alerts.tables import alert
-from monitor.app.alarms import AlarmConditions, ServiceAlarms
 from monitor.app.checks.live import EscalationStatus
 from monitor.app.checks.table import run_checks
+from monitor.app.self_monitoring.alarms import ServiceAlarms
+from monitor.app.self_monitoring.conditions import AlarmConditions
 from monitor.delivery.dispatcher import Dispatcher
 from monitor.delivery.holding import HoldingContext, apply_holding_rules
 from monitor.delivery.limits import DeliveryLimits
@@ -235,7 +236,7 @@ def followed(database, dispatcher, sites):
         named = {k for s in sites.values() for r in s.recipients for k in r.channels}
         known = {*named, *dispatcher.list_channels()}
         seen = EscalationStatus(sites, (), known, (), dispatcher.find_undelivered(named))
-        conditions.follow(run_checks(seen), at_s)
+        conditions.update(run_checks(seen), at_s)
         alarms.write_pending()
 
     return follow

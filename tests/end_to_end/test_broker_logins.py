@@ -145,7 +145,7 @@ def test_an_open_broker_is_an_alarm_that_stands(stopped: Service) -> None:
     with calling(Access(port=config.port), "logger") as logger:
         assert logger.publish(OBS, reading(1.0)) == "Success"
         assert logger.publish("slopeward/v1/s/state", "{}") == "Not authorized"
-    sql = "SELECT count(*) FROM active_alerts WHERE ledger = 'health' AND reason LIKE '%anybody of this machine%'"
+    sql = "SELECT count(*) FROM active_alerts WHERE ledger = 'health' AND reason LIKE '%every user of this machine%'"
     wait_for(lambda: count(stopped, sql) == 1, 20, "the alarm")
     assert find_access(config).socket
 
@@ -159,7 +159,7 @@ def test_a_foreign_level_is_an_alarm_and_the_service_signs_its_own(service: Serv
         assert is_signed(*insider.heard[0], ring.known())
         for _ in range(10):
             insider.publish("slopeward/v1/s/state", b'{"level": 0}', retain=True)
-    sql = "SELECT count(*) FROM active_alerts WHERE ledger = 'health' AND reason LIKE '%somebody else publishes%'"
+    sql = "SELECT count(*) FROM active_alerts WHERE ledger = 'health' AND reason LIKE '%another client publishes%'"
     wait_for(lambda: count(service, sql) == 1, 20, "the alarm")
     fresh = json.loads(service.call("broker", "key-add", "--json").stdout)
     assert fresh["id"] in service.call("broker", "keys").stdout

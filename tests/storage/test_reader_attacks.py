@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import text
 
 from monitor.alerts.queries import evaluations as decisions
-from monitor.app import one_core
-from monitor.app.alarms import AlarmConditions
+from monitor.app import core_lock
 from monitor.app.checks.live import ReaderStatus
 from monitor.app.checks.table import run_checks
+from monitor.app.self_monitoring.conditions import AlarmConditions
 from monitor.errors import ConfigError, StoreBusyError
 from monitor.settings.service import parse_service
 from monitor.storage import locks, migrate, views
@@ -83,7 +83,7 @@ def test_numbers_that_anybody_can_lock_hold_nothing_up(service, reader, postgres
     with timed(8), service.write() as c:  # one that waits for a lock gives up after 10 s
         assert decisions.find_state(c, SITES[0]) is not None
         add_audit(c, SERVICE_ACTOR, "test", "test", {}, NOW)
-    with timed(8), one_core.hold_alone(config_of(service)):
+    with timed(8), core_lock.hold_core_lock(config_of(service)):
         migrate.upgrade(service)
     assert ask(service, verify_chain) == []
 
@@ -199,7 +199,7 @@ def test_who_cannot_be_ended_is_named(service, reader, postgresql, monkeypatch):
         watch = ReaderWatch(plain, 0.0)
         assert watch.follow().ended == []
         assert f"{reader.role} (pid {attacker.info.backend_pid})" in watch.refused
-        told = {one.key: one for one in run_checks(ReaderStatus(watch, AlarmConditions(None).grew))}
+        told = {one.key: one for one in run_checks(ReaderStatus(watch, AlarmConditions(None).has_grown))}
         assert told["database:readers:unended"].is_wrong
         attacker.execute("ROLLBACK")
         migrate.upgrade(plain)
@@ -213,10 +213,10 @@ def test_who_cannot_be_ended_is_named(service, reader, postgresql, monkeypatch):
 
 # ---- the locks themselves --------------------------------------------------------------------------------------
 def test_one_core_holds_its_turn_and_vacuum_goes_on(service, monkeypatch):
-    monkeypatch.setattr(one_core, "PREDECESSOR_S", 0.5)
+    monkeypatch.setattr(core_lock, "WAIT_FOR_PREDECESSOR_S", 0.5)
     config = config_of(service)
-    with one_core.hold_alone(config):
-        with pytest.raises(ConfigError, match="another service runs"), one_core.hold_alone(config):
+    with core_lock.hold_core_lock(config):
+        with pytest.raises(ConfigError, match="another service runs"), core_lock.hold_core_lock(config):
             pass
         session = "SELECT a.backend_xid, a.backend_xmin FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
         with service.read() as c:
@@ -225,7 +225,7 @@ def test_one_core_holds_its_turn_and_vacuum_goes_on(service, monkeypatch):
         with service.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
             c.exec_driver_sql("SET lock_timeout = '2s'")
             c.exec_driver_sql("VACUUM")
-    with one_core.hold_alone(config):
+    with core_lock.hold_core_lock(config):
         pass
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.engine import make_url
 from monitor.alerts.evaluation_tables import decision, evaluation
 from monitor.alerts.queries.cited_spans import load_cited_spans
 from monitor.alerts.tables import alert_event
-from monitor.app.one_core import hold_alone
+from monitor.app.core_lock import hold_core_lock
 from monitor.cli.main import run_verb
 from monitor.errors import RefusedError, StoreError
 from monitor.features.forecasts.tables import forecast, forecast_score
@@ -101,7 +101,7 @@ def test_no_copy_is_put_under_a_running_service(database, tmp_path, client_progr
     upgrade(database, NOW)
     backup.back_up(database, tmp_path / "copy")
     url = database.url.render_as_string(hide_password=False)
-    service = hold_alone(parse_service(f'[database]\nurl = "{url}"\n', "test"))
+    service = hold_core_lock(parse_service(f'[database]\nurl = "{url}"\n', "test"))
     with service, pytest.raises(RefusedError, match=r"a service runs on .*; stop it first"):
         backup.restore(database, tmp_path / "copy")
     backup.restore(database, tmp_path / "copy")
@@ -412,7 +412,7 @@ def test_nobody_else_reads_the_file_nor_what_lies_beside_it(open_folder):
     try:
         with Database(url) as db:
             upgrade(db)
-            with db.write() as c, hold_alone(parse_service(f'[database]\nurl = "{url}"\n', "test")):
+            with db.write() as c, hold_core_lock(parse_service(f'[database]\nurl = "{url}"\n', "test")):
                 c.execute(text("CREATE TABLE more (a)"))
                 found = {p.name: mode(p) for p in open_folder.iterdir()}
     finally:

@@ -1,4 +1,4 @@
-"""What keeps the service from deciding: the emergency notice, the page and the outside watcher say it."""
+"""Reasons why the service cannot decide. The emergency message, the page and the dead-man ping depend on them."""
 
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -6,34 +6,45 @@ from typing import Final, NamedTuple
 from monitor.storage.check import BAD, Check, make_state
 from monitor.text.message import Message, Template, Timestamp
 
-SILENT_WRITE_S: Final = 15.0  # a database that takes no write for so long is more than busy
-LATE_EVALUATION_S: Final = 60.0  # beyond the tick
-SLOW_BEAT_S: Final = 10.0  # a core that beats less often than this decides nothing now
+# A database that is only busy accepts a write earlier.
+LONGEST_WITHOUT_WRITE_S: Final = 15.0
+LONGEST_EVALUATION_DELAY_S: Final = 60.0
+# A core without a heartbeat for this long decides nothing at this moment.
+LONGEST_WITHOUT_HEARTBEAT_S: Final = 10.0
 _NO_WRITES: Final = Template("check.decide.writes", "database takes no writes since {at}")
 _NO_WRITES_FOR: Final = Template("check.decide.writes_for", "database takes no writes since {at} ({problem})")
 
 
 class CoreProgress(NamedTuple):
-    """When core did last what it is there for, in seconds before now and as an instant."""
+    """Progress of the core process, measured by itself.
 
-    unwritten_s: float
+    Attributes:
+        seconds_since_write: Since the last committed transaction.
+        written_at: Time of that transaction.
+        write_error: Why the next transaction failed; empty if unknown.
+        evaluation_delay_s: Time since the last evaluation, beyond the longest time between two evaluations.
+        evaluated_at: Time of the last evaluation.
+        is_evaluation_expected: An evaluation was stored since the start, and none computes at this moment.
+    """
+
+    seconds_since_write: float
     written_at: datetime
-    error: str  # what kept the next write from being committed
-    late_s: float  # beyond the tick
+    write_error: str
+    evaluation_delay_s: float
     evaluated_at: datetime
-    expects: bool  # an evaluation was stored since the start, and none computes at this moment
+    is_evaluation_expected: bool
 
 
 class Heartbeat(NamedTuple):
-    """When core said last that it goes round."""
+    """The last heartbeat of the core process, as the supervisor received it."""
 
-    silent_s: float
-    silent_at: datetime
+    age_s: float
+    received_at: datetime
 
 
-def _describe_silence(pulse: CoreProgress) -> Message:
-    at = Timestamp.of(pulse.written_at, "second")
-    return _NO_WRITES_FOR(at=at, problem=pulse.error) if pulse.error else _NO_WRITES(at=at)
+def _describe_missing_writes(progress: CoreProgress) -> Message:
+    at = Timestamp.of(progress.written_at, "second")
+    return _NO_WRITES_FOR(at=at, problem=progress.write_error) if progress.write_error else _NO_WRITES(at=at)
 
 
 CHECKS: Final = (
@@ -42,20 +53,25 @@ CHECKS: Final = (
         CoreProgress,
         BAD,
         "{text}",
-        lambda p: make_state(is_wrong=p.unwritten_s > SILENT_WRITE_S, text=_describe_silence(p)),
+        lambda progress: make_state(
+            is_wrong=progress.seconds_since_write > LONGEST_WITHOUT_WRITE_S, text=_describe_missing_writes(progress)
+        ),
     ),
     Check(
         "decide.evaluations",
         CoreProgress,
         BAD,
         "no evaluation was stored since {at}",
-        lambda p: make_state(is_wrong=p.expects and p.late_s > LATE_EVALUATION_S, at=p.evaluated_at),
+        lambda progress: make_state(
+            is_wrong=progress.is_evaluation_expected and progress.evaluation_delay_s > LONGEST_EVALUATION_DELAY_S,
+            at=progress.evaluated_at,
+        ),
     ),
     Check(
         "decide.core",
         Heartbeat,
         BAD,
         "the core process stands still since {at}",
-        lambda beat: make_state(is_wrong=beat.silent_s > SLOW_BEAT_S, at=beat.silent_at),
+        lambda heartbeat: make_state(is_wrong=heartbeat.age_s > LONGEST_WITHOUT_HEARTBEAT_S, at=heartbeat.received_at),
     ),
 )

@@ -1,116 +1,218 @@
-"""What of the running service is wrong at the moment, as its parts see it: alarms of health."""
+"""Checks of the running service. `self_monitoring.facts` collects their facts in the core process."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from monitor.alerts.queries.alerts import UNDELIVERED
+from monitor.broker.broker_log import ContestedClient, OversizedClient
 from monitor.delivery.dispatcher import ALL_SITES
+from monitor.ingest.payload_limits import PAYLOAD_LIMIT
 from monitor.settings.service import BrokerSection
 from monitor.storage.check import BAD, WARN, Check, SubjectState, make_state
 from monitor.storage.readers import ReaderWatch
 from monitor.storage.slow_writes import LONGEST_WRITE_S, SlowWrite
 from monitor.text.message import Figure, Template
 
-SHORTEST_OUTAGE_S: Final = 60.0  # a broker or database that is away for less is weather
-GROWN_S: Final = 600.0  # a count that grew is told of until it stood still for that long
+# The broker or the database may be unreachable for a shorter time without an alarm.
+SHORTEST_OUTAGE_S: Final = 60.0
+# An alarm about a count that grew lasts until the count has stayed the same for this long.
+GROWN_S: Final = 600.0
 FOREIGN_S: Final = 3600.0
-STUMBLES: Final = 3  # in a row
-UNSYNCHRONISED_S: Final = 1800.0  # a machine that has just started is given the time to find its reference
+STUMBLES_IN_A_ROW: Final = 3
+# A machine that has just started needs time to find its time reference.
+UNSYNCHRONISED_S: Final = 1800.0
 ESCALATION_FAILS_S: Final = 15.0
 STATUS_SITE: Final = "status"
 HOW_TO_CLOSE: Final = Template(
     "broker.how_to_close",
     "give each instrument a login (slopeward broker add SITE/STATION), then set anonymous = false in [broker]",
 )()
-Grew = Callable[[str, int], bool]  # whether a count grew since the last look
+HasGrown = Callable[[str, int], bool]  # name of a count and the count; whether it has grown since the last check
 
 
 class IntakeStatus(NamedTuple):
-    """What `Ingest.status` says of broker, database and messages."""
+    """What `Ingest.status` returns about broker, database and messages."""
 
     status: Mapping[str, Any]
-    grew: Grew
+    has_grown: HasGrown
 
 
 class PublisherStatus(NamedTuple):
-    """What `StatePublisher.status` says."""
+    """What `StatePublisher.status` returns."""
 
     status: Mapping[str, Any]
-    grew: Grew
+    has_grown: HasGrown
 
 
 class ReaderStatus(NamedTuple):
-    """What `ReaderWatch` saw: sessions that it ended, and those that it may not end."""
+    """The sessions of readers that `ReaderWatch` ended, and those that it may not end."""
 
     watch: ReaderWatch
-    grew: Grew
+    has_grown: HasGrown
 
 
 class WriteTimes(NamedTuple):
     """Write transactions that held the write lock of the database too long, by name."""
 
     slow: Mapping[str, SlowWrite]
-    grew: Grew
+    has_grown: HasGrown
 
 
 class PartTroubles(NamedTuple):
-    """What parts say of themselves in one line each, empty where all is well."""
+    """Problems that parts of the core report in one line each; empty if there is none.
 
-    reserve: str = ""  # `DiskReserve.trouble`
-    compute: str = ""  # `compute.find_trouble`
-    synchronised: bool | None = None  # whether the clock of this machine follows a reference
+    Attributes:
+        reserve: `DiskReserve.trouble`.
+        compute: `compute.find_trouble`.
+        synchronised: Whether the clock of this machine follows a reference; None if this is unknown.
+    """
+
+    reserve: str = ""
+    compute: str = ""
+    synchronised: bool | None = None
 
 
 class EvaluationTimes(NamedTuple):
-    """How long the evaluation of a site takes, in seconds, where that is too long."""
+    """Sites, and the seconds that an evaluation takes where it is too slow."""
 
     sites: Iterable[str]
     slow: Mapping[str, float]
 
 
 class EscalationStatus(NamedTuple):
-    """Sites whose alerts cannot be escalated (`ALL_SITES` stands for all), and channels whose workers hang."""
+    """Problems of delivery.
+
+    Attributes:
+        sites: All sites.
+        failing: Sites whose alerts cannot be escalated; `ALL_SITES` stands for all.
+        channels: All channels.
+        hanging: Channels whose workers hang.
+        undelivered: By channel, why it accepts no messages.
+    """
 
     sites: Collection[str]
     failing: Collection[str]
     channels: Iterable[str] = ()
     hanging: Collection[str] = ()
-    undelivered: Mapping[str, str] = MappingProxyType({})  # channel -> why it takes no messages
+    undelivered: Mapping[str, str] = MappingProxyType({})
 
 
 class ThreadStatus(NamedTuple):
-    """Threads of core that run, and those that ended since the last look or are gone still, with the reason."""
+    """Threads of the core: those that run, and those that ended, with the reason."""
 
-    alive: Collection[str]
+    running: Collection[str]
     ended: Mapping[str, str]
 
 
-def _refused(seen: IntakeStatus) -> Iterator[SubjectState]:
-    for name in seen.status["connected"]:
-        refused = seen.status["refused"].get(name, "")
-        yield make_state(name, is_wrong=bool(refused), name=name, refused=refused)
+class DatabaseFileStatus(NamedTuple):
+    """Whether the SQLite file was removed or replaced while the core uses it."""
+
+    path: str
+    is_lost: bool
 
 
-def _away(seen: IntakeStatus) -> Iterator[SubjectState]:
-    for name, is_listening in seen.status["connected"].items():
-        is_away = not (is_listening or seen.status["refused"].get(name, ""))
-        yield make_state(name, is_wrong=is_away, name=name, problem=seen.status["problems"].get(name, ""))
+class StationClocks(NamedTuple):
+    """Whether the clocks of many stations disagree with ours.
+
+    Attributes:
+        disagreeing: Description if our clock is not corrected; empty if they agree.
+        behind: Description if decisions use the time of the stations; empty otherwise.
+    """
+
+    disagreeing: str = ""
+    behind: str = ""
 
 
-def _count(name: str) -> Callable[[IntakeStatus], SubjectState]:
-    return lambda seen: make_state(is_wrong=seen.grew(name, seen.status[name]), n=seen.status[name])
+class BrokerClients(NamedTuple):
+    """Clients of the managed broker whose messages may be lost."""
+
+    contested: Collection[ContestedClient] = ()
+    oversized: Collection[OversizedClient] = ()
 
 
-def _slow_writes(seen: WriteTimes) -> SubjectState:
-    longest = max(seen.slow.items(), key=lambda item: item[1].longest_s, default=("", SlowWrite(0, 0.0)))
+def _find_refused(intake: IntakeStatus) -> Iterator[SubjectState]:
+    for name in intake.status["connected"]:
+        reason = intake.status["refused"].get(name, "")
+        yield make_state(name, is_wrong=bool(reason), name=name, refused=reason)
+
+
+def _find_disconnected(intake: IntakeStatus) -> Iterator[SubjectState]:
+    for name, is_listening in intake.status["connected"].items():
+        is_disconnected = not (is_listening or intake.status["refused"].get(name, ""))
+        problem = intake.status["problems"].get(name, "")
+        yield make_state(name, is_wrong=is_disconnected, name=name, problem=problem)
+
+
+def _check_count(name: str) -> Callable[[IntakeStatus], SubjectState]:
+    return lambda intake: make_state(is_wrong=intake.has_grown(name, intake.status[name]), n=intake.status[name])
+
+
+def _check_slow_writes(times: WriteTimes) -> SubjectState:
+    name, longest = max(times.slow.items(), key=lambda item: item[1].longest_s, default=("", SlowWrite(0, 0.0)))
     return make_state(
-        is_wrong=seen.grew("slow_writes", sum(one.times for one in seen.slow.values())),
-        name=longest[0],
-        held=Figure(longest[1].longest_s, ".1f", "s"),
-        n=Figure(longest[1].times, "d"),
+        is_wrong=times.has_grown("slow_writes", sum(write.times for write in times.slow.values())),
+        name=name,
+        held=Figure(longest.longest_s, ".1f", "s"),
+        n=Figure(longest.times, "d"),
         most=Figure(LONGEST_WRITE_S, "g", "s"),
     )
+
+
+def _check_database_busy(intake: IntakeStatus) -> SubjectState:
+    since = intake.status["database_busy_since"]
+    return make_state(is_wrong=since is not None, at=since)
+
+
+def _check_catching_up(intake: IntakeStatus) -> SubjectState:
+    is_connected = all(intake.status["connected"].values())
+    return make_state(is_wrong=is_connected and not intake.status.get("drained", True))
+
+
+def _check_foreign(publisher: PublisherStatus) -> SubjectState:
+    has_grown = publisher.has_grown("foreign", publisher.status["foreign"])
+    return make_state(is_wrong=has_grown, last=publisher.status["foreign_last"])
+
+
+def _find_ended_threads(threads: ThreadStatus) -> Iterator[SubjectState]:
+    for name in {*threads.running, *threads.ended}:
+        yield make_state(name, is_wrong=name in threads.ended, name=name, problem=threads.ended.get(name, ""))
+
+
+def _find_undelivered(status: EscalationStatus) -> Iterator[SubjectState]:
+    for channel in status.channels:
+        problem = status.undelivered.get(channel, "")
+        yield make_state(channel, is_wrong=channel in status.undelivered, channel=channel, problem=problem)
+
+
+def _find_hanging(status: EscalationStatus) -> Iterator[SubjectState]:
+    for channel in status.channels:
+        yield make_state(channel, is_wrong=channel in status.hanging, channel=channel)
+
+
+def _find_unescalated(status: EscalationStatus) -> Iterator[SubjectState]:
+    for site in (*status.sites, STATUS_SITE, ALL_SITES):
+        yield make_state(site, is_wrong=site in status.failing, site=site)
+
+
+def _find_slow_sites(times: EvaluationTimes) -> Iterator[SubjectState]:
+    for site in times.sites:
+        duration = Figure(times.slow.get(site, 0.0), ".0f")
+        yield make_state(site, is_wrong=site in times.slow, site=site, s=duration)
+
+
+def _find_contested(clients: BrokerClients) -> Iterator[SubjectState]:
+    # So that the alarm of a client ends when no client is contested any more.
+    yield make_state(is_wrong=False)
+    for contested in clients.contested:
+        yield make_state(contested.client, client=contested.client, n=contested.times)
+
+
+def _find_oversized(clients: BrokerClients) -> Iterator[SubjectState]:
+    yield make_state(is_wrong=False)
+    most = Figure(PAYLOAD_LIMIT, "d")
+    for oversized in clients.oversized:
+        yield make_state(oversized.client, client=oversized.client, n=Figure(oversized.times, "d"), most=most)
 
 
 CHECKS: Final = (
@@ -119,8 +221,8 @@ CHECKS: Final = (
         WriteTimes,
         WARN,
         "{name} held the write lock of the database for {held} ({n} times longer than {most}): readings wait meanwhile",
-        _slow_writes,
-        todo="report it with the log; a faster disk for the database helps until it is mended",
+        _check_slow_writes,
+        todo="report it with the log; a faster disk for the database helps until this is corrected",
         alarm=1,
         hold_s=GROWN_S,
     ),
@@ -129,7 +231,7 @@ CHECKS: Final = (
         IntakeStatus,
         BAD,
         "the broker refuses the {name} session of the service, no messages come by it: {refused}",
-        _refused,
+        _find_refused,
         alarm=2,
         degrades=True,
     ),
@@ -138,7 +240,7 @@ CHECKS: Final = (
         IntakeStatus,
         BAD,
         "no connection to the broker ({name} session), no messages come: {problem}",
-        _away,
+        _find_disconnected,
         alarm=2,
         after_s=SHORTEST_OUTAGE_S,
         degrades=True,
@@ -148,7 +250,7 @@ CHECKS: Final = (
         IntakeStatus,
         BAD,
         "the database takes no observations since {at}; messages wait with the broker",
-        lambda s: make_state(is_wrong=s.status["database_busy_since"] is not None, at=s.status["database_busy_since"]),
+        _check_database_busy,
         alarm=2,
         after_s=SHORTEST_OUTAGE_S,
         degrades=True,
@@ -157,8 +259,8 @@ CHECKS: Final = (
         "ingest.lost",
         IntakeStatus,
         BAD,
-        "{n} messages since start could be written nowhere and stay with the broker; see the log",
-        _count("lost"),
+        "{n} messages since start could not be stored and stay with the broker; see the log",
+        _check_count("lost"),
         alarm=2,
         hold_s=GROWN_S,
         degrades=True,
@@ -167,9 +269,9 @@ CHECKS: Final = (
         "ingest.quarantine",
         IntakeStatus,
         WARN,
-        "{n} unreadable messages since start were counted and not kept: a sender used up its share of the quarantine; "
-        "see the view quarantine_sources",
-        _count("unkept"),
+        "{n} unreadable messages since start were counted but not stored, because a sender has used its share of the "
+        "quarantine; see the view quarantine_sources",
+        _check_count("unkept"),
         alarm=1,
         hold_s=GROWN_S,
     ),
@@ -178,7 +280,7 @@ CHECKS: Final = (
         IntakeStatus,
         BAD,
         "{n} messages of QoS 0 since start were dropped; publish with QoS 1",
-        _count("dropped_qos0"),
+        _check_count("dropped_qos0"),
         alarm=2,
         hold_s=GROWN_S,
         degrades=True,
@@ -187,8 +289,8 @@ CHECKS: Final = (
         "ingest.stumbles",
         IntakeStatus,
         BAD,
-        "the writer of observations fails again and again; messages wait with the broker; see the log",
-        lambda s: make_state(is_wrong=s.status["stumbles"] >= STUMBLES),
+        "the writer of observations fails repeatedly; messages wait with the broker; see the log",
+        lambda intake: make_state(is_wrong=intake.status["stumbles"] >= STUMBLES_IN_A_ROW),
         alarm=2,
         degrades=True,
     ),
@@ -196,25 +298,27 @@ CHECKS: Final = (
         "ingest.catching_up",
         IntakeStatus,
         WARN,
-        "catching up: readings that waited are being read; silence is judged when they are in",
-        lambda s: make_state(is_wrong=not s.status.get("drained", True) and all(s.status["connected"].values())),
+        "catching up: readings that waited are being read; silence is judged when they are stored",
+        _check_catching_up,
         degrades=True,
     ),
-    Check(  # a managed broker that asks nobody for a login: anybody of this machine can speak for any instrument
+    # Without logins, every user of this machine can send readings of any instrument.
+    Check(
         "broker.anonymous",
         BrokerSection,
         WARN,
-        "the broker takes readings from anybody of this machine; {how}",
-        lambda b: make_state(is_wrong=b.mode == "managed" and b.anonymous, how=HOW_TO_CLOSE),
+        "the broker accepts readings from every user of this machine; {how}",
+        lambda broker: make_state(is_wrong=broker.mode == "managed" and broker.anonymous, how=HOW_TO_CLOSE),
         alarm=1,
     ),
-    Check(  # a foreign message is told once, and again after a quiet hour
+    # Reported once, and again after an hour without foreign messages.
+    Check(
         "mqtt.foreign",
         PublisherStatus,
         BAD,
-        "somebody else publishes as if it were the service, last on {last}: levels and alerts received by MQTT may be "
-        "forged where nobody looks at their signature; find who may write there (slopeward doctor)",
-        lambda s: make_state(is_wrong=s.grew("foreign", s.status["foreign"]), last=s.status["foreign_last"]),
+        "another client publishes on topics of the service, last on {last}: levels and alerts received by MQTT may be "
+        "forged unless the receiver checks their signature; find out who may publish there (slopeward doctor)",
+        _check_foreign,
         alarm=2,
         hold_s=FOREIGN_S,
     ),
@@ -222,16 +326,17 @@ CHECKS: Final = (
         "mqtt.unsigned",
         PublisherStatus,
         BAD,
-        "the keys of the signatures cannot be read, sirens may refuse what is published: {why}",
-        lambda s: make_state(is_wrong=bool(s.status["unsigned"]), why=s.status["unsigned"]),
+        "the keys of the signatures cannot be read, so sirens may refuse what is published: {why}",
+        lambda publisher: make_state(is_wrong=bool(publisher.status["unsigned"]), why=publisher.status["unsigned"]),
         alarm=2,
     ),
-    Check(  # one alarm, however many jobs of however many sites wait for it
+    # One alarm for all jobs of all sites.
+    Check(
         "compute.away",
         PartTroubles,
         WARN,
-        "no forecast, training or scene is computed, rules and alarms go on (see slopeward doctor): {trouble}",
-        lambda s: make_state(is_wrong=bool(s.compute), trouble=s.compute),
+        "no forecast, training or scene is computed; rules and alarms go on (see slopeward doctor): {trouble}",
+        lambda parts: make_state(is_wrong=bool(parts.compute), trouble=parts.compute),
         alarm=1,
         after_s=SHORTEST_OUTAGE_S,
         degrades=True,
@@ -241,7 +346,7 @@ CHECKS: Final = (
         PartTroubles,
         BAD,
         "{trouble}",
-        lambda s: make_state(is_wrong=bool(s.reserve), trouble=s.reserve),
+        lambda parts: make_state(is_wrong=bool(parts.reserve), trouble=parts.reserve),
         alarm=2,
     ),
     Check(
@@ -249,7 +354,7 @@ CHECKS: Final = (
         PartTroubles,
         WARN,
         "the clock of this machine follows no reference; run a time service (systemd-timesyncd, chrony)",
-        lambda s: make_state(is_wrong=s.synchronised is False),
+        lambda parts: make_state(is_wrong=parts.synchronised is False),
         alarm=1,
         after_s=UNSYNCHRONISED_S,
     ),
@@ -257,9 +362,11 @@ CHECKS: Final = (
         "database.readers",
         ReaderStatus,
         WARN,
-        "{n} sessions of readers of the SQL views were ended since start, last: {last}; if it goes on, close that "
+        "{n} sessions of readers of the SQL views were ended since start, last: {last}; if this continues, close that "
         "login (ALTER ROLE ... NOLOGIN)",
-        lambda r: make_state(is_wrong=r.grew("readers", r.watch.ended), n=r.watch.ended, last=r.watch.last),
+        lambda readers: make_state(
+            is_wrong=readers.has_grown("readers", readers.watch.ended), n=readers.watch.ended, last=readers.watch.last
+        ),
         alarm=1,
         hold_s=GROWN_S,
     ),
@@ -269,18 +376,17 @@ CHECKS: Final = (
         BAD,
         "a reader of the SQL views holds too much and the service may not end it: {refused}; let an administrator of "
         "the server run: GRANT pg_signal_backend TO the service's role",
-        lambda r: make_state(is_wrong=bool(r.watch.refused), refused=r.watch.refused),
+        lambda readers: make_state(is_wrong=bool(readers.watch.refused), refused=readers.watch.refused),
         alarm=2,
     ),
-    Check(  # one that was started anew is told all the same
+    # Reported also if the thread was replaced.
+    Check(
         "thread.*",
         ThreadStatus,
         BAD,
-        "a part of the service has ended, what it did is not done ({name}: {problem})",
-        lambda t: (
-            make_state(x, is_wrong=x in t.ended, name=x, problem=t.ended.get(x, "")) for x in {*t.alive, *t.ended}
-        ),
-        "start the service again, and send us its log",
+        "a part of the service has ended, and its work is not done ({name}: {problem})",
+        _find_ended_threads,
+        "restart the service, and send us its log",
         alarm=2,
         hold_s=GROWN_S,
         degrades=True,
@@ -290,29 +396,27 @@ CHECKS: Final = (
         EscalationStatus,
         BAD,
         "channel {channel} takes no messages: {problem}",
-        lambda s: (
-            make_state(one, is_wrong=one in s.undelivered, channel=one, problem=s.undelivered.get(one, ""))
-            for one in s.channels
-        ),
-        "mend it, then: slopeward notify channels test",
+        _find_undelivered,
+        "correct it, then: slopeward notify channels test",
         key=f"{UNDELIVERED.removeprefix('health:')}*",
         alarm=2,
         degrades=True,
     ),
-    Check(  # so many workers of a channel hang that no new one takes their place
+    # So many workers of the channel hang that no further one is started.
+    Check(
         "hanging.*",
         EscalationStatus,
         BAD,
-        "channel {channel} hangs: its messages wait until the service is started again; start it again now",
-        lambda s: (make_state(one, is_wrong=one in s.hanging, channel=one) for one in s.channels),
+        "channel {channel} hangs: its messages wait until the service is restarted; restart it now",
+        _find_hanging,
         alarm=2,
     ),
     Check(
         "escalation.*",
         EscalationStatus,
         BAD,
-        "escalation of {site} fails, see the log; call who must know by other means",
-        lambda s: (make_state(x, is_wrong=x in s.failing, site=x) for x in (*s.sites, STATUS_SITE, ALL_SITES)),
+        "escalation of {site} fails, see the log; call the people in charge by other means",
+        _find_unescalated,
         alarm=2,
         after_s=ESCALATION_FAILS_S,
         hold_s=60.0,
@@ -322,8 +426,54 @@ CHECKS: Final = (
         EvaluationTimes,
         BAD,
         "evaluation of {site} takes {s} s; shorten windows or thin its series",
-        lambda e: (make_state(x, is_wrong=x in e.slow, site=x, s=Figure(e.slow.get(x, 0.0), ".0f")) for x in e.sites),
+        _find_slow_sites,
         alarm=2,
         degrades=True,
+    ),
+    Check(
+        "database.lost",
+        DatabaseFileStatus,
+        BAD,
+        "the database file {path} was removed or replaced while the service runs; readings and alerts since then are "
+        "lost when it ends: stop the service, restore the file or a backup, start the service",
+        lambda file: make_state(is_wrong=file.is_lost, path=file.path),
+        alarm=2,
+        degrades=True,
+    ),
+    Check(
+        "clock.stations",
+        StationClocks,
+        BAD,
+        "{text}",
+        lambda clocks: make_state(is_wrong=bool(clocks.disagreeing), text=clocks.disagreeing),
+        alarm=2,
+    ),
+    Check(
+        "clock.behind",
+        StationClocks,
+        BAD,
+        "{text}",
+        lambda clocks: make_state(is_wrong=bool(clocks.behind), text=clocks.behind),
+        alarm=2,
+    ),
+    # The supervisor runs the following two checks, because it runs the managed broker.
+    Check(
+        "broker.client.*",
+        BrokerClients,
+        BAD,
+        "verify now: several instruments seem to connect to the broker as '{client}': it closed the older connection "
+        "{n} times within 10 minutes. Messages of both can be lost; give each instrument a login of its own (slopeward "
+        "broker add), and a client id of its own",
+        _find_contested,
+        alarm=2,
+    ),
+    Check(
+        "broker.too_large.*",
+        BrokerClients,
+        BAD,
+        "verify now: the broker dropped {n} messages of '{client}' within an hour, because they have more than {most} "
+        "bytes. Their readings are lost. Let it send its readings in several messages",
+        _find_oversized,
+        alarm=2,
     ),
 )

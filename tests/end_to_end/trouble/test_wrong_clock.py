@@ -14,9 +14,9 @@ from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 
 from monitor.alerts.outbox_tables import notification
-from monitor.app import clock_watch
-from monitor.app.clock import ServiceClock, Uptime
 from monitor.app.core import Core
+from monitor.app.self_monitoring import clock_watch
+from monitor.app.self_monitoring.clock import ServiceClock, Uptime
 from monitor.app.supervisor import Supervisor
 from monitor.readings.tables import observation
 from monitor.settings.service import load_service

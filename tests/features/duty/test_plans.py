@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from monitor.app.checks.table import run_checks
-from monitor.app.core import Core
+from monitor.app.self_monitoring.loop import SelfMonitoring
 from monitor.errors import NotFoundError, RefusedError
 from monitor.features.duty.checks import RotaStatus
 from monitor.features.duty.queries import (
@@ -148,16 +148,20 @@ def test_gap_in_a_plan_raises_an_alarm_days_before():
 
 def test_core_checks_the_plans_of_its_sites(watched):
     subjects = []
-    core = SimpleNamespace(
-        db=watched, config=ServiceConfig(), sites={"bench": SITE}, clock=lambda: T0 + 11 * HOUR, _follow=subjects.append
+    monitoring = SimpleNamespace(
+        _db=watched,
+        _config=ServiceConfig(),
+        _sites={"bench": SITE},
+        _clock=lambda: T0 + 11 * HOUR,
+        _commits=SimpleNamespace(attempt=lambda action: action()),
+        check=subjects.append,
     )
-    core._do = lambda act: act()
-    core._check_subject = lambda read: Core._check_subject(core, read)
+    monitoring._check_plugin_subject = lambda read: SelfMonitoring._check_plugin_subject(monitoring, read)
     tell(watched, add_plan, CREW, PLAN, ADA, "spring", T0)
-    Core._check_health_subjects(core)
+    SelfMonitoring.check_plugin_subjects(monitoring)
     assert [k.key for subject in subjects for k in run_checks(subject) if k.is_wrong] == ["duty:bench:geologists:now"]
-    core.sites = {}
-    Core._check_health_subjects(core)
+    monitoring._sites = {}
+    SelfMonitoring.check_plugin_subjects(monitoring)
     assert [k for subject in subjects[1:] for k in run_checks(subject)] == []
 
 

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor.app import supervisor as supervising
 from monitor.app.checks.table import check_parts
+from monitor.app.self_monitoring import core_watch
+from monitor.app.supervisor import Supervisor
 from monitor.cli.main import run_verb
 from monitor.errors import ConfigError, StoreBusyError
 from monitor.features.scale_out import standby
@@ -59,16 +60,16 @@ def test_returning_service_sends_no_emergency_notice_while_another_one_is_active
     pair = '[database]\nurl = "postgresql://x/y"\n[broker]\nmode = "external"\n[standby]\nenabled = true\nname = "b"\n'
     now = [1000.0]
     notices = []
-    monkeypatch.setattr(supervising, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    supervisor = supervising.Supervisor(parse_service(pair, "x"), None, with_web=False)
-    monkeypatch.setattr(supervisor.emergency, "_notify_trouble", notices.append)
+    monkeypatch.setattr(core_watch, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    supervisor = Supervisor(parse_service(pair, "x"), None, with_web=False)
+    monkeypatch.setattr(supervisor.core_watch.emergency, "_notify_trouble", notices.append)
     tell(database, write_heartbeat, "core", {"name": active}, datetime.now(UTC) - timedelta(seconds=age_s))
     for second in range(60):
         now[0] += 1.0
         supervisor.core._heartbeats.last_beat_s = now[0] - 30.0 if second < 3 else now[0]
         if second % 10 == 1:
-            ask(database, supervisor._read_known)
-        supervisor._check_core(now[0])
+            ask(database, supervisor.core_watch.load_known)
+        supervisor.core_watch.check(now[0])
     assert bool(notices) == is_notified
 
 

@@ -19,8 +19,8 @@ from urllib.parse import parse_qs
 import pytest
 from sqlalchemy import select
 
-from monitor.app.alarms import AlarmConditions
 from monitor.app.checks.table import run_checks
+from monitor.app.self_monitoring.conditions import AlarmConditions
 from monitor.cli.main import run_verb
 from monitor.errors import ConfigError, JobError, MissingSettingError, RefusedError
 from monitor.features.sources import fetching, http, poll, sensorthings
@@ -364,9 +364,9 @@ def test_failing_source_is_polled_less_often_and_reported_once(tmp_path, monkeyp
 
     conditions = AlarmConditions(Alarms())
     for now in (NOW + timedelta(hours=2), NOW + timedelta(hours=4), NOW + timedelta(hours=5)):
-        conditions.follow(run_checks(SourceStatus(table, {"north"}, [state], now)), now.timestamp())
+        conditions.update(run_checks(SourceStatus(table, {"north"}, [state], now)), now.timestamp())
     well = update_state(state, PollSummary("a"), "north", "http", NOW, 3600.0)
-    conditions.follow(
+    conditions.update(
         run_checks(SourceStatus(table, {"north"}, [well], NOW + timedelta(hours=6))), NOW.timestamp() + 6e4
     )
     assert [(key, level) for key, _, level in told] == [("source:a", 0), ("source:a", 1), ("source:a", 0)]

@@ -27,7 +27,7 @@ from monitor.alerts.queries.alerts import find_alert
 from monitor.alerts.records import UNCONFIRMED
 from monitor.alerts.tables import alert
 from monitor.app.checks.table import run_checks
-from monitor.app.core import Core
+from monitor.app.self_monitoring.loop import SelfMonitoring
 from monitor.delivery.message import translate
 from monitor.delivery.queries.outbox import claim_due
 from monitor.features.telephony.by_telephone import take_digit, take_reply
@@ -86,10 +86,10 @@ def test_failed_round_of_a_part_does_not_hide_its_problems():
     def fail():
         raise OSError("the look failed")
 
-    followed, core = [], SimpleNamespace(_follow=lambda *seen: followed.extend(seen))
+    checked, monitoring = [], SimpleNamespace(check=lambda *subjects: checked.extend(subjects))
     with pytest.raises(OSError, match="the look failed"):
-        Core._follow_part(core, ServicePart(follow=fail, subjects=("x",)))
-    assert followed == ["x"]
+        SelfMonitoring.follow_plugin_part(monitoring, ServicePart(follow=fail, subjects=("x",)))
+    assert checked == ["x"]
 
 
 NUMBER, OTHER = "+41791234567", "+41797654321"

@@ -1,0 +1,109 @@
+"""Measure whether the core can decide: whether transactions and evaluations are committed.
+
+This works without the database, so that it also works while the database is the problem.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from monitor.app.checks.decisions import CoreProgress
+from monitor.app.checks.table import run_checks
+from monitor.errors import SlopewardError
+from monitor.text.message import Message
+
+LONGEST_ERROR: Final = 400
+WRITE: Final = "write"
+# A core that cannot renew its lease may not send what it writes, so this counts as no write.
+LEASE: Final = "lease"
+log = logging.getLogger(__name__)
+
+
+class _LastCommit(NamedTuple):
+    monotonic_s: float
+    at: datetime
+    error: str = ""  # why the next one failed
+
+
+class CommitMonitor:
+    """The last commits, and the errors that prevented further ones.
+
+    Thread-safe. Durations are measured by the monotonic clock. The wall clock is used in texts only.
+
+    Args:
+        tick_s: Longest time between two evaluations of a site.
+    """
+
+    def __init__(
+        self, clock: Callable[[], datetime], tick_s: float, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._monotonic_s = monotonic_s
+        self._tick_s = tick_s
+        self._lock = threading.Lock()
+        self._last_commits = {WRITE: self._now()}
+        self._last_evaluation = self._now()
+        self._has_evaluated = False
+
+    def _now(self) -> _LastCommit:
+        return _LastCommit(self._monotonic_s(), self._clock())
+
+    def note_write(self, kind: str = WRITE) -> None:
+        """Record that a transaction was committed, or that the lease of the core was renewed."""
+        with self._lock:
+            self._last_commits[kind] = self._now()
+
+    def note_evaluation(self) -> None:
+        """Record that an evaluation was committed."""
+        self.note_write()
+        with self._lock:
+            self._last_evaluation = self._now()
+            self._has_evaluated = True
+
+    def note_error(self, error: str, kind: str = WRITE) -> None:
+        """Record why a transaction was not committed, or why the lease was not renewed."""
+        text = error if isinstance(error, Message) else " ".join(error.split())[:LONGEST_ERROR]
+        with self._lock:
+            last = self._last_commits.get(kind) or self._now()
+            self._last_commits[kind] = last._replace(error=text)
+
+    def attempt(self, action: Callable[[], object], kind: str = WRITE) -> bool:
+        """Call a function. Log and record an error instead of raising it. Return whether the function succeeded."""
+        try:
+            action()
+        except SlopewardError as error:
+            log.warning("%s; trying again", error)
+            self.note_error(error.message, kind)
+        except Exception as error:  # The other duties of the thread must go on.
+            log.exception("unexpected error; trying again")
+            self.note_error(f"{type(error).__name__}: {error}", kind)
+        else:
+            return True
+        return False
+
+    def has_evaluated(self) -> bool:
+        """Return whether an evaluation was committed since the start."""
+        with self._lock:
+            return self._has_evaluated
+
+    def trouble(self, *, is_evaluating: bool = False) -> str:
+        """Return in one line why nothing can be decided now; empty if decisions are made.
+
+        Args:
+            is_evaluating: An evaluation computes at this moment. It may be slow, but it does not hang.
+        """
+        with self._lock:
+            now_s = self._monotonic_s()
+            oldest = min(self._last_commits.values())
+            progress = CoreProgress(
+                seconds_since_write=now_s - oldest.monotonic_s,
+                written_at=oldest.at,
+                write_error=oldest.error,
+                evaluation_delay_s=now_s - self._last_evaluation.monotonic_s - self._tick_s,
+                evaluated_at=self._last_evaluation.at,
+                is_evaluation_expected=self._has_evaluated and not is_evaluating,
+            )
+        return next((finding.text for finding in run_checks(progress) if finding.is_wrong), "")

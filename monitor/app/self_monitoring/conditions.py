@@ -1,0 +1,117 @@
+"""Turn findings of checks into alarms.
+
+A condition must last for some time before it is an alarm, and be over for some time before the alarm ends.
+"""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple, Protocol
+
+from monitor.decision.changes import RESOLVED
+from monitor.storage.check import Check, CheckFinding
+from monitor.text.message import Template, join
+
+FOUND_BEFORE: Final = Template("service.found_before", "what was found before the service was started")()
+
+
+class AlarmSink(Protocol):
+    """Where beginnings and ends of alarms go; see `AlarmQueue`."""
+
+    def open(self, key: str, reason: str, level: int) -> None:
+        """Begin an alarm."""
+
+    def clear(self, key: str, reason: str) -> None:
+        """End an alarm."""
+
+
+class _Fault(NamedTuple):
+    check: Check
+    reason: str
+    level: str
+
+
+class AlarmConditions:
+    """State of every condition of the table of checks.
+
+    A condition becomes an alarm after it was wrong for `Check.after_s`. The alarm ends when the condition was right for
+    `Check.hold_s`. All findings with one key are one condition and one alarm.
+    """
+
+    def __init__(self, alarms: AlarmSink) -> None:
+        self._alarms = alarms
+        self._faults: dict[str, _Fault] = {}  # present faults by key
+        self._since_s: dict[str, float] = {}
+        self._last_seen_s: dict[str, float] = {}
+        # The reason of the alarm by key. Empty: its end was reported. No entry: this process has reported nothing.
+        self._reported: dict[str, str] = {}
+        # Open alarms of an earlier process whose check has not run yet.
+        self._inherited: set[str] = set()
+        self._counts: dict[str, int] = {}
+
+    def recall(self, open_keys: Iterable[str]) -> None:
+        """Take over the alarms that an earlier process left open."""
+        self._inherited |= {*open_keys}
+
+    def update(self, findings: Iterable[CheckFinding], now_s: float) -> None:
+        """Begin and end alarms.
+
+        A check that has at least one finding has examined all its subjects. A subject without a finding no longer
+        exists, and its condition is over. A check with a `*` in its key can return a right finding without a subject if
+        there is no subject at all.
+
+        Args:
+            now_s: Monotonic time in seconds.
+        """
+        by_key: dict[str, list[CheckFinding]] = {}
+        examined: dict[str, Check] = {}
+        for finding in findings:
+            check = finding.check
+            if not (check.alarm or check.degrades):
+                continue
+            examined[check.id] = check
+            if finding.subject or finding.is_wrong or "*" not in check.pattern:
+                by_key.setdefault(finding.key, []).append(finding)
+        gone = {key: fault.check for key, fault in self._faults.items() if fault.check.id in examined}
+        gone |= {key: check for check in examined.values() for key in self._inherited if check.is_key(key)}
+        self._inherited -= gone.keys()
+        for key, same_key in by_key.items():
+            self._update_key(key, same_key[0].check, [finding for finding in same_key if finding.counts], now_s)
+        for key in gone.keys() - by_key.keys():
+            self._update_key(key, gone[key], [], now_s)
+
+    def _update_key(self, key: str, check: Check, wrong: list[CheckFinding], now_s: float) -> None:
+        if wrong:
+            self._note_fault(key, check, wrong, now_s)
+        else:
+            self._note_right(key, check, now_s)
+
+    def _note_fault(self, key: str, check: Check, wrong: list[CheckFinding], now_s: float) -> None:
+        texts = list(dict.fromkeys(finding.text for finding in wrong))
+        text = join(texts) if len(texts) > 1 else texts[0]
+        reason = wrong[0]._replace(text=text).reason
+        self._faults[key] = _Fault(check, reason, wrong[0].level)
+        self._last_seen_s[key] = now_s
+        since_s = self._since_s.setdefault(key, now_s)
+        if check.alarm and now_s - since_s >= check.after_s and not self._reported.get(key):
+            self._reported[key] = reason
+            self._alarms.open(key, reason, check.alarm)
+
+    def _note_right(self, key: str, check: Check, now_s: float) -> None:
+        self._since_s.pop(key, None)
+        if now_s - self._last_seen_s.get(key, float("-inf")) < check.hold_s:
+            return
+        self._faults.pop(key, None)
+        if check.alarm and self._reported.get(key) != "":
+            # The reason as it was reported. The present facts no longer describe the fault.
+            reported = self._reported.get(key)
+            self._reported[key] = ""
+            self._alarms.clear(key, RESOLVED(text=reported or FOUND_BEFORE))
+
+    def degraded(self) -> dict[str, str]:
+        """Return the present faults that degrade the service: their level by their text."""
+        return {fault.reason: fault.level for fault in self._faults.values() if fault.check.degrades}
+
+    def has_grown(self, name: str, count: int) -> bool:
+        """Return whether a count is larger than at the last call with this name."""
+        before = self._counts.get(name, 0)
+        self._counts[name] = count
+        return count > before

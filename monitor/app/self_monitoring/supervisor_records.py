@@ -1,0 +1,172 @@
+"""Write what the supervisor knows to the database: heartbeats, alarms and messages that the broker refused."""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Required, TypedDict
+
+from sqlalchemy import Connection
+
+from monitor.alerts.acts.change_control import load_in_force
+from monitor.alerts.queries.alerts import ChangeContext, apply_changes
+from monitor.alerts.views import AlertRow
+from monitor.app.checks import health
+from monitor.app.checks.live import STATUS_SITE, BrokerClients
+from monitor.app.checks.table import run_checks
+from monitor.app.children import BrokerChild, ProcessRestarter, PythonChild, read_sites, reject_denied
+from monitor.app.self_monitoring.alarms import KEY_PREFIX, AlarmQueue
+from monitor.app.self_monitoring.conditions import AlarmConditions
+from monitor.app.self_monitoring.core_watch import CoreWatch
+from monitor.broker.broker_log import RefusedTopic
+from monitor.canonical import code_version
+from monitor.decision.changes import RESOLVED, health_alarm
+from monitor.ingest.queries.messages import Quota, add_rejected
+from monitor.settings.service import ServiceConfig
+from monitor.sites.records import gather_recipients
+from monitor.storage.actor import SERVICE_ACTOR
+from monitor.storage.engine import Database
+from monitor.storage.service_state import DeniedMessages, find_heartbeat, remove_heartbeat, write_heartbeat
+from monitor.storage.views import load_view
+from monitor.text.message import Message, Template
+
+_WITHOUT_OUTBOX: Final = Template(
+    "service.notice.past_outbox", "cannot decide: {text}; reported past the outbox by {n} of {n2} channels"
+)
+log = logging.getLogger(__name__)
+HEARTBEAT: Final = "supervisor"
+BROKER_HEARTBEAT: Final = "broker"
+
+
+class BrokerHeartbeat(TypedDict, total=False):
+    """State of the broker that the supervisor runs, or the address of an external one."""
+
+    mode: Required[str]
+    url: str
+    durable: bool
+    alive: bool
+    risk_s: float | None  # seconds of acknowledged messages that a crash of the broker can lose
+    denied: list[DeniedMessages]
+
+
+class SupervisorRecords:
+    """Alarms and heartbeats of the supervisor. `write` stores them; what cannot be stored stays for the next call.
+
+    Attributes:
+        restarters: Set before the first call of `write`.
+    """
+
+    def __init__(self, config: ServiceConfig, core: PythonChild, broker: BrokerChild | None) -> None:
+        self._config = config
+        self._core = core
+        self.broker = broker
+        self.restarters: Sequence[ProcessRestarter] = ()
+        self.alarms = AlarmQueue()
+        self._conditions = AlarmConditions(self.alarms)
+        self._quota = Quota.of_megabytes(config.limits.quarantine_mb, config.limits.quarantine_source_mb)
+        self._has_written = False
+        self._has_failed = False
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether alarms are waiting. After a failure they wait for the next regular call."""
+        return bool(self.alarms.pending()) and not self._has_failed
+
+    def add_process_alarm(self, name: str, text: Message, is_failing: bool) -> None:
+        """Add the beginning or the end of the alarm that a process keeps ending."""
+        log.log(logging.CRITICAL if is_failing else logging.INFO, "%s", text)
+        facts = {"child": name, "line": text}
+        level = 2 if is_failing else 0
+        self.alarms.put(health_alarm(f"health:process:{name}", level, text, is_open=is_failing, evidence=facts))
+
+    def add_emergency(self, trouble: str, accepted: int, addressed: int) -> None:
+        """Add an outage of which people were notified without the database. They are not notified again."""
+        text = _WITHOUT_OUTBOX(text=trouble, n=accepted, n2=addressed)
+        facts = {"told": trouble, "channels_taken": accepted, "channels_asked": addressed}
+        key = "health:decide"
+        self.alarms.put(health_alarm(key, 2, text, is_open=True, evidence=facts, notify=False))
+        self.alarms.put(health_alarm(key, 0, RESOLVED(text=text), is_open=False, evidence=facts, notify=False))
+
+    def check_broker_clients(self) -> None:
+        """Begin or end the alarms of clients whose messages may be lost."""
+        if self.broker is None:
+            return
+        now = datetime.now(UTC)
+        clients = BrokerClients(self.broker.list_contested(now), self.broker.list_oversized(now))
+        self._conditions.update(run_checks(clients), time.monotonic())
+
+    def write(self, core_watch: CoreWatch) -> None:
+        """Store alarms, heartbeats and refused messages, and let `core_watch` load what it has to know.
+
+        The supervisor must survive every error of the database, so none is raised.
+        """
+        try:
+            with Database(self._config.database.url) as db:
+                # Read first: a database that rejects writes can still return the last levels.
+                with db.read() as c:
+                    core_watch.load_known(c)
+                    if not self._has_written:
+                        self._conditions.recall(
+                            row["key"].removeprefix(KEY_PREFIX) for row in load_view(c, "active_alerts", AlertRow)
+                        )
+                self.check_broker_clients()
+                self._write_all(db, core_watch)
+            self._has_failed = False
+        except Exception as error:
+            self._has_failed = True
+            log.warning("the heartbeat of the supervisor was not stored: %s", error)
+
+    def _write_all(self, db: Database, core_watch: CoreWatch) -> None:
+        alarms = self.alarms.pending()
+        denied = [] if self.broker is None else self.broker.list_refused()
+        stands_by = self._core.stands_by
+        now = datetime.now(UTC)
+        with db.write() as c:
+            if alarms:
+                recipients = load_recipients(self._config, c)
+                context = ChangeContext(STATUS_SITE, None, recipients, SERVICE_ACTOR, now, code_version())
+                apply_changes(c, alarms, context)
+            before = find_heartbeat(c, HEARTBEAT)
+            if not stands_by:
+                # The heartbeats of a pair of services are those of the active one.
+                self._write_heartbeats(c, denied, now)
+                add_rejected(c, reject_denied(denied), self._quota)
+        self.alarms.forget(alarms)
+        if stands_by:
+            return
+        if self.broker is not None:
+            self.broker.note_stored(denied)
+        if not self._has_written:
+            self._has_written = True
+            core_watch.unwatched.note_start(before and before[0])
+
+    def _write_heartbeats(self, c: Connection, denied: Sequence[RefusedTopic], now: datetime) -> None:
+        detail = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "deaths": {restarter.child.name: restarter.deaths for restarter in self.restarters},
+        }
+        remove_heartbeat(c, f"{health.STANDBY_PREFIX}{self._config.service_name}")
+        write_heartbeat(c, HEARTBEAT, detail, now)
+        write_heartbeat(c, BROKER_HEARTBEAT, self._describe_broker(denied), now)
+
+    def _describe_broker(self, denied: Sequence[RefusedTopic]) -> BrokerHeartbeat:
+        if self.broker is None:
+            return {"mode": "external", "url": self._config.broker.url}
+        return {
+            "mode": self.broker.mode,
+            "durable": self.broker.durable,
+            "alive": self.broker.alive(),
+            "risk_s": self.broker.risk_s,
+            "denied": self.broker.describe_denied(denied),
+        }
+
+
+def load_recipients(config: ServiceConfig, c: Connection) -> tuple[Any, ...]:
+    """Return the recipients of the site files and of the versions in force.
+
+    A person whom an edit removes is notified until the edit is approved.
+    """
+    return gather_recipients([*read_sites(config), *load_in_force(c)])
