@@ -251,7 +251,7 @@ class Core:
             on_changed=self._on_changed,
             on_poisoned=self._on_poisoned,
             clock=self.clock,
-            find_news=self._find_changed_sites,
+            find_changed_sites=self._find_changed_sites,
             find_pace=self._find_pace,
             on_evaluated=self.commits.note_evaluation,
             on_outdated=self._check_site_files,

@@ -1,63 +1,78 @@
-"""The thread that evaluates: soon after data of a site was stored, and on a tick, so that silence is seen as well."""
+"""The thread that evaluates sites: soon after their data was stored, and regularly, so that silence is noticed."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from monitor.alerts.evaluate import EvaluationResult, Evaluator
+from monitor.app.evaluation_queue import EvaluationQueue, EvaluationTask, Trigger
 from monitor.errors import OutdatedSiteError, StoreBusyError
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
 
 log = logging.getLogger(__name__)
-# between two evaluations of one site on data: a burst is one evaluation, and an alert row is there within a second
-SHORTEST_GAP_S: Final = 0.25
-# the same where nothing came on which a vote may rest, and by how much later such news and ticks count as arrived
-UNVOTED_GAP_S: Final = 2.0
-UNVOTED_LATER_S: Final = 10.0
-# after an outage, silence is judged and levels may fall when the queue is drained, at the latest after this
-DRAIN_LIMIT_S: Final = 300.0
+
+SHORTEST_PAUSE_S: Final = 0.25
 BUSY_PAUSE_S: Final = 1.0
-NEWS_EVERY_S: Final = 2.0  # for what people added
-SLOW_S: Final = 30.0  # an evaluation that takes longer is told
-# a thread that computes is slow, not stuck: no fresh process would be faster; beyond this it is given up
-LONGEST_S: Final = 900.0
-COMPUTES: Final = 0.1  # of its time: one that waits for the database is not slow, and shorter windows help nobody
-WORK_S: Final = 0.1  # processor time by which a thread is seen to compute
-AGAIN_WHEN_DRAINED_S: Final = 2.0  # nothing falls while draining: look soon after
+SLEEP_AT_MOST_S: Final = 1.0
+SLEEP_AT_LEAST_S: Final = 0.01
+FIND_CHANGES_EVERY_S: Final = 2.0
+
+# After an outage no level falls before all waiting readings are stored, but at most for this long.
+DRAIN_LIMIT_S: Final = 300.0
+# No level falls while draining, so the next evaluation follows soon.
+PAUSE_WHILE_DRAINING_S: Final = 2.0
+
+# An evaluation that takes longer is reported, unless it mostly waits for the database: shorter windows would not help.
+SLOW_S: Final = 30.0
+LEAST_COMPUTING_FRACTION: Final = 0.1
+
+# A thread that computes is slow but does not hang, and a new process would not be faster. After this time it counts as
+# hanging all the same.
+LONGEST_COMPUTATION_S: Final = 900.0
+# A thread that has used this much more processor time has been computing.
+COMPUTED_S: Final = 0.1
 
 
 class Evaluate(Protocol):
-    """The decision, as `monitor.alerts.evaluate.evaluate_site` is."""
+    """The decision, such as `monitor.alerts.evaluate.evaluate_site`."""
 
     def __call__(self, db: Database, site: Site, now: datetime, trigger: str, *, draining: bool) -> EvaluationResult:
-        """Decide once and store; raises StoreBusyError when that must be tried again."""
+        """Decide once and store the result; raises StoreBusyError if it has to be repeated."""
+
+
+class _CurrentEvaluation(NamedTuple):
+    site_id: str
+    started_s: float
+    started_processor_s: float
 
 
 class EvaluationLoop:
-    """Evaluates each site when it is dirty or due, one after the other.
+    """Evaluate one site after the other. `EvaluationQueue` contains the order.
 
-    1. `mark(sites)` makes sites dirty; many marks before its turn are one evaluation. The site that has waited longest
-       comes first. New readings that may vote count as if they had waited `UNVOTED_LATER_S` longer than all else.
-    2. Without data a site is due after the tick, or earlier where its stage of movement or its last evaluation said so
+    1. `mark` makes sites due whose data was stored. Data that a person added in another process is found within
+       seconds (`find_changed_sites`).
+    2. Without data a site is due after the tick, or earlier if its stage of movement or its last evaluation requires it
        (a dwell, an expiry).
-    3. While a backlog is being read, at most five minutes, evaluations are `draining`: levels rise, nothing falls.
-    4. What people add by any process (a report, an event, an offset, a flag) makes its site dirty within seconds.
-    5. A site whose evaluation raises is poisoned: told to `on_poisoned`, tried again on the tick; the others go on.
+    3. While waiting readings are being stored, for at most five minutes, evaluations are `draining`: levels rise, none
+       falls.
+    4. If the evaluation of a site raises an error, `on_poisoned` is called and the site is tried again at its tick. The
+       other sites go on.
 
     Args:
-        is_drained: True when ingest has caught up with the broker's queue.
-        on_changed: called with the site's id after an evaluation that changed something.
-        on_poisoned: called with site id and reason when a site cannot be evaluated; reason None when it can again.
-        evaluate: the decision; None takes an `Evaluator`, which keeps in memory what saves work.
-        find_news: sites to which something was added since the last call, by whichever process.
-        on_outdated: called when another version of a site's file is in force than the one it has here.
-        is_behind: whether readings of a site are stored that a feature still has to process, such as inputs of
+        is_drained: Whether ingest has stored everything that waited at the broker.
+        on_changed: Called with the site id after an evaluation that changed an alert.
+        on_poisoned: Called with site id and reason if a site cannot be evaluated; with None when it can be again.
+        evaluate: The decision; the default is an `Evaluator`, which caches what later evaluations need.
+        find_changed_sites: Returns the sites to which any process has added something since the last call.
+        find_pace: Returns the longest time between two evaluations at the present stage of movement of a site.
+        on_evaluated: Called after an evaluation was committed.
+        on_outdated: Called if another version of a site file is in force than the one in `sites`.
+        is_behind: Whether readings of a site are stored that a feature still has to process, such as inputs of
             calculated series. The evaluation of that site is `draining` meanwhile.
-        find_pace: longest time in seconds between two evaluations of a site that its stage of movement asks for.
     """
 
     def __init__(
@@ -71,33 +86,39 @@ class EvaluationLoop:
         on_poisoned: Callable[[str, str | None], None],
         clock: Callable[[], datetime],
         evaluate: Evaluate | None = None,
-        find_news: Callable[[], frozenset[str]] = frozenset,
+        find_changed_sites: Callable[[], frozenset[str]] = frozenset,
         find_pace: Callable[[str], float | None] = lambda _: None,
         on_evaluated: Callable[[], None] = lambda: None,
         on_outdated: Callable[[], None] = lambda: None,
         is_behind: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        self._is_behind = is_behind
-        self._find_news, self._next_news_s, self._find_pace = find_news, 0.0, find_pace
-        self._on_evaluated, self._on_outdated = on_evaluated, on_outdated
-        self._db, self._sites, self._tick_s, self._clock = db, sites, tick_s, clock
+        self._db = db
+        self._sites = sites
+        self._tick_s = tick_s
+        self._clock = clock
         self._evaluate: Evaluate = Evaluator() if evaluate is None else evaluate
-        self._is_drained, self._on_changed, self._on_poisoned = is_drained, on_changed, on_poisoned
-        self._dirty: dict[str, float] = {}  # since when, monotonic
-        self._unvoted: set[str] = set()  # of the dirty ones: nothing came on which a vote may rest
-        self._was_unvoted = False  # whether the evaluation in hand is of such a site, or of the tick
+        self._is_drained = is_drained
+        self._is_behind = is_behind
+        self._find_changed_sites = find_changed_sites
+        self._find_pace = find_pace
+        self._on_changed = on_changed
+        self._on_poisoned = on_poisoned
+        self._on_evaluated = on_evaluated
+        self._on_outdated = on_outdated
+        self._queue = EvaluationQueue(sites)
+        # Protects the queue, and is notified when it changes.
         self._condition = threading.Condition()
-        self._stopping = False
-        self._poisoned: set[str] = set()
-        self._due: dict[str, float] = {}  # monotonic
-        self._not_before: dict[str, tuple[float, float]] = {}  # monotonic: for news that may vote, and for others
-        self._behind_since: float | None = None
-        self._progress: dict[str, datetime] = {}
-        self._in_hand: tuple[str, float, float] | None = None  # site, since (monotonic, processor time)
-        self._slow: dict[str, float] = {}
-        self._computed_s = 0.0
+        self._is_stopping = False
         self._thread: threading.Thread | None = None
+        self._next_search_s = 0.0
+        self._poisoned: set[str] = set()
+        self._draining_since_s: float | None = None
+        self._current: _CurrentEvaluation | None = None
+        self._slow: dict[str, float] = {}
+        self._progress: dict[str, datetime] = {}
+        self._progress_processor_s = 0.0
 
+    # ---- start and stop ----------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Start the thread."""
         self._progress["evaluate"] = self._clock()
@@ -105,181 +126,161 @@ class EvaluationLoop:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """End after the evaluation in hand."""
+        """End the thread after its present evaluation."""
         with self._condition:
-            self._stopping = True
+            self._is_stopping = True
             self._condition.notify_all()
         if self._thread is not None:
             self._thread.join(timeout_s)
 
     def mark(self, sites: frozenset[str], without_votes: frozenset[str] = frozenset()) -> None:
-        """Note that data of these sites was stored; returns at once.
+        """Record that data of these sites was stored. Returns at once.
 
-        `without_votes`: those of them where nothing came on which a vote may rest.
+        Args:
+            without_votes: The sites whose data cannot change a vote.
         """
-        now = time.monotonic()
         with self._condition:
-            for site in sites:
-                if site not in without_votes:
-                    if site in self._unvoted:  # its turn comes no later than it would have without
-                        self._dirty[site] = min(now, self._dirty[site] + UNVOTED_LATER_S)
-                    self._unvoted.discard(site)
-                elif site not in self._dirty:
-                    self._unvoted.add(site)
-                self._dirty.setdefault(site, now)
+            self._queue.add_data(sites, without_votes, time.monotonic())
             self._condition.notify_all()
 
-    def progress(self) -> dict[str, datetime]:
-        """When the thread last went round, finished a site, or was seen computing on one."""
-        self._note_work()
-        return dict(self._progress)
-
-    def is_busy(self) -> bool:
-        """Whether a site is being evaluated at this moment."""
-        return self._in_hand is not None
-
-    def find_slow(self) -> dict[str, float]:
-        """Site -> seconds of evaluations that compute for too long: the last one, or the one in hand.
-
-        Nothing while an outage is caught up with: what piled up takes its time once.
-        """
-        if self._behind_since is not None:
-            return {}
-        found, in_hand = dict(self._slow), self._in_hand
-        if in_hand is not None and (taken_s := self._find_slowness(in_hand)):
-            found[in_hand[0]] = taken_s
-        return found
-
-    def _find_slowness(self, in_hand: tuple[str, float, float]) -> float:
-        taken_s, computed_s = time.monotonic() - in_hand[1], self._read_computed_s()
-        is_slow = taken_s > SLOW_S and (computed_s is None or computed_s - in_hand[2] > COMPUTES * taken_s)
-        return taken_s if is_slow else 0.0
-
-    def _read_computed_s(self) -> float | None:
-        thread = self._thread
-        if thread is None or thread.ident is None or not thread.is_alive():
-            return None
-        try:
-            return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
-        except (AttributeError, OSError):  # there the watchdog knows finished sites only
-            return None
-
-    def _note_work(self) -> None:
-        in_hand, computed_s = self._in_hand, self._read_computed_s()
-        if in_hand is None or computed_s is None:
-            return
-        if computed_s - self._computed_s > WORK_S and time.monotonic() - in_hand[1] < LONGEST_S:
-            self._computed_s = computed_s
-            self._progress["evaluate"] = self._clock()
-
+    # ---- the thread --------------------------------------------------------------------------------------------------
     def _run(self) -> None:
-        self._mark_changed()  # what comes from here on is noticed
+        # Changes from now on are found. The first evaluations include everything before.
+        self._mark_changed_sites()
         for site_id in list(self._sites):
-            self._evaluate_once(site_id, "start")
-        while not self._stopping:
-            self._mark_changed()
-            if taken := self._take_due():
-                self._evaluate_once(*taken)
+            self._evaluate_task(EvaluationTask(site_id, Trigger.START, has_voting_data=True))
+        while not self._is_stopping:
+            self._mark_changed_sites()
+            if task := self._wait_for_task():
+                self._evaluate_task(task)
             self._progress["evaluate"] = self._clock()
 
-    def _mark_changed(self) -> None:
-        if time.monotonic() < self._next_news_s:
+    def _mark_changed_sites(self) -> None:
+        if time.monotonic() < self._next_search_s:
             return
-        self._next_news_s = time.monotonic() + NEWS_EVERY_S
+        self._next_search_s = time.monotonic() + FIND_CHANGES_EVERY_S
         try:
-            self.mark(self._find_news())
+            self.mark(self._find_changed_sites())
         except StoreBusyError as error:
-            log.warning("cannot look for reports and events yet: %s", error)
-        except Exception:  # loop edge: the tick looks at everything anyway
-            log.exception("cannot look for reports and events")
+            log.warning("cannot search for reports and events yet: %s", error)
+        except Exception:  # The tick evaluates every site anyway.
+            log.exception("cannot search for reports and events")
 
-    def _is_draining(self) -> bool:
-        if self._is_drained():
-            self._behind_since = None
-            return False
-        now = time.monotonic()
-        self._behind_since = now if self._behind_since is None else self._behind_since
-        return now - self._behind_since < DRAIN_LIMIT_S
-
-    def _take_due(self) -> tuple[str, str] | None:
-        """Wait until something is due, at most one second, and take what waits longest: site, and data or tick."""
+    def _wait_for_task(self) -> EvaluationTask | None:
+        """Return the next task; wait up to a second until there is one."""
         with self._condition:
-            now = time.monotonic()
-            taken = self._find_first(now)
-            if taken is None:
-                self._condition.wait(max(0.01, min(1.0, self._next(now) - now)))
-                taken = self._find_first(time.monotonic())
-            if taken is not None:
-                self._dirty.pop(taken[0], None)
-                self._was_unvoted = taken[1] == "tick" or taken[0] in self._unvoted
-                self._unvoted.discard(taken[0])
-            return taken
+            task = self._queue.next_task(time.monotonic())
+            if task is None:
+                sleep_s = self._queue.seconds_until_next(time.monotonic(), at_most_s=SLEEP_AT_MOST_S)
+                self._condition.wait(max(SLEEP_AT_LEAST_S, sleep_s))
+                task = self._queue.next_task(time.monotonic())
+            return task
 
-    def _find_first(self, now: float) -> tuple[str, str] | None:
-        """Return the site to evaluate next, and why; None if none is due.
-
-        After a start, all sites become due at once again and again. Readings that may vote do not wait for all of
-        these evaluations, unless one of them has already waited for `UNVOTED_LATER_S`.
-        """
-        ready = []
-        for site_id in self._sites:
-            since = self._dirty.get(site_id)
-            if since is not None and now >= self._open_at(site_id):
-                ready.append((since + UNVOTED_LATER_S * (site_id in self._unvoted), site_id, "data"))
-            elif now >= (due := self._due.get(site_id, 0.0)):
-                ready.append((due + UNVOTED_LATER_S, site_id, "tick"))
-        return min(ready)[1:] if ready else None
-
-    def _open_at(self, site_id: str) -> float:
-        """From when on news of a site may be looked at; what may vote waits for nothing but the last that could."""
-        return self._not_before.get(site_id, (0.0, 0.0))[site_id in self._unvoted]
-
-    def _next(self, now: float) -> float:
-        moments = [self._due.get(s, now) for s in self._sites]
-        moments += [self._open_at(s) for s in self._dirty if s in self._sites]
-        return min(moments, default=now + 1.0)
-
-    def _evaluate_once(self, site_id: str, trigger: str) -> None:
-        if self._stopping:
+    def _evaluate_task(self, task: EvaluationTask) -> None:
+        if self._is_stopping:
             return
-        started = time.monotonic()
-        self._in_hand = in_hand = (site_id, started, self._read_computed_s() or 0.0)
+        current = _CurrentEvaluation(task.site_id, time.monotonic(), self._read_processor_s() or 0.0)
+        self._current = current
+        pause_s = self._evaluate_site(task)
+        ended_s = time.monotonic()
+        self._current = None
+        self._note_duration(current, ended_s)
+        with self._condition:
+            self._queue.finish(task, started_s=current.started_s, ended_s=ended_s, pause_s=pause_s)
+        self._progress["evaluate"] = self._clock()
+
+    def _evaluate_site(self, task: EvaluationTask) -> float:
+        """Evaluate a site and return the time until its next tick."""
+        site_id = task.site_id
         pause_s = self._tick_s
         try:
             pause_s = min(pause_s, self._find_pace(site_id) or pause_s)
             now = self._clock()
-            draining = self._is_draining() or self._is_behind(site_id)
-            result = self._evaluate(self._db, self._sites[site_id], now, trigger, draining=draining)
+            is_draining = self._is_draining() or self._is_behind(site_id)
+            result = self._evaluate(self._db, self._sites[site_id], now, task.trigger.value, draining=is_draining)
             self._on_evaluated()
-            if draining:
-                pause_s = min(pause_s, AGAIN_WHEN_DRAINED_S)
+            if is_draining:
+                pause_s = min(pause_s, PAUSE_WHILE_DRAINING_S)
             if result.next_due_at is not None:
-                pause_s = min(pause_s, max(SHORTEST_GAP_S, (result.next_due_at - now).total_seconds()))
+                pause_s = min(pause_s, max(SHORTEST_PAUSE_S, (result.next_due_at - now).total_seconds()))
             if result.changes:
                 self._on_changed(site_id)
             if site_id in self._poisoned:
                 self._poisoned.discard(site_id)
                 self._on_poisoned(site_id, None)
         except StoreBusyError as error:
-            log.warning("%s not evaluated, again in %g s: %s", site_id, BUSY_PAUSE_S, error)
-            pause_s = BUSY_PAUSE_S
+            log.warning("site %s was not evaluated and is tried again in %g s: %s", site_id, BUSY_PAUSE_S, error)
+            return BUSY_PAUSE_S
         except OutdatedSiteError as error:
             log.info("%s", error)
-            pause_s = BUSY_PAUSE_S
             self._on_outdated()
-        except Exception as error:  # loop edge: one poisoned site must not silence the others
+            return BUSY_PAUSE_S
+        except Exception as error:  # The other sites must still be evaluated.
             log.exception("site %s cannot be evaluated", site_id)
             self._poisoned.add(site_id)
             self._on_poisoned(site_id, f"{type(error).__name__}: {' '.join(str(error).split())}")
-        ended = time.monotonic()
-        self._in_hand = None
-        self._slow.pop(site_id, None)
-        if self._behind_since is None and (taken_s := self._find_slowness(in_hand)):
-            self._slow[site_id] = taken_s
-            log.warning("evaluation of %s took %.0f s", site_id, ended - started)
-        # a slow evaluation leaves as much time as it took to ingest and the others
-        taken_s = ended - started
-        gap_s = taken_s if self._was_unvoted else max(SHORTEST_GAP_S, taken_s)
-        self._not_before[site_id] = (ended + gap_s, ended + max(UNVOTED_GAP_S, taken_s))
-        self._due[site_id] = ended + pause_s
-        self._progress["evaluate"] = self._clock()
+        return pause_s
+
+    def _is_draining(self) -> bool:
+        if self._is_drained():
+            self._draining_since_s = None
+            return False
+        now_s = time.monotonic()
+        if self._draining_since_s is None:
+            self._draining_since_s = now_s
+        return now_s - self._draining_since_s < DRAIN_LIMIT_S
+
+    # ---- what self-monitoring reads ----------------------------------------------------------------------------------
+    def is_busy(self) -> bool:
+        """Return whether a site is being evaluated at this moment."""
+        return self._current is not None
+
+    def progress(self) -> dict[str, datetime]:
+        """Return when the thread has last finished an evaluation, waited for a task, or was found computing."""
+        current = self._current
+        processor_s = self._read_processor_s()
+        if current is not None and processor_s is not None:
+            has_computed = processor_s - self._progress_processor_s > COMPUTED_S
+            if has_computed and time.monotonic() - current.started_s < LONGEST_COMPUTATION_S:
+                self._progress_processor_s = processor_s
+                self._progress["evaluate"] = self._clock()
+        return dict(self._progress)
+
+    def find_slow(self) -> dict[str, float]:
+        """Return the seconds of slow evaluations by site: the last one, or the one that runs.
+
+        Empty while waiting readings are being stored: their number makes an evaluation slow once.
+        """
+        if self._draining_since_s is not None:
+            return {}
+        slow = dict(self._slow)
+        current = self._current
+        if current is not None and self._is_slow(current):
+            slow[current.site_id] = time.monotonic() - current.started_s
+        return slow
+
+    def _note_duration(self, evaluation: _CurrentEvaluation, ended_s: float) -> None:
+        self._slow.pop(evaluation.site_id, None)
+        if self._draining_since_s is None and self._is_slow(evaluation):
+            duration_s = ended_s - evaluation.started_s
+            self._slow[evaluation.site_id] = duration_s
+            log.warning("evaluation of %s took %.0f s", evaluation.site_id, duration_s)
+
+    def _is_slow(self, evaluation: _CurrentEvaluation) -> bool:
+        duration_s = time.monotonic() - evaluation.started_s
+        if duration_s <= SLOW_S:
+            return False
+        processor_s = self._read_processor_s()
+        if processor_s is None:
+            return True
+        return processor_s - evaluation.started_processor_s > LEAST_COMPUTING_FRACTION * duration_s
+
+    def _read_processor_s(self) -> float | None:
+        """Return the processor time of the thread; None if the system does not measure it."""
+        thread = self._thread
+        if thread is None or thread.ident is None or not thread.is_alive():
+            return None
+        try:
+            return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+        except (AttributeError, OSError):
+            return None

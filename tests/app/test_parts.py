@@ -1,6 +1,7 @@
-"""Parts of the service without processes: the evaluation loop, the schedule, health, the restarter."""
+"""Test the evaluation loop, the schedule of jobs, health and the restarter, without processes."""
 
 import logging
+import math
 import socket
 import threading
 import time
@@ -19,6 +20,13 @@ from monitor.app.checks.running import SiteStatus
 from monitor.app.checks.table import BLIND, DEGRADED, SEEN, assess_service
 from monitor.app.children import HeartbeatWatch, ProcessRestarter, PythonChild
 from monitor.app.evaluation_loop import EvaluationLoop
+from monitor.app.evaluation_queue import (
+    OTHER_DATA_DEBOUNCE_S,
+    VOTING_DATA_DEBOUNCE_S,
+    EvaluationQueue,
+    EvaluationTask,
+    Trigger,
+)
 from monitor.app.schedule import NO_WORKER_RETRY_S, Schedule, list_jobs
 from monitor.app.self_monitoring.commits import LEASE, CommitMonitor
 from monitor.app.self_monitoring.dead_man_ping import OPENER
@@ -76,7 +84,7 @@ def make_loop():
         loop.stop(5.0)
 
 
-def test_a_burst_of_data_is_one_evaluation_of_that_site_only_long_before_the_tick(make_loop):
+def test_burst_of_data_is_one_evaluation_of_its_site_before_the_tick(make_loop):
     decide = Decisions()
     loop, _ = make_loop(decide)
     wait_for(lambda: decide.of("b", "start"))
@@ -103,8 +111,8 @@ class HeldDecisions(Decisions):
         return super().__call__(db, site, now, trigger, draining=draining)
 
 
-def test_a_site_with_news_on_which_a_vote_may_rest_goes_first_and_the_others_are_not_forgotten(make_loop, monkeypatch):
-    monkeypatch.setattr("monitor.app.evaluation_loop.UNVOTED_GAP_S", 0.5)
+def test_sites_with_voting_data_are_evaluated_first_and_all_others_after_them(make_loop, monkeypatch):
+    monkeypatch.setattr("monitor.app.evaluation_queue.OTHER_DATA_DEBOUNCE_S", 0.5)
     decide, quiet = HeldDecisions(), frozenset("bcdef")
     loop, _ = make_loop(decide, sites=tuple("abcdefgh"))
     wait_for(lambda: decide.of("h", "start"))
@@ -120,49 +128,79 @@ def test_a_site_with_news_on_which_a_vote_may_rest_goes_first_and_the_others_are
     assert [c[0] for c in decide.calls if c[1] == "data"] == [*"aghf", *"bcde"]
 
 
-def test_what_may_vote_does_not_wait_for_an_evaluation_of_other_news(make_loop, monkeypatch):
-    monkeypatch.setattr("monitor.app.evaluation_loop.SHORTEST_GAP_S", 30.0)
-    decide, a = Decisions(), frozenset("a")
-    loop, _ = make_loop(decide, sites=("a",))
-    wait_for(lambda: decide.of("a", "start"))
-    loop._not_before.clear()  # as if it had stood for long
-    loop.mark(a, a)
-    wait_for(lambda: len(decide.of("a", "data")) == 1)
-    loop.mark(a)
-    wait_for(lambda: len(decide.of("a", "data")) == 2)
-    loop.mark(a)  # the next one keeps its distance: a burst is one evaluation
-    time.sleep(0.5)
-    assert len(decide.of("a", "data")) == 2
+def finish(queue, task, ended_s, pause_s=math.inf, duration_s=0.0):
+    queue.finish(task, started_s=ended_s - duration_s, ended_s=ended_s, pause_s=pause_s)
 
 
-def test_who_has_waited_for_long_is_not_put_back_by_news_that_may_vote():
-    calls = {"on_changed": lambda _: None, "on_poisoned": lambda *_: None}
-    loop = EvaluationLoop(None, dict.fromkeys("ab"), 60.0, is_drained=lambda: True, clock=clock, **calls)
-    loop._due = dict.fromkeys("ab", float("inf"))
-    a, b = frozenset("a"), frozenset("b")
-    loop.mark(a, a)
-    loop._dirty["a"] -= 20.0
-    loop.mark(b)
-    loop._dirty["b"] -= 5.0
-    assert loop._find_first(time.monotonic()) == ("a", "data")
-    loop.mark(a)
-    assert loop._take_due() == ("a", "data")
-    assert loop._take_due() == ("b", "data")
+def make_queue(sites):
+    """A queue whose sites have been evaluated, and have no tick."""
+    queue = EvaluationQueue(sites)
+    for site in sites:
+        finish(queue, EvaluationTask(site, Trigger.START, has_voting_data=False), -100.0)
+    return queue
 
 
-def test_readings_that_may_vote_do_not_wait_for_the_ticks_of_all_sites():
-    calls = {"on_changed": lambda _: None, "on_poisoned": lambda *_: None}
-    loop = EvaluationLoop(None, dict.fromkeys("abc"), 60.0, is_drained=lambda: True, clock=clock, **calls)
-    now_s = time.monotonic()
-    loop._due = {"a": now_s - 20.0, "b": now_s - 5.0, "c": now_s + 60.0}
-    loop.mark(frozenset("c"))
-    assert loop._take_due() == ("a", "tick"), "it has waited for more than ten seconds"
-    loop._due["a"] = now_s + 60.0
-    assert loop._take_due() == ("c", "data")
-    assert loop._take_due() == ("b", "tick")
+def test_voting_data_waits_only_for_an_evaluation_of_voting_data():
+    queue = make_queue("a")
+    queue.add_data("a", "a", 0.0)
+    task = queue.next_task(0.0)
+    assert task == ("a", Trigger.DATA, False)
+    finish(queue, task, 0.0)
+    queue.add_data("a", (), 0.0)
+    task = queue.next_task(0.0)
+    assert task == ("a", Trigger.DATA, True)
+    finish(queue, task, 0.0)
+    queue.add_data("a", (), 0.0)
+    assert queue.next_task(VOTING_DATA_DEBOUNCE_S - 0.01) is None, "a burst is one evaluation"
+    assert queue.next_task(VOTING_DATA_DEBOUNCE_S) == ("a", Trigger.DATA, True)
 
 
-def test_a_site_whose_calculated_series_are_behind_is_evaluated_as_while_draining(make_loop):
+def test_other_data_waits_for_its_own_debounce():
+    queue = make_queue("a")
+    queue.add_data("a", "a", 0.0)
+    finish(queue, queue.next_task(0.0), 0.0)
+    queue.add_data("a", "a", 0.0)
+    assert queue.next_task(OTHER_DATA_DEBOUNCE_S - 0.01) is None
+    assert queue.next_task(OTHER_DATA_DEBOUNCE_S) == ("a", Trigger.DATA, False)
+
+
+def test_slow_evaluation_is_followed_by_a_pause_of_its_length():
+    queue = make_queue("a")
+    queue.add_data("a", (), 0.0)
+    finish(queue, queue.next_task(0.0), 5.0, duration_s=5.0)
+    queue.add_data("a", (), 5.0)
+    assert queue.next_task(9.99) is None
+    assert queue.seconds_until_next(9.0, at_most_s=60.0) == 1.0
+    assert queue.next_task(10.0) is not None
+
+
+def test_site_that_has_waited_long_is_not_overtaken_by_voting_data():
+    queue = make_queue("ab")
+    queue.add_data("a", "a", 0.0)
+    queue.add_data("b", (), 15.0)
+    queue.add_data("a", (), 20.0)
+    assert queue.next_task(20.0) == ("a", Trigger.DATA, True)
+    assert queue.next_task(20.0) == ("b", Trigger.DATA, True)
+    queue = make_queue("ab")
+    queue.add_data("a", "a", 0.0)
+    queue.add_data("b", (), 15.0)
+    assert queue.next_task(20.0) == ("a", Trigger.DATA, False)
+
+
+def test_voting_data_does_not_wait_for_the_ticks_of_all_sites():
+    queue = EvaluationQueue("abc")
+    for site, tick_due_s in {"a": -20.0, "b": -5.0, "c": 60.0}.items():
+        task = EvaluationTask(site, Trigger.START, has_voting_data=False)
+        finish(queue, task, -100.0, pause_s=100.0 + tick_due_s)
+    queue.add_data("c", (), 0.0)
+    task = queue.next_task(0.0)
+    assert task == ("a", Trigger.TICK, False), "it has waited for more than ten seconds"
+    finish(queue, task, 0.0, pause_s=60.0)
+    assert queue.next_task(0.0) == ("c", Trigger.DATA, True)
+    assert queue.next_task(0.0) == ("b", Trigger.TICK, False)
+
+
+def test_evaluation_of_a_site_whose_calculated_series_are_behind_is_draining(make_loop):
     decide, behind = Decisions(), {"a"}
     loop, _ = make_loop(decide, is_behind=lambda site: site in behind)
     wait_for(lambda: decide.of("b", "start"))
@@ -172,7 +210,7 @@ def test_a_site_whose_calculated_series_are_behind_is_evaluated_as_while_drainin
     wait_for(lambda: any(not draining for _, _, draining in decide.of("a")))
 
 
-def test_every_site_is_evaluated_at_start_again_on_the_tick_and_at_an_expiry_before_it(make_loop):
+def test_site_is_evaluated_at_start_at_the_tick_and_at_an_earlier_expiry(make_loop):
     decide = Decisions()
     decide.next_due_s = 0.3
     started = time.monotonic()
@@ -185,7 +223,7 @@ def test_every_site_is_evaluated_at_start_again_on_the_tick_and_at_an_expiry_bef
     assert decide.calls[0][1] == "start"
 
 
-def test_a_poisoned_site_is_told_and_the_others_go_on_and_a_locked_database_is_no_poison(make_loop):
+def test_site_that_cannot_be_evaluated_is_reported_and_a_locked_database_is_not(make_loop):
     decide = Decisions()
     decide.faults["a"] = ZeroDivisionError("bad\nnumber")
     loop, told = make_loop(decide, tick_s=0.3)
@@ -201,7 +239,7 @@ def test_a_poisoned_site_is_told_and_the_others_go_on_and_a_locked_database_is_n
     assert told == []
 
 
-def test_while_a_backlog_is_read_evaluations_are_draining_until_its_end_or_limit(make_loop, monkeypatch):
+def test_evaluations_are_draining_until_the_backlog_is_stored_or_the_limit(make_loop, monkeypatch):
     decide, drained = Decisions(), threading.Event()
     make_loop(decide, drained=drained.is_set, sites=("a",))
     wait_for(lambda: decide.calls)
@@ -217,17 +255,17 @@ def test_while_a_backlog_is_read_evaluations_are_draining_until_its_end_or_limit
     assert later.calls[0][2] is True
 
 
-def test_what_people_add_is_evaluated_before_the_tick(make_loop, monkeypatch):
-    monkeypatch.setattr("monitor.app.evaluation_loop.NEWS_EVERY_S", 0.1)
+def test_additions_by_people_are_evaluated_before_the_tick(make_loop, monkeypatch):
+    monkeypatch.setattr("monitor.app.evaluation_loop.FIND_CHANGES_EVERY_S", 0.1)
     decide, news = Decisions(), []
     answers = [StoreBusyError("locked"), KeyError("x")]
 
-    def find_news():
+    def find_changed_sites():
         if answers:
             raise answers.pop()
         return frozenset({news.pop()} if news else ())
 
-    make_loop(decide, find_news=find_news)
+    make_loop(decide, find_changed_sites=find_changed_sites)
     wait_for(lambda: decide.of("b", "start"))
     time.sleep(0.4)
     news.append("b")
@@ -254,7 +292,7 @@ class Slow:
         return SimpleNamespace(changes=(), next_due_at=None)
 
 
-def test_a_slow_site_is_named_while_it_computes_and_is_no_stuck_thread(make_loop, monkeypatch):
+def test_slow_site_is_reported_while_it_computes_and_its_thread_does_not_hang(make_loop, monkeypatch):
     monkeypatch.setattr("monitor.app.evaluation_loop.SLOW_S", 0.2)
     decide = Slow(computes=True)
 
@@ -276,11 +314,9 @@ def test_a_slow_site_is_named_while_it_computes_and_is_no_stuck_thread(make_loop
 
 
 @pytest.mark.parametrize(("computes", "is_drained"), [(False, True), (True, False)], ids=["waiting", "catching up"])
-def test_nothing_about_speed_is_told_of_one_that_waits_for_the_database_or_catches_up(
-    make_loop, monkeypatch, computes, is_drained
-):
+def test_evaluation_that_waits_for_the_database_or_drains_is_not_slow(make_loop, monkeypatch, computes, is_drained):
     monkeypatch.setattr("monitor.app.evaluation_loop.SLOW_S", 0.1)
-    monkeypatch.setattr("monitor.app.evaluation_loop.AGAIN_WHEN_DRAINED_S", 60.0)
+    monkeypatch.setattr("monitor.app.evaluation_loop.PAUSE_WHILE_DRAINING_S", 60.0)
     decide = Slow(computes=computes)
     loop, _ = make_loop(decide, drained=lambda: is_drained)
     wait_for(loop.is_busy)
@@ -294,8 +330,8 @@ def test_nothing_about_speed_is_told_of_one_that_waits_for_the_database_or_catch
 
 
 @pytest.mark.parametrize("computes", [False, True])
-def test_an_evaluation_that_is_stuck_or_computes_for_ever_is_overdue(make_loop, monkeypatch, computes):
-    monkeypatch.setattr("monitor.app.evaluation_loop.LONGEST_S", 0.5)
+def test_evaluation_that_hangs_or_computes_too_long_is_overdue(make_loop, monkeypatch, computes):
+    monkeypatch.setattr("monitor.app.evaluation_loop.LONGEST_COMPUTATION_S", 0.5)
     decide = Slow(computes=computes)
     loop, _ = make_loop(decide)
     wait_for(lambda: find_overdue(loop.progress(), clock(), 0.7))
@@ -334,7 +370,7 @@ def make_schedule(db, monkeypatch):
     return make
 
 
-def test_a_job_leaves_a_line_in_the_diary(db, make_schedule):
+def test_run_of_a_job_is_stored_unless_nothing_was_due(db, make_schedule):
     assert make_schedule("some_job").run_now("work:s") == "done"
     (run,) = ask(db, load_runs)
     assert (run.job, run.site, run.state, run.detail) == ("work", "s", "done", "did s")
@@ -370,7 +406,7 @@ def idle_job(*_):
 @pytest.mark.parametrize(
     ("name", "state", "words"), [("failing_job", "killed", "limit"), ("broken_job", "failed", "KeyError")]
 )
-def test_a_job_that_fails_ends_as_a_row_and_three_times_as_an_alarm(db, make_schedule, name, state, words):
+def test_failed_run_is_stored_and_three_in_a_row_are_reported_once(db, make_schedule, name, state, words):
     told = []
     schedule = make_schedule(name, told)
     for _ in range(4):
@@ -383,7 +419,7 @@ def away_job(db, config, site, now):
     raise NoWorkerError("no worker")
 
 
-def test_a_job_that_no_machine_takes_is_not_called_broken_and_tries_again_in_ten_minutes(db, make_schedule):
+def test_job_without_a_worker_does_not_count_as_failing_and_runs_again_in_ten_minutes(db, make_schedule):
     told = []
     schedule = make_schedule("away_job", told)
     schedule._scheduler.start(paused=True)
@@ -409,7 +445,7 @@ def watch(db, monkeypatch, job, sites="s", every_s=3600.0, limit_s=3600.0, **fac
     return made, count_runs
 
 
-def test_what_arrives_in_a_watched_folder_is_looked_at_within_seconds(db, tmp_path, monkeypatch):
+def test_file_in_a_watched_folder_starts_a_run_within_seconds(db, tmp_path, monkeypatch):
     made, count_runs = watch(db, monkeypatch, "some_job", watched=lambda *_: tmp_path)
     made.start()
     try:
@@ -437,7 +473,7 @@ def job_that_waits(*_):
     return "looked"
 
 
-def test_a_job_that_watches_runs_again_when_it_says(db, tmp_path, monkeypatch):
+def test_job_with_a_watched_folder_runs_when_it_is_due(db, tmp_path, monkeypatch):
     made, count_runs = watch(db, monkeypatch, "job_that_waits", watched=lambda *_: tmp_path, next_due=next_due)
     made.start()
     try:
@@ -456,7 +492,7 @@ def slow_job(*_):
     return "read"
 
 
-def test_a_site_whose_folder_is_looked_at_waits_its_turn_behind_another(db, tmp_path, monkeypatch):
+def test_run_for_a_watched_folder_waits_for_another_site_and_is_not_missed(db, tmp_path, monkeypatch):
     made, _ = watch(db, monkeypatch, "slow_job", "ab", 1.0, 0.1, watched=lambda *_: tmp_path)
 
     def load_states():
@@ -470,7 +506,7 @@ def test_a_site_whose_folder_is_looked_at_waits_its_turn_behind_another(db, tmp_
     assert not {state for _, state in load_states()} & {"missed"}
 
 
-def test_runs_that_a_killed_process_left_are_ended_at_start(db, make_schedule):
+def test_start_ends_runs_of_a_killed_process(db, make_schedule):
     tell(db, start_run, "work", "s", NOW)
     schedule = make_schedule("some_job")
     schedule.start()
@@ -478,18 +514,18 @@ def test_runs_that_a_killed_process_left_are_ended_at_start(db, make_schedule):
     assert [run.state for run in ask(db, load_runs)] == ["killed"]
 
 
-def test_a_lease_that_cannot_be_renewed_counts_as_a_database_that_takes_no_writes():
+def test_lease_that_cannot_be_renewed_counts_as_no_write():
     at_s = [0.0]
-    vigil = CommitMonitor(lambda: NOW + timedelta(seconds=at_s[0]), 10.0, lambda: at_s[0])
-    vigil.note_write(LEASE)
+    commits = CommitMonitor(lambda: NOW + timedelta(seconds=at_s[0]), 10.0, lambda: at_s[0])
+    commits.note_write(LEASE)
     for second in range(1, 30):
         at_s[0] = float(second)
-        vigil.note_write()  # by a session that is older than the trouble
-        vigil.note_error("cannot execute UPDATE in a read-only transaction", LEASE)
-        assert bool(vigil.trouble()) == (second > LONGEST_WITHOUT_WRITE_S)
-    assert "no writes since 2026-03-01 06:00:00 UTC (cannot execute UPDATE in a read-only" in vigil.trouble()
-    vigil.note_write(LEASE)
-    assert not vigil.trouble()
+        commits.note_write()  # by a session that is older than the trouble
+        commits.note_error("cannot execute UPDATE in a read-only transaction", LEASE)
+        assert bool(commits.trouble()) == (second > LONGEST_WITHOUT_WRITE_S)
+    assert "no writes since 2026-03-01 06:00:00 UTC (cannot execute UPDATE in a read-only" in commits.trouble()
+    commits.note_write(LEASE)
+    assert not commits.trouble()
 
 
 def sight(**changes):
@@ -517,14 +553,14 @@ STAMPS = {"core": (NOW, {"degraded": []}), "broker": (NOW, {"durable": True})}
         (STAMPS, [sight(), sight(id="t", observability="blind")], BLIND, "t: cannot see"),
     ],
 )
-def test_the_verdict_names_its_reason(stamps, sites, state, words):
+def test_verdict_on_the_service_contains_its_reason(stamps, sites, state, words):
     verdict = assess_service(stamps, sites, NOW, 60.0)
     assert verdict.state == state
     assert words in "; ".join(verdict.reasons)
     assert (state == SEEN) == (verdict.reasons == ())
 
 
-def test_what_waits_is_named_sites_before_the_first_run_and_overdue_threads_oldest_first():
+def test_sites_are_listed_before_the_first_run_and_overdue_threads_oldest_first():
     reasons = assess_service({}, [], NOW, 60.0, ["b", "a"]).reasons
     assert reasons[1] == "no site is watched yet; `slopeward run` takes: a, b"
     assert "never run" in reasons[0]
@@ -532,7 +568,7 @@ def test_what_waits_is_named_sites_before_the_first_run_and_overdue_threads_olde
     assert find_overdue(progress, NOW) == ["b", "a"]
 
 
-def test_systemd_is_told_on_its_socket_and_its_watchdog_is_fed_at_half_its_time(monkeypatch):
+def test_systemd_is_notified_and_its_watchdog_at_half_its_limit(monkeypatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind("\0slopeward-test-notify")
         monkeypatch.setenv("NOTIFY_SOCKET", "@slopeward-test-notify")
@@ -621,7 +657,7 @@ def test_core_whose_first_heartbeat_is_overdue_is_killed(monkeypatch):
     core.stop()
 
 
-def test_what_is_for_show_alone_takes_no_thread_from_scenes_and_forecasts():
+def test_jobs_for_display_have_a_lane_of_their_own():
     lanes = {job.name: job.lane for job in list_jobs()}
     assert (lanes["tiles"], lanes["scenes"], lanes["forecast"]) == ("show", "default", "default")
 
