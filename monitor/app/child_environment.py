@@ -1,7 +1,7 @@
-"""What a process of the service gets of the environment: the secrets that it uses itself, and no others.
+"""Environment variables of child processes: each process gets only the secrets that it uses.
 
-The page needs the database and the provider of logins; core needs the broker, the mail server, the keys and whatever
-variables the channels name. Workers and Mosquitto get no secret at all (`monitor.worker.sandbox.clean_environment`).
+The page needs the database and the provider of logins. The core needs the broker, the mail server, the keys and the
+variables that channels name. Workers and Mosquitto get no secret (`monitor.worker.sandbox.clean_environment`).
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,11 @@ from typing import Final
 from monitor.settings.service import SECRETS, VARIABLE_PREFIX
 from monitor.worker.sandbox import clean_environment
 
-CORE_ALONE: Final = frozenset({"broker", "smtp", "signing", "push"})  # sections whose secrets the page has no use for
-SHARED: Final = frozenset({"cap", "sms"})  # the page hands out signed messages, and checks who answers, as core does
-# what libraries of the page read: the database's client, and the way to the provider of logins
+# Sections whose secrets only the core uses.
+CORE_ALONE: Final = frozenset({"broker", "smtp", "signing", "push"})
+# Sections whose secrets both use: the page also signs messages and checks who answers one.
+SHARED: Final = frozenset({"cap", "sms"})
+# Variables of libraries that the page uses to reach the database and the provider of logins.
 _PAGE: Final = frozenset(
     {
         "HTTP_PROXY",
@@ -28,47 +30,48 @@ _PAGE: Final = frozenset(
         f"{VARIABLE_PREFIX}TRACEBACK",
     }
 )
-_OF_PEOPLE: Final = frozenset(
-    {f"{VARIABLE_PREFIX}BY_PASSWORD", f"{VARIABLE_PREFIX}USER_PASSWORD"}
-)  # at the command line
+# Passwords of people at the command line.
+_PASSWORDS_OF_PEOPLE: Final = frozenset({f"{VARIABLE_PREFIX}BY_PASSWORD", f"{VARIABLE_PREFIX}USER_PASSWORD"})
 _DATABASE: Final = "PG"
-# glibc: few arenas, and what a job takes at once comes from the system and goes back to it; what the user sets holds
+# Settings of glibc: few arenas, and large blocks are returned to the system. Settings of the user take precedence.
 _MALLOC: Final = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072"}
-_ADDRESS_IS_SECRET: Final = f"{VARIABLE_PREFIX}WATCHDOG__PING_URL"  # who knows it can say that all is well
+# Whoever has this address can call the outside watcher in place of the service.
+_PING_URL: Final = f"{VARIABLE_PREFIX}WATCHDOG__PING_URL"
 
 
 def core_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """All but the secrets of the page: a channel may name any variable.
+    """Return the variables of the core: all except the secrets of the page, because a channel may name any variable.
 
     >>> core_environment({"SIREN_URL": "s", "SLOPEWARD_BROKER__PASSWORD": "b"})["SIREN_URL"]
     's'
     """
-    return _MALLOC | {k: v for k, v in _without(environ, page=True).items() if k not in _OF_PEOPLE}
+    selected = _without_secrets_of_other(environ, is_core=True)
+    return _MALLOC | {name: value for name, value in selected.items() if name not in _PASSWORDS_OF_PEOPLE}
 
 
 def page_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Settings, and the secrets of the page alone.
+    """Return the variables of the page: settings, and only the secrets of the page.
 
     >>> page_environment({"SIREN_URL": "s", "SLOPEWARD_BROKER__PASSWORD": "b", "PGPASSWORD": "p"})["PGPASSWORD"]
     'p'
     >>> sorted({"SIREN_URL", "SLOPEWARD_BROKER__PASSWORD"} & page_environment({"SIREN_URL": "s"}).keys())
     []
     """
-    known = {
+    selected = {
         name: value
         for name, value in environ.items()
         if name in _PAGE or name.startswith(_DATABASE) or (name.startswith(VARIABLE_PREFIX) and "__" in name)
     }
-    known.pop(_ADDRESS_IS_SECRET, None)
-    return clean_environment(environ) | _without(known, page=False)
+    selected.pop(_PING_URL, None)
+    return clean_environment(environ) | _without_secrets_of_other(selected, is_core=False)
 
 
-def _without(environ: Mapping[str, str], *, page: bool) -> dict[str, str]:
-    """What is left without the secrets of the page, or without those of core; files with them are not read either."""
-    others = {
+def _without_secrets_of_other(environ: Mapping[str, str], *, is_core: bool) -> dict[str, str]:
+    """Remove the secrets of the other process. Files that contain these secrets are not read either."""
+    removed = {
         f"{VARIABLE_PREFIX}{section}__{key}".upper()
         for section, key in SECRETS
-        if section not in SHARED and (section in CORE_ALONE) is not page
+        if section not in SHARED and (section in CORE_ALONE) is not is_core
     }
-    kept = {name: value for name, value in environ.items() if name not in others}
-    return kept | {f"{name}_FILE": "" for name in others}
+    remaining = {name: value for name, value in environ.items() if name not in removed}
+    return remaining | {f"{name}_FILE": "" for name in removed}

@@ -1,4 +1,7 @@
-"""The site files that the core runs on: those on disk where they may be taken, else the last good ones, with alarms."""
+"""Load the site files that the core uses.
+
+A file that is missing, invalid or not approved is replaced by the last good version, and an alarm names it.
+"""
 
 import logging
 import re
@@ -29,7 +32,8 @@ from monitor.text.message import Template
 _UNUSABLE: Final = Template("service.site_file.unusable", "site file cannot be used: {problem}")
 _GONE: Final = Template(
     "service.site_file.gone",
-    "the file of site {site} is gone; it runs on the last one loaded (end it by `slopeward sites retire {site2}`)",
+    "the file of site {site} does not exist any more; the last version stays in force (to end the site: `slopeward "
+    "sites retire {site2}`)",
 )
 _NOT_WATCHED: Final = Template(
     "service.site_file.not_watched",
@@ -45,41 +49,51 @@ log = logging.getLogger(__name__)
 
 
 class SiteFileWatcher:
-    """Takes the site files in at the start, and sees when others were put in force."""
+    """Load the site files at the start, and find sites of which another version was put in force later."""
 
     def __init__(
         self, db: Database, config: ServiceConfig, alarms: ServiceAlarms, clock: Callable[[], datetime]
     ) -> None:
-        self.db, self.config, self.alarms, self.clock = db, config, alarms, clock
-        self._in_force: dict[str, str] = {}  # versions, as found at the start
+        self.db = db
+        self.config = config
+        self.alarms = alarms
+        self.clock = clock
+        # Version by site, as loaded at the start.
+        self._in_force: dict[str, str] = {}
 
     def load(self) -> list[Site]:
-        """Site files as they are; one that cannot be used, or is gone, is replaced by the last good one and told."""
+        """Return the sites to watch, and begin or end the alarms of their files."""
         folder = self.config.paths.sites
         try:
             sites, failures = scan_sites(folder)
         except ConfigError as error:
             sites, failures = [], {folder: error}
-        found = {site.id for site in sites}
-        taken = {}
-        for site in sites:  # a transaction each: no writer waits until all sites are read
+        site_ids = {site.id for site in sites}
+        results: dict[str, SiteFileInForce] = {}
+        for site in sites:
+            # One transaction for each site, so that other writers do not wait for all of them.
             with self.db.write() as c:
-                taken[site.id] = load_into_force(c, site, SERVICE_ACTOR.name, "loaded at start", self.clock())
+                results[site.id] = load_into_force(c, site, SERVICE_ACTOR.name, "loaded at start", self.clock())
         with self.db.read() as c:
-            known = self._in_force = {s.id: s.config_sha256 for s in load_sites_summary(c)}
-            sources = {s: load_site_source(c, sha) for s, sha in known.items() if s not in found}
-        for read in sites:
-            self._report_refused(taken[read.id], read.version)
-        sites = [taken[site.id].site for site in sites]
+            self._in_force = {summary.id: summary.config_sha256 for summary in load_sites_summary(c)}
+            sources = {
+                site_id: load_site_source(c, version)
+                for site_id, version in self._in_force.items()
+                if site_id not in site_ids
+            }
+        for site in sites:
+            self._report_refused(results[site.id], site.version)
+        sites = [results[site.id].site for site in sites]
         for path, failure in failures.items():
             log.error("%s", failure)
             self.alarms.open(f"config:{path.name}", _UNUSABLE(problem=failure.message), level=2)
         sites += self._load_last_good(sources, failures)
-        self._clear_alarms(sites, found, failures)
+        self._clear_alarms(sites, site_ids, failures)
         log.info("watching %d site(s): %s", len(sites), ", ".join(s.id for s in sites) or "none")
         return sites
 
     def _load_last_good(self, sources: Mapping[str, str], failures: Collection[Path]) -> Iterator[Site]:
+        # A file that cannot be parsed exists, so the file of its site is not missing.
         named = {name for path in failures if path.is_file() for name in _find_names(path)}
         for site_id, source in sources.items():
             if site_id not in named and self.config.paths.sites not in failures:
@@ -91,36 +105,36 @@ class SiteFileWatcher:
                 not_watched = _NOT_WATCHED(site=site_id, problem=error.message)
                 self.alarms.open(f"config:{site_id}:unwatched", not_watched, level=2)
 
-    def _clear_alarms(self, sites: Iterable[Site], found: Collection[str], failures: Collection[Path]) -> None:
+    def _clear_alarms(self, sites: Iterable[Site], site_ids: Collection[str], failures: Collection[Path]) -> None:
         folder = self.config.paths.sites
         names = {path.name for path in folder.glob("*.toml")} if folder.is_dir() else set[str]()
         for name in names - {path.name for path in failures}:
             self.alarms.clear(f"config:{name}", _USABLE())
         for site in sites:
             self.alarms.clear(f"config:{site.id}:unwatched", _WATCHED())
-            if site.id in found:
+            if site.id in site_ids:
                 self.alarms.clear(f"config:{site.id}", _BACK())
 
     def find_changed(self) -> list[str]:
-        """Sites of which another version was put in force than this core runs on, whoever did it."""
+        """Return the sites of which another version was put in force since the start of this core."""
         with self.db.read() as c:
-            known = {s.id: s.config_sha256 for s in load_sites_summary(c)}
-        return sorted(s for s, sha in known.items() if self._in_force.get(s) != sha)
+            in_force = {summary.id: summary.config_sha256 for summary in load_sites_summary(c)}
+        return sorted(site_id for site_id, version in in_force.items() if self._in_force.get(site_id) != version)
 
-    def _report_refused(self, taken: SiteFileInForce, version: str) -> None:
-        """Say that a file was not taken, because it could loosen a high level and nobody approved it."""
-        unread = f"config:{taken.site.id}:unread"
-        if taken.unread:
-            log.error("%s", explain_unread(taken))
-            self.alarms.open(unread, explain_unread(taken), level=2)
+    def _report_refused(self, result: SiteFileInForce, version: str) -> None:
+        """Raise an alarm if a file is not in force, because it could lower a high level and nobody approved it."""
+        unread = f"config:{result.site.id}:unread"
+        if result.unread:
+            log.error("%s", explain_unread(result))
+            self.alarms.open(unread, explain_unread(result), level=2)
         else:
             self.alarms.clear(unread, _READABLE())
-        key = f"config:{taken.site.id}:unapproved"
-        if not taken.loosens:
+        key = f"config:{result.site.id}:unapproved"
+        if not result.loosens:
             self.alarms.clear(key, _IN_FORCE())
             return
         folder = self.config.paths.sites
-        line = explain_refusal(taken, str(find_file(folder, version) or folder))
+        line = explain_refusal(result, str(find_file(folder, version) or folder))
         log.error("%s", line)
         self.alarms.open(key, line, level=2)
 

@@ -65,7 +65,7 @@ def test_a_managed_broker_withstands_and_an_open_one_is_said_to_be_open(house):
         if not anonymous:
             who = "an instrument with a login for something else"
             assert found == [
-                ("ok", f"{url} lets nobody in without a login"),
+                ("ok", f"{url} refuses clients without a login"),
                 ("ok", f"{who} can publish for no site, not as the service, and take no session of it"),
             ]
             continue
@@ -140,5 +140,5 @@ def test_a_site_file_that_the_service_has_not_taken_is_named(database, tmp_path)
     found = run_checks(CurrentDatabase(service, database, T0))
     assert [one.line for one in found if one.check.id == "sites.versions" and one.is_wrong] == [
         "south: its file has changed since the service started",
-        "west: nobody watches it yet: its file came after the service started",
+        "west: it is not watched yet, because its file was added after the service started",
     ]

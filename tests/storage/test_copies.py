@@ -95,7 +95,7 @@ def test_a_copy_made_beside_a_writer_holds_all_that_was_acknowledged_before_and_
 def test_the_job_copies_when_one_is_due_and_keeps_the_newest(filled_database, tmp_path):
     folder = tmp_path / "copies"
     config = parse_service(f'[backup]\nevery = "24h"\nkeep = 2\nfolder = "{folder}"\nprove = false\n', "t")
-    assert "every says never" in job.run(filled_database, parse_service("", "t"), None, NOW)
+    assert "backup.every is never" in job.run(filled_database, parse_service("", "t"), None, NOW)
     own = folder / "before-the-move.db"
     folder.mkdir()
     killed = [folder / ".slopeward-auto-20260101T000000Z.db.0a1b2c3d.part", folder / ".slopeward_proof_0a1b2c3d.db"]
@@ -180,7 +180,7 @@ def test_a_copy_that_fails_is_tried_less_and_less(filled_database, tmp_path):
     for quarter in range(4 * 9):
         with pytest.raises(StoreError) as told:
             job.run(filled_database, config, None, NOW + timedelta(minutes=15 * quarter))
-        tries += [] if "tries failed" in str(told.value) else [quarter / 4]
+        tries += [] if "attempts failed" in str(told.value) else [quarter / 4]
     assert tries == [0.0, 0.5, 2.0, 5.5]  # half an hour sooner than due: the job looks once an hour
 
 

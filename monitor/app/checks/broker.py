@@ -1,4 +1,4 @@
-"""What the broker would do in an outage, and what it lets strangers do: tried, not read."""
+"""Checks that probe the broker: what it keeps during an outage of the service, and what other clients may do."""
 
 import os
 from collections.abc import Iterator
@@ -18,22 +18,25 @@ from monitor.sites.files import scan_sites
 from monitor.storage.check import BAD, OK, WARN, Check, SubjectState, make_state
 from monitor.text.message import Duration, Figure, Message, NameList, Template, error_text
 
-LEAST_S: Final = 7 * 86400.0  # that a session should last
-SHORT_S, LONG_S = 3600.0, 86400.0  # an outage shorter than an hour happens to everybody
+# A session should last at least this long.
+LEAST_SESSION_S: Final = 7 * 86400.0
+# Outages of an hour are common, so a buffer for less is bad. A buffer for less than a day is a warning.
+SHORT_S: Final = 3600.0
+LONG_S: Final = 86400.0
 _LOSES: Final = Template(
     "check.broker.loses", "the broker would lose readings in an outage, or has dropped some; see slopeward doctor"
 )()
 _SILENT: Final = Template("check.broker.silent", "{url} does not answer: {problem}")
-_START: Final = Template("check.broker.start", "start it, or mend broker.url")()
+_START: Final = Template("check.broker.start", "start it, or correct broker.url")()
 _RUN: Final = Template("check.broker.run", "slopeward run starts it")()
-_NO_SESSION: Final = Template("check.queue.no_session", "not known: nothing is kept without a session")()
+_NO_SESSION: Final = Template("check.queue.no_session", "unknown: nothing is kept without a session")()
 _ALLOW: Final = Template("check.broker.allow", "allow persistent sessions")()
 _KEPT: Final = Template("check.queue.kept", "of {n} messages for an absent client the broker kept {kept}")
 _KEEP_ALL: Final = Template(
     "check.queue.keep_all",
     "max_queued_messages 0, max_queued_bytes 0, and no per_listener_settings (deploy/mosquitto.conf)",
 )()
-_UNCOUNTED: Final = Template("check.dropped.unknown", "the broker does not say how many messages it dropped")()
+_UNCOUNTED: Final = Template("check.dropped.unknown", "the broker does not report how many messages it dropped")()
 _LET_READ: Final = Template(
     "check.dropped.let_read", "let the service read $SYS/# (its access list: slopeward broker acl)"
 )()
@@ -44,26 +47,27 @@ _QUEUE_ALL: Final = Template(
     "max_queued_messages 0 and max_queued_bytes 0 in the configuration of the broker",
 )()
 _BRIDGES: Final = "bridges an outage of {long} at {rate}; then {why}"
-_ASSUMED: Final = Template("check.bridge.assumed", "1 message a second, for none was counted yet")()
+_ASSUMED: Final = Template("check.bridge.assumed", "1 message a second, because none was counted yet")()
 _COUNTED: Final = Template("check.bridge.counted", "{n} messages a second")
 _AT_LEAST: Final = Template(
-    "check.bridge.at_least", "{why}; as far as {n} messages show: its max_queued_messages and max_queued_bytes say more"
+    "check.bridge.at_least",
+    "{why}; this is tested with {n} messages only, its max_queued_messages and max_queued_bytes may allow more",
 )
 _CLOSE: Final = Template("check.logins.close", "slopeward broker acl, and deploy/mosquitto.conf")()
 _OPEN: Final = Template("check.logins.open", "{url} lets in clients without a login")
-_CLOSED: Final = Template("check.logins.closed", "{url} lets nobody in without a login")
+_CLOSED: Final = Template("check.logins.closed", "{url} refuses clients without a login")
 _NO_PASSWORD: Final = Template(
     "check.logins.no_password",
-    "what one login can do to another was not tried: there is none to try with that we may read",
+    "what one login can do to another was not tried: the password of the login for this test cannot be read",
 )()
 _MAKE_PASSWORD: Final = Template(
-    "check.logins.make_password", "slopeward broker acl makes it; run doctor as the account of the service"
+    "check.logins.make_password", "slopeward broker acl creates it; run doctor as the account of the service"
 )()
 _UNTRIED: Final = Template("check.logins.untried", "not tried: {url} or {own} does not answer: {problem}")
 _SEE_ABOVE: Final = Template("check.logins.see_above", "see broker above")()
 _UNKNOWN_LOGIN: Final = Template(
     "check.logins.unknown",
-    "what one login can do to another was not tried: the broker does not know the one for this test",
+    "what one login can do to another was not tried: the broker refuses the login for this test",
 )()
 _LET_KNOW: Final = Template("check.logins.let_know", "let it read the files of slopeward broker acl")()
 _ANONYMOUS: Final = Template("check.logins.anonymous", "a client without a login")()
@@ -78,7 +82,7 @@ _TAKE_SESSION: Final = Template("check.logins.take_session", "take a session of 
 
 
 class RunningBroker:
-    """The broker of the service file, come to as a client."""
+    """The broker of the service file, reached as a client."""
 
     def __init__(self, service: ServiceConfig) -> None:
         self.service, self.mode = service, service.broker.mode
@@ -89,7 +93,7 @@ class RunningBroker:
 
     @cached_property
     def facts(self) -> BrokerFacts | str:
-        """What it keeps, or why that is not known."""
+        """What the broker keeps, or why this is unknown; empty if it was not probed."""
         if self.is_missing or self.is_closed or self.mode == "demo":
             return ""
         try:
@@ -99,18 +103,18 @@ class RunningBroker:
 
 
 class DroppedMessages(NamedTuple):
-    """How many messages the broker dropped; None: it does not say."""
+    """Messages that the broker dropped: now and at the last check; None if it does not report them."""
 
     dropped: float | None
     before: float | None
 
 
 class OutageBuffer(NamedTuple):
-    """How long an outage may last."""
+    """How long an outage may last before the broker loses readings."""
 
     limit: OutageLimit
     rate_hz: float | None
-    is_bound: bool  # its own settings may say more than messages showed
+    is_lower_bound: bool  # the settings of the broker may allow more than the probe has shown
 
 
 def _answers(broker: RunningBroker) -> Iterator[SubjectState]:
@@ -124,7 +128,7 @@ def _answers(broker: RunningBroker) -> Iterator[SubjectState]:
 
 
 def _expiry(facts: BrokerFacts) -> Iterator[SubjectState]:
-    if facts.session_expiry_s is not None and facts.session_expiry_s < LEAST_S:
+    if facts.session_expiry_s is not None and facts.session_expiry_s < LEAST_SESSION_S:
         yield make_state(s=facts.session_expiry_s)
 
 
@@ -138,12 +142,12 @@ def _queue(facts: BrokerFacts) -> Iterator[SubjectState]:
     )
 
 
-def _dropped(seen: DroppedMessages) -> Iterator[SubjectState]:
-    dropped, before = seen
+def _dropped(messages: DroppedMessages) -> Iterator[SubjectState]:
+    dropped, before = messages
     if dropped is None:
         yield make_state(level=WARN, figure=(before, None), text=_UNCOUNTED, todo=_LET_READ)
         return
-    # after a restart of the broker it counts anew
+    # The broker counts from zero again after a restart.
     grown = dropped - (before if before is not None and before <= dropped else 0.0)
     text, todo = _DROPPED(n=Figure(grown, ".0f")), _QUEUE_ALL
     is_wrong = before is not None and grown > 0
@@ -152,11 +156,12 @@ def _dropped(seen: DroppedMessages) -> Iterator[SubjectState]:
     )
 
 
-def _bridge(seen: OutageBuffer) -> Iterator[SubjectState]:
-    limit, rate_hz = seen.limit, seen.rate_hz
+def _bridge(buffer: OutageBuffer) -> Iterator[SubjectState]:
+    limit = buffer.limit
+    rate_hz = buffer.rate_hz
     level = BAD if limit.seconds < SHORT_S else WARN if limit.seconds < LONG_S else OK
     rate = _ASSUMED if rate_hz is None else _COUNTED(n=Figure(rate_hz, ".3g"))
-    why = _AT_LEAST(why=limit.why, n=Figure(KEEPS, "d")) if seen.is_bound else limit.why
+    why = _AT_LEAST(why=limit.why, n=Figure(KEEPS, "d")) if buffer.is_lower_bound else limit.why
     yield make_state(
         is_wrong=level != OK,
         level=level,
@@ -169,10 +174,11 @@ def _bridge(seen: OutageBuffer) -> Iterator[SubjectState]:
 
 
 def _logins(broker: RunningBroker) -> Iterator[SubjectState]:
-    """Whether a foreign client can publish for a site, act as the service, or take its sessions."""
+    """Test whether another client can publish for a site or as the service, or take its sessions."""
     section = broker.service.broker
     if broker.mode == "demo" or (broker.mode == "managed" and not os.access(section.data, os.R_OK)):
-        return  # the look at the broker says why
+        # Another check of the broker reports the reason.
+        return
     own = broker.access
     door = parse_access(section.instruments_url or section.url, ca_file=section.ca_file)
     todo = HOW_TO_CLOSE if broker.mode == "managed" else _CLOSE
@@ -199,11 +205,15 @@ def _logins(broker: RunningBroker) -> Iterator[SubjectState]:
         yield make_state(level=WARN, text=_UNKNOWN_LOGIN, todo=_LET_KNOW)
 
 
-def _list_breaches(who: Message, one: BrokerProbeResult, client_id: str, todo: str) -> Iterator[SubjectState]:
+def _list_breaches(who: Message, probe: BrokerProbeResult, client_id: str, todo: str) -> Iterator[SubjectState]:
     what = [
-        *([_PUBLISH(names=NameList(tuple(one.writable_sites)))] if one.writable_sites else []),
-        *([_PUBLISH_OWN(names=NameList(tuple(one.writable_service_topics)))] if one.writable_service_topics else []),
-        *([_TAKE_SESSION(name=client_id)] if one.could_take_session else []),
+        *([_PUBLISH(names=NameList(tuple(probe.writable_sites)))] if probe.writable_sites else []),
+        *(
+            [_PUBLISH_OWN(names=NameList(tuple(probe.writable_service_topics)))]
+            if probe.writable_service_topics
+            else []
+        ),
+        *([_TAKE_SESSION(name=client_id)] if probe.could_take_session else []),
     ]
     for act in what:
         yield make_state(text=_CAN(who=who, act=act), todo=todo)
@@ -211,14 +221,14 @@ def _list_breaches(who: Message, one: BrokerProbeResult, client_id: str, todo: s
         yield make_state(is_wrong=False, text=_CAN_NOTHING(who=who))
 
 
-# an alarm that what the broker keeps in an outage is not enough
+# Fields of the checks whose alarm is that the broker would lose readings in an outage.
 _OUTAGE: Final[dict[str, Any]] = {"alarm": 1, "reason": _LOSES, "after_s": SHORTEST_OUTAGE_S, "degrades": True}
 CHECKS: Final = (
     Check(
         "broker.installed",
         RunningBroker,
         BAD,
-        "Mosquitto is not installed: the broker forgets at restart",
+        "Mosquitto is not installed: the broker loses its messages at a restart",
         lambda b: make_state(is_wrong=b.is_missing),
         HOW_TO_INSTALL,
     ),
@@ -226,7 +236,7 @@ CHECKS: Final = (
         "broker.demo",
         RunningBroker,
         WARN,
-        "broker.mode = demo: what it holds is lost at restart",
+        "broker.mode = demo: its messages are lost at a restart",
         lambda b: make_state(is_wrong=b.mode == "demo"),
         "broker.mode = managed or external",
     ),
@@ -234,7 +244,7 @@ CHECKS: Final = (
         "broker.closed",
         RunningBroker,
         WARN,
-        "not tried: {folder} is open to the account of the service alone",
+        "not tried: only the account of the service may read {folder}",
         lambda b: make_state(is_wrong=b.is_closed and not b.is_missing, folder=b.service.broker.data),
         "run doctor as that account",
     ),
@@ -245,7 +255,7 @@ CHECKS: Final = (
         WARN,
         "the broker forgets an absent client after {s} s",
         _expiry,
-        "raise it (Mosquitto: persistent_client_expiration), else an outage longer than that loses data",
+        "raise this limit (Mosquitto: persistent_client_expiration), because a longer outage loses data",
     ),
     Check(
         "broker.session",
@@ -254,7 +264,7 @@ CHECKS: Final = (
         "the broker keeps no session for an absent client",
         lambda f: make_state(is_wrong=not f.session_present),
         _ALLOW,
-        fine="a client that came back found its session",
+        fine="the session of a client that reconnects is kept",
         key="check:broker.session",
         **_OUTAGE,
     ),

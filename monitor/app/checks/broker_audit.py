@@ -1,4 +1,4 @@
-"""Find out what the broker would do in an outage: does it keep our session, how much, and for how long."""
+"""The job that tests what the broker keeps during an outage of the service: sessions, messages and how long."""
 
 import shutil
 from collections.abc import Mapping
@@ -19,20 +19,21 @@ from monitor.text.instants import parse_time
 
 PROBE_EVERY: Final = timedelta(hours=20)
 PROBED: Final = ("broker.session", "broker.queue", "broker.bridge")
-LEAST_S: Final = 60.0  # of counting before a rate is believed
+# A rate is computed only from counts over at least this time.
+LEAST_COUNTING_S: Final = 60.0
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
-    """Read the broker's own figures every time, probe it once a day, or while something is wrong; returns one line."""
+    """Read the counters of the broker at every run, and probe it once a day or while something is wrong."""
     if config.broker.mode == "demo":
-        return "the broker of a demonstration forgets; nothing to look at"
+        return "the broker of a demonstration keeps no messages; there is nothing to test"
     try:
         with db.read() as c:
             known, core = load_checks(c), find_heartbeat(c, "core")
         access = find_access(config.broker)
         figures = read_figures(access)
         before = known["broker.dropped"].check.value if "broker.dropped" in known else None
-        # a figure that never changed is not published
+        # The broker does not publish a counter that has never changed.
         dropping = DroppedMessages(figures.get(DROPPED, 0.0) if figures else None, before)
         seen: list[object] = [dropping]
         if _is_due(known, now):
@@ -47,23 +48,25 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
             seen += [facts, OutageBuffer(limit, rate_hz, config.broker.mode == "external" and facts.kept >= KEEPS)]
         checks = [finding.row for one in seen for finding in run_checks(one)]
         if figures and (probed := next((one for one in seen if isinstance(one, BrokerFacts)), None)):
-            # what the broker dropped of the trial is no loss: the next look counts from there
+            # Messages of the probe that the broker dropped are no loss, so the next run counts from there.
             lost = KEEPS - probed.kept if probed.session_present else 0
             checks[0] = checks[0]._replace(value=(checks[0].value or 0.0) + lost)
         db.do(save_checks, checks, now)
         return "; ".join(f"{one.name} {one.state}: {one.found}" for one in checks)
-    except OSError as error:  # an alarm of ingest says so
+    except OSError as error:  # Ingest raises the alarm.
         return f"the broker does not answer: {error}"
 
 
 def _is_due(known: Mapping[str, StoredCheck], now: datetime) -> bool:
-    """Whether a probe is due: each costs 1,500 messages. What is wrong may have been mended since the last look."""
-    found = [known.get(name) for name in PROBED]
-    return any(one is None or one.check.state != OK or now - one.checked_at >= PROBE_EVERY for one in found)
+    """Return whether a probe is due. It costs 1,500 messages, so it is rare unless something is wrong."""
+    stored_checks = [known.get(name) for name in PROBED]
+    return any(
+        stored is None or stored.check.state != OK or now - stored.checked_at >= PROBE_EVERY for stored in stored_checks
+    )
 
 
 def _find_rate(at: datetime, core: dict[str, Any]) -> float | None:
-    """Messages a second since the core started; None where it has not counted for long."""
+    """Return messages per second since the core started; None if it has not counted long enough."""
     seconds = (at - parse_time(core["started_at"])).total_seconds()
     messages = float(core["ingest"]["messages"])
-    return messages / seconds if seconds >= LEAST_S and messages else None
+    return messages / seconds if seconds >= LEAST_COUNTING_S and messages else None

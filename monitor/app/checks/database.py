@@ -13,84 +13,84 @@ from monitor.text.message import Figure, Template, Term, join
 
 _CHANGED: Final = Template("check.sites.changed", "its file has changed since the service started")()
 _UNWATCHED: Final = Template(
-    "check.sites.unwatched", "nobody watches it yet: its file came after the service started"
+    "check.sites.unwatched", "it is not watched yet, because its file was added after the service started"
 )()
 _COUNTED: Final = Template("check.delivery.counted", "{n} {state}")
 _NOTHING_SENT: Final = Template("check.delivery.nothing", "nothing sent yet")()
 
 
 class CurrentDatabase(NamedTuple):
-    """The database of the service, its schema being current."""
+    """The database of the service, with the current schema."""
 
     service: ServiceConfig
     db: Database
     now: datetime
 
 
-def _missing(seen: CurrentDatabase) -> Iterator[SubjectState]:
+def _missing(current: CurrentDatabase) -> Iterator[SubjectState]:
     from monitor.storage.migrate import RESTORE, find_missing, head
 
-    missing = find_missing(seen.db)
+    missing = find_missing(current.db)
     yield make_state(
         is_wrong=bool(missing),
         revision=head(),
         names=", ".join(missing),
         restore=RESTORE,
-        backend=seen.db.url.get_backend_name(),
+        backend=current.db.url.get_backend_name(),
     )
 
 
-def _journal(seen: CurrentDatabase) -> Iterator[SubjectState]:
-    mode = seen.db.find_journal_mode()
+def _journal(current: CurrentDatabase) -> Iterator[SubjectState]:
+    mode = current.db.find_journal_mode()
     yield make_state(is_wrong=mode != "wal", mode=mode)
 
 
-def _password(seen: CurrentDatabase) -> Iterator[SubjectState]:
-    is_written = bool(seen.db.url.password) and not os.environ.get("SLOPEWARD_DATABASE__URL")
-    yield make_state(is_wrong=is_written and not seen.db.is_sqlite)
+def _password(current: CurrentDatabase) -> Iterator[SubjectState]:
+    is_written = bool(current.db.url.password) and not os.environ.get("SLOPEWARD_DATABASE__URL")
+    yield make_state(is_wrong=is_written and not current.db.is_sqlite)
 
 
-def _versions(seen: CurrentDatabase) -> Iterator[SubjectState]:
-    """Site files that the running service has not taken: they were written or put there after its start."""
+def _versions(current: CurrentDatabase) -> Iterator[SubjectState]:
+    """Yield site files that changed or were added after the running service had started."""
     from monitor.app.checks.running import ProcessHeartbeats
     from monitor.sites.queries.sites import load_sites_summary
     from monitor.storage.service_state import load_heartbeats
 
-    with seen.db.read() as c:
+    with current.db.read() as c:
         in_force = {site.id: site.config_sha256 for site in load_sites_summary(c)}
-        runs = ProcessHeartbeats(load_heartbeats(c), seen.now).is_core_alive
-    for site in scan_sites(seen.service.paths.sites)[0] if runs else ():
+        runs = ProcessHeartbeats(load_heartbeats(c), current.now).is_core_alive
+    for site in scan_sites(current.service.paths.sites)[0] if runs else ():
         is_known = site.id in in_force
         what = _CHANGED if is_known else _UNWATCHED
         yield make_state(site.id, is_wrong=site.version != in_force.get(site.id), what=what)
 
 
-def _lacking(seen: CurrentDatabase) -> Iterator[SubjectState]:
+def _lacking(current: CurrentDatabase) -> Iterator[SubjectState]:
     from monitor.storage.migrate import find_lacking
 
-    yield from (make_state(name) for name in find_lacking(seen.db))
+    yield from (make_state(name) for name in find_lacking(current.db))
 
 
-def _unused(seen: CurrentDatabase) -> Iterator[SubjectState]:
+def _unused(current: CurrentDatabase) -> Iterator[SubjectState]:
     """Return the tables of built-in features that are absent. Nothing reads, changes or deletes their rows."""
     from monitor.storage.migrate import find_unused_tables
 
-    tables = find_unused_tables(seen.db)
+    tables = find_unused_tables(current.db)
     yield make_state(is_wrong=bool(tables), tables=", ".join(tables))
 
 
-def _left_over(seen: CurrentDatabase) -> Iterator[SubjectState]:
+def _left_over(current: CurrentDatabase) -> Iterator[SubjectState]:
     """Yield the tables of plugins that are absent. They stay as they are, and nothing is deleted from them."""
     from monitor.storage.migrate import find_left_over
 
-    for name, tables in find_left_over(seen.db).items():
+    for name, tables in find_left_over(current.db).items():
         yield make_state(name, tables=", ".join(tables))
 
 
-def _given_up(seen: CurrentDatabase) -> Iterator[SubjectState]:
+def _given_up(current: CurrentDatabase) -> Iterator[SubjectState]:
     from monitor.delivery.queries.outbox import count_states
 
-    states = seen.db.run_read(count_states)
+    states = current.db.run_read(count_states)
     failed = states.get("failed_final", 0)
     counts = [_COUNTED(n=Figure(n, "d"), state=Term(state)) for state, n in sorted(states.items())]
     yield make_state(
@@ -129,7 +129,7 @@ CHECKS: Final = (
         "database.password",
         CurrentDatabase,
         WARN,
-        "a password stands in the service file",
+        "the service file contains a password",
         _password,
         "use SLOPEWARD_DATABASE__URL or ~/.pgpass",
     ),
@@ -139,7 +139,7 @@ CHECKS: Final = (
         BAD,
         "its tables are not at the revision that the plugin needs",
         _lacking,
-        "slopeward db upgrade; the log says what went wrong",
+        "slopeward db upgrade; the log contains the error",
     ),
     Check(
         "plugins.missing",
@@ -155,13 +155,13 @@ CHECKS: Final = (
         WARN,
         "{what}",
         _versions,
-        "systemctl reload slopeward, or restart it; a looser file asks for `slopeward sites propose` first",
+        "systemctl reload slopeward, or restart it; a looser file needs `slopeward sites propose` first",
     ),
     Check(
         "delivery",
         CurrentDatabase,
         BAD,
-        "{n} notifications were given up",
+        "{n} notifications could not be delivered and are no longer tried",
         _given_up,
         "slopeward notify channels test; see notification_status",
         fine="{states}",

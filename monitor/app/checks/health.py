@@ -1,4 +1,8 @@
-"""Whether the service is alive and sees: stamps that are overdue, heartbeats, and words to systemd."""
+"""Signs of life between the processes of the service, and notifications to systemd.
+
+The core writes heartbeats to a pipe of the supervisor (`beat`). The supervisor writes to a pipe of the page what keeps
+the core from deciding.
+"""
 
 import json
 import os
@@ -10,32 +14,37 @@ from typing import Final
 
 from monitor.text.message import Template, messages_to_plain, plain_to_messages
 
-# a safety thread that has not gone round for this long is stuck; a lock of a minute is weather, not a fault
+# A thread that decides or delivers and has made no progress for this long hangs. A lock of a minute is no fault.
 OVERDUE_S: Final = 120.0
 CANNOT_DECIDE: Final = Template("service.cannot_decide", "cannot decide: {text}")
-LONGEST: Final = 300  # characters, each of at most twelve bytes in JSON
-TROUBLE_FD: Final = "SLOPEWARD_TROUBLE_FD"  # by which the page hears from the supervisor what keeps core from deciding
-STARTING: Final = "~"  # before a heartbeat: core is not ready yet
-UNPROVEN: Final = "?"  # it goes round and has not stored an evaluation yet
-STANDS_BY: Final = "="  # it waits to take over from the core of another service
-STANDS_APART: Final = "-"  # the same, on a database that this version cannot read yet
-STANDBY_PREFIX: Final = "standby:"  # before the name of a service that stands by: its stamp
+# Characters of a line, each of at most twelve bytes in JSON.
+LONGEST: Final = 300
+# Environment variables with the file descriptors of the pipes.
 HEARTBEAT_FD: Final = "SLOPEWARD_HEARTBEAT_FD"
-EXIT_RENEW: Final = 76  # core ends so that a fresh one reads the site files in force: no death, started again at once
+TROUBLE_FD: Final = "SLOPEWARD_TROUBLE_FD"
+# Marks at the beginning of a heartbeat. A heartbeat without a mark comes from a core that has stored an evaluation.
+STARTING: Final = "~"  # the start has not finished
+UNPROVEN: Final = "?"  # no evaluation has been stored yet
+STANDS_BY: Final = "="  # waits to take over from the core of another service
+STANDS_APART: Final = "-"  # the same, on a database whose schema this version cannot read
+# Name of the heartbeat of a standby service in the database, before the name of the service.
+STANDBY_PREFIX: Final = "standby:"
+# Exit status of a core that has to be replaced by one that loads other site files. This does not count as a failure.
+EXIT_RENEW: Final = 76
 
 
 def find_overdue(progress: Mapping[str, datetime], now: datetime, limit_s: float = OVERDUE_S) -> list[str]:
-    """Names of the safety threads whose last stamp is older than the limit, oldest first."""
+    """Return the names of threads whose last progress is older than the limit, oldest first."""
     late = [(at, name) for name, at in progress.items() if now - at > timedelta(seconds=limit_s)]
     return [name for _, name in sorted(late)]
 
 
 def notify_systemd(text: str) -> bool:
-    """Tell systemd `READY=1`, `WATCHDOG=1` or `STOPPING=1`; False where no systemd listens (sd_notify(3))."""
+    """Send `READY=1`, `WATCHDOG=1` or `STOPPING=1` to systemd; return False if it does not listen (sd_notify(3))."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return False
-    # a leading @ means the abstract namespace
+    # A leading @ stands for the abstract namespace.
     address = "\0" + address[1:] if address.startswith("@") else address
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
         try:
@@ -46,34 +55,38 @@ def notify_systemd(text: str) -> bool:
 
 
 def watchdog_interval_s() -> float | None:
-    """Half of what systemd allows between two WATCHDOG=1; None where it does not watch (sd_watchdog_enabled(3))."""
+    """Return half of the time that systemd allows between two WATCHDOG=1; None without a watchdog.
+
+    See sd_watchdog_enabled(3).
+    """
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     return int(microseconds) / 2e6 if microseconds.isdigit() else None
 
 
 def encode_line(text: str) -> bytes:
-    """A text as a line for another process, with id and values where it has them; what is too long is cut, as text.
+    """Encode a text as a line for another process, with its id and values. A text that is too long is cut.
 
     >>> read_line(encode_line(CANNOT_DECIDE(text="disk full")).decode()).id, read_line(encode_line("").decode())
     ('service.cannot_decide', '')
     """
     line = json.dumps(messages_to_plain(text)).encode() + b"\n" if text else b"\n"
-    whole = len(line) < select.PIPE_BUF  # written at once, beside its mark
-    return line if whole else json.dumps(str(text)[:LONGEST]).encode() + b"\n"
+    # A shorter line is written to the pipe in one piece, together with its mark.
+    is_atomic = len(line) < select.PIPE_BUF
+    return line if is_atomic else json.dumps(str(text)[:LONGEST]).encode() + b"\n"
 
 
 def read_line(line: str) -> str:
-    """The text of such a line."""
-    found: str = plain_to_messages(json.loads(line)) if line.strip() else ""
-    return found
+    """Return the text of a line of `encode_line`."""
+    text: str = plain_to_messages(json.loads(line)) if line.strip() else ""
+    return text
 
 
 def beat(trouble: str = "", mark: str = "") -> bool:
-    """Tell the supervisor that this process goes round, and what keeps it from deciding; False when nobody listens.
+    """Send a heartbeat to the supervisor. Return False if the supervisor has ended.
 
     Args:
-        trouble: one line; empty when all is well.
-        mark: STARTING, UNPROVEN, STANDS_BY or STANDS_APART; empty: it decides.
+        trouble: Why nothing can be decided, in one line; empty if decisions are made.
+        mark: STARTING, UNPROVEN, STANDS_BY or STANDS_APART; empty if an evaluation was stored.
     """
     number = os.environ.get(HEARTBEAT_FD)
     if not number:
@@ -81,7 +94,8 @@ def beat(trouble: str = "", mark: str = "") -> bool:
     try:
         os.write(int(number), mark.encode() + encode_line(trouble))
     except BlockingIOError:
-        return True  # it is slow to read; what it has not read says the same
+        # The supervisor reads slowly. The heartbeats that it has not read yet suffice.
+        return True
     except OSError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""What is installed on this machine: packages, and the sandbox of workers."""
+"""Checks of this machine: installed packages, and the sandbox of workers."""
 
 import os
 from collections.abc import Iterator
@@ -10,21 +10,19 @@ from monitor.storage.check import WARN, Check, SubjectState, make_state
 from monitor.text.message import Template
 
 WORKER_LIMIT_S: Final = 30.0
-OWN: Final = ("monitor", "forecasting", "detection")
-_ALLOW: Final = Template(
-    "check.workers.allow", "/help/how-to/install on the page says what the system must allow for"
-)()
+OWN_PACKAGES: Final = ("monitor", "forecasting", "detection")
+_ALLOW: Final = Template("check.workers.allow", "see /help/how-to/install on the page for what the system must allow")()
 _UNBOUNDED: Final = Template(
-    "check.workers.unbounded", "their memory is not bounded: SLOPEWARD_DEVICE names an accelerator"
+    "check.workers.unbounded", "their memory is not limited, because SLOPEWARD_DEVICE names an accelerator"
 )()
-_BOUND: Final = Template("check.workers.bound", "bound it from outside: MemoryMax= of the systemd unit")()
+_BOUND: Final = Template("check.workers.bound", "limit it by MemoryMax= of the systemd unit")()
 _WALLED: Final = Template(
-    "check.workers.walled", "they have no network, no secrets, no rights, and see only the files of their job"
+    "check.workers.walled", "they have no network, no secrets and no rights, and can read only the files of their job"
 )()
 
 
 class Installation(NamedTuple):
-    """This machine, on which the service may run or not."""
+    """This machine, whether the service runs or not."""
 
     service: ServiceConfig
 
@@ -35,21 +33,22 @@ def _packages(_: Installation) -> Iterator[SubjectState]:
     yield make_state(is_wrong=not is_installed("torch"), line=EXTRAS["torch"][0], todo=find_install("torch"))
 
 
-def _strangers(_: Installation) -> Iterator[SubjectState]:
-    """Distributions that have files in our packages: the last to be installed wins, and its removal breaks ours."""
-    brought = packages_distributions()
-    for package in OWN:
-        for name in sorted({*brought.get(package, ())} - {"slopeward"}):
+def _find_foreign_distributions(_: Installation) -> Iterator[SubjectState]:
+    """Yield other distributions with files in our packages. Installing or removing them damages ours."""
+    distributions = packages_distributions()
+    for package in OWN_PACKAGES:
+        for name in sorted({*distributions.get(package, ())} - {"slopeward"}):
             yield make_state(name=name, package=package)
 
 
-def _workers(seen: Installation) -> Iterator[SubjectState]:
+def _workers(installation: Installation) -> Iterator[SubjectState]:
     from monitor.worker import compute
     from monitor.worker.sandbox import LIST_MISSING_RESTRICTIONS, has_memory_limit
     from monitor.worker.service_jobs import make_limits
 
-    settings = seen.service.compute
-    if settings.dask:  # they are elsewhere
+    settings = installation.service.compute
+    if settings.dask:
+        # The workers run on other machines.
         return
     limits = make_limits(settings)
     missing = compute.run(LIST_MISSING_RESTRICTIONS, None, WORKER_LIMIT_S, limits=limits).missing
@@ -76,7 +75,7 @@ CHECKS: Final = (
         Installation,
         WARN,
         "the distribution {name} has files in the package {package}, which is Slopeward's",
-        _strangers,
+        _find_foreign_distributions,
         "pip uninstall {name}, then install slopeward again, into an environment of its own",
     ),
     Check("workers", Installation, WARN, "{text}", _workers, "{todo}", fine="{text}"),

@@ -1,4 +1,4 @@
-"""What the service stands on: clock, disks, database, its log, its copies, and the tests of its channels."""
+"""Checks of clock, disks, database, write-ahead log, backups and tests of channels."""
 
 import ctypes
 import os
@@ -26,40 +26,44 @@ DISK_BAD: Final = 500 * MIB
 DISK_WARN: Final = 5 * GIB
 COMMIT_WARN_MS, COMMIT_BAD_MS = 250.0, 2000.0
 LOG_WARN, LOG_BAD = 256 * MIB, 2 * GIB
+# Quantile of the durations of writes that is judged.
 SLOWEST: Final = 0.99
-TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
+# Return value of adjtimex(2) for a clock that is not synchronized.
+TIME_ERROR: Final = 5
 _SLOW_DATABASE: Final = Template(
     "check.database.slow", "the database is slow, or its log has grown too large; see slopeward doctor"
 )()
-_CLOCK_UNKNOWN: Final = Template("check.clock.unknown", "this system does not say whether its clock is synchronized")()
+_CLOCK_UNKNOWN: Final = Template(
+    "check.clock.unknown", "this system does not report whether its clock is synchronized"
+)()
 _CLOCK_FREE: Final = Template("check.clock.free", "not synchronized")()
 _FREE: Final = Template("check.disk.free", "{n} GiB free at {place}")
 _MAKE_ROOM: Final = Template("check.disk.make_room", "make room, or `slopeward db prune`")()
 _LOCKED: Final = Template("check.disk.locked", "{place} cannot be written")
 _GIVE: Final = Template("check.disk.give", "give it to the user of the service")()
 _END_READER: Final = Template(
-    "check.log.end_reader", "a program that reads for so long keeps it from being emptied: end it"
+    "check.log.end_reader", "a program with a long read transaction prevents that it is emptied: end that program"
 )()
 _INSPECT_SLOTS: Final = Template(
-    "check.log.slots", "look at archive_command and at replication slots that nobody reads (pg_replication_slots)"
+    "check.log.slots", "check archive_command, and replication slots that nothing reads (pg_replication_slots)"
 )()
 _NO_COPIES: Final = Template("check.backup.off", "the service makes no copies of the database")()
 _SET_EVERY: Final = Template("check.backup.set", 'set [backup] every = "24h", or copy it by other means')()
-_FAILED: Final = Template("check.backup.failed", "; the last try failed: {problem}")
-_INSPECT_COPIES: Final = Template("check.backup.look", "look at the view backups and the disk of backup.folder")()
+_FAILED: Final = Template("check.backup.failed", "; the last attempt failed: {problem}")
+_INSPECT_COPIES: Final = Template("check.backup.look", "check the view backups and the disk of backup.folder")()
 _NO_COPY: Final = Template("check.backup.none", "there is no copy of the database yet{failed}")
-_COPY: Final = Template("check.backup.newest", "the newest copy is of {at}, {state}{failed}")
+_COPY: Final = Template("check.backup.newest", "the newest copy was made at {at}, {state}{failed}")
 _GOOD: Final = Template("check.channel.good", "good {age} ago")
 
 
 class Machine(NamedTuple):
-    """This machine, as the service file has it."""
+    """This machine, with the folders of the service file."""
 
     config: ServiceConfig
 
 
 class DatabaseFacts(NamedTuple):
-    """The database; `commits_s` are seconds that recent writes took."""
+    """The database of the service. `commits_s` are the seconds that recent writes took."""
 
     db: Database
     config: ServiceConfig
@@ -69,13 +73,14 @@ class DatabaseFacts(NamedTuple):
 
 
 def is_synchronised() -> bool | None:
-    """Whether the system says that its clock follows a reference (adjtimex(2)); None where it cannot say."""
+    """Return whether the clock follows a reference (adjtimex(2)); None if the system does not report it."""
     try:
-        # struct timex is about 208 bytes on 64 bit Linux; mode 0 only reads
+        # struct timex has about 208 bytes on 64-bit Linux. Mode 0 only reads.
         state = int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)))
     except AttributeError:
         return None
-    return None if state < 0 else state != TIME_ERROR  # below 0: asking is forbidden (ProtectClock= of systemd)
+    # A negative value means that the call is forbidden (ProtectClock= of systemd).
+    return None if state < 0 else state != TIME_ERROR
 
 
 def _clock(_: Machine) -> Iterator[SubjectState]:
@@ -84,7 +89,7 @@ def _clock(_: Machine) -> Iterator[SubjectState]:
 
 
 def list_folders(config: ServiceConfig) -> dict[str, Path]:
-    """Folders that the service writes to."""
+    """Return the folders to which the service writes, by name."""
     url = make_url(config.database.url)
     folders = {name: Path(getattr(config.paths, name)) for name in ("inbox", "models", "state")}
     if url.get_backend_name() == "sqlite" and url.database:
@@ -112,10 +117,10 @@ def _disks(machine: Machine) -> Iterator[SubjectState]:
 _COMMIT: Final = "a small write takes {usual} ms, the slowest of a hundred {slowest} ms"
 
 
-def _commits(footing: DatabaseFacts) -> Iterator[SubjectState]:
-    if not footing.commits_s:
+def _commits(facts: DatabaseFacts) -> Iterator[SubjectState]:
+    if not facts.commits_s:
         return
-    in_order = sorted(footing.commits_s)
+    in_order = sorted(facts.commits_s)
     slow_ms = in_order[min(len(in_order) - 1, int(SLOWEST * len(in_order)))] * 1000
     level = BAD if slow_ms >= COMMIT_BAD_MS else WARN
     usual_ms, figure = in_order[len(in_order) // 2] * 1000, (round(slow_ms, 1), "ms")
@@ -131,8 +136,8 @@ def _commits(footing: DatabaseFacts) -> Iterator[SubjectState]:
 _LOG: Final = "the write-ahead log takes {mib} MiB"
 
 
-def _log(footing: DatabaseFacts) -> Iterator[SubjectState]:
-    db = footing.db
+def _log(facts: DatabaseFacts) -> Iterator[SubjectState]:
+    db = facts.db
     if db.is_sqlite:
         try:
             size = sqlite_file(db).with_name(f"{sqlite_file(db).name}-wal").stat().st_size
@@ -141,17 +146,18 @@ def _log(footing: DatabaseFacts) -> Iterator[SubjectState]:
         todo = _END_READER
     else:
         if (measured := db.measure_log()) is None:
-            return  # for administrators and members of pg_monitor alone
+            # Only administrators and members of pg_monitor can measure it.
+            return
         size = measured
         todo = _INSPECT_SLOTS
     level, figure = BAD if size >= LOG_BAD else WARN, (round(size / MIB), "MiB")
     yield make_state(is_wrong=size >= LOG_WARN, level=level, figure=figure, mib=Figure(size / MIB, ".0f"), todo=todo)
 
 
-def _copies(footing: DatabaseFacts) -> Iterator[SubjectState]:
-    with footing.db.read() as c:
+def _copies(facts: DatabaseFacts) -> Iterator[SubjectState]:
+    with facts.db.read() as c:
         newest, last = find_newest(c), find_newest(c, succeeded=False)
-    wanted = footing.config.backup
+    wanted = facts.config.backup
     if wanted.every_s is None:
         yield make_state(level=WARN, found=_NO_COPIES, todo=_SET_EVERY)
         return
@@ -161,7 +167,7 @@ def _copies(footing: DatabaseFacts) -> Iterator[SubjectState]:
         level = BAD if failed else WARN
         yield make_state(level=level, found=_NO_COPY(failed=failed), todo=todo)
         return
-    age_s = (footing.now - newest.at).total_seconds()
+    age_s = (facts.now - newest.at).total_seconds()
     level = BAD if age_s > 2 * wanted.every_s else WARN if failed else OK
     newest_copy = _COPY(at=Timestamp.of(newest.at, "minute"), state=Term(newest.state), failed=failed)
     yield make_state(
@@ -169,21 +175,23 @@ def _copies(footing: DatabaseFacts) -> Iterator[SubjectState]:
     )
 
 
-def _tested(footing: DatabaseFacts) -> Iterator[SubjectState]:
-    pause = find_pause(footing.config.channels)
+def _tested(facts: DatabaseFacts) -> Iterator[SubjectState]:
+    pause = find_pause(facts.config.channels)
     if pause is None:
         return
-    tested = footing.db.run_read(load_tested, footing.channels)
-    for one in tested.values():
-        level = BAD if one.is_silent(footing.now, 2 * pause) else OK if one.good_at == one.last_at else WARN
-        age_h = None if one.good_at is None else round((footing.now - one.good_at).total_seconds() / 3600, 1)
-        is_good = level == OK and one.good_at is not None
-        result = (
-            _GOOD(age=Duration(max(1.0, (footing.now - one.good_at).total_seconds()), "about"))
-            if is_good and one.good_at
-            else one.found
-        )
-        yield make_state(one.channel, is_wrong=level != OK, level=level, figure=(age_h, "h"), found=result)
+    tested = facts.db.run_read(load_tested, facts.channels)
+    for test in tested.values():
+        level = WARN
+        if test.is_silent(facts.now, 2 * pause):
+            level = BAD
+        elif test.good_at == test.last_at:
+            level = OK
+        age_s = None if test.good_at is None else (facts.now - test.good_at).total_seconds()
+        result = test.found
+        if level == OK and age_s is not None:
+            result = _GOOD(age=Duration(max(1.0, age_s), "about"))
+        figure = (None if age_s is None else round(age_s / 3600, 1), "h")
+        yield make_state(test.channel, is_wrong=level != OK, level=level, figure=figure, found=result)
 
 
 CHECKS: Final = (
@@ -210,7 +218,7 @@ CHECKS: Final = (
         BAD,
         _COMMIT,
         _commits,
-        "look at the disk of the database",
+        "check the disk of the database",
         fine=_COMMIT,
         alarm=1,
         key="check:database.commit",

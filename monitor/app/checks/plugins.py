@@ -10,27 +10,28 @@ _DISABLED: Final = "plugin"  # `PluginFault.what` of a plugin that is disabled a
 
 
 class PluginStatus(NamedTuple):
-    """The faults of plugins in this process."""
+    """Faults of plugins in this process."""
 
     faults: Sequence[PluginFault]
 
     @classmethod
     def read(cls) -> "PluginStatus":
-        """Return the faults that are known now."""
+        """Return the present faults."""
         return cls(list_faults())
 
 
-def _find_disabled(seen: PluginStatus) -> Iterator[SubjectState]:
-    yield make_state(is_wrong=False)  # so that a notice ends when no plugin is disabled any more
-    for fault in seen.faults:
+def _find_disabled(status: PluginStatus) -> Iterator[SubjectState]:
+    # So that a notice ends when no plugin is disabled any more.
+    yield make_state(is_wrong=False)
+    for fault in status.faults:
         if fault.what == _DISABLED:
             yield make_state(fault.plugin, plugin=fault.plugin, reason=fault.reason)
 
 
-def _find_failing(seen: PluginStatus) -> Iterator[SubjectState]:
+def _find_failing(status: PluginStatus) -> Iterator[SubjectState]:
     yield make_state(is_wrong=False)
     by_plugin: dict[str, PluginFault] = {}
-    for fault in seen.faults:
+    for fault in status.faults:
         if fault.what != _DISABLED:
             by_plugin.setdefault(fault.plugin, fault)
     for plugin, fault in by_plugin.items():

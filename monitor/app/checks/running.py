@@ -1,4 +1,4 @@
-"""What the processes wrote last, as any other process reads it; what is known of each site."""
+"""Checks of the heartbeats in the database and of the state of each site. Any process can run them."""
 
 import math
 import socket
@@ -14,30 +14,33 @@ from monitor.storage.check import BAD, WARN, Check, SubjectState, make_state
 from monitor.text.instants import CORE_SILENT, parse_time
 from monitor.text.message import NameList, Template
 
-LONG_RISK_S: Final = 2.0  # a save of a short queue is always complete before
-DENIED_MOST: Final = 10  # topics of which `doctor` has a line each
-OWN_PROGRAMS: Final = frozenset({"slopeward", "mosquitto"})  # beside modules of `monitor`
+# A short queue of the broker is always saved within this time.
+LONG_RISK_S: Final = 2.0
+# Denied topics that `doctor` lists.
+MOST_DENIED: Final = 10
+# Programs of the service besides modules of `monitor`.
+OWN_PROGRAMS: Final = frozenset({"slopeward", "mosquitto"})
 
 
 class ProcessHeartbeats(NamedTuple):
-    """What the processes wrote last."""
+    """The last heartbeats of all processes: time and contents by name."""
 
     stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]]
     now: datetime
 
     @property
     def is_core_alive(self) -> bool:
-        """Whether core wrote of late."""
+        """Whether the heartbeat of the core is recent."""
         return "core" in self.stamps and self.now - self.stamps["core"][0] <= CORE_SILENT
 
     @property
     def core(self) -> Mapping[str, Any]:
-        """What core says of itself; empty where it is silent."""
+        """Contents of the heartbeat of the core; empty if it is silent."""
         return self.stamps["core"][1] if self.is_core_alive else {}
 
     @property
     def ingest(self) -> Mapping[str, Any]:
-        """What ingest says of itself."""
+        """Status of ingest, from the heartbeat of the core."""
         ingest: Mapping[str, Any] = self.core.get("ingest", {})
         return ingest
 
@@ -64,22 +67,22 @@ class SiteStatus:
 
 
 class ReachedDatabase(NamedTuple):
-    """The database as it was found just now."""
+    """Result of a connection to the database that was tried just now."""
 
-    problem: str  # why it cannot be read, or takes no writes; empty: it can, and does
+    problem: str  # why it cannot be read or written; empty if it can
 
 
 class SiteStatuses(NamedTuple):
-    """What is known of the sites that are watched."""
+    """The sites that are watched."""
 
     sites: Sequence[SiteStatus]
     now: datetime
     tick_s: float  # longest time between two evaluations
-    declared: Collection[str] = ()  # sites that have a file; named where none is watched yet
+    declared: Collection[str] = ()  # sites that have a file
 
 
 def find_program(pid: int) -> str | None:
-    """The command of a process of this service, None where the process is gone, dead or another program's."""
+    """Return the command of a process of this service; None if it has ended or belongs to another program."""
     folder = Path(f"/proc/{pid}")
     try:
         words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
@@ -91,9 +94,9 @@ def find_program(pid: int) -> str | None:
 
 
 def _is_gone(stamp: Mapping[str, Any]) -> bool:
-    """Whether the process of a stamp no longer runs here; its number may belong to another program by now.
+    """Return whether the process that wrote a heartbeat has ended. Its number may belong to another program now.
 
-    False where this cannot be known: another machine wrote the stamp, or the system has no /proc.
+    False if this is unknown, because another machine wrote the heartbeat or the system has no /proc.
     """
     if stamp.get("host") != socket.gethostname() or not Path("/proc/self/cmdline").exists():
         return False
@@ -121,16 +124,16 @@ def _find_unsaved(seen: ProcessHeartbeats) -> Iterator[SubjectState]:
 
 
 def _list_denied(seen: ProcessHeartbeats) -> Iterator[SubjectState]:
-    """What our own broker refused since it began; of another broker nobody knows."""
+    """Yield messages that the managed broker refused since its start. An external broker does not report them."""
     facts = seen.stamps["broker"][1] if "broker" in seen.stamps else {}
-    for one in islice(facts.get("denied", ()), DENIED_MOST):
+    for one in islice(facts.get("denied", ()), MOST_DENIED):
         yield make_state(n=one["n"], login=one["login"], topic=one["topic"], at=parse_time(one["at"]))
 
 
 def _each(
     is_wrong: Callable[[SiteStatus, SiteStatuses], bool], *, begun: bool = True
 ) -> Callable[[SiteStatuses], Iterator[SubjectState]]:
-    """Ask it of each site, with or without those that were never evaluated."""
+    """Make a check of each site, with or without those that were never evaluated."""
     return lambda seen: (
         make_state(
             is_wrong=is_wrong(one, seen),
@@ -175,16 +178,16 @@ CHECKS: Final = (
         "service.gone",
         ProcessHeartbeats,
         BAD,
-        "core, pid {pid}, is gone; its last sign of life was {at}",
+        "core, pid {pid}, has ended; its last sign of life was {at}",
         _find_core,
-        "the supervisor starts it again within a minute; else slopeward run",
+        "the supervisor restarts it within a minute; otherwise slopeward run",
         fine="core runs, pid {pid}, {n} messages since start",
     ),
     Check(
         "service.unsupervised",
         ProcessHeartbeats,
         BAD,
-        "the supervisor, pid {pid}, is gone: nobody restarts the core",
+        "the supervisor, pid {pid}, has ended: nothing restarts the core",
         _find_supervisor,
         "stop the core and start the service again",
     ),
@@ -194,14 +197,14 @@ CHECKS: Final = (
         WARN,
         "{line}",
         lambda s: (make_state(level=s.core.get("levels", {}).get(x, WARN), line=x) for x in s.core.get("degraded", ())),
-        "what it names stands in /help/how-to/operate on the page",
+        "see /help/how-to/operate on the page",
         degrades=True,
     ),
     Check(
         "broker.durable",
         ProcessHeartbeats,
         WARN,
-        "broker not durable: what it holds is lost when it restarts; {how}",
+        "broker not durable: its messages are lost when it restarts; {how}",
         lambda s: make_state(
             is_wrong="broker" in s.stamps and not s.stamps["broker"][1].get("durable", True), how=HOW_TO_INSTALL
         ),
@@ -217,7 +220,8 @@ CHECKS: Final = (
         "find out why the service does not store them (slopeward doctor); until then do not switch off this machine",
         degrades=True,
     ),
-    Check(  # MQTT 3.1.1 has no answer but "taken"
+    # MQTT 3.1.1 has no answer that refuses a message.
+    Check(
         "broker.denied",
         ProcessHeartbeats,
         WARN,
@@ -232,7 +236,7 @@ CHECKS: Final = (
         WARN,
         "{n} messages wait to be stored",
         lambda s: make_state(is_wrong=(n := s.ingest.get("queued", 0)) > 1000, n=n),
-        "the database is slow: look at its disk",
+        "the database is slow: check its disk",
     ),
     Check(
         "queue.dropped",

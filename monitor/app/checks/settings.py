@@ -1,4 +1,4 @@
-"""What can be wrong with the service file, and with what it names."""
+"""Checks of the service file, and of the broker, database and mail server that it names."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -14,14 +14,14 @@ from monitor.text.message import Message, Template
 _CURRENT: Final = Template("check.database.current", "answers, schema is current")()
 _CONNECTS: Final = Template("check.connects", "{name} takes connections")
 _NO_MOSQUITTO: Final = Template(
-    "check.broker.missing", "Mosquitto is not installed, the broker would forget at restart; {todo}"
+    "check.broker.missing", "Mosquitto is not installed, so the broker would lose its messages at a restart; {todo}"
 )
 _MANAGED: Final = Template("check.broker.managed", "managed, {path}")
 _NO_SMTP: Final = Template("check.channels.no_smtp", "a recipient has an email: channel, but smtp.host is not set")()
 
 
 class Connections(NamedTuple):
-    """Broker, database and mail server, tried from here."""
+    """Broker, database and mail server, to which this process tries to connect."""
 
     files: SiteFolder
 
@@ -88,7 +88,7 @@ CHECKS: Final = (
         WARN,
         "[map] tiles: there is no folder {folder}",
         lambda f: make_state(is_wrong=not Path(f.service.map.tiles or ".").is_dir(), folder=f.service.map.tiles),
-        "make it, or mend [map] tiles",
+        "create it, or correct [map] tiles",
     ),
     Check(
         "map.gone",
@@ -98,15 +98,15 @@ CHECKS: Final = (
         lambda f: make_state(is_wrong=bool(f.service.map.tiles) and not _are_tiles_served()),
         "install a feature that serves map tiles, or remove the line",
     ),
-    Check("database.answers", Connections, BAD, "{text}", _database, "mend [database]", fine="{text}"),
-    Check("broker.connects", Connections, BAD, "{text}", _broker, "mend [broker]", fine="{text}"),
+    Check("database.answers", Connections, BAD, "{text}", _database, "correct [database]", fine="{text}"),
+    Check("broker.connects", Connections, BAD, "{text}", _broker, "correct [broker]", fine="{text}"),
     Check(
         "channels.mail",
         Connections,
         BAD,
         "{text}",
         _mail,
-        "mend [smtp]",
+        "correct [smtp]",
         fine="{text}; `slopeward notify channels test` sends",
     ),
 )

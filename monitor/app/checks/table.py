@@ -1,4 +1,4 @@
-"""The table of checks, and the answer that `slopeward status`, the page and `/health` make of it."""
+"""The table of checks, and the verdict on the service that `slopeward status`, the page and `/health` show."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ Stamped = Mapping[str, tuple[datetime, Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class ServiceVerdict:
-    """The state with its reasons."""
+    """State of the service, with the reasons: `SEEN`, `DEGRADED` or `BLIND`."""
 
     state: str
     reasons: tuple[str, ...] = field(default=())
@@ -45,11 +45,16 @@ def assess_service(
     declared: Iterable[str] = (),
     reached: ReachedDatabase | None = None,
 ) -> ServiceVerdict:
-    """Judge from what is stored, so that any process (and a person with SQL) comes to the same answer.
+    """Judge the service from what is stored, so that every process and every reader of SQL gets the same result.
 
-    Blind: core is silent, no site is watched, or a site is blind or was not evaluated for ten ticks; or the database
-    could not be used just now, where somebody tried (`reached`).
-    Degraded: a site sees only in part or cannot reach its top level, the broker is not durable, a child restarts.
+    Blind: the core is silent, no site is watched, a site is blind or was not evaluated for ten ticks, or the database
+    cannot be used (`reached`).
+    Degraded: some series of a site are not known, a site cannot reach its top level, or the broker is not durable.
+
+    Args:
+        stamps: The heartbeats of all processes.
+        declared: Sites that have a file.
+        reached: Result of a connection to the database that was tried just now.
     """
     blind, degraded = _gather(
         reached,
@@ -61,27 +66,27 @@ def assess_service(
 
 
 def check_parts(stamps: Stamped, now: datetime) -> tuple[list[str], list[str]]:
-    """What is wrong with the service's own parts: reasons why nobody looks, and reasons why it is not whole."""
+    """Return the reasons for a blind and for a degraded service, without those of single sites."""
     return _gather(ProcessHeartbeats(stamps, now), plugins.PluginStatus.read())
 
 
-def _gather(*seen: object) -> tuple[list[str], list[str]]:
+def _gather(*facts: object) -> tuple[list[str], list[str]]:
     """Return the reasons for a blind and for a degraded service, each once.
 
     A fault of a plugin may be in the stamp of the core process and in this process.
     """
-    wrong = [one for what in seen for one in run_checks(what) if one.is_wrong]
-    blind = dict.fromkeys(one.text for one in wrong if one.check.blinds)
-    degraded = dict.fromkeys(one.text for one in wrong if one.check.degrades)
-    return [*blind], [*degraded]
+    findings = [finding for fact in facts for finding in run_checks(fact) if finding.is_wrong]
+    blind = dict.fromkeys(finding.text for finding in findings if finding.check.blinds)
+    degraded = dict.fromkeys(finding.text for finding in findings if finding.check.degrades)
+    return list(blind), list(degraded)
 
 
 AREAS: Final = (site_files, settings, installation, database, machine, broker, running, live, plugins, decisions)
 
 
 class _Checks(NamedTuple):
-    in_order: tuple[Check, ...]  # those of the areas, then those of plugins
-    third_party: Mapping[str, str]  # plugin by the id of its check
+    in_order: tuple[Check, ...]
+    third_party: Mapping[str, str]  # name of the plugin by id of the check
 
 
 @cache
@@ -103,45 +108,47 @@ def list_checks() -> tuple[Check, ...]:
     return _load_checks().in_order
 
 
-def run_checks(what: object) -> Iterator[CheckFinding]:
-    """What every check finds that looks at this; what is in order comes as well."""
-    for one in list_checks():
-        if isinstance(what, one.looks_at):
-            yield from _run(one, what)
+def run_checks(fact: object) -> Iterator[CheckFinding]:
+    """Run all checks that examine facts of this class. Findings that are in order are included."""
+    for check in list_checks():
+        if isinstance(fact, check.looks_at):
+            yield from _run(check, fact)
 
 
-def run_alarm_checks(what: object) -> Iterator[CheckFinding]:
-    """What those checks find that are an alarm by themselves."""
-    for one in list_checks():
-        if one.alarm and isinstance(what, one.looks_at):
-            yield from _run(one, what)
+def run_alarm_checks(fact: object) -> Iterator[CheckFinding]:
+    """Run the checks that examine facts of this class and can raise an alarm."""
+    for check in list_checks():
+        if check.alarm and isinstance(fact, check.looks_at):
+            yield from _run(check, fact)
 
 
-def _run(one: Check, what: object) -> list[CheckFinding]:
-    """Return what a check finds. A check of a third-party plugin that fails finds nothing, and its fault is noted."""
+def _run(check: Check, fact: object) -> list[CheckFinding]:
+    """Run a check. If a check of a third-party plugin fails, its fault is recorded and it has no findings."""
     try:
-        return list(one.run(what))
+        return list(check.run(fact))
     except Exception as error:
-        plugin = _load_checks().third_party.get(one.id)
+        plugin = _load_checks().third_party.get(check.id)
         if plugin is None:
             raise
-        note_fault(plugin, f"check {one.id}", error)
+        note_fault(plugin, f"check {check.id}", error)
         return []
 
 
 def read_rows(rows: Iterable[CheckRow]) -> Iterator[CheckFinding]:
-    """What was stored, as it was found."""
+    """Return the findings that were stored as rows of `service_checks`."""
     for row in rows:
         area = row.name.partition(".")[0]
-        for one in list_checks():
-            if one.id in {row.name, f"{area}.*"}:
-                subject = "" if one.id == row.name else row.name.removeprefix(f"{area}.")
-                yield CheckFinding(one, subject, row.state, row.found, row.remedy, (row.value, row.unit))
+        for check in list_checks():
+            if check.id in {row.name, f"{area}.*"}:
+                subject = "" if check.id == row.name else row.name.removeprefix(f"{area}.")
+                yield CheckFinding(check, subject, row.state, row.found, row.remedy, (row.value, row.unit))
 
 
 def extract(fileobj: object, keywords: object, comment_tags: object, options: object) -> Iterator[tuple[Any, ...]]:
-    """The texts of all checks for babel, by the ids of their templates."""
+    """Return the texts of all checks for babel, by the ids of their templates."""
     del fileobj, keywords, comment_tags, options
     yield from (
-        (1, "pgettext", (one.id, one.english), []) for check in list_checks() for one in check.templates.values()
+        (1, "pgettext", (template.id, template.english), [])
+        for check in list_checks()
+        for template in check.templates.values()
     )

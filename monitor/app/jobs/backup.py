@@ -12,23 +12,28 @@ from monitor.storage.engine import Database
 from monitor.text.instants import format_iso
 from monitor.worker.linux import end_with_parent
 
-HOUR_S: Final = 3600.0  # the job looks as often
+HOUR_S: Final = 3600.0
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
-    """Copy and prove where the newest copy is old enough; returns one line."""
+    """Make and test a copy if the newest one is old enough. Return one line.
+
+    Raises:
+        StoreError: The last attempts failed, and the next one is not due yet.
+    """
     wanted = config.backup
     if wanted.every_s is None:
-        return "no copies are made: backup.every says never"
+        return "no copies are made, because backup.every is never"
     with db.read() as c:
         newest, failed = find_newest(c), find_failures(c)
     if newest is not None and (now - newest.at).total_seconds() < wanted.every_s - wanted.slack_s:
-        return f"the newest copy is of {newest.at:%Y-%m-%d %H:%M} UTC; the next one is not due"
-    if failed is not None:  # whatever stands in the way, a try each hour would fill a disk with work
+        return f"the newest copy was made at {newest.at:%Y-%m-%d %H:%M} UTC; the next one is not due"
+    if failed is not None:
+        # The pause doubles after each failure, because an attempt each hour would load the disk.
         next_at = failed.at + timedelta(seconds=min(HOUR_S * 2.0 ** min(failed.tries - 1, 20), wanted.every_s))
         if now < next_at - timedelta(seconds=wanted.slack_s):
             raise StoreError(
-                f"{failed.tries} tries failed, the next one is at {format_iso(next_at)[:16]}Z: {failed.detail}"
+                f"{failed.tries} attempts failed, the next one is at {format_iso(next_at)[:16]}Z: {failed.detail}"
             )
     made = make_copy(
         db, Path(wanted.folder), wanted.keep, now, should_prove=wanted.prove, prepare_child=end_with_parent

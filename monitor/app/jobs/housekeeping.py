@@ -1,4 +1,4 @@
-"""Keep the house in order: delete what retention allows, and check that the audit chain still holds."""
+"""Delete rows according to the retention rules, and verify the audit log."""
 
 import contextlib
 from datetime import datetime, timedelta
@@ -25,13 +25,14 @@ from monitor.text.message import Template
 
 _BROKEN: Final = Template("audit.broken", "the audit chain is broken: {problem}")
 _HOLDS: Final = Template("audit.holds", "the audit chain holds")()
-SERVICE_SITE = "status"  # alarms of the service itself
+# The site id of alarms of the service itself.
+SERVICE_SITE: Final = "status"
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
-    """Prune in small transactions, so that ingest is never kept waiting; returns one line.
+    """Delete rows in short transactions, so that ingest is not delayed. Return one line.
 
-    A broken audit chain is an urgent alarm of the service, to the recipients of all sites.
+    A broken audit chain is an urgent alarm for the recipients of all sites.
     """
     broken = db.run_read(verify_chain)
     pruning = RetentionRun(db, find_limits(db, config, now), now)
@@ -40,10 +41,10 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     reason = _BROKEN(problem=broken[0]) if broken else _HOLDS
     change = health_alarm("health:audit:chain", 2, reason, is_open=bool(broken), evidence={})
     with db.write() as c:
-        everybody = gather_recipients(_load_sites(c, config))
-        apply_changes(c, [change], ChangeContext(SERVICE_SITE, None, everybody, SERVICE_ACTOR, now, code_version()))
-    gone = ", ".join(f"{count} {name}" for name, count in total.items() if count)
-    return f"{gone or 'nothing'} pruned; audit chain {'BROKEN' if broken else 'holds'}"
+        recipients = gather_recipients(_load_sites(c, config))
+        apply_changes(c, [change], ChangeContext(SERVICE_SITE, None, recipients, SERVICE_ACTOR, now, code_version()))
+    pruned = ", ".join(f"{count} {name}" for name, count in total.items() if count)
+    return f"{pruned or 'nothing'} pruned; audit chain {'BROKEN' if broken else 'holds'}"
 
 
 def find_limits(db: Database, config: ServiceConfig, now: datetime) -> RetentionLimits:
@@ -67,11 +68,11 @@ def find_limits(db: Database, config: ServiceConfig, now: datetime) -> Retention
 
 
 def _load_sites(c: Connection, config: ServiceConfig) -> list[Site]:
-    """As the files say and as the versions in force say: an edit that nobody approved takes nothing away."""
+    """Return the sites of the files and of the versions in force. An edit that is not approved removes nothing."""
     sites: list[Site] = []
     with contextlib.suppress(ConfigError):
         sites += scan_sites(config.paths.sites)[0]
-    for known in load_sites_summary(c):
+    for summary in load_sites_summary(c):
         with contextlib.suppress(ConfigError, NotFoundError):
-            sites.append(parse_site(load_site_source(c, known.config_sha256), known.id))
+            sites.append(parse_site(load_site_source(c, summary.config_sha256), summary.id))
     return sites

@@ -1,4 +1,4 @@
-"""The jobs of upkeep."""
+"""Register the jobs of the kernel: outages, backups and housekeeping."""
 
 from __future__ import annotations
 
