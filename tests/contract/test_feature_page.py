@@ -148,7 +148,7 @@ def test_the_feature_runs_inside_slopeward(tmp_path):
 
 def check_output(out):
     """Check what `slopeward --help` and `slopeward visits list` printed, as text and as JSON."""
-    assert re.search(r"^visits +Visits to a slope", out, re.MULTILINE)
+    assert re.search(r"^ +visits +Visits to a slope", out, re.MULTILINE)
     assert re.search(r"^\d{4}-\d\d-\d\d ada: walked to the crest$", out, re.MULTILINE)
     (visit,) = [json.loads(line) for line in out.splitlines() if line.startswith('{"at":')]
     assert (visit["person"], visit["note"]) == ("ada", "walked to the crest")
