@@ -98,7 +98,7 @@ def test_a_push_message_shows_and_carries_its_alert(served, watch):  # noqa: F81
     session, seen = one.context.new_cdp_session(page), []
     session.on("ServiceWorker.workerRegistrationUpdated", lambda e: seen.extend(e["registrations"]))
     session.send("ServiceWorker.enable")
-    wait_for(lambda: page.evaluate("1") and seen, 5)
+    wait_for(lambda: page.evaluate("1") and seen)
     said = {
         "title": "RED North bench: close the road",
         "body": "300 mm/day",
@@ -112,7 +112,7 @@ def test_a_push_message_shows_and_carries_its_alert(served, watch):  # noqa: F81
     )
     shown = """async () => (await (await navigator.serviceWorker.ready).getNotifications())
       .map((n) => [n.title, n.body, n.data.url, n.requireInteraction])"""
-    wait_for(lambda: page.evaluate(shown), 5)
+    wait_for(lambda: page.evaluate(shown))
     assert page.evaluate(shown) == [[said["title"], said["body"], "/alerts/7", True]]
     manifest = page.evaluate("fetch('/manifest.webmanifest').then((answer) => answer.json())")
     assert manifest["start_url"] == "/"
