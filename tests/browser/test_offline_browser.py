@@ -16,7 +16,7 @@ READY = "() => navigator.serviceWorker.ready.then(() => navigator.serviceWorker.
 
 def visit(page, base, *paths):
     page.goto(base + "/")
-    wait_for(lambda: page.evaluate(READY), 10)
+    wait_for(lambda: page.evaluate(READY))
     for path in paths:
         page.goto(base + path)
         page.wait_for_load_state("load")
@@ -40,11 +40,11 @@ def test_what_was_seen_is_read_without_a_connection_and_says_its_age(served, wat
         }"""
     )
     server.stop()
-    wait_for(lambda: not is_up(page, base), 10)
+    wait_for(lambda: not is_up(page, base))
     page.goto(base + "/sites/north-bench")
     assert page.locator("#saved-copy").is_visible()
     assert "last state that this device received" in page.locator("#saved-copy").inner_text()
-    wait_for(lambda: re.search(r"^1 h( \d+ min)?$", page.locator("#saved-copy time").inner_text()), 5)
+    wait_for(lambda: re.search(r"^1 h( \d+ min)?$", page.locator("#saved-copy time").inner_text()))
     assert "North bench" in page.content()
     assert "is-stale" in page.evaluate("document.body.className")
     assert "content-security-policy" in page.evaluate(
@@ -53,7 +53,7 @@ def test_what_was_seen_is_read_without_a_connection_and_says_its_age(served, wat
     assert len(shown) > 1000
     page.goto(base + "/alerts")  # was opened, but is not kept: it lists what is over
     assert "No connection" in page.inner_text("h1")
-    wait_for(lambda: page.locator("#saved-pages li").count() == 2, 5)
+    wait_for(lambda: page.locator("#saved-pages li").count() == 2)
 
 
 def is_up(page, base):

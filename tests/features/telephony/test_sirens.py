@@ -101,19 +101,19 @@ def test_a_siren_is_ordered_confirms_and_is_ended_when_the_level_falls(database,
         alert_id = add_alert(c, at=clock())
         add_message(c, alert_id, f"siren:{TOPIC}", recipient="horn", at=clock())
     with device(mosquitto.url, siren), service(database, mosquitto.url) as sirens:
-        wait_for(lambda: [o["state"] for o in orders(database)] == ["confirmed"], 10)
+        wait_for(lambda: [o["state"] for o in orders(database)] == ["confirmed"])
         assert siren.wanted == "on"
         assert siren.sounding_until == pytest.approx(clock().timestamp() + 180, abs=10)
-        wait_for(lambda: delivery(database) == ("delivered", "on"), 10)
+        wait_for(lambda: delivery(database) == ("delivered", "on"))
         siren.deaf.set()
         tell(database, add_message, alert_id, f"siren:{TOPIC}", level=2, sequence=2, recipient="horn", at=clock())
         # it does not answer: said, repeated, and heard in the end
-        wait_for(lambda: "has not confirmed" in sirens.find_troubles()[TOPIC], 10)
-        wait_for(lambda: orders(database)[1]["times"] > 1, 10)
+        wait_for(lambda: "has not confirmed" in sirens.find_troubles()[TOPIC])
+        wait_for(lambda: orders(database)[1]["times"] > 1)
         assert siren.wanted == "on"
         siren.deaf.clear()
-        wait_for(lambda: orders(database)[1]["state"] == "off", 10)
-        wait_for(lambda: sirens.find_troubles()[TOPIC] == "", 5)
+        wait_for(lambda: orders(database)[1]["state"] == "off")
+        wait_for(lambda: sirens.find_troubles()[TOPIC] == "")
     assert (siren.wanted, orders(database)[1]["confirmed_by"]) == ("off", "horn-1")
 
 
@@ -124,7 +124,7 @@ def test_a_forged_or_repeated_answer_confirms_nothing(database, mosquitto):
     with device(mosquitto.url, siren) as client, service(database, mosquitto.url, 60.0) as sirens:
         forger = Siren(TOPIC, {KEY.id: b"another key another"}, "forger")
         old = siren._sign({"sequence": order.sequence - 1, "state": "on", "device": "horn-1"})
-        wait_for(lambda: sirens._publisher.connections, 10)
+        wait_for(lambda: sirens._publisher.connections)
         for payload in (
             forger._sign({"sequence": order.sequence, "state": "on", "device": "x"}),
             old,
@@ -136,7 +136,7 @@ def test_a_forged_or_repeated_answer_confirms_nothing(database, mosquitto):
             client.publish(f"{TOPIC}/confirm", payload, qos=1).wait_for_publish(5)
         refused = siren._sign({"sequence": order.sequence, "state": "no power", "device": "horn-1"})
         client.publish(f"{TOPIC}/confirm", refused, qos=1).wait_for_publish(5)
-        wait_for(lambda: orders(database)[0]["state"] == "refused", 10)
+        wait_for(lambda: orders(database)[0]["state"] == "refused")
         assert orders(database)[0]["said"] == "no power"
 
 

@@ -154,7 +154,7 @@ def test_a_text_is_sent_received_and_its_reply_acknowledges(database):
     alert_id, number = queue(database, "sms:DUTY_PHONE")
     with provider() as twilio, page_of(database) as page:
         with dispatching(database, twilio.server_port):
-            wait_for(lambda: row_of(database, number).state == "delivered", 10)
+            wait_for(lambda: row_of(database, number).state == "delivered")
         ((path, form, login),) = twilio.got
         assert path == "/2010-04-01/Accounts/AC1/Messages.json"
         assert (form["To"], form["From"], login.startswith("Basic ")) == (NUMBER, "+100000", True)
@@ -203,7 +203,7 @@ def test_what_the_provider_cannot_deliver_goes_again_and_then_has_failed(databas
     tell(database, lambda c: c.execute(update(notification).values(attempts=5)))
     with provider() as twilio, page_of(database) as page, dispatching(database, twilio.server_port):
         for turn in (1, 2, 3):
-            wait_for(lambda t=turn: row_of(database, number).provider_id == f"SM{t}", 10)
+            wait_for(lambda t=turn: row_of(database, number).provider_id == f"SM{t}")
             gone = {"MessageSid": f"SM{turn}", "MessageStatus": "undelivered", "ErrorCode": "30003"}
             assert report(page, "/gateway/status", gone, query=f"?message={number}").is_success
             assert row_of(database, number).state == ("failed_final" if turn == 3 else "failed_retry")
@@ -219,7 +219,7 @@ def test_a_call_says_the_message_and_one_digit_acknowledges(database):
     alert_id, number = queue(database, "voice:DUTY_PHONE")
     with provider() as twilio, page_of(database) as page:
         with dispatching(database, twilio.server_port):
-            wait_for(lambda: row_of(database, number).state == "delivered", 10)
+            wait_for(lambda: row_of(database, number).state == "delivered")
         ((path, form, _),) = twilio.got
         assert path.endswith("/Calls.json")
         gather = ET.fromstring(form["Twiml"]).find("Gather")
@@ -246,7 +246,7 @@ def test_wrong_account_is_tried_again_and_wrong_number_is_final(database):
     with provider() as twilio:
         twilio.answers = [(401, {"sid": None}), (400, {"sid": None, "code": 21211})]
         with dispatching(database, twilio.server_port):
-            wait_for(lambda: row_of(database, number).state == "failed_final", 15)
+            wait_for(lambda: row_of(database, number).state == "failed_final")
     assert "answered 400 (code 21211)" in row_of(database, number).last_error
     assert len(twilio.got) == 2
 
@@ -362,8 +362,8 @@ def test_modem_sends_messages_and_its_replies_acknowledge(database, modem):
     alert_id, number = queue(database, "sms:DUTY_PHONE")
     watch = ModemWatch(database, modem, clock)
     with dispatching(database, GATEWAY="modem", MODEM=str(modem)):
-        wait_for(lambda: row_of(database, number).state == "delivered", 10)
-    wait_for(lambda: watch.follow() or row_of(database, number).provider_said == "sent", 20)
+        wait_for(lambda: row_of(database, number).state == "delivered")
+    wait_for(lambda: watch.follow() or row_of(database, number).provider_said == "sent")
     assert watch.find_trouble() == ""
     code = ask(database, lambda c: c.execute(select(reply_code.c.code)).scalar_one())
     text, wide = f"ACK {code}", lambda said: said.encode("utf-16-be").hex().upper()
@@ -375,7 +375,7 @@ def test_modem_sends_messages_and_its_replies_acknowledge(database, modem):
         "RejectDuplicates = False\nReplaceMessage = 0\nMessageReference = 0\n"
     )
     written.rename(modem / "phone/sms/3/1")
-    wait_for(lambda: watch.follow() or find_now(database, alert_id).state == "acknowledged", 20)
+    wait_for(lambda: watch.follow() or find_now(database, alert_id).state == "acknowledged")
     assert (find_now(database, alert_id).acknowledged_by, [*(modem / "inbox").iterdir()]) == ("Ada", [])
     log = (modem / "log").read_text(errors="replace")
     assert f"Rispondere ACK {code}" in log or "Transmitted OUTA" in log
