@@ -110,7 +110,7 @@ def test_what_the_broker_refuses_is_shown_in_doctor_on_the_board_and_in_sql(serv
 def test_wrong_places_and_names_are_one_line(stopped: Service) -> None:
     for words, said in (
         (("add", "nowhere"), "no site 'nowhere'"),
-        (("add", "s/X9"), "no station 'X9' in s; there are: G1, G2"),
+        (("add", "s/X9"), "s has no station 'X9'; there are: G1, G2"),
         (("add", "s", "--name", "slopeward"), "belongs to the service"),
         (("add", "s", "--name", "a b"), "expected letters"),
         (("revoke", "x"), "no login 'x'; there are: none"),
