@@ -1233,7 +1233,7 @@ def upgrade() -> None:
     op.create_table(
         "second_factor",
         sa.Column("user_name", sa.String(length=64), nullable=False),
-        sa.Column("secret", sa.Text(), nullable=False, comment="sealed by monitor.settings.sealed_texts"),
+        sa.Column("secret", sa.Text(), nullable=False, comment="encrypted with the key of [second_factor]"),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column(
             "last_step",

@@ -144,7 +144,7 @@ def main(names: list[str]) -> None:
         database = Database(f"sqlite:///{folder}/pictures.db")
         alert_page = f"/alerts/{fill_database(database, folder)}"
         config = parse_service(f'[paths]\nsites = "{folder}"\ninbox = "{folder}/inbox"\n', "pictures")
-        draw_relief(config.paths.relief_of("sim-slope"), folder / "ground.tif")
+        draw_relief(config.paths.relief_path("sim-slope"), folder / "ground.tif")
         with serve_page(config, database, NOW) as address, open_chromium() as browser:
             for screenshot in SCREENSHOTS:
                 if not names or screenshot.name in names:

@@ -15,9 +15,8 @@ from monitor.sections import (
 from monitor.settings import (
     service,  # module: the service file with its defaults and overrides
 )
-from monitor.settings.sealed_texts import (
+from monitor.settings.secret_variables import (
     find_secret,  # return the secret in a variable or in its `_FILE`, or None
-    open_vault,  # return the vault that encrypts secrets in the database
 )
 from monitor.settings.service import (
     VARIABLE_PREFIX,  # prefix of environment variables of the program, `SLOPEWARD_`
@@ -25,13 +24,16 @@ from monitor.settings.service import (
     OidcSection,  # section [oidc] of the service file: identity provider for logins
     PathsSection,  # section [paths] of the service file: folders
     ServiceConfig,  # the service file with all defaults
-    is_private_enough,  # return whether an address is safe for logins: https or this machine
+    is_safe_for_logins,  # return whether logins may be sent to an address: https or this machine
     load_service,  # load the service file, environment overrides and secrets; raises ConfigError
     parse_service,  # parse the text of a service file with environment overrides
 )
 from monitor.settings.sources import (
     FOLDER_KIND,  # kind of a source that is a folder, `folder`
     SourceSection,  # table [[source]] of the service file: files fetched from one server
+)
+from monitor.settings.vault import (
+    open_vault,  # return the vault that encrypts secrets in the database
 )
 
 __all__ = [
@@ -50,7 +52,7 @@ __all__ = [
     "find_secret",
     "find_table",
     "find_tables",
-    "is_private_enough",
+    "is_safe_for_logins",
     "load_service",
     "make_record",
     "open_vault",

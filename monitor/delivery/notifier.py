@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from monitor.alerts.notification import Notification
 from monitor.broker.access import find_access, list_settings
 from monitor.errors import ConfigError, MissingSettingError
-from monitor.settings.sealed_texts import find_secret
+from monitor.settings.secret_variables import find_secret
 from monitor.settings.service import ServiceConfig
 from monitor.sites.channels import list_channel_kinds, split_channel
 from monitor.storage.engine import Database

@@ -58,7 +58,7 @@ second_factor = Table(
     "second_factor",
     metadata,
     Column("user_name", String(64), primary_key=True),
-    Column("secret", Text, nullable=False, comment="sealed by monitor.settings.sealed_texts"),
+    Column("secret", Text, nullable=False, comment="encrypted with the key of [second_factor]"),
     Column("created_at", Instant, nullable=False),
     Column(
         "last_step",

@@ -1,4 +1,4 @@
-"""Tables `[[report]]` of the service file: which reports are made when, and to whom they are mailed."""
+"""Tables `[[report]]` of the service file: kinds and times of scheduled reports, and their mail addresses."""
 
 import re
 from typing import Final, Literal, Self
@@ -25,17 +25,17 @@ class ReportSection(Section):
     @field_validator("at")
     @classmethod
     def _are_times(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for one in value:
-            if not TIME.fullmatch(one):
-                raise ValueError(f"expected times of the site's clock such as '07:00', got {one!r}")
+        for time in value:
+            if not TIME.fullmatch(time):
+                raise ValueError(f"expected times in the zone of the site such as '07:00', got {time!r}")
         return value
 
     @field_validator("to")
     @classmethod
     def _are_mails(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for one in value:
-            if not MAIL.fullmatch(one):
-                raise ValueError(f"expected email:ADDRESS, for no other channel carries a file, got {one!r}")
+        for channel in value:
+            if not MAIL.fullmatch(channel):
+                raise ValueError(f"expected email:ADDRESS, because only mail can carry a file, got {channel!r}")
         return value
 
     @model_validator(mode="after")

@@ -1,4 +1,7 @@
-"""Configuration: the service file with its defaults and overrides. Frozen once read."""
+"""The service file: its sections, keys and defaults, overridden by environment variables.
+
+`meanings.toml` beside this module describes the keys for the documentation.
+"""
 
 import os
 import socket
@@ -36,7 +39,8 @@ from monitor.text.names import fold_name
 
 DEFAULT_PATH: Final = "configs/slopeward.toml"
 VARIABLE_PREFIX: Final = "SLOPEWARD_"
-# secrets never stand in a file that is committed: environment, or a file named by <key>_file
+# Section and key of secrets. They come from the environment or from a file that `KEY_file` names, because the service
+# file may be under version control.
 SECRETS: Final = {
     ("broker", "password"),
     ("smtp", "password"),
@@ -47,7 +51,7 @@ SECRETS: Final = {
     ("push", "key"),
     ("sms", "token"),
 }
-# where browsers take messages in: Chrome and Edge, Firefox, Safari, Edge of before; `*.` = any name below
+# Hosts of the push services of Chrome and Edge, Firefox, Safari, and old versions of Edge. `*.` = any name below.
 PUSH_SERVICES: Final = ("fcm.googleapis.com", "*.push.services.mozilla.com", "*.push.apple.com", "*.notify.windows.com")
 
 
@@ -61,20 +65,21 @@ class DatabaseSection(Section):
     def _is_database_url(cls, value: str) -> str:
         scheme, mark, _ = value.partition("://")
         if not mark or scheme.partition("+")[0] not in {"sqlite", "postgresql"}:
-            got = f"{scheme[:20]}://..." if mark else "something else"  # the rest may hold a password
+            # The rest of the value may contain a password.
+            got = f"{scheme[:20]}://..." if mark else "a value without ://"
             raise ValueError(f"expected sqlite:///file or postgresql+psycopg://user@host/db, got {got}")
         return value
 
 
 class StandbySection(Section):
-    """[standby]: two services on one PostgreSQL, of which one decides and the other waits to take over."""
+    """[standby]: two services with one PostgreSQL. One decides, and the other waits to take over."""
 
     enabled: bool = False
     name: str = Field(default="", max_length=40, pattern=r"^[\w.-]*$")
 
 
 class BrokerSection(Section):
-    """[broker]; managed starts a durable Mosquitto child, demo a broker that forgets."""
+    """[broker]: `managed` starts Mosquitto with durable settings. `demo` starts a broker that keeps nothing."""
 
     mode: Literal["managed", "external", "demo"] = "managed"
     url: str = "mqtt://127.0.0.1:1883"
@@ -91,7 +96,7 @@ class BrokerSection(Section):
     @classmethod
     def _is_broker_url(cls, value: str, info: ValidationInfo) -> str:
         if not value and info.field_name == "instruments_url":
-            return value  # the same as url
+            return value
         parts = urlsplit(value)
         try:
             port = parts.port
@@ -105,53 +110,56 @@ class BrokerSection(Section):
 
     @property
     def host(self) -> str:
-        """Host of the broker."""
+        """Return the host of the broker."""
         return urlsplit(self.url).hostname or "127.0.0.1"
 
     @property
     def port(self) -> int:
-        """Port of the broker; 1883, with TLS 8883, when the URL names none."""
+        """Return the port of the broker. If the URL has no port: 1883, or 8883 with TLS."""
         return urlsplit(self.url).port or (8883 if self.tls else 1883)
 
     @property
     def tls(self) -> bool:
-        """True for mqtts."""
+        """Return whether connections are encrypted (`mqtts`)."""
         return urlsplit(self.url).scheme == "mqtts"
 
 
 class SigningSection(Section):
-    """[signing]: keys of the signatures under what is published; empty = a file in `paths.state`, made at the start."""
+    """[signing]: keys that sign published messages. Empty: a file in `paths.state`, created at the first start."""
 
     keys: str = Field(default="", repr=False)
     keys_file: str = ""
 
 
 class SecondFactorSection(Section):
-    """[second_factor]: what the secrets of authenticators are sealed with; empty = a file in `paths.state`."""
+    """[second_factor]: key that encrypts the secrets of authenticator apps. Empty: a file in `paths.state`."""
 
     key: str = Field(default="", repr=False)
     key_file: str = ""
 
 
 class PathsSection(Section):
-    """[paths]; relative to the working directory."""
+    """[paths]: relative paths are relative to the working directory.
+
+    The files below the folder of scenes have hidden names, which results of scenes never have.
+    """
 
     sites: Path = Path("configs/sites")
     inbox: Path = Path("inbox")
     models: Path = Path("models")
     state: Path = Path("var")
 
-    def relief_of(self, site: str) -> Path:
-        """Where the relief of a site lies, once it was drawn; no result of a scene has a hidden name."""
-        return self.inbox.parent / "scenes" / site / ".relief.pmtiles"
+    def relief_path(self, site_id: str) -> Path:
+        """Return the path of the shaded relief of a site. The file exists once the relief was drawn."""
+        return self.inbox.parent / "scenes" / site_id / ".relief.pmtiles"
 
-    def susceptibility_of(self, site: str) -> Path:
-        """Where the picture of the site's susceptibility map lies, once it was drawn; its facts beside it as JSON."""
-        return self.inbox.parent / "scenes" / site / ".susceptibility.png"
+    def susceptibility_path(self, site_id: str) -> Path:
+        """Return the path of the picture of a site's susceptibility map. A JSON file beside it describes the map."""
+        return self.inbox.parent / "scenes" / site_id / ".susceptibility.png"
 
-    def velocity_of(self, site: str) -> Path:
-        """Where the zones of the site's newest map of velocities lie, GeoJSON features with name and end."""
-        return self.inbox.parent / "scenes" / site / ".velocity.json"
+    def velocity_zones_path(self, site_id: str) -> Path:
+        """Return the path of the zones of the newest velocity map of a site: GeoJSON features with `name` and `end`."""
+        return self.inbox.parent / "scenes" / site_id / ".velocity.json"
 
 
 class WebSection(Section):
@@ -163,40 +171,40 @@ class WebSection(Section):
     login_to_read: bool = False
     trusted_proxies: Names = ()
     allowed_hosts: Names = ()
-    timezone: Zone = "UTC"  # of times that belong to no site
+    timezone: Zone = "UTC"
     sign_in_lasts_s: Duration = Field(default=43200.0, alias="sign_in_lasts", ge=300.0, le=30 * 86400.0)
     idle_after_s: Duration = Field(default=43200.0, alias="idle_after", ge=300.0, le=30 * 86400.0)
 
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for one in value:
+        for network in value:
             try:
-                ip_network(one, strict=False)
+                ip_network(network, strict=False)
             except ValueError:
-                raise ValueError(f"expected addresses or networks such as '10.0.0.0/24', got {one!r}") from None
+                raise ValueError(f"expected addresses or networks such as '10.0.0.0/24', got {network!r}") from None
         return value
 
     @property
     def url(self) -> str:
-        """Address people open; what evidence links start with."""
+        """Return the address of the page, with which links in messages start."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
 
-def is_private_enough(address: str) -> bool:
-    """Whether an address may carry a login: https, or this very machine.
+def is_safe_for_logins(address: str) -> bool:
+    """Return whether logins may be sent to an address: it is encrypted (https), or on this machine.
 
-    >>> is_private_enough("https://id.example.org"), is_private_enough("http://id.example.org")
+    >>> is_safe_for_logins("https://id.example.org"), is_safe_for_logins("http://id.example.org")
     (True, False)
     """
     parts = urlsplit(address)
-    return bool(parts.hostname) and (
-        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"})
-    )
+    if parts.scheme == "https":
+        return bool(parts.hostname)
+    return parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}
 
 
 class OidcSection(Section):
-    """[oidc]: a provider of logins (OpenID Connect); none without an issuer."""
+    """[oidc]: a provider of logins (OpenID Connect). Without an issuer there is none."""
 
     issuer: str = ""
     name: str = "your organisation"
@@ -216,27 +224,29 @@ class OidcSection(Section):
     @field_validator("issuer")
     @classmethod
     def _is_issuer(cls, value: str) -> str:
-        if value and (not is_private_enough(value) or "?" in value or "#" in value):
+        if value and (not is_safe_for_logins(value) or "?" in value or "#" in value):
             raise ValueError(f"expected an address such as https://id.example.org, got {value!r}")
         return value
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Self:
+    def _check_keys(self) -> Self:
         if self.issuer and not self.client_id:
-            raise ValueError("expected client_id beside issuer, as the provider knows this service")
+            raise ValueError("expected client_id beside issuer: the id of this service at the provider")
         if self.issuer and not self.roles:
-            raise ValueError('expected [oidc.roles] with a group at least, such as "slope-duty" = "operator"')
+            raise ValueError('expected [oidc.roles] with at least one group, such as "slope-duty" = "operator"')
         if self.only and not (self.issuer and self.emergency):
-            raise ValueError('only: expected an issuer, and emergency = ["NAME"]: who comes in while it is down')
+            raise ValueError(
+                'only: expected an issuer, and emergency = ["NAME"]: accounts with a password while it is unavailable'
+            )
         return self
 
-    def takes_password(self, name: str) -> bool:
-        """Whether an account may log in on the page by its password."""
-        return not self.only or fold_name(name) in map(fold_name, self.emergency)
+    def can_use_password(self, account: str) -> bool:
+        """Return whether an account may log in on the page with its password."""
+        return not self.only or fold_name(account) in map(fold_name, self.emergency)
 
 
 class MapSection(Section):
-    """[map]: a folder of PMTiles that lie below the maps of the page; empty = none."""
+    """[map]: a folder of PMTiles that are drawn below the maps of the page. Empty: none."""
 
     tiles: str = ""
 
@@ -247,8 +257,8 @@ class ScheduleSection(Section):
     evaluate_tick_s: Duration = Field(default=60.0, alias="evaluate_tick")
 
     @property
-    def late(self) -> timedelta:
-        """A decision that is older says nothing of the present."""
+    def stale_after(self) -> timedelta:
+        """Return the age from which a decision no longer describes the present."""
         return timedelta(seconds=max(10.0 * self.evaluate_tick_s, 60.0))
 
 
@@ -261,7 +271,8 @@ class ComputeSection(Section):
     dask_key_file: str = ""
     jobs_at_once: int = Field(default=2, ge=1, le=256)
     job_limit_s: Duration = Field(default=900.0, alias="job_limit")
-    job_memory_gib: float = Field(default=8.0, ge=1)  # PyTorch and its libraries map 0.7
+    # PyTorch and its libraries map 0.7 GiB at their start.
+    job_memory_gib: float = Field(default=8.0, ge=1)
     job_file_gib: float = Field(default=16.0, gt=0)
 
     @model_validator(mode="after")
@@ -273,7 +284,7 @@ class ComputeSection(Section):
 
 
 class BackupSection(Section):
-    """[backup]; None = never."""
+    """[backup]: `every_s` is None if no copies are made."""
 
     every_s: NeverOrDuration = Field(default=None, alias="every")
     folder: str = "var/backups"
@@ -281,20 +292,20 @@ class BackupSection(Section):
     prove: bool = True
 
     @property
-    def slack_s(self) -> float:
-        """How much sooner than due a copy may be made: the job looks once an hour."""
+    def tolerance_s(self) -> float:
+        """Return how many seconds before its due time a copy may be made, because the job runs only once an hour."""
         return min(1800.0, (self.every_s or 0.0) / 2)
 
 
 class ThinningSection(Section):
-    """[retention.quantities] NAME: how long readings are kept, and what stays of them then."""
+    """[retention.quantities] NAME: how long readings of a quantity are kept, and what is kept afterwards."""
 
     raw_s: Duration = Field(alias="raw")
     then: Literal["hourly", "daily", "nothing"]
 
 
 class RetentionSection(Section):
-    """[retention]; None = forever."""
+    """[retention]: None keeps rows forever."""
 
     observations_s: Retention = Field(default=None, alias="observations")
     forecasts_s: Retention = Field(default=7776000.0, alias="forecasts")
@@ -323,7 +334,7 @@ class RetentionSection(Section):
 
 
 class LimitsSection(Section):
-    """[limits]: what a sender may take from all others."""
+    """[limits]: bounds that keep one sender or reader from using up what others need."""
 
     readings_per_s: float = Field(default=20.0, gt=0)
     readings_at_once: int = Field(default=200_000, ge=1)
@@ -343,14 +354,14 @@ class WatchdogSection(Section):
 
 
 class DutySection(Section):
-    """[duty]: when it is an alarm that nobody confirmed an urgent alert, and how often it is sent again."""
+    """[duty]: when an urgent alert that nobody acknowledged becomes an alarm, and how often it is repeated."""
 
     unconfirmed_after_s: Duration = Field(default=600.0, alias="unconfirmed_after", ge=60.0)
     unconfirmed_again_s: Duration = Field(default=600.0, alias="unconfirmed_again", ge=60.0)
 
 
 class SmtpSection(Section):
-    """[smtp]: the mail server that `email:` channels use."""
+    """[smtp]: the mail server of `email:` channels."""
 
     host: str = ""
     port: int = Field(default=587, ge=1, le=65535)
@@ -362,7 +373,7 @@ class SmtpSection(Section):
 
 
 class CapSection(Section):
-    """[cap]: hazard alerts for other warning systems; signed where there is a key."""
+    """[cap]: hazard alerts for other warning systems, signed if there is a key."""
 
     sender: str = Field(default="", pattern=r"^[^\s,<&]*$")
     expires_s: NeverOrDuration = Field(default=None, alias="expires")
@@ -371,19 +382,19 @@ class CapSection(Section):
     certificate_file: str = ""
 
     @model_validator(mode="after")
-    def _has_both(self) -> Self:
+    def _check_pair(self) -> Self:
         if bool(self.key) != bool(self.certificate_file):
-            raise ValueError("expected key_file and certificate_file together; `slopeward notify cap key` makes both")
+            raise ValueError("expected key_file and certificate_file together; `slopeward notify cap key` creates both")
         return self
 
     @property
-    def holds(self) -> timedelta | None:
-        """How long a message holds; None = until the next one."""
+    def valid_for(self) -> timedelta | None:
+        """Return how long a message is valid. None: until the next message."""
         return None if self.expires_s is None else timedelta(seconds=self.expires_s)
 
 
 class PushSection(Section):
-    """[push]: messages to browsers; `key` empty = `push.key` in `paths.state`, by `slopeward notify push keys`."""
+    """[push]: messages to browsers. `slopeward notify push keys` creates the file that is used if `key` is empty."""
 
     key: str = Field(default="", repr=False)
     key_file: str = ""
@@ -392,7 +403,7 @@ class PushSection(Section):
 
 
 class SmsSection(Section):
-    """[sms]: the gateway of channels `sms:` and `voice:`: a provider with Twilio's interface, or a modem by gammu."""
+    """[sms]: the gateway of channels `sms:` and `voice:`: a provider with Twilio's interface, or a modem with gammu."""
 
     gateway: Literal["", "http", "modem"] = ""
     url: str = Field(default="https://api.twilio.com", pattern=r"^https?://.+[^/]$")
@@ -404,14 +415,14 @@ class SmsSection(Section):
     reply_for_s: Duration = Field(default=14400.0, alias="reply_for")
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Self:
+    def _check_keys(self) -> Self:
         if self.gateway == "http" and not (self.account and self.sender):
             raise ValueError('gateway = "http": expected account and sender beside it')
         return self
 
 
 class SirenSection(Section):
-    """[siren]: orders to sirens and signs, channels `siren:`."""
+    """[siren]: orders to sirens and signs (channels `siren:`)."""
 
     valid_for_s: Duration = Field(default=300.0, alias="valid_for", ge=10.0)
     sound_for_s: Duration = Field(default=180.0, alias="sound_for", ge=1.0)
@@ -419,7 +430,7 @@ class SirenSection(Section):
 
 
 class ChannelsSection(Section):
-    """[channels]: how often each is tested, when, and where the message of a test goes."""
+    """[channels]: how often and when each channel is tested, and to which address a test is sent."""
 
     test_every_s: NeverOrDuration = Field(default=None, alias="test_every")
     test_at: tuple[Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")], ...] = ()
@@ -450,7 +461,7 @@ class LanguageSection(Section):
 
 
 class ServiceConfig(Section):
-    """The service file with every default filled in."""
+    """The service file, with defaults for missing keys. Frozen."""
 
     REMOVED_KEYS: ClassVar[Mapping[str, str]] = {
         "ingest": "one process stores the readings of all sites; delete the section [ingest]",
@@ -485,63 +496,74 @@ class ServiceConfig(Section):
 
     @field_validator("source")
     @classmethod
-    def _have_names(cls, value: tuple[SourceSection, ...]) -> tuple[SourceSection, ...]:
-        names = [one.name for one in value]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f"the name {twice!r} stands in two tables")
+    def _have_unique_names(cls, value: tuple[SourceSection, ...]) -> tuple[SourceSection, ...]:
+        names = [source.name for source in value]
+        repeated = next((name for name in names if names.count(name) > 1), None)
+        if repeated is not None:
+            raise ValueError(f"two tables have the name {repeated!r}")
         return value
 
     @model_validator(mode="after")
     def _check_standby(self) -> Self:
         if self.standby.enabled and not self.database.url.startswith("postgresql"):
-            raise ValueError("standby.enabled: expected a PostgreSQL database; a SQLite file belongs to one machine")
+            raise ValueError(
+                "standby.enabled: expected a PostgreSQL database, because only one machine can use a SQLite file"
+            )
         if self.standby.enabled and self.broker.mode != "external":
-            raise ValueError('standby.enabled: expected broker.mode = "external"; both services use one broker')
+            raise ValueError('standby.enabled: expected broker.mode = "external", because both services use one broker')
         return self
 
     @model_validator(mode="after")
     def _has_features(self) -> Self:
-        wanted = {
-            "compute.dask": (self.compute.dask, "compute_cluster"),
-            "standby.enabled": (self.standby.enabled, "wait_for_turn"),
+        hook_names = {
+            "compute.dask": "compute_cluster" if self.compute.dask else None,
+            "standby.enabled": "wait_for_turn" if self.standby.enabled else None,
         }
-        for key, (is_wanted, hook_name) in wanted.items():
-            if is_wanted and not implementations(hook_name):
-                raise ValueError(f"{key}: it needs the feature scale_out, which this installation does not have")
+        for key, hook_name in hook_names.items():
+            if hook_name is not None and not implementations(hook_name):
+                raise ValueError(f"{key}: this key needs the feature scale_out, which is not installed")
         return self
 
     @property
     def service_name(self) -> str:
-        """How people call this service where there are two: `standby.name`, else the name of the machine."""
+        """Return the name that distinguishes two services: `standby.name`, or the name of the machine."""
         return self.standby.name or socket.gethostname()
 
 
 def load_service(path: str | Path | None = None, environment: Mapping[str, str] | None = None) -> ServiceConfig:
-    """Read the service file, lay the environment over it, and read the secrets.
+    """Read the service file, its overrides in the environment, and the secrets.
 
     Args:
-        path: the file; else SLOPEWARD_CONFIG, else ./configs/slopeward.toml, else the defaults alone.
+        path: The file. The default is the file that SLOPEWARD_CONFIG names, or configs/slopeward.toml if it exists.
+            Without a file all keys have their defaults.
+        environment: Environment variables. The default is those of this process.
 
     Raises:
-        ConfigError: one line with the file, the key and what was expected.
+        ConfigError: The file cannot be used. The text names file, key and what was expected.
     """
     environment = os.environ if environment is None else environment
-    named = path or environment.get("SLOPEWARD_CONFIG")
-    if named is None and not Path(DEFAULT_PATH).exists():
+    chosen_path = path or environment.get("SLOPEWARD_CONFIG")
+    if chosen_path is None and not Path(DEFAULT_PATH).exists():
         return parse_service("", "defaults", environment)
-    file = Path(named or DEFAULT_PATH)
+    file = Path(chosen_path or DEFAULT_PATH)
     return parse_service(read_text(file), str(file), environment)
 
 
 def parse_service(text: str, name: str, environment: Mapping[str, str] | None = None) -> ServiceConfig:
-    """Read a service file's text, with the overrides of the environment given (none by default)."""
+    """Parse the text of a service file. Overrides are taken from `environment`, by default none.
+
+    Raises:
+        ConfigError: The text cannot be used. `name` stands for the file in its messages.
+    """
     document: dict[str, Any] = read_toml(text, name)
     for section, key in SECRETS:
         table = document.get(section)
         if isinstance(table, dict) and key in table:
             variable = f"{VARIABLE_PREFIX}{section}__{key}".upper()
-            raise ConfigError(f"{name}: {section}.{key}: a secret stands in no file; set {variable} or {key}_file")
-    origins = _lay_environment(document, environment or {}, name)
+            raise ConfigError(
+                f"{name}: {section}.{key}: a secret must not be in this file; set {variable} or {key}_file"
+            )
+    origins = _apply_environment(document, environment or {}, name)
     for section, key in SECRETS:
         table = document.get(section)
         if isinstance(table, dict) and table.get(f"{key}_file") and not table.get(key):
@@ -552,8 +574,8 @@ def parse_service(text: str, name: str, environment: Mapping[str, str] | None = 
         raise explain(error, name, names=origins) from None
 
 
-def _lay_environment(document: dict[str, Any], environment: Mapping[str, str], name: str) -> dict[str, str]:
-    """Put SLOPEWARD_SECTION__KEY into the document; returns where each overridden key came from."""
+def _apply_environment(document: dict[str, Any], environment: Mapping[str, str], name: str) -> dict[str, str]:
+    """Write variables SLOPEWARD_SECTION__KEY into the document. Return the variable of each overridden key."""
     origins = {}
     for variable in sorted(environment):
         if not variable.startswith(VARIABLE_PREFIX) or "__" not in variable:
@@ -561,10 +583,10 @@ def _lay_environment(document: dict[str, Any], environment: Mapping[str, str], n
         section, _, key = variable.removeprefix(VARIABLE_PREFIX).lower().partition("__")
         field = ServiceConfig.model_fields.get(section)
         table = field.annotation if field else None
-        known = table.written_keys() if isinstance(table, type) and issubclass(table, Section) else []
-        if key not in known:
-            names = describe_unknown(key, known) if known else ServiceConfig.describe_unknown_key(section)
-            raise ConfigError(f"environment {variable}: {names}")
+        keys = table.written_keys() if isinstance(table, type) and issubclass(table, Section) else []
+        if key not in keys:
+            problem = describe_unknown(key, keys) if keys else ServiceConfig.describe_unknown_key(section)
+            raise ConfigError(f"environment {variable}: {problem}")
         table = document.setdefault(section, {})
         if not isinstance(table, dict):
             raise ConfigError(f"{name}: {section}: expected a table")

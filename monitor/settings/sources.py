@@ -76,7 +76,9 @@ class SourceSection(Section):
         if parts.scheme not in {"http", "https", "sftp"} or not parts.hostname:
             raise ValueError("expected an address such as https://data.example.org/slope.csv or sftp://host/folder")
         if parts.username or parts.password:
-            raise ValueError("expected no login in the address: username, and secret = the NAME of a variable")
+            raise ValueError(
+                "expected no login in the address; use username, and secret = the NAME of an environment variable"
+            )
         return value
 
     @field_validator("files", "stations")
@@ -106,7 +108,9 @@ class SourceSection(Section):
     def _check_keys(self) -> Self:
         if self.kind == FOLDER_KIND:
             if not self.files or self.url:
-                raise ValueError('files: this key is required, patterns of the watched folder such as ["radar_*.nc"]')
+                raise ValueError(
+                    'files: this key is required: patterns of files in the watched folder, such as ["radar_*.nc"]'
+                )
             return self
         if not self.address:
             raise ValueError("url: this key is required")
@@ -116,19 +120,19 @@ class SourceSection(Section):
             expected = " or ".join(f"{scheme}://" for scheme in schemes)
             raise ValueError(f"url: kind {self.kind!r} needs {expected}")
         if scheme == "http" and self.secret and not self.private:
-            raise ValueError("secret: expected https://, a login by http:// can be read on the way")
+            raise ValueError("secret: expected https://, because a login sent by http:// is not encrypted")
         self._check_required_keys()
         return self
 
     def _check_required_keys(self) -> None:
         if self.kind == "sftp" and not self.host_key:
-            raise ValueError("host_key: this key is required, the entry of the server in known_hosts from `ssh-` on")
+            raise ValueError("host_key: this key is required: the entry of the server in known_hosts, from `ssh-` on")
         if self.kind == "sftp" and not (self.username and self.key_file):
-            raise ValueError("username and key_file: these keys are required, a password is not accepted")
+            raise ValueError("username and key_file: these keys are required, because passwords are not supported")
         if self.kind == "nevada" and not self.stations:
             raise ValueError('stations: this key is required, such as ["P816"]')
         if self.kind in {"sftp", "egms"} and not self.files:
-            raise ValueError("files: this key is required, the names of files below url")
+            raise ValueError("files: this key is required: the names of files below url")
         if (self.kind == "sensorthings") != bool(self.series):
             raise ValueError(
                 'series: this key belongs to kind "sensorthings" and is required there: id of a Datastream = its '
@@ -139,15 +143,15 @@ class SourceSection(Section):
 
     @property
     def address(self) -> str:
-        """Address of the files or of the server."""
+        """Return the address of the files or of the server."""
         return self.url or DEFAULT_URLS.get(self.kind, "")
 
     @property
     def reader(self) -> str:
-        """Name of the reader of the files; empty if it follows from the mapping or the default."""
+        """Return the name of the reader of the files. Empty if it follows from the mapping or the default."""
         return self.format or DEFAULT_READERS.get(self.kind, "")
 
     @property
     def silent_s(self) -> float:
-        """Seconds without a successful poll after which people are notified."""
+        """Return the seconds without a successful poll after which people are notified."""
         return self.stale_after_s or max(STALE_AFTER_INTERVALS * self.every_s, MIN_STALE_AFTER_S)

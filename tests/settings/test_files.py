@@ -18,7 +18,8 @@ from tests.data.simulated_slope import write_site_toml
 from tests.data.site_text import criterion, head, series, station
 from tests.tables import tabulated
 
-SERIES, TABLES = "station[0].series[0]", "station: expected a list of tables, each below [[station]]"
+SERIES = "station[0].series[0]"
+TABLES = "station: expected a list of tables, each below [[station]]"
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / "configs/sites/north-bench.toml").read_text()
 
@@ -164,8 +165,8 @@ def test_typo_in_site_file_is_reported_once_with_correction(right, wrong, lines)
     assert right in text
     with pytest.raises(ConfigError) as error:
         parse_site(text.replace(right, wrong), "x.toml")
-    said = [one.removeprefix("x.toml: ").partition(" expected one")[0] for one in error.value.faults]
-    assert {re.sub(r"\[\d\]", "[0]", one) for one in said} == lines
+    faults = [fault.removeprefix("x.toml: ").partition(" expected one")[0] for fault in error.value.faults]
+    assert {re.sub(r"\[\d\]", "[0]", fault) for fault in faults} == lines
 
 
 def test_secrets_are_only_read_from_environment_or_file(tmp_path):
@@ -220,7 +221,7 @@ def test_station_far_from_site_is_warned_about(latitude, longitude, is_far):
         ("Etc/GMT-1", 8.9, 0),
         ("Etc/GMT+8", -121.0, 0),
         ("Etc/GMT-8", -121.0, 1),
-        ("Asia/Shanghai", 75.9, 0),  # one clock from the Pamirs to the sea
+        ("Asia/Shanghai", 75.9, 0),  # the same time from the Pamirs to the sea
         ("Europe/Madrid", -8.8, 0),
         ("America/Argentina/Mendoza", -72.0, 0),
         ("Pacific/Kiritimati", -157.4, 0),
@@ -255,7 +256,7 @@ def test_levels_in_falling_order_are_warned_about(names, is_warned):
         ("pore_pressure", "kPa", "level", 0),
         ("crack_opening", "cm", "rate", 1),
         ("crack_opening", "mm", "rate", 0),
-        ("displacement", "m", "velocity", 0),  # in mm/day, says the reference
+        ("displacement", "m", "velocity", 0),  # the reference documents mm/day
     ],
 )
 def test_bound_in_another_unit_than_series_is_warned_about(quantity, unit, kind, is_warned):

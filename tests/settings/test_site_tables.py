@@ -16,7 +16,8 @@ from tests.data.site_text import criterion, head, series, station
 from tests.tables import tabulated
 
 TABLES = [*find_tables(make_site_file_model()), ("[levels]", LevelsTable), ("[levels.NAME]", LevelTable)]
-BEYOND = {"ge": -1.0, "gt": 0.0, "le": 1.0, "lt": 0.0}  # added to a bound: what it refuses
+# Added to a bound of each kind, the result is a value that the bound rejects.
+BEYOND = {"ge": -1.0, "gt": 0.0, "le": 1.0, "lt": 0.0}
 BOUNDED = [
     (head, table, field.alias or name, getattr(rule, bound) + step)
     for head, table in TABLES
@@ -29,22 +30,22 @@ BOUNDED = [
 
 @dataclass(frozen=True, slots=True)
 class Pump:
-    """A record of two keys, and of a field that no file has."""
+    """A record with three keys and a field that is not in the file."""
 
-    rest_s: Annotated[float, Key("how long it rests")] = 60.0
-    rate: Annotated[float | None, Key("what it lifts, l/s", ge=0.0)] = None
-    depths: Annotated[tuple[float, ...], Key("of its filters", str, "")] = ()
-    found: str = ""
+    rest_s: Annotated[float, Key("pause between two runs")] = 60.0
+    rate: Annotated[float | None, Key("flow in l/s", ge=0.0)] = None
+    depths: Annotated[tuple[float, ...], Key("depths of the filters", str, "")] = ()
+    serial_number: str = ""
 
 
 def test_table_is_derived_from_record():
-    table = derive_table(Pump, extra=(int, Field(1, description="written beside")))
+    table = derive_table(Pump, extra=(int, Field(1, description="a further key")))
     assert table.written_keys() == ["rest", "rate", "depths", "extra"]
     given = table.model_validate({"rest": "2h", "rate": 3, "depths": "4 5"})
     depths = tuple(map(float, given.depths.split()))
-    assert make_record(Pump, given, depths=depths, found="x") == Pump(7200.0, 3.0, (4.0, 5.0), "x")
+    assert make_record(Pump, given, depths=depths, serial_number="x") == Pump(7200.0, 3.0, (4.0, 5.0), "x")
     assert make_record(Pump, table.model_validate({}), depths=()) == Pump()
-    for wrong in ({"rest": 5}, {"rate": -1}, {"depths": 3.0}, {"found": "x"}):
+    for wrong in ({"rest": 5}, {"rate": -1}, {"depths": 3.0}, {"serial_number": "x"}):
         with pytest.raises(ValidationError):
             table.model_validate(wrong)
 
@@ -61,7 +62,7 @@ def test_value_beyond_bound_is_rejected_at_its_key(head, table, key, beyond):
     assert head.startswith("[")
     with pytest.raises(ValidationError) as error:
         table.model_validate({key: beyond})
-    assert (key,) in {one["loc"] for one in error.value.errors()}
+    assert (key,) in {fault["loc"] for fault in error.value.errors()}
 
 
 @tabulated("value", ["true", "false"])
@@ -118,13 +119,15 @@ def test_forecast_keys_are_read_into_plan():
     ],
 )
 def test_vote_is_valid_for_longest_max_silence(intervals, written, days):
-    stations = [station(f"G{k}", series("displacement", "mm", one)) for k, one in enumerate(intervals)]
+    stations = [
+        station(f"G{number}", series("displacement", "mm", interval)) for number, interval in enumerate(intervals)
+    ]
     speed = criterion("velocity", stations=["G*"], yellow={"over": 1.0, "window": "60d"}, **written)
     assert parse_site(head("bench") + "".join(stations) + speed, "b").criteria[0].valid_for_s == days * 86400.0
 
 
 @pytest.mark.parametrize(
-    ("forecast", "said"),
+    ("forecast", "message"),
     [
         ('start_from = "old"', "forecast.start_from: only networks use this key"),
         ('models = ["pretrained-lstm"]\nstart_from = "old"', "starts with shipped weights"),
@@ -134,7 +137,7 @@ def test_vote_is_valid_for_longest_max_silence(intervals, written, days):
         ('zero_shot = "/srv/fracast"', r"^bench\.toml: forecast: key 'zero_shot' was removed: .*; delete the key$"),
     ],
 )
-def test_forecast_keys_without_effect_are_rejected(forecast, said):
-    with pytest.raises(ConfigError, match=said) as refused:
+def test_forecast_keys_without_effect_are_rejected(forecast, message):
+    with pytest.raises(ConfigError, match=message) as error:
         read(forecast)
-    assert len(refused.value.faults) == 1
+    assert len(error.value.faults) == 1

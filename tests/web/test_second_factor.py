@@ -19,8 +19,8 @@ from monitor.people.queries.second_factor import (
 )
 from monitor.people.queries.sessions import is_forgotten_attempt, login_code_wait_s, record_login_code
 from monitor.people.tables import password_guess, recovery_code, second_factor
-from monitor.settings.sealed_texts import KEY_FILE, FernetVault
 from monitor.settings.service import parse_service
+from monitor.settings.vault import KEY_FILE, FernetVault
 from monitor.storage.audit import verify_chain
 from monitor.storage.audit_tables import audit_entry
 from monitor.storage.seals import find_unsealed
@@ -181,7 +181,7 @@ def test_a_lost_key_is_one_line_and_a_code_for_a_lost_telephone_still_lets_in(fi
     with serving(filled_database, Clock(), f'[paths]\nstate = "{tmp_path}"\n') as address:
         words = {"name": "bo", "password": PASSWORD, "code": "123456"}
         answer = post(f"{address}/login", data=words)
-        assert (answer.status_code, "put it back from a backup" in answer.text) == (409, True)
+        assert (answer.status_code, "restore it from a backup" in answer.text) == (409, True)
         assert post(f"{address}/login", data=words | {"name": "ada"}).status_code == 303
 
 

@@ -12,7 +12,7 @@ from monitor.alerts.acts.table import ActResult, Argument, Secret
 from monitor.errors import NotFoundError, RefusedError
 from monitor.people.queries import api_tokens, second_factor, users
 from monitor.people.queries.sessions import end_sessions
-from monitor.settings.sealed_texts import open_vault
+from monitor.settings.vault import open_vault
 from monitor.storage.audit import add_audit
 from monitor.text.catalogue import N_
 from monitor.text.instants import format_iso

@@ -26,12 +26,12 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
         return "no copies are made, because backup.every is never"
     with db.read() as c:
         newest, failed = find_newest(c), find_failures(c)
-    if newest is not None and (now - newest.at).total_seconds() < wanted.every_s - wanted.slack_s:
+    if newest is not None and (now - newest.at).total_seconds() < wanted.every_s - wanted.tolerance_s:
         return f"the newest copy was made at {newest.at:%Y-%m-%d %H:%M} UTC; the next one is not due"
     if failed is not None:
         # The pause doubles after each failure, because an attempt each hour would load the disk.
         next_at = failed.at + timedelta(seconds=min(HOUR_S * 2.0 ** min(failed.tries - 1, 20), wanted.every_s))
-        if now < next_at - timedelta(seconds=wanted.slack_s):
+        if now < next_at - timedelta(seconds=wanted.tolerance_s):
             raise StoreError(
                 f"{failed.tries} attempts failed, the next one is at {format_iso(next_at)[:16]}Z: {failed.detail}"
             )

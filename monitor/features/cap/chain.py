@@ -95,7 +95,7 @@ def compose(
         find_sender(config),
         languages or config.language.cap,
         outcome=outcome,
-        validity=validity or config.cap.holds,
+        validity=validity or config.cap.valid_for,
         is_test=is_test,
         basis=basis,
     )

@@ -34,7 +34,7 @@ def relief(
     service = read_service()
     declared = pick_site(service, site)
     _require_file(dem)
-    out = _prepare_folder(service.paths.relief_of(declared.id))
+    out = _prepare_folder(service.paths.relief_path(declared.id))
     request = ReliefRequest(dem.absolute(), out, *declared.scenes.placed)
     # The worker may read the whole folder, because JPEG 2000 has nodata and scale in a second file.
     tiles_of_relief = run_in_worker(

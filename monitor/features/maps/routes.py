@@ -98,7 +98,7 @@ def map_zones(request: Request, site: str) -> GeoJsonResponse:
 def send_relief(request: Request, site: str) -> FileResponse:
     """Return the shaded relief of a site. Browsers request it in ranges."""
     with read_site(request, site) as seen:
-        path = seen.context.config.paths.relief_of(site)
+        path = seen.context.config.paths.relief_path(site)
     return send_range(path, NO_TILES(), PMTILES, CACHE_S)
 
 
@@ -113,7 +113,7 @@ def describe_map(request: Request, site: str) -> dict[str, Any]:
     for plugin_layers in hooks().map_layers(paths=context.config.paths, site_id=site, site=declared):
         layers |= plugin_layers
     return {
-        "relief": f"/api/v1/sites/{site}/relief.pmtiles" if context.config.paths.relief_of(site).is_file() else None,
+        "relief": f"/api/v1/sites/{site}/relief.pmtiles" if context.config.paths.relief_path(site).is_file() else None,
         "tiles": list_files(context.config.map.tiles),
         **layers,
     }

@@ -74,7 +74,7 @@ def _write(site: str, kind: str, hours: int, out: Path, at: str | None, language
         period = make_period(kind, end, zone, hours or 8)
         facts = gather_facts(c, site, period)
     digest = make_digest(facts)
-    _save(out, render_report(facts, digest, language_code, now, service.schedule.late))
+    _save(out, render_report(facts, digest, language_code, now, service.schedule.stale_after))
     written = {
         "site": site,
         "kind": kind,

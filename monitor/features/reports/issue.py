@@ -222,8 +222,8 @@ def _send(
 
 def _compose(db: Database, config: ServiceConfig, issue: IssuedReport, form: str) -> EmailMessage:
     """Return the mail with a report, without sender and recipient."""
-    html, facts = make_document(db, issue, config.schedule.late)
-    state = describe_end(facts, issue.language, config.schedule.late)
+    html, facts = make_document(db, issue, config.schedule.stale_after)
+    state = describe_end(facts, issue.language, config.schedule.stale_after)
     with use_language(issue.language):
         title = gettext(TITLES[issue.kind])
         at = format_local(issue.to_at, facts["site"]["timezone"])

@@ -64,13 +64,15 @@ def send_report(request: Request, site: str, name: str, form: str) -> Response:
                 timezone = "UTC" if seen.declared is None else seen.declared.timezone
                 period = make_period(name, now, ZoneInfo(timezone))
                 facts = gather_facts(seen.c, site, period)
-            html = render_report(facts, make_digest(facts), current_language(), now, context.config.schedule.late)
+            html = render_report(
+                facts, make_digest(facts), current_language(), now, context.config.schedule.stale_after
+            )
         elif name.isascii() and name.isdigit() and len(name) < 19:
             with read_site(request, site) as seen:
                 issue = load_issue(seen.c, int(name))
             if issue is None or issue.site != site:
                 raise NotFoundError(_NO_REPORT(site=site, name=name))
-            html, _ = make_document(context.db, issue, context.config.schedule.late)
+            html, _ = make_document(context.db, issue, context.config.schedule.stale_after)
         else:
             raise NotFoundError(_UNKNOWN_NAME(name=name[:20], names=NameList(tuple(KINDS))))
         return _answer(context, html, f"{site}-{name}", form)

@@ -347,7 +347,7 @@ def _run_worker(
     is_confirmed: bool,
 ) -> SceneResult:
     settings = site.scenes
-    relief = config.paths.relief_of(site.id).absolute()
+    relief = config.paths.relief_path(site.id).absolute()
     request = SceneRequest(
         scene_path=str(entry),
         weights=settings.weights,
@@ -361,7 +361,7 @@ def _run_worker(
         local=settings.local,
         relief=None if relief.exists() else relief,
         prior=Path(settings.prior).absolute() if settings.prior else None,
-        prior_picture=config.paths.susceptibility_of(site.id).absolute(),
+        prior_picture=config.paths.susceptibility_path(site.id).absolute(),
         own=tuple(own_weights),
         dem=Path(settings.dem).absolute() if settings.dem else None,
         quality=settings.quality,

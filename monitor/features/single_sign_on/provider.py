@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 from monitor.api.delivery import UNCOMPRESSED_HEADERS, read_answer
 from monitor.api.errors import SlopewardError
 from monitor.api.queries.people import IdentityProviderUser
-from monitor.api.settings import OidcSection, is_private_enough
+from monitor.api.settings import OidcSection, is_safe_for_logins
 from monitor.api.text import Template, tidy_name
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class Provider:
         if metadata.get("issuer") != issuer:
             raise ProviderDownError(_OTHER_NAME(name=str(metadata.get("issuer"))[:200], issuer=issuer))
         for name in (*_ENDPOINTS, *(("userinfo_endpoint",) if "userinfo_endpoint" in metadata else ())):
-            if not is_private_enough(str(metadata.get(name, ""))):
+            if not is_safe_for_logins(str(metadata.get(name, ""))):
                 raise ProviderDownError(_OPEN_ADDRESS(name=name))
         return metadata
 

@@ -31,7 +31,7 @@ _WRONG: Final = Template(
 
 
 class Vault(Protocol):
-    """Encrypts secrets with a key that is not in the database (`monitor.settings.sealed_texts`)."""
+    """Encrypts secrets with a key that is not in the database (`monitor.settings.vault`)."""
 
     def seal(self, text: str) -> str:
         """Return the encrypted text."""

@@ -42,7 +42,7 @@ def test_silent_standby_service_is_reported_for_a_week():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('[database]\nurl = "sqlite:///x.db"\n', "a SQLite file belongs to one machine"),
+        ('[database]\nurl = "sqlite:///x.db"\n', "only one machine can use a SQLite file"),
         ('[database]\nurl = "postgresql://h/d"\n', "both services use one broker"),
     ],
 )
@@ -154,10 +154,10 @@ def test_key_that_needs_the_missing_feature_is_one_line_of_error(
     (tmp_path / "slopeward.toml").write_text(SERVICE_FILES[key])
     assert run_verb([verb, "--config", "slopeward.toml"]) == status > 0
     lines = capsys.readouterr().err.splitlines()
-    assert lines == [f"slopeward.toml: {key}: it needs the feature scale_out, which this installation does not have"]
+    assert lines == [f"slopeward.toml: {key}: this key needs the feature scale_out, which is not installed"]
 
 
 def test_other_keys_work_without_the_feature(without_feature):
     assert parse_service("[compute]\njobs_at_once = 2\n", "x").compute.jobs_at_once == 2
-    with pytest.raises(ConfigError, match=r"compute\.dask: it needs the feature scale_out"):
+    with pytest.raises(ConfigError, match=r"compute\.dask: this key needs the feature scale_out"):
         parse_service("", "x", {"SLOPEWARD_COMPUTE__DASK": "tcp://h:1"})

@@ -74,7 +74,7 @@ def test_one_image_serves_two_sites(database, config, drawn):
 
 def test_the_elevation_model_of_a_scene_becomes_the_ground_of_the_map_once(database, config, drawn):
     site, now = make_site(database, "bench"), MAY_12 + timedelta(hours=3)
-    relief = config.paths.relief_of("bench")
+    relief = config.paths.relief_path("bench")
     arrive(config, drawn / "a", "a")
     inbox.run(database, config, site, now)
     assert relief.read_bytes().startswith(b"PMTiles")

@@ -16,8 +16,8 @@ from monitor.features.single_sign_on.provider import LEEWAY_S
 from monitor.people.queries import users
 from monitor.people.queries.second_factor import add_second_factor, code_of
 from monitor.people.queries.users import bind_person
-from monitor.settings.sealed_texts import open_vault
 from monitor.settings.service import parse_service
+from monitor.settings.vault import open_vault
 from monitor.storage.audit import load_entries, verify_chain
 from monitor.storage.audit_tables import audit_entry
 from monitor.storage.seals import find_unsealed
@@ -456,7 +456,7 @@ def test_without_a_provider_the_login_page_offers_none(filled_database, clock):
         ('issuer = "https://id.example.org"', "expected client_id"),
         ('issuer = "https://id.example.org"\nclient_id = "x"', "expected [oidc.roles]"),
         ("only = true", "expected an issuer, and emergency"),
-        ('client_secret = "x"', "a secret stands in no file; set SLOPEWARD_OIDC__CLIENT_SECRET"),
+        ('client_secret = "x"', "a secret must not be in this file; set SLOPEWARD_OIDC__CLIENT_SECRET"),
         ('scope = "profile"', "oidc.scope"),
     ],
 )

@@ -42,7 +42,7 @@ from monitor.features.sources.queries import find_poll, load_files, load_polls, 
 from monitor.features.sources.store import SourceTarget
 from monitor.ingest.tables import quarantine_source, rejected_message
 from monitor.readings.tables import observation
-from monitor.settings.sealed_texts import find_secret
+from monitor.settings.secret_variables import find_secret
 from monitor.settings.service import load_service
 from monitor.sites.files import load_site
 from monitor.storage.engine import Database
@@ -333,7 +333,7 @@ def test_login_is_sent_to_the_server_of_the_source_only_and_is_in_no_message(ser
         ({"kind": "stac"}, "assets"),
         ({"kind": "sensorthings", "url": "https://h/v1.1"}, "series"),
         ({"series": {"1": "G1.rain_mm"}}, "series"),
-        ({"kind": "folder", "url": ""}, "patterns of the watched folder"),
+        ({"kind": "folder", "url": ""}, "patterns of files in the watched folder"),
     ],
 )
 def test_invalid_source_table_is_rejected(tmp_path, monkeypatch, table, text):

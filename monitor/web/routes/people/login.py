@@ -21,7 +21,7 @@ from monitor.errors import acquire_or_refuse
 from monitor.people.queries import sessions
 from monitor.people.queries.second_factor import check_second_factor
 from monitor.people.queries.users import check_password
-from monitor.settings.sealed_texts import open_vault
+from monitor.settings.vault import open_vault
 from monitor.storage.actor import PAGE, Actor
 from monitor.storage.audit import add_audit
 from monitor.text.message import Figure, Template
@@ -162,7 +162,7 @@ def log_in(
             return refuse(request, to, _EFFORT(), 429, challenge=find_challenge(request, name), wait_s=1.0)
         with context.db.read() as c:
             role = check_password(c, name, password)
-        if not context.config.oidc.takes_password(name):
+        if not context.config.oidc.can_use_password(name):
             # The password was checked nevertheless, so that the time of the response reveals nothing.
             role = None
         why = {}

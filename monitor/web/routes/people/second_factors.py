@@ -8,7 +8,7 @@ from fastapi.responses import Response
 
 from monitor.errors import RefusedError
 from monitor.people.queries import second_factor as store
-from monitor.settings.sealed_texts import open_vault
+from monitor.settings.vault import open_vault
 from monitor.storage.audit import add_audit
 from monitor.text.message import Template
 from monitor.web.access.acting import FormAct

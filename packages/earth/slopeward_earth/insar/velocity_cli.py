@@ -170,7 +170,7 @@ def _store(
 
     now = datetime.now(UTC)
     pipeline = Pipeline(db, {site.id: site}, lambda: datetime.now(UTC), service.limits)
-    path = service.paths.velocity_of(site.id)
+    path = service.paths.velocity_zones_path(site.id)
     before = _find_component(path) if list_mapped_ground(site) else None
     if before not in {None, found.component}:
         raise SlopewardError(f"the readings of the stations are of {before}, this map is of {found.component}")

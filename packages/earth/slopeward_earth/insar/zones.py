@@ -9,7 +9,7 @@ from monitor.api.settings import PathsSection
 def read_zones(paths: PathsSection, site: str) -> list[Feature]:
     """Zones of the newest map of velocities, as they were left there; none where there is no map."""
     try:
-        content = json.loads(paths.velocity_of(site).read_text(encoding="utf-8"))
+        content = json.loads(paths.velocity_zones_path(site).read_text(encoding="utf-8"))
         named = {"kind": "velocity", "name": content["name"], "until": content["until"], "radius_m": None}
         return [
             one | {"id": f"velocity/{k}", "properties": one["properties"] | {"way": one["properties"]["kind"]} | named}

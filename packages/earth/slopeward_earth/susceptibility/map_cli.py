@@ -29,7 +29,7 @@ def susceptibility(site: Annotated[str, typer.Argument(metavar="SITE", help="Sit
     prior = Path(declared.scenes.prior).absolute()
     if not prior.is_file():
         raise NotFoundError(f"{prior}: no such file")
-    out = service.paths.susceptibility_of(declared.id).absolute()
+    out = service.paths.susceptibility_path(declared.id).absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     request = PictureRequest(prior, out, *declared.scenes.placed)
     found = run_in_worker(service.compute, PICTURE, request, reads=[prior], writes=[out.parent])

@@ -22,7 +22,7 @@ SHOWN: Final = ("sha256", "bounds", "classes", "made_on", "inventory", "from", "
 def describe_layer(paths: PathsSection, site: str, declared: Site | None) -> dict[str, Any]:
     """Return the layer `susceptibility`: address, legend and origin; nothing while the declared map is not drawn."""
     prior = declared.scenes.prior if declared is not None else ""
-    shown = read_shown(paths.susceptibility_of(site)) if prior else None
+    shown = read_shown(paths.susceptibility_path(site)) if prior else None
     if shown is None or shown["path"] != str(Path(prior).absolute()):  # the picture shows an earlier map
         return {}
     url = f"/api/v1/sites/{site}/susceptibility.png?of={str(shown['sha256'])[:12]}"
@@ -33,5 +33,5 @@ def describe_layer(paths: PathsSection, site: str, declared: Site | None) -> dic
 def send_susceptibility(request: Request, site: str) -> FileResponse:
     """Send the picture of the site's susceptibility map, on a grid of longitude and latitude."""
     with read_site(request, site) as seen:
-        path = seen.context.config.paths.susceptibility_of(site)
+        path = seen.context.config.paths.susceptibility_path(site)
     return send_range(path, _NO_SUSCEPTIBILITY(), "image/png", DAY_S)

@@ -236,7 +236,7 @@ def test_stations_get_readings_and_the_map_its_zones(database, tmp_path, capsys,
     paths = load_service(config).paths
     (zone,) = read_zones(paths, "bench")
     assert zone["properties"] | {"way": "up", "kind": "velocity", "name": "up.tif"} == zone["properties"]
-    paths.velocity_of("bench").write_text("damaged")
+    paths.velocity_zones_path("bench").write_text("damaged")
     assert read_zones(paths, "bench") == []
 
 

@@ -58,7 +58,7 @@ def test_a_susceptibility_map_stays_with_footprints_and_is_drawn_for_the_page(da
     assert {row.susceptibility_map for row in rows} == {sha256}
     assert all(0.3 < row.susceptibility < 0.7 for row in rows)
     assert run.run["prior"] == {"file": "prior.tif", "sha256": sha256}
-    picture = config.paths.susceptibility_of("bench")
+    picture = config.paths.susceptibility_path("bench")
     assert picture.read_bytes().startswith(b"\x89PNG")
     shown = read_shown(picture)
     assert shown["sha256"] == sha256

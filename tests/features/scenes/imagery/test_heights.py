@@ -146,7 +146,7 @@ def test_scenes_of_a_site_get_its_heights_and_keep_which(database, config, groun
     run = look(database, config, ground / "b", ground / "tiles")
     assert [one["file"] for one in run["dem"]["tiles"]] == ["east.tif", "west.tif"]
     assert not [one for one in plain_to_messages(run["warnings"]) if "terrain" in one]
-    assert config.paths.relief_of("bench").read_bytes().startswith(b"PMTiles")
+    assert config.paths.relief_path("bench").read_bytes().startswith(b"PMTiles")
     out_dir = Path(ask(database, lambda c: c.execute(select(scene_table.c.out_dir)).scalar_one()))
     found = json.loads((out_dir / MAKING).read_text())
     assert found["terrain"] == {"covered_share": 1.0}
