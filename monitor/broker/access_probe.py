@@ -14,9 +14,9 @@ import paho.mqtt.client as paho
 
 from monitor.broker.access import Access
 from monitor.broker.logins import DOCTOR
-from monitor.broker.probe import TRIED, connected, subscribe
+from monitor.broker.probe import PROBE_PAYLOAD, connected, subscribe
 
-PATIENCE_S: Final = 3.0
+TIMEOUT_S: Final = 3.0
 SITES: Final = 20  # that are tested at most
 
 
@@ -94,8 +94,8 @@ def _find_delivered(service_access: Access, client: paho.Client, topics: Sequenc
         listener.on_message = lambda _c, _u, message: delivered.add(message.topic)
         for topic in topics:
             subscribe(listener, topic)
-        sent = {client.publish(topic, TRIED, qos=1).mid: topic for topic in topics}
-        deadline = time.monotonic() + PATIENCE_S
+        sent = {client.publish(topic, PROBE_PAYLOAD, qos=1).mid: topic for topic in topics}
+        deadline = time.monotonic() + TIMEOUT_S
         while time.monotonic() < deadline and len(refused) + len(delivered) < len(sent):
             time.sleep(0.02)
     return delivered

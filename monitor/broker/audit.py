@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from monitor.broker.access import Access
-from monitor.broker.probe import KEEPS, USUAL_BYTES, BrokerFacts, connected, subscribe
+from monitor.broker.probe import DEFAULT_MESSAGE_BYTES, PROBE_MESSAGES, BrokerFacts, connected, subscribe
 
 # A broker sends its statistics at once, because they are retained, unless the login has no right to them.
 SYS_S: Final = 1.5
@@ -40,12 +40,12 @@ def read_figures(access: Access) -> dict[str, float]:
     """
     figures: dict[str, float] = {}
 
-    def keep(_client: Any, _data: Any, message: Any) -> None:
+    def add_figure(_client: Any, _data: Any, message: Any) -> None:
         with contextlib.suppress(ValueError, IndexError):
             figures[message.topic] = float(bytes(message.payload).split()[0])
 
     with connected(access, "", expiry_s=0, clean=True) as (client, _, _):
-        client.on_message = keep
+        client.on_message = add_figure
         subscribe(client, "$SYS/broker/#")
         deadline = time.monotonic() + SYS_S
         while time.monotonic() < deadline and not figures.keys() >= {DROPPED, *RECEIVED}:
@@ -56,7 +56,7 @@ def read_figures(access: Access) -> dict[str, float]:
 def message_bytes(figures: Mapping[str, float]) -> float:
     """Return the mean size of the messages that a broker has received, from its statistics."""
     total_bytes, messages = (figures.get(name, 0.0) for name in RECEIVED)
-    return total_bytes / messages if messages else USUAL_BYTES
+    return total_bytes / messages if messages else DEFAULT_MESSAGE_BYTES
 
 
 def find_limit(
@@ -83,9 +83,9 @@ def find_limit(
         )
     ]
     rate = max(rate_per_s, 1e-9)
-    if facts.kept < KEEPS:
-        why = f"it kept {facts.kept} of {KEEPS} messages"
-        limits.append(OutageLimit(facts.kept / rate, why, "max_queued_messages 0 and max_queued_bytes 0"))
+    if facts.kept_messages < PROBE_MESSAGES:
+        why = f"it kept {facts.kept_messages} of {PROBE_MESSAGES} messages"
+        limits.append(OutageLimit(facts.kept_messages / rate, why, "max_queued_messages 0 and max_queued_bytes 0"))
     for name, free in free_bytes.items():
         seconds = free / (rate * (size_bytes + OVERHEAD_BYTES))
         limits.append(OutageLimit(seconds, f"the {name} of its machine is full", f"the size of its {name}"))

@@ -19,7 +19,7 @@ from monitor.broker.logins import DOCTOR
 log: Final = logging.getLogger(__name__)
 # Size of the file at which it is renamed to `NAME.1`.
 LOG_BYTES: Final = 4 << 20
-# Publishers choose topics, and without logins also client ids. Only this number of them is counted apart.
+# Publishers choose topics, and without logins also client ids. Further ones are counted together.
 MOST_LOGINS: Final = 100
 MOST_TOPICS: Final = 32  # of each login
 MOST_CLIENTS: Final = 100
@@ -36,7 +36,7 @@ _READER_JOIN_S: Final = 10.0
 TAKEOVERS_LEAST: Final = 4
 TAKEOVERS_WITHIN: Final = timedelta(minutes=10)
 OVERSIZED_WITHIN: Final = timedelta(hours=1)
-MOST_EVENTS: Final = 1000  # of one client that are remembered
+MOST_EVENTS: Final = 1000  # whose times are stored for one client
 
 # The following lines are those of Mosquitto 2.0 and 2.1. Lines about ordinary messages, which `log_type debug` adds:
 _TRAFFIC: Final = re.compile(rb"^\d+: (?:Received |Sending |No will |Will message |\t)[^\n]*\n", re.MULTILINE)
@@ -112,7 +112,7 @@ class _RecentEvents:
         return len(self._times)
 
     def add(self, client: str, at: datetime) -> None:
-        """Remember an event. A client without events for the longest time is forgotten if there are too many."""
+        """Add an event. If there are too many clients, remove the one whose newest event is oldest."""
         if client not in self._times and len(self._times) >= MOST_CLIENTS:
             quietest = min(self._times, key=lambda name: self._times[name][-1])
             del self._times[quietest]
@@ -172,7 +172,7 @@ class BrokerLog:
         return sorted(copies, key=lambda refused: refused.at, reverse=True)
 
     def note_stored(self, stored: Iterable[RefusedTopic]) -> None:
-        """Remember that entries of `list_refused` are in the database."""
+        """Record that entries of `list_refused` were stored in the database."""
         with self._lock:
             for entry in stored:
                 self._refused[entry.login, entry.topic, entry.is_too_large].stored = entry.times
@@ -194,14 +194,15 @@ class BrokerLog:
         return [OversizedClient(client, len(times), times[-1]) for client, times in recent.items()]
 
     def _read(self, reader: int) -> None:
-        rest = b""
+        incomplete_line = b""
         with os.fdopen(reader, "rb", buffering=0) as pipe:
             while chunk := pipe.read(_PIPE_BYTES):
-                whole, end, rest = (rest[:_PIPE_BYTES] + chunk).rpartition(b"\n")
+                data = incomplete_line[:_PIPE_BYTES] + chunk
+                lines, line_end, incomplete_line = data.rpartition(b"\n")
                 try:
-                    if _CHANGE.search(whole):
+                    if _CHANGE.search(lines):
                         self._on_change()
-                    self._handle_lines(_TRAFFIC.sub(b"", whole + end))
+                    self._handle_lines(_TRAFFIC.sub(b"", lines + line_end))
                 except Exception:  # the loop must go on: lines that do not fit into the pipe are lost
                     log.exception("the log of the broker cannot be read")
                 time.sleep(_PAUSE_S)

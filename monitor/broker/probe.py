@@ -14,20 +14,20 @@ from paho.mqtt.properties import Properties
 
 from monitor.broker.access import Access
 
-# Messages that are published for the absent client. By default Mosquitto keeps 1,000 messages.
-KEEPS: Final = 1500
-USUAL_BYTES: Final = 300
+# Number of messages that are published for the absent client. By default Mosquitto keeps 1,000 messages.
+PROBE_MESSAGES: Final = 1500
+DEFAULT_MESSAGE_BYTES: Final = 300
 # Largest size of these messages, which are sent every day.
-MOST_BYTES: Final = 4096
+MAX_MESSAGE_BYTES: Final = 4096
 # How long to wait without any progress, since a connection may be slow.
-PATIENCE_S: Final = 10.0
+TIMEOUT_S: Final = 10.0
 # Pause in the delivery after which the end marker is published.
 QUIET_S: Final = 1.0
 # Marker that the broker delivers after all messages that waited.
 END: Final = b"end"
 EXPIRY_S: Final = 30 * 86400
 # Payload that cannot be mistaken for an alert or a state.
-TRIED: Final = b"tried by slopeward doctor"
+PROBE_PAYLOAD: Final = b"tried by slopeward doctor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,15 @@ class BrokerFacts:
     Attributes:
         session_present: Whether the broker kept the session.
         session_expiry_s: Session expiry that the broker grants; None if it grants what was requested.
-        kept: Number of messages that it kept, of `KEEPS`.
+        kept_messages: Number of messages that it kept, of `PROBE_MESSAGES`.
     """
 
     session_present: bool
     session_expiry_s: float | None
-    kept: int
+    kept_messages: int
 
 
-def probe_broker(access: Access, size_bytes: float = USUAL_BYTES) -> BrokerFacts:
+def probe_broker(access: Access, size_bytes: float = DEFAULT_MESSAGE_BYTES) -> BrokerFacts:
     """Subscribe and disconnect, let a second client publish, then reconnect and count the messages.
 
     The session is deleted at the end.
@@ -63,7 +63,7 @@ def probe_broker(access: Access, size_bytes: float = USUAL_BYTES) -> BrokerFacts
         granted = getattr(properties, "SessionExpiryInterval", None)
         subscribe(client, topic)
     with connected(access, f"{name}-pub", expiry_s=0) as (client, _, _):
-        _publish_all(client, topic, bytes(max(1, min(MOST_BYTES, round(size_bytes)))))
+        _publish_all(client, topic, bytes(max(1, min(MAX_MESSAGE_BYTES, round(size_bytes)))))
     received: list[bytes] = []
     with connected(access, name, received=received) as (client, present, _):
         if present:
@@ -75,9 +75,9 @@ def probe_broker(access: Access, size_bytes: float = USUAL_BYTES) -> BrokerFacts
 
 def _publish_all(client: paho.Client, topic: str, payload: bytes) -> None:
     """Publish the messages that the broker should keep, and wait until it has acknowledged all of them."""
-    infos = [client.publish(topic, payload, qos=1) for _ in range(KEEPS)]
+    infos = [client.publish(topic, payload, qos=1) for _ in range(PROBE_MESSAGES)]
     for info in infos:
-        info.wait_for_publish(PATIENCE_S)
+        info.wait_for_publish(TIMEOUT_S)
         if not info.is_published():
             raise TimeoutError("the broker does not acknowledge what is published")
 
@@ -91,14 +91,14 @@ def _await_all(client: paho.Client, topic: str, received: list[bytes]) -> None:
     count = 0
     quiet_since_s = time.monotonic()
     is_marked = False
-    while len(received) < KEEPS and END not in received:
+    while len(received) < PROBE_MESSAGES and END not in received:
         if len(received) != count:
             count = len(received)
             quiet_since_s = time.monotonic()
         if not is_marked and time.monotonic() - quiet_since_s >= QUIET_S:
             client.publish(topic, END, qos=1)
             is_marked = True
-        if time.monotonic() - quiet_since_s >= PATIENCE_S:
+        if time.monotonic() - quiet_since_s >= TIMEOUT_S:
             return
         time.sleep(0.02)
 
@@ -112,7 +112,7 @@ def subscribe(client: paho.Client, topic: str) -> None:
     done = threading.Event()
     client.on_subscribe = lambda *_: done.set()
     client.subscribe(topic, qos=1)
-    if not done.wait(PATIENCE_S):
+    if not done.wait(TIMEOUT_S):
         raise TimeoutError("the broker does not answer a subscription")
 
 
@@ -141,22 +141,22 @@ def connected(
     answer: list[tuple[Any, Any, Any]] = []
     arrived = threading.Event()
 
-    def note(_client: Any, _data: Any, flags: Any, reason: Any, properties: Any) -> None:
+    def note_answer(_client: Any, _data: Any, flags: Any, reason: Any, properties: Any) -> None:
         answer.append((flags, reason, properties))
         arrived.set()
 
-    def count(_client: Any, _data: Any, message: Any) -> None:
+    def add_message(_client: Any, _data: Any, message: Any) -> None:
         if received is not None:
             received.append(bytes(message.payload))
 
-    client.on_connect = note
-    client.on_message = count
+    client.on_connect = note_answer
+    client.on_message = add_message
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = expiry_s
     client.connect(*access.target, keepalive=30, clean_start=clean, properties=properties)
     client.loop_start()
     try:
-        if not arrived.wait(PATIENCE_S):
+        if not arrived.wait(TIMEOUT_S):
             raise TimeoutError("the broker does not answer a connection")
         flags, reason, answered = answer[0]
         if reason.is_failure:

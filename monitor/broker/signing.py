@@ -37,7 +37,7 @@ class Keyring:
     def __init__(self, path: Path, fixed: str = "") -> None:
         self.path = path
         self._fixed = parse_keys(fixed, "SLOPEWARD_SIGNING__KEYS") if fixed else ()
-        self._seen: tuple[int, int] | None = None
+        self._file_version: tuple[int, int] | None = None  # modification time and inode of the file that was read
         self._keys: tuple[SigningKey, ...] = ()
 
     def keys(self) -> tuple[SigningKey, ...]:
@@ -54,19 +54,20 @@ class Keyring:
         except FileNotFoundError:
             self._save((make_key(),))
             status = self.path.stat()
-        if self._seen != (status.st_mtime_ns, status.st_ino):
+        file_version = (status.st_mtime_ns, status.st_ino)
+        if self._file_version != file_version:
             self._keys = parse_keys(self.path.read_text(encoding="ascii"), str(self.path))
-            self._seen = status.st_mtime_ns, status.st_ino
+            self._file_version = file_version
         return self._keys
 
-    def known(self) -> tuple[SigningKey, ...]:
-        """Return the current keys without creating a first one; none if this account cannot read the file."""
+    def readable_keys(self) -> tuple[SigningKey, ...]:
+        """Return the current keys. Without a file that this account can read, return none and create no first key."""
         return self.keys() if self._fixed or os.access(self.path, os.R_OK) else ()
 
     def add(self) -> SigningKey:
         """Add a key and return it. Messages get its signature in addition to the others."""
         key = make_key()
-        self._save((*self._change(), key))
+        self._save((*self._changeable_keys(), key))
         return key
 
     def retire(self, key_id: str) -> None:
@@ -76,14 +77,14 @@ class Keyring:
             NotFoundError: There is no such key.
             RefusedError: It is the only key, or the keys come from the environment.
         """
-        keys = self._change()
+        keys = self._changeable_keys()
         if key_id not in {key.id for key in keys}:
             raise NotFoundError(f"no key {key_id!r}; there are: {', '.join(key.id for key in keys)}")
         if len(keys) == 1:
-            raise RefusedError(f"{key_id} is the only key; make the next one first: slopeward broker key-add")
+            raise RefusedError(f"{key_id} is the only key; add another one first: slopeward broker key-add")
         self._save(tuple(key for key in keys if key.id != key_id))
 
-    def _change(self) -> tuple[SigningKey, ...]:
+    def _changeable_keys(self) -> tuple[SigningKey, ...]:
         if self._fixed:
             raise RefusedError("the keys come from SLOPEWARD_SIGNING__KEYS or keys_file; change them there")
         return self.keys()
@@ -119,7 +120,7 @@ def parse_keys(text: str, name: str) -> tuple[SigningKey, ...]:
     return tuple(keys)
 
 
-def sign(topic: str, content: str, keys: Sequence[SigningKey], at: datetime) -> str:
+def sign(topic: str, content: str, keys: Sequence[SigningKey], signed_at: datetime) -> str:
     """Return a JSON object with `signed_at` and, as its last member, a signature by each key.
 
     Signed are the topic, a line feed, and the bytes of the object without its last member, so that a receiver need not
@@ -129,26 +130,26 @@ def sign(topic: str, content: str, keys: Sequence[SigningKey], at: datetime) -> 
         topic: Topic of the message.
         content: JSON object.
         keys: Keys.
-        at: Time of the signature.
+        signed_at: Time of the signature.
     """
     if not keys:
         return content
-    body = f'{content[:-1]},"signed_at":"{at:%Y-%m-%dT%H:%M:%S.%fZ}"'
-    made = {key.id: _digest(key, topic, f"{body}}}".encode()) for key in keys}
-    return f"{body}{SEPARATOR}{json.dumps(made, separators=(',', ':'))}}}"
+    body = f'{content[:-1]},"signed_at":"{signed_at:%Y-%m-%dT%H:%M:%S.%fZ}"'
+    signatures = {key.id: _digest(key, topic, f"{body}}}".encode()) for key in keys}
+    return f"{body}{SEPARATOR}{json.dumps(signatures, separators=(',', ':'))}}}"
 
 
 def is_signed(topic: str, payload: bytes, keys: Sequence[SigningKey]) -> bool:
     """Return whether a message has a valid signature by one of the keys."""
     body, mark, tail = payload.rpartition(SEPARATOR.encode())
     try:
-        made = json.loads(tail[:-1])
+        signatures = json.loads(tail[:-1])
     except ValueError:
         return False
-    if not mark or not isinstance(made, Mapping):
+    if not mark or not isinstance(signatures, Mapping):
         return False
     return any(
-        hmac.compare_digest(_digest(key, topic, body + b"}").encode(), str(made.get(key.id, "")).encode())
+        hmac.compare_digest(_digest(key, topic, body + b"}").encode(), str(signatures.get(key.id, "")).encode())
         for key in keys
     )
 

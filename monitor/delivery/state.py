@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from monitor.alerts.views import AlertRow
 from monitor.broker.access import Access
-from monitor.broker.probe import TRIED
+from monitor.broker.probe import PROBE_PAYLOAD
 from monitor.broker.signing import SigningKey, is_signed, sign
 from monitor.canonical import canonical_json
 from monitor.delivery.notifiers.mqtt import TIMEOUT_S, MqttPublisher
@@ -83,7 +83,7 @@ class OwnTopics:
                 return
             if topic in self._newest:
                 self._overwritten.add(topic)
-            if payload == TRIED:
+            if payload == PROBE_PAYLOAD:
                 # `slopeward doctor` tried to publish and reports the result itself.
                 return
             signed = is_signed(topic, payload, self._find_keys())

@@ -256,11 +256,11 @@ def test_simulate_publishes_and_writes_the_truth_and_a_site_file_that_fits(mosqu
 def test_the_broker_probe_finds_out_what_a_broker_keeps(mosquitto, tmp_path):
     facts = probe_broker(parse_access(mosquitto.url))
     assert facts.session_present
-    assert facts.kept == probe.KEEPS
+    assert facts.kept_messages == probe.PROBE_MESSAGES
     # a limit in bytes is met by messages of the usual size alone
     mosquitto.configure("max_queued_bytes", 100_000)
     mosquitto.restart()
-    assert 100 < probe_broker(parse_access(mosquitto.url)).kept < 500
+    assert 100 < probe_broker(parse_access(mosquitto.url)).kept_messages < 500
 
 
 def test_a_slow_link_is_no_broker_that_loses_messages(monkeypatch):
@@ -268,10 +268,10 @@ def test_a_slow_link_is_no_broker_that_loses_messages(monkeypatch):
     received = [b"x"] * 700
 
     def publish(_topic, payload, qos):
-        threading.Timer(0.2, lambda: received.extend([b"x"] * (probe.KEEPS - 700))).start()
+        threading.Timer(0.2, lambda: received.extend([b"x"] * (probe.PROBE_MESSAGES - 700))).start()
 
     probe._await_all(SimpleNamespace(publish=publish), "t", received)
-    assert len(received) == probe.KEEPS
+    assert len(received) == probe.PROBE_MESSAGES
 
 
 def test_start_on_another_database_is_one_alarm_and_a_copy_is_the_same_database(tmp_path):

@@ -1,4 +1,4 @@
-"""A client that cannot connect leaves no socket open."""
+"""Sockets of clients that cannot connect."""
 
 import socket
 
@@ -7,17 +7,17 @@ import pytest
 from monitor.broker.access import parse_access
 
 
-def test_an_attempt_at_a_socket_where_nobody_listens_leaves_none_open(tmp_path, monkeypatch):
-    """Otherwise the garbage collector closes it during a later test, with a warning there."""
-    made = []
+def test_failed_connection_closes_its_socket(tmp_path, monkeypatch):
+    """Otherwise the garbage collector closes it during a later test, which then gets a warning."""
+    sockets = []
 
-    class Noted(socket.socket):
-        def __init__(self, *words):
-            super().__init__(*words)
-            made.append(self)
+    class RecordedSocket(socket.socket):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            sockets.append(self)
 
-    monkeypatch.setattr(socket, "socket", Noted)
+    monkeypatch.setattr(socket, "socket", RecordedSocket)
     access = parse_access(f"unix://{tmp_path}/service.sock")
     with pytest.raises(FileNotFoundError):
         access.open_client("x", mqtt5=True).connect(*access.target)
-    assert [one.fileno() for one in made] == [-1]
+    assert [created.fileno() for created in sockets] == [-1]

@@ -1,4 +1,4 @@
-"""An instrument may say only what it is: what a client of the managed Mosquitto tries and must not get."""
+"""Attacks on the managed Mosquitto: a client can publish and read only what its login permits."""
 
 import json
 import stat
@@ -34,24 +34,29 @@ REFUSED = "Not authorized"
 
 
 @pytest.fixture
-def house(tmp_path, sqlite_url):
+def setup(tmp_path, sqlite_url):
     if find_mosquitto() is None:
         skip_missing("Mosquitto")
     port = free_port()
     config = parse_service(f'[broker]\nurl = "mqtt://127.0.0.1:{port}"\ndata = "{tmp_path}/broker"\n', "test")
     broker = ManagedBroker(tmp_path / "broker", port, find_sites=lambda: SITES)
     broker.start()
-    door = Access(port=port)
+    anonymous_access = Access(port=port)
     book = broker.book
 
-    def enter(*words, **more):
-        login, password = book.issue(*words, **more)
+    def issue_access(*arguments, **options):
+        login, password = book.issue(*arguments, **options)
         book.reload_broker()
-        return replace(door, username=login.name, password=password)
+        return replace(anonymous_access, username=login.name, password=password)
 
-    made = SimpleNamespace(broker=broker, book=book, config=config, door=door, enter=enter)
-    made.station, made.site, made.listener = enter("north", "G1"), enter("north"), enter("north", listens=True)
-    made.access, database = find_access(config.broker), Database(sqlite_url)
+    made = SimpleNamespace(
+        broker=broker, book=book, config=config, anonymous_access=anonymous_access, issue_access=issue_access
+    )
+    made.station_access = issue_access("north", "G1")
+    made.gateway_access = issue_access("north")
+    made.listener_access = issue_access("north", listens=True)
+    made.service_access = find_access(config.broker)
+    database = Database(sqlite_url)
     sites = {s.id: replace(s, decoders=()) for s in SITES}
     context = IngestContext(database, config, sites, lambda _: None, lambda _: None, lambda: datetime.now(UTC))
     made.make_ingest = lambda: Ingest(context)
@@ -64,49 +69,49 @@ def house(tmp_path, sqlite_url):
     database.close()
 
 
-def test_nobody_comes_in_without_a_login(house):
-    wrong = replace(house.station, password="guessed")
-    for access in (house.door, wrong, replace(house.access, username="", password="")):
-        with calling(access, "x") as one:
-            assert one.answers[0] == REFUSED, access
+def test_client_without_valid_login_is_refused(setup):
+    wrong_password = replace(setup.station_access, password="guessed")
+    for access in (setup.anonymous_access, wrong_password, replace(setup.service_access, username="", password="")):
+        with calling(access, "x") as client:
+            assert client.answers[0] == REFUSED, access
 
 
-def test_a_station_says_its_own_readings_and_nothing_else(house):
-    with calling(house.station, "x") as one:
-        assert one.publish("slopeward/v1/north/G1/obs", READING) == "Success"
-        assert one.publish("slopeward/v1/north/G1/backfill/obs", READING) == "Success"
+def test_login_of_station_publishes_only_its_readings(setup):
+    with calling(setup.station_access, "x") as client:
+        assert client.publish("slopeward/v1/north/G1/obs", READING) == "Success"
+        assert client.publish("slopeward/v1/north/G1/backfill/obs", READING) == "Success"
         others = "north/G2/obs south/G1/obs north/report north/event north/state north/alert status north/G1/backfill"
         for topic in [*others.split(), "south/state", "north/G1/obs/x", "doctor/x"]:
-            assert one.publish(f"slopeward/v1/{topic}", READING, retain=True) == REFUSED, topic
-        assert (one.publish("gateway/up"), one.publish("$SYS/broker/x")) == (REFUSED, REFUSED)
-    wait_for(lambda: house.ingest.status()["messages"] == 2, description="both messages")
+            assert client.publish(f"slopeward/v1/{topic}", READING, retain=True) == REFUSED, topic
+        assert (client.publish("gateway/up"), client.publish("$SYS/broker/x")) == (REFUSED, REFUSED)
+    wait_for(lambda: setup.ingest.status()["messages"] == 2, description="both messages")
 
 
-def test_what_comes_while_the_service_is_away_waits_for_it(house):
-    """Mosquitto from 2.0.12 on drops it where `per_listener_settings` is set, so that nothing of ours sets it."""
-    house.ingest.stop()
-    with calling(house.station) as one:
+def test_messages_are_kept_while_service_is_stopped(setup):
+    """Mosquitto from 2.0.12 on drops them if `per_listener_settings` is set, so no shipped configuration sets it."""
+    setup.ingest.stop()
+    with calling(setup.station_access) as client:
         for n in range(3):
-            assert one.publish("slopeward/v1/north/G1/obs", READING.replace("06:", f"0{n}:")) == "Success"
-    house.ingest = house.make_ingest()
-    house.ingest.start()
-    wait_for(lambda: house.ingest.status()["messages"] == 3, description="what waited")
-    ours = [(house.broker.folder / "mosquitto.conf"), *(Path(__file__).parents[2] / "deploy").glob("*.conf")]
-    assert len(ours) == 3
-    assert not [path for path in ours if "\nper_listener_settings" in path.read_text()]
+            assert client.publish("slopeward/v1/north/G1/obs", READING.replace("06:", f"0{n}:")) == "Success"
+    setup.ingest = setup.make_ingest()
+    setup.ingest.start()
+    wait_for(lambda: setup.ingest.status()["messages"] == 3, description="the kept messages")
+    configurations = [(setup.broker.folder / "mosquitto.conf"), *(Path(__file__).parents[2] / "deploy").glob("*.conf")]
+    assert len(configurations) == 3
+    assert not [path for path in configurations if "\nper_listener_settings" in path.read_text()]
 
 
-def test_a_gateway_speaks_for_its_site_and_for_no_other(house):
-    with calling(house.site) as one:
+def test_login_of_site_publishes_only_for_its_site(setup):
+    with calling(setup.gateway_access) as client:
         site = "slopeward/v1/north"
         for topic in (f"{site}/G1/obs", f"{site}/report", f"{site}/event", "gateway/up"):
-            assert one.publish(topic) == "Success", topic
+            assert client.publish(topic) == "Success", topic
         for topic in ("slopeward/v1/south/G1/obs", "slopeward/v1/north/state", "anything/else"):
-            assert one.publish(topic) == REFUSED, topic
+            assert client.publish(topic) == REFUSED, topic
 
 
-def test_a_listener_hears_its_site_and_says_nothing(house):
-    with calling(house.access, "slopeward-test") as service, calling(house.listener) as siren:
+def test_login_of_listener_receives_its_site_and_publishes_nothing(setup):
+    with calling(setup.service_access, "slopeward-test") as service, calling(setup.listener_access) as siren:
         siren.listen("#")
         for topic in ("slopeward/v1/north/state", "slopeward/v1/south/state", "siren/north", "siren/south"):
             service.publish(topic, topic)
@@ -116,118 +121,124 @@ def test_a_listener_hears_its_site_and_says_nothing(house):
         assert siren.publish("slopeward/v1/north/G1/obs") == REFUSED
 
 
-def test_nobody_takes_the_sessions_of_the_service_or_of_another_instrument(house):
-    before = [one.connection_number for one in house.ingest._sessions.values()]
-    gateway = house.enter("south")
-    with calling(gateway) as kept:
+def test_sessions_of_service_and_of_other_instruments_cannot_be_taken_over(setup):
+    connection_numbers = [session.connection_number for session in setup.ingest._sessions.values()]
+    gateway_access = setup.issue_access("south")
+    with calling(gateway_access) as gateway:
         for victim in ("slopeward", "slopeward-backfill", "south"):
-            with calling(house.station, victim) as thief:  # clean start: it would throw away the queue as well
+            with calling(setup.station_access, victim) as thief:  # the clean start would also delete the queue
                 assert thief.is_in
                 assert thief.publish("slopeward/v1/north/G1/obs", READING) == "Success"
-        assert kept.ends == []
-    wait_for(lambda: house.ingest.status()["messages"] == 3, description="the messages")
-    assert [one.connection_number for one in house.ingest._sessions.values()] == before
+        assert gateway.ends == []
+    wait_for(lambda: setup.ingest.status()["messages"] == 3, description="the messages")
+    assert [session.connection_number for session in setup.ingest._sessions.values()] == connection_numbers
 
 
-def test_no_login_bears_a_name_of_the_service_and_none_is_given_twice(house):
+def test_login_cannot_have_name_of_service_or_of_another_login(setup):
     for name in ("slopeward", "slopeward-backfill", DOCTOR):
         with pytest.raises(RefusedError, match="belongs to the service"):
-            house.book.issue("north", name=name)
+            setup.book.issue("north", name=name)
     for bad in ("a b", "a:b", "a\ntopic readwrite #", "+", "a/b"):
         with pytest.raises(RefusedError, match="expected letters"):
-            house.book.issue(bad)
+            setup.book.issue(bad)
     with pytest.raises(RefusedError, match="has a login"):
-        house.book.issue("north", "G1")
+        setup.book.issue("north", "G1")
 
 
-def test_a_last_will_is_bound_to_the_rights_of_its_client(house):
-    with calling(house.access, "slopeward-test") as service:
+def test_last_will_needs_the_right_to_publish(setup):
+    with calling(setup.service_access, "slopeward-test") as service:
         service.listen("slopeward/#")
-        with calling(house.station, will=("slopeward/v1/north/state", "forged")) as one:
-            one.break_off()
+        with calling(setup.station_access, will=("slopeward/v1/north/state", "forged")) as client:
+            client.break_off()
         time.sleep(1.0)
         assert service.heard == []
 
 
-def test_who_was_revoked_is_out_at_once_and_the_others_stay(house):
-    with calling(house.station) as gone, calling(house.site) as kept:
-        house.book.revoke(house.station.username)
-        house.broker.reload()
-        gone.wait(lambda: gone.ends, "the end of the revoked one")
-        assert (kept.publish("slopeward/v1/north/G1/obs", READING), kept.ends) == ("Success", [])
-    with calling(house.station) as again:
+def test_revoked_login_is_disconnected_at_once_and_others_stay(setup):
+    with calling(setup.station_access) as revoked, calling(setup.gateway_access) as other:
+        setup.book.revoke(setup.station_access.username)
+        setup.broker.reload()
+        revoked.wait(lambda: revoked.ends, "the end of the revoked connection")
+        assert (other.publish("slopeward/v1/north/G1/obs", READING), other.ends) == ("Success", [])
+    with calling(setup.station_access) as again:
         assert again.answers[0] == REFUSED
     with pytest.raises(NotFoundError, match=r"no login 'north\.G1'; there are: north, north\.listener"):
-        house.book.revoke("north.G1")
-    assert all(house.ingest.status()["connected"].values())
+        setup.book.revoke("north.G1")
+    assert all(setup.ingest.status()["connected"].values())
 
 
-def test_what_no_decoder_would_read_does_not_come_in(house):
-    with calling(house.site) as one:
-        one.client.publish("slopeward/v1/north/G1/obs", b"x" * (PAYLOAD_LIMIT + 1), qos=1)
+def test_too_large_message_is_not_accepted(setup):
+    with calling(setup.gateway_access) as client:
+        client.client.publish("slopeward/v1/north/G1/obs", b"x" * (PAYLOAD_LIMIT + 1), qos=1)
         time.sleep(0.5)
-    with calling(house.site) as one:
-        assert one.publish("slopeward/v1/north/G1/obs", READING) == "Success"
-    wait_for(lambda: house.ingest.status()["messages"] == 1, description="the small message")
+    with calling(setup.gateway_access) as client:
+        assert client.publish("slopeward/v1/north/G1/obs", READING) == "Success"
+    wait_for(lambda: setup.ingest.status()["messages"] == 1, description="the small message")
 
 
-def test_secrets_are_read_by_nobody_else_and_stand_in_no_log_and_no_command(house):
-    folder = house.broker.folder
+def test_secrets_are_private_and_not_in_logs_or_commands(setup):
+    folder = setup.broker.folder
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     names = {"logins.json", "passwords", "acl", "service.secret", "doctor.secret"}
     for name in {*names, "broker.log"}:
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600, name
-    secrets = [house.access.password, house.station.password, house.book.doctor_password()]
-    words = Path(f"/proc/{house.broker.pid}/cmdline").read_text()
-    shown = [words, (folder / "broker.log").read_text(), (folder / "mosquitto.conf").read_text(), repr(house.access)]
-    shown += [(folder / name).read_text() for name in ("logins.json", "passwords")]
-    assert not [s for s in secrets for text in shown if s in text]
+    secrets = [setup.service_access.password, setup.station_access.password, setup.book.doctor_password()]
+    command = Path(f"/proc/{setup.broker.pid}/cmdline").read_text()
+    visible_texts = [
+        command,
+        (folder / "broker.log").read_text(),
+        (folder / "mosquitto.conf").read_text(),
+        repr(setup.service_access),
+    ]
+    visible_texts += [(folder / name).read_text() for name in ("logins.json", "passwords")]
+    assert not [secret for secret in secrets for text in visible_texts if secret in text]
 
 
-def test_a_simulator_of_this_machine_takes_a_login_for_as_long_as_it_runs(house):
-    with issue_temporary_login(house.config.broker, "north", "simulator") as (name, password):
-        access = replace(house.door, username=name, password=password)
-        with calling(access) as one:
-            assert one.publish("slopeward/v1/north/G1/obs", READING) == "Success"
-    with calling(access) as one:
-        assert one.answers[0] == REFUSED
-    assert [one.name for one in house.book.load()] == ["north", "north.G1", "north.listener"]
+def test_simulator_has_login_only_while_it_runs(setup):
+    with issue_temporary_login(setup.config.broker, "north", "simulator") as (name, password):
+        access = replace(setup.anonymous_access, username=name, password=password)
+        with calling(access) as client:
+            assert client.publish("slopeward/v1/north/G1/obs", READING) == "Success"
+    with calling(access) as client:
+        assert client.answers[0] == REFUSED
+    assert [login.name for login in setup.book.load()] == ["north", "north.G1", "north.listener"]
 
 
-def test_a_site_that_cannot_be_read_keeps_the_topics_of_its_gateway(house):
-    house.book.prepare([])  # no file can be read now
-    assert "topic write gateway/up" in (house.broker.folder / "acl").read_text()
-    assert "topic write #" not in (house.broker.folder / "acl").read_text()
-    topics = json.loads((house.broker.folder / "logins.json").read_text())["topics"]["north"]
+def test_invalid_site_file_keeps_topics_of_gateway(setup):
+    setup.book.prepare([])  # no file can be read now
+    assert "topic write gateway/up" in (setup.broker.folder / "acl").read_text()
+    assert "topic write #" not in (setup.broker.folder / "acl").read_text()
+    topics = json.loads((setup.broker.folder / "logins.json").read_text())["topics"]["north"]
     assert topics == {"write": ["gateway/up"], "read": ["siren/north"], "confirm": []}
 
 
-def retained(house):
-    """What a client that comes now is given at once: all that the broker retains of readings of the site."""
-    with calling(house.access, "slopeward-look") as one:
-        one.listen("slopeward/v1/north/#", "gateway/#", "slopeward/doctor/end")
-        with calling(house.access, "slopeward-end") as other:
+def list_retained(setup):
+    """Return the topics of the retained readings of the site, which the broker sends to a new client."""
+    with calling(setup.service_access, "slopeward-look") as client:
+        client.listen("slopeward/v1/north/#", "gateway/#", "slopeward/doctor/end")
+        with calling(setup.service_access, "slopeward-end") as other:
             other.publish("slopeward/doctor/end", "end")
-        one.wait(lambda: ("slopeward/doctor/end", b"end") in one.heard, "the last message")
-        return {topic for topic, payload in one.heard if payload and topic != "slopeward/doctor/end"}
+        client.wait(lambda: ("slopeward/doctor/end", b"end") in client.heard, "the last message")
+        return {topic for topic, payload in client.heard if payload and topic != "slopeward/doctor/end"}
 
 
-def test_retained_messages_under_ever_new_names_do_not_stay_with_the_broker(house):
-    """Of declared stations one for each topic stays; all others are read and cleared, also those of before a start."""
-    kept, large = {"slopeward/v1/north/G1/obs"}, READING + " " * 10_000
-    with calling(house.site) as gateway:
+def test_retained_messages_of_undeclared_stations_are_cleared(setup):
+    """One retained message for each topic of a declared station stays, also after a restart of the ingest."""
+    kept = {"slopeward/v1/north/G1/obs"}
+    large = READING + " " * 10_000
+    with calling(setup.gateway_access) as gateway:
         for n in range(40):
             gateway.publish(f"slopeward/v1/north/X{n}/obs", large, retain=True)
         gateway.publish("slopeward/v1/north/G1/obs", large, retain=True)
         gateway.publish("slopeward/v1/north/Y/backfill/obs", large, retain=True)
-        wait_for(lambda: house.ingest.status()["messages"] == 42, description="all of them read")
-        wait_for(lambda: retained(house) == kept, description="the clearing")
-        house.ingest.stop()
+        wait_for(lambda: setup.ingest.status()["messages"] == 42, description="all of them read")
+        wait_for(lambda: list_retained(setup) == kept, description="the clearing")
+        setup.ingest.stop()
         gateway.publish("slopeward/v1/north/Z1/obs", large, retain=True)
-    assert retained(house) == kept | {"slopeward/v1/north/Z1/obs"}
-    house.ingest = house.make_ingest()
-    house.ingest.start()
-    wait_for(lambda: retained(house) == kept, description="the clearing after a start")
-    with house.ingest._db.read() as c:
+    assert list_retained(setup) == kept | {"slopeward/v1/north/Z1/obs"}
+    setup.ingest = setup.make_ingest()
+    setup.ingest.start()
+    wait_for(lambda: list_retained(setup) == kept, description="the clearing after a start")
+    with setup.ingest._db.read() as c:
         rejected = c.exec_driver_sql("SELECT count(*) FROM rejected_message").scalar()
-    assert rejected == 0, "what was cleared is no message"
+    assert rejected == 0, "clearing a topic is not a rejected message"

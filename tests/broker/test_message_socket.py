@@ -84,15 +84,15 @@ sent_messages = st.builds(
 )
 def test_messages_and_packets_of_paho_keep_their_order(sent, cuts, properties, size):
     stream, expected = b"", []
-    for one in sent:
-        if isinstance(one, bytes):
-            stream += one
+    for message in sent:
+        if isinstance(message, bytes):
+            stream += message
             if expected and isinstance(expected[-1], bytes):
-                expected[-1] += one
+                expected[-1] += message
             else:
-                expected.append(one)
+                expected.append(message)
         else:
-            topic, payload, qos, retain = one
+            topic, payload, qos, retain = message
             stream += publish(topic, payload, qos, retain=retain, properties=properties)
             expected.append(ReceivedPublish(topic.encode(), payload, 7 if qos else 0, qos, retain))
     events = read_all(Network(stream, cuts), has_properties=properties is not None, size=size)
@@ -105,7 +105,7 @@ def test_messages_and_packets_of_paho_keep_their_order(sent, cuts, properties, s
     st.sampled_from([b"", PROPERTIES, LONG_PROPERTIES, None]),
     st.lists(st.integers(0, 600_000), max_size=20),
 )
-def test_a_large_payload_is_cut_and_the_next_message_is_read(payload_bytes, qos, properties, cuts):
+def test_large_payload_is_cut_and_next_message_is_read(payload_bytes, qos, properties, cuts):
     payload = (b"0123456" * (payload_bytes // 7 + 1))[:payload_bytes]
     stream = publish(TOPIC, payload, qos, properties=properties) + SUBACK
     stream += publish(TOPIC, b"1", qos, properties=properties)
@@ -119,7 +119,7 @@ def test_a_large_payload_is_cut_and_the_next_message_is_read(payload_bytes, qos,
     assert events == [first, SUBACK, ReceivedPublish(TOPIC.encode(), b"1", packet_id, qos, retain=False)]
 
 
-def test_a_payload_that_is_cut_takes_no_memory():
+def test_cut_payload_takes_no_memory():
     stream = publish(TOPIC, b"x" * (8 << 20))
     events = []
     made = open_socket(Network(stream, range(0, len(stream), 1 << 17)), events)
@@ -145,22 +145,22 @@ def test_a_payload_that_is_cut_takes_no_memory():
         b"\x30\xff\xff\xff\xff\x01",  # a length of five bytes
     ],
 )
-def test_a_malformed_message_ends_the_connection(stream):
+def test_malformed_message_ends_connection(stream):
     made = open_socket(Network(stream), [])
     with pytest.raises(ConnectionError):
         made.recv(1)
 
 
-def test_the_end_of_a_connection_is_read_as_the_end():
+def test_end_of_connection_is_reported():
     events = []
     made = open_socket(Network(publish(TOPIC, b"1") + SUBACK[:2], ends=True), events)
     with pytest.raises(BlockingIOError):
         made.recv(1)
     assert made.recv(1) == b""
-    assert [one.payload for one in events] == [b"1"]
+    assert [message.payload for message in events] == [b"1"]
 
 
-def test_a_failing_callback_does_not_end_the_connection():
+def test_failing_callback_does_not_end_connection():
     def fail(message):
         events.append(message.payload)
         raise ValueError
@@ -184,7 +184,7 @@ def test_messages_count_as_signs_of_life(monkeypatch):
     assert made.recv(2) == PINGRESP
 
 
-def test_a_client_hands_messages_over_in_the_order_of_its_packets():
+def test_client_handles_messages_in_order_of_packets():
     """A message behind a CONNACK belongs to the connection that the CONNACK opens."""
     events = []
     client = Access().open_client("reader", mqtt5=True)
@@ -199,7 +199,7 @@ def test_a_client_hands_messages_over_in_the_order_of_its_packets():
     assert events == ["connected", b"1", b"1", "subscribed", b"2"]
 
 
-def test_nothing_is_read_while_there_is_no_room():
+def test_nothing_is_read_without_room_for_messages():
     events = []
     has_room = [False]
     network = Network(publish(TOPIC, b"1") + SUBACK)
@@ -213,4 +213,4 @@ def test_nothing_is_read_while_there_is_no_room():
     assert events == []
     has_room[0] = True
     assert made.recv(100) == SUBACK
-    assert [one.payload for one in events] == [b"1"]
+    assert [message.payload for message in events] == [b"1"]

@@ -1,4 +1,4 @@
-"""Signatures under what is published: the example of the reference is the one that is run here."""
+"""Signatures of published messages, checked by the service and by the example of the reference."""
 
 import re
 import stat
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.broker.probe import TRIED
+from monitor.broker.probe import PROBE_PAYLOAD
 from monitor.broker.signing import Keyring, SigningKey, is_signed, make_key, sign
 from monitor.canonical import canonical_json
 from monitor.delivery.state import OwnTopics
@@ -20,17 +20,17 @@ REFERENCE = Path(__file__).parents[2] / "docs/reference/mqtt-signatures.md"
 
 
 def load_example():
-    """`is_genuine` as the reference shows it to who builds a siren."""
+    """Return the names of the example that the reference shows to builders of sirens."""
     (block,) = [b for b in re.findall(r"```python\n(.*?)```", REFERENCE.read_text(), re.DOTALL) if "is_genuine" in b]
     names = {}
     exec(block, names)
     return names
 
 
-@pytest.fixture(params=["ours", "example"])
+@pytest.fixture(params=["service", "example"])
 def check(request):
-    """Both ways to check a signature: the service's own, and the example of the reference."""
-    if request.param == "ours":
+    """Return a function that checks a signature: that of the service, or the example of the reference."""
+    if request.param == "service":
         return is_signed
     names = load_example()
 
@@ -41,7 +41,7 @@ def check(request):
     return is_genuine
 
 
-def test_what_was_signed_by_either_key_is_genuine_and_what_was_touched_is_not(check):
+def test_changed_message_has_no_valid_signature(check):
     key, other = make_key(), make_key()
     signed = sign(TOPIC, GREEN, [key], NOW).encode()
     assert check(TOPIC, signed, [key])
@@ -61,9 +61,10 @@ def test_what_was_signed_by_either_key_is_genuine_and_what_was_touched_is_not(ch
     assert check(TOPIC, signed, [new])
 
 
-def test_keys_are_made_once_added_retired_and_those_of_the_environment_win(tmp_path):
-    ring, reader = Keyring(tmp_path / "var/signing.keys"), Keyring(tmp_path / "var/signing.keys")
-    assert reader.known() == ()
+def test_keys_are_created_added_retired_and_replaced_by_environment(tmp_path):
+    ring = Keyring(tmp_path / "var/signing.keys")
+    reader = Keyring(tmp_path / "var/signing.keys")
+    assert reader.readable_keys() == ()
     (first,) = ring.keys()
     assert stat.S_IMODE(ring.path.stat().st_mode) == 0o600
     assert reader.keys() == (first,)
@@ -84,18 +85,20 @@ def test_keys_are_made_once_added_retired_and_those_of_the_environment_win(tmp_p
         Keyring(tmp_path / "k").keys()
 
 
-def test_only_what_is_not_ours_is_foreign():
+def test_only_messages_of_others_are_foreign():
     key = SigningKey("k", b"0" * 32)
     own = OwnTopics("slopeward/v1/status", lambda: [key])
     first, second = (sign(TOPIC, GREEN, [key], NOW.replace(minute=m)) for m in (1, 2))
     for content in (first, second):
         own.note(TOPIC, content)
-    for content in (first, second, second):  # the newest may come twice: delivery is at least once
+    for content in (first, second, second):  # the newest may arrive twice, because delivery is at least once
         own.compare(TOPIC, content.encode(), retained=False)
     own.compare(TOPIC, b"of somebody else", retained=True)
     will = sign("slopeward/v1/status", '{"status":"offline"}', [key], NOW).encode()
     own.compare("slopeward/v1/status", will, retained=False)
-    own.compare("slopeward/v1/doctor-1/alert", TRIED, retained=False)  # nobody is called for what doctor tries
+    own.compare(
+        "slopeward/v1/doctor-1/alert", PROBE_PAYLOAD, retained=False
+    )  # `slopeward doctor` must not cause an alarm
     assert own.status() == {"foreign": 0, "foreign_last": ""}
     own.compare(TOPIC, first.encode(), retained=False)
     assert "repeated" in own.status()["foreign_last"]

@@ -53,7 +53,7 @@ def publish(port, payloads):
 
 
 @pytest.mark.parametrize(("port", "mode"), [("mosquitto", "external"), ("demo", "demo")], indirect=["port"])
-def test_a_message_that_is_too_large_is_a_row_of_the_quarantine(port, mode, database):
+def test_too_large_message_is_stored_in_quarantine(port, mode, database):
     broker = SimpleNamespace(
         mode=mode, host="127.0.0.1", port=port, client_id="slopeward", username="", password="", tls=False, ca_file=""
     )

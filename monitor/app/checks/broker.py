@@ -11,7 +11,7 @@ from monitor.broker.access import HOW_TO_INSTALL, find_access, parse_access
 from monitor.broker.access_probe import BrokerProbeResult, try_anonymous, try_foreign
 from monitor.broker.audit import OutageLimit
 from monitor.broker.logins import LoginBook
-from monitor.broker.probe import KEEPS, BrokerFacts, probe_broker
+from monitor.broker.probe import PROBE_MESSAGES, BrokerFacts, probe_broker
 from monitor.ingest.broker_process import find_mosquitto
 from monitor.settings.service import ServiceConfig
 from monitor.sites.files import scan_sites
@@ -136,9 +136,13 @@ def _queue(facts: BrokerFacts) -> Iterator[SubjectState]:
     if not facts.session_present:
         yield make_state(level=WARN, text=_NO_SESSION, todo=_ALLOW)
         return
-    text = _KEPT(n=Figure(KEEPS, "d"), kept=Figure(facts.kept, "d"))
+    text = _KEPT(n=Figure(PROBE_MESSAGES, "d"), kept=Figure(facts.kept_messages, "d"))
     yield make_state(
-        is_wrong=facts.kept < KEEPS, figure=(facts.kept, None), text=text, todo=_KEEP_ALL, n=Figure(KEEPS, "d")
+        is_wrong=facts.kept_messages < PROBE_MESSAGES,
+        figure=(facts.kept_messages, None),
+        text=text,
+        todo=_KEEP_ALL,
+        n=Figure(PROBE_MESSAGES, "d"),
     )
 
 
@@ -161,7 +165,7 @@ def _bridge(buffer: OutageBuffer) -> Iterator[SubjectState]:
     rate_hz = buffer.rate_hz
     level = BAD if limit.seconds < SHORT_S else WARN if limit.seconds < LONG_S else OK
     rate = _ASSUMED if rate_hz is None else _COUNTED(n=Figure(rate_hz, ".3g"))
-    why = _AT_LEAST(why=limit.why, n=Figure(KEEPS, "d")) if buffer.is_lower_bound else limit.why
+    why = _AT_LEAST(why=limit.why, n=Figure(PROBE_MESSAGES, "d")) if buffer.is_lower_bound else limit.why
     yield make_state(
         is_wrong=level != OK,
         level=level,

@@ -10,7 +10,7 @@ from monitor.app.checks.broker import DroppedMessages, OutageBuffer
 from monitor.app.checks.table import run_checks
 from monitor.broker.access import find_access
 from monitor.broker.audit import DROPPED, available_memory_bytes, find_limit, message_bytes, read_figures
-from monitor.broker.probe import EXPIRY_S, KEEPS, BrokerFacts, probe_broker
+from monitor.broker.probe import EXPIRY_S, PROBE_MESSAGES, BrokerFacts, probe_broker
 from monitor.settings.service import ServiceConfig
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
@@ -45,11 +45,16 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
                 free |= {} if (memory := available_memory_bytes()) is None else {"memory": memory / 2}
             rate_hz = None if core is None else _find_rate(*core)
             limit = find_limit(facts, rate_hz or 1.0, size_bytes, free, EXPIRY_S)
-            seen += [facts, OutageBuffer(limit, rate_hz, config.broker.mode == "external" and facts.kept >= KEEPS)]
+            seen += [
+                facts,
+                OutageBuffer(
+                    limit, rate_hz, config.broker.mode == "external" and facts.kept_messages >= PROBE_MESSAGES
+                ),
+            ]
         checks = [finding.row for one in seen for finding in run_checks(one)]
         if figures and (probed := next((one for one in seen if isinstance(one, BrokerFacts)), None)):
             # Messages of the probe that the broker dropped are no loss, so the next run counts from there.
-            lost = KEEPS - probed.kept if probed.session_present else 0
+            lost = PROBE_MESSAGES - probed.kept_messages if probed.session_present else 0
             checks[0] = checks[0]._replace(value=(checks[0].value or 0.0) + lost)
         db.do(save_checks, checks, now)
         return "; ".join(f"{one.name} {one.state}: {one.found}" for one in checks)

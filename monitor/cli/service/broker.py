@@ -170,7 +170,7 @@ def keys(
 
     Example: slopeward broker keys --reveal
     """
-    keyring = _open_keyring(session.read_service()).known()
+    keyring = _open_keyring(session.read_service()).readable_keys()
     for key in keyring:
         facts = {"id": key.id, **({"key": key.secret.hex()} if reveal else {})}
         session.show(facts, " ".join(facts.values()))

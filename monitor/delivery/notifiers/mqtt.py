@@ -116,6 +116,6 @@ class MqttNotifier:
 
     def deliver(self, notification: Notification) -> None:
         """Publish the message, signed if there are keys, and wait for the acknowledgement."""
-        keys = self._keyring.known() if self._keyring is not None else ()
+        keys = self._keyring.readable_keys() if self._keyring is not None else ()
         content = sign(self._topic, payload(notification), keys, datetime.now(UTC))
         self._publisher.publish(self._topic, content)

@@ -72,7 +72,7 @@ class SirenNotifier:
             raise DeliveryError(_NO_RECIPIENT(), permanent=True)
         if self._db is None:
             raise DeliveryError("siren: orders are kept in the database, which is away", permanent=True)
-        keys = self._keyring.known()
+        keys = self._keyring.readable_keys()
         if not keys:
             raise DeliveryError("siren: there is no key to sign with; see `slopeward broker keys`")
         order = self._db.do(make_order, self._topic, n, now, self._valid_for)

@@ -1,4 +1,4 @@
-"""A client of a broker as a test or an attacker would write one: it remembers all that the broker answers."""
+"""Client of a broker for tests, which records the answers and messages of the broker."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -12,7 +12,15 @@ from tests.fixtures.waiting import wait_for
 
 
 class Caller:
-    """Connects, publishes and listens; `answers` are the reasons of the broker, `heard` what it delivered."""
+    """Connects, publishes and subscribes.
+
+    Attributes:
+        answers: Reason codes of connections.
+        ends: Reason codes of disconnections.
+        published: Reason codes of published messages, by packet identifier.
+        heard: Topic and payload of received messages.
+        subscribed: Number of confirmed subscriptions.
+    """
 
     def __init__(
         self,
@@ -44,38 +52,38 @@ class Caller:
 
     @property
     def is_in(self) -> bool:
-        """Whether the broker let it in."""
+        """Whether the broker accepted the connection."""
         return self.answers[0] == "Success"
 
     def publish(self, topic: str, payload: str | bytes = b"{}", *, retain: bool = False) -> str:
-        """Publish at QoS 1 and return the broker's reason; `Success` also where nobody listens."""
+        """Publish with QoS 1 and return the reason code. It is `Success` also if no client has subscribed."""
         mid = self.client.publish(topic, payload, qos=1, retain=retain).mid
         self.wait(lambda: mid in self.published, f"an answer to {topic}")
         return self.published[mid].replace("No matching subscribers", "Success")
 
     def listen(self, *filters: str) -> None:
-        """Subscribe and return when the broker has confirmed it."""
-        self.client.subscribe([(one, 1) for one in filters])
+        """Subscribe and wait for the confirmation of the broker."""
+        self.client.subscribe([(topic_filter, 1) for topic_filter in filters])
         self.wait(lambda: self.subscribed, "the subscription")
 
     def wait(self, condition: Callable[[], Any], what: str) -> None:
-        """Until it is true; fails when it never is."""
+        """Wait until a condition is true. Fail if it stays false."""
         wait_for(condition, description=what)
 
     def break_off(self) -> None:
-        """Vanish as a broken line does: the broker sends the last will."""
+        """Close the socket without a DISCONNECT, so that the broker sends the last will."""
         self.client.loop_stop()
         self.client._sock_close()
 
     def close(self) -> None:
-        """Leave in order."""
+        """Disconnect in the regular way."""
         self.client.disconnect()
         self.client.loop_stop()
 
 
 @contextlib.contextmanager
 def calling(access: Access, client_id: str = "", **more: Any) -> Iterator[Caller]:
-    """A caller that leaves at the end."""
+    """Yield a connected client and disconnect it at the end."""
     caller = Caller(access, client_id, **more)
     try:
         yield caller
