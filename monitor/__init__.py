@@ -1,1 +1,1 @@
-"""The service: ingest, decide, notify, store, show."""
+"""The service: ingestion, decisions, notifications, storage, web pages and the command line."""

@@ -1,4 +1,4 @@
-"""One spelling of facts and of this program's version: what is frozen, hashed and compared later must agree."""
+"""Canonical JSON, digests and the version of the code, for values that are stored, hashed and compared later."""
 
 import json
 from functools import cache
@@ -10,13 +10,16 @@ from monitor.text.message import messages_to_plain
 
 
 class CanonicalText(str):
-    """Canonical JSON; where a value is expected that will be spelled, it stands for what it spells."""
+    """Canonical JSON that was already serialised. A JSON column stores it unchanged."""
 
     __slots__ = ()
 
 
 def canonical_json(value: Any) -> str:
-    """Spell a value as canonical JSON, its messages with id and values; raises ValueError for NaN and infinity.
+    """Serialise a value as canonical JSON: sorted keys, no spaces, and messages as their id and values.
+
+    Raises:
+        ValueError: The value contains NaN or infinity.
 
     >>> canonical_json({"b": 1.5, "a": [True, None]})
     '{"a":[true,null],"b":1.5}'
@@ -27,13 +30,13 @@ def canonical_json(value: Any) -> str:
 
 
 def digest_text(text: str) -> str:
-    """SHA-256 of a text, in hexadecimal digits."""
+    """Return the SHA-256 digest of a text in hexadecimal digits."""
     return sha256(text.encode()).hexdigest()
 
 
 @cache
 def code_version() -> str:
-    """Version of the installed code."""
+    """Return the version of the installed distribution."""
     try:
         return version("slopeward")
     except PackageNotFoundError:

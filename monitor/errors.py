@@ -1,4 +1,7 @@
-"""One root for every error that is known, one class per cause: the edges turn them into one clear line."""
+"""Expected errors. The command line, web pages and threads of the service print or log each as one line.
+
+Every other exception is a programming error.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -9,19 +12,19 @@ from monitor.text.message import LABELLED_TEXT, Message, error_text
 
 
 class SlopewardError(Exception):
-    """Root of all known errors; its text is one line that says what is wrong and what to do."""
+    """Base class of expected errors. The text is one line: what is wrong and what to do."""
 
     @property
     def message(self) -> str:
-        """Its text as it was given: a message keeps its id and values, which `str` of the error would lose."""
+        """Return the text as it was given. A `Message` keeps its id and values, which `str` of the error does not."""
         return error_text(self)
 
 
 class ConfigError(SlopewardError):
-    """A configuration file cannot be used; names file, key and what was expected.
+    """A configuration file cannot be used. The text names file, key and what was expected.
 
     Attributes:
-        faults: everything that is wrong with the file, one line each.
+        faults: All faults of the file, one line each.
     """
 
     def __init__(self, message: str, faults: tuple[str, ...] = ()) -> None:
@@ -30,51 +33,56 @@ class ConfigError(SlopewardError):
 
 
 class MissingSettingError(ConfigError):
-    """A setting that only the environment of the service can give is missing here."""
+    """An environment variable with a secret or an address is missing or cannot be used."""
 
 
 class UnitDoubtError(ConfigError):
-    """Units or times of a file cannot be right as they stand; a person must say that they are, or correct them."""
+    """Units or times of a file look wrong. A person must confirm or correct them."""
 
 
 class PayloadError(SlopewardError):
-    """A message or file row cannot be read as observations; `code` is stable, the text is for people."""
+    """A message or a row of a file cannot be read as observations.
+
+    Attributes:
+        code: Stable code of the reason. The text is for people.
+    """
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
 
-    def bare(self) -> Self:
-        """The same without the frames that it came through, for one that is kept beside them.
+    def without_traceback(self) -> Self:
+        """Return this error without its traceback and context, for callers that store it.
 
-        They hold each other, and with them the whole batch of messages, until the collector passes.
+        The traceback refers to the frames of the callers. A frame that stores the error would form a cycle with it,
+        which keeps a whole batch of messages in memory until the garbage collector runs.
         """
         self.__context__ = None
         return self.with_traceback(None)
 
 
 class StoreError(SlopewardError):
-    """The database cannot be used as it is (schema, locks, permissions)."""
+    """The database cannot be used, for example because of its schema, locks or permissions."""
 
 
 class StoreBusyError(StoreError):
-    """The database is locked or unreachable for the moment; trying again is right."""
+    """The database, or another resource, is busy or unreachable at present. Another attempt may succeed."""
 
 
 class OutdatedSiteError(StoreError):
-    """Another version of the site file is in force than the one in hand; read it anew."""
+    """Another version of the site file is in force than the one that was loaded. Load it again."""
 
 
 class BrokerError(SlopewardError):
-    """The broker cannot be reached, started or trusted."""
+    """The broker cannot be reached, started or used."""
 
 
 class JobError(SlopewardError):
-    """A spawned job failed, was killed at its limit, or answered what cannot be read."""
+    """A job in a process of its own failed, was killed at its limit, or returned something unreadable."""
 
     @property
     def problem(self) -> str:
-        """What is wrong, without the name of the job."""
+        """Return the text of the error without the name of the job."""
         text = self.message
         if not isinstance(text, Message) or text.id != LABELLED_TEXT.id:
             return text
@@ -82,23 +90,23 @@ class JobError(SlopewardError):
 
 
 class KilledError(JobError):
-    """A spawned job was killed: at its limit, at its bound of processor time, or because the service stops."""
+    """A job was killed: at its time limit, at its limit of processor time, or because the service stops."""
 
 
 class NoWorkerError(JobError):
-    """The machines that run jobs take none now: nothing is known of what the job was given."""
+    """No machine that runs jobs is available. The error says nothing about the input of the job."""
 
 
 class NotFoundError(SlopewardError):
-    """The thing named does not exist."""
+    """The named object does not exist."""
 
 
 class RefusedError(SlopewardError):
-    """The act is not allowed in this state or for this person."""
+    """The action is not allowed in this state or for this person."""
 
 
 class LevelRisenError(RefusedError):
-    """What a person has seen of an alert stands higher by now."""
+    """The level of an alert has risen since the page with the form was loaded."""
 
 
 class SupersededError(RefusedError):
@@ -109,19 +117,19 @@ class SupersededError(RefusedError):
 
 
 class NotSignedInError(RefusedError):
-    """Who acts or reads must say first who that is."""
+    """The request requires a login."""
 
 
 class NotAllowedError(RefusedError):
-    """This account, or this origin, may not do it, whatever the state of things."""
+    """This account, or the origin of the request, never has the right to do this."""
 
 
 class KeyLostError(RefusedError):
-    """What is sealed in the database cannot be opened: its key is gone, or it is another one."""
+    """An encrypted value of the database cannot be read, because its key is missing or another one."""
 
 
 class NeedsSecondError(RefusedError):
-    """One person may not do this alone, and nobody else stands behind it yet."""
+    """The action needs the approval of a second person."""
 
 
 class DeliveryError(SlopewardError):
@@ -137,16 +145,21 @@ class DeliveryError(SlopewardError):
         self, message: str, *, permanent: bool = False, retry_after_s: float | None = None, is_whole: bool = False
     ) -> None:
         super().__init__(message)
-        self.permanent, self.is_whole = permanent, is_whole
+        self.permanent = permanent
+        self.is_whole = is_whole
         self.retry_after_s = retry_after_s
 
 
 @contextmanager
-def acquire_or_refuse(turns: threading.Semaphore, busy: Message, wait_s: float = 0.0) -> Iterator[None]:
-    """One of the few turns for the time of this block; raises StoreBusyError, with what it says, where none is free."""
-    if not turns.acquire(timeout=wait_s):
+def acquire_or_refuse(slots: threading.Semaphore, busy: Message, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold a slot of a semaphore during a block, so that only a few expensive requests run at the same time.
+
+    Raises:
+        StoreBusyError: No slot was free within `wait_s`. The text is `busy`.
+    """
+    if not slots.acquire(timeout=wait_s):
         raise StoreBusyError(busy)
     try:
         yield
     finally:
-        turns.release()
+        slots.release()

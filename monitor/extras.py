@@ -1,4 +1,4 @@
-"""What is installed only on wish: which extra brings a module, and the line that says how to get it."""
+"""Optional packages: which extra installs a module, and messages for a module that is missing."""
 
 from importlib.util import find_spec
 from typing import Final
@@ -8,12 +8,12 @@ from monitor.text.message import LABELLED_TEXT, Message, Template
 
 _INSTALL: Final = Template("extra.install", "pip install 'slopeward[{extra}]' (/help/how-to/install on the page)")
 _PACKAGE: Final = Template("extra.package", "{what} needs {distribution}, which is not installed")
-# packages of ours that are distributions of their own: module -> (distribution, the extra that brings it)
+# Packages of Slopeward with a distribution of their own: module -> (distribution, extra that installs it).
 PACKAGES: Final[dict[str, tuple[str, str]]] = {
     "slopeward_earth": ("slopeward-earth", "earth"),
     "slopeward_lab": ("slopeward-lab", "lab"),
 }
-# module -> (its name and what needs it, the extra of pyproject.toml that brings it)
+# Module -> (text about what needs it, extra of pyproject.toml that installs it).
 EXTRAS: Final[dict[str, tuple[str, str]]] = {
     "torch": ("PyTorch is not installed; networks, autoencoders and scenes need it", "models"),
     "statsmodels": ("statsmodels is not installed; seasons need it", "models"),
@@ -37,34 +37,34 @@ EXTRAS: Final[dict[str, tuple[str, str]]] = {
 
 
 def is_installed(module: str) -> bool:
-    """Whether a module can be imported; nothing is loaded."""
+    """Return whether a module can be imported, without importing it."""
     return find_spec(module) is not None
 
 
 def find_install(module: str) -> Message:
-    """The command that installs it."""
+    """Return the command that installs an optional module."""
     return _INSTALL(extra=EXTRAS[module][1])
 
 
 def describe_missing(module: str) -> Message:
-    """One line: what is not installed, what needs it, and the command that installs it."""
+    """Return one line: which module is missing, what needs it, and the command that installs it."""
     return LABELLED_TEXT(name=EXTRAS[module][0], text=find_install(module))
 
 
 def describe_package(module: str, what: str) -> Message:
-    """Return one line: what needs a package of ours that is not installed, and the command that installs it."""
+    """Return one line: what needs a missing package of `PACKAGES`, and the command that installs it."""
     distribution, extra = PACKAGES[module]
     return LABELLED_TEXT(name=_PACKAGE(what=what, distribution=distribution), text=_INSTALL(extra=extra))
 
 
 def require(module: str, error: type[SlopewardError]) -> None:
-    """Raise this error with that line where a module is not installed."""
+    """Raise `error` with the line of `describe_missing` if a module is not installed."""
     if not is_installed(module):
         raise error(describe_missing(module))
 
 
 def explain_missing(error: BaseException) -> Message | None:
-    """The same line for an import that failed; None where the error is another one."""
+    """Return the line of `describe_missing` for a failed import of an optional module. None for any other error."""
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return None
     module = error.name.partition(".")[0]

@@ -1,58 +1,65 @@
-"""Log lines of every process in one shape, with anything that looks like a secret taken out."""
+"""Logging of all processes: one format, one line per record, no secrets."""
 
 import logging
 import re
 import sys
+import time
 from typing import Any, Final
 
 _SECRET: Final = re.compile(r"(?i)(password|secret|token|key)(=|\"?: ?\"?)[^\s\"'&,]+|(?<=://)([^/:@\s]+):[^@\s]+@")
-_BLANKS: Final = "\t\u00a0\u202f"  # what prints nothing and steers nothing
+_HARMLESS: Final = "\t\u00a0\u202f"  # blanks that are not printable, but cannot disturb a terminal
 
 
 class _RedactionFilter(logging.Filter):
-    """Take out passwords, and spell what would begin a line of its own, before a line leaves the process."""
+    """Removes secrets, and escapes line breaks and control characters."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Redact the formatted message in place; always lets the record pass."""
+        """Replace the message of a record by its safe form. Return True, because every record is logged."""
         text = record.getMessage()
-        clean = on_one_line(redact(text))
+        clean = escape_control_characters(redact(text))
         if clean != text:
-            record.msg, record.args = clean, ()
+            record.msg = clean
+            record.args = ()
         return True
 
 
 class _RedactingFormatter(logging.Formatter):
-    """Takes passwords out of tracebacks as well; what a library says of an error may cite an address."""
+    """Removes secrets from tracebacks: the error of a library may contain an address with a password."""
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the name is that of the library
-        """The traceback without passwords."""
+        """Return the traceback without secrets."""
         return redact(super().formatException(ei))
 
 
 def redact(text: str) -> str:
-    """Return text without passwords.
+    """Return text with `***` in place of passwords, tokens and keys.
 
     >>> redact("postgresql://ada:pw@db/x")
     'postgresql://ada:***@db/x'
     >>> redact("token=abc ok")
     'token=*** ok'
     """
-    return _SECRET.sub(lambda m: f"{m[1]}{m[2]}***" if m[1] else f"{m[3]}:***@", text)
+    return _SECRET.sub(lambda match: f"{match[1]}{match[2]}***" if match[1] else f"{match[3]}:***@", text)
 
 
-def on_one_line(text: str) -> str:
-    r"""Return text with line breaks and control characters spelled: what others wrote cannot pose as a line of the log.
+def escape_control_characters(text: str) -> str:
+    r"""Return text with escaped line breaks and control characters, so that text of others cannot forge log lines.
 
-    >>> on_one_line("crack\n2026-03-01 INFO core: all is well\x1b[2J"), on_one_line("1\u202f000 m²")
-    ('crack\\n2026-03-01 INFO core: all is well\\x1b[2J', '1\u202f000 m²')
+    >>> escape_control_characters("crack\n2026-03-01 INFO core: all is well\x1b[2J")
+    'crack\\n2026-03-01 INFO core: all is well\\x1b[2J'
+    >>> escape_control_characters("1\u202f000 m²")
+    '1\u202f000 m²'
     """
     if text.isprintable():
         return text
-    return "".join(k if k.isprintable() or k in _BLANKS else k.encode("unicode_escape").decode() for k in text)
+    return "".join(
+        character if character.isprintable() or character in _HARMLESS else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def configure(process: str, level: str = "INFO") -> None:
-    """Send log lines of this process to stderr as `time level process logger: message`."""
+    """Write log records of this process to stderr as `time level process logger: message`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         _RedactingFormatter(
@@ -60,7 +67,7 @@ def configure(process: str, level: str = "INFO") -> None:
         )
     )
     handler.addFilter(_RedactionFilter())
-    logging.Formatter.converter = __import__("time").gmtime
+    logging.Formatter.converter = time.gmtime
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -1,4 +1,4 @@
-"""Keep faults of third-party plugins away from the service.
+"""Isolate the service from faults of third-party plugins.
 
 `contain` wraps a hook implementation. It checks what the implementation returns, wraps the functions inside the
 returned records, turns calls of `sys.exit` into errors, and limits the time of calls that would hold up the service.
@@ -35,7 +35,7 @@ from monitor.registration import (
 
 ROLES: Final = frozenset({"open", "read", "viewer", "operator", "admin"})
 DAY_S: Final = 86400.0
-LONGEST: Final = 300  # characters of a reason
+MAX_REASON_LENGTH: Final = 300
 
 # Calls that hold up a thread of the service. Hooks with a connection have no limit, because a call that goes on in a
 # thread of its own would go on using the connection.
@@ -95,7 +95,7 @@ def note_fault(plugin: str, what: str, error: BaseException | str) -> None:
 
 
 def clear_fault(plugin: str, what: str) -> None:
-    """Forget a fault, because the call succeeded."""
+    """Delete a fault, because the call succeeded."""
     if _faults:
         with _lock:
             _faults.pop((plugin, what), None)
@@ -109,7 +109,7 @@ def describe(error: BaseException) -> str:
     """
     if isinstance(error, SystemExit):
         return f"it called sys.exit ({error.code})"
-    text = " ".join(str(error).split())[:LONGEST]
+    text = " ".join(str(error).split())[:MAX_REASON_LENGTH]
     return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
 
 
@@ -258,7 +258,7 @@ def _require(condition: object, expected: str, got: object) -> None:
 
 def _is_a(value: object, class_name: str) -> bool:
     """Return whether a value has a class of this name. The classes themselves are in modules above this one."""
-    return any(one.__name__ == class_name for one in type(value).__mro__)
+    return any(base.__name__ == class_name for base in type(value).__mro__)
 
 
 def _mapping_of(result: Any, is_value: Callable[[Any], bool], expected: str) -> dict[str, Any]:
@@ -278,7 +278,7 @@ def _list_of(result: Any, class_name: str) -> list[Any]:
 
 
 def _check_commands(plugin: str, result: Any) -> dict[str, Command]:
-    commands = _mapping_of(result, lambda one: isinstance(one, Command), "a mapping of names to Command")
+    commands = _mapping_of(result, lambda value: isinstance(value, Command), "a mapping of names to Command")
     for name, command in commands.items():
         _require(isinstance(command.help, str), "a help text", command.help)
         _require(command.load is None or callable(command.load), "a function that loads the command", command.load)
@@ -318,7 +318,7 @@ def _check_acts(_plugin: str, result: Any) -> list[Any]:
 def _check_access_rules(_plugin: str, result: Any) -> dict[str, AccessRule]:
     return _mapping_of(
         result,
-        lambda one: isinstance(one, AccessRule) and one.role in ROLES,
+        lambda rule: isinstance(rule, AccessRule) and rule.role in ROLES,
         f"a mapping of routes to AccessRule with a role of {', '.join(sorted(ROLES))}",
     )
 
@@ -343,6 +343,9 @@ def _check_job(plugin: str, job: Job) -> Job:
     def is_pause(value: Any) -> bool:
         return isinstance(value, int | float) and value > 0.0
 
+    def is_due_time(value: Any) -> bool:
+        return value is None or isinstance(value, int | float)
+
     return replace(
         job,
         run=_without_exit(plugin, what, job.run),
@@ -350,10 +353,8 @@ def _check_job(plugin: str, job: Job) -> Job:
         at_stage=None if job.at_stage is None else _with_default(plugin, what, job.at_stage, DAY_S, is_pause),
         watched=None
         if job.watched is None
-        else _with_default(plugin, what, job.watched, Path("/dev/null/none"), lambda one: isinstance(one, Path)),
-        next_due=None
-        if job.next_due is None
-        else _with_default(plugin, what, job.next_due, None, lambda one: one is None or isinstance(one, int | float)),
+        else _with_default(plugin, what, job.watched, Path("/dev/null/none"), lambda path: isinstance(path, Path)),
+        next_due=None if job.next_due is None else _with_default(plugin, what, job.next_due, None, is_due_time),
         plugin=plugin,
     )
 
@@ -367,8 +368,8 @@ def _check_check(plugin: str, check: Any) -> Any:
     find = check.find
 
     @functools.wraps(find)
-    def find_all(seen: Any) -> Any:
-        result = find(seen)
+    def find_all(subject: Any) -> Any:
+        result = find(subject)
         return [result] if _is_a(result, "SubjectState") else list(result)
 
     guarded = _with_default(plugin, f"check {check.id}", find_all, [], limit_s=CHECK_LIMIT_S)
@@ -377,14 +378,17 @@ def _check_check(plugin: str, check: Any) -> Any:
 
 def _check_channels(plugin: str, result: Any) -> dict[str, Channel]:
     channels = _mapping_of(
-        result, lambda one: isinstance(one, Channel) and callable(one.notifier), "a mapping of kinds to Channel"
+        result,
+        lambda channel: isinstance(channel, Channel) and callable(channel.notifier),
+        "a mapping of kinds to Channel",
     )
     return {kind: _check_channel(plugin, kind, channel) for kind, channel in channels.items()}
 
 
 def _check_channel(plugin: str, kind: str, channel: Channel) -> Channel:
     what = f"channel {kind}"
-    document, code = channel.write_document, channel.make_reply_code
+    write_document = channel.write_document
+    make_reply_code = channel.make_reply_code
 
     def open_notifier(*arguments: Any) -> _Notifier:
         return _Notifier(plugin, what, _without_exit(plugin, what, channel.notifier)(*arguments))
@@ -392,8 +396,8 @@ def _check_channel(plugin: str, kind: str, channel: Channel) -> Channel:
     return replace(
         channel,
         notifier=open_notifier,
-        write_document=None if document is None else _without_exit(plugin, what, document),
-        make_reply_code=None if code is None else _without_exit(plugin, what, code),
+        write_document=None if write_document is None else _without_exit(plugin, what, write_document),
+        make_reply_code=None if make_reply_code is None else _without_exit(plugin, what, make_reply_code),
     )
 
 
@@ -410,11 +414,11 @@ class _Notifier:
 
 def _check_decoders(_plugin: str, result: Any) -> dict[str, Any]:
     """Check the types of the decoders. `monitor.ingest.decoders.isolation` isolates their calls."""
-    return _mapping_of(result, lambda one: _is_a(one, "DecoderSpec"), "a mapping of names to DecoderSpec")
+    return _mapping_of(result, lambda value: _is_a(value, "DecoderSpec"), "a mapping of names to DecoderSpec")
 
 
 def _check_file_readers(plugin: str, result: Any) -> dict[str, Any]:
-    readers = _mapping_of(result, lambda one: _is_a(one, "FileReader"), "a mapping of names to FileReader")
+    readers = _mapping_of(result, lambda value: _is_a(value, "FileReader"), "a mapping of names to FileReader")
     for name, reader in readers.items():
         what = f"format {name}"
         recognises = reader.recognises
@@ -427,7 +431,9 @@ def _check_file_readers(plugin: str, result: Any) -> dict[str, Any]:
 def _check_sections(plugin: str, result: Any) -> SiteFileSections:
     if not isinstance(result, SiteFileSections):
         raise TypeError(f"expected SiteFileSections, got {result!r:.80}")
-    _mapping_of(result.tables, lambda one: isinstance(one, type) and hasattr(one, "model_fields"), "pydantic models")
+    _mapping_of(
+        result.tables, lambda model: isinstance(model, type) and hasattr(model, "model_fields"), "pydantic models"
+    )
     expand = result.expand
 
     def expand_or_leave(file: Any, name: str) -> Any:
@@ -484,11 +490,11 @@ def _check_retention_rules(plugin: str, result: Any) -> list[Any]:
 
 
 def _check_counts(_plugin: str, result: Any) -> dict[str, int]:
-    return _mapping_of(result, lambda one: isinstance(one, int), "a mapping of tables to numbers of rows")
+    return _mapping_of(result, lambda count: isinstance(count, int), "a mapping of tables to numbers of rows")
 
 
 def _check_export_tables(_plugin: str, result: Any) -> dict[str, ExportTable]:
-    return _mapping_of(result, lambda one: isinstance(one, ExportTable), "a mapping of names to ExportTable")
+    return _mapping_of(result, lambda table: isinstance(table, ExportTable), "a mapping of names to ExportTable")
 
 
 def _check_status(_plugin: str, result: Any) -> list[StatusSection]:
@@ -522,7 +528,7 @@ def _check_parts(plugin: str, result: Any) -> list[ServicePart]:
                 "is_behind of a part",
                 part.is_behind,
                 default=False,
-                is_valid=lambda one: isinstance(one, bool),
+                is_valid=lambda result: isinstance(result, bool),
                 limit_s=PART_LIMIT_S,
             ),
         )
@@ -549,7 +555,8 @@ def _check_criteria(plugin: str, result: Any) -> list[Any]:
 
 def _check_criterion(plugin: str, entry: Any) -> Any:
     _require(_is_a(entry.kind, "Kind") and callable(entry.rule), "a Kind and a rule in a KindEntry", entry.kind)
-    what, rule = f"criterion {entry.kind.id}", entry.rule
+    what = f"criterion {entry.kind.id}"
+    rule = entry.rule
 
     @functools.wraps(rule)
     def assess(criterion: Any, context: Any) -> Any:

@@ -27,7 +27,7 @@ LIMIT_S: Final = 60.0
 LIMIT_VARIABLE: Final = "SLOPEWARD_PLUGIN_TRIAL_S"
 # Results of this process for the processes that it starts. Workers cannot read the file and start no processes.
 RESULTS_VARIABLE: Final = "SLOPEWARD_PLUGIN_RESULTS"
-_SHOWN: Final = 300  # characters of a reason
+_MAX_REASON_LENGTH: Final = 300
 
 
 def find_fault(entry: EntryPoint) -> str:
@@ -80,7 +80,7 @@ def _run_trial(entry: EntryPoint) -> str:
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
         try:
-            return answer.read_text(encoding="utf-8")[:_SHOWN]
+            return answer.read_text(encoding="utf-8")[:_MAX_REASON_LENGTH]
         except OSError:
             return f"it ended the process that imported it (status {status})"
 

@@ -1,4 +1,4 @@
-"""The plugin manager: built-in plugins by name, third-party plugins by their entry points.
+"""Load plugins: built-in plugins by their module, third-party plugins by their entry points.
 
 Third parties name a module with hook implementations in the entry point group `slopeward`:
 
@@ -8,7 +8,7 @@ Third parties name a module with hook implementations in the entry point group `
 Third-party code is isolated: `monitor.plugin_trial` tries a version before it is imported, and
 `monitor.plugin_isolation` contains faults of its hooks.
 
-Every package may import this module. It imports nothing heavy, and neither do the modules of plugins at the top.
+Every package may import this module. It imports no heavy modules, and neither do the modules of plugins at their top.
 """
 
 import importlib
@@ -72,7 +72,7 @@ FEATURES: Final = (
 )
 
 
-# Set to `none`, no third-party plugin is loaded.
+# If this environment variable is `none`, no third-party plugin is loaded.
 VARIABLE: Final = "SLOPEWARD_PLUGINS"
 
 
@@ -86,7 +86,7 @@ class Plugin(NamedTuple):
 
     @property
     def folder(self) -> Path:
-        """The folder of the package that contains the module; templates and scripts are below it."""
+        """Return the folder of the package that contains the module. Templates and scripts are below it."""
         return Path(str(self.module.__file__)).parent
 
 
@@ -130,10 +130,10 @@ def find_plugin_version(name: str) -> str:
 def implementations(hook_name: str) -> list[Implementation]:
     """Return the implementations of a hook, for callers that handle the failure of each one by itself."""
     registered = reversed(getattr(hooks(), hook_name).get_hookimpls())
-    return [Implementation(one.plugin_name, _by_name(one)) for one in registered]
+    return [Implementation(implementation.plugin_name, _call_by_name(implementation)) for implementation in registered]
 
 
-def _by_name(implementation: Any) -> Callable[..., Any]:
+def _call_by_name(implementation: Any) -> Callable[..., Any]:
     def call(**arguments: Any) -> Any:
         return implementation.function(*(arguments[name] for name in implementation.argnames))
 
@@ -190,15 +190,15 @@ def _import_built_in(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # A feature that is there but imports a missing module raises its own error.
+        # A feature that exists but imports a missing module raises its own error.
         if name not in FEATURES or error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         from monitor.plugin_isolation import PluginError
 
         folder = name.removesuffix(".plugin").replace(".", "/")
         raise PluginError(
-            f'the feature {name.split(".")[-2]} is missing: there is no {folder}/plugin.py; delete the line "{name}" '
-            "in FEATURES of monitor/plugins.py, or put the folder back"
+            f"the feature {name.split('.')[-2]} is missing: {folder}/plugin.py does not exist; delete the line "
+            f'"{name}" in FEATURES of monitor/plugins.py, or restore the folder'
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The words every configuration file shares: frozen sections, durations, and error lines that say what was expected."""
+"""Base of configuration files: frozen sections, types of values such as durations, and error messages."""
 
 import difflib
 import re
@@ -27,8 +27,9 @@ from monitor.text.instants import parse_duration_s
 from monitor.text.local_time import read_zone
 
 _Record = TypeVar("_Record")
-MOST_OCTETS: Final = 16 << 20  # of one file of settings: a device or a file of readings has no end
-# the library takes the square of their number for a dotted key: minutes for one of 40 KB
+# Size of the largest configuration file. A device has no end, and a file of readings may be huge.
+MAX_FILE_BYTES: Final = 16 << 20
+# A dotted key with many parts. The time that tomllib needs grows with the square of their number: minutes for 40 KB.
 _LONG_KEY: Final = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""", re.ASCII)
 
 
@@ -54,13 +55,15 @@ def _read_or_never(value: Any) -> float | None:
 
 def _positive(seconds: float) -> float:
     if seconds <= 0:
-        raise ValueError("expected a duration longer than nothing")
+        raise ValueError("expected a duration longer than 0")
     return seconds
 
 
 def split_names(value: Any) -> Any:
-    """What an environment gives as one text: names between commas."""
-    return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+    """Split a text at its commas, as an environment variable contains a list. Return any other value unchanged."""
+    if not isinstance(value, str):
+        return value
+    return [name.strip() for name in value.split(",") if name.strip()]
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(split_names)]
@@ -73,7 +76,7 @@ NeverOrDuration = Annotated[float | None, BeforeValidator(_read_or_never)]
 
 
 class Section(BaseModel):
-    """A table of a configuration file: frozen, and a key it does not know is refused with the nearest one it does."""
+    """A table of a configuration file. It is frozen, and an unknown key is rejected with the nearest valid one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     # Keys that earlier versions had, with what to do instead. An error message names the remedy.
@@ -82,24 +85,26 @@ class Section(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _refuse_unknown_keys(cls, value: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
-        known = cls.written_keys()
-        unknown = [str(key) for key in value if key not in known] if isinstance(value, Mapping) else []
+        valid_keys = cls.written_keys()
+        table = value if isinstance(value, Mapping) else {}
+        unknown = [str(key) for key in table if key not in valid_keys]
         if not unknown:
-            made = read(value)
-            given = value if isinstance(value, Mapping) else {}
+            section = read(value)
             for name, field in cls.model_fields.items():
                 key = field.alias or name
-                if isinstance(given.get(key), bool) and type(getattr(made, name)) in {int, float}:
-                    raise ValueError(f"{key}: expected a number, got {str(given[key]).lower()}")
-            return made
+                # pydantic reads true as 1.
+                if isinstance(table.get(key), bool) and type(getattr(section, name)) in {int, float}:
+                    raise ValueError(f"{key}: expected a number, got {str(table[key]).lower()}")
+            return section
         faults = [
             InitErrorDetails(
                 type="value_error", loc=(), input=key, ctx={"error": ValueError(cls.describe_unknown_key(key))}
             )
             for key in unknown
         ]
-        try:  # what else is wrong with the table is said at once
-            read({key: item for key, item in value.items() if key in known})
+        # The error also contains all other faults of the table.
+        try:
+            read({key: item for key, item in table.items() if key in valid_keys})
         except ValidationError as error:
             faults += [
                 InitErrorDetails(type=item["type"], loc=item["loc"], input=item["input"], ctx=item.get("ctx", {}))
@@ -109,27 +114,34 @@ class Section(BaseModel):
 
     @classmethod
     def describe_unknown_key(cls, key: str) -> str:
-        """Say what to do about a key that was removed, or name the nearest key of this table."""
+        """Return the remedy for a key that was removed, or the nearest key of this table."""
         if key in cls.REMOVED_KEYS:
             return f"key {key!r} was removed: {cls.REMOVED_KEYS[key]}"
         return describe_unknown(key, cls.written_keys())
 
     @classmethod
     def written_keys(cls) -> list[str]:
-        """Names of the keys as they are written in the file."""
+        """Return the keys as they are written in the file."""
         return [field.alias or name for name, field in cls.model_fields.items()]
 
 
 class Key:
-    """A key of a table, declared at the field of the record that is read from it: `Annotated[float, Key("...")]`."""
+    """A key of a table, declared at the field of the record that is read from it: `Annotated[float, Key("...")]`.
 
-    def __init__(self, meaning: str, written: Any = None, default: Any = MISSING, **more: Any) -> None:
-        """What it means; where it is written in another type than it is kept, that type and its default.
+    A field in seconds (`every_s`) is written as a duration (`every`).
 
-        More are bounds and the like of a pydantic field. A field in seconds (`every_s`) is written as a duration
-        (`every`).
-        """
-        self.meaning, self.written, self.default, self.more = meaning, written, default, more
+    Args:
+        meaning: Description of the key for the documentation.
+        written_type: Type of the value in the file, if it is not the type of the field.
+        default: Default of the value in the file, if it is not the default of the field.
+        **options: Options of the pydantic field, such as bounds.
+    """
+
+    def __init__(self, meaning: str, written_type: Any = None, default: Any = MISSING, **options: Any) -> None:
+        self.meaning = meaning
+        self.written_type = written_type
+        self.default = default
+        self.options = options
 
 
 def derive_table(record: type, removed_keys: Mapping[str, str] | None = None, /, **other: Any) -> Any:
@@ -138,106 +150,114 @@ def derive_table(record: type, removed_keys: Mapping[str, str] | None = None, /,
     Args:
         record: Record whose fields with a `Key` become keys of the table.
         removed_keys: `REMOVED_KEYS` of the table.
-        **other: Further keys, as pydantic takes them.
+        **other: Further keys, as arguments of `pydantic.create_model`.
     """
-    found: dict[str, Any] = {}
+    keys: dict[str, Any] = {}
     hints = get_type_hints(record, include_extras=True)
     for field in fields(record):
         plain, *metadata = get_args(hints[field.name]) if get_origin(hints[field.name]) is Annotated else (None,)
-        key = next((one for one in metadata if isinstance(one, Key)), None)
+        key = next((entry for entry in metadata if isinstance(entry, Key)), None)
         if key is None:
             continue
         name = field.name.removesuffix("_s")
-        written = key.written or plain
-        if name != field.name and key.written is None:
-            written = Duration if plain is float else Duration | None
+        written_type = key.written_type or plain
+        if name != field.name and key.written_type is None:
+            written_type = Duration if plain is float else Duration | None
         default = field.default if key.default is MISSING else key.default
-        rules = Field(description=key.meaning, **{"alias": name} | key.more)
-        # where a type has bounds of its own, such as a pattern, they hold before what checks the whole
-        metadata = [one for one in metadata if one is not key]
-        found[field.name] = (Annotated[written, rules, *metadata], ... if default is MISSING else default)
-    table = create_model(f"{record.__name__}Table", __base__=Section, __doc__=record.__doc__, **found, **other)
+        rules = Field(description=key.meaning, **{"alias": name} | key.options)
+        # The rules come first, so that a bound of the type, such as a pattern, is checked before validators.
+        metadata = [entry for entry in metadata if entry is not key]
+        keys[field.name] = (Annotated[written_type, rules, *metadata], ... if default is MISSING else default)
+    table = create_model(f"{record.__name__}Table", __base__=Section, __doc__=record.__doc__, **keys, **other)
     table.REMOVED_KEYS = removed_keys or {}
     return table
 
 
 def make_record(record: type[_Record], table: BaseModel, **more: Any) -> _Record:
-    """The record of a table: what it says by the same names, and what was made of the rest."""
-    known = type(table).model_fields
-    names = [field.name for field in fields(record) if field.name in known and field.name not in more]  # type: ignore[arg-type]
+    """Build a record from the values of a table with the same names, and from further values."""
+    keys = type(table).model_fields
+    names = [field.name for field in fields(record) if field.name in keys and field.name not in more]  # type: ignore[arg-type]
     return record(**{name: getattr(table, name) for name in names}, **more)
 
 
 class Faults:
-    """Gathers what is wrong with one file, so that a person mends it in one go."""
+    """Collects the faults of a file, so that a person can correct them all at once."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
-        """Run a part of the reading; what it raises is kept, and the reading goes on behind it."""
+        """Collect the faults of a ConfigError that the block raises, and continue after the block."""
         try:
             yield
         except ConfigError as error:
             self.lines += error.faults
 
     def read_each(self, read: Callable[[Any, str], _Record], rows: Iterable[Any], where: str) -> tuple[_Record, ...]:
-        """Read rows of which each is called `where[number]`; those that are wrong are left out."""
-        found = []
+        """Read rows, and leave out those with faults. A row is named `where[index]` in messages."""
+        records = []
         for index, row in enumerate(rows):
             with self.gathered():
-                found.append(read(row, f"{where}[{index}]"))
-        return tuple(found)
+                records.append(read(row, f"{where}[{index}]"))
+        return tuple(records)
 
     def raise_any(self) -> None:
-        """Raise all that was gathered as one ConfigError."""
+        """Raise a ConfigError with the collected faults, if there are any."""
         if self.lines:
             raise join_faults(self.lines)
 
 
 def join_faults(lines: Sequence[str]) -> ConfigError:
-    """One error for many faults: its text names the first three."""
+    """Return one error for several faults. Its text contains the first three."""
     more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
     return ConfigError("; ".join(lines[:3]) + more, tuple(lines))
 
 
-def describe_unknown(key: str, known: Iterable[str]) -> str:
-    """Say which key is unknown, the nearest known one, and all of them.
+def describe_unknown(key: str, valid_keys: Iterable[str]) -> str:
+    """Return a text that names an unknown key, the nearest valid one, and all valid ones.
 
     >>> describe_unknown("prot", ["host", "port"])
     "unknown key 'prot'; did you mean 'port'? expected one of: host, port"
     """
-    names = list(known)
-    near = difflib.get_close_matches(key, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    names = list(valid_keys)
+    nearest = difflib.get_close_matches(key, names, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ";"
     return f"unknown key {key!r}{hint} expected one of: {', '.join(names)}"
 
 
 def read_toml(text: str, name: str) -> dict[str, Any]:
-    """Parse TOML; a syntax error becomes one line with the file, line and column."""
+    """Parse TOML.
+
+    Raises:
+        ConfigError: The text is not TOML. One line names the file, the line and the column.
+    """
     if _LONG_KEY.search(text):
         raise ConfigError(f"{name}: not valid TOML: a dotted key of more than 32 parts")
     try:
         return tomllib.loads(text)
-    except ValueError as error:  # of the library, or a number with more digits than Python reads
+    except ValueError as error:  # also for a number with more digits than Python reads
         raise ConfigError(f"{name}: not valid TOML: {error}") from None
     except RecursionError:
-        raise ConfigError(f"{name}: not valid TOML: nested too deep") from None
+        raise ConfigError(f"{name}: not valid TOML: nested too deeply") from None
 
 
 def read_text(path: Path) -> str:
-    """Read a configuration file; what stands in the way becomes one line."""
-    # one of a folder would be waited for without end; what a shell hands over is /dev/fd/N
+    """Return the text of a configuration file.
+
+    Raises:
+        ConfigError: The file cannot be read, is too large, or is not UTF-8 text.
+    """
+    # Opening a pipe in a folder of site files would wait forever. A pipe of a shell is named /dev/fd/N, and is read.
     if path.suffix == ".toml" and (path.is_fifo() or path.is_char_device()):
-        raise ConfigError(f"{path}: cannot be read: no ordinary file")
+        raise ConfigError(f"{path}: cannot be read: it is a pipe or a device, not a file")
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_OCTETS + 1)
+            content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if len(content) > MOST_OCTETS:
-        raise ConfigError(f"{path}: larger than {MOST_OCTETS >> 20} MiB: is it the right file?")
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; expected a configuration file")
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError:
@@ -245,25 +265,31 @@ def read_text(path: Path) -> str:
 
 
 def explain(error: ValidationError, name: str, prefix: str = "", names: Mapping[str, str] | None = None) -> ConfigError:
-    """Turn a validation error into one line: file, key, what was expected (and the next ones, if there are more).
+    """Return a ConfigError for a validation error. Each fault is one line: file, key, and what was expected.
 
     Args:
-        prefix: where in the file the validated table lies, e.g. ``criterion[0]``.
-        names: key -> where it was set instead of the file (an environment variable).
+        error: The error of pydantic.
+        name: Name of the file.
+        prefix: Place of the validated table in the file, such as `criterion[0]`.
+        names: Source of keys that are not from the file, such as an environment variable.
     """
     lines = []
-    found = error.errors(include_url=False)
-    for item in found:
-        if item["type"] == "too_short" and any(_lies_within(one["loc"], item["loc"]) for one in found):
-            continue  # pydantic counts the entries that hold: those that do not are named themselves
-        text = prefix
+    items = error.errors(include_url=False)
+    for item in items:
+        # pydantic counts only valid entries of a list. Each invalid entry has a fault of its own.
+        if item["type"] == "too_short" and any(_is_within(other["loc"], item["loc"]) for other in items):
+            continue
+        key = prefix
         for part in item["loc"]:
-            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-        key, message = text, _format_fault(item)
+            if isinstance(part, int):
+                key += f"[{part}]"
+            else:
+                key += f".{part}" if key else part
+        message = _format_fault(item)
         if item["type"] not in {"missing", "value_error"} and isinstance(item["input"], str | int | float):
             message += f", got {item['input']!r}"
-        where = (names or {}).get(key, name)
-        lines.append(f"{where}: {key}: {message}" if key else f"{where}: {message}")
+        source = (names or {}).get(key, name)
+        lines.append(f"{source}: {key}: {message}" if key else f"{source}: {message}")
     return join_faults(lines)
 
 
@@ -275,31 +301,35 @@ def _format_fault(item: ErrorDetails) -> str:
     if item["type"] == "too_short":
         return f"expected {item['ctx']['min_length']} entries or more, got {item['ctx']['actual_length']}"
     if item["type"] == "tuple_type":
-        heads = ".".join(part for part in item["loc"] if isinstance(part, str))
-        return (
-            f"expected a list of tables, each below [[{heads}]]"
-            if isinstance(item["input"], Mapping)
-            else "expected a list"
-        )
+        if not isinstance(item["input"], Mapping):
+            return "expected a list"
+        heading = ".".join(part for part in item["loc"] if isinstance(part, str))
+        return f"expected a list of tables, each below [[{heading}]]"
     message = item["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     return message.replace("String should match pattern", "expected text that matches")
 
 
-def _lies_within(loc: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
-    return len(loc) > len(outer) and loc[: len(outer)] == outer
+def _is_within(location: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(location) > len(outer) and location[: len(outer)] == outer
 
 
-def find_tables(model: type[BaseModel], place: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
-    """The tables of a file in their order, with their heads (`[a]`, `[[a.b]]`); those inside of others behind them."""
+def find_tables(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield the tables of a file with their headings (`[a]`, `[[a.b]]`). Nested tables follow the table around them."""
     for name, field in model.model_fields.items():
-        if (table := find_table(field.annotation)) is not None:
-            path = f"{place}{field.alias or name}"
-            yield f"[[{path}]]" if get_origin(field.annotation) is tuple else f"[{path}]", table
-            yield from find_tables(table, f"{path}.")
+        table = find_table(field.annotation)
+        if table is None:
+            continue
+        path = f"{prefix}{field.alias or name}"
+        yield f"[[{path}]]" if get_origin(field.annotation) is tuple else f"[{path}]", table
+        yield from find_tables(table, f"{path}.")
 
 
 def find_table(annotation: Any) -> type[BaseModel] | None:
-    """The table that a key holds, alone or many of it."""
+    """Return the table in the annotation of a key, such as `Table`, `Table | None` or `tuple[Table, ...]`, or None."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for one in get_args(annotation) if (found := find_table(one)) is not None), None)
+    for argument in get_args(annotation):
+        table = find_table(argument)
+        if table is not None:
+            return table
+    return None

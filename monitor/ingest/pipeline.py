@@ -209,7 +209,7 @@ class Pipeline:
             return self._admission.admit(message, decoded)
         except PayloadError as error:
             # A decoder may raise an error that it has stored. Without this call its traceback would grow.
-            error.bare()
+            error.without_traceback()
             return DecodedMessage(faults=(MessageFault(error.code, error.message, message.payload),))
         except Exception as error:  # a bug of a decoder must neither lose a message nor stop the writer
             log.exception("decoder failed on topic %s", message.topic[:200])

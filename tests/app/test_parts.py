@@ -678,7 +678,7 @@ def test_a_watcher_that_leads_on_with_an_answer_without_end_holds_nothing_up():
         one.close()
 
 
-def test_what_others_wrote_begins_no_line_and_no_password_stands_in_a_traceback(capsys):
+def test_log_escapes_line_breaks_and_redacts_passwords_in_tracebacks(capsys):
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     try:

@@ -415,8 +415,8 @@ def test_a_missing_folder_whose_line_is_left_keeps_the_service_from_starting(tmp
     if is_emptied:  # git leaves folders that contain ignored files
         (folder / "__pycache__").mkdir(parents=True)
     line = (
-        f"the feature {NAMES[0]} is missing: there is no monitor/features/{NAMES[0]}/plugin.py; delete the line "
-        f'"monitor.features.{NAMES[0]}.plugin" in FEATURES of monitor/plugins.py, or put the folder back'
+        f"the feature {NAMES[0]} is missing: monitor/features/{NAMES[0]}/plugin.py does not exist; delete the line "
+        f'"monitor.features.{NAMES[0]}.plugin" in FEATURES of monitor/plugins.py, or restore the folder'
     )
     assert run_python(tmp_path, REFUSED).stderr.splitlines() == [line] * 3
 

@@ -70,7 +70,7 @@ def test_shipped_files_are_valid():
         ('levels = ["yellow", "orange", "red"]', 'levels = ["blue"]', ["recipient[0].levels", "blue"]),
         ('channels = ["log"]', 'channels = ["fax:1"]', ["recipient[0].channels[0]", "fax"]),
         ("[fusion]", "[fusion", ["not valid TOML", "line"]),
-        ("[fusion]", f"x = {'[' * 3000}", ["not valid TOML", "nested too deep"]),
+        ("[fusion]", f"x = {'[' * 3000}", ["not valid TOML", "nested too deeply"]),
         ("[fusion]", f"x = {'9' * 5000}", ["not valid TOML", "4300 digits"]),
         ('covariates = ["R1.rain"]', 'covariates = ["R2.rain"]', ["forecast.covariates", "R2"]),
         ("[levels.red]", "[levels.rod]", ["levels", "did you mean 'red'"]),
@@ -273,5 +273,6 @@ def test_pipe_or_device_among_site_files_is_rejected(tmp_path):
     sites, failures = scan_sites(tmp_path)
     assert [site.id for site in sites] == ["north-bench"]
     assert [str(error) for error in failures.values()] == [
-        f"{tmp_path}/{name}: cannot be read: no ordinary file" for name in ("pipe.toml", "zero.toml")
+        f"{tmp_path}/{name}: cannot be read: it is a pipe or a device, not a file"
+        for name in ("pipe.toml", "zero.toml")
     ]

@@ -1,4 +1,4 @@
-"""What an extra brings and is not installed: one line that says what installs it, wherever it is needed first."""
+"""A missing optional package: its first use raises an error with the command that installs it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +31,7 @@ NEEDS: dict[str, tuple[str, type[SlopewardError], Callable[[Path], object]]] = {
 
 
 @pytest.mark.parametrize("need", NEEDS)
-def test_what_is_missing_says_what_installs_it(need, tmp_path, monkeypatch):
+def test_error_of_missing_package_names_its_extra(need, tmp_path, monkeypatch):
     extra, error, use = NEEDS[need]
     monkeypatch.setattr(extras, "is_installed", lambda module: extras.EXTRAS[module][1] != extra)
     with pytest.raises(error, match=rf"not installed; .*: pip install 'slopeward\[{extra}\]'"):

@@ -49,7 +49,7 @@ def replace_positions(decoded: DecodedMessage, received: ReceivedMessage) -> Dec
         try:
             converted += _convert(station, at, group, given, received)
         except PayloadError as error:
-            failed.append((group, error.bare()))
+            failed.append((group, error.without_traceback()))
     faults = join_fault(failed, len(groups), "positions", received.message.payload)
     return replace(decoded, observations=(*others, *converted), faults=(*decoded.faults, *faults))
 

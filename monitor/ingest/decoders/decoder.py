@@ -121,7 +121,7 @@ def gather(
         try:
             observations.extend(read(part))
         except PayloadError as error:
-            bad.append((part, error.bare()))
+            bad.append((part, error.without_traceback()))
     return observations, bad
 
 

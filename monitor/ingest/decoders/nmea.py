@@ -65,7 +65,7 @@ def open_nmea(binding: Binding) -> Decoder:
                     fix = replace(fix, at=received.read_time(fix.at.replace(tzinfo=None).isoformat()))
                 observations += observe_fix(fix, received)
             except PayloadError as error:
-                bad[k] = error.bare()
+                bad[k] = error.without_traceback()
         # With the sentences of the date, so that the lines can be decoded again.
         bad_lines = "\n".join(line for k, line in enumerate(lines) if k in bad or k in days)
         total = sum(kind in _READ for kind in kinds)
@@ -106,7 +106,7 @@ def _read_context(lines: Sequence[str], kinds: Sequence[str]) -> _Context:
             elif kind == "DTM":
                 datum = str(getattr(_parse(line), "datum", ""))[:8]
         except PayloadError as error:
-            bad[k] = error.bare()
+            bad[k] = error.without_traceback()
     return _Context(days, errors, datum, bad)
 
 

@@ -81,7 +81,7 @@ def replace_positions(line: ReadingLine, options: ImportOptions) -> ReadingLine:
         try:
             converted += _convert(station, [row for row, _ in group], given, options)
         except PayloadError as error:
-            bare = error.bare()
+            bare = error.without_traceback()
             converted += [(row, bare) for row, _ in group]
     return replace(line, rows=(*kept, *converted))
 
