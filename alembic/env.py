@@ -1,4 +1,4 @@
-"""How alembic reaches the database: always through the open connection that monitor.storage.migrate hands over."""
+"""Environment of alembic. It uses the open connection that `monitor.storage.migrate` passes in the configuration."""
 
 from typing import Any
 
@@ -11,9 +11,10 @@ from monitor.storage.tables import load_metadata
 
 
 def _render(kind: str, item: Any, _autogen: Any) -> Any:
-    """Spell own column types plainly, so that a migration never changes when the types do."""
+    """Render column types of Slopeward as types of SQLAlchemy, so that migrations do not depend on later code."""
     if kind == "server_default" and isinstance(getattr(item, "arg", None), False_):
-        return "sa.false()"  # else as one of the two databases has it
+        # The default would be written as the database of this connection writes it.
+        return "sa.false()"
     if kind != "type":
         return False
     if isinstance(item, Instant):
@@ -24,7 +25,7 @@ def _render(kind: str, item: Any, _autogen: Any) -> Any:
 
 
 def _leave_out_info(_context: Any, _revision: Any, directives: list[Any]) -> None:
-    """Drop `Table.info` of new tables: it is for storage and cannot be written into a migration."""
+    """Remove `Table.info` of new tables. It describes stored rows and cannot be written into a migration."""
     for script in directives:
         for operation in script.upgrade_ops.ops:
             if isinstance(operation, CreateTableOp):
