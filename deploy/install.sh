@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Installs, upgrades or removes Slopeward as a systemd service on Debian and its relatives. Run it again: nothing changes.
-#   sudo deploy/install.sh install [EXTRA...]   from this folder of sources; default: cap postgresql reports, without networks
-#   sudo deploy/install.sh upgrade [EXTRA...]   a copy of the database first, then the same, then the schema
-#   sudo deploy/install.sh uninstall [--purge]        --purge takes configuration and data away as well, without asking
-# DESTDIR=FOLDER puts all below a folder and starts nothing, for packages and tests. PREFIX is /opt/slopeward.
+# Installs, upgrades or removes Slopeward as a systemd service on Debian and its relatives. It can be repeated.
+#   sudo deploy/install.sh install [EXTRA...]    installs these sources; default: cap postgresql reports (no networks)
+#   sudo deploy/install.sh upgrade [EXTRA...]    copies the database, installs these sources, and upgrades the schema
+#   sudo deploy/install.sh uninstall [--purge]   --purge also deletes configuration and data, without a question
+# DESTDIR=FOLDER installs below a folder and starts nothing (for packages and tests). PREFIX: default /opt/slopeward.
 set -euo pipefail
 what=${1:-help}
 extras=("${@:2}")
-[ "${#extras[@]}" -gt 0 ] || extras=(cap postgresql reports)  # small, and missed on the night when they are needed
+[ "${#extras[@]}" -gt 0 ] || extras=(cap postgresql reports)  # small, and hard to install during an emergency
 root=${DESTDIR:-}
 prefix=${PREFIX:-/opt/slopeward}
 sources=$(cd "$(dirname "$0")/.." && pwd)
@@ -20,10 +20,10 @@ python=$venv/bin/python
 say() { echo "slopeward: $*" >&2; }
 fail() { say "$*"; exit 1; }
 is_live() { [ -z "$root" ] && command -v systemctl >/dev/null && [ -d /run/systemd/system ]; }
-system() { if is_live; then systemctl "$@"; else say "not run here: systemctl $*"; fi; }
+system() { if is_live; then systemctl "$@"; else say "not run with DESTDIR or without systemd: systemctl $*"; fi; }
 need_root() { [ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "run it as root: sudo $0 $what"; }
 
-# a file of ours, written whole; one that is the same stays as it is
+# Install a file by renaming a complete copy. Do nothing if the file has not changed.
 put() {  # SOURCE TARGET MODE
     if ! cmp -s "$1" "$2"; then
         install -D -m "$3" "$1" "$2.new" && mv "$2.new" "$2"
@@ -31,30 +31,30 @@ put() {  # SOURCE TARGET MODE
     fi
 }
 
-# the environment beside the one that runs, a copy of it with what is new; on failure nothing was touched
+# Install the packages into a copy of the environment, so that a failure leaves the running one unchanged.
 build_program() {  # EXTRA...
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed"
     mkdir -p "$root$prefix"
     rm -rf "$venv.new"
     trap 'rm -rf "$venv.new"' EXIT
     if [ -x "$python" ]; then
-        cp -a --reflink=auto "$venv" "$venv.new" || fail "no room for a second environment in $root$prefix; what runs goes on"
+        cp -a --reflink=auto "$venv" "$venv.new" || fail "no space for a second environment in $root$prefix; the running service was not changed"
     else
         python3 -m venv "$venv.new" || fail "python3-venv is needed: apt-get install python3-venv"
     fi
-    "${INSTALLER:-$sources/locks/install.sh}" "$venv.new/bin/python" core "$@" || fail "the packages could not be installed; what runs goes on"
-    # programs and settings bear the path of their Python
+    "${INSTALLER:-$sources/locks/install.sh}" "$venv.new/bin/python" core "$@" || fail "the packages could not be installed; the running service was not changed"
+    # Scripts and pyvenv.cfg contain the path of the environment.
     { grep -rlIF "$venv.new" "$venv.new/bin" "$venv.new/pyvenv.cfg" || true; } | xargs -r sed -i "s#$venv\.new#$venv#g"
 }
 
-swap_program() {
+swap_program() {  # replace the environment by the new one
     rm -rf "$venv.old"
     if [ -e "$venv" ]; then mv "$venv" "$venv.old"; fi
     mv "$venv.new" "$venv"
     rm -rf "$venv.old"
 }
 
-go_on() {  # what ran runs again, whatever stopped us
+restart_after_failure() {
     if [ ! -e "$venv" ] && [ -e "$venv.old" ]; then mv "$venv.old" "$venv"; fi
     system start slopeward
 }
@@ -64,11 +64,11 @@ put_files() {
     if [ ! -e "$etc/slopeward.toml" ]; then
         sed -e 's#^sites = .*#sites = "/etc/slopeward/sites"#' "$sources/configs/slopeward.toml" > "$etc/slopeward.toml.new"
         chmod 644 "$etc/slopeward.toml.new" && mv "$etc/slopeward.toml.new" "$etc/slopeward.toml"
-        say "wrote $etc/slopeward.toml: look at it"
+        say "wrote $etc/slopeward.toml; check its settings"
     fi
     if [ ! -e "$etc/secrets.env" ]; then
         install -m 600 /dev/null "$etc/secrets.env"
-        say "made $etc/secrets.env: passwords go there, as SLOPEWARD_SMTP__PASSWORD=..."
+        say "created $etc/secrets.env; write passwords to it, such as SLOPEWARD_SMTP__PASSWORD=..."
     fi
     made=$(mktemp)
     sed -e "s#/opt/slopeward#$prefix#g" "$sources/deploy/slopeward.service" > "$made"
@@ -78,11 +78,11 @@ put_files() {
     ln -sfn "$prefix/.venv/bin/slopeward" "$root/usr/local/bin/slopeward"
 }
 
-is_managed() {  # whether slopeward starts a broker of its own, the default
+is_managed() {  # whether Slopeward starts its own broker, which is the default
     ! sed -n '/^\[broker\]/,/^\[[^b]/p' "$etc/slopeward.toml" | grep -E '^ *mode *=' | grep -Eqv "[\"']managed[\"']"
 }
 
-call() {  # a verb, as the user of the service, in its folder
+call() {  # run a command of slopeward as the user of the service, in its folder
     local program=$root$prefix/.venv/bin/slopeward
     if is_live; then
         systemd-run --quiet --wait --pipe -p DynamicUser=yes -p User=slopeward -p StateDirectory=slopeward \
@@ -97,26 +97,30 @@ case "$what" in
 install)
     need_root
     if is_live; then
-        command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || say "apt-get install mosquitto: without it the broker forgets at a restart"
-        ldconfig -p | grep -q libpangoft2 || say "apt-get install libpango-1.0-0 libpangoft2-1.0-0: without them reports are HTML"
+        command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || say "Mosquitto is not installed, so the broker loses its messages at a restart: apt-get install mosquitto"
+        ldconfig -p | grep -q libpangoft2 || say "Pango is not installed, so reports are HTML and not PDF: apt-get install libpango-1.0-0 libpangoft2-1.0-0"
     fi
     build_program "${extras[@]}"
-    runs=
+    was_running=
     if is_live && systemctl is-active --quiet slopeward; then
-        runs=yes
-        trap go_on EXIT
+        was_running=yes
+        trap restart_after_failure EXIT
         system stop slopeward
     fi
     swap_program
     put_files
     if is_live && systemctl is-enabled --quiet mosquitto 2>/dev/null; then
-        # a managed broker is ours, with durable settings; the one of the system would take its port
-        if is_managed; then systemctl disable --now mosquitto; else say "broker.mode is not managed: the system's mosquitto stays"; fi
+        # Slopeward starts a managed broker with durable settings. The Mosquitto of the system would occupy its port.
+        if is_managed; then
+            systemctl disable --now mosquitto
+        else
+            say "broker.mode is not managed, so the Mosquitto of the system was not disabled"
+        fi
     fi
     system daemon-reload
     system enable slopeward
     trap - EXIT
-    if [ -n "$runs" ] || ls "$etc"/sites/*.toml >/dev/null 2>&1; then
+    if [ -n "$was_running" ] || ls "$etc"/sites/*.toml >/dev/null 2>&1; then
         system restart slopeward
     else
         say "write a site file, then start: slopeward init NAME --out /etc/slopeward/sites/NAME.toml; systemctl start slopeward"
@@ -126,29 +130,29 @@ upgrade)
     need_root
     [ -x "$python" ] || fail "nothing is installed below $root$prefix; run: $0 install"
     if [ -d "$state" ]; then
-        call db backup || fail "no copy of the database could be made; nothing was changed"
+        call db backup || fail "the database could not be copied; nothing was changed"
     fi
     build_program "${extras[@]}"
-    trap go_on EXIT
+    trap restart_after_failure EXIT
     system stop slopeward
     swap_program
     put_files
     system daemon-reload
     trap - EXIT
-    system start slopeward # the service brings the schema up to date at its start
+    system start slopeward # the service upgrades the schema at its start
     if [ -d "$state" ] && ! is_live; then call db upgrade; fi
     ;;
 uninstall)
     need_root
-    system disable --now slopeward || true # a unit that is gone already stops nobody
+    system disable --now slopeward || true # the unit may not exist
     rm -f "$unit" "$root/usr/local/bin/slopeward"
     rm -rf "$root$prefix/.venv"
     system daemon-reload
     if [ "${2:-}" = --purge ]; then
         rm -rf "$etc" "$state" "$root/var/lib/private/slopeward"
-        say "configuration and data are gone"
+        say "deleted configuration and data"
     else
-        say "configuration ($etc) and data ($state) stay; --purge takes them away"
+        say "kept configuration ($etc) and data ($state); --purge deletes them"
     fi
     ;;
 *)

@@ -1,4 +1,4 @@
-"""`python -m slopeward`: the same as the command `slopeward`. The wheel alone holds this module, at its top."""
+"""Entry point of `python -m slopeward`, the same as the command `slopeward`. The wheel contains it at its top level."""
 
 from monitor.cli.main import main
 

@@ -1,4 +1,4 @@
-"""What deploy/ asks for exists and is understood by the service; where a container engine runs it is started."""
+"""Files in deploy/ refer to existing files and settings. If a container engine runs, the containers are started."""
 
 import json
 import os
@@ -34,7 +34,7 @@ image build read_only tmpfs cap_drop security_opt stop_grace_period restart envi
 entrypoint ports depends_on logging profiles
 """.split()
 )
-# a Python that has pip-audit's answer ready, and runs what else it is given
+# A Python that prints a prepared answer of pip-audit, and runs everything else.
 PYTHON = """#!/bin/sh
 [ "$1" != -m ] || { printf '%s' "$ANSWER"; exit 1; }
 exec python3 "$@"
@@ -42,16 +42,18 @@ exec python3 "$@"
 
 
 def fill_in(text):
-    """What compose makes of a text with the password `p` in the environment."""
-    return re.sub(r"\$\{(\w+)[^}]*\}", lambda m: {"SLOPEWARD_DB_PASSWORD": "p"}[m[1]], text)
+    """Replace variables as compose does, with the password `p` in the environment."""
+    return re.sub(r"\$\{(\w+)[^}]*\}", lambda match: {"SLOPEWARD_DB_PASSWORD": "p"}[match[1]], text)
 
 
 def has_engine() -> bool:
-    asked = (["docker", "info"], ["docker", "compose", "version"])
-    return bool(shutil.which("docker")) and not any(subprocess.run(w, capture_output=True).returncode for w in asked)
+    if not shutil.which("docker"):
+        return False
+    commands = (["docker", "info"], ["docker", "compose", "version"])
+    return all(subprocess.run(command, capture_output=True).returncode == 0 for command in commands)
 
 
-def test_the_service_understands_each_setting_of_the_compose_file(monkeypatch, tmp_path):
+def test_settings_of_compose_file_are_valid(monkeypatch, tmp_path):
     settings = SERVICES["slopeward"]["environment"]
     (tmp_path / "slopeward.toml").write_text((ROOT / "configs/slopeward.toml").read_text())
     (tmp_path / "secret").write_text("of the broker")
@@ -65,45 +67,51 @@ def test_the_service_understands_each_setting_of_the_compose_file(monkeypatch, t
     assert config.web.host == "0.0.0.0"
 
 
-def test_nothing_of_the_compose_file_is_reachable_from_another_machine_or_may_do_more_than_it_needs():
+def test_containers_are_confined_and_publish_only_local_ports():
     for name, service in SERVICES.items():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
     for name in ("slopeward", "broker", "scheduler", "worker"):
         assert SERVICES[name]["read_only"]
         assert SERVICES[name]["cap_drop"] == ["ALL"]
         assert "no-new-privileges:true" in SERVICES[name]["security_opt"]
-    own = [port for port in re.findall(r"^listener (\d+)$", BROKER, re.MULTILINE) if port != "1883"]
+    service_ports = [port for port in re.findall(r"^listener (\d+)$", BROKER, re.MULTILINE) if port != "1883"]
     published = [port for service in SERVICES.values() for port in service.get("ports", ())]
-    assert own == ["1884"]
-    assert not [port for port in published if port.endswith(own[0])], "the service's door at the broker is published"
+    assert service_ports == ["1884"]
+    assert not [port for port in published if port.endswith(service_ports[0])], (
+        "the port of the service at the broker is published"
+    )
 
 
-def test_what_the_compose_file_names_is_there():
-    declared = set(COMPOSE["volumes"])
+def test_volumes_and_services_of_compose_file_are_declared():
+    declared_volumes = set(COMPOSE["volumes"])
     for name, service in SERVICES.items():
-        assert set(service) <= KEYS, f"{name}: {set(service) - KEYS} are no keys of a service, or unknown to this test"
-        named = {v.split(":")[0] for v in service.get("volumes", ()) if not v.startswith(".")}
-        assert named <= declared, name
-        for other, how in service.get("depends_on", {}).items():
-            assert how["condition"] != "service_healthy" or "healthcheck" in SERVICES[other], f"{name}: {other}"
+        assert set(service) <= KEYS, (
+            f"{name}: {set(service) - KEYS} are not keys of a service, or missing in KEYS of this test"
+        )
+        used_volumes = {volume.split(":")[0] for volume in service.get("volumes", ()) if not volume.startswith(".")}
+        assert used_volumes <= declared_volumes, name
+        for other, dependency in service.get("depends_on", {}).items():
+            assert dependency["condition"] != "service_healthy" or "healthcheck" in SERVICES[other], f"{name}: {other}"
     postgres = SERVICES["database"]["environment"]
     url = urlsplit(fill_in(SERVICES["slopeward"]["environment"]["SLOPEWARD_DATABASE__URL"]))
     assert url.hostname == "database"
     assert (url.username, url.path) == (postgres["POSTGRES_USER"], f"/{postgres['POSTGRES_DB']}")
     assert url.password == fill_in(postgres["POSTGRES_PASSWORD"]) == "p"
-    mounts = {v.split(":")[1] for v in SERVICES["broker"]["volumes"]}
+    mounts = {volume.split(":")[1] for volume in SERVICES["broker"]["volumes"]}
     for path in re.findall(r"^(?:password_file|acl_file|persistence_location) (.+?)/?$", BROKER, re.MULTILINE):
-        assert any(path == at or path.startswith(f"{at}/") for at in mounts), f"{path} is not in the broker's container"
+        assert any(path == mount or path.startswith(f"{mount}/") for mount in mounts), (
+            f"{path} is not in the container of the broker"
+        )
 
 
-class LaidOut:
-    """The containers of the compose file as processes of this machine: folders for volumes, loopback for names."""
+class LocalContainers:
+    """Containers of the compose file as processes on this machine, with folders as volumes and loopback addresses."""
 
     def __init__(self, folder, database_url):
         self.folder = folder
-        self.ports = {door: str(free_port()) for door in ("1883", "1884", "8080")}
+        self.ports = {port: str(free_port()) for port in ("1883", "1884", "8080")}
         database = urlsplit(database_url)
-        self.places = {
+        self.replacements = {
             "/etc/slopeward-broker.conf": folder / "compose-broker.conf",
             "/etc/slopeward": folder / "config",
             "/var/lib/slopeward-broker": folder / "broker",
@@ -119,20 +127,23 @@ class LaidOut:
         (folder / "state").mkdir()
         shutil.copy(ROOT / "configs/slopeward.toml", folder / "config")
         (folder / "config/sites/s.toml").write_text(site_file({"G1": "A", "G2": "B"}, "1h"))
-        # in the container nobody is root; here Mosquitto would become its own user
+        # Started as root, Mosquitto would change to its own user. In the container it is not started as root.
         head = "user root\n" if os.geteuid() == 0 else ""
-        doors = re.compile(r"^listener (\d+)$", re.MULTILINE)
-        text = doors.sub(lambda m: f"listener {self.ports[m[1]]} 127.0.0.1", BROKER)
+        listeners = re.compile(r"^listener (\d+)$", re.MULTILINE)
+        text = listeners.sub(lambda match: f"listener {self.ports[match[1]]} 127.0.0.1", BROKER)
         (folder / "compose-broker.conf").write_text(head + self.translate(text))
         self.processes = []
 
     def translate(self, text):
-        known = sorted(self.places, key=len, reverse=True)
-        return re.sub("|".join(map(re.escape, known)), lambda m: str(self.places[m[0]]), fill_in(text))
+        longest_first = sorted(self.replacements, key=len, reverse=True)
+        pattern = "|".join(map(re.escape, longest_first))
+        return re.sub(pattern, lambda match: str(self.replacements[match[0]]), fill_in(text))
 
     def environment(self, name):
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin"
-        settings = {k: self.translate(v) for k, v in SERVICES[name].get("environment", {}).items()}
+        settings = {
+            variable: self.translate(value) for variable, value in SERVICES[name].get("environment", {}).items()
+        }
         return {"PATH": path, "HOME": str(self.folder / "state"), "SLOPEWARD_WEB__PORT": self.ports["8080"], **settings}
 
     def start(self, name, *words):
@@ -174,13 +185,13 @@ class LaidOut:
 
 
 @pytest.fixture
-def laid_out(tmp_path, postgresql):
+def containers(tmp_path, postgresql):
     if find_mosquitto() is None:
         skip_missing("Mosquitto")
     postgresql.execute("CREATE ROLE slopeward LOGIN PASSWORD 'p'", "CREATE DATABASE slopeward OWNER slopeward")
-    found = LaidOut(tmp_path, postgresql.url("slopeward"))
-    yield found
-    found.end()
+    local = LocalContainers(tmp_path, postgresql.url("slopeward"))
+    yield local
+    local.end()
     postgresql.execute("DROP DATABASE slopeward WITH (FORCE)", "DROP ROLE slopeward")
 
 
@@ -188,50 +199,50 @@ def laid_out(tmp_path, postgresql):
 @pytest.mark.server
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_broker_and_service_of_the_compose_file_work_together(laid_out):
-    broker = laid_out.start("broker", *SERVICES["broker"]["entrypoint"])
-    wait_for(lambda: laid_out.is_healthy("broker") or broker.poll() is not None, 30, "the broker", pause_s=0.3)
-    assert broker.poll() is None, laid_out.log("broker")
+def test_broker_and_service_of_the_compose_file_work_together(containers):
+    broker = containers.start("broker", *SERVICES["broker"]["entrypoint"])
+    wait_for(lambda: containers.is_healthy("broker") or broker.poll() is not None, 30, "the broker", pause_s=0.3)
+    assert broker.poll() is None, containers.log("broker")
     image = (ROOT / "deploy/Dockerfile").read_text()
     run = [word for line in re.findall(r"^(?:ENTRYPOINT|CMD) (.+)$", image, re.MULTILINE) for word in json.loads(line)]
-    service = laid_out.start("slopeward", *run)
-    address = f"http://127.0.0.1:{laid_out.ports['8080']}/health"
+    service = containers.start("slopeward", *run)
+    address = f"http://127.0.0.1:{containers.ports['8080']}/health"
 
-    def look():
-        assert service.poll() is None, laid_out.log("slopeward")
+    def read_health():
+        assert service.poll() is None, containers.log("slopeward")
         try:
             with urlopen(address, timeout=5) as answer:
                 return json.load(answer)["ingest"] or {"connected": {"live": False}}
         except (URLError, OSError):
             return {"connected": {"live": False}}
 
-    wait_for(lambda: all(look()["connected"].values()), 200, "the service", pause_s=0.2)
-    doors = [int(laid_out.ports[door]) for door in ("1883", "1884")]
-    for door in doors:
-        with calling(Access(port=door)) as nobody:
-            assert not nobody.is_in
-    said = laid_out.call("slopeward", "slopeward", "broker", "add", "s/G1", "--json")
-    assert said.returncode == 0, said.stderr
+    wait_for(lambda: all(read_health()["connected"].values()), 200, "the service", pause_s=0.2)
+    broker_ports = [int(containers.ports[port]) for port in ("1883", "1884")]
+    for port in broker_ports:
+        with calling(Access(port=port)) as client_without_login:
+            assert not client_without_login.is_in
+    added = containers.call("slopeward", "slopeward", "broker", "add", "s/G1", "--json")
+    assert added.returncode == 0, added.stderr
     broker.send_signal(signal.SIGHUP)  # docker compose kill -s HUP broker
-    facts = json.loads(said.stdout)
-    login = Access(port=doors[0], username=facts["username"], password=facts["password"])
+    facts = json.loads(added.stdout)
+    login = Access(port=broker_ports[0], username=facts["username"], password=facts["password"])
 
-    def speaks():
+    def can_publish():
         with calling(login) as instrument:
             if not instrument.is_in:
                 return False
             assert instrument.publish("slopeward/v1/s/G2/obs", reading()) == "Not authorized"
             return instrument.publish("slopeward/v1/s/G1/obs", reading()) == "Success"
 
-    wait_for(speaks, 20, "the login", pause_s=0.3)
-    wait_for(lambda: look().get("stored") == 1, 30, "the reading", pause_s=0.2)
+    wait_for(can_publish, 20, "the login", pause_s=0.3)
+    wait_for(lambda: read_health().get("stored") == 1, 30, "the reading", pause_s=0.2)
 
 
 def reading():
     return json.dumps({"time": datetime.now(UTC).isoformat(), "displacement_mm": 1.0})
 
 
-def test_each_file_that_the_containers_are_made_of_exists():
+def test_files_of_dockerfile_and_compose_file_exist():
     dockerfile = (ROOT / "deploy/Dockerfile").read_text()
     assert "\nUSER slopeward" in dockerfile, "the service does not run as root"
     for path in re.findall(r"/src/([\w/.-]+)", dockerfile):
@@ -239,33 +250,34 @@ def test_each_file_that_the_containers_are_made_of_exists():
     for service in COMPOSE["services"].values():
         for volume in service.get("volumes", ()):
             source = volume.split(":")[0]
-            made_by_the_owner = source == "./config"
-            assert made_by_the_owner or not source.startswith(".") or (ROOT / "deploy" / source).is_file(), source
+            is_written_by_user = source == "./config"
+            assert is_written_by_user or not source.startswith(".") or (ROOT / "deploy" / source).is_file(), source
 
 
 @pytest.mark.skipif(not has_engine(), reason="no container engine with compose runs here")
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_containers_start_and_lose_no_reading_while_the_service_is_away(tmp_path):
-    """As docs/how-to/install.md says it: build, start, a login, readings; the broker of the image is what it is."""
+def test_containers_start_and_lose_no_reading_while_service_is_stopped(tmp_path):
+    """Follow docs/how-to/install.md: build, start, add a login, publish readings."""
     deploy = tmp_path / "deploy"
     shutil.copytree(ROOT / "deploy", deploy)
     (deploy / "config/sites").mkdir(parents=True)
     shutil.copy(ROOT / "configs/slopeward.toml", deploy / "config")
     (deploy / "config/sites/s.toml").write_text(site_file({"G1": "A", "G2": "B"}, "1h"))
     (deploy / ".env").write_text('SLOPEWARD_DB_PASSWORD=only-for-this-test\nEXTRAS="cap postgresql reports"\n')
-    mine = {"image": "slopeward-test", "build": {"context": str(ROOT)}}
-    here = {"services": dict.fromkeys(("slopeward", "broker"), mine)}
-    (deploy / "here.yaml").write_text(yaml.safe_dump(here))
+    test_image = {"image": "slopeward-test", "build": {"context": str(ROOT)}}
+    override = {"services": dict.fromkeys(("slopeward", "broker"), test_image)}
+    (deploy / "override.yaml").write_text(yaml.safe_dump(override))
 
-    def compose(*words, fine=(0,)):
-        words = ["docker", "compose", "-p", "slopeward-test", "-f", "compose.yaml", "-f", "here.yaml", *words]
-        done = subprocess.run(words, cwd=deploy, capture_output=True, text=True, check=False)
-        assert done.returncode in fine, f"{words}\n{done.stdout}\n{done.stderr}"
+    def compose(*arguments, statuses=(0,)):
+        files = ["-f", "compose.yaml", "-f", "override.yaml"]
+        command = ["docker", "compose", "-p", "slopeward-test", *files, *arguments]
+        done = subprocess.run(command, cwd=deploy, capture_output=True, text=True, check=False)
+        assert done.returncode in statuses, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    def inside(*words, fine=(0,)):
-        return compose("exec", "-T", "slopeward", *words, fine=fine)
+    def run_in_container(*command, statuses=(0,)):
+        return compose("exec", "-T", "slopeward", *command, statuses=statuses)
 
     def count_stored():
         try:
@@ -276,11 +288,11 @@ def test_the_containers_start_and_lose_no_reading_while_the_service_is_away(tmp_
 
     try:
         compose("up", "-d", "--build", "--wait")
-        status = json.loads(inside("slopeward", "status", "--json", fine=(6,)))  # no reading came yet: blind
+        status = json.loads(run_in_container("slopeward", "status", "--json", statuses=(6,)))  # no readings yet: blind
         assert (status["processes"]["core"]["state"], status["sites"][0]["level_name"]) == ("running", "green")
-        found = [json.loads(line) for line in inside("slopeward", "doctor", "--json").splitlines()]
-        assert "ok" in {one["state"] for one in found if one["subject"] == "workers"}
-        facts = json.loads(inside("slopeward", "broker", "add", "s/G1", "--json"))
+        checks = [json.loads(line) for line in run_in_container("slopeward", "doctor", "--json").splitlines()]
+        assert "ok" in {check["state"] for check in checks if check["subject"] == "workers"}
+        facts = json.loads(run_in_container("slopeward", "broker", "add", "s/G1", "--json"))
         compose("kill", "-s", "HUP", "broker")
         login = Access(port=1883, username=facts["username"], password=facts["password"])
 
@@ -293,15 +305,15 @@ def test_the_containers_start_and_lose_no_reading_while_the_service_is_away(tmp_
         compose("stop", "slopeward")
         assert publish()
         compose("start", "slopeward")
-        wait_for(lambda: count_stored() == 1, 120, "what came meanwhile", pause_s=0.3)
-        assert "Read-only file system" in inside("sh", "-c", "touch /x 2>&1 || true")
-        assert not inside("sh", "-c", "ls -A /src 2>/dev/null || true").strip()
+        wait_for(lambda: count_stored() == 1, 120, "the reading of the stopped service", pause_s=0.3)
+        assert "Read-only file system" in run_in_container("sh", "-c", "touch /x 2>&1 || true")
+        assert not run_in_container("sh", "-c", "ls -A /src 2>/dev/null || true").strip()
     finally:
         compose("down", "-v")
 
 
-def test_nothing_but_the_program_goes_into_the_image():
-    """Beside it lie keys, logins, data and the history of a checkout; a layer keeps what a later one removes."""
+def test_image_contains_only_files_of_the_program():
+    """A checkout also contains keys, logins, data and its history, and a layer of an image never loses a file."""
     everything, *named = [
         line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] not in {"#", ""}
     ]
@@ -315,9 +327,9 @@ def test_nothing_but_the_program_goes_into_the_image():
     assert kept == needed
 
 
-def test_the_unit_holds_each_wall():
-    """Where no systemd is there to weigh the unit (`tests/app/test_systemd_unit.py`)."""
-    walls = {
+def test_units_restrict_their_processes():
+    """Compare the text of the units. `tests/app/test_systemd_unit.py` needs systemd."""
+    restrictions = {
         "MemoryMax=80%",
         "TasksMax=512",
         "PrivateUsers=yes",
@@ -332,11 +344,11 @@ def test_the_unit_holds_each_wall():
         "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
     }
     for name in ("slopeward", "slopeward-scheduler", "slopeward-worker"):
-        assert walls <= set((ROOT / f"deploy/{name}.service").read_text().splitlines()), name
+        assert restrictions <= set((ROOT / f"deploy/{name}.service").read_text().splitlines()), name
 
 
 @pytest.mark.parametrize("place", ["compose.yaml", "slopeward-scheduler.service", "slopeward-worker.service"])
-def test_scheduler_and_worker_are_started_with_options_that_they_know(place):
+def test_options_of_scheduler_and_worker_exist(place):
     from distributed.cli.dask_scheduler import main as scheduler
     from distributed.cli.dask_worker import main as worker
 
@@ -344,18 +356,20 @@ def test_scheduler_and_worker_are_started_with_options_that_they_know(place):
         commands = [SERVICES[name]["entrypoint"] for name in ("scheduler", "worker")]
     else:
         line = re.search(r"^ExecStart=(.*)$", (ROOT / "deploy" / place).read_text(), re.MULTILINE)[1]
-        line = re.sub(r"/etc/slopeward/tls/\w+.pem", __file__, line)  # a file that is there
+        line = re.sub(r"/etc/slopeward/tls/\w+.pem", __file__, line)  # dask requires existing files
         commands = [line.replace("${SCHEDULER}", "tls://s:8786").replace("${THREADS}", "2").split()]
-    for program, which, *words in commands:
+    for program, role, *arguments in commands:
         assert Path(program).name == "dask"
-        command = {"scheduler": scheduler, "worker": worker}[which]
-        command.make_context(which, words)
-        named = {word for word in words if word.startswith("--")}
-        assert named <= {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
+        command = {"scheduler": scheduler, "worker": worker}[role]
+        command.make_context(role, arguments)
+        options = {argument for argument in arguments if argument.startswith("--")}
+        assert options <= {
+            name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)
+        }
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "said"),
+    ("answer", "status", "message"),
     [
         ('{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}', 0, "1 packages, no known weakness"),
         ('{"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "X"}]}]}', 1, "KNOWN WEAKNESSES: a 1: X"),
@@ -363,7 +377,7 @@ def test_scheduler_and_worker_are_started_with_options_that_they_know(place):
         ("", 0, "does not answer"),
     ],
 )
-def test_an_audit_that_could_not_ask_does_not_say_that_all_is_well(tmp_path, answer, status, said):
+def test_audit_reports_packages_that_it_could_not_check(tmp_path, answer, status, message):
     python = tmp_path / "python"
     python.write_text(PYTHON)
     python.chmod(0o755)
@@ -371,36 +385,38 @@ def test_an_audit_that_could_not_ask_does_not_say_that_all_is_well(tmp_path, ans
         [ROOT / "locks/audit.sh", python], capture_output=True, text=True, env={**os.environ, "ANSWER": answer}
     )
     assert done.returncode == status, done.stderr
-    assert done.stdout.count(said) == 4
+    assert done.stdout.count(message) == 4
 
 
-def test_a_file_of_a_release_that_was_replaced_is_found_and_so_are_new_sums(tmp_path):
+def test_replaced_file_and_replaced_sums_of_release_are_detected(tmp_path):
     if shutil.which("ssh-keygen") is None:
         pytest.skip("ssh-keygen is not installed")
-    dist, key, foreign = tmp_path / "dist", tmp_path / "key", tmp_path / "foreign"
+    dist = tmp_path / "dist"
+    key = tmp_path / "key"
+    foreign_key = tmp_path / "foreign"
     dist.mkdir()
     for name in ("slopeward-1-py3-none-any.whl", "slopeward-core.cdx.json"):
         (dist / name).write_text(name)
-    for one in (key, foreign):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(one)], check=True)
+    for path in (key, foreign_key):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
     (tmp_path / "signers").write_text(f"release@slopeward {key.with_suffix('.pub').read_text()}")
 
-    def sign(by):
-        words = ["bash", str(ROOT / "locks/sign.sh"), str(dist)]
-        subprocess.run(words, env={**os.environ, "RELEASE_KEY": str(by)}, check=True, capture_output=True)
+    def sign(signing_key):
+        command = ["bash", str(ROOT / "locks/sign.sh"), str(dist)]
+        subprocess.run(command, env={**os.environ, "RELEASE_KEY": str(signing_key)}, check=True, capture_output=True)
 
     def check():
         sums = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=dist, capture_output=True)
-        words = ["ssh-keygen", "-Y", "verify", "-f", str(tmp_path / "signers"), "-I", "release@slopeward"]
+        command = ["ssh-keygen", "-Y", "verify", "-f", str(tmp_path / "signers"), "-I", "release@slopeward"]
         with (dist / "SHA256SUMS").open("rb") as content:
-            words += ["-n", "slopeward-release", "-s", "SHA256SUMS.sig"]
-            signed = subprocess.run(words, cwd=dist, stdin=content, capture_output=True)
+            command += ["-n", "slopeward-release", "-s", "SHA256SUMS.sig"]
+            signed = subprocess.run(command, cwd=dist, stdin=content, capture_output=True)
         return sums.returncode == 0, signed.returncode == 0
 
     sign(key)
     assert check() == (True, True)
     (dist / "slopeward-1-py3-none-any.whl").write_text("replaced")
     assert check() == (False, True)
-    sign(foreign)  # the sums fit again, the signature is nobody's that we trust
+    sign(foreign_key)  # the sums match again, but the signature is not one of a trusted key
     assert check() == (True, False)
     assert "locks/sign.sh dist" in (ROOT / "locks/release.sh").read_text()

@@ -206,7 +206,7 @@ def ask(service: Service) -> Any:
 # ---- `deploy/install.sh` below a folder of its own ------------------------------------------------------------------
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy/install.sh"
-# in place of locks/install.sh, which would download for minutes: the program of this checkout
+# Replaces locks/install.sh, which would download packages for minutes, by the program of this checkout.
 INSTALLER = f"""#!/bin/sh
 echo "$2 $3 $4 $5" >> "$LOG"
 case "$1" in *.venv.new/*) ;; *) echo "$1 may run" >&2; exit 1 ;; esac
@@ -221,7 +221,7 @@ chmod +x "$(dirname "$1")/slopeward"
 def call(tmp_path):
     python = tmp_path / "root/opt/slopeward/.venv/bin/python"
     python.parent.mkdir(parents=True)
-    python.symlink_to(sys.executable)  # as `python3 -m venv` would leave it
+    python.symlink_to(sys.executable)  # as `python3 -m venv` creates it
     installer = tmp_path / "installer"
     installer.write_text(INSTALLER)
     installer.chmod(0o755)
@@ -243,22 +243,24 @@ def test_install_upgrade_and_uninstall(call, tmp_path):
     assert load_service(config).paths.sites == Path("/etc/slopeward/sites")
     assert (root / "etc/slopeward/secrets.env").stat().st_mode & 0o777 == 0o600
     start = re.search(r"^ExecStart=(\S+)", unit.read_text(), re.MULTILINE)[1]
-    assert os.access(root / start.lstrip("/"), os.X_OK), "what the unit starts is there"
+    assert os.access(root / start.lstrip("/"), os.X_OK), "the unit starts an existing program"
     assert (root / "usr/local/bin/slopeward").readlink() == Path(start)
 
-    # once more: nothing changes, and what people wrote stays
+    # A second run changes nothing, and edited files stay.
     config.write_text(config.read_text().replace("port = 8080", "port = 8090"))
     status, said = call("install", "models")
     assert (status, said.count("wrote")) == (0, 0), said
     assert load_service(config).web.port == 8090
     assert (tmp_path / "log").read_text().split("\n")[:2] == ["core cap postgresql reports", "core models  "]
 
-    # packages that cannot be had leave what runs, a unit that changed is replaced
+    # If the packages cannot be installed, the running program stays. A changed unit is replaced.
     for verb in ("install", "upgrade"):
         status, said = call(verb, "broken")
-        assert (status, "what runs goes on" in said, "systemctl stop" in said) == (1, True, False), said
+        assert (status, "the running service was not changed" in said, "systemctl stop" in said) == (1, True, False), (
+            said
+        )
     venv = root / "opt/slopeward/.venv"
-    assert (venv / "bin/alembic").read_text() == f"#!{venv}/bin/python\n", "where it ends, not where it was made"
+    assert (venv / "bin/alembic").read_text() == f"#!{venv}/bin/python\n", "scripts must contain the final path"
     assert [path.name for path in venv.parent.iterdir()] == [".venv"]
     state = root / "var/lib/slopeward"
     state.mkdir(parents=True)
@@ -267,13 +269,13 @@ def test_install_upgrade_and_uninstall(call, tmp_path):
     unit.write_text("old")
     status, said = call("upgrade")
     assert status == 0, said
-    assert "not run here: systemctl stop slopeward" in said
+    assert "not run with DESTDIR or without systemd: systemctl stop slopeward" in said
     assert unit.read_text() != "old"
-    assert len(list(state.glob("slopeward-*Z.db"))) == 1, "a copy from before"
+    assert len(list(state.glob("slopeward-*Z.db"))) == 1, "the upgrade must copy the database first"
     (state / "slopeward.db").write_text("no database")
     assert call("upgrade")[0] == 1
     assert "broken" in (tmp_path / "log").read_text()
-    assert (tmp_path / "log").read_text().split()[-1] == "reports", "without a copy nothing is touched"
+    assert (tmp_path / "log").read_text().split()[-1] == "reports", "without a copy, the upgrade must install nothing"
 
     assert call("uninstall")[0] == 0
     assert not unit.exists()
