@@ -324,7 +324,7 @@ def test_the_command_stores_points_and_guesses_neither_unit_nor_sign(run, tmp_pa
     assert status == 3, err
     told = json.loads(out)
     assert (told["points"], told["stored"], told["rejected"], told["revisions"]) == (6, 48, 1, 0)
-    assert "mend the file" in err
+    assert "correct the file" in err
     status, out, _ = run("ingest", "--rejected", "--json")
     assert status == 4, "a row of points waits for a mended file"
     assert json.loads(out)["reasons"] == {"not_number": 1}

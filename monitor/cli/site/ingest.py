@@ -14,7 +14,7 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.identity import By, authenticate_actor, name_os_actor
-from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
+from monitor.cli.site.ingest_form import choose_file_reader, choose_stated_reader, list_suffixes
 from monitor.errors import ConfigError, NotFoundError, UnitDoubtError
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
@@ -46,27 +46,27 @@ app = session.Commands(help=__doc__)
 _FORMS: Final = "; ".join(f"{name}: {reader.help}" for name, reader in list_readers().items())
 
 
-class AcceptedDoubts(NamedTuple):
-    """What a person has said to be right of a file, however doubtful it looks."""
+class Confirmation(NamedTuple):
+    """What a person has confirmed about a file, although it looks wrong."""
 
     units: bool
     times: bool
 
 
 class _Target(NamedTuple):
-    """What files go into, and what a person says of them."""
+    """Destination of files, and statements of the user about them."""
 
-    site: Site | None  # where rows without a site column belong
+    site: Site | None  # site of rows without a site column
     pipeline: Pipeline
     database: Database | None  # None: a dry run
-    stated: ImportOptions
-    accepted: AcceptedDoubts
-    by: str | None  # whom `--by` names
-    who: Actor | None  # who said beforehand that units and times are right
+    import_options: ImportOptions
+    confirmation: Confirmation
+    by: str | None  # name of the option `--by`
+    confirmed_by: Actor | None  # who confirmed units or times by an option
 
 
-# options that say something of a file -> the fields of both records
-STATED: Final = {
+# Options about files -> fields of `IngestArguments` and `ImportOptions`.
+FILE_OPTIONS: Final = {
     "--mapping": "mapping",
     "--set": "point_set",
     "--direction": "direction",
@@ -84,28 +84,32 @@ STATED: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestArguments:
-    """What `slopeward ingest` takes."""
+    """Arguments and options of `slopeward ingest`."""
 
     path: Annotated[
         Path | None, typer.Argument(help="CSV or Parquet file, a folder of them, or - for CSV from stdin")
     ] = None
-    site: Annotated[str | None, typer.Option("--site", help="Where rows without a site column belong")] = None
-    form: Annotated[str | None, typer.Option("--format", help=f"Where the content does not say it. {_FORMS}")] = None
-    mapping: Annotated[Path | None, typer.Option("--mapping", help="TOML that says what the columns mean")] = None
+    site: Annotated[str | None, typer.Option("--site", help="Site of rows without a site column")] = None
+    form: Annotated[str | None, typer.Option("--format", help=f"Format, if the content does not show it. {_FORMS}")] = (
+        None
+    )
+    mapping: Annotated[Path | None, typer.Option("--mapping", help="TOML file that describes the columns")] = None
     point_set: Annotated[
-        str | None, typer.Option("--set", help="Name of the set of InSAR points; EGMS: else the name of the file")
+        str | None, typer.Option("--set", help="Name of the set of InSAR points; EGMS: by default the name of the file")
     ] = None
     direction: Annotated[
-        str | None, typer.Option("--direction", help=f"What a positive value means: {', '.join(DIRECTIONS)}")
+        str | None, typer.Option("--direction", help=f"Meaning of a positive value: {', '.join(DIRECTIONS)}")
     ] = None
     unit: Annotated[
         str | None,
-        typer.Option("--unit", help=f"Of points: {', '.join(UNITS)}; of a grid or of depths: of their values"),
+        typer.Option("--unit", help=f"Unit of the values. Points: {', '.join(UNITS)}"),
     ] = None
-    station: Annotated[str | None, typer.Option("--station", help="Whose positions or depths the file holds")] = None
-    time: Annotated[str | None, typer.Option("--time", help="Of solutions without a header: gpst or utc")] = None
-    quantity: Annotated[str | None, typer.Option("--quantity", help="What a grid holds, such as rain")] = None
-    variable: Annotated[str | None, typer.Option("--variable", help="Which grid of a netCDF file")] = None
+    station: Annotated[str | None, typer.Option("--station", help="Station of the positions or depths")] = None
+    time: Annotated[
+        str | None, typer.Option("--time", help="Time scale of solutions without a header: gpst or utc")
+    ] = None
+    quantity: Annotated[str | None, typer.Option("--quantity", help="Quantity of a grid, such as rain")] = None
+    variable: Annotated[str | None, typer.Option("--variable", help="Name of the grid in a netCDF file")] = None
     mask: Annotated[
         str | None,
         typer.Option(
@@ -116,21 +120,28 @@ class IngestArguments:
     ] = None
     window_m: Annotated[
         float | None,
-        typer.Option("--window", min=0.0, max=1e6, help="Mean of cells within so many metres; else the nearest"),
+        typer.Option(
+            "--window",
+            min=0.0,
+            max=1e6,
+            help="Use the mean of cells within this distance in metres; by default the nearest cell",
+        ),
     ] = None
     within_m: Annotated[
-        float | None, typer.Option("--within", min=0.0, max=1e6, help="Only pixels within so many metres of a station")
+        float | None,
+        typer.Option("--within", min=0.0, max=1e6, help="Use only pixels within this distance of a station in metres"),
     ] = None
     stamp: Annotated[
-        str | None, typer.Option("--stamp", help="Of rain of a grid: interval_end, or counter as that of a model run")
+        str | None,
+        typer.Option("--stamp", help="Rain of a grid: interval_end, or counter for the running sum of a model"),
     ] = None
-    rejected: Annotated[bool, typer.Option("--rejected", help="Read the quarantine again")] = False
+    rejected: Annotated[bool, typer.Option("--rejected", help="Read the messages in quarantine again")] = False
     forget_epoch0: Annotated[
         str | None, typer.Option("--forget-epoch0", help="SITE/STATION whose GNSS reference changed")
     ] = None
     guesses: Annotated[
         bool,
-        typer.Option("--guess", help="Understand any table, ask what it does not say, write mapping and site file"),
+        typer.Option("--guess", help="Recognise any table, ask what is unclear, write mapping and site file"),
     ] = False
     answers: Annotated[
         list[str] | None, typer.Option("--answer", help="With --guess: KEY=VALUE, such as zone=Europe/Rome")
@@ -141,63 +152,66 @@ class IngestArguments:
             "--bound", help="With --guess: QUANTITY=NUMBERS, such as 'tilt_x=5 10 20 mrad', one for each level"
         ),
     ] = None
-    out: Annotated[Path | None, typer.Option("--out", help="With --guess: folder of what is written")] = None
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: needs no database and no site")] = False
+    out: Annotated[Path | None, typer.Option("--out", help="With --guess: folder for the files that are written")] = (
+        None
+    )
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Store nothing; needs no database and no site")] = False
     accept_units: Annotated[
-        bool, typer.Option("--accept-units", help="The units are right, however doubtful they look; it is recorded")
+        bool, typer.Option("--accept-units", help="Confirm units that look wrong; the confirmation is recorded")
     ] = False
     accept_times: Annotated[
         bool,
-        typer.Option("--accept-times", help="The times are right, though ahead of now or before 1950; it is recorded"),
+        typer.Option("--accept-times", help="Confirm times in the future or before 1950; the confirmation is recorded"),
     ] = False
     by: By = None
 
     @property
-    def by_option(self) -> dict[str, object]:
-        """What it says of the file, by the option that says it."""
-        return {option: getattr(self, name) for option, name in STATED.items()}
+    def file_options(self) -> dict[str, object]:
+        """Return the values of `FILE_OPTIONS`, by option."""
+        return {option: getattr(self, name) for option, name in FILE_OPTIONS.items()}
 
 
 @app.command()
-def ingest(given: IngestArguments) -> None:
-    """Store observations from files; reading a file twice stores nothing twice.
+def ingest(arguments: IngestArguments) -> None:
+    """Store readings from files. Readings that are already stored are not stored again.
 
-    Exit 0 all stored, 3 some rows went to the quarantine or some files could not be read,
-    4 nothing valid, 1 a known error.
+    Exit 0 if all readings are stored, 3 if some rows went to the quarantine or some files could not be read,
+    4 if nothing was valid, 1 after an error.
 
     Example: slopeward ingest readings.csv --site north-bench --dry-run
     Example: slopeward ingest monitoring.csv --guess --answer zone=Europe/Rome --answer place=46.2,8.9
     Example: slopeward ingest EGMS_L2b_022_0845_IW2_VV_2020_2024_1.zip --site north-bench --format egms
     """
-    chosen = [given.path is not None, given.rejected, given.forget_epoch0 is not None]
-    if sum(chosen) != 1:
+    actions = [arguments.path is not None, arguments.rejected, arguments.forget_epoch0 is not None]
+    if sum(actions) != 1:
         raise typer.BadParameter("give a FILE, --rejected or --forget-epoch0")
-    if given.guesses:
-        if given.path is None or given.mapping is not None or given.form is not None:
+    if arguments.guesses:
+        if arguments.path is None or arguments.mapping is not None or arguments.form is not None:
             raise typer.BadParameter("--guess takes a FILE or a folder, without --mapping and --format")
         was_imported = hooks().import_unknown_table(
-            path=given.path,
-            site_id=given.site,
-            answers=given.answers or (),
-            out=given.out,
-            bounds=given.bounds or (),
-            by=given.by,
-            dry_run=given.dry_run,
+            path=arguments.path,
+            site_id=arguments.site,
+            answers=arguments.answers or (),
+            out=arguments.out,
+            bounds=arguments.bounds or (),
+            by=arguments.by,
+            dry_run=arguments.dry_run,
         )
         if not was_imported:
-            raise ConfigError("--guess: the feature table_import is absent; describe the columns by --mapping")
+            raise ConfigError("--guess: the feature table_import is not installed; describe the columns with --mapping")
         return
-    if given.answers or given.bounds or given.out is not None:
+    if arguments.answers or arguments.bounds or arguments.out is not None:
         raise typer.BadParameter("--answer, --bound and --out belong to --guess")
-    if given.path is None or given.form is not None:
-        choose_form(given.form, given.by_option)  # what cannot be is refused before a file is touched
-    if given.forget_epoch0 is not None:
-        _forget(given.forget_epoch0, given.by)
-    elif given.rejected:
+    if arguments.path is None or arguments.form is not None:
+        # Wrong options are rejected before a file is read.
+        choose_stated_reader(arguments.form, arguments.file_options)
+    if arguments.forget_epoch0 is not None:
+        _forget_reference(arguments.forget_epoch0, arguments.by)
+    elif arguments.rejected:
         with session.open_database() as database:
             pipeline = Pipeline(database, _find_sites(needed=True), _now, session.read_service().limits)
-            result = replay_rejected(pipeline, _now, dry_run=given.dry_run)
-            if result.stored and not given.dry_run:
+            result = replay_rejected(pipeline, _now, dry_run=arguments.dry_run)
+            if result.stored and not arguments.dry_run:
                 retry_while_busy(pipeline.complete)
         facts = {
             "read": result.examined,
@@ -206,232 +220,263 @@ def ingest(given: IngestArguments) -> None:
             "duplicates": result.duplicates,
             "waiting": result.waiting,
             "reasons": result.reasons,
-            "dry_run": given.dry_run,
+            "dry_run": arguments.dry_run,
         }
         session.show(
             facts,
             f"{result.examined} messages read again: {result.accepted} accepted ({result.stored} readings stored), "
-            f"{result.waiting} still wait",
+            f"{result.waiting} remain in quarantine",
         )
         if not result.accepted:
             raise typer.Exit(session.EXIT_NOTHING)
         if result.waiting:
             raise typer.Exit(session.EXIT_PARTLY)
     else:
-        assert given.path is not None
-        _read(given.path, given)
+        assert arguments.path is not None
+        _read(arguments.path, arguments)
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _read(path: Path, given: IngestArguments) -> None:
-    site_id, named, dry_run, by_option = given.site, given.form, given.dry_run, given.by_option
-    mapping = None if given.mapping is None else load_mapping(given.mapping)
-    stated = ImportOptions(**{name: getattr(given, name) for name in STATED.values()} | {"mapping": mapping})
-    accepted = AcceptedDoubts(given.accept_units, given.accept_times)
+def _read(path: Path, arguments: IngestArguments) -> None:
+    site_id = arguments.site
+    format_name = arguments.form
+    dry_run = arguments.dry_run
+    file_options = arguments.file_options
+    mapping = None if arguments.mapping is None else load_mapping(arguments.mapping)
+    import_options = ImportOptions(
+        **{name: getattr(arguments, name) for name in FILE_OPTIONS.values()} | {"mapping": mapping}
+    )
+    confirmation = Confirmation(arguments.accept_units, arguments.accept_times)
     results: list[FileResult] = []
-    unread = 0
+    unreadable_count = 0
     has_points = False
     with ExitStack() as stack:
-        files = _leave_companions(list_files(path, list_suffixes(named, by_option)), stated)
+        files = _leave_out_companions(list_files(path, list_suffixes(format_name, file_options)), import_options)
         sites = _find_sites(site_id, needed=not dry_run)
-        place = _pick(site_id, sites, dry_run=dry_run)
+        site = _choose_site(site_id, sites, dry_run=dry_run)
         database = None if dry_run else stack.enter_context(session.open_database())
         pipeline = Pipeline(database, sites, _now, None if dry_run else session.read_service().limits)
-        who = authenticate_actor(database, given.by, site_id) if any(accepted) and database is not None else None
-        _hold_to_sites(pipeline, database, who)
-        target = _Target(place, pipeline, database, add_places(stated, place), accepted, given.by, who)
-        grids = _read_grids(files, named, by_option, target.stated, stack) if len(files) > 1 else {}
+        confirmed_by = None
+        if any(confirmation) and database is not None:
+            confirmed_by = authenticate_actor(database, arguments.by, site_id)
+        _limit_to_account_sites(pipeline, database, confirmed_by)
+        import_options = add_places(import_options, site)
+        target = _Target(site, pipeline, database, import_options, confirmation, arguments.by, confirmed_by)
+        grids = _read_grids(files, format_name, file_options, import_options, stack) if len(files) > 1 else {}
         for file in files:
             try:
-                form = choose_for(file, named, by_option)
-                has_points |= list_readers()[form].content is Content.POINTS
-                with nullcontext(grids[file]) if file in grids else _convert(file, form, target.stated) as converted:
-                    result = _read_file(file, form, converted, target)
+                reader_name = choose_file_reader(file, format_name, file_options)
+                has_points |= list_readers()[reader_name].content is Content.POINTS
+                conversion = nullcontext(grids[file]) if file in grids else _convert(file, reader_name, import_options)
+                with conversion as converted:
+                    result = _read_file(file, reader_name, converted, target)
             except ConfigError as error:
                 if len(files) == 1:
                     raise
-                session.print_note(str(error))  # one broken file does not keep the others of the folder out
-                unread += 1
+                # The other files of the folder are read nevertheless.
+                session.print_note(str(error))
+                unreadable_count += 1
                 continue
             results.append(result)
             if database is not None:
                 record_file(database, name_os_actor(), result, _now())
                 for name in renew_known_flags(database, sites, result.sites, _now()):
                     session.print_note(
-                        f"{name}: the site file is not in force yet, flags of readings stored before follow it then: "
+                        f"{name}: the site file is not in force yet, so flags of older readings were not updated; "
                         f"restart the service, or run slopeward evaluate --site {name}"
                     )
             _show_result(result, dry_run=dry_run)
-        if given.mask is None and (note := describe_unmasked(results)):
+        if arguments.mask is None and (note := describe_unmasked(results)):
             session.print_note(note)
         if len(results) > 1 and not session.options().as_json:
-            print(_total(results))
-    _conclude(results, unread=unread, has_points=has_points, dry_run=dry_run)
+            print(_summarise(results))
+    _conclude(results, unreadable_count=unreadable_count, has_points=has_points, dry_run=dry_run)
 
 
 def describe_unmasked(results: Sequence[FileResult]) -> str:
-    """Return a line about files without the mask that other files of the same folder have; "" if there are none."""
+    """Return a line about files without a mask if other files of the folder have one; otherwise an empty text."""
     masks = sorted({result.mask for result in results if result.mask})
     unmasked = [Path(result.file).name for result in results if not result.mask]
     if not masks or not unmasked:
         return ""
     return (
         f"no mask was applied to {list_names(unmasked)}, which have none; the other files were masked by "
-        f"{', '.join(masks)}: values of bad cells may be among those of these dates"
+        f"{', '.join(masks)}. The values of these dates may include bad cells"
     )
 
 
-def _leave_companions(files: list[Path], stated: ImportOptions) -> list[Path]:
-    """Return the files of a folder without masks and quality layers, which belong to the displacement beside them."""
-    if len(files) == 1 or not stated.is_motion:
+def _leave_out_companions(files: list[Path], import_options: ImportOptions) -> list[Path]:
+    """Return the files of a folder without masks and quality layers, which are read with their displacement."""
+    if len(files) == 1 or not import_options.is_motion:
         return files
-    kept = [file for file in files if not is_companion(file)]
-    if not kept or len(kept) == len(files):
+    displacement_files = [file for file in files if not is_companion(file)]
+    if not displacement_files or len(displacement_files) == len(files):
         return files
     session.print_note(
-        "not read as displacement, because they are masks or quality layers by their names: "
+        "not read as displacement, because their names are those of masks or quality layers: "
         + list_names([file.name for file in files if is_companion(file)])
     )
-    return kept
+    return displacement_files
 
 
-def _conclude(results: Sequence[FileResult], *, unread: int, has_points: bool, dry_run: bool) -> None:
-    valid, bad = sum(r.valid for r in results), sum(r.rejected for r in results)
-    reason = next((r.first_reason for r in results if r.first_reason), "")
-    session.require_any(valid, "nothing valid was found" + (f"; the first reason: {reason}" if reason else ""))
-    if bad and not dry_run:
-        again = "read it again: slopeward ingest --rejected" if not has_points else "mend the file and import it again"
-        session.print_note(f"what could not be read waits in the view rejected_messages; {again}")
-    if bad or unread:
+def _conclude(results: Sequence[FileResult], *, unreadable_count: int, has_points: bool, dry_run: bool) -> None:
+    valid_count = sum(result.valid for result in results)
+    rejected_count = sum(result.rejected for result in results)
+    reason = next((result.first_reason for result in results if result.first_reason), "")
+    session.require_any(valid_count, "nothing valid was found" + (f"; the first reason: {reason}" if reason else ""))
+    if rejected_count and not dry_run:
+        remedy = (
+            "correct the file and import it again" if has_points else "to read them again: slopeward ingest --rejected"
+        )
+        session.print_note(f"rejected rows are in the view rejected_messages; {remedy}")
+    if rejected_count or unreadable_count:
         raise typer.Exit(session.EXIT_PARTLY)
 
 
 def _read_grids(
-    files: Sequence[Path], named: str | None, given: Mapping[str, object], stated: ImportOptions, stack: ExitStack
+    files: Sequence[Path],
+    format_name: str | None,
+    file_options: Mapping[str, object],
+    import_options: ImportOptions,
+    stack: ExitStack,
 ) -> dict[Path, ConvertedFile]:
-    """The grids of a folder, read before anything of them is stored; what a worker refuses is left to its turn.
+    """Read all grids of a folder before any of them is stored. Leave out grids with errors, which are reported later.
 
     Raises:
-        ConfigError: two of them say something of one station at one instant: a name may say the day and not its time.
+        ConfigError: Two files contain a value of the same station and instant, for example because their names contain
+            the day but not the time.
     """
     from monitor.ingest.grids.rain import are_accumulated, check_stamp
 
-    found: dict[Path, ConvertedFile] = {}
-    claims: dict[tuple[str, str], Path] = {}
+    grids: dict[Path, ConvertedFile] = {}
+    files_by_value: dict[tuple[str, str], Path] = {}  # by station and instant
     rain: dict[str, list[tuple[float, float]]] = {}
     for file in files:
         try:
-            is_grid = choose_for(file, named, given) == "grid"
-            opened = stack.enter_context(_convert(file, "grid", stated)) if is_grid else None
+            is_grid = choose_file_reader(file, format_name, file_options) == "grid"
+            converted = stack.enter_context(_convert(file, "grid", import_options)) if is_grid else None
         except ConfigError:
             continue
-        if opened is None:
+        if converted is None:
             continue
-        found[file] = opened
-        with opened.readings() as lines:
+        grids[file] = converted
+        with converted.readings() as lines:
             for row, _ in chain.from_iterable(line.rows for line in lines):
-                station, at = row["station"], row["time"]
-                if (other := claims.setdefault((station, at), file)) != file:
+                station = row["station"]
+                time = row["time"]
+                other = files_by_value.setdefault((station, time), file)
+                if other != file:
                     raise ConfigError(
-                        f"{file} and {other.name} both say what {station} measured at {at}: nothing is stored. Where "
-                        "the name says the day alone, add the time of the day to it (20240105T0630Z), or import the "
-                        "files by themselves"
+                        f"{file} and {other.name} both contain a value of {station} at {time}; nothing was stored. If "
+                        "their names contain only the day, add the time of day (20240105T0630Z), or import the files "
+                        "one by one"
                     )
-                if stated.quantity == "rain":
-                    rain.setdefault(station, []).append((epoch_s(parse_time(at)), row["value"]))
-    if rain:  # files of one layer each show together what none of them shows
-        places = [place for place in stated.places if place.station in rain]
+                if import_options.quantity == "rain":
+                    rain.setdefault(station, []).append((epoch_s(parse_time(time)), row["value"]))
+    if rain:
+        # Whether rain is accumulated shows only in several layers, and each file may have one.
+        places = [place for place in import_options.places if place.station in rain]
         is_accumulated = are_accumulated(rain.values())
-        check_stamp(f"{files[0].parent}", places, stated.stamp, is_accumulated=is_accumulated, is_doubtful=False)
-    return found
+        check_stamp(
+            f"{files[0].parent}", places, import_options.stamp, is_accumulated=is_accumulated, is_doubtful=False
+        )
+    return grids
 
 
 @contextmanager
-def _convert(file: Path, form: str, stated: ImportOptions) -> Iterator[ConvertedFile | None]:
-    """What a worker read of a file whose form needs that; None: it is read here."""
-    if not list_readers()[form].in_worker:
+def _convert(file: Path, reader_name: str, import_options: ImportOptions) -> Iterator[ConvertedFile | None]:
+    """Yield what a worker process read from a file. Yield None if the reader works in this process."""
+    if not list_readers()[reader_name].in_worker:
         yield None
         return
     try:
-        plan = session.read_service().compute
+        compute = session.read_service().compute
     except ConfigError:
         if session.options().config is not None:
             raise
-        plan = ComputeSection()  # a dry run looks at the file alone
-    with open_converted(file, form, stated, plan, _now()) as opened:
-        yield opened
+        # A dry run needs no service file.
+        compute = ComputeSection()
+    with open_converted(file, reader_name, import_options, compute, _now()) as converted:
+        yield converted
 
 
-def _read_file(file: Path, form: str, converted: ConvertedFile | None, target: _Target) -> FileResult:
-    if list_readers()[form].content is not Content.POINTS:
-        return _read_table(file, form, converted, target)
+def _read_file(file: Path, reader_name: str, converted: ConvertedFile | None, target: _Target) -> FileResult:
+    if list_readers()[reader_name].content is not Content.POINTS:
+        return _read_table(file, reader_name, converted, target)
     if target.site is None:
-        raise NotFoundError("points belong to a site: give --site")
-    opened = open_points(form)(file, target.stated, _now()) if converted is None else converted.points(_now())
-    return read_points(PointsFile(file, target.site, _now, target.database), opened)
+        raise NotFoundError("points need a site: give --site")
+    if converted is None:
+        points = open_points(reader_name)(file, target.import_options, _now())
+    else:
+        points = converted.points(_now())
+    return read_points(PointsFile(file, target.site, _now, target.database), points)
 
 
-def _read_table(file: Path, form: str, converted: ConvertedFile | None, target: _Target) -> FileResult:
-    """One table; where its units or times are doubtful a person at the keyboard must confirm, and a program is refused.
+def _read_table(file: Path, reader_name: str, converted: ConvertedFile | None, target: _Target) -> FileResult:
+    """Read a table. If its units or times look wrong, ask the person at the terminal to confirm them.
 
     Raises:
-        UnitDoubtError: nobody says that they are right.
-        RefusedError: who says it does not prove to be that person.
+        UnitDoubtError: They were not confirmed, or the command does not run at a terminal.
+        RefusedError: The person could not be authenticated.
     """
-    database, who = target.database, target.who
+    database = target.database
+    confirmed_by = target.confirmed_by
 
-    def read(right: AcceptedDoubts) -> FileResult:
+    def read(confirmation: Confirmation) -> FileResult:
         return FileImport(
             file,
             target.pipeline,
             target.site,
             _now,
-            mapping=target.stated.mapping,
+            mapping=target.import_options.mapping,
             dry_run=database is None,
-            accept_units=right.units,
-            accept_times=right.times,
+            accept_units=confirmation.units,
+            accept_times=confirmation.times,
             by=name_os_actor().name,
-            open_lines=partial(open_readings(form), file, target.stated) if converted is None else converted.readings,
+            open_lines=partial(open_readings(reader_name), file, target.import_options)
+            if converted is None
+            else converted.readings,
         ).run()
 
     try:
-        result = read(target.accepted)
+        result = read(target.confirmation)
     except UnitDoubtError as doubt:
         if database is None or not sys.stdin.isatty() or str(file) == "-":
             raise
-        if not typer.confirm(f"{doubt}\nStore it as it is?", err=True):
+        if not typer.confirm(f"{doubt}\nStore the readings without a change?", err=True):
             raise
-        who = authenticate_actor(database, target.by, None if target.site is None else target.site.id)
-        _hold_to_sites(target.pipeline, database, who)
-        result = read(AcceptedDoubts(units=True, times=True))
-    if who is not None and database is not None:
-        record_units(database, who, str(file), result, _now())
+        confirmed_by = authenticate_actor(database, target.by, None if target.site is None else target.site.id)
+        _limit_to_account_sites(target.pipeline, database, confirmed_by)
+        result = read(Confirmation(units=True, times=True))
+    if confirmed_by is not None and database is not None:
+        record_units(database, confirmed_by, str(file), result, _now())
     return result
 
 
-def _hold_to_sites(pipeline: Pipeline, database: Database | None, who: Actor | None) -> None:
-    """Who vouches for units vouches on the own sites alone: rows that name another one are put aside."""
-    if database is None or who is None:
+def _limit_to_account_sites(pipeline: Pipeline, database: Database | None, actor: Actor | None) -> None:
+    """Accept only rows of the sites of the account that confirmed units or times. Other rows go to the quarantine."""
+    if database is None or actor is None:
         return
     with database.read() as c:
-        account = find_account(load_users(c), who.name)
+        account = find_account(load_users(c), actor.name)
     if account is not None and account.sites is not None:
         pipeline.sites = {name: site for name, site in pipeline.sites.items() if name in account.sites}
 
 
 def _find_sites(site_id: str | None = None, *, needed: bool) -> dict[str, Site]:
     try:
-        return {s.id: s for s in session.read_sites(site_id)}
+        return {site.id: site for site in session.read_sites(site_id)}
     except ConfigError:
         if needed or session.options().config is not None:
             raise
-        return {}  # a dry run looks at the file alone
+        # A dry run needs no site file.
+        return {}
 
 
-def _pick(site_id: str | None, sites: Mapping[str, Site], *, dry_run: bool) -> Site | None:
+def _choose_site(site_id: str | None, sites: Mapping[str, Site], *, dry_run: bool) -> Site | None:
     if site_id is None:
         if len(sites) == 1:
             return next(iter(sites.values()))
@@ -443,22 +488,29 @@ def _pick(site_id: str | None, sites: Mapping[str, Site], *, dry_run: bool) -> S
     raise NotFoundError(f"site {site_id!r} is not configured; there are: {', '.join(sites) or 'none'}")
 
 
-_SHOWN: Final = (
-    *("file", "rows", "valid", "stored", "duplicates", "revisions", "rejected", "missing", "reasons"),
-    *("flags",),
+_SHOWN_FIELDS: Final = (
+    "file",
+    "rows",
+    "valid",
+    "stored",
+    "duplicates",
+    "revisions",
+    "rejected",
+    "missing",
+    "reasons",
+    "flags",
 )
 
 
 def _show_result(result: FileResult, *, dry_run: bool) -> None:
-    span = (result.from_at, result.to_at)
     facts: dict[str, Any] = {
-        **{name: getattr(result, name) for name in _SHOWN},
+        **{name: getattr(result, name) for name in _SHOWN_FIELDS},
         "dry_run": dry_run,
         "sites": sorted(result.sites),
         "undeclared": sorted(result.undeclared),
         "unknown_stations": sorted(result.unknown),
-        "from": None if span[0] is None else format_iso(span[0]),
-        "to": None if span[1] is None else format_iso(span[1]),
+        "from": None if result.from_at is None else format_iso(result.from_at),
+        "to": None if result.to_at is None else format_iso(result.to_at),
     }
     if result.points:
         facts["points"] = result.points
@@ -466,52 +518,59 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
         facts |= {"mask": result.mask, "masked": result.masked}
     if result.fills:
         facts["fills"] = {f"{fill:g}": count for fill, count in sorted(result.fills.items())}
-    done = "nothing stored (dry run)" if dry_run else f"{result.stored} stored, {result.duplicates} known before"
+    outcome = "nothing stored (dry run)" if dry_run else f"{result.stored} stored, {result.duplicates} known before"
     if result.joined:
-        done += f", {result.joined} tips added to others of their instant"
-    counted = f"{result.rows} rows" + (f" of {result.points} points, " if result.points else ", ")
-    line = f"{result.file}: {counted}{result.valid} valid, {done}, {result.rejected} rejected"
+        outcome += f", {result.joined} tips added to others at the same instant"
+    rows = f"{result.rows} rows" + (f" of {result.points} points" if result.points else "")
+    line = f"{result.file}: {rows}, {result.valid} valid, {outcome}, {result.rejected} rejected"
     if result.missing:
         line += f", {result.missing} without a value"
     if result.mask:
         line += f", {result.masked} of them excluded by {result.mask}" if result.missing else f", mask {result.mask}"
     if result.fills:
         numbers = ", ".join(f"{fill:g} ({count} times)" for fill, count in sorted(result.fills.items()))
-        line += f"; taken for fills and left out: {numbers}"
+        line += f"; left out as fill values: {numbers}"
     if result.first_reason:
-        line += f" ({', '.join(f'{code} {n}' for code, n in result.reasons.items())}; first: {result.first_reason})"
-
-    session.show(facts, line + _doubts([result]))
-
-
-def _total(results: Sequence[FileResult]) -> str:
-    counts = {k: sum(getattr(r, k) for r in results) for k in ("rows", "valid", "stored", "rejected")}
-    line = f"{len(results)} files: " + ", ".join(f"{n} {name}" for name, n in counts.items())
-    return line + _doubts(results)
+        reasons = ", ".join(f"{code} {count}" for code, count in result.reasons.items())
+        line += f" ({reasons}; first: {result.first_reason})"
+    session.show(facts, line + _describe_doubts([result]))
 
 
-def _doubts(results: Sequence[FileResult]) -> str:
-    """What of the files no decision will use as it is: flags, and what the site file does not name."""
+def _summarise(results: Sequence[FileResult]) -> str:
+    names = ("rows", "valid", "stored", "rejected")
+    counts = {name: sum(getattr(result, name) for result in results) for name in names}
+    line = f"{len(results)} files: " + ", ".join(f"{count} {name}" for name, count in counts.items())
+    return line + _describe_doubts(results)
+
+
+def _describe_doubts(results: Sequence[FileResult]) -> str:
+    """Return what keeps readings of the files from decisions: flags, and stations and series outside the site file."""
     flags: dict[str, int] = {}
     for result in results:
-        for flag, n in result.flags.items():
-            flags[flag] = flags.get(flag, 0) + n
-    stations = sorted({name for r in results for name in r.unknown})
-    series = sorted({name for r in results for name in r.undeclared if name.partition(".")[0] not in stations})
-    parts = [f"flagged: {', '.join(f'{f} {n}' for f, n in sorted(flags.items()))}"] if flags else []
-    parts += [f"stations that the site file does not name: {list_names(stations)}"] if stations else []
-    parts += [f"series that the site file does not name: {list_names(series)}"] if series else []
+        for flag, count in result.flags.items():
+            flags[flag] = flags.get(flag, 0) + count
+    stations = sorted({name for result in results for name in result.unknown})
+    undeclared = {name for result in results for name in result.undeclared}
+    series = sorted(name for name in undeclared if name.partition(".")[0] not in stations)
+    parts = []
+    if flags:
+        parts.append(f"flagged: {', '.join(f'{flag} {count}' for flag, count in sorted(flags.items()))}")
+    if stations:
+        parts.append(f"stations that the site file does not name: {list_names(stations)}")
+    if series:
+        parts.append(f"series that the site file does not name: {list_names(series)}")
     return "".join(f"; {part}" for part in parts)
 
 
-def _forget(name: str, by: str | None) -> None:
-    site, _, station = name.partition("/")
-    if not site or not station:
+def _forget_reference(name: str, by: str | None) -> None:
+    site_id, _, station = name.partition("/")
+    if not site_id or not station:
         raise typer.BadParameter("--forget-epoch0: expected SITE/STATION")
     with session.open_database() as database:
-        who = authenticate_actor(database, by, site)
+        actor = authenticate_actor(database, by, site_id)
         with database.write() as connection:
-            forget_reference(connection, site, station, who, _now())
+            forget_reference(connection, site_id, station, actor, _now())
     session.show(
-        {"forgotten": name}, f"{name}: the next message says since when it counts; declare an offset if it jumps"
+        {"forgotten": name},
+        f"{name}: deleted the reference, the next message sets a new one; declare an offset if the series jumps",
     )

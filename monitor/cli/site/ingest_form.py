@@ -1,4 +1,8 @@
-"""The part of `slopeward ingest` that chooses the reader of files; its options are checked before a file is touched."""
+"""Choose the reader of files for `slopeward ingest`, and check the options before a file is read.
+
+In this module, `options` maps the options about files to their values. The value of an option that was not given is
+None.
+"""
 
 from collections.abc import Container, Mapping
 from pathlib import Path
@@ -11,68 +15,70 @@ from monitor.ingest.files.readers import LONG, WIDE, list_readers
 from monitor.ingest.recognise import choose_reader
 
 
-def choose_for(file: Path, form: str | None, given: Mapping[str, object]) -> str:
-    """The reader of one file: as said, by a mapping, or as its content says.
+def choose_file_reader(file: Path, format_name: str | None, options: Mapping[str, object]) -> str:
+    """Return the name of the reader of a file: as `--format` or a mapping states, or by the content of the file.
 
     Raises:
-        ConfigError: nobody says it, and no reader takes what it holds as it stands.
-        typer.BadParameter: an option belongs to another form.
+        ConfigError: Neither is given, and no reader recognises the content.
+        typer.BadParameter: An option belongs to another reader.
     """
-    if form is None and given["--mapping"] is None and str(file) != "-":
-        form = choose_reader(file, {option for option, value in given.items() if value is not None})
-        if form != LONG:
-            print_note(f"{file}: read as --format {form}: {list_readers()[form].help}")
-    return choose_form(form, given)
+    if format_name is None and options["--mapping"] is None and str(file) != "-":
+        format_name = choose_reader(file, {option for option, value in options.items() if value is not None})
+        if format_name != LONG:
+            print_note(f"{file}: read as --format {format_name}: {list_readers()[format_name].help}")
+    return choose_stated_reader(format_name, options)
 
 
-def list_suffixes(form: str | None, given: Mapping[str, object]) -> tuple[str, ...]:
-    """Which files of a folder are read: those of one reader, or of any where each file says for itself what it is."""
-    if form is not None or given["--mapping"] is not None:
-        return list_readers()[choose_form(form, given)].suffixes
+def list_suffixes(format_name: str | None, options: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the suffixes of the files of a folder to read: those of the stated reader, or those of all readers."""
+    if format_name is not None or options["--mapping"] is not None:
+        return list_readers()[choose_stated_reader(format_name, options)].suffixes
     return tuple(dict.fromkeys(suffix for reader in list_readers().values() for suffix in reader.suffixes))
 
 
-def choose_form(form: str | None, given: Mapping[str, object]) -> str:
-    """The reader's name; None is the neutral long form, and a mapping makes a wide table of it.
+def choose_stated_reader(format_name: str | None, options: Mapping[str, object]) -> str:
+    """Return the name of the reader without looking at a file, and check the options.
 
-    `form`: what `--format` says; `given`: option of files -> its value, None where it was not given.
+    Without `--format` it is the reader of long tables, or that of wide tables if a mapping is given.
 
     Raises:
-        typer.BadParameter: the form or an option is unknown, missing, or belongs to another form.
+        typer.BadParameter: The format is unknown, or an option is missing, invalid, or belongs to another reader.
     """
-    if form is not None and form not in list_readers():
-        raise typer.BadParameter(f"--format: expected one of {', '.join(list_readers())}, got {form!r}")
-    name = form or LONG
-    if name == LONG and given["--mapping"] is not None:
+    if format_name is not None and format_name not in list_readers():
+        raise typer.BadParameter(f"--format: expected one of {', '.join(list_readers())}, got {format_name!r}")
+    name = format_name or LONG
+    if name == LONG and options["--mapping"] is not None:
         name = WIDE
-    _check_options(name, given)
+    _check_options(name, options)
     for option in ("--window", "--within"):
-        metres = given[option]
-        if metres is not None and not (isinstance(metres, float) and 0 < metres < float("inf")):
-            raise typer.BadParameter(f"{option}: expected metres, more than 0, got {metres!r}")
-    _check_choice("--time", given, "gpst or utc", ("gpst", "utc"))
-    _check_choice("--stamp", given, "interval_end or counter", ("interval_end", "counter"))
-    _check_choice("--direction", given, f"one of {', '.join(DIRECTIONS)}", DIRECTIONS)
-    label = given["--set"]
+        distance_m = options[option]
+        if distance_m is not None and not (isinstance(distance_m, float) and 0 < distance_m < float("inf")):
+            raise typer.BadParameter(f"{option}: expected a distance in metres above 0, got {distance_m!r}")
+    _check_choice("--time", options, "gpst or utc", ("gpst", "utc"))
+    _check_choice("--stamp", options, "interval_end or counter", ("interval_end", "counter"))
+    _check_choice("--direction", options, f"one of {', '.join(DIRECTIONS)}", DIRECTIONS)
+    label = options["--set"]
     if label is not None and not (isinstance(label, str) and 0 < len(label) <= NAME_LIMIT and label.isprintable()):
         raise typer.BadParameter(f"--set: expected a name of at most {NAME_LIMIT} characters")
     if list_readers()[name].content is Content.POINTS:
-        _check_choice("--unit", given, f"one of {', '.join(UNITS)}", UNITS)
+        _check_choice("--unit", options, f"one of {', '.join(UNITS)}", UNITS)
     return name
 
 
-def _check_options(name: str, given: Mapping[str, object]) -> None:
+def _check_options(name: str, options: Mapping[str, object]) -> None:
     reader = list_readers()[name]
-    for option, value in given.items():
+    for option, value in options.items():
         if value is None and option in reader.needs:
-            why = "" if option == "--mapping" else ": unit and sign are declared, never guessed"
-            raise typer.BadParameter(f"--format {name} needs {option}{why}")
+            reason = "" if option == "--mapping" else ", because unit and sign are never guessed"
+            raise typer.BadParameter(f"--format {name} needs {option}{reason}")
         if value is not None and option not in (*reader.needs, *reader.takes):
-            others = " or ".join(n for n, r in list_readers().items() if option in (*r.needs, *r.takes))
+            others = " or ".join(
+                other_name for other_name, other in list_readers().items() if option in (*other.needs, *other.takes)
+            )
             raise typer.BadParameter(f"{option} belongs to --format {others}, not to {name}: {reader.help}")
 
 
-def _check_choice(option: str, given: Mapping[str, object], expected: str, choices: Container[object]) -> None:
-    value = given[option]
+def _check_choice(option: str, options: Mapping[str, object], expected: str, choices: Container[object]) -> None:
+    value = options[option]
     if value is not None and value not in choices:
         raise typer.BadParameter(f"{option}: expected {expected}, got {value!r}")
