@@ -1,4 +1,4 @@
-"""`slopeward status`: state of the service and its sites, from the database alone, so that it works without it."""
+"""`slopeward status`: state of the service and its sites. It reads only the database, so the service need not run."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -236,8 +236,8 @@ def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now
 def _describe(outage: Any, zone: str) -> str:
     begun, ended, drained = (format_in_zone(outage[name], zone) for name in ("from_at", "back_at", "drained_at"))
     return (
-        f"outage ({outage['cause']}) from {begun} to {ended}: what had waited was read by {drained}; "
-        f"{outage['late']} epochs came late, {outage['missing']} are missing"
+        f"outage ({outage['cause']}) from {begun} to {ended}: waiting messages were read by {drained}; "
+        f"{outage['late']} epochs arrived late, {outage['missing']} are missing"
     )
 
 
@@ -269,7 +269,7 @@ def _read_site_status(card: SiteCard, now: datetime) -> SiteStatus:
 
 
 def make_table(cards: Sequence[SiteCard], now: datetime, zones: Callable[[str], str]) -> "Table":
-    """Return the sites as a table, one line a site.
+    """Return the sites as a table with one row for each site.
 
     Args:
         cards: Sites with their status at the instant `now`.
