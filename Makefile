@@ -56,10 +56,12 @@ test soak: export PYTHONDONTWRITEBYTECODE =
 test: setup servers lint type ## Run everything except the soak tests: lint, types, import contracts, all tests on SQLite and PostgreSQL
 	$(PYTEST) $(PARALLEL) $(PYTEST_FLAGS)
 
-soak: setup servers ## Run the soak tests, all tests in random order with random examples, and the memory test (hours)
+soak: setup servers ## Run the soak tests, all tests in random order with random examples, and the long benchmarks with limits (hours)
 	$(PYTEST) -m soak --hypothesis-profile random --timeout 7200 $(PYTEST_FLAGS)
 	$(PYTEST) $(PARALLEL) -p randomly --hypothesis-profile random $(PYTEST_FLAGS)
-	$(PYTEST) -q -s --timeout 7200 tests/bench/service/bench_memory.py
+	$(PYTEST) -q -s --timeout 7200 $(foreach name,memory hostile calculated,tests/bench/service/bench_$(name).py)
+	$(BIN)/python -m tests.bench.service.bench_views --rows 5000000
+	$(BIN)/python -m tests.bench.service.bench_growth
 
 lint: setup ## Lint and check formatting (Python, scripts, styles, templates), import contracts and declared dependencies
 	$(BIN)/ruff check .
@@ -134,19 +136,8 @@ recording: setup ## Store the current levels, alerts, evidence, forecasts and im
 recording-check: setup ## Compare the current results with tests/recording/kept and print the first differences (needs SLOPEWARD_DATA)
 	$(BIN)/python -m tests.recording.record --check
 
-bench: setup servers ## Measure the performance of the service, as ratios
-	$(BIN)/python -m pytest -q -s --timeout=1800 $(BENCH_FLAGS) tests/bench/service/bench_ingest.py tests/bench/service/bench_service.py tests/bench/service/bench_page.py tests/bench/service/bench_hostile.py tests/bench/service/bench_calculated.py
-	$(BIN)/python -m tests.bench.service.bench_views --rows 5000000
-	$(BIN)/python -m tests.bench.service.bench_points
-	$(BIN)/python -m tests.bench.service.bench_points_import
-	$(BIN)/python -m packages.lab.benchmarks.forecasting.bench_backtest
-	$(BIN)/python -m tests.bench.service.bench_decisions
-	$(BIN)/python -m tests.bench.service.bench_derived
-	$(BIN)/python -m tests.bench.service.bench_questions
-	$(BIN)/python -m packages.lab.benchmarks.anomaly.bench_anomaly_scale
-	$(BIN)/python -m packages.lab.benchmarks.imagery.bench_scenes
-	$(BIN)/python -m tests.bench.service.bench_views --rows 100000 --network 10000
-	$(BIN)/python -m tests.bench.service.bench_views --postgresql --rows 100000 --network 10000
+bench: setup servers ## Measure the performance of the service beside references, in one table (20 minutes; BENCH_FLAGS="--only views" selects, --store stores)
+	$(BIN)/python -m tests.bench $(BENCH_FLAGS)
 
 bench-forecast: setup ## Compare forecasts with those of other methods by kind of motion (needs SLOPEWARD_DATA; 25 minutes; BENCH_FLAGS=--quick)
 	$(BIN)/python -m packages.lab.benchmarks.forecasting.bench_acceptance $(BENCH_FLAGS)

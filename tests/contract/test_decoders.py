@@ -70,7 +70,7 @@ def test_every_decoder_is_fuzzed():
 
 @pytest.mark.parametrize("kind", sorted(TOPICS))
 def test_published_payloads_that_are_damaged(kind):
-    """A share of the 10,000 of each decoder that `make bench` reads (tests/bench/service/bench_hostile.py)."""
+    """A share of the 10,000 of each decoder that `make soak` reads (tests/bench/service/bench_hostile.py)."""
     rng = random.Random(kind)
     mine = [one for one in PUBLISHED if one.decoder == kind]
     seen = {check(one.topic, damage(rng, one.payload)) for one in mine for _ in range(max(1, 80 // len(mine)))}

@@ -144,6 +144,24 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return {path: leaf for key, item in items for path, leaf in flatten(item, f"{prefix}{key} ").items()}
 
 
+def list_bench(figures: Any) -> Iterator[Table]:
+    """Yield the table of `make bench`."""
+    heads = ("subject", "database", "figure", "measured", "reference", "of the reference", "ratio")
+    rows = [
+        (
+            row["subject"],
+            row["database"] or "-",
+            row["figure"],
+            f"{format_value(row['value'])} {row['unit']}",
+            row["reference"],
+            f"{format_value(row['reference_value'])} {row['unit']}",
+            format_value(row["ratio"]),
+        )
+        for row in figures["rows"]
+    ]
+    yield Table("", heads, rows)
+
+
 def list_network_costs(figures: Any) -> Iterator[Table]:
     """Yield time and memory of networks. The other figures of this result are of forecasts that no longer exist."""
     networks = {key: one for key, one in figures.items() if key.startswith(("P1", "P2", "P4", "D1"))}
@@ -886,6 +904,13 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
         "Performance, measured",
         "What the service and its jobs take of processor, memory and time.",
         [
+            Section(
+                "In one table",
+                ("bench",),
+                "All from one run. The ratio is the measured figure divided by its reference, both of this run: of "
+                "rates more is better, of times less. Absolute figures depend on the machine.",
+                list_bench,
+            ),
             Section(
                 "Ingest",
                 ("ingest",),

@@ -221,7 +221,7 @@ def test_red_of_another_site(
     name = "with" if with_channels else "without"
     print(f"red, {kind}, {name} channels: {json.dumps(figures)}")
     FIGURES.setdefault(kind, {}).setdefault("red", {})[name] = figures
-    SERVICE_RESULTS.store("calculated", "make bench", FIGURES)
+    SERVICE_RESULTS.store("calculated", "make soak", FIGURES)
     reds = FIGURES[kind]["red"]
     if len(reds) == 2:
         assert reds["with"]["red_s"]["max"] <= reds["without"]["red_s"]["max"] + MOST_RED_S
@@ -312,7 +312,7 @@ def test_reading_of_another_site(kind: str, request: pytest.FixtureRequest, mosq
     figures = {"without": without, "with": with_rate, "values": values, "slow_writes": slow}
     print(f"reading, {kind}: {json.dumps(figures)}")
     FIGURES.setdefault(kind, {})["reading"] = figures
-    SERVICE_RESULTS.store("calculated", "make bench", FIGURES)
+    SERVICE_RESULTS.store("calculated", "make soak", FIGURES)
     assert values >= READINGS - 2000
     assert with_rate["max_s"] <= without["max_s"] + MOST_READING_S
     assert not any("derived" in name or "ingest" in name for name in slow)

@@ -149,7 +149,11 @@ def main() -> None:
     }
     print(bars)
     if not quick:
-        print(SERVICE_RESULTS.store("decisions", "make bench", figures | {"bars": bars}))
+        print(
+            SERVICE_RESULTS.store(
+                "decisions", "python -m tests.bench.service.bench_decisions", figures | {"bars": bars}
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -16,13 +16,10 @@ Processor time includes the server process and does not depend on what else runs
 """
 
 import json
-import shutil
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -36,8 +33,8 @@ from monitor.storage.engine import Database
 from monitor.storage.tables import load_metadata
 from monitor.storage.view_tables import load_view_tables
 from monitor.text.instants import format_iso
+from tests.bench.databases import open_database
 from tests.bench.record import SERVICE_RESULTS, parse_options
-from tests.fixtures.postgresql import PostgresServer
 
 NOW: Final = datetime(2026, 3, 1, tzinfo=UTC)
 STATIONS_PER_SITE: Final = 10
@@ -325,20 +322,24 @@ def time_view(c: Connection, name: str, site: str, station: str) -> Timing:
     return time_query(c, f"SELECT * FROM {name} WHERE {' AND '.join(conditions)}", values)  # noqa: RUF100, S608
 
 
-@contextmanager
-def open_server() -> Iterator[str]:
-    """Start a temporary server and yield the URL of an empty database."""
-    folder = Path(tempfile.mkdtemp(dir="/var/tmp"))
-    folder.chmod(0o755)
-    server = PostgresServer(folder)
-    try:
-        yield server.url(server.copy("template1", "growth"))
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+def fill_database(db: Database, stations: int, hourly: int) -> None:
+    """Create the tables and fill them with a year of the given number of stations, some of them hourly."""
+    migrate.upgrade(db)
+    with db.engine.begin() as c:
+        fill_sites(c, stations, hourly)
+        fill_readings(c)
+        fill_forecasts(c)
+        fill_events(c)
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
+        c.exec_driver_sql("VACUUM ANALYZE")
 
 
-def measure_views(db: Database, sites: Mapping[str, str]) -> dict[str, dict[str, float]]:
+def name_sites(stations: int) -> dict[str, str]:
+    """Return a site with hourly and one with daily readings, by pace."""
+    return {"hourly": "net0", "daily": f"net{stations // STATIONS_PER_SITE - 1}"}
+
+
+def measure_views(db: Database, sites: Mapping[str, str]) -> tuple[Timing, dict[str, dict[str, float]]]:
     """Time every view with a column `site`, and print a line for each.
 
     Args:
@@ -346,7 +347,8 @@ def measure_views(db: Database, sites: Mapping[str, str]) -> dict[str, dict[str,
         sites: for each pace of reading a site that has it.
 
     Returns:
-        For each view the milliseconds of processor time and their ratio to `SELECT 1`, by pace.
+        The timing of `SELECT 1`, and for each view the milliseconds of processor time and their ratio to `SELECT 1`,
+        by pace.
     """
     figures: dict[str, dict[str, float]] = {}
     with db.read() as c:
@@ -366,27 +368,20 @@ def measure_views(db: Database, sites: Mapping[str, str]) -> dict[str, dict[str,
                 cells += f" | {pace} {timing.wall_ms:7.1f} ms, processor {timing.processor_ms:5.1f} ms,"
                 cells += f" ratio {ratio:5.1f}, {timing.rows:4} rows"
             print(f"{name:<26}{cells}")
-    return figures
+    return reference, figures
 
 
 def main() -> None:
     """Fill, measure, print and store; exit with 1 if a view is too slow."""
     options = parse_options(__doc__, stations=10_000, hourly=100)
-    with open_server() as url, Database(url) as db:
-        migrate.upgrade(db)
+    with open_database("postgresql", is_durable=False) as url, Database(url) as db:
         started_s = time.monotonic()
-        with db.engine.begin() as c:
-            fill_sites(c, options.stations, options.hourly)
-            fill_readings(c)
-            fill_forecasts(c)
-            fill_events(c)
-        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
-            c.exec_driver_sql("VACUUM ANALYZE")
+        fill_database(db, options.stations, options.hourly)
+        with db.read() as c:
             size = c.exec_driver_sql("SELECT pg_size_pretty(pg_database_size(current_database()))").scalar_one()
         filled_s = time.monotonic() - started_s
         print(f"{options.stations} stations, {options.hourly} of them hourly: {size}, filled in {filled_s:.0f} s")
-        last_site = f"net{options.stations // STATIONS_PER_SITE - 1}"
-        figures = measure_views(db, {"hourly": "net0", "daily": last_site})
+        _, figures = measure_views(db, name_sites(options.stations))
     slow = [name for name, view in figures.items() if max(view["hourly_ms"], view["daily_ms"]) > LIMIT_MS]
     print(f"slower than {LIMIT_MS:g} ms: {', '.join(slow) or 'none'}")
     if options.stations == 10_000:

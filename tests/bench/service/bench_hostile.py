@@ -242,7 +242,7 @@ def test_every_decoder_reads_or_refuses_its_share():
         }
         print(f"\n{kind}: {found[kind]}")
     FIGURES["alone"] = found
-    SERVICE_RESULTS.store("hostile", "make bench", FIGURES)
+    SERVICE_RESULTS.store("hostile", "make soak", FIGURES)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
@@ -290,7 +290,7 @@ def test_live_messages_come_in_as_before(kind, request, mosquitto, tmp_path):
         "service": {name: seen[name] for name in ("messages", "stored", "duplicates", "rejected", "unkept", "lost")},
     }
     print(f"\n{kind}, {RATE} a second: {json.dumps(figures, indent=1)}")
-    SERVICE_RESULTS.store("hostile", "make bench", FIGURES)
+    SERVICE_RESULTS.store("hostile", "make soak", FIGURES)
     assert seen["lost"] == 0
     assert seen["dropped_qos0"] == 0
     assert seen["messages"] >= sent

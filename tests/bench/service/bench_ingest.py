@@ -1,6 +1,6 @@
 """Messages per second that ingest acknowledges after their commit, as a ratio to a bare paho subscriber.
 
-    pytest -q -s --timeout=600 tests/bench/service/bench_ingest.py        # BENCH_MESSAGES=50000 for a longer one
+    python -m tests.bench --only ingest-live --only ingest-drain
 
 `live`: the publisher sends as fast as it can while the subscriber is connected. `drain`: the subscriber connects when
 the broker holds the queue. Publisher, subscriber and broker are processes of their own. The broker is the managed one,
@@ -14,33 +14,33 @@ Three subscribers take turns:
 * The session of ingest alone acknowledges what arrived every 50 ms and stores nothing. It is the upper bound: the
   difference to ingest is the cost of decoding and storing.
 
+After a drain, `measure_bare_insert` stores the same readings once more, without a broker and without decoding.
+
 On a machine with other load, compare the processor time of each message instead of the rate. If the publisher is
 slower than the subscribers, all rates of `live` are about the same.
 """
 
 import json
-import os
-import shutil
 import statistics
 import subprocess
 import sys
 import threading
 import time
-import uuid
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-import pytest
+from sqlalchemy import delete, insert, select
 
 from monitor.broker.access import Access, find_access
 from monitor.ingest.broker_process import ManagedBroker, find_mosquitto
-from tests.bench.record import SERVICE_RESULTS
+from monitor.ingest.message import BATCH_MESSAGES
+from monitor.readings.tables import observation
+from monitor.storage.engine import Database
+from monitor.storage.migrate import upgrade
 from tests.data.servers.mqtt_client import calling
-from tests.fixtures.waiting import free_port, skip_missing
+from tests.fixtures.waiting import free_port
 
-FIGURES = {}
-MESSAGES = int(os.environ.get("BENCH_MESSAGES", "20000"))
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 ENTRY = Path(__file__).parents[2] / "end_to_end" / "ingest_only.py"
 BARE = """
 import sys, time, json
@@ -59,11 +59,15 @@ client.username_pw_set(door["username"], door["password"])
 client.on_message = count_message
 client.on_connect = lambda c, *_: c.subscribe([("slopeward/v1/+/+/obs", 1)])
 p = Properties(PacketTypes.CONNECT); p.SessionExpiryInterval = 0xFFFFFFFF; p.ReceiveMaximum = 4000
+def report():
+    status = {"messages": count, "connected": {"live": client.is_connected()}}
+    print(json.dumps({"at": time.monotonic(), "cpu_s": time.process_time(), **status}), flush=True)
+# A short queue may arrive before the first report of the loop.
+report()
 client.connect(*door["target"], clean_start=False, properties=p)
 client.loop_start()
 while True:
-    status = {"messages": count, "connected": {"live": client.is_connected()}}
-    print(json.dumps({"at": time.monotonic(), "cpu_s": time.process_time(), **status}), flush=True)
+    report()
     time.sleep(0.05)
 """
 SESSION = """
@@ -81,13 +85,17 @@ session = MqttSession(
     BrokerSession("live", "session", ("slopeward/v1/+/+/obs",)), access, came.append, lambda _: None,
     lambda: datetime.now(UTC),
 )
+def report():
+    status = {"messages": count, "connected": {"live": session.listening}}
+    print(json.dumps({"at": time.monotonic(), "cpu_s": time.process_time(), **status}), flush=True)
+# A short queue may arrive before the first report of the loop.
+report()
 session.start()
 while True:
     batch = [came.popleft() for _ in range(len(came))]
     session.acknowledge(batch)
     count += len(batch)
-    status = {"messages": count, "connected": {"live": session.listening}}
-    print(json.dumps({"at": time.monotonic(), "cpu_s": time.process_time(), **status}), flush=True)
+    report()
     time.sleep(0.05)
 """
 SEND = """
@@ -152,18 +160,20 @@ class Subscriber:
         self.child.stdout.close()
 
 
-@pytest.fixture
-def broker(tmp_path):
-    """The managed broker: where the service finds it, and the login of a gateway."""
+@contextmanager
+def open_broker(folder):
+    """Provide the managed broker: its folder, the access of the service, and the login of a gateway."""
     if find_mosquitto() is None:
-        skip_missing("Mosquitto")
-    child = ManagedBroker(tmp_path / "broker", free_port())
+        raise RuntimeError("Mosquitto is not installed; run `make servers`")
+    child = ManagedBroker(folder / "broker", free_port())
     login, password = child.book.issue("north")
     child.start()
     access = find_access(SimpleNamespace(mode="managed", data=child.folder))
     gateway = Access(port=child.port, username=login.name, password=password)
-    yield SimpleNamespace(folder=child.folder, access=access, gateway=gateway)
-    child.stop()
+    try:
+        yield SimpleNamespace(folder=child.folder, access=access, gateway=gateway)
+    finally:
+        child.stop()
 
 
 def spell_door(access):
@@ -171,82 +181,66 @@ def spell_door(access):
     return json.dumps({"by": by, "target": access.target, "username": access.username, "password": access.password})
 
 
-def send(broker, day, count=MESSAGES):
+def send(broker, day, count):
     subprocess.run([sys.executable, "-c", SEND, spell_door(broker.gateway), str(count), str(day)], check=True)
 
 
-def measure(words, broker, mode, day):
+def measure(words, broker, mode, day, messages):
     subscriber = Subscriber(words)
-    subscriber.wait(lambda line: line.get("connected", {}).get("live"))
-    time.sleep(0.3)
-    if mode == "drain":
+    try:
+        subscriber.wait(lambda line: line.get("connected", {}).get("live"))
+        time.sleep(0.3)
+        if mode == "drain":
+            subscriber.stop()
+            send(broker, day, messages)
+            subscriber = Subscriber(words)
+        else:
+            send(broker, day, messages)
+        return subscriber.measure(messages)
+    finally:
         subscriber.stop()
-        send(broker, day)
-        subscriber = Subscriber(words)
-    else:
-        send(broker, day)
-    found = subscriber.measure(MESSAGES)
-    subscriber.stop()
-    return found
 
 
-@pytest.mark.parametrize("mode", ["live", "drain"])
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_ratio(kind, mode, broker, request, tmp_path):
-    url = durable_postgresql(request, tmp_path) if kind == "postgresql" else request.getfixturevalue("sqlite_url")
-    ratios, rates, costs = [], [], []
-    for day in range(ROUNDS):
-        bare, bare_us = measure(["-c", BARE, spell_door(broker.access)], broker, mode, day)
-        clear(broker.access, "bare")
-        bound, bound_us = measure(["-c", SESSION, spell_door(broker.access)], broker, mode, day)
-        clear(broker.access, "session")
-        ours, ours_us = measure([str(ENTRY), url, str(broker.folder)], broker, mode, day)
-        clear(broker.access, "slopeward")
-        ratios.append(ours / bare)
-        rates.append((ours, bare, bound))
-        costs.append((bare_us / ours_us, ours_us, bare_us, bound_us))
-    ours, bare, bound = rates[ratios.index(statistics.median_low(ratios))]
-    FIGURES[f"{kind} {mode}"] = {
-        "ratio_to_bare_subscriber": round(statistics.median_low(ratios), 3),
-        "messages_per_s": round(ours),
-        "bare_messages_per_s": round(bare),
-        "rounds": [round(r, 2) for r in ratios],
-        "messages": MESSAGES,
-        # comparable on a machine with other load
-        "cpu_ratio_to_bare_subscriber": [round(c[0], 2) for c in sorted(costs)],
-        "cpu_us_per_message": round(statistics.median(c[1] for c in costs), 1),
-        "bare_cpu_us_per_message": round(statistics.median(c[2] for c in costs), 1),
-        "ratio_to_our_session_alone": round(ours / bound, 3),
-        "session_messages_per_s": round(bound),
-        "session_cpu_us_per_message": round(statistics.median(c[3] for c in costs), 1),
-    }
-    SERVICE_RESULTS.store("ingest", "make bench", FIGURES)
-    each = ", ".join(f"{c[1]:.0f} us, bare {c[2]:.0f} us, session {c[3]:.0f} us" for c in costs)
-    print(
-        f"\n{kind} {mode}: {statistics.median_low(ratios):.2f} of a bare subscriber "
-        f"({ours:.0f}/s of {bare:.0f}/s; {MESSAGES} messages; rounds {', '.join(f'{r:.2f}' for r in ratios)}); "
-        f"{ours / bound:.2f} of our session alone; "
-        f"processor time for each: {each}"
-    )
+def measure_ingest(url, folder, mode, messages, rounds):
+    """Return the rates of ingest, of the bare subscriber and of the session alone, from the round of median ratio.
+
+    Args:
+        url: an empty database.
+        folder: an empty folder for the broker.
+        mode: `live` or `drain`.
+        messages: number of messages of a round.
+        rounds: number of rounds.
+    """
+    with Database(url) as db:
+        upgrade(db)
+    ratios, rates = [], []
+    with open_broker(folder) as broker:
+        for day in range(rounds):
+            bare, _ = measure(["-c", BARE, spell_door(broker.access)], broker, mode, day, messages)
+            clear(broker.access, "bare")
+            bound, _ = measure(["-c", SESSION, spell_door(broker.access)], broker, mode, day, messages)
+            clear(broker.access, "session")
+            ingest, _ = measure([str(ENTRY), url, str(broker.folder)], broker, mode, day, messages)
+            clear(broker.access, "slopeward")
+            ratios.append(ingest / bare)
+            rates.append({"messages_per_s": ingest, "bare_messages_per_s": bare, "session_messages_per_s": bound})
+    return rates[ratios.index(statistics.median_low(ratios))]
+
+
+def measure_bare_insert(url):
+    """Return how many stored readings per second plain `executemany` inserts again, a transaction per batch."""
+    with Database(url) as db:
+        with db.write() as c:
+            rows = [dict(row) for row in c.execute(select(observation)).mappings()]
+            c.execute(delete(observation))
+        started_s = time.perf_counter()
+        for first in range(0, len(rows), BATCH_MESSAGES):
+            with db.engine.begin() as c:
+                c.execute(insert(observation), rows[first : first + BATCH_MESSAGES])
+        return len(rows) / (time.perf_counter() - started_s)
 
 
 def clear(access, client_id):
     """Let the broker forget a session, so that it does not queue for a client that is gone."""
     with calling(access, client_id):
         pass
-
-
-def durable_postgresql(request, tmp_path):
-    """A cluster that really writes: the one of the tests runs without fsync."""
-    server_class = type(request.getfixturevalue("postgresql"))
-    folder = Path("/tmp") / f"slopeward-bench-{uuid.uuid4().hex[:8]}"
-    folder.mkdir(mode=0o755)
-    server = server_class(folder, durable=True)
-    request.addfinalizer(lambda: (server.stop(), shutil.rmtree(folder, ignore_errors=True)))
-    from monitor.storage.engine import Database
-    from monitor.storage.tables import load_metadata
-
-    database = Database(server.url("postgres"))
-    load_metadata().create_all(database.engine)
-    database.close()
-    return server.url("postgres")

@@ -124,7 +124,7 @@ def main() -> None:
             "rounds": [round(b / o, 2) for b, o in zip(seconds["bare"], seconds["ours"], strict=True)],
         }
         print(kind, found[kind])
-    SERVICE_RESULTS.store("points-import", "make bench (python -m tests.bench.service.bench_points_import)", found)
+    SERVICE_RESULTS.store("points-import", "python -m tests.bench.service.bench_points_import", found)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,7 @@ of a year, forecasts of a month and stages of a month; then also what draws a ma
 import json
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,9 +27,9 @@ from monitor.storage.engine import Database
 from monitor.storage.view_tables import load_view_tables
 from monitor.text.instants import epoch_s, format_iso
 from monitor.web.parts.collect import collect_overview
+from tests.bench.databases import open_database
 from tests.bench.record import SERVICE_RESULTS, parse_options
 from tests.data.rows import insert_rows
-from tests.fixtures.postgresql import PostgresServer
 
 LIMIT_MS, MAP_LIMIT_MS = 50.0, 2000.0
 PER_SITE = 10
@@ -298,34 +295,42 @@ def measure(db: Database, name: str, site: str = SITE, station: str = STATION) -
     return statistics.median(times), statistics.median(used), rows
 
 
-@contextmanager
-def open_address(*, postgresql: bool) -> Iterator[str]:
-    """The address of an empty database that goes with the bench."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp" if postgresql else None) as folder:
-        if not postgresql:
-            yield f"sqlite:///{Path(folder)}/bench.db"
-            return
-        Path(folder).chmod(0o755)
-        server = PostgresServer(Path(folder), durable=True)
-        try:
-            yield server.url(server.copy("template1", "views"))
-        finally:
-            server.stop()
+def measure_select(db: Database) -> float:
+    """Return the median milliseconds of processor time of `SELECT 1`."""
+    used_ms = []
+    with db.read() as c:
+        for _ in range(21):
+            before_ns = processor_ns(c)
+            c.execute(text("SELECT 1")).all()
+            used_ms.append((processor_ns(c) - before_ns) / 1e6)
+    return statistics.median(used_ms)
+
+
+def fill_database(db: Database, rows: int, network: int = 0) -> None:
+    """Create the tables and fill them.
+
+    Args:
+        db: an empty database.
+        rows: number of readings of the site whose views are measured.
+        network: number of stations of other sites.
+    """
+    migrate.upgrade(db)
+    parts = [lambda c: fill_history(c, rows), fill_forecasts, fill_rest]
+    if network:
+        parts.append(lambda c: fill_network(c, network))
+    for part in parts:
+        with db.write() as c:
+            part(c)
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
+        # The tables of a database that has run for years have been vacuumed.
+        c.exec_driver_sql("ANALYZE" if db.is_sqlite else "VACUUM ANALYZE")
 
 
 def main() -> None:
     """Fill, measure, print; exit 1 when a view takes too much of the processor, whatever runs beside it."""
     options = parse_options(__doc__, rows=5_000_000, postgresql=False, network=0)
-    with open_address(postgresql=options.postgresql) as url, Database(url) as db:
-        migrate.upgrade(db)
-        parts = [lambda c: fill_history(c, options.rows), fill_forecasts, fill_rest]
-        parts += [lambda c: fill_network(c, options.network)] if options.network else []
-        for part in parts:
-            with db.write() as c:
-                part(c)
-        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
-            # a database of years has been vacuumed: rows that never were are looked up one by one beside the index
-            c.exec_driver_sql("ANALYZE" if db.is_sqlite else "VACUUM ANALYZE")
+    with open_database("postgresql" if options.postgresql else "sqlite") as url, Database(url) as db:
+        fill_database(db, options.rows, options.network)
         slow, times, processor, more = [], {}, {}, ""
         for name in load_view_tables():
             took, processor_ms, rows = measure(db, name)
@@ -341,7 +346,9 @@ def main() -> None:
             times |= maps | {"slowest_of_a_station_of_the_network": round(worst_ms, 1)}
             print(f"{maps}; slowest of a station of the network: {worst} {worst_ms:.1f} ms")
         name = f"views-{'postgresql' if options.postgresql else 'sqlite'}{'-network' if options.network else ''}"
-        SERVICE_RESULTS.store(name, f"make bench (bench_views --rows {options.rows}{more})", {"unit": "ms"} | times)
+        SERVICE_RESULTS.store(
+            name, f"python -m tests.bench.service.bench_views --rows {options.rows}{more}", {"unit": "ms"} | times
+        )
         sys.exit(1 if slow else 0)
 
 

@@ -36,8 +36,9 @@ from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
 from monitor.text.instants import epoch_s
 from monitor.worker.garbage_collection import freeze_startup_objects
+from tests.bench.databases import open_database
 from tests.bench.record import LAB_RESULTS, measure_cpu_s
-from tests.bench.service.bench_views import Filler, open_address
+from tests.bench.service.bench_views import Filler
 from tests.bench.service.slopes import make_site
 
 SERIES, CYCLES, HISTORY = 10_000, 5, 900
@@ -193,11 +194,11 @@ def main() -> None:
     figures = dict(LAB_RESULTS.load_figures("anomalies-scale") or {})
     figures["scoring"] = measure_scoring()
     for name, part in {"job": measure_job, "instruments": measure_instruments}.items():
-        with open_address(postgresql=False) as url, Database(url) as db:
+        with open_database("sqlite") as url, Database(url) as db:
             upgrade(db)
             figures[name] = part(db)
     print(figures)
-    LAB_RESULTS.store("anomalies-scale", "make bench (bench_anomaly_scale)", figures)
+    LAB_RESULTS.store("anomalies-scale", "python -m packages.lab.benchmarks.anomaly.bench_anomaly_scale", figures)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """A year of ten hourly stations through the decision: seconds, looks and memory, for one and for two configurations.
 
-Run: python -m packages.lab.benchmarks.forecasting.bench_backtest
-The bar is 60 s for one configuration on two cores. It uses one of them, so
-that on an idle machine `seconds` is about `processor_seconds`; `within` goes by the processor, which other programs on
-the machine disturb less.
+    python -m packages.lab.benchmarks.forecasting.bench_backtest
+
+The limit is 60 s for one configuration on two cores. It uses one of them, so that on an idle machine `seconds` is about
+`processor_seconds`; `within` goes by the processor, which other programs on the machine disturb less.
+
+`python -m tests.bench --only replay` measures the first case on SQLite and PostgreSQL, beside the decisions alone.
 """
 
 import json
@@ -14,7 +16,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
+from monitor.alerts.replay import clock
 from monitor.alerts.replay.backtest import run_backtest
 from monitor.features.demo.slope import SITE_ID, SlopeModel
 from monitor.readings.queries.storing import add_observations
@@ -31,6 +35,7 @@ START: Final = datetime(2025, 1, 1, tzinfo=UTC)
 YEAR: Final = timedelta(days=365)
 BAR_S: Final = 60.0
 CHUNK: Final = 5000
+MIXED: Final = {"G1", "G2", "G3", "C1", "R1", "P1", "E1", "T1", "W1", "C2"}
 
 
 def fill(db: Database, model: SlopeModel, site: Site, names: set[str]) -> int:
@@ -66,17 +71,42 @@ def store(db: Database, rows: list[Observation]) -> int:
     return count
 
 
+def prepare(db: Database, movers: int, names: set[str], duration: timedelta) -> tuple[Site, str, int]:
+    """Fill an empty database; return the site, the text of its site file, and the number of readings."""
+    model = SlopeModel(7, movers, START, duration=duration, onset_at=START + 0.8 * duration)
+    text = write_site_toml(model)
+    site = parse_site(text, "bench.toml")
+    assert site.id == SITE_ID
+    upgrade(db)
+    with db.write() as c:
+        save_site(c, site, "bench", "bench", START)
+    return site, text, fill(db, model, site, names)
+
+
+def measure_replay(url: str, duration: timedelta) -> tuple[float, float]:
+    """Return the seconds of a replay of ten mixed stations, and the seconds of its decisions alone."""
+    decide = clock.decide
+    decision_s = 0.0
+
+    def decide_and_time(*arguments: Any) -> Any:
+        nonlocal decision_s
+        started_s = time.perf_counter()
+        decision = decide(*arguments)
+        decision_s += time.perf_counter() - started_s
+        return decision
+
+    with Database(url) as db, patch.object(clock, "decide", decide_and_time):
+        site, _, _ = prepare(db, 3, MIXED, duration)
+        started_s = time.perf_counter()
+        run_backtest(db, site, START, START + duration)
+        return time.perf_counter() - started_s, decision_s
+
+
 def measure(name: str, movers: int, names: set[str]) -> dict[str, Any]:
     end = START + YEAR
-    model = SlopeModel(7, movers, START, duration=YEAR, onset_at=START + 0.8 * YEAR)
-    text = write_site_toml(model)
-    site, other = parse_site(text, "bench.toml"), parse_site(text.replace("over = 3.0", "over = 2.5"), "bench.toml")
-    assert site.id == SITE_ID
     with tempfile.TemporaryDirectory() as folder, Database(f"sqlite:///{Path(folder)}/bench.db") as db:
-        upgrade(db)
-        with db.write() as c:
-            save_site(c, site, "bench", "bench", START)
-        rows = fill(db, model, site, names)
+        site, text, rows = prepare(db, movers, names, YEAR)
+        other = parse_site(text.replace("over = 3.0", "over = 2.5"), "bench.toml")
         begun, cpu = time.monotonic(), time.process_time()
         run = run_backtest(db, site, START, end).runs[0]
         alone, busy = time.monotonic() - begun, time.process_time() - cpu
@@ -103,9 +133,8 @@ def measure(name: str, movers: int, names: set[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    mixed = {"G1", "G2", "G3", "C1", "R1", "P1", "E1", "T1", "W1", "C2"}
     figures = [
-        measure("ten stations: 5 GNSS, rain, pressure, crack, tilt, level", 3, mixed),
+        measure("ten stations: 5 GNSS, rain, pressure, crack, tilt, level", 3, MIXED),
         measure("ten GNSS stations (east, north, up)", 8, {*(f"G{i}" for i in range(1, 9)), "C1", "C2"}),
     ]
     print(json.dumps(figures, indent=1))

@@ -194,10 +194,11 @@ def in_process(*words: str, runs: int = RUNS) -> dict[str, Any]:
     return min((dict(json.loads(text.splitlines()[-1])) for text in told), key=lambda found: float(found["cpu_s"]))
 
 
-def compare(folder: Path, size: tuple[int, int], weights: str, *, heights: bool = False) -> dict[str, Any]:
+def compare(
+    folder: Path, size: tuple[int, int], weights: str, *, heights: bool = False, runs: int = RUNS
+) -> dict[str, Any]:
     """A scene from file to rows beside the bare network."""
     dem = str(folder / "dem.tif") if heights else ""
-    runs = 1 if size == LARGE else RUNS
     found = in_process("--child", str(folder), "--weights", weights, "--dem", dem, runs=runs)
     bare = in_process("--bare", *map(str, size), "--weights", weights, runs=runs)["cpu_s"]
     return found | {"bare_network_cpu_s": bare, "file_to_rows_over_bare_network": round(found["cpu_s"] / bare, 3)}
@@ -229,7 +230,7 @@ def main() -> None:
             figures[f"{side}_default"] = compare(scene, size, DEFAULT)
         figures["1533_x_970_width_025"] = compare(write_scene(folder / "middle", *MIDDLE), MIDDLE, wide)
         if given.large:
-            figures["large"] = compare(write_scene(folder / "large", *LARGE), LARGE, WEIGHTS)
+            figures["large"] = compare(write_scene(folder / "large", *LARGE), LARGE, WEIGHTS, runs=1)
     if not given.large and (known := (LAB_RESULTS.load_figures("scenes") or {}).get("large")):
         figures["large"] = {**known, "note": "measured earlier"}
     figures["met"] = judge(figures)

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from packages.lab.evaluation import write_pages
+from tests.bench.figures import Figure, Row, make_result
 from tests.bench.record import LAB_RESULTS, SERVICE_RESULTS
 from tests.tables import tabulated
 
@@ -79,6 +80,14 @@ QUOTES = [
 def test_page_is_what_the_results_give(name):
     page = write_pages.FOLDER / f"{name}.md"
     assert page.read_text() == write_pages.make_page(name), "run python -m packages.lab.evaluation.write_pages"
+
+
+def test_table_of_all_benchmarks_has_the_figures_of_a_run():
+    rate = Figure("stored", 8490.0, "messages/s", "paho", 7604.0)
+    result = make_result([Row("ingest-live", "sqlite", rate), Row("scene", "", rate)], {})
+    [table] = write_pages.list_bench(result)
+    figures = ("stored", "8,490 messages/s", "paho", "7,604 messages/s", "1.12")
+    assert table.rows == [("ingest-live", "sqlite", *figures), ("scene", "-", *figures)]
 
 
 def test_every_result_is_on_a_page():
