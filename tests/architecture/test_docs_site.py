@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from forecasting.kinematics.stages import RANK
 from monitor.decision.changes import AlertCategory
-from monitor.features.help.library import WRITTEN, load_tabs
+from monitor.features.help.library import GENERATED, load_tabs
 from monitor.settings.service import ServiceConfig
 from monitor.sites.schema import make_site_file_model
 
@@ -29,7 +29,7 @@ OUTSIDE = [
 def test_every_document_is_listed_once_in_the_contents():
     found = [page.name for tab in load_tabs() for page in tab.pages]
     assert sorted(found) == sorted(
-        {*(p.relative_to(DOCS).with_suffix("").as_posix() for p in DOCS.rglob("*.md")), *WRITTEN}
+        {*(p.relative_to(DOCS).with_suffix("").as_posix() for p in DOCS.rglob("*.md")), *GENERATED}
     )
     rows = tomllib.loads((DOCS / "contents.toml").read_text(encoding="utf-8"))["tab"]
     assert {name for row in rows for name in row["pages"] if "*" not in name} <= set(found)
@@ -69,7 +69,7 @@ def test_every_file_that_a_document_links_to_exists():
         dead += [
             f"{path.relative_to(ROOT)}: {t}"
             for t in targets
-            if not (path.parent / t).exists() and f"reference/{Path(t).stem}" not in WRITTEN
+            if not (path.parent / t).exists() and f"reference/{Path(t).stem}" not in GENERATED
         ]
     assert not dead
 
