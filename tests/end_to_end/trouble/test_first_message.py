@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
+from monitor.readings.tables import observation
 from monitor.storage.service_state import find_heartbeat, write_heartbeat
 from tests.data.running import Service, publish
 from tests.data.site_text import series, station
@@ -90,6 +91,8 @@ def test_a_failure_that_came_as_a_backlog(database_url, mosquitto, tmp_path, rec
             found = find_heartbeat(c, "supervisor")
             assert found is not None
             write_heartbeat(c, "supervisor", found[1], found[0] - 9 * HOUR)
+            # Readings that were received just before would count as part of the backlog.
+            c.execute(observation.update().values(received_at=found[0] - 9 * HOUR))
         move(mosquitto.url, 60.0, 8.0, now - 2 * HOUR)
         woke = time.monotonic()
         service.start()
