@@ -1,4 +1,7 @@
-"""One entry of the table of checks, and what it finds."""
+"""A check of the service: one kind of problem, and the findings of the check in words.
+
+`monitor.app.checks.table` lists all checks. `monitor.app.self_monitoring.conditions` turns findings into alarms.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +13,8 @@ from monitor.text.message import LABELLED_TEXT, PLACE, Message, Template, Timest
 
 __all__ = ["BAD", "OK", "WARN", "Check", "CheckFinding", "SubjectState", "make_state"]
 
-LONGEST: Final = 56  # of a subject in the key of an alarm and in the name of a row
+# The key of an alarm and the name of a row contain so many characters of the subject.
+LONGEST_SUBJECT: Final = 56
 
 
 NumberAndUnit = tuple[float | None, str | None]
@@ -18,43 +22,73 @@ NO_FIGURE: Final = (None, None)
 
 
 class SubjectState(NamedTuple):
-    """What `find` says of one subject, also of one that is in order: an alarm ends by that."""
+    """The state of one subject, as the function `find` of a check returns it.
 
-    subject: str  # what it is about; empty: the service
-    is_wrong: bool  # whether it is as the message says
-    level: str  # WARN or BAD where it depends on what was found; empty: that of the check
-    values: Mapping[str, Any]  # of the braces of message and `todo`
-    figure: NumberAndUnit = NO_FIGURE  # and its unit, for the view `service_checks`
+    Subjects without a problem are returned as well, because this ends their alarms.
+
+    Attributes:
+        subject: For example a disk or a channel; empty for the service as a whole.
+        is_wrong: Whether the subject has the problem of the check.
+        level: WARN or BAD if the level depends on the state; empty for the level of the check.
+        values: Values of the braces in the texts of the check.
+        figure: A number and its unit for the view `service_checks`.
+    """
+
+    subject: str
+    is_wrong: bool
+    level: str
+    values: Mapping[str, Any]
+    figure: NumberAndUnit = NO_FIGURE
 
 
 def make_state(
     subject: str = "", *, is_wrong: bool = True, level: str = "", figure: NumberAndUnit = NO_FIGURE, **values: Any
 ) -> SubjectState:
-    """What was found, with the values of the braces."""
+    """Return the state of a subject. Further keywords are the values of the braces in the texts of the check."""
     return SubjectState(subject, is_wrong, level, values, figure)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that can be wrong with the service."""
+    """One kind of problem that the service can have.
 
-    id: str  # dotted; its first part is what `doctor` calls it, `*` stands for the subject
-    looks_at: type  # the class of what `find` takes; whoever has one of these asks all checks that look at it
-    level: str  # WARN, or BAD: `doctor` and `check` end with exit 1. What is found to be milder than this is no alarm.
-    # what is wrong, one sentence with braces for values. This and the next three become templates of the check;
-    # one that is a message already is said as it is.
+    The texts `message`, `todo`, `fine` and `reason` contain braces for values and become templates that can be
+    translated. A text that is a `Message` already, or that consists of one value only, is used as it is.
+
+    Attributes:
+        id: With dots. The part before the first dot is the area that `doctor` prints. `*` stands for the subject.
+        looks_at: The type of the argument of `find`. Every fact of this type is passed to the check.
+        level: WARN, or BAD, with which `doctor` and `check` end with exit status 1. A finding that is milder than this
+            level raises no alarm.
+        message: The problem in one sentence.
+        find: Returns the state of its only subject, or those of all its subjects.
+        todo: What to do about the problem.
+        fine: The text for a subject without the problem; empty for no text.
+        alarm: Level of the alarm of the service: 0 for none, 1 for a notice, 2 for an urgent message.
+        key: Key of the alarm without the prefix `health:`; empty for the id with colons instead of dots. All findings
+            with the same key are one alarm.
+        reason: Text of the alarm, with braces for `subject` and `text`; empty for the message.
+        after_s: How long the problem must last before it is an alarm.
+        hold_s: How long the problem must be gone before the alarm ends.
+        degrades: While the problem lasts, `slopeward status`, the page and `/health` report a degraded service. This
+            starts at once, without `after_s`.
+        blinds: While the problem lasts, they report that nobody watches the slope.
+    """
+
+    id: str
+    looks_at: type
+    level: str
     message: str
-    find: Callable[[Any], SubjectState | Iterable[SubjectState]]  # what it finds of its one subject, or of each
-    todo: str = ""  # what to do
-    fine: str = ""  # what is said while all is well; empty: nothing
-    alarm: int = 0  # of health: 0 none, 1 notice, 2 urgent
-    # of the alarm, behind `health:`; empty: the id, with colons. All that is found under one key is one alarm.
+    find: Callable[[Any], SubjectState | Iterable[SubjectState]]
+    todo: str = ""
+    fine: str = ""
+    alarm: int = 0
     key: str = ""
-    reason: str = ""  # of the alarm, with braces for `subject` and `text`; empty: the message
-    after_s: float = 0.0  # it is an alarm when it is wrong for so long ...
-    hold_s: float = 0.0  # ... until it was not for so long
-    degrades: bool = False  # `status`, the page and `/health` say it, at once
-    blinds: bool = False  # `status` says it, and that nobody looks at the slope while it is so
+    reason: str = ""
+    after_s: float = 0.0
+    hold_s: float = 0.0
+    degrades: bool = False
+    blinds: bool = False
     templates: dict[str, Template] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -63,7 +97,8 @@ class Check:
             self,
             "templates",
             {
-                name: Template(self._name_text("message" if text == self.message else name), text)
+                # A text that equals the message shares its template, so that it is translated once.
+                name: Template(self._make_template_id("message" if text == self.message else name), text)
                 for name, text in texts.items()
                 if PLACE.sub("", text) and not isinstance(text, Message)
             },
@@ -71,51 +106,62 @@ class Check:
 
     @property
     def area(self) -> str:
-        """What `doctor` calls it."""
+        """The first part of the id, which `doctor` prints."""
         return self.id.partition(".")[0]
 
     @property
     def pattern(self) -> str:
-        """The key of its alarms, with `*` for the subject."""
+        """The key of the alarms of this check, with `*` for the subject."""
         return self.key or self.id.replace(".", ":")
 
-    def is_key(self, key: str) -> bool:
-        """Whether a key is that of one of its alarms."""
-        begin, star, end = self.pattern.partition("*")
-        return key == begin if not star else key.startswith(begin) and key.endswith(end)
+    def matches_key(self, key: str) -> bool:
+        """Return whether an alarm with this key can come from this check."""
+        prefix, star, suffix = self.pattern.partition("*")
+        if not star:
+            return key == prefix
+        return key.startswith(prefix) and key.endswith(suffix)
 
-    def run(self, what: object) -> "Iterator[CheckFinding]":
-        """What is found, in words."""
-        ones = self.find(what)
-        yield from map(self._state, [ones] if isinstance(ones, SubjectState) else ones)
+    def run(self, fact: object) -> "Iterator[CheckFinding]":
+        """Return the findings about a fact, one for each subject."""
+        states = self.find(fact)
+        if isinstance(states, SubjectState):
+            states = [states]
+        for state in states:
+            yield self._make_finding(state)
 
-    def _state(self, one: SubjectState) -> "CheckFinding":
-        level = (one.level or self.level) if one.is_wrong else OK
-        text = self.fill("message" if one.is_wrong else "fine", one.values)
-        todo = self.fill("todo", one.values) if one.is_wrong else ""
-        return CheckFinding(self, one.subject, level, text, todo, one.figure)
+    def _make_finding(self, state: SubjectState) -> "CheckFinding":
+        if state.is_wrong:
+            level = state.level or self.level
+            text = self.fill("message", state.values)
+            todo = self.fill("todo", state.values)
+        else:
+            level = OK
+            text = self.fill("fine", state.values)
+            todo = ""
+        return CheckFinding(self, state.subject, level, text, todo, state.figure)
 
-    def _name_text(self, name: str) -> str:
-        part = "" if name == "message" else name
-        return ".".join(piece for piece in ("check", *self.id.split("."), part) if piece not in {"", "*"})
+    def _make_template_id(self, name: str) -> str:
+        last_part = "" if name == "message" else name
+        return ".".join(part for part in ("check", *self.id.split("."), last_part) if part not in {"", "*"})
 
     def fill(self, name: str, values: Mapping[str, Any]) -> str:
-        """One of its texts with its values; one that is a value alone is that value."""
-        template, text = self.templates.get(name), str(getattr(self, name))
+        """Return one of the four texts with its values. For a text that is only one value, return that value."""
+        template = self.templates.get(name)
+        text = str(getattr(self, name))
         if template is not None:
-            return template(**{place: _as_value(values[place]) for place in PLACE.findall(text)})
-        alone = PLACE.fullmatch(text)
-        return values[alone[1]] if alone else getattr(self, name)  # type: ignore[no-any-return]
+            return template(**{place: _to_value(values[place]) for place in PLACE.findall(text)})
+        only_place = PLACE.fullmatch(text)
+        return values[only_place[1]] if only_place else getattr(self, name)  # type: ignore[no-any-return]
 
 
-def _as_value(value: Any) -> Value:
+def _to_value(value: Any) -> Value:
     if isinstance(value, datetime):
         return Timestamp.of(value, "second")
     return value if isinstance(value, Value) else str(value)
 
 
 class CheckFinding(NamedTuple):
-    """What a check found of one subject, in words."""
+    """The state of one subject in words."""
 
     check: Check
     subject: str
@@ -126,31 +172,31 @@ class CheckFinding(NamedTuple):
 
     @property
     def is_wrong(self) -> bool:
-        """Whether there is something to say but that all is well."""
+        """Whether the subject has the problem of the check."""
         return self.level != OK
 
     @property
-    def counts(self) -> bool:
-        """Whether it is an alarm, where its check makes one."""
+    def reaches_check_level(self) -> bool:
+        """Whether the finding is not milder than the level of its check, so that it can raise an alarm."""
         return self.level in {BAD, self.check.level}
 
     @property
     def key(self) -> str:
-        """Of the alarm, behind `health:`."""
-        return self.check.pattern.replace("*", self.subject[:LONGEST])
+        """Key of the alarm, without the prefix `health:`."""
+        return self.check.pattern.replace("*", self.subject[:LONGEST_SUBJECT])
 
     @property
     def reason(self) -> str:
-        """Of the alarm."""
+        """Text of the alarm."""
         return self.check.fill("reason", {"subject": self.subject, "text": self.text}) or self.text
 
     @property
     def line(self) -> str:
-        """The text with its subject."""
+        """The text after the name of its subject."""
         return LABELLED_TEXT(name=self.subject, text=self.text) if self.subject else self.text
 
     @property
     def row(self) -> CheckRow:
-        """As it is stored."""
-        name = self.check.id.replace("*", self.subject[:LONGEST])
+        """The finding as a row of the view `service_checks`."""
+        name = self.check.id.replace("*", self.subject[:LONGEST_SUBJECT])
         return CheckRow(name, self.level, self.text, self.todo, *self.figure)

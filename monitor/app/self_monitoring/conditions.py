@@ -55,8 +55,8 @@ class AlarmConditions:
         """Begin and end alarms.
 
         A check that has at least one finding has examined all its subjects. A subject without a finding no longer
-        exists, and its condition is over. A check with a `*` in its key can return a right finding without a subject if
-        there is no subject at all.
+        exists, and its condition is over. If a check with a `*` in its key has no subject at all, it returns one
+        finding without a problem and without a subject.
 
         Args:
             now_s: Monotonic time in seconds.
@@ -71,24 +71,25 @@ class AlarmConditions:
             if finding.subject or finding.is_wrong or "*" not in check.pattern:
                 by_key.setdefault(finding.key, []).append(finding)
         gone = {key: fault.check for key, fault in self._faults.items() if fault.check.id in examined}
-        gone |= {key: check for check in examined.values() for key in self._inherited if check.is_key(key)}
+        gone |= {key: check for check in examined.values() for key in self._inherited if check.matches_key(key)}
         self._inherited -= gone.keys()
         for key, same_key in by_key.items():
-            self._update_key(key, same_key[0].check, [finding for finding in same_key if finding.counts], now_s)
+            faults = [finding for finding in same_key if finding.reaches_check_level]
+            self._update_key(key, same_key[0].check, faults, now_s)
         for key in gone.keys() - by_key.keys():
             self._update_key(key, gone[key], [], now_s)
 
-    def _update_key(self, key: str, check: Check, wrong: list[CheckFinding], now_s: float) -> None:
-        if wrong:
-            self._note_fault(key, check, wrong, now_s)
+    def _update_key(self, key: str, check: Check, faults: list[CheckFinding], now_s: float) -> None:
+        if faults:
+            self._note_fault(key, check, faults, now_s)
         else:
             self._note_right(key, check, now_s)
 
-    def _note_fault(self, key: str, check: Check, wrong: list[CheckFinding], now_s: float) -> None:
-        texts = list(dict.fromkeys(finding.text for finding in wrong))
+    def _note_fault(self, key: str, check: Check, faults: list[CheckFinding], now_s: float) -> None:
+        texts = list(dict.fromkeys(finding.text for finding in faults))
         text = join(texts) if len(texts) > 1 else texts[0]
-        reason = wrong[0]._replace(text=text).reason
-        self._faults[key] = _Fault(check, reason, wrong[0].level)
+        reason = faults[0]._replace(text=text).reason
+        self._faults[key] = _Fault(check, reason, faults[0].level)
         self._last_seen_s[key] = now_s
         since_s = self._since_s.setdefault(key, now_s)
         if check.alarm and now_s - since_s >= check.after_s and not self._reported.get(key):
