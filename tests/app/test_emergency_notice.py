@@ -99,6 +99,28 @@ def test_an_outage_over_two_restarts_is_told_once_and_its_end_once(world: World)
     assert len(world.sent) == 4
 
 
+def test_person_whose_channel_accepts_the_message_after_the_end_is_notified_of_the_end(world: World) -> None:
+    is_away, accepts = threading.Event(), threading.Event()
+    deliver = world.deliver
+
+    def deliver_slowly(notification: Notification) -> None:
+        if notification.recipient == "ben" and notification.subject == FIRST:
+            is_away.set()
+            accepts.wait(60)
+        deliver(notification)
+
+    world.deliver = deliver_slowly  # type: ignore[method-assign]
+    world.away = {BEN.channel}  # `pass_time` does not wait for this delivery
+    world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
+    assert is_away.wait(60)
+    world.pass_time(OVER_AFTER_S + 2, "")
+    assert world.subjects("ada") == [FIRST, LAST]
+    world.away = set()
+    accepts.set()
+    wait_for(lambda: world.subjects("ben") == [FIRST, LAST], description="the end for the slow channel")
+    wait_for(lambda: not world.path.exists(), description="an empty state file")
+
+
 def test_an_outage_that_ended_while_no_service_ran_is_over_at_the_first_decision(world: World) -> None:
     world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
     world.begin()

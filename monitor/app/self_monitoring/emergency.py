@@ -113,10 +113,12 @@ class EmergencyNotifier:
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._notice = state_file.read_notice()
+        # The outage that was forgotten last. A message about it may still be on its way to somebody.
+        self._forgotten_notice: NoticeState | None = None
         self._must_continue = self._notice is not None
 
     def update(self, trouble: str, now_s: float, *, has_decided: bool = True) -> None:
-        """Compare the present state with what people were notified of.
+        """Notify people if the trouble has lasted long enough, or if it is over.
 
         Args:
             trouble: Why nothing can be decided; empty if decisions are made.
@@ -193,15 +195,17 @@ class EmergencyNotifier:
         )
 
     def _note_taken(self, notice: NoticeState, address: ChannelAddress) -> None:
+        """Record that a channel accepted the message about the outage."""
         with self._lock:
-            if self._notice is None or self._notice.at != notice.at:
-                # Another outage began meanwhile.
+            current = self._notice or self._forgotten_notice
+            if current is None or current.at != notice.at:
+                # Another outage began meanwhile. Its messages follow.
                 return
-            updated = replace(self._notice, taken=self._notice.taken | {address})
+            updated = replace(current, taken=current.taken | {address})
             self._notice = updated
         self._state_file.keep_notice(updated)
         if updated.over_at is not None:
-            # The message was on its way when the end was sent to the others.
+            # The channel accepted the message only after the end had been sent to the others.
             self._send_over(updated, [address])
 
     # ---- end -----------------------------------------------------------------------------------------------------
@@ -230,12 +234,16 @@ class EmergencyNotifier:
         )
 
     def _note_settled(self, notice: NoticeState, addresses: Iterable[ChannelAddress]) -> None:
-        """Forget the outage when everybody who was notified has received the end, or cannot receive it."""
+        """Forget the outage when everybody who was notified of it was notified of its end, or cannot be notified."""
         with self._lock:
             if self._notice is None or self._notice.at != notice.at:
                 return
             updated = replace(self._notice, settled=self._notice.settled.union(addresses))
-            self._notice = None if updated.settled >= updated.taken else updated
+            if updated.settled >= updated.taken:
+                self._notice = None
+                self._forgotten_notice = updated
+            else:
+                self._notice = updated
             remaining = self._notice
         self._state_file.keep_notice(remaining)
 
@@ -256,7 +264,10 @@ class EmergencyNotifier:
             threading.Thread(target=deliver, args=(address,), name=DELIVERY_THREAD, daemon=True).start()
 
     def _deliver(self, address: ChannelAddress, subject: str, body: str, key: str, over: threading.Event) -> bool:
-        """Try until the channel accepts the message. Return False if it refuses it for good, or if `over` is set."""
+        """Try until the channel accepts the message. Return whether it did.
+
+        There is no further attempt after a permanent error, after `MOST_ATTEMPTS`, or when `over` is set.
+        """
         idempotency_key = hashlib.sha256(f"{key}|{address.recipient}|{address.channel}".encode()).hexdigest()
         for attempt in range(1, MOST_ATTEMPTS + 1):
             notification = Notification(
