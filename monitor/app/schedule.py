@@ -53,7 +53,8 @@ NO_WORKER_RETRY_S: Final = 600.0
 TRIM_MEMORY_EVERY_S: Final = 10.0
 
 Clock = Callable[[], datetime]
-OnFailing = Callable[[str, str, bool], None]  # key of the job, text of its last run, whether it fails
+# Called as on_failing(key, detail, is_failing): key of the entry, text of its last run, whether its alarm begins.
+OnFailing = Callable[[str, str, bool], None]
 
 
 class _RunResult(NamedTuple):
@@ -257,7 +258,8 @@ class Schedule:
             pause_s = job.pause_s(site, stage)
             if pause_s == job.pause_s(site, before):
                 continue
-            next_run = self._clock() + timedelta(seconds=pause_s)
+            # APScheduler uses the clock of the machine, from which the service clock may differ by hours.
+            next_run = datetime.now(UTC) + timedelta(seconds=pause_s)
             # Rescheduling moves the next run, so it is read before. A run that is due earlier stays due.
             entry = self._scheduler.get_job(key)
             if entry is not None and entry.next_run_time is not None:
@@ -351,12 +353,14 @@ class Schedule:
             before = self._failures.get(key, 0)
             after = 0 if result.state == "done" else before + 1
             self._failures[key] = after
-        begins = after == FAILURES_BEFORE_ALARM
-        ends = after == 0 and before >= FAILURES_BEFORE_ALARM
-        if begins or ends:
-            self._on_failing(key, result.detail, begins)
+        is_alarm_due = after == FAILURES_BEFORE_ALARM
+        is_alarm_over = after == 0 and before >= FAILURES_BEFORE_ALARM
+        if is_alarm_due or is_alarm_over:
+            self._on_failing(key, result.detail, is_alarm_due)
 
     def _note_missed(self, event: JobExecutionEvent) -> None:
+        # Otherwise the folder of the entry would be ignored until its next regular run.
+        self._waiting.discard(event.job_id)
         job, site = self._entries[event.job_id]
         try:
             with self._db.write() as c:

@@ -506,6 +506,34 @@ def test_run_for_a_watched_folder_waits_for_another_site_and_is_not_missed(db, t
     assert not {state for _, state in load_states()} & {"missed"}
 
 
+def test_folder_of_a_missed_run_is_watched_again(db, tmp_path, monkeypatch):
+    made, count_runs = watch(db, monkeypatch, "some_job", watched=lambda *_: tmp_path)
+    made._waiting.add("work:s")
+    made._note_missed(SimpleNamespace(job_id="work:s", scheduled_run_time=NOW))
+    missed = count_runs()
+    made.start()
+    try:
+        time.sleep(0.5)
+        (tmp_path / "scene.tif").write_bytes(b"")
+        wait_for(lambda: count_runs() == missed + 1)
+    finally:
+        made.stop()
+
+
+def test_pause_of_a_new_stage_counts_from_the_clock_of_the_machine(db, monkeypatch):
+    """The service clock can be ahead by hours, but APScheduler does not know that."""
+    monkeypatch.setattr("monitor.app.schedule.find_movement_stage", lambda _c, _site: "accelerating")
+    job = Job("work", some_job, lambda _: 7200.0, 7200.0, at_stage=lambda _, stage: 60.0 if stage else 7200.0)
+    site = SimpleNamespace(id="s")
+    corrected_clock = lambda: datetime.now(UTC) + timedelta(hours=1)  # noqa: E731
+    schedule = Schedule(db, parse_service("", "x"), [site], corrected_clock, lambda *_: None, (job,))
+    schedule._scheduler.start(paused=True)
+    schedule._update_movement_stage(site)
+    wait = schedule._scheduler.get_job("work:s").next_run_time - datetime.now(UTC)
+    schedule.stop()
+    assert wait <= timedelta(seconds=60)
+
+
 def test_start_ends_runs_of_a_killed_process(db, make_schedule):
     tell(db, start_run, "work", "s", NOW)
     schedule = make_schedule("some_job")
