@@ -27,7 +27,7 @@ class CurrentDatabase(NamedTuple):
     now: datetime
 
 
-def _missing(current: CurrentDatabase) -> Iterator[SubjectState]:
+def _check_schema(current: CurrentDatabase) -> Iterator[SubjectState]:
     from monitor.storage.migrate import RESTORE, find_missing, head
 
     missing = find_missing(current.db)
@@ -40,38 +40,37 @@ def _missing(current: CurrentDatabase) -> Iterator[SubjectState]:
     )
 
 
-def _journal(current: CurrentDatabase) -> Iterator[SubjectState]:
+def _check_journal_mode(current: CurrentDatabase) -> Iterator[SubjectState]:
     mode = current.db.find_journal_mode()
     yield make_state(is_wrong=mode != "wal", mode=mode)
 
 
-def _password(current: CurrentDatabase) -> Iterator[SubjectState]:
+def _check_password(current: CurrentDatabase) -> Iterator[SubjectState]:
     is_written = bool(current.db.url.password) and not os.environ.get("SLOPEWARD_DATABASE__URL")
     yield make_state(is_wrong=is_written and not current.db.is_sqlite)
 
 
-def _versions(current: CurrentDatabase) -> Iterator[SubjectState]:
-    """Yield site files that changed or were added after the running service had started."""
+def _check_site_versions(current: CurrentDatabase) -> Iterator[SubjectState]:
+    """Yield for each site file whether it changed or was added after the running service had started."""
     from monitor.app.checks.running import ProcessHeartbeats
     from monitor.sites.queries.sites import load_sites_summary
     from monitor.storage.service_state import load_heartbeats
 
     with current.db.read() as c:
         in_force = {site.id: site.config_sha256 for site in load_sites_summary(c)}
-        runs = ProcessHeartbeats(load_heartbeats(c), current.now).is_core_alive
-    for site in scan_sites(current.service.paths.sites)[0] if runs else ():
-        is_known = site.id in in_force
-        what = _CHANGED if is_known else _UNWATCHED
+        is_core_alive = ProcessHeartbeats(load_heartbeats(c), current.now).is_core_alive
+    for site in scan_sites(current.service.paths.sites)[0] if is_core_alive else ():
+        what = _CHANGED if site.id in in_force else _UNWATCHED
         yield make_state(site.id, is_wrong=site.version != in_force.get(site.id), what=what)
 
 
-def _lacking(current: CurrentDatabase) -> Iterator[SubjectState]:
+def _find_outdated_plugin_tables(current: CurrentDatabase) -> Iterator[SubjectState]:
     from monitor.storage.migrate import find_lacking
 
     yield from (make_state(name) for name in find_lacking(current.db))
 
 
-def _unused(current: CurrentDatabase) -> Iterator[SubjectState]:
+def _check_unused_tables(current: CurrentDatabase) -> Iterator[SubjectState]:
     """Return the tables of built-in features that are absent. Nothing reads, changes or deletes their rows."""
     from monitor.storage.migrate import find_unused_tables
 
@@ -79,7 +78,7 @@ def _unused(current: CurrentDatabase) -> Iterator[SubjectState]:
     yield make_state(is_wrong=bool(tables), tables=", ".join(tables))
 
 
-def _left_over(current: CurrentDatabase) -> Iterator[SubjectState]:
+def _find_tables_of_absent_plugins(current: CurrentDatabase) -> Iterator[SubjectState]:
     """Yield the tables of plugins that are absent. They stay as they are, and nothing is deleted from them."""
     from monitor.storage.migrate import find_left_over
 
@@ -87,7 +86,7 @@ def _left_over(current: CurrentDatabase) -> Iterator[SubjectState]:
         yield make_state(name, tables=", ".join(tables))
 
 
-def _given_up(current: CurrentDatabase) -> Iterator[SubjectState]:
+def _check_deliveries(current: CurrentDatabase) -> Iterator[SubjectState]:
     from monitor.delivery.queries.outbox import count_states
 
     states = current.db.run_read(count_states)
@@ -105,7 +104,7 @@ CHECKS: Final = (
         CurrentDatabase,
         BAD,
         "it is at revision {revision}, but it lacks {names}",
-        _missing,
+        _check_schema,
         "{restore}",
         fine="{backend}, schema is current",
     ),
@@ -114,7 +113,7 @@ CHECKS: Final = (
         CurrentDatabase,
         WARN,
         "no installed feature uses these tables; they are left as they are: {tables}",
-        _unused,
+        _check_unused_tables,
         "install the feature again, or drop them by hand",
     ),
     Check(
@@ -122,7 +121,7 @@ CHECKS: Final = (
         CurrentDatabase,
         BAD,
         "journal mode is {mode}",
-        _journal,
+        _check_journal_mode,
         "use a local file system: WAL does not work on NFS or SMB",
     ),
     Check(
@@ -130,7 +129,7 @@ CHECKS: Final = (
         CurrentDatabase,
         WARN,
         "the service file contains a password",
-        _password,
+        _check_password,
         "use SLOPEWARD_DATABASE__URL or ~/.pgpass",
     ),
     Check(
@@ -138,7 +137,7 @@ CHECKS: Final = (
         CurrentDatabase,
         BAD,
         "its tables are not at the revision that the plugin needs",
-        _lacking,
+        _find_outdated_plugin_tables,
         "slopeward db upgrade; the log contains the error",
     ),
     Check(
@@ -146,7 +145,7 @@ CHECKS: Final = (
         CurrentDatabase,
         WARN,
         "this plugin is not installed; its tables are left as they are: {tables}",
-        _left_over,
+        _find_tables_of_absent_plugins,
         "install it again, or drop them by hand",
     ),
     Check(
@@ -154,7 +153,7 @@ CHECKS: Final = (
         CurrentDatabase,
         WARN,
         "{what}",
-        _versions,
+        _check_site_versions,
         "systemctl reload slopeward, or restart it; a looser file needs `slopeward sites propose` first",
     ),
     Check(
@@ -162,7 +161,7 @@ CHECKS: Final = (
         CurrentDatabase,
         BAD,
         "{n} notifications could not be delivered and are no longer tried",
-        _given_up,
+        _check_deliveries,
         "slopeward notify channels test; see notification_status",
         fine="{states}",
     ),

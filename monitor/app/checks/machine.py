@@ -26,8 +26,8 @@ DISK_BAD: Final = 500 * MIB
 DISK_WARN: Final = 5 * GIB
 COMMIT_WARN_MS, COMMIT_BAD_MS = 250.0, 2000.0
 LOG_WARN, LOG_BAD = 256 * MIB, 2 * GIB
-# Quantile of the durations of writes that is judged.
-SLOWEST: Final = 0.99
+# The quantile of the durations of writes that is compared with the limits.
+SLOW_QUANTILE: Final = 0.99
 # Return value of adjtimex(2) for a clock that is not synchronized.
 TIME_ERROR: Final = 5
 _SLOW_DATABASE: Final = Template(
@@ -63,12 +63,17 @@ class Machine(NamedTuple):
 
 
 class DatabaseFacts(NamedTuple):
-    """The database of the service. `commits_s` are the seconds that recent writes took."""
+    """The database of the service.
+
+    Attributes:
+        commits_s: Durations of recent writes.
+        channels: The channels that site files name.
+    """
 
     db: Database
     config: ServiceConfig
     commits_s: Sequence[float]
-    channels: Collection[str]  # that site files name
+    channels: Collection[str]
     now: datetime
 
 
@@ -83,7 +88,7 @@ def is_synchronised() -> bool | None:
     return None if state < 0 else state != TIME_ERROR
 
 
-def _clock(_: Machine) -> Iterator[SubjectState]:
+def _check_clock(_: Machine) -> Iterator[SubjectState]:
     synchronised = is_synchronised()
     yield make_state(is_wrong=not synchronised, found=_CLOCK_UNKNOWN if synchronised is None else _CLOCK_FREE)
 
@@ -101,14 +106,15 @@ def list_folders(config: ServiceConfig) -> dict[str, Path]:
     return folders
 
 
-def _disks(machine: Machine) -> Iterator[SubjectState]:
+def _check_disks(machine: Machine) -> Iterator[SubjectState]:
     for name, folder in list_folders(machine.config).items():
-        there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-        free = shutil.disk_usage(there).free
+        # A folder is created only when it is needed.
+        existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        free = shutil.disk_usage(existing).free
         level = BAD if free < DISK_BAD else WARN if free < DISK_WARN else OK
-        state, todo = _FREE(n=Figure(free / GIB, ".1f"), place=str(there)), _MAKE_ROOM
-        if not os.access(there, os.W_OK):
-            level, state, todo = BAD, _LOCKED(place=str(there)), _GIVE
+        state, todo = _FREE(n=Figure(free / GIB, ".1f"), place=str(existing)), _MAKE_ROOM
+        if not os.access(existing, os.W_OK):
+            level, state, todo = BAD, _LOCKED(place=str(existing)), _GIVE
         yield make_state(
             name, is_wrong=level != OK, level=level, figure=(round(free / GIB, 2), "GiB"), found=state, todo=todo
         )
@@ -117,11 +123,11 @@ def _disks(machine: Machine) -> Iterator[SubjectState]:
 _COMMIT: Final = "a small write takes {usual} ms, the slowest of a hundred {slowest} ms"
 
 
-def _commits(facts: DatabaseFacts) -> Iterator[SubjectState]:
+def _check_commits(facts: DatabaseFacts) -> Iterator[SubjectState]:
     if not facts.commits_s:
         return
     in_order = sorted(facts.commits_s)
-    slow_ms = in_order[min(len(in_order) - 1, int(SLOWEST * len(in_order)))] * 1000
+    slow_ms = in_order[min(len(in_order) - 1, int(SLOW_QUANTILE * len(in_order)))] * 1000
     level = BAD if slow_ms >= COMMIT_BAD_MS else WARN
     usual_ms, figure = in_order[len(in_order) // 2] * 1000, (round(slow_ms, 1), "ms")
     yield make_state(
@@ -136,7 +142,7 @@ def _commits(facts: DatabaseFacts) -> Iterator[SubjectState]:
 _LOG: Final = "the write-ahead log takes {mib} MiB"
 
 
-def _log(facts: DatabaseFacts) -> Iterator[SubjectState]:
+def _check_log(facts: DatabaseFacts) -> Iterator[SubjectState]:
     db = facts.db
     if db.is_sqlite:
         try:
@@ -154,11 +160,11 @@ def _log(facts: DatabaseFacts) -> Iterator[SubjectState]:
     yield make_state(is_wrong=size >= LOG_WARN, level=level, figure=figure, mib=Figure(size / MIB, ".0f"), todo=todo)
 
 
-def _copies(facts: DatabaseFacts) -> Iterator[SubjectState]:
+def _check_copies(facts: DatabaseFacts) -> Iterator[SubjectState]:
     with facts.db.read() as c:
         newest, last = find_newest(c), find_newest(c, succeeded=False)
-    wanted = facts.config.backup
-    if wanted.every_s is None:
+    settings = facts.config.backup
+    if settings.every_s is None:
         yield make_state(level=WARN, found=_NO_COPIES, todo=_SET_EVERY)
         return
     failed = _FAILED(problem=last.detail) if last is not None and last.state == "failed" else ""
@@ -168,14 +174,14 @@ def _copies(facts: DatabaseFacts) -> Iterator[SubjectState]:
         yield make_state(level=level, found=_NO_COPY(failed=failed), todo=todo)
         return
     age_s = (facts.now - newest.at).total_seconds()
-    level = BAD if age_s > 2 * wanted.every_s else WARN if failed else OK
+    level = BAD if age_s > 2 * settings.every_s else WARN if failed else OK
     newest_copy = _COPY(at=Timestamp.of(newest.at, "minute"), state=Term(newest.state), failed=failed)
     yield make_state(
         is_wrong=level != OK, level=level, figure=(round(age_s / 3600, 1), "h"), found=newest_copy, todo=todo
     )
 
 
-def _tested(facts: DatabaseFacts) -> Iterator[SubjectState]:
+def _check_channels(facts: DatabaseFacts) -> Iterator[SubjectState]:
     pause = find_pause(facts.config.channels)
     if pause is None:
         return
@@ -196,14 +202,20 @@ def _tested(facts: DatabaseFacts) -> Iterator[SubjectState]:
 
 CHECKS: Final = (
     Check(
-        "clock", Machine, WARN, "{found}", _clock, "run an NTP client (systemd-timesyncd, chrony)", fine="synchronized"
+        "clock",
+        Machine,
+        WARN,
+        "{found}",
+        _check_clock,
+        "run an NTP client (systemd-timesyncd, chrony)",
+        fine="synchronized",
     ),
     Check(
         "disk.*",
         Machine,
         BAD,
         "{found}",
-        _disks,
+        _check_disks,
         "{todo}",
         fine="{found}",
         alarm=1,
@@ -217,7 +229,7 @@ CHECKS: Final = (
         DatabaseFacts,
         BAD,
         _COMMIT,
-        _commits,
+        _check_commits,
         "check the disk of the database",
         fine=_COMMIT,
         alarm=1,
@@ -231,7 +243,7 @@ CHECKS: Final = (
         DatabaseFacts,
         BAD,
         _LOG,
-        _log,
+        _check_log,
         "{todo}",
         fine=_LOG,
         alarm=1,
@@ -245,7 +257,7 @@ CHECKS: Final = (
         DatabaseFacts,
         BAD,
         "{found}",
-        _copies,
+        _check_copies,
         "{todo}",
         fine="{found}",
         alarm=1,
@@ -259,7 +271,7 @@ CHECKS: Final = (
         DatabaseFacts,
         BAD,
         "{found}",
-        _tested,
+        _check_channels,
         "slopeward notify channels test",
         fine="{found}",
         alarm=2,

@@ -16,6 +16,8 @@ from monitor.text.message import NameList, Template
 
 # A short queue of the broker is always saved within this time.
 LONG_RISK_S: Final = 2.0
+# A queue of more messages than this is reported.
+LONG_QUEUE: Final = 1000
 # Denied topics that `doctor` lists.
 MOST_DENIED: Final = 10
 # Programs of the service besides modules of `monitor`.
@@ -23,7 +25,11 @@ OWN_PROGRAMS: Final = frozenset({"slopeward", "mosquitto"})
 
 
 class ProcessHeartbeats(NamedTuple):
-    """The last heartbeats of all processes: time and contents by name."""
+    """The last heartbeats of all processes.
+
+    Attributes:
+        stamps: Time and contents of each heartbeat, by the name of the process.
+    """
 
     stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]]
     now: datetime
@@ -103,65 +109,91 @@ def _is_gone(stamp: Mapping[str, Any]) -> bool:
     return find_program(int(stamp["pid"])) is None
 
 
-def _find_core(seen: ProcessHeartbeats) -> Iterator[SubjectState]:
-    if core := seen.core:
-        at, n = seen.stamps["core"][0], seen.ingest.get("messages")
-        yield make_state(is_wrong=_is_gone(core), pid=core.get("pid"), at=at, n=n)
+def _find_core(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
+    if core := heartbeats.core:
+        yield make_state(
+            is_wrong=_is_gone(core),
+            pid=core.get("pid"),
+            at=heartbeats.stamps["core"][0],
+            n=heartbeats.ingest.get("messages"),
+        )
 
 
-def _find_supervisor(seen: ProcessHeartbeats) -> Iterator[SubjectState]:
-    if seen.core and not _is_gone(seen.core) and "supervisor" in seen.stamps:
-        supervisor = seen.stamps["supervisor"][1]
+def _find_silent_core(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
+    if "core" in heartbeats.stamps:
+        yield make_state(is_wrong=not heartbeats.is_core_alive, at=heartbeats.stamps["core"][0])
+
+
+def _find_degraded(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
+    levels = heartbeats.core.get("levels", {})
+    for line in heartbeats.core.get("degraded", ()):
+        yield make_state(level=levels.get(line, WARN), line=line)
+
+
+def _find_supervisor(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
+    if heartbeats.core and not _is_gone(heartbeats.core) and "supervisor" in heartbeats.stamps:
+        supervisor = heartbeats.stamps["supervisor"][1]
         yield make_state(is_wrong=_is_gone(supervisor), pid=supervisor.get("pid"))
 
 
-def _find_unsaved(seen: ProcessHeartbeats) -> Iterator[SubjectState]:
-    """Report the time between two saves of the broker's queue where it has grown."""
-    facts = seen.stamps["broker"][1] if "broker" in seen.stamps else {}
-    risk_s = facts.get("risk_s")
+def _find_unsaved(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
+    """Yield how many seconds of readings a crash of the broker can lose, if its queue is saved rarely."""
+    broker = heartbeats.stamps["broker"][1] if "broker" in heartbeats.stamps else {}
+    risk_s = broker.get("risk_s")
     if risk_s is not None:
         yield make_state(is_wrong=risk_s > LONG_RISK_S, n=float(math.ceil(risk_s)))
 
 
-def _list_denied(seen: ProcessHeartbeats) -> Iterator[SubjectState]:
+def _list_denied(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
     """Yield messages that the managed broker refused since its start. An external broker does not report them."""
-    facts = seen.stamps["broker"][1] if "broker" in seen.stamps else {}
-    for one in islice(facts.get("denied", ()), MOST_DENIED):
-        yield make_state(n=one["n"], login=one["login"], topic=one["topic"], at=parse_time(one["at"]))
+    broker = heartbeats.stamps["broker"][1] if "broker" in heartbeats.stamps else {}
+    for denied in islice(broker.get("denied", ()), MOST_DENIED):
+        yield make_state(n=denied["n"], login=denied["login"], topic=denied["topic"], at=parse_time(denied["at"]))
 
 
-def _each(
-    is_wrong: Callable[[SiteStatus, SiteStatuses], bool], *, begun: bool = True
+def _check_each_site(
+    is_wrong: Callable[[SiteStatus, SiteStatuses], bool], *, only_evaluated: bool = True
 ) -> Callable[[SiteStatuses], Iterator[SubjectState]]:
-    """Make a check of each site, with or without those that were never evaluated."""
-    return lambda seen: (
+    """Return the function `find` of a check that examines each site.
+
+    Args:
+        only_evaluated: Leave out sites that were never evaluated.
+    """
+    return lambda statuses: (
         make_state(
-            is_wrong=is_wrong(one, seen),
-            site=one.id,
-            at=one.evaluated_at,
-            reached=one.reachable_level,
-            top=one.top_level,
+            is_wrong=is_wrong(site, statuses),
+            site=site.id,
+            at=site.evaluated_at,
+            reached=site.reachable_level,
+            top=site.top_level,
         )
-        for one in seen.sites
-        if one.evaluated_at is not None or not begun
+        for site in statuses.sites
+        if site.evaluated_at is not None or not only_evaluated
     )
 
 
-def _is_late(site: SiteStatus, seen: SiteStatuses) -> bool:
-    longest = max(timedelta(seconds=10 * seen.tick_s), CORE_SILENT)
-    return site.evaluated_at is not None and seen.now - site.evaluated_at > longest
+def _is_late(site: SiteStatus, statuses: SiteStatuses) -> bool:
+    longest = max(timedelta(seconds=10 * statuses.tick_s), CORE_SILENT)
+    return site.evaluated_at is not None and statuses.now - site.evaluated_at > longest
 
 
 _NO_SITE: Final = Template("check.sight.none", "no site is watched; write one with `slopeward sites init NAME`")()
 _WAITING: Final = Template("check.sight.waiting", "no site is watched yet; `slopeward run` takes: {names}")
 _RUN: Final = Template("check.service.run", "slopeward run (or systemctl start slopeward)")()
+
+
+def _check_any_site(statuses: SiteStatuses) -> SubjectState:
+    text = _WAITING(names=NameList(tuple(sorted(statuses.declared)))) if statuses.declared else _NO_SITE
+    return make_state(is_wrong=not statuses.sites, text=text)
+
+
 CHECKS: Final = (
     Check(
         "service.never",
         ProcessHeartbeats,
         WARN,
         "the service has never run on this database; start it with `slopeward run`",
-        lambda s: make_state(is_wrong="core" not in s.stamps),
+        lambda heartbeats: make_state(is_wrong="core" not in heartbeats.stamps),
         _RUN,
         blinds=True,
     ),
@@ -170,7 +202,7 @@ CHECKS: Final = (
         ProcessHeartbeats,
         WARN,
         "core has been silent since {at}; see the log of `slopeward run`",
-        lambda s: [make_state(is_wrong=not s.is_core_alive, at=s.stamps["core"][0])] if "core" in s.stamps else (),
+        _find_silent_core,
         _RUN,
         blinds=True,
     ),
@@ -196,7 +228,7 @@ CHECKS: Final = (
         ProcessHeartbeats,
         WARN,
         "{line}",
-        lambda s: (make_state(level=s.core.get("levels", {}).get(x, WARN), line=x) for x in s.core.get("degraded", ())),
+        _find_degraded,
         "see /help/how-to/operate on the page",
         degrades=True,
     ),
@@ -205,8 +237,9 @@ CHECKS: Final = (
         ProcessHeartbeats,
         WARN,
         "broker not durable: its messages are lost when it restarts; {how}",
-        lambda s: make_state(
-            is_wrong="broker" in s.stamps and not s.stamps["broker"][1].get("durable", True), how=HOW_TO_INSTALL
+        lambda heartbeats: make_state(
+            is_wrong="broker" in heartbeats.stamps and not heartbeats.stamps["broker"][1].get("durable", True),
+            how=HOW_TO_INSTALL,
         ),
         HOW_TO_INSTALL,
         degrades=True,
@@ -235,7 +268,9 @@ CHECKS: Final = (
         ProcessHeartbeats,
         WARN,
         "{n} messages wait to be stored",
-        lambda s: make_state(is_wrong=(n := s.ingest.get("queued", 0)) > 1000, n=n),
+        lambda heartbeats: make_state(
+            is_wrong=heartbeats.ingest.get("queued", 0) > LONG_QUEUE, n=heartbeats.ingest.get("queued", 0)
+        ),
         "the database is slow: check its disk",
     ),
     Check(
@@ -243,7 +278,9 @@ CHECKS: Final = (
         ProcessHeartbeats,
         WARN,
         "{n} messages of QoS 0 were dropped",
-        lambda s: make_state(is_wrong=bool(n := s.ingest.get("dropped_qos0", 0)), n=n),
+        lambda heartbeats: make_state(
+            is_wrong=heartbeats.ingest.get("dropped_qos0", 0) > 0, n=heartbeats.ingest.get("dropped_qos0", 0)
+        ),
         "publish with QoS 1",
     ),
     Check(
@@ -259,9 +296,7 @@ CHECKS: Final = (
         SiteStatuses,
         BAD,
         "{text}",
-        lambda s: make_state(
-            is_wrong=not s.sites, text=_WAITING(names=NameList(tuple(sorted(s.declared)))) if s.declared else _NO_SITE
-        ),
+        _check_any_site,
         blinds=True,
     ),
     Check(
@@ -269,7 +304,7 @@ CHECKS: Final = (
         SiteStatuses,
         BAD,
         "{site}: not evaluated yet",
-        _each(lambda site, _: site.evaluated_at is None and not site.starting, begun=False),
+        _check_each_site(lambda site, _: site.evaluated_at is None and not site.starting, only_evaluated=False),
         blinds=True,
     ),
     Check(
@@ -277,16 +312,23 @@ CHECKS: Final = (
         SiteStatuses,
         WARN,
         "{site} is starting: {text}",
-        lambda s: [make_state(site=site.id, text=site.starting) for site in s.sites if site.starting],
+        lambda statuses: [make_state(site=site.id, text=site.starting) for site in statuses.sites if site.starting],
         degrades=True,
     ),
-    Check("sight.evaluated", SiteStatuses, BAD, "{site}: not evaluated since {at}", _each(_is_late), blinds=True),
+    Check(
+        "sight.evaluated",
+        SiteStatuses,
+        BAD,
+        "{site}: not evaluated since {at}",
+        _check_each_site(_is_late),
+        blinds=True,
+    ),
     Check(
         "sight.blind",
         SiteStatuses,
         BAD,
         "{site}: cannot see the slope; no series with a vote, or none behind the level, has valid data",
-        _each(lambda one, _: one.observability == "blind"),
+        _check_each_site(lambda site, _: site.observability == "blind"),
         blinds=True,
     ),
     Check(
@@ -294,7 +336,7 @@ CHECKS: Final = (
         SiteStatuses,
         WARN,
         "{site}: some series that can raise a level are not known completely; see `slopeward status --json`",
-        _each(lambda one, _: one.observability == "degraded"),
+        _check_each_site(lambda site, _: site.observability == "degraded"),
         degrades=True,
     ),
     Check(
@@ -302,7 +344,7 @@ CHECKS: Final = (
         SiteStatuses,
         WARN,
         "{site}: level {reached} of {top} is the highest that is sure to be raised wherever the slope moves",
-        _each(lambda site, _: site.reachable_level < site.top_level and not site.starting),
+        _check_each_site(lambda site, _: site.reachable_level < site.top_level and not site.starting),
         degrades=True,
     ),
 )

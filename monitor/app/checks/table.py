@@ -26,6 +26,7 @@ from monitor.storage.service_state import CheckRow
 
 SEEN, DEGRADED, BLIND = "seen", "degraded", "blind"
 EXIT_OF: Final = {SEEN: 0, DEGRADED: 5, BLIND: 6}
+# Heartbeats of all processes: time and contents by name.
 Stamped = Mapping[str, tuple[datetime, Mapping[str, Any]]]
 
 
@@ -45,7 +46,7 @@ def assess_service(
     declared: Iterable[str] = (),
     reached: ReachedDatabase | None = None,
 ) -> ServiceVerdict:
-    """Judge the service from what is stored, so that every process and every reader of SQL gets the same result.
+    """Return the verdict on the service from stored rows, so that every process and every reader of SQL gets the same.
 
     Blind: the core is silent, no site is watched, a site is blind or was not evaluated for ten ticks, or the database
     cannot be used (`reached`).
