@@ -115,13 +115,14 @@ class EvaluationLoop:
         self._draining_since_s: float | None = None
         self._current: _CurrentEvaluation | None = None
         self._slow: dict[str, float] = {}
-        self._progress: dict[str, datetime] = {}
+        # When the thread made progress last; None before its start.
+        self._progress_at: datetime | None = None
         self._progress_processor_s = 0.0
 
     # ---- start and stop ----------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Start the thread."""
-        self._progress["evaluate"] = self._clock()
+        self._progress_at = self._clock()
         self._thread = threading.Thread(target=self._run, name="evaluate", daemon=True)
         self._thread.start()
 
@@ -153,7 +154,7 @@ class EvaluationLoop:
             self._mark_changed_sites()
             if task := self._wait_for_task():
                 self._evaluate_task(task)
-            self._progress["evaluate"] = self._clock()
+            self._progress_at = self._clock()
 
     def _mark_changed_sites(self) -> None:
         if time.monotonic() < self._next_search_s:
@@ -187,14 +188,16 @@ class EvaluationLoop:
         self._note_duration(current, ended_s)
         with self._condition:
             self._queue.finish(task, started_s=current.started_s, ended_s=ended_s, pause_s=pause_s)
-        self._progress["evaluate"] = self._clock()
+        self._progress_at = self._clock()
 
     def _evaluate_site(self, task: EvaluationTask) -> float:
         """Evaluate a site and return the time until its next tick."""
         site_id = task.site_id
         pause_s = self._tick_s
         try:
-            pause_s = min(pause_s, self._find_pace(site_id) or pause_s)
+            pace_s = self._find_pace(site_id)
+            if pace_s:
+                pause_s = min(pause_s, pace_s)
             now = self._clock()
             is_draining = self._is_draining() or self._is_behind(site_id)
             result = self._evaluate(self._db, self._sites[site_id], now, task.trigger.value, draining=is_draining)
@@ -243,8 +246,8 @@ class EvaluationLoop:
             has_computed = processor_s - self._progress_processor_s > COMPUTED_S
             if has_computed and time.monotonic() - current.started_s < LONGEST_COMPUTATION_S:
                 self._progress_processor_s = processor_s
-                self._progress["evaluate"] = self._clock()
-        return dict(self._progress)
+                self._progress_at = self._clock()
+        return {} if self._progress_at is None else {"evaluate": self._progress_at}
 
     def find_slow(self) -> dict[str, float]:
         """Return the seconds of slow evaluations by site: the last one, or the one that runs.

@@ -21,21 +21,21 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     Raises:
         StoreError: The last attempts failed, and the next one is not due yet.
     """
-    wanted = config.backup
-    if wanted.every_s is None:
+    settings = config.backup
+    if settings.every_s is None:
         return "no copies are made, because backup.every is never"
     with db.read() as c:
         newest, failed = find_newest(c), find_failures(c)
-    if newest is not None and (now - newest.at).total_seconds() < wanted.every_s - wanted.tolerance_s:
+    if newest is not None and (now - newest.at).total_seconds() < settings.every_s - settings.tolerance_s:
         return f"the newest copy was made at {newest.at:%Y-%m-%d %H:%M} UTC; the next one is not due"
     if failed is not None:
         # The pause doubles after each failure, because an attempt each hour would load the disk.
-        next_at = failed.at + timedelta(seconds=min(HOUR_S * 2.0 ** min(failed.tries - 1, 20), wanted.every_s))
-        if now < next_at - timedelta(seconds=wanted.tolerance_s):
+        next_at = failed.at + timedelta(seconds=min(HOUR_S * 2.0 ** min(failed.tries - 1, 20), settings.every_s))
+        if now < next_at - timedelta(seconds=settings.tolerance_s):
             raise StoreError(
                 f"{failed.tries} attempts failed, the next one is at {format_iso(next_at)[:16]}Z: {failed.detail}"
             )
     made = make_copy(
-        db, Path(wanted.folder), wanted.keep, now, should_prove=wanted.prove, prepare_child=end_with_parent
+        db, Path(settings.folder), settings.keep, now, should_prove=settings.prove, prepare_child=end_with_parent
     )
     return f"{made.file}: {made.state}, {made.detail}"

@@ -48,7 +48,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
 
 
 def find_limits(db: Database, config: ServiceConfig, now: datetime) -> RetentionLimits:
-    """Return which rows may be deleted, by the configuration and by how far back the decisions of each site look."""
+    """Return which rows may be deleted: by the configuration, and by the history that decisions of each site need."""
     retention = config.retention
     reaches_s: dict[str, float] = {}
     for site in db.run_read(_load_sites, config):

@@ -119,13 +119,13 @@ class ClockOffset(NamedTuple):
         behind_s: Seconds by which our clock seems to be behind.
         is_ours: Whether our clock is probably wrong, and not those of the stations.
         text: Description for people.
-        is_doubted: Whether stations of other sites agree with our clock.
+        has_fitting_sites: Whether the stations of at least one other site agree with our clock.
     """
 
     behind_s: float
     is_ours: bool
     text: Message
-    is_doubted: bool = False
+    has_fitting_sites: bool = False
 
 
 def estimate_offset(
@@ -166,10 +166,10 @@ def estimate_offset(
         site for site, offsets in all_received.items() if site not in site_offsets and min(offsets) <= AHEAD_S
     )
     if synchronised:
-        return ClockOffset(behind_s, is_ours=False, text=_LOGGERS(text=text), is_doubted=bool(fitting))
+        return ClockOffset(behind_s, is_ours=False, text=_LOGGERS(text=text), has_fitting_sites=bool(fitting))
     if fitting:
         others_fit = _OTHERS_FIT(text=text, sites=", ".join(sorted(site_offsets)), others=", ".join(fitting))
-        return ClockOffset(behind_s, is_ours=False, text=others_fit, is_doubted=True)
+        return ClockOffset(behind_s, is_ours=False, text=others_fit, has_fitting_sites=True)
     if not all(_is_about(offset, behind_s) for offset in site_offsets.values()):
         return None
     return ClockOffset(behind_s, is_ours=True, text=_BEHIND(text=text))
@@ -189,7 +189,7 @@ def _is_about(seconds: float, expected_s: float) -> bool:
     return abs(seconds - expected_s) <= max(AGREE_S, AGREE_FRACTION * abs(expected_s))
 
 
-class _DoubtedStep(NamedTuple):
+class _StepOnProbation(NamedTuple):
     seconds: float
     since_s: float
 
@@ -218,7 +218,7 @@ class ServiceClock:
         self._now = wall()
         self._now_s = up.elapsed_s
         self._suspended_s = up.elapsed_s - up.awake_s
-        self._doubted_step: _DoubtedStep | None = None
+        self._step_on_probation: _StepOnProbation | None = None
         self._steps: list[ClockStep] = []
         self._suspensions: list[Suspension] = []
 
@@ -254,9 +254,9 @@ class ServiceClock:
         if abs(step_s) <= STEP_S:
             self._set(wall + self._correction, now_s)
             return self._now
-        if self._doubted_step is None or abs(self._doubted_step.seconds - step_s) > STEP_S:
-            self._doubted_step = _DoubtedStep(step_s, now_s)
-        if now_s - self._doubted_step.since_s < PROBATION_S:
+        if self._step_on_probation is None or abs(self._step_on_probation.seconds - step_s) > STEP_S:
+            self._step_on_probation = _StepOnProbation(step_s, now_s)
+        if now_s - self._step_on_probation.since_s < PROBATION_S:
             return expected
         self._follow(wall + self._correction, now_s, step_s)
         return self._now
@@ -266,13 +266,13 @@ class ServiceClock:
         with self._lock:
             self._correction += timedelta(seconds=seconds)
             self._now += timedelta(seconds=seconds)
-            self._doubted_step = None
+            self._step_on_probation = None
             self._steps.append(ClockStep(seconds, self._now))
 
     def confirm(self, seconds: float) -> bool:
-        """Follow a doubted step at once if it is about this large. Return whether it was."""
+        """Follow a step on probation at once if it has about this size. Return whether it was followed."""
         with self._lock:
-            step = self._doubted_step
+            step = self._step_on_probation
             if step is None or not _is_about(step.seconds, seconds):
                 return False
             self._follow(self._wall() + self._correction, self._uptime().elapsed_s, step.seconds)
@@ -295,9 +295,9 @@ class ServiceClock:
     def _set(self, now: datetime, now_s: float) -> None:
         self._now = now
         self._now_s = now_s
-        self._doubted_step = None
+        self._step_on_probation = None
 
     def _follow(self, now: datetime, now_s: float, step_s: float) -> None:
-        probation_s = 0.0 if self._doubted_step is None else now_s - self._doubted_step.since_s
+        probation_s = 0.0 if self._step_on_probation is None else now_s - self._step_on_probation.since_s
         self._set(now, now_s)
         self._steps.append(ClockStep(step_s, now, probation_s))

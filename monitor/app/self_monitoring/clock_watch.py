@@ -98,12 +98,12 @@ class ClockWatch:
         offset = self._estimate_offset()
         service_clock = self.clock if isinstance(self.clock, ServiceClock) else None
         if offset is None:
-            # A correction lasts until somebody sets the clock.
+            # A correction, and its alarm, last until somebody sets the clock.
             if service_clock is None or service_clock.correction_s == 0.0:
                 self.station_clocks = StationClocks()
             return
-        if service_clock is not None and not offset.is_doubted and service_clock.confirm(offset.behind_s):
-            # The stations confirm a step of our clock that was still doubted.
+        if service_clock is not None and not offset.has_fitting_sites and service_clock.confirm(offset.behind_s):
+            # The stations confirm a step of our clock that was still on probation.
             return
         if offset.is_ours and service_clock is not None:
             self._correct_clock(service_clock, offset)
@@ -159,7 +159,7 @@ class ClockWatch:
             if step.seconds < 0:
                 log.warning("times moved back: %s", set_back(c, -step.seconds, self.clock()))
             else:
-                # Readings that arrived while the step was doubted had times in the future.
+                # Readings that were received while the step was on probation had times in the future.
                 withdrawn = withdraw_future(c, self.clock(), step.jumped_over[0])
                 log.warning("%d readings count again", withdrawn)
         self.ingest.forget_last_readings()

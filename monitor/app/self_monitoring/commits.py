@@ -17,7 +17,7 @@ from monitor.text.message import Message
 
 LONGEST_ERROR: Final = 400
 WRITE: Final = "write"
-# A core that cannot renew its lease may not send what it writes, so this counts as no write.
+# A core that cannot renew its lease must not deliver what it writes, so this counts as if it could not write.
 LEASE: Final = "lease"
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class _LastCommit(NamedTuple):
     monotonic_s: float
     at: datetime
-    error: str = ""  # why the next one failed
+    error: str = ""  # why the attempt after this commit failed; empty if there was none
 
 
 class CommitMonitor:

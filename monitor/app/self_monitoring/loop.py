@@ -48,7 +48,7 @@ HEARTBEAT: Final = "core"
 
 
 class Duty(NamedTuple):
-    """Something that the loop does again and again."""
+    """Work that the loop repeats."""
 
     name: str
     run: Callable[[], object]

@@ -32,7 +32,8 @@ class OutageWatch:
         self._complete_at: datetime | None = None  # when everything was stored
         self._heartbeat_at: datetime | None = None
         self._back_at: datetime | None = None  # since when broker and database are available
-        self._has_updated_since_complete = False
+        # Whether `update` was called after `_complete_at` was set.
+        self._was_called_since_complete = False
         # An outage without another known cause means that the service did not run, or the machine was suspended.
         self._cause = SERVICE
 
@@ -48,10 +49,10 @@ class OutageWatch:
             self._complete_at = None if heartbeat is None else heartbeat[0]
             self._has_started = True
         is_long = self._complete_at is not None and (now - self._complete_at).total_seconds() >= SHORTEST_OUTAGE_S
-        if is_long and not self._has_updated_since_complete:
-            # Nobody called this method for long: the machine was suspended.
+        if is_long and not self._was_called_since_complete:
+            # This method was not called for long, so the machine was suspended.
             self._back_at = None
-        self._has_updated_since_complete = True
+        self._was_called_since_complete = True
         is_available = self._note_availability(status, now)
         if not (is_available and status["drained"]):
             return
@@ -67,7 +68,7 @@ class OutageWatch:
             self._heartbeat_at = now
         self._complete_at = now
         self._cause = SERVICE
-        self._has_updated_since_complete = False
+        self._was_called_since_complete = False
 
     def _note_availability(self, status: Mapping[str, Any], now: datetime) -> bool:
         """Return whether broker and database are available."""

@@ -151,10 +151,10 @@ class StateFile:
     def _log_unreadable(self, problem: object) -> None:
         log.error("%s: cannot be read, so earlier notices may be repeated: %s", self.path, problem)
 
-    def _try(self, act: Callable[[], None]) -> None:
+    def _try(self, action: Callable[[], None]) -> None:
         """Log an error of the disk once."""
         try:
-            act()
+            action()
         except OSError as error:
             if not self._has_warned:
                 log.warning(

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 # Without one of these threads the core no longer decides, delivers or watches itself. A new process replaces them all.
 VITAL: Final = frozenset({"core-lease", "self-monitoring", "dispatcher", "evaluate", "ingest-writer"})
 INGEST_PREFIX: Final = "ingest-"
-# Threads with these names are short-lived.
+# Names that Python gives to threads without a name. They are short-lived and not part of the status.
 UNNAMED_PREFIXES: Final = ("Thread-", "Dummy-")
 
 
