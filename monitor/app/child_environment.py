@@ -1,7 +1,7 @@
 """Environment variables of child processes: each process gets only the secrets that it uses.
 
-The page needs the database and the provider of logins. The core needs the broker, the mail server, the keys and the
-variables that channels name. Workers and Mosquitto get no secret (`monitor.worker.sandbox.clean_environment`).
+The web process needs the database and the provider of logins. The core needs the broker, the mail server, the keys and
+the variables that channels name. Workers and Mosquitto get no secret (`monitor.worker.sandbox.clean_environment`).
 """
 
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from monitor.worker.sandbox import clean_environment
 
 # Sections whose secrets only the core uses.
 CORE_ALONE: Final = frozenset({"broker", "smtp", "signing", "push"})
-# Sections whose secrets both use: the page also signs messages and checks who answers one.
+# Sections whose secrets both processes use: the web process also signs messages, and checks who answers a message.
 SHARED: Final = frozenset({"cap", "sms"})
-# Variables of libraries that the page uses to reach the database and the provider of logins.
-_PAGE: Final = frozenset(
+# Variables of libraries that the web process uses to reach the database and the provider of logins.
+_WEB_VARIABLES: Final = frozenset(
     {
         "HTTP_PROXY",
         "HTTPS_PROXY",
@@ -30,9 +30,10 @@ _PAGE: Final = frozenset(
         f"{VARIABLE_PREFIX}TRACEBACK",
     }
 )
-# Passwords of people at the command line.
+# Passwords that people pass to commands.
 _PASSWORDS_OF_PEOPLE: Final = frozenset({f"{VARIABLE_PREFIX}BY_PASSWORD", f"{VARIABLE_PREFIX}USER_PASSWORD"})
-_DATABASE: Final = "PG"
+# Prefix of the variables of libpq.
+_POSTGRESQL_PREFIX: Final = "PG"
 # Settings of glibc: few arenas, and large blocks are returned to the system. Settings of the user take precedence.
 _MALLOC: Final = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072"}
 # Whoever has this address can call the outside watcher in place of the service.
@@ -40,7 +41,9 @@ _PING_URL: Final = f"{VARIABLE_PREFIX}WATCHDOG__PING_URL"
 
 
 def core_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of the core: all except the secrets of the page, because a channel may name any variable.
+    """Return the variables of the core, because a channel may name any of them.
+
+    The secrets of the web process and the passwords of people are removed.
 
     >>> core_environment({"SIREN_URL": "s", "SLOPEWARD_BROKER__PASSWORD": "b"})["SIREN_URL"]
     's'
@@ -49,25 +52,27 @@ def core_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return _MALLOC | {name: value for name, value in selected.items() if name not in _PASSWORDS_OF_PEOPLE}
 
 
-def page_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of the page: settings, and only the secrets of the page.
+def web_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the web process: settings, and only the secrets of the web process.
 
-    >>> page_environment({"SIREN_URL": "s", "SLOPEWARD_BROKER__PASSWORD": "b", "PGPASSWORD": "p"})["PGPASSWORD"]
+    >>> web_environment({"SIREN_URL": "s", "SLOPEWARD_BROKER__PASSWORD": "b", "PGPASSWORD": "p"})["PGPASSWORD"]
     'p'
-    >>> sorted({"SIREN_URL", "SLOPEWARD_BROKER__PASSWORD"} & page_environment({"SIREN_URL": "s"}).keys())
+    >>> sorted({"SIREN_URL", "SLOPEWARD_BROKER__PASSWORD"} & web_environment({"SIREN_URL": "s"}).keys())
     []
     """
     selected = {
         name: value
         for name, value in environ.items()
-        if name in _PAGE or name.startswith(_DATABASE) or (name.startswith(VARIABLE_PREFIX) and "__" in name)
+        if name in _WEB_VARIABLES
+        or name.startswith(_POSTGRESQL_PREFIX)
+        or (name.startswith(VARIABLE_PREFIX) and "__" in name)
     }
     selected.pop(_PING_URL, None)
     return clean_environment(environ) | _without_secrets_of_other(selected, is_core=False)
 
 
 def _without_secrets_of_other(environ: Mapping[str, str], *, is_core: bool) -> dict[str, str]:
-    """Remove the secrets of the other process. Files that contain these secrets are not read either."""
+    """Remove the secrets of the other process. Empty `_FILE` variables prevent that they are read from files."""
     removed = {
         f"{VARIABLE_PREFIX}{section}__{key}".upper()
         for section, key in SECRETS

@@ -1,6 +1,6 @@
 """Child processes of the supervisor, and the rules by which they are restarted.
 
-`PythonChild` is a process of this distribution, such as the core or the page. `BrokerChild` is the broker.
+`PythonChild` is a process of this distribution, such as the core or the web process. `BrokerChild` is the broker.
 `ProcessRestarter` restarts one child, with pauses that grow while it keeps failing.
 """
 
@@ -93,8 +93,8 @@ class Child(Protocol):
 class HeartbeatWatch:
     """Measure how long a process has sent no heartbeat. All times are seconds of the monotonic clock.
 
-    A process that has not sent its first heartbeat has `FIRST_BEAT_S`, twice as long after each start without a
-    heartbeat. Otherwise a machine that is too slow would have every new process killed before its first heartbeat.
+    The first heartbeat may take `FIRST_BEAT_S`. This limit doubles after each start without a heartbeat, because
+    otherwise every new process on a slow machine would be killed before its first heartbeat.
     """
 
     def __init__(self, silent_s: float) -> None:
@@ -136,8 +136,8 @@ class PythonChild:
         receives_lines: The process reads lines from a pipe (`send_line`).
 
     Attributes:
-        is_ready: The process has finished its start.
-        decides: It has stored an evaluation since its start.
+        is_ready: The process has finished its start, or it stands by.
+        decides: It has stored an evaluation since its start, or it has no site to evaluate.
         stands_by: It waits until it may take over from another service.
         can_read: The database has the schema version of this program.
         trouble: Why nothing can be decided, from the last heartbeat; empty if decisions are made.
@@ -351,16 +351,17 @@ class BrokerChild:
         """Return clients whose messages the broker dropped within the last hour because of their size."""
         return self._broker.log.list_oversized(now)
 
-    def note_stored(self, denied: Iterable[RefusedTopic]) -> None:
+    def note_stored(self, refused: Iterable[RefusedTopic]) -> None:
         """Record that these refused messages are in the database."""
-        self._broker.log.note_stored(denied)
+        self._broker.log.note_stored(refused)
 
-    def describe_denied(self, denied: Iterable[RefusedTopic]) -> list[DeniedMessages]:
+    def describe_denied(self, refused: Iterable[RefusedTopic]) -> list[DeniedMessages]:
         """Return the first refused messages whose login has no right to the topic, with its site and station.
 
-        The check of the broker and the page of instruments show them. Messages that are too large have an alarm.
+        The check of the broker and the page of instruments show them. Messages that are too large are left out, because
+        they have an alarm.
         """
-        forbidden = [refused for refused in denied if not refused.is_too_large]
+        forbidden = [message for message in refused if not message.is_too_large]
         try:
             logins = {login.name: login for login in LoginBook(self._broker.folder).load()}
         except (SlopewardError, OSError) as error:
@@ -368,14 +369,14 @@ class BrokerChild:
             logins = {}
         unknown = Login("", "")
         rows: list[DeniedMessages] = []
-        for refused in forbidden[:MOST_DENIED]:
-            login = logins.get(refused.login, unknown)
+        for message in forbidden[:MOST_DENIED]:
+            login = logins.get(message.login, unknown)
             rows.append(
                 {
-                    "login": refused.login,
-                    "topic": refused.topic,
-                    "n": refused.times,
-                    "at": format_iso(refused.at),
+                    "login": message.login,
+                    "topic": message.topic,
+                    "n": message.times,
+                    "at": format_iso(message.at),
                     "site": login.site,
                     "station": login.station,
                 }
@@ -387,27 +388,27 @@ class BrokerChild:
         self._broker.stop()
 
 
-def reject_denied(denied: Iterable[RefusedTopic]) -> list[RejectedMessage]:
-    """Return the rows of the quarantine for refused messages that are not stored yet."""
-    return [_reject_denied(refused) for refused in denied if refused.times > refused.stored]
+def make_quarantine_rows(refused: Iterable[RefusedTopic]) -> list[RejectedMessage]:
+    """Return the rows of the quarantine for messages that the broker refused and that are not stored yet."""
+    return [_make_quarantine_row(message) for message in refused if message.times > message.stored]
 
 
-def _reject_denied(denied: RefusedTopic) -> RejectedMessage:
-    if denied.is_too_large:
+def _make_quarantine_row(message: RefusedTopic) -> RejectedMessage:
+    if message.is_too_large:
         code = TOO_LARGE
-        reason = _OVERSIZED(login=denied.login, most=Figure(PAYLOAD_LIMIT, "d"))
+        reason = _OVERSIZED(login=message.login, most=Figure(PAYLOAD_LIMIT, "d"))
     else:
         code = DENIED_BY_BROKER
-        reason = _DENIED(login=denied.login)
+        reason = _DENIED(login=message.login)
     return RejectedMessage(
-        denied.at,
-        denied.topic,
+        message.at,
+        message.topic,
         b"",
         code,
         reason,
-        f"{LOGIN}{denied.login}",
-        times=denied.times - denied.stored,
-        full_size=PayloadSize(denied.payload_bytes, digest_text(f"{code}\0{denied.login}\0{denied.topic}")),
+        f"{LOGIN}{message.login}",
+        times=message.times - message.stored,
+        full_size=PayloadSize(message.payload_bytes, digest_text(f"{code}\0{message.login}\0{message.topic}")),
     )
 
 

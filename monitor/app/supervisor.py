@@ -1,4 +1,4 @@
-"""The supervisor: starts the broker, the core and the page, restarts them when they end, and stops them in order.
+"""The supervisor: starts the broker, the core and the web process, restarts them, and stops them in order.
 
 It also does what must not depend on the core: it notifies people while the core cannot decide (`CoreWatch`), stores its
 heartbeat (`SupervisorRecords`) and calls the outside watcher (`send_ping`).
@@ -17,7 +17,7 @@ from typing import Final
 
 from monitor import logs
 from monitor.app.checks import health
-from monitor.app.child_environment import core_environment, page_environment
+from monitor.app.child_environment import core_environment, web_environment
 from monitor.app.children import BrokerChild, Child, ProcessRestarter, PythonChild
 from monitor.app.self_monitoring.clock import ServiceClock
 from monitor.app.self_monitoring.core_watch import CoreWatch
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 WAKE_EVERY_S: Final = 0.2
 WAKE_EVERY_WHILE_STARTING_S: Final = 0.1
 STOP_CORE_S: Final = 8.0
-STOP_PAGE_S: Final = 3.0
+STOP_WEB_S: Final = 3.0
 SEND_TROUBLE_EVERY_S: Final = 3.0
 FIRST_WRITE_AFTER_S: Final = 2.0
 WRITE_EVERY_S: Final = 10.0
@@ -94,9 +94,9 @@ class Supervisor:
             "web",
             "monitor.web.server",
             arguments,
-            stop_s=STOP_PAGE_S,
+            stop_s=STOP_WEB_S,
             receives_lines=True,
-            environment=page_environment(os.environ) | running_mode,
+            environment=web_environment(os.environ) | running_mode,
         )
         # In the order of their start.
         self.children: list[Child] = []
@@ -117,7 +117,7 @@ class Supervisor:
                     return EXIT_CANNOT_START
                 now_s = time.monotonic()
                 self.core_watch.check(now_s)
-                self._send_trouble_to_page(now_s)
+                self._send_trouble_to_web(now_s)
                 self._notify_watchdog(now_s)
                 self._write_records(now_s)
                 self._ping_watcher(now_s)
@@ -133,7 +133,7 @@ class Supervisor:
         self._must_renew_core.set()
 
     def _check_children(self) -> None:
-        """Start and restart the children. The page needs the database schema that the core brings up to date."""
+        """Start and restart the children. The web process needs the database schema to which the core upgrades."""
         for restarter in self.restarters:
             if restarter.child is not self.web or self._has_current_schema:
                 restarter.check()
@@ -177,7 +177,7 @@ class Supervisor:
         log.info("stopped in %.1f s", time.monotonic() - started_s)
 
     # ---- periodic duties ---------------------------------------------------------------------------------------------
-    def _send_trouble_to_page(self, now_s: float) -> None:
+    def _send_trouble_to_web(self, now_s: float) -> None:
         if self.core.last_beat_s and now_s >= self._next_trouble_s:
             self._next_trouble_s = now_s + SEND_TROUBLE_EVERY_S
             self.web.send_line(self.core_watch.find_trouble(now_s))

@@ -15,7 +15,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from sqlalchemy import text
 
-from monitor.app.children import reject_denied
+from monitor.app.children import make_quarantine_rows
 from monitor.broker import broker_log
 from monitor.broker.access import Access, find_access
 from monitor.broker.access_probe import try_anonymous, try_foreign
@@ -183,7 +183,7 @@ def test_refusals_are_stored_in_quarantine_by_login(database):
         log._handle_lines(b"1: Denied PUBLISH from s.G1 (d0, q1, r0, m1, '%s', ... (7 bytes))\n" % hostile)
         log._handle_lines(b"1: Denied PUBLISH from s.G2 (d0, q1, r0, m1, '%s', ... (7 bytes))\n" % hostile)
         denied = log.list_refused()
-        tell(database, add_rejected, reject_denied(denied))
+        tell(database, add_rejected, make_quarantine_rows(denied))
         log.note_stored(denied)
         assert not [refused for refused in log.list_refused() if refused.times > refused.stored]
     with database.read() as c:
@@ -253,7 +253,7 @@ def test_too_large_message_is_stored_in_quarantine(database):
     log = BrokerLog(None)
     log._write = lambda _: None
     write_log(log, ["Dropped too large PUBLISH from s.G1 (d0, q1, r0, m1, 'a/b', ... (1048577 bytes))"] * 2)
-    tell(database, add_rejected, reject_denied(log.list_refused()))
+    tell(database, add_rejected, make_quarantine_rows(log.list_refused()))
     with database.read() as c:
         query = text("SELECT client, code, times, payload_bytes, topic, reason FROM rejected_messages")
         [row] = c.execute(query).all()

@@ -1,7 +1,7 @@
-"""Signs of life between the processes of the service, and notifications to systemd.
+"""Heartbeats and texts between the processes of the service, and notifications to systemd.
 
-The core writes heartbeats to a pipe of the supervisor (`beat`). The supervisor writes to a pipe of the page what keeps
-the core from deciding.
+The core writes heartbeats to a pipe of the supervisor (`beat`). The supervisor writes to a pipe of the web process
+why the core cannot decide.
 """
 
 import json
@@ -22,7 +22,8 @@ LONGEST: Final = 300
 # Environment variables with the file descriptors of the pipes.
 HEARTBEAT_FD: Final = "SLOPEWARD_HEARTBEAT_FD"
 TROUBLE_FD: Final = "SLOPEWARD_TROUBLE_FD"
-# Marks at the beginning of a heartbeat. A heartbeat without a mark comes from a core that has stored an evaluation.
+# Marks at the start of a heartbeat. A heartbeat without a mark comes from a core that has stored an evaluation, or that
+# has no site to evaluate.
 STARTING: Final = "~"  # the start has not finished
 UNPROVEN: Final = "?"  # no evaluation has been stored yet
 STANDS_BY: Final = "="  # waits to take over from the core of another service
@@ -86,7 +87,7 @@ def beat(trouble: str = "", mark: str = "") -> bool:
 
     Args:
         trouble: Why nothing can be decided, in one line; empty if decisions are made.
-        mark: STARTING, UNPROVEN, STANDS_BY or STANDS_APART; empty if an evaluation was stored.
+        mark: STARTING, UNPROVEN, STANDS_BY or STANDS_APART; empty if an evaluation was stored or there is no site.
     """
     number = os.environ.get(HEARTBEAT_FD)
     if not number:

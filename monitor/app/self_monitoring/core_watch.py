@@ -52,10 +52,10 @@ class CoreWatch:
     1. If the core cannot decide, the emergency notifier sends messages without the database.
     2. A time in which the slope was not watched is reported when it is over.
 
-    Both need recipients and levels, which `load_known` reads while the database is available.
+    Both need recipients and levels, which `load_recipients_and_levels` reads while the database is available.
 
     Args:
-        clock: A clock of its own, because its steps are taken (`UnwatchedPeriods`).
+        clock: Used here only, because `UnwatchedPeriods` removes its steps (`ServiceClock.take_steps`).
         on_notified: See `on_over` of `EmergencyNotifier`.
     """
 
@@ -93,7 +93,7 @@ class CoreWatch:
         if not last_beat_s or now_s < self._next_check_s:
             return
         self._next_check_s = now_s + CHECK_EVERY_S
-        # A core that starts again after it stood still does not know yet that it will stand by.
+        # A core that was killed because it hung does not report yet, after its restart, that it stands by.
         decides_elsewhere = now_s < self._decides_elsewhere_until_s
         self.emergency.update(
             "" if decides_elsewhere else self.find_trouble(now_s),
@@ -116,8 +116,8 @@ class CoreWatch:
         """Return why the outside watcher must not be called; empty if the core decides."""
         return self.find_trouble(now_s) if self._core.is_ready else _NOT_STARTED()
 
-    # ---- what is known from the database -------------------------------------------------------------------------
-    def load_known(self, c: Connection) -> None:
+    # ---- recipients and levels from the database -----------------------------------------------------------------
+    def load_recipients_and_levels(self, c: Connection) -> None:
         """Load recipients and levels for messages without the database, and report a time without a watch."""
         self._sites_in_force = list(load_in_force(c))
         self._languages |= _find_languages(self._sites_in_force)
@@ -152,7 +152,7 @@ class CoreWatch:
         return (now_utc() - written_at).total_seconds() < within_s
 
     def _list_addresses(self) -> list[ChannelAddress]:
-        """Return whom to notify, according to the site files and to the versions in force."""
+        """Return who to notify, according to the site files and to the versions in force."""
         sites = [*read_sites(self._config), *self._sites_in_force]
         self._languages = _find_languages(sites)
         return list_addresses(sites)

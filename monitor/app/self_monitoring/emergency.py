@@ -77,7 +77,7 @@ class EmergencyNotifier:
     accepted the message or the trouble is over. After a restart the deliveries of the process before are continued.
 
     Args:
-        find_addresses: Returns whom to notify.
+        find_addresses: Returns who to notify.
         describe_levels: Returns one line per site about the last known levels.
         on_over: Called as on_over(trouble, accepted, addressed) when the trouble is over, with the numbers of channels.
         state_file: Stores over a restart who was notified.

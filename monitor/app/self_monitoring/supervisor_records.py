@@ -16,7 +16,7 @@ from monitor.alerts.views import AlertRow
 from monitor.app.checks import health
 from monitor.app.checks.live import STATUS_SITE, BrokerClients
 from monitor.app.checks.table import run_checks
-from monitor.app.children import BrokerChild, ProcessRestarter, PythonChild, read_sites, reject_denied
+from monitor.app.children import BrokerChild, ProcessRestarter, PythonChild, make_quarantine_rows, read_sites
 from monitor.app.self_monitoring.alarms import KEY_PREFIX, AlarmQueue
 from monitor.app.self_monitoring.conditions import AlarmConditions
 from monitor.app.self_monitoring.core_watch import CoreWatch
@@ -98,7 +98,7 @@ class SupervisorRecords:
         self._conditions.update(run_checks(clients), time.monotonic())
 
     def write(self, core_watch: CoreWatch) -> None:
-        """Store alarms, heartbeats and refused messages, and let `core_watch` load what it has to know.
+        """Store alarms, heartbeats and refused messages, and let `core_watch` load recipients and levels.
 
         The supervisor must survive every error of the database, so none is raised.
         """
@@ -106,7 +106,7 @@ class SupervisorRecords:
             with Database(self._config.database.url) as db:
                 # Read first: a database that rejects writes can still return the last levels.
                 with db.read() as c:
-                    core_watch.load_known(c)
+                    core_watch.load_recipients_and_levels(c)
                     if not self._has_written:
                         self._conditions.recall(
                             row["key"].removeprefix(KEY_PREFIX) for row in load_view(c, "active_alerts", AlertRow)
@@ -120,7 +120,7 @@ class SupervisorRecords:
 
     def _write_all(self, db: Database, core_watch: CoreWatch) -> None:
         alarms = self.alarms.pending()
-        denied = [] if self.broker is None else self.broker.list_refused()
+        refused = [] if self.broker is None else self.broker.list_refused()
         stands_by = self._core.stands_by
         now = datetime.now(UTC)
         with db.write() as c:
@@ -131,18 +131,18 @@ class SupervisorRecords:
             before = find_heartbeat(c, HEARTBEAT)
             if not stands_by:
                 # The heartbeats of a pair of services are those of the active one.
-                self._write_heartbeats(c, denied, now)
-                add_rejected(c, reject_denied(denied), self._quota)
+                self._write_heartbeats(c, refused, now)
+                add_rejected(c, make_quarantine_rows(refused), self._quota)
         self.alarms.forget(alarms)
         if stands_by:
             return
         if self.broker is not None:
-            self.broker.note_stored(denied)
+            self.broker.note_stored(refused)
         if not self._has_written:
             self._has_written = True
             core_watch.unwatched.note_start(before and before[0])
 
-    def _write_heartbeats(self, c: Connection, denied: Sequence[RefusedTopic], now: datetime) -> None:
+    def _write_heartbeats(self, c: Connection, refused: Sequence[RefusedTopic], now: datetime) -> None:
         detail = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
@@ -150,9 +150,9 @@ class SupervisorRecords:
         }
         remove_heartbeat(c, f"{health.STANDBY_PREFIX}{self._config.service_name}")
         write_heartbeat(c, HEARTBEAT, detail, now)
-        write_heartbeat(c, BROKER_HEARTBEAT, self._describe_broker(denied), now)
+        write_heartbeat(c, BROKER_HEARTBEAT, self._describe_broker(refused), now)
 
-    def _describe_broker(self, denied: Sequence[RefusedTopic]) -> BrokerHeartbeat:
+    def _describe_broker(self, refused: Sequence[RefusedTopic]) -> BrokerHeartbeat:
         if self.broker is None:
             return {"mode": "external", "url": self._config.broker.url}
         return {
@@ -160,7 +160,7 @@ class SupervisorRecords:
             "durable": self.broker.durable,
             "alive": self.broker.alive(),
             "risk_s": self.broker.risk_s,
-            "denied": self.broker.describe_denied(denied),
+            "denied": self.broker.describe_denied(refused),
         }
 
 

@@ -49,7 +49,7 @@ class UnwatchedPeriods:
     """Follow the heartbeats of the core and the clock of the machine.
 
     Args:
-        clock: A clock of its own: `update` takes its steps and suspensions.
+        clock: Used here only, because `update` removes its steps and suspensions.
     """
 
     def __init__(self, clock: ServiceClock) -> None:

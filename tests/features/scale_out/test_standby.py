@@ -68,7 +68,7 @@ def test_returning_service_sends_no_emergency_notice_while_another_one_is_active
         now[0] += 1.0
         supervisor.core._heartbeats.last_beat_s = now[0] - 30.0 if second < 3 else now[0]
         if second % 10 == 1:
-            ask(database, supervisor.core_watch.load_known)
+            ask(database, supervisor.core_watch.load_recipients_and_levels)
         supervisor.core_watch.check(now[0])
     assert bool(notices) == is_notified
 
