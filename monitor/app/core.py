@@ -37,7 +37,7 @@ from monitor.app.self_monitoring.facts import CoreParts
 from monitor.app.self_monitoring.loop import Duty, SelfMonitoring
 from monitor.app.self_monitoring.state_file import StateFile
 from monitor.app.self_monitoring.threads import ThreadWatch
-from monitor.app.site_files import SiteFileWatcher
+from monitor.app.site_files import SitesInForce
 from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.canonical import code_version
@@ -134,16 +134,16 @@ class Core:
         self.conditions = AlarmConditions(self.alarms)
         self.commits = CommitMonitor(clock, config.schedule.evaluate_tick_s)
         self.threads = ThreadWatch()
-        self.site_files = SiteFileWatcher(self.db, config, self.alarms, clock)
+        self.site_files = SitesInForce(self.db, config, self.alarms, clock)
         self._change_detector = ChangeDetector()
         self._jump_guard = ClockJumpGuard(clock())
         self._signing_keys = Keyring(Path(config.paths.state) / KEYS_FILE, config.signing.keys)
-        # Another core has taken the database over.
-        self._is_standing_by = False
+        # Another core has taken the database over, so this process must write nothing more.
+        self._has_lost_database = False
         self._has_stopped_parts = threading.Event()
 
     def hold(self, lease: CoreLease | None) -> None:
-        """Allow transactions only while this process holds the lease. None: there is no lease on SQLite."""
+        """Allow transactions only while this process holds the lease. On SQLite there is no lease."""
         self.lease = lease
         if lease is not None:
             self.db.guard = lease.guard
@@ -186,6 +186,7 @@ class Core:
             health.beat(self.commits.trouble(), health.STARTING)
 
     def _prepare_database(self) -> None:
+        # `hold_core_lock` could not take the lease if the database was unreachable.
         self._retry_until_available(self._take_lease)
         if self.lease is not None:
             # Renewed from now on, because an upgrade of the database may last longer than a lease.
@@ -308,7 +309,7 @@ class Core:
             lease=self.lease,
             started_at=self.started_at,
             more_duties=(
-                Duty("check for new versions of site files", self._check_site_files, CHECK_SITE_FILES_EVERY_S),
+                Duty("find site files that were put in force", self._check_site_files, CHECK_SITE_FILES_EVERY_S),
                 Duty("start first jobs of a site", self._start_first_jobs, START_FIRST_JOBS_EVERY_S),
             ),
         )
@@ -398,7 +399,7 @@ class Core:
 
     def _go_to_standby(self, lease: CoreLease) -> int:
         """End every part, because another core has taken the database over. Return when a new core may start."""
-        self._is_standing_by = True
+        self._has_lost_database = True
         if self.config.standby.enabled:
             log.warning("another core has taken this database over; this one starts again as standby")
             return health.EXIT_RENEW
@@ -414,7 +415,7 @@ class Core:
     def stop(self) -> None:
         """End the parts and close the database."""
         self.stopping.set()
-        if not self._is_standing_by:
+        if not self._has_lost_database:
             self._stop_parts()
             self.self_monitoring.write_heartbeat(STOPPED)
         self.db.close()
@@ -427,7 +428,7 @@ class Core:
         compute.stop_all()
         self.ingest.stop(STOP_PART_S)
         self.evaluation.stop(STOP_PART_S)
-        if not self._is_standing_by:
+        if not self._has_lost_database:
             self.commits.attempt(self.alarms.write_pending)
         self.dispatcher.stop(STOP_PART_S)
         for part in self.plugin_parts:

@@ -48,8 +48,11 @@ _IN_FORCE: Final = Template("service.site_file.in_force", "the site file is the 
 log = logging.getLogger(__name__)
 
 
-class SiteFileWatcher:
-    """Load the site files at the start, and find sites of which another version was put in force later."""
+class SitesInForce:
+    """Load the site files at the start, and find sites of which another version was put in force later.
+
+    A file that changes after the start has no effect until somebody puts it in force or the core starts again.
+    """
 
     def __init__(
         self, db: Database, config: ServiceConfig, alarms: ServiceAlarms, clock: Callable[[], datetime]
@@ -62,7 +65,7 @@ class SiteFileWatcher:
         self._in_force: dict[str, str] = {}
 
     def load(self) -> list[Site]:
-        """Return the sites to watch, and begin or end the alarms of their files."""
+        """Return the sites to watch, and start or end the alarms of their files."""
         folder = self.config.paths.sites
         try:
             sites, failures = scan_sites(folder)
@@ -94,9 +97,9 @@ class SiteFileWatcher:
 
     def _load_last_good(self, sources: Mapping[str, str], failures: Collection[Path]) -> Iterator[Site]:
         # A file that cannot be parsed exists, so the file of its site is not missing.
-        named = {name for path in failures if path.is_file() for name in _find_names(path)}
+        sites_with_file = {name for path in failures if path.is_file() for name in _find_names(path)}
         for site_id, source in sources.items():
-            if site_id not in named and self.config.paths.sites not in failures:
+            if site_id not in sites_with_file and self.config.paths.sites not in failures:
                 self.alarms.open(f"config:{site_id}", _GONE(site=site_id, site2=site_id), level=2)
             try:
                 yield parse_site(source, f"last good file of {site_id}")
