@@ -326,7 +326,7 @@ def service_parts(
 
 @hookspec
 def health_subjects(db: Database, config: ServiceConfig, sites: Mapping[str, Site], now: datetime) -> object:
-    """Return an object. It is passed to every check whose `looks_at` is its class.
+    """Return an object. It is passed to every check whose `fact_type` is its class.
 
     Called every 30 s by the core process. If an implementation fails, also one of a built-in feature, the error is
     logged.

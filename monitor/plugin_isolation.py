@@ -364,7 +364,7 @@ def _check_checks(plugin: str, result: Any) -> list[Any]:
 
 
 def _check_check(plugin: str, check: Any) -> Any:
-    _require(isinstance(check.id, str) and isinstance(check.looks_at, type), "an id and a class in a Check", check.id)
+    _require(isinstance(check.id, str) and isinstance(check.fact_type, type), "an id and a class in a Check", check.id)
     find = check.find
 
     @functools.wraps(find)

@@ -57,7 +57,7 @@ class Check:
 
     Attributes:
         id: With dots. The part before the first dot is the area that `doctor` prints. `*` stands for the subject.
-        looks_at: The type of the argument of `find`. Every fact of this type is passed to the check.
+        fact_type: The type of the argument of `find`. Every fact of this type is passed to the check.
         level: WARN, or BAD, with which `doctor` and `check` end with exit status 1. A finding that is milder than this
             level raises no alarm.
         message: The problem in one sentence.
@@ -76,7 +76,7 @@ class Check:
     """
 
     id: str
-    looks_at: type
+    fact_type: type
     level: str
     message: str
     find: Callable[[Any], SubjectState | Iterable[SubjectState]]

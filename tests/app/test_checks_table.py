@@ -29,8 +29,8 @@ FLOOD = "the cellar of the service stands {cm} cm under water"
 SAID = FLOOD.format(cm=7)
 
 
-def add(monkeypatch, looks_at, **more):
-    one = Check("cellar", looks_at, BAD, FLOOD, lambda _: make_state(cm=7.0), "pump it out", **more)
+def add(monkeypatch, fact_type, **more):
+    one = Check("cellar", fact_type, BAD, FLOOD, lambda _: make_state(cm=7.0), "pump it out", **more)
     checks = (*table.list_checks(), one)
     monkeypatch.setattr(table, "list_checks", lambda: checks)
 

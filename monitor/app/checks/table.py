@@ -112,14 +112,14 @@ def list_checks() -> tuple[Check, ...]:
 def run_checks(fact: object) -> Iterator[CheckFinding]:
     """Run all checks that examine facts of this class. Findings that are in order are included."""
     for check in list_checks():
-        if isinstance(fact, check.looks_at):
+        if isinstance(fact, check.fact_type):
             yield from _run(check, fact)
 
 
 def run_alarm_checks(fact: object) -> Iterator[CheckFinding]:
     """Run the checks that examine facts of this class and can raise an alarm."""
     for check in list_checks():
-        if check.alarm and isinstance(fact, check.looks_at):
+        if check.alarm and isinstance(fact, check.fact_type):
             yield from _run(check, fact)
 
 

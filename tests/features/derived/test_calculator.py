@@ -276,7 +276,7 @@ def test_the_evaluation_waits_for_newest_values_for_a_limited_time(
     assert not thread.is_behind("bench")
     thread._waiting = {"bench": WaitingValues(999.0, None, "D1.crack_opening")}
     assert not thread.is_behind("bench")
-    [late] = [check for check in CHECKS if check.looks_at is CalculationStatus]
+    [late] = [check for check in CHECKS if check.fact_type is CalculationStatus]
     sites = {"bench": parse_site(write(DISTANCE), "bench.toml")}
     [finding] = late.run(CalculationStatus(sites, thread.list_waits_s))
     assert finding.is_wrong

@@ -69,7 +69,7 @@ def write(*derived: Mapping[str, object]) -> str:
 
 
 def find_disagreements(seen: AgreementStatus) -> list[CheckFinding]:
-    return [finding for check in CHECKS if check.looks_at is AgreementStatus for finding in check.run(seen)]
+    return [finding for check in CHECKS if check.fact_type is AgreementStatus for finding in check.run(seen)]
 
 
 class Bench:

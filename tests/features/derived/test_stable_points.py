@@ -457,7 +457,7 @@ def test_health_names_references_that_move_or_are_missing(database, moved_m, sil
         assert pipeline.store([message]).rejected == 0
     compute_pending(database, pipeline.sites, lambda: START)
     seen = read_agreement(database, pipeline.sites, START)
-    findings = [finding for check in CHECKS if check.looks_at is AgreementStatus for finding in check.run(seen)]
+    findings = [finding for check in CHECKS if check.fact_type is AgreementStatus for finding in check.run(seen)]
     wrong = {finding.key.rpartition(":")[2]: finding.text for finding in findings if finding.is_wrong}
     assert wrong.keys() == expected.keys()
     assert all(name in wrong[key] for key, name in expected.items())
