@@ -71,7 +71,7 @@ CHECKS: Final = (
         "decide.core",
         Heartbeat,
         BAD,
-        "the core process stands still since {at}",
+        "the core process has sent no heartbeat since {at}",
         lambda heartbeat: make_state(is_wrong=heartbeat.age_s > LONGEST_WITHOUT_HEARTBEAT_S, at=heartbeat.received_at),
     ),
 )

@@ -210,7 +210,7 @@ CHECKS: Final = (
         "service.gone",
         ProcessHeartbeats,
         BAD,
-        "core, pid {pid}, has ended; its last sign of life was {at}",
+        "core, pid {pid}, has ended; its last heartbeat is from {at}",
         _find_core,
         "the supervisor restarts it within a minute; otherwise slopeward run",
         fine="core runs, pid {pid}, {n} messages since start",
@@ -260,8 +260,8 @@ CHECKS: Final = (
         WARN,
         "the broker refused {n} messages of login {login} on topic {topic}, the last at {at}",
         _list_denied,
-        "correct the topic, or give the sender a login for it (slopeward broker add): by MQTT 3.1.1 it does not learn "
-        "that they are refused",
+        "correct the topic, or give the sender a login for it (slopeward broker add); MQTT 3.1.1 does not report to a "
+        "sender that its messages are refused",
     ),
     Check(
         "queue.waiting",

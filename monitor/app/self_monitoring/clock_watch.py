@@ -34,6 +34,7 @@ from monitor.text.message import Template
 _CHECK_TIME_SERVICE: Final = Template(
     "service.clock.look_at", "{text}: check its time service; all waiting times continue from the new time"
 )
+# Alarms that begin with "cannot see: decide" request a decision of a person.
 _BY_STATIONS: Final = Template(
     "service.clock.by_stations", "cannot see: decide. {text}; decisions use the time of the stations"
 )

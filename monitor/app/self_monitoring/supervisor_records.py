@@ -33,7 +33,8 @@ from monitor.storage.views import load_view
 from monitor.text.message import Message, Template
 
 _WITHOUT_OUTBOX: Final = Template(
-    "service.notice.past_outbox", "cannot decide: {text}; reported past the outbox by {n} of {n2} channels"
+    "service.notice.past_outbox",
+    "cannot decide: {text}; people were notified without the outbox by {n} of {n2} channels",
 )
 log = logging.getLogger(__name__)
 HEARTBEAT: Final = "supervisor"

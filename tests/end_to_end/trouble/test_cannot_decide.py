@@ -250,7 +250,7 @@ def test_people_hear_that_the_database_is_gone_while_the_slope_fails(
         assert (cut.returncode, "is no longer in the chain" in cut.stdout) == (1, True)
         assert all(said.startswith("audit entry ") for said in receiver.heads if said), receiver.heads
         stop()
-        row = "SELECT 1 FROM alert_history WHERE reason LIKE '%reported past the outbox by 1 of 1 channels%'"
+        row = "SELECT 1 FROM alert_history WHERE reason LIKE '%notified without the outbox by 1 of 1 channels%'"
         wait_for(lambda: service.query(row), 40, "its row")
 
 
