@@ -1,6 +1,7 @@
-"""Run a function in a child process of low priority that returns lines of JSON, so that the page stays responsive.
+"""Run a function in a child process with low priority, so that the page stays responsive.
 
-`multiprocessing` would wait for the child when the page ends. This child continues without the page.
+The child sends values to its parent as lines of JSON. It continues if the page ends; `multiprocessing` would make the
+page wait for it instead.
 """
 
 import importlib
@@ -19,48 +20,55 @@ from typing import Any, Final
 from monitor.text.message import messages_to_plain, plain_to_messages
 
 POLL_S: Final = 0.5
-NICE: Final = 10  # a low priority, because alarms come first
+READ_BYTES: Final = 65536
+# A low priority, because alarms come first.
+NICE: Final = 10
 SendLine = Callable[[Any], None]
 
 
 class ChildProcess:
-    """A child process.
+    """A child process that runs one function.
 
     Attributes:
-        is_over: Whether the child has closed its output, so that no more lines follow.
+        has_ended: Whether the child has closed its output, so that no more values follow. `lines` sets it.
 
     Args:
-        work: `module:function`, as a name because only the child imports it. The function is called with a function
-            that sends a line, and with the arguments.
+        function: `module:function`, as a name because only the child imports it. The function is called with a function
+            that sends a value to the parent, and with the arguments.
         arguments: Values that can be pickled.
     """
 
-    def __init__(self, work: str, *arguments: Any) -> None:
+    def __init__(self, function: str, *arguments: Any) -> None:
         self._child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "monitor.worker.child_process", work],
+            [sys.executable, "-P", "-m", "monitor.worker.child_process", function],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
         assert self._child.stdin is not None
-        self.is_over = False
+        self.has_ended = False
+        self._received = b""
         # If the child has died, `lines` returns none.
         with suppress(BrokenPipeError), self._child.stdin as pipe:
             pickle.dump(arguments, pipe)
 
     def lines(self, limit_s: float) -> Iterator[Any]:
         """Yield the values that the child sends, until it ends or `limit_s` seconds have passed."""
-        until_s = time.monotonic() + limit_s
-        stream = self._child.stdout
-        assert stream is not None
-        while time.monotonic() < until_s:
-            if not select.select([stream], [], [], POLL_S)[0]:
-                continue
-            line = stream.readline()
-            if not line:
-                self.is_over = True
-                return
-            yield plain_to_messages(json.loads(line))
+        deadline_s = time.monotonic() + limit_s
+        stdout = self._child.stdout
+        assert stdout is not None
+        while time.monotonic() < deadline_s:
+            line, newline, remaining = self._received.partition(b"\n")
+            if newline:
+                self._received = remaining
+                yield plain_to_messages(json.loads(line))
+            elif select.select([stdout], [], [], POLL_S)[0]:
+                # `readline` would move further lines to the buffer of the stream, where `select` does not find them.
+                received = os.read(stdout.fileno(), READ_BYTES)
+                if not received:
+                    self.has_ended = True
+                    return
+                self._received += received
 
     def end(self) -> None:
         """Kill the child and the processes that it started."""
@@ -71,24 +79,25 @@ class ChildProcess:
     def wait(self) -> None:
         """Wait until the child ends, and discard its output."""
         if self._child.stdout is not None:
-            while self._child.stdout.read(65536):
+            while self._child.stdout.read(READ_BYTES):
                 pass
             self._child.stdout.close()
         self._child.wait()
 
 
-def main(work: str) -> None:
-    """Run the function of a child: read its arguments from the standard input and send its values to the parent."""
+def main(function: str) -> None:
+    """Run a function in the child: read its arguments from the standard input and send its values to the parent."""
     arguments = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - sent by the parent
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # other output goes to the log
+    values = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    # Other output of the child goes to the log.
+    os.dup2(2, 1)
     os.nice(NICE)
 
     def send(value: Any) -> None:
-        answers.write(json.dumps(messages_to_plain(value)) + "\n")
-        answers.flush()
+        values.write(json.dumps(messages_to_plain(value)) + "\n")
+        values.flush()
 
-    module, _, name = work.partition(":")
+    module, _, name = function.partition(":")
     getattr(importlib.import_module(module), name)(send, *arguments)
 
 

@@ -32,7 +32,7 @@ def filled(database, filled_ids):
 
 def start_no_child(monkeypatch):
     """What the page begins in a process of its own has begun at once: a drill would go on when the test is over."""
-    began = SimpleNamespace(lines=lambda _: iter([{"began": True}]), wait=int, is_over=False)
+    began = SimpleNamespace(lines=lambda _: iter([{"began": True}]), wait=int, has_ended=False)
     monkeypatch.setattr(child_process, "ChildProcess", lambda *_: began)
 
 

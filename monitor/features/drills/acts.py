@@ -116,7 +116,7 @@ def _start_process(call: ActCall, site: Site, options: object) -> Message:
     threading.Thread(target=child.wait, name="drill", daemon=True).start()
     if answer is not None and "refused" in answer:
         raise RefusedError(plain_to_messages(answer)["refused"])
-    if answer is None and child.is_over:
+    if answer is None and child.has_ended:
         raise RefusedError(_NOT_PREPARED())
     return _BEGUN() if answer else _PREPARING()
 
