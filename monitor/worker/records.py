@@ -65,7 +65,7 @@ class RecordError(ValueError):
         self.problem = problem
         self.path = ""
 
-    def inside(self, part: str) -> "RecordError":
+    def prepend_path(self, part: str) -> "RecordError":
         """Prepend a part to the path and return this error."""
         self.path = f"{part}{self.path}"
         return self
@@ -225,7 +225,7 @@ def read_text(value: Any) -> str:
 def _check_message_value(value: Value) -> None:
     """Format a message and all its values once, so that none fails or fills the memory when a person reads it."""
     if isinstance(value, Figure) and FIGURE_FORMAT.fullmatch(value.form) is None:
-        raise RecordError("expected the form of a number")
+        raise RecordError("expected a supported number format")
     if isinstance(value, Message):
         parts: tuple[Value, ...] = tuple(value.values.values())
     elif isinstance(value, MessageList):
@@ -256,7 +256,7 @@ def _make_list_reader(read_item: Reader, make_sequence: Callable[[list[Any]], An
             for item in value:
                 items.append(read_item(item))  # noqa: PERF401 - after an error, the length is the index of the bad item
         except RecordError as error:
-            raise error.inside(f"[{len(items)}]") from None
+            raise error.prepend_path(f"[{len(items)}]") from None
         return make_sequence(items)
 
     return read
@@ -266,7 +266,14 @@ def _make_fixed_tuple_reader(readers: tuple[Reader, ...]) -> Reader:
     def read(value: Any) -> Any:
         if not isinstance(value, list) or len(value) != len(readers):
             raise RecordError(f"expected a list of {len(readers)}")
-        return tuple(read_item(item) for read_item, item in zip(readers, value, strict=True))
+        items: list[Any] = []
+        try:
+            for read_item, item in zip(readers, value, strict=True):
+                items.append(read_item(item))
+        except RecordError as error:
+            # The number of items that could be read is the index of the bad one.
+            raise error.prepend_path(f"[{len(items)}]") from None
+        return tuple(items)
 
     return read
 
@@ -280,7 +287,7 @@ def _make_dict_reader(read_item: Reader) -> Reader:
             try:
                 items[key] = read_item(item)
             except RecordError as error:
-                raise error.inside(f"[{_quote_key(key)}]") from None
+                raise error.prepend_path(f"[{_quote_key(key)}]") from None
         return items
 
     return read
@@ -302,7 +309,7 @@ def _make_record_reader(record_type: Any, describe_reason: DescribeReason) -> Re
             raise RecordError(f"expected an object, got {type(value).__name__}")
         for name in required:
             if name not in value:
-                raise RecordError("is missing").inside(f".{name}")
+                raise RecordError("is missing").prepend_path(f".{name}")
         arguments = {}
         for key, item in value.items():
             if key not in readers:
@@ -310,7 +317,7 @@ def _make_record_reader(record_type: Any, describe_reason: DescribeReason) -> Re
             try:
                 arguments[key] = readers[key](item)
             except RecordError as error:
-                raise error.inside(f".{key}") from None
+                raise error.prepend_path(f".{key}") from None
         return record_type(**arguments)
 
     return read

@@ -73,7 +73,7 @@ def test_value_outside_a_literal_type_is_rejected():
         ("number", True, "number: expected a whole number, got bool"),
         ("flag", 1, "flag: expected true or false, got int"),
         ("box", [1.0], "box: expected a list of 2"),
-        ("box", [1.0, "2"], "box: expected a number, got str"),
+        ("box", [1.0, "2"], "box[1]: expected a number, got str"),
         ("parts", [{"at": "2026-05-12T10:00:00+00:00"}, {"at": "soon"}], "parts[1].at: expected an instant"),
         ("parts", [{"at": "2026-05-12"}], "parts[0].at: expected an instant with its offset from UTC"),
         ("parts", [{"value": 1.0}], "parts[0].at: is missing"),
