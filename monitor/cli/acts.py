@@ -9,7 +9,7 @@ import inspect
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,61 +51,80 @@ def add_acts(app: Commands, group: str) -> None:
 
 
 def _make_command(act: Act) -> Callable[..., None]:
-    offered = act.list_offered(COMMAND)
-    parameters = {one.name: one for one in offered if one.argument.option or one.kind is not bool}
-    asks_two = any(one.name == "two" for one in act.list_parameters())
+    """Return a function whose signature declares the parameters of an act and `--by`, so that Typer can run it."""
+    parameters = {
+        parameter.name: parameter
+        for parameter in act.list_offered(COMMAND)
+        if parameter.argument.option or parameter.kind is not bool
+    }
+    # `--second` decides this parameter of the act: whether two people do it.
+    has_two = any(parameter.name == "two" for parameter in act.list_parameters())
 
     def run(*, by: str | None = None, second: str | None = None, **given: Any) -> None:
-        again = _repeat(act, parameters, given, asks_two=asks_two)
+        words = _list_words(act, parameters, given)
         with open_database() as db:
-            values = _read_values(db, parameters, given) | ({"two": second is not None} if asks_two else {})
-            _run(db, act, values, by, second, again)
+            values = _read_values(db, parameters, given)
+            if has_two:
+                values["two"] = second is not None
+            _run(db, act, values, by, second, words)
 
-    shared = [inspect.Parameter("by", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=By)]
+    options_of_people = [inspect.Parameter("by", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=By)]
     if act.second:
-        kind = Annotated[str | None, typer.Option("--second", help=act.second)]
-        shared.append(inspect.Parameter("second", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind))
-    own = [_declare(one) for one in parameters.values() if one.kind is not Secret]
-    run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+        annotation = Annotated[str | None, typer.Option("--second", help=act.second)]
+        options_of_people.append(
+            inspect.Parameter("second", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        )
+    options_of_act = [_declare(parameter) for parameter in parameters.values() if parameter.kind is not Secret]
+    run.__signature__ = inspect.Signature([*options_of_act, *options_of_people])  # type: ignore[attr-defined]
     run.__doc__ = act.load().__doc__
     return run
 
 
-def _declare(one: ActParameter) -> inspect.Parameter:
-    argument, kind = one.argument, one.given_kind
+def _declare(parameter: ActParameter) -> inspect.Parameter:
+    """Declare a parameter of an act for Typer. A parameter without a default is required, such as `--reason`."""
+    argument = parameter.argument
+    kind = parameter.given_kind
     bounds: dict[str, Any] = {"min": argument.least, "max": argument.most} if kind in {int, float} else {}
     if kind is int:
         bounds = {name: None if bound is None else int(bound) for name, bound in bounds.items()}
-    made: Any
+    declaration: Any
     if argument.option:
-        made = typer.Option(argument.option, help=argument.help, **bounds)
+        declaration = typer.Option(argument.option, help=argument.help, **bounds)
     else:
-        made = typer.Argument(help=argument.help, metavar=argument.metavar or one.name.upper(), **bounds)
+        metavar = argument.metavar or parameter.name.upper()
+        declaration = typer.Argument(help=argument.help, metavar=metavar, **bounds)
     if kind is tuple:
         kind = list[str]
-    annotation: Any = Annotated[kind | None if one.is_optional else kind, made]
-    return inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default_text, annotation=annotation)
+    annotation: Any = Annotated[kind | None if parameter.is_optional else kind, declaration]
+    return inspect.Parameter(
+        parameter.name, inspect.Parameter.KEYWORD_ONLY, default=parameter.default_text, annotation=annotation
+    )
 
 
-def _repeat(act: Act, parameters: dict[str, ActParameter], given: dict[str, Any], *, asks_two: bool) -> str:
+def _list_words(act: Act, parameters: dict[str, ActParameter], given: dict[str, Any]) -> list[str]:
+    """Return the words of the command, which a second person repeats with a reason and a name of their own."""
     words = ["slopeward", *act.command.split()]
     for name, value in given.items():
-        one = parameters[name]
-        if value is None or value is False or value == one.default_text or one.argument.option == "--reason":
+        parameter = parameters[name]
+        option = parameter.argument.option
+        if value is None or value is False or value == parameter.default_text or option == "--reason":
             continue
-        words += [one.argument.option] if one.argument.option else []
-        words += [] if value is True else [str(value)]
-    return shlex.join(words) + (" --second {name}" if asks_two else "")
+        if option:
+            words.append(option)
+        if value is not True:
+            words.append(str(value))
+    return words
 
 
 def _read_values(db: Database, parameters: dict[str, ActParameter], given: dict[str, Any]) -> dict[str, Any]:
-    def read(one: ActParameter, value: Any) -> Any:
-        argument, zone = one.argument, None
+    def read(parameter: ActParameter, value: Any) -> Any:
+        argument = parameter.argument
+        zone = None
         if argument.is_file or (argument.is_text and value == "-"):
             value = _read_text(value, argument.longest)
         if argument.is_local and value is not None:
             zone = db.run_read(lambda c: find_zones(c, utc=False)(given.get("site", "")))
-        return read_value(one, value, zone)
+        return read_value(parameter, value, zone)
 
     return {name: read(parameters[name], value) for name, value in given.items()}
 
@@ -119,22 +138,34 @@ def _read_text(file: str, longest: int) -> str:
         raise RefusedError(f"{file}: {error}") from None
 
 
-def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second: str | None, again: str) -> None:
-    key = next((name for name in SITE_OF if name in values), None)
+def _run(
+    db: Database, act: Act, values: dict[str, Any], by: str | None, second: str | None, words: Sequence[str]
+) -> None:
+    """Authenticate the person, do the act, print its result, and exit with the status of the result.
 
-    def where(c: Connection) -> str | None:
-        return values.get("site") if key is None else SITE_OF[key](c, values[key])
+    Args:
+        db: The database, which `authenticate_actor` opens for writing.
+        act: The act.
+        values: Arguments of the act by name, without secrets.
+        by: The name given with `--by`, if any.
+        second: The name given with `--second`, if any.
+        words: The words of the command.
+    """
+    id_name = next((name for name in SITE_OF if name in values), None)
 
-    if (
-        "alert_id" in values
-        and values.get("seen", 0) is None
-        and (found := db.run_read(find_alert, values["alert_id"])) is not None
-    ):
+    def find_site_id(c: Connection) -> str | None:
+        return values.get("site") if id_name is None else SITE_OF[id_name](c, values[id_name])
+
+    if "alert_id" in values and "seen" in values and values["seen"] is None:
         # The level at the call. It may rise while the person types a password.
-        values["seen"] = found.level
-    parameters = {one.name: one for one in act.list_parameters()}
-    actor, now = authenticate_actor(db, by, where, own=_find_owner(db, act, values)), datetime.now(UTC)
-    secrets = {name: read_value(one, read_secret()) for name, one in parameters.items() if one.kind is Secret}
+        alert = db.run_read(find_alert, values["alert_id"])
+        values["seen"] = None if alert is None else alert.level
+    parameters = {parameter.name: parameter for parameter in act.list_parameters()}
+    actor = authenticate_actor(db, by, find_site_id, own=_find_owner(db, act, values))
+    now = datetime.now(UTC)
+    secrets = {
+        name: read_value(parameter, read_secret()) for name, parameter in parameters.items() if parameter.kind is Secret
+    }
     call = ActCall(
         db=db,
         actor=actor,
@@ -145,12 +176,15 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
         report=print_note,
         second=read_second(second),
     )
-    with waiting_for_second(db, actor, where, again.replace("{name}", actor.name)):
-        done = act.load()(call, **values, **secrets)
-    _show(done, db.run_read(lambda c: find_zones(c, utc=False)(where(c) or "")))
-    later = next((one for name, one in parameters.items() if one.argument.later and values[name] is None), None)
-    if done.secret and later and not options().as_json and sys.stdin.isatty() and sys.stdout.isatty():
-        _run(db, act, values | {later.name: read_value(later, input(later.argument.later))}, by, second, again)
+    words_of_second = [*words, "--second", actor.name] if "two" in values else words
+    with waiting_for_second(db, actor, find_site_id, shlex.join(words_of_second)):
+        result = act.load()(call, **values, **secrets)
+    _show(result, db.run_read(lambda c: find_zones(c, utc=False)(find_site_id(c) or "")))
+    # An act that has shown a secret, such as the key of an authenticator, is done again with the answer to it.
+    missing = next((p for name, p in parameters.items() if p.argument.later and values[name] is None), None)
+    if result.secret and missing and not options().as_json and sys.stdin.isatty() and sys.stdout.isatty():
+        answer = read_value(missing, input(missing.argument.later))
+        _run(db, act, values | {missing.name: answer}, by, second, words)
 
 
 def _find_owner(db: Database, act: Act, values: Mapping[str, object]) -> str | None:
@@ -159,19 +193,23 @@ def _find_owner(db: Database, act: Act, values: Mapping[str, object]) -> str | N
     return None if name is None else db.run_read(OWNER_OF[name], values[name])
 
 
-def _show(done: ActResult, zone: str) -> None:
-    """Print the result of an act on stdout: a secret alone, else a sentence. Notes and hints go to stderr."""
-    text = translate_in_zone(done.text, zone)
-    for note in (text, *done.notes) if done.secret else done.notes:
+def _show(result: ActResult, zone: str) -> None:
+    """Print the result of an act on stdout: a secret alone, else a sentence. Notes and hints go to stderr.
+
+    Raises:
+        typer.Exit: The result has an exit status other than 0.
+    """
+    text = translate_in_zone(result.text, zone)
+    for note in (text, *result.notes) if result.secret else result.notes:
         print_note(note)
-    if done.hint:
-        print_note(f"next: {done.hint}")
-    if done.status == EXIT_NOTHING:
-        print_note(str(done.text))
+    if result.hint:
+        print_note(f"next: {result.hint}")
+    if result.status == EXIT_NOTHING:
+        print_note(str(result.text))
         raise typer.Exit(EXIT_NOTHING)
-    show(done.facts, "\n".join(done.secret) or text)
-    if done.status:
-        raise typer.Exit(done.status)
+    show(result.facts, "\n".join(result.secret) or text)
+    if result.status:
+        raise typer.Exit(result.status)
 
 
 def read_secret() -> str:
