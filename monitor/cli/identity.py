@@ -21,7 +21,7 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.alerts.acts.table import OPERATOR
-from monitor.cli.rules import ADMIN, needed_role, note, require_person
+from monitor.cli.rules import ADMIN, add_note, find_needed_role, require_person
 from monitor.errors import NeedsSecondError, RefusedError
 from monitor.people.queries.api_tokens import find_bearer
 from monitor.people.queries.sessions import LONGEST_DELAY_S, forget_attempts, reserve_attempt
@@ -39,16 +39,19 @@ from monitor.storage.audit import add_audit
 from monitor.storage.engine import Database
 from monitor.text.names import fold_name, is_same_person
 
-PASSWORD: Final = "SLOPEWARD_BY_PASSWORD"  # noqa: S105 - the name of a variable
-PASSWORD_FD: Final = "SLOPEWARD_BY_PASSWORD_FD"  # noqa: S105 - the name of a variable
-BEARER: Final = "SLOPEWARD_BY_TOKEN"  # the name of a variable
-BEARER_FD: Final = "SLOPEWARD_BY_TOKEN_FD"
-WAITS: Final = 3  # exit status: one person has signed, and a second signature is needed
-MAX_SECRET_BYTES: Final = 4096  # of a password or token in a file descriptor
+# Environment variables with a secret, or with the number of a file descriptor from which it is read.
+PASSWORD_VARIABLE: Final = "SLOPEWARD_BY_PASSWORD"  # noqa: S105 - the name of a variable
+PASSWORD_FD_VARIABLE: Final = "SLOPEWARD_BY_PASSWORD_FD"  # noqa: S105 - the name of a variable
+TOKEN_VARIABLE: Final = "SLOPEWARD_BY_TOKEN"  # noqa: S105 - the name of a variable
+TOKEN_FD_VARIABLE: Final = "SLOPEWARD_BY_TOKEN_FD"  # noqa: S105 - the name of a variable
+# Exit status: one person has signed, and a second signature is needed.
+EXIT_WAITING: Final = 3
+# Of a password or token that is read from a file descriptor.
+MAX_SECRET_BYTES: Final = 4096
 By = Annotated[str | None, typer.Option("--by", help="Who acts. Default: the account of the OS user.")]
 # The site of an act, or a function that returns it. None: the act is on no site or on all sites.
 Where = str | Callable[[Connection], str | None] | None
-ADVICE: Final = (
+NO_ACCOUNTS_ADVICE: Final = (
     "there are no accounts: any name is believed, and one person may sign as two; "
     "`slopeward people users add NAME --role admin` lets names count"
 )
@@ -84,36 +87,36 @@ def authenticate_actor(db: Database, by: str | None, where: Where = None, *, own
     """
     if by is not None and not fold_name(by):
         raise RefusedError(f"--by: a name is needed, and {by!r} is none")
-    here = name_os_user()
-    if (token := _read_secret(BEARER, BEARER_FD)) is not None:
-        return _prove_by_token(db, token, by, where, here)
+    os_user = name_os_user()
+    if (token := _read_secret(TOKEN_VARIABLE, TOKEN_FD_VARIABLE)) is not None:
+        return _prove_by_token(db, token, by, where, os_user)
     accounts = db.run_read(load_users)
-    needed = needed_role()
-    if needed == ADMIN and not any(is_open(u, ADMIN) and u.can_prove for u in accounts):
+    needed_role = find_needed_role()
+    if needed_role == ADMIN and not any(is_open(u, ADMIN) and u.can_prove for u in accounts):
         # Without an admin, an operator manages the accounts. Without an operator, anybody at the keyboard does.
-        needed = OPERATOR
+        needed_role = OPERATOR
         accounts = accounts if any(is_open(u, OPERATOR) and u.can_prove for u in accounts) else []
     if not accounts:
         db.closed_because = None
-        if needed_role() != ADMIN:
-            note(ADVICE)
-        return Actor(_plain(here) if by is None else by, "person", COMMAND, here)
-    account = _find_account(accounts, by, here)
+        if find_needed_role() != ADMIN:
+            add_note(NO_ACCOUNTS_ADVICE)
+        return Actor(_remove_login(os_user) if by is None else by, "person", COMMAND, os_user)
+    account = _find_account(accounts, by, os_user)
     if own is not None and account.name == own:
-        needed = "viewer"
-    if not is_open(account, needed):
+        needed_role = "viewer"
+    if not is_open(account, needed_role):
         raise RefusedError(
-            f"{account.name!r} has no open account with the role {needed}, which this needs; an admin can "
+            f"{account.name!r} has no open account with the role {needed_role}, which this needs; an admin can "
             "give the role; see `slopeward people users list`"
         )
-    if needed != "viewer":
+    if needed_role != "viewer":
         _require_site(db, account.name, account.sites, where)
-    proof = _prove(db, account, here)
+    proof = _prove(db, account, os_user)
     db.closed_because = None
-    return Actor(account.name, "person", COMMAND, here, proof)
+    return Actor(account.name, "person", COMMAND, os_user, proof)
 
 
-def _prove_by_token(db: Database, token: str, by: str | None, where: Where, here: str) -> Actor:
+def _prove_by_token(db: Database, token: str, by: str | None, where: Where, os_user: str) -> Actor:
     require_person()
     bearer = db.run_read(find_bearer, token, datetime.now(UTC))
     if bearer is None:
@@ -121,18 +124,20 @@ def _prove_by_token(db: Database, token: str, by: str | None, where: Where, here
             "the token is unknown, expired or revoked, or its account is locked; see `slopeward people tokens list`"
         )
     if by is not None and not is_same_person(by, bearer.name):
-        raise RefusedError(f"the token is that of {bearer.name!r}, and --by says {by!r}")
+        raise RefusedError(f"the token is that of {bearer.name!r}, and --by names {by!r}")
     if ROLES.index(bearer.role) < ROLES.index(OPERATOR):
-        raise RefusedError(f"the token of {bearer.name} only reads; its owner makes one with `--scope act`")
+        raise RefusedError(
+            f"the token of {bearer.name} allows reading only; its owner creates another one with `--scope act`"
+        )
     _require_site(db, f"the token of {bearer.name}", bearer.sites, where)
     db.closed_because = None
-    return Actor(bearer.name, "person", TOKEN, here, TOKEN)
+    return Actor(bearer.name, "person", TOKEN, os_user, TOKEN)
 
 
 def sites_of_reader(c: Connection) -> frozenset[str] | None:
     """Return the sites that lists show to this user of the operating system: those of the bound account; None: all."""
-    here = name_os_user()
-    return next((u.sites for u in load_users(c) if u.os_user == here), None)
+    os_user = name_os_user()
+    return next((u.sites for u in load_users(c) if u.os_user == os_user), None)
 
 
 def find_readable_sites(c: Connection, site: str | None) -> str | frozenset[str] | None:
@@ -163,13 +168,13 @@ def require_readable(c: Connection, site: str) -> None:
 
 def name_os_actor() -> Actor:
     """Return the user of the operating system as the actor of a command that does work of the service."""
-    here = name_os_user()
-    return Actor(_plain(here), "person", COMMAND, here)
+    os_user = name_os_user()
+    return Actor(_remove_login(os_user), "person", COMMAND, os_user)
 
 
 @contextmanager
 def waiting_for_second(
-    db: Database, actor: Actor, where: Callable[[Connection], str | None], again: str
+    db: Database, actor: Actor, where: Callable[[Connection], str | None], command: str
 ) -> Iterator[None]:
     """If an action waits for a second person, print why, who can do it and how, and exit with status 3.
 
@@ -177,20 +182,20 @@ def waiting_for_second(
         db: the database.
         actor: the first person.
         where: returns the site of the action.
-        again: the command that the second person gives.
+        command: the command that the second person gives.
     """
     try:
         yield
     except NeedsSecondError as missing:
         with db.read() as c:
             site = where(c)
-            who = explain_second_person(c, None if site == SERVICE_SITE else site, actor.name, datetime.now(UTC))
+            advice = explain_second_person(c, None if site == SERVICE_SITE else site, actor.name, datetime.now(UTC))
         print(
-            f"not done yet, it waits for a second person: {missing}. {who} The second person gives the same command "
-            f"within four hours: {again} --by NAME --reason WHY",
+            f"not done yet, it waits for a second person: {missing}. {advice} The second person gives the same command "
+            f"within four hours: {command} --by NAME --reason WHY",
             file=sys.stderr,
         )
-        raise typer.Exit(WAITS) from None
+        raise typer.Exit(EXIT_WAITING) from None
 
 
 def read_second(named: str | None) -> Actor | None:
@@ -204,15 +209,15 @@ def read_second(named: str | None) -> Actor | None:
     return None if named is None else Actor(named, "person", COMMAND)
 
 
-def _find_account(accounts: list[User], by: str | None, here: str) -> User:
-    found = find_account(accounts, by) if by is not None else next((u for u in accounts if u.os_user == here), None)
+def _find_account(accounts: list[User], by: str | None, os_user: str) -> User:
+    found = find_account(accounts, by) if by is not None else next((u for u in accounts if u.os_user == os_user), None)
     if found is not None:
         return found
     if by is not None:
         raise RefusedError(f"there is no account {by!r}; see `slopeward people users list`")
     raise RefusedError(
-        f"there are accounts, and OS user {here} is none of them: say who acts with --by NAME; an admin may bind the "
-        "two: slopeward people users bind NAME --os-user U"
+        f"no account is bound to the OS user {os_user}: name your account with --by NAME; an admin can bind the two: "
+        "slopeward people users bind NAME --os-user U"
     )
 
 
@@ -226,21 +231,21 @@ def _require_site(db: Database, who: str, sites: frozenset[str] | None, where: W
         raise RefusedError(f"{who} is for {only} only, and this is {where or 'not of one of these sites'}")
 
 
-def _prove(db: Database, account: User, here: str) -> str:
-    if account.os_user is not None and account.os_user == here:
+def _prove(db: Database, account: User, os_user: str) -> str:
+    if account.os_user is not None and account.os_user == os_user:
         return "os_user"
-    password = _read_secret(PASSWORD, PASSWORD_FD)
+    password = _read_secret(PASSWORD_VARIABLE, PASSWORD_FD_VARIABLE)
     if password is None and sys.stdin.isatty():
         password = getpass.getpass(f"Password of {account.name}: ")
     if password is None:
         raise RefusedError(
-            f"whoever acts as {account.name} proves it: give the password on a terminal, in {PASSWORD}, or by the file "
-            f"descriptor that {PASSWORD_FD} names"
+            f"acting as {account.name} needs its password: type it at a terminal, or set {PASSWORD_VARIABLE}, or give "
+            f"a file descriptor in {PASSWORD_FD_VARIABLE}"
         )
     # The attempt and a failure are stored, so that guessing is slow and visible in the audit log.
     db.closed_because = None
     with db.write() as c:
-        turn = reserve_attempt(c, account.name, here, datetime.now(UTC))
+        turn = reserve_attempt(c, account.name, os_user, datetime.now(UTC))
     wait_s = (turn - datetime.now(UTC)).total_seconds()
     if wait_s > 0.0:
         print(f"wrong passwords were given before; this one is checked in {wait_s:.0f} s", file=sys.stderr)
@@ -248,10 +253,10 @@ def _prove(db: Database, account: User, here: str) -> str:
     with db.read() as c:
         fits = check_password(c, account.name, password) is not None
     if fits:
-        db.do(forget_attempts, account.name, here)
+        db.do(forget_attempts, account.name, os_user)
         return "password"
     with db.write() as c:
-        actor = Actor(account.name, "person", COMMAND, here)
+        actor = Actor(account.name, "person", COMMAND, os_user)
         add_audit(c, actor, "login.refused", f"user:{account.name}", {"via": COMMAND}, datetime.now(UTC))
     raise RefusedError(f"the password of {account.name} is wrong; the attempt is in the audit log")
 
@@ -275,5 +280,6 @@ def _name_uid(uid: int) -> str:
         return f"uid-{uid}"
 
 
-def _plain(here: str) -> str:
-    return here.partition(" ")[0]
+def _remove_login(os_user: str) -> str:
+    """Return the name of the OS user without the login name that `name_os_user` appends."""
+    return os_user.partition(" ")[0]

@@ -1,6 +1,6 @@
 """Entry point of `slopeward`: find the command, run it, and turn errors into one line and an exit status.
 
-A command is imported when it runs.
+Only the command that runs is imported.
 """
 
 import contextlib
@@ -14,24 +14,28 @@ from typing import Any, Final, TextIO
 from monitor.cli.commands import build_command, find_full_name, list_commands
 from monitor.cli.overview import print_overview
 from monitor.cli.packages import find_missing_package
-from monitor.cli.printable import guard
+from monitor.cli.printable import escape_on_terminal
 from monitor.worker.garbage_collection import collection_paused, skip_collection_at_exit
 
-HELP: Final = frozenset({"--help", "-h"})
+HELP_OPTIONS: Final = frozenset({"--help", "-h"})
 # Exit status if the reader of the output has closed the pipe, as a shell reports it.
 READER_LEFT: Final = 141
-DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-_RIGHTS: Final = "give this account access to it, or name another place"
+INTERRUPTED: Final = 130
+SUCCESS: Final = 0
+PARTLY_DONE: Final = 3
+DISK_FULL_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_RIGHTS_REMEDY: Final = "give this account access to it, or name another place"
 # What to do about a file that a command reads or writes.
 FILE_REMEDIES: Final = {
-    errno.EACCES: _RIGHTS,
-    errno.EPERM: _RIGHTS,
+    errno.EACCES: _RIGHTS_REMEDY,
+    errno.EPERM: _RIGHTS_REMEDY,
     errno.EROFS: "the disk is mounted read-only: name another place",
     errno.ENOENT: "check that its folder exists and the name is right",
     errno.ENOTDIR: "a part of its path is a file: check the name",
     errno.EISDIR: "it is a folder: name a file",
 }
-TRACEBACK: Final = "SLOPEWARD_TRACEBACK"
+# Environment variable with which an error is printed with its traceback.
+TRACEBACK_VARIABLE: Final = "SLOPEWARD_TRACEBACK"
 # Base classes of the errors of libraries. A library that is not imported has not raised anything.
 LIBRARY_ERRORS: Final = (
     ("forecasting.errors", "ForecastingError"),
@@ -47,39 +51,45 @@ def main(arguments: list[str] | None = None) -> None:
     # An installed wheel contains this folder. Child processes then import the installed packages as well.
     if (Path(__file__).parents[1] / "_migrations").is_dir():
         os.environ.pop("PYTHONPATH", None)
-    sys.stdout, sys.stderr = guard(sys.stdout), guard(sys.stderr)
+    sys.stdout = escape_on_terminal(sys.stdout)
+    sys.stderr = escape_on_terminal(sys.stderr)
     words = sys.argv[1:] if arguments is None else arguments
     status = run_verb(words)
     try:
         _flush(sys.stderr)
     except OSError:
-        _drop(sys.stderr)
+        _discard_output(sys.stderr)
     sys.exit(status)
 
 
 def run_verb(words: list[str]) -> int:
-    """Run the command that the words name and return the exit status. Errors are printed in one line."""
-    output = _find_file(sys.stdout)
+    """Run the command that the words name and return its exit status. Print an error in one line.
+
+    Raises:
+        SystemExit: A library ended the program.
+        Exception: `SLOPEWARD_TRACEBACK` is set and the command failed.
+    """
+    file_at_start = _identify_file(sys.stdout)
     try:
-        status = _run(words)
-        # An error of the last write is reported here; at the end of the interpreter it could not be.
+        status = _find_and_run(words)
+        # The interpreter would flush the output only after `main`, where an error could not be reported.
         _flush(sys.stdout)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except (Exception, SystemExit) as error:
         cause = error.__context__ if isinstance(error, SystemExit) else error
-        if isinstance(cause, BrokenPipeError) and _has_lost_reader(sys.stdout, output):
-            _drop(sys.stdout)
+        if isinstance(cause, BrokenPipeError) and _has_lost_reader(sys.stdout, file_at_start):
+            _discard_output(sys.stdout)
             return READER_LEFT
-        if isinstance(error, SystemExit) or os.environ.get(TRACEBACK):
+        if isinstance(error, SystemExit) or os.environ.get(TRACEBACK_VARIABLE):
             raise
         try:
-            # Output before the error is kept.
+            # Print the output that the command wrote before the error.
             _flush(sys.stdout)
         except OSError:
-            _drop(sys.stdout)
+            _discard_output(sys.stdout)
         with contextlib.suppress(OSError):
-            print(_describe(error), file=sys.stderr)
+            print(_describe_error(error), file=sys.stderr)
         return 1
     else:
         return status
@@ -91,8 +101,8 @@ def _flush(stream: TextIO | None) -> None:
         stream.flush()
 
 
-def _find_file(stream: TextIO | None) -> tuple[int, int] | None:
-    """Return device and inode of an output; None if it is no file, as in tests."""
+def _identify_file(stream: TextIO | None) -> tuple[int, int] | None:
+    """Return the device and inode of an output, or None if it has no file descriptor, as in tests."""
     with contextlib.suppress(OSError, AttributeError):
         status = os.fstat(stream.fileno())  # type: ignore[union-attr]
         return status.st_dev, status.st_ino
@@ -100,7 +110,9 @@ def _find_file(stream: TextIO | None) -> tuple[int, int] | None:
 
 
 def _has_lost_reader(stream: TextIO | None, file_at_start: tuple[int, int] | None) -> bool:
-    """Return whether the reader of an output, such as `head`, has closed it. Sockets and pipes of workers break too.
+    """Return whether the reader of an output, such as `head`, has closed it.
+
+    A `BrokenPipeError` alone does not prove this, because it can also come from a socket or from the pipe of a worker.
 
     Args:
         stream: The output.
@@ -111,22 +123,22 @@ def _has_lost_reader(stream: TextIO | None, file_at_start: tuple[int, int] | Non
     poll = select.poll()
     # Errors are reported without being requested.
     poll.register(stream.fileno(), 0)
-    return _find_file(stream) != file_at_start or bool(poll.poll(0))
+    return _identify_file(stream) != file_at_start or bool(poll.poll(0))
 
 
-def _drop(stream: TextIO | None) -> None:
-    """Discard the buffered output. The end of the interpreter would try to write it again."""
+def _discard_output(stream: TextIO | None) -> None:
+    """Discard the buffered output, which the interpreter would otherwise try to write again at its end."""
     if stream is None:
         return
-    # In tests the stream is no file.
+    # In tests the stream has no file descriptor.
     with contextlib.suppress(OSError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
         os.close(null)
 
 
-def _run(words: list[str]) -> int:
-    if not words or words[0] in HELP:
+def _find_and_run(words: list[str]) -> int:
+    if not words or words[0] in HELP_OPTIONS:
         print_overview()
         return 0 if words else 2
     if words[0] == "--version":
@@ -140,30 +152,33 @@ def _run(words: list[str]) -> int:
     for depth in (2, 1):
         name = " ".join(words[:depth])
         if name in list_commands():
-            return _invoke(name, words[depth:])
+            return _run_command(name, words[depth:])
     from monitor.cli.usage import describe_unknown_command
 
     print(describe_unknown_command(words[0]), file=sys.stderr)
     return 2
 
 
-def _invoke(name: str, arguments: list[str]) -> int:
+def _run_command(name: str, arguments: list[str]) -> int:
+    """Run a command of the table, register it for `monitor.cli.rules`, and print its notes if it has done something."""
     with collection_paused():
-        from monitor.cli.rules import running
+        from monitor.cli.rules import register_running
         from monitor.storage.engine import PATIENCE_S, patient
 
         command = build_command(name)
     # `slopeward run` does not retry: the supervisor restarts its processes.
     patience = contextlib.nullcontext() if name == "run" else patient(PATIENCE_S)
-    with running(_find_command(find_full_name(name), command, arguments)) as run, patience:
-        status = _call(command, name, arguments)
-    for line in run.notes if status in {0, 3} else ():
-        print(line, file=sys.stderr)
+    full_name = _add_subcommands(find_full_name(name), command, arguments)
+    with register_running(full_name) as running_command, patience:
+        status = _call_click(command, name, arguments)
+    if status in {SUCCESS, PARTLY_DONE}:
+        for line in running_command.notes:
+            print(line, file=sys.stderr)
     return status
 
 
-def _find_command(name: str, command: Any, arguments: list[str]) -> str:
-    """Return the full name of the command that the arguments name: `alerts ack` for `alerts` and `ack 12`."""
+def _add_subcommands(name: str, command: Any, arguments: list[str]) -> str:
+    """Return the name of a command with its subcommands: `alerts ack` for `alerts` with the arguments `ack 12`."""
     names = [name]
     for argument in arguments:
         command = (getattr(command, "commands", None) or {}).get(argument)
@@ -173,7 +188,8 @@ def _find_command(name: str, command: Any, arguments: list[str]) -> str:
     return " ".join(names)
 
 
-def _call(command: Any, name: str, arguments: list[str]) -> int:
+def _call_click(command: Any, name: str, arguments: list[str]) -> int:
+    """Call a Click command and return its exit status. Print an error of the parser in one line."""
     import typer
 
     try:
@@ -183,9 +199,12 @@ def _call(command: Any, name: str, arguments: list[str]) -> int:
         if isinstance(end.__context__, BrokenPipeError):
             raise end.__context__ from None
         code = getattr(end, "exit_code", getattr(end, "code", 0))
-        return code if isinstance(code, int) else int(code is not None)
+        if isinstance(code, int):
+            return code
+        # As Python does: `sys.exit()` succeeds, and `sys.exit("text")` fails.
+        return 0 if code is None else 1
     except typer.Abort:
-        return 130
+        return INTERRUPTED
     except typer.TyperException as error:
         from monitor.cli.usage import describe_usage_error
 
@@ -194,7 +213,7 @@ def _call(command: Any, name: str, arguments: list[str]) -> int:
     return result if isinstance(result, int) and not isinstance(result, bool) else 0
 
 
-def _describe(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     from monitor.errors import SlopewardError
     from monitor.extras import explain_missing
     from monitor.text.reasons import describe_error
@@ -204,7 +223,7 @@ def _describe(error: Exception) -> str:
         return text
     if (missing := explain_missing(error)) is not None:
         return missing
-    if isinstance(error, OSError) and error.errno in DISK_FULL:
+    if isinstance(error, OSError) and error.errno in DISK_FULL_ERRORS:
         target = f" to {error.filename}" if error.filename else ""
         return f"the output{target} is incomplete: {os.strerror(error.errno)}"
     if isinstance(error, OSError) and error.filename and error.errno in FILE_REMEDIES:
@@ -213,7 +232,7 @@ def _describe(error: Exception) -> str:
         base_class = getattr(sys.modules.get(module), name, None)
         if base_class is not None and isinstance(error, base_class):
             return " ".join(describe_error(error).split())
-    return f"internal error: {type(error).__name__}: {text} (set {TRACEBACK}=1 to see the traceback)"
+    return f"internal error: {type(error).__name__}: {text} (set {TRACEBACK_VARIABLE}=1 to see the traceback)"
 
 
 if __name__ == "__main__":

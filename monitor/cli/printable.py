@@ -46,6 +46,6 @@ class Printable:
         return getattr(self.stream, name)
 
 
-def guard(stream: TextIO | None) -> Any:
-    """Return an output that escapes control characters if it is a terminal."""
+def escape_on_terminal(stream: TextIO | None) -> Any:
+    """Return a stream that escapes control characters if it is a terminal; otherwise return the stream unchanged."""
     return Printable(stream) if stream is not None and stream.isatty() else stream

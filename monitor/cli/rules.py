@@ -1,8 +1,8 @@
-"""Which commands may write to the database, and which role they need. A command without a rule only reads.
+"""Rules of commands: which may write to the database, and which role the acting person needs.
 
-A rule is `SERVES` or the role of the person who acts. `monitor.cli.session` opens the database according to the rule:
-read-only for commands that only read, and read-only for an act of a person until `monitor.cli.identity` has
-authenticated that person.
+A rule is `SERVES` or the role of the acting person. A command without a rule only reads. According to the rule,
+`monitor.cli.session` opens the database read-only for commands that only read, and read-only for an act of a person
+until `monitor.cli.identity` has authenticated that person.
 """
 
 from collections.abc import Iterator
@@ -53,8 +53,8 @@ def _collect_rules() -> dict[str, str]:
 
 RULES: Final[dict[str, str]] = _collect_rules()
 
-# Acts that an access token may do in the name of its owner, as on the page. A token cannot manage accounts.
-BY_TOKEN: Final = frozenset(act.command for act in list_acts() if act.by_token)
+# Commands of acts that a program may do with an access token of its owner. A token cannot manage accounts.
+TOKEN_COMMANDS: Final = frozenset(act.command for act in list_acts() if act.by_token)
 
 
 @dataclass(slots=True)
@@ -74,8 +74,8 @@ _RUNNING: Final[ContextVar[RunningCommand | None]] = ContextVar("slopeward_comma
 
 
 @contextmanager
-def running(command: str) -> Iterator[RunningCommand]:
-    """Register the command that runs."""
+def register_running(command: str) -> Iterator[RunningCommand]:
+    """Register the running command within the context, for the other functions of this module."""
     running_command = RunningCommand(command)
     token = _RUNNING.set(running_command)
     try:
@@ -84,8 +84,8 @@ def running(command: str) -> Iterator[RunningCommand]:
         _RUNNING.reset(token)
 
 
-def needed_role() -> str:
-    """Return the role that the person who acts by this command needs."""
+def find_needed_role() -> str:
+    """Return the role that the acting person needs for the running command."""
     command = _RUNNING.get()
     return ADMIN if command is not None and command.rule == ADMIN else OPERATOR
 
@@ -97,22 +97,22 @@ def require_person() -> None:
         RefusedError: The command needs a person.
     """
     running_command = _RUNNING.get()
-    if running_command is not None and running_command.command not in BY_TOKEN:
-        allowed = " and ".join(f"`slopeward {command}`" for command in sorted(BY_TOKEN))
+    if running_command is not None and running_command.command not in TOKEN_COMMANDS:
+        allowed = " and ".join(f"`slopeward {command}`" for command in sorted(TOKEN_COMMANDS))
         raise RefusedError(
             f"a token is accepted for {allowed}; `slopeward {running_command.command}` needs a person: --by NAME and "
             "the password"
         )
 
 
-def note(line: str) -> None:
-    """Print a line after the command. Without a running command, as in other programs, nothing is printed."""
+def add_note(line: str) -> None:
+    """Add a line that is printed after the running command. Without one, as in other programs, nothing is printed."""
     running_command = _RUNNING.get()
     if running_command is not None:
         running_command.notes.append(line)
 
 
-def close_by_rule(db: Database) -> None:
+def forbid_writing_by_rule(db: Database) -> None:
     """Make the database read-only unless the rule of the running command allows writing."""
     running_command = _RUNNING.get()
     if running_command is None or running_command.rule == SERVES:

@@ -1,4 +1,4 @@
-"""What commands share: options, service file, database, look-up of sites and stations, output."""
+"""Functions that commands share: options, service file, database, look-up of sites and stations, output."""
 
 import functools
 import inspect
@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from monitor.canonical import canonical_json
 from monitor.cli.nearest import suggest_nearest
-from monitor.cli.rules import close_by_rule
+from monitor.cli.rules import forbid_writing_by_rule
 from monitor.errors import NotFoundError, RefusedError
 from monitor.settings.service import ServiceConfig, load_service
 from monitor.sites.files import scan_sites
@@ -32,14 +32,19 @@ from monitor.text.reasons import describe_error
 from monitor.text.rendering import translate
 
 SiteOption = Annotated[str, typer.Option("--site", help="Site id.")]
-LARGEST_ID: Final = 2**63 - 1  # of a row of the database
+# Of a row of the database.
+LARGEST_ID: Final = 2**63 - 1
 LARGEST_SEED: Final = 2**32 - 1
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most this many, newest first.")]
 UtcOption = Annotated[bool, typer.Option("--utc", help="Show times in UTC. Default: the time zone of the site.")]
-PROGRESS_EVERY_S = 2.0  # pause between two lines of progress
-OLD_RECORD_S = 30 * 86400.0  # a site without a reading for this long is a record of the past
-EXIT_PARTLY = 3  # exit status: done in part, for example because some rows were rejected
-EXIT_NOTHING = 4  # exit status: nothing to do, or nothing valid
+# Pause between two lines of progress.
+PROGRESS_EVERY_S = 2.0
+# A site without a reading for this long is a record of the past.
+OLD_RECORD_S = 30 * 86400.0
+# Exit status: done in part, for example because some rows were rejected.
+EXIT_PARTLY = 3
+# Exit status: nothing to do, or nothing valid.
+EXIT_NOTHING = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,33 +100,38 @@ class Commands(typer.Typer):
 
 
 def _take_options(run: Callable[..., Any], shared: list[inspect.Parameter]) -> Callable[..., Any]:
-    own = list(inspect.signature(run, eval_str=True).parameters.values())
-    record: Any = own[0].annotation if len(own) == 1 and is_dataclass(own[0].annotation) else None
-    own = own if record is None else _list_fields(record)
-    added = [one for one in shared if all(one.name != other.name for other in own)]
+    """Return a function with the parameters of a command and the shared ones, whose values it stores for `options`."""
+    parameters = list(inspect.signature(run, eval_str=True).parameters.values())
+    dataclass_of_options: Any = None
+    if len(parameters) == 1 and is_dataclass(parameters[0].annotation):
+        dataclass_of_options = parameters[0].annotation
+        parameters = _list_fields(dataclass_of_options)
+    names = {parameter.name for parameter in parameters}
+    added = [parameter for parameter in shared if parameter.name not in names]
 
     @functools.wraps(run)
-    def call(**given: Any) -> Any:
-        token = _OPTIONS.set(CommandOptions(**{one.name: given.pop(one.name) for one in added}))
+    def call(**values: Any) -> Any:
+        shared_values = {parameter.name: values.pop(parameter.name) for parameter in added}
+        token = _OPTIONS.set(CommandOptions(**shared_values))
         try:
-            return run(**given) if record is None else run(record(**given))
+            return run(**values) if dataclass_of_options is None else run(dataclass_of_options(**values))
         finally:
             _OPTIONS.reset(token)
 
-    call.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+    call.__signature__ = inspect.Signature([*parameters, *added])  # type: ignore[attr-defined]
     return call
 
 
-def _list_fields(record: Any) -> list[inspect.Parameter]:
-    kinds = get_type_hints(record, include_extras=True)
+def _list_fields(dataclass_of_options: Any) -> list[inspect.Parameter]:
+    annotations = get_type_hints(dataclass_of_options, include_extras=True)
     return [
         inspect.Parameter(
-            one.name,
+            field.name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if one.default is MISSING else one.default,
-            annotation=kinds[one.name],
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=annotations[field.name],
         )
-        for one in fields(record)
+        for field in fields(dataclass_of_options)
     ]
 
 
@@ -152,7 +162,7 @@ def open_database(service: ServiceConfig | None = None, *, any_revision: bool = 
         any_revision: Accept a schema of another version.
     """
     db = Database((service or read_service()).database.url)
-    close_by_rule(db)
+    forbid_writing_by_rule(db)
     try:
         if not any_revision:
             require_current(db)
@@ -176,9 +186,9 @@ def pick_site(config: ServiceConfig, site_id: str) -> Site:
     for file, error in failures.items():
         if file.stem == site_id:
             raise error
-    known = [s.id for s in sites]
-    there = f"there are: {', '.join(known)}" if known else "there is none: `slopeward sites init NAME` writes one"
-    raise NotFoundError(f"no site {site_id!r} in {config.paths.sites}; {there}{suggest_nearest(site_id, known)}")
+    ids = [site.id for site in sites]
+    advice = f"there are: {', '.join(ids)}" if ids else "there is none: `slopeward sites init NAME` writes one"
+    raise NotFoundError(f"no site {site_id!r} in {config.paths.sites}; {advice}{suggest_nearest(site_id, ids)}")
 
 
 def require_station(site_id: str, station: str, stations: Collection[str]) -> None:
@@ -230,12 +240,12 @@ def take_site(db: Database, site: Site, reason: str, now: datetime) -> Site:
     """
     from monitor.alerts.acts.change_control import explain_refusal, explain_unread, load_into_force
 
-    taken = db.do(load_into_force, site, "slopeward", reason, now)
-    if taken.loosens:
-        print_note(explain_refusal(taken, f"the file of {site.id}"))
-    if taken.unread:
-        print_note(explain_unread(taken))
-    return taken.site
+    in_force = db.do(load_into_force, site, "slopeward", reason, now)
+    if in_force.loosens:
+        print_note(explain_refusal(in_force, f"the file of {site.id}"))
+    if in_force.unread:
+        print_note(explain_unread(in_force))
+    return in_force.site
 
 
 def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
@@ -243,13 +253,16 @@ def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
     from monitor.alerts.queries.evaluations import load_newest
     from monitor.text.instants import from_epoch_s
 
-    found = db.run_read(load_newest, site.id, now)
-    newest = [n.observed_s for n in found.values()]
+    newest_readings = db.run_read(load_newest, site.id, now)
+    observed_s = [reading.observed_s for reading in newest_readings.values()]
     interval_s = max((spec.interval_s for s in site.stations for spec in s.series), default=0.0)
-    if not newest or now.timestamp() - max(newest) <= max(OLD_RECORD_S, 3.0 * interval_s):
+    if not observed_s:
         return
-    last = format_iso(from_epoch_s(max(newest)))[:19] + "Z"
-    age = format_about(now.timestamp() - max(newest))
+    age_s = now.timestamp() - max(observed_s)
+    if age_s <= max(OLD_RECORD_S, 3.0 * interval_s):
+        return
+    last = format_iso(from_epoch_s(max(observed_s)))[:19] + "Z"
+    age = format_about(age_s)
     print_note(f"the last reading of {site.id} is of {last}, {age} ago: too old to count today")
     print_note(f"  what would have been decided then: slopeward evaluate --site {site.id} --at {last} --known observed")
     print_note(f"  the whole record: slopeward backtest --site {site.id} --known observed")
@@ -260,8 +273,8 @@ def find_zones(c: Connection, *, utc: bool) -> Callable[[str], str]:
     if utc:
         return lambda _site: "UTC"
     zones = {site.id: site.timezone for site in load_sites_summary(c, active_only=False)}
-    own = read_service().web.timezone
-    return lambda site: zones.get(site, own)
+    zone_of_service = read_service().web.timezone
+    return lambda site: zones.get(site, zone_of_service)
 
 
 def translate_in_zone(text: str | None, zone: str) -> str:

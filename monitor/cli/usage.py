@@ -6,7 +6,7 @@ from typing import Any, Final
 from monitor.cli.commands import list_commands, load_all_commands
 from monitor.cli.nearest import find_nearest, suggest_nearest
 
-# Options by their former names. The first present name that the command has is suggested.
+# Present names of an option by its former name. The first one that the command has is suggested.
 FORMER_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "--from": ("--since", "--table"),
     "--to": ("--until", "--out"),
@@ -27,14 +27,16 @@ FORMER_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def describe_unknown_command(word: str) -> str:
-    """Return one line about a first word that names no command."""
+    """Return one line about a word that is not the name of a command."""
     # Loading all commands takes seconds, so they are compared only if no registered name is similar.
-    near = _find_command(word, list_commands(), 0.75) or _find_command(word, list(load_all_commands()), 0.6)
+    near = _find_similar_command(word, list_commands(), 0.75)
+    if near is None:
+        near = _find_similar_command(word, list(load_all_commands()), 0.6)
     hint = "." if near is None else f"; did you mean `slopeward {near}`?"
     return f"slopeward: unknown command {word!r}{hint} See slopeward --help"
 
 
-def _find_command(word: str, names: Collection[str], similarity: float) -> str | None:
+def _find_similar_command(word: str, names: Collection[str], similarity: float) -> str | None:
     """Return the full name of a command whose last word is similar; `users` finds `people users`."""
     full_names: dict[str, str] = {}
     for name in names:

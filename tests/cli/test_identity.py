@@ -323,7 +323,7 @@ def test_a_token_acknowledges_and_reports_and_does_nothing_that_takes_a_person(a
     assert (status, "that of 'Ada'" in said) == (1, True)
     monkeypatch.setenv("SLOPEWARD_BY_TOKEN", make("Cy", "read")[1])
     status, _, said = call(*ack)
-    assert (status, "only reads" in said) == (1, True)
+    assert (status, "allows reading only" in said) == (1, True)
     tell(database, revoke_api_token, number, NOW)
     for wrong in (token, "slopeward_invented", ""):
         monkeypatch.setenv("SLOPEWARD_BY_TOKEN", wrong)

@@ -131,16 +131,16 @@ def test_the_database_is_opened_in_one_place():
 @ON_BOTH
 def test_what_only_reads_cannot_write_and_what_has_no_rule_neither(bench):
     for command in ("status", "alerts list", "a new one"):
-        with rules.running(command), open_database(None) as db:
+        with rules.register_running(command), open_database(None) as db:
             with pytest.raises(StoreError, match="only reads"), db.write():
                 pass
-    with rules.running("level set"), open_database(None) as db:
+    with rules.register_running("level set"), open_database(None) as db:
         with pytest.raises(StoreError, match="nobody was authenticated"), db.write():
             pass
         authenticate_actor(db, "Ada")
         with db.write():
             pass
-    with rules.running("ingest"), open_database(None) as db, db.write():
+    with rules.register_running("ingest"), open_database(None) as db, db.write():
         pass
 
 
