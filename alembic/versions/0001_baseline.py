@@ -123,12 +123,12 @@ def upgrade() -> None:
         sa.Column("file", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False, comment="proven, made, failed"),
         sa.Column("seconds", sa.Double(), nullable=False),
-        sa.Column("bytes", BigId, nullable=True, comment="of all tables, counted in the restored copy"),
+        sa.Column("bytes", BigId, nullable=True, comment="size of the copy"),
         sa.Column("rows", BigId, nullable=True, comment="of all tables, counted in the restored copy"),
         sa.Column("audit_head", sa.Text(), nullable=True),
         sa.Column("detail", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        comment="append only: a copy that was made, or why there is none",
+        comment="append only: one row per backup, also per failed one",
     )
     op.create_table(
         "calculation_pending",
@@ -1070,10 +1070,10 @@ def upgrade() -> None:
         sa.Column("before_at", Instant, nullable=True),
         sa.Column("removed", BigId, nullable=False),
         sa.Column("summaries", BigId, nullable=False),
-        sa.Column("seconds", sa.Double(), nullable=False, comment="of its transactions"),
-        sa.Column("longest_ms", sa.Double(), nullable=False, comment="of its transactions"),
+        sa.Column("seconds", sa.Double(), nullable=False, comment="total duration of its transactions"),
+        sa.Column("longest_ms", sa.Double(), nullable=False, comment="duration of its longest transaction"),
         sa.PrimaryKeyConstraint("id"),
-        comment="append only: what a run of retention did to one table or quantity",
+        comment="append only: what a run of retention deleted from one table or quantity",
     )
     op.create_table(
         "scene",
@@ -1316,7 +1316,7 @@ def upgrade() -> None:
         sa.Column("remedy_id", sa.Text(), nullable=True),
         sa.Column("remedy_values", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("name"),
-        comment="how what the service stands on does: one row a subject, replaced",
+        comment="newest result of each check of the service, one row per subject",
     )
     op.create_table(
         "service_state",
@@ -1324,7 +1324,7 @@ def upgrade() -> None:
         sa.Column("at", Instant, nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
-        comment="what other processes need to know of this one: progress stamps, session, broker",
+        comment="heartbeats of processes, for other processes: progress, session, broker",
     )
     op.create_table(
         "siren_order",

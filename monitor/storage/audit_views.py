@@ -8,15 +8,15 @@ from monitor.storage.metadata import view_metadata
 audit_log = Table(
     "audit_log",
     view_metadata,
-    Column("audit_id", BigInteger, comment="number"),
+    Column("audit_id", BigInteger, comment="number of the entry"),
     Column("at", Text, comment="when", info={"unit": "time"}),
-    Column("actor", Text, comment="who"),
+    Column("actor", Text, comment="who acted"),
     Column("actor_kind", Text, comment="person, service or program"),
-    Column("action", Text, comment="what, such as alert.acknowledge"),
-    Column("subject", Text, comment="to what, such as alert:12"),
+    Column("action", Text, comment="kind of act, such as alert.acknowledge"),
+    Column("subject", Text, comment="what was acted on, such as alert:12"),
     Column("detail", Text, comment="facts of the act", info={"unit": "JSON"}),
-    Column("previous_hash", Text, comment="hash of the row before"),
-    Column("hash", Text, comment="SHA-256 over the row before and this row"),
+    Column("previous_hash", Text, comment="hash of the previous row"),
+    Column("hash", Text, comment="SHA-256 of the previous hash and this row"),
     comment=(
         "Every act that changed state, chained by hash; `slopeward db verify` proves it. Entries with the "
         "action `rows.seal` are the service's own: digests of the rows that one transaction wrote. Leave "

@@ -13,11 +13,11 @@ backup_run = Table(
     Column("file", Text, nullable=False),
     Column("state", Text, nullable=False, comment="proven, made, failed"),
     Column("seconds", Double, nullable=False),
-    Column("bytes", BigId, nullable=True, comment="of all tables, counted in the restored copy"),
+    Column("bytes", BigId, nullable=True, comment="size of the copy"),
     Column("rows", BigId, nullable=True, comment="of all tables, counted in the restored copy"),
     Column("audit_head", Text, nullable=True),
     Column("detail", Text, nullable=False),
-    comment="append only: a copy that was made, or why there is none",
+    comment="append only: one row per backup, also per failed one",
 )
 
 retention_run = Table(
@@ -29,7 +29,7 @@ retention_run = Table(
     Column("before_at", Instant, nullable=True),
     Column("removed", BigId, nullable=False),
     Column("summaries", BigId, nullable=False),
-    Column("seconds", Double, nullable=False, comment="of its transactions"),
-    Column("longest_ms", Double, nullable=False, comment="of its transactions"),
-    comment="append only: what a run of retention did to one table or quantity",
+    Column("seconds", Double, nullable=False, comment="total duration of its transactions"),
+    Column("longest_ms", Double, nullable=False, comment="duration of its longest transaction"),
+    comment="append only: what a run of retention deleted from one table or quantity",
 )

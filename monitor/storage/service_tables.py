@@ -11,7 +11,7 @@ service_state = Table(
     Column("name", String(128), primary_key=True),
     Column("at", Instant, nullable=False),
     Column("detail", Json, nullable=False),
-    comment="what other processes need to know of this one: progress stamps, session, broker",
+    comment="heartbeats of processes, for other processes: progress, session, broker",
 )
 
 service_check = Table(
@@ -25,7 +25,7 @@ service_check = Table(
     Column("unit", String(16), nullable=True),
     *translatable_text("found", nullable=False),
     *translatable_text("remedy", nullable=False),
-    comment="how what the service stands on does: one row a subject, replaced",
+    comment="newest result of each check of the service, one row per subject",
 )
 
 _FAILED = text("state IN ('failed', 'killed', 'missed')")
@@ -41,6 +41,6 @@ job_run = Table(
     Column("state", String(16), nullable=False, comment="running, done, failed, killed, missed"),
     Column("detail", Text, nullable=True),
     Index("ix_job_run_started", "job", "started_at"),
-    # For the view `problems`: runs that failed are few among those that did not.
+    # For the view `problems`. Few runs fail, so the index is small.
     Index("ix_job_run_failed", "site", "started_at", sqlite_where=_FAILED, postgresql_where=_FAILED),
 )
