@@ -83,7 +83,7 @@ if TYPE_CHECKING:
     from monitor.sites.criteria.entry import KindEntry
     from monitor.sites.records import Criterion, Site, Team
     from monitor.storage.check import Check
-    from monitor.storage.core_turn import CoreLease
+    from monitor.storage.core_lease import CoreLease
     from monitor.storage.engine import Database
     from monitor.storage.public_view import PublicView
     from monitor.storage.retention import RetentionRule

@@ -11,7 +11,7 @@ from monitor.storage.audit import (
 from monitor.storage.backup import (
     count_rows,  # return the number of rows of each table
 )
-from monitor.storage.core_turn import (
+from monitor.storage.core_lease import (
     CoreLease,  # lock and lease that let only one core process write to PostgreSQL
 )
 from monitor.storage.engine import (

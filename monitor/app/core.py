@@ -54,7 +54,7 @@ from monitor.registration import ServicePart
 from monitor.settings.service import ServiceConfig, load_service
 from monitor.sites.cadence import stage_cadence
 from monitor.sites.records import Site
-from monitor.storage.core_turn import CoreLease
+from monitor.storage.core_lease import CoreLease
 from monitor.storage.engine import Database
 from monitor.storage.migrate import RESTORE, find_missing, head, upgrade
 from monitor.storage.readers import ReaderWatch

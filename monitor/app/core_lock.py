@@ -10,7 +10,7 @@ from typing import IO, Final, NoReturn
 
 from monitor.errors import ConfigError, StoreBusyError
 from monitor.settings.service import ServiceConfig
-from monitor.storage.core_turn import CoreLease
+from monitor.storage.core_lease import CoreLease
 from monitor.storage.engine import Database, open_lock
 
 log = logging.getLogger(__name__)

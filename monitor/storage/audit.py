@@ -12,13 +12,13 @@ from sqlalchemy import Connection, String, insert, select, type_coerce
 from monitor.canonical import canonical_json
 from monitor.storage.actor import TOKEN, Actor
 from monitor.storage.audit_tables import audit_entry
-from monitor.storage.locks import take_turn
+from monitor.storage.locks import take_named_lock
 from monitor.text.instants import format_iso
 
-# The previous hash of the first entry.
+# The previous hash of the first entry, which has no predecessor.
 FIRST: Final = "0" * 64
 # Only one transaction at a time appends, because two entries with the same predecessor would fork the chain.
-_TURN: Final = "audit"
+_LOCK: Final = "audit"
 
 
 def add_audit(
@@ -42,27 +42,32 @@ def add_audit(
     acts.append((actor, action, subject, {**detail, **known_identity}, now))
 
 
-def lock_log(connection: Connection) -> None:
+def lock_audit_log(connection: Connection) -> None:
     """Lock the audit log until the end of the transaction.
 
     Take row locks before this lock. In the opposite order two transactions could wait for each other.
     """
-    take_turn(connection, _TURN)
+    take_named_lock(connection, _LOCK)
 
 
 def append_entry(
     connection: Connection, actor: Actor, action: str, subject: str, detail: Mapping[str, Any], now: datetime
 ) -> None:
-    """Append an entry. The transaction must hold the lock of `lock_log`."""
+    """Append an entry. The transaction must hold the lock of `lock_audit_log`."""
     previous_hash = find_head(connection)[1]
     detail_json = canonical_json(dict(detail))
     digest = hash_entry(previous_hash, (format_iso(now), actor.name, actor.kind, action, subject, detail_json))
-    connection.execute(
-        insert(audit_entry).values(
-            {"at": now, "actor": actor.name, "actor_kind": actor.kind, "action": action, "subject": subject}
-            | {"detail": detail_json, "previous_hash": previous_hash, "hash": digest}
-        )
-    )
+    entry = {
+        "at": now,
+        "actor": actor.name,
+        "actor_kind": actor.kind,
+        "action": action,
+        "subject": subject,
+        "detail": detail_json,
+        "previous_hash": previous_hash,
+        "hash": digest,
+    }
+    connection.execute(insert(audit_entry).values(entry))
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,7 +228,7 @@ class Database:
             yield connection
             sealing.close(connection, datetime.now(UTC))
 
-    def measure_log(self) -> int | None:
+    def measure_write_ahead_log(self) -> int | None:
         """Return the size of PostgreSQL's write-ahead log in bytes, or None if this account may not read it."""
         try:
             with self.read() as c:

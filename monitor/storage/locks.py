@@ -9,16 +9,16 @@ from typing import Final
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
-# A table with a row for each act that only one transaction at a time may do.
-ROWS: Final = "service_turn"
-# The running core holds a lock on this view for months. A view has no storage from which the lock would keep vacuum,
-# and a lock on a whole relation needs no transaction id that would delay vacuum elsewhere, as a lock on a row would.
+# A table with one row per named lock. A transaction takes the lock by locking the row.
+LOCK_TABLE: Final = "service_turn"
+# The running core holds a lock on this view for months. A lock on a table would keep vacuum from this table, and a lock
+# on a row would need a transaction id, whose age delays vacuum in the whole database. A lock on a view does neither.
 CORE_VIEW: Final = "core_turn"
 # A table with one row: the present fencing number, its holder, and the last renewal by the clock of the server.
 LEASE_TABLE: Final = "core_lease"
-NAMES: Final = (ROWS, CORE_VIEW, LEASE_TABLE)
-_MAKE: Final = {
-    ROWS: f"CREATE TABLE {ROWS} (name text PRIMARY KEY)",
+NAMES: Final = (LOCK_TABLE, CORE_VIEW, LEASE_TABLE)
+_CREATE_STATEMENTS: Final = {
+    LOCK_TABLE: f"CREATE TABLE {LOCK_TABLE} (name text PRIMARY KEY)",
     CORE_VIEW: f"CREATE VIEW {CORE_VIEW} AS SELECT 'the core that runs holds a lock on this view' AS why",
     LEASE_TABLE: f"CREATE TABLE {LEASE_TABLE} (fence bigint PRIMARY KEY, holder text NOT NULL, session text NOT NULL,"
     " taken_at timestamptz NOT NULL, renewed_at timestamptz NOT NULL)",
@@ -31,7 +31,7 @@ def create_core_locks(engine: Engine) -> None:
     if engine.dialect.name != "postgresql":
         return
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
-        for name, statement in _MAKE.items():
+        for name, statement in _CREATE_STATEMENTS.items():
             if c.execute(text("SELECT to_regclass(:name)"), {"name": name}).scalar() is not None:
                 continue
             try:
@@ -42,15 +42,18 @@ def create_core_locks(engine: Engine) -> None:
                     raise
 
 
-def take_turn(c: Connection, name: str) -> None:
-    """Take a named lock until the end of the transaction, and wait while another one has it. No-op on SQLite."""
+def take_named_lock(c: Connection, name: str) -> None:
+    """Take a named lock until the end of the transaction, and wait while another transaction has it.
+
+    On SQLite nothing is done.
+    """
     if c.dialect.name != "postgresql":
         return
-    row = text(f"SELECT 1 FROM {ROWS} WHERE name = :name FOR UPDATE")  # noqa: S608 - our name
-    if c.execute(row, {"name": name}).first() is None:
-        add = f"INSERT INTO {ROWS} VALUES (:name) ON CONFLICT DO NOTHING"  # noqa: S608 - our name
-        c.execute(text(add), {"name": name})
-        c.execute(row, {"name": name})
+    lock_row = text(f"SELECT 1 FROM {LOCK_TABLE} WHERE name = :name FOR UPDATE")  # noqa: S608 - our name
+    if c.execute(lock_row, {"name": name}).first() is None:
+        add_row = text(f"INSERT INTO {LOCK_TABLE} VALUES (:name) ON CONFLICT DO NOTHING")  # noqa: S608 - our name
+        c.execute(add_row, {"name": name})
+        c.execute(lock_row, {"name": name})
 
 
 def lock_core(engine: Engine) -> Connection | None:
@@ -62,8 +65,8 @@ def lock_core(engine: Engine) -> Connection | None:
     c = engine.connect()
     try:
         # Timeouts of the server against forgotten transactions would end the session.
-        guards = "'idle_in_transaction_session_timeout', 'transaction_timeout'"
-        c.exec_driver_sql(f"SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN ({guards})")  # noqa: S608
+        timeouts = "'idle_in_transaction_session_timeout', 'transaction_timeout'"
+        c.exec_driver_sql(f"SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN ({timeouts})")  # noqa: S608
         c.exec_driver_sql(f"LOCK TABLE {CORE_VIEW} IN EXCLUSIVE MODE NOWAIT")
     except BaseException as error:
         c.close()

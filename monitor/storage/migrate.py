@@ -32,7 +32,7 @@ from monitor.storage.branches import (
     read_revisions,
 )
 from monitor.storage.engine import Database
-from monitor.storage.locks import create_core_locks, find_blockers, take_turn
+from monitor.storage.locks import create_core_locks, find_blockers, take_named_lock
 from monitor.storage.tables import load_metadata
 
 # How long an upgrade waits for other processes.
@@ -43,7 +43,7 @@ RESTORE: Final = (
     "upgrade"
 )
 # Name of the lock of the process that upgrades.
-_TURN: Final = "upgrade"
+_LOCK: Final = "upgrade"
 # Alembic has its context in module globals, so only one thread may use it.
 _ALEMBIC: Final = threading.Lock()
 
@@ -276,7 +276,7 @@ def _begin(connection: Connection) -> Iterator[Any]:
             transaction = connection.begin()
             if connection.dialect.name == "postgresql":
                 connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE_S:.0f}s'"))
-                take_turn(connection, _TURN)
+                take_named_lock(connection, _LOCK)
             break
         except OperationalError:
             if connection.dialect.name == "postgresql" or time.monotonic() > deadline:

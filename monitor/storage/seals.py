@@ -32,7 +32,7 @@ from sqlalchemy import (
 
 from monitor.canonical import canonical_json
 from monitor.storage.actor import SERVICE_ACTOR
-from monitor.storage.audit import append_entry, lock_log
+from monitor.storage.audit import append_entry, lock_audit_log
 from monitor.storage.audit_tables import audit_entry
 from monitor.storage.column_types import Instant, Json
 from monitor.storage.sealing import SealedColumns
@@ -184,7 +184,7 @@ class Sealing:
             changed[name] = {key: after.get(key) for key, digest in before.items() if after.get(key) != digest}
         if not self.acts and not self._floors and not any(changed.values()):
             return
-        lock_log(c)
+        lock_audit_log(c)
         # New rows are read under the lock. Otherwise a row of another transaction that is not committed yet could be
         # sealed with its old content.
         for name, floor in self._floors.items():

@@ -31,7 +31,7 @@ from monitor.sites.files import load_site
 from monitor.sites.parsing import find_weaknesses
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
-from monitor.storage.core_turn import CoreLease
+from monitor.storage.core_lease import CoreLease
 from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
 from monitor.storage.service_state import BAD

@@ -18,7 +18,7 @@ from monitor.settings.service import parse_service
 from monitor.storage import locks, migrate, views
 from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.audit import add_audit, verify_chain
-from monitor.storage.core_turn import CoreLease
+from monitor.storage.core_lease import CoreLease
 from monitor.storage.engine import Database
 from monitor.storage.readers import ReaderWatch
 from tests.data.filled import NOW

@@ -21,7 +21,7 @@ from monitor.decision.records import Decision, Memory, NewestEpoch, ReportFact
 from monitor.errors import NotFoundError
 from monitor.readings.tables import observation, series, series_latest
 from monitor.storage.engine import insert as upsert
-from monitor.storage.locks import take_turn
+from monitor.storage.locks import take_named_lock
 from monitor.storage.rows import add_row, fill_row, find_record, read_record, record_to_dict, save_rows
 from monitor.text.instants import FUTURE_TOLERANCE, epoch_s, from_epoch_s
 from monitor.text.message import Message, plain_to_messages
@@ -93,7 +93,7 @@ def find_state(connection: Connection, site: str) -> StateRow | None:
     moment cannot overwrite each other.
     """
     if connection.get_execution_options().get("slopeward_write"):
-        take_turn(connection, f"site:{site}")
+        take_named_lock(connection, f"site:{site}")
     row = connection.execute(_query_state(), {"of_site": site}).one_or_none()
     return None if row is None else StateRow(*row)
 

@@ -151,7 +151,7 @@ def _check_log(facts: DatabaseFacts) -> Iterator[SubjectState]:
             size = 0
         todo = _END_READER
     else:
-        if (measured := db.measure_log()) is None:
+        if (measured := db.measure_write_ahead_log()) is None:
             # Only administrators and members of pg_monitor can measure it.
             return
         size = measured

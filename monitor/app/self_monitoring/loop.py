@@ -25,7 +25,7 @@ from monitor.plugins import implementations
 from monitor.registration import ServicePart
 from monitor.settings.service import ServiceConfig
 from monitor.sites.records import Site
-from monitor.storage.core_turn import CoreLease
+from monitor.storage.core_lease import CoreLease
 from monitor.storage.engine import Database
 from monitor.storage.service_state import OK, CheckRow, load_checks, save_checks, write_heartbeat
 from monitor.text.instants import format_iso

@@ -15,10 +15,10 @@ from monitor.features.scale_out import standby
 from monitor.features.scale_out.queries import find_lease
 from monitor.features.scale_out.standby import take_over
 from monitor.settings.service import parse_service
-from monitor.storage import core_turn
+from monitor.storage import core_lease
 from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.audit import add_audit
-from monitor.storage.core_turn import CoreLease
+from monitor.storage.core_lease import CoreLease
 from monitor.storage.engine import Database
 from monitor.storage.service_state import write_heartbeat
 from tests.data.far.cable import Cable
@@ -75,7 +75,7 @@ def test_returning_service_sends_no_emergency_notice_while_another_one_is_active
 
 @pytest.fixture
 def short_timeouts(monkeypatch):
-    monkeypatch.setattr(core_turn, "TRUST_S", 0.6)
+    monkeypatch.setattr(core_lease, "TRUST_S", 0.6)
     monkeypatch.setattr(standby, "EXPIRED_S", 1.0)
     monkeypatch.setattr(standby, "GRACE_S", 0.5)
 
