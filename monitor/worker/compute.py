@@ -97,7 +97,7 @@ _lock: Final = threading.Lock()
 _stopped = threading.Event()
 # Missing restrictions that were logged; each is logged once.
 _reported: set[str] = set()
-# Address of the cluster ("" for this machine): why the latest job could not start there; "" if it could.
+# Why the latest job could not start, by the address of the cluster ("" for this machine). Empty if it could start.
 _troubles: dict[str, str] = {}
 
 
@@ -124,7 +124,7 @@ def run(
     with recording_trouble(cluster):
         if cluster is not None:
             return cluster.run(task, request, limit_s, limits)
-        # A job has one thread, so it needs no more processor time than time.
+        # A job has one thread, so its processor time cannot exceed its duration.
         limits = replace(limits, cpu_s=math.ceil(limit_s))
         return _run_here(task, request, limit_s, on_progress, limits)
 
@@ -319,7 +319,7 @@ def _report_progress(folder: Path, reported_lines: int, on_progress: Progress | 
         except (ValueError, RecursionError):
             detail = None
         if not isinstance(detail, dict):
-            raise JobError("the job wrote a line of progress that is none")
+            raise JobError("the job reported progress that is not a JSON object")
         on_progress(detail)
     return len(lines)
 

@@ -86,9 +86,13 @@ NETWORK_PATHS: Final = (
 )
 WRITABLE_DEVICES: Final = ("/dev/null", "/dev/nvidia*", "/dev/dri")
 CPU_GRACE_S: Final = 5
-OPEN_NETWORK: Final = "workers can reach the network: no network of their own and no filter of calls is allowed here"
-OPEN_FILES: Final = "workers can read all files of this user: this kernel has no Landlock (Linux 5.13 or newer has)"
-OPEN_RIGHTS: Final = "workers keep the rights of this user: this system does not let them be given up"
+NETWORK_NOT_RESTRICTED: Final = (
+    "workers can reach the network: this system allows neither network namespaces nor filters of system calls"
+)
+FILES_NOT_RESTRICTED: Final = (
+    "workers can read all files of this user: this kernel has no Landlock (Linux 5.13 or newer has)"
+)
+CAPABILITIES_NOT_DROPPED: Final = "workers keep the capabilities of this user: this system does not allow dropping them"
 OUT_OF_MEMORY_TEXTS: Final = (
     "can't allocate memory",
     "cannot allocate memory",
@@ -113,8 +117,7 @@ class SandboxLimits:
         cpu_s: Processor time; 0 for no limit.
         reads: Files and folders that it may read beside Python and its libraries; None for all.
         writes: Folders that it may read and write beside its temporary folder.
-        restrictions: Restrictions to apply. Tests omit some, and so can a person who looks for the one that breaks a
-            library.
+        restrictions: Restrictions to apply. Omit some in a test, or to find the restriction that breaks a library.
         can_use_network: Whether it may make TCP connections. Only workers that download files need this.
         is_low_priority: Whether other workers run first.
     """
@@ -167,14 +170,14 @@ def restrict_process(limits: SandboxLimits, folder: Path) -> None:
     writes = [folder, *devices, *map(Path, limits.writes)]
     is_isolated = not limits.can_use_network and "network" in limits.restrictions and linux.isolate_network()
     if not linux.drop_capabilities():
-        _missing_restrictions.append(OPEN_RIGHTS)
+        _missing_restrictions.append(CAPABILITIES_NOT_DROPPED)
     restricts_files = "files" in limits.restrictions
     if not (restricts_files and linux.restrict_files(reads, writes, allow_connections=limits.can_use_network)):
-        _missing_restrictions.append(OPEN_FILES)
+        _missing_restrictions.append(FILES_NOT_RESTRICTED)
     filters_calls = "calls" in limits.restrictions
     is_filtered = filters_calls and linux.filter_system_calls(allow_internet_sockets=limits.can_use_network)
     if not (is_filtered or is_isolated or limits.can_use_network):
-        _missing_restrictions.append(OPEN_NETWORK)
+        _missing_restrictions.append(NETWORK_NOT_RESTRICTED)
     linux.hide_memory()
     _limit_resource(resource.RLIMIT_CORE, 0)
     _limit_resource(resource.RLIMIT_FSIZE, limits.file_bytes)

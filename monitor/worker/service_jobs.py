@@ -100,7 +100,7 @@ def reject_unrequested(
     """
     unrequested = set(names).difference(requested)
     if unrequested:
-        raise JobError(f"{source} names {min(unrequested)[:60]!r}, which is no part of the question")
+        raise JobError(f"{source} names {min(unrequested)[:60]!r}, which was not requested")
 
 
 def list_model_paths(models: Path, site: str, checkpoints: Iterable[str | None]) -> list[str]:

@@ -199,8 +199,8 @@ def test_missing_restrictions_are_logged_once_and_jobs_still_run(listener, caplo
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             result = compute.run(sandbox.LIST_MISSING_RESTRICTIONS, None, 30, limits=SandboxLimits(restrictions=()))
-    assert result == MissingRestrictions((sandbox.OPEN_FILES, sandbox.OPEN_NETWORK))
-    assert [r.message for r in caplog.records] == [sandbox.OPEN_FILES, sandbox.OPEN_NETWORK]
+    assert result == MissingRestrictions((sandbox.FILES_NOT_RESTRICTED, sandbox.NETWORK_NOT_RESTRICTED))
+    assert [r.message for r in caplog.records] == [sandbox.FILES_NOT_RESTRICTED, sandbox.NETWORK_NOT_RESTRICTED]
     assert SECRET not in run("environment", restrictions=())["text"]
     assert received == []
 

@@ -385,7 +385,7 @@ def _run_worker(
         return SceneResult(error=error.message)
     unrequested = None if result.read is None else find_unrequested(result.read, request)
     if unrequested is not None:
-        return SceneResult(error=f"the answer of the worker names {unrequested!r}, which is no part of the question")
+        return SceneResult(error=f"the answer of the worker names {unrequested!r}, which was not requested")
     return result
 
 

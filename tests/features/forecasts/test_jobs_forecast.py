@@ -86,7 +86,7 @@ def test_an_answer_of_a_series_that_was_not_asked_for_is_refused(database, confi
         return PanelForecast((row("combined", station="G9.displacement"),))
 
     monkeypatch.setattr(compute, "run", answer)
-    with pytest.raises(JobError, match=r"names 'G9\.displacement', which is no part of the question"):
+    with pytest.raises(JobError, match=r"names 'G9\.displacement', which was not requested"):
         job.run(database, config, site, now)
     with database.read() as c:
         assert c.execute(select(func.count()).select_from(forecast)).scalar() == 0

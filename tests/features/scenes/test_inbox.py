@@ -268,7 +268,7 @@ def test_an_answer_that_names_what_is_no_part_of_the_question_is_refused(
 
     monkeypatch.setattr(scene_inbox.compute, "run", run)
     write_date(inbox / "b", may(12), [SCAR])
-    assert "which is no part of the question" in scene_inbox.run(database, config, site, may(13))
+    assert "which was not requested" in scene_inbox.run(database, config, site, may(13))
     assert polygons(database) == []
     with database.read() as c:
         assert c.execute(select(func.count()).select_from(observation)).scalar() == 0

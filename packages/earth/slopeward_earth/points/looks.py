@@ -203,7 +203,7 @@ class _TableTotals:
             self.shared.append((dates, answer.shared))
             self.dates.update(dates)
         except IndexError:
-            raise JobError("the answer of the worker names a point that is no part of the question") from None
+            raise JobError("the answer of the worker names a point that was not requested") from None
         self.scored += answer.scored
         self.withheld += answer.withheld
         self.going_on += answer.going_on
