@@ -56,7 +56,7 @@ from monitor.sites.cadence import stage_cadence
 from monitor.sites.records import Site
 from monitor.storage.core_lease import CoreLease
 from monitor.storage.engine import Database
-from monitor.storage.migrate import RESTORE, find_missing, head, upgrade
+from monitor.storage.migrate import RESTORE, head, list_missing_columns, upgrade
 from monitor.storage.readers import ReaderWatch
 from monitor.storage.reserve import DiskReserve
 from monitor.text.instants import STOPPED
@@ -210,7 +210,7 @@ class Core:
         copy = upgrade(self.db, self.clock())
         if copy is not None:
             log.info("the database was upgraded; its copy from before is %s", copy)
-        if missing := find_missing(self.db):
+        if missing := list_missing_columns(self.db):
             log.error("the database is at revision %s, but it lacks %s; %s", head(), ", ".join(missing), RESTORE)
 
     def _load_sites(self) -> None:

@@ -160,16 +160,16 @@ def make_config(connection: Connection | None = None, branch: Migrations | None 
     return config
 
 
-def find_lacking(db: Database) -> list[str]:
+def list_outdated_plugins(db: Database) -> list[str]:
     """Return the plugins whose tables are not at the revision that they need."""
     with db.read() as connection:
         return [branch.name for branch in list_outdated_branches(connection)]
 
 
-def find_missing(db: Database) -> list[str]:
-    """Return the tables and columns that the revision promises and the database lacks, as `table` or `table.column`.
+def list_missing_columns(db: Database) -> list[str]:
+    """Return the tables and columns that the database lacks for its revision, as `table` or `table.column`.
 
-    A revision does not prove its tables: somebody may have dropped a table, or changed a migration after it was run.
+    The revision alone proves no table: somebody may have dropped one, or changed a migration after it was run.
     """
     with db.read() as connection:
         tables = list_tables(connection)
@@ -191,18 +191,18 @@ def require_complete(db: Database) -> None:
     Raises:
         StoreError: one is missing. The text names it and the remedy.
     """
-    if missing := find_missing(db):
+    if missing := list_missing_columns(db):
         raise StoreError(f"the database is at revision {head()}, but it lacks {', '.join(missing)}; {RESTORE}")
 
 
-def find_unused_tables(db: Database) -> list[str]:
-    """Return the tables of built-in features that are absent: a migration created them, and no feature has them."""
+def list_tables_of_absent_features(db: Database) -> list[str]:
+    """Return the tables that a migration created and that belong to no installed feature."""
     created = read_created_tables(_folder() / "versions") - load_metadata().tables.keys()
     with db.read() as connection:
         return sorted(created.intersection(inspect(connection).get_table_names()))
 
 
-def find_left_over(db: Database) -> dict[str, list[str]]:
+def list_tables_of_removed_plugins(db: Database) -> dict[str, list[str]]:
     """Return the tables of plugins that are not installed any more, by the name of the plugin."""
     installed = {plugin.name for plugin in list_plugins()} | {branch.name for branch in hooks().migrations()}
     with db.read() as connection:

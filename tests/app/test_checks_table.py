@@ -135,7 +135,7 @@ def test_a_missing_table_is_named_by_doctor_check_upgrade_and_the_log(database, 
 
 
 def test_doctor_names_the_tables_of_an_absent_feature(database, service, capsys, monkeypatch):
-    monkeypatch.setattr("monitor.storage.migrate.find_unused_tables", lambda _db: ["drill", "photo"])
+    monkeypatch.setattr("monitor.storage.migrate.list_tables_of_absent_features", lambda _db: ["drill", "photo"])
     _, lines = doctor(capsys)
     (line,) = [line for line in lines if "drill, photo" in line["found"]]
     assert (line["subject"], line["state"]) == ("database", "warn")

@@ -66,13 +66,13 @@ assert list_tables() == ["alembic_version_visits", "visits_visit"]
 # The table is in no migration yet: `make baseline-fixture` would write it.
 NEW_TABLE = """
 from monitor.features.visits.tables import visit
-from monitor.storage.migrate import find_missing
+from monitor.storage.migrate import list_missing_columns
 
-assert find_missing(core.db) == ["visit"]
+assert list_missing_columns(core.db) == ["visit"]
 assert "it lacks visit" in doctor()
 with core.db.write() as connection:
     visit.create(connection)
-assert find_missing(core.db) == []
+assert list_missing_columns(core.db) == []
 """
 SEALED = """
 from monitor.storage.seals import find_unsealed

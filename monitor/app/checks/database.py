@@ -28,9 +28,9 @@ class CurrentDatabase(NamedTuple):
 
 
 def _check_schema(current: CurrentDatabase) -> Iterator[SubjectState]:
-    from monitor.storage.migrate import RESTORE, find_missing, head
+    from monitor.storage.migrate import RESTORE, head, list_missing_columns
 
-    missing = find_missing(current.db)
+    missing = list_missing_columns(current.db)
     yield make_state(
         is_wrong=bool(missing),
         revision=head(),
@@ -65,24 +65,24 @@ def _check_site_versions(current: CurrentDatabase) -> Iterator[SubjectState]:
 
 
 def _find_outdated_plugin_tables(current: CurrentDatabase) -> Iterator[SubjectState]:
-    from monitor.storage.migrate import find_lacking
+    from monitor.storage.migrate import list_outdated_plugins
 
-    yield from (make_state(name) for name in find_lacking(current.db))
+    yield from (make_state(name) for name in list_outdated_plugins(current.db))
 
 
 def _check_unused_tables(current: CurrentDatabase) -> Iterator[SubjectState]:
     """Return the tables of built-in features that are absent. Nothing reads, changes or deletes their rows."""
-    from monitor.storage.migrate import find_unused_tables
+    from monitor.storage.migrate import list_tables_of_absent_features
 
-    tables = find_unused_tables(current.db)
+    tables = list_tables_of_absent_features(current.db)
     yield make_state(is_wrong=bool(tables), tables=", ".join(tables))
 
 
 def _find_tables_of_absent_plugins(current: CurrentDatabase) -> Iterator[SubjectState]:
     """Yield the tables of plugins that are absent. They stay as they are, and nothing is deleted from them."""
-    from monitor.storage.migrate import find_left_over
+    from monitor.storage.migrate import list_tables_of_removed_plugins
 
-    for name, tables in find_left_over(current.db).items():
+    for name, tables in list_tables_of_removed_plugins(current.db).items():
         yield make_state(name, tables=", ".join(tables))
 
 
