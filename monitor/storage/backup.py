@@ -50,14 +50,14 @@ def back_up(db: Database, target: Path, prepare_child: Callable[[], None] | None
     if not target.parent.is_dir():
         raise StoreError(f"{target.parent} is not a folder; create it")
     if db.is_sqlite:
-        needed = int(sqlite_file(db).stat().st_size * 1.05)
+        needed_bytes = int(sqlite_file(db).stat().st_size * 1.05)
     else:
         # The archive is compressed and contains no indexes.
         with db.read() as c:
-            needed = int(c.execute(text("SELECT pg_database_size(current_database())")).scalar_one()) // 4
-    free = shutil.disk_usage(target.parent).free
-    if needed > free:
-        space = f"{needed // 10**6} MB are needed, {free // 10**6} MB are free"
+            needed_bytes = int(c.execute(text("SELECT pg_database_size(current_database())")).scalar_one()) // 4
+    free_bytes = shutil.disk_usage(target.parent).free
+    if needed_bytes > free_bytes:
+        space = f"{needed_bytes // 10**6} MB are needed, {free_bytes // 10**6} MB are free"
         raise StoreError(f"there is no room for a copy in {target.parent}: {space}")
     try:
         with replacing(target, flush=True, mode=0o600) as partial:
@@ -65,7 +65,9 @@ def back_up(db: Database, target: Path, prepare_child: Callable[[], None] | None
                 copy_sqlite(sqlite_file(db), partial)
                 check_sqlite(partial)
             else:
-                _call(db, "pg_dump", "--format=custom", "--no-owner", f"--file={partial}", prepare_child=prepare_child)
+                _run_postgresql_program(
+                    db, "pg_dump", "--format=custom", "--no-owner", f"--file={partial}", prepare_child=prepare_child
+                )
         with replacing(checksum_file(target), mode=0o600) as partial:
             partial.write_text(f"{_digest(target)}  {target.name}\n", encoding="utf-8")
     except (sqlite3.Error, OSError) as error:
@@ -119,7 +121,7 @@ def restore(db: Database, source: Path) -> None:
     db.close()
     if not db.is_sqlite:
         options = ("--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error")
-        _call(db, "pg_restore", *options, str(source))
+        _run_postgresql_program(db, "pg_restore", *options, str(source))
         return
     check_sqlite(source)
     target = sqlite_file(db)
@@ -187,7 +189,10 @@ def run_program(command: Sequence[str], **options: Any) -> subprocess.CompletedP
         raise StoreError(f"{command[0]} was ended: it took longer than {PROGRAM_LIMIT_S / 3600:g} h") from None
 
 
-def _call(db: Database, program: str, *arguments: str, prepare_child: Callable[[], None] | None = None) -> None:
+def _run_postgresql_program(
+    db: Database, program: str, *arguments: str, prepare_child: Callable[[], None] | None = None
+) -> None:
+    """Run `pg_dump` or `pg_restore` on the database, with the password in its environment."""
     if shutil.which(program) is None:
         raise StoreError(f"{program} is not installed; install the PostgreSQL client programs")
     url = db.url

@@ -13,7 +13,8 @@ from monitor.plugins import hooks, implementations, is_built_in
 from monitor.registration import Migrations
 from monitor.storage.tables import load_metadata
 
-VERSIONS: Final = "alembic_version"  # the table with the revision of a plugin has this name and that of the plugin
+# Table with the revision of the built-in tables. For the table of a plugin see `name_versions_table`.
+VERSIONS: Final = "alembic_version"
 _REVISION: Final = re.compile(r'^(down_)?revision = "(\w+)"$', re.MULTILINE)
 _CREATED_TABLE: Final = re.compile(r'\bop\.create_table\(\s*"(\w+)"')
 

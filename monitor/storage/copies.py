@@ -1,4 +1,7 @@
-"""Scheduled backups: make a copy, prove that it can be restored, record it, and delete the oldest copies."""
+"""Scheduled backups: make a copy, prove that it can be restored, record it, and delete the oldest copies.
+
+`monitor.storage.backup` makes a single copy and restores it; `monitor.storage.proof` proves it.
+"""
 
 import time
 from collections.abc import Callable
@@ -16,7 +19,10 @@ from monitor.storage.engine import Database
 from monitor.storage.rows import add_row
 from monitor.text.instants import format_iso
 
-PROVEN, MADE, FAILED = "proven", "made", "failed"
+# States of a backup.
+PROVEN: Final = "proven"
+MADE: Final = "made"
+FAILED: Final = "failed"
 # Copies with other names were made by people and are kept.
 PREFIX: Final = "slopeward-auto-"
 

@@ -35,7 +35,8 @@ LOCK_TIMEOUT_MS: Final = 10_000
 # How long jobs and commands wait for the lock, because nobody repeats them at once.
 PATIENCE_S: Final = 60.0
 log = logging.getLogger(__name__)
-# The least time to wait for the lock, and the monotonic time at which the work started.
+# Set by `patient`: the least time to wait for the lock, and the monotonic time at which the work started. With the
+# default, one attempt is made.
 _patience: ContextVar[tuple[float, float]] = ContextVar("patience", default=(0.0, math.inf))
 
 
@@ -355,8 +356,9 @@ def _is_locked(error: OperationalError) -> bool:
 
 
 def _is_refused_write(error: DBAPIError) -> bool:
-    codes = (getattr(error.orig, "sqlite_errorcode", None), getattr(error.orig, "sqlstate", None))
-    return codes[0] == sqlite3.SQLITE_READONLY or codes[1] == "25006"  # read_only_sql_transaction
+    if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY:
+        return True
+    return getattr(error.orig, "sqlstate", None) == "25006"  # read_only_sql_transaction
 
 
 def insert(connection: Connection, table: Table) -> Any:

@@ -3,8 +3,8 @@
 This module registers nothing itself. `monitor.storage.tables.load_metadata` returns `metadata` with every table, and
 `monitor.storage.view_tables.load_views` every public view.
 
-Storage contains no table of a subject. The hook `register_tables` returns the tables of a package or plugin, and
-`monitor.storage.branches.list_tables` those of all. The owner describes tables and columns in their `info`.
+Every package or plugin declares its own tables and returns them from the hook `register_tables`.
+`monitor.storage.branches.list_tables` returns the tables of all. `info` of a table or column has these keys:
 
 Of a table:
     sealed: the rows are sealed in the audit log, see `monitor.storage.sealing.SealedColumns`. Not for third

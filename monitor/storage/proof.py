@@ -277,21 +277,21 @@ def _verify_references(connection: Connection, table: Table, tables: Sequence[Ta
 
 
 def _verify_values(connection: Connection, table: Table) -> Iterator[str]:
-    checks: dict[str, ColumnElement[bool]] = {}
+    checks: list[tuple[str, str, ColumnElement[bool]]] = []
     for column in table.columns:
         if isinstance(column.type, Double):
-            checks[f"{column.name}: {{}} values are not finite"] = ~column.between(-1e300, 1e300)
+            checks.append((column.name, "values are not finite", ~column.between(-1e300, 1e300)))
         elif isinstance(column.type, Instant):
             stored_text = type_coerce(column, String)
-            checks[f"{column.name}: {{}} times are not in the stored format"] = (
-                func.length(stored_text) != INSTANT_WIDTH
-            ) | (func.substr(stored_text, INSTANT_WIDTH, 1) != "Z")
+            has_other_length = func.length(stored_text) != INSTANT_WIDTH
+            has_other_end = func.substr(stored_text, INSTANT_WIDTH, 1) != "Z"
+            checks.append((column.name, "times are not in the stored format", has_other_length | has_other_end))
     if not checks:
         return
-    counts = connection.execute(select(*(func.count(case((bad, 1))) for bad in checks.values()))).one()
-    for name, count in zip(checks, counts, strict=True):
+    counts = connection.execute(select(*(func.count(case((is_bad, 1))) for _, _, is_bad in checks))).one()
+    for (name, problem, _), count in zip(checks, counts, strict=True):
         if count:
-            yield f"{table.name}.{name.format(count)}"
+            yield f"{table.name}.{name}: {count} {problem}"
 
 
 if __name__ == "__main__":

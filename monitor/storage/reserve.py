@@ -3,8 +3,8 @@
 The reserve is a file beside a SQLite database. It has the configured size, or half of the free space if that is less.
 When another program fills the disk, the file is deleted. It is created again when the disk has space.
 
-Readings stay with the broker while the free space, without the reserve, is less than half of its size. They are read
-again when the free space is as large as the reserve.
+Readings stay with the broker while the free space, without the reserve, is less than half of the size of the reserve.
+They are accepted again when the free space is as large as the reserve.
 """
 
 import logging
@@ -56,7 +56,7 @@ class DiskReserve:
         self._folder = folder if size_bytes else None
         self._file = file
         self._size = size_bytes
-        # The size of a reserve that was deleted. A smaller reserve than half of it is not created again.
+        # The size of a reserve that was deleted; 0 if none was. The new reserve has at least about half of this size.
         self._deleted_size = 0
         self._lock = threading.Lock()
         self._checked_at_s = float("-inf")

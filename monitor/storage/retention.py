@@ -1,7 +1,7 @@
 """Rules of retention: which rows may be deleted, declared by the subject that owns the table.
 
     RETENTION_RULES = (
-        RetentionRule("forecasts", "finished job runs", sweep_table(job_run, _finished_before)),
+        RetentionRule("forecasts", "finished job runs", sweep_table(job_run, _finished_runs)),
     )
 
 The hook `retention_rules` returns the rules of a package or plugin. `monitor.storage.prune` applies all rules.
@@ -183,15 +183,15 @@ def sweep_table(
     remove = delete_rows or delete_plainly
 
     def run(sweep: Sweep, before_at: datetime) -> None:
-        may_go = select_rows(sweep, before_at)
+        may_be_deleted = select_rows(sweep, before_at)
         while True:
             with sweep.read() as connection:
-                keys = list(connection.execute(order(select(key).where(may_go).limit(KEYS_AT_ONCE))).scalars())
+                keys = list(connection.execute(order(select(key).where(may_be_deleted).limit(KEYS_AT_ONCE))).scalars())
             position = 0
             while position < len(keys):
                 chunk = keys[position : position + sweep.rows_at_once]
                 position += len(chunk)
-                which = and_(key.in_(chunk), may_go)
+                which = and_(key.in_(chunk), may_be_deleted)
                 sweep.step(table.name, before_at, lambda c, which=which: Deleted(remove(c, which)))  # type: ignore[misc]
             if len(keys) < KEYS_AT_ONCE:
                 return

@@ -185,8 +185,8 @@ class Sealing:
         if not self.acts and not self._floors and not any(changed.values()):
             return
         lock_audit_log(c)
-        # New rows are read under the lock. Otherwise a row of another transaction that is not committed yet could be
-        # sealed with its old content.
+        # Rows above the floor can also belong to other transactions. They are read under the lock: a row that is read
+        # before another transaction changes and seals it would be sealed again with its old content.
         for name, floor in self._floors.items():
             sealed = _sealed(name)
             rows = c.execute(_plan_all(name).where(sealed.keys[0] > floor))
@@ -227,15 +227,15 @@ def load_seals(c: Connection, resealed: list[str] | None = None) -> dict[str, tu
             digest.
     """
     e = audit_entry.c
-    fixed = tuple(f"{name} " for name, sealed in load_sealed_tables().items() if sealed.rule.only_added)
-    found: dict[str, tuple[str | None, int]] = {}
-    wanted = select(e.id, e.detail).where(e.action == ACTION).order_by(e.id).execution_options(yield_per=500)
-    for entry_id, detail in c.execute(wanted):
+    append_only = tuple(f"{name} " for name, sealed in load_sealed_tables().items() if sealed.rule.only_added)
+    newest: dict[str, tuple[str | None, int]] = {}
+    query = select(e.id, e.detail).where(e.action == ACTION).order_by(e.id).execution_options(yield_per=500)
+    for entry_id, detail in c.execute(query):
         for name, digest in read_seals(detail).items():
-            if resealed is not None and name.startswith(fixed) and found.get(name, (digest, 0))[0] != digest:
+            if resealed is not None and name.startswith(append_only) and newest.get(name, (digest, 0))[0] != digest:
                 resealed.append(f"{name}: audit entry {entry_id} seals another content; such a row never changes")
-            found[name] = (digest, entry_id)
-    return found
+            newest[name] = (digest, entry_id)
+    return newest
 
 
 def read_seals(detail: str) -> dict[str, str | None]:

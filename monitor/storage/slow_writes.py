@@ -1,4 +1,4 @@
-"""Report write transactions that hold the write lock too long, by the name of what they computed.
+"""Report write transactions that hold the write lock too long, by the name of the function that opened them.
 
 A write transaction keeps every other writer waiting, ingest included. The rule of the service is that none lasts longer
 than a second.
@@ -53,18 +53,19 @@ class SlowWrites:
         try:
             yield
         finally:
-            held_s, parts = time.monotonic() - started_s, _parts.get() or {}
+            held_s = time.monotonic() - started_s
+            parts = _parts.get() or {}
             _parts.reset(token)
             if held_s > LONGEST_WRITE_S:
-                self.note(_name_caller(parts, held_s), held_s)
+                self.count(_name_caller(parts, held_s), held_s)
 
-    def note(self, name: str, held_s: float) -> None:
+    def count(self, name: str, held_s: float) -> None:
         """Count a slow write transaction."""
         with self._lock:
-            before = self._slow.get(name)
-            times, longest_s = (0, 0.0) if before is None else before
-            self._slow[name] = SlowWrite(times + 1, max(longest_s, held_s))
-        if before is None:
+            is_first = name not in self._slow
+            before = self._slow.get(name, SlowWrite(0, 0.0))
+            self._slow[name] = SlowWrite(before.times + 1, max(before.longest_s, held_s))
+        if is_first:
             log.warning("%s held the write lock of the database for %.1f s; further ones are counted", name, held_s)
 
     def list_slow(self) -> Mapping[str, SlowWrite]:

@@ -1,4 +1,4 @@
-"""Load the public views of Slopeward, without those of third-party plugins."""
+"""Load the built-in public views. `monitor.storage.views` adds the views of third-party plugins."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -11,7 +11,7 @@ from monitor.storage.public_view import PublicView
 
 @cache
 def load_views(*, sqlite: bool) -> Mapping[str, PublicView]:
-    """Return the public views by name, in the order of the plugins, with statements for SQLite or for PostgreSQL.
+    """Return the built-in public views by name, in the order of the plugins, with statements for one database.
 
     Raises:
         ValueError: two plugins register a view of the same name.
@@ -27,10 +27,10 @@ def load_views(*, sqlite: bool) -> Mapping[str, PublicView]:
 
 
 def load_view_tables() -> dict[str, Table]:
-    """Return the columns of every public view by name."""
+    """Return the columns of every built-in public view by name."""
     return {name: view.table for name, view in load_views(sqlite=True).items()}
 
 
 def select_views(*, sqlite: bool) -> dict[str, str]:
-    """Return the SELECT statement of every public view by name, for SQLite or for PostgreSQL."""
+    """Return the SELECT statement of every built-in public view by name, for SQLite or for PostgreSQL."""
     return {name: view.select for name, view in load_views(sqlite=sqlite).items()}

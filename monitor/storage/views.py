@@ -28,14 +28,16 @@ READER_LIMITS: Final = (
     "SET default_transaction_read_only = on",
     "SET temp_file_limit = '1GB'",
 )
-# Functions that every role may call by default. With them, one login could use up the locks or the disk of the server.
-_ADVISORY: Final = (
+# Query for functions that a role may call by default and with which one login could use up the locks (advisory locks) or
+# the disk (large objects) of the server.
+_EXHAUSTING_FUNCTIONS: Final = (
     "SELECT CAST(p.oid AS regprocedure) FROM pg_proc p WHERE p.pronamespace = CAST('pg_catalog' AS regnamespace)"
     " AND (p.proname ~ '^pg_(try_)?advisory_' AND p.proname !~ 'unlock' OR p.proname IN ('lo_creat', 'lo_create',"
     " 'lo_from_bytea')) AND has_function_privilege(:role, p.oid, 'EXECUTE') ORDER BY 1"
 )
 
-Grants = dict[str, frozenset[str]]  # role -> views it may read
+# The views that each role may read.
+Grants = dict[str, frozenset[str]]
 
 
 class _PluginView(NamedTuple):
@@ -316,11 +318,10 @@ def limit_reader(connection: Connection, role: str) -> list[str]:
     refused = [f"{statement};" for statement in limits if not _try(connection, statement)]
     for statement in _shared_rights(connection, role):
         _try(connection, statement)
-    refused += [
-        f"{statement};" for statement in _shared_rights(connection, role)
-    ]  # PostgreSQL ignores a REVOKE without the privilege
-    me, may_end = connection.execute(text("SELECT current_user, pg_has_role('pg_signal_backend', 'USAGE')")).one()
-    return refused if may_end else [*refused, f"GRANT pg_signal_backend TO {quote(me)};"]
+    # PostgreSQL ignores a REVOKE without the privilege, so the rights are read again.
+    refused += [f"{statement};" for statement in _shared_rights(connection, role)]
+    account, may_end = connection.execute(text("SELECT current_user, pg_has_role('pg_signal_backend', 'USAGE')")).one()
+    return refused if may_end else [*refused, f"GRANT pg_signal_backend TO {quote(account)};"]
 
 
 def _try(connection: Connection, statement: str) -> bool:
@@ -337,11 +338,11 @@ def _try(connection: Connection, statement: str) -> bool:
 def _shared_rights(connection: Connection, role: str) -> list[str]:
     """Return the statements that revoke rights with which the role could exhaust resources shared with others."""
     quote = connection.dialect.identifier_preparer.quote_identifier
-    database, may_make = connection.execute(
+    database, has_temporary = connection.execute(
         text("SELECT current_database(), has_database_privilege(:role, current_database(), 'TEMP')"), {"role": role}
     ).one()
-    rights = [f"REVOKE TEMPORARY ON DATABASE {quote(database)} FROM PUBLIC"] if may_make else []
-    functions = list(connection.execute(text(_ADVISORY), {"role": role}).scalars())
+    rights = [f"REVOKE TEMPORARY ON DATABASE {quote(database)} FROM PUBLIC"] if has_temporary else []
+    functions = list(connection.execute(text(_EXHAUSTING_FUNCTIONS), {"role": role}).scalars())
     if functions:
         rights.append(f"REVOKE EXECUTE ON FUNCTION {', '.join(functions)} FROM PUBLIC")
     return rights
