@@ -184,7 +184,7 @@ def test_two_grids_of_a_folder_that_claim_one_instant_stop_the_import(here, monk
         (here / "arrived" / name).write_bytes(content_of("grid"))
     assert run_verb(command("grid", here / "arrived")) == 1
     answer = capsys.readouterr()
-    assert "nothing is stored" in answer.err
+    assert "othing was stored" in answer.err
     assert stored() == 0
     (here / "arrived" / "b.nc").unlink()
     assert run_verb(command("grid", here / "arrived")) == 0

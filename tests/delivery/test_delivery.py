@@ -252,7 +252,7 @@ def test_each_channel_is_tested_when_it_is_due_and_one_that_fails_is_an_alarm(da
         (25, parse_service("", "x"), []),
     ):
         facts = DatabaseFacts(database, said, (), channels, datetime.now(UTC) + timedelta(hours=hours))
-        assert [c.counts for c in run_checks(facts) if c.check.area == "channel"] == expected
+        assert [c.reaches_check_level for c in run_checks(facts) if c.check.area == "channel"] == expected
 
 
 def test_fault_in_one_channel_does_not_end_the_tests_of_the_others(database, config, monkeypatch):
