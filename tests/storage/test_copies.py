@@ -191,7 +191,7 @@ def test_pg_dump_ends_with_the_core_that_is_killed(tmp_path):
     code = (
         "from monitor.storage.engine import Database; from monitor.storage import backup\n"
         "from monitor.worker.linux import end_with_parent\n"
-        "backup._call(Database('sqlite://'), 'pg_dump', prepare_child=end_with_parent)"
+        "backup._run_postgresql_program(Database('sqlite://'), 'pg_dump', prepare_child=end_with_parent)"
     )
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     core = subprocess.Popen([sys.executable, "-c", code], env=environment)

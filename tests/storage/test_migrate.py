@@ -261,21 +261,21 @@ def incomplete_database(database):
 
 def test_missing_tables_and_columns_are_found_although_the_revision_is_current(incomplete_database):
     migrate.require_current(incomplete_database)
-    assert migrate.find_missing(incomplete_database) == ["known_device", "recovery_code.used_at"]
+    assert migrate.list_missing_columns(incomplete_database) == ["known_device", "recovery_code.used_at"]
     with pytest.raises(StoreError, match=r"lacks known_device, recovery_code\.used_at; restore a copy"):
         migrate.require_complete(incomplete_database)
 
 
 def test_a_migrated_database_lacks_nothing(database):
     migrate.require_complete(database)
-    assert migrate.find_unused_tables(database) == []
+    assert migrate.list_tables_of_absent_features(database) == []
 
 
 def test_tables_that_a_migration_created_for_an_absent_feature_are_found(database, tmp_path, monkeypatch):
     more = '    op.create_table("patrol", sa.Column("id", sa.Integer(), nullable=False))\n'
     folder = spell_migration(tmp_path / "alembic", more)
     monkeypatch.setattr(migrate, "_folder", lambda: folder)
-    assert migrate.find_unused_tables(database) == []
+    assert migrate.list_tables_of_absent_features(database) == []
     migrate.upgrade(database, NOW)
     tell(database, lambda c: c.exec_driver_sql("CREATE TABLE of_another_program (id INTEGER)"))
-    assert migrate.find_unused_tables(database) == ["patrol"]
+    assert migrate.list_tables_of_absent_features(database) == ["patrol"]

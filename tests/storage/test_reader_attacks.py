@@ -262,7 +262,7 @@ def end_sessions(postgresql, db):
 
 def test_processes_that_make_the_private_relations_at_once_all_find_them(service):
     with service.write() as c:
-        c.exec_driver_sql(f"DROP TABLE {locks.ROWS}")
+        c.exec_driver_sql(f"DROP TABLE {locks.LOCK_TABLE}")
         c.exec_driver_sql(f"DROP VIEW {locks.CORE_VIEW}")
     with ThreadPoolExecutor(6) as pool:
         for made in [pool.submit(locks.create_core_locks, service.engine) for _ in range(6)]:
