@@ -33,7 +33,8 @@ class ThreadWatch:
 
     def find_ended_vital(self) -> list[str]:
         """Return the vital threads that have ended."""
-        return [name for name in self._errors if name in VITAL or name.startswith(INGEST_PREFIX)]
+        # Other threads may add an error meanwhile.
+        return [name for name in list(self._errors) if name in VITAL or name.startswith(INGEST_PREFIX)]
 
     def take_status(self) -> ThreadStatus:
         """Return running and ended threads. An ended thread that was replaced is returned once."""
