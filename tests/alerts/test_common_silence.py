@@ -6,7 +6,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.decision.common_silence import SILENT_SLOPE
@@ -16,6 +16,7 @@ from monitor.sites.parsing import parse_site
 from monitor.text.instants import parse_time
 from tests.data.measured import replay
 from tests.data.site_text import criterion, head, series, station
+from tests.fixtures.examples import expensive_examples
 
 BEGIN = parse_time("2026-03-01T00:00:00Z")
 STEP = timedelta(minutes=30)
@@ -156,7 +157,7 @@ def test_readings_that_are_sent_twice_a_day_are_no_silence():
     assert find_report(declare(), readings(ends=240, until=240, by=24)) is None
 
 
-@settings(max_examples=12)
+@expensive_examples(12)
 @given(ends=st.integers(16, 24), spread=st.lists(st.integers(0, 1), min_size=3, max_size=3), late=st.integers(0, 25))
 def test_silence_of_the_slope_is_reported_within_one_interval_and_ten_minutes(ends, spread, late):
     observations = [

@@ -5,8 +5,10 @@ import json
 import math
 import pickle
 import pkgutil
+from bisect import bisect_right
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 
 import pytest
 
@@ -153,25 +155,26 @@ def make_record(site):
     wanted = find_history_spans(site)
     hourly = round(3.0 * max(wanted.values(), default=0.0) / 3600.0) + 48
     hours = max(hourly, round(RECORD_S / 3600.0))
-    readings = {}
-    for station, quantity in wanted:
-        rows = []
-        for k in (*range(0, hours - hourly, 6), *range(hours - hourly, hours + 1)):
-            at = NOW - timedelta(hours=hours - k)
-            wave = 1.0 + 0.5 * math.sin(k / 40.0) + 0.001 * (7 * k % 5)
-            value = 0.2 * (k * k % 11) if quantity == "rain" else wave
+    rain, waves = [], []
+    for k in (*range(0, hours - hourly, 6), *range(hours - hourly, hours + 1)):
+        at = NOW - timedelta(hours=hours - k)
+        for rows, value in (
+            (rain, 0.2 * (k * k % 11)),
+            (waves, 1.0 + 0.5 * math.sin(k / 40.0) + 0.001 * (7 * k % 5)),
+        ):
             rows.append(Reading(at, at, 0, value, 0.0, value, None, ()))
-        readings[f"{station}.{quantity}"] = tuple(rows)
-    return readings
+    rain, waves = tuple(rain), tuple(waves)
+    return {f"{station}.{quantity}": rain if quantity == "rain" else waves for station, quantity in wanted}
 
 
 def cut(site, readings):
     """Return the readings that the loader of decisions reads, and no others."""
-    spans = find_history_spans(site)
-    return {
-        name: tuple(r for r in rows if r.observed_at > find_load_start(NOW, spans[tuple(name.split("."))]))
-        for name, rows in readings.items()
-    }
+    loaded = {}
+    for (station, quantity), span in find_history_spans(site).items():
+        rows = readings[f"{station}.{quantity}"]
+        start = bisect_right(rows, find_load_start(NOW, span), key=attrgetter("observed_at"))
+        loaded[f"{station}.{quantity}"] = rows[start:]
+    return loaded
 
 
 def judge(entry, site, readings):

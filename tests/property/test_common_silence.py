@@ -24,6 +24,7 @@ from monitor.readings.records import Reading
 from monitor.sites.records import Level, SeriesSpec, Site, Station
 from monitor.text.instants import from_epoch_s
 from monitor.text.message import Message
+from tests.fixtures.examples import expensive_examples
 
 START_S: Final = 1.8e9
 MINUTE_S: Final = 60.0
@@ -164,7 +165,7 @@ INTERVALS_S: Final = st.sampled_from([60.0, 300.0, 600.0, 1800.0, 3600.0])
 
 
 @seed(80)
-@settings(max_examples=20, report_multiple_bugs=False)
+@expensive_examples(20, report_multiple_bugs=False)
 @given(
     count=st.integers(2, 6),
     interval_s=INTERVALS_S,
@@ -202,7 +203,7 @@ def test_silence_of_the_slope_is_reported_within_one_usual_interval_and_ten_minu
 
 
 @seed(80)
-@settings(max_examples=15, report_multiple_bugs=False)
+@expensive_examples(15, report_multiple_bugs=False)
 @given(
     count=st.integers(1, 5),
     interval_s=INTERVALS_S,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import pytest
-from hypothesis import given, seed, settings
+from hypothesis import given, seed
 from hypothesis import strategies as st
 
 from monitor.decision import decide as decide_module
@@ -31,6 +31,7 @@ from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
 from monitor.text.instants import epoch_s, from_epoch_s
 from tests.data.criteria import KINDS
+from tests.fixtures.examples import expensive_examples
 
 HOUR_S: Final = 3600.0
 START_S: Final = 1.8e9
@@ -344,7 +345,7 @@ def check(example: Example) -> None:
         before = damaged.level
 
 
-@settings(max_examples=60)
+@expensive_examples(60)
 @seed(73)
 @given(examples())
 def test_what_is_missing_is_never_reported_as_rest(example: Example):
@@ -452,7 +453,7 @@ def test_a_gauge_that_repeats_a_large_sum_is_not_known_whole():
 
 
 # ---- no false doubt ------------------------------------------------------------------------------------------------
-@settings(max_examples=30)
+@expensive_examples(60)
 @seed(74)
 @given(st.sampled_from(("gnss", "tilt", "extensometer", "piezometer")), st.integers(0, 10**6), st.integers(0, 3))
 def test_a_still_slope_is_green_and_full_whatever_the_last_digit(name: str, number: int, digit: int):
@@ -508,11 +509,20 @@ MUTANTS = {
     "the site sees full": (decide_module, "find_incomplete", lambda *_: {}),
     "doubted readings are trusted": (decide_module, "reduce_coverage_of_doubted", lambda _, words, *__: list(words)),
 }
+# The number of an example that fails with a mutant. It is checked first, to save time.
+FIRST = {
+    "a track is reported as known for 100 %": 7,
+    "removed readings are forgotten": 27,
+    "repeated values prove rest": 7,
+    "only whole values repeat": 34,
+    "a gap holds no cloudburst": 36,
+    "doubted readings are trusted": 33,
+}
 
 
 @pytest.mark.parametrize("name", list(MUTANTS))
 def test_a_rule_that_hides_what_is_missing_is_caught(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(*MUTANTS[name])
     with pytest.raises(AssertionError):
-        for example in KNOWN:
+        for example in (KNOWN[FIRST.get(name, 0)], *KNOWN):
             check(example)

@@ -15,6 +15,7 @@ from monitor.features.table_import.guess.names import LEAD, Candidate, choose_ca
 from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.sites.quantities import QUANTITIES, convert, is_unit_of
 from tests.data.payloads.guessed import keep, lay_rows, read_good
+from tests.fixtures.examples import expensive_examples
 
 BEGIN = datetime(2025, 3, 4)
 ROWS = 40
@@ -117,7 +118,7 @@ def find_misread(path, columns, answers=None):
     return misread
 
 
-@settings(max_examples=120, deadline=None)
+@expensive_examples(120, deadline=None)
 @given(columns=draw_columns())
 def test_a_column_is_read_as_it_is_meant_or_asked_about(tmp_path_factory, columns):
     if len({column.heading for column in columns}) < len(columns):
@@ -139,7 +140,7 @@ def test_headings_with_one_meaning_need_no_question(quantity):
                 assert read_heading(heading).quantity == quantity, heading
 
 
-@settings(max_examples=60, deadline=None)
+@expensive_examples(60, deadline=None)
 @given(columns=draw_columns(WITHOUT_UNIT))
 def test_a_column_without_a_unit_is_asked_about(tmp_path_factory, columns):
     path = write(tmp_path_factory.mktemp("columns"), columns)

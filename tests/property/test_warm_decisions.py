@@ -81,11 +81,11 @@ def outcome(walk):
     return walk.counting, [walk.values_without_jumps[k] for k in walk.counting], walk.jumps, walk.set_aside
 
 
-@pytest.mark.parametrize("walks", with_soak(1_000, 10_000))
+@pytest.mark.parametrize("walks", with_soak(300, 10_000))
 def test_a_walk_in_pieces_ends_where_one_in_a_single_piece_ends(walks):
     settled, agreed = check_walk_in_pieces(range(walks))
-    assert settled > 5, "too few scatters ended at another place"
-    assert agreed > 5, "too few epochs agreed on a step within their own errors"
+    assert settled > walks // 200, "too few scatters ended at another place"
+    assert agreed > walks // 200, "too few epochs agreed on a step within their own errors"
 
 
 @pytest.mark.parametrize("broken", ["_restart", "_measure_scatter"])
@@ -126,7 +126,7 @@ def check_order(memory):
         assert [*map(type, getattr(kept, name))] == [*map(type, getattr(stored, name))]
 
 
-@pytest.mark.parametrize("histories", with_soak(12, 400))
+@pytest.mark.parametrize("histories", with_soak(4, 400))
 @pytest.mark.parametrize("part", range(2))
 def test_a_decision_with_tracks_held_is_the_decision_without(part, histories):
     check_warm_is_cold(range(part, histories, 2))
@@ -294,7 +294,7 @@ def check_newest_revision_speaks(seeds):
             assert reading.value == value - moved
 
 
-@pytest.mark.parametrize("count", with_soak(1_000, 10_000))
+@pytest.mark.parametrize("count", with_soak(300, 10_000))
 def test_the_newest_revision_speaks_with_offsets_taken_out(count):
     check_newest_revision_speaks(range(count))
 
@@ -376,7 +376,7 @@ def check_known_then(database, seeds):
                 assert r.flags == (("bad",) if bad else ()), f"seed {seed}"
 
 
-@pytest.mark.parametrize("count", with_soak(1_000, 10_000))
+@pytest.mark.parametrize("count", with_soak(300, 10_000))
 def test_the_past_is_told_as_it_was_known(database, count):
     check_known_then(database, range(count // (20 if database.engine.dialect.name == "sqlite" else 100)))
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.errors import ConfigError
@@ -19,6 +19,7 @@ from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.features.table_import.guess.time_forms import CLOCK_FORMS, DATE_FORMS, MONTH_FORMS, TIMED_FORMS
 from monitor.features.table_import.guess.times import Times
 from tests.data.payloads.guessed import keep, lay_rows, read_good
+from tests.fixtures.examples import expensive_examples
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 MJD_ZERO = datetime(1858, 11, 17)
@@ -129,7 +130,7 @@ def list_records(draw):
     )
 
 
-@settings(max_examples=150, deadline=None)
+@expensive_examples(150, deadline=None)
 @given(record=list_records())
 def test_written_times_are_read_right_asked_about_or_refused(tmp_path_factory, record):
     check_record(tmp_path_factory.mktemp("times"), record)

@@ -4,19 +4,21 @@ import json
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.decision.criteria.scope import find_history_spans
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch
+from monitor.decision.series.assessment import EvaluationCache
 from monitor.decision.series.intervals import add_remembered, find_silence_s, list_receptions
 from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import SeriesSpec
 from monitor.text.instants import from_epoch_s
 from tests.data.site_text import FOUR, criterion, head, series, station
+from tests.fixtures.examples import expensive_examples
 
 T0, HOUR = 1.8e9, 3600.0
 VELOCITY = '\n[[criterion]]\nkind = "velocity"\nstations = ["G*"]\nyellow = {over = 2.0, window = "7d"}\n'
@@ -32,6 +34,7 @@ def make_site(**facts):
 
 def watch(site, arrivals: dict[int, list[int]], hours: int) -> list[Decision]:
     """A look each half hour at two rovers at rest; `arrivals`: the epochs that come at an hour, by hour."""
+    prepared, cache = PreparedSite(site), EvaluationCache()
     memory, readings, found = Memory(), (), []
     names = [f"{name}.displacement_downslope" for name in ("G1", "G2")]
     for half in range(2 * hours):
@@ -44,11 +47,8 @@ def watch(site, arrivals: dict[int, list[int]], hours: int) -> list[Decision]:
         if readings:
             last = readings[-1]
             newest = dict.fromkeys(names, NewestEpoch(last.observed_at.timestamp(), last.received_at.timestamp()))
-        found.append(
-            decide(
-                PreparedSite(site), memory, DecisionInputs(dict.fromkeys(names, readings), newest), from_epoch_s(now_s)
-            )
-        )
+        inputs = DecisionInputs(dict.fromkeys(names, readings), newest)
+        found.append(decide(prepared, memory, inputs, from_epoch_s(now_s), cache))
         memory = found[-1].memory
     return found
 
@@ -63,7 +63,7 @@ def in_turn(every: int, start: int, end: int) -> dict[int, list[int]]:
     return {hour: [hour] for hour in range(start, end, every)}
 
 
-@settings(max_examples=12, deadline=None)
+@expensive_examples(24)
 @given(every=st.integers(2, 12), hourly=st.integers(0, 30))
 def test_one_notice_opens_and_closes_for_readings_rarer_than_declared(every, hourly):
     last = hourly + 16 * every
@@ -122,6 +122,7 @@ def watch_uploads(
     text = head("bench", levels=FOUR) + station("L1", series("crack_opening", "mm", interval, noise_floor_mm=0.1))
     rate = criterion("rate", series="L1.crack_opening", yellow={"over": 2.0, "window": window})
     site = parse_site(text + rate, "bench.toml")
+    prepared, cache = PreparedSite(site), EvaluationCache()
     memory, readings, decisions = Memory(), (), []
     reach_s = find_history_spans(site)["L1", "crack_opening"]
     for hour in range(0, (uploads + 4) * every_h, 2):
@@ -140,7 +141,7 @@ def watch_uploads(
             last_s = T0 + min(hour // every_h, uploads) * every_h * HOUR
             newest = {"L1.crack_opening": NewestEpoch(last_s, last_s)}
         inputs = DecisionInputs({"L1.crack_opening": readings}, newest)
-        decisions.append(decide(PreparedSite(site), memory, inputs, from_epoch_s(now_s)))
+        decisions.append(decide(prepared, memory, inputs, from_epoch_s(now_s), cache))
         memory = Memory.read(json.loads(json.dumps(decisions[-1].to_json()["memory"])))
     return decisions
 

@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.decision.criteria.kinds import level
@@ -15,6 +15,7 @@ from monitor.errors import ConfigError
 from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
 from monitor.text.instants import epoch_s, from_epoch_s
+from tests.fixtures.examples import expensive_examples
 
 T0_S = 1.8e9
 HOUR_S = 3600.0
@@ -103,7 +104,7 @@ def simulate(rates_per_day, seed):
 RATES = st.lists(st.sampled_from([-20.0, -8.0, -4.0, 0.0, 3.0, 8.0, 20.0]), min_size=2, max_size=5)
 
 
-@settings(max_examples=25, deadline=None)
+@expensive_examples(25, deadline=None)
 @given(kind=st.sampled_from(["rate", "level"]), rates_per_day=RATES, seed=st.integers(0, 100))
 def test_both_directions_decide_like_one_criterion_for_each(kind, rates_per_day, seed):
     values = simulate(rates_per_day, seed)

@@ -20,6 +20,7 @@ from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from monitor.text.instants import from_epoch_s
 from tests.data.criteria import CRITERIA, KINDS
+from tests.fixtures.examples import expensive_examples
 
 T0, DAY_S = 1.8e9, 86400.0
 FASTEST = 1e5  # mm/day
@@ -249,7 +250,7 @@ def test_motion_beyond_the_limit_raises_the_level_in_time(drawn, phase):
     check_motion_beyond_is_raised_in_time(drawn, phase)
 
 
-@hypothesis_settings(max_examples=30, deadline=None)
+@expensive_examples(30, deadline=None)
 @given(drawn=DRAWN | BELOW_A_SIDE, phase=st.sampled_from((0.0, 0.3, 0.99)))
 def test_motion_within_the_limit_and_the_other_way_raises_nothing(drawn, phase):
     assume(not is_surveyed_height(drawn))

@@ -5,13 +5,14 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 import rasterio
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.scene.registration import measure_shift
+from tests.fixtures.examples import expensive_examples
 
 MOST_PX = 3.0
 ERROR_PX = 0.25
@@ -53,7 +54,7 @@ def check(shift, columns, rows):
     assert np.hypot(shift.columns - columns, shift.rows - rows) < ERROR_PX
 
 
-@settings(max_examples=25, deadline=None)
+@expensive_examples(25, deadline=None)
 @example(length=0.0, angle=0.0, light=1.0, haze=0.0, noise=0.0, seed=0)
 @example(length=0.5, angle=0.8, light=0.5, haze=0.5, noise=0.02, seed=1)
 @example(length=MOST_PX, angle=2.5, light=2.0, haze=0.5, noise=0.02, seed=2)
@@ -64,7 +65,7 @@ def test_shift_of_generated_ground_is_measured(length, angle, light, haze, noise
     check(measure_moved(image, columns, rows, light=light, haze=haze, noise=noise, seed=seed), columns, rows)
 
 
-@settings(max_examples=15, deadline=None)
+@expensive_examples(15, deadline=None)
 @given(first=seeds, second=seeds, noise=noises)
 def test_shift_between_different_grounds_is_not_made_up(first, second, noise):
     grounds = [draw_scene(seed, SIZE, scars=1).bands["B4"].astype(float) for seed in (2 * first, 2 * second + 1)]
