@@ -230,6 +230,7 @@ def test_decision_of_a_person_is_recomputed(bench):
 KERNELS = {"Prescott": "pni", "Sandybridge": "avx", "Haswell": "avx2", "Zen": "avx2", "SkylakeX": "avx512f"}
 
 
+@pytest.mark.soak
 def test_all_arithmetic_kernels_decide_bit_for_bit_the_same(bench, tmp_path):
     has = set(re.findall(r"\w+", Path("/proc/cpuinfo").read_text()))
     kernels = [name for name, needs in KERNELS.items() if needs in has]

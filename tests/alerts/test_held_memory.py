@@ -72,6 +72,7 @@ def clear_bounded_caches():
     gc.collect()
 
 
+@pytest.mark.soak
 def test_memory_is_constant_once_the_windows_are_full(database):
     """Blocks of the interpreter, counted where the windows stand at the same place of their grid."""
     evaluator = Evaluator()

@@ -3,11 +3,12 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.alerts.test_common_silence import BEGIN, CRACKS, STEP, declare, readings
 from tests.data.measured import replay
+from tests.fixtures.examples import expensive_examples
 
 RED = "health:site:late_red"
 
@@ -26,7 +27,7 @@ def opened(rows):
     return found, last
 
 
-@settings(max_examples=8, deadline=None)
+@expensive_examples(16)
 @given(hours=st.integers(15, 20), ends=st.integers(20, 22))
 def test_crossing_too_old_to_vote_is_reported_with_its_instant_and_rate(hours, ends):
     found, last = opened(asleep(readings(ends=ends), 12, hours))

@@ -93,7 +93,7 @@ def test_waiting_offset_prevents_full_observability():
     assert "C.displacement" not in signed.memory.incomplete
 
 
-@pytest.mark.parametrize("histories", with_soak(8, 400))
+@pytest.mark.parametrize("histories", with_soak(4, 400))
 def test_waiting_offsets_lower_no_level_at_any_evaluation(histories):
     raised = 0
     for seed in range(histories):

@@ -54,7 +54,7 @@ def test_every_recipe_reads_its_record(measured, name, shape, step_s, drivers):
 @pytest.mark.parametrize(
     ("name", "file", "horizon", "gain", "words"),
     [
-        ("bowdoin", "bowdoin-gnss15min/B1601_15min.dat", "3h", 0.8, SHORT),
+        pytest.param("bowdoin", "bowdoin-gnss15min/B1601_15min.dat", "3h", 0.8, SHORT, marks=pytest.mark.soak),
         ("lamosano", "lamosano/df.csv", "11d", 0.1, SHORT),
         ("egms", "egms", "6d", 0.0, SHORT),
         ("baijiabao", "bazimen-baijiabao/target_sample.xlsx", "1d", -0.3, ()),
@@ -105,6 +105,7 @@ def test_a_season_is_learned_from_the_past(measured, capsys):
 SKILL = {1: 0.07, 7: 0.20, 30: 0.18}
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_the_combined_forecast_beats_persistence_and_its_intervals_hold(measured):
     """Bars F2, F3, C1, C2 in short, by rolling origin; skill and the folds' worst stations are printed."""

@@ -25,6 +25,7 @@ from tests.data.measured import measured_site, read_baijiabao, read_cascadia
 pytestmark = pytest.mark.data
 
 
+@pytest.mark.soak
 def test_no_window_on_stable_stations_and_few_on_a_landslide_that_did_not_fail(measured):
     path = measured("outang/monitoring_data.csv")
     data = next(p.parent for p in path.parents if p.name == "timeseries")

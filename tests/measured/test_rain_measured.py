@@ -54,7 +54,7 @@ def spells(found):
     ("station", "name", "wet_days", "storm_days"),
     [
         ("MVD", "waMVD116", ["2015-11-15", "2015-11-24", "2015-12-09", "2015-12-12"], ["2015-11-15"]),
-        ("MLP", "waMLP", ["2015-12-07"], []),
+        pytest.param("MLP", "waMLP", ["2015-12-07"], [], marks=pytest.mark.soak),
     ],
 )
 def test_the_published_thresholds_of_mukilteo(measured, station, name, wet_days, storm_days):

@@ -106,7 +106,7 @@ def check_acts(database, numbers):
     assert acts > len(numbers) // 2, "hardly anything was done"
 
 
-@pytest.mark.parametrize("acts", with_soak(500, 10_000))
+@pytest.mark.parametrize("acts", with_soak(200, 10_000))
 def test_nobody_alone_hides_a_high_level_and_every_act_is_in_the_log(database, acts):
     count = acts // (1 if database.engine.dialect.name == "sqlite" else 20)
     check_acts(database, range(count))

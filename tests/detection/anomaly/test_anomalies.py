@@ -361,7 +361,7 @@ def test_rules_score_without_a_checkpoint():
     json.dumps(answer, allow_nan=False, default=asdict)
 
 
-@pytest.mark.parametrize("detector", ["rules", "ae"])
+@pytest.mark.parametrize("detector", ["rules", pytest.param("ae", marks=pytest.mark.soak)])
 def test_training_counts_its_false_alarms_within_the_budget(tmp_path, detector):
     answer = jobs.train(training(tmp_path, detector, site(1500, 6)))
     card = answer.card

@@ -187,6 +187,7 @@ def test_threshold_keeps_its_budget_on_held_out_time(japan, tmp_path):
     assert card["heldout_alarms_per_sensor_month"] <= 0.1
 
 
+@pytest.mark.soak
 def test_rules_with_checks_find_injected_faults_within_the_budget(japan):
     samples = {name: build_series(*one, DAY) for name, one in japan.items()}
     rows = {row["detector"]: row for row in run_bench(samples, ["rules+checks"], 0.1, range(1))}

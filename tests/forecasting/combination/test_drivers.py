@@ -51,6 +51,7 @@ def advance_all(values: Floats, drivers: Floats, steps: tuple[int, ...] = STEPS)
     return np.stack([experts.advance(value, driver) for value, driver in zip(values, drivers, strict=True)])
 
 
+@pytest.mark.soak
 def test_drivers_reduce_the_error_of_slopes_that_follow_them():
     ratios = []
     for seed in range(4):

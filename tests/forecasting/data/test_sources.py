@@ -37,6 +37,7 @@ def error_of(forecaster, drivers):
     return float(np.nanmean(np.abs(made - came)))
 
 
+@pytest.mark.soak
 def test_rain_is_heard_and_can_be_missed(taught):
     with_rain, without = error_of(taught, PANEL.drivers), error_of(taught, None)
     panel = replace(PANEL, drivers=PANEL.drivers.without(("rain",)))

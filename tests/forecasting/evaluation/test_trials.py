@@ -436,6 +436,7 @@ def run_backtest(data, capsys, *more):
     return status, [json.loads(line) for line in answer.out.splitlines()], answer.err
 
 
+@pytest.mark.soak
 def test_each_interval_is_scored_on_a_grid_of_its_own(tmp_path, capsys):
     kinds = {"HOURLY": (1, 24 * 60, lambda k: True), "DAILY": (24, 200, lambda k: True)}
     both = write_mixed(tmp_path / "both.csv", **kinds)

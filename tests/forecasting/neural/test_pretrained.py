@@ -203,6 +203,7 @@ def trained():
     return train_network("gru", panel, split(panel.values.shape[0]), HORIZON, QUICK).forecaster
 
 
+@pytest.mark.soak
 def test_tuning_makes_a_new_candidate_and_leaves_the_old_one(trained):
     panel = pulsing(26, scale=5.0, seed=4)
     parts = split(panel.values.shape[0])
@@ -216,6 +217,7 @@ def test_tuning_makes_a_new_candidate_and_leaves_the_old_one(trained):
     assert any(not torch.equal(v, before[k]) for k, v in tuned.network.state_dict().items())
 
 
+@pytest.mark.soak
 def test_replay_keeps_what_was_learnt_before(trained):
     known, fresh = pulsing(20, seed=1), pulsing(13, seed=3)
     parts, blocks = split(known.values.shape[0]), split(fresh.values.shape[0])

@@ -79,7 +79,14 @@ def test_shift_between_different_grounds_is_not_made_up(first, second, noise):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(("columns", "rows"), [(0, 0), (0.4, -0.3), (-1.0, 0.0), (1.7, 1.2), (-2.1, 2.1)])
+@pytest.mark.parametrize(
+    ("columns", "rows"),
+    [
+        (0.4, -0.3),
+        (-2.1, 2.1),
+        *(pytest.param(*shift, marks=pytest.mark.soak) for shift in ((0, 0), (-1.0, 0.0), (1.7, 1.2))),
+    ],
+)
 def test_shift_of_a_satellite_scene_is_measured_where_the_earlier_date_shows_it(measured, columns, rows):
     folder = measured("hokkaido-2018-s2-scene")
     with rasterio.open(folder / "post_event_B4.tif") as source:

@@ -76,7 +76,10 @@ def test_built_ground_is_reported_if_outlines_lie_on_it_or_if_it_is_large():
 
 @pytest.mark.data
 @pytest.mark.usefixtures("one_torch_thread")
-@pytest.mark.parametrize("weights", ["landslide4sense-standard", "landslide4sense", "generated"])
+@pytest.mark.parametrize(
+    "weights",
+    ["landslide4sense", "generated", pytest.param("landslide4sense-standard", marks=pytest.mark.soak)],
+)
 def test_every_outline_in_a_city_is_advice(measured, tmp_path: Path, weights: str) -> None:
     scene = tmp_path / "city"
     scene.mkdir()

@@ -117,6 +117,7 @@ def map_scene(scene, weights, out, dem=None, **more):
     return steps, compute_scores(count_confusion(steps >= 200 * result["threshold"], truth == 1))["f1"]
 
 
+@pytest.mark.soak
 def test_a_network_with_the_slope_is_better_where_landslides_lie_on_steep_ground(trained):
     test = draw_labelled(2, 24).split_optional(("slope",))
     with_slope, without = evaluate(trained, test), evaluate(trained, test.mask_optional())
